@@ -1,0 +1,189 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Boxes as arrays: formats, clipping, the HumanData rules, IoU.
+
+Boxes are ``(..., 4)`` NumPy arrays or tensors; results have the type of the
+input.  ``xyxy`` are corners, ``xywh`` a corner and a size, ``cxcywh`` a
+centre and a size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = [
+    'box_iou',
+    'boxes_overlap_image',
+    'clip_boxes',
+    'cxcywh_to_xyxy',
+    'generalized_box_iou',
+    'points_to_box',
+    'sanitize_xywh',
+    'scale_boxes',
+    'xywh_to_xyxy',
+    'xyxy_to_cxcywh',
+    'xyxy_to_xywh',
+]
+
+ArrayT = TypeVar('ArrayT', np.ndarray, Tensor)
+
+
+def _concat(*parts: Any) -> Any:
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts, dim=-1)
+    return np.concatenate(parts, axis=-1)
+
+
+def xywh_to_xyxy(boxes: ArrayT) -> ArrayT:
+    """Corner and size to corners."""
+    return _concat(boxes[..., :2], boxes[..., :2] + boxes[..., 2:4])
+
+
+def xyxy_to_xywh(boxes: ArrayT) -> ArrayT:
+    """Corners to corner and size."""
+    return _concat(boxes[..., :2], boxes[..., 2:4] - boxes[..., :2])
+
+
+def xyxy_to_cxcywh(boxes: ArrayT) -> ArrayT:
+    """Corners to centre and size."""
+    low, high = boxes[..., :2], boxes[..., 2:4]
+    return _concat((low + high) / 2, high - low)
+
+
+def cxcywh_to_xyxy(boxes: ArrayT) -> ArrayT:
+    """Centre and size to corners."""
+    centre, half = boxes[..., :2], boxes[..., 2:4] / 2
+    return _concat(centre - half, centre + half)
+
+
+def scale_boxes(boxes: ArrayT, ratio: float) -> ArrayT:
+    """Scale ``xyxy`` boxes about their centres."""
+    centre = (boxes[..., :2] + boxes[..., 2:4]) / 2
+    half = (boxes[..., 2:4] - boxes[..., :2]) * (ratio / 2)
+    return _concat(centre - half, centre + half)
+
+
+def clip_boxes(boxes: ArrayT, height: float, width: float) -> ArrayT:
+    """Clip ``xyxy`` boxes to ``[0, width] × [0, height]``."""
+    low_x = boxes[..., 0::2].clip(0, width)
+    low_y = boxes[..., 1::2].clip(0, height)
+    if isinstance(boxes, Tensor):
+        return torch.stack((low_x, low_y), dim=-1).flatten(-2)
+    stacked = np.stack((low_x, low_y), axis=-1)
+    return stacked.reshape(boxes.shape)
+
+
+def boxes_overlap_image(
+    boxes: ArrayT, height: float, width: float
+) -> np.ndarray | Tensor:
+    """Whether ``xyxy`` boxes overlap the open image rectangle.
+
+    Returns:
+        ``(...,)`` bool.
+    """
+    return (
+        (boxes[..., 0] < width)
+        & (boxes[..., 1] < height)
+        & (boxes[..., 2] > 0)
+        & (boxes[..., 3] > 0)
+    )
+
+
+def sanitize_xywh(
+    boxes: np.ndarray,
+    height: np.ndarray | float,
+    width: np.ndarray | float,
+    ratio: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn annotated boxes into the boxes AiOS trains on.
+
+    The rule, with its one-pixel-inclusive convention, is the published
+    one.  NOTE: the right and bottom edges are measured from the *clipped*
+    left and top edges, so a box that sticks out there is shifted, not cut.
+
+    Args:
+        boxes: ``(..., 4)`` ``xywh`` in pixels.
+        height: Image height, a number or ``(...,)``.
+        width: Image width, a number or ``(...,)``.
+        ratio: Scale about the centre before clipping.
+
+    Returns:
+        ``(..., 4)`` float32 ``xyxy``, zeros where invalid, and ``(...,)``
+        bool validity.
+    """
+    x, y, w, h = np.moveaxis(np.asarray(boxes, np.float64), -1, 0)
+    x, y = x - (ratio - 1) * w / 2, y - (ratio - 1) * h / 2
+    w, h = w * ratio, h * ratio
+    x1, y1 = np.maximum(0, x), np.maximum(0, y)
+    x2 = np.minimum(np.asarray(width) - 1, x1 + np.maximum(0, w - 1))
+    y2 = np.minimum(np.asarray(height) - 1, y1 + np.maximum(0, h - 1))
+    # Comparisons with NaN are false: such a box is invalid, too.
+    valid = (w > 0) & (h > 0) & (x2 >= x1) & (y2 >= y1)
+    xyxy = np.stack((x1, y1, x2 + 1, y2 + 1), axis=-1)
+    return np.where(valid[..., None], xyxy, 0).astype(np.float32), valid
+
+
+def points_to_box(
+    points: np.ndarray, mask: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tight ``xyxy`` boxes around points.
+
+    Args:
+        points: ``(..., K, 2)`` pixels.
+        mask: ``(..., K)`` points that count; default all.
+
+    Returns:
+        ``(..., 4)`` boxes, zeros where no point counts, and ``(...,)`` bool.
+    """
+    points = np.asarray(points)
+    if mask is None:
+        mask = np.ones(points.shape[:-1], bool)
+    counts = np.asarray(mask, bool)[..., None]
+    low = np.where(counts, points, np.inf).min(-2, initial=np.inf)
+    high = np.where(counts, points, -np.inf).max(-2, initial=-np.inf)
+    valid = counts.any((-2, -1))
+    boxes = np.concatenate((low, high), axis=-1)
+    return np.where(valid[..., None], boxes, 0).astype(points.dtype), valid
+
+
+def _intersection_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    low = torch.maximum(a[..., :2], b[..., :2])
+    high = torch.minimum(a[..., 2:], b[..., 2:])
+    inter = (high - low).clamp(min=0).prod(-1)
+    area_a = (a[..., 2:] - a[..., :2]).prod(-1)
+    area_b = (b[..., 2:] - b[..., :2]).prod(-1)
+    return inter, area_a + area_b - inter
+
+
+def box_iou(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
+    """IoU of ``xyxy`` boxes that broadcast against each other.
+
+    NOTE: ``eps`` is added to the union, as in the published losses; it
+    matters for the tiny normalised boxes of hands.
+
+    Args:
+        a: ``(..., 4)``.
+        b: ``(..., 4)``.
+        eps: Added to the denominator.
+
+    Returns:
+        ``(...,)`` in ``[0, 1]``.
+    """
+    inter, union = _intersection_and_union(a, b)
+    return inter / (union + eps)
+
+
+def generalized_box_iou(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
+    """Generalised IoU (Rezatofighi et al., CVPR 2019), see :func:`box_iou`.
+
+    Returns:
+        ``(...,)`` in ``[-1, 1]``.
+    """
+    inter, union = _intersection_and_union(a, b)
+    low = torch.minimum(a[..., :2], b[..., :2])
+    high = torch.maximum(a[..., 2:], b[..., 2:])
+    hull = (high - low).clamp(min=0).prod(-1)
+    return inter / (union + eps) - (hull - union) / (hull + eps)

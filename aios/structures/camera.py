@@ -1,0 +1,217 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The pinhole camera, and the virtual camera of the published network.
+
+Axes are OpenCV's: x right, y down, z forward; lengths are metres, image
+coordinates pixels.  A pixel's coordinates change with cropping, resizing and
+flipping of the picture, so the matrix ``K`` changes along and the 3-D points
+stay; that is all there is to a crop.
+
+The network predicts translations for a *virtual* camera with a focal length
+of 5000 pixels at network resolution.  That number lives here and nowhere
+else: :meth:`Camera.virtual` and :func:`convert_virtual_camera`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = [
+    'Camera',
+    'VIRTUAL_FOCAL',
+    'convert_virtual_camera',
+    'project_points',
+    'weak_perspective_to_translation',
+]
+
+VIRTUAL_FOCAL = 5000.0
+
+
+def project_points(points: Tensor, K: Tensor) -> Tensor:
+    """Project camera-frame points; differentiable.
+
+    Args:
+        points: ``(..., N, 3)`` metres.
+        K: ``(..., 3, 3)`` intrinsics, pixels.
+
+    Returns:
+        ``(..., N, 2)`` pixels.
+    """
+    projected = points @ K.transpose(-1, -2)
+    return projected[..., :2] / projected[..., 2:]
+
+
+def weak_perspective_to_translation(
+    camera: Tensor, eps: float = 1e-9
+) -> Tensor:
+    """Translation of the network's camera parameters.
+
+    Args:
+        camera: ``(..., 3)`` raw ``(s, tx, ty)``.
+        eps: Added to ``s``, as published.
+
+    Returns:
+        ``(..., 3)`` metres: ``(tx / s, ty / s, 1 / s)``.
+    """
+    scale = camera[..., :1] + eps
+    ones = torch.ones_like(scale)
+    return torch.cat((camera[..., 1:], ones), dim=-1) / scale
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera without distortion.
+
+    Args:
+        K: ``(3, 3)`` intrinsics in pixels.
+        height: Picture height in pixels.
+        width: Picture width in pixels.
+
+    Raises:
+        ValueError: If ``K`` is not a finite intrinsics matrix or the size is
+            not positive.
+    """
+
+    K: np.ndarray
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        K = np.array(self.K, np.float64)
+        if K.shape != (3, 3) or not np.isfinite(K).all():
+            raise ValueError(f'K must be a finite (3, 3) matrix, got {self.K}')
+        if K[0, 0] == 0 or K[1, 1] <= 0 or (K[2] != (0, 0, 1)).any():
+            raise ValueError(
+                'K must be [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with '
+                f'non-zero focal lengths, got {K.tolist()}'
+            )
+        if self.height < 1 or self.width < 1:
+            raise ValueError(
+                f'size must be positive, got {self.height} x {self.width}'
+            )
+        K.setflags(write=False)
+        object.__setattr__(self, 'K', K)
+
+    @classmethod
+    def from_focal(
+        cls,
+        focal: float | tuple[float, float],
+        size: tuple[int, int],
+        principal_point: tuple[float, float] | None = None,
+    ) -> Camera:
+        """Build from focal length(s).
+
+        Args:
+            focal: Pixels, one number or ``(fx, fy)``.
+            size: ``(width, height)``.
+            principal_point: ``(cx, cy)``; default the picture's centre.
+        """
+        fx, fy = np.broadcast_to(np.asarray(focal, np.float64).ravel(), 2)
+        width, height = size
+        cx, cy = principal_point or (width / 2, height / 2)
+        K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        return cls(K, height, width)
+
+    @classmethod
+    def virtual(cls, height: int, width: int) -> Camera:
+        """The network's camera at the (unpadded) network resolution."""
+        return cls.from_focal(VIRTUAL_FOCAL, (width, height))
+
+    @property
+    def focal(self) -> np.ndarray:
+        """``(2,)`` focal lengths ``(fx, fy)`` in pixels."""
+        return self.K[(0, 1), (0, 1)]
+
+    @property
+    def principal_point(self) -> np.ndarray:
+        """``(2,)`` principal point in pixels."""
+        return self.K[:2, 2]
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Project ``(..., 3)`` camera-frame points to ``(..., 2)`` pixels.
+
+        Points in the camera plane give infinities, without a warning.
+        """
+        projected = np.asarray(points) @ self.K.T
+        with np.errstate(divide='ignore', invalid='ignore'):
+            return projected[..., :2] / projected[..., 2:]
+
+    def unproject(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Points ``(..., 3)`` seen at ``(..., 2)`` pixels in a depth."""
+        pixels = np.asarray(pixels, np.float64)
+        rays = (
+            np.concatenate((pixels, np.ones_like(pixels[..., :1])), axis=-1)
+            @ np.linalg.inv(self.K).T
+        )
+        return rays * np.asarray(depth)[..., None]
+
+    def warp(self, affine: np.ndarray, height: int, width: int) -> Camera:
+        """Camera of the picture ``x' = affine @ (x, y, 1)``.
+
+        Args:
+            affine: ``(2, 3)`` or ``(3, 3)`` pixel map without rotation of
+                the axes into each other (crop, resize, flip).
+            height: Height of the new picture.
+            width: Width of the new picture.
+        """
+        full = np.eye(3)
+        full[:2] = np.asarray(affine)[:2]
+        return Camera(full @ self.K, height, width)
+
+    def crop(self, x0: float, y0: float, width: int, height: int) -> Camera:
+        """Camera of a region whose corner is ``(x0, y0)``."""
+        return self.warp(np.array([[1, 0, -x0], [0, 1, -y0]]), height, width)
+
+    def resize(self, width: int, height: int) -> Camera:
+        """Camera of the picture resized to ``width × height``."""
+        sx, sy = width / self.width, height / self.height
+        return self.warp(np.array([[sx, 0, 0], [0, sy, 0]]), height, width)
+
+    def flip(self) -> Camera:
+        """Camera of the mirrored picture, for points mirrored in x.
+
+        The mirrored person is an ordinary one (left and right swapped, not
+        an inside-out body), so the focal length stays positive and only the
+        principal point moves.
+        """
+        K = self.K.copy()
+        K[0, 2] = self.width - K[0, 2]
+        K[0, 1] = -K[0, 1]
+        return Camera(K, self.height, self.width)
+
+
+def convert_virtual_camera(
+    transl: np.ndarray | Tensor,
+    focal_from: float,
+    focal_to: float,
+    principal_point_from: tuple[float, float] | np.ndarray,
+    principal_point_to: tuple[float, float] | np.ndarray,
+) -> np.ndarray | Tensor:
+    """Re-express a translation for another focal length.
+
+    The point at the translation's depth keeps its projection and its size
+    in the picture; other depths change in perspective.  Both cameras must be
+    given at the same resolution.
+
+    Args:
+        transl: ``(..., 3)`` metres, in the first camera.
+        focal_from: Focal length of the first camera, pixels.
+        focal_to: Focal length of the second camera, pixels.
+        principal_point_from: ``(cx, cy)`` of the first camera.
+        principal_point_to: ``(cx, cy)`` of the second camera.
+
+    Returns:
+        ``(..., 3)`` metres, in the second camera.
+    """
+    depth = transl[..., 2] * (focal_to / focal_from)
+    moved = [
+        transl[..., i]
+        + (principal_point_from[i] - principal_point_to[i]) * depth / focal_to
+        for i in range(2)
+    ]
+    if isinstance(transl, Tensor):
+        return torch.stack((*moved, depth), dim=-1)
+    return np.stack((*moved, depth), axis=-1)

@@ -1,0 +1,363 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Joint conventions as data: names, groups, flip pairs, links, conversion.
+
+A :class:`JointSet` says everything the rest of the package wants to know
+about a convention.  Nothing else in the project types out joint indices: they
+are looked up by name, so a mapping between two conventions is derived and
+cannot silently swap two joints.
+
+========================  ===  ==========================================
+name                       J   what it is
+========================  ===  ==========================================
+``smplx_144``             144  all joints the SMPL-X layer returns
+``smplx_127``             127  the same without the face contour (AGORA)
+``smplx_55``               55  the kinematic skeleton
+``smplx_137``             137  the working set of AiOS
+``smplx_rotations_53``     53  what the network rotates (no eyes)
+``human_data``            190  mmhuman3d's HumanData
+``coco``                   17  COCO key-points
+``coco_wholebody``        133  COCO-WholeBody
+``left_hand_6`` etc.        6  key-point tokens of hands and face
+========================  ===  ==========================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from types import MappingProxyType
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from . import joint_names as names
+from .skeleton import links_of
+
+__all__ = [
+    'COCO_17',
+    'COCO_WHOLEBODY_133',
+    'FACE_6',
+    'HUMAN_DATA_190',
+    'JOINT_SETS',
+    'JointSet',
+    'LEFT_HAND_6',
+    'RIGHT_HAND_6',
+    'SMPLX_127',
+    'SMPLX_137',
+    'SMPLX_144',
+    'SMPLX_55',
+    'SMPLX_ROTATIONS_53',
+    'convert_joints',
+    'get_joint_set',
+    'joint_mapping',
+]
+
+ArrayT = TypeVar('ArrayT', np.ndarray, torch.Tensor)
+
+# Stems which, after "left_"/"right_", make a joint part of the face or a hand.
+_FACE_STEMS = ('eyebrow', 'nosebridge', 'nose', 'eye', 'mouth', 'lip')
+_FACE_NAMES = ('jaw', 'head', 'contour_middle', 'jaw_extra', 'head_extra')
+_SIDES = ('left', 'right')
+
+
+def _mirror_name(name: str) -> str:
+    for side, other in (_SIDES, _SIDES[::-1]):
+        if name.startswith(f'{side}_'):
+            return other + name[len(side) :]
+    return name
+
+
+def _flip_pairs(joint_names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Pairs ``(left, right)`` by occurrence, ordered by the smaller index."""
+    seen: dict[str, int] = {}
+    place: dict[tuple[str, int], int] = {}
+    for i, name in enumerate(joint_names):
+        place[name, seen.get(name, 0)] = i
+        seen[name] = seen.get(name, 0) + 1
+    pairs = set()
+    for (name, nth), i in place.items():
+        j = place.get((_mirror_name(name), nth), i)
+        if i < j:
+            pairs.add((i, j))
+    return tuple(sorted(pairs))
+
+
+def _is_finger(name: str, side: str) -> bool:
+    stem = name.removeprefix(f'{side}_')
+    return name.startswith(f'{side}_') and (
+        stem.split('_')[0] in names.FINGERS or stem == 'hand_root'
+    )
+
+
+def _is_face(name: str) -> bool:
+    if name in _FACE_NAMES or name.endswith('_openpose'):
+        return name in _FACE_NAMES
+    stem = _mirror_name(name).removeprefix('left_').removeprefix('right_')
+    first, _, rest = stem.partition('_')
+    return (first in _FACE_STEMS and bool(rest)) or first == 'contour'
+
+
+def _groups_by_name(joint_names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Every joint belongs to exactly one of body, hands and face."""
+    groups: dict[str, list[int]] = {
+        part: [] for part in ('body', 'left_hand', 'right_hand', 'face')
+    }
+    for i, name in enumerate(joint_names):
+        if _is_finger(name, 'left'):
+            groups['left_hand'].append(i)
+        elif _is_finger(name, 'right'):
+            groups['right_hand'].append(i)
+        elif _is_face(name):
+            groups['face'].append(i)
+        else:
+            groups['body'].append(i)
+    return {part: tuple(indices) for part, indices in groups.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class JointSet:
+    """One joint convention.
+
+    Symbols: ``J`` is the number of joints of the set.
+
+    Args:
+        name: Key of the set in :data:`JOINT_SETS`.
+        names: ``J`` joint names.  A name may occur twice; look-ups return
+            the first occurrence.
+        groups: Part name (``body``, ``left_hand``, ``right_hand``, ``face``)
+            to joint indices.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    groups: Mapping[str, tuple[int, ...]] = field(repr=False)
+
+    @classmethod
+    def from_names(
+        cls,
+        name: str,
+        joint_names: Sequence[str],
+        groups: Mapping[str, Sequence[int]] | None = None,
+    ) -> JointSet:
+        """Build a set; groups are derived from the names unless given."""
+        if groups is None:
+            groups = _groups_by_name(joint_names)
+        frozen = {part: tuple(indices) for part, indices in groups.items()}
+        return cls(name, tuple(joint_names), MappingProxyType(frozen))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __reduce__(self) -> tuple:
+        """Pickle by name: worker processes share one definition."""
+        return get_joint_set, (self.name,)
+
+    @cached_property
+    def flip_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Index pairs that swap when the picture is mirrored."""
+        return _flip_pairs(self.names)
+
+    @cached_property
+    def flip_permutation(self) -> np.ndarray:
+        """``(J,)`` int64: ``x[..., flip_permutation, :]`` swaps sides."""
+        permutation = np.arange(len(self))
+        for i, j in self.flip_pairs:
+            permutation[[i, j]] = j, i
+        permutation.setflags(write=False)
+        return permutation
+
+    @cached_property
+    def links(self) -> tuple[tuple[int, int], ...]:
+        """Index pairs to draw as bones."""
+        return links_of(self.names)
+
+    def index(self, name: str) -> int:
+        """Index of the first joint called ``name``.
+
+        Raises:
+            KeyError: If the set has no such joint.
+        """
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise KeyError(
+                f'joint set {self.name!r} has no joint {name!r}'
+            ) from None
+
+    def indices(self, joint_names: Sequence[str]) -> tuple[int, ...]:
+        """Indices of several joints, see :meth:`index`."""
+        return tuple(self.index(name) for name in joint_names)
+
+    def subset(self, group: str) -> tuple[str, ...]:
+        """Names of the joints of a group."""
+        return tuple(self.names[i] for i in self.groups[group])
+
+
+SMPLX_144 = JointSet.from_names('smplx_144', names.SMPLX_144_NAMES)
+SMPLX_127 = JointSet.from_names('smplx_127', names.SMPLX_144_NAMES[:127])
+SMPLX_55 = JointSet.from_names('smplx_55', names.SMPLX_55_NAMES)
+SMPLX_137 = JointSet.from_names(
+    'smplx_137',
+    names.SMPLX_137_NAMES,
+    # Unlike in the derived groups, both copies of the eyes are wanted: the
+    # face losses of AiOS run over one contiguous range.
+    groups={
+        'body': range(25),
+        'left_hand': range(25, 45),
+        'right_hand': range(45, 65),
+        'face': range(65, 137),
+    },
+)
+SMPLX_ROTATIONS_53 = JointSet.from_names(
+    'smplx_rotations_53',
+    names.SMPLX_ROTATION_53_NAMES,
+    groups={
+        'body': range(22),
+        'left_hand': range(22, 37),
+        'right_hand': range(37, 52),
+        'face': (52,),
+    },
+)
+HUMAN_DATA_190 = JointSet.from_names('human_data', names.HUMAN_DATA_190_NAMES)
+COCO_17 = JointSet.from_names('coco', names.COCO_17_NAMES)
+COCO_WHOLEBODY_133 = JointSet.from_names(
+    'coco_wholebody', names.COCO_WHOLEBODY_133_NAMES
+)
+
+
+def _part_set(name: str, joint_names: Sequence[str], part: str) -> JointSet:
+    """A set whose joints, the wrist and the nose too, belong to one part."""
+    groups = dict.fromkeys(('body', 'left_hand', 'right_hand', 'face'), ())
+    groups[part] = tuple(range(len(joint_names)))
+    return JointSet.from_names(name, joint_names, groups)
+
+
+LEFT_HAND_6, RIGHT_HAND_6 = (
+    _part_set(f'{side}_hand_6', names.hand_6_names(side), f'{side}_hand')
+    for side in _SIDES
+)
+FACE_6 = _part_set('face_6', names.FACE_6_NAMES, 'face')
+
+JOINT_SETS: Mapping[str, JointSet] = MappingProxyType(
+    {
+        joint_set.name: joint_set
+        for joint_set in (
+            *(SMPLX_144, SMPLX_127, SMPLX_55, SMPLX_137, SMPLX_ROTATIONS_53),
+            *(HUMAN_DATA_190, COCO_17, COCO_WHOLEBODY_133),
+            *(LEFT_HAND_6, RIGHT_HAND_6, FACE_6),
+        )
+    }
+)
+
+
+def get_joint_set(joint_set: str | JointSet) -> JointSet:
+    """Look a joint set up by name; a :class:`JointSet` passes through.
+
+    Raises:
+        KeyError: If the name is unknown; the message lists the known names.
+    """
+    if isinstance(joint_set, JointSet):
+        return joint_set
+    try:
+        return JOINT_SETS[joint_set]
+    except KeyError:
+        known = ', '.join(JOINT_SETS)
+        raise KeyError(
+            f'unknown joint set {joint_set!r}; known are: {known}'
+        ) from None
+
+
+def _approximate_names(name: str) -> tuple[str, ...]:
+    """Names that stand for nearly the same place, best first."""
+    base = name.removesuffix('_openpose').removesuffix('_extra')
+    special = {
+        'head_extra': ('head_h36m',),
+        'head_h36m': ('head_extra',),
+        'headtop': ('headtop_h36m',),
+        'headtop_h36m': ('headtop',),
+        'left_hand': ('left_hand_3dhp',),
+        'right_hand': ('right_hand_3dhp',),
+        'left_hand_3dhp': ('left_hand',),
+        'right_hand_3dhp': ('right_hand',),
+    }
+    if name in special:
+        return special[name]
+    variants = (base, f'{base}_extra', f'{base}_openpose')
+    return tuple(v for v in variants if v != name)
+
+
+@lru_cache(maxsize=None)
+def _joint_mapping(src: str, dst: str, approximate: bool) -> np.ndarray:
+    source = JOINT_SETS[src].names
+    first = {name: i for i, name in reversed(list(enumerate(source)))}
+    mapping = np.full(len(JOINT_SETS[dst]), -1, np.int64)
+    for j, name in enumerate(JOINT_SETS[dst].names):
+        candidates = [name]
+        if approximate:
+            candidates += _approximate_names(name)
+        mapping[j] = next((first[c] for c in candidates if c in first), -1)
+    mapping.setflags(write=False)
+    return mapping
+
+
+def joint_mapping(
+    src: str | JointSet, dst: str | JointSet, approximate: bool = False
+) -> np.ndarray:
+    """Where each joint of ``dst`` is found in ``src``.
+
+    Args:
+        src: Source convention.
+        dst: Target convention.
+        approximate: Also accept joints that mark nearly the same place under
+            another name (``left_hip`` for COCO's ``left_hip_extra``), as
+            mmhuman3d's approximate mapping does.
+
+    Returns:
+        ``(len(dst),)`` int64 indices into ``src``, -1 where it has no such
+        joint.  The array is read-only.
+    """
+    return _joint_mapping(
+        get_joint_set(src).name, get_joint_set(dst).name, approximate
+    )
+
+
+def convert_joints(
+    joints: ArrayT,
+    src: str | JointSet,
+    dst: str | JointSet,
+    approximate: bool = False,
+) -> tuple[ArrayT, np.ndarray]:
+    """Reorder joints from one convention to another.
+
+    Args:
+        joints: ``(..., J_src, C)`` coordinates or labels.
+        src: Convention of ``joints``.
+        dst: Wanted convention.
+        approximate: See :func:`joint_mapping`.
+
+    Returns:
+        ``(..., J_dst, C)`` array or tensor of the same type and dtype, zeros
+        where ``src`` has no such joint; and the ``(J_dst,)`` uint8 mask that
+        is 1 where it has.
+
+    Raises:
+        ValueError: If ``joints`` does not have ``J_src`` joints.
+    """
+    source = get_joint_set(src)
+    if joints.ndim < 2 or joints.shape[-2] != len(source):
+        raise ValueError(
+            f'joints of set {source.name!r} must have shape '
+            f'(..., {len(source)}, C), got {tuple(joints.shape)}'
+        )
+    mapping = joint_mapping(src, dst, approximate)
+    mask = mapping >= 0
+    if isinstance(joints, torch.Tensor):
+        index = torch.from_numpy(np.maximum(mapping, 0)).to(joints.device)
+        keep = torch.from_numpy(mask).to(joints.device)[:, None]
+        out = joints.index_select(-2, index).masked_fill(~keep, 0)
+    else:
+        out = np.take(joints, np.maximum(mapping, 0), axis=-2)
+        out[..., ~mask, :] = 0
+    return out, mask.astype(np.uint8)
