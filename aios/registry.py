@@ -1,0 +1,113 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Registry nodes of scope ``aios``, each a child of MMEngine's root.
+
+Modules are found without imports in a config: a node imports the packages in
+its ``locations`` when something is first looked up in it. Classes of sibling
+projects are reached by their scope, for example ``type='mmdet.ResNet'``.
+
+More details: https://mmengine.readthedocs.io/en/latest/advanced_tutorials/registry.html
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+from .utils import mmcv_ext
+from .utils.versions import warn_about_versions
+
+__all__ = [
+    'DATASETS',
+    'DATA_SAMPLERS',
+    'EVALUATOR',
+    'FUNCTIONS',
+    'HOOKS',
+    'INFERENCERS',
+    'LOG_PROCESSORS',
+    'LOOPS',
+    'METRICS',
+    'MODELS',
+    'MODEL_WRAPPERS',
+    'OPTIMIZERS',
+    'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'PARAM_SCHEDULERS',
+    'RUNNERS',
+    'RUNNER_CONSTRUCTORS',
+    'STRATEGIES',
+    'TASK_UTILS',
+    'TRANSFORMS',
+    'VISBACKENDS',
+    'VISUALIZERS',
+    'WEIGHT_INITIALIZERS',
+]
+
+# MMEngine imports this module as soon as a config says
+# `default_scope = 'aios'`, hence before it can build any class of MMDetection.
+mmcv_ext.install()
+warn_about_versions()
+
+
+def _node(name: str, parent: Registry, *locations: str) -> Registry:
+    """Make a child of one of MMEngine's root registries."""
+    return Registry(
+        name, parent=parent, scope='aios', locations=list(locations)
+    )
+
+
+# Nodes that name no package of ours only pass a look-up on to the root.
+
+# manage all kinds of runners like `EpochBasedRunner` and `IterBasedRunner`
+RUNNERS = _node('runner', root.RUNNERS)
+# manage runner constructors that define how to initialize runners
+RUNNER_CONSTRUCTORS = _node('runner constructor', root.RUNNER_CONSTRUCTORS)
+# manage all kinds of loops like `EpochBasedTrainLoop`
+LOOPS = _node('loop', root.LOOPS)
+# manage all kinds of hooks like `CheckpointHook`
+HOOKS = _node('hook', root.HOOKS)
+# manage all kinds of strategies like `DDPStrategy`
+STRATEGIES = _node('strategy', root.STRATEGIES)
+
+# manage datasets like `HumanDataset`
+DATASETS = _node('dataset', root.DATASETS, 'aios.datasets')
+# manage samplers that choose which samples make a batch
+DATA_SAMPLERS = _node('data sampler', root.DATA_SAMPLERS)
+# manage the steps of a data pipeline
+TRANSFORMS = _node('transform', root.TRANSFORMS, 'aios.datasets.transforms')
+
+# manage all kinds of modules inheriting `nn.Module`
+MODELS = _node('model', root.MODELS, 'aios.body_models')
+# manage all kinds of model wrappers like 'MMDistributedDataParallel'
+MODEL_WRAPPERS = _node('model wrapper', root.MODEL_WRAPPERS)
+# manage all kinds of weight initialization modules like `Uniform`
+WEIGHT_INITIALIZERS = _node('weight initializer', root.WEIGHT_INITIALIZERS)
+# manage task-specific modules like assigners and match costs
+TASK_UTILS = _node('task util', root.TASK_UTILS)
+
+# manage all kinds of optimizers like `SGD` and `Adam`
+OPTIMIZERS = _node('optimizer', root.OPTIMIZERS)
+# manage optimizer wrappers like `AmpOptimWrapper`
+OPTIM_WRAPPERS = _node('optim wrapper', root.OPTIM_WRAPPERS)
+# manage constructors that customize the optimization hyperparameters
+OPTIM_WRAPPER_CONSTRUCTORS = _node(
+    'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS
+)
+# manage all kinds of parameter schedulers like `MultiStepLR`
+PARAM_SCHEDULERS = _node('parameter scheduler', root.PARAM_SCHEDULERS)
+
+# manage all kinds of metrics
+METRICS = _node('metric', root.METRICS)
+# manage evaluators, which hold several metrics
+EVALUATOR = _node('evaluator', root.EVALUATOR)
+
+# manage visualizers like `WholeBodyVisualizer`
+VISUALIZERS = _node('visualizer', root.VISUALIZERS, 'aios.visualization')
+# manage visualizer backends like `LocalVisBackend`
+VISBACKENDS = _node('vis_backend', root.VISBACKENDS)
+
+# manage log processors
+LOG_PROCESSORS = _node('log_processor', root.LOG_PROCESSORS)
+# manage inferencers, which take a picture and return people
+INFERENCERS = _node('inferencer', root.INFERENCERS)
+# manage functions like `collate_fn`
+FUNCTIONS = _node('function', root.FUNCTIONS)

@@ -1,0 +1,141 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""A stand-in for ``mmcv._ext`` where mmcv has no compiled operators.
+
+``mmdet.models`` imports ``mmcv.ops``, and that imports the compiled module
+``mmcv._ext``. An mmcv that pip built without a compiler has none, so not one
+MMDetection model could be imported, although most (all DETRs among them) never
+call a compiled operator on the CPU.
+
+:func:`install` puts a finder at the *end* of ``sys.meta_path``. Python asks it
+for ``mmcv._ext`` only after every other finder has given up: a real extension
+always wins, and a broken one still reports its own error. Each operator of
+the stand-in is a callable that explains itself when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, NoReturn
+
+__all__ = [
+    'MissingOperator',
+    'MissingOperatorError',
+    'has_compiled_ops',
+    'install',
+]
+
+_EXTENSION = 'mmcv._ext'
+_HOW_TO_GET = (
+    'This mmcv was built without compiled operators. To compile them '
+    '(needs a C++ compiler, and nvcc for CUDA; about 20 minutes), run '
+    '`AIOS_WITH_OPS=1 bash tools/run_tests.sh`, or `pip install '
+    '--no-build-isolation --no-cache-dir --force-reinstall --no-deps '
+    'onedl-mmcv` in an environment that has torch. See "Compiled operators" '
+    'in docs/en/get_started.md.'
+)
+# mmcv.utils.collect_env calls these two for every bug report.
+_DESCRIPTIONS = {
+    'get_compiler_version': 'n/a (no compiled operators)',
+    'get_compiling_cuda_version': 'n/a (no compiled operators)',
+}
+_lock = threading.Lock()
+
+
+class MissingOperatorError(NotImplementedError):
+    """A compiled operator of mmcv was called, but mmcv has none."""
+
+
+@dataclass(frozen=True)
+class MissingOperator:
+    """Takes the place of one compiled operator.
+
+    Args:
+        name: Name of the operator in ``mmcv._ext``.
+    """
+
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse to compute.
+
+        Raises:
+            MissingOperatorError: Always; it says how to get the operator.
+        """
+        raise MissingOperatorError(
+            f'`{_EXTENSION}.{self.name}` is not available. {_HOW_TO_GET}'
+        )
+
+
+@dataclass(frozen=True)
+class _Description:
+    """Takes the place of a function that describes the compilation."""
+
+    text: str
+
+    def __call__(self) -> str:
+        return self.text
+
+
+@cache
+def _operator(name: str) -> MissingOperator | _Description:
+    """Module-level ``__getattr__`` of the stand-in."""
+    # Protocols such as `__path__` or `__file__` are not operators: claiming
+    # them would break inspect, pickle and the import system.
+    if name.startswith('__'):
+        raise AttributeError(f'{_EXTENSION!r} has no attribute {name!r}')
+    if name in _DESCRIPTIONS:
+        return _Description(_DESCRIPTIONS[name])
+    return MissingOperator(name)
+
+
+class _StandInFinder(MetaPathFinder, Loader):
+    """Finds and loads the stand-in, and nothing else."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        if fullname != _EXTENSION:
+            return None
+        return ModuleSpec(fullname, self, origin=__name__)
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Let Python make an ordinary module."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__doc__ = __doc__
+        module.__getattr__ = _operator  # type: ignore[method-assign]
+
+
+def install() -> None:
+    """Provide ``mmcv._ext`` from now on, unless mmcv has a real one.
+
+    Neither mmcv nor torch is imported. Safe to call again, from any thread,
+    before or after ``import mmcv``.
+    """
+    with _lock:
+        if not any(isinstance(f, _StandInFinder) for f in sys.meta_path):
+            sys.meta_path.append(_StandInFinder())
+
+
+def has_compiled_ops() -> bool:
+    """Tell whether mmcv has its own compiled operators (imports mmcv).
+
+    Returns:
+        ``False`` if mmcv is missing, or was built without operators.
+    """
+    try:
+        spec = importlib.util.find_spec(_EXTENSION)
+    except ModuleNotFoundError:
+        return False
+    return spec is not None and not isinstance(spec.loader, _StandInFinder)
