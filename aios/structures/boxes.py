@@ -121,7 +121,7 @@ def sanitize_xywh(
     x2 = np.minimum(np.asarray(width) - 1, x1 + np.maximum(0, w - 1))
     y2 = np.minimum(np.asarray(height) - 1, y1 + np.maximum(0, h - 1))
     # Comparisons with NaN are false: such a box is invalid, too.
-    valid = (w > 0) & (h > 0) & (x2 >= x1) & (y2 >= y1)
+    valid = np.asarray((w > 0) & (h > 0) & (x2 >= x1) & (y2 >= y1))
     xyxy = np.stack((x1, y1, x2 + 1, y2 + 1), axis=-1)
     return np.where(valid[..., None], xyxy, 0).astype(np.float32), valid
 
@@ -144,7 +144,7 @@ def points_to_box(
     counts = np.asarray(mask, bool)[..., None]
     low = np.where(counts, points, np.inf).min(-2, initial=np.inf)
     high = np.where(counts, points, -np.inf).max(-2, initial=-np.inf)
-    valid = counts.any((-2, -1))
+    valid = np.asarray(counts.any((-2, -1)))
     boxes = np.concatenate((low, high), axis=-1)
     return np.where(valid[..., None], boxes, 0).astype(points.dtype), valid
 

@@ -14,20 +14,23 @@ else: :meth:`Camera.virtual` and :func:`convert_virtual_camera`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 __all__ = [
-    'Camera',
     'VIRTUAL_FOCAL',
+    'Camera',
     'convert_virtual_camera',
     'project_points',
     'weak_perspective_to_translation',
 ]
 
 VIRTUAL_FOCAL = 5000.0
+
+ArrayT = TypeVar('ArrayT', np.ndarray, Tensor)
 
 
 def project_points(points: Tensor, K: Tensor) -> Tensor:
@@ -184,12 +187,12 @@ class Camera:
 
 
 def convert_virtual_camera(
-    transl: np.ndarray | Tensor,
+    transl: ArrayT,
     focal_from: float,
     focal_to: float,
     principal_point_from: tuple[float, float] | np.ndarray,
     principal_point_to: tuple[float, float] | np.ndarray,
-) -> np.ndarray | Tensor:
+) -> ArrayT:
     """Re-express a translation for another focal length.
 
     The point at the translation's depth keeps its projection and its size
@@ -206,8 +209,8 @@ def convert_virtual_camera(
     Returns:
         ``(..., 3)`` metres, in the second camera.
     """
-    depth = transl[..., 2] * (focal_to / focal_from)
-    moved = [
+    depth: Any = transl[..., 2] * (focal_to / focal_from)
+    moved: list[Any] = [
         transl[..., i]
         + (principal_point_from[i] - principal_point_to[i]) * depth / focal_to
         for i in range(2)

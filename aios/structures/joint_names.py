@@ -14,9 +14,9 @@ __all__ = [
     'FACE_6_NAMES',
     'HUMAN_DATA_190_NAMES',
     'LANDMARK_68_NAMES',
+    'SMPLX_55_NAMES',
     'SMPLX_137_NAMES',
     'SMPLX_144_NAMES',
-    'SMPLX_55_NAMES',
     'SMPLX_ROTATION_53_NAMES',
     'hand_6_names',
 ]
@@ -165,7 +165,8 @@ HUMAN_DATA_190_NAMES = (
 COCO_17_NAMES = (
     *('nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear'),
     *('left_shoulder', 'right_shoulder', 'left_elbow', 'right_elbow'),
-    *('left_wrist', 'right_wrist', 'left_hip', 'right_hip'),
+    # HumanData keeps the hips that people click apart from SMPL-X's.
+    *('left_wrist', 'right_wrist', 'left_hip_extra', 'right_hip_extra'),
     *('left_knee', 'right_knee', 'left_ankle', 'right_ankle'),
 )
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -41,14 +41,14 @@ __all__ = [
     'FACE_6',
     'HUMAN_DATA_190',
     'JOINT_SETS',
-    'JointSet',
     'LEFT_HAND_6',
     'RIGHT_HAND_6',
+    'SMPLX_55',
     'SMPLX_127',
     'SMPLX_137',
     'SMPLX_144',
-    'SMPLX_55',
     'SMPLX_ROTATIONS_53',
+    'JointSet',
     'convert_joints',
     'get_joint_set',
     'joint_mapping',
@@ -60,6 +60,7 @@ ArrayT = TypeVar('ArrayT', np.ndarray, torch.Tensor)
 _FACE_STEMS = ('eyebrow', 'nosebridge', 'nose', 'eye', 'mouth', 'lip')
 _FACE_NAMES = ('jaw', 'head', 'contour_middle', 'jaw_extra', 'head_extra')
 _SIDES = ('left', 'right')
+_GROUPS = ('body', 'left_hand', 'right_hand', 'face')
 
 
 def _mirror_name(name: str) -> str:
@@ -101,9 +102,7 @@ def _is_face(name: str) -> bool:
 
 def _groups_by_name(joint_names: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Every joint belongs to exactly one of body, hands and face."""
-    groups: dict[str, list[int]] = {
-        part: [] for part in ('body', 'left_hand', 'right_hand', 'face')
-    }
+    groups: dict[str, list[int]] = {part: [] for part in _GROUPS}
     for i, name in enumerate(joint_names):
         if _is_finger(name, 'left'):
             groups['left_hand'].append(i)
@@ -229,8 +228,8 @@ COCO_WHOLEBODY_133 = JointSet.from_names(
 
 def _part_set(name: str, joint_names: Sequence[str], part: str) -> JointSet:
     """A set whose joints, the wrist and the nose too, belong to one part."""
-    groups = dict.fromkeys(('body', 'left_hand', 'right_hand', 'face'), ())
-    groups[part] = tuple(range(len(joint_names)))
+    groups = {group: range(0) for group in _GROUPS}
+    groups[part] = range(len(joint_names))
     return JointSet.from_names(name, joint_names, groups)
 
 
@@ -288,7 +287,7 @@ def _approximate_names(name: str) -> tuple[str, ...]:
     return tuple(v for v in variants if v != name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _joint_mapping(src: str, dst: str, approximate: bool) -> np.ndarray:
     source = JOINT_SETS[src].names
     first = {name: i for i, name in reversed(list(enumerate(source)))}

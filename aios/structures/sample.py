@@ -18,7 +18,7 @@ import torch
 
 from .joints import SMPLX_137, SMPLX_ROTATIONS_53
 
-__all__ = ['GT_FIELDS', 'GtField', 'PARTS', 'check_gt_instances']
+__all__ = ['GT_FIELDS', 'PARTS', 'GtField', 'check_gt_instances']
 
 PARTS = ('lhand', 'rhand', 'face')
 """Parts with boxes of their own, as spelled in field names."""

@@ -7,6 +7,7 @@ chain with fall-backs: a set without a neck connects the shoulders.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 __all__ = ['links_of']
@@ -80,7 +81,7 @@ def _named_links(present: set[str]) -> Iterator[tuple[str, str]]:
     for chain in (*_TRUNK_CHAINS, *_hand_chains()):
         # Missing joints are bridged: wrist -> tip where knuckles are absent.
         found = [name for name in chain if name in present]
-        yield from zip(found, found[1:])
+        yield from itertools.pairwise(found)
     for side in ('left', 'right'):
         for a, b in _SIDE_LIMBS:
             yield f'{side}_{a}', f'{side}_{b}'
@@ -88,7 +89,7 @@ def _named_links(present: set[str]) -> Iterator[tuple[str, str]]:
         if unless not in present:
             yield link
     for chain in _face_chains():
-        yield from zip(chain, chain[1:])
+        yield from itertools.pairwise(chain)
 
 
 def links_of(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
@@ -101,6 +102,9 @@ def links_of(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
         Index pairs without repetition, sorted.
     """
     first = {name: i for i, name in reversed(list(enumerate(names)))}
+    for side in ('left', 'right'):  # COCO's hips have a name of their own
+        if f'{side}_hip_extra' in first:
+            first.setdefault(f'{side}_hip', first[f'{side}_hip_extra'])
     links = {
         (first[a], first[b])
         for a, b in _named_links(set(first))

@@ -23,10 +23,10 @@ from .joints import COCO_17, FACE_6, LEFT_HAND_6, RIGHT_HAND_6
 __all__ = [
     'BODY_LOCALIZATION',
     'BODY_REFINEMENT',
-    'PartTokens',
     'TOKEN_LAYOUTS',
-    'TokenLayout',
     'WHOLE_BODY',
+    'PartTokens',
+    'TokenLayout',
 ]
 
 
