@@ -1,0 +1,333 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Readers for files nobody vouches for, and writers that never half-write.
+
+``np.load(allow_pickle=True)`` and ``pickle.load`` run code from the file.
+The functions here read the same formats as data only; see
+:mod:`aios.utils.safe_pickle` for what a pickle may hold.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import uuid
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from .safe_pickle import CorruptFileError, UnsafeFileError, read_pickle
+
+__all__ = [
+    'DEFAULT_MAX_BYTES',
+    'CorruptFileError',
+    'UnsafeFileError',
+    'atomic_write',
+    'list_npz',
+    'load_npy',
+    'load_npz',
+    'load_pickle',
+    'save_npz',
+]
+
+DEFAULT_MAX_BYTES = 32 << 30
+"""Default limit for the unpacked size of a file: 32 GiB. The largest
+annotation files of the field (a million rows of 190 key points) unpack to
+about a third of it; a zip bomb exceeds it by far."""
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,  # unknown compression method
+    RuntimeError,  # encrypted member
+    OSError,
+)
+_HEADER_READERS = {
+    (1, 0): npy_format.read_array_header_1_0,
+    (2, 0): npy_format.read_array_header_2_0,
+}
+
+
+def load_pickle(path: str | os.PathLike, encoding: str = 'latin1') -> Any:
+    """Read a ``.pkl`` file without running code from it.
+
+    Args:
+        path: The file.
+        encoding: How to decode ``str`` objects written by Python 2.
+
+    Returns:
+        The content; see :func:`aios.utils.safe_pickle.read_pickle`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnsafeFileError: The file asks for more than plain data.
+        CorruptFileError: The file is truncated or not a pickle.
+    """
+    with open(path, 'rb') as stream:
+        return read_pickle(stream, str(path), encoding)
+
+
+def load_npy(
+    path: str | os.PathLike, allow_objects: bool = False
+) -> np.ndarray:
+    """Read an ``.npy`` file; object arrays through the allow-list.
+
+    Args:
+        path: The file.
+        allow_objects: Accept arrays of dtype ``object``. They are parsed by
+            :func:`aios.utils.safe_pickle.read_pickle`.
+
+    Returns:
+        The array, writable.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnsafeFileError: The file asks for more than plain data.
+        CorruptFileError: The file is truncated or not an ``.npy`` file.
+    """
+    size = os.path.getsize(path)
+    with open(path, 'rb') as stream:
+        return _read_array(stream, str(path), size, allow_objects)
+
+
+def list_npz(path: str | os.PathLike) -> list[str]:
+    """Names of the arrays in an ``.npz`` file, without reading them.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CorruptFileError: The file is not an ``.npz`` file.
+    """
+    with _open_zip(path) as archive:
+        return list(_members(archive, path))
+
+
+def load_npz(
+    path: str | os.PathLike,
+    keys: Iterable[str] | None = None,
+    allow_objects: bool = False,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+) -> dict[str, np.ndarray]:
+    """Read an ``.npz`` file; object arrays through the allow-list.
+
+    Args:
+        path: The file.
+        keys: Read only these arrays; the others are not even parsed. Names
+            that the file does not have are left out of the result. ``None``
+            reads all.
+        allow_objects: Accept arrays of dtype ``object`` (a dict is stored
+            as a 0-d one: ``result['meta'].item()``). They are parsed by
+            :func:`aios.utils.safe_pickle.read_pickle`.
+        max_bytes: Refuse files whose requested arrays unpack to more.
+
+    Returns:
+        Arrays by name, in the order of the file, writable.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnsafeFileError: The file asks for more than plain data, or for more
+            memory than ``max_bytes``.
+        CorruptFileError: The file is truncated, damaged or not an ``.npz``.
+    """
+    wanted = None if keys is None else set(keys)
+    with _open_zip(path) as archive:
+        members = {
+            key: info
+            for key, info in _members(archive, path).items()
+            if wanted is None or key in wanted
+        }
+        total = sum(info.file_size for info in members.values())
+        if total > max_bytes:
+            raise UnsafeFileError(
+                f'{path}: unpacks to {total:,} bytes, more than the allowed '
+                f'{max_bytes:,} (argument max_bytes)'
+            )
+        return {
+            key: _read_member(archive, info, f'{path}[{key}]', allow_objects)
+            for key, info in members.items()
+        }
+
+
+def save_npz(
+    path: str | os.PathLike,
+    arrays: Mapping[str, Any],
+    overwrite: bool = False,
+    compress: bool = True,
+) -> None:
+    """Write a plain ``.npz`` file atomically.
+
+    Args:
+        path: Target; missing parent folders are made.
+        arrays: Arrays by name; anything :func:`numpy.asarray` turns into an
+            array without Python objects.
+        overwrite: Replace an existing file.
+        compress: Deflate the arrays.
+
+    Raises:
+        FileExistsError: The target exists and ``overwrite`` is false.
+        ValueError: An array holds Python objects.
+    """
+    plain = {key: np.asarray(value) for key, value in arrays.items()}
+    for key, array in plain.items():
+        if array.dtype.hasobject:
+            raise ValueError(
+                f'{path}[{key}]: dtype {array.dtype} holds Python objects; '
+                'only plain arrays are written'
+            )
+    write: Any = np.savez_compressed if compress else np.savez
+    with atomic_write(path, overwrite=overwrite) as stream:
+        write(stream, **plain)
+
+
+@contextmanager
+def atomic_write(
+    path: str | os.PathLike, overwrite: bool = False
+) -> Iterator[BinaryIO]:
+    """Binary stream whose content appears at ``path`` only when complete.
+
+    The data goes to a temporary file next to the target, which then takes
+    the target's name in one step; after an error nothing is left behind.
+
+    Args:
+        path: Target; missing parent folders are made.
+        overwrite: Replace an existing file.
+
+    Yields:
+        The open temporary file.
+
+    Raises:
+        FileExistsError: The target exists and ``overwrite`` is false.
+    """
+    path = Path(path)
+    _refuse_existing(path, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
+    try:
+        with open(temporary, 'xb') as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        _refuse_existing(path, overwrite)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _refuse_existing(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise FileExistsError(f'{path} exists; it is not overwritten')
+
+
+@contextmanager
+def _open_zip(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise
+    except _ZIP_ERRORS as error:
+        raise CorruptFileError(
+            f'{path}: truncated or not an .npz file ({error})'
+        ) from error
+    with archive:
+        yield archive
+
+
+def _members(
+    archive: zipfile.ZipFile, path: str | os.PathLike
+) -> dict[str, zipfile.ZipInfo]:
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        key = info.filename.removesuffix('.npy')
+        if key == info.filename or key in members:
+            raise CorruptFileError(
+                f'{path}: unexpected member {info.filename!r}; an .npz file '
+                'holds .npy members with distinct names only'
+            )
+        members[key] = info
+    return members
+
+
+def _read_member(
+    archive: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    source: str,
+    allow_objects: bool,
+) -> np.ndarray:
+    try:
+        with archive.open(info) as stream:
+            return _read_array(stream, source, info.file_size, allow_objects)
+    except _ZIP_ERRORS as error:
+        raise CorruptFileError(f'{source}: damaged ({error})') from error
+
+
+def _read_array(
+    stream: Any, source: str, size: int, allow_objects: bool
+) -> np.ndarray:
+    """Parse one ``.npy`` stream of ``size`` bytes."""
+    try:
+        version = npy_format.read_magic(stream)
+        if version not in _HEADER_READERS:
+            raise ValueError(f'.npy version {version} is not supported')
+        shape, fortran, dtype = _HEADER_READERS[version](stream)
+    except ValueError as error:
+        raise CorruptFileError(
+            f'{source}: not an .npy array ({error})'
+        ) from error
+    if dtype.hasobject:
+        return _read_objects(stream, source, shape, dtype, allow_objects)
+    return _read_plain(stream, source, size, shape, fortran, dtype)
+
+
+def _read_plain(
+    stream: Any,
+    source: str,
+    size: int,
+    shape: tuple[int, ...],
+    fortran: bool,
+    dtype: np.dtype,
+) -> np.ndarray:
+    num_bytes = math.prod(shape) * dtype.itemsize
+    if num_bytes != size - stream.tell() or min(shape, default=0) < 0:
+        raise CorruptFileError(
+            f'{source}: its header announces shape {shape} of {dtype} = '
+            f'{num_bytes:,} bytes, it holds {size - stream.tell():,}'
+        )
+    if num_bytes == 0:
+        if math.prod(shape):
+            raise CorruptFileError(f'{source}: dtype {dtype} has no content')
+        return np.zeros(shape, dtype)
+    data = bytearray(num_bytes)
+    view, filled = memoryview(data), 0
+    while filled < num_bytes:
+        count = stream.readinto(view[filled:])
+        if not count:
+            raise CorruptFileError(f'{source}: ends after {filled:,} bytes')
+        filled += count
+    order: Any = 'F' if fortran else 'C'
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
+
+
+def _read_objects(
+    stream: Any,
+    source: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    allow_objects: bool,
+) -> np.ndarray:
+    if not allow_objects or dtype.kind != 'O':
+        raise UnsafeFileError(
+            f'{source}: holds Python objects (dtype {dtype}), plain arrays '
+            'are allowed here'
+        )
+    array = read_pickle(stream, source)
+    if not isinstance(array, np.ndarray) or array.shape != shape:
+        raise CorruptFileError(
+            f'{source}: its header announces an object array of shape '
+            f'{shape}, the content does not fit'
+        )
+    return array
