@@ -1,0 +1,246 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Look at the environment and say what works, what is missing, what to do.
+
+Every check is a function that returns findings; it never raises, and what it
+needs is imported inside it, so that one broken package does not hide the
+others.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from aios.version import __version__
+
+from . import mmcv_ext
+from .versions import (
+    find_version_problems,
+    installed_families,
+    installed_version,
+)
+
+__all__ = ['CHECKS', 'Finding', 'diagnose', 'exit_code', 'format_findings']
+
+Status = Literal['ok', 'note', 'warning', 'error']
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        topic: What was looked at.
+        status: ``'ok'``; ``'note'``, something optional is missing;
+            ``'warning'``, it may fail; ``'error'``, this package cannot work.
+        value: What was found.
+        advice: What to do about it, empty if nothing.
+    """
+
+    topic: str
+    status: Status
+    value: str
+    advice: str = ''
+
+
+def _import(module: str, topic: str, advice: str) -> Finding:
+    """Import a package that is needed and report its version."""
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # a broken binary raises anything
+        reason = f'{type(error).__name__}: {error}'
+        return Finding(
+            topic, 'error', f'cannot be imported ({reason})', advice
+        )
+    return Finding(topic, 'ok', getattr(found, '__version__', 'unknown'))
+
+
+def check_python() -> Iterable[Finding]:
+    """Python and this package."""
+    yield Finding('aios', 'ok', __version__)
+    yield Finding(
+        'python',
+        'ok',
+        f'{platform.python_version()} ({sys.executable}), '
+        f'{platform.platform()}',
+    )
+
+
+def check_torch() -> Iterable[Finding]:
+    """Torch, and the CUDA devices it can use."""
+    finding = _import('torch', 'torch', 'Install it: https://pytorch.org.')
+    yield finding
+    if finding.status == 'error':
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        names = {
+            torch.cuda.get_device_name(i)
+            for i in range(torch.cuda.device_count())
+        }
+        devices = f'{torch.version.cuda}, {", ".join(sorted(names))}'
+        yield Finding('cuda', 'ok', devices)
+    elif torch.version.cuda is None:
+        yield Finding('cuda', 'note', 'torch was built for the CPU only')
+    else:
+        yield Finding(
+            'cuda',
+            'warning',
+            f'torch was built for CUDA {torch.version.cuda}, but sees no GPU',
+            'Look at `nvidia-smi` and CUDA_VISIBLE_DEVICES.',
+        )
+
+
+def check_openmmlab() -> Iterable[Finding]:
+    """The OpenMMLab packages: which family, which versions, do they import."""
+    mmcv_ext.install()
+    advice = 'Run `pip install -r requirements/mminstall.txt`.'
+    for module in ('mmengine', 'mmcv', 'mmdet'):
+        yield _import(module, module, advice)
+    families = installed_families()
+    found = [
+        f'{name} {version}'
+        for packages in families.values()
+        for name, version in packages.items()
+    ]
+    problems = find_version_problems()
+    for problem in problems:
+        yield Finding('package family', 'warning', ', '.join(found), problem)
+    if not problems:
+        value = ', '.join(families) or 'installed without metadata'
+        yield Finding('package family', 'ok', value)
+
+
+def check_attention() -> Iterable[Finding]:
+    """The kernel of multi-scale deformable attention, and MMDetection."""
+    topic = 'deformable attention'
+    if not mmcv_ext.has_compiled_ops():
+        yield Finding(
+            topic,
+            'ok',
+            'plain torch (mmcv has no compiled operators)',
+            'Compiled operators are optional: docs/en/get_started.md.',
+        )
+    else:
+        finding = _import(
+            'mmcv._ext',
+            topic,
+            'mmcv was compiled for another torch: reinstall it.',
+        )
+        if finding.status == 'ok':
+            finding = Finding(
+                topic, 'ok', 'compiled mmcv operator on CUDA, else plain torch'
+            )
+        yield finding
+    models = _import('mmdet.models', 'mmdet.models', 'See the lines above.')
+    if models.status == 'ok':
+        models = Finding('mmdet.models', 'ok', 'importable')
+    yield models
+
+
+def check_rendering() -> Iterable[Finding]:
+    """OpenCV, and the rasterisers that can be used."""
+    finding = _import(
+        'cv2',
+        'opencv',
+        'Run `pip install --force-reinstall --no-deps '
+        '"opencv-python-headless>=5"`.',
+    )
+    yield finding
+    if finding.status == 'error':
+        return
+    from aios.visualization import available_rasterizers
+
+    backends = available_rasterizers()
+    yield Finding(
+        'rasteriser',
+        'ok' if 'opencv' in backends else 'note',
+        ', '.join(backends),
+        '' if 'opencv' in backends else 'OpenCV 5 has a much faster one.',
+    )
+
+
+def check_body_models() -> Iterable[Finding]:
+    """The smplx package, and body-model files."""
+    version = installed_version('smplx')
+    if version is None:
+        advice = 'Run `pip install smplx`.'
+        yield Finding('smplx', 'warning', 'not installed', advice)
+    else:
+        yield Finding('smplx', 'ok', version)
+    from aios.body_models import MissingBodyModelError, find_body_model
+    from aios.body_models.free_body import free_body_dir
+
+    for gender in ('neutral', 'male', 'female'):
+        topic = f'SMPL-X {gender}'
+        try:
+            path = find_body_model(None, gender)
+        except MissingBodyModelError as error:
+            yield Finding(topic, 'note', 'not found', str(error))
+        else:
+            kind = ' (the free body, not SMPL-X)' if _is_free(path) else ''
+            yield Finding(topic, 'ok', f'{path}{kind}')
+    made = '' if free_body_dir().is_dir() else ', made on first use'
+    yield Finding('free body', 'ok', f'{free_body_dir()}{made}')
+
+
+def _is_free(path: Path) -> bool:
+    import numpy as np
+
+    if path.suffix != '.npz':
+        return False
+    with np.load(path, allow_pickle=False) as arrays:
+        return 'is_free_body' in arrays
+
+
+CHECKS: tuple[Callable[[], Iterable[Finding]], ...] = (
+    check_python,
+    check_torch,
+    check_openmmlab,
+    check_attention,
+    check_rendering,
+    check_body_models,
+)
+
+
+def diagnose() -> list[Finding]:
+    """Run all checks.
+
+    Returns:
+        What they found. A check that fails itself is an ``'error'`` finding.
+    """
+    findings: list[Finding] = []
+    for check in CHECKS:
+        try:
+            findings.extend(check())
+        except Exception as error:
+            reason = f'{type(error).__name__}: {error}'
+            findings.append(Finding(check.__name__, 'error', reason))
+    return findings
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """Exit status of the command: 1 if there is an error, else 0."""
+    return int(any(finding.status == 'error' for finding in findings))
+
+
+def format_findings(findings: Iterable[Finding], as_json: bool = False) -> str:
+    """Write findings down for people, or as a JSON list for programs."""
+    findings = list(findings)
+    if as_json:
+        return json.dumps([asdict(finding) for finding in findings], indent=2)
+    width = max(len(finding.topic) for finding in findings)
+    lines = []
+    for finding in findings:
+        mark = finding.status if finding.status != 'ok' else ''
+        lines.append(f'{mark:>7}  {finding.topic:<{width}}  {finding.value}')
+    advice = dict.fromkeys(f.advice for f in findings if f.advice)
+    lines += ['', *(f'- {line}' for line in advice)] if advice else []
+    return '\n'.join(lines)
