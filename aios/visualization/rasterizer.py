@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from aios.visualization import numpy_rasterizer, opencv_rasterizer
-from aios.visualization.clipping import clip_to_camera
-from aios.visualization.mesh import Mesh, vertex_normals
+from . import numpy_rasterizer, opencv_rasterizer
+from .clipping import clip_to_camera
+from .mesh import Mesh, vertex_normals
 
 __all__ = ['RenderResult', 'available_rasterizers', 'render_meshes']
 

@@ -1,0 +1,254 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Draws what a data sample knows about people into its picture.
+
+Symbols: ``n`` persons, ``J`` joints, ``H``, ``W`` picture height and width.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.structures import BaseDataElement, InstanceData
+from mmengine.visualization import Visualizer
+from torch import nn
+
+from aios.registry import VISUALIZERS
+from aios.structures import PARTS, get_joint_set
+from aios.utils.safe_io import atomic_write
+
+from .body_mesher import BodyMesher, as_array
+from .drawing import draw_boxes, draw_label, draw_skeleton
+from .palette import instance_color
+from .rasterizer import render_meshes
+
+__all__ = ['LAYERS', 'WholeBodyVisualizer', 'write_image']
+
+LAYERS = ('mesh', 'boxes', 'skeletons')
+"""What can be drawn, in the order in which it is drawn."""
+
+
+@VISUALIZERS.register_module()
+class WholeBodyVisualizer(Visualizer):
+    """Boxes of body, hands and face, skeletons and body meshes.
+
+    Meshes need a body model, parameters with a translation, and the camera
+    ``cam_K`` (3, 3) in the sample's metainfo; without one of them they are
+    left out.
+
+    Args:
+        name (str): Name of the instance.
+        image (np.ndarray, optional): (H, W, 3) RGB picture to start with.
+        vis_backends (list, optional): See MMEngine's ``Visualizer``.
+        save_dir (str, optional): See MMEngine's ``Visualizer``.
+        body_model (dict | nn.Module, optional): SMPL-X layer or its config,
+            e.g. ``dict(type='SMPLXLayer', model_path='free')``. Built at the
+            first mesh. Default: no meshes.
+        panels (Sequence[Sequence[str]]): One picture is drawn per entry, with
+            these of :data:`LAYERS`, and they are put side by side.
+        joint_set (str): Convention of the field ``keypoints``.
+        mesh_alpha (float): Opacity of meshes.
+        supersample (int): See :func:`render_meshes`.
+        backend (str): See :func:`render_meshes`.
+
+    Raises:
+        ValueError: If ``panels`` is empty or names an unknown layer.
+    """
+
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        image: np.ndarray | None = None,
+        vis_backends: list | dict | None = None,
+        save_dir: str | None = None,
+        body_model: dict | nn.Module | None = None,
+        panels: Sequence[Sequence[str]] = (LAYERS,),
+        joint_set: str = 'smplx_137',
+        mesh_alpha: float = 0.85,
+        supersample: int = 2,
+        backend: str = 'auto',
+    ) -> None:
+        super().__init__(name, image, vis_backends, save_dir)
+        unknown = {layer for panel in panels for layer in panel} - {*LAYERS}
+        if not panels or unknown:
+            raise ValueError(
+                f'panels must be lists of {LAYERS}, at least one list, got '
+                f'{panels}'
+            )
+        self.panels = tuple(tuple(panel) for panel in panels)
+        self.joint_set = get_joint_set(joint_set)
+        self.mesh_alpha = mesh_alpha
+        self.supersample = supersample
+        self.backend = backend
+        self._mesher = BodyMesher(body_model)
+
+    @master_only
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: BaseDataElement | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | os.PathLike | None = None,
+        pred_score_thr: float = 0.3,
+        step: int = 0,
+    ) -> None:
+        """Draw a sample; show it, write it, or hand it to the backends.
+
+        Ground truth is put to the left of predictions if both are there.
+
+        Args:
+            name (str): Identifier of the picture.
+            image (np.ndarray): (H, W, 3) RGB, the one the sample's
+                coordinates belong to.
+            data_sample (BaseDataElement, optional): With ``gt_instances``,
+                ``pred_instances`` or both.
+            draw_gt (bool): Whether to draw ``gt_instances``.
+            draw_pred (bool): Whether to draw ``pred_instances``.
+            show (bool): Open a window (needs a display).
+            wait_time (float): Seconds the window waits, 0 for a key press.
+            out_file (str, optional): File to write (and replace) instead of
+                using the backends.
+            pred_score_thr (float): Predictions with smaller ``scores`` are
+                left out.
+            step (int): Step number for the backends.
+        """
+        image = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
+        K = None
+        drawn = []
+        if data_sample is not None:
+            K = data_sample.metainfo.get('cam_K')
+            if draw_gt and 'gt_instances' in data_sample:
+                people = data_sample.gt_instances
+                drawn.append(self.draw_people(image, people, K))
+            if draw_pred and 'pred_instances' in data_sample:
+                people = data_sample.pred_instances
+                if 'scores' in people:
+                    people = people[people.scores >= pred_score_thr]
+                drawn.append(self.draw_people(image, people, K))
+        result = np.concatenate(drawn, axis=1) if drawn else image
+        self.set_image(result)
+        if show:
+            self.show(result, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            write_image(result, out_file, overwrite=True)
+        else:
+            self.add_image(name, result, step)
+
+    def draw_people(
+        self,
+        image: np.ndarray,
+        people: InstanceData,
+        K: Any = None,
+    ) -> np.ndarray:
+        """Draw people into copies of a picture, one copy per panel.
+
+        Args:
+            image (np.ndarray): (H, W, 3) uint8 RGB.
+            people (InstanceData): With any of the fields of
+                :data:`aios.structures.GT_FIELDS`, and ``scores``.
+            K (np.ndarray, optional): (3, 3) camera of this picture.
+
+        Returns:
+            np.ndarray: (H, W * number of panels, 3) uint8 RGB.
+        """
+        panels = []
+        for layers in self.panels:
+            panel = image.copy()
+            if 'mesh' in layers and K is not None:
+                panel = self._draw_meshes(panel, people, as_array(K))
+            if 'boxes' in layers:
+                self._draw_boxes(panel, people)
+            if 'skeletons' in layers:
+                self._draw_skeletons(panel, people)
+            panels.append(panel)
+        return np.concatenate(panels, axis=1)
+
+    def _draw_meshes(
+        self, image: np.ndarray, people: InstanceData, K: np.ndarray
+    ) -> np.ndarray:
+        meshes = self._mesher(people)
+        return render_meshes(
+            list(meshes.values()),
+            K,
+            *image.shape[:2],
+            background=image,
+            alpha=self.mesh_alpha,
+            supersample=self.supersample,
+            backend=self.backend,
+        ).image
+
+    def _draw_boxes(self, image: np.ndarray, people: InstanceData) -> None:
+        thickness = _line_width(image)
+        for part in PARTS:
+            boxes = as_array(people.get(f'{part}_bboxes', np.empty((0, 4))))
+            valid = people.get(f'{part}_valid', np.ones(len(boxes)))
+            for index in np.flatnonzero(as_array(valid) > 0).tolist():
+                color = instance_color(index)
+                draw_boxes(image, boxes[index], color, max(1, thickness // 2))
+        if 'bboxes' not in people:
+            return
+        for index, box in enumerate(as_array(people.bboxes)):
+            text = str(index)
+            if 'scores' in people:
+                text += f': {float(people.scores[index]):.2f}'
+            draw_boxes(image, box, instance_color(index), thickness)
+            if np.isfinite(box).all():
+                draw_label(image, text, box[:2], instance_color(index), 0.45)
+
+    def _draw_skeletons(self, image: np.ndarray, people: InstanceData) -> None:
+        if 'keypoints' not in people:
+            return
+        keypoints = as_array(people.keypoints)
+        shape = keypoints.shape[:2]
+        visible = as_array(people.get('keypoints_visible', np.ones(shape)))
+        # Joints may have a place in the picture without being seen there.
+        drawn = as_array(people.get('keypoints_weight', visible))
+        for index in range(len(people)):
+            draw_skeleton(
+                image,
+                keypoints[index],
+                self.joint_set,
+                visible=visible[index],
+                drawn=np.maximum(drawn[index], visible[index]),
+                thickness=_line_width(image),
+            )
+
+
+def write_image(
+    image: np.ndarray, path: str | os.PathLike, overwrite: bool = False
+) -> None:
+    """Write an RGB picture; the file appears only when it is complete.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8 RGB.
+        path (str): The suffix says the format, e.g. ``.jpg``. Missing folders
+            are made.
+        overwrite (bool): Replace an existing file.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is False.
+        ValueError: If OpenCV cannot write the format.
+    """
+    suffix = Path(path).suffix
+    if not suffix or not cv2.haveImageWriter(f'picture{suffix}'):
+        raise ValueError(
+            f'{path}: cannot write pictures of type {suffix!r}, use .jpg or '
+            '.png'
+        )
+    _, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]))
+    with atomic_write(path, overwrite=overwrite) as stream:
+        stream.write(data.tobytes())
+
+
+def _line_width(image: np.ndarray) -> int:
+    """Lines that look the same in small and large pictures."""
+    return max(1, round(min(image.shape[:2]) / 300))
