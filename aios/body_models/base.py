@@ -1,0 +1,371 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What every SMPL-X backend takes and gives.
+
+Legend: ``B`` persons, ``J`` joints of the requested set, ``V`` vertices,
+``K`` joints of one pose argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aios.structures import (
+    axis_angle_to_matrix,
+    get_joint_set,
+    joint_mapping,
+)
+
+__all__ = [
+    'POSE_JOINTS',
+    'BodyModel',
+    'BodyModelBase',
+    'BodyParams',
+    'SMPLXOutput',
+]
+
+POSE_JOINTS: Mapping[str, int] = {
+    'global_orient': 1,
+    'body_pose': 21,
+    'jaw_pose': 1,
+    'leye_pose': 1,
+    'reye_pose': 1,
+    'left_hand_pose': 15,
+    'right_hand_pose': 15,
+}
+"""Pose arguments and their number of joints, in the order of the 55 joints."""
+
+
+@dataclass
+class SMPLXOutput:
+    """Result of a body model.
+
+    Attributes:
+        vertices: ``(B, V, 3)`` metres, or None where not asked for.
+        joints: ``(B, J, 3)`` metres.
+        joint_set: Name of the set that ``joints`` is ordered by.
+    """
+
+    vertices: Tensor | None
+    joints: Tensor
+    joint_set: str
+
+
+@runtime_checkable
+class BodyModel(Protocol):
+    """Anything that turns SMPL-X parameters into joints and vertices.
+
+    The arguments are those of :meth:`BodyModelBase.forward`.
+    """
+
+    faces: Tensor
+    lbs_weights: Tensor
+    v_template: Tensor
+    parents: Tensor
+    hand_mean: Tensor
+
+    def __call__(
+        self,
+        betas: Tensor | None = None,
+        expression: Tensor | None = None,
+        global_orient: Tensor | None = None,
+        body_pose: Tensor | None = None,
+        left_hand_pose: Tensor | None = None,
+        right_hand_pose: Tensor | None = None,
+        jaw_pose: Tensor | None = None,
+        leye_pose: Tensor | None = None,
+        reye_pose: Tensor | None = None,
+        transl: Tensor | None = None,
+        *,
+        joint_set: str | None = None,
+        return_vertices: bool = True,
+    ) -> SMPLXOutput:
+        """See :meth:`BodyModelBase.forward`."""
+
+
+@dataclass
+class BodyParams:
+    """Checked parameters of one batch: all tensors have ``B`` rows.
+
+    Attributes:
+        betas: ``(B, num_betas)``.
+        expression: ``(B, num_expression_coeffs)``.
+        transl: ``(B, 3)`` metres.
+        poses: By the names of :data:`POSE_JOINTS`: ``(B, K, 3)`` axis-angle
+            or ``(B, K, 3, 3)`` rotation matrices.
+    """
+
+    betas: Tensor
+    expression: Tensor
+    transl: Tensor
+    poses: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.betas)
+
+    def split(self, size: int | None) -> Iterator[BodyParams]:
+        """Yield pieces of at most ``size`` persons (at least one piece)."""
+        size = size or len(self)
+        for start in range(0, max(len(self), 1), max(size, 1)):
+            piece = slice(start, start + size)
+            poses = {name: pose[piece] for name, pose in self.poses.items()}
+            tensors = {
+                field.name: getattr(self, field.name)[piece]
+                for field in fields(self)
+                if field.name != 'poses'
+            }
+            yield replace(self, poses=poses, **tensors)
+
+
+class _JointIndex(NamedTuple):
+    """Where the joints of a set are in the native one."""
+
+    source: Tensor  # (J,) int64
+    num_source: int  # the first so many joints are enough
+
+
+def _as_pose(name: str, pose: Tensor) -> Tensor:
+    """Bring one pose argument to (B, K, 3) or (B, K, 3, 3)."""
+    num_joints = POSE_JOINTS[name]
+    shape = tuple(pose.shape[1:])
+    if shape in ((num_joints, 3), (num_joints, 3, 3)):
+        return pose
+    if shape == (3 * num_joints,):
+        return pose.unflatten(1, (num_joints, 3))
+    if num_joints == 1 and shape == (3, 3):
+        return pose.unsqueeze(1)
+    raise ValueError(
+        f'{name} must have shape (B, {3 * num_joints}) or '
+        f'(B, {num_joints}, 3) for axis-angle, or (B, {num_joints}, 3, 3) '
+        f'for rotation matrices, got {tuple(pose.shape)}'
+    )
+
+
+class BodyModelBase(nn.Module):
+    """Arguments, batches and joint sets; a backend adds the geometry.
+
+    A backend implements :meth:`_pose_chunk` and sets the attributes of
+    :class:`BodyModel`.
+
+    Args:
+        gender: ``'neutral'``, ``'male'`` or ``'female'``.
+        num_betas: Number of shape coefficients.
+        num_expression_coeffs: Number of expression coefficients.
+        flat_hand_mean: Hand poses are relative to the flat hand instead of
+            the mean hand of the model.
+        use_face_contour: Also give the 17 landmarks of the face contour.
+        chunk_size: Largest number of persons computed at once.
+    """
+
+    v_template: Tensor
+    hand_mean: Tensor
+
+    def __init__(
+        self,
+        gender: str,
+        num_betas: int,
+        num_expression_coeffs: int,
+        flat_hand_mean: bool,
+        use_face_contour: bool,
+        chunk_size: int | None,
+    ) -> None:
+        super().__init__()
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(
+                f'chunk_size must be positive or None, got {chunk_size}'
+            )
+        self.gender = gender
+        self.num_betas = num_betas
+        self.num_expression_coeffs = num_expression_coeffs
+        self.flat_hand_mean = flat_hand_mean
+        self.use_face_contour = use_face_contour
+        self.chunk_size = chunk_size
+        self._joint_index: dict[tuple[str, torch.device], _JointIndex] = {}
+
+    def forward(
+        self,
+        betas: Tensor | None = None,
+        expression: Tensor | None = None,
+        global_orient: Tensor | None = None,
+        body_pose: Tensor | None = None,
+        left_hand_pose: Tensor | None = None,
+        right_hand_pose: Tensor | None = None,
+        jaw_pose: Tensor | None = None,
+        leye_pose: Tensor | None = None,
+        reye_pose: Tensor | None = None,
+        transl: Tensor | None = None,
+        *,
+        joint_set: str | None = None,
+        return_vertices: bool = True,
+    ) -> SMPLXOutput:
+        """Pose the bodies of ``B`` persons.
+
+        Arguments with one row are repeated for all persons; ``None`` means
+        zeros (for a hand: the mean hand, unless ``flat_hand_mean``). Poses
+        are axis-angle ``(B, K, 3)`` or ``(B, 3 K)`` in radians, or rotation
+        matrices ``(B, K, 3, 3)``; kinds may be mixed. The hand mean is
+        added to axis-angle hand poses unless ``flat_hand_mean``; matrices
+        are absolute.
+
+        Args:
+            betas: ``(B, num_betas)`` shape coefficients.
+            expression: ``(B, num_expression_coeffs)``.
+            global_orient: Root rotation, K = 1, about the pelvis.
+            body_pose: K = 21.
+            left_hand_pose: K = 15.
+            right_hand_pose: K = 15.
+            jaw_pose: K = 1.
+            leye_pose: K = 1.
+            reye_pose: K = 1.
+            transl: ``(B, 3)`` metres, added at the end.
+            joint_set: Name of the joint set to return, any set whose
+                joints the body model has. ``None``: ``'smplx_144'``, or
+                ``'smplx_127'`` without the face contour.
+            return_vertices: Compute all vertices. Without them only what
+                the joints depend on is computed.
+
+        Returns:
+            Vertices and joints, in the dtype of the layer.
+
+        Raises:
+            ValueError: A wrong shape, or a joint set that cannot be made.
+        """
+        joint_set = joint_set or self.native_joint_set
+        index = self._indices_of(joint_set)
+        params = self._check_params(
+            {'betas': betas, 'expression': expression, 'transl': transl},
+            {
+                'global_orient': global_orient,
+                'body_pose': body_pose,
+                'left_hand_pose': left_hand_pose,
+                'right_hand_pose': right_hand_pose,
+                'jaw_pose': jaw_pose,
+                'leye_pose': leye_pose,
+                'reye_pose': reye_pose,
+            },
+        )
+        # metres in half precision are millimetres off: autocast stays out
+        with torch.autocast(self.v_template.device.type, enabled=False):
+            chunks = [
+                self._chunk_output(piece, index, return_vertices)
+                for piece in params.split(self.chunk_size)
+            ]
+        vertices, joints = zip(*chunks, strict=True)
+        return SMPLXOutput(
+            torch.cat(vertices) if return_vertices else None,
+            torch.cat(joints),
+            joint_set,
+        )
+
+    def rotation_matrices(self, params: BodyParams) -> Tensor:
+        """Rotations of all joints relative to the parent, (B, 55, 3, 3).
+
+        Here the hand mean is added to axis-angle hand poses.
+        """
+        matrices = []
+        for name, pose in params.poses.items():
+            if pose.ndim == 3:
+                if 'hand' in name and not self.flat_hand_mean:
+                    pose = pose + self.hand_mean[int('right' in name)]
+                pose = axis_angle_to_matrix(pose)
+            matrices.append(pose)
+        return torch.cat(matrices, dim=1)
+
+    def _pose_chunk(
+        self, params: BodyParams, num_joints: int, return_vertices: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        """Vertices (B, V, 3) or None, and joints, before translation.
+
+        The joints are at least the first ``num_joints`` of 'smplx_144'.
+        """
+        raise NotImplementedError
+
+    def _chunk_output(
+        self, params: BodyParams, index: _JointIndex, return_vertices: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        vertices, joints = self._pose_chunk(
+            params, index.num_source, return_vertices
+        )
+        offset = params.transl.unsqueeze(1)
+        joints = joints.index_select(1, index.source) + offset
+        return vertices if vertices is None else vertices + offset, joints
+
+    @property
+    def native_joint_set(self) -> str:
+        """Name of the largest joint set of this layer."""
+        return 'smplx_144' if self.use_face_contour else 'smplx_127'
+
+    def _indices_of(self, joint_set: str) -> _JointIndex:
+        key = joint_set, self.v_template.device
+        if key not in self._joint_index:
+            source = joint_mapping(
+                self.native_joint_set, joint_set, approximate=True
+            )
+            names = get_joint_set(joint_set).names
+            lacking = [names[i] for i in np.flatnonzero(source < 0)]
+            if lacking:
+                raise ValueError(
+                    f'joint_set {joint_set!r} needs joints that '
+                    f'{self.native_joint_set!r} does not have: '
+                    f'{", ".join(lacking)}'
+                )
+            self._joint_index[key] = _JointIndex(
+                torch.tensor(source, device=key[1]), int(source.max()) + 1
+            )
+        return self._joint_index[key]
+
+    def _check_params(
+        self,
+        vectors: dict[str, Tensor | None],
+        poses: dict[str, Tensor | None],
+    ) -> BodyParams:
+        sizes = {
+            'betas': self.num_betas,
+            'expression': self.num_expression_coeffs,
+            'transl': 3,
+        }
+        given = {
+            name: value.to(self.v_template)
+            for name, value in (vectors | poses).items()
+            if value is not None
+        }
+        batch_size = _common_batch_size(given)
+        checked = {}
+        for name, size in sizes.items():
+            value = given.get(name, self.v_template.new_zeros(1, size))
+            if value.shape[1:] != (size,):
+                raise ValueError(
+                    f'{name} must have shape (B, {size}), got '
+                    f'{tuple(value.shape)}'
+                )
+            checked[name] = value.expand(batch_size, -1)
+        rotations = {}
+        for name, num_joints in POSE_JOINTS.items():
+            value = given.get(
+                name, self.v_template.new_zeros(1, num_joints, 3)
+            )
+            value = _as_pose(name, value)
+            rotations[name] = value.expand(batch_size, *value.shape[1:])
+        return BodyParams(poses=rotations, **checked)
+
+
+def _common_batch_size(given: Mapping[str, Tensor]) -> int:
+    for name, value in given.items():
+        if value.ndim < 2:
+            raise ValueError(
+                f'{name} must have a batch dimension, got shape '
+                f'{tuple(value.shape)}'
+            )
+    sizes = {name: len(value) for name, value in given.items()}
+    others = {size for size in sizes.values() if size != 1}
+    if len(others) > 1:
+        raise ValueError(
+            f'arguments must have the same number of rows (or one row), got '
+            f'{sizes}'
+        )
+    return others.pop() if others else 1

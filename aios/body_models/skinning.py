@@ -1,0 +1,225 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Building blocks of the SMPL-X layer.
+
+The formulas are those of the SMPL (Loper et al. 2015, Sec. 3) and SMPL-X
+(Pavlakos et al. 2019, Sec. 3.1) papers.
+
+Legend: ``B`` persons, ``J`` joints, ``N`` vertices (all or some), ``C``
+shape and expression coefficients, ``L`` landmarks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    'KinematicTree',
+    'PoseCorrectives',
+    'SkinnedVertices',
+    'contour_rows',
+    'interpolate_corners',
+]
+
+MAX_CONTOUR_YAW = 39
+"""Degrees of head yaw for which the contour is tabulated, either side."""
+
+_SPARSE_DENSITY = 0.05  # below it sparse correctives are faster (benchmark)
+
+
+class KinematicTree(nn.Module):
+    """Forward kinematics, one batched product per depth of the tree.
+
+    Args:
+        parents: ``(J,)`` parent of each joint, before it; the first one is
+            the root (its entry is ignored).
+    """
+
+    place: Tensor
+
+    def __init__(self, parents: np.ndarray) -> None:
+        super().__init__()
+        depth = np.zeros(len(parents), dtype=np.int64)
+        for joint, parent in enumerate(parents[1:], start=1):
+            depth[joint] = depth[parent] + 1
+        levels = [
+            np.flatnonzero(depth == d) for d in range(1, depth.max() + 1)
+        ]
+        order = np.concatenate([[0], *levels])
+        place = np.argsort(order)
+        self.num_levels = len(levels)
+        self.register_buffer('place', torch.from_numpy(place), False)
+        for i, level in enumerate(levels):
+            first = np.flatnonzero(depth == i)
+            in_level = np.searchsorted(first, parents[level])
+            self.register_buffer(f'joints{i}', torch.from_numpy(level), False)
+            self.register_buffer(
+                f'parents{i}', torch.from_numpy(in_level), False
+            )
+
+    def forward(
+        self, rotations: Tensor, offsets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Compose the joints' transforms from the root outwards.
+
+        Args:
+            rotations: ``(B, J, 3, 3)`` relative to the parent.
+            offsets: ``(B, J, 3)`` rest position relative to the parent.
+
+        Returns:
+            Global rotations ``(B, J, 3, 3)`` and positions ``(B, J, 3)``.
+        """
+        offsets = offsets.unsqueeze(-1)
+        rotation, position = rotations[:, :1], offsets[:, :1]
+        all_rotations, all_positions = [rotation], [position]
+        for i in range(self.num_levels):
+            joints = self.get_buffer(f'joints{i}')
+            parents = self.get_buffer(f'parents{i}')
+            rotation = rotation.index_select(1, parents)
+            position = position.index_select(1, parents)
+            position = position + rotation @ offsets.index_select(1, joints)
+            rotation = rotation @ rotations.index_select(1, joints)
+            all_rotations.append(rotation)
+            all_positions.append(position)
+        rotation = torch.cat(all_rotations, 1).index_select(1, self.place)
+        position = torch.cat(all_positions, 1).index_select(1, self.place)
+        return rotation, position.squeeze(-1)
+
+
+class PoseCorrectives(nn.Module):
+    """Pose-dependent vertex offsets; sparse where most of them are zero.
+
+    The correctives of the free body touch the vertices near each joint
+    only, those of the official model all of them.
+
+    Args:
+        directions: ``(N, 3, 486)``.
+        dtype: Floating-point type.
+    """
+
+    index: Tensor
+    values: Tensor
+
+    def __init__(self, directions: np.ndarray, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.num_vertices = len(directions)
+        matrix = directions.reshape(-1, directions.shape[-1])
+        entries = np.nonzero(matrix)
+        self.sparse = len(entries[0]) < _SPARSE_DENSITY * matrix.size
+        if self.sparse:
+            # index and values instead of a sparse buffer: DDP cannot
+            # broadcast one
+            index = torch.from_numpy(np.stack(entries))
+            values = torch.as_tensor(matrix[entries], dtype=dtype)
+            self.register_buffer('index', index, False)
+        else:
+            values = torch.as_tensor(matrix.T.copy(), dtype=dtype)
+        self.register_buffer('values', values, False)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Offsets ``(B, N, 3)`` for the pose feature ``(B, 486)``."""
+        if self.sparse:
+            matrix = torch.sparse_coo_tensor(
+                self.index,
+                self.values,
+                (3 * self.num_vertices, feature.shape[1]),
+                is_coalesced=True,
+                check_invariants=False,
+            )
+            offsets = torch.sparse.mm(matrix, feature.T).T
+        else:
+            offsets = feature @ self.values
+        return offsets.unflatten(1, (self.num_vertices, 3))
+
+
+class SkinnedVertices(nn.Module):
+    """Blend shapes and linear blend skinning of some vertices.
+
+    Args:
+        template: ``(N, 3)`` rest shape.
+        shape_directions: ``(N, 3, C)``.
+        pose_directions: ``(N, 3, 486)``.
+        weights: ``(N, J)`` skinning weights.
+        dtype: Floating-point type.
+    """
+
+    template: Tensor
+    shape_directions: Tensor
+    weights: Tensor
+
+    def __init__(
+        self,
+        template: np.ndarray,
+        shape_directions: np.ndarray,
+        pose_directions: np.ndarray,
+        weights: np.ndarray,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        flat = shape_directions.reshape(-1, shape_directions.shape[-1])
+        for name, array in (
+            ('template', template),
+            ('shape_directions', flat.T.copy()),
+            ('weights', weights),
+        ):
+            self.register_buffer(
+                name, torch.as_tensor(array, dtype=dtype), False
+            )
+        self.correctives = PoseCorrectives(pose_directions, dtype)
+
+    def forward(
+        self, coefficients: Tensor, feature: Tensor, transforms: Tensor
+    ) -> Tensor:
+        """Pose the vertices.
+
+        Args:
+            coefficients: ``(B, C)`` shape, then expression.
+            feature: ``(B, 486)`` rotations minus identity, without root.
+            transforms: ``(B, J, 3, 4)`` from the rest pose.
+
+        Returns:
+            ``(B, N, 3)`` metres.
+        """
+        shape = (coefficients @ self.shape_directions).unflatten(1, (-1, 3))
+        rest = self.template + shape + self.correctives(feature)
+        blended = (self.weights @ transforms.flatten(2)).unflatten(2, (3, 4))
+        rotated = (blended[..., :3] * rest.unsqueeze(2)).sum(-1)
+        return rotated + blended[..., 3]
+
+
+@torch.no_grad()
+def contour_rows(neck_rotation: Tensor) -> Tensor:
+    """Row of the contour table for each head yaw.
+
+    Rows 0..39 are for 0..39 degrees to one side, rows 40..78 for 1..39 to
+    the other; beyond, the last row is used (SMPL-X model files).
+
+    Args:
+        neck_rotation: ``(B, 3, 3)`` global rotation of the neck joint.
+
+    Returns:
+        ``(B,)`` int64 in 0..78.
+    """
+    run = torch.hypot(neck_rotation[:, 0, 0], neck_rotation[:, 1, 0])
+    yaw = torch.rad2deg(torch.atan2(neck_rotation[:, 2, 0], run))
+    yaw = yaw.clamp(-MAX_CONTOUR_YAW, MAX_CONTOUR_YAW).round().long()
+    return torch.where(yaw < 0, MAX_CONTOUR_YAW - yaw, yaw)
+
+
+def interpolate_corners(
+    vertices: Tensor, corners: Tensor, weights: Tensor
+) -> Tensor:
+    """Points inside triangles, by barycentric weights.
+
+    Args:
+        vertices: ``(B, N, 3)``.
+        corners: ``(B, L, 3)`` vertex indices of the triangles.
+        weights: ``(B, L, 3)``.
+
+    Returns:
+        ``(B, L, 3)``.
+    """
+    index = corners.flatten(1).unsqueeze(-1).expand(-1, -1, 3)
+    points = vertices.gather(1, index).unflatten(1, corners.shape[1:])
+    return (points * weights.unsqueeze(-1)).sum(2)

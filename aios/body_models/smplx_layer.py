@@ -1,0 +1,309 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The SMPL-X layer, differentiable and batched.
+
+Written from the SMPL and SMPL-X papers and the layout of the model files;
+it gives what the ``smplx`` package gives (see ``docs/en/body_models.md``).
+
+Legend: ``B`` persons, ``V`` = 10475 vertices, ``J`` = 55 joints.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aios.registry import MODELS
+
+from .base import BodyModelBase, BodyParams
+from .files import find_body_model, load_body_model_arrays
+from .skinning import (
+    KinematicTree,
+    SkinnedVertices,
+    contour_rows,
+    interpolate_corners,
+)
+
+__all__ = ['VERTEX_JOINTS', 'SMPLXLayer', 'split_shape_directions']
+
+VERTEX_JOINTS: Mapping[str, int] = {
+    'nose': 9120,
+    'right_eye': 9929,
+    'left_eye': 9448,
+    'right_ear': 616,
+    'left_ear': 6,
+    'left_bigtoe': 5770,
+    'left_smalltoe': 5780,
+    'left_heel': 8846,
+    'right_bigtoe': 8463,
+    'right_smalltoe': 8474,
+    'right_heel': 8635,
+    'left_thumb': 5361,
+    'left_index': 4933,
+    'left_middle': 5058,
+    'left_ring': 5169,
+    'left_pinky': 5286,
+    'right_thumb': 8079,
+    'right_index': 7669,
+    'right_middle': 7794,
+    'right_ring': 7905,
+    'right_pinky': 8022,
+}
+"""Joints 55 to 75 of ``'smplx_144'`` are vertices of the mesh."""
+
+_NUM_SKELETON, _NUM_STATIC = 55, 127  # joints before tips, before contour
+_NECK = 12
+_WIDE_LAYOUT, _WIDE_NUM_BETAS = 400, 300  # 300 shape + 100 expression
+_NARROW_NUM_BETAS = 10  # older files: 10 shape + 10 expression
+
+
+def split_shape_directions(
+    shapedirs: np.ndarray, num_betas: int, num_expression_coeffs: int
+) -> np.ndarray:
+    """Pick the wanted shape and expression directions of a model file.
+
+    Files have 300 shape and 100 expression directions (v1.1) or 10 and 10
+    (v1.0, sometimes followed by others).
+
+    Args:
+        shapedirs: ``(V, 3, S)``.
+        num_betas: Number of shape directions.
+        num_expression_coeffs: Number of expression directions.
+
+    Returns:
+        ``(V, 3, num_betas + num_expression_coeffs)``.
+
+    Raises:
+        ValueError: The file has fewer directions.
+    """
+    total = shapedirs.shape[2]
+    start = _WIDE_NUM_BETAS if total >= _WIDE_LAYOUT else _NARROW_NUM_BETAS
+    most = start, 100 if total >= _WIDE_LAYOUT else max(0, min(10, total - 10))
+    for name, wanted, limit in (
+        ('num_betas', num_betas, most[0]),
+        ('num_expression_coeffs', num_expression_coeffs, most[1]),
+    ):
+        if not 0 <= wanted <= limit:
+            raise ValueError(
+                f'{name} must be in 0..{limit} for a model file with {total} '
+                f'shape directions, got {wanted}'
+            )
+    columns = np.r_[0:num_betas, start : start + num_expression_coeffs]
+    return shapedirs[:, :, columns]
+
+
+@MODELS.register_module()
+class SMPLXLayer(BodyModelBase):
+    """SMPL-X: parameters in, joints and vertices out.
+
+    The model data are non-persistent buffers: the layer moves with its
+    parent module, and licensed data never ends up in a checkpoint.
+
+    Args:
+        model_path: See :func:`~aios.body_models.find_body_model`.
+        gender: ``'neutral'``, ``'male'`` or ``'female'``.
+        num_betas: Number of shape coefficients.
+        num_expression_coeffs: Number of expression coefficients.
+        flat_hand_mean: Hand poses are relative to the flat hand instead of
+            the mean hand of the model. AiOS and the datasets it reads use
+            the mean hand.
+        use_face_contour: Also give the 17 landmarks of the face contour,
+            which slide over the face with the head's yaw.
+        dtype: ``torch.float32`` or ``torch.float64``.
+        chunk_size: Largest number of persons computed at once; bounds the
+            memory of inference. ``None``: all.
+
+    Attributes:
+        faces: ``(F, 3)`` int64.
+        v_template: ``(V, 3)`` metres.
+        lbs_weights: ``(V, J)``.
+        parents: ``(J,)`` int64, -1 for the root.
+        hand_mean: ``(2, 15, 3)`` mean pose of the left and right hand,
+            axis-angle, whatever ``flat_hand_mean`` is.
+
+    Raises:
+        MissingBodyModelError: No model file.
+        BodyModelFileError: The file is not an SMPL-X model.
+    """
+
+    mesh: SkinnedVertices
+    anchors: SkinnedVertices
+    contour: SkinnedVertices
+    faces: Tensor
+    parents: Tensor
+    joint_template: Tensor  # (J, 3) rest joints of the mean shape
+    joint_directions: Tensor  # (C, 3 J) their change with the coefficients
+    anchor_ids: Tensor  # vertices behind joints 55 to 126
+    tips: Tensor  # (21,) in the anchors
+    landmarks: Tensor  # (51, 3) in the anchors
+    landmark_weights: Tensor  # (51, 3)
+    contour_ids: Tensor  # vertices behind joints 127 to 143
+    contour_corners: Tensor  # (79, 17, 3) in the contour vertices
+    contour_weights: Tensor  # (79, 17, 3)
+
+    def __init__(
+        self,
+        model_path: str | os.PathLike | None = 'free',
+        gender: str = 'neutral',
+        num_betas: int = 10,
+        num_expression_coeffs: int = 10,
+        flat_hand_mean: bool = False,
+        use_face_contour: bool = True,
+        dtype: torch.dtype = torch.float32,
+        chunk_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            gender,
+            num_betas,
+            num_expression_coeffs,
+            flat_hand_mean,
+            use_face_contour,
+            chunk_size,
+        )
+        path = find_body_model(model_path, gender)
+        arrays = load_body_model_arrays(path)
+        arrays['shapedirs'] = split_shape_directions(
+            arrays['shapedirs'], num_betas, num_expression_coeffs
+        )
+        self._add_skeleton(arrays, dtype)
+        self.mesh = _skinned_vertices(arrays, slice(None), dtype)
+        self._add_landmarks(arrays, dtype)
+
+    def _add_skeleton(
+        self, arrays: Mapping[str, np.ndarray], dtype: torch.dtype
+    ) -> None:
+        parents = arrays['kintree_table'][0].astype(np.int64)
+        parents[0] = -1
+        regressor = arrays['J_regressor'].astype(np.float64)
+        joints = regressor @ arrays['v_template']
+        directions = np.tensordot(regressor, arrays['shapedirs'], axes=1)
+        hands = np.stack([arrays['hands_meanl'], arrays['hands_meanr']])
+        self.tree = KinematicTree(parents)
+        self._add_buffer('parents', parents)
+        self._add_buffer('faces', arrays['f'].astype(np.int64))
+        self._add_buffer('hand_mean', hands.reshape(2, 15, 3), dtype)
+        self._add_buffer('joint_template', joints, dtype)
+        directions = directions.reshape(3 * len(joints), -1)
+        self._add_buffer('joint_directions', directions.T.copy(), dtype)
+
+    def _add_landmarks(
+        self, arrays: Mapping[str, np.ndarray], dtype: torch.dtype
+    ) -> None:
+        """Keep the few vertices that joints depend on as small models."""
+        faces = arrays['f'].astype(np.int64)
+        fixed = faces[arrays['lmk_faces_idx'].astype(np.int64)]
+        tips = np.array(list(VERTEX_JOINTS.values()))
+        used, place = np.unique(
+            np.concatenate([tips, fixed.ravel()]), return_inverse=True
+        )
+        self.anchors = _skinned_vertices(arrays, used, dtype)
+        self._add_buffer('anchor_ids', used)
+        self._add_buffer('tips', place[: len(tips)])
+        self._add_buffer('landmarks', place[len(tips) :].reshape(-1, 3))
+        self._add_buffer('landmark_weights', arrays['lmk_bary_coords'], dtype)
+        if not self.use_face_contour:
+            return
+        moving = faces[arrays['dynamic_lmk_faces_idx'].astype(np.int64)]
+        used, place = np.unique(moving, return_inverse=True)
+        self.contour = _skinned_vertices(arrays, used, dtype)
+        self._add_buffer('contour_ids', used)
+        self._add_buffer('contour_corners', place.reshape(moving.shape))
+        self._add_buffer(
+            'contour_weights', arrays['dynamic_lmk_bary_coords'], dtype
+        )
+
+    def _add_buffer(
+        self, name: str, array: np.ndarray, dtype: torch.dtype | None = None
+    ) -> None:
+        self.register_buffer(name, torch.as_tensor(array, dtype=dtype), False)
+
+    @property
+    def v_template(self) -> Tensor:  # type: ignore[override]
+        """Rest shape ``(V, 3)``, metres."""
+        return self.mesh.template
+
+    @property
+    def lbs_weights(self) -> Tensor:
+        """Skinning weights ``(V, J)``."""
+        return self.mesh.weights
+
+    def _pose_chunk(
+        self, params: BodyParams, num_joints: int, return_vertices: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        coefficients = torch.cat([params.betas, params.expression], dim=1)
+        local = self.rotation_matrices(params)
+        rest = self.joint_template + (
+            coefficients @ self.joint_directions
+        ).unflatten(1, (-1, 3))
+        rotations, joints = self._pose_skeleton(local, rest)
+        moved = joints - (rotations @ rest.unsqueeze(-1)).squeeze(-1)
+        transforms = torch.cat([rotations, moved.unsqueeze(-1)], dim=-1)
+        identity = torch.eye(3, dtype=local.dtype, device=local.device)
+        feature = (local[:, 1:] - identity).flatten(1)
+        skin = coefficients, feature, transforms
+
+        vertices = self.mesh(*skin) if return_vertices else None
+        groups = [joints]
+        if num_joints > _NUM_SKELETON:
+            groups.append(self._anchor_joints(vertices, skin))
+        if num_joints > _NUM_STATIC:
+            neck = rotations[:, _NECK]
+            groups.append(self._contour_joints(vertices, skin, neck))
+        return vertices, torch.cat(groups, dim=1)
+
+    def _pose_skeleton(
+        self, local: Tensor, rest: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Global rotations and positions of the skeleton's joints."""
+        parents = self.parents.clamp(min=0)
+        offsets = rest - rest.index_select(1, parents)
+        offsets = torch.cat([rest[:, :1], offsets[:, 1:]], dim=1)
+        return self.tree(local, offsets)
+
+    def _anchor_joints(
+        self, vertices: Tensor | None, skin: tuple[Tensor, Tensor, Tensor]
+    ) -> Tensor:
+        """Vertex joints and landmarks of the inner face, (B, 21 + 51, 3)."""
+        if vertices is None:
+            points = self.anchors(*skin)
+        else:
+            points = vertices.index_select(1, self.anchor_ids)
+        landmarks = interpolate_corners(
+            points,
+            self.landmarks.expand(len(points), -1, -1),
+            self.landmark_weights,
+        )
+        return torch.cat([points.index_select(1, self.tips), landmarks], 1)
+
+    def _contour_joints(
+        self,
+        vertices: Tensor | None,
+        skin: tuple[Tensor, Tensor, Tensor],
+        neck: Tensor,
+    ) -> Tensor:
+        """Landmarks of the face contour as seen from the front, (B, 17, 3)."""
+        if vertices is None:
+            points = self.contour(*skin)
+        else:
+            points = vertices.index_select(1, self.contour_ids)
+        rows = contour_rows(neck)
+        return interpolate_corners(
+            points, self.contour_corners[rows], self.contour_weights[rows]
+        )
+
+
+def _skinned_vertices(
+    arrays: Mapping[str, np.ndarray],
+    vertices: slice | np.ndarray,
+    dtype: torch.dtype,
+) -> SkinnedVertices:
+    return SkinnedVertices(
+        arrays['v_template'][vertices],
+        arrays['shapedirs'][vertices],
+        arrays['posedirs'][vertices],
+        arrays['weights'][vertices],
+        dtype,
+    )
