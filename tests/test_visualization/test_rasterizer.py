@@ -1,0 +1,387 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios.visualization import (
+    Mesh,
+    available_rasterizers,
+    numpy_rasterizer,
+    render_meshes,
+)
+
+BACKENDS = available_rasterizers()
+both_backends = pytest.mark.parametrize('backend', BACKENDS)
+# Different focal lengths and a principal point far off the centre.
+K = np.array([[90.0, 0, 7.3], [0, 120, 21.6], [0, 0, 1]])
+HEIGHT, WIDTH = 40, 56
+
+
+def unproject(u, v, z, K=K):
+    return np.linalg.inv(K) @ [u, v, 1] * z
+
+
+def quad(x0, y0, x1, y1, z0, z1=None, colors=(1, 1, 1)):
+    """Rectangle [x0, x1) x [y0, y1) in pixels; depth z0 left to z1 right."""
+    z1 = z0 if z1 is None else z1
+    corners = [(x0, y0, z0), (x1, y0, z1), (x1, y1, z1), (x0, y1, z0)]
+    vertices = [unproject(*corner) for corner in corners]
+    return Mesh(vertices, [[0, 2, 1], [0, 3, 2]], colors)
+
+
+@pytest.fixture(scope='module')
+def people(make_sphere):
+    """Six ellipsoids of the size of people, some in front of others."""
+    rng = np.random.default_rng(0)
+    vertices, faces = make_sphere()
+    meshes = []
+    for index in range(6):
+        center = [1.3 * (index - 3), 0, rng.uniform(2.5, 5)]
+        body = vertices * [0.9, 0.9, 0.3] + center
+        meshes.append(Mesh(body, faces, rng.uniform(0.2, 1, body.shape)))
+    return meshes
+
+
+@both_backends
+def test_pixels_are_those_whose_centres_are_inside(backend):
+    # Edges a little off the centres: columns 4 to 9, rows 10 to 29.
+    mesh = quad(4.4, 10.4, 10.4, 30.4, 3)
+    result = render_meshes([mesh], K, HEIGHT, WIDTH, backend=backend)
+    expected = np.full((HEIGHT, WIDTH), -1)
+    expected[10:30, 4:10] = 0
+    np.testing.assert_array_equal(result.ids, expected)
+    assert result.ids.dtype == np.int16
+    assert result.depth.dtype == np.float32
+    np.testing.assert_array_equal(np.isinf(result.depth), expected < 0)
+    np.testing.assert_allclose(result.depth[10:30, 4:10], 3, rtol=1e-6)
+
+
+@both_backends
+def test_depth_and_colour_are_perspective(backend):
+    colors = [[1, 0, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0]]
+    mesh = quad(0, 0, WIDTH, HEIGHT, 1, 5, colors=colors)
+    result = render_meshes(
+        [mesh], K, HEIGHT, WIDTH, shaded=False, backend=backend
+    )
+    t = (np.arange(WIDTH) + 0.5) / WIDTH
+    z = 1 / ((1 - t) / 1 + t / 5)
+    np.testing.assert_allclose(
+        result.depth, np.tile(z, (HEIGHT, 1)), rtol=1e-5
+    )
+    # Colours change evenly in space, hence with 1 / z on the screen.
+    blue = 255 * (z - 1) / 4
+    np.testing.assert_allclose(result.image[20, :, 2], blue, atol=1)
+    np.testing.assert_allclose(result.image[20, :, 0], 255 - blue, atol=1)
+
+
+@both_backends
+@pytest.mark.parametrize('order', [1, -1])
+def test_meshes_that_cross_hide_each_other_by_depth(backend, order):
+    meshes = [quad(0, 0, WIDTH, HEIGHT, 2, 6), quad(0, 0, WIDTH, HEIGHT, 3)]
+    result = render_meshes(meshes[::order], K, HEIGHT, WIDTH, backend=backend)
+    t = (np.arange(WIDTH) + 0.5) / WIDTH
+    ramp = 1 / ((1 - t) / 2 + t / 6)
+    ids = np.where(ramp < 3, 0, 1)
+    ids = ids if order == 1 else 1 - ids
+    np.testing.assert_array_equal(result.ids, np.tile(ids, (HEIGHT, 1)))
+    np.testing.assert_allclose(result.depth[7], np.minimum(ramp, 3), rtol=1e-5)
+
+
+@both_backends
+def test_the_first_of_equal_meshes_is_seen(backend):
+    meshes = [quad(5, 5, 30, 30, 2), quad(5, 5, 30, 30, 2)]
+    result = render_meshes(meshes, K, HEIGHT, WIDTH, backend=backend)
+    assert set(np.unique(result.ids)) == {-1, 0}
+
+
+def cast_rays(corners, near=0.01):
+    """Depth (H, W) of a triangle by plane intersection, and its margin.
+
+    The margin is how far, in units of barycentric coordinates, the pixel is
+    from switching between hit and miss.
+    """
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+    pixels = np.stack([columns, rows, np.ones_like(rows)], -1)
+    rays = pixels @ np.linalg.inv(K).T
+    weights = rays @ np.linalg.inv(corners)
+    # ray * t = sum(b_k corner_k), sum(b_k) = 1
+    with np.errstate(divide='ignore', invalid='ignore'):
+        t = 1 / weights.sum(-1)
+        inside = (weights * t[..., None]).min(-1)
+    depth = np.where((inside >= 0) & (t > near), t, np.inf)
+    margin = np.minimum(np.abs(inside), np.abs(t - near))
+    return depth, np.nan_to_num(margin)
+
+
+triangles = st.lists(
+    st.tuples(st.floats(-4, 4), st.floats(-4, 4), st.floats(-3, 6)),
+    min_size=3,
+    max_size=3,
+).map(np.array)
+
+
+@both_backends
+@settings(deadline=None, max_examples=60)
+@given(corners=triangles)
+def test_any_triangle_is_where_rays_meet_it(backend, corners):
+    """Also triangles behind, through and beside the camera."""
+    if abs(np.linalg.det(corners)) < 1e-2:
+        return  # seen from the edge: every pixel is a matter of rounding
+    result = render_meshes(
+        [Mesh(corners, [[0, 1, 2]])], K, HEIGHT, WIDTH, backend=backend
+    )
+    corners = corners.astype(np.float32).astype(np.float64)
+    depth, margin = cast_rays(corners)
+    sure = margin > 1e-3
+    np.testing.assert_array_equal(
+        (result.ids >= 0)[sure], np.isfinite(depth)[sure]
+    )
+    both = (result.ids >= 0) & np.isfinite(depth)
+    np.testing.assert_allclose(
+        result.depth[both], depth[both], rtol=2e-3, atol=1e-4
+    )
+
+
+@both_backends
+def test_a_floor_below_the_camera_reaches_the_horizon(backend):
+    size = 1e5
+    floor = np.array(
+        [
+            [-size, 1, -size],
+            [size, 1, -size],
+            [size, 1, size],
+            [-size, 1, size],
+        ]
+    )
+    mesh = Mesh(floor, [[0, 1, 2], [0, 2, 3]])
+    result = render_meshes([mesh], K, HEIGHT, WIDTH, backend=backend)
+    below = np.arange(HEIGHT) + 0.5 > K[1, 2]
+    np.testing.assert_array_equal(
+        result.ids >= 0, np.tile(below[:, None], (1, WIDTH))
+    )
+    z = K[1, 1] / (np.arange(HEIGHT) + 0.5 - K[1, 2])[below]
+    np.testing.assert_allclose(result.depth[below, 0], z, rtol=2e-2)
+
+
+@pytest.mark.skipif(len(BACKENDS) < 2, reason='needs OpenCV 5')
+@pytest.mark.parametrize('supersample', [1, 2, 3])
+def test_backends_agree(people, supersample):
+    camera = np.array([[170.0, 0, 130], [0, 160, 101], [0, 0, 1]])
+    first, second = (
+        render_meshes(
+            people, camera, 200, 320, supersample=supersample, backend=backend
+        )
+        for backend in BACKENDS
+    )
+    assert (first.ids >= 0).mean() > 0.3
+    difference = np.abs(first.image.astype(int) - second.image).max(-1)
+    assert (difference > 12).mean() < 0.002
+    assert (first.ids != second.ids).mean() < 0.001
+    same = (first.ids == second.ids) & (first.ids >= 0)
+    np.testing.assert_allclose(
+        first.depth[same], second.depth[same], rtol=1e-3
+    )
+
+
+@both_backends
+def test_rendering_is_deterministic(people, backend):
+    def render():
+        return render_meshes(
+            people, K, HEIGHT, WIDTH, supersample=2, backend=backend
+        )
+
+    first, second = render(), render()
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.depth, second.depth)
+    np.testing.assert_array_equal(first.ids, second.ids)
+
+
+@both_backends
+@pytest.mark.parametrize('supersample', [2, 3])
+def test_supersampling_smoothes_only_the_picture(backend, supersample):
+    mesh = quad(4.4, 10, 10, 30, 3)
+    coarse, fine = (
+        render_meshes(
+            [mesh],
+            K,
+            HEIGHT,
+            WIDTH,
+            shaded=False,
+            supersample=n,
+            background=np.zeros((HEIGHT, WIDTH, 3), np.uint8),
+            backend=backend,
+        )
+        for n in (1, supersample)
+    )
+    np.testing.assert_array_equal(coarse.ids, fine.ids)
+    np.testing.assert_array_equal(coarse.depth, fine.depth)
+    np.testing.assert_array_equal(coarse.image[12:28, 5:10], 255)
+    np.testing.assert_array_equal(fine.image[12:28, 5:10], 255)
+    # Column 4 is covered from 4.4 on: half of the samples, or two of three.
+    cover = {2: 1 / 2, 3: 2 / 3}[supersample]
+    np.testing.assert_allclose(fine.image[12:28, 4], 255 * cover, atol=1)
+
+
+@both_backends
+@pytest.mark.parametrize('supersample', [1, 2])
+def test_alpha_mixes_with_the_background(backend, supersample):
+    background = np.full((HEIGHT, WIDTH, 3), (200, 100, 0), np.uint8)
+    before = background.copy()
+    result = render_meshes(
+        [quad(4, 10, 10, 30, 3), quad(4, 10, 10, 30, 4, colors=(1, 0, 0))],
+        K,
+        HEIGHT,
+        WIDTH,
+        background=background,
+        alpha=0.25,
+        shaded=False,
+        supersample=supersample,
+        backend=backend,
+    )
+    np.testing.assert_array_equal(background, before)
+    np.testing.assert_array_equal(result.image[:, 12:], before[:, 12:])
+    # Only the nearer, white mesh counts: 0.75 * background + 0.25 * white.
+    np.testing.assert_allclose(
+        result.image[20, 6], [213.75, 138.75, 63.75], atol=1
+    )
+
+
+def test_backgrounds_may_be_float():
+    background = np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
+    image = render_meshes([], K, HEIGHT, WIDTH, background=background).image
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, 102)
+
+
+@both_backends
+def test_brightness_is_that_of_the_angle_to_the_light(backend):
+    def brightness(light):
+        result = render_meshes(
+            [quad(0, 0, WIDTH, HEIGHT, 3)],
+            K,
+            HEIGHT,
+            WIDTH,
+            light=light,
+            ambient=0.25,
+            diffuse=0.5,
+            backend=backend,
+        )
+        return result.image[20, 20] / 255
+
+    # The quad faces the camera: its normal is (0, 0, -1).
+    np.testing.assert_allclose(brightness((0, 0, -2)), 0.75, atol=0.01)
+    np.testing.assert_allclose(brightness((0, 3, 0)), 0.25, atol=0.01)
+    np.testing.assert_allclose(brightness((0, 0, 1)), 0.25, atol=0.01)
+    np.testing.assert_allclose(
+        brightness((1, 0, -1)), 0.25 + 0.5 / np.sqrt(2), atol=0.01
+    )
+
+
+@both_backends
+@pytest.mark.parametrize('supersample', [1, 2])
+@pytest.mark.parametrize(
+    'meshes',
+    [
+        [],
+        [Mesh(np.zeros((0, 3)), np.zeros((0, 3), int))],
+        [Mesh([[0, 0, 1], [1, 0, 1], [0, 1, 1]], [])],
+        [Mesh([[0, 0, 1], [1, 1, 1], [2, 2, 1]], [[0, 1, 2]])],
+        [Mesh([[0, 0, 1]], [[0, 0, 0]])],
+        [quad(500, 10, 600, 30, 2)],
+        [quad(-600, 10, -500, 30, 2)],
+        [quad(0, 0, 20, 20, -3)],
+        [quad(0, 0, 20, 20, 0)],
+        [quad(0, 0, 20, 20, 0.005)],
+        [quad(10.3, 10.3, 10.4, 10.4, 3)],
+    ],
+    ids=[
+        'none',
+        'no vertices',
+        'no faces',
+        'no area',
+        'one point',
+        'right of the picture',
+        'left of the picture',
+        'behind',
+        'in the camera',
+        'too near',
+        'between pixel centres',
+    ],
+)
+def test_nothing_to_see(backend, supersample, meshes):
+    result = render_meshes(
+        meshes, K, HEIGHT, WIDTH, backend=backend, supersample=supersample
+    )
+    assert (result.ids == -1).all()
+    assert np.isinf(result.depth).all()
+    assert not result.image.any()
+
+
+@both_backends
+def test_ids_count_meshes_that_cannot_be_seen(backend):
+    empty = Mesh(np.zeros((0, 3)), [])
+    meshes = [empty, quad(0, 0, 5, 5, -1), quad(0, 0, 20, 20, 3), empty]
+    result = render_meshes(meshes, K, HEIGHT, WIDTH, backend=backend)
+    assert set(np.unique(result.ids)) == {-1, 2}
+
+
+@both_backends
+def test_many_triangles(make_sphere, backend):
+    vertices, faces = make_sphere(400, 500)
+    assert len(faces) == 400_000
+    mesh = Mesh(vertices + [0, 0, 3], faces)
+    result = render_meshes([mesh], K, HEIGHT, WIDTH, backend=backend)
+    assert result.depth.min() == pytest.approx(2, abs=5e-3)
+
+
+def test_numpy_backend_bounds_its_memory(people, monkeypatch):
+    meshes = [*people[:2], quad(0, 0, WIDTH, HEIGHT, 4, 9)]
+    whole = render_meshes(meshes, K, HEIGHT, WIDTH, backend='numpy')
+    monkeypatch.setattr(numpy_rasterizer, 'CHUNK', 50)
+    parts = render_meshes(meshes, K, HEIGHT, WIDTH, backend='numpy')
+    np.testing.assert_array_equal(whole.image, parts.image)
+    np.testing.assert_array_equal(whole.ids, parts.ids)
+
+
+def test_without_opencv_5_numpy_takes_over(monkeypatch):
+    monkeypatch.delattr(cv2, 'triangleRasterize', raising=False)
+    assert available_rasterizers() == ('numpy',)
+    result = render_meshes([quad(0, 0, 9, 9, 2)], K, HEIGHT, WIDTH)
+    assert (result.ids == 0).sum() == 81
+    with pytest.raises(ValueError, match='needs OpenCV 5'):
+        render_meshes([], K, HEIGHT, WIDTH, backend='opencv')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'K': np.eye(4)}, r'K must have shape \(3, 3\), got \(4, 4\)'),
+        ({'K': np.diag([-5.0, 5, 1])}, 'positive fx and fy'),
+        ({'K': np.diag([5.0, 5, 2])}, 'K must be'),
+        ({'K': K * np.nan}, 'K must be'),
+        ({'height': 0}, 'height and width must be positive'),
+        ({'background': np.zeros((3, 3, 3))}, 'background must have shape'),
+        (
+            {'background': np.full((HEIGHT, WIDTH, 3), 255.0)},
+            r'uint8, or float in \[0, 1\]',
+        ),
+        ({'light': (0, 0, 0)}, 'light must be a direction'),
+        ({'light': (1, 0)}, 'light must be a direction'),
+        ({'alpha': 1.5}, r'alpha must lie in \[0, 1\]'),
+        ({'supersample': 0}, 'supersample must be an integer from 1 to 8'),
+        ({'supersample': 1.5}, 'supersample must be an integer'),
+        ({'backend': 'gl'}, "backend must be 'auto' or one of"),
+    ],
+)
+def test_bad_arguments_are_refused(changes, message):
+    arguments = {'K': K, 'height': HEIGHT, 'width': WIDTH, **changes}
+    with pytest.raises(ValueError, match=message):
+        render_meshes([], **arguments)
+
+
+def test_too_many_meshes_are_refused():
+    empty = Mesh(np.zeros((0, 3)), [])
+    with pytest.raises(ValueError, match='32768 meshes are too many'):
+        render_meshes([empty] * 32768, K, HEIGHT, WIDTH)
