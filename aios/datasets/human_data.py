@@ -1,0 +1,479 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""HumanData: mmhuman3d's annotation format, read and written safely.
+
+The format is described in ``docs/en/human_data.md``.  Files made by
+mmhuman3d 0.11 (``HumanData`` and ``MultiHumanData``) and by this module can
+be read by either side; a test keeps it so.
+
+``N`` rows (one row is one person in one picture), ``M`` pictures, ``J``
+joints.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.structures import JointSet, joint_mapping
+from aios.utils.portable_pickle import dump_npz, dump_pickle
+from aios.utils.safe_io import (
+    CorruptFileError,
+    UnsafeFileError,
+    load_npz,
+    load_pickle,
+)
+
+from .schema import (
+    Fault,
+    HumanDataError,
+    find_faults,
+    is_keypoint_key,
+    joint_set_of,
+    row_count,
+)
+
+__all__ = ['HumanData', 'HumanDataError']
+
+# Attributes that travel in the file beside the data.
+_KEY_STRICT = '__key_strict__'
+_DATA_LEN = '__data_len__'
+_OLD_DATA_LEN = '__temporal_len__'
+_INSTANCE_NUM = '__instance_num__'
+_COMPRESSED = '__keypoints_compressed__'
+_ATTRIBUTES = (
+    _KEY_STRICT,
+    _DATA_LEN,
+    _OLD_DATA_LEN,
+    _INSTANCE_NUM,
+    _COMPRESSED,
+)
+
+_STRICT_KEYS = (
+    'image_path',
+    'image_id',
+    'bbox_xywh',
+    'config',
+    'keypoints2d',
+    'keypoints3d',
+    'smpl',
+    'smplh',
+    'smplx',
+    'meta',
+    'keypoints2d_mask',
+    'keypoints2d_convention',
+    'keypoints3d_mask',
+    'keypoints3d_convention',
+    'vertices',
+    'misc',
+    'frame_range',
+)
+_BOX_SUFFIX = 'bbox_xywh'
+
+
+class HumanData(MutableMapping):
+    """One annotation file in memory.
+
+    It behaves like a dictionary of the format's keys, except that its length
+    is the number of rows.  ``hd[key]`` of a key-point array always has all
+    joints of its convention, whether or not the file is compressed.
+
+    Args:
+        items: Content to start with.
+        key_strict: Accept only the keys of mmhuman3d's list.
+
+    Raises:
+        KeyError: If ``key_strict`` and a key is not on the list.
+
+    Examples:
+        >>> hd = HumanData()
+        >>> hd['image_path'] = ['a.jpg', 'a.jpg', 'b.jpg']
+        >>> hd['bbox_xywh'] = np.ones((3, 5), np.float32)
+        >>> hd.set_frame_range()
+        >>> len(hd), [len(rows) for rows in hd.images()]
+        (3, [2, 1])
+    """
+
+    def __init__(
+        self,
+        items: Mapping[str, Any] | None = None,
+        *,
+        key_strict: bool = False,
+    ) -> None:
+        self._items: dict[str, Any] = {}
+        self._key_strict = key_strict
+        self._compressed = False
+        for key, value in (items or {}).items():
+            self[key] = value
+
+    # -- reading and writing --------------------------------------------
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike,
+        keys: Iterable[str] | None = None,
+        check: bool = True,
+    ) -> HumanData:
+        """Read an ``.npz`` or ``.pkl`` file; no code from it is run.
+
+        Args:
+            path: The file.
+            keys: Keys to read, default all.  An ``.npz`` is not unpacked
+                further than these.
+            check: Refuse a file with structural faults.  Switch it off only
+                to look at a broken file.
+
+        Returns:
+            The content, compressed if the file is.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            HumanDataError: If it is damaged, holds objects that could run
+                code or has structural faults (wrong shapes, lengths, masks,
+                conventions ...); the message names file, row, field and what
+                is allowed.
+        """
+        items = _read(Path(path), keys)
+        compressed = bool(items.pop(_COMPRESSED, False))
+        strict = bool(items.pop(_KEY_STRICT, False))
+        lengths = {key: items.pop(key, None) for key in _ATTRIBUTES}
+        data = cls()
+        data._items = items
+        data._compressed = compressed
+        data._key_strict = strict
+        if check:
+            faults = [*data.faults(), *data._check_lengths(lengths)]
+            if faults:
+                raise HumanDataError(faults, path)
+        return data
+
+    def dump(self, path: str | os.PathLike, overwrite: bool = False) -> None:
+        """Write the file; it appears complete or not at all.
+
+        Args:
+            path: Name ending with ``.npz`` or ``.pkl``.
+            overwrite: Whether an existing file may be replaced.
+
+        Raises:
+            FileExistsError: If the file exists and ``overwrite`` is false.
+            HumanDataError: If the content has structural faults.
+            ValueError: If the name has another suffix.
+        """
+        suffix = Path(path).suffix
+        writers = {'.npz': dump_npz, '.pkl': dump_pickle}
+        if suffix not in writers:
+            raise ValueError(f'{path}: the suffix must be .npz or .pkl')
+        faults = self.faults()
+        if faults:
+            raise HumanDataError(faults, path)
+        writers[suffix](
+            path, {**self._attributes(), **self._items}, overwrite=overwrite
+        )
+
+    def _attributes(self) -> dict[str, Any]:
+        attributes = {
+            _KEY_STRICT: self._key_strict,
+            _DATA_LEN: len(self) or -1,
+            _COMPRESSED: self._compressed,
+        }
+        if 'frame_range' in self:
+            # In MultiHumanData these are pictures and persons.
+            attributes[_DATA_LEN] = len(self._items['frame_range'])
+            attributes[_INSTANCE_NUM] = len(self)
+        return attributes
+
+    # -- the dictionary ---------------------------------------------------
+
+    def __len__(self) -> int:
+        return row_count(self._items)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._items[key]
+        mask = self._mask(key)
+        if self._compressed and mask is not None:
+            return _pad_joints(value, mask)
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if self._key_strict and key not in _STRICT_KEYS:
+            allowed = ', '.join(_STRICT_KEYS)
+            raise KeyError(f'{key!r} is not allowed; allowed are {allowed}')
+        if self._compressed and 'keypoints' in key:
+            raise HumanDataError(
+                Fault('wrong_mask', key, 'call decompress() before setting it')
+            )
+        self._items[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._items[key]
+
+    def __repr__(self) -> str:
+        keys = ', '.join(self._items)
+        return f'{type(self).__name__}({len(self)} rows: {keys})'
+
+    def raw(self, key: str) -> Any:
+        """Value as stored: key-points without their masked joints."""
+        return self._items[key]
+
+    @property
+    def key_strict(self) -> bool:
+        """Whether only the keys of mmhuman3d's list are accepted."""
+        return self._key_strict
+
+    @property
+    def compressed(self) -> bool:
+        """Whether masked joints are left out of the stored arrays."""
+        return self._compressed
+
+    # -- key-points -------------------------------------------------------
+
+    def _mask(self, key: str) -> np.ndarray | None:
+        """``(J,)`` bool mask of a stored key-point array, if it has one."""
+        if not is_keypoint_key(key) or f'{key}_mask' not in self._items:
+            return None
+        if np.ndim(self._items[key]) < 2:
+            return None
+        return np.asarray(self._items[f'{key}_mask']) != 0
+
+    def compress(self) -> None:
+        """Leave the joints that a mask excludes out of the arrays.
+
+        An array without a mask gets one that excludes nothing.  The zeros of
+        the excluded joints are restored by :meth:`decompress`; other values
+        there would be lost.
+
+        Raises:
+            HumanDataError: If it is compressed already or has faults.
+        """
+        self._refuse_if(self._compressed, 'is compressed already')
+        self._refuse_faults()
+        for key in [k for k in self._items if is_keypoint_key(k)]:
+            value = self._items[key]
+            if np.ndim(value) < 2:
+                continue
+            mask = self._mask(key)
+            if mask is None:
+                mask = np.ones(np.shape(value)[1], np.uint8)
+                self._items[f'{key}_mask'] = mask
+            else:
+                self._items[key] = value[:, mask]
+        self._compressed = True
+
+    def decompress(self) -> None:
+        """Restore the joints that :meth:`compress` left out, as zeros.
+
+        Raises:
+            HumanDataError: If it is not compressed.
+        """
+        self._refuse_if(not self._compressed, 'is not compressed')
+        for key in list(self._items):
+            self._items[key] = self[key]
+        self._compressed = False
+
+    def generate_masks(self) -> None:
+        """Set every key-point mask from the confidences.
+
+        A joint is masked if its confidence (the last column) is zero in all
+        rows.
+
+        Raises:
+            HumanDataError: If the key-points are compressed.
+        """
+        self._refuse_if(self._compressed, 'is compressed')
+        for key in [k for k in self._items if is_keypoint_key(k)]:
+            value = self._items[key]
+            if np.ndim(value) == 3:
+                mask = (value[..., -1] > 0).any(axis=0)
+                self._items[f'{key}_mask'] = mask.astype(np.uint8)
+
+    def joint_set(self, key: str) -> JointSet:
+        """Convention of a key-point array.
+
+        Raises:
+            HumanDataError: If its name is unknown.
+        """
+        return joint_set_of(self._items, key)
+
+    def joints(
+        self,
+        key: str,
+        joint_set: str | JointSet,
+        rows: np.ndarray | slice = slice(None),
+    ) -> np.ndarray:
+        """Key-points in another convention, without unpacking all joints.
+
+        Args:
+            key: Name of the array.
+            joint_set: Wanted convention.  Joints that mark nearly the same
+                place (COCO hips) count as the same.
+            rows: Rows to take.
+
+        Returns:
+            ``(rows, J, C)`` new array, zeros where the file has no joint.
+        """
+        source = self.joint_set(key)
+        index = joint_mapping(source, joint_set, approximate=True).copy()
+        mask = self._mask(key)
+        if mask is not None:
+            stored = np.cumsum(mask) - 1 if self._compressed else None
+            present = (index >= 0) & mask[np.maximum(index, 0)]
+            if stored is not None:
+                index = stored[np.maximum(index, 0)]
+            index[~present] = -1
+        value = self._items[key][rows]
+        if value.shape[1] == 0:
+            return np.zeros((len(value), len(index), value.shape[2]))
+        out = np.take(value, np.maximum(index, 0), axis=1)
+        out[:, index < 0] = 0
+        return out
+
+    # -- pictures -----------------------------------------------------------
+
+    def set_frame_range(self, frame_range: np.ndarray | None = None) -> None:
+        """Say which rows belong to which picture.
+
+        Args:
+            frame_range: ``(M, 2)`` integers, rows ``[start, end)`` of each
+                picture.  Default: runs of equal ``image_path``.
+
+        Raises:
+            HumanDataError: If the ranges overlap, leave the file or hold
+                more than one picture.
+        """
+        if frame_range is None:
+            paths = np.asarray(self['image_path'], dtype=str)
+            starts = np.flatnonzero(
+                np.concatenate(([True], paths[1:] != paths[:-1]))
+            )[: len(paths)]
+            frame_range = np.stack(
+                (starts, np.append(starts[1:], len(paths))[: len(starts)]), 1
+            )
+        self['frame_range'] = np.asarray(frame_range)
+        self._refuse_faults()
+
+    def images(self, group_by_image: bool = True) -> list[np.ndarray]:
+        """Rows of each picture.
+
+        Args:
+            group_by_image: Bring all rows with the same ``image_path``
+                together, wherever they stand.  Otherwise ``frame_range``
+                decides, and without it every row is a picture of its own.
+
+        Returns:
+            One integer array of rows per picture, in the order in which the
+            pictures appear.
+        """
+        if 'frame_range' in self:
+            ranges = np.asarray(self._items['frame_range'], np.int64)
+            ranges = ranges[ranges[:, 1] > ranges[:, 0]]
+            parts = [np.arange(start, end) for start, end in ranges]
+        else:
+            parts = [np.arange(row, row + 1) for row in range(len(self))]
+        if not group_by_image or not parts:
+            return parts
+        rows = np.concatenate(parts)
+        paths = np.asarray(self._items['image_path'], dtype=str)[rows]
+        _, first, group = np.unique(
+            paths, return_index=True, return_inverse=True
+        )
+        # np.unique sorts by name: number the pictures by first appearance.
+        place = np.empty_like(first)
+        place[np.argsort(first)] = np.arange(len(first))
+        order = np.argsort(place[group], kind='stable')
+        counts = np.bincount(place[group])
+        return np.split(rows[order], np.cumsum(counts)[:-1])
+
+    # -- checks -------------------------------------------------------------
+
+    def faults(self) -> list[Fault]:
+        """Structural faults; see :func:`aios.datasets.schema.find_faults`."""
+        return find_faults(self._items, self._compressed)
+
+    def _refuse_if(self, condition: bool, message: str) -> None:
+        if condition:
+            raise HumanDataError(Fault('wrong_mask', 'keypoints', message))
+
+    def _refuse_faults(self) -> None:
+        faults = self.faults()
+        if faults:
+            raise HumanDataError(faults)
+
+    def _check_lengths(self, lengths: Mapping[str, Any]) -> Iterator[Fault]:
+        allowed = {-1, len(self)}
+        if 'frame_range' in self:
+            allowed.add(len(self._items['frame_range']))
+        for key in (_DATA_LEN, _OLD_DATA_LEN, _INSTANCE_NUM):
+            value = lengths[key]
+            if value is not None and value not in allowed:
+                yield Fault(
+                    'wrong_length',
+                    key,
+                    f'is {value}, but the arrays have {len(self)} rows',
+                )
+
+
+def _read(path: Path, keys: Iterable[str] | None) -> dict[str, Any]:
+    wanted = None if keys is None else {*keys, *_ATTRIBUTES}
+    try:
+        if path.suffix == '.pkl':
+            content = load_pickle(path)
+        else:
+            content = load_npz(path, keys=wanted, allow_objects=True)
+    except UnsafeFileError as error:
+        fault = Fault('unsafe_content', _member_of(error, path), str(error))
+        raise HumanDataError(fault, path) from error
+    except CorruptFileError as error:
+        fault = Fault('unreadable', _member_of(error, path), str(error))
+        raise HumanDataError(fault, path) from error
+    if not isinstance(content, dict):
+        found = type(content).__name__
+        raise HumanDataError(
+            Fault('wrong_type', 'file', f'must be a dictionary, got {found}'),
+            path,
+        )
+    items = {}
+    for key, value in content.items():
+        if (wanted is None or key in wanted) and value is not None:
+            value = _normalise(str(key), value)
+            if value is not None:
+                items[str(key)] = value
+    return items
+
+
+def _member_of(error: Exception, path: Path) -> str:
+    """Key a reader's message is about: it starts with ``path[key]:``."""
+    text = str(error)
+    prefix = f'{path}['
+    if text.startswith(prefix):
+        return text[len(prefix) :].split(']')[0]
+    return 'file'
+
+
+def _normalise(key: str, value: Any) -> Any:
+    """Undo what the container did to a value."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if key in ('image_path', 'image_id') and isinstance(value, np.ndarray):
+        return value.tolist()
+    is_box = key.endswith(_BOX_SUFFIX) and isinstance(value, np.ndarray)
+    if is_box and value.ndim == 2 and value.shape[1] == 4:
+        ones = np.ones((len(value), 1), value.dtype)
+        return np.hstack((value, ones))
+    return value
+
+
+def _pad_joints(value: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    shape = (len(value), len(mask), *value.shape[2:])
+    padded = np.zeros(shape, value.dtype)
+    padded[:, mask] = value
+    return padded

@@ -1,0 +1,411 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Pictures of people with SMPL-X labels, from one HumanData file."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from aios.registry import DATASETS
+from aios.structures import (
+    COCO_17,
+    FACE_6,
+    LEFT_HAND_6,
+    RIGHT_HAND_6,
+    SMPLX_137,
+    SMPLX_ROTATIONS_53,
+)
+
+from .human_data import HumanData
+from .label_options import DROP_RULES, LabelOptions, LabelTable
+from .label_store import LabelStore
+from .labels import build_labels, hand_poses_are_flat
+from .schema import Fault, HumanDataError
+from .supervision import person_labels
+
+__all__ = ['HumanDataset']
+
+_MISSING_IMAGES = ('error', 'drop', 'ignore')
+_FILTERS = ('missing_images', 'min_persons')
+_PER_PERSON = (
+    'bboxes',
+    'keypoints',
+    'smplx_pose',
+    'smplx_betas',
+    'smplx_expression',
+    'smplx_transl',
+    'gender',
+    'smplx_valid',
+    'betas_valid',
+    'expression_valid',
+    'lhand_bboxes',
+    'lhand_valid',
+    'lhand_box_valid',
+    'rhand_bboxes',
+    'rhand_valid',
+    'rhand_box_valid',
+    'face_bboxes',
+    'face_valid',
+    'face_box_valid',
+)
+
+
+@DATASETS.register_module()
+class HumanDataset(BaseDataset):
+    """A HumanData file as an mmengine data set; one item is one picture.
+
+    Labels are unpacked once into memory-mapped arrays that all workers share
+    (:class:`~aios.datasets.label_store.LabelStore`); what the data set itself
+    holds is a path and a row range per picture.  Persons with broken labels
+    are dropped by named rules, and a table of the counts is logged.
+
+    Args:
+        ann_file: HumanData ``.npz`` or ``.pkl``, relative to ``data_root``.
+        data_root: Folder of ``ann_file`` and of ``data_prefix``.
+        data_prefix: ``dict(img=...)``, the folder that ``image_path`` in the
+            file is relative to.
+        dataset_name: Name in logs and samples; default the file's stem.
+        kps2d_key: 2-D key-points to use; default the first present of
+            :data:`~aios.datasets.label_options.KEYPOINTS_2D`.
+        kps3d_key: 3-D key-points to use; default likewise.
+        has_3d: Whether 3-D key-points supervise; default: if there are any.
+        sample_interval: Take every n-th picture (not in test mode).
+        group_by_image: Bring rows of the same picture together even if the
+            file does not group them.
+        image_size: ``(height, width)`` for files that do not say.
+        body_bbox_ratio: Scale of body boxes about their centres.
+        part_bbox_ratio: Scale of hand and face boxes.
+        min_bbox_conf: Drop persons whose body box has less confidence;
+            default: its confidence is not looked at.
+        part_valid_source: ``'bbox'`` or ``'meta'``: whether the confidence
+            of its box or a flag of the file says that a hand or face is
+            annotated.
+        parts_mask_keypoints: Whether joints of parts without a body-model
+            fit are left out of the losses (COCO, UBody).
+        expression_supervises: Whether expressions are labels.
+        use_betas_neutral: Train with the shape of the neutral model where
+            the file has it (AGORA, BEDLAM, EgoBody).
+        flat_hand_mean: Whether hand poses are absolute.  They are converted
+            to poses relative to the mean hand.  ``'auto'``: what the file
+            says, relative if it does not.
+        body_model_path: Where the mean hand is read from when it is needed,
+            see :func:`aios.body_models.find_body_model`.
+        legacy_eye_swap: Exchange the eyeballs, see
+            :class:`~aios.datasets.label_options.LabelOptions`.
+        filter_cfg: ``missing_images``: ``'error'`` (default) refuses a file
+            whose pictures are not all there, ``'drop'`` leaves such pictures
+            out, ``'ignore'`` does not look.  ``min_persons``: leave out
+            pictures with fewer persons (not in test mode).
+        cache_dir: Where unpacked labels are kept; default ``.aios_cache``
+            beside the file.
+        **kwargs: ``pipeline``, ``test_mode``, ``indices``, ``metainfo``,
+            ``lazy_init``, ``serialize_data``, ``max_refetch`` of
+            :class:`mmengine.dataset.BaseDataset`.
+
+    Raises:
+        FileNotFoundError: If the file, or a picture, is not there.
+        HumanDataError: If the file is refused.
+    """
+
+    METAINFO = {
+        'dataset_type': 'human_data',
+        # Class 0 is unused; persons are class 1, as in the published model.
+        'classes': ('unused', 'person'),
+        'joint_set': SMPLX_137.name,
+        'keypoint_names': SMPLX_137.names,
+        'keypoint_flip_pairs': SMPLX_137.flip_pairs,
+        'skeleton_links': SMPLX_137.links,
+        'rotation_names': SMPLX_ROTATIONS_53.names,
+        'rotation_flip_pairs': SMPLX_ROTATIONS_53.flip_pairs,
+        'keypoint_subsets': {
+            'body': COCO_17.name,
+            'lhand': LEFT_HAND_6.name,
+            'rhand': RIGHT_HAND_6.name,
+            'face': FACE_6.name,
+        },
+    }
+
+    def __init__(
+        self,
+        ann_file: str,
+        data_root: str = '',
+        data_prefix: Mapping[str, str] | None = None,
+        *,
+        dataset_name: str | None = None,
+        kps2d_key: str | None = None,
+        kps3d_key: str | None = None,
+        has_3d: bool | None = None,
+        sample_interval: int = 1,
+        group_by_image: bool = True,
+        image_size: Sequence[int] | None = None,
+        body_bbox_ratio: float = 1.0,
+        part_bbox_ratio: float = 1.0,
+        min_bbox_conf: float | None = None,
+        part_valid_source: str = 'bbox',
+        parts_mask_keypoints: bool = False,
+        expression_supervises: bool = True,
+        use_betas_neutral: bool = False,
+        flat_hand_mean: str | bool = 'auto',
+        body_model_path: str | None = None,
+        legacy_eye_swap: bool = False,
+        filter_cfg: Mapping[str, Any] | None = None,
+        cache_dir: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if flat_hand_mean not in ('auto', True, False):
+            raise ValueError(
+                "flat_hand_mean must be 'auto', True or False, got "
+                f'{flat_hand_mean!r}'
+            )
+        self._check_filters(filter_cfg or {})
+        test_mode = kwargs.get('test_mode', False)
+        self.dataset_name = (
+            dataset_name or osp.splitext(osp.basename(ann_file))[0]
+        )
+        self.parts_mask_keypoints = parts_mask_keypoints
+        self.flat_hand_mean = flat_hand_mean
+        self.body_model_path = body_model_path
+        self.cache_dir = cache_dir
+        self.label_options = LabelOptions(
+            kps2d_key=kps2d_key,
+            kps3d_key=kps3d_key,
+            use_3d=has_3d is not False,
+            image_interval=1 if test_mode else sample_interval,
+            group_by_image=group_by_image,
+            image_size=None if image_size is None else tuple(image_size),
+            body_bbox_ratio=body_bbox_ratio,
+            part_bbox_ratio=part_bbox_ratio,
+            min_bbox_conf=min_bbox_conf,
+            part_valid_source=part_valid_source,
+            expression_supervises=expression_supervises,
+            use_betas_neutral=use_betas_neutral and not test_mode,
+            legacy_eye_swap=legacy_eye_swap,
+        )
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            data_prefix=dict(data_prefix or {'img': ''}),
+            filter_cfg=dict(filter_cfg or {}),
+            **kwargs,
+        )
+
+    @staticmethod
+    def _check_filters(filter_cfg: Mapping[str, Any]) -> None:
+        unknown = sorted(set(filter_cfg) - set(_FILTERS))
+        if unknown:
+            raise ValueError(
+                f'filter_cfg has unknown keys {unknown}; allowed are '
+                f'{list(_FILTERS)}'
+            )
+        missing = filter_cfg.get('missing_images', 'error')
+        if missing not in _MISSING_IMAGES:
+            raise ValueError(
+                f'missing_images must be one of {_MISSING_IMAGES}, got '
+                f'{missing!r}'
+            )
+
+    # -- loading ------------------------------------------------------------
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Open the labels and list the pictures.
+
+        Returns:
+            One dictionary per picture: ``img_path``, ``img_id`` (its place
+            in the file), ``height``, ``width``, ``rows`` (start and end in
+            the label arrays), ``cam_K`` ``(3, 3)`` where it has a camera.
+        """
+        if not osp.isfile(self.ann_file):
+            raise FileNotFoundError(
+                f'{self.dataset_name}: annotation file {self.ann_file} does '
+                'not exist (data_root, ann_file)'
+            )
+        self.labels = LabelStore.open(
+            self.ann_file,
+            options={
+                **asdict(self.label_options),
+                'flat_hand_mean': self.flat_hand_mean,
+                'body_model_path': self.body_model_path,
+            },
+            build=self._build_labels,
+            cache_dir=self.cache_dir,
+        )
+        root = self.data_prefix.get('img', '')
+        store = self.labels
+        images = zip(
+            store['image_path'].tolist(),
+            store['image_index'].tolist(),
+            store['image_size'].tolist(),
+            store['image_rows'].tolist(),
+            np.array(store['image_camera']),
+            strict=True,
+        )
+        data_list = []
+        for path, index, (height, width), rows, camera in images:
+            info = {
+                'img_path': osp.join(root, path),
+                'img_id': index,
+                'height': height,
+                'width': width,
+                'rows': tuple(rows),
+            }
+            if np.isfinite(camera).all():
+                info['cam_K'] = _camera_matrix(camera)
+            data_list.append(info)
+        return data_list
+
+    def _build_labels(self) -> LabelTable:
+        data = HumanData.load(self.ann_file)
+        try:
+            flat = self.flat_hand_mean
+            if flat == 'auto':
+                flat = hand_poses_are_flat(data)
+            options = asdict(self.label_options)
+            if flat:
+                options['hand_mean'] = _hand_mean(self.body_model_path)
+            table = build_labels(data, LabelOptions(**options))
+        except HumanDataError as error:
+            raise HumanDataError(error.faults, self.ann_file) from error
+        table.info['flat_hand_mean'] = flat
+        return table
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """Leave out what ``filter_cfg`` says, and log a table of it all."""
+        cfg = self.filter_cfg or {}
+        least = 0 if self.test_mode else cfg.get('min_persons', 1)
+        filters = {'missing_image': partial(self._drop_missing, cfg)}
+        filters['few_persons'] = partial(_drop_few_persons, least)
+        kept, counts = self.data_list, {}
+        for rule, apply in filters.items():
+            before, kept = kept, apply(kept)
+            counts[rule] = len(before) - len(kept)
+        self._report(kept, counts)
+        return kept
+
+    def _drop_missing(
+        self, cfg: Mapping[str, Any], data_list: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        policy = cfg.get('missing_images', 'error')
+        if policy == 'ignore':
+            return data_list
+        present = _present_files({info['img_path'] for info in data_list})
+        missing = [i for i in data_list if i['img_path'] not in present]
+        if missing and policy == 'error':
+            first = missing[0]
+            row = int(self.labels['row'][first['rows'][0]])
+            raise HumanDataError(
+                Fault(
+                    'missing_image',
+                    'image_path',
+                    f'{first["img_path"]} does not exist; correct data_root '
+                    'and data_prefix, or leave such pictures out with '
+                    "filter_cfg=dict(missing_images='drop')",
+                    row,
+                    len(missing),
+                ),
+                self.ann_file,
+            )
+        return [i for i in data_list if i['img_path'] in present]
+
+    def _report(
+        self, kept: list[dict[str, Any]], image_counts: Mapping[str, int]
+    ) -> None:
+        info = self.labels.info
+        persons = sum(i['rows'][1] - i['rows'][0] for i in kept)
+        lines = [
+            f'{self.dataset_name} ({self.ann_file}): {len(kept)} pictures, '
+            f'{persons} persons of {info["num_images"]} and '
+            f'{info["num_rows"]}',
+            f'  key-points {info["kps2d_key"]}, {info["kps3d_key"]}; body '
+            f'model {info["body_model"]}; hand poses '
+            + _hand_report(info['flat_hand_mean'], self.flat_hand_mean),
+        ]
+        if info['dropped'] or any(image_counts.values()):
+            lines.append('  dropped          count  first row  rule')
+        for drop in info['dropped']:
+            lines.append(
+                f'  persons     {drop["persons"]:10d} '
+                f'{drop["first_row"]:10d}  {drop["rule"]}: '
+                f'{DROP_RULES[drop["rule"]]}'
+            )
+        for rule, count in image_counts.items():
+            if count:
+                lines.append(f'  pictures    {count:10d}          -  {rule}')
+        print_log('\n'.join(lines), logger='current')
+
+    # -- access -------------------------------------------------------------
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """Annotation of one picture.
+
+        Args:
+            idx: Index of the picture.
+
+        Returns:
+            The picture's entry of :meth:`load_data_list` with
+            ``sample_idx``, ``dataset_name`` and ``instances_arrays``: the
+            fields of :data:`aios.structures.GT_FIELDS` as float32 arrays, in
+            pixels of the original picture.
+        """
+        info = super().get_data_info(idx)
+        start, end = info['rows']
+        names = [*_PER_PERSON]
+        if 'keypoints3d' in self.labels:
+            names.append('keypoints3d')
+        columns = {name: self.labels.rows(name, start, end) for name in names}
+        info['instances_arrays'] = person_labels(
+            columns,
+            self.labels.info['body_model'],
+            self.parts_mask_keypoints,
+        )
+        info['dataset_name'] = self.dataset_name
+        return info
+
+
+def _hand_mean(model_path: str | None) -> tuple[float, ...]:
+    """Mean pose of both hands, ``(90,)``, from a body-model file."""
+    from aios.body_models import find_body_model, load_body_model_arrays
+
+    arrays = load_body_model_arrays(find_body_model(model_path, 'neutral'))
+    means = np.concatenate((arrays['hands_meanl'], arrays['hands_meanr']))
+    return tuple(means.astype(float).tolist())
+
+
+def _hand_report(flat: bool | None, option: str | bool) -> str:
+    source = 'the file says' if option == 'auto' else 'as configured'
+    if flat is None:
+        return 'taken as relative to the mean hand (the file does not say)'
+    if flat:
+        return f'absolute ({source}): mean hand subtracted'
+    return f'relative to the mean hand ({source})'
+
+
+def _camera_matrix(camera: np.ndarray) -> np.ndarray:
+    fx, fy, cx, cy = camera
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+
+
+def _drop_few_persons(
+    least: int, data_list: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    return [i for i in data_list if i['rows'][1] - i['rows'][0] >= least]
+
+
+def _present_files(paths: set[str]) -> set[str]:
+    """Those of the paths that exist, with one look into each folder."""
+    folders: dict[str, set[str]] = {}
+    for path in paths:
+        folders.setdefault(osp.dirname(path), set()).add(path)
+    present: set[str] = set()
+    for folder, wanted in folders.items():
+        if osp.isdir(folder or '.'):
+            names = set(os.listdir(folder or '.'))
+            present |= {p for p in wanted if osp.basename(p) in names}
+    return present

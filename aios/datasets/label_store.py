@@ -1,0 +1,235 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Label arrays on disk, mapped into memory and shared by all workers.
+
+A HumanData file is compressed, so each process would have to hold its own
+unpacked copy.  The store unpacks it once into one ``.npy`` file per column;
+every process maps these read-only and the operating system keeps a single
+copy in its page cache.
+
+A store belongs to one state of the source file, one set of options and one
+version of the code: all are part of its name, so a stale one is never opened.
+It is built in a temporary folder and renamed, so it is complete or not there,
+however many processes build at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from .label_options import LabelTable
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+__all__ = ['LabelStore', 'file_signature']
+
+STORE_VERSION = 1
+"""Raise it when the meaning of a column changes."""
+
+_META = 'meta.json'
+_SUFFIX = '.labels'
+
+
+def file_signature(path: str | os.PathLike) -> dict[str, Any]:
+    """What tells one state of a file from another, without reading it all.
+
+    Returns:
+        Size, time of change in ns, and a hash of the last 64 KiB (the end of
+        an ``.npz`` lists the checksums of all its members).
+    """
+    stat = os.stat(path)
+    with open(path, 'rb') as file:
+        file.seek(max(0, stat.st_size - (1 << 16)))
+        tail = hashlib.sha256(file.read()).hexdigest()
+    return {
+        'path': os.path.abspath(path),
+        'size': stat.st_size,
+        'mtime_ns': stat.st_mtime_ns,
+        'tail': tail,
+    }
+
+
+class LabelStore:
+    """Read-only columns of a label table.
+
+    Only the folder's name is pickled: a worker process maps the files
+    itself.
+
+    Args:
+        folder: A folder written by :meth:`build`.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder = Path(folder)
+        self.info: dict[str, Any] = json.loads(
+            (self.folder / _META).read_text(encoding='utf-8')
+        )['info']
+        self._columns: dict[str, np.ndarray] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {'folder': self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state['folder'])  # type: ignore[misc]
+
+    def __contains__(self, name: str) -> bool:
+        return (self.folder / f'{name}.npy').exists()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The column, mapped into memory.
+
+        Raises:
+            KeyError: If the store has no such column.
+        """
+        if name not in self._columns:
+            path = self.folder / f'{name}.npy'
+            if not path.exists():
+                raise KeyError(f'{self.folder} has no column {name!r}')
+            # Empty arrays cannot be mapped.
+            empty = path.stat().st_size <= _header_size(path)
+            self._columns[name] = np.load(
+                path, mmap_mode=None if empty else 'r', allow_pickle=False
+            )
+        return self._columns[name]
+
+    def rows(self, name: str, start: int, end: int) -> np.ndarray:
+        """A private copy of rows ``[start, end)`` of a column."""
+        return np.array(self[name][start:end])
+
+    @classmethod
+    def open(
+        cls,
+        source: str | os.PathLike,
+        options: Mapping[str, Any],
+        build: Callable[[], LabelTable],
+        cache_dir: str | os.PathLike | None = None,
+    ) -> LabelStore:
+        """Open the store of a file; build it first if there is none.
+
+        Args:
+            source: The annotation file.
+            options: JSON-serialisable; whatever changes the labels.
+            build: Makes the labels.
+            cache_dir: Where stores live.  Default: ``.aios_cache`` beside
+                the file, or, where that cannot be written, the user's cache
+                (``$AIOS_CACHE``, ``~/.cache/aios``).
+
+        Returns:
+            The store.
+
+        Raises:
+            OSError: If no folder can be written.
+        """
+        identity = {
+            'source': file_signature(source),
+            'options': dict(options),
+            'version': STORE_VERSION,
+        }
+        root = _writable_folder(source, cache_dir)
+        text = json.dumps(identity, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        folder = root / f'{Path(source).stem}-{digest}{_SUFFIX}'
+        if not (folder / _META).exists():
+            with _lock(folder.with_suffix('.lock')):
+                if not (folder / _META).exists():
+                    _write(folder, identity, build())
+                    _remove_stale(root, identity['source'])
+        return cls(folder)
+
+
+def _write(folder: Path, identity: dict[str, Any], table: LabelTable) -> None:
+    temporary = folder.with_name(f'.{folder.name}.{uuid.uuid4().hex}.tmp')
+    temporary.mkdir()
+    try:
+        for name, column in table.columns.items():
+            np.save(temporary / f'{name}.npy', column, allow_pickle=False)
+        meta = json.dumps({**identity, 'info': table.info}, indent=1)
+        (temporary / _META).write_text(meta, encoding='utf-8')
+        # If another process was faster, its folder is as good as ours.
+        with contextlib.suppress(FileExistsError, OSError):
+            os.rename(temporary, folder)
+        if not (folder / _META).exists():
+            raise OSError(f'cannot write the label store {folder}')
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    print_log(f'labels unpacked to {folder}', logger='current')
+
+
+def _remove_stale(root: Path, source: Mapping[str, Any]) -> None:
+    """Delete stores of earlier states of the same file.
+
+    A process that still has one mapped keeps reading it.
+    """
+    for meta in root.glob(f'*{_SUFFIX}/{_META}'):
+        try:
+            old = json.loads(meta.read_text(encoding='utf-8'))['source']
+        except (OSError, ValueError, KeyError):
+            continue
+        if old['path'] == source['path'] and old != source:
+            shutil.rmtree(meta.parent, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Let one process of this machine build while the others wait.
+
+    It only saves work: without locks (some network file systems) several
+    processes build, and the first to finish wins.
+    """
+    if fcntl is None:
+        yield
+        return
+    with open(path, 'w') as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    path.unlink(missing_ok=True)
+
+
+def _writable_folder(
+    source: str | os.PathLike, cache_dir: str | os.PathLike | None
+) -> Path:
+    if cache_dir is not None:
+        candidates = [Path(cache_dir)]
+    else:
+        user = os.environ.get('AIOS_CACHE', '~/.cache/aios')
+        candidates = [
+            Path(source).absolute().parent / '.aios_cache',
+            Path(user).expanduser() / 'labels',
+        ]
+    error: OSError | None = None
+    for folder in candidates:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError as reason:
+            error = reason
+    names = ', '.join(str(folder) for folder in candidates)
+    raise OSError(
+        f'cannot write labels to any of {names}; set cache_dir'
+    ) from error
+
+
+def _header_size(path: Path) -> int:
+    with open(path, 'rb') as file:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            np.lib.format.read_array_header_1_0(file)
+        else:
+            np.lib.format.read_array_header_2_0(file)
+        return file.tell()

@@ -1,0 +1,451 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""From a HumanData file to the arrays that training reads.
+
+Everything that does not change from epoch to epoch is done here once, for
+all persons at a time: choosing key-points, sanitising boxes, dropping broken
+rows by named rules, bringing hand poses to one convention.
+
+``N`` rows of the file, ``P`` persons kept, ``M`` pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from aios.structures import PARTS, SMPLX_137, sanitize_xywh
+
+from .human_data import HumanData
+from .label_options import (
+    DROP_RULES,
+    KEYPOINTS_2D,
+    KEYPOINTS_3D,
+    DropCount,
+    LabelOptions,
+    LabelTable,
+)
+from .schema import BODY_MODELS, GENDERS, Fault, HumanDataError
+
+__all__ = ['build_labels', 'hand_poses_are_flat']
+
+# EgoBody's neutral shapes come from a regressor that can go astray.
+_MAX_NEUTRAL_BETA = 3.0
+
+_HAND_KEYS = {'lhand': 'left_hand_pose', 'rhand': 'right_hand_pose'}
+_META_VALID = {
+    'lhand': 'lefthand_valid',
+    'rhand': 'righthand_valid',
+    'face': 'face_valid',
+}
+
+
+def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
+    """Turn a file into label arrays.
+
+    Args:
+        data: The file.
+        options: What to make of it.
+
+    Returns:
+        Columns (P persons sorted by picture, M pictures):
+
+        - ``image_path`` (M,) str, ``image_index`` (M,) place in the file,
+          ``image_size`` (M, 2) height and width, ``image_rows`` (M, 2)
+          ``[start, end)`` persons, ``image_camera`` (M, 4) fx, fy, cx, cy
+          or NaN;
+        - ``row`` (P,) row of the file; ``bboxes``, ``lhand_bboxes``,
+          ``rhand_bboxes``, ``face_bboxes`` (P, 4) float32 xyxy pixels;
+          ``smplx_valid``, ``lhand_valid``, ``rhand_valid``, ``face_valid``,
+          ``betas_valid``, ``expression_valid`` (P,) bool; ``lhand_box_valid``
+          etc. (P,) bool;
+        - ``keypoints`` (P, 137, 3) x, y, confidence; ``keypoints3d``
+          (P, 137, 4) pelvis-relative metres and confidence, if there are
+          any;
+        - ``smplx_pose`` (P, 53, 3) axis-angle, hands relative to the mean
+          hand; ``smplx_betas``, ``smplx_expression`` (P, 10);
+          ``smplx_transl`` (P, 3); ``gender`` (P,) int8.
+
+    Raises:
+        HumanDataError: If a key that is needed is missing.
+    """
+    kps2d_key, kps3d_key = _choose_keypoints(data, options)
+    _require(data, 'image_path', 'bbox_xywh')
+    groups = data.images(options.group_by_image)[:: options.image_interval]
+    counts = np.array([len(rows) for rows in groups], np.int64)
+    rows = np.concatenate(groups or [np.zeros(0, np.int64)])
+    image = np.repeat(np.arange(len(groups)), counts)
+    sizes = _image_sizes(data, rows, options.image_size)
+
+    columns = {'row': rows}
+    columns |= _boxes(data, rows, sizes, options)
+    columns['keypoints'] = _keypoints2d(data, kps2d_key, rows, options)
+    if kps3d_key is not None:
+        columns['keypoints3d'] = _keypoints3d(data, kps3d_key, rows, options)
+    columns |= _body(data, rows, options)
+    columns |= _part_flags(data, rows, columns, options)
+
+    keep, dropped = _drop_rows(columns, data, options)
+    kept_images, image_rows = _index_images(image[keep], len(groups))
+    cameras = _cameras(data, rows[keep], sizes[keep], image_rows)
+    first_rows = rows[keep][image_rows[:, 0]]
+    paths = np.asarray(data['image_path'], dtype=str)
+    columns = {name: value[keep] for name, value in columns.items()}
+    columns.pop('bbox_valid')
+    columns |= {
+        'image_path': paths[first_rows],
+        'image_index': kept_images * options.image_interval,
+        'image_size': sizes[keep][image_rows[:, 0]],
+        'image_rows': image_rows,
+        'image_camera': cameras,
+    }
+    return LabelTable(
+        columns,
+        {
+            'kps2d_key': kps2d_key,
+            'kps3d_key': kps3d_key,
+            'body_model': _body_model(data),
+            'num_rows': len(rows),
+            'num_images': len(groups),
+            'dropped': [vars(count) for count in dropped],
+        },
+    )
+
+
+def hand_poses_are_flat(data: HumanData) -> bool | None:
+    """What a file says about its hand poses.
+
+    Returns:
+        True if they are absolute rotations (``flat_hand_mean``), False if
+        they are relative to the mean hand, None if the file does not say.
+
+    Raises:
+        HumanDataError: If the file contradicts itself.
+    """
+    misc, params = data.get('misc', {}), data.get('smplx', {})
+    said = [
+        bool(value)
+        for source in (misc, params)
+        if 'flat_hand_mean' in source
+        for value in np.ravel(source['flat_hand_mean'])
+    ]
+    if not said:
+        return None
+    if len(set(said)) > 1:
+        raise HumanDataError(
+            Fault(
+                'wrong_type',
+                'flat_hand_mean',
+                'is both true and false; set the option flat_hand_mean',
+            )
+        )
+    return said[0]
+
+
+def _require(data: HumanData, *keys: str) -> None:
+    faults = [
+        Fault('missing_key', key, 'is needed but absent')
+        for key in keys
+        if key not in data
+    ]
+    if faults:
+        raise HumanDataError(faults)
+
+
+def _choose_keypoints(
+    data: HumanData, options: LabelOptions
+) -> tuple[str, str | None]:
+    kps2d, kps3d = options.kps2d_key, options.kps3d_key
+    _require(data, *(key for key in (kps2d, kps3d) if key is not None))
+    if kps2d is None:
+        kps2d = next((key for key in KEYPOINTS_2D if key in data), None)
+    if kps2d is None:
+        allowed = ', '.join(KEYPOINTS_2D)
+        raise HumanDataError(
+            Fault('missing_key', 'keypoints2d', f'need one of {allowed}')
+        )
+    if kps3d is None:
+        kps3d = next((key for key in KEYPOINTS_3D if key in data), None)
+    return kps2d, kps3d if options.use_3d else None
+
+
+def _image_sizes(
+    data: HumanData, rows: np.ndarray, image_size: tuple[int, int] | None
+) -> np.ndarray:
+    """``(P, 2)`` height and width of each row's picture."""
+    meta = data.get('meta', {})
+    height, width = (np.asarray(meta.get(k, ())) for k in ('height', 'width'))
+    if height.size and width.size:
+        sizes = np.stack((height[rows], width[rows]), axis=1)
+    elif image_size is not None:
+        sizes = np.broadcast_to(image_size, (len(rows), 2))
+    else:
+        raise HumanDataError(
+            Fault(
+                'unknown_size',
+                'meta.height',
+                'the file has no meta.height and meta.width; set the option '
+                'image_size=(height, width)',
+            )
+        )
+    bad = np.flatnonzero(~(sizes > 0).all(axis=1))
+    if len(bad):
+        raise HumanDataError(
+            Fault(
+                'unknown_size',
+                'meta.height',
+                f'height, width must be positive, got {sizes[bad[0]]}',
+                int(rows[bad[0]]),
+                len(bad),
+            )
+        )
+    return sizes.astype(np.int32)
+
+
+def _boxes(
+    data: HumanData,
+    rows: np.ndarray,
+    sizes: np.ndarray,
+    options: LabelOptions,
+) -> dict[str, np.ndarray]:
+    height, width = sizes.T
+    body = np.asarray(data['bbox_xywh'])[rows]
+    boxes, valid = sanitize_xywh(
+        body[:, :4], height, width, options.body_bbox_ratio
+    )
+    columns = {'bboxes': boxes, 'bbox_valid': valid}
+    for part in PARTS:
+        key = f'{part}_bbox_xywh'
+        if key in data:
+            box = np.asarray(data[key])[rows]
+        else:
+            box = np.zeros((len(rows), 5))
+        boxes, valid = sanitize_xywh(
+            box[:, :4], height, width, options.part_bbox_ratio
+        )
+        annotated = box[:, 4] > 0
+        columns[f'{part}_bboxes'] = boxes
+        columns[f'{part}_box_valid'] = valid & annotated
+        columns[f'{part}_valid'] = annotated
+    return columns
+
+
+def _keypoints2d(
+    data: HumanData, key: str, rows: np.ndarray, options: LabelOptions
+) -> np.ndarray:
+    """``(P, 137, 3)`` x, y, confidence."""
+    joints = data.joints(key, SMPLX_137, rows)
+    points = joints[..., :3].astype(np.float32)
+    if joints.shape[-1] == 4:
+        # UBody: x, y, COCO's visibility, and a constant nobody needs.
+        points[..., 2] = points[..., 2] > 0
+    return _swap_eyes(points, options)
+
+
+def _keypoints3d(
+    data: HumanData, key: str, rows: np.ndarray, options: LabelOptions
+) -> np.ndarray:
+    """``(P, 137, 4)`` pelvis-relative metres, confidence."""
+    points = data.joints(key, SMPLX_137, rows).astype(np.float32)
+    pelvis = SMPLX_137.index('pelvis')
+    points[..., :3] -= points[:, pelvis : pelvis + 1, :3]
+    return _swap_eyes(points, options)
+
+
+def _swap_eyes(points: np.ndarray, options: LabelOptions) -> np.ndarray:
+    if options.legacy_eye_swap:
+        points[:, [67, 68]] = points[:, [68, 67]]
+    return points
+
+
+def _body_model(data: HumanData) -> str | None:
+    return next((name for name in BODY_MODELS if name in data), None)
+
+
+def _body(
+    data: HumanData, rows: np.ndarray, options: LabelOptions
+) -> dict[str, np.ndarray]:
+    model = _body_model(data)
+    params = data[model] if model else {}
+    count = len(rows)
+
+    def read(name: str, size: int) -> np.ndarray:
+        if name not in params:
+            return np.zeros((count, size), np.float32)
+        value = np.asarray(params[name])[rows].reshape(count, -1)
+        return value[:, :size].astype(np.float32)
+
+    hands = np.hstack([read(name, 45) for name in _HAND_KEYS.values()])
+    if options.hand_mean is not None:
+        hands -= np.asarray(options.hand_mean, np.float32)
+    pose = np.hstack(
+        (
+            read('global_orient', 3),
+            read('body_pose', 63),
+            hands,
+            read('jaw_pose', 3),
+        )
+    )
+    gender = _genders(data, rows)
+    betas = read('betas', 10)
+    betas_valid = np.full(count, model == 'smplx')
+    if options.use_betas_neutral and 'betas_neutral' in params:
+        betas = read('betas_neutral', 10)
+        # NaN stays valid here, so that the row is dropped by its own rule.
+        betas_valid &= ~(np.abs(betas) > _MAX_NEUTRAL_BETA).any(axis=1)
+        gender = np.full(count, GENDERS.index('neutral') - 1, np.int8)
+    return {
+        'smplx_pose': pose.reshape(count, 53, 3),
+        'smplx_betas': betas,
+        'smplx_expression': read('expression', 10),
+        'smplx_transl': read('transl', 3),
+        'smplx_valid': _meta_flags(data, 'smplx_valid', rows)
+        & (model is not None),
+        'betas_valid': betas_valid,
+        'expression_valid': _expression_valid(params, rows, options),
+        'gender': gender,
+    }
+
+
+def _expression_valid(
+    params: Mapping[str, Any], rows: np.ndarray, options: LabelOptions
+) -> np.ndarray:
+    if 'expression' not in params or not options.expression_supervises:
+        return np.zeros(len(rows), bool)
+    if 'expr_valid' in params:
+        return np.asarray(params['expr_valid'])[rows].reshape(-1) != 0
+    return np.ones(len(rows), bool)
+
+
+def _meta_flags(data: HumanData, name: str, rows: np.ndarray) -> np.ndarray:
+    """``(P,)`` bool flag of ``meta``; true where the file does not say."""
+    value = np.asarray(data.get('meta', {}).get(name, ()))
+    if value.shape[:1] != (len(data),):
+        return np.ones(len(rows), bool)
+    return value.reshape(len(data))[rows] != 0
+
+
+def _genders(data: HumanData, rows: np.ndarray) -> np.ndarray:
+    names = data.get('meta', {}).get('gender', ())
+    if not len(names):
+        return np.full(len(rows), -1, np.int8)
+    names = np.asarray(names, dtype=str)[rows]
+    codes = [names == name for name in GENDERS]
+    return np.select(codes, (-1, 0, 1), -1).astype(np.int8)
+
+
+def _part_flags(
+    data: HumanData,
+    rows: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+    options: LabelOptions,
+) -> dict[str, np.ndarray]:
+    """Which hands and faces have labels beyond the body's."""
+    model = _body_model(data)
+    params = data[model] if model else {}
+    has_labels = {part: key in params for part, key in _HAND_KEYS.items()}
+    has_labels['face'] = 'expression' in params
+    flags = {}
+    for part in PARTS:
+        if options.part_valid_source == 'meta':
+            annotated = _meta_flags(data, _META_VALID[part], rows)
+        else:
+            annotated = columns[f'{part}_valid']
+        flags[f'{part}_valid'] = annotated & has_labels[part]
+    return flags
+
+
+def _drop_rows(
+    columns: Mapping[str, np.ndarray], data: HumanData, options: LabelOptions
+) -> tuple[np.ndarray, list[DropCount]]:
+    """Rows to keep, and which rule dropped the others."""
+    rows = columns['row']
+    boxes = np.asarray(data['bbox_xywh'])[rows]
+    broken = {
+        'non_finite_bbox': ~np.isfinite(boxes[:, :4]).all(axis=1),
+        'empty_bbox': ~columns['bbox_valid'],
+        'low_bbox_confidence': np.zeros(len(rows), bool),
+        'non_finite_keypoints2d': _non_finite(columns, 'keypoints'),
+        'non_finite_keypoints3d': _non_finite(columns, 'keypoints3d'),
+        'non_finite_body_model': _non_finite(
+            columns,
+            'smplx_pose',
+            'smplx_betas',
+            'smplx_expression',
+            'smplx_transl',
+        ),
+    }
+    if options.min_bbox_conf is not None:
+        broken['low_bbox_confidence'] = boxes[:, 4] < options.min_bbox_conf
+    keep = np.ones(len(rows), bool)
+    counts = []
+    for rule in DROP_RULES:
+        bad = broken[rule] & keep
+        if bad.any():
+            first = int(rows[bad].min())
+            counts.append(DropCount(rule, int(bad.sum()), first))
+        keep &= ~bad
+    return np.flatnonzero(keep), counts
+
+
+def _non_finite(columns: Mapping[str, np.ndarray], *names: str) -> np.ndarray:
+    bad = np.zeros(len(columns['row']), bool)
+    for name in names:
+        if name in columns:
+            value = columns[name]
+            finite = np.isfinite(value)
+            bad |= ~finite.all(axis=tuple(range(1, value.ndim)))
+    return bad
+
+
+def _index_images(
+    image: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures that have persons, and the ``[start, end)`` of each."""
+    persons = np.bincount(image, minlength=count)
+    kept = np.flatnonzero(persons)
+    ends = np.cumsum(persons[kept])
+    return kept, np.stack((ends - persons[kept], ends), axis=1)
+
+
+def _cameras(
+    data: HumanData,
+    rows: np.ndarray,
+    sizes: np.ndarray,
+    image_rows: np.ndarray,
+) -> np.ndarray:
+    """``(M, 4)`` fx, fy, cx, cy of each picture, NaN if it has no camera.
+
+    A file whose persons of one picture have different cameras (virtual ones,
+    made for crops) has none for the picture.
+    """
+    focal = _per_row(data, 'focal_length', rows)
+    if focal is None:
+        return np.full((len(image_rows), 4), np.nan)
+    centre = _per_row(data, 'principal_point', rows)
+    if centre is None:
+        centre = sizes[:, ::-1] / 2
+    cameras = np.hstack((focal, centre))
+    first = cameras[image_rows[:, 0]]
+    counts = image_rows[:, 1] - image_rows[:, 0]
+    same = np.isclose(cameras, np.repeat(first, counts, axis=0)).all(axis=1)
+    if len(image_rows):
+        shared = np.logical_and.reduceat(same, image_rows[:, 0])
+        first[~shared] = np.nan
+    return first
+
+
+def _per_row(
+    data: HumanData, name: str, rows: np.ndarray
+) -> np.ndarray | None:
+    """``(P, 2)`` pair from ``meta`` (per row) or ``misc`` (for all)."""
+    value = np.asarray(data.get('meta', {}).get(name, ()))
+    if value.shape[:1] == (len(data),) and value.size:
+        pairs = np.asarray(value, np.float64).reshape(len(data), -1)[rows]
+    else:
+        value = np.asarray(data.get('misc', {}).get(name, ()))
+        if value.size not in (1, 2) or value.dtype.kind not in 'fiu':
+            return None
+        pairs = np.asarray(value, np.float64).reshape(1, -1)
+    return np.broadcast_to(pairs, (len(rows), 2)).copy()

@@ -1,0 +1,491 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What a HumanData file may hold, and named rules for what it may not.
+
+``N`` rows (persons), ``J`` joints.  The checks look at whole arrays, never at
+one row at a time, so they cost milliseconds for a hundred thousand persons.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from aios.structures import JOINT_SETS, JointSet
+
+__all__ = [
+    'BODY_MODELS',
+    'BOX_KEYS',
+    'RULES',
+    'Fault',
+    'HumanDataError',
+    'find_faults',
+    'find_non_finite',
+    'is_keypoint_key',
+    'joint_set_of',
+    'row_count',
+]
+
+RULES: Mapping[str, str] = MappingProxyType(
+    {
+        'unreadable': 'the file is damaged or not of this format',
+        'unsafe_content': 'the file holds objects that could run code',
+        'missing_key': 'a key that is needed is absent',
+        'wrong_type': 'a value has the wrong type',
+        'wrong_shape': 'an array has the wrong shape',
+        'wrong_length': 'an array does not have one entry per row',
+        'wrong_mask': 'a joint mask does not fit its key-points',
+        'wrong_frame_range': 'rows of a picture are not given correctly',
+        'unknown_convention': 'a joint convention has an unknown name',
+        'unknown_gender': "a gender is not 'neutral', 'male' or 'female'",
+        'not_finite': 'a label is NaN or infinite',
+        'unknown_size': 'the size of a picture is not known',
+        'missing_image': 'a picture is not there',
+    }
+)
+"""Names of the rules and what they mean."""
+
+BOX_KEYS = (
+    'bbox_xywh',
+    'face_bbox_xywh',
+    'lhand_bbox_xywh',
+    'rhand_bbox_xywh',
+)
+BODY_MODELS = ('smplx', 'smpl', 'smplh')
+GENDERS = ('neutral', 'male', 'female')
+
+_CONVENTION_ALIASES = {'smplx': 'smplx_144'}
+_KEYPOINT_KEY = re.compile(
+    r'keypoints([23])d(_(original|smplx|smplh|smpl|ori|gta|ubody|cam))?'
+)
+# Numbers per row of the arrays of a body-model dictionary.
+_POSE_SIZES: Mapping[str, tuple[int, ...]] = {
+    'global_orient': (3,),
+    'transl': (3,),
+    'left_hand_pose': (45,),
+    'right_hand_pose': (45,),
+    'jaw_pose': (3,),
+    'leye_pose': (3,),
+    'reye_pose': (3,),
+}
+_BODY_POSE_SIZES = {'smplx': (63,), 'smplh': (63,), 'smpl': (69, 63)}
+# Coefficient vectors of which the first ten are used.
+_COEFFICIENTS = ('betas', 'betas_neutral', 'expression')
+_ROW_KEYS = ('betas', 'global_orient', 'body_pose')
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a file.
+
+    Args:
+        rule: Name of the broken rule, a key of :data:`RULES`.
+        field: The key, with a dot before a sub-key (``smplx.betas``).
+        message: What was found and what is allowed.
+        row: First row concerned; None if it is the whole array.
+        count: How many rows are concerned.
+    """
+
+    rule: str
+    field: str
+    message: str
+    row: int | None = None
+    count: int = 1
+
+    def __str__(self) -> str:
+        where = self.field
+        if self.row is not None:
+            where += f', row {self.row}'
+            if self.count > 1:
+                where += f' and {self.count - 1} more'
+        return f'[{self.rule}] {where}: {self.message}'
+
+
+class HumanDataError(ValueError):
+    """A file or a value is refused.
+
+    Args:
+        faults: What is wrong.
+        source: The file, if there is one.
+    """
+
+    def __init__(
+        self, faults: Fault | Sequence[Fault], source: Any = None
+    ) -> None:
+        faults = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        self.faults = faults
+        self.source = source
+        shown = [f'  {fault}' for fault in faults[:20]]
+        if len(faults) > 20:
+            shown.append(f'  ... and {len(faults) - 20} more')
+        name = 'HumanData' if source is None else str(source)
+        super().__init__('\n'.join([f'{name} is refused:', *shown]))
+
+
+def is_keypoint_key(key: str) -> bool:
+    """Whether a key names a key-point array (not its mask or convention)."""
+    return 'keypoints' in key and not key.endswith(
+        ('_mask', '_convention', '__')
+    )
+
+
+def joint_set_of(items: Mapping[str, Any], key: str) -> JointSet:
+    """Convention of a key-point array; HumanData's own if none is named.
+
+    Raises:
+        HumanDataError: If the convention's name is unknown.
+    """
+    name = items.get(f'{key}_convention', 'human_data')
+    name = _CONVENTION_ALIASES.get(name, name)
+    if name not in JOINT_SETS:
+        allowed = ', '.join([*JOINT_SETS, *_CONVENTION_ALIASES])
+        raise HumanDataError(
+            Fault(
+                'unknown_convention',
+                f'{key}_convention',
+                f'{name!r} is unknown; allowed are {allowed}',
+            )
+        )
+    return JOINT_SETS[name]
+
+
+def row_count(items: Mapping[str, Any]) -> int:
+    """Number of persons: the length of the first per-person value.
+
+    Returns:
+        The number, 0 if there is no such value.
+    """
+    values = [items.get(key) for key in ('image_path', *BOX_KEYS)]
+    values += [value for key, value in items.items() if is_keypoint_key(key)]
+    for model in BODY_MODELS:
+        if isinstance(items.get(model), Mapping):
+            values += [items[model].get(key) for key in _ROW_KEYS]
+    lengths = (_length(value) for value in values)
+    return next((n for n in lengths if n is not None), 0)
+
+
+def find_faults(
+    items: Mapping[str, Any], compressed: bool = False
+) -> list[Fault]:
+    """Check keys, types and shapes; values are not looked at.
+
+    Args:
+        items: The content of a file.
+        compressed: Whether key-points are stored without the joints that
+            their masks exclude.
+
+    Returns:
+        The faults; empty if all is well.  Keys the format does not know are
+        legal.
+    """
+    rows = row_count(items)
+    return [
+        *_check_names(items, rows),
+        *_check_boxes(items, rows),
+        *_check_keypoints(items, rows, compressed),
+        *_check_bodies(items, rows),
+        *_check_meta(items, rows),
+        *_check_frame_range(items, rows),
+    ]
+
+
+def find_non_finite(items: Mapping[str, Any]) -> list[Fault]:
+    """Find NaN and infinite labels.
+
+    Returns:
+        One fault per array that has any, with its first bad row.
+    """
+    faults = []
+    for field, value in _labels(items):
+        if value.dtype.kind == 'f':
+            axes = tuple(range(1, value.ndim))
+            bad = np.flatnonzero(~np.isfinite(value).all(axis=axes))
+            if len(bad):
+                faults.append(
+                    Fault(
+                        'not_finite',
+                        field,
+                        'NaN or infinity; allowed are finite numbers',
+                        int(bad[0]),
+                        len(bad),
+                    )
+                )
+    return faults
+
+
+def _length(value: Any) -> int | None:
+    """Length of a list or an array; None of anything else."""
+    if isinstance(value, (list, tuple)):
+        return len(value)
+    if isinstance(value, np.ndarray) and value.ndim:
+        return len(value)
+    return None
+
+
+def _labels(items: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    for key, value in items.items():
+        if isinstance(value, np.ndarray) and value.ndim:
+            yield key, value
+        elif key in BODY_MODELS and isinstance(value, Mapping):
+            for name, part in value.items():
+                if isinstance(part, np.ndarray) and part.ndim:
+                    yield f'{key}.{name}', part
+
+
+def _check_names(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
+    for key in ('image_path', 'image_id'):
+        value = items.get(key)
+        if value is None:
+            continue
+        if _length(value) is None:
+            yield Fault('wrong_type', key, 'must be a list, one entry per row')
+            continue
+        if len(value) != rows:
+            yield _wrong_length(key, len(value), rows)
+        bad = [
+            i
+            for i, name in enumerate(value)
+            if key == 'image_path' and not (isinstance(name, str) and name)
+        ]
+        if bad:
+            found = value[bad[0]]
+            yield Fault(
+                'wrong_type',
+                key,
+                f'must be a non-empty string, got {found!r}',
+                bad[0],
+                len(bad),
+            )
+
+
+def _check_boxes(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
+    for key in BOX_KEYS:
+        if key in items:
+            yield from _check_array(
+                key, items[key], rows, ((5,), (4,)), 'x, y, w, h, confidence'
+            )
+
+
+def _check_keypoints(
+    items: Mapping[str, Any], rows: int, compressed: bool
+) -> Iterator[Fault]:
+    for key, value in items.items():
+        match = _KEYPOINT_KEY.fullmatch(key)
+        if match is None:
+            yield from _check_extra_mask(items, key, compressed)
+            continue
+        try:
+            joints = len(joint_set_of(items, key))
+        except HumanDataError as error:
+            yield from error.faults
+            continue
+        mask = items.get(f'{key}_mask')
+        if mask is not None:
+            mask = np.asarray(mask)
+            if mask.shape != (joints,) or not np.isin(mask, (0, 1)).all():
+                yield Fault(
+                    'wrong_mask',
+                    f'{key}_mask',
+                    f'must be ({joints},) zeros and ones, got shape '
+                    f'{mask.shape}',
+                )
+                continue
+            if compressed:
+                joints = int(np.count_nonzero(mask))
+        if match[1] == '2':
+            shapes, columns = ((joints, 3), (joints, 4)), 'x, y, confidence'
+        else:
+            shapes, columns = ((joints, 4),), 'x, y, z, confidence'
+        yield from _check_array(key, value, rows, shapes, columns)
+
+
+def _check_extra_mask(
+    items: Mapping[str, Any], key: str, compressed: bool
+) -> Iterator[Fault]:
+    """Mask of key-points whose meaning the format does not define."""
+    mask = items.get(f'{key}_mask')
+    shape = np.shape(items[key]) if is_keypoint_key(key) else ()
+    if mask is None or len(shape) < 2:
+        return
+    stored = np.count_nonzero(mask) if compressed else len(mask)
+    if stored != shape[1]:
+        yield Fault(
+            'wrong_mask',
+            f'{key}_mask',
+            f'announces {stored} stored joints, {key} has {shape[1]}',
+        )
+
+
+def _check_bodies(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
+    for model in BODY_MODELS:
+        params = items.get(model)
+        if params is None:
+            continue
+        if not isinstance(params, Mapping):
+            yield Fault(
+                'wrong_type',
+                model,
+                f'must be a dictionary, got a {type(params).__name__}',
+            )
+            continue
+        sizes = {**_POSE_SIZES, 'body_pose': _BODY_POSE_SIZES[model]}
+        for name, value in params.items():
+            if name in sizes:
+                yield from _check_body_array(
+                    f'{model}.{name}', value, rows, sizes[name], exact=True
+                )
+            elif name in _COEFFICIENTS:
+                yield from _check_body_array(
+                    f'{model}.{name}', value, rows, (10,), exact=False
+                )
+
+
+def _check_body_array(
+    field: str, value: Any, rows: int, sizes: tuple[int, ...], exact: bool
+) -> Iterator[Fault]:
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in 'fiu':
+        yield _not_numbers(field, value)
+        return
+    if value.ndim == 0 or len(value) != rows:
+        yield _wrong_length(field, value.shape[:1], rows)
+        return
+    size = int(np.prod(value.shape[1:], dtype=np.int64))
+    if size not in sizes if exact else size < sizes[0]:
+        allowed = ' or '.join(str(s) for s in sizes)
+        hint = ''
+        if field.endswith('hand_pose'):
+            hint = ' (axis-angle; PCA coefficients are not read)'
+        yield Fault(
+            'wrong_shape',
+            field,
+            f'must have {"" if exact else "at least "}{allowed} numbers per '
+            f'row{hint}, got shape {value.shape}',
+        )
+
+
+def _check_meta(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
+    for key in ('meta', 'misc'):
+        if not isinstance(items.get(key, {}), Mapping):
+            yield Fault('wrong_type', key, 'must be a dictionary')
+            return
+    meta = items.get('meta', {})
+    for name in ('gender', 'height', 'width', 'focal_length', 'smplx_valid'):
+        value = meta.get(name)
+        # An empty list means "not known", e.g. one size for all pictures.
+        if _length(value) not in (None, 0, rows):
+            yield _wrong_length(f'meta.{name}', _length(value), rows)
+    gender = meta.get('gender')
+    if _length(gender):
+        known = np.isin(np.asarray(gender, dtype=str), GENDERS)
+        bad = np.flatnonzero(~known)
+        if len(bad):
+            yield Fault(
+                'unknown_gender',
+                'meta.gender',
+                f'{gender[bad[0]]!r}; allowed are {", ".join(GENDERS)}',
+                int(bad[0]),
+                len(bad),
+            )
+
+
+def _check_frame_range(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
+    if 'frame_range' not in items:
+        return
+    ranges = np.asarray(items['frame_range'])
+    if (
+        ranges.ndim != 2
+        or ranges.shape[1] != 2
+        or ranges.dtype.kind not in 'iu'
+    ):
+        yield Fault(
+            'wrong_shape',
+            'frame_range',
+            f'must be integers of shape (images, 2), got {ranges.dtype} '
+            f'{ranges.shape}',
+        )
+        return
+    start, end = ranges.T.astype(np.int64)
+    order = np.argsort(start, kind='stable')
+    overlap = np.zeros(len(ranges), bool)
+    overlap[order[1:]] = (
+        start[order[1:]] < np.maximum.accumulate(end[order])[:-1]
+    )
+    bad = (
+        (start < 0) | (end < start) | (end > rows) | (overlap & (end > start))
+    )
+    if bad.any():
+        i = int(np.flatnonzero(bad)[0])
+        yield Fault(
+            'wrong_frame_range',
+            'frame_range',
+            f'[{start[i]}, {end[i]}) must lie in [0, {rows}) and overlap no '
+            'other range',
+            i,
+            int(bad.sum()),
+        )
+        return
+    yield from _check_one_image_per_range(items, start, end)
+
+
+def _check_one_image_per_range(
+    items: Mapping[str, Any], start: np.ndarray, end: np.ndarray
+) -> Iterator[Fault]:
+    paths = items.get('image_path')
+    if (_length(paths) or 0) < end.max(initial=0):
+        return
+    paths = np.asarray(paths, dtype=str)
+    filled = end > start
+    first = np.repeat(start[filled], (end - start)[filled])
+    rows = np.concatenate(
+        [np.arange(a, b) for a, b in zip(start, end, strict=True)]
+        or [np.zeros(0, np.int64)]
+    )
+    bad = np.flatnonzero(paths[rows] != paths[first])
+    if len(bad):
+        row = int(rows[bad[0]])
+        yield Fault(
+            'wrong_frame_range',
+            'image_path',
+            f'{str(paths[row])!r} is in the range of picture '
+            f'{str(paths[first[bad[0]]])!r}; a range must hold one picture',
+            row,
+            len(bad),
+        )
+
+
+def _check_array(
+    field: str,
+    value: Any,
+    rows: int,
+    shapes: tuple[tuple[int, ...], ...],
+    columns: str,
+) -> Iterator[Fault]:
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in 'fiub':
+        yield _not_numbers(field, value)
+    elif value.shape[1:] not in shapes:
+        allowed = ' or '.join(str((rows, *shape)) for shape in shapes)
+        yield Fault(
+            'wrong_shape',
+            field,
+            f'must have shape {allowed} ({columns}), got {value.shape}',
+        )
+    elif len(value) != rows:
+        yield _wrong_length(field, len(value), rows)
+
+
+def _not_numbers(field: str, value: Any) -> Fault:
+    if isinstance(value, np.ndarray):
+        found = f'an array of {value.dtype}'
+    else:
+        found = f'a {type(value).__name__}'
+    return Fault(
+        'wrong_type', field, f'must be an array of numbers, got {found}'
+    )
+
+
+def _wrong_length(field: str, found: Any, rows: int) -> Fault:
+    return Fault('wrong_length', field, f'must have {rows} rows, got {found}')

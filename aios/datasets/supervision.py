@@ -1,0 +1,117 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What supervises what: from a person's flags to masks over joints.
+
+A person can have a box but no body fit, a body but no hands, hands but no
+face.  ``n`` persons, 137 joints, 53 rotations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from aios.structures import PARTS, SMPLX_137, SMPLX_ROTATIONS_53
+
+__all__ = ['person_labels', 'supervision_masks']
+
+_GROUPS = {'lhand': 'left_hand', 'rhand': 'right_hand', 'face': 'face'}
+# Rotations that SMPL shares with SMPL-X: the root and 20 joints.
+_SMPL_ROTATIONS = 21
+
+
+def supervision_masks(
+    flags: Mapping[str, np.ndarray], body_model: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which rotations and joints the body fit supervises.
+
+    Args:
+        flags: ``smplx_valid``, ``lhand_valid``, ``rhand_valid``,
+            ``face_valid``, each ``(n,)`` bool.
+        body_model: Model of the annotation, ``'smplx'``, ``'smplh'``,
+            ``'smpl'`` or None.
+
+    Returns:
+        ``(n, 53)`` and ``(n, 137)`` bool.
+    """
+    body = flags['smplx_valid'] & (body_model is not None)
+    count = len(body)
+    rotations = np.repeat(body[:, None], len(SMPLX_ROTATIONS_53), axis=1)
+    joints = np.repeat(body[:, None], len(SMPLX_137), axis=1)
+    for part, group in _GROUPS.items():
+        valid = (body & flags[f'{part}_valid'])[:, None]
+        if body_model == 'smpl' or (body_model == 'smplh' and part == 'face'):
+            valid = np.zeros((count, 1), bool)
+        rotations[:, SMPLX_ROTATIONS_53.groups[group]] = valid
+        joints[:, SMPLX_137.groups[group]] = valid
+    if body_model == 'smpl':
+        rotations[:, _SMPL_ROTATIONS:] = False
+    return rotations, joints
+
+
+def person_labels(
+    columns: Mapping[str, np.ndarray],
+    body_model: str | None,
+    parts_mask_keypoints: bool,
+) -> dict[str, np.ndarray]:
+    """Labels of the persons of one picture, as the transforms use them.
+
+    Args:
+        columns: Rows of the columns of
+            :func:`aios.datasets.labels.build_labels`.
+        body_model: Model of the annotation.
+        parts_mask_keypoints: Whether joints of parts without a fit supervise
+            nothing (data whose key-points come from 2-D annotation).
+
+    Returns:
+        The fields of :data:`aios.structures.GT_FIELDS` as arrays.  Pixels
+        are those of the original picture; being inside the picture is not
+        yet part of ``keypoints_weight`` and ``keypoints_visible``.
+    """
+    rotations, joints = supervision_masks(columns, body_model)
+    keypoints = columns['keypoints']
+    points, confidence = keypoints[..., :2], keypoints[..., 2]
+    # Annotations left of or above the picture are never visible, not even
+    # after a crop or a flip.
+    inside = (points >= 0).all(axis=-1)
+    weight = joints if parts_mask_keypoints else np.ones_like(joints)
+    count = len(points)
+    points3d = columns.get('keypoints3d')
+    has_3d = points3d is not None
+    if points3d is None:
+        points3d = np.zeros((count, len(SMPLX_137), 4), np.float32)
+    betas_valid = columns['smplx_valid'] & columns['betas_valid']
+    expression_valid = (
+        columns['expression_valid']
+        & (rotations[:, SMPLX_ROTATIONS_53.index('jaw')])
+    )
+    labels = {
+        'labels': np.ones(count, np.int64),
+        'bboxes': columns['bboxes'],
+        'keypoints': points,
+        'keypoints_weight': confidence * weight,
+        'keypoints_visible': confidence * inside,
+        'keypoints3d': points3d[..., :3],
+        'keypoints3d_visible': points3d[..., 3] * weight,
+        'smplx_pose': columns['smplx_pose'] * rotations[..., None],
+        'smplx_pose_valid': rotations,
+        'smplx_betas': columns['smplx_betas'] * betas_valid[:, None],
+        'smplx_betas_valid': betas_valid,
+        'smplx_expression': columns['smplx_expression']
+        * expression_valid[:, None],
+        'smplx_expression_valid': expression_valid,
+        'smplx_transl': columns['smplx_transl'],
+        'has_3d': np.full(count, has_3d),
+        'gender': columns['gender'].astype(np.int64),
+    }
+    for part in PARTS:
+        labels[f'{part}_bboxes'] = columns[f'{part}_bboxes']
+        labels[f'{part}_valid'] = (
+            columns[f'{part}_box_valid']
+            & columns[f'{part}_valid']
+            & columns['smplx_valid']
+        )
+    return {
+        name: value if value.dtype == np.int64 else value.astype(np.float32)
+        for name, value in labels.items()
+    }

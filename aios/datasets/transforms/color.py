@@ -1,0 +1,47 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Change colours."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+
+from aios.registry import TRANSFORMS
+
+__all__ = ['ChannelGain']
+
+
+@TRANSFORMS.register_module()
+class ChannelGain(BaseTransform):
+    """Multiply each colour channel by a random gain, then clip.
+
+    Args:
+        gain_range: Lowest and highest gain.
+    """
+
+    def __init__(self, gain_range: tuple[float, float] = (0.8, 1.2)) -> None:
+        low, high = gain_range
+        if not 0 <= low <= high:
+            raise ValueError(
+                f'gain_range must be 0 <= low <= high, got {gain_range}'
+            )
+        self.gain_range = (low, high)
+
+    @cache_randomness
+    def _draw(self, channels: int) -> np.ndarray:
+        gains = [random.uniform(*self.gain_range) for _ in range(channels)]
+        return np.array(gains, np.float32)
+
+    def transform(self, results: dict) -> dict:
+        """Change ``img``; it keeps its dtype."""
+        img = results['img']
+        out = img * self._draw(img.shape[2])
+        np.clip(out, 0, 255, out=out)
+        results['img'] = out.astype(img.dtype, copy=False)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(gain_range={self.gain_range})'

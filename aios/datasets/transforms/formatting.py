@@ -1,0 +1,154 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Decide who counts, and hand the sample to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from aios.registry import TRANSFORMS
+from aios.structures import (
+    GT_FIELDS,
+    PARTS,
+    boxes_overlap_image,
+    clip_boxes,
+)
+
+from .label_geometry import BOX_FIELDS, points_inside, select_persons
+
+__all__ = ['FilterWholeBody', 'PackWholeBodyInputs']
+
+
+@TRANSFORMS.register_module()
+class FilterWholeBody(BaseTransform):
+    """Remove persons whose body box left the picture; clip all boxes.
+
+    Hands and faces outside the picture stop being valid.  For training
+    pipelines; in tests every annotated person stays.
+
+    Args:
+        min_visible_ratio: Least part of the body box's area that must be
+            inside.  0 (as published) keeps every box that overlaps.
+        keep_empty: Whether a picture that lost its last person stays.  By
+            default the data set draws another one instead.
+    """
+
+    def __init__(
+        self, min_visible_ratio: float = 0.0, keep_empty: bool = False
+    ) -> None:
+        self.min_visible_ratio = min_visible_ratio
+        self.keep_empty = keep_empty
+
+    def transform(self, results: dict) -> dict | None:
+        """Filter the labels; None if nobody is left."""
+        height, width = results['img_shape']
+        boxes = results['gt_persons']['bboxes']
+        inside = boxes_overlap_image(boxes, height, width)
+        if self.min_visible_ratio > 0:
+            visible = _area(clip_boxes(boxes, height, width))
+            inside &= visible >= self.min_visible_ratio * _area(boxes)
+        if len(boxes) and not inside.any() and not self.keep_empty:
+            return None
+        if not inside.all():
+            select_persons(results, inside)
+        persons = results['gt_persons']
+        for part in PARTS:
+            overlap = boxes_overlap_image(
+                persons[f'{part}_bboxes'], height, width
+            )
+            persons[f'{part}_valid'] = persons[f'{part}_valid'] * overlap
+        for name in BOX_FIELDS:
+            persons[name] = clip_boxes(persons[name], height, width)
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}'
+            f'(min_visible_ratio={self.min_visible_ratio}, '
+            f'keep_empty={self.keep_empty})'
+        )
+
+
+@TRANSFORMS.register_module()
+class PackWholeBodyInputs(BaseTransform):
+    """Make the model's inputs: a picture tensor and a ``DetDataSample``.
+
+    Joints outside the picture lose weight and visibility here, and boxes of
+    invalid parts become the whole picture (a harmless dummy).
+
+    Args:
+        meta_keys: What of the record goes along as meta information, where
+            it is there.
+    """
+
+    META_KEYS = (
+        'img_id',
+        'img_path',
+        'sample_idx',
+        'dataset_name',
+        'ori_shape',
+        'img_shape',
+        'scale_factor',
+        'crop_offset',
+        'flip',
+        'homography_matrix',
+        'cam_K',
+    )
+
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict[str, Any]:
+        """Pack.
+
+        Returns:
+            ``inputs`` ``(3, h, w)`` tensor, BGR in 0..255, and
+            ``data_samples`` with ``gt_instances`` as
+            :data:`aios.structures.GT_FIELDS` lists them.
+        """
+        packed: dict[str, Any] = {}
+        if 'img' in results:
+            packed['inputs'] = _image_tensor(results['img'])
+        sample = DetDataSample()
+        if 'gt_persons' in results:
+            sample.gt_instances = self._instances(results)
+        sample.set_metainfo(
+            {key: results[key] for key in self.meta_keys if key in results}
+        )
+        packed['data_samples'] = sample
+        return packed
+
+    def _instances(self, results: dict) -> InstanceData:
+        persons = dict(results['gt_persons'])
+        size = results['img_shape']
+        inside = points_inside(persons['keypoints'], size)
+        for name in ('keypoints_weight', 'keypoints_visible'):
+            persons[name] = persons[name] * inside
+        whole = np.array((0, 0, size[1], size[0]), np.float32)
+        for part in PARTS:
+            valid = persons[f'{part}_valid'][:, None] > 0
+            boxes = np.where(valid, persons[f'{part}_bboxes'], whole)
+            persons[f'{part}_bboxes'] = boxes
+        instances = InstanceData()
+        for name, field in GT_FIELDS.items():
+            value = np.ascontiguousarray(persons[name])
+            instances[name] = torch.from_numpy(value).to(field.dtype)
+        return instances
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={self.meta_keys})'
+
+
+def _image_tensor(img: np.ndarray) -> torch.Tensor:
+    channels_first = np.ascontiguousarray(img.transpose(2, 0, 1))
+    return torch.from_numpy(channels_first)
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -1,0 +1,296 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Crop, resize and mirror a picture together with its labels.
+
+AiOS does all three in one affine warp.  Done one after the other they give
+the same labels to float rounding, and the same pixels except in the last row
+and column of a crop.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+
+from aios.registry import TRANSFORMS
+
+from .label_geometry import crop_labels, flip_labels, rescale_labels
+
+__all__ = [
+    'PersonGroupCrop',
+    'WholeBodyFlip',
+    'WholeBodyRandomResize',
+    'WholeBodyResize',
+    'group_region',
+    'keep_ratio_size',
+]
+
+_MIN_CROP = 2
+SHORT_SIZES = tuple(range(480, 801, 32))
+"""Short sides that training draws from (the DETR recipe)."""
+
+
+def keep_ratio_size(
+    size: tuple[int, int],
+    scale: tuple[int, int],
+    rounding: str = 'floor',
+) -> tuple[int, int]:
+    """Size of a picture resized to a short side, within a long side.
+
+    Args:
+        size: ``(width, height)`` in pixels.
+        scale: Limits ``(long side, short side)``, in any order.
+        rounding: ``'floor'``: the published rule, which truncates the long
+            side.  ``'round'``: mmdet's rule.
+
+    Returns:
+        ``(width, height)``.
+
+    Raises:
+        ValueError: If ``rounding`` is unknown.
+    """
+    short, long = sorted(size)
+    limit, target = max(scale), min(scale)
+    if rounding == 'round':
+        factor = min(limit / long, target / short)
+        return tuple(max(1, int(side * factor + 0.5)) for side in size)
+    if rounding != 'floor':
+        raise ValueError(
+            f"size_rounding must be 'floor' or 'round', got {rounding!r}"
+        )
+    if long / short * target > limit:
+        target = max(1, round(limit * short / long))
+    if target == short:
+        return size
+    width, height = size
+    if width < height:
+        return target, int(target * height / width)
+    return int(target * width / height), target
+
+
+@TRANSFORMS.register_module()
+class WholeBodyResize(BaseTransform):
+    """Resize picture and labels, keeping the aspect ratio.
+
+    Labels use the exact factors of both axes, which differ by up to 0.3 %.
+
+    Args:
+        scale: Limits of the long and the short side.
+        size_rounding: ``'floor'`` (as published: 1600 × 1200 becomes
+            1066 × 800) or ``'round'`` (as mmdet: 1067 × 800).
+        backend: ``'warp_affine'`` samples the pixel ``x / s``, without
+            anti-aliasing, which is what the published weights expect.
+            ``'resize'`` is OpenCV's faster resize; its half-pixel shift
+            moves the content by up to ``(s - 1) / 2`` pixels.
+    """
+
+    def __init__(
+        self,
+        scale: tuple[int, int] = (1333, 800),
+        size_rounding: str = 'floor',
+        backend: str = 'warp_affine',
+    ) -> None:
+        if backend not in ('warp_affine', 'resize'):
+            raise ValueError(
+                f"backend must be 'warp_affine' or 'resize', got {backend!r}"
+            )
+        self.scale = scale
+        self.size_rounding = size_rounding
+        self.backend = backend
+        keep_ratio_size((4, 3), (4, 3), size_rounding)  # refuse it early
+
+    def transform(self, results: dict) -> dict:
+        """Resize ``img`` and the labels."""
+        self._resize(results, self.scale)
+        return results
+
+    def _resize(self, results: dict, scale: tuple[int, int]) -> None:
+        height, width = results['img_shape']
+        size = keep_ratio_size((width, height), scale, self.size_rounding)
+        if 'img' in results:
+            results['img'] = _resize_image(results['img'], size, self.backend)
+        rescale_labels(results, size[::-1])
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(scale={self.scale}, '
+            f'size_rounding={self.size_rounding!r}, '
+            f'backend={self.backend!r})'
+        )
+
+
+@TRANSFORMS.register_module()
+class WholeBodyRandomResize(WholeBodyResize):
+    """Resize to a short side drawn at random.
+
+    mmcv's ``RandomChoiceResize(scales=..., resize_type='WholeBodyResize')``
+    does the same.
+
+    Args:
+        short_sizes: Short sides to draw from.
+        max_size: Limit of the long side.
+        size_rounding: See :class:`WholeBodyResize`.
+        backend: See :class:`WholeBodyResize`.
+    """
+
+    def __init__(
+        self,
+        short_sizes: Sequence[int] = SHORT_SIZES,
+        max_size: int = 1333,
+        size_rounding: str = 'floor',
+        backend: str = 'warp_affine',
+    ) -> None:
+        super().__init__((max_size, max(short_sizes)), size_rounding, backend)
+        self.short_sizes = tuple(short_sizes)
+        self.max_size = max_size
+
+    @cache_randomness
+    def _draw(self) -> int:
+        return random.choice(self.short_sizes)
+
+    def transform(self, results: dict) -> dict:
+        """Resize ``img`` and the labels."""
+        self._resize(results, (self.max_size, self._draw()))
+        return results
+
+
+@TRANSFORMS.register_module()
+class PersonGroupCrop(BaseTransform):
+    """Crop to a random group of persons (AiOS' augmentation).
+
+    With probability ``sample_prob`` some persons are chosen: with
+    probability ``sample_ratio`` one (probability ``single_prob``) or a
+    random number, otherwise all.  The crop is the union of their boxes,
+    grown to the aspect ratio of the picture and shifted to lie inside it.
+    Other persons stay in the labels; :class:`FilterWholeBody` removes those
+    who left the picture.
+
+    Args:
+        sample_prob: Probability of cropping.
+        sample_ratio: Probability of choosing fewer than all persons.
+        single_prob: Probability of choosing exactly one among these.
+    """
+
+    def __init__(
+        self,
+        sample_prob: float = 0.7,
+        sample_ratio: float = 0.5,
+        single_prob: float = 0.6,
+    ) -> None:
+        self.sample_prob = sample_prob
+        self.sample_ratio = sample_ratio
+        self.single_prob = single_prob
+
+    @cache_randomness
+    def _draw(self, count: int) -> list[int] | None:
+        """Persons to crop to; None for the whole picture."""
+        if count == 0 or random.random() >= self.sample_prob:
+            return None
+        size = count
+        if random.random() < self.sample_ratio:
+            single = random.random() < self.single_prob
+            size = 1 if single else random.randint(1, count)
+        return random.sample(range(count), size)
+
+    def transform(self, results: dict) -> dict:
+        """Crop ``img`` and the labels."""
+        boxes = results['gt_persons']['bboxes']
+        chosen = self._draw(len(boxes))
+        if chosen is None:
+            return results
+        region = group_region(boxes[chosen], results['img_shape'])
+        x0, y0, width, height = region
+        if min(width, height) < _MIN_CROP:
+            return results
+        if 'img' in results:
+            results['img'] = results['img'][y0 : y0 + height, x0 : x0 + width]
+        crop_labels(results, region)
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(sample_prob={self.sample_prob}, '
+            f'sample_ratio={self.sample_ratio}, '
+            f'single_prob={self.single_prob})'
+        )
+
+
+def group_region(
+    boxes: np.ndarray, img_shape: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Region around boxes with the aspect ratio of the picture.
+
+    Args:
+        boxes: ``(k, 4)`` xyxy pixels, inside the picture.
+        img_shape: ``(height, width)`` of the picture.
+
+    Returns:
+        ``x0, y0, width, height`` in whole pixels, inside the picture.
+    """
+    size = np.array(img_shape[::-1], float)
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    centre = (low + high) / 2.0
+    width, height = (high - low).astype(float)
+    aspect = size[0] / size[1]
+    # Only grow: one side is enlarged, the other stays.
+    extent = np.maximum(
+        (width, height), (height * aspect, width / aspect)
+    ).clip(max=size)
+    corner = np.clip(centre - extent / 2, 0, size - extent)
+    x0, y0 = corner.astype(int)
+    width, height = extent.astype(int)
+    return int(x0), int(y0), int(width), int(height)
+
+
+@TRANSFORMS.register_module()
+class WholeBodyFlip(BaseTransform):
+    """Mirror picture and labels left to right.
+
+    The pixel at ``x`` moves to ``w - x``, like the labels; hence the first
+    column becomes black, as in the published warp.
+
+    Args:
+        prob: Probability of mirroring.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        self.prob = prob
+
+    @cache_randomness
+    def _draw(self) -> bool:
+        return random.random() < self.prob
+
+    def transform(self, results: dict) -> dict:
+        """Mirror ``img`` and the labels."""
+        if not self._draw():
+            return results
+        if 'img' in results:
+            results['img'] = _flip_image(results['img'])
+        flip_labels(results)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(prob={self.prob})'
+
+
+def _resize_image(
+    img: np.ndarray, size: tuple[int, int], backend: str
+) -> np.ndarray:
+    height, width = img.shape[:2]
+    if size == (width, height):
+        return img
+    if backend == 'resize':
+        return cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
+    matrix = np.array([[size[0] / width, 0, 0], [0, size[1] / height, 0]])
+    return cv2.warpAffine(img, matrix, size, flags=cv2.INTER_LINEAR)
+
+
+def _flip_image(img: np.ndarray) -> np.ndarray:
+    mirrored = np.empty_like(img)
+    mirrored[:, :1] = 0
+    mirrored[:, 1:] = img[:, :0:-1]
+    return mirrored

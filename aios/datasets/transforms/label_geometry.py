@@ -1,0 +1,140 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Move the labels along with the picture.
+
+``results['gt_persons']`` holds the arrays of
+:data:`aios.structures.GT_FIELDS`, ``n`` persons, pixels of the current
+picture.  All functions change ``results`` in place.  A point at pixel
+``(x, y)`` goes where the pixel goes: ``x' = sx · x``, without half-pixel
+shifts, and ``x' = w - x`` when mirrored (AiOS' convention, mmdet's too).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aios.structures import (
+    PARTS,
+    SMPLX_137,
+    SMPLX_ROTATIONS_53,
+    flip_axis_angle,
+)
+
+__all__ = [
+    'BOX_FIELDS',
+    'crop_labels',
+    'flip_labels',
+    'points_inside',
+    'rescale_labels',
+    'select_persons',
+]
+
+BOX_FIELDS = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
+
+# Fields that change places when left and right do.
+_SIDED_FIELDS = ('bboxes', 'valid')
+_JOINT_FIELDS = (
+    'keypoints',
+    'keypoints_weight',
+    'keypoints_visible',
+    'keypoints3d',
+    'keypoints3d_visible',
+)
+_ROTATION_FIELDS = ('smplx_pose', 'smplx_pose_valid')
+
+
+def rescale_labels(results: dict, size: tuple[int, int]) -> None:
+    """Labels of the picture resized to ``(height, width)``."""
+    height, width = results['img_shape']
+    scale = (size[1] / width, size[0] / height)
+    _move_labels(results, scale, (0.0, 0.0), size)
+    old = results['scale_factor']
+    results['scale_factor'] = (old[0] * scale[0], old[1] * scale[1])
+
+
+def crop_labels(results: dict, region: tuple[int, int, int, int]) -> None:
+    """Labels of the region ``(x0, y0, width, height)``; nobody is removed."""
+    x0, y0, width, height = region
+    corner = np.linalg.solve(results['homography_matrix'], (x0, y0, 1))
+    results['crop_offset'] = (float(corner[0]), float(corner[1]))
+    _move_labels(results, (1.0, 1.0), (-x0, -y0), (height, width))
+
+
+def flip_labels(results: dict) -> None:
+    """Labels of the mirrored picture.
+
+    Left and right change places in joints, rotations, hand boxes and every
+    validity that belongs to them.  The mirrored person is an ordinary one:
+    rotations are mirrored, ``(a, b, c) -> (a, -b, -c)``, shape, expression
+    and gender stay.
+    """
+    persons = results['gt_persons']
+    width = results['img_shape'][1]
+    joints = SMPLX_137.flip_permutation
+    rotations = SMPLX_ROTATIONS_53.flip_permutation
+    for name in _JOINT_FIELDS:
+        persons[name] = persons[name][:, joints]
+    for name in _ROTATION_FIELDS:
+        persons[name] = persons[name][:, rotations]
+    for name in _SIDED_FIELDS:
+        left, right = f'lhand_{name}', f'rhand_{name}'
+        persons[left], persons[right] = persons[right], persons[left]
+
+    persons['keypoints'] = _mirror(persons['keypoints'], width)
+    for name in BOX_FIELDS:
+        # Mirrored corners change places.
+        corners = persons[name].reshape(-1, 2, 2)
+        mirrored = _mirror(corners, width)
+        mirrored[..., 0] = mirrored[:, ::-1, 0]
+        persons[name] = mirrored.reshape(-1, 4)
+    for name in ('keypoints3d', 'smplx_transl'):
+        persons[name] = persons[name] * np.float32((-1, 1, 1))
+    persons['smplx_pose'] = flip_axis_angle(persons['smplx_pose'])
+
+    mirror = np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
+    results['homography_matrix'] = mirror @ results['homography_matrix']
+    if 'cam_K' in results:
+        camera = results['cam_K'].copy()
+        # The 3-D points are mirrored, so the focal length stays positive.
+        camera[0, 2] = width - camera[0, 2]
+        results['cam_K'] = camera
+    results['flip'] = not results['flip']
+
+
+def select_persons(results: dict, keep: np.ndarray) -> None:
+    """Keep the persons of a mask or an index."""
+    persons = results['gt_persons']
+    results['gt_persons'] = {k: value[keep] for k, value in persons.items()}
+
+
+def points_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Whether ``(..., 2)`` pixels lie in ``[0, width) × [0, height)``."""
+    height, width = size
+    inside = (points >= 0) & (points < (width, height))
+    return inside.all(axis=-1)
+
+
+def _mirror(points: np.ndarray, width: int) -> np.ndarray:
+    mirrored = points.copy()
+    mirrored[..., 0] = width - points[..., 0]
+    return mirrored
+
+
+def _move_labels(
+    results: dict,
+    scale: tuple[float, float],
+    offset: tuple[float, float],
+    size: tuple[int, int],
+) -> None:
+    """``x' = scale · x + offset`` for everything measured in pixels."""
+    persons = results['gt_persons']
+    factor = np.asarray(scale, np.float32)
+    shift = np.asarray(offset, np.float32)
+    persons['keypoints'] = persons['keypoints'] * factor + shift
+    for name in BOX_FIELDS:
+        persons[name] = persons[name] * np.tile(factor, 2) + np.tile(shift, 2)
+    matrix = np.diag((*scale, 1.0))
+    matrix[:2, 2] = offset
+    results['homography_matrix'] = matrix @ results['homography_matrix']
+    if 'cam_K' in results:
+        results['cam_K'] = matrix @ results['cam_K']
+    results['img_shape'] = tuple(size)

@@ -1,0 +1,146 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Read a picture and its labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+
+from aios.registry import TRANSFORMS
+
+from .label_geometry import rescale_labels
+
+__all__ = ['LoadHumanAnnotations', 'LoadImage']
+
+# Two sizes of one picture: anything else is another picture, or turned.
+_MAX_ASPECT_CHANGE = 0.02
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Decode a picture as the annotations saw it.
+
+    Labels refer to the pixels as stored, so the EXIF orientation is ignored
+    (as AiOS does).
+
+    Adds ``img`` ``(H, W, 3)`` BGR in 0..255, ``img_shape`` and ``ori_shape``
+    ``(H, W)``.
+
+    Args:
+        to_float32: Whether ``img`` is float32 (as published) or uint8
+            (a quarter of the memory traffic, rounds after each step).
+        backend_args: Storage back-end of :mod:`mmengine.fileio`.
+    """
+
+    def __init__(
+        self,
+        to_float32: bool = True,
+        backend_args: dict[str, Any] | None = None,
+    ) -> None:
+        self.to_float32 = to_float32
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        """Read ``results['img_path']``.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is not a picture that OpenCV can decode.
+        """
+        path = results['img_path']
+        where = _place(results)
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{path} does not exist ({where})'
+            ) from error
+        img = None
+        if content:
+            flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+            img = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        if img is None:
+            raise ValueError(
+                f'{path} cannot be decoded as a picture ({where}); it has '
+                f'{len(content)} bytes'
+            )
+        results['img'] = img.astype(np.float32) if self.to_float32 else img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(to_float32={self.to_float32})'
+
+
+@TRANSFORMS.register_module()
+class LoadHumanAnnotations(BaseTransform):
+    """Take the labels of a picture into the pipeline.
+
+    Adds ``gt_persons``, a dictionary of the fields of
+    :data:`aios.structures.GT_FIELDS` as arrays, and the record of the
+    geometry: ``homography_matrix`` ``(3, 3)`` (original to current pixels),
+    ``scale_factor`` ``(sx, sy)``, ``crop_offset`` ``(x0, y0)``, ``flip``.
+
+    Args:
+        rescale_if_mismatch: Scale the labels if the picture has another size
+            than its annotation says (AGORA at 1280 × 720 with labels at
+            3840 × 2160).  By default that is an error.
+    """
+
+    def __init__(self, rescale_if_mismatch: bool = False) -> None:
+        self.rescale_if_mismatch = rescale_if_mismatch
+
+    def transform(self, results: dict) -> dict:
+        """Take ``results['instances_arrays']``.
+
+        Raises:
+            ValueError: If the sizes of picture and annotation differ.
+        """
+        results['gt_persons'] = dict(results['instances_arrays'])
+        results['homography_matrix'] = np.eye(3)
+        results['scale_factor'] = (1.0, 1.0)
+        results['crop_offset'] = (0.0, 0.0)
+        results['flip'] = False
+        annotated = (results['height'], results['width'])
+        decoded = tuple(results.get('img_shape', annotated))
+        results['img_shape'] = annotated
+        if decoded != annotated:
+            self._check_mismatch(results, decoded, annotated)
+            rescale_labels(results, decoded)
+            # The decoded picture is the original from here on.
+            results['homography_matrix'] = np.eye(3)
+            results['height'], results['width'] = decoded
+        return results
+
+    def _check_mismatch(
+        self,
+        results: dict,
+        decoded: tuple[int, int],
+        annotated: tuple[int, int],
+    ) -> None:
+        sy, sx = (d / a for d, a in zip(decoded, annotated, strict=True))
+        if abs(sx / sy - 1) > _MAX_ASPECT_CHANGE:
+            advice = 'the aspect differs: a turned or a wrong picture'
+        elif not self.rescale_if_mismatch:
+            advice = 'set rescale_if_mismatch=True to scale the labels'
+        else:
+            return
+        raise ValueError(
+            f'{results["img_path"]} has height, width {decoded}, its '
+            f'annotation says {annotated} ({_place(results)}); {advice}'
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}'
+            f'(rescale_if_mismatch={self.rescale_if_mismatch})'
+        )
+
+
+def _place(results: dict) -> str:
+    name = results.get('dataset_name', 'data set')
+    return f'{name}, sample {results.get("sample_idx", "?")}'
