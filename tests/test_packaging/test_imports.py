@@ -1,0 +1,122 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What importing costs, and whether it works in any order.
+
+Each case needs an interpreter in which nothing was imported yet.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _run(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, '-W', 'error::UserWarning:aios', '-c', code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    'module', ['aios', 'aios.version', 'aios.utils', 'aios.__main__']
+)
+def test_light_modules_import_no_framework(module: str):
+    loaded = _run(f'import sys, {module}; print(*sys.modules)').split()
+    heavy = {'torch', 'numpy', 'cv2', 'mmengine', 'mmcv', 'mmdet', 'smplx'}
+    assert heavy.isdisjoint(loaded)
+
+
+def test_all_modules_import_without_gpu_display_or_files():
+    code = """
+import pkgutil, importlib, os, sys
+os.environ.pop('DISPLAY', None)
+os.environ['AIOS_CACHE'] = os.environ['AIOS_BODY_MODELS'] = '/nonexistent'
+import aios
+names = [m.name for m in pkgutil.walk_packages(aios.__path__, 'aios.')]
+for name in names:
+    if not name.endswith('__main__'):
+        importlib.import_module(name)
+import torch
+assert not torch.cuda.is_initialized()
+print(len(names))
+print(*sys.modules)
+"""
+    count, loaded = _run(code).splitlines()
+    assert int(count) > 20
+    tops = {name.partition('.')[0] for name in loaded.split()}
+    assert tops.isdisjoint({'OpenGL', 'pyrender', 'pyglet', 'glfw', 'chumpy'})
+
+
+ORDERS = {
+    'only aios': ['aios.registry'],
+    'mmdet first': ['mmdet.registry', 'mmdet.datasets', 'aios.registry'],
+    'aios first': ['aios.registry', 'mmdet.registry', 'mmdet.models'],
+    'data first': ['aios.datasets', 'mmdet.models', 'aios.body_models'],
+}
+
+
+@pytest.mark.parametrize('order', ORDERS.values(), ids=ORDERS)
+def test_registries_work_in_any_import_order(order: list[str]):
+    imports = ', '.join(order)
+    code = f"""
+import {imports}
+from aios.registry import DATASETS, MODELS
+from mmengine.registry import MODELS as ROOT
+assert MODELS.get('mmdet.DINO').__module__.startswith('mmdet')
+assert MODELS.get('SMPLXLayer').__module__.startswith('aios')
+assert DATASETS.get('HumanDataset').__module__.startswith('aios')
+assert ROOT.get('aios.SMPLXLayer') is MODELS.get('SMPLXLayer')
+"""
+    _run(code)
+
+
+def test_nothing_of_ours_is_registered_in_the_root():
+    """Two projects that both register in the root clash by name."""
+    code = """
+import aios.registry
+from aios.utils import register_all_modules
+from mmengine.registry import root
+from mmengine.registry import Registry
+register_all_modules(init_default_scope=False)
+for name, node in vars(root).items():
+    if isinstance(node, Registry):
+        for module in node.module_dict.values():
+            if module.__module__.startswith('aios'):
+                print(name, module)
+"""
+    assert _run(code) == ''
+
+
+def test_same_names_in_another_project_do_not_clash():
+    """A stand-in for mmpose that registers each of our names as its own."""
+    code = """
+from mmengine import registry as root
+from mmengine.registry import Registry
+from aios import registry
+from aios.utils import register_all_modules
+
+class Other: ...
+
+def register_again():
+    for name in registry.__all__:
+        node = getattr(registry, name)
+        other = Registry(node.name, parent=getattr(root, name), scope='mmpose')
+        for key in node.module_dict:
+            other.register_module(key, module=Other)
+
+register_all_modules()
+register_again()
+register_all_modules()
+assert registry.MODELS.get('SMPLXLayer') is not Other
+assert registry.MODELS.get('mmpose.SMPLXLayer') is Other
+"""
+    _run(code)

@@ -1,0 +1,122 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""``python -m aios doctor``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aios.__main__ import main
+from aios.utils import doctor
+from aios.utils.doctor import Finding, diagnose, exit_code, format_findings
+
+ROOT = Path(__file__).parents[2]
+GOOD = Finding('torch', 'ok', '2.13.0')
+NOTE = Finding('SMPL-X male', 'note', 'not found', 'Get it there.')
+WARNING = Finding('cuda', 'warning', 'no GPU')
+ERROR = Finding('mmcv', 'error', 'cannot be imported', 'Install it.')
+
+
+@pytest.fixture
+def no_body_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv('AIOS_BODY_MODELS', str(tmp_path))
+    return tmp_path
+
+
+def topics(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.topic: finding for finding in findings}
+
+
+def test_command_line():
+    result = subprocess.run(
+        [sys.executable, '-m', 'aios', 'doctor', '--json'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout
+    found = {item['topic']: item for item in json.loads(result.stdout)}
+    assert set(found['torch']) == {'topic', 'status', 'value', 'advice'}
+    assert found.keys() >= {
+        *('aios', 'python', 'torch', 'cuda', 'mmengine', 'mmcv', 'mmdet'),
+        *('package family', 'deformable attention', 'mmdet.models'),
+        *('opencv', 'rasteriser', 'smplx', 'SMPL-X neutral', 'free body'),
+    }
+
+
+def test_missing_body_models_are_a_note_with_both_ways_out(no_body_models):
+    found = topics(list(doctor.check_body_models()))
+    for gender in ('neutral', 'male', 'female'):
+        finding = found[f'SMPL-X {gender}']
+        assert finding.status == 'note'
+        assert str(no_body_models) in finding.advice
+        assert 'https://smpl-x.is.tue.mpg.de' in finding.advice
+        assert "'free'" in finding.advice
+
+
+def test_the_free_body_is_not_taken_for_smplx(no_body_models):
+    from aios.body_models import expand_free_body
+
+    expand_free_body(no_body_models, genders=('male',))
+    found = topics(list(doctor.check_body_models()))
+    assert 'the free body, not SMPL-X' in found['SMPL-X male'].value
+    assert found['SMPL-X female'].status == 'note'
+
+
+def test_a_package_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, 'cv2', None)
+    (finding,) = doctor.check_rendering()
+    assert finding.status == 'error'
+    assert 'opencv-python-headless' in finding.advice
+
+
+def test_a_check_that_fails_does_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def broken():
+        raise RuntimeError('no such luck')
+
+    monkeypatch.setattr(doctor, 'CHECKS', (broken, lambda: [GOOD]))
+    first, second = diagnose()
+    assert (first.topic, first.status) == ('broken', 'error')
+    assert 'RuntimeError: no such luck' in first.value
+    assert second is GOOD
+
+
+@pytest.mark.parametrize(
+    ('findings', 'code'),
+    [([], 0), ([GOOD, NOTE, WARNING], 0), ([GOOD, ERROR, NOTE], 1)],
+)
+def test_exit_code(findings: list[Finding], code: int):
+    assert exit_code(findings) == code
+
+
+def test_exit_code_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.setattr(doctor, 'CHECKS', (lambda: [GOOD, ERROR],))
+    assert main(['doctor']) == 1
+    assert 'Install it.' in capsys.readouterr().out
+
+
+def test_text_gives_each_advice_once():
+    text = format_findings([GOOD, NOTE, NOTE, ERROR])
+    assert text.count('Get it there.') == 1
+    assert 'error  mmcv' in text
+
+
+def test_json_can_be_read_back():
+    findings = [GOOD, ERROR]
+    items = json.loads(format_findings(findings, as_json=True))
+    assert [Finding(**item) for item in items] == findings
+
+
+def test_command_is_needed(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as error:
+        main([])
+    assert error.value.code == 2
+    assert 'doctor' in capsys.readouterr().err
