@@ -119,4 +119,4 @@ def test_command_is_needed(capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit) as error:
         main([])
     assert error.value.code == 2
-    assert 'doctor' in capsys.readouterr().err
+    assert 'COMMAND' in capsys.readouterr().err
