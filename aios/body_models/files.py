@@ -27,6 +27,7 @@ __all__ = [
     'BodyModelFileError',
     'BodyModelFileError',
     'MissingBodyModelError',
+    'check_body_model_arrays',
     'find_body_model',
     'load_body_model_arrays',
     'load_j14_regressor',
@@ -128,6 +129,24 @@ def load_body_model_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     raw = read_model_file(path, keys=[*_FIELDS, *_OPTIONAL_FIELDS])
     arrays, _ = to_plain_arrays(raw)
+    check_body_model_arrays(arrays, path)
+    return arrays
+
+
+def check_body_model_arrays(
+    arrays: Mapping[str, np.ndarray], path: str | os.PathLike
+) -> None:
+    """Refuse arrays that are not an SMPL-X model.
+
+    Args:
+        arrays: As :func:`load_body_model_arrays` returns them.
+        path: Name of the file for messages.
+
+    Raises:
+        BodyModelFileError: An array is missing, has another shape, is not
+            finite, refers to something that is not there, or breaks the
+            order of the joints.
+    """
     missing = [name for name in _FIELDS if name not in arrays]
     if missing:
         raise BodyModelFileError(
@@ -138,7 +157,6 @@ def load_body_model_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         if name in arrays:
             _check_array(arrays[name], shape, f'{path}[{name}]')
     _check_references(arrays, path)
-    return arrays
 
 
 def read_model_file(
