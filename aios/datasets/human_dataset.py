@@ -14,7 +14,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from aios.registry import DATASETS
+from aios.registry import DATASETS, TRANSFORMS
 from aios.structures import (
     COCO_17,
     FACE_6,
@@ -72,6 +72,7 @@ class HumanDataset(BaseDataset):
         data_root: Folder of ``ann_file`` and of ``data_prefix``.
         data_prefix: ``dict(img=...)``, the folder that ``image_path`` in the
             file is relative to.
+        pipeline: Transforms, or their configs.
         dataset_name: Name in logs and samples; default the file's stem.
         kps2d_key: 2-D key-points to use; default the first present of
             :data:`~aios.datasets.label_options.KEYPOINTS_2D`.
@@ -106,7 +107,7 @@ class HumanDataset(BaseDataset):
             pictures with fewer persons (not in test mode).
         cache_dir: Where unpacked labels are kept; default ``.aios_cache``
             beside the file.
-        **kwargs: ``pipeline``, ``test_mode``, ``indices``, ``metainfo``,
+        **kwargs: ``test_mode``, ``indices``, ``metainfo``,
             ``lazy_init``, ``serialize_data``, ``max_refetch`` of
             :class:`mmengine.dataset.BaseDataset`.
 
@@ -138,6 +139,7 @@ class HumanDataset(BaseDataset):
         ann_file: str,
         data_root: str = '',
         data_prefix: Mapping[str, str] | None = None,
+        pipeline: Sequence[Any] = (),
         *,
         dataset_name: str | None = None,
         kps2d_key: str | None = None,
@@ -194,6 +196,11 @@ class HumanDataset(BaseDataset):
             data_root=data_root,
             data_prefix=dict(data_prefix or {'img': ''}),
             filter_cfg=dict(filter_cfg or {}),
+            # Ours is looked up first, whatever the default scope.
+            pipeline=[
+                TRANSFORMS.build(step) if isinstance(step, Mapping) else step
+                for step in pipeline
+            ],
             **kwargs,
         )
 

@@ -1,0 +1,213 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Broken and hostile files: refused with file, row, field and rule."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from aios.datasets import HumanData, HumanDataError
+from aios.datasets.schema import RULES, find_non_finite
+
+
+class Evil:
+    """Would make a folder when unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def change(*path, to):
+    """A function that sets one entry of the arrays."""
+
+    def apply(arrays):
+        *outer, last = path
+        for key in outer:
+            arrays = arrays[key]
+        arrays[last] = to(arrays.get(last)) if callable(to) else to
+
+    return apply
+
+
+CASES = {
+    'keypoints2d_smplx': (
+        'wrong_shape',
+        change('keypoints2d_smplx', to=lambda a: a[:, :144]),
+        'must have shape (6, 190, 3)',
+    ),
+    'keypoints3d_smplx': (
+        'wrong_shape',
+        change('keypoints3d_smplx', to=lambda a: a[..., :3]),
+        'x, y, z, confidence',
+    ),
+    'bbox_xywh': (
+        'wrong_shape',
+        change('bbox_xywh', to=lambda a: a[:, :3]),
+        'x, y, w, h, confidence',
+    ),
+    'face_bbox_xywh': (
+        'wrong_length',
+        change('face_bbox_xywh', to=lambda a: a[:5]),
+        'must have 6 rows, got 5',
+    ),
+    'smplx.body_pose': (
+        'wrong_shape',
+        change('smplx', 'body_pose', to=lambda a: a[:, :20]),
+        '63 numbers per row',
+    ),
+    'smplx.left_hand_pose': (
+        'wrong_shape',
+        change('smplx', 'left_hand_pose', to=np.zeros((6, 12))),
+        'PCA',
+    ),
+    'smplx.betas': (
+        'wrong_shape',
+        change('smplx', 'betas', to=lambda a: a[:, :8]),
+        'at least 10',
+    ),
+    'smplx.transl': (
+        'wrong_length',
+        change('smplx', 'transl', to=lambda a: a[:4]),
+        '6 rows',
+    ),
+    'smplx': ('wrong_type', change('smplx', to=[1, 2]), 'dictionary'),
+    'smplx.jaw_pose': (
+        'wrong_type',
+        change('smplx', 'jaw_pose', to=['a'] * 6),
+        'array of numbers',
+    ),
+    'keypoints2d_smplx_convention': (
+        'unknown_convention',
+        change('keypoints2d_smplx_convention', to='kinect'),
+        'human_data',
+    ),
+    'keypoints2d_smplx_mask': (
+        'wrong_mask',
+        change('keypoints2d_smplx_mask', to=np.ones(144, np.uint8)),
+        '(190,)',
+    ),
+    'meta.gender': (
+        'unknown_gender',
+        change('meta', 'gender', to=['neutral'] * 5 + ['kid']),
+        'male',
+    ),
+    'meta.height': (
+        'wrong_length',
+        change('meta', 'height', to=[240]),
+        '6 rows',
+    ),
+    'image_path': (
+        'wrong_type',
+        change('image_path', to=lambda a: [*a[:3], '', *a[4:]]),
+        'row 3',
+    ),
+    'frame_range': (
+        'wrong_frame_range',
+        change('frame_range', to=np.array([[0, 3], [2, 6]])),
+        'overlap',
+    ),
+}
+
+
+@pytest.mark.parametrize('field', CASES)
+def test_refused_when_read(arrays, tmp_path, field):
+    rule, apply, words = CASES[field]
+    apply(arrays)
+    path = tmp_path / 'bad.npz'
+    np.savez(path, **{k: np.array(v, object) if isinstance(v, dict) else v
+                      for k, v in arrays.items()})  # fmt: skip
+    with pytest.raises(HumanDataError) as caught:
+        HumanData.load(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert words in message
+    assert [(f.rule, f.field) for f in caught.value.faults] == [(rule, field)]
+    assert rule in RULES
+
+
+@pytest.mark.parametrize('field', CASES)
+def test_refused_when_written(arrays, tmp_path, field):
+    CASES[field][1](arrays)
+    with pytest.raises(HumanDataError):
+        HumanData(arrays).dump(tmp_path / 'bad.npz')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_range_holds_one_picture(arrays):
+    data = HumanData(arrays)
+    with pytest.raises(HumanDataError, match='row 2.*one picture'):
+        data.set_frame_range(np.array([[0, 3], [3, 6]]))
+
+
+def test_wrong_attribute(arrays, tmp_path):
+    np.savez(tmp_path / 'a.npz', __data_len__=99, **arrays)
+    with pytest.raises(HumanDataError, match='__data_len__.*99'):
+        HumanData.load(tmp_path / 'a.npz')
+    data = HumanData.load(tmp_path / 'a.npz', check=False)
+    assert len(data) == 6
+
+
+def test_compressed_mask_that_does_not_fit(arrays, tmp_path):
+    data = HumanData(arrays)
+    data.compress()
+    data.dump(tmp_path / 'a.npz')
+    content = dict(np.load(tmp_path / 'a.npz', allow_pickle=True))
+    content['keypoints2d_smplx_mask'][150] = 1
+    np.savez(tmp_path / 'a.npz', **content)
+    with pytest.raises(HumanDataError, match=r'\(6, 145, 3\)'):
+        HumanData.load(tmp_path / 'a.npz')
+
+
+def test_hostile_npz_runs_nothing(arrays, tmp_path):
+    arrays['misc'] = {'x': Evil(tmp_path / 'made')}
+    np.savez(tmp_path / 'evil.npz', **arrays)
+    with pytest.raises(HumanDataError) as caught:
+        HumanData.load(tmp_path / 'evil.npz')
+    (fault,) = caught.value.faults
+    assert (fault.rule, fault.field) == ('unsafe_content', 'misc')
+    assert 'mkdir' in str(caught.value)
+    assert not (tmp_path / 'made').exists()
+
+
+def test_hostile_pkl_runs_nothing(arrays, tmp_path):
+    arrays['image_path'] = np.array([Evil(tmp_path / 'made')] * 6)
+    (tmp_path / 'evil.pkl').write_bytes(pickle.dumps(arrays))
+    with pytest.raises(HumanDataError, match='unsafe_content'):
+        HumanData.load(tmp_path / 'evil.pkl')
+    assert not (tmp_path / 'made').exists()
+
+
+def test_damaged_file(arrays, tmp_path):
+    HumanData(arrays).dump(tmp_path / 'a.npz')
+    content = (tmp_path / 'a.npz').read_bytes()
+    (tmp_path / 'a.npz').write_bytes(content[: len(content) // 2])
+    with pytest.raises(HumanDataError, match='unreadable'):
+        HumanData.load(tmp_path / 'a.npz')
+    (tmp_path / 'list.pkl').write_bytes(pickle.dumps([1]))
+    with pytest.raises(HumanDataError, match='must be a dictionary'):
+        HumanData.load(tmp_path / 'list.pkl')
+    with pytest.raises(FileNotFoundError):
+        HumanData.load(tmp_path / 'absent.npz')
+
+
+def test_object_array_where_numbers_belong(arrays, tmp_path):
+    boxes = np.empty(6, object)
+    boxes[:] = [row[: 4 + i % 2] for i, row in enumerate(arrays['bbox_xywh'])]
+    arrays['bbox_xywh'] = boxes
+    np.savez(tmp_path / 'ragged.npz', **arrays)
+    with pytest.raises(HumanDataError, match='array of object'):
+        HumanData.load(tmp_path / 'ragged.npz')
+
+
+def test_non_finite_labels_are_found(arrays):
+    assert find_non_finite(arrays) == []
+    arrays['keypoints2d_smplx'][4, 3] = np.nan
+    arrays['smplx']['betas'][1:3, 0] = np.inf
+    found = {f.field: (f.row, f.count) for f in find_non_finite(arrays)}
+    assert found == {'keypoints2d_smplx': (4, 1), 'smplx.betas': (1, 2)}

@@ -1,0 +1,185 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Round trips against mmhuman3d 0.11's own classes.
+
+Their two files (Apache-2.0, tests/data/third_party) are loaded with stand-ins
+for the few names they import from mmcv 1.x and mmhuman3d.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from enum import Enum
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from aios.datasets import HumanData
+
+THEIRS = Path(__file__).parents[1] / 'data/third_party/mmhuman3d'
+ATTRIBUTES = {
+    '__key_strict__',
+    '__data_len__',
+    '__instance_num__',
+    '__keypoints_compressed__',
+}
+
+
+class Existence(Enum):
+    """mmhuman3d.utils.path_utils.Existence, as far as it is used."""
+
+    FileExist = 0
+    MissingFile = 2
+
+
+def _stand_in(name, **content):
+    module = ModuleType(name)
+    vars(module).update(content)
+    return module
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(
+        f'mmhuman3d.data.data_structures.{name}', THEIRS / f'{name}.py'
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def theirs(monkeypatch):
+    """Their classes ``HumanData`` and ``MultiHumanData``."""
+
+    def exists(path, kind):
+        found = Path(path).exists()
+        return Existence.FileExist if found else Existence.MissingFile
+
+    stand_ins = [
+        _stand_in('mmcv.utils', print_log=lambda *args, **kwargs: None),
+        _stand_in(
+            'mmhuman3d.utils.path_utils',
+            Existence=Existence,
+            check_path_existence=exists,
+            check_path_suffix=lambda p, s: Path(p).suffix in s,
+        ),
+        *map(
+            _stand_in,
+            (
+                'mmhuman3d',
+                'mmhuman3d.utils',
+                'mmhuman3d.data',
+                'mmhuman3d.data.data_structures',
+                'mmhuman3d.data.data_structures.human_data',
+                'mmhuman3d.data.data_structures.multi_human_data',
+            ),
+        ),
+    ]
+    for module in stand_ins:
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    single = _load('human_data').HumanData
+    multi = _load('multi_human_data').MultiHumanData
+    return SimpleNamespace(HumanData=single, MultiHumanData=multi)
+
+
+def assert_same(one, other, where=''):
+    """Nested content is equal: types, dtypes and values."""
+    if isinstance(one, dict):
+        assert set(one) == set(other), where
+        for key in one:
+            assert_same(one[key], other[key], f'{where}.{key}')
+    elif isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype, where
+        np.testing.assert_array_equal(one, other, err_msg=where)
+    else:
+        assert list(np.ravel(one)) == list(np.ravel(other)), where
+
+
+def content_of(data):
+    """All stored items of either class."""
+    raw = data.raw if isinstance(data, HumanData) else data.get_raw_value
+    return {key: raw(key) for key in data}
+
+
+@pytest.mark.parametrize('suffix', ['.npz', '.pkl'])
+@pytest.mark.parametrize('compressed', [False, True])
+@pytest.mark.parametrize('kind', ['HumanData', 'MultiHumanData'])
+def test_they_read_ours(theirs, arrays, tmp_path, suffix, compressed, kind):
+    ours = HumanData(arrays)
+    if kind == 'MultiHumanData':
+        ours.set_frame_range()
+    if compressed:
+        ours.compress()
+    path = str(tmp_path / f'ours{suffix}')
+    ours.dump(path)
+
+    read = getattr(theirs, kind)()
+    read.load(path) if suffix == '.npz' else read.load_by_pickle(path)
+
+    assert_same(content_of(read), content_of(ours))
+    assert read.check_keypoints_compressed() is compressed
+    images = 3 if kind == 'MultiHumanData' else 6
+    assert read.data_len == images
+    np.testing.assert_array_equal(
+        read['keypoints2d_smplx'], arrays['keypoints2d_smplx']
+    )
+
+
+@pytest.mark.parametrize('suffix', ['.npz', '.pkl'])
+@pytest.mark.parametrize('compressed', [False, True])
+@pytest.mark.parametrize('kind', ['HumanData', 'MultiHumanData'])
+def test_we_read_theirs(theirs, arrays, tmp_path, suffix, compressed, kind):
+    written = getattr(theirs, kind)()
+    for key, value in arrays.items():
+        written[key] = value
+    if kind == 'MultiHumanData':
+        written['frame_range'] = np.array([[0, 2], [2, 3], [3, 6]])
+    if compressed:
+        written.compress_keypoints_by_mask()
+    path = str(tmp_path / f'theirs{suffix}')
+    written.dump(path) if suffix == '.npz' else written.dump_by_pickle(path)
+
+    ours = HumanData.load(path)
+
+    assert ours.compressed is compressed
+    assert len(ours) == 6
+    assert_same(content_of(ours), content_of(written))
+    np.testing.assert_array_equal(
+        ours['keypoints3d_smplx'], arrays['keypoints3d_smplx']
+    )
+    persons = [2, 1, 3]
+    assert [len(rows) for rows in ours.images()] == persons
+
+
+def test_compression_is_theirs(theirs, arrays):
+    ours, read = HumanData(arrays), theirs.HumanData(arrays)
+    ours.compress()
+    read.compress_keypoints_by_mask()
+    assert_same(content_of(ours), content_of(read))
+    assert ours.raw('keypoints2d_smplx').shape == (6, 144, 3)
+
+    ours.decompress()
+    read.decompress_keypoints()
+    assert_same(content_of(ours), content_of(read))
+    assert_same(content_of(ours), arrays)
+
+
+def test_masks_are_theirs(theirs, arrays):
+    arrays['keypoints3d_smplx'][:, 7, 3] = 0
+    ours, read = HumanData(arrays), theirs.HumanData(arrays)
+    ours.generate_masks()
+    read.generate_mask_from_confidence()
+    assert_same(content_of(ours), content_of(read))
+    assert ours['keypoints3d_smplx_mask'][7] == 0
+
+
+def test_their_slices_of_ours(theirs, arrays, tmp_path):
+    ours = HumanData(arrays)
+    ours.set_frame_range()
+    ours.dump(tmp_path / 'ours.npz')
+    read = theirs.MultiHumanData.fromfile(str(tmp_path / 'ours.npz'))
+    second = read.get_slice(1, 2)
+    np.testing.assert_array_equal(second['bbox_xywh'], ours['bbox_xywh'][2:3])
