@@ -1,0 +1,378 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Look at a data set: draw its labels into its pictures.
+
+Writes one picture per sample (boxes and skeletons on the left, body meshes
+on the right) and a contact sheet of all of them. Needs no display.
+
+Example:
+    python tools/analysis_tools/browse_dataset.py \
+        configs/_base_/datasets/synthetic.py -n 12 --output-dir outputs/look
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from mmengine.structures import BaseDataElement, InstanceData
+from tqdm import tqdm
+
+from aios.body_models import MissingBodyModelError, find_body_model
+from aios.registry import DATASETS, TRANSFORMS
+from aios.utils import register_all_modules
+from aios.visualization import (
+    WholeBodyVisualizer,
+    contact_sheet,
+    write_image,
+)
+
+SHEET = 'contact_sheet.jpg'
+MAX_ON_SHEET = 48
+CELL_HEIGHT = 300
+SNAPSHOTS = 'browse_snapshots'
+
+
+class Sample(NamedTuple):
+    """A picture with labels, at some step of the pipeline.
+
+    Args:
+        step: Name of the step.
+        inputs: (3, H, W) BGR, 0 to 255.
+        data_sample: Labels in pixels of this picture.
+    """
+
+    step: str
+    inputs: torch.Tensor
+    data_sample: BaseDataElement
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'config', help='config with a dataloader: a full one or a base file'
+    )
+    parser.add_argument(
+        '--output-dir',
+        type=Path,
+        help='default: outputs/browse/<name of the config>',
+    )
+    parser.add_argument(
+        '--phase', choices=['train', 'val', 'test'], default='train'
+    )
+    parser.add_argument(
+        '--mode',
+        choices=['original', 'transformed', 'pipeline'],
+        default='transformed',
+        help='original: as annotated; transformed: as the model gets it; '
+        'pipeline: after each step of the pipeline',
+    )
+    parser.add_argument(
+        '-n',
+        '--number',
+        type=int,
+        default=16,
+        help='samples to draw, spread over the data set; -1: all of them',
+    )
+    parser.add_argument(
+        '--mesh',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='draw body meshes (needs a camera and translations)',
+    )
+    parser.add_argument(
+        '--body-model',
+        metavar='PATH',
+        help="SMPL-X file or folder, or 'free'; default: the visualizer's of "
+        'the config, else installed SMPL-X files, else the free body',
+    )
+    parser.add_argument('--columns', type=int, help='of the contact sheet')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of random transforms'
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='write into a folder that is not empty',
+    )
+    parser.add_argument(
+        '--show',
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help='also open a window per sample (needs a display)',
+    )
+    parser.add_argument(
+        '--not-show', dest='show', action='store_false', help='as --no-show'
+    )
+    parser.add_argument(
+        '--show-interval', type=float, default=2, help='seconds'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='key=value ...'
+    )
+    args = parser.parse_args(argv)
+    if args.number == 0 or args.number < -1:
+        parser.error(f'-n must be positive or -1, got {args.number}')
+    if args.columns is not None and args.columns < 1:
+        parser.error(f'--columns must be positive, got {args.columns}')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    args = parse_args(argv)
+    output_dir = args.output_dir or Path(
+        'outputs', 'browse', Path(args.config).stem
+    )
+    check_output_dir(output_dir, args.overwrite)
+    config = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        config.merge_from_dict(args.cfg_options)
+    register_all_modules(init_default_scope=False)
+    init_default_scope(config.get('default_scope', 'aios'))
+    set_random_seed(args.seed)
+
+    dataset = build_dataset(config, args.phase, args.mode)
+    visualizer = build_visualizer(config, args)
+    browse(dataset, visualizer, output_dir, args)
+
+
+def browse(
+    dataset: Any,
+    visualizer: WholeBodyVisualizer,
+    output_dir: Path,
+    args: argparse.Namespace,
+) -> None:
+    """Draw samples and the contact sheet, and say what was written."""
+    indices = spread(len(dataset), args.number)
+    if not indices:
+        sys.exit('error: the data set is empty')
+    thumbnails, titles, without_camera = [], [], 0
+    for index in tqdm(indices, desc='browse', unit='picture'):
+        samples = samples_of(dataset[index])
+        meta = samples[0].data_sample.metainfo
+        without_camera += 'cam_K' not in meta
+        title = f'{index:06d}_{Path(meta.get("img_path", "")).stem}'
+        drawn = draw(visualizer, samples)
+        path = output_dir / f'{title}.jpg'
+        write_image(drawn, path, overwrite=args.overwrite)
+        if args.show:
+            visualizer.show(drawn, title, wait_time=args.show_interval)
+        if len(thumbnails) < MAX_ON_SHEET:
+            thumbnails.append(shrink(drawn))
+            titles.append(title)
+    sheet = make_sheet(thumbnails, titles, args.columns)
+    write_image(sheet, output_dir / SHEET, overwrite=args.overwrite)
+
+    print(f'{len(indices)} of {len(dataset)} pictures: {output_dir}')
+    print(f'contact sheet of {len(titles)}: {output_dir / SHEET}')
+    if args.mesh and without_camera:
+        print(f'{without_camera} pictures have no camera, hence no meshes')
+
+
+def check_output_dir(output_dir: Path, overwrite: bool) -> None:
+    """Refuse a folder that has something in it."""
+    if output_dir.exists() and not output_dir.is_dir():
+        sys.exit(f'error: {output_dir} is a file; give another --output-dir')
+    if output_dir.is_dir() and any(output_dir.iterdir()) and not overwrite:
+        sys.exit(
+            f'error: {output_dir} is not empty; give another --output-dir, '
+            'or --overwrite to replace pictures of the same name'
+        )
+
+
+def build_dataset(config: Config, phase: str, mode: str) -> Any:
+    """Build the data set of a phase with the pipeline that ``mode`` wants."""
+    key = f'{phase}_dataloader'
+    loader = config.get(key)
+    if not loader:
+        found = [name for name in config if name.endswith('_dataloader')]
+        sys.exit(
+            f'error: {config.filename} has no {key}; it has '
+            f'{", ".join(found) or "no dataloader at all"}'
+        )
+    dataset_config = loader['dataset']
+    change = {
+        'original': without_augmentation,
+        'transformed': None,
+        'pipeline': with_snapshots,
+    }[mode]
+    if change is not None:
+        dataset_config = change_pipelines(dataset_config, change)
+    return DATASETS.build(dataset_config)
+
+
+def change_pipelines(
+    config: Any, change: Callable[[list[dict]], list[dict]]
+) -> Any:
+    """Copy of a data set's config with all pipelines in it changed.
+
+    Wrappers such as ``ConcatDataset`` have pipelines at any depth.
+    """
+    if isinstance(config, dict):
+        return ConfigDict(
+            {
+                key: change(value)
+                if key == 'pipeline'
+                else change_pipelines(value, change)
+                for key, value in config.items()
+            }
+        )
+    if isinstance(config, (list, tuple)):
+        return [change_pipelines(value, change) for value in config]
+    return config
+
+
+def without_augmentation(pipeline: list[dict]) -> list[dict]:
+    """Only the steps that load and pack."""
+    return [
+        step
+        for step in pipeline
+        if step_name(step).startswith(('Load', 'Pack'))
+    ]
+
+
+def with_snapshots(pipeline: list[dict]) -> list[dict]:
+    """A look at the labels after each step, instead of packing."""
+    pack = {'type': 'PackWholeBodyInputs'}
+    steps: list[dict] = []
+    for step in pipeline:
+        if step_name(step).startswith('Pack'):
+            pack = step
+            continue
+        steps.append(step)
+        steps.append({'type': 'TakeSnapshot', 'step': step_name(step)})
+    for step in steps:
+        if step['type'] == 'TakeSnapshot':
+            step['pack'] = pack
+    return steps
+
+
+def step_name(step: dict) -> str:
+    """Class name of a step, without its scope."""
+    kind = step['type']
+    name = kind if isinstance(kind, str) else kind.__name__
+    return name.split('.')[-1]
+
+
+@TRANSFORMS.register_module(force=True)
+class TakeSnapshot:
+    """Pack the current state aside and go on."""
+
+    def __init__(self, step: str, pack: dict) -> None:
+        self.step = step
+        self.pack = TRANSFORMS.build(pack)
+
+    def __call__(self, results: dict) -> dict:
+        """Append a :class:`Sample` once there are picture and labels."""
+        if 'img' in results and 'gt_persons' in results:
+            packed = self.pack(dict(results))
+            sample = Sample(
+                self.step, packed['inputs'], packed['data_samples']
+            )
+            results.setdefault(SNAPSHOTS, []).append(sample)
+        return results
+
+
+def samples_of(item: dict) -> list[Sample]:
+    """What there is to draw of an item of the data set."""
+    if SNAPSHOTS in item:
+        return item[SNAPSHOTS]
+    return [Sample('packed', item['inputs'], item['data_samples'])]
+
+
+def build_visualizer(
+    config: Config, args: argparse.Namespace
+) -> WholeBodyVisualizer:
+    """A visualizer with the config's settings and panels for browsing."""
+    settings = dict(config.get('visualizer') or {})
+    if settings.pop('type', None) != 'WholeBodyVisualizer':
+        settings = {}
+    # Backends are for logs of training; pictures go to files here. And made
+    # by hand it is no singleton, which building from a config would give.
+    settings |= {'vis_backends': None, 'panels': [['boxes', 'skeletons']]}
+    if args.mesh:
+        settings['panels'].append(['mesh'])
+        settings['body_model'] = choose_body_model(settings, args.body_model)
+        print(f'body model: {settings["body_model"]["model_path"]}')
+    return WholeBodyVisualizer(**settings)
+
+
+def choose_body_model(settings: dict, path: str | None) -> dict:
+    """Config of the body model: option, config, installed, free."""
+    if path is None and settings.get('body_model'):
+        return dict(settings['body_model'])
+    if path is None:
+        try:
+            path = str(find_body_model(None).parent)
+        except MissingBodyModelError:
+            path = 'free'
+    return {'type': 'SMPLXLayer', 'model_path': path}
+
+
+def spread(length: int, number: int) -> list[int]:
+    """``number`` indices at equal distances, or all."""
+    if number < 0 or number >= length:
+        return list(range(length))
+    return np.linspace(0, length - 1, number).round().astype(int).tolist()
+
+
+def draw(visualizer: WholeBodyVisualizer, samples: list[Sample]) -> np.ndarray:
+    """Draw one sample, steps of a pipeline side by side in rows of two."""
+    pictures = [
+        visualizer.draw_people(
+            rgb(sample.inputs),
+            sample.data_sample.get('gt_instances', InstanceData()),
+            sample.data_sample.metainfo.get('cam_K'),
+        )
+        for sample in samples
+    ]
+    if len(pictures) == 1:
+        return pictures[0]
+    return contact_sheet(
+        pictures,
+        columns=2,
+        cell_size=pictures[0].shape[:2],
+        captions=[sample.step for sample in samples],
+    )
+
+
+def rgb(inputs: torch.Tensor) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a (3, H, W) BGR tensor."""
+    image = inputs.permute(1, 2, 0).numpy()[..., ::-1]
+    return np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
+
+
+def shrink(image: np.ndarray) -> np.ndarray:
+    """Picture as high as a cell of the contact sheet."""
+    width = max(1, round(image.shape[1] * CELL_HEIGHT / image.shape[0]))
+    size = width, CELL_HEIGHT
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def make_sheet(
+    thumbnails: list[np.ndarray], titles: list[str], columns: int | None
+) -> np.ndarray:
+    """Contact sheet with cells as wide as the widest picture."""
+    if columns is None and thumbnails[0].shape[1] > 2 * CELL_HEIGHT:
+        # Panels make wide pictures: fewer columns give a squarer sheet.
+        columns = max(1, round(math.sqrt(len(thumbnails) / 2)))
+    width = max(thumbnail.shape[1] for thumbnail in thumbnails)
+    return contact_sheet(thumbnails, columns, (CELL_HEIGHT, width), titles)
+
+
+if __name__ == '__main__':
+    main()
