@@ -1,0 +1,151 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The attention of *Deformable DETR* on the kernels of :mod:`aios.ops`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmcv.ops import MultiScaleDeformableAttention
+from torch import Tensor
+
+from aios.ops import multi_scale_deformable_attention
+from aios.registry import MODELS
+
+__all__ = ['DeformableAttention']
+
+
+@MODELS.register_module()
+class DeformableAttention(MultiScaleDeformableAttention):
+    """Deformable attention that needs no compiled operator.
+
+    Parameters, their names and their initial values are mmcv's. Unlike
+    there, the batch always comes first, level sizes are Python integers (so
+    that nothing waits for the GPU to report them), there is no dropout
+    unless asked for, and the kernel is picked at run time.
+
+    Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``C``
+    channels, ``L`` levels.
+
+    Args:
+        embed_dims: Channels ``C``.
+        num_heads: Attention heads.
+        num_levels: Levels ``L``.
+        num_points: Sampling points of each head on each level.
+        dropout: Dropout probability of the output.
+        kernel: A name of :func:`aios.ops.available_kernels`, or ``'auto'``.
+        **kwargs: Further arguments of mmcv's module. ``batch_first`` may
+            only be true.
+
+    Raises:
+        ValueError: ``batch_first`` is false.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int = 256,
+        num_heads: int = 8,
+        num_levels: int = 4,
+        num_points: int = 4,
+        dropout: float = 0.0,
+        kernel: str = 'auto',
+        **kwargs: Any,
+    ) -> None:
+        if not kwargs.setdefault('batch_first', True):
+            raise ValueError(
+                'DeformableAttention: the batch comes first, '
+                'batch_first=False is not supported'
+            )
+        super().__init__(
+            embed_dims=embed_dims,
+            num_heads=num_heads,
+            num_levels=num_levels,
+            num_points=num_points,
+            dropout=dropout,
+            **kwargs,
+        )
+        self.kernel = kernel
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        identity: Tensor | None = None,
+        query_pos: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        reference_points: Tensor | None = None,
+        spatial_shapes: Sequence[tuple[int, int]] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Attend to a few points around each reference.
+
+        Args:
+            query: ``(B, Q, C)``.
+            key: Not used; it is here because mmcv's transformer passes one.
+            value: ``(B, S, C)``, by default the query.
+            identity: ``(B, Q, C)`` to add the result to, by default the
+                query.
+            query_pos: ``(B, Q, C)``, added to the query.
+            key_padding_mask: ``(B, S)``, true where the value is padding.
+            reference_points: Points ``(B, Q, L, 2)`` or boxes
+                ``(B, Q, L, 4)`` (cx, cy, w, h), as fractions of the level.
+            spatial_shapes: ``(height, width)`` of each level.
+            **kwargs: Ignored, as in mmcv.
+
+        Returns:
+            ``(B, Q, C)``: identity plus attention.
+
+        Raises:
+            ValueError: References or level sizes are missing or do not fit.
+        """
+        if reference_points is None or spatial_shapes is None:
+            raise ValueError(
+                'DeformableAttention needs reference_points and spatial_shapes'
+            )
+        identity = query if identity is None else identity
+        value = query if value is None else value
+        if query_pos is not None:
+            query = query + query_pos
+        value = self.value_proj(value)
+        if key_padding_mask is not None:
+            value = value.masked_fill(key_padding_mask[..., None], 0.0)
+        output = multi_scale_deformable_attention(
+            value.unflatten(-1, (self.num_heads, -1)),
+            spatial_shapes,
+            self._locations(query, reference_points, spatial_shapes),
+            self._weights(query),
+            kernel=self.kernel,
+        )
+        return self.dropout(self.output_proj(output)) + identity
+
+    def _weights(self, query: Tensor) -> Tensor:
+        """Attention over all points of all levels, ``(B, Q, H, L, K)``."""
+        weights = self.attention_weights(query)
+        weights = weights.unflatten(-1, (self.num_heads, -1)).softmax(-1)
+        return weights.unflatten(-1, (self.num_levels, self.num_points))
+
+    def _locations(
+        self,
+        query: Tensor,
+        references: Tensor,
+        spatial_shapes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """Sampling locations ``(B, Q, H, L, K, 2)``, float32 at least."""
+        dtype = torch.promote_types(references.dtype, torch.float32)
+        references = references.to(dtype)[:, :, None, :, None]
+        offsets = self.sampling_offsets(query).to(dtype)
+        offsets = offsets.unflatten(
+            -1, (self.num_heads, self.num_levels, self.num_points, 2)
+        )
+        if references.shape[-1] == 2:
+            sizes = [(width, height) for height, width in spatial_shapes]
+            return references + offsets / offsets.new_tensor(sizes)[:, None]
+        if references.shape[-1] == 4:
+            half = references[..., 2:] * 0.5
+            return references[..., :2] + offsets / self.num_points * half
+        raise ValueError(
+            'reference_points must be points (B, Q, L, 2) or boxes '
+            f'(B, Q, L, 4), got last dimension {references.shape[-1]}'
+        )

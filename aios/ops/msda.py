@@ -1,0 +1,195 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Multi-scale deformable attention: one function, several kernels.
+
+The operator of *Deformable DETR* (Zhu et al., ICLR 2021, Eq. 3) without its
+linear layers. All kernels compute the same numbers; which one runs is decided
+by the device, unless the caller, :func:`set_default_kernel` or the variable
+``AIOS_MSDA_KERNEL`` names one.
+
+Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
+``D`` channels of a head, ``L`` levels, ``K`` points a level.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .msda_mmcv import is_available as mmcv_is_available
+from .msda_mmcv import mmcv_kernel
+from .msda_torch import embedding_bag_kernel, grid_sample_kernel
+
+__all__ = [
+    'available_kernels',
+    'get_default_kernel',
+    'multi_scale_deformable_attention',
+    'set_default_kernel',
+]
+
+ENV_NAME = 'AIOS_MSDA_KERNEL'
+AUTO = 'auto'
+
+Kernel = Callable[[Tensor, Sequence[tuple[int, int]], Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A kernel, and the devices it runs on."""
+
+    run: Kernel
+    runs_on: Callable[[torch.device], bool]
+
+
+_KERNELS = {
+    'mmcv': _Entry(mmcv_kernel, mmcv_is_available),
+    'embedding_bag': _Entry(embedding_bag_kernel, lambda device: True),
+    'grid_sample': _Entry(grid_sample_kernel, lambda device: True),
+}
+# What `auto` tries, first to last. On a CPU `embedding_bag` is several times
+# faster (docs/en/benchmarks.md); elsewhere `grid_sample` is the safe choice.
+_PREFERENCE = {
+    'cpu': ('embedding_bag',),
+    'other': ('mmcv', 'grid_sample'),
+}
+_default: str | None = None
+
+
+def available_kernels(device: torch.device | str = 'cpu') -> tuple[str, ...]:
+    """Names of the kernels that run on a device.
+
+    Args:
+        device: Where the tensors are.
+    """
+    device = torch.device(device)
+    return tuple(
+        name for name, entry in _KERNELS.items() if entry.runs_on(device)
+    )
+
+
+def set_default_kernel(name: str | None) -> None:
+    """Choose the kernel of all calls that do not name one.
+
+    Args:
+        name: One of the kernels, ``'auto'`` to pick by device, or ``None``
+            to follow the variable ``AIOS_MSDA_KERNEL`` again (unset: auto).
+
+    Raises:
+        ValueError: There is no such kernel.
+    """
+    global _default
+    if name is not None:
+        _check_name(name, 'set_default_kernel')
+    _default = name
+
+
+def get_default_kernel() -> str:
+    """Kernel of calls that do not name one; may be ``'auto'``.
+
+    Raises:
+        ValueError: ``AIOS_MSDA_KERNEL`` names no kernel.
+    """
+    if _default is not None:
+        return _default
+    name = os.environ.get(ENV_NAME) or AUTO
+    _check_name(name, f'environment variable {ENV_NAME}')
+    return name
+
+
+def multi_scale_deformable_attention(
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    kernel: str = AUTO,
+) -> Tensor:
+    """Sum of bilinear samples of several feature levels.
+
+    Half-precision input is computed in float32; only the result is rounded.
+
+    Args:
+        value: ``(B, S, H, D)``, the levels one after another, row by row.
+        spatial_shapes: ``(height, width)`` of each level, Python integers.
+        sampling_locations: ``(B, Q, H, L, K, 2)`` x, y. A level covers
+            ``[0, 1]``, edge to edge; outside of it everything is zero.
+        attention_weights: ``(B, Q, H, L, K)``.
+        kernel: A name of :func:`available_kernels`, or ``'auto'``.
+
+    Returns:
+        ``(B, Q, H * D)`` in the dtype of ``value``.
+
+    Raises:
+        ValueError: The shapes do not fit, or there is no such kernel.
+        RuntimeError: The kernel does not run on the device of ``value``.
+    """
+    _check_shapes(value, spatial_shapes, sampling_locations, attention_weights)
+    run = _pick(kernel, value.device)
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    # A kernel gets one dtype, also inside torch.autocast.
+    with torch.autocast(value.device.type, enabled=False):
+        output = run(
+            value.to(dtype),
+            spatial_shapes,
+            sampling_locations.to(dtype),
+            attention_weights.to(dtype),
+        )
+    return output.to(value.dtype)
+
+
+def _pick(name: str, device: torch.device) -> Kernel:
+    if name == AUTO:
+        name = get_default_kernel()
+    if name == AUTO:
+        key = 'cpu' if device.type == 'cpu' else 'other'
+        for name in _PREFERENCE[key]:
+            if _KERNELS[name].runs_on(device):
+                break
+    _check_name(name, 'argument kernel')
+    entry = _KERNELS[name]
+    if not entry.runs_on(device):
+        raise RuntimeError(
+            f'deformable attention kernel {name!r} does not run on {device}; '
+            f'available there: {", ".join(available_kernels(device))}'
+        )
+    return entry.run
+
+
+def _check_name(name: str, source: str) -> None:
+    if name != AUTO and name not in _KERNELS:
+        raise ValueError(
+            f'{source}: no deformable attention kernel {name!r}; choose from '
+            f'{", ".join((AUTO, *_KERNELS))}'
+        )
+
+
+def _check_shapes(
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    locations: Tensor,
+    weights: Tensor,
+) -> None:
+    if value.ndim != 4 or locations.ndim != 6:
+        raise ValueError(
+            'value must be (B, S, H, D) and sampling_locations '
+            f'(B, Q, H, L, K, 2), got {tuple(value.shape)} and '
+            f'{tuple(locations.shape)}'
+        )
+    batch, num_cells, num_heads, _ = value.shape
+    _, num_queries, _, _, num_points, _ = locations.shape
+    expected = (batch, num_queries, num_heads, len(spatial_shapes), num_points)
+    if locations.shape != (*expected, 2) or weights.shape != expected:
+        raise ValueError(
+            f'value {tuple(value.shape)} with {len(spatial_shapes)} levels '
+            f'needs sampling_locations {(*expected, 2)} and '
+            f'attention_weights {expected}, got {tuple(locations.shape)} and '
+            f'{tuple(weights.shape)}'
+        )
+    total = sum(height * width for height, width in spatial_shapes)
+    if total != num_cells:
+        raise ValueError(
+            f'value has {num_cells} cells, but the levels '
+            f'{list(spatial_shapes)} have {total}'
+        )

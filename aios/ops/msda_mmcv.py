@@ -1,0 +1,67 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Multi-scale deformable attention with mmcv's CUDA operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from aios.utils import mmcv_ext
+
+__all__ = ['is_available', 'mmcv_kernel']
+
+
+@cache
+def _compiled_for_cuda() -> bool:
+    if not mmcv_ext.has_compiled_ops():
+        return False
+    from mmcv.ops import get_compiling_cuda_version
+
+    # An mmcv that was compiled without nvcc has operators for the CPU only,
+    # and this one does not exist there.
+    return get_compiling_cuda_version() != 'not available'
+
+
+def is_available(device: torch.device) -> bool:
+    """Whether mmcv has the operator for this device."""
+    return device.type == 'cuda' and _compiled_for_cuda()
+
+
+def mmcv_kernel(
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> Tensor:
+    """Run the CUDA operator; it knows float32 and float64.
+
+    Args:
+        value: ``(B, S, H, D)``, the levels one after another, row by row.
+        spatial_shapes: ``(height, width)`` of each level.
+        sampling_locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers
+            ``[0, 1]``.
+        attention_weights: ``(B, Q, H, L, K)``.
+
+    Returns:
+        ``(B, Q, H * D)``.
+    """
+    from mmcv.ops.multi_scale_deform_attn import (
+        MultiScaleDeformableAttnFunction,
+    )
+
+    starts = [0]
+    for height, width in spatial_shapes[:-1]:
+        starts.append(starts[-1] + height * width)
+    options = dict(dtype=torch.int64, device=value.device)
+    return MultiScaleDeformableAttnFunction.apply(
+        value.contiguous(),
+        torch.tensor(list(spatial_shapes), **options),
+        torch.tensor(starts, **options),
+        sampling_locations.contiguous(),
+        attention_weights.contiguous(),
+        # The step must divide the batch: all images at once.
+        value.shape[0],
+    )
