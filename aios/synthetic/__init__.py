@@ -1,0 +1,35 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Synthetic people with exact labels: pictures and sequences.
+
+A scene is drawn from a random generator (:func:`sample_scene`), rendered
+(:func:`render_scene`) and labelled (:func:`label_scene`);
+:func:`generate_dataset` does so for whole data sets.  See
+``docs/en/synthetic_data.md``.
+"""
+
+from .backgrounds import list_pictures
+from .bodies import BodyBank
+from .generator import GeneratorOptions, generate_dataset
+from .labels import DROP_RULES, label_scene
+from .poses import sample_pose
+from .rendering import finish_picture, render_scene
+from .scene import SceneOptions, sample_scene
+from .sequence import sample_sequence
+from .store import DatasetFolder, DatasetFolderError
+
+__all__ = [
+    'DROP_RULES',
+    'BodyBank',
+    'DatasetFolder',
+    'DatasetFolderError',
+    'GeneratorOptions',
+    'SceneOptions',
+    'finish_picture',
+    'generate_dataset',
+    'label_scene',
+    'list_pictures',
+    'render_scene',
+    'sample_pose',
+    'sample_scene',
+    'sample_sequence',
+]

@@ -1,0 +1,442 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Paints bodies: skin, hair, eyes, lips and clothes as vertex colours.
+
+Garments are regions of the rest body.  Their borders are given as fractions
+of limbs, so they fit every body in the SMPL-X format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from aios.synthetic.bodies import BodyTemplate
+
+__all__ = ['Outfit', 'paint_body', 'sample_outfit']
+
+# Skin from light to dark, sRGB; between two neighbours it is interpolated.
+_SKINS = (
+    np.array(
+        [
+            [246, 222, 205],
+            [236, 200, 175],
+            [217, 170, 138],
+            [187, 134, 100],
+            [146, 98, 70],
+            [100, 65, 48],
+            [66, 44, 36],
+        ]
+    )
+    / 255.0
+)
+_HAIRS = (
+    np.array(
+        [
+            [26, 22, 20],
+            [48, 34, 26],
+            [86, 56, 36],
+            [132, 92, 54],
+            [196, 156, 96],
+            [150, 70, 36],
+            [150, 148, 146],
+            [215, 213, 208],
+        ]
+    )
+    / 255.0
+)
+_EYES = (
+    np.array([[70, 44, 26], [96, 70, 38], [90, 120, 140], [96, 116, 84]])
+    / 255.0
+)
+# Clothes people wear often; the rest is drawn from all hues.
+_BASICS = (
+    np.array(
+        [
+            [24, 25, 28],
+            [60, 62, 66],
+            [120, 122, 125],
+            [235, 235, 232],
+            [38, 48, 78],
+            [62, 84, 122],
+            [96, 116, 148],
+            [112, 92, 70],
+            [176, 156, 124],
+            [74, 80, 58],
+            [120, 32, 38],
+        ]
+    )
+    / 255.0
+)
+
+_TORSO = (0, 3, 6, 9, 13, 14, 16, 17, 12)
+_LEGS, _ARMS = ((1, 4, 7), (2, 5, 8)), ((16, 18, 20), (17, 19, 21))
+_SOFT = 0.018  # metres over which the border of a garment fades
+_PATTERNS = (
+    'plain',
+    'plain',
+    'plain',
+    'plain',
+    'stripes',
+    'bars',
+    'checks',
+    'yoke',
+    'print',
+)
+_TOPS = {
+    'tank': (0.0, 0.0),
+    't_shirt': (0.55, 0.0),
+    'sleeves': (1.0, 0.93),
+    'rolled': (1.0, 0.3),
+    'jacket': (1.0, 0.95),
+}
+_BOTTOMS = {
+    'trousers': (1.0, 0.93),
+    'shorts': (0.75, 0.0),
+    'hot_pants': (0.3, 0.0),
+    'capri': (1.0, 0.45),
+    'skirt': (0.95, 0.0),
+}
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """Everything that is painted on a person; colours are RGB in 0..1.
+
+    Attributes:
+        skin, hair, eyes, lips: Colours.
+        hair_style: ``short``, ``long``, ``bald`` or ``cap``.
+        forehead: Height of the hairline between brows (0) and crown (1).
+        beard: Strength of a beard, 0 to 1.
+        top, bottom: Keys of the garment tables.
+        top_pattern, bottom_pattern: Pattern names.
+        top_colors, bottom_colors: ``(2, 3)`` main and second colour.
+        shoes, socks: Colours.
+        boots: Share of the shin that the footwear covers, 0 for shoes,
+            negative for bare feet.
+        frequency: Stripes per metre.
+    """
+
+    skin: np.ndarray
+    hair: np.ndarray
+    eyes: np.ndarray
+    lips: np.ndarray
+    hair_style: str
+    forehead: float
+    beard: float
+    top: str
+    bottom: str
+    top_pattern: str
+    bottom_pattern: str
+    top_colors: np.ndarray
+    bottom_colors: np.ndarray
+    shoes: np.ndarray
+    socks: np.ndarray
+    boots: float
+    frequency: float
+
+
+def _cloth_color(rng: np.random.Generator, skin: np.ndarray) -> np.ndarray:
+    """A colour that cannot be taken for bare skin."""
+    for _ in range(8):
+        color = _any_color(rng)
+        if np.linalg.norm(color - skin) > 0.3:
+            break
+    return color
+
+
+def _any_color(rng: np.random.Generator) -> np.ndarray:
+    if rng.random() < 0.55:
+        color = _BASICS[rng.integers(len(_BASICS))]
+        return np.clip(color + rng.normal(0, 0.03, 3), 0.03, 0.97)
+    hsv = np.uint8(
+        [[[rng.integers(180), rng.integers(60, 200), rng.integers(70, 240)]]]
+    )
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0] / 255.0
+
+
+def sample_outfit(rng: np.random.Generator, gender: str) -> Outfit:
+    """Draws the looks of a person.
+
+    Args:
+        rng: Random generator.
+        gender: Only males grow beards.
+
+    Returns:
+        The outfit.
+    """
+    tone = rng.uniform(0, len(_SKINS) - 1)
+    low = int(tone)
+    skin = _SKINS[low] + (tone - low) * (
+        _SKINS[min(low + 1, len(_SKINS) - 1)] - _SKINS[low]
+    )
+    skin = np.clip(skin + rng.normal(0, 0.012, 3), 0.05, 0.98)
+    lips = skin * [0.92, 0.7, 0.7] + rng.uniform(0, 0.12) * np.array([1, 0, 0])
+    hair = _HAIRS[rng.integers(len(_HAIRS))] * rng.uniform(0.75, 1.15)
+    if tone > 3.5:  # dark skin mostly goes with dark hair
+        hair = _HAIRS[0] * rng.uniform(0.7, 1.6)
+    colors = [
+        np.stack([_cloth_color(rng, skin), _cloth_color(rng, skin)])
+        for _ in range(2)
+    ]
+    boots = float(
+        rng.choice(
+            [-1.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.5],
+            p=[0.12, 0.2, 0.2, 0.2, 0.1, 0.1, 0.08],
+        )
+    )
+    styles = ['short', 'long', 'bald', 'cap']
+    return Outfit(
+        skin=skin,
+        hair=np.clip(hair, 0, 1),
+        eyes=_EYES[rng.integers(len(_EYES))],
+        lips=np.clip(lips, 0, 1),
+        hair_style=str(rng.choice(styles, p=[0.55, 0.25, 0.08, 0.12])),
+        forehead=rng.uniform(0.3, 0.48),
+        beard=float(
+            (gender == 'male') * (rng.random() < 0.3) * rng.uniform(0.3, 0.9)
+        ),
+        top=str(rng.choice(list(_TOPS))),
+        bottom=str(rng.choice(list(_BOTTOMS), p=[0.58, 0.2, 0.04, 0.08, 0.1])),
+        top_pattern=str(rng.choice(_PATTERNS)),
+        bottom_pattern='plain' if rng.random() < 0.85 else 'stripes',
+        top_colors=colors[0],
+        bottom_colors=colors[1],
+        shoes=_cloth_color(rng, skin) * 0.8,
+        socks=_cloth_color(rng, skin),
+        boots=boots,
+        frequency=rng.uniform(5, 16),
+    )
+
+
+class _Painter:
+    """Colours of one template, with the measures all garments share.
+
+    Regions are coverages in 0..1 that rise over ``_SOFT`` metres, about one
+    edge of the mesh: linear interpolation then draws straight hems.
+    """
+
+    def __init__(self, template: BodyTemplate, outfit: Outfit) -> None:
+        self.t, self.o = template, outfit
+        self.v, self.j = template.vertices, template.joints
+        self.colors = np.tile(outfit.skin, (len(self.v), 1))
+
+    def segments(self, *joints: int) -> np.ndarray:
+        """``(V,)`` 1.0 where one of the joints dominates."""
+        return np.isin(self.t.segment, joints).astype(np.float64)
+
+    def before(self, joint: int, child: int, share: float) -> np.ndarray:
+        """``(V,)`` coverage of a bone up to a share of its length."""
+        bone = self.j[child] - self.j[joint]
+        length = np.linalg.norm(bone)
+        along = (self.v - self.j[joint]) @ bone / length
+        return _soft(share * length - along)
+
+    def fill(self, coverage: np.ndarray, color: np.ndarray) -> None:
+        self.colors += coverage[:, None] * (color - self.colors)
+
+    def tube(
+        self,
+        bones: tuple[tuple[int, int, int], ...],
+        ends: tuple[float, float],
+    ) -> np.ndarray:
+        """Coverage of limbs down to shares of their upper and lower bone."""
+        cover = np.zeros(len(self.v))
+        for root, mid, end in bones:
+            upper, lower = self.segments(root), self.segments(mid)
+            if ends[0] < 1:
+                upper *= self.before(root, mid, ends[0])
+                lower = lower * 0
+            else:
+                lower *= self.before(mid, end, ends[1])
+            cover = np.maximum.reduce([cover, upper, lower])
+        return cover
+
+
+def _soft(distance: np.ndarray, width: float = _SOFT) -> np.ndarray:
+    """0 to 1 over ``width`` metres around distance zero."""
+    return np.clip(0.5 + distance / width, 0, 1)
+
+
+def _pattern(
+    name: str, v: np.ndarray, frequency: float, chest: float
+) -> np.ndarray:
+    """``(V,)`` coverage of the second colour of a garment."""
+
+    def wave(x: np.ndarray) -> np.ndarray:
+        return np.clip(0.4 + 1.6 * np.cos(2 * np.pi * x * frequency), 0, 1)
+
+    patterns: dict[str, Callable[[], np.ndarray]] = {
+        'plain': lambda: np.zeros(len(v)),
+        'stripes': lambda: wave(v[:, 1]),
+        'bars': lambda: wave(v[:, 0]),
+        'checks': lambda: 0.5 * wave(v[:, 1]) + 0.5 * wave(v[:, 0]),
+        'yoke': lambda: _soft(v[:, 1] - chest),
+        'print': lambda: (
+            _soft(0.07 - np.hypot(v[:, 0], v[:, 1] - chest + 0.02))
+            * (v[:, 2] > 0)
+        ),
+    }
+    return patterns[name]()
+
+
+def _paint_clothes(p: _Painter) -> None:
+    o, v, j = p.o, p.v, p.j
+    waist = j[0, 1] + 0.35 * (j[3, 1] - j[0, 1])
+    chest = 0.5 * (j[9, 1] + j[16, 1])
+    trunk = p.segments(*_TORSO)
+    bottom = np.maximum(
+        p.tube(_LEGS, _BOTTOMS[o.bottom]), trunk * _soft(waist - v[:, 1])
+    )
+    p.fill(bottom, o.bottom_colors[0])
+    p.fill(
+        bottom * _pattern(o.bottom_pattern, v, o.frequency, chest),
+        o.bottom_colors[1],
+    )
+    # The neck line is round, about the neck joint.
+    neck = np.linalg.norm((v - j[12]) * [1.0, 0.85, 0.9], axis=1)
+    top = (
+        trunk
+        * _soft(v[:, 1] - waist)
+        * _soft(neck - 0.09)
+        * _soft(j[12, 1] + 0.03 - v[:, 1])
+    )
+    if o.top == 'tank':
+        top *= _soft(0.85 * j[16, 0] - np.abs(v[:, 0]))
+    else:
+        sleeves = p.tube(_ARMS, _TOPS[o.top])
+        shoulders = p.segments(16, 17)
+        top = np.where(
+            shoulders > 0, np.minimum(top, sleeves), np.maximum(top, sleeves)
+        )
+    p.fill(top, o.top_colors[0])
+    if o.top == 'jacket':  # open in front, over a shirt
+        open_front = top * _soft(0.06 - np.abs(v[:, 0]))
+        p.fill(open_front * (v[:, 2] > j[9, 2]), o.top_colors[1])
+    else:
+        second = _pattern(o.top_pattern, v, o.frequency, chest)
+        p.fill(top * second, o.top_colors[1])
+
+
+def _paint_feet(p: _Painter) -> None:
+    o, v, j = p.o, p.v, p.j
+    if o.boots < 0:
+        return
+    feet = p.segments(7, 8, 10, 11)
+    shins = p.segments(4, 5)
+    covered = np.where(
+        v[:, 0] > 0, p.before(4, 7, 1 - o.boots), p.before(5, 8, 1 - o.boots)
+    )
+    if _BOTTOMS[o.bottom][1] < 0.9:
+        above = np.where(
+            v[:, 0] > 0, p.before(4, 7, 0.86), p.before(5, 8, 0.86)
+        )
+        p.fill(np.maximum(feet, shins * (1 - above)), o.socks)
+    ankle = 0.5 * (j[7, 1] + j[8, 1])
+    if o.boots > 0:
+        p.fill(np.maximum(feet, shins * (1 - covered)), o.shoes)
+    else:
+        p.fill(feet * _soft(ankle + 0.01 - v[:, 1]), o.shoes)
+    floor = v[feet > 0, 1].min()
+    p.fill(
+        feet * _soft(floor + 0.012 - v[:, 1], 0.008),
+        np.clip(o.shoes * 0.4 + 0.1, 0, 1),
+    )
+
+
+def _scalp(p: _Painter, hairline: float) -> np.ndarray:
+    """Coverage of the hair: above the hairline and behind the ears."""
+    v, j = p.v, p.j
+    ears = 0.5 * (j[58] + j[59])
+    head = p.segments(15, 12)
+    # The hairline falls from the forehead to the temples and the nape.
+    back = ears[2] + 0.012 - v[:, 2]
+    front = np.minimum(_soft(v[:, 1] - hairline, 0.012), p.segments(15))
+    behind = np.minimum(
+        _soft(back, 0.012), _soft(v[:, 1] - ears[1] + 0.05, 0.012)
+    )
+    temple = np.minimum(
+        _soft(back + 0.035, 0.012), _soft(v[:, 1] - ears[1] - 0.03, 0.012)
+    )
+    cover = head * np.maximum.reduce([front, behind, temple])
+    aside = np.abs(v[:, 0]) > np.abs(j[58:60, 0]).mean() - 0.006
+    return np.where(aside & (v[:, 1] < ears[1] + 0.03), 0.0, cover)
+
+
+def _paint_head(p: _Painter) -> None:
+    o, v, j = p.o, p.v, p.j
+    eyes, brows = 0.5 * (j[23] + j[24]), j[76:86]
+    ears = 0.5 * (j[58] + j[59])
+    top = v[p.segments(15) > 0, 1].max()
+    hairline = brows[:, 1].max() + o.forehead * (top - brows[:, 1].max())
+    scalp = _scalp(p, hairline)
+    if o.hair_style == 'long':
+        nape = p.segments(9, 12, 13, 14, 15) * _soft(
+            j[12, 2] - 0.005 - v[:, 2]
+        )
+        nape *= _soft(v[:, 1] - j[12, 1] + 0.12)
+        scalp = np.maximum(scalp, nape * _soft(0.095 - np.abs(v[:, 0])))
+    if o.hair_style != 'bald':
+        p.fill(scalp, o.hair)
+    if o.hair_style == 'cap':
+        p.fill(scalp * _soft(v[:, 1] - hairline + 0.01), o.top_colors[1])
+    if o.beard:
+        mouth, chin = j[107:127].mean(0), j[135]
+        low = p.segments(15, 22, 12) * _soft(mouth[1] + 0.018 - v[:, 1], 0.015)
+        low *= _soft(v[:, 2] - ears[2] - 0.015) * _soft(
+            v[:, 1] - chin[1] + 0.025
+        )
+        p.fill(low * o.beard * 0.7, o.hair)
+    for half in (brows[:5], brows[5:]):
+        p.fill(_near(p, half, 0.005), 0.3 * o.skin + 0.55 * o.hair)
+    lips = j[107:127]
+    centre = lips.mean(0)
+    width, height = np.ptp(lips[:, 0]) / 2, np.ptp(lips[:, 1]) / 2
+    oval = np.hypot(
+        (v[:, 0] - centre[0]) / width, (v[:, 1] - centre[1]) / height
+    )
+    front = p.segments(15, 22) * (v[:, 2] > eyes[2] - 0.02)
+    p.fill(front * _soft(1.05 - oval, 0.4), o.lips)
+
+
+def _near(p: _Painter, line: np.ndarray, radius: float) -> np.ndarray:
+    """Coverage of the vertices close to a polyline on the face."""
+    points = np.concatenate([line, 0.5 * (line[1:] + line[:-1])])
+    head = np.flatnonzero(p.segments(15))
+    distance = np.linalg.norm(p.v[head, None] - points, axis=-1).min(1)
+    cover = np.zeros(len(p.v))
+    cover[head] = _soft(radius - distance, 0.004)
+    return cover
+
+
+def _paint_eyes(p: _Painter) -> None:
+    for joint in (23, 24):
+        ball = p.segments(joint)
+        if not ball.any():
+            continue
+        points = p.v[ball > 0]
+        pole = points.mean(0) + [0, 0, np.ptp(points[:, 2]) / 2]
+        distance = np.linalg.norm(p.v - pole, axis=1)
+        p.fill(ball, np.array([0.93, 0.92, 0.9]))
+        p.fill(ball * (distance < 0.0068), p.o.eyes)
+        p.fill(ball * (distance < 0.0032), np.full(3, 0.03))
+
+
+def paint_body(template: BodyTemplate, outfit: Outfit) -> np.ndarray:
+    """Vertex colours of a dressed person.
+
+    Args:
+        template: Rest body of the person's gender.
+        outfit: What to paint.
+
+    Returns:
+        ``(V, 3)`` float32 RGB in 0..1.
+    """
+    painter = _Painter(template, outfit)
+    _paint_clothes(painter)
+    _paint_feet(painter)
+    _paint_head(painter)
+    _paint_eyes(painter)
+    return np.clip(painter.colors, 0, 1).astype(np.float32)

@@ -1,0 +1,255 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The bodies of a scene: shapes, poses and what the mesh consists of.
+
+Symbols: ``P`` persons, ``V`` = 10,475 vertices, ``F`` faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from aios.body_models import SMPLXLayer
+from aios.synthetic.poses import PoseSample
+
+__all__ = [
+    'BodyBank',
+    'BodyTemplate',
+    'Figure',
+    'GENDERS',
+    'sample_shape',
+    'smplx_parameters',
+]
+
+GENDERS = ('neutral', 'male', 'female')
+_LEFT_HAND = (20, *range(25, 40))
+_RIGHT_HAND = (21, *range(40, 55))
+_LANDMARKS = slice(76, 144)  # 51 face landmarks and the 17 of the contour
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Shape, expression and pose of a person, before it is placed.
+
+    Attributes:
+        gender: One of :data:`GENDERS`.
+        betas: ``(10,)`` shape coefficients.
+        expression: ``(10,)`` expression coefficients.
+        pose: Joint rotations; the root holds the tilt, not the heading.
+    """
+
+    gender: str
+    betas: np.ndarray
+    expression: np.ndarray
+    pose: PoseSample
+
+
+@dataclass(frozen=True)
+class BodyTemplate:
+    """The mean body of a gender in the rest pose and its parts.
+
+    Attributes:
+        vertices: ``(V, 3)`` metres.
+        joints: ``(144, 3)`` metres.
+        faces: ``(F, 3)`` int32.
+        segment: ``(V,)`` joint (0-54) with the largest skinning weight.
+        hand_mean: ``(2, 15, 3)`` mean pose of the left and right hand.
+        part_faces: Face indices of ``left_hand``, ``right_hand``, ``face``.
+        part_vertices: Vertex indices of the same parts.
+    """
+
+    vertices: np.ndarray
+    joints: np.ndarray
+    faces: np.ndarray
+    segment: np.ndarray
+    hand_mean: np.ndarray
+    part_faces: dict[str, np.ndarray]
+    part_vertices: dict[str, np.ndarray]
+
+
+def sample_shape(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draws shape and expression coefficients.
+
+    Args:
+        rng: Random generator.
+
+    Returns:
+        betas ``(10,)``, standard normal cut at 2.5, and expression ``(10,)``,
+        normal with standard deviation 0.7 cut at 2.
+    """
+    betas = np.clip(rng.normal(0, 1, 10), -2.5, 2.5)
+    expression = np.clip(rng.normal(0, 0.7, 10), -2, 2)
+    return betas, expression
+
+
+def smplx_parameters(
+    figure: Figure, hand_mean: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Parameters of a figure as the SMPL-X format stores them.
+
+    Args:
+        figure: The person.
+        hand_mean: ``(2, 15, 3)`` mean hand poses, subtracted from the hands.
+
+    Returns:
+        float32 arrays ``betas``, ``expression``, ``global_orient``,
+        ``body_pose``, ``left_hand_pose``, ``right_hand_pose``, ``jaw_pose``,
+        ``leye_pose`` and ``reye_pose`` without a batch dimension.
+    """
+    pose = figure.pose
+    values = dict(
+        betas=figure.betas,
+        expression=figure.expression,
+        global_orient=pose.root,
+        body_pose=pose.body_pose,
+        left_hand_pose=pose.left_hand_pose - hand_mean[0],
+        right_hand_pose=pose.right_hand_pose - hand_mean[1],
+        jaw_pose=pose.jaw_pose,
+        leye_pose=pose.leye_pose,
+        reye_pose=pose.reye_pose,
+    )
+    return {k: np.asarray(v, np.float32) for k, v in values.items()}
+
+
+class BodyBank:
+    """Body models of the wanted genders, loaded on first use.
+
+    Args:
+        model_path: Folder or file of an SMPL-X-format model, or ``'free'``.
+    """
+
+    def __init__(self, model_path: str = 'free') -> None:
+        self.model_path = model_path
+        self._layers: dict[str, SMPLXLayer] = {}
+        self._templates: dict[str, BodyTemplate] = {}
+
+    def layer(self, gender: str) -> SMPLXLayer:
+        """The body layer of a gender."""
+        if gender not in self._layers:
+            layer = SMPLXLayer(self.model_path, gender)
+            self._layers[gender] = layer.eval().requires_grad_(False)
+        return self._layers[gender]
+
+    def template(self, gender: str) -> BodyTemplate:
+        """The rest body of a gender."""
+        if gender not in self._templates:
+            self._templates[gender] = _make_template(self.layer(gender))
+        return self._templates[gender]
+
+    @torch.no_grad()
+    def forward(
+        self,
+        genders: Sequence[str],
+        parameters: Sequence[dict[str, np.ndarray]],
+        *,
+        return_vertices: bool = True,
+    ) -> tuple[np.ndarray | None, np.ndarray]:
+        """Poses several bodies, one batch per gender.
+
+        Args:
+            genders: ``P`` genders.
+            parameters: ``P`` dicts of :func:`smplx_parameters`, ``transl``
+                optional.
+            return_vertices: Whether the mesh is wanted.
+
+        Returns:
+            Vertices ``(P, V, 3)`` or ``None`` and joints ``(P, 144, 3)``,
+            float32, metres.
+        """
+        joints = np.zeros((len(genders), 144, 3), np.float32)
+        vertices = None
+        for gender in sorted(set(genders)):
+            rows = [i for i, g in enumerate(genders) if g == gender]
+            batch = {
+                key: torch.from_numpy(
+                    np.stack(
+                        [
+                            np.asarray(parameters[i][key], np.float32)
+                            for i in rows
+                        ]
+                    )
+                )
+                for key in parameters[rows[0]]
+            }
+            out = self.layer(gender)(**batch, return_vertices=return_vertices)
+            joints[rows] = out.joints.numpy()
+            if return_vertices:
+                if vertices is None:
+                    shape = (len(genders), *out.vertices.shape[1:])
+                    vertices = np.zeros(shape, np.float32)
+                vertices[rows] = out.vertices.numpy()
+        return vertices, joints
+
+    def pose(self, figures: Sequence[Figure]) -> tuple[np.ndarray, np.ndarray]:
+        """Poses figures in their own frame (``y`` up, heading ``+z``).
+
+        Args:
+            figures: ``P`` figures, at least one.
+
+        Returns:
+            Vertices ``(P, V, 3)`` and joints ``(P, 144, 3)``, metres.
+        """
+        parameters = [
+            smplx_parameters(f, self.template(f.gender).hand_mean)
+            for f in figures
+        ]
+        return self.forward([f.gender for f in figures], parameters)
+
+
+def _make_template(layer: SMPLXLayer) -> BodyTemplate:
+    zeros = {
+        key: torch.zeros(1, *shape)
+        for key, shape in dict(
+            betas=(10,),
+            expression=(10,),
+            global_orient=(3,),
+            body_pose=(21, 3),
+            left_hand_pose=(15, 3),
+            right_hand_pose=(15, 3),
+            jaw_pose=(3,),
+            leye_pose=(3,),
+            reye_pose=(3,),
+        ).items()
+    }
+    out = layer(**zeros)
+    # The relaxed mean hands do not matter here: parts come from the weights.
+    vertices, joints = out.vertices[0].numpy(), out.joints[0].numpy()
+    faces = np.asarray(layer.faces, np.int32)
+    segment = np.asarray(layer.lbs_weights).argmax(1)
+    selected = dict(
+        left_hand=np.isin(segment, _LEFT_HAND),
+        right_hand=np.isin(segment, _RIGHT_HAND),
+        face=_face_region(vertices, joints, segment),
+    )
+    return BodyTemplate(
+        vertices=vertices,
+        joints=joints,
+        faces=faces,
+        segment=segment,
+        hand_mean=np.asarray(layer.hand_mean).reshape(2, 15, 3),
+        part_faces={
+            k: np.flatnonzero(m[faces].all(1)) for k, m in selected.items()
+        },
+        part_vertices={k: np.flatnonzero(m) for k, m in selected.items()},
+    )
+
+
+def _face_region(
+    vertices: np.ndarray, joints: np.ndarray, segment: np.ndarray
+) -> np.ndarray:
+    """Mask of the skin from the chin to the brows, ear to ear, in front."""
+    landmarks = joints[_LANDMARKS]
+    low, high = landmarks.min(0), landmarks.max(0)
+    head = np.isin(segment, (15, 22, 23, 24))
+    inside = ((vertices > low - 0.005) & (vertices < high + 0.03)).all(1)
+    return head & inside
+
+
+@lru_cache(maxsize=4)
+def shared_bank(model_path: str) -> BodyBank:
+    """One :class:`BodyBank` per process and model path."""
+    return BodyBank(model_path)

@@ -1,0 +1,136 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Do bodies run into each other, or limbs into their own body?
+
+A point is inside a surface when it lies behind the tangent plane of the
+nearest vertex.  With edges of about a centimetre that is exact enough to
+reject bad placements and costs a few milliseconds.  A cylinder around each
+body is tested first, so people who keep their distance cost nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+__all__ = ['bodies_overlap', 'count_inside', 'has_self_penetration']
+
+# Kinematic chains, as joints of the skinning weights.
+_LEFT_ARM, _RIGHT_ARM = (13, 16, 18, 20), (14, 17, 19, 21)
+_LEFT_FINGERS, _RIGHT_FINGERS = range(25, 40), range(40, 55)
+_LEFT_LEG, _RIGHT_LEG = (1, 4, 7, 10), (2, 5, 8, 11)
+_LOWER = {'left_arm': (20, *_LEFT_FINGERS), 'right_arm': (21, *_RIGHT_FINGERS)}
+
+
+def count_inside(
+    points: np.ndarray, vertices: np.ndarray, normals: np.ndarray, depth: float
+) -> int:
+    """Counts points deeper than ``depth`` below a surface.
+
+    Args:
+        points: ``(N, 3)`` metres.
+        vertices: ``(M, 3)`` vertices of the surface.
+        normals: ``(M, 3)`` outward unit normals.
+        depth: Tolerated depth, metres.
+
+    Returns:
+        Number of points.
+    """
+    if len(points) == 0 or len(vertices) == 0:
+        return 0
+    low, high = vertices.min(0), vertices.max(0)
+    near = ((points > low) & (points < high)).all(1)
+    points = points[near]
+    if len(points) == 0:
+        return 0
+    tree = cKDTree(vertices, balanced_tree=False, compact_nodes=False)
+    _, nearest = tree.query(points)
+    height = np.einsum(
+        'nd,nd->n', points - vertices[nearest], normals[nearest]
+    )
+    return int((height < -depth).sum())
+
+
+def bodies_overlap(
+    first: np.ndarray,
+    first_normals: np.ndarray,
+    second: np.ndarray,
+    second_normals: np.ndarray,
+    *,
+    depth: float = 0.002,
+) -> bool:
+    """Whether two bodies share space.
+
+    Args:
+        first: ``(V, 3)`` vertices, metres, ``y`` up.
+        first_normals: ``(V, 3)`` outward normals.
+        second: ``(V, 3)`` vertices of the other body.
+        second_normals: ``(V, 3)``.
+        depth: Tolerated depth, metres.
+
+    Returns:
+        ``True`` if vertices of one are inside the other.
+    """
+    low = np.maximum(first.min(0), second.min(0))
+    high = np.minimum(first.max(0), second.max(0))
+    if (low > high).any():
+        return False
+    # Surfaces a little beyond the common box keep nearest vertices exact.
+    boxes = [
+        ((v > low - 0.06) & (v < high + 0.06)).all(1) for v in (first, second)
+    ]
+    a, na = first[boxes[0]], first_normals[boxes[0]]
+    b, nb = second[boxes[1]], second_normals[boxes[1]]
+    return (
+        count_inside(a, b, nb, depth) > 0 or count_inside(b, a, na, depth) > 0
+    )
+
+
+def has_self_penetration(
+    vertices: np.ndarray,
+    normals: np.ndarray,
+    segment: np.ndarray,
+    *,
+    depth: float = 0.01,
+    share: float = 0.02,
+) -> bool:
+    """Whether hands are inside the body, or the legs inside each other.
+
+    Args:
+        vertices: ``(V, 3)`` posed vertices, metres.
+        normals: ``(V, 3)`` outward normals.
+        segment: ``(V,)`` dominant joint of each vertex.
+        depth: Tolerated depth, metres: flesh is soft.
+        share: Tolerated share of the limb's vertices.
+
+    Returns:
+        ``True`` if a limb runs into the body.
+    """
+    groups = {
+        'left_arm': (*_LEFT_ARM, *_LEFT_FINGERS),
+        'right_arm': (*_RIGHT_ARM, *_RIGHT_FINGERS),
+    }
+    for arm, chain in groups.items():
+        limb = np.isin(segment, _LOWER[arm])
+        limb |= _far_half(vertices, segment, chain[2], chain[3])
+        rest = ~np.isin(segment, chain)
+        inside = count_inside(
+            vertices[limb], vertices[rest], normals[rest], depth
+        )
+        if inside > share * limb.sum():
+            return True
+    left = np.isin(segment, _LEFT_LEG[1:])
+    right = np.isin(segment, _RIGHT_LEG)
+    return (
+        count_inside(vertices[left], vertices[right], normals[right], depth)
+        > share * left.sum()
+    )
+
+
+def _far_half(
+    vertices: np.ndarray, segment: np.ndarray, joint: int, child: int
+) -> np.ndarray:
+    """Vertices of the forearm that are nearer to the hand than the elbow."""
+    forearm = segment == joint
+    hand = vertices[segment == child].mean(0)
+    distance = np.linalg.norm(vertices - hand, axis=1)
+    return forearm & (distance < np.median(distance[forearm]))

@@ -1,0 +1,327 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Makes whole data sets: many scenes, several processes, safe to interrupt.
+
+Every unit (a picture, or a sequence) draws from a random generator of its
+own, seeded by the data set's seed and the unit's number.  So the result does
+not depend on the number of processes, on their timing or on interruptions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from aios.body_models import find_body_model
+from aios.synthetic.bodies import shared_bank
+from aios.synthetic.human_data import to_human_data
+from aios.synthetic.labels import label_scene
+from aios.synthetic.rendering import (
+    background_picture,
+    finish_picture,
+    render_scene,
+)
+from aios.synthetic.scene import Scene, SceneOptions, sample_scene
+from aios.synthetic.sequence import sample_sequence
+from aios.synthetic.store import DatasetFolder
+
+__all__ = [
+    'GENERATOR_VERSION',
+    'GeneratorOptions',
+    'generate_dataset',
+    'generate_unit',
+]
+
+GENERATOR_VERSION = 1
+"""Raised whenever the same settings give other pictures."""
+
+_SCENE, _PICTURE, _GRAIN = range(3)  # streams of random numbers of a unit
+
+
+@dataclass(frozen=True)
+class GeneratorOptions:
+    """Settings of a data set.
+
+    Attributes:
+        scene: What scenes contain.
+        seed: Seed of everything.
+        body: Model path for :func:`aios.body_models.find_body_model`.
+        frames: Frames per unit: 1 makes independent pictures.
+        fps: Frames per second of sequences.
+        video: Also write each sequence as ``.mp4``.
+        supersample: Samples per pixel side.
+        quality: JPEG quality.
+    """
+
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    seed: int = 0
+    body: str = 'free'
+    frames: int = 1
+    fps: float = 15.0
+    video: bool = False
+    supersample: int = 2
+    quality: int = 90
+
+    def settings(self) -> dict:
+        """All the content depends on, as JSON values.
+
+        Raises:
+            MissingBodyModelError: If a body model is not there.
+        """
+        scene = self.scene
+        models = {g: find_body_model(self.body, g) for g in scene.genders}
+        names = '\n'.join(p.name for p in scene.backgrounds)
+        return dict(
+            version=GENERATOR_VERSION,
+            seed=self.seed,
+            frames=self.frames,
+            fps=self.fps,
+            video=self.video,
+            supersample=self.supersample,
+            quality=self.quality,
+            size=[scene.width, scene.height],
+            people=list(scene.people),
+            genders=list(scene.genders),
+            backgrounds=_digest(names.encode()) if names else None,
+            body={g: _digest(Path(p).read_bytes()) for g, p in models.items()},
+        )
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _rng(
+    options: GeneratorOptions, unit: int, *stream: int
+) -> np.random.Generator:
+    return np.random.default_rng([options.seed, unit, *stream])
+
+
+def _image_name(options: GeneratorOptions, unit: int, frame: int) -> str:
+    if options.frames == 1:
+        return f'images/{unit:06d}.jpg'
+    return f'images/sequence_{unit:04d}/{frame:06d}.jpg'
+
+
+def _scenes(options: GeneratorOptions, unit: int) -> list[Scene]:
+    bank = shared_bank(options.body)
+    rng = _rng(options, unit, _SCENE)
+    if options.frames == 1:
+        return [sample_scene(rng, bank, options.scene)]
+    return sample_sequence(
+        rng, bank, options.scene, options.frames, options.fps
+    )
+
+
+def generate_unit(
+    options: GeneratorOptions, unit: int, folder: DatasetFolder
+) -> int:
+    """Draws, renders, labels and writes one unit.
+
+    Args:
+        options: Settings of the data set.
+        unit: Number of the picture or sequence.
+        folder: Where to write.
+
+    Returns:
+        Number of labelled persons.
+    """
+    bank = shared_bank(options.body)
+    base, counts, rows, pictures = None, Counter(), [], []
+    for frame, scene in enumerate(_scenes(options, unit)):
+        counts += scene.counts
+        picture = _rng(options, unit, _PICTURE)
+        if base is None:
+            base = background_picture(picture, scene)
+        photograph = render_scene(
+            _rng(options, unit, _PICTURE),
+            scene,
+            bank,
+            supersample=options.supersample,
+            base=base,
+        )
+        name = _image_name(options, unit, frame)
+        image = finish_picture(
+            picture if options.frames == 1 else _rng(options, unit, _PICTURE),
+            photograph.image,
+            _rng(options, unit, _GRAIN, frame),
+        )
+        folder.write_image(name, image, options.quality)
+        if options.video:
+            pictures.append(image)
+        labels, dropped = label_scene(scene, bank, photograph)
+        counts += dropped
+        if labels:
+            rows.append(_with_names(options, labels, name, unit, frame))
+    if pictures:
+        _write_video(
+            folder.root / f'videos/sequence_{unit:04d}.mp4',
+            pictures,
+            options.fps,
+        )
+    merged = {
+        key: np.concatenate([r[key] for r in rows])
+        for key in (rows[0] if rows else ())
+    }
+    folder.finish_unit(unit, merged, counts)
+    return len(merged.get('bbox_xywh', ()))
+
+
+def _with_names(
+    options: GeneratorOptions,
+    labels: dict[str, np.ndarray],
+    name: str,
+    unit: int,
+    frame: int,
+) -> dict[str, np.ndarray]:
+    """Adds picture, sequence and frame to the rows of a picture."""
+    count = len(labels['bbox_xywh'])
+    labels['image_path'] = np.full(count, name)
+    if options.frames > 1:
+        labels['meta/sequence_name'] = np.full(count, f'sequence_{unit:04d}')
+        labels['meta/frame_id'] = np.full(count, frame)
+    return labels
+
+
+def _write_video(path: Path, images: list[np.ndarray], fps: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.stem}.part.mp4')
+    size = images[0].shape[1::-1]
+    writer = cv2.VideoWriter(
+        str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), fps, size
+    )
+    if not writer.isOpened():
+        raise OSError(f'OpenCV cannot write {path}')
+    for image in images:
+        writer.write(np.ascontiguousarray(image[..., ::-1]))
+    writer.release()
+    os.replace(temporary, path)
+
+
+def _start_worker() -> None:
+    """One thread per process; Ctrl-C is for the parent alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def _run_parallel(
+    options: GeneratorOptions,
+    units: list[int],
+    folder: DatasetFolder,
+    workers: int,
+) -> Iterator[int]:
+    context = multiprocessing.get_context('spawn')
+    pool = ProcessPoolExecutor(workers, context, _start_worker)
+    waiting = iter(units)
+    running: set[Future] = set()
+    try:
+        while True:
+            for unit in waiting:
+                running.add(pool.submit(generate_unit, options, unit, folder))
+                if len(running) >= 2 * workers:
+                    break
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        # Units under way are finished: a moment's wait instead of a loss.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_here(
+    options: GeneratorOptions, units: list[int], folder: DatasetFolder
+) -> Iterator[int]:
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        for unit in units:
+            yield generate_unit(options, unit, folder)
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
+
+
+def generate_dataset(
+    root: str | Path,
+    count: int,
+    options: GeneratorOptions,
+    *,
+    workers: int = 1,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Counter:
+    """Makes a data set; an interrupted run can be resumed.
+
+    Args:
+        root: Output folder: ``images/`` and ``humandata.npz``.
+        count: Pictures, or sequences if ``options.frames > 1``.  A resumed
+            run may ask for more than before, not for fewer.
+        options: Settings; they must not change in a resumed run.
+        workers: Processes; 1 works in this one.
+        resume: Go on with an interrupted or smaller data set.
+        overwrite: Replace an earlier data set of this program.
+        progress: Called with 1 after each unit.
+
+    Returns:
+        Counts: ``pictures``, ``persons`` and what each rule threw away.
+
+    Raises:
+        DatasetFolderError: If the folder must not be touched.
+        MissingBodyModelError: If a body model is not there.
+        ValueError: If no person is visible in the whole data set.
+    """
+    folder = DatasetFolder(root)
+    folder.open(options.settings(), resume=resume, overwrite=overwrite)
+    folder.check_count(count)
+    todo = [unit for unit in range(count) if not folder.is_done(unit)]
+    if not todo and folder.label_file.is_file():
+        return _summary(folder, count, options)[1]
+    run = (
+        _run_here(options, todo, folder)
+        if workers <= 1
+        else _run_parallel(options, todo, folder, workers)
+    )
+    for _ in range(count - len(todo)):
+        if progress is not None:
+            progress(1)
+    for _ in run:
+        if progress is not None:
+            progress(1)
+    rows, counts = _summary(folder, count, options)
+    if not rows:
+        raise ValueError(f'{root}: nobody is visible in any picture')
+    scene = options.scene
+    data = to_human_data(
+        rows, name='aios_synthetic', image_size=(scene.width, scene.height)
+    )
+    data.dump(folder.label_file, overwrite=True)
+    return counts
+
+
+def _summary(
+    folder: DatasetFolder, count: int, options: GeneratorOptions
+) -> tuple[dict[str, np.ndarray], Counter]:
+    rows, counts = folder.read_units(range(count))
+    counts['pictures'] = count * options.frames
+    counts['persons'] = len(rows.get('bbox_xywh', ()))
+    return rows, counts

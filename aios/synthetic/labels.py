@@ -1,0 +1,330 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Exact labels of a rendered scene, one row per person.
+
+Positions come from the body model, what can be seen of them from the depth
+and id buffers of the picture.
+
+Symbols: ``N`` labelled persons, ``V`` vertices, ``F`` faces.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from aios.structures import Camera, convert_joints
+from aios.synthetic.bodies import BodyBank, smplx_parameters
+from aios.synthetic.people import Person
+from aios.synthetic.rendering import Photograph
+from aios.synthetic.scene import Scene
+from aios.synthetic.views import View
+from aios.visualization import Mesh, render_meshes
+
+__all__ = [
+    'DROP_RULES',
+    'PART_BOXES',
+    'camera_parameters',
+    'label_scene',
+    'visible_share',
+]
+
+DROP_RULES = {
+    'outside_picture': 'no pixel of the person is inside the picture',
+    'barely_visible': 'fewer than 40 visible pixels, or less than 4 % of '
+    'the surface that faces the camera is visible',
+}
+# Box key of the HumanData format -> part of the template.
+PART_BOXES = {
+    'lhand_bbox_xywh': 'left_hand',
+    'rhand_bbox_xywh': 'right_hand',
+    'face_bbox_xywh': 'face',
+}
+_MIN_PIXELS = 40
+_MIN_SHARE = 0.04
+_MIN_PART_SHARE = 0.1
+_LANDMARKS = slice(76, 144)
+# How far below the visible surface a joint may lie and count as visible.
+_JOINT_DEPTH = np.full(144, 0.02)
+_JOINT_DEPTH[:22] = 0.14
+_JOINT_DEPTH[[7, 8, 10, 11, 18, 19, 20, 21]] = 0.06
+_JOINT_DEPTH[22:25] = 0.06
+_JOINT_DEPTH[25:55] = 0.025
+
+
+def camera_parameters(
+    person: Person, view: View, hand_mean: np.ndarray
+) -> dict[str, np.ndarray]:
+    """SMPL-X parameters of a placed person in the camera frame.
+
+    Args:
+        person: The person.
+        view: The camera.
+        hand_mean: ``(2, 15, 3)`` mean hand poses of the model.
+
+    Returns:
+        :func:`~aios.synthetic.bodies.smplx_parameters` with ``global_orient``
+        and ``transl`` ``(3,)`` in the camera frame, metres.
+    """
+    body = person.body
+    parameters = smplx_parameters(body.figure, hand_mean)
+    turn = Rotation.from_euler('y', person.heading).as_matrix()
+    root = Rotation.from_rotvec(body.figure.pose.root).as_matrix()
+    offset = np.array([person.position[0], 0.0, person.position[1]])
+    orient = Rotation.from_matrix(view.rotation @ turn @ root).as_rotvec()
+    # The root turns about the pelvis, so the pelvis itself is only moved.
+    pelvis = view.to_camera(turn @ (body.pelvis + body.drop) + offset)
+    parameters['global_orient'] = orient.astype(np.float32)
+    parameters['transl'] = (pelvis - body.pelvis).astype(np.float32)
+    return parameters
+
+
+def _box(pixels: np.ndarray, camera: Camera) -> np.ndarray:
+    """Tight box x, y, w, h of points, cut at the picture's border."""
+    size = [camera.width, camera.height]
+    low = np.clip(pixels.min(0), 0, size)
+    high = np.clip(pixels.max(0), 0, size)
+    return np.concatenate([low, high - low])
+
+
+def visible_share(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    camera: Camera,
+    photograph: Photograph,
+    index: int,
+) -> float:
+    """How much of a surface can be seen.
+
+    Args:
+        vertices: ``(V, 3)`` in the camera frame, metres.
+        faces: ``(F, 3)`` counter-clockwise from outside.
+        camera: Intrinsics and size.
+        photograph: Depth and id buffers.
+        index: Id of the person.
+
+    Returns:
+        Projected area of the visible triangles over that of all triangles
+        that face the camera, 0 to 1; what is outside the picture is not
+        visible.
+    """
+    pixels = camera.project(vertices)
+    a, b, c = (pixels[faces[:, k]] for k in range(3))
+    # Pixels have y down, so triangles that face the camera turn clockwise.
+    area = 0.5 * (
+        (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+        - (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1])
+    )
+    facing = area > 0
+    total = area[facing].sum()
+    if total <= 0:
+        return 0.0
+    centre = vertices[faces[facing]].mean(1)
+    tolerance = 0.012 + 2 * centre[:, 2] / camera.focal[0]
+    seen = _is_seen(centre, tolerance, camera, photograph, index)
+    return float((area[facing] * seen).sum() / total)
+
+
+def _is_seen(
+    points: np.ndarray,
+    tolerance: np.ndarray,
+    camera: Camera,
+    photograph: Photograph,
+    index: int,
+    reach: int = 0,
+) -> np.ndarray:
+    """Whether camera-frame points are on the visible surface of a person.
+
+    Args:
+        points: ``(N, 3)``.
+        tolerance: ``(N,)`` allowed depth below the surface, metres.
+        camera: Intrinsics and size.
+        photograph: Buffers.
+        index: Id of the person.
+        reach: Also look this many pixels around.
+
+    Returns:
+        ``(N,)`` bool.
+    """
+    pixel = np.floor(camera.project(points)).astype(np.int64)
+    size = np.array([camera.width, camera.height])
+    inside = ((pixel >= 0) & (pixel < size)).all(1)
+    seen = np.zeros(len(points), bool)
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            x, y = np.clip(pixel + [dx, dy], 0, size - 1).T
+            seen |= (photograph.ids[y, x] == index) & (
+                points[:, 2] <= photograph.depth[y, x] + tolerance
+            )
+    return seen & inside
+
+
+def _occlusion(mesh: Mesh, camera: Camera, visible: int) -> tuple[int, float]:
+    """Pixels a person would have alone, and the percentage others hide."""
+    alone = render_meshes(
+        [mesh], camera.K, camera.height, camera.width, shaded=False
+    )
+    pixels = int((alone.ids >= 0).sum())
+    return pixels, 100.0 * (1 - visible / pixels) if pixels else 100.0
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A person's mesh in the camera frame."""
+
+    index: int
+    person: Person
+    vertices: np.ndarray
+    pixels: np.ndarray
+    faces: np.ndarray
+
+
+def _judge(
+    row: _Row, camera: Camera, photograph: Photograph
+) -> tuple[str | None, float, float]:
+    """Drop rule (or ``None``), occlusion in percent and visible share."""
+    visible = int((photograph.ids == row.index).sum())
+    mesh = Mesh(row.vertices, row.faces, np.ones(3, np.float32))
+    alone, occluded = _occlusion(mesh, camera, visible)
+    if alone == 0:
+        return 'outside_picture', occluded, 0.0
+    share = visible_share(
+        row.vertices, row.faces, camera, photograph, row.index
+    )
+    few = visible < _MIN_PIXELS or share < _MIN_SHARE
+    return ('barely_visible' if few else None), occluded, share
+
+
+def _part_boxes(
+    row: _Row,
+    joints: np.ndarray,
+    bank: BodyBank,
+    camera: Camera,
+    photograph: Photograph,
+) -> dict[str, np.ndarray]:
+    """``(5,)`` boxes of hands and face; zeros if at most a tenth is seen."""
+    template = bank.template(row.person.body.figure.gender)
+    boxes = {}
+    for key, part in PART_BOXES.items():
+        box = np.zeros(5)
+        share = visible_share(
+            row.vertices,
+            row.faces[template.part_faces[part]],
+            camera,
+            photograph,
+            row.index,
+        )
+        points = (
+            camera.project(joints[_LANDMARKS])
+            if part == 'face'
+            else row.pixels[template.part_vertices[part]]
+        )
+        tight = _box(points, camera)
+        if share > _MIN_PART_SHARE and (tight[2:] > 1).all():
+            box[:4], box[4] = tight, 1
+        boxes[key] = box
+    return boxes
+
+
+def _joint_labels(
+    row: _Row, joints: np.ndarray, camera: Camera, photograph: Photograph
+) -> dict[str, np.ndarray]:
+    """2-D, 3-D and visible joints in the 190-joint convention."""
+    pixels = camera.project(joints)
+    ones = np.ones((144, 1))
+    tolerance = _JOINT_DEPTH + joints[:, 2] / camera.focal[0]
+    seen = _is_seen(joints, tolerance, camera, photograph, row.index, 1)
+    arrays = {
+        'keypoints2d_smplx': np.concatenate([pixels, ones], 1),
+        'keypoints3d_smplx': np.concatenate([joints, ones], 1),
+        'keypoints2d_smplx_visible': seen[:, None].astype(np.float64),
+    }
+    return {
+        key: convert_joints(value, 'smplx_144', 'human_data')[0]
+        for key, value in arrays.items()
+    }
+
+
+def label_scene(
+    scene: Scene, bank: BodyBank, photograph: Photograph
+) -> tuple[dict[str, np.ndarray], Counter]:
+    """Labels everybody who can be seen.
+
+    Args:
+        scene: The scene.
+        bank: Body models.
+        photograph: Its picture with depth and id buffers.
+
+    Returns:
+        Arrays with ``N`` rows, keyed as in the HumanData format, with
+        ``smplx/...`` and ``meta/...`` for the nested dicts, and how many
+        people each of :data:`DROP_RULES` left out.
+    """
+    camera = scene.view.camera
+    counts: Counter = Counter()
+    rows, judged = [], []
+    for index, person in enumerate(scene.people):
+        vertices = scene.view.to_camera(person.vertices)
+        row = _Row(
+            index,
+            person,
+            vertices,
+            camera.project(vertices),
+            bank.template(person.body.figure.gender).faces,
+        )
+        rule, occluded, share = _judge(row, camera, photograph)
+        if rule is not None:
+            counts[rule] += 1
+            continue
+        rows.append(row)
+        judged.append((occluded, share))
+    if not rows:
+        return {}, counts
+    genders = [r.person.body.figure.gender for r in rows]
+    parameters = [
+        camera_parameters(r.person, scene.view, bank.template(g).hand_mean)
+        for r, g in zip(rows, genders, strict=True)
+    ]
+    # Joints come from the stored parameters: the contour landmarks depend
+    # on how the head is turned to the camera.
+    _, joints = bank.forward(genders, parameters, return_vertices=False)
+    records = []
+    for row, values, points, (occluded, share) in zip(
+        rows, parameters, joints, judged, strict=True
+    ):
+        points = points.astype(np.float64)
+        record = {f'smplx/{key}': value for key, value in values.items()}
+        record['bbox_xywh'] = np.append(_box(row.pixels, camera), 1.0)
+        record.update(_part_boxes(row, points, bank, camera, photograph))
+        record.update(_joint_labels(row, points, camera, photograph))
+        record.update(_meta(row, camera, occluded, share))
+        records.append(record)
+    return {
+        key: _stack([r[key] for r in records]) for key in records[0]
+    }, counts
+
+
+def _meta(
+    row: _Row, camera: Camera, occluded: float, share: float
+) -> dict[str, object]:
+    return {
+        'meta/gender': row.person.body.figure.gender,
+        'meta/height': camera.height,
+        'meta/width': camera.width,
+        'meta/focal_length': camera.focal,
+        'meta/principal_point': camera.principal_point,
+        'meta/occ': occluded,
+        'meta/visible': share,
+        'meta/is_kid': 0,
+        'meta/smplx_valid': 1,
+        'meta/person_id': row.index,
+        'meta/pose': row.person.body.figure.pose.posture,
+        'meta/gesture': row.person.body.figure.pose.gesture,
+    }
+
+
+def _stack(values: list) -> np.ndarray:
+    array = np.stack([np.asarray(v) for v in values])
+    return array.astype(np.float32) if array.dtype == np.float64 else array

@@ -1,0 +1,279 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""People who stand on the floor and do not run into each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from aios.synthetic.bodies import BodyBank, Figure, sample_shape
+from aios.synthetic.collisions import bodies_overlap, has_self_penetration
+from aios.synthetic.poses import pose_from_names, sample_pose
+from aios.visualization.mesh import vertex_normals
+
+__all__ = [
+    'LocalBody',
+    'Person',
+    'Seat',
+    'collides',
+    'make_person',
+    'sample_bodies',
+]
+
+_MAX_POSE_TRIES = 6
+_TORSO_SEGMENTS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class LocalBody:
+    """A posed body in its own frame.
+
+    Its lowest vertex is at ``y = 0``, its pelvis above the origin, and it
+    faces ``+z``.
+
+    Attributes:
+        figure: Shape and pose.
+        vertices, normals: ``(V, 3)``.
+        drop: ``(3,)`` what was added to the model's output to get there.
+        pelvis: ``(3,)`` root joint of the model's output: rotations of the
+            root turn about it.
+        radius: Horizontal radius about the origin, metres.
+    """
+
+    figure: Figure
+    vertices: np.ndarray
+    normals: np.ndarray
+    drop: np.ndarray
+    pelvis: np.ndarray
+    radius: float
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A block to sit on.
+
+    Attributes:
+        centre: ``(3,)`` centre in the world.
+        half: ``(3,)`` half extents.
+        heading: Rotation about the vertical, radians.
+    """
+
+    centre: np.ndarray
+    half: np.ndarray
+    heading: float
+
+    def contains(self, points: np.ndarray) -> bool:
+        """Whether any of the world points ``(N, 3)`` is inside."""
+        turn = Rotation.from_euler('y', -self.heading).as_matrix()
+        local = (points - self.centre) @ turn.T
+        return bool((np.abs(local) < self.half).all(1).any())
+
+    def mesh(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Vertices ``(24, 3)``, faces ``(12, 3)``, normals ``(24, 3)``."""
+        corners, faces, normals = [], [], []
+        for axis in range(3):
+            for sign in (-1.0, 1.0):
+                u, v = (axis + 1) % 3, (axis + 2) % 3
+                square = np.zeros((4, 3))
+                square[:, axis] = sign
+                square[:, u] = [-1, 1, 1, -1]
+                square[:, v] = np.array([-1, -1, 1, 1]) * sign
+                start = 4 * len(normals)
+                faces += [
+                    [start, start + 1, start + 2],
+                    [start, start + 2, start + 3],
+                ]
+                corners.append(square * self.half)
+                normals.append(np.eye(3)[axis] * sign)
+        turn = Rotation.from_euler('y', self.heading).as_matrix()
+        vertices = np.concatenate(corners) @ turn.T + self.centre
+        return (
+            vertices,
+            np.array(faces, np.int32),
+            np.repeat(np.array(normals), 4, 0) @ turn.T,
+        )
+
+
+@dataclass(frozen=True)
+class Person:
+    """A body placed in the world.
+
+    Attributes:
+        body: The body.
+        heading: Rotation about the vertical, radians; 0 faces the camera.
+        position: ``(2,)`` x and z of the pelvis, metres.
+        vertices, normals: ``(V, 3)`` in the world.
+        seat: What the person sits on.
+    """
+
+    body: LocalBody
+    heading: float
+    position: np.ndarray
+    vertices: np.ndarray
+    normals: np.ndarray
+    seat: Seat | None = None
+
+    @property
+    def radius(self) -> float:
+        """Horizontal radius about the position, metres."""
+        return self.body.radius
+
+
+def to_local(
+    figure: Figure, vertices: np.ndarray, joints: np.ndarray, faces: np.ndarray
+) -> LocalBody:
+    """Puts a posed body on the floor, its pelvis above the origin.
+
+    Args:
+        figure: Shape and pose.
+        vertices: ``(V, 3)`` of the model, no translation.
+        joints: ``(144, 3)``.
+        faces: ``(F, 3)``.
+
+    Returns:
+        The body in its own frame.
+    """
+    drop = np.array(
+        [-joints[0, 0], -vertices[:, 1].min(), -joints[0, 2]], np.float32
+    )
+    grounded = vertices + drop
+    radius = float(np.linalg.norm(grounded[:, [0, 2]], axis=1).max())
+    return LocalBody(
+        figure,
+        grounded,
+        vertex_normals(vertices, faces),
+        drop,
+        joints[0].astype(np.float64),
+        radius,
+    )
+
+
+def sample_bodies(
+    rng: np.random.Generator,
+    bank: BodyBank,
+    count: int,
+    genders: Sequence[str],
+    *,
+    seats: bool = True,
+) -> tuple[list[LocalBody], int]:
+    """Draws bodies whose limbs do not run into themselves.
+
+    Args:
+        rng: Random generator.
+        bank: Body models.
+        count: Number of bodies.
+        genders: Genders to draw from.
+        seats: Whether sitting on something is allowed.
+
+    Returns:
+        The bodies and how many poses were thrown away.
+    """
+    shapes = [
+        (str(rng.choice(list(genders))), *sample_shape(rng))
+        for _ in range(count)
+    ]
+    bodies: list[LocalBody | None] = [None] * count
+    rejected = 0
+    for attempt in range(_MAX_POSE_TRIES + 1):
+        todo = [i for i, body in enumerate(bodies) if body is None]
+        if not todo:
+            break
+        last = attempt == _MAX_POSE_TRIES
+        figures = [
+            Figure(
+                *shapes[i],
+                pose_from_names(rng, 'stand', 'relaxed')
+                if last
+                else sample_pose(rng, allow_seats=seats),
+            )
+            for i in todo
+        ]
+        vertices, joints = bank.pose(figures)
+        for row, i in enumerate(todo):
+            template = bank.template(figures[row].gender)
+            body = to_local(
+                figures[row], vertices[row], joints[row], template.faces
+            )
+            if not last and has_self_penetration(
+                body.vertices, body.normals, template.segment
+            ):
+                rejected += 1
+            else:
+                bodies[i] = body
+    return [body for body in bodies if body is not None], rejected
+
+
+def _make_seat(
+    body: LocalBody, segment: np.ndarray, heading: float, position: np.ndarray
+) -> Seat:
+    """A block under the lowest point of the buttocks."""
+    hips = body.vertices[np.isin(segment, _TORSO_SEGMENTS)]
+    behind = hips[hips[:, 2] < 0.1]
+    height = max(0.1, float(behind[:, 1].min()) - 0.004)
+    half = np.array([0.24, height / 2, 0.19])
+    turn = Rotation.from_euler('y', heading).as_matrix()
+    centre = turn @ np.array([0.0, height / 2, -0.04])
+    centre[[0, 2]] += position
+    return Seat(centre, half, heading)
+
+
+def make_person(
+    body: LocalBody, segment: np.ndarray, heading: float, position: np.ndarray
+) -> Person:
+    """Places a body in the world.
+
+    Args:
+        body: The body.
+        segment: ``(V,)`` dominant joints of its template.
+        heading: Rotation about the vertical, radians.
+        position: ``(2,)`` x and z, metres.
+
+    Returns:
+        The person, with a seat if the pose needs one.
+    """
+    turn = Rotation.from_euler('y', heading).as_matrix()
+    offset = np.array([position[0], 0.0, position[1]])
+    seat = (
+        _make_seat(body, segment, heading, position)
+        if body.figure.pose.seat
+        else None
+    )
+    return Person(
+        body,
+        heading,
+        np.asarray(position, float),
+        body.vertices @ turn.T + offset,
+        body.normals @ turn.T,
+        seat,
+    )
+
+
+def collides(person: Person, others: Sequence[Person]) -> bool:
+    """Whether a person or its seat runs into others or theirs.
+
+    Args:
+        person: The new person.
+        others: Those who already stand.
+
+    Returns:
+        ``True`` if bodies or seats overlap.
+    """
+    for other in others:
+        apart = np.linalg.norm(person.position - other.position)
+        if apart > person.radius + other.radius:
+            continue
+        if any(
+            a.seat is not None and a.seat.contains(b.vertices)
+            for a, b in ((person, other), (other, person))
+        ):
+            return True
+        if person.seat and other.seat and apart < 0.65:
+            return True
+        if bodies_overlap(
+            person.vertices, person.normals, other.vertices, other.normals
+        ):
+            return True
+    return False

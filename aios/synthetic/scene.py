@@ -1,0 +1,234 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Draws whole scenes: camera, surroundings, light, people and their places."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from aios.synthetic.appearance import Outfit, sample_outfit
+from aios.synthetic.backgrounds import Surroundings, sample_surroundings
+from aios.synthetic.bodies import BodyBank
+from aios.synthetic.lighting import Lighting, sample_lighting
+from aios.synthetic.people import (
+    LocalBody,
+    Person,
+    collides,
+    make_person,
+    sample_bodies,
+)
+from aios.synthetic.views import View, sample_view
+
+__all__ = [
+    'Layout',
+    'Scene',
+    'SceneOptions',
+    'fits',
+    'sample_count',
+    'sample_layout',
+    'sample_scene',
+    'sample_setting',
+]
+
+_PLACE_TRIES = 14
+_NEAREST = 0.45  # metres in front of the camera that stay free
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What scenes may contain.
+
+    Attributes:
+        width, height: Picture size, pixels.
+        people: Smallest and largest number of people.
+        genders: Genders to draw from.
+        backgrounds: Picture files to use instead of procedural surroundings.
+    """
+
+    width: int = 640
+    height: int = 480
+    people: tuple[int, int] = (1, 8)
+    genders: tuple[str, ...] = ('neutral', 'male', 'female')
+    backgrounds: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A complete scene.
+
+    Attributes:
+        view: The camera.
+        surroundings: Procedural place, ``None`` with a photograph.
+        photo: Picture file, ``None`` with a procedural place.
+        lighting: The light.
+        people: Who is there, in the order of the ids.
+        outfits: One per person.
+        counts: What was thrown away while drawing, by rule.
+    """
+
+    view: View
+    surroundings: Surroundings | None
+    photo: Path | None
+    lighting: Lighting
+    people: tuple[Person, ...]
+    outfits: tuple[Outfit, ...]
+    counts: Counter = field(default_factory=Counter)
+
+
+def sample_count(rng: np.random.Generator, people: tuple[int, int]) -> int:
+    """Number of people; small groups are a little more frequent."""
+    low, high = people
+    weights = 1.0 / (np.arange(high - low + 1) + 3.0)
+    return low + int(rng.choice(len(weights), p=weights / weights.sum()))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How people spread over the floor.
+
+    Attributes:
+        kind: ``spread`` over the picture, or ``group`` around a point.
+        centre: ``(2,)`` of the group.
+        reach: Standard deviation of the group, metres.
+    """
+
+    kind: str
+    centre: np.ndarray
+    reach: float
+
+    def draw(
+        self, rng: np.random.Generator, view: View, first: bool
+    ) -> np.ndarray:
+        """A position ``(2,)``: x and z in the world."""
+        if self.kind == 'group':
+            return self.centre + rng.normal(0, self.reach, 2) * [1.3, 1.0]
+        depth = view.subject_distance * np.exp(rng.normal(0.1, 0.35))
+        # The first one stands well inside the picture.
+        return _on_floor(rng, view, max(depth, 1.2), -0.2 if first else 0.06)
+
+    def heading(self, rng: np.random.Generator, position: np.ndarray) -> float:
+        """People face the camera, each other, or anything."""
+        choice = rng.random()
+        if choice < 0.2:
+            return float(rng.uniform(-np.pi, np.pi))
+        if self.kind == 'group' and choice < 0.6:
+            x, z = self.centre - position
+            return float(np.arctan2(x, z) + rng.normal(0, 0.4))
+        towards = np.arctan2(-position[0], -position[1])
+        return float(towards + rng.normal(0, 0.65))
+
+
+def _on_floor(
+    rng: np.random.Generator, view: View, depth: float, margin: float
+) -> np.ndarray:
+    """A point at a depth whose column is in the picture, plus a margin."""
+    cam = view.camera
+    column = rng.uniform(-margin, 1 + margin) * cam.width
+    x = (column - cam.principal_point[0]) / cam.focal[0] * depth
+    return np.array([x, -depth])
+
+
+def sample_layout(rng: np.random.Generator, view: View, count: int) -> Layout:
+    """Draws how people spread: over the picture, or around a point.
+
+    Args:
+        rng: Random generator.
+        view: The camera.
+        count: Number of people.
+
+    Returns:
+        The layout.
+    """
+    kind = 'group' if count > 1 and rng.random() < 0.5 else 'spread'
+    depth = max(view.subject_distance, 1.6)
+    centre = _on_floor(rng, view, depth, -0.25)
+    return Layout(kind, centre, 0.28 + 0.12 * count * rng.random())
+
+
+def fits(person: Person, view: View, place: Surroundings | None) -> bool:
+    """In front of the camera and inside the walls."""
+    depth = view.to_camera(person.vertices)[:, 2]
+    if depth.min() < _NEAREST:
+        return False
+    if place is None or place.outdoor:
+        return True
+    back, left, right, _ = place.wall_distances
+    x, z = person.vertices[:, 0], person.vertices[:, 2]
+    return bool(z.min() > -back and x.min() > -left and x.max() < right)
+
+
+def _place(
+    rng: np.random.Generator,
+    body: LocalBody,
+    segment: np.ndarray,
+    layout: Layout,
+    scene: Scene,
+    others: list[Person],
+) -> Person | None:
+    for _ in range(_PLACE_TRIES):
+        position = layout.draw(rng, scene.view, not others)
+        heading = layout.heading(rng, position)
+        person = make_person(body, segment, heading, position)
+        if fits(person, scene.view, scene.surroundings) and not collides(
+            person, others
+        ):
+            return person
+    return None
+
+
+def sample_setting(rng: np.random.Generator, options: SceneOptions) -> Scene:
+    """Draws camera, place and light, without people.
+
+    Args:
+        rng: Random generator.
+        options: What may be in the scene.
+
+    Returns:
+        An empty scene.
+    """
+    view = sample_view(rng, options.width, options.height)
+    photo, place = None, None
+    if options.backgrounds:
+        photo = options.backgrounds[rng.integers(len(options.backgrounds))]
+    else:
+        place = sample_surroundings(rng, view)
+    lighting = sample_lighting(rng, outdoor=place is None or place.outdoor)
+    return Scene(view, place, photo, lighting, (), ())
+
+
+def sample_scene(
+    rng: np.random.Generator, bank: BodyBank, options: SceneOptions
+) -> Scene:
+    """Draws a scene.
+
+    Args:
+        rng: Random generator; the scene depends on nothing else.
+        bank: Body models.
+        options: What may be in the scene.
+
+    Returns:
+        The scene.  ``counts`` holds ``pose_self_penetration`` (poses drawn
+        again) and ``no_free_place`` (people left out).
+    """
+    setting = sample_setting(rng, options)
+    count = sample_count(rng, options.people)
+    bodies, rejected = sample_bodies(rng, bank, count, options.genders)
+    outfits = [sample_outfit(rng, body.figure.gender) for body in bodies]
+    layout = sample_layout(rng, setting.view, count)
+    people: list[Person] = []
+    worn: list[Outfit] = []
+    for body, outfit in zip(bodies, outfits, strict=True):
+        segment = bank.template(body.figure.gender).segment
+        person = _place(rng, body, segment, layout, setting, people)
+        if person is not None:
+            people.append(person)
+            worn.append(outfit)
+    counts = Counter(
+        pose_self_penetration=rejected, no_free_place=len(bodies) - len(people)
+    )
+    return replace(
+        setting, people=tuple(people), outfits=tuple(worn), counts=counts
+    )

@@ -1,0 +1,205 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The folder of a synthetic data set while it grows.
+
+``images/`` holds the pictures; ``.synthetic/`` holds the settings and one
+small label file per finished unit (a picture or a sequence), so that an
+interrupted run goes on where it stopped; ``humandata.npz`` appears at the
+end.  Nothing is replaced unless asked for, and every file appears complete or
+not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from aios.utils.safe_io import atomic_write, load_npz, save_npz
+
+__all__ = ['DatasetFolder', 'DatasetFolderError', 'LABEL_FILE']
+
+LABEL_FILE = 'humandata.npz'
+_COUNT = 'count/'
+
+
+class DatasetFolderError(ValueError):
+    """The output folder holds something that must not be touched."""
+
+
+class DatasetFolder:
+    """Output folder of :mod:`aios.synthetic.generator`.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._state = self.root / '.synthetic'
+        self._settings = self._state / 'settings.json'
+        self._labels = self._state / 'labels'
+
+    @property
+    def label_file(self) -> Path:
+        """The final annotation file."""
+        return self.root / LABEL_FILE
+
+    def open(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Prepares the folder for a run.
+
+        Args:
+            settings: Everything the content depends on, JSON values.
+            resume: Go on with an interrupted run.
+            overwrite: Delete an earlier data set of this program first.
+
+        Raises:
+            DatasetFolderError: If the folder holds foreign files, a data set
+                although neither option is given, or other settings.
+        """
+        occupied = self.root.is_dir() and any(self.root.iterdir())
+        if occupied and not self._settings.is_file():
+            raise DatasetFolderError(
+                f'{self.root} is not empty and was not made by this program; '
+                'choose another folder'
+            )
+        if occupied and overwrite:
+            self._clear()
+        elif occupied and not resume:
+            raise DatasetFolderError(
+                f'{self.root} already holds a synthetic data set; --resume '
+                'goes on with it, --overwrite replaces it'
+            )
+        elif occupied:
+            self._compare(settings)
+        self._labels.mkdir(parents=True, exist_ok=True)
+        if not self._settings.is_file():
+            text = json.dumps(settings, indent=2, sort_keys=True) + '\n'
+            with atomic_write(self._settings) as stream:
+                stream.write(text.encode())
+
+    def _clear(self) -> None:
+        self.label_file.unlink(missing_ok=True)
+        for folder in ('images', 'videos'):
+            shutil.rmtree(self.root / folder, ignore_errors=True)
+        # The settings mark the folder as ours and go last.
+        shutil.rmtree(self._labels, ignore_errors=True)
+        shutil.rmtree(self._state)
+
+    def _compare(self, settings: Mapping[str, Any]) -> None:
+        found = json.loads(self._settings.read_text())
+        wanted = json.loads(json.dumps(settings))
+        changed = [
+            f'{key}: {found.get(key)!r} -> {wanted.get(key)!r}'
+            for key in sorted({*found, *wanted})
+            if found.get(key) != wanted.get(key)
+        ]
+        if changed:
+            raise DatasetFolderError(
+                f'{self.root} was started with other settings ('
+                + '; '.join(changed)
+                + '); use the same ones, --overwrite, or another folder'
+            )
+
+    def is_done(self, unit: int) -> bool:
+        """Whether a unit is finished."""
+        return self._unit_file(unit).is_file()
+
+    def check_count(self, count: int) -> None:
+        """Refuses to make a data set smaller.
+
+        Args:
+            count: Wanted number of units.
+
+        Raises:
+            DatasetFolderError: If there are more already.
+        """
+        last = max(self.units(), default=-1)
+        if last >= count:
+            raise DatasetFolderError(
+                f'{self.root} already holds unit {last}, more than the '
+                f'{count} asked for; use --overwrite or another folder'
+            )
+
+    def units(self) -> list[int]:
+        """Finished units, ascending."""
+        return sorted(int(p.stem) for p in self._labels.glob('[0-9]*.npz'))
+
+    def _unit_file(self, unit: int) -> Path:
+        return self._labels / f'{unit:06d}.npz'
+
+    def write_image(self, name: str, image: np.ndarray, quality: int) -> None:
+        """Writes a picture.
+
+        Args:
+            name: Path relative to the folder, ``.jpg``.
+            image: ``(H, W, 3)`` uint8 RGB.
+            quality: JPEG quality, 1 to 100.
+        """
+        done, data = cv2.imencode(
+            '.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )
+        if not done:
+            raise OSError(f'{name} could not be encoded')
+        # A picture without its labels belongs to an interrupted run.
+        with atomic_write(self.root / name, overwrite=True) as stream:
+            stream.write(data.tobytes())
+
+    def finish_unit(
+        self,
+        unit: int,
+        rows: Mapping[str, np.ndarray],
+        counts: Mapping[str, int],
+    ) -> None:
+        """Marks a unit as done; its pictures are written already.
+
+        Args:
+            unit: Number of the unit.
+            rows: Label arrays, one row per person.
+            counts: What was thrown away, by rule.
+        """
+        arrays = {
+            **rows,
+            **{_COUNT + k: np.int64(v) for k, v in counts.items()},
+        }
+        save_npz(self._unit_file(unit), arrays, overwrite=True)
+
+    def read_units(
+        self, units: range
+    ) -> tuple[dict[str, np.ndarray], Counter]:
+        """Labels of finished units, one after the other.
+
+        Args:
+            units: Which.
+
+        Returns:
+            Concatenated label arrays and summed counts.
+        """
+        parts, counts = [], Counter()
+        for unit in units:
+            arrays = load_npz(self._unit_file(unit))
+            rows = {}
+            for key, value in arrays.items():
+                if key.startswith(_COUNT):
+                    counts[key[len(_COUNT) :]] += int(value)
+                else:
+                    rows[key] = value
+            if rows:
+                parts.append(rows)
+        if not parts:
+            return {}, counts
+        return {
+            key: np.concatenate([part[key] for part in parts])
+            for key in parts[0]
+        }, counts

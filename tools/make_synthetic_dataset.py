@@ -1,0 +1,234 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Makes pictures or sequences of people with exact SMPL-X labels.
+
+Examples:
+    python tools/make_synthetic_dataset.py data/synthetic --images 500
+    python tools/make_synthetic_dataset.py data/synthetic --images 500 \
+        --resume --workers 4
+    python tools/make_synthetic_dataset.py data/motion --sequences 4 \
+        --video 60 --mp4
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+GENDERS = ('neutral', 'male', 'female')
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``640x480`` -> (640, 480)."""
+    try:
+        width, height = (int(v) for v in text.lower().split('x'))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not WIDTHxHEIGHT, e.g. 640x480'
+        ) from None
+    if min(width, height) < 64 or max(width, height) > 8192:
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: sides must be 64 to 8192 pixels'
+        )
+    return width, height
+
+
+def parse_people(text: str) -> tuple[int, int]:
+    """``1-8`` or ``3`` -> (1, 8) or (3, 3)."""
+    try:
+        ends = [int(v) for v in text.split('-')]
+        low, high = ends[0], ends[-1]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a number or a range such as 1-8'
+        ) from None
+    if len(ends) > 2 or not 1 <= low <= high <= 30:
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: people must be 1 to 30, ascending'
+        )
+    return low, high
+
+
+def parse_genders(text: str) -> tuple[str, ...]:
+    """``neutral,female`` -> ('neutral', 'female')."""
+    genders = tuple(dict.fromkeys(text.split(',')))
+    if not set(genders) <= set(GENDERS):
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: allowed are {", ".join(GENDERS)}'
+        )
+    return genders
+
+
+def parse_positive(text: str) -> int:
+    """A whole number of at least one."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not 1 or more')
+    return int(text)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('out', help='output folder')
+    amount = parser.add_mutually_exclusive_group(required=True)
+    amount.add_argument(
+        '--images', type=parse_positive, help='number of independent pictures'
+    )
+    amount.add_argument(
+        '--sequences', type=parse_positive, help='number of motion sequences'
+    )
+    parser.add_argument(
+        '--video',
+        type=parse_positive,
+        metavar='FRAMES',
+        default=60,
+        help='frames per sequence',
+    )
+    parser.add_argument(
+        '--fps',
+        type=float,
+        default=15.0,
+        help='frames per second of sequences',
+    )
+    parser.add_argument(
+        '--mp4',
+        action='store_true',
+        help='also write each sequence as a video file',
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--size',
+        type=parse_size,
+        default='640x480',
+        metavar='WxH',
+        help='picture size',
+    )
+    parser.add_argument(
+        '--people',
+        type=parse_people,
+        default='1-8',
+        metavar='MIN-MAX',
+        help='people per scene',
+    )
+    parser.add_argument(
+        '--body',
+        default='free',
+        help="body model: 'free', or the folder or file of "
+        'an SMPL-X-format model',
+    )
+    parser.add_argument(
+        '--genders',
+        type=parse_genders,
+        default=','.join(GENDERS),
+        metavar='A,B',
+    )
+    parser.add_argument(
+        '--backgrounds',
+        metavar='FOLDER',
+        help='pictures to put people into, instead of procedural surroundings',
+    )
+    parser.add_argument(
+        '--workers',
+        type=parse_positive,
+        default=1,
+        help='processes; the result does not depend on it',
+    )
+    parser.add_argument(
+        '--supersample',
+        type=int,
+        default=2,
+        choices=(1, 2, 3, 4),
+        help='smoothness of outlines',
+    )
+    parser.add_argument('--quality', type=int, default=90, help='JPEG quality')
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        '--resume',
+        action='store_true',
+        help='go on with an interrupted or smaller data set',
+    )
+    mode.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace an earlier data set of this program',
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.sequences and args.video < 2:
+        parser.error('--video: a sequence needs at least 2 frames')
+    if not 1 <= args.quality <= 100:
+        parser.error('--quality must be 1 to 100')
+    if args.seed < 0:
+        parser.error('--seed must be 0 or more')
+    # Set before numpy and torch start their threads: one core per process.
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    from tqdm import tqdm
+
+    from aios.body_models import MissingBodyModelError
+    from aios.synthetic import (
+        DatasetFolderError,
+        GeneratorOptions,
+        SceneOptions,
+        generate_dataset,
+        list_pictures,
+    )
+
+    count = args.images or args.sequences
+    try:
+        pictures = list_pictures(args.backgrounds) if args.backgrounds else ()
+        scene = SceneOptions(
+            *args.size,
+            people=args.people,
+            genders=args.genders,
+            backgrounds=tuple(pictures),
+        )
+        options = GeneratorOptions(
+            scene=scene,
+            seed=args.seed,
+            body=args.body,
+            frames=1 if args.images else args.video,
+            fps=args.fps,
+            video=bool(args.mp4 and args.sequences),
+            supersample=args.supersample,
+            quality=args.quality,
+        )
+        unit = 'image' if args.images else 'sequence'
+        with tqdm(total=count, unit=unit) as bar:
+            counts = generate_dataset(
+                args.out,
+                count,
+                options,
+                workers=args.workers,
+                resume=args.resume,
+                overwrite=args.overwrite,
+                progress=bar.update,
+            )
+    except (
+        DatasetFolderError,
+        MissingBodyModelError,
+        FileNotFoundError,
+        ValueError,
+    ) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f'\nstopped; go on with: --resume ({args.out})', file=sys.stderr)
+        return 130
+    print(
+        f'{args.out}: '
+        + ', '.join(f'{key} {value}' for key, value in sorted(counts.items()))
+    )
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
