@@ -138,7 +138,7 @@ def _parameters(
     instances: InstanceData, chosen: np.ndarray, layer: nn.Module
 ) -> dict[str, torch.Tensor]:
     """Keyword arguments of the body layer for some of the people."""
-    like = layer.v_template
+    like = torch.as_tensor(layer.v_template)
 
     def get(field: str) -> torch.Tensor:
         return torch.from_numpy(as_array(instances[field])[chosen]).to(like)

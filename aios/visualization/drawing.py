@@ -50,9 +50,9 @@ def draw_boxes(
     _check_image(image)
     for box in np.asarray(boxes, np.float64).reshape(-1, 4):
         if np.isfinite(box).all() and (box[2:] > box[:2]).all():
-            corners = _fixed_point(box.reshape(2, 2))
+            low, high = _fixed_point(box.reshape(2, 2))
             cv2.rectangle(
-                image, *corners, color, thickness, cv2.LINE_AA, _SHIFT
+                image, low, high, color, thickness, cv2.LINE_AA, _SHIFT
             )
     return image
 
@@ -158,8 +158,8 @@ def draw_label(
     limit_x = image.shape[1] - width - 4
     x = int(np.clip(position[0], 0, max(0, limit_x)))
     y = int(np.clip(position[1], height + below + 4, image.shape[0]))
-    plate = (x, y - height - below - 4), (x + width + 4, y)
-    cv2.rectangle(image, *plate, color, cv2.FILLED)
+    top = y - height - below - 4
+    cv2.rectangle(image, (x, top), (x + width + 4, y), color, cv2.FILLED)
     bright = np.dot(color, (0.299, 0.587, 0.114)) > 140
     ink = (0, 0, 0) if bright else (255, 255, 255)
     origin = (x + 2, y - below - 2)

@@ -1,0 +1,126 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Time the mesh rasterisers on crowds of free bodies.
+
+Prints the median milliseconds of a frame, shading and blending included, as a
+table in Markdown. Bodies stand in rows, each about two fifths of the picture
+high, and hide each other more the more there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import cv2
+import numpy as np
+import torch
+
+from aios.body_models import SMPLXLayer
+from aios.visualization import (
+    Mesh,
+    available_rasterizers,
+    instance_color,
+    render_meshes,
+    write_image,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--size', default='1333x800', help='WIDTHxHEIGHT')
+    parser.add_argument('--people', type=int, nargs='+', default=[1, 5, 20])
+    parser.add_argument('--supersample', type=int, nargs='+', default=[1, 2])
+    parser.add_argument(
+        '--backends', nargs='+', default=list(available_rasterizers())
+    )
+    parser.add_argument('--repeats', type=int, default=9)
+    parser.add_argument('--model-path', default='free', help='body model')
+    parser.add_argument('--save', metavar='PNG', help='write the last frame')
+    return parser.parse_args()
+
+
+def make_crowd(
+    model_path: str, count: int, K: np.ndarray, width: int
+) -> list[Mesh]:
+    """People with bent arms at 4 to 7 m, evenly spread over the picture."""
+    generator = torch.Generator().manual_seed(0)
+    depth = 4 + 3 * torch.rand(count, generator=generator)
+    column = (torch.arange(count) + 0.5) / count * width
+    transl = torch.stack(
+        [(column - K[0, 2]) * depth / K[0, 0], 0.1 + 0 * depth, depth], 1
+    ).float()
+    body_pose = 0.15 * torch.randn(count, 21, 3, generator=generator)
+    body_pose[:, 15, 2] -= 1
+    body_pose[:, 16, 2] += 1
+    layer = SMPLXLayer(model_path=model_path)
+    with torch.no_grad():
+        vertices = layer(
+            global_orient=torch.tensor([[torch.pi, 0, 0]]).expand(count, 3),
+            body_pose=body_pose,
+            betas=torch.randn(count, 10, generator=generator),
+            transl=transl,
+        ).vertices
+    return [
+        Mesh(body, layer.faces, np.divide(instance_color(index), 255))
+        for index, body in enumerate(vertices)
+    ]
+
+
+def median_time(call: Callable[[], object], repeats: int) -> float:
+    """Median seconds of ``call``, after one call to warm up."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    width, height = map(int, args.size.split('x'))
+    focal = 1.2 * height
+    K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    background = np.full((height, width, 3), 96, np.uint8)
+    crowds = {
+        count: make_crowd(args.model_path, count, K, width)
+        for count in args.people
+    }
+
+    print(f'{args.size}, OpenCV {cv2.__version__}, NumPy {np.__version__}')
+    num_faces = len(crowds[args.people[0]][0].faces)
+    print(f'{num_faces} triangles a person; ms per frame\n')
+    header = [f'{count} people' for count in args.people]
+    print('| backend | samples per pixel | ' + ' | '.join(header) + ' |')
+    print('|---|---' + '|---' * len(header) + '|')
+    for backend, n in itertools.product(args.backends, args.supersample):
+        cells = []
+        for count in args.people:
+            render = partial(
+                render_meshes,
+                crowds[count],
+                K,
+                height,
+                width,
+                background=background,
+                alpha=0.9,
+                supersample=n,
+                backend=backend,
+            )
+            cells.append(f'{1000 * median_time(render, args.repeats):.0f}')
+        print(f'| {backend} | {n} x {n} | ' + ' | '.join(cells) + ' |')
+    if args.save:
+        write_image(render().image, args.save)
+
+
+if __name__ == '__main__':
+    main()
