@@ -294,6 +294,17 @@ class HumanDataset(BaseDataset):
             before, kept = kept, apply(kept)
             counts[rule] = len(before) - len(kept)
         self._report(kept, counts)
+        if not kept:
+            rules = [d['rule'] for d in self.labels.info['dropped']]
+            rules += [rule for rule, count in counts.items() if count]
+            raise HumanDataError(
+                Fault(
+                    'no_persons',
+                    'image_path',
+                    f'no picture is left, dropped by {rules or "no rule"}',
+                ),
+                self.ann_file,
+            )
         return kept
 
     def _drop_missing(

@@ -45,6 +45,7 @@ RULES: Mapping[str, str] = MappingProxyType(
         'not_finite': 'a label is NaN or infinite',
         'unknown_size': 'the size of a picture is not known',
         'missing_image': 'a picture is not there',
+        'no_persons': 'there is nobody, or everybody was dropped',
     }
 )
 """Names of the rules and what they mean."""

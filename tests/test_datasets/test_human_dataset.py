@@ -1,0 +1,568 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The data set: which rows become which labels, and what is dropped."""
+
+from __future__ import annotations
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import worker_init_fn
+from torch.utils.data import DataLoader
+
+from aios.datasets import HumanData, HumanDataError, HumanDataset
+from aios.registry import DATASETS
+from aios.structures import (
+    SMPLX_137,
+    SMPLX_ROTATIONS_53,
+    check_gt_instances,
+)
+
+TRAIN = [
+    {'type': 'LoadImage'},
+    {'type': 'LoadHumanAnnotations'},
+    {'type': 'PersonGroupCrop'},
+    {'type': 'WholeBodyRandomResize', 'short_sizes': (60, 90, 120)},
+    {'type': 'WholeBodyFlip'},
+    {'type': 'ChannelGain'},
+    {'type': 'FilterWholeBody'},
+    {'type': 'PackWholeBodyInputs'},
+]
+
+
+def _first(batch):
+    return batch[0]
+
+
+def labels(files, index=0, **kwargs):
+    """Labels of one picture."""
+    dataset = HumanDataset(files.ann_file, str(files.root), **kwargs)
+    return dataset.get_data_info(index)['instances_arrays']
+
+
+# -- pictures and rows --------------------------------------------------------
+
+
+@pytest.mark.parametrize('compress', [False, True])
+def test_one_item_per_picture(toy, arrays, compress):
+    files = toy(compress=compress)
+    dataset = HumanDataset(files.ann_file, str(files.root))
+    assert len(dataset) == 3
+    info = dataset.get_data_info(2)
+    assert info['img_path'] == str(files.root / 'images/000002.png')
+    assert (info['height'], info['width']) == (240, 320)
+    assert info['dataset_name'] == 'humandata'
+    assert info['sample_idx'] == info['img_id'] == 2
+    persons = info['instances_arrays']
+    assert {len(value) for value in persons.values()} == {3}
+    pose = arrays['smplx']['body_pose'][3:]
+    np.testing.assert_array_equal(persons['smplx_pose'][:, 1:22], pose)
+    np.testing.assert_allclose(
+        info['cam_K'], [[300, 0, 160], [0, 300, 120], [0, 0, 1]]
+    )
+
+
+def test_key_points_are_those_of_the_file(toy, arrays):
+    persons = labels(toy())
+    joint = SMPLX_137.index('left_wrist')
+    source = arrays['keypoints2d_smplx'][0, 20]
+    np.testing.assert_array_equal(persons['keypoints'][0, joint], source[:2])
+    points = arrays['keypoints3d_smplx'][0, :, :3]
+    np.testing.assert_allclose(
+        persons['keypoints3d'][0, joint], points[20] - points[0], atol=1e-6
+    )
+    assert persons['keypoints3d'][:, 0].any() == 0
+    # The eyeballs are where the model has them: left first.
+    eyes = arrays['keypoints2d_smplx'][0, [57, 56], :2]
+    np.testing.assert_array_equal(persons['keypoints'][0, [67, 68]], eyes)
+    swapped = labels(toy(), legacy_eye_swap=True)
+    np.testing.assert_array_equal(swapped['keypoints'][0, [68, 67]], eyes)
+
+
+def test_scattered_rows_are_grouped(toy, arrays):
+    paths = arrays['image_path']
+    arrays['image_path'] = [paths[i] for i in (0, 3, 2, 3, 0, 3)]
+    files = toy()
+    dataset = HumanDataset(files.ann_file, str(files.root))
+    counts = [
+        len(dataset.get_data_info(i)['instances_arrays']['labels'])
+        for i in range(len(dataset))
+    ]
+    assert counts == [2, 3, 1]
+    single = HumanDataset(
+        files.ann_file, str(files.root), group_by_image=False
+    )
+    assert len(single) == 6
+
+
+def test_interval_is_over_pictures_and_for_training_only(toy):
+    files = toy()
+    kwargs = {'data_root': str(files.root), 'sample_interval': 2}
+    train = HumanDataset(files.ann_file, **kwargs)
+    assert [train.get_data_info(i)['img_id'] for i in range(2)] == [0, 2]
+    assert len(train) == 2
+    assert len(HumanDataset(files.ann_file, test_mode=True, **kwargs)) == 3
+
+
+def test_image_size_is_needed(toy, arrays):
+    del arrays['meta']['height']
+    files = toy()
+    with pytest.raises(HumanDataError, match='image_size'):
+        HumanDataset(files.ann_file, str(files.root))
+    dataset = HumanDataset(
+        files.ann_file, str(files.root), image_size=(240, 320)
+    )
+    assert dataset.get_data_info(0)['width'] == 320
+
+
+def test_persons_with_different_cameras_have_none(toy, arrays):
+    arrays['meta']['focal_length'][1] = 77
+    files = toy()
+    dataset = HumanDataset(files.ann_file, str(files.root))
+    assert 'cam_K' not in dataset.get_data_info(0)
+    assert 'cam_K' in dataset.get_data_info(1)
+
+
+# -- validity -----------------------------------------------------------------
+
+
+def test_everything_supervises_in_a_complete_file(toy):
+    persons = labels(toy())
+    for name, value in persons.items():
+        if name.endswith('valid') or name == 'has_3d':
+            assert (value == 1).all(), name
+    assert persons['gender'].tolist() == [-1, 0]
+    assert persons['labels'].tolist() == [1, 1]
+
+
+def test_person_without_a_fit_trains_only_the_detector(toy, arrays):
+    arrays['meta']['smplx_valid'] = [0, 1, 1, 1, 1, 1]
+    persons = labels(toy())
+    for name in ('smplx_pose', 'smplx_betas', 'smplx_expression'):
+        assert not persons[f'{name}_valid'][0].any()
+        assert not persons[name][0].any()
+        assert persons[f'{name}_valid'][1].all()
+    assert persons['lhand_valid'].tolist() == [0, 1]
+    assert persons['keypoints_visible'][0].all()
+    assert persons['keypoints_weight'][0].all()
+    masked = labels(toy(), parts_mask_keypoints=True)
+    assert not masked['keypoints_weight'][0].any()
+    assert not masked['keypoints3d_visible'][0].any()
+    assert masked['keypoints_visible'][0].all()
+
+
+PARTS = [
+    ('lhand', 'left_hand'),
+    ('rhand', 'right_hand'),
+    ('face', 'face'),
+]
+
+
+@pytest.mark.parametrize(('part', 'group'), PARTS)
+def test_missing_part(toy, arrays, part, group):
+    arrays[f'{part}_bbox_xywh'][0, 4] = 0
+    persons = labels(toy(), parts_mask_keypoints=True)
+    rotations = list(SMPLX_ROTATIONS_53.groups[group])
+    others = np.setdiff1d(np.arange(53), rotations)
+    assert persons[f'{part}_valid'].tolist() == [0, 1]
+    assert not persons['smplx_pose_valid'][0, rotations].any()
+    assert not persons['smplx_pose'][0, rotations].any()
+    assert persons['smplx_pose_valid'][0, others].all()
+    joints = list(SMPLX_137.groups[group])
+    assert not persons['keypoints_weight'][0, joints].any()
+    assert persons['keypoints_visible'][0, joints].all()
+    assert persons['smplx_expression_valid'][0] == (part != 'face')
+
+
+@pytest.mark.parametrize('field', ['left_hand_pose', 'expression'])
+def test_missing_parameters(toy, arrays, field):
+    del arrays['smplx'][field]
+    persons = labels(toy())
+    part = 'lhand' if field == 'left_hand_pose' else 'face'
+    assert not persons[f'{part}_valid'].any()
+    assert persons['rhand_valid'].all()
+    assert persons['smplx_expression_valid'].all() == (part != 'face')
+
+
+def test_missing_part_boxes_mean_missing_parts(toy, arrays):
+    del arrays['rhand_bbox_xywh']
+    persons = labels(toy())
+    assert not persons['rhand_valid'].any()
+    assert persons['lhand_valid'].all()
+
+
+def test_flags_of_the_file_can_decide(toy, arrays):
+    arrays['lhand_bbox_xywh'][0, 4] = 0
+    arrays['meta']['righthand_valid'] = [0, 1, 1, 1, 1, 1]
+    persons = labels(toy(), part_valid_source='meta')
+    # The left hand's box is missing, its rotations are not.
+    assert persons['lhand_valid'].tolist() == [0, 1]
+    rotation = SMPLX_ROTATIONS_53.index('left_index_1')
+    assert persons['smplx_pose_valid'][0, rotation] == 1
+    assert persons['rhand_valid'].tolist() == [0, 1]
+
+
+def test_smpl_supervises_no_hands_no_face_and_no_shape(toy, arrays):
+    pose = np.ones((6, 69), np.float32)
+    arrays['smpl'] = {
+        'global_orient': np.ones((6, 3), np.float32),
+        'body_pose': pose,
+        'betas': np.ones((6, 10), np.float32),
+    }
+    del arrays['smplx']
+    persons = labels(toy(), parts_mask_keypoints=True)
+    valid = persons['smplx_pose_valid']
+    assert valid[:, :21].all()
+    assert not valid[:, 21:].any()
+    assert not persons['smplx_betas_valid'].any()
+    assert not persons['smplx_betas'].any()
+    assert persons['keypoints_weight'][:, :25].all()
+    assert not persons['keypoints_weight'][:, 25:].any()
+
+
+def test_no_body_model_and_no_3d(toy, arrays):
+    for key in [k for k in arrays if k.startswith(('smplx', 'keypoints3d'))]:
+        del arrays[key]
+    persons = labels(toy())
+    assert not persons['smplx_pose_valid'].any()
+    assert not persons['has_3d'].any()
+    assert persons['keypoints3d'].shape == (2, 137, 3)
+    assert persons['keypoints_visible'].all()
+
+
+def test_3d_can_be_switched_off(toy):
+    persons = labels(toy(), has_3d=False)
+    assert not persons['has_3d'].any()
+    assert not persons['keypoints3d_visible'].any()
+
+
+def test_expression_can_be_switched_off(toy):
+    persons = labels(toy(), expression_supervises=False)
+    assert not persons['smplx_expression_valid'].any()
+    assert persons['face_valid'].all()
+
+
+# -- odd files ----------------------------------------------------------------
+
+
+def test_flat_arrays_extra_coefficients_and_unknown_keys(toy, arrays):
+    smplx = arrays['smplx']
+    expected = labels(toy())
+    smplx['body_pose'] = smplx['body_pose'].reshape(6, 63)
+    smplx['left_hand_pose'] = smplx['left_hand_pose'].reshape(6, 45)
+    smplx['betas'] = np.hstack((smplx['betas'], np.ones((6, 1), np.float32)))
+    smplx['flat_hand_mean'] = [False]
+    arrays['keypoints2d_extra'] = np.zeros((6, 3))
+    del arrays['keypoints2d_smplx_mask'], arrays['keypoints3d_smplx_mask']
+    persons = labels(toy(name='odd.npz'))
+    for name, value in expected.items():
+        np.testing.assert_array_equal(persons[name], value, err_msg=name)
+
+
+def test_four_column_key_points(toy, arrays):
+    """UBody: x, y, visibility 0/1/2, and a constant 1."""
+    points = arrays['keypoints2d_smplx']
+    visibility = np.zeros((6, 190, 1), np.float32)
+    visibility[:, :3, 0] = (0, 1, 2)
+    arrays['keypoints2d_ubody'] = np.concatenate(
+        (points[..., :2], visibility, np.ones_like(visibility)), axis=-1
+    )
+    arrays['keypoints2d_ubody_mask'] = np.ones(190, np.uint8)
+    persons = labels(toy(compress=True), kps2d_key='keypoints2d_ubody')
+    assert persons['keypoints_visible'][0, :3].tolist() == [0, 1, 1]
+    assert persons['keypoints_visible'][0, 3:].any() == 0
+
+
+def test_key_point_choice(toy, arrays):
+    other = arrays['keypoints2d_smplx'] * 0.5
+    arrays['keypoints2d_original'] = other
+    chosen = labels(toy())['keypoints']
+    np.testing.assert_array_equal(
+        chosen[0, 0], arrays['keypoints2d_smplx'][0, 0, :2]
+    )
+    chosen = labels(toy(), kps2d_key='keypoints2d_original')['keypoints']
+    np.testing.assert_array_equal(chosen[0, 0], other[0, 0, :2])
+    with pytest.raises(HumanDataError, match='keypoints2d_gta'):
+        labels(toy(), kps2d_key='keypoints2d_gta')
+
+
+@pytest.mark.parametrize('key', ['bbox_xywh', 'image_path'])
+def test_missing_key(toy, arrays, key):
+    files = toy()
+    del arrays[key]
+    HumanData(arrays).dump(files.ann_file, overwrite=True)
+    with pytest.raises(HumanDataError, match=f'missing_key.*{key}') as caught:
+        HumanDataset(files.ann_file, str(files.root))
+    assert files.ann_file in str(caught.value)
+
+
+def test_missing_key_points(toy, arrays):
+    del arrays['keypoints2d_smplx']
+    with pytest.raises(HumanDataError, match='keypoints2d_smplx'):
+        labels(toy())
+
+
+def test_neutral_shape(toy, arrays):
+    neutral = np.zeros((6, 11), np.float32)
+    neutral[1] = 5
+    arrays['smplx']['betas_neutral'] = neutral
+    kwargs = {'use_betas_neutral': True}
+    persons = labels(toy(), **kwargs)
+    assert not persons['smplx_betas'].any()
+    assert persons['smplx_betas_valid'].tolist() == [1, 0]
+    assert persons['gender'].tolist() == [-1, -1]
+    for other in (
+        labels(toy(), test_mode=True, **kwargs),
+        labels(toy()),
+    ):
+        np.testing.assert_array_equal(
+            other['smplx_betas'], arrays['smplx']['betas'][:2]
+        )
+        assert other['gender'].tolist() == [-1, 0]
+
+
+def test_flat_hands_become_relative(toy, arrays, free_body_dir):
+    from aios.body_models import find_body_model, load_body_model_arrays
+
+    body = load_body_model_arrays(find_body_model(free_body_dir, 'neutral'))
+    relative = labels(toy())['smplx_pose']
+    arrays['smplx']['left_hand_pose'] = arrays['smplx'][
+        'left_hand_pose'
+    ] + body['hands_meanl'].reshape(15, 3).astype(np.float32)
+    arrays['smplx']['right_hand_pose'] = arrays['smplx'][
+        'right_hand_pose'
+    ] + body['hands_meanr'].reshape(15, 3).astype(np.float32)
+    del arrays['misc']['flat_hand_mean']
+    kwargs = {'body_model_path': str(free_body_dir)}
+    forced = labels(toy(), flat_hand_mean=True, **kwargs)
+    np.testing.assert_allclose(forced['smplx_pose'], relative, atol=1e-6)
+    arrays['smplx']['flat_hand_mean'] = [True] * 6
+    read = labels(toy(), **kwargs)
+    np.testing.assert_allclose(read['smplx_pose'], relative, atol=1e-6)
+    arrays['misc']['flat_hand_mean'] = False
+    with pytest.raises(HumanDataError, match='both true and false'):
+        labels(toy())
+
+
+# -- broken rows --------------------------------------------------------------
+
+
+def test_broken_rows_are_dropped_and_counted(toy, arrays, monkeypatch):
+    arrays['keypoints3d_smplx'][0, 5] = np.nan
+    arrays['keypoints2d_smplx'][1, 5] = np.nan
+    arrays['smplx']['betas'][2, 0] = np.inf
+    arrays['bbox_xywh'][3, 2] = 0
+    arrays['bbox_xywh'][4, 0] = np.nan
+    files = toy()
+    said = []
+    monkeypatch.setattr(
+        'aios.datasets.human_dataset.print_log',
+        lambda message, **kwargs: said.append(message),
+    )
+    dataset = HumanDataset(files.ann_file, str(files.root))
+    assert len(dataset) == 1
+    dropped = {d['rule']: d for d in dataset.labels.info['dropped']}
+    assert {rule: d['first_row'] for rule, d in dropped.items()} == {
+        'non_finite_keypoints3d': 0,
+        'non_finite_keypoints2d': 1,
+        'non_finite_body_model': 2,
+        'empty_bbox': 3,
+        'non_finite_bbox': 4,
+    }
+    assert all(d['persons'] == 1 for d in dropped.values())
+    (table,) = said
+    assert '1 pictures, 1 persons of 3 and 6' in table
+    for rule in dropped:
+        assert rule in table
+    assert dataset.get_data_info(0)['img_id'] == 2
+
+
+def test_a_masked_joint_may_be_anything(toy, arrays):
+    arrays['keypoints2d_smplx'][:, 170] = np.nan
+    assert len(labels(toy())['labels']) == 2
+
+
+def test_box_confidence(toy, arrays):
+    arrays['bbox_xywh'][0, 4] = 0.2
+    assert len(labels(toy())['labels']) == 2
+    assert len(labels(toy(), min_bbox_conf=0.5)['labels']) == 1
+
+
+def test_boxes_are_clipped_and_scaled(toy, arrays):
+    arrays['bbox_xywh'][0] = (-10, 100, 50, 60, 1)
+    arrays['lhand_bbox_xywh'][0] = (100, 100, 20, 20, 1)
+    arrays['lhand_bbox_xywh'][1, 2] = 0
+    persons = labels(toy(), body_bbox_ratio=0.5, part_bbox_ratio=2)
+    assert persons['bboxes'][0].tolist() == [2.5, 115, 27.5, 145]
+    assert persons['lhand_bboxes'][0].tolist() == [90, 90, 130, 130]
+    assert persons['lhand_valid'].tolist() == [1, 0]
+
+
+def test_nothing_left(toy, arrays):
+    arrays['bbox_xywh'][:, 2] = 0
+    with pytest.raises(HumanDataError, match='empty_bbox'):
+        labels(toy())
+
+
+def test_missing_pictures(toy):
+    files = toy()
+    (files.root / 'images/000001.png').unlink()
+    with pytest.raises(HumanDataError) as caught:
+        HumanDataset(files.ann_file, str(files.root))
+    message = str(caught.value)
+    assert 'missing_image' in message
+    assert 'row 2' in message
+    assert '000001.png' in message
+    dropping = HumanDataset(
+        files.ann_file,
+        str(files.root),
+        filter_cfg={'missing_images': 'drop'},
+    )
+    assert [dropping.get_data_info(i)['img_id'] for i in range(2)] == [0, 2]
+    ignoring = HumanDataset(
+        files.ann_file,
+        str(files.root),
+        filter_cfg={'missing_images': 'ignore'},
+    )
+    assert len(ignoring) == 3
+
+
+def test_min_persons(toy):
+    files = toy()
+    dataset = HumanDataset(
+        files.ann_file, str(files.root), filter_cfg={'min_persons': 2}
+    )
+    assert len(dataset) == 2
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'words'),
+    [
+        ({'filter_cfg': {'mising_images': 'drop'}}, 'mising_images'),
+        ({'filter_cfg': {'missing_images': 'skip'}}, 'ignore'),
+        ({'flat_hand_mean': 'maybe'}, 'auto'),
+        ({'part_valid_source': 'conf'}, 'bbox'),
+        ({'sample_interval': 0}, 'sample_interval'),
+    ],
+)
+def test_bad_arguments(toy, kwargs, words):
+    files = toy()
+    with pytest.raises(ValueError, match=words):
+        HumanDataset(files.ann_file, str(files.root), **kwargs)
+
+
+def test_absent_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'absent\.npz'):
+        HumanDataset('absent.npz', str(tmp_path))
+
+
+# -- as a data set ------------------------------------------------------------
+
+
+def test_registered_and_described(toy):
+    files = toy()
+    dataset = DATASETS.build(
+        {
+            'type': 'HumanDataset',
+            'ann_file': 'humandata.npz',
+            'data_root': str(files.root),
+            'pipeline': TRAIN,
+            'indices': 2,
+        }
+    )
+    assert len(dataset) == 2
+    assert dataset.metainfo['classes'] == ('unused', 'person')
+    assert len(dataset.metainfo['keypoint_flip_pairs']) == 61
+    sample = dataset[0]['data_samples']
+    check_gt_instances(sample.gt_instances)
+
+
+def test_changed_file_is_read_again(toy, arrays):
+    files = toy()
+    assert labels(files)['smplx_betas'][0, 0] != 42
+    arrays['smplx']['betas'][0, 0] = 42
+    assert labels(toy())['smplx_betas'][0, 0] == 42
+
+
+def test_pickled_data_set_holds_no_labels(toy):
+    files = toy()
+    dataset = HumanDataset(files.ann_file, str(files.root))
+    dataset.get_data_info(0)
+    assert len(pickle.dumps(dataset)) < 20_000
+    again = pickle.loads(pickle.dumps(dataset))
+    assert isinstance(again.labels['keypoints'], np.memmap)
+    np.testing.assert_array_equal(
+        again.get_data_info(1)['instances_arrays']['keypoints'],
+        dataset.get_data_info(1)['instances_arrays']['keypoints'],
+    )
+
+
+class Mapped(HumanDataset):
+    """Reports where a worker's labels live."""
+
+    def __getitem__(self, idx):
+        self.get_data_info(idx)
+        keypoints = self.labels['keypoints']
+        return type(keypoints).__name__, str(keypoints.filename)
+
+
+@pytest.mark.parametrize('context', ['fork', 'spawn'])
+def test_workers_share_one_mapped_file(toy, context):
+    files = toy()
+    dataset = Mapped(files.ann_file, str(files.root))
+    loader = DataLoader(
+        dataset,
+        num_workers=2,
+        collate_fn=_first,
+        multiprocessing_context=context,
+    )
+    path = str(dataset.labels.folder / 'keypoints.npy')
+    assert list(loader) == [('memmap', path)] * 3
+
+
+def _seed(worker_id):
+    worker_init_fn(worker_id, num_workers=2, rank=0, seed=7)
+
+
+def test_deterministic_with_workers(toy):
+    files = toy()
+
+    def epoch():
+        dataset = HumanDataset(files.ann_file, str(files.root), pipeline=TRAIN)
+        loader = DataLoader(
+            dataset,
+            num_workers=2,
+            collate_fn=_first,
+            worker_init_fn=_seed,
+        )
+        return list(loader)
+
+    for one, other in zip(epoch(), epoch(), strict=True):
+        torch.testing.assert_close(one['inputs'], other['inputs'])
+        mine, yours = (s['data_samples'].gt_instances for s in (one, other))
+        for name in mine.keys():  # noqa: SIM118
+            torch.testing.assert_close(mine[name], yours[name])
+
+
+def test_dots_through_file_and_pipeline(toy, arrays):
+    """From the file to the sample: the dot is where the label says."""
+    files = toy()
+    nose = SMPLX_137.index('nose')
+    x, y = arrays['keypoints2d_smplx'][2, 55, :2].round().astype(int)
+    arrays['keypoints2d_smplx'][2, 55, :2] = x, y
+    HumanData(arrays).dump(files.ann_file, overwrite=True)
+    img = np.zeros((240, 320, 3), np.uint8)
+    img[y - 1 : y + 2, x - 1 : x + 2] = 255
+    cv2.imwrite(str(files.root / 'images/000001.png'), img)
+    steps = [dict(step) for step in TRAIN]
+    steps[3]['short_sizes'] = (240, 480)
+    dataset = HumanDataset(files.ann_file, str(files.root), pipeline=steps)
+    for _ in range(8):
+        item = dataset[1]
+        label = item['data_samples'].gt_instances.keypoints[0, nose]
+        weight = item['inputs'].sum(0)
+        where = torch.nonzero(weight > 0.5 * weight.max()).float().mean(0)
+        scale = max(item['data_samples'].scale_factor)
+        assert (where.flip(0) - label).abs().max() < scale
