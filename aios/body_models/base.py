@@ -234,6 +234,7 @@ class BodyModelBase(nn.Module):
 
         Raises:
             ValueError: A wrong shape, or a joint set that cannot be made.
+            KeyError: Unknown joint set.
         """
         joint_set = joint_set or self.native_joint_set
         index = self._indices_of(joint_set)

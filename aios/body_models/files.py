@@ -204,7 +204,7 @@ def to_plain_arrays(
 
     Args:
         raw: Content of :func:`read_model_file`. Sparse matrices become
-            dense ones.
+            dense ones, foreign byte orders the machine's.
 
     Returns:
         Arrays by name, and for every entry that is not an array the reason
@@ -225,7 +225,8 @@ def to_plain_arrays(
         if array.dtype.hasobject:
             dropped[str(key)] = f'{array.dtype} array'
         else:
-            arrays[str(key)] = array
+            native = array.dtype.newbyteorder('=')
+            arrays[str(key)] = array.astype(native, copy=False)
     return arrays, dropped
 
 

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from aios.registry import MODELS
-from aios.utils.safe_io import save_npz
 
 from .base import BodyModelBase, BodyParams
 from .files import find_body_model, load_body_model_arrays
@@ -48,7 +47,7 @@ def _load_package_model(
     arrays.setdefault('hands_componentsr', np.eye(45))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'SMPLX_PLAIN.npz'
-        save_npz(path, arrays, compress=False)
+        np.savez(path, **arrays)  # type: ignore[arg-type]
         # it prints a remark about files with ten coefficients
         with contextlib.redirect_stdout(io.StringIO()):
             return smplx.SMPLXLayer(

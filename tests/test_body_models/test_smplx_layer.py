@@ -1,0 +1,421 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Geometry and interface of the SMPL-X layer."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from aios.body_models import (
+    POSE_JOINTS,
+    VERTEX_JOINTS,
+    BodyModel,
+    SMPLXLayer,
+    load_body_model_arrays,
+)
+from aios.body_models.skinning import contour_rows
+from aios.body_models.smplx_layer import split_shape_directions
+from aios.registry import MODELS
+from aios.structures import SMPLX_144, axis_angle_to_matrix, joint_mapping
+from aios.utils.safe_io import save_npz
+
+
+@pytest.fixture(scope='module')
+def layer(free_body_dir: Path) -> SMPLXLayer:
+    return SMPLXLayer(free_body_dir)
+
+
+@pytest.fixture(scope='module')
+def layer64(random_body: Path) -> SMPLXLayer:
+    return SMPLXLayer(random_body, dtype=torch.float64)
+
+
+@pytest.fixture(params=['free', 'random'])
+def any_layer(request, layer: SMPLXLayer, layer64: SMPLXLayer) -> SMPLXLayer:
+    """Sparse and dense pose correctives."""
+    return layer if request.param == 'free' else layer64
+
+
+def close(a: Tensor, b: Tensor, atol: float = 2e-6) -> None:
+    torch.testing.assert_close(a, b, rtol=0, atol=atol)
+
+
+# ------------------------------------------------------------------- geometry
+def test_flat_body_is_the_template(free_body_dir: Path) -> None:
+    layer = SMPLXLayer(free_body_dir, flat_hand_mean=True)
+    close(layer().vertices[0], layer.v_template)
+    mean_hand = SMPLXLayer(free_body_dir)().vertices[0]
+    assert (mean_hand - layer.v_template).abs().max() > 0.005
+
+
+def test_root_rotation_is_about_the_pelvis(any_layer, make_params) -> None:
+    params = make_params(2, any_layer.v_template.dtype)
+    params['global_orient'] = torch.zeros_like(params['global_orient'])
+    upright = any_layer(**params)
+    turn = torch.tensor([0.3, -1.2, 0.5], dtype=any_layer.v_template.dtype)
+    turned = any_layer(**params | {'global_orient': turn.expand(2, 3)})
+    pelvis = upright.joints[:, :1]
+    expected = upright.vertices - pelvis
+    expected = expected @ axis_angle_to_matrix(turn).T + pelvis
+    close(turned.vertices, expected)
+
+
+def test_translation_moves_everything(any_layer, make_params) -> None:
+    params = make_params(3, any_layer.v_template.dtype)
+    moved = any_layer(**params)
+    still = any_layer(**params | {'transl': None})
+    offset = params['transl'][:, None]
+    close(moved.vertices - still.vertices, offset.expand_as(moved.vertices))
+    close(moved.joints - still.joints, offset.expand_as(moved.joints))
+
+
+def test_joints_follow_the_mesh(layer: SMPLXLayer, make_params) -> None:
+    output = layer(**make_params(2))
+    for name, vertex in VERTEX_JOINTS.items():
+        joint = 55 + list(VERTEX_JOINTS).index(name)
+        assert SMPLX_144.names[joint] == name
+        close(output.joints[:, joint], output.vertices[:, vertex], 0.0)
+
+
+def test_naive_skinning_gives_the_same(layer64, make_params) -> None:
+    """One person, one joint and one vertex at a time, from the papers."""
+    layer, params = layer64, make_params(1, torch.float64)
+    output = layer(**params)
+    coefficients = torch.cat([params['betas'], params['expression']], 1)[0]
+    rest = layer.joint_template + (coefficients @ layer.joint_directions).view(
+        -1, 3
+    )
+    means = dict(
+        zip(
+            ['left_hand_pose', 'right_hand_pose'], layer.hand_mean, strict=True
+        )
+    )
+    rotations = [
+        axis_angle_to_matrix(rotation)
+        for name in POSE_JOINTS
+        for rotation in params[name][0] + means.get(name, 0)
+    ]
+    world: list[tuple[Tensor, Tensor]] = []
+    for joint, parent in enumerate(layer.parents.tolist()):
+        if parent < 0:
+            world.append((rotations[0], rest[0]))
+            continue
+        rotation, position = world[parent]
+        offset = rest[joint] - rest[parent]
+        world.append(
+            (rotation @ rotations[joint], rotation @ offset + position)
+        )
+    transl = params['transl'][0]
+    for joint in range(55):
+        close(output.joints[0, joint], world[joint][1] + transl, 1e-12)
+
+    feature = torch.stack(rotations[1:]) - torch.eye(3).double()
+    offsets = layer.mesh.correctives(feature.view(1, -1))[0]
+    shape = (coefficients @ layer.mesh.shape_directions).view(-1, 3)
+    for vertex in (0, 77, 5770, 10474):
+        point = layer.v_template[vertex] + shape[vertex] + offsets[vertex]
+        posed = sum(
+            weight * (rotation @ (point - rest[joint]) + position)
+            for joint, ((rotation, position), weight) in enumerate(
+                zip(world, layer.lbs_weights[vertex], strict=True)
+            )
+        )
+        close(output.vertices[0, vertex], posed + transl, 1e-12)
+
+
+# ------------------------------------------------------------ parts and chunks
+@pytest.mark.parametrize(
+    'joint_set', ['smplx_144', 'smplx_127', 'smplx_137', 'smplx_55', 'coco']
+)
+def test_joints_without_vertices(any_layer, make_params, joint_set) -> None:
+    params = make_params(5, any_layer.v_template.dtype)
+    full = any_layer(**params, joint_set=joint_set)
+    small = any_layer(**params, joint_set=joint_set, return_vertices=False)
+    assert small.vertices is None
+    assert small.joint_set == full.joint_set == joint_set
+    close(small.joints, full.joints)
+    source = joint_mapping('smplx_144', joint_set, approximate=True)
+    everything = any_layer(**params).joints[:, torch.tensor(source)]
+    close(full.joints, everything, 0.0)
+
+
+def test_few_vertices_are_computed_without_vertices(layer) -> None:
+    used = layer.anchors.template.shape[0] + layer.contour.template.shape[0]
+    assert used < 0.05 * len(layer.v_template)
+    assert layer.mesh.correctives.sparse
+
+
+def test_sets_that_a_body_does_not_have(layer: SMPLXLayer) -> None:
+    with pytest.raises(ValueError, match='human_data.*headtop'):
+        layer(joint_set='human_data')
+    with pytest.raises(KeyError, match='nonsense.*smplx_137'):
+        layer(joint_set='nonsense')
+
+
+def test_without_contour(free_body_dir: Path, layer, make_params) -> None:
+    short = SMPLXLayer(free_body_dir, use_face_contour=False)
+    output = short(**make_params(2))
+    assert output.joint_set == 'smplx_127'
+    close(output.joints, layer(**make_params(2)).joints[:, :127], 0.0)
+    with pytest.raises(ValueError, match='contour_middle'):
+        short(joint_set='smplx_137')
+
+
+@pytest.mark.parametrize('chunk_size', [1, 3, 7, 100])
+def test_chunks_give_the_same(layer, make_params, chunk_size) -> None:
+    params = make_params(7)
+    whole = layer(**params)
+    layer.chunk_size = chunk_size
+    try:
+        parts = layer(**params)
+    finally:
+        layer.chunk_size = None
+    close(parts.vertices, whole.vertices)
+    close(parts.joints, whole.joints)
+
+
+def test_batch_is_a_loop(any_layer, make_params) -> None:
+    params = make_params(4, any_layer.v_template.dtype)
+    batch = any_layer(**params)
+    for i in range(4):
+        one = any_layer(**{k: v[i : i + 1] for k, v in params.items()})
+        close(batch.vertices[i], one.vertices[0])
+        close(batch.joints[i], one.joints[0])
+
+
+@pytest.mark.parametrize('chunk_size', [None, 2])
+def test_nobody(any_layer, make_params, chunk_size) -> None:
+    dtype = any_layer.v_template.dtype
+    params = make_params(0, dtype)
+    params['betas'].requires_grad_()
+    any_layer.chunk_size = chunk_size
+    try:
+        output = any_layer(**params)
+        joints = any_layer(**params, return_vertices=False).joints
+    finally:
+        any_layer.chunk_size = None
+    assert output.vertices.shape == (0, 10475, 3)
+    assert output.joints.shape == joints.shape == (0, 144, 3)
+    assert output.joints.dtype == dtype
+    (output.vertices.sum() + joints.sum()).backward()
+    assert params['betas'].grad.shape == (0, 10)
+
+
+def test_one_row_serves_everybody(layer: SMPLXLayer, make_params) -> None:
+    params = make_params(3)
+    shape = params['betas'][:1]
+    shared = layer(**params | {'betas': shape})
+    copied = layer(**params | {'betas': shape.repeat(3, 1)})
+    close(shared.vertices, copied.vertices, 0.0)
+
+
+# ------------------------------------------------------------- kinds of input
+def test_matrices_equal_axis_angle(any_layer, make_params) -> None:
+    params = make_params(3, any_layer.v_template.dtype)
+    means = {
+        'left_hand_pose': any_layer.hand_mean[0],
+        'right_hand_pose': any_layer.hand_mean[1],
+    }
+    matrices = {
+        name: axis_angle_to_matrix(params[name] + means.get(name, 0))
+        for name in POSE_JOINTS
+    }
+    expected = any_layer(**params)
+    for chosen in (matrices, {'body_pose': matrices['body_pose']}):
+        output = any_layer(**params | chosen)
+        close(output.vertices, expected.vertices)
+        close(output.joints, expected.joints)
+
+
+def test_flat_and_square_poses(layer: SMPLXLayer, make_params) -> None:
+    params = make_params(2)
+    flat = {name: params[name].flatten(1) for name in POSE_JOINTS}
+    close(layer(**params).joints, layer(**params | flat).joints, 0.0)
+    turn = axis_angle_to_matrix(params['global_orient'])
+    close(
+        layer(global_orient=turn[:, 0]).joints,
+        layer(global_orient=params['global_orient']).joints,
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'shape', 'allowed'),
+    [
+        ('betas', (2, 11), r'\(B, 10\)'),
+        ('expression', (2, 10, 1), r'\(B, 10\)'),
+        ('transl', (3,), 'batch dimension'),
+        ('transl', (2, 4), r'\(B, 3\)'),
+        ('body_pose', (2, 23, 3), r'\(B, 63\) or \(B, 21, 3\)'),
+        ('body_pose', (2, 69), r'\(B, 21, 3, 3\)'),
+        ('jaw_pose', (2, 3, 1), r'\(B, 1, 3\)'),
+        ('left_hand_pose', (2, 12), r'\(B, 45\)'),
+        ('global_orient', (2, 4), r'\(B, 1, 3, 3\)'),
+    ],
+)
+def test_wrong_shapes_are_named(layer, name, shape, allowed) -> None:
+    with pytest.raises(ValueError, match=f'{name} must.*{allowed}'):
+        layer(**{name: torch.zeros(shape)})
+
+
+def test_unequal_batches_are_named(layer: SMPLXLayer) -> None:
+    with pytest.raises(ValueError, match="'betas': 2, 'jaw_pose': 3"):
+        layer(betas=torch.zeros(2, 10), jaw_pose=torch.zeros(3, 3))
+
+
+def test_inputs_of_another_dtype(layer: SMPLXLayer, make_params) -> None:
+    params = make_params(2)
+    double = {name: value.double() for name, value in params.items()}
+    output = layer(**double)
+    assert output.joints.dtype == torch.float32
+    close(output.joints, layer(**params).joints)
+
+
+def test_autocast_does_not_cost_millimetres(layer, make_params) -> None:
+    params = make_params(2)
+    expected = layer(**params).vertices
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        output = layer(**params).vertices
+    assert output.dtype == torch.float32
+    close(output, expected, 0.0)
+
+
+# ------------------------------------------------------------------- gradients
+def test_gradcheck(layer64: SMPLXLayer, make_params) -> None:
+    params = make_params(2, torch.float64)
+    names = list(params)
+
+    def joints(*values: Tensor) -> Tensor:
+        given = dict(zip(names, values, strict=True))
+        return layer64(**given, return_vertices=False).joints
+
+    def vertices(*values: Tensor) -> Tensor:
+        given = dict(zip(names, values, strict=True))
+        return layer64(**given).vertices[:, ::997]
+
+    inputs = [value.requires_grad_() for value in params.values()]
+    assert torch.autograd.gradcheck(joints, inputs, fast_mode=True)
+    assert torch.autograd.gradcheck(vertices, inputs, fast_mode=True)
+
+
+def test_gradcheck_with_sparse_correctives(free_body_dir, make_params) -> None:
+    layer = SMPLXLayer(free_body_dir, dtype=torch.float64)
+    pose = make_params(2, torch.float64)['body_pose'].requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: layer(body_pose=x).vertices[:, ::97], pose, fast_mode=True
+    )
+
+
+def test_gradient_is_finite_in_the_rest_pose(layer: SMPLXLayer) -> None:
+    params = {
+        name: torch.zeros(1, n, 3, requires_grad=True)
+        for name, n in POSE_JOINTS.items()
+    }
+    layer(**params, return_vertices=False).joints.square().sum().backward()
+    for name, value in params.items():
+        assert value.grad.isfinite().all(), name
+    assert params['body_pose'].grad.abs().max() > 1e-3
+
+
+# --------------------------------------------------------------------- contour
+def test_contour_rows() -> None:
+    yaw = torch.tensor([0, 0.4, 1, -1, 12.6, -12.6, 39, -39, 60, -60, 180])
+    angles = torch.zeros(len(yaw), 3)
+    angles[:, 1] = torch.deg2rad(yaw)
+    rows = contour_rows(axis_angle_to_matrix(angles))
+    # a turn to the left (positive) uses rows 40.., to the right rows 1..39
+    assert rows.tolist() == [0, 0, 40, 1, 52, 13, 78, 39, 78, 39, 0]
+
+
+def test_contour_rows_ignore_pitch_in_front() -> None:
+    pitch = axis_angle_to_matrix(torch.tensor([[0.4, 0.0, 0.0]]))
+    yaw = axis_angle_to_matrix(torch.tensor([[0.0, math.radians(20), 0.0]]))
+    assert contour_rows(yaw @ pitch).tolist() == contour_rows(yaw).tolist()
+
+
+# ------------------------------------------------------- module and attributes
+def test_model_data_stays_out_of_checkpoints(layer: SMPLXLayer) -> None:
+    assert not layer.state_dict()
+    assert not list(layer.parameters())
+
+
+def test_attributes(layer: SMPLXLayer) -> None:
+    assert layer.v_template.shape == (10475, 3)
+    assert layer.faces.shape == (20908, 3)
+    assert layer.faces.dtype == torch.int64
+    assert layer.lbs_weights.shape == (10475, 55)
+    assert layer.parents.tolist()[:5] == [-1, 0, 0, 0, 1]
+    assert layer.hand_mean.shape == (2, 15, 3)
+    assert isinstance(layer, BodyModel)
+
+
+def test_conversion_to_double(free_body_dir: Path, layer) -> None:
+    double = SMPLXLayer(free_body_dir).double()
+    assert double().vertices.dtype == torch.float64
+    close(double().vertices.float(), layer().vertices)
+
+
+def test_registry_builds_it(free_body_dir: Path) -> None:
+    built = MODELS.build(
+        {'type': 'SMPLXLayer', 'model_path': free_body_dir, 'gender': 'male'}
+    )
+    assert isinstance(built, SMPLXLayer)
+    assert built.gender == 'male'
+
+
+def test_bad_arguments(free_body_dir: Path) -> None:
+    with pytest.raises(ValueError, match='chunk_size'):
+        SMPLXLayer(free_body_dir, chunk_size=0)
+    with pytest.raises(ValueError, match='gender'):
+        SMPLXLayer(free_body_dir, gender='other')
+    with pytest.raises(ValueError, match='num_betas must be in 0..300'):
+        SMPLXLayer(free_body_dir, num_betas=301)
+
+
+# -------------------------------------------------------------- shape layouts
+@pytest.mark.parametrize(
+    ('total', 'betas', 'expressions', 'columns'),
+    [
+        (400, 2, 2, [0, 1, 300, 301]),
+        (400, 300, 100, list(range(400))),
+        (20, 2, 1, [0, 1, 10]),
+        (20, 10, 10, list(range(20))),
+        (120, 1, 1, [0, 10]),
+        (10, 3, 0, [0, 1, 2]),
+    ],
+)
+def test_layouts(total, betas, expressions, columns) -> None:
+    directions = np.arange(total)[None, None]
+    picked = split_shape_directions(directions, betas, expressions)
+    assert picked[0, 0].tolist() == columns
+
+
+@pytest.mark.parametrize(
+    ('total', 'betas', 'expressions', 'message'),
+    [
+        (20, 11, 10, r'num_betas must be in 0\.\.10'),
+        (20, 10, 11, r'num_expression_coeffs must be in 0\.\.10'),
+        (10, 10, 1, r'num_expression_coeffs must be in 0\.\.0'),
+        (400, 10, 101, r'num_expression_coeffs must be in 0\.\.100'),
+        (400, -1, 10, 'num_betas'),
+    ],
+)
+def test_layouts_that_are_too_small(total, betas, expressions, message):
+    with pytest.raises(ValueError, match=message):
+        split_shape_directions(np.zeros((1, 3, total)), betas, expressions)
+
+
+def test_both_layouts_give_the_same_body(
+    free_body_dir: Path, tmp_path: Path, layer, make_params
+) -> None:
+    source = free_body_dir / 'smplx' / 'SMPLX_NEUTRAL.npz'
+    arrays = load_body_model_arrays(source)
+    arrays['shapedirs'] = split_shape_directions(arrays['shapedirs'], 10, 10)
+    save_npz(tmp_path / 'SMPLX_NEUTRAL.npz', arrays, compress=False)
+    params = make_params(2)
+    narrow = SMPLXLayer(tmp_path)(**params)
+    close(narrow.vertices, layer(**params).vertices, 0.0)
