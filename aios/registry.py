@@ -76,7 +76,7 @@ DATA_SAMPLERS = _node('data sampler', root.DATA_SAMPLERS)
 TRANSFORMS = _node('transform', root.TRANSFORMS, 'aios.datasets.transforms')
 
 # manage all kinds of modules inheriting `nn.Module`
-MODELS = _node('model', root.MODELS, 'aios.body_models')
+MODELS = _node('model', root.MODELS, 'aios.body_models', 'aios.models')
 # manage all kinds of model wrappers like 'MMDistributedDataParallel'
 MODEL_WRAPPERS = _node('model wrapper', root.MODEL_WRAPPERS)
 # manage all kinds of weight initialization modules like `Uniform`

@@ -1,0 +1,382 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The detector.
+
+`AiOS: All-in-One-Stage Expressive Human Pose and Shape Estimation
+<https://arxiv.org/abs/2403.17934>`_ (CVPR 2024).
+
+Legend: ``B`` images, ``L`` feature levels, ``S`` positions of all levels,
+``Q`` queries, ``C`` channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmcv.ops import MultiScaleDeformableAttention
+from mmdet.models.detectors import DeformableDETR, DetectionTransformer
+from mmdet.models.layers import SinePositionalEncoding
+from mmdet.structures import DetDataSample
+from torch import Tensor, nn
+
+from aios.models.heads.decoding import DecodingConfig
+from aios.models.heads.outputs import EncoderOutputs
+from aios.models.layers.decoder_layer import Memory
+from aios.models.layers.denoising import DenoisingQueries
+from aios.models.layers.progressive_decoder import LayerState
+from aios.registry import MODELS
+
+__all__ = ['AiOS']
+
+
+@MODELS.register_module()
+class AiOS(DetectionTransformer):
+    """Detects people and reads their SMPL-X bodies, in one stage.
+
+    A DETR in MMDetection's four steps.  Backbone, neck, positional encoding
+    and encoder are MMDetection's; candidates are the best positions of the
+    encoded picture, and the decoder grows each from a box to a whole body.
+
+    Args:
+        backbone: Config of the backbone.
+        neck: Config of the neck; its outputs have the width of the encoder.
+        encoder: Config of the encoder.
+        decoder: Config of the decoder.
+        bbox_head: Config of the head.
+        positional_encoding: Arguments of
+            :class:`mmdet.models.layers.SinePositionalEncoding`.
+        num_queries: Number of candidates the encoder proposes.
+        num_feature_levels: Number of outputs of the neck.
+        dn_cfg: Config of the denoising queries; ``None`` trains without.
+        train_cfg: Passed to the head.
+        test_cfg: See :class:`aios.models.heads.DecodingConfig`.
+        data_preprocessor: Config of the data preprocessor.
+        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        neck: dict[str, Any],
+        encoder: dict[str, Any],
+        decoder: dict[str, Any],
+        bbox_head: dict[str, Any],
+        positional_encoding: dict[str, Any],
+        num_queries: int = 900,
+        num_feature_levels: int = 4,
+        dn_cfg: dict[str, Any] | None = None,
+        train_cfg: dict[str, Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        self.num_feature_levels = num_feature_levels
+        # The head is built by MMDetection, which does not know our scope.
+        bbox_head = dict(
+            bbox_head, stages=decoder['stages'], _scope_=MODELS.scope
+        )
+        super().__init__(
+            backbone=backbone,
+            neck=neck,
+            encoder=encoder,
+            decoder=decoder,
+            bbox_head=bbox_head,
+            positional_encoding=positional_encoding,
+            num_queries=num_queries,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
+        self.dn_query_generator = None
+        if dn_cfg is not None:
+            self.dn_query_generator = MODELS.build(
+                dict(
+                    dn_cfg,
+                    embed_dims=self.embed_dims,
+                    num_classes=self.bbox_head.num_classes,
+                )
+            )
+
+    def _init_layers(self) -> None:
+        self.positional_encoding = SinePositionalEncoding(
+            **self.positional_encoding
+        )
+        self.encoder = MODELS.build(self.encoder)
+        self.decoder = MODELS.build(self.decoder)
+        self.embed_dims = self.encoder.embed_dims
+        widths = {
+            'encoder': self.embed_dims,
+            'decoder': self.decoder.embed_dims,
+            'bbox_head': self.bbox_head.embed_dims,
+            'positional_encoding': 2 * self.positional_encoding.num_feats,
+        }
+        if len(set(widths.values())) > 1:
+            raise ValueError(f'widths must be equal, got {widths}')
+        self.level_embed = nn.Parameter(
+            torch.empty(self.num_feature_levels, self.embed_dims)
+        )
+        self.memory_trans_fc = nn.Linear(self.embed_dims, self.embed_dims)
+        self.memory_trans_norm = nn.LayerNorm(self.embed_dims)
+        nn.init.normal_(self.level_embed)
+
+    def init_weights(self) -> None:
+        """Initialise as published; heads and backbone do it themselves."""
+        super().init_weights()
+        for coder in self.encoder, self.decoder:
+            for parameter in coder.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
+        for module in self.modules():
+            if isinstance(module, MultiScaleDeformableAttention):
+                module.init_weights()
+        nn.init.xavier_uniform_(self.memory_trans_fc.weight)
+        nn.init.normal_(self.level_embed)
+
+    # As in Deformable DETR; it uses the two modules above.
+    gen_encoder_output_proposals = DeformableDETR.gen_encoder_output_proposals
+
+    def forward_transformer(
+        self,
+        img_feats: Sequence[Tensor],
+        batch_data_samples: Sequence[DetDataSample] | None = None,
+    ) -> dict[str, Any]:
+        """The four steps; ground truth goes to the third.
+
+        Args:
+            img_feats: ``L`` feature maps ``(B, C, height, width)``.
+            batch_data_samples: ``B`` samples; without them there is no
+                padding and no ground truth.
+
+        Returns:
+            Arguments of the head: ``states``, ``encoder``, ``dn_queries``.
+        """
+        encoder_inputs, decoder_inputs = self.pre_transformer(
+            img_feats, batch_data_samples
+        )
+        memory = self.forward_encoder(**encoder_inputs)
+        queries, head_inputs = self.pre_decoder(
+            **memory, batch_data_samples=batch_data_samples
+        )
+        states = self.forward_decoder(**decoder_inputs, **queries)
+        return head_inputs | states
+
+    def pre_transformer(
+        self,
+        img_feats: Sequence[Tensor],
+        batch_data_samples: Sequence[DetDataSample] | None = None,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Flatten feature maps, find padding, encode positions.
+
+        Args:
+            img_feats: ``L`` feature maps ``(B, C, height, width)``.
+            batch_data_samples: ``B`` samples with ``img_shape`` and
+                ``batch_input_shape``.
+
+        Returns:
+            Arguments of :meth:`forward_encoder` and of
+            :meth:`forward_decoder`.
+
+        Raises:
+            ValueError: If the neck gives another number of levels.
+        """
+        if len(img_feats) != self.num_feature_levels:
+            raise ValueError(
+                f'num_feature_levels is {self.num_feature_levels}, but the '
+                f'neck has {len(img_feats)} outputs'
+            )
+        masks = self._level_masks(img_feats, batch_data_samples)
+        positions = [
+            self.positional_encoding(mask, input=feature)
+            + embedding[:, None, None]
+            for mask, feature, embedding in zip(
+                masks, img_feats, self.level_embed, strict=True
+            )
+        ]
+        geometry = dict(
+            # Python integers: nothing waits for the device.
+            spatial_shapes=[tuple(x.shape[-2:]) for x in img_feats],
+            valid_ratios=self._valid_ratios(img_feats, masks),
+        )
+        padding = None
+        if masks[0] is not None:
+            padding = torch.cat([mask.flatten(1) for mask in masks], dim=1)
+        encoder_inputs = dict(
+            feat=_flatten_levels(img_feats),
+            feat_mask=padding,
+            feat_pos=_flatten_levels(positions),
+            **geometry,
+        )
+        return encoder_inputs, dict(memory_mask=padding, **geometry)
+
+    def _level_masks(
+        self,
+        img_feats: Sequence[Tensor],
+        batch_data_samples: Sequence[DetDataSample] | None,
+    ) -> list[Tensor] | list[None]:
+        """Padding of each level, ``(B, height, width)`` bool, or ``None``."""
+        sizes = []
+        if batch_data_samples is not None:
+            height, width = batch_data_samples[0].batch_input_shape
+            sizes = [sample.img_shape[:2] for sample in batch_data_samples]
+        if all(tuple(size) == (height, width) for size in sizes):
+            return [None] * len(img_feats)
+        mask = img_feats[0].new_ones(len(sizes), 1, height, width)
+        for image, (valid_height, valid_width) in zip(
+            mask, sizes, strict=True
+        ):
+            image[:, :valid_height, :valid_width] = 0
+        return [
+            F.interpolate(mask, size=feature.shape[-2:])[:, 0].bool()
+            for feature in img_feats
+        ]
+
+    def _valid_ratios(
+        self, img_feats: Sequence[Tensor], masks: Sequence[Tensor | None]
+    ) -> Tensor:
+        """Unpadded share of width and height, ``(B, L, 2)``."""
+        dtype = torch.promote_types(img_feats[0].dtype, torch.float32)
+        ratios = []
+        for feature, mask in zip(img_feats, masks, strict=True):
+            if mask is None:
+                ratio = feature.new_ones((len(feature), 2), dtype=dtype)
+            else:
+                valid = (~mask[:, 0]).sum(1), (~mask[:, :, 0]).sum(1)
+                extent = feature.new_tensor(mask.shape[:0:-1], dtype=dtype)
+                ratio = torch.stack(valid, dim=-1) / extent
+            ratios.append(ratio)
+        return torch.stack(ratios, dim=1)
+
+    def forward_encoder(
+        self,
+        feat: Tensor,
+        feat_mask: Tensor | None,
+        feat_pos: Tensor,
+        spatial_shapes: Sequence[tuple[int, int]],
+        valid_ratios: Tensor,
+    ) -> dict[str, Any]:
+        """Encode.
+
+        Args:
+            feat: ``(B, S, C)``.
+            feat_mask: ``(B, S)`` bool, true on padding.
+            feat_pos: ``(B, S, C)``.
+            spatial_shapes: ``(height, width)`` of the levels.
+            valid_ratios: ``(B, L, 2)``.
+
+        Returns:
+            Arguments of :meth:`pre_decoder`.
+        """
+        memory = self.encoder(
+            query=feat,
+            query_pos=feat_pos,
+            key_padding_mask=feat_mask,
+            spatial_shapes=spatial_shapes,
+            valid_ratios=valid_ratios,
+        )
+        return dict(
+            memory=memory,
+            memory_mask=feat_mask,
+            spatial_shapes=spatial_shapes,
+        )
+
+    def pre_decoder(
+        self,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        spatial_shapes: Sequence[tuple[int, int]],
+        batch_data_samples: Sequence[DetDataSample] | None = None,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Choose candidates, and in training make denoising queries.
+
+        The content of a candidate is the encoded picture at its place, not
+        a learned query as in DINO.
+
+        Args:
+            memory: ``(B, S, C)``.
+            memory_mask: ``(B, S)`` bool, true on padding.
+            spatial_shapes: ``(height, width)`` of the levels.
+            batch_data_samples: ``B`` samples, with ground truth in training.
+
+        Returns:
+            Arguments of :meth:`forward_decoder` and of the head.
+        """
+        output_memory, proposals = self.gen_encoder_output_proposals(
+            memory, memory_mask, spatial_shapes
+        )
+        all_logits = self.bbox_head.encoder_cls(output_memory)
+        # Small pictures have fewer positions than there are queries.
+        count = min(self.num_queries, output_memory.shape[1])
+        index = all_logits.max(dim=-1).values.topk(count, dim=1).indices
+
+        def take(x: Tensor) -> Tensor:
+            return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+        content = take(output_memory)
+        boxes = self.bbox_head.encoder_box(content) + take(proposals)
+        encoder = EncoderOutputs(take(all_logits), boxes.sigmoid(), index)
+        dn_queries = self._denoising_queries(batch_data_samples)
+        decoder_inputs = dict(
+            query=content.detach(),
+            memory=memory,
+            reference_boxes=encoder.boxes.detach(),
+            dn_queries=dn_queries,
+        )
+        return decoder_inputs, dict(encoder=encoder, dn_queries=dn_queries)
+
+    def _denoising_queries(
+        self, batch_data_samples: Sequence[DetDataSample] | None
+    ) -> DenoisingQueries | None:
+        if (
+            not self.training
+            or self.dn_query_generator is None
+            or batch_data_samples is None
+            or any('gt_instances' not in x for x in batch_data_samples)
+        ):
+            return None
+        return self.dn_query_generator(batch_data_samples)
+
+    def forward_decoder(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        reference_boxes: Tensor,
+        spatial_shapes: Sequence[tuple[int, int]],
+        valid_ratios: Tensor,
+        dn_queries: DenoisingQueries | None = None,
+    ) -> dict[str, list[LayerState]]:
+        """Decode.
+
+        Args:
+            query: ``(B, Q, C)`` content of the candidates.
+            memory: ``(B, S, C)``.
+            memory_mask: ``(B, S)`` bool, true on padding.
+            reference_boxes: ``(B, Q, 4)`` cxcywh in [0, 1].
+            spatial_shapes: ``(height, width)`` of the levels.
+            valid_ratios: ``(B, L, 2)``.
+            dn_queries: Denoising queries.
+
+        Returns:
+            ``states`` after each layer.
+        """
+        max_persons = None
+        if not self.training:
+            max_persons = DecodingConfig.read(self.test_cfg).max_persons
+        states = self.decoder(
+            query=query,
+            reference_boxes=reference_boxes,
+            memory=Memory(memory, memory_mask, spatial_shapes, valid_ratios),
+            cls_branches=self.bbox_head.cls_branches,
+            branches=self.bbox_head.branches,
+            dn_queries=dn_queries,
+            max_persons=max_persons,
+        )
+        return dict(states=states)
+
+
+def _flatten_levels(maps: Sequence[Tensor]) -> Tensor:
+    """``L`` maps ``(B, C, height, width)`` to ``(B, S, C)``."""
+    return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1)

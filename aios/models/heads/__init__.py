@@ -1,0 +1,25 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Heads: from hidden states to people."""
+
+from .aios_head import AiOSHead
+from .branches import DetectionBranches
+from .decoding import DecodingConfig, decode_people
+from .outputs import (
+    EncoderOutputs,
+    LayerOutputs,
+    NetworkOutputs,
+    SMPLXParams,
+)
+from .smplx_head import SMPLXBranch
+
+__all__ = [
+    'AiOSHead',
+    'DecodingConfig',
+    'DetectionBranches',
+    'EncoderOutputs',
+    'LayerOutputs',
+    'NetworkOutputs',
+    'SMPLXBranch',
+    'SMPLXParams',
+    'decode_people',
+]

@@ -1,0 +1,256 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The head of AiOS: everything between hidden states and results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.models.layers import MLP
+from mmdet.structures import DetDataSample
+from mmengine.model import BaseModule, ModuleList, bias_init_with_prob
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from aios.body_models import BodyModelBase, SMPLXOutput
+from aios.models.layers.denoising import DenoisingQueries
+from aios.models.layers.progressive_decoder import LayerState, read_stages
+from aios.registry import MODELS
+
+from .branches import DetectionBranches, zero_init_last
+from .decoding import DecodingConfig, decode_people
+from .outputs import (
+    EncoderOutputs,
+    LayerOutputs,
+    NetworkOutputs,
+    SMPLXParams,
+)
+from .smplx_head import SMPLXBranch, has_smplx
+
+__all__ = ['AiOSHead']
+
+
+@MODELS.register_module()
+class AiOSHead(BaseModule):
+    """Classes, boxes, key-points and SMPL-X parameters of persons.
+
+    Args:
+        stages: Stages of the decoder; the detector passes them.
+        num_classes: Number of classes; class 1 is person, class 0 is never
+            a target.
+        embed_dims: Width of a token.
+        body_model: Config of the body model, built when it is first needed.
+            It is no part of checkpoints.
+        hands_and_face_stages: Layouts of the stages whose bodies are posed
+            with the predicted hands and expression.  The others have mean
+            hands and a neutral face, as published.
+        zero_rotation_init: See :class:`SMPLXBranch`.
+        train_cfg: Unused here; the detector passes it.
+        test_cfg: See :class:`~aios.models.heads.DecodingConfig`.
+        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+
+    Raises:
+        ValueError: If the last stage predicts no SMPL-X parameters.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[dict[str, Any]],
+        num_classes: int = 2,
+        embed_dims: int = 256,
+        body_model: dict[str, Any] | None = None,
+        hands_and_face_stages: Sequence[str] = ('whole_body',),
+        zero_rotation_init: bool = False,
+        train_cfg: dict[str, Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.stages = read_stages(stages)
+        if not has_smplx(self.stages[-1].layout):
+            raise ValueError(
+                f'stage {self.stages[-1].layout.name!r} predicts no SMPL-X '
+                'parameters, so it cannot be the last one'
+            )
+        self.num_classes = num_classes
+        self.embed_dims = embed_dims
+        self.hands_and_face_stages = tuple(hands_and_face_stages)
+        self.train_cfg = train_cfg
+        self.test_cfg = test_cfg
+        self.body_model_cfg = body_model or dict(type='SMPLXLayer')
+        self._init_layers(zero_rotation_init)
+
+    def _init_layers(self, zero_rotation_init: bool) -> None:
+        layouts = [
+            stage.layout
+            for stage in self.stages
+            for _ in range(stage.num_layers)
+        ]
+        self.encoder_cls = nn.Linear(self.embed_dims, self.num_classes)
+        self.encoder_box = MLP(self.embed_dims, self.embed_dims, 4, 3)
+        self.cls_branches = ModuleList(
+            nn.Linear(self.embed_dims, self.num_classes) for _ in layouts
+        )
+        self.branches = DetectionBranches(self.stages, self.embed_dims)
+        self.smplx = ModuleList(
+            SMPLXBranch(layout, self.embed_dims, zero_rotation_init)
+            for layout in layouts
+            if has_smplx(layout)
+        )
+
+    def init_weights(self) -> None:
+        """Start with rare persons and boxes at their references."""
+        super().init_weights()
+        for classifier in (self.encoder_cls, *self.cls_branches):
+            nn.init.constant_(classifier.bias, bias_init_with_prob(0.01))
+        zero_init_last(self.encoder_box)
+
+    @property
+    def body_model(self) -> BodyModelBase:
+        """The body model, on the device of the head.
+
+        Raises:
+            MissingBodyModelError: If its files are not there.
+        """
+        if 'smplx_layer' not in self._modules:
+            weight = self.encoder_cls.weight
+            is_double = weight.dtype == torch.float64
+            layer = MODELS.build(
+                dict(
+                    self.body_model_cfg,
+                    dtype=torch.float64 if is_double else torch.float32,
+                )
+            )
+            # Its buffers are not persistent: state dicts stay as they are.
+            self.add_module('smplx_layer', layer.to(weight.device))
+        return self.get_submodule('smplx_layer')
+
+    def forward(
+        self,
+        states: Sequence[LayerState],
+        encoder: EncoderOutputs,
+        dn_queries: DenoisingQueries | None = None,
+    ) -> NetworkOutputs:
+        """Predictions of all layers.
+
+        Args:
+            states: What the decoder layers hand over.
+            encoder: Proposals of the encoder, passed on.
+            dn_queries: Denoising queries, passed on.
+        """
+        layers = [
+            self.forward_layer(index, state)
+            for index, state in enumerate(states)
+        ]
+        return NetworkOutputs(tuple(layers), encoder, dn_queries)
+
+    def forward_layer(self, index: int, state: LayerState) -> LayerOutputs:
+        """Predictions of one decoder layer.
+
+        Args:
+            index: Which layer.
+            state: What it hands over.
+        """
+        where = index, state.layout, state.hidden, state.references
+        classifier = self.cls_branches[index]
+        dn_logits = dn_boxes = None
+        if state.dn_hidden is not None and state.dn_references is not None:
+            dn_logits = classifier(state.dn_hidden)
+            dn_boxes = self.branches.refine_bodies(
+                index, state.dn_hidden, state.dn_references
+            )
+        smplx = None
+        if has_smplx(state.layout):
+            # Layers of the first stage have no SMPL-X branch.
+            first = len(self.cls_branches) - len(self.smplx)
+            smplx = self.smplx[index - first](state.hidden)
+        return LayerOutputs(
+            layout=state.layout,
+            logits=classifier(state.hidden[:, :, 0]),
+            boxes=self.branches.predict_boxes(*where),
+            points=self.branches.predict_points(*where),
+            smplx=smplx,
+            dn_logits=dn_logits,
+            dn_boxes=dn_boxes,
+        )
+
+    def pose_bodies(
+        self,
+        params: SMPLXParams,
+        layout_name: str = 'whole_body',
+        joint_set: str = 'smplx_137',
+        return_vertices: bool = False,
+    ) -> SMPLXOutput:
+        """Pose the bodies that a layer predicts, e.g. for a loss.
+
+        Args:
+            params: Parameters of ``N`` persons, leading dimension ``(N,)``.
+            layout_name: Layout of the layer they come from; decides whether
+                the hands and the face count.
+            joint_set: Joints wanted.
+            return_vertices: Also compute the mesh.
+
+        Returns:
+            Joints ``(N, J, 3)`` in metres, before translation.
+        """
+        inputs = params.body_model_inputs(
+            hands_and_face=layout_name in self.hands_and_face_stages
+        )
+        with torch.autocast(params.betas.device.type, enabled=False):
+            return self.body_model(
+                **inputs, joint_set=joint_set, return_vertices=return_vertices
+            )
+
+    def predict(
+        self,
+        states: Sequence[LayerState],
+        encoder: EncoderOutputs,
+        batch_data_samples: Sequence[DetDataSample],
+        dn_queries: DenoisingQueries | None = None,
+        rescale: bool = True,
+    ) -> list[InstanceData]:
+        """People in each image, best first.
+
+        Args:
+            states: What the decoder layers hand over; the last one counts.
+            encoder: Not used.
+            batch_data_samples: ``B`` samples with ``img_shape``, and
+                ``scale_factor`` or ``ori_shape`` to rescale.
+            dn_queries: Not used.
+            rescale: Return pixels of the original picture instead of the
+                one the network saw.
+
+        Returns:
+            For each image instances with
+
+            - ``scores`` ``(n,)``, ``labels`` ``(n,)`` (1 = person);
+            - ``bboxes``, ``lhand_bboxes``, ``rhand_bboxes``,
+              ``face_bboxes`` ``(n, 4)`` xyxy in pixels;
+            - ``keypoints`` ``(n, 17, 2)`` in COCO's order,
+              ``lhand_keypoints``, ``rhand_keypoints``, ``face_keypoints``
+              ``(n, 6, 2)`` in pixels;
+            - ``smplx_global_orient`` ``(n, 3)``, ``smplx_body_pose``
+              ``(n, 63)``, ``smplx_left_hand_pose`` and
+              ``smplx_right_hand_pose`` ``(n, 45)`` relative to the mean
+              hand, ``smplx_jaw_pose`` ``(n, 3)``, all axis-angle in
+              radians; ``smplx_betas`` and ``smplx_expression`` ``(n, 10)``;
+              ``smplx_transl`` ``(n, 3)`` metres;
+            - ``joints3d`` ``(n, 144, 3)`` metres *without* the translation,
+              ``joints2d`` ``(n, 144, 2)`` pixels, ``vertices``
+              ``(n, 10475, 3)`` metres without the translation, unless
+              ``test_cfg.with_vertices`` is off;
+            - in the meta information ``cam_K`` ``(3, 3)``, the camera's
+              matrix in the same pixels.
+        """
+        last = len(states) - 1
+        config = DecodingConfig.read(self.test_cfg)
+        outputs = self.forward_layer(last, states[last])
+        with torch.autocast(outputs.logits.device.type, enabled=False):
+            return decode_people(
+                outputs,
+                [sample.metainfo for sample in batch_data_samples],
+                self.body_model,
+                config,
+                rescale,
+            )

@@ -1,0 +1,300 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Branches that turn tokens into boxes and key-points.
+
+A branch is a small MLP per decoder layer.  Parts of the same kind share a
+*family* of branches: left and right hands differ by their queries only.
+
+Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person, ``K`` points of
+a part, ``C`` channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import torch
+from mmdet.models.layers import MLP, inverse_sigmoid
+from mmengine.model import BaseModule, ModuleList, constant_init
+from torch import Tensor, nn
+
+from aios.models.layers.progressive_decoder import Stage
+from aios.models.layers.query_expansion import INVERSE_SIGMOID_EPS
+from aios.structures import TokenLayout
+
+__all__ = [
+    'PART_FAMILIES',
+    'BodyBranch',
+    'BoxBranch',
+    'DetectionBranches',
+    'PointBranch',
+    'zero_init_last',
+]
+
+PART_FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        'body_box': 'body_box',
+        'body_keypoints': 'body_keypoints',
+        'left_hand_box': 'hand_box',
+        'right_hand_box': 'hand_box',
+        'face_box': 'face_box',
+        'left_hand_keypoints': 'hand_keypoints',
+        'right_hand_keypoints': 'hand_keypoints',
+        'face_keypoints': 'face_keypoints',
+    }
+)
+"""Which parts share branches."""
+
+
+def zero_init_last(mlp: MLP) -> None:
+    """Let an MLP start with the output zero, for every input."""
+    constant_init(mlp.layers[-1], 0)
+
+
+def _move(boxes: Tensor, offsets: Tensor) -> Tensor:
+    """Add offsets to coordinates in logit space."""
+    return (
+        offsets + inverse_sigmoid(boxes, eps=INVERSE_SIGMOID_EPS)
+    ).sigmoid()
+
+
+class _Branch(BaseModule):
+    """MLPs of one family of parts.
+
+    Args:
+        embed_dims: Width of a token.
+        num_layers: Number of decoder layers in which the family exists.
+    """
+
+    def __init__(self, embed_dims: int, num_layers: int) -> None:
+        super().__init__()
+        self.embed_dims = embed_dims
+        self.num_layers = num_layers
+
+    def _mlp(self, num_outputs: int) -> MLP:
+        return MLP(self.embed_dims, self.embed_dims, num_outputs, 3)
+
+    def _mlps(self, num_outputs: int) -> ModuleList:
+        return ModuleList(
+            self._mlp(num_outputs) for _ in range(self.num_layers)
+        )
+
+    def forward(self, content: Tensor, index: int) -> Tensor:
+        """Logit offsets ``(..., 4)`` of centre and size.
+
+        Args:
+            content: ``(..., C)``.
+            index: Layer, counted from the first with this family.
+        """
+        raise NotImplementedError
+
+
+class BodyBranch(_Branch):
+    """Boxes of persons: one MLP for centre and size."""
+
+    def __init__(self, embed_dims: int, num_layers: int) -> None:
+        super().__init__(embed_dims, num_layers)
+        self.xywh = self._mlps(4)
+
+    def init_weights(self) -> None:
+        """Let boxes start at their references."""
+        super().init_weights()
+        for mlp in self.xywh:
+            zero_init_last(mlp)
+
+    def forward(self, content: Tensor, index: int) -> Tensor:
+        """See the base class."""
+        return self.xywh[index](content)
+
+
+class PointBranch(_Branch):
+    """Key-points: a centre, and the size of the box around it.
+
+    NOTE: The size only says where the next layer looks; it gets no gradient
+    and one MLP serves all layers, as published.  It still matters for the
+    results, so it is part of checkpoints.
+
+    Attributes:
+        centre: MLP of each layer.
+        expansion: MLP that places new tokens, see
+            :class:`~aios.models.layers.QueryExpansion`.
+        size: MLP of all layers.
+    """
+
+    def __init__(self, embed_dims: int, num_layers: int) -> None:
+        super().__init__(embed_dims, num_layers)
+        self.centre = self._mlps(2)
+        self.expansion = self._mlp(2)
+        self.size = self._make_size()
+
+    def _make_size(self) -> nn.Module:
+        return self._mlp(2)
+
+    def _size_of(self, index: int) -> nn.Module:
+        return self.size
+
+    def init_weights(self) -> None:
+        """Let centres start at their references."""
+        super().init_weights()
+        for mlp in (*self.centre, self.expansion):
+            zero_init_last(mlp)
+
+    def forward(self, content: Tensor, index: int) -> Tensor:
+        """See the base class."""
+        return torch.cat(
+            (self.centre[index](content), self._size_of(index)(content)),
+            dim=-1,
+        )
+
+
+class BoxBranch(PointBranch):
+    """Boxes of hands and faces: the size is predicted by each layer."""
+
+    size: ModuleList
+
+    def _make_size(self) -> ModuleList:
+        return self._mlps(2)
+
+    def _size_of(self, index: int) -> nn.Module:
+        return self.size[index]
+
+    def init_weights(self) -> None:
+        """Let boxes start at their references."""
+        super().init_weights()
+        for mlp in self.size:
+            zero_init_last(mlp)
+
+
+class DetectionBranches(BaseModule):
+    """Branches of all parts, addressed by part and decoder layer.
+
+    Args:
+        stages: Stages of the decoder.
+        embed_dims: Width of a token.
+    """
+
+    def __init__(self, stages: Sequence[Stage], embed_dims: int) -> None:
+        super().__init__()
+        self.num_layers = stages[-1].last_layer + 1
+        self.first_layer: dict[str, int] = {}
+        for stage in stages:
+            for part in stage.layout.parts:
+                family = PART_FAMILIES[part.name]
+                if family in self.first_layer:
+                    continue
+                self.first_layer[family] = stage.first_layer
+                if part.parent is None:
+                    kind = BodyBranch
+                else:
+                    kind = BoxBranch if part.is_box else PointBranch
+                branch = kind(embed_dims, self.num_layers - stage.first_layer)
+                self.add_module(family, branch)
+        self._grown_parts = tuple(
+            part.name
+            for part in stages[-1].layout.parts
+            if part.parent is not None
+        )
+
+    @property
+    def expansions(self) -> dict[str, nn.Module]:
+        """For each part that grows, the module that places it."""
+        return {
+            part: self.get_submodule(f'{PART_FAMILIES[part]}.expansion')
+            for part in self._grown_parts
+        }
+
+    def refine_bodies(
+        self, layer: int, content: Tensor, boxes: Tensor
+    ) -> Tensor:
+        """Move boxes of single-token persons, e.g. denoising tokens.
+
+        Args:
+            layer: Decoder layer.
+            content: ``(..., C)``.
+            boxes: ``(..., 4)`` cxcywh in [0, 1].
+
+        Returns:
+            ``(..., 4)`` cxcywh in (0, 1).
+        """
+        return _move(boxes, self._offsets(layer, 'body_box', content))
+
+    def refine(
+        self,
+        layer: int,
+        layout: TokenLayout,
+        content: Tensor,
+        boxes: Tensor,
+    ) -> Tensor:
+        """Move the boxes of all tokens, key-points included.
+
+        Args:
+            layer: Decoder layer.
+            layout: Order of the tokens.
+            content: ``(B, P, T, C)``.
+            boxes: ``(B, P, T, 4)`` cxcywh in [0, 1].
+
+        Returns:
+            ``(B, P, T, 4)`` cxcywh in (0, 1).
+        """
+        offsets = [
+            self._offsets(layer, part, content[:, :, place])
+            for part, place in layout.slices.items()
+        ]
+        return _move(boxes, torch.cat(offsets, dim=2))
+
+    def predict_boxes(
+        self,
+        layer: int,
+        layout: TokenLayout,
+        content: Tensor,
+        boxes: Tensor,
+    ) -> dict[str, Tensor]:
+        """Part name to boxes ``(B, P, 4)``; arguments as :meth:`refine`."""
+        return {
+            part.name: self._predict_part(
+                layer, layout, part.name, content, boxes
+            ).squeeze(2)
+            for part in layout.parts
+            if part.is_box
+        }
+
+    def predict_points(
+        self,
+        layer: int,
+        layout: TokenLayout,
+        content: Tensor,
+        boxes: Tensor,
+    ) -> dict[str, Tensor]:
+        """Part name to points ``(B, P, K, 2)``; as :meth:`refine`."""
+        points = {}
+        for part in layout.parts:
+            if part.is_box:
+                continue
+            place = layout.slices[part.name]
+            branch, index = self._branch(layer, part.name)
+            points[part.name] = _move(
+                boxes[:, :, place, :2],
+                branch.centre[index](content[:, :, place]),
+            )
+        return points
+
+    def _predict_part(
+        self,
+        layer: int,
+        layout: TokenLayout,
+        part: str,
+        content: Tensor,
+        boxes: Tensor,
+    ) -> Tensor:
+        place = layout.slices[part]
+        offsets = self._offsets(layer, part, content[:, :, place])
+        return _move(boxes[:, :, place], offsets)
+
+    def _offsets(self, layer: int, part: str, content: Tensor) -> Tensor:
+        branch, index = self._branch(layer, part)
+        return branch(content, index)
+
+    def _branch(self, layer: int, part: str) -> tuple[nn.Module, int]:
+        """Branch of a part, and which of its MLPs belongs to a layer."""
+        family = PART_FAMILIES[part]
+        return self.get_submodule(family), layer - self.first_layer[family]

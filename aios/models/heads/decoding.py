@@ -1,0 +1,282 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""From the outputs of the network to people in a picture.
+
+Legend: ``B`` images, ``P`` candidates, ``n`` persons of an image, ``N``
+persons of all images, ``V`` vertices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from aios.body_models import BodyModel
+from aios.structures import (
+    Camera,
+    box_iou,
+    cxcywh_to_xyxy,
+    project_points,
+    weak_perspective_to_translation,
+)
+
+from .outputs import LayerOutputs, SMPLXParams
+from .smplx_head import at_least_float32
+
+__all__ = [
+    'PERSON_LABEL',
+    'DecodingConfig',
+    'Selection',
+    'decode_people',
+    'select_persons',
+]
+
+PERSON_LABEL = 1
+"""Class of persons; class 0 is never a target."""
+
+_BOX_FIELDS = {
+    'body_box': 'bboxes',
+    'left_hand_box': 'lhand_bboxes',
+    'right_hand_box': 'rhand_bboxes',
+    'face_box': 'face_bboxes',
+}
+_POINT_FIELDS = {
+    'body_keypoints': 'keypoints',
+    'left_hand_keypoints': 'lhand_keypoints',
+    'right_hand_keypoints': 'rhand_keypoints',
+    'face_keypoints': 'face_keypoints',
+}
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """The ``test_cfg`` of a model.
+
+    Args:
+        max_per_img: Largest number of persons returned.
+        score_thr: Persons with a lower score are left out.
+        nms_iou_thr: Persons whose box overlaps that of a better one by more
+            than this are left out; negative for no suppression, as
+            published.
+        person_class_only: Rank by the score of the class person.  As
+            published, every pair of candidate and class is ranked, and a
+            person could come out twice.
+        max_persons: Candidates that leave the first decoder stage, fewer
+            than the decoder's ``num_persons``; ``None`` for all of them.
+            Saves time; results change slightly, because candidates see each
+            other.
+        with_vertices: Return meshes.
+
+    Raises:
+        TypeError: By Python, for an unknown key.
+        ValueError: If a value makes no sense.
+    """
+
+    max_per_img: int = 50
+    score_thr: float = 0.0
+    nms_iou_thr: float = -1.0
+    person_class_only: bool = False
+    max_persons: int | None = None
+    with_vertices: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ('max_per_img', 'max_persons'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(
+                    f'test_cfg.{name} must be positive, got {value}'
+                )
+
+    @classmethod
+    def read(cls, test_cfg: Mapping[str, Any] | None) -> DecodingConfig:
+        """Read a ``test_cfg``, which may be ``None``."""
+        return cls(**(test_cfg or {}))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The persons of an image that are returned, best first.
+
+    Args:
+        scores: ``(n,)``.
+        labels: ``(n,)`` int64.
+        index: ``(n,)`` int64, which candidate.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    index: Tensor
+
+
+def select_persons(
+    logits: Tensor, boxes: Tensor, config: DecodingConfig
+) -> Selection:
+    """Choose the persons of an image that are returned.
+
+    Args:
+        logits: ``(P, num_classes)``.
+        boxes: ``(P, 4)`` body boxes, cxcywh in any unit.
+        config: What is wanted.
+    """
+    scores = at_least_float32(logits).sigmoid()
+    first_label = 0
+    if config.person_class_only:
+        first_label = PERSON_LABEL
+        scores = scores[:, PERSON_LABEL : PERSON_LABEL + 1]
+    num_labels = scores.shape[1]
+    count = min(config.max_per_img, scores.numel())
+    scores, ranked = scores.flatten().topk(count)
+    index, labels = ranked // num_labels, ranked % num_labels + first_label
+    # Not a number is not above any threshold.
+    keep = scores >= config.score_thr
+    if config.nms_iou_thr >= 0:
+        chosen = cxcywh_to_xyxy(boxes[index])
+        overlaps = box_iou(chosen[:, None], chosen[None])
+        keep = _suppress(overlaps > config.nms_iou_thr, keep)
+    return Selection(scores[keep], labels[keep], index[keep])
+
+
+def _suppress(overlaps: Tensor, keep: Tensor) -> Tensor:
+    """Greedy suppression of ``n`` boxes in the order of their scores.
+
+    Args:
+        overlaps: ``(n, n)`` bool.
+        keep: ``(n,)`` bool, boxes that take part.
+
+    Returns:
+        ``(n,)`` bool, boxes that are left.
+    """
+    for i, worse in enumerate(overlaps.triu(diagonal=1)):
+        keep = keep & ~(worse & keep[i])
+    return keep
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where coordinates of the network are in the picture of the result.
+
+    Args:
+        size: ``(height, width)`` the network saw, without padding.
+        scale: ``(x, y)`` from network pixels to result pixels.
+    """
+
+    size: tuple[int, int]
+    scale: tuple[float, float]
+
+    @classmethod
+    def read(cls, metainfo: Mapping[str, Any], rescale: bool) -> _Frame:
+        height, width = metainfo['img_shape'][:2]
+        if not rescale:
+            return cls((height, width), (1.0, 1.0))
+        if 'scale_factor' in metainfo:
+            scale_x, scale_y = metainfo['scale_factor'][:2]
+            return cls((height, width), (1 / scale_x, 1 / scale_y))
+        full_height, full_width = metainfo.get('ori_shape', (height, width))[
+            :2
+        ]
+        return cls((height, width), (full_width / width, full_height / height))
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """``(width, height)`` of the network's view, in result pixels."""
+        return self.size[1] * self.scale[0], self.size[0] * self.scale[1]
+
+    @property
+    def K(self) -> np.ndarray:
+        """``(3, 3)`` intrinsics in result pixels."""
+        scale = np.diag([*self.scale, 1.0])
+        return scale @ Camera.virtual(*self.size).K
+
+
+def decode_people(
+    outputs: LayerOutputs,
+    metainfos: Sequence[Mapping[str, Any]],
+    body_model: BodyModel,
+    config: DecodingConfig,
+    rescale: bool = True,
+) -> list[InstanceData]:
+    """Turn outputs of the last decoder layer into people.
+
+    The body model runs once, for the persons that are returned.
+
+    Args:
+        outputs: Predictions for ``B`` images.
+        metainfos: For each image ``img_shape``, and to rescale
+            ``scale_factor`` or ``ori_shape``.
+        body_model: Poses the bodies.
+        config: What is wanted.
+        rescale: Return pixels of the original picture instead of the one
+            the network saw.
+
+    Returns:
+        For each image the fields listed in
+        :meth:`aios.models.heads.AiOSHead.predict`.
+    """
+    selections = [
+        select_persons(logits, boxes, config)
+        for logits, boxes in zip(
+            outputs.logits, outputs.boxes['body_box'], strict=True
+        )
+    ]
+    params = outputs.smplx.map(
+        lambda x: torch.cat(
+            [rows[s.index] for rows, s in zip(x, selections, strict=True)]
+        )
+    )
+    solved = _solve_bodies(params, body_model, config.with_vertices)
+    counts = [len(selection.index) for selection in selections]
+    solved_per_image = zip(
+        *(values.split(counts) for values in solved.values()), strict=True
+    )
+    people = []
+    for image, (selection, values, metainfo) in enumerate(
+        zip(selections, solved_per_image, metainfos, strict=True)
+    ):
+        frame = _Frame.read(metainfo, rescale)
+        result = _detections(image, outputs, selection, frame)
+        for field, value in zip(solved, values, strict=True):
+            result[field] = value
+        in_camera = result.joints3d + result.smplx_transl[:, None]
+        K = torch.as_tensor(frame.K).to(in_camera)
+        result.joints2d = project_points(in_camera, K)
+        people.append(result)
+    return people
+
+
+def _solve_bodies(
+    params: SMPLXParams, body_model: BodyModel, with_vertices: bool
+) -> dict[str, Tensor]:
+    """Fields ``(N, ...)`` that follow from SMPL-X parameters."""
+    inputs = params.body_model_inputs()
+    body = body_model(**inputs, return_vertices=with_vertices)
+    fields = {
+        f'smplx_{name}': value.flatten(1) for name, value in inputs.items()
+    }
+    fields['smplx_transl'] = weak_perspective_to_translation(params.camera)
+    fields['joints3d'] = body.joints
+    if body.vertices is not None:
+        fields['vertices'] = body.vertices
+    return fields
+
+
+def _detections(
+    image: int, outputs: LayerOutputs, selection: Selection, frame: _Frame
+) -> InstanceData:
+    """Scores, labels, boxes and key-points of an image."""
+    result = InstanceData(metainfo=dict(cam_K=frame.K))
+    result.scores = selection.scores
+    result.labels = selection.labels
+    for part, boxes in outputs.boxes.items():
+        boxes = cxcywh_to_xyxy(boxes[image, selection.index])
+        extent = boxes.new_tensor(frame.extent)
+        result[_BOX_FIELDS[part]] = boxes * extent.repeat(2)
+    for part, points in outputs.points.items():
+        points = points[image, selection.index]
+        extent = points.new_tensor(frame.extent)
+        result[_POINT_FIELDS[part]] = points * extent
+    return result

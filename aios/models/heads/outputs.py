@@ -1,0 +1,137 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What the network says, before losses or decoding.
+
+Legend: ``B`` images, ``Q`` encoder proposals, ``P`` persons, ``K`` points of
+a part, ``D`` denoising tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+
+from torch import Tensor
+
+from aios.models.layers.denoising import DenoisingQueries
+from aios.structures import TokenLayout, matrix_to_axis_angle
+
+__all__ = ['EncoderOutputs', 'LayerOutputs', 'NetworkOutputs', 'SMPLXParams']
+
+
+@dataclass(frozen=True)
+class SMPLXParams:
+    """SMPL-X parameters of persons, as predicted.
+
+    Leading dimensions are ``(B, P)`` or, after selection, ``(N,)``.
+
+    Args:
+        body_pose: ``(..., 22, 3, 3)`` rotation of the root and 21 joints.
+        left_hand_pose: ``(..., 15, 3, 3)`` relative to the mean hand.
+        right_hand_pose: ``(..., 15, 3, 3)`` relative to the mean hand.
+        jaw_pose: ``(..., 1, 3, 3)``.
+        betas: ``(..., 10)`` shape.
+        expression: ``(..., 10)``.
+        camera: ``(..., 3)`` raw ``(s, tx, ty)``, see
+            :func:`aios.structures.weak_perspective_to_translation`.
+    """
+
+    body_pose: Tensor
+    left_hand_pose: Tensor
+    right_hand_pose: Tensor
+    jaw_pose: Tensor
+    betas: Tensor
+    expression: Tensor
+    camera: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> SMPLXParams:
+        """Apply a function to every tensor."""
+        return SMPLXParams(
+            **{f.name: function(getattr(self, f.name)) for f in fields(self)}
+        )
+
+    def body_model_inputs(
+        self, hands_and_face: bool = True
+    ) -> dict[str, Tensor]:
+        """Keyword arguments of :class:`aios.body_models.SMPLXLayer`.
+
+        Args:
+            hands_and_face: Also pass hand poses and expression. Without
+                them the body has the mean hands and a neutral face (the
+                jaw moves all the same, as published).
+
+        Returns:
+            Axis-angle poses ``(..., K, 3)`` in radians and coefficients.
+        """
+        pose = matrix_to_axis_angle(self.body_pose)
+        inputs = {
+            'betas': self.betas,
+            'global_orient': pose[..., :1, :],
+            'body_pose': pose[..., 1:, :],
+            'jaw_pose': matrix_to_axis_angle(self.jaw_pose),
+        }
+        if hands_and_face:
+            inputs |= {
+                'left_hand_pose': matrix_to_axis_angle(self.left_hand_pose),
+                'right_hand_pose': matrix_to_axis_angle(self.right_hand_pose),
+                'expression': self.expression,
+            }
+        return inputs
+
+
+@dataclass(frozen=True)
+class EncoderOutputs:
+    """Proposals of the encoder.
+
+    Args:
+        logits: ``(B, Q, num_classes)``.
+        boxes: ``(B, Q, 4)`` cxcywh in [0, 1].
+        index: ``(B, Q)`` int64, position in the memory.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class LayerOutputs:
+    """Predictions of a decoder layer.
+
+    Coordinates are fractions of the picture the network sees, without the
+    padding of the batch.  Which parts are there depends on the layout.
+
+    Args:
+        layout: Tokens of a person in this layer.
+        logits: ``(B, P, num_classes)``.
+        boxes: Part name to ``(B, P, 4)`` cxcywh: ``body_box``,
+            ``left_hand_box``, ``right_hand_box``, ``face_box``.
+        points: Part name to ``(B, P, K, 2)``: ``body_keypoints``,
+            ``left_hand_keypoints``, ``right_hand_keypoints``,
+            ``face_keypoints``.
+        smplx: SMPL-X parameters; ``None`` in the first stage.
+        dn_logits: ``(B, D, num_classes)`` of the denoising tokens.
+        dn_boxes: ``(B, D, 4)``.
+    """
+
+    layout: TokenLayout
+    logits: Tensor
+    boxes: Mapping[str, Tensor]
+    points: Mapping[str, Tensor]
+    smplx: SMPLXParams | None = None
+    dn_logits: Tensor | None = None
+    dn_boxes: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class NetworkOutputs:
+    """Everything, as ``mode='tensor'`` returns it.
+
+    Args:
+        layers: Outputs of each decoder layer; the last is the result.
+        encoder: Proposals of the encoder.
+        dn_queries: Denoising queries and their targets, in training.
+    """
+
+    layers: tuple[LayerOutputs, ...]
+    encoder: EncoderOutputs
+    dn_queries: DenoisingQueries | None = None

@@ -1,0 +1,155 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""From the tokens of a person to SMPL-X parameters (AiOS paper, Sec. 3.3).
+
+Every decoder layer with key-points predicts from scratch: no mean
+parameters, no iteration.
+
+Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person, ``C`` channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from mmdet.models.layers import MLP
+from mmengine.model import BaseModule, constant_init
+from torch import Tensor
+
+from aios.models.layers.token_parts import select_parts
+from aios.structures import TokenLayout, rotation_6d_to_matrix
+
+from .outputs import SMPLXParams
+
+__all__ = ['SMPLX_FEATURES', 'SMPLXBranch', 'at_least_float32', 'has_smplx']
+
+_BODY = (
+    'body_box',
+    'body_keypoints',
+    'left_hand_box',
+    'right_hand_box',
+    'face_box',
+)
+SMPLX_FEATURES: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        'body_refinement': {
+            'body': _BODY,
+            'left_hand': ('left_hand_box',),
+            'right_hand': ('right_hand_box',),
+            'face': ('face_box',),
+        },
+        'whole_body': {
+            'body': _BODY,
+            'left_hand': (
+                'body_box',
+                'left_hand_box',
+                'left_hand_keypoints',
+                'right_hand_box',
+            ),
+            'right_hand': (
+                'body_box',
+                'left_hand_box',
+                'right_hand_box',
+                'right_hand_keypoints',
+            ),
+            'face': ('body_box', 'face_box', 'face_keypoints'),
+        },
+    }
+)
+"""For each stage, the parts whose tokens a prediction is made from.
+
+NOTE: The tokens go in as they stand in the person, and both hands through
+the same MLP, though they are not laid out alike (the *other* box comes last
+for the left hand, second for the right).  This is how the published weights
+were trained.
+"""
+
+_IDENTITY_6D = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+_OUTPUTS = {  # name: (which features, number of outputs, is a rotation)
+    'pose': ('body', 22 * 6, True),
+    'betas': ('body', 10, False),
+    'camera': ('body', 3, False),
+    'hand_pose': ('left_hand', 15 * 6, True),
+    'expression': ('face', 10, False),
+    'jaw': ('face', 6, True),
+}
+
+
+def has_smplx(layout: TokenLayout) -> bool:
+    """Whether SMPL-X parameters are predicted in a stage."""
+    return layout.name in SMPLX_FEATURES
+
+
+class SMPLXBranch(BaseModule):
+    """MLPs that predict the SMPL-X parameters of one decoder layer.
+
+    Args:
+        layout: Order of a person's tokens; ``body_refinement`` or
+            ``whole_body``.
+        embed_dims: Width of a token.
+        zero_rotation_init: Start with the 6-D representation zero, as the
+            published recipe does.  It gives the zero matrix with a gradient
+            of 1e12.  By default rotations start at the identity.
+    """
+
+    def __init__(
+        self,
+        layout: TokenLayout,
+        embed_dims: int,
+        zero_rotation_init: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layout = layout
+        self.features = SMPLX_FEATURES[layout.name]
+        self.zero_rotation_init = zero_rotation_init
+        for name, (feature, num_outputs, _) in _OUTPUTS.items():
+            num_tokens = len(layout.indices(*self.features[feature]))
+            mlp = MLP(num_tokens * embed_dims, embed_dims, num_outputs, 3)
+            self.add_module(name, mlp)
+
+    def init_weights(self) -> None:
+        """Start with the rest pose, whatever the input."""
+        super().init_weights()
+        for name, (_, num_outputs, is_rotation) in _OUTPUTS.items():
+            last = self.get_submodule(name).layers[-1]
+            constant_init(last, 0)
+            if is_rotation and not self.zero_rotation_init:
+                identity = torch.tensor(_IDENTITY_6D * (num_outputs // 6))
+                last.bias.data.copy_(identity)
+
+    def forward(self, hidden: Tensor) -> SMPLXParams:
+        """Predict.
+
+        Args:
+            hidden: ``(B, P, T, C)`` normalised content.
+
+        Returns:
+            Parameters with leading dimensions ``(B, P)``.
+        """
+        feature = {
+            name: select_parts(hidden, self.layout, parts).flatten(2)
+            for name, parts in self.features.items()
+        }
+        return SMPLXParams(
+            body_pose=_to_matrices(self.pose(feature['body'])),
+            left_hand_pose=_to_matrices(self.hand_pose(feature['left_hand'])),
+            right_hand_pose=_to_matrices(
+                self.hand_pose(feature['right_hand'])
+            ),
+            jaw_pose=_to_matrices(self.jaw(feature['face'])),
+            betas=at_least_float32(self.betas(feature['body'])),
+            expression=at_least_float32(self.expression(feature['face'])),
+            camera=at_least_float32(self.camera(feature['body'])),
+        )
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Bodies and cameras need more digits than half precision has."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
+def _to_matrices(rotations_6d: Tensor) -> Tensor:
+    """``(..., 6 K)`` to ``(..., K, 3, 3)``."""
+    rotations_6d = at_least_float32(rotations_6d).unflatten(-1, (-1, 6))
+    return rotation_6d_to_matrix(rotations_6d)

@@ -1,0 +1,29 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Layers: encoder, progressive decoder and what they are made of."""
+
+from .decoder_layer import Memory, ProgressiveDecoderLayer
+from .deformable_attention import DeformableAttention
+from .denoising import (
+    DenoisingNoise,
+    DenoisingQueries,
+    DenoisingQueryGenerator,
+)
+from .encoder import DeformableEncoder, DeformableEncoderLayer
+from .person_attention import PersonAttention
+from .progressive_decoder import LayerState, ProgressiveDecoder
+from .query_expansion import QueryExpansion
+
+__all__ = [
+    'DeformableAttention',
+    'DeformableEncoder',
+    'DeformableEncoderLayer',
+    'DenoisingNoise',
+    'DenoisingQueries',
+    'DenoisingQueryGenerator',
+    'LayerState',
+    'Memory',
+    'PersonAttention',
+    'ProgressiveDecoder',
+    'ProgressiveDecoderLayer',
+    'QueryExpansion',
+]

@@ -1,0 +1,96 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The encoder of Deformable DETR with our attention module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmcv.cnn import build_norm_layer
+from mmcv.cnn.bricks.transformer import FFN
+from mmdet.models.layers import (
+    DeformableDetrTransformerEncoder,
+    DeformableDetrTransformerEncoderLayer,
+)
+from mmengine.model import ModuleList
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from aios.registry import MODELS
+
+from .deformable_attention import DeformableAttention
+
+__all__ = ['DeformableEncoder', 'DeformableEncoderLayer']
+
+
+class DeformableEncoderLayer(DeformableDetrTransformerEncoderLayer):
+    """MMDetection's layer, with :class:`DeformableAttention`."""
+
+    def _init_layers(self) -> None:
+        self.self_attn = DeformableAttention(**self.self_attn_cfg)
+        self.embed_dims = self.self_attn.embed_dims
+        self.ffn = FFN(**self.ffn_cfg)
+        self.norms = ModuleList(
+            build_norm_layer(self.norm_cfg, self.embed_dims)[1]
+            for _ in range(2)
+        )
+
+
+@MODELS.register_module()
+class DeformableEncoder(DeformableDetrTransformerEncoder):
+    """MMDetection's encoder, with :class:`DeformableAttention`.
+
+    Feature sizes are Python integers, so nothing waits for the device, and
+    activation checkpointing needs no other package.
+
+    Args:
+        num_layers: Number of layers.
+        layer_cfg: Arguments of :class:`DeformableEncoderLayer`.
+        num_cp: Recompute the activations of so many layers in the backward
+            pass, counted from the first, to save memory in training.
+        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+    """
+
+    def _init_layers(self) -> None:
+        self.layers = ModuleList(
+            DeformableEncoderLayer(**self.layer_cfg)
+            for _ in range(self.num_layers)
+        )
+        self.embed_dims = self.layers[0].embed_dims
+
+    def forward(
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        key_padding_mask: Tensor | None,
+        spatial_shapes: Sequence[tuple[int, int]],
+        valid_ratios: Tensor,
+    ) -> Tensor:
+        """Encode the features of all levels.
+
+        Args:
+            query: ``(B, S, C)`` features of all levels, one after another.
+            query_pos: ``(B, S, C)`` positions.
+            key_padding_mask: ``(B, S)`` bool, true on padding; ``None`` if
+                there is no padding.
+            spatial_shapes: ``(height, width)`` of the levels.
+            valid_ratios: ``(B, L, 2)`` unpadded share of width and height.
+
+        Returns:
+            ``(B, S, C)``, the memory.
+        """
+        arguments = dict(
+            query_pos=query_pos,
+            key_padding_mask=key_padding_mask,
+            spatial_shapes=spatial_shapes,
+            reference_points=self.get_encoder_reference_points(
+                spatial_shapes, valid_ratios, device=query.device
+            ),
+        )
+        for index, layer in enumerate(self.layers):
+            if self.training and index < self.num_cp:
+                query = checkpoint(
+                    layer, query, use_reentrant=False, **arguments
+                )
+            else:
+                query = layer(query, **arguments)
+        return query

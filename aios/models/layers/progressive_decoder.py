@@ -1,0 +1,353 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The decoder that grows a person from a box to a whole body.
+
+AiOS paper, Sec. 3.2: in the first stage a person is one box token; the best
+candidates go on to the second stage, where key-points, hands and face are
+added, and to the third, where hands and faces get key-points too.
+
+Legend: ``B`` images, ``P`` persons (candidates), ``T`` tokens of a person,
+``D`` denoising tokens, ``L`` feature levels, ``C`` channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmdet.models.layers import MLP, coordinate_to_encoding
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from aios.registry import MODELS
+from aios.structures import TOKEN_LAYOUTS, TokenLayout
+
+from .decoder_layer import Memory, ProgressiveDecoderLayer
+from .denoising import DenoisingQueries
+from .query_expansion import QueryExpansion
+
+if TYPE_CHECKING:
+    from aios.models.heads.branches import DetectionBranches
+
+__all__ = ['LayerState', 'ProgressiveDecoder', 'Stage', 'read_stages']
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive decoder layers that work on the same tokens.
+
+    Args:
+        layout: Tokens of a person.
+        first_layer: Index of its first layer in the decoder.
+        num_layers: Number of layers.
+    """
+
+    layout: TokenLayout
+    first_layer: int
+    num_layers: int
+
+    @property
+    def last_layer(self) -> int:
+        """Index of its last layer in the decoder."""
+        return self.first_layer + self.num_layers - 1
+
+
+def read_stages(stages: Sequence[dict[str, Any]]) -> tuple[Stage, ...]:
+    """Read the ``stages`` of a config.
+
+    Args:
+        stages: For each stage ``layout``, a key of
+            :data:`aios.structures.TOKEN_LAYOUTS`, and ``num_layers``.
+
+    Raises:
+        ValueError: If a layout is unknown, a stage has no layer, the first
+            stage does not consist of a single box token, or a stage drops
+            tokens of the one before.
+    """
+    result: list[Stage] = []
+    for stage in stages:
+        name, num_layers = stage['layout'], int(stage['num_layers'])
+        if name not in TOKEN_LAYOUTS:
+            raise ValueError(
+                f'unknown layout {name!r}, must be one of '
+                f'{tuple(TOKEN_LAYOUTS)}'
+            )
+        if num_layers < 1:
+            raise ValueError(f'stage {name!r} has {num_layers} layers')
+        layout = TOKEN_LAYOUTS[name]
+        previous = result[-1].layout.names if result else ()
+        if not set(previous) <= set(layout.names):
+            raise ValueError(
+                f'stage {name!r} lacks tokens of {result[-1].layout.name!r}'
+            )
+        first = result[-1].last_layer + 1 if result else 0
+        result.append(Stage(layout, first, num_layers))
+    if not result or len(result[0].layout) != 1:
+        raise ValueError('the first stage must have a single box token')
+    return tuple(result)
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """What a decoder layer hands to the heads.
+
+    Args:
+        layout: Order of a person's tokens.
+        hidden: ``(B, P, T, C)`` normalised content.
+        references: ``(B, P, T, 4)`` boxes that *entered* the layer, cxcywh;
+            not detached, so that losses reach the previous layer ("look
+            forward twice", DINO, Sec. 3.5).
+        persons: ``(B, P)`` int64, the query of the first stage each person
+            comes from; ``None`` in the first stage.
+        dn_hidden: ``(B, D, C)``, if there are denoising tokens.
+        dn_references: ``(B, D, 4)``.
+    """
+
+    layout: TokenLayout
+    hidden: Tensor
+    references: Tensor
+    persons: Tensor | None = None
+    dn_hidden: Tensor | None = None
+    dn_references: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """Content and boxes of all tokens on their way through the layers."""
+
+    content: Tensor  # (B, P, T, C)
+    boxes: Tensor  # (B, P, T, 4)
+    dn_content: Tensor | None = None  # (B, D, C)
+    dn_boxes: Tensor | None = None  # (B, D, 4)
+
+    @property
+    def num_persons(self) -> int:
+        return self.content.shape[1]
+
+    def flat_content(self) -> Tensor:
+        """``(B, P * T + D, C)``."""
+        return _flatten(self.content, self.dn_content)
+
+    def flat_boxes(self) -> Tensor:
+        """``(B, P * T + D, 4)``."""
+        return _flatten(self.boxes, self.dn_boxes)
+
+    def with_content(self, flat: Tensor) -> _Tokens:
+        """The same tokens with other content, given as it comes out."""
+        num_tokens = self.content.shape[1] * self.content.shape[2]
+        content = flat[:, :num_tokens].unflatten(1, self.content.shape[1:3])
+        dn_content = self.dn_content
+        if dn_content is not None:
+            dn_content = flat[:, num_tokens:]
+        return _Tokens(content, self.boxes, dn_content, self.dn_boxes)
+
+    def detach_boxes(self) -> _Tokens:
+        dn_boxes = self.dn_boxes
+        return _Tokens(
+            self.content,
+            self.boxes.detach(),
+            self.dn_content,
+            dn_boxes if dn_boxes is None else dn_boxes.detach(),
+        )
+
+
+def _flatten(tokens: Tensor, dn_tokens: Tensor | None) -> Tensor:
+    flat = tokens.flatten(1, 2)
+    return flat if dn_tokens is None else torch.cat((flat, dn_tokens), dim=1)
+
+
+@MODELS.register_module()
+class ProgressiveDecoder(BaseModule):
+    """Decoder in stages, each with more tokens per person.
+
+    Args:
+        stages: See :func:`read_stages`.
+        num_persons: Number of candidates that leave the first stage.
+        layer_cfg: Arguments of :class:`ProgressiveDecoderLayer`.
+        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+
+    Attributes:
+        stages: The stages, read.
+        num_layers: Number of layers of all stages.
+        embed_dims: Width of a token.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[dict[str, Any]],
+        num_persons: int,
+        layer_cfg: dict[str, Any],
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.stages = read_stages(stages)
+        self.num_persons = num_persons
+        self.num_layers = self.stages[-1].last_layer + 1
+        self.layers = ModuleList(
+            ProgressiveDecoderLayer(**layer_cfg)
+            for _ in range(self.num_layers)
+        )
+        self.embed_dims = self.layers[0].embed_dims
+        self.norm = nn.LayerNorm(self.embed_dims)
+        self.ref_point_head = MLP(
+            2 * self.embed_dims, self.embed_dims, self.embed_dims, 2
+        )
+        self.expansions = ModuleList(
+            QueryExpansion(stage.layout, following.layout, self.embed_dims)
+            for stage, following in zip(self.stages, self.stages[1:])
+        )
+
+    def forward(
+        self,
+        query: Tensor,
+        reference_boxes: Tensor,
+        memory: Memory,
+        cls_branches: nn.ModuleList,
+        branches: DetectionBranches,
+        dn_queries: DenoisingQueries | None = None,
+        max_persons: int | None = None,
+    ) -> list[LayerState]:
+        """Decode persons.
+
+        Args:
+            query: ``(B, P, C)`` content of the candidates.
+            reference_boxes: ``(B, P, 4)`` their boxes, cxcywh in [0, 1].
+            memory: The encoded picture.
+            cls_branches: Classifier of each layer.
+            branches: Branches of the head that refine boxes.
+            dn_queries: Denoising queries, in training.
+            max_persons: Let fewer candidates than ``num_persons`` leave
+                the first stage.
+
+        Returns:
+            The state after each layer.
+        """
+        keep = min(self.num_persons, max_persons or self.num_persons)
+        tokens = _Tokens(query[:, :, None], reference_boxes[:, :, None])
+        dn_groups = None
+        if dn_queries is not None:
+            dn_groups = dn_queries.groups
+            tokens = _Tokens(
+                tokens.content,
+                tokens.boxes,
+                dn_queries.content,
+                dn_queries.boxes,
+            )
+        persons: Tensor | None = None
+        states = []
+        for number, stage in enumerate(self.stages):
+            for index in range(stage.first_layer, stage.last_layer + 1):
+                entered = tokens
+                tokens = self._run_layer(
+                    index, stage, tokens.detach_boxes(), memory, dn_groups
+                )
+                states.append(self._state(stage, entered, tokens, persons))
+                if index < self.num_layers - 1:
+                    tokens = self._refine(index, stage, tokens, branches)
+            if stage is self.stages[-1]:
+                break
+            if number == 0:
+                classifier = cls_branches[stage.last_layer]
+                tokens, persons = _best(tokens, classifier, keep)
+            tokens = self._expand(number, tokens, branches)
+        return states
+
+    def _run_layer(
+        self,
+        index: int,
+        stage: Stage,
+        tokens: _Tokens,
+        memory: Memory,
+        dn_groups: Tensor | None,
+    ) -> _Tokens:
+        ratios = torch.cat((memory.valid_ratios, memory.valid_ratios), -1)
+        boxes = tokens.flat_boxes()[:, :, None] * ratios[:, None]
+        content = self.layers[index](
+            tokens.flat_content(),
+            self._query_pos(boxes[:, :, 0]),
+            boxes,
+            memory,
+            stage.layout,
+            tokens.num_persons,
+            dn_groups,
+        )
+        return tokens.with_content(content)
+
+    def _query_pos(self, boxes: Tensor) -> Tensor:
+        """Positional queries ``(B, N, C)`` of boxes ``(B, N, 4)``."""
+        # NOTE: Half the width for each of x, y, w, h, as published. DINO
+        # of onedl-mmdetection 3.5.1 has twice that.
+        encoding = coordinate_to_encoding(
+            boxes, num_feats=self.embed_dims // 2
+        )
+        return self.ref_point_head(encoding)
+
+    def _state(
+        self,
+        stage: Stage,
+        entered: _Tokens,
+        tokens: _Tokens,
+        persons: Tensor | None,
+    ) -> LayerState:
+        dn_content = tokens.dn_content
+        return LayerState(
+            layout=stage.layout,
+            hidden=self.norm(tokens.content),
+            references=entered.boxes,
+            persons=persons,
+            dn_hidden=None if dn_content is None else self.norm(dn_content),
+            dn_references=entered.dn_boxes,
+        )
+
+    def _refine(
+        self,
+        index: int,
+        stage: Stage,
+        tokens: _Tokens,
+        branches: DetectionBranches,
+    ) -> _Tokens:
+        """Move the boxes by what the content says, before its norm."""
+        dn_content, dn_boxes = tokens.dn_content, tokens.dn_boxes
+        if dn_content is not None and dn_boxes is not None:
+            dn_boxes = branches.refine_bodies(index, dn_content, dn_boxes)
+        return _Tokens(
+            tokens.content,
+            branches.refine(index, stage.layout, tokens.content, tokens.boxes),
+            dn_content,
+            dn_boxes,
+        )
+
+    def _expand(
+        self, number: int, tokens: _Tokens, branches: DetectionBranches
+    ) -> _Tokens:
+        content, boxes = self.expansions[number](
+            tokens.content, tokens.boxes, branches.expansions
+        )
+        return _Tokens(content, boxes, tokens.dn_content, tokens.dn_boxes)
+
+
+def _best(
+    tokens: _Tokens, classifier: nn.Module, count: int
+) -> tuple[_Tokens, Tensor]:
+    """Keep the ``count`` persons with the highest score of any class.
+
+    As published, scores are those of the content before its norm, which the
+    supervised scores of the layer are not.
+    """
+    scores = classifier(tokens.content[:, :, 0]).max(dim=-1).values
+    persons = scores.topk(min(count, tokens.num_persons), dim=1).indices
+
+    def take(x: Tensor) -> Tensor:
+        index = persons[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        return x.gather(1, index)
+
+    return (
+        _Tokens(
+            take(tokens.content),
+            take(tokens.boxes),
+            tokens.dn_content,
+            tokens.dn_boxes,
+        ),
+        persons,
+    )

@@ -1,0 +1,79 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Take token tensors apart by part name, and put them together again.
+
+A tensor of tokens is ``(B, P, T, ...)``.  Parts are contiguous, so all of
+this is slicing and concatenation: no index tensors, hence no copies to the
+device and nothing that a compiler would stumble over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from aios.structures import TokenLayout
+
+__all__ = ['assemble_parts', 'box_parts', 'point_parts', 'select_parts']
+
+
+def box_parts(layout: TokenLayout) -> tuple[str, ...]:
+    """Names of the parts that are box tokens, in token order."""
+    return tuple(part.name for part in layout.parts if part.is_box)
+
+
+def point_parts(layout: TokenLayout) -> tuple[str, ...]:
+    """Names of the parts that are key-points, in token order."""
+    return tuple(part.name for part in layout.parts if not part.is_box)
+
+
+def select_parts(
+    tokens: Tensor, layout: TokenLayout, names: Iterable[str]
+) -> Tensor:
+    """Tokens of the named parts, in the order of the layout.
+
+    Args:
+        tokens: ``(B, P, T, ...)``.
+        layout: Order of the ``T`` tokens.
+        names: Names of parts; their order does not matter.
+
+    Returns:
+        ``(B, P, K, ...)``.
+    """
+    wanted = set(names)
+    pieces = [
+        tokens[:, :, layout.slices[part.name]]
+        for part in layout.parts
+        if part.name in wanted
+    ]
+    return torch.cat(pieces, dim=2)
+
+
+def assemble_parts(
+    layout: TokenLayout, boxes: Tensor, points: Tensor
+) -> Tensor:
+    """Bring box and key-point tokens into the order of the layout.
+
+    The inverse of :func:`select_parts` with :func:`box_parts` and with
+    :func:`point_parts`.
+
+    Args:
+        layout: The order wanted.
+        boxes: ``(B, P, K, ...)`` all box tokens.
+        points: ``(B, P, T - K, ...)`` all key-point tokens.
+
+    Returns:
+        ``(B, P, T, ...)``.
+    """
+    box_sizes = [len(layout.part(name)) for name in box_parts(layout)]
+    point_sizes = [len(layout.part(name)) for name in point_parts(layout)]
+    box_pieces = iter(boxes.split(box_sizes, dim=2))
+    point_pieces = iter(points.split(point_sizes, dim=2))
+    return torch.cat(
+        [
+            next(box_pieces if part.is_box else point_pieces)
+            for part in layout.parts
+        ],
+        dim=2,
+    )
