@@ -6,12 +6,13 @@
 #   bash tools/quickstart.sh
 #
 # Safe to run again: what was made stays. To begin anew, remove
-# outputs/quickstart.
+# outputs/quickstart and data/synthetic/quickstart.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 
 OUT=outputs/quickstart
-PICTURES=$OUT/pictures
+# where configs/_base_/datasets/synthetic.py looks for them
+PICTURES=data/synthetic/quickstart
 
 # One function per step, each able to take up what an earlier run left.
 

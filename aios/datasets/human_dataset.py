@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import os.path as osp
 from collections.abc import Mapping, Sequence
@@ -227,7 +228,7 @@ class HumanDataset(BaseDataset):
         Returns:
             One dictionary per picture: ``img_path``, ``img_id`` (its place
             in the file), ``height``, ``width``, ``rows`` (start and end in
-            the label arrays), ``cam_K`` ``(3, 3)`` where it has a camera.
+            the label arrays), ``camera`` (fx, fy, cx, cy; NaN if unknown).
         """
         if not osp.isfile(self.ann_file):
             raise FileNotFoundError(
@@ -251,21 +252,21 @@ class HumanDataset(BaseDataset):
             store['image_index'].tolist(),
             store['image_size'].tolist(),
             store['image_rows'].tolist(),
-            np.array(store['image_camera']),
+            store['image_camera'].tolist(),
             strict=True,
         )
         data_list = []
         for path, index, (height, width), rows, camera in images:
-            info = {
-                'img_path': osp.join(root, path),
-                'img_id': index,
-                'height': height,
-                'width': width,
-                'rows': tuple(rows),
-            }
-            if np.isfinite(camera).all():
-                info['cam_K'] = _camera_matrix(camera)
-            data_list.append(info)
+            data_list.append(
+                {
+                    'img_path': osp.join(root, path),
+                    'img_id': index,
+                    'height': height,
+                    'width': width,
+                    'rows': (*rows,),
+                    'camera': camera,
+                }
+            )
         return data_list
 
     def _build_labels(self) -> LabelTable:
@@ -368,12 +369,16 @@ class HumanDataset(BaseDataset):
 
         Returns:
             The picture's entry of :meth:`load_data_list` with
-            ``sample_idx``, ``dataset_name`` and ``instances_arrays``: the
-            fields of :data:`aios.structures.GT_FIELDS` as float32 arrays, in
-            pixels of the original picture.
+            ``sample_idx``, ``dataset_name``, ``cam_K`` ``(3, 3)`` where it
+            has a camera, and ``instances_arrays``: the fields of
+            :data:`aios.structures.GT_FIELDS` as float32 arrays, in pixels of
+            the original picture.
         """
         info = super().get_data_info(idx)
-        start, end = info['rows']
+        fx, fy, cx, cy = info.pop('camera')
+        if math.isfinite(fx):
+            info['cam_K'] = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        start, end = info.pop('rows')
         names = [*_PER_PERSON]
         if 'keypoints3d' in self.labels:
             names.append('keypoints3d')
@@ -389,11 +394,13 @@ class HumanDataset(BaseDataset):
 
 def _hand_mean(model_path: str | None) -> tuple[float, ...]:
     """Mean pose of both hands, ``(90,)``, from a body-model file."""
-    from aios.body_models import find_body_model, load_body_model_arrays
+    from aios.body_models.files import find_body_model, read_model_file
 
-    arrays = load_body_model_arrays(find_body_model(model_path, 'neutral'))
-    means = np.concatenate((arrays['hands_meanl'], arrays['hands_meanr']))
-    return tuple(means.astype(float).tolist())
+    keys = ('hands_meanl', 'hands_meanr')
+    path = find_body_model(model_path, 'neutral')
+    arrays = read_model_file(path, keys)
+    means = [np.asarray(arrays[key], float).ravel() for key in keys]
+    return tuple(np.concatenate(means).tolist())
 
 
 def _hand_report(flat: bool | None, option: str | bool) -> str:
@@ -403,11 +410,6 @@ def _hand_report(flat: bool | None, option: str | bool) -> str:
     if flat:
         return f'absolute ({source}): mean hand subtracted'
     return f'relative to the mean hand ({source})'
-
-
-def _camera_matrix(camera: np.ndarray) -> np.ndarray:
-    fx, fy, cx, cy = camera
-    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 
 
 def _drop_few_persons(

@@ -508,15 +508,13 @@ class Mapped(HumanDataset):
         return type(keypoints).__name__, str(keypoints.filename)
 
 
-@pytest.mark.parametrize('context', ['fork', 'spawn'])
-def test_workers_share_one_mapped_file(toy, context):
+def test_workers_share_one_mapped_file(toy):
     files = toy()
     dataset = Mapped(files.ann_file, str(files.root))
     loader = DataLoader(
         dataset,
         num_workers=2,
         collate_fn=_first,
-        multiprocessing_context=context,
     )
     path = str(dataset.labels.folder / 'keypoints.npy')
     assert list(loader) == [('memmap', path)] * 3
