@@ -22,12 +22,16 @@ print(expand_free_body())'
 }
 
 draw_pictures() {
-    "$PYTHON" tools/make_synthetic_dataset.py "$PICTURES" --images 24 --seed 0
+    "$PYTHON" tools/make_synthetic_dataset.py "$PICTURES" \
+        --images 24 --seed 0 --resume
 }
 
 browse_pictures() {
-    "$PYTHON" tools/analysis_tools/browse_dataset.py \
-        configs/_base_/datasets/synthetic.py --output-dir "$OUT/browse"
+    # nothing new to see?
+    [ "$OUT/browse/contact_sheet.jpg" -nt "$PICTURES/humandata.npz" ] ||
+        "$PYTHON" tools/analysis_tools/browse_dataset.py \
+            configs/_base_/datasets/synthetic.py \
+            --output-dir "$OUT/browse" --overwrite
 }
 
 setup_environment
@@ -35,4 +39,4 @@ cd "$ROOT"
 step 'make the free body' make_free_body
 step 'draw 24 pictures of people with exact labels' draw_pictures
 step 'draw the labels over the pictures' browse_pictures
-say "look at: $OUT/browse"
+say "look at: $ROOT/$OUT/browse/contact_sheet.jpg"

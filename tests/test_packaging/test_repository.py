@@ -40,15 +40,24 @@ def test_every_file_says_its_licence():
     assert [f for f in files if not f.read_text().startswith(line)] == []
 
 
-@pytest.mark.parametrize('command', ['check', 'format --check'])
-def test_style(command: str):
+def _run_tool(command: str) -> None:
     result = subprocess.run(
-        [sys.executable, '-m', 'ruff', *command.split(), '.'],
+        [sys.executable, '-m', *command.split()],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    assert result.returncode == 0, result.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize('command', ['check', 'format --check'])
+def test_style(command: str):
+    _run_tool(f'ruff {command} .')
+
+
+@pytest.mark.slow
+def test_types():
+    _run_tool('mypy')
 
 
 @pytest.mark.parametrize('group', GROUPS)
