@@ -20,7 +20,7 @@ import numpy as np
 __all__ = ['rasterize']
 
 # Upper bound on array lengths, so that memory does not depend on the scene.
-CHUNK = 2_000_000
+CHUNK = 500_000
 EMPTY = np.iinfo(np.int64).max
 
 

@@ -28,6 +28,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from tqdm import tqdm
 
 from aios.body_models import MissingBodyModelError, find_body_model
+from aios.datasets import HumanDataError
 from aios.registry import DATASETS, TRANSFORMS
 from aios.utils import register_all_modules
 from aios.visualization import (
@@ -138,6 +139,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         'outputs', 'browse', Path(args.config).stem
     )
     check_output_dir(output_dir, args.overwrite)
+    try:
+        run(args, output_dir)
+    except (OSError, HumanDataError) as error:
+        # Files that are missing, damaged or in the way: no traceback needed.
+        sys.exit(f'error: {error}')
+
+
+def run(args: argparse.Namespace, output_dir: Path) -> None:
+    """Build data set and visualizer, and browse."""
     config = Config.fromfile(args.config)
     if args.cfg_options is not None:
         config.merge_from_dict(args.cfg_options)
