@@ -331,7 +331,7 @@ class BodyModelBase(nn.Module):
             'transl': 3,
         }
         given = {
-            name: value.to(self.v_template)
+            name: value.to(self.v_template.dtype)
             for name, value in (vectors | poses).items()
             if value is not None
         }

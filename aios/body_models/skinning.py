@@ -199,11 +199,12 @@ def contour_rows(neck_rotation: Tensor) -> Tensor:
         neck_rotation: ``(B, 3, 3)`` global rotation of the neck joint.
 
     Returns:
-        ``(B,)`` int64 in 0..78.
+        ``(B,)`` int64 in 0..78; 0 where the rotation is NaN.
     """
     run = torch.hypot(neck_rotation[:, 0, 0], neck_rotation[:, 1, 0])
     yaw = torch.rad2deg(torch.atan2(neck_rotation[:, 2, 0], run))
-    yaw = yaw.clamp(-MAX_CONTOUR_YAW, MAX_CONTOUR_YAW).round().long()
+    yaw = yaw.nan_to_num().clamp(-MAX_CONTOUR_YAW, MAX_CONTOUR_YAW)
+    yaw = yaw.round().long()
     return torch.where(yaw < 0, MAX_CONTOUR_YAW - yaw, yaw)
 
 

@@ -337,6 +337,15 @@ def test_contour_rows_ignore_pitch_in_front() -> None:
     assert contour_rows(yaw @ pitch).tolist() == contour_rows(yaw).tolist()
 
 
+def test_nan_stays_with_its_person(layer: SMPLXLayer, make_params) -> None:
+    params = make_params(2)
+    expected = layer(**params)
+    params['global_orient'][0] = torch.nan
+    output = layer(**params)
+    assert output.joints[0, 1:].isnan().all()
+    close(output.joints[1], expected.joints[1])
+
+
 # ------------------------------------------------------- module and attributes
 def test_model_data_stays_out_of_checkpoints(layer: SMPLXLayer) -> None:
     assert not layer.state_dict()

@@ -23,7 +23,7 @@ from aios.body_models import (
 )
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeats', type=int, default=20)
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--device', default='cpu')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def random_params(
@@ -93,9 +93,9 @@ def kept_bytes(call: Callable[[], object], layer: BodyModelBase) -> int:
     return sum(n for address, n in storages.items() if address not in model)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Print one line per batch size, with and without vertices."""
-    args = parse_args()
+    args = parse_args(argv)
     torch.set_num_threads(args.threads)
     layer = build_body_model(args.backend, model_path=args.model_path)
     layer = layer.to(args.device)

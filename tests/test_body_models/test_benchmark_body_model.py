@@ -1,0 +1,28 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The benchmark runs and shows that joints alone cost less memory."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+
+SCRIPT = (
+    Path(__file__).parents[2] / 'tools/analysis_tools/benchmark_body_model.py'
+)
+
+
+def test_benchmark_prints_a_table(free_body_dir: Path, capsys) -> None:
+    spec = importlib.util.spec_from_file_location('benchmark', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    threads = torch.get_num_threads()
+    options = f'--model-path {free_body_dir} --batch-sizes 2 --repeats 1'
+    try:
+        module.main(options.split())
+    finally:
+        torch.set_num_threads(threads)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    kept = {row[1]: float(row[-1]) for row in rows if row[0] == '2'}
+    assert 0 < kept['no'] < 0.2 * kept['yes']
