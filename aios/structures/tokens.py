@@ -81,6 +81,10 @@ class TokenLayout:
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)
 
+    def __reduce__(self) -> tuple:
+        # Cached properties are read-only views, which do not pickle.
+        return type(self), (self.name, self.parts)
+
     @cached_property
     def slices(self) -> Mapping[str, slice]:
         """Part name to its slice of the token axis."""

@@ -1,4 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+import copy
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,9 @@ def test_layouts_refuse_orphans_and_twins() -> None:
         TokenLayout('bad', (box, PartTokens('hand', ('thumb',), 'arm')))
     with pytest.raises(KeyError, match="no part 'tail'"):
         WHOLE_BODY.part('tail')
+
+
+def test_a_used_layout_can_be_copied() -> None:
+    """MMEngine's EMAHook copies the whole model."""
+    assert len(WHOLE_BODY.slices) == 8
+    assert copy.deepcopy(WHOLE_BODY) == WHOLE_BODY

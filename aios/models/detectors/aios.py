@@ -21,6 +21,7 @@ from mmdet.models.layers import SinePositionalEncoding
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
+from aios.models.checkpoints import check_state_dict
 from aios.models.heads.decoding import DecodingConfig
 from aios.models.heads.outputs import EncoderOutputs
 from aios.models.layers.decoder_layer import Memory
@@ -124,7 +125,6 @@ class AiOS(DetectionTransformer):
 
     def init_weights(self) -> None:
         """Initialise as published; heads and backbone do it themselves."""
-        super().init_weights()
         for coder in self.encoder, self.decoder:
             for parameter in coder.parameters():
                 if parameter.dim() > 1:
@@ -134,6 +134,15 @@ class AiOS(DetectionTransformer):
                 module.init_weights()
         nn.init.xavier_uniform_(self.memory_trans_fc.weight)
         nn.init.normal_(self.level_embed)
+        # Last, because init_cfg may name a checkpoint of all weights.
+        super().init_weights()
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any
+    ) -> None:
+        """Accept official weights; refuse weights that do not fit."""
+        check_state_dict(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     # As in Deformable DETR; it uses the two modules above.
     gen_encoder_output_proposals = DeformableDETR.gen_encoder_output_proposals

@@ -1,0 +1,126 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Loading weights into a model: official files as they are, and checks."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+from .conversion import convert, is_official
+from .reading import CheckpointError, read_checkpoint, select_weights
+
+__all__ = ['check_state_dict', 'install_loader', 'load_from_local']
+
+
+def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Read a checkpoint file for MMEngine.
+
+    Like MMEngine's reader of local files, but code in the file never runs,
+    and an unconverted file of the published AiOS or ED-Pose is converted.
+
+    Args:
+        filename: The file.
+        map_location: See :func:`torch.load`.
+
+    Returns:
+        Content of the file; of an official one only ``state_dict`` (its
+        ``model``, not the averaged weights) and ``meta``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: The file is damaged, or looks official but is not.
+    """
+    content = read_checkpoint(filename, map_location)
+    weights = content.get('model', content)
+    if not isinstance(weights, dict) or not _looks_official(weights):
+        return content
+    try:
+        state_dict = _convert(select_weights(content), str(filename))
+    except CheckpointError as error:
+        raise CheckpointError(f'{filename}: {error}') from error
+    return dict(meta=dict(source=str(filename)), state_dict=state_dict)
+
+
+def install_loader() -> None:
+    """Let MMEngine read local files with :func:`load_from_local`."""
+    CheckpointLoader.register_scheme(
+        prefixes='', loader=load_from_local, force=True
+    )
+
+
+def check_state_dict(
+    model: nn.Module, state_dict: MutableMapping[str, Tensor], prefix: str = ''
+) -> None:
+    """Refuse weights that do not fit; convert official ones in place.
+
+    To be called in ``_load_from_state_dict`` of the whole model: MMEngine
+    only logs what does not fit, and goes on with random weights.
+
+    Args:
+        model: The model.
+        state_dict: Tensors by name, changed if the names are official.
+        prefix: What stands before the names of this model.
+
+    Raises:
+        CheckpointError: Not one name fits, a shape differs, or a value is
+            not finite.
+    """
+    names = [name for name in state_dict if name.startswith(prefix)]
+    if _looks_official(name.removeprefix(prefix) for name in names):
+        official = {
+            name.removeprefix(prefix): state_dict[name] for name in names
+        }
+        converted = _convert(official, 'the given state dict')
+        for name in names:
+            del state_dict[name]
+        state_dict.update(
+            {prefix + name: tensor for name, tensor in converted.items()}
+        )
+    expected = {prefix + key: v for key, v in model.state_dict().items()}
+    common = [name for name in expected if name in state_dict]
+    if names and not common:
+        raise CheckpointError(
+            f'weights of another network: {names[0]} and {len(names) - 1} '
+            f'more do not belong to {type(model).__name__}, which has '
+            f'{next(iter(expected))} and so on'
+        )
+    for name in common:
+        _check_fits(name, state_dict[name], expected[name])
+
+
+def _check_fits(name: str, tensor: Tensor, expected: Tensor) -> None:
+    if tensor.shape != expected.shape:
+        raise CheckpointError(
+            f'{name} has shape {tuple(tensor.shape)} in the checkpoint and '
+            f'{tuple(expected.shape)} in the model; use the config of the '
+            'checkpoint, or remove the tensor from it'
+        )
+    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        raise CheckpointError(
+            f'{name} holds NaN or infinite values in the checkpoint'
+        )
+
+
+def _looks_official(names: Any) -> bool:
+    return is_official(str(name).removeprefix('module.') for name in names)
+
+
+def _convert(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    conversion = convert(select_weights(weights))
+    text = (
+        f'{source} is an official {conversion.network} checkpoint; its '
+        f'{len(conversion.state_dict)} tensors were renamed while loading '
+        '(tools/model_converters/aios_to_mm.py does it once for all).'
+    )
+    if conversion.network == 'ED-Pose':
+        text += (
+            ' Branches of hands and faces and SMPL-X heads are not in it: '
+            'they start from their initial values.'
+        )
+    print_log(text, 'current')
+    return conversion.state_dict

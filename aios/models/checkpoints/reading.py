@@ -1,0 +1,165 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Reading checkpoint files without running code from them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+__all__ = ['CheckpointError', 'read_checkpoint', 'select_weights']
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read, or is not what it should be."""
+
+
+class _Ignored:
+    """Takes the place of an object that has nothing to do with weights."""
+
+    def __new__(cls, *args: Any) -> _Ignored:
+        return object.__new__(cls)
+
+    def __init__(self, *args: Any) -> None:
+        """Take arguments and forget them."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Take a state and forget it."""
+
+
+def read_checkpoint(
+    path: str | os.PathLike, map_location: Any = 'cpu'
+) -> dict[str, Any]:
+    """Read a file of :func:`torch.save` with ``weights_only=True``.
+
+    Training scripts store more than weights, such as their command line.
+    Objects of types that torch and MMEngine do not count as data are left
+    out: inert ones take their place, and the log tells their types.
+
+    Args:
+        path: The file.
+        map_location: See :func:`torch.load`.
+
+    Returns:
+        Its content.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: The file is damaged, not a checkpoint, or cannot be
+            read without running code from it.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: there is no such checkpoint file')
+    try:
+        with _data_only(path):
+            content = torch.load(
+                path, map_location=map_location, weights_only=True
+            )
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f'{path}: cannot be read as plain data ({_brief(error)}). If you '
+            'trust the file, open it where it was made and save only its '
+            'weights with torch.save'
+        ) from error
+    except Exception as error:  # whatever bytes can make torch do
+        raise CheckpointError(
+            f'{path}: damaged, or not a checkpoint ({_brief(error)})'
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f'{path}: holds a {type(content).__name__}, expected a dict'
+        )
+    return dict(content)
+
+
+@contextmanager
+def _data_only(path: Path) -> Iterator[None]:
+    """Let ``torch.load`` build plain data, and nothing else from a file."""
+    serialization: Any = torch.serialization
+    if not hasattr(serialization, 'get_unsafe_globals_in_checkpoint'):
+        yield  # torch < 2.6 knows tensors and containers only
+        return
+    with serialization.safe_globals(_types_of_mmengine()):
+        try:
+            others = serialization.get_unsafe_globals_in_checkpoint(path)
+        except ValueError:  # the format from before torch 1.6
+            others = []
+        if others:
+            print_log(
+                f'{path}: objects of these types are ignored: '
+                f'{", ".join(sorted(others))}',
+                'current',
+            )
+        with serialization.safe_globals([(_Ignored, name) for name in others]):
+            yield
+
+
+def _types_of_mmengine() -> list[Any]:
+    """What MMEngine allows in its own checkpoints, such as histories."""
+    from mmengine.runner import checkpoint
+
+    allowed = getattr(checkpoint, 'get_torch_safe_globals', None)
+    return list(allowed()) if allowed is not None else []
+
+
+def _brief(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f'{type(error).__name__}: {lines[0] if lines else ""}'[:300]
+
+
+def select_weights(
+    content: Mapping[str, Any], ema: bool = False
+) -> dict[str, Tensor]:
+    """Find the weights in the content of a checkpoint.
+
+    They may be under ``state_dict`` (MMEngine) or ``model`` (the published
+    files), or be all there is. ``module.``, which stands before all names if
+    the model was wrapped for training, is removed.
+
+    Args:
+        content: Content of the file.
+        ema: Take the exponential moving average of the weights instead,
+            ``ema_state_dict`` or ``ema_model``.
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        CheckpointError: There are none, or something else is among them.
+    """
+    places = (
+        ('ema_state_dict', 'ema_model') if ema else ('state_dict', 'model')
+    )
+    weights: Any = content
+    for place in places:
+        if isinstance(content.get(place), Mapping):
+            weights = content[place]
+            break
+    else:
+        if ema:
+            raise CheckpointError(
+                'no averaged weights (ema_model or ema_state_dict); the '
+                f'checkpoint has {", ".join(map(str, list(content)[:12]))}'
+            )
+    for name, value in weights.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(
+                f'{name!r} is a {type(value).__name__}, expected a tensor; '
+                'the weights of a checkpoint are its entry "state_dict" or '
+                '"model", or all of it'
+            )
+    if not weights:
+        raise CheckpointError('the checkpoint holds no weights')
+    # MMEngine's averaged weights have a counter beside the model.
+    names = [name for name in weights if name != 'steps']
+    if all(name.startswith('module.') for name in names):
+        return {name.removeprefix('module.'): weights[name] for name in names}
+    return dict(weights)
