@@ -207,7 +207,7 @@ def sample_outfit(rng: np.random.Generator, gender: str) -> Outfit:
         shoes=_cloth_color(rng, skin) * 0.8,
         socks=_cloth_color(rng, skin),
         boots=boots,
-        frequency=rng.uniform(5, 16),
+        frequency=rng.uniform(4, 10),
     )
 
 
@@ -225,7 +225,9 @@ class _Painter:
 
     def segments(self, *joints: int) -> np.ndarray:
         """``(V,)`` 1.0 where one of the joints dominates."""
-        return np.isin(self.t.segment, joints).astype(np.float64)
+        table = np.zeros(55)
+        table[list(joints)] = 1
+        return table[self.t.segment]
 
     def before(self, joint: int, child: int, share: float) -> np.ndarray:
         """``(V,)`` coverage of a bone up to a share of its length."""
@@ -404,7 +406,7 @@ def _paint_head(p: _Painter) -> None:
 def _near(p: _Painter, line: np.ndarray, radius: float) -> np.ndarray:
     """Coverage of the vertices close to a polyline on the face."""
     points = np.concatenate([line, 0.5 * (line[1:] + line[:-1])])
-    head = np.flatnonzero(p.segments(15))
+    head = p.t.part_vertices['face']
     distance = np.linalg.norm(p.v[head, None] - points, axis=-1).min(1)
     cover = np.zeros(len(p.v))
     cover[head] = _soft(radius - distance, 0.004)

@@ -194,7 +194,7 @@ def _sample(
         image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
     )
     fade = np.clip(footprint * scale / 12, 0, 1)[..., None]
-    return color + fade * (image.mean((0, 1)) - color)
+    return color + fade * (np.float32(cv2.mean(image)[:3]) - color)
 
 
 def _floor(

@@ -9,6 +9,8 @@ body is tested first, so people who keep their distance cost nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -19,6 +21,36 @@ _LEFT_ARM, _RIGHT_ARM = (13, 16, 18, 20), (14, 17, 19, 21)
 _LEFT_FINGERS, _RIGHT_FINGERS = range(25, 40), range(40, 55)
 _LEFT_LEG, _RIGHT_LEG = (1, 4, 7, 10), (2, 5, 8, 11)
 _LOWER = {'left_arm': (20, *_LEFT_FINGERS), 'right_arm': (21, *_RIGHT_FINGERS)}
+
+
+_REACH = 0.12  # metres; no point is deeper inside a limb or trunk
+
+
+def _bounds(points: np.ndarray, margin: float) -> tuple[np.ndarray, ...]:
+    """Corners of the box around points, widened by a margin."""
+    columns = np.ascontiguousarray(points.T)
+    return columns.min(1) - margin, columns.max(1) + margin
+
+
+def _in_box(
+    points: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
+    """``(N,)`` mask of the points strictly inside a box.
+
+    Column by column: a reduction over an axis of three is far slower.
+    """
+    inside = np.ones(len(points), bool)
+    for axis in range(3):
+        column = points[:, axis]
+        inside &= (column > low[axis]) & (column < high[axis])
+    return inside
+
+
+def _mask(segment: np.ndarray, joints: Iterable[int]) -> np.ndarray:
+    """``(V,)`` mask of the vertices that belong to joints."""
+    table = np.zeros(55, bool)
+    table[list(joints)] = True
+    return table[segment]
 
 
 def count_inside(
@@ -37,10 +69,13 @@ def count_inside(
     """
     if len(points) == 0 or len(vertices) == 0:
         return 0
-    low, high = vertices.min(0), vertices.max(0)
-    near = ((points > low) & (points < high)).all(1)
-    points = points[near]
+    points = points[_in_box(points, *_bounds(vertices, 0.0))]
     if len(points) == 0:
+        return 0
+    # Only the surface around the points can be nearest to them.
+    around = _in_box(vertices, *_bounds(points, _REACH))
+    vertices, normals = vertices[around], normals[around]
+    if len(vertices) == 0:
         return 0
     tree = cKDTree(vertices, balanced_tree=False, compact_nodes=False)
     _, nearest = tree.query(points)
@@ -70,14 +105,13 @@ def bodies_overlap(
     Returns:
         ``True`` if vertices of one are inside the other.
     """
-    low = np.maximum(first.min(0), second.min(0))
-    high = np.minimum(first.max(0), second.max(0))
+    bounds = [_bounds(v, 0.0) for v in (first, second)]
+    low = np.maximum(bounds[0][0], bounds[1][0])
+    high = np.minimum(bounds[0][1], bounds[1][1])
     if (low > high).any():
         return False
     # Surfaces a little beyond the common box keep nearest vertices exact.
-    boxes = [
-        ((v > low - 0.06) & (v < high + 0.06)).all(1) for v in (first, second)
-    ]
+    boxes = [_in_box(v, low - _REACH, high + _REACH) for v in (first, second)]
     a, na = first[boxes[0]], first_normals[boxes[0]]
     b, nb = second[boxes[1]], second_normals[boxes[1]]
     return (
@@ -110,16 +144,16 @@ def has_self_penetration(
         'right_arm': (*_RIGHT_ARM, *_RIGHT_FINGERS),
     }
     for arm, chain in groups.items():
-        limb = np.isin(segment, _LOWER[arm])
+        limb = _mask(segment, _LOWER[arm])
         limb |= _far_half(vertices, segment, chain[2], chain[3])
-        rest = ~np.isin(segment, chain)
+        rest = ~_mask(segment, chain)
         inside = count_inside(
             vertices[limb], vertices[rest], normals[rest], depth
         )
         if inside > share * limb.sum():
             return True
-    left = np.isin(segment, _LEFT_LEG[1:])
-    right = np.isin(segment, _RIGHT_LEG)
+    left = _mask(segment, _LEFT_LEG[1:])
+    right = _mask(segment, _RIGHT_LEG)
     return (
         count_inside(vertices[left], vertices[right], normals[right], depth)
         > share * left.sum()

@@ -1,0 +1,139 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from aios.structures import Camera
+from aios.synthetic import SceneOptions, sample_scene
+from aios.synthetic.appearance import paint_body, sample_outfit
+from aios.synthetic.collisions import bodies_overlap, has_self_penetration
+from aios.synthetic.people import Seat, collides, make_person, sample_bodies
+from aios.synthetic.views import View
+
+
+def test_everybody_stands_on_the_floor(scenes):
+    heights = [
+        p.vertices[:, 1].min() for scene, *_ in scenes for p in scene.people
+    ]
+    assert len(heights) > 12
+    np.testing.assert_allclose(heights, 0, atol=1e-5)
+
+
+def test_nobody_is_inside_somebody_else(scenes, bank, winding_number):
+    """An independent, slower test than the one placement uses."""
+    pairs = 0
+    for scene, *_ in scenes:
+        for a, b in itertools.permutations(scene.people, 2):
+            low, high = b.vertices.min(0), b.vertices.max(0)
+            near = ((a.vertices > low) & (a.vertices < high)).all(1)
+            points = a.vertices[near][::25]
+            if len(points) == 0:
+                continue
+            pairs += 1
+            faces = bank.template(b.body.figure.gender).faces
+            assert (winding_number(points[:60], b.vertices, faces) < 0.5).all()
+    assert pairs > 0, 'no two people are close: the test shows nothing'
+
+
+@pytest.mark.parametrize(('apart', 'overlap'), [(0.15, True), (1.2, False)])
+def test_placement_tells_close_from_too_close(bank, apart, overlap):
+    bodies, _ = sample_bodies(
+        np.random.default_rng(1), bank, 2, ['female'], seats=False
+    )
+    segment = bank.template('female').segment
+    a = make_person(bodies[0], segment, 0.3, np.array([0.0, -3.0]))
+    b = make_person(bodies[1], segment, -2.0, np.array([apart, -3.0]))
+    assert collides(a, [b]) is overlap
+    assert (
+        bodies_overlap(a.vertices, a.normals, b.vertices, b.normals) is overlap
+    )
+
+
+def test_hand_in_the_belly_is_noticed(bank):
+    bodies, _ = sample_bodies(np.random.default_rng(0), bank, 1, ['neutral'])
+    template = bank.template('neutral')
+    body = bodies[0]
+    assert not has_self_penetration(
+        body.vertices, body.normals, template.segment
+    )
+    moved = body.vertices.copy()
+    hand = template.part_vertices['left_hand']
+    belly = body.vertices[template.segment == 3].mean(0)
+    moved[hand] += belly - moved[hand].mean(0)
+    assert has_self_penetration(moved, body.normals, template.segment)
+
+
+def test_nobody_leaves_the_room_or_touches_the_camera(scenes):
+    for scene, *_ in scenes:
+        for person in scene.people:
+            assert scene.view.to_camera(person.vertices)[:, 2].min() > 0.4
+            if not scene.surroundings.outdoor:
+                back = scene.surroundings.wall_distances[0]
+                assert person.vertices[:, 2].min() > -back
+
+
+def test_number_of_people_and_genders_are_kept(bank):
+    options = SceneOptions(160, 120, people=(2, 3), genders=('female',))
+    for seed in range(8):
+        scene = sample_scene(np.random.default_rng(seed), bank, options)
+        left_out = scene.counts['no_free_place']
+        assert 2 <= len(scene.people) + left_out <= 3
+        assert {p.body.figure.gender for p in scene.people} <= {'female'}
+
+
+def test_same_seed_same_scene(bank):
+    options = SceneOptions(160, 120)
+    a, b = (
+        sample_scene(np.random.default_rng(11), bank, options)
+        for _ in range(2)
+    )
+    c = sample_scene(np.random.default_rng(12), bank, options)
+    for first, second in zip(a.people, b.people, strict=True):
+        np.testing.assert_array_equal(first.vertices, second.vertices)
+    assert not np.array_equal(a.people[0].vertices, c.people[0].vertices)
+
+
+def test_seat_contains_its_inside(winding_number):
+    seat = Seat(np.array([1.0, 0.2, -2.0]), np.array([0.3, 0.2, 0.1]), 0.7)
+    vertices, faces, normals = seat.mesh()
+    inside = winding_number(
+        vertices * 0.9 + seat.centre * 0.1, vertices, faces
+    )
+    np.testing.assert_allclose(inside, 1, atol=1e-6)
+    assert seat.contains(vertices * 0.9 + seat.centre * 0.1)
+    assert not seat.contains(vertices * 1.1 - seat.centre * 0.1)
+    assert (((vertices - seat.centre) * normals).sum(1) > 0).all()
+
+
+def test_view_sees_what_the_world_holds():
+    camera = Camera.from_focal(500, (640, 480))
+    view = View.looking(camera, 1.5, pitch=0.2)
+    ahead = np.array([[0.0, 1.5 - np.tan(0.2) * 4, -4.0]])
+    np.testing.assert_allclose(view.project(ahead), [[320, 240]], atol=1e-9)
+    left_up = view.project(np.array([[-0.5, 2.0, -4.0]]))[0]
+    assert left_up[0] < 320 and left_up[1] < 240
+    rays = view.rays()
+    hit = view.position + rays[300, 100] * 3.0
+    np.testing.assert_allclose(view.project(hit), [100.5, 300.5], atol=1e-3)
+
+
+@pytest.mark.parametrize('gender', ['neutral', 'male', 'female'])
+def test_clothes_cover_the_trunk_not_the_hands(bank, gender):
+    template = bank.template(gender)
+    rng = np.random.default_rng(5)
+    for _ in range(10):
+        outfit = sample_outfit(rng, gender)
+        colors = paint_body(template, outfit)
+        assert colors.min() >= 0 and colors.max() <= 1
+        hand = template.part_vertices['left_hand']
+        np.testing.assert_allclose(
+            colors[hand[-100:]],
+            np.broadcast_to(outfit.skin, (100, 3)),
+            atol=1e-6,
+        )
+        chest = template.segment == 6
+        bare = np.abs(colors[chest] - outfit.skin).max(1) < 0.02
+        assert bare.mean() < 0.2
