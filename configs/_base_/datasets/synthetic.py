@@ -4,6 +4,8 @@
 #   python tools/make_synthetic_dataset.py data/synthetic/quickstart --images 24
 dataset_type = 'HumanDataset'
 data_root = 'data/synthetic/quickstart/'
+# for overlays; labels of another --body need that one
+metainfo = dict(body_model=dict(type='SMPLXLayer', model_path='free'))
 
 train_pipeline = [
     # float32, EXIF orientation ignored: labels refer to the stored pixels
@@ -35,6 +37,7 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='humandata.npz',
+        metainfo=metainfo,
         pipeline=train_pipeline,
     ),
 )
@@ -49,6 +52,7 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='humandata.npz',
+        metainfo=metainfo,
         # the last pictures; training sees them, too: not a benchmark
         indices=-8,
         test_mode=True,
