@@ -39,14 +39,15 @@ train_dataloader = dict(
                 ann_file='people.npz',
                 data_root='{root}',
                 data_prefix=dict(img=''),
+                metainfo=dict(
+                    body_model=dict(
+                        type='SMPLXLayer', model_path='{body_model}'
+                    )
+                ),
                 pipeline=train_pipeline,
             ),
         ],
     ),
-)
-visualizer = dict(
-    type='WholeBodyVisualizer',
-    body_model=dict(type='SMPLXLayer', model_path='{body_model}'),
 )
 """
 
@@ -206,12 +207,25 @@ def test_without_meshes_there_is_one_panel(browse, people, tmp_path, capsys):
     browse(
         people / 'config.py',
         *('--output-dir', tmp_path, '--no-mesh', '--mode', 'original'),
-        *('--cfg-options', 'visualizer.body_model.model_path=/none'),
+        *('--body-model', '/none'),
     )
     assert read(tmp_path / '000001_street.jpg').shape == (HEIGHT, WIDTH, 3)
     output = capsys.readouterr().out
     assert f'2 of 2 pictures: {tmp_path}' in output
     assert 'contact sheet of 2' in output
+
+
+def test_the_visualizer_of_the_config_decides(browse, people, tmp_path):
+    options = (
+        'visualizer.type=WholeBodyVisualizer',
+        'visualizer.body_model.type=SMPLXLayer',
+        'visualizer.body_model.model_path=/from/visualizer',
+    )
+    arguments = people / 'config.py', '--output-dir', tmp_path, '--cfg-options'
+    with pytest.raises(SystemExit, match='/from/visualizer'):
+        browse(*arguments, *options)
+    with pytest.raises(SystemExit, match='/from/option'):
+        browse(*arguments, *options, '--body-model', '/from/option')
 
 
 def test_nothing_is_overwritten_unasked(browse, people, tmp_path):

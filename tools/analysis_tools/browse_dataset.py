@@ -97,8 +97,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--body-model',
         metavar='PATH',
-        help="SMPL-X file or folder, or 'free'; default: the visualizer's of "
-        'the config, else installed SMPL-X files, else the free body',
+        help="SMPL-X file or folder, or 'free'; default: `body_model` of the "
+        "config's visualizer, else of the data set's metainfo, else installed "
+        'SMPL-X files, else the free body',
     )
     parser.add_argument('--columns', type=int, help='of the contact sheet')
     parser.add_argument(
@@ -156,7 +157,7 @@ def run(args: argparse.Namespace, output_dir: Path) -> None:
     set_random_seed(args.seed)
 
     dataset = build_dataset(config, args.phase, args.mode)
-    visualizer = build_visualizer(config, args)
+    visualizer = build_visualizer(config, dataset.metainfo, args)
     browse(dataset, visualizer, output_dir, args)
 
 
@@ -305,7 +306,7 @@ def samples_of(item: dict) -> list[Sample]:
 
 
 def build_visualizer(
-    config: Config, args: argparse.Namespace
+    config: Config, metainfo: dict, args: argparse.Namespace
 ) -> WholeBodyVisualizer:
     """A visualizer with the config's settings and panels for browsing."""
     settings = dict(config.get('visualizer') or {})
@@ -316,16 +317,21 @@ def build_visualizer(
     settings |= {'vis_backends': None, 'panels': [['boxes', 'skeletons']]}
     if args.mesh:
         settings['panels'].append(['mesh'])
-        settings['body_model'] = choose_body_model(settings, args.body_model)
+        settings['body_model'] = choose_body_model(
+            args.body_model, settings, metainfo
+        )
         print(f'body model: {settings["body_model"]["model_path"]}')
     return WholeBodyVisualizer(**settings)
 
 
-def choose_body_model(settings: dict, path: str | None) -> dict:
-    """Config of the body model: option, config, installed, free."""
-    if path is None and settings.get('body_model'):
-        return dict(settings['body_model'])
+def choose_body_model(
+    path: str | None, settings: dict, metainfo: dict
+) -> dict:
+    """Config of the body model: see the option's help for the order."""
     if path is None:
+        for known in (settings, metainfo):
+            if known.get('body_model'):
+                return dict(known['body_model'])
         try:
             path = str(find_body_model(None).parent)
         except MissingBodyModelError:
