@@ -275,7 +275,10 @@ def _allow_list() -> dict[tuple[str, str], Any]:
 _ALLOWED = _allow_list()
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
+class _RestrictedUnpickler(pickle._Unpickler):
+    # NOTE: The implementation in Python, not the one in C: nine bytes can
+    # make the latter fill tens of GB (a memo index, LONG_BINPUT). It takes
+    # about 2 s per million strings; arrays cost the same.
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ALLOWED[module, name]

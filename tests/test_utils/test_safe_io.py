@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import resource
 import struct
 import sys
 import types
@@ -330,6 +331,14 @@ def test_lying_arrays(dtype, dtype_state, shape, data) -> None:
     )
     with pytest.raises((UnsafeFileError, CorruptFileError), match='test.pkl'):
         loads(program)
+
+
+def test_huge_memo_index_takes_no_memory() -> None:
+    program = b'\x80\x02Nr' + struct.pack('<I', 2**31 - 1) + b'.'
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert loads(program) is None
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert after - before < 100_000  # kB
 
 
 @settings(deadline=None, max_examples=60)
