@@ -1,0 +1,71 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The command line."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).parents[2] / 'tools/make_synthetic_dataset.py'
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location('make_synthetic', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_makes_a_data_set_and_refuses_to_do_it_twice(
+    tool, tmp_path, capsys, free_body_dir
+):
+    command = [
+        str(tmp_path / 'set'),
+        *['--images', '2', '--seed', '1', '--size', '96x64', '--people', '1'],
+        *('--body', str(free_body_dir), '--genders', 'neutral'),
+    ]
+    assert tool.main(command) == 0
+    assert 'pictures 2' in capsys.readouterr().out
+    assert (tmp_path / 'set/humandata.npz').is_file()
+    assert tool.main(command) == 1
+    assert '--resume' in capsys.readouterr().err
+    assert tool.main([*command, '--resume']) == 0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ('--images 0', 'is not 1 or more'),
+        ('--images 2 --size 640', 'not WIDTHxHEIGHT'),
+        ('--images 2 --size 8x8', '64 to 8192'),
+        ('--images 2 --people 5-2', '1 to 30'),
+        ('--images 2 --people many', 'not a number'),
+        ('--images 2 --genders other', 'allowed are neutral'),
+        ('--images 2 --resume --overwrite', 'not allowed with'),
+        ('--images 2 --sequences 2', 'not allowed with'),
+        ('--images 2 --quality 0', '1 to 100'),
+        ('--sequences 1 --video 1', 'at least 2 frames'),
+        ('', 'required'),
+    ],
+)
+def test_bad_arguments_are_refused(tool, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        tool.main(['out', *arguments.split()])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_body_and_backgrounds_are_explained(tool, tmp_path, capsys):
+    out = str(tmp_path / 'set')
+    code = tool.main([out, '--images', '1', '--body', str(tmp_path / 'no')])
+    assert code == 1
+    assert 'https://smpl-x.is.tue.mpg.de' in capsys.readouterr().err
+    code = tool.main(
+        [out, '--images', '1', '--backgrounds', str(tmp_path / 'no')]
+    )
+    assert code == 1
+    assert 'does not exist' in capsys.readouterr().err
+    assert not (tmp_path / 'set').exists()
