@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Annotation files, data sets and their transforms."""
 
-from .human_data import HumanData, HumanDataError
+from .faults import Fault, HumanDataError
+from .human_data import HumanData
 from .human_dataset import HumanDataset
 from .label_store import LabelStore
-from .schema import Fault
 
 __all__ = [
     'Fault',

@@ -27,9 +27,8 @@ from aios.utils.safe_io import (
     load_pickle,
 )
 
+from .faults import Fault, HumanDataError
 from .schema import (
-    Fault,
-    HumanDataError,
     find_faults,
     is_keypoint_key,
     joint_set_of,
@@ -164,15 +163,16 @@ class HumanData(MutableMapping):
             ValueError: If the name has another suffix.
         """
         suffix = Path(path).suffix
-        writers = {'.npz': dump_npz, '.pkl': dump_pickle}
-        if suffix not in writers:
+        if suffix not in ('.npz', '.pkl'):
             raise ValueError(f'{path}: the suffix must be .npz or .pkl')
         faults = self.faults()
         if faults:
             raise HumanDataError(faults, path)
-        writers[suffix](
-            path, {**self._attributes(), **self._items}, overwrite=overwrite
-        )
+        content = {**self._attributes(), **self._items}
+        if suffix == '.npz':
+            dump_npz(path, content, overwrite=overwrite)
+        else:
+            dump_pickle(path, content, overwrite=overwrite)
 
     def _attributes(self) -> dict[str, Any]:
         attributes = {

@@ -8,7 +8,6 @@ import os
 import os.path as osp
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,11 @@ from aios.structures import (
     SMPLX_ROTATIONS_53,
 )
 
+from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .label_options import DROP_RULES, LabelOptions, LabelTable
 from .label_store import LabelStore
 from .labels import build_labels, hand_poses_are_flat
-from .schema import Fault, HumanDataError
 from .supervision import person_labels
 
 __all__ = ['HumanDataset']
@@ -148,7 +147,7 @@ class HumanDataset(BaseDataset):
         has_3d: bool | None = None,
         sample_interval: int = 1,
         group_by_image: bool = True,
-        image_size: Sequence[int] | None = None,
+        image_size: tuple[int, int] | None = None,
         body_bbox_ratio: float = 1.0,
         part_bbox_ratio: float = 1.0,
         min_bbox_conf: float | None = None,
@@ -183,7 +182,7 @@ class HumanDataset(BaseDataset):
             use_3d=has_3d is not False,
             image_interval=1 if test_mode else sample_interval,
             group_by_image=group_by_image,
-            image_size=None if image_size is None else tuple(image_size),
+            image_size=image_size and (image_size[0], image_size[1]),
             body_bbox_ratio=body_bbox_ratio,
             part_bbox_ratio=part_bbox_ratio,
             min_bbox_conf=min_bbox_conf,
@@ -272,9 +271,10 @@ class HumanDataset(BaseDataset):
     def _build_labels(self) -> LabelTable:
         data = HumanData.load(self.ann_file)
         try:
-            flat = self.flat_hand_mean
-            if flat == 'auto':
+            if self.flat_hand_mean == 'auto':
                 flat = hand_poses_are_flat(data)
+            else:
+                flat = bool(self.flat_hand_mean)
             options = asdict(self.label_options)
             if flat:
                 options['hand_mean'] = _hand_mean(self.body_model_path)
@@ -288,12 +288,17 @@ class HumanDataset(BaseDataset):
         """Leave out what ``filter_cfg`` says, and log a table of it all."""
         cfg = self.filter_cfg or {}
         least = 0 if self.test_mode else cfg.get('min_persons', 1)
-        filters = {'missing_image': partial(self._drop_missing, cfg)}
-        filters['few_persons'] = partial(_drop_few_persons, least)
-        kept, counts = self.data_list, {}
-        for rule, apply in filters.items():
-            before, kept = kept, apply(kept)
-            counts[rule] = len(before) - len(kept)
+        listed = self.data_list
+        present = self._drop_missing(cfg, listed)
+        kept = [
+            info
+            for info in present
+            if info['rows'][1] - info['rows'][0] >= least
+        ]
+        counts = {
+            'missing_image': len(listed) - len(present),
+            'few_persons': len(present) - len(kept),
+        }
         self._report(kept, counts)
         if not kept:
             rules = [d['rule'] for d in self.labels.info['dropped']]
@@ -410,12 +415,6 @@ def _hand_report(flat: bool | None, option: str | bool) -> str:
     if flat:
         return f'absolute ({source}): mean hand subtracted'
     return f'relative to the mean hand ({source})'
-
-
-def _drop_few_persons(
-    least: int, data_list: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    return [i for i in data_list if i['rows'][1] - i['rows'][0] >= least]
 
 
 def _present_files(paths: set[str]) -> set[str]:

@@ -33,7 +33,7 @@ from .label_options import LabelTable
 try:
     import fcntl
 except ImportError:  # not on Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ['LabelStore', 'file_signature']
 
@@ -134,8 +134,9 @@ class LabelStore:
         Raises:
             OSError: If no folder can be written.
         """
+        signature = file_signature(source)
         identity = {
-            'source': file_signature(source),
+            'source': signature,
             'options': dict(options),
             'version': STORE_VERSION,
         }
@@ -147,7 +148,7 @@ class LabelStore:
             with _lock(folder.with_suffix('.lock')):
                 if not (folder / _META).exists():
                     _write(folder, identity, build())
-                    _remove_stale(root, identity['source'])
+                    _remove_stale(root, signature)
         return cls(folder)
 
 
@@ -160,7 +161,7 @@ def _write(folder: Path, identity: dict[str, Any], table: LabelTable) -> None:
         meta = json.dumps({**identity, 'info': table.info}, indent=1)
         (temporary / _META).write_text(meta, encoding='utf-8')
         # If another process was faster, its folder is as good as ours.
-        with contextlib.suppress(FileExistsError, OSError):
+        with contextlib.suppress(OSError):
             os.rename(temporary, folder)
         if not (folder / _META).exists():
             raise OSError(f'cannot write the label store {folder}')

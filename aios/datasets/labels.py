@@ -17,6 +17,7 @@ import numpy as np
 
 from aios.structures import PARTS, SMPLX_137, sanitize_xywh
 
+from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .label_options import (
     DROP_RULES,
@@ -26,7 +27,7 @@ from .label_options import (
     LabelOptions,
     LabelTable,
 )
-from .schema import BODY_MODELS, GENDERS, Fault, HumanDataError
+from .schema import BODY_MODELS, GENDERS
 
 __all__ = ['build_labels', 'hand_poses_are_flat']
 

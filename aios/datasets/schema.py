@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What a HumanData file may hold, and named rules for what it may not.
+"""What a HumanData file may hold: keys, types, shapes.
 
 ``N`` rows (persons), ``J`` joints.  The checks look at whole arrays, never at
 one row at a time, so they cost milliseconds for a hundred thousand persons.
@@ -8,47 +8,24 @@ one row at a time, so they cost milliseconds for a hundred thousand persons.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from aios.structures import JOINT_SETS, JointSet
 
+from .faults import Fault, HumanDataError
+
 __all__ = [
     'BODY_MODELS',
     'BOX_KEYS',
-    'RULES',
-    'Fault',
-    'HumanDataError',
     'find_faults',
     'find_non_finite',
     'is_keypoint_key',
     'joint_set_of',
     'row_count',
 ]
-
-RULES: Mapping[str, str] = MappingProxyType(
-    {
-        'unreadable': 'the file is damaged or not of this format',
-        'unsafe_content': 'the file holds objects that could run code',
-        'missing_key': 'a key that is needed is absent',
-        'wrong_type': 'a value has the wrong type',
-        'wrong_shape': 'an array has the wrong shape',
-        'wrong_length': 'an array does not have one entry per row',
-        'wrong_mask': 'a joint mask does not fit its key-points',
-        'wrong_frame_range': 'rows of a picture are not given correctly',
-        'unknown_convention': 'a joint convention has an unknown name',
-        'unknown_gender': "a gender is not 'neutral', 'male' or 'female'",
-        'not_finite': 'a label is NaN or infinite',
-        'unknown_size': 'the size of a picture is not known',
-        'missing_image': 'a picture is not there',
-        'no_persons': 'there is nobody, or everybody was dropped',
-    }
-)
-"""Names of the rules and what they mean."""
 
 BOX_KEYS = (
     'bbox_xywh',
@@ -77,54 +54,6 @@ _BODY_POSE_SIZES = {'smplx': (63,), 'smplh': (63,), 'smpl': (69, 63)}
 # Coefficient vectors of which the first ten are used.
 _COEFFICIENTS = ('betas', 'betas_neutral', 'expression')
 _ROW_KEYS = ('betas', 'global_orient', 'body_pose')
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong with a file.
-
-    Args:
-        rule: Name of the broken rule, a key of :data:`RULES`.
-        field: The key, with a dot before a sub-key (``smplx.betas``).
-        message: What was found and what is allowed.
-        row: First row concerned; None if it is the whole array.
-        count: How many rows are concerned.
-    """
-
-    rule: str
-    field: str
-    message: str
-    row: int | None = None
-    count: int = 1
-
-    def __str__(self) -> str:
-        where = self.field
-        if self.row is not None:
-            where += f', row {self.row}'
-            if self.count > 1:
-                where += f' and {self.count - 1} more'
-        return f'[{self.rule}] {where}: {self.message}'
-
-
-class HumanDataError(ValueError):
-    """A file or a value is refused.
-
-    Args:
-        faults: What is wrong.
-        source: The file, if there is one.
-    """
-
-    def __init__(
-        self, faults: Fault | Sequence[Fault], source: Any = None
-    ) -> None:
-        faults = (faults,) if isinstance(faults, Fault) else tuple(faults)
-        self.faults = faults
-        self.source = source
-        shown = [f'  {fault}' for fault in faults[:20]]
-        if len(faults) > 20:
-            shown.append(f'  ... and {len(faults) - 20} more')
-        name = 'HumanData' if source is None else str(source)
-        super().__init__('\n'.join([f'{name} is refused:', *shown]))
 
 
 def is_keypoint_key(key: str) -> bool:
@@ -297,10 +226,10 @@ def _check_keypoints(
                 continue
             if compressed:
                 joints = int(np.count_nonzero(mask))
-        if match[1] == '2':
-            shapes, columns = ((joints, 3), (joints, 4)), 'x, y, confidence'
-        else:
-            shapes, columns = ((joints, 4),), 'x, y, z, confidence'
+        flat = match[1] == '2'
+        widths = (3, 4) if flat else (4,)
+        shapes = tuple((joints, width) for width in widths)
+        columns = 'x, y, confidence' if flat else 'x, y, z, confidence'
         yield from _check_array(key, value, rows, shapes, columns)
 
 
@@ -308,16 +237,16 @@ def _check_extra_mask(
     items: Mapping[str, Any], key: str, compressed: bool
 ) -> Iterator[Fault]:
     """Mask of key-points whose meaning the format does not define."""
-    mask = items.get(f'{key}_mask')
-    shape = np.shape(items[key]) if is_keypoint_key(key) else ()
-    if mask is None or len(shape) < 2:
+    mask, value = items.get(f'{key}_mask'), items[key]
+    if mask is None or not is_keypoint_key(key) or np.ndim(value) < 2:
         return
     stored = np.count_nonzero(mask) if compressed else len(mask)
-    if stored != shape[1]:
+    found = len(value[0]) if len(value) else stored
+    if stored != found:
         yield Fault(
             'wrong_mask',
             f'{key}_mask',
-            f'announces {stored} stored joints, {key} has {shape[1]}',
+            f'announces {stored} stored joints, {key} has {found}',
         )
 
 

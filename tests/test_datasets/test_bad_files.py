@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from aios.datasets import HumanData, HumanDataError
-from aios.datasets.schema import RULES, find_non_finite
+from aios.datasets.faults import RULES
+from aios.datasets.schema import find_non_finite
 
 
 class Evil:

@@ -49,7 +49,7 @@ class FilterWholeBody(BaseTransform):
         """Filter the labels; None if nobody is left."""
         height, width = results['img_shape']
         boxes = results['gt_persons']['bboxes']
-        inside = boxes_overlap_image(boxes, height, width)
+        inside = np.asarray(boxes_overlap_image(boxes, height, width))
         if self.min_visible_ratio > 0:
             visible = _area(clip_boxes(boxes, height, width))
             inside &= visible >= self.min_visible_ratio * _area(boxes)

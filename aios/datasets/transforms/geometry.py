@@ -57,7 +57,8 @@ def keep_ratio_size(
     limit, target = max(scale), min(scale)
     if rounding == 'round':
         factor = min(limit / long, target / short)
-        return tuple(max(1, int(side * factor + 0.5)) for side in size)
+        width, height = (max(1, int(s * factor + 0.5)) for s in size)
+        return width, height
     if rounding != 'floor':
         raise ValueError(
             f"size_rounding must be 'floor' or 'round', got {rounding!r}"

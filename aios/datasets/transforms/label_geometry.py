@@ -39,6 +39,7 @@ _JOINT_FIELDS = (
     'keypoints3d',
     'keypoints3d_visible',
 )
+_MIRROR_X = np.array((-1, 1, 1), np.float32)
 _ROTATION_FIELDS = ('smplx_pose', 'smplx_pose_valid')
 
 
@@ -87,7 +88,7 @@ def flip_labels(results: dict) -> None:
         mirrored[..., 0] = mirrored[:, ::-1, 0]
         persons[name] = mirrored.reshape(-1, 4)
     for name in ('keypoints3d', 'smplx_transl'):
-        persons[name] = persons[name] * np.float32((-1, 1, 1))
+        persons[name] = persons[name] * _MIRROR_X
     persons['smplx_pose'] = flip_axis_angle(persons['smplx_pose'])
 
     mirror = np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
@@ -110,7 +111,7 @@ def points_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Whether ``(..., 2)`` pixels lie in ``[0, width) × [0, height)``."""
     height, width = size
     inside = (points >= 0) & (points < (width, height))
-    return inside.all(axis=-1)
+    return np.asarray(inside.all(axis=-1))
 
 
 def _mirror(points: np.ndarray, width: int) -> np.ndarray:

@@ -1,0 +1,79 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Named faults of annotation files, and the error that reports them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ['RULES', 'Fault', 'HumanDataError']
+
+RULES: Mapping[str, str] = MappingProxyType(
+    {
+        'unreadable': 'the file is damaged or not of this format',
+        'unsafe_content': 'the file holds objects that could run code',
+        'missing_key': 'a key that is needed is absent',
+        'wrong_type': 'a value has the wrong type',
+        'wrong_shape': 'an array has the wrong shape',
+        'wrong_length': 'an array does not have one entry per row',
+        'wrong_mask': 'a joint mask does not fit its key-points',
+        'wrong_frame_range': 'rows of a picture are not given correctly',
+        'unknown_convention': 'a joint convention has an unknown name',
+        'unknown_gender': "a gender is not 'neutral', 'male' or 'female'",
+        'not_finite': 'a label is NaN or infinite',
+        'unknown_size': 'the size of a picture is not known',
+        'missing_image': 'a picture is not there',
+        'no_persons': 'there is nobody, or everybody was dropped',
+    }
+)
+"""Names of the rules and what they mean."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a file.
+
+    Args:
+        rule: Name of the broken rule, a key of :data:`RULES`.
+        field: The key, with a dot before a sub-key (``smplx.betas``).
+        message: What was found and what is allowed.
+        row: First row concerned; None if it is the whole array.
+        count: How many rows are concerned.
+    """
+
+    rule: str
+    field: str
+    message: str
+    row: int | None = None
+    count: int = 1
+
+    def __str__(self) -> str:
+        where = self.field
+        if self.row is not None:
+            where += f', row {self.row}'
+            if self.count > 1:
+                where += f' and {self.count - 1} more'
+        return f'[{self.rule}] {where}: {self.message}'
+
+
+class HumanDataError(ValueError):
+    """A file or a value is refused.
+
+    Args:
+        faults: What is wrong.
+        source: The file, if there is one.
+    """
+
+    def __init__(
+        self, faults: Fault | Sequence[Fault], source: Any = None
+    ) -> None:
+        faults = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        self.faults = faults
+        self.source = source
+        shown = [f'  {fault}' for fault in faults[:20]]
+        if len(faults) > 20:
+            shown.append(f'  ... and {len(faults) - 20} more')
+        name = 'HumanData' if source is None else str(source)
+        super().__init__('\n'.join([f'{name} is refused:', *shown]))
