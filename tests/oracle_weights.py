@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 __all__ = [
+    'bits',
     'canonical',
     'fill',
     'image',
@@ -71,13 +72,17 @@ def canonical(key: str) -> str:
 def uniform(name: str, shape: tuple[int, ...], salt: int = 0) -> np.ndarray:
     """Float64 in [-1, 1), multiples of 2**-23, by name and element."""
     count = int(np.prod(shape)) if shape else 1
+    values = (bits(name, count, salt) >> np.uint64(40)).astype(np.float64)
+    return (values * 2.0**-23 - 1.0).reshape(shape)
+
+
+def bits(name: str, count: int, salt: int = 0) -> np.ndarray:
+    """Hashes ``(count,)`` of 64 bits, by name and element."""
     seed = (zlib.crc32(name.encode()) + (salt << 32)) & _MASK
     base = _mix(np.uint64((seed * _GOLDEN + _GOLDEN) & _MASK))
     index = np.arange(1, count + 1, dtype=np.uint64)
     with np.errstate(over='ignore'):
-        bits = _mix(base + index * np.uint64(_GOLDEN))
-    values = (bits >> np.uint64(40)).astype(np.float64)
-    return (values * 2.0**-23 - 1.0).reshape(shape)
+        return _mix(base + index * np.uint64(_GOLDEN))
 
 
 def _mix(z: np.ndarray) -> np.ndarray:

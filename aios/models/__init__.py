@@ -1,6 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The network; see ``docs/en/notes/network.md``."""
 
+# First, because it lets mmcv do without compiled operators.
+import aios.registry  # noqa: F401
+
 from .detectors import AiOS
 from .heads import AiOSHead
 from .layers import (

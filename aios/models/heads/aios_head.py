@@ -11,7 +11,7 @@ from mmdet.models.layers import MLP
 from mmdet.structures import DetDataSample
 from mmengine.model import BaseModule, ModuleList, bias_init_with_prob
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import nn
 
 from aios.body_models import BodyModelBase, SMPLXOutput
 from aios.models.layers.denoising import DenoisingQueries

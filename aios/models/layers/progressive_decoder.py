@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -195,7 +196,7 @@ class ProgressiveDecoder(BaseModule):
         )
         self.expansions = ModuleList(
             QueryExpansion(stage.layout, following.layout, self.embed_dims)
-            for stage, following in zip(self.stages, self.stages[1:])
+            for stage, following in pairwise(self.stages)
         )
 
     def forward(

@@ -1,0 +1,86 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Models for the tests of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from oracle_body import write_oracle_body
+from oracle_weights import official_checkpoint
+from torch import Tensor
+
+from aios.models import AiOS
+from aios.models.checkpoints import convert
+from aios.registry import MODELS
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+@pytest.fixture(scope='session')
+def oracle_body_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the body that the original network was run with."""
+    return write_oracle_body(tmp_path_factory.mktemp('oracle_body'))
+
+
+@pytest.fixture(scope='session')
+def reference_weights() -> dict[str, Tensor]:
+    """The weights that the original network was run with, in our names."""
+    official = {
+        name: torch.from_numpy(value)
+        for name, value in official_checkpoint().items()
+    }
+    return convert(official).state_dict
+
+
+@pytest.fixture(scope='session')
+def make_oracle_model(
+    oracle_body_dir: Path, reference_weights: dict[str, Tensor]
+) -> Callable[..., AiOS]:
+    """Function that builds AiOS-R50 as the original network was run.
+
+    ``small`` is the oracle's set for quick tests, with fewer queries.
+    """
+
+    def make(
+        small: bool = False,
+        denoising: bool = True,
+        dtype: torch.dtype = torch.float32,
+    ) -> AiOS:
+        config = Config.fromfile(CONFIGS / '_base_/models/aios_r50.py').model
+        config.backbone.init_cfg = None
+        config.bbox_head.body_model.model_path = str(oracle_body_dir)
+        if small:
+            config.num_queries = 200
+            config.decoder.num_persons = 20
+            config.dn_cfg.num_queries = 20
+            config.test_cfg.max_per_img = 10
+        weights = reference_weights
+        if not denoising:
+            config.dn_cfg = None
+            weights = {
+                name: value
+                for name, value in weights.items()
+                if not name.startswith('dn_query_generator')
+            }
+        model = MODELS.build(config)
+        # Strict: the converted checkpoint has every tensor, and no other.
+        model.load_state_dict(_with_counters(model, weights), strict=True)
+        return model.to(dtype)
+
+    return make
+
+
+def _with_counters(
+    model: AiOS, weights: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Add the batch counters of mmdet's norms, which nobody reads."""
+    counters = {
+        name: value
+        for name, value in model.state_dict().items()
+        if name.endswith('num_batches_tracked')
+    }
+    return weights | counters

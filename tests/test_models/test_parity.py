@@ -1,0 +1,256 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The network computes what the original implementation computes.
+
+The small float64 set (two pictures, 20 persons) runs always. The full float32
+cases need the folder of ``forward_A.npz`` and others in the environment
+variable ``AIOS_ORACLE_DIR``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from network_oracle import (
+    Oracle,
+    Pictures,
+    double_precision_constants,
+    encoder_outputs,
+    ground_truth,
+    last_refinement,
+    layer_outputs,
+    person_scores,
+    post_processed,
+    record_forward,
+)
+from torch import Tensor
+
+from aios.models.layers import DenoisingNoise, DenoisingQueryGenerator
+
+ORACLE_DIR = os.environ.get('AIOS_ORACLE_DIR')
+SMALL = Pictures('S49', [(128, 160), (112, 128)], (128, 160))
+FULL = {
+    'A': Pictures('A', [(256, 320), (224, 288)], (256, 320)),
+    'B': Pictures('B', [(288, 224), (240, 256)], (288, 256)),
+}
+# Placeholders of the original that are zero by construction, its bookkeeping,
+# and the input.
+NOT_COMPUTED = re.compile(
+    r'img|img_shape|.*/zero_shapes|interm/pred_keypoints'
+    r'|aux[23]/pred_(lhand|rhand|face)_keypoints'
+    r'|post/\d/(image_idx|img_shape|bb2img_trans|img2bb_trans)'
+    r'|attn_mask\d/shape'
+)
+# Bodies differ by more than rounding: the smplx package adds 1e-8 to every
+# axis-angle before it takes the angle, ours does not.
+TOLERANCES_FULL = {
+    r'.*pred_smpl_(pose|lhand_pose|rhand_pose|jaw_pose|fullpose)': 1e-4,
+    r'.*(pred_smpl_(kp3d|verts).*)|post/.*(kp3d|verts|_pose|cam_trans)': 1e-4,
+    r'encoder/.*|decoder/(hs|layer|query_pos).*': 3e-5,
+    r'two_stage/(memory|output_memory|class|bbox|topk_value|hs_enc).*': 3e-5,
+    r'backbone/.*|src/.*': 3e-5,
+    r'.*': 1e-5,
+}
+
+
+def tolerance(name: str, small: bool) -> float:
+    if small:
+        return 1e-8
+    return next(
+        value
+        for pattern, value in TOLERANCES_FULL.items()
+        if re.fullmatch(pattern, name)
+    )
+
+
+def everything(model, pictures: Pictures, dtype) -> dict[str, Tensor]:
+    """All tensors of the oracle's forward files, by their names."""
+    batch = pictures.tensor(dtype)
+    model.eval()
+    record, outputs = record_forward(model, batch, pictures.samples())
+    last = len(outputs.layers) - 1
+    with torch.no_grad():
+        record[f'decoder/reference{last + 1}'] = last_refinement(model, record)
+        scores = person_scores(model, record)
+        record['decoder/topk_value'] = scores
+        record['decoder/topk_min_gap'] = -scores.diff(dim=0).amax(0)
+        record |= encoder_outputs(outputs)
+        for index, layer in enumerate(outputs.layers):
+            prefix = 'out' if index == last else f'aux{index}'
+            predicted = layer_outputs(
+                model, layer, 'smplx_144', vertices=index == last
+            )
+            for name, value in predicted.items():
+                record[f'{prefix}/{name}'] = value
+        samples = model(batch, pictures.samples(), mode='predict')
+    points = outputs.layers[last].points['body_keypoints']
+    for i, sample in enumerate(samples):
+        for name, value in post_processed(sample.pred_instances).items():
+            record[f'post/{i}/{name}'] = value
+        # The original returns those of all candidates, not in pixels.
+        record[f'post/{i}/keypoints_coco'] = points[i]
+        # Compare fractions of the picture, as everywhere.
+        extent = record[f'post/{i}/smplx_joint_proj'].new_tensor(
+            pictures.sizes[i][::-1]
+        )
+        for name in ('body', 'lhand', 'rhand', 'face'):
+            record[f'post/{i}/{name}_bbox'] /= extent.repeat(2)
+        record[f'post/{i}/smplx_joint_proj'] /= extent
+    return record
+
+
+def normalised(oracle: Oracle, pictures: Pictures, prefix: str) -> None:
+    """Divide the oracle's pixels by the size of the picture."""
+    for i, (height, width) in enumerate(pictures.sizes):
+        for name in ('body', 'lhand', 'rhand', 'face'):
+            oracle[f'{prefix}{i}/{name}_bbox'][:] /= [width, height] * 2
+        oracle[f'{prefix}{i}/smplx_joint_proj'][:] /= [width, height]
+
+
+def check(oracle: Oracle, ours: Mapping[str, Tensor], small: bool) -> None:
+    wanted = {name for name in oracle if not NOT_COMPUTED.fullmatch(name)}
+    assert not wanted - set(ours)
+    wrong = {}
+    for name in sorted(wanted):
+        difference = oracle.difference(name, ours[name].detach())
+        if not difference <= tolerance(name, small):
+            wrong[name] = difference
+    assert not wrong
+
+
+def test_small_double(data_dir, make_oracle_model) -> None:
+    """Every tensor of the float64 set, from the backbone to the people."""
+    oracle = Oracle(data_dir / 'oracle/small_forward_f64.npz')
+    normalised(oracle, SMALL, 'post/')
+    model = make_oracle_model(small=True, dtype=torch.float64)
+    with double_precision_constants():
+        ours = everything(model, SMALL, torch.float64)
+    check(oracle, ours, small=True)
+
+
+@pytest.mark.parametrize('case', FULL)
+@pytest.mark.slow
+@pytest.mark.skipif(not ORACLE_DIR, reason='AIOS_ORACLE_DIR is not set')
+def test_full_float(case, make_oracle_model) -> None:
+    """Every tensor of the full-size float32 cases."""
+    folder = Path(ORACLE_DIR)
+    ours = everything(make_oracle_model(), FULL[case], torch.float32)
+    check(Oracle(folder / f'forward_{case}.npz'), ours, small=False)
+    post = Oracle(folder / f'postprocess_{case}.npz')
+    normalised(post, FULL[case], 'infer/')
+    for name in post:
+        field = name.replace('infer', 'post')
+        if name.startswith('infer') and not NOT_COMPUTED.fullmatch(field):
+            difference = post.difference(name, ours[field])
+            assert difference <= tolerance(field, False), name
+
+
+class OracleNoise:
+    """The random draws of a training run of the original."""
+
+    def __init__(self, oracle: Oracle, prefix: str = 'dn/') -> None:
+        self.oracle = oracle
+        names = sorted(x for x in oracle if x.startswith(prefix + 'draw/'))
+        self.draws = [(x.split('_', 1)[1], oracle[x]) for x in names]
+
+    def _next(self, kind: str) -> Tensor:
+        name, draw = self.draws.pop(0)
+        assert name == kind
+        return torch.from_numpy(draw)
+
+    def __call__(
+        self, generator: DenoisingQueryGenerator, counts: list[int]
+    ) -> DenoisingNoise:
+        number = generator.num_queries
+        persons, random_boxes = [], torch.zeros(len(counts), number, 4)
+        for i, count in enumerate(counts):
+            if not count:
+                random_boxes[i] = self._next('rand')
+                self._next('rand')  # key-points, which nobody reads
+                persons.append(torch.zeros(number, dtype=torch.int64))
+                continue
+            everybody = torch.arange(count).repeat(number // count)
+            persons.append(torch.cat((everybody, self._next('randint'))))
+        chance = self._next('rand_like')
+        labels = torch.zeros(chance.shape, dtype=torch.int64)
+        labels[chance < generator.label_noise_ratio] = self._next(
+            'randint_like'
+        )
+        dtype = generator.label_embedding.weight.dtype
+        return DenoisingNoise(
+            persons=persons,
+            random_boxes=random_boxes.to(dtype),
+            label_chance=chance,
+            labels=labels,
+            box_noise=self._next('rand_like').to(dtype),
+        )
+
+
+def training_outputs(
+    model, pictures: Pictures, oracle: Oracle, monkeypatch
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Final outputs and denoising queries of a forward pass in training."""
+    dtype = model.level_embed.dtype
+    monkeypatch.setattr(
+        DenoisingQueryGenerator,
+        'draw_noise',
+        lambda generator, counts: OracleNoise(oracle)(generator, counts),
+    )
+    samples = pictures.samples()
+    for i, sample in enumerate(samples):
+        sample.gt_instances = ground_truth(oracle, i, dtype)
+    model.train()
+    with torch.no_grad():
+        outputs = model(pictures.tensor(dtype), samples, mode='tensor')
+        final = layer_outputs(model, outputs.layers[-1], 'smplx_137')
+    dn_queries = outputs.dn_queries
+    if dn_queries is None:
+        return final, {}
+    return final, {
+        'dn/known_labels': dn_queries.target_labels,
+        'dn/known_bboxs': dn_queries.target_boxes,
+        'dn/input_query_label': dn_queries.content,
+        # The original keeps logits.
+        'dn/input_query_bbox': dn_queries.boxes.logit(),
+    }
+
+
+def check_training(oracle, final, dn_queries, atol: dict[str, float]) -> None:
+    expected = [name for name in oracle if name.startswith('out/')]
+    assert len(expected) >= 9
+    for name in expected:
+        difference = oracle.difference(name, final[name.split('/')[1]])
+        assert difference <= atol.get(name, atol['']), name
+    for name, value in dn_queries.items():
+        assert oracle.difference(name, value) <= atol[''], name
+
+
+@pytest.mark.parametrize('run', ['T1_dn', 'T2_nodn'])
+def test_small_training_double(
+    run, data_dir, make_oracle_model, monkeypatch
+) -> None:
+    """Training mode, with the denoising queries of the original."""
+    oracle = Oracle(data_dir / f'oracle/train_S_{run}_f64.npz')
+    denoising = run.endswith('_dn')
+    model = make_oracle_model(True, denoising, torch.float64)
+    with double_precision_constants():
+        final, dn_queries = training_outputs(model, SMALL, oracle, monkeypatch)
+    assert ('dn_bbox_pred' in final) == denoising == bool(dn_queries)
+    check_training(oracle, final, dn_queries, {'': 1e-8})
+
+
+@pytest.mark.parametrize('run', ['T1_dn', 'T1_nodn', 'T2_dn', 'T0_dn'])
+@pytest.mark.slow
+@pytest.mark.skipif(not ORACLE_DIR, reason='AIOS_ORACLE_DIR is not set')
+def test_full_training_float(run, make_oracle_model, monkeypatch) -> None:
+    """The full model; in T0 the second picture has no person."""
+    oracle = Oracle(Path(ORACLE_DIR) / f'train_{run}.npz')
+    model = make_oracle_model(denoising=run.endswith('_dn'))
+    final, dn_queries = training_outputs(model, FULL['A'], oracle, monkeypatch)
+    check_training(
+        oracle, final, dn_queries, {'': 1e-5, 'out/pred_smpl_kp3d': 1e-4}
+    )
