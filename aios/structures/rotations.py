@@ -82,10 +82,12 @@ def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
     small = squared < 1e-8
     # The inner `where` keeps 0/0 out of the backward pass.
     angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
-    sinc = torch.where(small, 1 - squared / 6, angle.sin() / angle)
-    cosc = torch.where(
-        small, 0.5 - squared / 24, (1 - angle.cos()) / (angle * angle)
+    # Half angles: 1 - cos(a) would cancel in float32.
+    half_sinc = torch.where(
+        small, 1 - squared / 24, (angle / 2).sin() / (angle / 2)
     )
+    sinc = torch.where(small, 1 - squared / 6, angle.sin() / angle)
+    cosc = half_sinc * half_sinc / 2
     x, y, z = axis_angle.unbind(-1)
     zero = torch.zeros_like(x)
     skew = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=-1)
