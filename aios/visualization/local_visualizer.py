@@ -202,7 +202,8 @@ class WholeBodyVisualizer(Visualizer):
                 text += f': {float(people.scores[index]):.2f}'
             draw_boxes(image, box, instance_color(index), thickness)
             if np.isfinite(box).all():
-                draw_label(image, text, box[:2], instance_color(index), 0.45)
+                scale = max(0.4, 0.22 * thickness)
+                draw_label(image, text, box[:2], instance_color(index), scale)
 
     def _draw_skeletons(self, image: np.ndarray, people: InstanceData) -> None:
         if 'keypoints' not in people:
