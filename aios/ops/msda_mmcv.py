@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def mmcv_kernel(
     starts = [0]
     for height, width in spatial_shapes[:-1]:
         starts.append(starts[-1] + height * width)
-    options = dict(dtype=torch.int64, device=value.device)
+    options: dict[str, Any] = dict(dtype=torch.int64, device=value.device)
     return MultiScaleDeformableAttnFunction.apply(
         value.contiguous(),
         torch.tensor(list(spatial_shapes), **options),

@@ -17,7 +17,7 @@ Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -145,15 +145,13 @@ class _Levels(NamedTuple):
         num_points: int,
     ) -> _Levels:
         batch, num_cells, num_heads, _ = value.shape
-        options = dict(dtype=torch.int32, device=value.device)
-        table, start = [], 0
-        for height, width in spatial_shapes:
-            table.append((width, height, width * num_heads, start * num_heads))
-            start += height * width
-        columns = torch.tensor(table, **options).repeat_interleave(
-            num_points, dim=0
-        )
-        width, height, line_stride, level = columns.unbind(1)
+        options: dict[str, Any] = dict(dtype=torch.int32, device=value.device)
+        rows, start = [], 0
+        for lines, columns in spatial_shapes:
+            rows.append((columns, lines, columns * num_heads, start))
+            start += lines * columns * num_heads
+        points = torch.tensor(rows, **options).repeat_interleave(num_points, 0)
+        width, height, line_stride, level = points.unbind(1)
         image = torch.arange(batch, **options) * (num_cells * num_heads)
         head = torch.arange(num_heads, **options)
         first_row = image.view(-1, 1, 1, 1, 1) + head.view(-1, 1, 1) + level

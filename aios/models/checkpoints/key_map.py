@@ -246,7 +246,7 @@ class OfficialTensor:
 def official_tensors() -> dict[str, OfficialTensor]:
     """The 927 tensors of the published AiOS by canonical name."""
     file = resources.files(__package__) / 'official_tensors.tsv'
-    with file.open(encoding='utf-8', newline='') as stream:
+    with file.open(encoding='utf-8') as stream:
         return {
             row['name']: OfficialTensor(
                 tuple(int(size) for size in row['shape'].split('x')),
