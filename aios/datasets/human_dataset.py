@@ -103,8 +103,9 @@ class HumanDataset(BaseDataset):
             :class:`~aios.datasets.label_options.LabelOptions`.
         filter_cfg: ``missing_images``: ``'error'`` (default) refuses a file
             whose pictures are not all there, ``'drop'`` leaves such pictures
-            out, ``'ignore'`` does not look (remote storage).  ``min_persons``: leave out
-            pictures with fewer persons (not in test mode).
+            out, ``'ignore'`` does not look (remote storage).
+            ``min_persons``: leave out pictures with fewer persons (not in
+            test mode).
         cache_dir: Where unpacked labels are kept; default ``.aios_cache``
             beside the file.
         **kwargs: ``test_mode``, ``indices``, ``metainfo``,
