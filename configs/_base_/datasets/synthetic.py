@@ -1,7 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # Pictures of synthetic people with exact labels, for looking, testing and
 # measuring. Made by
-#   python tools/make_synthetic_dataset.py data/synthetic/quickstart --images 24
+#   python tools/make_synthetic_dataset.py data/synthetic/quickstart \
+#       --images 24
 dataset_type = 'HumanDataset'
 data_root = 'data/synthetic/quickstart/'
 # for overlays; labels of another --body need that one
