@@ -60,7 +60,10 @@ def labels(points, seed=0):
 
 
 def loaded(points, channels=(0, 1, 2)):
-    """Pipeline state with a dot per person, in a colour of its own."""
+    """Pipeline state with a dot per person, in a colour of its own.
+
+    Dots are drawn around pixels; their labels are at the pixels' centres.
+    """
     points = np.asarray(points).reshape(-1, 2)
     img = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     for channel, (x, y) in zip(channels, points, strict=False):
@@ -72,8 +75,8 @@ def loaded(points, channels=(0, 1, 2)):
         'img_path': 'a.png',
         'height': HEIGHT,
         'width': WIDTH,
-        'instances_arrays': labels(points),
-        'cam_K': np.array([[200.0, 0, 70], [0, 210, 65], [0, 0, 1]]),
+        'instances_arrays': labels(points + 0.5),
+        'cam_K': np.array([[200.0, 0, 70.5], [0, 210, 65.5], [0, 0, 1]]),
     }
     return LoadHumanAnnotations()(results)
 
@@ -81,7 +84,7 @@ def loaded(points, channels=(0, 1, 2)):
 def dot(img, channel):
     """Centre of the dot in a channel, ``x, y`` pixels."""
     weight = np.asarray(img)[..., channel].astype(float)
-    y, x = np.mgrid[: weight.shape[0], : weight.shape[1]]
+    y, x = np.mgrid[: weight.shape[0], : weight.shape[1]] + 0.5
     return np.array(((x * weight).sum(), (y * weight).sum())) / weight.sum()
 
 
@@ -115,19 +118,33 @@ def test_dot_is_where_the_label_says(name):
     results = TRANSFORMS[name](loaded(POINTS))
     assert results['img'].shape[:2] == results['img_shape']
     scale = max(results['scale_factor'])
-    # A resized dot of three pixels is not sampled symmetrically.
-    assert_dots(results, 3, 0.01 if scale == 1 else 0.25 * max(scale, 2))
+    # The published resize is off by (s - 1) / 2, and a resized dot of three
+    # pixels is not sampled symmetrically.
+    tolerance = 0.5 * abs(scale - 1) + 0.25 * max(scale, 1)
+    assert_dots(results, 3, 0.01 if scale == 1 else tolerance)
     mapped = cv2.perspectiveTransform(
-        np.float64([POINTS]), results['homography_matrix']
+        np.float64([POINTS]) + 0.5, results['homography_matrix']
     )[0]
     np.testing.assert_allclose(
         results['gt_persons']['keypoints'][:, LABELLED], mapped, atol=1e-3
     )
 
 
-def test_resize_backend_is_within_half_a_source_pixel():
-    results = WholeBodyResize((320, 240), backend='resize')(loaded(POINTS))
-    assert_dots(results, 3, 0.5 * 2)
+@pytest.mark.parametrize('scale', [(320, 240), (640, 480)])
+def test_resize_backend_is_exact(scale):
+    results = WholeBodyResize(scale, backend='resize')(loaded(POINTS))
+    assert max(results['scale_factor']) > 1
+    assert_dots(results, 3, 0.02)
+
+
+def test_published_shift_moves_the_mirrored_picture_by_a_pixel():
+    plain = WholeBodyFlip(prob=1)(loaded(POINTS))
+    shifted = WholeBodyFlip(prob=1, published_shift=True)(loaded(POINTS))
+    np.testing.assert_array_equal(shifted['img'][:, 1:], plain['img'][:, :-1])
+    assert not shifted['img'][:, 0].any()
+    np.testing.assert_array_equal(
+        shifted['gt_persons']['keypoints'], plain['gt_persons']['keypoints']
+    )
 
 
 @settings(deadline=None, max_examples=30)
@@ -162,7 +179,7 @@ def test_dots_after_the_whole_pipeline(seed, points):
         clear = margin < x[i] < width - margin
         if clear and margin < y[i] < height - margin:
             np.testing.assert_allclose(
-                dot(results['img'], i), (x[i], y[i]), atol=0.5 * scale
+                dot(results['img'], i), (x[i], y[i]), atol=0.75 * scale
             )
     packed = PackWholeBodyInputs()(results)
     check_gt_instances(packed['data_samples'].gt_instances)

@@ -71,7 +71,7 @@ def test_pixels(oracle, monkeypatch, name):
         results = PersonGroupCrop(sample_prob=1)(results)
     results = WholeBodyResize((max(size), min(size)))(results)
     if name == 'flip':
-        results = WholeBodyFlip(prob=1)(results)
+        results = WholeBodyFlip(prob=1, published_shift=True)(results)
     assert results['img'].shape[:2] == size
     # Beyond the last row and column of a crop the original warp still sees
     # the rest of the picture.

@@ -85,8 +85,9 @@ class WholeBodyResize(BaseTransform):
             1066 × 800) or ``'round'`` (as mmdet: 1067 × 800).
         backend: ``'warp_affine'`` samples the pixel ``x / s``, without
             anti-aliasing, which is what the published weights expect.
-            ``'resize'`` is OpenCV's faster resize; its half-pixel shift
-            moves the content by up to ``(s - 1) / 2`` pixels.
+            NOTE: a label is at the centre of its pixel, so the content is
+            off its labels by ``(s - 1) / 2`` pixels of the result.
+            ``'resize'`` is OpenCV's faster resize, which is exact.
     """
 
     def __init__(
@@ -251,15 +252,21 @@ def group_region(
 class WholeBodyFlip(BaseTransform):
     """Mirror picture and labels left to right.
 
-    The pixel at ``x`` moves to ``w - x``, like the labels; hence the first
-    column becomes black, as in the published warp.
+    Labels go from ``x`` to ``w - x``, as in mmdet: a pixel covers
+    ``[x, x + 1)``, and its column ``i`` becomes column ``w - 1 - i``.
 
     Args:
         prob: Probability of mirroring.
+        published_shift: Move the mirrored picture, not the labels, one pixel
+            to the right, as the published training did; the first column
+            becomes black.
     """
 
-    def __init__(self, prob: float = 0.5) -> None:
+    def __init__(
+        self, prob: float = 0.5, published_shift: bool = False
+    ) -> None:
         self.prob = prob
+        self.published_shift = published_shift
 
     @cache_randomness
     def _draw(self) -> bool:
@@ -270,12 +277,19 @@ class WholeBodyFlip(BaseTransform):
         if not self._draw():
             return results
         if 'img' in results:
-            results['img'] = _flip_image(results['img'])
+            img = np.ascontiguousarray(results['img'][:, ::-1])
+            if self.published_shift:
+                img[:, 1:] = img[:, :-1].copy()
+                img[:, :1] = 0
+            results['img'] = img
         flip_labels(results)
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(prob={self.prob})'
+        return (
+            f'{type(self).__name__}(prob={self.prob}, '
+            f'published_shift={self.published_shift})'
+        )
 
 
 def _resize_image(
@@ -288,10 +302,3 @@ def _resize_image(
         return cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
     matrix = np.array([[size[0] / width, 0, 0], [0, size[1] / height, 0]])
     return cv2.warpAffine(img, matrix, size, flags=cv2.INTER_LINEAR)
-
-
-def _flip_image(img: np.ndarray) -> np.ndarray:
-    mirrored = np.empty_like(img)
-    mirrored[:, :1] = 0
-    mirrored[:, 1:] = img[:, :0:-1]
-    return mirrored
