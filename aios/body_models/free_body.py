@@ -37,7 +37,7 @@ __all__ = [
     'free_body_dir',
 ]
 
-FREE_BODY_VERSION = '1.0'
+FREE_BODY_VERSION = '1.1'
 """Version of the seed; part of the name of the cache folder."""
 
 FREE_BODY_GENDERS = ('neutral', 'male', 'female')

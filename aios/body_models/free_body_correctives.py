@@ -17,33 +17,50 @@ on ``s``, ``R`` and the offset ``d`` from the joint only and is linear in
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 __all__ = ['pose_correctives']
 
-_STRENGTH = 0.6  # 0: linear blend skinning, 1: quaternion blending
 _NUM_SHARES = 21
 _NUM_SAMPLES = 90
 _RIDGE = 3e-3
 _DECIMALS = 4  # last bits of linear algebra must not reach the files
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
 
-# Range of motion in which the fit is made: lowest and highest axis-angle
-# (radians) of the left or middle joint, and the joints it holds for. The
-# jaw and the eyeballs have none: their motion is rigid.
-_RANGES = (
-    ((1,), (-1.9, -0.6, -0.6), (0.5, 0.6, 0.9)),  # hip
-    ((4,), (0.0, -0.2, -0.1), (2.3, 0.2, 0.1)),  # knee
-    ((7, 10), (-0.7, -0.4, -0.4), (0.7, 0.4, 0.4)),  # ankle, foot
-    ((3, 6, 9), (-0.5, -0.5, -0.5), (0.7, 0.5, 0.5)),  # spine
-    ((12, 15), (-0.6, -0.8, -0.5), (0.6, 0.8, 0.5)),  # neck, head
-    ((13,), (-0.3, -0.5, -0.3), (0.3, 0.4, 0.6)),  # collar
-    ((16,), (-1.0, -1.6, -1.4), (1.0, 0.6, 1.3)),  # shoulder
-    ((18,), (-1.2, -2.4, -0.2), (0.9, 0.1, 0.2)),  # elbow
-    ((20,), (-1.0, -0.6, -1.2), (1.0, 0.6, 1.2)),  # wrist
-    (tuple(range(25, 37)), (-0.2, -0.3, -1.8), (0.2, 0.3, 0.3)),  # fingers
-    ((37, 38, 39), (-0.5, -0.3, -0.6), (0.6, 1.1, 0.5)),  # thumb
-)
+
+class _Range(NamedTuple):
+    """Range of motion in which the fit is made.
+
+    Attributes:
+        joints: Left or middle joints that it holds for.
+        low: Lowest axis-angle (radians).
+        high: Highest axis-angle.
+        strength: 0 is linear blend skinning, 1 is quaternion blending.
+    """
+
+    joints: tuple[int, ...]
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+    strength: float = 0.6
+
+
+# The jaw and the eyeballs have none: their motion is rigid. The shoulder
+# gets less, or its armpit would swell when the arm is raised.
+_HIP = _Range((1,), (-1.9, -0.6, -0.6), (0.5, 0.6, 0.9))
+_KNEE = _Range((4,), (0.0, -0.2, -0.1), (2.3, 0.2, 0.1))
+_FOOT = _Range((7, 10), (-0.7, -0.4, -0.4), (0.7, 0.4, 0.4))
+_SPINE = _Range((3, 6, 9), (-0.5, -0.5, -0.5), (0.7, 0.5, 0.5))
+_NECK = _Range((12, 15), (-0.6, -0.8, -0.5), (0.6, 0.8, 0.5))
+_COLLAR = _Range((13,), (-0.3, -0.5, -0.3), (0.3, 0.4, 0.6))
+_SHOULDER = _Range((16,), (-1.0, -1.6, -1.4), (1.0, 0.6, 1.3), 0.35)
+_ELBOW = _Range((18,), (-1.2, -2.4, -0.2), (0.9, 0.1, 0.2))
+_WRIST = _Range((20,), (-1.0, -0.6, -1.2), (1.0, 0.6, 1.2))
+_FINGERS = _Range(tuple(range(25, 37)), (-0.2, -0.3, -1.8), (0.2, 0.3, 0.3))
+_THUMB = _Range((37, 38, 39), (-0.5, -0.3, -0.6), (0.6, 1.1, 0.5))
+_RANGES = (_HIP, _KNEE, _FOOT, _SPINE, _NECK, _COLLAR, _SHOULDER)
+_RANGES += (_ELBOW, _WRIST, _FINGERS, _THUMB)
 _RIGHT_OF_LEFT = {1: 2, 4: 5, 7: 8, 10: 11, 13: 14, 16: 17, 18: 19, 20: 21}
 _RIGHT_OF_LEFT |= {finger: finger + 15 for finger in range(25, 40)}
 
@@ -68,9 +85,9 @@ def pose_correctives(
     """
     directions = np.zeros((*template.shape, 9 * (len(parents) - 1)))
     below = _descendants(parents)
-    for left_joints, low, high in _RANGES:
-        table = _corrective_table(np.array(low), np.array(high))
-        for joint in left_joints:
+    for motion in _RANGES:
+        table = _corrective_table(motion)
+        for joint in motion.joints:
             right = _RIGHT_OF_LEFT.get(joint)
             tables = {joint: table, right: _mirrored(table)}
             if right is None:
@@ -110,9 +127,10 @@ def _mirrored(table: np.ndarray) -> np.ndarray:
     return table * sign.reshape(9, 1, 1) * sign
 
 
-def _corrective_table(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _corrective_table(motion: _Range) -> np.ndarray:
     """Fit (S, 9, 3, 3): offset -> direction of each feature, by share."""
     draws = np.random.RandomState(0).uniform(size=(_NUM_SAMPLES, 3))
+    low, high = np.array(motion.low), np.array(motion.high)
     vectors = low + (high - low) * draws
     angle = np.linalg.norm(vectors, axis=1)
     axis = vectors / angle[:, None]
@@ -126,7 +144,7 @@ def _corrective_table(low: np.ndarray, high: np.ndarray) -> np.ndarray:
             1 - share + share * np.cos(angle / 2),
         )
         wanted = _rotation(axis, 2 * partial) - blend
-        table[i] = _fit(features, blend, _STRENGTH * wanted)
+        table[i] = _fit(features, blend, motion.strength * wanted)
     return np.round(table, _DECIMALS)
 
 

@@ -51,18 +51,18 @@ EXPRESSIONS = (
     ),
     Expression(
         'teeth shown / lips pressed',
-        {'mouthUpperUp*': 0.25, 'mouthLowerDown*': 0.22},
+        {'mouthUpperUp*': 0.42, 'mouthLowerDown*': 0.38},
         {'mouthPress*': 0.1},
     ),
     Expression(
         'nose wrinkled, eyes squinting / relaxed',
-        {'noseSneer*': 0.3, 'eyeSquint*': 0.25, 'browDown*': 0.1},
+        {'noseSneer*': 0.4, 'eyeSquint*': 0.3, 'browDown*': 0.12},
         {},
     ),
     Expression('cheeks puffed / hollow', {'cheekPuff': 0.3}, {}),
     Expression(
         'chin and lips raised / lowered',
-        {'mouthShrugLower': 0.35, 'mouthShrugUpper': 0.25},
+        {'mouthShrugLower': 0.42, 'mouthShrugUpper': 0.3},
         {},
     ),
     Expression(
