@@ -11,6 +11,7 @@ from .layers import (
     DenoisingQueryGenerator,
     ProgressiveDecoder,
 )
+from .necks import SimpleFeaturePyramid
 
 __all__ = [
     'AiOS',
@@ -18,4 +19,5 @@ __all__ = [
     'DeformableEncoder',
     'DenoisingQueryGenerator',
     'ProgressiveDecoder',
+    'SimpleFeaturePyramid',
 ]

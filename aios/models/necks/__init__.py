@@ -1,0 +1,6 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Necks that MMDetection does not have."""
+
+from .simple_feature_pyramid import SimpleFeaturePyramid
+
+__all__ = ['SimpleFeaturePyramid']
