@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -84,3 +87,38 @@ def _with_counters(
         if name.endswith('num_batches_tracked')
     }
     return weights | counters
+
+
+@pytest.fixture
+def make_tiny_model() -> Callable[..., AiOS]:
+    """Function that builds and initialises the tiny configuration.
+
+    Keyword arguments change the config of the model. Results of a fresh model
+    would all be equal, so unless ``fresh`` its heads get random weights.
+    """
+
+    def make(fresh: bool = False, **changes: Any) -> AiOS:
+        config = Config.fromfile(CONFIGS / 'aios/aios_tiny.py')
+        config.merge_from_dict({'model': changes})
+        torch.manual_seed(0)
+        model = MODELS.build(config.model)
+        with _quiet():
+            model.init_weights()
+        for name, parameter in model.named_parameters():
+            if fresh:
+                break
+            if name.startswith('bbox_head') and name.endswith('weight'):
+                torch.nn.init.xavier_normal_(parameter)
+        return model
+
+    return make
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence MMEngine's report of every initialised parameter."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,3 +1,4 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # AiOS with ResNet-50, as published (https://arxiv.org/abs/2403.17934).
 # Comments mark what differs from DINO-4scale-R50 of MMDetection.
 model = dict(

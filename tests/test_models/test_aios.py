@@ -1,0 +1,394 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The whole model, in its tiny configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    FakeTensorMode,
+)
+
+from aios.models import AiOS
+
+FIELDS = {
+    'scores': (),
+    'labels': (),
+    'bboxes': (4,),
+    'lhand_bboxes': (4,),
+    'rhand_bboxes': (4,),
+    'face_bboxes': (4,),
+    'keypoints': (17, 2),
+    'lhand_keypoints': (6, 2),
+    'rhand_keypoints': (6, 2),
+    'face_keypoints': (6, 2),
+    'smplx_global_orient': (3,),
+    'smplx_body_pose': (63,),
+    'smplx_left_hand_pose': (45,),
+    'smplx_right_hand_pose': (45,),
+    'smplx_jaw_pose': (3,),
+    'smplx_betas': (10,),
+    'smplx_expression': (10,),
+    'smplx_transl': (3,),
+    'joints3d': (144, 3),
+    'joints2d': (144, 2),
+    'vertices': (10475, 3),
+}
+
+
+@pytest.fixture
+def model(make_tiny_model: Callable[..., AiOS]) -> AiOS:
+    return make_tiny_model().eval()
+
+
+def sample(
+    height: int, width: int, batch_shape: tuple[int, int], persons: int = 0
+) -> DetDataSample:
+    """A sample of a picture that was resized to half its size."""
+    result = DetDataSample(
+        metainfo=dict(
+            img_shape=(height, width),
+            ori_shape=(2 * height, 2 * width),
+            scale_factor=(0.5, 0.5),
+            batch_input_shape=batch_shape,
+        )
+    )
+    corners = torch.rand(persons, 2, 2).sort(dim=1).values.flatten(1)
+    result.gt_instances = InstanceData(
+        bboxes=corners * torch.tensor([width, height, width, height]),
+        labels=torch.ones(persons, dtype=torch.int64),
+    )
+    return result
+
+
+def pictures(*sizes: tuple[int, int]) -> tuple[Tensor, list[DetDataSample]]:
+    shape = tuple(max(side) for side in zip(*sizes, strict=True))
+    batch = torch.zeros(len(sizes), 3, *shape)
+    for picture, (height, width) in zip(batch, sizes, strict=True):
+        picture[:, :height, :width] = torch.randn(3, height, width)
+    return batch, [sample(*size, shape) for size in sizes]
+
+
+def predict(model: AiOS, *sizes: tuple[int, int]) -> list[InstanceData]:
+    batch, samples = pictures(*sizes)
+    with torch.no_grad():
+        results = model(batch, samples, mode='predict')
+    return [result.pred_instances for result in results]
+
+
+def check_fields(people: InstanceData, count: int) -> None:
+    assert set(people.keys()) == set(FIELDS)
+    for field, shape in FIELDS.items():
+        assert people[field].shape == (count, *shape), field
+        assert people[field].isfinite().all(), field
+    assert people.cam_K.shape == (3, 3)
+
+
+def test_size_of_the_tiny_model(model) -> None:
+    assert sum(p.numel() for p in model.parameters()) <= 3_000_000
+
+
+def test_predict(model) -> None:
+    torch.manual_seed(0)
+    people = predict(model, (96, 128), (80, 64))
+    for result in people:
+        check_fields(result, 20)
+        assert (result.scores.diff() <= 0).all()
+
+
+@pytest.mark.parametrize(
+    'sizes', [[(1, 1)], [(1, 1), (64, 96)], [(1, 200)], [(300, 1)]]
+)
+def test_pictures_of_one_pixel(sizes, model) -> None:
+    """There are fewer positions than queries, or nearly all is padding."""
+    for result in predict(model, *sizes):
+        check_fields(result, len(result))
+        assert len(result)
+
+
+def test_nobody_above_the_threshold(model) -> None:
+    model.bbox_head.test_cfg = dict(score_thr=1.1)
+    for result in predict(model, (64, 64), (32, 64)):
+        check_fields(result, 0)
+        assert result.scores.dtype == torch.float32
+        assert result.labels.dtype == torch.int64
+
+
+def test_weights_that_became_nan_find_nobody(model) -> None:
+    for classifier in model.bbox_head.cls_branches:
+        torch.nn.init.constant_(classifier.bias, torch.nan)
+    (result,) = predict(model, (64, 64))
+    assert len(result) == 0
+
+
+def test_camera_and_joints_agree(model) -> None:
+    """Joints land where the camera of the result puts them."""
+    torch.manual_seed(0)
+    (result,) = predict(model, (96, 128))
+    joints = result.joints3d + result.smplx_transl[:, None]
+    projected = joints @ torch.from_numpy(result.cam_K).float().T
+    projected = projected[..., :2] / projected[..., 2:]
+    torch.testing.assert_close(projected, result.joints2d)
+    # 5000 pixels for the network are 10000 in a picture of twice the size.
+    assert result.cam_K[0].tolist() == [10000, 0, 128]
+    assert result.cam_K[1].tolist() == [0, 10000, 96]
+
+
+@pytest.mark.parametrize('meta', ['scale_factor', 'ori_shape'])
+def test_rescale(meta, model) -> None:
+    torch.manual_seed(0)
+    batch, samples = pictures((96, 128))
+    other = {'scale_factor', 'ori_shape'} - {meta}
+    samples[0].set_metainfo({meta: samples[0].metainfo[meta]})
+    samples[0].pop(other.pop())
+    with torch.no_grad():
+        features = model.extract_feat(batch)
+        inputs = model.forward_transformer(features, samples)
+        arguments = dict(**inputs, batch_data_samples=samples)
+        (seen,) = model.bbox_head.predict(**arguments, rescale=False)
+        (original,) = model.bbox_head.predict(**arguments, rescale=True)
+    for field in FIELDS:
+        pixels = field.endswith(('boxes', 'keypoints', 'joints2d'))
+        torch.testing.assert_close(
+            original[field], seen[field] * (2 if pixels else 1)
+        )
+
+
+def test_suppression(model) -> None:
+    torch.manual_seed(0)
+    (everybody,) = predict(model, (96, 128))
+    model.bbox_head.test_cfg = dict(
+        max_per_img=20, nms_iou_thr=0.0, person_class_only=True
+    )
+    torch.manual_seed(0)
+    (apart,) = predict(model, (96, 128))
+    assert 0 < len(apart) < len(everybody)
+    assert (apart.labels == 1).all()
+    low = torch.maximum(apart.bboxes[:, None, :2], apart.bboxes[None, :, :2])
+    high = torch.minimum(apart.bboxes[:, None, 2:], apart.bboxes[None, :, 2:])
+    overlap = (high - low).clamp(min=0).prod(-1)
+    assert (overlap.triu(1) == 0).all()
+
+
+def test_each_person_once(model) -> None:
+    """Pairs of person and class are ranked unless one asks otherwise."""
+    model.bbox_head.test_cfg = dict(max_per_img=40)
+    (pairs,) = predict(model, (64, 64))
+    assert len(pairs) == 40 and set(pairs.labels.tolist()) == {0, 1}
+    model.bbox_head.test_cfg = dict(max_per_img=40, person_class_only=True)
+    (persons,) = predict(model, (64, 64))
+    assert len(persons) == 20
+
+
+def test_max_persons(model) -> None:
+    torch.manual_seed(0)
+    batch, samples = pictures((96, 128))
+    with torch.no_grad():
+        full = model(batch, samples, mode='tensor')
+        model.test_cfg = dict(max_persons=3)
+        some = model(batch, samples, mode='tensor')
+        assert [len(x.logits[0]) for x in some.layers] == [100] * 2 + [3] * 4
+        model.test_cfg = dict(max_persons=20)
+        same = model(batch, samples, mode='tensor')
+    assert [len(x.logits[0]) for x in full.layers] == [100] * 2 + [20] * 4
+    torch.testing.assert_close(same.layers[-1].boxes, full.layers[-1].boxes)
+
+
+def test_without_vertices(model) -> None:
+    model.bbox_head.test_cfg = dict(with_vertices=False)
+    (result,) = predict(model, (64, 64))
+    assert set(result.keys()) == set(FIELDS) - {'vertices'}
+
+
+@pytest.mark.parametrize(
+    ('test_cfg', 'error'),
+    [
+        (dict(max_per_img=0), 'max_per_img must be positive'),
+        (dict(max_persons=-1), 'max_persons must be positive'),
+        (dict(score_threshold=0.3), 'score_threshold'),
+    ],
+)
+def test_test_cfg_is_checked(test_cfg, error, model) -> None:
+    model.test_cfg = model.bbox_head.test_cfg = test_cfg
+    with pytest.raises((TypeError, ValueError), match=error):
+        predict(model, (64, 64))
+
+
+def test_training_outputs_and_gradients(make_tiny_model) -> None:
+    """All layers are there, and the first step has finite gradients."""
+    torch.manual_seed(0)
+    model = make_tiny_model(fresh=True).train()
+    batch, _ = pictures((96, 128), (64, 64))
+    samples = [
+        sample(96, 128, (96, 128), persons=3),
+        sample(64, 64, (96, 128), persons=0),
+    ]
+    outputs = model(batch, samples, mode='tensor')
+    assert outputs.dn_queries.boxes.shape == (2, 20, 4)
+    assert len(outputs.layers) == 6
+    total = outputs.encoder.logits.sum() + outputs.encoder.boxes.sum()
+    for layer in outputs.layers:
+        assert layer.dn_boxes.shape == (2, 20, 4)
+        assert layer.dn_logits.shape == (2, 20, 2)
+        values = [*layer.boxes.values(), *layer.points.values(), layer.logits]
+        values += [layer.dn_boxes, layer.dn_logits]
+        if layer.smplx is not None:
+            body = model.bbox_head.pose_bodies(
+                layer.smplx.map(lambda x: x[:, :2].flatten(0, 1)),
+                layer.layout.name,
+            )
+            assert body.joints.shape == (4, 137, 3)
+            values += [body.joints, layer.smplx.camera]
+        total = total + sum(value.square().sum() for value in values)
+    total.backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            assert parameter.grad.isfinite().all(), name
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    assert 0 < norm < 1e6
+
+
+def test_no_denoising_without_ground_truth(make_tiny_model) -> None:
+    model = make_tiny_model().train()
+    batch, samples = pictures((64, 64), (64, 64))
+    for one in samples:
+        del one.gt_instances
+    outputs = model(batch, samples, mode='tensor')
+    assert outputs.dn_queries is None
+    assert outputs.layers[-1].dn_boxes is None
+
+
+def test_body_model_is_no_part_of_checkpoints(model) -> None:
+    names = set(model.state_dict())
+    predict(model, (64, 64))
+    assert set(model.state_dict()) == names
+    assert not any('smplx_layer' in name for name in names)
+
+
+def test_half_precision(model) -> None:
+    """Under autocast; bodies and cameras stay in float32."""
+    torch.manual_seed(0)
+    (full,) = predict(model, (96, 128))
+    torch.manual_seed(0)
+    with torch.autocast('cpu', torch.bfloat16):
+        (half,) = predict(model, (96, 128))
+    check_fields(half, 20)
+    assert half.vertices.dtype == half.joints2d.dtype == torch.float32
+    torch.testing.assert_close(half.scores, full.scores, rtol=0, atol=0.02)
+
+
+def test_double_precision(model) -> None:
+    batch, samples = pictures((64, 96))
+    with torch.no_grad():
+        (result,) = model.double()(batch.double(), samples, mode='predict')
+    people = result.pred_instances
+    assert people.vertices.dtype == people.bboxes.dtype == torch.float64
+
+
+@pytest.mark.parametrize('training', [False, True])
+@pytest.mark.parametrize('sizes', [[(64, 96)] * 2, [(64, 96), (48, 80)]])
+def test_forward_never_waits_for_the_device(
+    training, sizes, make_tiny_model
+) -> None:
+    """Fake tensors have no values: ``.item()`` and the like would fail."""
+    model = make_tiny_model().train(training)
+    persons = 2 if training else 0
+    samples = [sample(*size, (64, 96), persons) for size in sizes]
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        batch = torch.zeros(2, 3, 64, 96)
+        outputs = model(batch, samples, mode='tensor')
+        with pytest.raises(DataDependentOutputException):
+            outputs.layers[-1].logits.sum().item()
+    assert outputs.layers[-1].boxes['body_box'].shape == (2, 20, 4)
+    assert (outputs.dn_queries is not None) == training
+
+
+def test_no_padding_equals_padding_of_nothing(model, monkeypatch) -> None:
+    """The short cut for pictures of one size changes no result."""
+    batch, samples = pictures((64, 96), (64, 96))
+
+    def all_valid(features, samples):
+        return [x.new_zeros(2, *x.shape[-2:]).bool() for x in features]
+
+    with torch.no_grad():
+        short = model(batch, samples, mode='tensor')
+        monkeypatch.setattr(model, '_level_masks', all_valid)
+        long = model(batch, samples, mode='tensor')
+    torch.testing.assert_close(
+        short.layers[-1].boxes, long.layers[-1].boxes, rtol=0, atol=1e-5
+    )
+
+
+def test_five_levels(make_tiny_model) -> None:
+    attention = dict(num_levels=5)
+    model = make_tiny_model(
+        num_feature_levels=5,
+        neck=dict(num_outs=5),
+        encoder=dict(layer_cfg=dict(self_attn_cfg=attention)),
+        decoder=dict(layer_cfg=dict(cross_attn_cfg=attention)),
+    ).eval()
+    (result,) = predict(model, (64, 96))
+    check_fields(result, 20)
+
+
+def test_stages_of_one_layer(make_tiny_model) -> None:
+    names = 'body_localization', 'body_refinement', 'whole_body'
+    stages = [dict(layout=name, num_layers=1) for name in names]
+    model = make_tiny_model(decoder=dict(stages=stages)).eval()
+    assert len(model.decoder.layers) == 3
+    (result,) = predict(model, (64, 96))
+    check_fields(result, 20)
+
+
+def test_activation_checkpointing(make_tiny_model) -> None:
+    """The same gradients with less memory."""
+    gradients = []
+    for num_cp in (-1, 2):
+        torch.manual_seed(0)
+        model = make_tiny_model(encoder=dict(num_cp=num_cp), dn_cfg=None)
+        batch, samples = pictures((64, 96), (64, 96))
+        outputs = model.train()(batch, samples, mode='tensor')
+        outputs.encoder.logits.sum().backward()
+        gradients.append(model.neck.convs[0].conv.weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'error'),
+    [
+        (dict(bbox_head=dict(embed_dims=32)), "'bbox_head': 32"),
+        (
+            dict(decoder=dict(stages=[dict(layout='legs', num_layers=1)])),
+            "unknown layout 'legs'",
+        ),
+        (
+            dict(
+                decoder=dict(
+                    stages=[dict(layout='body_localization', num_layers=2)]
+                )
+            ),
+            'cannot be the last one',
+        ),
+        (
+            dict(
+                decoder=dict(stages=[dict(layout='whole_body', num_layers=2)])
+            ),
+            'single box token',
+        ),
+    ],
+)
+def test_configs_that_cannot_work(changes, error, make_tiny_model) -> None:
+    with pytest.raises(ValueError, match=error):
+        make_tiny_model(**changes)
+
+
+def test_neck_with_another_number_of_levels(make_tiny_model) -> None:
+    model = make_tiny_model(neck=dict(num_outs=5)).eval()
+    with pytest.raises(ValueError, match='num_feature_levels is 4.*5 outputs'):
+        predict(model, (64, 64))
