@@ -59,8 +59,10 @@ _ELBOW = _Range((18,), (-1.2, -2.4, -0.2), (0.9, 0.1, 0.2))
 _WRIST = _Range((20,), (-1.0, -0.6, -1.2), (1.0, 0.6, 1.2))
 _FINGERS = _Range(tuple(range(25, 37)), (-0.2, -0.3, -1.8), (0.2, 0.3, 0.3))
 _THUMB = _Range((37, 38, 39), (-0.5, -0.3, -0.6), (0.6, 1.1, 0.5))
-_RANGES = (_HIP, _KNEE, _FOOT, _SPINE, _NECK, _COLLAR, _SHOULDER)
-_RANGES += (_ELBOW, _WRIST, _FINGERS, _THUMB)
+_RANGES: tuple[_Range, ...] = (
+    *(_HIP, _KNEE, _FOOT, _SPINE, _NECK, _COLLAR, _SHOULDER),
+    *(_ELBOW, _WRIST, _FINGERS, _THUMB),
+)
 _RIGHT_OF_LEFT = {1: 2, 4: 5, 7: 8, 10: 11, 13: 14, 16: 17, 18: 19, 20: 21}
 _RIGHT_OF_LEFT |= {finger: finger + 15 for finger in range(25, 40)}
 
@@ -88,10 +90,10 @@ def pose_correctives(
     for motion in _RANGES:
         table = _corrective_table(motion)
         for joint in motion.joints:
-            right = _RIGHT_OF_LEFT.get(joint)
-            tables = {joint: table, right: _mirrored(table)}
-            if right is None:
-                tables = {joint: 0.5 * (table + _mirrored(table))}
+            tables = {joint: 0.5 * (table + _mirrored(table))}
+            if joint in _RIGHT_OF_LEFT:
+                right = _RIGHT_OF_LEFT[joint]
+                tables = {joint: table, right: _mirrored(table)}
             for index, entries in tables.items():
                 share = weights @ below[index]
                 moved = np.flatnonzero((share > 0.005) & (share < 0.995))
