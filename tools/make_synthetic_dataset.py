@@ -171,6 +171,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error('--seed must be 0 or more')
     # Set before numpy and torch start their threads: one core per process.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
+    from concurrent.futures.process import BrokenProcessPool
+
     from tqdm import tqdm
 
     from aios.body_models import MissingBodyModelError
@@ -219,6 +221,13 @@ def main(argv: list[str] | None = None) -> int:
         ValueError,
     ) as error:
         print(f'error: {error}', file=sys.stderr)
+        return 1
+    except BrokenProcessPool:
+        print(
+            'error: a worker process was killed (out of memory?); go on '
+            'with fewer --workers and --resume',
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print(f'\nstopped; go on with: --resume ({args.out})', file=sys.stderr)

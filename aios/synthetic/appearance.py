@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from aios.synthetic.bodies import BodyTemplate
+from aios.synthetic.textures import random_hue
 
 __all__ = ['Outfit', 'paint_body', 'sample_outfit']
 
@@ -151,10 +151,7 @@ def _any_color(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.55:
         color = _BASICS[rng.integers(len(_BASICS))]
         return np.clip(color + rng.normal(0, 0.03, 3), 0.03, 0.97)
-    hsv = np.uint8(
-        [[[rng.integers(180), rng.integers(60, 200), rng.integers(70, 240)]]]
-    )
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0] / 255.0
+    return random_hue(rng, (60, 200), (70, 240))
 
 
 def sample_outfit(rng: np.random.Generator, gender: str) -> Outfit:

@@ -194,7 +194,7 @@ def _sample(
         image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
     )
     fade = np.clip(footprint * scale / 12, 0, 1)[..., None]
-    return color + fade * (np.float32(cv2.mean(image)[:3]) - color)
+    return color + fade * (np.array(cv2.mean(image)[:3], np.float32) - color)
 
 
 def _floor(
@@ -279,8 +279,8 @@ def render_surroundings(
     clipped = np.minimum(distance, _FAR).astype(np.float32)
     image = _floor(place, view, rays, clipped)
     floor = down & (distance < _FAR)
-    if place.outdoor:
-        sky = _sky(place, rays)
+    if place.panorama is not None:
+        sky = _sky(place.panorama, rays)
         image = np.where(floor[..., None], image, sky)
     else:
         nearest = distance.astype(np.float32)
@@ -288,27 +288,26 @@ def render_surroundings(
         floor = down & (nearest >= distance * 0.9999)
     sigma = place.blur * view.camera.width / 640 / 2
     image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma)
-    return tuple(
-        np.clip(
-            cv2.resize(a, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[
-                : view.camera.height, : view.camera.width
-            ],
-            0,
-            1,
+    height, width = view.camera.height, view.camera.width
+
+    def enlarge(small: np.ndarray) -> np.ndarray:
+        large = cv2.resize(
+            small, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR
         )
-        for a in (image, floor.astype(np.float32))
-    )
+        return np.clip(large[:height, :width], 0, 1)
+
+    return enlarge(image), enlarge(floor.astype(np.float32))
 
 
-def _sky(place: Surroundings, rays: np.ndarray) -> np.ndarray:
-    rows, columns = place.panorama.shape[:2]
+def _sky(panorama: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    rows, columns = panorama.shape[:2]
     flat = np.hypot(rays[..., 0], rays[..., 2])
     azimuth = np.arctan2(rays[..., 0], -rays[..., 2])
     elevation = np.arctan2(rays[..., 1], flat)
     x = (azimuth + 1.2) / 2.4 * columns
     y = (0.7 - elevation) / 0.72 * rows
     return cv2.remap(
-        place.panorama,
+        panorama,
         x.astype(np.float32),
         np.clip(y, 0, rows - 1).astype(np.float32),
         cv2.INTER_LINEAR,

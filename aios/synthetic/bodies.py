@@ -6,14 +6,14 @@ Symbols: ``P`` persons, ``V`` = 10,475 vertices, ``F`` faces.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from aios.body_models import SMPLXLayer
+from aios.body_models import SMPLXLayer, SMPLXOutput
 from aios.synthetic.poses import PoseSample
 
 __all__ = [
@@ -140,49 +140,63 @@ class BodyBank:
             self._templates[gender] = _make_template(self.layer(gender))
         return self._templates[gender]
 
-    @torch.no_grad()
     def forward(
         self,
         genders: Sequence[str],
         parameters: Sequence[dict[str, np.ndarray]],
-        *,
-        return_vertices: bool = True,
-    ) -> tuple[np.ndarray | None, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Poses several bodies, one batch per gender.
 
         Args:
-            genders: ``P`` genders.
+            genders: ``P`` genders, at least one.
             parameters: ``P`` dicts of :func:`smplx_parameters`, ``transl``
                 optional.
-            return_vertices: Whether the mesh is wanted.
 
         Returns:
-            Vertices ``(P, V, 3)`` or ``None`` and joints ``(P, 144, 3)``,
-            float32, metres.
+            Vertices ``(P, V, 3)`` and joints ``(P, 144, 3)``, float32,
+            metres.
         """
+        size = len(self.template(genders[0]).vertices)
+        vertices = np.zeros((len(genders), size, 3), np.float32)
         joints = np.zeros((len(genders), 144, 3), np.float32)
-        vertices = None
+        for rows, out in self._batches(genders, parameters, True):
+            if out.vertices is not None:
+                vertices[rows] = out.vertices.numpy()
+            joints[rows] = out.joints.numpy()
+        return vertices, joints
+
+    def joints(
+        self,
+        genders: Sequence[str],
+        parameters: Sequence[dict[str, np.ndarray]],
+    ) -> np.ndarray:
+        """Joints ``(P, 144, 3)`` alone; arguments as :meth:`forward`."""
+        joints = np.zeros((len(genders), 144, 3), np.float32)
+        for rows, out in self._batches(genders, parameters, False):
+            joints[rows] = out.joints.numpy()
+        return joints
+
+    def _batches(
+        self,
+        genders: Sequence[str],
+        parameters: Sequence[dict[str, np.ndarray]],
+        return_vertices: bool,
+    ) -> Iterator[tuple[list[int], SMPLXOutput]]:
         for gender in sorted(set(genders)):
             rows = [i for i, g in enumerate(genders) if g == gender]
             batch = {
-                key: torch.from_numpy(
-                    np.stack(
-                        [
-                            np.asarray(parameters[i][key], np.float32)
-                            for i in rows
-                        ]
-                    )
-                )
+                key: np.stack([parameters[i][key] for i in rows])
                 for key in parameters[rows[0]]
             }
-            out = self.layer(gender)(**batch, return_vertices=return_vertices)
-            joints[rows] = out.joints.numpy()
-            if return_vertices:
-                if vertices is None:
-                    shape = (len(genders), *out.vertices.shape[1:])
-                    vertices = np.zeros(shape, np.float32)
-                vertices[rows] = out.vertices.numpy()
-        return vertices, joints
+            tensors = {
+                key: torch.from_numpy(value.astype(np.float32))
+                for key, value in batch.items()
+            }
+            with torch.no_grad():
+                out = self.layer(gender)(
+                    **tensors, return_vertices=return_vertices
+                )
+            yield rows, out
 
     def pose(self, figures: Sequence[Figure]) -> tuple[np.ndarray, np.ndarray]:
         """Poses figures in their own frame (``y`` up, heading ``+z``).

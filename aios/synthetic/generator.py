@@ -142,7 +142,10 @@ def generate_unit(
         Number of labelled persons.
     """
     bank = shared_bank(options.body)
-    base, counts, rows, pictures = None, Counter(), [], []
+    base = None
+    counts: Counter = Counter()
+    rows: list[dict[str, np.ndarray]] = []
+    pictures: list[np.ndarray] = []
     for frame, scene in enumerate(_scenes(options, unit)):
         counts += scene.counts
         picture = _rng(options, unit, _PICTURE)

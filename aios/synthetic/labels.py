@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -18,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from aios.structures import Camera, convert_joints
 from aios.synthetic.bodies import BodyBank, smplx_parameters
 from aios.synthetic.people import Person
-from aios.synthetic.rendering import Photograph
+from aios.synthetic.rendering import Photograph, facing_area
 from aios.synthetic.scene import Scene
 from aios.synthetic.views import View
 from aios.visualization import Mesh, render_meshes
@@ -81,25 +82,30 @@ def camera_parameters(
     return parameters
 
 
-def _box(pixels: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
+def _box(
+    pixels: np.ndarray,
+    vertices: np.ndarray | slice,
+    faces: np.ndarray,
+    camera: Camera,
+) -> np.ndarray:
     """Tight box x, y, w, h of the part of a mesh inside the picture.
 
     Args:
         pixels: ``(V, 2)`` projected vertices.
-        faces: ``(F, 3)`` triangles to look at.
+        vertices: Which of them to look at.
+        faces: ``(F, 3)`` triangles between them.
         camera: Picture size.
 
     Returns:
         ``(4,)``; width and height are zero if nothing is inside.
     """
     size = np.array([camera.width, camera.height], float)
-    used = np.unique(faces)
-    points = pixels[used]
-    inside = ((pixels >= 0) & (pixels <= size)).all(1)
-    if not inside[used].all():
-        points = np.concatenate(
-            [points[inside[used]], _border_points(pixels, faces, inside, size)]
-        )
+    points = pixels[vertices]
+    inside = np.all((pixels >= 0) & (pixels <= size), axis=1)
+    if not inside[vertices].all():
+        kept = points[inside[vertices]]
+        crossings = _border_points(pixels, faces, inside, size)
+        points = np.concatenate([kept, crossings])
     if len(points) == 0:
         return np.zeros(4)
     low, high = points.min(0), points.max(0)
@@ -152,13 +158,7 @@ def visible_share(
         that face the camera, 0 to 1; what is outside the picture is not
         visible.
     """
-    pixels = camera.project(vertices)
-    a, b, c = (pixels[faces[:, k]] for k in range(3))
-    # Pixels have y down, so triangles that face the camera turn clockwise.
-    area = 0.5 * (
-        (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-        - (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1])
-    )
+    area = facing_area(camera.project(vertices), faces)
     facing = area > 0
     total = area[facing].sum()
     if total <= 0:
@@ -208,28 +208,34 @@ def _pixels_alone(
     row: _Row, camera: Camera, photograph: Photograph, visible: int
 ) -> int:
     """Pixels that a person would have without anything in front."""
-    x, y, w, h = _box(row.pixels, row.faces, camera)
+    x, y, w, h = row.box
     window = photograph.ids[
         int(y) : int(np.ceil(y + h)) + 1, int(x) : int(np.ceil(x + w)) + 1
     ]
     if not ((window != row.index) & (window >= 0)).any():
         return visible  # nobody near: nothing to draw again
-    mesh = Mesh(row.vertices, row.faces, np.ones(3, np.float32))
+    front = row.faces[facing_area(row.pixels, row.faces) > 0]
+    mesh = Mesh(row.vertices, front, np.ones(3, np.float32))
     alone = render_meshes(
-        [mesh], camera.K, camera.height, camera.width, shaded=False
+        [mesh],
+        camera.K,
+        camera.height,
+        camera.width,
+        shaded=False,
     )
     return int((alone.ids >= 0).sum())
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A person's mesh in the camera frame."""
+    """A person's mesh in the camera frame, and its box in the picture."""
 
     index: int
     person: Person
     vertices: np.ndarray
     pixels: np.ndarray
     faces: np.ndarray
+    box: np.ndarray
 
 
 def _judge(
@@ -268,7 +274,9 @@ def _part_boxes(
         if part == 'face':
             tight = _point_box(camera.project(joints[_LANDMARKS]), camera)
         else:
-            tight = _box(row.pixels, faces, camera)
+            tight = _box(
+                row.pixels, template.part_vertices[part], faces, camera
+            )
         if share > _MIN_PART_SHARE and (tight[2:] > 1).all():
             box[:4], box[4] = tight, 1
         boxes[key] = box
@@ -314,13 +322,10 @@ def label_scene(
     rows, judged = [], []
     for index, person in enumerate(scene.people):
         vertices = scene.view.to_camera(person.vertices)
-        row = _Row(
-            index,
-            person,
-            vertices,
-            camera.project(vertices),
-            bank.template(person.body.figure.gender).faces,
-        )
+        pixels = camera.project(vertices)
+        faces = bank.template(person.body.figure.gender).faces
+        box = _box(pixels, slice(None), faces, camera)
+        row = _Row(index, person, vertices, pixels, faces, box)
         rule, occluded, share = _judge(row, camera, photograph)
         if rule is not None:
             counts[rule] += 1
@@ -336,16 +341,16 @@ def label_scene(
     ]
     # Joints come from the stored parameters: the contour landmarks depend
     # on how the head is turned to the camera.
-    _, joints = bank.forward(genders, parameters, return_vertices=False)
+    joints = bank.joints(genders, parameters)
     records = []
     for row, values, points, (occluded, share) in zip(
         rows, parameters, joints, judged, strict=True
     ):
         points = points.astype(np.float64)
-        record = {f'smplx/{key}': value for key, value in values.items()}
-        record['bbox_xywh'] = np.append(
-            _box(row.pixels, row.faces, camera), 1.0
-        )
+        record: dict[str, Any] = {
+            f'smplx/{key}': value for key, value in values.items()
+        }
+        record['bbox_xywh'] = np.append(row.box, 1.0)
         record.update(_part_boxes(row, points, bank, camera, photograph))
         record.update(_joint_labels(row, points, camera, photograph))
         record.update(_meta(row, camera, occluded, share))
@@ -357,7 +362,7 @@ def label_scene(
 
 def _meta(
     row: _Row, camera: Camera, occluded: float, share: float
-) -> dict[str, object]:
+) -> dict[str, Any]:
     return {
         'meta/gender': row.person.body.figure.gender,
         'meta/height': camera.height,

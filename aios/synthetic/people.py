@@ -73,7 +73,9 @@ class Seat:
 
     def mesh(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Vertices ``(24, 3)``, faces ``(12, 3)``, normals ``(24, 3)``."""
-        corners, faces, normals = [], [], []
+        corners: list[np.ndarray] = []
+        faces: list[list[int]] = []
+        normals: list[np.ndarray] = []
         for axis in range(3):
             for sign in (-1.0, 1.0):
                 u, v = (axis + 1) % 3, (axis + 2) % 3

@@ -342,7 +342,7 @@ def mirror_sample(pose: PoseSample) -> PoseSample:
         Its mirror image about the sagittal plane.
     """
     swap = [
-        _ROW.get(
+        BODY_JOINT_NAMES.index(
             n.replace('left_', '#')
             .replace('right_', 'left_')
             .replace('#', 'right_')

@@ -16,7 +16,13 @@ from aios.synthetic.scene import Scene
 from aios.synthetic.shadows import floor_shadow
 from aios.visualization import Mesh, render_meshes
 
-__all__ = ['Photograph', 'finish_picture', 'render_scene']
+__all__ = [
+    'Photograph',
+    'background_picture',
+    'facing_area',
+    'finish_picture',
+    'render_scene',
+]
 
 
 @dataclass(frozen=True)
@@ -35,25 +41,46 @@ class Photograph:
     ids: np.ndarray
 
 
-def background_picture(rng: np.random.Generator, scene: Scene) -> np.ndarray:
-    """The picture without people but with their shadows.
+def background_picture(
+    rng: np.random.Generator, scene: Scene
+) -> tuple[np.ndarray, np.ndarray]:
+    """The picture without people.
 
     Args:
         rng: Random generator (crop of a photograph).
         scene: The scene.
 
     Returns:
-        ``(H, W, 3)`` float32 RGB in 0..1.
+        ``(H, W, 3)`` float RGB in 0..1 and the ``(H, W)`` float32 share of
+        a shadow that each pixel takes.
     """
     camera = scene.view.camera
     if scene.photo is not None:
         image = photo_background(rng, scene.photo, camera.width, camera.height)
         floor = np.full(image.shape[:2], 0.5, np.float32)
-    else:
-        image, floor = render_surroundings(scene.surroundings, scene.view)
-        light = scene.lighting
-        image = image * np.clip(light.sky + 0.55 * light.key, 0.6, 1.15)
-    return image, floor
+        return image, floor
+    if scene.surroundings is None:
+        raise ValueError('a scene needs surroundings or a photo')
+    image, floor = render_surroundings(scene.surroundings, scene.view)
+    light = scene.lighting
+    return image * np.clip(light.sky + 0.55 * light.key, 0.6, 1.15), floor
+
+
+def facing_area(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Signed projected area of triangles.
+
+    Args:
+        pixels: ``(V, 2)`` projected vertices.
+        faces: ``(F, 3)`` counter-clockwise seen from outside.
+
+    Returns:
+        ``(F,)`` square pixels, positive where the outside faces the camera.
+    """
+    x, y = np.ascontiguousarray(pixels.T)
+    a, b, c = np.ascontiguousarray(faces.T)
+    xa, ya = x[a], y[a]
+    # Pixels have y down, so triangles that face the camera turn clockwise.
+    return 0.5 * ((y[b] - ya) * (x[c] - xa) - (x[b] - xa) * (y[c] - ya))
 
 
 def _meshes(
@@ -68,7 +95,10 @@ def _meshes(
     ):
         lit = shade(paint, person.normals, scene.lighting)
         faces = bank.template(person.body.figure.gender).faces
-        people.append(Mesh(scene.view.to_camera(person.vertices), faces, lit))
+        vertices = scene.view.to_camera(person.vertices)
+        # The far side is never seen: a third of the drawing time.
+        area = facing_area(scene.view.camera.project(vertices), faces)
+        people.append(Mesh(vertices, faces[area > 0], lit))
         if person.seat is not None:
             vertices, faces, normals = person.seat.mesh()
             lit = shade(
@@ -154,7 +184,7 @@ def finish_picture(
     x = (np.arange(w, dtype=np.float32) / w - 0.5)[None] ** 2
     out *= (1 - vignette * 2 * (x + y))[..., None]
     if soft > 0.3:
-        out = cv2.GaussianBlur(out, (0, 0), soft)
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), soft))
     grain = (grain_rng or rng).standard_normal((h, w, 1), np.float32)
     out += noise * grain
     return np.clip(out, 0, 255).astype(np.uint8)

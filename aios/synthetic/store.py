@@ -186,7 +186,8 @@ class DatasetFolder:
         Returns:
             Concatenated label arrays and summed counts.
         """
-        parts, counts = [], Counter()
+        parts: list[dict[str, np.ndarray]] = []
+        counts: Counter = Counter()
         for unit in units:
             arrays = load_npz(self._unit_file(unit))
             rows = {}

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-__all__ = ['FLOORS', 'Texture', 'WALLS', 'panorama', 'smooth_noise', 'texture']
+__all__ = [
+    'FLOORS',
+    'Texture',
+    'WALLS',
+    'panorama',
+    'random_hue',
+    'smooth_noise',
+    'texture',
+]
 
 _SIZE = 512
 
@@ -53,6 +61,30 @@ def smooth_noise(
         edge = int(scale)
         total += wide[edge : edge + size, edge : edge + size] * 0.7**octave
     return total / max(float(total.std()), 1e-6)
+
+
+def random_hue(
+    rng: np.random.Generator,
+    saturation: tuple[int, int],
+    value: tuple[int, int],
+) -> np.ndarray:
+    """Draws a colour of any hue.
+
+    Args:
+        rng: Random generator.
+        saturation: Range of OpenCV's S, 0 to 255.
+        value: Range of OpenCV's V, 0 to 255.
+
+    Returns:
+        ``(3,)`` RGB in 0..1.
+    """
+    hsv = [
+        rng.integers(180),
+        rng.integers(*saturation),
+        rng.integers(*value),
+    ]
+    pixel = np.array(hsv, np.uint8).reshape(1, 1, 3)
+    return cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0] / 255.0
 
 
 def _tint(base: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -132,10 +164,7 @@ def _speckle(
 
 
 def _muted(rng: np.random.Generator) -> np.ndarray:
-    hsv = np.uint8(
-        [[[rng.integers(180), rng.integers(5, 90), rng.integers(90, 235)]]]
-    )
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0] / 255.0
+    return random_hue(rng, (5, 90), (90, 235))
 
 
 def _stone_tiles(rng: np.random.Generator) -> np.ndarray:
