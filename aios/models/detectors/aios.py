@@ -57,6 +57,11 @@ class AiOS(DetectionTransformer):
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
     """
 
+    embed_dims: int
+    positional_encoding: Any
+    encoder: Any
+    decoder: Any
+
     def __init__(
         self,
         backbone: dict[str, Any],

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmdet.models.layers import MLP
@@ -124,7 +124,7 @@ class AiOSHead(BaseModule):
             )
             # Its buffers are not persistent: state dicts stay as they are.
             self.add_module('smplx_layer', layer.to(weight.device))
-        return self.get_submodule('smplx_layer')
+        return cast(BodyModelBase, self.get_submodule('smplx_layer'))
 
     def forward(
         self,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from mmdet.models.layers import MLP, inverse_sigmoid
@@ -88,6 +89,10 @@ class _Branch(BaseModule):
         """
         raise NotImplementedError
 
+    def move_centre(self, content: Tensor, index: int) -> Tensor:
+        """Logit offsets ``(..., 2)`` of the centre alone."""
+        return self(content, index)[..., :2]
+
 
 class BodyBranch(_Branch):
     """Boxes of persons: one MLP for centre and size."""
@@ -107,31 +112,19 @@ class BodyBranch(_Branch):
         return self.xywh[index](content)
 
 
-class PointBranch(_Branch):
-    """Key-points: a centre, and the size of the box around it.
-
-    NOTE: The size only says where the next layer looks; it gets no gradient
-    and one MLP serves all layers, as published.  It still matters for the
-    results, so it is part of checkpoints.
+class _GrownBranch(_Branch):
+    """Parts that grow from a box: centre and size apart.
 
     Attributes:
         centre: MLP of each layer.
         expansion: MLP that places new tokens, see
             :class:`~aios.models.layers.QueryExpansion`.
-        size: MLP of all layers.
     """
 
     def __init__(self, embed_dims: int, num_layers: int) -> None:
         super().__init__(embed_dims, num_layers)
         self.centre = self._mlps(2)
         self.expansion = self._mlp(2)
-        self.size = self._make_size()
-
-    def _make_size(self) -> nn.Module:
-        return self._mlp(2)
-
-    def _size_of(self, index: int) -> nn.Module:
-        return self.size
 
     def init_weights(self) -> None:
         """Let centres start at their references."""
@@ -141,28 +134,58 @@ class PointBranch(_Branch):
 
     def forward(self, content: Tensor, index: int) -> Tensor:
         """See the base class."""
-        return torch.cat(
-            (self.centre[index](content), self._size_of(index)(content)),
-            dim=-1,
-        )
+        centre = self.move_centre(content, index)
+        return torch.cat((centre, self.change_size(content, index)), dim=-1)
+
+    def move_centre(self, content: Tensor, index: int) -> Tensor:
+        """See the base class."""
+        return self.centre[index](content)
+
+    def change_size(self, content: Tensor, index: int) -> Tensor:
+        """Logit offsets ``(..., 2)`` of width and height."""
+        raise NotImplementedError
 
 
-class BoxBranch(PointBranch):
-    """Boxes of hands and faces: the size is predicted by each layer."""
+class PointBranch(_GrownBranch):
+    """Key-points, and the size of the box around each.
 
-    size: ModuleList
+    NOTE: The size only says where the next layer looks; it gets no gradient
+    and one MLP serves all layers, as published.  It still matters for the
+    results, so it is part of checkpoints.
 
-    def _make_size(self) -> ModuleList:
-        return self._mlps(2)
+    Attributes:
+        size: MLP of all layers.
+    """
 
-    def _size_of(self, index: int) -> nn.Module:
-        return self.size[index]
+    def __init__(self, embed_dims: int, num_layers: int) -> None:
+        super().__init__(embed_dims, num_layers)
+        self.size = self._mlp(2)
+
+    def change_size(self, content: Tensor, index: int) -> Tensor:
+        """See the base class."""
+        return self.size(content)
+
+
+class BoxBranch(_GrownBranch):
+    """Boxes of hands and faces.
+
+    Attributes:
+        size: MLP of each layer.
+    """
+
+    def __init__(self, embed_dims: int, num_layers: int) -> None:
+        super().__init__(embed_dims, num_layers)
+        self.size = self._mlps(2)
 
     def init_weights(self) -> None:
         """Let boxes start at their references."""
         super().init_weights()
         for mlp in self.size:
             zero_init_last(mlp)
+
+    def change_size(self, content: Tensor, index: int) -> Tensor:
+        """See the base class."""
+        return self.size[index](content)
 
 
 class DetectionBranches(BaseModule):
@@ -272,10 +295,8 @@ class DetectionBranches(BaseModule):
                 continue
             place = layout.slices[part.name]
             branch, index = self._branch(layer, part.name)
-            points[part.name] = _move(
-                boxes[:, :, place, :2],
-                branch.centre[index](content[:, :, place]),
-            )
+            offsets = branch.move_centre(content[:, :, place], index)
+            points[part.name] = _move(boxes[:, :, place, :2], offsets)
         return points
 
     def _predict_part(
@@ -294,7 +315,8 @@ class DetectionBranches(BaseModule):
         branch, index = self._branch(layer, part)
         return branch(content, index)
 
-    def _branch(self, layer: int, part: str) -> tuple[nn.Module, int]:
+    def _branch(self, layer: int, part: str) -> tuple[_Branch, int]:
         """Branch of a part, and which of its MLPs belongs to a layer."""
         family = PART_FAMILIES[part]
-        return self.get_submodule(family), layer - self.first_layer[family]
+        branch = cast(_Branch, self.get_submodule(family))
+        return branch, layer - self.first_layer[family]

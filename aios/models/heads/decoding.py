@@ -16,7 +16,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from aios.body_models import BodyModel
+from aios.body_models import BodyModelBase
 from aios.structures import (
     Camera,
     box_iou,
@@ -196,7 +196,7 @@ class _Frame:
 def decode_people(
     outputs: LayerOutputs,
     metainfos: Sequence[Mapping[str, Any]],
-    body_model: BodyModel,
+    body_model: BodyModelBase,
     config: DecodingConfig,
     rescale: bool = True,
 ) -> list[InstanceData]:
@@ -216,6 +216,9 @@ def decode_people(
     Returns:
         For each image the fields listed in
         :meth:`aios.models.heads.AiOSHead.predict`.
+
+    Raises:
+        ValueError: If the layer belongs to the first stage.
     """
     selections = [
         select_persons(logits, boxes, config)
@@ -223,6 +226,11 @@ def decode_people(
             outputs.logits, outputs.boxes['body_box'], strict=True
         )
     ]
+    if outputs.smplx is None:
+        raise ValueError(
+            f'a layer of stage {outputs.layout.name!r} has no SMPL-X '
+            'parameters to decode'
+        )
     params = outputs.smplx.map(
         lambda x: torch.cat(
             [rows[s.index] for rows, s in zip(x, selections, strict=True)]
@@ -249,7 +257,7 @@ def decode_people(
 
 
 def _solve_bodies(
-    params: SMPLXParams, body_model: BodyModel, with_vertices: bool
+    params: SMPLXParams, body_model: BodyModelBase, with_vertices: bool
 ) -> dict[str, Tensor]:
     """Fields ``(N, ...)`` that follow from SMPL-X parameters."""
     inputs = params.body_model_inputs()

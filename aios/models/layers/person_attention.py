@@ -80,11 +80,12 @@ class PersonAttention(nn.Module):
         """
         q, k, v = self._project(query, query_pos)
         num_tokens = num_persons * len(layout)
-        persons = [
+        person_q, person_k, person_v = (
             x[:, :num_tokens].unflatten(1, (num_persons, len(layout)))
             for x in (q, k, v)
-        ]
-        attended = _attend_persons(*persons, layout).flatten(1, 2)
+        )
+        attended = _attend_persons(person_q, person_k, person_v, layout)
+        attended = attended.flatten(1, 2)
         if dn_groups is not None:
             denoised = _attend_denoising(
                 q[:, num_tokens:], k, v, num_tokens, dn_groups

@@ -91,6 +91,7 @@ class QueryExpansion(BaseModule):
             if place is not None:
                 parts.append((content[:, :, place], boxes[:, :, place]))
             else:
+                assert part.parent is not None  # every stage has the root
                 parent = self.previous.slices[part.parent]
                 parts.append(
                     self._grow(
