@@ -64,14 +64,16 @@ RUNNER_CONSTRUCTORS = _node('runner constructor', root.RUNNER_CONSTRUCTORS)
 # manage all kinds of loops like `EpochBasedTrainLoop`
 LOOPS = _node('loop', root.LOOPS)
 # manage all kinds of hooks like `CheckpointHook`
-HOOKS = _node('hook', root.HOOKS)
+HOOKS = _node('hook', root.HOOKS, 'aios.engine.hooks')
 # manage all kinds of strategies like `DDPStrategy`
 STRATEGIES = _node('strategy', root.STRATEGIES)
 
 # manage datasets like `HumanDataset`
 DATASETS = _node('dataset', root.DATASETS, 'aios.datasets')
 # manage samplers that choose which samples make a batch
-DATA_SAMPLERS = _node('data sampler', root.DATA_SAMPLERS)
+DATA_SAMPLERS = _node(
+    'data sampler', root.DATA_SAMPLERS, 'aios.datasets.samplers'
+)
 # manage the steps of a data pipeline
 TRANSFORMS = _node('transform', root.TRANSFORMS, 'aios.datasets.transforms')
 
@@ -96,7 +98,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _node(
 PARAM_SCHEDULERS = _node('parameter scheduler', root.PARAM_SCHEDULERS)
 
 # manage all kinds of metrics
-METRICS = _node('metric', root.METRICS)
+METRICS = _node('metric', root.METRICS, 'aios.evaluation')
 # manage evaluators, which hold several metrics
 EVALUATOR = _node('evaluator', root.EVALUATOR)
 

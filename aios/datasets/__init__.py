@@ -5,6 +5,7 @@ from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .human_dataset import HumanDataset
 from .label_store import LabelStore
+from .reproducible import SeededConcatDataset
 
 __all__ = [
     'Fault',
@@ -12,4 +13,5 @@ __all__ = [
     'HumanDataError',
     'HumanDataset',
     'LabelStore',
+    'SeededConcatDataset',
 ]

@@ -1,0 +1,88 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Augmentation that can be repeated.
+
+With MMEngine's defaults the random numbers of a worker depend on what it
+did before, and start anew from the same seed when training is resumed.  Here
+the *index* of a sample carries a seed, from the sampler through the queue to
+the data set in the worker.  A sample then depends on the seed, the epoch and
+its place in it, whatever the number of workers and however often training
+was interrupted.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import ConcatDataset
+
+from aios.registry import DATASETS
+
+__all__ = [
+    'SeededConcatDataset',
+    'SeededIndex',
+    'mix_seed',
+    'seeded_randomness',
+]
+
+
+def mix_seed(*numbers: int) -> int:
+    """A 32-bit seed from numbers; close numbers give unrelated seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+class SeededIndex(int):
+    """An index that knows with which seed its sample is to be made.
+
+    Args:
+        value: The index.
+        seed: 32-bit seed.
+    """
+
+    seed: int
+
+    def __new__(cls, value: int, seed: int) -> SeededIndex:
+        """Make an int with an attribute."""
+        index = super().__new__(cls, value)
+        index.seed = seed
+        return index
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SeededIndex, (int(self), self.seed)
+
+
+@contextmanager
+def seeded_randomness(seed: int) -> Iterator[None]:
+    """Draw from ``seed`` inside, and go on as before outside.
+
+    Concerns :mod:`random` and NumPy's global generator, which transforms
+    use.  Without workers the data set shares them with everything else.
+    """
+    # Transforms of all OpenMMLab projects draw from the global generator.
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
+@DATASETS.register_module()
+class SeededConcatDataset(ConcatDataset):
+    """Data sets one after another, with augmentation that can be repeated.
+
+    See MMEngine's :class:`ConcatDataset` for the arguments.  Indices of
+    :class:`~aios.datasets.samplers.WeightedConcatSampler` carry seeds; with
+    any other sampler this is an ordinary ``ConcatDataset``.
+    """
+
+    def __getitem__(self, index: int) -> Any:
+        if not isinstance(index, SeededIndex):
+            return super().__getitem__(index)
+        with seeded_randomness(index.seed):
+            return super().__getitem__(int(index))

@@ -1,0 +1,6 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Which pictures a training step sees."""
+
+from .weighted_concat_sampler import WeightedConcatSampler
+
+__all__ = ['WeightedConcatSampler']

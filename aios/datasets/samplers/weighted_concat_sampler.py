@@ -1,0 +1,194 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Mix data sets in fixed proportions.
+
+Symbols: ``S`` sources (data sets), ``E`` samples of an epoch, all ranks
+together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from mmengine.dataset import ConcatDataset
+from mmengine.dist import get_dist_info, sync_random_seed
+from mmengine.logging import print_log
+from torch.utils.data import Sampler
+
+from aios.datasets.reproducible import SeededIndex, mix_seed
+from aios.registry import DATA_SAMPLERS
+
+__all__ = ['WeightedConcatSampler', 'split_exactly']
+
+# What a seed is for; different purposes must not share random numbers.
+_ORDER, _PERMUTATION, _SAMPLE = range(3)
+
+
+def split_exactly(total: int, weights: Sequence[float]) -> np.ndarray:
+    """Split a number in proportion to weights (largest remainder).
+
+    Args:
+        total: What is split.
+        weights: ``S`` non-negative weights, not all zero.
+
+    Returns:
+        ``(S,)`` int64 of sum ``total``, each less than one away from its
+        exact share, and zero where the weight is.
+    """
+    shares = np.asarray(weights, float)
+    shares = total * shares / shares.sum()
+    # Shares such as 2.9999999996 are whole numbers.
+    counts = np.floor(shares + 1e-9).astype(np.int64)
+    missing = total - int(counts.sum())
+    # Stable: among equal remainders the first source gets more.
+    order = np.argsort(counts - shares, kind='stable')
+    counts[order[:missing]] += 1
+    return counts
+
+
+@DATA_SAMPLERS.register_module()
+class WeightedConcatSampler(Sampler):
+    """Samples a :class:`ConcatDataset` with a fixed share of each member.
+
+    The shares are exact in every epoch, not only on average as when a source
+    is drawn per sample (as AiOS does).  Every source is walked through in
+    permutations of its own, which go on from epoch to epoch: no picture
+    comes a second time before all others of its source came once.
+
+    What an epoch holds depends on the seed and the epoch alone: not on the
+    epochs before (so training can be resumed), nor on the number of ranks,
+    except that an epoch grows to a multiple of it.  Indices carry a seed of
+    their own, see :class:`~aios.datasets.reproducible.SeededIndex`.
+
+    Args:
+        dataset: The data set; its members are the sources.  A data set that
+            is not concatenated counts as one source.
+        weights: ``S`` shares, normalised here.  Default: equal shares.
+        epoch_length: Samples of an epoch over all ranks, or ``'max'`` (as
+            published): the length of the longest source of positive weight.
+        seed: Same on all ranks.  Default: drawn, and shared by all ranks.
+
+    Raises:
+        ValueError: If weights are not as many as sources, negative or all
+            zero, if a source with a share is empty, or ``epoch_length`` is
+            neither ``'max'`` nor positive.
+    """
+
+    def __init__(
+        self,
+        dataset: ConcatDataset,
+        weights: Sequence[float] | None = None,
+        epoch_length: int | str = 'max',
+        seed: int | None = None,
+    ) -> None:
+        members = getattr(dataset, 'datasets', [dataset])
+        self.sizes = np.array([len(member) for member in members])
+        self.names = [
+            getattr(member, 'dataset_name', f'source {index}')
+            for index, member in enumerate(members)
+        ]
+        self.weights = self._check_weights(weights)
+        self.seed = sync_random_seed() if seed is None else seed
+        self.rank, self.world_size = get_dist_info()
+        self.epoch = 0
+        self.counts = split_exactly(
+            self._epoch_length(epoch_length), self.weights
+        )
+        print_log(self._table(), logger='current')
+
+    def _check_weights(self, weights: Sequence[float] | None) -> np.ndarray:
+        count = len(self.sizes)
+        values = np.ones(count) if weights is None else np.array(weights)
+        if values.shape != (count,):
+            raise ValueError(
+                f'weights must be {count} numbers, one for each of '
+                f'{self.names}, got {weights}'
+            )
+        if not np.isfinite(values).all() or values.min() < 0:
+            raise ValueError(f'weights must not be negative, got {weights}')
+        if not values.any():
+            raise ValueError('weights must not all be zero')
+        for name, size, value in zip(
+            self.names, self.sizes, values, strict=True
+        ):
+            if value and not size:
+                raise ValueError(f'{name} is empty but has weight {value}')
+        return values / values.sum()
+
+    def _epoch_length(self, length: int | str) -> int:
+        if length == 'max':
+            length = int(self.sizes[self.weights > 0].max())
+        if not isinstance(length, int) or length < 1:
+            raise ValueError(
+                f"epoch_length must be 'max' or positive, got {length!r}"
+            )
+        return math.ceil(length / self.world_size) * self.world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration goes through."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return int(self.counts.sum()) // self.world_size
+
+    def __iter__(self) -> Iterator[int]:
+        indices = self.epoch_indices(self.epoch)
+        epoch = self.epoch
+        for place in range(self.rank, len(indices), self.world_size):
+            seed = mix_seed(self.seed, _SAMPLE, epoch, place)
+            yield SeededIndex(indices[place], seed)
+
+    def epoch_indices(self, epoch: int) -> np.ndarray:
+        """Indices of an epoch, for all ranks, in order.
+
+        Args:
+            epoch: Which one, from 0.
+
+        Returns:
+            ``(E,)`` int64 indices of the concatenated data set.
+        """
+        starts = np.cumsum(self.sizes) - self.sizes
+        pieces = [
+            starts[source] + self._walk(source, epoch * count, count)
+            for source, count in enumerate(self.counts.tolist())
+        ]
+        order = np.random.default_rng(mix_seed(self.seed, _ORDER, epoch))
+        return order.permutation(np.concatenate(pieces))
+
+    def _walk(self, source: int, start: int, count: int) -> np.ndarray:
+        """``count`` places of a source, after ``start`` earlier ones."""
+        size = int(self.sizes[source])
+        if not count:
+            return np.empty(0, np.int64)
+        first = start // size
+        last = (start + count - 1) // size
+        laps = [
+            np.random.default_rng(
+                mix_seed(self.seed, _PERMUTATION, source, lap)
+            ).permutation(size)
+            for lap in range(first, last + 1)
+        ]
+        offset = start - first * size
+        return np.concatenate(laps)[offset : offset + count]
+
+    def _table(self) -> str:
+        """What an epoch holds, counted in the indices themselves."""
+        indices = self.epoch_indices(0)
+        sources = np.searchsorted(np.cumsum(self.sizes), indices, 'right')
+        counts = np.bincount(sources, minlength=len(self.sizes))
+        lines = [
+            f'{len(indices)} samples per epoch, {len(self)} per rank '
+            f'({self.world_size} ranks)',
+            '  data set              pictures   wanted  realised  samples  '
+            'passes',
+        ]
+        for name, size, weight, count in zip(
+            self.names, self.sizes, self.weights, counts, strict=True
+        ):
+            passes = count / size if size else 0
+            lines.append(
+                f'  {name:20s} {size:9d}  {weight:7.2%}   '
+                f'{count / len(indices):7.2%}  {count:7d}  {passes:6.3f}'
+            )
+        return '\n'.join(lines)

@@ -1,0 +1,12 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Hooks of MMEngine's runner."""
+
+from .resume_fallback_hook import ResumeFallbackHook
+from .step_seed_hook import StepSeedHook
+from .visualization_hook import WholeBodyVisualizationHook
+
+__all__ = [
+    'ResumeFallbackHook',
+    'StepSeedHook',
+    'WholeBodyVisualizationHook',
+]

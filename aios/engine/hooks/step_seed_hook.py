@@ -1,0 +1,35 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Random numbers of the network that do not depend on the past."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from aios.datasets.reproducible import mix_seed
+from aios.registry import HOOKS
+
+__all__ = ['StepSeedHook']
+
+
+@HOOKS.register_module()
+class StepSeedHook(Hook):
+    """Seed torch before each training step, from seed, rank and step.
+
+    Denoising queries and dropout draw from torch's global generator, whose
+    state is in no checkpoint.  With this hook a training that is resumed
+    draws what an uninterrupted one would have drawn.  For the pictures see
+    :mod:`aios.datasets.reproducible`.
+    """
+
+    priority = 'LOWEST'
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Seed the generators of all devices."""
+        torch.manual_seed(mix_seed(runner.seed, get_rank(), runner.iter))

@@ -1,0 +1,172 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Predictions next to ground truth, in pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmdet.structures import DetDataSample
+from mmengine import fileio
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+
+from aios.evaluation.samples import ground_truth_of, predictions_of
+from aios.registry import HOOKS
+from aios.structures import GT_FIELDS, convert_joints
+from aios.visualization import WholeBodyVisualizer, write_image
+
+__all__ = ['WholeBodyVisualizationHook', 'draw_sample']
+
+
+@HOOKS.register_module()
+class WholeBodyVisualizationHook(Hook):
+    """Draws some pictures at each validation, and in tests all if asked to.
+
+    Ground truth is on the left, predictions on the right.  During validation
+    the same pictures, spread over the data set, come every time, so one sees
+    the network learn; they go to the visualizer's backends.  Meshes need a
+    ``body_model`` in the visualizer's config.
+
+    Args:
+        num_pictures: How many pictures of each validation; 0 for none.
+        score_thr: Persons with a lower score are not drawn.
+        test_out_dir: Folder for the pictures of tests, relative to the
+            folder of the run; default: none are written.
+        show: Open a window for each picture of a test.
+        wait_time: Seconds such a window waits, 0 for a key press.
+        backend_args: Storage back-end of :mod:`mmengine.fileio`.
+    """
+
+    def __init__(
+        self,
+        num_pictures: int = 4,
+        score_thr: float = 0.3,
+        test_out_dir: str | None = None,
+        show: bool = False,
+        wait_time: float = 0,
+        backend_args: dict[str, Any] | None = None,
+    ) -> None:
+        self.num_pictures = num_pictures
+        self.score_thr = score_thr
+        self.test_out_dir = test_out_dir
+        self.show = show
+        self.wait_time = wait_time
+        self.backend_args = backend_args
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[DetDataSample] | None = None,
+    ) -> None:
+        """Draw the first picture of a batch, if it is its turn."""
+        if not outputs or batch_idx not in self._turns(runner):
+            return
+        sample = outputs[0]
+        runner.visualizer.add_image(
+            f'val/{_name(sample)}',
+            self._draw(runner, sample),
+            step=runner.epoch if runner.epoch else runner.iter,
+        )
+
+    def _turns(self, runner: Runner) -> set[int]:
+        batches = len(runner.val_dataloader)
+        count = min(self.num_pictures, batches)
+        # Process 0 alone has backends; the others need not draw.
+        if not count or runner.rank:
+            return set()
+        return set(np.linspace(0, batches - 1, count).round().tolist())
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[DetDataSample] | None = None,
+    ) -> None:
+        """Draw all pictures, if they are wanted."""
+        if not self.show and self.test_out_dir is None:
+            return
+        for sample in outputs or ():
+            image = self._draw(runner, sample)
+            if self.test_out_dir is not None:
+                folder = Path(runner.work_dir, runner.timestamp)
+                path = folder / self.test_out_dir / f'{_name(sample)}.jpg'
+                write_image(image, path, overwrite=True)
+            if self.show:
+                runner.visualizer.show(
+                    image, win_name=_name(sample), wait_time=self.wait_time
+                )
+
+    def _draw(self, runner: Runner, sample: DetDataSample) -> np.ndarray:
+        content = fileio.get(sample.img_path, backend_args=self.backend_args)
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        return draw_sample(
+            runner.visualizer, image[..., ::-1], sample, self.score_thr
+        )
+
+
+def draw_sample(
+    visualizer: WholeBodyVisualizer,
+    image: np.ndarray,
+    sample: DetDataSample,
+    score_thr: float = 0.3,
+) -> np.ndarray:
+    """Ground truth and predictions of a sample, side by side.
+
+    Args:
+        visualizer: Draws.
+        image: ``(H, W, 3)`` uint8 RGB, the original picture.
+        sample: With ``pred_instances`` in original pixels, and
+            ``gt_instances`` if they are to be seen.
+        score_thr: Persons with a lower score are not drawn.
+
+    Returns:
+        ``(H, 2 W, 3)`` uint8 RGB; ``(H, W, 3)`` without ground truth.
+    """
+    image = np.ascontiguousarray(image)
+    fields = sample.to_dict()
+    people = _displayed(predictions_of(fields, score_thr))
+    views = [_draw_people(visualizer, image, people)]
+    if 'gt_instances' in sample:
+        persons = ground_truth_of(fields)
+        views.insert(0, _draw_people(visualizer, image, persons))
+    return np.concatenate(views, axis=1)
+
+
+def _draw_people(
+    visualizer: WholeBodyVisualizer, image: np.ndarray, people: Mapping
+) -> np.ndarray:
+    fields = dict(people)
+    camera = fields.pop('cam_K', None)
+    instances = InstanceData()
+    for name, value in fields.items():
+        instances[name] = value
+    return visualizer.draw_people(image, instances, camera)
+
+
+def _displayed(people: Mapping[str, Any]) -> dict[str, Any]:
+    """Predicted people with the fields that the visualizer draws."""
+    names = ('scores', 'cam_K', *(n for n in GT_FIELDS if 'bboxes' in n))
+    shown = {name: people[name] for name in names if name in people}
+    if 'joints2d' in people:
+        shown['keypoints'], _ = convert_joints(
+            people['joints2d'], 'smplx_144', 'smplx_137'
+        )
+    if 'vertices' in people:
+        shown['vertices'] = (
+            people['vertices'] + people['smplx_transl'][:, None]
+        )
+    return shown
+
+
+def _name(sample: DetDataSample) -> str:
+    """Unlike file names, unique in the data set."""
+    return f'{sample.img_id:06d}_{Path(sample.img_path).stem}'

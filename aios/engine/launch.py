@@ -1,0 +1,88 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What ``tools/train.py`` and ``tools/test.py`` have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from torch import distributed
+
+__all__ = ['add_run_options', 'build_runner', 'load_run_config']
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing share."""
+    parser.add_argument(
+        '--work-dir',
+        help='folder for logs and results (default: work_dir of the config, '
+        'else work_dirs/CONFIG_NAME)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change the config, e.g. train_dataloader.batch_size=1 or '
+        'key="[(a,b),(c,d)]" (quoted, and without white space)',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes, see dist_train.sh',
+    )
+    # torch.distributed.launch passes it; torchrun sets a variable instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_run_config(args: argparse.Namespace) -> Config:
+    """Read the config and put the options of :func:`add_run_options` in.
+
+    Args:
+        args: Parsed options, with ``config`` besides.
+
+    Returns:
+        The config, with ``launcher`` and ``work_dir``.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    config = Config.fromfile(args.config)
+    config.launcher = args.launcher
+    if args.cfg_options is not None:
+        config.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        config.work_dir = args.work_dir
+    elif config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    if args.launcher == 'pytorch' and not torch.cuda.is_available():
+        _distribute_over_cpus(config)
+    return config
+
+
+def _distribute_over_cpus(config: Config) -> None:
+    """MMEngine's own start-up would choose a GPU for each process."""
+    if not distributed.is_initialized():
+        distributed.init_process_group(backend='gloo')
+    wrapper = ConfigDict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=config.get('find_unused_parameters', False),
+    )
+    wrapper.update(config.get('model_wrapper_cfg') or {})
+    wrapper.device_ids = None
+    config.model_wrapper_cfg = wrapper
+
+
+def build_runner(config: Config) -> Runner:
+    """The runner of a config, of class ``runner_type`` if it has one."""
+    if 'runner_type' in config:
+        return RUNNERS.build(config)
+    return Runner.from_cfg(config)

@@ -1,0 +1,67 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Precision, recall, F1 and average precision from counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ['DetectionCounts', 'average_precision']
+
+
+@dataclass(frozen=True)
+class DetectionCounts:
+    """What was found.  A ratio of nothing is 0.
+
+    Args:
+        found: Predictions that are persons (true positives).
+        wrong: Predictions that are not (false positives).
+        missed: Persons without a prediction (false negatives).
+    """
+
+    found: int
+    wrong: int
+    missed: int
+
+    @property
+    def precision(self) -> float:
+        """Share of the predictions that are persons."""
+        return self.found / max(1, self.found + self.wrong)
+
+    @property
+    def recall(self) -> float:
+        """Share of the persons that were found."""
+        return self.found / max(1, self.found + self.missed)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall."""
+        total = 2 * self.found + self.wrong + self.missed
+        return 2 * self.found / max(1, total)
+
+
+def average_precision(
+    scores: np.ndarray, is_person: np.ndarray, num_persons: int
+) -> float:
+    """Area under the curve of precision over recall.
+
+    At each recall the best precision at this or a higher recall counts, as
+    in PASCAL VOC 2010 and later (COCO samples the same curve at 101 places).
+
+    Args:
+        scores: ``(P,)`` of all predictions.
+        is_person: ``(P,)`` bool, predictions that were matched.
+        num_persons: Number of persons.
+
+    Returns:
+        In [0, 1]; 0 without persons.
+    """
+    if not num_persons or not len(scores):
+        return 0.0
+    order = np.argsort(-np.asarray(scores), kind='stable')
+    hits = np.asarray(is_person, bool)[order]
+    found = hits.cumsum()
+    precision = found / np.arange(1, len(hits) + 1)
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(best[hits].sum() / num_persons)

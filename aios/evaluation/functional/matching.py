@@ -1,0 +1,130 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Which prediction is which person.
+
+Every function returns pairs ``(M, 2)`` int64, (prediction, true person), in
+which each prediction appears at most once, sorted by prediction.
+
+Symbols: ``P`` predictions, ``G`` true persons, ``M`` pairs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+__all__ = [
+    'match_best_overlap',
+    'match_greedy',
+    'match_hungarian',
+    'pairwise_iou',
+]
+
+
+def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of ``xyxy`` boxes.
+
+    Args:
+        boxes: ``(P, 4)``.
+        others: ``(G, 4)``.
+
+    Returns:
+        ``(P, G)`` float64 in [0, 1]; 0 if both boxes have no area.
+    """
+    a = np.asarray(boxes, np.float64)[:, None]
+    b = np.asarray(others, np.float64)[None]
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., 2:], b[..., 2:])
+    inter = (high - low).clip(min=0).prod(-1)
+    union = _area(a) + _area(b) - inter
+    return np.where(union > 0, inter / np.where(union > 0, union, 1), 0)
+
+
+def match_greedy(
+    scores: np.ndarray, overlaps: np.ndarray, min_overlap: float = 0.5
+) -> np.ndarray:
+    """The rule of detection benchmarks (COCO).
+
+    From the best score down, a prediction takes the person it overlaps most
+    among those still free.  Leaving out predictions below some score hence
+    changes nothing for the others.
+
+    Args:
+        scores: ``(P,)``.
+        overlaps: ``(P, G)``, e.g. IoU of boxes.
+        min_overlap: Less is no match.
+
+    Returns:
+        Pairs ``(M, 2)``.
+    """
+    free = np.ones(overlaps.shape[1], bool)
+    pairs = []
+    for prediction in np.argsort(-np.asarray(scores), kind='stable'):
+        row = np.where(free, overlaps[prediction], -1)
+        if not len(row):
+            break
+        person = int(row.argmax())
+        if row[person] >= min_overlap:
+            free[person] = False
+            pairs.append((int(prediction), person))
+    return _pairs(pairs)
+
+
+def match_hungarian(
+    costs: np.ndarray, allowed: np.ndarray | None = None
+) -> np.ndarray:
+    """The cheapest one-to-one assignment.
+
+    As many allowed pairs as possible are made, and of all ways to do so the
+    cheapest is taken.
+
+    Args:
+        costs: ``(P, G)``, finite where allowed.
+        allowed: ``(P, G)`` bool, pairs that may be made; default all.
+
+    Returns:
+        Pairs ``(M, 2)``.
+    """
+    costs = np.asarray(costs, np.float64)
+    if allowed is None:
+        allowed = np.ones(costs.shape, bool)
+    if not allowed.any():
+        return _pairs([])
+    usual = costs[allowed]
+    # One forbidden pair costs more than all allowed pairs together.
+    span = float(usual.max() - usual.min()) + 1
+    forbidden = usual.max() + span * min(costs.shape)
+    rows, columns = linear_sum_assignment(np.where(allowed, costs, forbidden))
+    keep = allowed[rows, columns]
+    return _pairs(list(zip(rows[keep], columns[keep], strict=True)))
+
+
+def match_best_overlap(
+    overlaps: np.ndarray, min_overlap: float = 0.0
+) -> np.ndarray:
+    """For every person the prediction that overlaps it most.
+
+    As if the box of the person had been given, for comparison with methods
+    that are given boxes.  One prediction may stand for several persons, so
+    here each *person* appears at most once.
+
+    Args:
+        overlaps: ``(P, G)``.
+        min_overlap: Matches overlap by more than this.
+
+    Returns:
+        Pairs ``(M, 2)``, sorted by person.
+    """
+    if not len(overlaps):
+        return _pairs([])
+    best = overlaps.argmax(0)
+    persons = np.arange(overlaps.shape[1])
+    keep = overlaps[best, persons] > min_overlap
+    return np.stack((best[keep], persons[keep]), axis=1).astype(np.int64)
+
+
+def _pairs(pairs: list[tuple[int, int]]) -> np.ndarray:
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1)

@@ -1,0 +1,81 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Similarity Procrustes, many point sets at once.
+
+Symbols: ``K`` points of a set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ['SimilarityTransform', 'procrustes_align']
+
+
+@dataclass(frozen=True)
+class SimilarityTransform:
+    """``x -> scale · R x + translation``.
+
+    Args:
+        scale: ``(...,)``, not negative.
+        rotation: ``(..., 3, 3)``, determinant +1.
+        translation: ``(..., 3)``.
+    """
+
+    scale: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Transform ``(..., K, 3)`` points."""
+        turned = points @ np.swapaxes(self.rotation, -1, -2)
+        scaled = self.scale[..., None, None] * turned
+        return scaled + self.translation[..., None, :]
+
+
+def procrustes_align(
+    source: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None
+) -> SimilarityTransform:
+    """The similarity that brings point sets closest to their targets.
+
+    Least squares over rotation, scale and translation (Umeyama, TPAMI 1991);
+    mirroring is not allowed.  Sets that determine no rotation (one point, or
+    all the same) get one of the best; a set without points gets the
+    identity.
+
+    Args:
+        source: ``(..., K, 3)``.
+        target: ``(..., K, 3)``.
+        mask: ``(..., K)`` points that count; default all.
+
+    Returns:
+        One transform per set, float64.
+    """
+    source = np.asarray(source, np.float64)
+    target = np.asarray(target, np.float64)
+    if mask is None:
+        mask = np.ones(source.shape[:-1], bool)
+    weight = np.asarray(mask, bool).astype(np.float64)[..., None]
+    # What does not count may be anything, even NaN.
+    source = np.where(weight > 0, source, 0)
+    target = np.where(weight > 0, target, 0)
+    count = np.maximum(weight.sum(-2), 1)
+    source_mean = source.sum(-2) / count
+    target_mean = target.sum(-2) / count
+    centred = (source - source_mean[..., None, :]) * weight
+    wanted = (target - target_mean[..., None, :]) * weight
+
+    covariance = np.swapaxes(wanted, -1, -2) @ centred
+    u, singular, vt = np.linalg.svd(covariance)
+    sign = np.ones_like(singular)
+    sign[..., 2] = np.where(np.linalg.det(u @ vt) < 0, -1, 1)
+    rotation = (u * sign[..., None, :]) @ vt
+
+    spread = np.square(centred).sum((-2, -1))
+    fit = (singular * sign).sum(-1)
+    moves = spread > 0
+    scale = np.where(moves, fit / np.where(moves, spread, 1), 1)
+    turned = (rotation @ source_mean[..., None])[..., 0]
+    translation = target_mean - scale[..., None] * turned
+    return SimilarityTransform(scale, rotation, translation)

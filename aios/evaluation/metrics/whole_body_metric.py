@@ -1,0 +1,238 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Are people found, and how far off are their joints and surfaces.
+
+Symbols: ``P`` predictions of a picture, ``n`` its persons, ``M`` matched
+pairs, ``N`` matched persons of all pictures, ``J`` = 137 joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from aios.evaluation.functional import (
+    DetectionCounts,
+    align_roots,
+    average_precision,
+    match_greedy,
+    mean_point_error,
+    pairwise_iou,
+    procrustes_point_error,
+)
+from aios.evaluation.samples import (
+    GroundTruthBodies,
+    ground_truth_of,
+    predictions_of,
+)
+from aios.registry import METRICS
+from aios.structures import SMPLX_137, joint_mapping
+
+__all__ = ['WholeBodyMetric']
+
+MILLIMETRES = 1000
+_FROM_144 = joint_mapping('smplx_144', 'smplx_137')
+_PELVIS = SMPLX_137.index('pelvis')
+# Joints of a measure, and where they are aligned.
+_MEASURES: Mapping[str, tuple[list[int], int]] = {
+    'all': (list(range(len(SMPLX_137))), _PELVIS),
+    'body': (list(SMPLX_137.groups['body']), _PELVIS),
+    'lhand': (
+        list(SMPLX_137.groups['left_hand']),
+        SMPLX_137.index('left_wrist'),
+    ),
+    'rhand': (
+        list(SMPLX_137.groups['right_hand']),
+        SMPLX_137.index('right_wrist'),
+    ),
+    'face': (list(SMPLX_137.groups['face']), SMPLX_137.index('neck')),
+}
+
+
+@METRICS.register_module()
+class WholeBodyMetric(BaseMetric):
+    """Detection, joint errors and, with a body model, surface errors.
+
+    Predictions and persons are matched by the rule of detection benchmarks,
+    see :func:`~aios.evaluation.functional.match_greedy`.  Reported are
+
+    - ``precision``, ``recall``, ``F1`` of persons with a score of at least
+      ``score_thr``, and ``AP``, which needs no threshold;
+    - ``MPJPE-{all,body,lhand,rhand,face}`` and ``PA-MPJPE-...``: mean joint
+      error of matched persons in millimetres, aligned at the pelvis, wrists
+      or neck, or by the best similarity;
+    - ``mean-pose-MPJPE-...``: the same for a mean pose in place of every
+      matched person, and ``gain-...``: by what share the prediction is
+      better.  The mean pose is that of the matched persons themselves,
+      which no real method could know;
+    - ``MPVPE``, ``PA-MPVPE``: the same of all vertices, aligned at the
+      pelvis, if ``body_model`` is given and predictions have vertices;
+    - ``pictures``, ``persons``, ``predictions``, ``matched``, and
+      ``persons-...``: over how many persons a mean was taken.
+
+    An error of nobody is not reported; nothing is ever NaN.
+
+    Args:
+        score_thr: Predictions with a lower score count as absent, except
+            for ``AP``.
+        iou_thr: A prediction whose box overlaps less is of nobody.
+        body_model: Config of the SMPL-X layer of the ground truth.  Without
+            a ``gender`` everybody has the body of the own gender.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+    """
+
+    default_prefix = 'whole_body'
+
+    def __init__(
+        self,
+        score_thr: float = 0.3,
+        iou_thr: float = 0.5,
+        body_model: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.score_thr = score_thr
+        self.iou_thr = iou_thr
+        self.bodies = GroundTruthBodies(body_model) if body_model else None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Reduce each picture to scores, counts, joints and errors."""
+        for sample in data_samples:
+            true = ground_truth_of(sample)
+            predicted = predictions_of(sample)
+            overlaps = pairwise_iou(predicted['bboxes'], true['bboxes'])
+            scores = predicted['scores']
+            pairs = match_greedy(scores, overlaps, self.iou_thr)
+            record = {
+                'key': (sample.get('dataset_name', ''), sample['img_id']),
+                'persons': len(true['bboxes']),
+                'scores': scores,
+                'hits': np.isin(np.arange(len(scores)), pairs[:, 0]),
+            }
+            good = pairs[scores[pairs[:, 0]] >= self.score_thr]
+            record |= self._joints(predicted, true, good)
+            if self.bodies is not None and 'vertices' in predicted:
+                record |= self._surface_errors(predicted, true, good)
+            self.results.append(record)
+
+    def _joints(
+        self,
+        predicted: Mapping[str, np.ndarray],
+        true: Mapping[str, np.ndarray],
+        pairs: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """Joints of matched persons, ``(M, J, 3)``, and which count."""
+        joints = predicted['joints3d'][pairs[:, 0]][:, _FROM_144]
+        known = true['keypoints3d_visible'][pairs[:, 1]] > 0
+        known &= true['has_3d'][pairs[:, 1], None] > 0
+        return {
+            'predicted_joints': joints.astype(np.float32),
+            'true_joints': true['keypoints3d'][pairs[:, 1]],
+            'joint_known': known,
+        }
+
+    def _surface_errors(
+        self,
+        predicted: Mapping[str, np.ndarray],
+        true: Mapping[str, np.ndarray],
+        pairs: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """Errors of all vertices, millimetres, of persons with a body."""
+        has_body = true['smplx_pose_valid'][pairs[:, 1], 0] > 0
+        has_body &= true['smplx_betas_valid'][pairs[:, 1]] > 0
+        pairs = pairs[has_body]
+        if not len(pairs):
+            return {'MPVPE': np.empty(0), 'PA-MPVPE': np.empty(0)}
+        vertices, joints = self.bodies(true, pairs[:, 1])
+        ours = predicted['vertices'][pairs[:, 0]]
+        pelvis = predicted['joints3d'][pairs[:, 0], 0]
+        error, _ = mean_point_error(
+            align_roots(ours, pelvis), align_roots(vertices, joints[:, 0])
+        )
+        aligned, _ = procrustes_point_error(ours, vertices)
+        return {
+            'MPVPE': error * MILLIMETRES,
+            'PA-MPVPE': aligned * MILLIMETRES,
+        }
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Put the pictures together.
+
+        Args:
+            results: What :meth:`process` kept.  A picture that comes twice
+                (samplers repeat some to fill up the last batch) counts once.
+        """
+        pictures = {record['key']: record for record in results}
+        # In a fixed order sums do not depend on the number of processes.
+        records = [pictures[key] for key in sorted(pictures)]
+        metrics = self._detection(records)
+        for name, errors in self._errors(records):
+            if len(errors):
+                metrics[name] = float(errors.mean())
+        for measure in _MEASURES:
+            base = metrics.get(f'mean-pose-MPJPE-{measure}', 0)
+            if base > 0:
+                error = metrics[f'MPJPE-{measure}']
+                metrics[f'gain-{measure}'] = 1 - error / base
+        if records and not metrics['matched']:
+            print_log('nobody was found: no joint errors', logger='current')
+        return metrics
+
+    def _detection(self, records: list[dict]) -> dict[str, float]:
+        scores = _concatenate([r['scores'] for r in records])
+        hits = _concatenate([r['hits'] for r in records]).astype(bool)
+        persons = sum(r['persons'] for r in records)
+        seen = scores >= self.score_thr
+        found = int((hits & seen).sum())
+        counts = DetectionCounts(
+            found, int(seen.sum()) - found, persons - found
+        )
+        return {
+            'precision': counts.precision,
+            'recall': counts.recall,
+            'F1': counts.f1,
+            'AP': average_precision(scores, hits, persons),
+            'pictures': len(records),
+            'persons': persons,
+            'predictions': int(seen.sum()),
+            'matched': found,
+        }
+
+    def _errors(self, records: list[dict]) -> Iterator[tuple[str, np.ndarray]]:
+        """Names of measures, and errors of the persons they are known of."""
+        for name in ('MPVPE', 'PA-MPVPE'):
+            found = [r[name] for r in records if name in r]
+            yield name, _concatenate(found)
+        total = sum(len(r['true_joints']) for r in records)
+        if not total:
+            return
+        ours, true, known = (
+            np.concatenate([r[name] for r in records])
+            for name in ('predicted_joints', 'true_joints', 'joint_known')
+        )
+        for measure, (joints, root) in _MEASURES.items():
+            mask = known[:, joints] & known[:, [root]]
+            here = align_roots(ours, ours[:, root])[:, joints]
+            there = align_roots(true, true[:, root])[:, joints]
+            mean = _mean_pose(there, mask)
+            for kind, (error, counts) in {
+                'MPJPE': mean_point_error(here, there, mask),
+                'PA-MPJPE': procrustes_point_error(here, there, mask),
+                'mean-pose-MPJPE': mean_point_error(mean, there, mask),
+            }.items():
+                yield f'{kind}-{measure}', error[counts] * MILLIMETRES
+            yield f'persons-{measure}', np.array([mask.any(1).sum()])
+
+
+def _mean_pose(joints: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean place of each joint, ``(1, J, 3)``, of persons it is known of."""
+    weight = known[..., None]
+    total = np.where(weight, joints, 0).sum(0, dtype=np.float64)
+    return (total / np.maximum(weight.sum(0), 1))[None]
+
+
+def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.empty(0)

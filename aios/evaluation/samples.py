@@ -1,0 +1,189 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Ground truth and predictions of a picture, in the same pixels.
+
+Data sets deliver ground truth in pixels of the picture the network sees,
+models return people in pixels of the original picture.  Here both are NumPy
+arrays in original pixels.
+
+Symbols: ``n`` persons, ``V`` vertices, ``J`` joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aios.registry import MODELS
+from aios.structures import PARTS, SMPLX_ROTATIONS_53
+
+__all__ = [
+    'PERSON_LABEL',
+    'GroundTruthBodies',
+    'as_arrays',
+    'ground_truth_of',
+    'predictions_of',
+]
+
+PERSON_LABEL = 1
+"""Class of persons; class 0 is never a target."""
+
+_GENDERS = {-1: 'neutral', 0: 'male', 1: 'female'}
+_BOXES = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
+_BODY = list(SMPLX_ROTATIONS_53.groups['body'])
+_ROTATIONS: Mapping[str, list[int]] = {
+    'global_orient': _BODY[:1],
+    'body_pose': _BODY[1:],
+    'left_hand_pose': list(SMPLX_ROTATIONS_53.groups['left_hand']),
+    'right_hand_pose': list(SMPLX_ROTATIONS_53.groups['right_hand']),
+    'jaw_pose': list(SMPLX_ROTATIONS_53.groups['face']),
+}
+
+
+def as_arrays(instances: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy with tensors and box structures as NumPy arrays.
+
+    Args:
+        instances: A mapping, such as ``InstanceData.to_dict()``.
+    """
+    return {name: _as_array(value) for name, value in instances.items()}
+
+
+def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Ground truth of a sample, in pixels of the original picture.
+
+    Args:
+        sample: With ``gt_instances`` and, if the picture was changed,
+            ``homography_matrix`` ``(3, 3)`` (original to current pixels) and
+            ``cam_K``.
+
+    Returns:
+        The fields of :data:`aios.structures.GT_FIELDS`, and ``cam_K``
+        ``(3, 3)`` where the sample has it.
+
+    Raises:
+        ValueError: If the sample was mirrored: it is another picture.
+    """
+    if sample.get('flip'):
+        raise ValueError(
+            f'{sample.get("img_path", "a sample")} was mirrored; use a '
+            'pipeline without WholeBodyFlip for evaluation'
+        )
+    persons = as_arrays(sample['gt_instances'])
+    matrix = np.asarray(sample.get('homography_matrix', np.eye(3)), float)
+    inverse = np.linalg.inv(matrix)
+    scale, offset = inverse.diagonal()[:2], inverse[:2, 2]
+    persons['keypoints'] = persons['keypoints'] * scale + offset
+    for name in _BOXES:
+        factor, shift = np.tile(scale, 2), np.tile(offset, 2)
+        persons[name] = persons[name] * factor + shift
+    if sample.get('cam_K') is not None:
+        persons['cam_K'] = inverse @ _as_array(sample['cam_K'])
+    return persons
+
+
+def predictions_of(
+    sample: Mapping[str, Any], score_thr: float = 0.0
+) -> dict[str, Any]:
+    """Predicted persons of a sample.
+
+    Args:
+        sample: With ``pred_instances``, see
+            :meth:`aios.models.heads.AiOSHead.predict`.
+        score_thr: Persons with a lower score are left out.
+
+    Returns:
+        The fields of the persons that are left; other entries unchanged.
+    """
+    fields = dict(sample['pred_instances'])
+    scores, labels = _as_array(fields['scores']), _as_array(fields['labels'])
+    # Candidates are ranked with every class; class 0 is nobody.
+    keep = np.flatnonzero((scores >= score_thr) & (labels == PERSON_LABEL))
+    camera = fields.pop('cam_K', None)
+    people: dict[str, Any] = {}
+    for name, value in fields.items():
+        value = getattr(value, 'tensor', value)
+        if isinstance(value, Tensor):
+            # Choose first: meshes are large and may be on another device.
+            value = value[torch.from_numpy(keep).to(value.device)]
+            people[name] = _as_array(value)
+        else:
+            people[name] = np.asarray(value)[keep]
+    if camera is not None:
+        people['cam_K'] = _as_array(camera)
+    return people
+
+
+class GroundTruthBodies:
+    """Poses true bodies, each with the model of its gender.
+
+    Args:
+        body_model: Config of an SMPL-X layer.  With ``gender`` everybody
+            gets that one.
+    """
+
+    def __init__(self, body_model: Mapping[str, Any]) -> None:
+        self.body_model = dict(body_model)
+        self._layers: dict[str, nn.Module] = {}
+
+    def __call__(
+        self, persons: Mapping[str, np.ndarray], index: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pose some of the persons, without translation.
+
+        Args:
+            persons: Fields of :data:`aios.structures.GT_FIELDS`.
+            index: ``(n,)`` which ones.
+
+        Returns:
+            Vertices ``(n, V, 3)`` and joints ``(n, J, 3)`` of the set
+            ``smplx_144``, metres.
+
+        Raises:
+            MissingBodyModelError: If a file of the body model is missing.
+        """
+        genders = [_GENDERS[code] for code in persons['gender'][index]]
+        genders = [self.body_model.get('gender', name) for name in genders]
+        vertices: list[Any] = [None] * len(index)
+        joints: list[Any] = [None] * len(index)
+        for gender in sorted(set(genders)):
+            rows = [i for i, name in enumerate(genders) if name == gender]
+            layer = self._layer(gender)
+            with torch.no_grad():
+                body = layer(**_parameters(persons, index[rows], layer))
+            for row, points, places in zip(
+                rows, body.vertices, body.joints, strict=True
+            ):
+                vertices[row], joints[row] = points.numpy(), places.numpy()
+        return np.stack(vertices), np.stack(joints)
+
+    def _layer(self, gender: str) -> nn.Module:
+        if gender not in self._layers:
+            config = dict(self.body_model, gender=gender)
+            self._layers[gender] = MODELS.build(config).eval()
+        return self._layers[gender]
+
+
+def _parameters(
+    persons: Mapping[str, np.ndarray], index: np.ndarray, layer: nn.Module
+) -> dict[str, Tensor]:
+    like = torch.as_tensor(layer.v_template)
+
+    def get(field: str) -> Tensor:
+        return torch.from_numpy(persons[field][index]).to(like)
+
+    pose = get('smplx_pose')
+    parameters = {name: pose[:, rows] for name, rows in _ROTATIONS.items()}
+    parameters['betas'] = get('smplx_betas')
+    parameters['expression'] = get('smplx_expression')
+    return parameters
+
+
+def _as_array(value: Any) -> Any:
+    value = getattr(value, 'tensor', value)
+    if isinstance(value, Tensor):
+        return value.detach().cpu().numpy()
+    return value

@@ -1,0 +1,110 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Train a model.
+
+Examples:
+    python tools/train.py configs/aios/aios_tiny_8xb4-24e_synthetic.py
+    python tools/train.py CONFIG --resume
+    bash tools/dist_train.sh CONFIG 8 --amp
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from aios.engine.launch import add_run_options, build_runner, load_run_config
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; the options of mmdet's tool of the same name."""
+    parser = argparse.ArgumentParser(description='Train a model.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: bfloat16 where the GPU has it, else float16 '
+        'with loss scaling',
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate from auto_scale_lr.base_batch_size of '
+        'the config to the actual batch size',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint, or without one (or with "auto") '
+        'from the last one of the work folder that is whole',
+    )
+    add_run_options(parser)
+    return parser
+
+
+def use_mixed_precision(config: Config) -> None:
+    """Replace a plain optimizer wrapper by one with autocast."""
+    if config.optim_wrapper.get('type') == 'AmpOptimWrapper':
+        return
+    if not torch.cuda.is_available():
+        sys.exit('error: --amp needs a GPU')
+    bfloat16 = torch.cuda.is_bf16_supported()
+    config.optim_wrapper.type = 'AmpOptimWrapper'
+    config.optim_wrapper.dtype = 'bfloat16' if bfloat16 else 'float16'
+    config.optim_wrapper.loss_scale = (
+        # bfloat16 has the range of float32.
+        dict(enabled=False) if bfloat16 else 'dynamic'
+    )
+
+
+def scale_learning_rate(config: Config) -> None:
+    """Switch MMEngine's linear scaling on."""
+    if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+        sys.exit(
+            f'error: --auto-scale-lr: {config.filename} has no '
+            'auto_scale_lr.base_batch_size'
+        )
+    config.auto_scale_lr.enable = True
+
+
+def choose_resume(config: Config, resume: str | None) -> None:
+    """Say where to go on from, or warn that nobody goes on."""
+    last = Path(config.work_dir, 'last_checkpoint')
+    if resume is None:
+        if last.exists() and not config.get('resume'):
+            warnings.warn(
+                f'{config.work_dir} has checkpoints of an earlier training, '
+                'which this one will replace. To go on with it: --resume',
+                stacklevel=2,
+            )
+        return
+    config.resume = True
+    if resume == 'auto':
+        config.load_from = None
+        return
+    if '://' not in resume and not Path(resume).is_file():
+        sys.exit(f'error: --resume {resume}: there is no such file')
+    config.load_from = resume
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train."""
+    args = build_parser().parse_args(argv)
+    config = load_run_config(args)
+    if args.amp:
+        use_mixed_precision(config)
+    if args.auto_scale_lr:
+        scale_learning_rate(config)
+    choose_resume(config, args.resume)
+    build_runner(config).train()
+
+
+if __name__ == '__main__':
+    main()
