@@ -11,13 +11,17 @@ from .layers import (
     DenoisingQueryGenerator,
     ProgressiveDecoder,
 )
+from .losses import WholeBodyCriterion
 from .necks import SimpleFeaturePyramid
+from .task_modules import BatchHungarianAssigner
 
 __all__ = [
     'AiOS',
     'AiOSHead',
+    'BatchHungarianAssigner',
     'DeformableEncoder',
     'DenoisingQueryGenerator',
     'ProgressiveDecoder',
     'SimpleFeaturePyramid',
+    'WholeBodyCriterion',
 ]

@@ -11,12 +11,13 @@ from mmdet.models.layers import MLP
 from mmdet.structures import DetDataSample
 from mmengine.model import BaseModule, ModuleList, bias_init_with_prob
 from mmengine.structures import InstanceData
-from torch import nn
+from torch import Tensor, nn
 
 from aios.body_models import BodyModelBase, SMPLXOutput
 from aios.models.layers.denoising import DenoisingQueries
 from aios.models.layers.progressive_decoder import LayerState, read_stages
 from aios.registry import MODELS
+from aios.structures import SMPLX_137
 
 from .branches import DetectionBranches, zero_init_last
 from .decoding import DecodingConfig, decode_people
@@ -46,6 +47,7 @@ class AiOSHead(BaseModule):
             with the predicted hands and expression.  The others have mean
             hands and a neutral face, as published.
         zero_rotation_init: See :class:`SMPLXBranch`.
+        criterion: Config of the losses; only needed for training.
         train_cfg: Unused here; the detector passes it.
         test_cfg: See :class:`~aios.models.heads.DecodingConfig`.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
@@ -62,6 +64,7 @@ class AiOSHead(BaseModule):
         body_model: dict[str, Any] | None = None,
         hands_and_face_stages: Sequence[str] = ('whole_body',),
         zero_rotation_init: bool = False,
+        criterion: dict[str, Any] | None = None,
         train_cfg: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -79,6 +82,9 @@ class AiOSHead(BaseModule):
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
         self.body_model_cfg = body_model or dict(type='SMPLXLayer')
+        self.criterion = None
+        if criterion is not None:
+            self.criterion = MODELS.build(criterion)
         self._init_layers(zero_rotation_init)
 
     def _init_layers(self, zero_rotation_init: bool) -> None:
@@ -202,6 +208,77 @@ class AiOSHead(BaseModule):
                 **inputs, joint_set=joint_set, return_vertices=return_vertices
             )
 
+    def pose_joints(
+        self, persons: Sequence[tuple[str, SMPLXParams]]
+    ) -> list[Tensor]:
+        """Joints of the persons of several layers, posed all at once.
+
+        Args:
+            persons: For each layer the name of its layout and the parameters
+                of ``N`` persons, leading dimension ``(N,)``.
+
+        Returns:
+            For each layer joints ``(N, 137, 3)`` of ``smplx_137`` in metres,
+            before translation.
+        """
+        counts = [len(params.betas) for _, params in persons]
+        if not sum(counts):
+            return [
+                params.betas.new_zeros(0, len(SMPLX_137), 3)
+                for _, params in persons
+            ]
+        every = [
+            params.body_model_inputs(
+                hands_and_face=layout in self.hands_and_face_stages
+            )
+            for layout, params in persons
+        ]
+        joined = {}
+        for name, shape in _shapes(every).items():
+            # Nothing said about the hands: the mean hand.
+            pieces = [
+                inputs[name]
+                if name in inputs
+                else inputs['betas'].new_zeros(count, *shape)
+                for inputs, count in zip(every, counts, strict=True)
+            ]
+            joined[name] = torch.cat(pieces)
+        with torch.autocast(joined['betas'].device.type, enabled=False):
+            body = self.body_model(
+                **joined, joint_set=SMPLX_137.name, return_vertices=False
+            )
+        return list(body.joints.split(counts))
+
+    def loss(
+        self,
+        states: Sequence[LayerState],
+        encoder: EncoderOutputs,
+        batch_data_samples: Sequence[DetDataSample],
+        dn_queries: DenoisingQueries | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            states: What the decoder layers hand over.
+            encoder: Proposals of the encoder.
+            batch_data_samples: ``B`` samples with ``gt_instances``, see
+                :data:`aios.structures.GT_FIELDS`.
+            dn_queries: Denoising queries.
+
+        Returns:
+            Scalars, see :class:`aios.models.losses.WholeBodyCriterion`.
+
+        Raises:
+            RuntimeError: If the head has no criterion.
+        """
+        if self.criterion is None:
+            raise RuntimeError(
+                'training needs bbox_head.criterion, as in '
+                'configs/_base_/losses/whole_body.py'
+            )
+        outputs = self(states, encoder, dn_queries)
+        return self.criterion(outputs, batch_data_samples, self.pose_joints)
+
     def predict(
         self,
         states: Sequence[LayerState],
@@ -254,3 +331,14 @@ class AiOSHead(BaseModule):
                 config,
                 rescale,
             )
+
+
+def _shapes(
+    every: Sequence[dict[str, Tensor]],
+) -> dict[str, torch.Size]:
+    """Shape of a person's part of every argument that occurs."""
+    return {
+        name: value.shape[1:]
+        for inputs in every
+        for name, value in inputs.items()
+    }

@@ -1,6 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # AiOS with ResNet-50, as published (https://arxiv.org/abs/2403.17934).
 # Comments mark what differs from DINO-4scale-R50 of MMDetection.
+_base_ = ['../losses/whole_body.py']
+
 model = dict(
     type='AiOS',
     num_queries=900,
@@ -72,6 +74,7 @@ model = dict(
         # Where the SMPL-X files are: $AIOS_BODY_MODELS or data/body_models.
         # 'free' is the body that comes with the package.
         body_model=dict(type='SMPLXLayer', model_path=None),
+        criterion={{_base_.criterion}},
     ),
     dn_cfg=dict(
         type='DenoisingQueryGenerator',

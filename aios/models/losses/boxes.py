@@ -1,0 +1,70 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Losses of boxes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from aios.models.task_modules import PARTS, PersonTargets
+from aios.registry import MODELS
+from aios.structures import cxcywh_to_xyxy, generalized_box_iou
+
+from .person_loss import AvgFactor, PersonLoss, PersonPredictions
+
+__all__ = ['PartBoxLoss', 'box_giou_loss', 'box_l1_loss']
+
+
+def box_l1_loss(boxes: Tensor, target: Tensor) -> Tensor:
+    """Sum of the four absolute differences, ``(..., 4)`` to ``(...,)``."""
+    return (boxes - target).abs().sum(-1)
+
+
+def box_giou_loss(boxes: Tensor, target: Tensor) -> Tensor:
+    """One minus the generalised IoU.
+
+    Args:
+        boxes: ``(..., 4)`` cxcywh.
+        target: ``(..., 4)`` cxcywh.
+
+    Returns:
+        ``(...,)`` in [0, 2].
+    """
+    return 1 - generalized_box_iou(
+        cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(target)
+    )
+
+
+@MODELS.register_module()
+class PartBoxLoss(PersonLoss):
+    """L1 and GIoU of body, hand and face boxes that are annotated."""
+
+    terms = tuple(
+        f'{part.name}_{kind}' for part in PARTS for kind in ('bbox', 'giou')
+    )
+
+    def forward(
+        self, predictions: PersonPredictions, targets: PersonTargets
+    ) -> dict[str, Tensor]:
+        """See the base class."""
+        losses = {}
+        for part in PARTS:
+            boxes = predictions.boxes.get(part.box_tokens)
+            if boxes is None:
+                continue
+            target = targets.boxes[part.name]
+            valid = targets.box_valid[part.name]
+            losses[f'{part.name}_bbox'] = valid * box_l1_loss(boxes, target)
+            losses[f'{part.name}_giou'] = valid * box_giou_loss(boxes, target)
+        return losses
+
+    def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
+        """See the base class."""
+        counts = {
+            part.name: (targets.box_valid[part.name] > 0).sum()
+            for part in PARTS
+        }
+        return {
+            f'{part}_{kind}': AvgFactor(count)
+            for part, count in counts.items()
+            for kind in ('bbox', 'giou')
+        }

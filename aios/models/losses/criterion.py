@@ -1,0 +1,378 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""All losses of AiOS, put together.
+
+AiOS paper, Sec. 3.4.  Which loss is taken at which output, and with which
+weight, is a table in the config (``configs/_base_/losses``).
+
+Legend: ``B`` images, ``P`` candidates, ``M`` matched persons, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.utils import reduce_mean
+from mmengine.model import BaseModule, ModuleDict
+from torch import Tensor
+
+from aios.models.heads.outputs import (
+    LayerOutputs,
+    NetworkOutputs,
+    SMPLXParams,
+)
+from aios.models.heads.smplx_head import at_least_float32
+from aios.models.task_modules import (
+    Candidates,
+    Matches,
+    PersonTargets,
+)
+from aios.registry import MODELS, TASK_UTILS
+from aios.structures import BODY_LOCALIZATION, TOKEN_LAYOUTS
+
+from .person_loss import AvgFactor, PersonLoss, PersonPredictions
+
+__all__ = ['WholeBodyCriterion']
+
+PoseJoints = Callable[[Sequence[tuple[str, SMPLXParams]]], list[Tensor]]
+
+_ENCODER = 'encoder'
+_JOINT_TERM = re.compile(r'smplx_.*_kp[23]d.*')
+_PERSON_LOSSES: Mapping[str, dict[str, Any]] = {
+    'boxes': dict(type='PartBoxLoss'),
+    'keypoints': dict(type='PartKeypointLoss'),
+    'pose': dict(type='SMPLXPoseLoss'),
+    'coefficients': dict(type='SMPLXCoefficientLoss'),
+    'joints3d': dict(type='SMPLXJoint3DLoss'),
+    'joints2d': dict(type='SMPLXJoint2DLoss'),
+}
+
+
+@dataclass(frozen=True)
+class _Output:
+    """An output that is supervised.
+
+    Args:
+        stage: ``encoder`` or the name of a token layout.
+        prefix: Of its losses in logs.
+        weights: Terms to weights, without those that are zero.
+        layer: Predictions.
+    """
+
+    stage: str
+    prefix: str
+    weights: Mapping[str, float]
+    layer: LayerOutputs
+
+    def candidates(self) -> Candidates:
+        return Candidates(
+            self.layer.logits,
+            self.layer.boxes['body_box'],
+            self.layer.points.get('body_keypoints'),
+        )
+
+
+@MODELS.register_module()
+class WholeBodyCriterion(BaseModule):
+    """Matches persons and compares.
+
+    Names of losses are those of MMDetection: ``loss_*`` for the last layer,
+    ``d0.loss_*`` and so on for the layers before, ``enc_loss_*`` for the
+    proposals of the encoder, ``dn_loss_*`` for denoising queries.  Values
+    have their weight in them.
+
+    Args:
+        assigner: Config of the assigner.
+        loss_weights: Stage (``encoder`` or the name of a token layout) to
+            the weight of each term.  What is absent or zero is not
+            computed.  The key ``d<i>`` changes weights of layer ``i`` only.
+        loss_cls: Config of the loss of classes, term ``cls``.
+        person_losses: Configs of the losses of matched persons, by any name;
+            merged into the default, which has all that we know.
+        loss_denoising: Config of the loss of denoising queries.
+        sync_avg_factors: Average over the persons of all processes.  As
+            published, only the number of persons (of ``cls`` and the body
+            boxes) is; numbers of hands, joints and so on are those of one
+            process.
+        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+
+    Raises:
+        ValueError: If ``loss_weights`` name an output or a term that is not
+            there.
+    """
+
+    def __init__(
+        self,
+        assigner: dict[str, Any],
+        loss_weights: Mapping[str, Mapping[str, float]],
+        loss_cls: dict[str, Any] | None = None,
+        person_losses: Mapping[str, dict[str, Any]] | None = None,
+        loss_denoising: dict[str, Any] | None = None,
+        sync_avg_factors: bool = True,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.assigner = TASK_UTILS.build(assigner)
+        self.loss_cls = MODELS.build(loss_cls or dict(type='SigmoidFocalLoss'))
+        losses = dict(_PERSON_LOSSES, **(person_losses or {}))
+        self.person_losses = ModuleDict(
+            {name: MODELS.build(config) for name, config in losses.items()}
+        )
+        self.loss_denoising = MODELS.build(
+            loss_denoising or dict(type='DenoisingLoss')
+        )
+        self.sync_avg_factors = sync_avg_factors
+        self.loss_weights = loss_weights
+        self._check_weights()
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """All terms that may have a weight."""
+        return (
+            'cls',
+            *(term for loss in self._losses() for term in loss.terms),
+            *self.loss_denoising.terms,
+        )
+
+    def _losses(self) -> list[PersonLoss]:
+        return list(self.person_losses.values())
+
+    def _check_weights(self) -> None:
+        stages = (_ENCODER, *TOKEN_LAYOUTS)
+        terms = set(self.terms)
+        for output, weights in self.loss_weights.items():
+            if output not in stages and not re.fullmatch(r'd\d+', output):
+                raise ValueError(
+                    f'loss_weights: {output!r} must be one of {stages} or '
+                    "'d<layer>'"
+                )
+            if unknown := set(weights) - terms:
+                raise ValueError(
+                    f'loss_weights[{output!r}]: unknown terms '
+                    f'{sorted(unknown)}, must be of {sorted(terms)}'
+                )
+
+    def forward(
+        self,
+        outputs: NetworkOutputs,
+        batch_data_samples: Sequence[DetDataSample],
+        pose_joints: PoseJoints,
+    ) -> dict[str, Tensor]:
+        """All losses of a batch.
+
+        Args:
+            outputs: Predictions.
+            batch_data_samples: ``B`` samples with ``gt_instances``.
+            pose_joints: Gives joints ``(M, 137, 3)`` for each pair of a
+                stage and parameters ``(M, ...)``; it is asked once, for the
+                matched persons only.
+
+        Returns:
+            Scalars by name.
+        """
+        with torch.autocast(outputs.encoder.logits.device.type, enabled=False):
+            supervised = self._supervised(outputs)
+            logits = supervised[0].layer.logits
+            targets = PersonTargets.from_samples(
+                batch_data_samples, logits.device, logits.dtype
+            )
+            matches = self.assigner.assign(
+                [(out.stage, out.candidates()) for out in supervised], targets
+            )
+            factors = self._avg_factors(outputs, targets, logits)
+            joints = _joints_of(supervised, matches, pose_joints)
+            losses: dict[str, Tensor] = {}
+            for output, matched, body in zip(
+                supervised, matches, joints, strict=True
+            ):
+                totals = self._totals(output, matched, body, targets, outputs)
+                losses |= _weighted(output, totals, factors)
+            return _attach(losses, outputs)
+
+    def _supervised(self, outputs: NetworkOutputs) -> list[_Output]:
+        encoder = LayerOutputs(
+            BODY_LOCALIZATION,
+            outputs.encoder.logits,
+            {'body_box': outputs.encoder.boxes},
+            {},
+        )
+        supervised = [
+            _Output(
+                _ENCODER, 'enc_', self._weights(_ENCODER), _to_float(encoder)
+            )
+        ]
+        last = len(outputs.layers) - 1
+        for index, layer in enumerate(outputs.layers):
+            stage = layer.layout.name
+            weights = self._weights(stage, f'd{index}')
+            prefix = '' if index == last else f'd{index}.'
+            supervised.append(
+                _Output(stage, prefix, weights, _to_float(layer))
+            )
+        return supervised
+
+    def _weights(self, stage: str, layer: str = '') -> dict[str, float]:
+        weights = dict(self.loss_weights.get(stage, {}))
+        weights |= self.loss_weights.get(layer, {})
+        return {term: weight for term, weight in weights.items() if weight}
+
+    def _avg_factors(
+        self, outputs: NetworkOutputs, targets: PersonTargets, like: Tensor
+    ) -> dict[str, AvgFactor]:
+        """Factors of all terms, of all processes as far as wanted.
+
+        They count all persons of the batch, matched or not.
+        """
+        factors: dict[str, AvgFactor] = {}
+        for loss in self._losses():
+            factors |= loss.avg_factors(targets)
+        if outputs.dn_queries is not None:
+            factors |= self.loss_denoising.avg_factors(
+                outputs.dn_queries, like.shape[-1]
+            )
+        counts = torch.stack([x.count.to(like) for x in factors.values()])
+        persons = like.new_tensor([len(targets)])
+        if self.sync_avg_factors:
+            counts, persons = reduce_mean(torch.cat((counts, persons))).split(
+                [len(counts), 1]
+            )
+        else:
+            persons = reduce_mean(persons)
+        factors = {
+            term: AvgFactor(count, factor.eps)
+            for (term, factor), count in zip(
+                factors.items(), counts.unbind(), strict=True
+            )
+        }
+        per_person = AvgFactor(persons[0].clamp(min=1))
+        of_all = 'cls', 'body_bbox', 'body_giou'
+        return factors | dict.fromkeys(of_all, per_person)
+
+    def _totals(
+        self,
+        output: _Output,
+        matches: Matches,
+        joints3d: Tensor | None,
+        targets: PersonTargets,
+        outputs: NetworkOutputs,
+    ) -> dict[str, Tensor]:
+        """Sums over the batch of all terms that the output allows."""
+        layer = output.layer
+        totals = {'cls': self._class_loss(layer.logits, matches, targets)}
+        predictions = PersonPredictions.gather(layer, matches, joints3d)
+        persons = matches.targets(targets)
+        for loss in self._losses():
+            per_person = loss(predictions, persons)
+            totals |= {term: x.sum() for term, x in per_person.items()}
+        if layer.dn_logits is not None and outputs.dn_queries is not None:
+            totals |= self.loss_denoising(
+                layer.dn_logits,
+                layer.dn_boxes,
+                outputs.dn_queries,
+                self.loss_cls,
+            )
+        return totals
+
+    def _class_loss(
+        self, logits: Tensor, matches: Matches, targets: PersonTargets
+    ) -> Tensor:
+        target = torch.zeros_like(logits).flatten(0, 1)
+        labels = targets.labels[matches.persons]
+        target[matches.candidates, labels] = 1
+        return self.loss_cls(logits.flatten(0, 1), target)
+
+
+def _to_float(layer: LayerOutputs) -> LayerOutputs:
+    """Outputs in at least single precision."""
+
+    def convert(x: Tensor | None) -> Tensor | None:
+        return None if x is None else at_least_float32(x)
+
+    return replace(
+        layer,
+        logits=convert(layer.logits),
+        boxes={name: convert(x) for name, x in layer.boxes.items()},
+        points={name: convert(x) for name, x in layer.points.items()},
+        dn_logits=convert(layer.dn_logits),
+        dn_boxes=convert(layer.dn_boxes),
+    )
+
+
+def _joints_of(
+    supervised: Sequence[_Output],
+    matches: Sequence[Matches],
+    pose_joints: PoseJoints,
+) -> list[Tensor | None]:
+    """For each output the joints of the matched persons, if it needs any."""
+    wanted = [
+        output.layer.smplx is not None
+        and any(_JOINT_TERM.fullmatch(term) for term in output.weights)
+        for output in supervised
+    ]
+    posed = iter(
+        pose_joints(
+            [
+                (output.stage, output.layer.smplx.map(matched.take))
+                for output, matched, want in zip(
+                    supervised, matches, wanted, strict=True
+                )
+                if want
+            ]
+        )
+    )
+    return [next(posed) if want else None for want in wanted]
+
+
+def _weighted(
+    output: _Output,
+    totals: Mapping[str, Tensor],
+    factors: Mapping[str, AvgFactor],
+) -> dict[str, Tensor]:
+    """Losses of an output by their name in logs.
+
+    Raises:
+        ValueError: If a term has a weight that the output does not allow.
+    """
+    losses = {}
+    for term, weight in output.weights.items():
+        if term not in totals:
+            if term.startswith('dn_'):  # there may be no such queries
+                continue
+            raise ValueError(
+                f'loss_weights: stage {output.stage!r} has no term {term!r}, '
+                f'only {sorted(totals)}'
+            )
+        count, eps = factors[term]
+        mean = totals[term] / torch.where(count > 0, count + eps, 1)
+        mean = torch.where(count > 0, mean, 0 * totals[term])
+        dn, name = re.fullmatch(r'(dn_)?(.*)', term).groups(default='')
+        losses[f'{output.prefix}{dn}loss_{name}'] = weight * mean
+    return losses
+
+
+def _attach(
+    losses: dict[str, Tensor], outputs: NetworkOutputs
+) -> dict[str, Tensor]:
+    """Let every loss-free output have the gradient zero.
+
+    So every parameter gets a gradient in every step, also without persons,
+    and processes need not look for unused ones.
+    """
+    tensors = [outputs.encoder.logits, outputs.encoder.boxes]
+    for layer in outputs.layers:
+        tensors += [layer.logits, *layer.boxes.values()]
+        tensors += layer.points.values()
+        if layer.smplx is not None:
+            tensors += vars(layer.smplx).values()
+        if layer.dn_logits is not None:
+            tensors += [layer.dn_logits, layer.dn_boxes]
+    if not losses:
+        raise ValueError('loss_weights are all zero')
+    first = next(iter(losses))
+    # Sums of nothing: exactly zero, and never not a number.
+    nothing = torch.stack([x[:0].sum().to(losses[first]) for x in tensors])
+    return losses | {first: losses[first] + nothing.sum()}

@@ -1,0 +1,102 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Losses of denoising queries, whose targets are known without matching.
+
+Legend: ``B`` images, ``D`` denoising queries of an image, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from aios.models.layers.denoising import DenoisingQueries
+from aios.registry import MODELS
+
+from .boxes import box_giou_loss, box_l1_loss
+from .focal import SigmoidFocalLoss
+from .person_loss import AvgFactor
+
+__all__ = ['DenoisingLoss']
+
+
+@MODELS.register_module()
+class DenoisingLoss(BaseModule):
+    """Class, L1 and GIoU of noised persons (DN-DETR, Sec. 4.3).
+
+    Args:
+        avg_factor: What sums over the batch are divided by: ``'persons'``,
+            the queries of the batch that stand for a person, or
+            ``'queries'``, the queries of *one* image, as published; then the
+            losses grow with the batch size.
+        random_boxes: Images without persons have random boxes; let them be
+            targets, as published.
+
+    Raises:
+        ValueError: If an option is none of these.
+    """
+
+    terms = 'dn_cls', 'dn_bbox', 'dn_giou'
+
+    def __init__(
+        self, avg_factor: str = 'persons', random_boxes: bool = False
+    ) -> None:
+        super().__init__()
+        if avg_factor not in ('persons', 'queries'):
+            raise ValueError(
+                "avg_factor must be 'persons' or 'queries', got "
+                f'{avg_factor!r}'
+            )
+        self.avg_factor = avg_factor
+        self.random_boxes = random_boxes
+
+    def forward(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        queries: DenoisingQueries,
+        loss_cls: SigmoidFocalLoss,
+    ) -> dict[str, Tensor]:
+        """Sums over the batch.
+
+        Args:
+            logits: ``(B, D, C)``.
+            boxes: ``(B, D, 4)`` cxcywh.
+            queries: The queries and their targets.
+            loss_cls: Loss of the classes.
+
+        Returns:
+            Terms to scalars.
+        """
+        num_classes = logits.shape[-1]
+        # Background is a class more, and has no column.
+        one_hot = F.one_hot(queries.target_labels, num_classes + 1)
+        target = queries.target_boxes.to(boxes)
+        l1, giou = box_l1_loss(boxes, target), box_giou_loss(boxes, target)
+        if not self.random_boxes:
+            persons = queries.target_labels < num_classes
+            l1, giou = l1 * persons, giou * persons
+        return {
+            'dn_cls': loss_cls(logits, one_hot[..., :num_classes].to(logits)),
+            'dn_bbox': l1.sum(),
+            'dn_giou': giou.sum(),
+        }
+
+    def avg_factors(
+        self, queries: DenoisingQueries, num_classes: int
+    ) -> dict[str, AvgFactor]:
+        """What each loss is divided by.
+
+        Args:
+            queries: The queries and their targets.
+            num_classes: ``C``; higher labels are background.
+        """
+        labels = queries.target_labels
+        if self.avg_factor == 'persons':
+            count = (labels < num_classes).sum()
+        else:
+            count = labels.new_tensor(labels.shape[1])
+        factors = dict.fromkeys(self.terms, AvgFactor(count))
+        # Without any person the classes still count, as background.
+        factors['dn_cls'] = AvgFactor(count.clamp(min=1))
+        return factors

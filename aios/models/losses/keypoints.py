@@ -1,0 +1,109 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Losses of key-points that are tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aios.models.task_modules import (
+    PARTS,
+    Part,
+    PersonTargets,
+    object_keypoint_similarity,
+)
+from aios.registry import MODELS
+
+from .person_loss import AvgFactor, PersonLoss, PersonPredictions
+
+__all__ = ['PartKeypointLoss']
+
+_EPS = 1e-6
+
+
+@MODELS.register_module()
+class PartKeypointLoss(PersonLoss):
+    """L1 and OKS of body, hand and face key-points.
+
+    Args:
+        oks_area: Area that distances are compared with: ``'body'``, the box
+            of the person, as in COCO-WholeBody and as published, or
+            ``'part'``, the box of the hand or face.
+        face_count: Whose visible key-points make a person count when the
+            losses of the face are averaged: ``'face'``, or ``'lhand'`` as
+            published.  With the latter a batch without visible left hands
+            learns nothing about faces.
+
+    Raises:
+        ValueError: If an option is none of these.
+    """
+
+    terms = tuple(
+        f'{part.name}_{kind}'
+        for part in PARTS
+        for kind in ('keypoints', 'oks')
+    )
+
+    def __init__(
+        self, oks_area: str = 'body', face_count: str = 'face'
+    ) -> None:
+        super().__init__()
+        _check_choice('oks_area', oks_area, ('body', 'part'))
+        _check_choice('face_count', face_count, ('face', 'lhand'))
+        self.oks_area = oks_area
+        self.face_count = face_count
+        for part in PARTS:
+            self.register_buffer(
+                f'{part.name}_sigmas',
+                torch.tensor(part.sigmas, dtype=torch.float64),
+                persistent=False,
+            )
+
+    def forward(
+        self, predictions: PersonPredictions, targets: PersonTargets
+    ) -> dict[str, Tensor]:
+        """See the base class."""
+        losses = {}
+        for part in PARTS:
+            points = predictions.points.get(part.point_tokens)
+            if points is None:
+                continue
+            visible = targets.points_visible[part.name]
+            valid = targets.box_valid[part.name]
+            distance = (points - targets.points[part.name]).abs().sum(-1)
+            losses[f'{part.name}_keypoints'] = valid * (
+                distance * visible
+            ).sum(-1)
+            # Zero for persons without a visible point.
+            weight = valid * visible.sum(-1) / (visible.sum(-1) + _EPS)
+            similarity = self._similarity(part, points, targets)
+            losses[f'{part.name}_oks'] = weight * (1 - similarity)
+        return losses
+
+    def _similarity(
+        self, part: Part, points: Tensor, targets: PersonTargets
+    ) -> Tensor:
+        boxes = targets.boxes[part.name if self.oks_area == 'part' else 'body']
+        return object_keypoint_similarity(
+            points,
+            targets.points[part.name],
+            targets.points_visible[part.name],
+            boxes[:, 2] * boxes[:, 3],
+            self.get_buffer(f'{part.name}_sigmas').to(points),
+        )
+
+    def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
+        """See the base class."""
+        factors = {}
+        for part in PARTS:
+            counted = self.face_count if part.name == 'face' else part.name
+            seen = targets.points_visible[counted].sum(-1) > 0
+            count = (seen * targets.box_valid[part.name]).sum()
+            for kind in ('keypoints', 'oks'):
+                factors[f'{part.name}_{kind}'] = AvgFactor(count)
+        return factors
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f'{name} must be one of {choices}, got {value!r}')

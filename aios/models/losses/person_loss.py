@@ -1,0 +1,106 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What losses of matched persons have in common.
+
+Legend: ``M`` matched persons of a batch, ``K`` key-points of a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from aios.models.heads.outputs import LayerOutputs, SMPLXParams
+from aios.models.task_modules import Matches, PersonTargets
+
+__all__ = ['AvgFactor', 'PersonLoss', 'PersonPredictions']
+
+
+class AvgFactor(NamedTuple):
+    """What a sum over persons is divided by.
+
+    Args:
+        count: Scalar; where it is zero the loss is zero.
+        eps: Added to it.
+    """
+
+    count: Tensor
+    eps: float = 0.0
+
+
+@dataclass(frozen=True)
+class PersonPredictions:
+    """What a decoder layer says about the matched persons.
+
+    Args:
+        boxes: Box tokens to ``(M, 4)`` cxcywh, fractions of the picture.
+        points: Key-point tokens to ``(M, K, 2)``.
+        smplx: SMPL-X parameters ``(M, ...)``, if the layer has any.
+        joints3d: ``(M, 137, 3)`` metres without translation, if wanted.
+    """
+
+    boxes: Mapping[str, Tensor]
+    points: Mapping[str, Tensor]
+    smplx: SMPLXParams | None = None
+    joints3d: Tensor | None = None
+
+    @classmethod
+    def gather(
+        cls,
+        layer: LayerOutputs,
+        matches: Matches,
+        joints3d: Tensor | None = None,
+    ) -> PersonPredictions:
+        """Take the matched persons out of a layer's outputs.
+
+        Args:
+            layer: Outputs, at least float32.
+            matches: Who is matched.
+            joints3d: Joints of the matched persons.
+        """
+        smplx = layer.smplx
+        return cls(
+            {name: matches.take(x) for name, x in layer.boxes.items()},
+            {name: matches.take(x) for name, x in layer.points.items()},
+            None if smplx is None else smplx.map(matches.take),
+            joints3d,
+        )
+
+
+class PersonLoss(BaseModule):
+    """A group of losses of matched persons.
+
+    Losses come as one number for each person, so that the criterion sums and
+    averages them.
+    """
+
+    terms: tuple[str, ...] = ()
+    """Names of the losses, without the prefix ``loss_``."""
+
+    def forward(
+        self, predictions: PersonPredictions, targets: PersonTargets
+    ) -> dict[str, Tensor]:
+        """Losses that the predictions allow.
+
+        Args:
+            predictions: Of ``M`` persons.
+            targets: Of the same persons.
+
+        Returns:
+            Terms to ``(M,)``.
+        """
+        raise NotImplementedError
+
+    def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
+        """What each loss is divided by.
+
+        Args:
+            targets: All persons of the batch.
+
+        Returns:
+            All terms to their factor.
+        """
+        raise NotImplementedError

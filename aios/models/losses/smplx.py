@@ -1,0 +1,257 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Losses of SMPL-X parameters and of the joints they give.
+
+AiOS paper, Sec. 3.4.  Nothing here poses bodies: targets are the annotated
+parameters and joints, predictions come with their joints.
+
+Legend: ``M`` matched persons, ``J`` = 137 joints.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aios.models.task_modules import PARTS, Part, PersonTargets
+from aios.registry import MODELS
+from aios.structures import SMPLX_137, VIRTUAL_FOCAL
+
+from .person_loss import AvgFactor, PersonLoss, PersonPredictions
+
+__all__ = [
+    'SMPLXCoefficientLoss',
+    'SMPLXJoint2DLoss',
+    'SMPLXJoint3DLoss',
+    'SMPLXPoseLoss',
+    'project_to_picture',
+]
+
+_EPS = 1e-6
+_SCALE_EPS = 1e-9
+
+
+@MODELS.register_module()
+class SMPLXPoseLoss(PersonLoss):
+    """L1 of rotation matrices, summed over joints and elements.
+
+    Args:
+        jaw_count: What the loss of the jaw is divided by: ``'persons'`` with
+            an annotated jaw, or ``'any'``, one if there is such a person, as
+            published.
+
+    Raises:
+        ValueError: If the option is none of these.
+    """
+
+    terms = tuple(
+        f'smplx_pose_{name}'
+        for name in ('root', 'body', 'lhand', 'rhand', 'jaw')
+    )
+
+    def __init__(self, jaw_count: str = 'persons') -> None:
+        super().__init__()
+        if jaw_count not in ('persons', 'any'):
+            raise ValueError(
+                f"jaw_count must be 'persons' or 'any', got {jaw_count!r}"
+            )
+        self.jaw_count = jaw_count
+
+    def forward(
+        self, predictions: PersonPredictions, targets: PersonTargets
+    ) -> dict[str, Tensor]:
+        """See the base class."""
+        smplx = predictions.smplx
+        if smplx is None:
+            return {}
+        rotations = torch.cat(
+            (
+                smplx.body_pose,
+                smplx.left_hand_pose,
+                smplx.right_hand_pose,
+                smplx.jaw_pose,
+            ),
+            dim=1,
+        )
+        distance = (rotations - targets.rotations).abs().sum((-2, -1))
+        distance = distance * targets.rotations_valid
+        losses = {
+            f'smplx_pose_{_rotation_name(part)}': distance[
+                :, part.rotations
+            ].sum(-1)
+            for part in PARTS[1:]
+        }
+        body = PARTS[0].rotations
+        losses['smplx_pose_root'] = distance[:, body.start]
+        losses['smplx_pose_body'] = distance[
+            :, body.start + 1 : body.stop
+        ].sum(-1)
+        return losses
+
+    def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
+        """See the base class."""
+        factors = {}
+        for part in PARTS:
+            valid = targets.rotations_valid[:, part.rotations] > 0
+            count = valid.any(-1).sum()
+            name = _rotation_name(part)
+            if name == 'jaw' and self.jaw_count == 'any':
+                count = count.clamp(max=1)
+            factors[f'smplx_pose_{name}'] = AvgFactor(count, _EPS)
+        factors['smplx_pose_root'] = factors['smplx_pose_body']
+        return factors
+
+
+def _rotation_name(part: Part) -> str:
+    return 'jaw' if part.name == 'face' else part.name
+
+
+@MODELS.register_module()
+class SMPLXCoefficientLoss(PersonLoss):
+    """L1 of shape and expression coefficients, summed."""
+
+    terms = 'smplx_betas', 'smplx_expression'
+
+    def forward(
+        self, predictions: PersonPredictions, targets: PersonTargets
+    ) -> dict[str, Tensor]:
+        """See the base class."""
+        smplx = predictions.smplx
+        if smplx is None:
+            return {}
+        betas = (smplx.betas - targets.betas).abs().sum(-1)
+        expression = (smplx.expression - targets.expression).abs().sum(-1)
+        return {
+            'smplx_betas': betas * targets.betas_valid,
+            'smplx_expression': expression * targets.expression_valid,
+        }
+
+    def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
+        """See the base class."""
+        return {
+            'smplx_betas': AvgFactor(targets.betas_valid.sum(), _EPS),
+            'smplx_expression': AvgFactor(
+                targets.expression_valid.sum(), _EPS
+            ),
+        }
+
+
+@MODELS.register_module()
+class SMPLXJoint3DLoss(PersonLoss):
+    """L1 of joints relative to the pelvis, and to the root of their part.
+
+    The roots (``_ra``, root-aligned) are the wrists for hands, the neck for
+    the face and the pelvis for the body, whose two losses are therefore the
+    same.
+    """
+
+    terms = tuple(
+        f'smplx_{part.name}_kp3d{suffix}'
+        for suffix in ('', '_ra')
+        for part in PARTS
+    )
+
+    def forward(
+        self, predictions: PersonPredictions, targets: PersonTargets
+    ) -> dict[str, Tensor]:
+        """See the base class."""
+        joints = predictions.joints3d
+        if joints is None:
+            return {}
+        weight = targets.joints3d_weight
+        pelvis = SMPLX_137.index('pelvis')
+        error = (joints - joints[:, pelvis : pelvis + 1]) - targets.joints3d
+        losses = {}
+        for part in PARTS:
+            root = SMPLX_137.index(part.root)
+            here = error[:, part.joints]
+            for suffix, value in (
+                ('', here),
+                ('_ra', here - error[:, root : root + 1]),
+            ):
+                distance = value.abs().sum(-1) * weight[:, part.joints]
+                losses[f'smplx_{part.name}_kp3d{suffix}'] = distance.sum(-1)
+        return losses
+
+    def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
+        """See the base class."""
+        weight = targets.joints3d_weight
+        counts = {
+            part.name: (weight[:, part.joints].sum(-1) > 0).sum()
+            for part in PARTS
+        }
+        return {
+            f'smplx_{part}_kp3d{suffix}': AvgFactor(count, _EPS)
+            for part, count in counts.items()
+            for suffix in ('', '_ra')
+        }
+
+
+@MODELS.register_module()
+class SMPLXJoint2DLoss(PersonLoss):
+    """L1 of joints projected into the picture, in fractions of its size.
+
+    Args:
+        square_confidence: Weigh joints by the square of their confidence, as
+            published; the same for confidences of zero and one.
+    """
+
+    terms = tuple(f'smplx_{part.name}_kp2d' for part in PARTS)
+
+    def __init__(self, square_confidence: bool = False) -> None:
+        super().__init__()
+        self.square_confidence = square_confidence
+
+    def forward(
+        self, predictions: PersonPredictions, targets: PersonTargets
+    ) -> dict[str, Tensor]:
+        """See the base class."""
+        joints, smplx = predictions.joints3d, predictions.smplx
+        if joints is None or smplx is None:
+            return {}
+        points = project_to_picture(joints, smplx.camera, targets.image_size)
+        distance = (points - targets.joints2d).abs().sum(-1)
+        distance = distance * self._weight(targets)
+        return {
+            f'smplx_{part.name}_kp2d': distance[:, part.joints].sum(-1)
+            for part in PARTS
+        }
+
+    def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
+        """See the base class."""
+        weight = self._weight(targets)
+        return {
+            f'smplx_{part.name}_kp2d': AvgFactor(
+                (weight[:, part.joints].sum(-1) > 0).sum(), _EPS
+            )
+            for part in PARTS
+        }
+
+    def _weight(self, targets: PersonTargets) -> Tensor:
+        weight = targets.joints2d_weight
+        return weight.square() if self.square_confidence else weight
+
+
+def project_to_picture(
+    joints: Tensor, camera: Tensor, image_size: Tensor
+) -> Tensor:
+    """Project with the virtual camera of the network.
+
+    The same as adding
+    :func:`~aios.structures.weak_perspective_to_translation` and projecting
+    with :meth:`aios.structures.Camera.virtual`, but multiplied by the
+    scale: a network that starts with a scale of zero, hence a distance of
+    1e9 metres, keeps its digits.
+
+    Args:
+        joints: ``(M, J, 3)`` metres, without translation.
+        camera: ``(M, 3)`` raw ``(s, tx, ty)``.
+        image_size: ``(M, 2)`` width and height in pixels.
+
+    Returns:
+        ``(M, J, 2)`` fractions of width and height.
+    """
+    scale = camera[:, None, :1] + _SCALE_EPS
+    plane = joints[..., :2] * scale + camera[:, None, 1:]
+    depth = joints[..., 2:] * scale + 1
+    focal = VIRTUAL_FOCAL / image_size[:, None]
+    return focal * plane / depth + 0.5

@@ -1,0 +1,177 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Costs of taking a candidate for a person (DETR, Carion et al., Sec. 3.1).
+
+Legend: ``Q`` candidates and ``n`` persons of an image, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aios.registry import TASK_UTILS
+from aios.structures import cxcywh_to_xyxy, generalized_box_iou
+
+from .parts import BODY
+from .person_targets import PersonTargets
+from .similarity import object_keypoint_similarity
+
+__all__ = [
+    'Candidates',
+    'ClassCost',
+    'GIoUCost',
+    'KeypointL1Cost',
+    'MatchCost',
+    'OKSCost',
+    'PersonBoxL1Cost',
+]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is predicted about the bodies of candidates.
+
+    Leading dimensions are ``(B, Q)`` for a batch, ``(Q,)`` for an image.
+
+    Args:
+        logits: ``(..., C)``.
+        boxes: ``(..., 4)`` cxcywh, fractions of the picture.
+        points: ``(..., 17, 2)`` key-points in COCO's order, or ``None``.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    points: Tensor | None = None
+
+    def image(self, index: int) -> Candidates:
+        """The candidates of one image."""
+        points = None if self.points is None else self.points[index]
+        return Candidates(self.logits[index], self.boxes[index], points)
+
+    def needed_points(self) -> Tensor:
+        """The key-points.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if self.points is None:
+            raise ValueError(
+                'a cost needs key-points, but this output has none; take it '
+                "out of the stage's match_costs"
+            )
+        return self.points
+
+
+class MatchCost:
+    """A cost.
+
+    Args:
+        weight: Factor.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    def __call__(
+        self, candidates: Candidates, persons: PersonTargets
+    ) -> Tensor:
+        """Weighted cost.
+
+        Args:
+            candidates: Of one image.
+            persons: Of the same image.
+
+        Returns:
+            ``(Q, n)``.
+        """
+        return self.weight * self.cost(candidates, persons)
+
+    def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
+        """The cost without its weight."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(weight={self.weight})'
+
+
+@TASK_UTILS.register_module()
+class ClassCost(MatchCost):
+    """How unlikely the person's class is, by the focal loss.
+
+    Args:
+        weight: Factor.
+        alpha: Weight of positives.
+        gamma: Exponent.
+        eps: Keeps logarithms finite.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(weight)
+        self.alpha = alpha
+        self.gamma = gamma
+        self.eps = eps
+
+    def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
+        """See the base class."""
+        p = candidates.logits.sigmoid()
+        negative = (1 - self.alpha) * p**self.gamma * -(1 - p + self.eps).log()
+        positive = self.alpha * (1 - p) ** self.gamma * -(p + self.eps).log()
+        return (positive - negative).index_select(1, persons.labels)
+
+
+@TASK_UTILS.register_module()
+class PersonBoxL1Cost(MatchCost):
+    """L1 distance of body boxes, as cxcywh."""
+
+    def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
+        """See the base class."""
+        boxes = candidates.boxes[:, None]
+        return (boxes - persons.boxes['body']).abs().sum(-1)
+
+
+@TASK_UTILS.register_module()
+class GIoUCost(MatchCost):
+    """Negative generalised IoU of body boxes."""
+
+    def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
+        """See the base class."""
+        boxes = cxcywh_to_xyxy(candidates.boxes)[:, None]
+        return -generalized_box_iou(
+            boxes, cxcywh_to_xyxy(persons.boxes['body'])
+        )
+
+
+@TASK_UTILS.register_module()
+class KeypointL1Cost(MatchCost):
+    """L1 distance of the visible body key-points, summed."""
+
+    def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
+        """See the base class."""
+        points = candidates.needed_points()[:, None]
+        distance = (points - persons.points['body']).abs().sum(-1)
+        return (distance * persons.points_visible['body']).sum(-1)
+
+
+@TASK_UTILS.register_module()
+class OKSCost(MatchCost):
+    """One minus the object key-point similarity of the body."""
+
+    def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
+        """See the base class."""
+        boxes = persons.boxes['body']
+        points = candidates.needed_points()
+        return 1 - object_keypoint_similarity(
+            points[:, None],
+            persons.points['body'],
+            persons.points_visible['body'],
+            boxes[:, 2] * boxes[:, 3],
+            torch.tensor(BODY.sigmas, dtype=points.dtype).to(points.device),
+        )

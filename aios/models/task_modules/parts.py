@@ -1,0 +1,83 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The parts of a person, as losses and match costs see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aios.structures import (
+    COCO_17,
+    FACE_6,
+    LEFT_HAND_6,
+    RIGHT_HAND_6,
+    SMPLX_137,
+    SMPLX_ROTATIONS_53,
+    JointSet,
+)
+
+__all__ = ['BODY', 'LIMBS', 'PARTS', 'Part']
+
+# COCO's per-keypoint constants, https://cocodataset.org/#keypoints-eval.
+_COCO_SIGMAS = (
+    *(0.026, 0.025, 0.025, 0.035, 0.035),
+    *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062),
+    *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+)
+_LIMB_SIGMAS = (0.025,) * 6
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a person and its names.
+
+    Args:
+        name: In names of losses and of ground-truth fields.
+        group: In names of tokens and joint groups.
+        points: Its key-point tokens.
+        sigmas: Constants of the object key-point similarity.
+        root: Joint of ``smplx_137`` its shape is measured from.
+    """
+
+    name: str
+    group: str
+    points: JointSet
+    sigmas: tuple[float, ...]
+    root: str
+
+    @property
+    def box_tokens(self) -> str:
+        """Name of its box among the tokens."""
+        return f'{self.group}_box'
+
+    @property
+    def point_tokens(self) -> str:
+        """Name of its key-points among the tokens."""
+        return f'{self.group}_keypoints'
+
+    @property
+    def joints(self) -> slice:
+        """Its joints in ``smplx_137``."""
+        return _span(SMPLX_137.groups[self.group])
+
+    @property
+    def rotations(self) -> slice:
+        """Its joints in ``smplx_rotations_53``."""
+        return _span(SMPLX_ROTATIONS_53.groups[self.group])
+
+
+def _span(indices: tuple[int, ...]) -> slice:
+    """Consecutive indices as a slice, which needs no copy to a device."""
+    first, last = min(indices), max(indices)
+    if len(indices) != last - first + 1:
+        raise ValueError(f'not consecutive: {indices}')
+    return slice(first, last + 1)
+
+
+BODY = Part('body', 'body', COCO_17, _COCO_SIGMAS, 'pelvis')
+LIMBS: tuple[Part, ...] = (
+    Part('lhand', 'left_hand', LEFT_HAND_6, _LIMB_SIGMAS, 'left_wrist'),
+    Part('rhand', 'right_hand', RIGHT_HAND_6, _LIMB_SIGMAS, 'right_wrist'),
+    Part('face', 'face', FACE_6, _LIMB_SIGMAS, 'neck'),
+)
+"""Parts that may be missing."""
+PARTS: tuple[Part, ...] = (BODY, *LIMBS)

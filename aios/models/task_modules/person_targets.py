@@ -1,0 +1,217 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Ground truth of a batch, in the units of the network.
+
+Legend: ``N`` persons of all images, ``K`` key-points of a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from mmdet.structures import DetDataSample
+from torch import Tensor
+
+from aios.structures import (
+    GT_FIELDS,
+    axis_angle_to_matrix,
+    joint_mapping,
+    xyxy_to_cxcywh,
+)
+
+from .parts import LIMBS, PARTS
+
+__all__ = ['PersonTargets']
+
+
+@dataclass(frozen=True)
+class PersonTargets:
+    """What the persons of a batch should look like, image after image.
+
+    Coordinates in the picture are fractions of its width and height, without
+    the padding of the batch.  Mappings go from the name of a part
+    (``body``, ``lhand``, ``rhand``, ``face``) to a tensor.
+
+    Args:
+        counts: Number of persons of each image; their sum is ``N``.
+        labels: ``(N,)`` int64.
+        boxes: Parts to ``(N, 4)`` cxcywh.
+        box_valid: Parts to ``(N,)`` 0/1; bodies are always valid.
+        points: Parts to ``(N, K, 2)``.
+        points_visible: Parts to ``(N, K)``, weights in [0, 1].
+        image_size: ``(N, 2)`` width and height in pixels.
+        joints2d: ``(N, 137, 2)``.
+        joints2d_weight: ``(N, 137)``.
+        joints3d: ``(N, 137, 3)`` metres, relative to the pelvis.
+        joints3d_weight: ``(N, 137)``, zero where 3-D does not supervise.
+        rotations: ``(N, 53, 3, 3)``.
+        rotations_valid: ``(N, 53)`` 0/1.
+        betas: ``(N, 10)``.
+        betas_valid: ``(N,)`` 0/1.
+        expression: ``(N, 10)``.
+        expression_valid: ``(N,)`` 0/1.
+    """
+
+    counts: tuple[int, ...]
+    labels: Tensor
+    boxes: Mapping[str, Tensor]
+    box_valid: Mapping[str, Tensor]
+    points: Mapping[str, Tensor]
+    points_visible: Mapping[str, Tensor]
+    image_size: Tensor
+    joints2d: Tensor
+    joints2d_weight: Tensor
+    joints3d: Tensor
+    joints3d_weight: Tensor
+    rotations: Tensor
+    rotations_valid: Tensor
+    betas: Tensor
+    betas_valid: Tensor
+    expression: Tensor
+    expression_valid: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def from_samples(
+        cls,
+        samples: Sequence[DetDataSample],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> PersonTargets:
+        """Collect the ``gt_instances`` of a batch.
+
+        Args:
+            samples: Samples with ``img_shape`` and the fields of
+                :data:`aios.structures.GT_FIELDS`.  Images without persons
+                need no fields.
+            device: Where to.
+            dtype: Of the result.
+
+        Raises:
+            ValueError: If a sample lacks a field.
+        """
+        counts = tuple(len(sample.gt_instances) for sample in samples)
+        sizes = torch.tensor(
+            [
+                sample.img_shape[1::-1]
+                for sample, count in zip(samples, counts, strict=True)
+                for _ in range(count)
+            ],
+            dtype=dtype,
+        ).reshape(-1, 2)
+        sizes = sizes.to(device, non_blocking=True)
+
+        def read(name: str) -> Tensor:
+            value = _field(samples, name).to(device)
+            return value.to(dtype) if value.is_floating_point() else value
+
+        return cls(
+            counts=counts,
+            labels=read('labels'),
+            **_detection_targets(read, sizes),
+            **_body_targets(read),
+        )
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> PersonTargets:
+        """Apply a function to every tensor; counts stay."""
+        return self._map(function, self.counts)
+
+    def select(self, index: Tensor) -> PersonTargets:
+        """Some persons, as if from one image.
+
+        Args:
+            index: ``(M,)`` int64.
+        """
+        return self._map(lambda x: x.index_select(0, index), (len(index),))
+
+    def per_image(self) -> list[PersonTargets]:
+        """The persons of each image; tensors are views."""
+        ends = accumulate(self.counts, initial=0)
+        return [
+            self._map(lambda x, s=start, e=end: x[s:e], (end - start,))
+            for start, end in pairwise(ends)
+        ]
+
+    def _map(
+        self, function: Callable[[Tensor], Tensor], counts: tuple[int, ...]
+    ) -> PersonTargets:
+        mapped: dict[str, Any] = {}
+        for name in _TENSOR_FIELDS:
+            value = getattr(self, name)
+            if isinstance(value, Mapping):
+                mapped[name] = {k: function(v) for k, v in value.items()}
+            else:
+                mapped[name] = function(value)
+        return PersonTargets(counts, **mapped)
+
+
+_TENSOR_FIELDS = tuple(
+    f.name for f in fields(PersonTargets) if f.name != 'counts'
+)
+
+
+def _field(samples: Sequence[DetDataSample], name: str) -> Tensor:
+    """A field of all persons, ``(N, ...)``."""
+    values = []
+    for sample in samples:
+        if not len(sample.gt_instances):
+            continue
+        if name not in sample.gt_instances:
+            where = sample.metainfo.get('img_path', 'a sample')
+            raise ValueError(f'{where}: gt_instances lack {name!r}')
+        value = sample.gt_instances[name]
+        # HorizontalBoxes and the like keep their tensor inside.
+        values.append(getattr(value, 'tensor', value))
+    if values:
+        return torch.cat(values)
+    field = GT_FIELDS[name]
+    return torch.zeros((0, *field.shape), dtype=field.dtype)
+
+
+def _detection_targets(
+    read: Callable[[str], Tensor], sizes: Tensor
+) -> dict[str, Any]:
+    """Fields in the picture; ``sizes`` is ``(N, 2)``."""
+    extent = sizes.repeat(1, 2)
+    boxes = {'body': xyxy_to_cxcywh(read('bboxes')) / extent}
+    valid = {'body': torch.ones_like(extent[:, 0])}
+    for part in LIMBS:
+        limb_boxes = xyxy_to_cxcywh(read(f'{part.name}_bboxes'))
+        boxes[part.name] = limb_boxes / extent
+        valid[part.name] = read(f'{part.name}_valid')
+    joints2d = read('keypoints') / sizes[:, None]
+    visible = read('keypoints_visible')
+    points, points_visible = {}, {}
+    for part in PARTS:
+        mapping = joint_mapping('smplx_137', part.points.name, True)
+        index = torch.tensor(mapping).to(sizes.device)
+        points[part.name] = joints2d.index_select(1, index)
+        points_visible[part.name] = visible.index_select(1, index)
+    return dict(
+        boxes=boxes,
+        box_valid=valid,
+        points=points,
+        points_visible=points_visible,
+        image_size=sizes,
+        joints2d=joints2d,
+        joints2d_weight=read('keypoints_weight'),
+    )
+
+
+def _body_targets(read: Callable[[str], Tensor]) -> dict[str, Tensor]:
+    weight = read('keypoints3d_visible') * read('has_3d')[:, None]
+    return dict(
+        joints3d=read('keypoints3d'),
+        joints3d_weight=weight,
+        rotations=axis_angle_to_matrix(read('smplx_pose')),
+        rotations_valid=read('smplx_pose_valid'),
+        betas=read('smplx_betas'),
+        betas_valid=read('smplx_betas_valid'),
+        expression=read('smplx_expression'),
+        expression_valid=read('smplx_expression_valid'),
+    )
