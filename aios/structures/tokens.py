@@ -85,14 +85,15 @@ class TokenLayout:
         # Cached properties are read-only views, which do not pickle.
         return type(self), (self.name, self.parts)
 
-    @cached_property
-    def slices(self) -> Mapping[str, slice]:
+    @property
+    def slices(self) -> dict[str, slice]:
         """Part name to its slice of the token axis."""
+        # Not cached: torch.compile cannot look into a cached property.
         slices, start = {}, 0
         for part in self.parts:
             slices[part.name] = slice(start, start + len(part))
             start += len(part)
-        return MappingProxyType(slices)
+        return slices
 
     @cached_property
     def names(self) -> tuple[str, ...]:

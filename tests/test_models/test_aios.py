@@ -214,7 +214,10 @@ def test_without_vertices(model) -> None:
         (dict(score_threshold=0.3), 'score_threshold'),
     ],
 )
-def test_test_cfg_is_checked(test_cfg, error, model) -> None:
+def test_test_cfg_is_checked(test_cfg, error, model, make_tiny_model) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        make_tiny_model(test_cfg=test_cfg)
+    # It may also be changed later.
     model.test_cfg = model.bbox_head.test_cfg = test_cfg
     with pytest.raises((TypeError, ValueError), match=error):
         predict(model, (64, 64))
@@ -307,6 +310,20 @@ def test_forward_never_waits_for_the_device(
             outputs.layers[-1].logits.sum().item()
     assert outputs.layers[-1].boxes['body_box'].shape == (2, 20, 4)
     assert (outputs.dn_queries is not None) == training
+
+
+@pytest.mark.slow
+def test_forward_is_one_graph(model) -> None:
+    """``torch.compile`` finds nothing that it has to leave to Python."""
+    batch, samples = pictures((64, 96), (48, 80))
+
+    def forward(batch: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = model(batch, samples, mode='tensor').layers[-1]
+        return outputs.boxes['body_box'], outputs.smplx.body_pose
+
+    compiled = torch.compile(forward, backend='eager', fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(batch), forward(batch))
 
 
 def test_no_padding_equals_padding_of_nothing(model, monkeypatch) -> None:

@@ -53,7 +53,9 @@ class AiOSHead(BaseModule):
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
 
     Raises:
-        ValueError: If the last stage predicts no SMPL-X parameters.
+        ValueError: If the last stage predicts no SMPL-X parameters, or
+            ``test_cfg`` makes no sense.
+        TypeError: If ``test_cfg`` has an unknown key.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class AiOSHead(BaseModule):
         self.hands_and_face_stages = tuple(hands_and_face_stages)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
+        DecodingConfig.read(test_cfg)  # complain now, not after training
         self.body_model_cfg = body_model or dict(type='SMPLXLayer')
         self.criterion = None
         if criterion is not None:
