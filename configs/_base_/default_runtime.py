@@ -8,6 +8,8 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # ground truth and predictions of some pictures of each validation
+    visualization=dict(type='WholeBodyVisualizationHook'),
 )
 
 env_cfg = dict(
@@ -16,6 +18,8 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 
+# TensorBoard instead (pip install tensorboard):
+#   --cfg-options visualizer.vis_backends.0.type=TensorboardVisBackend
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(
     type='WholeBodyVisualizer', vis_backends=vis_backends, name='visualizer'

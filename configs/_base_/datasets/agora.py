@@ -1,0 +1,36 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# AGORA (CVPR 2021), synthetic, 5 to 15 people per picture:
+# https://agora.is.tue.mpg.de (registration). All data lie in one folder, see
+# data/README.md; another place: the environment variable AIOS_DATA.
+agora_train = dict(
+    type='HumanDataset',
+    dataset_name='agora',
+    data_root='{{$AIOS_DATA:data}}',
+    data_prefix=dict(img='datasets/agora'),
+    ann_file='preprocessed_npz/multihuman_data/agora_train_3840_w_occ_multi_2010.npz',
+    use_betas_neutral=True,  # bodies are gendered, the network is not
+    pipeline=[
+        dict(type='LoadImage'),
+        dict(type='LoadHumanAnnotations'),
+        dict(type='PersonGroupCrop', sample_prob=0.7, sample_ratio=0.5),
+        dict(type='WholeBodyRandomResize'),
+        dict(type='WholeBodyFlip', prob=0.5),
+        dict(type='ChannelGain', gain_range=(0.8, 1.2)),
+        dict(type='FilterWholeBody'),
+        dict(type='PackWholeBodyInputs'),
+    ],
+)
+agora_val = dict(
+    type='HumanDataset',
+    dataset_name='agora',
+    data_root='{{$AIOS_DATA:data}}',
+    data_prefix=dict(img='datasets/agora'),
+    ann_file='preprocessed_npz/multihuman_data/agora_validation_multi_3840_1010.npz',
+    test_mode=True,
+    pipeline=[
+        dict(type='LoadImage'),
+        dict(type='LoadHumanAnnotations'),
+        dict(type='WholeBodyResize', scale=(1333, 800)),
+        dict(type='PackWholeBodyInputs'),
+    ],
+)

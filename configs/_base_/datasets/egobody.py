@@ -1,0 +1,37 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# EgoBody (ECCV 2022), egocentric views (EgoSet), one person per picture:
+# https://sanweiliti.github.io/egobody/egobody.html (registration).
+egobody_train = dict(
+    type='HumanDataset',
+    dataset_name='egobody',
+    data_root='{{$AIOS_DATA:data}}',
+    data_prefix=dict(img='datasets/EgoBody'),
+    ann_file='preprocessed_npz/multihuman_data/egobody_egocentric_train_multi_080824.npz',
+    sample_interval=5,
+    image_size=(1080, 1920),
+    pipeline=[
+        dict(type='LoadImage'),
+        dict(type='LoadHumanAnnotations'),
+        dict(type='PersonGroupCrop', sample_prob=0.3, sample_ratio=0.5),
+        dict(type='WholeBodyRandomResize'),
+        dict(type='WholeBodyFlip', prob=0.5),
+        dict(type='ChannelGain', gain_range=(0.8, 1.2)),
+        dict(type='FilterWholeBody'),
+        dict(type='PackWholeBodyInputs'),
+    ],
+)
+egobody_test = dict(
+    type='HumanDataset',
+    dataset_name='egobody',
+    data_root='{{$AIOS_DATA:data}}',
+    data_prefix=dict(img='datasets/EgoBody'),
+    ann_file='preprocessed_npz/multihuman_data/egobody_egocentric_test_230425_043_fix_betas.npz',
+    image_size=(1080, 1920),
+    test_mode=True,
+    pipeline=[
+        dict(type='LoadImage'),
+        dict(type='LoadHumanAnnotations'),
+        dict(type='WholeBodyResize', scale=(1333, 800)),
+        dict(type='PackWholeBodyInputs'),
+    ],
+)

@@ -1,0 +1,6 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# Pretraining on 8 GPUs, with the numbers of the published training script.
+_base_ = ['./aios_r50_16xb2-60e_pretrain-mix.py']
+
+# The learning rate stays, although a step has half as many pictures.
+auto_scale_lr = dict(base_batch_size=16)  # 16 GPUs: 32

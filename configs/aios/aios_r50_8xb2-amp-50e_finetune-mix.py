@@ -1,0 +1,15 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# Finetuning in bfloat16, with activations computed twice instead of kept.
+# Not as published, which trains in float32.
+_base_ = ['./aios_r50_8xb2-50e_finetune-mix.py']
+
+model = dict(
+    backbone=dict(with_cp=True),
+    encoder=dict(num_cp=6),  # all layers
+)
+optim_wrapper = dict(
+    type='AmpOptimWrapper',
+    dtype='bfloat16',
+    # bfloat16 has the range of float32
+    loss_scale=dict(enabled=False),
+)
