@@ -1,0 +1,182 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What a detector spends, and in which phase of its work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+__all__ = [
+    'PHASES',
+    'PhaseMeter',
+    'build_detector',
+    'make_batch',
+    'read_config',
+]
+
+PHASES: Mapping[str, Sequence[tuple[str, str]]] = {
+    'backbone': [('backbone', 'forward')],
+    'neck': [('neck', 'forward')],
+    'encoder': [('', 'forward_encoder')],
+    'query selection': [('', 'pre_transformer'), ('', 'pre_decoder')],
+    'decoder': [('', 'forward_decoder')],
+    'heads': [('bbox_head', 'forward'), ('bbox_head', 'forward_layer')],
+    'SMPL-X': [('bbox_head.smplx_layer', 'forward')],
+    'post-process': [('', 'predict')],
+}
+"""Phases of a DETR of MMDetection: sub-module (empty: the detector) and
+method. What runs in a phase that another one calls counts for the inner."""
+
+
+def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file.
+
+    Args:
+        name: A file, or one of an installed package such as
+            ``mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py``.
+        options: Values to set, by dotted name.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if '::' in name:
+        from mmengine.hub import get_config
+
+        config = get_config(name)
+    else:
+        config = Config.fromfile(name)
+    config.merge_from_dict(dict(options or {}))
+    return config
+
+
+def build_detector(
+    config: Config,
+    checkpoint: str | os.PathLike | None = None,
+    device: str = 'cpu',
+) -> nn.Module:
+    """Build the detector of a config for inference.
+
+    Args:
+        config: Of AiOS or of a detector of MMDetection.
+        checkpoint: Weights; random ones without. What the backbone would
+            be initialised from is not fetched.
+        device: Where to.
+    """
+    from aios.registry import MODELS
+
+    scope = config.get('default_scope', 'mmdet')
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(config.model)
+    if checkpoint is not None:
+        from mmengine.runner import load_checkpoint
+
+        load_checkpoint(model, str(checkpoint), map_location='cpu')
+    model = model.to(device).eval()
+    # It is built when first needed, which is not to be measured.
+    getattr(model.bbox_head, 'body_model', None)
+    return model
+
+
+def make_batch(
+    images: Tensor, device: str = 'cpu'
+) -> tuple[Tensor, list[Any]]:
+    """Inputs of a detector, as its data preprocessor makes them.
+
+    Args:
+        images: ``(B, 3, H, W)`` normalised.
+        device: Where to.
+
+    Returns:
+        Images, and for each a data sample with its meta information.
+    """
+    from mmdet.structures import DetDataSample
+
+    size = tuple(images.shape[-2:])
+    meta = dict(
+        img_shape=size,
+        ori_shape=size,
+        pad_shape=size,
+        batch_input_shape=size,
+        scale_factor=(1.0, 1.0),
+    )
+    samples = [DetDataSample(metainfo=dict(meta)) for _ in images]
+    return images.to(device), samples
+
+
+class PhaseMeter:
+    """Divides what a call of a detector spends among its phases.
+
+    Args:
+        model: The detector.
+        read: Reads a counter that only grows, such as a clock.
+        phases: See :data:`PHASES`; those the model lacks are left out.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        read: Callable[[], float],
+        phases: Mapping[str, Sequence[tuple[str, str]]] = PHASES,
+    ) -> None:
+        self.read = read
+        self._stack: list[str] = []
+        self._last = 0.0
+        self._spent: dict[str, float] = {}
+        self._targets = [
+            (phase, _find(model, path), method)
+            for phase, methods in phases.items()
+            for path, method in methods
+            if hasattr(_find(model, path), method)
+        ]
+
+    @contextmanager
+    def measure(self) -> Iterator[dict[str, float]]:
+        """Measure what runs inside.
+
+        Yields:
+            What each phase spent; complete after the block.
+        """
+        self._spent = dict.fromkeys(
+            (phase for phase, _, _ in self._targets), 0.0
+        )
+        for phase, owner, method in self._targets:
+            # An attribute of the object hides the method of its class.
+            setattr(owner, method, self._wrap(phase, getattr(owner, method)))
+        try:
+            yield self._spent
+        finally:
+            for _, owner, method in self._targets:
+                delattr(owner, method)
+
+    def _wrap(self, phase: str, function: Callable) -> Callable:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            self._settle()
+            self._stack.append(phase)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._settle()
+                self._stack.pop()
+
+        return wrapped
+
+    def _settle(self) -> None:
+        """Give what was spent since the last time to the current phase."""
+        now = self.read()
+        if self._stack:
+            self._spent[self._stack[-1]] += now - self._last
+        self._last = now
+
+
+def _find(model: nn.Module, path: str) -> Any:
+    """Sub-module, or ``None``."""
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        return None

@@ -1,0 +1,94 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The tools that measure models."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.registry import DefaultScope
+
+ROOT = Path(__file__).parents[2]
+TINY = str(ROOT / 'configs/aios/aios_tiny.py')
+
+
+def load_tool(name):
+    path = ROOT / f'tools/analysis_tools/{name}.py'
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def benchmark():
+    return load_tool('benchmark')
+
+
+def rows_of(text):
+    """Cells by title of the rows of a Markdown table."""
+    rows = [line.strip('|').split('|') for line in text.splitlines()]
+    return {
+        row[0].strip(): [cell.strip() for cell in row[1:]]
+        for row in rows
+        if len(row) > 1
+    }
+
+
+def test_benchmark(benchmark, tmp_path, capsys):
+    scope = DefaultScope.get_current_instance()
+    # fmt: off
+    benchmark.main([
+        TINY, '--compare', TINY, '--shape', '64', '96', '--repeats', '2',
+        '--batch-sizes', '1', '2', '--json', str(tmp_path / 'out.json'),
+    ])
+    # fmt: on
+    rows = rows_of(capsys.readouterr().out)
+    assert rows['batch size 1'] == ['aios_tiny', 'aios_tiny', 'ratio']
+    results = json.loads((tmp_path / 'out.json').read_text())
+    assert [result['batch_size'] for result in results] == [1, 1, 2, 2]
+    for result in results:
+        assert len(result['seconds']) == 2
+        for total, phases in zip(
+            result['seconds'], result['phases'], strict=True
+        ):
+            assert {'backbone', 'encoder', 'decoder', 'SMPL-X'} < set(phases)
+            assert 0 < sum(phases.values()) <= total * 1.001
+    assert DefaultScope.get_current_instance() is scope
+
+
+def test_benchmark_reads_pictures(benchmark, tmp_path):
+    cv2 = pytest.importorskip('cv2')
+    red = np.zeros((4, 6, 3), np.uint8)
+    red[..., 2] = 255
+    cv2.imwrite(str(tmp_path / 'red.png'), red)
+    image = benchmark.read_image(tmp_path / 'red.png', [8, 12])
+    assert image.shape == (3, 8, 12)
+    assert (image[0] > 2).all()
+    assert (image[1:] < -1).all()
+    (tmp_path / 'text.png').write_text('no picture')
+    with pytest.raises(SystemExit, match='text.png'):
+        benchmark.read_image(tmp_path / 'text.png', [8, 12])
+
+
+def test_get_flops(capsys):
+    get_flops = load_tool('get_flops')
+    get_flops.main([TINY, '--shape', '64', '96'])
+    small = rows_of(capsys.readouterr().out)
+    get_flops.main([TINY, '--shape', '640', '960', '--compare', TINY])
+    large = rows_of(capsys.readouterr().out)
+    assert small['parameters'] == large['parameters'][:1]
+    assert large['parameters'][0] == large['parameters'][1]
+
+    def number(rows, name):
+        return float(rows[name][0].removesuffix(' G'))
+
+    phases = [name for name in large if name in get_flops.PHASES]
+    total = sum(number(large, name) for name in phases)
+    assert total == pytest.approx(number(large, 'multiply-adds'), abs=0.5)
+    assert number(large, 'encoder') > number(small, 'encoder')

@@ -1,0 +1,324 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Measure speed and memory of a detector, in total and by phase.
+
+With ``--compare`` two detectors take turns on the same pictures in the same
+process, so that whatever else the machine does hits both. Weights are random
+without ``--checkpoint``; that changes nothing, because all persons of
+``test_cfg.max_per_img`` are returned whatever their scores.
+
+Example:
+    python tools/analysis_tools/benchmark.py configs/aios/aios_r50.py \
+        --compare mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py --threads 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from mmengine.config import DictAction
+from torch import Tensor, nn
+
+from aios.ops import set_default_kernel
+from aios.utils.profiling import (
+    PhaseMeter,
+    build_detector,
+    make_batch,
+    read_config,
+)
+from aios.utils.safe_io import atomic_write
+
+MIB = 1 << 20
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+
+
+@dataclass
+class Subject:
+    """A detector, and what was measured.
+
+    Args:
+        name: Its config.
+        model: The detector.
+        meter: Clocks its phases.
+        seconds: Wall time of each run.
+        cpu_seconds: Time of all processor cores, which other programs on
+            the machine hardly change.
+        phases: Seconds of each phase, of each run.
+        memory: Largest memory of a run beyond the weights, MiB; ``None``
+            where the system does not tell.
+    """
+
+    name: str
+    model: nn.Module
+    meter: PhaseMeter
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    phases: list[dict[str, float]] = field(default_factory=list)
+    memory: list[float | None] = field(default_factory=list)
+
+    @property
+    def weights(self) -> float:
+        """Parameters and buffers, MiB."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return sum(t.numel() * t.element_size() for t in tensors) / MIB
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.seconds, self.cpu_seconds = [], []
+        self.phases, self.memory = [], []
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='config file, or package::config')
+    parser.add_argument('--checkpoint', help='weights of CONFIG')
+    parser.add_argument('--compare', help='config of a second detector')
+    parser.add_argument('--compare-checkpoint', help='its weights')
+    parser.add_argument('--image', type=Path, help='picture, default: noise')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        default=[800, 1333],
+        metavar=('HEIGHT', 'WIDTH'),
+        help='size of the pictures',
+    )
+    parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1])
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument(
+        '--dtype',
+        choices=['float32', 'bfloat16', 'float16'],
+        default='float32',
+        help='torch.autocast to it',
+    )
+    parser.add_argument('--threads', type=int, help='of the CPU')
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--warmup', type=int, default=1)
+    parser.add_argument(
+        '--kernel', help='deformable attention of CONFIG, see aios.ops'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='values to set in CONFIG, as key=value',
+    )
+    parser.add_argument('--json', type=Path, help='write all numbers here')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    set_default_kernel(args.kernel)
+    subjects = make_subjects(args)
+    image = read_image(args.image, args.shape)
+    print(describe_machine(args))
+    results = []
+    for batch_size in args.batch_sizes:
+        run_in_turns(subjects, image.expand(batch_size, -1, -1, -1), args)
+        print('\n'.join(['', *markdown(subjects, batch_size)]), flush=True)
+        results += [to_dict(subject, batch_size) for subject in subjects]
+    if args.json:
+        with atomic_write(args.json, overwrite=True) as stream:
+            stream.write(json.dumps(results, indent=1).encode())
+
+
+def make_subjects(args: argparse.Namespace) -> list[Subject]:
+    """Build the detectors."""
+    subjects = []
+    for name, checkpoint, options in (
+        (args.config, args.checkpoint, args.cfg_options),
+        (args.compare, args.compare_checkpoint, {}),
+    ):
+        if name is not None:
+            config = read_config(name, options)
+            model = build_detector(config, checkpoint, args.device)
+            meter = PhaseMeter(model, clock(args.device))
+            subjects.append(Subject(name, model, meter))
+    return subjects
+
+
+def clock(device: str) -> Callable[[], float]:
+    """A clock that waits for the device."""
+    if torch.device(device).type == 'cpu':
+        return time.perf_counter
+
+    def read() -> float:
+        torch.accelerator.synchronize()
+        return time.perf_counter()
+
+    return read
+
+
+def read_image(path: Path | None, shape: list[int]) -> Tensor:
+    """Normalised picture ``(3, H, W)``; noise without a path."""
+    if path is None:
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(3, *shape, generator=generator)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise SystemExit(f'{path}: not a picture that OpenCV can read')
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    image = cv2.resize(image, (shape[1], shape[0]))
+    pixels = torch.from_numpy(image).float()
+    return ((pixels - torch.tensor(MEAN)) / torch.tensor(STD)).permute(2, 0, 1)
+
+
+def run_in_turns(
+    subjects: list[Subject], images: Tensor, args: argparse.Namespace
+) -> None:
+    """Run all detectors, one after another, again and again."""
+    for index in range(args.warmup + args.repeats):
+        for subject in subjects:
+            if index in (0, args.warmup):
+                subject.forget()
+            run(subject, images, args)
+
+
+def run(subject: Subject, images: Tensor, args: argparse.Namespace) -> None:
+    """Run once and note what it took."""
+    inputs, samples = make_batch(images, args.device)
+    autocast = contextlib.nullcontext()
+    if args.dtype != 'float32':
+        autocast = torch.autocast(
+            torch.device(args.device).type, getattr(torch, args.dtype)
+        )
+    read = subject.meter.read
+    before = start_memory(args.device)
+    with torch.inference_mode(), autocast, subject.meter.measure() as phases:
+        start, cpu_start = read(), time.process_time()
+        subject.model(inputs, samples, mode='predict')
+        subject.seconds.append(read() - start)
+        subject.cpu_seconds.append(time.process_time() - cpu_start)
+    subject.phases.append(phases)
+    subject.memory.append(peak_memory(args.device, before))
+
+
+def start_memory(device: str) -> float | None:
+    """Forget the largest memory so far; memory in use now, MiB."""
+    gc.collect()
+    if torch.device(device).type == 'cuda':
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device) / MIB
+    with contextlib.suppress(OSError, AttributeError):
+        # Give back what earlier runs left, so that it is counted again.
+        ctypes.CDLL('libc.so.6').malloc_trim(0)
+        Path('/proc/self/clear_refs').write_text('5')
+        return process_memory('VmRSS')
+    return None
+
+
+def peak_memory(device: str, before: float | None) -> float | None:
+    """Largest memory since then, beyond what was in use, MiB."""
+    if before is None:
+        return None
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / MIB - before
+    return process_memory('VmHWM') - before
+
+
+def process_memory(name: str) -> float:
+    """An entry of Linux' process status, MiB."""
+    for line in Path('/proc/self/status').read_text().splitlines():
+        if line.startswith(f'{name}:'):
+            return int(line.split()[1]) / 1024
+    raise OSError(f'/proc/self/status has no {name}')
+
+
+def to_dict(subject: Subject, batch_size: int) -> dict[str, Any]:
+    """All numbers of a detector."""
+    return dict(
+        config=subject.name,
+        batch_size=batch_size,
+        seconds=subject.seconds,
+        cpu_seconds=subject.cpu_seconds,
+        phases=subject.phases,
+        memory_mib=subject.memory,
+        weights_mib=subject.weights,
+    )
+
+
+def summarise(subject: Subject, batch_size: int) -> dict[str, float]:
+    """Rows of the table: medians of all runs."""
+    total = statistics.median(subject.seconds)
+    rows = {
+        'total, s': total,
+        'fastest run, s': min(subject.seconds),
+        'time of all cores, s': statistics.median(subject.cpu_seconds),
+    }
+    for phase in subject.phases[0]:
+        rows[f'{phase}, s'] = statistics.median(
+            phases[phase] for phases in subject.phases
+        )
+    rows['images per s'] = batch_size / total
+    rows['weights, MiB'] = subject.weights
+    memory = [number for number in subject.memory if number is not None]
+    if memory:
+        rows['peak beyond weights, MiB'] = max(memory)
+        rows['peak, MiB'] = max(memory) + subject.weights
+    return rows
+
+
+def markdown(subjects: list[Subject], batch_size: int) -> list[str]:
+    """Lines of a table: a column for each detector, and their ratio."""
+    columns = [summarise(subject, batch_size) for subject in subjects]
+    titles = [Path(subject.name.split('::')[-1]).stem for subject in subjects]
+    if len(columns) == 2:
+        titles.append('ratio')
+    lines = [
+        f'| batch size {batch_size} | {" | ".join(titles)} |',
+        f'|---|{"---:|" * len(titles)}',
+    ]
+    for row in dict.fromkeys(row for column in columns for row in column):
+        numbers = [column.get(row) for column in columns]
+        cells = [show(number) for number in numbers]
+        if len(numbers) == 2:
+            first, second = numbers
+            both = first is not None and second
+            cells.append(f'{first / second:.2f}' if both else '–')
+        lines.append(f'| {row} | {" | ".join(cells)} |')
+    return lines
+
+
+def show(number: float | None) -> str:
+    """A cell of the table."""
+    if number is None:
+        return '–'
+    return f'{number:.3f}' if number < 100 else f'{number:.0f}'
+
+
+def describe_machine(args: argparse.Namespace) -> str:
+    """What the numbers depend on."""
+    device = f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
+    if torch.device(args.device).type == 'cuda':
+        device = torch.cuda.get_device_name(args.device)
+    height, width = args.shape
+    return (
+        f'{device}, torch {torch.__version__}, {args.dtype}, '
+        f'{height}x{width}, {args.repeats} runs each, medians'
+    )
+
+
+if __name__ == '__main__':
+    main()
