@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterable
@@ -176,14 +177,21 @@ def check_body_models() -> Iterable[Finding]:
     else:
         yield Finding('smplx', 'ok', version)
     from aios.body_models import MissingBodyModelError, find_body_model
+    from aios.body_models.files import BODY_MODELS_ENV
     from aios.body_models.free_body import free_body_dir
 
+    folder = os.environ.get(BODY_MODELS_ENV) or 'data/body_models'
+    advice = (
+        f'SMPL-X files: register at https://smpl-x.is.tue.mpg.de and put them '
+        f'into {folder}/smplx, or set {BODY_MODELS_ENV} to their folder. Free '
+        "alternative in the same format (CC0, not SMPL-X): model_path='free'."
+    )
     for gender in ('neutral', 'male', 'female'):
         topic = f'SMPL-X {gender}'
         try:
             path = find_body_model(None, gender)
-        except MissingBodyModelError as error:
-            yield Finding(topic, 'note', 'not found', str(error))
+        except MissingBodyModelError:
+            yield Finding(topic, 'note', 'not found', advice)
         else:
             kind = ' (the free body, not SMPL-X)' if _is_free(path) else ''
             yield Finding(topic, 'ok', f'{path}{kind}')
