@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Ship tools, configs and demo inside the package, as ``aios/.mim``.
 
-MIM (``mim run aios-mm TOOL ...``) looks for these folders in the installed
+MIM (``mim run aios TOOL ...``) looks for these folders in the installed
 package. Upstream projects decide by ``'develop' in sys.argv`` whether to link
 or to copy them; under PEP 660 that word is not there, and an editable
 installation ends up without ``.mim``. Here the build commands themselves know
