@@ -5,21 +5,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from aios.models.heads import LayerOutputs, SMPLXParams
-from aios.structures import PARTS, TOKEN_LAYOUTS, cxcywh_to_xyxy
+from aios.models.losses import WholeBodyCriterion
+from aios.registry import MODELS
+from aios.structures import (
+    PARTS,
+    TOKEN_LAYOUTS,
+    cxcywh_to_xyxy,
+    quaternion_to_axis_angle,
+)
 
 __all__ = [
     'official_name',
     'oracle_layer',
     'oracle_sample',
+    'published_criterion',
 ]
+
+CONFIGS = Path(__file__).parents[1] / 'configs/_base_/models'
 
 _OFFICIAL_TERMS = {
     'loss_cls': 'loss_ce',
@@ -86,7 +99,7 @@ def oracle_sample(
         keypoints3d=joints3d[..., :3],
         keypoints3d_visible=joints3d[..., 3],
         has_3d=batch('is_3D').expand(count),
-        smplx_pose=batch('smplx_pose').unflatten(1, (53, 3)),
+        smplx_pose=_as_original(batch('smplx_pose').unflatten(1, (53, 3))),
         smplx_pose_valid=batch('smplx_pose_valid'),
         smplx_betas=batch('smplx_shape'),
         smplx_betas_valid=batch('smplx_shape_valid'),
@@ -101,6 +114,19 @@ def oracle_sample(
     sample = DetDataSample(metainfo=dict(img_shape=size))
     sample.gt_instances = people
     return sample
+
+
+def _as_original(axis_angle: Tensor) -> Tensor:
+    """The rotations that the original makes of ``(..., 3)`` poses.
+
+    It adds 1e-8 to each component before it takes the angle, which changes
+    some losses by 1e-7; ours does not.
+    """
+    angle = (axis_angle + 1e-8).norm(dim=-1, keepdim=True)
+    imaginary = axis_angle / angle * (angle / 2).sin()
+    return quaternion_to_axis_angle(
+        F.normalize(torch.cat(((angle / 2).cos(), imaginary), -1), dim=-1)
+    )
 
 
 def oracle_layer(
@@ -139,3 +165,9 @@ def oracle_layer(
         dn_logits=arrays['dn_class_pred'],
         dn_boxes=arrays['dn_bbox_pred'],
     )
+
+
+def published_criterion() -> WholeBodyCriterion:
+    """The criterion of the published recipe."""
+    config = Config.fromfile(CONFIGS / 'aios_r50_published.py')
+    return MODELS.build(config.model.bbox_head.criterion)

@@ -4,37 +4,47 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from criterion_oracle import official_name, oracle_layer, oracle_sample
-from mmengine.config import Config
+from criterion_oracle import (
+    official_name,
+    oracle_layer,
+    oracle_sample,
+    published_criterion,
+)
 from network_oracle import Oracle
 from torch import Tensor
 
-from aios.models.heads import EncoderOutputs, NetworkOutputs
+from aios.models.heads import EncoderOutputs, NetworkOutputs, SMPLXParams
 from aios.models.layers import DenoisingQueries
-from aios.models.losses import SigmoidFocalLoss, WholeBodyCriterion
+from aios.models.losses import (
+    DenoisingLoss,
+    PartBoxLoss,
+    PartKeypointLoss,
+    PersonPredictions,
+    SigmoidFocalLoss,
+    SMPLXJoint2DLoss,
+    SMPLXJoint3DLoss,
+    SMPLXPoseLoss,
+    box_giou_loss,
+    project_to_picture,
+)
 from aios.models.task_modules import (
     Matches,
     PersonTargets,
     object_keypoint_similarity,
 )
-from aios.registry import MODELS
-from aios.structures import box_iou, generalized_box_iou
+from aios.structures import (
+    Camera,
+    box_iou,
+    generalized_box_iou,
+    project_points,
+    weak_perspective_to_translation,
+)
 
-CONFIGS = Path(__file__).parents[2] / 'configs/_base_/models'
 SIZES = [(256, 320), (224, 288)]
-# Which losses the original multiplies by zero in the layers 2 and 3, and
-# which it does not compute there.
-NOT_IN_BODY_STAGE = ('_keypoints', '_oks', 'dn_', 'class_error', '_giou')
-
-
-def published_criterion() -> WholeBodyCriterion:
-    config = Config.fromfile(CONFIGS / 'aios_r50_published.py')
-    return MODELS.build(config.model.bbox_head.criterion)
 
 
 def tensors(oracle: Oracle, prefix: str) -> dict[str, Tensor]:
@@ -152,3 +162,251 @@ def test_each_loss_is_the_original(case, flag, oracle, data_dir) -> None:
                     name,
                     key,
                 )
+
+
+@pytest.fixture(scope='module')
+def parts_oracle(data_dir) -> Oracle:
+    return Oracle(data_dir / 'oracle/comp_matcher_boxes.npz')
+
+
+def test_focal_loss_is_the_original(parts_oracle) -> None:
+    logits = torch.from_numpy(parts_oracle['focal/logits']).requires_grad_()
+    target = torch.from_numpy(parts_oracle['focal/target'])
+    loss = SigmoidFocalLoss()(logits, target)
+    # The original averages over candidates here and multiplies later.
+    loss = loss / parts_oracle['focal/num_boxes'].item() / logits.shape[1]
+    assert loss.item() == pytest.approx(parts_oracle['focal/loss'].item())
+    loss.backward()
+    np.testing.assert_allclose(
+        logits.grad, parts_oracle['focal/grad/logits'], atol=1e-7
+    )
+
+
+def test_focal_loss_is_mmdets() -> None:
+    from mmdet.models.losses import FocalLoss
+
+    torch.manual_seed(0)
+    logits = torch.randn(20, 2)
+    labels = torch.randint(0, 3, (20,))
+    target = torch.nn.functional.one_hot(labels, 3)[:, :2].float()
+    theirs = FocalLoss(use_sigmoid=True, activated=False)(
+        logits, target, avg_factor=1
+    )
+    torch.testing.assert_close(SigmoidFocalLoss()(logits, target), theirs)
+
+
+def test_box_overlaps_are_the_original(parts_oracle) -> None:
+    """Also of a box without area."""
+    first, second = (
+        torch.from_numpy(parts_oracle[f'box/xyxy{i}']) for i in (1, 2)
+    )
+    pairs = first[:, None], second[None]
+    np.testing.assert_allclose(
+        box_iou(*pairs), parts_oracle['box/iou'], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        generalized_box_iou(*pairs), parts_oracle['box/giou'], atol=1e-6
+    )
+    centres = [
+        torch.from_numpy(parts_oracle[f'box/cxcywh{i}']) for i in (1, 2)
+    ]
+    np.testing.assert_allclose(
+        box_giou_loss(centres[0][:, None], centres[1][None]),
+        1 - parts_oracle['box/giou'],
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize('name', ['oks17', 'oks6'])
+def test_oks_is_the_original(name, parts_oracle) -> None:
+    def read(key: str) -> Tensor:
+        return torch.from_numpy(parts_oracle[f'{name}/{key}'])
+
+    points = read('pred').requires_grad_()
+    similarity = object_keypoint_similarity(
+        points.unflatten(1, (-1, 2)),
+        read('gt').unflatten(1, (-1, 2)),
+        read('valid'),
+        read('area'),
+        read('sigmas'),
+    )
+    # The original weighs persons without a visible point with zero.
+    seen = read('valid').sum(-1)
+    loss = (1 - similarity) * seen / (seen + 1e-6)
+    torch.testing.assert_close(loss, read('loss'), atol=1e-6, rtol=0)
+    loss.sum().backward()
+    torch.testing.assert_close(
+        points.grad, read('grad/pred'), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_projection_is_that_of_the_camera() -> None:
+    torch.manual_seed(0)
+    joints = torch.randn(3, 137, 3, dtype=torch.float64)
+    camera = torch.rand(3, 3, dtype=torch.float64) + 0.1
+    sizes = [(200, 300), (400, 100), (128, 128)]
+    ours = project_to_picture(
+        joints,
+        camera,
+        torch.tensor(sizes, dtype=torch.float64).flip(1),
+    )
+    in_camera = joints + weak_perspective_to_translation(camera)[:, None]
+    for i, (height, width) in enumerate(sizes):
+        K = torch.tensor(Camera.virtual(height, width).K)
+        pixels = project_points(in_camera[i], K)
+        torch.testing.assert_close(
+            ours[i], pixels / torch.tensor([width, height])
+        )
+
+
+def test_projection_keeps_digits_at_scale_zero() -> None:
+    """Where a network starts: the camera is 1e9 metres away."""
+    joints = torch.tensor([[[0.3, -0.2, 0.4]]])
+    camera = torch.zeros(1, 3, requires_grad=True)
+    points = project_to_picture(joints, camera, torch.tensor([[1.0, 1.0]]))
+    (points - 0.5).sum().backward()
+    expected = torch.tensor([[5000 * (0.3 - 0.2), 5000.0, 5000.0]])
+    torch.testing.assert_close(camera.grad, expected)
+
+
+@pytest.fixture
+def people(data_dir) -> PersonTargets:
+    """Three persons of two images, with mixed flags."""
+    batch = Oracle(data_dir / 'oracle/train_S_T1_dn_f64.npz')
+    samples = [oracle_sample(batch, i, SIZES[i]) for i in (0, 1)]
+    return PersonTargets.from_samples(samples, torch.device('cpu'))
+
+
+def test_targets_of_a_batch(people) -> None:
+    assert people.counts == (2, 1) and len(people) == 3
+    assert people.image_size.tolist() == [[320, 256], [320, 256], [288, 224]]
+    assert people.joints3d_weight[2].sum() == 0  # has_3d is off
+    first, second = people.per_image()
+    assert (len(first), len(second)) == (2, 1)
+    chosen = people.select(torch.tensor([2, 0]))
+    for name, boxes in people.boxes.items():
+        assert torch.equal(second.boxes[name], boxes[2:])
+        assert torch.equal(chosen.boxes[name], boxes[[2, 0]])
+
+
+def test_jaw_is_averaged_over_persons(people) -> None:
+    people.rotations_valid[:, -1] = 1
+    right = SMPLXPoseLoss().avg_factors(people)
+    published = SMPLXPoseLoss(jaw_count='any').avg_factors(people)
+    assert right['smplx_pose_jaw'].count == 3
+    assert published['smplx_pose_jaw'].count == 1
+    people.rotations_valid[:, -1] = 0
+    published = SMPLXPoseLoss(jaw_count='any').avg_factors(people)
+    assert published['smplx_pose_jaw'].count == 0
+    assert right['smplx_pose_body'] == published['smplx_pose_body']
+
+
+def test_face_is_averaged_over_faces(people) -> None:
+    people.points_visible['lhand'][:] = 0
+    people.points_visible['face'][:] = 1
+    people.box_valid['face'][:] = torch.tensor([1.0, 1.0, 0.0])
+    for face_count, expected in (('face', 2), ('lhand', 0)):
+        loss = PartKeypointLoss(face_count=face_count)
+        assert loss.avg_factors(people)['face_oks'].count == expected
+
+
+def test_area_of_oks(people) -> None:
+    """A hand's own box is smaller, so the same distance counts more."""
+    points = {'left_hand_keypoints': people.points['lhand'] + 0.01}
+    people.box_valid['lhand'][:] = 1
+    people.points_visible['lhand'][:] = 1
+    people.boxes['lhand'][:, 2:] = 0.1 * people.boxes['body'][:, 2:]
+    predictions = PersonPredictions({}, points)
+    of_body, of_part = (
+        PartKeypointLoss(oks_area=area)(predictions, people)['lhand_oks']
+        for area in ('body', 'part')
+    )
+    assert (of_part > of_body).all()
+
+
+def test_confidence_counts_once(people) -> None:
+    people.joints2d_weight[:] = 0.5
+    joints = torch.zeros(3, 137, 3)
+    smplx = _params(3)
+    predictions = PersonPredictions({}, {}, smplx, joints)
+    once, twice = (
+        SMPLXJoint2DLoss(square_confidence=square)(predictions, people)
+        for square in (False, True)
+    )
+    for name, value in once.items():
+        assert (value > 0).all()
+        torch.testing.assert_close(value, 2 * twice[name])
+
+
+def test_root_alignment_ignores_where_the_wrist_is(people) -> None:
+    joints = people.joints3d.clone()
+    joints[:, 25:45] += 0.1
+    joints[:, 12] += 0.1
+    people.joints3d_weight[:] = 1
+    losses = SMPLXJoint3DLoss()(
+        PersonPredictions({}, {}, None, joints), people
+    )
+    assert losses['smplx_lhand_kp3d_ra'].max() < 1e-5
+    expected = torch.full((3,), 20 * 3 * 0.1)
+    torch.testing.assert_close(losses['smplx_lhand_kp3d'], expected)
+
+
+@pytest.mark.parametrize('random_boxes', [False, True])
+@pytest.mark.parametrize('avg_factor', ['persons', 'queries'])
+def test_denoising_of_an_image_without_persons(
+    avg_factor, random_boxes
+) -> None:
+    torch.manual_seed(0)
+    labels = torch.ones(2, 5, dtype=torch.int64)
+    labels[1] = 2
+    queries = DenoisingQueries(
+        content=torch.zeros(2, 5, 1),
+        boxes=torch.rand(2, 5, 4),
+        groups=torch.zeros(2, 5),
+        target_labels=labels,
+        target_boxes=torch.rand(2, 5, 4),
+    )
+    boxes = torch.rand(2, 5, 4, requires_grad=True)
+    loss = DenoisingLoss(avg_factor, random_boxes)
+    totals = loss(torch.zeros(2, 5, 2), boxes, queries, SigmoidFocalLoss())
+    totals['dn_bbox'].backward()
+    assert (boxes.grad[1] != 0).any() == random_boxes
+    assert (boxes.grad[0] != 0).all()
+    factors = loss.avg_factors(queries, 2)
+    assert {x.count.item() for x in factors.values()} == {5}
+    labels[:] = 2
+    count = loss.avg_factors(queries, 2)['dn_bbox'].count
+    assert count == (0 if avg_factor == 'persons' else 5)
+
+
+def test_options_are_checked() -> None:
+    for make, message in (
+        (lambda: PartKeypointLoss(oks_area='hand'), 'oks_area'),
+        (lambda: PartKeypointLoss(face_count='rhand'), 'face_count'),
+        (lambda: SMPLXPoseLoss(jaw_count='all'), 'jaw_count'),
+        (lambda: DenoisingLoss(avg_factor='all'), 'avg_factor'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+def test_parts_that_a_stage_lacks_have_no_loss(people) -> None:
+    predictions = PersonPredictions({'body_box': people.boxes['body']}, {})
+    assert set(PartBoxLoss()(predictions, people)) == {
+        'body_bbox',
+        'body_giou',
+    }
+    for loss in (PartKeypointLoss(), SMPLXPoseLoss(), SMPLXJoint2DLoss()):
+        assert loss(predictions, people) == {}
+
+
+def _params(count: int) -> SMPLXParams:
+    return SMPLXParams(
+        body_pose=torch.rand(count, 22, 3, 3),
+        left_hand_pose=torch.rand(count, 15, 3, 3),
+        right_hand_pose=torch.rand(count, 15, 3, 3),
+        jaw_pose=torch.rand(count, 1, 3, 3),
+        betas=torch.rand(count, 10),
+        expression=torch.rand(count, 10),
+        camera=torch.rand(count, 3) + 0.1,
+    )

@@ -126,7 +126,9 @@ class WholeBodyCriterion(BaseModule):
             loss_denoising or dict(type='DenoisingLoss')
         )
         self.sync_avg_factors = sync_avg_factors
-        self.loss_weights = loss_weights
+        self.loss_weights = {
+            output: dict(weights) for output, weights in loss_weights.items()
+        }
         self._check_weights()
 
     @property
@@ -235,7 +237,7 @@ class WholeBodyCriterion(BaseModule):
                 outputs.dn_queries, like.shape[-1]
             )
         counts = torch.stack([x.count.to(like) for x in factors.values()])
-        persons = like.new_tensor([len(targets)])
+        persons = like.new_full((1,), len(targets))
         if self.sync_avg_factors:
             counts, persons = reduce_mean(torch.cat((counts, persons))).split(
                 [len(counts), 1]

@@ -95,7 +95,7 @@ class DenoisingLoss(BaseModule):
         if self.avg_factor == 'persons':
             count = (labels < num_classes).sum()
         else:
-            count = labels.new_tensor(labels.shape[1])
+            count = labels.new_full((), labels.shape[1])
         factors = dict.fromkeys(self.terms, AvgFactor(count))
         # Without any person the classes still count, as background.
         factors['dn_cls'] = AvgFactor(count.clamp(min=1))
