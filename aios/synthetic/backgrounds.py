@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,9 +203,9 @@ def _floor(
 ) -> np.ndarray:
     x = rays[..., 0] * distance
     z = rays[..., 2] * distance
-    cos, sin = np.cos(place.floor_turn), np.sin(place.floor_turn)
+    cos, sin = math.cos(place.floor_turn), math.sin(place.floor_turn)
     # Metres a pixel covers along the floor, by the grazing angle.
-    footprint = distance**2 / view.position[1] / view.camera.focal[0]
+    footprint = distance**2 / float(view.position[1] * view.camera.focal[0])
     color = _sample(
         place.floor.image,
         cos * x - sin * z,
@@ -227,7 +228,7 @@ def _walls(
 ) -> None:
     """Draws back, left and right wall and ceiling where they are nearest."""
     back, left, right, top = place.wall_distances
-    height = view.position[1]
+    height, focal = float(view.position[1]), float(view.camera.focal[0])
     planes = (
         (2, -back, 0, 1),
         (0, -left, 2, 1),
@@ -251,7 +252,7 @@ def _walls(
                 across,
                 up,
                 wall.metres,
-                where / view.camera.focal[0],
+                where / focal,
             )
             image[seen] = gain * color[seen]
             nearest[seen] = distance[seen]

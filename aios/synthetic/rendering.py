@@ -63,7 +63,8 @@ def background_picture(
         raise ValueError('a scene needs surroundings or a photo')
     image, floor = render_surroundings(scene.surroundings, scene.view)
     light = scene.lighting
-    return image * np.clip(light.sky + 0.55 * light.key, 0.6, 1.15), floor
+    gain = np.clip(light.sky + 0.55 * light.key, 0.6, 1.15)
+    return image * gain.astype(np.float32), floor
 
 
 def facing_area(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -177,9 +178,8 @@ def finish_picture(
     noise = rng.uniform(0.5, 4.0)
     table = np.arange(256)[:, None] / 255.0
     table = np.clip(255 * np.clip(gain * table, 0, 1) ** gamma, 0, 255)
-    out = np.stack([table[:, c][image[..., c]] for c in range(3)], -1).astype(
-        np.float32
-    )
+    curves = table.astype(np.float32).reshape(1, 256, 3)
+    out: np.ndarray = np.asarray(cv2.LUT(image, curves))
     y = (np.arange(h, dtype=np.float32) / h - 0.5)[:, None] ** 2
     x = (np.arange(w, dtype=np.float32) / w - 0.5)[None] ** 2
     out *= (1 - vignette * 2 * (x + y))[..., None]

@@ -88,7 +88,8 @@ def random_hue(
 
 
 def _tint(base: np.ndarray, light: np.ndarray) -> np.ndarray:
-    return np.clip(base * (1 + light[..., None]), 0, 1).astype(np.float32)
+    tinted = base.astype(np.float32) * (1 + light[..., None])
+    return np.clip(tinted, 0, 1)
 
 
 def _joints(

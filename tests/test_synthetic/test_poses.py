@@ -1,6 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,6 +103,7 @@ def test_both_feet_reach_the_floor(bank, posture):
         assert (above < 0.08).all(), above
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.floats(-0.3, 0.8), st.floats(0.0, 1.0), st.floats(-0.3, 0.8))
 def test_second_knee_levels_the_ankles(thigh, knee, other):
     second = solve_second_knee(thigh, knee, other)
@@ -109,7 +112,8 @@ def test_second_knee_levels_the_ankles(thigh, knee, other):
         return np.cos(a) + 1.04 * np.cos(k - a)
 
     assert 0 <= second <= 2.4
-    longest = np.cos(other) + 1.04
+    # Knees do not bend backwards, so a leg behind may stay too short.
+    longest = reach(other, max(0.0, other))
     if reach(thigh, knee) <= longest - 1e-6 and second < 2.4:
         assert reach(other, second) == pytest.approx(
             reach(thigh, knee), abs=1e-6
@@ -121,8 +125,6 @@ def test_fist_closes_and_mirrors(bank):
     pose = pose_from_names(rng, 'stand', 'relaxed')
 
     def reach(gesture):
-        from dataclasses import replace
-
         shape = HAND_GESTURES[gesture]
         _, joints = posed(bank, replace(pose, left_hand_pose=hand_pose(shape)))
         return np.linalg.norm(joints[TIPS] - joints[20], axis=1)
