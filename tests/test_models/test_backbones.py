@@ -11,9 +11,11 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
 from aios.models.necks import SimpleFeaturePyramid
 from aios.registry import MODELS
+from aios.structures import GT_FIELDS, check_gt_instances
 
 CONFIGS = Path(__file__).parents[2] / 'configs/aios'
 needs_mmpretrain = pytest.mark.skipif(
@@ -45,36 +47,56 @@ def build(name):
     return MODELS.build(config.model)
 
 
+def make_people(count, height, width):
+    """Ground truth in which everything is annotated."""
+    people = InstanceData()
+    size = torch.tensor([width, height])
+    for name, field in GT_FIELDS.items():
+        value = torch.rand(count, *field.shape)
+        if name.endswith('bboxes'):
+            corners = torch.rand(count, 2, 2) * 0.4
+            corners[:, 1] += 0.5
+            value = (corners * size).flatten(1)
+        elif name == 'keypoints':
+            value = value * size
+        elif not field.shape or 'valid' in name or 'visible' in name:
+            value = torch.ones(count, *field.shape)
+        people[name] = value.to(field.dtype)
+    check_gt_instances(people)
+    return people
+
+
 def make_batch(sizes=((96, 128), (80, 112))):
-    """Pictures of different sizes in one batch."""
+    """Pictures of different sizes in one batch, with two people each."""
     height, width = (max(edge) for edge in zip(*sizes, strict=True))
     images = torch.zeros(len(sizes), 3, height, width)
     samples = []
     for image, (h, w) in zip(images, sizes, strict=True):
         image[:, :h, :w] = torch.randn(3, h, w)
         meta = dict(img_shape=(h, w), batch_input_shape=(height, width))
-        samples.append(DetDataSample(metainfo=meta))
+        sample = DetDataSample(metainfo=meta)
+        sample.gt_instances = make_people(2, h, w)
+        samples.append(sample)
     return images, samples
 
 
 @pytest.mark.parametrize(('name', 'num_levels'), BACKBONES)
-def test_forward_and_backward(name, num_levels):
+def test_loss_and_gradients(name, num_levels):
     model = build(name).train()
     images, samples = make_batch()
     assert len(model.extract_feat(images)) == num_levels
-    outputs = model(images, samples, mode='tensor')
-    last = outputs.layers[-1]
-    results = [last.logits, *last.boxes.values(), *last.points.values()]
-    for result in results:
-        assert len(result) == len(images)
-        assert torch.isfinite(result).all()
-    sum(result.sum() for result in results).backward()
+    losses = model(images, samples, mode='loss')
+    assert len(losses) > 100
+    for loss_name, loss in losses.items():
+        assert torch.isfinite(loss), loss_name
+    sum(losses.values()).backward()
     trained = [
         parameter
         for parameter in model.backbone.parameters()
         if parameter.requires_grad
     ]
     assert any(p.grad is not None and p.grad.any() for p in trained)
+    assert all(p.grad is None or p.grad.isfinite().all() for p in trained)
 
 
 @pytest.mark.parametrize('size', [(6, 8), (5, 7)])

@@ -7,8 +7,10 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModule, ExponentialMovingAverage
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from oracle_weights import canonical, official_shapes
@@ -348,6 +350,25 @@ def test_code_in_a_file_never_runs(tmp_path, monkeypatch):
             with pytest.raises(CheckpointError, match='evil.pth'):
                 read('evil.pth')
     assert not Path('evil_was_here').exists()
+
+
+def test_resuming_with_mmengine(tmp_path):
+    """Its checkpoints hold histories and NumPy numbers."""
+    hub = MessageHub('test_resuming_with_mmengine')
+    hub.update_scalar('loss', 1.5)
+    hub.update_scalar('loss', np.float64(2.5))
+    hub.update_info('where', np.arange(3, dtype=np.int32))
+    content = dict(
+        state_dict={'a': torch.ones(1)},
+        message_hub=hub.state_dict(),
+        meta=dict(seed=np.int64(3), rate=np.float32(0.1)),
+    )
+    torch.save(content, tmp_path / 'epoch_1.pth')
+    loaded = CheckpointLoader.load_checkpoint(str(tmp_path / 'epoch_1.pth'))
+    assert loaded['meta'] == content['meta']
+    history = loaded['message_hub']['log_scalars']['loss']
+    assert history.mean() == 2
+    assert loaded['message_hub']['runtime_info']['where'].tolist() == [0, 1, 2]
 
 
 def test_bad_files(tmp_path):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
@@ -103,16 +104,21 @@ def _data_only(path: Path) -> Iterator[None]:
 
 
 def _types_of_mmengine() -> list[Any]:
-    """What MMEngine allows in its own checkpoints, such as histories."""
+    """What MMEngine's own checkpoints hold: histories, NumPy numbers."""
     from mmengine.runner import checkpoint
 
     allowed = getattr(checkpoint, 'get_torch_safe_globals', None)
-    return list(allowed()) if allowed is not None else []
+    if allowed is None:
+        return []
+    numbers = {type(np.dtype(code)) for code in np.typecodes['All']}
+    return [*allowed(), *(numbers - {type(np.dtype(object))})]
 
 
 def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f'{type(error).__name__}: {lines[0] if lines else ""}'[:300]
+    """What torch says, without its advice to run the file's code."""
+    text = str(error)
+    text = text.partition('WeightsUnpickler error:')[2] or text
+    return f'{type(error).__name__}: {text.strip()}'.splitlines()[0][:300]
 
 
 def select_weights(
