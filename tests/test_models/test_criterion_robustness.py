@@ -1,0 +1,302 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Training steps on odd batches, with the tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from criterion_oracle import official_name
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from aios.models import AiOS, WholeBodyCriterion
+from aios.models.heads import EncoderOutputs, NetworkOutputs
+from aios.models.losses import criterion as criterion_module
+from aios.registry import MODELS
+from aios.structures import GT_FIELDS, PARTS, check_gt_instances
+
+SIZE = (96, 128)
+
+
+def ground_truth(persons: int, valid: bool = True) -> InstanceData:
+    """Random people, of whom everything is annotated, or only boxes."""
+    people = InstanceData()
+    for name, field in GT_FIELDS.items():
+        value = torch.rand(persons, *field.shape)
+        if name == 'labels':
+            value = torch.ones(persons)
+        elif name.endswith('bboxes'):
+            corner = torch.rand(persons, 2, 2).sort(dim=1).values.flatten(1)
+            value = corner * torch.tensor([SIZE[1], SIZE[0]] * 2)
+        elif name == 'keypoints':
+            value = value * torch.tensor(SIZE[::-1])
+        elif name.endswith(('valid', 'visible', 'weight', 'has_3d')):
+            value = torch.full_like(value, float(valid))
+        people[name] = value.to(field.dtype)
+    check_gt_instances(people)
+    return people
+
+
+def batch_of(people: Sequence[InstanceData]) -> tuple[Tensor, list]:
+    samples = []
+    for instances in people:
+        sample = DetDataSample(
+            metainfo=dict(img_shape=SIZE, batch_input_shape=SIZE)
+        )
+        sample.gt_instances = instances
+        samples.append(sample)
+    return torch.randn(len(people), 3, *SIZE), samples
+
+
+def step(model: AiOS, people: Sequence[InstanceData]) -> dict[str, Tensor]:
+    """Losses of a step; every parameter gets a finite gradient."""
+    model.train()
+    losses = model(*batch_of(people), mode='loss')
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+    return losses
+
+
+def is_of_persons(name: str) -> bool:
+    """Whether a loss needs persons; classes and denoising do not."""
+    return not name.endswith(('loss_cls', 'dn_loss_bbox', 'dn_loss_giou'))
+
+
+@pytest.fixture
+def model(make_tiny_model: Callable[..., AiOS]) -> AiOS:
+    return make_tiny_model()
+
+
+@pytest.mark.parametrize('counts', [(2, 0), (0, 0), (25, 1)])
+def test_any_number_of_persons(counts, model) -> None:
+    """None at all, or more than there are candidates (20)."""
+    torch.manual_seed(0)
+    losses = step(model, [ground_truth(count) for count in counts])
+    assert len(losses) == 159 - 26
+    for name, loss in losses.items():
+        assert loss.isfinite() and loss.dtype == torch.float32
+        if is_of_persons(name):
+            assert (loss > 0) == (sum(counts) > 0), name
+
+
+def test_image_without_people_needs_no_fields(model) -> None:
+    losses = step(model, [InstanceData(), InstanceData()])
+    assert losses['loss_cls'] > 0
+    assert losses['dn_loss_bbox'] == 0  # as published: random boxes
+
+
+def test_nothing_but_bodies(model) -> None:
+    """Without annotated parts their losses are exactly zero."""
+    losses = step(model, [ground_truth(2, False), ground_truth(1, False)])
+    for name, loss in losses.items():
+        boxes = name.endswith(('body_bbox', 'body_giou'))
+        if is_of_persons(name):
+            assert loss > 0 if boxes else loss == 0, name
+
+
+@pytest.mark.parametrize('part', PARTS)
+def test_person_without_a_part(part, model) -> None:
+    people = ground_truth(2)
+    people[f'{part}_valid'][:] = 0
+    losses = step(model, [people])
+    for name, loss in losses.items():
+        if f'loss_{part}_' in name:
+            assert loss == 0, name
+    assert losses['loss_body_keypoints'] > 0
+
+
+def test_person_without_3d(model) -> None:
+    people = ground_truth(1)
+    people.has_3d[:] = 0
+    losses = step(model, [people])
+    assert losses['loss_smplx_body_kp3d'] == 0
+    assert losses['loss_smplx_body_kp2d'] > 0
+
+
+def test_missing_field_is_named(model) -> None:
+    people = InstanceData(
+        bboxes=torch.rand(1, 4), labels=torch.ones(1, dtype=torch.int64)
+    )
+    with pytest.raises(ValueError, match="gt_instances lack 'lhand_bboxes'"):
+        step(model, [people])
+
+
+def test_without_denoising(make_tiny_model) -> None:
+    losses = step(make_tiny_model(dn_cfg=None), [ground_truth(1)])
+    assert not [name for name in losses if 'dn_' in name]
+
+
+def test_mixed_precision(model) -> None:
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = step(model, [ground_truth(2), ground_truth(0)])
+    for name, loss in losses.items():
+        assert loss.dtype == torch.float32 and loss.isfinite(), name
+
+
+def test_only_matched_persons_are_posed(model, monkeypatch) -> None:
+    """Once, for all layers, and without a mesh."""
+    calls = []
+    body_model = model.bbox_head.body_model
+    forward = body_model.forward
+
+    def record(**kwargs):
+        calls.append((len(kwargs['betas']), kwargs['return_vertices']))
+        return forward(**kwargs)
+
+    monkeypatch.setattr(body_model, 'forward', record)
+    step(model, [ground_truth(2), ground_truth(1)])
+    assert calls == [(3 * 4, False)]
+
+
+def test_posed_as_by_each_layer(model) -> None:
+    """Hands are the mean hands in the second stage only."""
+    model.train()
+    outputs = model(*batch_of([ground_truth(1)]), mode='tensor')
+    persons = [
+        (layer.layout.name, layer.smplx.map(lambda x: x[0, :3]))
+        for layer in outputs.layers
+        if layer.smplx is not None
+    ]
+    head = model.bbox_head
+    for (layout, params), joints in zip(
+        persons, head.pose_joints(persons), strict=True
+    ):
+        alone = head.pose_bodies(params, layout).joints
+        torch.testing.assert_close(joints, alone, atol=1e-5, rtol=0)
+
+
+def test_head_without_criterion_says_so(make_tiny_model) -> None:
+    model = make_tiny_model()
+    model.bbox_head.criterion = None
+    with pytest.raises(RuntimeError, match='bbox_head.criterion'):
+        step(model, [ground_truth(1)])
+
+
+def test_names_of_all_terms(model) -> None:
+    names = {official_name(x) for x in step(model, [ground_truth(1)])}
+    for name in (
+        'loss_ce_interm',
+        'dn_loss_giou_0',
+        'loss_smpl_pose_jaw',
+        'loss_smpl_lhand_kp3d_ra_4',
+    ):
+        assert name in names
+
+
+def losses_of(
+    model: AiOS,
+    outputs: NetworkOutputs,
+    people: list[InstanceData],
+    images: slice,
+) -> dict[str, Tensor]:
+    """Losses of some images of a batch, from outputs of the whole batch."""
+
+    def cut(value):
+        if isinstance(value, Tensor):
+            return value[images]
+        if isinstance(value, dict):
+            return {name: cut(x) for name, x in value.items()}
+        return value
+
+    def cut_fields(data):
+        changed = {name: cut(value) for name, value in vars(data).items()}
+        if getattr(data, 'smplx', None) is not None:
+            changed['smplx'] = data.smplx.map(cut)
+        return type(data)(**changed)
+
+    part = NetworkOutputs(
+        tuple(cut_fields(layer) for layer in outputs.layers),
+        EncoderOutputs(*(cut(x) for x in vars(outputs.encoder).values())),
+        cut_fields(outputs.dn_queries),
+    )
+    _, samples = batch_of(people[images])
+    return model.bbox_head.criterion(
+        part, samples, model.bbox_head.pose_joints
+    )
+
+
+@pytest.mark.parametrize('synchronised', [True, False])
+def test_processes_average_to_the_whole_batch(
+    synchronised, model, monkeypatch
+) -> None:
+    """With common averages it does not matter who has which picture."""
+    torch.manual_seed(0)
+    people = [ground_truth(2), ground_truth(3)]
+    people[0].rhand_valid[:] = 0
+    people[1].has_3d[:2] = 0
+    criterion = model.bbox_head.criterion
+    criterion.sync_avg_factors = synchronised
+    model.train()
+    with torch.no_grad():
+        outputs = model(*batch_of(people), mode='tensor')
+        whole = losses_of(model, outputs, people, slice(0, 2))
+        # First let both processes say what they would send to each other.
+        sent: list[Tensor] = []
+        monkeypatch.setattr(
+            criterion_module, 'reduce_mean', lambda x: sent.append(x) or x
+        )
+        halves = [slice(0, 1), slice(1, 2)]
+        for half in halves:
+            losses_of(model, outputs, people, half)
+        assert len(sent) == 2  # one message in each step
+        mean = torch.stack(sent).mean(0)
+        monkeypatch.setattr(criterion_module, 'reduce_mean', lambda x: mean)
+        first, second = (
+            losses_of(model, outputs, people, half) for half in halves
+        )
+    different = {
+        name
+        for name, loss in whole.items()
+        if not torch.isclose((first[name] + second[name]) / 2, loss, rtol=1e-4)
+    }
+    if synchronised:
+        assert not different
+    else:
+        assert 'loss_rhand_bbox' in different
+        assert 'loss_body_bbox' not in different
+
+
+def criterion_with(**weights) -> WholeBodyCriterion:
+    return MODELS.build(
+        dict(
+            type='WholeBodyCriterion',
+            assigner=dict(type='BatchHungarianAssigner', match_costs={}),
+            loss_weights=weights,
+        )
+    )
+
+
+def test_table_of_weights_is_checked() -> None:
+    with pytest.raises(ValueError, match="'stage_2' must be one of"):
+        criterion_with(stage_2=dict(cls=1.0))
+    with pytest.raises(ValueError, match=r"'d4'.*\['focal'\]"):
+        criterion_with(d4=dict(focal=1.0))
+
+
+def test_term_that_a_stage_lacks(model) -> None:
+    model.bbox_head.criterion.loss_weights['encoder']['lhand_bbox'] = 1.0
+    with pytest.raises(ValueError, match="'encoder' has no term 'lhand_bbox'"):
+        step(model, [ground_truth(1)])
+
+
+def test_weight_of_one_layer(model) -> None:
+    weights = model.bbox_head.criterion.loss_weights
+    torch.manual_seed(0)
+    people = [ground_truth(2)]
+    model.train()
+    inputs = batch_of(people)
+    torch.manual_seed(1)
+    usual = model(*inputs, mode='loss')
+    weights['d4'] = dict(smplx_body_kp2d=0.1, cls=0.0)
+    torch.manual_seed(1)
+    changed = model(*inputs, mode='loss')
+    assert set(usual) - set(changed) == {'d4.loss_cls'}
+    for name, loss in changed.items():
+        factor = 0.1 if name == 'd4.loss_smplx_body_kp2d' else 1.0
+        torch.testing.assert_close(loss, factor * usual[name])
