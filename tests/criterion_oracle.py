@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
@@ -22,13 +21,13 @@ from aios.structures import (
     PARTS,
     TOKEN_LAYOUTS,
     cxcywh_to_xyxy,
-    quaternion_to_axis_angle,
 )
 
 __all__ = [
     'official_name',
     'oracle_layer',
     'oracle_sample',
+    'original_axis_angle_to_matrix',
     'published_criterion',
 ]
 
@@ -99,7 +98,7 @@ def oracle_sample(
         keypoints3d=joints3d[..., :3],
         keypoints3d_visible=joints3d[..., 3],
         has_3d=batch('is_3D').expand(count),
-        smplx_pose=_as_original(batch('smplx_pose').unflatten(1, (53, 3))),
+        smplx_pose=batch('smplx_pose').unflatten(1, (53, 3)),
         smplx_pose_valid=batch('smplx_pose_valid'),
         smplx_betas=batch('smplx_shape'),
         smplx_betas_valid=batch('smplx_shape_valid'),
@@ -116,17 +115,28 @@ def oracle_sample(
     return sample
 
 
-def _as_original(axis_angle: Tensor) -> Tensor:
-    """The rotations that the original makes of ``(..., 3)`` poses.
+def original_axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
+    """Target rotations as the original computes them.
 
-    It adds 1e-8 to each component before it takes the angle, which changes
-    some losses by 1e-7; ours does not.
+    That is in single precision whatever the type of the network, and with
+    1e-8 added to each component before the angle is taken.  Together this
+    changes losses by up to 1e-7.
     """
-    angle = (axis_angle + 1e-8).norm(dim=-1, keepdim=True)
-    imaginary = axis_angle / angle * (angle / 2).sin()
-    return quaternion_to_axis_angle(
-        F.normalize(torch.cat(((angle / 2).cos(), imaginary), -1), dim=-1)
-    )
+    single = axis_angle.float()
+    angle = (single + 1e-8).norm(dim=-1, keepdim=True)
+    imaginary = (angle / 2).sin() * (single / angle)
+    quaternion = torch.cat(((angle / 2).cos(), imaginary), dim=-1)
+    quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
+    w, x, y, z = quaternion.unbind(-1)
+    rows = [
+        (w * w + x * x - y * y - z * z, 2 * x * y - 2 * w * z),
+        (2 * w * y + 2 * x * z, 2 * w * z + 2 * x * y),
+        (w * w - x * x + y * y - z * z, 2 * y * z - 2 * w * x),
+        (2 * x * z - 2 * w * y, 2 * w * x + 2 * y * z),
+        (w * w - x * x - y * y + z * z,),
+    ]
+    elements = torch.stack([value for row in rows for value in row], dim=-1)
+    return elements.unflatten(-1, (3, 3)).to(axis_angle)
 
 
 def oracle_layer(

@@ -22,6 +22,7 @@ import torch
 from criterion_oracle import (
     official_name,
     oracle_sample,
+    original_axis_angle_to_matrix,
     published_criterion,
 )
 from mmdet.structures import DetDataSample
@@ -35,7 +36,11 @@ from network_oracle import (
 from aios.models import AiOS
 from aios.models.checkpoints.key_map import canonical_name, to_ours
 from aios.models.layers import DenoisingQueryGenerator
-from aios.models.task_modules import BatchHungarianAssigner, Matches
+from aios.models.task_modules import (
+    BatchHungarianAssigner,
+    Matches,
+    person_targets,
+)
 
 ORACLE_DIR = os.environ.get('AIOS_ORACLE_DIR')
 SMALL = Pictures('S49', [(128, 160), (112, 128)], (128, 160))
@@ -99,6 +104,9 @@ def train(
     noise = OracleNoise(oracle)
     monkeypatch.setattr(
         DenoisingQueryGenerator, 'draw_noise', lambda *args: noise(*args)
+    )
+    monkeypatch.setattr(
+        person_targets, 'axis_angle_to_matrix', original_axis_angle_to_matrix
     )
     model.bbox_head.criterion = published_criterion().to(dtype)
     model.train()
