@@ -84,7 +84,7 @@ MODEL_WRAPPERS = _node('model wrapper', root.MODEL_WRAPPERS)
 # manage all kinds of weight initialization modules like `Uniform`
 WEIGHT_INITIALIZERS = _node('weight initializer', root.WEIGHT_INITIALIZERS)
 # manage task-specific modules like assigners and match costs
-TASK_UTILS = _node('task util', root.TASK_UTILS)
+TASK_UTILS = _node('task util', root.TASK_UTILS, 'aios.models')
 
 # manage all kinds of optimizers like `SGD` and `Adam`
 OPTIMIZERS = _node('optimizer', root.OPTIMIZERS)
