@@ -12,6 +12,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -219,8 +220,17 @@ def _write_video(path: Path, images: list[np.ndarray], fps: float) -> None:
 def _start_worker() -> None:
     """One thread per process; Ctrl-C is for the parent alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+def _die_with_parent() -> None:
+    """A pool's workers wait for ever if their parent is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # files appear whole or not at all
 
 
 def _run_parallel(

@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,3 +73,37 @@ def test_missing_body_and_backgrounds_are_explained(tool, tmp_path, capsys):
     assert code == 1
     assert 'does not exist' in capsys.readouterr().err
     assert not (tmp_path / 'set').exists()
+
+
+def test_killed_run_leaves_no_processes(tmp_path):
+    command = [sys.executable, str(TOOL), str(tmp_path / 'out')]
+    command += ['--images', '500', '--size', '64x48', '--workers', '2']
+    run = subprocess.Popen(
+        command,
+        cwd=TOOL.parents[1],
+        env={**os.environ, 'PYTHONPATH': str(TOOL.parents[1])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    images = tmp_path / 'out/images'
+    wait_until(lambda: images.is_dir() and any(images.iterdir()))
+    assert run.poll() is None
+    run.kill()
+    run.wait()
+    wait_until(lambda: not group_is_alive(run.pid))
+
+
+def wait_until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def group_is_alive(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
