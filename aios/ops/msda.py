@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .msda_cpu import is_available as numba_is_available
+from .msda_cpu import numba_kernel
 from .msda_mmcv import is_available as mmcv_is_available
 from .msda_mmcv import mmcv_kernel
 from .msda_torch import embedding_bag_kernel, grid_sample_kernel
@@ -46,13 +48,14 @@ class _Entry:
 
 _KERNELS = {
     'mmcv': _Entry(mmcv_kernel, mmcv_is_available),
+    'numba': _Entry(numba_kernel, numba_is_available),
     'embedding_bag': _Entry(embedding_bag_kernel, lambda device: True),
     'grid_sample': _Entry(grid_sample_kernel, lambda device: True),
 }
-# What `auto` tries, first to last. On a CPU `embedding_bag` is several times
-# faster (docs/en/benchmarks.md); elsewhere `grid_sample` is the safe choice.
+# What `auto` tries, first to last, fastest first (docs/en/benchmarks.md).
+# Elsewhere than on a CPU `grid_sample` is the safe choice.
 _PREFERENCE = {
-    'cpu': ('embedding_bag',),
+    'cpu': ('numba', 'embedding_bag'),
     'other': ('mmcv', 'grid_sample'),
 }
 _default: str | None = None

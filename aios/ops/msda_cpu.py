@@ -1,0 +1,272 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Multi-scale deformable attention on the CPU, as compiled loops.
+
+The loops (:mod:`aios.ops.msda_cpu_loops`) are compiled by numba when they are
+needed, about a second each, and then kept on disk. numba's own threading is
+not used: one of its layers ends the process after a fork, the other when two
+threads call it at once. Here ordinary threads share the heads of the images,
+as many as ``torch.get_num_threads()`` says.
+
+For torch this is one operator with a gradient, ``aios::msda_cpu``:
+:func:`torch.compile` puts it into the graph as it is.
+
+Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
+``D`` channels of a head, ``L`` levels, ``K`` points a level.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+__all__ = ['is_available', 'numba_kernel']
+
+Task = Callable[[], Any]
+
+# Threads get this many tasks each, so that they end at about the same time.
+_TASKS_PER_THREAD = 4
+# Samples (B x Q x H x L x K) that one thread does in about a millisecond;
+# with fewer than that, waking up another one does not pay.
+_MIN_SAMPLES = 2**15
+
+
+@cache
+def _numba_error() -> str | None:
+    """Why numba cannot be used, or ``None``."""
+    try:
+        import numba  # noqa: F401
+    except Exception as error:  # also raised for a numpy it does not know
+        return f'{type(error).__name__}: {error}'
+    return None
+
+
+@torch.compiler.assume_constant_result
+def is_available(device: torch.device) -> bool:
+    """Whether this is a CPU and numba can be imported."""
+    return device.type == 'cpu' and _numba_error() is None
+
+
+def numba_kernel(
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> Tensor:
+    """Run the loops; they know float32 and float64.
+
+    Gradients are summed up in a fixed order, whatever the number of threads.
+
+    Args:
+        value: ``(B, S, H, D)``, the levels one after another, row by row.
+        spatial_shapes: ``(height, width)`` of each level.
+        sampling_locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers
+            ``[0, 1]``.
+        attention_weights: ``(B, Q, H, L, K)``.
+
+    Returns:
+        ``(B, Q, H * D)``.
+    """
+    sizes = list(itertools.chain.from_iterable(spatial_shapes))
+    output = torch.ops.aios.msda_cpu(
+        value, sizes, sampling_locations, attention_weights
+    )
+    return output.flatten(2)
+
+
+@torch.library.custom_op(
+    'aios::msda_cpu',
+    mutates_args=(),
+    device_types='cpu',
+    schema='(Tensor value, int[] sizes, Tensor locations, Tensor weights) '
+    '-> Tensor',
+)
+def _forward(
+    value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Output ``(B, Q, H, D)``; ``sizes`` are height, width, height, ..."""
+    batch, num_queries, num_heads = locations.shape[:3]
+    output = value.new_empty(batch, num_queries, num_heads, value.shape[3])
+    run = partial(
+        _compiled('forward_loop', value.dtype),
+        *_arrays(value.transpose(1, 2), sizes, locations, weights),
+        output.numpy(),
+    )
+    heads = list(itertools.product(range(batch), range(num_heads)))
+    threads = _num_threads(weights)
+    pieces = -(-threads * _TASKS_PER_THREAD // max(len(heads), 1))
+    step = max(-(-num_queries // pieces), 1)
+    starts = range(0, num_queries, step)
+    _share(
+        (
+            partial(run, *head, start, min(start + step, num_queries))
+            for start, head in itertools.product(starts, heads)
+        ),
+        threads,
+    )
+    return output
+
+
+@torch.library.custom_op(
+    'aios::msda_cpu_backward',
+    mutates_args=(),
+    device_types='cpu',
+    schema='(Tensor gradient, Tensor value, int[] sizes, Tensor locations, '
+    'Tensor weights) -> (Tensor, Tensor, Tensor)',
+)
+def _backward(
+    gradient: Tensor,
+    value: Tensor,
+    sizes: list[int],
+    locations: Tensor,
+    weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, locations and weights."""
+    batch, num_cells, num_heads, depth = value.shape
+    results = (
+        value.new_zeros(batch, num_heads, num_cells, depth),
+        torch.zeros_like(locations, memory_format=torch.contiguous_format),
+        torch.zeros_like(weights, memory_format=torch.contiguous_format),
+    )
+    run = partial(
+        _compiled('backward_loop', value.dtype),
+        gradient.detach().contiguous().numpy(),
+        *_arrays(value.transpose(1, 2), sizes, locations, weights),
+        *(result.numpy() for result in results),
+    )
+    # Levels outermost: heads that are next to each other in the queue write
+    # to different cache lines of the gradients of locations and weights.
+    tasks = itertools.product(
+        range(len(sizes) // 2), range(batch), range(num_heads)
+    )
+    _share(
+        (partial(run, image, head, level) for level, image, head in tasks),
+        _num_threads(weights),
+    )
+    return results[0].transpose(1, 2), results[1], results[2]
+
+
+@_forward.register_fake
+def _(
+    value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
+) -> Tensor:
+    return value.new_empty(*locations.shape[:3], value.shape[3])
+
+
+@_backward.register_fake
+def _(
+    gradient: Tensor,
+    value: Tensor,
+    sizes: list[int],
+    locations: Tensor,
+    weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    batch, num_cells, num_heads, depth = value.shape
+    by_head = value.new_empty(batch, num_heads, num_cells, depth)
+    return (
+        by_head.transpose(1, 2),
+        locations.new_empty(locations.shape),
+        weights.new_empty(weights.shape),
+    )
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    value, ctx.sizes, locations, weights = inputs
+    ctx.save_for_backward(value, locations, weights)
+
+
+def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    value, locations, weights = ctx.saved_tensors
+    results = torch.ops.aios.msda_cpu_backward(
+        gradient, value, ctx.sizes, locations, weights
+    )
+    return results[0], None, results[1], results[2]
+
+
+_forward.register_autograd(_gradients, setup_context=_setup_context)
+
+
+def _arrays(
+    value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
+) -> list[np.ndarray]:
+    """Contiguous arrays as the loops take them; ``value (B, H, S, D)``."""
+    tensors = (
+        value,
+        torch.tensor(sizes, dtype=value.dtype).view(-1, 2),
+        locations,
+        weights,
+    )
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _num_threads(weights: Tensor) -> int:
+    useful = 1 + weights.numel() // _MIN_SAMPLES
+    return min(torch.get_num_threads(), useful)
+
+
+@cache
+def _compiled(loop: str, dtype: torch.dtype) -> Callable[..., None]:
+    """A loop as machine code, from the cache on disk where possible."""
+    from . import msda_cpu_loops
+
+    compile_loop = partial(
+        msda_cpu_loops.compile_loop,
+        getattr(msda_cpu_loops, loop),
+        torch.empty(0, dtype=dtype).numpy().dtype,
+    )
+    try:
+        return compile_loop()
+    except (OSError, RuntimeError) as error:
+        print_log(
+            f'deformable attention: {loop} is compiled anew in each process, '
+            f'because its code cannot be kept ({error}); set NUMBA_CACHE_DIR '
+            'to a folder that can be written',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return compile_loop(cache=False)
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Threads that wait for work, started when they are needed."""
+    return ThreadPoolExecutor(os.cpu_count(), 'aios-msda')
+
+
+if hasattr(os, 'register_at_fork'):
+    # Threads do not survive a fork: the new process starts its own.
+    os.register_at_fork(after_in_child=_helpers.cache_clear)
+
+
+def _drain(queue: deque[Task]) -> None:
+    while True:
+        try:
+            task = queue.popleft()
+        except IndexError:
+            return
+        task()
+
+
+def _share(tasks: Iterable[Task], num_threads: int) -> None:
+    """Do all tasks, in this thread and ``num_threads - 1`` others."""
+    queue = deque(tasks)
+    num_helpers = min(num_threads, len(queue)) - 1
+    futures = [_helpers().submit(_drain, queue) for _ in range(num_helpers)]
+    try:
+        _drain(queue)
+    finally:
+        queue.clear()
+        for future in futures:
+            # One that has not begun, because others use the pool, need not.
+            if not future.cancel():
+                future.result()

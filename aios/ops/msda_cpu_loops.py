@@ -1,0 +1,238 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Loops of multi-scale deformable attention, compiled by numba.
+
+Importing this module imports numba; :mod:`aios.ops.msda_cpu` does so when the
+kernel is used for the first time. The loops release the GIL: calls that work
+on different heads or levels may run in several threads.
+
+Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
+``D`` channels of a head, ``L`` levels, ``K`` points a level. The value is
+``(B, H, S, D)`` here: cells that are neighbours on a line are neighbours in
+memory. All arrays are C-contiguous and of one dtype, float32 or float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+
+__all__ = ['backward_loop', 'compile_loop', 'forward_loop']
+
+# Sums may be reordered, otherwise they would not be vectorised. NaN and
+# infinity stay what they are.
+_FASTMATH = {'contract', 'nsz', 'reassoc'}
+
+
+# A callee inherits fast maths unless it says no.
+@numba.njit(fastmath=False)
+def _position(location, size, half):
+    """Location in cells, rounded as the torch kernels do it."""
+    return location * size - half
+
+
+@numba.njit(fastmath=_FASTMATH)
+def _two_cells(position, size, one):
+    """The two cells that a position lies between, both inside the level.
+
+    Returns:
+        Number of the first cell, position relative to it, and the bilinear
+        shares of the first and of the second cell. Next to the border the
+        position is outside the two, and one share is zero. A level of size 1
+        has no second cell; its share is zero.
+    """
+    # Python's floor and max would be several times slower here: the one
+    # makes an integer, the other looks for NaN.
+    zero = one - one
+    first = min(np.floor(position), size - one - one)
+    first = first if first > zero else zero
+    offset = position - first
+    near = one - abs(offset)
+    near = near if near > zero else zero
+    far = one - abs(offset - one)
+    far = far if far > zero and size > one else zero
+    return np.int32(first), offset, near, far
+
+
+@numba.njit(fastmath=_FASTMATH)
+def _slopes(offset, size, one):
+    """Derivatives of the two shares of :func:`_two_cells` by position."""
+    zero = one - one
+    near = one if offset < zero else (-one if offset < one else zero)
+    far = zero if offset < zero else (one if offset < one else -one)
+    return near, far if size > one else zero
+
+
+@numba.njit(fastmath=_FASTMATH)
+def _add_scaled(target, factor, row):
+    for channel in range(len(row)):
+        target[channel] += factor * row[channel]
+
+
+def forward_loop(
+    value, sizes, locations, weights, output, image, head, start, stop
+):
+    """Compute one head of some queries.
+
+    Args:
+        value: ``(B, H, S, D)``.
+        sizes: ``(L, 2)`` height and width of the levels.
+        locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers ``[0, 1]``.
+        weights: ``(B, Q, H, L, K)``.
+        output: ``(B, Q, H, D)``, gets the result.
+        image: Number of the image.
+        head: Number of the head.
+        start: First query.
+        stop: Query after the last.
+    """
+    one, half = sizes.dtype.type(1), sizes.dtype.type(0.5)
+    cells = value[image, head]
+    for query in range(start, stop):
+        result = output[image, query, head]
+        result[:] = 0
+        level_start = 0
+        for level in range(len(sizes)):
+            height, width = sizes[level]
+            down = int(width) if height > one else 0
+            right = 1 if width > one else 0
+            for point in range(weights.shape[4]):
+                location = locations[image, query, head, level, point]
+                x = _position(location[0], width, half)
+                y = _position(location[1], height, half)
+                # NaN is outside, too.
+                if not (-one < x < width and -one < y < height):
+                    continue
+                column, _, share_l, share_r = _two_cells(x, width, one)
+                line, _, share_t, share_b = _two_cells(y, height, one)
+                weight = weights[image, query, head, level, point]
+                share_t, share_b = share_t * weight, share_b * weight
+                share_tl, share_tr = share_t * share_l, share_t * share_r
+                share_bl, share_br = share_b * share_l, share_b * share_r
+                cell = level_start + line * int(width) + column
+                # Unsigned: numba need not look for negative indices.
+                cell_tl = cells[np.uintp(cell)]
+                cell_tr = cells[np.uintp(cell + right)]
+                cell_bl = cells[np.uintp(cell + down)]
+                cell_br = cells[np.uintp(cell + down + right)]
+                for channel in range(len(result)):
+                    result[channel] += (
+                        share_tl * cell_tl[channel]
+                        + share_tr * cell_tr[channel]
+                        + share_bl * cell_bl[channel]
+                        + share_br * cell_br[channel]
+                    )
+            level_start += int(height) * int(width)
+
+
+def backward_loop(
+    gradient,
+    value,
+    sizes,
+    locations,
+    weights,
+    value_gradient,
+    location_gradient,
+    weight_gradient,
+    image,
+    head,
+    level,
+):
+    """Compute all gradients of one head on one level.
+
+    No two heads or levels write to the same place: the order of all sums is
+    fixed, whatever the number of threads.
+
+    Args:
+        gradient: ``(B, Q, H, D)`` gradient of the output.
+        value: ``(B, H, S, D)``.
+        sizes: ``(L, 2)`` height and width of the levels.
+        locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers ``[0, 1]``.
+        weights: ``(B, Q, H, L, K)``.
+        value_gradient: Like ``value``; is added to.
+        location_gradient: Like ``locations``; is added to.
+        weight_gradient: Like ``weights``; is added to.
+        image: Number of the image.
+        head: Number of the head.
+        level: Number of the level.
+    """
+    one, half = sizes.dtype.type(1), sizes.dtype.type(0.5)
+    cells, cell_gradients = value[image, head], value_gradient[image, head]
+    height, width = sizes[level]
+    down = int(width) if height > one else 0
+    right = 1 if width > one else 0
+    level_start = 0
+    for before in range(level):
+        level_start += int(sizes[before, 0]) * int(sizes[before, 1])
+    for query in range(locations.shape[1]):
+        row = gradient[image, query, head]
+        for point in range(weights.shape[4]):
+            location = locations[image, query, head, level, point]
+            x = _position(location[0], width, half)
+            y = _position(location[1], height, half)
+            if not (-one < x < width and -one < y < height):
+                continue
+            column, offset, share_l, share_r = _two_cells(x, width, one)
+            slope_l, slope_r = _slopes(offset, width, one)
+            line, offset, share_t, share_b = _two_cells(y, height, one)
+            slope_t, slope_b = _slopes(offset, height, one)
+            cell = level_start + line * int(width) + column
+            tl, tr = np.uintp(cell), np.uintp(cell + right)
+            bl, br = np.uintp(cell + down), np.uintp(cell + down + right)
+            cell_tl, cell_tr = cells[tl], cells[tr]
+            cell_bl, cell_br = cells[bl], cells[br]
+            dot_tl = dot_tr = dot_bl = dot_br = one - one
+            for channel in range(len(row)):
+                dot_tl += cell_tl[channel] * row[channel]
+                dot_tr += cell_tr[channel] * row[channel]
+                dot_bl += cell_bl[channel] * row[channel]
+                dot_br += cell_br[channel] * row[channel]
+            dot_t = share_l * dot_tl + share_r * dot_tr
+            dot_b = share_l * dot_bl + share_r * dot_br
+            slope_x = share_t * (slope_l * dot_tl + slope_r * dot_tr)
+            slope_x += share_b * (slope_l * dot_bl + slope_r * dot_br)
+            slope_y = slope_t * dot_t + slope_b * dot_b
+            weight = weights[image, query, head, level, point]
+            target = location_gradient[image, query, head, level, point]
+            target[0] += weight * width * slope_x
+            target[1] += weight * height * slope_y
+            weight_gradient[image, query, head, level, point] += (
+                share_t * dot_t + share_b * dot_b
+            )
+            share_t, share_b = share_t * weight, share_b * weight
+            _add_scaled(cell_gradients[tl], share_t * share_l, row)
+            _add_scaled(cell_gradients[tr], share_t * share_r, row)
+            _add_scaled(cell_gradients[bl], share_b * share_l, row)
+            _add_scaled(cell_gradients[br], share_b * share_r, row)
+
+
+# Dimensions of the arrays of each loop, and the number of integers after them
+_SIGNATURES = {
+    forward_loop: ((4, 2, 6, 5, 4), 4),
+    backward_loop: ((4, 4, 2, 6, 5, 4, 6, 5), 3),
+}
+
+
+def compile_loop(
+    loop: Callable[..., None], dtype: np.dtype, cache: bool = True
+) -> Any:
+    """Compile a loop for one dtype.
+
+    Args:
+        loop: :func:`forward_loop` or :func:`backward_loop`.
+        dtype: float32 or float64.
+        cache: Keep the machine code on disk, and read it from there.
+
+    Raises:
+        RuntimeError: There is no folder for the cache.
+        OSError: The cache cannot be written.
+    """
+    dims, num_integers = _SIGNATURES[loop]
+    real = numba.from_dtype(dtype)
+    arrays = [types.Array(real, ndim, 'C') for ndim in dims]
+    signature = types.void(*arrays, *[types.intp] * num_integers)
+    return numba.njit(signature, nogil=True, fastmath=_FASTMATH, cache=cache)(
+        loop
+    )
