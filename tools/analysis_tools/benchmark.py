@@ -53,9 +53,7 @@ class Subject:
         name: Its config.
         model: The detector.
         meter: Clocks its phases.
-        seconds: Wall time of each run.
-        cpu_seconds: Time of all processor cores, which other programs on
-            the machine hardly change.
+        seconds: Time of each run.
         phases: Seconds of each phase, of each run.
         memory: Largest memory of a run beyond the weights, MiB; ``None``
             where the system does not tell.
@@ -65,7 +63,6 @@ class Subject:
     model: nn.Module
     meter: PhaseMeter
     seconds: list[float] = field(default_factory=list)
-    cpu_seconds: list[float] = field(default_factory=list)
     phases: list[dict[str, float]] = field(default_factory=list)
     memory: list[float | None] = field(default_factory=list)
 
@@ -77,8 +74,7 @@ class Subject:
 
     def forget(self) -> None:
         """Start anew."""
-        self.seconds, self.cpu_seconds = [], []
-        self.phases, self.memory = [], []
+        self.seconds, self.phases, self.memory = [], [], []
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -121,6 +117,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default={},
         help='values to set in CONFIG, as key=value',
     )
+    parser.add_argument(
+        '--clock',
+        choices=['wall', 'cpu'],
+        default='wall',
+        help='cpu: time of all cores. With --threads 1 other programs on the '
+        'machine hardly change it; more threads wait by spinning',
+    )
     parser.add_argument('--json', type=Path, help='write all numbers here')
     return parser.parse_args(argv)
 
@@ -154,13 +157,15 @@ def make_subjects(args: argparse.Namespace) -> list[Subject]:
         if name is not None:
             config = read_config(name, options)
             model = build_detector(config, checkpoint, args.device)
-            meter = PhaseMeter(model, clock(args.device))
+            meter = PhaseMeter(model, clock(args.clock, args.device))
             subjects.append(Subject(name, model, meter))
     return subjects
 
 
-def clock(device: str) -> Callable[[], float]:
-    """A clock that waits for the device."""
+def clock(name: str, device: str) -> Callable[[], float]:
+    """A clock; that of the wall waits for the device."""
+    if name == 'cpu':
+        return time.process_time
     if torch.device(device).type == 'cpu':
         return time.perf_counter
 
@@ -207,10 +212,9 @@ def run(subject: Subject, images: Tensor, args: argparse.Namespace) -> None:
     read = subject.meter.read
     before = start_memory(args.device)
     with torch.inference_mode(), autocast, subject.meter.measure() as phases:
-        start, cpu_start = read(), time.process_time()
+        start = read()
         subject.model(inputs, samples, mode='predict')
         subject.seconds.append(read() - start)
-        subject.cpu_seconds.append(time.process_time() - cpu_start)
     subject.phases.append(phases)
     subject.memory.append(peak_memory(args.device, before))
 
@@ -252,7 +256,6 @@ def to_dict(subject: Subject, batch_size: int) -> dict[str, Any]:
         config=subject.name,
         batch_size=batch_size,
         seconds=subject.seconds,
-        cpu_seconds=subject.cpu_seconds,
         phases=subject.phases,
         memory_mib=subject.memory,
         weights_mib=subject.weights,
@@ -260,18 +263,15 @@ def to_dict(subject: Subject, batch_size: int) -> dict[str, Any]:
 
 
 def summarise(subject: Subject, batch_size: int) -> dict[str, float]:
-    """Rows of the table: medians of all runs."""
-    total = statistics.median(subject.seconds)
+    """Rows of the table."""
+    fastest = min(subject.seconds)
     rows = {
-        'total, s': total,
-        'fastest run, s': min(subject.seconds),
-        'time of all cores, s': statistics.median(subject.cpu_seconds),
+        'median, s': statistics.median(subject.seconds),
+        'fastest, s': fastest,
     }
-    for phase in subject.phases[0]:
-        rows[f'{phase}, s'] = statistics.median(
-            phases[phase] for phases in subject.phases
-        )
-    rows['images per s'] = batch_size / total
+    phases = subject.phases[subject.seconds.index(fastest)]
+    rows |= {f'– {phase}, s': spent for phase, spent in phases.items()}
+    rows['images per s'] = batch_size / fastest
     rows['weights, MiB'] = subject.weights
     memory = [number for number in subject.memory if number is not None]
     if memory:
@@ -316,7 +316,8 @@ def describe_machine(args: argparse.Namespace) -> str:
     height, width = args.shape
     return (
         f'{device}, torch {torch.__version__}, {args.dtype}, '
-        f'{height}x{width}, {args.repeats} runs each, medians'
+        f'{height}x{width}, {args.repeats} runs each, {args.clock} clock; '
+        'phases of the fastest run'
     )
 
 
