@@ -77,7 +77,7 @@ def test_missing_body_and_backgrounds_are_explained(tool, tmp_path, capsys):
 
 def test_killed_run_leaves_no_processes(tmp_path):
     command = [sys.executable, str(TOOL), str(tmp_path / 'out')]
-    command += ['--images', '500', '--size', '64x48', '--workers', '2']
+    command += ['--images', '500', '--size', '96x64', '--workers', '2']
     run = subprocess.Popen(
         command,
         cwd=TOOL.parents[1],
@@ -87,7 +87,7 @@ def test_killed_run_leaves_no_processes(tmp_path):
         start_new_session=True,
     )
     images = tmp_path / 'out/images'
-    wait_until(lambda: images.is_dir() and any(images.iterdir()))
+    wait_until(lambda: run.poll() is not None or any(images.glob('*')))
     assert run.poll() is None
     run.kill()
     run.wait()
