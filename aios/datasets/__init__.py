@@ -1,17 +1,37 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Annotation files, data sets and their transforms."""
 
+from .aios_cache import AiOSCacheDataset
+from .benchmarks import (
+    AGORADataset,
+    ARCTICDataset,
+    BEDLAMDataset,
+    COCONADataset,
+    EgoBodyDataset,
+    EHFDataset,
+    UBodyDataset,
+)
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .human_dataset import HumanDataset
 from .label_store import LabelStore
+from .media import MediaDataset
 from .reproducible import SeededConcatDataset
 
 __all__ = [
+    'AGORADataset',
+    'ARCTICDataset',
+    'AiOSCacheDataset',
+    'BEDLAMDataset',
+    'COCONADataset',
+    'EHFDataset',
+    'EgoBodyDataset',
     'Fault',
     'HumanData',
     'HumanDataError',
     'HumanDataset',
     'LabelStore',
+    'MediaDataset',
     'SeededConcatDataset',
+    'UBodyDataset',
 ]

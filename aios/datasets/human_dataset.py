@@ -31,10 +31,11 @@ from .label_store import LabelStore
 from .labels import build_labels, hand_poses_are_flat
 from .supervision import person_labels
 
-__all__ = ['HumanDataset']
+__all__ = ['HumanDataset', 'read_hand_mean']
 
 _MISSING_IMAGES = ('error', 'drop', 'ignore')
 _FILTERS = ('missing_images', 'min_persons')
+_IF_PRESENT = ('keypoints3d', 'vertices')
 _PER_PERSON = (
     'bboxes',
     'keypoints',
@@ -94,6 +95,20 @@ class HumanDataset(BaseDataset):
         expression_supervises: Whether expressions are labels.
         use_betas_neutral: Train with the shape of the neutral model where
             the file has it (AGORA, BEDLAM, EgoBody).
+        max_neutral_beta: Neutral shapes with a larger coefficient do not
+            supervise (EgoBody).
+        max_occlusion: Persons occluded by this percentage or more keep their
+            body box and lose all other labels (AGORA; not in test mode).
+        kids_shape_supervises: Whether shapes of children are labels.
+        keypoints3d_follow_2d: Whether 3-D joints count only where the 2-D
+            ones were annotated (UBody).
+        drop_rules: Further rules by which persons are dropped, some of
+            :data:`~aios.datasets.label_options.OPTIONAL_DROP_RULES`.
+        videos: Names of videos to keep or, with ``video_rule='drop'``, to
+            leave out.
+        video_rule: ``'keep'`` or ``'drop'``.
+        read_vertices: Whether samples have the ``vertices`` of the file
+            (EHF's registered meshes).
         flat_hand_mean: Whether hand poses are absolute.  They are converted
             to poses relative to the mean hand.  ``'auto'``: what the file
             says, relative if it does not.
@@ -116,6 +131,14 @@ class HumanDataset(BaseDataset):
         FileNotFoundError: If the file, or a picture, is not there.
         HumanDataError: If the file is refused.
     """
+
+    ANNOTATION_ADVICE = (
+        'Correct data_root and ann_file; docs/en/human_data.md says how to '
+        'make such a file.'
+    )
+    """What to do about a missing annotation file."""
+    IMAGE_ADVICE = 'correct data_root and data_prefix'
+    """What to do about a missing picture."""
 
     METAINFO = {
         'dataset_type': 'human_data',
@@ -156,6 +179,14 @@ class HumanDataset(BaseDataset):
         parts_mask_keypoints: bool = False,
         expression_supervises: bool = True,
         use_betas_neutral: bool = False,
+        max_neutral_beta: float | None = None,
+        max_occlusion: float | None = None,
+        kids_shape_supervises: bool = True,
+        keypoints3d_follow_2d: bool = False,
+        drop_rules: Sequence[str] = (),
+        videos: Sequence[str] | None = None,
+        video_rule: str = 'keep',
+        read_vertices: bool = False,
         flat_hand_mean: str | bool = 'auto',
         body_model_path: str | None = None,
         legacy_eye_swap: bool = False,
@@ -190,6 +221,14 @@ class HumanDataset(BaseDataset):
             part_valid_source=part_valid_source,
             expression_supervises=expression_supervises,
             use_betas_neutral=use_betas_neutral and not test_mode,
+            max_neutral_beta=max_neutral_beta,
+            max_occlusion=None if test_mode else max_occlusion,
+            kids_shape_supervises=kids_shape_supervises,
+            keypoints3d_follow_2d=keypoints3d_follow_2d,
+            drop_rules=tuple(drop_rules),
+            videos=None if videos is None else tuple(sorted(videos)),
+            video_rule=video_rule,
+            read_vertices=read_vertices,
             legacy_eye_swap=legacy_eye_swap,
         )
         super().__init__(
@@ -233,15 +272,11 @@ class HumanDataset(BaseDataset):
         if not osp.isfile(self.ann_file):
             raise FileNotFoundError(
                 f'{self.dataset_name}: annotation file {self.ann_file} does '
-                'not exist (data_root, ann_file)'
+                f'not exist. {self.ANNOTATION_ADVICE}'
             )
         self.labels = LabelStore.open(
             self.ann_file,
-            options={
-                **asdict(self.label_options),
-                'flat_hand_mean': self.flat_hand_mean,
-                'body_model_path': self.body_model_path,
-            },
+            options=self._store_options(),
             build=self._build_labels,
             cache_dir=self.cache_dir,
         )
@@ -269,6 +304,14 @@ class HumanDataset(BaseDataset):
             )
         return data_list
 
+    def _store_options(self) -> dict[str, Any]:
+        """Whatever changes the labels; part of the label store's name."""
+        return {
+            **asdict(self.label_options),
+            'flat_hand_mean': self.flat_hand_mean,
+            'body_model_path': self.body_model_path,
+        }
+
     def _build_labels(self) -> LabelTable:
         data = HumanData.load(self.ann_file)
         try:
@@ -278,7 +321,7 @@ class HumanDataset(BaseDataset):
                 flat = bool(self.flat_hand_mean)
             options = asdict(self.label_options)
             if flat:
-                options['hand_mean'] = _hand_mean(self.body_model_path)
+                options['hand_mean'] = read_hand_mean(self.body_model_path)
             table = build_labels(data, LabelOptions(**options))
         except HumanDataError as error:
             raise HumanDataError(error.faults, self.ann_file) from error
@@ -329,8 +372,8 @@ class HumanDataset(BaseDataset):
                 Fault(
                     'missing_image',
                     'image_path',
-                    f'{first["img_path"]} does not exist; correct data_root '
-                    'and data_prefix, or leave such pictures out with '
+                    f'{first["img_path"]} does not exist; '
+                    f'{self.IMAGE_ADVICE}, or leave such pictures out with '
                     "filter_cfg=dict(missing_images='drop')",
                     row,
                     len(missing),
@@ -386,8 +429,7 @@ class HumanDataset(BaseDataset):
             info['cam_K'] = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         start, end = info.pop('rows')
         names = [*_PER_PERSON]
-        if 'keypoints3d' in self.labels:
-            names.append('keypoints3d')
+        names += [n for n in _IF_PRESENT if n in self.labels]
         columns = {name: self.labels.rows(name, start, end) for name in names}
         info['instances_arrays'] = person_labels(
             columns,
@@ -398,7 +440,7 @@ class HumanDataset(BaseDataset):
         return info
 
 
-def _hand_mean(model_path: str | None) -> tuple[float, ...]:
+def read_hand_mean(model_path: str | None) -> tuple[float, ...]:
     """Mean pose of both hands, ``(90,)``, from a body-model file."""
     from aios.body_models.files import find_body_model, read_model_file
 

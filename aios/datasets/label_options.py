@@ -16,6 +16,7 @@ __all__ = [
     'DropCount',
     'LabelOptions',
     'LabelTable',
+    'OPTIONAL_DROP_RULES',
 ]
 
 KEYPOINTS_2D = (
@@ -45,8 +46,23 @@ DROP_RULES: Mapping[str, str] = {
     'non_finite_keypoints2d': 'a 2-D joint is NaN or infinite',
     'non_finite_keypoints3d': 'a 3-D joint is NaN or infinite',
     'non_finite_body_model': 'a body-model parameter is NaN or infinite',
+    'crowd': 'the box is a crowd (meta.iscrowd)',
+    'no_keypoints': 'nobody annotated a key-point (meta.num_keypoints)',
+    'invalid_label': 'the annotators rejected it (meta.valid_label)',
+    'no_confidence': 'no 2-D joint has any confidence',
+    'duplicate': 'another person of the picture has the same body box',
+    'other_split': 'the video belongs to the other split',
 }
 """Rules by which a person is dropped; the first that applies is counted."""
+
+OPTIONAL_DROP_RULES = (
+    'crowd',
+    'no_keypoints',
+    'invalid_label',
+    'no_confidence',
+    'duplicate',
+)
+"""Rules that only data sets with such flags ask for (``drop_rules``)."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,21 @@ class LabelOptions:
             data whose expressions are all zero because nobody fitted them.
         use_betas_neutral: Train with ``betas_neutral`` where the file has
             it.
+        max_neutral_beta: Largest size of a coefficient of ``betas_neutral``;
+            a shape with a larger one does not supervise (EgoBody's come
+            from a regressor that can go astray).
+        max_occlusion: Persons occluded by this percentage (``meta.occ``) or
+            more keep their body box and lose everything else (AGORA).
+        kids_shape_supervises: Whether shapes of children (``meta.is_kid``)
+            are labels; AGORA's are those of another template.
+        keypoints3d_follow_2d: Whether a 3-D joint counts only where its 2-D
+            one was annotated (UBody).
+        drop_rules: Some of :data:`OPTIONAL_DROP_RULES`.
+        videos: Names of videos (the folder of the picture, without
+            ``_Trim...``), see ``video_rule``.
+        video_rule: ``'keep'`` or ``'drop'`` persons of ``videos``.
+        read_vertices: Whether the ``vertices`` of the file are ground truth
+            (EHF).
         hand_mean: ``(90,)`` mean pose of left and right hand that is
             subtracted from the hand poses; None if they are relative to it
             already.
@@ -92,6 +123,14 @@ class LabelOptions:
     part_valid_source: str = 'bbox'
     expression_supervises: bool = True
     use_betas_neutral: bool = False
+    max_neutral_beta: float | None = None
+    max_occlusion: float | None = None
+    kids_shape_supervises: bool = True
+    keypoints3d_follow_2d: bool = False
+    drop_rules: tuple[str, ...] = ()
+    videos: tuple[str, ...] | None = None
+    video_rule: str = 'keep'
+    read_vertices: bool = False
     hand_mean: tuple[float, ...] | None = None
     legacy_eye_swap: bool = False
 
@@ -104,6 +143,16 @@ class LabelOptions:
             raise ValueError(
                 "part_valid_source must be 'bbox' or 'meta', got "
                 f'{self.part_valid_source!r}'
+            )
+        unknown = sorted(set(self.drop_rules) - set(OPTIONAL_DROP_RULES))
+        if unknown:
+            raise ValueError(
+                f'drop_rules has unknown rules {unknown}; allowed are '
+                f'{OPTIONAL_DROP_RULES}'
+            )
+        if self.video_rule not in ('keep', 'drop'):
+            raise ValueError(
+                f"video_rule must be 'keep' or 'drop', got {self.video_rule!r}"
             )
 
 

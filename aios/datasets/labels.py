@@ -27,12 +27,15 @@ from .label_options import (
     LabelOptions,
     LabelTable,
 )
+from .person_rules import apply_person_rules, optional_drops
 from .schema import BODY_MODELS, GENDERS
 
-__all__ = ['build_labels', 'hand_poses_are_flat']
-
-# EgoBody's neutral shapes come from a regressor that can go astray.
-_MAX_NEUTRAL_BETA = 3.0
+__all__ = [
+    'build_labels',
+    'hand_poses_are_flat',
+    'index_images',
+    'non_finite_rows',
+]
 
 _HAND_KEYS = {'lhand': 'left_hand_pose', 'rhand': 'right_hand_pose'}
 _META_VALID = {
@@ -86,9 +89,16 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
         columns['keypoints3d'] = _keypoints3d(data, kps3d_key, rows, options)
     columns |= _body(data, rows, options)
     columns |= _part_flags(data, rows, columns, options)
+    if options.read_vertices and 'vertices' in data:
+        columns['vertices'] = np.asarray(data['vertices'], np.float32)[rows]
+    apply_person_rules(
+        columns,
+        {name: _meta_values(data, name, rows) for name in ('occ', 'is_kid')},
+        options,
+    )
 
     keep, dropped = _drop_rows(columns, data, options)
-    kept_images, image_rows = _index_images(image[keep], len(groups))
+    kept_images, image_rows = index_images(image[keep], len(groups))
     cameras = _cameras(data, rows[keep], sizes[keep], image_rows)
     first_rows = rows[keep][image_rows[:, 0]]
     paths = np.asarray(data['image_path'], dtype=str)
@@ -293,8 +303,10 @@ def _body(
     betas_valid = np.full(count, model == 'smplx')
     if options.use_betas_neutral and 'betas_neutral' in params:
         betas = read('betas_neutral', 10)
-        # NaN stays valid here, so that the row is dropped by its own rule.
-        betas_valid &= ~(np.abs(betas) > _MAX_NEUTRAL_BETA).any(axis=1)
+        if options.max_neutral_beta is not None:
+            # NaN stays valid, so that the row is dropped by its own rule.
+            far = np.abs(betas) > options.max_neutral_beta
+            betas_valid &= ~far.any(axis=1)
         gender = np.full(count, GENDERS.index('neutral') - 1, np.int8)
     return {
         'smplx_pose': pose.reshape(count, 53, 3),
@@ -319,12 +331,20 @@ def _expression_valid(
     return np.ones(len(rows), bool)
 
 
+def _meta_values(
+    data: HumanData, name: str, rows: np.ndarray
+) -> np.ndarray | None:
+    """``(P,)`` numbers of ``meta``; None where the file has none."""
+    value = np.asarray(data.get('meta', {}).get(name, ()))
+    if value.shape[:1] != (len(data),) or value.dtype.kind not in 'fiub':
+        return None
+    return value.reshape(len(data))[rows]
+
+
 def _meta_flags(data: HumanData, name: str, rows: np.ndarray) -> np.ndarray:
     """``(P,)`` bool flag of ``meta``; true where the file does not say."""
-    value = np.asarray(data.get('meta', {}).get(name, ()))
-    if value.shape[:1] != (len(data),):
-        return np.ones(len(rows), bool)
-    return value.reshape(len(data))[rows] != 0
+    value = _meta_values(data, name, rows)
+    return np.ones(len(rows), bool) if value is None else value != 0
 
 
 def _genders(data: HumanData, rows: np.ndarray) -> np.ndarray:
@@ -367,9 +387,9 @@ def _drop_rows(
         'non_finite_bbox': ~np.isfinite(boxes[:, :4]).all(axis=1),
         'empty_bbox': ~columns['bbox_valid'],
         'low_bbox_confidence': np.zeros(len(rows), bool),
-        'non_finite_keypoints2d': _non_finite(columns, 'keypoints'),
-        'non_finite_keypoints3d': _non_finite(columns, 'keypoints3d'),
-        'non_finite_body_model': _non_finite(
+        'non_finite_keypoints2d': non_finite_rows(columns, 'keypoints'),
+        'non_finite_keypoints3d': non_finite_rows(columns, 'keypoints3d'),
+        'non_finite_body_model': non_finite_rows(
             columns,
             'smplx_pose',
             'smplx_betas',
@@ -377,12 +397,18 @@ def _drop_rows(
             'smplx_transl',
         ),
     }
+    flags = {
+        name: _meta_values(data, name, rows)
+        for name in ('iscrowd', 'num_keypoints', 'valid_label')
+    }
+    paths = np.asarray(data['image_path'], dtype=str)[rows]
+    broken |= optional_drops(columns, paths, flags, options)
     if options.min_bbox_conf is not None:
         broken['low_bbox_confidence'] = boxes[:, 4] < options.min_bbox_conf
     keep = np.ones(len(rows), bool)
     counts = []
     for rule in DROP_RULES:
-        bad = broken[rule] & keep
+        bad = broken.get(rule, False) & keep
         if bad.any():
             first = int(rows[bad].min())
             counts.append(DropCount(rule, int(bad.sum()), first))
@@ -390,7 +416,10 @@ def _drop_rows(
     return np.flatnonzero(keep), counts
 
 
-def _non_finite(columns: Mapping[str, np.ndarray], *names: str) -> np.ndarray:
+def non_finite_rows(
+    columns: Mapping[str, np.ndarray], *names: str
+) -> np.ndarray:
+    """``(P,)`` bool: a NaN or infinity in any of the named columns."""
     bad = np.zeros(len(columns['row']), bool)
     for name in names:
         if name in columns:
@@ -400,7 +429,7 @@ def _non_finite(columns: Mapping[str, np.ndarray], *names: str) -> np.ndarray:
     return bad
 
 
-def _index_images(
+def index_images(
     image: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pictures that have persons, and the ``[start, end)`` of each."""

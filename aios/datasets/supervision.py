@@ -64,7 +64,8 @@ def person_labels(
             nothing (data whose key-points come from 2-D annotation).
 
     Returns:
-        The fields of :data:`aios.structures.GT_FIELDS` as arrays.  Pixels
+        The fields of :data:`aios.structures.GT_FIELDS` as arrays, and
+        ``vertices`` if there are any.  Pixels
         are those of the original picture; being inside the picture is not
         yet part of ``keypoints_weight`` and ``keypoints_visible``.
     """
@@ -104,6 +105,8 @@ def person_labels(
         'has_3d': np.full(count, has_3d),
         'gender': columns['gender'].astype(np.int64),
     }
+    if 'vertices' in columns:
+        labels['vertices'] = columns['vertices']
     for part in PARTS:
         labels[f'{part}_bboxes'] = columns[f'{part}_bboxes']
         labels[f'{part}_valid'] = (

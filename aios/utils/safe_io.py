@@ -28,6 +28,7 @@ __all__ = [
     'CorruptFileError',
     'UnsafeFileError',
     'atomic_write',
+    'iter_npz',
     'list_npz',
     'load_npy',
     'load_npz',
@@ -151,6 +152,43 @@ def load_npz(
             key: _read_member(archive, info, f'{path}[{key}]', allow_objects)
             for key, info in members.items()
         }
+
+
+def iter_npz(
+    path: str | os.PathLike,
+    keys: Iterable[str],
+    allow_objects: bool = False,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Read arrays of an ``.npz`` file one at a time.
+
+    Args:
+        path: The file.
+        keys: Names of the arrays, in the order in which they are wanted.
+        allow_objects: See :func:`load_npz`.
+        max_bytes: Refuse a single array that unpacks to more.
+
+    Yields:
+        Name and array.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnsafeFileError: The file asks for more than plain data, or for more
+            memory than ``max_bytes``.
+        CorruptFileError: The file is damaged or lacks an array.
+    """
+    with _open_zip(path) as archive:
+        members = _members(archive, path)
+        for key in keys:
+            if key not in members:
+                raise CorruptFileError(f'{path}: has no array {key!r}')
+            info, source = members[key], f'{path}[{key}]'
+            if info.file_size > max_bytes:
+                raise UnsafeFileError(
+                    f'{source}: unpacks to {info.file_size:,} bytes, more '
+                    f'than the allowed {max_bytes:,} (argument max_bytes)'
+                )
+            yield key, _read_member(archive, info, source, allow_objects)
 
 
 def save_npz(

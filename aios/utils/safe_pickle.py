@@ -19,7 +19,7 @@ import math
 import pickle
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
@@ -279,9 +279,11 @@ class _RestrictedUnpickler(pickle._Unpickler):
     # NOTE: The implementation in Python, not the one in C: nine bytes can
     # make the latter fill tens of GB (a memo index, LONG_BINPUT). It takes
     # about 2 s per million strings; arrays cost the same.
+    allowed: Mapping[tuple[str, str], Any] = _ALLOWED
+
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _ALLOWED[module, name]
+            return self.allowed[module, name]
         except KeyError:
             raise UnsafeFileError(
                 f'it asks for the global {module}.{name}, which is not on '
@@ -327,7 +329,10 @@ class _Builder:
 
 
 def read_pickle(
-    stream: BinaryIO, source: str, encoding: str = 'latin1'
+    stream: BinaryIO,
+    source: str,
+    encoding: str = 'latin1',
+    records: Mapping[tuple[str, str], type[_Record]] | None = None,
 ) -> Any:
     """Read one pickle from ``stream`` without running code from it.
 
@@ -335,6 +340,8 @@ def read_pickle(
         stream: Binary stream placed at the beginning of the pickle.
         source: Name of the file (and member) for error messages.
         encoding: How to decode ``str`` objects written by Python 2.
+        records: Further globals (module, name) and the inert records that
+            stand for them.
 
     Returns:
         The content; chumpy arrays as :class:`numpy.ndarray`, SciPy matrices
@@ -346,7 +353,9 @@ def read_pickle(
         CorruptFileError: The pickle is truncated or malformed.
     """
     try:
-        raw = _RestrictedUnpickler(stream, encoding=encoding).load()
+        unpickler = _RestrictedUnpickler(stream, encoding=encoding)
+        unpickler.allowed = {**_ALLOWED, **(records or {})}
+        raw = unpickler.load()
         return _Builder()(raw)
     except UnsafeFileError as error:
         raise UnsafeFileError(

@@ -308,7 +308,7 @@ def test_neutral_shape(toy, arrays):
     neutral = np.zeros((6, 11), np.float32)
     neutral[1] = 5
     arrays['smplx']['betas_neutral'] = neutral
-    kwargs = {'use_betas_neutral': True}
+    kwargs = {'use_betas_neutral': True, 'max_neutral_beta': 3.0}
     persons = labels(toy(), **kwargs)
     assert not persons['smplx_betas'].any()
     assert persons['smplx_betas_valid'].tolist() == [1, 0]

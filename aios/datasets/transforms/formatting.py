@@ -139,6 +139,8 @@ class PackWholeBodyInputs(BaseTransform):
         for name, field in GT_FIELDS.items():
             value = np.ascontiguousarray(persons[name])
             instances[name] = torch.from_numpy(value).to(field.dtype)
+        if 'vertices' in persons:  # registered meshes (EHF)
+            instances['vertices'] = torch.from_numpy(persons['vertices'])
         return instances
 
     def __repr__(self) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     'points_inside',
     'rescale_labels',
     'select_persons',
+    'start_record',
 ]
 
 BOX_FIELDS = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
@@ -41,6 +42,14 @@ _JOINT_FIELDS = (
 )
 _MIRROR_X = np.array((-1, 1, 1), np.float32)
 _ROTATION_FIELDS = ('smplx_pose', 'smplx_pose_valid')
+
+
+def start_record(results: dict) -> None:
+    """Begin the record of what happens to the picture's geometry."""
+    results['homography_matrix'] = np.eye(3)
+    results['scale_factor'] = (1.0, 1.0)
+    results['crop_offset'] = (0.0, 0.0)
+    results['flip'] = False
 
 
 def rescale_labels(results: dict, size: tuple[int, int]) -> None:
@@ -127,12 +136,14 @@ def _move_labels(
     size: tuple[int, int],
 ) -> None:
     """``x' = scale · x + offset`` for everything measured in pixels."""
-    persons = results['gt_persons']
+    persons = results.get('gt_persons')
     factor = np.asarray(scale, np.float32)
     shift = np.asarray(offset, np.float32)
-    persons['keypoints'] = persons['keypoints'] * factor + shift
-    for name in BOX_FIELDS:
-        persons[name] = persons[name] * np.tile(factor, 2) + np.tile(shift, 2)
+    if persons is not None:  # pictures to predict on have no labels
+        persons['keypoints'] = persons['keypoints'] * factor + shift
+        for name in BOX_FIELDS:
+            box_shift = np.tile(shift, 2)
+            persons[name] = persons[name] * np.tile(factor, 2) + box_shift
     matrix = np.diag((*scale, 1.0))
     matrix[:2, 2] = offset
     results['homography_matrix'] = matrix @ results['homography_matrix']

@@ -12,7 +12,7 @@ from mmengine import fileio
 
 from aios.registry import TRANSFORMS
 
-from .label_geometry import rescale_labels
+from .label_geometry import rescale_labels, start_record
 
 __all__ = ['LoadHumanAnnotations', 'LoadImage']
 
@@ -25,7 +25,8 @@ class LoadImage(BaseTransform):
     """Decode a picture as the annotations saw it.
 
     Labels refer to the pixels as stored, so the EXIF orientation is ignored
-    (as AiOS does).
+    (as AiOS does).  A frame of a video is already decoded and only brought
+    to the wanted type.
 
     Adds ``img`` ``(H, W, 3)`` BGR in 0..255, ``img_shape`` and ``ori_shape``
     ``(H, W)``.
@@ -45,14 +46,20 @@ class LoadImage(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        """Read ``results['img_path']``.
+        """Read ``results['img_path']``, or take ``results['img']``.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not a picture that OpenCV can decode.
         """
-        path = results['img_path']
-        where = _place(results)
+        img = results.get('img')
+        if img is None:
+            img = self._read(results['img_path'], _place(results))
+        results['img'] = img.astype(np.float32) if self.to_float32 else img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        return results
+
+    def _read(self, path: str, where: str) -> np.ndarray:
         try:
             content = fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError as error:
@@ -68,9 +75,7 @@ class LoadImage(BaseTransform):
                 f'{path} cannot be decoded as a picture ({where}); it has '
                 f'{len(content)} bytes'
             )
-        results['img'] = img.astype(np.float32) if self.to_float32 else img
-        results['img_shape'] = results['ori_shape'] = img.shape[:2]
-        return results
+        return img
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(to_float32={self.to_float32})'
@@ -101,10 +106,7 @@ class LoadHumanAnnotations(BaseTransform):
             ValueError: If the sizes of picture and annotation differ.
         """
         results['gt_persons'] = dict(results['instances_arrays'])
-        results['homography_matrix'] = np.eye(3)
-        results['scale_factor'] = (1.0, 1.0)
-        results['crop_offset'] = (0.0, 0.0)
-        results['flip'] = False
+        start_record(results)
         annotated = (results['height'], results['width'])
         decoded = tuple(results.get('img_shape', annotated))
         results['img_shape'] = annotated

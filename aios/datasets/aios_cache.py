@@ -1,0 +1,390 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The label caches published with AiOS.
+
+A cache is an ``.npz`` with one pickled dictionary per picture (keys ``0`` to
+``M - 1``), and ``data_len``.  The labels are those of the HumanData file it
+was made from, sampled and shuffled, with the paths of its authors' machine
+and with the eyeballs the wrong way round.
+
+``n`` persons of a picture, ``P`` persons, ``M`` pictures.
+"""
+
+from __future__ import annotations
+
+import os.path as osp
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aios.registry import DATASETS
+from aios.structures import PARTS, SMPLX_137
+from aios.utils.safe_io import (
+    CorruptFileError,
+    UnsafeFileError,
+    iter_npz,
+    list_npz,
+)
+
+from . import benchmarks
+from .faults import Fault, HumanDataError
+from .human_dataset import HumanDataset, read_hand_mean
+from .label_options import DropCount, LabelTable
+from .labels import index_images, non_finite_rows
+from .person_rules import apply_person_rules
+from .schema import GENDERS
+
+__all__ = ['MARKERS', 'AiOSCacheDataset', 'reroot']
+
+MARKERS = (
+    'agora/',
+    'train_images/',
+    'coco_2017/',
+    'UBody/images/',
+    'ARCTIC/',
+    'EgoBody/',
+    'ehf/',
+)
+"""Folders behind which the paths of the published caches are portable."""
+
+_ATTRIBUTES = ('data_len', 'data_strategy')
+_POSES = {
+    'root_pose': 3,
+    'body_pose': 63,
+    'lhand_pose': 45,
+    'rhand_pose': 45,
+    'jaw_pose': 3,
+}
+_EYES = (67, 68)
+_BROKEN = {
+    'non_finite_bbox': ('bboxes',),
+    'non_finite_keypoints2d': ('keypoints',),
+    'non_finite_keypoints3d': ('keypoints3d',),
+    'non_finite_body_model': (
+        'smplx_pose',
+        'smplx_betas',
+        'smplx_expression',
+        'smplx_transl',
+    ),
+}
+
+
+@DATASETS.register_module()
+class AiOSCacheDataset(HumanDataset):
+    """A label cache published with AiOS.
+
+    For users who have only the caches; with the HumanData files use the
+    classes of :mod:`aios.datasets.benchmarks`.  The cache is read once,
+    without running code from it, into the memory-mapped arrays that
+    :class:`~aios.datasets.HumanDataset` uses; workers open these lazily and
+    share them.
+
+    Args:
+        ann_file: The cache.
+        *args: See :class:`~aios.datasets.HumanDataset`.
+        benchmark: Class of :mod:`aios.datasets.benchmarks` whose rules
+            apply, e.g. ``'AGORADataset'``.  Sampling is not repeated.
+        markers: Folders; a path is cut behind the last of them it has and
+            continued from ``data_prefix['img']``.  Absolute paths that exist
+            stay.
+        binary_confidence: Whether any confidence above 0 counts as 1; the
+            UBody cache holds raw visibilities up to 2.
+        legacy_eye_swap: Put the eyeballs right, as all published caches
+            need.
+        **kwargs: See :class:`~aios.datasets.HumanDataset`.
+
+    Raises:
+        HumanDataError: If the file is refused, or a path has no marker.
+    """
+
+    ANNOTATION_ADVICE = (
+        'Correct data_root and ann_file; docs/en/datasets.md#caches lists '
+        'the published caches.'
+    )
+
+    def __init__(
+        self,
+        ann_file: str,
+        *args: Any,
+        benchmark: str | None = None,
+        markers: Sequence[str] = MARKERS,
+        binary_confidence: bool = False,
+        legacy_eye_swap: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        self.markers = tuple(markers)
+        self.binary_confidence = binary_confidence
+        if benchmark is not None:
+            kwargs = _rules(benchmark, kwargs)
+        super().__init__(
+            ann_file, *args, legacy_eye_swap=legacy_eye_swap, **kwargs
+        )
+
+    def _store_options(self) -> dict[str, Any]:
+        return {
+            **super()._store_options(),
+            'markers': self.markers,
+            'binary_confidence': self.binary_confidence,
+        }
+
+    def _build_labels(self) -> LabelTable:
+        try:
+            paths, tables, body_model = self._read()
+        except (UnsafeFileError, CorruptFileError) as error:
+            rule = 'unreadable'
+            if isinstance(error, UnsafeFileError):
+                rule = 'unsafe_content'
+            fault = Fault(rule, 'file', str(error))
+            raise HumanDataError(fault, self.ann_file) from error
+        image = np.repeat(
+            np.arange(len(tables)), [len(t['bboxes']) for t in tables]
+        )
+        columns = {
+            name: np.concatenate([table[name] for table in tables])
+            for name in tables[0]
+        }
+        meta = {name: columns.pop(name) for name in ('occ', 'is_kid')}
+        sizes = columns.pop('image_size')
+        self._finish(columns)
+        apply_person_rules(columns, meta, self.label_options)
+        keep, dropped = _drop(columns)
+        kept_images, image_rows = index_images(image[keep], len(tables))
+        columns = {name: value[keep] for name, value in columns.items()}
+        columns |= {
+            'image_path': np.array(paths, dtype=str)[kept_images],
+            'image_index': kept_images,
+            'image_size': sizes[keep][image_rows[:, 0]],
+            'image_rows': image_rows,
+            'image_camera': np.full((len(kept_images), 4), np.nan),
+        }
+        return LabelTable(
+            columns,
+            {
+                'kps2d_key': 'joint_img',
+                'kps3d_key': 'joint_cam' if 'keypoints3d' in columns else None,
+                'body_model': body_model,
+                'num_rows': len(image),
+                'num_images': len(tables),
+                'dropped': [vars(count) for count in dropped],
+                # Nothing in a cache says so.
+                'flat_hand_mean': None
+                if self.flat_hand_mean == 'auto'
+                else bool(self.flat_hand_mean),
+            },
+        )
+
+    def _read(
+        self,
+    ) -> tuple[list[str], list[dict[str, np.ndarray]], str | None]:
+        """Paths, columns of each picture, and the body model."""
+        paths, tables, models = [], [], []
+        for key, item in _items(self.ann_file):
+            try:
+                tables.append(_person_columns(item, self.label_options))
+                paths.append(self._reroot(str(item['img_path'])))
+                models.append(item.get('as_smplx', 'smplx'))
+            except (KeyError, ValueError, TypeError) as error:
+                fault = Fault(
+                    'missing_key'
+                    if isinstance(error, KeyError)
+                    else 'wrong_shape',
+                    f'picture {key}',
+                    f'{type(error).__name__}: {error}',
+                )
+                raise HumanDataError(fault, self.ann_file) from error
+        if len(set(models)) != 1:
+            raise HumanDataError(
+                Fault(
+                    'wrong_type',
+                    'as_smplx',
+                    'all pictures must have the same body model, found '
+                    f'{sorted(set(map(str, models)))}',
+                ),
+                self.ann_file,
+            )
+        return paths, tables, str(models[0])
+
+    def _reroot(self, path: str) -> str:
+        relative = reroot(path, self.markers)
+        if relative is None:
+            raise ValueError(
+                f'img_path {path!r} has none of the folders '
+                f'{self.markers}; set the option markers'
+            )
+        return relative
+
+    def _finish(self, columns: dict[str, np.ndarray]) -> None:
+        """Bring conventions of the cache to ours; changes ``columns``."""
+        options = self.label_options
+        if self.binary_confidence:
+            points = columns['keypoints']
+            points[..., 2] = points[..., 2] > 0
+        pelvis = SMPLX_137.index('pelvis')
+        if 'keypoints3d' in columns:
+            points = columns['keypoints3d']
+            points[..., :3] -= points[:, pelvis, None, :3].copy()
+        if options.legacy_eye_swap:
+            for name in ('keypoints', 'keypoints3d'):
+                if name in columns:
+                    points = columns[name]
+                    points[:, list(_EYES)] = points[:, list(_EYES[::-1])]
+        if self.flat_hand_mean is True:
+            mean = np.asarray(read_hand_mean(self.body_model_path))
+            columns['smplx_pose'][:, 22:52] -= mean.reshape(30, 3)
+
+
+def reroot(path: str, markers: Sequence[str] = MARKERS) -> str | None:
+    """Portable part of a path made on another machine.
+
+    Args:
+        path: As stored, with slashes or backslashes.
+        markers: Folders; letter case does not matter.
+
+    Returns:
+        What follows the last marker; the path itself if it is relative and
+        has none, or absolute and exists; None if nothing helps.
+    """
+    if osp.isabs(path) and osp.isfile(path):
+        return path
+    clean = path.replace('\\', '/')
+    ends = [
+        match.end()
+        for marker in markers
+        for match in re.finditer(
+            rf'(?:^|/){re.escape(marker.strip("/"))}/', clean, re.IGNORECASE
+        )
+    ]
+    if ends:
+        return clean[max(ends) :]
+    is_absolute = clean.startswith('/') or re.match(r'[A-Za-z]:/', clean)
+    return None if is_absolute else clean
+
+
+def _rules(benchmark: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    if benchmark not in benchmarks.__all__ or not benchmark.endswith(
+        'Dataset'
+    ):
+        known = [n for n in benchmarks.__all__ if n.endswith('Dataset')]
+        raise ValueError(
+            f'benchmark must be one of {known}, got {benchmark!r}'
+        )
+    rules = getattr(benchmarks, benchmark).with_defaults(kwargs)
+    if 'sample_interval' not in kwargs:
+        rules.pop('sample_interval', None)
+    return rules
+
+
+def _items(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    keys = [key for key in list_npz(path) if key not in _ATTRIBUTES]
+    numbers = sorted(int(key) for key in keys if key.isdigit())
+    if len(numbers) != len(keys) or numbers != list(range(len(numbers))):
+        raise CorruptFileError(
+            f'{path}: is no AiOS cache; it must have the arrays 0 to M - 1 '
+            f'and data_len, it has {sorted(keys)[:3]} ...'
+        )
+    count = dict(iter_npz(path, ['data_len'], allow_objects=True))['data_len']
+    if count.size != 1 or int(count.item()) != len(numbers):
+        raise CorruptFileError(
+            f'{path}: data_len is {count}, but there are {len(numbers)} '
+            'pictures'
+        )
+    if not numbers:
+        raise CorruptFileError(f'{path}: has no picture')
+    wanted = [str(number) for number in numbers]
+    items = iter_npz(path, wanted, allow_objects=True)
+    for key, array in tqdm(
+        items, desc='read cache', unit='picture', total=len(wanted)
+    ):
+        item = array.item() if array.ndim == 0 else None
+        if not isinstance(item, dict):
+            raise CorruptFileError(f'{path}[{key}]: must be a dictionary')
+        yield key, item
+
+
+def _person_columns(
+    item: Mapping[str, Any], options: Any
+) -> dict[str, np.ndarray]:
+    """Columns of the persons of one picture, ``n`` rows."""
+    count = len(item['bbox'])
+    params = item['smplx_param']
+
+    def numbers(value: Any, *shape: int) -> np.ndarray:
+        if value is None:
+            return np.zeros((count, *shape), np.float32)
+        flat = np.asarray(value, np.float32).reshape(count, -1)
+        size = int(np.prod(shape, dtype=int))
+        return flat[:, :size].reshape(count, *shape)
+
+    def flags(name: str) -> np.ndarray:
+        value = params.get(name)
+        if value is None:
+            return np.ones(count, bool)
+        return np.asarray(value).reshape(count) != 0
+
+    pose = [numbers(params.get(n), size) for n, size in _POSES.items()]
+    valid = flags('smplx_valid')
+    betas, gender = params['shape'], _genders(item.get('gender'), count)
+    if options.use_betas_neutral and params.get('betas_neutral') is not None:
+        betas, gender = params['betas_neutral'], np.full(count, -1, np.int8)
+    betas = numbers(betas, 10)
+    betas_valid = np.full(count, item.get('as_smplx', 'smplx') == 'smplx')
+    if options.max_neutral_beta is not None:
+        betas_valid &= ~(np.abs(betas) > options.max_neutral_beta).any(1)
+    columns = {
+        'row': np.arange(count),
+        'image_size': np.tile(np.asarray(item['img_shape'])[:2], (count, 1)),
+        'occ': numbers(item.get('occlusion'), 1)[:, 0],
+        'is_kid': numbers(item.get('is_kid'), 1)[:, 0],
+        'bboxes': numbers(item['bbox'], 4),
+        'keypoints': numbers(item['joint_img'], 137, 3),
+        'smplx_pose': np.concatenate(pose, axis=1).reshape(count, 53, 3),
+        'smplx_betas': betas,
+        'smplx_expression': numbers(params.get('expr'), 10),
+        'smplx_transl': numbers(params.get('trans'), 3),
+        'smplx_valid': valid,
+        'betas_valid': betas_valid,
+        'expression_valid': np.full(
+            count,
+            params.get('expr') is not None and options.expression_supervises,
+        ),
+        'gender': gender,
+    }
+    if options.use_3d:
+        columns['keypoints3d'] = numbers(item.get('joint_cam'), 137, 4)
+    for part in PARTS:
+        boxes = [
+            np.zeros(4) if box is None else box
+            for box in item.get(f'{part}_bbox') or [None] * count
+        ]
+        columns[f'{part}_bboxes'] = numbers(boxes, 4)
+        columns[f'{part}_box_valid'] = columns[f'{part}_bboxes'].any(1)
+        columns[f'{part}_valid'] = flags(f'{part}_valid')
+    return columns
+
+
+def _genders(names: Any, count: int) -> np.ndarray:
+    if names is None:
+        return np.full(count, -1, np.int8)
+    names = np.asarray(names, dtype=str).reshape(count)
+    codes = [names == name for name in GENDERS]
+    return np.select(codes, (-1, 0, 1), -1).astype(np.int8)
+
+
+def _drop(
+    columns: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, list[DropCount]]:
+    boxes = columns['bboxes']
+    broken = {
+        rule: non_finite_rows(columns, *names)
+        for rule, names in _BROKEN.items()
+    }
+    broken['empty_bbox'] = ~(boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    keep, counts = np.ones(len(boxes), bool), []
+    for rule, bad in broken.items():
+        if (bad & keep).any():
+            first = int(np.flatnonzero(bad & keep)[0])
+            counts.append(DropCount(rule, int((bad & keep).sum()), first))
+        keep &= ~bad
+    return np.flatnonzero(keep), counts

@@ -1,0 +1,281 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The data sets of the paper: one short class each, only their rules.
+
+Each class holds defaults of :class:`~aios.datasets.HumanDataset`; whatever a
+config says wins.  What to download, and which command makes the annotation
+file, is in ``docs/en/datasets.md``.
+"""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from aios.registry import DATASETS
+from aios.utils.safe_io import load_npy
+
+from .human_dataset import HumanDataset
+
+__all__ = [
+    'AGORADataset',
+    'ARCTICDataset',
+    'BEDLAMDataset',
+    'COCONADataset',
+    'EHFDataset',
+    'EgoBodyDataset',
+    'UBodyDataset',
+    'read_video_list',
+]
+
+_DOCS = 'docs/en/datasets.md'
+
+
+class _Benchmark(HumanDataset):
+    """A :class:`~aios.datasets.HumanDataset` with defaults of its own.
+
+    Attributes:
+        DEFAULTS: Keyword arguments in training and tests.
+        TRAIN_DEFAULTS: Further ones, in training only.
+    """
+
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    TRAIN_DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(
+        cls, command: str | None = None, page: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        if command is None:
+            return
+        page = f'{_DOCS}#{page}'
+        cls.ANNOTATION_ADVICE = (
+            f'Make it from the official release with `python tools/'
+            f'dataset_converters/{command}`, or set data_root and ann_file to '
+            f'where it is (all data in another folder: AIOS_DATA). See {page}'
+        )
+        cls.IMAGE_ADVICE = (
+            'correct data_root and data_prefix (all data in another folder: '
+            f'AIOS_DATA); {page} says what to download and where it goes'
+        )
+
+    def __init__(self, ann_file: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(ann_file, *args, **self.with_defaults(kwargs))
+
+    @classmethod
+    def with_defaults(cls, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments with this data set's defaults under them."""
+        train = {} if kwargs.get('test_mode') else cls.TRAIN_DEFAULTS
+        return {**cls.DEFAULTS, **train, **kwargs}
+
+
+@DATASETS.register_module()
+class AGORADataset(
+    _Benchmark,
+    command='agora2humandata.py data/datasets/agora --split train',
+    page='agora',
+):
+    """AGORA (CVPR 2021): synthetic crowds, 5 to 15 people per picture.
+
+    Bodies are gendered; training uses ``betas_neutral``.  People who are
+    occluded by 97 % or more train the detector of boxes and nothing else.
+    Shapes of children belong to another template and do not supervise.
+
+    Args:
+        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        *args: As there.
+        **kwargs: As there.
+    """
+
+    DEFAULTS = {'dataset_name': 'agora', 'kids_shape_supervises': False}
+    TRAIN_DEFAULTS = {'use_betas_neutral': True, 'max_occlusion': 97.0}
+
+
+@DATASETS.register_module()
+class BEDLAMDataset(
+    _Benchmark,
+    command='bedlam2humandata.py data/datasets/bedlam',
+    page='bedlam',
+):
+    """BEDLAM (CVPR 2023): synthetic, 1 to 10 people per picture.
+
+    Hand poses of the release are absolute; they are made relative to the
+    mean hand if the file says so (``flat_hand_mean='auto'``).  Expressions
+    are all zero; as published they supervise
+    (``expression_supervises=False`` switches that off).
+
+    Args:
+        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        *args: As there.
+        **kwargs: As there.
+    """
+
+    DEFAULTS = {'dataset_name': 'bedlam', 'image_size': (720, 1280)}
+    # Neighbouring frames of a video look alike.
+    TRAIN_DEFAULTS = {'use_betas_neutral': True, 'sample_interval': 5}
+
+
+@DATASETS.register_module()
+class COCONADataset(
+    _Benchmark,
+    command='coco2humandata.py data/datasets/coco_2017',
+    page='coco',
+):
+    """COCO 2017 with COCO-WholeBody key-points and NeuralAnnot's fits.
+
+    Key-points are annotated by people; fits supervise as parameters, not as
+    3-D joints.
+
+    Args:
+        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        *args: As there.
+        **kwargs: As there.
+    """
+
+    DEFAULTS = {
+        'dataset_name': 'coco',
+        'kps2d_key': 'keypoints2d_ori',
+        'has_3d': False,
+        'parts_mask_keypoints': True,
+    }
+
+
+@DATASETS.register_module()
+class UBodyDataset(
+    _Benchmark,
+    command='ubody2humandata.py data/datasets/UBody --split train',
+    page='ubody',
+):
+    """UBody (CVPR 2023): upper bodies in 15 scenes.
+
+    Key-points are annotated in 2-D (files with four columns are read, see
+    ``docs/en/datasets.md``); a 3-D joint counts only where its 2-D one is
+    annotated.  Crowds, rejected and empty annotations and second boxes of
+    the same person are dropped.
+
+    Args:
+        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        *args: As there.
+        test_videos: ``.npy`` list of the videos of the test split
+            (``intra_scene_test_list.npy``), relative to ``data_root``:
+            training leaves them out, tests keep only them.  Not needed with
+            files that hold one split.
+        **kwargs: As there.
+    """
+
+    DEFAULTS = {
+        'dataset_name': 'ubody',
+        'kps2d_key': 'keypoints2d_ubody',
+        'part_bbox_ratio': 1.2,
+        'part_valid_source': 'meta',
+        'parts_mask_keypoints': True,
+        'keypoints3d_follow_2d': True,
+        'drop_rules': (
+            'crowd',
+            'no_keypoints',
+            'invalid_label',
+            'no_confidence',
+            'duplicate',
+        ),
+    }
+    TRAIN_DEFAULTS = {'sample_interval': 5}
+
+    def __init__(
+        self,
+        ann_file: str,
+        *args: Any,
+        test_videos: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if test_videos is not None:
+            path = osp.join(kwargs.get('data_root', ''), test_videos)
+            kwargs['videos'] = read_video_list(path)
+            test_mode = kwargs.get('test_mode', False)
+            kwargs['video_rule'] = 'keep' if test_mode else 'drop'
+        super().__init__(ann_file, *args, **kwargs)
+
+
+@DATASETS.register_module()
+class ARCTICDataset(
+    _Benchmark,
+    command='arctic2humandata.py data/datasets/ARCTIC --split train',
+    page='arctic',
+):
+    """ARCTIC (CVPR 2023), fixed cameras: one person with an object.
+
+    Args:
+        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        *args: As there.
+        **kwargs: As there.
+    """
+
+    DEFAULTS = {'dataset_name': 'arctic'}
+    # of more than a million pictures of ten people
+    TRAIN_DEFAULTS = {'sample_interval': 1000}
+
+
+@DATASETS.register_module()
+class EgoBodyDataset(
+    _Benchmark,
+    command='egobody2humandata.py data/datasets/EgoBody --split train',
+    page='egobody',
+):
+    """EgoBody (ECCV 2022), egocentric pictures: one other person.
+
+    ``use_betas_neutral=True`` trains with neutral shapes, of which those
+    with a coefficient beyond 3 do not supervise.
+
+    Args:
+        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        *args: As there.
+        **kwargs: As there.
+    """
+
+    DEFAULTS = {
+        'dataset_name': 'egobody',
+        'image_size': (1080, 1920),
+        'max_neutral_beta': 3.0,
+    }
+    TRAIN_DEFAULTS = {'sample_interval': 5}
+
+
+@DATASETS.register_module()
+class EHFDataset(
+    _Benchmark,
+    command='ehf2humandata.py data/datasets/EHF',
+    page='ehf',
+):
+    """EHF (CVPR 2019): 100 pictures of one person, for tests only.
+
+    Samples have the registered meshes as ``gt_instances.vertices``
+    ``(n, 10475, 3)``, metres in the camera's axes, if the file has them.
+
+    Args:
+        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        *args: As there.
+        **kwargs: As there.
+    """
+
+    DEFAULTS = {
+        'dataset_name': 'ehf',
+        'image_size': (1200, 1600),
+        'read_vertices': True,
+    }
+
+
+def read_video_list(path: str) -> Sequence[str]:
+    """Names in an ``.npy`` list of videos.
+
+    Args:
+        path: The file; an array or a pickled list of strings.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    names = np.asarray(load_npy(path, allow_objects=True)).ravel().tolist()
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f'{path}: must hold names of videos (strings)')
+    return names

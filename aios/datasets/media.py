@@ -1,0 +1,207 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Pictures and videos without labels, for inference."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from aios.registry import DATASETS, TRANSFORMS
+
+from .human_dataset import HumanDataset
+from .transforms.label_geometry import start_record
+
+__all__ = [
+    'IMAGE_SUFFIXES',
+    'VIDEO_SUFFIXES',
+    'MediaDataset',
+    'list_media',
+]
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
+
+
+def list_media(
+    source: str | os.PathLike, recursive: bool = False
+) -> list[Path]:
+    """Pictures and videos of a file name, a folder or a pattern.
+
+    Args:
+        source: A file, a folder, or a pattern such as ``'shots/*.jpg'``.
+        recursive: Also look into sub-folders (of a folder), and let ``**``
+            in a pattern stand for any of them.
+
+    Returns:
+        Files in the order of their names.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder, or nothing in
+            it that is a picture or a video; the message names the suffixes.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = path.rglob('*') if recursive else path.glob('*')
+    else:
+        found = map(Path, glob.glob(str(source), recursive=recursive))
+    suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+    files = sorted(
+        p for p in found if p.suffix.lower() in suffixes and p.is_file()
+    )
+    if not files:
+        hint = '' if recursive or not path.is_dir() else ' (not recursive)'
+        raise FileNotFoundError(
+            f'{source}: no picture or video there{hint}; allowed suffixes '
+            f'are {", ".join(suffixes)}'
+        )
+    return files
+
+
+@DATASETS.register_module()
+class MediaDataset(BaseDataset):
+    """Pictures and frames of videos, without labels.
+
+    Samples have ``img_path`` (of the picture or the video), ``img_id``,
+    ``frame_id`` (0 for a picture) and, for videos, ``img``: a decoded frame,
+    which :class:`~aios.datasets.transforms.LoadImage` takes as it is.  Frames
+    are decoded one after the other: each worker has a reader of its own and
+    seeks only when it must.
+
+    Args:
+        source: A file, a folder, a pattern, or a list of these.
+        pipeline: Transforms, or their configs.
+        recursive: See :func:`list_media`.
+        frame_interval: Take every n-th frame of videos.
+        dataset_name: Name in logs and samples.
+        **kwargs: ``lazy_init``, ``serialize_data`` and others of
+            :class:`mmengine.dataset.BaseDataset`.
+
+    Raises:
+        FileNotFoundError: If there is nothing to read.
+        ValueError: If a video cannot be opened.
+    """
+
+    METAINFO = HumanDataset.METAINFO
+
+    def __init__(
+        self,
+        source: str | os.PathLike | Sequence[str | os.PathLike],
+        pipeline: Sequence[Any] = (),
+        *,
+        recursive: bool = False,
+        frame_interval: int = 1,
+        dataset_name: str = 'media',
+        **kwargs: Any,
+    ) -> None:
+        if frame_interval < 1:
+            raise ValueError(
+                f'frame_interval must be >= 1, got {frame_interval}'
+            )
+        many = isinstance(source, Sequence) and not isinstance(source, str)
+        self.sources = list(source) if many else [source]
+        self.recursive = recursive
+        self.frame_interval = frame_interval
+        self.dataset_name = dataset_name
+        self._reader: _VideoReader | None = None
+        super().__init__(
+            pipeline=[
+                TRANSFORMS.build(step) if isinstance(step, Mapping) else step
+                for step in pipeline
+            ],
+            test_mode=True,
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """List pictures, and frames of videos."""
+        entries = (
+            entry
+            for source in self.sources
+            for path in list_media(source, self.recursive)
+            for entry in self._entries(path)
+        )
+        return [{'img_id': i, **e} for i, e in enumerate(entries)]
+
+    def _entries(self, path: Path) -> Iterator[dict[str, Any]]:
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
+            yield {'img_path': str(path), 'frame_id': 0, 'is_video': False}
+            return
+        reader = _VideoReader(str(path))
+        for frame in range(0, reader.count, self.frame_interval):
+            yield {'img_path': str(path), 'frame_id': frame, 'is_video': True}
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """One picture or frame."""
+        info = super().get_data_info(idx)
+        info['dataset_name'] = self.dataset_name
+        start_record(info)
+        if info.pop('is_video'):
+            if self._reader is None or self._reader.path != info['img_path']:
+                self._reader = _VideoReader(info['img_path'])
+            info['img'] = self._reader.read(info['frame_id'])
+        return info
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Video readers do not travel to worker processes.
+        return {**self.__dict__, '_reader': None}
+
+
+class _VideoReader:
+    """Frames of a video by number, fast when asked for in order.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: If OpenCV cannot open it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._pid = -1
+        self._open()
+        self.count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if self.count < 1:
+            self.count = self._count_by_reading()
+
+    def _open(self) -> None:
+        self._capture = cv2.VideoCapture(self.path)
+        if not self._capture.isOpened():
+            raise ValueError(
+                f'{self.path}: OpenCV cannot open this video; convert it, '
+                'for example to mp4 (H.264)'
+            )
+        self._next, self._pid = 0, os.getpid()
+
+    def _count_by_reading(self) -> int:
+        count = 0
+        while self._capture.grab():
+            count += 1
+        self._open()
+        return count
+
+    def read(self, frame: int) -> np.ndarray:
+        """Frame ``(H, W, 3)`` uint8 BGR."""
+        if self._pid != os.getpid() or frame < self._next:
+            # A forked process must not share the parent's decoder.
+            self._open()
+        while self._next < frame:
+            if not self._capture.grab():
+                break
+            self._next += 1
+        done, image = self._capture.read()
+        if not done:
+            raise ValueError(
+                f'{self.path}: frame {frame} of {self.count} cannot be read'
+            )
+        self._next = frame + 1
+        return image

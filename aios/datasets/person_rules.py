@@ -1,0 +1,106 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Rules of single data sets: who is dropped, whose labels count.
+
+``P`` persons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from aios.structures import PARTS
+
+from .label_options import LabelOptions
+
+__all__ = ['apply_person_rules', 'optional_drops', 'video_names']
+
+_TRIM = '_Trim'
+
+
+def apply_person_rules(
+    columns: dict[str, np.ndarray],
+    meta: Mapping[str, np.ndarray | None],
+    options: LabelOptions,
+) -> None:
+    """Take labels back that must not supervise; changes ``columns``.
+
+    Args:
+        columns: Columns of :func:`aios.datasets.labels.build_labels`.
+        meta: ``occ`` ``(P,)`` percent and ``is_kid`` ``(P,)``, or None where
+            the file does not say: nobody is occluded, nobody is a child.
+        options: ``max_occlusion``, ``kids_shape_supervises``,
+            ``keypoints3d_follow_2d``.
+    """
+    if options.keypoints3d_follow_2d and 'keypoints3d' in columns:
+        columns['keypoints3d'][..., 3] = columns['keypoints'][..., 2]
+    occlusion, is_kid = meta.get('occ'), meta.get('is_kid')
+    if options.max_occlusion is not None and occlusion is not None:
+        seen = np.asarray(occlusion) < options.max_occlusion
+        columns['smplx_valid'] = columns['smplx_valid'] & seen
+        for name in ('keypoints', 'keypoints3d'):
+            if name in columns:
+                columns[name][..., -1] *= seen[:, None]
+        for part in PARTS:
+            columns[f'{part}_box_valid'] = columns[f'{part}_box_valid'] & seen
+    if not options.kids_shape_supervises and is_kid is not None:
+        adult = np.asarray(is_kid) == 0
+        columns['betas_valid'] = columns['betas_valid'] & adult
+
+
+def optional_drops(
+    columns: Mapping[str, np.ndarray],
+    paths: np.ndarray,
+    meta: Mapping[str, np.ndarray | None],
+    options: LabelOptions,
+) -> dict[str, np.ndarray]:
+    """Who is dropped by the rules a data set asked for.
+
+    Args:
+        columns: Columns of :func:`aios.datasets.labels.build_labels`.
+        paths: ``(P,)`` picture of each person.
+        meta: ``iscrowd``, ``num_keypoints``, ``valid_label``, each ``(P,)``
+            or None.
+        options: ``drop_rules``, ``videos``, ``video_rule``.
+
+    Returns:
+        ``(P,)`` bool by rule.
+    """
+    tests = {
+        'crowd': lambda: _equal(meta.get('iscrowd'), paths, 1),
+        'no_keypoints': lambda: _equal(meta.get('num_keypoints'), paths, 0),
+        'invalid_label': lambda: _equal(meta.get('valid_label'), paths, 0),
+        'no_confidence': lambda: ~(columns['keypoints'][..., 2] > 0).any(1),
+        'duplicate': lambda: _duplicates(paths, columns['bboxes']),
+    }
+    drops = {rule: tests[rule]() for rule in options.drop_rules}
+    if options.videos is not None:
+        listed = np.isin(video_names(paths), options.videos)
+        drops['other_split'] = listed == (options.video_rule == 'drop')
+    return drops
+
+
+def video_names(paths: np.ndarray) -> np.ndarray:
+    """Video of each picture: its folder's name without ``_Trim...``."""
+    names = [str(path).replace('\\', '/').split('/') for path in paths]
+    folders = [parts[-2] if len(parts) > 1 else '' for parts in names]
+    return np.array([name.split(_TRIM)[0] for name in folders], dtype=str)
+
+
+def _equal(
+    values: np.ndarray | None, paths: np.ndarray, wanted: int
+) -> np.ndarray:
+    if values is None:
+        return np.zeros(len(paths), bool)
+    return np.asarray(values == wanted)
+
+
+def _duplicates(paths: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """All but the first of the persons with one box in one picture."""
+    _, image = np.unique(paths, return_inverse=True)
+    keys = np.column_stack((image, np.nan_to_num(boxes)))
+    _, first = np.unique(keys, axis=0, return_index=True)
+    duplicate = np.ones(len(paths), bool)
+    duplicate[first] = False
+    return duplicate

@@ -1,0 +1,126 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Read pickled pandas data frames as columns, without pandas.
+
+AGORA's cameras and people come as pickled data frames.  ``pandas.read_pickle``
+runs whatever the file says, and which versions of pandas read which files is
+a matter of luck.  Here a frame is taken apart with the allow-list of
+:mod:`aios.utils.safe_pickle`: blocks of NumPy arrays and the names of the
+columns, nothing else.  Frames written by pandas 0.25 to 2.x are read; columns
+of pandas' own array types (dates, categories, Arrow strings) are refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .safe_pickle import UnsafeFileError, _Record, read_pickle
+
+__all__ = ['load_dataframe']
+
+Convert = Callable[[Any], Any]
+
+
+class _Slice(_Record):
+    """``builtins.slice``: where the columns of a block are."""
+
+    def build(self, convert: Convert) -> np.ndarray:
+        start, stop, step = (*self.args, None, None, None)[:3]
+        return np.arange(start or 0, stop, step or 1)
+
+
+class _IndexClass(_Record):
+    """A class of pandas' indices; only ever named, not called."""
+
+
+class _Index(_Record):
+    """``pandas.core.indexes.base._new_Index``: labels of an axis."""
+
+    def build(self, convert: Convert) -> np.ndarray:
+        state = convert(self.args[1])
+        if 'stop' in state:
+            return np.arange(
+                state.get('start') or 0, state['stop'], state.get('step') or 1
+            )
+        return np.asarray(state['data'])
+
+
+class _Block(_Record):
+    """``pandas._libs.internals._unpickle_block``: columns of one type."""
+
+    def build(self, convert: Convert) -> tuple[np.ndarray, np.ndarray]:
+        values, place = convert(self.args[0]), convert(self.args[1])
+        return np.asarray(values), np.asarray(place)
+
+
+class _Manager(_Record):
+    """``BlockManager``, old (a state) or new (arguments)."""
+
+    def build(self, convert: Convert) -> dict[str, Any]:
+        if len(self.args) >= 2:
+            blocks, axes = convert(self.args[0]), convert(self.args[1])
+        else:
+            state = convert(self.state)[3]['0.14.1']
+            axes = state['axes']
+            blocks = [(b['values'], b['mgr_locs']) for b in state['blocks']]
+        columns: dict[str, Any] = {}
+        for values, place in blocks:
+            if not isinstance(values, np.ndarray) or values.ndim != 2:
+                raise ValueError('a block that is not a 2-D array')
+            for row, column in enumerate(np.asarray(place).tolist()):
+                columns[str(axes[0][column])] = values[row]
+        return {str(name): columns[str(name)] for name in axes[0]}
+
+
+class _Frame(_Record):
+    """``pandas.core.frame.DataFrame``."""
+
+    def build(self, convert: Convert) -> dict[str, Any]:
+        state = convert(self.state)
+        return state['_mgr'] if '_mgr' in state else state['_data']
+
+
+_RECORDS = {
+    ('pandas.core.frame', 'DataFrame'): _Frame,
+    ('pandas', 'DataFrame'): _Frame,
+    ('pandas.core.internals.managers', 'BlockManager'): _Manager,
+    ('pandas.core.internals', 'BlockManager'): _Manager,
+    ('pandas._libs.internals', 'BlockManager'): _Manager,
+    ('pandas._libs.internals', '_unpickle_block'): _Block,
+    ('pandas.core.internals.blocks', 'new_block'): _Block,
+    ('pandas.core.indexes.base', '_new_Index'): _Index,
+    ('pandas.core.indexes.base', 'Index'): _IndexClass,
+    ('pandas', 'Index'): _IndexClass,
+    ('pandas', 'RangeIndex'): _IndexClass,
+    ('pandas.core.indexes.range', 'RangeIndex'): _IndexClass,
+    ('pandas.core.indexes.numeric', 'Int64Index'): _IndexClass,
+    ('builtins', 'slice'): _Slice,
+    ('__builtin__', 'slice'): _Slice,
+}
+
+
+def load_dataframe(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read a pickled data frame.
+
+    Args:
+        path: A ``.pkl`` written by ``DataFrame.to_pickle`` or ``pickle``.
+
+    Returns:
+        Columns by name; all have one entry per row.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnsafeFileError: The file asks for more than a plain frame.
+        CorruptFileError: The file is truncated or not a pickle.
+    """
+    with open(path, 'rb') as stream:
+        frame = read_pickle(stream, str(path), records=_RECORDS)
+    if not isinstance(frame, dict) or not all(
+        isinstance(column, np.ndarray) for column in frame.values()
+    ):
+        found = type(frame).__name__
+        raise UnsafeFileError(f'{path}: must be a data frame, got a {found}')
+    return frame
