@@ -185,14 +185,14 @@ class WholeBodyCriterion(BaseModule):
             matches = self.assigner.assign(
                 [(out.stage, out.candidates()) for out in supervised], targets
             )
-            factors = self._avg_factors(outputs, targets, logits)
+            scales = self._scales(outputs, targets, logits)
             joints = _joints_of(supervised, matches, pose_joints)
             losses: dict[str, Tensor] = {}
             for output, matched, body in zip(
                 supervised, matches, joints, strict=True
             ):
                 totals = self._totals(output, matched, body, targets, outputs)
-                losses |= _weighted(output, totals, factors)
+                losses |= _weighted(output, totals, scales)
             return _attach(losses, outputs)
 
     def _supervised(self, outputs: NetworkOutputs) -> list[_Output]:
@@ -222,12 +222,13 @@ class WholeBodyCriterion(BaseModule):
         weights |= self.loss_weights.get(layer, {})
         return {term: weight for term, weight in weights.items() if weight}
 
-    def _avg_factors(
+    def _scales(
         self, outputs: NetworkOutputs, targets: PersonTargets, like: Tensor
-    ) -> dict[str, AvgFactor]:
-        """Factors of all terms, of all processes as far as wanted.
+    ) -> dict[str, Tensor]:
+        """What sums of each term are multiplied by to be averages.
 
-        They count all persons of the batch, matched or not.
+        The counts are those of all persons of the batch, matched or not, and
+        of all processes as far as wanted.
         """
         factors: dict[str, AvgFactor] = {}
         for loss in self._losses():
@@ -244,15 +245,11 @@ class WholeBodyCriterion(BaseModule):
             )
         else:
             persons = reduce_mean(persons)
-        factors = {
-            term: AvgFactor(count, factor.eps)
-            for (term, factor), count in zip(
-                factors.items(), counts.unbind(), strict=True
-            )
-        }
-        per_person = AvgFactor(persons[0].clamp(min=1))
-        of_all = 'cls', 'body_bbox', 'body_giou'
-        return factors | dict.fromkeys(of_all, per_person)
+        eps = like.new_tensor([x.eps for x in factors.values()])
+        inverse = torch.where(counts > 0, 1 / (counts + eps), 0)
+        scales = dict(zip(factors, inverse.unbind(), strict=True))
+        of_persons = 'cls', 'body_bbox', 'body_giou'
+        return scales | dict.fromkeys(of_persons, 1 / persons[0].clamp(min=1))
 
     def _totals(
         self,
@@ -332,7 +329,7 @@ def _joints_of(
 def _weighted(
     output: _Output,
     totals: Mapping[str, Tensor],
-    factors: Mapping[str, AvgFactor],
+    scales: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """Losses of an output by their name in logs.
 
@@ -348,18 +345,17 @@ def _weighted(
                 f'loss_weights: stage {output.stage!r} has no term {term!r}, '
                 f'only {sorted(totals)}'
             )
-        count, eps = factors[term]
-        mean = totals[term] / torch.where(count > 0, count + eps, 1)
-        mean = torch.where(count > 0, mean, 0 * totals[term])
         dn, name = re.fullmatch(r'(dn_)?(.*)', term).groups(default='')
-        losses[f'{output.prefix}{dn}loss_{name}'] = weight * mean
+        losses[f'{output.prefix}{dn}loss_{name}'] = (
+            weight * scales[term] * totals[term]
+        )
     return losses
 
 
 def _attach(
     losses: dict[str, Tensor], outputs: NetworkOutputs
 ) -> dict[str, Tensor]:
-    """Let every loss-free output have the gradient zero.
+    """Give every output the gradient zero, whatever has a loss.
 
     So every parameter gets a gradient in every step, also without persons,
     and processes need not look for unused ones.
