@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -71,7 +72,7 @@ class InvalidLossHook(Hook):
 
 def _samples(data_batch: Any) -> list[str]:
     """A line for each sample of a batch."""
-    samples = ()
+    samples: Sequence[DetDataSample] = ()
     if isinstance(data_batch, Mapping):
         samples = data_batch.get('data_samples', ())
     return [

@@ -287,17 +287,17 @@ class WholeBodyCriterion(BaseModule):
 
 def _to_float(layer: LayerOutputs) -> LayerOutputs:
     """Outputs in at least single precision."""
-
-    def convert(x: Tensor | None) -> Tensor | None:
-        return None if x is None else at_least_float32(x)
-
+    dn_logits, dn_boxes = layer.dn_logits, layer.dn_boxes
+    if dn_logits is not None and dn_boxes is not None:
+        dn_logits = at_least_float32(dn_logits)
+        dn_boxes = at_least_float32(dn_boxes)
     return replace(
         layer,
-        logits=convert(layer.logits),
-        boxes={name: convert(x) for name, x in layer.boxes.items()},
-        points={name: convert(x) for name, x in layer.points.items()},
-        dn_logits=convert(layer.dn_logits),
-        dn_boxes=convert(layer.dn_boxes),
+        logits=at_least_float32(layer.logits),
+        boxes={k: at_least_float32(x) for k, x in layer.boxes.items()},
+        points={k: at_least_float32(x) for k, x in layer.points.items()},
+        dn_logits=dn_logits,
+        dn_boxes=dn_boxes,
     )
 
 
@@ -307,22 +307,17 @@ def _joints_of(
     pose_joints: PoseJoints,
 ) -> list[Tensor | None]:
     """For each output the joints of the matched persons, if it needs any."""
-    wanted = [
-        output.layer.smplx is not None
-        and any(_JOINT_TERM.fullmatch(term) for term in output.weights)
-        for output in supervised
-    ]
-    posed = iter(
-        pose_joints(
-            [
-                (output.stage, output.layer.smplx.map(matched.take))
-                for output, matched, want in zip(
-                    supervised, matches, wanted, strict=True
-                )
-                if want
-            ]
+    persons: list[tuple[str, SMPLXParams]] = []
+    wanted = []
+    for output, matched in zip(supervised, matches, strict=True):
+        smplx = output.layer.smplx
+        want = smplx is not None and any(
+            _JOINT_TERM.fullmatch(term) for term in output.weights
         )
-    )
+        wanted.append(want)
+        if want and smplx is not None:
+            persons.append((output.stage, smplx.map(matched.take)))
+    posed = iter(pose_joints(persons))
     return [next(posed) if want else None for want in wanted]
 
 
@@ -345,10 +340,9 @@ def _weighted(
                 f'loss_weights: stage {output.stage!r} has no term {term!r}, '
                 f'only {sorted(totals)}'
             )
-        dn, name = re.fullmatch(r'(dn_)?(.*)', term).groups(default='')
-        losses[f'{output.prefix}{dn}loss_{name}'] = (
-            weight * scales[term] * totals[term]
-        )
+        dn = 'dn_' if term.startswith('dn_') else ''
+        name = f'{output.prefix}{dn}loss_{term.removeprefix(dn)}'
+        losses[name] = weight * scales[term] * totals[term]
     return losses
 
 
@@ -366,7 +360,7 @@ def _attach(
         tensors += layer.points.values()
         if layer.smplx is not None:
             tensors += vars(layer.smplx).values()
-        if layer.dn_logits is not None:
+        if layer.dn_logits is not None and layer.dn_boxes is not None:
             tensors += [layer.dn_logits, layer.dn_boxes]
     if not losses:
         raise ValueError('loss_weights are all zero')

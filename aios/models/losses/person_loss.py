@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -19,7 +18,8 @@ from aios.models.task_modules import Matches, PersonTargets
 __all__ = ['AvgFactor', 'PersonLoss', 'PersonPredictions']
 
 
-class AvgFactor(NamedTuple):
+@dataclass(frozen=True)
+class AvgFactor:
     """What a sum over persons is divided by.
 
     Args:

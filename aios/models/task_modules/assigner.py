@@ -170,6 +170,6 @@ def _to_device(
     numbers = numbers.to(device, non_blocking=True)
     sizes = [pair.shape[1] for pair in pairs]
     return [
-        Matches(*part, complete=size == len(targets))
+        Matches(part[0], part[1], complete=size == len(targets))
         for part, size in zip(numbers.split(sizes, dim=1), sizes, strict=True)
     ]

@@ -132,10 +132,10 @@ class PersonTargets:
     def per_image(self) -> list[PersonTargets]:
         """The persons of each image; tensors are views."""
         ends = accumulate(self.counts, initial=0)
-        return [
-            self._map(lambda x, s=start, e=end: x[s:e], (end - start,))
-            for start, end in pairwise(ends)
-        ]
+        return [self._rows(slice(*span)) for span in pairwise(ends)]
+
+    def _rows(self, rows: slice) -> PersonTargets:
+        return self._map(lambda x: x[rows], (rows.stop - rows.start,))
 
     def _map(
         self, function: Callable[[Tensor], Tensor], counts: tuple[int, ...]
@@ -203,7 +203,7 @@ def _detection_targets(
     )
 
 
-def _body_targets(read: Callable[[str], Tensor]) -> dict[str, Tensor]:
+def _body_targets(read: Callable[[str], Tensor]) -> dict[str, Any]:
     weight = read('keypoints3d_visible') * read('has_3d')[:, None]
     return dict(
         joints3d=read('keypoints3d'),
