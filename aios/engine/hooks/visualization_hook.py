@@ -70,7 +70,7 @@ class WholeBodyVisualizationHook(Hook):
             return
         sample = outputs[0]
         runner.visualizer.add_image(
-            f'val/{_name(sample)}',
+            f'val_{_name(sample)}',
             self._draw(runner, sample),
             step=runner.epoch if runner.epoch else runner.iter,
         )

@@ -1,0 +1,260 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The metric says what was done to perfect predictions."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.evaluator import Evaluator
+
+from aios.evaluation import DumpWholeBodyResults, WholeBodyMetric
+from aios.utils.safe_io import load_pickle
+
+ROOT = Path(__file__).parents[2]
+COUNTS = (3, 1, 2)
+
+
+@pytest.fixture
+def samples(people) -> list[DetDataSample]:
+    return [people(count, index) for index, count in enumerate(COUNTS)]
+
+
+def _evaluate(samples, **arguments) -> dict[str, float]:
+    evaluator = Evaluator(WholeBodyMetric(**arguments))
+    evaluator.process(samples)
+    metrics = evaluator.evaluate(len(samples))
+    assert all(math.isfinite(value) for value in metrics.values())
+    return {k.removeprefix('whole_body/'): v for k, v in metrics.items()}
+
+
+def test_perfect(samples, free_body_dir):
+    body = dict(type='SMPLXLayer', model_path=str(free_body_dir))
+    metrics = _evaluate(samples, body_model=body)
+    for name in ('precision', 'recall', 'F1', 'AP'):
+        assert metrics[name] == 1
+    for name in ('pictures', 'persons', 'predictions', 'matched'):
+        assert metrics[name] == (3 if name == 'pictures' else 6)
+    for part in ('all', 'body', 'lhand', 'rhand', 'face'):
+        assert metrics[f'MPJPE-{part}'] < 1e-3
+        assert metrics[f'PA-MPJPE-{part}'] < 1e-3
+        assert metrics[f'mean-pose-MPJPE-{part}'] > 0.1
+        assert metrics[f'gain-{part}'] > 0.99
+        assert metrics[f'persons-{part}'] == 6
+    assert metrics['MPVPE'] < 1e-3
+    assert metrics['PA-MPVPE'] < 1e-3
+
+
+def test_surface_needs_a_body_model(samples):
+    assert 'MPVPE' not in _evaluate(samples)
+
+
+def test_similarity_is_no_error_after_procrustes(samples, free_body_dir):
+    turn = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    for sample in samples:
+        for name in ('joints3d', 'vertices'):
+            moved = 1.1 * sample.pred_instances[name] @ turn.T + 3
+            sample.pred_instances[name] = moved
+    body = dict(type='SMPLXLayer', model_path=str(free_body_dir))
+    metrics = _evaluate(samples, body_model=body)
+    assert metrics['MPJPE-all'] > 50
+    assert metrics['MPVPE'] > 50
+    assert metrics['PA-MPJPE-all'] < 1e-3
+    assert metrics['PA-MPVPE'] < 1e-3
+
+
+def test_translation_is_no_error(samples):
+    for sample in samples:
+        sample.pred_instances.joints3d += torch.tensor((1.0, 2, 3))
+    assert _evaluate(samples)['MPJPE-all'] < 1e-3
+
+
+def test_known_error(samples):
+    """All joints but the roots 10 mm off."""
+    for sample in samples:
+        joints = sample.pred_instances.joints3d
+        joints[..., 2] += 0.01
+        joints[:, (0, 12, 20, 21), 2] -= 0.01  # pelvis, neck, wrists
+    metrics = _evaluate(samples)
+    count = 137
+    expected = 10 * (count - 4) / count
+    assert metrics['MPJPE-all'] == pytest.approx(expected, abs=1e-3)
+    assert metrics['MPJPE-lhand'] == pytest.approx(10, abs=1e-3)
+    assert metrics['MPJPE-face'] == pytest.approx(10, abs=1e-3)
+
+
+def test_missed_person(samples):
+    people = samples[0].pred_instances
+    samples[0].pred_instances = people[torch.tensor([0, 2])]
+    metrics = _evaluate(samples)
+    assert metrics['precision'] == 1
+    assert metrics['recall'] == pytest.approx(5 / 6)
+    assert metrics['matched'] == metrics['persons-all'] == 5
+    assert metrics['MPJPE-all'] < 1e-3
+
+
+def test_duplicate(samples):
+    people = samples[0].pred_instances
+    samples[0].pred_instances = people.cat([people, people[torch.tensor([1])]])
+    metrics = _evaluate(samples)
+    assert metrics['recall'] == 1
+    assert metrics['precision'] == pytest.approx(6 / 7)
+    assert metrics['persons-all'] == 6
+
+
+def test_low_scores_and_the_other_class_do_not_count(samples):
+    samples[0].pred_instances.scores[1] = 0.2
+    samples[2].pred_instances.labels[0] = 0
+    metrics = _evaluate(samples)
+    assert metrics['predictions'] == metrics['matched'] == 4
+    # AP does not know the threshold, but it knows the class.
+    assert metrics['AP'] == pytest.approx(5 / 6)
+
+
+def test_box_elsewhere(samples):
+    samples[1].pred_instances.bboxes += 20
+    metrics = _evaluate(samples)
+    assert metrics['matched'] == 5
+    assert metrics['precision'] == pytest.approx(5 / 6)
+
+
+def test_persons_without_labels_do_not_count(samples, free_body_dir):
+    truth = samples[0].gt_instances
+    truth.has_3d[0] = 0
+    truth.keypoints3d_visible[1, 25:45] = 0
+    truth.smplx_pose_valid[2] = 0
+    samples[0].pred_instances.joints3d[0, 1:] += 0.5
+    samples[0].pred_instances.vertices[2] *= 2
+    body = dict(type='SMPLXLayer', model_path=str(free_body_dir))
+    metrics = _evaluate(samples, body_model=body)
+    assert metrics['persons-all'] == 5
+    assert metrics['persons-lhand'] == 4
+    assert metrics['MPJPE-all'] < 1e-3
+    assert metrics['MPVPE'] < 1e-3
+
+
+def test_mean_pose_of_two_by_hand(samples):
+    """Two persons: the mean is in the middle between them."""
+    sample = samples[2]
+    truth = sample.gt_instances.keypoints3d
+    body = truth[:, :25] - truth[:, :1]
+    half = (body[0] - body[1]).norm(dim=-1).mean() / 2 * 1000
+    metrics = _evaluate([sample])
+    assert metrics['mean-pose-MPJPE-body'] == pytest.approx(float(half))
+
+
+def test_nobody_found(samples):
+    for sample in samples:
+        sample.pred_instances = sample.pred_instances[:0]
+    metrics = _evaluate(samples)
+    assert metrics['recall'] == metrics['precision'] == metrics['AP'] == 0
+    assert not [name for name in metrics if 'MPJPE' in name]
+
+
+def test_nobody_there(people):
+    metrics = _evaluate([people(0, 0)])
+    assert metrics['persons'] == 0
+
+
+def test_repeated_pictures_count_once(samples):
+    assert _evaluate([*samples, samples[0]]) == _evaluate(samples)
+
+
+def test_order_does_not_matter(samples):
+    for sample in samples:
+        sample.pred_instances.joints3d += torch.rand(144, 3) / 100
+    assert _evaluate(samples[::-1]) == _evaluate(samples)
+
+
+def test_bodies_of_the_own_gender(samples, free_body_dir, people):
+    body = dict(type='SMPLXLayer', model_path=str(free_body_dir))
+    samples[1].gt_instances.gender[:] = 1
+    gendered = _evaluate(samples, body_model=body)['MPVPE']
+    neutral = _evaluate(samples, body_model=dict(body, gender='neutral'))
+    assert gendered > 1 > neutral['MPVPE']
+
+
+def test_mirrored_pictures_are_refused(samples):
+    samples[0].set_metainfo(dict(flip=True))
+    with pytest.raises(ValueError, match='0.jpg was mirrored'):
+        _evaluate(samples)
+
+
+def test_dump(samples, tmp_path):
+    path = str(tmp_path / 'out.pkl')
+    evaluator = Evaluator(DumpWholeBodyResults(path, score_thr=0.85))
+    evaluator.process(samples)
+    evaluator.evaluate(len(samples))
+    records = load_pickle(path)
+    assert [r['img_path'] for r in records] == ['0.jpg', '1.jpg', '2.jpg']
+    people = records[0]['pred_instances']
+    assert 'vertices' not in people
+    assert people['cam_K'].shape == (3, 3)
+    np.testing.assert_array_equal(
+        people['joints3d'], samples[0].pred_instances.joints3d[:1].numpy()
+    )
+    with pytest.raises(ValueError, match='.pkl'):
+        DumpWholeBodyResults('out.txt')
+
+
+WORKER = """
+import json, sys
+import torch
+sys.path.insert(0, {tests!r})
+from conftest import People
+from mmengine.evaluator import Evaluator
+from torch import distributed
+from aios.evaluation import WholeBodyMetric
+
+world, rank, address, model, out = sys.argv[1:]
+world, rank = int(world), int(rank)
+distributed.init_process_group(
+    'gloo', init_method='file://' + address, world_size=world, rank=rank)
+people = People(model)
+samples = [people(count, i) for i, count in enumerate((3, 1, 2, 0, 1))]
+torch.manual_seed(0)
+for sample in samples:
+    noise = torch.rand(sample.pred_instances.joints3d.shape)
+    sample.pred_instances.joints3d += noise / 100
+evaluator = Evaluator(WholeBodyMetric())
+for sample in samples[rank::world]:
+    evaluator.process([sample])
+metrics = evaluator.evaluate(len(samples))
+if rank == 0:
+    open(out, 'w').write(json.dumps(metrics))
+"""
+
+
+def _processes(world: int, tmp_path: Path, model: Path) -> str:
+    out, script = tmp_path / f'{world}.json', tmp_path / 'worker.py'
+    tests = str(Path(__file__).parent)
+    script.write_text(textwrap.dedent(WORKER).format(tests=tests))
+    address = str(tmp_path / f'store{world}')
+    started = [
+        subprocess.Popen(
+            [sys.executable, script, str(world), str(rank), address]
+            + [str(model), str(out)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    return out.read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_say_what_one_says(tmp_path, free_body_dir):
+    one = _processes(1, tmp_path, free_body_dir)
+    assert _processes(2, tmp_path, free_body_dir) == one
+    assert 'MPJPE' in one

@@ -1,0 +1,102 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Runs the tools, in this process or in others."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from mmengine.logging import MessageHub, MMLogger
+
+from aios.visualization import WholeBodyVisualizer
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+CONFIG = HERE / 'toy_config.py'
+
+
+@pytest.fixture(autouse=True)
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Environment of the toy config; returns the folder of its data."""
+    folder = tmp_path / 'data'
+    folder.mkdir()
+    path = os.pathsep.join([str(HERE), str(ROOT)])
+    monkeypatch.setenv('TOY_ROOT', str(folder))
+    monkeypatch.setenv('PYTHONPATH', path)
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    monkeypatch.setenv('PYTHON', sys.executable)
+    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.delenv('LOCAL_RANK', raising=False)
+    return folder
+
+
+def _tool(name: str) -> Callable:
+    """``main`` of a tool, with the toy config, as if in a new process."""
+    module = _load(name)
+
+    def run(*args: object) -> dict[str, float] | None:
+        # They are kept by name, with the folders of an earlier run.
+        for kind in (WholeBodyVisualizer, MMLogger, MessageHub):
+            kind._instance_dict.clear()
+        return module.main([str(CONFIG), *map(str, args)])
+
+    return run
+
+
+def _load(name: str) -> ModuleType:
+    path = ROOT / 'tools' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(f'tools_{name}', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def train() -> Callable[..., None]:
+    """``tools/train.py`` with the toy config, in this process."""
+    return _tool('train')
+
+
+@pytest.fixture
+def evaluate() -> Callable[..., dict[str, float]]:
+    """``tools/test.py`` with the toy config, in this process."""
+    return _tool('test')
+
+
+@pytest.fixture
+def start() -> Callable[..., subprocess.Popen]:
+    """Starts a command in the root of the project."""
+    return lambda *command: subprocess.Popen(
+        [*map(str, command)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture
+def losses() -> Callable[[Path], dict[int, float]]:
+    """Reads the losses of all runs in a work folder, by step.
+
+    A step that several runs made must have the same loss in each.
+    """
+
+    def read(work_dir: Path) -> dict[int, float]:
+        found: dict[int, float] = {}
+        for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+            for line in path.read_text().splitlines():
+                record = json.loads(line)
+                if 'loss' in record:
+                    step, loss = record['step'], record['loss']
+                    assert found.setdefault(step, loss) == loss
+        return found
+
+    return read

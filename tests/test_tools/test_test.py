@@ -1,0 +1,57 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""``tools/test.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+from aios.utils.safe_io import load_pickle
+
+
+@pytest.fixture
+def checkpoint(train, tmp_path) -> Path:
+    work_dir = tmp_path / 'train'
+    train('--work-dir', work_dir, '--cfg-options', 'train_cfg.max_epochs=1')
+    return work_dir / 'epoch_1.pth'
+
+
+def test_metrics_predictions_and_pictures(
+    checkpoint, evaluate, tmp_path, capsys
+):
+    work_dir, out = tmp_path / 'test', tmp_path / 'out.pkl'
+    metrics = evaluate(
+        *(checkpoint, '--work-dir', work_dir),
+        *('--out', out, '--show-dir', 'drawn'),
+    )
+    assert metrics['whole_body/recall'] == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert ['whole_body/recall', '1'] in [line.split() for line in lines]
+    records = load_pickle(out)
+    assert [record['img_id'] for record in records] == [*range(6)]
+    pictures = sorted(work_dir.glob('*/drawn/*.jpg'))
+    assert len(pictures) == 6
+    # ground truth to the left of the prediction
+    assert cv2.imread(str(pictures[0])).shape == (16, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--tta'], 'lacks tta_model, tta_pipeline'),
+        (['--out', 'out.json'], 'must be a .pkl'),
+        (['--cfg-options', 'test_evaluator=None'], 'has no test_evaluator'),
+        (
+            [
+                *('--show-dir', 'x', '--cfg-options'),
+                'default_hooks.visualization=None',
+            ],
+            'WholeBodyVisualizationHook',
+        ),
+    ],
+)
+def test_errors(evaluate, tmp_path, options, message):
+    with pytest.raises(SystemExit, match=message):
+        evaluate('weights.pth', '--work-dir', tmp_path, *options)

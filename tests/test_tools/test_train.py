@@ -1,0 +1,218 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""``tools/train.py`` and what it needs to go on after an accident."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+CONFIG = Path(__file__).parent / 'toy_config.py'
+ROOT = Path(__file__).parents[2]
+STEPS = 12  # 3 epochs of 8 pictures in batches of 2
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=False)['state_dict']
+
+
+def _same_weights(a: Path, b: Path) -> None:
+    torch.testing.assert_close(_weights(a), _weights(b), rtol=0, atol=0)
+
+
+@pytest.fixture
+def whole(train, losses, tmp_path) -> Path:
+    """Work folder of a training that nothing happened to."""
+    work_dir = tmp_path / 'whole'
+    train('--work-dir', work_dir)
+    assert sorted(losses(work_dir)) == [*range(1, STEPS + 1)]
+    return work_dir
+
+
+def test_two_parts_are_a_whole(train, losses, whole, tmp_path):
+    work_dir = tmp_path / 'parts'
+    train('--work-dir', work_dir, '--cfg-options', 'train_cfg.max_epochs=2')
+    assert len(losses(work_dir)) == 8
+    train('--work-dir', work_dir, '--resume')
+    assert losses(work_dir) == losses(whole)
+    _same_weights(work_dir / 'epoch_3.pth', whole / 'epoch_3.pth')
+
+
+def test_without_seeds_it_is_another_training(train, losses, whole, tmp_path):
+    """The test above can fail."""
+    work_dir = tmp_path / 'parts'
+    only = 'custom_hooks=[]', 'train_dataloader.sampler.epoch_length=8'
+    for options in (['train_cfg.max_epochs=2'], []):
+        train(
+            *('--work-dir', work_dir),
+            *(['--resume'] if work_dir.exists() else []),
+            *('--cfg-options', *only, *options),
+        )
+    assert losses(work_dir)[12] != losses(whole)[12]
+
+
+def test_damaged_checkpoint(train, losses, whole, tmp_path, capfd):
+    work_dir = tmp_path / 'moved'
+    shutil.copytree(whole, work_dir)
+    shutil.rmtree(next(work_dir.glob('*/vis_data')).parent)
+    last = work_dir / 'epoch_3.pth'
+    last.write_bytes(last.read_bytes()[:-200])
+    capfd.readouterr()
+    train('--work-dir', work_dir, '--resume', 'auto')
+    log = ''.join(capfd.readouterr())
+    assert f'{last} cannot be resumed from' in log
+    assert f'resuming from {work_dir / "epoch_2.pth"}' in log
+    assert losses(work_dir) == {
+        step: loss for step, loss in losses(whole).items() if step > 8
+    }
+    _same_weights(last, whole / 'epoch_3.pth')
+
+
+def test_flipped_byte(train, whole, capfd):
+    """The size is right, one weight is not."""
+    last = whole / 'epoch_3.pth'
+    with zipfile.ZipFile(last) as archive:
+        name = next(n for n in archive.namelist() if n.endswith('/data/0'))
+        weight = archive.read(name)
+    content = last.read_bytes()
+    assert content.count(weight) == 1
+    last.write_bytes(content.replace(weight, weight[::-1]))
+    capfd.readouterr()
+    train('--work-dir', whole, '--resume')
+    log = ''.join(capfd.readouterr())
+    assert f'{name} in it is damaged; trying an older one' in log
+
+
+def test_all_checkpoints_damaged(train, whole):
+    for path in whole.glob('*.pth'):
+        path.write_bytes(b'')
+    with pytest.raises(RuntimeError, match='leave out --resume'):
+        train('--work-dir', whole, '--resume')
+
+
+def test_resume_without_checkpoints_begins(train, losses, tmp_path):
+    train(
+        *('--work-dir', tmp_path / 'new', '--resume'),
+        *('--cfg-options', 'train_cfg.max_epochs=1'),
+    )
+    assert len(losses(tmp_path / 'new')) == 4
+
+
+def test_resume_from_a_file(train, losses, whole, tmp_path):
+    work_dir = tmp_path / 'other'
+    train('--work-dir', work_dir, '--resume', whole / 'epoch_2.pth')
+    assert losses(work_dir) == {
+        step: loss for step, loss in losses(whole).items() if step > 8
+    }
+
+
+def test_earlier_training_is_not_replaced_silently(train, whole):
+    with pytest.warns(UserWarning, match='--resume'):
+        train('--work-dir', whole)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--resume', 'nowhere.pth'], 'nowhere.pth: there is no such file'),
+        (['--amp'], '--amp needs a GPU'),
+    ],
+)
+def test_errors(train, tmp_path, monkeypatch, options, message):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(SystemExit, match=message):
+        train('--work-dir', tmp_path, *options)
+
+
+def test_learning_rate_follows_the_batch_size(train, tmp_path):
+    train(
+        *('--work-dir', tmp_path, '--auto-scale-lr', '--cfg-options'),
+        *('train_dataloader.batch_size=4', 'train_cfg.max_epochs=1'),
+    )
+    state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)
+    rates = [group['lr'] for group in state['optimizer']['param_groups']]
+    assert sorted(set(rates)) == pytest.approx([0.002, 0.02])
+
+
+def test_config_goes_along(train, tmp_path):
+    train('--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1')
+    config = Config.fromfile(tmp_path / CONFIG.name)
+    assert config.train_cfg.max_epochs == 1
+
+
+def test_tensorboard(train, tmp_path):
+    pytest.importorskip('tensorboard')
+    train(
+        *('--work-dir', tmp_path, '--cfg-options'),
+        'visualizer.vis_backends.0.type=TensorboardVisBackend',
+    )
+    (events,) = tmp_path.glob('*/vis_data/events.*')
+    content = events.read_bytes()
+    assert b'loss' in content
+    assert b'val_000005_picture' in content
+
+
+def test_pictures_of_validations(train, tmp_path):
+    train('--work-dir', tmp_path)
+    drawn = [p.name for p in tmp_path.glob('*/vis_data/vis_image/**/*.png')]
+    assert sorted(drawn) == [
+        'val_000000_picture_3.png',
+        'val_000005_picture_3.png',
+    ]
+
+
+@pytest.mark.slow
+def test_kill_and_resume(start, train, losses, whole, tmp_path):
+    work_dir = tmp_path / 'killed'
+    process = start(
+        *(os.environ['PYTHON'], 'tools/train.py', CONFIG),
+        *('--work-dir', work_dir, '--cfg-options'),
+        'train_cfg.max_epochs=100000',
+    )
+    while len(losses(work_dir)) < 9 and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = losses(work_dir)
+    train(
+        *('--work-dir', work_dir, '--resume', '--cfg-options'),
+        f'train_cfg.max_epochs={max(3, max(done) // 4 + 1)}',
+    )
+    together = losses(work_dir)
+    assert {step: together[step] for step in losses(whole)} == losses(whole)
+
+
+@pytest.mark.slow
+def test_two_processes(start, evaluate, tmp_path, losses):
+    """Train and evaluate through the scripts, on gloo."""
+    process = start(
+        *('bash', 'tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path),
+    )
+    output = process.communicate(timeout=500)[0]
+    assert process.returncode == 0, output
+    assert '8 samples per epoch, 4 per rank (2 ranks)' in output
+    assert len(losses(tmp_path)) == STEPS // 2
+
+    checkpoint = tmp_path / 'epoch_3.pth'
+    out = tmp_path / 'two.pkl'
+    process = start(
+        *('bash', 'tools/dist_test.sh', CONFIG, checkpoint, 2),
+        *('--work-dir', tmp_path / 'test', '--out', out),
+    )
+    output = process.communicate(timeout=500)[0]
+    assert process.returncode == 0, output
+    assert out.exists()
+    one = evaluate(checkpoint, '--work-dir', tmp_path / 'test')
+    shown = dict(
+        line.split()
+        for line in output.splitlines()[-40:]
+        if line.startswith('whole_body/')
+    )
+    assert {k: float(v) for k, v in shown.items()} == pytest.approx(one)
