@@ -5,6 +5,7 @@ from .msda import (
     available_kernels,
     get_default_kernel,
     multi_scale_deformable_attention,
+    resolve_kernel,
     set_default_kernel,
 )
 
@@ -12,5 +13,6 @@ __all__ = [
     'available_kernels',
     'get_default_kernel',
     'multi_scale_deformable_attention',
+    'resolve_kernel',
     'set_default_kernel',
 ]

@@ -29,6 +29,7 @@ __all__ = [
     'available_kernels',
     'get_default_kernel',
     'multi_scale_deformable_attention',
+    'resolve_kernel',
     'set_default_kernel',
 ]
 
@@ -129,7 +130,7 @@ def multi_scale_deformable_attention(
         RuntimeError: The kernel does not run on the device of ``value``.
     """
     _check_shapes(value, spatial_shapes, sampling_locations, attention_weights)
-    run = _pick(kernel, value.device)
+    run = _KERNELS[resolve_kernel(value.device, kernel)].run
     dtype = torch.promote_types(value.dtype, torch.float32)
     # A kernel gets one dtype, also inside torch.autocast.
     with torch.autocast(value.device.type, enabled=False):
@@ -142,22 +143,33 @@ def multi_scale_deformable_attention(
     return output.to(value.dtype)
 
 
-def _pick(name: str, device: torch.device) -> Kernel:
-    if name == AUTO:
-        name = get_default_kernel()
+def resolve_kernel(
+    device: torch.device | str = 'cpu', kernel: str = AUTO
+) -> str:
+    """Name of the kernel that a call runs, never ``'auto'``.
+
+    Args:
+        device: Where the tensors are.
+        kernel: What the caller asks for.
+
+    Raises:
+        ValueError: There is no such kernel.
+        RuntimeError: The kernel does not run on the device.
+    """
+    device = torch.device(device)
+    name = get_default_kernel() if kernel == AUTO else kernel
     if name == AUTO:
         key = 'cpu' if device.type == 'cpu' else 'other'
         for name in _PREFERENCE[key]:
             if _KERNELS[name].runs_on(device):
                 break
     _check_name(name, 'argument kernel')
-    entry = _KERNELS[name]
-    if not entry.runs_on(device):
+    if not _KERNELS[name].runs_on(device):
         raise RuntimeError(
             f'deformable attention kernel {name!r} does not run on {device}; '
             f'available there: {", ".join(available_kernels(device))}'
         )
-    return entry.run
+    return name
 
 
 def _check_name(name: str, source: str) -> None:

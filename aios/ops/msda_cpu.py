@@ -226,11 +226,11 @@ def _compiled(loop: str, dtype: torch.dtype) -> Callable[..., None]:
     )
     try:
         return compile_loop()
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # no folder, full disk, damaged file, ...
         print_log(
             f'deformable attention: {loop} is compiled anew in each process, '
-            f'because its code cannot be kept ({error}); set NUMBA_CACHE_DIR '
-            'to a folder that can be written',
+            f'because numba cannot keep its code ({error}); set '
+            'NUMBA_CACHE_DIR to a folder that can be written',
             logger='current',
             level=logging.WARNING,
         )

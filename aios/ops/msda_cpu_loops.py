@@ -223,11 +223,9 @@ def compile_loop(
     Args:
         loop: :func:`forward_loop` or :func:`backward_loop`.
         dtype: float32 or float64.
-        cache: Keep the machine code on disk, and read it from there.
-
-    Raises:
-        RuntimeError: There is no folder for the cache.
-        OSError: The cache cannot be written.
+        cache: Keep the machine code on disk and read it from there: beside
+            this file or, where that is read-only, in a folder of the user.
+            This raises errors of many kinds.
     """
     dims, num_integers = _SIGNATURES[loop]
     real = numba.from_dtype(dtype)

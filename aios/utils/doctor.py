@@ -119,14 +119,32 @@ def check_openmmlab() -> Iterable[Finding]:
         yield Finding('package family', 'ok', value)
 
 
+def _cpu_attention() -> Finding:
+    topic = 'deformable attention on the CPU'
+    try:
+        from aios.ops import resolve_kernel
+
+        kernel = resolve_kernel('cpu')
+    except Exception as error:  # a broken package raises anything
+        advice = 'See the lines above, and the variable AIOS_MSDA_KERNEL.'
+        return Finding(
+            topic, 'error', f'{type(error).__name__}: {error}', advice
+        )
+    if kernel == 'numba':
+        return Finding(topic, 'ok', 'numba loops')
+    advice = 'numba is faster: `pip install numba`.'
+    return Finding(topic, 'note', f'plain torch ({kernel})', advice)
+
+
 def check_attention() -> Iterable[Finding]:
-    """The kernel of multi-scale deformable attention, and MMDetection."""
+    """The kernels of multi-scale deformable attention, and MMDetection."""
+    yield _cpu_attention()
     topic = 'deformable attention'
     if not mmcv_ext.has_compiled_ops():
         yield Finding(
             topic,
             'ok',
-            'plain torch (mmcv has no compiled operators)',
+            'plain torch on CUDA (mmcv has no compiled operators)',
             'Compiled operators are optional: docs/en/get_started.md.',
         )
     else:
@@ -136,9 +154,7 @@ def check_attention() -> Iterable[Finding]:
             'mmcv was compiled for another torch: reinstall it.',
         )
         if finding.status == 'ok':
-            finding = Finding(
-                topic, 'ok', 'compiled mmcv operator on CUDA, else plain torch'
-            )
+            finding = Finding(topic, 'ok', 'compiled mmcv operator on CUDA')
         yield finding
     models = _import('mmdet.models', 'mmdet.models', 'See the lines above.')
     if models.status == 'ok':

@@ -1,0 +1,277 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What is special about the loops; test_msda.py tests them as a kernel."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from aios.ops import (
+    available_kernels,
+    msda_cpu,
+    multi_scale_deformable_attention,
+    resolve_kernel,
+)
+
+pytest.importorskip('numba')
+
+SHAPES = [(20, 31), (10, 16), (5, 8), (3, 4)]
+BATCH, QUERIES, HEADS, DEPTH, POINTS = 2, 403, 4, 32, 4
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_inputs(seed=0, dtype=torch.float32):
+    """Value, locations (a tenth of them outside) and weights."""
+    generator = torch.Generator().manual_seed(seed)
+    options = dict(generator=generator, dtype=dtype)
+    cells = sum(height * width for height, width in SHAPES)
+    samples = (BATCH, QUERIES, HEADS, len(SHAPES), POINTS)
+    value = torch.randn(BATCH, cells, HEADS, DEPTH, **options)
+    locations = torch.rand(*samples, 2, **options) * 1.1 - 0.05
+    weights = torch.randn(samples, **options).flatten(3).softmax(-1)
+    return value, locations, weights.view(samples)
+
+
+def run(inputs, kernel='numba'):
+    """Output and gradients."""
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+    output = multi_scale_deformable_attention(
+        leaves[0], SHAPES, *leaves[1:], kernel
+    )
+    generator = torch.Generator().manual_seed(7)
+    factor = torch.randn(output.shape, generator=generator)
+    gradients = torch.autograd.grad((output * factor).sum(), leaves)
+    return output.detach(), *gradients
+
+
+@pytest.mark.parametrize('plain', ['embedding_bag', 'grid_sample'])
+def test_equals_plain_torch_in_float32(plain, two_threads):
+    inputs = make_inputs()
+    exact = run([tensor.double() for tensor in inputs], plain)
+    for ours, truth in zip(run(inputs), exact, strict=True):
+        scale = truth.abs().max().clamp_min(1)
+        error = (ours - truth).abs() / scale
+        # A location that is rounded across a cell border has another slope.
+        assert (error > 1e-5).float().mean() < 1e-4
+    output, value, *_ = (
+        (ours - theirs).abs().max()
+        for ours, theirs in zip(run(inputs), run(inputs, plain), strict=True)
+    )
+    assert output < 1e-5
+    assert value < 1e-5
+
+
+def test_borders_and_beyond():
+    """All corner cases of a position: edge, centre, outside; also size 1."""
+    shapes = [(1, 1), (1, 3), (2, 1)]
+    at = torch.linspace(-1.5, 4.5, 25, dtype=torch.float64)
+    y, x = torch.meshgrid(at, at, indexing='ij')
+    cells = torch.stack([x, y], -1).view(1, -1, 1, 1, 1, 2) + 0.5
+    sizes = torch.tensor(shapes).flip(1).double().view(3, 1, 2)
+    locations = cells / sizes
+    queries = locations.shape[1]
+    generator = torch.Generator().manual_seed(0)
+    options = dict(generator=generator, dtype=torch.float64)
+    value = torch.randn(1, 6, 1, 5, **options)
+    weights = torch.randn(1, queries, 1, 3, 1, **options)
+    results = []
+    for kernel in ('numba', 'embedding_bag'):
+        leaves = [t.clone().requires_grad_() for t in (value, weights)]
+        output = multi_scale_deformable_attention(
+            leaves[0], shapes, locations, leaves[1], kernel
+        )
+        gradients = torch.autograd.grad(output.square().sum(), leaves)
+        results.append((output, *gradients))
+    torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+
+
+def test_torch_accepts_the_operator():
+    value, locations, weights = make_inputs(dtype=torch.float64)
+    inputs = (value[:, :, :2, :3], locations[:, :4, :2], weights[:, :4, :2])
+    value, locations, weights = (t.requires_grad_() for t in inputs)
+    sizes = [side for shape in SHAPES for side in shape]
+    torch.library.opcheck(
+        torch.ops.aios.msda_cpu, (value, sizes, locations, weights)
+    )
+
+
+def test_memory_layout_does_not_matter():
+    value, locations, weights = make_inputs()
+    strided = (
+        value.transpose(1, 2).contiguous().transpose(1, 2),
+        locations.movedim(-1, 0).contiguous().movedim(0, -1),
+        weights.flip(0).contiguous().flip(0)[:, ::1],
+    )
+    assert not strided[0].is_contiguous()
+    for ours, expected in zip(
+        run(strided), run((value, locations, weights)), strict=True
+    ):
+        assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize('num_threads', [2, 3])
+def test_number_of_threads_does_not_matter(num_threads, monkeypatch):
+    monkeypatch.setattr(msda_cpu, '_MIN_SAMPLES', 100)
+    counts = []
+    monkeypatch.setattr(msda_cpu.torch, 'get_num_threads', lambda: counts[-1])
+    results = []
+    for count in (1, num_threads, num_threads):
+        counts.append(count)
+        results.append(run(make_inputs()))
+    for other in results[1:]:
+        assert all(map(torch.equal, results[0], other))
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf, 1e38])
+def test_no_crash_where_training_diverged(bad):
+    value, locations, weights = make_inputs()
+    locations[0, 0] = bad
+    output, *gradients = run((value, locations, weights))
+    assert output[0, 0].eq(0).all()
+    assert output[0, 1].ne(0).all()
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_no_gradient_where_none_is_needed():
+    value, locations, weights = make_inputs()
+    value.requires_grad_()
+    with torch.no_grad():
+        output = multi_scale_deformable_attention(
+            value, SHAPES, locations, weights, 'numba'
+        )
+    assert not output.requires_grad
+    with torch.inference_mode():
+        again = multi_scale_deformable_attention(
+            value, SHAPES, locations, weights, 'numba'
+        )
+    assert torch.equal(output, again)
+
+
+def test_several_callers_at_once(two_threads):
+    expected = run(make_inputs())
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: run(make_inputs()), range(8)))
+    for result in results:
+        assert all(map(torch.equal, result, expected))
+
+
+class _Outputs(Dataset):
+    """Runs the kernel in the worker process."""
+
+    def __init__(self):
+        self.threads_of_parent = msda_cpu._helpers()
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        output = run(make_inputs(index))[0]
+        return output, msda_cpu._helpers() is not self.threads_of_parent
+
+
+@pytest.mark.skipif(
+    'fork' not in multiprocessing.get_all_start_methods(),
+    reason='this system has no fork',
+)
+def test_in_a_forked_worker(monkeypatch):
+    """The threads of the parent are not there; nothing may wait for them."""
+    # Not torch.set_num_threads: OpenMP itself does not survive a fork.
+    monkeypatch.setattr(msda_cpu, '_num_threads', lambda weights: 2)
+    expected = [run(make_inputs(index))[0] for index in range(2)]
+    loader = DataLoader(
+        _Outputs(),
+        batch_size=None,
+        num_workers=1,
+        multiprocessing_context='fork',
+        timeout=60,
+    )
+    for (ours, has_own_threads), theirs in zip(loader, expected, strict=True):
+        assert torch.equal(ours, theirs)
+        assert has_own_threads
+
+
+@pytest.mark.parametrize('num_threads', [1, 3])
+def test_error_of_a_task_arrives(num_threads):
+    done = threading.Event()
+
+    def fail():
+        done.wait(10)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        msda_cpu._share([done.set, fail, fail], num_threads)
+
+
+def test_without_numba(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'numba', None)
+    monkeypatch.setattr(
+        msda_cpu, '_numba_error', msda_cpu._numba_error.__wrapped__
+    )
+    assert 'numba' not in available_kernels('cpu')
+    assert resolve_kernel('cpu') == 'embedding_bag'
+    with pytest.raises(RuntimeError, match="'numba' does not run"):
+        resolve_kernel('cpu', 'numba')
+
+
+def test_auto_is_numba_and_only_on_the_cpu(monkeypatch):
+    monkeypatch.delenv('AIOS_MSDA_KERNEL', raising=False)
+    assert resolve_kernel('cpu') == 'numba'
+    assert 'numba' not in available_kernels('meta')
+
+
+def test_import_does_not_import_numba():
+    code = 'import sys, aios.ops; sys.exit("numba" in sys.modules)'
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_machine_code_is_kept_on_disk(tmp_path):
+    code = (
+        'import torch; from aios.ops.msda_cpu import _compiled;'
+        'loop = _compiled("forward_loop", torch.float32);'
+        'print(sum(loop.stats.cache_hits.values()))'
+    )
+    environment = {**os.environ, 'NUMBA_CACHE_DIR': str(tmp_path)}
+    hits = [
+        subprocess.check_output(
+            [sys.executable, '-c', code], text=True, env=environment
+        )
+        for _ in range(2)
+    ]
+    assert [hit.split()[-1] for hit in hits] == ['0', '1']
+
+
+@pytest.mark.parametrize('error', [RuntimeError, PermissionError, EOFError])
+def test_machine_code_that_cannot_be_kept(monkeypatch, error):
+    from aios.ops import msda_cpu_loops
+
+    compile_loop, messages = msda_cpu_loops.compile_loop, []
+
+    def no_cache(loop, dtype, cache=True):
+        if cache:
+            raise error('no place')
+        return compile_loop(loop, dtype, cache)
+
+    monkeypatch.setattr(msda_cpu_loops, 'compile_loop', no_cache)
+    monkeypatch.setattr(
+        msda_cpu, 'print_log', lambda message, **_: messages.append(message)
+    )
+    loop = msda_cpu._compiled.__wrapped__('forward_loop', torch.float32)
+    assert callable(loop)
+    assert 'no place' in messages[0]
+    assert 'NUMBA_CACHE_DIR' in messages[0]
