@@ -1,0 +1,31 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""From the official releases of data sets to HumanData files.
+
+``tools/dataset_converters`` has a command for each; ``docs/en/datasets.md``
+says what to download.
+"""
+
+from .agora import AGORAConverter
+from .arctic import ARCTICConverter
+from .base import Converter, ConverterError, Summary, convert
+from .bedlam import BEDLAMConverter
+from .cli import run_command
+from .coco import COCOConverter
+from .egobody import EgoBodyConverter
+from .ehf import EHFConverter
+from .ubody import UBodyConverter
+
+__all__ = [
+    'AGORAConverter',
+    'ARCTICConverter',
+    'BEDLAMConverter',
+    'COCOConverter',
+    'Converter',
+    'ConverterError',
+    'EHFConverter',
+    'EgoBodyConverter',
+    'Summary',
+    'UBodyConverter',
+    'convert',
+    'run_command',
+]

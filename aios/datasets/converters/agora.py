@@ -1,0 +1,343 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AGORA: data frames of pictures and people, one pickle of SMPL-X each.
+
+``N`` persons of a data frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.utils.dataframe import load_dataframe
+from aios.utils.safe_io import CorruptFileError, load_pickle
+
+from .base import Converter, ConverterError
+from .bodies import (
+    POSES,
+    axis_angle_hands,
+    kid_model,
+    move_root,
+    neutral_betas,
+    rigid_alignment,
+    smplx_joints,
+)
+from .table import (
+    PersonTable,
+    box_columns,
+    joint_columns,
+    project,
+    smplx_columns,
+)
+
+__all__ = ['AGORAConverter']
+
+_FRAME_KEYS = (
+    'imgPath',
+    'gender',
+    'kid',
+    'occlusion',
+    'isValid',
+    'gt_path_smplx',
+    'gt_joints_2d',
+    'gt_joints_3d',
+)
+_WIDTH = 3840  # of the pictures that gt_joints_2d refer to
+_NUM_JOINTS = 127
+_SKELETON = 55
+_MAX_MISFIT = 0.01  # metres; fits reproduce the joints of a frame exactly
+_SIZES = {'3840x2160': (2160, 3840), '1280x720': (720, 1280)}
+_SMALL = '_1280x720'
+
+
+class AGORAConverter(Converter):
+    """AGORA's people in camera coordinates.
+
+    Cameras and root motions follow from the data frame's own joints: the
+    focal length from pairs of 3-D and 2-D joints, the root from the rigid
+    motion between the body as fitted and its joints in the camera.  So
+    nothing depends on conventions of the renderer.
+
+    Children need ``smplx_kid_template.npy``; without it they keep boxes and
+    joints and lose their parameters (``meta.smplx_valid`` is 0).
+
+    Args:
+        root: Folder with ``3840x2160`` and/or ``1280x720``, the data frames
+            ``*_withjv.pkl`` and ``smplx_gt``.
+        split: ``'train'`` or ``'validation'``.
+        body_models: Where the models of all genders are.
+        interval: Take every n-th picture of a data frame.
+        resolution: Which pictures, ``'3840x2160'`` or ``'1280x720'``.
+        kid_template: ``smplx_kid_template.npy``; default: in the root.
+    """
+
+    NAME = 'agora'
+    SPLITS = ('train', 'validation')
+    MISC = {'flat_hand_mean': False, 'smplx_source': 'original'}
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = 'train',
+        body_models: str | None = None,
+        interval: int = 1,
+        resolution: str = '3840x2160',
+        kid_template: str | Path | None = None,
+    ) -> None:
+        super().__init__(root, split, body_models, interval)
+        self.resolution = resolution
+        self.require(resolution)
+        template = Path(kid_template or self.root / 'smplx_kid_template.npy')
+        if kid_template is not None and not template.is_file():
+            raise self.missing(template)
+        self.kid_template = str(template) if template.is_file() else None
+        self._pictures: dict[str, str] = {}
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """``--resolution``, ``--kid-template``."""
+        parser.add_argument(
+            '--resolution', choices=list(_SIZES), default='3840x2160'
+        )
+        parser.add_argument(
+            '--kid-template',
+            metavar='FILE',
+            help='smplx_kid_template.npy (default: in the root)',
+        )
+
+    def units(self) -> list[str]:
+        """Data frames, wherever they lie below the root."""
+        name = re.compile(rf'{self.split}_\d+(_SMPLX)?_withjv\.pkl')
+        found = [
+            str(path.relative_to(self.root))
+            for pattern in ('*.pkl', '*/*.pkl', '*/*/*.pkl')
+            for path in self.root.glob(pattern)
+            if name.fullmatch(path.name)
+        ]
+        if not found:
+            raise self.missing(self.root / f'SMPLX/{self.split}_0_withjv.pkl')
+        return sorted(found)
+
+    def convert(self, unit: str) -> PersonTable:
+        """People of one data frame."""
+        table = PersonTable()
+        people = list(self._people(self.root / unit, table))
+        if not people:
+            return table
+        height, width = _SIZES[self.resolution]
+        joints = np.stack([p['joints'] for p in people])
+        points = np.stack([p['points'] for p in people]) * (width / _WIDTH)
+        sizes = np.tile((height, width), (len(people), 1))
+        centre = np.tile((width / 2, height / 2), (len(people), 1))
+        names = np.array([p['path'] for p in people])
+        focal = _focal_lengths(joints, points, centre, names)
+        params, valid, contour = self._bodies(people, joints, table)
+
+        everything = np.concatenate((joints, contour), axis=1)
+        projected = project(everything, focal, centre)
+        projected[:, :_NUM_JOINTS, :2] = points
+        projected[~valid, _NUM_JOINTS:] = 0
+        columns = joint_columns(everything, projected)
+        columns['keypoints3d_smplx'][~valid, _NUM_JOINTS:] = 0
+        table.columns = {
+            'image_path': names,
+            **box_columns(projected, sizes),
+            **columns,
+            **smplx_columns(params),
+            'meta/gender': np.array([p['gender'] for p in people]),
+            'meta/height': sizes[:, 0],
+            'meta/width': sizes[:, 1],
+            'meta/focal_length': focal,
+            'meta/principal_point': centre,
+            'meta/smplx_valid': valid.astype(np.uint8),
+            'meta/annot_valid': np.array([p['valid'] for p in people]),
+            'meta/is_kid': np.array([p['kid'] for p in people], np.uint8),
+            'meta/occ': np.array([p['occlusion'] for p in people], float),
+        }
+        table.select(table.columns['bbox_xywh'][:, 4] > 0, 'outside picture')
+        return table
+
+    def _people(
+        self, path: Path, table: PersonTable
+    ) -> Iterator[dict[str, Any]]:
+        """One dictionary per person of a data frame."""
+        frame = load_dataframe(path)
+        lacking = sorted(set(_FRAME_KEYS) - set(frame))
+        if lacking:
+            raise ConverterError(
+                f'{path}: lacks the columns {lacking}; use the data frames '
+                'with joints (*_withjv.pkl)'
+            )
+        for row in range(0, len(frame['imgPath']), self.interval):
+            name = self._picture(str(frame['imgPath'][row]))
+            if name is None:
+                table.counts['missing picture'] += 1
+                continue
+            for k in range(len(frame['gender'][row])):
+                cells = {key: frame[key][row] for key in _FRAME_KEYS[1:]}
+                yield {
+                    'path': name,
+                    'gender': str(cells['gender'][k]),
+                    'kid': bool(cells['kid'][k]),
+                    'occlusion': float(cells['occlusion'][k]),
+                    'valid': bool(cells['isValid'][k]),
+                    'file': str(cells['gt_path_smplx'][k]),
+                    'points': _joints(cells['gt_joints_2d'][k], 2, path),
+                    'joints': _joints(cells['gt_joints_3d'][k], 3, path),
+                }
+
+    def _picture(self, name: str) -> str | None:
+        """Path relative to the root; None if it is not there."""
+        if not self._pictures:
+            folder = self.root / self.resolution
+            for path in folder.rglob('*.png'):
+                relative = path.relative_to(self.root).as_posix()
+                if f'/{self.split}' in relative:
+                    stem = path.stem.removesuffix(_SMALL)
+                    self._pictures[stem] = relative
+        return self._pictures.get(Path(name).stem.removesuffix(_SMALL))
+
+    def _bodies(
+        self,
+        people: list[dict[str, Any]],
+        joints: np.ndarray,
+        table: PersonTable,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """Parameters ``(N, ...)``, whether there are any, and contours."""
+        count = len(people)
+        params = {
+            'betas': np.zeros((count, 10)),
+            'betas_neutral': np.zeros((count, 10)),
+            'betas_extra': np.zeros((count, 1)),
+            'expression': np.zeros((count, 10)),
+            'transl': np.zeros((count, 3)),
+            **{name: np.zeros((count, size)) for name, size in POSES.items()},
+        }
+        valid = np.zeros(count, bool)
+        contour = np.zeros((count, 144 - _NUM_JOINTS, 3))
+        groups: dict[tuple[str, bool], list[int]] = {}
+        for row, person in enumerate(people):
+            if person['kid'] and self.kid_template is None:
+                table.counts['child without template'] += 1
+            elif not self._fit_file(person['file']).is_file():
+                table.counts['missing body fit'] += 1
+            else:
+                key = person['gender'], person['kid']
+                groups.setdefault(key, []).append(row)
+        for (gender, kid), rows in groups.items():
+            raw = [self._read_fit(people[row], kid) for row in rows]
+            fitted = {k: np.concatenate([r[k] for r in raw]) for k in raw[0]}
+            good, native = self._to_camera(fitted, joints[rows], gender, kid)
+            index = np.array(rows)
+            valid[index] = good
+            contour[index] = native[:, _NUM_JOINTS:]
+            fitted['betas_extra'] = fitted['betas'][:, 10:11]
+            fitted['betas'] = fitted['betas'][:, :10]
+            if not kid:
+                fitted['betas_extra'] = np.zeros((len(rows), 1))
+                fitted['betas_neutral'] = neutral_betas(
+                    fitted['betas'], self.body_models, gender
+                )
+            for name, value in fitted.items():
+                params[name][index] = value
+            table.counts['fit differs from joints'] += int((~good).sum())
+        for value in params.values():
+            value[~valid] = 0
+        return params, valid, contour
+
+    def _to_camera(
+        self,
+        fitted: dict[str, np.ndarray],
+        joints: np.ndarray,
+        gender: str,
+        kid: bool,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Bring roots to the camera; ``(N,)`` bool and joints there."""
+        model = self.body_models
+        if kid:
+            model = kid_model(model, gender, str(self.kid_template))
+        fitted['transl'] = np.zeros((len(joints), 3))
+        there = smplx_joints(fitted, model, gender)
+        rotation, translation, misfit = rigid_alignment(
+            there[:, :_SKELETON], joints[:, :_SKELETON]
+        )
+        fitted['global_orient'], fitted['transl'] = move_root(
+            fitted['global_orient'],
+            fitted['transl'],
+            there[:, 0],
+            rotation,
+            translation,
+        )
+        # Not just turned: the contour of the face is the one the camera sees.
+        return misfit < _MAX_MISFIT, smplx_joints(fitted, model, gender)
+
+    def _fit_file(self, name: str) -> Path:
+        clean = Path(name.replace('\\', '/')).with_suffix('.pkl')
+        direct = self.root / clean
+        return direct if direct.is_file() else self.root / 'smplx_gt' / clean
+
+    def _read_fit(
+        self, person: Mapping[str, Any], kid: bool
+    ) -> dict[str, np.ndarray]:
+        """Parameters of one person as ``(1, ...)`` arrays."""
+        path = self._fit_file(person['file'])
+        raw = load_pickle(path)
+        try:
+            values = {
+                k: np.asarray(raw[k], np.float64).reshape(1, -1)
+                for k in ('betas', 'expression', *POSES)
+                if k in raw
+            }
+            for side in ('left', 'right'):
+                values[f'{side}_hand_pose'] = axis_angle_hands(
+                    values[f'{side}_hand_pose'],
+                    self.body_models,
+                    person['gender'],
+                    side,
+                )
+            for name, size in POSES.items():
+                values.setdefault(name, np.zeros((1, size)))
+            wanted = 11 if kid else 10
+            values['betas'] = values['betas'][:, :wanted]
+            expression = values.get('expression', np.zeros((1, 10)))
+            values['expression'] = expression[:, :10]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptFileError(
+                f'{path}: is no SMPL-X fit ({type(error).__name__}: {error})'
+            ) from error
+        return values
+
+
+def _joints(value: Any, width: int, path: Path) -> np.ndarray:
+    joints = np.asarray(value, np.float64)
+    if joints.ndim != 2 or len(joints) < _NUM_JOINTS:
+        raise ConverterError(
+            f'{path}: joints must have shape ({_NUM_JOINTS}, {width}), got '
+            f'{joints.shape}; are these data frames of SMPL, not SMPL-X?'
+        )
+    return joints[:_NUM_JOINTS, :width]
+
+
+def _focal_lengths(
+    joints: np.ndarray,
+    points: np.ndarray,
+    centre: np.ndarray,
+    names: np.ndarray,
+) -> np.ndarray:
+    """``(N, 2)`` focal lengths, one per picture, by least squares."""
+    rays = joints[..., :2] / joints[..., 2:]
+    offsets = points - centre[:, None]
+    _, image = np.unique(names, return_inverse=True)
+    count = image.max() + 1
+    focal = [
+        np.bincount(image, (rays * offsets)[..., axis].sum(1), count)
+        / np.bincount(image, (rays**2)[..., axis].sum(1), count)
+        for axis in range(2)
+    ]
+    # Pixels are square.
+    return np.repeat(np.mean(focal, axis=0)[image][:, None], 2, axis=1)

@@ -1,0 +1,198 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""ARCTIC, fixed cameras: one person per sequence, captured by markers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.utils.safe_io import load_npy
+
+from .base import Converter, ConverterError
+from .bodies import (
+    POSES,
+    fit_shape,
+    model_joints,
+    move_root,
+    neutral_betas,
+    smplx_joints,
+)
+from .coco import read_json
+from .table import (
+    PersonTable,
+    box_columns,
+    concatenate,
+    joint_columns,
+    project,
+    smplx_columns,
+)
+
+__all__ = ['ARCTICConverter']
+
+_SPLITS = 'splits_json/protocol_p1.json'
+_CAMERAS = 8
+
+
+class ARCTICConverter(Converter):
+    """ARCTIC's protocol 1: eight fixed cameras (1 to 8), not the one worn.
+
+    The release gives each subject's shape as a mesh; it is described with
+    ten coefficients of the subject's gender (least squares), and with ten of
+    the neutral model.  Hands are absolute, and ``misc.flat_hand_mean`` says
+    so.
+
+    Args:
+        root: ``arctic_data/data`` with ``raw_seqs``, ``meta``,
+            ``splits_json`` and ``images``.
+        split: ``'train'`` or ``'val'``.
+        body_models: Where the models of all genders are.
+        interval: Take every n-th picture of each camera.  The release has
+            more than two million; AiOS trains on every 1000th and tests on
+            every 30th.
+    """
+
+    NAME = 'arctic'
+    SPLITS = ('train', 'val')
+    MISC = {'flat_hand_mean': True, 'smplx_source': 'original'}
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = 'train',
+        body_models: str | None = None,
+        interval: int = 1,
+    ) -> None:
+        super().__init__(root, split, body_models, interval)
+        self._subjects = read_json(self.require('meta', 'misc.json'))
+        self._shapes: dict[str, dict[str, np.ndarray]] = {}
+
+    def units(self) -> list[str]:
+        """Sequences of the split, as ``s01/box_grab_01``."""
+        names = read_json(self.require(_SPLITS))[self.split]
+        return sorted(str(name).split('.')[0] for name in names)
+
+    def convert(self, unit: str) -> PersonTable:
+        """One sequence, seen by all cameras."""
+        table = PersonTable()
+        subject = unit.split('/')[0]
+        path = self.require('raw_seqs', f'{unit}.smplx.npy')
+        raw = load_npy(path, allow_objects=True)
+        raw = raw.item() if raw.ndim == 0 else None
+        if not isinstance(raw, dict):
+            raise ConverterError(f'{path}: must be a dictionary')
+        motion = {
+            k: np.asarray(raw[k], np.float64).reshape(len(raw['transl']), -1)
+            for k in ('transl', *POSES)
+            if k in raw
+        }
+        views = []
+        for camera in range(1, _CAMERAS + 1):
+            frames, paths = self._pictures(unit, camera, table)
+            inside = (frames >= 0) & (frames < len(motion['transl']))
+            table.counts['picture without labels'] += int((~inside).sum())
+            frames, paths = frames[inside], paths[inside]
+            if len(frames):
+                rows = {k: v[frames] for k, v in motion.items()}
+                views.append(self._view(subject, camera, rows, paths))
+        table.columns = concatenate(views)
+        if table.columns:
+            inside = table.columns['bbox_xywh'][:, 4] > 0
+            table.select(inside, 'outside picture')
+        return table
+
+    def _pictures(
+        self, unit: str, camera: int, table: PersonTable
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Frames of the motion and pictures that are there."""
+        images = self.root / 'images'
+        prefix = 'images/' if images.is_dir() else ''
+        folder = self.root / f'{prefix}{unit}/{camera}'
+        files = sorted(folder.glob('*.jpg'))[:: self.interval]
+        if not files:
+            table.counts['camera without pictures'] += 1
+        offset = int(self._info(unit.split('/')[0])['ioi_offset'])
+        frames = np.array([int(f.stem) - offset for f in files], np.int64)
+        paths = [f'{prefix}{unit}/{camera}/{f.name}' for f in files]
+        return frames, np.array(paths, dtype=str)
+
+    def _view(
+        self,
+        subject: str,
+        camera: int,
+        motion: dict[str, np.ndarray],
+        paths: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """Rows of one camera."""
+        info, shape = self._info(subject), self._shape(subject)
+        world = np.asarray(info['world2cam'][camera - 1], np.float64)
+        matrix = np.asarray(info['intris_mat'][camera - 1], np.float64)
+        sizes = info['image_size']
+        # The worn camera comes first where it is listed.
+        width, height = sizes[camera if len(sizes) > _CAMERAS else camera - 1]
+        count = len(paths)
+        params = dict(motion)
+        orient, moved = move_root(
+            motion['global_orient'],
+            motion['transl'],
+            motion['transl'] + shape['pelvis'],
+            world[:3, :3],
+            world[:3, 3],
+        )
+        params['global_orient'] = orient
+        # The fitted body's pelvis is not quite where the subject's is.
+        params['transl'] = moved + shape['pelvis'] - shape['fitted_pelvis']
+        params['betas'] = np.tile(shape['betas'], (count, 1))
+        params['expression'] = np.zeros((count, 10))
+        gender = str(info['gender'])
+        joints = smplx_joints(params, self.body_models, gender, True)
+        params['betas_neutral'] = np.tile(shape['betas_neutral'], (count, 1))
+        focal = np.tile(matrix[[0, 1], [0, 1]], (count, 1))
+        centre = np.tile(matrix[:2, 2], (count, 1))
+        points = project(joints, focal, centre)
+        sizes = np.tile((height, width), (count, 1))
+        return {
+            'image_path': paths,
+            **box_columns(points, sizes),
+            **joint_columns(joints, points),
+            **smplx_columns(params),
+            'meta/gender': np.full(count, gender),
+            'meta/height': sizes[:, 0],
+            'meta/width': sizes[:, 1],
+            'meta/focal_length': focal,
+            'meta/principal_point': centre,
+            'meta/smplx_valid': np.ones(count, np.uint8),
+        }
+
+    def _info(self, subject: str) -> dict[str, Any]:
+        if subject not in self._subjects:
+            raise ConverterError(
+                f'{self.root}/meta/misc.json: has no subject {subject!r}'
+            )
+        return self._subjects[subject]
+
+    def _shape(self, subject: str) -> dict[str, np.ndarray]:
+        """Coefficients and pelvis of a subject's rest body."""
+        if subject not in self._shapes:
+            path = self.require('meta/subject_vtemplates', f'{subject}.obj')
+            vertices = _obj_vertices(path)
+            gender = str(self._info(subject)['gender'])
+            betas = fit_shape(vertices[None], self.body_models, gender)
+            fitted = smplx_joints({'betas': betas}, self.body_models, gender)
+            self._shapes[subject] = {
+                'betas': betas,
+                'betas_neutral': neutral_betas(
+                    betas, self.body_models, gender
+                ),
+                'pelvis': model_joints(vertices, self.body_models, gender)[0],
+                'fitted_pelvis': fitted[0, 0].astype(np.float64),
+            }
+        return self._shapes[subject]
+
+
+def _obj_vertices(path: Path) -> np.ndarray:
+    """Vertices ``(V, 3)`` of a Wavefront file."""
+    with open(path, encoding='utf-8') as file:
+        rows = [line.split()[1:4] for line in file if line.startswith('v ')]
+    return np.array(rows, np.float64)

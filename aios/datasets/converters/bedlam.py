@@ -1,0 +1,125 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""BEDLAM: one label file per scene, neutral bodies, flat hands."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from aios.utils.safe_io import load_npz
+
+from .base import Converter, ConverterError
+from .bodies import smplx_joints
+from .table import (
+    PersonTable,
+    box_columns,
+    joint_columns,
+    project,
+    smplx_columns,
+)
+
+__all__ = ['BEDLAMConverter']
+
+CLOSEUP = '_closeup'
+_KEYS = ('imgname', 'pose_cam', 'trans_cam', 'cam_ext', 'cam_int', 'shape')
+# Columns of the 55 joints' axis-angle poses.
+_POSE_SLICES = {
+    'global_orient': (0, 1),
+    'body_pose': (1, 22),
+    'jaw_pose': (22, 23),
+    'leye_pose': (23, 24),
+    'reye_pose': (24, 25),
+    'left_hand_pose': (25, 40),
+    'right_hand_pose': (40, 55),
+}
+
+
+class BEDLAMConverter(Converter):
+    """BEDLAM's training labels ``all_npz_12_training/<scene>.npz``.
+
+    Poses are those of the neutral model with 11 coefficients and absolute
+    hands; that is what is stored, and ``misc.flat_hand_mean`` says so.
+
+    Args:
+        root: Folder with ``all_npz_12_training`` and ``train_images``.
+        split: ``'train'``; labels of the test set are not public.
+        body_models: Where ``SMPLX_NEUTRAL.npz`` is.
+        interval: Take every n-th picture of a scene.
+        labels: Folder of the label files.
+    """
+
+    NAME = 'bedlam'
+    SPLITS = ('train',)
+    MISC = {'flat_hand_mean': True, 'smplx_source': 'original'}
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = 'train',
+        body_models: str | None = None,
+        interval: int = 1,
+        labels: str = 'all_npz_12_training',
+    ) -> None:
+        super().__init__(root, split, body_models, interval)
+        self.labels = labels
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """``--labels``."""
+        parser.add_argument(
+            '--labels',
+            default='all_npz_12_training',
+            help='folder of the label files, below the root',
+        )
+
+    def units(self) -> list[str]:
+        """Scenes."""
+        return sorted(p.stem for p in self.require(self.labels).glob('*.npz'))
+
+    def convert(self, unit: str) -> PersonTable:
+        """People of one scene."""
+        path = self.root / self.labels / f'{unit}.npz'
+        raw = load_npz(path, _KEYS, allow_objects=True)
+        lacking = sorted(set(_KEYS) - set(raw))
+        if lacking:
+            raise ConverterError(f'{path}: lacks {lacking}')
+        names = raw.pop('imgname').astype(str)
+        if self.interval > 1:
+            _, image = np.unique(names, return_inverse=True)
+            keep = image % self.interval == 0
+            names = names[keep]
+            raw = {k: v[keep] for k, v in raw.items()}
+        table = PersonTable()
+        if not len(names):
+            return table
+        pose = raw['pose_cam'].reshape(len(names), 55, 3)
+        params = {k: pose[:, a:b] for k, (a, b) in _POSE_SLICES.items()}
+        params['betas'] = raw['shape'][:, :11]
+        params['transl'] = raw['trans_cam'] + raw['cam_ext'][:, :3, 3]
+        params['expression'] = np.zeros((len(names), 10))
+        joints = smplx_joints(params, self.body_models, flat_hand_mean=True)
+
+        camera = raw['cam_int'].astype(np.float64)
+        focal = camera[:, [0, 1], [0, 1]]
+        centre = camera[:, :2, 2]
+        # The principal point is the centre of the (rotated) picture.
+        sizes = np.rint(2 * centre[:, ::-1]).astype(np.int64)
+        points = project(joints, focal, centre)
+        # Rotated copies of close-ups lie in folders without the suffix.
+        scene = unit.removesuffix(CLOSEUP)
+        table.columns = {
+            'image_path': np.array([f'{scene}/png/{n}' for n in names]),
+            **box_columns(points, sizes),
+            **joint_columns(joints, points),
+            **smplx_columns(params),
+            'meta/gender': np.full(len(names), 'neutral'),
+            'meta/height': sizes[:, 0],
+            'meta/width': sizes[:, 1],
+            'meta/focal_length': focal,
+            'meta/principal_point': centre,
+            'meta/smplx_valid': np.ones(len(names), np.uint8),
+        }
+        table.select(table.columns['bbox_xywh'][:, 4] > 0, 'outside picture')
+        return table

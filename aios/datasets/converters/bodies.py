@@ -1,0 +1,338 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Body models for converters: joints, root motions, neutral shapes.
+
+``N`` persons, ``J`` = 144 joints, ``V`` vertices, ``S`` coefficients.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from aios.body_models import (
+    VERTEX_JOINTS,
+    SMPLXLayer,
+    find_body_model,
+    load_body_model_arrays,
+)
+
+__all__ = [
+    'POSES',
+    'axis_angle_hands',
+    'fit_shape',
+    'kid_model',
+    'mesh_joints',
+    'model_joints',
+    'move_root',
+    'neutral_betas',
+    'rigid_alignment',
+    'smplx_joints',
+]
+
+POSES: Mapping[str, int] = {
+    'global_orient': 3,
+    'body_pose': 63,
+    'left_hand_pose': 45,
+    'right_hand_pose': 45,
+    'jaw_pose': 3,
+    'leye_pose': 3,
+    'reye_pose': 3,
+}
+"""Poses of a SMPL-X dictionary and their numbers per person."""
+
+_CHUNK = 256
+
+
+@lru_cache(maxsize=8)
+def _layer(
+    model_path: str | None, gender: str, num_betas: int, flat: bool
+) -> SMPLXLayer:
+    layer = SMPLXLayer(
+        model_path,
+        gender,
+        num_betas=num_betas,
+        flat_hand_mean=flat,
+        chunk_size=_CHUNK,
+    )
+    return layer.eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=4)
+def _arrays(model_path: str | None, gender: str) -> dict[str, np.ndarray]:
+    return load_body_model_arrays(find_body_model(model_path, gender))
+
+
+def smplx_joints(
+    params: Mapping[str, np.ndarray],
+    model_path: str | None = None,
+    gender: str = 'neutral',
+    flat_hand_mean: bool = False,
+) -> np.ndarray:
+    """Joints of SMPL-X bodies.
+
+    Args:
+        params: ``betas`` ``(N, S)``, poses of :data:`POSES`, ``expression``
+            ``(N, 10)``, ``transl`` ``(N, 3)``; absent ones are zero.
+        model_path: See :func:`aios.body_models.find_body_model`.
+        gender: One for all.
+        flat_hand_mean: Whether hand poses are absolute.
+
+    Returns:
+        ``(N, 144, 3)`` float32 metres.
+    """
+    known = ('betas', 'expression', 'transl', *POSES)
+    tensors = {
+        name: torch.from_numpy(np.ascontiguousarray(params[name], np.float32))
+        for name in known
+        if name in params
+    }
+    num_betas = tensors['betas'].shape[1]
+    layer = _layer(model_path, gender, num_betas, flat_hand_mean)
+    for name, size in POSES.items():
+        if name in tensors:
+            tensors[name] = tensors[name].reshape(-1, size)
+    with torch.no_grad():
+        out = layer(**tensors, joint_set='smplx_144', return_vertices=False)
+    return out.joints.numpy()
+
+
+def move_root(
+    global_orient: np.ndarray,
+    transl: np.ndarray,
+    pelvis: np.ndarray,
+    rotation: np.ndarray,
+    translation: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Root of bodies after a rigid motion of the world.
+
+    SMPL-X turns about the pelvis, not the origin, so the translation changes
+    by more than the motion's.
+
+    Args:
+        global_orient: ``(N, 3)`` axis-angle.
+        transl: ``(N, 3)`` metres.
+        pelvis: ``(N, 3)`` position of the pelvis joint with ``transl``.
+        rotation: ``(3, 3)`` or ``(N, 3, 3)``.
+        translation: ``(3,)`` or ``(N, 3)``.
+
+    Returns:
+        New ``global_orient`` and ``transl``.
+    """
+    root = Rotation.from_rotvec(global_orient).as_matrix()
+    turned = Rotation.from_matrix(rotation @ root).as_rotvec()
+    rest = pelvis - transl
+    moved = np.einsum('...ij,...j->...i', rotation, pelvis) + translation
+    return turned, moved - rest
+
+
+def rigid_alignment(
+    source: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rigid motion that brings points onto others (Kabsch).
+
+    Args:
+        source: ``(N, J, 3)``.
+        target: ``(N, J, 3)``.
+
+    Returns:
+        Rotations ``(N, 3, 3)``, translations ``(N, 3)``, and the largest
+        distance that is left ``(N,)``.
+    """
+    source = np.asarray(source, np.float64)
+    target = np.asarray(target, np.float64)
+    low, high = source.mean(1, keepdims=True), target.mean(1, keepdims=True)
+    u, _, vt = np.linalg.svd(
+        (source - low).transpose(0, 2, 1) @ (target - high)
+    )
+    sign = np.ones((len(source), 3))
+    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
+    rotation = (u * sign[:, None] @ vt).transpose(0, 2, 1)
+    translation = high[:, 0] - np.einsum('nij,nj->ni', rotation, low[:, 0])
+    moved = np.einsum('nij,nkj->nki', rotation, source)
+    left = moved + translation[:, None] - target
+    return rotation, translation, np.linalg.norm(left, axis=-1).max(1)
+
+
+def model_joints(
+    vertices: np.ndarray, model_path: str | None, gender: str = 'neutral'
+) -> np.ndarray:
+    """Joints ``(..., 55, 3)`` that the regressor finds in ``(..., V, 3)``."""
+    return _arrays(model_path, gender)['J_regressor'] @ vertices
+
+
+def mesh_joints(
+    vertices: np.ndarray, model_path: str | None, gender: str = 'neutral'
+) -> np.ndarray:
+    """Joints of registered meshes.
+
+    The skeleton is regressed from the posed mesh, which is millimetres off
+    the joints of a posed skeleton.
+
+    Args:
+        vertices: ``(N, V, 3)``.
+        model_path: See :func:`aios.body_models.find_body_model`.
+        gender: Of the model whose regressor is used.
+
+    Returns:
+        ``(N, 127, 3)``: all of ``'smplx_144'`` but the contour of the face.
+    """
+    arrays = _arrays(model_path, gender)
+    corners = arrays['f'].astype(np.int64)[arrays['lmk_faces_idx']]
+    landmarks = np.einsum(
+        'nlck,lc->nlk', vertices[:, corners], arrays['lmk_bary_coords']
+    )
+    tips = vertices[:, list(VERTEX_JOINTS.values())]
+    skeleton = model_joints(vertices, model_path, gender)
+    return np.concatenate((skeleton, tips, landmarks), axis=1)
+
+
+def fit_shape(
+    vertices: np.ndarray, model_path: str | None, gender: str
+) -> np.ndarray:
+    """Coefficients whose rest body is nearest to given rest bodies.
+
+    Least squares over all vertices, up to a translation.
+
+    Args:
+        vertices: ``(N, V, 3)`` in the rest pose.
+        model_path: See :func:`aios.body_models.find_body_model`.
+        gender: Of the model to describe them with.
+
+    Returns:
+        ``(N, 10)`` float32.
+    """
+    arrays = _arrays(model_path, gender)
+    inverse = _shape_inverse(model_path, gender)
+    offset = np.asarray(vertices, np.float64) - arrays['v_template']
+    offset -= offset.mean(axis=1, keepdims=True)
+    return (offset.reshape(len(offset), -1) @ inverse.T).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _shape_inverse(model_path: str | None, gender: str) -> np.ndarray:
+    directions = _directions(_arrays(model_path, gender), 10)
+    directions -= directions.mean(axis=0, keepdims=True)
+    return np.linalg.pinv(directions.reshape(-1, 10))
+
+
+def _directions(arrays: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    return arrays['shapedirs'][:, :, :count].astype(np.float64)
+
+
+def neutral_betas(
+    betas: np.ndarray, model_path: str | None, gender: str
+) -> np.ndarray:
+    """Shapes of a gendered model, described with the neutral one.
+
+    Args:
+        betas: ``(N, S)`` of the gendered model.
+        model_path: See :func:`aios.body_models.find_body_model`.
+        gender: Of ``betas``.
+
+    Returns:
+        ``(N, 10)`` float32; ``betas`` themselves if they are neutral.
+    """
+    betas = np.asarray(betas, np.float64)
+    if gender == 'neutral':
+        return betas[:, :10].astype(np.float32)
+    matrix, offset = _to_neutral(model_path, gender, betas.shape[1])
+    return (betas @ matrix + offset).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _to_neutral(
+    model_path: str | None, gender: str, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The fit is linear, so it is one matrix for everybody."""
+    arrays = _arrays(model_path, gender)
+    bodies = arrays['v_template'] + np.concatenate(
+        (
+            np.zeros((1, *arrays['v_template'].shape)),
+            np.moveaxis(_directions(arrays, count), 2, 0),
+        )
+    )
+    fitted = fit_shape(bodies, model_path, 'neutral').astype(np.float64)
+    return fitted[1:] - fitted[0], fitted[0]
+
+
+@lru_cache(maxsize=8)
+def kid_model(model_path: str | None, gender: str, template: str) -> str:
+    """Model file whose 11th coefficient leads from adult to child.
+
+    This is AGORA's description of children: the difference between the mean
+    infant (SMIL), centred, and the mean adult, as one more direction.
+
+    Args:
+        model_path: See :func:`aios.body_models.find_body_model`.
+        gender: Of the adult.
+        template: ``smplx_kid_template.npy`` ``(V, 3)``.
+
+    Returns:
+        Path of a temporary file, which goes away with the process.
+    """
+    from aios.utils.safe_io import load_npy
+
+    arrays = dict(_arrays(model_path, gender))
+    child = np.asarray(load_npy(template), np.float64)
+    if child.shape != arrays['v_template'].shape:
+        raise ValueError(
+            f'{template}: must have shape {arrays["v_template"].shape}, got '
+            f'{child.shape}'
+        )
+    direction = child - child.mean(axis=0) - arrays['v_template']
+    directions = arrays['shapedirs'].copy()
+    if directions.shape[2] < 400:
+        raise ValueError(
+            'children need a body-model file with 300 shape directions '
+            f'(version 1.1), this one has {directions.shape[2]} in all'
+        )
+    directions[:, :, 10] = direction
+    arrays['shapedirs'] = directions
+    path = Path(_temporary_folder().name) / f'kid_{gender}.npz'
+    np.savez(path, **arrays)
+    return os.fspath(path)
+
+
+@lru_cache(maxsize=1)
+def _temporary_folder() -> Any:
+    return tempfile.TemporaryDirectory(prefix='aios-kid-')
+
+
+def axis_angle_hands(
+    pose: np.ndarray, model_path: str | None, gender: str, side: str
+) -> np.ndarray:
+    """Hand poses relative to the mean hand, from PCA coefficients if need be.
+
+    Args:
+        pose: ``(N, 45)`` or ``(N, 15, 3)`` axis-angle, or ``(N, C)`` PCA
+            coefficients, ``C < 45``.
+        model_path: Where the components are read from.
+        gender: Of the model.
+        side: ``'left'`` or ``'right'``.
+
+    Returns:
+        ``(N, 45)``.
+
+    Raises:
+        ValueError: If the model file has no components.
+    """
+    pose = np.asarray(pose, np.float64)
+    pose = pose.reshape(len(pose), -1)
+    if pose.shape[1] == 45:
+        return pose
+    arrays = _arrays(model_path, gender)
+    key = f'hands_components{side[0]}'
+    if key not in arrays or pose.shape[1] > 45:
+        raise ValueError(
+            f'hand poses have {pose.shape[1]} PCA coefficients and the body '
+            f'model has no {key} for them'
+        )
+    return pose @ arrays[key][: pose.shape[1]]

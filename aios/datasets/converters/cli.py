@@ -1,0 +1,118 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The command line that all converters share."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aios.body_models import MissingBodyModelError
+from aios.utils.safe_io import CorruptFileError, UnsafeFileError
+
+from .base import Converter, ConverterError, convert
+
+__all__ = ['run_command']
+
+_ERRORS = (
+    ConverterError,
+    CorruptFileError,
+    FileExistsError,
+    FileNotFoundError,
+    MissingBodyModelError,
+    UnsafeFileError,
+)
+
+
+def run_command(
+    kind: type[Converter],
+    description: str | None,
+    argv: Sequence[str] | None = None,
+) -> str:
+    """Parse the command line and convert.
+
+    Args:
+        kind: The converter.
+        description: Text of ``--help``.
+        argv: Command line, default that of the process.
+
+    Returns:
+        The summary, for printing.
+
+    Raises:
+        SystemExit: If the release, the body models or the output are not as
+            they should be; with the reason.
+    """
+    args = _parser(kind, description).parse_args(argv)
+    data = Path(os.environ.get('AIOS_DATA') or 'data')
+    out = args.out or (
+        data
+        / 'preprocessed_npz/multihuman_data'
+        / f'{kind.NAME}_{args.split}.npz'
+    )
+    names = set(inspect.signature(kind).parameters) & set(vars(args))
+    try:
+        converter = kind(**{name: getattr(args, name) for name in names})
+        summary = convert(
+            converter,
+            out,
+            overwrite=args.overwrite,
+            restart=args.restart,
+            workers=args.workers,
+            limit=args.limit,
+        )
+    except _ERRORS as error:
+        sys.exit(f'error: {error}')
+    return f'{summary}\ncheck it: python tools/misc/check_humandata.py {out}'
+
+
+def _parser(
+    kind: type[Converter], description: str | None
+) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('root', type=Path, help='folder of the release')
+    parser.add_argument('--split', choices=kind.SPLITS, default=kind.SPLITS[0])
+    parser.add_argument(
+        '--out',
+        type=Path,
+        metavar='FILE.npz',
+        help='default: <data>/preprocessed_npz/multihuman_data/'
+        f'{kind.NAME}_<split>.npz, where <data> is $AIOS_DATA or data',
+    )
+    parser.add_argument(
+        '--body-models',
+        metavar='PATH',
+        help='folder of the SMPL-X files; default: $AIOS_BODY_MODELS or '
+        'data/body_models',
+    )
+    parser.add_argument(
+        '--interval',
+        type=int,
+        default=1,
+        help='take every n-th picture (default: all)',
+    )
+    parser.add_argument(
+        '--limit',
+        type=int,
+        metavar='UNITS',
+        help='convert only the first units (scenes, sequences, label files)',
+    )
+    parser.add_argument(
+        '--workers', type=int, default=1, help='processes (default: 1)'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an existing file'
+    )
+    parser.add_argument(
+        '--restart',
+        action='store_true',
+        help='convert everything anew instead of resuming',
+    )
+    kind.add_arguments(parser)
+    return parser

@@ -1,0 +1,258 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""COCO-WholeBody with NeuralAnnot's fits; and what UBody shares with it.
+
+UBody's annotations have COCO-WholeBody's fields and NeuralAnnot's fits, so
+both are read by the same functions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .base import Converter, ConverterError
+from .bodies import smplx_joints
+from .table import (
+    BODY_SCALE,
+    PART_SCALE,
+    PersonTable,
+    project,
+    scaled_boxes,
+    smplx_columns,
+)
+
+__all__ = [
+    'COCOConverter',
+    'fit_columns',
+    'read_json',
+    'whole_body_columns',
+    'whole_body_keypoints',
+]
+
+# COCO-WholeBody's order of 133: body, feet, face, left hand, right hand.
+_GROUPS = {
+    'keypoints': 17,
+    'foot_kpts': 6,
+    'face_kpts': 68,
+    'lefthand_kpts': 21,
+    'righthand_kpts': 21,
+}
+_PARTS = {'lhand': 'lefthand', 'rhand': 'righthand', 'face': 'face'}
+# HumanData's name, NeuralAnnot's name, numbers per person
+_FIT = {
+    'global_orient': ('root_pose', 3),
+    'body_pose': ('body_pose', 63),
+    'left_hand_pose': ('lhand_pose', 45),
+    'right_hand_pose': ('rhand_pose', 45),
+    'jaw_pose': ('jaw_pose', 3),
+    'betas': ('shape', 10),
+    'expression': ('expr', 10),
+    'transl': ('trans', 3),
+}
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        ConverterError: If it is not JSON.
+    """
+    try:
+        with open(path, encoding='utf-8') as file:
+            return json.load(file)
+    except json.JSONDecodeError as error:
+        raise ConverterError(
+            f'{path}: damaged or not JSON ({error}); download it again'
+        ) from error
+
+
+def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
+    """Key-points as annotated.
+
+    Returns:
+        ``(N, 133, 3)`` x, y and COCO's visibility 0, 1, 2 (UBody: 0 or a
+        score).
+    """
+    points = np.zeros((len(annotations), sum(_GROUPS.values()), 3))
+    start = 0
+    for name, count in _GROUPS.items():
+        for row, annotation in enumerate(annotations):
+            values = annotation.get(name)
+            if values:
+                points[row, start : start + count] = np.reshape(
+                    values, (-1, 3)
+                )
+        start += count
+    return points
+
+
+def whole_body_columns(
+    annotations: Sequence[Mapping], sizes: np.ndarray, key: str, visible: float
+) -> dict[str, np.ndarray]:
+    """Boxes and key-points as annotated.
+
+    Args:
+        annotations: ``N`` annotations in COCO-WholeBody's format.
+        sizes: ``(N, 2)`` height and width of the pictures.
+        key: Name of the key-points in HumanData.
+        visible: Least visibility that becomes a confidence of 1.
+    """
+    points = whole_body_keypoints(annotations)
+    seen = points[..., 2] >= visible
+    points = np.concatenate((points[..., :2], seen[..., None]), axis=-1)
+    points[~seen] = 0
+    everybody = np.ones(len(annotations), bool)
+    columns = {
+        key: points.astype(np.float32),
+        'bbox_xywh': scaled_boxes(
+            [a['bbox'] for a in annotations], sizes, BODY_SCALE, everybody
+        ),
+    }
+    for part, name in _PARTS.items():
+        valid = np.array([bool(a.get(f'{name}_valid')) for a in annotations])
+        boxes = [a.get(f'{name}_box') or (0, 0, 0, 0) for a in annotations]
+        columns[f'{part}_bbox_xywh'] = scaled_boxes(
+            boxes, sizes, PART_SCALE, valid
+        )
+        meta = f'meta/{name}_valid'
+        columns[meta] = valid.astype(np.uint8)
+    return columns
+
+
+def fit_columns(
+    fits: Sequence[Mapping | None],
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """NeuralAnnot's parameters and cameras; zeros where there is no fit.
+
+    Args:
+        fits: ``N`` entries with ``smplx_param`` and ``cam_param``, or None.
+
+    Returns:
+        SMPL-X dictionary, ``(N, 2)`` focal lengths, ``(N, 2)`` principal
+        points.
+    """
+    params = {
+        name: np.zeros((len(fits), size)) for name, (_, size) in _FIT.items()
+    }
+    focal = np.ones((len(fits), 2))
+    centre = np.zeros((len(fits), 2))
+    for row, fit in enumerate(fits):
+        if fit is None:
+            continue
+        for name, (source, size) in _FIT.items():
+            value = np.ravel(fit['smplx_param'].get(source, np.zeros(size)))
+            params[name][row] = value[:size]
+        focal[row] = fit['cam_param']['focal']
+        centre[row] = fit['cam_param']['princpt']
+    return params, focal, centre
+
+
+class COCOConverter(Converter):
+    """COCO 2017 train: COCO-WholeBody's key-points, NeuralAnnot's fits.
+
+    Persons without a fit stay: they have a box and key-points
+    (``meta.smplx_valid`` is 0).  Crowds are left out.  Only joints that
+    COCO marks as visible (2) have confidence.
+
+    Args:
+        root: Folder with ``annotations`` and ``train2017``.
+        split: ``'train'``.
+        body_models: Where ``SMPLX_NEUTRAL.npz`` is.
+        interval: Take every n-th picture.
+    """
+
+    NAME = 'coco'
+    SPLITS = ('train',)
+    MISC = {
+        'flat_hand_mean': False,
+        'smplx_source': 'nerual_annot',
+        'bbox_source': 'original',
+    }
+    PARALLEL = False  # every process would read all of the JSON
+    KEYPOINTS = 'annotations/coco_wholebody_train_v1.0.json'
+    FITS = 'annotations/MSCOCO_train_SMPLX.json'
+    UNIT = 10_000  # pictures
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = 'train',
+        body_models: str | None = None,
+        interval: int = 1,
+    ) -> None:
+        super().__init__(root, split, body_models, interval)
+        self._images: list[dict] | None = None
+        self._people: dict[int, list[dict]] = {}
+        self._fits: dict[str, dict] = {}
+
+    def _load(self) -> list[dict]:
+        if self._images is None:
+            labels = read_json(self.require(self.KEYPOINTS))
+            self._fits = read_json(self.require(self.FITS))
+            for annotation in labels['annotations']:
+                image = annotation['image_id']
+                self._people.setdefault(image, []).append(annotation)
+            images = sorted(labels['images'], key=lambda i: i['id'])
+            images = [i for i in images if i['id'] in self._people]
+            self._images = images[:: self.interval]
+        return self._images
+
+    def units(self) -> list[str]:
+        """Runs of 10,000 pictures."""
+        count = len(self._load())
+        return [str(start) for start in range(0, count, self.UNIT)]
+
+    def convert(self, unit: str) -> PersonTable:
+        """People of a run of pictures."""
+        table = PersonTable()
+        images = self._load()[int(unit) : int(unit) + self.UNIT]
+        people = [
+            (image, person)
+            for image in images
+            for person in self._people[image['id']]
+        ]
+        kept = [(i, p) for i, p in people if not p.get('iscrowd')]
+        table.counts['crowd'] = len(people) - len(kept)
+        if not kept:
+            return table
+        sizes = np.array([(i['height'], i['width']) for i, _ in kept])
+        fits = [self._fits.get(str(p['id'])) for _, p in kept]
+        fitted = np.array([fit is not None for fit in fits])
+        table.counts['without body fit'] = int((~fitted).sum())
+        params, focal, centre = fit_columns(fits)
+        table.columns = {
+            'image_path': np.array(
+                [f'train2017/{i["file_name"]}' for i, _ in kept]
+            ),
+            **whole_body_columns(
+                [p for _, p in kept], sizes, 'keypoints2d_ori', visible=2
+            ),
+            'keypoints2d_smplx': self._projected(
+                params, focal, centre, fitted
+            ),
+            **smplx_columns(params),
+            'meta/gender': np.full(len(kept), 'neutral'),
+            'meta/height': sizes[:, 0],
+            'meta/width': sizes[:, 1],
+            'meta/focal_length': focal,
+            'meta/principal_point': centre,
+            'meta/smplx_valid': fitted.astype(np.uint8),
+        }
+        table.select(table.columns['bbox_xywh'][:, 4] > 0, 'empty box')
+        return table
+
+    def _projected(
+        self,
+        params: Mapping[str, np.ndarray],
+        focal: np.ndarray,
+        centre: np.ndarray,
+        fitted: np.ndarray,
+    ) -> np.ndarray:
+        joints = smplx_joints(params, self.body_models)
+        points = project(joints, focal, centre)
+        points[~fitted] = 0
+        return points.astype(np.float32)

@@ -1,0 +1,202 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""EgoBody's egocentric pictures: the person the wearer looks at."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from aios.utils.safe_io import load_pickle
+
+from .base import Converter, ConverterError
+from .bodies import (
+    POSES,
+    axis_angle_hands,
+    move_root,
+    neutral_betas,
+    smplx_joints,
+)
+from .coco import read_json
+from .table import (
+    PersonTable,
+    box_columns,
+    joint_columns,
+    project,
+    smplx_columns,
+)
+
+__all__ = ['EgoBodyConverter']
+
+# The headset's camera looks along -z with y up (OpenGL).
+_TO_OPENCV = np.diag((1.0, -1.0, -1.0, 1.0))
+
+
+class EgoBodyConverter(Converter):
+    """EgoBody-EgoSet: one interactee per picture.
+
+    Bodies are given in the frame of the main Kinect: they go from there to
+    the headset's world (``cal_trans/holo_to_kinect12.json``), from there to
+    its camera (``*_pv.txt``, one line per frame), and to OpenCV's axes.
+    Hands are PCA coefficients and become axis-angle.
+
+    Args:
+        root: Folder with ``egocentric_color``, ``calibrations``,
+            ``smplx_interactee_<split>``, ``data_splits.csv`` and
+            ``data_info_release.csv``.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        body_models: Where the models of all genders are.
+        interval: Take every n-th picture of a recording.
+    """
+
+    NAME = 'egobody'
+    SPLITS = ('train', 'val', 'test')
+    MISC = {'flat_hand_mean': False, 'smplx_source': 'original'}
+
+    def units(self) -> list[str]:
+        """Recordings of the split."""
+        path = self.require('data_splits.csv')
+        with open(path, newline='', encoding='utf-8') as file:
+            rows = list(csv.DictReader(file))
+        if not rows or self.split not in rows[0]:
+            raise ConverterError(f'{path}: has no column {self.split!r}')
+        names = {(row[self.split] or '').strip() for row in rows}
+        return sorted(names - {''})
+
+    def convert(self, unit: str) -> PersonTable:
+        """One recording."""
+        table = PersonTable()
+        pictures = self._pictures(unit)
+        cameras = self._cameras(unit)
+        fits = self._fits(unit)
+        rows = []
+        for frame, (path, stamp) in sorted(pictures.items())[:: self.interval]:
+            if frame not in fits:
+                table.counts['picture without body fit'] += 1
+            elif stamp not in cameras:
+                table.counts['picture without camera'] += 1
+            else:
+                rows.append((path, stamp, fits[frame]))
+        if not rows:
+            return table
+        gender = self._gender(unit, rows[0][2])
+        params = self._params([row[2] for row in rows], gender)
+        views = [cameras[stamp] for _, stamp, _ in rows]
+        to_camera = np.stack([v[1] for v in views]) @ self._to_world(unit)
+        there = smplx_joints(params, self.body_models, gender)
+        params['global_orient'], params['transl'] = move_root(
+            params['global_orient'],
+            params['transl'],
+            there[:, 0].astype(np.float64),
+            to_camera[:, :3, :3],
+            to_camera[:, :3, 3],
+        )
+        joints = smplx_joints(params, self.body_models, gender)
+        params['betas_neutral'] = neutral_betas(
+            params['betas'], self.body_models, gender
+        )
+        intrinsics = np.stack([v[0] for v in views])
+        self._fill(table, [row[0] for row in rows], params, joints, intrinsics)
+        table.columns['meta/gender'] = np.full(len(rows), gender)
+        table.select(table.columns['bbox_xywh'][:, 4] > 0, 'outside picture')
+        return table
+
+    @staticmethod
+    def _fill(
+        table: PersonTable,
+        paths: list[str],
+        params: dict[str, np.ndarray],
+        joints: np.ndarray,
+        intrinsics: np.ndarray,
+    ) -> None:
+        focal, centre = intrinsics[:, :2], intrinsics[:, 2:4]
+        sizes = intrinsics[:, [5, 4]].astype(np.int64)
+        points = project(joints, focal, centre)
+        table.columns = {
+            'image_path': np.array(paths),
+            **box_columns(points, sizes),
+            **joint_columns(joints, points),
+            **smplx_columns(params),
+            'meta/height': sizes[:, 0],
+            'meta/width': sizes[:, 1],
+            'meta/focal_length': focal,
+            'meta/principal_point': centre,
+            'meta/smplx_valid': np.ones(len(paths), np.uint8),
+        }
+
+    def _pictures(self, unit: str) -> dict[str, tuple[str, int]]:
+        """Frame name to path and time stamp."""
+        folder = self.require('egocentric_color', unit)
+        pictures = {}
+        for path in folder.glob('*/PV/*_frame_*.jpg'):
+            stamp, frame = path.stem.split('_', 1)
+            relative = path.relative_to(self.root).as_posix()
+            pictures[frame] = (relative, int(stamp))
+        if not pictures:
+            raise self.missing(folder / '<date>/PV/*_frame_*.jpg')
+        return pictures
+
+    def _cameras(self, unit: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Time stamp to (fx, fy, cx, cy, width, height) and 4 × 4 matrix."""
+        folder = self.require('egocentric_color', unit)
+        files = sorted(folder.glob('*/*_pv.txt'))
+        if not files:
+            raise self.missing(folder / '<date>/<date>_pv.txt')
+        cameras = {}
+        for file in files:
+            lines = file.read_text().splitlines()
+            cx, cy, width, height = (float(v) for v in lines[0].split(','))
+            for line in filter(None, lines[1:]):
+                values = [float(v) for v in line.split(',')[1:]]
+                stamp = int(line.split(',')[0])
+                to_world = np.reshape(values[2:18], (4, 4))
+                if not np.isfinite(to_world).all() or not to_world.any():
+                    continue
+                numbers = np.array([*values[:2], cx, cy, width, height])
+                matrix = _TO_OPENCV @ np.linalg.inv(to_world)
+                cameras[stamp] = numbers, matrix
+        return cameras
+
+    def _to_world(self, unit: str) -> np.ndarray:
+        """From the main Kinect to the headset's world."""
+        path = self.require(
+            'calibrations', unit, 'cal_trans/holo_to_kinect12.json'
+        )
+        return np.linalg.inv(np.asarray(read_json(path)['trans'], np.float64))
+
+    def _fits(self, unit: str) -> dict[str, Path]:
+        """Frame name to file."""
+        folder = self.require(f'smplx_interactee_{self.split}', unit)
+        files = sorted(folder.glob('body_idx_*/results/frame_*/000.pkl'))
+        return {file.parent.name: file for file in files}
+
+    def _gender(self, unit: str, fit: Path) -> str:
+        """Gender of the interactee: ``body_idx_0`` is '0 male' or so."""
+        person = next(p for p in fit.parts if p.startswith('body_idx_'))
+        path = self.require('data_info_release.csv')
+        with open(path, newline='', encoding='utf-8') as file:
+            for row in csv.DictReader(file):
+                if row.get('recording_name') == unit:
+                    return str(row[person]).split()[-1]
+        raise ConverterError(f'{path}: has no recording {unit!r}')
+
+    def _params(self, files: list[Path], gender: str) -> dict[str, np.ndarray]:
+        raw = [load_pickle(file) for file in files]
+        names = ('betas', 'expression', 'transl', *POSES)
+        params = {}
+        for name in names:
+            values = [np.ravel(r[name]) for r in raw if name in r]
+            if len(values) != len(raw):
+                file = next(
+                    f for f, r in zip(files, raw, strict=True) if name not in r
+                )
+                raise ConverterError(f'{file}: lacks {name}')
+            params[name] = np.stack(values).astype(np.float64)
+        for side in ('left', 'right'):
+            params[f'{side}_hand_pose'] = axis_angle_hands(
+                params[f'{side}_hand_pose'], self.body_models, gender, side
+            )
+        params['betas'] = params['betas'][:, :10]
+        params['expression'] = params['expression'][:, :10]
+        return params

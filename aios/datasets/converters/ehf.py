@@ -1,0 +1,203 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""EHF: 100 pictures with registered SMPL-X meshes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from aios.utils.safe_io import CorruptFileError, load_npz
+
+from .base import Converter
+from .bodies import (
+    POSES,
+    mesh_joints,
+    move_root,
+    rigid_alignment,
+    smplx_joints,
+)
+from .table import (
+    PersonTable,
+    box_columns,
+    joint_columns,
+    project,
+    smplx_columns,
+)
+
+__all__ = ['EHFConverter', 'read_ply_vertices']
+
+# The camera of the release, the same for all pictures.
+FOCAL = (1498.22426237, 1498.22426237)
+CENTRE = (790.263706, 578.90334)
+ROTATION = (-2.98747896, 0.01172457, -0.05704687)  # axis-angle
+TRANSLATION = (-0.03609917, 0.43416458, 2.37101226)  # metres
+SIZE = (1200, 1600)
+_MAX_MISFIT = 0.03  # metres; joints of a mesh are regressed, not posed
+_PLY_TYPES = {
+    'float': 'f4',
+    'float32': 'f4',
+    'double': 'f8',
+    'float64': 'f8',
+    'char': 'i1',
+    'uchar': 'u1',
+    'uint8': 'u1',
+    'int': 'i4',
+    'int32': 'i4',
+}
+
+
+class EHFConverter(Converter):
+    """EHF's registered meshes in camera coordinates.
+
+    The meshes are the ground truth (``vertices`` of the file).  Joints are
+    regressed from them, without the contour of the face.  If there are
+    ``fitted_params/NN_align.npz`` (SMPL-X parameters of the meshes), they
+    are kept, too; otherwise ``meta.smplx_valid`` is 0.
+
+    Args:
+        root: Folder with ``NN_img.png`` (or ``.jpg``) and ``NN_align.ply``.
+        split: ``'test'``.
+        body_models: Where ``SMPLX_NEUTRAL.npz`` is.
+        interval: Take every n-th picture.
+    """
+
+    NAME = 'ehf'
+    SPLITS = ('test',)
+    MISC = {'flat_hand_mean': False, 'smplx_source': 'original'}
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = 'test',
+        body_models: str | None = None,
+        interval: int = 1,
+    ) -> None:
+        super().__init__(root, split, body_models, interval)
+
+    def units(self) -> list[str]:
+        """All pictures are one unit."""
+        return ['all'] if self._meshes() else []
+
+    def _meshes(self) -> list[Path]:
+        return sorted(self.root.glob('*_align.ply'))[:: self.interval]
+
+    def convert(self, unit: str) -> PersonTable:
+        """All pictures."""
+        table, rows = PersonTable(), []
+        for mesh in self._meshes():
+            stem = mesh.name.removesuffix('_align.ply')
+            names = (f'{stem}_img.png', f'{stem}_img.jpg')
+            image = next((n for n in names if (self.root / n).is_file()), None)
+            if image is None:
+                table.counts['missing picture'] += 1
+                continue
+            rows.append((image, stem, read_ply_vertices(mesh)))
+        if not rows:
+            return table
+        count = len(rows)
+        rotation = Rotation.from_rotvec(ROTATION).as_matrix()
+        vertices = np.stack([r[2] for r in rows]) @ rotation.T + TRANSLATION
+        joints = np.zeros((count, 144, 3))
+        joints[:, :127] = mesh_joints(vertices, self.body_models)
+        points = project(
+            joints, np.tile(FOCAL, (count, 1)), np.tile(CENTRE, (count, 1))
+        )
+        points[:, 127:] = 0
+        sizes = np.tile(SIZE, (count, 1))
+        columns = joint_columns(joints, points)
+        columns['keypoints3d_smplx'][:, 127:] = 0
+        params, valid = self._params([r[1] for r in rows], joints, table)
+        table.columns = {
+            'image_path': np.array([r[0] for r in rows]),
+            **box_columns(points, sizes),
+            **columns,
+            **smplx_columns(params),
+            'vertices': vertices.astype(np.float32),
+            'meta/gender': np.full(count, 'neutral'),
+            'meta/height': sizes[:, 0],
+            'meta/width': sizes[:, 1],
+            'meta/focal_length': np.tile(FOCAL, (count, 1)),
+            'meta/principal_point': np.tile(CENTRE, (count, 1)),
+            'meta/smplx_valid': valid.astype(np.uint8),
+        }
+        return table
+
+    def _params(
+        self, stems: list[str], joints: np.ndarray, table: PersonTable
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Fitted parameters in camera coordinates, where there are any."""
+        sizes = {'betas': 10, 'expression': 10, **POSES}
+        params = {k: np.zeros((len(stems), n)) for k, n in sizes.items()}
+        params['transl'] = np.zeros((len(stems), 3))
+        valid = np.zeros(len(stems), bool)
+        for row, stem in enumerate(stems):
+            path = self.root / 'fitted_params' / f'{stem}_align.npz'
+            if path.is_file():
+                raw = load_npz(path)
+                for name, size in sizes.items():
+                    params[name][row] = np.ravel(raw[name])[:size]
+                valid[row] = True
+        table.counts['without body fit'] = int((~valid).sum())
+        there = smplx_joints(params, self.body_models)
+        # Root and translation follow from the mesh, whatever their frame.
+        rotation, translation, misfit = rigid_alignment(
+            there[:, :22], joints[:, :22]
+        )
+        table.counts['fit differs from mesh'] = int(
+            (valid & (misfit > _MAX_MISFIT)).sum()
+        )
+        valid &= misfit <= _MAX_MISFIT
+        params['global_orient'], params['transl'] = move_root(
+            params['global_orient'],
+            params['transl'],
+            there[:, 0].astype(np.float64),
+            rotation,
+            translation,
+        )
+        for value in params.values():
+            value[~valid] = 0
+        return params, valid
+
+
+def read_ply_vertices(path: Path) -> np.ndarray:
+    """Vertices ``(V, 3)`` of a PLY file, ASCII or binary.
+
+    Raises:
+        CorruptFileError: If it is not such a file.
+    """
+    try:
+        with open(path, 'rb') as file:
+            return _read_ply(file)
+    except (ValueError, KeyError, IndexError) as error:
+        raise CorruptFileError(
+            f'{path}: not a PLY mesh ({type(error).__name__}: {error})'
+        ) from error
+
+
+def _read_ply(file: BinaryIO) -> np.ndarray:
+    if file.readline().strip() != b'ply':
+        raise ValueError("does not begin with 'ply'")
+    kind, count, fields, in_vertices = '', 0, [], False
+    while (line := file.readline().decode('ascii').split()) != ['end_header']:
+        if not line:
+            raise ValueError('header without end')
+        if line[0] == 'format':
+            kind = line[1]
+        elif line[0] == 'element':
+            in_vertices = line[1] == 'vertex'
+            count = int(line[2]) if in_vertices else count
+        elif line[0] == 'property' and in_vertices:
+            fields.append((line[2], _PLY_TYPES[line[1]]))
+    if kind == 'ascii':
+        names = [name for name, _ in fields]
+        table = np.array([file.readline().split() for _ in range(count)])
+        columns = [names.index(axis) for axis in 'xyz']
+        return table[:, columns].astype(np.float64)
+    order = {'binary_little_endian': '<', 'binary_big_endian': '>'}[kind]
+    dtype = np.dtype([(name, order + code) for name, code in fields])
+    data = file.read(count * dtype.itemsize)
+    rows = np.frombuffer(data, dtype, count)
+    return np.stack([rows[axis] for axis in 'xyz'], 1).astype(np.float64)

@@ -1,0 +1,253 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Rows of people on their way into a HumanData file.
+
+``N`` persons, ``J`` = 144 joints of ``'smplx_144'``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from aios.datasets.human_data import HumanData
+from aios.structures import (
+    SMPLX_144,
+    joint_mapping,
+    scale_boxes,
+    xywh_to_xyxy,
+    xyxy_to_xywh,
+)
+
+__all__ = [
+    'PersonTable',
+    'box_columns',
+    'concatenate',
+    'joint_columns',
+    'project',
+    'scaled_boxes',
+    'smplx_columns',
+    'tight_boxes',
+    'to_human_data',
+]
+
+BODY_SCALE, PART_SCALE = 1.2, 1.0
+_PART_GROUPS = {
+    'lhand': 'left_hand',
+    'rhand': 'right_hand',
+    'face': 'face',
+}
+# Convention of the columns that hold joints.
+_JOINT_COLUMNS = {
+    'keypoints2d_smplx': 'smplx_144',
+    'keypoints3d_smplx': 'smplx_144',
+    'keypoints2d_ori': 'coco_wholebody',
+    'keypoints2d_ubody': 'coco_wholebody',
+}
+
+
+@dataclass
+class PersonTable:
+    """Rows of one unit of a release.
+
+    Attributes:
+        columns: Arrays with ``N`` rows by the keys of HumanData; entries of
+            its dictionaries as ``smplx/betas``, ``meta/gender``.  Empty if
+            there is nobody.
+        counts: How many persons or pictures were left out, or lost labels,
+            by reason.
+    """
+
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    counts: Counter = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def select(self, keep: np.ndarray, reason: str) -> None:
+        """Keep some rows; the others are counted under ``reason``."""
+        self.counts[reason] += int((~keep).sum())
+        self.columns = {k: v[keep] for k, v in self.columns.items()}
+
+
+def project(
+    points: np.ndarray, focal: np.ndarray, centre: np.ndarray
+) -> np.ndarray:
+    """Pixels of camera-frame points.
+
+    Args:
+        points: ``(N, J, 3)`` metres.
+        focal: ``(N, 2)`` pixels.
+        centre: ``(N, 2)`` pixels.
+
+    Returns:
+        ``(N, J, 3)`` x, y, confidence; 0 for points behind the camera.
+    """
+    depth = points[..., 2:]
+    front = depth > 1e-6
+    safe = np.where(front, depth, 1.0)
+    pixels = points[..., :2] / safe * focal[:, None] + centre[:, None]
+    return np.concatenate((pixels * front, front), axis=-1)
+
+
+def tight_boxes(
+    points: np.ndarray, sizes: np.ndarray, ratio: float
+) -> np.ndarray:
+    """Boxes around joints, enlarged and clipped to the picture.
+
+    Args:
+        points: ``(N, K, 3)`` x, y, confidence.
+        sizes: ``(N, 2)`` height and width of the pictures.
+        ratio: Scale about the centre.
+
+    Returns:
+        ``(N, 5)`` xywh and confidence; 0 if no joint is inside.
+    """
+    xy, use = points[..., :2], points[..., 2] > 0
+    limit = sizes[:, None, ::-1]
+    inside = use & ((xy >= 0) & (xy < limit)).all(axis=-1)
+    low = np.where(use[..., None], xy, np.inf).min(axis=1)
+    high = np.where(use[..., None], xy, -np.inf).max(axis=1)
+    boxes = np.concatenate((low, high), axis=1)
+    boxes[~use.any(axis=1)] = 0
+    return _clipped(boxes, sizes, ratio, inside.any(axis=1))
+
+
+def scaled_boxes(
+    boxes: np.ndarray, sizes: np.ndarray, ratio: float, valid: np.ndarray
+) -> np.ndarray:
+    """Boxes of a release, enlarged and clipped to the picture.
+
+    Args:
+        boxes: ``(N, 4)`` xywh pixels.
+        sizes: ``(N, 2)`` height and width of the pictures.
+        ratio: Scale about the centre.
+        valid: ``(N,)`` bool.
+
+    Returns:
+        ``(N, 5)`` xywh and confidence.
+    """
+    boxes = np.asarray(boxes, np.float64)
+    has_area = (boxes[:, 2:] > 0).all(axis=1)
+    return _clipped(xywh_to_xyxy(boxes), sizes, ratio, valid & has_area)
+
+
+def _clipped(
+    boxes: np.ndarray, sizes: np.ndarray, ratio: float, valid: np.ndarray
+) -> np.ndarray:
+    boxes = scale_boxes(boxes, ratio)
+    limit = np.tile(sizes[:, ::-1], 2)
+    boxes = xyxy_to_xywh(np.clip(boxes, 0, limit))
+    valid = valid & (boxes[:, 2:] > 0).all(axis=1)
+    boxes[~valid] = 0
+    return np.column_stack((boxes, valid)).astype(np.float32)
+
+
+def box_columns(
+    points: np.ndarray, sizes: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Boxes of bodies, hands and faces from projected joints.
+
+    Args:
+        points: ``(N, 144, 3)`` x, y, confidence.
+        sizes: ``(N, 2)`` height and width of the pictures.
+    """
+    columns = {'bbox_xywh': tight_boxes(points, sizes, BODY_SCALE)}
+    for part, group in _PART_GROUPS.items():
+        joints = points[:, list(SMPLX_144.groups[group])]
+        columns[f'{part}_bbox_xywh'] = tight_boxes(joints, sizes, PART_SCALE)
+    return columns
+
+
+def joint_columns(
+    joints: np.ndarray, points: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Columns of 3-D joints ``(N, 144, 3)`` and their projections."""
+    ones = np.ones((*joints.shape[:2], 1))
+    joints = np.concatenate((joints, ones), axis=-1)
+    return {
+        'keypoints2d_smplx': points.astype(np.float32),
+        'keypoints3d_smplx': joints.astype(np.float32),
+    }
+
+
+def smplx_columns(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of a body-model dictionary, in the shapes of HumanData."""
+    shapes = {
+        'body_pose': (21, 3),
+        'left_hand_pose': (15, 3),
+        'right_hand_pose': (15, 3),
+    }
+    return {
+        f'smplx/{name}': np.asarray(value, np.float32).reshape(
+            len(value), *shapes.get(name, (-1,))
+        )
+        for name, value in params.items()
+    }
+
+
+def concatenate(tables: Sequence[Mapping[str, np.ndarray]]) -> dict:
+    """Rows of several units, one after the other.
+
+    Raises:
+        ValueError: If they do not have the same columns.
+    """
+    tables = [table for table in tables if table]
+    for table in tables:
+        if set(table) != set(tables[0]):
+            odd = sorted(set(table) ^ set(tables[0]))
+            raise ValueError(f'parts have different columns: {odd}')
+    return {
+        name: np.concatenate([table[name] for table in tables])
+        for name in (tables[0] if tables else ())
+    }
+
+
+def to_human_data(
+    columns: Mapping[str, np.ndarray], misc: Mapping[str, Any], config: str
+) -> HumanData:
+    """Make the file's content; rows of a picture are brought together."""
+    order = _picture_order(columns['image_path'])
+    nested: dict[str, dict[str, Any]] = {'smplx': {}, 'meta': {}}
+    data = HumanData()
+    for key, value in columns.items():
+        value = value[order]
+        group, _, name = key.partition('/')
+        if name:
+            text = value.dtype.kind == 'U'
+            nested[group][name] = value.tolist() if text else value
+        elif key in _JOINT_COLUMNS:
+            _set_joints(data, key, value)
+        elif value.dtype.kind == 'U':
+            data[key] = value.tolist()
+        else:
+            data[key] = value
+    data.update({k: v for k, v in nested.items() if v})
+    data['misc'] = {
+        'kps3d_root_aligned': False,
+        'bbox_body_scale': BODY_SCALE,
+        'bbox_facehand_scale': PART_SCALE,
+        'cam_param_type': 'prespective',
+        **misc,
+    }
+    data['config'] = config
+    data.set_frame_range()
+    data.compress()
+    return data
+
+
+def _picture_order(paths: np.ndarray) -> np.ndarray:
+    _, first, group = np.unique(paths, return_index=True, return_inverse=True)
+    return np.argsort(first[group], kind='stable')
+
+
+def _set_joints(data: HumanData, key: str, value: np.ndarray) -> None:
+    mapping = joint_mapping(_JOINT_COLUMNS[key], 'human_data')
+    padded = value[:, np.maximum(mapping, 0)]
+    padded[:, mapping < 0] = 0
+    data[key] = padded
+    data[f'{key}_mask'] = (mapping >= 0).astype(np.uint8)
+    data[f'{key}_convention'] = 'human_data'

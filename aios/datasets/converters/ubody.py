@@ -1,0 +1,183 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""UBody: COCO-WholeBody annotations and fits, one folder per scene."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from aios.datasets.benchmarks import read_video_list
+from aios.datasets.person_rules import video_names
+
+from .base import Converter
+from .bodies import smplx_joints
+from .coco import fit_columns, read_json, whole_body_columns
+from .table import (
+    PersonTable,
+    joint_columns,
+    project,
+    smplx_columns,
+)
+
+__all__ = ['UBodyConverter']
+
+# Fractions of detector scores count as seen, as in OSX.
+_SEEN = 1e-9
+
+
+class UBodyConverter(Converter):
+    """UBody, intra- or inter-scene protocol.
+
+    Kept are annotations that are no crowd, have key-points and a valid
+    label, a body fit, at least one confident joint, and a box that nobody
+    else in the picture has.  The test split is every 100th *annotation* of
+    each scene, counted from 1 before anything is left out (OSX's rule).
+
+    Args:
+        root: Folder with ``annotations``, ``images`` and ``splits``.
+        split: ``'train'``: videos that the list does not name; ``'test'``:
+            those it names.
+        body_models: Where ``SMPLX_NEUTRAL.npz`` is.
+        interval: Take every n-th picture of a scene.
+        protocol: ``'intra'`` or ``'inter'``.
+        annotation_interval: Take every n-th annotation of a scene; default
+            100 for tests, 1 for training.
+    """
+
+    NAME = 'ubody'
+    SPLITS = ('train', 'test')
+    MISC = {
+        'flat_hand_mean': False,
+        'smplx_source': 'nerual_annot',
+        'bbox_source': 'original',
+    }
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = 'train',
+        body_models: str | None = None,
+        interval: int = 1,
+        protocol: str = 'intra',
+        annotation_interval: int | None = None,
+    ) -> None:
+        super().__init__(root, split, body_models, interval)
+        if annotation_interval is None:
+            annotation_interval = 100 if split == 'test' else 1
+        self.protocol = protocol
+        self.annotation_interval = annotation_interval
+        file = self.require('splits', f'{protocol}_scene_test_list.npy')
+        self._test_videos = set(read_video_list(str(file)))
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """``--protocol``, ``--annotation-interval``."""
+        parser.add_argument(
+            '--protocol', choices=['intra', 'inter'], default='intra'
+        )
+        parser.add_argument(
+            '--annotation-interval',
+            type=int,
+            help='every n-th annotation (default: test 100, train 1)',
+        )
+
+    def units(self) -> list[str]:
+        """Scenes."""
+        folder = self.require('annotations')
+        return sorted(p.name for p in folder.iterdir() if p.is_dir())
+
+    def convert(self, unit: str) -> PersonTable:
+        """People of one scene."""
+        table = PersonTable()
+        folder = self.root / 'annotations' / unit
+        labels = read_json(self.require(folder / 'keypoint_annotation.json'))
+        fits = read_json(self.require(folder / 'smplx_annotation.json'))
+        images = {image['id']: image for image in labels['images']}
+        taken = set(sorted(images)[:: self.interval])
+        people = [
+            person
+            for count, person in enumerate(labels['annotations'], 1)
+            if count % self.annotation_interval == 0
+            and person['image_id'] in taken
+        ]
+        people = self._select(people, images, fits, unit, table)
+        if not people:
+            return table
+        paths = [_path(unit, images[p['image_id']]) for p in people]
+        sizes = np.array(
+            [
+                (
+                    images[p['image_id']]['height'],
+                    images[p['image_id']]['width'],
+                )
+                for p in people
+            ]
+        )
+        params, focal, centre = fit_columns(
+            [fits[str(p['id'])] for p in people]
+        )
+        joints = smplx_joints(params, self.body_models)
+        table.columns = {
+            'image_path': np.array(paths),
+            **whole_body_columns(people, sizes, 'keypoints2d_ubody', _SEEN),
+            **joint_columns(joints, project(joints, focal, centre)),
+            **smplx_columns(params),
+            'meta/gender': np.full(len(people), 'neutral'),
+            'meta/height': sizes[:, 0],
+            'meta/width': sizes[:, 1],
+            'meta/focal_length': focal,
+            'meta/principal_point': centre,
+            'meta/smplx_valid': np.ones(len(people), np.uint8),
+        }
+        self._drop_rows(table)
+        return table
+
+    def _select(
+        self,
+        people: list[dict],
+        images: dict[int, dict],
+        fits: dict[str, dict],
+        scene: str,
+        table: PersonTable,
+    ) -> list[dict]:
+        """Those of the split whose annotation is complete."""
+        paths = [_path(scene, images[p['image_id']]) for p in people]
+        videos = video_names(np.array(paths, dtype=str))
+        kept = []
+        for person, video in zip(people, videos.tolist(), strict=True):
+            reason = None
+            if (video in self._test_videos) != (self.split == 'test'):
+                reason = 'other split'
+            elif person.get('iscrowd'):
+                reason = 'crowd'
+            elif not person.get('num_keypoints', 1):
+                reason = 'no key-points'
+            elif not person.get('valid_label', 1):
+                reason = 'invalid label'
+            elif str(person['id']) not in fits:
+                reason = 'without body fit'
+            if reason is None:
+                kept.append(person)
+            else:
+                table.counts[reason] += 1
+        return kept
+
+    @staticmethod
+    def _drop_rows(table: PersonTable) -> None:
+        table.select(table.columns['bbox_xywh'][:, 4] > 0, 'empty box')
+        seen = (table.columns['keypoints2d_ubody'][..., 2] > 0).any(axis=1)
+        table.select(seen, 'no confident joint')
+        _, image = np.unique(table.columns['image_path'], return_inverse=True)
+        keys = np.column_stack((image, table.columns['bbox_xywh'][:, :4]))
+        _, first = np.unique(keys, axis=0, return_index=True)
+        unique = np.zeros(len(keys), bool)
+        unique[first] = True
+        table.select(unique, 'duplicate box')
+
+
+def _path(scene: str, image: dict) -> str:
+    """Picture relative to ``images``."""
+    name = image['file_name'].replace('\\', '/')
+    return name if name.startswith(f'{scene}/') else f'{scene}/{name}'

@@ -1,0 +1,394 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Each converter and data set, on a miniature of the official release."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import toy_releases as releases
+
+from aios.datasets import (
+    AGORADataset,
+    ARCTICDataset,
+    BEDLAMDataset,
+    COCONADataset,
+    EgoBodyDataset,
+    EHFDataset,
+    HumanData,
+    UBodyDataset,
+)
+from aios.datasets.converters import (
+    AGORAConverter,
+    ARCTICConverter,
+    BEDLAMConverter,
+    COCOConverter,
+    ConverterError,
+    EgoBodyConverter,
+    EHFConverter,
+    UBodyConverter,
+    convert,
+)
+from aios.datasets.converters.bodies import smplx_joints
+from aios.structures import check_gt_instances
+
+RELEASES = {
+    'agora': (releases.agora, AGORAConverter, 'train', AGORADataset, ''),
+    'bedlam': (
+        releases.bedlam,
+        BEDLAMConverter,
+        'train',
+        BEDLAMDataset,
+        'train_images',
+    ),
+    'coco': (releases.coco, COCOConverter, 'train', COCONADataset, ''),
+    'ubody': (releases.ubody, UBodyConverter, 'train', UBodyDataset, 'images'),
+    'arctic': (releases.arctic, ARCTICConverter, 'val', ARCTICDataset, ''),
+    'egobody': (
+        releases.egobody,
+        EgoBodyConverter,
+        'train',
+        EgoBodyDataset,
+        '',
+    ),
+    'ehf': (releases.ehf, EHFConverter, 'test', EHFDataset, ''),
+}
+PIPELINE = [
+    {'type': 'LoadImage'},
+    {'type': 'LoadHumanAnnotations', 'rescale_if_mismatch': True},
+    {'type': 'WholeBodyResize', 'scale': (320, 200)},
+    {'type': 'PackWholeBodyInputs'},
+]
+
+
+@pytest.fixture(scope='module')
+def models(free_body_dir):
+    return str(free_body_dir)
+
+
+@pytest.fixture(scope='module')
+def converted(models, tmp_path_factory):
+    """Name -> (root, truth, file, summary), converted once."""
+    done = {}
+
+    def get(name):
+        if name not in done:
+            write, kind, split, _, _ = RELEASES[name]
+            root = tmp_path_factory.mktemp(name)
+            truth = write(root, np.random.default_rng(3), models)
+            out = root / 'out' / f'{name}.npz'
+            summary = convert(kind(root, split, models), out)
+            done[name] = root, truth, out, summary
+        return done[name]
+
+    return get
+
+
+@pytest.mark.parametrize('name', RELEASES)
+def test_pictures_and_joints(converted, name):
+    """Every row is one true person of its picture, in 3-D and in pixels."""
+    _, truth, out, summary = converted(name)
+    data = HumanData.load(out)
+    assert summary.persons == len(data) > 0
+    assert summary.images == len(data['frame_range'])
+    paths = np.array(data['image_path'])
+    assert set(paths) <= set(truth.people)
+    with_3d = 'keypoints3d_smplx' in data
+    tolerance = 0.02 if name == 'ehf' else 2e-4  # regressed, or posed
+    if name == 'arctic':
+        tolerance = 1e-4
+    for row, path in enumerate(paths):
+        points = data['keypoints2d_smplx'][row, :144]
+        known = points[:, 2] > 0
+        if name == 'arctic':
+            known[127:] = False  # the contour differs from view to view
+        if not known.any():
+            assert not data['meta']['smplx_valid'][row]
+            continue
+        joints, pixels = nearest(truth.people[path], points, known)
+        error = np.abs(points[known, :2] - pixels[known])
+        scale = data['meta']['focal_length'][row, 0] / joints[:, 2].min()
+        assert error.max() < 2 * tolerance * scale + 0.05
+        if with_3d:
+            stored = data['keypoints3d_smplx'][row, :144]
+            known &= stored[:, 3] > 0
+            error = np.linalg.norm(stored[known, :3] - joints[known], axis=1)
+            assert error.max() < tolerance
+
+
+def nearest(people, points, known):
+    distance = [np.abs(p[1] - points[:, :2])[known].max() for p in people]
+    return people[int(np.argmin(distance))]
+
+
+@pytest.mark.parametrize('name', RELEASES)
+def test_parameters_make_the_joints(converted, models, name):
+    """SMPL-X of the stored parameters gives the stored joints."""
+    _, _, out, _ = converted(name)
+    data = HumanData.load(out)
+    valid = np.asarray(data['meta']['smplx_valid']) > 0
+    if 'is_kid' in data['meta']:
+        valid &= np.asarray(data['meta']['is_kid']) == 0
+    genders = np.array(data['meta']['gender'])
+    flat = data['misc']['flat_hand_mean']
+    assert valid.any()
+    for gender in set(genders[valid]):
+        rows = valid & (genders == gender)
+        params = {k: v[rows] for k, v in data['smplx'].items() if k in KNOWN}
+        joints = smplx_joints(params, models, gender, flat)
+        focal = data['meta']['focal_length'][rows]
+        centre = data['meta']['principal_point'][rows]
+        pixels = joints[..., :2] / joints[..., 2:] * focal[:, None]
+        pixels = pixels + centre[:, None]
+        stored = data['keypoints2d_smplx'][rows, :144]
+        error = np.abs(pixels - stored[..., :2])[stored[..., 2] > 0]
+        assert error.max() < (25 if name == 'ehf' else 0.1)
+
+
+KNOWN = (
+    'betas',
+    'expression',
+    'transl',
+    *('global_orient', 'body_pose', 'jaw_pose'),
+    *('left_hand_pose', 'right_hand_pose', 'leye_pose', 'reye_pose'),
+)
+
+
+@pytest.mark.parametrize('name', RELEASES)
+def test_data_set(converted, models, name, tmp_path):
+    """The class of the data set delivers samples of the converted file."""
+    root, _, out, _ = converted(name)
+    kind, images = RELEASES[name][3:]
+    dataset = kind(
+        ann_file=str(out),
+        data_root=str(root),
+        data_prefix={'img': images},
+        pipeline=PIPELINE,
+        sample_interval=1,
+        body_model_path=models,
+        cache_dir=str(tmp_path),
+        test_mode=name == 'ehf',
+    )
+    for sample in dataset:
+        instances = sample['data_samples'].gt_instances
+        check_gt_instances(instances)
+        assert len(instances)
+        assert sample['data_samples'].dataset_name == name
+
+
+def test_agora_rules(converted, models, tmp_path):
+    root, _, out, summary = converted('agora')
+    dataset = AGORADataset(
+        str(out), str(root), {'img': ''}, cache_dir=str(tmp_path)
+    )
+    # Persons of a picture: one seen, one occluded by 98.5 %.
+    first, second = (dataset[i]['instances_arrays'] for i in range(2))
+    assert first['smplx_pose_valid'].any(axis=1).tolist() == [True, False]
+    assert first['keypoints_weight'].any(axis=1).tolist() == [True, False]
+    assert first['keypoints3d_visible'].any(axis=1).tolist() == [True, False]
+    assert first['lhand_valid'].tolist() == [1, 0]
+    assert (first['bboxes'][:, 2:] > first['bboxes'][:, :2]).all()
+    # The first of the second picture is a child.
+    assert first['smplx_betas_valid'].tolist() == [1, 0]
+    assert second['smplx_betas_valid'].tolist() == [0, 0]
+    assert second['smplx_pose_valid'].any(axis=1).tolist() == [True, False]
+    # Tests see everybody, with gendered shapes.
+    tests = AGORADataset(
+        str(out),
+        str(root),
+        {'img': ''},
+        cache_dir=str(tmp_path),
+        test_mode=True,
+    )
+    people = tests[0]['instances_arrays']
+    assert people['smplx_betas_valid'].tolist() == [1, 1]
+    assert people['gender'].tolist() == [0, 1]
+    assert not np.allclose(people['smplx_betas'][0], first['smplx_betas'][0])
+    assert 'child without template' not in summary.counts
+
+
+def test_agora_small_pictures_and_no_template(models, tmp_path):
+    releases.agora(
+        tmp_path, np.random.default_rng(3), models, with_template=False
+    )
+    converter = AGORAConverter(
+        tmp_path, 'train', models, resolution='1280x720'
+    )
+    summary = convert(converter, tmp_path / 'agora.npz')
+    data = HumanData.load(tmp_path / 'agora.npz')
+    assert data['image_path'][0].endswith('ag_a_00000_1280x720.png')
+    assert data['meta']['width'].tolist() == [1280] * 4
+    assert np.allclose(data['meta']['focal_length'], 3733.3 / 3, atol=0.5)
+    assert summary.counts['child without template'] == 1
+    kid = np.flatnonzero(data['meta']['is_kid'])
+    assert data['meta']['smplx_valid'][kid].tolist() == [0]
+    assert data['keypoints3d_smplx'][kid, :127, 3].all()
+    assert not data['keypoints3d_smplx'][kid, 127:144, 3].any()
+
+
+def test_neutral_shape_is_the_same_body(converted, models):
+    """Neutral coefficients describe the gendered body within millimetres."""
+    _, _, out, _ = converted('egobody')
+    params = HumanData.load(out)['smplx']
+    gendered = smplx_joints({'betas': params['betas']}, models, 'male')
+    neutral = smplx_joints({'betas': params['betas_neutral']}, models)
+    plain = smplx_joints({'betas': params['betas']}, models)
+
+    def spread(joints):
+        body = joints[:, :22] - joints[:, :1]
+        truth = gendered[:, :22] - gendered[:, :1]
+        return np.linalg.norm(body - truth, axis=-1).mean()
+
+    assert spread(neutral) < 0.02
+    assert spread(neutral) < spread(plain)
+
+
+def test_coco_labels(converted):
+    _, _, out, summary = converted('coco')
+    data = HumanData.load(out)
+    assert summary.counts['crowd'] == 1
+    assert summary.counts['without body fit'] == 1
+    assert data['lhand_bbox_xywh'][:, 4].tolist().count(0) == 1
+    occluded = int(np.flatnonzero(data['lhand_bbox_xywh'][:, 4] == 0)[0])
+    # Left hand annotations lie in left hand boxes: the order is COCO's.
+    row = 1 - occluded if occluded < 2 else 0
+    points = data['keypoints2d_ori'][row]
+    x, y, w, h = data['lhand_bbox_xywh'][row, :4]
+    hand = points[25:40, :2]
+    assert ((hand >= (x - 1, y - 1)) & (hand <= (x + w + 1, y + h + 1))).all()
+    assert data['keypoints2d_ori'][occluded, 55, 2] == 0  # marked 1
+    assert data['keypoints2d_ori'][occluded, 56, 2] == 1  # marked 2
+
+
+def test_ubody_splits(converted, models, tmp_path):
+    root, _, out, summary = converted('ubody')
+    data = HumanData.load(out)
+    assert {p.split('/')[1] for p in data['image_path']} == {'talk_Trim1'}
+    assert dict(summary.counts) == {
+        'other split': 4,
+        'invalid label': 1,
+        'crowd': 1,
+        'duplicate box': 1,
+        'empty box': 0,
+        'no confident joint': 0,
+    }
+    assert len(data) == 2
+    file = tmp_path / 'test.npz'
+    convert(UBodyConverter(root, 'test', models, annotation_interval=3), file)
+    test = HumanData.load(file)
+    # Counted from one: annotations 3, 6, 9; of these 6 is of the video.
+    assert test['image_path'] == ['Speech/quiz_Trim4/000002.png']
+
+
+def test_ehf_meshes(converted, tmp_path):
+    root, _, out, _ = converted('ehf')
+    dataset = EHFDataset(
+        str(out),
+        str(root),
+        {'img': ''},
+        PIPELINE,
+        test_mode=True,
+        cache_dir=str(tmp_path),
+    )
+    instances = dataset[0]['data_samples'].gt_instances
+    assert instances.vertices.shape == (1, 10475, 3)
+    pelvis = instances.vertices[0].mean(0)
+    assert 2 < float(pelvis[2]) < 3
+    assert dataset[0]['data_samples'].gt_instances.smplx_pose_valid.any()
+    assert not dataset[1]['data_samples'].gt_instances.smplx_pose_valid.any()
+
+
+def test_ascii_ply(tmp_path):
+    from aios.datasets.converters.ehf import read_ply_vertices
+
+    points = np.random.default_rng(0).normal(size=(7, 3)).astype('f4')
+    for binary in (True, False):
+        path = tmp_path / f'{binary}.ply'
+        releases.write_ply(path, points, binary)
+        np.testing.assert_allclose(read_ply_vertices(path), points, atol=1e-6)
+
+
+# -- resuming -----------------------------------------------------------------
+
+
+def test_resume(models, tmp_path, monkeypatch):
+    """After an interruption only missing units are converted."""
+    releases.bedlam(tmp_path, np.random.default_rng(3), models)
+    out, done = tmp_path / 'bedlam.npz', []
+    original = BEDLAMConverter.convert
+
+    def failing(self, unit):
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(unit)
+        return original(self, unit)
+
+    monkeypatch.setattr(BEDLAMConverter, 'convert', failing)
+    with pytest.raises(KeyboardInterrupt):
+        convert(BEDLAMConverter(tmp_path, 'train', models), out)
+    assert not out.exists()
+    with pytest.raises(ConverterError, match='--restart'):
+        convert(BEDLAMConverter(tmp_path, 'train', models, interval=2), out)
+    done.clear()
+    done.append('not counted')
+    monkeypatch.setattr(BEDLAMConverter, 'convert', original)
+    summary = convert(BEDLAMConverter(tmp_path, 'train', models), out)
+    assert summary.resumed == 1
+    assert summary.persons == 6
+    assert not out.with_suffix('.parts').exists()
+    with pytest.raises(FileExistsError, match='--overwrite'):
+        convert(BEDLAMConverter(tmp_path, 'train', models), out)
+
+
+def test_interval(converted, models, tmp_path):
+    root = converted('bedlam')[0]
+    converter = BEDLAMConverter(root, 'train', models, interval=2)
+    summary = convert(converter, tmp_path / 'half.npz')
+    assert (summary.images, summary.persons) == (2, 4)
+
+
+def test_processes(converted, models, tmp_path):
+    root, _, out, _ = converted('bedlam')
+    twice = tmp_path / 'two.npz'
+    convert(BEDLAMConverter(root, 'train', models), twice, workers=2)
+    one, two = HumanData.load(out), HumanData.load(twice)
+    assert one['image_path'] == two['image_path']
+    np.testing.assert_array_equal(
+        one['keypoints3d_smplx'], two['keypoints3d_smplx']
+    )
+
+
+# -- errors -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', RELEASES)
+def test_no_release(models, tmp_path, name):
+    """The error names what is missing and the page that helps."""
+    kind, split = RELEASES[name][1:3]
+    with pytest.raises(ConverterError) as error:
+        convert(kind(tmp_path / 'absent', split, models), tmp_path / 'o.npz')
+    assert f'docs/en/datasets.md#{name}' in str(error.value)
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ConverterError):
+        convert(kind(tmp_path / 'empty', split, models), tmp_path / 'o.npz')
+
+
+def test_command(converted, models, tmp_path, capsys):
+    from aios.datasets.converters import run_command
+
+    root = converted('bedlam')[0]
+    out = tmp_path / 'new.npz'
+    argv = [str(root), '--out', str(out), '--body-models', models]
+    text = run_command(BEDLAMConverter, 'help', argv)
+    assert '6 persons' in text
+    assert 'check_humandata.py' in text
+    with pytest.raises(SystemExit, match='--overwrite'):
+        run_command(BEDLAMConverter, 'help', argv)
+
+
+def test_missing_annotations_say_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        AGORADataset('absent.npz', str(tmp_path))
+    message = str(error.value)
+    assert str(tmp_path / 'absent.npz') in message
+    assert 'tools/dataset_converters/agora2humandata.py' in message
+    assert 'docs/en/datasets.md#agora' in message
