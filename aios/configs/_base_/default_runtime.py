@@ -1,0 +1,46 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""See ``configs/_base_/default_runtime.py``."""
+
+from mmengine.hooks import (
+    CheckpointHook,
+    DistSamplerSeedHook,
+    IterTimerHook,
+    LoggerHook,
+    ParamSchedulerHook,
+)
+from mmengine.runner import LogProcessor
+from mmengine.visualization import LocalVisBackend
+
+from aios.engine.hooks import InvalidLossHook, WholeBodyVisualizationHook
+from aios.visualization import WholeBodyVisualizer
+
+default_scope = 'aios'
+
+default_hooks = dict(
+    timer=dict(type=IterTimerHook),
+    logger=dict(type=LoggerHook, interval=50),
+    param_scheduler=dict(type=ParamSchedulerHook),
+    checkpoint=dict(type=CheckpointHook, interval=1, max_keep_ckpts=3),
+    sampler_seed=dict(type=DistSamplerSeedHook),
+    # ground truth and predictions of some pictures of each validation
+    visualization=dict(type=WholeBodyVisualizationHook),
+    # stops at losses that are no numbers
+    invalid_loss=dict(type=InvalidLossHook),
+)
+
+env_cfg = dict(
+    cudnn_benchmark=False,  # pictures come in many sizes
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+
+visualizer = dict(
+    type=WholeBodyVisualizer,
+    vis_backends=[dict(type=LocalVisBackend)],
+    name='visualizer',
+)
+log_processor = dict(type=LogProcessor, window_size=50, by_epoch=True)
+
+log_level = 'INFO'
+load_from = None
+resume = False

@@ -1,0 +1,95 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""See ``configs/_base_/datasets/synthetic_small.py``."""
+
+from mmengine.dataset import DefaultSampler
+from mmengine.runner import TestLoop, ValLoop
+
+from aios.body_models import SMPLXLayer
+from aios.datasets import HumanDataset, SeededConcatDataset
+from aios.datasets.samplers import WeightedConcatSampler
+from aios.datasets.transforms import (
+    ChannelGain,
+    FilterWholeBody,
+    LoadHumanAnnotations,
+    LoadImage,
+    PackWholeBodyInputs,
+    PersonGroupCrop,
+    WholeBodyFlip,
+    WholeBodyRandomResize,
+    WholeBodyResize,
+)
+from aios.evaluation import WholeBodyMetric
+
+metainfo = dict(body_model=dict(type=SMPLXLayer, model_path='free'))
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(
+        type=WeightedConcatSampler,
+        weights=[1.0],
+        epoch_length=800,  # short epochs, so one sees it learn
+    ),
+    dataset=dict(
+        type=SeededConcatDataset,
+        datasets=[
+            dict(
+                type=HumanDataset,
+                dataset_name='synthetic',
+                data_root='data/synthetic/train/',
+                ann_file='humandata.npz',
+                metainfo=metainfo,
+                pipeline=[
+                    dict(type=LoadImage),
+                    dict(type=LoadHumanAnnotations),
+                    # three pictures of ten; AGORA's: seven
+                    dict(
+                        type=PersonGroupCrop,
+                        sample_prob=0.3,
+                        sample_ratio=0.5,
+                    ),
+                    dict(
+                        type=WholeBodyRandomResize,
+                        short_sizes=(160, 176, 192, 208),  # 480 to 800
+                        max_size=320,  # 1333
+                    ),
+                    dict(type=WholeBodyFlip, prob=0.5),
+                    dict(type=ChannelGain, gain_range=(0.8, 1.2)),
+                    dict(type=FilterWholeBody),
+                    dict(type=PackWholeBodyInputs),
+                ],
+            ),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=False,
+    # round_up would repeat pictures
+    sampler=dict(type=DefaultSampler, shuffle=False, round_up=False),
+    dataset=dict(
+        type=HumanDataset,
+        dataset_name='synthetic_val',
+        data_root='data/synthetic/val/',
+        ann_file='humandata.npz',
+        metainfo=metainfo,
+        test_mode=True,
+        pipeline=[
+            dict(type=LoadImage),
+            dict(type=LoadHumanAnnotations),
+            dict(type=WholeBodyResize, scale=(320, 192)),  # (1333, 800)
+            dict(type=PackWholeBodyInputs),
+        ],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    type=WholeBodyMetric,
+    body_model=dict(type=SMPLXLayer, model_path='free'),
+)
+test_evaluator = val_evaluator
+val_cfg = dict(type=ValLoop)
+test_cfg = dict(type=TestLoop)

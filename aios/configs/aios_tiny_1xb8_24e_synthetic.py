@@ -1,0 +1,52 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""A small model on small synthetic pictures.
+
+The twin of ``configs/aios/aios_tiny_1xb8-24e_synthetic.py``.
+"""
+# ruff: noqa: F405
+
+from mmengine.config import read_base
+from mmengine.optim import LinearLR, MultiStepLR, OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop
+from torch.optim import AdamW
+
+from aios.body_models import SMPLXLayer
+from aios.engine.hooks import ResumeFallbackHook, StepSeedHook
+
+with read_base():
+    from ._base_.aios_tiny import *  # noqa: F403
+    from ._base_.default_runtime import *  # noqa: F403
+    from ._base_.synthetic_small import *  # noqa: F403
+
+optim_wrapper = dict(
+    type=OptimWrapper,
+    # from scratch: more than 1e-4, and all parameters alike
+    optimizer=dict(type=AdamW, lr=5e-4, weight_decay=1e-4),
+    clip_grad=dict(max_norm=1.0, norm_type=2),  # 0.1
+)
+train_cfg = dict(
+    type=EpochBasedTrainLoop,
+    max_epochs=24,  # of 800 pictures
+    val_interval=4,
+)
+param_scheduler = [
+    dict(type=LinearLR, start_factor=0.1, by_epoch=False, begin=0, end=50),
+    dict(
+        type=MultiStepLR,
+        begin=0,
+        end=24,
+        by_epoch=True,
+        milestones=[18],
+        gamma=0.1,
+    ),
+]
+default_hooks['logger'].update(interval=20)  # 50
+default_hooks['checkpoint'].update(
+    interval=4, save_best='whole_body/F1', rule='greater'
+)
+custom_hooks = [dict(type=StepSeedHook), dict(type=ResumeFallbackHook)]
+visualizer.update(body_model=dict(type=SMPLXLayer, model_path='free'))
+env_cfg['dist_cfg'].update(backend='gloo')
+randomness = dict(seed=42)
+# USER SHOULD NOT CHANGE base_batch_size: (1 process) x (8 pictures)
+auto_scale_lr = dict(enable=False, base_batch_size=8)
