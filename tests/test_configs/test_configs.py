@@ -118,7 +118,7 @@ def _check_optimizer(
             scheduler, default_args=dict(optimizer=wrapper)
         )
         assert scheduler.by_epoch in (True, False)
-    assert config.auto_scale_lr.enable is False
+    assert not config.get('auto_scale_lr', {}).get('enable')
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=_name)

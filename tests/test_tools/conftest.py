@@ -41,11 +41,13 @@ def _tool(name: str) -> Callable:
     """``main`` of a tool, with the toy config, as if in a new process."""
     module = _load(name)
 
-    def run(*args: object) -> dict[str, float] | None:
+    def run(
+        *args: object, config: str = CONFIG.name
+    ) -> dict[str, float] | None:
         # They are kept by name, with the folders of an earlier run.
         for kind in (WholeBodyVisualizer, MMLogger, MessageHub):
             kind._instance_dict.clear()
-        return module.main([str(CONFIG), *map(str, args)])
+        return module.main([str(HERE / config), *map(str, args)])
 
     return run
 

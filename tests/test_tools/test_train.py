@@ -45,6 +45,21 @@ def test_two_parts_are_a_whole(train, losses, whole, tmp_path):
     _same_weights(work_dir / 'epoch_3.pth', whole / 'epoch_3.pth')
 
 
+def test_two_parts_within_an_epoch(train, losses, tmp_path):
+    """Steps count, and training is resumed in the middle of an epoch."""
+    for name, *options in (
+        ('whole',),
+        ('parts', '--cfg-options', 'train_cfg.max_iters=6'),
+        ('parts', '--resume'),
+    ):
+        train(
+            *('--work-dir', tmp_path / name, *options),
+            config='toy_config_iters.py',
+        )
+    assert losses(tmp_path / 'parts') == losses(tmp_path / 'whole')
+    assert len(losses(tmp_path / 'whole')) == STEPS
+
+
 def test_without_seeds_it_is_another_training(train, losses, whole, tmp_path):
     """The test above can fail."""
     work_dir = tmp_path / 'parts'
