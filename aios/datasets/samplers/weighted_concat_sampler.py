@@ -25,7 +25,9 @@ __all__ = ['WeightedConcatSampler', 'split_exactly']
 _ORDER, _PERMUTATION, _SAMPLE = range(3)
 
 
-def split_exactly(total: int, weights: Sequence[float]) -> np.ndarray:
+def split_exactly(
+    total: int, weights: Sequence[float] | np.ndarray
+) -> np.ndarray:
     """Split a number in proportion to weights (largest remainder).
 
     Args:

@@ -108,6 +108,8 @@ class WholeBodyVisualizationHook(Hook):
         content = fileio.get(sample.img_path, backend_args=self.backend_args)
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        if image is None:
+            raise ValueError(f'{sample.img_path} is not a picture')
         return draw_sample(
             runner.visualizer, image[..., ::-1], sample, self.score_thr
         )

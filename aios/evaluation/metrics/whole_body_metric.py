@@ -113,50 +113,10 @@ class WholeBodyMetric(BaseMetric):
                 'hits': np.isin(np.arange(len(scores)), pairs[:, 0]),
             }
             good = pairs[scores[pairs[:, 0]] >= self.score_thr]
-            record |= self._joints(predicted, true, good)
+            record |= _matched_joints(predicted, true, good)
             if self.bodies is not None and 'vertices' in predicted:
-                record |= self._surface_errors(predicted, true, good)
+                record |= _surface_errors(predicted, true, good, self.bodies)
             self.results.append(record)
-
-    def _joints(
-        self,
-        predicted: Mapping[str, np.ndarray],
-        true: Mapping[str, np.ndarray],
-        pairs: np.ndarray,
-    ) -> dict[str, np.ndarray]:
-        """Joints of matched persons, ``(M, J, 3)``, and which count."""
-        joints = predicted['joints3d'][pairs[:, 0]][:, _FROM_144]
-        known = true['keypoints3d_visible'][pairs[:, 1]] > 0
-        known &= true['has_3d'][pairs[:, 1], None] > 0
-        return {
-            'predicted_joints': joints.astype(np.float32),
-            'true_joints': true['keypoints3d'][pairs[:, 1]],
-            'joint_known': known,
-        }
-
-    def _surface_errors(
-        self,
-        predicted: Mapping[str, np.ndarray],
-        true: Mapping[str, np.ndarray],
-        pairs: np.ndarray,
-    ) -> dict[str, np.ndarray]:
-        """Errors of all vertices, millimetres, of persons with a body."""
-        has_body = true['smplx_pose_valid'][pairs[:, 1], 0] > 0
-        has_body &= true['smplx_betas_valid'][pairs[:, 1]] > 0
-        pairs = pairs[has_body]
-        if not len(pairs):
-            return {'MPVPE': np.empty(0), 'PA-MPVPE': np.empty(0)}
-        vertices, joints = self.bodies(true, pairs[:, 1])
-        ours = predicted['vertices'][pairs[:, 0]]
-        pelvis = predicted['joints3d'][pairs[:, 0], 0]
-        error, _ = mean_point_error(
-            align_roots(ours, pelvis), align_roots(vertices, joints[:, 0])
-        )
-        aligned, _ = procrustes_point_error(ours, vertices)
-        return {
-            'MPVPE': error * MILLIMETRES,
-            'PA-MPVPE': aligned * MILLIMETRES,
-        }
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Put the pictures together.
@@ -225,6 +185,47 @@ class WholeBodyMetric(BaseMetric):
             }.items():
                 yield f'{kind}-{measure}', error[counts] * MILLIMETRES
             yield f'persons-{measure}', np.array([mask.any(1).sum()])
+
+
+def _matched_joints(
+    predicted: Mapping[str, np.ndarray],
+    true: Mapping[str, np.ndarray],
+    pairs: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Joints of matched persons, ``(M, J, 3)``, and which count."""
+    joints = predicted['joints3d'][pairs[:, 0]][:, _FROM_144]
+    known = true['keypoints3d_visible'][pairs[:, 1]] > 0
+    known &= true['has_3d'][pairs[:, 1], None] > 0
+    return {
+        'predicted_joints': joints.astype(np.float32),
+        'true_joints': true['keypoints3d'][pairs[:, 1]],
+        'joint_known': known,
+    }
+
+
+def _surface_errors(
+    predicted: Mapping[str, np.ndarray],
+    true: Mapping[str, np.ndarray],
+    pairs: np.ndarray,
+    bodies: GroundTruthBodies,
+) -> dict[str, np.ndarray]:
+    """Errors of all vertices, millimetres, of persons with a body."""
+    has_body = true['smplx_pose_valid'][pairs[:, 1], 0] > 0
+    has_body &= true['smplx_betas_valid'][pairs[:, 1]] > 0
+    pairs = pairs[has_body]
+    if not len(pairs):
+        return {'MPVPE': np.empty(0), 'PA-MPVPE': np.empty(0)}
+    vertices, joints = bodies(true, pairs[:, 1])
+    ours = predicted['vertices'][pairs[:, 0]]
+    pelvis = predicted['joints3d'][pairs[:, 0], 0]
+    error, _ = mean_point_error(
+        align_roots(ours, pelvis), align_roots(vertices, joints[:, 0])
+    )
+    aligned, _ = procrustes_point_error(ours, vertices)
+    return {
+        'MPVPE': error * MILLIMETRES,
+        'PA-MPVPE': aligned * MILLIMETRES,
+    }
 
 
 def _mean_pose(joints: np.ndarray, known: np.ndarray) -> np.ndarray:
