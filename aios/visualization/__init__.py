@@ -5,6 +5,7 @@ from .body_mesher import BodyMesher
 from .drawing import contact_sheet, draw_boxes, draw_label, draw_skeleton
 from .local_visualizer import WholeBodyVisualizer, write_image
 from .mesh import Mesh, vertex_normals
+from .obj import write_obj
 from .palette import instance_color, joint_colors
 from .rasterizer import RenderResult, available_rasterizers, render_meshes
 
@@ -23,4 +24,5 @@ __all__ = [
     'render_meshes',
     'vertex_normals',
     'write_image',
+    'write_obj',
 ]

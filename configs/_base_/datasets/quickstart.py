@@ -1,0 +1,63 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# The pictures of tools/quickstart.sh, which says how they are made.
+data_root = 'data/synthetic/quickstart/'
+# for overlays; labels of another --body need that one
+metainfo = dict(body_model=dict(type='SMPLXLayer', model_path='free'))
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='HumanDataset',
+        dataset_name='quickstart',
+        data_root=data_root + 'train/',
+        ann_file='humandata.npz',
+        metainfo=metainfo,
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='LoadHumanAnnotations'),
+            dict(type='PersonGroupCrop', sample_prob=0.3, sample_ratio=0.5),
+            dict(
+                type='WholeBodyRandomResize',
+                short_sizes=(144,),  # 480 to 800
+                max_size=192,  # 1333
+            ),
+            dict(type='WholeBodyFlip', prob=0.5),
+            dict(type='ChannelGain', gain_range=(0.8, 1.2)),
+            dict(type='FilterWholeBody'),
+            dict(type='PackWholeBodyInputs'),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    drop_last=False,
+    # round_up would repeat pictures
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(
+        type='HumanDataset',
+        dataset_name='quickstart_val',
+        data_root=data_root + 'val/',
+        ann_file='humandata.npz',
+        metainfo=metainfo,
+        test_mode=True,
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='LoadHumanAnnotations'),
+            dict(type='WholeBodyResize', scale=(192, 144)),  # (1333, 800)
+            dict(type='PackWholeBodyInputs'),
+        ],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    type='WholeBodyMetric',
+    body_model=dict(type='SMPLXLayer', model_path='free'),
+)
+test_evaluator = val_evaluator
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

@@ -1,0 +1,144 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What tools/quickstart.sh runs, on three pictures and for two steps."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+
+from aios.visualization import WholeBodyVisualizer
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = (ROOT / 'tools/quickstart.sh').read_text()
+CONFIG = ROOT / 'configs/aios/aios_nano_1xb8_quickstart.py'
+STEPS = 2
+# Nobody is found by random weights with a useful score.
+ANY_SCORE = '0'
+
+
+def _main(path: str) -> Callable:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*args: object) -> object:
+        # They are kept by name, with the folders of an earlier run.
+        for kind in (WholeBodyVisualizer, MMLogger, MessageHub):
+            kind._instance_dict.clear()
+        return module.main([*map(str, args)])
+
+    return run
+
+
+@pytest.fixture(scope='module')
+def pictures(
+    tmp_path_factory: pytest.TempPathFactory, free_body_dir: Path
+) -> Path:
+    """Three pictures of one or two people."""
+    folder = tmp_path_factory.mktemp('quickstart') / 'pictures'
+    _main('tools/make_synthetic_dataset.py')(
+        folder, '--images', 3, '--size', '96x72', '--people', '1-2',
+        '--supersample', 1, '--body', free_body_dir,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope='module')
+def options(pictures: Path) -> list[str]:
+    """Options that make everything small."""
+    phases = [f'{p}_dataloader' for p in ('train', 'val', 'test')]
+    return [
+        '--cfg-options',
+        *(f'{phase}.dataset.data_root={pictures}/' for phase in phases),
+        *(f'{phase}.batch_size=2' for phase in phases),
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        f'train_cfg.max_iters={STEPS}',
+        f'train_cfg.val_interval={STEPS}',
+        f'default_hooks.checkpoint.interval={STEPS}',
+        'test_evaluator.score_thr=0',
+    ]
+
+
+@pytest.fixture(scope='module')
+def checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, options: list[str]
+) -> Path:
+    """Weights after two steps."""
+    folder = tmp_path_factory.mktemp('training')
+    _main('tools/train.py')(CONFIG, '--work-dir', folder, *options)
+    return folder / f'iter_{STEPS}.pth'
+
+
+def test_train_and_evaluate(
+    checkpoint: Path, options: list[str], tmp_path: Path
+):
+    metrics = _main('tools/test.py')(
+        CONFIG, checkpoint, '--work-dir', tmp_path, *options
+    )
+    assert metrics['whole_body/pictures'] == 3
+    assert metrics['whole_body/predictions'] > 0
+    # Every validation is drawn.
+    assert list(checkpoint.parent.glob('*/vis_data/vis_image/*'))
+
+
+def test_predict(checkpoint: Path, pictures: Path, tmp_path: Path):
+    predict = _main('demo/image_demo.py')
+    count = predict(
+        pictures / 'images', CONFIG, checkpoint,
+        '--out-dir', tmp_path, '--score-thr', ANY_SCORE,
+    )  # fmt: skip
+    picture = tmp_path / '000000.jpg'
+    assert cv2.imread(str(picture)).shape == (72, 96, 3)
+    with np.load(tmp_path / '000000.npz') as people:
+        scores, joints = people['scores'], people['joints3d']
+        assert people['cam_K'].shape == (3, 3)
+    assert joints.shape == (len(scores), 144, 3)
+    meshes = sorted(tmp_path.glob('000000_person*.obj'))
+    assert len(meshes) == len(scores)
+    assert len(list(tmp_path.glob('*.obj'))) == count > 0
+    lines = meshes[0].read_text().splitlines()
+    assert sum(line.startswith('v ') for line in lines) == 10475
+    faces = [line.split()[1:] for line in lines if line.startswith('f ')]
+    assert np.array(faces, int).min() == 1
+    assert np.array(faces, int).max() <= 10475
+
+
+def test_earlier_results_are_not_replaced_silently(
+    checkpoint: Path, pictures: Path, tmp_path: Path
+):
+    predict = _main('demo/image_demo.py')
+    args = (
+        pictures / 'images/000000.jpg', CONFIG, checkpoint,
+        '--out-dir', tmp_path,
+    )  # fmt: skip
+    predict(*args)
+    with pytest.raises(FileExistsError):
+        predict(*args)
+    predict(*args, '--overwrite')
+
+
+def test_nothing_to_predict(checkpoint: Path, tmp_path: Path):
+    with pytest.raises(SystemExit, match='no picture'):
+        _main('demo/image_demo.py')(tmp_path, CONFIG, checkpoint)
+
+
+def test_script_and_config_agree():
+    config = Config.fromfile(CONFIG)
+    steps = config.train_cfg.max_iters
+    assert int(re.search(r'^STEPS=(\d+)$', SCRIPT, re.M)[1]) == steps
+    assert steps % config.default_hooks.checkpoint.interval == 0
+    assert config.param_scheduler[-1].end == steps
+    folder = re.search(r'^PICTURES=(\S+)$', SCRIPT, re.M)[1]
+    for phase, name in ('train', 'train'), ('val', 'val'), ('test', 'val'):
+        dataset = config[f'{phase}_dataloader'].dataset
+        assert dataset.data_root == f'{folder}/{name}/'
+    assert re.search(rf'^CONFIG={CONFIG.relative_to(ROOT)}$', SCRIPT, re.M)
