@@ -4,6 +4,7 @@
 # First, because it lets mmcv do without compiled operators.
 import aios.registry  # noqa: F401
 
+from .data_preprocessors import WholeBodyDataPreprocessor
 from .detectors import AiOS
 from .heads import AiOSHead
 from .layers import (
@@ -24,4 +25,5 @@ __all__ = [
     'ProgressiveDecoder',
     'SimpleFeaturePyramid',
     'WholeBodyCriterion',
+    'WholeBodyDataPreprocessor',
 ]

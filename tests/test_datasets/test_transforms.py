@@ -504,3 +504,18 @@ def test_bad_arguments():
         WholeBodyResize(size_rounding='ceil')
     with pytest.raises(ValueError, match='gain_range'):
         ChannelGain((1.2, 0.8))
+
+
+@pytest.mark.parametrize(
+    ('img', 'message'),
+    [
+        (np.zeros((4, 5), np.uint8), r'shape \(H, W, 3\).*\(4, 5\)'),
+        (np.zeros((4, 5, 4), np.uint8), r'shape \(H, W, 3\)'),
+        (np.zeros((0, 5, 3), np.uint8), r'shape \(H, W, 3\)'),
+        (np.zeros((4, 5, 3), np.uint16), 'uint8 or floating.*uint16'),
+        ([[0]], 'array, got list'),
+    ],
+)
+def test_arrays_that_are_no_pictures_are_refused(img, message):
+    with pytest.raises(ValueError, match=message):
+        LoadImage()({'img': img})

@@ -50,11 +50,14 @@ class LoadImage(BaseTransform):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is not a picture that OpenCV can decode.
+            ValueError: If it is not a picture that OpenCV can decode, or an
+                array of another kind.
         """
         img = results.get('img')
         if img is None:
             img = self._read(results['img_path'], _place(results))
+        else:
+            _check_array(img, _place(results))
         results['img'] = img.astype(np.float32) if self.to_float32 else img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
@@ -79,6 +82,24 @@ class LoadImage(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(to_float32={self.to_float32})'
+
+
+def _check_array(img: Any, where: str) -> None:
+    """Refuse arrays that are not 8-bit colour pictures."""
+    if not isinstance(img, np.ndarray):
+        raise ValueError(
+            f'img must be an array, got {type(img).__name__} ({where})'
+        )
+    if img.ndim != 3 or img.shape[2] != 3 or 0 in img.shape:
+        raise ValueError(
+            f'img must have shape (H, W, 3), BGR, got {img.shape} ({where}); '
+            'cv2.cvtColor turns grey or transparent pictures into that'
+        )
+    if img.dtype != np.uint8 and img.dtype.kind != 'f':
+        raise ValueError(
+            f'img must be uint8 or floating point with values in 0..255, got '
+            f'{img.dtype} ({where})'
+        )
 
 
 @TRANSFORMS.register_module()

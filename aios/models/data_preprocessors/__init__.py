@@ -1,0 +1,6 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""From pictures to the batch the network sees."""
+
+from .whole_body import WholeBodyDataPreprocessor
+
+__all__ = ['WholeBodyDataPreprocessor']
