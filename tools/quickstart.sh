@@ -45,11 +45,29 @@ train() {
         "$PYTHON" tools/train.py "$CONFIG" --work-dir "$TRAINING" --resume
 }
 
+learning_curve() { # what the validations during training found
+    "$PYTHON" - "$TRAINING" >"$OUT/learning_curve.txt" <<'PY'
+import json
+import sys
+from pathlib import Path
+
+names = 'precision recall AP MPJPE-all gain-all gain-body'.split()
+print('step', *names, sep='\t')
+rows = {}
+for path in sorted(Path(sys.argv[1]).glob('*/vis_data/scalars.json')):
+    for record in map(json.loads, path.read_text().splitlines()):
+        if 'whole_body/AP' in record:
+            rows[record['step']] = record
+for step, record in sorted(rows.items()):
+    cells = [record.get(f'whole_body/{name}', float('nan')) for name in names]
+    print(step, *(f'{cell:.3f}' for cell in cells), sep='\t')
+PY
+}
+
 evaluate() {
     "$PYTHON" tools/test.py "$CONFIG" "$CHECKPOINT" \
-        --work-dir "$OUT/evaluation" >"$OUT/metrics.new"
-    # the table at the end of what it says
-    mv "$OUT/metrics.new" "$OUT/metrics.txt"
+        --work-dir "$OUT/evaluation" | tee "$OUT/evaluation.log"
+    grep '^whole_body/' "$OUT/evaluation.log" >"$OUT/metrics.txt"
 }
 
 predict() { # NAME SOURCE
@@ -72,8 +90,9 @@ step 'draw 1600 pictures of people with exact labels' \
 step 'draw 60 others to evaluate on' draw_pictures val 60 1
 step 'draw the labels over the pictures' browse_pictures
 step "train $STEPS steps from random weights" train
-step 'evaluate' evaluate
+step 'evaluate on the others' evaluate
+step 'tell how it learned' learning_curve
 step 'predict on synthetic pictures' predict synthetic "$PICTURES/val/images"
 step 'predict on a photograph' predict photograph "$(photograph)"
-cat "$OUT/metrics.txt"
+cat "$OUT/learning_curve.txt" "$OUT/metrics.txt"
 say "$((SECONDS - begin)) s without the set-up; look at $ROOT/$OUT"

@@ -50,7 +50,8 @@ model = dict(
             ),
         ),
     ),
-    test_cfg=dict(max_per_img=8),
+    # So early in training people are still found several times.
+    test_cfg=dict(max_per_img=8, nms_iou_thr=0.5),
 )
 
 optim_wrapper = dict(
