@@ -31,7 +31,7 @@ from .label_store import LabelStore
 from .labels import build_labels, hand_poses_are_flat
 from .supervision import person_labels
 
-__all__ = ['HumanDataset', 'read_hand_mean']
+__all__ = ['HumanDataset', 'present_files', 'read_hand_mean']
 
 _MISSING_IMAGES = ('error', 'drop', 'ignore')
 _FILTERS = ('missing_images', 'min_persons')
@@ -363,7 +363,7 @@ class HumanDataset(BaseDataset):
         policy = cfg.get('missing_images', 'error')
         if policy == 'ignore':
             return data_list
-        present = _present_files({info['img_path'] for info in data_list})
+        present = present_files({info['img_path'] for info in data_list})
         missing = [i for i in data_list if i['img_path'] not in present]
         if missing and policy == 'error':
             first = missing[0]
@@ -460,7 +460,7 @@ def _hand_report(flat: bool | None, option: str | bool) -> str:
     return f'relative to the mean hand ({source})'
 
 
-def _present_files(paths: set[str]) -> set[str]:
+def present_files(paths: set[str]) -> set[str]:
     """Those of the paths that exist, with one look into each folder."""
     folders: dict[str, set[str]] = {}
     for path in paths:

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+_ORPHANS: list[_VideoReader] = []
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 
 
@@ -145,10 +146,20 @@ class MediaDataset(BaseDataset):
         info['dataset_name'] = self.dataset_name
         start_record(info)
         if info.pop('is_video'):
-            if self._reader is None or self._reader.path != info['img_path']:
-                self._reader = _VideoReader(info['img_path'])
-            info['img'] = self._reader.read(info['frame_id'])
+            reader = self._reader_of(info['img_path'])
+            info['img'] = reader.read(info['frame_id'])
         return info
+
+    def _reader_of(self, path: str) -> _VideoReader:
+        reader = self._reader
+        if reader is not None and reader.pid != os.getpid():
+            # Inherited by fork. Its threads stayed behind, so closing it
+            # would wait for them forever.
+            _ORPHANS.append(reader)
+            reader = None
+        if reader is None or reader.path != path:
+            reader = self._reader = _VideoReader(path)
+        return reader
 
     def __getstate__(self) -> dict[str, Any]:
         # Video readers do not travel to worker processes.
@@ -167,7 +178,7 @@ class _VideoReader:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._pid = -1
+        self.pid = os.getpid()
         self._open()
         self.count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if self.count < 1:
@@ -180,7 +191,7 @@ class _VideoReader:
                 f'{self.path}: OpenCV cannot open this video; convert it, '
                 'for example to mp4 (H.264)'
             )
-        self._next, self._pid = 0, os.getpid()
+        self._next = 0
 
     def _count_by_reading(self) -> int:
         count = 0
@@ -191,8 +202,7 @@ class _VideoReader:
 
     def read(self, frame: int) -> np.ndarray:
         """Frame ``(H, W, 3)`` uint8 BGR."""
-        if self._pid != os.getpid() or frame < self._next:
-            # A forked process must not share the parent's decoder.
+        if frame < self._next:
             self._open()
         while self._next < frame:
             if not self._capture.grab():

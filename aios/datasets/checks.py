@@ -1,0 +1,497 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Look for what is wrong with a HumanData file beyond its structure.
+
+``N`` rows (persons).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aios.structures import HUMAN_DATA_190, PARTS, box_iou, sanitize_xywh
+
+from .hand_convention import posable_rows, pose_errors
+from .human_data import HumanData
+from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
+from .labels import hand_poses_are_flat
+from .schema import find_non_finite, is_keypoint_key
+
+__all__ = ['Finding', 'Report', 'check_human_data', 'fix', 'select_rows']
+
+HAND_TOLERANCE = 0.005  # metres, after aligning the wrists
+BODY_TOLERANCE = 0.01  # metres, after aligning the pelvis
+_DUPLICATE_IOU = 0.98
+_MAX_PER_PICTURE = 200
+_OUTSIDE_SHARE = 0.5
+_PART_GROUPS = {'lhand': 'left_hand', 'rhand': 'right_hand'}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of problem.
+
+    Attributes:
+        check: Short name.
+        message: What is wrong.
+        is_error: Whether training with the file would be wrong.
+        rows: Rows concerned, empty if it is the whole file.
+        drops: Whether :func:`fix` drops these rows.
+        example: What the first of them looks like.
+    """
+
+    check: str
+    message: str
+    is_error: bool = True
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    drops: bool = False
+    example: str = ''
+
+    def __str__(self) -> str:
+        kind = 'ERROR' if self.is_error else 'warning'
+        text = f'{kind:<8}{self.check:<18}'
+        if len(self.rows):
+            shown = ', '.join(str(row) for row in self.rows[:3])
+            text += f'{len(self.rows)} rows ({shown}, ...): '
+        text += self.message
+        return f'{text}; {self.example}' if self.example else text
+
+
+@dataclass
+class Report:
+    """Findings about one file.
+
+    Attributes:
+        facts: What was looked at, in words, by topic.
+        findings: What is wrong.
+        flat_hands: What the joints say about hand poses; None if unknown.
+        swapped_eyes: Whether eyeballs have changed places.
+    """
+
+    facts: dict[str, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    flat_hands: bool | None = None
+    swapped_eyes: bool = False
+
+    @property
+    def errors(self) -> list[Finding]:
+        """Findings that make the file unfit for training."""
+        return [finding for finding in self.findings if finding.is_error]
+
+    def __str__(self) -> str:
+        lines = [f'{name:<18}{text}' for name, text in self.facts.items()]
+        lines += map(str, self.findings)
+        warnings = len(self.findings) - len(self.errors)
+        lines.append(f'{len(self.errors)} errors, {warnings} warnings')
+        return '\n'.join(lines)
+
+
+def check_human_data(
+    data: HumanData,
+    image_root: str | os.PathLike | None = None,
+    model_path: str | None = None,
+    samples: int = 256,
+) -> Report:
+    """Check values, boxes, pictures, hands, eyes and duplicates.
+
+    Args:
+        data: A file without structural faults.
+        image_root: Folder that ``image_path`` is relative to; pictures are
+            not looked for without it.
+        model_path: Body models for the check of hands, see
+            :func:`aios.body_models.find_body_model`.
+        samples: Number of persons, spread over the file, that are posed.
+
+    Returns:
+        The report.
+    """
+    report = Report()
+    _describe(data, report)
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: _non_finite(data),
+        lambda: _boxes(data),
+        lambda: _part_boxes(data),
+        lambda: _pictures(data, image_root, report),
+        lambda: _duplicates(data),
+        lambda: _eyes(data, report),
+        lambda: _hands(data, model_path, samples, report),
+    ]
+    for check in checks:
+        report.findings.extend(check())
+    return report
+
+
+def _describe(data: HumanData, report: Report) -> None:
+    persons = [len(rows) for rows in data.images()]
+    mean = np.mean(persons) if persons else 0
+    report.facts['file'] = (
+        f'{len(persons):,} pictures, {len(data):,} persons, {mean:.2f} per '
+        f'picture (at most {max(persons, default=0)})'
+    )
+    shares = []
+    for part in PARTS:
+        boxes = data.get(f'{part}_bbox_xywh')
+        share = 0.0 if boxes is None else float((boxes[:, 4] > 0).mean())
+        shares.append(f'{part} {100 * share:.1f} %')
+    valid = data.get('meta', {}).get('smplx_valid')
+    if valid is not None and len(valid):
+        fits = 100 * float(np.mean(np.asarray(valid) != 0))
+        shares.append(f'body fits {fits:.1f} %')
+    report.facts['annotated'] = ', '.join(shares)
+    keys = [k for k in data if is_keypoint_key(k)]
+    report.facts['key-points'] = ', '.join(keys) or 'none'
+
+
+def _non_finite(data: HumanData) -> Iterator[Finding]:
+    for fault in find_non_finite({k: data.raw(k) for k in data}):
+        group, _, name = fault.field.partition('.')
+        value = data.raw(group)[name] if name else data.raw(group)
+        bad = ~np.isfinite(np.reshape(value, (len(value), -1))).all(axis=1)
+        yield Finding(
+            'not finite',
+            f'{fault.field} is NaN or infinite',
+            rows=np.flatnonzero(bad),
+            drops=len(value) == len(data),
+        )
+
+
+def _sizes(data: HumanData) -> tuple[np.ndarray, np.ndarray] | None:
+    meta = data.get('meta', {})
+    sizes = [np.asarray(meta.get(k, ()), float) for k in ('height', 'width')]
+    if any(len(np.atleast_1d(s)) != len(data) for s in sizes):
+        return None
+    return sizes[0].reshape(-1), sizes[1].reshape(-1)
+
+
+def _boxes(data: HumanData) -> Iterator[Finding]:
+    if 'bbox_xywh' not in data:
+        yield Finding('boxes', 'there is no bbox_xywh')
+        return
+    sizes = _sizes(data)
+    if sizes is None:
+        yield Finding(
+            'picture size',
+            'no meta.height, meta.width: data sets need image_size, and '
+            'boxes are not checked against the picture',
+            is_error=False,
+        )
+        sizes = (np.full(len(data), 1e6),) * 2
+    boxes = np.nan_to_num(np.asarray(data['bbox_xywh'], float)[:, :4])
+    _, valid = sanitize_xywh(boxes, *sizes)
+    rows = np.flatnonzero(~valid)
+    if len(rows):
+        yield Finding(
+            'empty box',
+            'the body box has no area inside the picture',
+            rows=rows,
+            drops=True,
+            example=f'xywh {np.round(boxes[rows[0]], 1).tolist()}',
+        )
+    beyond = (
+        (boxes[:, 0] < -1)
+        | (boxes[:, 1] < -1)
+        | (boxes[:, 0] + boxes[:, 2] > sizes[1] + 1)
+        | (boxes[:, 1] + boxes[:, 3] > sizes[0] + 1)
+    )
+    rows = np.flatnonzero(beyond & valid)
+    if len(rows):
+        yield Finding(
+            'box beyond',
+            'the body box leaves the picture; it is shifted inside when read',
+            is_error=False,
+            rows=rows,
+        )
+
+
+def _part_boxes(data: HumanData) -> Iterator[Finding]:
+    """Annotated joints of a hand lie in the box of that hand."""
+    key = next(
+        (k for k in ('keypoints2d_ubody', *KEYPOINTS_2D) if k in data), None
+    )
+    if key is None:
+        yield Finding('key-points', 'there are no 2-D key-points')
+        return
+    points = data.joints(key, HUMAN_DATA_190)
+    for part, group in _PART_GROUPS.items():
+        if f'{part}_bbox_xywh' not in data:
+            continue
+        joints = points[:, list(HUMAN_DATA_190.groups[group])]
+        boxes = np.asarray(data[f'{part}_bbox_xywh'], float)
+        low = boxes[:, None, :2] - 0.25 * boxes[:, None, 2:4]
+        high = boxes[:, None, :2] + 1.25 * boxes[:, None, 2:4]
+        seen = joints[..., 2] > 0
+        inside = ((joints[..., :2] >= low) & (joints[..., :2] <= high)).all(-1)
+        count = seen.sum(axis=1)
+        share = (seen & ~inside).sum(axis=1) / np.maximum(count, 1)
+        bad = (boxes[:, 4] > 0) & (count > 3) & (share > _OUTSIDE_SHARE)
+        rows = np.flatnonzero(bad)
+        # Single ones are sloppy annotations, most of them a wrong order.
+        annotated = ((boxes[:, 4] > 0) & (count > 3)).sum()
+        if len(rows):
+            yield Finding(
+                f'{part} joints',
+                f'most joints of {key} lie outside {part}_bbox_xywh: wrong '
+                'joint order, or wrong boxes',
+                is_error=len(rows) > 0.2 * annotated,
+                rows=rows,
+            )
+
+
+def _pictures(
+    data: HumanData, root: str | os.PathLike | None, report: Report
+) -> Iterator[Finding]:
+    if root is None:
+        report.facts['pictures'] = 'not looked for (no --images)'
+        return
+    from .human_dataset import present_files
+
+    paths = np.array(
+        [str(Path(root, path)) for path in data['image_path']], dtype=str
+    )
+    present = np.isin(paths, sorted(present_files(set(paths.tolist()))))
+    rows = np.flatnonzero(~present)
+    if len(rows):
+        yield Finding(
+            'missing picture',
+            f'{len(set(paths[rows]))} pictures do not exist',
+            rows=rows,
+            drops=True,
+            example=str(paths[rows[0]]),
+        )
+    yield from _picture_sizes(data, paths, present, report)
+
+
+def _picture_sizes(
+    data: HumanData, paths: np.ndarray, present: np.ndarray, report: Report
+) -> Iterator[Finding]:
+    import cv2
+
+    sizes, looked, wrong, example = _sizes(data), 0, [], ''
+    rows = np.flatnonzero(present)
+    rows = rows[np.linspace(0, len(rows) - 1, min(8, len(rows))).astype(int)]
+    for row in rows.tolist():
+        image = cv2.imread(str(paths[row]), cv2.IMREAD_UNCHANGED)
+        looked += 1
+        if image is None:
+            yield Finding(
+                'picture',
+                f'{paths[row]} cannot be decoded',
+                rows=np.array([row]),
+            )
+        elif sizes is not None:
+            annotated = int(sizes[0][row]), int(sizes[1][row])
+            if image.shape[:2] != annotated:
+                wrong.append(row)
+                example = example or (
+                    f'{paths[row]} has height, width {image.shape[:2]}, '
+                    f'annotated are {annotated}'
+                )
+    report.facts['pictures'] = f'{int(present.sum()):,} rows, {looked} opened'
+    if wrong:
+        yield Finding(
+            'picture size',
+            'of the pictures opened, some have another size than annotated',
+            rows=np.array(wrong),
+            example=example,
+        )
+
+
+def _duplicates(data: HumanData) -> Iterator[Finding]:
+    if 'bbox_xywh' not in data:
+        return
+    boxes = np.nan_to_num(np.asarray(data['bbox_xywh'], float)[:, :4])
+    boxes = np.hstack((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]))
+    found = []
+    for rows in data.images():
+        if not 1 < len(rows) <= _MAX_PER_PICTURE:
+            continue
+        people = torch.from_numpy(boxes[rows])
+        overlap = np.triu(box_iou(people[:, None], people).numpy(), k=1)
+        found += rows[(overlap > _DUPLICATE_IOU).any(axis=0)].tolist()
+    if found:
+        yield Finding(
+            'duplicate',
+            'another person of the picture has the same body box '
+            f'(IoU > {_DUPLICATE_IOU})',
+            is_error=False,
+            rows=np.array(sorted(found)),
+            drops=True,
+        )
+
+
+def _eyes(data: HumanData, report: Report) -> Iterator[Finding]:
+    """An eyeball is nearer to the eye of its own side."""
+    names = ('left_eyeball', 'right_eyeball', 'left_eye', 'right_eye')
+    index = [HUMAN_DATA_190.index(name) for name in names]
+    swapped, looked = [], 0
+    for key in (*KEYPOINTS_3D, *KEYPOINTS_2D):
+        if key not in data:
+            continue
+        points = data.joints(key, HUMAN_DATA_190)[:, index]
+        known = (points[..., -1] > 0).all(axis=1)
+        balls, eyes = points[:, :2, :-1], points[:, 2:, :-1]
+        own = np.linalg.norm(balls - eyes, axis=-1).sum(axis=1)
+        other = np.linalg.norm(balls - eyes[:, ::-1], axis=-1).sum(axis=1)
+        bad = known & (own > other)
+        looked += int(known.sum())
+        if known.any() and bad.sum() > 0.5 * known.sum():
+            swapped.append((key, np.flatnonzero(bad)))
+    report.facts['eyes'] = f'{looked:,} pairs of eyeballs compared'
+    for key, rows in swapped:
+        report.swapped_eyes = True
+        yield Finding(
+            'eye order',
+            f'left and right eyeball of {key} have changed places',
+            rows=rows,
+        )
+
+
+def _hands(
+    data: HumanData, model_path: str | None, samples: int, report: Report
+) -> Iterator[Finding]:
+    """SMPL-X with one hand convention gives the stored joints."""
+    from aios.body_models import MissingBodyModelError
+
+    says = hand_poses_are_flat(data)
+    key = next((k for k in KEYPOINTS_3D if k in data), None)
+    rows = posable_rows(data, samples)
+    if key is None or not len(rows):
+        report.facts['hands'] = 'not checked: no SMPL-X fits with 3-D joints'
+        return
+    stored = data.joints(key, 'smplx_55', rows)
+    try:
+        errors = {
+            flat: pose_errors(data, rows, stored, model_path, flat)
+            for flat in (False, True)
+        }
+    except MissingBodyModelError as error:
+        report.facts['hands'] = f'not checked: {error}'
+        return
+    medians = {flat: float(np.median(e[0])) for flat, e in errors.items()}
+    fits = [f for f, median in medians.items() if median < HAND_TOLERANCE]
+    names = {False: 'relative to the mean hand', True: 'absolute (flat)'}
+    measured = ', '.join(
+        f'{names[f]}: {1000 * m:.1f} mm' for f, m in medians.items()
+    )
+    report.facts['hands'] = f'{len(rows)} persons posed; {measured}'
+    if len(fits) != 1:
+        yield Finding(
+            'hand convention',
+            f'neither convention gives the joints of {key} within '
+            f'{1000 * HAND_TOLERANCE:.0f} mm ({measured})'
+            if not fits
+            else f'both conventions give the joints of {key}',
+            is_error=not fits,
+        )
+    else:
+        report.flat_hands = fits[0]
+        if says is None:
+            yield Finding(
+                'hand convention',
+                f'the file does not say it, but hand poses are '
+                f'{names[fits[0]]}',
+                # Files that say nothing are read as relative.
+                is_error=fits[0],
+            )
+        elif says != fits[0]:
+            yield Finding(
+                'hand convention',
+                f'the file says {names[says]}, but hand poses are '
+                f'{names[fits[0]]}',
+            )
+    body = np.minimum(errors[False][1], errors[True][1])
+    far = body > BODY_TOLERANCE
+    if far.mean() > 0.05:
+        yield Finding(
+            'body fit',
+            f'the parameters do not give the joints of {key} within '
+            f'{1000 * BODY_TOLERANCE:.0f} mm: other gender, model or frame',
+            is_error=False,
+            rows=rows[far],
+            example=f'row {rows[far][0]} by {1000 * body[far][0]:.0f} mm',
+        )
+
+
+def fix(data: HumanData, report: Report) -> tuple[HumanData, list[str]]:
+    """Repair what can be repaired without guessing.
+
+    Args:
+        data: The file.
+        report: What :func:`check_human_data` found in it.
+
+    Returns:
+        A repaired copy, and what was done, in words.
+    """
+    keep, done = np.ones(len(data), bool), []
+    for finding in report.findings:
+        if finding.drops and len(finding.rows):
+            keep[finding.rows] = False
+            done.append(f'dropped {len(finding.rows)} rows: {finding.check}')
+    fixed = select_rows(data, np.flatnonzero(keep))
+    if report.swapped_eyes:
+        _swap_eyes(fixed)
+        done.append('swapped the eyeballs')
+    if report.flat_hands is not None:
+        said = hand_poses_are_flat(data)
+        if said != report.flat_hands:
+            misc = {
+                **fixed.get('misc', {}),
+                'flat_hand_mean': report.flat_hands,
+            }
+            fixed['misc'] = misc
+            smplx = dict(fixed['smplx'])
+            smplx.pop('flat_hand_mean', None)
+            fixed['smplx'] = smplx
+            done.append(f'misc.flat_hand_mean = {report.flat_hands}')
+    fixed.generate_masks()
+    fixed.compress()
+    return fixed, done
+
+
+def _swap_eyes(data: HumanData) -> None:
+    pair = [HUMAN_DATA_190.index(f'{s}_eyeball') for s in ('left', 'right')]
+    for key in list(data):
+        is_joints = key in (*KEYPOINTS_2D, *KEYPOINTS_3D)
+        if is_joints and data.joint_set(key) is HUMAN_DATA_190:
+            points = np.array(data[key])
+            points[:, pair] = points[:, pair[::-1]]
+            data[key] = points
+
+
+def select_rows(data: HumanData, rows: np.ndarray) -> HumanData:
+    """Uncompressed copy with some of the rows.
+
+    Args:
+        data: The file.
+        rows: Rows to take, in order.
+    """
+    count = len(data)
+
+    def take(value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.shape[:1] == (count,):
+            return value[rows]
+        if isinstance(value, (list, tuple)) and len(value) == count:
+            return [value[row] for row in rows.tolist()]
+        return value
+
+    chosen = HumanData()
+    for key in data:
+        value = data[key]
+        if key == 'frame_range':
+            continue
+        if key.endswith(('_mask', '_convention')) or key == 'misc':
+            chosen[key] = value
+        elif isinstance(value, Mapping):
+            chosen[key] = {name: take(part) for name, part in value.items()}
+        else:
+            chosen[key] = take(value)
+    if 'frame_range' in data and 'image_path' in data:
+        # Rows of a picture stood together, and still do.
+        chosen.set_frame_range()
+    return chosen

@@ -1,0 +1,88 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Pose some bodies of a file and compare them with its joints."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .converters.bodies import POSES, smplx_joints
+from .human_data import HumanData
+
+__all__ = ['posable_rows', 'pose_errors']
+
+_HANDS = {'left': slice(25, 40), 'right': slice(40, 55)}
+_WRISTS = {'left': 20, 'right': 21}
+
+
+def posable_rows(data: HumanData, samples: int) -> np.ndarray:
+    """At most ``samples`` rows, spread, whose parameters are annotated."""
+    params = data.get('smplx')
+    if not params or 'left_hand_pose' not in params:
+        return np.zeros(0, np.int64)
+    meta = data.get('meta', {})
+    keep = np.ones(len(data), bool)
+    for name, wanted in (('smplx_valid', 1), ('is_kid', 0)):
+        value = np.asarray(meta.get(name, ()))
+        if value.shape[:1] == (len(data),):
+            keep &= (value.reshape(len(data)) != 0) == wanted
+    for value in params.values():
+        if np.shape(value)[:1] == (len(data),):
+            flat = np.asarray(value, float).reshape(len(data), -1)
+            keep &= np.isfinite(flat).all(axis=1)
+    rows = np.flatnonzero(keep)
+    places = np.linspace(0, len(rows) - 1, min(samples, len(rows)))
+    return rows[places.astype(int)]
+
+
+def pose_errors(
+    data: HumanData,
+    rows: np.ndarray,
+    stored: np.ndarray,
+    model_path: str | None,
+    flat: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances between stored joints and those of the parameters.
+
+    Args:
+        data: The file.
+        rows: Persons to pose.
+        stored: ``(rows, 55, 4)`` their joints.
+        model_path: See :func:`aios.body_models.find_body_model`.
+        flat: Whether hand poses are taken as absolute.
+
+    Returns:
+        The largest distance in each annotated pair of hands, wrists aligned,
+        and ``(rows,)`` the largest in each body, pelvis aligned; metres.
+    """
+    params = {
+        name: np.asarray(value)[rows].reshape(len(rows), -1)
+        for name, value in data['smplx'].items()
+        if name in (*POSES, 'betas', 'expression', 'transl')
+    }
+    params['betas'] = params.get('betas', np.zeros((len(rows), 10)))[:, :11]
+    if 'expression' in params:
+        params['expression'] = params['expression'][:, :10]
+    names = data.get('meta', {}).get('gender', ())
+    genders = np.asarray(names, dtype=str) if len(names) else None
+    genders = (
+        np.full(len(rows), 'neutral') if genders is None else genders[rows]
+    )
+    joints = np.zeros((len(rows), 55, 3))
+    for gender in set(genders.tolist()):
+        mine = genders == gender
+        part = {name: value[mine] for name, value in params.items()}
+        joints[mine] = smplx_joints(part, model_path, gender, flat)[:, :55]
+    hands = []
+    for side, fingers in _HANDS.items():
+        wrist = _WRISTS[side]
+        offset = joints[:, fingers] - joints[:, wrist, None]
+        truth = stored[:, fingers, :3] - stored[:, wrist, None, :3]
+        # A hand that nobody annotated says nothing.
+        known = (stored[:, fingers, 3] > 0).all(axis=1)
+        error = np.linalg.norm(offset - truth, axis=-1).max(axis=1)
+        hands.append(np.where(known, error, np.nan))
+    body = joints[:, :22] - joints[:, :1]
+    truth = stored[:, :22, :3] - stored[:, :1, :3]
+    error = np.linalg.norm(body - truth, axis=-1).max(axis=1)
+    worst = np.fmax(*hands)
+    return worst[np.isfinite(worst)], error

@@ -1,0 +1,281 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The caches published with AiOS give the labels of their HumanData file."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from aios.datasets import AiOSCacheDataset, HumanDataError, HumanDataset
+from aios.datasets.aios_cache import reroot
+
+EYES = [67, 68]
+
+
+@pytest.fixture
+def cached(toy, tmp_path):
+    """A HumanData file and a cache of it, as AiOS wrote them."""
+    files = toy()
+    reference = HumanDataset(
+        files.ann_file, data_prefix={'img': str(files.root)}
+    )
+
+    def write(change=None, name='cache.npz', rooted='/their/agora/'):
+        items = {}
+        for i in range(len(reference)):
+            item = cache_item(reference, i, rooted)
+            if change is not None:
+                change(i, item)
+            items[str(i)] = np.array(item, dtype=object)
+        path = tmp_path / name
+        np.savez_compressed(
+            path,
+            data_len=np.array(len(items)),
+            data_strategy=np.array(None, dtype=object),
+            **items,
+        )
+        return path
+
+    return files, reference, write
+
+
+def cache_item(reference, index, rooted):
+    """One picture in the cache's format, eyeballs the wrong way round."""
+    info = reference.get_data_info(index)
+    store = reference.labels
+    start, end = store['image_rows'][index]
+    columns = {
+        name: store.rows(name, start, end)
+        for name in (
+            'keypoints',
+            'keypoints3d',
+            'smplx_pose',
+            'smplx_betas',
+            'smplx_expression',
+            'smplx_transl',
+            'bboxes',
+            'lhand_bboxes',
+            'rhand_bboxes',
+            'face_bboxes',
+            'gender',
+        )
+    }
+    for name in ('keypoints', 'keypoints3d'):
+        columns[name][:, EYES] = columns[name][:, EYES[::-1]]
+    columns['keypoints3d'][..., :3] += (0.1, 0.2, 3)  # not root-aligned
+    pose = columns['smplx_pose']
+    count = end - start
+    yes = np.ones(count, bool)
+    return {
+        'img_path': f'{rooted}images/{index:06d}.png',
+        'img_shape': (info['height'], info['width']),
+        'bbox': list(columns['bboxes']),
+        'lhand_bbox': [None, *columns['lhand_bboxes'][1:]],
+        'rhand_bbox': list(columns['rhand_bboxes']),
+        'face_bbox': list(columns['face_bboxes']),
+        'joint_img': columns['keypoints'],
+        'joint_cam': columns['keypoints3d'],
+        'smplx_param': {
+            'root_pose': pose[:, 0],
+            'body_pose': pose[:, 1:22],
+            'lhand_pose': pose[:, 22:37],
+            'rhand_pose': pose[:, 37:52],
+            'jaw_pose': pose[:, 52],
+            'expr': columns['smplx_expression'],
+            'shape': columns['smplx_betas'],
+            'trans': columns['smplx_transl'],
+            'lhand_valid': yes,
+            'rhand_valid': yes,
+            'face_valid': yes,
+            'smplx_valid': yes,
+            'betas_neutral': np.zeros((count, 10), np.float32),
+        },
+        'as_smplx': 'smplx',
+        'gender': np.array(['neutral', 'male', 'female'])[
+            columns['gender'] + 1
+        ],
+        'occlusion': np.full(count, 98.0),
+        'is_kid': np.ones(count),
+    }
+
+
+def test_same_labels(cached):
+    files, reference, write = cached
+    cache = AiOSCacheDataset(
+        str(write()), data_prefix={'img': str(files.root)}
+    )
+    assert len(cache) == len(reference)
+    for mine, theirs in zip(
+        (cache.get_data_info(i) for i in range(len(cache))),
+        (reference.get_data_info(i) for i in range(len(reference))),
+        strict=True,
+    ):
+        assert os.path.samefile(
+            mine['img_path'], files.root / f'images/{mine["img_id"]:06d}.png'
+        )
+        assert (mine['height'], mine['width']) == (
+            theirs['height'],
+            theirs['width'],
+        )
+        one, two = mine['instances_arrays'], theirs['instances_arrays']
+        two['lhand_valid'][0] = two['lhand_bboxes'][0] = 0
+        assert set(one) == set(two)
+        for name, value in one.items():
+            np.testing.assert_allclose(
+                value, two[name], atol=1e-6, err_msg=name
+            )
+
+
+def test_eyes_as_stored(cached):
+    files, reference, write = cached
+    cache = AiOSCacheDataset(
+        str(write()),
+        data_prefix={'img': str(files.root)},
+        legacy_eye_swap=False,
+    )
+    mine = cache.get_data_info(0)['instances_arrays']['keypoints']
+    theirs = reference.get_data_info(0)['instances_arrays']['keypoints']
+    np.testing.assert_array_equal(mine[:, EYES], theirs[:, EYES[::-1]])
+
+
+def test_rules_of_a_benchmark(cached):
+    files, _, write = cached
+    options = {'data_prefix': {'img': str(files.root)}}
+    path = str(write())
+    agora = AiOSCacheDataset(path, benchmark='AGORADataset', **options)
+    people = agora.get_data_info(0)['instances_arrays']
+    assert not people['smplx_pose_valid'].any()  # all are occluded
+    assert not people['smplx_betas_valid'].any()
+    assert (people['bboxes'][:, 2:] > people['bboxes'][:, :2]).all()
+    assert agora.dataset_name == 'agora'
+    bedlam = AiOSCacheDataset(path, benchmark='BEDLAMDataset', **options)
+    people = bedlam.get_data_info(0)['instances_arrays']
+    assert len(bedlam) == 3  # a cache is sampled already
+    assert not people['smplx_betas'].any()  # neutral shapes
+    with pytest.raises(ValueError, match='AGORADataset'):
+        AiOSCacheDataset(path, benchmark='HumanDataset', **options)
+
+
+def test_absent_parts(cached):
+    """None for joints, expressions and boxes; raw visibilities."""
+
+    def change(index, item):
+        item['joint_cam'] = item['smplx_param']['expr'] = None
+        item['joint_img'][..., 2] = 2
+        item['face_bbox'] = [None] * len(item['bbox'])
+
+    files, _, write = cached
+    cache = AiOSCacheDataset(
+        str(write(change)),
+        data_prefix={'img': str(files.root)},
+        binary_confidence=True,
+    )
+    people = cache.get_data_info(2)['instances_arrays']
+    assert not people['keypoints3d_visible'].any()
+    assert not people['smplx_expression_valid'].any()
+    assert not people['face_valid'].any()
+    assert set(people['keypoints_weight'].ravel()) == {1}
+
+
+def test_broken_persons_are_dropped(cached):
+    def change(index, item):
+        item['joint_cam'][0, 5, 1] = np.nan if index == 2 else 0
+        item['smplx_param']['shape'][-1] = np.inf if index == 0 else 0
+
+    files, _, write = cached
+    cache = AiOSCacheDataset(
+        str(write(change)), data_prefix={'img': str(files.root)}
+    )
+    persons = [
+        len(info['instances_arrays']['bboxes']) for info in infos(cache)
+    ]
+    assert persons == [1, 1, 2]
+    rules = [drop['rule'] for drop in cache.labels.info['dropped']]
+    assert rules == ['non_finite_keypoints3d', 'non_finite_body_model']
+
+
+def infos(dataset):
+    return [dataset.get_data_info(i) for i in range(len(dataset))]
+
+
+def test_no_code_runs(cached, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f'touch {tmp_path}/ran',)
+
+    def change(index, item):
+        item['smplx_param']['trans'] = Evil()
+
+    _, _, write = cached
+    with pytest.raises(HumanDataError, match='unsafe_content'):
+        AiOSCacheDataset(str(write(change)))
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda i, item: item.pop('bbox'), 'bbox'),
+        (
+            lambda i, item: item.update(joint_img=item['joint_img'][:, :5]),
+            'picture 0',
+        ),
+        (lambda i, item: item.update(img_path='/nowhere/x.png'), 'markers'),
+        (
+            lambda i, item: item.update(as_smplx='smpl' if i else 'smplx'),
+            'as_smplx',
+        ),
+    ],
+)
+def test_refused(cached, change, message):
+    _, _, write = cached
+    with pytest.raises(HumanDataError, match=message):
+        AiOSCacheDataset(str(write(change)))
+
+
+def test_wrong_count(tmp_path):
+    np.savez(tmp_path / 'c.npz', data_len=np.array(3))
+    with pytest.raises(HumanDataError, match='data_len'):
+        AiOSCacheDataset(str(tmp_path / 'c.npz'))
+    np.savez(tmp_path / 'd.npz', a=np.zeros(3), data_len=1)
+    with pytest.raises(HumanDataError, match='no AiOS cache'):
+        AiOSCacheDataset(str(tmp_path / 'd.npz'))
+
+
+@pytest.mark.parametrize(
+    ('path', 'expected'),
+    [
+        ('/mnt/x/agora/3840x2160/a.png', '3840x2160/a.png'),
+        ('D:\\data\\AGORA\\train_0\\a.png', 'train_0/a.png'),
+        ('data/agora/coco_2017/train2017/1.jpg', 'train2017/1.jpg'),
+        ('/d/UBody/images/Speech/v/1.png', 'Speech/v/1.png'),
+        ('/my_agora_copy/a.png', None),
+        ('train_0/a.png', 'train_0/a.png'),
+    ],
+)
+def test_reroot(path, expected):
+    assert reroot(path) == expected
+
+
+def test_existing_path_stays(tmp_path):
+    path = tmp_path / 'agora' / 'a.png'
+    path.parent.mkdir()
+    path.touch()
+    assert reroot(str(path)) == str(path)
+
+
+def test_workers_share_the_labels(cached):
+    """A pickled data set carries no labels along."""
+    files, _, write = cached
+    cache = AiOSCacheDataset(
+        str(write()), data_prefix={'img': str(files.root)}
+    )
+    assert len(pickle.dumps(cache)) < 20_000
+    copy = pickle.loads(pickle.dumps(cache))
+    np.testing.assert_array_equal(
+        copy.get_data_info(1)['instances_arrays']['keypoints'],
+        cache.get_data_info(1)['instances_arrays']['keypoints'],
+    )

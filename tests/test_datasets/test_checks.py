@@ -1,0 +1,148 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""check_humandata finds planted faults, and --fix removes them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_releases as releases
+
+from aios.datasets import HumanData
+from aios.datasets.checks import check_human_data, fix
+from aios.datasets.converters import BEDLAMConverter, convert
+from aios.structures import HUMAN_DATA_190
+
+TOOL = Path(__file__).parents[2] / 'tools/misc/check_humandata.py'
+
+
+@pytest.fixture(scope='module')
+def bedlam(free_body_dir, tmp_path_factory):
+    """A good file, its root, its models."""
+    root = tmp_path_factory.mktemp('bedlam')
+    models = str(free_body_dir)
+    releases.bedlam(root, np.random.default_rng(3), models)
+    out = root / 'bedlam.npz'
+    convert(BEDLAMConverter(root, 'train', models), out)
+    return out, root / 'train_images', models
+
+
+@pytest.fixture
+def data(bedlam):
+    content = HumanData.load(bedlam[0])
+    content.decompress()
+    return content
+
+
+def checks(data, bedlam, images=True):
+    _, root, models = bedlam
+    return check_human_data(data, root if images else None, models)
+
+
+def names(report):
+    return {finding.check for finding in report.errors}
+
+
+def test_good_file(data, bedlam):
+    report = checks(data, bedlam)
+    assert not report.findings, str(report)
+    assert report.flat_hands is True
+    assert '4 pictures, 6 persons' in str(report)
+
+
+def test_wrong_hand_convention(data, bedlam):
+    data['misc'] = {'flat_hand_mean': False}
+    report = checks(data, bedlam)
+    assert names(report) == {'hand convention'}
+    fixed, done = fix(data, report)
+    assert fixed['misc']['flat_hand_mean'] is True
+    assert not checks(fixed, bedlam).findings
+    assert done
+
+
+def test_unknown_hand_convention(data, bedlam):
+    data['misc'] = {}
+    # Such files are read as relative to the mean hand, which is wrong here.
+    assert names(checks(data, bedlam)) == {'hand convention'}
+
+
+def test_hands_of_another_person(data, bedlam):
+    data['smplx']['left_hand_pose'] = data['smplx']['left_hand_pose'] + 0.5
+    report = checks(data, bedlam)
+    assert names(report) == {'hand convention'}
+    assert report.flat_hands is None
+
+
+def test_swapped_eyes(data, bedlam):
+    pair = [HUMAN_DATA_190.index(f'{s}_eyeball') for s in ('left', 'right')]
+    for key in ('keypoints2d_smplx', 'keypoints3d_smplx'):
+        data[key][:, pair] = data[key][:, pair[::-1]]
+    report = checks(data, bedlam)
+    assert names(report) == {'eye order'}
+    fixed, _ = fix(data, report)
+    assert not checks(fixed, bedlam).findings
+
+
+def test_rows_are_dropped(data, bedlam):
+    data['smplx']['betas'][0, 3] = np.nan
+    data['bbox_xywh'][2, 2] = 0
+    data['bbox_xywh'][4] = data['bbox_xywh'][3]
+    data['image_path'] = data['image_path'][:5] + ['elsewhere/a.png']
+    data.set_frame_range()
+    report = checks(data, bedlam)
+    assert names(report) == {'not finite', 'empty box', 'missing picture'}
+    rows = {f.check: f.rows.tolist() for f in report.findings}
+    assert rows['duplicate'] == [4]
+    assert rows['missing picture'] == [5]
+    fixed, _ = fix(data, report)
+    assert len(fixed) == 2
+    assert not checks(fixed, bedlam).findings
+    np.testing.assert_array_equal(
+        fixed['keypoints3d_smplx'], data['keypoints3d_smplx'][[1, 3]]
+    )
+    assert fixed['meta']['gender'] == ['neutral'] * 2
+
+
+def test_hand_joints_elsewhere(data, bedlam):
+    groups = HUMAN_DATA_190.groups
+    left, right = (list(groups[f'{s}_hand']) for s in ('left', 'right'))
+    points = data['keypoints2d_smplx']
+    swapped = points.copy()
+    swapped[:, left], swapped[:, right] = points[:, right], points[:, left]
+    data['keypoints2d_smplx'] = swapped
+    assert {'lhand joints', 'rhand joints'} <= names(checks(data, bedlam))
+
+
+def test_picture_of_another_size(data, bedlam):
+    data['meta']['width'] = np.full(6, 1300)
+    assert 'picture size' in names(checks(data, bedlam))
+
+
+def test_without_body_models(data, tmp_path):
+    report = check_human_data(data, None, str(tmp_path))
+    assert 'not checked' in report.facts['hands']
+    assert not report.errors
+
+
+def test_command(bedlam, tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location('check_humandata', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    path, images, models = bedlam
+    options = ['--body-models', models]
+    assert tool.main([str(path), '--images', str(images), *options]) == 0
+    assert '0 errors, 0 warnings' in capsys.readouterr().out
+
+    broken = HumanData.load(path)
+    broken['misc'] = {'flat_hand_mean': False}
+    broken.dump(tmp_path / 'broken.npz')
+    fixed = tmp_path / 'fixed.npz'
+    argv = [str(tmp_path / 'broken.npz'), *options, '--fix', str(fixed)]
+    assert tool.main(argv) == 1
+    assert 'misc.flat_hand_mean = True' in capsys.readouterr().out
+    assert tool.main([str(fixed), *options]) == 0
+    assert tool.main(argv) == 2  # exists
+    (tmp_path / 'noise.npz').write_bytes(b'noise')
+    assert tool.main([str(tmp_path / 'noise.npz')]) == 2

@@ -1,0 +1,85 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Check an annotation file before training with it.
+
+Looks at shapes, NaN, boxes, pictures, duplicate persons, the order of eyes
+and joints, and poses some bodies to find out how hands are stored. Exits with
+1 if something is wrong, 2 if the file cannot be read.
+
+Example:
+    python tools/misc/check_humandata.py mine.npz --images data/mine/images
+    python tools/misc/check_humandata.py mine.npz --fix fixed.npz
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aios.datasets import HumanData, HumanDataError
+from aios.datasets.checks import check_human_data, fix
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('file', type=Path, help='.npz or .pkl')
+    parser.add_argument(
+        '--images',
+        type=Path,
+        metavar='DIR',
+        help='folder that image_path is relative to; look for the pictures',
+    )
+    parser.add_argument(
+        '--body-models',
+        metavar='PATH',
+        help="SMPL-X files, or 'free'; default: $AIOS_BODY_MODELS or "
+        'data/body_models',
+    )
+    parser.add_argument(
+        '--samples', type=int, default=256, help='bodies to pose (256)'
+    )
+    parser.add_argument(
+        '--fix',
+        type=Path,
+        metavar='NEW.npz',
+        help='write a repaired copy: without broken rows, duplicates and '
+        'rows of missing pictures, with the right hand convention and eyes',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an existing copy'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    args = parse_args(argv)
+    if args.fix and args.fix.exists() and not args.overwrite:
+        print(f'error: {args.fix} exists; --overwrite replaces it')
+        return 2
+    try:
+        data = HumanData.load(args.file)
+        report = check_human_data(
+            data, args.images, args.body_models, args.samples
+        )
+        print(report)
+        if args.fix:
+            fixed, done = fix(data, report)
+            fixed.dump(args.fix, overwrite=args.overwrite)
+            for line in done or ['nothing to repair']:
+                print(f'fixed: {line}')
+            print(f'{args.fix}: {len(fixed):,} of {len(data):,} persons')
+    except (HumanDataError, OSError) as error:
+        print(f'error: {error}')
+        return 2
+    return 1 if report.errors else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
