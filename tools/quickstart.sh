@@ -71,8 +71,10 @@ evaluate() {
 }
 
 predict() { # NAME SOURCE
+    # an earlier run may have found more people
+    rm -rf "${OUT:?}/$1"
     "$PYTHON" demo/image_demo.py "$2" "$CONFIG" "$CHECKPOINT" \
-        --out-dir "$OUT/$1" --overwrite
+        --out-dir "$OUT/$1"
 }
 
 photograph() { # a picture of Eileen Collins by NASA, in the public domain
