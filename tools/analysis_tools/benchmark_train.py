@@ -1,0 +1,229 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Measure the training step of a detector, in total and by phase.
+
+With ``--compare`` two detectors take turns in the same process, so that
+whatever else the machine does hits both. Pictures are noise and people are
+made up; both detectors get the same boxes. How long loading takes is in the
+log of a real training (``data_time``).
+
+Example:
+    python tools/analysis_tools/benchmark_train.py configs/aios/aios_r50.py \
+        --compare mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py \
+        --shape 256 320 --threads 1 --clock cpu \
+        --cfg-options model.bbox_head.body_model.model_path=free
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, DictAction
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from aios.registry import MODELS
+from aios.structures import GT_FIELDS
+from aios.utils.profiling import (
+    PHASES,
+    PhaseMeter,
+    make_batch,
+    read_config,
+)
+
+FORWARD = ('backbone', 'neck', 'encoder', 'query selection', 'decoder')
+# `loss` of a head of MMDetection is its branches, the matching, the losses.
+STEP_PHASES = {name: PHASES[name] for name in FORWARD} | {
+    'heads and criterion': [('bbox_head', 'loss')],
+}
+SEED = 0
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='config file, or package::config')
+    parser.add_argument('--compare', help='config of a second detector')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        default=[256, 320],
+        metavar=('HEIGHT', 'WIDTH'),
+        help='size of the pictures (default: %(default)s)',
+    )
+    parser.add_argument('--batch-size', type=int, default=2)
+    parser.add_argument('--people', type=int, default=4, help='per picture')
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--threads', type=int, help='of the CPU')
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--warmup', type=int, default=1)
+    parser.add_argument(
+        '--clock',
+        choices=['wall', 'cpu'],
+        default='wall',
+        help='cpu: time of all cores; use it with --threads 1',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='values to set in CONFIG, as key=value',
+    )
+    return parser.parse_args(argv)
+
+
+def build_model(config: Config, device: str) -> nn.Module:
+    """A detector with random weights, in training mode."""
+    scope = config.get('default_scope', 'mmdet')
+    with DefaultScope.overwrite_default_scope(scope):
+        return MODELS.build(config.model).to(device).train()
+
+
+def make_people(count: int, shape: tuple[int, int], person: int) -> Any:
+    """Ground truth of a picture: everything valid, boxes by chance.
+
+    Args:
+        count: Number of people.
+        shape: Height and width of the picture.
+        person: Class of people.
+    """
+    height, width = shape
+    size = torch.tensor([width, height, width, height])
+    people = InstanceData()
+    for name, field in GT_FIELDS.items():
+        people[name] = torch.ones(count, *field.shape, dtype=field.dtype)
+        if name.endswith('bboxes'):
+            corners = torch.rand(count, 2, 2).sort(dim=1).values
+            people[name] = corners.flatten(1) * size
+    people.keypoints *= torch.rand(count, 1, 2) * size[:2]
+    people.keypoints3d = torch.randn_like(people.keypoints3d)
+    people.labels = torch.full((count,), person)
+    return people
+
+
+class Step:
+    """One training step, measured.
+
+    Args:
+        config: Of AiOS or of a detector of MMDetection.
+        args: The command line.
+    """
+
+    def __init__(self, config: Config, args: argparse.Namespace) -> None:
+        self.model = build_model(config, args.device)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
+        self.read = clock(args)
+        self.meter = PhaseMeter(self.model, self.read, STEP_PHASES)
+        self.batch = self._make_batch(args)
+        self.records: list[dict[str, float]] = []
+
+    def _make_batch(
+        self, args: argparse.Namespace
+    ) -> tuple[Tensor, list[DetDataSample]]:
+        torch.manual_seed(SEED)
+        images = torch.randn(args.batch_size, 3, *args.shape)
+        # COCO's 80 classes begin with people, ours are nobody and people.
+        label = 0 if self.model.bbox_head.num_classes > 2 else 1
+        inputs, samples = make_batch(images, args.device)
+        for sample in samples:
+            people = make_people(args.people, args.shape, label)
+            sample.gt_instances = people.to(args.device)
+        return inputs, samples
+
+    def __call__(self) -> None:
+        """Run once."""
+        torch.manual_seed(SEED)
+        with self.meter.measure() as phases:
+            begin = self.read()
+            losses = self.model(*self.batch, mode='loss')
+            loss, _ = self.model.parse_losses(losses)
+            forward = self.read()
+        loss.backward()
+        backward = self.read()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        end = self.read()
+        self.records.append(
+            {
+                'step': end - begin,
+                **{f'– {name}': spent for name, spent in phases.items()},
+                '– backward': backward - forward,
+                '– optimizer': end - backward,
+            }
+        )
+
+
+def clock(args: argparse.Namespace) -> Callable[[], float]:
+    """What is read before and after."""
+    if args.clock == 'cpu':
+        return time.process_time
+
+    def read() -> float:
+        if torch.device(args.device).type != 'cpu':
+            torch.accelerator.synchronize()
+        return time.perf_counter()
+
+    return read
+
+
+def markdown(names: list[str], columns: list[dict[str, float]]) -> str:
+    """A table: a column for each detector, and their ratio."""
+    titles = [Path(name.split('::')[-1]).stem for name in names]
+    if len(columns) == 2:
+        titles.append('ratio')
+    lines = [f'| seconds | {" | ".join(titles)} |']
+    lines.append(f'|---|{"---:|" * len(titles)}')
+    for row in columns[0]:
+        cells = [f'{column[row]:.3f}' for column in columns]
+        if len(columns) == 2:
+            first, second = (column[row] for column in columns)
+            cells.append(f'{first / second:.2f}' if second else '–')
+        lines.append(f'| {row} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
+    """Measure; returns the table's columns."""
+    args = parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    names = [args.config] + ([args.compare] if args.compare else [])
+    options = [args.cfg_options, {}]
+    steps = [
+        Step(read_config(name, option), args)
+        for name, option in zip(names, options, strict=False)
+    ]
+    for _ in range(args.warmup + args.repeats):
+        for step in steps:
+            step()
+    columns = []
+    for step in steps:
+        kept = step.records[args.warmup :]
+        fastest = min(kept, key=lambda record: record['step'])
+        median = statistics.median(record['step'] for record in kept)
+        columns.append({'median step': median, **fastest})
+    print(
+        f'{args.batch_size} pictures of {args.shape[0]}x{args.shape[1]} with '
+        f'{args.people} people each, {args.device}, '
+        f'{torch.get_num_threads()} threads, {args.repeats} steps, '
+        f'{args.clock} clock; phases of the fastest\n\n'
+        + markdown(names, columns)
+    )
+    return dict(zip(names, columns, strict=True))
+
+
+if __name__ == '__main__':
+    main()
