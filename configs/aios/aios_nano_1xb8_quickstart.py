@@ -51,7 +51,7 @@ model = dict(
         ),
     ),
     # So early in training people are still found several times.
-    test_cfg=dict(max_per_img=8, nms_iou_thr=0.5),
+    test_cfg=dict(max_per_img=8, nms_iou_thr=0.5, person_class_only=True),
 )
 
 optim_wrapper = dict(
