@@ -83,6 +83,9 @@ import skimage
 print(Path(skimage.__file__).with_name("data") / "astronaut.png")'
 }
 
+# Threads that wait without work should leave the core to the data loader.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
+
 setup_environment
 cd "$ROOT"
 begin=$SECONDS
