@@ -30,7 +30,6 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from torch import nn
 from tqdm import tqdm
 
 from aios.engine.hooks.visualization_hook import draw_sample
@@ -90,7 +89,7 @@ def build_dataset(config: Config, source: str) -> Any:
 
 
 def find_people(
-    model: nn.Module, dataset: Any
+    model: Any, dataset: Any
 ) -> Iterator[tuple[Path, DetDataSample]]:
     """Predictions of one picture after the other."""
     for index in tqdm(range(len(dataset)), unit='picture'):
@@ -130,8 +129,12 @@ class ResultWriter:
         """Write; returns the number of people."""
         # As the network saw it: without the orientation of EXIF.
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imread(str(path), flags)[..., ::-1]
-        drawn = draw_sample(self.visualizer, image, sample, self.score_thr)
+        image = cv2.imread(str(path), flags)
+        if image is None:
+            raise ValueError(f'{path} is not a picture that OpenCV can read')
+        drawn = draw_sample(
+            self.visualizer, image[..., ::-1], sample, self.score_thr
+        )
         base = self.folder / path.stem
         write_image(drawn, f'{base}.jpg', overwrite=self.overwrite)
         people = predictions_of(sample.to_dict(), self.score_thr)
@@ -156,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
         dataset = build_dataset(config, args.source)
     except FileNotFoundError as error:
         sys.exit(f'error: {error}')
-    model = build_detector(config, args.checkpoint, args.device)
+    model: Any = build_detector(config, args.checkpoint, args.device)
     faces = model.bbox_head.body_model.faces.cpu().numpy()
     write = ResultWriter(
         config, faces, args.out_dir, args.score_thr, args.overwrite

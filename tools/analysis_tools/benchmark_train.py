@@ -123,7 +123,7 @@ class Step:
     """
 
     def __init__(self, config: Config, args: argparse.Namespace) -> None:
-        self.model = build_model(config, args.device)
+        self.model: Any = build_model(config, args.device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
         self.read = clock(args)
         self.meter = PhaseMeter(self.model, self.read, STEP_PHASES)
