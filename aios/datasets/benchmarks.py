@@ -61,8 +61,23 @@ class _Benchmark(HumanDataset):
             f'AIOS_DATA); {page} says what to download and where it goes'
         )
 
-    def __init__(self, ann_file: str, *args: Any, **kwargs: Any) -> None:
-        super().__init__(ann_file, *args, **self.with_defaults(kwargs))
+    def __init__(
+        self,
+        ann_file: str | Sequence[str],
+        data_root: str = '',
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        files = [ann_file] if isinstance(ann_file, str) else list(ann_file)
+        if not files:
+            raise ValueError('ann_file must name a file')
+        found = (f for f in files if osp.isfile(osp.join(data_root, f)))
+        super().__init__(
+            next(found, files[0]),
+            data_root,
+            *args,
+            **self.with_defaults(kwargs),
+        )
 
     @classmethod
     def with_defaults(cls, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +99,9 @@ class AGORADataset(
     Shapes of children belong to another template and do not supervise.
 
     Args:
-        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        ann_file: The file, or several of which the first that exists is
+            taken (made by our converter, published with AiOS).
+        data_root: See :class:`~aios.datasets.HumanDataset`.
         *args: As there.
         **kwargs: As there.
     """
@@ -107,7 +124,9 @@ class BEDLAMDataset(
     (``expression_supervises=False`` switches that off).
 
     Args:
-        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        ann_file: The file, or several of which the first that exists is
+            taken (made by our converter, published with AiOS).
+        data_root: See :class:`~aios.datasets.HumanDataset`.
         *args: As there.
         **kwargs: As there.
     """
@@ -129,7 +148,9 @@ class COCONADataset(
     3-D joints.
 
     Args:
-        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        ann_file: The file, or several of which the first that exists is
+            taken (made by our converter, published with AiOS).
+        data_root: See :class:`~aios.datasets.HumanDataset`.
         *args: As there.
         **kwargs: As there.
     """
@@ -156,7 +177,9 @@ class UBodyDataset(
     the same person are dropped.
 
     Args:
-        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        ann_file: The file, or several of which the first that exists is
+            taken (made by our converter, published with AiOS).
+        data_root: See :class:`~aios.datasets.HumanDataset`.
         *args: As there.
         test_videos: ``.npy`` list of the videos of the test split
             (``intra_scene_test_list.npy``), relative to ``data_root``:
@@ -184,17 +207,18 @@ class UBodyDataset(
 
     def __init__(
         self,
-        ann_file: str,
+        ann_file: str | Sequence[str],
+        data_root: str = '',
         *args: Any,
         test_videos: str | None = None,
         **kwargs: Any,
     ) -> None:
         if test_videos is not None:
-            path = osp.join(kwargs.get('data_root', ''), test_videos)
+            path = osp.join(data_root, test_videos)
             kwargs['videos'] = read_video_list(path)
             test_mode = kwargs.get('test_mode', False)
             kwargs['video_rule'] = 'keep' if test_mode else 'drop'
-        super().__init__(ann_file, *args, **kwargs)
+        super().__init__(ann_file, data_root, *args, **kwargs)
 
 
 @DATASETS.register_module()
@@ -206,7 +230,9 @@ class ARCTICDataset(
     """ARCTIC (CVPR 2023), fixed cameras: one person with an object.
 
     Args:
-        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        ann_file: The file, or several of which the first that exists is
+            taken (made by our converter, published with AiOS).
+        data_root: See :class:`~aios.datasets.HumanDataset`.
         *args: As there.
         **kwargs: As there.
     """
@@ -228,7 +254,9 @@ class EgoBodyDataset(
     with a coefficient beyond 3 do not supervise.
 
     Args:
-        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        ann_file: The file, or several of which the first that exists is
+            taken (made by our converter, published with AiOS).
+        data_root: See :class:`~aios.datasets.HumanDataset`.
         *args: As there.
         **kwargs: As there.
     """
@@ -253,7 +281,9 @@ class EHFDataset(
     ``(n, 10475, 3)``, metres in the camera's axes, if the file has them.
 
     Args:
-        ann_file: See :class:`~aios.datasets.HumanDataset`.
+        ann_file: The file, or several of which the first that exists is
+            taken (made by our converter, published with AiOS).
+        data_root: See :class:`~aios.datasets.HumanDataset`.
         *args: As there.
         **kwargs: As there.
     """

@@ -1,14 +1,17 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # AGORA (CVPR 2021), synthetic, 5 to 15 people per picture:
-# https://agora.is.tue.mpg.de (registration). All data lie in one folder, see
-# data/README.md; another place: the environment variable AIOS_DATA.
+# https://agora.is.tue.mpg.de (registration).
+# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# Rules of the data set are in its class, aios/datasets/benchmarks.py.
 agora_train = dict(
-    type='HumanDataset',
-    dataset_name='agora',
+    type='AGORADataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/agora'),
-    ann_file='preprocessed_npz/multihuman_data/agora_train_3840_w_occ_multi_2010.npz',
-    use_betas_neutral=True,  # bodies are gendered, the network is not
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/agora_train.npz',
+        'preprocessed_npz/multihuman_data/agora_train_3840_w_occ_multi_2010.npz',
+    ],
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),
@@ -21,11 +24,14 @@ agora_train = dict(
     ],
 )
 agora_val = dict(
-    type='HumanDataset',
-    dataset_name='agora',
+    type='AGORADataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/agora'),
-    ann_file='preprocessed_npz/multihuman_data/agora_validation_multi_3840_1010.npz',
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/agora_validation.npz',
+        'preprocessed_npz/multihuman_data/agora_validation_multi_3840_1010.npz',
+    ],
     test_mode=True,
     pipeline=[
         dict(type='LoadImage'),

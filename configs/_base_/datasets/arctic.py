@@ -1,13 +1,17 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # ARCTIC (CVPR 2023), one person with an object, eight fixed cameras
 # (protocol 1): https://arctic.is.tue.mpg.de (registration).
+# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# Rules of the data set are in its class, aios/datasets/benchmarks.py.
 arctic_train = dict(
-    type='HumanDataset',
-    dataset_name='arctic',
+    type='ARCTICDataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/ARCTIC'),
-    ann_file='preprocessed_npz/multihuman_data/p1_train_multi.npz',
-    sample_interval=1000,  # of more than a million pictures
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/arctic_train.npz',
+        'preprocessed_npz/multihuman_data/p1_train_multi.npz',
+    ],
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),
@@ -20,11 +24,14 @@ arctic_train = dict(
     ],
 )
 arctic_val = dict(
-    type='HumanDataset',
-    dataset_name='arctic',
+    type='ARCTICDataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/ARCTIC'),
-    ann_file='preprocessed_npz/multihuman_data/p1_val_multi.npz',
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/arctic_val.npz',
+        'preprocessed_npz/multihuman_data/p1_val_multi.npz',
+    ],
     test_mode=True,
     pipeline=[
         dict(type='LoadImage'),

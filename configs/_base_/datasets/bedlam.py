@@ -2,17 +2,17 @@
 # BEDLAM (CVPR 2023), synthetic, 1 to 10 people per picture:
 # https://bedlam.is.tue.mpg.de (registration). Ground truth of its test set is
 # not public.
+# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# Rules of the data set are in its class, aios/datasets/benchmarks.py.
 bedlam_train = dict(
-    type='HumanDataset',
-    dataset_name='bedlam',
+    type='BEDLAMDataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/bedlam/train_images'),
-    ann_file='preprocessed_npz/multihuman_data/bedlam_train_multi_0915.npz',
-    sample_interval=5,  # neighbouring frames of a video look alike
-    image_size=(720, 1280),
-    use_betas_neutral=True,
-    # Hand poses are absolute in BEDLAM; the file says whether they still are.
-    flat_hand_mean='auto',
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/bedlam_train.npz',
+        'preprocessed_npz/multihuman_data/bedlam_train_multi_0915.npz',
+    ],
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),

@@ -2,15 +2,17 @@
 # COCO 2017 with COCO-WholeBody key-points and SMPL-X fits of NeuralAnnot:
 # https://cocodataset.org, https://github.com/jin-s13/COCO-WholeBody,
 # https://github.com/mks0601/NeuralAnnot_RELEASE.
+# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# Rules of the data set are in its class, aios/datasets/benchmarks.py.
 coco_train = dict(
-    type='HumanDataset',
-    dataset_name='coco',
+    type='COCONADataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/coco_2017'),
-    ann_file='preprocessed_npz/multihuman_data/coco_wholebody_new_train_multi.npz',
-    kps2d_key='keypoints2d_ori',  # annotated by people, not projected fits
-    has_3d=False,  # fits supervise as parameters, not as 3-D joints
-    parts_mask_keypoints=True,
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/coco_train.npz',
+        'preprocessed_npz/multihuman_data/coco_wholebody_new_train_multi.npz',
+    ],
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),

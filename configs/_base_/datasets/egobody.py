@@ -1,14 +1,17 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # EgoBody (ECCV 2022), egocentric views (EgoSet), one person per picture:
 # https://sanweiliti.github.io/egobody/egobody.html (registration).
+# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# Rules of the data set are in its class, aios/datasets/benchmarks.py.
 egobody_train = dict(
-    type='HumanDataset',
-    dataset_name='egobody',
+    type='EgoBodyDataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/EgoBody'),
-    ann_file='preprocessed_npz/multihuman_data/egobody_egocentric_train_multi_080824.npz',
-    sample_interval=5,
-    image_size=(1080, 1920),
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/egobody_train.npz',
+        'preprocessed_npz/multihuman_data/egobody_egocentric_train_multi_080824.npz',
+    ],
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),
@@ -21,12 +24,14 @@ egobody_train = dict(
     ],
 )
 egobody_test = dict(
-    type='HumanDataset',
-    dataset_name='egobody',
+    type='EgoBodyDataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/EgoBody'),
-    ann_file='preprocessed_npz/multihuman_data/egobody_egocentric_test_230425_043_fix_betas.npz',
-    image_size=(1080, 1920),
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/egobody_test.npz',
+        'preprocessed_npz/multihuman_data/egobody_egocentric_test_230425_043_fix_betas.npz',
+    ],
     test_mode=True,
     pipeline=[
         dict(type='LoadImage'),

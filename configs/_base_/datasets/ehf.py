@@ -1,13 +1,17 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # EHF (CVPR 2019), 100 pictures of one person with registered scans:
 # https://smpl-x.is.tue.mpg.de (registration). For testing only.
+# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# Rules of the data set are in its class, aios/datasets/benchmarks.py.
 ehf_test = dict(
-    type='HumanDataset',
-    dataset_name='ehf',
+    type='EHFDataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/EHF'),
-    ann_file='preprocessed_npz/multihuman_data/ehf_val_230908_100.npz',
-    image_size=(1200, 1600),
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/ehf_test.npz',
+        'preprocessed_npz/multihuman_data/ehf_val_230908_100.npz',
+    ],
     test_mode=True,
     pipeline=[
         dict(type='LoadImage'),

@@ -1,17 +1,17 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # UBody (CVPR 2023), upper bodies in 15 scenes from sign language to talk
 # shows: https://github.com/IDEA-Research/OSX. Split: intra-scene.
+# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# Rules of the data set are in its class, aios/datasets/benchmarks.py.
 ubody_train = dict(
-    type='HumanDataset',
-    dataset_name='ubody',
+    type='UBodyDataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/UBody/images'),
-    ann_file='preprocessed_npz/multihuman_data/ubody_train_intra_multi.npz',
-    kps2d_key='keypoints2d_ubody',
-    sample_interval=5,
-    part_bbox_ratio=1.2,
-    part_valid_source='meta',  # the file has flags for hands and faces
-    parts_mask_keypoints=True,
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/ubody_train.npz',
+        'preprocessed_npz/multihuman_data/ubody_train_intra_multi.npz',
+    ],
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),
@@ -24,15 +24,14 @@ ubody_train = dict(
     ],
 )
 ubody_test = dict(
-    type='HumanDataset',
-    dataset_name='ubody',
+    type='UBodyDataset',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/UBody/images'),
-    ann_file='preprocessed_npz/multihuman_data/ubody_intra_test_all.npz',
-    kps2d_key='keypoints2d_ubody',
-    part_bbox_ratio=1.2,
-    part_valid_source='meta',
-    parts_mask_keypoints=True,
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/ubody_test.npz',
+        'preprocessed_npz/multihuman_data/ubody_intra_test_all.npz',
+    ],
     test_mode=True,
     pipeline=[
         dict(type='LoadImage'),
