@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """See ``configs/_base_/models/aios_r50.py``."""
 
-from mmdet.models import ChannelMapper, DetDataPreprocessor, ResNet
+from mmdet.models import ChannelMapper, ResNet
 from mmengine.config import read_base
 
 from aios.body_models import SMPLXLayer
-from aios.models import AiOS
+from aios.models import AiOS, WholeBodyDataPreprocessor
 from aios.models.heads import AiOSHead
 from aios.models.layers import (
     DeformableEncoder,
@@ -21,7 +21,7 @@ model = dict(
     num_queries=900,
     num_feature_levels=4,
     data_preprocessor=dict(
-        type=DetDataPreprocessor,
+        type=WholeBodyDataPreprocessor,
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
