@@ -7,10 +7,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +22,11 @@ from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
 from .labels import hand_poses_are_flat
 from .schema import find_non_finite, is_keypoint_key
 
-__all__ = ['Finding', 'Report', 'check_human_data', 'fix', 'select_rows']
+__all__ = ['Finding', 'Report', 'check_human_data']
 
 HAND_TOLERANCE = 0.005  # metres, after aligning the wrists
 BODY_TOLERANCE = 0.01  # metres, after aligning the pelvis
+_HAND_LIMIT = 0.02  # metres; beyond, the joints belong to other hands
 _DUPLICATE_IOU = 0.98
 _MAX_PER_PICTURE = 200
 _OUTSIDE_SHARE = 0.5
@@ -42,7 +42,7 @@ class Finding:
         message: What is wrong.
         is_error: Whether training with the file would be wrong.
         rows: Rows concerned, empty if it is the whole file.
-        drops: Whether :func:`fix` drops these rows.
+        drops: Whether :func:`aios.datasets.repair.fix` drops these rows.
         example: What the first of them looks like.
     """
 
@@ -217,7 +217,7 @@ def _part_boxes(data: HumanData) -> Iterator[Finding]:
     if key is None:
         yield Finding('key-points', 'there are no 2-D key-points')
         return
-    points = data.joints(key, HUMAN_DATA_190)
+    points, sizes = data.joints(key, HUMAN_DATA_190), _sizes(data)
     for part, group in _PART_GROUPS.items():
         if f'{part}_bbox_xywh' not in data:
             continue
@@ -225,7 +225,8 @@ def _part_boxes(data: HumanData) -> Iterator[Finding]:
         boxes = np.asarray(data[f'{part}_bbox_xywh'], float)
         low = boxes[:, None, :2] - 0.25 * boxes[:, None, 2:4]
         high = boxes[:, None, :2] + 1.25 * boxes[:, None, 2:4]
-        seen = joints[..., 2] > 0
+        # Boxes end at the border of the picture, joints do not.
+        seen = (joints[..., 2] > 0) & _inside(joints, sizes)
         inside = ((joints[..., :2] >= low) & (joints[..., :2] <= high)).all(-1)
         count = seen.sum(axis=1)
         share = (seen & ~inside).sum(axis=1) / np.maximum(count, 1)
@@ -241,6 +242,17 @@ def _part_boxes(data: HumanData) -> Iterator[Finding]:
                 is_error=len(rows) > 0.2 * annotated,
                 rows=rows,
             )
+
+
+def _inside(
+    joints: np.ndarray, sizes: tuple[np.ndarray, np.ndarray] | None
+) -> np.ndarray:
+    """``(N, K)`` bool: which joints are inside the picture, if known."""
+    if sizes is None:
+        return np.ones(joints.shape[:2], bool)
+    limit = np.stack(sizes[::-1], axis=1)[:, None]
+    inside = (joints[..., :2] >= 0) & (joints[..., :2] < limit)
+    return np.asarray(inside.all(axis=-1))
 
 
 def _pictures(
@@ -380,6 +392,11 @@ def _hands(
         f'{names[f]}: {1000 * m:.1f} mm' for f, m in medians.items()
     )
     report.facts['hands'] = f'{len(rows)} persons posed; {measured}'
+    best = min(medians, key=lambda flat: medians[flat])
+    is_clear = medians[best] < 0.5 * medians[not best]
+    if not fits and is_clear and medians[best] < _HAND_LIMIT:
+        # Joints regressed from meshes are not quite those of the skeleton.
+        fits = [best]
     if len(fits) != 1:
         yield Finding(
             'hand convention',
@@ -416,82 +433,3 @@ def _hands(
             rows=rows[far],
             example=f'row {rows[far][0]} by {1000 * body[far][0]:.0f} mm',
         )
-
-
-def fix(data: HumanData, report: Report) -> tuple[HumanData, list[str]]:
-    """Repair what can be repaired without guessing.
-
-    Args:
-        data: The file.
-        report: What :func:`check_human_data` found in it.
-
-    Returns:
-        A repaired copy, and what was done, in words.
-    """
-    keep, done = np.ones(len(data), bool), []
-    for finding in report.findings:
-        if finding.drops and len(finding.rows):
-            keep[finding.rows] = False
-            done.append(f'dropped {len(finding.rows)} rows: {finding.check}')
-    fixed = select_rows(data, np.flatnonzero(keep))
-    if report.swapped_eyes:
-        _swap_eyes(fixed)
-        done.append('swapped the eyeballs')
-    if report.flat_hands is not None:
-        said = hand_poses_are_flat(data)
-        if said != report.flat_hands:
-            misc = {
-                **fixed.get('misc', {}),
-                'flat_hand_mean': report.flat_hands,
-            }
-            fixed['misc'] = misc
-            smplx = dict(fixed['smplx'])
-            smplx.pop('flat_hand_mean', None)
-            fixed['smplx'] = smplx
-            done.append(f'misc.flat_hand_mean = {report.flat_hands}')
-    fixed.generate_masks()
-    fixed.compress()
-    return fixed, done
-
-
-def _swap_eyes(data: HumanData) -> None:
-    pair = [HUMAN_DATA_190.index(f'{s}_eyeball') for s in ('left', 'right')]
-    for key in list(data):
-        is_joints = key in (*KEYPOINTS_2D, *KEYPOINTS_3D)
-        if is_joints and data.joint_set(key) is HUMAN_DATA_190:
-            points = np.array(data[key])
-            points[:, pair] = points[:, pair[::-1]]
-            data[key] = points
-
-
-def select_rows(data: HumanData, rows: np.ndarray) -> HumanData:
-    """Uncompressed copy with some of the rows.
-
-    Args:
-        data: The file.
-        rows: Rows to take, in order.
-    """
-    count = len(data)
-
-    def take(value: Any) -> Any:
-        if isinstance(value, np.ndarray) and value.shape[:1] == (count,):
-            return value[rows]
-        if isinstance(value, (list, tuple)) and len(value) == count:
-            return [value[row] for row in rows.tolist()]
-        return value
-
-    chosen = HumanData()
-    for key in data:
-        value = data[key]
-        if key == 'frame_range':
-            continue
-        if key.endswith(('_mask', '_convention')) or key == 'misc':
-            chosen[key] = value
-        elif isinstance(value, Mapping):
-            chosen[key] = {name: take(part) for name, part in value.items()}
-        else:
-            chosen[key] = take(value)
-    if 'frame_range' in data and 'image_path' in data:
-        # Rows of a picture stood together, and still do.
-        chosen.set_frame_range()
-    return chosen

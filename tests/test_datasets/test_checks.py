@@ -11,8 +11,9 @@ import pytest
 import toy_releases as releases
 
 from aios.datasets import HumanData
-from aios.datasets.checks import check_human_data, fix
+from aios.datasets.checks import check_human_data
 from aios.datasets.converters import BEDLAMConverter, convert
+from aios.datasets.repair import fix
 from aios.structures import HUMAN_DATA_190
 
 TOOL = Path(__file__).parents[2] / 'tools/misc/check_humandata.py'

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aios.datasets import HumanData, HumanDataError
-from aios.datasets.checks import check_human_data, fix
+from aios.datasets.checks import check_human_data
+from aios.datasets.repair import fix
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

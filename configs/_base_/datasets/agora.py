@@ -5,6 +5,7 @@
 # Rules of the data set are in its class, aios/datasets/benchmarks.py.
 agora_train = dict(
     type='AGORADataset',
+    dataset_name='agora',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/agora'),
     # made by our converter, or as published with AiOS
@@ -25,6 +26,7 @@ agora_train = dict(
 )
 agora_val = dict(
     type='AGORADataset',
+    dataset_name='agora',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/agora'),
     # made by our converter, or as published with AiOS

@@ -5,6 +5,7 @@
 # Rules of the data set are in its class, aios/datasets/benchmarks.py.
 arctic_train = dict(
     type='ARCTICDataset',
+    dataset_name='arctic',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/ARCTIC'),
     # made by our converter, or as published with AiOS
@@ -12,6 +13,7 @@ arctic_train = dict(
         'preprocessed_npz/multihuman_data/arctic_train.npz',
         'preprocessed_npz/multihuman_data/p1_train_multi.npz',
     ],
+    sample_interval=1000,  # pictures
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),
@@ -25,6 +27,7 @@ arctic_train = dict(
 )
 arctic_val = dict(
     type='ARCTICDataset',
+    dataset_name='arctic',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/ARCTIC'),
     # made by our converter, or as published with AiOS

@@ -6,6 +6,7 @@
 # Rules of the data set are in its class, aios/datasets/benchmarks.py.
 bedlam_train = dict(
     type='BEDLAMDataset',
+    dataset_name='bedlam',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/bedlam/train_images'),
     # made by our converter, or as published with AiOS
@@ -13,6 +14,7 @@ bedlam_train = dict(
         'preprocessed_npz/multihuman_data/bedlam_train.npz',
         'preprocessed_npz/multihuman_data/bedlam_train_multi_0915.npz',
     ],
+    sample_interval=5,  # pictures
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),

@@ -6,6 +6,7 @@
 # Rules of the data set are in its class, aios/datasets/benchmarks.py.
 coco_train = dict(
     type='COCONADataset',
+    dataset_name='coco',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/coco_2017'),
     # made by our converter, or as published with AiOS

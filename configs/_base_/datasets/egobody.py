@@ -5,6 +5,7 @@
 # Rules of the data set are in its class, aios/datasets/benchmarks.py.
 egobody_train = dict(
     type='EgoBodyDataset',
+    dataset_name='egobody',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/EgoBody'),
     # made by our converter, or as published with AiOS
@@ -12,6 +13,7 @@ egobody_train = dict(
         'preprocessed_npz/multihuman_data/egobody_train.npz',
         'preprocessed_npz/multihuman_data/egobody_egocentric_train_multi_080824.npz',
     ],
+    sample_interval=5,  # pictures
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),
@@ -25,6 +27,7 @@ egobody_train = dict(
 )
 egobody_test = dict(
     type='EgoBodyDataset',
+    dataset_name='egobody',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/EgoBody'),
     # made by our converter, or as published with AiOS

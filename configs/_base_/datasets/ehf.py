@@ -5,6 +5,7 @@
 # Rules of the data set are in its class, aios/datasets/benchmarks.py.
 ehf_test = dict(
     type='EHFDataset',
+    dataset_name='ehf',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/EHF'),
     # made by our converter, or as published with AiOS

@@ -5,6 +5,7 @@
 # Rules of the data set are in its class, aios/datasets/benchmarks.py.
 ubody_train = dict(
     type='UBodyDataset',
+    dataset_name='ubody',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/UBody/images'),
     # made by our converter, or as published with AiOS
@@ -12,6 +13,7 @@ ubody_train = dict(
         'preprocessed_npz/multihuman_data/ubody_train.npz',
         'preprocessed_npz/multihuman_data/ubody_train_intra_multi.npz',
     ],
+    sample_interval=5,  # pictures
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),
@@ -25,6 +27,7 @@ ubody_train = dict(
 )
 ubody_test = dict(
     type='UBodyDataset',
+    dataset_name='ubody',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/UBody/images'),
     # made by our converter, or as published with AiOS
