@@ -18,7 +18,7 @@ CONFIG=configs/aios/aios_nano_1xb8_quickstart.py
 # where the config looks for them
 PICTURES=data/synthetic/quickstart
 TRAINING=$OUT/training
-STEPS=1600
+STEPS=1000
 CHECKPOINT=$TRAINING/iter_$STEPS.pth
 
 # One function per step, each able to take up what an earlier run left.

@@ -59,20 +59,20 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4),
     clip_grad=dict(max_norm=5.0, norm_type=2),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=1600, val_interval=400)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=1000, val_interval=250)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
     dict(
         type='CosineAnnealingLR',
         by_epoch=False,
         begin=50,
-        end=1600,
+        end=1000,
         eta_min_ratio=0.01,
     ),
 ]
 default_hooks = dict(
     logger=dict(interval=25),
-    checkpoint=dict(by_epoch=False, interval=400, max_keep_ckpts=2),
+    checkpoint=dict(by_epoch=False, interval=250, max_keep_ckpts=2),
 )
 log_processor = dict(by_epoch=False)
 custom_hooks = [dict(type='StepSeedHook'), dict(type='ResumeFallbackHook')]
