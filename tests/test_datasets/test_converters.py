@@ -444,3 +444,28 @@ def test_occlusion_of_tests(converted, models, tmp_path):
     place = (str(out), str(root), {'img': 'train_images'})
     assert len(BEDLAMDataset(*place, **options)) == 1  # every fifth of 4
     assert len(BEDLAMDataset(*place, test_mode=True, **options)) == 4
+
+
+def test_closeups_are_turned(tmp_path, capsys):
+    import importlib.util
+
+    import cv2
+
+    tools = Path(__file__).parents[2] / 'tools/dataset_converters'
+    spec = importlib.util.spec_from_file_location(
+        'rotate', tools / 'rotate_bedlam_closeups.py'
+    )
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    lying = np.zeros((72, 128, 3), np.uint8)
+    lying[:, :10] = 255  # left becomes top
+    source = tmp_path / 'scene_closeup/png/seq_0/seq_0_0000.png'
+    source.parent.mkdir(parents=True)
+    cv2.imwrite(str(source), lying)
+    tool.main([str(tmp_path)])
+    turned = cv2.imread(str(tmp_path / 'scene/png/seq_0/seq_0_0000.png'))
+    assert turned.shape == (128, 72, 3)
+    assert turned[:10].all()
+    assert not turned[10:].any()
+    tool.main([str(tmp_path)])
+    assert '0 pictures turned, 1 were there' in capsys.readouterr().out

@@ -1,0 +1,74 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Turn BEDLAM's close-ups upright.
+
+Pictures of scenes whose names end with _closeup are stored lying on their
+side. Labels refer to them turned by 90 degrees clockwise, in a folder whose
+name has no _closeup. Pictures that are there already are not made again.
+
+Example:
+    python tools/dataset_converters/rotate_bedlam_closeups.py \
+        data/datasets/bedlam/train_images --workers 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from aios.utils.safe_io import atomic_write
+
+CLOSEUP = '_closeup'
+
+
+def rotate(source: Path, target: Path) -> bool:
+    """Write one turned picture; False if it is there already."""
+    if target.exists():
+        return False
+    image = cv2.imread(str(source), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'{source}: cannot be decoded')
+    turned = cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE)
+    _, data = cv2.imencode('.png', turned)
+    with atomic_write(target) as stream:
+        stream.write(data.tobytes())
+    return True
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('images', type=Path, help='the folder train_images')
+    parser.add_argument('--workers', type=int, default=1, help='threads')
+    args = parser.parse_args(argv)
+    scenes = sorted(args.images.glob(f'*{CLOSEUP}'))
+    if not scenes:
+        sys.exit(f'error: {args.images} has no scene *{CLOSEUP}')
+    jobs = []
+    for scene in scenes:
+        upright = scene.with_name(scene.name.removesuffix(CLOSEUP))
+        jobs += [
+            (path, upright / path.relative_to(scene))
+            for path in sorted(scene.rglob('*.png'))
+        ]
+    with ThreadPoolExecutor(max(1, args.workers)) as pool:
+        turned = tqdm(
+            pool.map(lambda job: rotate(*job), jobs),
+            total=len(jobs),
+            unit='picture',
+        )
+        count = sum(turned)
+    print(f'{count} pictures turned, {len(jobs) - count} were there already')
+
+
+if __name__ == '__main__':
+    main()
