@@ -165,7 +165,9 @@ def _tiny_dino() -> torch.nn.Module:
     model.bbox_head.num_classes = 2
     model.test_cfg = dict(max_per_img=5)
     model._scope_ = 'mmdet'
-    return MODELS.build(model)
+    detector = MODELS.build(model)
+    detector.init_weights()  # its level_embed is uninitialised memory
+    return detector
 
 
 def _mmdet_config(name: str) -> Path:
