@@ -71,7 +71,8 @@ param_scheduler = [
     ),
 ]
 default_hooks = dict(
-    logger=dict(interval=25),
+    # validations are counted in steps, for the learning curve
+    logger=dict(interval=25, log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=250, max_keep_ckpts=2),
 )
 log_processor = dict(by_epoch=False)
