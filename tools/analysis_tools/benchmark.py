@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
-import gc
 import json
 import platform
 import statistics
@@ -32,6 +30,7 @@ from mmengine.config import DictAction
 from torch import Tensor, nn
 
 from aios.ops import set_default_kernel
+from aios.utils.memory import MIB, peak_memory, start_memory
 from aios.utils.profiling import (
     PhaseMeter,
     build_detector,
@@ -40,7 +39,6 @@ from aios.utils.profiling import (
 )
 from aios.utils.safe_io import atomic_write
 
-MIB = 1 << 20
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
@@ -217,37 +215,6 @@ def run(subject: Subject, images: Tensor, args: argparse.Namespace) -> None:
         subject.seconds.append(read() - start)
     subject.phases.append(phases)
     subject.memory.append(peak_memory(args.device, before))
-
-
-def start_memory(device: str) -> float | None:
-    """Forget the largest memory so far; memory in use now, MiB."""
-    gc.collect()
-    if torch.device(device).type == 'cuda':
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device) / MIB
-    with contextlib.suppress(OSError, AttributeError):
-        # Give back what earlier runs left, so that it is counted again.
-        ctypes.CDLL('libc.so.6').malloc_trim(0)
-        Path('/proc/self/clear_refs').write_text('5')
-        return process_memory('VmRSS')
-    return None
-
-
-def peak_memory(device: str, before: float | None) -> float | None:
-    """Largest memory since then, beyond what was in use, MiB."""
-    if before is None:
-        return None
-    if torch.device(device).type == 'cuda':
-        return torch.cuda.max_memory_allocated(device) / MIB - before
-    return process_memory('VmHWM') - before
-
-
-def process_memory(name: str) -> float:
-    """An entry of Linux' process status, MiB."""
-    for line in Path('/proc/self/status').read_text().splitlines():
-        if line.startswith(f'{name}:'):
-            return int(line.split()[1]) / 1024
-    raise OSError(f'/proc/self/status has no {name}')
 
 
 def to_dict(subject: Subject, batch_size: int) -> dict[str, Any]:

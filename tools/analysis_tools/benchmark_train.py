@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from aios.registry import MODELS
 from aios.structures import GT_FIELDS
+from aios.utils.memory import peak_memory, start_memory
 from aios.utils.profiling import (
     PHASES,
     PhaseMeter,
@@ -45,6 +46,8 @@ STEP_PHASES = {name: PHASES[name] for name in FORWARD} | {
     'heads and criterion': [('bbox_head', 'loss')],
 }
 SEED = 0
+# Gradients count, and the state of the optimizer when it is made.
+MEMORY = 'peak beyond weights and optimizer, MiB'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -125,6 +128,7 @@ class Step:
     def __init__(self, config: Config, args: argparse.Namespace) -> None:
         self.model: Any = build_model(config, args.device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
+        self.device = args.device
         self.read = clock(args)
         self.meter = PhaseMeter(self.model, self.read, STEP_PHASES)
         self.batch = self._make_batch(args)
@@ -146,6 +150,7 @@ class Step:
     def __call__(self) -> None:
         """Run once."""
         torch.manual_seed(SEED)
+        memory = start_memory(self.device)
         with self.meter.measure() as phases:
             begin = self.read()
             losses = self.model(*self.batch, mode='loss')
@@ -156,6 +161,7 @@ class Step:
         self.optimizer.step()
         self.optimizer.zero_grad()
         end = self.read()
+        peak = peak_memory(self.device, memory)
         self.records.append(
             {
                 'step': end - begin,
@@ -164,6 +170,8 @@ class Step:
                 '– optimizer': end - backward,
             }
         )
+        if peak is not None:
+            self.records[-1][MEMORY] = peak
 
 
 def clock(args: argparse.Namespace) -> Callable[[], float]:
@@ -184,7 +192,7 @@ def markdown(names: list[str], columns: list[dict[str, float]]) -> str:
     titles = [Path(name.split('::')[-1]).stem for name in names]
     if len(columns) == 2:
         titles.append('ratio')
-    lines = [f'| seconds | {" | ".join(titles)} |']
+    lines = [f'| seconds, or as said | {" | ".join(titles)} |']
     lines.append(f'|---|{"---:|" * len(titles)}')
     for row in columns[0]:
         cells = [f'{column[row]:.3f}' for column in columns]

@@ -1,0 +1,62 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""How much memory a piece of work needs at its peak."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+from pathlib import Path
+
+import torch
+
+__all__ = ['MIB', 'peak_memory', 'start_memory']
+
+MIB = 2**20
+
+
+def start_memory(device: str) -> float | None:
+    """Forget the largest memory so far.
+
+    Args:
+        device: Where the work will run, as torch names it.
+
+    Returns:
+        Memory in use now, MiB; of the process for a CPU.  None where the
+        system does not tell.
+    """
+    gc.collect()
+    if torch.device(device).type == 'cuda':
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device) / MIB
+    with contextlib.suppress(OSError, AttributeError):
+        # Give back what earlier runs left, so that it is counted again.
+        ctypes.CDLL('libc.so.6').malloc_trim(0)
+        Path('/proc/self/clear_refs').write_text('5')
+        return _process_memory('VmRSS')
+    return None
+
+
+def peak_memory(device: str, before: float | None) -> float | None:
+    """Largest memory since then, beyond what was in use.
+
+    Args:
+        device: As for :func:`start_memory`.
+        before: What :func:`start_memory` returned.
+
+    Returns:
+        MiB, or None if ``before`` is.
+    """
+    if before is None:
+        return None
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / MIB - before
+    return _process_memory('VmHWM') - before
+
+
+def _process_memory(name: str) -> float:
+    """An entry of Linux' process status, MiB."""
+    for line in Path('/proc/self/status').read_text().splitlines():
+        if line.startswith(f'{name}:'):
+            return int(line.split()[1]) / 1024
+    raise OSError(f'/proc/self/status has no {name}')
