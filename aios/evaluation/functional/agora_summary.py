@@ -1,0 +1,230 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AGORA's numbers of all persons together.
+
+Symbols: ``G`` true persons of all pictures, ``B`` bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from .agora import AGORA_ERRORS, AGORA_PARTS, AGORAProtocol
+from .detection import DetectionCounts
+
+__all__ = [
+    'AGORA_BINS',
+    'AGORATable',
+    'agora_bins',
+    'facing_angle',
+    'full_body_error',
+    'summarise_agora',
+]
+
+AGORA_BINS: Mapping[str, tuple[float, ...]] = {
+    'occlusion': (-1, *range(10, 91, 10)),
+    'orientation': tuple(range(-180, 181, 45)),
+    'x': tuple(np.linspace(0, 1, 9).tolist()),
+}
+"""Edges of bins: percent; degrees, see :func:`facing_angle`; share of the
+picture's width.  The lower edge is not in a bin, the upper one is."""
+
+_HAND_AND_FACE = AGORA_PARTS[1:]
+_KINDS = {'MVE': 'NMVE', 'MPJPE': 'NMJE'}
+
+
+@dataclass(frozen=True)
+class AGORATable:
+    """One row per person who counts.
+
+    Args:
+        found: ``(G,)`` bool.
+        errors: ``(G, 8)`` millimetres, columns :data:`AGORA_ERRORS`; those
+            of missed persons are not looked at.
+        has_predictions: ``(G,)`` bool, there is any prediction in the
+            person's picture; so it is where ``found`` is.
+        kid: ``(G,)`` bool.
+        occlusion: ``(G,)`` percent.
+        orientation: ``(G,)`` degrees.
+        x: ``(G,)`` place in the picture, 0 left, 1 right.
+        wrong: Predictions that are nobody, of all pictures.
+    """
+
+    found: np.ndarray
+    errors: np.ndarray
+    has_predictions: np.ndarray
+    kid: np.ndarray
+    occlusion: np.ndarray
+    orientation: np.ndarray
+    x: np.ndarray
+    wrong: int
+
+    def select(self, mask: np.ndarray) -> AGORATable:
+        """The rows of some persons; false positives stay, all of them."""
+        columns = (f.name for f in fields(self) if f.name != 'wrong')
+        rows = {name: getattr(self, name)[mask] for name in columns}
+        return AGORATable(**rows, wrong=self.wrong)
+
+    @property
+    def counts(self) -> DetectionCounts:
+        """Found, wrong and missed."""
+        found = int(self.found.sum())
+        return DetectionCounts(found, self.wrong, len(self.found) - found)
+
+
+def summarise_agora(
+    table: AGORATable, protocol: AGORAProtocol | None = None
+) -> dict[str, float]:
+    """What AGORA's leaderboard shows.
+
+    Args:
+        table: Persons who count.
+        protocol: Default: the official one.
+
+    Returns:
+        ``precision``, ``recall``, ``f1``; for ``body``, ``lhand``,
+        ``rhand``, ``face`` and ``fullbody`` ``<part>-MVE`` and
+        ``<part>-MPJPE`` in millimetres; ``<body|fullbody>-NMVE`` and
+        ``-NMJE``, divided by F1; ``persons``, ``matched``, ``missed``,
+        ``false-positives``; the same of children as ``kid-...``.  Errors
+        of nobody are left out; nothing is NaN.
+    """
+    protocol = protocol or AGORAProtocol()
+    result = _detection(table, protocol)
+    errors = _errors(table, protocol)
+    result |= errors | _normalised(errors, result['f1'], result['f1'])
+    result = _rounded(result, protocol)
+    if table.kid.any():
+        kids = table.select(table.kid)
+        mine = _detection(kids, protocol)
+        errors = _errors(kids, protocol)
+        # Officially, full bodies are divided by the F1 of everybody.
+        whole = result['f1'] if protocol.round_before else mine['f1']
+        mine |= errors | _normalised(errors, mine['f1'], whole)
+        for name, value in _rounded(mine, protocol).items():
+            result[f'kid-{name}'] = value
+    return result
+
+
+def full_body_error(
+    body: float, left_hand: float, right_hand: float, face: float
+) -> float:
+    """Error of a whole person: body, and the mean of hands and face."""
+    return body + (left_hand + right_hand + face) / 3
+
+
+def agora_bins(
+    table: AGORATable, edges: Mapping[str, Sequence[float]] = AGORA_BINS
+) -> dict[str, list[dict[str, float]]]:
+    """Recall and errors by occlusion, orientation and place.
+
+    Args:
+        table: Persons who count.
+        edges: Bins of columns of the table.
+
+    Returns:
+        For every column its bins: ``low``, ``high``, ``persons``,
+        ``matched``, ``recall`` and, where somebody was matched, the mean of
+        each of :data:`AGORA_ERRORS` over those.
+    """
+    bins: dict[str, list[dict[str, float]]] = {}
+    for name, borders in edges.items():
+        values = getattr(table, name)
+        bins[name] = []
+        for low, high in zip(borders[:-1], borders[1:], strict=True):
+            part = table.select((values > low) & (values <= high))
+            counts = part.counts
+            entry: dict[str, float] = {
+                'low': low,
+                'high': high,
+                'persons': len(part.found),
+                'matched': counts.found,
+                'recall': counts.recall,
+            }
+            if counts.found:
+                means = part.errors[part.found].mean(0).tolist()
+                entry |= dict(zip(AGORA_ERRORS, means, strict=True))
+            bins[name].append(entry)
+    return bins
+
+
+def facing_angle(joints: np.ndarray) -> np.ndarray:
+    """Where persons face, from the line between their hips.
+
+    Args:
+        joints: ``(..., J, 3)`` SMPL-X joints in the camera's axes (x right,
+            y down, z forward).
+
+    Returns:
+        ``(...,)`` degrees in (-180, 180]: 0 to the camera, 90 to the right
+        of the picture, 180 away.
+    """
+    joints = np.asarray(joints, np.float64)
+    across = joints[..., 1, :] - joints[..., 2, :]
+    angle = np.degrees(np.arctan2(across[..., 2], across[..., 0]))
+    return np.where(angle <= -180, 180.0, angle)
+
+
+def _detection(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
+    counts = table.counts
+    ratios = {
+        'precision': counts.precision,
+        'recall': counts.recall,
+        'f1': counts.f1,
+    }
+    if protocol.round_before:
+        ratios = {name: round(value, 2) for name, value in ratios.items()}
+    return {
+        **ratios,
+        'persons': len(table.found),
+        'matched': counts.found,
+        'missed': counts.missed,
+        'false-positives': counts.wrong,
+    }
+
+
+def _errors(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
+    """Mean errors; empty if nobody was found."""
+    found = table.found
+    if not found.any():
+        return {}
+    errors = np.where(found[:, None], table.errors, 0)
+    means = errors.sum(0) / found.sum()
+    if protocol.miss_as_zero:
+        shared = errors.sum(0) / table.has_predictions.sum()
+        body = [name.startswith('body') for name in AGORA_ERRORS]
+        means = np.where(body, means, shared)
+    result = dict(zip(AGORA_ERRORS, means.tolist(), strict=True))
+    result = _rounded(result, protocol)
+    for kind in _KINDS:
+        parts = (result[f'{part}-{kind}'] for part in _HAND_AND_FACE)
+        whole = full_body_error(result[f'body-{kind}'], *parts)
+        result[f'fullbody-{kind}'] = whole
+    return _rounded(result, protocol)
+
+
+def _normalised(
+    errors: Mapping[str, float], body_f1: float, full_body_f1: float
+) -> dict[str, float]:
+    """Errors divided by F1."""
+    result = {}
+    for kind, name in _KINDS.items():
+        for part, f1 in (('body', body_f1), ('fullbody', full_body_f1)):
+            # F1 may be rounded down to nothing.
+            if f'{part}-{kind}' in errors and f1 > 0:
+                result[f'{part}-{name}'] = errors[f'{part}-{kind}'] / f1
+    return result
+
+
+def _rounded(
+    values: Mapping[str, float], protocol: AGORAProtocol
+) -> dict[str, float]:
+    """Errors to one decimal."""
+    if not protocol.round_before:
+        return dict(values)
+    return {
+        name: round(value, 1) if '-' in name else value
+        for name, value in values.items()
+    }
