@@ -1,0 +1,377 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The results: people of one frame, and of a picture set or a video.
+
+:class:`FrameResult` is what flows from the network through tracking and
+smoothing to the writers; :class:`PeopleSequence` is the file that is kept
+(``docs/en/export.md``).  Symbols are those of :mod:`aios.export.schema`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aios.utils.safe_io import load_npz, save_npz
+from aios.version import __version__
+
+from .frame_result import FrameResult, check_frames, frame_arrays
+from .schema import (
+    FORMAT_VERSION,
+    FRAME_FIELDS,
+    PERSON_FIELDS,
+    SMPLX_ARGUMENTS,
+    as_field,
+    check_people,
+    complete_people,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ['FrameResult', 'PeopleSequence']
+
+_FIXED = {
+    'flat_hand_mean': False,
+    'units': 'm',
+    'axes': 'opencv',
+    'format_version': FORMAT_VERSION,
+}
+_TEXTS = ('source', 'gender', 'body_model', 'model', 'aios_version')
+_GENDERS = ('neutral', 'male', 'female')
+
+
+@dataclass(frozen=True, eq=False)
+class PeopleSequence:
+    """People of all frames of a video, or of a set of pictures.
+
+    Rows are sorted by frame.  All arrays are checked and get the types of
+    the tables in :mod:`aios.export.schema`, which say what they hold.
+
+    Args:
+        frame_index: ``(N,)`` frame of each person, 0 to F - 1.
+        person_id: ``(N,)``. No two rows of a frame have the same.
+        scores: ``(N,)``.
+        bboxes: ``(N, 4)``, as the other boxes.
+        lhand_bboxes: Left hands.
+        rhand_bboxes: Right hands.
+        face_bboxes: Faces.
+        global_orient: ``(N, 3)``.
+        body_pose: ``(N, 63)``.
+        left_hand_pose: ``(N, 45)`` relative to the mean hand.
+        right_hand_pose: ``(N, 45)`` relative to the mean hand.
+        jaw_pose: ``(N, 3)``.
+        leye_pose: ``(N, 3)``.
+        reye_pose: ``(N, 3)``.
+        betas: ``(N, 10)``.
+        expression: ``(N, 10)``.
+        transl: ``(N, 3)``.
+        joints3d: ``(N, 144, 3)`` with the translation.
+        joints2d: ``(N, 144, 2)``.
+        frame_names: ``(F,)``.
+        source_frames: ``(F,)``.
+        timestamps: ``(F,)``.
+        K: ``(F, 3, 3)``.
+        image_sizes: ``(F, 2)``.
+        vertices: ``(N, V, 3)`` with the translation, or None.
+        keypoints: ``(N, 17, 2)``, or None.
+        fps: Frames per second of ``source``; 0 for pictures.
+        source: Name of the video or the folder.
+        gender: Gender of the body model.
+        body_model: What the body model was.
+        model: What the network was.
+        aios_version: Version of this package that made the results.
+        flat_hand_mean: Always False.
+        units: Always ``'m'``.
+        axes: Always ``'opencv'``.
+        format_version: Always :data:`~aios.export.schema.FORMAT_VERSION`.
+
+    Raises:
+        ValueError: If something is not as described.
+    """
+
+    frame_index: np.ndarray
+    person_id: np.ndarray
+    scores: np.ndarray
+    bboxes: np.ndarray
+    lhand_bboxes: np.ndarray
+    rhand_bboxes: np.ndarray
+    face_bboxes: np.ndarray
+    global_orient: np.ndarray
+    body_pose: np.ndarray
+    left_hand_pose: np.ndarray
+    right_hand_pose: np.ndarray
+    jaw_pose: np.ndarray
+    leye_pose: np.ndarray
+    reye_pose: np.ndarray
+    betas: np.ndarray
+    expression: np.ndarray
+    transl: np.ndarray
+    joints3d: np.ndarray
+    joints2d: np.ndarray
+    frame_names: np.ndarray
+    source_frames: np.ndarray
+    timestamps: np.ndarray
+    K: np.ndarray
+    image_sizes: np.ndarray
+    vertices: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+    fps: float = 0.0
+    source: str = ''
+    gender: str = 'neutral'
+    body_model: str = ''
+    model: str = ''
+    aios_version: str = __version__
+    flat_hand_mean: bool = False
+    units: str = 'm'
+    axes: str = 'opencv'
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        self._check_metadata()
+        whole = PERSON_FIELDS['person_id']
+        count = len(np.atleast_1d(self.frame_index))
+        index = as_field('frame_index', whole, self.frame_index, count)
+        num_frames = len(np.atleast_1d(self.frame_names))
+        checked = {
+            'frame_index': index,
+            **check_people(
+                {f: getattr(self, f) for f in PERSON_FIELDS}, count
+            ),
+            **check_frames(
+                {f: getattr(self, f) for f in FRAME_FIELDS}, num_frames
+            ),
+        }
+        _check_rows(index, checked['person_id'], num_frames)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def _check_metadata(self) -> None:
+        for name, wanted in _FIXED.items():
+            if getattr(self, name) != wanted:
+                raise ValueError(
+                    f'{name} must be {wanted!r}, got {getattr(self, name)!r}'
+                )
+        for name in _TEXTS:
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(
+                    f'{name} must be text, got {getattr(self, name)!r}'
+                )
+        if self.gender not in _GENDERS:
+            raise ValueError(
+                f'gender must be one of {_GENDERS}, got {self.gender!r}'
+            )
+        if not (np.isfinite(self.fps) and self.fps >= 0):
+            raise ValueError(
+                f'fps must not be negative, nor infinite, got {self.fps}'
+            )
+
+    def __len__(self) -> int:
+        """Number of persons of all frames."""
+        return len(self.frame_index)
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames, with and without people."""
+        return len(self.frame_names)
+
+    @property
+    def person_ids(self) -> np.ndarray:
+        """Different ids, ascending, int64."""
+        return np.unique(self.person_id)
+
+    @classmethod
+    def from_frames(
+        cls, frames: Iterable[FrameResult], **metadata: Any
+    ) -> PeopleSequence:
+        """Put frames together, in the given order.
+
+        Args:
+            frames: May be empty.
+            **metadata: ``fps``, ``source``, ``gender``, ``body_model`` and
+                ``model``.
+
+        Raises:
+            ValueError: If only some of the frames with people have an
+                optional field, or meshes differ in size.
+        """
+        frames = list(frames)
+        full = [frame for frame in frames if len(frame)]
+        people: dict[str, Any] = dict(complete_people())
+        for name, field in PERSON_FIELDS.items():
+            having = [frame for frame in full if name in frame.people]
+            if len(having) < len(full) and (having or not field.optional):
+                bad = next(f for f in full if name not in f.people)
+                raise ValueError(
+                    f'frame {bad.name!r} has no field {name!r}, others have'
+                )
+            if having:
+                rows = [frame.people[name] for frame in having]
+                people[name] = _concatenate(name, rows)
+        counts = [len(frame) for frame in frames]
+        return cls(
+            frame_index=np.repeat(np.arange(len(frames)), counts),
+            **people,
+            **(frame_arrays(frames) | metadata),
+        )
+
+    def rows(self, frame: int) -> slice:
+        """Rows of the persons of a frame."""
+        if not 0 <= frame < self.num_frames:
+            raise IndexError(
+                f'frame {frame} is not in 0..{self.num_frames - 1}'
+            )
+        first, last = np.searchsorted(self.frame_index, [frame, frame + 1])
+        return slice(int(first), int(last))
+
+    def frame(self, frame: int) -> dict[str, np.ndarray]:
+        """Fields of the persons of a frame, one row per person."""
+        return self._people(self.rows(frame))
+
+    def frame_result(self, frame: int) -> FrameResult:
+        """A frame as it was handed to :meth:`from_frames`."""
+        width, height = self.image_sizes[frame].tolist()
+        return FrameResult(
+            name=str(self.frame_names[frame]),
+            source_frame=int(self.source_frames[frame]),
+            timestamp=float(self.timestamps[frame]),
+            K=self.K[frame],
+            size=(width, height),
+            people=self.frame(frame),
+        )
+
+    def frames(self) -> Iterator[FrameResult]:
+        """All frames in order, also those without people."""
+        for frame in range(self.num_frames):
+            yield self.frame_result(frame)
+
+    def select(self, rows: np.ndarray | slice) -> PeopleSequence:
+        """Some of the rows; all frames stay.
+
+        Args:
+            rows: Mask ``(N,)`` bool, or ascending indices.
+        """
+        index = np.arange(len(self))[rows]
+        people: dict[str, Any] = self._people(index)
+        return replace(self, frame_index=self.frame_index[index], **people)
+
+    def smplx_parameters(
+        self, rows: np.ndarray | slice = slice(None)
+    ) -> dict[str, torch.Tensor]:
+        """Keyword arguments of :class:`aios.body_models.SMPLXLayer`.
+
+        The ``smplx`` package takes the same, with ``use_pca=False`` and
+        ``flat_hand_mean=False``.
+
+        Args:
+            rows: Mask, indices or slice; all by default.
+
+        Returns:
+            Copies, float32.
+        """
+        import torch
+
+        return {
+            name: torch.tensor(getattr(self, name)[rows])
+            for name in SMPLX_ARGUMENTS
+        }
+
+    def save(self, path: str | os.PathLike, overwrite: bool = False) -> None:
+        """Write an ``.npz`` file that appears only when complete.
+
+        Args:
+            path: The file. Missing folders are made.
+            overwrite: Replace an existing file.
+
+        Raises:
+            FileExistsError: If the file exists and ``overwrite`` is False.
+        """
+        arrays = {
+            field.name: getattr(self, field.name) for field in fields(self)
+        }
+        arrays = {n: value for n, value in arrays.items() if value is not None}
+        save_npz(path, arrays, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> PeopleSequence:
+        """Read what :meth:`save` wrote.  Other arrays are ignored.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is damaged, holds Python objects, or is
+                not as described; the message names file and field.
+        """
+        known = {field.name: field for field in fields(cls)}
+        arrays: dict[str, Any] = load_npz(path, keys=known)
+        _check_version(path, arrays)
+        for name in known:
+            field = PERSON_FIELDS.get(name)
+            if name not in arrays and not (field and field.optional):
+                raise ValueError(f'{path}: array {name!r} is missing')
+        for name in (*_TEXTS, *_FIXED, 'fps'):
+            if arrays[name].ndim:
+                raise ValueError(
+                    f'{path}: {name} must be one value, got shape '
+                    f'{arrays[name].shape}'
+                )
+            arrays[name] = arrays[name].item()
+        try:
+            return cls(**arrays)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'{path}: {error}') from error
+
+    def _people(self, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
+        values = {name: getattr(self, name) for name in PERSON_FIELDS}
+        return {n: v[rows] for n, v in values.items() if v is not None}
+
+
+def _check_version(
+    path: str | os.PathLike, arrays: Mapping[str, np.ndarray]
+) -> None:
+    version = arrays.get('format_version')
+    if version is None:
+        raise ValueError(
+            f'{path}: has no format_version, so it is no file of results'
+        )
+    if version.size != 1 or version.item() != FORMAT_VERSION:
+        raise ValueError(
+            f'{path}: has format_version {version.tolist()}, this version of '
+            f'aios ({__version__}) reads {FORMAT_VERSION}'
+        )
+
+
+def _check_rows(
+    frame_index: np.ndarray, person_id: np.ndarray, num_frames: int
+) -> None:
+    if not len(frame_index):
+        return
+    if (np.diff(frame_index) < 0).any():
+        row = int(np.flatnonzero(np.diff(frame_index) < 0)[0]) + 1
+        raise ValueError(
+            f'frame_index must ascend, row {row} is of frame '
+            f'{frame_index[row]} after one of frame {frame_index[row - 1]}'
+        )
+    if frame_index[0] < 0 or frame_index[-1] >= num_frames:
+        raise ValueError(
+            f'frame_index must be in 0..{num_frames - 1}, got '
+            f'{frame_index[0]} to {frame_index[-1]}'
+        )
+    order = np.lexsort((person_id, frame_index))
+    pairs = np.stack([frame_index, person_id], axis=1)[order]
+    same = (pairs[1:] == pairs[:-1]).all(1)
+    if same.any():
+        frame, person = pairs[np.flatnonzero(same)[0]].tolist()
+        raise ValueError(f'person_id {person} occurs twice in frame {frame}')
+
+
+def _concatenate(name: str, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) > 1:
+        raise ValueError(
+            f'{name} must have the same size in all frames, got '
+            f'{sorted(shapes)}'
+        )
+    return np.concatenate(arrays)

@@ -1,0 +1,196 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Names, shapes and types of the results; ``docs/en/export.md`` lists them.
+
+Legend: ``N`` persons of all frames, ``F`` frames, ``V`` vertices.  Axes are
+OpenCV's (x right, y down, z forward), lengths metres, angles radians, image
+coordinates pixels of the original picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    'FORMAT_VERSION',
+    'FRAME_FIELDS',
+    'PERSON_FIELDS',
+    'SMPLX_ARGUMENTS',
+    'Field',
+    'as_field',
+    'check_people',
+    'complete_people',
+]
+
+FORMAT_VERSION = 1
+"""Grows when files change so that older readers would misread them."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """An array of the results.
+
+    Args:
+        shape: Shape after the axis of persons or frames; -1 is any size.
+        dtype: Type it is stored with; ``np.str_`` for text of any length.
+        meaning: What it holds, with units.
+        optional: Whether it may be missing.
+    """
+
+    shape: tuple[int, ...]
+    dtype: type
+    meaning: str
+    optional: bool = False
+
+
+_REAL, _WHOLE = np.float32, np.int64
+# Kinds of arrays that are taken for a type; 'iuf' for the others.
+_KINDS: dict[type, str] = {np.str_: 'U', _WHOLE: 'iu'}
+
+SMPLX_ARGUMENTS: Mapping[str, int] = MappingProxyType(
+    {
+        'global_orient': 3,
+        'body_pose': 63,
+        'left_hand_pose': 45,
+        'right_hand_pose': 45,
+        'jaw_pose': 3,
+        'leye_pose': 3,
+        'reye_pose': 3,
+        'betas': 10,
+        'expression': 10,
+        'transl': 3,
+    }
+)
+"""Keyword arguments of a call of SMPL-X, and their size."""
+
+
+def _person_fields() -> dict[str, Field]:
+    fields = {
+        'person_id': Field((), _WHOLE, 'track, or rank within the frame'),
+        'scores': Field((), _REAL, 'confidence, 0 to 1'),
+    }
+    for name in ('bboxes', 'lhand_bboxes', 'rhand_bboxes', 'face_bboxes'):
+        fields[name] = Field((4,), _REAL, 'x0, y0, x1, y1, px')
+    for name, size in SMPLX_ARGUMENTS.items():
+        fields[name] = Field((size,), _REAL, 'axis-angle, rad')
+    fields['betas'] = Field((10,), _REAL, 'shape coefficients')
+    fields['expression'] = Field((10,), _REAL, 'expression coefficients')
+    fields['transl'] = Field((3,), _REAL, 'm, camera axes')
+    fields['joints3d'] = Field((144, 3), _REAL, 'm, camera axes')
+    fields['joints2d'] = Field((144, 2), _REAL, 'px, joints3d seen by K')
+    fields['vertices'] = Field((-1, 3), _REAL, 'm, camera axes', True)
+    fields['keypoints'] = Field((17, 2), _REAL, 'COCO order, px', True)
+    return fields
+
+
+PERSON_FIELDS: Mapping[str, Field] = MappingProxyType(_person_fields())
+"""One row per person and frame."""
+
+FRAME_FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        'frame_names': Field((), np.str_, 'stem of a picture, or a number'),
+        'source_frames': Field((), _WHOLE, 'number in the video, from 0'),
+        'timestamps': Field((), np.float64, 's; 0 for pictures'),
+        'K': Field((3, 3), np.float64, 'intrinsics, px'),
+        'image_sizes': Field((2,), _WHOLE, 'width, height, px'),
+    }
+)
+"""One row per frame, also for frames without people."""
+
+
+def as_field(name: str, field: Field, value: Any, count: int) -> np.ndarray:
+    """Check an array and give it the type of its field.
+
+    Args:
+        name: Named in errors.
+        field: What is wanted.
+        value: Anything :func:`numpy.asarray` understands.
+        count: Number of rows.
+
+    Raises:
+        ValueError: If the shape or the type is another, or a number is not
+            finite; the message says which.
+    """
+    array = np.asarray(value)
+    shape = (count, *field.shape)
+    fits = array.ndim == len(shape) and all(
+        wanted in (-1, size)
+        for wanted, size in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ', '.join('*' if size < 0 else str(size) for size in shape)
+        raise ValueError(
+            f'{name} must have shape ({wanted}), got {array.shape}'
+        )
+    kinds = _KINDS.get(field.dtype, 'iuf')
+    if array.dtype.kind not in kinds and array.size:
+        raise ValueError(
+            f'{name} must be {np.dtype(field.dtype).name}, got {array.dtype}'
+        )
+    with np.errstate(over='ignore'):  # becomes inf, which is refused below
+        array = array.astype(field.dtype, copy=False)
+    if array.dtype.kind == 'f' and not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0, 0])
+        raise ValueError(f'{name} must be finite, row {row} is not')
+    return array
+
+
+def check_people(
+    people: Mapping[str, Any], count: int
+) -> dict[str, np.ndarray]:
+    """Check the rows of persons; see :data:`PERSON_FIELDS`.
+
+    Args:
+        people: Field name to array.
+        count: Number of rows.
+
+    Returns:
+        The arrays with the types of their fields, in the order of the
+        table; optional ones only if they are there and not ``None``.
+
+    Raises:
+        ValueError: If a field is unknown, missing or wrong.
+    """
+    unknown = sorted(set(people) - set(PERSON_FIELDS))
+    if unknown:
+        raise ValueError(
+            f'unknown field {unknown[0]!r}; persons have '
+            f'{", ".join(PERSON_FIELDS)}'
+        )
+    checked = {}
+    for name, field in PERSON_FIELDS.items():
+        if people.get(name) is not None:
+            checked[name] = as_field(name, field, people[name], count)
+        elif not field.optional:
+            raise ValueError(f'field {name!r} is missing')
+    return checked
+
+
+def complete_people(**fields: Any) -> dict[str, np.ndarray]:
+    """Rows of persons from some of their fields; the rest is zero.
+
+    Without ``person_id`` persons are numbered, without ``scores`` they are
+    certain.
+
+    Args:
+        **fields: Arrays with the same number of rows; none for no person.
+
+    Returns:
+        All fields that are not optional, and the given ones.
+
+    Raises:
+        ValueError: If a field is unknown or wrong.
+    """
+    count = len(next(iter(fields.values()), ()))
+    people: dict[str, Any] = {
+        name: np.zeros((count, *field.shape), field.dtype)
+        for name, field in PERSON_FIELDS.items()
+        if not field.optional
+    }
+    people['person_id'] = np.arange(count)
+    people['scores'] = np.ones(count)
+    return check_people(people | fields, count)

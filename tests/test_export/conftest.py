@@ -1,0 +1,45 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Made-up people for the tests of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from aios.export import FrameResult, PeopleSequence, complete_people
+
+K = np.array([[1200.0, 0, 320], [0, 1180, 230], [0, 0, 1]])
+
+MakeFrame = Callable[..., FrameResult]
+
+
+@pytest.fixture
+def make_frame() -> MakeFrame:
+    """``make_frame(number, ids)``: people whose values tell who they are."""
+
+    def make(number: int, ids: tuple[int, ...] = (), **fields) -> FrameResult:
+        ids = np.array(ids, np.int64)
+        people = complete_people(
+            person_id=ids,
+            bboxes=ids[:, None] + np.array([10, 20, 110, 220]),
+            transl=np.stack([ids, 0 * ids, 5 + 0 * ids], axis=1),
+            betas=np.full((len(ids), 10), number),
+            **fields,
+        )
+        return FrameResult(
+            f'{number:06d}', number, number / 25, K, (640, 480), people
+        )
+
+    return make
+
+
+@pytest.fixture
+def people(make_frame: MakeFrame) -> PeopleSequence:
+    """Four frames, one of them empty, two persons."""
+    ids = ((4, 7), (), (7,), (7, 4))
+    frames = [make_frame(i, present) for i, present in enumerate(ids)]
+    return PeopleSequence.from_frames(
+        frames, fps=25.0, source='walk.mp4', body_model='free', model='tiny'
+    )

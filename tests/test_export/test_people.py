@@ -1,0 +1,309 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from aios.export import (
+    PERSON_FIELDS,
+    SMPLX_ARGUMENTS,
+    FrameResult,
+    PeopleSequence,
+    complete_people,
+)
+from aios.utils.safe_io import list_npz, load_npz, save_npz
+from aios.version import __version__
+
+
+def assert_equal(left: PeopleSequence, right: PeopleSequence) -> None:
+    for field in dataclasses.fields(PeopleSequence):
+        one, other = (getattr(x, field.name) for x in (left, right))
+        np.testing.assert_array_equal(one, other, field.name)
+        if isinstance(one, np.ndarray) and one.dtype.kind != 'U':
+            assert one.dtype == other.dtype, field.name
+
+
+def test_rows_follow_the_frames(people: PeopleSequence) -> None:
+    assert len(people) == 5
+    assert people.num_frames == 4
+    assert people.frame_index.tolist() == [0, 0, 2, 3, 3]
+    assert people.person_id.tolist() == [4, 7, 7, 7, 4]
+    assert people.person_ids.tolist() == [4, 7]
+    assert people.frame(1)['betas'].shape == (0, 10)
+    assert people.frame(3)['transl'].tolist() == [[7, 0, 5], [4, 0, 5]]
+    with pytest.raises(IndexError, match='frame 4'):
+        people.frame(4)
+
+
+def test_frames_come_back(people: PeopleSequence) -> None:
+    again = PeopleSequence.from_frames(
+        people.frames(),
+        fps=people.fps,
+        source=people.source,
+        body_model=people.body_model,
+        model=people.model,
+    )
+    assert_equal(people, again)
+    assert people.frame_result(2).size == (640, 480)
+
+
+def test_round_trip(people: PeopleSequence, tmp_path) -> None:
+    path = tmp_path / 'new' / 'params.npz'
+    people.save(path)
+    loaded = PeopleSequence.load(path)
+    assert_equal(people, loaded)
+    assert loaded.fps == 25.0
+    assert loaded.aios_version == __version__
+    assert 'vertices' not in list_npz(path)
+
+
+def test_optional_fields_round_trip(make_frame, tmp_path) -> None:
+    vertices = np.random.default_rng(0).random((2, 6, 3))
+    frames = [make_frame(0), make_frame(1, (0, 1), vertices=vertices)]
+    people = PeopleSequence.from_frames(frames)
+    people.save(tmp_path / 'p.npz')
+    loaded = PeopleSequence.load(tmp_path / 'p.npz')
+    np.testing.assert_array_equal(loaded.vertices, np.float32(vertices))
+    assert loaded.keypoints is None
+
+
+def test_no_person_at_all(make_frame, tmp_path) -> None:
+    for frames in ([], [make_frame(0), make_frame(1)]):
+        people = PeopleSequence.from_frames(frames, fps=30)
+        people.save(tmp_path / 'p.npz', overwrite=True)
+        loaded = PeopleSequence.load(tmp_path / 'p.npz')
+        assert_equal(people, loaded)
+        assert len(loaded) == 0
+        assert loaded.num_frames == len(frames)
+        assert loaded.joints3d.shape == (0, 144, 3)
+        assert len(list(loaded.frames())) == len(frames)
+
+
+def test_types_are_those_of_the_table(make_frame) -> None:
+    people = PeopleSequence.from_frames([make_frame(0, (3,))])
+    for name, field in PERSON_FIELDS.items():
+        if not field.optional:
+            assert getattr(people, name).dtype == field.dtype, name
+    assert people.K.dtype == people.timestamps.dtype == np.float64
+    assert people.frame_index.dtype == np.int64
+
+
+def test_existing_file_is_kept(people: PeopleSequence, tmp_path) -> None:
+    path = tmp_path / 'params.npz'
+    path.write_text('precious')
+    with pytest.raises(FileExistsError, match=r'params\.npz'):
+        people.save(path)
+    assert path.read_text() == 'precious'
+    people.save(path, overwrite=True)
+    assert_equal(people, PeopleSequence.load(path))
+
+
+def test_failed_save_leaves_nothing(
+    people: PeopleSequence, tmp_path, monkeypatch
+) -> None:
+    def fail(stream, **arrays):
+        stream.write(b'half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(np, 'savez_compressed', fail)
+    with pytest.raises(OSError, match='No space left'):
+        people.save(tmp_path / 'params.npz')
+    assert not list(tmp_path.iterdir())
+
+
+def test_select_keeps_frames(people: PeopleSequence) -> None:
+    one = people.select(people.person_id == 4)
+    assert one.frame_index.tolist() == [0, 3]
+    assert one.num_frames == 4
+    assert one.fps == people.fps
+    nobody = people.select(np.zeros(5, bool))
+    assert len(nobody) == 0
+
+
+def test_smplx_parameters_pose_the_body(
+    people: PeopleSequence, free_body_dir
+) -> None:
+    from aios.body_models import SMPLXLayer
+
+    layer = SMPLXLayer(free_body_dir)
+    rows = people.rows(3)
+    parameters = people.smplx_parameters(rows)
+    assert list(parameters) == list(SMPLX_ARGUMENTS)
+    body = layer(**parameters, return_vertices=False)
+    still = layer(betas=torch.full((1, 10), 3.0), return_vertices=False)
+    offset = torch.tensor([[[7.0, 0, 5]], [[4.0, 0, 5]]])
+    torch.testing.assert_close(body.joints, still.joints + offset)
+
+
+@pytest.mark.parametrize(
+    'name, value, message',
+    [
+        ('betas', np.zeros((5, 9)), r'betas must have shape \(5, 10\)'),
+        ('betas', np.full((5, 10), np.nan), 'betas must be finite, row 0'),
+        ('scores', np.full(5, 1e300), 'scores must be finite'),
+        ('scores', np.array(['a'] * 5), 'scores must be float32'),
+        ('person_id', np.zeros(5), 'person_id must be int64'),
+        ('person_id', np.zeros(5, int), 'person_id 0 occurs twice in frame 0'),
+        ('frame_index', np.array([0, 0, 2, 3, 4]), r'must be in 0\.\.3'),
+        ('frame_index', np.array([0, 0, 2, 1, 3]), 'ascend, row 3'),
+        ('frame_index', np.zeros((5, 1), int), 'frame_index must have shape'),
+        ('K', np.zeros((4, 3, 3)), 'K must be'),
+        ('image_sizes', np.zeros((4, 2), int), 'image_sizes must be'),
+        ('timestamps', np.full(4, np.nan), 'timestamps must be finite'),
+        ('frame_names', np.arange(4), 'frame_names must be str'),
+        ('fps', -1, 'fps must not be negative'),
+        ('gender', 'unknown', 'gender must be one of'),
+        ('units', 'mm', "units must be 'm'"),
+        ('flat_hand_mean', True, 'flat_hand_mean must be False'),
+        ('source', 3, 'source must be text'),
+    ],
+)
+def test_wrong_values_are_refused(
+    people: PeopleSequence, name, value, message
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(people, **{name: value})
+
+
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        ({'transl': None}, "array 'transl' is missing"),
+        ({'K': None}, "array 'K' is missing"),
+        ({'format_version': None}, 'no file of results'),
+        ({'format_version': 99}, 'has format_version 99'),
+        ({'betas': np.zeros((5, 3))}, r'betas must have shape'),
+        ({'fps': np.zeros(4)}, 'fps must be one value'),
+        ({'fps': 'many'}, 'params.npz: '),
+    ],
+)
+def test_wrong_files_are_refused(
+    people: PeopleSequence, tmp_path, changes, message
+) -> None:
+    people.save(tmp_path / 'good.npz')
+    arrays = load_npz(tmp_path / 'good.npz') | changes
+    path = tmp_path / 'params.npz'
+    save_npz(path, {k: v for k, v in arrays.items() if v is not None})
+    with pytest.raises(ValueError, match=message) as caught:
+        PeopleSequence.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_objects_and_damage_are_refused(
+    people: PeopleSequence, tmp_path
+) -> None:
+    np.savez(tmp_path / 'o.npz', format_version=1, betas=np.array([{}]))
+    with pytest.raises(ValueError, match='Python objects'):
+        PeopleSequence.load(tmp_path / 'o.npz')
+    people.save(tmp_path / 'p.npz')
+    data = (tmp_path / 'p.npz').read_bytes()
+    (tmp_path / 'half.npz').write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r'half\.npz: truncated'):
+        PeopleSequence.load(tmp_path / 'half.npz')
+    with pytest.raises(FileNotFoundError):
+        PeopleSequence.load(tmp_path / 'none.npz')
+
+
+def test_other_arrays_in_a_file_are_ignored(
+    people: PeopleSequence, tmp_path
+) -> None:
+    people.save(tmp_path / 'p.npz')
+    arrays = load_npz(tmp_path / 'p.npz') | {'notes': 'mine'}
+    save_npz(tmp_path / 'q.npz', arrays)
+    assert_equal(people, PeopleSequence.load(tmp_path / 'q.npz'))
+
+
+def test_frames_must_agree(make_frame) -> None:
+    with_meshes = make_frame(0, (1,), vertices=np.zeros((1, 5, 3)))
+    with pytest.raises(ValueError, match="'000001' has no field 'vertices'"):
+        PeopleSequence.from_frames([with_meshes, make_frame(1, (1,))])
+    other = make_frame(1, (1,), vertices=np.zeros((1, 4, 3)))
+    with pytest.raises(ValueError, match='vertices must have the same size'):
+        PeopleSequence.from_frames([with_meshes, other])
+
+
+def test_frame_result_checks(make_frame) -> None:
+    frame = make_frame(3, (1, 2))
+    with pytest.raises(ValueError, match="'000003': person_id 1 occurs"):
+        frame.with_people(person_id=np.array([1, 1]))
+    with pytest.raises(ValueError, match="unknown field 'pose'"):
+        frame.with_people(pose=np.zeros((2, 3)))
+    with pytest.raises(ValueError, match='K must be'):
+        dataclasses.replace(frame, K=np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="'000003': field 'betas' is missing"):
+        people = {k: v for k, v in frame.people.items() if k != 'betas'}
+        dataclasses.replace(frame, people=people)
+
+
+def test_frame_result_select(make_frame) -> None:
+    frame = make_frame(0, (1, 2, 3))
+    assert frame.select([2, 0]).people['person_id'].tolist() == [3, 1]
+    mask = np.array([False, True, False])
+    assert frame.select(mask).people['bboxes'].tolist() == [[12, 22, 112, 222]]
+    assert len(frame.select([])) == 0
+
+
+def prediction(count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Fields as ``aios.evaluation.samples.predictions_of`` gives them."""
+    rng = np.random.default_rng(seed)
+    fields = complete_people(
+        person_id=np.arange(count),
+        **{
+            name: rng.random((count, *np.abs(field.shape)))
+            for name, field in PERSON_FIELDS.items()
+            if name not in ('person_id', 'leye_pose', 'reye_pose')
+        },
+    )
+    names = {
+        name: f'smplx_{name}' if name in SMPLX_ARGUMENTS else name
+        for name in fields
+        if name not in ('person_id', 'leye_pose', 'reye_pose')
+    }
+    return {
+        **{new: fields[name] for name, new in names.items()},
+        'labels': np.ones(count, int),
+        'lhand_keypoints': np.zeros((count, 6, 2)),
+        'cam_K': np.diag([500.0, 500.0, 1.0]),
+    }
+
+
+def test_from_prediction_adds_the_translation() -> None:
+    fields = prediction(2)
+    frame = FrameResult.from_prediction(
+        fields, name='street', size=(64, 48), with_vertices=True
+    )
+    people = frame.people
+    transl = fields['smplx_transl'][:, None]
+    for name in ('joints3d', 'vertices'):
+        np.testing.assert_allclose(people[name], fields[name] + transl)
+    np.testing.assert_array_equal(people['betas'], fields['smplx_betas'])
+    assert people['person_id'].tolist() == [0, 1]
+    assert not people['leye_pose'].any()
+    assert frame.K.tolist() == fields['cam_K'].tolist()
+    bare = FrameResult.from_prediction(fields, 'street', (64, 48))
+    assert 'vertices' not in bare.people
+
+
+def test_from_prediction_without_people() -> None:
+    frame = FrameResult.from_prediction(prediction(0), 'empty', (64, 48))
+    assert len(frame) == 0
+
+
+def test_from_prediction_drops_what_is_not_finite() -> None:
+    fields = prediction(3)
+    fields['smplx_body_pose'][1, 5] = np.nan
+    frame = FrameResult.from_prediction(fields, 'street', (64, 48))
+    kept = fields['scores'][[0, 2]]
+    np.testing.assert_array_equal(frame.people['scores'], kept)
+    assert frame.people['person_id'].tolist() == [0, 1]
+
+
+def test_from_prediction_names_what_is_missing() -> None:
+    for name in ('cam_K', 'smplx_betas'):
+        fields = prediction(1)
+        del fields[name]
+        with pytest.raises(ValueError, match=name.removeprefix('smplx_')):
+            FrameResult.from_prediction(fields, 'street', (64, 48))
