@@ -10,7 +10,7 @@ Symbols: ``n`` persons, ``V`` vertices, ``J`` joints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ __all__ = [
     'GroundTruthBodies',
     'as_arrays',
     'ground_truth_of',
+    'inside_picture',
     'predictions_of',
 ]
 
@@ -115,6 +116,52 @@ def predictions_of(
     if camera is not None:
         people['cam_K'] = _as_array(camera)
     return people
+
+
+def inside_picture(
+    sample: Mapping[str, Any],
+    persons: Mapping[str, np.ndarray],
+    index: np.ndarray,
+    offset: np.ndarray,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Whether points of true bodies are seen by the camera.
+
+    Args:
+        sample: With ``ori_shape``.
+        persons: As :func:`ground_truth_of` returns them, with a camera of
+            each person (``cameras``, made for crops) or of the picture.
+        index: ``(n,)`` which persons.
+        offset: ``(n, 3)`` where in camera space their bodies are.
+
+    Returns:
+        A function from ``(n, K, 3)`` points of those bodies, metres, to
+        ``(n, K)`` bool.
+
+    Raises:
+        ValueError: If the sample has no camera.
+    """
+    if 'cameras' in persons:
+        cameras = persons['cameras'][index]
+    elif 'cam_K' in persons:
+        cameras = persons['cam_K'][[0, 1, 0, 1], [0, 1, 2, 2]][None]
+    else:
+        raise ValueError(
+            f'{sample.get("img_path", "a sample")} has no camera; the '
+            'annotation file needs meta.focal_length and '
+            'meta.principal_point to tell which points are in the picture'
+        )
+    focal, centre = cameras[:, None, :2], cameras[:, None, 2:]
+    size = np.array(sample['ori_shape'][1::-1])
+
+    def inside(points: np.ndarray) -> np.ndarray:
+        points = points + offset[:, None]
+        depth = points[..., 2:]
+        front = depth > 0
+        pixels = points[..., :2] / np.where(front, depth, 1) * focal + centre
+        seen = front & (pixels > 0) & (pixels < size)
+        return np.asarray(seen.all(-1))
+
+    return inside
 
 
 class GroundTruthBodies:

@@ -16,7 +16,11 @@ from .agora import (
     match_agora,
 )
 from .agora_summary import AGORATable, agora_bins, summarise_agora
-from .detection import DetectionCounts, average_precision
+from .detection import (
+    DetectionCounts,
+    average_precision,
+    normalised_error,
+)
 from .errors import (
     align_roots,
     masked_mean,
@@ -24,11 +28,15 @@ from .errors import (
     procrustes_point_error,
 )
 from .matching import (
+    keypoint_box_iou,
+    keypoint_cost,
     match_best_overlap,
     match_greedy,
     match_hungarian,
+    match_one_per_image,
     pairwise_iou,
 )
+from .mesh import MeshPart, mesh_errors, part_errors, select_points
 from .procrustes import SimilarityTransform, procrustes_align
 
 __all__ = [
@@ -37,6 +45,7 @@ __all__ = [
     'AGORAProtocol',
     'AGORATable',
     'DetectionCounts',
+    'MeshPart',
     'SimilarityTransform',
     'agora_bins',
     'agora_costs',
@@ -44,15 +53,22 @@ __all__ = [
     'align_roots',
     'average_precision',
     'inclusive_iou',
+    'keypoint_box_iou',
     'keypoint_boxes',
+    'keypoint_cost',
     'masked_mean',
     'match_agora',
     'match_best_overlap',
     'match_greedy',
     'match_hungarian',
+    'match_one_per_image',
     'mean_point_error',
+    'mesh_errors',
+    'normalised_error',
     'pairwise_iou',
+    'part_errors',
     'procrustes_align',
     'procrustes_point_error',
+    'select_points',
     'summarise_agora',
 ]

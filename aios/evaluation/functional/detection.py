@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ['DetectionCounts', 'average_precision']
+__all__ = ['DetectionCounts', 'average_precision', 'normalised_error']
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,18 @@ def average_precision(
     precision = found / np.arange(1, len(hits) + 1)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     return float(best[hits].sum() / num_persons)
+
+
+def normalised_error(error: float, f1: float) -> float | None:
+    """An error that also pays for missed and invented persons.
+
+    NMVE of MVE and NMJE of MPJPE (AGORA, CVPR 2021).
+
+    Args:
+        error: Mean error of the persons that were found.
+        f1: F1 of the detection, in [0, 1].
+
+    Returns:
+        ``error / f1``; None if nobody was found, where it is not defined.
+    """
+    return error / f1 if f1 > 0 else None

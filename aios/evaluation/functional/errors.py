@@ -58,15 +58,25 @@ def mean_point_error(
 
 
 def procrustes_point_error(
-    predicted: np.ndarray, true: np.ndarray, mask: np.ndarray | None = None
+    predicted: np.ndarray,
+    true: np.ndarray,
+    mask: np.ndarray | None = None,
+    all_align: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """:func:`mean_point_error` after the best similarity (PA-MPJPE).
 
-    The same points align and count.
+    Args:
+        predicted: ``(N, K, 3)``.
+        true: ``(N, K, 3)``.
+        mask: ``(N, K)`` points that count; default all.
+        all_align: Points that do not count take part in the alignment
+            (UBody); otherwise the same points align and count.
+
+    Returns:
+        As :func:`mean_point_error`.
     """
-    aligned = procrustes_align(predicted, true, mask)(
-        np.asarray(predicted, np.float64)
-    )
+    transform = procrustes_align(predicted, true, None if all_align else mask)
+    aligned = transform(np.asarray(predicted, np.float64))
     return mean_point_error(aligned, true, mask)
 
 

@@ -12,20 +12,29 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from aios.structures import points_to_box
+
 __all__ = [
+    'keypoint_box_iou',
+    'keypoint_cost',
     'match_best_overlap',
     'match_greedy',
     'match_hungarian',
+    'match_one_per_image',
     'pairwise_iou',
 ]
 
 
-def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+def pairwise_iou(
+    boxes: np.ndarray, others: np.ndarray, pixel: float = 0.0
+) -> np.ndarray:
     """Intersection over union of ``xyxy`` boxes.
 
     Args:
         boxes: ``(P, 4)``.
         others: ``(G, 4)``.
+        pixel: Added to each width and height; 1 if the last row and column
+            belong to the box (AGORA's boxes of key-points).
 
     Returns:
         ``(P, G)`` float64 in [0, 1]; 0 if both boxes have no area.
@@ -34,9 +43,79 @@ def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     b = np.asarray(others, np.float64)[None]
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., 2:], b[..., 2:])
-    inter = (high - low).clip(min=0).prod(-1)
-    union = _area(a) + _area(b) - inter
+    inter = (high - low + pixel).clip(min=0).prod(-1)
+    union = _area(a, pixel) + _area(b, pixel) - inter
     return np.where(union > 0, inter / np.where(union > 0, union, 1), 0)
+
+
+def keypoint_cost(
+    predicted: np.ndarray,
+    true: np.ndarray,
+    size: tuple[float, float],
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """How far 2-D joints of predictions are from those of persons.
+
+    Args:
+        predicted: ``(P, K, 2)`` pixels.
+        true: ``(G, K, 2)`` pixels.
+        size: ``(width, height)`` of the picture.
+        weights: ``(G, K)`` of the joints of each person; default 1.  Where
+            all are 0 all count alike.
+
+    Returns:
+        ``(P, G)`` float64: mean of ``|dx| / width + |dy| / height``.
+    """
+    predicted = np.asarray(predicted, np.float64) / size
+    true = np.asarray(true, np.float64) / size
+    distance = np.abs(predicted[:, None] - true[None]).sum(-1)
+    weights = _joint_weights(true, weights)
+    return (distance * weights).sum(-1) / weights.sum(-1).clip(min=1e-12)
+
+
+def keypoint_box_iou(
+    predicted: np.ndarray,
+    true: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """Overlap of the boxes around 2-D joints.
+
+    A person's joints without weight are left out on both sides.
+
+    Args:
+        predicted: ``(P, K, 2)`` pixels.
+        true: ``(G, K, 2)`` pixels.
+        weights: ``(G, K)``, see :func:`keypoint_cost`.
+
+    Returns:
+        ``(P, G)`` IoU, pixels counted inclusively.
+    """
+    overlaps = np.zeros((len(predicted), len(true)))
+    for person, used in enumerate(_joint_weights(true, weights) > 0):
+        box, _ = points_to_box(true[person], used)
+        mask = np.broadcast_to(used, predicted.shape[:-1])
+        boxes, _ = points_to_box(predicted, mask)
+        overlaps[:, person] = pairwise_iou(boxes, box[None], pixel=1)[:, 0]
+    return overlaps
+
+
+def match_one_per_image(scores: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """The best prediction, and the person it is nearest to.
+
+    The protocol behind published numbers on EHF, UBody, EgoBody and ARCTIC:
+    whoever else is in the picture does not count.
+
+    Args:
+        scores: ``(P,)``.
+        costs: ``(P, G)``, finite.
+
+    Returns:
+        Pairs ``(M, 2)``, at most one.
+    """
+    if not costs.size:
+        return _pairs([])
+    best = int(np.argmax(scores))
+    return _pairs([(best, int(costs[best].argmin()))])
 
 
 def match_greedy(
@@ -126,5 +205,13 @@ def _pairs(pairs: list[tuple[int, int]]) -> np.ndarray:
     return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
 
-def _area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1)
+def _area(boxes: np.ndarray, pixel: float) -> np.ndarray:
+    return (boxes[..., 2:] - boxes[..., :2] + pixel).clip(min=0).prod(-1)
+
+
+def _joint_weights(true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """``(G, K)`` weights, 1 for persons who have none."""
+    if weights is None:
+        return np.ones(true.shape[:2])
+    weights = np.asarray(weights, np.float64)
+    return np.where(weights.any(-1, keepdims=True), weights, 1.0)

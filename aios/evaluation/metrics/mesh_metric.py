@@ -1,0 +1,363 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""How far predicted surfaces are from true ones.
+
+Symbols: ``P`` predictions of a picture, ``G`` its persons, ``M`` matched
+pairs, ``V`` vertices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from aios.evaluation.functional import (
+    DetectionCounts,
+    MeshPart,
+    keypoint_box_iou,
+    keypoint_cost,
+    match_best_overlap,
+    match_hungarian,
+    match_one_per_image,
+    mesh_errors,
+    normalised_error,
+    pairwise_iou,
+)
+from aios.evaluation.mesh_parts import load_mesh_parts
+from aios.evaluation.samples import (
+    GroundTruthBodies,
+    ground_truth_of,
+    inside_picture,
+    predictions_of,
+)
+from aios.registry import METRICS
+from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53, joint_mapping
+
+__all__ = ['MATCHES', 'SMPLXMeshMetric']
+
+MILLIMETRES = 1000
+_MIN_OVERLAP = 0.1
+_BODY = list(SMPLX_137.groups['body'])
+_BODY_FROM_144 = joint_mapping('smplx_144', 'smplx_137')[_BODY]
+# The rotation by which one sees whether a part is annotated.
+_PART_ROTATION = {
+    'lhand': SMPLX_ROTATIONS_53.groups['left_hand'][0],
+    'rhand': SMPLX_ROTATIONS_53.groups['right_hand'][0],
+    'face': SMPLX_ROTATIONS_53.groups['face'][0],
+}
+_GT_SOURCES = ('auto', 'vertices', 'parameters')
+_COUNTS = (
+    *('persons', 'persons-wanted', 'persons-without-body'),
+    *('predictions', 'predictions-not-finite', 'matched'),
+    *('measured', 'registered-meshes'),
+)
+
+People = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Whom to match: 2-D joints and boxes in original pixels."""
+
+    predicted: People
+    true: People
+    size: tuple[float, float]
+    weights: np.ndarray | None
+
+    @cached_property
+    def joints(self) -> tuple[np.ndarray, np.ndarray]:
+        """25 body joints, ``(P, 25, 2)`` and ``(G, 25, 2)``."""
+        ours = self.predicted['joints2d'][:, _BODY_FROM_144]
+        return ours, self.true['keypoints'][:, _BODY]
+
+    @property
+    def costs(self) -> np.ndarray:
+        return keypoint_cost(*self.joints, self.size, self.weights)
+
+
+def _one_per_image(scene: _Scene) -> np.ndarray:
+    return match_one_per_image(scene.predicted['scores'], scene.costs)
+
+
+def _hungarian(scene: _Scene) -> np.ndarray:
+    overlaps = keypoint_box_iou(*scene.joints, scene.weights)
+    return match_hungarian(scene.costs, overlaps >= _MIN_OVERLAP)
+
+
+def _gt_box(scene: _Scene) -> np.ndarray:
+    overlaps = pairwise_iou(scene.predicted['bboxes'], scene.true['bboxes'])
+    return match_best_overlap(overlaps)
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A protocol: how pairs are made, and from which score on."""
+
+    pair: Callable[[_Scene], np.ndarray]
+    score_thr: float = 0.0
+    detects: bool = False
+    most: int | None = None
+
+
+MATCHES: Mapping[str, _Match] = {
+    'one_per_image': _Match(_one_per_image, most=1),
+    'hungarian': _Match(_hungarian, score_thr=0.3, detects=True),
+    'gt_box': _Match(_gt_box),
+}
+"""Protocols by name, see :class:`SMPLXMeshMetric`."""
+
+
+@METRICS.register_module()
+class SMPLXMeshMetric(BaseMetric):
+    """Errors of SMPL-X meshes by part, in millimetres.
+
+    Reported are (see ``docs/en/evaluation.md``)
+
+    - ``MPVPE-{all,hand,lhand,rhand,face}``, aligned at pelvis, wrists and
+      neck, and ``PA-MPVPE-...`` after the best similarity;
+    - ``MPJPE-{body,hand,lhand,rhand}`` and ``PA-MPJPE-...`` of 14 body and
+      21 hand joints;
+    - counts: ``pictures``; ``persons``; ``persons-wanted``, those the
+      protocol asks for, and ``missed``, those of them who were not found;
+      ``persons-without-body``, who have no fit; ``predictions`` with a
+      sufficient score; ``predictions-not-finite``, which are left out;
+      ``matched``; ``measured``, matched persons with a body;
+      ``registered-meshes`` among them; and over how many persons each mean
+      was taken, ``persons-MPVPE-face`` ...;
+    - with ``match='hungarian'`` also ``precision``, ``recall``, ``F1`` and
+      ``NMVE`` = ``MPVPE-all / F1``.
+
+    Means are over persons, whatever the batches.  An error of nobody is not
+    reported; nothing is ever NaN.
+
+    Args:
+        body_model: Config of the SMPL-X layer of the ground truth.  Without
+            ``gender`` everybody has the body of the own gender.  Files of
+            hand and face vertices and of the joint regressors lie beside it.
+        match: Who is compared with whom.  ``'one_per_image'``: the
+            prediction with the best score and the person nearest to it, as
+            in the published tables.  ``'hungarian'``: everybody with a score
+            of at least ``score_thr`` and a key-point box that overlaps by
+            0.1, at least cost.  ``'gt_box'``: for each person the prediction
+            whose box overlaps most, as for methods that are given boxes.
+        score_thr: Predictions with a lower score are left out; default 0.3
+            for ``'hungarian'``, otherwise 0.
+        weighted_match: Whether joints of persons count in the match by the
+            confidence of their annotation (UBody) or all alike.
+        in_image: Count only points whose true place is seen in the picture;
+            all points align nevertheless (UBody).
+        gt_source: ``'vertices'``: registered meshes of the data set (EHF),
+            ``'parameters'``: posed bodies, ``'auto'``: the former where the
+            data set has them.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+
+    Raises:
+        ValueError: If an argument is none of those listed.
+    """
+
+    default_prefix = 'mesh'
+
+    def __init__(
+        self,
+        body_model: Mapping[str, Any] | None = None,
+        match: str = 'hungarian',
+        score_thr: float | None = None,
+        weighted_match: bool = False,
+        in_image: bool = False,
+        gt_source: str = 'auto',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value, allowed in (
+            ('match', match, tuple(MATCHES)),
+            ('gt_source', gt_source, _GT_SOURCES),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f'{name} must be one of {allowed}, got {value!r}'
+                )
+        self.match = MATCHES[match]
+        self.score_thr = (
+            self.match.score_thr if score_thr is None else score_thr
+        )
+        self.weighted_match = weighted_match
+        self.in_image = in_image
+        self.gt_source = gt_source
+        self.body_model = dict(body_model or dict(type='SMPLXLayer'))
+        self.bodies = GroundTruthBodies(self.body_model)
+
+    @cached_property
+    def parts(self) -> Mapping[str, MeshPart]:
+        """What is measured; read when the first picture comes."""
+        return load_mesh_parts(self.body_model.get('model_path'))
+
+    def group_of(self, sample: Mapping[str, Any]) -> str | None:
+        """A group of pictures whose means are reported, too.
+
+        Args:
+            sample: The sample.
+
+        Returns:
+            Its name; None for no group.
+        """
+        return None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Reduce each picture to errors of persons, and counts."""
+        for sample in data_samples:
+            self.results.append(self._measure(sample))
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Put the pictures together.
+
+        Args:
+            results: What :meth:`process` kept.  A picture that comes twice
+                (samplers repeat some to fill up the last batch) counts once.
+        """
+        pictures = {record['key']: record for record in results}
+        # In a fixed order sums do not depend on the number of processes.
+        records = [pictures[key] for key in sorted(pictures)]
+        metrics = self._counts(records) | _means(records)
+        if self.match.detects and 'MPVPE-all' in metrics:
+            nmve = normalised_error(metrics['MPVPE-all'], metrics['F1'])
+            if nmve is not None:
+                metrics['NMVE'] = nmve
+        for group in sorted({r['group'] for r in records if r['group']}):
+            members = [r for r in records if r['group'] == group]
+            for name, value in _means(members).items():
+                metrics[f'{group}/{name}'] = value
+        if records and not metrics['measured']:
+            print_log('nobody was measured: no errors', logger='current')
+        return metrics
+
+    def _counts(self, records: list[dict]) -> dict[str, float]:
+        total = {name: sum(r[name] for r in records) for name in _COUNTS}
+        missed = total['persons-wanted'] - total['matched']
+        counts: dict[str, float] = {'pictures': len(records)}
+        counts |= total | {'missed': missed}
+        if self.match.detects:
+            wrong = total['predictions'] - total['matched']
+            found = DetectionCounts(total['matched'], wrong, missed)
+            counts |= {
+                'precision': found.precision,
+                'recall': found.recall,
+                'F1': found.f1,
+            }
+        return counts
+
+    def _measure(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        true = ground_truth_of(sample)
+        predicted, broken = self._predictions(sample)
+        height, width = sample['ori_shape'][:2]
+        weights = None
+        if self.weighted_match:
+            weights = true['keypoints_visible'][:, _BODY]
+        scene = _Scene(predicted, true, (width, height), weights)
+        pairs = self.match.pair(scene)
+        registered = self._is_registered(true, sample)
+        has_body = _has_body(true) | registered
+        measured = pairs[has_body[pairs[:, 1]]]
+        persons = len(has_body)
+        return {
+            'key': (sample.get('dataset_name', ''), sample['img_id']),
+            'group': self.group_of(sample),
+            'persons': persons,
+            'persons-wanted': min(persons, self.match.most or persons),
+            'persons-without-body': int((~has_body).sum()),
+            'predictions': len(predicted['scores']),
+            'predictions-not-finite': broken,
+            'matched': len(pairs),
+            'measured': len(measured),
+            'registered-meshes': len(measured) * registered,
+            'errors': self._errors(sample, predicted, true, measured),
+        }
+
+    def _predictions(self, sample: Mapping[str, Any]) -> tuple[People, int]:
+        """People with sufficient scores, and how many were not finite."""
+        people = predictions_of(sample, self.score_thr)
+        if 'vertices' not in people:
+            raise ValueError(
+                f'{_name(sample)}: predictions have no meshes; set '
+                'test_cfg.with_vertices=True in the model'
+            )
+        finite = np.isfinite(people['vertices']).all((1, 2))
+        for name in ('joints2d', 'bboxes'):
+            finite &= np.isfinite(people[name]).reshape(len(finite), -1).all(1)
+        fields = ('scores', 'bboxes', 'joints2d', 'vertices')
+        kept = {name: people[name][finite] for name in fields}
+        return kept, int((~finite).sum())
+
+    def _is_registered(self, true: People, sample: Mapping[str, Any]) -> bool:
+        registered = 'vertices' in true
+        if self.gt_source == 'vertices' and not registered:
+            raise ValueError(
+                f'{_name(sample)}: the data set has no registered meshes; '
+                "gt_source='parameters' measures against posed bodies"
+            )
+        return registered and self.gt_source != 'parameters'
+
+    def _errors(
+        self,
+        sample: Mapping[str, Any],
+        predicted: People,
+        true: People,
+        pairs: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """By name, millimetres of the persons of whom it is known."""
+        if not len(pairs):
+            return {}
+        persons = pairs[:, 1]
+        known = {}
+        if self._is_registered(true, sample):
+            meshes = true['vertices'][persons]
+            offset = np.zeros((len(persons), 3))
+        else:
+            meshes, _ = self.bodies(true, persons)
+            offset = true['smplx_transl'][persons]
+            for part, rotation in _PART_ROTATION.items():
+                known[part] = true['smplx_pose_valid'][persons, rotation] > 0
+        visible = None
+        if self.in_image:
+            visible = inside_picture(sample, true, persons, offset)
+        errors = mesh_errors(
+            predicted['vertices'][pairs[:, 0]],
+            meshes,
+            self.parts,
+            known,
+            visible,
+        )
+        return {
+            name: error[counts] * MILLIMETRES
+            for name, (error, counts) in errors.items()
+        }
+
+
+def _has_body(true: People) -> np.ndarray:
+    """``(G,)`` bool: persons with a pose and a shape."""
+    return (true['smplx_pose_valid'][:, 0] > 0) & (
+        true['smplx_betas_valid'] > 0
+    )
+
+
+def _means(records: list[dict]) -> dict[str, float]:
+    """Means over persons, and over how many."""
+    names = sorted({name for r in records for name in r['errors']})
+    metrics: dict[str, float] = {}
+    for name in names:
+        errors = np.concatenate(
+            [r['errors'][name] for r in records if name in r['errors']]
+        )
+        if len(errors):
+            metrics[name] = float(errors.mean())
+        if not name.startswith('PA-'):
+            metrics[f'persons-{name}'] = len(errors)
+    return metrics
+
+
+def _name(sample: Mapping[str, Any]) -> str:
+    return str(sample.get('img_path', f'picture {sample["img_id"]}'))
