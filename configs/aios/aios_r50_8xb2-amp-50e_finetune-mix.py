@@ -6,6 +6,7 @@ _base_ = ['./aios_r50_8xb2-50e_finetune-mix.py']
 model = dict(
     backbone=dict(with_cp=True),
     encoder=dict(num_cp=6),  # all layers
+    decoder=dict(num_cp=6),
 )
 optim_wrapper = dict(
     type='AmpOptimWrapper',

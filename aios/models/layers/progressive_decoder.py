@@ -20,6 +20,7 @@ import torch
 from mmdet.models.layers import MLP, coordinate_to_encoding
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from aios.registry import MODELS
 from aios.structures import TOKEN_LAYOUTS, TokenLayout
@@ -166,6 +167,9 @@ class ProgressiveDecoder(BaseModule):
         stages: See :func:`read_stages`.
         num_persons: Number of candidates that leave the first stage.
         layer_cfg: Arguments of :class:`ProgressiveDecoderLayer`.
+        num_cp: Recompute the activations of so many layers in the backward
+            pass, to save memory in training.  Counted from the last, whose
+            tokens are the most.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
 
     Attributes:
@@ -179,9 +183,11 @@ class ProgressiveDecoder(BaseModule):
         stages: Sequence[dict[str, Any]],
         num_persons: int,
         layer_cfg: dict[str, Any],
+        num_cp: int = 0,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        self.num_cp = num_cp
         self.stages = read_stages(stages)
         self.num_persons = num_persons
         self.num_layers = self.stages[-1].last_layer + 1
@@ -264,7 +270,7 @@ class ProgressiveDecoder(BaseModule):
     ) -> _Tokens:
         ratios = torch.cat((memory.valid_ratios, memory.valid_ratios), -1)
         boxes = tokens.flat_boxes()[:, :, None] * ratios[:, None]
-        content = self.layers[index](
+        arguments = (
             tokens.flat_content(),
             self._query_pos(boxes[:, :, 0]),
             boxes,
@@ -273,6 +279,11 @@ class ProgressiveDecoder(BaseModule):
             tokens.num_persons,
             dn_groups,
         )
+        layer = self.layers[index]
+        if self.training and self.num_layers - index <= self.num_cp:
+            content = checkpoint(layer, *arguments, use_reentrant=False)
+        else:
+            content = layer(*arguments)
         return tokens.with_content(content)
 
     def _query_pos(self, boxes: Tensor) -> Tensor:
