@@ -1,0 +1,84 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Of several people, the one who matters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aios.export import FrameResult, PeopleSequence
+
+__all__ = ['LargestPerson', 'largest_person', 'largest_track']
+
+
+def largest_person(frame: FrameResult) -> FrameResult:
+    """The person with the largest box; nobody if nobody is there."""
+    if not len(frame):
+        return frame
+    return frame.select([int(_areas(frame.people['bboxes']).argmax())])
+
+
+def largest_track(people: PeopleSequence) -> PeopleSequence:
+    """The person with the largest boxes, summed over all frames.
+
+    Args:
+        people: With ids of a tracker. All frames stay.
+    """
+    if not len(people):
+        return people
+    ids, inverse = np.unique(people.person_id, return_inverse=True)
+    total = np.bincount(inverse, _areas(people.bboxes))
+    return people.select(people.person_id == ids[total.argmax()])
+
+
+class LargestPerson:
+    """The largest person of a video, frame by frame, without jumping.
+
+    Stays with somebody until another one is clearly larger, or the person has
+    been missing for some time.
+
+    Args:
+        margin: How many times larger another box must be.
+        max_gap: Frames for which the person may be missing.
+
+    Raises:
+        ValueError: If ``margin`` is less than 1 or ``max_gap`` negative.
+    """
+
+    def __init__(self, margin: float = 1.5, max_gap: int = 30) -> None:
+        if margin < 1 or max_gap < 0:
+            raise ValueError(
+                'margin must be at least 1 and max_gap at least 0, got '
+                f'{margin} and {max_gap}'
+            )
+        self.margin = margin
+        self.max_gap = max_gap
+        self._chosen: int | None = None
+        self._missed = 0
+
+    def __call__(self, frame: FrameResult) -> FrameResult:
+        """The person in the next frame.
+
+        Args:
+            frame: With ids of a tracker.
+
+        Returns:
+            The same with at most one person.
+        """
+        largest = largest_person(frame)
+        same = frame.select(frame.people['person_id'] == self._chosen)
+        self._missed = 0 if len(same) else self._missed + 1
+        if len(same):
+            sizes = [_areas(f.people['bboxes'])[0] for f in (largest, same)]
+            stays = sizes[0] <= self.margin * sizes[1]
+        else:
+            stays = self._chosen is not None and self._missed <= self.max_gap
+        if stays:
+            return same
+        if len(largest):
+            self._chosen = int(largest.people['person_id'][0])
+            self._missed = 0
+        return largest
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(-1)

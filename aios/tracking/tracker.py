@@ -1,0 +1,245 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Gives people the same number in all frames of a video, frame by frame.
+
+The scheme is that of ByteTrack (Zhang et al., ECCV 2022): confident people
+first, the others only to continue a track; a Kalman filter says where
+everybody should be.  Likeness is measured by boxes and joints; boxes
+alone cannot tell people apart who pass each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from aios.export import FrameResult
+
+from .association import (
+    BODY_JOINTS,
+    assign,
+    box_similarity,
+    keypoint_similarity,
+)
+
+__all__ = ['Tracker']
+
+_ASPECT_RATE, _HEIGHT_RATE = 6, 7  # entries of the Kalman filter's state
+
+
+@dataclass
+class _Track:
+    """What is known of a person: constant memory.
+
+    Attributes:
+        mean, covariance: State of the Kalman filter: centre, aspect ratio
+            and height of the box, and their change per frame.
+        joints: ``(17, 2)`` of the last sighting, relative to the box: 0 at
+            its centre, in units of its height.
+        sightings: Number of frames with the person.
+        missed: Frames since the last one.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    joints: np.ndarray
+    sightings: int = 1
+    missed: int = 0
+
+    @property
+    def box(self) -> np.ndarray:
+        """``(4,)`` xyxy where the person should be."""
+        x, y, aspect, height = self.mean[:4]
+        half = np.maximum([aspect * height, height], 1) / 2
+        return np.concatenate([[x, y] - half, [x, y] + half])
+
+
+class Tracker:
+    """Online tracker: ``person_id`` of what it returns is stable.
+
+    The same frames give the same ids, which count up from 0 in order of
+    appearance (of equal frames, in order of the scores). Somebody who is lost
+    keeps the id for ``max_gap`` frames. What is kept in memory depends on the
+    number of people, not on the number of frames.
+
+    Args:
+        score_thr: Score from which somebody unknown gets an id.
+        low_score_thr: People between this and ``score_thr`` are kept if they
+            continue a track and left out otherwise. Give the tracker people
+            down to here for fewer holes in tracks.
+        max_gap: Frames for which somebody may be missing.
+        min_similarity: Likeness from which a confident person continues a
+            track: mean of the overlap of boxes (IoU) and of joints (OKS).
+        low_min_similarity: The same for those with low scores.
+        min_sightings: Tracks with fewer frames end with the first miss.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        score_thr: float = 0.3,
+        low_score_thr: float = 0.1,
+        max_gap: int = 30,
+        min_similarity: float = 0.15,
+        low_min_similarity: float = 0.4,
+        min_sightings: int = 3,
+    ) -> None:
+        if not 0 <= low_score_thr <= score_thr <= 1:
+            raise ValueError(
+                'thresholds must be 0 <= low_score_thr <= score_thr <= 1, '
+                f'got {low_score_thr} and {score_thr}'
+            )
+        if max_gap < 0:
+            raise ValueError(f'max_gap must not be negative, got {max_gap}')
+        # Of all of MMDetection's models only this filter: takes a while.
+        from mmdet.models.task_modules.tracking import KalmanFilter
+
+        self._filter = KalmanFilter()
+        self.score_thr = score_thr
+        self.low_score_thr = low_score_thr
+        self.max_gap = max_gap
+        self.min_similarity = min_similarity
+        self.low_min_similarity = low_min_similarity
+        self.min_sightings = min_sightings
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody; ids start at 0 again."""
+        self._tracks: dict[int, _Track] = {}
+        self._next_id = 0
+
+    def track(self, frame: FrameResult) -> FrameResult:
+        """Number the people of the next frame.
+
+        Call it once per frame, also for frames without people.
+
+        Args:
+            frame: Its ``person_id`` does not matter.
+
+        Returns:
+            The same with new ``person_id``, without people whose score is
+            low and who continue no track.
+        """
+        self._predict()
+        ids = self._known_ids(frame)
+        scores = frame.people['scores']
+        unknown = np.flatnonzero((ids < 0) & (scores >= self.score_thr))
+        order = np.argsort(-scores[unknown], kind='stable')
+        ids[unknown[order]] = self._next_id + np.arange(len(unknown))
+        self._update(frame, ids)
+        kept = frame.select(ids >= 0)
+        return kept.with_people(person_id=ids[ids >= 0])
+
+    def resume(self, frames: Iterable[FrameResult], next_id: int = 0) -> None:
+        """Go on after a break, with frames that were tracked before it.
+
+        Args:
+            frames: The last ``max_gap + 1`` frames, or more, in order.
+            next_id: First id nobody ever had; default: the one after the
+                largest of ``frames``.
+        """
+        self.reset()
+        for frame in frames:
+            self._predict()
+            self._update(frame, frame.people['person_id'])
+        self._next_id = max(self._next_id, next_id)
+
+    def _predict(self) -> None:
+        for track in self._tracks.values():
+            if track.missed:
+                # A person who is out of sight stays as large as before.
+                track.mean[[_ASPECT_RATE, _HEIGHT_RATE]] = 0
+            track.mean, track.covariance = self._filter.predict(
+                track.mean, track.covariance
+            )
+            track.missed += 1
+
+    def _known_ids(self, frame: FrameResult) -> np.ndarray:
+        """``(n,)`` ids of those who continue a track, -1 for the others."""
+        ids = np.full(len(frame), -1)
+        scores = frame.people['scores']
+        confident = scores >= self.score_thr
+        doubtful = ~confident & (scores >= self.low_score_thr)
+        self._match(
+            frame, ids, np.flatnonzero(confident), self.min_similarity, False
+        )
+        self._match(
+            frame, ids, np.flatnonzero(doubtful), self.low_min_similarity, True
+        )
+        return ids
+
+    def _match(
+        self,
+        frame: FrameResult,
+        ids: np.ndarray,
+        rows: np.ndarray,
+        least: float,
+        only_recent: bool,
+    ) -> None:
+        """Enter into ``ids`` which of the persons ``rows`` is known."""
+        free = [
+            key
+            for key, track in self._tracks.items()
+            if key not in ids and (track.missed == 1 or not only_recent)
+        ]
+        if not free or not len(rows):
+            return
+        tracks = [self._tracks[key] for key in free]
+        similarity = _similarity(tracks, frame, rows)
+        for track, column in zip(*assign(similarity, least), strict=True):
+            ids[rows[column]] = free[track]
+
+    def _update(self, frame: FrameResult, ids: np.ndarray) -> None:
+        boxes, joints = _sightings(frame)
+        for row in np.flatnonzero(ids >= 0).tolist():
+            key = int(ids[row])
+            relative = (joints[row] - boxes[row, :2]) / boxes[row, 3]
+            old = self._tracks.get(key)
+            if old is None:
+                state = self._filter.initiate(boxes[row])
+                new = _Track(*state, relative)
+            else:
+                state = self._filter.update(
+                    old.mean, old.covariance, boxes[row]
+                )
+                new = _Track(*state, relative, old.sightings + 1)
+            self._tracks[key] = new
+            self._next_id = max(self._next_id, key + 1)
+        self._tracks = {
+            key: track
+            for key, track in self._tracks.items()
+            if track.missed <= self._patience(track)
+        }
+
+    def _patience(self, track: _Track) -> int:
+        return self.max_gap if track.sightings >= self.min_sightings else 0
+
+
+def _sightings(frame: FrameResult) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes ``(n, 4)`` as the filter wants them, joints ``(n, 17, 2)``."""
+    corners = frame.people['bboxes'].astype(np.float64)
+    centre = (corners[:, :2] + corners[:, 2:]) / 2
+    # Boxes without an area are of no use, but must not divide by zero.
+    width, height = np.maximum(corners[:, 2:] - corners[:, :2], 1).T
+    boxes = np.concatenate(
+        [centre, (width / height)[:, None], height[:, None]], axis=1
+    )
+    joints = frame.people['joints2d'][:, BODY_JOINTS].astype(np.float64)
+    return boxes, joints
+
+
+def _similarity(
+    tracks: list[_Track], frame: FrameResult, rows: np.ndarray
+) -> np.ndarray:
+    """``(M, n)`` likeness of tracks and persons."""
+    _, joints = _sightings(frame)
+    boxes = np.stack([track.box for track in tracks])
+    states = np.stack([track.mean for track in tracks])
+    expected = np.stack([track.joints for track in tracks])
+    expected = expected * states[:, None, 3:4] + states[:, None, :2]
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    overlap = box_similarity(boxes, frame.people['bboxes'][rows])
+    return (overlap + keypoint_similarity(expected, joints[rows], areas)) / 2

@@ -1,0 +1,57 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aios.export import FrameResult, PeopleSequence, complete_people
+from aios.tracking import LargestPerson, largest_person, largest_track
+
+
+def frame(t: int = 0, **sides: float) -> FrameResult:
+    """People ``a``, ``b``, ... (ids 0, 1, ...) with square boxes."""
+    ids = [ord(name) - ord('a') for name in sides]
+    boxes = np.array([[10, 10, 10 + s, 10 + s] for s in sides.values()])
+    people = complete_people(
+        person_id=np.array(ids, int), bboxes=boxes.reshape(-1, 4)
+    )
+    return FrameResult(f'{t:06d}', t, t / 25, np.eye(3), (640, 480), people)
+
+
+def chosen(result: FrameResult) -> list[int]:
+    return result.people['person_id'].tolist()
+
+
+def test_largest_person_of_a_frame():
+    assert chosen(largest_person(frame(a=50, b=80, c=70))) == [1]
+    assert chosen(largest_person(frame())) == []
+
+
+def test_largest_person_does_not_jump_between_people():
+    follow = LargestPerson(margin=1.5)
+    sizes = [(50, 40), (40, 45), (40, 48), (40, 60), (40, 40)]
+    ids = [chosen(follow(frame(a=a, b=b)))[0] for a, b in sizes]
+    assert ids == [0, 0, 0, 1, 1]
+
+
+def test_largest_person_waits_for_who_is_missing():
+    follow = LargestPerson(max_gap=2)
+    given = [frame(a=50), *[frame(b=90)] * 2, frame(a=50, b=60)]
+    assert [chosen(follow(f)) for f in given] == [[0], [], [], [0]]
+    given = [frame(b=90)] * 3
+    assert [chosen(follow(f)) for f in given] == [[], [], [1]]
+
+
+def test_largest_track_counts_all_frames():
+    frames = [frame(0, a=50, b=40), frame(1, b=40), frame(2, b=40)]
+    only = largest_track(PeopleSequence.from_frames(frames))
+    assert only.person_ids.tolist() == [1]
+    assert only.num_frames == 3
+    empty = PeopleSequence.from_frames([frame(0)])
+    assert len(largest_track(empty)) == 0
+
+
+@pytest.mark.parametrize('options', [dict(margin=0.5), dict(max_gap=-1)])
+def test_wrong_options_are_refused(options):
+    with pytest.raises(ValueError, match='at least'):
+        LargestPerson(**options)
