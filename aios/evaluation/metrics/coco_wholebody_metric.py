@@ -1,0 +1,295 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Average precision of whole-body key-points, as COCO computes it.
+
+Symbols: ``P`` predictions of a picture, ``K`` key-points of a part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.fileio import get_text
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from aios.evaluation.samples import predictions_of
+from aios.registry import METRICS
+from aios.structures import (
+    COCO_WHOLEBODY_133,
+    JOINT_SETS,
+    JointSet,
+    joint_mapping,
+)
+
+__all__ = ['KEYPOINT_SIGMAS', 'CocoWholeBodyMetric', 'to_coco_wholebody']
+
+# Standard deviations of annotators, relative to the size of the person, of
+# COCO and COCO-WholeBody (as MMPose, Apache-2.0, lists them).
+_HAND = [0.029, 0.022, 0.035, 0.037, 0.047, 0.026, 0.025, 0.024, 0.035, 0.018]
+_HAND += [0.024, 0.022, 0.026, 0.017, 0.021, 0.021, 0.032, 0.02, 0.019]
+_HAND += [0.022, 0.031]
+KEYPOINT_SIGMAS: Mapping[str, Sequence[float]] = {
+    'keypoints': [
+        *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
+        *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+    ],
+    'foot_kpts': [0.068, 0.066, 0.066, 0.092, 0.094, 0.094],
+    'face_kpts': [
+        *(0.042, 0.043, 0.044, 0.043, 0.04, 0.035, 0.031, 0.025, 0.02),
+        *(0.023, 0.029, 0.032, 0.037, 0.038, 0.043, 0.041, 0.045),
+        *(0.013, 0.012, 0.011, 0.011, 0.012, 0.012, 0.011, 0.011, 0.013),
+        *(0.015, 0.009, 0.007, 0.007, 0.007, 0.012, 0.009, 0.008, 0.016),
+        *(0.01, 0.017, 0.011, 0.009, 0.011, 0.009, 0.007, 0.013, 0.008),
+        *(0.011, 0.012, 0.01, 0.034, 0.008, 0.008, 0.009, 0.008, 0.008),
+        *(0.007, 0.01, 0.008, 0.009, 0.009, 0.009, 0.007, 0.007, 0.008),
+        *(0.011, 0.008, 0.008, 0.008, 0.01, 0.008),
+    ],
+    'lefthand_kpts': _HAND,
+    'righthand_kpts': _HAND,
+}
+"""Sigmas of the key-points of each field of an annotation, in the order of
+the 133 key-points."""
+
+# Fields of annotations that are measured together.
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    'body': ('keypoints',),
+    'foot': ('foot_kpts',),
+    'face': ('face_kpts',),
+    'lhand': ('lefthand_kpts',),
+    'rhand': ('righthand_kpts',),
+    'wholebody': tuple(KEYPOINT_SIGMAS),
+}
+_STATISTICS = ('AP', 'AP50', 'AP75', 'AP-M', 'AP-L', 'AR')  # COCO's order
+_MAX_PERSONS = 20  # COCO looks at no more of a picture
+_NUM_BODY = len(KEYPOINT_SIGMAS['keypoints'])
+
+
+def to_coco_wholebody(
+    joints: np.ndarray, source: str | JointSet = 'smplx_144'
+) -> np.ndarray:
+    """Joints of the body model as COCO-WholeBody's key-points.
+
+    Hips are those of the body model, and roots of hands are wrists: SMPL-X
+    has no others.
+
+    Args:
+        joints: ``(..., J, C)``.
+        source: Their convention.
+
+    Returns:
+        ``(..., 133, C)``.
+
+    Raises:
+        ValueError: If the convention lacks one of the key-points.
+    """
+    source = JOINT_SETS[source] if isinstance(source, str) else source
+    mapping = joint_mapping(source, COCO_WHOLEBODY_133, approximate=True)
+    mapping = mapping.copy()
+    for side in ('left', 'right'):
+        root = COCO_WHOLEBODY_133.index(f'{side}_hand_root')
+        mapping[root] = source.index(f'{side}_wrist')
+    if (mapping < 0).any():
+        lacking = COCO_WHOLEBODY_133.names[int(mapping.argmin())]
+        raise ValueError(f'joint set {source.name!r} lacks {lacking!r}')
+    return joints[..., mapping, :]
+
+
+@METRICS.register_module()
+class CocoWholeBodyMetric(BaseMetric):
+    """COCO's AP by object key-point similarity, for each part.
+
+    Reported are ``AP-{body,foot,face,hand,lhand,rhand,wholebody}``,
+    likewise ``AP50``, ``AP75``, ``AP-M``, ``AP-L`` (persons of medium and
+    large area) and ``AR``, in [0, 1]; ``hand`` is the mean of both sides;
+    ``pictures``, ``predictions``, and ``persons-...`` who have key-points
+    of a part.  Predictions at crowds and at persons without key-points do
+    not count, as pycocotools has it.  What is of nobody is not reported.
+
+    Args:
+        ann_file: ``coco_wholebody_val_v1.0.json`` or a file of its format.
+        body_keypoints: Which 17 points of the body are taken: joints of the
+            ``'smplx'`` body, or the ``'detected'`` key-points.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+
+    Raises:
+        ValueError: If ``body_keypoints`` is something else.
+    """
+
+    default_prefix = 'COCO-WholeBody'
+
+    def __init__(
+        self, ann_file: str, body_keypoints: str = 'smplx', **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if body_keypoints not in ('smplx', 'detected'):
+            raise ValueError(
+                "body_keypoints must be 'smplx' or 'detected', got "
+                f'{body_keypoints!r}'
+            )
+        self.ann_file = ann_file
+        self.body_keypoints = body_keypoints
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep key-points and scores of the best persons."""
+        for sample in data_samples:
+            people = predictions_of(sample)
+            points = to_coco_wholebody(people['joints2d'])
+            if self.body_keypoints == 'detected':
+                points[:, :_NUM_BODY] = people['keypoints']
+            finite = np.isfinite(points).all((1, 2))
+            order = np.argsort(-people['scores'], kind='stable')
+            best = order[finite[order]][:_MAX_PERSONS]
+            self.results.append(
+                {
+                    'img_id': sample['img_id'],
+                    'keypoints': points[best].astype(np.float32),
+                    'scores': people['scores'][best],
+                }
+            )
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Evaluate with pycocotools.
+
+        Args:
+            results: What :meth:`process` kept.  A picture that comes twice
+                counts once; pictures that do not come are not missed.
+
+        Raises:
+            ValueError: If the file has no such picture, or persons without
+                whole-body key-points.
+        """
+        pictures = {record['img_id']: record for record in results}
+        records = [pictures[key] for key in sorted(pictures)]
+        images, persons = self._read(list(pictures))
+        metrics: dict[str, float] = {
+            'pictures': len(records),
+            'predictions': sum(len(r['scores']) for r in records),
+        }
+        first = 0
+        slices: dict[str, slice] = {}
+        for field, values in KEYPOINT_SIGMAS.items():
+            slices[field] = slice(first, first + len(values))
+            first += len(values)
+        for part, fields in _PARTS.items():
+            sigmas = np.concatenate([KEYPOINT_SIGMAS[f] for f in fields])
+            rows = np.r_[tuple(slices[f] for f in fields)]
+            truth = _coco(images, [_annotation(p, fields) for p in persons])
+            found = _coco(images, _predictions(records, rows))
+            metrics |= _evaluate(truth, found, sigmas, part)
+        for name in _STATISTICS:
+            sides = [metrics.get(f'{name}-{s}') for s in ('lhand', 'rhand')]
+            known = [value for value in sides if value is not None]
+            if known:
+                metrics[f'{name}-hand'] = sum(known) / len(known)
+        return metrics
+
+    def _read(self, wanted: list[int]) -> tuple[list[dict], list[dict]]:
+        """Images and persons of the pictures that were seen."""
+        content = json.loads(get_text(self.ann_file))
+        images = {image['id']: image for image in content['images']}
+        missing = [key for key in wanted if key not in images]
+        if missing:
+            raise ValueError(
+                f'{self.ann_file}: has no image with id {missing[0]!r}; is '
+                'it the file of the data set that is evaluated?'
+            )
+        seen = set(wanted)
+        people = [
+            c['id'] for c in content['categories'] if c['name'] == 'person'
+        ]
+        persons = [
+            annotation
+            for annotation in content['annotations']
+            if annotation['image_id'] in seen
+            and annotation['category_id'] in people
+        ]
+        for person in persons:
+            lacking = [f for f in KEYPOINT_SIGMAS if f not in person]
+            if lacking:
+                raise ValueError(
+                    f'{self.ann_file}: annotation {person["id"]} has no '
+                    f'{lacking[0]!r}; use the files of COCO-WholeBody, '
+                    'https://github.com/jin-s13/COCO-WholeBody'
+                )
+        return [images[key] for key in sorted(seen)], persons
+
+
+def _annotation(
+    person: Mapping[str, Any], fields: Sequence[str]
+) -> dict[str, Any]:
+    """A person as one of pycocotools', with the key-points of a part."""
+    points = [value for field in fields for value in person[field]]
+    return {
+        'id': person['id'],
+        'image_id': person['image_id'],
+        'category_id': 1,
+        'bbox': person['bbox'],
+        'area': person['area'],
+        'iscrowd': person.get('iscrowd', 0),
+        'keypoints': points,
+        'num_keypoints': int((np.array(points[2::3]) > 0).sum()),
+    }
+
+
+def _predictions(
+    records: Sequence[Mapping[str, Any]], rows: np.ndarray
+) -> list[dict[str, Any]]:
+    """Predictions as pycocotools', with the key-points of a part."""
+    found: list[dict[str, Any]] = []
+    for record in records:
+        for points, score in zip(
+            record['keypoints'][:, rows].astype(np.float64),
+            record['scores'].tolist(),
+            strict=True,
+        ):
+            low, size = points.min(0), np.ptp(points, 0)
+            flat = np.concatenate((points, np.ones((len(points), 1))), 1)
+            found.append(
+                {
+                    'id': len(found) + 1,
+                    'image_id': record['img_id'],
+                    'category_id': 1,
+                    'bbox': [*low, *size],
+                    'area': float(size.prod()),
+                    'iscrowd': 0,
+                    'keypoints': flat.ravel().tolist(),
+                    'score': score,
+                }
+            )
+    return found
+
+
+def _coco(images: list[dict], annotations: list[dict]) -> COCO:
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {
+            'images': images,
+            'annotations': annotations,
+            'categories': [{'id': 1, 'name': 'person'}],
+        }
+        coco.createIndex()
+    return coco
+
+
+def _evaluate(
+    truth: COCO, found: COCO, sigmas: np.ndarray, part: str
+) -> dict[str, float]:
+    """COCO's numbers of a part; without those that are of nobody."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(truth, found, 'keypoints')
+        evaluation.params.kpt_oks_sigmas = sigmas
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    persons = [a for a in truth.dataset['annotations'] if not a['ignore']]
+    metrics: dict[str, float] = {f'persons-{part}': len(persons)}
+    for name, value in zip(_STATISTICS, evaluation.stats, strict=False):
+        if value >= 0:  # -1 where there is nobody
+            metrics[f'{name}-{part}'] = float(value)
+    return metrics
