@@ -1,0 +1,37 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AGORA's own evaluation, and the files it is done with.
+
+:mod:`.ground_truth` reads the data frames, :mod:`.submission` writes and
+:mod:`.reader` reads what the servers of AGORA and BEDLAM take,
+:mod:`.evaluator` compares.
+"""
+
+from .bodies import SubmittedBodies, load_part_vertices
+from .evaluator import AGORAEvaluator, AGORAPeople
+from .ground_truth import (
+    AGORAGroundTruth,
+    AGORAPicture,
+    convert_ground_truth,
+    picture_name,
+)
+from .layout import BENCHMARKS, check_person, parse_name
+from .reader import read_dump, read_submission
+from .submission import SubmissionWriter, write_archive
+
+__all__ = [
+    'BENCHMARKS',
+    'AGORAEvaluator',
+    'AGORAGroundTruth',
+    'AGORAPeople',
+    'AGORAPicture',
+    'SubmissionWriter',
+    'SubmittedBodies',
+    'check_person',
+    'convert_ground_truth',
+    'load_part_vertices',
+    'parse_name',
+    'picture_name',
+    'read_dump',
+    'read_submission',
+    'write_archive',
+]

@@ -1,0 +1,196 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Submitted bodies as joints and vertices, and which vertex is whose.
+
+``M`` persons, ``V`` = 10475 vertices.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aios.body_models import (
+    MissingBodyModelError,
+    SMPLXLayer,
+    find_body_model,
+    load_vertex_ids,
+)
+from aios.utils.safe_io import load_npy
+
+from .layout import PARAMETERS
+
+__all__ = ['NUM_BODY_VERTICES', 'SubmittedBodies', 'load_part_vertices']
+
+NUM_BODY_VERTICES = 4010
+"""Of the official list."""
+
+_FILE = 'body_verts_smplx.npy'
+_NUM_VERTICES = 10475
+_CHUNK = 64
+
+
+def load_part_vertices(
+    model_path: str | os.PathLike | None = None,
+    body_vertices: str | os.PathLike | None = None,
+) -> dict[str, np.ndarray]:
+    """Vertices of body, hands and face.
+
+    Args:
+        model_path: Where ``MANO_SMPLX_vertex_ids.pkl`` and
+            ``SMPL-X__FLAME_vertex_ids.npy`` are; see
+            :func:`aios.body_models.find_body_model`.
+        body_vertices: ``body_verts_smplx.npy`` of AGORA's tool; default:
+            beside the others.  ``'complement'``: all that belong neither to
+            a hand nor to the face.  That is another set, and errors of
+            bodies differ from official ones.
+
+    Returns:
+        Ids ``(K,)`` int64 of ``body``, ``lhand``, ``rhand``, ``face``.
+
+    Raises:
+        MissingBodyModelError: If a file is missing.
+        ValueError: If the list of the body is not 4010 vertex ids.
+    """
+    ids = load_vertex_ids(model_path)
+    parts = {
+        'lhand': ids['left_hand'],
+        'rhand': ids['right_hand'],
+        'face': ids['face'],
+    }
+    if body_vertices == 'complement':
+        taken = np.concatenate(list(parts.values()))
+        body = np.setdiff1d(np.arange(_NUM_VERTICES), taken)
+    else:
+        body = _official_body(model_path, body_vertices)
+    return {'body': body, **parts}
+
+
+def _official_body(
+    model_path: str | os.PathLike | None,
+    body_vertices: str | os.PathLike | None,
+) -> np.ndarray:
+    folder = find_body_model(model_path).parent
+    places = [folder / _FILE, folder.parent / _FILE]
+    if body_vertices is not None:
+        places = [Path(body_vertices)]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise MissingBodyModelError(
+            f'{_FILE} is not there. Looked for '
+            f"{', '.join(map(str, places))}. It comes with AGORA's "
+            'evaluation tool (https://github.com/pixelite1201/'
+            "agora_evaluation). Without it: body_vertices='complement' takes "
+            'all vertices but hands and face; errors of bodies then differ '
+            'from official ones'
+        )
+    body = load_npy(path).ravel()
+    if (
+        body.dtype.kind not in 'iu'
+        or len(np.unique(body)) != NUM_BODY_VERTICES
+        or not 0 <= body.min() <= body.max() < _NUM_VERTICES
+    ):
+        raise ValueError(
+            f'{path}: must hold {NUM_BODY_VERTICES} different vertex ids '
+            f'below {_NUM_VERTICES}, got {body.dtype} {body.shape}'
+        )
+    return body.astype(np.int64)
+
+
+class SubmittedBodies:
+    """Poses parameters as the server does.
+
+    Args:
+        model_path: Where the body models are.
+        kid_template: ``smplx_kid_template.npy``, for persons submitted with
+            ``kid_flag``.
+    """
+
+    def __init__(
+        self,
+        model_path: str | None = None,
+        kid_template: str | None = None,
+    ) -> None:
+        self.model_path = model_path
+        self.kid_template = kid_template
+
+    def __call__(
+        self, persons: Sequence[Mapping[str, Any]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Joints and vertices of persons.
+
+        Args:
+            persons: Contents of files, see
+                :func:`~aios.evaluation.agora.layout.check_person`.
+
+        Returns:
+            Joints ``(M, 127, 3)`` and vertices ``(M, V, 3)``, metres.
+
+        Raises:
+            ValueError: If a child comes without ``kid_template``.
+        """
+        joints = np.empty((len(persons), 127, 3), np.float32)
+        vertices = np.empty((len(persons), _NUM_VERTICES, 3), np.float32)
+        groups: dict[tuple, list[int]] = {}
+        for row, person in enumerate(persons):
+            if 'verts' in person:
+                joints[row] = person['allSmplJoints3d']
+                vertices[row] = person['verts']
+            else:
+                groups.setdefault(_kind(person), []).append(row)
+        for (gender, kid, count, rotates), rows in groups.items():
+            layer = _layer(self._model(gender, kid), gender, count)
+            body = _pose(layer, [persons[r]['params'] for r in rows], rotates)
+            joints[rows], vertices[rows] = body
+        return joints, vertices
+
+    def _model(self, gender: str, kid: bool) -> str | None:
+        if not kid:
+            return self.model_path
+        if self.kid_template is None:
+            raise ValueError(
+                'a person is submitted with kid_flag; kid_template must '
+                'name smplx_kid_template.npy (https://agora.is.tue.mpg.de)'
+            )
+        from aios.datasets.converters.bodies import kid_model
+
+        return kid_model(self.model_path, gender, self.kid_template)
+
+
+def _kind(person: Mapping[str, Any]) -> tuple[str, bool, int, bool]:
+    """Persons of a kind are posed together."""
+    return (
+        person.get('gender', 'neutral'),
+        person.get('kid_flag', False),
+        np.shape(person['params']['betas'])[-1],
+        person.get('pose2rot', True),
+    )
+
+
+@lru_cache(maxsize=8)
+def _layer(model_path: str | None, gender: str, num_betas: int) -> SMPLXLayer:
+    layer = SMPLXLayer(
+        model_path, gender, num_betas=num_betas, chunk_size=_CHUNK
+    )
+    return layer.eval().requires_grad_(False)
+
+
+def _pose(
+    layer: SMPLXLayer, params: Sequence[Mapping[str, Any]], rotates: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    arguments = {}
+    for name, triples in PARAMETERS.items():
+        value = np.concatenate([p[name] for p in params]).astype(np.float32)
+        if triples and name != 'transl':
+            value = value.reshape(len(params), -1, 3)
+            if not rotates:
+                value = value.reshape(len(params), -1, 3, 3)
+        arguments[name] = torch.from_numpy(value)
+    with torch.no_grad():
+        body = layer(**arguments)
+    return body.joints[:, :127].numpy(), body.vertices.numpy()

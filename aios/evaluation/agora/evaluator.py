@@ -1,0 +1,286 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AGORA's protocol for pictures, one by one, at several thresholds.
+
+Symbols: ``P`` predictions and ``G`` true persons of a picture, ``T``
+thresholds, ``U`` pairs that match at any threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aios.evaluation.functional.agora import (
+    AGORA_ERRORS,
+    NUM_MATCH_JOINTS,
+    AGORAProtocol,
+    agora_costs,
+    agora_errors,
+    inclusive_iou,
+    keypoint_boxes,
+    match_agora,
+)
+from aios.evaluation.functional.agora_summary import (
+    AGORATable,
+    facing_angle,
+    summarise_agora,
+)
+
+from .bodies import SubmittedBodies
+from .ground_truth import PICTURE_SIZE, AGORAPicture, picture_name
+from .layout import PARAMETERS
+
+__all__ = ['AGORAEvaluator', 'AGORAPeople', 'people_of', 'submitted_person']
+
+MILLIMETRES = 1000
+_COLUMNS = ('kid', 'occlusion', 'orientation', 'x')
+
+
+@dataclass(frozen=True)
+class AGORAPeople:
+    """Predictions of a picture.
+
+    Args:
+        name: Of the picture, see
+            :func:`~aios.evaluation.agora.ground_truth.picture_name`.
+        scores: ``(P,)``.
+        joints2d: ``(P, 24, 2)`` pixels at 3840 x 2160.
+        boxes: ``(P, 4)`` xyxy around the submitted key-points.
+        bodies: Joints ``(M, 127, 3)`` and vertices ``(M, 10475, 3)`` of
+            some of the persons, metres.
+    """
+
+    name: str
+    scores: np.ndarray
+    joints2d: np.ndarray
+    boxes: np.ndarray
+    bodies: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class AGORAEvaluator:
+    """Compares pictures, and puts them together.
+
+    Args:
+        vertex_ids: Of the parts, see
+            :func:`~aios.evaluation.agora.bodies.load_part_vertices`.
+        protocol: Default: the official one.
+        thresholds: Predictions with a lower score do not count.
+    """
+
+    def __init__(
+        self,
+        vertex_ids: Mapping[str, np.ndarray],
+        protocol: AGORAProtocol | None = None,
+        thresholds: Sequence[float] = (0.0,),
+    ) -> None:
+        self.vertex_ids = vertex_ids
+        self.protocol = protocol or AGORAProtocol()
+        self.thresholds = tuple(thresholds)
+
+    def compare(
+        self, truth: AGORAPicture, people: AGORAPeople | None
+    ) -> dict[str, Any]:
+        """Match a picture's persons and measure them.
+
+        Args:
+            truth: The true persons.
+            people: Predictions; ``None`` if there are none.
+
+        Returns:
+            A record of a few numbers per person, for :meth:`table`.
+        """
+        valid = truth.valid
+        record: dict[str, Any] = {
+            'name': truth.name,
+            'kid': truth.kid[valid],
+            'occlusion': truth.occlusion[valid],
+            'orientation': facing_angle(truth.joints3d[valid]),
+            # Bins do not hold their lower edges.
+            'x': (truth.joints2d[valid, 0, 0] / PICTURE_SIZE[0]).clip(1e-6, 1),
+        }
+        size = len(self.thresholds), len(valid)
+        match = np.full(size, -1)
+        wrong, count = np.zeros((2, size[0]), int)
+        rows: dict[tuple[int, int], int] = {}
+        if people is not None:
+            costs, overlaps = self._compare_keypoints(truth, people)
+            for t, threshold in enumerate(self.thresholds):
+                keep = np.flatnonzero(people.scores >= threshold)
+                count[t] = len(keep)
+                pairs, wrong[t] = match_agora(
+                    costs[keep], overlaps[keep], valid, self.protocol
+                )
+                for prediction, person in pairs:
+                    pair = int(keep[prediction]), int(person)
+                    match[t, person] = rows.setdefault(pair, len(rows))
+        record['match'] = match[:, valid]
+        record['wrong'], record['predictions'] = wrong, count
+        record['errors'] = self._errors(truth, people, list(rows))
+        return record
+
+    def _compare_keypoints(
+        self, truth: AGORAPicture, people: AGORAPeople
+    ) -> tuple[np.ndarray, np.ndarray]:
+        costs = agora_costs(
+            people.joints2d,
+            truth.joints2d[:, :NUM_MATCH_JOINTS],
+            self.protocol.spectral_cost,
+        )
+        boxes = keypoint_boxes(truth.joints2d)
+        return costs, inclusive_iou(people.boxes, boxes)
+
+    def _errors(
+        self,
+        truth: AGORAPicture,
+        people: AGORAPeople | None,
+        pairs: list[tuple[int, int]],
+    ) -> np.ndarray:
+        """Errors ``(U, 8)`` in millimetres."""
+        if people is None or not pairs:
+            return np.zeros((0, len(AGORA_ERRORS)))
+        ours, theirs = np.array(pairs).T
+        errors = agora_errors(
+            people.bodies(ours),
+            (truth.joints3d[theirs], truth.vertices()[theirs]),
+            self.vertex_ids,
+            self.protocol.root_counts,
+        )
+        return errors * MILLIMETRES
+
+    def table(
+        self, records: Sequence[Mapping[str, Any]], index: int = 0
+    ) -> AGORATable:
+        """Persons of all pictures at one of the thresholds.
+
+        Args:
+            records: Of :meth:`compare`.  The same pictures in another order
+                give the same table.
+            index: Which threshold.
+        """
+        records = sorted(records, key=lambda record: record['name'])
+        columns: dict[str, list[np.ndarray]] = {
+            name: [r[name] for r in records] for name in _COLUMNS
+        }
+        found, errors, seen = [], [], []
+        for record in records:
+            match = record['match'][index]
+            found.append(match >= 0)
+            seen.append(np.full(len(match), record['predictions'][index] > 0))
+            rows = np.zeros((len(match), len(AGORA_ERRORS)))
+            rows[match >= 0] = record['errors'][match[match >= 0]]
+            errors.append(rows)
+        return AGORATable(
+            found=np.concatenate(found),
+            errors=np.concatenate(errors),
+            has_predictions=np.concatenate(seen),
+            wrong=int(sum(r['wrong'][index] for r in records)),
+            **{name: np.concatenate(c) for name, c in columns.items()},
+        )
+
+    def summary(
+        self, records: Sequence[Mapping[str, Any]], index: int = 0
+    ) -> dict[str, float]:
+        """The numbers at one of the thresholds.
+
+        See :func:`~aios.evaluation.functional.summarise_agora`; and
+        ``pictures``, and ``pictures-with-predictions``.
+        """
+        result = summarise_agora(self.table(records, index), self.protocol)
+        result['pictures'] = len(records)
+        seen = sum(r['predictions'][index] > 0 for r in records)
+        result['pictures-with-predictions'] = int(seen)
+        return result
+
+
+def people_of(
+    img_path: str,
+    size: Sequence[int],
+    people: Mapping[str, np.ndarray],
+    bodies: SubmittedBodies | None = None,
+) -> AGORAPeople:
+    """Predictions of our models as AGORA wants them.
+
+    Args:
+        img_path: The picture.
+        size: Its height and width.
+        people: See :func:`aios.evaluation.samples.predictions_of`.
+        bodies: Poses persons if there are no vertices.
+
+    Raises:
+        ValueError: If the picture has another shape than those of AGORA,
+            or there are neither vertices nor ``bodies``.
+    """
+    scale = agora_scale(img_path, size)
+    joints = people['joints2d'][:, :NUM_MATCH_JOINTS] * scale
+    if 'vertices' not in people and bodies is None:
+        raise ValueError(
+            f'{img_path}: predictions have no vertices; set with_vertices '
+            'of test_cfg'
+        )
+
+    def pose(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if 'vertices' in people:
+            return people['joints3d'][index, :127], people['vertices'][index]
+        assert bodies is not None
+        persons = [submitted_person(people, row, joints) for row in index]
+        return bodies(persons)
+
+    return AGORAPeople(
+        picture_name(img_path),
+        people['scores'],
+        joints,
+        keypoint_boxes(joints),
+        pose,
+    )
+
+
+def agora_scale(img_path: str, size: Sequence[int]) -> np.ndarray:
+    """Factors ``(2,)`` from pixels of a picture to those at 3840 x 2160.
+
+    Raises:
+        ValueError: If the picture has another shape than those of AGORA.
+    """
+    height, width = size[:2]
+    scale = np.array(PICTURE_SIZE) / (width, height)
+    if abs(scale[0] / scale[1] - 1) > 1e-3:
+        raise ValueError(
+            f'{img_path}: has {width} x {height} pixels; pictures of AGORA '
+            'have 3840 x 2160 or 1280 x 720'
+        )
+    return scale
+
+
+def submitted_person(
+    people: Mapping[str, np.ndarray],
+    row: int,
+    joints: np.ndarray,
+    variant: str = 'params',
+) -> dict[str, Any]:
+    """Content of the file of one person.
+
+    Args:
+        people: See :func:`aios.evaluation.samples.predictions_of`.
+        row: Which person.
+        joints: ``(P, 24, 2)`` of all persons, in the pixels to submit.
+        variant: ``'params'``, or ``'verts'``: the mesh without translation.
+    """
+    content: dict[str, Any] = {'joints': _plain(joints[row])}
+    if variant == 'verts':
+        content['verts'] = _plain(people['vertices'][row])
+        content['allSmplJoints3d'] = _plain(people['joints3d'][row, :127])
+        return content
+    content['params'] = {
+        # Eyes look straight ahead: they are not predicted.
+        name: _plain(people[f'smplx_{name}'][row][None])
+        if f'smplx_{name}' in people
+        else np.zeros((1, 3 * triples), np.float32)
+        for name, triples in PARAMETERS.items()
+    }
+    return content
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, np.float32)

@@ -1,0 +1,295 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AGORA's data frames of people, with joints and vertices.
+
+Symbols: ``G`` persons of a picture, ``N`` of all, ``S`` pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aios.utils.dataframe import load_dataframe
+from aios.utils.safe_io import atomic_write, list_npz, load_npz
+
+__all__ = [
+    'PICTURE_SIZE',
+    'AGORAGroundTruth',
+    'AGORAPicture',
+    'convert_ground_truth',
+    'picture_name',
+]
+
+PICTURE_SIZE = (3840, 2160)
+"""Width and height that all key-points refer to."""
+
+_SMALL = '_1280x720'
+_FRAME = re.compile(r'(\w+_)?\d+(_SMPLX)?_withjv\.pkl')
+_SHAPES: Mapping[str, tuple[int, ...]] = {
+    'gt_joints_2d': (127, 2),
+    'gt_joints_3d': (127, 3),
+    'gt_verts': (10475, 3),
+}
+_COLUMNS = ('imgPath', 'kid', 'occlusion', 'isValid', *_SHAPES)
+_MAX_OCCLUSION = 90
+_FULL_BODY = ('bfh', 'smplx')
+_TABLE = ('joints2d', 'joints3d', 'kid', 'occlusion', 'valid')
+
+
+def picture_name(path: str) -> str:
+    """What predictions of a picture are called: the stem at 3840 x 2160."""
+    return Path(path.replace('\\', '/')).stem.removesuffix(_SMALL)
+
+
+@dataclass(frozen=True)
+class AGORAPicture:
+    """The true persons of a picture.
+
+    Args:
+        name: See :func:`picture_name`.
+        joints2d: ``(G, 127, 2)`` pixels at 3840 x 2160.
+        joints3d: ``(G, 127, 3)`` metres in the camera's axes.
+        kid: ``(G,)`` bool.
+        occlusion: ``(G,)`` percent.
+        valid: ``(G,)`` bool, who counts: ``isValid`` and at most 90 %
+            occluded.
+        vertices: Reads ``(G, 10475, 3)``, metres in the camera's axes.
+    """
+
+    name: str
+    joints2d: np.ndarray
+    joints3d: np.ndarray
+    kid: np.ndarray
+    occlusion: np.ndarray
+    valid: np.ndarray
+    vertices: Callable[[], np.ndarray]
+
+
+class AGORAGroundTruth:
+    """True persons by picture.
+
+    Args:
+        path: Folder of the data frames ``*_withjv.pkl``, or what
+            :func:`convert_ground_truth` made of them, which is quicker and
+            keeps meshes on the disk.
+        full_bodies_only: Keep pictures with ``bfh`` or ``smplx`` in their
+            path, as official evaluations of SMPL-X do.  Only they have
+            fitted hands and faces.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no data frame.
+        ValueError: If a column is missing or has another shape, or no
+            picture is left.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, full_bodies_only: bool = True
+    ) -> None:
+        self.path = Path(path)
+        read = self._read_folder if self.path.is_dir() else self._read_file
+        every = read()
+        self._pictures = {
+            name: picture
+            for name, (place, picture) in every.items()
+            if not full_bodies_only or _is_full_body(place)
+        }
+        if not self._pictures:
+            raise ValueError(
+                f'{self.path}: none of {len(every)} pictures has '
+                f'{" or ".join(_FULL_BODY)} in its path; set '
+                'full_bodies_only=False to keep the others'
+            )
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._pictures
+
+    def __iter__(self) -> Iterator[AGORAPicture]:
+        for name in sorted(self._pictures):
+            yield self._pictures[name]
+
+    def __getitem__(self, name: str) -> AGORAPicture:
+        return self._pictures[name]
+
+    def _read_folder(self) -> dict[str, tuple[str, AGORAPicture]]:
+        pictures = {}
+        for place, table, vertices in _read_frames(self.path):
+            pictures[picture_name(place)] = (
+                place,
+                _picture(place, table, lambda kept=vertices: kept),
+            )
+        return pictures
+
+    def _read_file(self) -> dict[str, tuple[str, AGORAPicture]]:
+        lacking = {'paths', 'rows', *_TABLE} - set(list_npz(self.path))
+        if lacking:
+            raise ValueError(
+                f'{self.path}: lacks {sorted(lacking)}; make it with '
+                'tools/dataset_converters/agora_ground_truth.py'
+            )
+        data = load_npz(self.path, ('paths', 'rows', *_TABLE))
+        pictures = {}
+        for index, place in enumerate(data['paths'].tolist()):
+            start, end = data['rows'][index]
+            table = {name: data[name][start:end] for name in _TABLE}
+            pictures[picture_name(place)] = (
+                place,
+                _picture(place, table, self._reader(index)),
+            )
+        return pictures
+
+    def _reader(self, index: int) -> Callable[[], np.ndarray]:
+        key = _member(index)
+
+        def read() -> np.ndarray:
+            return load_npz(self.path, (key,))[key]
+
+        return read
+
+
+def convert_ground_truth(
+    folder: str | os.PathLike,
+    out: str | os.PathLike,
+    overwrite: bool = False,
+) -> int:
+    """Make one file of AGORA's data frames.
+
+    Meshes are stored picture by picture, so that they can be read one by
+    one.
+
+    Args:
+        folder: Where the data frames are.
+        out: ``.npz`` to write.
+        overwrite: Whether it may be replaced.
+
+    Returns:
+        Number of pictures.
+
+    Raises:
+        FileNotFoundError: If there is no data frame.
+        FileExistsError: If ``out`` exists and may not be replaced.
+        ValueError: If a column is missing or has another shape.
+    """
+    paths: list[str] = []
+    rows: list[tuple[int, int]] = []
+    tables: list[dict[str, np.ndarray]] = []
+    with (
+        atomic_write(out, overwrite) as stream,
+        zipfile.ZipFile(stream, 'w', zipfile.ZIP_STORED) as archive,
+    ):
+        for place, table, vertices in _read_frames(Path(folder)):
+            _write_member(archive, _member(len(paths)), vertices)
+            start = rows[-1][1] if rows else 0
+            rows.append((start, start + len(vertices)))
+            paths.append(place)
+            tables.append(table)
+        for name in _TABLE:
+            column = np.concatenate([table[name] for table in tables])
+            _write_member(archive, name, column)
+        _write_member(archive, 'paths', np.array(paths))
+        _write_member(archive, 'rows', np.array(rows))
+    return len(paths)
+
+
+def _read_frames(
+    folder: Path,
+) -> Iterator[tuple[str, dict[str, np.ndarray], np.ndarray]]:
+    """Path, small columns and vertices of every picture."""
+    files = sorted(
+        path for path in folder.rglob('*.pkl') if _FRAME.fullmatch(path.name)
+    )
+    if not files:
+        raise FileNotFoundError(
+            f'{folder}: no data frame <split>_<number>[_SMPLX]_withjv.pkl '
+            'there; download "SMPL-X ground truth" at '
+            'https://agora.is.tue.mpg.de'
+        )
+    seen: dict[str, Path] = {}
+    for path in tqdm(files, desc='data frames', disable=len(files) < 2):
+        frame = load_dataframe(path)
+        lacking = sorted(set(_COLUMNS) - set(frame))
+        if lacking:
+            raise ValueError(
+                f'{path}: lacks the columns {lacking}; the official '
+                'evaluation needs data frames with joints and vertices'
+            )
+        for row, place in enumerate(frame['imgPath']):
+            name = picture_name(str(place))
+            if name in seen:
+                raise ValueError(f'{path}: {name} is in {seen[name]}, too')
+            seen[name] = path
+            yield str(place), *_read_row(frame, row, f'{path}, row {row}')
+
+
+def _read_row(
+    frame: Mapping[str, np.ndarray], row: int, where: str
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    count = len(frame['isValid'][row])
+    arrays = {
+        name: _stack(frame[name][row], (count, *shape), f'{where}, {name}')
+        for name, shape in _SHAPES.items()
+    }
+    occlusion = np.asarray(frame['occlusion'][row], np.float64)
+    valid = np.asarray(frame['isValid'][row], bool)
+    valid &= (occlusion >= 0) & (occlusion <= _MAX_OCCLUSION)
+    table = {
+        'joints2d': arrays['gt_joints_2d'],
+        'joints3d': arrays['gt_joints_3d'],
+        'kid': np.asarray(frame['kid'][row], bool),
+        'occlusion': occlusion,
+        'valid': valid,
+    }
+    return table, arrays['gt_verts']
+
+
+def _stack(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
+    """One array of a cell that lists persons."""
+    persons = [np.asarray(person, np.float32) for person in value]
+    for number, person in enumerate(persons):
+        # Vertices and joints may have a leading axis of one.
+        persons[number] = person = person.reshape(person.shape[-2:])
+        if person.shape != shape[1:]:
+            raise ValueError(
+                f'{where}: person {number} has shape {person.shape}, must '
+                f'be {shape[1:]}; are these data frames of SMPL, not SMPL-X?'
+            )
+        if not np.isfinite(person).all():
+            raise ValueError(f'{where}: person {number} is not finite')
+    if len(persons) != shape[0]:
+        raise ValueError(
+            f'{where}: lists {len(persons)} persons, isValid {shape[0]}'
+        )
+    return np.stack(persons) if persons else np.empty(shape, np.float32)
+
+
+def _picture(
+    place: str,
+    table: Mapping[str, np.ndarray],
+    vertices: Callable[[], np.ndarray],
+) -> AGORAPicture:
+    return AGORAPicture(picture_name(place), vertices=vertices, **table)
+
+
+def _is_full_body(place: str) -> bool:
+    return any(word in place for word in _FULL_BODY)
+
+
+def _member(index: int) -> str:
+    return f'vertices_{index:06d}'
+
+
+def _write_member(
+    archive: zipfile.ZipFile, name: str, array: np.ndarray
+) -> None:
+    with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)

@@ -1,0 +1,190 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What the servers of AGORA and BEDLAM take: names and content of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aios.body_models import GENDERS
+
+__all__ = [
+    'BENCHMARKS',
+    'FOLDER',
+    'NUM_JOINTS',
+    'PARAMETERS',
+    'Benchmark',
+    'check_person',
+    'parse_name',
+]
+
+FOLDER = 'predictions'
+"""Folder of the files, also inside the archive."""
+
+NUM_JOINTS = 24
+"""Rows of ``joints``.  More would be read, and enlarge the box that decides
+about matches."""
+
+PARAMETERS: Mapping[str, int] = {
+    'transl': 1,
+    'betas': 0,
+    'expression': 0,
+    'global_orient': 1,
+    'body_pose': 21,
+    'left_hand_pose': 15,
+    'right_hand_pose': 15,
+    'leye_pose': 1,
+    'reye_pose': 1,
+    'jaw_pose': 1,
+}
+"""Arguments of the body model, and how many triples each has."""
+
+_MESHES: Mapping[str, tuple[int, ...]] = {
+    'verts': (10475, 3),
+    'allSmplJoints3d': (127, 3),
+}
+_OPTIONS = ('gender', 'kid_flag', 'num_betas', 'pose2rot')
+_NUMPY = 'a NumPy array of numbers'
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Rules of a server.
+
+    Args:
+        name: ``'agora'`` or ``'bedlam'``.
+        pattern: Of file names; groups ``picture`` and ``person``.
+        variants: What files may hold: ``'params'``, ``'verts'``.
+        size: Width and height of the pictures that pixels refer to; ``None``
+            for the pictures of the test set themselves.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    variants: tuple[str, ...]
+    size: tuple[int, int] | None
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    'agora': Benchmark(
+        'agora',
+        re.compile(r'(?P<picture>.+)_personId_(?P<person>\d+)\.pkl'),
+        ('params', 'verts'),
+        (3840, 2160),
+    ),
+    'bedlam': Benchmark(
+        'bedlam',
+        re.compile(
+            r'(?P<picture>.+_frameID_.+)_personId_(?P<person>\d+)\.pkl'
+        ),
+        ('verts',),
+        None,
+    ),
+}
+"""The servers by name."""
+
+
+def parse_name(name: str, benchmark: str = 'agora') -> tuple[str, int]:
+    """Picture and number of the person of a file name.
+
+    Raises:
+        ValueError: If that is not the name of a prediction.
+    """
+    found = BENCHMARKS[benchmark].pattern.fullmatch(name)
+    if not found:
+        wanted = '<picture>_personId_<number>.pkl'
+        if benchmark == 'bedlam':
+            wanted = '<scene>_frameID_<frame>_personId_<number>.pkl'
+        raise ValueError(f'{name}: must be called {wanted}')
+    return found['picture'], int(found['person'])
+
+
+def check_person(person: Any, benchmark: str = 'agora') -> list[str]:
+    """What is wrong with the content of a file.
+
+    Args:
+        person: What was read from it.
+        benchmark: Whose rules.
+
+    Returns:
+        One message per fault, empty if there is none.
+    """
+    if not isinstance(person, dict):
+        return [f'holds a {type(person).__name__}, must be a dictionary']
+    return list(_faults(person, BENCHMARKS[benchmark]))
+
+
+def _faults(person: dict[str, Any], benchmark: Benchmark) -> Iterator[str]:
+    yield from _array_faults('joints', person.get('joints'), (NUM_JOINTS, 2))
+    kind = 'params' if 'params' in person else 'verts'
+    if kind not in benchmark.variants:
+        yield f'params are not taken by {benchmark.name}, write verts'
+        return
+    if kind == 'params':
+        yield from _parameter_faults(person)
+        known = {'joints', 'params', *_OPTIONS}
+    else:
+        for name, shape in _MESHES.items():
+            yield from _array_faults(name, person.get(name), shape)
+        known = {'joints', *_MESHES}
+    if unknown := sorted(set(map(str, person)) - known):
+        yield f'unknown keys {unknown}; allowed are {sorted(known)}'
+
+
+def _parameter_faults(person: dict[str, Any]) -> Iterator[str]:
+    params = person['params']
+    if not isinstance(params, dict):
+        yield f'params is a {type(params).__name__}, must be a dictionary'
+        return
+    rotates = person.get('pose2rot', True)
+    kid = person.get('kid_flag', False)
+    count = person.get('num_betas', 11 if kid is True else 10)
+    yield from _option_faults(person, kid, count, rotates)
+    if not isinstance(count, int) or not isinstance(rotates, bool):
+        return
+    for name, triples in PARAMETERS.items():
+        shape: tuple[int, ...] = (1, 3 * triples)
+        if name == 'betas':
+            shape = (1, count)
+        elif name == 'expression':
+            shape = (1, 10)
+        elif name != 'transl' and not rotates:
+            shape = (1, triples, 3, 3)
+        yield from _array_faults(name, params.get(name), shape)
+    if unknown := sorted(set(map(str, params)) - set(PARAMETERS)):
+        yield f'unknown params {unknown}; allowed are {list(PARAMETERS)}'
+
+
+def _option_faults(
+    person: dict[str, Any], kid: Any, count: Any, rotates: Any
+) -> Iterator[str]:
+    gender = person.get('gender', 'neutral')
+    if gender not in GENDERS:
+        yield f'gender is {gender!r}, must be one of {GENDERS}'
+    for name, flag in (('kid_flag', kid), ('pose2rot', rotates)):
+        if not isinstance(flag, bool):
+            yield f'{name} is {flag!r}, must be True or False'
+    if isinstance(count, bool) or not isinstance(count, int):
+        yield f'num_betas is {count!r}, must be a number'
+    elif not 10 <= count <= 299:
+        yield f'num_betas is {count}, must be 10 to 299'
+    elif kid is True and count != 11:
+        yield f'num_betas is {count}, must be 11 with kid_flag'
+
+
+def _array_faults(
+    name: str, value: Any, shape: tuple[int, ...]
+) -> Iterator[str]:
+    if value is None:
+        yield f'{name} is missing'
+    elif not isinstance(value, np.ndarray) or value.dtype.kind not in 'fiu':
+        kind = getattr(value, 'dtype', type(value).__name__)
+        yield f'{name} is a {kind}, must be {_NUMPY}'
+    elif value.shape != shape:
+        yield f'{name} has shape {value.shape}, must be {shape}'
+    elif not np.isfinite(value).all():
+        yield f'{name} is not finite'

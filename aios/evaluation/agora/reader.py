@@ -1,0 +1,261 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Read submissions, and dumped predictions, without trusting them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.evaluation.functional.agora import keypoint_boxes
+from aios.utils.safe_io import CorruptFileError, load_pickle
+from aios.utils.safe_pickle import read_pickle
+
+from .bodies import SubmittedBodies
+from .evaluator import AGORAPeople, people_of
+from .layout import FOLDER, NUM_JOINTS, check_person, parse_name
+from .submission import SCORES
+
+__all__ = ['Submission', 'read_dump', 'read_submission']
+
+_MAX_BYTES = 64 << 20  # of one person; a mesh in float64 has 0.25 MB
+
+
+class Submission:
+    """Files of an archive or a folder.
+
+    Args:
+        path: ``predictions.zip``, a folder ``predictions``, or one that has
+            such a folder in it.
+
+    Raises:
+        FileNotFoundError: If there is no such thing, or nothing in it.
+        CorruptFileError: If the archive is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self._archive: zipfile.ZipFile | None = None
+        if self.path.is_dir():
+            folder = self.path / FOLDER
+            self.folder = folder if folder.is_dir() else self.path
+            self.members = sorted(p.name for p in self.folder.iterdir())
+            # The folder above may be a submission: the archive, and scores.
+            self.members = [m for m in self.members if m != SCORES]
+            beside = self.folder.parent
+        else:
+            self._archive = _open(self.path)
+            self.members = sorted(self._archive.namelist())
+            beside = self.path.parent
+        self.names = [m for m in self.members if m.endswith('.pkl')]
+        if not self.names:
+            raise FileNotFoundError(f'{self.path}: no predictions *.pkl in it')
+        self.scores_path = beside / SCORES
+
+    def read(self, name: str) -> Any:
+        """Content of one of :attr:`names`; as data, nothing is run.
+
+        Raises:
+            UnsafeFileError: If it asks for more than plain data.
+            CorruptFileError: If it is damaged.
+        """
+        data = self.read_bytes(name)
+        return read_pickle(io.BytesIO(data), f'{self.path}: {name}')
+
+    def read_bytes(self, name: str) -> bytes:
+        """Bytes of one of :attr:`names`."""
+        if self._archive is None:
+            size = (self.folder / name).stat().st_size
+        else:
+            size = self._archive.getinfo(name).file_size
+        if size > _MAX_BYTES:
+            raise CorruptFileError(
+                f'{self.path}: {name} has {size:,} bytes; a person has at '
+                f'most {_MAX_BYTES:,}'
+            )
+        if self._archive is None:
+            return (self.folder / name).read_bytes()
+        try:
+            return self._archive.read(name)
+        except (zipfile.BadZipFile, OSError, EOFError) as error:
+            raise CorruptFileError(
+                f'{self.path}: {name} is damaged ({error})'
+            ) from error
+
+    def scores(self) -> dict[str, float] | None:
+        """Scores by file name; ``None`` if there is no ``scores.json``.
+
+        Raises:
+            ValueError: If it is not of these files.
+        """
+        if not self.scores_path.is_file():
+            return None
+        try:
+            scores = json.loads(self.scores_path.read_text())
+            scores = {str(k): float(v) for k, v in scores.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f'{self.scores_path}: must hold scores by file name ({error})'
+            ) from error
+        lacking = [n for n in self.names if Path(n).name not in scores]
+        if lacking:
+            raise ValueError(
+                f'{self.scores_path}: has no score of {lacking[0]}; it '
+                'belongs to another submission'
+            )
+        return scores
+
+
+def read_submission(
+    path: str | os.PathLike, bodies: SubmittedBodies
+) -> tuple[dict[str, AGORAPeople], bool]:
+    """Predictions of AGORA by picture.
+
+    Key-points are read now, meshes when they are asked for.
+
+    Args:
+        path: See :class:`Submission`.
+        bodies: Poses parameters.
+
+    Returns:
+        Predictions, and whether their scores are known; if not, all are 1.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        ValueError: If a file has another name or content; the message says
+            which and what.
+    """
+    submission = Submission(path)
+    scores = submission.scores()
+    pictures: dict[str, dict[int, str]] = {}
+    for name in submission.names:
+        picture, number = parse_name(Path(name).name)
+        pictures.setdefault(picture, {})[number] = name
+    people = {}
+    for picture, persons in pictures.items():
+        names = [persons[number] for number in sorted(persons)]
+        joints = [_read_person(submission, name)['joints'] for name in names]
+        people[picture] = AGORAPeople(
+            picture,
+            np.array([scores[Path(n).name] if scores else 1.0 for n in names]),
+            np.stack([points[:NUM_JOINTS] for points in joints]),
+            np.stack([keypoint_boxes(points) for points in joints]),
+            partial(_read_bodies, submission, names, bodies),
+        )
+    return people, scores is not None
+
+
+def read_dump(
+    path: str | os.PathLike, bodies: SubmittedBodies
+) -> dict[str, AGORAPeople]:
+    """Predictions of AGORA from a file of ``DumpWholeBodyResults``.
+
+    Args:
+        path: The file.
+        bodies: Poses persons if it holds no meshes.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    people: dict[str, AGORAPeople] = {}
+    for index, record in enumerate(dumped_records(path)):
+        try:
+            picture = people_of(
+                record['img_path'],
+                record['ori_shape'],
+                record['pred_instances'],
+                bodies,
+            )
+        except KeyError as error:
+            raise ValueError(
+                f'{path}: picture {index} lacks {error}'
+            ) from error
+        people[picture.name] = picture
+    return people
+
+
+def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
+    """Records of a file of ``DumpWholeBodyResults``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    records = load_pickle(path)
+    if not isinstance(records, list) or not all(
+        isinstance(record, dict) and 'pred_instances' in record
+        for record in records
+    ):
+        raise ValueError(
+            f'{path}: must hold the predictions of DumpWholeBodyResults, a '
+            'list with pred_instances of every picture'
+        )
+    return records
+
+
+def iter_faults(
+    submission: Submission, benchmark: str
+) -> Iterator[tuple[str, str | None]]:
+    """Every member of a submission, and a fault or ``None``."""
+    numbers: dict[str, list[int]] = {}
+    for member in submission.members:
+        if member == f'{FOLDER}/':
+            continue
+        name = Path(member).name
+        try:
+            if submission.path.is_file() and member != f'{FOLDER}/{name}':
+                raise ValueError(f'must lie in the folder {FOLDER}/')
+            picture, number = parse_name(name, benchmark)
+            content = submission.read(member)
+        except ValueError as error:
+            yield member, str(error)
+            continue
+        numbers.setdefault(picture, []).append(number)
+        faults = check_person(content, benchmark)
+        if b'numpy._core' in submission.read_bytes(member):
+            faults.append(
+                'was written by NumPy 2 and names numpy._core, which '
+                'servers with NumPy 1 cannot read'
+            )
+        yield member, '; '.join(faults) or None
+    for picture, found in numbers.items():
+        if sorted(found) != [*range(len(found))]:
+            yield picture, f'persons are numbered {sorted(found)}, not from 0'
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise CorruptFileError(
+            f'{path}: neither a folder nor a zip archive ({error})'
+        ) from error
+
+
+def _read_person(submission: Submission, name: str) -> dict[str, Any]:
+    """Checked content; more than 24 key-points are allowed here."""
+    person = submission.read(name)
+    joints = person.get('joints') if isinstance(person, dict) else None
+    checked = person
+    if isinstance(joints, np.ndarray) and joints.ndim == 2:
+        checked = {**person, 'joints': joints[:NUM_JOINTS]}
+    if faults := check_person(checked):
+        raise ValueError(f'{submission.path}: {name}: {"; ".join(faults)}')
+    return person
+
+
+def _read_bodies(
+    submission: Submission,
+    names: list[str],
+    bodies: SubmittedBodies,
+    index: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    return bodies([_read_person(submission, names[row]) for row in index])

@@ -1,0 +1,183 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Write submissions: complete or not at all, the same bytes every time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aios.utils.portable_pickle import dump_pickle
+from aios.utils.safe_io import atomic_write
+
+from .layout import FOLDER, check_person
+
+__all__ = ['ARCHIVE', 'SCORES', 'SubmissionWriter', 'write_archive']
+
+ARCHIVE = f'{FOLDER}.zip'
+"""What is uploaded."""
+
+SCORES = 'scores.json'
+"""Scores of the persons by file name; for sweeps, not for servers."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_RIGHTS = 0o644 << 16
+_FOLDER_RIGHTS = (0o40755 << 16) | 0x10
+
+
+class SubmissionWriter:
+    """Collects files of persons, and makes a submission of them at the end.
+
+    Files are written beside the result, into a folder of this process that
+    goes away with it; :meth:`publish` moves all of them, and those of other
+    processes on the same file system, to their place at once.  So there is
+    either a complete submission or none, and never an older file in it.
+
+    Args:
+        out_dir: The result: ``predictions/``, ``predictions.zip``,
+            ``scores.json``.
+        benchmark: ``'agora'`` or ``'bedlam'``.
+        overwrite: Replace an older submission there.
+
+    Raises:
+        FileExistsError: If there is one, or ``out_dir`` holds other things.
+    """
+
+    def __init__(
+        self,
+        out_dir: str | os.PathLike,
+        benchmark: str = 'agora',
+        overwrite: bool = False,
+    ) -> None:
+        self.out_dir = Path(out_dir)
+        self.benchmark = benchmark
+        self.overwrite = overwrite
+        self._part: tempfile.TemporaryDirectory | None = None
+        self.check_place()
+
+    def check_place(self) -> None:
+        """Refuse to mix with what is there."""
+        out = self.out_dir
+        if out.exists() and not out.is_dir():
+            raise FileExistsError(f'{out} is not a folder')
+        there = set(os.listdir(out)) if out.is_dir() else set()
+        if not there:
+            return
+        if not self.overwrite:
+            raise FileExistsError(
+                f'{out} is not empty; a submission is never mixed with older '
+                'files. Choose another out_dir, or set overwrite=True to '
+                'replace an older submission'
+            )
+        if foreign := sorted(there - {FOLDER, ARCHIVE, SCORES}):
+            raise FileExistsError(
+                f'{out} holds more than a submission ({foreign[0]}); it is '
+                'not replaced'
+            )
+
+    def write(self, picture: str, persons: Sequence[Mapping]) -> list[str]:
+        """Write the persons of a picture.
+
+        Args:
+            picture: The first half of file names.
+            persons: Contents, best first; see
+                :func:`~aios.evaluation.agora.layout.check_person`.
+
+        Returns:
+            Paths of the files.
+
+        Raises:
+            ValueError: If the server would not take a content.
+        """
+        paths = []
+        for number, content in enumerate(persons):
+            name = f'{picture}_personId_{number}.pkl'
+            if faults := check_person(content, self.benchmark):
+                raise ValueError(f'{name}: {"; ".join(faults)}')
+            path = self._folder() / name
+            # The same picture may come twice: samplers fill up batches.
+            dump_pickle(path, content, overwrite=True)
+            paths.append(str(path))
+        return paths
+
+    def _folder(self) -> Path:
+        if self._part is None:
+            self._part = _folder_beside(self.out_dir)
+        return Path(self._part.name)
+
+    def publish(self, files: Mapping[str, float]) -> Path:
+        """Put files in their place.
+
+        Args:
+            files: Paths that :meth:`write` returned, here or in another
+                process, and the scores of the persons.
+
+        Returns:
+            The archive.
+
+        Raises:
+            FileNotFoundError: If a file is not there.
+        """
+        self.check_place()
+        with _folder_beside(self.out_dir) as beside:
+            new = Path(beside, 'new')
+            (new / FOLDER).mkdir(parents=True)
+            names = []
+            for path in sorted(files, key=os.path.basename):
+                names.append(os.path.basename(path))
+                self._move(path, new / FOLDER / names[-1])
+            write_archive(new / FOLDER, new / ARCHIVE)
+            scores = {os.path.basename(p): s for p, s in files.items()}
+            text = json.dumps(scores, indent=0, sort_keys=True)
+            (new / SCORES).write_text(f'{text}\n')
+            if self.out_dir.exists():
+                os.replace(self.out_dir, Path(beside, 'old'))
+            os.replace(new, self.out_dir)
+        if self._part is not None:
+            self._part.cleanup()
+            self._part = None
+        return self.out_dir / ARCHIVE
+
+    def _move(self, path: str, target: Path) -> None:
+        try:
+            shutil.move(path, target)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{path} was written by another process and is not there; '
+                f'{self.out_dir.parent} must be on a file system that all '
+                'processes share'
+            ) from error
+
+
+def write_archive(folder: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Zip a folder of predictions; the same files give the same bytes.
+
+    Args:
+        folder: With the files.
+        path: The archive; an older one is replaced.
+    """
+    with (
+        atomic_write(path, overwrite=True) as stream,
+        zipfile.ZipFile(stream, 'w') as archive,
+    ):
+        entry = zipfile.ZipInfo(f'{FOLDER}/', _EPOCH)
+        entry.external_attr = _FOLDER_RIGHTS
+        archive.writestr(entry, b'')
+        for file in sorted(Path(folder).iterdir()):
+            entry = zipfile.ZipInfo(f'{FOLDER}/{file.name}', _EPOCH)
+            entry.external_attr = _RIGHTS
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, file.read_bytes())
+
+
+def _folder_beside(path: Path) -> Any:
+    """Temporary folder on the same file system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(
+        prefix=f'.{path.name}.', dir=path.parent, ignore_cleanup_errors=True
+    )

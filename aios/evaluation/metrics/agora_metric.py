@@ -1,0 +1,126 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AGORA's official numbers of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from aios.evaluation.agora.bodies import SubmittedBodies, load_part_vertices
+from aios.evaluation.agora.evaluator import AGORAEvaluator, people_of
+from aios.evaluation.agora.ground_truth import AGORAGroundTruth
+from aios.evaluation.functional import AGORAProtocol
+from aios.evaluation.samples import predictions_of
+from aios.registry import METRICS
+
+__all__ = ['AGORAMetric']
+
+
+@METRICS.register_module()
+class AGORAMetric(BaseMetric):
+    """Protocol of AGORA's leaderboard, on its validation set.
+
+    Predictions come from the data samples, true persons from the release's
+    own data frames, found by the name of the picture.  The numbers are those
+    of :func:`aios.evaluation.functional.summarise_agora`.  Pictures without
+    a sample count as pictures without predictions: everybody was missed.
+
+    Args:
+        ground_truth: Folder of the data frames, or the file that
+            ``tools/dataset_converters/agora_ground_truth.py`` made of them.
+        body_model: Where the vertices of hands and face are (and the body
+            models, if predictions have no vertices); see
+            :func:`aios.body_models.find_body_model`.
+        body_vertices: See
+            :func:`aios.evaluation.agora.load_part_vertices`.
+        score_thr: Predictions with a lower score do not count.
+        full_bodies_only: See
+            :class:`aios.evaluation.agora.AGORAGroundTruth`.
+        protocol: ``'official'``, ``'honest'``, or fields of
+            :class:`aios.evaluation.functional.AGORAProtocol`.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+
+    Raises:
+        ValueError: If the protocol is unknown.
+    """
+
+    default_prefix = 'agora'
+
+    def __init__(
+        self,
+        ground_truth: str,
+        body_model: str | None = None,
+        body_vertices: str | None = None,
+        score_thr: float = 0.5,
+        full_bodies_only: bool = True,
+        protocol: str | Mapping[str, Any] = 'official',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.ground_truth = ground_truth
+        self.body_model = body_model
+        self.body_vertices = body_vertices
+        self.score_thr = score_thr
+        self.full_bodies_only = full_bodies_only
+        self.protocol = read_protocol(protocol)
+        self._truth: AGORAGroundTruth | None = None
+
+    def _prepare(self) -> AGORAGroundTruth:
+        """Read files when they are needed: configs are built without."""
+        if self._truth is None:
+            ids = load_part_vertices(self.body_model, self.body_vertices)
+            self._evaluator = AGORAEvaluator(
+                ids, self.protocol, [self.score_thr]
+            )
+            self._bodies = SubmittedBodies(self.body_model)
+            self._truth = AGORAGroundTruth(
+                self.ground_truth, self.full_bodies_only
+            )
+        return self._truth
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Reduce each picture to a few numbers per person."""
+        truth = self._prepare()
+        for sample in data_samples:
+            people = people_of(
+                sample['img_path'],
+                sample['ori_shape'],
+                predictions_of(sample, self.score_thr),
+                self._bodies,
+            )
+            if people.name in truth:
+                picture = truth[people.name]
+                self.results.append(self._evaluator.compare(picture, people))
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Put the pictures together; one that comes twice counts once."""
+        truth = self._prepare()
+        records = {record['name']: record for record in results}
+        absent = [p for p in truth if p.name not in records]
+        if absent:
+            print_log(
+                f'{len(absent)} of {len(truth)} pictures of the ground truth '
+                f'were not evaluated (the first: {absent[0].name}); their '
+                'persons count as missed',
+                logger='current',
+                level=30,
+            )
+        everyone = [*records.values()]
+        everyone += [self._evaluator.compare(p, None) for p in absent]
+        return self._evaluator.summary(everyone)
+
+
+def read_protocol(protocol: str | Mapping[str, Any]) -> AGORAProtocol:
+    """The protocol of a name or of a config."""
+    if isinstance(protocol, str):
+        named = {'official': AGORAProtocol(), 'honest': AGORAProtocol.honest()}
+        if protocol not in named:
+            raise ValueError(
+                f'protocol must be one of {list(named)} or a dictionary, got '
+                f'{protocol!r}'
+            )
+        return named[protocol]
+    return AGORAProtocol(**protocol)

@@ -1,0 +1,211 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Submissions to the servers of AGORA and BEDLAM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from aios.evaluation.agora.evaluator import agora_scale, submitted_person
+from aios.evaluation.agora.ground_truth import picture_name
+from aios.evaluation.agora.layout import BENCHMARKS, NUM_JOINTS
+from aios.evaluation.agora.submission import SubmissionWriter
+from aios.evaluation.samples import predictions_of
+from aios.registry import METRICS
+
+__all__ = ['AGORASubmission', 'BEDLAMSubmission', 'bedlam_name']
+
+
+class _Submission(BaseMetric):
+    """Writes a submission; the numbers are counts.
+
+    Args:
+        out_dir: See
+            :class:`aios.evaluation.agora.SubmissionWriter`.
+        variant: ``'params'`` or ``'verts'``.
+        score_thr: Persons with a lower score are left out.
+        overwrite: Replace an older submission.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+    """
+
+    benchmark: str
+
+    def __init__(
+        self,
+        out_dir: str,
+        variant: str,
+        score_thr: float,
+        overwrite: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        allowed = BENCHMARKS[self.benchmark].variants
+        if variant not in allowed:
+            raise ValueError(
+                f'variant must be one of {allowed}, got {variant!r}'
+            )
+        self.variant = variant
+        self.score_thr = score_thr
+        self.writer = SubmissionWriter(out_dir, self.benchmark, overwrite)
+
+    def picture(self, sample: Mapping[str, Any]) -> str:
+        """What the server calls the picture."""
+        raise NotImplementedError
+
+    def scale(self, sample: Mapping[str, Any]) -> np.ndarray:
+        """Factors ``(2,)`` from pixels of the picture to those submitted."""
+        raise NotImplementedError
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Write the persons of each picture to a temporary folder."""
+        for sample in data_samples:
+            people = predictions_of(sample, self.score_thr)
+            if self.variant == 'verts' and 'vertices' not in people:
+                raise ValueError(
+                    f'{sample["img_path"]}: predictions have no vertices; '
+                    'set with_vertices of test_cfg'
+                )
+            joints = people['joints2d'][:, :NUM_JOINTS] * self.scale(sample)
+            order = np.argsort(-people['scores'], kind='stable')
+            contents = [
+                submitted_person(people, row, joints, self.variant)
+                for row in order
+            ]
+            picture = self.picture(sample)
+            paths = self.writer.write(picture, contents)
+            scores = np.asarray(people['scores'], float)[order].tolist()
+            self.results.append(
+                {
+                    'picture': picture,
+                    'img_path': sample['img_path'],
+                    'files': dict(zip(paths, scores, strict=True)),
+                }
+            )
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Make the submission of what all processes wrote."""
+        pictures: dict[str, dict] = {}
+        for record in results:
+            other = pictures.setdefault(record['picture'], record)
+            if other['img_path'] != record['img_path']:
+                raise ValueError(
+                    f'{other["img_path"]} and {record["img_path"]} are both '
+                    f'submitted as {record["picture"]}; test one resolution '
+                    'and one folder at a time'
+                )
+        files: dict[str, float] = {}
+        for record in pictures.values():
+            files |= record['files']
+        archive = self.writer.publish(files)
+        print_log(
+            f'{len(files)} persons of {len(pictures)} pictures: {archive}',
+            logger='current',
+        )
+        empty = sum(not record['files'] for record in pictures.values())
+        return {
+            'pictures': len(pictures),
+            'pictures-without-persons': empty,
+            'persons': len(files),
+        }
+
+
+@METRICS.register_module()
+class AGORASubmission(_Submission):
+    """``predictions.zip`` for https://agora-evaluation.is.tuebingen.mpg.de.
+
+    One file per person, ``<picture>_personId_<k>.pkl``, best first; key-points
+    in pixels at 3840 x 2160, whatever the resolution of the pictures.
+
+    Args:
+        out_dir: The result: ``predictions/``, ``predictions.zip`` and
+            ``scores.json``, which ``tools/eval_agora.py`` sweeps over.
+        variant: ``'params'``: parameters, posed by the server; ``'verts'``:
+            meshes, for body models the server does not have.
+        score_thr: Persons with a lower score are left out.
+        overwrite: Replace an older submission; otherwise a folder that is
+            not empty is refused, before anything is computed.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+
+    Raises:
+        FileExistsError: If ``out_dir`` is not empty.
+    """
+
+    default_prefix = 'agora_submission'
+    benchmark = 'agora'
+
+    def __init__(
+        self,
+        out_dir: str,
+        variant: str = 'params',
+        score_thr: float = 0.5,
+        overwrite: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(out_dir, variant, score_thr, overwrite, **kwargs)
+
+    def picture(self, sample: Mapping[str, Any]) -> str:
+        """Stem of the picture at 3840 x 2160."""
+        return picture_name(sample['img_path'])
+
+    def scale(self, sample: Mapping[str, Any]) -> np.ndarray:
+        """To 3840 x 2160."""
+        return agora_scale(sample['img_path'], sample['ori_shape'])
+
+
+@METRICS.register_module()
+class BEDLAMSubmission(_Submission):
+    """``predictions.zip`` for https://bedlam.is.tue.mpg.de.
+
+    Meshes only, ``<scene>_frameID_<frame>_personId_<k>.pkl``; key-points in
+    pixels of the pictures, which must lie in
+    ``.../<scene>/png/<sequence>/<frame>.png``.
+
+    Args:
+        out_dir: See :class:`AGORASubmission`.
+        score_thr: Persons with a lower score are left out.
+        overwrite: See :class:`AGORASubmission`.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+
+    Raises:
+        FileExistsError: If ``out_dir`` is not empty.
+    """
+
+    default_prefix = 'bedlam_submission'
+    benchmark = 'bedlam'
+
+    def __init__(
+        self,
+        out_dir: str,
+        score_thr: float = 0.7,
+        overwrite: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(out_dir, 'verts', score_thr, overwrite, **kwargs)
+
+    def picture(self, sample: Mapping[str, Any]) -> str:
+        """Scene and frame."""
+        return bedlam_name(sample['img_path'])
+
+    def scale(self, sample: Mapping[str, Any]) -> np.ndarray:
+        """Pixels stay what they are."""
+        return np.ones(2)
+
+
+def bedlam_name(img_path: str) -> str:
+    """What predictions of a picture of BEDLAM are called.
+
+    Raises:
+        ValueError: If it does not lie in ``<scene>/png/<sequence>``.
+    """
+    path = PurePosixPath(img_path.replace('\\', '/'))
+    if len(path.parts) < 4 or path.parts[-3] != 'png':
+        raise ValueError(
+            f'{img_path}: pictures of BEDLAM lie in '
+            '<scene>/png/<sequence>/<frame>.png'
+        )
+    return f'{path.parts[-4]}_frameID_{path.stem}'

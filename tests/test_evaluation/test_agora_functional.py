@@ -1,0 +1,369 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AGORA's rules, on cases one can work out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aios.evaluation.functional import (
+    AGORA_ERRORS,
+    AGORAProtocol,
+    AGORATable,
+    agora_bins,
+    agora_costs,
+    agora_errors,
+    inclusive_iou,
+    keypoint_boxes,
+    match_agora,
+    summarise_agora,
+)
+from aios.evaluation.functional.agora_summary import (
+    facing_angle,
+    full_body_error,
+)
+
+HONEST = AGORAProtocol.honest()
+
+
+# -- costs and overlaps --------------------------------------------------
+
+
+def test_cost_is_spectral_norm_not_frobenius():
+    """diag(3, 4) has the singular values 3 and 4, and Frobenius norm 5."""
+    ours = np.zeros((1, 24, 2))
+    ours[0, 0, 0], ours[0, 1, 1] = 3, 4
+    assert agora_costs(ours, np.zeros((1, 24, 2))) == pytest.approx(4)
+
+
+def test_cost_of_a_shift():
+    """All 24 joints moved by (3, 4): rank one, sqrt(24) * 5."""
+    ours = np.zeros((1, 24, 2)) + (3, 4)
+    true = np.zeros((2, 24, 2))
+    expected = np.full((1, 2), np.sqrt(24) * 5)
+    np.testing.assert_allclose(agora_costs(ours, true), expected)
+    mean = agora_costs(ours, true, spectral=False)
+    np.testing.assert_allclose(mean, 5)
+
+
+def test_cost_agrees_with_numpy():
+    rng = np.random.default_rng(0)
+    ours, true = rng.normal(0, 99, (2, 7, 24, 2))
+    costs = agora_costs(ours, true)
+    for p in range(7):
+        for g in range(7):
+            norm = np.linalg.norm(ours[p] - true[g], 2)
+            assert costs[p, g] == pytest.approx(norm, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ('box', 'expected'),
+    [
+        ((0, 0, 9, 9), 1),  # 10 x 10
+        ((5, 0, 14, 9), 50 / 150),
+        ((9, 9, 18, 18), 1 / 199),  # share one pixel
+        ((10, 0, 19, 9), 0),  # beside each other
+        ((4, 4, 4, 4), 1 / 100),  # a box of one pixel
+        ((9.5, 0, 18.5, 9), 5 / 195),
+    ],
+)
+def test_overlap_counts_the_last_pixel(box, expected):
+    overlap = inclusive_iou(np.array([[0, 0, 9, 9]]), np.array([box]))
+    assert overlap == pytest.approx(expected)
+
+
+def test_boxes_hold_all_keypoints():
+    points = np.array([[[3, 1], [0, 7], [2, 2]], [[1, 1], [1, 1], [1, 1]]])
+    boxes = keypoint_boxes(points)
+    assert boxes.tolist() == [[0, 1, 3, 7], [1, 1, 1, 1]]
+
+
+# -- matching ------------------------------------------------------------
+
+
+def match(costs, overlaps, valid, protocol=None):
+    pairs, wrong = match_agora(
+        np.array(costs, float), np.array(overlaps), np.array(valid), protocol
+    )
+    return pairs.tolist(), wrong
+
+
+def test_smallest_cost_first():
+    """Greedy: (1, 0) costs least, though (0, 0) + (1, 1) would be 5."""
+    assert match([[2, 9], [1, 3]], np.ones((2, 2)), [True] * 2) == (
+        [[0, 1], [1, 0]],
+        0,
+    )
+
+
+def test_second_prediction_of_a_person_is_wrong():
+    assert match([[1], [2]], np.ones((2, 1)), [True]) == ([[0, 0]], 1)
+
+
+def test_missed_person():
+    assert match([[1, 2]], np.ones((1, 2)), [True] * 2) == ([[0, 0]], 0)
+
+
+def test_who_does_not_count_is_used_up_and_the_prediction_stays_free():
+    # On the invalid person 0 first, then on person 1.
+    free = match([[1, 2]], np.ones((1, 2)), [False, True])
+    assert free == ([[0, 1]], 0)
+    # Nobody else: a false positive.
+    assert match([[1]], np.ones((1, 1)), [False]) == ([], 1)
+    # Otherwise it is left out.
+    assert match([[1, 2]], np.ones((1, 2)), [False, True], HONEST) == ([], 0)
+
+
+def test_invalid_person_is_used_up_once():
+    """Both predictions stay free; the first takes person 1."""
+    pairs = match([[1, 5], [2, 4]], np.ones((2, 2)), [False, True])
+    assert pairs == ([[1, 1]], 1)
+
+
+def test_pair_without_overlap_uses_up_a_prediction():
+    """As many near misses and matches as predictions end the search."""
+    costs, overlaps = [[1, 2]], [[0.0, 1.0]]
+    # (0, 0) is nearest but does not overlap: (0, 1) is never looked at.
+    assert match(costs, overlaps, [True, True]) == ([], 1)
+    assert match(costs, overlaps, [True, True], HONEST) == ([[0, 1]], 0)
+    # With a second prediction the search goes on.
+    more = match([[1, 2], [9, 9]], [[0, 1], [0, 0]], [True, True])
+    assert more == ([[0, 1]], 1)
+
+
+def test_invalid_person_without_overlap_is_used_up():
+    """So it cannot keep a later prediction from a match, nor take it."""
+    costs, overlaps = [[1, 9], [2, 3]], [[0, 0], [1, 1]]
+    # (0, 0): low, uses up invalid 0. (1, 0): not free. (1, 1): a match.
+    assert match(costs, overlaps, [False, True]) == ([[1, 1]], 1)
+    # Everybody is used up: the end.
+    assert match([[1], [2]], [[0], [1]], [False]) == ([], 2)
+
+
+@pytest.mark.parametrize(('overlap', 'found'), [(0.1, 1), (0.0999, 0)])
+def test_overlap_of_a_tenth_is_enough(overlap, found):
+    pairs, _ = match([[1]], [[overlap]], [True])
+    assert len(pairs) == found
+
+
+@pytest.mark.parametrize('shape', [(0, 3), (3, 0), (0, 0)])
+def test_nobody(shape):
+    pairs, wrong = match_agora(
+        np.empty(shape), np.empty(shape), np.ones(shape[1], bool)
+    )
+    assert pairs.shape == (0, 2)
+    assert wrong == shape[0]
+
+
+# -- errors --------------------------------------------------------------
+
+VERTICES = {
+    'body': np.array([0, 1]),
+    'lhand': np.array([2]),
+    'rhand': np.array([3]),
+    'face': np.array([4, 5]),
+}
+
+
+def errors(move, vertices=None, root_counts=True):
+    """Errors if joints, and vertices, are moved from the origin."""
+    joints, points = np.zeros((1, 127, 3)), np.zeros((1, 6, 3))
+    for joint, offset in move.items():
+        joints[0, joint] = offset
+    for vertex, offset in (vertices or {}).items():
+        points[0, vertex] = offset
+    zero = np.zeros((1, 127, 3)), np.zeros((1, 6, 3))
+    row = agora_errors((joints, points), zero, VERTICES, root_counts)[0]
+    return dict(zip(AGORA_ERRORS, row.tolist(), strict=True))
+
+
+def only(found, **expected):
+    wanted = dict.fromkeys(AGORA_ERRORS, 0.0)
+    wanted |= {k.replace('_', '-'): v for k, v in expected.items()}
+    assert found == pytest.approx(wanted)
+
+
+def test_body_is_aligned_between_the_hips():
+    """Not at the pelvis: one hip by 2 moves 20 joints and all by 1."""
+    only(errors({1: (2, 0, 0)}), body_MPJPE=1, body_MVE=1)
+    only(errors({0: (2.2, 0, 0)}), body_MPJPE=2.2 / 22)
+
+
+def test_hand_is_aligned_at_the_wrist_whose_zero_counts():
+    """The thumb by 1.6 is 0.1 of 16 joints; the wrist moves all others."""
+    only(errors({37: (1.6, 0, 0)}), lhand_MPJPE=0.1)
+    only(errors({52: (0, 1.6, 0)}), rhand_MPJPE=0.1)
+    only(
+        errors({37: (1.5, 0, 0)}, root_counts=False),
+        lhand_MPJPE=0.1,
+    )
+    moved = errors({20: (0, 0, 1)})
+    only(moved, body_MPJPE=1 / 22, lhand_MPJPE=15 / 16, lhand_MVE=1)
+
+
+def test_face_is_aligned_at_the_neck():
+    only(errors({76: (5.2, 0, 0)}), face_MPJPE=0.1)
+    moved = errors({12: (0, 0, 1)})
+    only(moved, body_MPJPE=1 / 22, face_MPJPE=51 / 52, face_MVE=1)
+    only(errors({75: (9, 9, 9)}))  # finger tips do not count
+
+
+def test_vertices_of_a_part():
+    only(
+        errors({}, {0: (0, 3, 4), 2: (1, 0, 0), 4: (0, 0, 6)}),
+        body_MVE=2.5,
+        lhand_MVE=1,
+        face_MVE=3,
+    )
+
+
+# -- summaries -----------------------------------------------------------
+
+
+def table(found, errors=None, seen=None, kid=None, wrong=0, **columns):
+    found = np.array(found, bool)
+    count = len(found)
+    if errors is None:
+        errors = np.zeros((count, 8))
+    seen = np.ones(count, bool) if seen is None else np.array(seen, bool)
+    kid = np.zeros(count, bool) if kid is None else np.array(kid, bool)
+    other = {
+        name: np.asarray(columns.get(name, np.ones(count)))
+        for name in ('occlusion', 'orientation', 'x')
+    }
+    return AGORATable(
+        found=found,
+        errors=np.asarray(errors, float),
+        has_predictions=seen,
+        kid=kid,
+        wrong=wrong,
+        **other,
+    )
+
+
+def test_arithmetic_of_the_paper():
+    """AiOS, threshold 0.5, in the table of the AGORA test set."""
+    assert full_body_error(57.6, 38.7, 39.6, 24.6) == pytest.approx(91.9)
+    # F1 0.94 of 94 found, 6 wrong, 6 missed
+    row = [57.1, 36.4, 37.3, 25.7, 57.6, 38.7, 39.6, 24.6]
+    rows = np.tile(row, (100, 1))
+    found = np.arange(100) < 94
+    # Hands and face as if nobody had been missed.
+    result = summarise_agora(table(found, rows, seen=found, wrong=6))
+    assert result['f1'] == 0.94
+    assert result['body-MVE'] == 57.6
+    assert result['fullbody-MVE'] == 91.9
+    assert result['fullbody-NMVE'] == 97.8
+    assert result['body-NMVE'] == 61.3
+    assert result['fullbody-MPJPE'] == 90.2
+    assert result['fullbody-NMJE'] == 96.0
+    assert result['body-NMJE'] == 60.7
+
+
+def test_missed_persons_are_zero_in_hands_and_faces():
+    rows = np.full((4, 8), 30.0)
+    found = [True, True, False, False]
+    # The last is in a picture without predictions.
+    result = summarise_agora(table(found, rows, seen=[1, 1, 1, 0]))
+    assert result['body-MVE'] == 30
+    assert result['lhand-MVE'] == result['face-MPJPE'] == 20
+    assert result['fullbody-MVE'] == 50
+    honest = summarise_agora(table(found, rows, seen=[1, 1, 1, 0]), HONEST)
+    assert honest['lhand-MVE'] == 30
+    assert honest['fullbody-MVE'] == 60
+
+
+def test_counts_and_roundings():
+    found = [True, True, False]
+    result = summarise_agora(table(found, np.full((3, 8), 10.04), wrong=1))
+    assert result['precision'] == result['recall'] == result['f1'] == 0.67
+    assert result['body-MVE'] == 10
+    assert result['body-NMVE'] == 14.9  # 10 / 0.67 = 14.925
+    assert result['persons'] == 3
+    assert result['matched'] == 2
+    assert result['missed'] == 1
+    assert result['false-positives'] == 1
+    exact = summarise_agora(
+        table(found, np.full((3, 8), 10.04), wrong=1), HONEST
+    )
+    assert exact['f1'] == pytest.approx(2 / 3)
+    assert exact['body-NMVE'] == pytest.approx(15.06)
+
+
+def test_children():
+    """All false positives are theirs; full bodies get everybody's F1."""
+    rows = np.full((4, 8), 10.0)
+    rows[0] = 30
+    result = summarise_agora(
+        table([1, 1, 1, 1], rows, kid=[1, 0, 0, 0], wrong=1)
+    )
+    assert result['f1'] == 0.89  # 8 / 9
+    assert result['kid-precision'] == 0.5
+    assert result['kid-f1'] == 0.67
+    assert result['body-MVE'] == 15
+    assert result['kid-body-MVE'] == 30
+    assert result['kid-body-NMVE'] == 44.8  # 30 / 0.67
+    assert result['kid-fullbody-NMVE'] == 67.4  # 60 / 0.89
+
+
+def test_nobody_found_has_no_errors():
+    result = summarise_agora(table([False, False], wrong=3))
+    assert result == {
+        'precision': 0,
+        'recall': 0,
+        'f1': 0,
+        'persons': 2,
+        'matched': 0,
+        'missed': 2,
+        'false-positives': 3,
+    }
+    assert summarise_agora(table([]))['persons'] == 0
+
+
+def test_f1_that_is_rounded_to_nothing():
+    """1 of 1000: F1 is 0.00, and nothing is divided by it."""
+    found = np.arange(1000) == 0
+    result = summarise_agora(table(found, np.ones((1000, 8)), wrong=999))
+    assert result['f1'] == 0
+    assert result['body-MVE'] == 1
+    assert 'body-NMVE' not in result
+    assert np.isfinite([*result.values()]).all()
+
+
+def test_bins():
+    rows = np.arange(32.0).reshape(4, 8)
+    bins = agora_bins(
+        table(
+            [1, 1, 0, 1],
+            rows,
+            occlusion=[0, 10, 10.5, 90],
+            orientation=[-179, 0, 1, 180],
+            x=[0.1, 0.125, 0.5, 1],
+        )
+    )
+    persons = {k: [b['persons'] for b in v] for k, v in bins.items()}
+    assert persons['occlusion'] == [2, 1, 0, 0, 0, 0, 0, 0, 1]
+    assert persons['orientation'] == [1, 0, 0, 1, 1, 0, 0, 1]
+    assert persons['x'] == [2, 0, 0, 1, 0, 0, 0, 1]
+    first, second, third = bins['occlusion'][:3]
+    assert (first['low'], first['high']) == (-1, 10)
+    assert first['recall'] == 1
+    assert first['body-MPJPE'] == 4  # (0 + 8) / 2
+    assert second['recall'] == 0
+    assert 'body-MPJPE' not in second
+    assert third['persons'] == third['recall'] == 0
+
+
+@pytest.mark.parametrize(
+    ('left', 'right', 'angle'),
+    [
+        ((1, 0, 5), (-1, 0, 5), 0),  # left hip right in the picture: to us
+        ((-1, 0, 5), (1, 0, 5), 180),
+        ((0, 0, 6), (0, 0, 4), 90),  # left hip behind: to the right
+        ((0, 0, 4), (0, 0, 6), -90),
+    ],
+)
+def test_facing_angle(left, right, angle):
+    joints = np.zeros((127, 3))
+    joints[1], joints[2] = left, right
+    assert facing_angle(joints) == angle
