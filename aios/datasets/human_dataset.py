@@ -35,7 +35,7 @@ __all__ = ['HumanDataset', 'present_files', 'read_hand_mean']
 
 _MISSING_IMAGES = ('error', 'drop', 'ignore')
 _FILTERS = ('missing_images', 'min_persons')
-_IF_PRESENT = ('keypoints3d', 'vertices')
+_IF_PRESENT = ('keypoints3d', 'vertices', 'cameras')
 _PER_PERSON = (
     'bboxes',
     'keypoints',

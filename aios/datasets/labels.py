@@ -66,7 +66,8 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
           etc. (P,) bool;
         - ``keypoints`` (P, 137, 3) x, y, confidence; ``keypoints3d``
           (P, 137, 4) pelvis-relative metres and confidence, if there are
-          any;
+          any; ``cameras`` (P, 4) fx, fy, cx, cy if persons of a picture
+          have different ones;
         - ``smplx_pose`` (P, 53, 3) axis-angle, hands relative to the mean
           hand; ``smplx_betas``, ``smplx_expression`` (P, 10);
           ``smplx_transl`` (P, 3); ``gender`` (P,) int8.
@@ -99,17 +100,20 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
 
     keep, dropped = _drop_rows(columns, data, options)
     kept_images, image_rows = index_images(image[keep], len(groups))
-    cameras = _cameras(data, rows[keep], sizes[keep], image_rows)
+    cameras = _person_cameras(data, rows[keep], sizes[keep])
     first_rows = rows[keep][image_rows[:, 0]]
     paths = np.asarray(data['image_path'], dtype=str)
     columns = {name: value[keep] for name, value in columns.items()}
     columns.pop('bbox_valid')
+    image_camera = _image_cameras(cameras, image_rows)
+    if np.isnan(image_camera).any() and np.isfinite(cameras).any():
+        columns['cameras'] = cameras.astype(np.float32)
     columns |= {
         'image_path': paths[first_rows],
         'image_index': kept_images * options.image_interval,
         'image_size': sizes[keep][image_rows[:, 0]],
         'image_rows': image_rows,
-        'image_camera': cameras,
+        'image_camera': image_camera,
     }
     return LabelTable(
         columns,
@@ -439,24 +443,25 @@ def index_images(
     return kept, np.stack((ends - persons[kept], ends), axis=1)
 
 
-def _cameras(
-    data: HumanData,
-    rows: np.ndarray,
-    sizes: np.ndarray,
-    image_rows: np.ndarray,
+def _person_cameras(
+    data: HumanData, rows: np.ndarray, sizes: np.ndarray
 ) -> np.ndarray:
-    """``(M, 4)`` fx, fy, cx, cy of each picture, NaN if it has no camera.
+    """``(P, 4)`` fx, fy, cx, cy of each person, NaN without a camera."""
+    focal = _per_row(data, 'focal_length', rows)
+    if focal is None:
+        return np.full((len(rows), 4), np.nan)
+    centre = _per_row(data, 'principal_point', rows)
+    if centre is None:
+        centre = sizes[:, ::-1] / 2
+    return np.hstack((focal, centre))
+
+
+def _image_cameras(cameras: np.ndarray, image_rows: np.ndarray) -> np.ndarray:
+    """``(M, 4)`` camera of each picture, NaN if it has none.
 
     A file whose persons of one picture have different cameras (virtual ones,
     made for crops) has none for the picture.
     """
-    focal = _per_row(data, 'focal_length', rows)
-    if focal is None:
-        return np.full((len(image_rows), 4), np.nan)
-    centre = _per_row(data, 'principal_point', rows)
-    if centre is None:
-        centre = sizes[:, ::-1] / 2
-    cameras = np.hstack((focal, centre))
     first = cameras[image_rows[:, 0]]
     counts = image_rows[:, 1] - image_rows[:, 0]
     same = np.isclose(cameras, np.repeat(first, counts, axis=0)).all(axis=1)

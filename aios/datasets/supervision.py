@@ -65,7 +65,7 @@ def person_labels(
 
     Returns:
         The fields of :data:`aios.structures.GT_FIELDS` as arrays, and
-        ``vertices`` if there are any.  Pixels
+        ``vertices`` and ``cameras`` if there are any.  Pixels
         are those of the original picture; being inside the picture is not
         yet part of ``keypoints_weight`` and ``keypoints_visible``.
     """
@@ -105,8 +105,9 @@ def person_labels(
         'has_3d': np.full(count, has_3d),
         'gender': columns['gender'].astype(np.int64),
     }
-    if 'vertices' in columns:
-        labels['vertices'] = columns['vertices']
+    for name in ('vertices', 'cameras'):
+        if name in columns:
+            labels[name] = columns[name]
     for part in PARTS:
         labels[f'{part}_bboxes'] = columns[f'{part}_bboxes']
         labels[f'{part}_valid'] = (

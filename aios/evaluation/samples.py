@@ -62,8 +62,9 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
             ``cam_K``.
 
     Returns:
-        The fields of :data:`aios.structures.GT_FIELDS`, and ``cam_K``
-        ``(3, 3)`` where the sample has it.
+        The fields of :data:`aios.structures.GT_FIELDS`, and where the sample
+        has them ``cam_K`` ``(3, 3)``, ``cameras`` ``(n, 4)`` of each person
+        (fx, fy, cx, cy) and ``vertices``.
 
     Raises:
         ValueError: If the sample was mirrored: it is another picture.
@@ -81,6 +82,10 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     for name in _BOXES:
         factor, shift = np.tile(scale, 2), np.tile(offset, 2)
         persons[name] = persons[name] * factor + shift
+    if 'cameras' in persons:
+        cameras = persons['cameras'] * np.tile(scale, 2)
+        cameras[:, 2:] += offset
+        persons['cameras'] = cameras
     if sample.get('cam_K') is not None:
         persons['cam_K'] = inverse @ _as_array(sample['cam_K'])
     return persons

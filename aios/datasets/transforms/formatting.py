@@ -139,8 +139,10 @@ class PackWholeBodyInputs(BaseTransform):
         for name, field in GT_FIELDS.items():
             value = np.ascontiguousarray(persons[name])
             instances[name] = torch.from_numpy(value).to(field.dtype)
-        if 'vertices' in persons:  # registered meshes (EHF)
-            instances['vertices'] = torch.from_numpy(persons['vertices'])
+        # registered meshes (EHF), a camera of each person (UBody)
+        for name in ('vertices', 'cameras'):
+            if name in persons:
+                instances[name] = torch.from_numpy(persons[name])
         return instances
 
     def __repr__(self) -> str:

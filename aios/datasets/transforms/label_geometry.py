@@ -102,6 +102,10 @@ def flip_labels(results: dict) -> None:
 
     mirror = np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
     results['homography_matrix'] = mirror @ results['homography_matrix']
+    if 'cameras' in persons:
+        cameras = persons['cameras'].copy()
+        cameras[:, 2] = width - cameras[:, 2]
+        persons['cameras'] = cameras
     if 'cam_K' in results:
         camera = results['cam_K'].copy()
         # The 3-D points are mirrored, so the focal length stays positive.
@@ -144,6 +148,10 @@ def _move_labels(
         for name in BOX_FIELDS:
             box_shift = np.tile(shift, 2)
             persons[name] = persons[name] * np.tile(factor, 2) + box_shift
+        if 'cameras' in persons:  # fx, fy, cx, cy of each person
+            moved = persons['cameras'] * np.tile(factor, 2)
+            moved[:, 2:] += shift
+            persons['cameras'] = moved
     matrix = np.diag((*scale, 1.0))
     matrix[:2, 2] = offset
     results['homography_matrix'] = matrix @ results['homography_matrix']
