@@ -11,6 +11,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ class AGORAGroundTruth:
         for place, table, vertices in _read_frames(self.path):
             pictures[picture_name(place)] = (
                 place,
-                _picture(place, table, lambda kept=vertices: kept),
+                _picture(place, table, partial(np.asarray, vertices)),
             )
         return pictures
 
@@ -144,17 +145,13 @@ class AGORAGroundTruth:
             table = {name: data[name][start:end] for name in _TABLE}
             pictures[picture_name(place)] = (
                 place,
-                _picture(place, table, self._reader(index)),
+                _picture(place, table, partial(self._read_vertices, index)),
             )
         return pictures
 
-    def _reader(self, index: int) -> Callable[[], np.ndarray]:
+    def _read_vertices(self, index: int) -> np.ndarray:
         key = _member(index)
-
-        def read() -> np.ndarray:
-            return load_npz(self.path, (key,))[key]
-
-        return read
+        return load_npz(self.path, (key,))[key]
 
 
 def convert_ground_truth(

@@ -1,0 +1,361 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AGORA's protocol from data samples to numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_agora import EMPTY, NAMES, OTHER, ToyAGORA
+from toy_dataframe import dump_dataframe
+
+from aios.body_models import MissingBodyModelError
+from aios.evaluation.agora import (
+    AGORAGroundTruth,
+    convert_ground_truth,
+    load_part_vertices,
+    picture_name,
+)
+from aios.evaluation.metrics import AGORAMetric
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope='module')
+def toy(tmp_path_factory, free_body_dir):
+    return ToyAGORA(tmp_path_factory.mktemp('agora'), str(free_body_dir))
+
+
+@pytest.fixture
+def evaluate(toy, free_body_dir):
+    def run(samples, **options):
+        arguments = {
+            'ground_truth': str(toy.folder),
+            'body_model': str(free_body_dir),
+            'body_vertices': 'complement',
+            **options,
+        }
+        metric = AGORAMetric(**arguments)
+        for sample in samples:
+            metric.process(None, [sample])
+        result = metric.evaluate(len(samples))
+        assert np.isfinite([*result.values()]).all()
+        return {k.removeprefix('agora/'): v for k, v in result.items()}
+
+    return run
+
+
+def errors_of(result):
+    return {
+        name: value
+        for name, value in result.items()
+        if name.endswith(('MVE', 'MPJPE', 'NMJE'))
+    }
+
+
+def differences(result, base):
+    assert result.keys() == base.keys()
+    return {k: result[k] for k in result if result[k] != base[k]}
+
+
+@pytest.mark.parametrize('size', [(2160, 3840), (720, 1280)])
+def test_perfect_predictions(evaluate, toy, size):
+    result = evaluate(toy.samples(size))
+    assert set(errors_of(result).values()) == {0}
+    assert len(errors_of(result)) == 28
+    assert result['precision'] == result['recall'] == result['f1'] == 1
+    assert result['persons'] == result['matched'] == 4
+    assert result['kid-persons'] == 1
+    assert result['pictures'] == 3
+    assert result['pictures-with-predictions'] == 2
+
+
+def test_rigid_motion(evaluate, toy):
+    """Shifting a body changes nothing; turning it does."""
+    perfect = evaluate(toy.samples())
+    samples = toy.samples()
+    for sample in samples:
+        people = sample['pred_instances']
+        people.joints3d += torch.tensor([1.0, -2, 3])
+        people.vertices += torch.tensor([1.0, -2, 3])
+    assert differences(evaluate(samples), perfect) == {}
+
+    people = samples[0]['pred_instances']
+    turn = torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
+    people.joints3d = people.joints3d @ turn.T
+    people.vertices = people.vertices @ turn.T
+    changed = differences(evaluate(samples), perfect)
+    names = {k for k in errors_of(perfect) if not k.startswith('kid')}
+    assert set(changed) == names
+    assert min(changed.values()) > 10
+
+
+def test_missed_person(evaluate, toy):
+    """Of 4 persons 3: recall, F1, counts, and nothing else of perfect ones."""
+    perfect = evaluate(toy.samples())
+    samples = toy.samples()
+    samples[0] = toy.sample(NAMES[0], [0])
+    assert differences(evaluate(samples), perfect) == {
+        'recall': 0.75,
+        'f1': 0.86,
+        'matched': 3,
+        'missed': 1,
+    }
+
+
+def test_picture_without_predictions(evaluate, toy):
+    """Its child is missed: there is no error of children any more."""
+    result = evaluate([toy.sample(NAMES[0], [0, 2])])
+    assert result['recall'] == 0.5
+    assert result['kid-recall'] == result['kid-f1'] == 0
+    assert not any(k.startswith('kid-') for k in errors_of(result))
+    assert result['pictures'] == 3
+    assert result['pictures-with-predictions'] == 1
+
+
+def test_duplicate(evaluate, toy):
+    perfect = evaluate(toy.samples())
+    samples = toy.samples()
+    samples[0] = toy.sample(NAMES[0], [0, 2, 2])
+    assert differences(evaluate(samples), perfect) == {
+        'precision': 0.8,
+        'f1': 0.89,
+        'false-positives': 1,
+        # all false positives count against children
+        'kid-precision': 0.5,
+        'kid-f1': 0.67,
+        'kid-false-positives': 1,
+    }
+
+
+def test_prediction_of_who_does_not_count(evaluate, toy):
+    """A false positive officially; left out by the honest protocol."""
+    samples = toy.samples()
+    samples[0] = toy.sample(NAMES[0], [0, 1, 2])
+    assert evaluate(samples)['false-positives'] == 1
+    honest = evaluate(samples, protocol='honest')
+    assert honest['false-positives'] == 0
+    assert honest['precision'] == 1
+
+
+def test_known_error(evaluate, toy):
+    """The left hand of one of four persons by 16 mm, but for the wrist."""
+    samples = toy.samples()
+    people = samples[0]['pred_instances']
+    people.joints3d[0, 25:40] += torch.tensor([0.016, 0, 0])
+    result = evaluate(samples)
+    nonzero = {k: v for k, v in errors_of(result).items() if v}
+    # 15 of 16 joints, of one of four persons: 3.75 mm, a third for all
+    assert nonzero == {
+        'lhand-MPJPE': 3.8,
+        'fullbody-MPJPE': 1.3,
+        'fullbody-NMJE': 1.3,
+    }
+    exact = evaluate(samples, protocol='honest')
+    assert exact['lhand-MPJPE'] == pytest.approx(4, abs=1e-4)
+
+
+def test_threshold_and_classes(evaluate, toy):
+    samples = toy.samples()
+    samples[0]['pred_instances'].scores[0] = 0.4
+    assert evaluate(samples)['missed'] == 1
+    assert evaluate(samples, score_thr=0.4)['missed'] == 0
+    samples[1]['pred_instances'].labels[:] = 0
+    assert evaluate(samples, score_thr=0.4)['missed'] == 2
+
+
+def test_repeated_picture_counts_once(evaluate, toy):
+    samples = toy.samples()
+    assert evaluate([*samples, samples[0]]) == evaluate(samples)
+
+
+def test_full_bodies_only(evaluate, toy):
+    result = evaluate(toy.samples(), full_bodies_only=False)
+    assert result['pictures'] == 4
+    assert result['persons'] == result['matched'] == 5
+
+
+def test_parameters_give_the_same_as_meshes(evaluate, toy):
+    samples = toy.samples()
+    for sample in samples:
+        people = sample['pred_instances']
+        people.smplx_betas += 0.3
+        del people.vertices
+    result = evaluate(samples)
+    assert result['f1'] == 1
+    assert result['body-MVE'] > 1
+
+
+def test_protocol_by_flags(evaluate, toy):
+    samples = toy.samples()
+    samples[0] = toy.sample(NAMES[0], [0])
+    samples[0]['pred_instances'].vertices += (
+        torch.rand(10475, 3, generator=torch.Generator().manual_seed(0)) / 10
+    )
+    zero = evaluate(samples)['face-MVE']
+    one = evaluate(samples, protocol=dict(miss_as_zero=False))['face-MVE']
+    assert one == pytest.approx(zero * 4 / 3, abs=0.1)
+    with pytest.raises(ValueError, match=r"\['official', 'honest'\]"):
+        evaluate(samples, protocol='fair')
+
+
+# -- ground truth --------------------------------------------------------
+
+
+def test_converted_ground_truth_is_the_same(evaluate, toy, tmp_path):
+    out = tmp_path / 'validation.npz'
+    assert convert_ground_truth(toy.folder, out) == 4
+    samples = toy.samples()
+    samples[1]['pred_instances'].vertices *= 1.1
+    assert evaluate(samples, ground_truth=str(out)) == evaluate(samples)
+    with pytest.raises(FileExistsError):
+        convert_ground_truth(toy.folder, out)
+    convert_ground_truth(toy.folder, out, overwrite=True)
+
+
+def test_ground_truth(toy):
+    truth = AGORAGroundTruth(toy.folder)
+    assert [picture.name for picture in truth] == [*NAMES, EMPTY]
+    assert OTHER not in truth
+    assert truth[NAMES[0]].valid.tolist() == [True, False, True]
+    assert truth[NAMES[1]].kid.tolist() == [True, False]
+    assert truth[EMPTY].vertices().shape == (0, 10475, 3)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'gt_verts': None}, r"row|lacks the columns \['gt_verts'\]"),
+        ({'gt_joints_2d': [np.zeros((45, 2))]}, r'person 0 .* \(45, 2\)'),
+        ({'gt_joints_3d': [np.full((127, 3), np.nan)]}, 'not finite'),
+        ({'gt_verts': []}, 'lists 0 persons, isValid 1'),
+    ],
+)
+def test_bad_frames(tmp_path, toy, change, message):
+    cells = {k: [v] for k, v in toy._cells(OTHER).items()}
+    for key, value in change.items():
+        cells[key] = [value]
+        if value is None:
+            del cells[key]
+    dump_dataframe(tmp_path / 'validation_0_SMPLX_withjv.pkl', cells)
+    with pytest.raises(ValueError, match=message):
+        AGORAGroundTruth(tmp_path)
+
+
+def test_nothing_there(tmp_path, toy, free_body_dir):
+    with pytest.raises(FileNotFoundError, match=r'_withjv\.pkl'):
+        AGORAGroundTruth(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        AGORAGroundTruth(tmp_path / 'no.npz')
+    np.savez(tmp_path / 'other.npz', paths=np.zeros(3))
+    with pytest.raises(ValueError, match="lacks .'joints2d'"):
+        AGORAGroundTruth(tmp_path / 'other.npz')
+    cells = {k: [v] for k, v in toy._cells(OTHER).items()}
+    dump_dataframe(tmp_path / 'validation_0_withjv.pkl', cells)
+    with pytest.raises(ValueError, match='bfh or smplx in its path'):
+        AGORAGroundTruth(tmp_path)
+    with pytest.raises(MissingBodyModelError, match='body_verts_smplx.npy'):
+        load_part_vertices(str(free_body_dir))
+    np.save(tmp_path / 'body.npy', np.arange(7))
+    with pytest.raises(ValueError, match='4010 different vertex ids'):
+        load_part_vertices(str(free_body_dir), tmp_path / 'body.npy')
+    np.save(tmp_path / 'body.npy', np.arange(4010))
+    ids = load_part_vertices(str(free_body_dir), tmp_path / 'body.npy')
+    assert {k: len(v) for k, v in ids.items()} == {
+        'body': 4010,
+        'lhand': 778,
+        'rhand': 778,
+        'face': 5023,
+    }
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        'a/b/ag_x_00001.png',
+        r'c:\b\ag_x_00001_1280x720.png',
+        'ag_x_00001.jpg',
+    ],
+)
+def test_picture_name(path):
+    assert picture_name(path) == 'ag_x_00001'
+
+
+def test_other_shapes_of_pictures_are_refused(evaluate, toy):
+    with pytest.raises(ValueError, match='640 x 480 pixels'):
+        evaluate([toy.sample(NAMES[0], size=(480, 640))])
+
+
+WORKER = """
+import json, sys
+import torch
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from toy_agora import ToyAGORA
+from mmengine.evaluator import Evaluator
+from torch import distributed
+from aios.evaluation.metrics import AGORAMetric, AGORASubmission
+
+world, rank, address, model, out = sys.argv[1:]
+world, rank = int(world), int(rank)
+distributed.init_process_group(
+    'gloo', init_method='file://' + address, world_size=world, rank=rank)
+root = Path(out + f'.{{rank}}')
+root.mkdir()
+toy = ToyAGORA(root, model)
+samples = toy.samples()
+for sample in samples:
+    sample['pred_instances'].vertices *= 1.1
+metrics = [
+    AGORAMetric(str(toy.folder), model, 'complement'),
+    AGORASubmission(out + '.submission'),
+]
+evaluator = Evaluator(metrics)
+# samplers repeat pictures to fill up the last batch
+mine = [*samples, *samples[:2]][rank::world] if world > 1 else samples
+for sample in mine:
+    evaluator.process([sample])
+result = evaluator.evaluate(len(samples) + 2 * (world > 1))
+if rank == 0:
+    open(out, 'w').write(json.dumps(result))
+"""
+
+
+def _processes(world: int, tmp_path: Path, model: Path) -> dict:
+    out, script = tmp_path / f'{world}.json', tmp_path / 'worker.py'
+    script.write_text(WORKER.format(tests=str(Path(__file__).parent)))
+    address = str(tmp_path / f'store{world}')
+    started = [
+        subprocess.Popen(
+            [sys.executable, script, str(world), str(rank), address]
+            + [str(model), str(out)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    return json.loads(out.read_text())
+
+
+@pytest.mark.slow
+def test_two_processes_say_what_one_says(tmp_path, free_body_dir):
+    one = _processes(1, tmp_path, free_body_dir)
+    two = _processes(2, tmp_path, free_body_dir)
+    assert two == one
+    assert one['agora/body-MVE'] > 1
+    archives = [
+        (tmp_path / f'{world}.json.submission/predictions.zip').read_bytes()
+        for world in (1, 2)
+    ]
+    assert archives[0] == archives[1]
+    # Nothing temporary is left.
+    assert not [*tmp_path.glob('.*')]
