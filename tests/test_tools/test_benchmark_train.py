@@ -21,7 +21,8 @@ def test_phases_add_up(capsys: pytest.CaptureFixture[str]):
         [config, '--shape', '64', '64', '--repeats', '1', '--warmup', '0']
     )
     column = dict(columns[config])
-    del column['median step']
+    del column['median step'], column[module.MEMORY]
     step = column.pop('step')
     assert 0.5 * step < sum(column.values()) <= step
+    assert min(column['– criterion'], column['– backward']) > 0
     assert '| – backward |' in capsys.readouterr().out

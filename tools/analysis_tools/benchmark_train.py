@@ -3,14 +3,17 @@
 r"""Measure the training step of a detector, in total and by phase.
 
 With ``--compare`` two detectors take turns in the same process, so that
-whatever else the machine does hits both. Pictures are noise and people are
-made up; both detectors get the same boxes. How long loading takes is in the
-log of a real training (``data_time``).
+whatever else the machine does hits both; both get the same pictures and
+people. Without ``--data`` pictures are noise and people are made up. With it
+both train on the pictures of a config, loaded in the same process.
 
 Example:
     python tools/analysis_tools/benchmark_train.py configs/aios/aios_r50.py \
         --compare mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py \
         --shape 256 320 --threads 1 --clock cpu \
+        --cfg-options model.bbox_head.body_model.model_path=free
+    python tools/analysis_tools/benchmark_train.py configs/aios/aios_r50.py \
+        --data configs/aios/aios_nano_1xb8_quickstart.py --batch-size 2 \
         --cfg-options model.bbox_head.body_model.model_path=free
 """
 
@@ -19,7 +22,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +30,13 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, DictAction
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from aios.registry import MODELS
 from aios.structures import GT_FIELDS
+from aios.utils import register_all_modules
 from aios.utils.memory import peak_memory, start_memory
 from aios.utils.profiling import (
     PHASES,
@@ -41,9 +46,13 @@ from aios.utils.profiling import (
 )
 
 FORWARD = ('backbone', 'neck', 'encoder', 'query selection', 'decoder')
-# `loss` of a head of MMDetection is its branches, the matching, the losses.
+# `loss` of a head is its branches, and then the matching and the losses.
 STEP_PHASES = {name: PHASES[name] for name in FORWARD} | {
-    'heads and criterion': [('bbox_head', 'loss')],
+    'heads': [('bbox_head', 'loss')],
+    'criterion': [
+        ('bbox_head.criterion', 'forward'),
+        ('bbox_head', 'loss_by_feat'),
+    ],
 }
 SEED = 0
 # Gradients count, and the state of the optimizer when it is made.
@@ -65,6 +74,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=[256, 320],
         metavar=('HEIGHT', 'WIDTH'),
         help='size of the pictures (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--data',
+        metavar='CONFIG',
+        help='take pictures from the train_dataloader of this config',
     )
     parser.add_argument('--batch-size', type=int, default=2)
     parser.add_argument('--people', type=int, default=4, help='per picture')
@@ -131,21 +145,40 @@ class Step:
         self.device = args.device
         self.read = clock(args)
         self.meter = PhaseMeter(self.model, self.read, STEP_PHASES)
-        self.batch = self._make_batch(args)
+        self.batches = self._batches(args)
         self.records: list[dict[str, float]] = []
 
-    def _make_batch(
+    def _batches(
         self, args: argparse.Namespace
-    ) -> tuple[Tensor, list[DetDataSample]]:
-        torch.manual_seed(SEED)
-        images = torch.randn(args.batch_size, 3, *args.shape)
+    ) -> Iterator[tuple[Tensor, list[DetDataSample]]]:
         # COCO's 80 classes begin with people, ours are nobody and people.
         label = 0 if self.model.bbox_head.num_classes > 2 else 1
+        if args.data:
+            yield from self._load(args, label)
+        torch.manual_seed(SEED)
+        images = torch.randn(args.batch_size, 3, *args.shape)
         inputs, samples = make_batch(images, args.device)
         for sample in samples:
             people = make_people(args.people, args.shape, label)
             sample.gt_instances = people.to(args.device)
-        return inputs, samples
+        while True:
+            yield inputs, samples
+
+    def _load(
+        self, args: argparse.Namespace, label: int
+    ) -> Iterator[tuple[Tensor, list[DetDataSample]]]:
+        loader = read_config(args.data).train_dataloader
+        loader.update(
+            batch_size=args.batch_size, num_workers=0, persistent_workers=False
+        )
+        with DefaultScope.overwrite_default_scope('aios'):
+            batches = Runner.build_dataloader(loader, seed=SEED)
+        while True:
+            for batch in batches:
+                data = self.model.data_preprocessor(batch, training=True)
+                for sample in data['data_samples']:
+                    sample.gt_instances.labels.fill_(label)
+                yield data['inputs'], data['data_samples']
 
     def __call__(self) -> None:
         """Run once."""
@@ -153,7 +186,9 @@ class Step:
         memory = start_memory(self.device)
         with self.meter.measure() as phases:
             begin = self.read()
-            losses = self.model(*self.batch, mode='loss')
+            batch = next(self.batches)
+            loaded = self.read()
+            losses = self.model(*batch, mode='loss')
             loss, _ = self.model.parse_losses(losses)
             forward = self.read()
         loss.backward()
@@ -165,6 +200,7 @@ class Step:
         self.records.append(
             {
                 'step': end - begin,
+                '– data': loaded - begin,
                 **{f'– {name}': spent for name, spent in phases.items()},
                 '– backward': backward - forward,
                 '– optimizer': end - backward,
@@ -203,9 +239,20 @@ def markdown(names: list[str], columns: list[dict[str, float]]) -> str:
     return '\n'.join(lines)
 
 
+def describe(args: argparse.Namespace) -> str:
+    """What a batch is."""
+    if args.data:
+        return f'{args.batch_size} pictures of {args.data}'
+    return (
+        f'{args.batch_size} pictures of {args.shape[0]}x{args.shape[1]} with '
+        f'{args.people} people each'
+    )
+
+
 def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
     """Measure; returns the table's columns."""
     args = parse_args(argv)
+    register_all_modules()
     if args.threads:
         torch.set_num_threads(args.threads)
     names = [args.config] + ([args.compare] if args.compare else [])
@@ -224,8 +271,7 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
         median = statistics.median(record['step'] for record in kept)
         columns.append({'median step': median, **fastest})
     print(
-        f'{args.batch_size} pictures of {args.shape[0]}x{args.shape[1]} with '
-        f'{args.people} people each, {args.device}, '
+        f'{describe(args)}, {args.device}, '
         f'{torch.get_num_threads()} threads, {args.repeats} steps, '
         f'{args.clock} clock; phases of the fastest\n\n'
         + markdown(names, columns)
