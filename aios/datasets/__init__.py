@@ -11,6 +11,7 @@ from .benchmarks import (
     EHFDataset,
     UBodyDataset,
 )
+from .coco_images import CocoImageDataset
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .human_dataset import HumanDataset
@@ -24,6 +25,7 @@ __all__ = [
     'AiOSCacheDataset',
     'BEDLAMDataset',
     'COCONADataset',
+    'CocoImageDataset',
     'EHFDataset',
     'EgoBodyDataset',
     'Fault',

@@ -8,6 +8,7 @@ train_dataloader = dict(
         datasets=[{{_base_.agora_train}}],
     ),
 )
+test_evaluator = dict(type='AGORAMeshMetric')
 train_cfg = dict(max_epochs=20, val_interval=1)  # 50, 5
 param_scheduler = [
     dict(

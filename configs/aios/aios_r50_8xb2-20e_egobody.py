@@ -10,6 +10,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset={{_base_.egobody_test}})
 test_dataloader = val_dataloader
+test_evaluator = dict(type='EgoBodyMetric')
 train_cfg = dict(max_epochs=20, val_interval=1)  # 50, 5
 param_scheduler = [
     dict(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
 from torch import nn
@@ -20,7 +21,6 @@ from aios.registry import (
     DATA_SAMPLERS,
     DATASETS,
     HOOKS,
-    METRICS,
     MODELS,
     PARAM_SCHEDULERS,
     VISUALIZERS,
@@ -90,7 +90,7 @@ def test_builds(path: Path, monkeypatch: pytest.MonkeyPatch):
         DATA_SAMPLERS.build(dict(loader.sampler, dataset=sized, seed=0))
     for phase in PHASES[1:]:
         if config.get(f'{phase}_evaluator'):
-            METRICS.build(config[f'{phase}_evaluator'])
+            assert Evaluator(config[f'{phase}_evaluator']).metrics
 
     hooks = [*config.default_hooks.values(), *config.get('custom_hooks', ())]
     assert all(isinstance(HOOKS.build(hook), Hook) for hook in hooks)

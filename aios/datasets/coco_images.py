@@ -1,0 +1,94 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Pictures of a COCO file, for metrics that read the file themselves."""
+
+from __future__ import annotations
+
+import json
+import os.path as osp
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.dataset import BaseDataset
+from mmengine.fileio import get_text
+
+from aios.registry import DATASETS, TRANSFORMS
+
+from .transforms.label_geometry import start_record
+
+__all__ = ['CocoImageDataset']
+
+
+@DATASETS.register_module()
+class CocoImageDataset(BaseDataset):
+    """Every picture of a COCO file, with or without people.
+
+    Samples have no labels.  ``img_id`` is the one of the file, so
+    :class:`~aios.evaluation.CocoWholeBodyMetric` finds the people.
+
+    Args:
+        ann_file: For example ``coco_wholebody_val_v1.0.json``, relative to
+            ``data_root``.
+        data_root: Folder of ``ann_file`` and of ``data_prefix``.
+        data_prefix: ``dict(img=...)``, the folder of the pictures.
+        pipeline: Transforms, or their configs.
+        dataset_name: Name in logs and samples.
+        **kwargs: See :class:`mmengine.dataset.BaseDataset`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a COCO file.
+    """
+
+    METAINFO = {'dataset_type': 'coco_images'}
+
+    def __init__(
+        self,
+        ann_file: str,
+        data_root: str = '',
+        data_prefix: Mapping[str, str] | None = None,
+        pipeline: Sequence[Any] = (),
+        *,
+        dataset_name: str = 'coco',
+        **kwargs: Any,
+    ) -> None:
+        self.dataset_name = dataset_name
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            data_prefix=dict(data_prefix or {'img': ''}),
+            # Ours is looked up first, whatever the default scope.
+            pipeline=[
+                TRANSFORMS.build(step) if isinstance(step, Mapping) else step
+                for step in pipeline
+            ],
+            **{'test_mode': True, **kwargs},
+        )
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """List the pictures."""
+        if not osp.isfile(self.ann_file):
+            raise FileNotFoundError(
+                f'{self.ann_file} does not exist; set data_root and ann_file '
+                'to where the annotations of COCO-WholeBody are (all data in '
+                'another folder: AIOS_DATA). See docs/en/evaluation.md'
+            )
+        content = json.loads(get_text(self.ann_file))
+        if not isinstance(content, dict) or 'images' not in content:
+            raise ValueError(f'{self.ann_file}: not a COCO file, no images')
+        root = self.data_prefix.get('img', '')
+        return [
+            {
+                'img_id': image['id'],
+                'img_path': osp.join(root, image['file_name']),
+                'height': image['height'],
+                'width': image['width'],
+            }
+            for image in content['images']
+        ]
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """One picture."""
+        info = super().get_data_info(idx)
+        info['dataset_name'] = self.dataset_name
+        start_record(info)
+        return info

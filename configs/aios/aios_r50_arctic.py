@@ -1,0 +1,11 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# The published model on ARCTIC, protocol 1.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/aios_r50.py',
+    '../_base_/evaluation.py',
+    '../_base_/datasets/arctic.py',
+]
+
+test_dataloader = dict(dataset={{_base_.arctic_val}})
+test_evaluator = dict(type='ARCTICMetric', per_camera=True)

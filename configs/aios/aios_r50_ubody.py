@@ -1,0 +1,11 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# The published model on UBody, intra-scene protocol.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/aios_r50.py',
+    '../_base_/evaluation.py',
+    '../_base_/datasets/ubody.py',
+]
+
+test_dataloader = dict(dataset={{_base_.ubody_test}})
+test_evaluator = dict(type='UBodyMetric')
