@@ -11,6 +11,7 @@ More details: https://mmengine.readthedocs.io/en/latest/advanced_tutorials/regis
 from __future__ import annotations
 
 from mmengine import registry as root
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
 from .utils import mmcv_ext
@@ -47,15 +48,24 @@ __all__ = [
 mmcv_ext.install()
 warn_about_versions()
 
+# MMEngine has a table of the projects whose configs others may inherit, as in
+# `_base_ = 'aios::aios/aios_r50.py'`; see docs/en/mim.md.
+MODULE2PACKAGE.setdefault('aios', 'aios')
+
 
 def _node(name: str, parent: Registry, *locations: str) -> Registry:
-    """Make a child of one of MMEngine's root registries."""
+    """Make a child of one of MMEngine's root registries.
+
+    A node without classes of ours only passes a look-up on to the root. It
+    names this module, because MMEngine would import everything otherwise.
+    """
     return Registry(
-        name, parent=parent, scope='aios', locations=list(locations)
+        name,
+        parent=parent,
+        scope='aios',
+        locations=list(locations or (__name__,)),
     )
 
-
-# Nodes that name no package of ours only pass a look-up on to the root.
 
 # manage all kinds of runners like `EpochBasedRunner` and `IterBasedRunner`
 RUNNERS = _node('runner', root.RUNNERS)

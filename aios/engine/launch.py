@@ -9,9 +9,11 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import distributed
+
+# Before a config is read: `_base_ = 'aios::...'` works from now on.
+from aios.registry import RUNNERS
 
 __all__ = ['add_run_options', 'build_runner', 'load_run_config']
 
