@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from toy_agora import ToyAGORA
 
 from aios.body_models import SMPLXLayer
 from aios.structures import GT_FIELDS, convert_joints
@@ -92,3 +93,11 @@ class People:
 @pytest.fixture(scope='session')
 def people(free_body_dir: Path) -> People:
     return People(str(free_body_dir))
+
+
+@pytest.fixture(scope='session')
+def toy(
+    tmp_path_factory: pytest.TempPathFactory, free_body_dir: Path
+) -> ToyAGORA:
+    """Data frames of AGORA, and predictions; not to be changed."""
+    return ToyAGORA(tmp_path_factory.mktemp('agora'), str(free_body_dir))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_agora import EMPTY, NAMES, OTHER, ToyAGORA
+from toy_agora import EMPTY, NAMES, OTHER
 from toy_dataframe import dump_dataframe
 
 from aios.body_models import MissingBodyModelError
@@ -24,11 +24,6 @@ from aios.evaluation.agora import (
 from aios.evaluation.metrics import AGORAMetric
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope='module')
-def toy(tmp_path_factory, free_body_dir):
-    return ToyAGORA(tmp_path_factory.mktemp('agora'), str(free_body_dir))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -84,7 +85,7 @@ class Submission:
             return (self.folder / name).read_bytes()
         try:
             return self._archive.read(name)
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError) as error:
             raise CorruptFileError(
                 f'{self.path}: {name} is damaged ({error})'
             ) from error

@@ -1,0 +1,84 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Look whether a server will take a submission, before it is uploaded.
+
+Checks where files lie, their names and numbers, the keys, types and shapes in
+them, and whether NumPy 1 can read them. Nothing in the files is run. Exits
+with 1 if there is a fault, 2 if there is no submission.
+
+Example:
+    python tools/misc/check_submission.py work_dirs/agora/predictions.zip
+    python tools/misc/check_submission.py predictions.zip --benchmark bedlam
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from aios.evaluation.agora.layout import BENCHMARKS
+from aios.evaluation.agora.reader import Submission, iter_faults
+from aios.utils.safe_io import CorruptFileError
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'submission',
+        metavar='ZIP_OR_DIR',
+        type=Path,
+        help='predictions.zip, or the folder of the files',
+    )
+    parser.add_argument(
+        '--benchmark',
+        choices=list(BENCHMARKS),
+        default='agora',
+        help='whose rules (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--max-faults',
+        type=int,
+        default=20,
+        metavar='N',
+        help='print so many faults (default: %(default)s)',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check; returns 1 if there is a fault."""
+    args = parse_args(argv)
+    try:
+        submission = Submission(args.submission)
+    except (OSError, CorruptFileError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    members = tqdm(
+        iter_faults(submission, args.benchmark),
+        total=len(submission.members),
+        desc='files',
+        disable=None,
+    )
+    faults = [f'{name}: {fault}' for name, fault in members if fault]
+    for fault in faults[: args.max_faults]:
+        print(fault)
+    if len(faults) > args.max_faults:
+        print(f'... and {len(faults) - args.max_faults} more')
+    pictures = {name.rpartition('_personId_')[0] for name in submission.names}
+    print(
+        f'{len(submission.names)} persons of {len(pictures)} pictures, '
+        f'{len(faults) or "no"} fault{"" if len(faults) == 1 else "s"}'
+    )
+    return 1 if faults else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
