@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -56,7 +56,6 @@ class SMPLXOutput:
     joint_set: str
 
 
-@runtime_checkable
 class BodyModel(Protocol):
     """Anything that turns SMPL-X parameters into joints and vertices.
 
