@@ -4,11 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from aios.export import FrameResult, PeopleSequence, complete_people
+from aios.body_models import SMPLXLayer
+from aios.export import (
+    SMPLX_ARGUMENTS,
+    FrameResult,
+    PeopleSequence,
+    complete_people,
+)
 
 K = np.array([[1200.0, 0, 320], [0, 1180, 230], [0, 0, 1]])
 
@@ -43,3 +51,41 @@ def people(make_frame: MakeFrame) -> PeopleSequence:
     return PeopleSequence.from_frames(
         frames, fps=25.0, source='walk.mp4', body_model='free', model='tiny'
     )
+
+
+@pytest.fixture(scope='session')
+def layer(free_body_dir: Path) -> SMPLXLayer:
+    return SMPLXLayer(free_body_dir)
+
+
+@pytest.fixture(scope='session')
+def dancers(layer: SMPLXLayer) -> PeopleSequence:
+    """Two people in nine frames of strong random poses, one of them absent
+    at the beginning, the end and in between; the seventh frame is empty."""
+    rng = np.random.default_rng(0)
+    betas = rng.normal(size=(9, 10))
+    frames = []
+    for number in range(9):
+        ids = np.array([3, 8] if number in (1, 2, 4, 5, 7) else [3])
+        ids = ids[:0] if number == 6 else ids
+        poses = {
+            name: 0.4 * rng.normal(size=(len(ids), size))
+            for name, size in SMPLX_ARGUMENTS.items()
+        }
+        poses['global_orient'] += (np.pi, 0, 0)
+        poses['transl'] += (0, 0, 6)
+        fields = complete_people(
+            **poses | {'person_id': ids, 'betas': betas[ids]}
+        )
+        arguments = {n: torch.from_numpy(fields[n]) for n in SMPLX_ARGUMENTS}
+        with torch.no_grad():
+            joints = layer(**arguments, return_vertices=False).joints.numpy()
+        projected = joints @ K.T
+        fields['joints3d'] = joints
+        fields['joints2d'] = projected[..., :2] / projected[..., 2:]
+        frames.append(
+            FrameResult(
+                f'{number:06d}', number, number / 25, K, (640, 480), fields
+            )
+        )
+    return PeopleSequence.from_frames(frames, fps=25.0, body_model='free')

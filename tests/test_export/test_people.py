@@ -123,12 +123,7 @@ def test_select_keeps_frames(people: PeopleSequence) -> None:
     assert len(nobody) == 0
 
 
-def test_smplx_parameters_pose_the_body(
-    people: PeopleSequence, free_body_dir
-) -> None:
-    from aios.body_models import SMPLXLayer
-
-    layer = SMPLXLayer(free_body_dir)
+def test_smplx_parameters_pose_the_body(people, layer) -> None:
     rows = people.rows(3)
     parameters = people.smplx_parameters(rows)
     assert list(parameters) == list(SMPLX_ARGUMENTS)

@@ -1,0 +1,233 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""SMPL-X as other programs pose it: bones, four weights, blend shapes.
+
+Legend: ``T`` frames of a person, ``V`` vertices, ``J`` = 55 joints, ``C`` =
+20 coefficients (10 of the shape, then 10 of the expression).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from aios.body_models import POSE_JOINTS, BodyModel
+from aios.structures import get_joint_set
+
+from .people import PeopleSequence
+from .schema import SMPLX_ARGUMENTS
+
+__all__ = ['JOINT_NAMES', 'PersonMotion', 'Rig', 'forward_kinematics']
+
+JOINT_NAMES: Sequence[str] = get_joint_set('smplx_55').names
+_INFLUENCES = 4
+_NUM_BETAS = SMPLX_ARGUMENTS['betas']
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A body model, taken apart.
+
+    Args:
+        layer: The body model.
+        template: ``(V, 3)`` mean shape in the rest pose, flat hands, metres.
+        shapes: ``(C, V, 3)`` its change with the coefficients.
+        joints: ``(J, 3)`` rest joints of the mean shape.
+        joint_shapes: ``(C, J, 3)`` their change.
+        bones: ``(V, 4)`` the joints that move a vertex most.
+        weights: ``(V, 4)`` how much; they sum to one.
+        parents: ``(J,)``, -1 for the root.
+    """
+
+    layer: BodyModel
+    template: np.ndarray
+    shapes: np.ndarray
+    joints: np.ndarray
+    joint_shapes: np.ndarray
+    bones: np.ndarray
+    weights: np.ndarray
+    parents: np.ndarray
+
+    @classmethod
+    def of(cls, layer: BodyModel) -> Rig:
+        """Take a body model apart.
+
+        Args:
+            layer: With ten shape and ten expression coefficients and hand
+                poses relative to the mean hand.
+
+        Raises:
+            ValueError: If it takes other parameters.
+        """
+        if getattr(layer, 'flat_hand_mean', False):
+            raise ValueError(
+                'the body model must have flat_hand_mean=False, as the '
+                'results have'
+            )
+        units = torch.eye(2 * _NUM_BETAS)
+        coefficients = torch.cat([torch.zeros_like(units[:1]), units])
+        vertices, joints = _rest(layer, coefficients)
+        weights = layer.lbs_weights.detach().cpu().double().numpy()
+        bones = np.argsort(-weights, axis=1, kind='stable')[:, :_INFLUENCES]
+        weights = np.take_along_axis(weights, bones, 1)
+        weights = weights / weights.sum(1, keepdims=True)
+        parents = layer.parents.cpu().numpy().copy()
+        parents[0] = -1
+        return cls(
+            layer,
+            vertices[0],
+            vertices[1:] - vertices[0],
+            joints[0],
+            joints[1:] - joints[0],
+            # Joint 0 where nothing is moved, as the format wants it.
+            np.where(weights > 0, bones, 0).astype(np.uint8),
+            weights.astype(np.float32),
+            parents,
+        )
+
+    @property
+    def faces(self) -> np.ndarray:
+        """Vertex indices ``(F, 3)``."""
+        return self.layer.faces.cpu().numpy()
+
+    def rest_vertices(self, coefficients: np.ndarray) -> np.ndarray:
+        """Rest shapes ``(..., V, 3)`` of coefficients ``(..., C)``."""
+        return self.template + np.tensordot(coefficients, self.shapes, 1)
+
+    def rest_joints(self, coefficients: np.ndarray) -> np.ndarray:
+        """Rest joints ``(..., J, 3)`` of coefficients ``(..., C)``."""
+        return self.joints + np.tensordot(coefficients, self.joint_shapes, 1)
+
+    def bone_offsets(self, coefficients: np.ndarray) -> np.ndarray:
+        """Rest joints relative to their parents, ``(..., J, 3)``."""
+        joints = self.rest_joints(coefficients)
+        offsets = joints.copy()
+        offsets[..., 1:, :] -= joints[..., self.parents[1:], :]
+        return offsets
+
+
+def _rest(
+    layer: BodyModel, coefficients: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and joints of unposed bodies with flat hands."""
+    flat = torch.eye(3).expand(len(coefficients), 15, 3, 3)
+    device = layer.v_template.device
+    parameters: dict[str, Any] = {
+        'betas': coefficients[:, :_NUM_BETAS],
+        'expression': coefficients[:, _NUM_BETAS:],
+        'left_hand_pose': flat,
+        'right_hand_pose': flat,
+    }
+    parameters = {name: x.to(device) for name, x in parameters.items()}
+    with torch.no_grad():
+        body = layer(**parameters, joint_set='smplx_55')
+    assert body.vertices is not None
+    return (
+        body.vertices.cpu().double().numpy(),
+        body.joints.cpu().double().numpy(),
+    )
+
+
+@dataclass(frozen=True)
+class PersonMotion:
+    """One person's parameters as a rig takes them.
+
+    Args:
+        person_id: Who.
+        frames: ``(T,)`` ascending frames in which the person is.
+        rows: ``(T,)`` rows of the sequence.
+        coefficients: ``(T, C)`` float64.
+        rotations: ``(T, J, 4)`` float32 quaternions relative to the parent,
+            real part last, without jumps of the sign.
+        transl: ``(T, 3)`` float32 metres.
+    """
+
+    person_id: int
+    frames: np.ndarray
+    rows: np.ndarray
+    coefficients: np.ndarray
+    rotations: np.ndarray
+    transl: np.ndarray
+
+    @classmethod
+    def of(
+        cls, people: PeopleSequence, person_id: int, rig: Rig
+    ) -> PersonMotion:
+        """Motion of a person, who must be in the sequence."""
+        rows = np.flatnonzero(people.person_id == person_id)
+        coefficients = np.concatenate(
+            [people.betas[rows], people.expression[rows]], axis=1
+        )
+        return cls(
+            int(person_id),
+            people.frame_index[rows],
+            rows,
+            coefficients.astype(np.float64),
+            _quaternions(people, rows, rig.layer),
+            people.transl[rows],
+        )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def chunks(self, size: int) -> Iterator[slice]:
+        """Pieces of at most ``size`` frames."""
+        for start in range(0, len(self), size):
+            yield slice(start, start + size)
+
+    @property
+    def mean_coefficients(self) -> np.ndarray:
+        """Mean shape and no expression, ``(C,)``."""
+        mean = self.coefficients.mean(0)
+        mean[_NUM_BETAS:] = 0
+        return mean
+
+
+def _quaternions(
+    people: PeopleSequence, rows: np.ndarray, layer: BodyModel
+) -> np.ndarray:
+    hands = layer.hand_mean.detach().cpu().double().numpy()
+    poses = []
+    for name, count in POSE_JOINTS.items():
+        pose = getattr(people, name)[rows].astype(np.float64)
+        pose = pose.reshape(-1, count, 3)
+        if 'hand' in name:
+            pose = pose + hands[int('right' in name)]
+        poses.append(pose)
+    pose = np.concatenate(poses, axis=1)
+    rotations = Rotation.from_rotvec(pose.reshape(-1, 3)).as_quat()
+    rotations = rotations.reshape(*pose.shape[:2], 4)
+    # q and -q are the same rotation, but not halfway to the next frame.
+    agreement = (rotations[1:] * rotations[:-1]).sum(-1)
+    signs = np.cumprod(np.where(agreement < 0, -1.0, 1.0), axis=0)
+    rotations[1:] *= signs[..., None]
+    return rotations.astype(np.float32)
+
+
+def forward_kinematics(
+    rotations: np.ndarray, offsets: np.ndarray, parents: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pose a skeleton.
+
+    Args:
+        rotations: ``(T, J, 4)`` quaternions relative to the parent, real
+            part last.
+        offsets: ``(T, J, 3)`` joints relative to the parent, unposed.
+        parents: ``(J,)``, each before its children.
+
+    Returns:
+        Rotations ``(T, J, 3, 3)`` and positions ``(T, J, 3)``, float64.
+    """
+    local = Rotation.from_quat(rotations.reshape(-1, 4)).as_matrix()
+    local = local.reshape(*rotations.shape[:2], 3, 3)
+    turned, placed = local.copy(), offsets.astype(np.float64)
+    for joint, parent in enumerate(parents[1:], start=1):
+        turned[:, joint] = turned[:, parent] @ local[:, joint]
+        placed[:, joint] = placed[:, parent] + np.einsum(
+            'tij,tj->ti', turned[:, parent], placed[:, joint]
+        )
+    return turned, placed
