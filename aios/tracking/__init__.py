@@ -1,7 +1,20 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Who is who over time (docs/en/tracking.md)."""
+"""Who is who over time, and without trembling (docs/en/tracking.md)."""
 
+from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
 from .selection import LargestPerson, largest_person, largest_track
+from .smoothing import OneEuroSmoother, SmoothingOptions, smooth_sequence
 from .tracker import Tracker
 
-__all__ = ['LargestPerson', 'Tracker', 'largest_person', 'largest_track']
+__all__ = [
+    'LargestPerson',
+    'OneEuroOptions',
+    'OneEuroSmoother',
+    'RotationFilter',
+    'SmoothingOptions',
+    'Tracker',
+    'VectorFilter',
+    'largest_person',
+    'largest_track',
+    'smooth_sequence',
+]

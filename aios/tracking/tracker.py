@@ -199,13 +199,13 @@ class Tracker:
             relative = (joints[row] - boxes[row, :2]) / boxes[row, 3]
             old = self._tracks.get(key)
             if old is None:
-                state = self._filter.initiate(boxes[row])
-                new = _Track(*state, relative)
+                mean, covariance = self._filter.initiate(boxes[row])
             else:
-                state = self._filter.update(
+                mean, covariance = self._filter.update(
                     old.mean, old.covariance, boxes[row]
                 )
-                new = _Track(*state, relative, old.sightings + 1)
+            sightings = 1 if old is None else old.sightings + 1
+            new = _Track(mean, covariance, relative, sightings)
             self._tracks[key] = new
             self._next_id = max(self._next_id, key + 1)
         self._tracks = {

@@ -1,0 +1,291 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Takes the trembling out of tracked people.
+
+Symbols: ``n`` persons of a frame, ``J`` = 55 rotations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from torch import nn
+
+from aios.export import SMPLX_ARGUMENTS, FrameResult, PeopleSequence
+
+from .body import Body
+from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
+
+__all__ = ['OneEuroSmoother', 'SmoothingOptions', 'smooth_sequence']
+
+_FORGET = 60.0  # seconds after which nothing is known of somebody any more
+_NEAREST = 0.05  # metres in front of the camera
+
+
+@dataclass(frozen=True)
+class SmoothingOptions:
+    """How strongly to smooth what; see :class:`OneEuroOptions`.
+
+    Args:
+        rotations: Of all joints; speeds in radians per second.
+        direction: Of the ray from the camera to the pelvis; speeds in focal
+            lengths per second.
+        depth: Of the logarithm of the pelvis' depth; speeds per second.
+        expression: Of the coefficients of the expression.
+        max_gap: Seconds after which somebody who was missing starts anew;
+            the mean shape goes on.
+    """
+
+    rotations: OneEuroOptions = OneEuroOptions(1.2, 0.8)
+    direction: OneEuroOptions = OneEuroOptions(2.0, 20.0)
+    depth: OneEuroOptions = OneEuroOptions(0.7, 1.0)
+    expression: OneEuroOptions = OneEuroOptions(1.5, 0.5)
+    max_gap: float = 0.5
+
+
+@dataclass
+class _Filters:
+    """Filters of one person."""
+
+    rotations: RotationFilter
+    direction: VectorFilter
+    depth: VectorFilter
+    expression: VectorFilter
+
+    @classmethod
+    def make(cls, options: SmoothingOptions) -> _Filters:
+        return cls(
+            RotationFilter(options.rotations),
+            VectorFilter(options.direction),
+            VectorFilter(options.depth),
+            VectorFilter(options.expression),
+        )
+
+
+@dataclass
+class _Mean:
+    """Mean of vectors, weighted."""
+
+    weight: float = 0.0
+    value: np.ndarray | float = 0.0
+
+    def add(self, value: np.ndarray, weight: float) -> np.ndarray:
+        self.weight += weight
+        share = weight / self.weight
+        self.value = self.value + share * (value - self.value)
+        return np.asarray(self.value)
+
+
+@dataclass
+class _State:
+    """What is known of a person: constant memory."""
+
+    filters: _Filters
+    seen: float
+    shape: _Mean = field(default_factory=_Mean)
+
+
+class OneEuroSmoother:
+    """Online smoothing, frame by frame, per ``person_id``.
+
+    - Rotations are filtered as rotations.
+    - The position of the pelvis is filtered as a direction and a depth: what
+      a picture says of the depth is much less certain than where in the
+      picture somebody is, and smoothing must not drive the body off the
+      person.
+    - The shape is the mean so far, weighted by scores.
+    - Joints and meshes are computed anew by the body model.
+
+    Boxes and ``keypoints`` are left as they were found.
+
+    Args:
+        body_model: SMPL-X layer or its config, the one the results were made
+            with.
+        fps: Frames per second where timestamps do not tell.
+        options: How strongly to smooth.
+
+    Raises:
+        ValueError: If ``fps`` is not positive.
+    """
+
+    def __init__(
+        self,
+        body_model: dict | nn.Module,
+        fps: float = 30.0,
+        options: SmoothingOptions | None = None,
+    ) -> None:
+        if not 0 < fps < np.inf:
+            raise ValueError(f'fps must be positive, got {fps}')
+        self._body = Body(body_model)
+        self.fps = fps
+        self.options = options or SmoothingOptions()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody."""
+        self._states: dict[int, _State] = {}
+        self._time = 0.0
+        self._timestamp = 0.0
+
+    def __call__(self, frame: FrameResult) -> FrameResult:
+        """Smooth the next frame.
+
+        Args:
+            frame: With ids of a tracker.
+
+        Returns:
+            The same people, smoothed.
+        """
+        return self._body.refreshed(self.parameters(frame))
+
+    def parameters(self, frame: FrameResult) -> FrameResult:
+        """The same, but joints are only moved and meshes are not touched."""
+        step = frame.timestamp - self._timestamp
+        self._time += step if step > 0 else 1 / self.fps
+        self._timestamp = frame.timestamp
+        self._states = {
+            key: state
+            for key, state in self._states.items()
+            if self._time - state.seen <= _FORGET
+        }
+        rows = [self._person(frame, row) for row in range(len(frame))]
+        return _with_rows(frame, rows)
+
+    def _person(self, frame: FrameResult, row: int) -> dict[str, np.ndarray]:
+        people = {
+            name: frame.people[name][row].astype(np.float64)
+            for name in (*SMPLX_ARGUMENTS, 'joints3d')
+        }
+        state, seconds = self._state(int(frame.people['person_id'][row]))
+        filters = state.filters
+        turns = filters.rotations(self._body.rotations(people), seconds)
+        out = self._body.poses(turns)
+        expression = filters.expression(people['expression'][None], seconds)
+        out['expression'] = expression[0]
+        # The pelvis of the rest pose is linear in the shape, as the mean is.
+        pelvis = people['joints3d'][0]
+        shape = np.concatenate([people['betas'], pelvis - people['transl']])
+        weight = max(float(frame.people['scores'][row]), 1e-3)
+        mean = state.shape.add(shape, weight)
+        position = _position(filters, pelvis, seconds)
+        out['betas'] = mean[:-3]
+        out['transl'] = position - mean[-3:]
+        out['joints3d'] = people['joints3d'] + (position - pelvis)
+        return out
+
+    def _state(self, person: int) -> tuple[_State, float]:
+        """State of a person and the seconds since the last sighting."""
+        state = self._states.get(person)
+        if state is None:
+            state = _State(_Filters.make(self.options), self._time)
+            self._states[person] = state
+        seconds = self._time - state.seen
+        if seconds > self.options.max_gap:
+            state.filters = _Filters.make(self.options)
+        state.seen = self._time
+        return state, seconds
+
+
+def _position(
+    filters: _Filters, pelvis: np.ndarray, seconds: float
+) -> np.ndarray:
+    """Filtered position of the pelvis ``(3,)``."""
+    if pelvis[2] < _NEAREST:
+        return pelvis  # has no direction
+    direction = filters.direction(pelvis[None, :2] / pelvis[2], seconds)
+    depth = np.exp(filters.depth(np.log(pelvis[None, 2:]), seconds))[0]
+    return np.concatenate([direction[0] * depth, depth])
+
+
+def smooth_sequence(
+    people: PeopleSequence,
+    body_model: dict | nn.Module,
+    options: SmoothingOptions | None = None,
+    zero_lag: bool = True,
+) -> PeopleSequence:
+    """Smooth a whole sequence.
+
+    Args:
+        people: With ids of a tracker.
+        body_model: See :class:`OneEuroSmoother`.
+        options: How strongly to smooth.
+        zero_lag: Filter forwards and backwards and take the middle, so that
+            nothing comes late, and use the mean shape of all frames.
+            Otherwise do what the online filter does.
+
+    Returns:
+        The same people, smoothed.
+    """
+    smoother = OneEuroSmoother(body_model, people.fps or 30.0, options)
+    body = smoother._body
+    frames = list(people.frames())
+    smoothed = [smoother.parameters(frame) for frame in frames]
+    if zero_lag:
+        smoother.reset()
+        backward = [smoother.parameters(f) for f in _reversed(frames)][::-1]
+        shapes = _mean_shapes(people)
+        smoothed = [
+            _middle(body, *frames, shapes)
+            for frames in zip(frames, smoothed, backward, strict=True)
+        ]
+    smoothed = [body.refreshed(frame) for frame in smoothed]
+    rows = PeopleSequence.from_frames(smoothed)
+    changed = (*SMPLX_ARGUMENTS, 'joints3d', 'joints2d', 'vertices')
+    return replace(people, **{name: getattr(rows, name) for name in changed})
+
+
+def _reversed(frames: list[FrameResult]) -> Iterable[FrameResult]:
+    """The frames from the last to the first, with time running forwards."""
+    end = frames[-1].timestamp if frames else 0.0
+    for frame in reversed(frames):
+        yield replace(frame, timestamp=end - frame.timestamp)
+
+
+def _mean_shapes(people: PeopleSequence) -> dict[int, np.ndarray]:
+    """By id: ``(13,)`` coefficients, and pelvis relative to translation."""
+    rest = people.joints3d[:, 0] - people.transl
+    shapes = np.concatenate([people.betas, rest], axis=1)
+    weights = np.maximum(people.scores, 1e-3)
+    return {
+        key: np.average(shapes[rows], axis=0, weights=weights[rows])
+        for key in people.person_ids.tolist()
+        for rows in [people.person_id == key]
+    }
+
+
+def _middle(
+    body: Body,
+    frame: FrameResult,
+    forward: FrameResult,
+    backward: FrameResult,
+    shapes: dict[int, np.ndarray],
+) -> FrameResult:
+    """Half-way between two ways to smooth a frame."""
+    rows = []
+    for row, person in enumerate(frame.people['person_id'].tolist()):
+        one, other = (
+            {name: value[row] for name, value in passed.people.items()}
+            for passed in (forward, backward)
+        )
+        start, end = body.rotations(one), body.rotations(other)
+        arc = (start.inv() * end).as_rotvec()
+        out = body.poses(start * Rotation.from_rotvec(arc / 2))
+        out['expression'] = (one['expression'] + other['expression']) / 2
+        pelvis = (one['joints3d'][0] + other['joints3d'][0]) / 2
+        out['betas'] = shapes[person][:-3]
+        out['transl'] = pelvis - shapes[person][-3:]
+        rows.append(out)
+    return _with_rows(frame, rows)
+
+
+def _with_rows(
+    frame: FrameResult, rows: list[dict[str, np.ndarray]]
+) -> FrameResult:
+    """The frame with other values for its people, one dict each."""
+    if not rows:
+        return frame
+    return frame.with_people(
+        **{name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    )

@@ -1,0 +1,240 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from aios.export import SMPLX_ARGUMENTS, FrameResult, PeopleSequence
+from aios.tracking import OneEuroSmoother, SmoothingOptions, smooth_sequence
+
+PATHS = [((-1.2, -4.0), (1.2, -4.5)), ((1.3, -6.0), (-1.3, -3.5))]
+
+
+@pytest.fixture(scope='module')
+def layer(bank):
+    return bank.layer('neutral')
+
+
+@pytest.fixture(scope='module')
+def truth(walk) -> list[FrameResult]:
+    return walk(PATHS, frames=60, seed=1)
+
+
+@pytest.fixture(scope='module')
+def noisy(truth, layer) -> list[FrameResult]:
+    """With noise in all parameters; most of that of positions in depth."""
+    rng = np.random.default_rng(0)
+    return [refreshed(shaken(frame, rng), layer) for frame in truth]
+
+
+def shaken(frame: FrameResult, rng) -> FrameResult:
+    changed = {}
+    for name in SMPLX_ARGUMENTS:
+        value = frame.people[name]
+        spread = 0.06 if name.endswith(('pose', 'orient')) else 0.3
+        changed[name] = value + rng.normal(0, spread, value.shape)
+    pelvis = frame.people['joints3d'][:, 0]
+    moved = pelvis * np.exp(rng.normal(0, 0.03, (len(frame), 1)))
+    changed['transl'] = frame.people['transl'] + moved - pelvis
+    return frame.with_people(**changed)
+
+
+def forward(frame: FrameResult, layer, **options):
+    parameters = {
+        name: torch.from_numpy(frame.people[name]) for name in SMPLX_ARGUMENTS
+    }
+    with torch.no_grad():
+        return layer(**parameters, **options)
+
+
+def refreshed(frame: FrameResult, layer) -> FrameResult:
+    joints = forward(frame, layer, return_vertices=False).joints.numpy()
+    pixels = joints @ frame.K.T.astype(np.float32)
+    return frame.with_people(
+        joints3d=joints, joints2d=pixels[..., :2] / pixels[..., 2:]
+    )
+
+
+def joints(frames) -> np.ndarray:
+    return np.stack([frame.people['joints3d'] for frame in frames])
+
+
+def trembling(points: np.ndarray) -> float:
+    return float(np.square(np.diff(points, 2, axis=0)).mean())
+
+
+def error(points: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.linalg.norm(points - truth, axis=-1).mean())
+
+
+def smooth_online(frames, layer, **options) -> list[FrameResult]:
+    smoother = OneEuroSmoother(layer, **options)
+    return [smoother(frame) for frame in frames]
+
+
+def sequence(frames) -> PeopleSequence:
+    return PeopleSequence.from_frames(frames, fps=25.0)
+
+
+def test_noise_of_a_known_motion_is_reduced(truth, noisy, layer):
+    goal, before = joints(truth), joints(noisy)
+    online = joints(smooth_online(noisy, layer))
+    offline = joints(smooth_sequence(sequence(noisy), layer).frames())
+    assert trembling(online) < 0.1 * trembling(before)
+    assert trembling(offline) < 0.1 * trembling(before)
+    assert error(online, goal) < 0.85 * error(before, goal)
+    assert error(offline, goal) < 0.6 * error(before, goal)
+
+
+def test_zero_lag_does_not_come_late(truth, layer):
+    """A clean walk: what is left is what the filter itself does."""
+    goal = joints(truth)
+    online = joints(smooth_online(truth, layer))
+    offline = joints(smooth_sequence(sequence(truth), layer).frames())
+    assert error(offline, goal) < 0.4 * error(online, goal)
+
+
+def test_offline_without_zero_lag_is_online(noisy, layer):
+    people = smooth_sequence(sequence(noisy), layer, zero_lag=False)
+    np.testing.assert_array_equal(
+        people.joints3d, np.concatenate(joints(smooth_online(noisy, layer)))
+    )
+
+
+@pytest.mark.parametrize('zero_lag', [True, False])
+def test_what_does_not_move_is_not_changed(truth, layer, zero_lag):
+    still = sequence(
+        [replace(truth[0], name=f.name, timestamp=f.timestamp) for f in truth]
+    )
+    people = smooth_sequence(still, layer, zero_lag=zero_lag)
+    np.testing.assert_allclose(people.joints3d, still.joints3d, atol=2e-5)
+    np.testing.assert_allclose(people.joints2d, still.joints2d, atol=2e-2)
+    for name in SMPLX_ARGUMENTS:
+        np.testing.assert_allclose(
+            getattr(people, name), getattr(still, name), atol=2e-5
+        )
+
+
+@pytest.mark.parametrize('zero_lag', [True, False])
+def test_joints_and_meshes_are_those_of_the_parameters(noisy, layer, zero_lag):
+    frames = [
+        frame.with_people(vertices=forward(frame, layer).vertices.numpy())
+        for frame in noisy[:6]
+    ]
+    people = smooth_sequence(sequence(frames), layer, zero_lag=zero_lag)
+    assert people.vertices is not None
+    for frame in people.frames():
+        out = forward(frame, layer)
+        again = refreshed(frame, layer)
+        for name, wanted, tolerance in (
+            ('vertices', out.vertices.numpy(), 1e-5),
+            ('joints3d', out.joints.numpy(), 1e-5),
+            ('joints2d', again.people['joints2d'], 1e-2),
+        ):
+            np.testing.assert_allclose(
+                frame.people[name], wanted, atol=tolerance
+            )
+
+
+def test_a_turn_through_pi_leaves_no_trace(truth, layer):
+    """The walker looks away from the camera: the root is near pi."""
+    roots = np.stack([f.people['global_orient'][1] for f in truth])
+    assert np.linalg.norm(roots, axis=1).max() > 3
+    flipped = []
+    for t, frame in enumerate(truth):
+        root = frame.people['global_orient']
+        length = np.linalg.norm(root, axis=1, keepdims=True)
+        other = root * (1 - 2 * np.pi / length) if t % 2 else root
+        flipped.append(frame.with_people(global_orient=other))
+    np.testing.assert_allclose(
+        joints(smooth_online(flipped, layer)),
+        joints(smooth_online(truth, layer)),
+        atol=1e-4,
+    )
+
+
+def test_shape_becomes_the_mean_weighted_by_scores(truth, layer):
+    frames = []
+    for frame, beta, score in zip(truth, (1.0, 4.0), (0.9, 0.3), strict=False):
+        betas = np.full((2, 10), beta)
+        frames.append(frame.with_people(betas=betas, scores=np.full(2, score)))
+    frames = [refreshed(frame, layer) for frame in frames]
+    online = smooth_online(frames, layer)
+    assert online[0].people['betas'][0, 0] == pytest.approx(1)
+    assert online[1].people['betas'][0, 0] == pytest.approx(1.75)
+    offline = smooth_sequence(sequence(frames), layer)
+    np.testing.assert_allclose(offline.betas, 1.75, rtol=1e-6)
+    # The pelvis stays in place while the shape, hence the offset, changes.
+    np.testing.assert_allclose(
+        online[0].people['joints3d'][:, 0],
+        frames[0].people['joints3d'][:, 0],
+        atol=1e-5,
+    )
+
+
+def test_who_comes_back_after_a_gap_starts_anew(truth, layer):
+    gap = [frame.select([1]) for frame in truth[10:30]]  # 0.8 s
+    back = smooth_online([*truth[:10], *gap, *truth[30:31]], layer)[-1]
+    poses = back.people['body_pose']
+    np.testing.assert_allclose(
+        poses[0], truth[30].people['body_pose'][0], atol=1e-5
+    )
+    assert np.abs(poses[1] - truth[30].people['body_pose'][1]).max() > 1e-3
+
+
+def test_people_are_smoothed_by_id_not_by_row(noisy, layer):
+    mixed = [
+        frame.select([1, 0] if t % 2 else [0, 1])
+        for t, frame in enumerate(noisy)
+    ]
+    wanted = joints(smooth_online(noisy, layer))
+    for t, frame in enumerate(smooth_online(mixed, layer)):
+        order = np.argsort(frame.people['person_id'])
+        np.testing.assert_allclose(
+            frame.people['joints3d'][order], wanted[t], atol=1e-6
+        )
+
+
+def test_smoothing_moves_people_along_the_ray_mostly(truth, noisy, layer):
+    """Where in the picture somebody is, is known better than how far off."""
+    smoothed = smooth_online(noisy, layer)
+    pelvis = np.stack([f.people['joints2d'][:, 0] for f in smoothed])
+    goal = np.stack([f.people['joints2d'][:, 0] for f in truth])
+    assert error(pelvis, goal) < 4  # of a picture 640 pixels wide
+
+
+def test_pictures_without_timestamps_use_the_frame_rate(noisy, layer):
+    zero = [replace(frame, timestamp=0.0) for frame in noisy[:10]]
+    np.testing.assert_allclose(
+        joints(smooth_online(zero, layer, fps=25.0)),
+        joints(smooth_online(noisy[:10], layer)),
+        atol=1e-5,
+    )
+
+
+def test_weaker_options_smooth_less(noisy, layer):
+    options = SmoothingOptions()
+    weak = replace(options, rotations=replace(options.rotations, beta=5.0))
+    assert trembling(
+        joints(smooth_online(noisy, layer, options=weak))
+    ) > trembling(joints(smooth_online(noisy, layer)))
+
+
+def test_nobody_there(truth, layer):
+    empty = [frame.select([]) for frame in truth[:3]]
+    assert [len(f) for f in smooth_online(empty, layer)] == [0, 0, 0]
+    assert len(smooth_sequence(sequence(empty), layer)) == 0
+    assert len(smooth_sequence(sequence([]), layer)) == 0
+
+
+def test_wrong_arguments_are_refused(free_body_dir, layer):
+    with pytest.raises(ValueError, match='fps must be positive'):
+        OneEuroSmoother(layer, fps=0)
+    config = dict(
+        type='SMPLXLayer', model_path=str(free_body_dir), flat_hand_mean=True
+    )
+    with pytest.raises(ValueError, match='flat_hand_mean'):
+        OneEuroSmoother(config)
