@@ -34,8 +34,7 @@ class Body:
     """
 
     def __init__(self, model: dict | nn.Module) -> None:
-        built = isinstance(model, nn.Module)
-        self._model: Any = model if built else MODELS.build(model).eval()
+        self._model = _built(model)
         if self._model.flat_hand_mean:
             raise ValueError(
                 'hand poses of results are relative to the mean hand: the '
@@ -91,6 +90,11 @@ class Body:
         if with_mesh:
             changed['vertices'] = out.vertices.cpu().numpy()
         return frame.with_people(**changed)
+
+
+def _built(model: dict | nn.Module) -> Any:
+    """The layer; mypy takes attributes of modules for tensors."""
+    return MODELS.build(model).eval() if isinstance(model, dict) else model
 
 
 def _project(K: np.ndarray, points: np.ndarray) -> np.ndarray:
