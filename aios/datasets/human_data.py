@@ -83,6 +83,8 @@ class HumanData(MutableMapping):
     Args:
         items: Content to start with.
         key_strict: Accept only the keys of mmhuman3d's list.
+        compressed: Whether the key-points of ``items`` lack the joints that
+            their masks exclude, see :meth:`compress`.
 
     Raises:
         KeyError: If ``key_strict`` and a key is not on the list.
@@ -101,12 +103,14 @@ class HumanData(MutableMapping):
         items: Mapping[str, Any] | None = None,
         *,
         key_strict: bool = False,
+        compressed: bool = False,
     ) -> None:
         self._items: dict[str, Any] = {}
         self._key_strict = key_strict
         self._compressed = False
         for key, value in (items or {}).items():
             self[key] = value
+        self._compressed = compressed
 
     # -- reading and writing --------------------------------------------
 

@@ -14,7 +14,12 @@ from aios.structures import PARTS
 
 from .label_options import LabelOptions
 
-__all__ = ['apply_person_rules', 'optional_drops', 'video_names']
+__all__ = [
+    'apply_person_rules',
+    'duplicate_boxes',
+    'optional_drops',
+    'video_names',
+]
 
 _TRIM = '_Trim'
 
@@ -72,7 +77,7 @@ def optional_drops(
         'no_keypoints': lambda: _equal(meta.get('num_keypoints'), paths, 0),
         'invalid_label': lambda: _equal(meta.get('valid_label'), paths, 0),
         'no_confidence': lambda: ~(columns['keypoints'][..., 2] > 0).any(1),
-        'duplicate': lambda: _duplicates(paths, columns['bboxes']),
+        'duplicate': lambda: duplicate_boxes(paths, columns['bboxes']),
     }
     drops = {rule: tests[rule]() for rule in options.drop_rules}
     if options.videos is not None:
@@ -96,8 +101,16 @@ def _equal(
     return np.asarray(values == wanted)
 
 
-def _duplicates(paths: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """All but the first of the persons with one box in one picture."""
+def duplicate_boxes(paths: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """All but the first of the persons with one box in one picture.
+
+    Args:
+        paths: ``(P,)`` picture of each person.
+        boxes: ``(P, 4)``.
+
+    Returns:
+        ``(P,)`` bool.
+    """
     _, image = np.unique(paths, return_inverse=True)
     keys = np.column_stack((image, np.nan_to_num(boxes)))
     _, first = np.unique(keys, axis=0, return_index=True)

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from toy_releases import RELEASES
 
 from aios.datasets import HumanData
+from aios.datasets.converters import convert
 from aios.structures import HUMAN_DATA_190
 
 HEIGHT, WIDTH = 240, 320
@@ -111,3 +113,27 @@ def _draw_noise(path: Path) -> None:
     rng = np.random.default_rng(len(str(path)))
     img = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     cv2.imwrite(str(path), img)
+
+
+@pytest.fixture(scope='session')
+def models(free_body_dir):
+    """Folder of the free body."""
+    return str(free_body_dir)
+
+
+@pytest.fixture(scope='session')
+def converted(models, tmp_path_factory):
+    """Name of a release -> (root, truth, file, summary), converted once."""
+    done = {}
+
+    def get(name):
+        if name not in done:
+            write, kind, split, _, _ = RELEASES[name]
+            root = tmp_path_factory.mktemp(name)
+            truth = write(root, np.random.default_rng(3), models)
+            out = root / 'out' / f'{name}.npz'
+            summary = convert(kind(root, split, models), out)
+            done[name] = root, truth, out, summary
+        return done[name]
+
+    return get

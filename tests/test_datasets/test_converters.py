@@ -8,81 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy_releases as releases
+from toy_releases import RELEASES
 
 from aios.datasets import (
     AGORADataset,
-    ARCTICDataset,
-    BEDLAMDataset,
-    COCONADataset,
-    EgoBodyDataset,
     EHFDataset,
     HumanData,
-    UBodyDataset,
 )
 from aios.datasets.converters import (
     AGORAConverter,
-    ARCTICConverter,
-    BEDLAMConverter,
-    COCOConverter,
-    ConverterError,
-    EgoBodyConverter,
-    EHFConverter,
     UBodyConverter,
     convert,
 )
 from aios.datasets.converters.bodies import smplx_joints
 from aios.structures import check_gt_instances
 
-RELEASES = {
-    'agora': (releases.agora, AGORAConverter, 'train', AGORADataset, ''),
-    'bedlam': (
-        releases.bedlam,
-        BEDLAMConverter,
-        'train',
-        BEDLAMDataset,
-        'train_images',
-    ),
-    'coco': (releases.coco, COCOConverter, 'train', COCONADataset, ''),
-    'ubody': (releases.ubody, UBodyConverter, 'train', UBodyDataset, 'images'),
-    'arctic': (releases.arctic, ARCTICConverter, 'val', ARCTICDataset, ''),
-    'egobody': (
-        releases.egobody,
-        EgoBodyConverter,
-        'train',
-        EgoBodyDataset,
-        '',
-    ),
-    'ehf': (releases.ehf, EHFConverter, 'test', EHFDataset, ''),
-}
 PIPELINE = [
     {'type': 'LoadImage'},
     {'type': 'LoadHumanAnnotations', 'rescale_if_mismatch': True},
     {'type': 'WholeBodyResize', 'scale': (320, 200)},
     {'type': 'PackWholeBodyInputs'},
 ]
-
-
-@pytest.fixture(scope='module')
-def models(free_body_dir):
-    return str(free_body_dir)
-
-
-@pytest.fixture(scope='module')
-def converted(models, tmp_path_factory):
-    """Name -> (root, truth, file, summary), converted once."""
-    done = {}
-
-    def get(name):
-        if name not in done:
-            write, kind, split, _, _ = RELEASES[name]
-            root = tmp_path_factory.mktemp(name)
-            truth = write(root, np.random.default_rng(3), models)
-            out = root / 'out' / f'{name}.npz'
-            summary = convert(kind(root, split, models), out)
-            done[name] = root, truth, out, summary
-        return done[name]
-
-    return get
 
 
 @pytest.mark.parametrize('name', RELEASES)
@@ -307,143 +253,6 @@ def test_ascii_ply(tmp_path):
         path = tmp_path / f'{binary}.ply'
         releases.write_ply(path, points, binary)
         np.testing.assert_allclose(read_ply_vertices(path), points, atol=1e-6)
-
-
-# -- resuming -----------------------------------------------------------------
-
-
-def test_resume(models, tmp_path, monkeypatch):
-    """After an interruption only missing units are converted."""
-    releases.bedlam(tmp_path, np.random.default_rng(3), models)
-    out, done = tmp_path / 'bedlam.npz', []
-    original = BEDLAMConverter.convert
-
-    def failing(self, unit):
-        if len(done) == 1:
-            raise KeyboardInterrupt
-        done.append(unit)
-        return original(self, unit)
-
-    monkeypatch.setattr(BEDLAMConverter, 'convert', failing)
-    with pytest.raises(KeyboardInterrupt):
-        convert(BEDLAMConverter(tmp_path, 'train', models), out)
-    assert not out.exists()
-    with pytest.raises(ConverterError, match='--restart'):
-        convert(BEDLAMConverter(tmp_path, 'train', models, interval=2), out)
-    done.clear()
-    done.append('not counted')
-    monkeypatch.setattr(BEDLAMConverter, 'convert', original)
-    summary = convert(BEDLAMConverter(tmp_path, 'train', models), out)
-    assert summary.resumed == 1
-    assert summary.persons == 6
-    assert not out.with_suffix('.parts').exists()
-    with pytest.raises(FileExistsError, match='--overwrite'):
-        convert(BEDLAMConverter(tmp_path, 'train', models), out)
-
-
-def test_interval(converted, models, tmp_path):
-    root = converted('bedlam')[0]
-    converter = BEDLAMConverter(root, 'train', models, interval=2)
-    summary = convert(converter, tmp_path / 'half.npz')
-    assert (summary.images, summary.persons) == (2, 4)
-
-
-def test_processes(converted, models, tmp_path):
-    root, _, out, _ = converted('bedlam')
-    twice = tmp_path / 'two.npz'
-    convert(BEDLAMConverter(root, 'train', models), twice, workers=2)
-    one, two = HumanData.load(out), HumanData.load(twice)
-    assert one['image_path'] == two['image_path']
-    np.testing.assert_array_equal(
-        one['keypoints3d_smplx'], two['keypoints3d_smplx']
-    )
-
-
-# -- errors -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('name', RELEASES)
-def test_no_release(models, tmp_path, name):
-    """The error names what is missing and the page that helps."""
-    kind, split = RELEASES[name][1:3]
-    with pytest.raises(ConverterError) as error:
-        convert(kind(tmp_path / 'absent', split, models), tmp_path / 'o.npz')
-    assert f'docs/en/datasets.md#{name}' in str(error.value)
-    (tmp_path / 'empty').mkdir()
-    with pytest.raises(ConverterError):
-        convert(kind(tmp_path / 'empty', split, models), tmp_path / 'o.npz')
-
-
-def test_command(converted, models, tmp_path, capsys):
-    from aios.datasets.converters import run_command
-
-    root = converted('bedlam')[0]
-    out = tmp_path / 'new.npz'
-    argv = [str(root), '--out', str(out), '--body-models', models]
-    text = run_command(BEDLAMConverter, 'help', argv)
-    assert '6 persons' in text
-    assert 'check_humandata.py' in text
-    with pytest.raises(SystemExit, match='--overwrite'):
-        run_command(BEDLAMConverter, 'help', argv)
-
-
-def test_missing_annotations_say_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError) as error:
-        AGORADataset('absent.npz', str(tmp_path))
-    message = str(error.value)
-    assert str(tmp_path / 'absent.npz') in message
-    assert 'tools/dataset_converters/agora2humandata.py' in message
-    assert 'docs/en/datasets.md#agora' in message
-
-
-def test_first_annotation_file_that_exists(converted, tmp_path):
-    root, _, out, _ = converted('bedlam')
-    dataset = BEDLAMDataset(
-        ['absent.npz', str(out)],
-        str(root),
-        {'img': 'train_images'},
-        cache_dir=str(tmp_path),
-        flat_hand_mean=False,
-    )
-    assert dataset.ann_file == str(out)
-    with pytest.raises(FileNotFoundError, match='one.npz'):
-        BEDLAMDataset(['one.npz', 'two.npz'], str(root))
-
-
-@pytest.mark.parametrize('name', [n for n in RELEASES if n != 'ehf'])
-def test_config(converted, models, name, tmp_path, monkeypatch):
-    """The base config finds everything below AIOS_DATA."""
-    from mmengine.config import Config
-
-    from aios.registry import DATASETS
-    from aios.utils import register_all_modules
-
-    register_all_modules()
-    monkeypatch.setenv('AIOS_DATA', str(tmp_path))
-    root, _, out, _ = converted(name)
-    path = Path(__file__).parents[2] / f'configs/_base_/datasets/{name}.py'
-    config = Config.fromfile(path)
-    phase = 'val' if name == 'arctic' else 'train'
-    options = config[f'{name}_{phase}']
-    place = tmp_path / options.ann_file[0]
-    place.parent.mkdir(parents=True)
-    place.symlink_to(out)
-    images = tmp_path / options.data_prefix.img
-    images.parent.mkdir(parents=True, exist_ok=True)
-    images.symlink_to(root / RELEASES[name][4])
-    options.body_model_path = models
-    dataset = DATASETS.build(options)
-    assert len(dataset)
-    assert type(dataset) is RELEASES[name][3]
-
-
-def test_occlusion_of_tests(converted, models, tmp_path):
-    """Sampling and occlusion rules are those of training only."""
-    root, _, out, _ = converted('bedlam')
-    options = {'cache_dir': str(tmp_path), 'body_model_path': models}
-    place = (str(out), str(root), {'img': 'train_images'})
-    assert len(BEDLAMDataset(*place, **options)) == 1  # every fifth of 4
-    assert len(BEDLAMDataset(*place, test_mode=True, **options)) == 4
 
 
 def test_closeups_are_turned(tmp_path, capsys):

@@ -10,14 +10,31 @@ from __future__ import annotations
 
 import json
 import pickle
-import sys
-import types
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
+from toy_dataframe import dump_dataframe
 
+from aios.datasets import (
+    AGORADataset,
+    ARCTICDataset,
+    BEDLAMDataset,
+    COCONADataset,
+    EgoBodyDataset,
+    EHFDataset,
+    UBodyDataset,
+)
+from aios.datasets.converters import (
+    AGORAConverter,
+    ARCTICConverter,
+    BEDLAMConverter,
+    COCOConverter,
+    EgoBodyConverter,
+    EHFConverter,
+    UBodyConverter,
+)
 from aios.datasets.converters.bodies import (
     POSES,
     _arrays,
@@ -302,10 +319,8 @@ def arctic(root, rng, models):
         matrices.append(np.array([[400.0, 0, 140], [0, 400, 100], [0, 0, 1]]))
         seen = in_world @ world[:3, :3].T + world[:3, 3]
         for frame in range(5):
-            name = (
-                f'images/s05/box_use_01/{camera + 1}/{frame + offset:05d}.jpg'
-            )
-            image(root / name, 200, 280)
+            name = f's05/box_use_01/{camera + 1}/{frame + offset:05d}.jpg'
+            image(root / 'images' / name, 200, 280)
             truth.add(name, seen[frame], np.array([400, 400, 140, 100]))
     image(root / 'images/s05/box_use_01/1/00099.jpg', 200, 280)
     folder = root / 'raw_seqs/s05'
@@ -489,81 +504,31 @@ AGORA_COLUMNS = (
 )
 
 
-def dump_dataframe(path, columns):
-    """Pickle a data frame as pandas 1.1 does, without pandas.
-
-    Classes of the same names pretend to be pandas while they are pickled.
-    """
-    classes: dict = {}
-    parents = ('pandas', 'pandas.core', 'pandas.core.internals')
-    parents = (*parents, 'pandas.core.indexes')
-    modules = {name: types.ModuleType(name) for name in parents}
-    for module, name in (
-        ('pandas.core.frame', 'DataFrame'),
-        ('pandas.core.internals.managers', 'BlockManager'),
-        ('pandas.core.indexes.base', 'Index'),
-        ('pandas.core.indexes.range', 'RangeIndex'),
-    ):
-        kind = type(name, (), {'__module__': module})
-        modules.setdefault(module, types.ModuleType(module))
-        setattr(modules[module], name, kind)
-        classes[name] = kind
-
-    def _new_Index(kind, state):  # noqa: N802
-        raise NotImplementedError
-
-    base = modules['pandas.core.indexes.base']
-    _new_Index.__module__, _new_Index.__qualname__ = (
-        base.__name__,
-        '_new_Index',
-    )
-    base._new_Index = _new_Index
-    count = len(columns['imgPath'])
-    labels = _Reduced(
-        _new_Index,
-        classes['Index'],
-        {'data': np.array(list(columns), object), 'name': None},
-    )
-    numbers = {'name': None, 'start': 0, 'stop': count, 'step': 1}
-    axis = _Reduced(_new_Index, classes['RangeIndex'], numbers)
-    values = np.empty((len(columns), count), object)
-    for row, cells in enumerate(columns.values()):
-        for column, cell in enumerate(cells):
-            values[row, column] = cell
-    block = {'values': values, 'mgr_locs': slice(0, len(columns), 1)}
-    extra = {'0.14.1': {'axes': [labels, axis], 'blocks': [block]}}
-    manager = classes['BlockManager']()
-    state = ([labels, axis], [values], [labels], extra)
-    classes['BlockManager'].__reduce__ = lambda self: (
-        object.__reduce_ex__(classes['DataFrame'](), 2)[0],
-        (classes['BlockManager'],),
-        state,
-    )
-    frame = classes['DataFrame']()
-    frame.__dict__ = {
-        '_mgr': manager,
-        '_typ': 'dataframe',
-        '_metadata': [],
-        'attrs': {},
-    }
-    saved = {name: sys.modules.get(name) for name in modules}
-    sys.modules.update(modules)
-    try:
-        with open(path, 'wb') as stream:
-            pickle.dump(frame, stream, protocol=4)
-    finally:
-        for name, module in saved.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
-
-
-class _Reduced:
-    """Pickles as a call."""
-
-    def __init__(self, function, *args):
-        self.call = (function, args)
-
-    def __reduce__(self):
-        return self.call
+# Name: writer, converter, split, data set, folder of pictures.
+RELEASES = {
+    'agora': (agora, AGORAConverter, 'train', AGORADataset, ''),
+    'bedlam': (
+        bedlam,
+        BEDLAMConverter,
+        'train',
+        BEDLAMDataset,
+        'train_images',
+    ),
+    'coco': (coco, COCOConverter, 'train', COCONADataset, ''),
+    'ubody': (ubody, UBodyConverter, 'train', UBodyDataset, 'images'),
+    'arctic': (
+        arctic,
+        ARCTICConverter,
+        'val',
+        ARCTICDataset,
+        'images',
+    ),
+    'egobody': (
+        egobody,
+        EgoBodyConverter,
+        'train',
+        EgoBodyDataset,
+        '',
+    ),
+    'ehf': (ehf, EHFConverter, 'test', EHFDataset, ''),
+}

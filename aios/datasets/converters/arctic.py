@@ -10,7 +10,7 @@ import numpy as np
 
 from aios.utils.safe_io import load_npy
 
-from .base import Converter, ConverterError
+from .base import Converter, ConverterError, reading
 from .bodies import (
     POSES,
     fit_shape,
@@ -70,8 +70,10 @@ class ARCTICConverter(Converter):
 
     def units(self) -> list[str]:
         """Sequences of the split, as ``s01/box_grab_01``."""
-        names = read_json(self.require(_SPLITS))[self.split]
-        return sorted(str(name).split('.')[0] for name in names)
+        path = self.require(_SPLITS)
+        with reading(path):
+            names = read_json(path)[self.split]
+            return sorted(str(name).split('.')[0] for name in names)
 
     def convert(self, unit: str) -> PersonTable:
         """One sequence, seen by all cameras."""
@@ -82,11 +84,11 @@ class ARCTICConverter(Converter):
         raw = raw.item() if raw.ndim == 0 else None
         if not isinstance(raw, dict):
             raise ConverterError(f'{path}: must be a dictionary')
-        motion = {
-            k: np.asarray(raw[k], np.float64).reshape(len(raw['transl']), -1)
-            for k in ('transl', *POSES)
-            if k in raw
-        }
+        with reading(path):
+            motion = {
+                k: np.asarray(raw[k], float).reshape(len(raw['transl']), -1)
+                for k in ('transl', *POSES)
+            }
         views = []
         for camera in range(1, _CAMERAS + 1):
             frames, paths = self._pictures(unit, camera, table)
@@ -102,19 +104,25 @@ class ARCTICConverter(Converter):
             table.select(inside, 'outside picture')
         return table
 
+    def image_root(self) -> Path:
+        """``images`` of the release, or the root if there is no such folder.
+
+        The published files name pictures from there, too.
+        """
+        images = self.root / 'images'
+        return images if images.is_dir() else self.root
+
     def _pictures(
         self, unit: str, camera: int, table: PersonTable
     ) -> tuple[np.ndarray, np.ndarray]:
         """Frames of the motion and pictures that are there."""
-        images = self.root / 'images'
-        prefix = 'images/' if images.is_dir() else ''
-        folder = self.root / f'{prefix}{unit}/{camera}'
+        folder = self.image_root() / unit / str(camera)
         files = sorted(folder.glob('*.jpg'))[:: self.interval]
         if not files:
             table.counts['camera without pictures'] += 1
         offset = int(self._info(unit.split('/')[0])['ioi_offset'])
         frames = np.array([int(f.stem) - offset for f in files], np.int64)
-        paths = [f'{prefix}{unit}/{camera}/{f.name}' for f in files]
+        paths = [f'{unit}/{camera}/{f.name}' for f in files]
         return frames, np.array(paths, dtype=str)
 
     def _view(
@@ -178,7 +186,8 @@ class ARCTICConverter(Converter):
             path = self.require('meta/subject_vtemplates', f'{subject}.obj')
             vertices = _obj_vertices(path)
             gender = str(self._info(subject)['gender'])
-            betas = fit_shape(vertices[None], self.body_models, gender)
+            with reading(path):
+                betas = fit_shape(vertices[None], self.body_models, gender)
             fitted = smplx_joints({'betas': betas}, self.body_models, gender)
             self._shapes[subject] = {
                 'betas': betas,
@@ -193,6 +202,6 @@ class ARCTICConverter(Converter):
 
 def _obj_vertices(path: Path) -> np.ndarray:
     """Vertices ``(V, 3)`` of a Wavefront file."""
-    with open(path, encoding='utf-8') as file:
+    with reading(path), open(path, encoding='utf-8') as file:
         rows = [line.split()[1:4] for line in file if line.startswith('v ')]
-    return np.array(rows, np.float64)
+        return np.array(rows, np.float64).reshape(-1, 3)

@@ -4,7 +4,8 @@
 A release is cut into units (a scene, a sequence, a file of labels).  Each
 unit becomes one ``.npz`` in ``<out>.parts``; an interrupted conversion
 continues with the units that are missing, and when all are there they become
-one HumanData file and the folder goes away.
+one HumanData file and the folder goes away.  A process that is killed, however
+hard, leaves only complete units behind.
 """
 
 from __future__ import annotations
@@ -12,26 +13,34 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from tqdm import tqdm
 
-from aios.utils.safe_io import atomic_write, load_npz, save_npz
+from aios.datasets.human_data import HumanData
+from aios.datasets.human_dataset import present_files
+from aios.utils.safe_io import (
+    CorruptFileError,
+    UnsafeFileError,
+    atomic_write,
+)
 
-from .table import PersonTable, concatenate, to_human_data
+from .merging import merge_parts, write_part
+from .table import PersonTable
 
-__all__ = ['Converter', 'ConverterError', 'Summary', 'convert']
+__all__ = ['Converter', 'ConverterError', 'Summary', 'convert', 'reading']
 
-_VERSION = 1
-_COUNTS = '__counts__'
+_VERSION = 2
 _SETTINGS = 'settings.json'
 _PART_FLAGS = {
     'lhand_bbox_xywh': 'left hands',
@@ -42,6 +51,25 @@ _PART_FLAGS = {
 
 class ConverterError(ValueError):
     """A release is not as expected; the message says what is missing."""
+
+
+@contextmanager
+def reading(where: str | Path) -> Iterator[None]:
+    """Say which file it was whose content is not as expected."""
+    try:
+        yield
+    except (ConverterError, CorruptFileError, UnsafeFileError):
+        raise  # they say it
+    except (
+        AttributeError,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ConverterError(
+            f'{where}: is not as expected ({type(error).__name__}: {error})'
+        ) from error
 
 
 class Converter(ABC):
@@ -57,7 +85,7 @@ class Converter(ABC):
         NAME: Of the data set, also the heading in ``docs/en/datasets.md``.
         SPLITS: Splits that there are.
         MISC: Entries of ``misc``.
-        PARALLEL: Whether units can be converted in several processes.
+        IMAGES: Folder below the root that ``image_path`` is relative to.
 
     Raises:
         ConverterError: If the folder is not a release.
@@ -66,7 +94,7 @@ class Converter(ABC):
     NAME: ClassVar[str]
     SPLITS: ClassVar[tuple[str, ...]]
     MISC: ClassVar[Mapping[str, Any]] = {'flat_hand_mean': False}
-    PARALLEL: ClassVar[bool] = True
+    IMAGES: ClassVar[str] = ''
 
     def __init__(
         self,
@@ -101,6 +129,11 @@ class Converter(ABC):
     def convert(self, unit: str) -> PersonTable:
         """Rows of one unit."""
 
+    def for_unit(self, unit: str) -> Converter:
+        """A converter for this unit that can travel to another process."""
+        del unit  # most read what they need when they need it
+        return self
+
     def settings(self) -> dict[str, Any]:
         """Everything the rows depend on, as JSON."""
         return {
@@ -108,6 +141,10 @@ class Converter(ABC):
             'converter': self.NAME,
             **{k: _plain(v) for k, v in vars(self).items() if k[0] != '_'},
         }
+
+    def image_root(self) -> Path:
+        """Folder that ``image_path`` is relative to."""
+        return self.root / self.IMAGES
 
     def missing(self, path: Path) -> ConverterError:
         """The error for a file or folder that is not there."""
@@ -135,6 +172,8 @@ class Summary:
         parts: How many of them have a body fit, hands, a face.
         counts: Left out, or without labels, by reason.
         resumed: Units that were there already.
+        missing: Pictures that are not there.
+        first_missing: One of them.
     """
 
     path: Path
@@ -143,6 +182,8 @@ class Summary:
     parts: dict[str, int] = field(default_factory=dict)
     counts: Counter = field(default_factory=Counter)
     resumed: int = 0
+    missing: int = 0
+    first_missing: str = ''
 
     def __str__(self) -> str:
         mean = self.persons / max(1, self.images)
@@ -160,6 +201,12 @@ class Summary:
         ]
         if self.resumed:
             lines.append(f'  ({self.resumed} units were converted before)')
+        if self.missing:
+            lines.append(
+                f'  WARNING: {self.missing:,} pictures are not there, for '
+                f'example {self.first_missing}; until they are, data sets '
+                "want filter_cfg=dict(missing_images='drop')"
+            )
         return '\n'.join(lines)
 
 
@@ -204,33 +251,36 @@ def convert(
     todo = [unit for unit in units if not files[unit].exists()]
     _run(converter, todo, files, workers, len(units))
 
-    tables, summary = [], Summary(out, resumed=len(units) - len(todo))
-    for unit in units:
-        columns = load_npz(files[unit])
-        counts = json.loads(str(columns.pop(_COUNTS)))
-        summary.counts.update(counts)
-        tables.append(columns)
-    columns = concatenate(tables)
-    if not columns:
+    data, counts = merge_parts(
+        [files[unit] for unit in units],
+        parts / 'columns',
+        converter.MISC,
+        f'{converter.NAME}_{converter.split}',
+    )
+    if not len(data):
         raise ConverterError(
-            f'{converter.root}: nobody is left ({dict(summary.counts)})'
+            f'{converter.root}: nobody is left ({dict(counts)})'
         )
-    config = f'{converter.NAME}_{converter.split}'
-    data = to_human_data(columns, converter.MISC, config)
     data.dump(out, overwrite=overwrite)
+    summary = Summary(out, counts=counts, resumed=len(units) - len(todo))
+    _count(data, converter.image_root(), summary)
+    del data  # mapped from the folder
     shutil.rmtree(parts)
-    _count(columns, summary)
     return summary
 
 
-def _count(columns: Mapping[str, np.ndarray], summary: Summary) -> None:
-    summary.persons = len(columns['image_path'])
-    summary.images = len(np.unique(columns['image_path']))
-    fitted = columns.get('meta/smplx_valid')
+def _count(data: HumanData, images: Path, summary: Summary) -> None:
+    summary.persons = len(data)
+    summary.images = len(data['frame_range'])
+    fitted = data['meta'].get('smplx_valid')
     if fitted is not None:
         summary.parts['body fits'] = int(fitted.sum())
     for key, name in _PART_FLAGS.items():
-        summary.parts[name] = int((columns[key][:, 4] > 0).sum())
+        summary.parts[name] = int((data[key][:, 4] > 0).sum())
+    paths = {str(images / path) for path in data['image_path']}
+    missing = sorted(paths - present_files(paths))
+    summary.missing = len(missing)
+    summary.first_missing = missing[0] if missing else ''
 
 
 def _prepare(parts: Path, settings: dict[str, Any], restart: bool) -> None:
@@ -263,30 +313,37 @@ def _run(
         disable=not todo,
     )
     with progress:
-        if workers <= 1 or not converter.PARALLEL:
+        if workers <= 1:
             for unit in todo:
-                _convert_unit(converter, unit, files[unit])
+                _convert_unit(converter.for_unit(unit), unit, files[unit])
                 progress.update()
             return
-        with ProcessPoolExecutor(workers) as pool:
+        # Forked processes hang if this one has used threads of OpenMP.
+        context = multiprocessing.get_context('spawn')
+        with ProcessPoolExecutor(workers, context) as pool:
             jobs = [
-                pool.submit(_convert_unit, converter, unit, files[unit])
+                pool.submit(
+                    _convert_unit, converter.for_unit(unit), unit, files[unit]
+                )
                 for unit in todo
             ]
             try:
                 for job in as_completed(jobs):
                     job.result()
                     progress.update()
+            except BrokenProcessPool as error:
+                raise ConverterError(
+                    'a process died, perhaps for want of memory; the same '
+                    'command with fewer --workers goes on where it stopped'
+                ) from error
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
 
 
 def _convert_unit(converter: Converter, unit: str, file: Path) -> None:
-    table = converter.convert(unit)
-    counts = np.array(json.dumps(table.counts))
-    columns = table.columns if len(table) else {}
-    save_npz(file, {**columns, _COUNTS: counts}, overwrite=True)
+    with reading(f'{converter.root}, {unit}'):
+        write_part(file, converter.convert(unit))
 
 
 def _file_name(unit: str) -> str:

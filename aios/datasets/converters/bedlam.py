@@ -53,6 +53,7 @@ class BEDLAMConverter(Converter):
     NAME = 'bedlam'
     SPLITS = ('train',)
     MISC = {'flat_hand_mean': True, 'smplx_source': 'original'}
+    IMAGES = 'train_images'
 
     def __init__(
         self,

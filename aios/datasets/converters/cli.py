@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aios.body_models import MissingBodyModelError
+from aios.datasets.faults import HumanDataError
 from aios.utils.safe_io import CorruptFileError, UnsafeFileError
 
 from .base import Converter, ConverterError, convert
@@ -20,9 +20,8 @@ __all__ = ['run_command']
 _ERRORS = (
     ConverterError,
     CorruptFileError,
-    FileExistsError,
-    FileNotFoundError,
-    MissingBodyModelError,
+    HumanDataError,
+    OSError,  # with FileNotFoundError, FileExistsError, MissingBodyModelError
     UnsafeFileError,
 )
 
@@ -66,6 +65,8 @@ def run_command(
         )
     except _ERRORS as error:
         sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('interrupted; the same command goes on from here')
     return f'{summary}\ncheck it: python tools/misc/check_humandata.py {out}'
 
 

@@ -7,14 +7,15 @@ both are read by the same functions.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .base import Converter, ConverterError
+from .base import Converter, ConverterError, reading
 from .bodies import smplx_joints
 from .table import (
     BODY_SCALE,
@@ -55,19 +56,36 @@ _FIT = {
 }
 
 
+# Lists of so many numbers are key-points and poses.
+_LONG = 9
+
+
 def read_json(path: Path) -> Any:
-    """Content of a JSON file.
+    """Content of a JSON file; long lists of numbers become float32 arrays.
+
+    As lists they would take eight times the memory: COCO-WholeBody alone
+    has a hundred million numbers.
 
     Raises:
         ConverterError: If it is not JSON.
     """
     try:
         with open(path, encoding='utf-8') as file:
-            return json.load(file)
-    except json.JSONDecodeError as error:
+            return json.load(file, object_hook=_pack_numbers)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConverterError(
             f'{path}: damaged or not JSON ({error}); download it again'
         ) from error
+
+
+def _pack_numbers(record: dict[str, Any]) -> dict[str, Any]:
+    record.pop('segmentation', None)  # large, and nobody needs it
+    for name, value in record.items():
+        if isinstance(value, list) and len(value) >= _LONG:
+            kinds = {type(number) for number in value}
+            if kinds <= {int, float}:
+                record[name] = np.array(value, np.float32)
+    return record
 
 
 def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
@@ -82,7 +100,7 @@ def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
     for name, count in _GROUPS.items():
         for row, annotation in enumerate(annotations):
             values = annotation.get(name)
-            if values:
+            if values is not None and len(values):
                 points[row, start : start + count] = np.reshape(
                     values, (-1, 3)
                 )
@@ -151,6 +169,14 @@ def fit_columns(
     return params, focal, centre
 
 
+class _Record(NamedTuple):
+    """A person of COCO."""
+
+    image: dict
+    person: dict
+    fit: dict | None
+
+
 class COCOConverter(Converter):
     """COCO 2017 train: COCO-WholeBody's key-points, NeuralAnnot's fits.
 
@@ -172,7 +198,6 @@ class COCOConverter(Converter):
         'smplx_source': 'nerual_annot',
         'bbox_source': 'original',
     }
-    PARALLEL = False  # every process would read all of the JSON
     KEYPOINTS = 'annotations/coco_wholebody_train_v1.0.json'
     FITS = 'annotations/MSCOCO_train_SMPLX.json'
     UNIT = 10_000  # pictures
@@ -188,16 +213,26 @@ class COCOConverter(Converter):
         self._images: list[dict] | None = None
         self._people: dict[int, list[dict]] = {}
         self._fits: dict[str, dict] = {}
+        self._records: list[_Record] | None = None
 
     def _load(self) -> list[dict]:
         if self._images is None:
-            labels = read_json(self.require(self.KEYPOINTS))
-            self._fits = read_json(self.require(self.FITS))
-            for annotation in labels['annotations']:
-                image = annotation['image_id']
-                self._people.setdefault(image, []).append(annotation)
-            images = sorted(labels['images'], key=lambda i: i['id'])
+            path = self.require(self.KEYPOINTS)
+            fits = self.require(self.FITS)
+            with reading(path):
+                labels = read_json(path)
+                for annotation in labels['annotations']:
+                    image = annotation['image_id']
+                    self._people.setdefault(image, []).append(annotation)
+                images = sorted(labels['images'], key=lambda i: i['id'])
             images = [i for i in images if i['id'] in self._people]
+            self._fits = read_json(fits)
+            known = {str(p['id']) for v in self._people.values() for p in v}
+            if not known & set(self._fits):
+                raise ConverterError(
+                    f'{fits}: has no fit of anybody in {path}; they must be '
+                    'those of COCO 2017 train'
+                )
             self._images = images[:: self.interval]
         return self._images
 
@@ -206,31 +241,38 @@ class COCOConverter(Converter):
         count = len(self._load())
         return [str(start) for start in range(0, count, self.UNIT)]
 
-    def convert(self, unit: str) -> PersonTable:
-        """People of a run of pictures."""
-        table = PersonTable()
+    def for_unit(self, unit: str) -> COCOConverter:
+        """A converter that holds the annotations of this unit alone."""
         images = self._load()[int(unit) : int(unit) + self.UNIT]
-        people = [
-            (image, person)
+        part = copy.copy(self)
+        part._images, part._people, part._fits = None, {}, {}
+        part._records = [
+            _Record(image, person, self._fits.get(str(person['id'])))
             for image in images
             for person in self._people[image['id']]
         ]
-        kept = [(i, p) for i, p in people if not p.get('iscrowd')]
-        table.counts['crowd'] = len(people) - len(kept)
+        return part
+
+    def convert(self, unit: str) -> PersonTable:
+        """People of a run of pictures."""
+        if self._records is None:
+            return self.for_unit(unit).convert(unit)
+        table = PersonTable()
+        kept = [r for r in self._records if not r.person.get('iscrowd')]
+        table.counts['crowd'] = len(self._records) - len(kept)
         if not kept:
             return table
-        sizes = np.array([(i['height'], i['width']) for i, _ in kept])
-        fits = [self._fits.get(str(p['id'])) for _, p in kept]
-        fitted = np.array([fit is not None for fit in fits])
+        sizes = np.array([(r.image['height'], r.image['width']) for r in kept])
+        people = [r.person for r in kept]
+        fitted = np.array([r.fit is not None for r in kept])
         table.counts['without body fit'] = int((~fitted).sum())
-        params, focal, centre = fit_columns(fits)
+        with reading(self.root / self.FITS):
+            params, focal, centre = fit_columns([r.fit for r in kept])
         table.columns = {
             'image_path': np.array(
-                [f'train2017/{i["file_name"]}' for i, _ in kept]
+                [f'train2017/{r.image["file_name"]}' for r in kept]
             ),
-            **whole_body_columns(
-                [p for _, p in kept], sizes, 'keypoints2d_ori', visible=2
-            ),
+            **whole_body_columns(people, sizes, 'keypoints2d_ori', visible=2),
             'keypoints2d_smplx': self._projected(
                 params, focal, centre, fitted
             ),

@@ -10,7 +10,7 @@ import numpy as np
 
 from aios.utils.safe_io import load_pickle
 
-from .base import Converter, ConverterError
+from .base import Converter, ConverterError, reading
 from .bodies import (
     POSES,
     axis_angle_hands,
@@ -145,17 +145,8 @@ class EgoBodyConverter(Converter):
             raise self.missing(folder / '<date>/<date>_pv.txt')
         cameras = {}
         for file in files:
-            lines = file.read_text().splitlines()
-            cx, cy, width, height = (float(v) for v in lines[0].split(','))
-            for line in filter(None, lines[1:]):
-                values = [float(v) for v in line.split(',')[1:]]
-                stamp = int(line.split(',')[0])
-                to_world = np.reshape(values[2:18], (4, 4))
-                if not np.isfinite(to_world).all() or not to_world.any():
-                    continue
-                numbers = np.array([*values[:2], cx, cy, width, height])
-                matrix = _TO_OPENCV @ np.linalg.inv(to_world)
-                cameras[stamp] = numbers, matrix
+            with reading(file):
+                cameras.update(_read_cameras(file))
         return cameras
 
     def _to_world(self, unit: str) -> np.ndarray:
@@ -163,7 +154,9 @@ class EgoBodyConverter(Converter):
         path = self.require(
             'calibrations', unit, 'cal_trans/holo_to_kinect12.json'
         )
-        return np.linalg.inv(np.asarray(read_json(path)['trans'], np.float64))
+        with reading(path):
+            to_kinect = np.asarray(read_json(path)['trans'], np.float64)
+            return np.linalg.inv(to_kinect.reshape(4, 4))
 
     def _fits(self, unit: str) -> dict[str, Path]:
         """Frame name to file."""
@@ -178,21 +171,20 @@ class EgoBodyConverter(Converter):
         with open(path, newline='', encoding='utf-8') as file:
             for row in csv.DictReader(file):
                 if row.get('recording_name') == unit:
-                    return str(row[person]).split()[-1]
+                    with reading(path):
+                        return str(row[person]).split()[-1]
         raise ConverterError(f'{path}: has no recording {unit!r}')
 
     def _params(self, files: list[Path], gender: str) -> dict[str, np.ndarray]:
-        raw = [load_pickle(file) for file in files]
         names = ('betas', 'expression', 'transl', *POSES)
-        params = {}
-        for name in names:
-            values = [np.ravel(r[name]) for r in raw if name in r]
-            if len(values) != len(raw):
-                file = next(
-                    f for f, r in zip(files, raw, strict=True) if name not in r
+        people = []
+        for file in files:
+            raw = load_pickle(file)
+            with reading(file):
+                people.append(
+                    {k: np.ravel(raw[k]).astype(np.float64) for k in names}
                 )
-                raise ConverterError(f'{file}: lacks {name}')
-            params[name] = np.stack(values).astype(np.float64)
+        params = {k: np.stack([p[k] for p in people]) for k in names}
         for side in ('left', 'right'):
             params[f'{side}_hand_pose'] = axis_angle_hands(
                 params[f'{side}_hand_pose'], self.body_models, gender, side
@@ -200,3 +192,19 @@ class EgoBodyConverter(Converter):
         params['betas'] = params['betas'][:, :10]
         params['expression'] = params['expression'][:, :10]
         return params
+
+
+def _read_cameras(file: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Cameras of one ``*_pv.txt``, see :meth:`EgoBodyConverter._cameras`."""
+    lines = file.read_text().splitlines()
+    cx, cy, width, height = (float(v) for v in lines[0].split(','))
+    cameras = {}
+    for line in filter(None, lines[1:]):
+        values = [float(v) for v in line.split(',')[1:]]
+        to_world = np.reshape(values[2:18], (4, 4))
+        # Where the headset lost its way there are NaN or zeros.
+        if np.isfinite(to_world).all() and to_world.any():
+            numbers = np.array([*values[:2], cx, cy, width, height])
+            matrix = _TO_OPENCV @ np.linalg.inv(to_world)
+            cameras[int(line.split(',')[0])] = numbers, matrix
+    return cameras

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from aios.utils.safe_io import CorruptFileError, load_npz
 
-from .base import Converter
+from .base import Converter, reading
 from .bodies import (
     POSES,
     mesh_joints,
@@ -137,8 +137,9 @@ class EHFConverter(Converter):
             path = self.root / 'fitted_params' / f'{stem}_align.npz'
             if path.is_file():
                 raw = load_npz(path)
-                for name, size in sizes.items():
-                    params[name][row] = np.ravel(raw[name])[:size]
+                with reading(path):
+                    for name, size in sizes.items():
+                        params[name][row] = np.ravel(raw[name])[:size]
                 valid[row] = True
         table.counts['without body fit'] = int((~valid).sum())
         there = smplx_joints(params, self.body_models)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Rows of people on their way into a HumanData file.
+"""Rows of people of one unit of a release.
 
 ``N`` persons, ``J`` = 144 joints of ``'smplx_144'``.
 """
@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from aios.datasets.human_data import HumanData
 from aios.structures import (
     SMPLX_144,
-    joint_mapping,
     scale_boxes,
     xywh_to_xyxy,
     xyxy_to_xywh,
@@ -31,7 +28,6 @@ __all__ = [
     'scaled_boxes',
     'smplx_columns',
     'tight_boxes',
-    'to_human_data',
 ]
 
 BODY_SCALE, PART_SCALE = 1.2, 1.0
@@ -39,13 +35,6 @@ _PART_GROUPS = {
     'lhand': 'left_hand',
     'rhand': 'right_hand',
     'face': 'face',
-}
-# Convention of the columns that hold joints.
-_JOINT_COLUMNS = {
-    'keypoints2d_smplx': 'smplx_144',
-    'keypoints3d_smplx': 'smplx_144',
-    'keypoints2d_ori': 'coco_wholebody',
-    'keypoints2d_ubody': 'coco_wholebody',
 }
 
 
@@ -190,64 +179,8 @@ def smplx_columns(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def concatenate(tables: Sequence[Mapping[str, np.ndarray]]) -> dict:
-    """Rows of several units, one after the other.
-
-    Raises:
-        ValueError: If they do not have the same columns.
-    """
-    tables = [table for table in tables if table]
-    for table in tables:
-        if set(table) != set(tables[0]):
-            odd = sorted(set(table) ^ set(tables[0]))
-            raise ValueError(f'parts have different columns: {odd}')
+    """Rows of several tables with the same columns, one after the other."""
     return {
         name: np.concatenate([table[name] for table in tables])
         for name in (tables[0] if tables else ())
     }
-
-
-def to_human_data(
-    columns: Mapping[str, np.ndarray], misc: Mapping[str, Any], config: str
-) -> HumanData:
-    """Make the file's content; rows of a picture are brought together."""
-    order = _picture_order(columns['image_path'])
-    nested: dict[str, dict[str, Any]] = {'smplx': {}, 'meta': {}}
-    data = HumanData()
-    for key, value in columns.items():
-        value = value[order]
-        group, _, name = key.partition('/')
-        if name:
-            text = value.dtype.kind == 'U'
-            nested[group][name] = value.tolist() if text else value
-        elif key in _JOINT_COLUMNS:
-            _set_joints(data, key, value)
-        elif value.dtype.kind == 'U':
-            data[key] = value.tolist()
-        else:
-            data[key] = value
-    data.update({k: v for k, v in nested.items() if v})
-    data['misc'] = {
-        'kps3d_root_aligned': False,
-        'bbox_body_scale': BODY_SCALE,
-        'bbox_facehand_scale': PART_SCALE,
-        'cam_param_type': 'prespective',
-        **misc,
-    }
-    data['config'] = config
-    data.set_frame_range()
-    data.compress()
-    return data
-
-
-def _picture_order(paths: np.ndarray) -> np.ndarray:
-    _, first, group = np.unique(paths, return_index=True, return_inverse=True)
-    return np.argsort(first[group], kind='stable')
-
-
-def _set_joints(data: HumanData, key: str, value: np.ndarray) -> None:
-    mapping = joint_mapping(_JOINT_COLUMNS[key], 'human_data')
-    padded = value[:, np.maximum(mapping, 0)]
-    padded[:, mapping < 0] = 0
-    data[key] = padded
-    data[f'{key}_mask'] = (mapping >= 0).astype(np.uint8)
-    data[f'{key}_convention'] = 'human_data'

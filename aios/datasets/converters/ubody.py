@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from aios.datasets.benchmarks import read_video_list
-from aios.datasets.person_rules import video_names
+from aios.datasets.person_rules import duplicate_boxes, video_names
 
-from .base import Converter
+from .base import Converter, reading
 from .bodies import smplx_joints
 from .coco import fit_columns, read_json, whole_body_columns
 from .table import (
@@ -53,6 +53,7 @@ class UBodyConverter(Converter):
         'smplx_source': 'nerual_annot',
         'bbox_source': 'original',
     }
+    IMAGES = 'images'
 
     def __init__(
         self,
@@ -69,7 +70,8 @@ class UBodyConverter(Converter):
         self.protocol = protocol
         self.annotation_interval = annotation_interval
         file = self.require('splits', f'{protocol}_scene_test_list.npy')
-        self._test_videos = set(read_video_list(str(file)))
+        with reading(file):
+            self._test_videos = set(read_video_list(str(file)))
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -92,17 +94,19 @@ class UBodyConverter(Converter):
         """People of one scene."""
         table = PersonTable()
         folder = self.root / 'annotations' / unit
-        labels = read_json(self.require(folder / 'keypoint_annotation.json'))
-        fits = read_json(self.require(folder / 'smplx_annotation.json'))
-        images = {image['id']: image for image in labels['images']}
-        taken = set(sorted(images)[:: self.interval])
-        people = [
-            person
-            for count, person in enumerate(labels['annotations'], 1)
-            if count % self.annotation_interval == 0
-            and person['image_id'] in taken
-        ]
-        people = self._select(people, images, fits, unit, table)
+        file = self.require(folder / 'keypoint_annotation.json')
+        fits_file = self.require(folder / 'smplx_annotation.json')
+        labels, fits = read_json(file), read_json(fits_file)
+        with reading(file):
+            images = {image['id']: image for image in labels['images']}
+            taken = set(sorted(images)[:: self.interval])
+            people = [
+                person
+                for count, person in enumerate(labels['annotations'], 1)
+                if count % self.annotation_interval == 0
+                and person['image_id'] in taken
+            ]
+            people = self._select(people, images, fits, unit, table)
         if not people:
             return table
         paths = [_path(unit, images[p['image_id']]) for p in people]
@@ -115,9 +119,10 @@ class UBodyConverter(Converter):
                 for p in people
             ]
         )
-        params, focal, centre = fit_columns(
-            [fits[str(p['id'])] for p in people]
-        )
+        with reading(fits_file):
+            params, focal, centre = fit_columns(
+                [fits[str(p['id'])] for p in people]
+            )
         joints = smplx_joints(params, self.body_models)
         table.columns = {
             'image_path': np.array(paths),
@@ -169,12 +174,9 @@ class UBodyConverter(Converter):
         table.select(table.columns['bbox_xywh'][:, 4] > 0, 'empty box')
         seen = (table.columns['keypoints2d_ubody'][..., 2] > 0).any(axis=1)
         table.select(seen, 'no confident joint')
-        _, image = np.unique(table.columns['image_path'], return_inverse=True)
-        keys = np.column_stack((image, table.columns['bbox_xywh'][:, :4]))
-        _, first = np.unique(keys, axis=0, return_index=True)
-        unique = np.zeros(len(keys), bool)
-        unique[first] = True
-        table.select(unique, 'duplicate box')
+        boxes = table.columns['bbox_xywh'][:, :4]
+        again = duplicate_boxes(table.columns['image_path'], boxes)
+        table.select(~again, 'duplicate box')
 
 
 def _path(scene: str, image: dict) -> str:

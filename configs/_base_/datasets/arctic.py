@@ -7,7 +7,7 @@ arctic_train = dict(
     type='ARCTICDataset',
     dataset_name='arctic',
     data_root='{{$AIOS_DATA:data}}',
-    data_prefix=dict(img='datasets/ARCTIC'),
+    data_prefix=dict(img='datasets/ARCTIC/images'),
     # made by our converter, or as published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/arctic_train.npz',
@@ -29,7 +29,7 @@ arctic_val = dict(
     type='ARCTICDataset',
     dataset_name='arctic',
     data_root='{{$AIOS_DATA:data}}',
-    data_prefix=dict(img='datasets/ARCTIC'),
+    data_prefix=dict(img='datasets/ARCTIC/images'),
     # made by our converter, or as published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/arctic_val.npz',

@@ -1,0 +1,150 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""From the parts of a conversion to one HumanData file.
+
+A release has up to a few million persons of about 5 kB each.  So one column
+is put together at a time, in a file that is mapped into memory: what is held
+is one column of one part.
+
+``N`` persons of all parts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aios.datasets.human_data import HumanData
+from aios.structures import joint_mapping
+from aios.utils.safe_io import list_npz, load_npz, save_npz
+
+from .table import BODY_SCALE, PART_SCALE, PersonTable
+
+__all__ = ['merge_parts', 'write_part']
+
+_COUNTS = '__counts__'
+# Convention of the columns that hold joints.
+_JOINT_COLUMNS = {
+    'keypoints2d_smplx': 'smplx_144',
+    'keypoints3d_smplx': 'smplx_144',
+    'keypoints2d_ori': 'coco_wholebody',
+    'keypoints2d_ubody': 'coco_wholebody',
+}
+
+
+def write_part(file: Path, table: PersonTable) -> None:
+    """Write the rows of one unit; the file is complete or not there."""
+    columns = table.columns if len(table) else {}
+    counts = np.array(json.dumps(table.counts))
+    save_npz(file, {**columns, _COUNTS: counts}, overwrite=True)
+
+
+def merge_parts(
+    files: Sequence[Path],
+    folder: Path,
+    misc: Mapping[str, Any],
+    config: str,
+) -> tuple[HumanData, Counter]:
+    """Put the rows of all parts together, those of a picture side by side.
+
+    Args:
+        files: Written by :func:`write_part`.
+        folder: For columns while they are needed; they are mapped from there.
+        misc: Entries of ``misc``.
+        config: Name of the data set and its split.
+
+    Returns:
+        The file's content (without a row if there is nobody), and what was
+        left out by reason.
+
+    Raises:
+        ValueError: If the parts do not have the same columns.
+    """
+    counts: Counter = Counter()
+    filled, paths = [], []
+    for file in files:
+        part = load_npz(file, (_COUNTS, 'image_path'))
+        counts.update(json.loads(str(part[_COUNTS])))
+        if 'image_path' in part:
+            filled.append(file)
+            paths.append(part['image_path'])
+    if not filled:
+        return HumanData(), counts
+    folder.mkdir(exist_ok=True)
+    place = _places(np.concatenate(paths))
+    nested: dict[str, dict[str, Any]] = {'smplx': {}, 'meta': {}}
+    items: dict[str, Any] = {}
+    names = _column_names(filled)
+    for number, key in enumerate(tqdm(names, desc='merge', unit='column')):
+        target = folder / f'{number}.npy'
+        value = _merged_column(filled, key, place, target)
+        group, _, name = key.partition('/')
+        (nested[group] if name else items)[name or group] = value
+        if key in _JOINT_COLUMNS:
+            mapping = joint_mapping(_JOINT_COLUMNS[key], 'human_data')
+            items[f'{key}_mask'] = (mapping >= 0).astype(np.uint8)
+            items[f'{key}_convention'] = 'human_data'
+    items.update({k: v for k, v in nested.items() if v})
+    items['misc'] = {
+        'kps3d_root_aligned': False,
+        'bbox_body_scale': BODY_SCALE,
+        'bbox_facehand_scale': PART_SCALE,
+        'cam_param_type': 'prespective',
+        **misc,
+    }
+    items['config'] = config
+    data = HumanData(items, compressed=True)
+    data.set_frame_range()
+    return data, counts
+
+
+def _column_names(files: Sequence[Path]) -> list[str]:
+    names = [key for key in list_npz(files[0]) if key != _COUNTS]
+    for file in files[1:]:
+        odd = sorted({*list_npz(file)} ^ {*names, _COUNTS})
+        if odd:
+            raise ValueError(f'{file}: has other columns: {odd}')
+    return names
+
+
+def _places(paths: np.ndarray) -> np.ndarray:
+    """``(N,)`` new row of each row: those of a picture stand together."""
+    _, first, group = np.unique(paths, return_index=True, return_inverse=True)
+    order = np.argsort(first[group], kind='stable')
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def _merged_column(
+    files: Sequence[Path], key: str, place: np.ndarray, target: Path
+) -> Any:
+    """One column of all parts; numbers are mapped from ``target``."""
+    parts = (load_npz(file, (key,))[key] for file in files)
+    first = next(parts)
+    if first.dtype.kind == 'U':
+        texts = np.concatenate([first, *parts])
+        return texts[np.argsort(place)].tolist()
+    merged, start = None, 0
+    for part in chain([first], parts):
+        if key in _JOINT_COLUMNS:
+            part = _in_human_data_order(part, _JOINT_COLUMNS[key])
+        if merged is None:
+            merged = np.lib.format.open_memmap(
+                target, 'w+', part.dtype, (len(place), *part.shape[1:])
+            )
+        merged[place[start : start + len(part)]] = part
+        start += len(part)
+    return merged
+
+
+def _in_human_data_order(points: np.ndarray, joint_set: str) -> np.ndarray:
+    """Joints as a compressed file has them: without those that are absent."""
+    mapping = joint_mapping(joint_set, 'human_data')
+    return points[:, mapping[mapping >= 0]]

@@ -1,0 +1,274 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Conversions that are interrupted, repeated, or given bad input."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import toy_releases as releases
+from toy_releases import RELEASES
+
+from aios.datasets import HumanData
+from aios.datasets.converters import (
+    BEDLAMConverter,
+    COCOConverter,
+    ConverterError,
+    convert,
+    run_command,
+)
+
+# Dies as a killed process does: half of a file is written, nothing cleaned.
+DYING = """
+import os, signal, sys
+import numpy as np
+from aios.datasets.converters import BEDLAMConverter, convert
+
+write, written = np.savez_compressed, []
+
+def half(stream, **arrays):
+    write(stream, **arrays)
+    if written:
+        stream.truncate(stream.tell() // 2)
+        stream.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    written.append(stream)
+
+np.savez_compressed = half
+root, models, out = sys.argv[1:]
+convert(BEDLAMConverter(root, 'train', models), out)
+"""
+
+
+def test_resume_after_kill(models, tmp_path):
+    """The file is the same, byte for byte, as without the kill."""
+    root = tmp_path / 'release'
+    releases.bedlam(root, np.random.default_rng(3), models)
+    whole, out = tmp_path / 'whole.npz', tmp_path / 'killed.npz'
+    convert(BEDLAMConverter(root, 'train', models), whole)
+    argv = [sys.executable, '-c', DYING, str(root), models, str(out)]
+    run = subprocess.run(argv, capture_output=True, timeout=120, check=False)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    assert not out.exists()
+    left = [p.name for p in out.with_suffix('.parts').iterdir()]
+    assert any(name.endswith('.tmp') for name in left)
+    summary = convert(BEDLAMConverter(root, 'train', models), out)
+    assert summary.resumed == 1
+    assert out.read_bytes() == whole.read_bytes()
+    assert not out.with_suffix('.parts').exists()
+
+
+def test_options_are_part_of_the_parts(models, tmp_path, monkeypatch):
+    releases.bedlam(tmp_path, np.random.default_rng(3), models)
+    out = tmp_path / 'bedlam.npz'
+
+    def interrupted(self, unit):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BEDLAMConverter, 'convert', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            convert(BEDLAMConverter(tmp_path, 'train', models), out)
+        argv = [str(tmp_path), '--out', str(out), '--body-models', models]
+        with pytest.raises(SystemExit, match='the same command goes on'):
+            run_command(BEDLAMConverter, 'help', argv)
+    assert not out.exists()
+    other = BEDLAMConverter(tmp_path, 'train', models, interval=2)
+    with pytest.raises(ConverterError, match='--restart'):
+        convert(other, out)
+    assert convert(other, out, restart=True).persons == 4
+
+
+def test_overwrite(converted, models, tmp_path):
+    """Nothing is replaced unless asked for, and then only when done."""
+    root = converted('bedlam')[0]
+    out = tmp_path / 'new.npz'
+    out.write_bytes(b'precious')
+    argv = [str(root), '--out', str(out), '--body-models', models]
+    with pytest.raises(SystemExit, match='--overwrite'):
+        run_command(BEDLAMConverter, 'help', argv)
+    bad = [str(root), '--out', str(out), '--body-models', str(tmp_path)]
+    with pytest.raises(SystemExit, match='SMPLX_NEUTRAL'):
+        run_command(BEDLAMConverter, 'help', [*bad, '--overwrite'])
+    assert out.read_bytes() == b'precious'
+    text = run_command(
+        BEDLAMConverter, 'help', [*argv, '--overwrite', '--restart']
+    )
+    assert '6 persons' in text
+    assert 'check_humandata.py' in text
+    assert len(HumanData.load(out)) == 6
+
+
+def test_interval(converted, models, tmp_path):
+    root = converted('bedlam')[0]
+    converter = BEDLAMConverter(root, 'train', models, interval=2)
+    summary = convert(converter, tmp_path / 'half.npz')
+    assert (summary.images, summary.persons) == (2, 4)
+
+
+@pytest.mark.slow  # every process imports PyTorch
+@pytest.mark.parametrize('name', ['bedlam', 'coco'])
+def test_processes(converted, models, tmp_path, name, monkeypatch):
+    """Several processes make the same file."""
+    monkeypatch.setattr(COCOConverter, 'UNIT', 1)
+    root, _, out, _ = converted(name)
+    kind, split = RELEASES[name][1:3]
+    twice = tmp_path / 'two.npz'
+    summary = convert(kind(root, split, models), twice, workers=2)
+    assert summary.images == len(HumanData.load(out)['frame_range'])
+    assert twice.read_bytes() == out.read_bytes()
+
+
+def test_processes_get_their_own_annotations(converted, models):
+    """COCO is read once; a process is sent the people of its pictures."""
+    root = converted('coco')[0]
+    converter = COCOConverter(root, 'train', models)
+    converter.UNIT = 1
+    sizes = [len(pickle.dumps(converter.for_unit(u))) for u in ('0', '1')]
+    assert sum(sizes) < 1.2 * len(pickle.dumps(converter))
+    assert len(converter.for_unit('1').convert('1')) == 2
+
+
+def test_missing_pictures_are_told(models, tmp_path):
+    releases.coco(tmp_path, np.random.default_rng(3), models)
+    (tmp_path / 'train2017/000000000009.jpg').unlink()
+    summary = convert(
+        COCOConverter(tmp_path, 'train', models), tmp_path / 'c.npz'
+    )
+    assert summary.missing == 1
+    assert 'WARNING: 1 pictures are not there' in str(summary)
+    assert 'train2017/000000000009.jpg' in str(summary)
+
+
+# -- bad input ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', RELEASES)
+def test_no_release(models, tmp_path, name):
+    """The error names what is missing and the page that helps."""
+    kind, split = RELEASES[name][1:3]
+    with pytest.raises(ConverterError) as error:
+        convert(kind(tmp_path / 'absent', split, models), tmp_path / 'o.npz')
+    assert f'docs/en/datasets.md#{name}' in str(error.value)
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ConverterError):
+        convert(kind(tmp_path / 'empty', split, models), tmp_path / 'o.npz')
+
+
+FILES = {
+    'agora': [
+        'SMPLX/train_0_withjv.pkl',
+        'smplx_gt/trainset/ag_a_00000_0.pkl',
+        'smplx_kid_template.npy',
+    ],
+    'bedlam': ['all_npz_12_training/scene_a.npz'],
+    'coco': [
+        'annotations/coco_wholebody_train_v1.0.json',
+        'annotations/MSCOCO_train_SMPLX.json',
+    ],
+    'ubody': [
+        'annotations/Speech/keypoint_annotation.json',
+        'annotations/Speech/smplx_annotation.json',
+        'splits/intra_scene_test_list.npy',
+    ],
+    'arctic': [
+        'raw_seqs/s05/box_use_01.smplx.npy',
+        'meta/misc.json',
+        'meta/subject_vtemplates/s05.obj',
+        'splits_json/protocol_p1.json',
+    ],
+    'egobody': [
+        'data_splits.csv',
+        'data_info_release.csv',
+        'calibrations/recording_1/cal_trans/holo_to_kinect12.json',
+        'egocentric_color/recording_1/2021-09-07-1/2021-09-07-1_pv.txt',
+        'smplx_interactee_train/recording_1/body_idx_1/results/'
+        'frame_00100/000.pkl',
+    ],
+    'ehf': ['01_align.ply', 'fitted_params/01_align.npz'],
+}
+CASES = [(name, file) for name, files in FILES.items() for file in files]
+# Without these a conversion goes on: it counts what is not there.
+OPTIONAL = (
+    'smplx_gt/trainset/ag_a_00000_0.pkl',
+    'smplx_kid_template.npy',
+    'fitted_params/01_align.npz',
+    '01_align.ply',
+    'all_npz_12_training/scene_a.npz',
+    FILES['egobody'][-1],
+)
+
+
+def run_on_copy(converted, models, tmp_path, name, damage):
+    """The message with which the command ends."""
+    root = tmp_path / 'release'
+    shutil.copytree(converted(name)[0], root, ignore=_ignore_output)
+    damage(root)
+    out = tmp_path / 'o.npz'
+    kind, split = RELEASES[name][1:3]
+    argv = [str(root), '--split', split, '--body-models', models]
+    with pytest.raises(SystemExit) as stop:
+        run_command(kind, 'help', [*argv, '--out', str(out)])
+    assert not out.exists()
+    assert isinstance(stop.value.code, str)  # printed; the exit code is 1
+    return stop.value.code
+
+
+def _ignore_output(folder, names):
+    return ['out'] if 'out' in names else []
+
+
+# Half a table names half a recording: that is what is not there, then.
+CUT = [case for case in CASES if case[1] != 'data_splits.csv']
+
+
+@pytest.mark.parametrize(('name', 'file'), CUT)
+def test_truncated_input(converted, models, tmp_path, name, file):
+    def damage(root):
+        content = (root / file).read_bytes()
+        (root / file).write_bytes(content[: len(content) // 2])
+
+    message = run_on_copy(converted, models, tmp_path, name, damage)
+    assert message.startswith('error: ')
+    assert file.rsplit('/', 1)[-1] in message
+
+
+@pytest.mark.parametrize(('name', 'file'), CASES)
+def test_input_of_another_kind(converted, models, tmp_path, name, file):
+    """Readable, but something else."""
+
+    def damage(root):
+        path = root / file
+        if path.suffix == '.json':
+            path.write_text(json.dumps({'a': 1}))
+        elif path.suffix == '.npz':
+            np.savez(path, a=np.zeros(3))
+        elif path.suffix == '.npy':
+            np.save(path, np.zeros(3))
+        elif path.suffix == '.pkl':
+            path.write_bytes(pickle.dumps({'a': 1}))
+        else:
+            path.write_text('a\nb\n')
+
+    message = run_on_copy(converted, models, tmp_path, name, damage)
+    assert message.startswith('error: ')
+    stem = file.rsplit('/', 1)[-1]
+    # Fits of nobody say so, not which file.
+    assert stem in message or 'nobody is left' in message
+
+
+@pytest.mark.parametrize(
+    ('name', 'file'), [c for c in CASES if c[1] not in OPTIONAL]
+)
+def test_absent_input(converted, models, tmp_path, name, file):
+    message = run_on_copy(
+        converted, models, tmp_path, name, lambda root: (root / file).unlink()
+    )
+    assert message.startswith('error: ')
+    assert f'docs/en/datasets.md#{name}' in message
