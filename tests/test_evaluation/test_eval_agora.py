@@ -1,0 +1,189 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""``tools/eval_agora.py``: predictions from files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from toy_agora import NAMES, load_tool
+
+from aios.evaluation.metrics import (
+    AGORAMetric,
+    AGORASubmission,
+    DumpWholeBodyResults,
+)
+from aios.utils.portable_pickle import dump_pickle
+from aios.utils.safe_io import load_pickle
+
+
+@pytest.fixture
+def samples(toy):
+    """Wrong bodies, a duplicate of score 0.5, and a missed person."""
+    samples = toy.samples()
+    samples[0] = toy.sample(NAMES[0], [0, 2, 2])
+    samples[1] = toy.sample(NAMES[1], [0])
+    people = samples[0]['pred_instances']
+    people.scores = torch.tensor([0.9, 0.6, 0.5])
+    people.smplx_betas += 0.4
+    return samples
+
+
+@pytest.fixture
+def submission(samples, tmp_path):
+    metric = AGORASubmission(str(tmp_path / 'submission'))
+    metric.process(None, samples)
+    metric.evaluate(len(samples))
+    return tmp_path / 'submission'
+
+
+@pytest.fixture
+def run(toy, free_body_dir):
+    tool = load_tool('eval_agora')
+
+    def call(predictions, *options, gt=toy.folder):
+        return tool.main(
+            [
+                *(str(predictions), '--gt', str(gt)),
+                *('--body-models', str(free_body_dir)),
+                *('--body-vertices', 'complement', *map(str, options)),
+            ]
+        )
+
+    return call
+
+
+def test_says_what_the_metric_says(
+    run, samples, submission, toy, free_body_dir, capsys
+):
+    for sample in samples:  # the submission has parameters
+        del sample['pred_instances'].vertices
+    metric = AGORAMetric(str(toy.folder), str(free_body_dir), 'complement')
+    metric.process(None, samples)
+    expected = metric.evaluate(len(samples))
+    expected = {k.removeprefix('agora/'): v for k, v in expected.items()}
+    assert expected['false-positives'] == expected['missed'] == 1
+    assert expected['body-MVE'] > 1
+    assert run(submission / 'predictions.zip') == expected
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ['missed', '1'] in lines
+    assert [
+        'body',
+        *(
+            f'{expected[f"body-{k}"]:.1f}'
+            for k in ('MVE', 'MPJPE', 'NMVE', 'NMJE')
+        ),
+    ] in lines
+    assert run(submission) == expected
+    assert run(submission / 'predictions') == expected
+
+
+def test_dump(run, samples, submission, tmp_path):
+    path = str(tmp_path / 'dump.pkl')
+    metric = DumpWholeBodyResults(path)
+    metric.process(None, samples)
+    metric.evaluate(len(samples))
+    assert run(path) == run(submission)
+    assert run(path, '--score-thr', 0.55)['false-positives'] == 0
+    dump_pickle(tmp_path / 'bad.pkl', load_pickle(path)[0])
+    with pytest.raises(SystemExit, match='error: .*DumpWholeBodyResults'):
+        run(tmp_path / 'bad.pkl')
+    records = load_pickle(path)
+    del records[1]['ori_shape']
+    dump_pickle(tmp_path / 'lacks.pkl', records)
+    with pytest.raises(SystemExit, match="picture 1 lacks 'ori_shape'"):
+        run(tmp_path / 'lacks.pkl')
+
+
+def test_sweep(run, submission, tmp_path):
+    out = tmp_path / 'out'
+    metrics = run(submission, '--sweep', '--out', out)
+    results = json.loads((out / 'results.json').read_text())
+    assert results['metrics'] == metrics
+    assert results['protocol'] == 'official'
+    assert sum(b['persons'] for b in results['bins']['occlusion']) == 4
+    assert sum(b['matched'] for b in results['bins']['orientation']) == 3
+    with open(out / 'sweep.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row['threshold']) for row in rows] == pytest.approx(
+        np.arange(0.05, 0.96, 0.05)
+    )
+    by_threshold = {row['threshold']: row for row in rows}
+    assert by_threshold['0.5']['false-positives'] == '1'
+    assert by_threshold['0.55']['false-positives'] == '0'
+    assert by_threshold['0.65']['missed'] == '2'
+    assert by_threshold['0.95']['matched'] == '0'
+    assert by_threshold['0.95']['body-MVE'] == ''
+    picture = cv2.imread(str(out / 'sweep.png'))
+    assert picture.shape == (480, 1200, 3)
+    with pytest.raises(SystemExit, match='results.json exists'):
+        run(submission, '--out', out)
+    run(submission, '--out', out, '--sweep', 0.3, '--overwrite')
+    assert len((out / 'sweep.csv').read_text().splitlines()) == 2
+
+
+def test_thresholds_need_scores(run, submission, tmp_path, capsys):
+    (submission / 'scores.json').unlink()
+    for options in (['--sweep'], ['--score-thr', 0.5]):
+        with pytest.raises(SystemExit, match='there is no scores.json'):
+            run(submission, *options)
+    assert run(submission)['missed'] == 1
+    (submission / 'scores.json').write_text('{"x": 1}')
+    with pytest.raises(SystemExit, match='belongs to another submission'):
+        run(submission)
+    (submission / 'scores.json').write_text('[1]')
+    with pytest.raises(SystemExit, match='must hold scores by file name'):
+        run(submission)
+
+
+def test_more_keypoints_enlarge_the_box(run, submission):
+    """Allowed by the server: the box that decides is larger."""
+    before = run(submission)
+    for file in (submission / 'predictions').iterdir():
+        content = load_pickle(file)
+        far = np.array([[-90000.0, -90000.0]], np.float32)
+        content['joints'] = np.concatenate((content['joints'], far))
+        dump_pickle(file, content, overwrite=True)
+    after = run(submission)
+    assert before['matched'] == 3
+    assert after['matched'] == 0
+
+
+def test_errors(run, submission, tmp_path, toy):
+    with pytest.raises(SystemExit, match='error: .*nothing.zip'):
+        run(toy.folder.parent / 'nothing.zip')
+    with pytest.raises(SystemExit, match=r'error: .*_withjv'):
+        run(submission, gt=tmp_path)
+    broken = tmp_path / 'broken'
+    shutil.copytree(submission / 'predictions', broken)
+    content = load_pickle(broken / f'{NAMES[0]}_personId_0.pkl')
+    del content['params']['betas']
+    dump_pickle(broken / f'{NAMES[0]}_personId_0.pkl', content, overwrite=True)
+    with pytest.raises(SystemExit, match='personId_0.pkl: betas is missing'):
+        run(broken)
+    for file in list(broken.iterdir()):
+        file.unlink()
+    content['params']['betas'] = np.zeros((1, 10))
+    dump_pickle(broken / 'other_personId_0.pkl', content)
+    with pytest.raises(SystemExit, match='such as other.* is one of the 3'):
+        run(broken)
+
+
+def test_convert(toy, tmp_path, run, submission, capsys):
+    tool = load_tool('dataset_converters/agora_ground_truth')
+    out = tmp_path / 'gt.npz'
+    tool.main([str(toy.folder), str(out)])
+    assert '4 pictures' in capsys.readouterr().out
+    assert run(submission, gt=out) == run(submission)
+    with pytest.raises(SystemExit, match='error: .*exists'):
+        tool.main([str(toy.folder), str(out)])
+    with pytest.raises(SystemExit, match='must be an .npz'):
+        tool.main([str(toy.folder), 'gt.pkl'])
+    with pytest.raises(SystemExit, match='no data frame'):
+        tool.main([str(submission), str(tmp_path / 'new.npz')])
+    assert not (tmp_path / 'new.npz').exists()

@@ -1,0 +1,47 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Make one file of AGORA's data frames, for AGORAMetric and eval_agora.py.
+
+Data frames are large pickles that are read as a whole; from this file meshes
+are read picture by picture. pandas is not needed.
+
+Example:
+    python tools/dataset_converters/agora_ground_truth.py \
+        data/datasets/agora/gt_dataframe data/datasets/agora/validation.npz
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aios.evaluation.agora import convert_ground_truth
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'folder', type=Path, help='folder of validation_<k>_SMPLX_withjv.pkl'
+    )
+    parser.add_argument('out', type=Path, help='.npz to write')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an existing file'
+    )
+    args = parser.parse_args(argv)
+    if args.out.suffix != '.npz':
+        sys.exit(f'error: {args.out}: must be an .npz file')
+    try:
+        count = convert_ground_truth(args.folder, args.out, args.overwrite)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print(f'{count} pictures: {args.out}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,301 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""AGORA's official evaluation of predictions, without running a model.
+
+Predictions are a submission (predictions.zip, or its folder) or what
+tools/test.py --out wrote. A sweep over thresholds needs scores: a submission
+has them in scores.json beside the archive.
+
+Example:
+    python tools/eval_agora.py work_dirs/agora/predictions.zip \
+        --gt data/datasets/agora/validation.npz
+    python tools/eval_agora.py predictions.pkl \
+        --gt data/datasets/agora/gt_dataframe --sweep --out work_dirs/sweep
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aios.evaluation.agora import (
+    AGORAEvaluator,
+    AGORAGroundTruth,
+    AGORAPeople,
+    SubmittedBodies,
+    load_part_vertices,
+    read_dump,
+    read_submission,
+)
+from aios.evaluation.functional import AGORAProtocol, agora_bins
+from aios.utils.safe_io import atomic_write
+
+SWEEP = np.round(np.arange(0.05, 0.96, 0.05), 2).tolist()
+DEFAULT_THR = 0.5  # of dumps, which hold everybody
+OUTPUTS = ('results.json', 'sweep.csv', 'sweep.png')
+PARTS = ('body', 'lhand', 'rhand', 'face', 'fullbody')
+KINDS = ('MVE', 'MPJPE', 'NMVE', 'NMJE')
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        'predictions',
+        metavar='PRED',
+        type=Path,
+        help='predictions.zip, its folder, or a .pkl of tools/test.py --out',
+    )
+    add(
+        '--gt',
+        required=True,
+        type=Path,
+        metavar='PATH',
+        help='folder of the data frames *_withjv.pkl, or the .npz that '
+        'dataset_converters/agora_ground_truth.py made of them',
+    )
+    add(
+        '--score-thr',
+        type=float,
+        metavar='T',
+        help='predictions with a lower score do not count (default: 0.5 for '
+        'a .pkl; everything that was submitted)',
+    )
+    add(
+        '--sweep',
+        nargs='*',
+        type=float,
+        metavar='T',
+        help='also evaluate at these thresholds (default: 0.05 to 0.95)',
+    )
+    add(
+        '--out',
+        type=Path,
+        metavar='DIR',
+        help='write results.json with bins of occlusion, orientation and '
+        'place, and with --sweep sweep.csv and sweep.png',
+    )
+    add('--overwrite', action='store_true', help='replace older results')
+    add(
+        '--protocol',
+        choices=('official', 'honest'),
+        default='official',
+        help="honest: without the official tool's oddities",
+    )
+    add(
+        '--all-pictures',
+        action='store_true',
+        help='also those without bfh or smplx in their path',
+    )
+    add(
+        '--body-models',
+        metavar='PATH',
+        help="SMPL-X files, or 'free'; default: $AIOS_BODY_MODELS or "
+        'data/body_models',
+    )
+    add(
+        '--body-vertices',
+        metavar='FILE',
+        help="body_verts_smplx.npy of AGORA's tool, or 'complement': all "
+        'vertices but hands and face (default: beside the body models)',
+    )
+    add(
+        '--kid-template',
+        metavar='FILE',
+        help='smplx_kid_template.npy, if children were submitted as such',
+    )
+    return parser.parse_args(argv)
+
+
+def read_people(
+    args: argparse.Namespace,
+) -> tuple[dict[str, AGORAPeople], bool]:
+    """Predictions by picture, and whether scores are known."""
+    bodies = SubmittedBodies(args.body_models, args.kid_template)
+    if args.predictions.suffix in ('.pkl', '.pickle'):
+        return read_dump(args.predictions, bodies), True
+    return read_submission(args.predictions, bodies)
+
+
+def read_thresholds(args: argparse.Namespace, scored: bool) -> list[float]:
+    """The threshold of the result, then those of the sweep."""
+    is_dump = args.predictions.suffix in ('.pkl', '.pickle')
+    first = args.score_thr
+    if not scored and (args.sweep is not None or first is not None):
+        raise ValueError(
+            f'{args.predictions}: thresholds need scores, and there is no '
+            'scores.json beside it (AGORASubmission writes it)'
+        )
+    if first is None:
+        first = DEFAULT_THR if is_dump else -np.inf
+    sweep = args.sweep
+    if sweep is not None:
+        sweep = sorted(sweep) or SWEEP
+    return [first, *(sweep or [])]
+
+
+def evaluate(
+    args: argparse.Namespace,
+) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """Results with bins, and a row per threshold of the sweep."""
+    people, scored = read_people(args)
+    thresholds = read_thresholds(args, scored)
+    honest = args.protocol == 'honest'
+    evaluator = AGORAEvaluator(
+        load_part_vertices(args.body_models, args.body_vertices),
+        AGORAProtocol.honest() if honest else AGORAProtocol(),
+        thresholds,
+    )
+    truth = AGORAGroundTruth(args.gt, not args.all_pictures)
+    known = sum(picture.name in people for picture in truth)
+    if not known:
+        raise ValueError(
+            f'{args.predictions}: none of its {len(people)} pictures (such '
+            f'as {next(iter(people), "-")}) is one of the {len(truth)} of '
+            f'{args.gt} (such as {next(iter(truth)).name})'
+        )
+    print(
+        f'{known} of {len(truth)} pictures of the ground truth have '
+        f'predictions; {len(people) - known} others are ignored',
+        file=sys.stderr,
+    )
+    records = [
+        evaluator.compare(picture, people.get(picture.name))
+        for picture in tqdm(truth, total=len(truth), desc='pictures')
+    ]
+    results: dict[str, Any] = {
+        'protocol': args.protocol,
+        'score_thr': thresholds[0] if np.isfinite(thresholds[0]) else None,
+        'metrics': evaluator.summary(records),
+        'bins': agora_bins(evaluator.table(records)),
+    }
+    rows = [
+        {'threshold': threshold, **evaluator.summary(records, index)}
+        for index, threshold in enumerate(thresholds[1:], 1)
+    ]
+    return results, rows
+
+
+def print_results(metrics: Mapping[str, float]) -> None:
+    """Counts, and a table of errors."""
+    names = ('precision', 'recall', 'f1', 'persons', 'matched', 'missed')
+    for name in (*names, 'false-positives'):
+        print(f'{name:16s} {metrics[name]:g}')
+    for prefix in ('', 'kid-'):
+        if f'{prefix}f1' not in metrics:
+            continue
+        print(f'\n{prefix or "all "}'.rstrip('- ').ljust(17), end='')
+        print(''.join(f'{kind:>8s}' for kind in KINDS))
+        for part in PARTS:
+            cells = (metrics.get(f'{prefix}{part}-{kind}') for kind in KINDS)
+            text = (f'{"-" if c is None else f"{c:.1f}":>8s}' for c in cells)
+            print(f'{part:16s}' + ''.join(text))
+
+
+def write_outputs(
+    folder: Path,
+    results: Mapping[str, Any],
+    rows: Sequence[Mapping[str, float]],
+    overwrite: bool,
+) -> None:
+    """JSON, and table and plot of the sweep."""
+    with atomic_write(folder / OUTPUTS[0], overwrite) as stream:
+        content = dict(results, sweep=list(rows))
+        stream.write(f'{json.dumps(content, indent=2)}\n'.encode())
+    if not rows:
+        return
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = csv.DictWriter(text, names, lineterminator='\n')
+    table.writeheader()
+    table.writerows(rows)
+    with atomic_write(folder / OUTPUTS[1], overwrite) as stream:
+        stream.write(text.getvalue().encode())
+    with atomic_write(folder / OUTPUTS[2], overwrite) as stream:
+        plot_sweep(rows, stream)
+
+
+def plot_sweep(rows: Sequence[Mapping[str, float]], stream: Any) -> None:
+    """Detection to the left, errors to the right."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), dpi=120, layout='constrained')
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for name in ('precision', 'recall', 'f1'):
+        style = '-' if name == 'f1' else '--'
+        values = [row[name] for row in rows]
+        label = 'F1' if name == 'f1' else name
+        left.plot([r['threshold'] for r in rows], values, style, label=label)
+    left.set(ylim=(0, 1.02), ylabel='share', title='Detection')
+    for part, colour in (('fullbody', 'tab:blue'), ('body', 'tab:orange')):
+        for kind, style in (('NMVE', '-'), ('MVE', '--')):
+            points = [
+                (row['threshold'], row[f'{part}-{kind}'])
+                for row in rows
+                if f'{part}-{kind}' in row
+            ]
+            if not points:
+                continue
+            label = f'{part} {kind}'
+            if kind == 'NMVE':
+                best = min(points, key=lambda point: point[1])
+                right.plot(*best, 'o', c=colour)
+                label += f' ({best[1]:.1f} at {best[0]:g})'
+            x, y = zip(*points, strict=True)
+            right.plot(x, y, style, c=colour, label=label)
+    right.set(ylabel='mm', title='Errors; dots: smallest NMVE')
+    right.set_ylim(bottom=0)
+    for axes in (left, right):
+        axes.set_xlabel('score threshold')
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+    figure.savefig(stream, format='png')
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Evaluate; returns the metrics."""
+    args = parse_args(argv)
+    if args.out is not None and not args.overwrite:
+        older = [n for n in OUTPUTS if (args.out / n).exists()]
+        if older:
+            sys.exit(
+                f'error: {args.out / older[0]} exists; choose another --out '
+                'or add --overwrite'
+            )
+    try:
+        results, rows = evaluate(args)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print_results(results['metrics'])
+    if args.out is not None:
+        write_outputs(args.out, results, rows, args.overwrite)
+        print(f'\nwritten to {args.out}')
+    elif rows:
+        print('\nthreshold  f1    fullbody-NMVE  body-NMVE')
+        for row in rows:
+            errors = (row.get(f'{p}-NMVE', '-') for p in ('fullbody', 'body'))
+            print(
+                f'{row["threshold"]:<9g}  {row["f1"]:.2f}  '
+                + '  '.join(f'{error!s:>13}' for error in errors)
+            )
+    return results['metrics']
+
+
+if __name__ == '__main__':
+    main()
