@@ -120,6 +120,6 @@ VISBACKENDS = _node('vis_backend', root.VISBACKENDS)
 # manage log processors
 LOG_PROCESSORS = _node('log_processor', root.LOG_PROCESSORS)
 # manage inferencers, which take a picture and return people
-INFERENCERS = _node('inferencer', root.INFERENCERS)
+INFERENCERS = _node('inferencer', root.INFERENCERS, 'aios.apis')
 # manage functions like `collate_fn`
 FUNCTIONS = _node('function', root.FUNCTIONS)

@@ -14,6 +14,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 
+from aios.export import PeopleSequence
 from aios.visualization import WholeBodyVisualizer
 
 ROOT = Path(__file__).parents[2]
@@ -96,15 +97,13 @@ def test_predict(checkpoint: Path, pictures: Path, tmp_path: Path):
         pictures / 'images', CONFIG, checkpoint,
         '--out-dir', tmp_path, '--score-thr', ANY_SCORE,
     )  # fmt: skip
-    picture = tmp_path / '000000.jpg'
+    picture = tmp_path / 'vis/000000.jpg'
     assert cv2.imread(str(picture)).shape == (72, 96, 3)
-    with np.load(tmp_path / '000000.npz') as people:
-        scores, joints = people['scores'], people['joints3d']
-        assert people['cam_K'].shape == (3, 3)
-    assert joints.shape == (len(scores), 144, 3)
-    meshes = sorted(tmp_path.glob('000000_person*.obj'))
-    assert len(meshes) == len(scores)
-    assert len(list(tmp_path.glob('*.obj'))) == count > 0
+    people = PeopleSequence.load(tmp_path / 'params/000000.npz')
+    meshes = sorted((tmp_path / 'mesh').glob('000000_person*.obj'))
+    assert len(meshes) == len(people)
+    assert len(list(tmp_path.glob('mesh/*.obj'))) == count > 0
+    assert len(PeopleSequence.load(tmp_path / 'params.npz')) == count
     lines = meshes[0].read_text().splitlines()
     assert sum(line.startswith('v ') for line in lines) == 10475
     faces = [line.split()[1:] for line in lines if line.startswith('f ')]
@@ -121,14 +120,19 @@ def test_earlier_results_are_not_replaced_silently(
         '--out-dir', tmp_path,
     )  # fmt: skip
     predict(*args)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(SystemExit) as refused:
         predict(*args)
+    assert refused.value.code == 1
     predict(*args, '--overwrite')
 
 
-def test_nothing_to_predict(checkpoint: Path, tmp_path: Path):
-    with pytest.raises(SystemExit, match='no picture'):
+def test_nothing_to_predict(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    with pytest.raises(SystemExit) as refused:
         _main('demo/image_demo.py')(tmp_path, CONFIG, checkpoint)
+    assert refused.value.code == 1
+    assert 'no picture' in capsys.readouterr().err
 
 
 def test_script_and_config_agree():

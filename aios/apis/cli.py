@@ -1,0 +1,319 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What the demos have in common: options, messages, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mmengine.config import DictAction
+
+from aios.body_models import MissingBodyModelError
+from aios.models.checkpoints import CheckpointError
+
+from .inferencer import AiOSInferencer
+from .job import Outputs, Summary, run_inference
+from .processing import Processing
+from .sources import open_sources
+from .world import World
+
+__all__ = ['add_options', 'add_reading_options', 'make_inferencer', 'run_demo']
+
+INTERRUPTED = 130  # as shells say for Ctrl-C
+
+_ERRORS = (
+    CheckpointError,
+    MissingBodyModelError,
+    OSError,
+    ValueError,
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add arguments and options of the demos."""
+    parser.add_argument(
+        'config',
+        help='config file, or name of a model (aios_r50); may be left out if '
+        'the checkpoint holds it',
+    )
+    parser.add_argument('checkpoint', nargs='?', help='weights')
+    _add_choice(parser)
+    _add_camera(parser)
+    _add_outputs(parser)
+    run = parser.add_argument_group('run')
+    run.add_argument(
+        '--device', help='cpu, cuda, cuda:1, ... (default: the best there is)'
+    )
+    run.add_argument(
+        '--batch-size',
+        type=int,
+        default=1,
+        help='pictures of the same size at once (default: %(default)s)',
+    )
+    run.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace the results of an earlier run',
+    )
+    run.add_argument(
+        '--resume',
+        action='store_true',
+        help='go on where an earlier run was interrupted',
+    )
+    run.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change the config',
+    )
+    run.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch'],
+        default='none',
+        help='pytorch: share the work with the other processes of torchrun',
+    )
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('people')
+    group.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='leave out people with a lower score (default: %(default)s)',
+    )
+    group.add_argument(
+        '--max-persons',
+        type=int,
+        metavar='N',
+        help='at most N people of a picture, the best (default: all)',
+    )
+    group.add_argument(
+        '--nms-iou',
+        type=float,
+        metavar='IOU',
+        help='of people whose boxes overlap more keep the best, 0.7 helps in '
+        'videos (default: what the config says; as published, all)',
+    )
+    group.add_argument(
+        '--track',
+        action='store_true',
+        help='give people the same id in all frames',
+    )
+    group.add_argument(
+        '--smooth',
+        action='store_true',
+        help='take the jitter out of motion (implies --track)',
+    )
+    group.add_argument(
+        '--largest-person',
+        action='store_true',
+        help='keep one person, the largest (implies --track)',
+    )
+
+
+def _add_camera(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        'camera', 'One of these puts people where the real camera saw them.'
+    )
+    group.add_argument(
+        '--focal-length',
+        type=float,
+        metavar='PX',
+        help='pixels of the original picture',
+    )
+    group.add_argument(
+        '--fov',
+        type=float,
+        metavar='DEGREES',
+        help="angle of view across the picture's width",
+    )
+    group.add_argument(
+        '--intrinsics',
+        metavar='FILE',
+        help='camera matrix: .npy, .npz, .json or .txt',
+    )
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('results')
+    group.add_argument(
+        '--out-dir',
+        default='outputs/demo',
+        help='folder for the results (default: %(default)s)',
+    )
+    group.add_argument(
+        '--no-vis', action='store_true', help='no pictures with people drawn'
+    )
+    group.add_argument(
+        '--save-mesh',
+        choices=['obj', 'ply', 'none'],
+        default='none',
+        help='a mesh for each person and frame (default: %(default)s)',
+    )
+    group.add_argument(
+        '--save-glb', action='store_true', help='people.glb, for Blender'
+    )
+    group.add_argument(
+        '--save-bvh', action='store_true', help='bvh/personK.bvh'
+    )
+    group.add_argument(
+        '--save-json',
+        action='store_true',
+        help='keypoints.json: boxes and key-points',
+    )
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add options that say which frames are read."""
+    group = parser.add_argument_group('reading')
+    group.add_argument(
+        '--recursive', action='store_true', help='also look into sub-folders'
+    )
+    group.add_argument(
+        '--frame-interval',
+        type=int,
+        default=1,
+        metavar='N',
+        help='use every N-th frame of videos',
+    )
+    group.add_argument(
+        '--start',
+        type=int,
+        default=0,
+        metavar='FRAME',
+        help='first frame of videos, from 0',
+    )
+    group.add_argument(
+        '--end',
+        type=int,
+        metavar='FRAME',
+        help='first frame of videos that is left out',
+    )
+
+
+def fail(message: Any, code: int = 1) -> NoReturn:
+    """End the program with a message."""
+    print(f'error: {message}', file=sys.stderr)  # noqa: T201
+    raise SystemExit(code)
+
+
+def run_demo(args: argparse.Namespace, source: Any) -> int:
+    """Do what the arguments say.
+
+    Args:
+        args: Options of :func:`add_options`, :func:`add_reading_options`.
+        source: See :func:`~aios.apis.sources.open_sources`.
+
+    Returns:
+        Number of people found.
+
+    Raises:
+        SystemExit: If something went wrong: 1, or 130 if interrupted.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _run(args, source)
+    except KeyboardInterrupt:
+        print(  # noqa: T201
+            f'interrupted: what was found so far is in {args.out_dir}; '
+            'the same command with --resume goes on',
+            file=sys.stderr,
+        )
+        raise SystemExit(INTERRUPTED) from None
+    except _ERRORS as error:
+        fail(_advice(error, args.out_dir))
+
+
+def _run(args: argparse.Namespace, source: Any) -> int:
+    sources = open_sources(
+        source,
+        recursive=args.recursive,
+        frame_interval=args.frame_interval,
+        start=args.start,
+        end=args.end,
+    )
+    world = World.join() if args.launcher == 'pytorch' else World()
+    summary = run_inference(
+        make_inferencer(args, world),
+        sources,
+        args.out_dir,
+        outputs=Outputs(
+            vis=not args.no_vis,
+            mesh=None if args.save_mesh == 'none' else args.save_mesh,
+            glb=args.save_glb,
+            bvh=args.save_bvh,
+            json=args.save_json,
+        ),
+        processing=Processing(args.track, args.largest_person, args.smooth),
+        overwrite=args.overwrite,
+        resume=args.resume,
+        world=world,
+    )
+    if world.is_main:
+        _report(summary, args)
+    return summary.people
+
+
+def make_inferencer(
+    args: argparse.Namespace, world: World | None = None
+) -> AiOSInferencer:
+    """The inferencer of the options of :func:`add_options`."""
+    world = world or World()
+    model, weights = args.config, args.checkpoint
+    if weights is None and Path(model).suffix in ('.pth', '.pt'):
+        model, weights = None, model
+    return AiOSInferencer(
+        model,
+        weights,
+        args.device or world.device,
+        score_thr=args.score_thr,
+        max_persons=args.max_persons,
+        nms_iou=args.nms_iou,
+        focal_length=args.focal_length,
+        fov=args.fov,
+        intrinsics=args.intrinsics,
+        batch_size=args.batch_size,
+        cfg_options=args.cfg_options,
+        show_progress=world.is_main,
+    )
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    """A job scheduler that ends the program: as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _advice(error: Exception, out_dir: str) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return (
+            f'no space left on the disk of {out_dir} ({error}); results so '
+            'far are kept. Make room, then go on with --resume'
+        )
+    return str(error)
+
+
+def _report(summary: Summary, args: argparse.Namespace) -> None:
+    """Say what was found, and fail if something could not be read."""
+    if summary.was_complete:
+        print(f'{args.out_dir} is complete already')  # noqa: T201
+        return
+    print(  # noqa: T201
+        f'{summary.people} people in {summary.frames} frames: {args.out_dir}'
+    )
+    if not summary.people:
+        print(  # noqa: T201
+            f'nobody was found with a score of at least {args.score_thr} '
+            '(--score-thr)'
+        )
+    if summary.problems:
+        text = '\n  '.join(summary.problems)
+        fail(
+            f'{len(summary.problems)} inputs could not be read, the others '
+            f'are done:\n  {text}'
+        )

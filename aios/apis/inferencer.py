@@ -1,0 +1,587 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Pictures and videos in, people out (``docs/en/inference.md``).
+
+Symbols: ``n`` persons, ``V`` vertices.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.device import get_device
+from mmengine.infer import BaseInferencer
+from mmengine.registry import DefaultScope
+from tqdm import tqdm
+
+from aios.datasets.transforms.label_geometry import start_record
+from aios.evaluation.samples import predictions_of
+from aios.export import FrameResult
+from aios.registry import INFERENCERS, TRANSFORMS
+from aios.visualization import write_image
+
+from .cameras import CameraModel, change_camera
+from .drawing import draw_frame
+from .model_files import build_model, list_models, read_model_config
+from .sources import Frame, FrameSource, open_sources
+from .threads import prefetch
+
+__all__ = ['AiOSInferencer', 'Selection', 'frame_as_dict']
+
+DEFAULT_PIPELINE = (
+    dict(type='LoadImage'),
+    dict(type='WholeBodyResize', scale=(1333, 800)),
+    dict(type='PackWholeBodyInputs'),
+)
+"""For configs without a test data set; the published size."""
+
+_LABELS = ('LoadHumanAnnotations', 'FilterWholeBody')
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of the candidates are people.
+
+    Args:
+        score_thr: Lowest score.
+        max_persons: Most people of a picture, those with the best scores;
+            ``None`` for no limit but the model's.
+        nms_iou: Of people whose boxes overlap by more than this only the
+            best stays; ``None`` does what the config says.
+
+    Raises:
+        ValueError: If a number makes no sense.
+    """
+
+    score_thr: float = 0.3
+    max_persons: int | None = None
+    nms_iou: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score_thr <= 1:
+            raise ValueError(
+                f'score_thr must be in 0..1, got {self.score_thr}'
+            )
+        if self.max_persons is not None and self.max_persons < 1:
+            raise ValueError(
+                f'max_persons must be at least 1, got {self.max_persons}'
+            )
+        if self.nms_iou is not None and not 0 <= self.nms_iou <= 1:
+            raise ValueError(f'nms_iou must be in 0..1, got {self.nms_iou}')
+
+    def test_cfg(self, base: Mapping[str, Any]) -> dict[str, Any]:
+        """``test_cfg`` of the model with these wishes."""
+        changed = dict(base, score_thr=self.score_thr)
+        if self.nms_iou is not None:
+            changed['nms_iou_thr'] = self.nms_iou
+        most = self.max_persons or 0
+        changed['max_per_img'] = max(most, base.get('max_per_img', 50))
+        return changed
+
+
+@INFERENCERS.register_module()
+class AiOSInferencer(BaseInferencer):
+    """Finds the people of pictures, videos and cameras.
+
+    Examples:
+        >>> inferencer = AiOSInferencer('aios_r50', 'aios_checkpoint.pth')
+        >>> inferencer('photo.jpg')['predictions'][0]['people']
+        >>> for frame in inferencer.stream('video.mp4', batch_size=8):
+        ...     print(frame.name, frame.people['transl'])
+
+    Args:
+        model: Config, config file, or a name of :meth:`list_models`;
+            default: the config that is stored in the checkpoint.
+        weights: Checkpoint of this package, or the published one. There is
+            no inference with random weights.
+        device: ``'cpu'``, ``'cuda:1'``, ...; default: the best there is.
+        score_thr: See :class:`Selection`.
+        max_persons: See :class:`Selection`.
+        nms_iou: See :class:`Selection`.
+        focal_length: Of the real camera, pixels of the original picture.
+        fov: Its angle of view across the picture's width, degrees.
+        intrinsics: Its ``(3, 3)`` matrix, or a file, see
+            :func:`~aios.apis.cameras.load_intrinsics`. Without any of the
+            three, people stand before the network's virtual camera.
+        batch_size: Pictures of the same size at once.
+        cfg_options: Values to set in the config, by dotted name.
+        show_progress: Show a bar during calls.
+
+    Raises:
+        FileNotFoundError: If a file is not there.
+        CheckpointError: If config and checkpoint do not fit.
+        ValueError: If an option makes no sense.
+    """
+
+    preprocess_kwargs = {'recursive', 'frame_interval', 'start', 'end'}
+    forward_kwargs = {'score_thr', 'max_persons', 'nms_iou', 'with_vertices'}
+    visualize_kwargs = {'return_vis', 'show', 'wait_time', 'vis_out_dir'}
+    postprocess_kwargs: set[str] = set()
+
+    def __init__(
+        self,
+        model: str | os.PathLike | Mapping | None = None,
+        weights: str | os.PathLike | None = None,
+        device: str | None = None,
+        *,
+        score_thr: float = 0.3,
+        max_persons: int | None = None,
+        nms_iou: float | None = None,
+        focal_length: float | None = None,
+        fov: float | None = None,
+        intrinsics: np.ndarray | str | os.PathLike | None = None,
+        batch_size: int = 1,
+        cfg_options: Mapping[str, Any] | None = None,
+        show_progress: bool = True,
+    ) -> None:
+        self.selection = Selection(score_thr, max_persons, nms_iou)
+        self.camera = CameraModel.create(focal_length, fov, intrinsics)
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be >= 1, got {batch_size}')
+        self.batch_size = batch_size
+        self.weights = weights
+        config = read_model_config(model, weights)
+        config.merge_from_dict(dict(cfg_options or {}))
+        self.device = device or get_device()
+        super().__init__(
+            config,
+            weights if weights is None else str(weights),
+            self.device,
+            scope='aios',
+            show_progress=show_progress,
+        )
+
+    @staticmethod
+    def list_models(
+        scope: str | None = None, patterns: str = '.*'
+    ) -> list[str]:
+        """Names for the argument ``model``.
+
+        Args:
+            scope: Not used.
+            patterns: Regular expression from the beginning of the name.
+        """
+        return list_models(patterns)
+
+    @property
+    def faces(self) -> np.ndarray:
+        """``(F, 3)`` triangles of the bodies."""
+        return self._head.body_model.faces.cpu().numpy()
+
+    @property
+    def _head(self) -> Any:
+        return self.model.bbox_head
+
+    def _init_model(
+        self, cfg: Any, weights: str | None, device: str = 'cpu'
+    ) -> torch.nn.Module:
+        model: Any = build_model(cfg, weights, device)
+        self._test_cfg = dict(model.bbox_head.test_cfg or {})
+        return model
+
+    def _init_pipeline(self, cfg: Any) -> Compose:
+        steps = _find_pipeline(cfg.get('test_dataloader')) or DEFAULT_PIPELINE
+        with DefaultScope.overwrite_default_scope('aios'):
+            return Compose(
+                [
+                    TRANSFORMS.build(step)
+                    for step in steps
+                    if _type_name(step) not in _LABELS
+                ]
+            )
+
+    def _init_collate(self, cfg: Any) -> Any:
+        return pseudo_collate
+
+    def _init_visualizer(self, cfg: Any) -> None:
+        return None  # frames are drawn by `draw_frame`
+
+    def __call__(  # type: ignore[override]
+        self,
+        inputs: Any,
+        return_datasamples: bool = False,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Find people, and keep all results in memory.
+
+        Args:
+            inputs: See :func:`~aios.apis.sources.open_sources`; arrays are
+                BGR, as OpenCV reads them.
+            return_datasamples: Return the model's ``DetDataSample`` instead
+                of dictionaries; these have people in front of the virtual
+                camera, and no limit of their number.
+            batch_size: Instead of that of the inferencer.
+            **kwargs: ``recursive``, ``frame_interval``, ``start``, ``end``
+                (see :func:`~aios.apis.sources.open_sources`); ``score_thr``,
+                ``max_persons``, ``nms_iou`` (see :class:`Selection`) and
+                ``with_vertices``; ``return_vis``, ``show``, ``wait_time``,
+                ``vis_out_dir`` (see :meth:`visualize`).
+
+        Returns:
+            ``predictions``, one for each picture or frame: see
+            :func:`frame_as_dict`; and ``visualization``, RGB arrays, empty
+            unless ``return_vis``.
+
+        Raises:
+            ValueError: If a picture cannot be read.
+        """
+        reading, choice, drawing, packing = self._dispatch_kwargs(**kwargs)
+        sources = open_sources(inputs, **reading)
+        draw = any(drawing.get(n) for n in ('return_vis', 'show')) or (
+            drawing.get('vis_out_dir') is not None
+        )
+        predictions: list[Any] = []
+        pictures: list[np.ndarray] = []
+        for frame, result, sample in self._track_progress(
+            self._people_of(sources, batch_size, draw, **choice), sources
+        ):
+            drawn = self.visualize([frame], [result], **drawing)
+            pictures += drawn if drawing.get('return_vis') else []
+            predictions.append(sample if return_datasamples else result)
+        return self.postprocess(
+            predictions, pictures, return_datasamples, **packing
+        )
+
+    def stream(
+        self,
+        inputs: Any,
+        batch_size: int | None = None,
+        with_vertices: bool = False,
+        **kwargs: Any,
+    ) -> Iterator[FrameResult]:
+        """Find people, one frame after the other, with constant memory.
+
+        Frames are read and prepared in a thread, ahead of the network.
+
+        Args:
+            inputs: See :func:`~aios.apis.sources.open_sources`.
+            batch_size: Instead of that of the inferencer. A camera is read
+                with 1.
+            with_vertices: Also give the meshes, ``(n, V, 3)``.
+            **kwargs: As in a call.
+
+        Yields:
+            Results, also for frames without people.
+
+        Raises:
+            ValueError: If a picture cannot be read.
+        """
+        reading, choice, drawing, _ = self._dispatch_kwargs(**kwargs)
+        if drawing:
+            raise ValueError(f'stream() draws nothing, got {sorted(drawing)}')
+        sources = open_sources(inputs, **reading)
+        choice['with_vertices'] = with_vertices
+        for _, result, _ in self._people_of(
+            sources, batch_size, False, **choice
+        ):
+            yield result
+
+    def predict(
+        self,
+        frames: Iterable[Frame],
+        batch_size: int | None = None,
+        live: bool = False,
+        **choice: Any,
+    ) -> Iterator[tuple[Frame, FrameResult | None, DetDataSample | None]]:
+        """People of frames, which are prepared in a thread.
+
+        Args:
+            frames: In the order in which they come out again.
+            batch_size: Instead of that of the inferencer. Only consecutive
+                pictures of the same size are put together: results do not
+                depend on who else is in the batch.
+            live: Skip frames that wait too long.
+            **choice: See :meth:`forward`.
+
+        Yields:
+            The frame, its people, and the sample of the model; the latter
+            are ``None`` for frames without an image.
+        """
+        size = 1 if live else batch_size or self.batch_size
+        if size < 1:
+            raise ValueError(f'batch_size must be >= 1, got {size}')
+        depth = 1 if live else 2 * size
+        prepared = prefetch(map(self._prepare, frames), depth, live)
+        try:
+            for batch in _batches(prepared, size):
+                yield from self._predict_batch(batch, **choice)
+        finally:
+            prepared.close()  # type: ignore[attr-defined]
+
+    def preprocess(  # type: ignore[override]
+        self, inputs: Any, batch_size: int = 1, **kwargs: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Batches for :meth:`forward`.
+
+        Args:
+            inputs: See :func:`~aios.apis.sources.open_sources`.
+            batch_size: Most pictures of a batch.
+            **kwargs: See :func:`~aios.apis.sources.open_sources`.
+        """
+        frames = (
+            self._prepare(_readable(source, frame))
+            for source in open_sources(inputs, **kwargs)
+            for frame in source.frames()
+        )
+        for batch in _batches(frames, batch_size):
+            yield self.collate_fn([data for _, data in batch])
+
+    @torch.no_grad()
+    def forward(
+        self,
+        inputs: Any,
+        with_vertices: bool = False,
+        score_thr: float | None = None,
+        max_persons: int | None = None,
+        nms_iou: float | None = None,
+    ) -> list[DetDataSample]:
+        """Run the network on a batch.
+
+        Args:
+            inputs: Batch of :meth:`preprocess`.
+            with_vertices: Also compute the meshes.
+            score_thr: As the others, ``None`` for that of the inferencer.
+            max_persons: See :class:`Selection`.
+            nms_iou: See :class:`Selection`.
+        """
+        chosen = self._choose(score_thr, max_persons, nms_iou)
+        self._head.test_cfg = dict(
+            chosen.test_cfg(self._test_cfg), with_vertices=with_vertices
+        )
+        return self.model.test_step(inputs)
+
+    def visualize(  # type: ignore[override]
+        self,
+        inputs: Sequence[Frame],
+        preds: Sequence[FrameResult],
+        show: bool = False,
+        wait_time: float = 0,
+        return_vis: bool = False,
+        vis_out_dir: str | os.PathLike | None = None,
+    ) -> list[np.ndarray]:
+        """Draw people into their pictures.
+
+        Args:
+            inputs: Frames.
+            preds: Their people, with vertices.
+            show: Open a window for each (needs a display).
+            wait_time: Seconds such a window waits, 0 for a key press.
+            return_vis: Return the pictures.
+            vis_out_dir: Folder for ``NAME.jpg``; existing ones are kept.
+
+        Returns:
+            ``(H, W, 3)`` uint8 RGB pictures; empty if nobody wants them.
+
+        Raises:
+            FileExistsError: If a picture is already there.
+        """
+        if not (show or return_vis or vis_out_dir is not None):
+            return []
+        pictures = []
+        for frame, people in zip(inputs, preds, strict=True):
+            if frame.image is None:
+                continue
+            image = np.ascontiguousarray(frame.image[..., ::-1])
+            pictures.append(draw_frame(people, image, self.faces))
+            if vis_out_dir is not None:
+                path = Path(vis_out_dir, f'{frame.name}.jpg')
+                write_image(pictures[-1], path)
+            if show:
+                _show(pictures[-1], frame.name, wait_time)
+        return pictures
+
+    def postprocess(  # type: ignore[override]
+        self,
+        preds: Sequence[Any],
+        visualization: list[np.ndarray],
+        return_datasamples: bool = False,
+    ) -> dict[str, Any]:
+        """Pack results; see :meth:`__call__`."""
+        if not return_datasamples:
+            preds = [frame_as_dict(frame) for frame in preds]
+        return {'predictions': list(preds), 'visualization': visualization}
+
+    def _people_of(
+        self,
+        sources: Sequence[FrameSource],
+        batch_size: int | None,
+        draw: bool,
+        **choice: Any,
+    ) -> Iterator[tuple[Frame, FrameResult, DetDataSample]]:
+        """People of sources that must be readable."""
+        choice['with_vertices'] = choice.get('with_vertices', False) or draw
+        for source in sources:
+            frames = (_readable(source, frame) for frame in source.frames())
+            for frame, result, sample in self.predict(
+                frames, batch_size, source.live, **choice
+            ):
+                if result is not None and sample is not None:
+                    yield frame, result, sample
+
+    def _track_progress(self, items: Any, sources: Sequence[Any]) -> Any:
+        total = sum(len(source) for source in sources) or None
+        return tqdm(
+            items, total=total, unit='frame', disable=not self.show_progress
+        )
+
+    def _choose(
+        self,
+        score_thr: float | None,
+        max_persons: int | None,
+        nms_iou: float | None,
+    ) -> Selection:
+        given = dict(
+            score_thr=score_thr, max_persons=max_persons, nms_iou=nms_iou
+        )
+        given = {k: value for k, value in given.items() if value is not None}
+        return replace(self.selection, **given)  # type: ignore[arg-type]
+
+    def _prepare(self, frame: Frame) -> tuple[Frame, Any]:
+        """A frame, and what the network needs of it."""
+        if frame.image is None:
+            return frame, None
+        results = {
+            'img': frame.image,
+            'img_path': frame.name,
+            'img_id': frame.index,
+        }
+        start_record(results)
+        data = self.pipeline(results)
+        sample = data['data_samples']
+        width, height = frame.size
+        # The image may be a reduction of the original.
+        if sample.ori_shape != (height, width):
+            seen_height, seen_width = sample.img_shape
+            sample.set_metainfo(
+                dict(
+                    ori_shape=(height, width),
+                    scale_factor=(seen_width / width, seen_height / height),
+                )
+            )
+        return frame, data
+
+    def _predict_batch(
+        self, batch: list[tuple[Frame, Any]], **choice: Any
+    ) -> Iterator[tuple[Frame, FrameResult | None, DetDataSample | None]]:
+        if batch[0][1] is None:
+            for frame, _ in batch:
+                yield frame, None, None
+            return
+        data = self.collate_fn([data for _, data in batch])
+        samples = self.forward(data, **choice)
+        for (frame, _), sample in zip(batch, samples, strict=True):
+            yield frame, self._as_result(frame, sample, **choice), sample
+
+    def _as_result(
+        self,
+        frame: Frame,
+        sample: DetDataSample,
+        with_vertices: bool = False,
+        **choice: float | int | None,
+    ) -> FrameResult:
+        """People of a sample, before the user's camera."""
+        names = ('score_thr', 'max_persons', 'nms_iou')
+        chosen = self._choose(*(choice.get(name) for name in names))  # type: ignore[arg-type]
+        people = predictions_of(sample.to_dict(), chosen.score_thr)
+        result = FrameResult.from_prediction(
+            people,
+            frame.name,
+            frame.size,
+            frame.source_frame,
+            frame.timestamp,
+            with_vertices,
+        )
+        # They come best first.
+        result = result.select(slice(chosen.max_persons))
+        K = self.camera.matrix(frame.size)
+        return result if K is None else change_camera(result, K)
+
+
+def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
+    """A frame as numbers, texts and lists, for example for JSON.
+
+    Args:
+        frame: What is wanted.
+
+    Returns:
+        ``name``, ``source_frame``, ``timestamp``, ``K``, ``size`` and
+        ``people``: a list with the fields of
+        :data:`aios.export.PERSON_FIELDS` of each person.
+    """
+    fields = {name: value.tolist() for name, value in frame.people.items()}
+    return {
+        'name': frame.name,
+        'source_frame': frame.source_frame,
+        'timestamp': frame.timestamp,
+        'size': list(frame.size),
+        'K': frame.K.tolist(),
+        'people': [
+            {name: value[i] for name, value in fields.items()}
+            for i in range(len(frame))
+        ],
+    }
+
+
+def _batches(
+    items: Iterable[tuple[Frame, Any]], size: int
+) -> Iterator[list[tuple[Frame, Any]]]:
+    """Consecutive items whose pictures have the same size, or none."""
+    batch: list[tuple[Frame, Any]] = []
+    for item in items:
+        full = len(batch) == size
+        if batch and (full or _shape(batch[0]) != _shape(item)):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _shape(item: tuple[Frame, Any]) -> tuple[int, ...] | None:
+    return None if item[1] is None else tuple(item[1]['inputs'].shape)
+
+
+def _readable(source: FrameSource, frame: Frame) -> Frame:
+    if frame.image is None:
+        raise ValueError(source.problems[-1])
+    return frame
+
+
+def _find_pipeline(dataset: Any) -> list[Any] | None:
+    """First pipeline of a data loader, or of the data sets inside."""
+    if isinstance(dataset, (list, tuple)):
+        found = map(_find_pipeline, dataset)
+        return next((steps for steps in found if steps), None)
+    if not isinstance(dataset, Mapping):
+        return None
+    if dataset.get('pipeline'):
+        return list(dataset['pipeline'])
+    inner = [dataset.get(name) for name in ('dataset', 'datasets')]
+    return _find_pipeline(inner)
+
+
+def _type_name(step: Mapping[str, Any]) -> str:
+    kind = step['type']
+    name = kind if isinstance(kind, str) else kind.__name__
+    return name.rpartition('.')[2]
+
+
+def _show(image: np.ndarray, name: str, wait_time: float) -> None:
+    import cv2
+
+    try:
+        cv2.imshow(name, image[..., ::-1])
+        cv2.waitKey(int(wait_time * 1000))
+    except cv2.error as error:
+        raise RuntimeError(
+            'this OpenCV cannot open windows (opencv-python-headless, or no '
+            'display); write pictures instead'
+        ) from error

@@ -1,0 +1,228 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Configs by name, configs inside checkpoints, and weights that fit."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+import aios
+from aios.models.checkpoints import CheckpointError, select_weights
+from aios.registry import MODELS
+
+__all__ = [
+    'build_model',
+    'find_config',
+    'list_models',
+    'parse_config',
+    'read_model_config',
+]
+
+OFFICIAL_CONFIG = 'aios_r50'
+"""The model of the published checkpoint, which holds no config."""
+
+_CALLS = {'dict': dict, 'set': set, 'list': list, 'tuple': tuple}
+
+
+def list_models(pattern: str = '.*') -> list[str]:
+    """Names of the configs that come with the package.
+
+    Args:
+        pattern: Regular expression from the beginning of the name.
+    """
+    return sorted(name for name in _configs() if re.match(pattern, name))
+
+
+def find_config(name: str | os.PathLike) -> Path:
+    """File of a config.
+
+    Args:
+        name: A file, or a name of :func:`list_models`.
+
+    Raises:
+        FileNotFoundError: If it is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    configs = _configs()
+    if str(name) not in configs:
+        raise FileNotFoundError(
+            f'{name}: neither a config file nor the name of a model; the '
+            f'names are {", ".join(sorted(configs)) or "not installed"}'
+        )
+    return configs[str(name)]
+
+
+def _configs() -> dict[str, Path]:
+    """Configs of models, in a checkout or where MIM has them."""
+    package = Path(aios.__file__).parent
+    for root in (package.parent, package / '.mim'):
+        if (root / 'configs/aios').is_dir():
+            files = (root / 'configs/aios').glob('*.py')
+            return {path.stem: path for path in files}
+    return {}
+
+
+def read_model_config(
+    model: str | os.PathLike | Mapping | None,
+    weights: str | os.PathLike | None,
+) -> Config:
+    """The config that an inferencer is asked for.
+
+    Args:
+        model: Config, file, or name of :func:`list_models`; ``None`` takes
+            the one that training stored in the checkpoint. For the published
+            checkpoint, which has none, that of the published model.
+        weights: Checkpoint.
+
+    Raises:
+        FileNotFoundError: If a file is not there.
+        CheckpointError: If there is no config in the checkpoint.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        return Config.fromfile(find_config(model))
+    if model is not None:
+        fields = model._cfg_dict if isinstance(model, Config) else model
+        return Config(dict(fields))
+    if weights is None:
+        raise ValueError(
+            'give a model (a config file, or one of the names that '
+            'AiOSInferencer.list_models() returns), weights, or both'
+        )
+    meta = _load(weights).get('meta') or {}
+    if isinstance(meta.get('cfg'), str):
+        return Config(parse_config(meta['cfg'], str(weights)))
+    if set(meta) == {'source'}:  # converted while it was read
+        return Config.fromfile(find_config(OFFICIAL_CONFIG))
+    raise CheckpointError(
+        f'{weights}: there is no config in this checkpoint; name the one it '
+        'was trained with'
+    )
+
+
+def parse_config(text: str, source: str) -> dict[str, Any]:
+    """Read what MMEngine stores of a config, without running it.
+
+    Args:
+        text: Assignments of literals and ``dict(...)``.
+        source: Named in errors.
+
+    Raises:
+        CheckpointError: If there is anything else.
+    """
+    try:
+        statements = ast.parse(text).body
+        return {
+            statement.targets[0].id: _literal(statement.value)  # type: ignore
+            for statement in statements
+        }
+    except (AttributeError, SyntaxError, ValueError) as error:
+        raise CheckpointError(
+            f'{source}: its config is more than data ({error}); name a '
+            'config file instead'
+        ) from error
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, 'id', '?')
+        if name not in _CALLS or any(k.arg is None for k in node.keywords):
+            raise ValueError(f'a call of {name}')
+        arguments = [_literal(x) for x in node.args]
+        return _CALLS[name](
+            *arguments,
+            **{str(k.arg): _literal(k.value) for k in node.keywords},
+        )
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        kinds: dict[type, Any] = {ast.List: list, ast.Tuple: tuple}
+        return kinds.get(type(node), set)(_literal(x) for x in node.elts)
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        return {
+            _literal(key): _literal(value)  # type: ignore[arg-type]
+            for key, value in zip(node.keys, node.values, strict=True)
+        }
+    return ast.literal_eval(node)
+
+
+def build_model(
+    config: Config, weights: str | os.PathLike | None, device: str = 'cpu'
+) -> nn.Module:
+    """Build a detector with all its weights, ready for inference.
+
+    Args:
+        config: With ``model``.
+        weights: Checkpoint of MMEngine, or the published one.
+        device: Where to.
+
+    Raises:
+        ValueError: If there are no weights.
+        CheckpointError: If they are not those of the model: a name is
+            missing, or a shape differs.
+    """
+    if weights is None:
+        raise ValueError(
+            'no weights: name a checkpoint. Random weights find nobody'
+        )
+    content = _load(weights)
+    with DefaultScope.overwrite_default_scope('aios'):
+        model = MODELS.build(config.model)
+    try:
+        state_dict = select_weights(content)
+        _check_names(model, state_dict)
+        model.load_state_dict(state_dict, strict=False)
+    except (CheckpointError, RuntimeError) as error:
+        raise CheckpointError(
+            f'{weights} does not fit the config '
+            f'{getattr(config, "filename", None) or "given"}: {error}'
+        ) from error
+    model.cfg = config
+    return model.to(device).eval()
+
+
+def _load(weights: str | os.PathLike) -> dict[str, Any]:
+    if '://' not in str(weights) and not Path(weights).is_file():
+        raise FileNotFoundError(f'{weights}: there is no such checkpoint')
+    return CheckpointLoader.load_checkpoint(str(weights), 'cpu', None)
+
+
+def _check_names(
+    model: nn.Module, state_dict: Mapping[str, torch.Tensor]
+) -> None:
+    """What is missing would stay random, what is too much is suspicious."""
+    expected = model.state_dict()
+    missing = [
+        name
+        for name in expected
+        if name not in state_dict and not _is_for_training(name)
+    ]
+    if not missing:
+        return
+    unexpected = [name for name in state_dict if name not in expected]
+    text = (
+        f'{len(missing)} of {len(expected)} tensors of the model are not in '
+        f'it ({_some(missing)})'
+    )
+    if unexpected:
+        text += f', and it has {len(unexpected)} others ({_some(unexpected)})'
+    raise CheckpointError(
+        f'{text}; use the config the checkpoint was trained with'
+    )
+
+
+def _is_for_training(name: str) -> bool:
+    return 'num_batches_tracked' in name or name.startswith('dn_query')
+
+
+def _some(names: list[str]) -> str:
+    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')

@@ -1,0 +1,148 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Pictures as people have them: turned, grey, transparent, 16-bit, huge.
+
+Unlike :class:`aios.datasets.transforms.LoadImage`, which reads pixels as
+they are stored because labels refer to those, this applies the orientation
+of EXIF: people expect results that stand upright.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+__all__ = ['MAX_PIXELS', 'as_picture', 'read_picture']
+
+MAX_PIXELS = 1 << 25
+"""Pictures with more pixels than this (8K video has fewer) are decoded at
+1/2, 1/4 or 1/8 of their size. The network looks at about a million, and a
+picture of 16384 x 16384 as float32 would take 3 GB."""
+
+_REDUCED = {
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+_EXIF_ORIENTATION = 0x112
+# (transpose first, then flip these axes) for the values of EXIF.
+_TURNS: dict[int, tuple[bool, tuple[int, ...]]] = {
+    2: (False, (1,)),
+    3: (False, (0, 1)),
+    4: (False, (0,)),
+    5: (True, ()),
+    6: (True, (1,)),
+    7: (True, (0, 1)),
+    8: (True, (0,)),
+}
+
+
+def read_picture(
+    path: str | os.PathLike, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode a picture file.
+
+    Grey pictures get three channels, transparency is dropped, 16 bits become
+    8 (the upper ones), and the orientation of EXIF is applied.
+
+    Args:
+        path: The file.
+        max_pixels: Larger pictures are decoded at 1/2, 1/4 or 1/8.
+
+    Returns:
+        ``(H, W, 3)`` uint8 BGR, and the full size ``(width, height)``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be decoded.
+    """
+    content = Path(path).read_bytes()
+    if not content:
+        raise ValueError(f'{path}: is empty (0 bytes)')
+    size, turn = _header(content)
+    flags = cv2.IMREAD_COLOR
+    if size and size[0] * size[1] > max_pixels:
+        pixels = size[0] * size[1]
+        divisor = next((n for n in _REDUCED if pixels / n**2 <= max_pixels), 8)
+        flags = _REDUCED[divisor]
+    image = _decode(content, flags)
+    if image is None:
+        raise ValueError(
+            f'{path}: cannot be decoded as a picture; it has '
+            f'{len(content)} bytes'
+        )
+    size = size or (image.shape[1], image.shape[0])
+    transposed, axes = _TURNS.get(turn, (False, ()))
+    if transposed:
+        image, size = image.transpose(1, 0, 2), size[::-1]
+    return np.ascontiguousarray(np.flip(image, axes)), size
+
+
+def as_picture(image: Any, name: str = 'array') -> np.ndarray:
+    """Bring an array to ``(H, W, 3)`` uint8 BGR.
+
+    Args:
+        image: ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``;
+            uint8, uint16, or floating point in 0..255.
+        name: Named in errors.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size:
+        raise ValueError(
+            f'{name}: a picture must have shape (H, W), (H, W, 3) or '
+            f'(H, W, 4), BGR, got {image.shape}'
+        )
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    elif image.dtype.kind == 'f':
+        # A picture in 0..1 would be black.
+        if not np.isfinite(image).all() or image.max() <= 1 < image.size:
+            raise ValueError(
+                f'{name}: a floating point picture must have finite values '
+                f'in 0..255, got a maximum of {image.max()}'
+            )
+        image = image.round().clip(0, 255).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        raise ValueError(
+            f'{name}: a picture must be uint8, uint16 or floating point, '
+            f'got {image.dtype}'
+        )
+    if image.shape[2] == 1:
+        image = image.repeat(3, axis=2)
+    return np.ascontiguousarray(image[..., :3])
+
+
+def _decode(content: bytes, flags: int) -> np.ndarray | None:
+    data = np.frombuffer(content, np.uint8)
+    try:
+        return cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # e.g. more pixels than OpenCV allows
+        return None
+
+
+def _header(content: bytes) -> tuple[tuple[int, int] | None, int]:
+    """Stored size ``(width, height)``, and orientation; OpenCV tells none.
+
+    Pillow also warns of pictures with many pixels, or refuses them, which
+    is of no concern here as it decodes nothing.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(io.BytesIO(content)) as header:
+            turn = header.getexif().get(_EXIF_ORIENTATION, 1)
+            return header.size, turn if isinstance(turn, int) else 1
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return None, 1
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit

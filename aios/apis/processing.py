@@ -1,0 +1,105 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What happens to frames between the network and the files.
+
+Everything here is online: a frame in, a frame out, constant memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from aios.export import SMPLX_ARGUMENTS, FrameResult
+from aios.structures import Camera
+from aios.tracking import LargestPerson, Tracker
+
+__all__ = ['BodyPoser', 'Processing', 'make_processing']
+
+Step = Callable[[FrameResult], FrameResult]
+
+
+class BodyPoser:
+    """Joints and meshes of people whose parameters may have changed.
+
+    Args:
+        body_model: An SMPL-X layer.
+    """
+
+    def __init__(self, body_model: Any) -> None:
+        self.body_model = body_model
+
+    @torch.no_grad()
+    def __call__(
+        self, frame: FrameResult, with_vertices: bool = True
+    ) -> FrameResult:
+        """The frame with ``joints3d``, ``joints2d`` and ``vertices``."""
+        if not len(frame):
+            return frame
+        like = self.body_model.v_template
+        body = self.body_model(
+            **{
+                name: torch.as_tensor(frame.people[name]).to(like)
+                for name in SMPLX_ARGUMENTS
+            },
+            return_vertices=with_vertices,
+        )
+        joints = body.joints.cpu().numpy()
+        width, height = frame.size
+        changed = {
+            'joints3d': joints,
+            'joints2d': Camera(frame.K, height, width).project(joints),
+        }
+        if with_vertices:
+            changed['vertices'] = body.vertices.cpu().numpy()
+        return frame.with_people(**changed)
+
+
+@dataclass(frozen=True)
+class Processing:
+    """What is wanted.
+
+    Args:
+        track: Give people the same id in all frames.
+        largest_person: Keep one person, the largest; implies ``track``.
+        smooth: Take the jitter out of motion; implies ``track``.
+    """
+
+    track: bool = False
+    largest_person: bool = False
+    smooth: bool = False
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a frame depends on those before."""
+        return self.track or self.largest_person or self.smooth
+
+
+def make_processing(
+    wanted: Processing, score_thr: float, fps: float
+) -> list[Step]:
+    """Steps in the order in which they are applied.
+
+    Args:
+        wanted: What is wanted.
+        score_thr: Score from which somebody unknown is followed.
+        fps: Frames per second.
+    """
+    steps: list[Step] = []
+    if not wanted.in_order:
+        return steps
+    tracker = Tracker(score_thr, min(score_thr, LOW_SCORE))
+    steps.append(tracker.track)
+    if wanted.largest_person:
+        steps.append(LargestPerson())
+    if wanted.smooth:
+        from aios.tracking import OneEuroSmoother
+
+        steps.append(OneEuroSmoother(fps))
+    return steps
+
+
+LOW_SCORE = 0.1
+"""Down to here somebody who is followed may become."""

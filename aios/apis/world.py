@@ -1,0 +1,74 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Processes that share the frames of a source, started by torchrun."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+
+__all__ = ['World']
+
+# Processes wait for the slowest, and the first then works alone.
+_PATIENCE = datetime.timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class World:
+    """How many processes there are, and which one this is.
+
+    Args:
+        rank: Number of this process.
+        size: Number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls) -> World:
+        """Find the other processes that torchrun started.
+
+        Raises:
+            ValueError: If torchrun did not start this one.
+        """
+        if 'WORLD_SIZE' not in os.environ:
+            raise ValueError(
+                '--launcher pytorch: start the processes with torchrun, or '
+                'with tools/inference.sh'
+            )
+        # Nothing but waiting: gloo will do, with and without GPUs.
+        distributed.init_process_group('gloo', timeout=_PATIENCE)
+        return cls(distributed.get_rank(), distributed.get_world_size())
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that finishes the work."""
+        return self.rank == 0
+
+    @property
+    def device(self) -> str | None:
+        """Device of this process; ``None`` for the best one."""
+        count = torch.cuda.device_count()
+        if self.size == 1 or not count:
+            return None
+        return f'cuda:{int(os.environ.get("LOCAL_RANK", self.rank)) % count}'
+
+    def share(self, count: int) -> tuple[int, int | None]:
+        """First and last frame (excluded) of this process.
+
+        Args:
+            count: Number of frames, which may be an estimate: the last
+                process works to the end.
+        """
+        begin = count * self.rank // self.size
+        end = count * (self.rank + 1) // self.size
+        return begin, None if self.rank == self.size - 1 else end
+
+    def wait(self) -> None:
+        """Wait for all processes."""
+        if self.size > 1:
+            distributed.barrier()

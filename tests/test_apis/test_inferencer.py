@@ -1,0 +1,253 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AiOSInferencer from Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from api_pictures import SIZE, picture
+from mmengine.config import Config
+
+from aios.apis import AiOSInferencer
+from aios.export import SMPLX_ARGUMENTS
+from aios.models.checkpoints import CheckpointError
+from aios.registry import INFERENCERS
+from aios.structures import Camera
+
+
+def _quiet(**options: object) -> dict:
+    return dict(device='cpu', show_progress=False, score_thr=0, **options)
+
+
+def test_registered(checkpoint: Path):
+    built = INFERENCERS.build(
+        dict(type='AiOSInferencer', weights=str(checkpoint), **_quiet())
+    )
+    assert isinstance(built, AiOSInferencer)
+
+
+@pytest.mark.parametrize('kind', ['path', 'folder', 'glob', 'url', 'list'])
+def test_inputs(inferencer: AiOSInferencer, pictures: Path, kind: str):
+    inputs = {
+        'path': str(pictures / 'a.png'),
+        'folder': pictures,
+        'glob': str(pictures / '*.png'),
+        'url': (pictures / 'a.png').as_uri(),
+        'list': [pictures / 'c.png', pictures / 'a.png'],
+    }[kind]
+    names = {'path': 'a', 'folder': 'abc', 'glob': 'ac', 'url': 'a'}
+    results = inferencer(inputs, batch_size=2)['predictions']
+    assert [r['name'] for r in results] == [*names.get(kind, 'ca')]
+    array = inferencer(cv2.imread(str(pictures / 'a.png')))['predictions'][0]
+    (same,) = (r for r in results if r['name'] == 'a')
+    assert 0 < len(same['people']) == len(array['people']) <= 3
+    for one, other in zip(same['people'], array['people'], strict=True):
+        assert one['scores'] == pytest.approx(other['scores'], abs=1e-4)
+        assert one['bboxes'] == pytest.approx(other['bboxes'], abs=0.01)
+
+
+def test_call_returns_what_json_can_hold(inferencer: AiOSInferencer):
+    results = inferencer([picture(0), picture(1)], return_vis=True)
+    json.dumps(results['predictions'])
+    assert [x.shape for x in results['visualization']] == [(72, 96, 3)] * 2
+    samples = inferencer(picture(0), return_datasamples=True)
+    (sample,) = samples['predictions']
+    assert sample.ori_shape == (72, 96)
+    with pytest.raises(ValueError, match='unknown argument'):
+        inferencer(picture(0), nonsense=1)
+
+
+def test_visualisations_are_written_once(
+    inferencer: AiOSInferencer, pictures: Path, tmp_path: Path
+):
+    inferencer(pictures / 'a.png', vis_out_dir=tmp_path)
+    assert (tmp_path / 'a.jpg').stat().st_size
+    with pytest.raises(FileExistsError):
+        inferencer(pictures / 'a.png', vis_out_dir=tmp_path)
+
+
+@pytest.mark.parametrize('batch_size', [2, 5])
+def test_results_do_not_depend_on_the_batch(
+    inferencer: AiOSInferencer, batch_size: int
+):
+    images = [picture(i) for i in range(3)] + [picture(3, (60, 80))]
+    alone = list(inferencer.stream(images, batch_size=1))
+    together = list(inferencer.stream(images, batch_size=batch_size))
+    assert len(alone) == len(together) == 4
+    for one, other in zip(alone, together, strict=True):
+        for name, value in one.people.items():
+            np.testing.assert_allclose(
+                value, other.people[name], rtol=1e-4, atol=2e-3, err_msg=name
+            )
+
+
+def test_stream_reads_no_further_than_needed(
+    inferencer: AiOSInferencer, tmp_path: Path, make_video
+):
+    path = make_video(tmp_path / 'v.avi', 200)
+    stream = inferencer.stream(path)
+    frames = [next(stream) for _ in range(3)]
+    stream.close()
+    assert [f.name for f in frames] == ['000000', '000001', '000002']
+    assert frames[2].timestamp == pytest.approx(0.2)
+
+
+def test_camera_projects_joints_in_original_pixels(
+    inferencer: AiOSInferencer,
+):
+    (frame,) = inferencer.stream(picture(0))
+    assert frame.size == SIZE
+    width, height = SIZE
+    # 5000 at the network's 64 x 48
+    assert frame.K[0, 0] == pytest.approx(5000 * width / 64)
+    projected = Camera(frame.K, height, width).project(
+        frame.people['joints3d']
+    )
+    np.testing.assert_allclose(projected, frame.people['joints2d'], atol=0.01)
+
+
+def test_selection(checkpoint: Path):
+    inferencer = AiOSInferencer(weights=checkpoint, **_quiet())
+    image = picture(0)
+
+    def scores(**options: object) -> list[float]:
+        (frame,) = inferencer.stream(image, **options)
+        return frame.people['scores'].tolist()
+
+    everybody = scores()
+    assert len(everybody) == 8
+    assert everybody == sorted(everybody, reverse=True)
+    assert scores(max_persons=2) == everybody[:2]
+    assert scores(max_persons=8) == everybody
+    assert scores(score_thr=everybody[3]) == everybody[:4]
+    assert len(scores(nms_iou=0.0)) < 8
+    assert scores() == everybody  # wishes of a call are not kept
+    with pytest.raises(ValueError, match='max_persons'):
+        scores(max_persons=0)
+
+
+def test_vertices_only_if_wanted(inferencer: AiOSInferencer):
+    (frame,) = inferencer.stream(picture(0), with_vertices=True)
+    assert frame.people['vertices'].shape == (3, 10475, 3)
+    (frame,) = inferencer.stream(picture(0))
+    assert 'vertices' not in frame.people
+
+
+class TestModel:
+    def test_list(self):
+        names = AiOSInferencer.list_models()
+        assert 'aios_r50' in names
+        assert AiOSInferencer.list_models(patterns='aios_r50$') == ['aios_r50']
+
+    def test_unknown_name(self, checkpoint: Path):
+        with pytest.raises(FileNotFoundError, match='aios_r50'):
+            AiOSInferencer('aios_r5', checkpoint, **_quiet())
+
+    def test_config_object(self, tiny_config: Config, checkpoint: Path):
+        before = tiny_config.pretty_text
+        AiOSInferencer(tiny_config, checkpoint, **_quiet())
+        assert tiny_config.pretty_text == before
+
+    def test_no_weights(self, tiny_config: Config):
+        with pytest.raises(ValueError, match='no weights'):
+            AiOSInferencer(tiny_config, None, **_quiet())
+        with pytest.raises(ValueError, match='list_models'):
+            AiOSInferencer(**_quiet())
+
+    def test_missing_file(self, tiny_config: Config):
+        with pytest.raises(FileNotFoundError, match='absent.pth'):
+            AiOSInferencer(tiny_config, 'absent.pth', **_quiet())
+
+    def test_checkpoint_without_config(self, checkpoint: Path, tmp_path: Path):
+        content = torch.load(checkpoint, weights_only=True)
+        torch.save(content['state_dict'], tmp_path / 'w.pth')
+        with pytest.raises(CheckpointError, match='no config'):
+            AiOSInferencer(weights=tmp_path / 'w.pth', **_quiet())
+
+    def test_other_shapes(self, tiny_config: Config, checkpoint: Path):
+        config = Config(tiny_config.to_dict())
+        config.model.num_queries = 40
+        config.model.decoder.layer_cfg.ffn_cfg.feedforward_channels = 32
+        with pytest.raises(CheckpointError, match=r'shape .*config'):
+            AiOSInferencer(config, checkpoint, **_quiet())
+
+    def test_missing_tensors(
+        self, tiny_config: Config, checkpoint: Path, tmp_path: Path
+    ):
+        content = torch.load(checkpoint, weights_only=True)
+        kept = {
+            name: tensor
+            for name, tensor in content['state_dict'].items()
+            if 'smplx' not in name
+        }
+        torch.save(dict(state_dict=kept), tmp_path / 'w.pth')
+        with pytest.raises(CheckpointError, match='bbox_head.smplx'):
+            AiOSInferencer(tiny_config, tmp_path / 'w.pth', **_quiet())
+
+    def test_config_in_checkpoint_is_not_run(
+        self, checkpoint: Path, tmp_path: Path
+    ):
+        content = torch.load(checkpoint, weights_only=True)
+        victim = tmp_path / 'victim'
+        content['meta']['cfg'] += f'\nx = open({str(victim)!r}, "w")\n'
+        torch.save(content, tmp_path / 'w.pth')
+        with pytest.raises(CheckpointError, match='a call of open'):
+            AiOSInferencer(weights=tmp_path / 'w.pth', **_quiet())
+        assert not victim.exists()
+
+    def test_config_without_test_data(
+        self, tiny_config: Config, checkpoint: Path
+    ):
+        config = Config(dict(model=tiny_config.to_dict()['model']))
+        inferencer = AiOSInferencer(config, checkpoint, **_quiet())
+        (frame,) = inferencer.stream(picture(0))
+        # 96 x 72 enlarged to 1066 x 800
+        assert frame.K[0, 0] == pytest.approx(5000 * 96 / 1066)
+
+
+@pytest.mark.parametrize('name', ['focal_length', 'fov', 'intrinsics'])
+def test_user_camera(inferencer: AiOSInferencer, checkpoint: Path, name: str):
+    K = np.array([[80.0, 0, 48], [0, 80.0, 36], [0, 0, 1]])
+    value = {
+        'focal_length': 80.0,
+        'fov': float(np.degrees(2 * np.arctan(48 / 80))),
+        'intrinsics': K,
+    }[name]
+    real = AiOSInferencer(
+        weights=checkpoint, max_persons=3, **_quiet(**{name: value})
+    )
+    (virtual,) = inferencer.stream(picture(0))
+    (frame,) = real.stream(picture(0))
+    np.testing.assert_allclose(frame.K, K, atol=1e-9)
+    zoom = 80 / 7500
+    depth = frame.people['joints3d'][:, 0, 2]
+    np.testing.assert_allclose(
+        depth, zoom * virtual.people['joints3d'][:, 0, 2], rtol=1e-3
+    )
+    # The pelvis stays where it was in the picture.
+    np.testing.assert_allclose(
+        frame.people['joints2d'][:, 0],
+        virtual.people['joints2d'][:, 0],
+        atol=0.02,
+    )
+    np.testing.assert_allclose(
+        Camera(K, 72, 96).project(frame.people['joints3d']),
+        frame.people['joints2d'],
+        atol=0.01,
+    )
+    for argument in set(SMPLX_ARGUMENTS) - {'transl'}:
+        np.testing.assert_array_equal(
+            frame.people[argument], virtual.people[argument]
+        )
+
+
+def test_two_cameras_are_too_many(checkpoint: Path):
+    with pytest.raises(ValueError, match='one of focal_length'):
+        AiOSInferencer(
+            weights=checkpoint, **_quiet(fov=60.0, focal_length=80.0)
+        )
