@@ -27,14 +27,19 @@ class Body:
     """The body model that results were made with.
 
     Args:
-        model: SMPL-X layer or its config.
+        model: SMPL-X layer or its config; ``None`` if unknown.
 
     Raises:
         ValueError: If its hand poses are not relative to the mean hand.
     """
 
-    def __init__(self, model: dict | nn.Module) -> None:
+    def __init__(self, model: dict | nn.Module | None) -> None:
         self._model = _built(model)
+        self._offsets = {
+            name: np.zeros(3 * count) for name, count in POSE_JOINTS.items()
+        }
+        if self._model is None:
+            return
         if self._model.flat_hand_mean:
             raise ValueError(
                 'hand poses of results are relative to the mean hand: the '
@@ -42,9 +47,6 @@ class Body:
             )
         # The model adds vectors, so rotations exist only after the addition.
         mean = self._model.hand_mean.detach().cpu().numpy().astype(np.float64)
-        self._offsets = {
-            name: np.zeros(3 * count) for name, count in POSE_JOINTS.items()
-        }
         self._offsets['left_hand_pose'] = mean[0].ravel()
         self._offsets['right_hand_pose'] = mean[1].ravel()
 
@@ -72,7 +74,7 @@ class Body:
 
     def refreshed(self, frame: FrameResult) -> FrameResult:
         """The frame with joints, and meshes if any, of its parameters."""
-        if not len(frame):
+        if self._model is None or not len(frame):
             return frame
         like = torch.as_tensor(self._model.v_template)
         parameters = {
@@ -92,7 +94,7 @@ class Body:
         return frame.with_people(**changed)
 
 
-def _built(model: dict | nn.Module) -> Any:
+def _built(model: dict | nn.Module | None) -> Any:
     """The layer; mypy takes attributes of modules for tensors."""
     return MODELS.build(model).eval() if isinstance(model, dict) else model
 

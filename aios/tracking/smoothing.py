@@ -101,9 +101,10 @@ class OneEuroSmoother:
     Boxes and ``keypoints`` are left as they were found.
 
     Args:
-        body_model: SMPL-X layer or its config, the one the results were made
-            with.
         fps: Frames per second where timestamps do not tell.
+        body_model: SMPL-X layer or its config, the one the results were made
+            with. ``None``, for callers who pose bodies themselves: joints
+            and meshes are only moved.
         options: How strongly to smooth.
 
     Raises:
@@ -112,8 +113,8 @@ class OneEuroSmoother:
 
     def __init__(
         self,
-        body_model: dict | nn.Module,
         fps: float = 30.0,
+        body_model: dict | nn.Module | None = None,
         options: SmoothingOptions | None = None,
     ) -> None:
         if not 0 < fps < np.inf:
@@ -141,7 +142,7 @@ class OneEuroSmoother:
         return self._body.refreshed(self.parameters(frame))
 
     def parameters(self, frame: FrameResult) -> FrameResult:
-        """The same, but joints are only moved and meshes are not touched."""
+        """The same, but joints and meshes are only moved."""
         step = frame.timestamp - self._timestamp
         self._time += step if step > 0 else 1 / self.fps
         self._timestamp = frame.timestamp
@@ -172,7 +173,8 @@ class OneEuroSmoother:
         position = _position(filters, pelvis, seconds)
         out['betas'] = mean[:-3]
         out['transl'] = position - mean[-3:]
-        out['joints3d'] = people['joints3d'] + (position - pelvis)
+        for name in {'joints3d', 'vertices'} & set(frame.people):
+            out[name] = frame.people[name][row] + (position - pelvis)
         return out
 
     def _state(self, person: int) -> tuple[_State, float]:
@@ -218,7 +220,7 @@ def smooth_sequence(
     Returns:
         The same people, smoothed.
     """
-    smoother = OneEuroSmoother(body_model, people.fps or 30.0, options)
+    smoother = OneEuroSmoother(people.fps or 30.0, body_model, options)
     body = smoother._body
     frames = list(people.frames())
     smoothed = [smoother.parameters(frame) for frame in frames]

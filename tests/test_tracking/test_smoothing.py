@@ -71,7 +71,7 @@ def error(points: np.ndarray, truth: np.ndarray) -> float:
 
 
 def smooth_online(frames, layer, **options) -> list[FrameResult]:
-    smoother = OneEuroSmoother(layer, **options)
+    smoother = OneEuroSmoother(body_model=layer, **options)
     return [smoother(frame) for frame in frames]
 
 
@@ -223,6 +223,30 @@ def test_weaker_options_smooth_less(noisy, layer):
     ) > trembling(joints(smooth_online(noisy, layer)))
 
 
+def test_without_a_body_model_parameters_are_smoothed_all_the_same(
+    noisy, layer
+):
+    bare = OneEuroSmoother(fps=25.0)
+    for before, whole in zip(noisy, smooth_online(noisy, layer), strict=True):
+        after = bare(before)
+        for name in set(SMPLX_ARGUMENTS) - {
+            'left_hand_pose',
+            'right_hand_pose',
+        }:
+            np.testing.assert_array_equal(
+                after.people[name], whole.people[name]
+            )
+        pelvis = after.people['joints3d'][:, 0]
+        np.testing.assert_allclose(
+            pelvis, whole.people['joints3d'][:, 0], atol=1e-5
+        )
+        np.testing.assert_allclose(
+            after.people['joints3d'] - pelvis[:, None],
+            before.people['joints3d'] - before.people['joints3d'][:, :1],
+            atol=1e-5,
+        )
+
+
 def test_nobody_there(truth, layer):
     empty = [frame.select([]) for frame in truth[:3]]
     assert [len(f) for f in smooth_online(empty, layer)] == [0, 0, 0]
@@ -232,9 +256,9 @@ def test_nobody_there(truth, layer):
 
 def test_wrong_arguments_are_refused(free_body_dir, layer):
     with pytest.raises(ValueError, match='fps must be positive'):
-        OneEuroSmoother(layer, fps=0)
+        OneEuroSmoother(fps=0)
     config = dict(
         type='SMPLXLayer', model_path=str(free_body_dir), flat_hand_mean=True
     )
     with pytest.raises(ValueError, match='flat_hand_mean'):
-        OneEuroSmoother(config)
+        OneEuroSmoother(body_model=config)
