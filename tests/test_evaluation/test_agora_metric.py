@@ -31,7 +31,7 @@ def evaluate(toy, free_body_dir):
     def run(samples, **options):
         arguments = {
             'ground_truth': str(toy.folder),
-            'body_model': str(free_body_dir),
+            'body_models': str(free_body_dir),
             'body_vertices': 'complement',
             **options,
         }

@@ -31,7 +31,7 @@ class AGORAMetric(BaseMetric):
     Args:
         ground_truth: Folder of the data frames, or the file that
             ``tools/dataset_converters/agora_ground_truth.py`` made of them.
-        body_model: Where the vertices of hands and face are (and the body
+        body_models: Where the vertices of hands and face are (and the body
             models, if predictions have no vertices); see
             :func:`aios.body_models.find_body_model`.
         body_vertices: See
@@ -52,7 +52,7 @@ class AGORAMetric(BaseMetric):
     def __init__(
         self,
         ground_truth: str,
-        body_model: str | None = None,
+        body_models: str | None = None,
         body_vertices: str | None = None,
         score_thr: float = 0.5,
         full_bodies_only: bool = True,
@@ -61,7 +61,7 @@ class AGORAMetric(BaseMetric):
     ) -> None:
         super().__init__(**kwargs)
         self.ground_truth = ground_truth
-        self.body_model = body_model
+        self.body_models = body_models
         self.body_vertices = body_vertices
         self.score_thr = score_thr
         self.full_bodies_only = full_bodies_only
@@ -71,11 +71,11 @@ class AGORAMetric(BaseMetric):
     def _prepare(self) -> AGORAGroundTruth:
         """Read files when they are needed: configs are built without."""
         if self._truth is None:
-            ids = load_part_vertices(self.body_model, self.body_vertices)
+            ids = load_part_vertices(self.body_models, self.body_vertices)
             self._evaluator = AGORAEvaluator(
                 ids, self.protocol, [self.score_thr]
             )
-            self._bodies = SubmittedBodies(self.body_model)
+            self._bodies = SubmittedBodies(self.body_models)
             self._truth = AGORAGroundTruth(
                 self.ground_truth, self.full_bodies_only
             )

@@ -42,3 +42,14 @@ agora_val = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
+# Without labels: people are evaluated on the server.
+agora_test = dict(
+    type='MediaDataset',
+    dataset_name='agora',
+    source='{{$AIOS_DATA:data}}/datasets/agora/3840x2160/test',
+    pipeline=[
+        dict(type='LoadImage'),
+        dict(type='WholeBodyResize', scale=(1333, 800)),
+        dict(type='PackWholeBodyInputs'),
+    ],
+)

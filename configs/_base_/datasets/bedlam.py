@@ -26,3 +26,15 @@ bedlam_train = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
+# Without labels; <scene>/png/<sequence>/<frame>.png
+bedlam_test = dict(
+    type='MediaDataset',
+    dataset_name='bedlam',
+    source='{{$AIOS_DATA:data}}/datasets/bedlam/test_images',
+    recursive=True,
+    pipeline=[
+        dict(type='LoadImage'),
+        dict(type='WholeBodyResize', scale=(1333, 800)),
+        dict(type='PackWholeBodyInputs'),
+    ],
+)
