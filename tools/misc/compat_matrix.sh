@@ -8,8 +8,8 @@
 #   bash tools/misc/compat_matrix.sh onedl:3.12:2.8.0     FAMILY:PYTHON:TORCH
 #
 # A row takes minutes and, where the index offers torch for CUDA only, up to
-# 8 GB for as long as it runs. $WORK/table.md has a line per row; nothing is
-# thrown away of a row that failed but its environment.
+# 8 GB for as long as it runs. $WORK/table.md gets a line per row, and each row
+# has a log beside it.
 #
 # Variables: WORK                  where to work (default outputs/compat)
 #            KEEP=1                keep the environments
@@ -61,33 +61,32 @@ install_torch() { # VERSION
         "torch==$1"
 }
 
-# What is installed for the users of the scripts, with this torch.
+# Functions that are called in a condition: there bash forgets `set -e`, hence
+# `&&` after each command.
+
+# As tools/run_tests.sh does it for users, with the torch that is there.
 install_onedl() {
-    (
-        export VIRTUAL_ENV=$ENV
-        source "$SOURCE/tools/setup_env.sh"
-        setup_environment tests
-    )
+    VIRTUAL_ENV=$ENV bash -c 'source "$0" && setup_environment tests' \
+        "$SOURCE/tools/setup_env.sh"
 }
 
 # By hand: tools/setup_env.sh refuses these packages. setuptools 82 has no
-# pkg_resources, which mmcv's setup.py and mmengine 0.10.7 import.
+# pkg_resources, which mmengine 0.10.7 imports; mmcv-lite is mmcv without
+# compiled operators.
 install_openmmlab() {
     local pip=("$ENV/bin/python" -m pip install --progress-bar off)
-    "${pip[@]}" 'setuptools>=77,<82' wheel 'numpy<2' psutil packaging
-    MMCV_WITH_OPS=0 "${pip[@]}" --no-cache-dir --no-build-isolation \
-        mmcv==2.1.0
-    "${pip[@]}" mmengine==0.10.7 mmdet==3.3.0 'numpy<2' \
-        -r "$SOURCE/requirements/runtime.txt" pytest pytest-xdist hypothesis \
-        tensorboard
-    "${pip[@]}" --force-reinstall --no-deps 'opencv-python-headless>=5'
-    "${pip[@]}" --no-deps --no-build-isolation --editable "$SOURCE"
+    "${pip[@]}" 'setuptools>=77,<82' wheel packaging mmengine==0.10.7 \
+        mmcv-lite==2.1.0 mmdet==3.3.0 tensorboard pytest pytest-xdist \
+        hypothesis -r "$SOURCE/requirements/runtime.txt" &&
+        "${pip[@]}" --force-reinstall --no-deps \
+            'opencv-python-headless>=5' &&
+        "${pip[@]}" --no-deps --no-build-isolation --editable "$SOURCE"
 }
 
 run_smoke() {
-    cd "$SOURCE"
-    OMP_NUM_THREADS=1 "$ENV/bin/python" -m pytest -p no:cacheprovider -q \
-        -m 'not slow' "${SMOKE[@]}"
+    cd "$SOURCE" &&
+        OMP_NUM_THREADS=1 "$ENV/bin/python" -m pytest -q \
+            -p no:cacheprovider -m 'not slow' "${SMOKE[@]}"
 }
 
 versions() { # NAME...: the first one that is installed
@@ -107,27 +106,26 @@ PY
 }
 
 try_row() { # FAMILY PYTHON TORCH: print the result
-    local family=$1 torch=$3 python
+    local python
     python=$(find_python "$2") || {
         echo "not run: no Python $2 here"
         return
     }
-    {
-        "$python" -m venv --clear "$ENV" && install_torch "$torch"
-    } >>"$LOG" 2>&1 || {
-        echo "torch $torch cannot be installed"
-        return
-    }
-    (set -e && "install_$family") >>"$LOG" 2>&1 || {
+    if ! logged "$python" -m venv --clear "$ENV"; then
+        echo 'no virtual environment'
+    elif ! logged install_torch "$3"; then
+        echo "torch $3 cannot be installed"
+    elif ! logged "install_$1"; then
         echo 'installation failed'
-        return
-    }
-    if (run_smoke) >>"$LOG" 2>&1; then
+    elif logged run_smoke; then
         tail -n 1 "$LOG"
     else
-        echo "**$(grep -E '(passed|failed|error).* in ' "$LOG" |
-            tail -n 1 || true)**"
+        echo "**$(grep -E '(passed|failed|errors?).* in ' "$LOG" | tail -n 1)**"
     fi
+}
+
+logged() { # COMMAND [ARG...]: in a process of its own
+    ("$@") >>"$LOG" 2>&1 </dev/null
 }
 
 main() {
@@ -150,7 +148,7 @@ main() {
         if [ -x "$ENV/bin/python" ]; then
             echo "| $family | $python | $(versions torch) | $(versions numpy)" \
                 "| $(versions onedl-mmengine mmengine)" \
-                "| $(versions onedl-mmcv mmcv)" \
+                "| $(versions onedl-mmcv mmcv mmcv-lite)" \
                 "| $(versions onedl-mmdetection mmdet) | $result |"
         else
             echo "| $family | $python | $torch | | | | | $result |"
