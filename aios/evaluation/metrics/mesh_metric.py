@@ -285,10 +285,11 @@ class SMPLXMeshMetric(BaseMetric):
                 f'{_name(sample)}: predictions have no meshes; set '
                 'test_cfg.with_vertices=True in the model'
             )
-        finite = np.isfinite(people['vertices']).all((1, 2))
-        for name in ('joints2d', 'bboxes'):
-            finite &= np.isfinite(people[name]).reshape(len(finite), -1).all(1)
         fields = ('scores', 'bboxes', 'joints2d', 'vertices')
+        finite = np.isfinite(people['scores'])
+        for name in fields[1:]:
+            others = tuple(range(1, people[name].ndim))
+            finite &= np.isfinite(people[name]).all(others)
         kept = {name: people[name][finite] for name in fields}
         return kept, int((~finite).sum())
 
