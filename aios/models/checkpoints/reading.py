@@ -40,6 +40,8 @@ def read_checkpoint(
 ) -> dict[str, Any]:
     """Read a file of :func:`torch.save` with ``weights_only=True``.
 
+    Or one of safetensors, as ``publish_model.py --safetensors`` writes them.
+
     Training scripts store more than weights, such as their command line.
     Objects of types that torch and MMEngine do not count as data are left
     out: inert ones take their place, and the log tells their types.
@@ -60,6 +62,8 @@ def read_checkpoint(
     if not path.is_file():
         raise FileNotFoundError(f'{path}: there is no such checkpoint file')
     try:
+        if path.suffix == '.safetensors':
+            return _read_safetensors(path, map_location)
         with _data_only(path):
             content = torch.load(
                 path, map_location=map_location, weights_only=True
@@ -79,6 +83,15 @@ def read_checkpoint(
             f'{path}: holds a {type(content).__name__}, expected a dict'
         )
     return dict(content)
+
+
+def _read_safetensors(path: Path, map_location: Any) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    device = str(map_location or 'cpu')
+    with safe_open(path, 'pt', device=device) as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return dict(meta=file.metadata() or {}, state_dict=weights)
 
 
 @contextmanager

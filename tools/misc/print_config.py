@@ -1,0 +1,69 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Print a config with everything it inherits.
+
+Examples:
+    python tools/misc/print_config.py configs/aios/aios_r50.py
+    python tools/misc/print_config.py aios::aios/aios_r50.py \
+        --cfg-options model.num_queries=300 --save-path whole.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from aios.utils.profiling import read_config
+
+FORMATS = ('.py', '.json', '.yml', '.yaml')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; the options of mmdet's tool of the same name."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='config file, or package::config')
+    parser.add_argument(
+        '--save-path',
+        type=Path,
+        metavar='FILE',
+        help=f'also write it to a file: {", ".join(FORMATS)}',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace FILE if it exists'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='values to set before',
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = build_parser().parse_args(argv)
+    path = args.save_path
+    if path is not None and path.suffix not in FORMATS:
+        sys.exit(f'error: --save-path {path}: allowed are {FORMATS}')
+    if path is not None and path.exists() and not args.overwrite:
+        sys.exit(f'error: {path} exists; --overwrite replaces it')
+    try:
+        config = read_config(args.config, args.cfg_options)
+    except FileNotFoundError as error:
+        sys.exit(f'error: {error}')
+    print(config.pretty_text)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config.dump(path)
+
+
+if __name__ == '__main__':
+    main()
