@@ -1,0 +1,245 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""COCO's AP of key-points, for what was done to perfect predictions."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mesh_scenes import make_scene
+from mmdet.structures import DetDataSample
+from mmengine.evaluator import Evaluator
+
+from aios.evaluation.metrics import CocoWholeBodyMetric
+from aios.evaluation.metrics.coco_wholebody_metric import (
+    KEYPOINT_SIGMAS,
+    to_coco_wholebody,
+)
+from aios.structures import COCO_WHOLEBODY_133, SMPLX_144
+
+COUNTS = (3, 1, 2)
+PARTS = ('body', 'foot', 'face', 'lhand', 'rhand', 'hand', 'wholebody')
+AREA = 100.0**2
+
+Truth = dict[str, Any]
+Evaluate = Callable[..., dict[str, float]]
+
+
+@pytest.fixture
+def samples(people) -> list[DetDataSample]:
+    return [make_scene(people, n, index) for index, n in enumerate(COUNTS)]
+
+
+def _annotation(points: np.ndarray, **fields: Any) -> Truth:
+    """A person of COCO-WholeBody with all key-points visible."""
+    low, size = points.min(0), np.ptp(points, axis=0)
+    labelled = np.concatenate((points, np.full((133, 1), 2.0)), axis=1)
+    person = dict(
+        fields,
+        category_id=1,
+        iscrowd=0,
+        area=AREA,
+        bbox=[*low.tolist(), *size.tolist()],
+    )
+    first = 0
+    for name, sigmas in KEYPOINT_SIGMAS.items():
+        rows = labelled[first : first + len(sigmas)]
+        person[name] = rows.ravel().tolist()
+        first += len(sigmas)
+    return person
+
+
+@pytest.fixture
+def truth(samples) -> Truth:
+    images, people = [], []
+    for sample in samples:
+        images.append(
+            {
+                'id': sample.img_id,
+                'file_name': sample.img_path,
+                'height': 240,
+                'width': 320,
+            }
+        )
+        joints = sample.pred_instances.joints2d.double().numpy()
+        for points in to_coco_wholebody(joints):
+            keys = dict(id=len(people) + 1, image_id=sample.img_id)
+            people.append(_annotation(points, **keys))
+    category = [{'id': 1, 'name': 'person'}]
+    return dict(images=images, annotations=people, categories=category)
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path) -> Evaluate:
+    def run(truth: Truth, samples, **arguments: Any) -> dict[str, float]:
+        path = tmp_path / 'truth.json'
+        path.write_text(json.dumps(truth))
+        metric = CocoWholeBodyMetric(ann_file=str(path), **arguments)
+        evaluator = Evaluator(metric)
+        evaluator.process(samples)
+        metrics = evaluator.evaluate(len(samples))
+        assert np.isfinite(list(metrics.values())).all()
+        return {
+            k.removeprefix('COCO-WholeBody/'): v for k, v in metrics.items()
+        }
+
+    return run
+
+
+def test_perfect(evaluate, truth, samples):
+    metrics = evaluate(truth, samples)
+    for part in PARTS:
+        for name in ('AP', 'AP50', 'AP75', 'AR'):
+            assert metrics[f'{name}-{part}'] == pytest.approx(1)
+    assert metrics['persons-lhand'] == metrics['predictions'] == 6
+    # All persons are large, so there is no number for medium ones.
+    assert metrics['AP-L-body'] == pytest.approx(1)
+    assert 'AP-M-body' not in metrics
+
+
+def test_rigidly_moved(evaluate, truth, samples):
+    """A body that is moved in space is elsewhere in the picture."""
+    for sample in samples:
+        sample.pred_instances.joints2d += 60
+    metrics = evaluate(truth, samples)
+    assert all(metrics[f'AP-{part}'] < 0.2 for part in PARTS)
+
+
+def test_missed_person(evaluate, truth, samples):
+    found = samples[0].pred_instances
+    samples[0].pred_instances = found[torch.tensor([0, 2])]
+    metrics = evaluate(truth, samples)
+    for part in PARTS:
+        # Precision is 1 up to a recall of 5/6: 84 of COCO's 101 places.
+        assert metrics[f'AP-{part}'] == pytest.approx(84 / 101)
+        assert metrics[f'AR-{part}'] == pytest.approx(5 / 6)
+
+
+def test_duplicate(evaluate, truth, samples):
+    """It comes before the sixth person by score: precision there is 6/7."""
+    found = samples[0].pred_instances
+    again = found[torch.tensor([1])]
+    samples[0].pred_instances = found.cat([found, again])
+    for sample in samples:
+        sample.pred_instances.scores[:] = 0.9
+    samples[0].pred_instances.scores[3] = 0.8
+    samples[2].pred_instances.scores[1] = 0.7
+    metrics = evaluate(truth, samples)
+    for part in PARTS:
+        expected = (84 + 17 * 6 / 7) / 101
+        assert metrics[f'AP-{part}'] == pytest.approx(expected)
+        assert metrics[f'AR-{part}'] == pytest.approx(1)
+
+
+def test_similarity_by_hand(evaluate, truth, samples):
+    """All points of one person are off so that each OKS is known."""
+    sigmas = np.concatenate(list(KEYPOINT_SIGMAS.values()))
+    # exp(-d² / (2 area (2 sigma)²)) = 0.72: right at 5 of 10 thresholds
+    distance = np.sqrt(-np.log(0.72) * 2 * AREA) * 2 * sigmas
+    person = truth['annotations'][3]  # alone in the second picture
+    first = 0
+    for name, values in KEYPOINT_SIGMAS.items():
+        points = np.array(person[name]).reshape(-1, 3)
+        points[:, 0] += distance[first : first + len(values)]
+        person[name] = points.ravel().tolist()
+        first += len(values)
+    metrics = evaluate(truth, samples[1:2])
+    for part in PARTS:
+        assert metrics[f'AP-{part}'] == pytest.approx(0.5)
+        assert metrics[f'AP50-{part}'] == pytest.approx(1)
+        assert metrics[f'AP75-{part}'] == 0
+
+
+def test_crowds_and_unlabelled_people_do_not_count(evaluate, truth, samples):
+    crowd, unlabelled = truth['annotations'][0], truth['annotations'][3]
+    crowd['iscrowd'] = 1
+    crowd['segmentation'] = {'size': [240, 320], 'counts': []}
+    for name in KEYPOINT_SIGMAS:
+        unlabelled[name] = [0] * len(unlabelled[name])
+    metrics = evaluate(truth, samples)
+    # Predictions at both are neither right nor wrong.
+    for part in PARTS:
+        assert metrics[f'AP-{part}'] == pytest.approx(1)
+    assert metrics['persons-body'] == 4
+
+
+def test_part_of_nobody(evaluate, truth, samples):
+    for person in truth['annotations']:
+        person['lefthand_kpts'] = [0] * 63
+        person['foot_kpts'] = [0] * 18
+    metrics = evaluate(truth, samples)
+    assert metrics['persons-lhand'] == 0
+    for part in ('lhand', 'foot'):
+        assert f'AP-{part}' not in metrics
+    assert metrics['AP-hand'] == metrics['AP-rhand'] == pytest.approx(1)
+
+
+def test_nobody_found(evaluate, truth, samples):
+    for sample in samples:
+        sample.pred_instances = sample.pred_instances[:0]
+    metrics = evaluate(truth, samples)
+    assert all(metrics[f'AP-{part}'] == 0 for part in PARTS)
+
+
+def test_pictures_count_once_and_others_are_not_missed(
+    evaluate, truth, samples
+):
+    whole = evaluate(truth, samples)
+    assert evaluate(truth, [*samples, samples[0]]) == whole
+    some = evaluate(truth, samples[1:])
+    assert some['pictures'] == 2
+    assert some['AP-wholebody'] == pytest.approx(1)
+
+
+def test_broken_predictions_are_left_out(evaluate, truth, samples):
+    samples[1].pred_instances.joints2d[0, 55] = np.nan  # nose
+    metrics = evaluate(truth, samples)
+    assert metrics['predictions'] == 5
+    assert metrics['AR-body'] == pytest.approx(5 / 6)
+
+
+def test_detected_points_of_the_body(evaluate, truth, samples):
+    for sample in samples:
+        found = sample.pred_instances
+        body = to_coco_wholebody(found.joints2d.numpy())[:, :17]
+        found.keypoints = torch.from_numpy(body.copy())
+        found.joints2d += 60
+    metrics = evaluate(truth, samples, body_keypoints='detected')
+    assert metrics['AP-body'] == pytest.approx(1)
+    assert metrics['AP-foot'] == 0
+
+
+def test_every_point_is_predicted():
+    joints = np.arange(len(SMPLX_144) * 2.0).reshape(1, -1, 2)
+    points = to_coco_wholebody(joints)
+    assert points.shape == (1, 133, 2)
+    for ours, theirs in {
+        'nose': 'nose',
+        'left_hip': 'left_hip_extra',
+        'right_wrist': 'right_hand_root',
+        'left_pinky': 'left_pinky',
+    }.items():
+        np.testing.assert_array_equal(
+            points[0, COCO_WHOLEBODY_133.index(theirs)],
+            joints[0, SMPLX_144.index(ours)],
+        )
+    with pytest.raises(ValueError, match="'smplx_55' lacks"):
+        to_coco_wholebody(joints[:, :55], 'smplx_55')
+
+
+def test_wrong_files(evaluate, truth, samples):
+    plain = copy.deepcopy(truth)
+    del plain['annotations'][2]['face_kpts']
+    with pytest.raises(ValueError, match="annotation 3 has no 'face_kpts'"):
+        evaluate(plain, samples)
+    del truth['images'][1]
+    with pytest.raises(ValueError, match='no image with id 1'):
+        evaluate(truth, samples)
+    with pytest.raises(ValueError, match='body_keypoints must be'):
+        CocoWholeBodyMetric('x.json', body_keypoints='head')
