@@ -258,6 +258,19 @@ class PeopleSequence:
         people: dict[str, Any] = self._people(index)
         return replace(self, frame_index=self.frame_index[index], **people)
 
+    def select_frames(self, frames: np.ndarray | slice) -> PeopleSequence:
+        """Some of the frames, with all their people.
+
+        Args:
+            frames: Mask ``(F,)`` bool, or ascending indices.
+        """
+        kept = np.arange(self.num_frames)[frames]
+        rows = np.isin(self.frame_index, kept)
+        changed: dict[str, Any] = self._people(rows)
+        changed |= {name: getattr(self, name)[kept] for name in FRAME_FIELDS}
+        index = np.searchsorted(kept, self.frame_index[rows])
+        return replace(self, frame_index=index, **changed)
+
     def smplx_parameters(
         self, rows: np.ndarray | slice = slice(None)
     ) -> dict[str, torch.Tensor]:

@@ -302,3 +302,13 @@ def test_from_prediction_names_what_is_missing() -> None:
         del fields[name]
         with pytest.raises(ValueError, match=name.removeprefix('smplx_')):
             FrameResult.from_prediction(fields, 'street', (64, 48))
+
+
+def test_select_frames(people: PeopleSequence) -> None:
+    some = people.select_frames([1, 3])
+    assert some.num_frames == 2
+    assert some.frame_names.tolist() == ['000001', '000003']
+    assert some.frame_index.tolist() == [1, 1]
+    assert some.person_id.tolist() == [7, 4]
+    assert some.timestamps.tolist() == people.timestamps[[1, 3]].tolist()
+    assert len(people.select_frames(slice(0, 0))) == 0

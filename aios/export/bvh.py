@@ -1,0 +1,162 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The motion of one person as a BVH file.
+
+Legend: ``T`` frames of the file, ``J`` joints.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
+
+from aios.body_models import BodyModel
+from aios.utils.safe_io import atomic_write
+
+from .gltf import frame_times
+from .people import PeopleSequence
+from .rig import JOINT_NAMES, PersonMotion, Rig
+
+__all__ = ['write_bvh']
+
+_ORDER = 'ZXY'  # intrinsic, and the order of the channels
+_HALF_TURN = Rotation.from_quat([1, 0, 0, 0])  # OpenCV's axes to y up
+_TIP = 0.5  # length of a bone without child, relative to its own offset
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """Motion without gaps: root ``(T, 3)``, rotations ``T * J`` each."""
+
+    root: np.ndarray
+    rotations: list[Rotation]
+
+
+def write_bvh(
+    people: PeopleSequence,
+    layer: BodyModel,
+    path: str | os.PathLike,
+    person_id: int,
+    *,
+    scale: float = 1.0,
+    fps: float | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write a person's skeleton and motion.
+
+    The y axis points up.  Bones have the lengths of the person's mean shape.
+    The file goes from the first to the last frame of the person; where the
+    person is missing in between, the pose is interpolated.
+
+    Args:
+        people: The people.
+        layer: Their body model.
+        path: The ``.bvh`` file. Missing folders are made.
+        person_id: Who.
+        scale: Units per metre, 100 for centimetres.
+        fps: Frames per second where the sequence has none; default 1.
+        overwrite: Replace an existing file.
+
+    Returns:
+        Number of frames in the file.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is False.
+        ValueError: If nobody has this id, or an argument is not positive.
+    """
+    if person_id not in people.person_ids:
+        raise ValueError(
+            f'no person has the id {person_id}, there are '
+            f'{people.person_ids.tolist()}'
+        )
+    if not scale > 0:
+        raise ValueError(f'scale must be positive, got {scale}')
+    times = frame_times(people, fps)
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    rig = Rig.of(layer)
+    motion = PersonMotion.of(people, person_id, rig)
+    offsets = scale * rig.bone_offsets(motion.mean_coefficients)
+    frames = _without_gaps(motion, rig)
+    order = list(_depth_first(rig.parents))
+    root = scale * _HALF_TURN.apply(frames.root)
+    channels = [root, *(_euler(frames.rotations[j]) for j in order)]
+    values = np.concatenate(channels, axis=1)
+    text = ['HIERARCHY', *_hierarchy(0, rig.parents, offsets, 0)]
+    text += ['MOTION', f'Frames: {len(values)}', f'Frame Time: {step:.8f}']
+    with atomic_write(path, overwrite=overwrite) as stream:
+        stream.write(('\n'.join(text) + '\n').encode('ascii'))
+        np.savetxt(stream, values, fmt='%.6f')
+    return len(values)
+
+
+def _without_gaps(motion: PersonMotion, rig: Rig) -> _Frames:
+    # The root's rotation is about the pelvis, which is not the origin.
+    pelvis = rig.rest_joints(motion.coefficients)[:, 0]
+    root = motion.transl.astype(np.float64) + pelvis
+    keys = motion.frames
+    wanted = np.arange(keys[0], keys[-1] + 1)
+    rotations = [
+        Rotation.from_quat(motion.rotations[:, joint])
+        for joint in range(motion.rotations.shape[1])
+    ]
+    rotations[0] = _HALF_TURN * rotations[0]
+    if len(wanted) > len(keys):
+        rotations = [Slerp(keys, turned)(wanted) for turned in rotations]
+        root = np.stack(
+            [np.interp(wanted, keys, column) for column in root.T], axis=1
+        )
+    return _Frames(root, rotations)
+
+
+def _euler(rotation: Rotation) -> np.ndarray:
+    """Angles ``(T, 3)`` in degrees, without jumps of a full turn."""
+    with warnings.catch_warnings():
+        # In gimbal lock any of the possible angles will do.
+        warnings.simplefilter('ignore', UserWarning)
+        angles = rotation.as_euler(_ORDER, degrees=True)
+    return np.unwrap(angles, axis=0, period=360)
+
+
+def _children(joint: int, parents: np.ndarray) -> list[int]:
+    return np.flatnonzero(parents == joint).tolist()
+
+
+def _depth_first(parents: np.ndarray, joint: int = 0) -> Iterator[int]:
+    yield joint
+    for child in _children(joint, parents):
+        yield from _depth_first(parents, child)
+
+
+def _hierarchy(
+    joint: int, parents: np.ndarray, offsets: np.ndarray, depth: int
+) -> Iterator[str]:
+    """Lines of a joint and all below it."""
+    indent, inner = '  ' * depth, '  ' * (depth + 1)
+    turns = ' '.join(f'{axis}rotation' for axis in _ORDER)
+    if joint:
+        yield f'{indent}JOINT {JOINT_NAMES[joint]}'
+        offset, channels = offsets[joint], f'3 {turns}'
+    else:  # its place is in the motion
+        yield f'{indent}ROOT {JOINT_NAMES[joint]}'
+        offset = np.zeros(3)
+        channels = f'6 Xposition Yposition Zposition {turns}'
+    yield f'{indent}{{'
+    yield f'{inner}OFFSET {_numbers(offset)}'
+    yield f'{inner}CHANNELS {channels}'
+    children = _children(joint, parents)
+    for child in children:
+        yield from _hierarchy(child, parents, offsets, depth + 1)
+    if not children:
+        yield f'{inner}End Site'
+        yield f'{inner}{{'
+        yield f'{inner}  OFFSET {_numbers(_TIP * offset)}'
+        yield f'{inner}}}'
+    yield f'{indent}}}'
+
+
+def _numbers(vector: np.ndarray) -> str:
+    return ' '.join(f'{value:.6f}' for value in vector)

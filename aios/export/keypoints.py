@@ -1,0 +1,221 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Boxes, scores and key-points as JSON, like COCO-WholeBody.
+
+The schema is described in ``docs/en/export.md``.  Symbols: ``n`` persons of
+a frame, ``K`` key-points.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.structures import convert_joints, get_joint_set
+from aios.utils.safe_io import atomic_write
+from aios.version import __version__
+
+from .meshes import frame_file
+from .people import FrameResult, PeopleSequence
+
+__all__ = ['KeypointsWriter', 'keypoints_document', 'write_keypoints']
+
+SCHEMA_VERSION = 1
+
+_PERSON = 1  # the only category
+_NUM_COCO = 17
+# Slices of COCO-WholeBody's 133 points, by the names of its files.
+_PARTS = {
+    'foot_kpts': slice(17, 23),
+    'face_kpts': slice(23, 91),
+    'lefthand_kpts': slice(91, 112),
+    'righthand_kpts': slice(112, 133),
+}
+_BOXES = {
+    'bbox': 'bboxes',
+    'lefthand_box': 'lhand_bboxes',
+    'righthand_box': 'rhand_bboxes',
+    'face_box': 'face_bboxes',
+}
+
+
+def keypoints_document(
+    frames: Iterable[FrameResult], source: str = '', fps: float = 0.0
+) -> dict[str, Any]:
+    """Boxes, scores and key-points of frames.
+
+    Args:
+        frames: The frames; images are numbered in their order.
+        source: Name of the video or the folder.
+        fps: Frames per second; 0 for pictures.
+
+    Returns:
+        What :func:`json.dump` takes.
+    """
+    images: list[dict] = []
+    annotations: list[dict] = []
+    for image_id, frame in enumerate(frames):
+        images.append(_image(frame, image_id))
+        for annotation in _annotations(frame, image_id):
+            annotations.append({'id': len(annotations), **annotation})
+    return {
+        'info': {
+            'description': 'whole-body key-points of AiOS',
+            'version': SCHEMA_VERSION,
+            'aios_version': __version__,
+            'source': source,
+            'fps': fps,
+            'units': 'px',
+        },
+        'images': images,
+        'annotations': annotations,
+        'categories': [_category()],
+    }
+
+
+def write_keypoints(
+    people: PeopleSequence, path: str | os.PathLike, overwrite: bool = False
+) -> None:
+    """Write one file for all frames.
+
+    Args:
+        people: The people.
+        path: The ``.json`` file. Missing folders are made.
+        overwrite: Replace an existing file.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is False.
+    """
+    _dump(
+        keypoints_document(people.frames(), people.source, people.fps),
+        Path(path),
+        overwrite,
+    )
+
+
+class KeypointsWriter:
+    """``NAME.json`` for each frame, while frames come in.
+
+    Args:
+        folder: Where to; made if missing.
+        source: Name of the video or the folder.
+        fps: Frames per second; 0 for pictures.
+        overwrite: Replace existing files.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        source: str = '',
+        fps: float = 0.0,
+        overwrite: bool = False,
+    ) -> None:
+        self.folder = Path(folder)
+        self.source, self.fps = source, fps
+        self.overwrite = overwrite
+
+    def __enter__(self) -> KeypointsWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def write(
+        self, frame: FrameResult, image: np.ndarray | None = None
+    ) -> None:
+        """Write a frame's file, also if nobody is in it.
+
+        Args:
+            frame: The people.
+            image: Not needed.
+
+        Raises:
+            FileExistsError: If it exists and ``overwrite`` is False.
+            ValueError: If the frame's name leads out of the folder.
+        """
+        document = keypoints_document([frame], self.source, self.fps)
+        path = frame_file(self.folder, f'{frame.name}.json')
+        _dump(document, path, self.overwrite)
+
+    def close(self) -> None:
+        """Nothing is left to do: each file is complete."""
+
+
+def _dump(document: Mapping[str, Any], path: Path, overwrite: bool) -> None:
+    with atomic_write(path, overwrite=overwrite) as stream:
+        for piece in json.JSONEncoder(separators=(',', ':')).iterencode(
+            document
+        ):
+            stream.write(piece.encode())
+
+
+def _image(frame: FrameResult, image_id: int) -> dict[str, Any]:
+    width, height = frame.size
+    return {
+        'id': image_id,
+        'file_name': frame.name,
+        'width': width,
+        'height': height,
+        'frame': frame.source_frame,
+        'timestamp': frame.timestamp,
+        'K': frame.K.tolist(),
+    }
+
+
+def _annotations(
+    frame: FrameResult, image_id: int
+) -> Iterator[dict[str, Any]]:
+    people = frame.people
+    whole, known = convert_joints(
+        people['joints2d'], 'smplx_144', 'coco_wholebody', approximate=True
+    )
+    points = np.concatenate(
+        [whole, np.broadcast_to(2.0 * known[:, None], (*whole.shape[:2], 1))],
+        axis=2,
+    )
+    if 'keypoints' in people:  # the network's own are better than the mesh's
+        points[:, :_NUM_COCO, :2] = people['keypoints']
+    for row in range(len(frame)):
+        boxes = {
+            name: _xywh(people[field][row]) for name, field in _BOXES.items()
+        }
+        width, height = boxes['bbox'][2:]
+        yield {
+            'image_id': image_id,
+            'category_id': _PERSON,
+            'track_id': int(people['person_id'][row]),
+            'score': round(float(people['scores'][row]), 4),
+            'iscrowd': 0,
+            'area': round(width * height, 2),
+            **boxes,
+            'keypoints': _flat(points[row, :_NUM_COCO]),
+            'num_keypoints': _NUM_COCO,
+            **{
+                name: _flat(points[row, part]) for name, part in _PARTS.items()
+            },
+            'smplx_joints': _flat(people['joints2d'][row]),
+        }
+
+
+def _category() -> dict[str, Any]:
+    coco = get_joint_set('coco')
+    return {
+        'id': _PERSON,
+        'name': 'person',
+        'keypoints': list(coco.names),
+        'skeleton': [[a + 1, b + 1] for a, b in coco.links],
+        'smplx_joints': list(get_joint_set('smplx_144').names),
+    }
+
+
+def _xywh(box: np.ndarray) -> list[float]:
+    return _flat(np.concatenate([box[:2], box[2:] - box[:2]]))
+
+
+def _flat(values: np.ndarray) -> list[float]:
+    """Numbers to a hundredth of a pixel."""
+    return values.astype(np.float64).ravel().round(2).tolist()

@@ -1,0 +1,147 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""A mesh file for every person of every frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from aios.body_models import BodyModel
+from aios.visualization.mesh import Mesh
+from aios.visualization.obj import write_obj
+from aios.visualization.palette import instance_color
+
+from .people import PeopleSequence
+from .ply import write_ply
+
+__all__ = ['AXES', 'MESH_FORMATS', 'person_meshes', 'write_meshes']
+
+MESH_FORMATS: Mapping[str, Callable[..., None]] = {
+    'obj': write_obj,
+    'ply': write_ply,
+}
+"""Writers by the ending of the file."""
+
+AXES: Mapping[str, tuple[int, int, int]] = {
+    'opencv': (1, 1, 1),  # x right, y down, z forward, as the results
+    'opengl': (1, -1, -1),  # x right, y up, z backward, as most programs
+}
+"""Signs of the coordinates by the name of the axes."""
+
+_CHUNK = 32  # bodies that are computed at once
+
+
+def person_meshes(
+    people: PeopleSequence, layer: BodyModel, axes: str = 'opencv'
+) -> Iterator[tuple[int, Mesh]]:
+    """Meshes of all persons, posed anew; memory does not grow.
+
+    Args:
+        people: The people.
+        layer: Their body model.
+        axes: A key of :data:`AXES`.
+
+    Yields:
+        Row and mesh, in the colour of the person's id.
+
+    Raises:
+        ValueError: If the axes are unknown.
+    """
+    if axes not in AXES:
+        raise ValueError(f'axes must be one of {tuple(AXES)}, got {axes!r}')
+    faces = layer.faces.cpu().numpy()
+    device = layer.v_template.device
+    for start in range(0, len(people), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        parameters: dict[str, Any] = {
+            name: value.to(device)
+            for name, value in people.smplx_parameters(rows).items()
+        }
+        with torch.no_grad():
+            body = layer(**parameters)
+        assert body.vertices is not None
+        vertices = body.vertices.cpu().numpy() * np.array(
+            AXES[axes], np.float32
+        )
+        for row, points in enumerate(vertices, start=start):
+            color = instance_color(int(people.person_id[row]))
+            yield row, Mesh(points, faces, np.divide(color, 255))
+
+
+def write_meshes(
+    people: PeopleSequence,
+    layer: BodyModel,
+    folder: str | os.PathLike,
+    kind: str = 'obj',
+    *,
+    axes: str = 'opencv',
+    overwrite: bool = False,
+    progress: bool = False,
+) -> list[Path]:
+    """Write ``FRAME_personID.obj`` or ``.ply`` for every person.
+
+    Args:
+        people: The people.
+        layer: Their body model.
+        folder: Where to; made if missing.
+        kind: A key of :data:`MESH_FORMATS`.
+        axes: A key of :data:`AXES`.
+        overwrite: Replace existing files.
+        progress: Show a bar.
+
+    Returns:
+        The files.
+
+    Raises:
+        FileExistsError: If one of the files exists and ``overwrite`` is
+            False; then nothing is written.
+        ValueError: If an argument is not allowed, frames have the same name,
+            or a name leads out of the folder.
+    """
+    if kind not in MESH_FORMATS:
+        raise ValueError(
+            f'kind must be one of {tuple(MESH_FORMATS)}, got {kind!r}'
+        )
+    paths = _paths(people, Path(folder), kind)
+    existing = [path for path in paths if path.exists()]
+    if existing and not overwrite:
+        raise FileExistsError(f'{existing[0]} exists; it is not overwritten')
+    meshes = person_meshes(people, layer, axes)
+    bar = tqdm(meshes, total=len(people), unit='mesh', disable=not progress)
+    for row, mesh in bar:
+        MESH_FORMATS[kind](mesh, paths[row], overwrite=overwrite)
+    return paths
+
+
+def _paths(people: PeopleSequence, folder: Path, kind: str) -> list[Path]:
+    names, counts = np.unique(people.frame_names, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            f'frame name {str(names[counts > 1][0])!r} occurs more than once; '
+            'files are named after frames'
+        )
+    return [
+        frame_file(
+            folder, f'{people.frame_names[frame]}_person{person}.{kind}'
+        )
+        for frame, person in zip(
+            people.frame_index, people.person_id, strict=True
+        )
+    ]
+
+
+def frame_file(folder: Path, name: str) -> Path:
+    """A file inside a folder; names come from files nobody vouches for.
+
+    Raises:
+        ValueError: If the name leads out of the folder.
+    """
+    if Path(name).is_absolute() or '..' in Path(name).parts or '\0' in name:
+        raise ValueError(f'frame name {name!r} leads out of {folder}')
+    return folder / name

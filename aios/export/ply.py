@@ -1,0 +1,57 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Binary PLY files, with colours."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from aios.utils.safe_io import atomic_write
+from aios.visualization.mesh import Mesh
+
+__all__ = ['write_ply']
+
+_VERTEX = np.dtype([('position', '<f4', 3), ('color', 'u1', 3)])
+_FACE = np.dtype([('count', 'u1'), ('corners', '<i4', 3)])
+_HEADER = """ply
+format binary_little_endian 1.0
+element vertex {vertices}
+property float x
+property float y
+property float z
+property uchar red
+property uchar green
+property uchar blue
+element face {faces}
+property list uchar int vertex_indices
+end_header
+"""
+
+
+def write_ply(
+    mesh: Mesh, path: str | os.PathLike, overwrite: bool = False
+) -> None:
+    """Write a mesh as binary ``.ply``; a third of the size of ``.obj``.
+
+    Coordinates keep their axes and metres, and all their digits.
+
+    Args:
+        mesh: What to write.
+        path: The file. Missing folders are made.
+        overwrite: Replace an existing file.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is False.
+    """
+    vertices = np.empty(len(mesh.vertices), _VERTEX)
+    vertices['position'] = mesh.vertices
+    vertices['color'] = np.round(255 * mesh.colors)
+    faces = np.empty(len(mesh.faces), _FACE)
+    faces['count'] = 3
+    faces['corners'] = mesh.faces
+    header = _HEADER.format(vertices=len(vertices), faces=len(faces))
+    with atomic_write(path, overwrite=overwrite) as stream:
+        stream.write(header.encode('ascii'))
+        stream.write(vertices.tobytes())
+        stream.write(faces.tobytes())

@@ -1,0 +1,159 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation, Slerp
+
+from aios.export import PeopleSequence, write_bvh
+from aios.structures import get_joint_set
+
+FLIP = np.array([1, -1, -1])  # OpenCV's axes to y up
+
+
+@dataclass
+class Joint:
+    name: str
+    parent: int
+    offset: np.ndarray | None = None
+    channels: list[str] = field(default_factory=list)
+
+
+def read_bvh(path: Path) -> tuple[list[Joint], np.ndarray, float]:
+    """Joints in the order of the file, values per frame, frame time."""
+    head, motion = path.read_text().split('MOTION\n')
+    joints: list[Joint] = []
+    stack: list[int | None] = []
+    entering: int | None = None
+    for line in head.splitlines():
+        word, *rest = line.split()
+        if word in ('ROOT', 'JOINT'):
+            parent = next((j for j in reversed(stack) if j is not None), -1)
+            entering = len(joints)
+            joints.append(Joint(rest[0], parent))
+        elif word == 'End':
+            entering = None
+        elif word == '{':
+            stack.append(entering)
+        elif word == '}':
+            stack.pop()
+        elif stack and stack[-1] is not None:
+            joint = joints[stack[-1]]
+            if word == 'OFFSET':
+                joint.offset = np.array(rest, float)
+            elif word == 'CHANNELS':
+                assert int(rest[0]) == len(rest) - 1
+                joint.channels = rest[1:]
+    assert not stack
+    lines = motion.splitlines()
+    count = int(lines[0].removeprefix('Frames: '))
+    step = float(lines[1].removeprefix('Frame Time: '))
+    values = np.array([line.split() for line in lines[2:]], float)
+    assert values.shape == (count, sum(len(j.channels) for j in joints))
+    return joints, values, step
+
+
+def positions(joints: list[Joint], values: np.ndarray) -> dict:
+    """Position of each joint in a frame, by name."""
+    turned: list[Rotation] = []
+    placed: list[np.ndarray] = []
+    channels = iter(values)
+    for joint in joints:
+        offset, rotation = joint.offset.copy(), Rotation.identity()
+        for channel in joint.channels:
+            value = next(channels)
+            axis = channel[0]
+            if channel.endswith('position'):
+                offset['XYZ'.index(axis)] += value
+            else:
+                turn = Rotation.from_euler(axis, value, degrees=True)
+                rotation = rotation * turn
+        if joint.parent >= 0:
+            parent = joint.parent
+            offset = placed[parent] + turned[parent].apply(offset)
+            rotation = turned[parent] * rotation
+        turned.append(rotation)
+        placed.append(offset)
+    return {j.name: p for j, p in zip(joints, placed, strict=True)}
+
+
+def joints_of(people: PeopleSequence, layer, rows) -> np.ndarray:
+    """Joints ``(n, 55, 3)``, y up; the skeleton of the mean expression."""
+    parameters = people.smplx_parameters(rows)
+    parameters['expression'] *= 0
+    with torch.no_grad():
+        body = layer(**parameters, joint_set='smplx_55')
+    return body.joints.numpy() * FLIP
+
+
+@pytest.mark.parametrize('scale', [1, 100])
+def test_joints_are_those_of_the_body_model(
+    dancers, layer, tmp_path, scale
+) -> None:
+    path = tmp_path / 'one.bvh'
+    count = write_bvh(dancers, layer, path, 3, scale=scale)
+    joints, values, step = read_bvh(path)
+    assert count == len(values) == 9
+    assert step == pytest.approx(1 / 25)
+    names = get_joint_set('smplx_55').names
+    assert sorted(joint.name for joint in joints) == sorted(names)
+    rows = np.flatnonzero(dancers.person_id == 3)
+    wanted = joints_of(dancers, layer, rows)
+    for row, frame in enumerate(dancers.frame_index[rows]):
+        found = positions(joints, values[frame])
+        for name, point in zip(names, wanted[row], strict=True):
+            error = np.linalg.norm(found[name] / scale - point)
+            assert error < 1e-3, (frame, name)
+
+
+def test_gaps_are_interpolated(dancers, layer, tmp_path) -> None:
+    """Person 8 is in the frames 1, 2, 4, 5 and 7."""
+    path = tmp_path / 'other.bvh'
+    assert write_bvh(dancers, layer, path, 8) == 7
+    joints, values, _ = read_bvh(path)
+    rows = np.flatnonzero(dancers.person_id == 8)
+    wanted = joints_of(dancers, layer, rows)
+    found = [positions(joints, frame)['pelvis'] for frame in values]
+    np.testing.assert_allclose(found[1], wanted[1, 0], atol=1e-3)
+    np.testing.assert_allclose(found[3], wanted[2, 0], atol=1e-3)
+    between = (wanted[1, 0] + wanted[2, 0]) / 2
+    np.testing.assert_allclose(found[2], between, atol=1e-3)
+    turns = Rotation.from_euler('ZXY', values[1:4, 3:6], degrees=True)
+    half = Slerp([0, 1], turns[[0, 2]])(0.5)
+    assert (half.inv() * turns[1]).magnitude() < 1e-3
+
+
+def test_angles_do_not_jump(people: PeopleSequence, layer, tmp_path) -> None:
+    """Somebody turns around the vertical axis, three times."""
+    angles = np.linspace(0, 6 * np.pi, 60)
+    frame = people.frame_result(0).select([0])
+    upright = Rotation.from_rotvec([np.pi, 0, 0])
+    frames = [
+        frame.with_people(
+            global_orient=(upright * Rotation.from_rotvec([0, angle, 0]))
+            .as_rotvec()[None]
+            .astype(np.float32)
+        )
+        for angle in angles
+    ]
+    turning = PeopleSequence.from_frames(frames, fps=30)
+    write_bvh(turning, layer, tmp_path / 'turn.bvh', 4)
+    _, values, step = read_bvh(tmp_path / 'turn.bvh')
+    assert np.abs(np.diff(values[:, 3:6], axis=0)).max() < 30
+    assert step == pytest.approx(1 / 30)
+
+
+def test_refusals(people: PeopleSequence, layer, tmp_path) -> None:
+    path = tmp_path / 'one.bvh'
+    path.write_text('precious')
+    with pytest.raises(FileExistsError, match=r'one\.bvh'):
+        write_bvh(people, layer, path, 4)
+    with pytest.raises(ValueError, match=r'no person has the id 5.*\[4, 7\]'):
+        write_bvh(people, layer, path, 5, overwrite=True)
+    with pytest.raises(ValueError, match='scale must be positive'):
+        write_bvh(people, layer, path, 4, scale=0, overwrite=True)
+    assert path.read_text() == 'precious'

@@ -1,0 +1,103 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from aios.export import KeypointsWriter, PeopleSequence, write_keypoints
+from aios.structures import get_joint_set
+
+
+def test_file_of_a_sequence(dancers: PeopleSequence, tmp_path) -> None:
+    path = tmp_path / 'people.json'
+    write_keypoints(dancers, path)
+    document = json.loads(path.read_text())
+    assert document['info']['fps'] == 25.0
+    images, people = document['images'], document['annotations']
+    assert len(images) == dancers.num_frames
+    assert [p['image_id'] for p in people] == dancers.frame_index.tolist()
+    assert [p['track_id'] for p in people] == dancers.person_id.tolist()
+    assert images[4]['timestamp'] == pytest.approx(4 / 25)
+    assert images[4]['K'] == dancers.K[4].tolist()
+    with pytest.raises(FileExistsError, match=r'people\.json'):
+        write_keypoints(dancers, path)
+
+
+def test_points_are_the_projected_joints(dancers: PeopleSequence) -> None:
+    from aios.export.keypoints import keypoints_document
+
+    document = keypoints_document(dancers.frames())
+    names = get_joint_set('smplx_144').names
+    body = document['categories'][0]['keypoints']
+    for row in (0, 2):
+        person = document['annotations'][row]
+        joints = dancers.joints2d[row]
+        points = np.reshape(person['keypoints'], (17, 3))
+        for name in ('left_shoulder', 'right_knee', 'nose'):
+            point = points[body.index(name)]
+            wanted = joints[names.index(name)]
+            np.testing.assert_allclose(point[:2], wanted, atol=0.006)
+            assert point[2] == 2
+        hand = np.reshape(person['lefthand_kpts'], (21, 3))
+        assert hand[0].tolist() == [0, 0, 0]  # no such joint in SMPL-X
+        np.testing.assert_allclose(
+            hand[8, :2], joints[names.index('left_index')], atol=0.006
+        )
+        assert len(person['face_kpts']) == 68 * 3
+        assert len(person['foot_kpts']) == 6 * 3
+        np.testing.assert_allclose(
+            np.reshape(person['smplx_joints'], (144, 2)), joints, atol=0.006
+        )
+
+
+def test_key_points_of_the_network_come_first(people: PeopleSequence) -> None:
+    from aios.export.keypoints import keypoints_document
+
+    own = np.arange(5 * 34).reshape(5, 17, 2)
+    document = keypoints_document(
+        dataclasses.replace(people, keypoints=own).frames()
+    )
+    points = np.reshape(document['annotations'][3]['keypoints'], (17, 3))
+    np.testing.assert_array_equal(points[:, :2], own[3])
+
+
+def test_boxes(people: PeopleSequence, tmp_path) -> None:
+    write_keypoints(people, tmp_path / 'p.json')
+    person = json.loads((tmp_path / 'p.json').read_text())['annotations'][0]
+    assert person['bbox'] == [14, 24, 100, 200]  # from 14, 24, 114, 224
+    assert person['area'] == 20000
+    assert person['score'] == 1
+
+
+def test_coco_tools_read_it(people: PeopleSequence, tmp_path) -> None:
+    write_keypoints(people, tmp_path / 'p.json')
+    coco = COCO(tmp_path / 'p.json')
+    assert coco.getImgIds() == [0, 1, 2, 3]
+    assert len(coco.getAnnIds(imgIds=[0])) == 2
+    assert coco.getAnnIds(imgIds=[1]) == []
+    (category,) = coco.loadCats(coco.getCatIds())
+    assert len(category['keypoints']) == 17
+    assert np.min(category['skeleton']) == 1
+
+
+def test_a_file_per_frame(people: PeopleSequence, tmp_path) -> None:
+    with KeypointsWriter(tmp_path, 'walk.mp4', 25.0) as writer:
+        for frame in people.frames():
+            writer.write(frame, None)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f'{i:06d}.json' for i in range(4)]
+    document = json.loads((tmp_path / '000003.json').read_text())
+    assert document['images'][0]['frame'] == 3
+    assert [p['track_id'] for p in document['annotations']] == [7, 4]
+    assert not json.loads((tmp_path / '000001.json').read_text())[
+        'annotations'
+    ]
+    with pytest.raises(FileExistsError, match=r'000000\.json'):
+        KeypointsWriter(tmp_path).write(people.frame_result(0))
+    bad = dataclasses.replace(people.frame_result(0), name='../x')
+    with pytest.raises(ValueError, match='leads out of'):
+        KeypointsWriter(tmp_path).write(bad)

@@ -1,0 +1,118 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""``tools/params2mesh.py``."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aios.export import FrameResult, PeopleSequence, complete_people
+
+ROOT = Path(__file__).parents[2]
+params2mesh = runpy.run_path(str(ROOT / 'tools/params2mesh.py'))
+main = params2mesh['main']
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    """Three frames with the persons 1 and 2, the last with 2 alone."""
+    frames = []
+    for number, ids in enumerate(((1, 2), (1, 2), (2,))):
+        fields = complete_people(
+            person_id=np.array(ids),
+            transl=np.array([[i, 0, 4] for i in ids]),
+        )
+        frame = FrameResult(
+            f'{number:06d}', number, number / 10, np.eye(3), (64, 48), fields
+        )
+        frames.append(frame)
+    path = tmp_path / 'results' / 'params.npz'
+    PeopleSequence.from_frames(frames, fps=10).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    'options, files',
+    [
+        (['--format', 'glb'], ['params.glb']),
+        (['--format', 'json'], ['params.json']),
+        (
+            ['--format', 'bvh'],
+            ['params_bvh/person_1.bvh', 'params_bvh/person_2.bvh'],
+        ),
+        (
+            ['--format', 'obj', '--frames', '1:', '--ids', '2'],
+            ['params_obj/000001_person2.obj', 'params_obj/000002_person2.obj'],
+        ),
+        (
+            ['--format', 'ply', '--frames', '0', '--axes', 'opengl'],
+            ['params_ply/000000_person1.ply', 'params_ply/000000_person2.ply'],
+        ),
+    ],
+)
+def test_formats(
+    params: Path, free_body_dir: Path, capsys, options, files
+) -> None:
+    call = [str(params), *options, '--model-path', str(free_body_dir)]
+    main(call)
+    folder = params.parent
+    found = {str(p.relative_to(folder)) for p in folder.rglob('*.*')}
+    assert found == {'params.npz', *files}
+    assert f'wrote {folder / files[0]}' in capsys.readouterr().out
+    before = (folder / files[0]).stat().st_mtime_ns
+    with pytest.raises(SystemExit, match=f'{files[0]} exists.*--overwrite'):
+        main(call)
+    assert (folder / files[0]).stat().st_mtime_ns == before
+    main([*call, '--overwrite'])
+    assert (folder / files[0]).stat().st_mtime_ns > before
+
+
+def test_out_and_frames(params: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'new' / 'x.json'
+    main(
+        [str(params), '--format', 'json', '--frames', '0,2', '--out', str(out)]
+    )
+    document = json.loads(out.read_text())
+    assert [image['frame'] for image in document['images']] == [0, 2]
+    assert [p['image_id'] for p in document['annotations']] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['--ids', '5'], r'no person 5, there are \[1, 2\]'),
+        (['--frames', '7'], r'--frames: 7 is not in 0\.\.2'),
+        (['--frames', 'all'], "like 3,5,8 or 0:100:10, got 'all'"),
+        (['--frames', '2', '--ids', '1'], 'no person 1, there are'),
+        (['--frames', '2:2'], 'nobody is in the 0 frames'),
+        (['--model-path', 'nowhere'], 'nowhere'),
+        (['--fps', '-1'], 'fps must be positive'),
+    ],
+)
+def test_errors(params: Path, options, message) -> None:
+    with pytest.raises(SystemExit, match='error: .*' + message) as caught:
+        main([str(params), '--format', 'glb', *options])
+    assert caught.value.code != 0
+    assert [p.name for p in params.parent.iterdir()] == ['params.npz']
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match='error: .*none.npz'):
+        main([str(tmp_path / 'none.npz'), '--format', 'json'])
+    (tmp_path / 'bad.npz').write_text('no zip')
+    with pytest.raises(SystemExit, match=r'error: .*bad\.npz: truncated'):
+        main([str(tmp_path / 'bad.npz'), '--format', 'json'])
+
+
+def test_note_about_another_body_model(params: Path, capsys) -> None:
+    people = PeopleSequence.load(params)
+    licensed = PeopleSequence.from_frames(
+        people.frames(), fps=10, body_model='data/body_models'
+    )
+    licensed.save(params, overwrite=True)
+    main([str(params), '--format', 'bvh'])
+    assert "'data/body_models'" in capsys.readouterr().err
