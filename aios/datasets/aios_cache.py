@@ -89,8 +89,9 @@ class AiOSCacheDataset(HumanDataset):
         markers: Folders; a path is cut behind the last of them it has and
             continued from ``data_prefix['img']``.  Absolute paths that exist
             stay.
-        binary_confidence: Whether any confidence above 0 counts as 1; the
-            UBody cache holds raw visibilities up to 2.
+        binary_confidence: Whether any confidence above 0 counts as 1.
+            Default: with ``benchmark='UBodyDataset'``, whose cache holds raw
+            visibilities up to 2.
         legacy_eye_swap: Put the eyeballs right, as all published caches
             need.
         **kwargs: See :class:`~aios.datasets.HumanDataset`.
@@ -110,11 +111,13 @@ class AiOSCacheDataset(HumanDataset):
         *args: Any,
         benchmark: str | None = None,
         markers: Sequence[str] = MARKERS,
-        binary_confidence: bool = False,
+        binary_confidence: bool | None = None,
         legacy_eye_swap: bool = True,
         **kwargs: Any,
     ) -> None:
         self.markers = tuple(markers)
+        if binary_confidence is None:
+            binary_confidence = benchmark == 'UBodyDataset'
         self.binary_confidence = binary_confidence
         if benchmark is not None:
             kwargs = _rules(benchmark, kwargs)
@@ -326,12 +329,13 @@ def _person_columns(
     pose = [numbers(params.get(n), size) for n, size in _POSES.items()]
     valid = flags('smplx_valid')
     betas, gender = params['shape'], _genders(item.get('gender'), count)
+    betas_valid = np.full(count, item.get('as_smplx', 'smplx') == 'smplx')
     if options.use_betas_neutral and params.get('betas_neutral') is not None:
         betas, gender = params['betas_neutral'], np.full(count, -1, np.int8)
+        if options.max_neutral_beta is not None:
+            far = np.abs(numbers(betas, 10)) > options.max_neutral_beta
+            betas_valid &= ~far.any(axis=1)
     betas = numbers(betas, 10)
-    betas_valid = np.full(count, item.get('as_smplx', 'smplx') == 'smplx')
-    if options.max_neutral_beta is not None:
-        betas_valid &= ~(np.abs(betas) > options.max_neutral_beta).any(1)
     columns = {
         'row': np.arange(count),
         'image_size': np.tile(np.asarray(item['img_shape'])[:2], (count, 1)),

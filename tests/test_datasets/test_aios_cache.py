@@ -159,6 +159,46 @@ def test_rules_of_a_benchmark(cached):
         AiOSCacheDataset(path, benchmark='HumanDataset', **options)
 
 
+def test_raw_visibilities_of_ubody(cached):
+    """The UBody cache holds 0, 1, 2: above 0 counts as 1."""
+
+    def change(index, item):
+        item['joint_img'][:, :3, 2] = (0, 1, 2)
+
+    files, _, write = cached
+    path, options = str(write(change)), {'img': str(files.root)}
+    ubody = AiOSCacheDataset(
+        path, data_prefix=options, benchmark='UBodyDataset'
+    )
+    people = ubody.get_data_info(0)['instances_arrays']
+    assert people['keypoints_weight'][0, :3].tolist() == [0, 1, 1]
+    assert people['keypoints3d_visible'][0, :3].tolist() == [0, 1, 1]
+    other = AiOSCacheDataset(path, data_prefix=options)
+    people = other.get_data_info(0)['instances_arrays']
+    assert people['keypoints_weight'][0, :3].tolist() == [0, 1, 2]
+
+
+def test_limit_of_neutral_shapes(cached):
+    """It is for neutral shapes, not for those of a gendered model."""
+
+    def change(index, item):
+        item['smplx_param']['shape'][0, 0] = 5
+        item['smplx_param']['betas_neutral'][-1, 0] = -5
+
+    files, _, write = cached
+    path, options = str(write(change)), {'img': str(files.root)}
+
+    def valid(**kwargs):
+        cache = AiOSCacheDataset(
+            path, data_prefix=options, benchmark='EgoBodyDataset', **kwargs
+        )
+        people = cache.get_data_info(0)['instances_arrays']
+        return people['smplx_betas_valid'].tolist()
+
+    assert valid() == [1, 1]
+    assert valid(use_betas_neutral=True) == [1, 0]
+
+
 def test_absent_parts(cached):
     """None for joints, expressions and boxes; raw visibilities."""
 

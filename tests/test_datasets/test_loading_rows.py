@@ -1,0 +1,259 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The data set: broken rows, missing pictures, workers, determinism."""
+
+from __future__ import annotations
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import worker_init_fn
+from torch.utils.data import DataLoader
+
+from aios.datasets import HumanData, HumanDataError, HumanDataset
+from aios.registry import DATASETS
+from aios.structures import SMPLX_137, check_gt_instances
+
+TRAIN = [
+    {'type': 'LoadImage'},
+    {'type': 'LoadHumanAnnotations'},
+    {'type': 'PersonGroupCrop'},
+    {'type': 'WholeBodyRandomResize', 'short_sizes': (60, 90, 120)},
+    {'type': 'WholeBodyFlip'},
+    {'type': 'ChannelGain'},
+    {'type': 'FilterWholeBody'},
+    {'type': 'PackWholeBodyInputs'},
+]
+
+
+def _first(batch):
+    return batch[0]
+
+
+def labels(files, index=0, **kwargs):
+    """Labels of one picture."""
+    dataset = HumanDataset(files.ann_file, str(files.root), **kwargs)
+    return dataset.get_data_info(index)['instances_arrays']
+
+
+# -- broken rows --------------------------------------------------------------
+
+
+def test_broken_rows_are_dropped_and_counted(toy, arrays, monkeypatch):
+    arrays['keypoints3d_smplx'][0, 5] = np.nan
+    arrays['keypoints2d_smplx'][1, 5] = np.nan
+    arrays['smplx']['betas'][2, 0] = np.inf
+    arrays['bbox_xywh'][3, 2] = 0
+    arrays['bbox_xywh'][4, 0] = np.nan
+    files = toy()
+    said = []
+    monkeypatch.setattr(
+        'aios.datasets.human_dataset.print_log',
+        lambda message, **kwargs: said.append(message),
+    )
+    dataset = HumanDataset(files.ann_file, str(files.root))
+    assert len(dataset) == 1
+    dropped = {d['rule']: d for d in dataset.labels.info['dropped']}
+    assert {rule: d['first_row'] for rule, d in dropped.items()} == {
+        'non_finite_keypoints3d': 0,
+        'non_finite_keypoints2d': 1,
+        'non_finite_body_model': 2,
+        'empty_bbox': 3,
+        'non_finite_bbox': 4,
+    }
+    assert all(d['persons'] == 1 for d in dropped.values())
+    (table,) = said
+    assert '1 pictures, 1 persons of 3 and 6' in table
+    for rule in dropped:
+        assert rule in table
+    assert dataset.get_data_info(0)['img_id'] == 2
+
+
+def test_a_masked_joint_may_be_anything(toy, arrays):
+    arrays['keypoints2d_smplx'][:, 170] = np.nan
+    assert len(labels(toy())['labels']) == 2
+
+
+def test_box_confidence(toy, arrays):
+    arrays['bbox_xywh'][0, 4] = 0.2
+    assert len(labels(toy())['labels']) == 2
+    assert len(labels(toy(), min_bbox_conf=0.5)['labels']) == 1
+
+
+def test_boxes_are_clipped_and_scaled(toy, arrays):
+    arrays['bbox_xywh'][0] = (-10, 100, 50, 60, 1)
+    arrays['lhand_bbox_xywh'][0] = (100, 100, 20, 20, 1)
+    arrays['lhand_bbox_xywh'][1, 2] = 0
+    persons = labels(toy(), body_bbox_ratio=0.5, part_bbox_ratio=2)
+    assert persons['bboxes'][0].tolist() == [2.5, 115, 27.5, 145]
+    assert persons['lhand_bboxes'][0].tolist() == [90, 90, 130, 130]
+    assert persons['lhand_valid'].tolist() == [1, 0]
+
+
+def test_nothing_left(toy, arrays):
+    arrays['bbox_xywh'][:, 2] = 0
+    with pytest.raises(HumanDataError, match='empty_bbox'):
+        labels(toy())
+
+
+def test_missing_pictures(toy):
+    files = toy()
+    (files.root / 'images/000001.png').unlink()
+    with pytest.raises(HumanDataError) as caught:
+        HumanDataset(files.ann_file, str(files.root))
+    message = str(caught.value)
+    assert 'missing_image' in message
+    assert 'row 2' in message
+    assert '000001.png' in message
+    dropping = HumanDataset(
+        files.ann_file,
+        str(files.root),
+        filter_cfg={'missing_images': 'drop'},
+    )
+    assert [dropping.get_data_info(i)['img_id'] for i in range(2)] == [0, 2]
+    ignoring = HumanDataset(
+        files.ann_file,
+        str(files.root),
+        filter_cfg={'missing_images': 'ignore'},
+    )
+    assert len(ignoring) == 3
+
+
+def test_min_persons(toy):
+    files = toy()
+    dataset = HumanDataset(
+        files.ann_file, str(files.root), filter_cfg={'min_persons': 2}
+    )
+    assert len(dataset) == 2
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'words'),
+    [
+        ({'filter_cfg': {'mising_images': 'drop'}}, 'mising_images'),
+        ({'filter_cfg': {'missing_images': 'skip'}}, 'ignore'),
+        ({'flat_hand_mean': 'maybe'}, 'auto'),
+        ({'part_valid_source': 'conf'}, 'bbox'),
+        ({'sample_interval': 0}, 'sample_interval'),
+    ],
+)
+def test_bad_arguments(toy, kwargs, words):
+    files = toy()
+    with pytest.raises(ValueError, match=words):
+        HumanDataset(files.ann_file, str(files.root), **kwargs)
+
+
+def test_absent_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'absent\.npz'):
+        HumanDataset('absent.npz', str(tmp_path))
+
+
+# -- as a data set ------------------------------------------------------------
+
+
+def test_registered_and_described(toy):
+    files = toy()
+    dataset = DATASETS.build(
+        {
+            'type': 'HumanDataset',
+            'ann_file': 'humandata.npz',
+            'data_root': str(files.root),
+            'pipeline': TRAIN,
+            'indices': 2,
+        }
+    )
+    assert len(dataset) == 2
+    assert dataset.metainfo['classes'] == ('unused', 'person')
+    assert len(dataset.metainfo['keypoint_flip_pairs']) == 61
+    sample = dataset[0]['data_samples']
+    check_gt_instances(sample.gt_instances)
+
+
+def test_changed_file_is_read_again(toy, arrays):
+    files = toy()
+    assert labels(files)['smplx_betas'][0, 0] != 42
+    arrays['smplx']['betas'][0, 0] = 42
+    assert labels(toy())['smplx_betas'][0, 0] == 42
+
+
+def test_pickled_data_set_holds_no_labels(toy):
+    files = toy()
+    dataset = HumanDataset(files.ann_file, str(files.root))
+    dataset.get_data_info(0)
+    assert len(pickle.dumps(dataset)) < 20_000
+    again = pickle.loads(pickle.dumps(dataset))
+    assert isinstance(again.labels['keypoints'], np.memmap)
+    np.testing.assert_array_equal(
+        again.get_data_info(1)['instances_arrays']['keypoints'],
+        dataset.get_data_info(1)['instances_arrays']['keypoints'],
+    )
+
+
+class Mapped(HumanDataset):
+    """Reports where a worker's labels live."""
+
+    def __getitem__(self, idx):
+        self.get_data_info(idx)
+        keypoints = self.labels['keypoints']
+        return type(keypoints).__name__, str(keypoints.filename)
+
+
+def test_workers_share_one_mapped_file(toy):
+    files = toy()
+    dataset = Mapped(files.ann_file, str(files.root))
+    loader = DataLoader(
+        dataset,
+        num_workers=2,
+        collate_fn=_first,
+    )
+    path = str(dataset.labels.folder / 'keypoints.npy')
+    assert list(loader) == [('memmap', path)] * 3
+
+
+def _seed(worker_id):
+    worker_init_fn(worker_id, num_workers=2, rank=0, seed=7)
+
+
+def test_deterministic_with_workers(toy):
+    files = toy()
+
+    def epoch():
+        dataset = HumanDataset(files.ann_file, str(files.root), pipeline=TRAIN)
+        loader = DataLoader(
+            dataset,
+            num_workers=2,
+            collate_fn=_first,
+            worker_init_fn=_seed,
+        )
+        return list(loader)
+
+    for one, other in zip(epoch(), epoch(), strict=True):
+        torch.testing.assert_close(one['inputs'], other['inputs'])
+        mine, yours = (s['data_samples'].gt_instances for s in (one, other))
+        for name in mine.keys():  # noqa: SIM118
+            torch.testing.assert_close(mine[name], yours[name])
+
+
+def test_dots_through_file_and_pipeline(toy, arrays):
+    """From the file to the sample: the dot is where the label says."""
+    files = toy()
+    nose = SMPLX_137.index('nose')
+    x, y = arrays['keypoints2d_smplx'][2, 55, :2].round().astype(int)
+    arrays['keypoints2d_smplx'][2, 55, :2] = x + 0.5, y + 0.5
+    HumanData(arrays).dump(files.ann_file, overwrite=True)
+    img = np.zeros((240, 320, 3), np.uint8)
+    img[y - 1 : y + 2, x - 1 : x + 2] = 255
+    cv2.imwrite(str(files.root / 'images/000001.png'), img)
+    steps = [dict(step) for step in TRAIN]
+    steps[3]['short_sizes'] = (240, 480)
+    dataset = HumanDataset(files.ann_file, str(files.root), pipeline=steps)
+    for _ in range(8):
+        item = dataset[1]
+        label = item['data_samples'].gt_instances.keypoints[0, nose]
+        weight = item['inputs'].sum(0)
+        where = torch.nonzero(weight > 0.5 * weight.max()).float().mean(0)
+        where += 0.5  # the centre of a pixel
+        scale = max(item['data_samples'].scale_factor)
+        assert (where.flip(0) - label).abs().max() < scale
