@@ -323,7 +323,8 @@ class _Consumer:
             self.steps = make_processing(
                 job.processing,
                 job.inferencer.selection.score_thr,
-                job.source.fps,
+                job.source.fps or 25.0,
+                job.pose.body_model,
             )
             folder = job.folder / 'parts/final'
             shutil.rmtree(folder, ignore_errors=True)

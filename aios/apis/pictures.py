@@ -140,6 +140,8 @@ def _header(content: bytes) -> tuple[tuple[int, int] | None, int]:
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(io.BytesIO(content)) as header:
+            if header.format == 'TIFF':
+                return header.size, 1  # both libraries turn these
             turn = header.getexif().get(_EXIF_ORIENTATION, 1)
             return header.size, turn if isinstance(turn, int) else 1
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):

@@ -14,11 +14,14 @@ import torch
 
 from aios.export import SMPLX_ARGUMENTS, FrameResult
 from aios.structures import Camera
-from aios.tracking import LargestPerson, Tracker
+from aios.tracking import LargestPerson, OneEuroSmoother, Tracker
 
-__all__ = ['BodyPoser', 'Processing', 'make_processing']
+__all__ = ['LOW_SCORE', 'BodyPoser', 'Processing', 'make_processing']
 
 Step = Callable[[FrameResult], FrameResult]
+
+LOW_SCORE = 0.1
+"""Down to here somebody who is followed may become."""
 
 
 class BodyPoser:
@@ -78,7 +81,7 @@ class Processing:
 
 
 def make_processing(
-    wanted: Processing, score_thr: float, fps: float
+    wanted: Processing, score_thr: float, fps: float, body_model: Any
 ) -> list[Step]:
     """Steps in the order in which they are applied.
 
@@ -86,6 +89,7 @@ def make_processing(
         wanted: What is wanted.
         score_thr: Score from which somebody unknown is followed.
         fps: Frames per second.
+        body_model: The SMPL-X layer of the results.
     """
     steps: list[Step] = []
     if not wanted.in_order:
@@ -95,11 +99,6 @@ def make_processing(
     if wanted.largest_person:
         steps.append(LargestPerson())
     if wanted.smooth:
-        from aios.tracking import OneEuroSmoother
-
-        steps.append(OneEuroSmoother(fps))
+        # Bodies are posed once, after all steps.
+        steps.append(OneEuroSmoother(fps, body_model).parameters)
     return steps
-
-
-LOW_SCORE = 0.1
-"""Down to here somebody who is followed may become."""

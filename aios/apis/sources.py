@@ -399,7 +399,12 @@ def open_sources(
             'an array, the number of a camera, or a list of files or of '
             f'arrays, got {inputs!r}'
         )
-    if all(isinstance(entry, np.ndarray) for entry in entries):
+    kinds = {isinstance(entry, np.ndarray) for entry in entries}
+    if len(kinds) > 1:
+        raise ValueError(
+            'a list of inputs must hold files only, or arrays only'
+        )
+    if kinds == {True}:
         return [ArraySource(entries)]
     root = Path(_local_path(inputs)) if single else None
     paths = [
@@ -422,8 +427,7 @@ def open_sources(
 def _local_path(entry: Any) -> str:
     if not isinstance(entry, (str, os.PathLike)):
         raise ValueError(
-            'a list of inputs must hold files only, or arrays only; it has '
-            f'a {type(entry).__name__}'
+            f'a list of inputs holds files or arrays, got {entry!r}'
         )
     text = os.fspath(entry)
     parts = urlsplit(text)
@@ -452,18 +456,27 @@ def _unique_names(paths: Sequence[Path], root: Path | None) -> list[str]:
     if root is None:
         root = Path(os.path.commonpath([p.absolute().parent for p in paths]))
     relative = [Path(os.path.relpath(p.absolute(), root)) for p in paths]
-    names = [path.with_suffix('').as_posix() for path in relative]
-    for path_names in ([path.as_posix() for path in relative], None):
+    stems = [path.with_suffix('').as_posix() for path in relative]
+    names = _where_twice(stems, [path.as_posix() for path in relative])
+    numbered = [f'{name}_{index}' for index, name in enumerate(names)]
+    return _where_twice(names, numbered)
+
+
+def _where_twice(names: list[str], others: list[str]) -> list[str]:
+    """Take the other name where two are the same, until none are."""
+    names = list(names)
+    while True:
         # Some file systems do not tell A from a.
         count = Counter(name.lower() for name in names)
-        twice = [count[name.lower()] > 1 for name in names]
-        if not any(twice):
-            break
-        names = [
-            (path_names[i] if path_names else f'{name}_{i}') if bad else name
-            for i, (name, bad) in enumerate(zip(names, twice, strict=True))
+        twice = [
+            index
+            for index, name in enumerate(names)
+            if count[name.lower()] > 1 and name != others[index]
         ]
-    return names
+        if not twice:
+            return names
+        for index in twice:
+            names[index] = others[index]
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:

@@ -15,7 +15,9 @@ import cv2
 import numpy as np
 
 from aios.export import FrameResult, PeopleSequence
+from aios.export.ply import write_ply
 from aios.visualization import Mesh, write_image, write_obj
+from aios.visualization.palette import instance_color
 
 from .drawing import draw_frame
 
@@ -26,6 +28,8 @@ __all__ = [
     'PictureWriter',
     'VideoWriter',
 ]
+
+_MESH_WRITERS = {'obj': write_obj, 'ply': write_ply}
 
 
 class FrameWriter(ABC):
@@ -130,7 +134,7 @@ class MeshWriter(FrameWriter):
     Args:
         folder: Where to.
         faces: ``(F, 3)`` triangles.
-        suffix: ``'obj'``.
+        suffix: ``'obj'`` or ``'ply'``.
     """
 
     needs_vertices = True
@@ -150,7 +154,10 @@ class MeshWriter(FrameWriter):
             people['person_id'].tolist(), people['vertices'], strict=True
         ):
             path = self.folder / f'{frame.name}_person{person}.{self.suffix}'
-            write_obj(Mesh(vertices, self.faces), path, overwrite=True)
+            mesh = Mesh(
+                vertices, self.faces, np.divide(instance_color(person), 255)
+            )
+            _MESH_WRITERS[self.suffix](mesh, path, overwrite=True)
 
 
 class VideoWriter(FrameWriter):

@@ -95,15 +95,16 @@ def test_predict(checkpoint: Path, pictures: Path, tmp_path: Path):
     predict = _main('demo/image_demo.py')
     count = predict(
         pictures / 'images', CONFIG, checkpoint,
-        '--out-dir', tmp_path, '--score-thr', ANY_SCORE,
+        '--out-dir', tmp_path / 'out', '--score-thr', ANY_SCORE,
     )  # fmt: skip
-    picture = tmp_path / 'vis/000000.jpg'
+    folder = tmp_path / 'out'
+    picture = folder / 'vis/000000.jpg'
     assert cv2.imread(str(picture)).shape == (72, 96, 3)
-    people = PeopleSequence.load(tmp_path / 'params/000000.npz')
-    meshes = sorted((tmp_path / 'mesh').glob('000000_person*.obj'))
+    people = PeopleSequence.load(folder / 'params/000000.npz')
+    meshes = sorted((folder / 'mesh').glob('000000_person*.obj'))
     assert len(meshes) == len(people)
-    assert len(list(tmp_path.glob('mesh/*.obj'))) == count > 0
-    assert len(PeopleSequence.load(tmp_path / 'params.npz')) == count
+    assert len(list(folder.glob('mesh/*.obj'))) == count > 0
+    assert len(PeopleSequence.load(folder / 'params.npz')) == count
     lines = meshes[0].read_text().splitlines()
     assert sum(line.startswith('v ') for line in lines) == 10475
     faces = [line.split()[1:] for line in lines if line.startswith('f ')]
@@ -117,7 +118,7 @@ def test_earlier_results_are_not_replaced_silently(
     predict = _main('demo/image_demo.py')
     args = (
         pictures / 'images/000000.jpg', CONFIG, checkpoint,
-        '--out-dir', tmp_path,
+        '--out-dir', tmp_path / 'out',
     )  # fmt: skip
     predict(*args)
     with pytest.raises(SystemExit) as refused:

@@ -1,0 +1,296 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Frames of pictures, folders, arrays, videos and cameras."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from api_pictures import SIZE, picture
+from PIL import Image
+
+from aios.apis import open_sources
+from aios.apis.pictures import as_picture, read_picture
+from aios.apis.sources import CameraSource, PictureSource, VideoSource
+
+
+def _write(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), picture(seed))
+    return path
+
+
+def _names(inputs: object, **options: object) -> list[str]:
+    return [
+        frame.name
+        for source in open_sources(inputs, **options)
+        for frame in source.frames()
+    ]
+
+
+class TestNames:
+    def test_same_stems_keep_their_suffix(self, tmp_path: Path):
+        for name in ('a.jpg', 'a.png', 'b.png'):
+            _write(tmp_path / name)
+        assert _names(tmp_path) == ['a.jpg', 'a.png', 'b']
+
+    def test_a_stem_that_looks_like_a_file(self, tmp_path: Path):
+        for name in ('a.jpg', 'a.png', 'a.jpg.png'):
+            _write(tmp_path / name)
+        names = _names(tmp_path)
+        assert len(set(names)) == 3
+        assert 'a.jpg.png' in names
+
+    def test_sub_folders_stay_apart(self, tmp_path: Path):
+        for name in ('a.jpg', 'x/a.jpg', 'y/a.jpg'):
+            _write(tmp_path / name)
+        assert _names(tmp_path, recursive=True) == ['a', 'x/a', 'y/a']
+        files = [tmp_path / 'x/a.jpg', tmp_path / 'y/a.jpg']
+        assert _names(files) == ['x/a', 'y/a']
+        assert _names(tmp_path / 'x/a.jpg') == ['a']
+
+    def test_the_same_file_twice(self, tmp_path: Path):
+        path = _write(tmp_path / 'a.png')
+        assert len(set(_names([path, path]))) == 2
+
+
+class TestPictures:
+    """Whatever the file is like, people see this picture."""
+
+    wanted = picture(3)
+
+    def check(self, path: Path, tolerance: float = 0) -> None:
+        image, size = read_picture(path)
+        assert size == SIZE
+        assert image.dtype == np.uint8 and image.flags.c_contiguous
+        difference = np.abs(image.astype(int) - self.wanted)
+        assert difference.mean() <= tolerance
+
+    @pytest.mark.parametrize('suffix', ['.png', '.bmp', '.tif', '.webp'])
+    def test_formats(self, tmp_path: Path, suffix: str):
+        path = tmp_path / f'a{suffix}'
+        cv2.imwrite(str(path), self.wanted)
+        self.check(path, tolerance=3 if suffix == '.webp' else 0)
+
+    @pytest.mark.parametrize('orientation', range(1, 9))
+    @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.tif'])
+    def test_orientation(self, tmp_path: Path, suffix: str, orientation: int):
+        """Stored turned, as cameras do; it must come out upright."""
+        turn = {
+            1: None,
+            2: Image.Transpose.FLIP_LEFT_RIGHT,
+            3: Image.Transpose.ROTATE_180,
+            4: Image.Transpose.FLIP_TOP_BOTTOM,
+            5: Image.Transpose.TRANSPOSE,
+            6: Image.Transpose.ROTATE_90,
+            7: Image.Transpose.TRANSVERSE,
+            8: Image.Transpose.ROTATE_270,
+        }[orientation]
+        stored = Image.fromarray(self.wanted[..., ::-1])
+        if turn is not None:
+            stored = stored.transpose(turn)
+        exif = Image.Exif()
+        exif[0x112] = orientation
+        path = tmp_path / f'a{suffix}'
+        stored.save(path, exif=exif)
+        self.check(path, tolerance=6 if suffix == '.jpg' else 0)
+
+    def test_grey(self, tmp_path: Path):
+        grey = self.wanted[..., 0]
+        cv2.imwrite(str(tmp_path / 'a.png'), grey)
+        image, _ = read_picture(tmp_path / 'a.png')
+        assert (image == grey[..., None]).all()
+
+    def test_transparency_is_dropped(self, tmp_path: Path):
+        alpha = np.full((*self.wanted.shape[:2], 1), 7, np.uint8)
+        path = tmp_path / 'a.png'
+        cv2.imwrite(str(path), np.concatenate([self.wanted, alpha], 2))
+        self.check(path)
+
+    def test_16_bits(self, tmp_path: Path):
+        deep = self.wanted.astype(np.uint16) * 256 + 99
+        cv2.imwrite(str(tmp_path / 'a.png'), deep)
+        self.check(tmp_path / 'a.png')
+
+    def test_huge_ones_are_reduced(self, tmp_path: Path):
+        large = cv2.resize(self.wanted, None, fx=4, fy=4)
+        cv2.imwrite(str(tmp_path / 'a.png'), large)
+        image, size = read_picture(tmp_path / 'a.png', SIZE[0] * SIZE[1])
+        assert image.shape == self.wanted.shape
+        assert size == (4 * SIZE[0], 4 * SIZE[1])
+        assert np.abs(image.astype(int) - self.wanted).mean() < 3
+
+    def test_a_huge_one_that_lies_on_its_side(self, tmp_path: Path):
+        large = cv2.resize(self.wanted, None, fx=4, fy=4)
+        exif = Image.Exif()
+        exif[0x112] = 6
+        stored = Image.fromarray(large[..., ::-1])
+        stored = stored.transpose(Image.Transpose.ROTATE_90)
+        stored.save(tmp_path / 'a.jpg', exif=exif)
+        image, size = read_picture(tmp_path / 'a.jpg', SIZE[0] * SIZE[1])
+        assert image.shape == self.wanted.shape
+        assert size == (4 * SIZE[0], 4 * SIZE[1])
+
+    @pytest.mark.parametrize(
+        ('content', 'message'),
+        [(b'', '0 bytes'), (b'no picture', 'cannot be decoded')],
+    )
+    def test_no_picture(self, tmp_path: Path, content: bytes, message: str):
+        (tmp_path / 'a.png').write_bytes(content)
+        with pytest.raises(ValueError, match=rf'a\.png.*{message}'):
+            read_picture(tmp_path / 'a.png')
+
+
+class TestArrays:
+    def test_kinds(self):
+        image = picture(0)
+        assert (as_picture(image.astype(float)) == image).all()
+        assert (as_picture(image.astype(np.uint16) << 8) == image).all()
+        assert (as_picture(image[..., 0])[..., 2] == image[..., 0]).all()
+        alpha = np.concatenate([image, image[..., :1]], axis=2)
+        assert (as_picture(alpha) == image).all()
+
+    @pytest.mark.parametrize(
+        'image',
+        [
+            np.zeros((3, 4, 2), np.uint8),
+            np.zeros((0, 4, 3), np.uint8),
+            np.full((4, 4, 3), 0.5),
+            np.full((4, 4, 3), np.nan),
+            np.zeros((4, 4, 3), np.int64),
+        ],
+        ids=['channels', 'empty', 'up to 1', 'not finite', 'type'],
+    )
+    def test_no_picture(self, image: np.ndarray):
+        with pytest.raises(ValueError, match=r'inputs\[1\]'):
+            open_sources([picture(0), image])
+
+    def test_a_batch(self):
+        (source,) = open_sources(np.stack([picture(0), picture(1)]))
+        assert [f.name for f in source.frames()] == ['000000', '000001']
+
+
+class TestVideo:
+    def test_frames(self, tmp_path: Path, make_video):
+        path = make_video(tmp_path / 'v.avi', 12, fps=10)
+        (source,) = open_sources(path, frame_interval=3, start=2, end=10)
+        frames = list(source.frames())
+        assert len(source) == len(frames) == 3
+        assert [f.source_frame for f in frames] == [2, 5, 8]
+        assert [f.name for f in frames] == ['000002', '000005', '000008']
+        assert [source.frame_name(i) for i in range(3)] == [
+            f.name for f in frames
+        ]
+        assert frames[1].timestamp == pytest.approx(0.5)
+        assert source.fps == pytest.approx(10 / 3)
+        wanted = np.roll(picture(1), 5, axis=1)
+        assert np.abs(frames[1].image.astype(int) - wanted).mean() < 12
+
+    def test_part(self, tmp_path: Path, make_video):
+        (source,) = open_sources(make_video(tmp_path / 'v.avi', 12))
+        frames = list(source.frames(lambda i: i != 5, begin=4, end=7))
+        assert [f.index for f in frames] == [4, 5, 6]
+        assert [f.image is None for f in frames] == [False, True, False]
+
+    def test_no_video(self, tmp_path: Path):
+        (tmp_path / 'v.mp4').write_bytes(b'no video')
+        with pytest.raises(ValueError, match='cannot open'):
+            open_sources(tmp_path)
+
+    def test_truncated(self, tmp_path: Path, make_video):
+        """What can be read comes, and the rest is a problem."""
+        path = make_video(tmp_path / 'v.avi', 100)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        (source,) = open_sources(path)
+        count = len(list(source.frames()))
+        assert 20 < count < 80
+        assert f'after {count} of 100' in source.problems[0]
+
+    @pytest.mark.parametrize(
+        'options',
+        [{'frame_interval': 0}, {'start': -1}, {'start': 5, 'end': 5}],
+    )
+    def test_bad_numbers(self, tmp_path: Path, make_video, options: dict):
+        path = make_video(tmp_path / 'v.avi', 6)
+        with pytest.raises(ValueError, match='frame_interval'):
+            VideoSource(path, *(options.get(k, d) for k, d in (
+                ('frame_interval', 1), ('start', 0), ('end', None)
+            )))  # fmt: skip
+
+    def test_beyond_the_end(self, tmp_path: Path, make_video):
+        with pytest.raises(ValueError, match='has 6 frames'):
+            VideoSource(make_video(tmp_path / 'v.avi', 6), start=6)
+
+
+class TestMixed:
+    def test_pictures_and_videos(self, tmp_path: Path, make_video):
+        _write(tmp_path / 'b.png')
+        make_video(tmp_path / 'a.avi', 3)
+        kinds = [type(source) for source in open_sources(tmp_path)]
+        assert kinds == [PictureSource, VideoSource]
+
+    def test_unreadable_pictures_are_left_out(self, tmp_path: Path):
+        _write(tmp_path / 'b.png')
+        (tmp_path / 'a.png').write_bytes(b'')
+        (source,) = open_sources(tmp_path)
+        frames = list(source.frames())
+        assert [f.image is None for f in frames] == [True, False]
+        (problem,) = source.problems
+        assert 'a.png' in problem
+
+    @pytest.mark.parametrize(
+        ('inputs', 'error', 'message'),
+        [
+            ('{}/nothing', FileNotFoundError, 'no picture or video'),
+            ('{}', FileNotFoundError, 'no picture or video'),
+            ('https://example.org/a.jpg', ValueError, 'download it first'),
+            ([], ValueError, 'inputs must be'),
+            (None, ValueError, 'inputs must be'),
+            (['a.jpg', picture(0)], ValueError, 'arrays only'),
+        ],
+    )
+    def test_nothing_there(
+        self, tmp_path: Path, inputs: object, error: type, message: str
+    ):
+        if isinstance(inputs, str):
+            inputs = inputs.format(tmp_path)
+        with pytest.raises(error, match=message):
+            open_sources(inputs)
+
+
+class TestCamera:
+    def test_number(self, monkeypatch: pytest.MonkeyPatch):
+        """A stand-in for a camera that gives two frames."""
+        opened = []
+
+        class Capture:
+            def __init__(self, device: int) -> None:
+                opened.append(device)
+                self.left = 3
+
+            def isOpened(self) -> bool:
+                return True
+
+            def get(self, _: int) -> float:
+                return 0.0
+
+            def read(self) -> tuple[bool, np.ndarray | None]:
+                self.left -= 1
+                return self.left > 0, picture(self.left)
+
+            def release(self) -> None:
+                opened.append('released')
+
+        monkeypatch.setattr(cv2, 'VideoCapture', Capture)
+        (source,) = open_sources(1)
+        frames = list(source.frames())
+        assert source.live and [f.index for f in frames] == [0, 1]
+        assert frames[1].timestamp >= frames[0].timestamp
+        assert opened == [1, 'released']
+
+    def test_none(self):
+        with pytest.raises(ValueError, match='camera 97'):
+            CameraSource(97)
