@@ -1,0 +1,240 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Errors of every joint of every person, from dumped predictions.
+
+Symbols: ``N`` matched persons of all pictures, ``J`` = 137 joints of the set
+``smplx_137``, ``n`` persons of a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aios.evaluation.functional import (
+    match_greedy,
+    pairwise_iou,
+    procrustes_align,
+)
+from aios.structures import SMPLX_137, joint_mapping
+
+__all__ = ['PARTS', 'JointErrors', 'compare_joints', 'ground_truth_records']
+
+MILLIMETRES = 1000
+_FROM_144 = joint_mapping('smplx_144', 'smplx_137')
+
+PARTS: Mapping[str, tuple[list[int], int]] = {
+    'body': (
+        list(SMPLX_137.groups['body']),
+        SMPLX_137.index('pelvis'),
+    ),
+    'lhand': (
+        list(SMPLX_137.groups['left_hand']),
+        SMPLX_137.index('left_wrist'),
+    ),
+    'rhand': (
+        list(SMPLX_137.groups['right_hand']),
+        SMPLX_137.index('right_wrist'),
+    ),
+    'face': (list(SMPLX_137.groups['face']), SMPLX_137.index('neck')),
+}
+"""Joints of each part, and the one at which it is aligned."""
+
+
+@dataclass(frozen=True)
+class JointErrors:
+    """One row per matched person.
+
+    Args:
+        errors: ``(N, J)`` millimetres, 0 where not known.
+        known: ``(N, J)`` bool.
+        scores: ``(N,)``.
+        persons: ``(N, 2)`` places in the picture's ground truth and
+            predictions.
+        pictures: ``(N,)`` index of the picture in the data set.
+        missed: ``(K, 2)`` picture and person of those who were not found.
+        wrong: Number of predictions that are nobody.
+    """
+
+    errors: np.ndarray
+    known: np.ndarray
+    scores: np.ndarray
+    persons: np.ndarray
+    pictures: np.ndarray
+    missed: np.ndarray
+    wrong: int
+
+    def of_persons(self, part: str) -> np.ndarray:
+        """Mean error ``(N,)`` of the joints of a part; -1 if unknown.
+
+        Args:
+            part: One of :data:`PARTS`, or ``'all'``.
+        """
+        columns = slice(None) if part == 'all' else PARTS[part][0]
+        known = self.known[:, columns]
+        count = known.sum(1)
+        total = np.where(known, self.errors[:, columns], 0).sum(1)
+        return np.where(count > 0, total / np.maximum(count, 1), -1)
+
+    def of_joints(self) -> list[dict[str, Any]]:
+        """``joint``, ``part``, ``persons``, ``mean``, ``median`` and ``p90``.
+
+        In millimetres; joints nobody has are left out.
+        """
+        rows = []
+        for part, (joints, _) in PARTS.items():
+            for joint in joints:
+                values = self.errors[self.known[:, joint], joint]
+                if len(values):
+                    name = SMPLX_137.names[joint]
+                    rows.append(
+                        {'joint': name, 'part': part, **_statistics(values)}
+                    )
+        return rows
+
+    def of_parts(self) -> list[dict[str, Any]]:
+        """The same of persons' means over parts, and over all joints."""
+        rows = []
+        for part in ('all', *PARTS):
+            values = self.of_persons(part)
+            if (values >= 0).any():
+                rows.append({'part': part, **_statistics(values[values >= 0])})
+        return rows
+
+
+def ground_truth_records(
+    dataset: Any, records: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any]]]:
+    """Labels of the dumped pictures, without decoding them.
+
+    Args:
+        dataset: A data set with ``get_data_info``, such as
+            :class:`~aios.datasets.HumanDataset`.
+        records: Of ``DumpWholeBodyResults``.
+
+    Yields:
+        Index of a picture in the data set, its annotation, and its record.
+
+    Raises:
+        ValueError: If a picture was not dumped, or a record belongs to
+            another picture.
+    """
+    by_id = {
+        (record.get('dataset_name'), record['img_id']): record
+        for record in records
+    }
+    for index in tqdm(range(len(dataset)), desc='pictures'):
+        info = dataset.get_data_info(index)
+        key = info.get('dataset_name'), info['img_id']
+        record = by_id.get(key)
+        if record is None:
+            raise ValueError(
+                f'picture {key[1]} of {key[0]} ({info["img_path"]}) is not '
+                'among the predictions; they are of another data set'
+            )
+        if _name(record['img_path']) != _name(info['img_path']):
+            raise ValueError(
+                f'picture {key[1]} of {key[0]} is {info["img_path"]} in the '
+                f'data set and {record["img_path"]} in the predictions'
+            )
+        yield index, info, record
+
+
+def compare_joints(
+    dataset: Any,
+    records: Sequence[Mapping[str, Any]],
+    score_thr: float = 0.3,
+    iou_thr: float = 0.5,
+    align: str = 'root',
+) -> JointErrors:
+    """Match persons by their boxes and measure their joints.
+
+    Args:
+        dataset: See :func:`ground_truth_records`.
+        records: Of ``DumpWholeBodyResults``.
+        score_thr: Predictions with a lower score are left out.
+        iou_thr: Overlap of boxes that a match needs.
+        align: ``'root'``: parts are moved to pelvis, wrist or neck;
+            ``'similarity'``: each part by its best similarity.
+
+    Raises:
+        ValueError: If predictions do not belong to the data set.
+    """
+    if align not in ('root', 'similarity'):
+        raise ValueError(
+            f"align must be 'root' or 'similarity', got {align!r}"
+        )
+    columns: dict[str, list[np.ndarray]] = {
+        name: [] for name in ('errors', 'known', 'scores', 'persons')
+    }
+    pictures: list[np.ndarray] = []
+    missed: list[tuple[int, int]] = []
+    wrong = 0
+    for index, info, record in ground_truth_records(dataset, records):
+        true, ours = info['instances_arrays'], record['pred_instances']
+        keep = np.flatnonzero(ours['scores'] >= score_thr)
+        overlaps = pairwise_iou(ours['bboxes'][keep], true['bboxes'])
+        pairs = match_greedy(ours['scores'][keep], overlaps, iou_thr)
+        wrong += len(keep) - len(pairs)
+        absent = np.setdiff1d(np.arange(len(true['bboxes'])), pairs[:, 1])
+        missed.extend((index, person) for person in absent.tolist())
+        prediction, person = keep[pairs[:, 0]], pairs[:, 1]
+        known = true['keypoints3d_visible'][person] > 0
+        known &= true['has_3d'][person, None] > 0
+        errors, known = _errors(
+            ours['joints3d'][prediction][:, _FROM_144],
+            true['keypoints3d'][person],
+            known,
+            align,
+        )
+        columns['errors'].append(errors)
+        columns['known'].append(known)
+        columns['scores'].append(ours['scores'][prediction])
+        columns['persons'].append(np.stack((person, prediction), axis=1))
+        pictures.append(np.full(len(pairs), index))
+    if not pictures:
+        raise ValueError('the data set has no pictures')
+    return JointErrors(
+        **{name: np.concatenate(c) for name, c in columns.items()},
+        pictures=np.concatenate(pictures),
+        missed=np.array(missed, np.int64).reshape(-1, 2),
+        wrong=wrong,
+    )
+
+
+def _errors(
+    ours: np.ndarray, true: np.ndarray, known: np.ndarray, align: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors ``(n, J)`` in millimetres, and which are known."""
+    errors, counts = np.zeros(known.shape), np.zeros(known.shape, bool)
+    ours, true = ours.astype(np.float64), true.astype(np.float64)
+    for joints, root in PARTS.values():
+        a, b, mask = ours[:, joints], true[:, joints], known[:, joints]
+        if align == 'root':
+            mask = mask & known[:, [root]]
+            a, b = a - ours[:, [root]], b - true[:, [root]]
+        else:
+            # Fewer than three points can always be brought together.
+            mask = mask & (mask.sum(1, keepdims=True) > 3)
+            a = procrustes_align(a, b, mask)(a)
+        distance = np.linalg.norm(a - b, axis=-1) * MILLIMETRES
+        errors[:, joints] = np.where(mask, distance, 0)
+        counts[:, joints] = mask
+    return errors, counts
+
+
+def _statistics(values: np.ndarray) -> dict[str, Any]:
+    median, high = np.percentile(values, (50, 90)).tolist()
+    return {
+        'persons': len(values),
+        'mean': float(values.mean()),
+        'median': median,
+        'p90': high,
+    }
+
+
+def _name(path: str) -> str:
+    return path.replace('\\', '/').rpartition('/')[2]

@@ -1,0 +1,66 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What tools that compare dumped predictions with labels have in common."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+
+from aios.registry import DATASETS
+from aios.utils import register_all_modules
+
+__all__ = ['add_common_options', 'build_dataset', 'check_outputs']
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Options of tools that compare dumped predictions with labels."""
+    add = parser.add_argument
+    add('config', help='config with a test_dataloader')
+    add('predictions', type=Path, help='.pkl of tools/test.py --out')
+    add('--out', type=Path, required=True, metavar='DIR')
+    add('--overwrite', action='store_true', help='replace older results')
+    add('--phase', choices=['val', 'test'], default='test')
+    add('--score-thr', type=float, default=0.3, help='(%(default)s)')
+    add(
+        '--iou-thr',
+        type=float,
+        default=0.5,
+        help='overlap of boxes that a match needs (%(default)s)',
+    )
+    add(
+        '--align',
+        choices=['root', 'similarity'],
+        default='root',
+        help='move parts to pelvis, wrists and neck, or by the best '
+        'similarity (default: root)',
+    )
+    add('--cfg-options', nargs='+', action=DictAction, help='key=value ...')
+
+
+def build_dataset(args: argparse.Namespace) -> Any:
+    """Data set of a phase of the config."""
+    config = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        config.merge_from_dict(args.cfg_options)
+    loader = config.get(f'{args.phase}_dataloader')
+    if not loader:
+        raise ValueError(f'{args.config}: has no {args.phase}_dataloader')
+    register_all_modules(init_default_scope=False)
+    init_default_scope(config.get('default_scope', 'aios'))
+    return DATASETS.build(loader.dataset)
+
+
+def check_outputs(args: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuse to replace older results, before anything is computed."""
+    older = [args.out / n for n in names if (args.out / n).exists()]
+    if older and not args.overwrite:
+        sys.exit(
+            f'error: {older[0]} exists; choose another --out or add '
+            '--overwrite'
+        )

@@ -1,0 +1,282 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Errors by joint, worst cases, tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from toy_agora import load_tool
+
+from aios.datasets import HumanDataset
+from aios.evaluation.analysis import compare_joints
+from aios.structures import SMPLX_137, joint_mapping
+from aios.utils.portable_pickle import dump_pickle
+
+FROM_144 = joint_mapping('smplx_144', 'smplx_137')
+THUMB = SMPLX_137.index('left_thumb')
+WRIST = SMPLX_137.index('left_wrist')
+CONFIG = """
+test_dataloader = dict(dataset=dict(
+    type='HumanDataset', dataset_name='toy', ann_file='humandata.npz',
+    data_root='{root}', test_mode=True, pipeline=[],
+))
+"""
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory, free_body_dir) -> Path:
+    """Three pictures with two persons each, and a config."""
+    root = tmp_path_factory.mktemp('people') / 'set'
+    load_tool('make_synthetic_dataset').main(
+        [
+            *(str(root), '--images', '3', '--seed', '2', '--size', '96x64'),
+            *('--people', '2', '--genders', 'neutral'),
+            *('--body', str(free_body_dir)),
+        ]
+    )
+    (root / 'config.py').write_text(CONFIG.format(root=root))
+    return root
+
+
+@pytest.fixture
+def dataset(root):
+    return HumanDataset(
+        'humandata.npz', str(root), dataset_name='toy', test_mode=True
+    )
+
+
+@pytest.fixture
+def records(dataset):
+    """Perfect predictions."""
+    records = []
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        true = info['instances_arrays']
+        count = len(true['bboxes'])
+        joints3d = np.zeros((count, 144, 3), np.float32)
+        joints3d[:, FROM_144] = true['keypoints3d']
+        joints2d = np.zeros((count, 144, 2), np.float32)
+        joints2d[:, FROM_144] = true['keypoints']
+        people = {
+            'scores': np.linspace(0.9, 0.8, count),
+            'bboxes': true['bboxes'].copy(),
+            'joints3d': joints3d,
+            'joints2d': joints2d,
+        }
+        record = {k: info[k] for k in ('img_id', 'img_path', 'dataset_name')}
+        records.append({**record, 'pred_instances': people})
+    return records
+
+
+@pytest.fixture
+def dump(records, tmp_path):
+    path = tmp_path / 'dump.pkl'
+
+    def write():
+        dump_pickle(path, records, overwrite=True)
+        return str(path)
+
+    return write
+
+
+def test_perfect_predictions(dataset, records):
+    for align in ('root', 'similarity'):
+        errors = compare_joints(dataset, records, align=align)
+        assert len(errors.scores) == 6
+        assert len(errors.missed) == errors.wrong == 0
+        assert errors.known.mean() > 0.8
+        assert errors.errors.max() < 1e-3
+
+
+def test_one_joint(dataset, records):
+    """A finger tip by 20 mm: 1 mm of 20 joints of the hand."""
+    people = records[1]['pred_instances']
+    tip = FROM_144[THUMB]
+    people['joints3d'][1, tip] += (0.02, 0, 0)
+    errors = compare_joints(dataset, records)
+    row = int(np.flatnonzero(errors.pictures == 1)[1])
+    assert errors.errors[row, THUMB] == pytest.approx(20, abs=1e-3)
+    assert errors.errors.sum() == pytest.approx(20, abs=0.1)
+    hands = errors.of_persons('lhand')
+    assert hands[row] == pytest.approx(
+        20 / errors.known[row, SMPLX_137.groups['left_hand']].sum(), abs=1e-3
+    )
+    table = {r['joint']: r for r in errors.of_joints()}
+    assert table['left_thumb']['mean'] == pytest.approx(
+        20 / table['left_thumb']['persons'], abs=1e-3
+    )
+    assert table['nose']['p90'] < 1e-3
+    parts = {r['part']: r for r in errors.of_parts()}
+    assert list(parts) == ['all', 'body', 'lhand', 'rhand', 'face']
+    assert parts['rhand']['mean'] < 1e-3 < parts['lhand']['mean']
+
+
+def test_alignment(dataset, records):
+    """Moving a wrist moves the hand's root; a similarity undoes scale."""
+    for record in records:
+        record['pred_instances']['joints3d'] *= 1.3
+    scaled = compare_joints(dataset, records, align='similarity')
+    assert scaled.errors.max() < 1e-3
+    errors = compare_joints(dataset, records)
+    assert errors.of_persons('body').min() > 10
+    with pytest.raises(ValueError, match="must be 'root' or 'similarity'"):
+        compare_joints(dataset, records, align='none')
+
+
+def test_missed_and_wrong(dataset, records):
+    people = records[2]['pred_instances']
+    people['bboxes'][0] += 1000
+    errors = compare_joints(dataset, records)
+    assert errors.missed.tolist() == [[2, 0]]
+    assert errors.wrong == 1
+    fewer = compare_joints(dataset, records, score_thr=0.85)
+    assert len(fewer.missed) == 4
+    assert fewer.wrong == 1
+
+
+def test_other_data_set(dataset, records):
+    with pytest.raises(ValueError, match='picture 2 of toy'):
+        compare_joints(dataset, records[:2])
+    records[0]['img_path'] = 'other.jpg'
+    with pytest.raises(ValueError, match=r'other\.jpg in the predictions'):
+        compare_joints(dataset, records)
+
+
+def test_error_by_joint(root, records, dump, tmp_path, capsys):
+    tool = load_tool('analysis_tools/error_by_joint')
+    for record in records:
+        record['pred_instances']['joints3d'][:, FROM_144[THUMB]] += 0.01
+    arguments = [str(root / 'config.py'), dump(), '--out', str(tmp_path / 'o')]
+    tool.main(arguments)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ['lhand', '6'] in [line[:2] for line in lines]
+    content = json.loads((tmp_path / 'o/errors.json').read_text())
+    assert content['matched'] == 6
+    assert content['parts'][0]['part'] == 'all'
+    with open(tmp_path / 'o/joints.csv', newline='') as file:
+        rows = {row['joint']: row for row in csv.DictReader(file)}
+    assert float(rows['left_thumb']['mean']) == pytest.approx(
+        10 * 3**0.5, abs=0.1
+    )
+    assert cv2.imread(str(tmp_path / 'o/joints.png')).shape[1] == 1400
+    with pytest.raises(SystemExit, match='errors.json exists'):
+        tool.main(arguments)
+
+
+def test_worst_cases(root, records, dump, tmp_path):
+    tool = load_tool('analysis_tools/worst_cases')
+    records[1]['pred_instances']['joints3d'][0, FROM_144[THUMB]] += 1
+    records[2]['pred_instances']['joints3d'][1, FROM_144[THUMB]] += 0.5
+    out = tmp_path / 'worst'
+    arguments = [str(root / 'config.py'), dump(), '-n', '2']
+    tool.main([*arguments, '--part', 'lhand', '--out', str(out)])
+    persons = json.loads((out / 'worst.json').read_text())['persons']
+    assert [(p['picture'], p['person']) for p in persons] == [(1, 0), (2, 1)]
+    assert persons[0]['error'] > persons[1]['error'] > 10
+    assert cv2.imread(str(out / 'worst.jpg')).shape[0] > 320
+    with pytest.raises(SystemExit, match='worst.json exists'):
+        tool.main([*arguments, '--out', str(out)])
+    with pytest.raises(SystemExit, match='nobody to show for --part missed'):
+        tool.main([*arguments, '--part', 'missed', '--out', str(tmp_path)])
+    records[0]['pred_instances']['bboxes'][:] = 0
+    dump()
+    out = tmp_path / 'missed'
+    tool.main([*arguments, '--part', 'missed', '--out', str(out)])
+    persons = json.loads((out / 'worst.json').read_text())['persons']
+    assert [(p['picture'], p['person']) for p in persons] == [(0, 0), (0, 1)]
+
+
+@pytest.mark.parametrize('name', ['error_by_joint', 'worst_cases'])
+def test_errors_of_tools(name, root, dump, tmp_path):
+    tool = load_tool(f'analysis_tools/{name}')
+    config, out = str(root / 'config.py'), str(tmp_path / 'out')
+    with pytest.raises(SystemExit, match='error: .*no.pkl'):
+        tool.main([config, str(tmp_path / 'no.pkl'), '--out', out])
+    with pytest.raises(SystemExit, match='has no val_dataloader'):
+        tool.main([config, dump(), '--out', out, '--phase', 'val'])
+    assert not Path(out).exists()
+
+
+# -- tables --------------------------------------------------------------
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    a = tmp_path / 'a.json'
+    a.write_text('{"agora/f1": 0.94, "agora/body-MVE": 57.61, "n": 3}')
+    b = tmp_path / 'b.json'
+    b.write_text('{"metrics": {"agora/f1": 0.9, "agora/body-MVE": 60.04}}')
+    return str(a), f'ours_b={b}'
+
+
+@pytest.fixture
+def table(metrics, capsys):
+    tool = load_tool('analysis_tools/results_table')
+
+    def run(*options):
+        tool.main([*metrics, *map(str, options)])
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_markdown(table):
+    assert table('--metrics', 'agora/*', 'n') == (
+        '|  | agora/f1 | agora/body-MVE | n |\n'
+        '| --- | ---: | ---: | ---: |\n'
+        '| a | **0.9** | **57.6** | 3 |\n'
+        '| ours_b | 0.9 | 60.0 |  |\n'
+    )
+
+
+def test_latex(table):
+    text = table('--format', 'latex', '--digits', '2', '--metrics', '*f1', 'n')
+    assert r'\begin{tabular}{lrr}' in text
+    assert r'a & \textbf{0.94} & 3 \\' in text
+    assert r'ours\_b & 0.90 & -- \\' in text
+
+
+def test_csv_and_json(table, tmp_path):
+    rows = list(csv.DictReader(io.StringIO(table('--format', 'csv'))))
+    assert rows[0]['agora/body-MVE'] == '57.61'
+    assert rows[1]['n'] == ''
+    out = tmp_path / 'table.json'
+    assert table('--out', out, '--metrics', 'n') == ''
+    assert json.loads(out.read_text()) == [
+        {'name': 'a', 'n': 3},
+        {'name': 'ours_b'},
+    ]
+    with pytest.raises(SystemExit, match='exists'):
+        table('--out', out)
+    table('--out', out, '--overwrite')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('[1]', 'must hold a dictionary of numbers'),
+        ('{"a": "b"}', 'must hold a dictionary of numbers'),
+        ('{"a": NaN}', 'a is nan'),
+        ('{', 'is not JSON'),
+    ],
+)
+def test_bad_metrics(tmp_path, content, message):
+    tool = load_tool('analysis_tools/results_table')
+    (tmp_path / 'x.json').write_text(content)
+    with pytest.raises(SystemExit, match=f'x.json: {message}'):
+        tool.main([str(tmp_path / 'x.json')])
+
+
+def test_bad_options(table, metrics, tmp_path):
+    with pytest.raises(SystemExit, match=r"'\*PVE': no file has such"):
+        table('--metrics', '*PVE')
+    with pytest.raises(SystemExit, match="there is a row 'a' already"):
+        table(metrics[0])
+    with pytest.raises(SystemExit, match='give --format'):
+        table('--out', tmp_path / 'table.txt')

@@ -1,0 +1,133 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Errors by joint and by part, as tables and bars.
+
+Reads what tools/test.py --out wrote, and the labels of the config's data set;
+pictures are not opened.
+
+Example:
+    python tools/analysis_tools/error_by_joint.py CONFIG predictions.pkl \
+        --out work_dirs/NAME/errors
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aios.datasets import HumanDataError
+from aios.evaluation.agora.reader import dumped_records
+from aios.evaluation.analysis import PARTS, JointErrors, compare_joints
+from aios.evaluation.analysis_cli import (
+    add_common_options,
+    build_dataset,
+    check_outputs,
+)
+from aios.utils.safe_io import atomic_write
+
+OUTPUTS = ('errors.json', 'joints.csv', 'joints.png')
+
+
+def write_results(errors: JointErrors, folder: Path, overwrite: bool) -> None:
+    """JSON, CSV and plot."""
+    joints, parts = errors.of_joints(), errors.of_parts()
+    content = {
+        'unit': 'mm',
+        'matched': len(errors.scores),
+        'missed': len(errors.missed),
+        'false-positives': errors.wrong,
+        'parts': parts,
+        'joints': joints,
+    }
+    with atomic_write(folder / OUTPUTS[0], overwrite) as stream:
+        stream.write(f'{json.dumps(content, indent=2)}\n'.encode())
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(joints[0]), lineterminator='\n')
+    table.writeheader()
+    table.writerows(joints)
+    with atomic_write(folder / OUTPUTS[1], overwrite) as stream:
+        stream.write(text.getvalue().encode())
+    with atomic_write(folder / OUTPUTS[2], overwrite) as stream:
+        plot(joints, parts, stream)
+
+
+def plot(
+    joints: Sequence[dict[str, Any]],
+    parts: Sequence[dict[str, Any]],
+    stream: Any,
+) -> None:
+    """A row of bars per part; lines are the 90th percentiles."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = [part for part in parts if part['part'] != 'all']
+    figure = Figure(
+        figsize=(14, 3 * len(shown)), dpi=100, layout='constrained'
+    )
+    FigureCanvasAgg(figure)
+    rows = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
+    colours = dict(zip(PARTS, ('C0', 'C1', 'C2', 'C3'), strict=True))
+    for axes, part in zip(rows, shown, strict=True):
+        members = [j for j in joints if j['part'] == part['part']]
+        places = range(len(members))
+        means = [joint['mean'] for joint in members]
+        tails = [max(0, j['p90'] - j['mean']) for j in members]
+        axes.bar(
+            places,
+            means,
+            yerr=([0] * len(members), tails),
+            color=colours[part['part']],
+            error_kw={'alpha': 0.5, 'lw': 1},
+        )
+        axes.axhline(part['mean'], ls='--', c='k', lw=1)
+        axes.set_title(
+            f'{part["part"]}: mean {part["mean"]:.1f} mm, 90 % below '
+            f'{part["p90"]:.1f} mm ({part["persons"]} persons)',
+            loc='left',
+            fontsize=10,
+        )
+        names = [joint['joint'] for joint in members]
+        axes.set_xticks(places, names, rotation=90, fontsize=7)
+        axes.set_xlim(-0.7, len(members) - 0.3)
+        axes.set_ylabel('mm')
+        axes.grid(axis='y', alpha=0.3)
+    figure.savefig(stream, format='png')
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_common_options(parser)
+    args = parser.parse_args(argv)
+    check_outputs(args, OUTPUTS)
+    try:
+        errors = compare_joints(
+            build_dataset(args),
+            dumped_records(args.predictions),
+            args.score_thr,
+            args.iou_thr,
+            args.align,
+        )
+    except (OSError, ValueError, HumanDataError) as error:
+        sys.exit(f'error: {error}')
+    if not errors.known.any():
+        sys.exit('error: nobody with 3-D joints was found')
+    write_results(errors, args.out, args.overwrite)
+    print(f'{"part":8s}{"persons":>9s}{"mean":>8s}{"median":>8s}{"p90":>8s}')
+    for row in errors.of_parts():
+        numbers = ''.join(f'{row[k]:8.1f}' for k in ('mean', 'median', 'p90'))
+        print(f'{row["part"]:8s}{row["persons"]:9d}{numbers}')
+    print(f'written to {args.out}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,248 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Metrics of several runs as one table: CSV, JSON, LaTeX or Markdown.
+
+Reads JSON files: what tools/test.py leaves in WORK_DIR/TIMESTAMP, what
+tools/eval_agora.py --out writes, or any dictionary of numbers.
+
+Example:
+    python tools/analysis_tools/results_table.py a=run_a.json b=run_b.json \
+        --metrics 'agora/f1' 'agora/*NMVE' --format latex --out table.tex
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from aios.utils.safe_io import atomic_write
+
+Row = Mapping[str, float]
+SUFFIXES = {'.csv': 'csv', '.json': 'json', '.tex': 'latex', '.md': 'markdown'}
+# Larger is better; of all others smaller is.
+HIGHER = ('precision', 'recall', 'f1', 'AP', 'AR', 'gain', 'matched')
+_LATEX = {'_': r'\_', '%': r'\%', '&': r'\&', '#': r'\#', '$': r'\$'}
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """Numbers of a JSON file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds no numbers, or NaN.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path}: is not JSON ({error})') from error
+    if isinstance(content, dict) and isinstance(content.get('metrics'), dict):
+        content = content['metrics']
+    if not isinstance(content, dict):
+        raise ValueError(f'{path}: must hold a dictionary of numbers')
+    numbers = {
+        str(name): value
+        for name, value in content.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    if not numbers:
+        raise ValueError(f'{path}: must hold a dictionary of numbers')
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f'{path}: {name} is {value}')
+    return numbers
+
+
+def read_rows(sources: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Metrics by the name of the row; ``NAME=FILE`` or ``FILE``."""
+    rows: dict[str, dict[str, float]] = {}
+    for source in sources:
+        name, separator, file = source.partition('=')
+        if not separator or Path(source).is_file():
+            name, file = Path(source).stem, source
+        if name in rows:
+            raise ValueError(
+                f'{file}: there is a row {name!r} already; give names with '
+                'NAME=FILE'
+            )
+        rows[name] = read_metrics(Path(file))
+    return rows
+
+
+def choose_columns(
+    rows: Mapping[str, Row], patterns: Sequence[str]
+) -> list[str]:
+    """Metrics that match a pattern, in the order of the patterns."""
+    names = list(dict.fromkeys(n for row in rows.values() for n in row))
+    columns: list[str] = []
+    for pattern in patterns:
+        found = [name for name in names if fnmatchcase(name, pattern)]
+        if not found:
+            raise ValueError(
+                f'--metrics {pattern!r}: no file has such a metric; there '
+                f'are {", ".join(names[:12])} ...'
+            )
+        columns += [name for name in found if name not in columns]
+    return columns
+
+
+def best_of(rows: Mapping[str, Row], column: str) -> float | None:
+    """The best number of a column, if there are several."""
+    values = [row[column] for row in rows.values() if column in row]
+    if len(values) < 2:
+        return None
+    name = column.rpartition('/')[2]
+    higher = any(name.startswith(word) for word in HIGHER)
+    return max(values) if higher else min(values)
+
+
+def cells(
+    rows: Mapping[str, Row],
+    columns: Sequence[str],
+    digits: int,
+    bold: Callable[[str], str],
+    blank: str,
+) -> list[list[str]]:
+    """Texts of the table, without its head."""
+    best = {name: best_of(rows, name) for name in columns}
+    table = []
+    for name, row in rows.items():
+        line = [name]
+        for column in columns:
+            value = row.get(column)
+            if value is None:
+                line.append(blank)
+                continue
+            text = str(value)
+            if isinstance(value, float):
+                text = f'{value:.{digits}f}'
+            line.append(bold(text) if value == best[column] else text)
+        table.append(line)
+    return table
+
+
+def as_csv(rows: Mapping[str, Row], columns: Sequence[str], _: int) -> str:
+    """All digits; empty where there is no number."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['name', *columns])
+    for name, row in rows.items():
+        writer.writerow([name, *(row.get(column, '') for column in columns)])
+    return text.getvalue()
+
+
+def as_json(rows: Mapping[str, Row], columns: Sequence[str], _: int) -> str:
+    """All digits; names of metrics that a row lacks are left out."""
+    table = [
+        {'name': name, **{c: row[c] for c in columns if c in row}}
+        for name, row in rows.items()
+    ]
+    return f'{json.dumps(table, indent=2)}\n'
+
+
+def as_markdown(
+    rows: Mapping[str, Row], columns: Sequence[str], digits: int
+) -> str:
+    """The best of a column is bold."""
+    body = cells(rows, columns, digits, '**{}**'.format, '')
+    head = [['', *columns], ['---', *['---:'] * len(columns)]]
+    return ''.join(f'| {" | ".join(line)} |\n' for line in [*head, *body])
+
+
+def as_latex(
+    rows: Mapping[str, Row], columns: Sequence[str], digits: int
+) -> str:
+    """A ``tabular`` for the package booktabs."""
+    table = cells(rows, columns, digits, r'\textbf{{{}}}'.format, '--')
+    body = [[_escape(line[0]), *line[1:]] for line in table]
+    head = ['', *map(_escape, columns)]
+    lines = [
+        rf'\begin{{tabular}}{{l{"r" * len(columns)}}}',
+        r'\toprule',
+        rf'{" & ".join(head)} \\',
+        r'\midrule',
+        *(rf'{" & ".join(line)} \\' for line in body),
+        r'\bottomrule',
+        r'\end{tabular}',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _escape(text: str) -> str:
+    return ''.join(_LATEX.get(letter, letter) for letter in text)
+
+
+FORMATS = {
+    'csv': as_csv,
+    'json': as_json,
+    'latex': as_latex,
+    'markdown': as_markdown,
+}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'files', nargs='+', metavar='[NAME=]FILE.json', help='one per row'
+    )
+    parser.add_argument(
+        '--metrics',
+        nargs='+',
+        default=['*'],
+        metavar='PATTERN',
+        help='columns, such as agora/f1 or *MVE (default: all)',
+    )
+    parser.add_argument(
+        '--format',
+        choices=list(FORMATS),
+        help='default: by the suffix of --out, else markdown',
+    )
+    parser.add_argument(
+        '--digits', type=int, default=1, help='of LaTeX and Markdown (1)'
+    )
+    parser.add_argument(
+        '--out', type=Path, metavar='FILE', help='default: print'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an older file'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    args = parse_args(argv)
+    kind = args.format
+    if kind is None:
+        suffix = args.out.suffix if args.out else '.md'
+        if suffix not in SUFFIXES:
+            sys.exit(
+                f'error: {args.out}: give --format, or one of the suffixes '
+                f'{", ".join(SUFFIXES)}'
+            )
+        kind = SUFFIXES[suffix]
+    try:
+        rows = read_rows(args.files)
+        columns = choose_columns(rows, args.metrics)
+        text = FORMATS[kind](rows, columns, args.digits)
+        if args.out is None:
+            print(text, end='')
+            return
+        with atomic_write(args.out, args.overwrite) as stream:
+            stream.write(text.encode())
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,181 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""A contact sheet of the persons a model gets most wrong.
+
+Of each the picture around the person, once with the true joints (left) and
+once with the predicted ones (right). Reads what tools/test.py --out wrote.
+
+Example:
+    python tools/analysis_tools/worst_cases.py CONFIG predictions.pkl \
+        --part lhand -n 24 --out work_dirs/NAME/worst
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from aios.datasets import HumanDataError
+from aios.evaluation.agora.reader import dumped_records
+from aios.evaluation.analysis import PARTS, JointErrors, compare_joints
+from aios.evaluation.analysis_cli import (
+    add_common_options,
+    build_dataset,
+    check_outputs,
+)
+from aios.structures import joint_mapping
+from aios.utils.safe_io import atomic_write
+from aios.visualization import contact_sheet, write_image
+from aios.visualization.drawing import draw_boxes, draw_skeleton
+
+OUTPUTS = ('worst.json', 'worst.jpg')
+MARGIN = 0.15
+HEIGHT = 320
+_FROM_144 = joint_mapping('smplx_144', 'smplx_137')
+_RED = (230, 60, 60)
+
+
+def worst_persons(
+    errors: JointErrors, part: str, number: int
+) -> list[dict[str, Any]]:
+    """The persons with the largest errors, or the first missed ones."""
+    if part == 'missed':
+        return [
+            {'picture': picture, 'person': person}
+            for picture, person in errors.missed[:number].tolist()
+        ]
+    values = errors.of_persons(part)
+    order = np.argsort(-values, kind='stable')[:number]
+    return [
+        {
+            'picture': int(errors.pictures[row]),
+            'person': int(errors.persons[row, 0]),
+            'prediction': int(errors.persons[row, 1]),
+            'score': float(errors.scores[row]),
+            'error': float(values[row]),
+        }
+        for row in order.tolist()
+        if values[row] >= 0
+    ]
+
+
+def draw_case(
+    case: Mapping[str, Any],
+    info: Mapping[str, Any],
+    people: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """Truth and prediction of a person side by side, RGB."""
+    image = cv2.imread(info['img_path'], cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'{info["img_path"]}: cannot be decoded')
+    image = np.ascontiguousarray(image[..., ::-1])
+    true, person = info['instances_arrays'], case['person']
+    boxes = [true['bboxes'][person]]
+    prediction = case.get('prediction')
+    if prediction is not None:
+        boxes.append(people['bboxes'][prediction])
+    left, top, right, bottom = _window(np.array(boxes), image.shape)
+    scale = HEIGHT / (bottom - top)
+    size = max(1, round((right - left) * scale)), HEIGHT
+    crop = cv2.resize(image[top:bottom, left:right], size)
+    corner = np.array((left, top))
+    there, here = crop.copy(), crop.copy()
+    known = true['keypoints_weight'][person]
+    draw_skeleton(
+        there,
+        (true['keypoints'][person] - corner) * scale,
+        'smplx_137',
+        visible=true['keypoints_visible'][person],
+        drawn=np.maximum(known, true['keypoints_visible'][person]),
+    )
+    if prediction is None:
+        box = (boxes[0] - np.tile(corner, 2)) * scale
+        draw_boxes(here, box[None], _RED)
+    else:
+        joints = people['joints2d'][prediction][_FROM_144]
+        draw_skeleton(here, (joints - corner) * scale, 'smplx_137')
+    return np.concatenate((there, here), axis=1)
+
+
+def _window(
+    boxes: np.ndarray, shape: Sequence[int]
+) -> tuple[int, int, int, int]:
+    """Around all boxes, with a margin, inside the picture."""
+    low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+    margin = MARGIN * (high - low).max()
+    limit = np.array((shape[1], shape[0]))
+    low = np.floor(low - margin).clip(0, limit - 1).astype(int)
+    high = np.ceil(high + margin).clip(low + 1, limit).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def make_sheet(pictures: list[np.ndarray], captions: list[str]) -> np.ndarray:
+    """Cells as wide as the widest picture."""
+    width = max(picture.shape[1] for picture in pictures)
+    columns = max(1, round((1.6 * len(pictures) * HEIGHT / width) ** 0.5))
+    return contact_sheet(pictures, columns, (HEIGHT, width), captions)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the sheet; returns how many persons are on it."""
+    dataset = build_dataset(args)
+    records = dumped_records(args.predictions)
+    errors = compare_joints(
+        dataset, records, args.score_thr, args.iou_thr, args.align
+    )
+    cases = worst_persons(errors, args.part, args.number)
+    if not cases:
+        raise ValueError(f'there is nobody to show for --part {args.part}')
+    by_id = {(r.get('dataset_name'), r['img_id']): r for r in records}
+    pictures, captions = [], []
+    for case in cases:
+        info = dataset.get_data_info(case['picture'])
+        case['img_path'] = info['img_path']
+        record = by_id[info.get('dataset_name'), info['img_id']]
+        pictures.append(draw_case(case, info, record['pred_instances']))
+        caption = f'{Path(info["img_path"]).stem} #{case["person"]}'
+        if 'error' in case:
+            caption += f'  {case["error"]:.0f} mm  {case["score"]:.2f}'
+        captions.append(caption)
+    sheet = make_sheet(pictures, captions)
+    write_image(sheet, args.out / OUTPUTS[1], overwrite=args.overwrite)
+    with atomic_write(args.out / OUTPUTS[0], args.overwrite) as stream:
+        content = {'part': args.part, 'unit': 'mm', 'persons': cases}
+        stream.write(f'{json.dumps(content, indent=2)}\n'.encode())
+    return len(cases)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_common_options(parser)
+    parser.add_argument(
+        '--part',
+        choices=['all', *PARTS, 'missed'],
+        default='all',
+        help='by whose error, or those who were not found (default: all)',
+    )
+    parser.add_argument('-n', '--number', type=int, default=16)
+    args = parser.parse_args(argv)
+    if args.number < 1:
+        parser.error(f'-n must be positive, got {args.number}')
+    check_outputs(args, OUTPUTS)
+    try:
+        count = run(args)
+    except (OSError, ValueError, HumanDataError) as error:
+        sys.exit(f'error: {error}')
+    print(f'{count} persons: {args.out / OUTPUTS[1]}')
+
+
+if __name__ == '__main__':
+    main()
