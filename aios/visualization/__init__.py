@@ -6,13 +6,24 @@ from .drawing import contact_sheet, draw_boxes, draw_label, draw_skeleton
 from .local_visualizer import WholeBodyVisualizer, write_image
 from .mesh import Mesh, vertex_normals
 from .obj import write_obj
+from .overlay import OVERLAY_LAYERS, OverlayDrawer, OverlayOptions
+from .overlay_writer import OverlayWriter
 from .palette import instance_color, joint_colors
 from .rasterizer import RenderResult, available_rasterizers, render_meshes
+from .video_file import VideoFile
+from .views import VIEWS, SceneView
 
 __all__ = [
+    'OVERLAY_LAYERS',
+    'VIEWS',
     'BodyMesher',
     'Mesh',
+    'OverlayDrawer',
+    'OverlayOptions',
+    'OverlayWriter',
     'RenderResult',
+    'SceneView',
+    'VideoFile',
     'WholeBodyVisualizer',
     'available_rasterizers',
     'contact_sheet',

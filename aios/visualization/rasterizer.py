@@ -108,6 +108,7 @@ def render_meshes(
     alpha: float = 1.0,
     supersample: int = 1,
     shaded: bool = True,
+    cull: bool = False,
     backend: str = 'auto',
 ) -> RenderResult:
     """Draw meshes with correct occlusion between them.
@@ -135,6 +136,8 @@ def render_meshes(
         supersample (int): Draw the picture with n x n samples a pixel, for
             smooth outlines. ``depth`` and ``ids`` do not depend on it.
         shaded (bool): False gives the plain colours.
+        cull (bool): Leave out triangles that show their inner side. Faster;
+            makes no difference to closed surfaces seen from outside.
         backend (str): 'opencv', 'numpy', or 'auto' for the best of
             :func:`available_rasterizers`.
 
@@ -163,7 +166,8 @@ def render_meshes(
     pieces = [
         piece
         for index, mesh in enumerate(meshes)
-        if (piece := _cut(index, mesh, K, height, width, shade)) is not None
+        if (piece := _cut(index, mesh, K, height, width, shade, cull))
+        is not None
     ]
     depth = np.full((height, width), np.inf, np.float32)
     ids = np.full((height, width), -1, np.int16)
@@ -212,6 +216,7 @@ def _cut(
     height: int,
     width: int,
     shade: _Shader | None,
+    cull: bool,
 ) -> _Piece | None:
     """Shade a mesh and cut it to the camera; None if nothing is left."""
     if not len(mesh.faces):
@@ -225,6 +230,10 @@ def _cut(
         return None
     projected = vertices @ K.T
     pixels = projected[:, :2] / projected[:, 2:]
+    if cull:
+        faces = faces[_outer_sides(pixels, faces)]
+        if not len(faces):
+            return None
     # One pixel wider than needed: cheap, and no thought about rounding.
     low = np.maximum(np.floor(pixels.min(0)) - 1, 0).astype(int)
     high = np.minimum(np.ceil(pixels.max(0)) + 1, [width, height])
@@ -234,6 +243,14 @@ def _cut(
     window = _Window(*low.tolist(), *high.tolist())
     colors = np.ascontiguousarray(colors, np.float32)
     return _Piece(index, window, vertices, faces, colors)
+
+
+def _outer_sides(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Mask of the triangles that show their outer side."""
+    x, y = np.ascontiguousarray(pixels.T)
+    a, b, c = faces.T
+    # Counter-clockwise in a picture whose y axis points down.
+    return (x[b] - x[a]) * (y[c] - y[a]) < (x[c] - x[a]) * (y[b] - y[a])
 
 
 def _draw(

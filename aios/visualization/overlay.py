@@ -1,0 +1,177 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Results drawn over the picture they were found in.
+
+Symbols: ``n`` persons, ``H``, ``W`` picture height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aios.export import FrameResult
+from aios.structures import convert_joints
+
+from .drawing import draw_boxes, draw_label, draw_skeleton
+from .mesh import Mesh
+from .palette import instance_color
+from .rasterizer import render_meshes
+from .views import VIEWS, SceneView
+
+__all__ = ['OVERLAY_LAYERS', 'OverlayDrawer', 'OverlayOptions']
+
+OVERLAY_LAYERS = ('mesh', 'part_boxes', 'boxes', 'skeletons')
+"""What can be drawn, in the order in which it is drawn."""
+
+_SKELETON = 'smplx_137'
+
+
+@dataclass(frozen=True)
+class OverlayOptions:
+    """What is drawn and how.
+
+    Args:
+        layers: Some of :data:`OVERLAY_LAYERS`.
+        views: Panels beside the picture, some of
+            :data:`~aios.visualization.views.VIEWS`.
+        mesh_alpha: Opacity of meshes.
+        supersample: See :func:`~aios.visualization.render_meshes`.
+        backend: See :func:`~aios.visualization.render_meshes`.
+
+    Raises:
+        ValueError: If a layer or a view is unknown.
+    """
+
+    layers: Sequence[str] = ('mesh', 'boxes')
+    views: Sequence[str] = ()
+    mesh_alpha: float = 0.85
+    supersample: int = 1
+    backend: str = 'auto'
+
+    def __post_init__(self) -> None:
+        for what, given, known in (
+            ('layers', self.layers, OVERLAY_LAYERS),
+            ('views', self.views, VIEWS),
+        ):
+            unknown = sorted(set(given) - set(known))
+            if unknown:
+                raise ValueError(
+                    f'{what} may be {", ".join(known)}; got {unknown[0]!r}'
+                )
+
+
+class OverlayDrawer:
+    """Draws the frames of a video, or pictures that have nothing in common.
+
+    Meshes hide each other as their depths say; boxes and skeletons of who is
+    nearer are drawn later. Who keeps the id keeps the colour. It remembers
+    the part of the scene that the panels show, so that they move little from
+    frame to frame.
+
+    Args:
+        faces: ``(F, 3)`` triangles of the field ``vertices``. Frames without
+            it are drawn without meshes.
+        options: What is drawn.
+    """
+
+    def __init__(
+        self, faces: np.ndarray, options: OverlayOptions | None = None
+    ) -> None:
+        self.faces = np.asarray(faces)
+        self.options = options or OverlayOptions()
+        self._views = [
+            SceneView(name, self.options.backend)
+            for name in self.options.views
+        ]
+
+    def __call__(self, frame: FrameResult, image: np.ndarray) -> np.ndarray:
+        """Draw people into a copy of their picture.
+
+        Args:
+            frame: The people.
+            image: ``(H, W, 3)`` uint8 RGB, the picture or one of another
+                size.
+
+        Returns:
+            ``(H, W, 3)`` uint8 RGB; with panels ``(H, W + H // 2, 3)``.
+        """
+        height, width = image.shape[:2]
+        scale = np.divide((width, height), frame.size)
+        K = np.diag([*scale, 1.0]) @ frame.K
+        drawn = np.array(image, order='C')
+        meshes = self._meshes(frame)
+        if 'mesh' in self.options.layers and meshes:
+            drawn = render_meshes(
+                meshes,
+                K,
+                height,
+                width,
+                background=drawn,
+                alpha=self.options.mesh_alpha,
+                supersample=self.options.supersample,
+                cull=True,
+                backend=self.options.backend,
+            ).image
+        order = np.argsort(-frame.people['transl'][:, 2], kind='stable')
+        for row in order.tolist():
+            self._draw_lines(drawn, frame, row, scale)
+        if not self._views:
+            return drawn
+        column = self._draw_views(frame, meshes, height)
+        return np.concatenate([drawn, column], axis=1)
+
+    def _meshes(self, frame: FrameResult) -> list[Mesh]:
+        """Meshes of all people, or none."""
+        return [
+            Mesh(body, self.faces, np.divide(instance_color(person), 255))
+            for body, person in zip(
+                frame.people.get('vertices', ()),
+                frame.people['person_id'].tolist(),
+                strict=False,
+            )
+        ]
+
+    def _draw_lines(
+        self,
+        image: np.ndarray,
+        frame: FrameResult,
+        row: int,
+        scale: np.ndarray,
+    ) -> None:
+        """Boxes, label and skeleton of a person, in place."""
+        person = {name: value[row] for name, value in frame.people.items()}
+        color = instance_color(int(person['person_id']))
+        thickness = max(1, round(min(image.shape[:2]) / 300))
+        corners = np.tile(scale, 2)
+        if 'part_boxes' in self.options.layers:
+            for name in ('lhand_bboxes', 'rhand_bboxes', 'face_bboxes'):
+                fine = max(1, thickness // 2)
+                draw_boxes(image, person[name] * corners, color, fine)
+        if 'boxes' in self.options.layers:
+            box = person['bboxes'] * corners
+            text = f'{person["person_id"]}: {person["scores"]:.2f}'
+            size = max(0.4, 0.22 * thickness)
+            draw_boxes(image, box, color, thickness)
+            draw_label(image, text, box[:2], color, size)
+        if 'skeletons' in self.options.layers:
+            points = person['joints2d'] * scale
+            points, _ = convert_joints(points, 'smplx_144', _SKELETON)
+            draw_skeleton(image, points, _SKELETON, thickness=thickness)
+
+    def _draw_views(
+        self, frame: FrameResult, meshes: list[Mesh], height: int
+    ) -> np.ndarray:
+        """``(H, H // 2, 3)`` panels, one below the other."""
+        heights = np.diff(
+            np.linspace(0, height, len(self._views) + 1).astype(int)
+        )
+        return np.concatenate(
+            [
+                view(meshes, frame.K, frame.size, panel, max(1, height // 2))
+                for view, panel in zip(
+                    self._views, heights.tolist(), strict=True
+                )
+            ]
+        )

@@ -1,0 +1,110 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Frames with people drawn into them, as a folder of pictures or a video."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from aios.export import FrameResult
+
+from .local_visualizer import write_image
+from .overlay import OverlayDrawer, OverlayOptions
+from .video_file import VIDEO_SUFFIXES, VideoFile
+
+__all__ = ['OverlayWriter']
+
+
+class OverlayWriter:
+    """Draws frames and writes them, one after the other.
+
+    A video has the frame rate of its source, times included, and its sound.
+    What was written can be looked at whenever the process ends; see
+    :class:`~aios.visualization.VideoFile`.
+
+    Args:
+        path: A folder, or a video by its suffix (``.mp4``, ``.mov``).
+        faces: ``(F, 3)`` triangles of the field ``vertices``.
+        fps: Frames per second of a video.
+        sound_of: Video whose sound is wanted.
+        options: What is drawn.
+        suffix: Format of pictures.
+        overwrite: Replace existing files.
+
+    Attributes:
+        per_frame: Whether each frame has a file of its own.
+        needs_image: Always; frames without an image cannot be drawn.
+        needs_vertices: Whether meshes or views are drawn.
+
+    Raises:
+        FileExistsError: If the video, or later a picture, is there already.
+        ValueError: If a video has no ``fps``.
+    """
+
+    needs_image = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        faces: np.ndarray,
+        fps: float = 0.0,
+        sound_of: str | os.PathLike | None = None,
+        options: OverlayOptions | None = None,
+        suffix: str = '.jpg',
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.suffix = suffix
+        self.overwrite = overwrite
+        self.per_frame = self.path.suffix.lower() not in VIDEO_SUFFIXES
+        self._draw = OverlayDrawer(faces, options)
+        chosen = self._draw.options
+        self.needs_vertices = 'mesh' in chosen.layers or bool(chosen.views)
+        self._video = None
+        if not self.per_frame:
+            self._video = VideoFile(path, fps, sound_of, overwrite)
+
+    def __enter__(self) -> OverlayWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def is_done(self, name: str) -> bool:
+        """Whether the picture of a frame is there."""
+        return self.per_frame and self._picture(name).exists()
+
+    def write(self, frame: FrameResult, image: np.ndarray | None) -> None:
+        """Draw and write a frame.
+
+        Args:
+            frame: The people.
+            image: ``(H, W, 3)`` uint8 RGB; not changed.
+
+        Raises:
+            ValueError: If there is no image.
+        """
+        if image is None:
+            raise ValueError(f'frame {frame.name!r}: no image to draw into')
+        drawn = self._draw(frame, image)
+        if self._video is not None:
+            self._video.write(drawn, frame.timestamp)
+        else:
+            path = self._picture(frame.name)
+            write_image(drawn, path, overwrite=self.overwrite)
+
+    def close(self) -> None:
+        """Finish the video; what was written stays readable."""
+        if self._video is not None:
+            self._video.close()
+
+    def _picture(self, name: str) -> Path:
+        return self.path / f'{name}{self.suffix}'

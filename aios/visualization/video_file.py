@@ -1,0 +1,369 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Videos that keep the frame rate and the sound of their source.
+
+While frames come in, they go to ``NAME.partial.mp4``, a fragmented MP4: it
+can be played at any time, also after the process was killed. Closing turns it
+into an ordinary file with the sound.
+
+PyAV brings its own FFmpeg; without it OpenCV writes the video, without sound.
+"""
+
+from __future__ import annotations
+
+import heapq
+import importlib.util
+import math
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from logging import WARNING
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.logging import print_log
+
+__all__ = ['VIDEO_SUFFIXES', 'VideoFile', 'frame_rate', 'has_pyav']
+
+VIDEO_SUFFIXES = ('.mp4', '.mov', '.m4v')
+
+Packets = Iterator[tuple[float, Any]]
+
+_MP4_AUDIO = ('aac', 'mp3', 'ac3', 'eac3', 'alac', 'opus', 'flac')
+_TICKS = 10_000  # least number of steps of the clock per second
+
+
+def has_pyav() -> bool:
+    """Whether videos can have H.264 and sound."""
+    return importlib.util.find_spec('av') is not None
+
+
+def frame_rate(fps: float | Fraction) -> Fraction:
+    """The exact rate behind a rounded one: 29.97 is 30000 / 1001.
+
+    Args:
+        fps: Frames per second.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+    if not 0 < fps < math.inf:
+        raise ValueError(f'fps must be positive, got {fps}')
+    if isinstance(fps, Fraction):
+        return fps
+    whole = round(fps * 1.001)
+    if whole and abs(fps - round(fps)) > 1e-6:
+        television = Fraction(whole * 1000, 1001)
+        if abs(fps - television) < 0.0051:
+            return television
+    return Fraction(fps).limit_denominator(1000)
+
+
+class VideoFile:
+    """An MP4 file that is written frame by frame.
+
+    All frames get the size of the first one; the last column and row are
+    doubled where sizes are odd, as H.264 wants even ones.
+
+    Args:
+        path: The file, ``.mp4``, ``.mov`` or ``.m4v``.
+        fps: Frames per second.
+        sound_of: Video whose sound is wanted too. No sound there is fine.
+        overwrite: Replace an existing file.
+        quality: Constant rate factor of H.264: 18 is hardly different from
+            the original, 28 is coarse.
+        use_pyav: Whether to use PyAV. Default: if it is there.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is False.
+        ValueError: If the suffix or ``fps`` makes no sense.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        fps: float | Fraction,
+        sound_of: str | os.PathLike | None = None,
+        overwrite: bool = False,
+        quality: int = 20,
+        use_pyav: bool | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.fps = frame_rate(fps)
+        if self.path.suffix.lower() not in VIDEO_SUFFIXES:
+            raise ValueError(f'{path}: videos are {", ".join(VIDEO_SUFFIXES)}')
+        if self.path.exists() and not overwrite:
+            raise FileExistsError(f'{path} exists')
+        self.partial = self.path.with_suffix(f'.partial{self.path.suffix}')
+        self._sound_of = sound_of
+        self._quality = quality
+        if use_pyav is None:
+            use_pyav = has_pyav()
+            if not use_pyav:
+                print_log(
+                    f'{path}: no H.264 and no sound without PyAV '
+                    '(pip install av)',
+                    'current',
+                    WARNING,
+                )
+        self._use_pyav = use_pyav
+        self._encoder: _PyAVEncoder | _OpenCVEncoder | None = None
+        self._closed = False
+        self._start = self._end = 0.0
+
+    def __enter__(self) -> VideoFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def write(self, image: np.ndarray, seconds: float | None = None) -> None:
+        """Append a frame.
+
+        Args:
+            image: ``(H, W, 3)`` uint8 RGB.
+            seconds: Its time in the source. Default, and if it is not after
+                that of the frame before: at constant rate.
+
+        Raises:
+            ValueError: If the file is closed or the picture is not RGB.
+        """
+        if self._closed:
+            raise ValueError(f'{self.path} is closed')
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                'a frame must be (H, W, 3) uint8, got '
+                f'{image.shape} {image.dtype}'
+            )
+        if self._encoder is None:
+            self.partial.parent.mkdir(parents=True, exist_ok=True)
+            size = image.shape[1], image.shape[0]
+            self._encoder = (
+                _PyAVEncoder(self.partial, self.fps, size, self._quality)
+                if self._use_pyav
+                else _OpenCVEncoder(self.partial, self.fps, size)
+            )
+            self._start = seconds or 0.0
+            self._end = self._start
+        if seconds is None or seconds < self._end:
+            seconds = self._end
+        self._encoder.write(image, seconds - self._start)
+        self._end = seconds + float(1 / self.fps)
+
+    def close(self) -> None:
+        """Finish the file; without a frame there is none."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._encoder is None:
+            return
+        self._encoder.close()
+        if self._use_pyav:
+            finished = self.path.with_suffix(f'.final{self.path.suffix}')
+            try:
+                _finish(
+                    self.partial,
+                    finished,
+                    self._sound_of,
+                    (self._start, self._end),
+                )
+                os.replace(finished, self.path)
+            finally:
+                finished.unlink(missing_ok=True)
+            self.partial.unlink()
+        else:
+            os.replace(self.partial, self.path)
+
+
+def _even(image: np.ndarray) -> np.ndarray:
+    bottom, right = image.shape[0] % 2, image.shape[1] % 2
+    return np.pad(image, ((0, bottom), (0, right), (0, 0)), 'edge')
+
+
+class _OpenCVEncoder:
+    """MPEG-4 by OpenCV: constant rate, readable only when closed."""
+
+    def __init__(
+        self, path: Path, fps: Fraction, size: tuple[int, int]
+    ) -> None:
+        self._size = size
+        codec = cv2.VideoWriter_fourcc(*'mp4v')  # type: ignore[attr-defined]
+        even = size[0] + size[0] % 2, size[1] + size[1] % 2
+        self._video = cv2.VideoWriter(str(path), codec, float(fps), even)
+        if not self._video.isOpened():
+            raise OSError(f'{path}: OpenCV cannot write this video')
+
+    def write(self, image: np.ndarray, seconds: float) -> None:
+        image = _even(_sized(image, self._size))
+        self._video.write(np.ascontiguousarray(image[..., ::-1]))
+
+    def close(self) -> None:
+        self._video.release()
+
+
+class _PyAVEncoder:
+    """H.264 in a fragmented MP4: readable at any time."""
+
+    def __init__(
+        self, path: Path, fps: Fraction, size: tuple[int, int], quality: int
+    ) -> None:
+        import av
+
+        self._size = size
+        self._clock = Fraction(
+            1, fps.numerator * math.ceil(_TICKS / fps.numerator)
+        )
+        self._container: Any = av.open(
+            str(path),
+            'w',
+            format='mp4',
+            options={
+                'movflags': 'frag_keyframe+empty_moov+default_base_moof',
+                'video_track_timescale': str(self._clock.denominator),
+            },
+        )
+        stream: Any = self._container.add_stream('libx264', rate=fps)
+        stream.width = size[0] + size[0] % 2
+        stream.height = size[1] + size[1] % 2
+        stream.pix_fmt = 'yuv420p'
+        # A fragment ends at a key frame: at most two seconds may be lost.
+        stream.gop_size = max(1, round(2 * fps))
+        stream.options = {'crf': str(quality), 'preset': 'veryfast'}
+        context = stream.codec_context
+        context.time_base = self._clock
+        # What players expect of this size, and say so in the file.
+        context.colorspace = context.color_primaries = context.color_trc = 1
+        context.color_range = 1
+        self._stream = stream
+        self._av = av
+
+    def write(self, image: np.ndarray, seconds: float) -> None:
+        image = _even(_sized(image, self._size))
+        frame = self._av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(image), 'rgb24'
+        )
+        frame = frame.reformat(
+            format='yuv420p', src_colorspace='ITU709', dst_colorspace='ITU709'
+        )
+        frame.time_base = self._clock
+        frame.pts = round(seconds / self._clock)
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        for packet in self._stream.encode(None):
+            self._container.mux(packet)
+        self._container.close()
+
+
+def _sized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _finish(
+    source: Path,
+    target: Path,
+    sound_of: str | os.PathLike | None,
+    span: tuple[float, float],
+) -> None:
+    """Copy the pictures, and the sound between two times, into a new file."""
+    import av
+
+    with ExitStack() as stack:
+        pictures = stack.enter_context(av.open(str(source)))
+        out = stack.enter_context(
+            av.open(
+                str(target),
+                'w',
+                format='mp4',
+                options={'movflags': 'faststart'},
+            )
+        )
+        packets = [_pictures(pictures, out)]
+        if sound_of is not None:
+            try:
+                sound = stack.enter_context(av.open(str(sound_of)))
+                packets.append(_sound(sound, out, span))
+            except (av.FFmpegError, OSError, ValueError) as error:
+                _warn_of_silence(sound_of, error)
+        for _, packet in heapq.merge(*packets, key=lambda item: item[0]):
+            out.mux(packet)
+
+
+def _pictures(source: Any, out: Any) -> Packets:
+    """Packets of the video with their times."""
+    stream = source.streams.video[0]
+    copy = out.add_stream_from_template(stream)
+
+    def packets() -> Packets:
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                yield float(packet.dts * packet.time_base), packet
+
+    return packets()
+
+
+def _sound(source: Any, out: Any, span: tuple[float, float]) -> Packets:
+    """Packets of the sound with their times; as they are if MP4 allows."""
+    import av
+
+    if not source.streams.audio:
+        return iter(())
+    stream = source.streams.audio[0]
+    videos = source.streams.video
+    start, end = span
+    if videos and videos[0].start_time is not None:
+        offset = float(videos[0].start_time * videos[0].time_base)
+        start, end = start + offset, end + offset
+    name = stream.codec_context.name
+    copied = name in _MP4_AUDIO
+    if copied:
+        target = out.add_stream_from_template(stream)
+    else:
+        target = out.add_stream('aac', rate=stream.codec_context.sample_rate)
+
+    def pieces() -> Packets:
+        """Packets, or frames that have yet to be coded, in the span."""
+        found = source.demux(stream) if copied else source.decode(stream)
+        for piece in found:
+            if piece.pts is None:
+                continue
+            seconds = float(piece.pts * piece.time_base)
+            if seconds >= end:
+                return
+            if seconds >= start:
+                shift = round(start / piece.time_base)
+                piece.pts -= shift
+                if copied:
+                    piece.dts = piece.pts
+                yield seconds - start, piece
+
+    def packets() -> Packets:
+        seconds = 0.0
+        try:
+            for seconds, piece in pieces():
+                if copied:
+                    piece.stream = target
+                for packet in [piece] if copied else target.encode(piece):
+                    yield seconds, packet
+            for packet in [] if copied else target.encode(None):
+                yield seconds, packet
+        except av.FFmpegError as error:
+            _warn_of_silence(source.name, error)
+
+    return packets()
+
+
+def _warn_of_silence(name: Any, error: Exception) -> None:
+    print_log(f'{name}: sound cannot be copied: {error}', 'current', WARNING)

@@ -1,0 +1,179 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The scene from the side and from above.
+
+Symbols: ``V`` vertices, ``H``, ``W`` panel height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+
+from .drawing import draw_label
+from .mesh import Mesh
+from .rasterizer import render_meshes
+
+__all__ = ['VIEWS', 'SceneView']
+
+# Rows: what points right, down and away in the panel, in camera axes.
+_AXES: Mapping[str, np.ndarray] = MappingProxyType(
+    {
+        'side': np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]),
+        'top': np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+    }
+)
+
+VIEWS = tuple(_AXES)
+"""Seen from the right of the camera, its picture plane on the left; and from
+above, the camera at the bottom."""
+
+_FAR_AWAY = 40.0  # distance in widths of the scene: nearly parallel rays
+_MARGIN = 1.25
+_GROW, _SHRINK = 0.3, 0.02  # share of the way per frame
+_LEAST = 2.0  # metres that a panel shows at least
+_FAR = 3.0  # times the median depth; who is further off is not framed
+_BACKGROUND, _GRID, _CAMERA = (40, 42, 46), (62, 65, 70), (200, 200, 120)
+_STEPS = (1, 2, 5, 10, 20, 50, 100)  # metres between lines
+_MAX_LINES = 12
+
+
+class SceneView:
+    """A panel that looks at the people from the side or from above.
+
+    A grid of one metre (or more, as the label says) and the camera's field of
+    view give the scale. What the panel shows follows the people: quickly when
+    they would leave it, slowly otherwise.
+
+    Args:
+        name: One of :data:`VIEWS`.
+        backend: See :func:`~aios.visualization.render_meshes`.
+
+    Raises:
+        ValueError: If there is no such view.
+    """
+
+    def __init__(self, name: str, backend: str = 'auto') -> None:
+        if name not in _AXES:
+            raise ValueError(f'view must be one of {VIEWS}, got {name!r}')
+        self.name = name
+        self.backend = backend
+        self._axes = _AXES[name]
+        self._low: np.ndarray | None = None
+        self._high = np.zeros(3)
+
+    def __call__(
+        self,
+        meshes: Sequence[Mesh],
+        K: np.ndarray,
+        size: tuple[int, int],
+        height: int,
+        width: int,
+    ) -> np.ndarray:
+        """Draw the next frame.
+
+        Args:
+            meshes: In camera axes, metres.
+            K: ``(3, 3)`` of the picture.
+            size: ``(width, height)`` of the picture.
+            height: H.
+            width: W.
+
+        Returns:
+            ``(H, W, 3)`` uint8 RGB.
+        """
+        self._follow(meshes)
+        panel = np.full((height, width, 3), _BACKGROUND, np.uint8)
+        if self._low is None:
+            return draw_label(panel, self.name, (0, 0), _BACKGROUND, 0.45)
+        middle = (self._low + self._high) / 2
+        extent = np.maximum((self._high - self._low)[:2], _LEAST) * _MARGIN
+        scale = float(min(width / extent[0], height / extent[1]))
+        step = self._draw_grid(panel, middle, scale)
+        self._draw_camera(panel, middle, scale, K, size)
+        distance = _FAR_AWAY * float(extent.max())
+        focal = scale * distance
+        offset = np.array([0, 0, distance]) - middle
+        panel = render_meshes(
+            [
+                Mesh(m.vertices @ self._axes.T + offset, m.faces, m.colors)
+                for m in meshes
+            ],
+            np.array(
+                [[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]
+            ),
+            height,
+            width,
+            background=panel,
+            cull=True,
+            backend=self.backend,
+        ).image
+        text = f'{self.name}, grid {step} m'
+        return draw_label(panel, text, (0, 0), _BACKGROUND, 0.45)
+
+    def _follow(self, meshes: Sequence[Mesh]) -> None:
+        """Move the box that is shown towards the one around the people."""
+        if not meshes:
+            return
+        centres = np.array([mesh.vertices[:, 2].mean() for mesh in meshes])
+        near = centres <= _FAR * np.median(centres)
+        points = np.concatenate(
+            [m.vertices[::20] for m, n in zip(meshes, near, strict=True) if n]
+        )
+        points = points @ self._axes.T
+        low, high = points.min(0), points.max(0)
+        if self._low is None:
+            self._low, self._high = low, high
+            return
+        self._low = _towards(self._low, low, low < self._low)
+        self._high = _towards(self._high, high, high > self._high)
+
+    def _draw_grid(
+        self, panel: np.ndarray, middle: np.ndarray, scale: float
+    ) -> int:
+        """Draw lines of whole metres; returns the metres between them."""
+        size = np.array(panel.shape[1::-1])
+        metres = size / scale
+        step = next(
+            (s for s in _STEPS if metres.max() / s <= _MAX_LINES), _STEPS[-1]
+        )
+        first = np.ceil((middle[:2] - metres / 2) / step) * step
+        last = middle[:2] + metres / 2
+        for axis in (0, 1):
+            for value in np.arange(first[axis], last[axis], step):
+                at = round((value - middle[axis]) * scale + size[axis] / 2)
+                start, end = [at, at], [at, at]
+                start[1 - axis], end[1 - axis] = 0, int(size[1 - axis])
+                cv2.line(panel, start, end, _GRID, 1)
+        return step
+
+    def _draw_camera(
+        self,
+        panel: np.ndarray,
+        middle: np.ndarray,
+        scale: float,
+        K: np.ndarray,
+        size: tuple[int, int],
+    ) -> None:
+        """Draw the edges of the field of view, from the camera on."""
+        # From above left and right edge are seen, from the side the others.
+        axis = 0 if self.name == 'top' else 1
+        reach = 2 * float(np.abs(middle).max() + panel.shape[0] / scale)
+        centre = np.array(panel.shape[1::-1]) / 2
+        for edge in (0, size[axis]):
+            ray = np.array([0.0, 0, 1])
+            ray[axis] = (edge - K[axis, 2]) / K[axis, axis]
+            ends = np.stack([0 * ray, reach * ray]) @ self._axes.T
+            pixels = (ends - middle)[:, :2] * scale + centre
+            start, end = (
+                pixels.clip(-30000, 30000).round().astype(int).tolist()
+            )
+            cv2.line(panel, start, end, _CAMERA, 1, cv2.LINE_AA)
+
+
+def _towards(
+    old: np.ndarray, new: np.ndarray, outside: np.ndarray
+) -> np.ndarray:
+    return old + np.where(outside, _GROW, _SHRINK) * (new - old)
