@@ -4,29 +4,24 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_releases as releases
 
 from aios.datasets import HumanData
 from aios.datasets.checks import check_human_data
-from aios.datasets.converters import BEDLAMConverter, convert
 from aios.datasets.repair import fix
 from aios.structures import HUMAN_DATA_190
 
 TOOL = Path(__file__).parents[2] / 'tools/misc/check_humandata.py'
 
 
-@pytest.fixture(scope='module')
-def bedlam(free_body_dir, tmp_path_factory):
-    """A good file, its root, its models."""
-    root = tmp_path_factory.mktemp('bedlam')
-    models = str(free_body_dir)
-    releases.bedlam(root, np.random.default_rng(3), models)
-    out = root / 'bedlam.npz'
-    convert(BEDLAMConverter(root, 'train', models), out)
+@pytest.fixture
+def bedlam(converted, models):
+    """A good file, its pictures, its models."""
+    root, _, out, _ = converted('bedlam')
     return out, root / 'train_images', models
 
 
@@ -76,16 +71,6 @@ def test_hands_of_another_person(data, bedlam):
     assert report.flat_hands is None
 
 
-def test_swapped_eyes(data, bedlam):
-    pair = [HUMAN_DATA_190.index(f'{s}_eyeball') for s in ('left', 'right')]
-    for key in ('keypoints2d_smplx', 'keypoints3d_smplx'):
-        data[key][:, pair] = data[key][:, pair[::-1]]
-    report = checks(data, bedlam)
-    assert names(report) == {'eye order'}
-    fixed, _ = fix(data, report)
-    assert not checks(fixed, bedlam).findings
-
-
 def test_rows_are_dropped(data, bedlam):
     data['smplx']['betas'][0, 3] = np.nan
     data['bbox_xywh'][2, 2] = 0
@@ -127,10 +112,95 @@ def test_without_body_models(data, tmp_path):
     assert not report.errors
 
 
-def test_command(bedlam, tmp_path, capsys):
+def _swap_eyes(data):
+    pair = [HUMAN_DATA_190.index(f'{s}_eyeball') for s in ('left', 'right')]
+    for key in ('keypoints2d_smplx', 'keypoints3d_smplx'):
+        data[key][:, pair] = data[key][:, pair[::-1]]
+
+
+def _nan(data):
+    data['smplx']['betas'][0, 3] = np.nan
+
+
+def _empty_box(data):
+    data['bbox_xywh'][2, 2] = 0
+
+
+def _duplicate(data):
+    data['bbox_xywh'][1] = data['bbox_xywh'][0]
+
+
+def _other_hands(data):
+    data['misc'] = {'flat_hand_mean': False}
+
+
+def _missing_picture(data):
+    data['image_path'] = [*data['image_path'][:5], 'elsewhere/a.png']
+    data.set_frame_range()
+
+
+# What is planted, what is found, exit code, persons that are left.
+PLANTED = [
+    (_nan, 'not finite', 1, 5),
+    (_empty_box, 'empty box', 1, 5),
+    (_duplicate, 'duplicate', 0, 5),
+    (_missing_picture, 'missing picture', 1, 5),
+    (_other_hands, 'hand convention', 1, 6),
+    (_swap_eyes, 'eye order', 1, 6),
+]
+
+
+@pytest.mark.parametrize(('plant', 'check', 'code', 'left'), PLANTED)
+def test_command_finds_and_fixes(
+    data, bedlam, tmp_path, capsys, plant, check, code, left
+):
+    """Each fault has its line, and the repaired file has none."""
+    _, images, models = bedlam
+    plant(data)
+    data.dump(tmp_path / 'broken.npz')
+    options = ['--images', str(images), '--body-models', models]
+    fixed = tmp_path / 'fixed.npz'
+    tool = load_tool()
+    argv = [str(tmp_path / 'broken.npz'), *options, '--fix', str(fixed)]
+    assert tool.main(argv) == code
+    text = capsys.readouterr().out
+    lines = [t for t in text.splitlines() if t[8:].startswith(check)]
+    assert lines
+    assert lines[0].startswith('ERROR' if code else 'warning')
+    assert 'fixed: ' in text
+    assert tool.main([str(fixed), *options]) == 0
+    assert '0 errors, 0 warnings' in capsys.readouterr().out
+    assert len(HumanData.load(fixed)) == left
+
+
+def test_undecodable_picture(data, bedlam, tmp_path):
+    root = tmp_path / 'images'
+    shutil.copytree(bedlam[1], root)
+    (root / data['image_path'][0]).write_bytes(b'noise')
+    report = check_human_data(data, root, bedlam[2])
+    assert 'picture' in names(report)
+    assert data['image_path'][0] in str(report)
+
+
+def test_wrong_shape_is_told(bedlam, tmp_path, capsys):
+    content = dict(np.load(bedlam[0], allow_pickle=True))
+    content['bbox_xywh'] = content['bbox_xywh'][:, :3]
+    np.savez(tmp_path / 'shape.npz', **content)
+    assert load_tool().main([str(tmp_path / 'shape.npz')]) == 2
+    text = capsys.readouterr().out
+    assert '[wrong_shape] bbox_xywh' in text
+    assert '(6, 3)' in text
+
+
+def load_tool():
     spec = importlib.util.spec_from_file_location('check_humandata', TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
+    return tool
+
+
+def test_command(bedlam, tmp_path, capsys):
+    tool = load_tool()
     path, images, models = bedlam
     options = ['--body-models', models]
     assert tool.main([str(path), '--images', str(images), *options]) == 0

@@ -30,6 +30,7 @@ from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader, RandomSampler
 
 from aios.datasets import HumanData, HumanDataError, HumanDataset
+from aios.datasets.configured import dataset_config
 from aios.registry import DATASETS
 from aios.structures import HUMAN_DATA_190
 from aios.utils import register_all_modules
@@ -53,7 +54,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('config', nargs='?', help='config with a dataloader')
+    parser.add_argument(
+        'config',
+        nargs='?',
+        help='a full config, or a base file of configs/_base_/datasets',
+    )
     parser.add_argument(
         '--persons',
         type=int,
@@ -100,13 +105,10 @@ def configured(args: argparse.Namespace) -> Any:
     config = Config.fromfile(args.config)
     if args.cfg_options is not None:
         config.merge_from_dict(args.cfg_options)
-    loader = config.get(f'{args.phase}_dataloader')
-    if loader is not None:
-        return DATASETS.build(loader.dataset)
-    name = next((k for k in config if k.endswith(f'_{args.phase}')), None)
-    if name is None:
-        sys.exit(f'error: {args.config} has nothing for {args.phase}')
-    return DATASETS.build(config[name])
+    try:
+        return DATASETS.build(dataset_config(config, args.phase))
+    except ValueError as error:
+        sys.exit(f'error: {error}')
 
 
 def measure(dataset: Any, args: argparse.Namespace) -> None:

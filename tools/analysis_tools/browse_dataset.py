@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from aios.body_models import MissingBodyModelError, find_body_model
 from aios.datasets import HumanDataError
+from aios.datasets.configured import dataset_config
 from aios.registry import DATASETS, TRANSFORMS
 from aios.utils import register_all_modules
 from aios.visualization import (
@@ -64,7 +65,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        'config', help='config with a dataloader: a full one or a base file'
+        'config',
+        help='a full config, or a base file of configs/_base_/datasets',
     )
     parser.add_argument(
         '--output-dir',
@@ -207,23 +209,18 @@ def check_output_dir(output_dir: Path, overwrite: bool) -> None:
 
 def build_dataset(config: Config, phase: str, mode: str) -> Any:
     """Build the data set of a phase with the pipeline that ``mode`` wants."""
-    key = f'{phase}_dataloader'
-    loader = config.get(key)
-    if not loader:
-        found = [name for name in config if name.endswith('_dataloader')]
-        sys.exit(
-            f'error: {config.filename} has no {key}; it has '
-            f'{", ".join(found) or "no dataloader at all"}'
-        )
-    dataset_config = loader['dataset']
+    try:
+        settings = dataset_config(config, phase)
+    except ValueError as error:
+        sys.exit(f'error: {error} (--phase)')
     change = {
         'original': without_augmentation,
         'transformed': None,
         'pipeline': with_snapshots,
     }[mode]
     if change is not None:
-        dataset_config = change_pipelines(dataset_config, change)
-    return DATASETS.build(dataset_config)
+        settings = change_pipelines(settings, change)
+    return DATASETS.build(settings)
 
 
 def change_pipelines(
