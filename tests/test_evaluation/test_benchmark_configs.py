@@ -1,0 +1,242 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Test configs from end to end, on pictures we drew.
+
+The network is replaced by one that knows the answers; data sets, transforms,
+loops and metrics are those of the configs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+from test_coco_wholebody_metric import _annotation
+from test_mesh_metric import ERRORS
+
+from aios.body_models import SMPLXLayer
+from aios.datasets import HumanData, UBodyDataset
+from aios.evaluation.metrics.coco_wholebody_metric import to_coco_wholebody
+from aios.evaluation.samples import ground_truth_of
+from aios.structures import PARTS, project_points
+from aios.synthetic import GeneratorOptions, SceneOptions, generate_dataset
+
+CONFIGS = Path(__file__).parents[2] / 'configs/aios'
+LABELS = 'preprocessed_npz/multihuman_data'
+BENCHMARKS = {
+    'ehf': ('EHF', 'ehf_test'),
+    'ubody': ('UBody', 'ubody_test'),
+    'egobody': ('EgoBody', 'egobody_test'),
+    'arctic': ('ARCTIC', 'arctic_val'),
+    'agora-mesh': ('AGORA-mesh', 'agora_validation'),
+}
+# Benchmarks do not move eyes.
+PARAMETERS = (
+    *('global_orient', 'body_pose', 'left_hand_pose', 'right_hand_pose'),
+    *('jaw_pose', 'betas', 'expression'),
+)
+
+
+class Oracle(BaseModel):
+    """Predicts what it was told.
+
+    Args:
+        answers: People of each picture, by the name of its file.
+        turn: Turn and move every mesh.
+    """
+
+    def __init__(self, answers: dict[str, InstanceData], turn: bool) -> None:
+        super().__init__()
+        self.answers = answers
+        self.turn = turn
+
+    def forward(
+        self, inputs: Any, data_samples: Any = None, mode: str = 'tensor'
+    ) -> Any:
+        """As MMEngine wants it."""
+        for sample in data_samples:
+            people = self.answers[Path(sample.img_path).name].clone()
+            if self.turn:
+                people.vertices = people.vertices.flip(-1) * -2 + 3
+            sample.pred_instances = people
+        return data_samples
+
+
+def _people(data: HumanData, rows: np.ndarray, layer: SMPLXLayer):
+    """Perfect predictions for some rows of a file."""
+    params = {
+        name: torch.as_tensor(np.asarray(data['smplx'][name])[rows]).float()
+        for name in (*PARAMETERS, 'transl')
+    }
+    transl = params.pop('transl')
+    body = layer(**params)
+    meta = data['meta']
+    focal, centre = (
+        np.asarray(meta[name], float)[rows].reshape(len(rows), -1)
+        for name in ('focal_length', 'principal_point')
+    )
+    camera = torch.eye(3).repeat(len(rows), 1, 1)
+    camera[:, [0, 1], [0, 1]] = torch.as_tensor(focal).float()
+    camera[:, :2, 2] = torch.as_tensor(centre).float()
+    joints2d = project_points(body.joints + transl[:, None], camera)
+    return InstanceData(
+        scores=0.9 - 0.01 * torch.arange(len(rows)),
+        labels=torch.ones(len(rows), dtype=torch.int64),
+        bboxes=torch.cat((joints2d.amin(1), joints2d.amax(1)), dim=1),
+        joints3d=body.joints,
+        joints2d=joints2d,
+        vertices=body.vertices,
+        smplx_transl=transl,
+    )
+
+
+@pytest.fixture(scope='module')
+def world(free_body_dir, tmp_path_factory) -> SimpleNamespace:
+    """Pictures, labels and answers."""
+    root = tmp_path_factory.mktemp('world') / 'set'
+    scene = SceneOptions(128, 96, people=(1, 3), genders=('neutral',))
+    options = GeneratorOptions(
+        scene, seed=5, body=str(free_body_dir), supersample=1
+    )
+    generate_dataset(root, 3, options)
+    data = HumanData.load(root / 'humandata.npz')
+    # Labels of hands and faces that nobody sees are left out otherwise.
+    for part in PARTS:
+        boxes = np.array(data[f'{part}_bbox_xywh'])
+        boxes[:, 4] = 1
+        data[f'{part}_bbox_xywh'] = boxes
+    layer = SMPLXLayer(free_body_dir)
+    answers = {
+        Path(data['image_path'][rows[0]]).name: _people(data, rows, layer)
+        for rows in (np.asarray(r) for r in data.images())
+    }
+    return SimpleNamespace(root=root, data=data, answers=answers)
+
+
+def _labels_of(name: str, world: SimpleNamespace) -> HumanData:
+    """The file as the benchmark has it."""
+    content = dict(world.data)
+    if name == 'ehf':
+        meshes = [
+            a.vertices + a.smplx_transl[:, None]
+            for a in world.answers.values()
+        ]
+        content['vertices'] = torch.cat(meshes).numpy()
+    if name == 'ubody':
+        for suffix in ('', '_mask', '_convention'):
+            source = f'keypoints2d_smplx{suffix}'
+            if source in content:
+                content[f'keypoints2d_ubody{suffix}'] = content[source]
+    return HumanData(content)
+
+
+@pytest.fixture
+def run(world, tmp_path, monkeypatch, free_body_dir):
+    """Evaluates with a config, which reads from the usual places."""
+    data = tmp_path / 'data'
+    monkeypatch.setenv('AIOS_DATA', str(data))
+    monkeypatch.setenv('AIOS_BODY_MODELS', str(free_body_dir))
+
+    def evaluate(name: str, turn: bool = False) -> dict[str, float]:
+        config = Config.fromfile(CONFIGS / f'aios_r50_{name}.py')
+        loader = config.test_dataloader
+        images = Path(loader.dataset.data_root, loader.dataset.data_prefix.img)
+        if not images.exists():
+            images.mkdir(parents=True)
+            (images / 'images').symlink_to(world.root / 'images')
+        loader |= dict(num_workers=0, persistent_workers=False)
+        runner = Runner(
+            model=Oracle(world.answers, turn),
+            work_dir=str(tmp_path / 'work'),
+            test_dataloader=loader,
+            test_evaluator=config.test_evaluator,
+            test_cfg=config.test_cfg,
+            default_scope='aios',
+            experiment_name=f'{tmp_path.name}-{name}-{turn}',
+        )
+        return runner.test()
+
+    return evaluate
+
+
+@pytest.mark.parametrize('name', BENCHMARKS)
+def test_meshes(run, world, name, tmp_path):
+    prefix, file = BENCHMARKS[name]
+    path = tmp_path / 'data' / LABELS / f'{file}.npz'
+    path.parent.mkdir(parents=True)
+    _labels_of(name, world).dump(path)
+    metrics = run(name)
+    for error in ERRORS:
+        assert metrics[f'{prefix}/{error}'] < 0.01
+    persons = len(world.data)
+    matched = persons if name == 'agora-mesh' else len(world.answers)
+    assert metrics[f'{prefix}/persons'] == persons
+    assert metrics[f'{prefix}/persons-MPVPE-all'] == matched
+    registered = matched if name == 'ehf' else 0
+    assert metrics[f'{prefix}/registered-meshes'] == registered
+    if name == 'agora-mesh':
+        assert metrics['AGORA-mesh/F1'] == 1
+        assert metrics['AGORA-mesh-top1/measured'] == len(world.answers)
+        moved = run(name, turn=True)
+        for error in ERRORS:
+            good = moved[f'{prefix}/{error}'] < 0.01
+            assert good == error.startswith('PA-')
+
+
+def test_coco_wholebody(run, world, tmp_path):
+    images, people = [], []
+    for i, (name, answer) in enumerate(world.answers.items()):
+        images.append(
+            dict(id=i * 10, file_name=f'images/{name}', height=96, width=128)
+        )
+        for points in to_coco_wholebody(answer.joints2d.double().numpy()):
+            keys = dict(id=len(people) + 1, image_id=i * 10)
+            people.append(_annotation(points, **keys))
+    category = [{'id': 1, 'name': 'person'}]
+    folder = tmp_path / 'data/datasets/coco_2017/annotations'
+    folder.mkdir(parents=True)
+    content = dict(images=images, annotations=people, categories=category)
+    path = folder / 'coco_wholebody_val_v1.0.json'
+    path.write_text(json.dumps(content))
+    metrics = run('coco-wholebody')
+    for part in ('body', 'foot', 'face', 'hand', 'wholebody'):
+        assert metrics[f'COCO-WholeBody/AP-{part}'] == pytest.approx(1)
+    assert metrics['COCO-WholeBody/pictures'] == 3
+
+
+def test_cameras_of_persons_arrive_in_original_pixels(world, tmp_path):
+    """UBody's are made for crops: one for each person."""
+    data = _labels_of('ubody', world)
+    rng = np.random.default_rng(0)
+    meta = dict(data['meta'])
+    for name in ('focal_length', 'principal_point'):
+        meta[name] = rng.uniform(50, 200, (len(data), 2))
+    data['meta'] = meta
+    data.dump(tmp_path / 'ubody.npz')
+    dataset = UBodyDataset(
+        'ubody.npz',
+        str(tmp_path),
+        data_prefix=dict(img=str(world.root)),
+        test_mode=True,
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='LoadHumanAnnotations'),
+            dict(type='WholeBodyResize', scale=(200, 150)),
+            dict(type='PackWholeBodyInputs'),
+        ],
+    )
+    cameras = [
+        ground_truth_of(item['data_samples'].to_dict())['cameras']
+        for item in dataset
+    ]
+    expected = np.hstack((meta['focal_length'], meta['principal_point']))
+    np.testing.assert_allclose(np.concatenate(cameras), expected, rtol=1e-5)
+    assert max(map(len, cameras)) > 1
