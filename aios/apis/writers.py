@@ -14,8 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from aios.export import FrameResult, PeopleSequence
-from aios.export.ply import write_ply
+from aios.export import FrameResult, PeopleSequence, write_ply
 from aios.visualization import Mesh, write_image, write_obj
 from aios.visualization.palette import instance_color
 

@@ -1,0 +1,68 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""``docs/en/export.md`` says what is true."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from aios.export import PeopleSequence
+from aios.visualization import Mesh, render_meshes
+
+PAGE = Path(__file__).parents[2] / 'docs/en/export.md'
+
+
+@pytest.fixture
+def page() -> str:
+    return PAGE.read_text()
+
+
+def test_loader_reproduces_the_overlay(
+    page, dancers, layer, tmp_path, monkeypatch, capsys
+) -> None:
+    """The code of the page draws what the sequence says, from the file."""
+    (code,) = re.findall(r'```python\n(.*?)```', page, flags=re.DOTALL)
+    people = dancers.select_frames([4])
+    people.save(tmp_path / 'params.npz')
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (480, 640, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / 'picture.png'), picture[..., ::-1])
+    monkeypatch.chdir(tmp_path)
+    # Not the free body that an earlier version left on this machine.
+    monkeypatch.setenv('AIOS_CACHE', str(tmp_path / 'cache'))
+    exec(compile(code, str(PAGE), 'exec'), {})
+
+    body = layer(**people.smplx_parameters())
+    wanted = render_meshes(
+        [Mesh(vertices, layer.faces) for vertices in body.vertices],
+        people.K[0],
+        480,
+        640,
+        background=picture,
+    )
+    assert len(people) == 2
+    assert np.isin([0, 1], wanted.ids).all()
+    overlay = cv2.imread('overlay.png')[..., ::-1]
+    np.testing.assert_array_equal(overlay, wanted.image)
+    error = float(re.search(r'off by (\S+) px', capsys.readouterr().out)[1])
+    assert error < 0.01
+
+
+def test_every_array_is_explained(page) -> None:
+    section = page[page.index('## params.npz') : page.index('## The overlay')]
+    named = set(re.findall(r'`(\w+)`', section))
+    assert {field.name for field in fields(PeopleSequence)} <= named
+
+
+def test_every_entry_of_the_json_is_explained(page, people) -> None:
+    from aios.export.keypoints import keypoints_document
+
+    named = set(re.findall(r'`(\w+)`', page[page.index('## JSON') :]))
+    document = keypoints_document(people.frames())
+    for part in ('images', 'annotations'):
+        assert set(document[part][0]) <= named
