@@ -7,6 +7,7 @@ import argparse
 import errno
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,14 +15,24 @@ from mmengine.config import DictAction
 
 from aios.body_models import MissingBodyModelError
 from aios.models.checkpoints import CheckpointError
+from aios.visualization import OVERLAY_LAYERS, VIEWS
 
 from .inferencer import AiOSInferencer
 from .job import Outputs, Summary, run_inference
 from .processing import Processing
 from .sources import open_sources
+from .window import DEFAULT_LAYERS
 from .world import World
 
-__all__ = ['add_options', 'add_reading_options', 'make_inferencer', 'run_demo']
+__all__ = [
+    'add_options',
+    'add_reading_options',
+    'make_inferencer',
+    'make_outputs',
+    'make_processing',
+    'run',
+    'run_demo',
+]
 
 INTERRUPTED = 130  # as shells say for Ctrl-C
 
@@ -151,6 +162,22 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         '--no-vis', action='store_true', help='no pictures with people drawn'
     )
     group.add_argument(
+        '--draw',
+        nargs='+',
+        choices=OVERLAY_LAYERS,
+        default=list(DEFAULT_LAYERS),
+        metavar='LAYER',
+        help='what is drawn of people: ' + ', '.join(OVERLAY_LAYERS),
+    )
+    group.add_argument(
+        '--views',
+        nargs='+',
+        choices=VIEWS,
+        default=[],
+        metavar='VIEW',
+        help='show them also from other sides: ' + ', '.join(VIEWS),
+    )
+    group.add_argument(
         '--save-mesh',
         choices=['obj', 'ply', 'none'],
         default='none',
@@ -203,6 +230,33 @@ def fail(message: Any, code: int = 1) -> NoReturn:
     raise SystemExit(code)
 
 
+def run(action: Callable[[], int], out_dir: str | None) -> int:
+    """Do something that may fail or be interrupted.
+
+    Args:
+        action: What to do.
+        out_dir: Folder of the results, named in messages.
+
+    Returns:
+        What the action returns.
+
+    Raises:
+        SystemExit: If something went wrong: 1, or 130 if interrupted.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return action()
+    except KeyboardInterrupt:
+        kept = f'what was found so far is in {out_dir}; '
+        fail(
+            f'interrupted: {kept if out_dir else ""}the same command with '
+            '--resume goes on',
+            INTERRUPTED,
+        )
+    except _ERRORS as error:
+        fail(_advice(error, out_dir))
+
+
 def run_demo(args: argparse.Namespace, source: Any) -> int:
     """Do what the arguments say.
 
@@ -216,21 +270,10 @@ def run_demo(args: argparse.Namespace, source: Any) -> int:
     Raises:
         SystemExit: If something went wrong: 1, or 130 if interrupted.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return _run(args, source)
-    except KeyboardInterrupt:
-        print(  # noqa: T201
-            f'interrupted: what was found so far is in {args.out_dir}; '
-            'the same command with --resume goes on',
-            file=sys.stderr,
-        )
-        raise SystemExit(INTERRUPTED) from None
-    except _ERRORS as error:
-        fail(_advice(error, args.out_dir))
+    return run(lambda: _run_demo(args, source).people, args.out_dir)
 
 
-def _run(args: argparse.Namespace, source: Any) -> int:
+def _run_demo(args: argparse.Namespace, source: Any) -> Summary:
     sources = open_sources(
         source,
         recursive=args.recursive,
@@ -243,21 +286,33 @@ def _run(args: argparse.Namespace, source: Any) -> int:
         make_inferencer(args, world),
         sources,
         args.out_dir,
-        outputs=Outputs(
-            vis=not args.no_vis,
-            mesh=None if args.save_mesh == 'none' else args.save_mesh,
-            glb=args.save_glb,
-            bvh=args.save_bvh,
-            json=args.save_json,
-        ),
-        processing=Processing(args.track, args.largest_person, args.smooth),
+        outputs=make_outputs(args),
+        processing=make_processing(args),
         overwrite=args.overwrite,
         resume=args.resume,
         world=world,
     )
     if world.is_main:
-        _report(summary, args)
-    return summary.people
+        report(summary, args)
+    return summary
+
+
+def make_outputs(args: argparse.Namespace) -> Outputs:
+    """Which files the options of :func:`add_options` want."""
+    return Outputs(
+        vis=not args.no_vis,
+        layers=args.draw,
+        views=args.views,
+        mesh=None if args.save_mesh == 'none' else args.save_mesh,
+        glb=args.save_glb,
+        bvh=args.save_bvh,
+        json=args.save_json,
+    )
+
+
+def make_processing(args: argparse.Namespace) -> Processing:
+    """What the options of :func:`add_options` want done with people."""
+    return Processing(args.track, args.largest_person, args.smooth)
 
 
 def make_inferencer(
@@ -289,7 +344,7 @@ def _interrupt(*_: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _advice(error: Exception, out_dir: str) -> str:
+def _advice(error: Exception, out_dir: str | None) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return (
             f'no space left on the disk of {out_dir} ({error}); results so '
@@ -298,7 +353,7 @@ def _advice(error: Exception, out_dir: str) -> str:
     return str(error)
 
 
-def _report(summary: Summary, args: argparse.Namespace) -> None:
+def report(summary: Summary, args: argparse.Namespace) -> None:
     """Say what was found, and fail if something could not be read."""
     if summary.was_complete:
         print(f'{args.out_dir} is complete already')  # noqa: T201

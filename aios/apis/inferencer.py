@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,72 +18,22 @@ from mmdet.structures import DetDataSample
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 from mmengine.infer import BaseInferencer
-from mmengine.registry import DefaultScope
 from tqdm import tqdm
 
-from aios.datasets.transforms.label_geometry import start_record
 from aios.evaluation.samples import predictions_of
 from aios.export import FrameResult
-from aios.registry import INFERENCERS, TRANSFORMS
-from aios.visualization import write_image
+from aios.registry import INFERENCERS
+from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
 from .cameras import CameraModel, change_camera
-from .drawing import draw_frame
 from .model_files import build_model, list_models, read_model_config
+from .preparation import batches, build_pipeline, prepare
+from .selection import Selection
 from .sources import Frame, FrameSource, open_sources
 from .threads import prefetch
+from .window import DEFAULT_LAYERS, show_picture
 
 __all__ = ['AiOSInferencer', 'Selection', 'frame_as_dict']
-
-DEFAULT_PIPELINE = (
-    dict(type='LoadImage'),
-    dict(type='WholeBodyResize', scale=(1333, 800)),
-    dict(type='PackWholeBodyInputs'),
-)
-"""For configs without a test data set; the published size."""
-
-_LABELS = ('LoadHumanAnnotations', 'FilterWholeBody')
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which of the candidates are people.
-
-    Args:
-        score_thr: Lowest score.
-        max_persons: Most people of a picture, those with the best scores;
-            ``None`` for no limit but the model's.
-        nms_iou: Of people whose boxes overlap by more than this only the
-            best stays; ``None`` does what the config says.
-
-    Raises:
-        ValueError: If a number makes no sense.
-    """
-
-    score_thr: float = 0.3
-    max_persons: int | None = None
-    nms_iou: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.score_thr <= 1:
-            raise ValueError(
-                f'score_thr must be in 0..1, got {self.score_thr}'
-            )
-        if self.max_persons is not None and self.max_persons < 1:
-            raise ValueError(
-                f'max_persons must be at least 1, got {self.max_persons}'
-            )
-        if self.nms_iou is not None and not 0 <= self.nms_iou <= 1:
-            raise ValueError(f'nms_iou must be in 0..1, got {self.nms_iou}')
-
-    def test_cfg(self, base: Mapping[str, Any]) -> dict[str, Any]:
-        """``test_cfg`` of the model with these wishes."""
-        changed = dict(base, score_thr=self.score_thr)
-        if self.nms_iou is not None:
-            changed['nms_iou_thr'] = self.nms_iou
-        most = self.max_persons or 0
-        changed['max_per_img'] = max(most, base.get('max_per_img', 50))
-        return changed
 
 
 @INFERENCERS.register_module()
@@ -187,21 +137,13 @@ class AiOSInferencer(BaseInferencer):
         return model
 
     def _init_pipeline(self, cfg: Any) -> Compose:
-        steps = _find_pipeline(cfg.get('test_dataloader')) or DEFAULT_PIPELINE
-        with DefaultScope.overwrite_default_scope('aios'):
-            return Compose(
-                [
-                    TRANSFORMS.build(step)
-                    for step in steps
-                    if _type_name(step) not in _LABELS
-                ]
-            )
+        return build_pipeline(cfg)
 
     def _init_collate(self, cfg: Any) -> Any:
         return pseudo_collate
 
     def _init_visualizer(self, cfg: Any) -> None:
-        return None  # frames are drawn by `draw_frame`
+        return None  # frames are drawn by `OverlayDrawer`
 
     def __call__(  # type: ignore[override]
         self,
@@ -311,7 +253,7 @@ class AiOSInferencer(BaseInferencer):
         depth = 1 if live else 2 * size
         prepared = prefetch(map(self._prepare, frames), depth, live)
         try:
-            for batch in _batches(prepared, size):
+            for batch in batches(prepared, size):
                 yield from self._predict_batch(batch, **choice)
         finally:
             prepared.close()  # type: ignore[attr-defined]
@@ -331,7 +273,7 @@ class AiOSInferencer(BaseInferencer):
             for source in open_sources(inputs, **kwargs)
             for frame in source.frames()
         )
-        for batch in _batches(frames, batch_size):
+        for batch in batches(frames, batch_size):
             yield self.collate_fn([data for _, data in batch])
 
     @torch.no_grad()
@@ -386,16 +328,17 @@ class AiOSInferencer(BaseInferencer):
         if not (show or return_vis or vis_out_dir is not None):
             return []
         pictures = []
+        draw = OverlayDrawer(self.faces, OverlayOptions(DEFAULT_LAYERS))
         for frame, people in zip(inputs, preds, strict=True):
             if frame.image is None:
                 continue
             image = np.ascontiguousarray(frame.image[..., ::-1])
-            pictures.append(draw_frame(people, image, self.faces))
+            pictures.append(draw(people, image))
             if vis_out_dir is not None:
                 path = Path(vis_out_dir, f'{frame.name}.jpg')
                 write_image(pictures[-1], path)
             if show:
-                _show(pictures[-1], frame.name, wait_time)
+                show_picture(pictures[-1], frame.name, int(1e3 * wait_time))
         return pictures
 
     def postprocess(  # type: ignore[override]
@@ -445,28 +388,7 @@ class AiOSInferencer(BaseInferencer):
         return replace(self.selection, **given)  # type: ignore[arg-type]
 
     def _prepare(self, frame: Frame) -> tuple[Frame, Any]:
-        """A frame, and what the network needs of it."""
-        if frame.image is None:
-            return frame, None
-        results = {
-            'img': frame.image,
-            'img_path': frame.name,
-            'img_id': frame.index,
-        }
-        start_record(results)
-        data = self.pipeline(results)
-        sample = data['data_samples']
-        width, height = frame.size
-        # The image may be a reduction of the original.
-        if sample.ori_shape != (height, width):
-            seen_height, seen_width = sample.img_shape
-            sample.set_metainfo(
-                dict(
-                    ori_shape=(height, width),
-                    scale_factor=(seen_width / width, seen_height / height),
-                )
-            )
-        return frame, data
+        return prepare(frame, self.pipeline)
 
     def _predict_batch(
         self, batch: list[tuple[Frame, Any]], **choice: Any
@@ -530,58 +452,7 @@ def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
     }
 
 
-def _batches(
-    items: Iterable[tuple[Frame, Any]], size: int
-) -> Iterator[list[tuple[Frame, Any]]]:
-    """Consecutive items whose pictures have the same size, or none."""
-    batch: list[tuple[Frame, Any]] = []
-    for item in items:
-        full = len(batch) == size
-        if batch and (full or _shape(batch[0]) != _shape(item)):
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch
-
-
-def _shape(item: tuple[Frame, Any]) -> tuple[int, ...] | None:
-    return None if item[1] is None else tuple(item[1]['inputs'].shape)
-
-
 def _readable(source: FrameSource, frame: Frame) -> Frame:
     if frame.image is None:
         raise ValueError(source.problems[-1])
     return frame
-
-
-def _find_pipeline(dataset: Any) -> list[Any] | None:
-    """First pipeline of a data loader, or of the data sets inside."""
-    if isinstance(dataset, (list, tuple)):
-        found = map(_find_pipeline, dataset)
-        return next((steps for steps in found if steps), None)
-    if not isinstance(dataset, Mapping):
-        return None
-    if dataset.get('pipeline'):
-        return list(dataset['pipeline'])
-    inner = [dataset.get(name) for name in ('dataset', 'datasets')]
-    return _find_pipeline(inner)
-
-
-def _type_name(step: Mapping[str, Any]) -> str:
-    kind = step['type']
-    name = kind if isinstance(kind, str) else kind.__name__
-    return name.rpartition('.')[2]
-
-
-def _show(image: np.ndarray, name: str, wait_time: float) -> None:
-    import cv2
-
-    try:
-        cv2.imshow(name, image[..., ::-1])
-        cv2.waitKey(int(wait_time * 1000))
-    except cv2.error as error:
-        raise RuntimeError(
-            'this OpenCV cannot open windows (opencv-python-headless, or no '
-            'display); write pictures instead'
-        ) from error

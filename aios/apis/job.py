@@ -11,17 +11,23 @@ and as well how several processes share the work.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from aios.export import FrameResult
+from aios.export import (
+    PeopleSequence,
+    write_bvh,
+    write_glb,
+    write_keypoints,
+)
+from aios.visualization import OverlayOptions, OverlayWriter
 
+from .consumer import FrameConsumer, empty_store
 from .inferencer import AiOSInferencer
 from .processing import (
     LOW_SCORE,
@@ -33,14 +39,9 @@ from .record import RunRecord, digest, file_digest, prepare_folder
 from .sources import Frame, FrameSource
 from .store import ShardStore, merge_shards
 from .threads import BackgroundConsumer
+from .window import DEFAULT_LAYERS, Window
 from .world import World
-from .writers import (
-    FrameWriter,
-    MeshWriter,
-    ParameterWriter,
-    PictureWriter,
-    VideoWriter,
-)
+from .writers import FrameWriter, MeshWriter, ParameterWriter
 
 __all__ = ['Outputs', 'Summary', 'run_inference']
 
@@ -51,6 +52,9 @@ class Outputs:
 
     Args:
         vis: People over their pictures, ``vis/NAME.jpg`` or ``vis.mp4``.
+        layers: What is drawn there, some of
+            :data:`~aios.visualization.OVERLAY_LAYERS`.
+        views: Panels beside, some of :data:`~aios.visualization.VIEWS`.
         params: For pictures ``params/NAME.npz``.
         mesh: ``'obj'`` or ``'ply'``: ``mesh/NAME_personK.obj``.
         glb: Animation of all, ``people.glb``.
@@ -59,11 +63,21 @@ class Outputs:
     """
 
     vis: bool = True
+    layers: Sequence[str] = DEFAULT_LAYERS
+    views: Sequence[str] = ()
     params: bool = True
     mesh: str | None = None
     glb: bool = False
     bvh: bool = False
     json: bool = False
+
+    def overlay(self) -> OverlayOptions:
+        """How people are drawn.
+
+        Raises:
+            ValueError: If a layer or a view is unknown.
+        """
+        return OverlayOptions(self.layers, self.views)
 
 
 @dataclass
@@ -94,6 +108,7 @@ def run_inference(
     overwrite: bool = False,
     resume: bool = False,
     world: World | None = None,
+    window: Window | None = None,
 ) -> Summary:
     """Find people, and write what was found.
 
@@ -110,6 +125,7 @@ def run_inference(
         overwrite: Replace results of an earlier run.
         resume: Go on with an earlier run.
         world: Processes that share the work.
+        window: Shows the newest frame.
 
     Raises:
         FileExistsError: If the folder is not empty.
@@ -120,10 +136,12 @@ def run_inference(
     world = world or World()
     root = Path(out_dir)
     folders = _folders(sources)
+    outputs.overlay()  # refuses what it does not know, before all else
+    presentation = asdict(outputs) | asdict(processing)
+    presentation['layers'] = list(outputs.layers)
+    presentation['views'] = list(outputs.views)
     record = RunRecord(
-        _fingerprint(inferencer, sources, processing),
-        asdict(outputs) | asdict(processing),
-        folders,
+        _fingerprint(inferencer, sources, processing), presentation, folders
     )
     if resume and any(source.live for source in sources):
         raise ValueError('a camera cannot be resumed')
@@ -138,7 +156,7 @@ def run_inference(
     summary = Summary()
     for source, folder in zip(sources, folders, strict=True):
         job = _Job(inferencer, source, root / folder, outputs, processing)
-        job.batch_size = batch_size
+        job.batch_size, job.window = batch_size, window
         # Files of an earlier run stay if they would become the same.
         job.keep_files = (
             earlier is None or earlier.presentation == record.presentation
@@ -161,6 +179,7 @@ class _Job:
 
     keep_files = True
     batch_size: int | None = None
+    window: Window | None = None
 
     def __init__(
         self,
@@ -200,44 +219,63 @@ class _Job:
                 only what concerns single frames is done.
         """
         self.raw = ShardStore(self.folder / 'parts/raw', self.metadata)
-        is_written = self.raw.snapshot()
         writers = self._writers(alone)
         with ExitStack() as stack:
             for writer in writers:
                 stack.callback(writer.close)
             stack.callback(self.raw.flush)
-            consumer = _Consumer(self, writers, is_written, alone)
+            consumer = self._consumer(writers, alone)
             if consumer.final is not None:
                 stack.callback(consumer.final.flush)
-            frames = self.source.frames(
-                lambda index: (
-                    not is_written(index) or consumer.wants_image(index)
-                ),
-                begin,
-                end,
-            )
-            # Meshes are made from the parameters, for frames from shards as
-            # for others.
+            frames = self.source.frames(consumer.wants_image, begin, end)
             found = stack.enter_context(
                 closing(self._predict(frames))  # type: ignore[type-var]
             )
-            bar = stack.enter_context(
-                tqdm(
-                    total=max(len(self.source), self.raw.count) or None,
-                    initial=self.raw.count,
-                    unit='frame',
-                    desc=Path(self.source.name).name,
-                    disable=not self.inferencer.show_progress,
-                )
-            )
+            bar = stack.enter_context(self._progress(alone))
             writer_thread = stack.enter_context(
                 BackgroundConsumer(consumer, depth=4)
             )
             for frame, result, _ in found:
                 writer_thread.put((frame, result))
-                bar.update(not is_written(frame.index))
+                bar.update(not consumer.is_written(frame.index))
+                if self.window is not None:
+                    self.window.refresh()
         self.skipped = consumer.skipped
         self.final = consumer.final or self.raw
+
+    def _progress(self, alone: bool) -> tqdm:
+        """Bar over the frames, those of other processes left out."""
+        done = self.raw.count
+        return tqdm(
+            total=max(len(self.source), done) or None,
+            initial=done,
+            unit='frame',
+            desc=Path(self.source.name).name,
+            disable=not self.inferencer.show_progress,
+        )
+
+    def _consumer(
+        self, writers: Sequence[FrameWriter], alone: bool
+    ) -> FrameConsumer:
+        steps, final = [], None
+        if alone and self.processing.in_order:
+            steps = make_processing(
+                self.processing,
+                self.inferencer.selection.score_thr,
+                self.source.fps or 25.0,
+                self.pose.body_model,
+            )
+            final = empty_store(self.folder / 'parts/final', self.metadata)
+        return FrameConsumer(
+            self.source,
+            self.raw,
+            writers,
+            self.pose,
+            steps,
+            self.processing.smooth and bool(steps),
+            final,
+            self.keep_files,
+        )
 
     def _predict(self, frames: Iterator[Frame]) -> Iterator[Any]:
         choice = {}
@@ -254,12 +292,20 @@ class _Job:
             return []
         writers: list[FrameWriter] = []
         folder, faces = self.folder, self.inferencer.faces
-        if self.outputs.vis and self.source.is_sequence:
+        if self.window is not None:
+            writers.append(self.window)
+        if self.outputs.vis:
+            is_video = self.source.is_sequence
             writers.append(
-                VideoWriter(folder / 'vis.mp4', faces, self.source.fps)
+                OverlayWriter(
+                    folder / ('vis.mp4' if is_video else 'vis'),
+                    faces,
+                    self.source.fps,
+                    self.source.sound,
+                    self.outputs.overlay(),
+                    overwrite=True,
+                )
             )
-        elif self.outputs.vis:
-            writers.append(PictureWriter(folder / 'vis', faces))
         if self.outputs.params and not self.source.is_sequence:
             writers.append(ParameterWriter(folder / 'params', self.metadata))
         if self.outputs.mesh:
@@ -294,115 +340,21 @@ class _Job:
         summary.people += people
 
     def _export(self, path: Path) -> None:
-        """Files that are made of ``params.npz``."""
-
-
-class _Consumer:
-    """Takes frames in order: shards, processing, files.
-
-    Attributes:
-        final: Shards of what was processed; ``None`` if nothing is.
-        skipped: Names of frames that could not be read.
-    """
-
-    def __init__(
-        self,
-        job: _Job,
-        writers: Sequence[FrameWriter],
-        is_written: Callable[[int], bool],
-        alone: bool,
-    ) -> None:
-        self.job = job
-        self.writers = writers
-        self.is_written = is_written
-        self.stored = _Replay(job.raw)
-        self.skipped: list[str] = []
-        self.steps: list[Any] = []
-        self.final: ShardStore | None = None
-        if alone and job.processing.in_order:
-            self.steps = make_processing(
-                job.processing,
-                job.inferencer.selection.score_thr,
-                job.source.fps or 25.0,
-                job.pose.body_model,
-            )
-            folder = job.folder / 'parts/final'
-            shutil.rmtree(folder, ignore_errors=True)
-            self.final = ShardStore(folder, job.metadata)
-        self.vertices = any(writer.needs_vertices for writer in writers)
-
-    def _todo(self, index: int) -> list[FrameWriter]:
-        """Writers that have not written a frame yet."""
-        if not (self.is_written(index) and self.job.keep_files):
-            return list(self.writers)
-        name = self.job.source.frame_name(index)
-        return [
-            writer
-            for writer in self.writers
-            if not (writer.per_frame and writer.is_done(name))
-        ]
-
-    def wants_image(self, index: int) -> bool:
-        """Whether a writer looks at a frame."""
-        return any(writer.needs_image for writer in self._todo(index))
-
-    def __call__(self, item: tuple[Frame, FrameResult | None]) -> None:
-        """Work on a frame."""
-        frame, result = item
-        is_written = self.is_written(frame.index)
-        if is_written:
-            result = self.stored.find(frame.index)
-        if result is not None:
-            self._write(frame, result)
-        else:
-            self.skipped.append(frame.name)
-        # Last: what is in a shard has been written.
-        if not is_written:
-            self.job.raw.append(frame.index, result)
-
-    def _write(self, frame: Frame, result: FrameResult) -> None:
-        for step in self.steps:
-            result = step(result)
-        todo = self._todo(frame.index)
-        vertices = any(writer.needs_vertices for writer in todo)
-        if vertices or self.job.processing.smooth:
-            result = self.job.pose(result, vertices)
-        for writer in todo:
-            image = None
-            if writer.needs_image and frame.image is not None:
-                image = np.ascontiguousarray(frame.image[..., ::-1])
-            writer.write(result, image)
-        if self.final is not None:
-            people = dict(result.people)
-            people.pop('vertices', None)
-            self.final.append(frame.index, _replace(result, people))
-
-
-class _Replay:
-    """Frames of a store by ascending number."""
-
-    def __init__(self, store: ShardStore) -> None:
-        self._frames: Iterator[tuple[int, FrameResult]] = store.frames()
-        self._next: tuple[int, FrameResult] | None = next(self._frames, None)
-
-    def find(self, index: int) -> FrameResult | None:
-        """A frame, if there is one of that number."""
-        while self._next is not None and self._next[0] < index:
-            self._next = next(self._frames, None)
-        if self._next is None or self._next[0] != index:
-            return None
-        return self._next[1]
-
-
-def _replace(frame: FrameResult, people: dict) -> FrameResult:
-    return FrameResult(
-        frame.name,
-        frame.source_frame,
-        frame.timestamp,
-        frame.K,
-        frame.size,
-        people,
-    )
+        """Write what is made of all people; only this needs them at once."""
+        wanted = self.outputs
+        if not (wanted.glb or wanted.bvh or wanted.json):
+            return
+        people = PeopleSequence.load(path)
+        layer, folder = self.pose.body_model, self.folder
+        if wanted.glb:
+            write_glb(people, layer, folder / 'people.glb', overwrite=True)
+        if wanted.json:
+            target = folder / 'keypoints.json'
+            write_keypoints(people, target, overwrite=True)
+        if wanted.bvh:
+            for person in people.person_ids.tolist():
+                target = folder / f'bvh/person{person}.bvh'
+                write_bvh(people, layer, target, person, overwrite=True)
 
 
 def _folders(sources: Sequence[FrameSource]) -> list[str]:

@@ -28,6 +28,7 @@ PRODUCTS = (
     'people.glb',
     'vis',
     'vis.mp4',
+    'vis.partial.mp4',
 )
 """What a run leaves in a folder, besides its record."""
 
@@ -101,6 +102,10 @@ def prepare_folder(
                 'resume'
             )
         _check_same(folder, earlier, record)
+        if earlier.presentation != record.presentation:
+            # They are made anew from the parts; others must not stay.
+            _remove_products(folder, earlier.folders, keep=('parts',))
+            record.save(folder)
         return earlier
     if occupied and not overwrite:
         raise FileExistsError(
@@ -130,14 +135,16 @@ def _check_same(folder: Path, earlier: RunRecord, record: RunRecord) -> None:
         )
 
 
-def _remove_products(folder: Path, inner: Sequence[str]) -> None:
+def _remove_products(
+    folder: Path, inner: Sequence[str], keep: Sequence[str] = ()
+) -> None:
     """Remove what a run wrote, and nothing else."""
     root = folder.resolve()
     for name in inner:
         place = (root / name).resolve()
         if root != place and root not in place.parents:
             continue  # a record that somebody edited
-        for product in PRODUCTS:
+        for product in set(PRODUCTS) - set(keep):
             path = place / product
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

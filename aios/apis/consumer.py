@@ -1,0 +1,135 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Behind the network: processing and files, frame by frame, in one thread."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.export import FrameResult
+
+from .processing import BodyPoser, Step
+from .sources import Frame, FrameSource
+from .store import ShardStore
+from .writers import FrameWriter
+
+__all__ = ['FrameConsumer']
+
+
+class FrameConsumer:
+    """Takes frames in order: processing, files, shards.
+
+    Args:
+        source: Where the frames are from.
+        raw: Shards of what the network says. Frames that are there are
+            taken from there, and all that follows is done again.
+        writers: Write files.
+        pose: Computes bodies from parameters.
+        steps: What happens to people before they are written.
+        pose_always: Whether the steps change parameters, so that joints are
+            others even where nobody wants a mesh.
+        final: Where what was processed is kept; ``None`` if nothing is.
+            Emptied.
+        keep_files: Whether files of an earlier run may stay.
+
+    Attributes:
+        skipped: Names of frames that could not be read.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        raw: ShardStore,
+        writers: Sequence[FrameWriter],
+        pose: BodyPoser,
+        steps: Sequence[Step] = (),
+        pose_always: bool = False,
+        final: ShardStore | None = None,
+        keep_files: bool = True,
+    ) -> None:
+        self.source = source
+        self.raw = raw
+        self.is_written: Callable[[int], bool] = raw.snapshot()
+        self.writers = writers
+        self.pose = pose
+        self.steps = steps
+        self.pose_always = pose_always
+        self.final = final
+        self.keep_files = keep_files
+        self.stored = _Replay(raw)
+        self.skipped: list[str] = []
+
+    def wants_image(self, index: int) -> bool:
+        """Whether the network or a writer looks at a frame."""
+        return not self.is_written(index) or any(
+            writer.needs_image for writer in self._todo(index)
+        )
+
+    def __call__(self, item: tuple[Frame, FrameResult | None]) -> None:
+        """Work on a frame."""
+        frame, result = item
+        is_written = self.is_written(frame.index)
+        if is_written:
+            result = self.stored.find(frame.index)
+        if result is not None:
+            self._write(frame, result)
+        else:
+            self.skipped.append(frame.name)
+        # Last: what is in a shard has been written.
+        if not is_written:
+            self.raw.append(frame.index, result)
+
+    def _todo(self, index: int) -> list[FrameWriter]:
+        """Writers that have not written a frame yet."""
+        if not (self.is_written(index) and self.keep_files):
+            return list(self.writers)
+        name = self.source.frame_name(index)
+        return [
+            writer
+            for writer in self.writers
+            if not (writer.per_frame and writer.is_done(name))
+        ]
+
+    def _write(self, frame: Frame, result: FrameResult) -> None:
+        for step in self.steps:
+            result = step(result)
+        todo = self._todo(frame.index)
+        vertices = any(writer.needs_vertices for writer in todo)
+        if vertices or self.pose_always:
+            result = self.pose(result, vertices)
+        image = None
+        if frame.image is not None and any(w.needs_image for w in todo):
+            image = np.ascontiguousarray(frame.image[..., ::-1])
+        for writer in todo:
+            writer.write(result, image)
+        if self.final is not None:
+            people = dict(result.people)
+            people.pop('vertices', None)
+            self.final.append(frame.index, replace(result, people=people))
+
+
+class _Replay:
+    """Frames of a store by ascending number."""
+
+    def __init__(self, store: ShardStore) -> None:
+        self._frames: Iterator[tuple[int, FrameResult]] = store.frames()
+        self._next: tuple[int, FrameResult] | None = next(self._frames, None)
+
+    def find(self, index: int) -> FrameResult | None:
+        """A frame, if there is one of that number."""
+        while self._next is not None and self._next[0] < index:
+            self._next = next(self._frames, None)
+        if self._next is None or self._next[0] != index:
+            return None
+        return self._next[1]
+
+
+def empty_store(folder: Path, metadata: Mapping[str, Any]) -> ShardStore:
+    """A store that forgets what an earlier run left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return ShardStore(folder, metadata)

@@ -1,0 +1,99 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""A frame, and what all sources of frames have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ['Frame', 'FrameSource', 'every_frame', 'file_stamp']
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture, or a frame of a video.
+
+    Args:
+        index: Number among the frames of the source that are used, from 0.
+        name: Stem of a picture, or the frame's number in six digits.
+        image: ``(H, W, 3)`` uint8 BGR; ``None`` if nobody wanted it, or it
+            cannot be read.
+        size: ``(width, height)`` of the original, of which ``image`` may be
+            a reduction.
+        source_frame: Number in the video, from 0; 0 for pictures.
+        timestamp: Seconds; 0 for pictures.
+    """
+
+    index: int
+    name: str
+    image: np.ndarray | None = None
+    size: tuple[int, int] = (0, 0)
+    source_frame: int = 0
+    timestamp: float = 0.0
+
+
+def every_frame(index: int) -> bool:
+    """Wants all images."""
+    return True
+
+
+class FrameSource(ABC):
+    """Frames in a fixed order, with constant memory.
+
+    Attributes:
+        name: Name of the source.
+        fps: Frames per second as they are used; 0 for pictures.
+        live: Whether frames are lost while nobody looks.
+        sound: File with the sound of the frames; ``None`` if there is none.
+        problems: What could not be read, so far.
+    """
+
+    live = False
+    fps = 0.0
+    sound: Path | None = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.problems: list[str] = []
+
+    def __len__(self) -> int:
+        """Number of frames, estimated for videos; 0 if nobody knows."""
+        return 0
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether frames follow each other in time."""
+        return self.fps > 0
+
+    @abstractmethod
+    def frames(
+        self,
+        wanted: Callable[[int], bool] = every_frame,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> Iterator[Frame]:
+        """All frames.
+
+        Args:
+            wanted: Whether the image of a frame, by its index, is wanted.
+            begin: First index.
+            end: First index that is left out.
+        """
+
+    def frame_name(self, index: int) -> str:
+        """Name of a frame."""
+        return f'{index:06d}'
+
+    def identity(self) -> list[str]:
+        """What tells this source from another one."""
+        return []
+
+
+def file_stamp(path: Path) -> str:
+    """Short text that changes when a file is written."""
+    status = path.stat()
+    return f'{status.st_size}:{status.st_mtime_ns}'

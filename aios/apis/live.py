@@ -1,0 +1,76 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What ``demo/webcam_demo.py`` does."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from aios.visualization import OverlayDrawer
+
+from .cli import make_inferencer, make_outputs, make_processing, run
+from .job import Summary, run_inference
+from .sources import CameraSource
+from .window import Window
+
+__all__ = ['run_live']
+
+
+def run_live(args: argparse.Namespace) -> int:
+    """Follow a camera until the user has seen enough.
+
+    Args:
+        args: Options of :func:`aios.apis.cli.add_options`, ``camera``,
+            ``max_frames`` and ``show``; ``out_dir`` may be ``None``.
+
+    Returns:
+        Number of frames that were looked at.
+
+    Raises:
+        SystemExit: If something went wrong, with 1.
+    """
+    return run(lambda: _follow(args).frames, args.out_dir)
+
+
+def _follow(args: argparse.Namespace) -> Summary:
+    if args.out_dir is None and not args.show:
+        raise ValueError('nothing to do: give --show, --out-dir or both')
+    device = int(args.camera) if args.camera.isdecimal() else args.camera
+    inferencer = make_inferencer(args)
+    camera = CameraSource(device, args.max_frames)
+    outputs = make_outputs(args)
+    with ExitStack() as stack:
+        window = None
+        if args.show:
+            draw = OverlayDrawer(inferencer.faces, outputs.overlay())
+            window = Window(draw, camera.stop)
+        folder = args.out_dir
+        if folder is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            outputs = replace(outputs, vis=False)
+        _end_at_interrupt(camera, stack)
+        return run_inference(
+            inferencer,
+            [camera],
+            folder,
+            outputs=outputs,
+            processing=make_processing(args),
+            overwrite=args.overwrite,
+            resume=args.resume,
+            window=window,
+        )
+
+
+def _end_at_interrupt(camera: CameraSource, stack: ExitStack) -> None:
+    """Let Ctrl-C end the camera, and a second one the program."""
+
+    def end(*_: Any) -> None:
+        camera.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, end)
+    stack.callback(signal.signal, signal.SIGINT, before)

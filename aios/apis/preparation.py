@@ -1,0 +1,116 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Frames as the network takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mmengine.dataset import Compose
+from mmengine.registry import DefaultScope
+
+from aios.datasets.transforms.label_geometry import start_record
+from aios.registry import TRANSFORMS
+
+from .frames import Frame
+
+__all__ = ['batches', 'build_pipeline', 'prepare']
+
+Prepared = tuple[Frame, Any]
+
+DEFAULT_PIPELINE = (
+    dict(type='LoadImage'),
+    dict(type='WholeBodyResize', scale=(1333, 800)),
+    dict(type='PackWholeBodyInputs'),
+)
+"""For configs without a test data set; the published size."""
+
+_LABELS = ('LoadHumanAnnotations', 'FilterWholeBody')
+
+
+def build_pipeline(config: Mapping[str, Any]) -> Compose:
+    """The test pipeline of a config, without the steps that need labels.
+
+    Args:
+        config: Its first test data set counts.
+    """
+    steps = _find_pipeline(config.get('test_dataloader')) or DEFAULT_PIPELINE
+    with DefaultScope.overwrite_default_scope('aios'):
+        return Compose(
+            [
+                TRANSFORMS.build(step)
+                for step in steps
+                if _type_name(step) not in _LABELS
+            ]
+        )
+
+
+def prepare(frame: Frame, pipeline: Compose) -> Prepared:
+    """A frame, and what the network needs of it.
+
+    Args:
+        frame: The second result is ``None`` if it has no image.
+        pipeline: See :func:`build_pipeline`.
+    """
+    if frame.image is None:
+        return frame, None
+    results = {
+        'img': frame.image,
+        'img_path': frame.name,
+        'img_id': frame.index,
+    }
+    start_record(results)
+    data = pipeline(results)
+    sample = data['data_samples']
+    width, height = frame.size
+    # The image may be a reduction of the original.
+    if sample.ori_shape != (height, width):
+        seen_height, seen_width = sample.img_shape
+        sample.set_metainfo(
+            dict(
+                ori_shape=(height, width),
+                scale_factor=(seen_width / width, seen_height / height),
+            )
+        )
+    return frame, data
+
+
+def batches(items: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
+    """Consecutive items whose pictures have the same size, or none.
+
+    Args:
+        items: What :func:`prepare` returns.
+        size: Most items of a batch.
+    """
+    batch: list[Prepared] = []
+    for item in items:
+        full = len(batch) == size
+        if batch and (full or _shape(batch[0]) != _shape(item)):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _shape(item: Prepared) -> tuple[int, ...] | None:
+    return None if item[1] is None else tuple(item[1]['inputs'].shape)
+
+
+def _find_pipeline(dataset: Any) -> list[Any] | None:
+    """First pipeline of a data loader, or of the data sets inside."""
+    if isinstance(dataset, (list, tuple)):
+        found = map(_find_pipeline, dataset)
+        return next((steps for steps in found if steps), None)
+    if not isinstance(dataset, Mapping):
+        return None
+    if dataset.get('pipeline'):
+        return list(dataset['pipeline'])
+    inner = [dataset.get(name) for name in ('dataset', 'datasets')]
+    return _find_pipeline(inner)
+
+
+def _type_name(step: Mapping[str, Any]) -> str:
+    kind = step['type']
+    name = kind if isinstance(kind, str) else kind.__name__
+    return name.rpartition('.')[2]

@@ -1,0 +1,51 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Which of a model's candidates are people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ['Selection']
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of the candidates are people.
+
+    Args:
+        score_thr: Lowest score.
+        max_persons: Most people of a picture, those with the best scores;
+            ``None`` for no limit but the model's.
+        nms_iou: Of people whose boxes overlap by more than this only the
+            best stays; ``None`` does what the config says.
+
+    Raises:
+        ValueError: If a number makes no sense.
+    """
+
+    score_thr: float = 0.3
+    max_persons: int | None = None
+    nms_iou: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score_thr <= 1:
+            raise ValueError(
+                f'score_thr must be in 0..1, got {self.score_thr}'
+            )
+        if self.max_persons is not None and self.max_persons < 1:
+            raise ValueError(
+                f'max_persons must be at least 1, got {self.max_persons}'
+            )
+        if self.nms_iou is not None and not 0 <= self.nms_iou <= 1:
+            raise ValueError(f'nms_iou must be in 0..1, got {self.nms_iou}')
+
+    def test_cfg(self, base: Mapping[str, Any]) -> dict[str, Any]:
+        """``test_cfg`` of the model with these wishes."""
+        changed = dict(base, score_thr=self.score_thr)
+        if self.nms_iou is not None:
+            changed['nms_iou_thr'] = self.nms_iou
+        most = self.max_persons or 0
+        changed['max_per_img'] = max(most, base.get('max_per_img', 50))
+        return changed

@@ -1,0 +1,206 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Frames of videos and cameras."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .frames import Frame, FrameSource, every_frame, file_stamp
+from .pictures import as_picture
+
+__all__ = ['CameraSource', 'VideoSource']
+
+_MAX_FPS = 1000.0  # some files say 90000: the clock, not the frames
+_TOLERATED_FRAMES, _TOLERATED_SHARE = 5, 0.02
+
+
+class VideoSource(FrameSource):
+    """A video file.
+
+    Args:
+        path: The file.
+        interval: Use every n-th frame.
+        start: Number of the first frame.
+        stop: Number of the first frame that is left out.
+
+    Raises:
+        ValueError: If it cannot be opened or has no such frame, or a number
+            makes no sense.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        interval: int = 1,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> None:
+        super().__init__(str(path))
+        if interval < 1 or start < 0 or (stop is not None and stop <= start):
+            raise ValueError(
+                'frame_interval must be >= 1 and 0 <= start < end, got '
+                f'frame_interval {interval}, start {start}, end {stop}'
+            )
+        self.path = self.sound = Path(path)
+        self.interval, self.start, self.stop = interval, start, stop
+        capture = self._open()
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        self._announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        readable = capture.read()[0]
+        capture.release()
+        if not readable:
+            raise ValueError(f'{path}: not one frame can be read')
+        if 0 < self._announced <= start:
+            raise ValueError(
+                f'{path}: has {self._announced} frames, none from number '
+                f'{start} on'
+            )
+        self._source_fps = fps if 0 < fps <= _MAX_FPS else 25.0
+        self.fps = self._source_fps / interval
+
+    def _open(self) -> cv2.VideoCapture:
+        capture = cv2.VideoCapture(str(self.path))
+        if not capture.isOpened():
+            raise ValueError(
+                f'{self.path}: OpenCV cannot open this video; it may be '
+                'truncated. Otherwise convert it, for example to mp4 (H.264)'
+            )
+        return capture
+
+    def __len__(self) -> int:
+        if self._announced < 1:
+            return 0
+        stop = min(self._announced, self.stop or self._announced)
+        return len(range(self.start, stop, self.interval))
+
+    def frames(  # noqa: D102
+        self,
+        wanted: Callable[[int], bool] = every_frame,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> Iterator[Frame]:
+        capture, number, index = self._open(), 0, 0
+        try:
+            # Only grabbing in order is exact: seeking lands on key frames.
+            while (end is None or index < end) and number != self.stop:
+                if not capture.grab():
+                    self._check_length(number)
+                    return
+                offset = number - self.start
+                if offset >= 0 and offset % self.interval == 0:
+                    if index >= begin:
+                        yield self._frame(
+                            capture, index, number, wanted(index)
+                        )
+                    index += 1
+                number += 1
+        finally:
+            capture.release()
+
+    def _frame(
+        self, capture: cv2.VideoCapture, index: int, number: int, wanted: bool
+    ) -> Frame:
+        image, size = None, (0, 0)
+        if wanted:
+            done, image = capture.retrieve()
+            if done:
+                image = as_picture(image)
+                size = _size(image)
+            else:
+                self.problems.append(
+                    f'{self.path}: frame {number} cannot be decoded'
+                )
+        return Frame(
+            index,
+            f'{number:06d}',
+            image,
+            size,
+            number,
+            number / self._source_fps,
+        )
+
+    def _check_length(self, count: int) -> None:
+        """Complain if the video ends early; many announce a few too many."""
+        missing = min(self._announced, self.stop or self._announced) - count
+        tolerated = max(_TOLERATED_FRAMES, _TOLERATED_SHARE * self._announced)
+        if missing > tolerated:
+            self.problems.append(
+                f'{self.path}: ends after {count} of {self._announced} '
+                'frames; it is truncated or damaged'
+            )
+
+    def frame_name(self, index: int) -> str:  # noqa: D102
+        return f'{self.start + index * self.interval:06d}'
+
+    def identity(self) -> list[str]:  # noqa: D102
+        options = f'{self.start}:{self.stop}:{self.interval}'
+        return [f'{self.path.name}:{file_stamp(self.path)}:{options}']
+
+
+class CameraSource(FrameSource):
+    """A camera, or a stream from the network.
+
+    Args:
+        device: Number of the camera, or anything else that
+            :class:`cv2.VideoCapture` opens.
+        max_frames: Number of frames after which it ends by itself.
+
+    Raises:
+        ValueError: If it cannot be opened, or ``max_frames`` makes no sense.
+    """
+
+    live = True
+
+    def __init__(
+        self, device: int | str = 0, max_frames: int | None = None
+    ) -> None:
+        super().__init__(f'camera {device}')
+        if max_frames is not None and max_frames < 1:
+            raise ValueError(f'max_frames must be >= 1, got {max_frames}')
+        self.device = device
+        self.max_frames = max_frames
+        self._stopped = False
+        self._capture = cv2.VideoCapture(device)
+        if not self._capture.isOpened():
+            raise ValueError(
+                f'{self.name}: cannot be opened; cameras are numbered from '
+                '0, and a program can have one only if no other has it'
+            )
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps <= _MAX_FPS else 25.0
+
+    def stop(self) -> None:
+        """End :meth:`frames` at the next frame."""
+        self._stopped = True
+
+    def frames(  # noqa: D102
+        self,
+        wanted: Callable[[int], bool] = every_frame,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> Iterator[Frame]:
+        limits = [n for n in (end, self.max_frames) if n is not None]
+        last = min(limits, default=None)
+        start, index = time.monotonic(), 0
+        try:
+            while not self._stopped and (last is None or index < last):
+                done, image = self._capture.read()
+                if not done:
+                    return
+                elapsed = time.monotonic() - start
+                image = as_picture(image, self.name)
+                name, size = f'{index:06d}', _size(image)
+                yield Frame(index, name, image, size, index, elapsed)
+                index += 1
+        finally:
+            self._capture.release()
+
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]

@@ -1,0 +1,90 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Pictures on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from aios.export import FrameResult
+from aios.visualization import OverlayDrawer
+
+from .writers import FrameWriter
+
+__all__ = ['DEFAULT_LAYERS', 'Window', 'show_picture']
+
+DEFAULT_LAYERS = ('mesh', 'boxes', 'skeletons')
+"""What is drawn if nobody says; see :class:`OverlayOptions`."""
+
+_KEYS_TO_CLOSE = (ord('q'), 27)  # 27 is Esc
+
+
+class Window(FrameWriter):
+    """Shows the newest frame while others are worked on.
+
+    Frames are drawn where they are written, and shown by the thread that
+    calls :meth:`refresh`: on some systems only the main one may.
+
+    Args:
+        draw: Draws people into their picture.
+        on_close: Called when the user presses q or Esc.
+        title: Of the window.
+    """
+
+    per_frame = False
+    needs_image = True
+    needs_vertices = True
+
+    def __init__(
+        self,
+        draw: OverlayDrawer,
+        on_close: Callable[[], None],
+        title: str = 'aios',
+    ) -> None:
+        self._draw = draw
+        self._on_close = on_close
+        self._title = title
+        self._newest: np.ndarray | None = None
+
+    def write(self, frame: FrameResult, image: np.ndarray | None) -> None:
+        """Draw a frame."""
+        if image is not None:
+            self._newest = self._draw(frame, image)
+
+    def refresh(self) -> None:
+        """Show what was drawn last.
+
+        Raises:
+            OSError: If there is no display.
+        """
+        if self._newest is None:
+            return
+        if show_picture(self._newest, self._title, 1) in _KEYS_TO_CLOSE:
+            self._on_close()
+
+
+def show_picture(image: np.ndarray, title: str, milliseconds: int) -> int:
+    """Show a picture in a window.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB.
+        title: Of the window; the same title is the same window.
+        milliseconds: How long to wait for a key, 0 for ever.
+
+    Returns:
+        The key, -1 for none.
+
+    Raises:
+        OSError: If there is no display, or OpenCV was built without windows.
+    """
+    try:
+        cv2.imshow(title, np.ascontiguousarray(image[..., ::-1]))
+        return cv2.waitKey(milliseconds)
+    except cv2.error as error:
+        raise OSError(
+            'no window can be opened: there is no display, or this OpenCV is '
+            'opencv-python-headless (pip install opencv-python brings '
+            'windows); write pictures instead'
+        ) from error

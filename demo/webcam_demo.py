@@ -1,0 +1,51 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Find the people in front of a camera.
+
+The newest frame is shown with boxes, skeletons and bodies; frames that come
+meanwhile are skipped. With --out-dir everything is kept as by
+video_demo.py. The key q, Esc or Ctrl-C ends it.
+
+Examples:
+    python demo/webcam_demo.py 0 CONFIG CHECKPOINT --show
+    python demo/webcam_demo.py 0 aios_r50 CHECKPOINT --out-dir session \
+        --max-frames 500 --track
+    python demo/webcam_demo.py rtsp://ADDRESS CHECKPOINT --show
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from aios.apis.cli import add_options
+from aios.apis.live import run_live
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'camera', help='number of the camera, or address of a stream'
+    )
+    add_options(parser)
+    parser.add_argument(
+        '--show', action='store_true', help='open a window (needs a display)'
+    )
+    parser.add_argument(
+        '--max-frames', type=int, metavar='N', help='stop after N frames'
+    )
+    parser.set_defaults(out_dir=None)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Find people; returns the number of frames that were looked at."""
+    args = build_parser().parse_args(argv)
+    return run_live(args)
+
+
+if __name__ == '__main__':
+    main()
