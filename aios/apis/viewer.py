@@ -1,0 +1,182 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""From a folder of results to a page that plays them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from aios.body_models import SMPLXLayer
+from aios.export import PeopleSequence, write_glb
+from aios.export.gltf import frame_times
+from aios.viewer import PictureTrack, make_picture_track, write_viewer
+
+from .sources import Frame, open_sources
+
+__all__ = ['MODES', 'find_pictures', 'make_viewer']
+
+MODES = ('source', 'overlay', 'none')
+"""What is shown beside the people."""
+
+_TOLERANCE = 1e-3  # metres; nobody sees less, and it is a tenth of the size
+
+
+def make_viewer(
+    people: PeopleSequence,
+    folder: str | os.PathLike,
+    path: str | os.PathLike,
+    scratch: str | os.PathLike,
+    *,
+    mode: str = 'source',
+    source: str | os.PathLike | None = None,
+    reuse_glb: bool = True,
+    model_path: str | os.PathLike | None = None,
+    max_side: int = 640,
+    title: str | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> int:
+    """Make a page of results.
+
+    Args:
+        people: The people.
+        folder: Where the demo put ``vis`` and ``people.glb``.
+        path: The ``.html`` file.
+        scratch: Empty folder for what the page is made of.
+        mode: One of :data:`MODES`.
+        source: Video or pictures, instead of the place in the results.
+        reuse_glb: Take ``people.glb`` if it is there.
+        model_path: SMPL-X files, or ``'free'``; default: as the results say.
+        max_side: Longest side of the pictures, pixels.
+        title: Of the page.
+        overwrite: Replace an existing file.
+        progress: Show bars.
+
+    Returns:
+        Size of the page in bytes.
+
+    Raises:
+        FileNotFoundError: If there are no pictures.
+        FileExistsError: If the page exists and ``overwrite`` is False.
+        ValueError: If the pictures are not those of the results.
+    """
+    if mode not in MODES:
+        raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+    folder, scratch = Path(folder), Path(scratch)
+    track = None
+    if mode != 'none' and people.num_frames:
+        found = source or find_pictures(people, folder, mode)
+        track = _make_track(people, found, scratch, mode, max_side, progress)
+    glb = folder / 'people.glb'
+    if not (reuse_glb and glb.exists()):
+        glb = scratch / 'people.glb'
+        layer = SMPLXLayer(
+            model_path or people.body_model or 'free', gender=people.gender
+        )
+        write_glb(
+            people, layer.eval(), glb, tolerance=_TOLERANCE, progress=progress
+        )
+    return write_viewer(
+        people, glb, path, pictures=track, title=title, overwrite=overwrite
+    )
+
+
+def find_pictures(
+    people: PeopleSequence, folder: str | os.PathLike, mode: str = 'source'
+) -> Path:
+    """Video or folder with the pictures of results.
+
+    Args:
+        people: The results.
+        folder: Where the demo put them.
+        mode: ``'source'`` or ``'overlay'``.
+
+    Raises:
+        FileNotFoundError: If nothing is there.
+    """
+    overlays = [Path(folder, name) for name in ('vis.mp4', 'vis')]
+    choices = overlays if mode == 'overlay' else [Path(people.source)]
+    for choice in choices:
+        if people.source and choice.exists():
+            return choice
+    raise FileNotFoundError(
+        f'{choices[0]}: the pictures are not there; say where they are '
+        '(--source), or take others (--pictures)'
+    )
+
+
+def _make_track(
+    people: PeopleSequence,
+    source: str | os.PathLike,
+    scratch: Path,
+    mode: str,
+    max_side: int,
+    progress: bool,
+) -> PictureTrack:
+    pictures = tqdm(
+        _pictures(people, source, mode == 'overlay'),
+        total=people.num_frames,
+        unit='picture',
+        disable=not progress,
+    )
+    sound = source if people.fps and Path(source).is_file() else None
+    return make_picture_track(
+        pictures,
+        scratch,
+        frame_times(people),
+        fps=people.fps,
+        sound_of=sound,
+        max_side=max_side,
+    )
+
+
+def _pictures(
+    people: PeopleSequence, source: str | os.PathLike, numbered: bool
+) -> Iterator[np.ndarray | None]:
+    """RGB pictures of the frames, in order; ``None`` where one is missing.
+
+    Args:
+        people: Their results.
+        source: Where the pictures are.
+        numbered: Whether a video there begins with the first frame of the
+            results, as overlays do.
+    """
+    wanted = people.frame_names.tolist()
+    if numbered and people.fps:
+        wanted = [f'{index:06d}' for index in range(people.num_frames)]
+    numbers = {name: index for index, name in enumerate(wanted)}
+    done, found = 0, 0
+    for frame in _read(source, numbers):
+        number = numbers[frame.name]
+        if number < done:
+            continue
+        yield from [None] * (number - done)
+        image = frame.image
+        found += image is not None
+        yield None if image is None else np.ascontiguousarray(image[..., ::-1])
+        done = number + 1
+        if done == len(wanted):
+            break
+    if not found:
+        raise ValueError(
+            f'{source}: has no picture of the frames {wanted[0]!r} to '
+            f'{wanted[-1]!r} of the results'
+        )
+    yield from [None] * (len(wanted) - done)
+
+
+def _read(
+    source: str | os.PathLike, numbers: dict[str, int]
+) -> Iterator[Frame]:
+    """Frames with one of the names; images of others are not decoded."""
+    for part in open_sources(source, recursive=True):
+        name_of = part.frame_name
+        for frame in part.frames(
+            lambda index, name_of=name_of: name_of(index) in numbers
+        ):
+            if frame.name in numbers:
+                yield frame

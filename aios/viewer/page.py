@@ -1,0 +1,247 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The page: people, pictures and programs in one file.
+
+Symbols: ``F`` frames, ``N`` persons of all frames.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from aios.export import PeopleSequence
+from aios.export.gltf import frame_times
+from aios.utils.safe_io import atomic_write
+from aios.version import __version__
+from aios.visualization import instance_color
+
+from .media import PictureTrack
+
+__all__ = ['describe_people', 'write_viewer']
+
+_LINE = 3 << 16  # bytes of a line of base64
+_LIMIT = 400 << 20  # browsers refuse texts of half a gigabyte
+_PELVIS = 0
+_FAR = 3.0  # times the median depth; who is further off is not framed
+_EMPTY_SCENE = [[-1.0, -1.0, -6.0], [1.0, 1.0, -4.0]]
+_PARTS = {
+    'CSS': 'viewer.css',
+    'THREE': 'three.min.js',
+    'SCRIPT': 'viewer.js',
+}
+
+
+def write_viewer(
+    people: PeopleSequence,
+    glb: str | os.PathLike,
+    path: str | os.PathLike,
+    *,
+    pictures: PictureTrack | None = None,
+    title: str | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write a page that plays people beside their pictures.
+
+    It holds all it needs, and forbids the browser to load anything else.
+
+    Args:
+        people: The people.
+        glb: Their animation, see :func:`aios.export.write_glb`.
+        path: The ``.html`` file. Missing folders are made.
+        pictures: Pictures of the frames, see
+            :func:`~aios.viewer.make_picture_track`.
+        title: Default: name of the source.
+        overwrite: Replace an existing file.
+
+    Returns:
+        Size of the page in bytes.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is False.
+        ValueError: If the animation is not of these people, or the page
+            would be larger than browsers take.
+    """
+    glb, path = Path(glb), Path(path)
+    _check_animation(glb, people)
+    media = [] if pictures is None else list(pictures.paths)
+    if pictures is not None and pictures.kind == 'images':
+        _check_count(len(media), people.num_frames)
+    size = sum(file.stat().st_size for file in [glb, *media])
+    if size > _LIMIT:
+        raise ValueError(
+            f'{path} would hold {size >> 20} MB, browsers take at most '
+            f'{_LIMIT >> 20}; use fewer frames or persons, or smaller pictures'
+        )
+    names = ['media'] if len(media) == 1 else []
+    names = names or [f'media{index}' for index in range(len(media))]
+    data = describe_people(people) | {
+        'media': {
+            'kind': 'none' if pictures is None else pictures.kind,
+            'type': None if pictures is None else pictures.mime_type,
+            'names': names,
+        }
+    }
+    before, after = _fill(title or Path(people.source).name or 'People', data)
+    with atomic_write(path, overwrite=overwrite) as stream:
+        stream.write(before)
+        _write_payload(stream, 'glb', _gzip(_pieces(glb)))
+        for name, file in zip(names, media, strict=True):
+            _write_payload(stream, name, _pieces(file))
+        stream.write(after)
+    return path.stat().st_size
+
+
+def describe_people(people: PeopleSequence) -> dict[str, Any]:
+    """What the page has to know besides animation and pictures.
+
+    Args:
+        people: The people.
+
+    Returns:
+        Values for JSON: ``times`` in seconds, ``names``, ``cameras`` (the
+        different ones), ``frameCameras`` (which one is a frame's), ``people``
+        with the ``spans`` of frames they are in, and ``bounds``, the box
+        around them in glTF's axes.
+    """
+    views = np.concatenate([people.K.reshape(-1, 9), people.image_sizes], 1)
+    different, which = np.unique(views, axis=0, return_inverse=True)
+    return {
+        'version': __version__,
+        'source': Path(people.source).name,
+        'times': np.round(frame_times(people).astype(float), 5).tolist(),
+        'names': people.frame_names.tolist(),
+        'cameras': [
+            {'K': view[:9].reshape(3, 3).tolist(), 'size': view[9:].tolist()}
+            for view in different
+        ],
+        'frameCameras': which.ravel().tolist(),
+        'people': [
+            _describe_person(people, person)
+            for person in people.person_ids.tolist()
+        ],
+        'bounds': _bounds(people),
+    }
+
+
+def _describe_person(people: PeopleSequence, person: int) -> dict[str, Any]:
+    rows = people.person_id == person
+    frames = people.frame_index[rows]
+    breaks = np.flatnonzero(np.diff(frames) > 1) + 1
+    red, green, blue = instance_color(person)
+    return {
+        'id': person,
+        'color': f'#{red:02x}{green:02x}{blue:02x}',
+        'count': len(frames),
+        'score': round(float(people.scores[rows].mean()), 4),
+        'spans': [
+            [int(span[0]), int(span[-1])] for span in np.split(frames, breaks)
+        ],
+    }
+
+
+def _bounds(people: PeopleSequence) -> list[list[float]]:
+    """Least and greatest x, y, z of the joints, in glTF's axes."""
+    if not len(people):
+        return _EMPTY_SCENE
+    depth = people.joints3d[:, _PELVIS, 2]
+    near = depth <= _FAR * np.median(depth)
+    points = people.joints3d[near].reshape(-1, 3) * (1, -1, -1)
+    corners = np.stack([points.min(0), points.max(0)])
+    return np.round(corners, 4).tolist()
+
+
+def _check_animation(path: Path, people: PeopleSequence) -> None:
+    """Refuse the animation of other people."""
+    document = _read_document(path)
+    names = [str(node.get('name')) for node in document.get('nodes', [])]
+    ids = sorted(
+        node.get('extras', {}).get('person_id', -1)
+        for node in document.get('nodes', [])
+        if 'person_id' in node.get('extras', {})
+    )
+    wanted = people.person_ids.tolist()
+    if ids != wanted or 'people' not in names:
+        raise ValueError(
+            f'{path}: holds persons {ids}, the results have {wanted}'
+        )
+    scene = document.get('scenes', [{}])[0].get('extras', {})
+    _check_count(scene.get('num_frames'), people.num_frames, f'{path}: ')
+
+
+def _check_count(count: int | None, wanted: int, where: str = '') -> None:
+    if count != wanted:
+        raise ValueError(f'{where}{count} frames, the results have {wanted}')
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    with open(path, 'rb') as stream:
+        header = stream.read(20)
+        if len(header) < 20 or header[:4] != b'glTF':
+            raise ValueError(f'{path}: is no GLB file')
+        (length,) = struct.unpack('<I', header[12:16])
+        try:
+            return json.loads(stream.read(length))
+        except ValueError as error:
+            raise ValueError(f'{path}: is damaged ({error})') from error
+
+
+def _fill(title: str, data: dict[str, Any]) -> tuple[bytes, bytes]:
+    """The page before and after what is large."""
+    assets = resources.files('aios.viewer') / 'assets'
+    # Text of users must not end the element it is in.
+    text = json.dumps(data, separators=(',', ':'), allow_nan=False)
+    values = {
+        'TITLE': html.escape(title),
+        'DATA': text.replace('<', '\\u003c'),
+    }
+    for name, file in _PARTS.items():
+        values[name] = (assets / file).read_text('utf-8').strip()
+    parts = (assets / 'viewer.html').read_text('utf-8').split('%%')
+    # Odd parts are names; what is put in is not looked at again.
+    place = parts.index('PAYLOADS')
+    filled = [
+        values.get(part, '') if index % 2 else part
+        for index, part in enumerate(parts)
+    ]
+    before, after = ''.join(filled[:place]), ''.join(filled[place:])
+    return before.encode(), after.encode()
+
+
+def _write_payload(
+    stream: BinaryIO, name: str, pieces: Iterator[bytes]
+) -> None:
+    """An element of lines of base64."""
+    kind = 'application/octet-stream'
+    stream.write(f'<script id="{name}" type="{kind}">\n'.encode())
+    rest = b''
+    for piece in pieces:
+        rest += piece
+        whole = len(rest) - len(rest) % _LINE
+        for start in range(0, whole, _LINE):
+            line = base64.b64encode(rest[start : start + _LINE])
+            stream.write(line + b'\n')
+        rest = rest[whole:]
+    stream.write(base64.b64encode(rest) + b'\n</script>\n')
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with open(path, 'rb') as stream:
+        while piece := stream.read(1 << 20):
+            yield piece
+
+
+def _gzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    packer = zlib.compressobj(wbits=31)
+    for piece in pieces:
+        yield packer.compress(piece)
+    yield packer.flush()

@@ -1,0 +1,110 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Make a page that plays results in a browser: people and their pictures.
+
+The page is one file. It needs no network, no server and no installation, so
+it can be sent to somebody else.
+
+Examples:
+    python tools/make_viewer.py outputs/video_demo
+    python tools/make_viewer.py outputs/video_demo --pictures overlay
+    python tools/make_viewer.py params.npz --source dance.mp4 --ids 1 2 \
+        --out dance.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from params2mesh import select
+
+from aios.apis.viewer import MODES, make_viewer
+from aios.export import PeopleSequence
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'results', type=Path, help='folder of a demo, or its params.npz'
+    )
+    parser.add_argument(
+        '--out', type=Path, help='default: viewer.html beside params.npz'
+    )
+    parser.add_argument(
+        '--pictures',
+        choices=MODES,
+        default='source',
+        help='what is shown beside the people: what the network saw, the '
+        'overlay of the demo, or nothing (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--source',
+        help='the video or the pictures, if they are not where they were',
+    )
+    parser.add_argument(
+        '--max-side',
+        type=int,
+        default=640,
+        metavar='PX',
+        help='longest side of the pictures (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--frames', metavar='WHICH', help='as of params2mesh.py'
+    )
+    parser.add_argument(
+        '--ids', type=int, nargs='+', help='only these persons'
+    )
+    parser.add_argument(
+        '--model-path',
+        help="folder of the SMPL-X model files, or 'free'; default: as the "
+        'results say',
+    )
+    parser.add_argument('--title', help='default: name of the source')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an existing page'
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Make the page."""
+    args = build_parser().parse_args(argv)
+    folder = args.results
+    params = folder / 'params.npz' if folder.is_dir() else folder
+    path = args.out or params.with_name('viewer.html')
+    try:
+        if path.exists() and not args.overwrite:
+            raise FileExistsError(f'{path} exists; --overwrite replaces it')
+        people = PeopleSequence.load(params)
+        whole = args.frames is None and args.ids is None
+        if not whole:
+            people = select(people, args.frames, args.ids)
+        with tempfile.TemporaryDirectory() as scratch:
+            size = make_viewer(
+                people,
+                params.parent,
+                path,
+                scratch,
+                mode=args.pictures,
+                source=args.source,
+                reuse_glb=whole,
+                model_path=args.model_path,
+                max_side=args.max_side,
+                title=args.title,
+                overwrite=args.overwrite,
+                progress=True,
+            )
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print(f'wrote {path} ({size / 2**20:.1f} MB); open it in a browser')
+
+
+if __name__ == '__main__':
+    main()

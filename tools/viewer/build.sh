@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# Makes aios/viewer/assets/three.min.js anew; needs npm. To move to another
+# version of three.js, change package.json, run `npm install` here, then this.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+assets=$(cd "$here/../../aios/viewer/assets" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp "$here"/{package.json,package-lock.json,three_bundle.js} "$work"
+cd "$work"
+npm ci --no-audit --no-fund
+node_modules/.bin/esbuild three_bundle.js --bundle --minify --format=iife \
+    --global-name=THREE --legal-comments=eof --outfile="$assets/three.min.js"
+cp node_modules/three/LICENSE "$assets/LICENSE-three"
