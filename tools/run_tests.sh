@@ -11,7 +11,7 @@
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 
-setup_environment tests
+setup_environment tests docs
 
 # One process per core, so each of them needs but one thread.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

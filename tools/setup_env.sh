@@ -3,7 +3,7 @@
 #
 # Sourced by quickstart.sh and run_tests.sh. It offers
 #
-#   setup_environment [GROUP]     find or make a Python environment and install
+#   setup_environment [GROUP...]  find or make a Python environment and install
 #                                 the package with requirements/GROUP.txt;
 #                                 afterwards $PYTHON is its interpreter
 #   step NAME COMMAND [ARG...]    run a command quietly, explain a failure
@@ -224,7 +224,7 @@ install_mmcv_steps() {
     fi
 }
 
-setup_environment() { # [GROUP]
+setup_environment() { # [GROUP...]
     local begin=$SECONDS stamp
     start_log
     choose_environment

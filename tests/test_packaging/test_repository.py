@@ -16,7 +16,7 @@ from aios import __version__
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ('aios', 'configs', 'demo', 'tests', 'tools')
-GROUPS = ('build', 'runtime', 'mminstall', 'optional', 'tests')
+GROUPS = ('build', 'runtime', 'mminstall', 'optional', 'tests', 'docs')
 
 
 def _python_files() -> list[Path]:
@@ -80,7 +80,7 @@ def test_what_is_required_is_tested(group: str):
 def test_requirements_txt_lists_the_needed_groups():
     text = (ROOT / 'requirements.txt').read_text()
     groups = re.findall(r'-r requirements/(\w+)\.txt', text)
-    assert groups == ['build', 'runtime', 'mminstall', 'tests']
+    assert groups == ['build', 'runtime', 'mminstall', 'tests', 'docs']
 
 
 def test_release_files_agree_on_the_version():
