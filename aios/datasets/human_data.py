@@ -325,15 +325,13 @@ class HumanData(MutableMapping):
         Returns:
             ``(rows, J, C)`` new array, zeros where the file has no joint.
         """
-        source = self.joint_set(key)
-        index = joint_mapping(source, joint_set, approximate=True).copy()
         mask = self._mask(key)
-        if mask is not None:
-            stored = np.cumsum(mask) - 1 if self._compressed else None
-            present = (index >= 0) & mask[np.maximum(index, 0)]
-            if stored is not None:
-                index = stored[np.maximum(index, 0)]
-            index[~present] = -1
+        index = joint_mapping(
+            self.joint_set(key), joint_set, approximate=True, available=mask
+        )
+        if mask is not None and self._compressed:
+            stored = np.cumsum(mask) - 1
+            index = np.where(index >= 0, stored[index], -1)
         value = self._items[key][rows]
         if value.shape[1] == 0:
             return np.zeros((len(value), len(index), value.shape[2]))

@@ -288,9 +288,14 @@ def _approximate_names(name: str) -> tuple[str, ...]:
 
 
 @cache
-def _joint_mapping(src: str, dst: str, approximate: bool) -> np.ndarray:
-    source = JOINT_SETS[src].names
-    first = {name: i for i, name in reversed(list(enumerate(source)))}
+def _joint_mapping(
+    src: str, dst: str, approximate: bool, available: tuple[bool, ...] | None
+) -> np.ndarray:
+    first = {
+        name: i
+        for i, name in reversed(list(enumerate(JOINT_SETS[src].names)))
+        if available is None or available[i]
+    }
     mapping = np.full(len(JOINT_SETS[dst]), -1, np.int64)
     for j, name in enumerate(JOINT_SETS[dst].names):
         candidates = [name]
@@ -302,7 +307,10 @@ def _joint_mapping(src: str, dst: str, approximate: bool) -> np.ndarray:
 
 
 def joint_mapping(
-    src: str | JointSet, dst: str | JointSet, approximate: bool = False
+    src: str | JointSet,
+    dst: str | JointSet,
+    approximate: bool = False,
+    available: np.ndarray | None = None,
 ) -> np.ndarray:
     """Where each joint of ``dst`` is found in ``src``.
 
@@ -312,13 +320,18 @@ def joint_mapping(
         approximate: Also accept joints that mark nearly the same place under
             another name (``left_hip`` for COCO's ``left_hip_extra``), as
             mmhuman3d's approximate mapping does.
+        available: ``(len(src),)`` bool, which joints of the source there
+            are; default: all.
 
     Returns:
         ``(len(dst),)`` int64 indices into ``src``, -1 where it has no such
         joint.  The array is read-only.
     """
     return _joint_mapping(
-        get_joint_set(src).name, get_joint_set(dst).name, approximate
+        get_joint_set(src).name,
+        get_joint_set(dst).name,
+        approximate,
+        None if available is None else tuple(map(bool, available)),
     )
 
 

@@ -24,6 +24,7 @@ from aios.utils.safe_io import atomic_write
 
 from .body_mesher import BodyMesher, as_array
 from .drawing import draw_boxes, draw_label, draw_skeleton
+from .mesh import Mesh
 from .palette import instance_color
 from .rasterizer import render_meshes
 
@@ -38,8 +39,8 @@ class WholeBodyVisualizer(Visualizer):
     """Boxes of body, hands and face, skeletons and body meshes.
 
     Meshes need a body model, parameters with a translation, and the camera
-    ``cam_K`` (3, 3) in the sample's metainfo; without one of them they are
-    left out.
+    ``cam_K`` (3, 3) in the sample's metainfo, or the people's own ``cameras``
+    (COCO, UBody); without one of them they are left out.
 
     Args:
         name (str): Name of the instance.
@@ -155,7 +156,8 @@ class WholeBodyVisualizer(Visualizer):
             image (np.ndarray): (H, W, 3) uint8 RGB.
             people (InstanceData): With any of the fields of
                 :data:`aios.structures.GT_FIELDS`, and ``scores``.
-            K (np.ndarray, optional): (3, 3) camera of this picture.
+            K (np.ndarray, optional): (3, 3) camera of this picture. Default:
+                the field ``cameras`` (n, 4) fx, fy, cx, cy, one each.
 
         Returns:
             np.ndarray: (H, W * number of panels, 3) uint8 RGB.
@@ -163,8 +165,8 @@ class WholeBodyVisualizer(Visualizer):
         panels = []
         for layers in self.panels:
             panel = image.copy()
-            if 'mesh' in layers and K is not None:
-                panel = self._draw_meshes(panel, people, as_array(K))
+            if 'mesh' in layers and (K is not None or 'cameras' in people):
+                panel = self._draw_meshes(panel, people, K)
             if 'boxes' in layers:
                 self._draw_boxes(panel, people)
             if 'skeletons' in layers:
@@ -173,12 +175,15 @@ class WholeBodyVisualizer(Visualizer):
         return np.concatenate(panels, axis=1)
 
     def _draw_meshes(
-        self, image: np.ndarray, people: InstanceData, K: np.ndarray
+        self, image: np.ndarray, people: InstanceData, K: Any
     ) -> np.ndarray:
         meshes = self._mesher(people)
+        if K is None:
+            cameras = as_array(people.cameras)
+            K, meshes = _with_one_camera(meshes, cameras)
         return render_meshes(
             list(meshes.values()),
-            K,
+            as_array(K),
             *image.shape[:2],
             background=image,
             alpha=self.mesh_alpha,
@@ -222,6 +227,35 @@ class WholeBodyVisualizer(Visualizer):
                 drawn=np.maximum(drawn[index], visible[index]),
                 thickness=_line_width(image),
             )
+
+
+def _with_one_camera(
+    meshes: dict[int, Mesh], cameras: np.ndarray
+) -> tuple[np.ndarray, dict[int, Mesh]]:
+    """Meshes that one camera sees where each person's own sees them.
+
+    Args:
+        meshes: By the person's index.
+        cameras: (n, 4) fx, fy, cx, cy; people without one lose their mesh.
+
+    Returns:
+        The camera (3, 3) of the first of them, and sheared meshes.
+    """
+    known = [i for i in meshes if np.isfinite(cameras[i]).all()]
+    common, sheared = np.ones(4), {}
+    if known:
+        common = cameras[known[0]].astype(float)
+    for index in known:
+        camera, mesh = cameras[index].astype(float), meshes[index]
+        vertices = mesh.vertices.astype(float)
+        offset = (camera[2:] - common[2:]) / common[:2]
+        vertices[:, :2] *= camera[:2] / common[:2]
+        vertices[:, :2] += offset * vertices[:, 2:]
+        sheared[index] = Mesh(vertices, mesh.faces, mesh.colors)
+    K = np.array(
+        [[common[0], 0, common[2]], [0, common[1], common[3]], [0, 0, 1]]
+    )
+    return K, sheared
 
 
 def write_image(

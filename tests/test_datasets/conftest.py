@@ -9,12 +9,14 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from toy_releases import RELEASES
+from mmengine.config import Config
+from toy_releases import RELEASES, paint
 
 from aios.datasets import HumanData
 from aios.datasets.converters import convert
 from aios.structures import HUMAN_DATA_190
 
+CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
 HEIGHT, WIDTH = 240, 320
 FOCAL = 300.0
 
@@ -128,12 +130,39 @@ def converted(models, tmp_path_factory):
 
     def get(name):
         if name not in done:
-            write, kind, split, _, _ = RELEASES[name]
+            write, kind, split, _, images = RELEASES[name]
             root = tmp_path_factory.mktemp(name)
             truth = write(root, np.random.default_rng(3), models)
+            paint(root / images, truth)
             out = root / 'out' / f'{name}.npz'
             summary = convert(kind(root, split, models), out)
             done[name] = root, truth, out, summary
         return done[name]
+
+    return get
+
+
+@pytest.fixture
+def base_config(converted, models, tmp_path, monkeypatch):
+    """Name of a release -> its base file and phase; ``AIOS_DATA`` holds it.
+
+    The release lies where ``data/README.md`` says, its annotation file where
+    the converter writes it.
+    """
+
+    def get(name):
+        root, _, out, _ = converted(name)
+        monkeypatch.setenv('AIOS_DATA', str(tmp_path / 'data'))
+        monkeypatch.setenv('AIOS_BODY_MODELS', models)
+        path = CONFIGS / f'{name}.py'
+        phase = {'arctic': 'val', 'ehf': 'test'}.get(name, 'train')
+        options = Config.fromfile(path)[f'{name}_{phase}']
+        place = tmp_path / 'data' / options.ann_file[0]
+        place.parent.mkdir(parents=True)
+        place.symlink_to(out)
+        images = tmp_path / 'data' / options.data_prefix.img
+        images.parent.mkdir(parents=True, exist_ok=True)
+        images.symlink_to(root / RELEASES[name][4])
+        return path, phase
 
     return get

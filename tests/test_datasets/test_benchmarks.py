@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import cv2
+import numpy as np
 import pytest
+from conftest import CONFIGS
 from mmengine.config import Config
+from mmengine.runner import set_random_seed
 from toy_releases import RELEASES
 
 from aios.datasets import AGORADataset, BEDLAMDataset
@@ -37,27 +39,51 @@ def test_first_annotation_file_that_exists(converted, tmp_path):
         BEDLAMDataset(['one.npz', 'two.npz'], str(root))
 
 
-@pytest.mark.parametrize('name', [n for n in RELEASES if n != 'ehf'])
-def test_config(converted, models, name, tmp_path, monkeypatch):
-    """The base config finds everything below AIOS_DATA."""
-
+@pytest.mark.parametrize('name', RELEASES)
+def test_labels_are_where_the_people_are(base_config, name):
+    """Base file, AIOS_DATA, training pipeline: joints lie on painted dots."""
     register_all_modules()
-    monkeypatch.setenv('AIOS_DATA', str(tmp_path))
-    root, _, out, _ = converted(name)
-    path = Path(__file__).parents[2] / f'configs/_base_/datasets/{name}.py'
-    config = Config.fromfile(path)
-    phase = 'val' if name == 'arctic' else 'train'
-    options = config[f'{name}_{phase}']
-    place = tmp_path / options.ann_file[0]
-    place.parent.mkdir(parents=True)
-    place.symlink_to(out)
-    images = tmp_path / options.data_prefix.img
-    images.parent.mkdir(parents=True, exist_ok=True)
-    images.symlink_to(root / RELEASES[name][4])
-    options.body_model_path = models
+    path, phase = base_config(name)
+    options = Config.fromfile(path)[f'{name}_{phase}']
     dataset = DATASETS.build(options)
-    assert len(dataset)
     assert type(dataset) is RELEASES[name][3]
+    set_random_seed(0)
+    for _ in range(2):
+        sample = dataset[0]
+        people = sample['data_samples'].gt_instances
+        dots = (sample['inputs'].numpy()[0] > 60).astype(np.uint8)
+        # As wide as a dot, and as far as a joint of EHF is off.
+        reach = int(3 * sample['data_samples'].scale_factor[0]) + 2
+        if name == 'ehf':
+            reach = 20
+        dots = cv2.dilate(dots, np.ones((2 * reach + 1,) * 2))
+        seen = people.keypoints_visible[:, :25].numpy() > 0
+        assert seen.sum() > 10
+        pixels = people.keypoints[:, :25].numpy()[seen].astype(int)
+        assert dots[pixels[:, 1], pixels[:, 0]].all()
+
+
+def test_training_pipelines_differ_in_the_crop_alone():
+    """The base files repeat them: configs cannot share one base twice."""
+    crops, rest = {}, []
+    for path in sorted(CONFIGS.glob('*.py')):
+        for name, options in Config.fromfile(path).items():
+            if name in [f'{release}_train' for release in RELEASES]:
+                steps = [dict(step) for step in options.pipeline]
+                crop = steps.pop(2)
+                assert crop.pop('type') == 'PersonGroupCrop'
+                crops[name] = tuple(crop.values())
+                rest.append(steps)
+    assert all(steps == rest[0] for steps in rest)
+    few = (0.3, 0.5)
+    assert crops == {
+        'agora_train': (0.7, 0.5),
+        'bedlam_train': (0.7, 0.6),
+        'coco_train': (0.7, 0.6),
+        'ubody_train': few,
+        'egobody_train': few,
+        'arctic_train': few,
+    }
 
 
 def test_occlusion_of_tests(converted, models, tmp_path):

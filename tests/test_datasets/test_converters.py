@@ -21,7 +21,7 @@ from aios.datasets.converters import (
     convert,
 )
 from aios.datasets.converters.bodies import smplx_joints
-from aios.structures import check_gt_instances
+from aios.structures import SMPLX_137, check_gt_instances
 
 PIPELINE = [
     {'type': 'LoadImage'},
@@ -205,6 +205,11 @@ def test_coco_labels(converted):
     assert ((hand >= (x - 1, y - 1)) & (hand <= (x + w + 1, y + h + 1))).all()
     assert data['keypoints2d_ori'][occluded, 55, 2] == 0  # marked 1
     assert data['keypoints2d_ori'][occluded, 56, 2] == 1  # marked 2
+    # What COCO annotates of bodies, hips with it, are labels.
+    joints = data.joints('keypoints2d_ori', SMPLX_137)
+    without = [SMPLX_137.index(n) for n in ('pelvis', 'neck', 'nose')]
+    labelled = np.delete(joints[:, :25], without, axis=1)
+    assert (labelled[..., 2] == 1).all()
 
 
 def test_ubody_splits(converted, models, tmp_path):

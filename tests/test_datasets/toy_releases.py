@@ -81,6 +81,17 @@ def image(path, height, width):
     cv2.imwrite(str(path), np.zeros((height, width, 3), np.uint8))
 
 
+def paint(images, truth):
+    """Draw the true joints into the pictures of a release, as dots."""
+    for name, people in truth.people.items():
+        picture = cv2.imread(str(images / name))
+        radius = max(1, picture.shape[1] // 640)
+        for _, pixels in people:
+            for x, y in pixels.round().astype(int).tolist():
+                cv2.circle(picture, (x, y), radius, (255, 255, 255), -1)
+        cv2.imwrite(str(images / name), picture)
+
+
 def rows_of(params, row):
     return {name: value[row : row + 1] for name, value in params.items()}
 
@@ -374,7 +385,7 @@ def egobody(root, rng, models):
         values = ','.join(f'{v:.10f}' for v in pv_to_world.ravel())
         lines.append(f'{stamp},1450,1450,{values}')
         label = f'frame_{frame + 100:05d}'
-        image(images / 'PV' / f'{stamp}_{label}.jpg', 108, 192)
+        image(images / 'PV' / f'{stamp}_{label}.jpg', 1080, 1920)
         if frame == 2:
             continue
         path = images.relative_to(root) / 'PV' / f'{stamp}_{label}.jpg'
@@ -455,8 +466,8 @@ def agora(root, rng, models, with_template=True):
     np.save(template, adult * 0.6 + (0.1, 0.2, 0.3))
     rows = {key: [] for key in AGORA_COLUMNS}
     for index, name in enumerate(names):
-        image(root / f'1280x720/train_0/{name}_1280x720.png', 72, 128)
-        image(root / f'3840x2160/train_0/{name}.png', 216, 384)
+        image(root / f'1280x720/train_0/{name}_1280x720.png', 720, 1280)
+        image(root / f'3840x2160/train_0/{name}.png', 2160, 3840)
         cells = {key: [] for key in AGORA_COLUMNS}
         for k in range(2):
             kid = (index, k) == (1, 0)

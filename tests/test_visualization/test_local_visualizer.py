@@ -100,6 +100,20 @@ def test_meshes_stand_where_the_camera_sees_them():
     np.testing.assert_array_equal(changed(drawn), expected)
 
 
+def test_people_with_cameras_of_their_own():
+    """COCO, UBody: everybody is where their own camera sees them."""
+    people = make_people((0.0, 0.0, 2.0), (0.1, 0.0, 4.0), (0.0, 0.0, 2.0))
+    people.cameras = torch.tensor(
+        [[80.0, 80, 40, 30], [160, 120, 100, 70], [float('nan')] * 4]
+    )
+    drawn = make_visualizer('mesh').draw_people(IMAGE, people)
+    expected = np.zeros((120, 160), bool)
+    expected[20:40, 30:50] = True
+    # 0.1 m of 4 m to the right; 0.25 m are 10 px wide and 7.5 px high.
+    expected[63:77, 94:114] = True
+    assert (changed(drawn) != expected).mean() < 0.003
+
+
 def test_rotations_go_to_the_right_arguments():
     make_visualizer('mesh').draw_people(IMAGE, make_people((0.0, 0.0, 2.0)), K)
     ((gender, parameters),) = SquareBody.calls

@@ -177,7 +177,8 @@ def browse(
     for index in tqdm(indices, desc='browse', unit='picture'):
         samples = samples_of(dataset[index])
         meta = samples[0].data_sample.metainfo
-        without_camera += 'cam_K' not in meta
+        people = samples[0].data_sample.get('gt_instances', ())
+        without_camera += 'cam_K' not in meta and 'cameras' not in people
         title = f'{index:06d}_{Path(meta.get("img_path", "")).stem}'
         drawn = draw(visualizer, samples)
         path = output_dir / f'{title}.jpg'

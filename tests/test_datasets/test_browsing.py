@@ -1,0 +1,40 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Each data set can be looked at, from a miniature of its release."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from toy_releases import RELEASES
+
+TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/browse_dataset.py'
+
+
+@pytest.fixture(scope='module')
+def browse():
+    """Function that runs the command with some arguments."""
+    spec = importlib.util.spec_from_file_location('browse_dataset', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda *arguments: module.main([str(a) for a in arguments])
+
+
+@pytest.mark.parametrize('name', RELEASES)
+def test_browse(browse, base_config, tmp_path, name, capsys):
+    """Boxes and skeletons on the left, bodies on the right, where it can."""
+    path, phase = base_config(name)
+    out = tmp_path / 'look'
+    options = ('--phase', phase, '--mode', 'original', '--output-dir', out)
+    browse(path, '-n', 1, *options)
+    (drawn,) = (p for p in out.iterdir() if p.name != 'contact_sheet.jpg')
+    picture = cv2.imread(str(drawn)).astype(int)
+    labels, bodies = np.split(picture, 2, axis=1)
+    # Labels are coloured, dots are white.
+    assert (np.ptp(labels, axis=-1) > 100).any()
+    shaded = (bodies.max(axis=-1) > 60) & (np.ptp(bodies, axis=-1) > 15)
+    assert shaded.mean() > 0.003
+    assert 'hence no meshes' not in capsys.readouterr().out
