@@ -13,8 +13,10 @@ Examples:
     python tools/params2mesh.py params.npz --format obj --frames 0:100:10 \
         --ids 1 2 --out meshes --axes opengl
     python tools/params2mesh.py params.npz --format bvh --model-path models
+    python tools/params2mesh.py results --format glb
 
-The files go next to the results, under their name, or to --out.
+A folder is that of a run; if it was interrupted, what it left is used.  The
+files go next to the results, under their name, or to --out.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('params', type=Path, help='results, an .npz file')
+    parser.add_argument(
+        'params', type=Path, help='results: an .npz file, or their folder'
+    )
     parser.add_argument(
         '--format', required=True, choices=sorted(WRITERS), help='see above'
     )
@@ -94,6 +98,27 @@ def build_parser() -> argparse.ArgumentParser:
         '--overwrite', action='store_true', help='replace existing files'
     )
     return parser
+
+
+def load(path: Path) -> PeopleSequence:
+    """The results of a file, or of a folder with params.npz or parts of it.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        ValueError: If a file is damaged or holds something else.
+    """
+    if not path.is_dir():
+        return PeopleSequence.load(path)
+    if (path / 'params.npz').exists():
+        return PeopleSequence.load(path / 'params.npz')
+    from aios.apis.store import load_partial  # takes seconds
+
+    people = load_partial(path)
+    print(
+        f'note: {path} is not complete, it has {people.num_frames} frames',
+        file=sys.stderr,
+    )
+    return people
 
 
 def select(
@@ -226,7 +251,9 @@ def main(argv: list[str] | None = None) -> None:
     """Write the files."""
     args = build_parser().parse_args(argv)
     try:
-        people = PeopleSequence.load(args.params)
+        people = load(args.params)
+        if args.params.is_dir():
+            args.params = args.params / 'params.npz'
         people = select(people, args.frames, args.ids)
         paths = WRITERS[args.format](people, args)
     except FileExistsError as error:

@@ -7,7 +7,7 @@ Symbols: ``n`` persons, ``V`` vertices.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,12 @@ from aios.registry import INFERENCERS
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
 from .cameras import CameraModel, change_camera
-from .model_files import build_model, list_models, read_model_config
+from .model_files import (
+    build_model,
+    list_models,
+    load_weights,
+    read_model_config,
+)
 from .preparation import batches, build_pipeline, prepare
 from .selection import Selection
 from .sources import Frame, FrameSource, open_sources
@@ -97,7 +102,10 @@ class AiOSInferencer(BaseInferencer):
             raise ValueError(f'batch_size must be >= 1, got {batch_size}')
         self.batch_size = batch_size
         self.weights = weights
-        config = read_model_config(model, weights)
+        self._content = None
+        if model is None and weights is not None:
+            self._content = load_weights(weights)  # once for both
+        config = read_model_config(model, weights, self._content)
         config.merge_from_dict(dict(cfg_options or {}))
         self.device = device or get_device()
         super().__init__(
@@ -132,7 +140,8 @@ class AiOSInferencer(BaseInferencer):
     def _init_model(
         self, cfg: Any, weights: str | None, device: str = 'cpu'
     ) -> torch.nn.Module:
-        model: Any = build_model(cfg, weights, device)
+        content, self._content = self._content, None
+        model: Any = build_model(cfg, weights, device, content)
         self._test_cfg = dict(model.bbox_head.test_cfg or {})
         return model
 
@@ -145,7 +154,7 @@ class AiOSInferencer(BaseInferencer):
     def _init_visualizer(self, cfg: Any) -> None:
         return None  # frames are drawn by `OverlayDrawer`
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         inputs: Any,
         return_datasamples: bool = False,
@@ -231,6 +240,7 @@ class AiOSInferencer(BaseInferencer):
         frames: Iterable[Frame],
         batch_size: int | None = None,
         live: bool = False,
+        is_known: Callable[[int], bool] | None = None,
         **choice: Any,
     ) -> Iterator[tuple[Frame, FrameResult | None, DetDataSample | None]]:
         """People of frames, which are prepared in a thread.
@@ -241,24 +251,32 @@ class AiOSInferencer(BaseInferencer):
                 pictures of the same size are put together: results do not
                 depend on who else is in the batch.
             live: Skip frames that wait too long.
+            is_known: Whether the network need not look at a frame, by its
+                index.
             **choice: See :meth:`forward`.
 
         Yields:
             The frame, its people, and the sample of the model; the latter
-            are ``None`` for frames without an image.
+            are ``None`` for frames that it does not look at.
         """
         size = 1 if live else batch_size or self.batch_size
         if size < 1:
             raise ValueError(f'batch_size must be >= 1, got {size}')
         depth = 1 if live else 2 * size
-        prepared = prefetch(map(self._prepare, frames), depth, live)
+
+        def prepared_frame(frame: Frame) -> tuple[Frame, Any]:
+            if is_known is not None and is_known(frame.index):
+                return frame, None
+            return prepare(frame, self.pipeline)
+
+        prepared = prefetch(map(prepared_frame, frames), depth, live)
         try:
             for batch in batches(prepared, size):
                 yield from self._predict_batch(batch, **choice)
         finally:
             prepared.close()  # type: ignore[attr-defined]
 
-    def preprocess(  # type: ignore[override]
+    def preprocess(
         self, inputs: Any, batch_size: int = 1, **kwargs: Any
     ) -> Iterator[dict[str, Any]]:
         """Batches for :meth:`forward`.
@@ -269,7 +287,7 @@ class AiOSInferencer(BaseInferencer):
             **kwargs: See :func:`~aios.apis.sources.open_sources`.
         """
         frames = (
-            self._prepare(_readable(source, frame))
+            prepare(_readable(source, frame), self.pipeline)
             for source in open_sources(inputs, **kwargs)
             for frame in source.frames()
         )
@@ -300,7 +318,7 @@ class AiOSInferencer(BaseInferencer):
         )
         return self.model.test_step(inputs)
 
-    def visualize(  # type: ignore[override]
+    def visualize(
         self,
         inputs: Sequence[Frame],
         preds: Sequence[FrameResult],
@@ -341,7 +359,7 @@ class AiOSInferencer(BaseInferencer):
                 show_picture(pictures[-1], frame.name, int(1e3 * wait_time))
         return pictures
 
-    def postprocess(  # type: ignore[override]
+    def postprocess(
         self,
         preds: Sequence[Any],
         visualization: list[np.ndarray],
@@ -386,9 +404,6 @@ class AiOSInferencer(BaseInferencer):
         )
         given = {k: value for k, value in given.items() if value is not None}
         return replace(self.selection, **given)  # type: ignore[arg-type]
-
-    def _prepare(self, frame: Frame) -> tuple[Frame, Any]:
-        return prepare(frame, self.pipeline)
 
     def _predict_batch(
         self, batch: list[tuple[Frame, Any]], **choice: Any

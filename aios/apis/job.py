@@ -229,7 +229,7 @@ class _Job:
                 stack.callback(consumer.final.flush)
             frames = self.source.frames(consumer.wants_image, begin, end)
             found = stack.enter_context(
-                closing(self._predict(frames))  # type: ignore[type-var]
+                closing(self._predict(frames, consumer))  # type: ignore[type-var]
             )
             bar = stack.enter_context(self._progress(alone))
             writer_thread = stack.enter_context(
@@ -277,13 +277,19 @@ class _Job:
             self.keep_files,
         )
 
-    def _predict(self, frames: Iterator[Frame]) -> Iterator[Any]:
+    def _predict(
+        self, frames: Iterator[Frame], consumer: FrameConsumer
+    ) -> Iterator[Any]:
         choice = {}
         if self.processing.in_order:
             lowest = min(self.inferencer.selection.score_thr, LOW_SCORE)
             choice['score_thr'] = lowest
         return self.inferencer.predict(
-            frames, self.batch_size, self.source.live, **choice
+            frames,
+            self.batch_size,
+            self.source.live,
+            consumer.is_written,
+            **choice,
         )
 
     def _writers(self, alone: bool) -> list[FrameWriter]:
@@ -347,7 +353,13 @@ class _Job:
         people = PeopleSequence.load(path)
         layer, folder = self.pose.body_model, self.folder
         if wanted.glb:
-            write_glb(people, layer, folder / 'people.glb', overwrite=True)
+            write_glb(
+                people,
+                layer,
+                folder / 'people.glb',
+                overwrite=True,
+                progress=self.inferencer.show_progress,
+            )
         if wanted.json:
             target = folder / 'keypoints.json'
             write_keypoints(people, target, overwrite=True)

@@ -24,6 +24,7 @@ __all__ = [
     'build_model',
     'find_config',
     'list_models',
+    'load_weights',
     'parse_config',
     'read_model_config',
 ]
@@ -77,6 +78,7 @@ def _configs() -> dict[str, Path]:
 def read_model_config(
     model: str | os.PathLike | Mapping | None,
     weights: str | os.PathLike | None,
+    content: Mapping[str, Any] | None = None,
 ) -> Config:
     """The config that an inferencer is asked for.
 
@@ -85,6 +87,7 @@ def read_model_config(
             the one that training stored in the checkpoint. For the published
             checkpoint, which has none, that of the published model.
         weights: Checkpoint.
+        content: What :func:`load_weights` returns for it; read if needed.
 
     Raises:
         FileNotFoundError: If a file is not there.
@@ -100,7 +103,7 @@ def read_model_config(
             'give a model (a config file, or one of the names that '
             'AiOSInferencer.list_models() returns), weights, or both'
         )
-    meta = _load(weights).get('meta') or {}
+    meta = (content or load_weights(weights)).get('meta') or {}
     if isinstance(meta.get('cfg'), str):
         return Config(parse_config(meta['cfg'], str(weights)))
     if set(meta) == {'source'}:  # converted while it was read
@@ -156,7 +159,10 @@ def _literal(node: ast.expr) -> Any:
 
 
 def build_model(
-    config: Config, weights: str | os.PathLike | None, device: str = 'cpu'
+    config: Config,
+    weights: str | os.PathLike | None,
+    device: str = 'cpu',
+    content: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build a detector with all its weights, ready for inference.
 
@@ -164,6 +170,7 @@ def build_model(
         config: With ``model``.
         weights: Checkpoint of MMEngine, or the published one.
         device: Where to.
+        content: What :func:`load_weights` returns; read if it is not given.
 
     Raises:
         ValueError: If there are no weights.
@@ -174,7 +181,7 @@ def build_model(
         raise ValueError(
             'no weights: name a checkpoint. Random weights find nobody'
         )
-    content = _load(weights)
+    content = content or load_weights(weights)
     with DefaultScope.overwrite_default_scope('aios'):
         model = MODELS.build(config.model)
     try:
@@ -190,7 +197,13 @@ def build_model(
     return model.to(device).eval()
 
 
-def _load(weights: str | os.PathLike) -> dict[str, Any]:
+def load_weights(weights: str | os.PathLike) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        CheckpointError: If it is damaged or more than data.
+    """
     if '://' not in str(weights) and not Path(weights).is_file():
         raise FileNotFoundError(f'{weights}: there is no such checkpoint')
     return CheckpointLoader.load_checkpoint(str(weights), 'cpu', None)

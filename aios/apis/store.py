@@ -146,12 +146,19 @@ def load_partial(folder: Path) -> PeopleSequence:
     Args:
         folder: Of the run's results.
 
+    Returns:
+        Tracked and smoothed, if that was wanted.
+
     Raises:
         FileNotFoundError: If there is nothing.
     """
-    paths = [shard.path for shard in _find_shards(folder / 'parts' / 'raw')]
+    kinds = [folder / 'parts' / name for name in ('final', 'raw')]
+    found = [_find_shards(kind) for kind in kinds]
+    paths = [shard.path for shard in found[0] or found[1]]
     if not paths:
-        raise FileNotFoundError(f'{folder}: no parts of results there')
+        raise FileNotFoundError(
+            f'{folder}: neither params.npz nor parts of it are there'
+        )
     parts = [PeopleSequence.load(path) for path in paths]
     metadata = {
         name: getattr(parts[0], name)

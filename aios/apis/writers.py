@@ -50,6 +50,7 @@ class FrameWriter(Protocol):
 
     def close(self) -> None:
         """Finish; what was written stays readable."""
+        return
 
 
 class ParameterWriter(FrameWriter):
@@ -99,6 +100,8 @@ class MeshWriter(FrameWriter):
         self, frame: FrameResult, image: np.ndarray | None
     ) -> None:
         people = frame.people
+        if not len(frame):
+            return  # has no field of vertices
         for person, vertices in zip(
             people['person_id'].tolist(), people['vertices'], strict=True
         ):

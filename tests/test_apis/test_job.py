@@ -1,0 +1,411 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Folders of results: what is in them, and what survives an interruption."""
+
+from __future__ import annotations
+
+import errno
+import json
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import trimesh
+from api_pictures import SIZE, picture
+
+from aios.apis import AiOSInferencer, open_sources
+from aios.apis.frames import Frame, FrameSource
+from aios.apis.job import Outputs, Summary, run_inference
+from aios.apis.processing import Processing
+from aios.apis.store import load_partial
+from aios.export import PERSON_FIELDS, SMPLX_ARGUMENTS, PeopleSequence
+
+NOTHING = Outputs(vis=False, params=False)
+TRACKED = Processing(track=True, smooth=True)
+
+
+@pytest.fixture
+def infer(inferencer: AiOSInferencer) -> Callable[..., Summary]:
+    """Runs the tiny network: inputs, folder, options."""
+
+    def run(inputs: object, out: Path, **options: object) -> Summary:
+        options.setdefault('outputs', NOTHING)
+        sources = open_sources(inputs)
+        return run_inference(inferencer, sources, out, **options)
+
+    return run
+
+
+@pytest.fixture
+def calls(
+    inferencer: AiOSInferencer, monkeypatch: pytest.MonkeyPatch
+) -> list[int]:
+    """Sizes of the batches the network saw; ends with Ctrl-C at the 4th."""
+    seen: list[int] = []
+    forward = inferencer.forward
+    limit = 3
+
+    def counted(inputs: dict, **options: object) -> list:
+        if len(seen) == limit:
+            raise KeyboardInterrupt
+        seen.append(len(inputs['inputs']))
+        return forward(inputs, **options)
+
+    monkeypatch.setattr(inferencer, 'forward', counted)
+    return seen
+
+
+def _files(folder: Path) -> set[str]:
+    paths = (path for path in folder.rglob('*') if path.is_file())
+    return {path.relative_to(folder).as_posix() for path in paths}
+
+
+def _assert_same(one: Path, other: Path) -> None:
+    with np.load(one) as a, np.load(other) as b:
+        assert a.files == b.files
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_files_of_pictures(infer, pictures: Path, tmp_path: Path):
+    out = tmp_path / 'out'
+    outputs = Outputs(mesh='ply', glb=True, json=True, bvh=True)
+    summary = infer(pictures, out, outputs=outputs)
+    assert (summary.frames, summary.people) == (3, 9)
+    assert _files(out) == {
+        *('run.json', 'params.npz', 'people.glb', 'keypoints.json'),
+        *(f'params/{name}.npz' for name in 'abc'),
+        *(f'vis/{name}.jpg' for name in 'abc'),
+        *(f'bvh/person{k}.bvh' for k in range(3)),
+        *(f'mesh/{n}_person{k}.ply' for n in 'abc' for k in range(3)),
+    }
+    # The original resolution, whatever the network saw.
+    assert cv2.imread(str(out / 'vis/c.jpg')).shape == (80, 60, 3)
+    with np.load(out / 'params.npz') as people:
+        assert set(SMPLX_ARGUMENTS) < set(people.files)
+        assert people['units'] == 'm'
+        assert people['image_sizes'].tolist() == [[96, 72], [96, 72], [60, 80]]
+    everybody = PeopleSequence.load(out / 'params.npz')
+    for index, name in enumerate('abc'):
+        alone = PeopleSequence.load(out / f'params/{name}.npz')
+        expected = everybody.select_frames([index])
+        for field in set(PERSON_FIELDS) - {'vertices'}:
+            np.testing.assert_allclose(
+                getattr(alone, field), getattr(expected, field), atol=1e-4
+            )
+    annotations = json.loads((out / 'keypoints.json').read_text())
+    assert len(annotations['annotations']) == 9
+    assert len(trimesh.load(out / 'people.glb').geometry) == 3
+
+
+def test_meshes_are_those_of_the_parameters(
+    infer, inferencer: AiOSInferencer, pictures: Path, tmp_path: Path
+):
+    out = tmp_path / 'out'
+    infer(pictures / 'a.png', out, outputs=Outputs(mesh='ply'))
+    people = PeopleSequence.load(out / 'params.npz')
+    layer = inferencer.model.bbox_head.body_model
+    vertices = layer(**people.smplx_parameters()).vertices.detach().numpy()
+    mesh = trimesh.load(out / 'mesh/a_person1.ply', process=False)
+    np.testing.assert_allclose(mesh.vertices, vertices[1], atol=1e-5)
+
+
+def test_pictures_without_people_get_files(
+    infer, inferencer, pictures: Path, tmp_path: Path, monkeypatch
+):
+    nobody = AiOSInferencer(
+        weights=inferencer.weights,
+        device='cpu',
+        score_thr=1,
+        show_progress=False,
+    )
+    outputs = Outputs(mesh='obj', glb=True, json=True, bvh=True)
+    summary = run_inference(
+        nobody, open_sources(pictures), tmp_path / 'out', outputs=outputs
+    )
+    assert (summary.frames, summary.people) == (3, 0)
+    assert _files(tmp_path / 'out') == {
+        *('run.json', 'params.npz', 'people.glb', 'keypoints.json'),
+        *(f'params/{name}.npz' for name in 'abc'),
+        *(f'vis/{name}.jpg' for name in 'abc'),
+    }
+    people = PeopleSequence.load(tmp_path / 'out/params.npz')
+    assert people.num_frames == 3
+    assert not len(people)
+
+
+def test_a_video(infer, tmp_path: Path, make_video):
+    make_video(tmp_path / 'v.avi', 7, fps=12.5)
+    outputs = Outputs(views=('side', 'top'), layers=('boxes',))
+    infer(
+        tmp_path / 'v.avi',
+        tmp_path / 'out',
+        outputs=outputs,
+        processing=TRACKED,
+        batch_size=3,
+    )
+    assert _files(tmp_path / 'out') == {'run.json', 'params.npz', 'vis.mp4'}
+    people = PeopleSequence.load(tmp_path / 'out/params.npz')
+    assert people.num_frames == 7
+    assert people.fps == 12.5
+    np.testing.assert_allclose(people.timestamps, np.arange(7) / 12.5)
+    video = cv2.VideoCapture(str(tmp_path / 'out/vis.mp4'))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 7
+    assert video.read()[1].shape == (72, 96 + 36, 3)
+
+
+def test_smoothed_joints_are_those_of_the_parameters(
+    infer, inferencer: AiOSInferencer, tmp_path: Path, make_video
+):
+    make_video(tmp_path / 'v.avi', 6)
+    infer(tmp_path / 'v.avi', tmp_path / 'raw')
+    infer(tmp_path / 'v.avi', tmp_path / 'out', processing=TRACKED)
+    people = PeopleSequence.load(tmp_path / 'out/params.npz')
+    layer = inferencer.model.bbox_head.body_model
+    joints = layer(**people.smplx_parameters()).joints.detach().numpy()
+    np.testing.assert_allclose(people.joints3d, joints, atol=1e-4)
+    raw = PeopleSequence.load(tmp_path / 'raw/params.npz')
+    assert raw.body_pose.shape == people.body_pose.shape
+    assert np.abs(raw.body_pose - people.body_pose).max() > 1e-3
+
+
+def test_largest_person(infer, tmp_path: Path, make_video):
+    make_video(tmp_path / 'v.avi', 4)
+    infer(
+        tmp_path / 'v.avi',
+        tmp_path / 'out',
+        processing=Processing(largest_person=True),
+    )
+    people = PeopleSequence.load(tmp_path / 'out/params.npz')
+    assert people.num_frames == 4
+    assert np.bincount(people.frame_index).max() == 1
+    assert len(people)
+
+
+def test_several_sources(infer, pictures: Path, tmp_path: Path, make_video):
+    make_video(pictures / 'x.avi', 3)
+    make_video(pictures / 'x.mp4.avi', 3)
+    summary = infer(pictures, tmp_path / 'out', outputs=Outputs(vis=False))
+    assert summary.frames == 9
+    assert _files(tmp_path / 'out') == {
+        *('run.json', 'params.npz', 'x/params.npz', 'x.mp4/params.npz'),
+        *(f'params/{name}.npz' for name in 'abc'),
+    }
+
+
+class TestResume:
+    @pytest.mark.parametrize('processing', [Processing(), TRACKED])
+    def test_goes_on_exactly(
+        self, infer, calls, monkeypatch, tmp_path, make_video, processing
+    ):
+        video = make_video(tmp_path / 'v.avi', 8)
+        out, whole = tmp_path / 'out', tmp_path / 'whole'
+        options = dict(outputs=Outputs(), processing=processing, batch_size=1)
+        with pytest.raises(KeyboardInterrupt):
+            infer(video, out, **options)
+        left = load_partial(out)
+        assert left.num_frames == 3
+        assert len(left)
+        assert cv2.VideoCapture(str(out / 'vis.mp4')).read()[0]
+        assert not (out / 'params.npz').exists()
+        calls[:] = [0] * 10  # never again
+        with pytest.raises(FileExistsError, match='--resume'):
+            infer(video, out, **options)
+        summary = infer(video, out, resume=True, **options)
+        assert summary.frames == 8
+        assert len(calls) == 10 + 5
+        infer(video, whole, **options)
+        assert _files(out) == _files(whole)
+        _assert_same(out / 'params.npz', whole / 'params.npz')
+        assert (out / 'vis.mp4').read_bytes() == (
+            whole / 'vis.mp4'
+        ).read_bytes()
+        again = infer(video, out, resume=True, **options)
+        assert again.was_complete
+
+    def test_pictures_are_not_drawn_again(
+        self, infer, calls, pictures: Path, tmp_path: Path
+    ):
+        out = tmp_path / 'out'
+        calls[:] = [0]
+        with pytest.raises(KeyboardInterrupt):
+            infer([*pictures.iterdir()] * 2, out, outputs=Outputs())
+        before = {p: p.stat().st_mtime_ns for p in out.glob('vis/*')}
+        assert len(before) == 2
+        calls[:] = [0] * 10
+        infer(
+            [*pictures.iterdir()] * 2,
+            out,
+            outputs=Outputs(),
+            resume=True,
+        )
+        assert len(list(out.glob('vis/*'))) == 6
+        assert before == {p: p.stat().st_mtime_ns for p in before}
+
+    def test_with_other_files(self, infer, calls, pictures, tmp_path):
+        """What is drawn may change; nothing old stays."""
+        out = tmp_path / 'out'
+        calls[:] = [0]
+        with pytest.raises(KeyboardInterrupt):
+            infer(pictures, out, outputs=Outputs(mesh='obj'))
+        assert list(out.glob('mesh/*.obj'))
+        calls[:] = [0] * 10
+        outputs = Outputs(vis=False, params=False, mesh='ply')
+        infer(pictures, out, outputs=outputs, resume=True)
+        assert len(calls) == 11
+        assert _files(out) == {
+            *('run.json', 'params.npz'),
+            *(f'mesh/{n}_person{k}.ply' for n in 'abc' for k in range(3)),
+        }
+
+    def test_another_run(self, infer, inferencer, pictures, tmp_path):
+        infer(pictures / 'a.png', tmp_path / 'out')
+        with pytest.raises(ValueError, match='source'):
+            infer(pictures / 'b.jpg', tmp_path / 'out', resume=True)
+        with pytest.raises(ValueError, match='low_scores'):
+            infer(
+                pictures / 'a.png',
+                tmp_path / 'out',
+                resume=True,
+                processing=TRACKED,
+            )
+
+    def test_no_run(self, infer, pictures: Path, tmp_path: Path):
+        with pytest.raises(ValueError, match=r'no run\.json'):
+            infer(pictures, pictures, resume=True)
+        # Nothing there at all: a run that never came to begin.
+        assert infer(pictures, tmp_path / 'out', resume=True).frames == 3
+
+
+class TestFolder:
+    def test_not_empty(self, infer, pictures: Path):
+        before = _files(pictures)
+        with pytest.raises(FileExistsError, match='not empty'):
+            infer(pictures, pictures)
+        assert _files(pictures) == before
+
+    def test_overwrite_removes_results_only(
+        self, infer, pictures: Path, tmp_path: Path
+    ):
+        out = tmp_path / 'out'
+        infer(pictures, out, outputs=Outputs())
+        (out / 'notes.txt').write_text('mine')
+        infer(pictures / 'a.png', out, outputs=Outputs(), overwrite=True)
+        assert _files(out) == {
+            *('notes.txt', 'run.json', 'params.npz'),
+            *('params/a.npz', 'vis/a.jpg'),
+        }
+
+    def test_a_record_cannot_point_outside(
+        self, infer, pictures: Path, tmp_path: Path
+    ):
+        out = tmp_path / 'out'
+        infer(pictures / 'a.png', out)
+        victim = tmp_path / 'params.npz'
+        victim.write_text('mine')
+        record = json.loads((out / 'run.json').read_text())
+        record['folders'] = ['..']
+        (out / 'run.json').write_text(json.dumps(record))
+        infer(pictures / 'a.png', out, overwrite=True)
+        assert victim.read_text() == 'mine'
+
+    def test_damaged_record(self, infer, pictures: Path, tmp_path: Path):
+        infer(pictures / 'a.png', tmp_path / 'out')
+        (tmp_path / 'out/run.json').write_text('{')
+        with pytest.raises(ValueError, match=r'run\.json: damaged'):
+            infer(pictures / 'a.png', tmp_path / 'out', resume=True)
+
+    def test_a_file(self, infer, pictures: Path):
+        with pytest.raises(NotADirectoryError, match=r'a\.png'):
+            infer(pictures, pictures / 'a.png')
+
+
+def test_unreadable_pictures_are_told(infer, pictures: Path, tmp_path: Path):
+    (pictures / 'b.jpg').write_bytes(b'')
+    summary = infer(pictures, tmp_path / 'out', outputs=Outputs())
+    assert summary.frames == 2
+    assert summary.problems == [f'{pictures}/b.jpg: is empty (0 bytes)']
+    assert {'vis/a.jpg', 'vis/c.jpg'} < _files(tmp_path / 'out')
+
+
+def test_nothing_readable(infer, tmp_path: Path):
+    (tmp_path / 'a.png').write_bytes(b'nonsense')
+    with pytest.raises(ValueError, match=r'a\.png: cannot be decoded'):
+        infer(tmp_path / 'a.png', tmp_path / 'out')
+    assert 'params.npz' not in _files(tmp_path / 'out')
+
+
+def test_full_disk(infer, monkeypatch, pictures: Path, tmp_path: Path):
+    from aios.visualization import overlay_writer
+
+    write_image = overlay_writer.write_image
+
+    def fail(image: np.ndarray, path: Path, **options: object) -> None:
+        if path.stem == 'b':
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        write_image(image, path, **options)
+
+    out = tmp_path / 'out'
+    monkeypatch.setattr(overlay_writer, 'write_image', fail)
+    with pytest.raises(OSError, match='No space left'):
+        infer(pictures, out, outputs=Outputs())
+    assert load_partial(out).frame_names.tolist() == ['a']
+    monkeypatch.undo()
+    summary = infer(pictures, out, outputs=Outputs(), resume=True)
+    assert summary.frames == 3
+    assert 'vis/b.jpg' in _files(out)
+
+
+class _Endless(FrameSource):
+    """Frames whose images are counted as long as somebody holds them."""
+
+    fps = 25.0
+
+    def __init__(self, count: int) -> None:
+        super().__init__('endless')
+        self.count, self.alive, self.most = count, 0, 0
+
+    def frames(
+        self,
+        wanted: Callable[[int], bool] = bool,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> Iterator[Frame]:
+        for index in range(self.count):
+            image = picture(index % 5)
+            self.alive += 1
+            self.most = max(self.most, self.alive)
+            weakref.finalize(image, self._release)
+            name, seconds = f'{index:06d}', index / self.fps
+            yield Frame(index, name, image, SIZE, index, seconds)
+            del image
+
+    def _release(self) -> None:
+        self.alive -= 1
+
+
+def test_few_frames_are_in_memory(
+    inferencer: AiOSInferencer, tmp_path: Path
+) -> None:
+    source = _Endless(60)
+    run_inference(
+        inferencer,
+        [source],
+        tmp_path,
+        outputs=Outputs(layers=('boxes',)),
+        processing=TRACKED,
+        batch_size=2,
+    )
+    people = PeopleSequence.load(tmp_path / 'params.npz')
+    assert people.num_frames == 60
+    # Two batches that wait, those in work, and a few behind the network.
+    assert source.most < 20
+
+
+def test_unknown_layer(infer, pictures: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match='layers may be'):
+        infer(pictures, tmp_path / 'out', outputs=Outputs(layers=['nonsense']))
+    assert not (tmp_path / 'out').exists()
