@@ -236,7 +236,13 @@ class _PyAVEncoder:
         stream.pix_fmt = 'yuv420p'
         # A fragment ends at a key frame: at most two seconds may be lost.
         stream.gop_size = max(1, round(2 * fps))
-        stream.options = {'crf': str(quality), 'preset': 'veryfast'}
+        # Frames that refer to later ones would shift the whole video
+        # against the sound: a fragmented file cannot say when it begins.
+        stream.options = {
+            'crf': str(quality),
+            'preset': 'veryfast',
+            'bf': '0',
+        }
         context = stream.codec_context
         context.time_base = self._clock
         # What players expect of this size, and say so in the file.

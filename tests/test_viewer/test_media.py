@@ -1,0 +1,62 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from aios.viewer import make_picture_track
+from aios.visualization.video_file import has_pyav
+
+TIMES = (0.0, 0.2, 0.4, 0.6)
+
+
+def test_pictures_become_one_file_each(pictures, tmp_path) -> None:
+    track = make_picture_track(pictures, tmp_path, TIMES, max_side=160)
+    assert (track.kind, track.mime_type) == ('images', 'image/jpeg')
+    assert len(track.paths) == 4
+    for path, picture in zip(track.paths, pictures, strict=True):
+        read = cv2.imread(str(path))[..., ::-1]
+        assert read.shape == (120, 160, 3)
+        assert np.abs(read[60, 80].astype(int) - picture[0, 0]).max() < 12
+
+
+def test_missing_pictures_are_grey_and_as_large(pictures, tmp_path) -> None:
+    given = [None, None, pictures[2], None]
+    track = make_picture_track(given, tmp_path, TIMES)
+    read = [cv2.imread(str(path))[..., ::-1] for path in track.paths]
+    assert {picture.shape for picture in read} == {pictures[0].shape}
+    means = np.array([picture.mean((0, 1)) for picture in read])
+    np.testing.assert_allclose(means[[0, 1, 3]], 60, atol=2)
+    np.testing.assert_allclose(means[2], pictures[2][0, 0], atol=6)
+
+
+@pytest.mark.skipif(not has_pyav(), reason='PyAV is not there')
+def test_frames_of_a_video_become_a_video(pictures, tmp_path) -> None:
+    import av
+
+    track = make_picture_track(
+        [None, *pictures[1:]], tmp_path, TIMES, fps=5.0, max_side=100
+    )
+    assert (track.kind, track.mime_type) == ('video', 'video/mp4')
+    (path,) = track.paths
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == 'h264'
+        frames = list(container.decode(stream))
+    assert [round(frame.time, 3) for frame in frames] == list(TIMES)
+    assert {(frame.width, frame.height) for frame in frames} == {(100, 76)}
+
+
+@pytest.mark.parametrize(
+    ('given', 'options', 'message'),
+    [
+        ([None] * 4, {}, 'no picture'),
+        ([np.zeros((8, 8, 3), np.uint8)] * 3, {}, '3 pictures for 4'),
+        ([np.zeros((8, 8, 3), np.uint8)] * 5, {}, '5 pictures for 4'),
+        ([], {'max_side': 3}, 'max_side'),
+    ],
+)
+def test_what_cannot_be_shown(given, options, message, tmp_path) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_picture_track(given, tmp_path, TIMES, **options)

@@ -1,0 +1,175 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aios.export import PeopleSequence, write_glb
+from aios.viewer import describe_people, make_picture_track, write_viewer
+from aios.viewer import page as page_module
+
+
+class _Page(HTMLParser):
+    """Elements with their texts, as a browser sees them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.texts: dict[str, str] = {}
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.policy = ''
+        self._now = ''
+        self.feed(path.read_text('utf-8'))
+
+    def handle_starttag(self, tag, attrs) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        self._now = given.get('id') or tag
+        self.links += [given[n] for n in ('src', 'href') if n in given]
+        if given.get('http-equiv') == 'Content-Security-Policy':
+            self.policy = given['content']
+
+    def handle_data(self, data) -> None:
+        self.texts[self._now] = self.texts.get(self._now, '') + data
+
+    def payload(self, name: str) -> bytes:
+        lines = self.texts[name].split()
+        return b''.join(base64.b64decode(line) for line in lines)
+
+
+def test_everything_is_inside(people, animation, pictures, tmp_path) -> None:
+    times = np.arange(4) / 5
+    track = make_picture_track(pictures, tmp_path, times)
+    path = tmp_path / 'sub/page.html'
+    size = write_viewer(people, animation, path, pictures=track)
+    assert size == path.stat().st_size
+    page = _Page(path)
+    assert gzip.decompress(page.payload('glb')) == animation.read_bytes()
+    for index, file in enumerate(track.paths):
+        assert page.payload(f'media{index}') == file.read_bytes()
+    data = json.loads(page.texts['data'])
+    assert data.items() >= describe_people(people).items()
+    assert data['media'] == {
+        'kind': 'images',
+        'type': 'image/jpeg',
+        'names': ['media0', 'media1', 'media2', 'media3'],
+    }
+    # Nothing is fetched, and the browser is told to refuse it.
+    assert page.links == []
+    assert "default-src 'none'" in page.policy
+    assert 'http' not in page.policy
+
+
+def test_licence_of_three_is_inside(people, animation, tmp_path) -> None:
+    write_viewer(people, animation, tmp_path / 'page.html')
+    text = (tmp_path / 'page.html').read_text('utf-8')
+    assert 'Three.js Authors' in text
+    assert 'SPDX-License-Identifier: MIT' in text
+
+
+def test_what_is_said_of_people(people) -> None:
+    data = describe_people(people)
+    assert data['times'] == [0, 0.2, 0.4, 0.6]
+    assert data['names'] == ['000010', '000011', '000012', '000013']
+    first, second = data['people']
+    assert (first['id'], first['spans']) == (2, [[0, 0], [3, 3]])
+    assert (second['id'], second['spans']) == (7, [[0, 3]])
+    assert (first['count'], second['count']) == (2, 4)
+    assert re.fullmatch('#[0-9a-f]{6}', first['color'])
+    assert first['color'] != second['color']
+    (view,) = data['cameras']
+    assert view['size'] == [320, 240]
+    np.testing.assert_array_equal(view['K'], people.K[0])
+    assert data['frameCameras'] == [0, 0, 0, 0]
+    # y up, z towards the viewer.
+    low, high = np.array(data['bounds'])
+    joints = people.joints3d.reshape(-1, 3)
+    np.testing.assert_allclose(low[2], -joints[:, 2].max(), atol=1e-3)
+    np.testing.assert_allclose(high[1], -joints[:, 1].min(), atol=1e-3)
+
+
+def test_somebody_far_away_does_not_make_the_others_small(people) -> None:
+    joints = people.joints3d.copy()
+    joints[people.person_id == 2] += (0, 0, 500)
+    data = describe_people(replace(people, joints3d=joints))
+    assert data['bounds'][0][2] > -10
+
+
+def test_cameras_that_change(people) -> None:
+    K = people.K.copy()
+    K[2, 0, 0] *= 2
+    data = describe_people(replace(people, K=K))
+    chosen = [data['cameras'][i]['K'][0][0] for i in data['frameCameras']]
+    assert chosen == [400, 400, 800, 400]
+
+
+def test_nobody_and_nothing(layer, tmp_path) -> None:
+    nobody = PeopleSequence.from_frames([], source='empty')
+    write_glb(nobody, layer, tmp_path / 'people.glb')
+    write_viewer(nobody, tmp_path / 'people.glb', tmp_path / 'page.html')
+    data = json.loads(_Page(tmp_path / 'page.html').texts['data'])
+    assert (data['people'], data['times']) == ([], [])
+    assert data['media']['kind'] == 'none'
+
+
+def test_texts_of_users_stay_texts(people, animation, tmp_path) -> None:
+    bad = '</script><img src=x onerror=alert(1)>%%GLB%%'
+    names = people.frame_names.astype('U80')
+    names[1] = bad
+    sequence = replace(people, source=f'{bad}.mp4', frame_names=names)
+    path = tmp_path / 'page.html'
+    write_viewer(sequence, animation, path, title=bad)
+    page = _Page(path)
+    assert 'img' not in page.tags
+    assert json.loads(page.texts['data'])['names'][1] == bad
+    assert page.texts['title'].strip() == bad
+
+
+def test_an_existing_page_stays(people, animation, tmp_path) -> None:
+    path = tmp_path / 'page.html'
+    path.write_text('mine')
+    with pytest.raises(FileExistsError, match=r'page\.html'):
+        write_viewer(people, animation, path)
+    assert path.read_text() == 'mine'
+    write_viewer(people, animation, path, overwrite=True)
+    assert path.stat().st_size > 10_000
+    assert [file.name for file in tmp_path.iterdir()] == ['page.html']
+
+
+def test_the_animation_of_others_is_refused(
+    people, animation, tmp_path
+) -> None:
+    path = tmp_path / 'page.html'
+    alone = people.select(people.person_id == 7)
+    with pytest.raises(ValueError, match=r'persons \[2, 7\].* \[7\]'):
+        write_viewer(alone, animation, path)
+    fewer = people.select_frames([0, 1])
+    with pytest.raises(ValueError, match='4 frames, the results have 2'):
+        write_viewer(fewer, animation, path)
+    for content in (b'', b'no model', b'glTF' + bytes(8) + b'\5\0\0\0JSON{'):
+        (tmp_path / 'bad.glb').write_bytes(content)
+        with pytest.raises(ValueError, match=r'bad\.glb: is'):
+            write_viewer(people, tmp_path / 'bad.glb', path)
+    assert not path.exists()
+
+
+def test_pictures_of_other_frames_are_refused(
+    people, animation, pictures, tmp_path
+) -> None:
+    track = make_picture_track(pictures[:3], tmp_path, [0, 1, 2])
+    with pytest.raises(ValueError, match='3 frames, the results have 4'):
+        write_viewer(people, animation, tmp_path / 'a.html', pictures=track)
+
+
+def test_too_large(people, animation, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(page_module, '_LIMIT', 1000)
+    with pytest.raises(ValueError, match='use fewer frames'):
+        write_viewer(people, animation, tmp_path / 'page.html')
