@@ -330,12 +330,15 @@ def test_no_padding_equals_padding_of_nothing(model, monkeypatch) -> None:
     """The short cut for pictures of one size changes no result."""
     batch, samples = pictures((64, 96), (64, 96))
 
-    def all_valid(features, samples):
-        return [x.new_zeros(2, *x.shape[-2:]).bool() for x in features]
+    flatten = model.flatten_features
+
+    def pad_nothing(features, padding):
+        assert padding is None
+        return flatten(features, batch.new_zeros(2, 1, 64, 96))
 
     with torch.no_grad():
         short = model(batch, samples, mode='tensor')
-        monkeypatch.setattr(model, '_level_masks', all_valid)
+        monkeypatch.setattr(model, 'flatten_features', pad_nothing)
         long = model(batch, samples, mode='tensor')
     torch.testing.assert_close(
         short.layers[-1].boxes, long.layers[-1].boxes, rtol=0, atol=1e-5

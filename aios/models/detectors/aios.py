@@ -201,7 +201,28 @@ class AiOS(DetectionTransformer):
                 f'num_feature_levels is {self.num_feature_levels}, but the '
                 f'neck has {len(img_feats)} outputs'
             )
-        masks = self._level_masks(img_feats, batch_data_samples)
+        padding = _padding(img_feats[0], batch_data_samples)
+        return self.flatten_features(img_feats, padding)
+
+    def flatten_features(
+        self, img_feats: Sequence[Tensor], image_padding: Tensor | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What :meth:`pre_transformer` does once it knows the padding.
+
+        Args:
+            img_feats: ``L`` feature maps ``(B, C, height, width)``.
+            image_padding: ``(B, 1, H, W)``, 1 on the padding of pictures and
+                0 elsewhere; ``None`` if there is none.
+
+        Returns:
+            See :meth:`pre_transformer`.
+        """
+        masks: list[Tensor] | list[None] = [None] * len(img_feats)
+        if image_padding is not None:
+            masks = [
+                F.interpolate(image_padding, size=x.shape[-2:])[:, 0].bool()
+                for x in img_feats
+            ]
         positions = [
             self.positional_encoding(mask, input=feature)
             + embedding[:, None, None]
@@ -224,28 +245,6 @@ class AiOS(DetectionTransformer):
             **geometry,
         )
         return encoder_inputs, dict(memory_mask=padding, **geometry)
-
-    def _level_masks(
-        self,
-        img_feats: Sequence[Tensor],
-        batch_data_samples: Sequence[DetDataSample] | None,
-    ) -> list[Tensor] | list[None]:
-        """Padding of each level, ``(B, height, width)`` bool, or ``None``."""
-        sizes = []
-        if batch_data_samples is not None:
-            height, width = batch_data_samples[0].batch_input_shape
-            sizes = [sample.img_shape[:2] for sample in batch_data_samples]
-        if all(tuple(size) == (height, width) for size in sizes):
-            return [None] * len(img_feats)
-        mask = img_feats[0].new_ones(len(sizes), 1, height, width)
-        for image, (valid_height, valid_width) in zip(
-            mask, sizes, strict=True
-        ):
-            image[:, :valid_height, :valid_width] = 0
-        return [
-            F.interpolate(mask, size=feature.shape[-2:])[:, 0].bool()
-            for feature in img_feats
-        ]
 
     def _valid_ratios(
         self, img_feats: Sequence[Tensor], masks: Sequence[Tensor | None]
@@ -394,3 +393,19 @@ class AiOS(DetectionTransformer):
 def _flatten_levels(maps: Sequence[Tensor]) -> Tensor:
     """``L`` maps ``(B, C, height, width)`` to ``(B, S, C)``."""
     return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1)
+
+
+def _padding(
+    feature: Tensor, batch_data_samples: Sequence[DetDataSample] | None
+) -> Tensor | None:
+    """1 on padding and 0 on pictures, ``(B, 1, H, W)``; ``None`` without."""
+    if batch_data_samples is None:
+        return None
+    height, width = batch_data_samples[0].batch_input_shape
+    sizes = [sample.img_shape[:2] for sample in batch_data_samples]
+    if all(tuple(size) == (height, width) for size in sizes):
+        return None
+    padding = feature.new_ones(len(sizes), 1, height, width)
+    for image, (valid_height, valid_width) in zip(padding, sizes, strict=True):
+        image[:, :valid_height, :valid_width] = 0
+    return padding
