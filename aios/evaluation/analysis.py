@@ -155,7 +155,8 @@ def compare_joints(
     Args:
         dataset: See :func:`ground_truth_records`.
         records: Of ``DumpWholeBodyResults``.
-        score_thr: Predictions with a lower score are left out.
+        score_thr: Predictions with a lower score are left out, and those
+            that are not finite.
         iou_thr: Overlap of boxes that a match needs.
         align: ``'root'``: parts are moved to pelvis, wrist or neck;
             ``'similarity'``: each part by its best similarity.
@@ -175,7 +176,11 @@ def compare_joints(
     wrong = 0
     for index, info, record in ground_truth_records(dataset, records):
         true, ours = info['instances_arrays'], record['pred_instances']
-        keep = np.flatnonzero(ours['scores'] >= score_thr)
+        keep = np.flatnonzero(
+            (ours['scores'] >= score_thr)
+            & np.isfinite(ours['bboxes']).all(1)
+            & np.isfinite(ours['joints3d']).all((1, 2))
+        )
         overlaps = pairwise_iou(ours['bboxes'][keep], true['bboxes'])
         pairs = match_greedy(ours['scores'][keep], overlaps, iou_thr)
         wrong += len(keep) - len(pairs)

@@ -10,7 +10,7 @@ Symbols: ``n`` persons, ``V`` vertices, ``J`` joints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ __all__ = [
     'PERSON_LABEL',
     'GroundTruthBodies',
     'as_arrays',
+    'finite_people',
+    'finite_predictions_of',
     'ground_truth_of',
     'inside_picture',
     'predictions_of',
@@ -34,6 +36,10 @@ PERSON_LABEL = 1
 
 _GENDERS = {-1: 'neutral', 0: 'male', 1: 'female'}
 _BOXES = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
+_LABELS = (
+    *('bboxes', 'keypoints', 'keypoints3d'),
+    *('smplx_pose', 'smplx_betas', 'smplx_expression'),
+)
 _BODY = list(SMPLX_ROTATIONS_53.groups['body'])
 _ROTATIONS: Mapping[str, list[int]] = {
     'global_orient': _BODY[:1],
@@ -67,7 +73,8 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
         (fx, fy, cx, cy) and ``vertices``.
 
     Raises:
-        ValueError: If the sample was mirrored: it is another picture.
+        ValueError: If the sample was mirrored: it is another picture; or if
+            a label is not finite.
     """
     if sample.get('flip'):
         raise ValueError(
@@ -75,6 +82,13 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
             'pipeline without WholeBodyFlip for evaluation'
         )
     persons = as_arrays(sample['gt_instances'])
+    for name in _LABELS:
+        bad = ~_finite_rows(persons[name])
+        if bad.any():
+            raise ValueError(
+                f'{sample.get("img_path", "a sample")}: {name} of person '
+                f'{int(bad.argmax())} is not finite'
+            )
     matrix = np.asarray(sample.get('homography_matrix', np.eye(3)), float)
     inverse = np.linalg.inv(matrix)
     scale, offset = inverse.diagonal()[:2], inverse[:2, 2]
@@ -123,6 +137,57 @@ def predictions_of(
     return people
 
 
+def finite_predictions_of(
+    sample: Mapping[str, Any], score_thr: float, fields: Sequence[str]
+) -> tuple[dict[str, Any], int]:
+    """Predicted persons of a sample, without broken ones.
+
+    Args:
+        sample: See :func:`predictions_of`.
+        score_thr: See there.
+        fields: See :func:`finite_people`.
+
+    Returns:
+        Persons, and how many were left out because they are not finite.
+    """
+    people, broken = finite_people(predictions_of(sample, score_thr), fields)
+    # A score of NaN reaches no threshold.
+    scores, labels = (
+        _as_array(sample['pred_instances'][name])
+        for name in ('scores', 'labels')
+    )
+    nameless = np.isnan(scores) & (labels == PERSON_LABEL)
+    return people, broken + int(nameless.sum())
+
+
+def finite_people(
+    people: Mapping[str, Any], fields: Sequence[str]
+) -> tuple[dict[str, Any], int]:
+    """Leave out persons with NaN or infinity, as of a diverged network.
+
+    Args:
+        people: Arrays ``(P, ...)`` of :func:`predictions_of`, and perhaps
+            ``cam_K``.
+        fields: What is looked at, beside scores; names that are not there
+            are skipped.
+
+    Returns:
+        The others, and how many were left out.
+    """
+    finite = np.isfinite(people['scores'])
+    for name in fields:
+        if name in people:
+            finite &= _finite_rows(people[name])
+    broken = int((~finite).sum())
+    if not broken:
+        return dict(people), 0
+    kept = {
+        name: value if name == 'cam_K' else value[finite]
+        for name, value in people.items()
+    }
+    return kept, broken
+
+
 def inside_picture(
     sample: Mapping[str, Any],
     persons: Mapping[str, np.ndarray],
@@ -143,13 +208,14 @@ def inside_picture(
         ``(n, K)`` bool.
 
     Raises:
-        ValueError: If the sample has no camera.
+        ValueError: If the sample, or one of the persons, has no camera.
     """
+    cameras = np.full((1, 4), np.nan)
     if 'cameras' in persons:
         cameras = persons['cameras'][index]
     elif 'cam_K' in persons:
         cameras = persons['cam_K'][[0, 1, 0, 1], [0, 1, 2, 2]][None]
-    else:
+    if not np.isfinite(cameras).all():
         raise ValueError(
             f'{sample.get("img_path", "a sample")} has no camera; the '
             'annotation file needs meta.focal_length and '
@@ -232,6 +298,10 @@ def _parameters(
     parameters['betas'] = get('smplx_betas')
     parameters['expression'] = get('smplx_expression')
     return parameters
+
+
+def _finite_rows(values: np.ndarray) -> np.ndarray:
+    return np.isfinite(values).all(axis=tuple(range(1, np.ndim(values))))
 
 
 def _as_array(value: Any) -> Any:

@@ -13,9 +13,9 @@ from aios.evaluation.functional import (
     agora_bins,
     agora_costs,
     agora_errors,
-    inclusive_iou,
     keypoint_boxes,
     match_agora,
+    pairwise_iou,
     summarise_agora,
 )
 from aios.evaluation.functional.agora_summary import (
@@ -68,7 +68,7 @@ def test_cost_agrees_with_numpy():
     ],
 )
 def test_overlap_counts_the_last_pixel(box, expected):
-    overlap = inclusive_iou(np.array([[0, 0, 9, 9]]), np.array([box]))
+    overlap = pairwise_iou([[0, 0, 9, 9]], [box], pixel=1)
     assert overlap == pytest.approx(expected)
 
 
@@ -144,6 +144,62 @@ def test_invalid_person_without_overlap_is_used_up():
 def test_overlap_of_a_tenth_is_enough(overlap, found):
     pairs, _ = match([[1]], [[overlap]], [True])
     assert len(pairs) == found
+
+
+def match_as_described(ours, true, valid):
+    """The rules of the benchmark, sentence by sentence."""
+    pairs = sorted(
+        (np.linalg.norm(ours[p, :24] - true[g, :24], 2), p, g)
+        for p in range(len(ours))
+        for g in range(len(true))
+    )
+    free_ours, free_true = [True] * len(ours), [True] * len(true)
+    matches, low = [], 0
+    for _, p, g in pairs:
+        if not any(free_true) or len(matches) + low >= len(ours):
+            break
+        a, b = (
+            [*points.min(0), *points.max(0)] for points in (ours[p], true[g])
+        )
+        width, height = (
+            max(0, min(a[i + 2], b[i + 2]) - max(a[i], b[i]) + 1)
+            for i in (0, 1)
+        )
+        areas = [(c[2] - c[0] + 1) * (c[3] - c[1] + 1) for c in (a, b)]
+        overlap = width * height / (sum(areas) - width * height)
+        if overlap < 0.1:
+            low += 1
+            if not valid[g]:
+                free_true[g] = False
+        elif free_ours[p] and free_true[g]:
+            free_true[g] = False
+            if valid[g]:
+                free_ours[p] = False
+                matches.append([p, g])
+    return sorted(matches), sum(free_ours)
+
+
+def test_crowds():
+    """People who stand close, in every combination."""
+    rng = np.random.default_rng(0)
+    total = 0
+    for _ in range(500):
+        count, persons = rng.integers(1, 6, 2)
+        true = rng.uniform(0, 60, (persons, 1, 2))
+        true = true + rng.normal(0, 8, (persons, 127, 2))
+        ours = true[rng.integers(persons, size=count), :24]
+        ours = ours + rng.normal(0, 12, (count, 1, 2))
+        ours = ours + rng.normal(0, 4, ours.shape)
+        valid = rng.random(persons) < 0.7
+        boxes = keypoint_boxes(ours), keypoint_boxes(true)
+        pairs, wrong = match_agora(
+            agora_costs(ours, true[:, :24]),
+            pairwise_iou(*boxes, pixel=1),
+            valid,
+        )
+        assert (pairs.tolist(), wrong) == match_as_described(ours, true, valid)
+        total += len(pairs)
+    assert total > 300
 
 
 @pytest.mark.parametrize('shape', [(0, 3), (3, 0), (0, 0)])

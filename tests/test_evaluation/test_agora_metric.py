@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +161,19 @@ def test_threshold_and_classes(evaluate, toy):
     assert evaluate(samples, score_thr=0.4)['missed'] == 2
 
 
+@pytest.mark.parametrize('field', ['scores', 'joints2d', 'vertices'])
+def test_broken_predictions_are_left_out_and_counted(evaluate, toy, field):
+    samples = toy.samples()
+    samples[0]['pred_instances'][field][0] = np.nan
+    assert differences(evaluate(samples), evaluate(toy.samples())) == {
+        'recall': 0.75,
+        'f1': 0.86,
+        'matched': 3,
+        'missed': 1,
+        'predictions-not-finite': 1,
+    }
+
+
 def test_repeated_picture_counts_once(evaluate, toy):
     samples = toy.samples()
     assert evaluate([*samples, samples[0]]) == evaluate(samples)
@@ -284,73 +294,3 @@ def test_picture_name(path):
 def test_other_shapes_of_pictures_are_refused(evaluate, toy):
     with pytest.raises(ValueError, match='640 x 480 pixels'):
         evaluate([toy.sample(NAMES[0], size=(480, 640))])
-
-
-WORKER = """
-import json, sys
-import torch
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-from toy_agora import ToyAGORA
-from mmengine.evaluator import Evaluator
-from torch import distributed
-from aios.evaluation.metrics import AGORAMetric, AGORASubmission
-
-world, rank, address, model, out = sys.argv[1:]
-world, rank = int(world), int(rank)
-distributed.init_process_group(
-    'gloo', init_method='file://' + address, world_size=world, rank=rank)
-root = Path(out + f'.{{rank}}')
-root.mkdir()
-toy = ToyAGORA(root, model)
-samples = toy.samples()
-for sample in samples:
-    sample['pred_instances'].vertices *= 1.1
-metrics = [
-    AGORAMetric(str(toy.folder), model, 'complement'),
-    AGORASubmission(out + '.submission'),
-]
-evaluator = Evaluator(metrics)
-# samplers repeat pictures to fill up the last batch
-mine = [*samples, *samples[:2]][rank::world] if world > 1 else samples
-for sample in mine:
-    evaluator.process([sample])
-result = evaluator.evaluate(len(samples) + 2 * (world > 1))
-if rank == 0:
-    open(out, 'w').write(json.dumps(result))
-"""
-
-
-def _processes(world: int, tmp_path: Path, model: Path) -> dict:
-    out, script = tmp_path / f'{world}.json', tmp_path / 'worker.py'
-    script.write_text(WORKER.format(tests=str(Path(__file__).parent)))
-    address = str(tmp_path / f'store{world}')
-    started = [
-        subprocess.Popen(
-            [sys.executable, script, str(world), str(rank), address]
-            + [str(model), str(out)],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    for process in started:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-    return json.loads(out.read_text())
-
-
-@pytest.mark.slow
-def test_two_processes_say_what_one_says(tmp_path, free_body_dir):
-    one = _processes(1, tmp_path, free_body_dir)
-    two = _processes(2, tmp_path, free_body_dir)
-    assert two == one
-    assert one['agora/body-MVE'] > 1
-    archives = [
-        (tmp_path / f'{world}.json.submission/predictions.zip').read_bytes()
-        for world in (1, 2)
-    ]
-    assert archives[0] == archives[1]
-    # Nothing temporary is left.
-    assert not [*tmp_path.glob('.*')]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,8 @@ def _annotation(points: np.ndarray, **fields: Any) -> Truth:
     return person
 
 
-@pytest.fixture
-def truth(samples) -> Truth:
+def make_truth(samples: Sequence[DetDataSample]) -> Truth:
+    """An annotation file that says what was predicted."""
     images, people = [], []
     for sample in samples:
         images.append(
@@ -73,6 +73,11 @@ def truth(samples) -> Truth:
             people.append(_annotation(points, **keys))
     category = [{'id': 1, 'name': 'person'}]
     return dict(images=images, annotations=people, categories=category)
+
+
+@pytest.fixture
+def truth(samples) -> Truth:
+    return make_truth(samples)
 
 
 @pytest.fixture
@@ -201,6 +206,7 @@ def test_broken_predictions_are_left_out(evaluate, truth, samples):
     samples[1].pred_instances.joints2d[0, 55] = np.nan  # nose
     metrics = evaluate(truth, samples)
     assert metrics['predictions'] == 5
+    assert metrics['predictions-not-finite'] == 1
     assert metrics['AR-body'] == pytest.approx(5 / 6)
 
 

@@ -90,6 +90,12 @@ def test_dump(run, samples, submission, tmp_path):
     metric.evaluate(len(samples))
     assert run(path) == run(submission)
     assert run(path, '--score-thr', 0.55)['false-positives'] == 0
+    records = load_pickle(path)
+    records[0]['pred_instances']['smplx_betas'][2] = np.nan
+    dump_pickle(tmp_path / 'nan.pkl', records)
+    broken = run(tmp_path / 'nan.pkl')
+    assert broken['predictions-not-finite'] == 1
+    assert broken['false-positives'] == 0
     dump_pickle(tmp_path / 'bad.pkl', load_pickle(path)[0])
     with pytest.raises(SystemExit, match='error: .*DumpWholeBodyResults'):
         run(tmp_path / 'bad.pkl')

@@ -137,11 +137,31 @@ class TestProcrustes:
         np.testing.assert_allclose(error, 0, atol=1e-12)
         assert known.all() == (count > 0)
 
-    def test_all_points_the_same(self):
-        source = np.ones((1, 6, 3))
-        found = procrustes_align(source, _points(1, 1, 6))
-        for part in (found.scale, found.rotation, found.translation):
-            assert np.isfinite(part).all()
+    @pytest.mark.parametrize('place', [0.0, 1.0, 0.1, 1e6 / 3])
+    def test_all_points_the_same(self, place: float):
+        """Their mean is not exactly where they are: rounding is no size."""
+        source, target = np.full((1, 6, 3), place), _points(1, 1, 6)
+        found = procrustes_align(source, target)
+        assert found.scale == 1
+        np.testing.assert_allclose(
+            found(source), target.mean(1, keepdims=True).repeat(6, 1)
+        )
+        # The other way round everything shrinks to the point.
+        found = procrustes_align(target, source)
+        np.testing.assert_allclose(found(target), source, atol=1e-12)
+
+    def test_points_in_a_plane_or_on_a_line(self):
+        """A mirror image of a plane is a rotation of it."""
+        plane = _points(2) * (1, 1, 0)
+        line = _points(2)[:, :1] * np.linspace(-1, 2, 9)[None, :, None]
+        for source, target in (
+            (plane, plane * (-1, 1, 1)),
+            (line, -line),
+            (line, line * 3),
+        ):
+            found = procrustes_align(source, target)
+            np.testing.assert_allclose(np.linalg.det(found.rotation), 1)
+            np.testing.assert_allclose(found(source), target, atol=1e-12)
 
 
 class TestMatching:

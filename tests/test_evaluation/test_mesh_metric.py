@@ -271,9 +271,10 @@ def test_part_of_nobody_is_not_reported(judge, samples):
 def test_broken_predictions_are_left_out_and_counted(judge, samples):
     samples[0].pred_instances.vertices[0, 5] = np.nan
     samples[1].pred_instances.joints2d[0, 5] = np.inf
+    samples[2].pred_instances.scores[1] = np.nan
     metrics = judge(AGORAMeshMetric, samples)
-    assert metrics['predictions-not-finite'] == 2
-    assert metrics['predictions'] == metrics['matched'] == 4
+    assert metrics['predictions-not-finite'] == 3
+    assert metrics['predictions'] == metrics['matched'] == 3
 
 
 def test_nobody_found_nobody_there(judge, people, samples):
@@ -391,6 +392,10 @@ class TestUBody:
 
     def test_a_camera_is_needed(self, judge, samples):
         samples[0].set_metainfo(dict(cam_K=None))
+        with pytest.raises(ValueError, match=r'0\.jpg has no camera'):
+            judge(UBodyMetric, samples)
+        # Nor may that of a person be unknown.
+        samples[0].gt_instances.cameras = torch.full((3, 4), np.nan)
         with pytest.raises(ValueError, match=r'0\.jpg has no camera'):
             judge(UBodyMetric, samples)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from toy_agora import load_tool
 
-from aios.datasets import HumanDataset
+from aios.datasets import HumanData, HumanDataset
 from aios.evaluation.analysis import compare_joints
 from aios.structures import SMPLX_137, joint_mapping
 from aios.utils.portable_pickle import dump_pickle
@@ -35,11 +35,14 @@ def root(tmp_path_factory, free_body_dir) -> Path:
     root = tmp_path_factory.mktemp('people') / 'set'
     load_tool('make_synthetic_dataset').main(
         [
-            *(str(root), '--images', '3', '--seed', '2', '--size', '96x64'),
+            *(str(root), '--images', '3', '--seed', '4', '--size', '96x64'),
             *('--people', '2', '--genders', 'neutral'),
             *('--body', str(free_body_dir)),
         ]
     )
+    # Who can hardly be seen is not among the labels.
+    data = HumanData.load(root / 'humandata.npz')
+    assert [len(rows) for rows in data.images()] == [2, 2, 2]
     (root / 'config.py').write_text(CONFIG.format(root=root))
     return root
 
@@ -138,6 +141,15 @@ def test_missed_and_wrong(dataset, records):
     fewer = compare_joints(dataset, records, score_thr=0.85)
     assert len(fewer.missed) == 4
     assert fewer.wrong == 1
+
+
+def test_broken_predictions_are_left_out(dataset, records):
+    records[0]['pred_instances']['joints3d'][0, 5] = np.nan
+    records[1]['pred_instances']['bboxes'][1] = np.inf
+    errors = compare_joints(dataset, records)
+    assert errors.missed.tolist() == [[0, 0], [1, 1]]
+    assert errors.wrong == 0
+    assert errors.errors.max() < 1e-3
 
 
 def test_other_data_set(dataset, records):

@@ -53,6 +53,7 @@ def test_agora(toy, out, check):
         'pictures': 4,
         'pictures-without-persons': 1,
         'persons': 5,
+        'predictions-not-finite': 0,
     }
     assert sorted(p.name for p in out.iterdir()) == [
         'predictions',
@@ -206,12 +207,26 @@ def test_nothing_is_left_of_a_broken_run(toy, out):
     metric = AGORASubmission(str(out))
     metric.process(None, toy.samples()[:2])
     bad = toy.sample(OTHER)
-    bad['pred_instances'].smplx_betas[0, 0] = float('nan')
-    with pytest.raises(ValueError, match='d_00004_personId_0.*not finite'):
+    people = bad['pred_instances']
+    people.smplx_betas = people.smplx_betas[:, :9]
+    with pytest.raises(ValueError, match=r'd_00004_personId_0.* \(1, 9\)'):
         metric.process(None, [bad])
     assert not out.exists()
     del metric
     assert not [*out.parent.iterdir()]
+
+
+@pytest.mark.parametrize('field', ['scores', 'joints2d', 'smplx_jaw_pose'])
+def test_broken_predictions_are_left_out_and_counted(toy, out, check, field):
+    samples = toy.samples()
+    samples[0]['pred_instances'][field][0] = float('nan')
+    counts = submit(AGORASubmission(str(out)), samples)
+    assert counts['persons'] == 4
+    assert counts['predictions-not-finite'] == 1
+    # The next best is the first.
+    files = {p.name for p in (out / 'predictions').iterdir()}
+    assert f'{NAMES[0]}_personId_0.pkl' in files
+    assert check(out)[0] == 0
 
 
 def test_metric_can_be_used_again(toy, out):
@@ -247,6 +262,7 @@ def test_nobody_anywhere(toy, out):
         'pictures': 1,
         'pictures-without-persons': 1,
         'persons': 0,
+        'predictions-not-finite': 0,
     }
 
 

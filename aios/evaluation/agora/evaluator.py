@@ -19,7 +19,6 @@ from aios.evaluation.functional.agora import (
     AGORAProtocol,
     agora_costs,
     agora_errors,
-    inclusive_iou,
     keypoint_boxes,
     match_agora,
 )
@@ -28,14 +27,27 @@ from aios.evaluation.functional.agora_summary import (
     facing_angle,
     summarise_agora,
 )
+from aios.evaluation.functional.matching import pairwise_iou
 
 from .bodies import SubmittedBodies
 from .ground_truth import PICTURE_SIZE, AGORAPicture, picture_name
 from .layout import PARAMETERS
 
-__all__ = ['AGORAEvaluator', 'AGORAPeople', 'people_of', 'submitted_person']
+__all__ = [
+    'SUBMITTED_FIELDS',
+    'AGORAEvaluator',
+    'AGORAPeople',
+    'agora_scale',
+    'people_of',
+    'submitted_person',
+]
 
 MILLIMETRES = 1000
+SUBMITTED_FIELDS = (
+    *('joints2d', 'joints3d', 'vertices'),
+    *(f'smplx_{name}' for name in PARAMETERS),
+)
+"""Fields of predictions that end up in a submission."""
 _COLUMNS = ('kid', 'occlusion', 'orientation', 'x')
 
 
@@ -51,6 +63,7 @@ class AGORAPeople:
         boxes: ``(P, 4)`` xyxy around the submitted key-points.
         bodies: Joints ``(M, 127, 3)`` and vertices ``(M, 10475, 3)`` of
             some of the persons, metres.
+        broken: Predictions that were left out because they are not finite.
     """
 
     name: str
@@ -58,6 +71,7 @@ class AGORAPeople:
     joints2d: np.ndarray
     boxes: np.ndarray
     bodies: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    broken: int = 0
 
 
 class AGORAEvaluator:
@@ -118,6 +132,7 @@ class AGORAEvaluator:
                     match[t, person] = rows.setdefault(pair, len(rows))
         record['match'] = match[:, valid]
         record['wrong'], record['predictions'] = wrong, count
+        record['broken'] = people.broken if people is not None else 0
         record['errors'] = self._errors(truth, people, list(rows))
         return record
 
@@ -130,7 +145,7 @@ class AGORAEvaluator:
             self.protocol.spectral_cost,
         )
         boxes = keypoint_boxes(truth.joints2d)
-        return costs, inclusive_iou(people.boxes, boxes)
+        return costs, pairwise_iou(people.boxes, boxes, pixel=1)
 
     def _errors(
         self,
@@ -186,12 +201,14 @@ class AGORAEvaluator:
         """The numbers at one of the thresholds.
 
         See :func:`~aios.evaluation.functional.summarise_agora`; and
-        ``pictures``, and ``pictures-with-predictions``.
+        ``pictures``, ``pictures-with-predictions``, and
+        ``predictions-not-finite``, which are left out.
         """
         result = summarise_agora(self.table(records, index), self.protocol)
         result['pictures'] = len(records)
         seen = sum(r['predictions'][index] > 0 for r in records)
         result['pictures-with-predictions'] = int(seen)
+        result['predictions-not-finite'] = sum(r['broken'] for r in records)
         return result
 
 
@@ -200,14 +217,16 @@ def people_of(
     size: Sequence[int],
     people: Mapping[str, np.ndarray],
     bodies: SubmittedBodies | None = None,
+    broken: int = 0,
 ) -> AGORAPeople:
     """Predictions of our models as AGORA wants them.
 
     Args:
         img_path: The picture.
         size: Its height and width.
-        people: See :func:`aios.evaluation.samples.predictions_of`.
+        people: See :func:`aios.evaluation.samples.finite_people`.
         bodies: Poses persons if there are no vertices.
+        broken: How many were left out because they are not finite.
 
     Raises:
         ValueError: If the picture has another shape than those of AGORA,
@@ -234,6 +253,7 @@ def people_of(
         joints,
         keypoint_boxes(joints),
         pose,
+        broken,
     )
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from aios.evaluation.functional.agora import keypoint_boxes
+from aios.evaluation.samples import finite_people
 from aios.utils.safe_io import CorruptFileError, load_pickle
 from aios.utils.safe_pickle import read_pickle
 
 from .bodies import SubmittedBodies
-from .evaluator import AGORAPeople, people_of
+from .evaluator import SUBMITTED_FIELDS, AGORAPeople, people_of
 from .layout import FOLDER, NUM_JOINTS, check_person, parse_name
 from .submission import SCORES
 
@@ -169,11 +170,15 @@ def read_dump(
     people: dict[str, AGORAPeople] = {}
     for index, record in enumerate(dumped_records(path)):
         try:
+            found, broken = finite_people(
+                record['pred_instances'], SUBMITTED_FIELDS
+            )
             picture = people_of(
                 record['img_path'],
                 record['ori_shape'],
-                record['pred_instances'],
+                found,
                 bodies,
+                broken,
             )
         except KeyError as error:
             raise ValueError(

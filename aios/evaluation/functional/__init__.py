@@ -11,7 +11,6 @@ from .agora import (
     AGORAProtocol,
     agora_costs,
     agora_errors,
-    inclusive_iou,
     keypoint_boxes,
     match_agora,
 )
@@ -52,7 +51,6 @@ __all__ = [
     'agora_errors',
     'align_roots',
     'average_precision',
-    'inclusive_iou',
     'keypoint_box_iou',
     'keypoint_boxes',
     'keypoint_cost',

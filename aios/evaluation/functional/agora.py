@@ -24,7 +24,6 @@ __all__ = [
     'AGORAProtocol',
     'agora_costs',
     'agora_errors',
-    'inclusive_iou',
     'keypoint_boxes',
     'match_agora',
 ]
@@ -122,28 +121,6 @@ def keypoint_boxes(keypoints: np.ndarray) -> np.ndarray:
     keypoints = np.asarray(keypoints, np.float64)
     low, high = keypoints.min(axis=-2), keypoints.max(axis=-2)
     return np.concatenate((low, high), axis=-1)
-
-
-def inclusive_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """IoU of boxes whose last pixel belongs to them.
-
-    Widths and heights are one larger than differences of coordinates.
-
-    Args:
-        boxes: ``(P, 4)`` xyxy.
-        others: ``(G, 4)``.
-
-    Returns:
-        ``(P, G)`` float64 in (0, 1] or 0.
-    """
-    a = np.asarray(boxes, np.float64).reshape(-1, 1, 4)
-    b = np.asarray(others, np.float64).reshape(1, -1, 4)
-    low = np.maximum(a[..., :2], b[..., :2])
-    high = np.minimum(a[..., 2:], b[..., 2:])
-    inter = (high - low + 1).clip(min=0).prod(-1)
-    area_a = (a[..., 2:] - a[..., :2] + 1).prod(-1)
-    area_b = (b[..., 2:] - b[..., :2] + 1).prod(-1)
-    return inter / (area_a + area_b - inter)
 
 
 def match_agora(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from .agora import AGORA_ERRORS, AGORA_PARTS, AGORAProtocol
-from .detection import DetectionCounts
+from .detection import DetectionCounts, normalised_error
 
 __all__ = [
     'AGORA_BINS',
@@ -212,9 +212,12 @@ def _normalised(
     result = {}
     for kind, name in _KINDS.items():
         for part, f1 in (('body', body_f1), ('fullbody', full_body_f1)):
+            if f'{part}-{kind}' not in errors:
+                continue
             # F1 may be rounded down to nothing.
-            if f'{part}-{kind}' in errors and f1 > 0:
-                result[f'{part}-{name}'] = errors[f'{part}-{kind}'] / f1
+            value = normalised_error(errors[f'{part}-{kind}'], f1)
+            if value is not None:
+                result[f'{part}-{name}'] = value
     return result
 
 

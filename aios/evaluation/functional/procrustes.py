@@ -74,7 +74,10 @@ def procrustes_align(
 
     spread = np.square(centred).sum((-2, -1))
     fit = (singular * sign).sum(-1)
-    moves = spread > 0
+    # Rounding of a mean is no spread.
+    largest = np.abs(source).max((-2, -1), initial=0)
+    noise = np.square(np.finfo(np.float64).eps * largest) * count[..., 0]
+    moves = spread > 3 * noise
     scale = np.where(moves, fit / np.where(moves, spread, 1), 1)
     turned = (rotation @ source_mean[..., None])[..., 0]
     translation = target_mean - scale[..., None] * turned

@@ -10,10 +10,14 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from aios.evaluation.agora.bodies import SubmittedBodies, load_part_vertices
-from aios.evaluation.agora.evaluator import AGORAEvaluator, people_of
+from aios.evaluation.agora.evaluator import (
+    SUBMITTED_FIELDS,
+    AGORAEvaluator,
+    people_of,
+)
 from aios.evaluation.agora.ground_truth import AGORAGroundTruth
 from aios.evaluation.functional import AGORAProtocol
-from aios.evaluation.samples import predictions_of
+from aios.evaluation.samples import finite_predictions_of
 from aios.registry import METRICS
 
 __all__ = ['AGORAMetric']
@@ -85,15 +89,19 @@ class AGORAMetric(BaseMetric):
         """Reduce each picture to a few numbers per person."""
         truth = self._prepare()
         for sample in data_samples:
-            people = people_of(
+            people, broken = finite_predictions_of(
+                sample, self.score_thr, SUBMITTED_FIELDS
+            )
+            found = people_of(
                 sample['img_path'],
                 sample['ori_shape'],
-                predictions_of(sample, self.score_thr),
+                people,
                 self._bodies,
+                broken,
             )
-            if people.name in truth:
-                picture = truth[people.name]
-                self.results.append(self._evaluator.compare(picture, people))
+            if found.name in truth:
+                picture = truth[found.name]
+                self.results.append(self._evaluator.compare(picture, found))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Put the pictures together; one that comes twice counts once."""

@@ -18,7 +18,7 @@ from mmengine.fileio import get_text
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from aios.evaluation.samples import predictions_of
+from aios.evaluation.samples import finite_predictions_of
 from aios.registry import METRICS
 from aios.structures import (
     COCO_WHOLEBODY_133,
@@ -107,9 +107,10 @@ class CocoWholeBodyMetric(BaseMetric):
     Reported are ``AP-{body,foot,face,hand,lhand,rhand,wholebody}``,
     likewise ``AP50``, ``AP75``, ``AP-M``, ``AP-L`` (persons of medium and
     large area) and ``AR``, in [0, 1]; ``hand`` is the mean of both sides;
-    ``pictures``, ``predictions``, and ``persons-...`` who have key-points
-    of a part.  Predictions at crowds and at persons without key-points do
-    not count, as pycocotools has it.  What is of nobody is not reported.
+    ``pictures``, ``predictions``, ``predictions-not-finite``, which are left
+    out, and ``persons-...`` who have key-points of a part.  Predictions at
+    crowds and at persons without key-points do not count, as pycocotools has
+    it.  What is of nobody is not reported.
 
     Args:
         ann_file: ``coco_wholebody_val_v1.0.json`` or a file of its format.
@@ -138,16 +139,19 @@ class CocoWholeBodyMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep key-points and scores of the best persons."""
         for sample in data_samples:
-            people = predictions_of(sample)
+            fields = ['joints2d']
+            if self.body_keypoints == 'detected':
+                fields.append('keypoints')
+            people, broken = finite_predictions_of(sample, 0.0, fields)
             points = to_coco_wholebody(people['joints2d'])
             if self.body_keypoints == 'detected':
                 points[:, :_NUM_BODY] = people['keypoints']
-            finite = np.isfinite(points).all((1, 2))
             order = np.argsort(-people['scores'], kind='stable')
-            best = order[finite[order]][:_MAX_PERSONS]
+            best = order[:_MAX_PERSONS]
             self.results.append(
                 {
                     'img_id': sample['img_id'],
+                    'broken': broken,
                     'keypoints': points[best].astype(np.float32),
                     'scores': people['scores'][best],
                 }
@@ -170,6 +174,7 @@ class CocoWholeBodyMetric(BaseMetric):
         metrics: dict[str, float] = {
             'pictures': len(records),
             'predictions': sum(len(r['scores']) for r in records),
+            'predictions-not-finite': sum(r['broken'] for r in records),
         }
         first = 0
         slices: dict[str, slice] = {}

@@ -31,9 +31,9 @@ from aios.evaluation.functional import (
 from aios.evaluation.mesh_parts import load_mesh_parts
 from aios.evaluation.samples import (
     GroundTruthBodies,
+    finite_predictions_of,
     ground_truth_of,
     inside_picture,
-    predictions_of,
 )
 from aios.registry import METRICS
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53, joint_mapping
@@ -279,19 +279,14 @@ class SMPLXMeshMetric(BaseMetric):
 
     def _predictions(self, sample: Mapping[str, Any]) -> tuple[People, int]:
         """People with sufficient scores, and how many were not finite."""
-        people = predictions_of(sample, self.score_thr)
-        if 'vertices' not in people:
+        if 'vertices' not in sample['pred_instances']:
             raise ValueError(
                 f'{_name(sample)}: predictions have no meshes; set '
                 'test_cfg.with_vertices=True in the model'
             )
-        fields = ('scores', 'bboxes', 'joints2d', 'vertices')
-        finite = np.isfinite(people['scores'])
-        for name in fields[1:]:
-            others = tuple(range(1, people[name].ndim))
-            finite &= np.isfinite(people[name]).all(others)
-        kept = {name: people[name][finite] for name in fields}
-        return kept, int((~finite).sum())
+        return finite_predictions_of(
+            sample, self.score_thr, ('bboxes', 'joints2d', 'vertices')
+        )
 
     def _is_registered(self, true: People, sample: Mapping[str, Any]) -> bool:
         registered = 'vertices' in true

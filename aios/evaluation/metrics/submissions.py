@@ -11,11 +11,15 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from aios.evaluation.agora.evaluator import agora_scale, submitted_person
+from aios.evaluation.agora.evaluator import (
+    SUBMITTED_FIELDS,
+    agora_scale,
+    submitted_person,
+)
 from aios.evaluation.agora.ground_truth import picture_name
 from aios.evaluation.agora.layout import BENCHMARKS, NUM_JOINTS
 from aios.evaluation.agora.submission import SubmissionWriter
-from aios.evaluation.samples import predictions_of
+from aios.evaluation.samples import finite_predictions_of
 from aios.registry import METRICS
 
 __all__ = ['AGORASubmission', 'BEDLAMSubmission', 'bedlam_name']
@@ -23,6 +27,8 @@ __all__ = ['AGORASubmission', 'BEDLAMSubmission', 'bedlam_name']
 
 class _Submission(BaseMetric):
     """Writes a submission; the numbers are counts.
+
+    Predictions that are not finite are left out and counted.
 
     Args:
         out_dir: See
@@ -64,12 +70,17 @@ class _Submission(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Write the persons of each picture to a temporary folder."""
         for sample in data_samples:
-            people = predictions_of(sample, self.score_thr)
-            if self.variant == 'verts' and 'vertices' not in people:
+            if (
+                self.variant == 'verts'
+                and 'vertices' not in sample['pred_instances']
+            ):
                 raise ValueError(
                     f'{sample["img_path"]}: predictions have no vertices; '
                     'set with_vertices of test_cfg'
                 )
+            people, broken = finite_predictions_of(
+                sample, self.score_thr, SUBMITTED_FIELDS
+            )
             joints = people['joints2d'][:, :NUM_JOINTS] * self.scale(sample)
             order = np.argsort(-people['scores'], kind='stable')
             contents = [
@@ -83,6 +94,7 @@ class _Submission(BaseMetric):
                 {
                     'picture': picture,
                     'img_path': sample['img_path'],
+                    'broken': broken,
                     'files': dict(zip(paths, scores, strict=True)),
                 }
             )
@@ -106,11 +118,13 @@ class _Submission(BaseMetric):
             f'{len(files)} persons of {len(pictures)} pictures: {archive}',
             logger='current',
         )
+        broken = sum(record['broken'] for record in pictures.values())
         empty = sum(not record['files'] for record in pictures.values())
         return {
             'pictures': len(pictures),
             'pictures-without-persons': empty,
             'persons': len(files),
+            'predictions-not-finite': broken,
         }
 
 

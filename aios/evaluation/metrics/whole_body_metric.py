@@ -25,8 +25,8 @@ from aios.evaluation.functional import (
 )
 from aios.evaluation.samples import (
     GroundTruthBodies,
+    finite_predictions_of,
     ground_truth_of,
-    predictions_of,
 )
 from aios.registry import METRICS
 from aios.structures import SMPLX_137, joint_mapping
@@ -71,7 +71,8 @@ class WholeBodyMetric(BaseMetric):
     - ``MPVPE``, ``PA-MPVPE``: the same of all vertices, aligned at the
       pelvis, if ``body_model`` is given and predictions have vertices;
     - ``pictures``, ``persons``, ``predictions``, ``matched``, and
-      ``persons-...``: over how many persons a mean was taken.
+      ``persons-...``: over how many persons a mean was taken;
+      ``predictions-not-finite``, which are left out.
 
     An error of nobody is not reported; nothing is ever NaN.
 
@@ -102,13 +103,16 @@ class WholeBodyMetric(BaseMetric):
         """Reduce each picture to scores, counts, joints and errors."""
         for sample in data_samples:
             true = ground_truth_of(sample)
-            predicted = predictions_of(sample)
+            predicted, broken = finite_predictions_of(
+                sample, 0.0, ('bboxes', 'joints3d', 'vertices')
+            )
             overlaps = pairwise_iou(predicted['bboxes'], true['bboxes'])
             scores = predicted['scores']
             pairs = match_greedy(scores, overlaps, self.iou_thr)
             record = {
                 'key': (sample.get('dataset_name', ''), sample['img_id']),
                 'persons': len(true['bboxes']),
+                'broken': broken,
                 'scores': scores,
                 'hits': np.isin(np.arange(len(scores)), pairs[:, 0]),
             }
@@ -158,6 +162,7 @@ class WholeBodyMetric(BaseMetric):
             'pictures': len(records),
             'persons': persons,
             'predictions': int(seen.sum()),
+            'predictions-not-finite': sum(r['broken'] for r in records),
             'matched': found,
         }
 
