@@ -22,12 +22,14 @@ from tqdm import tqdm
 
 from aios.evaluation.samples import predictions_of
 from aios.export import FrameResult
+from aios.models.inference import prepare_for_inference
 from aios.registry import INFERENCERS
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
 from .cameras import CameraModel, change_camera
 from .model_files import (
     build_model,
+    check_device,
     list_models,
     load_weights,
     read_model_config,
@@ -108,6 +110,7 @@ class AiOSInferencer(BaseInferencer):
         config = read_model_config(model, weights, self._content)
         config.merge_from_dict(dict(cfg_options or {}))
         self.device = device or get_device()
+        check_device(self.device)
         super().__init__(
             config,
             weights if weights is None else str(weights),
@@ -143,7 +146,7 @@ class AiOSInferencer(BaseInferencer):
         content, self._content = self._content, None
         model: Any = build_model(cfg, weights, device, content)
         self._test_cfg = dict(model.bbox_head.test_cfg or {})
-        return model
+        return prepare_for_inference(model)
 
     def _init_pipeline(self, cfg: Any) -> Compose:
         return build_pipeline(cfg)

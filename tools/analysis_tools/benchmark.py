@@ -29,6 +29,7 @@ import torch
 from mmengine.config import DictAction
 from torch import Tensor, nn
 
+from aios.models.inference import prepare_for_inference
 from aios.ops import set_default_kernel
 from aios.utils.memory import MIB, peak_memory, start_memory
 from aios.utils.profiling import (
@@ -109,6 +110,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--kernel', help='deformable attention of CONFIG, see aios.ops'
     )
     parser.add_argument(
+        '--plain',
+        action='store_true',
+        help='CONFIG as it is built; default: prepared for inference, as '
+        'AiOSInferencer does',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -155,6 +162,8 @@ def make_subjects(args: argparse.Namespace) -> list[Subject]:
         if name is not None:
             config = read_config(name, options)
             model = build_detector(config, checkpoint, args.device)
+            if not subjects and not args.plain:
+                prepare_for_inference(model)
             meter = PhaseMeter(model, clock(args.clock, args.device))
             subjects.append(Subject(name, model, meter))
     return subjects

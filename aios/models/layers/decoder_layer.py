@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmcv.cnn import build_norm_layer
-from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
 from aios.structures import TokenLayout
 
 from .deformable_attention import DeformableAttention
+from .feed_forward import FeedForward
 from .person_attention import PersonAttention
 
 __all__ = ['Memory', 'ProgressiveDecoderLayer']
@@ -46,7 +46,7 @@ class ProgressiveDecoderLayer(BaseModule):
     Args:
         self_attn_cfg: Arguments of :class:`PersonAttention`.
         cross_attn_cfg: Arguments of :class:`DeformableAttention`.
-        ffn_cfg: Arguments of :class:`mmcv.cnn.bricks.transformer.FFN`.
+        ffn_cfg: Arguments of :class:`FeedForward`.
         norm_cfg: Kind of normalisation.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
     """
@@ -63,7 +63,7 @@ class ProgressiveDecoderLayer(BaseModule):
         self.self_attn = PersonAttention(**self_attn_cfg)
         self.cross_attn = DeformableAttention(**cross_attn_cfg)
         self.embed_dims = self.self_attn.embed_dims
-        self.ffn = FFN(**ffn_cfg)
+        self.ffn = FeedForward(**ffn_cfg)
         self.norms = ModuleList(
             build_norm_layer(norm_cfg or dict(type='LN'), self.embed_dims)[1]
             for _ in range(3)

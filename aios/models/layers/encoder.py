@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmcv.cnn import build_norm_layer
-from mmcv.cnn.bricks.transformer import FFN
 from mmdet.models.layers import (
     DeformableDetrTransformerEncoder,
     DeformableDetrTransformerEncoderLayer,
@@ -18,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from aios.registry import MODELS
 
 from .deformable_attention import DeformableAttention
+from .feed_forward import FeedForward
 
 __all__ = ['DeformableEncoder', 'DeformableEncoderLayer']
 
@@ -28,7 +28,7 @@ class DeformableEncoderLayer(DeformableDetrTransformerEncoderLayer):
     def _init_layers(self) -> None:
         self.self_attn = DeformableAttention(**self.self_attn_cfg)
         self.embed_dims = self.self_attn.embed_dims
-        self.ffn = FFN(**self.ffn_cfg)
+        self.ffn = FeedForward(**self.ffn_cfg)
         self.norms = ModuleList(
             build_norm_layer(self.norm_cfg, self.embed_dims)[1]
             for _ in range(2)
