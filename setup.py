@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 
 from setuptools import Command, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build import build
 from setuptools.command.sdist import sdist
 
@@ -49,7 +50,11 @@ def remove(path):
 
 def copy_mim(package_root):
     """Write real copies to ``<package_root>/aios/.mim``."""
-    target = Path(package_root, MIM)
+    copy_files(Path(package_root, MIM))
+
+
+def copy_files(target):
+    """Write real copies to a folder."""
     remove(target)
     for path in mim_files():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
@@ -118,5 +123,31 @@ class SdistWithMim(sdist):
 
 build.sub_commands = [*build.sub_commands, ('build_mim', None)]
 
+
+class WheelWithMim(bdist_wheel):
+    """A wheel that has ``.mim`` a second time, beside its metadata.
+
+    onedl-mim 0.5.1 takes the first installed file, in alphabetical order, to
+    be in the package. That is wrong for every distribution that has the name
+    of its module: ``aios-0.1.0.dist-info/`` comes before ``aios/``. So it
+    looks for tools and configs there. For the same reason there is no console
+    script, for ``../../../bin/aios`` would come first.
+    """
+
+    def write_wheelfile(self, wheelfile_base, *args, **kwargs):  # noqa: D102
+        super().write_wheelfile(wheelfile_base, *args, **kwargs)
+        # Not for an editable installation, whose folder MIM finds.
+        if self.bdist_dir and Path(wheelfile_base).parent == Path(
+            self.bdist_dir
+        ):
+            copy_files(Path(wheelfile_base, MIM.name))
+
+
 if __name__ == '__main__':
-    setup(cmdclass={'build_mim': BuildMim, 'sdist': SdistWithMim})
+    setup(
+        cmdclass={
+            'bdist_wheel': WheelWithMim,
+            'build_mim': BuildMim,
+            'sdist': SdistWithMim,
+        }
+    )

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Command line of the package: ``python -m aios``, or ``aios``."""
+"""Command line of the package: ``python -m aios``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog='aios', description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog='python -m aios', description=__doc__
+    )
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(
         title='commands', required=True, metavar='COMMAND'

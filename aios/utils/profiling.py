@@ -12,6 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+# Before a config is read: it may inherit one of ours, `aios::...`.
+import aios.registry  # noqa: F401
+
 __all__ = [
     'PHASES',
     'PhaseMeter',

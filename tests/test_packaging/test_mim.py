@@ -1,0 +1,254 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The commands of MIM, with a wheel that somebody installed.
+
+The slow tests do it: an environment of its own, away from the checkout, where
+pip installs a wheel of this project and ``onedl-mim`` from the package index.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONFIG = 'aios_tiny_1xb8-24e_synthetic'
+HERE_ONLY = '.*', '__pycache__', '*.egg-info', 'data', 'outputs', 'tests'
+
+
+def _setup():
+    spec = importlib.util.spec_from_file_location('setup', ROOT / 'setup.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _metafile() -> dict:
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    (path,) = index['Import']
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def test_metafile_is_complete():
+    content = _metafile()
+    collections = {item['Name'] for item in content['Collections']}
+    names = [model['Name'] for model in content['Models']]
+    assert len(names) == len(set(names)) >= 3
+    for item in content['Collections']:
+        assert (ROOT / item['README']).is_file()
+    for model in content['Models']:
+        assert model['In Collection'] in collections
+        assert (ROOT / model['Config']).is_file(), model['Config']
+        for result in model.get('Results') or []:
+            assert result['Task'] and result['Dataset'] and result['Metrics']
+
+
+def test_mim_finds_tools_by_their_name():
+    """MIM takes the first of several scripts of a name."""
+    shipped = [p for p in _setup().mim_files() if p.suffix == '.py']
+    names = Counter(p.name for p in shipped if p.parts[0] == 'tools')
+    for name in ('train', 'test', 'browse_dataset', 'get_flops'):
+        assert names[f'{name}.py'] == 1
+
+
+def test_mim_finds_configs_by_their_name():
+    """It refuses a name that there are several of."""
+    shipped = [p for p in _setup().mim_files() if p.suffix == '.py']
+    package = [p.relative_to(ROOT) for p in ROOT.glob('aios/configs/**/*.py')]
+    names = Counter(p.name for p in [*shipped, *package])
+    for model in _metafile()['Models']:
+        assert names[Path(model['Config']).name] == 1
+
+
+# -------------------------------------------------------------- the real thing
+
+Run = Callable[..., str]
+
+
+class Environment:
+    """A virtual environment that sees torch and OpenMMLab of this one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._call(sys.executable, '-m', 'venv', folder)
+        version = f'python{sys.version_info[0]}.{sys.version_info[1]}'
+        self.site = folder / 'lib' / version / 'site-packages'
+        # Only a path: editable installations of there are not followed.
+        here = sysconfig.get_paths()['purelib']
+        self.site.joinpath('torch_of_elsewhere.pth').write_text(here)
+
+    def run(self, *command: object, cwd: Path) -> str:
+        """Run one of its programs, and get what it writes."""
+        program, *args = command
+        return self._call(self.folder / 'bin' / str(program), *args, cwd=cwd)
+
+    @staticmethod
+    def _call(*command: object, cwd: Path | None = None) -> str:
+        env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
+        # Numba's files stay in the package's folder when it is uninstalled,
+        # and an editable installation cannot take its place.
+        env['NUMBA_CACHE_DIR'] = tempfile.gettempdir() + '/numba'
+        result = subprocess.run(
+            [*map(str, command)],
+            cwd=cwd,
+            env=env | {'OMP_NUM_THREADS': '1', 'COLUMNS': '200'},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert result.returncode == 0, result.stdout
+        return result.stdout
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, because building leaves things behind."""
+    ignore = shutil.ignore_patterns(*HERE_ONLY)
+    folder = tmp_path_factory.mktemp('source') / 'aios'
+    return shutil.copytree(ROOT, folder, ignore=ignore)
+
+
+@pytest.fixture(scope='module')
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """With MIM in it."""
+    folder = tmp_path_factory.mktemp('environment')
+    environment = Environment(folder)
+    try:
+        environment.run(
+            'pip', 'install', '-q', 'onedl-mim', 'setuptools', 'wheel',
+            '-c', ROOT / 'requirements/constraints.txt', cwd=folder,
+        )  # fmt: skip
+    except AssertionError as error:
+        if 'No matching distribution' in str(error):
+            pytest.skip('there is no package index here')
+        raise
+    return environment
+
+
+@pytest.fixture(scope='module')
+def mim(environment: Environment, source: Path, tmp_path_factory) -> Run:
+    """Runs ``mim`` in an empty folder, after the wheel was installed."""
+    folder = tmp_path_factory.mktemp('wheel')
+    offline = '--no-deps', '--no-build-isolation', '--no-index'
+    pip = functools.partial(environment.run, 'pip', cwd=folder)
+    pip('wheel', '-q', *offline, '-w', folder, source)
+    (wheel,) = folder.glob('*.whl')
+    pip('install', '-q', *offline, wheel)
+    return functools.partial(
+        environment.run, 'mim', cwd=tmp_path_factory.mktemp('work')
+    )
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory: pytest.TempPathFactory, mim: Run) -> Path:
+    folder = tmp_path_factory.mktemp('pictures') / 'train'
+    mim('run', 'aios', 'make_synthetic_dataset', folder, '--images', 3,
+        '--size', '96x72', '--people', '1-2', '--supersample', 1)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope='module')
+def training(mim: Run, pictures: Path, tmp_path_factory) -> Path:
+    """Work folder of a training that MIM started by the config's name."""
+    work_dir = tmp_path_factory.mktemp('training')
+    text = mim(
+        'train', 'aios', f'{CONFIG}.py', '--work-dir', work_dir,
+        '--cfg-options', 'train_cfg.max_epochs=1', 'val_dataloader=None',
+        'val_cfg=None', 'val_evaluator=None', 'train_dataloader.batch_size=1',
+        'train_dataloader.sampler.epoch_length=2',
+        'default_hooks.checkpoint.interval=1',
+        'default_hooks.checkpoint.save_best=None',
+        f'train_dataloader.dataset.datasets.0.data_root={pictures}/',
+    )  # fmt: skip
+    assert '.mim/tools/train.py' in text
+    return work_dir
+
+
+@pytest.mark.slow
+def test_train_and_test(mim: Run, pictures: Path, training: Path):
+    checkpoint = training / 'epoch_1.pth'
+    text = mim(
+        'test', 'aios', f'{CONFIG}.py', '-C', checkpoint, '--work-dir',
+        training, '--cfg-options', 'test_evaluator.score_thr=0',
+        f'test_dataloader.dataset.data_root={pictures}/',
+    )  # fmt: skip
+    assert 'whole_body/F1' in text
+
+
+@pytest.mark.slow
+def test_run_browse_dataset(mim: Run, pictures: Path, tmp_path: Path):
+    config = mim('run', 'aios', 'print_config', f'aios::aios/{CONFIG}.py',
+                 '--save-path', tmp_path / 'config.py')  # fmt: skip
+    assert "type='AiOS'" in config
+    mim('run', 'aios', 'browse_dataset', tmp_path / 'config.py',
+        '--output-dir', tmp_path / 'look', '-n', 2, '--cfg-options',
+        f'train_dataloader.dataset.datasets.0.data_root={pictures}/',
+        )  # fmt: skip
+    assert (tmp_path / 'look' / 'contact_sheet.jpg').is_file()
+
+
+@pytest.mark.slow
+def test_search(mim: Run):
+    assert CONFIG in mim('search', 'aios', '--valid-config')
+    text = mim('search', 'aios', '--model', 'aios', '--sort', 'epochs')
+    for model in _metafile()['Models']:
+        assert model['Name'] in text
+
+
+@pytest.fixture
+def server(training: Path) -> Iterator[str]:
+    """Address of a server of the files of the training."""
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=training
+    )
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_download(
+    mim: Run, environment: Environment, training: Path, server: str, tmp_path
+):
+    """As it will be once somebody hosts weights: with an entry for them."""
+    (path,) = environment.site.glob(
+        'aios-*.dist-info/.mim/configs/aios/metafile.yml'
+    )
+    content = yaml.safe_load(path.read_text())
+    model = next(m for m in content['Models'] if m['Name'] == CONFIG)
+    model['Weights'] = f'{server}/epoch_1.pth'
+    path.write_text(yaml.safe_dump(content))
+    mim('download', 'aios', '--config', CONFIG, '--dest', tmp_path)
+    weights = (tmp_path / 'epoch_1.pth').read_bytes()
+    assert weights == (training / 'epoch_1.pth').read_bytes()
+    assert "type='AiOS'" in (tmp_path / f'{CONFIG}.py').read_text()
+
+
+@pytest.mark.slow
+def test_install_editable(
+    mim: Run, environment: Environment, source: Path, tmp_path: Path
+):
+    """Last: it takes the place of the wheel."""
+    mim('install', '--no-deps', '--no-build-isolation', '-e', source)
+    code = 'import aios; print(aios.__file__)'
+    file = environment.run('python', '-c', code, cwd=tmp_path).split()[-1]
+    assert Path(file).is_relative_to(source)
+    assert CONFIG in mim('search', 'aios', '--valid-config')
+    config = f'configs/aios/{CONFIG}.py'
+    for name in (source / config, f'aios::aios/{CONFIG}.py'):
+        assert "type='AiOS'" in mim('run', 'aios', 'print_config', name)
