@@ -145,7 +145,8 @@ class COCONADataset(
     """COCO 2017 with COCO-WholeBody key-points and NeuralAnnot's fits.
 
     Key-points are annotated by people; fits supervise as parameters, not as
-    3-D joints.
+    3-D joints.  Crowds, if the file has them, are no persons;
+    ``ignore_crowds=True`` keeps them from being background, too.
 
     Args:
         ann_file: The file, or several of which the first that exists is
@@ -160,6 +161,7 @@ class COCONADataset(
         'kps2d_key': 'keypoints2d_ori',
         'has_3d': False,
         'parts_mask_keypoints': True,
+        'drop_rules': ('crowd',),
     }
 
 

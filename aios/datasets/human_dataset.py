@@ -107,6 +107,10 @@ class HumanDataset(BaseDataset):
         videos: Names of videos to keep or, with ``video_rule='drop'``, to
             leave out.
         video_rule: ``'keep'`` or ``'drop'``.
+        ignore_crowds: Whether samples tell boxes of crowds
+            (``ignored_instances``), in which unmatched predictions are not
+            taken for background (COCO, files converted with
+            ``--keep-crowds``).
         read_vertices: Whether samples have the ``vertices`` of the file
             (EHF's registered meshes).
         flat_hand_mean: Whether hand poses are absolute.  They are converted
@@ -186,6 +190,7 @@ class HumanDataset(BaseDataset):
         drop_rules: Sequence[str] = (),
         videos: Sequence[str] | None = None,
         video_rule: str = 'keep',
+        ignore_crowds: bool = False,
         read_vertices: bool = False,
         flat_hand_mean: str | bool = 'auto',
         body_model_path: str | None = None,
@@ -228,6 +233,7 @@ class HumanDataset(BaseDataset):
             drop_rules=tuple(drop_rules),
             videos=None if videos is None else tuple(sorted(videos)),
             video_rule=video_rule,
+            ignore_crowds=ignore_crowds,
             read_vertices=read_vertices,
             legacy_eye_swap=legacy_eye_swap,
         )
@@ -302,6 +308,10 @@ class HumanDataset(BaseDataset):
                     'camera': camera,
                 }
             )
+        if 'image_ignored' in store:
+            spans = store['image_ignored'].tolist()
+            for info, span in zip(data_list, spans, strict=True):
+                info['ignored'] = (*span,)
         return data_list
 
     def _store_options(self) -> dict[str, Any]:
@@ -419,7 +429,8 @@ class HumanDataset(BaseDataset):
         Returns:
             The picture's entry of :meth:`load_data_list` with
             ``sample_idx``, ``dataset_name``, ``cam_K`` ``(3, 3)`` where it
-            has a camera, and ``instances_arrays``: the fields of
+            has a camera, ``ignored_bboxes`` ``(q, 4)`` with
+            ``ignore_crowds``, and ``instances_arrays``: the fields of
             :data:`aios.structures.GT_FIELDS` as float32 arrays, in pixels of
             the original picture.
         """
@@ -436,6 +447,9 @@ class HumanDataset(BaseDataset):
             self.labels.info['body_model'],
             self.parts_mask_keypoints,
         )
+        if 'ignored' in info:
+            span = info.pop('ignored')
+            info['ignored_bboxes'] = self.labels.rows('ignored_bboxes', *span)
         info['dataset_name'] = self.dataset_name
         return info
 

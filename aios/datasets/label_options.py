@@ -102,6 +102,8 @@ class LabelOptions:
         videos: Names of videos (the folder of the picture, without
             ``_Trim...``), see ``video_rule``.
         video_rule: ``'keep'`` or ``'drop'`` persons of ``videos``.
+        ignore_crowds: Whether crowds go along as boxes that are neither
+            persons nor background; they must be dropped as persons.
         read_vertices: Whether the ``vertices`` of the file are ground truth
             (EHF).
         hand_mean: ``(90,)`` mean pose of left and right hand that is
@@ -130,6 +132,7 @@ class LabelOptions:
     drop_rules: tuple[str, ...] = ()
     videos: tuple[str, ...] | None = None
     video_rule: str = 'keep'
+    ignore_crowds: bool = False
     read_vertices: bool = False
     hand_mean: tuple[float, ...] | None = None
     legacy_eye_swap: bool = False
@@ -149,6 +152,11 @@ class LabelOptions:
             raise ValueError(
                 f'drop_rules has unknown rules {unknown}; allowed are '
                 f'{OPTIONAL_DROP_RULES}'
+            )
+        if self.ignore_crowds and 'crowd' not in self.drop_rules:
+            raise ValueError(
+                "ignore_crowds needs 'crowd' in drop_rules, got "
+                f'{self.drop_rules}'
             )
         if self.video_rule not in ('keep', 'drop'):
             raise ValueError(

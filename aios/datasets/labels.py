@@ -17,6 +17,7 @@ import numpy as np
 
 from aios.structures import PARTS, SMPLX_137, sanitize_xywh
 
+from .crowds import crowd_columns
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .label_options import (
@@ -27,7 +28,7 @@ from .label_options import (
     LabelOptions,
     LabelTable,
 )
-from .person_rules import apply_person_rules, optional_drops
+from .person_rules import apply_person_rules, crowds, optional_drops
 from .schema import BODY_MODELS, GENDERS
 
 __all__ = [
@@ -67,7 +68,8 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
         - ``keypoints`` (P, 137, 3) x, y, confidence; ``keypoints3d``
           (P, 137, 4) pelvis-relative metres and confidence, if there are
           any; ``cameras`` (P, 4) fx, fy, cx, cy if persons of a picture
-          have different ones;
+          have different ones; with ``ignore_crowds``: ``ignored_bboxes``
+          (Q, 4) and ``image_ignored`` (M, 2) ``[start, end)`` of them;
         - ``smplx_pose`` (P, 53, 3) axis-angle, hands relative to the mean
           hand; ``smplx_betas``, ``smplx_expression`` (P, 10);
           ``smplx_transl`` (P, 3); ``gender`` (P,) int8.
@@ -103,7 +105,14 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
     cameras = _person_cameras(data, rows[keep], sizes[keep])
     first_rows = rows[keep][image_rows[:, 0]]
     paths = np.asarray(data['image_path'], dtype=str)
-    columns = {name: value[keep] for name, value in columns.items()}
+    ignored = {}
+    if options.ignore_crowds:
+        is_crowd = crowds(_meta_values(data, 'iscrowd', rows), len(rows))
+        is_crowd &= columns['bbox_valid']
+        ignored = crowd_columns(
+            is_crowd, image, columns['bboxes'], kept_images
+        )
+    columns = {name: value[keep] for name, value in columns.items()} | ignored
     columns.pop('bbox_valid')
     image_camera = _image_cameras(cameras, image_rows)
     if np.isnan(image_camera).any() and np.isfinite(cameras).any():

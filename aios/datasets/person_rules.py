@@ -16,6 +16,7 @@ from .label_options import LabelOptions
 
 __all__ = [
     'apply_person_rules',
+    'crowds',
     'duplicate_boxes',
     'optional_drops',
     'video_names',
@@ -73,7 +74,7 @@ def optional_drops(
         ``(P,)`` bool by rule.
     """
     tests = {
-        'crowd': lambda: _equal(meta.get('iscrowd'), paths, 1),
+        'crowd': lambda: crowds(meta.get('iscrowd'), len(paths)),
         'no_keypoints': lambda: _equal(meta.get('num_keypoints'), paths, 0),
         'invalid_label': lambda: _equal(meta.get('valid_label'), paths, 0),
         'no_confidence': lambda: ~(columns['keypoints'][..., 2] > 0).any(1),
@@ -91,6 +92,13 @@ def video_names(paths: np.ndarray) -> np.ndarray:
     names = [str(path).replace('\\', '/').split('/') for path in paths]
     folders = [parts[-2] if len(parts) > 1 else '' for parts in names]
     return np.array([name.split(_TRIM)[0] for name in folders], dtype=str)
+
+
+def crowds(flags: np.ndarray | None, count: int) -> np.ndarray:
+    """``(count,)`` bool: which boxes are crowds (``meta.iscrowd``)."""
+    if flags is None:
+        return np.zeros(count, bool)
+    return np.asarray(flags == 1)
 
 
 def _equal(

@@ -12,11 +12,13 @@ from toy_releases import RELEASES
 
 from aios.datasets import (
     AGORADataset,
+    COCONADataset,
     EHFDataset,
     HumanData,
 )
 from aios.datasets.converters import (
     AGORAConverter,
+    COCOConverter,
     UBodyConverter,
     convert,
 )
@@ -210,6 +212,48 @@ def test_coco_labels(converted):
     without = [SMPLX_137.index(n) for n in ('pelvis', 'neck', 'nose')]
     labelled = np.delete(joints[:, :25], without, axis=1)
     assert (labelled[..., 2] == 1).all()
+
+
+def test_crowds_of_coco(converted, models, tmp_path):
+    """Kept crowds are boxes, never persons, and follow the picture."""
+    root = converted('coco')[0]
+    out = tmp_path / 'crowds.npz'
+    summary = convert(
+        COCOConverter(root, 'train', models, keep_crowds=True), out
+    )
+    assert summary.counts['crowd'] == 1
+    assert summary.persons == 5
+    crowd = np.flatnonzero(HumanData.load(out)['meta']['iscrowd'])
+    assert len(crowd) == 1
+
+    def samples(*steps, **kwargs):
+        dataset = COCONADataset(
+            str(out),
+            str(root),
+            pipeline=[*PIPELINE[:2], *steps, PIPELINE[-1]],
+            cache_dir=str(tmp_path),
+            **kwargs,
+        )
+        return [item['data_samples'] for item in dataset]
+
+    for sample in samples():
+        assert 'ignored_instances' not in sample
+        assert len(sample.gt_instances) == 2
+    # Picture 9 has it: 0 to 90, and a tenth more on each side.
+    first, second = samples(ignore_crowds=True)
+    boxes = first.ignored_instances.bboxes.tolist()
+    assert boxes == [[0, 0, 99, 99]]
+    assert len(first.gt_instances) == 2
+    assert second.ignored_instances.bboxes.shape == (0, 4)
+    steps = [
+        {'type': 'WholeBodyFlip', 'prob': 1},
+        {'type': 'WholeBodyResize', 'scale': (320, 240)},
+        {'type': 'FilterWholeBody'},
+    ]
+    moved = samples(*steps, ignore_crowds=True)[0].ignored_instances
+    assert moved.bboxes.tolist() == [[320 - 49.5, 0, 320, 49.5]]
+    with pytest.raises(ValueError, match="'crowd' in drop_rules"):
+        samples(ignore_crowds=True, drop_rules=())
 
 
 def test_ubody_splits(converted, models, tmp_path):

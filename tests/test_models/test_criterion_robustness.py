@@ -127,6 +127,33 @@ def test_missing_field_is_named(model) -> None:
         step(model, [people])
 
 
+def test_crowds_are_no_background(model) -> None:
+    """Candidates in a crowd do not count, unless they are a known person."""
+    inputs, samples = batch_of([ground_truth(0), ground_truth(1)])
+
+    def class_losses(*boxes: Sequence[float]) -> dict[str, float]:
+        for sample in samples:
+            crowds = InstanceData(bboxes=torch.tensor(boxes).reshape(-1, 4))
+            sample.ignored_instances = crowds
+        with torch.no_grad():
+            losses = model(inputs, samples, mode='loss')
+        return {k: float(v) for k, v in losses.items() if 'loss_cls' in k}
+
+    model.train()
+    height, width = SIZE
+    nothing = class_losses()
+    left = class_losses([-width, -height, width / 2, 2 * height])
+    everywhere = class_losses([-width, -height, 2 * width, 2 * height])
+    names = [name for name in nothing if 'dn_' not in name]
+    for name in names:
+        assert 0 < everywhere[name] < left[name] <= nothing[name], name
+    assert any(left[name] < nothing[name] for name in names)
+    del samples[1].ignored_instances
+    inputs, samples = inputs[:1], samples[:1]
+    only_crowd = class_losses([-width, -height, 2 * width, 2 * height])
+    assert all(v == 0 for k, v in only_crowd.items() if 'dn_' not in k)
+
+
 def test_without_denoising(make_tiny_model) -> None:
     losses = step(make_tiny_model(dn_cfg=None), [ground_truth(1)])
     assert not [name for name in losses if 'dn_' in name]

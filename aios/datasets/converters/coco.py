@@ -7,6 +7,7 @@ both are read by the same functions.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 from collections.abc import Mapping, Sequence
@@ -181,14 +182,17 @@ class COCOConverter(Converter):
     """COCO 2017 train: COCO-WholeBody's key-points, NeuralAnnot's fits.
 
     Persons without a fit stay: they have a box and key-points
-    (``meta.smplx_valid`` is 0).  Crowds are left out.  Only joints that
-    COCO marks as visible (2) have confidence.
+    (``meta.smplx_valid`` is 0).  Only joints that COCO marks as visible (2)
+    have confidence.
 
     Args:
         root: Folder with ``annotations`` and ``train2017``.
         split: ``'train'``.
         body_models: Where ``SMPLX_NEUTRAL.npz`` is.
         interval: Take every n-th picture.
+        keep_crowds: Whether boxes of crowds become rows
+            (``meta.iscrowd`` is 1, without key-points and fit); they are
+            left out by default, as in the published file.
     """
 
     NAME = 'coco'
@@ -208,12 +212,24 @@ class COCOConverter(Converter):
         split: str = 'train',
         body_models: str | None = None,
         interval: int = 1,
+        keep_crowds: bool = False,
     ) -> None:
         super().__init__(root, split, body_models, interval)
+        self.keep_crowds = keep_crowds
         self._images: list[dict] | None = None
         self._people: dict[int, list[dict]] = {}
         self._fits: dict[str, dict] = {}
         self._records: list[_Record] | None = None
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """``--keep-crowds``."""
+        parser.add_argument(
+            '--keep-crowds',
+            action='store_true',
+            help='keep boxes of crowds, for the option ignore_crowds of the '
+            'data set',
+        )
 
     def _load(self) -> list[dict]:
         if self._images is None:
@@ -258,14 +274,20 @@ class COCOConverter(Converter):
         if self._records is None:
             return self.for_unit(unit).convert(unit)
         table = PersonTable()
-        kept = [r for r in self._records if not r.person.get('iscrowd')]
-        table.counts['crowd'] = len(self._records) - len(kept)
+        crowd = [bool(r.person.get('iscrowd')) for r in self._records]
+        kept = self._records
+        if not self.keep_crowds:
+            pairs = zip(self._records, crowd, strict=True)
+            kept = [record for record, is_crowd in pairs if not is_crowd]
+        table.counts['crowd'] = sum(crowd)
         if not kept:
             return table
         sizes = np.array([(r.image['height'], r.image['width']) for r in kept])
         people = [r.person for r in kept]
         fitted = np.array([r.fit is not None for r in kept])
-        table.counts['without body fit'] = int((~fitted).sum())
+        table.counts['without body fit'] = sum(
+            r.fit is None and not r.person.get('iscrowd') for r in kept
+        )
         with reading(self.root / self.FITS):
             params, focal, centre = fit_columns([r.fit for r in kept])
         table.columns = {
@@ -284,6 +306,9 @@ class COCOConverter(Converter):
             'meta/principal_point': centre,
             'meta/smplx_valid': fitted.astype(np.uint8),
         }
+        if self.keep_crowds:
+            flags = [bool(r.person.get('iscrowd')) for r in kept]
+            table.columns['meta/iscrowd'] = np.array(flags, np.uint8)
         table.select(table.columns['bbox_xywh'][:, 4] > 0, 'empty box')
         return table
 

@@ -2,6 +2,7 @@
 """Steps of the data pipeline, registered in ``TRANSFORMS``."""
 
 from .color import ChannelGain
+from .fitting import WholeBodyFit
 from .formatting import FilterWholeBody, PackWholeBodyInputs
 from .geometry import (
     PersonGroupCrop,
@@ -18,6 +19,7 @@ __all__ = [
     'LoadImage',
     'PackWholeBodyInputs',
     'PersonGroupCrop',
+    'WholeBodyFit',
     'WholeBodyFlip',
     'WholeBodyRandomResize',
     'WholeBodyResize',

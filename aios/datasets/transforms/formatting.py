@@ -65,6 +65,10 @@ class FilterWholeBody(BaseTransform):
             persons[f'{part}_valid'] = persons[f'{part}_valid'] * overlap
         for name in BOX_FIELDS:
             persons[name] = clip_boxes(persons[name], height, width)
+        if 'ignored_bboxes' in results:
+            boxes = results['ignored_bboxes']
+            boxes = boxes[boxes_overlap_image(boxes, height, width)]
+            results['ignored_bboxes'] = clip_boxes(boxes, height, width)
         return results
 
     def __repr__(self) -> str:
@@ -110,7 +114,8 @@ class PackWholeBodyInputs(BaseTransform):
         Returns:
             ``inputs`` ``(3, h, w)`` tensor, BGR in 0..255, and
             ``data_samples`` with ``gt_instances`` as
-            :data:`aios.structures.GT_FIELDS` lists them.
+            :data:`aios.structures.GT_FIELDS` lists them, and
+            ``ignored_instances`` with ``bboxes`` ``(q, 4)`` of crowds.
         """
         packed: dict[str, Any] = {}
         if 'img' in results:
@@ -118,6 +123,11 @@ class PackWholeBodyInputs(BaseTransform):
         sample = DetDataSample()
         if 'gt_persons' in results:
             sample.gt_instances = self._instances(results)
+        if 'ignored_bboxes' in results:
+            boxes = np.asarray(results['ignored_bboxes'], np.float32)
+            sample.ignored_instances = InstanceData(
+                bboxes=torch.from_numpy(boxes)
+            )
         sample.set_metainfo(
             {key: results[key] for key in self.meta_keys if key in results}
         )

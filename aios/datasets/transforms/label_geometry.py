@@ -3,9 +3,10 @@
 
 ``results['gt_persons']`` holds the arrays of
 :data:`aios.structures.GT_FIELDS`, ``n`` persons, pixels of the current
-picture.  All functions change ``results`` in place.  A point at pixel
-``(x, y)`` goes where the pixel goes: ``x' = sx · x``, without half-pixel
-shifts, and ``x' = w - x`` when mirrored (AiOS' convention, mmdet's too).
+picture; ``results['ignored_bboxes']``, if there, are those of crowds.  All
+functions change ``results`` in place.  A point at pixel ``(x, y)`` goes where
+the pixel goes: ``x' = sx · x``, without half-pixel shifts, and ``x' = w - x``
+when mirrored (AiOS' convention, mmdet's too).
 """
 
 from __future__ import annotations
@@ -91,11 +92,10 @@ def flip_labels(results: dict) -> None:
 
     persons['keypoints'] = _mirror(persons['keypoints'], width)
     for name in BOX_FIELDS:
-        # Mirrored corners change places.
-        corners = persons[name].reshape(-1, 2, 2)
-        mirrored = _mirror(corners, width)
-        mirrored[..., 0] = mirrored[:, ::-1, 0]
-        persons[name] = mirrored.reshape(-1, 4)
+        persons[name] = _mirror_boxes(persons[name], width)
+    if 'ignored_bboxes' in results:
+        boxes = _mirror_boxes(results['ignored_bboxes'], width)
+        results['ignored_bboxes'] = boxes
     for name in ('keypoints3d', 'smplx_transl'):
         persons[name] = persons[name] * _MIRROR_X
     persons['smplx_pose'] = flip_axis_angle(persons['smplx_pose'])
@@ -133,6 +133,13 @@ def _mirror(points: np.ndarray, width: int) -> np.ndarray:
     return mirrored
 
 
+def _mirror_boxes(boxes: np.ndarray, width: int) -> np.ndarray:
+    mirrored = _mirror(boxes.reshape(-1, 2, 2), width)
+    # Mirrored corners change places.
+    mirrored[..., 0] = mirrored[:, ::-1, 0]
+    return mirrored.reshape(-1, 4)
+
+
 def _move_labels(
     results: dict,
     scale: tuple[float, float],
@@ -152,6 +159,9 @@ def _move_labels(
             moved = persons['cameras'] * np.tile(factor, 2)
             moved[:, 2:] += shift
             persons['cameras'] = moved
+    if 'ignored_bboxes' in results:
+        boxes = results['ignored_bboxes'] * np.tile(factor, 2)
+        results['ignored_bboxes'] = boxes + np.tile(shift, 2)
     matrix = np.diag((*scale, 1.0))
     matrix[:2, 2] = offset
     results['homography_matrix'] = matrix @ results['homography_matrix']

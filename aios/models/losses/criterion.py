@@ -34,6 +34,7 @@ from aios.models.task_modules import (
 from aios.registry import MODELS, TASK_UTILS
 from aios.structures import BODY_LOCALIZATION, TOKEN_LAYOUTS
 
+from .ignored import ignored_regions, mostly_inside
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
 __all__ = ['WholeBodyCriterion']
@@ -94,6 +95,9 @@ class WholeBodyCriterion(BaseModule):
         person_losses: Configs of the losses of matched persons, by any name;
             merged into the default, which has all that we know.
         loss_denoising: Config of the loss of denoising queries.
+        max_ignored_overlap: Unmatched candidates of which a larger part lies
+            in one of a sample's ``ignored_instances`` (a crowd) are not
+            taken for background.
         sync_avg_factors: Average over the persons of all processes.  As
             published, only the number of persons (of ``cls`` and the body
             boxes) is; numbers of hands, joints and so on are those of one
@@ -112,6 +116,7 @@ class WholeBodyCriterion(BaseModule):
         loss_cls: dict[str, Any] | None = None,
         person_losses: Mapping[str, dict[str, Any]] | None = None,
         loss_denoising: dict[str, Any] | None = None,
+        max_ignored_overlap: float = 0.5,
         sync_avg_factors: bool = True,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -125,6 +130,7 @@ class WholeBodyCriterion(BaseModule):
         self.loss_denoising = MODELS.build(
             loss_denoising or dict(type='DenoisingLoss')
         )
+        self.max_ignored_overlap = max_ignored_overlap
         self.sync_avg_factors = sync_avg_factors
         self.loss_weights = {
             output: dict(weights) for output, weights in loss_weights.items()
@@ -168,7 +174,8 @@ class WholeBodyCriterion(BaseModule):
 
         Args:
             outputs: Predictions.
-            batch_data_samples: ``B`` samples with ``gt_instances``.
+            batch_data_samples: ``B`` samples with ``gt_instances``, and
+                ``ignored_instances`` with ``bboxes`` where there are crowds.
             pose_joints: Gives joints ``(M, 137, 3)`` for each pair of a
                 stage and parameters ``(M, ...)``; it is asked once, for the
                 matched persons only.
@@ -187,11 +194,15 @@ class WholeBodyCriterion(BaseModule):
             )
             scales = self._scales(outputs, targets, logits)
             joints = _joints_of(supervised, matches, pose_joints)
+            ignored = ignored_regions(batch_data_samples, logits)
             losses: dict[str, Tensor] = {}
             for output, matched, body in zip(
                 supervised, matches, joints, strict=True
             ):
                 totals = self._totals(output, matched, body, targets, outputs)
+                totals['cls'] = self._class_loss(
+                    output.layer, matched, targets, ignored
+                )
                 losses |= _weighted(output, totals, scales)
             return _attach(losses, outputs)
 
@@ -259,9 +270,9 @@ class WholeBodyCriterion(BaseModule):
         targets: PersonTargets,
         outputs: NetworkOutputs,
     ) -> dict[str, Tensor]:
-        """Sums over the batch of all terms that the output allows."""
+        """Sums over the batch of all terms of persons that there are."""
         layer = output.layer
-        totals = {'cls': self._class_loss(layer.logits, matches, targets)}
+        totals: dict[str, Tensor] = {}
         predictions = PersonPredictions.gather(layer, matches, joints3d)
         persons = matches.targets(targets)
         for loss in self._losses():
@@ -277,12 +288,23 @@ class WholeBodyCriterion(BaseModule):
         return totals
 
     def _class_loss(
-        self, logits: Tensor, matches: Matches, targets: PersonTargets
+        self,
+        layer: LayerOutputs,
+        matches: Matches,
+        targets: PersonTargets,
+        ignored: Sequence[Tensor] | None,
     ) -> Tensor:
-        target = torch.zeros_like(logits).flatten(0, 1)
+        logits = layer.logits.flatten(0, 1)
+        target = torch.zeros_like(logits)
         labels = targets.labels[matches.persons]
         target[matches.candidates, labels] = 1
-        return self.loss_cls(logits.flatten(0, 1), target)
+        if ignored is None:
+            return self.loss_cls(logits, target)
+        counts = ~mostly_inside(
+            layer.boxes['body_box'], ignored, self.max_ignored_overlap
+        ).flatten()
+        counts[matches.candidates] = True
+        return self.loss_cls(logits[counts], target[counts])
 
 
 def _to_float(layer: LayerOutputs) -> LayerOutputs:

@@ -1,0 +1,39 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Boxes of crowds: nobody in them is annotated, but there are people.
+
+``P`` persons and crowds, ``M`` pictures that stay, ``Q`` crowds in them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ['crowd_columns']
+
+
+def crowd_columns(
+    is_crowd: np.ndarray,
+    image: np.ndarray,
+    boxes: np.ndarray,
+    kept_images: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Columns with the crowds of pictures.
+
+    Args:
+        is_crowd: ``(P,)`` bool.
+        image: ``(P,)`` number of each row's picture, ascending.
+        boxes: ``(P, 4)`` xyxy pixels.
+        kept_images: ``(M,)`` numbers of the pictures that stay, ascending.
+
+    Returns:
+        ``ignored_bboxes`` ``(Q, 4)`` and ``image_ignored`` ``(M, 2)``, the
+        ``[start, end)`` of each picture.
+    """
+    rows = np.flatnonzero(is_crowd & np.isin(image, kept_images))
+    size = int(kept_images.max(initial=-1)) + 1
+    counts = np.bincount(image[rows], minlength=size)[kept_images]
+    ends = np.cumsum(counts)
+    return {
+        'ignored_bboxes': boxes[rows].astype(np.float32),
+        'image_ignored': np.stack((ends - counts, ends), axis=1),
+    }
