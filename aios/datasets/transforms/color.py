@@ -38,9 +38,12 @@ class ChannelGain(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Change ``img``; it keeps its dtype."""
         img = results['img']
-        out = img * self._draw(img.shape[2])
+        height, width, channels = img.shape
+        # One long row of gains: several times as fast as three at a time.
+        gains = np.tile(self._draw(channels), width)
+        out = img.reshape(height, width * channels) * gains
         np.clip(out, 0, 255, out=out)
-        results['img'] = out.astype(img.dtype, copy=False)
+        results['img'] = out.astype(img.dtype, copy=False).reshape(img.shape)
         return results
 
     def __repr__(self) -> str:

@@ -277,7 +277,7 @@ class WholeBodyFlip(BaseTransform):
         if not self._draw():
             return results
         if 'img' in results:
-            img = np.ascontiguousarray(results['img'][:, ::-1])
+            img = cv2.flip(results['img'], 1)
             if self.published_shift:
                 img[:, 1:] = img[:, :-1].copy()
                 img[:, :1] = 0
