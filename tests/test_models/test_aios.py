@@ -16,6 +16,8 @@ from torch._subclasses.fake_tensor import (
 )
 
 from aios.models import AiOS
+from aios.models.heads import SMPLXBranch
+from aios.structures import TOKEN_LAYOUTS
 
 FIELDS = {
     'scores': (),
@@ -100,6 +102,20 @@ def test_predict(model) -> None:
     for result in people:
         check_fields(result, 20)
         assert (result.scores.diff() <= 0).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('layout', ['body_refinement', 'whole_body'])
+def test_everybody_starts_upright_and_faces_the_camera(layout) -> None:
+    layout = TOKEN_LAYOUTS[layout]
+    branch = SMPLXBranch(layout, 8)
+    branch.init_weights()
+    people = branch(torch.randn(1, 3, len(layout), 8))
+    root, body = people.body_pose.split([1, 21], dim=2)
+    upright = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    torch.testing.assert_close(root, upright.expand_as(root))
+    for rest in (body, people.left_hand_pose, people.jaw_pose):
+        torch.testing.assert_close(rest, torch.eye(3).expand_as(rest))
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,9 @@ were trained.
 """
 
 _IDENTITY_6D = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+# A body is modelled with y up and z ahead; in the camera y points down and z
+# away.  Half a turn about x makes people stand upright and face the camera.
+_UPRIGHT_6D = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
 _OUTPUTS = {  # name: (which features, number of outputs, is a rotation)
     'pose': ('body', 22 * 6, True),
     'betas': ('body', 10, False),
@@ -90,7 +93,8 @@ class SMPLXBranch(BaseModule):
         embed_dims: Width of a token.
         zero_rotation_init: Start with the 6-D representation zero, as the
             published recipe does.  It gives the zero matrix with a gradient
-            of 1e12.  By default rotations start at the identity.
+            of 1e12.  By default everybody starts in the rest pose, upright
+            and facing the camera.
     """
 
     def __init__(
@@ -115,8 +119,10 @@ class SMPLXBranch(BaseModule):
             last = self.get_submodule(name).layers[-1]
             constant_init(last, 0)
             if is_rotation and not self.zero_rotation_init:
-                identity = torch.tensor(_IDENTITY_6D * (num_outputs // 6))
-                last.bias.data.copy_(identity)
+                rotations = torch.tensor(_IDENTITY_6D * (num_outputs // 6))
+                if name == 'pose':
+                    rotations[:6] = torch.tensor(_UPRIGHT_6D)
+                last.bias.data.copy_(rotations)
 
     def forward(self, hidden: Tensor) -> SMPLXParams:
         """Predict.
