@@ -1,0 +1,103 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The classes and configs of ``docs/en/extend`` work as they stand there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from aios.registry import DATASETS, MODELS
+from aios.structures import GT_FIELDS
+
+ROOT = Path(__file__).parents[2]
+SIZE = (96, 128)
+
+
+def run_page(name: str) -> list[dict[str, Any]]:
+    """Run each block of a page that is no dialogue; what each defines."""
+    text = (ROOT / f'docs/en/extend/{name}.md').read_text()
+    results = []
+    for block in re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL):
+        if '>>>' not in block:
+            scope: dict[str, Any] = {'__name__': f'page_{name}'}
+            exec(compile(block, name, 'exec'), scope)
+            results.append(scope)
+    return results
+
+
+@pytest.fixture(scope='module')
+def pages() -> dict[str, list[dict[str, Any]]]:
+    """Once, because a class is registered once."""
+    names = ('backbone', 'stage', 'loss', 'dataset')
+    return {name: run_page(name) for name in names}
+
+
+def build(model: dict[str, Any]) -> torch.nn.Module:
+    """The tiny model with the changes of a page."""
+    config = Config.fromfile(ROOT / 'configs/aios/aios_tiny.py')
+    config.merge_from_dict(dict(model=model))
+    return MODELS.build(config.model)
+
+
+def batch(persons: int) -> tuple[Tensor, list[DetDataSample]]:
+    """A picture of people of whom everything is labelled but the shape."""
+    people = InstanceData()
+    for name, field in GT_FIELDS.items():
+        value = torch.rand(persons, *field.shape)
+        if name.endswith('bboxes'):
+            value = value.new_tensor([10.0, 10, 90, 80]).expand(persons, 4)
+        elif name.endswith(('valid', 'visible', 'weight', 'labels', 'has_3d')):
+            value = torch.ones_like(value)
+        people[name] = value.to(field.dtype)
+    people.smplx_betas_valid = torch.zeros_like(people.smplx_betas_valid)
+    meta = dict(img_shape=SIZE, batch_input_shape=SIZE)
+    sample = DetDataSample(metainfo=meta, gt_instances=people)
+    return torch.randn(1, 3, *SIZE), [sample]
+
+
+def test_backbones(pages) -> None:
+    models = [s['model'] for s in pages['backbone'] if 'model' in s]
+    assert len(models) == 2
+    for config in models:
+        model = build(config).eval()
+        with torch.no_grad():
+            out = model(*batch(0), mode='tensor')
+        assert out.layers[-1].smplx.betas.isfinite().all()
+    assert type(model.backbone).__name__ == 'StridedBackbone'
+
+
+def test_stages(pages) -> None:
+    (scope,) = pages['stage']
+    decoder = build(scope['model']).decoder
+    names = [stage.layout.name for stage in decoder.stages]
+    assert names == ['body_localization', 'body_refinement', 'whole_body']
+
+
+def test_loss(pages) -> None:
+    (config,) = (s['model'] for s in pages['loss'] if 'model' in s)
+    model = build(config).train()
+    losses = model(*batch(2), mode='loss')
+    for name in ('loss_shape_prior', 'd2.loss_shape_prior'):
+        assert losses[name] > 0
+    assert 'd1.loss_shape_prior' not in losses
+    losses['loss_shape_prior'].backward()
+
+
+def test_datasets(pages) -> None:
+    assert DATASETS.get('MyDataset') is not None
+    loaders = [
+        s['train_dataloader']
+        for s in pages['dataset']
+        if 'train_dataloader' in s
+    ]
+    assert len(loaders) == 2
+    for loader in loaders:
+        assert DATASETS.get(loader['dataset']['type']) is not None

@@ -1,0 +1,102 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The documentation builds, and what it shows is true."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / 'docs/en'
+PAGES = [ROOT / 'README.md', *sorted(DOCS.rglob('*.md'))]
+SCRIPT = re.compile(
+    r'\b(?:python|bash)\s+((?:tools|demo|configs|docs)/[\w./-]+)'
+)
+CONFIG = re.compile(r'(?<![\w/.:-])(configs/[\w./-]+\.(?:py|yml))')
+OPTION = re.compile(r'(?<=\s)--[a-z][\w-]+')
+# Of programs of other people.
+FOREIGN = {
+    '--constraint', '--editable', '--force-reinstall', '--index-url',
+    '--no-build-isolation', '--no-cache-dir', '--no-deps', '--config',
+    '--dest', '--field', '--model', '--valid-config', '--gpus', '--ipc',
+    '--rm', '--standalone', '--nproc-per-node',
+}  # fmt: skip
+
+
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    pattern = rf'```{language}\n(.*?)```'
+    return re.findall(pattern, page.read_text(), flags=re.DOTALL)
+
+
+def test_site_builds_without_warnings(tmp_path: Path) -> None:
+    """Links between pages and into them are checked, and every docstring."""
+    pytest.importorskip('sphinx', reason='requirements/docs.txt')
+    command = 'sphinx', '-q', '-W', '--keep-going', DOCS, tmp_path
+    result = subprocess.run(
+        [sys.executable, '-m', *map(str, command)],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    api = (tmp_path / 'api/apis.html').read_text()
+    assert 'AiOSInferencer' in api
+    assert (tmp_path / 'changelog.html').is_file()
+
+
+def _examples() -> list:
+    found = [
+        (page, block)
+        for page in PAGES
+        for block in _blocks(page, 'python')
+        if '>>>' in block
+    ]
+    assert len(found) >= 4
+    return [
+        pytest.param(block, id=f'{_name(page)}-{number}')
+        for number, (page, block) in enumerate(found)
+    ]
+
+
+@pytest.mark.parametrize('block', _examples())
+def test_examples(block: str) -> None:
+    example = doctest.DocTestParser().get_doctest(block, {}, 'page', None, 0)
+    report: list[str] = []
+    result = doctest.DocTestRunner().run(example, out=report.append)
+    assert result.attempted and not result.failed, ''.join(report)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=_name)
+def test_commands_name_what_is_there(page: Path) -> None:
+    text = page.read_text()
+    for name in SCRIPT.findall(text) + CONFIG.findall(text):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.fixture(scope='module')
+def sources() -> str:
+    """All of our code that may define an option."""
+    files = [
+        path
+        for folder in ('aios', 'demo', 'tools')
+        for pattern in ('*.py', '*.sh')
+        for path in (ROOT / folder).rglob(pattern)
+        if '.mim' not in path.parts
+    ]
+    return '\n'.join(path.read_text() for path in files)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=_name)
+def test_commands_have_options_that_exist(page: Path, sources: str) -> None:
+    for block in _blocks(page, 'bash'):
+        code = re.sub(r'#.*', '', block)
+        for option in set(OPTION.findall(code)) - FOREIGN:
+            assert f"'{option}'" in sources, option
