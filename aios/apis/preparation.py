@@ -14,7 +14,7 @@ from aios.registry import TRANSFORMS
 
 from .frames import Frame
 
-__all__ = ['batches', 'build_pipeline', 'prepare']
+__all__ = ['batches', 'build_pipeline', 'find_pipeline', 'prepare']
 
 Prepared = tuple[Frame, Any]
 
@@ -34,15 +34,20 @@ def build_pipeline(config: Mapping[str, Any]) -> Compose:
     Args:
         config: Its first test data set counts.
     """
-    steps = _find_pipeline(config.get('test_dataloader')) or DEFAULT_PIPELINE
     with DefaultScope.overwrite_default_scope('aios'):
         return Compose(
-            [
-                TRANSFORMS.build(step)
-                for step in steps
-                if _type_name(step) not in _LABELS
-            ]
+            [TRANSFORMS.build(step) for step in find_pipeline(config)]
         )
+
+
+def find_pipeline(config: Mapping[str, Any]) -> list[Any]:
+    """Configs of the steps of :func:`build_pipeline`.
+
+    Args:
+        config: See there.
+    """
+    steps = _find_pipeline(config.get('test_dataloader')) or DEFAULT_PIPELINE
+    return [step for step in steps if _type_name(step) not in _LABELS]
 
 
 def prepare(frame: Frame, pipeline: Compose) -> Prepared:

@@ -1,0 +1,31 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The network without Python: ONNX and ``torch.export``.
+
+What is exported is everything between pixels and the predictions of the last
+decoder layer.  Choosing persons and posing their bodies is left to
+:func:`aios.models.heads.decode_people`: the licence of SMPL-X does not allow
+to give its arrays away inside a file, and thresholds can still be chosen.
+"""
+
+from .export import (
+    ExportError,
+    compare_outputs,
+    export_onnx,
+    export_program,
+    run_onnx,
+)
+from .network import DeployableNetwork, pack_outputs, unpack_outputs
+from .onnx_detector import OnnxDetector, read_description
+
+__all__ = [
+    'DeployableNetwork',
+    'ExportError',
+    'OnnxDetector',
+    'compare_outputs',
+    'export_onnx',
+    'export_program',
+    'pack_outputs',
+    'read_description',
+    'run_onnx',
+    'unpack_outputs',
+]

@@ -1,0 +1,298 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Writing networks as files, which are compared with the original first."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aios.utils.safe_io import atomic_write
+
+from .network import DeployableNetwork
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = [
+    'DESCRIPTION',
+    'ExportError',
+    'compare_outputs',
+    'example_inputs',
+    'export_onnx',
+    'export_program',
+    'make_session',
+    'run_onnx',
+]
+
+DESCRIPTION = 'aios'
+"""Under this name an ONNX file holds its description, in JSON."""
+
+_INPUTS = ('images', 'sizes')
+
+
+class ExportError(RuntimeError):
+    """A package is missing, or what was exported computes something else."""
+
+
+def example_inputs(
+    size: tuple[int, int], batch_size: int = 1, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Pictures of noise, each with some padding.
+
+    Args:
+        size: ``(height, width)``.
+        batch_size: ``B``.
+        seed: Of the noise.
+
+    Returns:
+        Arguments of :class:`DeployableNetwork`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(batch_size, 3, *size, generator=generator) * 255
+    height, width = size
+    sizes = torch.tensor([[height, width - width // 8]]).repeat(batch_size, 1)
+    return images, sizes
+
+
+def compare_outputs(
+    expected: Sequence[Tensor],
+    actual: Sequence[Tensor],
+    names: Sequence[str],
+    tolerance: float,
+) -> dict[str, float]:
+    """Largest absolute differences, by output.
+
+    Args:
+        expected: What the original says.
+        actual: What the other one says.
+        names: Names of the outputs.
+        tolerance: Largest difference that passes.
+
+    Raises:
+        ExportError: If one is larger, or shapes differ.
+    """
+    differences = {}
+    for name, one, other in zip(names, expected, actual, strict=True):
+        if one.shape != other.shape:
+            raise ExportError(
+                f'{name}: shape {tuple(other.shape)} instead of '
+                f'{tuple(one.shape)}'
+            )
+        difference = (one - other).abs().max() if one.numel() else one.sum()
+        differences[name] = float(difference)
+    wrong = {k: v for k, v in differences.items() if not v <= tolerance}
+    if wrong:
+        text = ', '.join(f'{k} by {v:.2e}' for k, v in wrong.items())
+        raise ExportError(
+            f'the exported network differs from the original by more than '
+            f'{tolerance}: {text}. With random weights candidates of nearly '
+            'equal score may change places; those of a trained model do not'
+        )
+    return differences
+
+
+def export_onnx(
+    network: DeployableNetwork,
+    path: str | os.PathLike,
+    size: tuple[int, int],
+    *,
+    opset: int = 18,
+    tolerance: float = 1e-3,
+    description: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> dict[str, float]:
+    """Write an ONNX file, once ONNX Runtime agrees with PyTorch.
+
+    Args:
+        network: What is exported.
+        path: The file.
+        size: ``(height, width)`` of the pictures, fixed in the file.
+        opset: Version of the operators, at least 18.
+        tolerance: Largest difference of any output.
+        description: Kept in the file as JSON, see
+            :func:`aios.deploy.read_description`.
+        overwrite: Replace an existing file.
+
+    Returns:
+        Largest differences by output.
+
+    Raises:
+        ExportError: If a package is missing, or the results differ by more
+            than the tolerance; then nothing is written.
+        FileExistsError: If the file exists.
+    """
+    with atomic_write(path, overwrite) as stream:
+        inputs = example_inputs(size)
+        content = _to_onnx(network, inputs, opset, description or {})
+        differences = compare_outputs(
+            network(*inputs),
+            run_onnx(make_session(content), *inputs),
+            network.output_names,
+            tolerance,
+        )
+        stream.write(content)
+    return differences
+
+
+def _to_onnx(
+    network: DeployableNetwork,
+    inputs: tuple[Tensor, Tensor],
+    opset: int,
+    description: Mapping[str, Any],
+) -> bytes:
+    with _needed_packages('onnx', 'onnxscript'):
+        import onnx
+        import onnxscript  # noqa: F401
+    with _quietly():
+        program = torch.onnx.export(
+            network,
+            inputs,
+            dynamo=True,
+            opset_version=opset,
+            input_names=_INPUTS,
+            output_names=network.output_names,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    text = json.dumps(dict(description), sort_keys=True)
+    onnx.helper.set_model_props(proto, {DESCRIPTION: text})
+    return proto.SerializeToString()
+
+
+def make_session(
+    model: str | os.PathLike | bytes,
+    device: str = 'cpu',
+    num_threads: int | None = None,
+) -> onnxruntime.InferenceSession:
+    """Open an ONNX file with ONNX Runtime.
+
+    Args:
+        model: The file, or its content.
+        device: ``'cpu'`` or ``'cuda'``.
+        num_threads: Threads on the CPU; default: as many as cores.
+
+    Raises:
+        ExportError: If ONNX Runtime is not there, or not for this device.
+        ValueError: If it cannot read the file.
+    """
+    with _needed_packages('onnxruntime'):
+        import onnxruntime as ort
+    provider = f'{device.partition(":")[0].upper()}ExecutionProvider'
+    if provider not in ort.get_available_providers():
+        raise ExportError(
+            f'this ONNX Runtime has no {provider}; it has '
+            f'{", ".join(ort.get_available_providers())} '
+            '(onnxruntime-gpu has that of CUDA)'
+        )
+    options = ort.SessionOptions()
+    if num_threads is not None:
+        options.intra_op_num_threads = num_threads
+    source = model if isinstance(model, bytes) else os.fspath(model)
+    try:
+        return ort.InferenceSession(source, options, providers=[provider])
+    except Exception as error:  # of no common class but this
+        name = 'the exported network' if isinstance(model, bytes) else model
+        raise ValueError(
+            f'{name}: ONNX Runtime {ort.__version__} cannot read it: {error}'
+        ) from error
+
+
+def run_onnx(
+    session: onnxruntime.InferenceSession, images: Tensor, sizes: Tensor
+) -> tuple[Tensor, ...]:
+    """Outputs of :class:`DeployableNetwork`, by ONNX Runtime.
+
+    Args:
+        session: See :func:`make_session`.
+        images: See :meth:`DeployableNetwork.forward`.
+        sizes: See there.
+    """
+    values = dict(images=_array(images), sizes=_array(sizes))
+    outputs = session.run(None, values)
+    return tuple(torch.from_numpy(np.asarray(x)) for x in outputs)
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return x.numpy(force=True)
+
+
+def export_program(
+    network: DeployableNetwork,
+    path: str | os.PathLike,
+    size: tuple[int, int],
+    *,
+    tolerance: float = 1e-3,
+    overwrite: bool = False,
+) -> dict[str, float]:
+    """Write a ``.pt2`` file of :func:`torch.export.export`.
+
+    It is read with :func:`torch.export.load`, without this package.
+
+    Args:
+        network: What is exported.
+        path: The file.
+        size: ``(height, width)`` of the pictures, fixed in the file.
+        tolerance: Largest difference of any output.
+        overwrite: Replace an existing file.
+
+    Returns:
+        Largest differences by output, of the program as it is read again.
+
+    Raises:
+        ExportError: If the results differ by more than the tolerance; then
+            nothing is written.
+        FileExistsError: If the file exists.
+    """
+    with atomic_write(path, overwrite) as stream:
+        inputs = example_inputs(size)
+        buffer = io.BytesIO()
+        with _quietly():
+            torch.export.save(torch.export.export(network, inputs), buffer)
+            buffer.seek(0)
+            program = torch.export.load(buffer).module()
+        differences = compare_outputs(
+            network(*inputs),
+            program(*inputs),
+            network.output_names,
+            tolerance,
+        )
+        stream.write(buffer.getbuffer())
+    return differences
+
+
+@contextmanager
+def _needed_packages(*names: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ExportError(
+            f'{error}: pip install {" ".join(names)} '
+            '(requirements/optional.txt)'
+        ) from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Exporters warn of what they themselves do."""
+    loggers = [logging.getLogger(name) for name in ('onnx_ir', 'onnxscript')]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

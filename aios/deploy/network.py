@@ -1,0 +1,144 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""A detector as a function of tensors, for exporters and compilers.
+
+Legend: ``B`` images, ``P`` persons.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import fields
+
+import torch
+from torch import Tensor, nn
+
+from aios.models.detectors import AiOS
+from aios.models.heads.outputs import LayerOutputs, SMPLXParams
+from aios.models.layers import DeformableAttention
+from aios.structures import TokenLayout
+
+__all__ = ['DeployableNetwork', 'pack_outputs', 'unpack_outputs']
+
+_LOGITS = 'logits'
+_SMPLX = tuple(field.name for field in fields(SMPLXParams))
+
+
+class DeployableNetwork(nn.Module):
+    """The network of a detector, from pixels to its last layer's outputs.
+
+    Pictures are normalised and padding is masked inside, so results are
+    those of the detector on the same pictures in a batch of this size.
+    Deformable attention is written in operators that every exporter knows.
+
+    Args:
+        model: The detector; it is copied.
+
+    Attributes:
+        output_names: Names of the outputs, in order.
+        layout: Order of a person's tokens in the last layer.
+    """
+
+    def __init__(self, model: AiOS) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).eval()
+        # What is not needed: the body, and what only trains.
+        self.model.bbox_head._modules.pop('smplx_layer', None)
+        self.model.bbox_head.criterion = None
+        self.model.dn_query_generator = None
+        self.requires_grad_(False)
+        for module in self.model.modules():
+            if isinstance(module, DeformableAttention):
+                module.kernel = 'grid_sample'
+        self.layout: TokenLayout = self.model.decoder.stages[-1].layout
+        # Those of a layer do not depend on the picture.
+        self.output_names = (
+            _LOGITS,
+            *(part.name for part in self.layout.parts if part.is_box),
+            *(part.name for part in self.layout.parts if not part.is_box),
+            *_SMPLX,
+        )
+
+    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+        """Predict.
+
+        Args:
+            images: ``(B, 3, H, W)`` of 0..255 with the channels as in files
+                that OpenCV reads (BGR); each picture in the upper left
+                corner, anything elsewhere.
+            sizes: ``(B, 2)`` int64 height and width of the pictures.
+
+        Returns:
+            The outputs of :attr:`output_names`; see
+            :class:`aios.models.heads.outputs.LayerOutputs`, from which they
+            come: boxes ``(B, P, 4)`` cxcywh and points ``(B, P, K, 2)`` are
+            fractions of the picture, rotations are matrices.
+        """
+        padding = _padding_of(sizes, images)
+        features = self.model.extract_feat(self._normalise(images, padding))
+        encoder_inputs, decoder_inputs = self.model.flatten_features(
+            features, padding.float()
+        )
+        memory = self.model.forward_encoder(**encoder_inputs)
+        queries, _ = self.model.pre_decoder(**memory)
+        decoded = self.model.forward_decoder(**decoder_inputs, **queries)
+        states = decoded['states']
+        outputs = self.model.bbox_head.forward_layer(
+            len(states) - 1, states[-1]
+        )
+        packed = pack_outputs(outputs)
+        return tuple(packed[name] for name in self.output_names)
+
+    def _normalise(self, images: Tensor, padding: Tensor) -> Tensor:
+        """As the data preprocessor does it."""
+        preprocessor = self.model.data_preprocessor
+        if preprocessor._channel_conversion:
+            images = images.flip(1)
+        if preprocessor._enable_normalize:
+            images = (images - preprocessor.mean) / preprocessor.std
+        return images.masked_fill(padding, preprocessor.pad_value)
+
+
+def _padding_of(sizes: Tensor, images: Tensor) -> Tensor:
+    """True on padding, ``(B, 1, H, W)``."""
+    height, width = images.shape[-2:]
+    row = torch.arange(height, device=images.device)
+    column = torch.arange(width, device=images.device)
+    below = row >= sizes[:, :1]
+    right = column >= sizes[:, 1:]
+    return (below[:, :, None] | right[:, None])[:, None]
+
+
+def pack_outputs(outputs: LayerOutputs) -> dict[str, Tensor]:
+    """Predictions of a layer by name.
+
+    Args:
+        outputs: Of a layer with SMPL-X parameters.
+    """
+    return {
+        _LOGITS: outputs.logits,
+        **outputs.boxes,
+        **outputs.points,
+        **{name: getattr(outputs.smplx, name) for name in _SMPLX},
+    }
+
+
+def unpack_outputs(
+    values: Mapping[str, Tensor], layout: TokenLayout
+) -> LayerOutputs:
+    """The inverse of :func:`pack_outputs`.
+
+    Args:
+        values: Predictions by name.
+        layout: Order of a person's tokens in this layer.
+
+    Raises:
+        KeyError: If one is missing.
+    """
+    return LayerOutputs(
+        layout=layout,
+        logits=values[_LOGITS],
+        boxes={p.name: values[p.name] for p in layout.parts if p.is_box},
+        points={p.name: values[p.name] for p in layout.parts if not p.is_box},
+        smplx=SMPLXParams(**{name: values[name] for name in _SMPLX}),
+    )

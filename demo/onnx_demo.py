@@ -1,0 +1,105 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Find people with ONNX Runtime instead of PyTorch's network.
+
+Results are those of the other demos: params.npz, and people over their
+pictures in vis/ or vis.mp4.
+
+Examples:
+    python tools/deployment/export_model.py aios_r50 CHECKPOINT aios.onnx
+    python demo/onnx_demo.py aios.onnx photo.jpg
+    python demo/onnx_demo.py aios.onnx video.mp4 --track --out-dir results
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from aios.apis import open_sources
+from aios.apis.job import Outputs, run_inference
+from aios.apis.onnx_inferencer import OnnxInferencer
+from aios.apis.processing import Processing
+from aios.body_models import MissingBodyModelError
+from aios.deploy import ExportError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('model', help='file of tools/deployment/export_model')
+    parser.add_argument('source', help='picture, folder, pattern or video')
+    parser.add_argument(
+        '--out-dir',
+        default='outputs/onnx_demo',
+        help='folder for the results (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='leave out people with a lower score (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--max-persons', type=int, help='at most so many of a picture'
+    )
+    parser.add_argument(
+        '--device', default='cpu', help='cpu or cuda (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--threads', type=int, help='on the CPU (default: all cores)'
+    )
+    parser.add_argument(
+        '--body-model',
+        metavar='FOLDER',
+        help="SMPL-X files, or 'free' (default: as in training)",
+    )
+    parser.add_argument(
+        '--track', action='store_true', help='the same id in all frames'
+    )
+    parser.add_argument(
+        '--save-glb', action='store_true', help='people.glb, for Blender'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace earlier results'
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Find people; returns their number."""
+    args = build_parser().parse_args(argv)
+    options = {}
+    if args.body_model:
+        key = 'model.bbox_head.body_model.model_path'
+        options[key] = args.body_model
+    try:
+        inferencer = OnnxInferencer(
+            args.model,
+            args.device,
+            args.threads,
+            score_thr=args.score_thr,
+            max_persons=args.max_persons,
+            cfg_options=options,
+        )
+        summary = run_inference(
+            inferencer,
+            open_sources(args.source),
+            args.out_dir,
+            outputs=Outputs(glb=args.save_glb),
+            processing=Processing(track=args.track),
+            overwrite=args.overwrite,
+        )
+    except (ExportError, MissingBodyModelError, OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print(
+        f'{summary.people} people in {summary.frames} frames: {args.out_dir}'
+    )
+    return summary.people
+
+
+if __name__ == '__main__':
+    main()

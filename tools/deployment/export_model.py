@@ -1,0 +1,133 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Export the network of a detector: ONNX, or a program of torch.export.
+
+The suffix of OUT says which: .onnx or .pt2.  The file takes pictures of one
+size, and holds everything up to the predictions of the last decoder layer;
+people are chosen and posed from them afterwards (docs/en/deployment.md).
+Nothing is written unless the results equal those of PyTorch.
+
+Examples:
+    python tools/deployment/export_model.py aios_r50 CHECKPOINT aios.onnx
+    python tools/deployment/export_model.py CONFIG CHECKPOINT small.onnx \
+        --shape 480 800
+    python tools/deployment/export_model.py aios_r50 CHECKPOINT aios.pt2
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from aios.apis.model_files import build_model, read_model_config
+from aios.apis.onnx_inferencer import describe_model
+from aios.body_models import MissingBodyModelError
+from aios.deploy import (
+    DeployableNetwork,
+    ExportError,
+    export_onnx,
+    export_program,
+)
+from aios.models.checkpoints import CheckpointError
+from aios.utils import register_all_modules
+
+SUFFIXES = ('.onnx', '.pt2')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'config', help='config file, or name of a model (aios_r50)'
+    )
+    parser.add_argument('checkpoint', help='weights')
+    parser.add_argument('out', type=Path, help='file to write')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        default=[800, 1333],
+        metavar=('HEIGHT', 'WIDTH'),
+        help='of the pictures (default: 800 1333)',
+    )
+    parser.add_argument(
+        '--opset',
+        type=int,
+        default=18,
+        help="version of ONNX' operators (default: %(default)s)",
+    )
+    parser.add_argument(
+        '--tolerance',
+        type=float,
+        default=1e-3,
+        help='largest difference from PyTorch (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace OUT if it exists'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='values to set in CONFIG',
+    )
+    return parser
+
+
+def export(args: argparse.Namespace) -> dict[str, float]:
+    """Write the file; returns the largest differences by output."""
+    config = read_model_config(args.config, args.checkpoint)
+    config.merge_from_dict(dict(args.cfg_options or {}))
+    size = (args.shape[0], args.shape[1])
+    network = DeployableNetwork(build_model(config, args.checkpoint))
+    common = dict(tolerance=args.tolerance, overwrite=args.overwrite)
+    if args.out.suffix == '.pt2':
+        return export_program(network, args.out, size, **common)
+    return export_onnx(
+        network,
+        args.out,
+        size,
+        opset=args.opset,
+        description=describe_model(config, size),
+        **common,
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.out.suffix not in SUFFIXES:
+        parser.error(f'OUT must end with {" or ".join(SUFFIXES)}')
+    if min(args.shape) < 32:
+        parser.error('--shape: at least 32 pixels are needed')
+    register_all_modules()
+    start = time.monotonic()
+    try:
+        differences = export(args)
+    except (
+        CheckpointError,
+        ExportError,
+        MissingBodyModelError,
+        OSError,
+        ValueError,
+    ) as error:
+        sys.exit(f'error: {error}')
+    worst = max(differences, key=lambda name: differences[name])
+    print(
+        f'{args.out}: {args.out.stat().st_size / 2**20:.1f} MiB, '
+        f'{time.monotonic() - start:.0f} s; largest difference from PyTorch '
+        f'{differences[worst]:.1e} ({worst})'
+    )
+
+
+if __name__ == '__main__':
+    main()
