@@ -118,7 +118,8 @@ def describe_people(people: PeopleSequence) -> dict[str, Any]:
     return {
         'version': __version__,
         'source': Path(people.source).name,
-        'times': np.round(frame_times(people).astype(float), 5).tolist(),
+        # To the last digit: people come and go exactly at these times.
+        'times': frame_times(people).astype(float).tolist(),
         'names': people.frame_names.tolist(),
         'cameras': [
             {'K': view[:9].reshape(3, 3).tolist(), 'size': view[9:].tolist()}

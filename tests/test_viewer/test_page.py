@@ -77,7 +77,7 @@ def test_licence_of_three_is_inside(people, animation, tmp_path) -> None:
 
 def test_what_is_said_of_people(people) -> None:
     data = describe_people(people)
-    assert data['times'] == [0, 0.2, 0.4, 0.6]
+    np.testing.assert_allclose(data['times'], [0, 0.2, 0.4, 0.6], atol=1e-6)
     assert data['names'] == ['000010', '000011', '000012', '000013']
     first, second = data['people']
     assert (first['id'], first['spans']) == (2, [[0, 0], [3, 3]])

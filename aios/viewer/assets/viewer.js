@@ -70,8 +70,9 @@
         resize();
       });
       video.addEventListener('seeked', () => {
-        if (texture) texture.needsUpdate = true;
-        draw();
+        if (!texture) return;
+        texture.needsUpdate = true;
+        if (state.view === 'camera') draw();
       });
     } else if (kind === 'images') {
       addresses = data.media.names.map((name) =>
@@ -83,7 +84,7 @@
         // Pictures may differ in size; what is on the GPU may not.
         texture.dispose();
         texture.needsUpdate = true;
-        draw();
+        if (state.view === 'camera') draw();
       });
     } else {
       find('picture').hidden = true;
@@ -102,6 +103,7 @@
     depthWrite: false, toneMapped: false });
   const screen = new THREE.Mesh(new THREE.PlaneGeometry(1, 1), clay);
   let renderer, controls, mixer, grid, frustum;
+  let actions = [];
 
   function makeScene(gltf) {
     renderer = new THREE.WebGLRenderer({ canvas, antialias: true });
@@ -115,9 +117,9 @@
     controls = new THREE.OrbitControls(camera, canvas);
     controls.addEventListener('change', draw);
     mixer = new THREE.AnimationMixer(gltf.scene);
-    gltf.animations.forEach((clip) => {
-      const action = mixer.clipAction(clip);
-      action.setLoop(THREE.LoopOnce);
+    actions = gltf.animations.map((clip) => mixer.clipAction(clip));
+    actions.forEach((action) => {
+      action.setLoop(THREE.LoopOnce); // the end is the last frame
       action.clampWhenFinished = true;
       action.play();
     });
@@ -261,11 +263,13 @@
   function draw() {
     if (waiting || !renderer) return;
     waiting = true;
+    document.body.dataset.drawn = false;
     requestAnimationFrame(() => {
       waiting = false;
       placeCameraThings();
       if (state.view === 'camera') lookThroughCamera();
       renderer.render(scene, camera);
+      document.body.dataset.drawn = !waiting;
     });
   }
 
@@ -289,6 +293,8 @@
     state.frame = Math.min(Math.max(0, frame), last);
     const time = data.times[state.frame];
     if (seek) state.time = time;
+    // An action that was at its end has stopped.
+    actions.forEach((action) => { action.paused = false; });
     mixer.setTime(time);
     if (addresses.length && image.src !== addresses[state.frame]) {
       image.src = addresses[state.frame];
@@ -326,7 +332,7 @@
     } else {
       const frame = frameAt(state.time);
       if (frame !== state.frame) goTo(frame, false);
-      else if (video) draw();
+      else if (video && state.view === 'camera') draw();
     }
     requestAnimationFrame(tick);
   }
@@ -424,16 +430,16 @@
 
   function onKey(event) {
     if (/INPUT|SELECT|BUTTON/.test(event.target.tagName)) return;
-    const actions = {
+    const doings = {
       ' ': () => (state.playing ? pause() : play()),
       ArrowLeft: () => step(-1),
       ArrowRight: () => step(1),
       Home: () => goTo(0),
       End: () => goTo(frameCount - 1),
     };
-    if (!(event.key in actions)) return;
+    if (!(event.key in doings)) return;
     event.preventDefault();
-    actions[event.key]();
+    doings[event.key]();
   }
 
   function followAddress() {
