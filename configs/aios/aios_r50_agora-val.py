@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # The published model on AGORA, validation, by the official protocol
-# (docs/en/evaluation_agora.md).
+# (docs/en/evaluation.md).
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/aios_r50.py',
