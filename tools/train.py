@@ -3,7 +3,7 @@
 """Train a model.
 
 Examples:
-    python tools/train.py configs/aios/aios_tiny_8xb4-24e_synthetic.py
+    python tools/train.py configs/aios/aios_tiny_1xb8-24e_synthetic.py
     python tools/train.py CONFIG --resume
     bash tools/dist_train.sh CONFIG 8 --amp
 """
