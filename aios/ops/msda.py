@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from .msda_cpu import is_available as numba_is_available
-from .msda_cpu import numba_kernel
+from .msda_cpu import numba_kernel, numba_offset_kernel
 from .msda_mmcv import is_available as mmcv_is_available
 from .msda_mmcv import mmcv_kernel
 from .msda_torch import embedding_bag_kernel, grid_sample_kernel
@@ -29,7 +29,9 @@ __all__ = [
     'available_kernels',
     'get_default_kernel',
     'multi_scale_deformable_attention',
+    'multi_scale_deformable_attention_by_offsets',
     'resolve_kernel',
+    'sampling_locations',
     'set_default_kernel',
 ]
 
@@ -143,6 +145,85 @@ def multi_scale_deformable_attention(
     return output.to(value.dtype)
 
 
+def multi_scale_deformable_attention_by_offsets(
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    references: Tensor,
+    offsets: Tensor,
+    attention_weights: Tensor,
+    kernel: str = AUTO,
+) -> Tensor:
+    """:func:`multi_scale_deformable_attention` around references.
+
+    Where no gradient is wanted, a kernel may do without the tensor of
+    locations.
+
+    Args:
+        value: ``(B, S, H, D)``, the levels one after another, row by row.
+        spatial_shapes: ``(height, width)`` of each level, Python integers.
+        references: See :func:`sampling_locations`.
+        offsets: ``(B, Q, H, L, K, 2)``, see there.
+        attention_weights: ``(B, Q, H, L, K)``.
+        kernel: A name of :func:`available_kernels`, or ``'auto'``.
+
+    Returns:
+        ``(B, Q, H * D)`` in the dtype of ``value``.
+
+    Raises:
+        ValueError: The shapes do not fit, or there is no such kernel.
+        RuntimeError: The kernel does not run on the device of ``value``.
+    """
+    inputs = value, references, offsets, attention_weights
+    if resolve_kernel(value.device, kernel) != 'numba' or (
+        torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
+    ):
+        locations = sampling_locations(references, offsets, spatial_shapes)
+        return multi_scale_deformable_attention(
+            value, spatial_shapes, locations, attention_weights, kernel
+        )
+    _check_references(references, offsets)
+    _check_shapes(value, spatial_shapes, offsets, attention_weights)
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    value_, references, offsets, attention_weights = (
+        x.to(dtype) for x in inputs
+    )
+    output = numba_offset_kernel(
+        value_, spatial_shapes, references, offsets, attention_weights
+    )
+    return output.to(value.dtype)
+
+
+def sampling_locations(
+    references: Tensor,
+    offsets: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+) -> Tensor:
+    """Where to sample: offsets from points, or from the centres of boxes.
+
+    Args:
+        references: Points ``(B, Q, L, 2)`` or boxes ``(B, Q, L, 4)`` (cx,
+            cy, w, h), as fractions of the level.
+        offsets: ``(B, Q, H, L, K, 2)``, in cells from a point, in ``K``-ths
+            of half the size from the centre of a box.
+        spatial_shapes: ``(height, width)`` of each level.
+
+    Returns:
+        ``(B, Q, H, L, K, 2)``, float32 at least.
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
+    _check_references(references, offsets)
+    dtype = torch.promote_types(references.dtype, torch.float32)
+    references = references.to(dtype)[:, :, None, :, None]
+    offsets = offsets.to(dtype)
+    if references.shape[-1] == 2:
+        sizes = [(width, height) for height, width in spatial_shapes]
+        return references + offsets / offsets.new_tensor(sizes)[:, None]
+    half = references[..., 2:] * 0.5
+    return references[..., :2] + offsets / offsets.shape[-2] * half
+
+
 def resolve_kernel(
     device: torch.device | str = 'cpu', kernel: str = AUTO
 ) -> str:
@@ -177,6 +258,16 @@ def _check_name(name: str, source: str) -> None:
         raise ValueError(
             f'{source}: no deformable attention kernel {name!r}; choose from '
             f'{", ".join((AUTO, *_KERNELS))}'
+        )
+
+
+def _check_references(references: Tensor, offsets: Tensor) -> None:
+    batch, num_queries, _, num_levels = offsets.shape[:4]
+    expected = (batch, num_queries, num_levels)
+    if references.shape[:-1] != expected or references.shape[-1] not in (2, 4):
+        raise ValueError(
+            f'reference_points must be points {(*expected, 2)} or boxes '
+            f'{(*expected, 4)}, got {tuple(references.shape)}'
         )
 
 

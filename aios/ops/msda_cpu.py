@@ -30,7 +30,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-__all__ = ['is_available', 'numba_kernel']
+__all__ = ['is_available', 'numba_kernel', 'numba_offset_kernel']
 
 Task = Callable[[], Any]
 
@@ -84,6 +84,34 @@ def numba_kernel(
     return output.flatten(2)
 
 
+def numba_offset_kernel(
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    references: Tensor,
+    offsets: Tensor,
+    attention_weights: Tensor,
+) -> Tensor:
+    """:func:`numba_kernel`, given offsets; without gradients.
+
+    Locations are never stored, and rounded as if they were.
+
+    Args:
+        value: ``(B, S, H, D)``, the levels one after another, row by row.
+        spatial_shapes: ``(height, width)`` of each level.
+        references: See :func:`aios.ops.sampling_locations`.
+        offsets: See there.
+        attention_weights: ``(B, Q, H, L, K)``.
+
+    Returns:
+        ``(B, Q, H * D)``.
+    """
+    sizes = list(itertools.chain.from_iterable(spatial_shapes))
+    output = torch.ops.aios.msda_cpu_offsets(
+        value, sizes, references, offsets, attention_weights
+    )
+    return output.flatten(2)
+
+
 @torch.library.custom_op(
     'aios::msda_cpu',
     mutates_args=(),
@@ -95,11 +123,42 @@ def _forward(
     value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
 ) -> Tensor:
     """Output ``(B, Q, H, D)``; ``sizes`` are height, width, height, ..."""
-    batch, num_queries, num_heads = locations.shape[:3]
+    batch, num_queries, _, num_levels = locations.shape[:4]
+    references = value.new_empty(batch, num_queries, num_levels, 0)
+    return _run_forward(value, sizes, references, locations, weights)
+
+
+@torch.library.custom_op(
+    'aios::msda_cpu_offsets',
+    mutates_args=(),
+    device_types='cpu',
+    schema='(Tensor value, int[] sizes, Tensor references, Tensor offsets, '
+    'Tensor weights) -> Tensor',
+)
+def _forward_offsets(
+    value: Tensor,
+    sizes: list[int],
+    references: Tensor,
+    offsets: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    """Output ``(B, Q, H, D)``; it has no gradient."""
+    return _run_forward(value, sizes, references, offsets, weights)
+
+
+def _run_forward(
+    value: Tensor,
+    sizes: list[int],
+    references: Tensor,
+    samples: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    """Share heads and queries among threads."""
+    batch, num_queries, num_heads = weights.shape[:3]
     output = value.new_empty(batch, num_queries, num_heads, value.shape[3])
     run = partial(
         _compiled('forward_loop', value.dtype),
-        *_arrays(value.transpose(1, 2), sizes, locations, weights),
+        *_arrays(value.transpose(1, 2), sizes, references, samples, weights),
         output.numpy(),
     )
     heads = list(itertools.product(range(batch), range(num_heads)))
@@ -163,6 +222,17 @@ def _(
     return value.new_empty(*locations.shape[:3], value.shape[3])
 
 
+@_forward_offsets.register_fake
+def _(
+    value: Tensor,
+    sizes: list[int],
+    references: Tensor,
+    offsets: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    return value.new_empty(*offsets.shape[:3], value.shape[3])
+
+
 @_backward.register_fake
 def _(
     gradient: Tensor,
@@ -197,15 +267,11 @@ _forward.register_autograd(_gradients, setup_context=_setup_context)
 
 
 def _arrays(
-    value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
+    value: Tensor, sizes: list[int], *samples: Tensor
 ) -> list[np.ndarray]:
     """Contiguous arrays as the loops take them; ``value (B, H, S, D)``."""
-    tensors = (
-        value,
-        torch.tensor(sizes, dtype=value.dtype).view(-1, 2),
-        locations,
-        weights,
-    )
+    levels = torch.tensor(sizes, dtype=value.dtype).view(-1, 2)
+    tensors = (value, levels, *samples)
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 

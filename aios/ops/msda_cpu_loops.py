@@ -72,15 +72,34 @@ def _add_scaled(target, factor, row):
         target[channel] += factor * row[channel]
 
 
+@numba.njit(fastmath=False)
+def _location(reference, offset, divisor, factor):
+    """Reference plus offset, rounded as :func:`sampling_locations` does."""
+    return reference + offset / divisor * factor
+
+
 def forward_loop(
-    value, sizes, locations, weights, output, image, head, start, stop
+    value,
+    sizes,
+    references,
+    samples,
+    weights,
+    output,
+    image,
+    head,
+    start,
+    stop,
 ):
     """Compute one head of some queries.
 
     Args:
         value: ``(B, H, S, D)``.
         sizes: ``(L, 2)`` height and width of the levels.
-        locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers ``[0, 1]``.
+        references: ``(B, Q, L, 2)`` points, ``(B, Q, L, 4)`` boxes, or
+            ``(B, Q, L, 0)`` if samples are locations.
+        samples: ``(B, Q, H, L, K, 2)`` x, y: locations, of which a level
+            covers ``[0, 1]``, or offsets from the references, see
+            :func:`aios.ops.sampling_locations`.
         weights: ``(B, Q, H, L, K)``.
         output: ``(B, Q, H, D)``, gets the result.
         image: Number of the image.
@@ -89,6 +108,7 @@ def forward_loop(
         stop: Query after the last.
     """
     one, half = sizes.dtype.type(1), sizes.dtype.type(0.5)
+    num_points = sizes.dtype.type(weights.shape[4])
     cells = value[image, head]
     for query in range(start, stop):
         result = output[image, query, head]
@@ -98,10 +118,20 @@ def forward_loop(
             height, width = sizes[level]
             down = int(width) if height > one else 0
             right = 1 if width > one else 0
+            reference = references[image, query, level]
+            boxes = len(reference) == 4
+            divisor_x = num_points if boxes else width
+            divisor_y = num_points if boxes else height
+            factor_x = reference[2] * half if boxes else one
+            factor_y = reference[3] * half if boxes else one
             for point in range(weights.shape[4]):
-                location = locations[image, query, head, level, point]
-                x = _position(location[0], width, half)
-                y = _position(location[1], height, half)
+                sample = samples[image, query, head, level, point]
+                x, y = sample[0], sample[1]
+                if len(reference) > 0:
+                    x = _location(reference[0], x, divisor_x, factor_x)
+                    y = _location(reference[1], y, divisor_y, factor_y)
+                x = _position(x, width, half)
+                y = _position(y, height, half)
                 # NaN is outside, too.
                 if not (-one < x < width and -one < y < height):
                     continue
@@ -210,7 +240,7 @@ def backward_loop(
 
 # Dimensions of the arrays of each loop, and the number of integers after them
 _SIGNATURES = {
-    forward_loop: ((4, 2, 6, 5, 4), 4),
+    forward_loop: ((4, 2, 4, 6, 5, 4), 4),
     backward_loop: ((4, 4, 2, 6, 5, 4, 6, 5), 3),
 }
 

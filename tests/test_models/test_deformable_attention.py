@@ -118,7 +118,9 @@ def test_bad_arguments():
     query = torch.zeros(1, 4, 8)
     with pytest.raises(ValueError, match='reference_points'):
         attention(query)
-    with pytest.raises(ValueError, match='last dimension 3'):
+    with pytest.raises(
+        ValueError, match=r'boxes \(1, 4, 1, 4\), got \(1, 4, 1, 3\)'
+    ):
         attention(
             query,
             reference_points=torch.zeros(1, 4, 1, 3),

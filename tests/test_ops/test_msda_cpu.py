@@ -19,7 +19,9 @@ from aios.ops import (
     available_kernels,
     msda_cpu,
     multi_scale_deformable_attention,
+    multi_scale_deformable_attention_by_offsets,
     resolve_kernel,
+    sampling_locations,
 )
 
 pytest.importorskip('numba')
@@ -109,6 +111,83 @@ def test_torch_accepts_the_operator():
     torch.library.opcheck(
         torch.ops.aios.msda_cpu, (value, sizes, locations, weights)
     )
+    references = torch.rand(BATCH, 4, len(SHAPES), 2, dtype=torch.float64)
+    torch.library.opcheck(
+        torch.ops.aios.msda_cpu_offsets,
+        (
+            value.detach(),
+            sizes,
+            references,
+            locations.detach(),
+            weights.detach(),
+        ),
+    )
+
+
+def make_offsets(size, dtype=torch.float32):
+    """References, points or boxes, and offsets; some end outside."""
+    generator = torch.Generator().manual_seed(3)
+    options = dict(generator=generator, dtype=dtype)
+    references = torch.rand(BATCH, QUERIES, len(SHAPES), size, **options)
+    samples = (BATCH, QUERIES, HEADS, len(SHAPES), POINTS, 2)
+    return references, torch.randn(samples, **options) * 3
+
+
+@pytest.mark.parametrize('size', [2, 4])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_offsets_have_the_same_bits(size, dtype, two_threads):
+    """Without gradients locations are not stored, and nothing changes."""
+    value, _, weights = make_inputs(dtype=dtype)
+    references, offsets = make_offsets(size, dtype)
+    offsets[0, 0] = torch.inf
+    offsets[0, 1] = torch.nan
+    expected = multi_scale_deformable_attention(
+        value,
+        SHAPES,
+        sampling_locations(references, offsets, SHAPES),
+        weights,
+        'numba',
+    )
+    arguments = (value, SHAPES, references, offsets, weights)
+    output = multi_scale_deformable_attention_by_offsets(*arguments, 'numba')
+    assert torch.equal(output, expected)
+    assert output[0, :2].eq(0).all() and output[0, 2:].ne(0).any(-1).all()
+    plain = multi_scale_deformable_attention_by_offsets(
+        *arguments[:3], offsets.nan_to_num(0, 9, 9), weights, 'grid_sample'
+    )
+    error = (output - plain)[:, 2:].abs().max()
+    assert error < 2e-5
+
+
+def test_offsets_have_gradients():
+    value, _, weights = make_inputs()
+    references, offsets = make_offsets(4)
+    inputs = value, references, offsets, weights
+    outputs, gradients = [], []
+    for kernel in ('numba', 'grid_sample'):
+        leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+        output = multi_scale_deformable_attention_by_offsets(
+            leaves[0], SHAPES, *leaves[1:], kernel
+        )
+        outputs.append(output)
+        gradients.append(torch.autograd.grad(output.mean(), leaves[::3]))
+    torch.testing.assert_close(*outputs, rtol=0, atol=2e-5)
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('kernel', ['numba', 'grid_sample'])
+def test_offsets_that_do_not_fit_are_refused(kernel):
+    value, _, weights = make_inputs()
+    references, offsets = make_offsets(4)
+    for wrong in (references[..., :3], references[:, 1:]):
+        with pytest.raises(ValueError, match='points.*or boxes'):
+            multi_scale_deformable_attention_by_offsets(
+                value, SHAPES, wrong, offsets, weights, kernel
+            )
+    with pytest.raises(ValueError, match='needs sampling_locations'):
+        multi_scale_deformable_attention_by_offsets(
+            value, SHAPES, references, offsets, weights[:, :, :2], kernel
+        )
 
 
 def test_memory_layout_does_not_matter():

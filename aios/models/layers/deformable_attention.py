@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmcv.ops import MultiScaleDeformableAttention
 from torch import Tensor
 
-from aios.ops import multi_scale_deformable_attention
+from aios.ops import multi_scale_deformable_attention_by_offsets
 from aios.registry import MODELS
 
 __all__ = ['DeformableAttention']
@@ -111,10 +110,11 @@ class DeformableAttention(MultiScaleDeformableAttention):
         value = self.value_proj(value)
         if key_padding_mask is not None:
             value = value.masked_fill(key_padding_mask[..., None], 0.0)
-        output = multi_scale_deformable_attention(
+        output = multi_scale_deformable_attention_by_offsets(
             value.unflatten(-1, (self.num_heads, -1)),
             spatial_shapes,
-            self._locations(query, reference_points, spatial_shapes),
+            reference_points,
+            self._offsets(query),
             self._weights(query),
             kernel=self.kernel,
         )
@@ -126,26 +126,8 @@ class DeformableAttention(MultiScaleDeformableAttention):
         weights = weights.unflatten(-1, (self.num_heads, -1)).softmax(-1)
         return weights.unflatten(-1, (self.num_levels, self.num_points))
 
-    def _locations(
-        self,
-        query: Tensor,
-        references: Tensor,
-        spatial_shapes: Sequence[tuple[int, int]],
-    ) -> Tensor:
-        """Sampling locations ``(B, Q, H, L, K, 2)``, float32 at least."""
-        dtype = torch.promote_types(references.dtype, torch.float32)
-        references = references.to(dtype)[:, :, None, :, None]
-        offsets = self.sampling_offsets(query).to(dtype)
-        offsets = offsets.unflatten(
+    def _offsets(self, query: Tensor) -> Tensor:
+        """Steps from the references, ``(B, Q, H, L, K, 2)``."""
+        return self.sampling_offsets(query).unflatten(
             -1, (self.num_heads, self.num_levels, self.num_points, 2)
-        )
-        if references.shape[-1] == 2:
-            sizes = [(width, height) for height, width in spatial_shapes]
-            return references + offsets / offsets.new_tensor(sizes)[:, None]
-        if references.shape[-1] == 4:
-            half = references[..., 2:] * 0.5
-            return references[..., :2] + offsets / self.num_points * half
-        raise ValueError(
-            'reference_points must be points (B, Q, L, 2) or boxes '
-            f'(B, Q, L, 4), got last dimension {references.shape[-1]}'
         )
