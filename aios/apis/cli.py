@@ -243,7 +243,7 @@ def run(action: Callable[[], int], out_dir: str | None) -> int:
     Raises:
         SystemExit: If something went wrong: 1, or 130 if interrupted.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return action()
     except KeyboardInterrupt:
@@ -255,6 +255,8 @@ def run(action: Callable[[], int], out_dir: str | None) -> int:
         )
     except _ERRORS as error:
         fail(_advice(error, out_dir))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_demo(args: argparse.Namespace, source: Any) -> int:
@@ -359,7 +361,8 @@ def report(summary: Summary, args: argparse.Namespace) -> None:
         print(f'{args.out_dir} is complete already')  # noqa: T201
         return
     print(  # noqa: T201
-        f'{summary.people} people in {summary.frames} frames: {args.out_dir}'
+        f'people: {summary.people}, frames: {summary.frames}, '
+        f'results: {args.out_dir}'
     )
     if not summary.people:
         print(  # noqa: T201
@@ -368,7 +371,4 @@ def report(summary: Summary, args: argparse.Namespace) -> None:
         )
     if summary.problems:
         text = '\n  '.join(summary.problems)
-        fail(
-            f'{len(summary.problems)} inputs could not be read, the others '
-            f'are done:\n  {text}'
-        )
+        fail(f'all is done but what could not be read:\n  {text}')

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
@@ -22,6 +23,7 @@ from aios.registry import MODELS
 
 __all__ = [
     'build_model',
+    'check_device',
     'find_config',
     'list_models',
     'load_weights',
@@ -94,7 +96,7 @@ def read_model_config(
         CheckpointError: If there is no config in the checkpoint.
     """
     if isinstance(model, (str, os.PathLike)):
-        return Config.fromfile(find_config(model))
+        return _read_config_file(find_config(model))
     if model is not None:
         fields = model._cfg_dict if isinstance(model, Config) else model
         return Config(dict(fields))
@@ -112,6 +114,18 @@ def read_model_config(
         f'{weights}: there is no config in this checkpoint; name the one it '
         'was trained with'
     )
+
+
+def _read_config_file(path: Path) -> Config:
+    try:
+        config = Config.fromfile(path)
+    except (ConfigParsingError, OSError, SyntaxError) as error:
+        raise ValueError(
+            f'{path}: cannot be read as a config: {error}'
+        ) from error
+    if 'model' not in config:
+        raise ValueError(f'{path}: this config has no model')
+    return config
 
 
 def parse_config(text: str, source: str) -> dict[str, Any]:
@@ -173,7 +187,8 @@ def build_model(
         content: What :func:`load_weights` returns; read if it is not given.
 
     Raises:
-        ValueError: If there are no weights.
+        ValueError: If there are no weights, or the config asks for something
+            that does not exist.
         CheckpointError: If they are not those of the model: a name is
             missing, or a shape differs.
     """
@@ -182,19 +197,49 @@ def build_model(
             'no weights: name a checkpoint. Random weights find nobody'
         )
     content = content or load_weights(weights)
-    with DefaultScope.overwrite_default_scope('aios'):
-        model = MODELS.build(config.model)
+    model = _build(config)
     try:
         state_dict = select_weights(content)
         _check_names(model, state_dict)
         model.load_state_dict(state_dict, strict=False)
     except (CheckpointError, RuntimeError) as error:
         raise CheckpointError(
-            f'{weights} does not fit the config '
-            f'{getattr(config, "filename", None) or "given"}: {error}'
+            f'{weights} does not fit {_named(config)}: {error}'
         ) from error
     model.cfg = config
     return model.to(device).eval()
+
+
+def _build(config: Config) -> nn.Module:
+    try:
+        with DefaultScope.overwrite_default_scope('aios'):
+            return MODELS.build(config.model)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{_named(config)} describes no model that can be built: {error}'
+        ) from error
+
+
+def _named(config: Config) -> str:
+    return f'the config {getattr(config, "filename", None) or "given"}'
+
+
+def check_device(device: str) -> None:
+    """See whether there is a device.
+
+    Args:
+        device: As PyTorch names it.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).partition('\n')[0]
+        raise ValueError(
+            f'device {device!r} cannot be used ({reason}); cpu always can'
+        ) from error
 
 
 def load_weights(weights: str | os.PathLike) -> dict[str, Any]:

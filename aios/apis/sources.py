@@ -28,6 +28,7 @@ __all__ = [
     'PictureSource',
     'VideoSource',
     'open_sources',
+    'unique_names',
 ]
 
 
@@ -50,7 +51,7 @@ class PictureSource(FrameSource):
     ) -> None:
         super().__init__(name or str(paths[0]))
         self.paths = list(paths)
-        self.names = _unique_names(self.paths, root)
+        self.names = unique_names(self.paths, root)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -199,10 +200,15 @@ def _is_video(path: Path) -> bool:
     return not cv2.haveImageReader(str(path))
 
 
-def _unique_names(paths: Sequence[Path], root: Path | None) -> list[str]:
+def unique_names(paths: Sequence[Path], root: Path | None) -> list[str]:
     """Stems; with the suffix where two are the same, else with a number.
 
-    Pictures of sub-folders keep those: ``sub/stem``.
+    Files of sub-folders keep those: ``sub/stem``.
+
+    Args:
+        paths: The files.
+        root: Names are relative to this folder; default: the one that all
+            are in.
     """
     if root is None:
         root = Path(os.path.commonpath([p.absolute().parent for p in paths]))

@@ -34,19 +34,21 @@ def prefetch(
     waiting = queue.Queue(depth)
     stop = threading.Event()
 
-    def put(item: Any, error: BaseException | None = None) -> None:
+    def put(
+        item: Any, error: BaseException | None = None, drop: bool = False
+    ) -> None:
         while not stop.is_set():
             try:
-                waiting.put((item, error), timeout=0 if latest else _TICK)
+                waiting.put((item, error), timeout=0 if drop else _TICK)
                 return
             except queue.Full:
-                if latest:
+                if drop:
                     _drop_one(waiting)
 
     def work() -> None:
         try:
             for item in items:
-                put(item)
+                put(item, drop=latest)
                 if stop.is_set():
                     return
             put(_END)

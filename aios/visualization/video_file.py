@@ -228,6 +228,8 @@ class _PyAVEncoder:
             options={
                 'movflags': 'frag_keyframe+empty_moov+default_base_moof',
                 'video_track_timescale': str(self._clock.denominator),
+                # Otherwise small pictures stay in a buffer.
+                'flush_packets': '1',
             },
         )
         stream: Any = self._container.add_stream('libx264', rate=fps)

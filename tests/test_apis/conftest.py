@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 def tiny_config(free_body_dir: Path) -> Config:
     """A network of one layer per stage that sees pictures of 64 pixels."""
     config = Config.fromfile(
-        ROOT / 'configs/aios/aios_nano_1xb8_quickstart.py'
+        ROOT / 'configs/aios/aios_nano_2xb16_quickstart.py'
     )
     config.model.bbox_head.body_model.model_path = str(free_body_dir)
     # Everybody who is found by random weights is everywhere.
@@ -102,14 +102,16 @@ def pictures(tmp_path: Path) -> Path:
 def demo(checkpoint: Path) -> Callable[..., int]:
     """Runs a demo with the tiny network: name, source, options."""
 
-    def run(name: str, source: object, *options: object) -> int:
+    def run(
+        name: str, source: object, *options: object, weights: Path = checkpoint
+    ) -> int:
         path = ROOT / f'demo/{name}.py'
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module.main(
             [
-                *map(str, (source, checkpoint, '--device', 'cpu')),
+                *map(str, (source, weights, '--device', 'cpu')),
                 *('--score-thr', '0', '--max-persons', '2'),
                 *map(str, options),
             ]

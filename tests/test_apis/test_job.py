@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,14 @@ from aios.apis.frames import Frame, FrameSource
 from aios.apis.job import Outputs, Summary, run_inference
 from aios.apis.processing import Processing
 from aios.apis.store import load_partial
-from aios.export import PERSON_FIELDS, SMPLX_ARGUMENTS, PeopleSequence
+from aios.apis.writers import FrameWriter
+from aios.export import (
+    PERSON_FIELDS,
+    SMPLX_ARGUMENTS,
+    FrameResult,
+    PeopleSequence,
+)
+from aios.visualization import VideoFile
 
 NOTHING = Outputs(vis=False, params=False)
 TRACKED = Processing(track=True, smooth=True)
@@ -155,6 +163,18 @@ def test_a_video(infer, tmp_path: Path, make_video):
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 7
     assert video.read()[1].shape == (72, 96 + 36, 3)
+
+
+def test_a_video_can_be_seen_while_it_is_written(tmp_path: Path):
+    pytest.importorskip('av', reason='only PyAV writes such files')
+    with VideoFile(tmp_path / 'v.mp4', 10) as video:
+        for _ in range(70):
+            video.write(picture(0))
+        partial = cv2.VideoCapture(str(video.partial))
+        count = 0
+        while partial.read()[0]:
+            count += 1
+        assert 70 - count < 35
 
 
 def test_smoothed_joints_are_those_of_the_parameters(
@@ -403,6 +423,44 @@ def test_few_frames_are_in_memory(
     assert people.num_frames == 60
     # Two batches that wait, those in work, and a few behind the network.
     assert source.most < 20
+
+
+def test_reading_network_and_writing_overlap(
+    inferencer: AiOSInferencer, tmp_path: Path, monkeypatch
+):
+    """Each waits for the others, in the midst of its work."""
+    meeting = threading.Barrier(3, timeout=30)
+    forward, calls = inferencer.forward, []
+
+    class Source(_Endless):
+        def frames(self, *args: object) -> Iterator[Frame]:
+            for frame in super().frames(*args):
+                if frame.index == 2:
+                    meeting.wait()
+                yield frame
+
+    class Writer(FrameWriter):
+        per_frame = False
+
+        def write(self, frame: FrameResult, image: object) -> None:
+            if frame.source_frame == 0:
+                meeting.wait()
+
+        def refresh(self) -> None:
+            pass
+
+    def network(inputs: dict, **options: object) -> list:
+        calls.append(inputs)
+        if len(calls) == 2:
+            meeting.wait()
+        return forward(inputs, **options)
+
+    monkeypatch.setattr(inferencer, 'forward', network)
+    source = Source(4)
+    run_inference(
+        inferencer, [source], tmp_path, outputs=NOTHING, window=Writer()
+    )
+    assert len(calls) == 4
 
 
 def test_unknown_layer(infer, pictures: Path, tmp_path: Path):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -62,6 +63,23 @@ def test_latest_throws_away_what_waits():
     assert next(stream) == 49
     rest.set()
     assert list(stream) == []
+
+
+def test_the_end_throws_away_nothing():
+    go, ended = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        go.wait(5)
+        yield 1
+        ended.set()
+
+    stream = prefetch(items(), depth=1, latest=True)
+    assert next(stream) == 0
+    go.set()
+    assert ended.wait(5)
+    time.sleep(0.05)  # the thread has nothing left but to say so
+    assert list(stream) == [1]
 
 
 def test_consumer_finishes_when_the_block_fails():

@@ -1,0 +1,296 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The demos as users call them: files, messages, exit codes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from api_pictures import picture
+
+from aios.apis import video_sources, window
+from aios.apis.store import load_partial
+from aios.export import PeopleSequence
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def fails(demo, capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Runs a demo that must fail; returns what it says."""
+
+    def run(*arguments: object, code: int = 1, **options: object) -> str:
+        with pytest.raises(SystemExit) as caught:
+            demo(*arguments, **options)
+        assert caught.value.code == code
+        message = capsys.readouterr().err
+        assert 'Traceback' not in message
+        return message[message.index('error: ') :]
+
+    return run
+
+
+def test_pictures(demo, pictures: Path, tmp_path: Path, capsys):
+    out = tmp_path / 'out'
+    found = demo(
+        *('image_demo', pictures, '--out-dir', out, '--batch-size', 2),
+        *('--views', 'top', '--draw', 'boxes', 'mesh', '--fov', 60),
+        *('--save-json', '--save-mesh', 'ply'),
+    )
+    assert found == 6
+    assert f'people: 6, frames: 3, results: {out}' in capsys.readouterr().out
+    people = PeopleSequence.load(out / 'params.npz')
+    focal = np.array([96, 96, 60]) / 2 / np.tan(np.radians(30))
+    np.testing.assert_allclose(people.K[:, 0, 0], focal)
+    assert cv2.imread(str(out / 'vis/a.jpg')).shape == (72, 96 + 36, 3)
+    assert len(list(out.glob('mesh/*.ply'))) == 6
+    document = json.loads((out / 'keypoints.json').read_text())
+    assert len(document['annotations']) == 6
+
+
+def test_nobody(demo, pictures: Path, tmp_path: Path, capsys):
+    out = tmp_path / 'out'
+    found = demo(
+        *('image_demo', pictures / 'a.png', '--out-dir', out),
+        *('--score-thr', 1),
+    )
+    assert found == 0
+    assert 'nobody was found with a score' in capsys.readouterr().out
+    assert cv2.imread(str(out / 'vis/a.jpg')).shape == (72, 96, 3)
+
+
+def test_video(demo, tmp_path: Path, make_video):
+    make_video(tmp_path / 'v.avi', 9)
+    demo(
+        *('video_demo', tmp_path / 'v.avi', '--out-dir', tmp_path / 'out'),
+        *('--track', '--smooth', '--start', 2, '--frame-interval', 3),
+        *('--save-glb', '--save-bvh'),
+    )
+    people = PeopleSequence.load(tmp_path / 'out/params.npz')
+    assert people.source_frames.tolist() == [2, 5, 8]
+    assert people.fps == pytest.approx(10 / 3)
+    assert (tmp_path / 'out/people.glb').stat().st_size
+    bones = {p.name for p in tmp_path.glob('out/bvh/*')}
+    assert bones == {f'person{k}.bvh' for k in people.person_ids}
+    video = cv2.VideoCapture(str(tmp_path / 'out/vis.mp4'))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10 / 3, abs=0.01)
+
+
+class TestBadInput:
+    def test_nothing_there(self, fails, tmp_path: Path):
+        (tmp_path / 'empty').mkdir()
+        out = tmp_path / 'out'
+        for source in ('empty', 'absent.jpg', '*.png'):
+            message = fails('image_demo', tmp_path / source, '--out-dir', out)
+            assert f'{source}: no picture or video there' in message
+        assert not out.exists()
+
+    def test_zero_bytes(self, fails, pictures: Path, tmp_path: Path):
+        """The others are done, and the exit code says that one is not."""
+        (pictures / 'b.jpg').write_bytes(b'')
+        out = tmp_path / 'out'
+        message = fails('image_demo', pictures, '--out-dir', out)
+        assert 'b.jpg: is empty (0 bytes)' in message
+        assert {p.name for p in out.glob('vis/*')} == {'a.jpg', 'c.jpg'}
+        assert PeopleSequence.load(out / 'params.npz').num_frames == 2
+
+    def test_truncated_video(self, fails, tmp_path: Path, make_video):
+        video = make_video(tmp_path / 'v.avi', 40)
+        content = video.read_bytes()
+        video.write_bytes(content[: len(content) // 2])
+        out = tmp_path / 'out'
+        message = fails('video_demo', video, '--out-dir', out, '--no-vis')
+        assert 'of 40 frames; it is truncated' in message
+        count = PeopleSequence.load(out / 'params.npz').num_frames
+        assert 10 < count < 30
+        assert f'ends after {count} of' in message
+
+    def test_not_a_video(self, fails, tmp_path: Path):
+        (tmp_path / 'v.mp4').write_bytes(b'')
+        message = fails('video_demo', tmp_path / 'v.mp4')
+        assert 'v.mp4: OpenCV cannot open this video' in message
+
+    def test_folder_with_files(self, fails, pictures: Path):
+        message = fails('image_demo', pictures, '--out-dir', pictures)
+        assert 'not empty; choose another folder' in message
+        assert len(list(pictures.iterdir())) == 3
+
+    def test_other_checkpoint(self, fails, pictures, checkpoint, tmp_path):
+        content = torch.load(checkpoint, weights_only=True)
+        del content['state_dict']['level_embed']
+        weights, out = tmp_path / 'w.pth', tmp_path / 'out'
+        torch.save(content, weights)
+        message = fails(
+            'image_demo', pictures, '--out-dir', out, weights=weights
+        )
+        assert f'{weights} does not fit the config' in message
+        assert '(level_embed)' in message
+        weights.write_bytes(checkpoint.read_bytes()[:10000])
+        message = fails(
+            'image_demo', pictures, '--out-dir', out, weights=weights
+        )
+        assert f'{weights}: damaged, or not a checkpoint' in message
+        assert not out.exists()
+
+    def test_device(self, fails, pictures: Path, tmp_path: Path):
+        out = tmp_path / 'out'
+        message = fails(
+            *('image_demo', pictures, '--out-dir', out),
+            *('--device', 'nonsense'),
+        )
+        assert "device 'nonsense' cannot be used" in message
+        assert not out.exists()
+
+    def test_config(self, fails, pictures: Path, tmp_path: Path):
+        message = fails(
+            *('image_demo', pictures, '--out-dir', tmp_path / 'out'),
+            *('--cfg-options', 'model.nonsense=3'),
+        )
+        assert "unexpected keyword argument 'nonsense'" in message
+
+    def test_full_disk(self, fails, monkeypatch, pictures, tmp_path):
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+        monkeypatch.setattr('aios.apis.store.save_npz', fail)
+        message = fails('image_demo', pictures, '--out-dir', tmp_path / 'out')
+        assert 'Make room, then go on with --resume' in message
+
+
+def test_interrupted(demo, fails, monkeypatch, pictures: Path, tmp_path: Path):
+    from aios.apis import AiOSInferencer
+
+    def interrupt(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    arguments = 'image_demo', pictures, '--out-dir', tmp_path / 'out'
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(AiOSInferencer, 'forward', interrupt)
+    message = fails(*arguments, code=130)
+    assert 'the same command with --resume goes on' in message
+    assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.undo()
+    assert demo(*arguments, '--resume') == 6
+
+
+@pytest.fixture
+def camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
+    """A camera that says who uses it; frames without end."""
+    opened: list = []
+
+    class Capture:
+        def __init__(self, device: object) -> None:
+            opened.append(device)
+
+        def isOpened(self) -> bool:
+            return opened[-1] != 7
+
+        def get(self, _: int) -> float:
+            return 10.0
+
+        def read(self) -> tuple[bool, np.ndarray]:
+            return True, picture(0)
+
+        def release(self) -> None:
+            opened.append('released')
+
+    monkeypatch.setattr(video_sources.cv2, 'VideoCapture', Capture)
+    return opened
+
+
+class TestWebcam:
+    def test_kept(self, demo, camera: list, tmp_path: Path):
+        out = tmp_path / 'out'
+        count = demo(
+            *('webcam_demo', 0, '--out-dir', out, '--no-vis', '--track'),
+            *('--max-frames', 30),
+        )
+        assert camera == [0, 'released']
+        people = PeopleSequence.load(out / 'params.npz')
+        assert people.num_frames == count
+        # Frames that came while the network was busy are skipped.
+        assert 1 <= count < 30
+        assert not (out / 'parts').exists()
+
+    def test_address(self, demo, camera: list, tmp_path: Path):
+        demo(
+            *('webcam_demo', 'rtsp://somewhere', '--no-vis'),
+            *('--max-frames', 1, '--out-dir', tmp_path / 'out'),
+        )
+        assert camera == ['rtsp://somewhere', 'released']
+
+    def test_shown_until_a_key(self, demo, camera: list, monkeypatch):
+        shown: list = []
+        keys = iter([-1, ord('q')])
+
+        def show(image: np.ndarray, title: str, milliseconds: int) -> int:
+            shown.append(image.shape)
+            return next(keys, -1)
+
+        monkeypatch.setattr(window, 'show_picture', show)
+        assert demo('webcam_demo', 0, '--show') >= 2
+        assert len(shown) >= 2
+        assert shown[0] == (72, 96, 3)
+        assert camera == [0, 'released']
+
+    def test_ends_with_ctrl_c(self, demo, camera, monkeypatch, tmp_path):
+        """Which is how to end it: all results are there."""
+        from aios.apis import AiOSInferencer
+
+        forward = AiOSInferencer.forward
+        left = iter([signal.SIGINT])
+
+        def interrupt(*args: object, **options: object) -> list:
+            for number in left:
+                os.kill(os.getpid(), number)
+            return forward(*args, **options)
+
+        monkeypatch.setattr(AiOSInferencer, 'forward', interrupt)
+        out = tmp_path / 'out'
+        count = demo('webcam_demo', 0, '--out-dir', out, '--no-vis')
+        people = PeopleSequence.load(out / 'params.npz')
+        assert people.num_frames == count >= 1
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_none(self, fails, camera: list, tmp_path: Path):
+        message = fails('webcam_demo', 7, '--out-dir', tmp_path / 'out')
+        assert 'camera 7: cannot be opened' in message
+        assert 'give --show, --out-dir or both' in fails('webcam_demo', 0)
+
+
+@pytest.mark.slow
+def test_killed(demo, checkpoint, make_video, tmp_path: Path):
+    """What a run that was killed left is readable, and the rest follows."""
+    video = make_video(tmp_path / 'v.avi', 120)
+    out, whole = tmp_path / 'out', tmp_path / 'whole'
+    command = [
+        *(sys.executable, ROOT / 'demo/video_demo.py', video, checkpoint),
+        *('--device', 'cpu', '--score-thr', '0', '--max-persons', '2'),
+        *('--track', '--draw', 'boxes', '--out-dir', out),
+    ]
+    with subprocess.Popen([*map(str, command)]) as process:
+        while len(list(out.glob('parts/raw/*.npz'))) < 1:
+            assert process.poll() is None
+        process.kill()
+    left = load_partial(out).num_frames
+    assert 0 < left < 120
+    assert (out / 'vis.partial.mp4').exists()
+    options = '--track', '--draw', 'boxes'
+    demo('video_demo', video, *options, '--out-dir', out, '--resume')
+    demo('video_demo', video, *options, '--out-dir', whole)
+    assert {p.name for p in out.iterdir()} == {
+        *('params.npz', 'run.json', 'vis.mp4')
+    }
+    with np.load(out / 'params.npz') as a, np.load(whole / 'params.npz') as b:
+        for field in b.files:
+            np.testing.assert_array_equal(a[field], b[field])
