@@ -260,12 +260,10 @@ def _lock(path: Path, wait: bool = False) -> Iterator[bool]:
         Whether this process has the lock now.
     """
     # The file is not removed: somebody might hold a lock on the removed one.
+    mode = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
     with open(path, 'a') as stream:
         try:
-            fcntl.flock(
-                stream,
-                fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB,
-            )
+            fcntl.flock(stream, mode)
         except BlockingIOError:
             yield False
         else:

@@ -1,0 +1,143 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""tools/bulk_inference.py: many videos, several processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aios.export import PeopleSequence
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / 'tools/bulk_inference.py'
+OPTIONS = '--device', 'cpu', '--score-thr', '0', '--max-persons', '2'
+
+
+@pytest.fixture(scope='module')
+def main() -> Callable:
+    spec = importlib.util.spec_from_file_location(TOOL.stem, TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda *args: module.main([str(x) for x in args])
+
+
+@pytest.fixture
+def videos(tmp_path: Path, make_video) -> Path:
+    """Three videos of 3, 4 and 5 frames; two have the same name."""
+    for number, name in enumerate(('a.avi', 'b.avi', 'more/a.avi')):
+        path = tmp_path / 'videos' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_video(path, 3 + number)
+    return tmp_path / 'videos'
+
+
+def test_each_video_has_its_folder(
+    main, checkpoint: Path, videos: Path, tmp_path: Path, capsys
+):
+    command = videos, checkpoint, '--recursive', '--no-vis', *OPTIONS
+    out = tmp_path / 'out'
+    main(*command, '--out-dir', out)
+    assert '3 done, 0 failed, 0 todo' in capsys.readouterr().out
+    lines = (out / 'manifest.jsonl').read_text().splitlines()
+    states = [json.loads(line) for line in lines]
+    assert [s['name'] for s in states] == ['a', 'b', 'more__a']
+    assert [s['frames'] for s in states] == [3, 4, 5]
+    for state in states:
+        path = out / 'results' / state['name'] / 'params.npz'
+        people = PeopleSequence.load(path)
+        assert len(people.frame_names) == state['frames']
+        assert len(people.frame_index) == state['people'] > 0
+    stamps = [p.stat().st_mtime_ns for p in out.rglob('params.npz')]
+    main(*command, '--out-dir', out)
+    assert stamps == [p.stat().st_mtime_ns for p in out.rglob('params.npz')]
+    with pytest.raises(SystemExit):
+        main(*command, '--out-dir', out, '--track')
+    assert 'track: then False, now True' in capsys.readouterr().err
+
+
+def test_list_with_a_broken_video(
+    main, checkpoint: Path, videos: Path, tmp_path: Path, capsys
+):
+    (videos / 'broken.avi').write_bytes(b'RIFF')
+    listing = videos / 'list.txt'
+    listing.write_text('# mine\nbroken.avi\n\nb.avi\nnowhere.avi\n')
+    out = tmp_path / 'out'
+    with pytest.raises(SystemExit) as status:
+        main(listing, checkpoint, '--no-vis', *OPTIONS, '--out-dir', out)
+    assert status.value.code == 1
+    text = capsys.readouterr()
+    assert '1 done, 2 failed, 0 todo' in text.out
+    assert 'broken.avi' in text.err
+    assert 'nowhere.avi' in text.err
+    with pytest.raises(SystemExit):
+        main('--status', out)
+    assert '"state": "failed"' in capsys.readouterr().out
+
+
+def test_wrong_use(main, checkpoint: Path, tmp_path: Path, capsys):
+    with pytest.raises(SystemExit) as status:
+        main('--help')
+    assert not status.value.code
+    assert 'python tools/bulk_inference.py' in capsys.readouterr().out
+    (tmp_path / 'list.txt').write_text('photo.jpg\n')
+    for options, message in (
+        ([tmp_path / 'list.txt'], 'photo.jpg is no video; allowed'),
+        ([tmp_path, '--overwrite'], 'remove the folder'),
+        ([tmp_path, '--launcher', 'pytorch'], 'start this with torchrun'),
+    ):
+        source, *rest = options
+        with pytest.raises(SystemExit) as status:
+            main(source, checkpoint, *rest, '--out-dir', tmp_path / 'out')
+        assert status.value.code
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit) as status:
+        main('--status', tmp_path)
+    assert status.value.code == 1
+
+
+@pytest.mark.slow
+def test_three_processes_and_a_kill(
+    main, checkpoint: Path, make_video, tmp_path: Path
+):
+    """As in life: kill -9 in the middle of a video, then start again."""
+    folder, out = tmp_path / 'videos', tmp_path / 'out'
+    folder.mkdir()
+    for number in range(6):
+        make_video(folder / f'{number}.avi', 40)
+    command = folder, checkpoint, '--no-vis', *OPTIONS, '--out-dir'
+    environment = os.environ | dict(OMP_NUM_THREADS='1')
+
+    def start() -> subprocess.Popen:
+        words = [sys.executable, TOOL, *command, out]
+        return subprocess.Popen([str(x) for x in words], env=environment)
+
+    processes = [start() for _ in range(3)]
+    while not list(out.glob('status/*.json')):
+        assert all(p.poll() is None for p in processes)
+        time.sleep(0.05)
+    processes[0].send_signal(signal.SIGKILL)
+    codes = [process.wait() for process in processes]
+    assert codes == [-9, 0, 0]
+    states = [
+        json.loads(line)
+        for line in (out / 'manifest.jsonl').read_text().splitlines()
+    ]
+    assert [s['state'] for s in states] == ['done'] * 6
+    main(*command, tmp_path / 'alone')
+    for number in range(6):
+        one, other = (
+            PeopleSequence.load(p / f'results/{number}/params.npz')
+            for p in (out, tmp_path / 'alone')
+        )
+        np.testing.assert_array_equal(one.frame_index, other.frame_index)
+        np.testing.assert_allclose(one.transl, other.transl, atol=1e-3)

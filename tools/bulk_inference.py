@@ -1,0 +1,209 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Find the people of many videos, with as many processes as you like.
+
+Processes that are given the same OUT_DIR share the work, on one machine or
+on several with a shared file system; each video is done once.  Start them
+again after whatever happened, and they go on.  OUT_DIR/manifest.jsonl says
+how far they are, results are in OUT_DIR/results/NAME (docs/en/scale.md).
+
+Examples:
+    python tools/bulk_inference.py videos/ aios_r50 CHECKPOINT --out-dir out
+    torchrun --nproc-per-node 8 tools/bulk_inference.py list.txt aios_r50 \
+        CHECKPOINT --out-dir out --track --launcher pytorch
+    python tools/bulk_inference.py --status out
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aios.apis.bulk import BulkItem, BulkRun, ItemFailure, read_states
+from aios.apis.cli import (
+    add_options,
+    add_reading_options,
+    fail,
+    make_inferencer,
+    make_outputs,
+    make_processing,
+    run,
+)
+from aios.apis.job import run_inference
+from aios.apis.sources import open_sources, unique_names
+from aios.apis.world import World
+from aios.datasets.media import VIDEO_SUFFIXES, list_media
+from aios.utils.safe_io import load_npz
+
+# What changes neither results nor files.
+_FREE = (
+    'batch_size',
+    'device',
+    'launcher',
+    'out_dir',
+    'overwrite',
+    'recursive',
+    'resume',
+    'retry_failed',
+    'status',
+    'videos',
+)
+
+
+class _Status(argparse.Action):
+    """Prints how far a run is, and ends the program."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, *_: Any):
+        try:
+            states = read_states(values)
+        except FileNotFoundError as error:
+            parser.exit(1, f'error: {error}\n')
+        for state in states:
+            print(json.dumps(state))
+        parser.exit(0, _summary(states) + '\n')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'videos',
+        help='text file with a video per line, or a folder, or a pattern in '
+        'quotes',
+    )
+    add_options(parser)
+    add_reading_options(parser)
+    parser.add_argument(
+        '--retry-failed',
+        action='store_true',
+        help='try again what could not be read in an earlier run',
+    )
+    parser.add_argument(
+        '--status',
+        action=_Status,
+        metavar='OUT_DIR',
+        help='print how far a run is, and do nothing',
+    )
+    parser.set_defaults(out_dir='outputs/bulk_inference', resume=True)
+    return parser
+
+
+def find_videos(source: str, recursive: bool) -> list[BulkItem]:
+    """Videos of a list, a folder or a pattern.
+
+    Args:
+        source: See :func:`build_parser`. Lines that begin with ``#`` are
+            left out; names are relative to the list's folder.
+        recursive: Also look into sub-folders.
+
+    Raises:
+        FileNotFoundError: If there are none.
+        ValueError: If something is no video.
+    """
+    if Path(source).suffix == '.txt':
+        lines = map(str.strip, Path(source).read_text().splitlines())
+        root = Path(source).parent
+        paths = [root / x for x in lines if x and not x.startswith('#')]
+    else:
+        paths = list_media(source, recursive)
+    others = [p for p in paths if p.suffix.lower() not in VIDEO_SUFFIXES]
+    if others or not paths:
+        raise ValueError(
+            f'{source}: {others[0] if others else "nothing"} is no video; '
+            f'allowed suffixes are {", ".join(VIDEO_SUFFIXES)}'
+        )
+    # Flat: no folder of results inside another one.
+    names = [name.replace('/', '__') for name in unique_names(paths, None)]
+    return [
+        BulkItem(name, str(path))
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def find_world(launcher: str) -> World:
+    """Number of this process; the processes do not talk to each other."""
+    if launcher == 'none':
+        return World()
+    if 'WORLD_SIZE' not in os.environ:
+        raise ValueError('--launcher pytorch: start this with torchrun')
+    return World(int(os.environ['RANK']), int(os.environ['WORLD_SIZE']))
+
+
+def infer_all(args: argparse.Namespace) -> int:
+    """Do what the arguments say; returns the number of failures."""
+    world = find_world(args.launcher)
+    bulk = BulkRun(
+        args.out_dir,
+        find_videos(args.videos, args.recursive),
+        {k: v for k, v in vars(args).items() if k not in _FREE},
+        rank=world.rank,
+        size=world.size,
+        retry_failed=args.retry_failed,
+    )
+    inferencer = make_inferencer(args, world)
+    inferencer.faces  # noqa: B018 - is the body model there?
+
+    def infer(item: BulkItem, folder: Path) -> dict[str, Any]:
+        try:
+            sources = open_sources(
+                item.path,
+                frame_interval=args.frame_interval,
+                start=args.start,
+                end=args.end,
+            )
+            summary = run_inference(
+                inferencer,
+                sources,
+                folder,
+                outputs=make_outputs(args),
+                processing=make_processing(args),
+                resume=True,
+            )
+        except (FileNotFoundError, ValueError) as error:
+            raise ItemFailure(str(error)) from error
+        frames, people = _count(folder)
+        print(f'{item.name}: {people} people in {frames} frames')
+        return dict(frames=frames, people=people, problems=summary.problems)
+
+    states = bulk.work(infer)
+    if world.is_main:
+        print(_summary(states))
+    failed = [state for state in states if state['state'] == 'failed']
+    if failed:
+        text = '\n  '.join(f'{x["path"]}: {x["error"]}' for x in failed)
+        fail(f'{len(failed)} videos could not be read:\n  {text}')
+    return 0
+
+
+def _count(folder: Path) -> tuple[int, int]:
+    """Numbers of frames and people, also of a video finished earlier."""
+    names = ['frame_names', 'frame_index']
+    found = load_npz(folder / 'params.npz', names)
+    return len(found[names[0]]), len(found[names[1]])
+
+
+def _summary(states: Sequence[Mapping[str, Any]]) -> str:
+    counts = Counter(state['state'] for state in states)
+    return ', '.join(f'{counts[x]} {x}' for x in ('done', 'failed', 'todo'))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.overwrite:
+        parser.error('--overwrite: remove the folder, or choose another one')
+    run(lambda: infer_all(args), args.out_dir)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
