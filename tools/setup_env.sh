@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# Sourced by quickstart.sh and run_tests.sh. It offers
+# Sets up an environment for this package:
+#
+#   bash tools/setup_env.sh            what is needed
+#   bash tools/setup_env.sh optional   requirements/optional.txt too
+#
+# quickstart.sh and run_tests.sh source it. It offers
 #
 #   setup_environment [GROUP...]  find or make a Python environment and install
 #                                 the package with requirements/GROUP.txt;
@@ -246,3 +251,8 @@ setup_environment() { # [GROUP...]
     fingerprint "$@" >"$stamp"
     say "set-up: $((SECONDS - begin)) s"
 }
+
+# Run, and not sourced: only set up.
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    setup_environment "$@"
+fi
