@@ -89,11 +89,13 @@ def batches(items: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
     """
     batch: list[Prepared] = []
     for item in items:
-        full = len(batch) == size
-        if batch and (full or _shape(batch[0]) != _shape(item)):
+        if batch and _shape(batch[0]) != _shape(item):
             yield batch
             batch = []
         batch.append(item)
+        if len(batch) == size:  # at once: cameras do not wait
+            yield batch
+            batch = []
     if batch:
         yield batch
 
