@@ -1,0 +1,306 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""A page on this machine: give it a picture or a short video, and see people.
+
+It needs ``pip install -r requirements/demo.txt`` and a checkpoint. Nothing
+leaves the machine: the page loads nothing from elsewhere, and what is given
+to it is deleted when the program ends.
+
+Examples:
+    python demo/gradio_app.py CHECKPOINT
+    python demo/gradio_app.py CONFIG CHECKPOINT --device cpu --port 8000
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import importlib.util
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aios.apis import AiOSInferencer
+from aios.apis.cameras import CameraModel
+from aios.apis.cli import fail
+from aios.apis.job import Outputs, run_inference
+from aios.apis.processing import Processing
+from aios.apis.sources import open_sources
+from aios.apis.viewer import make_viewer
+from aios.datasets.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from aios.export import PeopleSequence
+
+ERRORS = (OSError, RuntimeError, ValueError)
+
+# The page may talk to this program, and to nobody else.
+POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
+    "connect-src 'self' blob: data:; form-action 'self'"
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to show.
+
+    Args:
+        text: A sentence.
+        picture: Overlay of a picture.
+        video: Overlay of a video.
+        viewer: The page of the viewer.
+        files: What can be downloaded.
+    """
+
+    text: str
+    picture: Path | None = None
+    video: Path | None = None
+    viewer: Path | None = None
+    files: tuple[Path, ...] = ()
+
+
+class Finder:
+    """Finds people in files, and makes what is shown of them.
+
+    Args:
+        inferencer: Finds people.
+        folder: Where results go.
+        max_frames: Longer videos are cut.
+    """
+
+    def __init__(
+        self, inferencer: AiOSInferencer, folder: Path, max_frames: int = 300
+    ) -> None:
+        self.inferencer = inferencer
+        self.folder = folder
+        self.max_frames = max_frames
+
+    def __call__(
+        self,
+        path: str | os.PathLike,
+        score_thr: float,
+        fov: float | None = None,
+        smooth: bool = True,
+    ) -> Found:
+        """Find people.
+
+        Args:
+            path: A picture or a video.
+            score_thr: Lowest score.
+            fov: Angle of view, degrees; 0 or None if nobody knows.
+            smooth: Follow people through a video, and smooth their motion.
+
+        Raises:
+            ValueError: If the file is neither, or cannot be read.
+        """
+        finder = self.inferencer
+        finder.selection = replace(finder.selection, score_thr=score_thr)
+        finder.camera = CameraModel.create(fov=fov or None)
+        out_dir = Path(tempfile.mkdtemp(dir=self.folder))
+        sources = open_sources(path, end=self.max_frames)
+        (source,) = sources
+        is_video = source.is_sequence
+        processing = Processing(
+            track=is_video and smooth, smooth=is_video and smooth
+        )
+        summary = run_inference(
+            self.inferencer,
+            sources,
+            out_dir,
+            outputs=Outputs(params=False, glb=True),
+            processing=processing,
+        )
+        params, animation = out_dir / 'params.npz', out_dir / 'people.glb'
+        viewer = out_dir / 'viewer.html'
+        people = PeopleSequence.load(params)
+        with tempfile.TemporaryDirectory() as scratch:
+            make_viewer(
+                people, out_dir, viewer, scratch, source=path, title='People'
+            )
+        overlay = out_dir / 'vis.mp4' if is_video else None
+        picture = None
+        if not is_video:
+            picture = next((out_dir / 'vis').iterdir())
+        text = (
+            f'{len(people.person_ids)} people in {summary.frames} '
+            f'frame{"s" if summary.frames > 1 else ""}.'
+        )
+        if summary.frames == self.max_frames and is_video:
+            text += f' Only the first {self.max_frames} frames were read.'
+        if not summary.people:
+            text = 'Nobody was found; try a lower score.'
+        files = (params, animation, viewer, overlay or picture)
+        return Found(
+            text, picture, overlay, viewer, tuple(f for f in files if f)
+        )
+
+
+def frame_of(viewer: Path) -> str:
+    """An element that holds the viewer, shut off from the page around it."""
+    page = html.escape(viewer.read_text('utf-8'), quote=True)
+    return (
+        '<iframe title="viewer" sandbox="allow-scripts" '
+        'style="width:100%;height:70vh;border:0" '
+        f'srcdoc="{page}"></iframe>'
+    )
+
+
+def build_page(finder: Finder) -> Any:
+    """The page, ``gradio.Blocks``."""
+    os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
+    os.environ['HF_HUB_OFFLINE'] = '1'
+    import gradio as gr
+
+    def show(
+        path: str | None,
+        score_thr: float,
+        fov: float,
+        smooth: bool,
+        progress: Any = gr.Progress(track_tqdm=True),  # noqa: B008
+    ) -> list[Any]:
+        if not path:
+            raise gr.Error('Choose a picture or a video first.')
+        try:
+            found = finder(path, score_thr, fov, smooth)
+        except ERRORS as error:
+            raise gr.Error(str(error).replace(str(finder.folder), '…')) from (
+                error
+            )
+        picture, video = found.picture, found.video
+        return [
+            found.text,
+            gr.Image(value=picture and str(picture), visible=bool(picture)),
+            gr.Video(value=video and str(video), visible=bool(video)),
+            frame_of(found.viewer) if found.viewer else '',
+            [str(file) for file in found.files],
+        ]
+
+    suffixes = sorted({*IMAGE_SUFFIXES, *VIDEO_SUFFIXES})
+    with gr.Blocks(
+        title='AiOS', analytics_enabled=False, delete_cache=(3600, 3600)
+    ) as page:
+        gr.Markdown('# Bodies, hands and faces of all people')
+        with gr.Row():
+            with gr.Column(scale=1):
+                path = gr.File(
+                    label='Picture or short video', file_types=suffixes
+                )
+                score = gr.Slider(
+                    0.0,
+                    1.0,
+                    value=finder.inferencer.selection.score_thr,
+                    step=0.05,
+                    label='Lowest score',
+                )
+                fov = gr.Number(
+                    value=0,
+                    minimum=0,
+                    maximum=179,
+                    label='Angle of view in degrees (0: not known)',
+                )
+                smooth = gr.Checkbox(
+                    value=True, label='Videos: follow people, smooth motion'
+                )
+                button = gr.Button('Find people', variant='primary')
+                text = gr.Markdown()
+                files = gr.File(
+                    label='Download', file_count='multiple', interactive=False
+                )
+            with gr.Column(scale=2):
+                picture = gr.Image(label='Overlay', visible=False)
+                video = gr.Video(label='Overlay', visible=False)
+                viewer = gr.HTML(label='3-D')
+        button.click(
+            show,
+            [path, score, fov, smooth],
+            [text, picture, video, viewer, files],
+            concurrency_limit=1,
+        )
+    return page
+
+
+def build_server(page: Any) -> Any:
+    """The program that answers browsers, ``fastapi.FastAPI``."""
+    import gradio as gr
+    from fastapi import FastAPI
+
+    server = FastAPI()
+
+    @server.middleware('http')
+    async def restrict(request: Any, answer: Any) -> Any:
+        response = await answer(request)
+        response.headers['Content-Security-Policy'] = POLICY
+        return response
+
+    system = ['system-ui', 'sans-serif']
+    theme = gr.themes.Base(font=system, font_mono=['monospace'])
+    return gr.mount_gradio_app(server, page, path='/', theme=theme)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'config',
+        help='config file, or name of a model (aios_r50); may be left out if '
+        'the checkpoint holds it',
+    )
+    parser.add_argument('checkpoint', nargs='?', help='weights')
+    parser.add_argument('--device', help='cpu, cuda, ... (default: the best)')
+    parser.add_argument('--score-thr', type=float, default=0.3)
+    parser.add_argument('--max-persons', type=int, metavar='N')
+    parser.add_argument(
+        '--max-frames',
+        type=int,
+        default=300,
+        help='longer videos are cut (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='0.0.0.0 lets other machines use it, without a password '
+        '(default: %(default)s)',
+    )
+    parser.add_argument('--port', type=int, default=7860)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve the page until Ctrl-C."""
+    args = build_parser().parse_args(argv)
+    if importlib.util.find_spec('gradio') is None:
+        fail('gradio is missing: pip install -r requirements/demo.txt')
+    model, weights = args.config, args.checkpoint
+    if weights is None:
+        model, weights = None, model
+    with tempfile.TemporaryDirectory(prefix='aios-web-') as folder:
+        # Also what browsers upload.
+        os.environ['GRADIO_TEMP_DIR'] = str(Path(folder, 'gradio'))
+        try:
+            inferencer = AiOSInferencer(
+                model,
+                weights,
+                args.device,
+                score_thr=args.score_thr,
+                max_persons=args.max_persons,
+            )
+        except ERRORS as error:
+            fail(error)
+        results = Path(folder, 'results')
+        results.mkdir()
+        finder = Finder(inferencer, results, args.max_frames)
+        server = build_server(build_page(finder))
+        import uvicorn
+
+        print(f'open http://{args.host}:{args.port} in a browser')
+        uvicorn.run(
+            server, host=args.host, port=args.port, log_level='warning'
+        )
+
+
+if __name__ == '__main__':
+    main()
