@@ -1,0 +1,65 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""``docs/en/inference.md`` says what is true."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from api_pictures import picture
+
+from aios.apis.cli import add_options, add_reading_options
+from aios.export import FrameResult, PeopleSequence, complete_people
+
+PAGE = Path(__file__).parents[2] / 'docs/en/inference.md'
+
+
+@pytest.fixture
+def page() -> str:
+    return PAGE.read_text()
+
+
+def test_code(
+    page, checkpoint, free_body_dir, make_video, tmp_path, monkeypatch, capsys
+):
+    smoothing, inference = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(checkpoint, 'aios.pth')
+    cv2.imwrite('photo.jpg', picture(0))
+    make_video(Path('dance.avi'), 3).rename('dance.mp4')
+    # Random weights are not sure of anybody.
+    inference = inference.replace('score_thr=0.3', 'score_thr=0')
+    names: dict = {}
+    exec(compile(inference, str(PAGE), 'exec'), names)
+    assert names['overlay'].shape == (72, 96, 3)
+    lines = capsys.readouterr().out.splitlines()
+    assert '000002 (8, 144, 3)' in lines[-1]
+
+    people = complete_people(transl=np.array([[0, 0, 5]]))
+    frame = FrameResult('0', 0, 0, np.eye(3), (64, 48), people)
+    PeopleSequence.from_frames([frame], fps=25).save('results/params.npz')
+    smoothing = smoothing.replace("'free'", repr(str(free_body_dir)))
+    exec(compile(smoothing, str(PAGE), 'exec'), {})
+    assert len(PeopleSequence.load('smooth.npz')) == 1
+
+
+def test_options(page):
+    """All are explained, and none that does not exist."""
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    add_reading_options(parser)
+    known = {
+        option
+        for action in parser._actions
+        for option in action.option_strings
+        if option.startswith('--')
+    }
+    named = set(re.findall(r'--[a-z][a-z-]+', page))
+    assert known - {'--help'} <= named
+    others = {'--show', '--max-frames', '--format', '--nproc-per-node'}
+    assert named - known == others
