@@ -37,9 +37,14 @@ def test_inferencer(
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     cv2.imwrite('photo.jpg', rng.integers(0, 256, (96, 128, 3), np.uint8))
-    config = Config.fromfile(ROOT / 'configs/aios/aios_tiny.py')
+    config = Config.fromfile(
+        ROOT / 'configs/aios/aios_tiny_1xb8-24e_synthetic.py'
+    )
     # Everybody who is found by random weights is everywhere.
     config.model.test_cfg = dict(max_per_img=5, person_class_only=True)
+    for step in config.test_dataloader.dataset.pipeline:
+        if step['type'] == 'WholeBodyResize':
+            step['scale'] = (128, 96)
     config.dump('aios_r50.py')
     model = MODELS.build(config.model)
     torch.save(dict(state_dict=model.state_dict()), 'aios_checkpoint.pth')
