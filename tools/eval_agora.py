@@ -169,7 +169,7 @@ def evaluate(
         )
     print(
         f'{known} of {len(truth)} pictures of the ground truth have '
-        f'predictions; {len(people) - known} others are ignored',
+        f'predictions; {len(people) - known} other pictures are ignored',
         file=sys.stderr,
     )
     records = [
@@ -192,8 +192,8 @@ def evaluate(
 def print_results(metrics: Mapping[str, float]) -> None:
     """Counts, and a table of errors."""
     names = ('precision', 'recall', 'f1', 'persons', 'matched', 'missed')
-    for name in (*names, 'false-positives'):
-        print(f'{name:16s} {metrics[name]:g}')
+    for name in (*names, 'false-positives', 'predictions-not-finite'):
+        print(f'{name:22s} {metrics[name]:g}')
     for prefix in ('', 'kid-'):
         if f'{prefix}f1' not in metrics:
             continue

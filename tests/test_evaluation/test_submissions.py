@@ -332,6 +332,10 @@ def test_good_content(content):
         (person(joints=np.zeros((45, 2))), r'shape (45, 2), must be (24, 2)'),
         (person(joints=[[0, 0]] * 24), 'joints is a list'),
         (person(joints=np.full((24, 2), np.inf)), 'joints is not finite'),
+        (person(joints=np.zeros((24, 2), int)), 'joints is a int64'),
+        (person(joints=np.zeros((24, 2), 'f2')), 'joints is a float16'),
+        (person(joints=np.zeros((24, 2), object)), 'joints is a object'),
+        (person(verts=np.zeros((10475, 3))), "unknown keys ['verts']"),
         (person(body_pose=np.zeros((21, 3))), 'body_pose has shape (21, 3)'),
         (person(body_pose=np.zeros((1, 63), 'U1')), 'body_pose is a <U1'),
         (person(jaw_pose=None), 'jaw_pose is missing'),
@@ -364,6 +368,9 @@ def test_names():
             parse_name(name)
     with pytest.raises(ValueError, match='<scene>_frameID_'):
         parse_name('ag_x_01_personId_12.pkl', 'bedlam')
+    # The server finds no picture of that name.
+    with pytest.raises(ValueError, match='picture at 3840 x 2160, without'):
+        parse_name('ag_x_01_1280x720_personId_0.pkl')
 
 
 def test_checker_names_faults(tmp_path, check):
@@ -394,6 +401,17 @@ def test_checker_wants_the_folder_in_the_archive(tmp_path, check):
     status, out = check(tmp_path / 'flat.zip')
     assert status == 1
     assert 'must lie in the folder predictions/' in out
+
+
+def test_checker_wants_each_person_once(tmp_path, check):
+    dump_pickle(tmp_path / 'a.pkl', person())
+    with zipfile.ZipFile(tmp_path / 'x.zip', 'w') as archive:
+        for name in ('a_personId_0', 'a_personId_00', 'sub/a_personId_1'):
+            archive.write(tmp_path / 'a.pkl', f'predictions/{name}.pkl')
+    status, out = check(tmp_path / 'x.zip')
+    assert status == 1
+    assert 'a: persons are numbered [0, 0], not from 0' in out
+    assert 'sub/a_personId_1.pkl: must lie in the folder' in out
 
 
 @pytest.mark.parametrize('content', [None, b'', b'PK nothing', 'folder'])

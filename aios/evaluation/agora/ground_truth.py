@@ -21,6 +21,8 @@ from tqdm import tqdm
 from aios.utils.dataframe import load_dataframe
 from aios.utils.safe_io import atomic_write, list_npz, load_npz
 
+from .layout import SMALL_SUFFIX
+
 __all__ = [
     'PICTURE_SIZE',
     'AGORAGroundTruth',
@@ -32,7 +34,6 @@ __all__ = [
 PICTURE_SIZE = (3840, 2160)
 """Width and height that all key-points refer to."""
 
-_SMALL = '_1280x720'
 _FRAME = re.compile(r'(\w+_)?\d+(_SMPLX)?_withjv\.pkl')
 _SHAPES: Mapping[str, tuple[int, ...]] = {
     'gt_joints_2d': (127, 2),
@@ -47,7 +48,7 @@ _TABLE = ('joints2d', 'joints3d', 'kid', 'occlusion', 'valid')
 
 def picture_name(path: str) -> str:
     """What predictions of a picture are called: the stem at 3840 x 2160."""
-    return Path(path.replace('\\', '/')).stem.removesuffix(_SMALL)
+    return Path(path.replace('\\', '/')).stem.removesuffix(SMALL_SUFFIX)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ __all__ = [
     'FOLDER',
     'NUM_JOINTS',
     'PARAMETERS',
+    'SMALL_SUFFIX',
     'Benchmark',
     'check_person',
     'parse_name',
@@ -24,6 +25,9 @@ __all__ = [
 
 FOLDER = 'predictions'
 """Folder of the files, also inside the archive."""
+
+SMALL_SUFFIX = '_1280x720'
+"""End of the names of AGORA's small pictures; predictions lack it."""
 
 NUM_JOINTS = 24
 """Rows of ``joints``.  More would be read, and enlarge the box that decides
@@ -48,7 +52,8 @@ _MESHES: Mapping[str, tuple[int, ...]] = {
     'allSmplJoints3d': (127, 3),
 }
 _OPTIONS = ('gender', 'kid_flag', 'num_betas', 'pose2rot')
-_NUMPY = 'a NumPy array of numbers'
+_DTYPES = (np.dtype('f4'), np.dtype('f8'))
+_NUMPY = 'a NumPy array of float32 or float64'
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,11 @@ def parse_name(name: str, benchmark: str = 'agora') -> tuple[str, int]:
         if benchmark == 'bedlam':
             wanted = '<scene>_frameID_<frame>_personId_<number>.pkl'
         raise ValueError(f'{name}: must be called {wanted}')
+    if benchmark == 'agora' and found['picture'].endswith(SMALL_SUFFIX):
+        raise ValueError(
+            f'{name}: must be called as the picture at 3840 x 2160, without '
+            f'{SMALL_SUFFIX}; key-points must be in its pixels, too'
+        )
     return found['picture'], int(found['person'])
 
 
@@ -181,7 +191,7 @@ def _array_faults(
 ) -> Iterator[str]:
     if value is None:
         yield f'{name} is missing'
-    elif not isinstance(value, np.ndarray) or value.dtype.kind not in 'fiu':
+    elif not isinstance(value, np.ndarray) or value.dtype not in _DTYPES:
         kind = getattr(value, 'dtype', type(value).__name__)
         yield f'{name} is a {kind}, must be {_NUMPY}'
     elif value.shape != shape:
