@@ -28,7 +28,7 @@ def dataset_config(config: Config, phase: str) -> ConfigDict:
     known = {
         name: value
         for name, value in config.items()
-        if isinstance(value, dict) and 'ann_file' in value
+        if isinstance(value, dict) and {'ann_file', 'source'} & set(value)
     }
     for name, value in known.items():
         if name.endswith(f'_{phase}'):

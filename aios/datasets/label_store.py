@@ -37,7 +37,7 @@ except ImportError:  # not on Windows
 
 __all__ = ['LabelStore', 'file_signature']
 
-STORE_VERSION = 4
+STORE_VERSION = 5
 """Raise it when the meaning of a column changes."""
 
 _META = 'meta.json'

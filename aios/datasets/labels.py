@@ -20,6 +20,7 @@ from aios.structures import PARTS, SMPLX_137, sanitize_xywh
 from .crowds import crowd_columns
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
+from .label_cameras import image_cameras, person_cameras
 from .label_options import (
     DROP_RULES,
     KEYPOINTS_2D,
@@ -102,9 +103,9 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
 
     keep, dropped = _drop_rows(columns, data, options)
     kept_images, image_rows = index_images(image[keep], len(groups))
-    cameras = _person_cameras(data, rows[keep], sizes[keep])
+    cameras = person_cameras(data, rows[keep], sizes[keep])
     first_rows = rows[keep][image_rows[:, 0]]
-    paths = np.asarray(data['image_path'], dtype=str)
+    paths = _picture_paths(data)
     ignored = {}
     if options.ignore_crowds:
         is_crowd = crowds(_meta_values(data, 'iscrowd', rows), len(rows))
@@ -114,7 +115,7 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
         )
     columns = {name: value[keep] for name, value in columns.items()} | ignored
     columns.pop('bbox_valid')
-    image_camera = _image_cameras(cameras, image_rows)
+    image_camera = image_cameras(cameras, image_rows)
     if np.isnan(image_camera).any() and np.isfinite(cameras).any():
         columns['cameras'] = cameras.astype(np.float32)
     columns |= {
@@ -175,6 +176,12 @@ def _require(data: HumanData, *keys: str) -> None:
     ]
     if faults:
         raise HumanDataError(faults)
+
+
+def _picture_paths(data: HumanData) -> np.ndarray:
+    """``(N,)`` with slashes, also if the file was made on Windows."""
+    paths = np.asarray(data['image_path'], dtype=str)
+    return np.char.replace(paths, '\\', '/')
 
 
 def _choose_keypoints(
@@ -414,7 +421,7 @@ def _drop_rows(
         name: _meta_values(data, name, rows)
         for name in ('iscrowd', 'num_keypoints', 'valid_label')
     }
-    paths = np.asarray(data['image_path'], dtype=str)[rows]
+    paths = _picture_paths(data)[rows]
     broken |= optional_drops(columns, paths, flags, options)
     if options.min_bbox_conf is not None:
         broken['low_bbox_confidence'] = boxes[:, 4] < options.min_bbox_conf
@@ -450,46 +457,3 @@ def index_images(
     kept = np.flatnonzero(persons)
     ends = np.cumsum(persons[kept])
     return kept, np.stack((ends - persons[kept], ends), axis=1)
-
-
-def _person_cameras(
-    data: HumanData, rows: np.ndarray, sizes: np.ndarray
-) -> np.ndarray:
-    """``(P, 4)`` fx, fy, cx, cy of each person, NaN without a camera."""
-    focal = _per_row(data, 'focal_length', rows)
-    if focal is None:
-        return np.full((len(rows), 4), np.nan)
-    centre = _per_row(data, 'principal_point', rows)
-    if centre is None:
-        centre = sizes[:, ::-1] / 2
-    return np.hstack((focal, centre))
-
-
-def _image_cameras(cameras: np.ndarray, image_rows: np.ndarray) -> np.ndarray:
-    """``(M, 4)`` camera of each picture, NaN if it has none.
-
-    A file whose persons of one picture have different cameras (virtual ones,
-    made for crops) has none for the picture.
-    """
-    first = cameras[image_rows[:, 0]]
-    counts = image_rows[:, 1] - image_rows[:, 0]
-    same = np.isclose(cameras, np.repeat(first, counts, axis=0)).all(axis=1)
-    if len(image_rows):
-        shared = np.logical_and.reduceat(same, image_rows[:, 0])
-        first[~shared] = np.nan
-    return first
-
-
-def _per_row(
-    data: HumanData, name: str, rows: np.ndarray
-) -> np.ndarray | None:
-    """``(P, 2)`` pair from ``meta`` (per row) or ``misc`` (for all)."""
-    value = np.asarray(data.get('meta', {}).get(name, ()))
-    if value.shape[:1] == (len(data),) and value.size:
-        pairs = np.asarray(value, np.float64).reshape(len(data), -1)[rows]
-    else:
-        value = np.asarray(data.get('misc', {}).get(name, ()))
-        if value.size not in (1, 2) or value.dtype.kind not in 'fiu':
-            return None
-        pairs = np.asarray(value, np.float64).reshape(1, -1)
-    return np.broadcast_to(pairs, (len(rows), 2)).copy()

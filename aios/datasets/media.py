@@ -127,10 +127,20 @@ class MediaDataset(BaseDataset):
         entries = (
             entry
             for source in self.sources
-            for path in list_media(source, self.recursive)
+            for path in self._list(source)
             for entry in self._entries(path)
         )
         return [{'img_id': i, **e} for i, e in enumerate(entries)]
+
+    def _list(self, source: str | os.PathLike) -> list[Path]:
+        try:
+            return list_media(source, self.recursive)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{self.dataset_name}: {error}. Correct source; '
+                'docs/en/datasets.md says what to download and where it goes '
+                '(all data in another folder: AIOS_DATA)'
+            ) from error
 
     def _entries(self, path: Path) -> Iterator[dict[str, Any]]:
         if path.suffix.lower() not in VIDEO_SUFFIXES:

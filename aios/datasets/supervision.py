@@ -72,9 +72,6 @@ def person_labels(
     rotations, joints = supervision_masks(columns, body_model)
     keypoints = columns['keypoints']
     points, confidence = keypoints[..., :2], keypoints[..., 2]
-    # Annotations left of or above the picture are never visible, not even
-    # after a crop or a flip.
-    inside = (points >= 0).all(axis=-1)
     weight = joints if parts_mask_keypoints else np.ones_like(joints)
     count = len(points)
     points3d = columns.get('keypoints3d')
@@ -91,7 +88,7 @@ def person_labels(
         'bboxes': columns['bboxes'],
         'keypoints': points,
         'keypoints_weight': confidence * weight,
-        'keypoints_visible': confidence * inside,
+        'keypoints_visible': confidence,
         'keypoints3d': points3d[..., :3],
         'keypoints3d_visible': points3d[..., 3] * weight,
         'smplx_pose': columns['smplx_pose'] * rotations[..., None],

@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
-from toy_releases import RELEASES, paint
+from toy_releases import CONFIGS, RELEASES, paint
 
 from aios.datasets import HumanData
 from aios.datasets.converters import convert
 from aios.structures import HUMAN_DATA_190
 
-CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
 HEIGHT, WIDTH = 240, 320
 FOCAL = 300.0
 

@@ -199,6 +199,17 @@ def test_limit_of_neutral_shapes(cached):
     assert valid(use_betas_neutral=True) == [1, 0]
 
 
+def test_cache_of_smpl(cached):
+    """Its hands, faces and shapes are not those of SMPL-X."""
+    files, _, write = cached
+    path = write(lambda index, item: item.update(as_smplx='smpl'))
+    cache = AiOSCacheDataset(str(path), data_prefix={'img': str(files.root)})
+    people = cache.get_data_info(0)['instances_arrays']
+    assert people['smplx_pose_valid'][:, :21].all()
+    assert not people['smplx_pose_valid'][:, 21:].any()
+    assert not people['smplx_betas_valid'].any()
+
+
 def test_absent_parts(cached):
     """None for joints, expressions and boxes; raw visibilities."""
 

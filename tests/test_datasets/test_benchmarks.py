@@ -6,10 +6,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from conftest import CONFIGS
 from mmengine.config import Config
 from mmengine.runner import set_random_seed
-from toy_releases import RELEASES
+from toy_releases import CONFIGS, RELEASES
 
 from aios.datasets import AGORADataset, BEDLAMDataset
 from aios.registry import DATASETS

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from toy_releases import RELEASES
+from toy_releases import CONFIGS, RELEASES
 
 TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/browse_dataset.py'
 
@@ -21,6 +21,21 @@ def browse():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return lambda *arguments: module.main([str(a) for a in arguments])
+
+
+def test_pictures_without_labels(browse, tmp_path, monkeypatch):
+    """The test set of AGORA: nothing to draw, but the pictures are there."""
+    monkeypatch.setenv('AIOS_DATA', str(tmp_path))
+    picture = tmp_path / 'datasets/agora/3840x2160/test/a.png'
+    options = ('--phase', 'test', '--no-mesh', '--output-dir')
+    with pytest.raises(SystemExit, match=r'agora/3840x2160/test.*AIOS_DATA'):
+        browse(CONFIGS / 'agora.py', *options, tmp_path / 'out')
+    picture.parent.mkdir(parents=True)
+    cv2.imwrite(str(picture), np.full((90, 160, 3), 77, np.uint8))
+    browse(CONFIGS / 'agora.py', *options, tmp_path / 'out')
+    drawn = cv2.imread(str(tmp_path / 'out/000000_a.jpg'))
+    assert drawn.shape == (749, 1333, 3)
+    assert np.abs(drawn.astype(int) - 77).max() < 8
 
 
 @pytest.mark.parametrize('name', RELEASES)

@@ -53,6 +53,13 @@ def test_nothing_there(folder, name):
         list_media(folder / name)
 
 
+def test_missing_test_set_says_where_data_go(tmp_path):
+    with pytest.raises(FileNotFoundError, match='AIOS_DATA') as error:
+        MediaDataset(tmp_path / 'agora/test', dataset_name='agora')
+    assert f'agora: {tmp_path}/agora/test' in str(error.value)
+    assert 'docs/en/datasets.md' in str(error.value)
+
+
 def test_samples(folder):
     dataset = MediaDataset(folder, PIPELINE)
     samples = [dataset[i]['data_samples'] for i in range(len(dataset))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -41,6 +42,8 @@ from aios.datasets.converters.bodies import (
     kid_model,
     smplx_joints,
 )
+
+CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
 
 
 def to_matrix(rotvec):

@@ -200,7 +200,8 @@ class AGORAConverter(Converter):
                 if f'/{self.split}' in relative:
                     stem = path.stem.removesuffix(_SMALL)
                     self._pictures[stem] = relative
-        return self._pictures.get(Path(name).stem.removesuffix(_SMALL))
+        stem = Path(name.replace('\\', '/')).stem
+        return self._pictures.get(stem.removesuffix(_SMALL))
 
     def _bodies(
         self,

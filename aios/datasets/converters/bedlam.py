@@ -87,6 +87,7 @@ class BEDLAMConverter(Converter):
         if lacking:
             raise ConverterError(f'{path}: lacks {lacking}')
         names = raw.pop('imgname').astype(str)
+        names = np.char.replace(names, '\\', '/')
         if self.interval > 1:
             _, image = np.unique(names, return_inverse=True)
             keep = image % self.interval == 0
