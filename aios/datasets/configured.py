@@ -5,37 +5,45 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-__all__ = ['dataset_config']
+__all__ = ['PHASES', 'dataset_config']
 
-_PHASES = ('train', 'val', 'test')
+PHASES = ('train', 'val', 'test')
+"""Phases that configs have data for."""
 
 
-def dataset_config(config: Config, phase: str) -> ConfigDict:
+def dataset_config(config: Config, phase: str | None = None) -> ConfigDict:
     """Config of the data set of a phase.
 
     Args:
         config: A full config, with ``<phase>_dataloader``, or a base file of
             ``configs/_base_/datasets``, with ``<name>_<phase>``.
-        phase: ``'train'``, ``'val'`` or ``'test'``.
+        phase: One of :data:`PHASES`; default: the first that there is.
 
     Raises:
         ValueError: If there is none for this phase; the message says what
             there is.
     """
-    loader = config.get(f'{phase}_dataloader')
-    if loader:
-        return loader['dataset']
-    known = {
+    found = _datasets(config)
+    for name in (phase,) if phase else PHASES:
+        for key, value in found.items():
+            if key == f'{name}_dataloader':
+                return value['dataset']
+            if key.endswith(f'_{name}'):
+                return value
+    wanted = phase or '<phase>'
+    raise ValueError(
+        f'{config.filename} has no {wanted}_dataloader and no data set '
+        f'<name>_{wanted}; it has {", ".join(found) or "no data set at all"}'
+    )
+
+
+def _datasets(config: Config) -> dict[str, ConfigDict]:
+    """Data loaders, then data sets of base files, by name."""
+    names = [f'{phase}_dataloader' for phase in PHASES]
+    loaders = {name: config[name] for name in names if config.get(name)}
+    data_sets = {
         name: value
         for name, value in config.items()
         if isinstance(value, dict) and {'ann_file', 'source'} & set(value)
     }
-    for name, value in known.items():
-        if name.endswith(f'_{phase}'):
-            return value
-    loaders = (f'{name}_dataloader' for name in _PHASES)
-    found = [*known, *(name for name in loaders if config.get(name))]
-    raise ValueError(
-        f'{config.filename} has no {phase}_dataloader and no data set '
-        f'<name>_{phase}; it has {", ".join(found) or "no data set at all"}'
-    )
+    return loaders | data_sets

@@ -30,7 +30,7 @@ from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader, RandomSampler
 
 from aios.datasets import HumanData, HumanDataError, HumanDataset
-from aios.datasets.configured import dataset_config
+from aios.datasets.configured import PHASES, dataset_config
 from aios.registry import DATASETS
 from aios.structures import HUMAN_DATA_190
 from aios.utils import register_all_modules
@@ -67,7 +67,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         f'{PER_PICTURE} people per picture',
     )
     parser.add_argument(
-        '--phase', choices=['train', 'val', 'test'], default='train'
+        '--phase',
+        choices=PHASES,
+        help='default: the first that the config has',
     )
     parser.add_argument('--workers', type=int, default=1)
     parser.add_argument('--samples', type=int, default=200)

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from aios.body_models import MissingBodyModelError, find_body_model
 from aios.datasets import HumanDataError
-from aios.datasets.configured import dataset_config
+from aios.datasets.configured import PHASES, dataset_config
 from aios.registry import DATASETS, TRANSFORMS
 from aios.utils import register_all_modules
 from aios.visualization import (
@@ -74,7 +74,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='default: outputs/browse/<name of the config>',
     )
     parser.add_argument(
-        '--phase', choices=['train', 'val', 'test'], default='train'
+        '--phase',
+        choices=PHASES,
+        help='default: the first that the config has',
     )
     parser.add_argument(
         '--mode',
@@ -208,7 +210,7 @@ def check_output_dir(output_dir: Path, overwrite: bool) -> None:
         )
 
 
-def build_dataset(config: Config, phase: str, mode: str) -> Any:
+def build_dataset(config: Config, phase: str | None, mode: str) -> Any:
     """Build the data set of a phase with the pipeline that ``mode`` wants."""
     try:
         settings = dataset_config(config, phase)
