@@ -24,6 +24,8 @@ from .msda_cpu import numba_kernel, numba_offset_kernel
 from .msda_mmcv import is_available as mmcv_is_available
 from .msda_mmcv import mmcv_kernel
 from .msda_torch import embedding_bag_kernel, grid_sample_kernel
+from .msda_triton import is_available as triton_is_available
+from .msda_triton import triton_kernel
 
 __all__ = [
     'available_kernels',
@@ -43,20 +45,23 @@ Kernel = Callable[[Tensor, Sequence[tuple[int, int]], Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class _Entry:
-    """A kernel, and the devices it runs on."""
+    """A kernel, the devices it runs on, and whether it reads half floats."""
 
     run: Kernel
     runs_on: Callable[[torch.device], bool]
+    takes_half: bool = False
 
 
 _KERNELS = {
     'mmcv': _Entry(mmcv_kernel, mmcv_is_available),
+    'triton': _Entry(triton_kernel, triton_is_available, takes_half=True),
     'numba': _Entry(numba_kernel, numba_is_available),
     'embedding_bag': _Entry(embedding_bag_kernel, lambda device: True),
     'grid_sample': _Entry(grid_sample_kernel, lambda device: True),
 }
 # What `auto` tries, first to last, fastest first (docs/en/benchmarks.md).
-# Elsewhere than on a CPU `grid_sample` is the safe choice.
+# Elsewhere than on a CPU `grid_sample` is the safe choice; `triton` is none
+# of `auto` until somebody has measured it on a GPU.
 _PREFERENCE = {
     'cpu': ('numba', 'embedding_bag'),
     'other': ('mmcv', 'grid_sample'),
@@ -114,7 +119,8 @@ def multi_scale_deformable_attention(
 ) -> Tensor:
     """Sum of bilinear samples of several feature levels.
 
-    Half-precision input is computed in float32; only the result is rounded.
+    Half-precision input is computed in float32; only the result is rounded
+    (with ``triton``, gradients are, too).
 
     Args:
         value: ``(B, S, H, D)``, the levels one after another, row by row.
@@ -132,12 +138,12 @@ def multi_scale_deformable_attention(
         RuntimeError: The kernel does not run on the device of ``value``.
     """
     _check_shapes(value, spatial_shapes, sampling_locations, attention_weights)
-    run = _KERNELS[resolve_kernel(value.device, kernel)].run
+    entry = _KERNELS[resolve_kernel(value.device, kernel)]
     dtype = torch.promote_types(value.dtype, torch.float32)
-    # A kernel gets one dtype, also inside torch.autocast.
+    # Other kernels get one dtype, also inside torch.autocast.
     with torch.autocast(value.device.type, enabled=False):
-        output = run(
-            value.to(dtype),
+        output = entry.run(
+            value if entry.takes_half else value.to(dtype),
             spatial_shapes,
             sampling_locations.to(dtype),
             attention_weights.to(dtype),

@@ -1,0 +1,212 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Multi-scale deformable attention on GPUs, in Triton.
+
+PyTorch for CUDA comes with Triton. The value may be bfloat16 or float16: it
+is read as it is, which halves the traffic, and summed up in float32.
+With ``TRITON_INTERPRET=1`` the kernels run on a CPU, slowly, for tests.
+
+For torch this is one operator with a gradient, ``aios::msda_triton``:
+:func:`torch.compile` puts it into the graph as it is, and CUDA graphs can
+record it. The gradient of the value is summed in any order, so that its last
+bits differ from run to run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import cache, lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ['is_available', 'triton_kernel']
+
+_QUERIES_PER_PROGRAM = 16
+
+
+@cache
+def _has_triton() -> bool:
+    try:
+        import triton  # noqa: F401
+    except Exception:  # a broken installation raises many kinds
+        return False
+    return True
+
+
+@torch.compiler.assume_constant_result
+def is_available(device: torch.device) -> bool:
+    """Whether Triton can be imported and compiles for the device."""
+    runs = device.type == 'cuda' or (
+        device.type == 'cpu' and os.environ.get('TRITON_INTERPRET') == '1'
+    )
+    return runs and _has_triton()
+
+
+def triton_kernel(
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> Tensor:
+    """Run the kernels.
+
+    Args:
+        value: ``(B, S, H, D)``, the levels one after another, row by row.
+        spatial_shapes: ``(height, width)`` of each level.
+        sampling_locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers
+            ``[0, 1]``. Float32 at least.
+        attention_weights: ``(B, Q, H, L, K)``.
+
+    Returns:
+        ``(B, Q, H * D)`` in the dtype of the value.
+    """
+    sizes = list(itertools.chain.from_iterable(spatial_shapes))
+    output = torch.ops.aios.msda_triton(
+        value, sizes, sampling_locations, attention_weights
+    )
+    return output.flatten(2)
+
+
+@torch.library.custom_op(
+    'aios::msda_triton',
+    mutates_args=(),
+    schema='(Tensor value, int[] sizes, Tensor locations, Tensor weights) '
+    '-> Tensor',
+)
+def _forward(
+    value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Output ``(B, Q, H, D)``; ``sizes`` are height, width, height, ..."""
+    batch, num_queries, num_heads = locations.shape[:3]
+    output = value.new_empty(batch, num_queries, num_heads, value.shape[3])
+    _launch('forward_kernel', [], value, sizes, locations, weights, [output])
+    return output
+
+
+@torch.library.custom_op(
+    'aios::msda_triton_backward',
+    mutates_args=(),
+    schema='(Tensor gradient, Tensor value, int[] sizes, Tensor locations, '
+    'Tensor weights) -> (Tensor, Tensor, Tensor)',
+)
+def _backward(
+    gradient: Tensor,
+    value: Tensor,
+    sizes: list[int],
+    locations: Tensor,
+    weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, locations and weights."""
+    sums = torch.promote_types(value.dtype, torch.float32)
+    results = [
+        torch.zeros(value.shape, dtype=sums, device=value.device),
+        torch.empty(locations.shape, dtype=sums, device=value.device),
+        torch.empty(weights.shape, dtype=sums, device=value.device),
+    ]
+    before = [gradient.contiguous()]
+    _launch(
+        'backward_kernel', before, value, sizes, locations, weights, results
+    )
+    return (
+        results[0].to(value.dtype),
+        results[1].to(locations.dtype),
+        results[2].to(weights.dtype),
+    )
+
+
+def _launch(
+    name: str,
+    before: list[Tensor],
+    value: Tensor,
+    sizes: list[int],
+    locations: Tensor,
+    weights: Tensor,
+    results: list[Tensor],
+) -> None:
+    """Run a kernel for all queries, heads and images."""
+    import triton
+
+    from . import msda_triton_kernels as kernels
+
+    batch, num_cells, num_heads, depth = value.shape
+    num_queries, num_levels, num_points = (
+        weights.shape[1],
+        *weights.shape[3:],
+    )
+    if weights.numel() == 0 or depth == 0:
+        return
+    on_device: Any = nullcontext()
+    if value.device.type == 'cuda':
+        on_device = torch.cuda.device(value.device)
+    double = value.dtype == torch.float64
+    grid = triton.cdiv(num_queries, _QUERIES_PER_PROGRAM), batch * num_heads
+    with on_device:
+        getattr(kernels, name)[grid](
+            *before,
+            value.contiguous(),
+            _levels(tuple(sizes), value.device),
+            locations.contiguous(),
+            weights.contiguous(),
+            *results,
+            num_cells,
+            num_queries,
+            num_heads,
+            DEPTH=depth,
+            NUM_LEVELS=num_levels,
+            NUM_POINTS=num_points,
+            BLOCK_Q=_QUERIES_PER_PROGRAM,
+            BLOCK_D=triton.next_power_of_2(depth),
+            ACC=triton.language.float64 if double else triton.language.float32,
+        )
+
+
+@lru_cache(maxsize=128)
+def _levels(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """Height, width and first cell of each level, sent only once."""
+    rows, first = [], 0
+    for height, width in zip(sizes[::2], sizes[1::2], strict=True):
+        rows.append((height, width, first))
+        first += height * width
+    return torch.tensor(rows, dtype=torch.int32, device=device)
+
+
+@_forward.register_fake
+def _(
+    value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
+) -> Tensor:
+    return value.new_empty(*locations.shape[:3], value.shape[3])
+
+
+@_backward.register_fake
+def _(
+    gradient: Tensor,
+    value: Tensor,
+    sizes: list[int],
+    locations: Tensor,
+    weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        value.new_empty(value.shape),
+        locations.new_empty(locations.shape),
+        weights.new_empty(weights.shape),
+    )
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    value, ctx.sizes, locations, weights = inputs
+    ctx.save_for_backward(value, locations, weights)
+
+
+def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    value, locations, weights = ctx.saved_tensors
+    results = torch.ops.aios.msda_triton_backward(
+        gradient, value, ctx.sizes, locations, weights
+    )
+    return results[0], None, results[1], results[2]
+
+
+_forward.register_autograd(_gradients, setup_context=_setup_context)
