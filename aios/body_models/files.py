@@ -23,6 +23,7 @@ from .free_body import expand_free_body
 
 __all__ = [
     'BODY_MODELS_ENV',
+    'default_body_model_dir',
     'GENDERS',
     'BodyModelFileError',
     'BodyModelFileError',
@@ -40,7 +41,7 @@ GENDERS = ('neutral', 'male', 'female')
 BODY_MODELS_ENV = 'AIOS_BODY_MODELS'
 """Environment variable with the folder of the body-model files."""
 
-_DEFAULT_ROOT = Path('data/body_models')
+_DATA_ENV = 'AIOS_DATA'
 _OFFICIAL_SITE = 'https://smpl-x.is.tue.mpg.de'
 _MAX_BYTES = 4 << 30  # official files unpack to a few hundred MB
 _NUM_VERTICES, _NUM_JOINTS = 10475, 55
@@ -76,6 +77,12 @@ class BodyModelFileError(ValueError):
     """A body-model file was read but its content is not usable."""
 
 
+def default_body_model_dir() -> Path:
+    """``$AIOS_BODY_MODELS``, else ``body_models`` where all data are."""
+    data = os.environ.get(_DATA_ENV) or 'data'
+    return Path(os.environ.get(BODY_MODELS_ENV) or Path(data, 'body_models'))
+
+
 def find_body_model(
     model_path: str | os.PathLike | None = None, gender: str = 'neutral'
 ) -> Path:
@@ -86,7 +93,7 @@ def find_body_model(
             ``.pkl``) itself or in a sub-folder ``smplx``; ``'free'`` for
             the free body, which is expanded into the user's cache when
             needed; ``None`` for ``$AIOS_BODY_MODELS`` or, where that is not
-            set, ``data/body_models``.
+            set, ``$AIOS_DATA/body_models`` or ``data/body_models``.
         gender: ``'neutral'``, ``'male'`` or ``'female'``. Ignored when
             ``model_path`` is a file.
 
@@ -301,7 +308,7 @@ def _root(model_path: str | os.PathLike | None) -> Path:
     if model_path == 'free':
         return expand_free_body(genders=('neutral',))
     if model_path is None:
-        return Path(os.environ.get(BODY_MODELS_ENV) or _DEFAULT_ROOT)
+        return default_body_model_dir()
     path = Path(model_path).expanduser()
     return path.parent if path.is_file() else path
 

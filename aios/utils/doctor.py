@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterable
@@ -193,10 +192,10 @@ def check_body_models() -> Iterable[Finding]:
     else:
         yield Finding('smplx', 'ok', version)
     from aios.body_models import MissingBodyModelError, find_body_model
-    from aios.body_models.files import BODY_MODELS_ENV
+    from aios.body_models.files import BODY_MODELS_ENV, default_body_model_dir
     from aios.body_models.free_body import free_body_dir
 
-    folder = os.environ.get(BODY_MODELS_ENV) or 'data/body_models'
+    folder = default_body_model_dir()
     advice = (
         f'SMPL-X files: register at https://smpl-x.is.tue.mpg.de and put them '
         f'into {folder}/smplx, or set {BODY_MODELS_ENV} to their folder. Free '

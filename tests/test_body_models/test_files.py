@@ -56,6 +56,18 @@ def test_environment_then_data_folder(tmp_path: Path, monkeypatch) -> None:
     assert find_body_model().parent == there
 
 
+def test_body_models_move_with_the_data(tmp_path: Path, monkeypatch) -> None:
+    """One variable moves everything."""
+    monkeypatch.delenv('AIOS_BODY_MODELS', raising=False)
+    monkeypatch.setenv('AIOS_DATA', str(tmp_path))
+    folder = tmp_path / 'body_models/smplx'
+    with pytest.raises(MissingBodyModelError, match=str(folder)):
+        find_body_model()
+    folder.mkdir(parents=True)
+    (folder / 'SMPLX_NEUTRAL.npz').touch()
+    assert find_body_model().parent == folder
+
+
 def test_free_body_is_expanded_on_demand(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv('AIOS_CACHE', str(tmp_path))
     path = find_body_model('free', 'male')
