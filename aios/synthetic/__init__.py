@@ -13,6 +13,7 @@ from .generator import GeneratorOptions, generate_dataset
 from .labels import DROP_RULES, label_scene
 from .poses import sample_pose
 from .rendering import finish_picture, render_scene
+from .results import labels_as_result
 from .scene import SceneOptions, sample_scene
 from .sequence import sample_sequence
 from .store import DatasetFolder, DatasetFolderError
@@ -27,6 +28,7 @@ __all__ = [
     'finish_picture',
     'generate_dataset',
     'label_scene',
+    'labels_as_result',
     'list_pictures',
     'render_scene',
     'sample_pose',

@@ -1,0 +1,79 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Synthetic scenes as results: people who are exactly where they are.
+
+Whatever shows, converts or measures results can be tried on them, without a
+network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from aios.body_models import BodyModel
+from aios.export import SMPLX_ARGUMENTS, FrameResult, complete_people
+from aios.structures import Camera
+
+__all__ = ['labels_as_result']
+
+
+def labels_as_result(
+    labels: Mapping[str, np.ndarray],
+    camera: Camera,
+    body_model: BodyModel,
+    name: str = '000000',
+    source_frame: int = 0,
+    timestamp: float = 0.0,
+) -> FrameResult:
+    """Labels of a scene as if a network had found them.
+
+    Args:
+        labels: See :func:`~aios.synthetic.label_scene`; empty if nobody can
+            be seen.
+        camera: The scene's.
+        body_model: Of the neutral gender, as results are.
+        name: Name of the frame.
+        source_frame: Number of the frame.
+        timestamp: Seconds.
+
+    Raises:
+        ValueError: If somebody is not of the neutral gender.
+    """
+    size = camera.width, camera.height
+    if not labels:
+        empty = complete_people()
+        return FrameResult(
+            name, source_frame, timestamp, camera.K, size, empty
+        )
+    others = sorted(set(labels['meta/gender'].tolist()) - {'neutral'})
+    if others:
+        raise ValueError(
+            f'frame {name!r}: results are of the neutral gender, somebody '
+            f'here is {others[0]}'
+        )
+    count = len(labels['meta/person_id'])
+    fields = {
+        argument: labels[f'smplx/{argument}'].reshape(count, -1)[:, :width]
+        for argument, width in SMPLX_ARGUMENTS.items()
+        if f'smplx/{argument}' in labels
+    }
+    for part, key in (
+        ('bboxes', 'bbox_xywh'),
+        ('lhand_bboxes', 'lhand_bbox_xywh'),
+        ('rhand_bboxes', 'rhand_bbox_xywh'),
+        ('face_bboxes', 'face_bbox_xywh'),
+    ):
+        corner, extent = labels[key][:, :2], labels[key][:, 2:4]
+        fields[part] = np.concatenate([corner, corner + extent], axis=1)
+    people = complete_people(person_id=labels['meta/person_id'], **fields)
+    like = body_model.v_template
+    with torch.no_grad():
+        body = body_model(
+            **{n: torch.tensor(people[n]).to(like) for n in SMPLX_ARGUMENTS},
+            return_vertices=False,
+        )
+    people['joints3d'] = body.joints.cpu().numpy()
+    people['joints2d'] = camera.project(people['joints3d'])
+    return FrameResult(name, source_frame, timestamp, camera.K, size, people)

@@ -1,0 +1,174 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Open results in Blender: people, camera, frame rate, the video behind them.
+
+    blender --python tools/blender/import_people.py -- outputs/video_demo
+
+The folder holds ``people.glb`` (--save-glb of the demos), and may hold
+``vis.mp4``. Without a window, and saved:
+
+    blender --background --python tools/blender/import_people.py -- \
+        outputs/video_demo --background-video dance.mp4 --save dance.blend
+
+It needs nothing but Blender, 4.2 or newer. The module ``bpy`` of pip does as
+well: ``python tools/blender/import_people.py outputs/video_demo``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+_SENSOR = 36.0  # millimetres across the picture's width
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The JSON of a GLB file.
+
+    Raises:
+        ValueError: If it is another file.
+    """
+    with open(path, 'rb') as stream:
+        header = stream.read(20)
+        if len(header) < 20 or header[:4] != b'glTF':
+            raise ValueError(f'{path}: is no GLB file')
+        (length,) = struct.unpack('<I', header[12:16])
+        return json.loads(stream.read(length))
+
+
+def blender_camera(
+    K: list[list[float]], width: int, height: int
+) -> dict[str, float]:
+    """Settings of a camera of Blender that sees what ``K`` sees.
+
+    Args:
+        K: Intrinsics in pixels.
+        width: Of the picture, pixels.
+        height: Of the picture, pixels.
+
+    Returns:
+        ``lens`` and ``sensor_width`` in millimetres, ``shift_x`` and
+        ``shift_y``, and ``pixel_aspect_x`` and ``pixel_aspect_y``.
+    """
+    fx, fy, cx, cy = K[0][0], K[1][1], K[0][2], K[1][2]
+    # Blender has one focal length, and pixels that may not be square.
+    aspect_x, aspect_y = (1.0, fx / fy) if fx >= fy else (fy / fx, 1.0)
+    ratio = aspect_y / aspect_x  # height of a pixel in widths
+    # Shifts are shares of the sensor's width (sensor_fit is HORIZONTAL).
+    return {
+        'lens': fx * _SENSOR / width,
+        'sensor_width': _SENSOR,
+        'shift_x': (width / 2 - cx) / width,
+        'shift_y': (cy - height / 2) * ratio / width,
+        'pixel_aspect_x': aspect_x,
+        'pixel_aspect_y': aspect_y,
+    }
+
+
+def import_people(folder: Path, video: Path | None = None) -> None:
+    """Set up the scene.
+
+    Args:
+        folder: With ``people.glb``.
+        video: Shown behind the people.
+
+    Raises:
+        OSError: If a file is not there.
+        ValueError: If it is another file.
+    """
+    import bpy
+
+    path = folder / 'people.glb' if folder.is_dir() else folder
+    document = read_document(path)
+    extras = document['scenes'][0].get('extras', {})
+    scene = bpy.context.scene
+    for item in list(bpy.data.objects):  # cube, lamp and camera
+        bpy.data.objects.remove(item)
+    # Before the import: Blender places keys by the scene's frame rate.
+    fps = extras.get('fps') or 1.0
+    scene.render.fps = max(1, round(fps))
+    scene.render.fps_base = scene.render.fps / fps
+    bpy.ops.import_scene.gltf(filepath=str(path), bone_heuristic='BLENDER')
+    # The importer counts from frame 0.
+    scene.frame_start, scene.frame_current = 0, 0
+    scene.frame_end = max(0, extras.get('num_frames', 1) - 1)
+    _set_camera(document, video)
+    light = bpy.data.lights.new('sun', 'SUN')
+    light.energy = 3.0
+    sun = bpy.data.objects.new('sun', light)
+    sun.rotation_euler = (math.radians(50), 0.0, math.radians(30))
+    scene.collection.objects.link(sun)
+
+
+def _set_camera(document: dict[str, Any], video: Path | None) -> None:
+    """Look through the camera that took the pictures."""
+    import bpy
+
+    cameras = [item for item in bpy.data.objects if item.type == 'CAMERA']
+    if not cameras:  # results without a frame
+        return
+    scene, camera = bpy.context.scene, cameras[0]
+    scene.camera = camera
+    view = document['cameras'][0]['extras']
+    width, height = view['width'], view['height']
+    settings = blender_camera(view['K'], width, height)
+    scene.render.resolution_x, scene.render.resolution_y = width, height
+    for name in ('pixel_aspect_x', 'pixel_aspect_y'):
+        setattr(scene.render, name, settings.pop(name))
+    camera.data.sensor_fit = 'HORIZONTAL'
+    for name, value in settings.items():
+        setattr(camera.data, name, value)
+    if video is not None:
+        clip = bpy.data.movieclips.load(str(video.resolve()))
+        clip.frame_start = 0
+        behind = camera.data.background_images.new()
+        behind.source, behind.clip, behind.alpha = 'MOVIE_CLIP', clip, 1.0
+        camera.data.show_background_images = True
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog='import_people.py',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'results', type=Path, help='folder of a demo, or its people.glb'
+    )
+    parser.add_argument(
+        '--background-video',
+        type=Path,
+        metavar='FILE',
+        help='shown behind the people',
+    )
+    parser.add_argument(
+        '--save', type=Path, metavar='FILE', help='write a .blend file'
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Set up the scene, and save it if wanted."""
+    if argv is None:
+        start = sys.argv.index('--') + 1 if '--' in sys.argv else 1
+        argv = sys.argv[start:]
+    args = build_parser().parse_args(argv)
+    try:
+        import_people(args.results, args.background_video)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    if args.save is not None:
+        import bpy
+
+        if args.save.exists():
+            sys.exit(f'error: {args.save} exists; it is not overwritten')
+        bpy.ops.wm.save_as_mainfile(filepath=str(args.save.resolve()))
+
+
+if __name__ == '__main__':
+    main()
