@@ -8,6 +8,8 @@ loops and metrics are those of the configs.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +23,12 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from test_coco_wholebody_metric import _annotation
 from test_mesh_metric import ERRORS
+from toy_agora import load_tool
+from toy_dataframe import dump_dataframe
 
 from aios.body_models import SMPLXLayer
 from aios.datasets import HumanData, UBodyDataset
+from aios.evaluation.agora import convert_ground_truth
 from aios.evaluation.metrics.coco_wholebody_metric import to_coco_wholebody
 from aios.evaluation.samples import ground_truth_of
 from aios.structures import PARTS, project_points
@@ -95,6 +100,7 @@ def _people(data: HumanData, rows: np.ndarray, layer: SMPLXLayer):
         joints2d=joints2d,
         vertices=body.vertices,
         smplx_transl=transl,
+        **{f'smplx_{k}': v.flatten(1) for k, v in params.items()},
     )
 
 
@@ -102,12 +108,20 @@ def _people(data: HumanData, rows: np.ndarray, layer: SMPLXLayer):
 def world(free_body_dir, tmp_path_factory) -> SimpleNamespace:
     """Pictures, labels and answers."""
     root = tmp_path_factory.mktemp('world') / 'set'
-    scene = SceneOptions(128, 96, people=(1, 3), genders=('neutral',))
+    # As wide as pictures of AGORA.
+    scene = SceneOptions(128, 72, people=(1, 3), genders=('neutral',))
     options = GeneratorOptions(
         scene, seed=5, body=str(free_body_dir), supersample=1
     )
     generate_dataset(root, 3, options)
     data = HumanData.load(root / 'humandata.npz')
+    names = []
+    for place in data['image_path']:
+        path = root / place
+        if path.is_file():
+            path.rename(path.with_name(f'bfh_{path.name}'))
+        names.append(f'images/bfh_{path.name}')
+    data['image_path'] = names
     # Labels of hands and faces that nobody sees are left out otherwise.
     for part in PARTS:
         boxes = np.array(data[f'{part}_bbox_xywh'])
@@ -143,15 +157,24 @@ def run(world, tmp_path, monkeypatch, free_body_dir):
     """Evaluates with a config, which reads from the usual places."""
     data = tmp_path / 'data'
     monkeypatch.setenv('AIOS_DATA', str(data))
-    monkeypatch.setenv('AIOS_BODY_MODELS', str(free_body_dir))
+    models = tmp_path / 'models'
+    shutil.copytree(free_body_dir, models, copy_function=os.symlink)
+    np.save(models / 'smplx/body_verts_smplx.npy', np.arange(4010) * 2)
+    monkeypatch.setenv('AIOS_BODY_MODELS', str(models))
+    monkeypatch.chdir(tmp_path)  # submissions go to work_dirs
 
     def evaluate(name: str, turn: bool = False) -> dict[str, float]:
         config = Config.fromfile(CONFIGS / f'aios_r50_{name}.py')
         loader = config.test_dataloader
-        images = Path(loader.dataset.data_root, loader.dataset.data_prefix.img)
+        if 'data_prefix' in loader.dataset:
+            prefix = loader.dataset.data_prefix.img
+            images = Path(loader.dataset.data_root, prefix, 'images')
+        elif name == 'bedlam-test':
+            images = Path(loader.dataset.source, 'scene_7/png/seq_03')
+        else:
+            images = Path(loader.dataset.source)
         if not images.exists():
-            images.mkdir(parents=True)
-            (images / 'images').symlink_to(world.root / 'images')
+            shutil.copytree(world.root / 'images', images)
         loader |= dict(num_workers=0, persistent_workers=False)
         runner = Runner(
             model=Oracle(world.answers, turn),
@@ -191,11 +214,72 @@ def test_meshes(run, world, name, tmp_path):
             assert good == error.startswith('PA-')
 
 
+def _write_data_frame(world: SimpleNamespace, folder: Path) -> None:
+    """AGORA's ground truth of everybody."""
+    rows: dict[str, list] = {}
+    for name, people in world.answers.items():
+        count, place = len(people), people.smplx_transl[:, None]
+        for column, cell in {
+            'imgPath': name,
+            'kid': [False] * count,
+            'occlusion': [5.0] * count,
+            'isValid': [True] * count,
+            'gt_joints_2d': [*(people.joints2d[:, :127] * 30).numpy()],
+            'gt_joints_3d': [*(people.joints3d + place)[:, :127].numpy()],
+            'gt_verts': [*(people.vertices + place).numpy()],
+        }.items():
+            rows.setdefault(column, []).append(cell)
+    dump_dataframe(folder / 'validation_0_SMPLX_withjv.pkl', rows)
+
+
+def test_agora(run, world, tmp_path):
+    data = tmp_path / 'data'
+    labels = data / LABELS / 'agora_validation.npz'
+    labels.parent.mkdir(parents=True)
+    world.data.dump(labels)
+    _write_data_frame(world, tmp_path)
+    truth = data / 'datasets/agora/validation.npz'
+    convert_ground_truth(tmp_path, truth)
+    metrics = run('agora-val')
+    persons = len(world.data)
+    assert metrics['agora/f1'] == 1
+    assert metrics['agora/matched'] == metrics['agora/persons'] == persons
+    for name in ('body-MVE', 'fullbody-MPJPE', 'fullbody-NMVE'):
+        assert metrics[f'agora/{name}'] == 0
+    submission = tmp_path / 'work_dirs/aios_r50_agora-val/submission'
+    assert metrics['agora_submission/persons'] == persons
+    # The same from the files, whose bodies are posed anew.
+    found = load_tool('eval_agora').main([str(submission), '--gt', str(truth)])
+    assert found == {
+        name.removeprefix('agora/'): value
+        for name, value in metrics.items()
+        if name.startswith('agora/')
+    }
+
+
+@pytest.mark.parametrize('name', ['agora', 'bedlam'])
+def test_submissions(run, world, tmp_path, name):
+    counts = run(f'{name}-test')
+    assert counts[f'{name}_submission/persons'] == len(world.data)
+    folder = tmp_path / f'work_dirs/aios_r50_{name}-test/submission'
+    check = load_tool('misc/check_submission').main
+    assert check([str(folder / 'predictions.zip'), '--benchmark', name]) == 0
+    files = {path.name for path in (folder / 'predictions').iterdir()}
+    first = 'scene_7_frameID_' if name == 'bedlam' else ''
+    for picture, people in world.answers.items():
+        stem = Path(picture).stem
+        for number in range(len(people)):
+            assert f'{first}{stem}_personId_{number}.pkl' in files
+    # Never mixed with older ones.
+    with pytest.raises(FileExistsError, match='overwrite=True'):
+        run(f'{name}-test')
+
+
 def test_coco_wholebody(run, world, tmp_path):
     images, people = [], []
     for i, (name, answer) in enumerate(world.answers.items()):
         images.append(
-            dict(id=i * 10, file_name=f'images/{name}', height=96, width=128)
+            dict(id=i * 10, file_name=f'images/{name}', height=72, width=128)
         )
         for points in to_coco_wholebody(answer.joints2d.double().numpy()):
             keys = dict(id=len(people) + 1, image_id=i * 10)
