@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import torch
-from conftest import People
 from mesh_scenes import Judge, make_scene
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
@@ -19,6 +18,7 @@ from mmengine.structures import InstanceData
 from test_coco_wholebody_metric import make_truth
 from torch import distributed
 from toy_agora import ToyAGORA
+from toy_people import People
 
 from aios.evaluation.metrics import (
     AGORAMeshMetric,

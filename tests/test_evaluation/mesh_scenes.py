@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from conftest import SCALE, SIZE, People
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
+from toy_people import SCALE, SIZE, People
 
 from aios.evaluation.mesh_parts import load_mesh_parts
 from aios.evaluation.metrics import SMPLXMeshMetric
