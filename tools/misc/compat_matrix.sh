@@ -133,7 +133,7 @@ main() {
     [ $# -gt 0 ] || set -- "${ROWS[@]}"
     mkdir -p "$SOURCE"
     git -C "$ROOT" archive HEAD | tar -x -C "$SOURCE"
-    if [ ! -f "$TABLE" ]; then
+    if [ ! -s "$TABLE" ]; then
         echo '| family | Python | torch | numpy | mmengine | mmcv | mmdet |' \
             'tests |'
         echo '|---|---|---|---|---|---|---|---|'
