@@ -99,7 +99,9 @@ TASK_UTILS = _node('task util', root.TASK_UTILS, 'aios.models')
 # manage all kinds of optimizers like `SGD` and `Adam`
 OPTIMIZERS = _node('optimizer', root.OPTIMIZERS)
 # manage optimizer wrappers like `AmpOptimWrapper`
-OPTIM_WRAPPERS = _node('optim wrapper', root.OPTIM_WRAPPERS)
+OPTIM_WRAPPERS = _node(
+    'optim wrapper', root.OPTIM_WRAPPERS, 'aios.engine.fsdp'
+)
 # manage constructors that customize the optimization hyperparameters
 OPTIM_WRAPPER_CONSTRUCTORS = _node(
     'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS

@@ -73,6 +73,11 @@ def _distribute_over_cpus(config: Config) -> None:
     """MMEngine's own start-up would choose a GPU for each process."""
     if not distributed.is_initialized():
         distributed.init_process_group(backend='gloo')
+    if 'strategy' in config:  # of FlexibleRunner
+        # Otherwise it takes the GPU with the number of the process.
+        wrapper = dict(config.strategy.get('model_wrapper') or {})
+        config.strategy.model_wrapper = dict(wrapper, device_id='cpu')
+        return
     wrapper = ConfigDict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,

@@ -39,10 +39,12 @@ def _noted(log: Path, what: str) -> list[tuple[str, int]]:
     return [(name, int(pid)) for kind, name, pid in split if kind == what]
 
 
-def _do_slowly(log: Path, seconds: float) -> Callable[..., Mapping]:
+def _do_slowly(log: Path, limit: int) -> Callable[..., Mapping]:
+    """Work that stops when so many items are finished."""
+
     def do(item: BulkItem, folder: Path) -> dict:
         _note(log, 'begin', item.name)
-        time.sleep(seconds)
+        time.sleep(0.1 if len(_noted(log, 'end')) < limit else 10 * PATIENCE)
         (folder / 'result.txt').write_text(item.path)
         _note(log, 'end', item.name)
         return dict(frames=len(item.name))
@@ -50,12 +52,12 @@ def _do_slowly(log: Path, seconds: float) -> Callable[..., Mapping]:
     return do
 
 
-def _start(out: Path, log: Path, rank: int, seconds=0.1, barrier=None):
+def _start(out: Path, log: Path, rank: int, limit: int = 99, barrier=None):
     def target() -> None:
         run = BulkRun(out, _items(12), rank=rank, size=3, poll_seconds=0.05)
         if barrier is not None:
             barrier.wait()
-        run.work(_do_slowly(log, seconds))
+        run.work(_do_slowly(log, limit))
 
     process = FORK.Process(target=target)
     process.start()
@@ -98,7 +100,7 @@ def test_three_processes_share_the_work(tmp_path: Path):
 
 def test_others_take_over_from_a_killed_process(tmp_path: Path):
     out, log = tmp_path / 'out', tmp_path / 'log'
-    victim = _start(out, log, rank=1, seconds=PATIENCE)
+    victim = _start(out, log, rank=1, limit=0)
     _wait_for(lambda: _noted(log, 'begin'))
     others = [_start(out, log, rank) for rank in (0, 2)]
     _wait_for(lambda: len(_noted(log, 'end')) >= 4)
@@ -114,7 +116,7 @@ def test_others_take_over_from_a_killed_process(tmp_path: Path):
 
 def test_all_killed_then_started_again(tmp_path: Path):
     out, log = tmp_path / 'out', tmp_path / 'log'
-    processes = [_start(out, log, rank) for rank in range(3)]
+    processes = [_start(out, log, rank, limit=4) for rank in range(3)]
     _wait_for(lambda: len(_noted(log, 'end')) >= 4)
     for process in processes:
         os.kill(process.pid, signal.SIGKILL)

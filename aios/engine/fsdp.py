@@ -1,0 +1,102 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Training with a model in pieces, one on each process (FSDP).
+
+See docs/en/scale.md and ``configs/_base_/fsdp.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import Tensor, distributed, nn
+
+from aios.registry import OPTIM_WRAPPERS
+
+__all__ = ['FSDP_LAYERS', 'ShardedOptimWrapper', 'wrap_layers']
+
+FSDP_LAYERS = (
+    'DeformableEncoderLayer',
+    'ProgressiveDecoderLayer',
+    'ResLayer',
+    'SwinBlockSequence',
+)
+"""Classes whose parameters are gathered only while they compute.
+
+They have nothing that is called besides ``forward``, unlike heads."""
+
+
+def wrap_layers(
+    module: nn.Module,
+    recurse: bool,
+    nonwrapped_numel: int,
+    layers: Sequence[str] = FSDP_LAYERS,
+) -> bool:
+    """Policy of FSDP: which modules become units of their own.
+
+    Args:
+        module: The module in question.
+        recurse: Whether the question is to look into it.
+        nonwrapped_numel: Number of its parameters.
+        layers: Names of classes.
+
+    Returns:
+        The answer.
+    """
+    return recurse or type(module).__name__ in layers
+
+
+@OPTIM_WRAPPERS.register_module()
+class ShardedOptimWrapper(OptimWrapper):
+    """MMEngine's optimizer wrapper, for models that FSDP takes apart.
+
+    There each process has a piece of every gradient.  MMEngine would clip it
+    by the norm of the pieces of this process: by another factor on each.
+    Here all clip by the norm of the whole gradient, as without FSDP.
+
+    Arguments are those of :class:`mmengine.optim.OptimWrapper`.  FSDP's
+    ``sharding_strategy`` must divide the gradients among *all* processes,
+    which ``NO_SHARD`` and the ``HYBRID`` ones do not.
+    """
+
+    def _clip_grad(self) -> None:
+        if self.clip_func is not torch.nn.utils.clip_grad_norm_:
+            super()._clip_grad()  # by value: pieces do not matter
+            return
+        options = dict(self.clip_grad_kwargs)
+        max_norm = float(options.pop('max_norm'))
+        kind = float(options.pop('norm_type', 2))
+        grads = [
+            parameter.grad
+            for group in self.optimizer.param_groups
+            for parameter in group['params']
+            if parameter.grad is not None
+        ]
+        total = _total_norm(grads, kind, self._device())
+        factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
+        for grad in grads:
+            grad.mul_(factor.to(grad))
+        self.message_hub.update_scalar(f'train/{self.grad_name}', float(total))
+
+    def _device(self) -> torch.device:
+        return self.optimizer.param_groups[0]['params'][0].device
+
+
+def _total_norm(
+    grads: list[Tensor], kind: float, device: torch.device
+) -> Tensor:
+    """Norm of the gradients of all processes, a scalar.
+
+    Args:
+        grads: Pieces of this process; it may have none.
+        kind: Exponent of the norm, finite.
+        device: Where to.
+    """
+    # Every process takes part, whatever it has.
+    total = torch.zeros((), device=device)
+    for grad in grads:
+        total += torch.linalg.vector_norm(grad, kind).to(total) ** kind
+    if distributed.is_initialized():
+        distributed.all_reduce(total)
+    return total ** (1 / kind)

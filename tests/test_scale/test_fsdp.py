@@ -1,0 +1,239 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Two processes with a model in pieces do what two with copies do.
+
+The processes are forked, so that nothing is imported again.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.model import (
+    MMDistributedDataParallel,
+    MMFullyShardedDataParallel,
+)
+from mmengine.optim import OptimWrapper
+from mmengine.structures import InstanceData
+from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+
+from aios.engine.fsdp import ShardedOptimWrapper, wrap_layers
+from aios.models import AiOS
+from aios.registry import MODELS
+from aios.structures import GT_FIELDS
+
+ROOT = Path(__file__).parents[2]
+TOYS = ROOT / 'tests/test_tools'
+SIZE = (64, 96)
+FORK = multiprocessing.get_context('fork')
+QUICKLY = (
+    *('train_dataloader.num_workers=0',),
+    *('train_dataloader.persistent_workers=False',),
+)
+
+
+def run_pair(work: Callable[..., None], folder: Path, *args: object) -> None:
+    """Call ``work(rank, *args)`` in two processes of a group."""
+    store = folder / f'store{len(list(folder.glob("store*")))}'
+
+    def target(rank: int) -> None:
+        torch.set_num_threads(1)
+        numbers = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2)
+        os.environ.update({k: str(v) for k, v in numbers.items()})
+        distributed.init_process_group(
+            'gloo', init_method=store.as_uri(), rank=rank, world_size=2
+        )
+        work(rank, *args)
+
+    processes = [FORK.Process(target=target, args=(r,)) for r in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+def make_model(**changes: object) -> AiOS:
+    """The smallest network, in training mode; norms keep their numbers."""
+    config = Config.fromfile(
+        ROOT / 'configs/aios/aios_nano_1xb8_quickstart.py'
+    ).model
+    config.backbone.norm_eval = True
+    config.merge_from_dict(changes)
+    torch.manual_seed(0)
+    model = MODELS.build(config)
+    assert model.bbox_head.body_model  # loaded once, before the fork
+    return model.train()
+
+
+def make_batch(seed: int, pictures: int) -> tuple[Tensor, list]:
+    """Noise with two people in each picture."""
+    torch.manual_seed(seed)
+    samples = []
+    for _ in range(pictures):
+        people = InstanceData()
+        for name, field in GT_FIELDS.items():
+            value = torch.rand(2, *field.shape) * 0.5 + 0.5
+            if name == 'labels':
+                value = torch.ones(2)
+            elif name.endswith('bboxes'):
+                value = torch.tensor([[8.0, 8, 40, 56], [40, 4, 90, 60]])
+            people[name] = value.to(field.dtype)
+        meta = dict(img_shape=SIZE, batch_input_shape=SIZE)
+        samples.append(DetDataSample(metainfo=meta))
+        samples[-1].gt_instances = people
+    return torch.randn(pictures, 3, *SIZE), samples
+
+
+def train_steps(
+    model: nn.Module, wrapper: OptimWrapper, rank: int
+) -> list[float]:
+    """Two steps; the losses of this process."""
+    losses = []
+    for step in range(2):
+        batch, samples = make_batch(10 * step + rank, 1)
+        with wrapper.optim_context(model):
+            parts = model(batch, samples, mode='loss')
+        loss = sum(value for name, value in parts.items() if 'loss' in name)
+        wrapper.update_params(loss)
+        losses.append(loss.item())
+    return losses
+
+
+def _compare_network(rank: int, model: AiOS) -> None:
+    options = dict(clip_grad=dict(max_norm=0.1))
+    whole = MMDistributedDataParallel(
+        copy.deepcopy(model), find_unused_parameters=True
+    )
+    pieces = MMFullyShardedDataParallel(
+        model, auto_wrap_policy=wrap_layers, device_id='cpu'
+    )
+    units = FullyShardedDataParallel.fsdp_modules(pieces)
+    # itself, four stages of the backbone, 1 + 3 layers
+    assert len(units) == 9
+    count = sum(p.numel() for p in pieces.parameters())
+    assert count < 0.55 * sum(p.numel() for p in whole.parameters())
+    results = []
+    for kind, wrapped in (
+        (OptimWrapper, whole),
+        (ShardedOptimWrapper, pieces),
+    ):
+        optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.1)
+        wrapper = kind(optimizer=optimizer, **options)
+        results.append(train_steps(wrapped, wrapper, rank))
+    assert results[1] == pytest.approx(results[0], rel=1e-4)
+    with FullyShardedDataParallel.summon_full_params(pieces):
+        expected = whole.module.state_dict()
+        for name, value in pieces.module.named_parameters():
+            name = name.replace('_fsdp_wrapped_module.', '')
+            torch.testing.assert_close(
+                value, expected[name], rtol=1e-4, atol=1e-5
+            )
+
+
+def test_two_steps_of_the_network(tmp_path: Path):
+    run_pair(_compare_network, tmp_path, make_model())
+
+
+def test_accumulated_gradients_are_those_of_the_larger_batch():
+    """If all pictures have the same number of people; see the docs."""
+    model = make_model(dn_cfg=None)
+    batch, samples = make_batch(0, 2)
+    updated = []
+    for count in (1, 2):
+        trained = copy.deepcopy(model)
+        wrapper = OptimWrapper(
+            torch.optim.SGD(trained.parameters(), lr=0.1),
+            accumulative_counts=count,
+            clip_grad=dict(max_norm=0.1),
+        )
+        for images, people in zip(
+            batch.chunk(count), (samples[: 2 // count], samples[1:])
+        ):
+            with wrapper.optim_context(trained):
+                losses = trained(images, people, mode='loss')
+            wrapper.update_params(
+                sum(v for name, v in losses.items() if 'loss' in name)
+            )
+        updated.append(dict(trained.named_parameters()))
+    moved = 0
+    for name, value in updated[0].items():
+        torch.testing.assert_close(
+            value, updated[1][name], rtol=1e-3, atol=2e-6, msg=name
+        )
+        moved += not torch.equal(value, model.get_parameter(name))
+    assert moved > 100
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """tools/train.py, in a place where it finds the toy data."""
+    (tmp_path / 'data').mkdir()
+    monkeypatch.setenv('TOY_ROOT', str(tmp_path / 'data'))
+    monkeypatch.syspath_prepend(str(TOYS))
+    spec = importlib.util.spec_from_file_location(
+        'tools_train', ROOT / 'tools/train.py'
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _train(rank: int, tool: ModuleType, config: Path, *options: str) -> None:
+    sys.stdout = open(os.devnull, 'w')  # noqa: SIM115
+    tool.main([str(config), '--launcher', 'pytorch', *options])
+
+
+def _losses(folder: Path) -> dict[int, tuple[float, float]]:
+    """Loss and norm of the gradient by step, of the last run."""
+    path = max(folder.glob('*/vis_data/scalars.json'))
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return {r['step']: (r['loss'], r['grad_norm']) for r in records[:-1]}
+
+
+def test_training_and_resuming(tmp_path: Path, tool: ModuleType):
+    """FlexibleRunner, clipping, checkpoints: as without FSDP."""
+    toy = Path(__file__).with_name('toy_config_fsdp.py')
+    plain, pieces, again = (tmp_path / x for x in ('plain', 'pieces', 'again'))
+    clip = 'optim_wrapper.clip_grad.max_norm=0.1'
+
+    def train(folder: Path, config: Path, *options: str) -> None:
+        changes = '--cfg-options', *QUICKLY, *options
+        words = '--work-dir', str(folder), *changes
+        run_pair(_train, tmp_path, tool, config, *words)
+
+    train(plain, TOYS / 'toy_config.py', clip)
+    train(pieces, toy)
+    losses = _losses(pieces)
+    assert len(losses) == 6
+    for step, (loss, norm) in _losses(plain).items():
+        assert losses[step] == pytest.approx((loss, norm), rel=1e-5)
+    assert max(norm for _, norm in losses.values()) > 1, 'clipping matters'
+    start = f'load_from={pieces / "epoch_2.pth"}'
+    train(again, toy, 'resume=True', start)
+    for step, numbers in _losses(again).items():
+        assert numbers == pytest.approx(losses[step], rel=1e-5)
+    assert set(_losses(again)) == {5, 6}
+    one, other = (
+        torch.load(x / 'epoch_3.pth', weights_only=True)
+        for x in (pieces, again)
+    )
+    assert set(one['state_dict']) == {
+        f'{part}.{name}'
+        for part in ('backbone', 'head')
+        for name in ('weight', 'bias')
+    }
+    for name, value in one['state_dict'].items():
+        torch.testing.assert_close(value, other['state_dict'][name])
