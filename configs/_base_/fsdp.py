@@ -19,5 +19,5 @@ strategy = dict(
         ),
     ),
 )
-# And optim_wrapper.type = 'ShardedOptimWrapper', which clips by the norm of the
-# whole gradient; a base file cannot change what another one says.
+# And optim_wrapper.type = 'ShardedOptimWrapper', which clips by the norm of
+# the whole gradient; a base file cannot change what another one says.

@@ -1,0 +1,297 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The network as a function of tensors, as a file, and in the demos."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from api_pictures import SIZE, picture
+
+from aios.apis import AiOSInferencer
+from aios.apis.onnx_inferencer import OnnxInferencer, describe_model
+from aios.deploy import (
+    DeployableNetwork,
+    ExportError,
+    compare_outputs,
+    export_onnx,
+    read_description,
+    unpack_outputs,
+)
+from aios.deploy.export import example_inputs
+from aios.registry import TRANSFORMS
+
+ROOT = Path(__file__).parents[2]
+FRAME = (48, 64)  # height and width
+QUIET = dict(score_thr=0, max_persons=3, show_progress=False)
+
+
+class Session:
+    """Stands in for ONNX Runtime, by running the network in PyTorch."""
+
+    def __init__(self, network: DeployableNetwork, description: Mapping):
+        self.network = network
+        self.properties = {'aios': json.dumps(description)}
+
+    def get_modelmeta(self) -> SimpleNamespace:
+        return SimpleNamespace(custom_metadata_map=self.properties)
+
+    def get_outputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=x) for x in self.network.output_names]
+
+    def run(self, _: None, inputs: Mapping[str, np.ndarray]) -> list:
+        with torch.no_grad():
+            outputs = self.network(
+                *(torch.from_numpy(inputs[x]) for x in ('images', 'sizes'))
+            )
+        return [x.numpy() for x in outputs]
+
+
+@pytest.fixture(scope='module')
+def network(inferencer: AiOSInferencer) -> DeployableNetwork:
+    return DeployableNetwork(inferencer.model)
+
+
+@pytest.fixture
+def deployed(
+    inferencer: AiOSInferencer,
+    network: DeployableNetwork,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> OnnxInferencer:
+    """The inferencer on a file that is opened by :class:`Session`."""
+    session = Session(network, describe_model(inferencer.cfg, FRAME))
+    monkeypatch.setattr(
+        'aios.apis.onnx_inferencer.make_session', lambda *_: session
+    )
+    path = tmp_path / 'tiny.onnx'
+    path.touch()
+    return OnnxInferencer(path, **QUIET)
+
+
+def _main(path: str) -> Callable:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda *args: module.main([str(x) for x in args])
+
+
+def test_function_of_tensors_is_the_detector(
+    inferencer: AiOSInferencer, network: DeployableNetwork
+):
+    """Two pictures of different sizes, with padding of garbage."""
+    images = torch.full((2, 3, *FRAME), 99.0)
+    small, large = (
+        torch.from_numpy(picture(seed, size)).permute(2, 0, 1)
+        for seed, size in ((0, (40, 48)), (1, FRAME[::-1]))
+    )
+    images[0, :, :48, :40], images[1] = small, large
+    sizes = torch.tensor([[48, 40], [48, 64]])
+    with torch.no_grad():
+        outputs = network(images, sizes)
+        samples = inferencer.model.data_preprocessor(
+            dict(
+                inputs=[small, large],
+                data_samples=inferencer(
+                    [picture(0, (40, 48)), picture(1, FRAME[::-1])],
+                    return_datasamples=True,
+                )['predictions'],
+            )
+        )
+        expected = inferencer.model(**samples, mode='tensor').layers[-1]
+    found = unpack_outputs(
+        dict(zip(network.output_names, outputs, strict=True)), network.layout
+    )
+    torch.testing.assert_close(
+        found.logits, expected.logits, rtol=1e-4, atol=1e-4
+    )
+    for kind in ('boxes', 'points'):
+        one, other = getattr(found, kind), getattr(expected, kind)
+        torch.testing.assert_close(one, dict(other), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        vars(found.smplx), vars(expected.smplx), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_network_is_a_copy(inferencer: AiOSInferencer, network):
+    assert 'smplx_layer' not in dict(network.model.bbox_head.named_children())
+    assert inferencer.model.bbox_head.body_model is not None
+    assert not any(p.requires_grad for p in network.parameters())
+    assert any(p.requires_grad for p in inferencer.model.parameters())
+
+
+@pytest.mark.parametrize('size', [SIZE, (30, 40), (60, 90)])
+def test_same_people(
+    inferencer: AiOSInferencer, deployed: OnnxInferencer, size
+):
+    """Also of a portrait, which the frame makes smaller."""
+    image = picture(5, size)
+    (found,) = deployed.stream(image, with_vertices=True)
+    height = FRAME[0]
+    if size[0] < size[1]:  # what the detector would be given by hand
+        image = cv2.warpAffine(
+            image,
+            np.array([[height / size[1], 0, 0], [0, height / size[1], 0]]),
+            (int(size[0] * height / size[1]), height),
+        )
+    (expected,) = inferencer.stream(image, with_vertices=True)
+    assert len(found) == len(expected) == 3
+    assert found.size == size
+    np.testing.assert_allclose(
+        found.people['scores'], expected.people['scores'], atol=1e-4
+    )
+    if size == SIZE:
+        for name, value in expected.people.items():
+            np.testing.assert_allclose(
+                found.people[name], value, rtol=1e-3, atol=1e-2, err_msg=name
+            )
+
+
+def test_too_large_a_picture_is_refused(deployed: OnnxInferencer):
+    with pytest.raises(ValueError, match='80 x 60 pixels.*up to 48 x 64'):
+        deployed.model.forward(torch.zeros(3, 80, 60))
+
+
+@pytest.mark.parametrize(
+    ('size', 'result'),
+    [((200, 100), (64, 32)), ((100, 200), (24, 48)), ((50, 50), (48, 48)),
+     ((640, 480), (64, 48)), ((480, 640), (36, 48))],
+)  # fmt: skip
+def test_pictures_are_fitted(size, result):
+    step = TRANSFORMS.build(dict(type='WholeBodyFit', scale=FRAME[::-1]))
+    results = dict(
+        img=picture(0, size),
+        img_shape=size[::-1],
+        scale_factor=(1.0, 1.0),
+        homography_matrix=np.eye(3),
+    )
+    assert step(results)['img'].shape[1::-1] == result
+
+
+def test_files_that_are_something_else(tmp_path, deployed, network):
+    session = Session(network, {})
+    with pytest.raises(ValueError, match='other.onnx: does not describe'):
+        read_description(session, 'other.onnx')
+    session.properties = {}
+    with pytest.raises(ValueError, match='export_model.py'):
+        read_description(session, 'other.onnx')
+    with pytest.raises(FileNotFoundError, match=r'nobody\.onnx'):
+        OnnxInferencer(tmp_path / 'nobody.onnx')
+
+
+def test_demo(deployed, inferencer, pictures, tmp_path, capsys):
+    out = tmp_path / 'out'
+    main = _main('demo/onnx_demo.py')
+    count = main(
+        *(tmp_path / 'tiny.onnx', pictures / 'a.png', '--out-dir', out),
+        *('--score-thr', 0, '--max-persons', 2, '--threads', 1),
+    )
+    assert count == 2
+    assert (out / 'vis/a.jpg').is_file()
+    assert (out / 'params.npz').is_file()
+    with pytest.raises(SystemExit, match='error: .*not empty'):
+        main(tmp_path / 'tiny.onnx', pictures / 'a.png', '--out-dir', out)
+
+
+def test_a_difference_is_told():
+    one = torch.zeros(3)
+    same = compare_outputs([one], [one + 1e-4], ['boxes'], 1e-3)
+    assert same == {'boxes': pytest.approx(1e-4)}
+    for other in (one + 1, one * float('nan')):
+        with pytest.raises(ExportError, match='more than 0.001: boxes by'):
+            compare_outputs([one], [other], ['boxes'], 1e-3)
+    with pytest.raises(ExportError, match='boxes: shape'):
+        compare_outputs([one], [one[:2]], ['boxes'], 1e-3)
+
+
+def test_nothing_is_written_if_the_results_differ(
+    network, tmp_path, monkeypatch
+):
+    monkeypatch.setattr('aios.deploy.export._to_onnx', lambda *_: b'')
+    monkeypatch.setattr('aios.deploy.export.make_session', lambda _: None)
+    monkeypatch.setattr(
+        'aios.deploy.export.run_onnx',
+        lambda _, *inputs: [x + 1 for x in network(*inputs)],
+    )
+    with pytest.raises(ExportError, match='differs from the original'):
+        export_onnx(network, tmp_path / 'new.onnx', FRAME)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tool_says_what_it_needs(tmp_path, checkpoint, capsys):
+    main = _main('tools/deployment/export_model.py')
+    for options, message in (
+        (('--help',), 'python tools/deployment/export_model.py'),
+        ((checkpoint, checkpoint, tmp_path / 'a.bin'), '.onnx or .pt2'),
+        (
+            ('a', 'b', tmp_path / 'a.onnx', '--shape', '8', '99'),
+            'at least 32',
+        ),
+    ):
+        with pytest.raises(SystemExit):
+            main(*options)
+        text = capsys.readouterr()
+        assert message in text.out + text.err
+    with pytest.raises(SystemExit, match='error: nobody: neither a config'):
+        main('nobody', checkpoint, tmp_path / 'a.onnx')
+
+
+@pytest.mark.slow
+def test_onnx_runtime_finds_the_same_people(
+    inferencer, tiny_config, checkpoint, tmp_path, pictures, capsys
+):
+    pytest.importorskip('onnxruntime')
+    config, path = tmp_path / 'tiny.py', tmp_path / 'tiny.onnx'
+    tiny_config.dump(config)
+    main = _main('tools/deployment/export_model.py')
+    main(config, checkpoint, path, '--shape', *FRAME)
+    assert 'largest difference from PyTorch' in capsys.readouterr().out
+    content = path.read_bytes()
+    with pytest.raises(SystemExit, match='exists'):
+        main(config, checkpoint, path, '--shape', *FRAME)
+    assert path.read_bytes() == content
+    deployed = OnnxInferencer(path, num_threads=1, **QUIET)
+    (found,) = deployed.stream(pictures / 'a.png', with_vertices=True)
+    (expected,) = inferencer.stream(pictures / 'a.png', with_vertices=True)
+    assert len(found) == 3
+    for name, value in expected.people.items():
+        np.testing.assert_allclose(
+            found.people[name], value, rtol=1e-3, atol=1e-2, err_msg=name
+        )
+
+
+@pytest.mark.slow
+def test_exported_program(network, tmp_path):
+    from aios.deploy import export_program
+
+    path = tmp_path / 'tiny.pt2'
+    differences = export_program(network, path, FRAME)
+    assert max(differences.values()) < 1e-3
+    program = torch.export.load(path).module()
+    inputs = example_inputs(FRAME, seed=1)
+    with torch.no_grad():
+        compare_outputs(
+            network(*inputs), program(*inputs), network.output_names, 1e-3
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('backend', ['eager', 'aot_eager', 'inductor'])
+def test_compiled_network(network, backend):
+    compiled = torch.compile(network, fullgraph=True, backend=backend)
+    with torch.no_grad():
+        for seed in range(2):
+            inputs = example_inputs(FRAME, seed=seed)
+            compare_outputs(
+                network(*inputs),
+                compiled(*inputs),
+                network.output_names,
+                1e-3,
+            )
