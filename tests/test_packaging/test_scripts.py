@@ -269,3 +269,21 @@ class TestUpToDate:
             f'is_up_to_date {stamped} tests && echo fresh || echo stale'
         )
         assert _bash(checkout, script).stdout.strip() == 'stale'
+
+
+@pytest.mark.skipif(not (ROOT / '.git').exists(), reason='needs a checkout')
+def test_compat_matrix_tells_what_was_not_run(tmp_path: Path):
+    script = ROOT / 'tools/misc/compat_matrix.sh'
+    for _ in range(2):
+        result = subprocess.run(
+            ['bash', script, 'onedl:9.9:2.4.1'],
+            env=os.environ | {'WORK': str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+    head, rule, *rows = (tmp_path / 'table.md').read_text().splitlines()
+    assert head.startswith('| family | Python | torch |')
+    assert set(rule) <= set('|-')
+    row = '| onedl | 9.9 | 2.4.1 | | | | | not run: no Python 9.9 here |'
+    assert rows == [row] * 2
