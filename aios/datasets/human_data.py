@@ -23,6 +23,7 @@ from aios.utils.portable_pickle import dump_npz, dump_pickle
 from aios.utils.safe_io import (
     CorruptFileError,
     UnsafeFileError,
+    list_npz,
     load_npz,
     load_pickle,
 )
@@ -430,6 +431,7 @@ def _read(path: Path, keys: Iterable[str] | None) -> dict[str, Any]:
         if path.suffix == '.pkl':
             content = load_pickle(path)
         else:
+            _refuse_cache(path)
             content = load_npz(path, keys=wanted, allow_objects=True)
     except UnsafeFileError as error:
         fault = Fault('unsafe_content', _member_of(error, path), str(error))
@@ -450,6 +452,16 @@ def _read(path: Path, keys: Iterable[str] | None) -> dict[str, Any]:
             if value is not None:
                 items[str(key)] = value
     return items
+
+
+def _refuse_cache(path: Path) -> None:
+    """Caches have the same suffix, lie beside it, and are something else."""
+    if {'0', 'data_len'} <= set(list_npz(path)):
+        message = (
+            'is a label cache published with AiOS; AiOSCacheDataset reads it, '
+            'see docs/en/datasets.md#caches'
+        )
+        raise HumanDataError(Fault('wrong_type', 'file', message), path)
 
 
 def _member_of(error: Exception, path: Path) -> str:

@@ -287,6 +287,13 @@ def test_refused(cached, change, message):
         AiOSCacheDataset(str(write(change)))
 
 
+def test_cache_is_no_human_data(cached):
+    """Who mixes them up is told what reads it."""
+    _, _, write = cached
+    with pytest.raises(HumanDataError, match='AiOSCacheDataset reads it'):
+        HumanDataset(str(write()))
+
+
 def test_wrong_count(tmp_path):
     np.savez(tmp_path / 'c.npz', data_len=np.array(3))
     with pytest.raises(HumanDataError, match='data_len'):

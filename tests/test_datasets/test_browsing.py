@@ -34,7 +34,7 @@ def test_pictures_without_labels(browse, tmp_path, monkeypatch):
     cv2.imwrite(str(picture), np.full((90, 160, 3), 77, np.uint8))
     browse(CONFIGS / 'agora.py', *options, tmp_path / 'out')
     drawn = cv2.imread(str(tmp_path / 'out/000000_a.jpg'))
-    assert drawn.shape == (749, 1333, 3)
+    assert drawn.shape == (750, 1333, 3)
     assert np.abs(drawn.astype(int) - 77).max() < 8
 
 
