@@ -32,7 +32,7 @@ ERRORS = [
 ]
 ERRORS += [f'PA-{name}' for name in ERRORS]
 every_benchmark = pytest.mark.parametrize('kind', BENCHMARKS)
-top_one = pytest.mark.parametrize('kind', (EHFMetric, UBodyMetric))
+top_one = pytest.mark.parametrize('kind', TOP_ONE)
 
 
 @pytest.fixture

@@ -242,16 +242,30 @@ def test_markdown(table):
     assert table('--metrics', 'agora/*', 'n') == (
         '|  | agora/f1 | agora/body-MVE | n |\n'
         '| --- | ---: | ---: | ---: |\n'
-        '| a | **0.9** | **57.6** | 3 |\n'
-        '| ours_b | 0.9 | 60.0 |  |\n'
+        '| a | **0.94** | **57.6** | 3 |\n'
+        '| ours_b | 0.90 | 60.0 |  |\n'
     )
+
+
+def test_best_numbers(tmp_path, capsys):
+    """Of shares the largest, of errors the smallest, of counts none."""
+    for name, scale in (('a', 0.5), ('b', 1.0)):
+        numbers = dict.fromkeys(('x/F1', 'x/kid-f1', 'x/AP-body'), 0.8 * scale)
+        numbers |= {'x/NMVE': 60 * scale, 'x/persons': int(4 * scale)}
+        (tmp_path / f'{name}.json').write_text(json.dumps(numbers))
+    tool = load_tool('analysis_tools/results_table')
+    tool.main([str(tmp_path / f'{name}.json') for name in 'ab'])
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        '| a | 0.40 | 0.40 | 0.40 | **30.0** | 2 |',
+        '| b | **0.80** | **0.80** | **0.80** | 60.0 | 4 |',
+    ]
 
 
 def test_latex(table):
     text = table('--format', 'latex', '--digits', '2', '--metrics', '*f1', 'n')
     assert r'\begin{tabular}{lrr}' in text
-    assert r'a & \textbf{0.94} & 3 \\' in text
-    assert r'ours\_b & 0.90 & -- \\' in text
+    assert r'a & \textbf{0.940} & 3 \\' in text
+    assert r'ours\_b & 0.900 & -- \\' in text
 
 
 def test_csv_and_json(table, tmp_path):

@@ -26,9 +26,14 @@ from aios.utils.safe_io import atomic_write
 
 Row = Mapping[str, float]
 SUFFIXES = {'.csv': 'csv', '.json': 'json', '.tex': 'latex', '.md': 'markdown'}
-# Larger is better; of all others smaller is.
-HIGHER = ('precision', 'recall', 'f1', 'AP', 'AR', 'gain', 'matched')
-_LATEX = {'_': r'\_', '%': r'\%', '&': r'\&', '#': r'\#', '$': r'\$'}
+# Shares, of which larger is better; of all others smaller is.
+SHARES = ('precision', 'recall', 'f1', 'AP', 'AR', 'gain')
+_LATEX = {letter: f'\\{letter}' for letter in '_%&#${}'}
+_LATEX |= {
+    '\\': r'\textbackslash{}',
+    '~': r'\textasciitilde{}',
+    '^': r'\textasciicircum{}',
+}
 
 
 def read_metrics(path: Path) -> dict[str, float]:
@@ -93,13 +98,17 @@ def choose_columns(
 
 
 def best_of(rows: Mapping[str, Row], column: str) -> float | None:
-    """The best number of a column, if there are several."""
+    """The best number of a column, if there are several; not of counts."""
     values = [row[column] for row in rows.values() if column in row]
-    if len(values) < 2:
+    if len(values) < 2 or all(isinstance(value, int) for value in values):
         return None
-    name = column.rpartition('/')[2]
-    higher = any(name.startswith(word) for word in HIGHER)
-    return max(values) if higher else min(values)
+    return max(values) if is_share(column) else min(values)
+
+
+def is_share(column: str) -> bool:
+    """Whether a metric is in [0, 1], 1 being best."""
+    name = column.rpartition('/')[2].removeprefix('kid-')
+    return name.startswith(SHARES) or name == 'F1'
 
 
 def cells(
@@ -121,7 +130,7 @@ def cells(
                 continue
             text = str(value)
             if isinstance(value, float):
-                text = f'{value:.{digits}f}'
+                text = f'{value:.{digits + is_share(column)}f}'
             line.append(bold(text) if value == best[column] else text)
         table.append(line)
     return table
@@ -208,7 +217,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='default: by the suffix of --out, else markdown',
     )
     parser.add_argument(
-        '--digits', type=int, default=1, help='of LaTeX and Markdown (1)'
+        '--digits',
+        type=int,
+        default=1,
+        help='of LaTeX and Markdown; shares have one more (1)',
     )
     parser.add_argument(
         '--out', type=Path, metavar='FILE', help='default: print'
