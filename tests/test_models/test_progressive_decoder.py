@@ -6,10 +6,17 @@ from __future__ import annotations
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
 
 from aios.models.layers import QueryExpansion
 from aios.models.layers.progressive_decoder import read_stages
-from aios.structures import BODY_REFINEMENT, WHOLE_BODY, TokenLayout
+from aios.structures import (
+    BODY_REFINEMENT,
+    WHOLE_BODY,
+    TokenLayout,
+    cxcywh_to_xyxy,
+    generalized_box_iou,
+)
 
 
 @pytest.fixture
@@ -98,6 +105,34 @@ def test_persons_are_the_best_candidates(trained) -> None:
         (20, 39),
         (20, 39),
     ]
+
+
+@pytest.mark.parametrize('keep', [False, True])
+@torch.no_grad()
+def test_candidates_at_people_go_on_in_training(keep, make_tiny_model) -> None:
+    torch.manual_seed(0)
+    model = make_tiny_model().train()
+    model.decoder.keep_overlapping = keep
+    corners = torch.tensor([[0.0, 0, 20, 30], [50, 10, 90, 60]])
+    people = InstanceData(bboxes=corners, labels=torch.ones(2).long())
+    meta = dict(img_shape=(64, 96), batch_input_shape=(64, 96))
+    sample = DetDataSample(metainfo=meta, gt_instances=people)
+    states = []
+    model.decoder.register_forward_hook(lambda *args: states.extend(args[2]))
+
+    def both_go_on() -> bool:
+        states.clear()
+        outputs = model(torch.randn(1, 3, 64, 96), [sample], mode='tensor')
+        boxes = cxcywh_to_xyxy(outputs.layers[1].boxes['body_box'][0])
+        size = torch.tensor([96, 64, 96, 64])
+        overlap = generalized_box_iou(boxes[:, None], corners / size)
+        persons = states[2].persons[0].tolist()
+        assert len(set(persons)) == 20
+        return set(overlap.argmax(dim=0).tolist()) <= set(persons)
+
+    assert all(both_go_on() for _ in range(5)) == keep
+    model.eval()  # nobody knows people now
+    assert not all(both_go_on() for _ in range(5))
 
 
 def test_expansion_keeps_tokens_and_grows_from_parents() -> None:

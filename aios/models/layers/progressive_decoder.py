@@ -23,7 +23,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from aios.registry import MODELS
-from aios.structures import TOKEN_LAYOUTS, TokenLayout
+from aios.structures import (
+    TOKEN_LAYOUTS,
+    TokenLayout,
+    cxcywh_to_xyxy,
+    generalized_box_iou,
+)
 
 from .decoder_layer import Memory, ProgressiveDecoderLayer
 from .denoising import DenoisingQueries
@@ -170,6 +175,11 @@ class ProgressiveDecoder(BaseModule):
         num_cp: Recompute the activations of so many layers in the backward
             pass, to save memory in training.  Counted from the last, whose
             tokens are the most.
+        keep_overlapping: In training, let the candidates that overlap people
+            best leave the first stage whatever their scores.  People are
+            those whom denoising queries stand for.  Not in the paper: where
+            few candidates are kept, later stages would see nobody until
+            scores are good.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
 
     Attributes:
@@ -184,10 +194,12 @@ class ProgressiveDecoder(BaseModule):
         num_persons: int,
         layer_cfg: dict[str, Any],
         num_cp: int = 0,
+        keep_overlapping: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.num_cp = num_cp
+        self.keep_overlapping = keep_overlapping
         self.stages = read_stages(stages)
         self.num_persons = num_persons
         self.num_layers = self.stages[-1].last_layer + 1
@@ -256,7 +268,10 @@ class ProgressiveDecoder(BaseModule):
                 break
             if number == 0:
                 classifier = cls_branches[stage.last_layer]
-                tokens, persons = _best(tokens, classifier, keep)
+                favoured = None
+                if self.keep_overlapping and self.training:
+                    favoured = _overlapping(tokens.boxes[:, :, 0], dn_queries)
+                tokens, persons = _best(tokens, classifier, keep, favoured)
             tokens = self._expand(number, tokens, branches)
         return states
 
@@ -339,15 +354,39 @@ class ProgressiveDecoder(BaseModule):
         return _Tokens(content, boxes, tokens.dn_content, tokens.dn_boxes)
 
 
+@torch.no_grad()
+def _overlapping(
+    boxes: Tensor, dn_queries: DenoisingQueries | None
+) -> Tensor | None:
+    """Candidates ``(B, D)`` that overlap best with whom queries stand for.
+
+    Queries of nobody (in pictures without people) choose by chance: what
+    they stand for is a random box.
+    """
+    if dn_queries is None:
+        return None
+    overlap = generalized_box_iou(
+        cxcywh_to_xyxy(boxes)[:, :, None],
+        cxcywh_to_xyxy(dn_queries.target_boxes)[:, None],
+    )
+    return overlap.argmax(dim=1)
+
+
 def _best(
-    tokens: _Tokens, classifier: nn.Module, count: int
+    tokens: _Tokens,
+    classifier: nn.Module,
+    count: int,
+    favoured: Tensor | None = None,
 ) -> tuple[_Tokens, Tensor]:
     """Keep the ``count`` persons with the highest score of any class.
 
     As published, scores are those of the content before its norm, which the
-    supervised scores of the layer are not.
+    supervised scores of the layer are not.  Those of ``favoured``, ``(B, D)``
+    with repeats, come first.
     """
     scores = classifier(tokens.content[:, :, 0]).max(dim=-1).values
+    if favoured is not None:
+        scores = scores.scatter(1, favoured, torch.inf)
     persons = scores.topk(min(count, tokens.num_persons), dim=1).indices
 
     def take(x: Tensor) -> Tensor:
