@@ -127,6 +127,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='A,B',
     )
     parser.add_argument(
+        '--any-heading',
+        action='store_true',
+        help='people face every direction alike, not mostly the camera',
+    )
+    parser.add_argument(
         '--backgrounds',
         metavar='FOLDER',
         help='pictures to put people into, instead of procedural surroundings',
@@ -192,6 +197,7 @@ def main(argv: list[str] | None = None) -> int:
             people=args.people,
             genders=args.genders,
             backgrounds=tuple(pictures),
+            any_heading=args.any_heading,
         )
         options = GeneratorOptions(
             scene=scene,

@@ -87,7 +87,7 @@ class GeneratorOptions:
         scene = self.scene
         models = {g: find_body_model(self.body, g) for g in scene.genders}
         names = '\n'.join(p.name for p in scene.backgrounds)
-        return dict(
+        settings = dict(
             version=GENERATOR_VERSION,
             seed=self.seed,
             frames=self.frames,
@@ -101,6 +101,9 @@ class GeneratorOptions:
             backgrounds=_digest(names.encode()) if names else None,
             body={g: _digest(Path(p).read_bytes()) for g, p in models.items()},
         )
+        if scene.any_heading:  # data sets that lack the key can be resumed
+            settings['any_heading'] = True
+        return settings
 
 
 def _digest(data: bytes) -> str:

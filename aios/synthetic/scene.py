@@ -46,6 +46,8 @@ class SceneOptions:
         people: Smallest and largest number of people.
         genders: Genders to draw from.
         backgrounds: Picture files to use instead of procedural surroundings.
+        any_heading: Every direction that people face is as likely.
+            Otherwise most face the camera or each other.
     """
 
     width: int = 640
@@ -53,6 +55,7 @@ class SceneOptions:
     people: tuple[int, int] = (1, 8)
     genders: tuple[str, ...] = ('neutral', 'male', 'female')
     backgrounds: tuple[Path, ...] = ()
+    any_heading: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,13 @@ class Layout:
         kind: ``spread`` over the picture, or ``group`` around a point.
         centre: ``(2,)`` of the group.
         reach: Standard deviation of the group, metres.
+        any_heading: See :class:`SceneOptions`.
     """
 
     kind: str
     centre: np.ndarray
     reach: float
+    any_heading: bool = False
 
     def draw(
         self, rng: np.random.Generator, view: View, first: bool
@@ -112,7 +117,7 @@ class Layout:
     def heading(self, rng: np.random.Generator, position: np.ndarray) -> float:
         """People face the camera, each other, or anything."""
         choice = rng.random()
-        if choice < 0.2:
+        if self.any_heading or choice < 0.2:
             return float(rng.uniform(-np.pi, np.pi))
         if self.kind == 'group' and choice < 0.6:
             x, z = self.centre - position
@@ -131,13 +136,19 @@ def _on_floor(
     return np.array([x, -depth])
 
 
-def sample_layout(rng: np.random.Generator, view: View, count: int) -> Layout:
+def sample_layout(
+    rng: np.random.Generator,
+    view: View,
+    count: int,
+    any_heading: bool = False,
+) -> Layout:
     """Draws how people spread: over the picture, or around a point.
 
     Args:
         rng: Random generator.
         view: The camera.
         count: Number of people.
+        any_heading: See :class:`SceneOptions`.
 
     Returns:
         The layout.
@@ -145,7 +156,8 @@ def sample_layout(rng: np.random.Generator, view: View, count: int) -> Layout:
     kind = 'group' if count > 1 and rng.random() < 0.5 else 'spread'
     depth = max(view.subject_distance, 1.6)
     centre = _on_floor(rng, view, depth, -0.25)
-    return Layout(kind, centre, 0.28 + 0.12 * count * rng.random())
+    reach = 0.28 + 0.12 * count * rng.random()
+    return Layout(kind, centre, reach, any_heading)
 
 
 def fits(person: Person, view: View, place: Surroundings | None) -> bool:
@@ -217,7 +229,7 @@ def sample_scene(
     count = sample_count(rng, options.people)
     bodies, rejected = sample_bodies(rng, bank, count, options.genders)
     outfits = [sample_outfit(rng, body.figure.gender) for body in bodies]
-    layout = sample_layout(rng, setting.view, count)
+    layout = sample_layout(rng, setting.view, count, options.any_heading)
     people: list[Person] = []
     worn: list[Outfit] = []
     for body, outfit in zip(bodies, outfits, strict=True):

@@ -154,7 +154,7 @@ def sample_sequence(
     """
     setting = sample_setting(rng, options)
     count = sample_count(rng, options.people)
-    layout = sample_layout(rng, setting.view, count)
+    layout = sample_layout(rng, setting.view, count, options.any_heading)
     placed: list[list[Person]] = []
     outfits, rejected = [], 0
     for _ in range(count):

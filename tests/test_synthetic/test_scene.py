@@ -84,6 +84,25 @@ def test_number_of_people_and_genders_are_kept(bank):
         assert {p.body.figure.gender for p in scene.people} <= {'female'}
 
 
+def test_people_face_the_camera_or_anywhere(bank):
+    """Angle to the direction of the camera; 0.5 pi on average if uniform."""
+    means = []
+    for any_heading in (False, True):
+        options = SceneOptions(
+            160, 120, people=(3, 4), any_heading=any_heading
+        )
+        angles = []
+        for seed in range(12):
+            scene = sample_scene(np.random.default_rng(seed), bank, options)
+            for person in scene.people:
+                x, z = person.position
+                turn = person.heading - np.arctan2(-x, -z)
+                angles.append(abs(np.angle(np.exp(1j * turn))))
+        means.append(np.mean(angles))
+    assert means[0] < 1.1
+    assert 1.2 < means[1] < 1.9
+
+
 def test_same_seed_same_scene(bank):
     options = SceneOptions(160, 120)
     a, b = (
