@@ -45,7 +45,7 @@ test_evaluator = dict(
 
 @pytest.mark.slow
 def test_tool(tmp_path, capsys):
-    base = ROOT / 'configs/aios/aios_nano_1xb8_quickstart.py'
+    base = ROOT / 'configs/aios/aios_nano_2xb16_quickstart.py'
     register_all_modules()
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(base).model)

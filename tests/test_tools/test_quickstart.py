@@ -19,7 +19,7 @@ from aios.visualization import WholeBodyVisualizer
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / 'tools/quickstart.sh').read_text()
-CONFIG = ROOT / 'configs/aios/aios_nano_1xb8_quickstart.py'
+CONFIG = ROOT / 'configs/aios/aios_nano_2xb16_quickstart.py'
 STEPS = 2
 # Nobody is found by random weights with a useful score.
 ANY_SCORE = '0'
@@ -143,7 +143,7 @@ def test_script_and_config_agree():
     assert steps % config.default_hooks.checkpoint.interval == 0
     assert config.param_scheduler[-1].end == steps
     folder = re.search(r'^PICTURES=(\S+)$', SCRIPT, re.M)[1]
-    for phase, name in ('train', 'train'), ('val', 'val'), ('test', 'val'):
+    for phase in ('train', 'val', 'test'):
         dataset = config[f'{phase}_dataloader'].dataset
-        assert dataset.data_root == f'{folder}/{name}/'
+        assert dataset.data_root == f'{folder}/{phase}/'
     assert re.search(rf'^CONFIG={CONFIG.relative_to(ROOT)}$', SCRIPT, re.M)

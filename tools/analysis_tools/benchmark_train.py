@@ -13,7 +13,7 @@ Example:
         --shape 256 320 --threads 1 --clock cpu \
         --cfg-options model.bbox_head.body_model.model_path=free
     python tools/analysis_tools/benchmark_train.py configs/aios/aios_r50.py \
-        --data configs/aios/aios_nano_1xb8_quickstart.py --batch-size 2 \
+        --data configs/aios/aios_nano_2xb16_quickstart.py --batch-size 2 \
         --cfg-options model.bbox_head.body_model.model_path=free
 """
 
