@@ -38,7 +38,7 @@ def test_code(
     exec(compile(inference, str(PAGE), 'exec'), names)
     assert names['overlay'].shape == (72, 96, 3)
     lines = capsys.readouterr().out.splitlines()
-    assert '000002 (8, 144, 3)' in lines[-1]
+    assert re.match(r'000002 \(\d, 144, 3\) 7500', lines[-1])
 
     people = complete_people(transl=np.array([[0, 0, 5]]))
     frame = FrameResult('0', 0, 0, np.eye(3), (64, 48), people)

@@ -133,6 +133,38 @@ def test_smplx_parameters_pose_the_body(people, layer) -> None:
     torch.testing.assert_close(body.joints, still.joints + offset)
 
 
+def test_file_is_a_call_of_the_smplx_package(
+    dancers, layer, free_body_dir, tmp_path
+) -> None:
+    """Nothing but NumPy and that package is needed to have the bodies."""
+    smplx = pytest.importorskip('smplx')
+    dancers.save(tmp_path / 'params.npz')
+    with np.load(tmp_path / 'params.npz') as arrays:
+        parameters = {
+            name: torch.from_numpy(arrays[name][:3])
+            for name in SMPLX_ARGUMENTS
+        }
+        flat = bool(arrays['flat_hand_mean'])
+        joints = arrays['joints3d'][:3]
+    model = smplx.create(
+        str(free_body_dir),
+        'smplx',
+        ext='npz',
+        gender=dancers.gender,
+        use_pca=False,
+        flat_hand_mean=flat,
+        batch_size=3,
+    )
+    with torch.no_grad():
+        theirs = model(**parameters)
+        ours = layer(**parameters)
+    np.testing.assert_allclose(theirs.vertices, ours.vertices, atol=1e-5)
+    # The first 55 joints are the same in all of its versions.
+    np.testing.assert_allclose(
+        theirs.joints[:, :55], joints[:, :55], atol=1e-4
+    )
+
+
 @pytest.mark.parametrize(
     'name, value, message',
     [

@@ -71,6 +71,27 @@ def test_formats(
     assert (folder / files[0]).stat().st_mtime_ns > before
 
 
+def test_folder_of_a_run(params: Path, free_body_dir: Path, capsys) -> None:
+    folder = params.parent
+    main([str(folder), '--format', 'json'])
+    assert f'wrote {folder / "params.json"}' in capsys.readouterr().out
+
+
+def test_folder_of_an_interrupted_run(params: Path, capsys) -> None:
+    """What is there is used, and the user is told."""
+    folder = params.parent
+    parts = folder / 'parts/raw'
+    parts.mkdir(parents=True)
+    params.rename(parts / '000000000-000000003.npz')
+    main([str(folder), '--format', 'json'])
+    assert 'not complete, it has 3 frames' in capsys.readouterr().err
+    document = json.loads((folder / 'params.json').read_text())
+    assert len(document['annotations']) == 5
+    (parts / '000000000-000000003.npz').unlink()
+    with pytest.raises(SystemExit, match=r'neither params\.npz nor parts'):
+        main([str(folder), '--format', 'json', '--overwrite'])
+
+
 def test_out_and_frames(params: Path, tmp_path: Path) -> None:
     out = tmp_path / 'new' / 'x.json'
     main(
