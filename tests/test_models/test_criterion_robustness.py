@@ -85,6 +85,15 @@ def test_any_number_of_persons(counts, model) -> None:
             assert (loss > 0) == (sum(counts) > 0), name
 
 
+@pytest.mark.parametrize('counts', [(2, 1), (0, 0)])
+def test_stages_of_one_layer(counts, make_tiny_model) -> None:
+    """Whose key-points have a size that no layer looks at."""
+    layouts = 'body_localization', 'body_refinement', 'whole_body'
+    stages = [dict(layout=layout, num_layers=1) for layout in layouts]
+    model = make_tiny_model(decoder=dict(stages=stages, keep_overlapping=True))
+    step(model, [ground_truth(count) for count in counts])
+
+
 def test_image_without_people_needs_no_fields(model) -> None:
     losses = step(model, [InstanceData(), InstanceData()])
     assert losses['loss_cls'] > 0

@@ -160,6 +160,10 @@ class PointBranch(_GrownBranch):
     def __init__(self, embed_dims: int, num_layers: int) -> None:
         super().__init__(embed_dims, num_layers)
         self.size = self._mlp(2)
+        if num_layers == 1:
+            # No layer looks there. Without this, processes of a distributed
+            # training would wait for the gradient.
+            self.size.requires_grad_(False)
 
     def change_size(self, content: Tensor, index: int) -> Tensor:
         """See the base class."""
