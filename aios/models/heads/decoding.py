@@ -115,44 +115,54 @@ class Selection:
 
 def select_persons(
     logits: Tensor, boxes: Tensor, config: DecodingConfig
-) -> Selection:
-    """Choose the persons of an image that are returned.
+) -> list[Selection]:
+    """Choose the persons of each image that are returned.
+
+    How many they are comes to the host in one transfer for all images.
 
     Args:
-        logits: ``(P, num_classes)``.
-        boxes: ``(P, 4)`` body boxes, cxcywh in any unit.
+        logits: ``(B, P, num_classes)``.
+        boxes: ``(B, P, 4)`` body boxes, cxcywh in any unit.
         config: What is wanted.
     """
     scores = at_least_float32(logits).sigmoid()
     first_label = 0
     if config.person_class_only:
         first_label = PERSON_LABEL
-        scores = scores[:, PERSON_LABEL : PERSON_LABEL + 1]
-    num_labels = scores.shape[1]
-    count = min(config.max_per_img, scores.numel())
-    scores, ranked = scores.flatten().topk(count)
+        scores = scores[..., PERSON_LABEL : PERSON_LABEL + 1]
+    num_labels = scores.shape[2]
+    scores = scores.flatten(1)
+    count = min(config.max_per_img, scores.shape[1])
+    scores, ranked = scores.topk(count, dim=1)
     index, labels = ranked // num_labels, ranked % num_labels + first_label
     # Not a number is not above any threshold.
     keep = scores >= config.score_thr
     if config.nms_iou_thr >= 0:
-        chosen = cxcywh_to_xyxy(boxes[index])
-        overlaps = box_iou(chosen[:, None], chosen[None])
+        chosen = boxes.gather(1, index[..., None].expand(-1, -1, 4))
+        corners = cxcywh_to_xyxy(chosen)
+        overlaps = box_iou(corners[:, :, None], corners[:, None])
         keep = _suppress(overlaps > config.nms_iou_thr, keep)
-    return Selection(scores[keep], labels[keep], index[keep])
+    selections = []
+    for image, kept in enumerate(keep.cpu()):
+        rows = kept.nonzero()[:, 0].to(index.device)
+        selections.append(
+            Selection(*(x[image][rows] for x in (scores, labels, index)))
+        )
+    return selections
 
 
 def _suppress(overlaps: Tensor, keep: Tensor) -> Tensor:
     """Greedy suppression of ``n`` boxes in the order of their scores.
 
     Args:
-        overlaps: ``(n, n)`` bool.
-        keep: ``(n,)`` bool, boxes that take part.
+        overlaps: ``(B, n, n)`` bool.
+        keep: ``(B, n)`` bool, boxes that take part.
 
     Returns:
-        ``(n,)`` bool, boxes that are left.
+        ``(B, n)`` bool, boxes that are left.
     """
-    for i, worse in enumerate(overlaps.triu(diagonal=1)):
-        keep = keep & ~(worse & keep[i])
+    for i, worse in enumerate(overlaps.triu(diagonal=1).unbind(1)):
+        keep = keep & ~(worse & keep[:, i : i + 1])
     return keep
 
 
@@ -220,17 +230,14 @@ def decode_people(
     Raises:
         ValueError: If the layer belongs to the first stage.
     """
-    selections = [
-        select_persons(logits, boxes, config)
-        for logits, boxes in zip(
-            outputs.logits, outputs.boxes['body_box'], strict=True
-        )
-    ]
     if outputs.smplx is None:
         raise ValueError(
             f'a layer of stage {outputs.layout.name!r} has no SMPL-X '
             'parameters to decode'
         )
+    selections = select_persons(
+        outputs.logits, outputs.boxes['body_box'], config
+    )
     params = outputs.smplx.map(
         lambda x: torch.cat(
             [rows[s.index] for rows, s in zip(x, selections, strict=True)]

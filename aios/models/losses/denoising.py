@@ -6,7 +6,7 @@ Legend: ``B`` images, ``D`` denoising queries of an image, ``C`` classes.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -69,15 +69,17 @@ class DenoisingLoss(BaseModule):
             Terms to scalars.
         """
         num_classes = logits.shape[-1]
-        # Background is a class more, and has no column.
-        one_hot = F.one_hot(queries.target_labels, num_classes + 1)
+        labels = queries.target_labels
+        # Background has no column. F.one_hot would look at the numbers.
+        classes = torch.arange(num_classes, device=labels.device)
+        one_hot = (labels[..., None] == classes).to(logits)
         target = queries.target_boxes.to(boxes)
         l1, giou = box_l1_loss(boxes, target), box_giou_loss(boxes, target)
         if not self.random_boxes:
-            persons = queries.target_labels < num_classes
+            persons = labels < num_classes
             l1, giou = l1 * persons, giou * persons
         return {
-            'dn_cls': loss_cls(logits, one_hot[..., :num_classes].to(logits)),
+            'dn_cls': loss_cls(logits, one_hot),
             'dn_bbox': l1.sum(),
             'dn_giou': giou.sum(),
         }

@@ -8,6 +8,7 @@ optim_wrapper = dict(
         lr=1e-4,  # for 32 pictures per step
         # of everything, norms and biases included
         weight_decay=1e-4,
+        fused=True,  # the same numbers, in one pass
     ),
     clip_grad=dict(max_norm=0.1, norm_type=2),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),

@@ -1,0 +1,144 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""How often a step waits for the device.
+
+On a CPU nothing waits, so calls are counted that would wait on a GPU: those
+that read a tensor's numbers, and those whose result's size depends on them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.hooks import RuntimeInfoHook
+from mmengine.optim import build_optim_wrapper
+from test_backbones import make_batch
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from aios.engine.hooks import InvalidLossHook
+from aios.ops import set_default_kernel
+
+# Seen by the dispatcher, wherever they are called from
+OPERATORS = {
+    '_local_scalar_dense',  # item, bool, int, float, printing
+    '_unique2',
+    'equal',
+    'is_nonzero',
+    'masked_select',
+    'nonzero',
+    'unique_consecutive',
+    'unique_dim',
+}
+# Not seen there: they read the memory of a tensor on the host
+METHODS = {'cpu', 'tolist', 'numpy', '__array__'}
+
+
+class _Operators(TorchDispatchMode):
+    def __init__(self, seen: Counter) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__.split('.')[0]
+        if name in OPERATORS:
+            self.seen[name] += 1
+        if name in ('index', 'index_put', 'index_put_') and any(
+            x is not None and x.dtype in (torch.bool, torch.uint8)
+            for x in args[1]
+        ):
+            self.seen['index with a mask'] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class _Methods(TorchFunctionMode):
+    def __init__(self, seen: Counter) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = (resolve_name(func) or '').removeprefix('torch.Tensor.')
+        if name in METHODS:
+            self.seen[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def seen():
+    """What would wait; kernels are those of GPUs."""
+    set_default_kernel('grid_sample')
+    yield Counter()
+    set_default_kernel(None)
+
+
+def test_all_of_these_are_seen(seen):
+    """What is not seen cannot be counted."""
+    x = torch.tensor([1.0, 0.0])
+    mask = x > 0.5
+    with _Methods(seen), _Operators(seen):
+        float(x[0]), bool(mask[0]), x[0].item()
+        x.nonzero(), x.unique(), torch.equal(x, x), x.masked_select(mask)
+        assert x[mask].numel() == 1
+        x[mask] = 2
+        x.tolist(), x.cpu(), x.numpy()
+    assert seen == {
+        '_local_scalar_dense': 3,
+        'nonzero': 1,
+        '_unique2': 1,
+        'equal': 1,
+        'masked_select': 1,
+        'index with a mask': 2,
+        'tolist': 1,
+        'cpu': 1,
+        'numpy': 1,
+    }
+
+
+def test_step_of_training(seen, make_tiny_model):
+    """Costs of matching, norm of gradients, losses to log: three."""
+    model = make_tiny_model().train()
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            type='OptimWrapper',
+            optimizer=dict(type='AdamW', lr=1e-4, fused=True),
+            clip_grad=dict(max_norm=0.1, norm_type=2),
+        ),
+    )
+    logged = {}
+    runner = SimpleNamespace(
+        iter=0,
+        message_hub=SimpleNamespace(
+            update_scalar=lambda name, value: logged.update({name: value})
+        ),
+    )
+    images, samples = make_batch()
+    # loading is another thread's work
+    model.data_preprocessor.forward = lambda data, training: data
+    data = dict(inputs=images, data_samples=samples)
+    for _ in range(2):  # the first step makes the optimizer's state
+        seen.clear()
+        with _Methods(seen), _Operators(seen):
+            losses = model.train_step(data, wrapper)
+            in_step = dict(seen)
+            InvalidLossHook().after_train_iter(runner, 0, data, losses)
+            RuntimeInfoHook().after_train_iter(runner, 0, data, losses)
+    assert in_step == {'cpu': 1, '_local_scalar_dense': 1, 'numpy': 1}
+    assert seen == in_step | {'tolist': 1}
+    assert len(logged) > 100
+    assert all(type(value) is float for value in logged.values())
+
+
+def test_prediction(seen, make_tiny_model):
+    """Who is kept, of both images at once; looked up on the host."""
+    model = make_tiny_model().eval()
+    images, samples = make_batch()
+    for sample in samples:
+        sample.set_metainfo(
+            dict(ori_shape=sample.img_shape, scale_factor=(1.0, 1.0))
+        )
+    with torch.no_grad(), _Methods(seen), _Operators(seen):
+        model(images, samples, mode='predict')
+    assert seen == {'cpu': 1, 'nonzero': 2}
