@@ -3,17 +3,25 @@
 
 from .cameras import CameraModel, change_camera, load_intrinsics
 from .inferencer import AiOSInferencer, frame_as_dict
+from .job import Outputs, Summary, run_inference
 from .model_files import list_models
+from .processing import Processing
 from .sources import Frame, FrameSource, open_sources
+from .store import load_partial
 
 __all__ = [
     'AiOSInferencer',
     'CameraModel',
     'Frame',
     'FrameSource',
+    'Outputs',
+    'Processing',
+    'Summary',
     'change_camera',
     'frame_as_dict',
     'list_models',
     'load_intrinsics',
+    'load_partial',
     'open_sources',
+    'run_inference',
 ]

@@ -9,12 +9,11 @@ import shutil
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from api_pictures import picture
 
 from aios.apis.cli import add_options, add_reading_options
-from aios.export import FrameResult, PeopleSequence, complete_people
+from aios.export import PeopleSequence
 
 PAGE = Path(__file__).parents[2] / 'docs/en/inference.md'
 
@@ -27,7 +26,9 @@ def page() -> str:
 def test_code(
     page, checkpoint, free_body_dir, make_video, tmp_path, monkeypatch, capsys
 ):
-    smoothing, inference = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+    smoothing, inference, files = re.findall(
+        r'```python\n(.*?)```', page, re.DOTALL
+    )
     monkeypatch.chdir(tmp_path)
     shutil.copy(checkpoint, 'aios.pth')
     cv2.imwrite('photo.jpg', picture(0))
@@ -40,12 +41,13 @@ def test_code(
     lines = capsys.readouterr().out.splitlines()
     assert re.match(r'000002 \(\d, 144, 3\) 7500', lines[-1])
 
-    people = complete_people(transl=np.array([[0, 0, 5]]))
-    frame = FrameResult('0', 0, 0, np.eye(3), (64, 48), people)
-    PeopleSequence.from_frames([frame], fps=25).save('results/params.npz')
+    exec(compile(files, str(PAGE), 'exec'), names)
+    assert Path('results/keypoints.json').exists()
+    assert Path('results/vis.mp4').exists()
     smoothing = smoothing.replace("'free'", repr(str(free_body_dir)))
     exec(compile(smoothing, str(PAGE), 'exec'), {})
-    assert len(PeopleSequence.load('smooth.npz')) == 1
+    people = PeopleSequence.load('results/params.npz')
+    assert len(PeopleSequence.load('smooth.npz')) == len(people)
 
 
 def test_options(page):
