@@ -24,6 +24,27 @@ def test_missing_annotations_say_what_to_do(tmp_path):
     assert 'docs/en/datasets.md#agora' in message
 
 
+@pytest.mark.parametrize('name', [*RELEASES, 'coco_wholebody'])
+def test_every_missing_file_says_what_to_do(name, tmp_path, monkeypatch):
+    """Below AIOS_DATA, with the page and, where there is one, the command."""
+    register_all_modules()
+    monkeypatch.setenv('AIOS_DATA', str(tmp_path))
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    sets = {k: v for k, v in config.items() if k.startswith(f'{name}_')}
+    assert sets
+    for key, options in sets.items():
+        with pytest.raises(FileNotFoundError) as error:
+            DATASETS.build(options)
+        message = str(error.value)
+        assert str(tmp_path) in message, key
+        assert 'docs/en/' in message, key
+        assert 'AIOS_DATA' in message, key
+        if options.type in [
+            kind.__name__ for *_, kind, _ in RELEASES.values()
+        ]:
+            assert f'tools/dataset_converters/{name}2humandata.py' in message
+
+
 def test_first_annotation_file_that_exists(converted, tmp_path):
     root, _, out, _ = converted('bedlam')
     dataset = BEDLAMDataset(

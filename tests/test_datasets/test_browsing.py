@@ -35,7 +35,8 @@ def test_pictures_without_labels(browse, tmp_path, monkeypatch):
     browse(CONFIGS / 'agora.py', *options, tmp_path / 'out')
     drawn = cv2.imread(str(tmp_path / 'out/000000_a.jpg'))
     assert drawn.shape == (750, 1333, 3)
-    assert np.abs(drawn.astype(int) - 77).max() < 8
+    inner = drawn[:-20, :-20].astype(int)  # the border blends into black
+    assert np.abs(inner - 77).max() < 8
 
 
 @pytest.mark.parametrize('name', RELEASES)

@@ -25,6 +25,24 @@ egobody_train = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
+egobody_val = dict(
+    type='EgoBodyDataset',
+    dataset_name='egobody',
+    data_root='{{$AIOS_DATA:data}}',
+    data_prefix=dict(img='datasets/EgoBody'),
+    # made by our converter, or as published with AiOS
+    ann_file=[
+        'preprocessed_npz/multihuman_data/egobody_val.npz',
+        'preprocessed_npz/multihuman_data/egobody_egocentric_val_multi_080824.npz',
+    ],
+    test_mode=True,
+    pipeline=[
+        dict(type='LoadImage'),
+        dict(type='LoadHumanAnnotations'),
+        dict(type='WholeBodyResize', scale=(1333, 800)),
+        dict(type='PackWholeBodyInputs'),
+    ],
+)
 egobody_test = dict(
     type='EgoBodyDataset',
     dataset_name='egobody',
