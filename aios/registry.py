@@ -76,7 +76,7 @@ LOOPS = _node('loop', root.LOOPS)
 # manage all kinds of hooks like `CheckpointHook`
 HOOKS = _node('hook', root.HOOKS, 'aios.engine.hooks')
 # manage all kinds of strategies like `DDPStrategy`
-STRATEGIES = _node('strategy', root.STRATEGIES)
+STRATEGIES = _node('strategy', root.STRATEGIES, 'aios.engine.fsdp')
 
 # manage datasets like `HumanDataset`
 DATASETS = _node('dataset', root.DATASETS, 'aios.datasets')

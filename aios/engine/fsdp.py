@@ -7,14 +7,22 @@ See docs/en/scale.md and ``configs/_base_/fsdp.py``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from mmengine._strategy import FSDPStrategy
 from mmengine.optim import OptimWrapper
 from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
-from aios.registry import OPTIM_WRAPPERS
+from aios.registry import OPTIM_WRAPPERS, STRATEGIES
 
-__all__ = ['FSDP_LAYERS', 'ShardedOptimWrapper', 'wrap_layers']
+__all__ = [
+    'FSDP_LAYERS',
+    'ResumableFSDPStrategy',
+    'ShardedOptimWrapper',
+    'wrap_layers',
+]
 
 FSDP_LAYERS = (
     'DeformableEncoderLayer',
@@ -45,6 +53,25 @@ def wrap_layers(
         The answer.
     """
     return recurse or type(module).__name__ in layers
+
+
+@STRATEGIES.register_module()
+class ResumableFSDPStrategy(FSDPStrategy):
+    """MMEngine's strategy, which can go on with a training.
+
+    MMEngine 0.10 passes arguments to PyTorch in an order that changed in
+    PyTorch 2.1.
+    """
+
+    def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the state of the optimizer from that of the whole model."""
+        wrapper = self.optim_wrapper
+        pieces = FullyShardedDataParallel.optim_state_dict_to_load(
+            model=self.model,
+            optim=wrapper.optimizer,
+            optim_state_dict=state_dict,
+        )
+        wrapper.load_state_dict(pieces)
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -31,6 +31,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from aios.engine.fsdp import ShardedOptimWrapper, wrap_layers
 from aios.models import AiOS
+from aios.models.checkpoints import read_checkpoint
 from aios.registry import MODELS
 from aios.structures import GT_FIELDS
 
@@ -67,11 +68,12 @@ def run_pair(work: Callable[..., None], folder: Path, *args: object) -> None:
 
 def make_model(**changes: object) -> AiOS:
     """The smallest network, in training mode; norms keep their numbers."""
-    config = Config.fromfile(
-        ROOT / 'configs/aios/aios_nano_1xb8_quickstart.py'
-    ).model
+    config = Config.fromfile(ROOT / 'configs/aios/aios_tiny.py').model
+    config.encoder.num_layers = 1
+    for stage in config.decoder.stages:
+        stage.num_layers = 1
     config.backbone.norm_eval = True
-    config.merge_from_dict(changes)
+    config.update(changes)
     torch.manual_seed(0)
     model = MODELS.build(config)
     assert model.bbox_head.body_model  # loaded once, before the fork
