@@ -32,6 +32,9 @@ myst_enable_extensions = ['dollarmath', 'attrs_inline']
 myst_heading_anchors = 3
 # Code blocks of configs and logs that are no complete program.
 highlight_language = 'none'
+# What is copied runs.
+copybutton_prompt_text = r'>>> |\.\.\. '
+copybutton_prompt_is_regexp = True
 
 # The public names of a package are what its `__all__` lists; most of them
 # live in modules of it.
