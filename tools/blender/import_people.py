@@ -93,6 +93,7 @@ def import_people(folder: Path, video: Path | None = None) -> None:
     scene.render.fps = max(1, round(fps))
     scene.render.fps_base = scene.render.fps / fps
     bpy.ops.import_scene.gltf(filepath=str(path), bone_heuristic='BLENDER')
+    _widen_sliders()
     # The importer counts from frame 0.
     scene.frame_start, scene.frame_current = 0, 0
     scene.frame_end = max(0, extras.get('num_frames', 1) - 1)
@@ -102,6 +103,19 @@ def import_people(folder: Path, video: Path | None = None) -> None:
     sun = bpy.data.objects.new('sun', light)
     sun.rotation_euler = (math.radians(50), 0.0, math.radians(30))
     scene.collection.objects.link(sun)
+
+
+def _widen_sliders() -> None:
+    """Let shape keys have all values of their animation.
+
+    Blender's importer (seen in 5.0) makes room for the first key only, and
+    values beyond the slider are cut off: errors of a centimetre.
+    """
+    import bpy
+
+    for keys in bpy.data.shape_keys:
+        for block in keys.key_blocks[1:]:
+            block.slider_min, block.slider_max = -10.0, 10.0
 
 
 def _set_camera(document: dict[str, Any], video: Path | None) -> None:
