@@ -163,7 +163,6 @@ def test_config_goes_along(train, tmp_path):
 
 
 def test_tensorboard(train, tmp_path):
-    pytest.importorskip('tensorboard')
     train(
         *('--work-dir', tmp_path, '--cfg-options'),
         'visualizer.vis_backends.0.type=TensorboardVisBackend',
