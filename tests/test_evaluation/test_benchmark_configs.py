@@ -185,7 +185,11 @@ def run(world, tmp_path, monkeypatch, free_body_dir):
             default_scope='aios',
             experiment_name=f'{tmp_path.name}-{name}-{turn}',
         )
-        return runner.test()
+        metrics = runner.test()
+        (log,) = Path(runner.log_dir).glob('*.json')
+        written = json.loads(log.read_text())
+        assert {k: written[k] for k in metrics} == metrics
+        return metrics
 
     return evaluate
 

@@ -251,7 +251,7 @@ def test_best_numbers(tmp_path, capsys):
     """Of shares the largest, of errors the smallest, of counts none."""
     for name, scale in (('a', 0.5), ('b', 1.0)):
         numbers = dict.fromkeys(('x/F1', 'x/kid-f1', 'x/AP-body'), 0.8 * scale)
-        numbers |= {'x/NMVE': 60 * scale, 'x/persons': int(4 * scale)}
+        numbers |= {'x/NMVE': 60 * scale, 'x/persons': 4 * scale}
         (tmp_path / f'{name}.json').write_text(json.dumps(numbers))
     tool = load_tool('analysis_tools/results_table')
     tool.main([str(tmp_path / f'{name}.json') for name in 'ab'])

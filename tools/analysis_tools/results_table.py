@@ -28,6 +28,10 @@ Row = Mapping[str, float]
 SUFFIXES = {'.csv': 'csv', '.json': 'json', '.tex': 'latex', '.md': 'markdown'}
 # Shares, of which larger is better; of all others smaller is.
 SHARES = ('precision', 'recall', 'f1', 'AP', 'AR', 'gain')
+COUNTS = (
+    *('pictures', 'persons', 'predictions', 'matched', 'missed', 'measured'),
+    *('false-positives', 'registered-meshes'),
+)
 _LATEX = {letter: f'\\{letter}' for letter in '_%&#${}'}
 _LATEX |= {
     '\\': r'\textbackslash{}',
@@ -100,15 +104,24 @@ def choose_columns(
 def best_of(rows: Mapping[str, Row], column: str) -> float | None:
     """The best number of a column, if there are several; not of counts."""
     values = [row[column] for row in rows.values() if column in row]
-    if len(values) < 2 or all(isinstance(value, int) for value in values):
+    if len(values) < 2 or is_count(column):
         return None
     return max(values) if is_share(column) else min(values)
 
 
 def is_share(column: str) -> bool:
     """Whether a metric is in [0, 1], 1 being best."""
-    name = column.rpartition('/')[2].removeprefix('kid-')
+    name = _bare_name(column)
     return name.startswith(SHARES) or name == 'F1'
+
+
+def is_count(column: str) -> bool:
+    """Whether a metric counts something."""
+    return _bare_name(column).startswith(COUNTS)
+
+
+def _bare_name(column: str) -> str:
+    return column.rpartition('/')[2].removeprefix('kid-')
 
 
 def cells(
@@ -128,8 +141,8 @@ def cells(
             if value is None:
                 line.append(blank)
                 continue
-            text = str(value)
-            if isinstance(value, float):
+            text = f'{value:g}'
+            if isinstance(value, float) and not is_count(column):
                 text = f'{value:.{digits + is_share(column)}f}'
             line.append(bold(text) if value == best[column] else text)
         table.append(line)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from aios.evaluation.agora.bodies import SubmittedBodies, load_part_vertices
@@ -20,11 +19,13 @@ from aios.evaluation.functional import AGORAProtocol
 from aios.evaluation.samples import finite_predictions_of
 from aios.registry import METRICS
 
+from .base import NumberMetric
+
 __all__ = ['AGORAMetric']
 
 
 @METRICS.register_module()
-class AGORAMetric(BaseMetric):
+class AGORAMetric(NumberMetric):
     """Protocol of AGORA's leaderboard, on its validation set.
 
     Predictions come from the data samples, true persons from the release's

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_text
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -26,6 +25,8 @@ from aios.structures import (
     JointSet,
     joint_mapping,
 )
+
+from .base import NumberMetric
 
 __all__ = ['KEYPOINT_SIGMAS', 'CocoWholeBodyMetric', 'to_coco_wholebody']
 
@@ -101,7 +102,7 @@ def to_coco_wholebody(
 
 
 @METRICS.register_module()
-class CocoWholeBodyMetric(BaseMetric):
+class CocoWholeBodyMetric(NumberMetric):
     """COCO's AP by object key-point similarity, for each part.
 
     Reported are ``AP-{body,foot,face,hand,lhand,rhand,wholebody}``,

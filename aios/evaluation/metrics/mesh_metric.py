@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from aios.evaluation.functional import (
@@ -37,6 +36,8 @@ from aios.evaluation.samples import (
 )
 from aios.registry import METRICS
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53, joint_mapping
+
+from .base import NumberMetric
 
 __all__ = ['MATCHES', 'SMPLXMeshMetric']
 
@@ -113,7 +114,7 @@ MATCHES: Mapping[str, _Match] = {
 
 
 @METRICS.register_module()
-class SMPLXMeshMetric(BaseMetric):
+class SMPLXMeshMetric(NumberMetric):
     """Errors of SMPL-X meshes by part, in millimetres.
 
     Reported are (see ``docs/en/evaluation.md``)

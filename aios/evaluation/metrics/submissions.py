@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from aios.evaluation.agora.evaluator import (
@@ -22,10 +21,12 @@ from aios.evaluation.agora.submission import SubmissionWriter
 from aios.evaluation.samples import finite_predictions_of
 from aios.registry import METRICS
 
+from .base import NumberMetric
+
 __all__ = ['AGORASubmission', 'BEDLAMSubmission', 'bedlam_name']
 
 
-class _Submission(BaseMetric):
+class _Submission(NumberMetric):
     """Writes a submission; the numbers are counts.
 
     Predictions that are not finite are left out and counted.

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from aios.evaluation.functional import (
@@ -30,6 +29,8 @@ from aios.evaluation.samples import (
 )
 from aios.registry import METRICS
 from aios.structures import SMPLX_137, joint_mapping
+
+from .base import NumberMetric
 
 __all__ = ['WholeBodyMetric']
 
@@ -53,7 +54,7 @@ _MEASURES: Mapping[str, tuple[list[int], int]] = {
 
 
 @METRICS.register_module()
-class WholeBodyMetric(BaseMetric):
+class WholeBodyMetric(NumberMetric):
     """Detection, joint errors and, with a body model, surface errors.
 
     Predictions and persons are matched by the rule of detection benchmarks,
