@@ -25,6 +25,7 @@ from aios.export import (
     write_glb,
     write_keypoints,
 )
+from aios.utils.safe_io import load_npz
 from aios.visualization import OverlayOptions, OverlayWriter
 
 from .consumer import FrameConsumer, empty_store
@@ -35,7 +36,14 @@ from .processing import (
     Processing,
     make_processing,
 )
-from .record import RunRecord, digest, file_digest, prepare_folder
+from .record import (
+    PRODUCTS,
+    RunRecord,
+    digest,
+    file_digest,
+    prepare_folder,
+    remove_record,
+)
 from .sources import Frame, FrameSource
 from .store import ShardStore, merge_shards
 from .threads import BackgroundConsumer
@@ -161,13 +169,20 @@ def run_inference(
         job.keep_files = (
             earlier is None or earlier.presentation == record.presentation
         )
-        if world.size > 1:
+        is_finished = job.is_finished
+        if world.size > 1 and not is_finished:
             job.run(*world.share(len(source)), alone=False)
-            world.wait()
-        if world.is_main:
-            job.run()
-            job.finish(summary)
         world.wait()
+        if world.is_main and not is_finished:
+            job.run()
+            job.finish()
+        world.wait()
+        if world.is_main:
+            job.report(summary)
+    if world.is_main and not summary.frames:
+        remove_record(root)
+        first = f'{sources[0].name}: nothing there can be read'
+        raise ValueError('\n'.join([first, *summary.problems]))
     if world.is_main:
         record.complete = True
         record.save(root)
@@ -218,7 +233,7 @@ class _Job:
             alone: Whether no other process works on this source; otherwise
                 only what concerns single frames is done.
         """
-        self.raw = ShardStore(self.folder / 'parts/raw', self.metadata)
+        self.raw = ShardStore(self._parts / 'raw', self.metadata)
         writers = self._writers(alone)
         with ExitStack() as stack:
             for writer in writers:
@@ -265,7 +280,7 @@ class _Job:
                 self.source.fps or 25.0,
                 self.pose.body_model,
             )
-            final = empty_store(self.folder / 'parts/final', self.metadata)
+            final = empty_store(self._parts / 'final', self.metadata)
         return FrameConsumer(
             self.source,
             self.raw,
@@ -320,8 +335,32 @@ class _Job:
             )
         return [writer for writer in writers if alone or writer.per_frame]
 
-    def finish(self, summary: Summary) -> None:
+    @property
+    def is_finished(self) -> bool:
+        """Whether an earlier run had nothing left to do here."""
+        return self._target.exists() and not self._parts.exists()
+
+    @property
+    def _target(self) -> Path:
+        return self.folder / 'params.npz'
+
+    @property
+    def _parts(self) -> Path:
+        return self.folder / 'parts'
+
+    def finish(self) -> None:
         """Write what concerns all frames, and remove the shards."""
+        frames = 0
+        if self.final.paths:
+            frames, _ = merge_shards(self.final.paths, self._target, True)
+        if frames:
+            self._export(self._target)
+        else:
+            self._target.unlink(missing_ok=True)
+        shutil.rmtree(self._parts, ignore_errors=True)
+
+    def report(self, summary: Summary) -> None:
+        """Add what was found, and what could not be read."""
         problems = list(self.source.problems)
         told = ' '.join(problems)
         problems += [
@@ -330,20 +369,11 @@ class _Job:
             if name not in told
         ]
         summary.problems += problems
-        target = self.folder / 'params.npz'
-        frames, people = 0, 0
-        if self.final.paths:
-            frames, people = merge_shards(self.final.paths, target, True)
-        if not frames:
-            target.unlink(missing_ok=True)
-            raise ValueError(
-                f'{self.source.name}: nothing there can be read\n'
-                + '\n'.join(problems)
-            )
-        self._export(target)
-        shutil.rmtree(self.folder / 'parts')
-        summary.frames += frames
-        summary.people += people
+        if self._target.exists():
+            names = ['frame_names', 'frame_index']
+            arrays = load_npz(self._target, names)
+            summary.frames += len(arrays['frame_names'])
+            summary.people += len(arrays['frame_index'])
 
     def _export(self, path: Path) -> None:
         """Write what is made of all people; only this needs them at once."""
@@ -378,7 +408,8 @@ def _folders(sources: Sequence[FrameSource]) -> list[str]:
         name = '.'
         if source.is_sequence:
             name = Path(source.name).stem
-            while name.lower() in {other.lower() for other in names}:
+            taken = {other.lower() for other in (*names, *PRODUCTS)}
+            while name.lower() in taken:
                 name += '_'
         names.append(name)
     return names

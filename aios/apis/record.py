@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +16,14 @@ from typing import Any
 from aios.utils.safe_io import atomic_write
 from aios.version import __version__
 
-__all__ = ['RunRecord', 'digest', 'file_digest', 'prepare_folder']
+__all__ = [
+    'PRODUCTS',
+    'RunRecord',
+    'digest',
+    'file_digest',
+    'prepare_folder',
+    'remove_record',
+]
 
 RECORD = 'run.json'
 PRODUCTS = (
@@ -103,6 +111,12 @@ def prepare_folder(
             )
         _check_same(folder, earlier, record)
         if earlier.presentation != record.presentation:
+            if earlier.complete:
+                raise ValueError(
+                    f'{folder}: the run there is complete. '
+                    'tools/params2mesh.py makes other files of it; '
+                    '--overwrite does it all again'
+                )
             # They are made anew from the parts; others must not stay.
             _remove_products(folder, earlier.folders, keep=('parts',))
             record.save(folder)
@@ -117,6 +131,13 @@ def prepare_folder(
         _remove_products(folder, earlier.folders)
     record.save(folder)
     return None
+
+
+def remove_record(folder: Path) -> None:
+    """Forget a run that found nothing, and its folder if it is empty."""
+    (folder / RECORD).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _check_same(folder: Path, earlier: RunRecord, record: RunRecord) -> None:

@@ -245,6 +245,10 @@ class TestResume:
         ).read_bytes()
         again = infer(video, out, resume=True, **options)
         assert again.was_complete
+        options['outputs'] = Outputs(vis=False)
+        with pytest.raises(ValueError, match=r'complete\. .*params2mesh'):
+            infer(video, out, resume=True, **options)
+        assert _files(out) == _files(whole)
 
     def test_pictures_are_not_drawn_again(
         self, infer, calls, pictures: Path, tmp_path: Path
@@ -264,6 +268,21 @@ class TestResume:
         )
         assert len(list(out.glob('vis/*'))) == 6
         assert before == {p: p.stat().st_mtime_ns for p in before}
+
+    def test_finished_sources_are_left_alone(
+        self, infer, calls, pictures: Path, tmp_path: Path, make_video
+    ):
+        (pictures / 'c.png').unlink()
+        make_video(pictures / 'x.avi', 3)
+        out = tmp_path / 'out'
+        with pytest.raises(KeyboardInterrupt):
+            infer(pictures, out, outputs=Outputs(vis=False))
+        before = (out / 'params.npz').stat().st_mtime_ns
+        calls[:] = [0] * 10
+        summary = infer(pictures, out, outputs=Outputs(vis=False), resume=True)
+        assert (summary.frames, summary.people) == (5, 15)
+        assert len(calls) == 10 + 2
+        assert (out / 'params.npz').stat().st_mtime_ns == before
 
     def test_with_other_files(self, infer, calls, pictures, tmp_path):
         """What is drawn may change; nothing old stays."""
@@ -355,7 +374,18 @@ def test_nothing_readable(infer, tmp_path: Path):
     (tmp_path / 'a.png').write_bytes(b'nonsense')
     with pytest.raises(ValueError, match=r'a\.png: cannot be decoded'):
         infer(tmp_path / 'a.png', tmp_path / 'out')
-    assert 'params.npz' not in _files(tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_one_source_is_not_readable(infer, tmp_path: Path, make_video):
+    folder, out = tmp_path / 'in', tmp_path / 'out'
+    folder.mkdir()
+    (folder / 'a.png').write_bytes(b'')
+    make_video(folder / 'vis.avi', 2)  # a name that is taken
+    summary = infer(folder, out, outputs=Outputs(vis=False))
+    assert summary.frames == 2
+    assert summary.problems == [f'{folder}/a.png: is empty (0 bytes)']
+    assert _files(out) == {'run.json', 'vis_/params.npz'}
 
 
 def test_full_disk(infer, monkeypatch, pictures: Path, tmp_path: Path):
