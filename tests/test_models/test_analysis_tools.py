@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.registry import DefaultScope
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +82,59 @@ def test_benchmark_reads_pictures(benchmark, tmp_path):
     (tmp_path / 'text.png').write_text('no picture')
     with pytest.raises(SystemExit, match='text.png'):
         benchmark.read_image(tmp_path / 'text.png', [8, 12])
+
+
+PAGE = """# Numbers
+
+<!-- suite: one -->
+```shell
+printf '%s\\n' \\
+    'new \\1'
+```
+old
+<!-- end of suite -->
+
+text
+
+<!-- suite: two -->
+```shell
+exit 3
+```
+old
+<!-- end of suite -->
+end
+"""
+
+
+def test_benchmark_renews_a_page(benchmark, tmp_path):
+    page = tmp_path / 'page.md'
+    page.write_text(PAGE)
+    benchmark.main(['--suite', str(page), '--only', 'one'])
+    lines = page.read_text().splitlines()
+    result = lines.index('```', 3) + 1
+    assert lines[: result - 1] == PAGE.splitlines()[: result - 1]
+    assert lines[result + 1] == r'new \1'
+    assert 'load' in lines[result + 3]
+    assert torch.__version__ in lines[result + 3]
+    assert page.read_text().count('old') == 1
+    assert lines[-8:] == PAGE.splitlines()[-8:]
+    renewed = page.read_text()
+    with pytest.raises(SystemExit, match='failed with 3: exit 3'):
+        benchmark.main(['--suite', str(page), '--only', 'two'])
+    assert page.read_text() == renewed
+    with pytest.raises(SystemExit, match=r"no part \['three'\]"):
+        benchmark.main(['--suite', str(page), '--only', 'three'])
+
+
+def test_parts_of_the_page_of_benchmarks(benchmark):
+    """Each table has its command."""
+    page = (ROOT / 'docs/en/benchmarks.md').read_text()
+    parts = list(benchmark.PART.finditer(page))
+    assert len(parts) == page.count('<!-- suite:') > 0
+    assert page.count('<!-- end of suite -->') == len(parts)
+    for part in parts:
+        script = re.search(r'tools/\S+\.py', part['command'])[0]
+        assert (ROOT / script).is_file()
 
 
 def test_get_flops(capsys):

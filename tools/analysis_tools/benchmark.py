@@ -6,9 +6,21 @@ process, so that whatever else the machine does hits both. Weights are random
 without ``--checkpoint``; that changes nothing, because all persons of
 ``test_cfg.max_per_img`` are returned whatever their scores.
 
+``--suite PAGE`` runs the commands that stand in a Markdown page, and puts
+what they print behind them::
+
+    <!-- suite: NAME -->
+    ```shell
+    COMMAND
+    ```
+    ... replaced ...
+    <!-- end of suite -->
+
 Example:
     python tools/analysis_tools/benchmark.py configs/aios/aios_r50.py \
         --compare mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py --threads 2
+    python tools/analysis_tools/benchmark.py --suite docs/en/benchmarks.md \
+        --only msda
 """
 
 from __future__ import annotations
@@ -16,11 +28,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import platform
+import re
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +45,7 @@ import torch
 from mmengine.config import DictAction
 from torch import Tensor, nn
 
-from aios.models.inference import prepare_for_inference
+from aios.models.inference import OneDnnLinear, prepare_for_inference
 from aios.ops import set_default_kernel
 from aios.utils.memory import MIB, peak_memory, start_memory
 from aios.utils.profiling import (
@@ -40,6 +56,12 @@ from aios.utils.profiling import (
 )
 from aios.utils.safe_io import atomic_write
 
+PART = re.compile(
+    r'(?P<head><!-- suite: (?P<name>[\w-]+) -->\n'
+    r'```shell\n(?P<command>.*?)\n```\n)'
+    r'.*?(?P<tail><!-- end of suite -->)',
+    re.DOTALL,
+)
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
@@ -82,7 +104,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('config', help='config file, or package::config')
+    parser.add_argument(
+        'config', nargs='?', help='config file, or package::config'
+    )
+    parser.add_argument(
+        '--suite', type=Path, metavar='PAGE', help='renew this page'
+    )
+    parser.add_argument(
+        '--only', nargs='+', metavar='NAME', help='parts of PAGE; default: all'
+    )
     parser.add_argument('--checkpoint', help='weights of CONFIG')
     parser.add_argument('--compare', help='config of a second detector')
     parser.add_argument('--compare-checkpoint', help='its weights')
@@ -130,12 +160,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'machine hardly change it; more threads wait by spinning',
     )
     parser.add_argument('--json', type=Path, help='write all numbers here')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if (args.config is None) == (args.suite is None):
+        parser.error('give either CONFIG or --suite PAGE')
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
+    if args.suite:
+        renew_page(args.suite, args.only)
+        return
     if args.threads:
         torch.set_num_threads(args.threads)
     set_default_kernel(args.kernel)
@@ -147,9 +183,72 @@ def main(argv: list[str] | None = None) -> None:
         run_in_turns(subjects, image.expand(batch_size, -1, -1, -1), args)
         print('\n'.join(['', *markdown(subjects, batch_size)]), flush=True)
         results += [to_dict(subject, batch_size) for subject in subjects]
+    print(f'\nMatrix products: {matrix_rate(args):.0f} GFLOP/s, same clock')
     if args.json:
         with atomic_write(args.json, overwrite=True) as stream:
             stream.write(json.dumps(results, indent=1).encode())
+
+
+def renew_page(page: Path, only: list[str] | None) -> None:
+    """Run the commands of a page and write what they print.
+
+    The page is written after each command, so that nothing is lost when a
+    later one fails.
+
+    Args:
+        page: Markdown.
+        only: Names of the parts to renew; all by default.
+
+    Raises:
+        SystemExit: There is no such part, or a command fails.
+    """
+    names = [match['name'] for match in PART.finditer(page.read_text())]
+    if unknown := set(only or ()) - set(names):
+        raise SystemExit(f'{page}: no part {sorted(unknown)}, only {names}')
+    for name in only or names:
+        text = page.read_text()
+        (part,) = (m for m in PART.finditer(text) if m['name'] == name)
+        print(f'{name}: {part["command"]}', flush=True)
+        printed = run_command(part['command'])
+        text = (
+            f'{text[: part.end("head")]}\n{printed}\n\n'
+            f'{text[part.start("tail") :]}'
+        )
+        with atomic_write(page, overwrite=True) as stream:
+            stream.write(text.encode())
+
+
+def run_command(command: str) -> str:
+    """Run in a shell; what it prints, and what the machine was."""
+    before = os.getloadavg()[0]
+    done = subprocess.run(
+        command, shell=True, stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f'failed with {done.returncode}: {command}')
+    load = f'load {before:.0f} before, {os.getloadavg()[0]:.0f} after'
+    return f'{done.stdout.strip()}\n\n{processor()}, {load}; {versions()}'
+
+
+def processor() -> str:
+    """Name and number of cores."""
+    name = platform.machine()
+    with contextlib.suppress(OSError):
+        found = re.search(
+            r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text()
+        )
+        name = found[1] if found else name
+    return f'{name}, {os.cpu_count()} cores'
+
+
+def versions() -> str:
+    """Of what numbers depend on."""
+    packages = ('torch', 'onedl-mmdetection', 'numba')
+    found = {'Python': platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return ', '.join(f'{name} {number}' for name, number in found.items())
 
 
 def make_subjects(args: argparse.Namespace) -> list[Subject]:
@@ -181,6 +280,21 @@ def clock(name: str, device: str) -> Callable[[], float]:
         return time.perf_counter()
 
     return read
+
+
+def matrix_rate(args: argparse.Namespace, size: int = 2048) -> float:
+    """GFLOP/s of a linear layer, the fastest of some; what is possible."""
+    read = clock(args.clock, args.device)
+    options = dict(device=args.device, dtype=getattr(torch, args.dtype))
+    layer = OneDnnLinear(size, size, **options)
+    x = torch.randn(size, size, **options)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(5):
+            start = read()
+            layer(x)
+            seconds.append(read() - start)
+    return 2 * size**3 / min(seconds) / 1e9
 
 
 def read_image(path: Path | None, shape: list[int]) -> Tensor:

@@ -135,13 +135,17 @@ class Step:
     """One training step, measured.
 
     Args:
-        config: Of AiOS or of a detector of MMDetection.
+        config: Of AiOS, whose configs have a fused optimizer, or of a
+            detector of MMDetection, whose configs have not.
         args: The command line.
     """
 
     def __init__(self, config: Config, args: argparse.Namespace) -> None:
         self.model: Any = build_model(config, args.device)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
+        fused = config.get('default_scope') == 'aios'
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=1e-5, fused=fused or None
+        )
         self.device = args.device
         self.read = clock(args)
         self.meter = PhaseMeter(self.model, self.read, STEP_PHASES)
