@@ -6,6 +6,8 @@ on weights, pictures and a body that are hashes of names. Here our model gets
 the same, and reports its tensors by the original's names.
 """
 
+# Long because of the table of names.
+
 from __future__ import annotations
 
 import re

@@ -1,6 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Labels follow the pixels: draw a dot, find it after every transform."""
 
+# Long because every transform is tried with every kind of label.
+
 from __future__ import annotations
 
 import random

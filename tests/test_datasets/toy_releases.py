@@ -6,6 +6,8 @@ coordinates, and returns what is true of them in the camera: joints and pixels
 by picture.
 """
 
+# Long because each of the releases has its own layout.
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# Long because one tree of faults in checkpoints is tried on every reader.
 from __future__ import annotations
 
 import argparse

@@ -230,8 +230,7 @@ def test_training_and_resuming(tmp_path: Path, tool: ModuleType):
         assert numbers == pytest.approx(losses[step], rel=1e-5)
     assert set(_losses(again)) == {5, 6}
     one, other = (
-        torch.load(x / 'epoch_3.pth', weights_only=True)
-        for x in (pieces, again)
+        read_checkpoint(folder / 'epoch_3.pth') for folder in (pieces, again)
     )
     assert set(one['state_dict']) == {
         f'{part}.{name}'

@@ -1,0 +1,136 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What users see of the code: names, signatures, documentation, sizes."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INVENTORY = Path(__file__).with_name('public_api.json')
+TOOL = 'tools/misc/list_api.py'
+COMMAND = f'python {TOOL} --write {INVENTORY.relative_to(ROOT)}'
+MOST_LINES = 500
+LEAST_DOCUMENTED = 0.95
+
+
+@pytest.fixture(scope='module')
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location('list_api', ROOT / TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _flat(api: dict[str, dict[str, str]]) -> set[tuple[str, str, str]]:
+    return {
+        (module, name, signature)
+        for module, names in api.items()
+        for name, signature in names.items()
+    }
+
+
+def test_public_api_is_the_one_written_down(tool: ModuleType):
+    now, then = (
+        _flat(api)
+        for api in (tool.public_api(), json.loads(INVENTORY.read_text()))
+    )
+    changes = [f'- {m}.{n}{s}' for m, n, s in sorted(then - now)]
+    changes += [f'+ {m}.{n}{s}' for m, n, s in sorted(now - then)]
+    assert not changes, '\n'.join(
+        ['the public API changed; if that is meant:', COMMAND, *changes]
+    )
+
+
+def test_inventory_is_read_from_files(tool: ModuleType, tmp_path: Path):
+    package = tmp_path / 'pack'
+    (package / '_hidden').mkdir(parents=True)
+    (package / '__init__.py').write_text("__all__ = ['run']\n")
+    (package / '_hidden/a.py').write_text("__all__ = ['b']\n")
+    (package / 'mod.py').write_text(
+        "__all__ = ['Box', 'f']\n"
+        'class Box(Base):\n'
+        '    size: int = 3\n'
+        '    def __init__(self, a: int = 1) -> None: ...\n'
+        '    def open(self, *, wide: bool) -> str: ...\n'
+        '    def _no(self): ...\n'
+        'def f(x, /, *y): ...\n'
+        'def g(): ...\n'
+    )
+    assert tool.public_api(package) == {
+        'pack': {'run': ''},
+        'pack.mod': {
+            'Box': 'class(Base)',
+            'Box.size': 'int',
+            'Box.__init__': '(self, a: int=1) -> None',
+            'Box.open': '(self, *, wide: bool) -> str',
+            'f': '(x, /, *y)',
+        },
+    }
+
+
+def test_public_names_exist(tool: ModuleType):
+    for module, names in tool.public_api().items():
+        try:
+            there = vars(importlib.import_module(module))
+        except ModuleNotFoundError as error:
+            # an optional package, such as triton
+            assert not error.name.startswith('aios')
+            continue
+        for name in names:
+            assert name.partition('.')[0] in there, f'{module}.{name}'
+
+
+def _python_files(*folders: str) -> list[Path]:
+    return [
+        path
+        for folder in folders
+        for path in sorted((ROOT / folder).rglob('*.py'))
+        if not {'.mim', 'third_party'} & set(path.parts)
+    ]
+
+
+def _documented(path: Path) -> Iterator[tuple[str, bool]]:
+    """Public modules, classes, functions and methods of a file."""
+    tree = ast.parse(path.read_text())
+    nodes: list[tuple[str, ast.AST]] = [(str(path.relative_to(ROOT)), tree)]
+    while nodes:
+        where, node = nodes.pop()
+        yield where, ast.get_docstring(node) is not None
+        if isinstance(node, (ast.Module, ast.ClassDef)):
+            nodes += [
+                (f'{where} {child.name}', child)
+                for child in node.body
+                if isinstance(child, (ast.ClassDef, ast.FunctionDef))
+                and not child.name.startswith('_')
+            ]
+
+
+def test_documentation_of_public_things():
+    things = [
+        thing
+        for path in _python_files('aios', 'tools', 'demo')
+        for thing in _documented(path)
+    ]
+    assert len(things) > 1000
+    missing = [where for where, documented in things if not documented]
+    share = 1 - len(missing) / len(things)
+    assert share >= LEAST_DOCUMENTED, '\n'.join(missing)
+
+
+def test_files_are_short_or_say_why_not():
+    """A long one says ``Long because ...`` in its first lines."""
+    files = _python_files('aios', 'configs', 'demo', 'tests', 'tools')
+    assert len(files) > 300
+    for path in files:
+        lines = path.read_text().splitlines()
+        if len(lines) > MOST_LINES:
+            head = '\n'.join(lines[:15])
+            assert 'Long because' in head, f'{path}: {len(lines)} lines'
