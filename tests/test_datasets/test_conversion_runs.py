@@ -112,6 +112,30 @@ def test_interval(converted, models, tmp_path):
     assert (summary.images, summary.persons) == (2, 4)
 
 
+@pytest.mark.parametrize('name', ['bedlam', 'ubody'])
+def test_names_with_backslashes(converted, models, tmp_path, name):
+    """Labels that somebody rewrote on Windows name the same pictures."""
+    source, _, out, _ = converted(name)
+    root = tmp_path / 'release'
+    shutil.copytree(source, root, ignore=_ignore_output)
+    if name == 'bedlam':
+        for file in root.glob('*/*.npz'):
+            content = dict(np.load(file, allow_pickle=True))
+            content['imgname'] = np.char.replace(content['imgname'], '/', '\\')
+            np.savez(file, **content)
+    else:
+        file = root / 'annotations/Speech/keypoint_annotation.json'
+        labels = json.loads(file.read_text())
+        for image in labels['images']:
+            image['file_name'] = image['file_name'].replace('/', '\\')
+        file.write_text(json.dumps(labels))
+    kind, split = RELEASES[name][1:3]
+    summary = convert(kind(root, split, models), tmp_path / 'o.npz')
+    assert summary.missing == 0
+    paths = HumanData.load(tmp_path / 'o.npz')['image_path']
+    assert paths == HumanData.load(out)['image_path']
+
+
 @pytest.mark.slow  # every process imports PyTorch
 @pytest.mark.parametrize('name', ['bedlam', 'coco'])
 def test_processes(converted, models, tmp_path, name, monkeypatch):
