@@ -1,5 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # Finetuning on BEDLAM alone. The paper does not say how: numbers are ours.
+# Those of other data sets begin with this one.
 _base_ = ['./aios_r50_8xb2-50e_finetune-mix.py']
 
 train_dataloader = dict(

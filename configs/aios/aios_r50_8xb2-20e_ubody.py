@@ -1,26 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # Finetuning on UBody alone. The paper does not say how: numbers are ours.
-_base_ = ['./aios_r50_8xb2-50e_finetune-mix.py']
+_base_ = ['./aios_r50_8xb2-20e_bedlam.py']
 
-train_dataloader = dict(
-    sampler=dict(weights=[1.0]),  # six data sets
-    dataset=dict(
-        datasets=[{{_base_.ubody_train}}],
-    ),
-)
+train_dataloader = dict(dataset=dict(datasets=[{{_base_.ubody_train}}]))
 val_dataloader = dict(dataset={{_base_.ubody_test}})
 test_dataloader = val_dataloader
 test_evaluator = dict(type='UBodyMetric')
-train_cfg = dict(max_epochs=20, val_interval=1)  # 50, 5
-param_scheduler = [
-    dict(
-        type='MultiStepLR',
-        begin=0,
-        end=20,
-        by_epoch=True,
-        milestones=[15],  # [30, 60]
-        gamma=0.1,
-    ),
-]
-# the published weights, or the end of the config above
-load_from = 'data/checkpoint/aios_checkpoint.pth'
