@@ -114,7 +114,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--only', nargs='+', metavar='NAME', help='parts of PAGE; default: all'
     )
     parser.add_argument('--checkpoint', help='weights of CONFIG')
-    parser.add_argument('--compare', help='config of a second detector')
+    parser.add_argument(
+        '--compare',
+        help='config of a second detector; it is measured as it is built',
+    )
     parser.add_argument('--compare-checkpoint', help='its weights')
     parser.add_argument('--image', type=Path, help='picture, default: noise')
     parser.add_argument(
@@ -256,7 +259,11 @@ def make_subjects(args: argparse.Namespace) -> list[Subject]:
     subjects = []
     for name, checkpoint, options in (
         (args.config, args.checkpoint, args.cfg_options),
-        (args.compare, args.compare_checkpoint, {}),
+        (
+            args.compare,
+            args.compare_checkpoint,
+            args.cfg_options if args.compare == args.config else {},
+        ),
     ):
         if name is not None:
             config = read_config(name, options)

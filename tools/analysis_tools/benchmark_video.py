@@ -1,0 +1,177 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Measure video_demo.py from end to end, and where it waits.
+
+Reading, the network, and drawing with writing run in three threads. For each
+the table has its own processor time, and how long it waited for the others;
+processor time of PyTorch's other threads is in the total only. Weights are
+random without ``--checkpoint``: people are found everywhere, as many as
+``--persons`` says.
+
+Example:
+    python tools/analysis_tools/benchmark_video.py configs/aios/aios_tiny.py \
+        --frames 40 --threads 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from aios.apis.inferencer import AiOSInferencer
+from aios.apis.job import Outputs, run_inference
+from aios.apis.sources import open_sources
+from aios.utils.profiling import build_detector, read_config
+
+# Names of threads, see aios.apis.threads
+THREADS = {
+    'prefetch': 'read and prepare',
+    'MainThread': 'network',
+    'consumer': 'draw and write',
+}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--checkpoint', help='weights')
+    parser.add_argument('--video', help='default: moving noise')
+    parser.add_argument('--size', default='1280x720', help='of the noise')
+    parser.add_argument('--frames', type=int, default=40, help='of the noise')
+    parser.add_argument('--persons', type=int, default=10)
+    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--threads', type=int, help='of the CPU')
+    return parser.parse_args(argv)
+
+
+def write_video(path: Path, size: str, frames: int) -> None:
+    """A coloured pattern that moves sideways."""
+    width, height = map(int, size.split('x'))
+    pattern = np.random.default_rng(0).integers(0, 255, (9, 16, 3), np.uint8)
+    picture = cv2.resize(pattern, (width, height))
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*'mp4v'), 25, (width, height)
+    )
+    if not writer.isOpened():
+        raise SystemExit(f'{path}: OpenCV cannot write videos here')
+    for index in range(frames):
+        writer.write(np.roll(picture, 8 * index, axis=1))
+    writer.release()
+
+
+def write_checkpoint(path: Path, config: str, options: dict) -> None:
+    """Random weights."""
+    model = build_detector(read_config(config, options))
+    torch.save({'state_dict': model.state_dict()}, path)
+
+
+@contextmanager
+def watch() -> Iterator[dict[str, dict[str, float]]]:
+    """Note processor and waiting time of threads, by their names."""
+    spent: dict[str, dict[str, float]] = defaultdict(
+        lambda: defaultdict(float)
+    )
+    run, get, put = threading.Thread.run, queue.Queue.get, queue.Queue.put
+
+    def timed_run(self: threading.Thread) -> None:
+        start = time.thread_time()
+        run(self)
+        spent[self.name]['processor'] += time.thread_time() - start
+
+    def timed(function: Any) -> Any:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                waited = time.perf_counter() - start
+                spent[threading.current_thread().name]['waits'] += waited
+
+        return wrapped
+
+    threading.Thread.run = timed_run  # type: ignore[method-assign]
+    queue.Queue.get = timed(get)  # type: ignore[method-assign]
+    queue.Queue.put = timed(put)  # type: ignore[method-assign]
+    start = time.thread_time()
+    try:
+        yield spent
+    finally:
+        spent['MainThread']['processor'] = time.thread_time() - start
+        threading.Thread.run = run  # type: ignore[method-assign]
+        queue.Queue.get = get  # type: ignore[method-assign]
+        queue.Queue.put = put  # type: ignore[method-assign]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    options: dict[str, Any] = {'model.bbox_head.body_model.model_path': 'free'}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        video = Path(args.video or root / 'noise.mp4')
+        if args.video is None:
+            write_video(video, args.size, args.frames)
+        if args.checkpoint is None:
+            write_checkpoint(root / 'random.pth', args.config, options)
+        inferencer = AiOSInferencer(
+            args.config,
+            args.checkpoint or root / 'random.pth',
+            args.device,
+            score_thr=0.0,
+            max_persons=args.persons,
+            batch_size=args.batch_size,
+            cfg_options=options,
+            show_progress=False,
+        )
+        # Kernels are compiled before.
+        inferencer(np.zeros((72, 128, 3), np.uint8))
+        wall, processor = time.perf_counter(), time.process_time()
+        with watch() as spent:
+            summary = run_inference(
+                inferencer,
+                open_sources(str(video)),
+                root / 'out',
+                outputs=Outputs(),
+            )
+        wall = time.perf_counter() - wall
+        processor = time.process_time() - processor
+    frames = summary.frames
+    print(
+        f'{frames} frames, {summary.people / frames:.0f} people each, '
+        f'batch size {args.batch_size}, {args.device}, '
+        f'{torch.get_num_threads()} threads\n\n'
+        '| ms per frame | its processor time | waits for others |\n'
+        '|---|---:|---:|'
+    )
+    for name, title in THREADS.items():
+        times = [
+            1000 * spent[name][x] / frames for x in ('processor', 'waits')
+        ]
+        print(f'| {title} | {times[0]:.0f} | {times[1]:.0f} |')
+    print(
+        f'| all threads | {1000 * processor / frames:.0f} | |\n'
+        f'\n{frames / wall:.2f} frames/s by the wall clock'
+    )
+
+
+if __name__ == '__main__':
+    main()
