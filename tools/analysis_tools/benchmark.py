@@ -206,19 +206,29 @@ def renew_page(page: Path, only: list[str] | None) -> None:
         SystemExit: There is no such part, or a command fails.
     """
     names = [match['name'] for match in PART.finditer(page.read_text())]
-    if unknown := set(only or ()) - set(names):
-        raise SystemExit(f'{page}: no part {sorted(unknown)}, only {names}')
+    if unknown := sorted(set(only or ()) - set(names)):
+        raise SystemExit(f'{page}: no part {unknown}, only {names}')
     for name in only or names:
-        text = page.read_text()
-        (part,) = (m for m in PART.finditer(text) if m['name'] == name)
+        _, part = find_part(page, name)
         print(f'{name}: {part["command"]}', flush=True)
         printed = run_command(part['command'])
+        # Somebody may have worked on the page.
+        text, part = find_part(page, name)
         text = (
             f'{text[: part.end("head")]}\n{printed}\n\n'
             f'{text[part.start("tail") :]}'
         )
         with atomic_write(page, overwrite=True) as stream:
             stream.write(text.encode())
+
+
+def find_part(page: Path, name: str) -> tuple[str, re.Match[str]]:
+    """Text of the page, and where the part is."""
+    text = page.read_text()
+    for part in PART.finditer(text):
+        if part['name'] == name:
+            return text, part
+    raise SystemExit(f'{page}: no part {name!r}')
 
 
 def run_command(command: str) -> str:
