@@ -50,6 +50,21 @@ def parse_people(text: str) -> tuple[int, int]:
     return low, high
 
 
+def parse_fill(text: str) -> tuple[float, float]:
+    """``0.6-1`` -> (0.6, 1.0)."""
+    try:
+        low, high = (float(v) for v in text.split('-'))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a range such as 0.6-1'
+        ) from None
+    if not 0.1 <= low <= high <= 3:
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: shares must be 0.1 to 3, ascending'
+        )
+    return low, high
+
+
 def parse_genders(text: str) -> tuple[str, ...]:
     """``neutral,female`` -> ('neutral', 'female')."""
     genders = tuple(dict.fromkeys(text.split(',')))
@@ -127,6 +142,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='A,B',
     )
     parser.add_argument(
+        '--fill',
+        type=parse_fill,
+        metavar='MIN-MAX',
+        help="share of the picture's height that people fill, about "
+        '(default: anything)',
+    )
+    parser.add_argument(
         '--any-heading',
         action='store_true',
         help='people face every direction alike, not mostly the camera',
@@ -198,6 +220,7 @@ def main(argv: list[str] | None = None) -> int:
             genders=args.genders,
             backgrounds=tuple(pictures),
             any_heading=args.any_heading,
+            fill=args.fill,
         )
         options = GeneratorOptions(
             scene=scene,

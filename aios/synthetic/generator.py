@@ -101,8 +101,10 @@ class GeneratorOptions:
             backgrounds=_digest(names.encode()) if names else None,
             body={g: _digest(Path(p).read_bytes()) for g, p in models.items()},
         )
-        if scene.any_heading:  # data sets that lack the key can be resumed
+        if scene.any_heading:  # as before, so that older data sets go on
             settings['any_heading'] = True
+        if scene.fill is not None:
+            settings['fill'] = list(scene.fill)
         return settings
 
 

@@ -48,6 +48,7 @@ class SceneOptions:
         backgrounds: Picture files to use instead of procedural surroundings.
         any_heading: Every direction that people face is as likely.
             Otherwise most face the camera or each other.
+        fill: See :func:`~aios.synthetic.views.sample_view`.
     """
 
     width: int = 640
@@ -56,6 +57,7 @@ class SceneOptions:
     genders: tuple[str, ...] = ('neutral', 'male', 'female')
     backgrounds: tuple[Path, ...] = ()
     any_heading: bool = False
+    fill: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def sample_setting(rng: np.random.Generator, options: SceneOptions) -> Scene:
     Returns:
         An empty scene.
     """
-    view = sample_view(rng, options.width, options.height)
+    view = sample_view(rng, options.width, options.height, options.fill)
     photo, place = None, None
     if options.backgrounds:
         photo = options.backgrounds[rng.integers(len(options.backgrounds))]

@@ -90,7 +90,12 @@ class View:
         )
 
 
-def sample_view(rng: np.random.Generator, width: int, height: int) -> View:
+def sample_view(
+    rng: np.random.Generator,
+    width: int,
+    height: int,
+    fill: tuple[float, float] | None = None,
+) -> View:
     """Draws a camera as people hold them.
 
     Mostly at eye level, sometimes low or high; from portrait distance to
@@ -100,6 +105,9 @@ def sample_view(rng: np.random.Generator, width: int, height: int) -> View:
         rng: Random generator.
         width: Picture width, pixels.
         height: Picture height, pixels.
+        fill: Smallest and largest share of the picture's height that
+            somebody who stands where the camera aims fills.  By default
+            anything, from a small figure to a cropped one.
 
     Returns:
         The view.
@@ -119,13 +127,11 @@ def sample_view(rng: np.random.Generator, width: int, height: int) -> View:
     else:
         level = rng.uniform(2.0, 3.6)
     # How much of the picture height a standing person fills.
-    fill = (
-        rng.uniform(0.38, 1.0)
-        if rng.random() < 0.85
-        else rng.uniform(1.0, 1.7)
-    )
-    distance = float(np.clip(focal * 1.7 / (fill * height), 1.5, 12.0))
-    aim = rng.uniform(0.75, 1.1) if fill < 1 else rng.uniform(1.1, 1.4)
+    if fill is None:
+        fill = (0.38, 1.0) if rng.random() < 0.85 else (1.0, 1.7)
+    share = rng.uniform(*fill)
+    distance = float(np.clip(focal * 1.7 / (share * height), 1.5, 12.0))
+    aim = rng.uniform(0.75, 1.1) if share < 1 else rng.uniform(1.1, 1.4)
     pitch = np.arctan2(level - aim, distance) + rng.normal(0, 0.02)
     return View.looking(
         camera, level, float(pitch), float(rng.normal(0, 0.025)), distance

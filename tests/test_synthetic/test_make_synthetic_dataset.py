@@ -47,6 +47,8 @@ def test_makes_a_data_set_and_refuses_to_do_it_twice(
         ('--images 2 --size 8x8', '64 to 8192'),
         ('--images 2 --people 5-2', '1 to 30'),
         ('--images 2 --people many', 'not a number'),
+        ('--images 2 --fill 0.7', 'not a range'),
+        ('--images 2 --fill 1-0.7', '0.1 to 3, ascending'),
         ('--images 2 --genders other', 'allowed are neutral'),
         ('--images 2 --resume --overwrite', 'not allowed with'),
         ('--images 2 --sequences 2', 'not allowed with'),

@@ -11,7 +11,7 @@ from aios.synthetic import SceneOptions, sample_scene
 from aios.synthetic.appearance import paint_body, sample_outfit
 from aios.synthetic.collisions import bodies_overlap, has_self_penetration
 from aios.synthetic.people import Seat, collides, make_person, sample_bodies
-from aios.synthetic.views import View
+from aios.synthetic.views import View, sample_view
 
 
 def test_everybody_stands_on_the_floor(scenes):
@@ -101,6 +101,15 @@ def test_people_face_the_camera_or_anywhere(bank):
         means.append(np.mean(angles))
     assert means[0] < 1.1
     assert 1.2 < means[1] < 1.9
+
+
+@pytest.mark.parametrize('fill', [(0.7, 1.0), (0.4, 0.4)])
+def test_people_fill_as_much_as_wanted(fill):
+    """Of the height of a portrait, somebody of 1.7 m where it aims."""
+    for seed in range(50):
+        view = sample_view(np.random.default_rng(seed), 96, 128, fill)
+        share = view.camera.focal[1] * 1.7 / view.subject_distance / 128
+        assert fill[0] - 1e-6 <= share <= fill[1] + 1e-6
 
 
 def test_same_seed_same_scene(bank):
