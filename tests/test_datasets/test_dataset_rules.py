@@ -213,6 +213,7 @@ def test_confidence_counts_once(toy, arrays):
         ('keypoints2d_smplx', 'keypoints2d_original', 'keypoints'),
         ('keypoints2d_original', 'keypoints2d', 'keypoints'),
         ('keypoints3d_cam', 'keypoints3d_smplx', 'keypoints3d'),
+        ('keypoints3d_cam', 'keypoints3d', 'keypoints3d'),
         ('keypoints3d', 'keypoints3d_smplx', 'keypoints3d'),
         ('keypoints3d_smplx', 'keypoints3d_original', 'keypoints3d'),
     ],
