@@ -22,9 +22,9 @@ OPTION = re.compile(r'(?<=\s)--[a-z][\w-]+')
 # Of programs of other people.
 FOREIGN = {
     '--constraint', '--editable', '--force-reinstall', '--index-url',
-    '--no-build-isolation', '--no-cache-dir', '--no-deps', '--config', '--python',
-    '--dest', '--field', '--model', '--valid-config', '--gpus', '--ipc',
-    '--rm', '--standalone', '--nproc-per-node',
+    '--no-build-isolation', '--no-cache-dir', '--no-deps', '--config',
+    '--python', '--dest', '--field', '--model', '--valid-config',
+    '--gpus', '--ipc', '--rm', '--standalone', '--nproc-per-node',
 }  # fmt: skip
 
 
