@@ -142,7 +142,7 @@ def open_sources(
     if isinstance(inputs, (int, np.integer)) and not isinstance(inputs, bool):
         return [CameraSource(int(inputs))]
     if isinstance(inputs, np.ndarray):
-        return [ArraySource(inputs if inputs.ndim == 4 else [inputs])]
+        return [ArraySource([*inputs] if inputs.ndim == 4 else [inputs])]
     single = isinstance(inputs, (str, os.PathLike))
     entries = [inputs] if single else inputs
     if not isinstance(entries, Sequence) or not entries:

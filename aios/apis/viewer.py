@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +17,7 @@ from aios.export import PeopleSequence, write_glb
 from aios.export.gltf import frame_times
 from aios.viewer import PictureTrack, make_picture_track, write_viewer
 
-from .sources import Frame, open_sources
+from .sources import Frame, FrameSource, open_sources
 
 __all__ = ['MODES', 'find_pictures', 'make_viewer']
 
@@ -74,7 +76,7 @@ def make_viewer(
     glb = folder / 'people.glb'
     if not (reuse_glb and glb.exists()):
         glb = scratch / 'people.glb'
-        layer = SMPLXLayer(
+        layer: Any = SMPLXLayer(
             model_path or people.body_model or 'free', gender=people.gender
         )
         write_glb(
@@ -174,9 +176,12 @@ def _read(
 ) -> Iterator[Frame]:
     """Frames with one of the names; images of others are not decoded."""
     for part in open_sources(source, recursive=True):
-        name_of = part.frame_name
-        for frame in part.frames(
-            lambda index, name_of=name_of: name_of(index) in numbers
-        ):
+        for frame in part.frames(partial(_is_wanted, part, numbers)):
             if frame.name in numbers:
                 yield frame
+
+
+def _is_wanted(
+    source: FrameSource, numbers: dict[str, int], index: int
+) -> bool:
+    return source.frame_name(index) in numbers
