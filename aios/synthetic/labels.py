@@ -222,6 +222,7 @@ def _pixels_alone(
         camera.height,
         camera.width,
         shaded=False,
+        backend='cpu',
     )
     return int((alone.ids >= 0).sum())
 

@@ -151,6 +151,7 @@ def render_scene(
         background=np.clip(image, 0, 1).astype(np.float32),
         shaded=False,
         supersample=supersample,
+        backend='cpu',  # the same everywhere
     )
     return Photograph(result.image, result.depth, result.ids)
 

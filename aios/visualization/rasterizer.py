@@ -1,6 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Pictures of meshes on any CPU: no OpenGL, no display, no compiler.
 
+Where a graphics card, its driver and ModernGL are, these are used.
+
 Every mesh is drawn alone, in the window of the image that it covers, and then
 merged into one z-buffer. So cost follows the area that people cover rather
 than the size of the image, and the id of each pixel comes for free.
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from . import numpy_rasterizer, opencv_rasterizer
+from . import gl_rasterizer, numpy_rasterizer, opencv_rasterizer
 from .clipping import clip_to_camera
 from .mesh import Mesh, vertex_normals
 
@@ -88,11 +90,27 @@ class _Piece:
     colors: np.ndarray
 
 
+_RASTERIZERS: dict[str, Rasterizer] = {
+    'opengl': gl_rasterizer.rasterize,
+    'opencv': opencv_rasterizer.rasterize,
+    'numpy': numpy_rasterizer.rasterize,
+}
+_HINTS = {
+    'opencv': "needs OpenCV 5 (pip install 'opencv-python-headless>=5')",
+    'opengl': 'needs ModernGL (pip install moderngl) and a driver with EGL',
+}
+
+
 def available_rasterizers() -> tuple[str, ...]:
     """Backends that work here, the preferred one first."""
+    names = ['numpy']
     if opencv_rasterizer.is_available():
-        return ('opencv', 'numpy')
-    return ('numpy',)
+        names.insert(0, 'opencv')
+    if gl_rasterizer.is_available():
+        # Software that plays a graphics card is slower than the others.
+        first = 0 if gl_rasterizer.is_hardware() else len(names)
+        names.insert(first, 'opengl')
+    return tuple(names)
 
 
 def render_meshes(
@@ -138,8 +156,9 @@ def render_meshes(
         shaded (bool): False gives the plain colours.
         cull (bool): Leave out triangles that show their inner side. Faster;
             makes no difference to closed surfaces seen from outside.
-        backend (str): 'opencv', 'numpy', or 'auto' for the best of
-            :func:`available_rasterizers`.
+        backend (str): 'opengl', 'opencv', 'numpy', 'auto' for the best of
+            :func:`available_rasterizers`, or 'cpu' for the best one whose
+            pictures do not depend on a graphics card.
 
     Returns:
         RenderResult: Picture, depths and ids.
@@ -339,20 +358,15 @@ def _get_rasterizer(backend: str) -> Rasterizer:
     available = available_rasterizers()
     if backend == 'auto':
         backend = available[0]
+    elif backend == 'cpu':
+        backend = next(name for name in available if name != 'opengl')
     if backend not in available:
-        hint = (
-            "; 'opencv' needs OpenCV 5 (pip install "
-            "'opencv-python-headless>=5')"
-            if backend == 'opencv'
-            else ''
-        )
+        hint = f'; {backend!r} {_HINTS[backend]}' if backend in _HINTS else ''
         raise ValueError(
-            f"backend must be 'auto' or one of {available}, "
+            f"backend must be 'auto', 'cpu' or one of {available}, "
             f'got {backend!r}{hint}'
         )
-    if backend == 'opencv':
-        return opencv_rasterizer.rasterize
-    return numpy_rasterizer.rasterize
+    return _RASTERIZERS[backend]
 
 
 def _check_camera(K: np.ndarray, height: int, width: int) -> np.ndarray:

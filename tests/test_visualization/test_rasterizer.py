@@ -1,4 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+import importlib.util
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -8,12 +11,13 @@ from hypothesis import strategies as st
 from aios.visualization import (
     Mesh,
     available_rasterizers,
+    gl_rasterizer,
     numpy_rasterizer,
     render_meshes,
 )
 
 BACKENDS = available_rasterizers()
-both_backends = pytest.mark.parametrize('backend', BACKENDS)
+all_backends = pytest.mark.parametrize('backend', BACKENDS)
 # Different focal lengths and a principal point far off the centre.
 K = np.array([[90.0, 0, 7.3], [0, 120, 21.6], [0, 0, 1]])
 HEIGHT, WIDTH = 40, 56
@@ -44,7 +48,7 @@ def people(make_sphere):
     return meshes
 
 
-@both_backends
+@all_backends
 def test_pixels_are_those_whose_centres_are_inside(backend):
     # Edges a little off the centres: columns 4 to 9, rows 10 to 29.
     mesh = quad(4.4, 10.4, 10.4, 30.4, 3)
@@ -58,7 +62,7 @@ def test_pixels_are_those_whose_centres_are_inside(backend):
     np.testing.assert_allclose(result.depth[10:30, 4:10], 3, rtol=1e-6)
 
 
-@both_backends
+@all_backends
 def test_depth_and_colour_are_perspective(backend):
     colors = [[1, 0, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0]]
     mesh = quad(0, 0, WIDTH, HEIGHT, 1, 5, colors=colors)
@@ -76,7 +80,7 @@ def test_depth_and_colour_are_perspective(backend):
     np.testing.assert_allclose(result.image[20, :, 0], 255 - blue, atol=1)
 
 
-@both_backends
+@all_backends
 @pytest.mark.parametrize('order', [1, -1])
 def test_meshes_that_cross_hide_each_other_by_depth(backend, order):
     meshes = [quad(0, 0, WIDTH, HEIGHT, 2, 6), quad(0, 0, WIDTH, HEIGHT, 3)]
@@ -89,7 +93,7 @@ def test_meshes_that_cross_hide_each_other_by_depth(backend, order):
     np.testing.assert_allclose(result.depth[7], np.minimum(ramp, 3), rtol=1e-5)
 
 
-@both_backends
+@all_backends
 def test_the_first_of_equal_meshes_is_seen(backend):
     meshes = [quad(5, 5, 30, 30, 2), quad(5, 5, 30, 30, 2)]
     result = render_meshes(meshes, K, HEIGHT, WIDTH, backend=backend)
@@ -122,7 +126,7 @@ triangles = st.lists(
 ).map(np.array)
 
 
-@both_backends
+@all_backends
 @settings(deadline=None, max_examples=60)
 @given(corners=triangles)
 def test_any_triangle_is_where_rays_meet_it(backend, corners):
@@ -144,7 +148,7 @@ def test_any_triangle_is_where_rays_meet_it(backend, corners):
     )
 
 
-@both_backends
+@all_backends
 def test_a_floor_below_the_camera_reaches_the_horizon(backend):
     size = 1e5
     floor = np.array(
@@ -166,14 +170,15 @@ def test_a_floor_below_the_camera_reaches_the_horizon(backend):
 
 
 @pytest.mark.skipif(len(BACKENDS) < 2, reason='needs OpenCV 5')
+@pytest.mark.parametrize('other', BACKENDS[1:])
 @pytest.mark.parametrize('supersample', [1, 2, 3])
-def test_backends_agree(people, supersample):
+def test_backends_agree(people, supersample, other):
     camera = np.array([[170.0, 0, 130], [0, 160, 101], [0, 0, 1]])
     first, second = (
         render_meshes(
             people, camera, 200, 320, supersample=supersample, backend=backend
         )
-        for backend in BACKENDS
+        for backend in (BACKENDS[0], other)
     )
     assert (first.ids >= 0).mean() > 0.3
     difference = np.abs(first.image.astype(int) - second.image).max(-1)
@@ -185,7 +190,7 @@ def test_backends_agree(people, supersample):
     )
 
 
-@both_backends
+@all_backends
 def test_rendering_is_deterministic(people, backend):
     def render():
         return render_meshes(
@@ -198,7 +203,7 @@ def test_rendering_is_deterministic(people, backend):
     np.testing.assert_array_equal(first.ids, second.ids)
 
 
-@both_backends
+@all_backends
 @pytest.mark.parametrize('supersample', [2, 3])
 def test_supersampling_smoothes_only_the_picture(backend, supersample):
     mesh = quad(4.4, 10, 10, 30, 3)
@@ -224,7 +229,7 @@ def test_supersampling_smoothes_only_the_picture(backend, supersample):
     np.testing.assert_allclose(fine.image[12:28, 4], 255 * cover, atol=1)
 
 
-@both_backends
+@all_backends
 @pytest.mark.parametrize('supersample', [1, 2])
 def test_alpha_mixes_with_the_background(backend, supersample):
     background = np.full((HEIGHT, WIDTH, 3), (200, 100, 0), np.uint8)
@@ -255,7 +260,7 @@ def test_backgrounds_may_be_float():
     np.testing.assert_array_equal(image, 102)
 
 
-@both_backends
+@all_backends
 def test_brightness_is_that_of_the_angle_to_the_light(backend):
     def brightness(light):
         result = render_meshes(
@@ -279,7 +284,7 @@ def test_brightness_is_that_of_the_angle_to_the_light(backend):
     )
 
 
-@both_backends
+@all_backends
 @pytest.mark.parametrize('supersample', [1, 2])
 @pytest.mark.parametrize(
     'meshes',
@@ -319,7 +324,7 @@ def test_nothing_to_see(backend, supersample, meshes):
     assert not result.image.any()
 
 
-@both_backends
+@all_backends
 def test_ids_count_meshes_that_cannot_be_seen(backend):
     empty = Mesh(np.zeros((0, 3)), [])
     meshes = [empty, quad(0, 0, 5, 5, -1), quad(0, 0, 20, 20, 3), empty]
@@ -327,7 +332,7 @@ def test_ids_count_meshes_that_cannot_be_seen(backend):
     assert set(np.unique(result.ids)) == {-1, 2}
 
 
-@both_backends
+@all_backends
 def test_many_triangles(make_sphere, backend):
     vertices, faces = make_sphere(400, 500)
     assert len(faces) == 400_000
@@ -347,11 +352,53 @@ def test_numpy_backend_bounds_its_memory(people, monkeypatch):
 
 def test_without_opencv_5_numpy_takes_over(monkeypatch):
     monkeypatch.delattr(cv2, 'triangleRasterize', raising=False)
+    monkeypatch.setattr(gl_rasterizer, 'is_available', lambda: False)
     assert available_rasterizers() == ('numpy',)
     result = render_meshes([quad(0, 0, 9, 9, 2)], K, HEIGHT, WIDTH)
     assert (result.ids == 0).sum() == 81
     with pytest.raises(ValueError, match='needs OpenCV 5'):
         render_meshes([], K, HEIGHT, WIDTH, backend='opencv')
+    with pytest.raises(ValueError, match='needs ModernGL'):
+        render_meshes([], K, HEIGHT, WIDTH, backend='opengl')
+
+
+@pytest.mark.parametrize(
+    ('name', 'place'),
+    [('NVIDIA H100 PCIe/PCIe/SSE2', 0), ('llvmpipe (LLVM 15.0.6)', -1)],
+)
+def test_a_graphics_card_is_preferred_but_not_software(
+    monkeypatch, name, place
+):
+    monkeypatch.setattr(gl_rasterizer, '_renderer_name', lambda: name)
+    assert available_rasterizers()[place] == 'opengl'
+    # Synthetic data must not depend on the card.
+    monkeypatch.setattr(gl_rasterizer, 'rasterize', None)
+    mesh = quad(0, 0, 9, 9, 2)
+    result = render_meshes([mesh], K, HEIGHT, WIDTH, backend='cpu')
+    assert (result.ids == 0).sum() == 81
+
+
+def test_a_broken_driver_is_no_backend(monkeypatch):
+    def fail():
+        raise RuntimeError('libEGL.so not loaded')
+
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: object())
+    monkeypatch.setattr(gl_rasterizer, '_canvas', fail)
+    gl_rasterizer._renderer_name.cache_clear()
+    assert not gl_rasterizer.is_available()
+    gl_rasterizer._renderer_name.cache_clear()
+
+
+@pytest.mark.skipif('opengl' not in BACKENDS, reason='needs ModernGL and EGL')
+def test_opengl_draws_in_any_thread(people):
+    def draw(_=None):
+        return render_meshes(people, K, HEIGHT, WIDTH, backend='opengl')
+
+    here = draw()
+    with ThreadPoolExecutor(3) as pool:
+        for other in pool.map(draw, range(6)):
+            np.testing.assert_array_equal(other.image, here.image)
+    np.testing.assert_array_equal(draw().ids, here.ids)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +419,7 @@ def test_without_opencv_5_numpy_takes_over(monkeypatch):
         ({'alpha': 1.5}, r'alpha must lie in \[0, 1\]'),
         ({'supersample': 0}, 'supersample must be an integer from 1 to 8'),
         ({'supersample': 1.5}, 'supersample must be an integer'),
-        ({'backend': 'gl'}, "backend must be 'auto' or one of"),
+        ({'backend': 'gl'}, "backend must be 'auto', 'cpu' or one of"),
     ],
 )
 def test_bad_arguments_are_refused(changes, message):
