@@ -440,7 +440,7 @@ class _Endless(FrameSource):
 def test_few_frames_are_in_memory(
     inferencer: AiOSInferencer, tmp_path: Path
 ) -> None:
-    source = _Endless(60)
+    source = _Endless(40)
     run_inference(
         inferencer,
         [source],
@@ -450,7 +450,7 @@ def test_few_frames_are_in_memory(
         batch_size=2,
     )
     people = PeopleSequence.load(tmp_path / 'params.npz')
-    assert people.num_frames == 60
+    assert people.num_frames == 40
     # Two batches that wait, those in work, and a few behind the network.
     assert source.most < 20
 
