@@ -137,6 +137,19 @@ def test_parts_of_the_page_of_benchmarks(benchmark):
         assert (ROOT / script).is_file()
 
 
+def test_benchmark_video(capsys):
+    load_tool('benchmark_video').main(
+        [TINY, '--frames', '2', '--size', '128x96', '--persons', '3']
+    )
+    printed = capsys.readouterr().out
+    assert '2 frames' in printed and 'frames/s' in printed
+    rows = rows_of(printed)
+    for name in ('read and prepare', 'network', 'draw and write'):
+        processor, waits = map(float, rows[name])
+        assert processor > 0 and waits >= 0
+    assert float(rows['all threads'][0]) > float(rows['network'][0]) / 2
+
+
 def test_get_flops(capsys):
     get_flops = load_tool('get_flops')
     get_flops.main([TINY, '--shape', '64', '96'])
