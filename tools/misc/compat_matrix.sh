@@ -66,8 +66,7 @@ install_torch() { # VERSION
 
 # As tools/run_tests.sh does it for users, with the torch that is there.
 install_onedl() {
-    VIRTUAL_ENV=$ENV bash -c 'source "$0" && setup_environment tests' \
-        "$SOURCE/tools/setup_env.sh"
+    VIRTUAL_ENV=$ENV bash "$SOURCE/tools/setup_env.sh" tests
 }
 
 # By hand: tools/setup_env.sh refuses these packages. setuptools 82 has no
