@@ -246,6 +246,19 @@ class TestUpToDate:
         assert result.returncode == 0, result.stderr
         assert 'nothing to do' in result.stdout
 
+    def test_script_by_itself(
+        self, checkout: Path, environment: Path, stamped: Path
+    ):
+        result = subprocess.run(
+            ['bash', checkout / 'tools/setup_env.sh', 'tests'],
+            env=os.environ
+            | {'VIRTUAL_ENV': str(environment), 'PYTHONPATH': str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count('nothing to do') == 1
+
     @pytest.mark.parametrize(
         'name', ['requirements/tests.txt', 'pyproject.toml', 'setup.py']
     )
