@@ -7,6 +7,7 @@ decoder layer.  Choosing persons and posing their bodies is left to
 to give its arrays away inside a file, and thresholds can still be chosen.
 """
 
+from .buckets import BucketedNetwork, pad_to_bucket
 from .export import (
     ExportError,
     compare_outputs,
@@ -18,6 +19,7 @@ from .network import DeployableNetwork, pack_outputs, unpack_outputs
 from .onnx_detector import OnnxDetector, read_description
 
 __all__ = [
+    'BucketedNetwork',
     'DeployableNetwork',
     'ExportError',
     'OnnxDetector',
@@ -25,6 +27,7 @@ __all__ = [
     'export_onnx',
     'export_program',
     'pack_outputs',
+    'pad_to_bucket',
     'read_description',
     'run_onnx',
     'unpack_outputs',

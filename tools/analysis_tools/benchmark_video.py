@@ -16,13 +16,14 @@ Example:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import queue
+import sys
 import tempfile
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def write_checkpoint(path: Path, config: str, options: dict) -> None:
     torch.save({'state_dict': model.state_dict()}, path)
 
 
-@contextmanager
+@contextlib.contextmanager
 def watch() -> Iterator[dict[str, dict[str, float]]]:
     """Note processor and waiting time of threads, by their names."""
     spent: dict[str, dict[str, float]] = defaultdict(
@@ -132,16 +133,18 @@ def main(argv: list[str] | None = None) -> None:
             write_video(video, args.size, args.frames)
         if args.checkpoint is None:
             write_checkpoint(root / 'random.pth', args.config, options)
-        inferencer = AiOSInferencer(
-            args.config,
-            args.checkpoint or root / 'random.pth',
-            args.device,
-            score_thr=0.0,
-            max_persons=args.persons,
-            batch_size=args.batch_size,
-            cfg_options=options,
-            show_progress=False,
-        )
+        # MMEngine prints which file it reads.
+        with contextlib.redirect_stdout(sys.stderr):
+            inferencer = AiOSInferencer(
+                args.config,
+                args.checkpoint or root / 'random.pth',
+                args.device,
+                score_thr=0.0,
+                max_persons=args.persons,
+                batch_size=args.batch_size,
+                cfg_options=options,
+                show_progress=False,
+            )
         # Kernels are compiled before.
         inferencer(np.zeros((72, 128, 3), np.uint8))
         wall, processor = time.perf_counter(), time.process_time()
