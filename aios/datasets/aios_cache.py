@@ -363,7 +363,9 @@ def _person_columns(
             for box in item.get(f'{part}_bbox') or [None] * count
         ]
         columns[f'{part}_bboxes'] = numbers(boxes, 4)
-        columns[f'{part}_box_valid'] = columns[f'{part}_bboxes'].any(1)
+        columns[f'{part}_box_valid'] = np.any(
+            columns[f'{part}_bboxes'], axis=1
+        )
         columns[f'{part}_valid'] = flags(f'{part}_valid')
     return columns
 
@@ -384,7 +386,7 @@ def _drop(
         rule: non_finite_rows(columns, *names)
         for rule, names in _BROKEN.items()
     }
-    broken['empty_bbox'] = ~(boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    broken['empty_bbox'] = ~np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
     keep, counts = np.ones(len(boxes), bool), []
     for rule, bad in broken.items():
         if (bad & keep).any():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ def list_media(
     path = Path(source)
     if path.is_file():
         return [path]
+    found: Iterable[Path]
     if path.is_dir():
         found = path.rglob('*') if recursive else path.glob('*')
     else:
@@ -107,8 +108,9 @@ class MediaDataset(BaseDataset):
             raise ValueError(
                 f'frame_interval must be >= 1, got {frame_interval}'
             )
-        many = isinstance(source, Sequence) and not isinstance(source, str)
-        self.sources = list(source) if many else [source]
+        if isinstance(source, (str, os.PathLike)):
+            source = [source]
+        self.sources = list(source)
         self.recursive = recursive
         self.frame_interval = frame_interval
         self.dataset_name = dataset_name

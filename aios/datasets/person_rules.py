@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def optional_drops(
     Returns:
         ``(P,)`` bool by rule.
     """
-    tests = {
+    tests: dict[str, Callable[[], Any]] = {
         'crowd': lambda: crowds(meta.get('iscrowd'), len(paths)),
         'no_keypoints': lambda: _equal(meta.get('num_keypoints'), paths, 0),
         'invalid_label': lambda: _equal(meta.get('valid_label'), paths, 0),

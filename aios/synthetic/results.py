@@ -8,6 +8,7 @@ network.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,11 +70,11 @@ def labels_as_result(
         fields[part] = np.concatenate([corner, corner + extent], axis=1)
     people = complete_people(person_id=labels['meta/person_id'], **fields)
     like = body_model.v_template
+    parameters: dict[str, Any] = {
+        name: torch.tensor(people[name]).to(like) for name in SMPLX_ARGUMENTS
+    }
     with torch.no_grad():
-        body = body_model(
-            **{n: torch.tensor(people[n]).to(like) for n in SMPLX_ARGUMENTS},
-            return_vertices=False,
-        )
+        body = body_model(**parameters, return_vertices=False)
     people['joints3d'] = body.joints.cpu().numpy()
     people['joints2d'] = camera.project(people['joints3d'])
     return FrameResult(name, source_frame, timestamp, camera.K, size, people)

@@ -80,8 +80,8 @@ class ARCTICConverter(Converter):
         table = PersonTable()
         subject = unit.split('/')[0]
         path = self.require('raw_seqs', f'{unit}.smplx.npy')
-        raw = load_npy(path, allow_objects=True)
-        raw = raw.item() if raw.ndim == 0 else None
+        content = load_npy(path, allow_objects=True)
+        raw: Any = content.item() if content.ndim == 0 else None
         if not isinstance(raw, dict):
             raise ConverterError(f'{path}: must be a dictionary')
         with reading(path):

@@ -297,7 +297,8 @@ def kid_model(model_path: str | None, gender: str, template: str) -> str:
     directions[:, :, 10] = direction
     arrays['shapedirs'] = directions
     path = Path(_temporary_folder().name) / f'kid_{gender}.npz'
-    np.savez(path, **arrays)
+    contents: dict[str, Any] = arrays
+    np.savez(path, **contents)
     return os.fspath(path)
 
 

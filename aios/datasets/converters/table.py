@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from aios.structures import (
     SMPLX_144,
@@ -102,11 +103,11 @@ def tight_boxes(
     high = np.where(use[..., None], xy, -np.inf).max(axis=1)
     boxes = np.concatenate((low, high), axis=1)
     boxes[~use.any(axis=1)] = 0
-    return _clipped(boxes, sizes, ratio, inside.any(axis=1))
+    return _clipped(boxes, sizes, ratio, np.any(inside, axis=1))
 
 
 def scaled_boxes(
-    boxes: np.ndarray, sizes: np.ndarray, ratio: float, valid: np.ndarray
+    boxes: ArrayLike, sizes: np.ndarray, ratio: float, valid: np.ndarray
 ) -> np.ndarray:
     """Boxes of a release, enlarged and clipped to the picture.
 
@@ -119,9 +120,9 @@ def scaled_boxes(
     Returns:
         ``(N, 5)`` xywh and confidence.
     """
-    boxes = np.asarray(boxes, np.float64)
-    has_area = (boxes[:, 2:] > 0).all(axis=1)
-    return _clipped(xywh_to_xyxy(boxes), sizes, ratio, valid & has_area)
+    xywh = np.asarray(boxes, np.float64)
+    has_area = np.all(xywh[:, 2:] > 0, axis=1)
+    return _clipped(xywh_to_xyxy(xywh), sizes, ratio, valid & has_area)
 
 
 def _clipped(

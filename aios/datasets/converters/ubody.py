@@ -172,8 +172,8 @@ class UBodyConverter(Converter):
     @staticmethod
     def _drop_rows(table: PersonTable) -> None:
         table.select(table.columns['bbox_xywh'][:, 4] > 0, 'empty box')
-        seen = (table.columns['keypoints2d_ubody'][..., 2] > 0).any(axis=1)
-        table.select(seen, 'no confident joint')
+        confidence = table.columns['keypoints2d_ubody'][..., 2]
+        table.select(np.any(confidence > 0, axis=1), 'no confident joint')
         boxes = table.columns['bbox_xywh'][:, :4]
         again = duplicate_boxes(table.columns['image_path'], boxes)
         table.select(~again, 'duplicate box')
