@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,6 +19,8 @@ from torch import nn
 from aios.apis import AiOSInferencer
 from aios.apis.model_files import build_model, read_model_config
 from aios.apis.onnx_inferencer import OnnxInferencer, describe_model
+from aios.apis.preparation import prepare
+from aios.apis.sources import Frame
 from aios.deploy import (
     DeployableNetwork,
     ExportError,
@@ -152,13 +153,15 @@ def test_people_of_a_portrait(model: nn.Module, deployed: OnnxInferencer):
     """The frame makes it smaller; boxes are in pixels of the original."""
     size = 60, 90
     (found,) = deployed.stream(picture(5, size))
-    small = cv2.warpAffine(
-        picture(5, size), np.diag([32 / 60, 48 / 90, 1])[:2], (32, 48)
-    )
-    batch = _batch(model, torch.from_numpy(small).permute(2, 0, 1))
-    batch['data_samples'][0].set_metainfo(dict(ori_shape=(90, 60)))
+    frame = Frame(0, 'portrait', picture(5, size), size)
+    _, data = prepare(frame, deployed.pipeline)
+    assert data['inputs'].shape == (3, 48, 32)
+    batch = _batch(model, data['inputs'])
+    sample = batch['data_samples'][0]
+    sample.set_metainfo(dict(ori_shape=(90, 60)))
     with torch.no_grad():
-        people = model(**batch, mode='predict')[0].pred_instances[:3]
+        model(batch['inputs'][:1], [sample], mode='predict')
+    people = sample.pred_instances[:3]
     assert found.size == size
     np.testing.assert_allclose(
         found.people['scores'], people.scores, atol=1e-4
