@@ -18,7 +18,7 @@ CONFIG=configs/aios/aios_nano_2xb16_quickstart.py
 # where the config looks for them
 PICTURES=data/synthetic/quickstart
 TRAINING=$OUT/training
-STEPS=1400
+STEPS=1000
 CHECKPOINT=$TRAINING/iter_$STEPS.pth
 
 # One function per step, each able to take up what an earlier run left.
@@ -30,8 +30,7 @@ print(expand_free_body())'
 
 draw_pictures() { # NAME COUNT SEED
     "$PYTHON" tools/make_synthetic_dataset.py "$PICTURES/$1" --images "$2" \
-        --seed "$3" --size 192x256 --people 1-2 --any-heading \
-        --workers 2 --resume
+        --seed "$3" --size 192x256 --people 1-2 --workers 2 --resume
 }
 
 browse_pictures() {

@@ -13,11 +13,13 @@ body_weights = dict(
     rhand_giou=0.4,
     face_bbox=1.0,
     face_giou=0.4,
-    body_keypoints=2.0,  # 10
+    body_keypoints=1.0,  # 10
     body_oks=1.0,  # 4
-    smplx_body_kp3d=0.3,  # 1
+    smplx_pose_root=0.5,  # 1
+    smplx_pose_body=0.05,  # 0.1
+    smplx_body_kp3d=0.1,  # 1
     smplx_body_kp3d_ra=0.0,  # 1; the same as the line above
-    smplx_body_kp2d=0.1,  # 1
+    smplx_body_kp2d=0.05,  # 1
 )
 hand_and_face_weights = dict(
     lhand_keypoints=0.1,  # 10
@@ -47,8 +49,7 @@ model = dict(
             dict(layout='body_refinement', num_layers=1),
             dict(layout='whole_body', num_layers=1),
         ],
-        num_persons=4,  # 100
-        keep_overlapping=True,
+        num_persons=3,  # 100
     ),
     bbox_head=dict(
         criterion=dict(
@@ -60,25 +61,25 @@ model = dict(
     ),
     dn_cfg=dict(num_queries=8),  # 100
     # So early in training people are still found several times.
-    test_cfg=dict(max_per_img=4, nms_iou_thr=0.5, person_class_only=True),
+    test_cfg=dict(max_per_img=3, nms_iou_thr=0.5, person_class_only=True),
 )
 del body_weights, hand_and_face_weights
 
-steps, warm_up, decay = 1400, 50, 700
+steps, warm_up, decay = 1000, 50, 500
 optim_wrapper = dict(
     type='OptimWrapper',
     # From scratch and in a hurry: a higher rate than 1e-4, and a shorter
     # memory than 0.999.
     optimizer=dict(
         type='AdamW',
-        lr=1.5e-3,
+        lr=1e-3,
         betas=(0.9, 0.99),
         weight_decay=1e-4,
         fused=True,
     ),
     clip_grad=dict(max_norm=5.0, norm_type=2),  # 0.1
     # Where to look should not jump about (Deformable DETR does this too).
-    paramwise_cfg=dict(custom_keys=dict(sampling_offsets=dict(lr_mult=0.5))),
+    paramwise_cfg=dict(custom_keys=dict(sampling_offsets=dict(lr_mult=0.1))),
 )
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=200)
 param_scheduler = [
