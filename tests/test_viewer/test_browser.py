@@ -15,6 +15,9 @@ from aios.visualization.video_file import has_pyav
 
 Keys = pytest.importorskip('selenium.webdriver').Keys
 
+# WebGL without a graphics card: seconds on an idle processor.
+pytestmark = pytest.mark.slow
+
 TIMES = np.arange(4) / 5
 
 
@@ -136,7 +139,6 @@ def test_camera_sees_what_the_renderer_draws(
     assert np.abs(picture[height - 60, width // 2].astype(int) - 90).max() < 9
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('video', [True, False])
 def test_playing(driver, people, animation, pictures, tmp_path, video) -> None:
     if video and not has_pyav():
