@@ -28,6 +28,7 @@ def tiny_config(free_body_dir: Path) -> Config:
         ROOT / 'configs/aios/aios_nano_2xb16_quickstart.py'
     )
     config.model.bbox_head.body_model.model_path = str(free_body_dir)
+    config.model.num_queries, config.model.decoder.num_persons = 50, 8
     # Everybody who is found by random weights is everywhere.
     config.model.test_cfg = dict(max_per_img=8, person_class_only=True)
     for step in config.test_dataloader.dataset.pipeline:
