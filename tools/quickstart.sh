@@ -92,8 +92,8 @@ setup_environment
 cd "$ROOT"
 begin=$SECONDS
 step 'make the free body' make_free_body
-step 'draw 1600 pictures of people with exact labels' \
-    draw_pictures train 1600 0
+step 'draw 3200 pictures of people with exact labels' \
+    draw_pictures train 3200 0
 step 'draw 60 others to watch it learn' draw_pictures val 60 1
 step 'draw 100 others to evaluate on' draw_pictures test 100 3
 step 'draw the labels over the pictures' browse_pictures
