@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # Pictures of synthetic people with exact labels, for looking, testing and
 # measuring. Made by
-#   python tools/make_synthetic_dataset.py data/synthetic/quickstart \
+#   python tools/make_synthetic_dataset.py data/synthetic/look \
 #       --images 24
 dataset_type = 'HumanDataset'
-data_root = 'data/synthetic/quickstart/'
+data_root = 'data/synthetic/look/'
 # for overlays; labels of another --body need that one
 metainfo = dict(body_model=dict(type='SMPLXLayer', model_path='free'))
 
