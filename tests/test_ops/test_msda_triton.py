@@ -56,6 +56,39 @@ def test_not_where_it_cannot_run(monkeypatch):
     assert resolve_kernel('cpu') != 'triton'
 
 
+@pytest.mark.skipif(INSIDE in os.environ, reason='the interpreter runs there')
+@pytest.mark.parametrize('dtype', ['fp32', 'bf16', 'fp16'])
+@pytest.mark.parametrize('kernel', ['forward_kernel', 'backward_kernel'])
+def test_compiles_for_gpus(kernel, dtype):
+    """To machine code, by Triton's own assembler: no GPU is needed."""
+    triton = pytest.importorskip('triton')
+    compiler = pytest.importorskip('triton.backends.compiler')
+    kernels = pytest.importorskip('aios.ops.msda_triton_kernels')
+    function = getattr(kernels, kernel)
+    constants = dict(
+        DEPTH=32,
+        NUM_LEVELS=4,
+        NUM_POINTS=4,
+        BLOCK_Q=16,
+        BLOCK_D=32,
+        ACC=triton.language.float32,
+    )
+    pointers = dict(levels='*i32', value=f'*{dtype}', output=f'*{dtype}')
+    pointers['gradient'] = f'*{dtype}'
+    numbers = dict.fromkeys(('num_cells', 'num_queries', 'num_heads'), 'i32')
+    signature = {
+        name: 'constexpr'
+        if name in constants
+        else (pointers | numbers).get(name, '*fp32')
+        for name in function.arg_names
+    }
+    source = triton.compiler.ASTSource(
+        fn=function, signature=signature, constexprs=constants
+    )
+    target = compiler.GPUTarget('cuda', 90, 32)  # Hopper
+    assert triton.compile(source, target=target).asm['cubin']
+
+
 def make_inputs(depth=3, dtype=torch.float32):
     """Value, locations (a quarter of them outside) and weights."""
     generator = torch.Generator().manual_seed(0)
