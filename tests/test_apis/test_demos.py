@@ -249,6 +249,7 @@ class TestWebcam:
 
         forward = AiOSInferencer.forward
         left = iter([signal.SIGINT])
+        before = signal.getsignal(signal.SIGINT)
 
         def interrupt(*args: object, **options: object) -> list:
             for number in left:
@@ -260,7 +261,7 @@ class TestWebcam:
         count = demo('webcam_demo', 0, '--out-dir', out, '--no-vis')
         people = PeopleSequence.load(out / 'params.npz')
         assert people.num_frames == count >= 1
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is before
 
     def test_none(self, fails, camera: list, tmp_path: Path):
         message = fails('webcam_demo', 7, '--out-dir', tmp_path / 'out')

@@ -45,6 +45,12 @@ def test_every_file_says_its_licence():
     assert [path for path in files if not has_line(path)] == []
 
 
+def test_every_test_file_has_a_name_of_its_own():
+    """Pytest imports them by name, and refuses the second one."""
+    names = [path.name for path in (ROOT / 'tests').rglob('test_*.py')]
+    assert sorted(names) == sorted(set(names))
+
+
 def _run_tool(command: str) -> None:
     result = subprocess.run(
         [sys.executable, '-m', *command.split()],
