@@ -438,6 +438,13 @@ def test_other_files_stay_as_they_are(tmp_path):
     assert CheckpointLoader.load_checkpoint(path) == content
 
 
+def test_weights_that_were_saved_alone(tmp_path):
+    """MMEngine's EMAHook asks every checkpoint for its ``state_dict``."""
+    torch.save({'a': torch.ones(1)}, tmp_path / 'alone.pth')
+    content = CheckpointLoader.load_checkpoint(str(tmp_path / 'alone.pth'))
+    assert content == {'state_dict': {'a': torch.ones(1)}}
+
+
 @pytest.mark.parametrize('prefix', ['', 'module.'])
 def test_official_state_dict(owner, converted, prefix):
     weights = {prefix + name: v for name, v in fake().items()}

@@ -21,15 +21,17 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Read a checkpoint file for MMEngine.
 
     Like MMEngine's reader of local files, but code in the file never runs,
-    and an unconverted file of the published AiOS or ED-Pose is converted.
+    an unconverted file of the published AiOS or ED-Pose is converted, and
+    weights that were saved alone (``torch.save(model.state_dict(), ...)``)
+    are put where MMEngine's hooks look for them.
 
     Args:
         filename: The file.
         map_location: See :func:`torch.load`.
 
     Returns:
-        Content of the file; of an official one only ``state_dict`` (its
-        ``model``, not the averaged weights) and ``meta``.
+        Content of the file, with ``state_dict``; of an official one only
+        that (its ``model``, not the averaged weights) and ``meta``.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -38,7 +40,8 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
     content = read_checkpoint(filename, map_location)
     weights = content.get('model', content)
     if not isinstance(weights, dict) or not _looks_official(weights):
-        return content
+        alone = all(isinstance(value, Tensor) for value in content.values())
+        return dict(state_dict=content) if content and alone else content
     try:
         state_dict = _convert(select_weights(content), str(filename))
     except CheckpointError as error:
