@@ -169,11 +169,14 @@ pip_install() {
 
 # --------------------------------------------------------------------- steps
 
+# Only torch itself comes from that index: those of PyTorch hold few and old
+# versions of what torch needs, which would not fit the tested ones.
 install_torch() {
     if [ -n "${AIOS_TORCH_INDEX_URL:-}" ]; then
-        set -- --index-url "$AIOS_TORCH_INDEX_URL"
+        pip_install --no-deps --index-url "$AIOS_TORCH_INDEX_URL" \
+            "$(pinned torch)"
     fi
-    pip_install "$@" "$(pinned torch)"
+    pip_install "$(pinned torch)"
 }
 
 # pip's cache cannot tell a wheel with operators from one without, nor for

@@ -9,6 +9,7 @@ otherwise.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -209,6 +210,21 @@ class TestWhatIsThere:
         )
         assert result.returncode == 1
         assert 'mmcv==2.1.0 mmdet==3.3' in result.stderr
+
+    @pytest.mark.parametrize('index', ['', 'https://example.org/cpu'])
+    def test_only_torch_comes_from_its_index(self, checkout: Path, index: str):
+        """PyTorch's have versions of its needs that constraints exclude."""
+        script = (
+            'CONSTRAINTS=requirements/constraints.txt\n'
+            'pip_install() { echo "pip $*"; }\n'
+            'install_torch'
+        )
+        result = _bash(checkout, script, AIOS_TORCH_INDEX_URL=index)
+        assert result.returncode == 0, result.stderr
+        *first, last = result.stdout.splitlines()
+        assert re.fullmatch(r'pip torch==[\d.]+', last)
+        asked = last.replace('pip', f'pip --no-deps --index-url {index}')
+        assert first == ([asked] if index else [])
 
     def test_compiled_operators_need_a_compiler(
         self, checkout: Path, environment: Path
