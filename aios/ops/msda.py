@@ -23,6 +23,7 @@ from .msda_cpu import is_available as numba_is_available
 from .msda_cpu import numba_kernel, numba_offset_kernel
 from .msda_mmcv import is_available as mmcv_is_available
 from .msda_mmcv import mmcv_kernel
+from .msda_operator import Kernel
 from .msda_torch import embedding_bag_kernel, grid_sample_kernel
 from .msda_triton import is_available as triton_is_available
 from .msda_triton import triton_kernel
@@ -39,8 +40,6 @@ __all__ = [
 
 ENV_NAME = 'AIOS_MSDA_KERNEL'
 AUTO = 'auto'
-
-Kernel = Callable[[Tensor, Sequence[tuple[int, int]], Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -164,20 +163,15 @@ def multi_scale_deformable_attention_by_offsets(
     Where no gradient is wanted, a kernel may do without the tensor of
     locations.
 
+    Result and errors are the same.
+
     Args:
-        value: ``(B, S, H, D)``, the levels one after another, row by row.
-        spatial_shapes: ``(height, width)`` of each level, Python integers.
+        value: ``(B, S, H, D)``, as there.
+        spatial_shapes: As there.
         references: See :func:`sampling_locations`.
-        offsets: ``(B, Q, H, L, K, 2)``, see there.
+        offsets: ``(B, Q, H, L, K, 2)``, see :func:`sampling_locations`.
         attention_weights: ``(B, Q, H, L, K)``.
-        kernel: A name of :func:`available_kernels`, or ``'auto'``.
-
-    Returns:
-        ``(B, Q, H * D)`` in the dtype of ``value``.
-
-    Raises:
-        ValueError: The shapes do not fit, or there is no such kernel.
-        RuntimeError: The kernel does not run on the device of ``value``.
+        kernel: As there.
     """
     inputs = value, references, offsets, attention_weights
     if resolve_kernel(value.device, kernel) != 'numba' or (

@@ -7,8 +7,7 @@ not used: one of its layers ends the process after a fork, the other when two
 threads call it at once. Here ordinary threads share the heads of the images,
 as many as ``torch.get_num_threads()`` says.
 
-For torch this is one operator with a gradient, ``aios::msda_cpu``:
-:func:`torch.compile` puts it into the graph as it is.
+For torch this is one operator with a gradient, ``aios::msda_cpu``.
 
 Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
 ``D`` channels of a head, ``L`` levels, ``K`` points a level.
@@ -29,6 +28,8 @@ import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
+
+from .msda_operator import call_operator, empty_output, make_operator
 
 __all__ = ['is_available', 'numba_kernel', 'numba_offset_kernel']
 
@@ -57,33 +58,6 @@ def is_available(device: torch.device) -> bool:
     return device.type == 'cpu' and _numba_error() is None
 
 
-def numba_kernel(
-    value: Tensor,
-    spatial_shapes: Sequence[tuple[int, int]],
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
-) -> Tensor:
-    """Run the loops; they know float32 and float64.
-
-    Gradients are summed up in a fixed order, whatever the number of threads.
-
-    Args:
-        value: ``(B, S, H, D)``, the levels one after another, row by row.
-        spatial_shapes: ``(height, width)`` of each level.
-        sampling_locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers
-            ``[0, 1]``.
-        attention_weights: ``(B, Q, H, L, K)``.
-
-    Returns:
-        ``(B, Q, H * D)``.
-    """
-    sizes = list(itertools.chain.from_iterable(spatial_shapes))
-    output = torch.ops.aios.msda_cpu(
-        value, sizes, sampling_locations, attention_weights
-    )
-    return output.flatten(2)
-
-
 def numba_offset_kernel(
     value: Tensor,
     spatial_shapes: Sequence[tuple[int, int]],
@@ -91,7 +65,7 @@ def numba_offset_kernel(
     offsets: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """:func:`numba_kernel`, given offsets; without gradients.
+    """:data:`numba_kernel`, given offsets; without gradients.
 
     Locations are never stored, and rounded as if they were.
 
@@ -105,20 +79,10 @@ def numba_offset_kernel(
     Returns:
         ``(B, Q, H * D)``.
     """
-    sizes = list(itertools.chain.from_iterable(spatial_shapes))
-    output = torch.ops.aios.msda_cpu_offsets(
-        value, sizes, references, offsets, attention_weights
-    )
-    return output.flatten(2)
+    samples = references, offsets, attention_weights
+    return call_operator(_offset_operator, value, spatial_shapes, *samples)
 
 
-@torch.library.custom_op(
-    'aios::msda_cpu',
-    mutates_args=(),
-    device_types='cpu',
-    schema='(Tensor value, int[] sizes, Tensor locations, Tensor weights) '
-    '-> Tensor',
-)
 def _forward(
     value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
 ) -> Tensor:
@@ -128,24 +92,6 @@ def _forward(
     return _run_forward(value, sizes, references, locations, weights)
 
 
-@torch.library.custom_op(
-    'aios::msda_cpu_offsets',
-    mutates_args=(),
-    device_types='cpu',
-    schema='(Tensor value, int[] sizes, Tensor references, Tensor offsets, '
-    'Tensor weights) -> Tensor',
-)
-def _forward_offsets(
-    value: Tensor,
-    sizes: list[int],
-    references: Tensor,
-    offsets: Tensor,
-    weights: Tensor,
-) -> Tensor:
-    """Output ``(B, Q, H, D)``; it has no gradient."""
-    return _run_forward(value, sizes, references, offsets, weights)
-
-
 def _run_forward(
     value: Tensor,
     sizes: list[int],
@@ -153,9 +99,13 @@ def _run_forward(
     samples: Tensor,
     weights: Tensor,
 ) -> Tensor:
-    """Share heads and queries among threads."""
+    """Share heads and queries among threads; output ``(B, Q, H, D)``.
+
+    Without coordinates, ``(B, Q, L, 0)``, of references, samples are
+    locations, otherwise offsets.
+    """
     batch, num_queries, num_heads = weights.shape[:3]
-    output = value.new_empty(batch, num_queries, num_heads, value.shape[3])
+    output = empty_output(value, sizes, weights)
     run = partial(
         _compiled('forward_loop', value.dtype),
         *_arrays(value.transpose(1, 2), sizes, references, samples, weights),
@@ -176,13 +126,6 @@ def _run_forward(
     return output
 
 
-@torch.library.custom_op(
-    'aios::msda_cpu_backward',
-    mutates_args=(),
-    device_types='cpu',
-    schema='(Tensor gradient, Tensor value, int[] sizes, Tensor locations, '
-    'Tensor weights) -> (Tensor, Tensor, Tensor)',
-)
 def _backward(
     gradient: Tensor,
     value: Tensor,
@@ -191,9 +134,10 @@ def _backward(
     weights: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of value, locations and weights."""
-    batch, num_cells, num_heads, depth = value.shape
+    batch, _, num_heads, _ = value.shape
+    value_gradient = _new_value_gradient(value)
     results = (
-        value.new_zeros(batch, num_heads, num_cells, depth),
+        value_gradient.transpose(1, 2),
         torch.zeros_like(locations, memory_format=torch.contiguous_format),
         torch.zeros_like(weights, memory_format=torch.contiguous_format),
     )
@@ -212,58 +156,33 @@ def _backward(
         (partial(run, image, head, level) for level, image, head in tasks),
         _num_threads(weights),
     )
-    return results[0].transpose(1, 2), results[1], results[2]
+    return value_gradient, results[1], results[2]
 
 
-@_forward.register_fake
-def _(
-    value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
-) -> Tensor:
-    return value.new_empty(*locations.shape[:3], value.shape[3])
-
-
-@_forward_offsets.register_fake
-def _(
-    value: Tensor,
-    sizes: list[int],
-    references: Tensor,
-    offsets: Tensor,
-    weights: Tensor,
-) -> Tensor:
-    return value.new_empty(*offsets.shape[:3], value.shape[3])
-
-
-@_backward.register_fake
-def _(
-    gradient: Tensor,
-    value: Tensor,
-    sizes: list[int],
-    locations: Tensor,
-    weights: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _new_value_gradient(value: Tensor) -> Tensor:
+    """Zeros ``(B, S, H, D)`` that lie in memory as ``(B, H, S, D)``."""
     batch, num_cells, num_heads, depth = value.shape
-    by_head = value.new_empty(batch, num_heads, num_cells, depth)
-    return (
-        by_head.transpose(1, 2),
-        locations.new_empty(locations.shape),
-        weights.new_empty(weights.shape),
-    )
+    zeros = value.new_zeros(batch, num_heads, num_cells, depth)
+    return zeros.transpose(1, 2)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    value, ctx.sizes, locations, weights = inputs
-    ctx.save_for_backward(value, locations, weights)
+numba_kernel = make_operator(
+    'msda_cpu', _forward, _backward, _new_value_gradient, device_types='cpu'
+)
+"""The loops; they know float32 and float64.
 
+Gradients are summed up in a fixed order, whatever the number of threads.
+"""
 
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    value, locations, weights = ctx.saved_tensors
-    results = torch.ops.aios.msda_cpu_backward(
-        gradient, value, ctx.sizes, locations, weights
-    )
-    return results[0], None, results[1], results[2]
-
-
-_forward.register_autograd(_gradients, setup_context=_setup_context)
+_offset_operator = torch.library.custom_op(
+    'aios::msda_cpu_offsets',
+    _run_forward,
+    mutates_args=(),
+    device_types='cpu',
+    schema='(Tensor value, int[] sizes, Tensor references, Tensor offsets, '
+    'Tensor weights) -> Tensor',
+)
+_offset_operator.register_fake(empty_output)
 
 
 def _arrays(

@@ -39,15 +39,7 @@ def mmcv_kernel(
 ) -> Tensor:
     """Run the CUDA operator; it knows float32 and float64.
 
-    Args:
-        value: ``(B, S, H, D)``, the levels one after another, row by row.
-        spatial_shapes: ``(height, width)`` of each level.
-        sampling_locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers
-            ``[0, 1]``.
-        attention_weights: ``(B, Q, H, L, K)``.
-
-    Returns:
-        ``(B, Q, H * D)``.
+    See :class:`aios.ops.msda_operator.Kernel` for arguments and result.
     """
     from mmcv.ops.multi_scale_deform_attn import (
         MultiScaleDeformableAttnFunction,

@@ -39,15 +39,7 @@ def grid_sample_kernel(
 ) -> Tensor:
     """Sample every level with :func:`torch.nn.functional.grid_sample`.
 
-    Args:
-        value: ``(B, S, H, D)``, the levels one after another, row by row.
-        spatial_shapes: ``(height, width)`` of each level.
-        sampling_locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers
-            ``[0, 1]``.
-        attention_weights: ``(B, Q, H, L, K)``.
-
-    Returns:
-        ``(B, Q, H * D)``.
+    See :class:`aios.ops.msda_operator.Kernel` for arguments and result.
     """
     batch, _, num_heads = sampling_locations.shape[:3]
     sizes = [height * width for height, width in spatial_shapes]
@@ -81,15 +73,7 @@ def embedding_bag_kernel(
     Queries are worked on in chunks, and the chunks are computed again in
     the backward pass instead of being kept.
 
-    Args:
-        value: ``(B, S, H, D)``, the levels one after another, row by row.
-        spatial_shapes: ``(height, width)`` of each level.
-        sampling_locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers
-            ``[0, 1]``.
-        attention_weights: ``(B, Q, H, L, K)``.
-
-    Returns:
-        ``(B, Q, H * D)``.
+    See :class:`aios.ops.msda_operator.Kernel` for arguments and result.
     """
     batch, num_cells, num_heads, depth = value.shape
     num_queries = sampling_locations.shape[1]

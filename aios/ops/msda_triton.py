@@ -5,23 +5,22 @@ PyTorch for CUDA comes with Triton. The value may be bfloat16 or float16: it
 is read as it is, which halves the traffic, and summed up in float32.
 With ``TRITON_INTERPRET=1`` the kernels run on a CPU, slowly, for tests.
 
-For torch this is one operator with a gradient, ``aios::msda_triton``:
-:func:`torch.compile` puts it into the graph as it is, and CUDA graphs can
-record it. The gradient of the value is summed in any order, so that its last
-bits differ from run to run.
+For torch this is one operator with a gradient, ``aios::msda_triton``; CUDA
+graphs can record it. The gradient of the value is summed in any order, so
+that its last bits differ from run to run.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .msda_operator import empty_output, make_operator
 
 __all__ = ['is_available', 'triton_kernel']
 
@@ -46,53 +45,15 @@ def is_available(device: torch.device) -> bool:
     return runs and _has_triton()
 
 
-def triton_kernel(
-    value: Tensor,
-    spatial_shapes: Sequence[tuple[int, int]],
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
-) -> Tensor:
-    """Run the kernels.
-
-    Args:
-        value: ``(B, S, H, D)``, the levels one after another, row by row.
-        spatial_shapes: ``(height, width)`` of each level.
-        sampling_locations: ``(B, Q, H, L, K, 2)`` x, y; a level covers
-            ``[0, 1]``. Float32 at least.
-        attention_weights: ``(B, Q, H, L, K)``.
-
-    Returns:
-        ``(B, Q, H * D)`` in the dtype of the value.
-    """
-    sizes = list(itertools.chain.from_iterable(spatial_shapes))
-    output = torch.ops.aios.msda_triton(
-        value, sizes, sampling_locations, attention_weights
-    )
-    return output.flatten(2)
-
-
-@torch.library.custom_op(
-    'aios::msda_triton',
-    mutates_args=(),
-    schema='(Tensor value, int[] sizes, Tensor locations, Tensor weights) '
-    '-> Tensor',
-)
 def _forward(
     value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
 ) -> Tensor:
     """Output ``(B, Q, H, D)``; ``sizes`` are height, width, height, ..."""
-    batch, num_queries, num_heads = locations.shape[:3]
-    output = value.new_empty(batch, num_queries, num_heads, value.shape[3])
+    output = empty_output(value, sizes, weights)
     _launch('forward_kernel', [], value, sizes, locations, weights, [output])
     return output
 
 
-@torch.library.custom_op(
-    'aios::msda_triton_backward',
-    mutates_args=(),
-    schema='(Tensor gradient, Tensor value, int[] sizes, Tensor locations, '
-    'Tensor weights) -> (Tensor, Tensor, Tensor)',
-)
 def _backward(
     gradient: Tensor,
     value: Tensor,
@@ -174,39 +135,11 @@ def _levels(sizes: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(rows, dtype=torch.int32, device=device)
 
 
-@_forward.register_fake
-def _(
-    value: Tensor, sizes: list[int], locations: Tensor, weights: Tensor
-) -> Tensor:
-    return value.new_empty(*locations.shape[:3], value.shape[3])
+def _new_value_gradient(value: Tensor) -> Tensor:
+    return value.new_empty(value.shape)
 
 
-@_backward.register_fake
-def _(
-    gradient: Tensor,
-    value: Tensor,
-    sizes: list[int],
-    locations: Tensor,
-    weights: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return (
-        value.new_empty(value.shape),
-        locations.new_empty(locations.shape),
-        weights.new_empty(weights.shape),
-    )
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    value, ctx.sizes, locations, weights = inputs
-    ctx.save_for_backward(value, locations, weights)
-
-
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    value, locations, weights = ctx.saved_tensors
-    results = torch.ops.aios.msda_triton_backward(
-        gradient, value, ctx.sizes, locations, weights
-    )
-    return results[0], None, results[1], results[2]
-
-
-_forward.register_autograd(_gradients, setup_context=_setup_context)
+triton_kernel = make_operator(
+    'msda_triton', _forward, _backward, _new_value_gradient
+)
+"""The kernels; the value may have any floating dtype."""

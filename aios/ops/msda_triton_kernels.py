@@ -32,11 +32,24 @@ def _rows(num_queries, num_heads, BLOCK_Q: tl.constexpr):
 
 
 @triton.jit
-def _position(locations, sample, exists, width, height, ACC: tl.constexpr):
-    """Positions of samples in cells, x and y; outside where none exist."""
+def _level(levels, level):
+    """Height, width and first cell of a level."""
+    entry = levels + 3 * level
+    return tl.load(entry), tl.load(entry + 1), tl.load(entry + 2)
+
+
+@triton.jit
+def _sample(
+    locations, weights, sample, exists, width, height, ACC: tl.constexpr
+):
+    """Positions of samples in cells, x and y, and their weights.
+
+    Where none exist, the position is outside.
+    """
     x = tl.load(locations + 2 * sample, mask=exists, other=-9.0).to(ACC)
     y = tl.load(locations + 2 * sample + 1, mask=exists, other=-9.0).to(ACC)
-    return x * width - 0.5, y * height - 0.5
+    weight = tl.load(weights + sample, mask=exists, other=0.0).to(ACC)
+    return x * width - 0.5, y * height - 0.5, weight
 
 
 @triton.jit
@@ -80,13 +93,12 @@ def forward_kernel(
     image_value = value + (image * num_cells * num_heads + head) * DEPTH
     result = tl.zeros((BLOCK_Q, BLOCK_D), dtype=ACC)
     for level in range(NUM_LEVELS):
-        height = tl.load(levels + 3 * level)
-        width = tl.load(levels + 3 * level + 1)
-        first = tl.load(levels + 3 * level + 2)
+        height, width, first = _level(levels, level)
         for point in range(NUM_POINTS):
             sample = (row * NUM_LEVELS + level) * NUM_POINTS + point
-            x, y = _position(locations, sample, exists, width, height, ACC)
-            weight = tl.load(weights + sample, mask=exists, other=0.0).to(ACC)
+            x, y, weight = _sample(
+                locations, weights, sample, exists, width, height, ACC
+            )
             for corner in tl.static_range(4):
                 cell, inside, share_x, share_y = _corner(
                     x, y, width, height, corner % 2, corner // 2
@@ -136,13 +148,12 @@ def backward_kernel(
         other=0.0,
     ).to(ACC)
     for level in range(NUM_LEVELS):
-        height = tl.load(levels + 3 * level)
-        width = tl.load(levels + 3 * level + 1)
-        first = tl.load(levels + 3 * level + 2)
+        height, width, first = _level(levels, level)
         for point in range(NUM_POINTS):
             sample = (row * NUM_LEVELS + level) * NUM_POINTS + point
-            x, y = _position(locations, sample, exists, width, height, ACC)
-            weight = tl.load(weights + sample, mask=exists, other=0.0).to(ACC)
+            x, y, weight = _sample(
+                locations, weights, sample, exists, width, height, ACC
+            )
             by_weight = tl.zeros((BLOCK_Q,), dtype=ACC)
             by_x = tl.zeros((BLOCK_Q,), dtype=ACC)
             by_y = tl.zeros((BLOCK_Q,), dtype=ACC)
