@@ -100,7 +100,10 @@ TASK_UTILS = _node('task util', root.TASK_UTILS, 'aios.models')
 OPTIMIZERS = _node('optimizer', root.OPTIMIZERS)
 # manage optimizer wrappers like `AmpOptimWrapper`
 OPTIM_WRAPPERS = _node(
-    'optim wrapper', root.OPTIM_WRAPPERS, 'aios.engine.fsdp'
+    'optim wrapper',
+    root.OPTIM_WRAPPERS,
+    'aios.engine.fsdp',
+    'aios.engine.optim',
 )
 # manage constructors that customize the optimization hyperparameters
 OPTIM_WRAPPER_CONSTRUCTORS = _node(

@@ -51,12 +51,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def use_mixed_precision(config: Config) -> None:
     """Replace a plain optimizer wrapper by one with autocast."""
-    if config.optim_wrapper.get('type') == 'AmpOptimWrapper':
+    kind = config.optim_wrapper.get('type')
+    if kind in ('AmpOptimWrapper', 'AsyncAmpOptimWrapper'):
         return
+    if kind == 'ShardedOptimWrapper':
+        sys.exit(
+            'error: --amp: FSDP has its own mixed precision; see '
+            'docs/en/scale.md'
+        )
     if not torch.cuda.is_available():
         sys.exit('error: --amp needs a GPU')
     bfloat16 = torch.cuda.is_bf16_supported()
-    config.optim_wrapper.type = 'AmpOptimWrapper'
+    config.optim_wrapper.type = 'AsyncAmpOptimWrapper'
     config.optim_wrapper.dtype = 'bfloat16' if bfloat16 else 'float16'
     config.optim_wrapper.loss_scale = (
         # bfloat16 has the range of float32.

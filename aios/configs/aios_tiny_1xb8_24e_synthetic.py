@@ -6,12 +6,13 @@ The twin of ``configs/aios/aios_tiny_1xb8-24e_synthetic.py``.
 # ruff: noqa: F405
 
 from mmengine.config import read_base
-from mmengine.optim import LinearLR, MultiStepLR, OptimWrapper
+from mmengine.optim import LinearLR, MultiStepLR
 from mmengine.runner import EpochBasedTrainLoop
 from torch.optim import AdamW
 
 from aios.body_models import SMPLXLayer
 from aios.engine.hooks import ResumeFallbackHook, StepSeedHook
+from aios.engine.optim import AsyncOptimWrapper
 
 with read_base():
     from ._base_.aios_tiny import *  # noqa: F403
@@ -46,7 +47,7 @@ loss_weights['body_refinement'].update(body_weights)
 loss_weights['whole_body'].update(body_weights, **hand_and_face_weights)
 
 optim_wrapper = dict(
-    type=OptimWrapper,
+    type=AsyncOptimWrapper,
     # from scratch: more than 1e-4, and all parameters alike
     optimizer=dict(type=AdamW, lr=1e-3, weight_decay=1e-4, fused=True),
     clip_grad=dict(max_norm=5.0, norm_type=2),  # 0.1

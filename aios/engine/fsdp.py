@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from mmengine._strategy import FSDPStrategy
-from mmengine.optim import OptimWrapper
 from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from aios.engine.optim import AsyncOptimWrapper
 from aios.registry import OPTIM_WRAPPERS, STRATEGIES
 
 __all__ = [
@@ -75,16 +75,16 @@ class ResumableFSDPStrategy(FSDPStrategy):
 
 
 @OPTIM_WRAPPERS.register_module()
-class ShardedOptimWrapper(OptimWrapper):
-    """MMEngine's optimizer wrapper, for models that FSDP takes apart.
+class ShardedOptimWrapper(AsyncOptimWrapper):
+    """An optimizer wrapper for models that FSDP takes apart.
 
     There each process has a piece of every gradient.  MMEngine would clip it
     by the norm of the pieces of this process: by another factor on each.
     Here all clip by the norm of the whole gradient, as without FSDP.
 
-    Arguments are those of :class:`mmengine.optim.OptimWrapper`.  FSDP's
-    ``sharding_strategy`` must divide the gradients among *all* processes,
-    which ``NO_SHARD`` and the ``HYBRID`` ones do not.
+    Arguments are those of :class:`~aios.engine.optim.AsyncOptimWrapper`.
+    FSDP's ``sharding_strategy`` must divide the gradients among *all*
+    processes, which ``NO_SHARD`` and the ``HYBRID`` ones do not.
     """
 
     def _clip_grad(self) -> None:
@@ -104,7 +104,7 @@ class ShardedOptimWrapper(OptimWrapper):
         factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
         for grad in grads:
             grad.mul_(factor.to(grad))
-        self.message_hub.update_scalar(f'train/{self.grad_name}', float(total))
+        self._set_norm(total)
 
     def _device(self) -> torch.device:
         return self.optimizer.param_groups[0]['params'][0].device

@@ -8,12 +8,14 @@ import os
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from torch import distributed
 
-# Before a config is read: `_base_ = 'aios::...'` works from now on.
 from aios.registry import RUNNERS
+
+# Before a config is read: `_base_ = 'aios::...'` works from now on.
+from aios.utils.command_line import add_cfg_options
 
 __all__ = ['add_run_options', 'build_runner', 'load_run_config']
 
@@ -25,14 +27,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help='folder for logs and results (default: work_dir of the config, '
         'else work_dirs/CONFIG_NAME)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change the config, e.g. train_dataloader.batch_size=1 or '
-        'key="[(a,b),(c,d)]" (quoted, and without white space)',
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

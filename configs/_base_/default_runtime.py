@@ -8,8 +8,8 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    # stops with the names of the samples
-    invalid_loss=dict(type='InvalidLossHook'),
+    # logs losses; stops at broken ones with the names of the samples
+    runtime_info=dict(type='AsyncRuntimeInfoHook'),
     # ground truth and predictions of some pictures of each validation
     visualization=dict(type='WholeBodyVisualizationHook'),
 )

@@ -67,7 +67,7 @@ del body_weights, hand_and_face_weights
 
 steps, warm_up, decay = 1000, 50, 500
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='AsyncOptimWrapper',
     # From scratch and in a hurry: a higher rate than 1e-4, and a shorter
     # memory than 0.999.
     optimizer=dict(

@@ -9,7 +9,7 @@ model = dict(
     decoder=dict(num_cp=6),
 )
 optim_wrapper = dict(
-    type='AmpOptimWrapper',
+    type='AsyncAmpOptimWrapper',
     dtype='bfloat16',
     # bfloat16 has the range of float32
     loss_scale=dict(enabled=False),

@@ -42,7 +42,7 @@ model = dict(
 del body_weights, hand_and_face_weights
 
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='AsyncOptimWrapper',
     # from scratch: more than 1e-4, and all parameters alike
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4, fused=True),
     clip_grad=dict(max_norm=5.0, norm_type=2),  # 0.1

@@ -12,13 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.hooks import RuntimeInfoHook
 from mmengine.optim import build_optim_wrapper
 from test_backbones import make_batch
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aios.engine.hooks import InvalidLossHook
+from aios.engine.hooks import AsyncRuntimeInfoHook
 from aios.ops import set_default_kernel
 
 # Seen by the dispatcher, wherever they are called from
@@ -97,12 +96,16 @@ def test_all_of_these_are_seen(seen):
 
 
 def test_step_of_training(seen, make_tiny_model):
-    """Costs of matching, norm of gradients, losses to log: three."""
+    """The costs of matching: one.
+
+    Losses and the norm of the gradient are read after the next step, when
+    their copy has arrived.
+    """
     model = make_tiny_model().train()
     wrapper = build_optim_wrapper(
         model,
         dict(
-            type='OptimWrapper',
+            type='aios.AsyncOptimWrapper',
             optimizer=dict(type='AdamW', lr=1e-4, fused=True),
             clip_grad=dict(max_norm=0.1, norm_type=2),
         ),
@@ -110,6 +113,9 @@ def test_step_of_training(seen, make_tiny_model):
     logged = {}
     runner = SimpleNamespace(
         iter=0,
+        hooks=[],
+        train_dataloader=range(100),
+        optim_wrapper=wrapper,
         message_hub=SimpleNamespace(
             update_scalar=lambda name, value: logged.update({name: value})
         ),
@@ -118,17 +124,22 @@ def test_step_of_training(seen, make_tiny_model):
     # loading is another thread's work
     model.data_preprocessor.forward = lambda data, training: data
     data = dict(inputs=images, data_samples=samples)
-    for _ in range(2):  # the first step makes the optimizer's state
+    hook = AsyncRuntimeInfoHook()
+    for step in range(3):  # the first step makes the optimizer's state
         seen.clear()
         with _Methods(seen), _Operators(seen):
             losses = model.train_step(data, wrapper)
             in_step = dict(seen)
-            InvalidLossHook().after_train_iter(runner, 0, data, losses)
-            RuntimeInfoHook().after_train_iter(runner, 0, data, losses)
-    assert in_step == {'cpu': 1, '_local_scalar_dense': 1, 'numpy': 1}
+            before = dict(logged)
+            hook.after_train_iter(runner, step, data, losses)
+        assert in_step == {'cpu': 1, 'numpy': 1}
+        assert before != logged or step == 0
+    # what comes with the next step, not with this one
     assert seen == in_step | {'tolist': 1}
     assert len(logged) > 100
     assert all(type(value) is float for value in logged.values())
+    assert logged['train/grad_norm'] > 0
+    assert logged['train/loss'] != float(losses['loss'])
 
 
 def test_prediction(seen, make_tiny_model):

@@ -138,6 +138,14 @@ def test_earlier_training_is_not_replaced_silently(train, whole):
     [
         (['--resume', 'nowhere.pth'], 'nowhere.pth: there is no such file'),
         (['--amp'], '--amp needs a GPU'),
+        (
+            [
+                '--amp',
+                '--cfg-options',
+                'optim_wrapper.type=ShardedOptimWrapper',
+            ],
+            'FSDP has its own mixed precision',
+        ),
     ],
 )
 def test_errors(train, tmp_path, monkeypatch, options, message):

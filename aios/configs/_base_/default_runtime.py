@@ -11,7 +11,7 @@ from mmengine.hooks import (
 from mmengine.runner import LogProcessor
 from mmengine.visualization import LocalVisBackend
 
-from aios.engine.hooks import InvalidLossHook, WholeBodyVisualizationHook
+from aios.engine.hooks import AsyncRuntimeInfoHook, WholeBodyVisualizationHook
 from aios.visualization import WholeBodyVisualizer
 
 default_scope = 'aios'
@@ -24,8 +24,8 @@ default_hooks = dict(
     sampler_seed=dict(type=DistSamplerSeedHook),
     # ground truth and predictions of some pictures of each validation
     visualization=dict(type=WholeBodyVisualizationHook),
-    # stops at losses that are no numbers
-    invalid_loss=dict(type=InvalidLossHook),
+    # logs losses; stops at broken ones with the names of the samples
+    runtime_info=dict(type=AsyncRuntimeInfoHook),
 )
 
 env_cfg = dict(

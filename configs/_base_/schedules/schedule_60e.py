@@ -2,7 +2,7 @@
 # Pretraining as published. Comments mark what differs from DINO of
 # MMDetection.
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='AsyncOptimWrapper',
     optimizer=dict(
         type='AdamW',
         lr=1e-4,  # for 32 pictures per step

@@ -1,0 +1,118 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The losses of one step on their way from the device to the host."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+__all__ = ['InvalidLossError', 'StepNumbers']
+
+_NAMES = ('dataset_name', 'img_id', 'sample_idx', 'img_path', 'flip')
+
+
+class InvalidLossError(RuntimeError):
+    """The loss is infinite or not a number."""
+
+
+class StepNumbers:
+    """All scalars of a step, brought to the host in one transfer.
+
+    MMEngine would wait for the device once for each loss that it logs, and
+    there are more than a hundred.  Making one does not wait; :meth:`read`
+    does if the device is not done yet.
+
+    Args:
+        iteration: Number of the step, from 1.
+        outputs: Scalars by name, tensors or numbers.  Others are left out.
+        data_batch: The batch of the step, to name its samples in an error.
+    """
+
+    def __init__(
+        self,
+        iteration: int,
+        outputs: Mapping[str, Any],
+        data_batch: Any = None,
+    ) -> None:
+        self._iteration = iteration
+        self._samples = _metainfos(data_batch)
+        self._numbers = {
+            name: float(value)
+            for name, value in outputs.items()
+            if isinstance(value, int | float)
+        }
+        tensors = {
+            name: value.detach().reshape(()).float()
+            for name, value in outputs.items()
+            if isinstance(value, Tensor) and value.numel() == 1
+        }
+        self._names = list(tensors)
+        self._copy = _Copy(
+            torch.stack(list(tensors.values())) if tensors else torch.empty(0)
+        )
+
+    def read(self) -> dict[str, float]:
+        """All numbers by name."""
+        values = dict(zip(self._names, self._copy.read(), strict=True))
+        return self._numbers | values
+
+    def check(self, numbers: Mapping[str, float]) -> None:
+        """See that the loss is a number.
+
+        Args:
+            numbers: What :meth:`read` gave.
+
+        Raises:
+            InvalidLossError: If ``loss`` is infinite or not a number.  The
+                message names the iteration, all such losses and the samples
+                of the batch.
+        """
+        if math.isfinite(numbers.get('loss', 0.0)):
+            return
+        broken = [
+            n for n, value in numbers.items() if not math.isfinite(value)
+        ]
+        raise InvalidLossError(
+            f'iteration {self._iteration}: not finite are '
+            f'{", ".join(broken)}; samples of the batch:\n'
+            + ('\n'.join(map(_line, self._samples)) or '  (none known)')
+        )
+
+
+class _Copy:
+    """A vector that comes to the host while the device works on."""
+
+    def __init__(self, vector: Tensor) -> None:
+        self._host = vector
+        self._done: torch.cuda.Event | None = None
+        if vector.is_cuda:
+            # PyTorch takes page-locked memory for this, or it would wait
+            self._host = vector.to('cpu', non_blocking=True)
+            self._done = torch.cuda.Event()
+            self._done.record(torch.cuda.current_stream(vector.device))
+
+    def read(self) -> list[float]:
+        if self._done is not None:
+            self._done.synchronize()
+        return self._host.tolist()
+
+
+def _metainfos(data_batch: Any) -> list[dict[str, Any]]:
+    """What is known of the samples of a batch, without their tensors."""
+    if not isinstance(data_batch, Mapping):
+        return []
+    return [
+        sample.metainfo
+        for sample in data_batch.get('data_samples', ())
+        if isinstance(sample, BaseDataElement)
+    ]
+
+
+def _line(metainfo: Mapping[str, Any]) -> str:
+    known = (name for name in _NAMES if name in metainfo)
+    return '  ' + ', '.join(f'{name}={metainfo[name]!r}' for name in known)
