@@ -12,9 +12,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from torch import distributed
 
-from aios.registry import RUNNERS
-
 # Before a config is read: `_base_ = 'aios::...'` works from now on.
+from aios.registry import RUNNERS
 from aios.utils.command_line import add_cfg_options
 
 __all__ = ['add_run_options', 'build_runner', 'load_run_config']

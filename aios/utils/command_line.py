@@ -1,0 +1,148 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What the command lines of the tools have in common.
+
+Importing this imports neither torch nor OpenMMLab: some tools need neither.
+Where a parser is taken, a group of its arguments will do as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+__all__ = [
+    'add_body_models_option',
+    'add_cfg_options',
+    'add_config_argument',
+    'add_measuring_options',
+    'add_overwrite_option',
+    'add_shape_option',
+    'make_parser',
+    'read_config',
+]
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows the description as it is written.
+
+    Args:
+        description: Usually ``__doc__`` of the tool, with its examples.
+    """
+    return argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_config_argument(
+    parser: argparse._ActionsContainer, required: bool = True
+) -> None:
+    """Add ``config``, for :func:`read_config`.
+
+    Args:
+        parser: What to add it to.
+        required: Whether it must be given; else it may be ``None``.
+    """
+    parser.add_argument(
+        'config',
+        nargs=None if required else '?',
+        help='config file, or package::config',
+    )
+
+
+def add_cfg_options(parser: argparse._ActionsContainer) -> None:
+    """Add ``--cfg-options``; without it the value is ``None``."""
+    from mmengine.config import DictAction
+
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change the config, e.g. train_dataloader.batch_size=1 or '
+        'key="[(a,b),(c,d)]" (quoted, and without white space)',
+    )
+
+
+def add_overwrite_option(
+    parser: argparse._ActionsContainer, what: str
+) -> None:
+    """Add ``--overwrite``.
+
+    Args:
+        parser: What to add it to.
+        what: What is replaced, for the help.
+    """
+    parser.add_argument(
+        '--overwrite', action='store_true', help=f'replace {what}'
+    )
+
+
+def add_body_models_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--body-models``; without it the value is ``None``."""
+    parser.add_argument(
+        '--body-models',
+        metavar='PATH',
+        help="SMPL-X files, or 'free'; default: $AIOS_BODY_MODELS or "
+        'data/body_models',
+    )
+
+
+def add_shape_option(
+    parser: argparse._ActionsContainer, default: Sequence[int] = (800, 1333)
+) -> None:
+    """Add ``--shape``, height and width of pictures in pixels."""
+    height, width = default
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        default=[height, width],
+        metavar=('HEIGHT', 'WIDTH'),
+        help=f'size of the pictures (default: {height} {width})',
+    )
+
+
+def add_measuring_options(parser: argparse.ArgumentParser) -> None:
+    """Add where, how often and with which clock a tool measures."""
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--threads', type=int, help='of the CPU')
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--warmup', type=int, default=1)
+    parser.add_argument(
+        '--clock',
+        choices=['wall', 'cpu'],
+        default='wall',
+        help='cpu: time of all cores. With --threads 1 other programs on the '
+        'machine hardly change it; more threads wait by spinning',
+    )
+
+
+def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file.
+
+    Args:
+        name: A file, or one of an installed package such as
+            ``mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py``.
+        options: Values to set, by dotted name, as of ``--cfg-options``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    from mmengine.config import Config
+
+    # Before a config is read: it may inherit one of ours, `aios::...`.
+    import aios.registry  # noqa: F401
+
+    if '::' in name:
+        from mmengine.hub import get_config
+
+        config = get_config(name)
+    else:
+        config = Config.fromfile(name)
+    config.merge_from_dict(dict(options or {}))
+    return config
