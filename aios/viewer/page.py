@@ -36,7 +36,7 @@ _FAR = 3.0  # times the median depth; who is further off is not framed
 _EMPTY_SCENE = [[-1.0, -1.0, -6.0], [1.0, 1.0, -4.0]]
 _PARTS = {
     'CSS': 'viewer.css',
-    'THREE': 'three.min.js',
+    'THREE': 'vendor/three.min.js',
     'SCRIPT': 'viewer.js',
 }
 

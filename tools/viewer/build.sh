@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Makes aios/viewer/assets/three.min.js anew; needs npm. To move to another
+# Makes aios/viewer/assets/vendor/three.min.js anew; needs npm. To move to another
 # version of three.js, change package.json, run `npm install` here, then this.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-assets=$(cd "$here/../../aios/viewer/assets" && pwd)
+assets=$(cd "$here/../../aios/viewer/assets/vendor" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp "$here"/{package.json,package-lock.json,three_bundle.js} "$work"
