@@ -7,6 +7,7 @@ Legend: ``B`` persons, ``J`` joints of the requested set, ``V`` vertices,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, Protocol
@@ -20,6 +21,8 @@ from aios.structures import (
     get_joint_set,
     joint_mapping,
 )
+
+from .files import find_body_model, load_body_model_arrays
 
 __all__ = [
     'POSE_JOINTS',
@@ -146,32 +149,55 @@ def _as_pose(name: str, pose: Tensor) -> Tensor:
 
 
 class BodyModelBase(nn.Module):
-    """Arguments, batches and joint sets; a backend adds the geometry.
+    """Arguments, files, batches and joint sets; a backend adds the geometry.
 
-    A backend implements :meth:`_pose_chunk` and sets the attributes of
-    :class:`BodyModel`.
+    A backend implements :meth:`_add_geometry` and :meth:`_pose_chunk`, and
+    sets the attributes of :class:`BodyModel` that are not set here.
+
+    The model data are non-persistent buffers: the layer moves with its
+    parent module, and licensed data never ends up in a checkpoint.
 
     Args:
+        model_path: See :func:`~aios.body_models.find_body_model`.
         gender: ``'neutral'``, ``'male'`` or ``'female'``.
         num_betas: Number of shape coefficients.
         num_expression_coeffs: Number of expression coefficients.
         flat_hand_mean: Hand poses are relative to the flat hand instead of
-            the mean hand of the model.
-        use_face_contour: Also give the 17 landmarks of the face contour.
-        chunk_size: Largest number of persons computed at once.
+            the mean hand of the model. AiOS and the datasets it reads use
+            the mean hand.
+        use_face_contour: Also give the 17 landmarks of the face contour,
+            which slide over the face with the head's yaw.
+        dtype: ``torch.float32`` or ``torch.float64``.
+        chunk_size: Largest number of persons computed at once; bounds the
+            memory of inference. ``None``: all.
+
+    Attributes:
+        faces: ``(F, 3)`` int64.
+        v_template: ``(V, 3)`` metres.
+        lbs_weights: ``(V, 55)``.
+        parents: ``(55,)`` int64, -1 for the root.
+        hand_mean: ``(2, 15, 3)`` mean pose of the left and right hand,
+            axis-angle, whatever ``flat_hand_mean`` is.
+
+    Raises:
+        MissingBodyModelError: No model file.
+        BodyModelFileError: The file is not an SMPL-X model.
     """
 
+    faces: Tensor
     v_template: Tensor
     hand_mean: Tensor
 
     def __init__(
         self,
-        gender: str,
-        num_betas: int,
-        num_expression_coeffs: int,
-        flat_hand_mean: bool,
-        use_face_contour: bool,
-        chunk_size: int | None,
+        model_path: str | os.PathLike | None = 'free',
+        gender: str = 'neutral',
+        num_betas: int = 10,
+        num_expression_coeffs: int = 10,
+        flat_hand_mean: bool = False,
+        use_face_contour: bool = True,
+        dtype: torch.dtype = torch.float32,
+        chunk_size: int | None = None,
     ) -> None:
         super().__init__()
         if chunk_size is not None and chunk_size < 1:
@@ -185,6 +211,25 @@ class BodyModelBase(nn.Module):
         self.use_face_contour = use_face_contour
         self.chunk_size = chunk_size
         self._joint_index: dict[tuple[str, torch.device], _JointIndex] = {}
+        arrays = load_body_model_arrays(find_body_model(model_path, gender))
+        hands = np.stack([arrays['hands_meanl'], arrays['hands_meanr']])
+        self._add_buffer('faces', arrays['f'].astype(np.int64))
+        self._add_buffer('hand_mean', hands.reshape(2, 15, 3), dtype)
+        self._add_geometry(arrays, dtype)
+
+    def _add_buffer(
+        self, name: str, array: np.ndarray, dtype: torch.dtype | None = None
+    ) -> None:
+        self.register_buffer(name, torch.as_tensor(array, dtype=dtype), False)
+
+    def _add_geometry(
+        self, arrays: dict[str, np.ndarray], dtype: torch.dtype
+    ) -> None:
+        """Take what :meth:`_pose_chunk` needs from the model file's arrays.
+
+        The arrays may be changed. The dtype is that of the buffers.
+        """
+        raise NotImplementedError
 
     def forward(
         self,

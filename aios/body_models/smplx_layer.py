@@ -9,7 +9,6 @@ Legend: ``B`` persons, ``V`` = 10475 vertices, ``J`` = 55 joints.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,7 +18,6 @@ from torch import Tensor
 from aios.registry import MODELS
 
 from .base import BodyModelBase, BodyParams
-from .files import find_body_model, load_body_model_arrays
 from .skinning import (
     KinematicTree,
     SkinnedVertices,
@@ -99,40 +97,13 @@ def split_shape_directions(
 class SMPLXLayer(BodyModelBase):
     """SMPL-X: parameters in, joints and vertices out.
 
-    The model data are non-persistent buffers: the layer moves with its
-    parent module, and licensed data never ends up in a checkpoint.
-
-    Args:
-        model_path: See :func:`~aios.body_models.find_body_model`.
-        gender: ``'neutral'``, ``'male'`` or ``'female'``.
-        num_betas: Number of shape coefficients.
-        num_expression_coeffs: Number of expression coefficients.
-        flat_hand_mean: Hand poses are relative to the flat hand instead of
-            the mean hand of the model. AiOS and the datasets it reads use
-            the mean hand.
-        use_face_contour: Also give the 17 landmarks of the face contour,
-            which slide over the face with the head's yaw.
-        dtype: ``torch.float32`` or ``torch.float64``.
-        chunk_size: Largest number of persons computed at once; bounds the
-            memory of inference. ``None``: all.
-
-    Attributes:
-        faces: ``(F, 3)`` int64.
-        v_template: ``(V, 3)`` metres.
-        lbs_weights: ``(V, J)``.
-        parents: ``(J,)`` int64, -1 for the root.
-        hand_mean: ``(2, 15, 3)`` mean pose of the left and right hand,
-            axis-angle, whatever ``flat_hand_mean`` is.
-
-    Raises:
-        MissingBodyModelError: No model file.
-        BodyModelFileError: The file is not an SMPL-X model.
+    Arguments, attributes and errors are those of
+    :class:`~aios.body_models.BodyModelBase`.
     """
 
     mesh: SkinnedVertices
     anchors: SkinnedVertices
     contour: SkinnedVertices
-    faces: Tensor
     parents: Tensor
     joint_template: Tensor  # (J, 3) rest joints of the mean shape
     joint_directions: Tensor  # (C, 3 J) their change with the coefficients
@@ -144,29 +115,11 @@ class SMPLXLayer(BodyModelBase):
     contour_corners: Tensor  # (79, 17, 3) in the contour vertices
     contour_weights: Tensor  # (79, 17, 3)
 
-    def __init__(
-        self,
-        model_path: str | os.PathLike | None = 'free',
-        gender: str = 'neutral',
-        num_betas: int = 10,
-        num_expression_coeffs: int = 10,
-        flat_hand_mean: bool = False,
-        use_face_contour: bool = True,
-        dtype: torch.dtype = torch.float32,
-        chunk_size: int | None = None,
+    def _add_geometry(
+        self, arrays: dict[str, np.ndarray], dtype: torch.dtype
     ) -> None:
-        super().__init__(
-            gender,
-            num_betas,
-            num_expression_coeffs,
-            flat_hand_mean,
-            use_face_contour,
-            chunk_size,
-        )
-        path = find_body_model(model_path, gender)
-        arrays = load_body_model_arrays(path)
         arrays['shapedirs'] = split_shape_directions(
-            arrays['shapedirs'], num_betas, num_expression_coeffs
+            arrays['shapedirs'], self.num_betas, self.num_expression_coeffs
         )
         self._add_skeleton(arrays, dtype)
         self.mesh = _skinned_vertices(arrays, slice(None), dtype)
@@ -180,11 +133,8 @@ class SMPLXLayer(BodyModelBase):
         regressor = arrays['J_regressor'].astype(np.float64)
         joints = regressor @ arrays['v_template']
         directions = np.tensordot(regressor, arrays['shapedirs'], axes=1)
-        hands = np.stack([arrays['hands_meanl'], arrays['hands_meanr']])
         self.tree = KinematicTree(parents)
         self._add_buffer('parents', parents)
-        self._add_buffer('faces', arrays['f'].astype(np.int64))
-        self._add_buffer('hand_mean', hands.reshape(2, 15, 3), dtype)
         self._add_buffer('joint_template', joints, dtype)
         directions = directions.reshape(3 * len(joints), -1)
         self._add_buffer('joint_directions', directions.T.copy(), dtype)
@@ -214,11 +164,6 @@ class SMPLXLayer(BodyModelBase):
         self._add_buffer(
             'contour_weights', arrays['dynamic_lmk_bary_coords'], dtype
         )
-
-    def _add_buffer(
-        self, name: str, array: np.ndarray, dtype: torch.dtype | None = None
-    ) -> None:
-        self.register_buffer(name, torch.as_tensor(array, dtype=dtype), False)
 
     @property
     def v_template(self) -> Tensor:  # type: ignore[override]

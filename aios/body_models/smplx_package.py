@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 from aios.registry import MODELS
 
 from .base import BodyModelBase, BodyParams
-from .files import find_body_model, load_body_model_arrays
 from .smplx_layer import split_shape_directions
 
 __all__ = ['SMPLXPackageLayer']
@@ -65,55 +63,27 @@ class SMPLXPackageLayer(BodyModelBase):
 
     Raises:
         ImportError: The package is not installed.
-        MissingBodyModelError: No model file.
-        BodyModelFileError: The file is not an SMPL-X model.
     """
 
-    faces: Tensor
     model: Any
 
-    def __init__(
-        self,
-        model_path: str | os.PathLike | None = 'free',
-        gender: str = 'neutral',
-        num_betas: int = 10,
-        num_expression_coeffs: int = 10,
-        flat_hand_mean: bool = False,
-        use_face_contour: bool = True,
-        dtype: torch.dtype = torch.float32,
-        chunk_size: int | None = None,
+    def _add_geometry(
+        self, arrays: dict[str, np.ndarray], dtype: torch.dtype
     ) -> None:
-        super().__init__(
-            gender,
-            num_betas,
-            num_expression_coeffs,
-            flat_hand_mean,
-            use_face_contour,
-            chunk_size,
-        )
-        arrays = load_body_model_arrays(find_body_model(model_path, gender))
         split_shape_directions(  # the package takes fewer without a word
-            arrays['shapedirs'], num_betas, num_expression_coeffs
+            arrays['shapedirs'], self.num_betas, self.num_expression_coeffs
         )
         self.model = _load_package_model(
             arrays,
             dtype,
-            num_betas=num_betas,
-            num_expression_coeffs=num_expression_coeffs,
-            flat_hand_mean=flat_hand_mean,
-            use_face_contour=use_face_contour,
+            num_betas=self.num_betas,
+            num_expression_coeffs=self.num_expression_coeffs,
+            flat_hand_mean=self.flat_hand_mean,
+            use_face_contour=self.use_face_contour,
         )
         for module in self.model.modules():
             for name, buffer in list(module.named_buffers(recurse=False)):
                 module.register_buffer(name, buffer, persistent=False)
-        hands = np.stack([arrays['hands_meanl'], arrays['hands_meanr']])
-        for name, array, kind in (
-            ('faces', arrays['f'].astype(np.int64), None),
-            ('hand_mean', hands.reshape(2, 15, 3), dtype),
-        ):
-            self.register_buffer(
-                name, torch.as_tensor(array, dtype=kind), False
-            )
 
     @property
     def v_template(self) -> Tensor:  # type: ignore[override]
