@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from tqdm import tqdm
 
 from aios.export import (
@@ -144,7 +145,9 @@ def run_inference(
     world = world or World()
     root = Path(out_dir)
     folders = _folders(sources)
-    outputs.overlay()  # refuses what it does not know, before all else
+    # What is refused is refused before a folder is made.
+    outputs.overlay()
+    body_model = inferencer.model.bbox_head.body_model
     presentation = asdict(outputs) | asdict(processing)
     presentation['layers'] = list(outputs.layers)
     presentation['views'] = list(outputs.views)
@@ -163,7 +166,9 @@ def run_inference(
         return Summary(was_complete=True)
     summary = Summary()
     for source, folder in zip(sources, folders, strict=True):
-        job = _Job(inferencer, source, root / folder, outputs, processing)
+        job = _Job(
+            inferencer, source, root / folder, outputs, processing, body_model
+        )
         job.batch_size, job.window = batch_size, window
         # Files of an earlier run stay if they would become the same.
         job.keep_files = (
@@ -203,13 +208,13 @@ class _Job:
         folder: Path,
         outputs: Outputs,
         processing: Processing,
+        body_model: nn.Module,
     ) -> None:
         self.inferencer = inferencer
         self.source = source
         self.folder = folder
         self.outputs = outputs
         self.processing = processing
-        body_model = inferencer.model.bbox_head.body_model
         self.pose = BodyPoser(body_model)
         self.metadata = dict(
             fps=float(source.fps),

@@ -120,6 +120,18 @@ class TestBadInput:
         message = fails('video_demo', tmp_path / 'v.mp4')
         assert 'v.mp4: OpenCV cannot open this video' in message
 
+    def test_a_missing_body_model_leaves_no_folder(
+        self, fails, pictures: Path, tmp_path: Path
+    ):
+        """So that the same command works once the files are there."""
+        out, key = tmp_path / 'out', 'model.bbox_head.body_model.model_path'
+        message = fails(
+            *('image_demo', pictures, '--out-dir', out),
+            *('--cfg-options', f'{key}={tmp_path}'),
+        )
+        assert 'SMPLX_NEUTRAL.npz is not there' in message
+        assert not out.exists()
+
     def test_folder_with_files(self, fails, pictures: Path):
         message = fails('image_demo', pictures, '--out-dir', pictures)
         assert 'not empty; choose another folder' in message
