@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from torch._inductor.compile_fx import compile_fx
 
 from aios.deploy import BucketedNetwork, DeployableNetwork, pad_to_bucket
 
@@ -39,15 +40,20 @@ def test_what_makes_no_sense_is_refused(arguments, error):
         pad_to_bucket(*arguments)
 
 
+def _just_run(graph, inputs):
+    return graph.forward
+
+
 @pytest.mark.slow
-def test_one_compilation_for_a_bucket(make_tiny_model):
+@pytest.mark.parametrize('compiler', [_just_run, compile_fx])
+def test_one_compilation_for_a_bucket(make_tiny_model, compiler):
     """Results are those of the detector on the padded batch."""
     model = make_tiny_model().eval()
     graphs = []
 
     def backend(graph, inputs):
         graphs.append(graph)
-        return graph.forward
+        return compiler(graph, inputs)
 
     torch.compiler.reset()
     network = DeployableNetwork(model)
