@@ -44,20 +44,9 @@ egobody_val = dict(
     ],
 )
 egobody_test = dict(
-    type='EgoBodyDataset',
-    dataset_name='egobody',
-    data_root='{{$AIOS_DATA:data}}',
-    data_prefix=dict(img='datasets/EgoBody'),
-    # made by our converter, or as published with AiOS
+    egobody_val,
     ann_file=[
         'preprocessed_npz/multihuman_data/egobody_test.npz',
         'preprocessed_npz/multihuman_data/egobody_egocentric_test_230425_043_fix_betas.npz',
-    ],
-    test_mode=True,
-    pipeline=[
-        dict(type='LoadImage'),
-        dict(type='LoadHumanAnnotations'),
-        dict(type='WholeBodyResize', scale=(1333, 800)),
-        dict(type='PackWholeBodyInputs'),
     ],
 )

@@ -1,26 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The data of finetuning: all six training sets of the paper.
-_base_ = [
-    './agora.py',
-    './bedlam.py',
-    './coco.py',
-    './ubody.py',
-    './egobody.py',
-    './arctic.py',
-]
+# The data of finetuning: all six training sets of the paper. Validation is
+# that of pretraining.
+_base_ = ['./pretrain_mix.py', './ubody.py', './egobody.py', './arctic.py']
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(
-        type='WeightedConcatSampler',
-        # exact; as published a data set is drawn for each sample
-        weights=[0.2, 0.2, 0.2, 0.2, 0.1, 0.1],
-        epoch_length='max',  # of the largest data set
-    ),
+    sampler=dict(weights=[0.2, 0.2, 0.2, 0.2, 0.1, 0.1]),
     dataset=dict(
-        type='SeededConcatDataset',
         datasets=[
             {{_base_.agora_train}},
             {{_base_.bedlam_train}},
@@ -31,17 +16,3 @@ train_dataloader = dict(
         ],
     ),
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    # round_up would repeat pictures
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-    dataset={{_base_.agora_val}},
-)
-test_dataloader = val_dataloader
-val_evaluator = dict(type='WholeBodyMetric')
-test_evaluator = val_evaluator
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')

@@ -56,18 +56,11 @@ val_dataloader = dict(
 )
 # What is chosen by looking at val/ is reported on test/.
 test_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    val_dataloader,
     dataset=dict(
-        type='HumanDataset',
+        val_dataloader['dataset'],
         dataset_name='quickstart_test',
         data_root=data_root + 'test/',
-        ann_file='humandata.npz',
-        metainfo=metainfo,
-        test_mode=True,
-        pipeline=val_dataloader['dataset']['pipeline'],
     ),
 )
 val_evaluator = dict(
