@@ -38,6 +38,11 @@ class _AsyncNorm(OptimWrapper):
             and getattr(self.optimizer, '_step_supports_amp_scaling', False)
         )
 
+    @property
+    def must_be_finite(self) -> tuple[str, ...]:
+        """Names of what is logged here that shows broken training."""
+        return (self.grad_name,)
+
     def take_grad_norm(self) -> dict[str, Tensor]:
         """Norm of the gradient before it was clipped, a scalar, by its name.
 
@@ -95,3 +100,8 @@ class AsyncAmpOptimWrapper(_AsyncNorm, AmpOptimWrapper):
     Arguments are those of :class:`mmengine.optim.AmpOptimWrapper`.  See
     :class:`AsyncOptimWrapper`.
     """
+
+    @property
+    def must_be_finite(self) -> tuple[str, ...]:
+        """Nothing with scaled losses: too large a scale is found that way."""
+        return () if self.loss_scaler.is_enabled() else (self.grad_name,)

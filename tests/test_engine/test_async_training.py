@@ -208,6 +208,25 @@ def test_broken_step_changes_nothing(monkeypatch, options):
     )
 
 
+def test_broken_gradient_stops_the_training(tmp_path, monkeypatch):
+    """Otherwise each step would be skipped, and nobody told."""
+    runner = make_runner(
+        tmp_path / 'run', 'AsyncOptimWrapper', 'AsyncRuntimeInfoHook'
+    )
+    forward = Slope.forward
+
+    def forward_without_slope(self, inputs, data_samples, mode='tensor'):
+        losses = forward(self, inputs, data_samples, mode)
+        if data_samples == 6:  # a loss of 0, whose gradient is none
+            losses['loss_root'] = (self.layer.weight * 0).abs().sqrt().sum()
+        return losses
+
+    monkeypatch.setattr(Slope, 'forward', forward_without_slope)
+    with pytest.raises(InvalidLossError, match='iteration 7: .* grad_norm;'):
+        runner.train()
+    assert all(p.isfinite().all() for p in runner.model.parameters())
+
+
 def test_norm_is_given_once():
     model = Slope()
     wrapper = make_wrapper(model, clip_grad=CLIP)

@@ -28,11 +28,12 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
     ``LoggerHook`` writes, at the end of an epoch, before a checkpoint and
     before validation.  So logs are the same as MMEngine's.
 
-    Training stops at a loss that is infinite or not a number, with its name
-    and those of the samples of the batch.  The optimizer wrapper must have
-    left out that step (:class:`~aios.engine.optim.AsyncOptimWrapper` with a
-    fused optimizer); with any other wrapper, losses are read at once, before
-    averaged weights or a checkpoint take in broken weights.
+    Training stops at a loss or a gradient that is infinite or not a number,
+    with its name and those of the samples of the batch.  The optimizer
+    wrapper must have left out that step
+    (:class:`~aios.engine.optim.AsyncOptimWrapper` with a fused optimizer);
+    with any other wrapper, losses are read at once, before averaged weights
+    or a checkpoint take in broken weights.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,8 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
         """Take up the numbers of this step, log those of the one before.
 
         Raises:
-            InvalidLossError: If the total loss is no finite number.
+            InvalidLossError: If the total loss or the norm of the gradient
+                is no finite number.
         """
         self._log(runner)
         if outputs is None:
@@ -57,7 +59,10 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
         wrapper = runner.optim_wrapper
         norm: dict[str, Tensor] = getattr(wrapper, 'take_grad_norm', dict)()
         self._step = StepNumbers(
-            runner.iter + 1, {**norm, **outputs}, data_batch
+            runner.iter + 1,
+            {**norm, **outputs},
+            data_batch,
+            ('loss', *getattr(wrapper, 'must_be_finite', ())),
         )
         can_wait = getattr(wrapper, 'skips_broken_steps', False)
         if not can_wait or self._is_looked_at(runner, batch_idx):

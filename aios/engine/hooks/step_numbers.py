@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ class StepNumbers:
         iteration: Number of the step, from 1.
         outputs: Scalars by name, tensors or numbers.  Others are left out.
         data_batch: The batch of the step, to name its samples in an error.
+        must_be_finite: Names of what :meth:`check` looks at.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class StepNumbers:
         iteration: int,
         outputs: Mapping[str, Any],
         data_batch: Any = None,
+        must_be_finite: Sequence[str] = ('loss',),
     ) -> None:
+        self._must_be_finite = must_be_finite
         self._iteration = iteration
         self._samples = _metainfos(data_batch)
         self._numbers = {
@@ -62,17 +65,19 @@ class StepNumbers:
         return self._numbers | values
 
     def check(self, numbers: Mapping[str, float]) -> None:
-        """See that the loss is a number.
+        """See that the loss is a number, or whatever must be one.
 
         Args:
             numbers: What :meth:`read` gave.
 
         Raises:
-            InvalidLossError: If ``loss`` is infinite or not a number.  The
-                message names the iteration, all such losses and the samples
-                of the batch.
+            InvalidLossError: If one is infinite or not a number.  The message
+                names the iteration, all such numbers and the samples of the
+                batch.
         """
-        if math.isfinite(numbers.get('loss', 0.0)):
+        if all(
+            math.isfinite(numbers.get(n, 0.0)) for n in self._must_be_finite
+        ):
             return
         broken = [
             n for n, value in numbers.items() if not math.isfinite(value)
