@@ -24,13 +24,20 @@ from typing import Any
 
 from aios.apis import AiOSInferencer
 from aios.apis.cameras import CameraModel
-from aios.apis.cli import fail
+from aios.apis.cli import (
+    add_device_option,
+    add_limits,
+    add_model_arguments,
+    fail,
+    model_and_weights,
+)
 from aios.apis.job import Outputs, run_inference
 from aios.apis.processing import Processing
 from aios.apis.sources import open_sources
 from aios.apis.viewer import make_viewer
 from aios.datasets.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from aios.export import PeopleSequence
+from aios.utils.command_line import make_parser
 
 ERRORS = (OSError, RuntimeError, ValueError)
 
@@ -240,19 +247,10 @@ def build_server(page: Any) -> Any:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        'config',
-        help='config file, or name of a model (aios_r50); may be left out if '
-        'the checkpoint holds it',
-    )
-    parser.add_argument('checkpoint', nargs='?', help='weights')
-    parser.add_argument('--device', help='cpu, cuda, ... (default: the best)')
-    parser.add_argument('--score-thr', type=float, default=0.3)
-    parser.add_argument('--max-persons', type=int, metavar='N')
+    parser = make_parser(__doc__)
+    add_model_arguments(parser)
+    add_device_option(parser)
+    add_limits(parser)
     parser.add_argument(
         '--max-frames',
         type=int,
@@ -274,9 +272,7 @@ def main(argv: list[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     if importlib.util.find_spec('gradio') is None:
         fail('gradio is missing: pip install -r requirements/demo.txt')
-    model, weights = args.config, args.checkpoint
-    if weights is None:
-        model, weights = None, model
+    model, weights = model_and_weights(args)
     with tempfile.TemporaryDirectory(prefix='aios-web-') as folder:
         # Also what browsers upload.
         os.environ['GRADIO_TEMP_DIR'] = str(Path(folder, 'gradio'))

@@ -17,19 +17,18 @@ import argparse
 import sys
 
 from aios.apis import open_sources
+from aios.apis.cli import add_limits
 from aios.apis.job import Outputs, run_inference
 from aios.apis.onnx_inferencer import OnnxInferencer
 from aios.apis.processing import Processing
 from aios.body_models import MissingBodyModelError
 from aios.deploy import ExportError
+from aios.utils.command_line import add_overwrite_option, make_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('model', help='file of tools/deployment/export_model')
     parser.add_argument('source', help='picture, folder, pattern or video')
     parser.add_argument(
@@ -37,15 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         default='outputs/onnx_demo',
         help='folder for the results (default: %(default)s)',
     )
-    parser.add_argument(
-        '--score-thr',
-        type=float,
-        default=0.3,
-        help='leave out people with a lower score (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--max-persons', type=int, help='at most so many of a picture'
-    )
+    add_limits(parser)
     parser.add_argument(
         '--device', default='cpu', help='cpu or cuda (default: %(default)s)'
     )
@@ -63,9 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--save-glb', action='store_true', help='people.glb, for Blender'
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace earlier results'
-    )
+    add_overwrite_option(parser, 'earlier results')
     return parser
 
 

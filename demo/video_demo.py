@@ -21,14 +21,12 @@ from __future__ import annotations
 import argparse
 
 from aios.apis.cli import add_options, add_reading_options, run_demo
+from aios.utils.command_line import make_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'source', help='video; also a folder or a pattern of several'
     )

@@ -19,14 +19,12 @@ import argparse
 
 from aios.apis.cli import add_options
 from aios.apis.live import run_live
+from aios.utils.command_line import make_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'camera', help='number of the camera, or address of a stream'
     )

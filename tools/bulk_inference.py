@@ -39,6 +39,7 @@ from aios.apis.job import run_inference
 from aios.apis.sources import open_sources, unique_names
 from aios.apis.world import World
 from aios.datasets.media import VIDEO_SUFFIXES, list_media
+from aios.utils.command_line import make_parser
 from aios.utils.safe_io import load_npz
 
 # What changes neither results nor files.
@@ -71,10 +72,7 @@ class _Status(argparse.Action):
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'videos',
         help='text file with a video per line, or a folder, or a pattern in '

@@ -37,6 +37,11 @@ from aios.evaluation.agora import (
     read_submission,
 )
 from aios.evaluation.functional import AGORAProtocol, agora_bins
+from aios.utils.command_line import (
+    add_body_models_option,
+    add_overwrite_option,
+    make_parser,
+)
 from aios.utils.safe_io import atomic_write
 
 SWEEP = np.round(np.arange(0.05, 0.96, 0.05), 2).tolist()
@@ -48,10 +53,7 @@ KINDS = ('MVE', 'MPJPE', 'NMVE', 'NMJE')
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add(
         'predictions',
@@ -88,7 +90,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='write results.json with bins of occlusion, orientation and '
         'place, and with --sweep sweep.csv and sweep.png',
     )
-    add('--overwrite', action='store_true', help='replace older results')
+    add_overwrite_option(parser, 'older results')
     add(
         '--protocol',
         choices=('official', 'honest'),
@@ -100,12 +102,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='also those without bfh or smplx in their path',
     )
-    add(
-        '--body-models',
-        metavar='PATH',
-        help="SMPL-X files, or 'free'; default: $AIOS_BODY_MODELS or "
-        'data/body_models',
-    )
+    add_body_models_option(parser)
     add(
         '--body-vertices',
         metavar='FILE',

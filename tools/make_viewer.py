@@ -19,18 +19,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from params2mesh import select
+from params2mesh import add_selection, select
 
 from aios.apis.viewer import MODES, make_viewer
 from aios.export import PeopleSequence
+from aios.utils.command_line import add_overwrite_option, make_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'results', type=Path, help='folder of a demo, or its params.npz'
     )
@@ -55,21 +53,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='PX',
         help='longest side of the pictures (default: %(default)s)',
     )
-    parser.add_argument(
-        '--frames', metavar='WHICH', help='as of params2mesh.py'
-    )
-    parser.add_argument(
-        '--ids', type=int, nargs='+', help='only these persons'
-    )
+    add_selection(parser)
     parser.add_argument(
         '--model-path',
         help="folder of the SMPL-X model files, or 'free'; default: as the "
         'results say',
     )
     parser.add_argument('--title', help='default: name of the source')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing page'
-    )
+    add_overwrite_option(parser, 'an existing page')
     return parser
 
 

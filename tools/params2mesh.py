@@ -38,14 +38,12 @@ from aios.export import (
     write_keypoints,
     write_meshes,
 )
+from aios.utils.command_line import add_overwrite_option, make_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'params', type=Path, help='results: an .npz file, or their folder'
     )
@@ -57,15 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help='file for glb and json, folder for the others',
     )
-    parser.add_argument(
-        '--frames',
-        metavar='WHICH',
-        help='numbers from 0 as 3,5,8, or a range START:STOP[:STEP] without '
-        'STOP; default all',
-    )
-    parser.add_argument(
-        '--ids', type=int, nargs='+', help='only these persons'
-    )
+    add_selection(parser)
     parser.add_argument(
         '--model-path',
         help="folder of the SMPL-X model files, or 'free' (default) for the "
@@ -94,10 +84,21 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         help='glb, bvh: frames per second, for pictures; default 1',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace existing files'
-    )
+    add_overwrite_option(parser, 'existing files')
     return parser
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add ``--frames`` and ``--ids``, for :func:`select`."""
+    parser.add_argument(
+        '--frames',
+        metavar='WHICH',
+        help='numbers from 0 as 3,5,8, or a range START:STOP[:STEP] without '
+        'STOP; default all',
+    )
+    parser.add_argument(
+        '--ids', type=int, nargs='+', help='only these persons'
+    )
 
 
 def load(path: Path) -> PeopleSequence:

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mmengine.config import DictAction
-
 from aios.body_models import MissingBodyModelError
 from aios.models.checkpoints import CheckpointError
+from aios.utils.command_line import add_cfg_options, add_overwrite_option
 from aios.visualization import OVERLAY_LAYERS, VIEWS
 
 from .inferencer import AiOSInferencer
@@ -25,16 +24,21 @@ from .window import DEFAULT_LAYERS
 from .world import World
 
 __all__ = [
+    'add_device_option',
+    'add_limits',
+    'add_model_arguments',
     'add_options',
     'add_reading_options',
     'make_inferencer',
     'make_outputs',
     'make_processing',
+    'model_and_weights',
     'run',
     'run_demo',
 ]
 
 INTERRUPTED = 130  # as shells say for Ctrl-C
+WEIGHTS = ('.pth', '.pt')
 
 _ERRORS = (
     CheckpointError,
@@ -46,42 +50,25 @@ _ERRORS = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add arguments and options of the demos."""
-    parser.add_argument(
-        'config',
-        help='config file, or name of a model (aios_r50); may be left out if '
-        'the checkpoint holds it',
-    )
-    parser.add_argument('checkpoint', nargs='?', help='weights')
+    add_model_arguments(parser)
     _add_choice(parser)
     _add_camera(parser)
     _add_outputs(parser)
     run = parser.add_argument_group('run')
-    run.add_argument(
-        '--device', help='cpu, cuda, cuda:1, ... (default: the best there is)'
-    )
+    add_device_option(run)
     run.add_argument(
         '--batch-size',
         type=int,
         default=1,
         help='pictures of the same size at once (default: %(default)s)',
     )
-    run.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace the results of an earlier run',
-    )
+    add_overwrite_option(run, 'the results of an earlier run')
     run.add_argument(
         '--resume',
         action='store_true',
         help='go on where an earlier run was interrupted',
     )
-    run.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change the config',
-    )
+    add_cfg_options(run)
     run.add_argument(
         '--launcher',
         choices=['none', 'pytorch'],
@@ -90,20 +77,49 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_choice(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('people')
-    group.add_argument(
+def add_model_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add ``config`` and ``checkpoint``; see :func:`model_and_weights`."""
+    parser.add_argument(
+        'config',
+        help='config file, or name of a model (aios_r50); may be left out if '
+        'the checkpoint holds it',
+    )
+    parser.add_argument('checkpoint', nargs='?', help='weights')
+
+
+def model_and_weights(args: argparse.Namespace) -> tuple[str | None, Any]:
+    """Config and checkpoint; alone, a checkpoint brings its config along."""
+    if args.checkpoint is None and Path(args.config).suffix in WEIGHTS:
+        return None, args.config
+    return args.config, args.checkpoint
+
+
+def add_device_option(parser: argparse._ActionsContainer) -> None:
+    """Add ``--device``; without it the value is ``None``."""
+    parser.add_argument(
+        '--device', help='cpu, cuda, cuda:1, ... (default: the best there is)'
+    )
+
+
+def add_limits(parser: argparse._ActionsContainer) -> None:
+    """Add which people count: ``--score-thr`` and ``--max-persons``."""
+    parser.add_argument(
         '--score-thr',
         type=float,
         default=0.3,
         help='leave out people with a lower score (default: %(default)s)',
     )
-    group.add_argument(
+    parser.add_argument(
         '--max-persons',
         type=int,
         metavar='N',
         help='at most N people of a picture, the best (default: all)',
     )
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('people')
+    add_limits(group)
     group.add_argument(
         '--nms-iou',
         type=float,
@@ -322,9 +338,7 @@ def make_inferencer(
 ) -> AiOSInferencer:
     """The inferencer of the options of :func:`add_options`."""
     world = world or World()
-    model, weights = args.config, args.checkpoint
-    if weights is None and Path(model).suffix in ('.pth', '.pt'):
-        model, weights = None, model
+    model, weights = model_and_weights(args)
     return AiOSInferencer(
         model,
         weights,

@@ -3,12 +3,38 @@
 
 from __future__ import annotations
 
+import argparse
+
 from mmengine.config import Config, ConfigDict
 
-__all__ = ['PHASES', 'dataset_config']
+from aios.utils.command_line import add_cfg_options
+
+__all__ = ['PHASES', 'add_dataset_arguments', 'dataset_config']
 
 PHASES = ('train', 'val', 'test')
 """Phases that configs have data for."""
+
+
+def add_dataset_arguments(
+    parser: argparse._ActionsContainer, required: bool = True
+) -> None:
+    """Add ``config``, ``--phase`` and ``--cfg-options``.
+
+    Args:
+        parser: What to add them to.
+        required: Whether there must be a config; else it may be ``None``.
+    """
+    parser.add_argument(
+        'config',
+        nargs=None if required else '?',
+        help='a full config, or a base file of configs/_base_/datasets',
+    )
+    parser.add_argument(
+        '--phase',
+        choices=PHASES,
+        help='default: the first that the config has',
+    )
+    add_cfg_options(parser)
 
 
 def dataset_config(config: Config, phase: str | None = None) -> ConfigDict:

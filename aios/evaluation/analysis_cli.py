@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from aios.registry import DATASETS
 from aios.utils import register_all_modules
+from aios.utils.command_line import (
+    add_cfg_options,
+    add_overwrite_option,
+    read_config,
+)
 
 __all__ = ['add_common_options', 'build_dataset', 'check_outputs']
 
@@ -24,7 +28,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     add('config', help='config with a test_dataloader')
     add('predictions', type=Path, help='.pkl of tools/test.py --out')
     add('--out', type=Path, required=True, metavar='DIR')
-    add('--overwrite', action='store_true', help='replace older results')
+    add_overwrite_option(parser, 'older results')
     add('--phase', choices=['val', 'test'], default='test')
     add('--score-thr', type=float, default=0.3, help='(%(default)s)')
     add(
@@ -40,14 +44,12 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         help='move parts to pelvis, wrists and neck, or by the best '
         'similarity (default: root)',
     )
-    add('--cfg-options', nargs='+', action=DictAction, help='key=value ...')
+    add_cfg_options(parser)
 
 
 def build_dataset(args: argparse.Namespace) -> Any:
     """Data set of a phase of the config."""
-    config = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        config.merge_from_dict(args.cfg_options)
+    config = read_config(args.config, args.cfg_options)
     loader = config.get(f'{args.phase}_dataloader')
     if not loader:
         raise ValueError(f'{args.config}: has no {args.phase}_dataloader')

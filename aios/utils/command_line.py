@@ -82,7 +82,7 @@ def add_overwrite_option(
     )
 
 
-def add_body_models_option(parser: argparse.ArgumentParser) -> None:
+def add_body_models_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--body-models``; without it the value is ``None``."""
     parser.add_argument(
         '--body-models',
@@ -107,7 +107,7 @@ def add_shape_option(
     )
 
 
-def add_measuring_options(parser: argparse.ArgumentParser) -> None:
+def add_measuring_options(parser: argparse._ActionsContainer) -> None:
     """Add where, how often and with which clock a tool measures."""
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--threads', type=int, help='of the CPU')

@@ -12,15 +12,11 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-# Before a config is read: it may inherit one of ours, `aios::...`.
-import aios.registry  # noqa: F401
-
 __all__ = [
     'PHASES',
     'PhaseMeter',
     'build_detector',
     'make_batch',
-    'read_config',
 ]
 
 PHASES: Mapping[str, Sequence[tuple[str, str]]] = {
@@ -35,27 +31,6 @@ PHASES: Mapping[str, Sequence[tuple[str, str]]] = {
 }
 """Phases of a DETR of MMDetection: sub-module (empty: the detector) and
 method. What runs in a phase that another one calls counts for the inner."""
-
-
-def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file.
-
-    Args:
-        name: A file, or one of an installed package such as
-            ``mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py``.
-        options: Values to set, by dotted name.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
-    if '::' in name:
-        from mmengine.hub import get_config
-
-        config = get_config(name)
-    else:
-        config = Config.fromfile(name)
-    config.merge_from_dict(dict(options or {}))
-    return config
 
 
 def build_detector(

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from aios.utils.command_line import add_overwrite_option, make_parser
 from aios.utils.safe_io import atomic_write
 
 Records = list[dict[str, Any]]
@@ -36,10 +37,7 @@ class LogError(ValueError):
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; the commands of mmdet's tool of the same name."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     curve = commands.add_parser('plot_curve', help='curves of values by step')
     curve.add_argument('logs', nargs='+', type=Path)
@@ -51,9 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     curve.add_argument('--title')
     curve.add_argument('--out', type=Path, required=True, help='picture')
-    curve.add_argument(
-        '--overwrite', action='store_true', help='replace OUT if it exists'
-    )
+    add_overwrite_option(curve, 'OUT if it exists')
     duration = commands.add_parser('cal_train_time', help='time of the steps')
     duration.add_argument('logs', nargs='+', type=Path)
     duration.add_argument(

@@ -42,17 +42,23 @@ from typing import Any
 
 import cv2
 import torch
-from mmengine.config import DictAction
 from torch import Tensor, nn
 
 from aios.models.inference import OneDnnLinear, prepare_for_inference
 from aios.ops import set_default_kernel
+from aios.utils.command_line import (
+    add_cfg_options,
+    add_config_argument,
+    add_measuring_options,
+    add_shape_option,
+    make_parser,
+    read_config,
+)
 from aios.utils.memory import MIB, peak_memory, start_memory
 from aios.utils.profiling import (
     PhaseMeter,
     build_detector,
     make_batch,
-    read_config,
 )
 from aios.utils.safe_io import atomic_write
 
@@ -100,13 +106,8 @@ class Subject:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        'config', nargs='?', help='config file, or package::config'
-    )
+    parser = make_parser(__doc__)
+    add_config_argument(parser, required=False)
     parser.add_argument(
         '--suite', type=Path, metavar='PAGE', help='renew this page'
     )
@@ -120,25 +121,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--compare-checkpoint', help='its weights')
     parser.add_argument('--image', type=Path, help='picture, default: noise')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs=2,
-        default=[800, 1333],
-        metavar=('HEIGHT', 'WIDTH'),
-        help='size of the pictures',
-    )
+    add_shape_option(parser)
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1])
-    parser.add_argument('--device', default='cpu')
     parser.add_argument(
         '--dtype',
         choices=['float32', 'bfloat16', 'float16'],
         default='float32',
         help='torch.autocast to it',
     )
-    parser.add_argument('--threads', type=int, help='of the CPU')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--warmup', type=int, default=1)
+    add_measuring_options(parser)
     parser.add_argument(
         '--kernel', help='deformable attention of CONFIG, see aios.ops'
     )
@@ -148,20 +139,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='CONFIG as it is built; default: prepared for inference, as '
         'AiOSInferencer does',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='values to set in CONFIG, as key=value',
-    )
-    parser.add_argument(
-        '--clock',
-        choices=['wall', 'cpu'],
-        default='wall',
-        help='cpu: time of all cores. With --threads 1 other programs on the '
-        'machine hardly change it; more threads wait by spinning',
-    )
+    add_cfg_options(parser)
     parser.add_argument('--json', type=Path, help='write all numbers here')
     args = parser.parse_args(argv)
     if (args.config is None) == (args.suite is None):

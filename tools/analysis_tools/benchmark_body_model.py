@@ -21,14 +21,12 @@ from aios.body_models import (
     BodyModelBase,
     build_body_model,
 )
+from aios.utils.command_line import make_parser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         '--model-path', default='free', help="file, folder or 'free'"
     )

@@ -25,15 +25,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.config import Config, DictAction
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader, RandomSampler
 
 from aios.datasets import HumanData, HumanDataError, HumanDataset
-from aios.datasets.configured import PHASES, dataset_config
+from aios.datasets.configured import add_dataset_arguments, dataset_config
 from aios.registry import DATASETS
 from aios.structures import HUMAN_DATA_190
 from aios.utils import register_all_modules
+from aios.utils.command_line import make_parser, read_config
 
 PIPELINE = [
     {'type': 'LoadImage'},
@@ -50,15 +50,8 @@ PER_PICTURE, PICTURES, HEIGHT, WIDTH = 5, 32, 720, 1280
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        'config',
-        nargs='?',
-        help='a full config, or a base file of configs/_base_/datasets',
-    )
+    parser = make_parser(__doc__)
+    add_dataset_arguments(parser, required=False)
     parser.add_argument(
         '--persons',
         type=int,
@@ -66,17 +59,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='measure a made-up file of N persons instead: 1280 x 720, '
         f'{PER_PICTURE} people per picture',
     )
-    parser.add_argument(
-        '--phase',
-        choices=PHASES,
-        help='default: the first that the config has',
-    )
     parser.add_argument('--workers', type=int, default=1)
     parser.add_argument('--samples', type=int, default=200)
     parser.add_argument('--batch-size', type=int, default=2)
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='key=value ...'
-    )
     args = parser.parse_args(argv)
     if (args.config is None) == (args.persons is None):
         parser.error('give a config, or --persons')
@@ -104,9 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def configured(args: argparse.Namespace) -> Any:
     """Data set of a config."""
-    config = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        config.merge_from_dict(args.cfg_options)
+    config = read_config(args.config, args.cfg_options)
     try:
         return DATASETS.build(dataset_config(config, args.phase))
     except ValueError as error:

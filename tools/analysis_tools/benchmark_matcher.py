@@ -34,7 +34,7 @@ from aios.models.task_modules import (
 )
 from aios.registry import TASK_UTILS
 from aios.utils import register_all_modules
-from aios.utils.profiling import read_config
+from aios.utils.command_line import make_parser, read_config
 
 Outputs = list[tuple[str, Candidates]]
 Pairs = list[list[list[int]]]
@@ -49,10 +49,7 @@ UNUSED = (
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('--config', default='configs/aios/aios_r50.py')
     parser.add_argument(
         '--images', type=int, nargs='+', default=[2, 8, 16], help='of a batch'

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from aios.ops import available_kernels, multi_scale_deformable_attention
 from aios.utils import mmcv_ext
+from aios.utils.command_line import make_parser
 
 Shapes = Sequence[tuple[int, int]]
 Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
@@ -34,10 +35,7 @@ FIELDS = ('forward CPU', 'forward wall', 'both CPU', 'both wall')
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('--size', default='1333x800', help='WIDTHxHEIGHT')
     parser.add_argument('--batch', type=int, default=1)
     parser.add_argument(

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from aios.body_models import SMPLXLayer
+from aios.utils.command_line import make_parser
 from aios.visualization import (
     Mesh,
     available_rasterizers,
@@ -32,10 +33,7 @@ from aios.visualization import (
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('--size', default='1333x800', help='WIDTHxHEIGHT')
     parser.add_argument('--people', type=int, nargs='+', default=[1, 5, 20])
     parser.add_argument('--supersample', type=int, nargs='+', default=[1, 2])

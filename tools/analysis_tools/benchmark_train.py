@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -37,12 +37,19 @@ from torch import Tensor, nn
 from aios.registry import MODELS
 from aios.structures import GT_FIELDS
 from aios.utils import register_all_modules
+from aios.utils.command_line import (
+    add_cfg_options,
+    add_config_argument,
+    add_measuring_options,
+    add_shape_option,
+    make_parser,
+    read_config,
+)
 from aios.utils.memory import peak_memory, start_memory
 from aios.utils.profiling import (
     PHASES,
     PhaseMeter,
     make_batch,
-    read_config,
 )
 
 FORWARD = ('backbone', 'neck', 'encoder', 'query selection', 'decoder')
@@ -61,20 +68,10 @@ MEMORY = 'peak beyond weights and optimizer, MiB'
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('config', help='config file, or package::config')
+    parser = make_parser(__doc__)
+    add_config_argument(parser)
     parser.add_argument('--compare', help='config of a second detector')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs=2,
-        default=[256, 320],
-        metavar=('HEIGHT', 'WIDTH'),
-        help='size of the pictures (default: %(default)s)',
-    )
+    add_shape_option(parser, default=(256, 320))
     parser.add_argument(
         '--data',
         metavar='CONFIG',
@@ -82,23 +79,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=2)
     parser.add_argument('--people', type=int, default=4, help='per picture')
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--threads', type=int, help='of the CPU')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--warmup', type=int, default=1)
-    parser.add_argument(
-        '--clock',
-        choices=['wall', 'cpu'],
-        default='wall',
-        help='cpu: time of all cores; use it with --threads 1',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='values to set in CONFIG, as key=value',
-    )
+    add_measuring_options(parser)
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -34,7 +34,12 @@ import torch
 from aios.apis.inferencer import AiOSInferencer
 from aios.apis.job import Outputs, run_inference
 from aios.apis.sources import open_sources
-from aios.utils.profiling import build_detector, read_config
+from aios.utils.command_line import (
+    add_config_argument,
+    make_parser,
+    read_config,
+)
+from aios.utils.profiling import build_detector
 
 # Names of threads, see aios.apis.threads
 THREADS = {
@@ -46,11 +51,8 @@ THREADS = {
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('config', help='config file')
+    parser = make_parser(__doc__)
+    add_config_argument(parser)
     parser.add_argument('--checkpoint', help='weights')
     parser.add_argument('--video', help='default: moving noise')
     parser.add_argument('--size', default='1280x720', help='of the noise')

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.structures import BaseDataElement, InstanceData
@@ -29,9 +29,10 @@ from tqdm import tqdm
 
 from aios.body_models import MissingBodyModelError, find_body_model
 from aios.datasets import HumanDataError
-from aios.datasets.configured import PHASES, dataset_config
+from aios.datasets.configured import add_dataset_arguments, dataset_config
 from aios.registry import DATASETS, TRANSFORMS
 from aios.utils import register_all_modules
+from aios.utils.command_line import make_parser, read_config
 from aios.visualization import (
     WholeBodyVisualizer,
     contact_sheet,
@@ -60,23 +61,12 @@ class Sample(NamedTuple):
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        'config',
-        help='a full config, or a base file of configs/_base_/datasets',
-    )
+    parser = make_parser(__doc__)
+    add_dataset_arguments(parser)
     parser.add_argument(
         '--output-dir',
         type=Path,
         help='default: outputs/browse/<name of the config>',
-    )
-    parser.add_argument(
-        '--phase',
-        choices=PHASES,
-        help='default: the first that the config has',
     )
     parser.add_argument(
         '--mode',
@@ -126,9 +116,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--show-interval', type=float, default=2, help='seconds'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='key=value ...'
-    )
     args = parser.parse_args(argv)
     if args.number == 0 or args.number < -1:
         parser.error(f'-n must be positive or -1, got {args.number}')
@@ -153,9 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace, output_dir: Path) -> None:
     """Build data set and visualizer, and browse."""
-    config = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        config.merge_from_dict(args.cfg_options)
+    config = read_config(args.config, args.cfg_options)
     register_all_modules(init_default_scope=False)
     init_default_scope(config.get('default_scope', 'aios'))
     set_random_seed(args.seed)

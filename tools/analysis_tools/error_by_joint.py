@@ -12,7 +12,6 @@ Example:
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -29,6 +28,7 @@ from aios.evaluation.analysis_cli import (
     build_dataset,
     check_outputs,
 )
+from aios.utils.command_line import make_parser
 from aios.utils.safe_io import atomic_write
 
 OUTPUTS = ('errors.json', 'joints.csv', 'joints.png')
@@ -102,10 +102,7 @@ def plot(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     add_common_options(parser)
     args = parser.parse_args(argv)
     check_outputs(args, OUTPUTS)

@@ -16,42 +16,32 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from aios.utils.command_line import (
+    add_cfg_options,
+    add_config_argument,
+    add_shape_option,
+    make_parser,
+    read_config,
+)
 from aios.utils.profiling import (
     PHASES,
     PhaseMeter,
     build_detector,
     make_batch,
-    read_config,
 )
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('config', help='config file, or package::config')
+    parser = make_parser(__doc__)
+    add_config_argument(parser)
     parser.add_argument('--compare', help='a second config')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs=2,
-        default=[800, 1333],
-        metavar=('HEIGHT', 'WIDTH'),
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='values to set in CONFIG, as key=value',
-    )
+    add_shape_option(parser)
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
@@ -61,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     names, columns = [], []
     for name, options in (
         (args.config, args.cfg_options),
-        (args.compare, {}),
+        (args.compare, None),
     ):
         if name is not None:
             model = build_detector(read_config(name, options))

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from aios.utils.command_line import add_overwrite_option, make_parser
 from aios.utils.safe_io import atomic_write
 
 Row = Mapping[str, float]
@@ -210,10 +211,7 @@ FORMATS = {
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'files', nargs='+', metavar='[NAME=]FILE.json', help='one per row'
     )
@@ -238,9 +236,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, metavar='FILE', help='default: print'
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an older file'
-    )
+    add_overwrite_option(parser, 'an older file')
     return parser.parse_args(argv)
 
 

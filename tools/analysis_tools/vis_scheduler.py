@@ -18,23 +18,26 @@ import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
 from aios.registry import PARAM_SCHEDULERS
-from aios.utils.profiling import read_config
+from aios.utils.command_line import (
+    add_cfg_options,
+    add_config_argument,
+    add_overwrite_option,
+    make_parser,
+    read_config,
+)
 from aios.utils.safe_io import atomic_write
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; like mmyolo's tool of the same name."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('config', help='config file, or package::config')
+    parser = make_parser(__doc__)
+    add_config_argument(parser)
     parser.add_argument(
         '--parameter', choices=['lr', 'momentum'], default='lr'
     )
@@ -51,16 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help='picture (default: outputs/vis_scheduler/CONFIG-PARAMETER.png)',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace OUT if it exists'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='values to set before',
-    )
+    add_overwrite_option(parser, 'OUT if it exists')
+    add_cfg_options(parser)
     return parser
 
 

@@ -31,6 +31,7 @@ from aios.evaluation.analysis_cli import (
     check_outputs,
 )
 from aios.structures import joint_mapping
+from aios.utils.command_line import make_parser
 from aios.utils.safe_io import atomic_write
 from aios.visualization import contact_sheet, write_image
 from aios.visualization.drawing import draw_boxes, draw_skeleton
@@ -154,10 +155,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     add_common_options(parser)
     parser.add_argument(
         '--part',

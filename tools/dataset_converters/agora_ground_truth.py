@@ -12,27 +12,22 @@ Example:
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from aios.evaluation.agora import convert_ground_truth
+from aios.utils.command_line import add_overwrite_option, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'folder', type=Path, help='folder of validation_<k>_SMPLX_withjv.pkl'
     )
     parser.add_argument('out', type=Path, help='.npz to write')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing file'
-    )
+    add_overwrite_option(parser, 'an existing file')
     args = parser.parse_args(argv)
     if args.out.suffix != '.npz':
         sys.exit(f'error: {args.out}: must be an .npz file')

@@ -13,7 +13,6 @@ Example:
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from aios.utils.command_line import make_parser
 from aios.utils.safe_io import atomic_write
 
 CLOSEUP = '_closeup'
@@ -43,10 +43,7 @@ def rotate(source: Path, target: Path) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('images', type=Path, help='the folder train_images')
     parser.add_argument('--workers', type=int, default=1, help='threads')
     args = parser.parse_args(argv)

@@ -21,8 +21,6 @@ import sys
 import time
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from aios.apis.model_files import build_model, read_model_config
 from aios.apis.onnx_inferencer import describe_model
 from aios.body_models import MissingBodyModelError
@@ -34,29 +32,25 @@ from aios.deploy import (
 )
 from aios.models.checkpoints import CheckpointError
 from aios.utils import register_all_modules
+from aios.utils.command_line import (
+    add_cfg_options,
+    add_overwrite_option,
+    add_shape_option,
+    make_parser,
+)
 
 SUFFIXES = ('.onnx', '.pt2')
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'config', help='config file, or name of a model (aios_r50)'
     )
     parser.add_argument('checkpoint', help='weights')
     parser.add_argument('out', type=Path, help='file to write')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs=2,
-        default=[800, 1333],
-        metavar=('HEIGHT', 'WIDTH'),
-        help='of the pictures (default: 800 1333)',
-    )
+    add_shape_option(parser)
     parser.add_argument(
         '--opset',
         type=int,
@@ -69,16 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
         default=1e-3,
         help='largest difference from PyTorch (default: %(default)s)',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace OUT if it exists'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='values to set in CONFIG',
-    )
+    add_overwrite_option(parser, 'OUT if it exists')
+    add_cfg_options(parser)
     return parser
 
 

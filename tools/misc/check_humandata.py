@@ -21,14 +21,16 @@ from pathlib import Path
 from aios.datasets import HumanData, HumanDataError
 from aios.datasets.checks import check_human_data
 from aios.datasets.repair import fix
+from aios.utils.command_line import (
+    add_body_models_option,
+    add_overwrite_option,
+    make_parser,
+)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('file', type=Path, help='.npz or .pkl')
     parser.add_argument(
         '--images',
@@ -36,12 +38,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='DIR',
         help='folder that image_path is relative to; look for the pictures',
     )
-    parser.add_argument(
-        '--body-models',
-        metavar='PATH',
-        help="SMPL-X files, or 'free'; default: $AIOS_BODY_MODELS or "
-        'data/body_models',
-    )
+    add_body_models_option(parser)
     parser.add_argument(
         '--samples', type=int, default=256, help='bodies to pose (256)'
     )
@@ -52,9 +49,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='write a repaired copy: without broken rows, duplicates and '
         'rows of missing pictures, with the right hand convention and eyes',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing copy'
-    )
+    add_overwrite_option(parser, 'an existing copy')
     return parser.parse_args(argv)
 
 

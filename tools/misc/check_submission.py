@@ -22,15 +22,13 @@ from tqdm import tqdm
 
 from aios.evaluation.agora.layout import BENCHMARKS
 from aios.evaluation.agora.reader import Submission, iter_faults
+from aios.utils.command_line import make_parser
 from aios.utils.safe_io import CorruptFileError
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'submission',
         metavar='ZIP_OR_DIR',

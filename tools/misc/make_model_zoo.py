@@ -12,7 +12,6 @@ Example:
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from aios.utils.command_line import make_parser
 from aios.utils.safe_io import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,10 +108,7 @@ def make_page(page: str, metafile: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write or check; returns 1 if the page is not up to date."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         '--check', action='store_true', help='only look, write nothing'
     )

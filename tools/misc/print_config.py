@@ -14,36 +14,29 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from aios.utils.profiling import read_config
+from aios.utils.command_line import (
+    add_cfg_options,
+    add_config_argument,
+    add_overwrite_option,
+    make_parser,
+    read_config,
+)
 
 FORMATS = ('.py', '.json', '.yml', '.yaml')
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; the options of mmdet's tool of the same name."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('config', help='config file, or package::config')
+    parser = make_parser(__doc__)
+    add_config_argument(parser)
     parser.add_argument(
         '--save-path',
         type=Path,
         metavar='FILE',
         help=f'also write it to a file: {", ".join(FORMATS)}',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace FILE if it exists'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='values to set before',
-    )
+    add_overwrite_option(parser, 'FILE if it exists')
+    add_cfg_options(parser)
     return parser
 
 

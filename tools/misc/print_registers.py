@@ -20,14 +20,12 @@ from mmengine.registry import Registry
 
 from aios import registry
 from aios.utils import register_all_modules
+from aios.utils.command_line import make_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         '--scope',
         default='aios',

@@ -32,15 +32,13 @@ from aios.models.checkpoints import (
     select_weights,
 )
 from aios.models.checkpoints.key_map import RULES
+from aios.utils.command_line import add_overwrite_option, make_parser
 from aios.utils.safe_io import atomic_write
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('Example::')[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__.split('Example::')[0])
     parser.add_argument('src', type=Path, help='checkpoint to read')
     parser.add_argument('dst', type=Path, help='checkpoint to write')
     parser.add_argument(
@@ -59,9 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='from our names to official ones',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace DST if it exists'
-    )
+    add_overwrite_option(parser, 'DST if it exists')
     return parser.parse_args(argv)
 
 

@@ -23,15 +23,13 @@ from aios.body_models.files import (
     read_model_file,
     to_plain_arrays,
 )
+from aios.utils.command_line import add_overwrite_option, make_parser
 from aios.utils.safe_io import CorruptFileError, UnsafeFileError, save_npz
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'sources', nargs='+', type=Path, help='.pkl or .npz files'
     )
@@ -41,9 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='an .npz file (one source) or a folder; default: next to the '
         'source',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace existing files'
-    )
+    add_overwrite_option(parser, 'existing files')
     parser.add_argument(
         '--no-compress', action='store_true', help='bigger, faster to read'
     )

@@ -29,6 +29,7 @@ from aios.models.checkpoints import (
     read_checkpoint,
     select_weights,
 )
+from aios.utils.command_line import add_overwrite_option, make_parser
 from aios.utils.safe_io import atomic_write
 
 HASH_DIGITS = 8
@@ -38,10 +39,7 @@ PRIVATE_META = ('hook_msgs', 'cwd')
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; more than mmdet's tool of the same name."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('in_file', type=Path, help='checkpoint to read')
     parser.add_argument(
         'out_file', type=Path, help='name to publish, without the hash'
@@ -64,9 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='write weights as safetensors, which cannot hold code; entries '
         'of meta become text',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an earlier result'
-    )
+    add_overwrite_option(parser, 'an earlier result')
     return parser
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aios.datasets.faults import HumanDataError
+from aios.utils.command_line import add_overwrite_option, make_parser
 from aios.utils.safe_io import CorruptFileError, UnsafeFileError
 
 from .base import Converter, ConverterError, convert
@@ -73,10 +74,7 @@ def run_command(
 def _parser(
     kind: type[Converter], description: str | None
 ) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(description)
     parser.add_argument('root', type=Path, help='folder of the release')
     parser.add_argument('--split', choices=kind.SPLITS, default=kind.SPLITS[0])
     parser.add_argument(
@@ -107,9 +105,7 @@ def _parser(
     parser.add_argument(
         '--workers', type=int, default=1, help='processes (default: 1)'
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing file'
-    )
+    add_overwrite_option(parser, 'an existing file')
     parser.add_argument(
         '--restart',
         action='store_true',

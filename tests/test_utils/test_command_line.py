@@ -1,0 +1,74 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Options that the tools share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aios.utils import command_line
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_options_and_their_defaults():
+    parser = command_line.make_parser('a\n  b')
+    command_line.add_config_argument(parser, required=False)
+    command_line.add_shape_option(parser, default=(48, 64))
+    command_line.add_measuring_options(parser)
+    command_line.add_body_models_option(parser)
+    group = parser.add_argument_group('run')
+    command_line.add_cfg_options(group)
+    command_line.add_overwrite_option(group, 'all files')
+    assert vars(parser.parse_args([])) == dict(
+        config=None, shape=[48, 64], device='cpu', threads=None, repeats=5,
+        warmup=1, clock='wall', body_models=None, cfg_options=None,
+        overwrite=False,
+    )  # fmt: skip
+    args = parser.parse_args(
+        ['c.py', '--shape', '2', '3', '--overwrite']
+        + ['--cfg-options', 'a.b=1', 'c=x']
+    )
+    assert (args.config, args.shape, args.overwrite) == ('c.py', [2, 3], True)
+    assert args.cfg_options == {'a.b': 1, 'c': 'x'}
+    text = parser.format_help()
+    assert 'a\n  b\n' in text, 'as it is written'
+    assert 'default: 48 64' in text
+    assert 'replace all files' in text
+
+
+def test_config_is_required_unless_said_otherwise():
+    parser = command_line.make_parser(None)
+    command_line.add_config_argument(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([])
+
+
+@pytest.mark.parametrize(
+    'name',
+    [str(ROOT / 'configs/aios/aios_r50.py'), 'aios::aios/aios_r50.py'],
+)
+def test_config_of_a_file_or_a_package(name: str):
+    config = command_line.read_config(name, {'model.num_queries': 7})
+    assert config.model.type == 'AiOS'
+    assert config.model.num_queries == 7
+    assert command_line.read_config(name).model.num_queries == 900
+
+
+def test_missing_config(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r'absent\.py'):
+        command_line.read_config(str(tmp_path / 'absent.py'))
+
+
+def test_import_is_light():
+    code = (
+        'import sys, aios.utils.command_line\n'
+        'print(*({"torch", "mmengine"} & set(sys.modules)))'
+    )
+    result = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True
+    )
+    assert result.stdout.split() == [], result.stderr
