@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -301,18 +302,78 @@ class TestUpToDate:
 
 
 @pytest.mark.skipif(not (ROOT / '.git').exists(), reason='needs a checkout')
-def test_compat_matrix_tells_what_was_not_run(tmp_path: Path):
-    script = ROOT / 'tools/misc/compat_matrix.sh'
-    for _ in range(2):
-        result = subprocess.run(
-            ['bash', script, 'onedl:9.9:2.4.1'],
-            env=os.environ | {'WORK': str(tmp_path)},
+class TestCompatMatrix:
+    SCRIPT = ROOT / 'tools/misc/compat_matrix.sh'
+
+    @pytest.fixture
+    def run(
+        self, tmp_path: Path
+    ) -> Callable[..., subprocess.CompletedProcess]:
+        """Runs the script; programs in ``tmp_path/bin`` come first."""
+        (tmp_path / 'bin').mkdir()
+        variables = {
+            'WORK': str(tmp_path / 'work'),
+            'PATH': os.pathsep.join(
+                [str(tmp_path / 'bin'), os.environ['PATH']]
+            ),
+        }
+        return lambda *rows: subprocess.run(
+            ['bash', self.SCRIPT, *rows],
+            env=os.environ | variables,
             capture_output=True,
             text=True,
         )
-        assert result.returncode == 0, result.stderr
-    head, rule, *rows = (tmp_path / 'table.md').read_text().splitlines()
-    assert head.startswith('| family | Python | torch |')
-    assert set(rule) <= set('|-')
-    row = '| onedl | 9.9 | 2.4.1 | | | | | not run: no Python 9.9 here |'
-    assert rows == [row] * 2
+
+    def test_tells_what_was_not_run(self, run, tmp_path: Path):
+        for _ in range(2):
+            result = run('onedl:9.9:2.4.1')
+            assert result.returncode == 0, result.stderr
+        head, rule, *rows = _lines(tmp_path / 'work/table.md')
+        assert head.startswith('| family | Python | torch |')
+        assert set(rule) <= set('|-')
+        row = '| onedl | 9.9 | 2.4.1 | | | | | not run: no Python 9.9 here |'
+        assert rows == [row] * 2
+
+    def test_a_failure_is_told_and_the_next_row_is_run(
+        self, run, tmp_path: Path
+    ):
+        """A Python that makes no environments."""
+        python = tmp_path / 'bin/python9.8'
+        python.write_text('#!/bin/sh\n[ "$1" = -c ] || exec no-such-program\n')
+        python.chmod(0o755)
+        result = run('onedl:9.8:2.4.1', 'onedl:9.9:2.4.1')
+        assert result.returncode == 1
+        assert 'make the environment ... FAILED' in result.stdout
+        rows = _lines(tmp_path / 'work/table.md')[2:]
+        assert [row.split('|')[-2].strip() for row in rows] == [
+            '**no virtual environment**',
+            'not run: no Python 9.9 here',
+        ]
+        log = tmp_path / 'work/onedl-9.8-2.4.1.log'
+        assert 'no-such-program' in log.read_text()
+
+    @pytest.mark.parametrize(
+        'row', ['other:3.12:2.8.0', 'onedl:3.12', 'onedl:3:2.8.0', '']
+    )
+    def test_what_is_no_row(self, run, tmp_path: Path, row: str):
+        result = run('onedl:9.9:2.4.1', row)
+        assert result.returncode == 2
+        assert f'"{row}" is not FAMILY:PYTHON:TORCH' in result.stderr
+        assert not (tmp_path / 'work').exists()
+
+    def test_help(self, run, tmp_path: Path):
+        result = run('--help')
+        assert result.returncode == 0
+        assert result.stdout.startswith('Installs the committed state')
+        assert result.stdout.splitlines()[-1].startswith(' ' * 11)
+        assert not (tmp_path / 'work').exists()
+
+    def test_the_tests_it_runs_are_there(self):
+        script = self.SCRIPT.read_text()
+        names = re.findall(r'^    (tests/[^:\n]+)', script, re.MULTILINE)
+        assert len(names) > 10
+        assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
