@@ -1,9 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The data sets of the paper: one short class each, only their rules.
 
-Each class holds defaults of :class:`~aios.datasets.HumanDataset`; whatever a
-config says wins.  What to download, and which command makes the annotation
-file, is in ``docs/en/datasets.md``.
+Each class holds defaults of :class:`~aios.datasets.HumanDataset`, whose
+arguments all of them take; whatever a config says wins.  ``ann_file`` may also
+be several files of which the first that exists is taken (made by our
+converter, published with AiOS).  What to download, and which command makes the
+annotation file, is in ``docs/en/datasets.md``.
 """
 
 from __future__ import annotations
@@ -97,13 +99,6 @@ class AGORADataset(
     Bodies are gendered; training uses ``betas_neutral``.  People who are
     occluded by 97 % or more train the detector of boxes and nothing else.
     Shapes of children belong to another template and do not supervise.
-
-    Args:
-        ann_file: The file, or several of which the first that exists is
-            taken (made by our converter, published with AiOS).
-        data_root: See :class:`~aios.datasets.HumanDataset`.
-        *args: As there.
-        **kwargs: As there.
     """
 
     DEFAULTS = {'dataset_name': 'agora', 'kids_shape_supervises': False}
@@ -122,13 +117,6 @@ class BEDLAMDataset(
     mean hand if the file says so (``flat_hand_mean='auto'``).  Expressions
     are all zero; as published they supervise
     (``expression_supervises=False`` switches that off).
-
-    Args:
-        ann_file: The file, or several of which the first that exists is
-            taken (made by our converter, published with AiOS).
-        data_root: See :class:`~aios.datasets.HumanDataset`.
-        *args: As there.
-        **kwargs: As there.
     """
 
     DEFAULTS = {'dataset_name': 'bedlam', 'image_size': (720, 1280)}
@@ -147,13 +135,6 @@ class COCONADataset(
     Key-points are annotated by people; fits supervise as parameters, not as
     3-D joints.  Crowds, if the file has them, are no persons;
     ``ignore_crowds=True`` keeps them from being background, too.
-
-    Args:
-        ann_file: The file, or several of which the first that exists is
-            taken (made by our converter, published with AiOS).
-        data_root: See :class:`~aios.datasets.HumanDataset`.
-        *args: As there.
-        **kwargs: As there.
     """
 
     DEFAULTS = {
@@ -229,15 +210,7 @@ class ARCTICDataset(
     command='arctic2humandata.py data/datasets/ARCTIC --split train',
     page='arctic',
 ):
-    """ARCTIC (CVPR 2023), fixed cameras: one person with an object.
-
-    Args:
-        ann_file: The file, or several of which the first that exists is
-            taken (made by our converter, published with AiOS).
-        data_root: See :class:`~aios.datasets.HumanDataset`.
-        *args: As there.
-        **kwargs: As there.
-    """
+    """ARCTIC (CVPR 2023), fixed cameras: one person with an object."""
 
     DEFAULTS = {'dataset_name': 'arctic'}
     # of more than a million pictures of ten people
@@ -254,13 +227,6 @@ class EgoBodyDataset(
 
     ``use_betas_neutral=True`` trains with neutral shapes, of which those
     with a coefficient beyond 3 do not supervise.
-
-    Args:
-        ann_file: The file, or several of which the first that exists is
-            taken (made by our converter, published with AiOS).
-        data_root: See :class:`~aios.datasets.HumanDataset`.
-        *args: As there.
-        **kwargs: As there.
     """
 
     DEFAULTS = {
@@ -281,13 +247,6 @@ class EHFDataset(
 
     Samples have the registered meshes as ``gt_instances.vertices``
     ``(n, 10475, 3)``, metres in the camera's axes, if the file has them.
-
-    Args:
-        ann_file: The file, or several of which the first that exists is
-            taken (made by our converter, published with AiOS).
-        data_root: See :class:`~aios.datasets.HumanDataset`.
-        *args: As there.
-        **kwargs: As there.
     """
 
     DEFAULTS = {

@@ -11,8 +11,9 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import get_text
 
-from aios.registry import DATASETS, TRANSFORMS
+from aios.registry import DATASETS
 
+from .pipeline import build_pipeline
 from .transforms.label_geometry import start_record
 
 __all__ = ['CocoImageDataset']
@@ -56,11 +57,7 @@ class CocoImageDataset(BaseDataset):
             ann_file=ann_file,
             data_root=data_root,
             data_prefix=dict(data_prefix or {'img': ''}),
-            # Ours is looked up first, whatever the default scope.
-            pipeline=[
-                TRANSFORMS.build(step) if isinstance(step, Mapping) else step
-                for step in pipeline
-            ],
+            pipeline=build_pipeline(pipeline),
             **{'test_mode': True, **kwargs},
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from aios.registry import DATASETS, TRANSFORMS
+from aios.registry import DATASETS
 from aios.structures import (
     COCO_17,
     FACE_6,
@@ -29,6 +29,7 @@ from .human_data import HumanData
 from .label_options import DROP_RULES, LabelOptions, LabelTable
 from .label_store import LabelStore
 from .labels import build_labels, hand_poses_are_flat
+from .pipeline import build_pipeline
 from .supervision import person_labels
 
 __all__ = ['HumanDataset', 'present_files', 'read_hand_mean']
@@ -242,11 +243,7 @@ class HumanDataset(BaseDataset):
             data_root=data_root,
             data_prefix=dict(data_prefix or {'img': ''}),
             filter_cfg=dict(filter_cfg or {}),
-            # Ours is looked up first, whatever the default scope.
-            pipeline=[
-                TRANSFORMS.build(step) if isinstance(step, Mapping) else step
-                for step in pipeline
-            ],
+            pipeline=build_pipeline(pipeline),
             **kwargs,
         )
 

@@ -12,12 +12,17 @@ of pandas' own array types (dates, categories, Arrow strings) are refused.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from .safe_pickle import UnsafeFileError, _Record, read_pickle
+from .safe_pickle import (
+    CorruptFileError,
+    UnsafeFileError,
+    _Record,
+    read_pickle,
+)
 
 __all__ = ['load_dataframe']
 
@@ -102,11 +107,15 @@ _RECORDS = {
 }
 
 
-def load_dataframe(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def load_dataframe(
+    path: str | os.PathLike, columns: Iterable[str] = (), advice: str = ''
+) -> dict[str, np.ndarray]:
     """Read a pickled data frame.
 
     Args:
         path: A ``.pkl`` written by ``DataFrame.to_pickle`` or ``pickle``.
+        columns: Columns it must have.
+        advice: What to do about it if it does not have them.
 
     Returns:
         Columns by name; all have one entry per row.
@@ -114,7 +123,8 @@ def load_dataframe(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         FileNotFoundError: There is no such file.
         UnsafeFileError: The file asks for more than a plain frame.
-        CorruptFileError: The file is truncated or not a pickle.
+        CorruptFileError: The file is truncated or not a pickle, or lacks a
+            column.
     """
     with open(path, 'rb') as stream:
         frame = read_pickle(stream, str(path), records=_RECORDS)
@@ -123,4 +133,9 @@ def load_dataframe(path: str | os.PathLike) -> dict[str, np.ndarray]:
     ):
         found = type(frame).__name__
         raise UnsafeFileError(f'{path}: must be a data frame, got a {found}')
+    lacking = sorted(set(columns) - set(frame))
+    if lacking:
+        raise CorruptFileError(
+            f'{path}: lacks the columns {lacking}; {advice}'
+        )
     return frame

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ _SIZES = {'3840x2160': (2160, 3840), '1280x720': (720, 1280)}
 _SMALL = '_1280x720'
 
 
+@dataclass(eq=False)
 class AGORAConverter(Converter):
     """AGORA's people in camera coordinates.
 
@@ -80,20 +82,15 @@ class AGORAConverter(Converter):
     SPLITS = ('train', 'validation')
     MISC = {'flat_hand_mean': False, 'smplx_source': 'original'}
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str = 'train',
-        body_models: str | None = None,
-        interval: int = 1,
-        resolution: str = '3840x2160',
-        kid_template: str | Path | None = None,
-    ) -> None:
-        super().__init__(root, split, body_models, interval)
-        self.resolution = resolution
-        self.require(resolution)
-        template = Path(kid_template or self.root / 'smplx_kid_template.npy')
-        if kid_template is not None and not template.is_file():
+    resolution: str = '3840x2160'
+    kid_template: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.resolution)
+        default = self.root / 'smplx_kid_template.npy'
+        template = Path(self.kid_template or default)
+        if self.kid_template is not None and not template.is_file():
             raise self.missing(template)
         self.kid_template = str(template) if template.is_file() else None
         self._pictures: dict[str, str] = {}
@@ -166,13 +163,9 @@ class AGORAConverter(Converter):
         self, path: Path, table: PersonTable
     ) -> Iterator[dict[str, Any]]:
         """One dictionary per person of a data frame."""
-        frame = load_dataframe(path)
-        lacking = sorted(set(_FRAME_KEYS) - set(frame))
-        if lacking:
-            raise ConverterError(
-                f'{path}: lacks the columns {lacking}; use the data frames '
-                'with joints (*_withjv.pkl)'
-            )
+        frame = load_dataframe(
+            path, _FRAME_KEYS, 'use those with joints (*_withjv.pkl)'
+        )
         for row in range(0, len(frame['imgPath']), self.interval):
             name = self._picture(str(frame['imgPath'][row]))
             if name is None:

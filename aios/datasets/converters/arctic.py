@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ _SPLITS = 'splits_json/protocol_p1.json'
 _CAMERAS = 8
 
 
+@dataclass(eq=False)
 class ARCTICConverter(Converter):
     """ARCTIC's protocol 1: eight fixed cameras (1 to 8), not the one worn.
 
@@ -57,14 +59,8 @@ class ARCTICConverter(Converter):
     SPLITS = ('train', 'val')
     MISC = {'flat_hand_mean': True, 'smplx_source': 'original'}
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str = 'train',
-        body_models: str | None = None,
-        interval: int = 1,
-    ) -> None:
-        super().__init__(root, split, body_models, interval)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._subjects = read_json(self.require('meta', 'misc.json'))
         self._shapes: dict[str, dict[str, np.ndarray]] = {}
 

@@ -72,6 +72,7 @@ def reading(where: str | Path) -> Iterator[None]:
         ) from error
 
 
+@dataclass(eq=False)
 class Converter(ABC):
     """Turns one split of one release into rows.
 
@@ -96,23 +97,19 @@ class Converter(ABC):
     MISC: ClassVar[Mapping[str, Any]] = {'flat_hand_mean': False}
     IMAGES: ClassVar[str] = ''
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        body_models: str | None = None,
-        interval: int = 1,
-    ) -> None:
-        if split not in self.SPLITS:
+    root: Path
+    split: str = 'train'
+    body_models: str | None = None
+    interval: int = 1
+
+    def __post_init__(self) -> None:
+        if self.split not in self.SPLITS:
             raise ConverterError(
-                f'{self.NAME} has the splits {self.SPLITS}, not {split!r}'
+                f'{self.NAME} has the splits {self.SPLITS}, not {self.split!r}'
             )
-        if interval < 1:
-            raise ConverterError(f'interval must be >= 1, got {interval}')
-        self.root = Path(root)
-        self.split = split
-        self.body_models = body_models
-        self.interval = interval
+        if self.interval < 1:
+            raise ConverterError(f'interval must be >= 1, got {self.interval}')
+        self.root = Path(self.root)
         if not self.root.is_dir():
             raise self.missing(self.root)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,6 +36,7 @@ _POSE_SLICES = {
 }
 
 
+@dataclass(eq=False)
 class BEDLAMConverter(Converter):
     """BEDLAM's training labels ``all_npz_12_training/<scene>.npz``.
 
@@ -55,16 +56,7 @@ class BEDLAMConverter(Converter):
     MISC = {'flat_hand_mean': True, 'smplx_source': 'original'}
     IMAGES = 'train_images'
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str = 'train',
-        body_models: str | None = None,
-        interval: int = 1,
-        labels: str = 'all_npz_12_training',
-    ) -> None:
-        super().__init__(root, split, body_models, interval)
-        self.labels = labels
+    labels: str = 'all_npz_12_training'
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import argparse
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -178,6 +179,7 @@ class _Record(NamedTuple):
     fit: dict | None
 
 
+@dataclass(eq=False)
 class COCOConverter(Converter):
     """COCO 2017 train: COCO-WholeBody's key-points, NeuralAnnot's fits.
 
@@ -206,16 +208,10 @@ class COCOConverter(Converter):
     FITS = 'annotations/MSCOCO_train_SMPLX.json'
     UNIT = 10_000  # pictures
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str = 'train',
-        body_models: str | None = None,
-        interval: int = 1,
-        keep_crowds: bool = False,
-    ) -> None:
-        super().__init__(root, split, body_models, interval)
-        self.keep_crowds = keep_crowds
+    keep_crowds: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._images: list[dict] | None = None
         self._people: dict[int, list[dict]] = {}
         self._fits: dict[str, dict] = {}

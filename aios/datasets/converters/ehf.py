@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +50,7 @@ _PLY_TYPES = {
 }
 
 
+@dataclass(eq=False)
 class EHFConverter(Converter):
     """EHF's registered meshes in camera coordinates.
 
@@ -68,14 +70,7 @@ class EHFConverter(Converter):
     SPLITS = ('test',)
     MISC = {'flat_hand_mean': False, 'smplx_source': 'original'}
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str = 'test',
-        body_models: str | None = None,
-        interval: int = 1,
-    ) -> None:
-        super().__init__(root, split, body_models, interval)
+    split: str = 'test'
 
     def units(self) -> list[str]:
         """All pictures are one unit."""

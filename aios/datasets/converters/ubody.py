@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,6 +27,7 @@ __all__ = ['UBodyConverter']
 _SEEN = 1e-9
 
 
+@dataclass(eq=False)
 class UBodyConverter(Converter):
     """UBody, intra- or inter-scene protocol.
 
@@ -42,7 +43,7 @@ class UBodyConverter(Converter):
         body_models: Where ``SMPLX_NEUTRAL.npz`` is.
         interval: Take every n-th picture of a scene.
         protocol: ``'intra'`` or ``'inter'``.
-        annotation_interval: Take every n-th annotation of a scene; default
+        annotation_interval: Take every n-th annotation of a scene; 0:
             100 for tests, 1 for training.
     """
 
@@ -55,21 +56,14 @@ class UBodyConverter(Converter):
     }
     IMAGES = 'images'
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str = 'train',
-        body_models: str | None = None,
-        interval: int = 1,
-        protocol: str = 'intra',
-        annotation_interval: int | None = None,
-    ) -> None:
-        super().__init__(root, split, body_models, interval)
-        if annotation_interval is None:
-            annotation_interval = 100 if split == 'test' else 1
-        self.protocol = protocol
-        self.annotation_interval = annotation_interval
-        file = self.require('splits', f'{protocol}_scene_test_list.npy')
+    protocol: str = 'intra'
+    annotation_interval: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.annotation_interval:
+            self.annotation_interval = 100 if self.split == 'test' else 1
+        file = self.require('splits', f'{self.protocol}_scene_test_list.npy')
         with reading(file):
             self._test_videos = set(read_video_list(str(file)))
 
@@ -82,6 +76,7 @@ class UBodyConverter(Converter):
         parser.add_argument(
             '--annotation-interval',
             type=int,
+            default=0,
             help='every n-th annotation (default: test 100, train 1)',
         )
 

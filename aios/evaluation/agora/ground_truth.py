@@ -214,13 +214,11 @@ def _read_frames(
         )
     seen: dict[str, Path] = {}
     for path in tqdm(files, desc='data frames', disable=len(files) < 2):
-        frame = load_dataframe(path)
-        lacking = sorted(set(_COLUMNS) - set(frame))
-        if lacking:
-            raise ValueError(
-                f'{path}: lacks the columns {lacking}; the official '
-                'evaluation needs data frames with joints and vertices'
-            )
+        frame = load_dataframe(
+            path,
+            _COLUMNS,
+            'the official evaluation needs those of joints and vertices',
+        )
         for row, place in enumerate(frame['imgPath']):
             name = picture_name(str(place))
             if name in seen:
