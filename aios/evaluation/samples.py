@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from aios.registry import MODELS
-from aios.structures import PARTS, SMPLX_ROTATIONS_53
+from aios.structures import GENDER_NAMES, PARTS, POSE_ROWS
 
 __all__ = [
     'PERSON_LABEL',
@@ -34,20 +34,11 @@ __all__ = [
 PERSON_LABEL = 1
 """Class of persons; class 0 is never a target."""
 
-_GENDERS = {-1: 'neutral', 0: 'male', 1: 'female'}
 _BOXES = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
 _LABELS = (
     *('bboxes', 'keypoints', 'keypoints3d'),
     *('smplx_pose', 'smplx_betas', 'smplx_expression'),
 )
-_BODY = list(SMPLX_ROTATIONS_53.groups['body'])
-_ROTATIONS: Mapping[str, list[int]] = {
-    'global_orient': _BODY[:1],
-    'body_pose': _BODY[1:],
-    'left_hand_pose': list(SMPLX_ROTATIONS_53.groups['left_hand']),
-    'right_hand_pose': list(SMPLX_ROTATIONS_53.groups['right_hand']),
-    'jaw_pose': list(SMPLX_ROTATIONS_53.groups['face']),
-}
 
 
 def as_arrays(instances: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,7 +254,7 @@ class GroundTruthBodies:
         Raises:
             MissingBodyModelError: If a file of the body model is missing.
         """
-        genders = [_GENDERS[code] for code in persons['gender'][index]]
+        genders = [GENDER_NAMES[code] for code in persons['gender'][index]]
         genders = [self.body_model.get('gender', name) for name in genders]
         vertices: list[Any] = [None] * len(index)
         joints: list[Any] = [None] * len(index)
@@ -294,7 +285,7 @@ def _parameters(
         return torch.from_numpy(persons[field][index]).to(like)
 
     pose = get('smplx_pose')
-    parameters = {name: pose[:, rows] for name, rows in _ROTATIONS.items()}
+    parameters = {name: pose[:, rows] for name, rows in POSE_ROWS.items()}
     parameters['betas'] = get('smplx_betas')
     parameters['expression'] = get('smplx_expression')
     return parameters

@@ -52,7 +52,14 @@ from .rotations import (
     quaternion_to_axis_angle,
     rotation_6d_to_matrix,
 )
-from .sample import GT_FIELDS, PARTS, GtField, check_gt_instances
+from .sample import (
+    GENDER_NAMES,
+    GT_FIELDS,
+    PARTS,
+    POSE_ROWS,
+    GtField,
+    check_gt_instances,
+)
 from .tokens import (
     BODY_LOCALIZATION,
     BODY_REFINEMENT,
@@ -68,11 +75,13 @@ __all__ = [
     'COCO_17',
     'COCO_WHOLEBODY_133',
     'FACE_6',
+    'GENDER_NAMES',
     'GT_FIELDS',
     'HUMAN_DATA_190',
     'JOINT_SETS',
     'LEFT_HAND_6',
     'PARTS',
+    'POSE_ROWS',
     'RIGHT_HAND_6',
     'SMPLX_55',
     'SMPLX_127',

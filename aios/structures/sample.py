@@ -18,10 +18,34 @@ import torch
 
 from .joints import SMPLX_137, SMPLX_ROTATIONS_53
 
-__all__ = ['GT_FIELDS', 'PARTS', 'GtField', 'check_gt_instances']
+__all__ = [
+    'GENDER_NAMES',
+    'GT_FIELDS',
+    'PARTS',
+    'POSE_ROWS',
+    'GtField',
+    'check_gt_instances',
+]
 
 PARTS = ('lhand', 'rhand', 'face')
 """Parts with boxes of their own, as spelled in field names."""
+
+GENDER_NAMES: Mapping[int, str] = MappingProxyType(
+    {-1: 'neutral', 0: 'male', 1: 'female'}
+)
+"""What the numbers of the field ``gender`` mean."""
+
+_BODY = list(SMPLX_ROTATIONS_53.groups['body'])
+POSE_ROWS: Mapping[str, list[int]] = MappingProxyType(
+    {
+        'global_orient': _BODY[:1],
+        'body_pose': _BODY[1:],
+        'left_hand_pose': list(SMPLX_ROTATIONS_53.groups['left_hand']),
+        'right_hand_pose': list(SMPLX_ROTATIONS_53.groups['right_hand']),
+        'jaw_pose': list(SMPLX_ROTATIONS_53.groups['face']),
+    }
+)
+"""Rows of the field ``smplx_pose`` behind each argument of a body model."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Symbols: ``n`` persons, ``V`` vertices, ``F`` faces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,23 +15,12 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from aios.registry import MODELS
-from aios.structures import SMPLX_ROTATIONS_53
+from aios.structures import GENDER_NAMES, POSE_ROWS
 
 from .mesh import Mesh
 from .palette import instance_color
 
 __all__ = ['BodyMesher', 'as_array']
-
-GENDERS: Mapping[int, str] = {-1: 'neutral', 0: 'male', 1: 'female'}
-
-_BODY = list(SMPLX_ROTATIONS_53.groups['body'])
-_ROTATIONS: Mapping[str, list[int]] = {
-    'global_orient': _BODY[:1],
-    'body_pose': _BODY[1:],
-    'left_hand_pose': list(SMPLX_ROTATIONS_53.groups['left_hand']),
-    'right_hand_pose': list(SMPLX_ROTATIONS_53.groups['right_hand']),
-    'jaw_pose': list(SMPLX_ROTATIONS_53.groups['face']),
-}
 
 
 def as_array(value: Any) -> np.ndarray:
@@ -106,12 +95,12 @@ class BodyMesher:
         if 'gender' not in instances:
             return np.full(len(instances), 'neutral')
         codes = as_array(instances.gender).tolist()
-        unknown = sorted(set(codes) - set(GENDERS))
+        unknown = sorted(set(codes) - set(GENDER_NAMES))
         if unknown:
             raise ValueError(
-                f'gender must be one of {dict(GENDERS)}, got {unknown[0]}'
+                f'gender must be one of {dict(GENDER_NAMES)}, got {unknown[0]}'
             )
-        return np.array([GENDERS[code] for code in codes])
+        return np.array([GENDER_NAMES[code] for code in codes])
 
     def _layer(self, gender: str) -> nn.Module:
         if isinstance(self._body_model, nn.Module):
@@ -144,7 +133,7 @@ def _parameters(
         return torch.from_numpy(as_array(instances[field])[chosen]).to(like)
 
     pose = get('smplx_pose')
-    parameters = {name: pose[:, index] for name, index in _ROTATIONS.items()}
+    parameters = {name: pose[:, index] for name, index in POSE_ROWS.items()}
     parameters['transl'] = get('smplx_transl')
     for name, field in (
         ('betas', 'smplx_betas'),

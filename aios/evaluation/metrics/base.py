@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from mmengine.evaluator import BaseMetric
 
-__all__ = ['NumberMetric']
+__all__ = ['NumberMetric', 'one_record_per_picture']
 
 
 class NumberMetric(BaseMetric):
@@ -18,3 +21,18 @@ class NumberMetric(BaseMetric):
         """See :meth:`mmengine.evaluator.BaseMetric.evaluate`."""
         metrics = super().evaluate(size)
         return {name: float(value) for name, value in metrics.items()}
+
+
+def one_record_per_picture(
+    records: Iterable[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Records without those that came twice, in a fixed order.
+
+    Samplers repeat some pictures to fill up the last batch.  In a fixed
+    order sums do not depend on the number of processes.
+
+    Args:
+        records: What ``process`` kept; ``'key'`` tells pictures apart.
+    """
+    pictures = {record['key']: record for record in records}
+    return [pictures[key] for key in sorted(pictures)]

@@ -37,7 +37,7 @@ from aios.evaluation.samples import (
 from aios.registry import METRICS
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53, joint_mapping
 
-from .base import NumberMetric
+from .base import NumberMetric, one_record_per_picture
 
 __all__ = ['MATCHES', 'SMPLXMeshMetric']
 
@@ -218,11 +218,9 @@ class SMPLXMeshMetric(NumberMetric):
 
         Args:
             results: What :meth:`process` kept.  A picture that comes twice
-                (samplers repeat some to fill up the last batch) counts once.
+                counts once.
         """
-        pictures = {record['key']: record for record in results}
-        # In a fixed order sums do not depend on the number of processes.
-        records = [pictures[key] for key in sorted(pictures)]
+        records = one_record_per_picture(results)
         metrics = self._counts(records) | _means(records)
         if self.match.detects and 'MPVPE-all' in metrics:
             nmve = normalised_error(metrics['MPVPE-all'], metrics['F1'])

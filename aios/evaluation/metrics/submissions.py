@@ -45,8 +45,8 @@ class _Submission(NumberMetric):
     def __init__(
         self,
         out_dir: str,
-        variant: str,
-        score_thr: float,
+        variant: str = 'params',
+        score_thr: float = 0.5,
         overwrite: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -152,16 +152,6 @@ class AGORASubmission(_Submission):
 
     default_prefix = 'agora_submission'
     benchmark = 'agora'
-
-    def __init__(
-        self,
-        out_dir: str,
-        variant: str = 'params',
-        score_thr: float = 0.5,
-        overwrite: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(out_dir, variant, score_thr, overwrite, **kwargs)
 
     def picture(self, sample: Mapping[str, Any]) -> str:
         """Stem of the picture at 3840 x 2160."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from aios.evaluation.analysis import PARTS
 from aios.evaluation.functional import (
     DetectionCounts,
     align_roots,
@@ -30,7 +31,7 @@ from aios.evaluation.samples import (
 from aios.registry import METRICS
 from aios.structures import SMPLX_137, joint_mapping
 
-from .base import NumberMetric
+from .base import NumberMetric, one_record_per_picture
 
 __all__ = ['WholeBodyMetric']
 
@@ -40,16 +41,7 @@ _PELVIS = SMPLX_137.index('pelvis')
 # Joints of a measure, and where they are aligned.
 _MEASURES: Mapping[str, tuple[list[int], int]] = {
     'all': (list(range(len(SMPLX_137))), _PELVIS),
-    'body': (list(SMPLX_137.groups['body']), _PELVIS),
-    'lhand': (
-        list(SMPLX_137.groups['left_hand']),
-        SMPLX_137.index('left_wrist'),
-    ),
-    'rhand': (
-        list(SMPLX_137.groups['right_hand']),
-        SMPLX_137.index('right_wrist'),
-    ),
-    'face': (list(SMPLX_137.groups['face']), SMPLX_137.index('neck')),
+    **PARTS,
 }
 
 
@@ -128,11 +120,9 @@ class WholeBodyMetric(NumberMetric):
 
         Args:
             results: What :meth:`process` kept.  A picture that comes twice
-                (samplers repeat some to fill up the last batch) counts once.
+                counts once.
         """
-        pictures = {record['key']: record for record in results}
-        # In a fixed order sums do not depend on the number of processes.
-        records = [pictures[key] for key in sorted(pictures)]
+        records = one_record_per_picture(results)
         metrics = self._detection(records)
         for name, errors in self._errors(records):
             if len(errors):
