@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from aios.body_models import SMPLXLayer
 
 DATA = Path(__file__).parent / 'data'
 
@@ -22,3 +26,11 @@ def free_body_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from aios.body_models.free_body import expand_free_body
 
     return expand_free_body(tmp_path_factory.mktemp('free_body') / 'models')
+
+
+@pytest.fixture(scope='session')
+def layer(free_body_dir: Path) -> SMPLXLayer:
+    """The free body, neutral; not to be changed."""
+    from aios.body_models import SMPLXLayer
+
+    return SMPLXLayer(free_body_dir)

@@ -10,6 +10,7 @@ the same, and reports its tensors by the original's names.
 
 from __future__ import annotations
 
+import os
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +40,9 @@ from aios.structures import (
 )
 
 __all__ = [
+    'FULL',
+    'ORACLE_DIR',
+    'SMALL',
     'Oracle',
     'OracleNoise',
     'Pictures',
@@ -190,6 +194,15 @@ class Pictures:
             )
             for size in self.sizes
         ]
+
+
+SMALL = Pictures('S49', [(128, 160), (112, 128)], (128, 160))
+FULL = {
+    'A': Pictures('A', [(256, 320), (224, 288)], (256, 320)),
+    'B': Pictures('B', [(288, 224), (240, 256)], (288, 256)),
+}
+# Recordings of FULL are too large to be committed.
+ORACLE_DIR = os.environ.get('AIOS_ORACLE_DIR')
 
 
 @contextmanager

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from found_people import found_people
 
 from aios.body_models import SMPLXLayer
 from aios.export import (
@@ -54,11 +53,6 @@ def people(make_frame: MakeFrame) -> PeopleSequence:
 
 
 @pytest.fixture(scope='session')
-def layer(free_body_dir: Path) -> SMPLXLayer:
-    return SMPLXLayer(free_body_dir)
-
-
-@pytest.fixture(scope='session')
 def dancers(layer: SMPLXLayer) -> PeopleSequence:
     """Two people in nine frames of strong random poses, one of them absent
     at the beginning, the end and in between; the seventh frame is empty."""
@@ -74,15 +68,8 @@ def dancers(layer: SMPLXLayer) -> PeopleSequence:
         }
         poses['global_orient'] += (np.pi, 0, 0)
         poses['transl'] += (0, 0, 6)
-        fields = complete_people(
-            **poses | {'person_id': ids, 'betas': betas[ids]}
-        )
-        arguments = {n: torch.from_numpy(fields[n]) for n in SMPLX_ARGUMENTS}
-        with torch.no_grad():
-            joints = layer(**arguments, return_vertices=False).joints.numpy()
-        projected = joints @ K.T
-        fields['joints3d'] = joints
-        fields['joints2d'] = projected[..., :2] / projected[..., 2:]
+        given = poses | {'person_id': ids, 'betas': betas[ids]}
+        fields = found_people(layer, K, given)
         frames.append(
             FrameResult(
                 f'{number:06d}', number, number / 25, K, (640, 480), fields

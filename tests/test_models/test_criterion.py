@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +26,9 @@ from criterion_oracle import (
 )
 from mmdet.structures import DetDataSample
 from network_oracle import (
+    FULL,
+    ORACLE_DIR,
+    SMALL,
     Oracle,
     OracleNoise,
     Pictures,
@@ -41,10 +43,6 @@ from aios.models.task_modules import (
     Matches,
     person_targets,
 )
-
-ORACLE_DIR = os.environ.get('AIOS_ORACLE_DIR')
-SMALL = Pictures('S49', [(128, 160), (112, 128)], (128, 160))
-FULL = Pictures('A', [(256, 320), (224, 288)], (256, 320))
 
 
 @dataclass
@@ -202,7 +200,7 @@ def test_full_float(case, make_oracle_model, monkeypatch) -> None:
     folder = Path(ORACLE_DIR)
     oracle = Oracle(folder / f'train_{case}.npz')
     model = make_oracle_model(denoising=case.endswith('_dn'))
-    run = train(model, FULL, oracle, monkeypatch)
+    run = train(model, FULL['A'], oracle, monkeypatch)
     check_matches(run, oracle)
     expected = (folder / f'train_{case}.json').read_text()
     check_losses(run, json.loads(expected), rel=1e-5)

@@ -8,7 +8,6 @@ variable ``AIOS_ORACLE_DIR``.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,9 @@ import numpy as np
 import pytest
 import torch
 from network_oracle import (
+    FULL,
+    ORACLE_DIR,
+    SMALL,
     Oracle,
     OracleNoise,
     Pictures,
@@ -34,12 +36,6 @@ from torch import Tensor
 
 from aios.models.layers import DenoisingQueryGenerator
 
-ORACLE_DIR = os.environ.get('AIOS_ORACLE_DIR')
-SMALL = Pictures('S49', [(128, 160), (112, 128)], (128, 160))
-FULL = {
-    'A': Pictures('A', [(256, 320), (224, 288)], (256, 320)),
-    'B': Pictures('B', [(288, 224), (240, 256)], (288, 256)),
-}
 # Placeholders of the original that are zero by construction, its bookkeeping,
 # and the input.
 NOT_COMPUTED = re.compile(

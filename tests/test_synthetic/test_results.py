@@ -4,7 +4,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aios.body_models import SMPLXLayer
 from aios.export import PeopleSequence
 from aios.synthetic import (
     BodyBank,
@@ -15,11 +14,6 @@ from aios.synthetic import (
     sample_scene,
 )
 from aios.visualization import Mesh, render_meshes
-
-
-@pytest.fixture(scope='module')
-def layer(free_body_dir):
-    return SMPLXLayer(free_body_dir)
 
 
 def test_people_lie_over_their_picture(free_body_dir, layer) -> None:

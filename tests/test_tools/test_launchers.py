@@ -61,6 +61,11 @@ def test_usage(script: str, args: list[str], usage: str):
     assert usage in result.stderr
 
 
+def _passed_on(lines: list[str], tool: str) -> list[str]:
+    """Arguments of the tool that a script starts."""
+    return lines[lines.index(str(TOOLS / tool)) + 1 :]
+
+
 @pytest.mark.usefixtures('programs')
 class TestStart:
     def lines(self, *command: str, **variables: str) -> list[str]:
@@ -75,8 +80,7 @@ class TestStart:
         )
         assert '--standalone' in lines
         assert '--nproc-per-node=4' in lines
-        script = lines.index(str(TOOLS / 'train.py'))
-        assert lines[script + 1 :] == [
+        assert _passed_on(lines, 'train.py') == [
             *('my config.py', '--launcher', 'pytorch', '--resume'),
             *('--cfg-options', 'a=b c'),
         ]
@@ -95,8 +99,8 @@ class TestStart:
             '--master-port=29500',
         ):
             assert option in lines
-        script = lines.index(str(TOOLS / 'test.py'))
-        assert lines[script + 1 : script + 3] == ['config.py', 'weights.pth']
+        passed_on = _passed_on(lines, 'test.py')
+        assert passed_on[:2] == ['config.py', 'weights.pth']
 
     def test_slurm(self):
         lines = self.lines(
@@ -113,8 +117,7 @@ class TestStart:
             '--exclusive',
         ):
             assert option in lines
-        script = lines.index(str(TOOLS / 'train.py'))
-        assert lines[script + 1 :] == [
+        assert _passed_on(lines, 'train.py') == [
             *('config.py', '--work-dir', 'out', '--amp'),
             *('--launcher', 'slurm'),
         ]

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from found_people import found_people
 
 from aios.body_models import SMPLXLayer
 from aios.export import (
-    SMPLX_ARGUMENTS,
     FrameResult,
     PeopleSequence,
-    complete_people,
     write_glb,
 )
 
@@ -24,17 +22,13 @@ K = np.array([[400.0, 0, 140], [0, 380, 130], [0, 0, 1]])
 
 
 @pytest.fixture(scope='session')
-def layer(free_body_dir: Path) -> SMPLXLayer:
-    return SMPLXLayer(free_body_dir)
-
-
-@pytest.fixture(scope='session')
 def people(layer: SMPLXLayer) -> PeopleSequence:
     """Person 7 is in all frames, person 2 in the first and the last."""
     frames = []
     for number in range(4):
         ids = np.array([2, 7] if number in (0, 3) else [7])
         given = {
+            'person_id': ids,
             'global_orient': np.tile([np.pi, 0, 0], (len(ids), 1)),
             'body_pose': np.zeros((len(ids), 63)),
             'transl': np.array(
@@ -43,13 +37,7 @@ def people(layer: SMPLXLayer) -> PeopleSequence:
         }
         given['global_orient'][:, 1] += 0.2 * number
         given['body_pose'][:, 50] = -0.3 * number  # right shoulder, z
-        fields = complete_people(person_id=ids, **given)
-        arguments = {n: torch.from_numpy(fields[n]) for n in SMPLX_ARGUMENTS}
-        with torch.no_grad():
-            joints = layer(**arguments, return_vertices=False).joints.numpy()
-        projected = joints @ K.T
-        fields['joints3d'] = joints
-        fields['joints2d'] = projected[..., :2] / projected[..., 2:]
+        fields = found_people(layer, K, given)
         frames.append(
             FrameResult(
                 f'{number + 10:06d}',
