@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ __all__ = [
     'add_measuring_options',
     'add_overwrite_option',
     'add_shape_option',
+    'config_title',
     'make_parser',
+    'options_by_config',
     'read_config',
 ]
 
@@ -120,6 +123,34 @@ def add_measuring_options(parser: argparse._ActionsContainer) -> None:
         help='cpu: time of all cores. With --threads 1 other programs on the '
         'machine hardly change it; more threads wait by spinning',
     )
+
+
+def config_title(name: str) -> str:
+    """Heading of a config in a table.
+
+    Args:
+        name: As for :func:`read_config`.
+    """
+    return Path(name.rpartition('::')[2]).stem
+
+
+def options_by_config(
+    names: Sequence[str], options: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """What to set in each of several configs that are compared.
+
+    Options are for the first, and for others of its package: those of another
+    one, such as ``mmdet::``, have no such keys. Files count as of ``aios``.
+
+    Args:
+        names: As for :func:`read_config`.
+        options: Values to set, by dotted name, as of ``--cfg-options``.
+    """
+    packages = [name.rpartition('::')[0] or 'aios' for name in names]
+    return [
+        dict(options or {}) if package == packages[0] else {}
+        for package in packages
+    ]
 
 
 def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:

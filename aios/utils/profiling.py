@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ __all__ = [
     'PhaseMeter',
     'build_detector',
     'make_batch',
+    'make_clock',
 ]
 
 PHASES: Mapping[str, Sequence[tuple[str, str]]] = {
@@ -85,6 +88,26 @@ def make_batch(
     )
     samples = [DetDataSample(metainfo=dict(meta)) for _ in images]
     return images.to(device), samples
+
+
+def make_clock(name: str, device: str = 'cpu') -> Callable[[], float]:
+    """A clock that tells what a tool measures, in seconds.
+
+    Args:
+        name: ``'cpu'``, the time of all cores that this process had, or
+            ``'wall'``.
+        device: What works. The clock of the wall waits for it.
+    """
+    if name == 'cpu':
+        return time.process_time
+    if torch.device(device).type == 'cpu':
+        return time.perf_counter
+
+    def read() -> float:
+        torch.accelerator.synchronize()
+        return time.perf_counter()
+
+    return read
 
 
 class PhaseMeter:

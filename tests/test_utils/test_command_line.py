@@ -58,6 +58,24 @@ def test_config_of_a_file_or_a_package(name: str):
     assert command_line.read_config(name).model.num_queries == 900
 
 
+def test_options_are_for_configs_of_the_same_package():
+    ours, theirs = 'configs/aios/aios_r50.py', 'mmdet::dino/dino-4scale.py'
+    names = [ours, theirs, 'aios::aios/aios_r18.py']
+    options = {'model.num_queries': 7}
+    assert command_line.options_by_config(names, options) == [
+        options,
+        {},
+        options,
+    ]
+    assert command_line.options_by_config([theirs, ours], options) == [
+        options,
+        {},
+    ]
+    assert command_line.options_by_config(names, None) == [{}, {}, {}]
+    titles = [command_line.config_title(name) for name in names]
+    assert titles == ['aios_r50', 'dino-4scale', 'aios_r18']
+
+
 def test_missing_config(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r'absent\.py'):
         command_line.read_config(str(tmp_path / 'absent.py'))

@@ -1,11 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from torch import nn
 
-from aios.utils.profiling import PhaseMeter
+from aios.utils.profiling import PhaseMeter, make_clock
 
 
 class Detector(nn.Module):
@@ -67,3 +69,9 @@ def test_the_model_is_left_as_it_was(detector):
             detector()
     assert before == (set(vars(detector)), set(vars(detector.backbone)))
     assert torch.is_grad_enabled()
+
+
+def test_clocks():
+    assert make_clock('cpu', 'cuda') is time.process_time
+    assert make_clock('wall') is time.perf_counter
+    assert make_clock('wall', 'cuda:0') is not time.perf_counter

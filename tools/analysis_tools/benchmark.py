@@ -33,8 +33,6 @@ import platform
 import re
 import statistics
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -51,7 +49,9 @@ from aios.utils.command_line import (
     add_config_argument,
     add_measuring_options,
     add_shape_option,
+    config_title,
     make_parser,
+    options_by_config,
     read_config,
 )
 from aios.utils.memory import MIB, peak_memory, start_memory
@@ -59,6 +59,7 @@ from aios.utils.profiling import (
     PhaseMeter,
     build_detector,
     make_batch,
+    make_clock,
 )
 from aios.utils.safe_io import atomic_write
 
@@ -78,6 +79,7 @@ class Subject:
 
     Args:
         name: Its config.
+        title: What its column is called.
         model: The detector.
         meter: Clocks its phases.
         seconds: Time of each run.
@@ -87,6 +89,7 @@ class Subject:
     """
 
     name: str
+    title: str
     model: nn.Module
     meter: PhaseMeter
     seconds: list[float] = field(default_factory=list)
@@ -117,7 +120,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--checkpoint', help='weights of CONFIG')
     parser.add_argument(
         '--compare',
-        help='config of a second detector; it is measured as it is built',
+        help='config of a second detector; it is measured as it is built. '
+        '--cfg-options are for both if they come from the same package',
     )
     parser.add_argument('--compare-checkpoint', help='its weights')
     parser.add_argument('--image', type=Path, help='picture, default: noise')
@@ -234,7 +238,7 @@ def processor() -> str:
 
 def versions() -> str:
     """Of what numbers depend on."""
-    packages = ('torch', 'onedl-mmdetection', 'numba')
+    packages = ('torch', 'onedl-mmdetection', 'onedl-mmpretrain', 'numba')
     found = {'Python': platform.python_version()}
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -244,42 +248,28 @@ def versions() -> str:
 
 def make_subjects(args: argparse.Namespace) -> list[Subject]:
     """Build the detectors."""
-    subjects = []
-    for name, checkpoint, options in (
-        (args.config, args.checkpoint, args.cfg_options),
-        (
-            args.compare,
-            args.compare_checkpoint,
-            args.cfg_options if args.compare == args.config else {},
-        ),
+    names = [args.config] + ([args.compare] if args.compare else [])
+    checkpoints = [args.checkpoint, args.compare_checkpoint]
+    options = options_by_config(names, args.cfg_options)
+    subjects: list[Subject] = []
+    for name, checkpoint, changes in zip(
+        names, checkpoints, options, strict=False
     ):
-        if name is not None:
-            config = read_config(name, options)
-            model = build_detector(config, checkpoint, args.device)
-            if not subjects and not args.plain:
-                prepare_for_inference(model)
-            meter = PhaseMeter(model, clock(args.clock, args.device))
-            subjects.append(Subject(name, model, meter))
+        config = read_config(name, changes)
+        model = build_detector(config, checkpoint, args.device)
+        title = config_title(name)
+        if not subjects and not args.plain:
+            prepare_for_inference(model)
+        elif subjects and title == subjects[0].title:
+            title += ', again' if args.plain else ', as built'
+        meter = PhaseMeter(model, make_clock(args.clock, args.device))
+        subjects.append(Subject(name, title, model, meter))
     return subjects
-
-
-def clock(name: str, device: str) -> Callable[[], float]:
-    """A clock; that of the wall waits for the device."""
-    if name == 'cpu':
-        return time.process_time
-    if torch.device(device).type == 'cpu':
-        return time.perf_counter
-
-    def read() -> float:
-        torch.accelerator.synchronize()
-        return time.perf_counter()
-
-    return read
 
 
 def matrix_rate(args: argparse.Namespace, size: int = 2048) -> float:
     """GFLOP/s of a linear layer, the fastest of some; what is possible."""
-    read = clock(args.clock, args.device)
+    read = make_clock(args.clock, args.device)
     options = dict(device=args.device, dtype=getattr(torch, args.dtype))
     layer = OneDnnLinear(size, size, **options)
     x = torch.randn(size, size, **options)
@@ -368,7 +358,7 @@ def summarise(subject: Subject, batch_size: int) -> dict[str, float]:
 def markdown(subjects: list[Subject], batch_size: int) -> list[str]:
     """Lines of a table: a column for each detector, and their ratio."""
     columns = [summarise(subject, batch_size) for subject in subjects]
-    titles = [Path(subject.name.split('::')[-1]).stem for subject in subjects]
+    titles = [subject.title for subject in subjects]
     if len(columns) == 2:
         titles.append('ratio')
     lines = [

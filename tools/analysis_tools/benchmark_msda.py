@@ -1,14 +1,21 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Time the kernels of multi-scale deformable attention.
+r"""Measure the kernels of multi-scale deformable attention.
 
 All kernels, and mmcv's ``multi_scale_deformable_attn_pytorch`` as ``mmcv
 (torch)``, take turns in one process. The size is that of one encoder layer of
 a four-level DETR, in which every cell of the feature levels is a query. CPU
 time counts all threads and depends little on what else the machine does; wall
-time is what one waits. Prints a table in Markdown with the median of each.
+time is what one waits, and all there is on a GPU. Memory is the largest beyond
+the inputs, of a call of its own: giving memory back, so that it is counted,
+takes time. Prints a table in Markdown with the median of each.
+
+The value may be of another ``--dtype``; locations are float32 always, as
+bfloat16 is off by whole pixels.
 
 Example:
     python tools/analysis_tools/benchmark_msda.py --threads 2
+    python tools/analysis_tools/benchmark_msda.py --device cuda \
+        --kernels mmcv triton grid_sample --dtype float32 float16 bfloat16
 """
 
 from __future__ import annotations
@@ -16,9 +23,9 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,14 +33,25 @@ from torch import Tensor
 from aios.ops import available_kernels, multi_scale_deformable_attention
 from aios.utils import mmcv_ext
 from aios.utils.command_line import make_parser
+from aios.utils.memory import peak_memory, start_memory
+from aios.utils.profiling import make_clock
 
 Shapes = Sequence[tuple[int, int]]
 Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
+Clocks = dict[str, Callable[[], float]]
 MMCV = 'mmcv (torch)'
-FIELDS = ('forward CPU', 'forward wall', 'both CPU', 'both wall')
+DTYPES = ('float32', 'float16', 'bfloat16')
 
 
-def parse_args() -> argparse.Namespace:
+class Case(NamedTuple):
+    """What is measured: a kernel, and the size and value of its levels."""
+
+    kernel: Kernel
+    shapes: Shapes
+    inputs: list[Tensor]
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
     parser.add_argument('--size', default='1333x800', help='WIDTHxHEIGHT')
@@ -47,10 +65,27 @@ def parse_args() -> argparse.Namespace:
         default=3.0,
         help='standard deviation of the offsets, in cells of each level',
     )
-    parser.add_argument('--kernels', nargs='+', help='default: all')
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument(
+        '--dtype',
+        nargs='+',
+        choices=DTYPES,
+        default=[DTYPES[0]],
+        help='of the value, one or several',
+    )
+    parser.add_argument(
+        '--kernels', nargs='+', help='default: all that run on the device'
+    )
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--repeats', type=int, default=5)
-    return parser.parse_args()
+    args = parser.parse_args(argv)
+    known = available_kernels(args.device)
+    if unknown := sorted(set(args.kernels or ()) - set(known)):
+        parser.error(
+            f'--kernels: {", ".join(unknown)}: on {args.device} there are '
+            f'only {", ".join(known)}'
+        )
+    return args
 
 
 def level_sizes(size: str) -> list[tuple[int, int]]:
@@ -88,8 +123,8 @@ def _cell_centres(height: int, width: int) -> Tensor:
     return torch.cartesian_prod(y, x).flip(1)
 
 
-def all_kernels() -> dict[str, Kernel]:
-    """The kernels that run on a CPU, and mmcv's."""
+def find_kernels(names: Sequence[str]) -> dict[str, Kernel]:
+    """Kernels by name, after mmcv's in plain torch."""
     mmcv_ext.install()
     from mmcv.ops.multi_scale_deform_attn import (
         multi_scale_deformable_attn_pytorch,
@@ -97,81 +132,156 @@ def all_kernels() -> dict[str, Kernel]:
 
     def mmcv(value: Tensor, shapes: Shapes, *samples: Tensor) -> Tensor:
         sizes = torch.tensor(shapes)
-        return multi_scale_deformable_attn_pytorch(value, sizes, *samples)
+        # Like ours, of one dtype inside.
+        output = multi_scale_deformable_attn_pytorch(
+            value.float(), sizes, *samples
+        )
+        return output.to(value.dtype)
 
     ours = {
         name: partial(multi_scale_deformable_attention, kernel=name)
-        for name in available_kernels('cpu')
+        for name in names
     }
     return {MMCV: mmcv, **ours}
 
 
-def measure(
-    kernel: Kernel, shapes: Shapes, inputs: list[Tensor]
-) -> tuple[list[float], list[Tensor]]:
-    """Milliseconds of the :data:`FIELDS`; output and gradients."""
+def forward(case: Case) -> Tensor:
+    """Output; no gradient is wanted."""
     with torch.no_grad():
-        start = time.process_time(), time.perf_counter()
-        kernel(inputs[0], shapes, *inputs[1:])
-        end = time.process_time(), time.perf_counter()
-    times = [end[i] - start[i] for i in range(2)]
-    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
-    start = time.process_time(), time.perf_counter()
-    output = kernel(leaves[0], shapes, *leaves[1:])
-    gradients = torch.autograd.grad(output, leaves, torch.ones_like(output))
-    end = time.process_time(), time.perf_counter()
-    times += [end[i] - start[i] for i in range(2)]
-    return [1000 * t for t in times], [output.detach(), *gradients]
+        return case.kernel(case.inputs[0], case.shapes, *case.inputs[1:])
 
 
-def print_table(
-    times: dict[str, list[list[float]]], errors: dict[str, float]
-) -> None:
-    """Print medians, and how many times the first kernel's they are."""
-    print('| kernel |', ' | '.join(FIELDS), '| error |')
-    print('|---' * (len(FIELDS) + 2) + '|')
-    medians = {
-        name: [statistics.median(column) for column in zip(*rows, strict=True)]
-        for name, rows in times.items()
-    }
-    first = next(iter(medians.values()))
-    for name, row in medians.items():
-        cells = [
-            f'{ours:.0f} ms ({base / ours:.1f}×)'
-            for ours, base in zip(row, first, strict=True)
-        ]
-        print(f'| {name} |', ' | '.join(cells), f'| {errors[name]:.0e} |')
+def both(case: Case) -> Tensor:
+    """Output, after the backward pass."""
+    leaves = [tensor.detach().requires_grad_() for tensor in case.inputs]
+    output = case.kernel(leaves[0], case.shapes, *leaves[1:])
+    torch.autograd.grad(output, leaves, torch.ones_like(output))
+    return output.detach()
 
 
-def main() -> None:
+PASSES = {'forward': forward, 'both': both}
+
+
+def measure_time(case: Case, clocks: Clocks) -> dict[str, float]:
+    """Milliseconds of each pass by each clock."""
+    times = {}
+    for title, call in PASSES.items():
+        start = {name: read() for name, read in clocks.items()}
+        call(case)
+        for name, read in clocks.items():
+            times[f'{title} {name}'] = 1000 * (read() - start[name])
+    return times
+
+
+def measure_memory(case: Case, device: str) -> dict[str, float | None]:
+    """Largest memory of each pass beyond the inputs, MiB."""
+    memory = {}
+    for title, call in PASSES.items():
+        before = start_memory(device)
+        call(case)
+        memory[f'{title} MiB'] = peak_memory(device, before)
+    return memory
+
+
+def find_error(case: Case, exact: Tensor) -> float:
+    """Largest difference of the output."""
+    return (forward(case).double() - exact).abs().max().item()
+
+
+def make_row(
+    times: list[dict[str, float]],
+    base: list[dict[str, float]],
+    memory: dict[str, float | None],
+    error: float,
+) -> dict[str, str]:
+    """Cells by title: medians, and how many times the base's they are."""
+    row = {}
+    for title in times[0]:
+        ours, first = (
+            statistics.median(turn[title] for turn in turns)
+            for turns in (times, base)
+        )
+        row[title] = (
+            f'{ours:.{0 if ours >= 10 else 2}f} ms ({first / ours:.1f}×)'
+        )
+    for title, peak in memory.items():
+        row[title] = '–' if peak is None else f'{peak:.0f}'
+    return {**row, 'error': f'{error:.0e}'}
+
+
+def print_table(rows: dict[str, dict[str, str]]) -> None:
+    """Print rows by their names, in Markdown."""
+    titles = ['kernel', *next(iter(rows.values()))]
+    print(f'| {" | ".join(titles)} |\n|---|{"---:|" * (len(titles) - 1)}')
+    for name, row in rows.items():
+        print(f'| {name} | {" | ".join(row.values())} |')
+
+
+def make_cases(
+    args: argparse.Namespace, shapes: Shapes, inputs: list[Tensor]
+) -> dict[str, Case]:
+    """What takes turns, by title."""
+    names = args.kernels or available_kernels(args.device)
+    cases = {}
+    for dtype in args.dtype:
+        value = inputs[0].to(getattr(torch, dtype))
+        for name, kernel in find_kernels(names).items():
+            title = f'{name}, {dtype}' if len(args.dtype) > 1 else name
+            cases[title] = Case(kernel, shapes, [value, *inputs[1:]])
+    return cases
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    args = parse_args()
+    args = parse_args(argv)
     torch.set_num_threads(args.threads)
     shapes = level_sizes(args.size)
-    inputs = make_inputs(shapes, args.batch, args.queries, args.spread)
-    kernels = all_kernels()
-    names = list(dict.fromkeys([MMCV, *(args.kernels or kernels)]))
+    inputs = [
+        tensor.to(args.device)
+        for tensor in make_inputs(
+            shapes, args.batch, args.queries, args.spread
+        )
+    ]
+    names = ['wall'] if args.device != 'cpu' else ['CPU', 'wall']
+    clocks = {name: make_clock(name.lower(), args.device) for name in names}
+    cases = make_cases(args, shapes, inputs)
     exact = multi_scale_deformable_attention(
         inputs[0].double(),
         shapes,
         *(tensor.double() for tensor in inputs[1:]),
         kernel='grid_sample',
     )
-    times: dict[str, list[list[float]]] = {name: [] for name in names}
-    errors = {}
+    times: dict[str, list[dict[str, float]]] = {title: [] for title in cases}
     for turn in range(args.repeats + 1):
-        for name in names:
-            row, results = measure(kernels[name], shapes, inputs)
+        for title, case in cases.items():
+            spent = measure_time(case, clocks)
             if turn > 0:  # the first one compiles
-                times[name].append(row)
-            errors[name] = (results[0] - exact).abs().max().item()
+                times[title].append(spent)
     print(
-        f'torch {torch.__version__}, {args.threads} threads, '
-        f'{platform.machine()}; {args.batch} x {inputs[1].shape[1]} queries, '
-        f'levels {shapes}, median of {args.repeats}. Error: largest '
-        'difference of the output to float64.\n'
+        f'torch {torch.__version__}, {describe_device(args)}; {args.batch} x '
+        f'{inputs[1].shape[1]} queries, levels {shapes}, '
+        f'{" and ".join(args.dtype)}, median of {args.repeats}. Error: '
+        'largest difference of the output to float64.\n'
     )
-    print_table(times, errors)
+    base = next(iter(times.values()))
+    print_table(
+        {
+            title: make_row(
+                times[title],
+                base,
+                measure_memory(case, args.device),
+                find_error(case, exact),
+            )
+            for title, case in cases.items()
+        }
+    )
+
+
+def describe_device(args: argparse.Namespace) -> str:
+    """Where it ran."""
+    if torch.device(args.device).type == 'cuda':
+        return torch.cuda.get_device_name(args.device)
+    return f'{args.threads} threads, {platform.machine()}'
 
 
 if __name__ == '__main__':

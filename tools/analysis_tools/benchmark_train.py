@@ -2,10 +2,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Measure the training step of a detector, in total and by phase.
 
-With ``--compare`` two detectors take turns in the same process, so that
-whatever else the machine does hits both; both get the same pictures and
-people. Without ``--data`` pictures are noise and people are made up. With it
-both train on the pictures of a config, loaded in the same process.
+With ``--compare`` detectors take turns in the same process, so that whatever
+else the machine does hits all; all get the same pictures and people. Without
+``--data`` pictures are noise and people are made up. With it all train on the
+pictures of a config, loaded in the same process. Of other configs only the
+model counts.
 
 Example:
     python tools/analysis_tools/benchmark_train.py configs/aios/aios_r50.py \
@@ -21,9 +22,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -42,7 +41,9 @@ from aios.utils.command_line import (
     add_config_argument,
     add_measuring_options,
     add_shape_option,
+    config_title,
     make_parser,
+    options_by_config,
     read_config,
 )
 from aios.utils.memory import peak_memory, start_memory
@@ -50,6 +51,7 @@ from aios.utils.profiling import (
     PHASES,
     PhaseMeter,
     make_batch,
+    make_clock,
 )
 
 FORWARD = ('backbone', 'neck', 'encoder', 'query selection', 'decoder')
@@ -70,7 +72,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add_config_argument(parser)
-    parser.add_argument('--compare', help='config of a second detector')
+    parser.add_argument(
+        '--compare',
+        nargs='+',
+        default=[],
+        metavar='CONFIG',
+        help='configs of other detectors; --cfg-options are for all of the '
+        'same package',
+    )
     add_shape_option(parser, default=(256, 320))
     parser.add_argument(
         '--data',
@@ -129,7 +138,7 @@ class Step:
             self.model.parameters(), lr=1e-5, fused=fused or None
         )
         self.device = args.device
-        self.read = clock(args)
+        self.read = make_clock(args.clock, args.device)
         self.meter = PhaseMeter(self.model, self.read, STEP_PHASES)
         self.batches = self._batches(args)
         self.records: list[dict[str, float]] = []
@@ -196,31 +205,32 @@ class Step:
             self.records[-1][MEMORY] = peak
 
 
-def clock(args: argparse.Namespace) -> Callable[[], float]:
-    """What is read before and after."""
-    if args.clock == 'cpu':
-        return time.process_time
-
-    def read() -> float:
-        if torch.device(args.device).type != 'cpu':
-            torch.accelerator.synchronize()
-        return time.perf_counter()
-
-    return read
+def title_of(name: str, config: Config) -> str:
+    """What the column of a detector is called."""
+    title = config_title(name)
+    parts = [config.model.get(part, {}) for part in ('encoder', 'decoder')]
+    if any(part.get('num_cp', 0) > 0 for part in parts):
+        title += ', activations computed twice'
+    return title
 
 
-def markdown(names: list[str], columns: list[dict[str, float]]) -> str:
-    """A table: a column for each detector, and their ratio."""
-    titles = [Path(name.split('::')[-1]).stem for name in names]
-    if len(columns) == 2:
+def markdown(columns: dict[str, dict[str, float]]) -> str:
+    """A table: a column for each detector, and ratios to the last."""
+    titles = list(columns)
+    *sides, last = columns.values()
+    if len(sides) == 1:
         titles.append('ratio')
+    elif sides:
+        titles += [f'ratio, {number}' for number in range(1, len(columns))]
     lines = [f'| seconds, or as said | {" | ".join(titles)} |']
     lines.append(f'|---|{"---:|" * len(titles)}')
-    for row in columns[0]:
-        cells = [f'{column[row]:.3f}' for column in columns]
-        if len(columns) == 2:
-            first, second = (column[row] for column in columns)
-            cells.append(f'{first / second:.2f}' if second else '–')
+    for row in last:
+        numbers = [column[row] for column in columns.values()]
+        cells = [
+            f'{number:.{0 if row == MEMORY else 3}f}' for number in numbers
+        ]
+        *firsts, base = numbers
+        cells += [f'{x / base:.2f}' if base else '–' for x in firsts]
         lines.append(f'| {row} | {" | ".join(cells)} |')
     return '\n'.join(lines)
 
@@ -241,28 +251,32 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
     register_all_modules()
     if args.threads:
         torch.set_num_threads(args.threads)
-    names = [args.config] + ([args.compare] if args.compare else [])
-    options = [args.cfg_options, {}]
-    steps = [
-        Step(read_config(name, option), args)
-        for name, option in zip(names, options, strict=False)
-    ]
+    names = [args.config, *args.compare]
+    steps: dict[str, Step] = {}
+    for name, options in zip(
+        names, options_by_config(names, args.cfg_options), strict=True
+    ):
+        config = read_config(name, options)
+        steps[title_of(name, config)] = Step(config, args)
+    if len(steps) < len(names):
+        raise SystemExit('--compare: the same detector twice')
     for _ in range(args.warmup + args.repeats):
-        for step in steps:
+        for step in steps.values():
             step()
-    columns = []
-    for step in steps:
+    columns = {}
+    for title, step in steps.items():
         kept = step.records[args.warmup :]
         fastest = min(kept, key=lambda record: record['step'])
         median = statistics.median(record['step'] for record in kept)
-        columns.append({'median step': median, **fastest})
+        columns[title] = {'median step': median, **fastest}
     print(
         f'{describe(args)}, {args.device}, '
         f'{torch.get_num_threads()} threads, {args.repeats} steps, '
-        f'{args.clock} clock; phases of the fastest\n\n'
-        + markdown(names, columns)
+        f'{args.clock} clock; phases of the fastest'
+        f'{"; ratios to the last" if len(columns) > 2 else ""}\n\n'
+        + markdown(columns)
     )
-    return dict(zip(names, columns, strict=True))
+    return columns
 
 
 if __name__ == '__main__':

@@ -3,17 +3,20 @@ r"""Count parameters and multiply-adds of a detector, by phase.
 
 Counted are matrix products, convolutions and attention, as torch sees them;
 sampling, norms and activations are not. One multiply-add is what MMEngine and
-most papers call one FLOP.
+most papers call one FLOP. A config that needs a package which is not installed
+is listed with its name.
 
 Example:
     python tools/analysis_tools/get_flops.py configs/aios/aios_r50.py \
         --compare mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py
+    python tools/analysis_tools/get_flops.py configs/aios/aios_r18.py \
+        --compare configs/aios/aios_r50.py configs/aios/aios_swin-t.py
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -24,7 +27,9 @@ from aios.utils.command_line import (
     add_cfg_options,
     add_config_argument,
     add_shape_option,
+    config_title,
     make_parser,
+    options_by_config,
     read_config,
 )
 from aios.utils.profiling import (
@@ -39,7 +44,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add_config_argument(parser)
-    parser.add_argument('--compare', help='a second config')
+    parser.add_argument(
+        '--compare',
+        nargs='+',
+        default=[],
+        metavar='CONFIG',
+        help='more configs; --cfg-options are for all of the same package. '
+        'More than two are printed one per row',
+    )
     add_shape_option(parser)
     add_cfg_options(parser)
     return parser.parse_args(argv)
@@ -48,16 +60,33 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
-    names, columns = [], []
-    for name, options in (
-        (args.config, args.cfg_options),
-        (args.compare, None),
+    names = [args.config, *args.compare]
+    columns: list[dict[str, float] | str] = []
+    for name, options in zip(
+        names, options_by_config(names, args.cfg_options), strict=True
     ):
-        if name is not None:
-            model = build_detector(read_config(name, options))
-            names.append(Path(name.split('::')[-1]).stem)
-            columns.append(count(model, args.shape))
-    print('\n'.join(markdown(names, columns)))
+        try:
+            config = read_config(name, options)
+        except ImportError as error:
+            columns.append(f'needs {missing_package(error)}')
+        else:
+            columns.append(count(build_detector(config), args.shape))
+    print('\n'.join(markdown([config_title(name) for name in names], columns)))
+
+
+def missing_package(error: ImportError) -> str:
+    """Name of the package behind a failed import.
+
+    Raises:
+        ImportError: A package is there, but does not work.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ModuleNotFoundError) and cause.name:
+            return cause.name.partition('.')[0]
+        # MMEngine raises others in its place
+        cause = cause.__cause__ or cause.__context__
+    raise error
 
 
 def count(model: nn.Module, shape: list[int]) -> dict[str, float]:
@@ -76,17 +105,38 @@ def count(model: nn.Module, shape: list[int]) -> dict[str, float]:
     }
 
 
-def markdown(names: list[str], columns: list[dict[str, float]]) -> list[str]:
-    """Lines of a table: millions of parameters, 10^9 multiply-adds."""
-    lines = [f'| | {" | ".join(names)} |', f'|---|{"---:|" * len(names)}']
-    for row in ('parameters', 'multiply-adds', *PHASES):
-        unit = 'M' if row == 'parameters' else 'G'
-        cells = [
-            f'{column[row]:.2f} {unit}' if row in column else '–'
-            for column in columns
-        ]
-        lines.append(f'| {row} | {" | ".join(cells)} |')
-    return lines
+def markdown(
+    names: Sequence[str], columns: Sequence[dict[str, float] | str]
+) -> list[str]:
+    """Lines of a table: millions of parameters, 10^9 multiply-adds.
+
+    Args:
+        names: Of the configs.
+        columns: What was counted for each, or why nothing was.
+
+    Returns:
+        A column per config, or a row if there are more than two.
+    """
+    titles = ['parameters', 'multiply-adds', *PHASES]
+    table = [['', *titles]]
+    for name, column in zip(names, columns, strict=True):
+        if isinstance(column, str):
+            cells = [column] + ['–'] * (len(titles) - 1)
+        else:
+            cells = [show(column, title) for title in titles]
+        table.append([name, *cells])
+    if len(names) <= 2:
+        table = [list(row) for row in zip(*table, strict=True)]
+    lines = [f'| {" | ".join(row)} |' for row in table]
+    return [lines[0], f'|---|{"---:|" * (len(table[0]) - 1)}', *lines[1:]]
+
+
+def show(numbers: dict[str, float], title: str) -> str:
+    """A cell of the table."""
+    if title not in numbers:
+        return '–'
+    unit = 'M' if title == 'parameters' else 'G'
+    return f'{numbers[title]:.2f} {unit}'
 
 
 if __name__ == '__main__':

@@ -1,0 +1,62 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The benchmark of attention kernels prints what it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from script_loader import load_script
+
+SCRIPT = 'tools/analysis_tools/benchmark_msda.py'
+SMALL = ['--size', '64x64', '--repeats', '1', '--threads', '1']
+
+
+def rows_of(text: str) -> dict[str, list[str]]:
+    """Cells by the title of their row."""
+    rows = [line.strip('|').split('|') for line in text.splitlines()]
+    return {
+        row[0].strip(): [cell.strip() for cell in row[1:]]
+        for row in rows
+        if len(row) > 1
+    }
+
+
+def test_time_memory_and_error(capsys: pytest.CaptureFixture[str]):
+    threads = torch.get_num_threads()
+    try:
+        load_script(SCRIPT).main(
+            [*SMALL, '--kernels', 'embedding_bag', 'grid_sample']
+        )
+    finally:
+        torch.set_num_threads(threads)
+    rows = rows_of(capsys.readouterr().out)
+    assert list(rows)[2:] == ['mmcv (torch)', 'embedding_bag', 'grid_sample']
+    assert rows['kernel'] == [
+        *('forward CPU', 'forward wall', 'both CPU', 'both wall'),
+        *('forward MiB', 'both MiB', 'error'),
+    ]
+    for row in list(rows.values())[2:]:
+        assert len(row) == len(rows['kernel'])
+        assert float(row[-1]) < 1e-4
+
+
+def test_dtypes(capsys: pytest.CaptureFixture[str]):
+    threads = torch.get_num_threads()
+    dtypes = ['float32', 'bfloat16']
+    try:
+        load_script(SCRIPT).main(
+            [*SMALL, '--kernels', 'grid_sample', '--dtype', *dtypes]
+        )
+    finally:
+        torch.set_num_threads(threads)
+    rows = rows_of(capsys.readouterr().out)
+    errors = [float(rows[f'grid_sample, {dtype}'][-1]) for dtype in dtypes]
+    assert errors[0] < 1e-4 < errors[1] < 1e-1
+
+
+def test_an_unknown_kernel_is_named(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        load_script(SCRIPT).parse_args(['--kernels', 'fast'])
+    error = capsys.readouterr().err
+    assert '--kernels: fast' in error
+    assert 'grid_sample' in error
