@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,7 +33,23 @@ __all__ = [
 ]
 
 
-class PictureSource(FrameSource):
+class _IndexedSource(FrameSource):
+    """Frames that can be read in any order, one by one."""
+
+    @abstractmethod
+    def _frame(self, index: int, wanted: bool) -> Frame: ...
+
+    def frames(  # noqa: D102
+        self,
+        wanted: Callable[[int], bool] = every_frame,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> Iterator[Frame]:
+        for index in range(len(self))[begin:end]:
+            yield self._frame(index, wanted(index))
+
+
+class PictureSource(_IndexedSource):
     """Picture files.  Those that cannot be read are left out, see
     :attr:`problems`.
 
@@ -56,20 +73,14 @@ class PictureSource(FrameSource):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def frames(  # noqa: D102
-        self,
-        wanted: Callable[[int], bool] = every_frame,
-        begin: int = 0,
-        end: int | None = None,
-    ) -> Iterator[Frame]:
-        for index in range(len(self))[begin:end]:
-            image, size = None, (0, 0)
-            if wanted(index):
-                try:
-                    image, size = read_picture(self.paths[index])
-                except (OSError, ValueError) as error:
-                    self.problems.append(str(error))
-            yield Frame(index, self.names[index], image, size)
+    def _frame(self, index: int, wanted: bool) -> Frame:
+        image, size = None, (0, 0)
+        if wanted:
+            try:
+                image, size = read_picture(self.paths[index])
+            except (OSError, ValueError) as error:
+                self.problems.append(str(error))
+        return Frame(index, self.names[index], image, size)
 
     def frame_name(self, index: int) -> str:  # noqa: D102
         return self.names[index]
@@ -81,7 +92,7 @@ class PictureSource(FrameSource):
         ]
 
 
-class ArraySource(FrameSource):
+class ArraySource(_IndexedSource):
     """Pictures in memory.
 
     Args:
@@ -100,15 +111,9 @@ class ArraySource(FrameSource):
     def __len__(self) -> int:
         return len(self.images)
 
-    def frames(  # noqa: D102
-        self,
-        wanted: Callable[[int], bool] = every_frame,
-        begin: int = 0,
-        end: int | None = None,
-    ) -> Iterator[Frame]:
-        for index in range(len(self))[begin:end]:
-            image = self.images[index]
-            yield Frame(index, f'{index:06d}', image, image.shape[1::-1])
+    def _frame(self, index: int, wanted: bool) -> Frame:
+        image = self.images[index]
+        return Frame(index, self.frame_name(index), image, image.shape[1::-1])
 
 
 def open_sources(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -71,22 +71,7 @@ class BodyModel(Protocol):
     parents: Tensor
     hand_mean: Tensor
 
-    def __call__(
-        self,
-        betas: Tensor | None = None,
-        expression: Tensor | None = None,
-        global_orient: Tensor | None = None,
-        body_pose: Tensor | None = None,
-        left_hand_pose: Tensor | None = None,
-        right_hand_pose: Tensor | None = None,
-        jaw_pose: Tensor | None = None,
-        leye_pose: Tensor | None = None,
-        reye_pose: Tensor | None = None,
-        transl: Tensor | None = None,
-        *,
-        joint_set: str | None = None,
-        return_vertices: bool = True,
-    ) -> SMPLXOutput:
+    def __call__(self, *args: Any, **kwargs: Any) -> SMPLXOutput:
         """See :meth:`BodyModelBase.forward`."""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from aios.structures import convert_joints, get_joint_set
+from aios.utils.closing import Closing
 from aios.utils.safe_io import atomic_write
 from aios.version import __version__
 
@@ -97,7 +98,7 @@ def write_keypoints(
     )
 
 
-class KeypointsWriter:
+class KeypointsWriter(Closing):
     """``NAME.json`` for each frame, while frames come in.
 
     Args:
@@ -117,12 +118,6 @@ class KeypointsWriter:
         self.folder = Path(folder)
         self.source, self.fps = source, fps
         self.overwrite = overwrite
-
-    def __enter__(self) -> KeypointsWriter:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def write(
         self, frame: FrameResult, image: np.ndarray | None = None

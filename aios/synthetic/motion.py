@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from aios.synthetic.joint_limits import BODY_JOINT_NAMES, clip_body_pose
-from aios.synthetic.pose_vocabulary import ARMS, GESTURES
+from aios.synthetic.pose_vocabulary import ARMS, GESTURES, Leg
 from aios.synthetic.poses import (
     PoseSample,
     apply_arm,
@@ -124,7 +124,8 @@ def _walk(rng: np.random.Generator) -> Motion:
         body = base.body_pose.copy()
         for side, shift in (('left', 0.0), ('right', np.pi)):
             thigh, knee, ankle = _leg_angles(phase + shift, stride)
-            apply_leg(body, side, thigh, knee, 0.04, 0.1, base.root[0], ankle)
+            leg = Leg(thigh, knee, 0.04, 0.1, base.root[0], ankle)
+            apply_leg(body, leg, side)
             swing = -1.1 * stride * np.cos(phase + shift)
             apply_arm(
                 body,

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ['ARMS', 'GESTURES', 'POSTURES', 'Arm', 'Gesture', 'Posture']
+__all__ = [
+    'ARMS',
+    'GESTURES',
+    'POSTURES',
+    'Arm',
+    'Gesture',
+    'Leg',
+    'Posture',
+]
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,27 @@ GESTURES: dict[str, Gesture] = {
     'pick_up': Gesture('dangle', 'dangle', 5.0, (-0.2, 0.0), ('bend',)),
     'free': Gesture('', '', 1.5),
 }
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One leg under a pitched pelvis.
+
+    Attributes:
+        thigh: Thigh pitch in the world, forwards positive.
+        knee: Knee flexion.
+        abduct: Sideways angle.
+        turnout: Outward rotation.
+        lean: Pitch of the pelvis.
+        ankle: Ankle extension, ``None`` for a level sole.
+    """
+
+    thigh: float
+    knee: float
+    abduct: float
+    turnout: float
+    lean: float
+    ankle: float | None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aios.structures import SMPLX_ROTATIONS_53
 from aios.synthetic.hands import sample_hand_pose
 from aios.synthetic.joint_limits import (
     BODY_JOINT_NAMES,
@@ -24,6 +25,7 @@ from aios.synthetic.pose_vocabulary import (
     POSTURES,
     Arm,
     Gesture,
+    Leg,
     Posture,
 )
 
@@ -38,6 +40,8 @@ __all__ = [
     'solve_second_knee',
 ]
 
+# Row of the joint on the other side; the root is not in a body pose.
+_OTHER_SIDE = SMPLX_ROTATIONS_53.flip_permutation[1:22] - 1
 _ROW = {name: i for i, name in enumerate(BODY_JOINT_NAMES)}
 # Lengths of shin and thigh relative to each other; equal within 5 % in adults.
 _SHIN_OVER_THIGH = 1.04
@@ -118,35 +122,27 @@ def solve_second_knee(thigh: float, knee: float, other_thigh: float) -> float:
     return float(np.clip(other_thigh + shin, 0.0, 2.4))
 
 
-def leg_rotations(
-    thigh: float,
-    knee: float,
-    abduct: float,
-    turnout: float,
-    lean: float,
-    ankle: float | None,
-) -> dict[str, np.ndarray]:
-    """Rotations of a left leg under a pelvis pitched forwards by ``lean``.
+def leg_rotations(leg: Leg) -> dict[str, np.ndarray]:
+    """Rotations of a left leg.
 
     Args:
-        thigh: Thigh pitch in the world, forwards positive, radians.
-        knee: Knee flexion.
-        abduct: Sideways angle.
-        turnout: Outward rotation.
-        lean: Pitch of the pelvis.
-        ankle: Ankle extension, ``None`` for a level sole.
+        leg: Anatomical angles.
 
     Returns:
         Axis-angle ``(3,)`` of ``hip``, ``knee``, ``ankle``.
     """
     rot = Rotation.from_euler
-    hip = rot('x', -(thigh + lean)) * rot('z', abduct) * rot('y', turnout)
-    level = thigh - knee if ankle is None else ankle
+    hip = (
+        rot('x', -(leg.thigh + leg.lean))
+        * rot('z', leg.abduct)
+        * rot('y', leg.turnout)
+    )
+    level = leg.thigh - leg.knee if leg.ankle is None else leg.ankle
     # A sole is level sideways when the ankle takes back the abduction.
-    side = -abduct if ankle is None else 0.0
+    side = -leg.abduct if leg.ankle is None else 0.0
     return dict(
         hip=hip.as_rotvec(),
-        knee=np.array([knee, 0.0, 0.0]),
+        knee=np.array([leg.knee, 0.0, 0.0]),
         ankle=np.array([level, 0.0, side]),
     )
 
@@ -181,36 +177,25 @@ def apply_arm(body: np.ndarray, arm: Arm, side: str) -> None:
         arm: Anatomical angles.
         side: ``left`` or ``right``.
     """
-    for joint, value in arm_rotations(arm).items():
-        body[_ROW[f'{side}_{joint}']] = (
-            value if side == 'left' else mirror_pose(value)
-        )
+    _write_limb(body, arm_rotations(arm), side)
 
 
-def apply_leg(
-    body: np.ndarray,
-    side: str,
-    thigh: float,
-    knee: float,
-    abduct: float,
-    turnout: float,
-    lean: float,
-    ankle: float | None,
-) -> None:
-    """Writes a leg into a body pose; angles as :func:`leg_rotations`.
+def apply_leg(body: np.ndarray, leg: Leg, side: str) -> None:
+    """Writes a leg into a body pose.
 
     Args:
         body: ``(21, 3)`` axis-angle, changed in place.
+        leg: Anatomical angles.
         side: ``left`` or ``right``.
-        thigh: Pitch of the thigh, radians.
-        knee: Flexion of the knee.
-        abduct: Sideways angle.
-        turnout: Outward rotation.
-        lean: Pitch of the pelvis.
-        ankle: Ankle extension or ``None``.
     """
-    leg = leg_rotations(thigh, knee, abduct, turnout, lean, ankle)
-    for joint, value in leg.items():
+    _write_limb(body, leg_rotations(leg), side)
+
+
+def _write_limb(
+    body: np.ndarray, rotations: dict[str, np.ndarray], side: str
+) -> None:
+    """Writes the rotations of a left limb, mirrored for a right one."""
+    for joint, value in rotations.items():
         body[_ROW[f'{side}_{joint}']] = (
             value if side == 'left' else mirror_pose(value)
         )
@@ -232,16 +217,8 @@ def _apply_legs(
     abduct = np.maximum(0.03, posture.abduct + rng.normal(0, 0.03, 2))
     turnout = posture.turnout + rng.normal(0, 0.08, 2)
     for i, (side, bend) in enumerate((('left', knee), ('right', right_knee))):
-        apply_leg(
-            body,
-            side,
-            thighs[i],
-            bend,
-            abduct[i],
-            turnout[i],
-            lean,
-            posture.ankle,
-        )
+        leg = Leg(thighs[i], bend, abduct[i], turnout[i], lean, posture.ankle)
+        apply_leg(body, leg, side)
 
 
 def _apply_trunk(
@@ -341,18 +318,10 @@ def mirror_sample(pose: PoseSample) -> PoseSample:
     Returns:
         Its mirror image about the sagittal plane.
     """
-    swap = [
-        BODY_JOINT_NAMES.index(
-            n.replace('left_', '#')
-            .replace('right_', 'left_')
-            .replace('#', 'right_')
-        )
-        for n in BODY_JOINT_NAMES
-    ]
     return replace(
         pose,
         root=mirror_pose(pose.root),
-        body_pose=mirror_pose(pose.body_pose[swap]),
+        body_pose=mirror_pose(pose.body_pose[_OTHER_SIDE]),
         left_hand_pose=mirror_pose(pose.right_hand_pose),
         right_hand_pose=mirror_pose(pose.left_hand_pose),
         jaw_pose=mirror_pose(pose.jaw_pose),

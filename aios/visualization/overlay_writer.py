@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from aios.export import FrameResult
+from aios.utils.closing import Closing
 
 from .local_visualizer import write_image
 from .overlay import OverlayDrawer, OverlayOptions
@@ -18,7 +18,7 @@ from .video_file import VIDEO_SUFFIXES, VideoFile
 __all__ = ['OverlayWriter']
 
 
-class OverlayWriter:
+class OverlayWriter(Closing):
     """Draws frames and writes them, one after the other.
 
     A video has the frame rate of its source, times included, and its sound.
@@ -66,17 +66,6 @@ class OverlayWriter:
         self._video = None
         if not self.per_frame:
             self._video = VideoFile(path, fps, sound_of, overwrite)
-
-    def __enter__(self) -> OverlayWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def is_done(self, name: str) -> bool:
         """Whether the picture of a frame is there."""

@@ -19,12 +19,13 @@ from contextlib import ExitStack
 from fractions import Fraction
 from logging import WARNING
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
 import numpy as np
 from mmengine.logging import print_log
+
+from aios.utils.closing import Closing
 
 __all__ = ['VIDEO_SUFFIXES', 'VideoFile', 'frame_rate', 'has_pyav']
 
@@ -62,7 +63,7 @@ def frame_rate(fps: float | Fraction) -> Fraction:
     return Fraction(fps).limit_denominator(1000)
 
 
-class VideoFile:
+class VideoFile(Closing):
     """An MP4 file that is written frame by frame.
 
     All frames get the size of the first one; the last column and row are
@@ -113,17 +114,6 @@ class VideoFile:
         self._encoder: _PyAVEncoder | _OpenCVEncoder | None = None
         self._closed = False
         self._start = self._end = 0.0
-
-    def __enter__(self) -> VideoFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def write(self, image: np.ndarray, seconds: float | None = None) -> None:
         """Append a frame.

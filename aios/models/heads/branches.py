@@ -10,7 +10,7 @@ a part, ``C`` channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import cast
 
@@ -80,6 +80,16 @@ class _Branch(BaseModule):
             self._mlp(num_outputs) for _ in range(self.num_layers)
         )
 
+    def _zero_mlps(self) -> Iterable[MLP]:
+        """MLPs whose output is zero at the start of training."""
+        raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """Let boxes, and centres of points, start at their references."""
+        super().init_weights()
+        for mlp in self._zero_mlps():
+            zero_init_last(mlp)
+
     def forward(self, content: Tensor, index: int) -> Tensor:
         """Logit offsets ``(..., 4)`` of centre and size.
 
@@ -101,11 +111,8 @@ class BodyBranch(_Branch):
         super().__init__(embed_dims, num_layers)
         self.xywh = self._mlps(4)
 
-    def init_weights(self) -> None:
-        """Let boxes start at their references."""
-        super().init_weights()
-        for mlp in self.xywh:
-            zero_init_last(mlp)
+    def _zero_mlps(self) -> Iterable[MLP]:
+        return self.xywh
 
     def forward(self, content: Tensor, index: int) -> Tensor:
         """See the base class."""
@@ -126,11 +133,8 @@ class _GrownBranch(_Branch):
         self.centre = self._mlps(2)
         self.expansion = self._mlp(2)
 
-    def init_weights(self) -> None:
-        """Let centres start at their references."""
-        super().init_weights()
-        for mlp in (*self.centre, self.expansion):
-            zero_init_last(mlp)
+    def _zero_mlps(self) -> Iterable[MLP]:
+        return *self.centre, self.expansion
 
     def forward(self, content: Tensor, index: int) -> Tensor:
         """See the base class."""
@@ -181,11 +185,8 @@ class BoxBranch(_GrownBranch):
         super().__init__(embed_dims, num_layers)
         self.size = self._mlps(2)
 
-    def init_weights(self) -> None:
-        """Let boxes start at their references."""
-        super().init_weights()
-        for mlp in self.size:
-            zero_init_last(mlp)
+    def _zero_mlps(self) -> Iterable[MLP]:
+        return *super()._zero_mlps(), *self.size
 
     def change_size(self, content: Tensor, index: int) -> Tensor:
         """See the base class."""

@@ -175,13 +175,10 @@ class SMPLXJoint3DLoss(PersonLoss):
     def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
         """See the base class."""
         weight = targets.joints3d_weight
-        counts = {
-            part.name: (weight[:, part.joints].sum(-1) > 0).sum()
-            for part in PARTS
-        }
+        factors = {part.name: _persons_with(part, weight) for part in PARTS}
         return {
-            f'smplx_{part}_kp3d{suffix}': AvgFactor(count, _EPS)
-            for part, count in counts.items()
+            f'smplx_{part}_kp3d{suffix}': factor
+            for part, factor in factors.items()
             for suffix in ('', '_ra')
         }
 
@@ -220,15 +217,19 @@ class SMPLXJoint2DLoss(PersonLoss):
         """See the base class."""
         weight = self._weight(targets)
         return {
-            f'smplx_{part.name}_kp2d': AvgFactor(
-                (weight[:, part.joints].sum(-1) > 0).sum(), _EPS
-            )
+            f'smplx_{part.name}_kp2d': _persons_with(part, weight)
             for part in PARTS
         }
 
     def _weight(self, targets: PersonTargets) -> Tensor:
         weight = targets.joints2d_weight
         return weight.square() if self.square_confidence else weight
+
+
+def _persons_with(part: Part, joints_weight: Tensor) -> AvgFactor:
+    """Number of persons of whom a joint of the part counts."""
+    seen = joints_weight[:, part.joints].sum(-1) > 0
+    return AvgFactor(seen.sum(), _EPS)
 
 
 def project_to_picture(
