@@ -1,10 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Time the mesh rasterisers on crowds of free bodies.
+r"""Time the mesh rasterisers on crowds of free bodies.
 
 Prints the median CPU time of a frame, shading and blending included, as a
 table in Markdown. CPU time counts all threads and depends little on what else
 the machine does. Bodies stand in rows, each about two fifths of the picture
 high, and hide each other more the more there are.
+
+Example:
+    python tools/analysis_tools/benchmark_renderer.py --size 640x480 \
+        --people 1 4 8
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import cv2
@@ -31,7 +35,7 @@ from aios.visualization import (
 )
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
     parser.add_argument('--size', default='1333x800', help='WIDTHxHEIGHT')
@@ -43,7 +47,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeats', type=int, default=9)
     parser.add_argument('--model-path', default='free', help='body model')
     parser.add_argument('--save', metavar='PNG', help='write the last frame')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def make_crowd(
@@ -83,9 +87,9 @@ def median_time(call: Callable[[], object], repeats: int) -> float:
     return statistics.median(times[1:])
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = parse_args()
+    args = parse_args(argv)
     width, height = map(int, args.size.split('x'))
     focal = 1.2 * height
     K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])

@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -85,6 +85,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--data',
         metavar='CONFIG',
         help='take pictures from the train_dataloader of this config',
+    )
+    parser.add_argument(
+        '--data-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change that config',
     )
     parser.add_argument('--batch-size', type=int, default=2)
     parser.add_argument('--people', type=int, default=4, help='per picture')
@@ -162,7 +169,8 @@ class Step:
     def _load(
         self, args: argparse.Namespace, label: int
     ) -> Iterator[tuple[Tensor, list[DetDataSample]]]:
-        loader = read_config(args.data).train_dataloader
+        config = read_config(args.data, args.data_options)
+        loader = config.train_dataloader
         loader.update(
             batch_size=args.batch_size, num_workers=0, persistent_workers=False
         )
