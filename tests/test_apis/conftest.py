@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from api_pictures import SIZE, picture
 from mmengine.config import Config
+from script_loader import load_script
 
 from aios.apis import AiOSInferencer
 from aios.registry import MODELS
@@ -106,11 +106,7 @@ def demo(checkpoint: Path) -> Callable[..., int]:
     def run(
         name: str, source: object, *options: object, weights: Path = checkpoint
     ) -> int:
-        path = ROOT / f'demo/{name}.py'
-        spec = importlib.util.spec_from_file_location(name, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.main(
+        return load_script(f'demo/{name}.py').main(
             [
                 *map(str, (source, weights, '--device', 'cpu')),
                 *('--score-thr', '0', '--max-persons', '2'),

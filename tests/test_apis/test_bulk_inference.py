@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from script_loader import load_script
 
 from aios.export import PeopleSequence
 
@@ -25,9 +25,7 @@ OPTIONS = '--device', 'cpu', '--score-thr', '0', '--max-persons', '2'
 
 @pytest.fixture(scope='module')
 def main() -> Callable:
-    spec = importlib.util.spec_from_file_location(TOOL.stem, TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(TOOL)
     return lambda *args: module.main([str(x) for x in args])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.util
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from api_pictures import picture
+from script_loader import load_script
 
 from aios.export import PeopleSequence
 
@@ -22,13 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope='module')
 def app():
-    path = ROOT / 'demo/gradio_app.py'
-    spec = importlib.util.spec_from_file_location('gradio_app', path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['gradio_app'] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules['gradio_app']
+    return load_script('demo/gradio_app.py')
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import torch
 from api_pictures import picture
 from mmdet.structures import DetDataSample
+from script_loader import load_script
 from torch import nn
 
 from aios.apis import AiOSInferencer
@@ -87,9 +87,7 @@ def deployed(
 
 
 def _main(path: str) -> Callable:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(path)
     return lambda *args: module.main([str(x) for x in args])
 
 

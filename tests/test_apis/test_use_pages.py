@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from api_pictures import SIZE, picture
+from script_loader import load_script
 
 ROOT = Path(__file__).parents[2]
 LINE = re.compile(r'python ((?:demo|tools)/\w+\.py) (.*)')
@@ -55,11 +55,7 @@ def _run_line(line: str, again: set[str]) -> None:
         ] + list(EAGER)
         if script in again and '--resume' not in arguments:
             arguments.append('--overwrite')
-    name = Path(script).stem
-    spec = importlib.util.spec_from_file_location(name, ROOT / script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.main(arguments)
+    load_script(script).main(arguments)
     again.add(script)
 
 
@@ -132,11 +128,7 @@ def test_options_of_make_viewer(desk, capsys) -> None:
     _run_line(
         'python demo/image_demo.py photo.jpg CHECKPOINT --out-dir out', set()
     )
-    spec = importlib.util.spec_from_file_location(
-        'make_viewer', ROOT / 'tools/make_viewer.py'
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script('tools/make_viewer.py')
     module.main(['out'])
     with pytest.raises(SystemExit, match=r'viewer\.html exists'):
         module.main(['out'])

@@ -3,20 +3,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import torch
-
-SCRIPT = (
-    Path(__file__).parents[2] / 'tools/analysis_tools/benchmark_body_model.py'
-)
+from script_loader import load_script
 
 
 def test_benchmark_prints_a_table(free_body_dir: Path, capsys) -> None:
-    spec = importlib.util.spec_from_file_location('benchmark', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script('tools/analysis_tools/benchmark_body_model.py')
     threads = torch.get_num_threads()
     options = f'--model-path {free_body_dir} --batch-sizes 2 --repeats 1'
     try:

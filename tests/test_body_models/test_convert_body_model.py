@@ -3,27 +3,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import sparse
+from script_loader import load_script
 
 from aios.body_models import find_body_model, load_body_model_arrays
-
-SCRIPT = (
-    Path(__file__).parents[2] / 'tools/model_converters/convert_body_model.py'
-)
 
 
 @pytest.fixture(scope='module')
 def convert():
     """The tool's ``main``."""
-    spec = importlib.util.spec_from_file_location('convert_body', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script('tools/model_converters/convert_body_model.py')
     return lambda *args: module.main([str(arg) for arg in args])
 
 

@@ -3,23 +3,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
+from script_loader import load_script
 from toy_releases import CONFIGS, RELEASES
-
-TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/browse_dataset.py'
 
 
 @pytest.fixture(scope='module')
 def browse():
     """Function that runs the command with some arguments."""
-    spec = importlib.util.spec_from_file_location('browse_dataset', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script('tools/analysis_tools/browse_dataset.py')
     return lambda *arguments: module.main([str(a) for a in arguments])
 
 

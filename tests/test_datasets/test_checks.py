@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
+from script_loader import load_script
 
 from aios.datasets import HumanData
 from aios.datasets.checks import check_human_data
 from aios.datasets.repair import fix
 from aios.structures import HUMAN_DATA_190
-
-TOOL = Path(__file__).parents[2] / 'tools/misc/check_humandata.py'
 
 
 @pytest.fixture
@@ -193,10 +190,7 @@ def test_wrong_shape_is_told(bedlam, tmp_path, capsys):
 
 
 def load_tool():
-    spec = importlib.util.spec_from_file_location('check_humandata', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return load_script('tools/misc/check_humandata.py')
 
 
 def test_command(bedlam, tmp_path, capsys):

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import toy_releases as releases
+from script_loader import load_script
 from toy_releases import RELEASES
 
 from aios.datasets import (
@@ -305,16 +304,9 @@ def test_ascii_ply(tmp_path):
 
 
 def test_closeups_are_turned(tmp_path, capsys):
-    import importlib.util
-
     import cv2
 
-    tools = Path(__file__).parents[2] / 'tools/dataset_converters'
-    spec = importlib.util.spec_from_file_location(
-        'rotate', tools / 'rotate_bedlam_closeups.py'
-    )
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_script('tools/dataset_converters/rotate_bedlam_closeups.py')
     lying = np.zeros((72, 128, 3), np.uint8)
     lying[:, :10] = 255  # left becomes top
     source = tmp_path / 'scene_closeup/png/seq_0/seq_0_0000.png'

@@ -9,7 +9,6 @@ the first of the second picture is a child.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,13 @@ from types import ModuleType
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
+from script_loader import load_script
 
 from aios.body_models import SMPLXLayer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'test_datasets'))
 from toy_dataframe import dump_dataframe  # noqa: E402
 
-TOOLS = Path(__file__).parents[2] / 'tools'
 FOCAL = 3700.0
 NAMES = ('ag_validation_bfh_a_00001', 'ag_validation_bfh_b_00002')
 EMPTY = 'ag_validation_bfh_c_00003'
@@ -149,10 +148,4 @@ def _crowd(layer: SMPLXLayer, count: int, seed: int) -> Crowd:
 
 def load_tool(name: str) -> ModuleType:
     """Module of a tool, such as ``'misc/check_submission'``."""
-    path = TOOLS / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(f'tools/{name}.py')

@@ -3,28 +3,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from script_loader import load_script
 
 ROOT = Path(__file__).parents[2]
 TINY = str(ROOT / 'configs/aios/aios_tiny.py')
 
 
 def load_tool(name):
-    path = ROOT / f'tools/analysis_tools/{name}.py'
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
+    return load_script(f'tools/analysis_tools/{name}.py')
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +50,11 @@ def test_benchmark(benchmark, tmp_path, capsys):
     ])
     # fmt: on
     rows = rows_of(capsys.readouterr().out)
-    assert rows['batch size 1'] == ['aios_tiny', 'aios_tiny', 'ratio']
+    assert rows['batch size 1'] == [
+        'aios_tiny',
+        'aios_tiny, as built',
+        'ratio',
+    ]
     results = json.loads((tmp_path / 'out.json').read_text())
     assert [result['batch_size'] for result in results] == [1, 1, 2, 2]
     for result in results:
@@ -126,17 +123,6 @@ def test_benchmark_renews_a_page(benchmark, tmp_path):
         benchmark.main(['--suite', str(page), '--only', 'three'])
 
 
-def test_parts_of_the_page_of_benchmarks(benchmark):
-    """Each table has its command."""
-    page = (ROOT / 'docs/en/benchmarks.md').read_text()
-    parts = list(benchmark.PART.finditer(page))
-    assert len(parts) == page.count('<!-- suite:') > 0
-    assert page.count('<!-- end of suite -->') == len(parts)
-    for part in parts:
-        script = re.search(r'tools/\S+\.py', part['command'])[0]
-        assert (ROOT / script).is_file()
-
-
 def test_benchmark_video(capsys):
     load_tool('benchmark_video').main(
         [TINY, '--frames', '2', '--size', '128x96', '--persons', '3']
@@ -166,3 +152,25 @@ def test_get_flops(capsys):
     total = sum(number(large, name) for name in phases)
     assert total == pytest.approx(number(large, 'multiply-adds'), abs=0.5)
     assert number(large, 'encoder') > number(small, 'encoder')
+
+
+def test_get_flops_of_several(capsys, tmp_path):
+    """One per row; what cannot be built is said there."""
+    get_flops = load_tool('get_flops')
+    lacking = tmp_path / 'lacking.py'
+    lacking.write_text(
+        "custom_imports = dict(imports=['no_such_pack.models'])"
+    )
+    options = ['--cfg-options', 'model.num_queries=100']
+    get_flops.main(
+        [TINY, '--compare', str(lacking), TINY, '--shape', '64', '96']
+        + options
+    )
+    rows = rows_of(capsys.readouterr().out)
+    titles = rows['']
+    assert titles == ['parameters', 'multiply-adds', *get_flops.PHASES]
+    assert rows['lacking'][:2] == ['needs no_such_pack', '–']
+    assert len(rows['aios_tiny']) == len(titles)
+    assert rows['aios_tiny'][0].endswith(' M')
+    with pytest.raises(ImportError):
+        get_flops.missing_package(ImportError('broken'))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import re
 from pathlib import Path
@@ -15,6 +14,7 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseModule, ExponentialMovingAverage
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from oracle_weights import canonical, official_shapes
+from script_loader import load_script
 
 from aios.models.checkpoints import (
     CheckpointError,
@@ -492,9 +492,7 @@ def test_is_official():
 @pytest.fixture
 def run_tool(capsys):
     """Run the converter with arguments; returns what it prints."""
-    spec = importlib.util.spec_from_file_location('aios_to_mm', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(TOOL)
 
     def run(*arguments):
         module.main([str(argument) for argument in arguments])

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from script_loader import load_script
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = Path(__file__).with_name('public_api.json')
@@ -23,10 +23,7 @@ LEAST_DOCUMENTED = 0.95
 
 @pytest.fixture(scope='module')
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('list_api', ROOT / TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 def _flat(api: dict[str, dict[str, str]]) -> set[tuple[str, str, str]]:

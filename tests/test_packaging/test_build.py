@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from script_loader import load_script
 
 ROOT = Path(__file__).parents[2]
 IGNORED = shutil.ignore_patterns(
@@ -53,13 +53,6 @@ def _build(kind: str, source: Path, out: Path) -> Path:
         'print(name, file=sys.__stdout__)'
     )
     return out / _run(code, source).strip().splitlines()[-1]
-
-
-def _load_setup(source: Path):
-    spec = importlib.util.spec_from_file_location('setup', source / 'setup.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -155,7 +148,7 @@ def _files(root: Path) -> set[str]:
 
 
 def test_editable_installation_links(source: Path):
-    _load_setup(source).link_mim()
+    load_script(source / 'setup.py').link_mim()
     link = source / 'aios' / '.mim' / 'tools'
     assert link.is_symlink()
     assert not link.readlink().is_absolute(), 'a moved checkout must work'
@@ -170,7 +163,7 @@ def test_mim_is_copied_where_links_are_not_allowed(
         raise OSError('no privilege')
 
     monkeypatch.setattr(Path, 'symlink_to', refuse)
-    _load_setup(source).link_mim()
+    load_script(source / 'setup.py').link_mim()
     for name in MIM_FILES:
         path = source / name
         assert path.is_file()
@@ -180,7 +173,7 @@ def test_mim_is_copied_where_links_are_not_allowed(
 def test_wheel_after_editable_installation_has_copies(
     source: Path, tmp_path: Path
 ):
-    _load_setup(source).link_mim()
+    load_script(source / 'setup.py').link_mim()
     wheel = _build('wheel', source, tmp_path / 'wheel')
     with zipfile.ZipFile(wheel) as archive:
         assert set(archive.namelist()) >= MIM_FILES
@@ -189,7 +182,7 @@ def test_wheel_after_editable_installation_has_copies(
 
 def test_missing_folders_are_left_out(source: Path):
     shutil.rmtree(source / 'configs')
-    setup = _load_setup(source)
+    setup = load_script(source / 'setup.py')
     setup.link_mim()
     assert (source / 'aios/.mim/tools').is_dir()
     assert not (source / 'aios/.mim/configs').exists()

@@ -7,7 +7,6 @@ installation puts it there, with ``aios/.mim``, and not the checkout.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from script_loader import load_script
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / 'tests' / 'external_project'
@@ -23,13 +23,6 @@ CONFIG = PROJECT / 'configs' / 'aios_patchnet_synthetic.py'
 STEPS = 2
 
 Python = Callable[..., subprocess.CompletedProcess]
-
-
-def _load(path: Path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope='module')
@@ -41,7 +34,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in (ROOT / 'aios').iterdir():
         if path.name not in ('.mim', '__pycache__'):
             package.joinpath(path.name).symlink_to(path)
-    _load(ROOT / 'setup.py').copy_mim(site)
+    load_script('setup.py').copy_mim(site)
     return site
 
 
@@ -68,7 +61,7 @@ def test_trains_with_a_foreign_backbone_and_dataset_wrapper(
     python: Python, site: Path, tmp_path: Path, free_body_dir: Path
 ):
     pictures = tmp_path / 'pictures'
-    _load(ROOT / 'tools' / 'make_synthetic_dataset.py').main(
+    load_script('tools/make_synthetic_dataset.py').main(
         f'{pictures} --images 3 --size 96x72 --people 1-2 --supersample 1 '
         f'--body {free_body_dir}'.split()
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -23,17 +22,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from script_loader import load_script
 
 ROOT = Path(__file__).parents[2]
 CONFIG = 'aios_tiny_1xb8-24e_synthetic'
 HERE_ONLY = '.*', '__pycache__', '*.egg-info', 'data', 'outputs', 'tests'
 
 
-def _setup():
-    spec = importlib.util.spec_from_file_location('setup', ROOT / 'setup.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _shipped_scripts() -> list[Path]:
+    files = load_script('setup.py').mim_files()
+    return [path for path in files if path.suffix == '.py']
 
 
 def _metafile() -> dict:
@@ -58,7 +56,7 @@ def test_metafile_is_complete():
 
 def test_mim_finds_tools_by_their_name():
     """MIM takes the first of several scripts of a name."""
-    shipped = [p for p in _setup().mim_files() if p.suffix == '.py']
+    shipped = _shipped_scripts()
     names = Counter(p.name for p in shipped if p.parts[0] == 'tools')
     for name in ('train', 'test', 'browse_dataset', 'get_flops'):
         assert names[f'{name}.py'] == 1
@@ -66,7 +64,7 @@ def test_mim_finds_tools_by_their_name():
 
 def test_mim_finds_configs_by_their_name():
     """It refuses a name that there are several of."""
-    shipped = [p for p in _setup().mim_files() if p.suffix == '.py']
+    shipped = _shipped_scripts()
     package = [p.relative_to(ROOT) for p in ROOT.glob('aios/configs/**/*.py')]
     names = Counter(p.name for p in [*shipped, *package])
     for model in _metafile()['Models']:

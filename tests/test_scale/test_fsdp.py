@@ -7,7 +7,6 @@ The processes are forked, so that nothing is imported again.
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -26,6 +25,7 @@ from mmengine.model import (
 )
 from mmengine.optim import OptimWrapper
 from mmengine.structures import InstanceData
+from script_loader import load_script
 from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -186,12 +186,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     (tmp_path / 'data').mkdir()
     monkeypatch.setenv('TOY_ROOT', str(tmp_path / 'data'))
     monkeypatch.syspath_prepend(str(TOYS))
-    spec = importlib.util.spec_from_file_location(
-        'tools_train', ROOT / 'tools/train.py'
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script('tools/train.py')
 
 
 def _train(rank: int, tool: ModuleType, config: Path, *options: str) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,16 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from script_loader import load_script
 
 TOOL = Path(__file__).parents[2] / 'tools/make_synthetic_dataset.py'
 
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('make_synthetic', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 def test_makes_a_data_set_and_refuses_to_do_it_twice(

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from mmengine.logging import MessageHub, MMLogger
+from script_loader import load_script
 
 from aios.visualization import WholeBodyVisualizer
 
@@ -39,7 +38,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _tool(name: str) -> Callable:
     """``main`` of a tool, with the toy config, as if in a new process."""
-    module = _load(name)
+    module = load_script(f'tools/{name}.py')
 
     def run(
         *args: object, config: str = CONFIG.name
@@ -50,14 +49,6 @@ def _tool(name: str) -> Callable:
         return module.main([str(HERE / config), *map(str, args)])
 
     return run
-
-
-def _load(name: str) -> ModuleType:
-    path = ROOT / 'tools' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(f'tools_{name}', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from script_loader import load_script
 
 from aios.models.task_modules import BatchHungarianAssigner
 
@@ -18,11 +18,7 @@ ARGUMENTS += ['--images', '1', '3', '--people', '4', '--repeats', '1']
 
 @pytest.fixture
 def tool() -> ModuleType:
-    path = ROOT / 'tools/analysis_tools/benchmark_matcher.py'
-    spec = importlib.util.spec_from_file_location('benchmark_matcher', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script('tools/analysis_tools/benchmark_matcher.py')
 
 
 def test_both_ways_choose_the_same(tool, capsys: pytest.CaptureFixture[str]):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
 from pathlib import Path
@@ -11,17 +10,14 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from script_loader import load_script
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
 def script() -> ModuleType:
-    path = ROOT / 'tools/blender/import_people.py'
-    spec = importlib.util.spec_from_file_location('import_people', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script('tools/blender/import_people.py')
 
 
 def _seen_by_blender(points, width, height, settings) -> np.ndarray:

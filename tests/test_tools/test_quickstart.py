@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
+from script_loader import load_script
 
 from aios.export import PeopleSequence
 from aios.visualization import WholeBodyVisualizer
@@ -26,9 +26,7 @@ ANY_SCORE = '0'
 
 
 def _main(path: str) -> Callable:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(path)
 
     def run(*args: object) -> object:
         # They are kept by name, with the folders of an earlier run.

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import load_state_dict
 from mmengine.runner.checkpoint import CheckpointLoader
+from script_loader import load_script
 from torch import nn
 
 from aios.models.checkpoints import read_checkpoint
@@ -34,11 +33,7 @@ TOOLS = [
 
 
 def _main(name: str) -> Callable[..., None]:
-    path = ROOT / 'tools' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    module = load_script(f'tools/{name}.py')
     return lambda *args: module.main([*map(str, args)])
 
 
@@ -143,10 +138,7 @@ class TestAnalyzeLogs:
             self.run('plot_curve', log, *keys, '--out', out)
 
     def test_curve_of_two_runs(self, log):
-        path = ROOT / 'tools/analysis_tools/analyze_logs.py'
-        spec = importlib.util.spec_from_file_location('logs', path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_script('tools/analysis_tools/analyze_logs.py')
         steps, values = module.curve_of(module.read_log(log), 'time')
         assert steps == [1, 2, 3, 4, 5]
         assert values == [9.0, 0.5, 0.7, 8.0, 0.4], 'the repeated step counts'

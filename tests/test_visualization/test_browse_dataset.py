@@ -1,13 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The command line, on pictures whose people are known exactly."""
 
-import importlib.util
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from script_loader import load_script
 
 from aios.body_models import SMPLXLayer
 from aios.datasets import HumanData
@@ -55,10 +55,7 @@ train_dataloader = dict(
 @pytest.fixture(scope='module')
 def browse():
     """Function that runs the command with some arguments."""
-    path = ROOT / 'tools' / 'analysis_tools' / 'browse_dataset.py'
-    spec = importlib.util.spec_from_file_location('browse_dataset', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script('tools/analysis_tools/browse_dataset.py')
     return lambda *arguments: module.main([str(a) for a in arguments])
 
 
