@@ -21,7 +21,9 @@ Example:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -253,24 +255,37 @@ def describe(args: argparse.Namespace) -> str:
     )
 
 
-def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
-    """Measure; returns the table's columns."""
-    args = parse_args(argv)
+def build_steps(args: argparse.Namespace) -> dict[str, Step]:
+    """Steps of all detectors, by what their columns are called.
+
+    Raises:
+        SystemExit: Two would be called the same.
+    """
     register_all_modules()
-    if args.threads:
-        torch.set_num_threads(args.threads)
     names = [args.config, *args.compare]
     steps: dict[str, Step] = {}
     for name, options in zip(
         names, options_by_config(names, args.cfg_options), strict=True
     ):
         config = read_config(name, options)
-        steps[title_of(name, config)] = Step(config, args)
-    if len(steps) < len(names):
-        raise SystemExit('--compare: the same detector twice')
-    for _ in range(args.warmup + args.repeats):
-        for step in steps.values():
-            step()
+        title = title_of(name, config)
+        if title in steps:
+            raise SystemExit(f'--compare: {title} twice')
+        steps[title] = Step(config, args)
+    return steps
+
+
+def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
+    """Measure; returns the table's columns."""
+    args = parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    # MMEngine prints which data it reads.
+    with contextlib.redirect_stdout(sys.stderr):
+        steps = build_steps(args)
+        for _ in range(args.warmup + args.repeats):
+            for step in steps.values():
+                step()
     columns = {}
     for title, step in steps.items():
         kept = step.records[args.warmup :]
