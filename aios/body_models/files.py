@@ -26,7 +26,6 @@ __all__ = [
     'default_body_model_dir',
     'GENDERS',
     'BodyModelFileError',
-    'BodyModelFileError',
     'MissingBodyModelError',
     'check_body_model_arrays',
     'find_body_model',
