@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pickle
+import pickletools
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
-from torch import Tensor
+from mmengine.logging import HistoryBuffer, print_log
+from torch import Tensor, _weights_only_unpickler, serialization
+from torch._utils import IMPORT_MAPPING, NAME_MAPPING
 
 __all__ = ['CheckpointError', 'read_checkpoint', 'select_weights']
 
@@ -97,34 +101,80 @@ def _read_safetensors(path: Path, map_location: Any) -> dict[str, Any]:
 @contextmanager
 def _data_only(path: Path) -> Iterator[None]:
     """Let ``torch.load`` build plain data, and nothing else from a file."""
-    serialization: Any = torch.serialization
-    if not hasattr(serialization, 'get_unsafe_globals_in_checkpoint'):
-        yield  # torch < 2.6 knows tensors and containers only
-        return
-    with serialization.safe_globals(_types_of_mmengine()):
-        try:
-            others = serialization.get_unsafe_globals_in_checkpoint(path)
-        except ValueError:  # the format from before torch 1.6
-            others = []
+    before = [*serialization.get_safe_globals()]
+    serialization.add_safe_globals(_types_of_mmengine())
+    try:
+        others = sorted(_types_to_ignore(path))
         if others:
             print_log(
                 f'{path}: objects of these types are ignored: '
-                f'{", ".join(sorted(others))}',
+                f'{", ".join(others)}',
                 'current',
             )
-        with serialization.safe_globals([(_Ignored, name) for name in others]):
-            yield
+        serialization.add_safe_globals([*map(_stand_in, others)])
+        yield
+    finally:
+        serialization.clear_safe_globals()
+        serialization.add_safe_globals(before)
 
 
 def _types_of_mmengine() -> list[Any]:
-    """What MMEngine's own checkpoints hold: histories, NumPy numbers."""
-    from mmengine.runner import checkpoint
+    """What MMEngine's own checkpoints hold: histories, NumPy numbers.
 
-    allowed = getattr(checkpoint, 'get_torch_safe_globals', None)
-    if allowed is None:
-        return []
+    A history names its methods, for which pickle needs ``getattr``. What that
+    returns cannot be called unless it is in this list, too.
+    """
+    array, number = np.empty(0), np.float64()
     numbers = {type(np.dtype(code)) for code in np.typecodes['All']}
-    return [*allowed(), *(numbers - {type(np.dtype(object))})]
+    return [
+        *(HistoryBuffer, getattr, slice, codecs.encode),
+        *(np.ndarray, array.__reduce__()[0]),
+        *(np.dtype, number.__reduce__()[0]),
+        *(numbers - {type(np.dtype(object))}),
+    ]
+
+
+def _types_to_ignore(path: Path) -> set[str]:
+    """What a file names and torch would refuse.
+
+    Without what is in the modules of the operating system: torch >= 2.5
+    refuses a file with that, whatever is said to be safe.
+    """
+    if not zipfile.is_zipfile(path):  # the format from before torch 1.6
+        return set()
+    find = getattr(
+        serialization, 'get_unsafe_globals_in_checkpoint', _find_unsafe_globals
+    )
+    return {
+        name
+        for name in find(path)
+        if name.partition('.')[0] not in ('sys', 'os', 'posix', 'nt')
+    }
+
+
+def _find_unsafe_globals(path: Path) -> set[str]:
+    """``get_unsafe_globals_in_checkpoint`` for torch < 2.6."""
+    with zipfile.ZipFile(path) as archive:
+        name = next(n for n in archive.namelist() if n.endswith('/data.pkl'))
+        data = archive.read(name)
+    # torch.save writes protocol 2, in which Python's modules have old names.
+    found = [
+        tuple(str(argument).split(' ', 1))
+        for code, argument, _ in pickletools.genops(data)
+        if code.name == 'GLOBAL'
+    ]
+    names = {
+        '.'.join(NAME_MAPPING.get((a, b), (IMPORT_MAPPING.get(a, a), b)))
+        for a, b in found
+    }
+    user = _weights_only_unpickler._get_user_allowed_globals()
+    return names - {*_weights_only_unpickler._get_allowed_globals(), *user}
+
+
+def _stand_in(name: str) -> type[_Ignored]:
+    """An inert type that torch takes for the one of this name."""
+    module, _, last = name.rpartition('.')
+    return type(last, (_Ignored,), {'__module__': module})
 
 
 def _brief(error: Exception) -> str:
