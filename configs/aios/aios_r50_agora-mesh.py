@@ -1,7 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # The published model on AGORA, validation, measured on meshes.
-_base_ = ['./aios_r50_agora-val.py']
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/aios_r50.py',
+    '../_base_/evaluation.py',
+    '../_base_/datasets/agora.py',
+]
 
+test_dataloader = dict(dataset={{_base_.agora_val}})
 test_evaluator = [
     dict(type='AGORAMeshMetric'),
     # the protocol of the paper's ablations
