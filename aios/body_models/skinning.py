@@ -104,6 +104,7 @@ class PoseCorrectives(nn.Module):
     def __init__(self, directions: np.ndarray, dtype: torch.dtype) -> None:
         super().__init__()
         self.num_vertices = len(directions)
+        self._size = 3 * len(directions), directions.shape[-1]
         matrix = directions.reshape(-1, directions.shape[-1])
         entries = np.nonzero(matrix)
         self.sparse = len(entries[0]) < _SPARSE_DENSITY * matrix.size
@@ -119,18 +120,28 @@ class PoseCorrectives(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Offsets ``(B, N, 3)`` for the pose feature ``(B, 486)``."""
-        if self.sparse:
-            matrix = torch.sparse_coo_tensor(
-                self.index,
-                self.values,
-                (3 * self.num_vertices, feature.shape[1]),
-                is_coalesced=True,
-                check_invariants=False,
-            )
-            offsets = torch.sparse.mm(matrix, feature.T).T
-        else:
+        if not self.sparse:
             offsets = feature @ self.values
+        elif feature.device.type == 'cpu':
+            offsets = torch.sparse.mm(self._sparse_matrix(), feature.T).T
+        else:
+            offsets = feature @ self._dense_matrix().T
         return offsets.unflatten(1, (self.num_vertices, 3))
+
+    def _sparse_matrix(self) -> Tensor:
+        return torch.sparse_coo_tensor(
+            self.index,
+            self.values,
+            self._size,
+            is_coalesced=True,
+            check_invariants=False,
+        )
+
+    def _dense_matrix(self) -> Tensor:
+        # For GPUs, which write it quickly: the gradient of a sparse product
+        # sorts the matrix, and waits to know its size.
+        matrix = self.values.new_zeros(self._size)
+        return matrix.index_put((self.index[0], self.index[1]), self.values)
 
 
 class SkinnedVertices(nn.Module):

@@ -92,7 +92,9 @@ class DeployableNetwork(nn.Module):
     def _normalise(self, images: Tensor, padding: Tensor) -> Tensor:
         """As the data preprocessor does it."""
         preprocessor = self.model.data_preprocessor
-        if preprocessor._channel_conversion:
+        reverse = preprocessor._channel_conversion
+        # MMDetection's, or ours
+        if getattr(preprocessor, 'reverses_channels', reverse):
             images = images.flip(1)
         if preprocessor._enable_normalize:
             images = (images - preprocessor.mean) / preprocessor.std

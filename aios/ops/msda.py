@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aios.utils.tensors import tensor_like
+
 from .msda_cpu import is_available as numba_is_available
 from .msda_cpu import numba_kernel, numba_offset_kernel
 from .msda_mmcv import is_available as mmcv_is_available
@@ -219,7 +221,7 @@ def sampling_locations(
     offsets = offsets.to(dtype)
     if references.shape[-1] == 2:
         sizes = [(width, height) for height, width in spatial_shapes]
-        return references + offsets / offsets.new_tensor(sizes)[:, None]
+        return references + offsets / tensor_like(sizes, offsets)[:, None]
     half = references[..., 2:] * 0.5
     return references[..., :2] + offsets / offsets.shape[-2] * half
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from aios.utils import mmcv_ext
+from aios.utils.tensors import tensor_like
 
 __all__ = ['is_available', 'mmcv_kernel']
 
@@ -48,11 +48,10 @@ def mmcv_kernel(
     starts = [0]
     for height, width in spatial_shapes[:-1]:
         starts.append(starts[-1] + height * width)
-    options: dict[str, Any] = dict(dtype=torch.int64, device=value.device)
     return MultiScaleDeformableAttnFunction.apply(
         value.contiguous(),
-        torch.tensor(list(spatial_shapes), **options),
-        torch.tensor(starts, **options),
+        tensor_like(spatial_shapes, value, torch.int64),
+        tensor_like(starts, value, torch.int64),
         sampling_locations.contiguous(),
         attention_weights.contiguous(),
         # The step must divide the batch: all images at once.

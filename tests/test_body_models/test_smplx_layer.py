@@ -302,6 +302,21 @@ def test_gradcheck(layer64: SMPLXLayer, make_params) -> None:
     assert torch.autograd.gradcheck(vertices, inputs, fast_mode=True)
 
 
+def test_sparse_correctives_of_gpus(free_body_dir) -> None:
+    """A GPU multiplies the same matrix with its zeros."""
+    layer = SMPLXLayer(free_body_dir, dtype=torch.float64)
+    correctives = layer.mesh.correctives
+    sparse, dense = (
+        correctives._sparse_matrix().to_dense(),
+        correctives._dense_matrix(),
+    )
+    assert torch.equal(sparse, dense)
+    on_meta = correctives.to('meta')(
+        torch.zeros(2, dense.shape[1], device='meta').double()
+    )
+    assert on_meta.shape == (2, len(dense) // 3, 3)
+
+
 def test_gradcheck_with_sparse_correctives(free_body_dir, make_params) -> None:
     layer = SMPLXLayer(free_body_dir, dtype=torch.float64)
     pose = make_params(2, torch.float64)['body_pose'].requires_grad_()

@@ -68,3 +68,12 @@ def test_sixteen_bits_are_refused(preprocessor) -> None:
     image = torch.zeros(3, 8, 8, dtype=torch.uint16)
     with pytest.raises(ValueError, match='uint8 or floating.*uint16'):
         preprocessor(batch(image))
+
+
+def test_pictures_of_one_size_as_one_tensor(preprocessor) -> None:
+    images = torch.rand(2, 3, 4, 6) * 255
+    data = batch(*images)
+    listed = preprocessor(dict(data))['inputs']
+    stacked = preprocessor(data | dict(inputs=images))['inputs']
+    assert torch.equal(listed, stacked)
+    assert preprocessor.reverses_channels

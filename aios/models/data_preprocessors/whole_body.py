@@ -8,11 +8,15 @@ from typing import Any
 
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from aios.registry import MODELS
 
 __all__ = ['WholeBodyDataPreprocessor']
+
+# Devices that fetch page-locked memory by themselves.
+FETCHING = {'cuda'}
 
 
 @MODELS.register_module()
@@ -20,12 +24,23 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
     """Normalise, pad and batch pictures; refuse what is none.
 
     MMDetection's preprocessor would batch 16-bit pictures as if they had 8
-    bits, and leaves other numbers of channels to the first convolution.
+    bits, and leaves other numbers of channels to the first convolution.  It
+    also waits for the GPU at each tensor that it brings there; here copies
+    are queued behind the work of the step before.
 
     Args:
         **kwargs: See
             :class:`mmdet.models.data_preprocessors.DetDataPreprocessor`.
+
+    Attributes:
+        reverses_channels: Whether BGR becomes RGB, or RGB becomes BGR.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # MMEngine would send the new order to the GPU, and wait.
+        self.reverses_channels: bool = self._channel_conversion  # type: ignore[has-type]
+        self._channel_conversion = False
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Make a batch.
@@ -43,7 +58,34 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
         samples = data.get('data_samples')
         for index, image in enumerate(data['inputs']):
             _check(image, _name(index, samples))
+        if self.reverses_channels:
+            data = data | dict(inputs=_reverse_channels(data['inputs']))
         return super().forward(data, training)
+
+    def cast_data(self, data: Any) -> Any:
+        """Bring tensors to the device, without waiting for it."""
+        if self.device.type in FETCHING and isinstance(
+            data, Tensor | BaseDataElement
+        ):
+            return _pin(data).to(self.device, non_blocking=True)
+        return super().cast_data(data)
+
+
+def _pin(data: Any) -> Any:
+    """Put tensors where the GPU can fetch them when it gets there."""
+    if isinstance(data, Tensor):
+        return data.pin_memory() if data.device.type == 'cpu' else data
+    if isinstance(data, BaseDataElement):
+        return data.new(**{name: _pin(value) for name, value in data.items()})
+    return data
+
+
+def _reverse_channels(
+    inputs: Tensor | Sequence[Tensor],
+) -> Tensor | list[Tensor]:
+    if isinstance(inputs, Tensor):
+        return inputs.flip(-3)
+    return [image.flip(-3) for image in inputs]
 
 
 def _name(index: int, samples: Sequence[Any] | None) -> str:

@@ -28,6 +28,7 @@ from aios.models.layers.decoder_layer import Memory
 from aios.models.layers.denoising import DenoisingQueries
 from aios.models.layers.progressive_decoder import LayerState
 from aios.registry import MODELS
+from aios.utils.tensors import tensor_like
 
 __all__ = ['AiOS']
 
@@ -257,7 +258,7 @@ class AiOS(DetectionTransformer):
                 ratio = feature.new_ones((len(feature), 2), dtype=dtype)
             else:
                 valid = (~mask[:, 0]).sum(1), (~mask[:, :, 0]).sum(1)
-                extent = feature.new_tensor(mask.shape[:0:-1], dtype=dtype)
+                extent = tensor_like(mask.shape[:0:-1], feature, dtype)
                 ratio = torch.stack(valid, dim=-1) / extent
             ratios.append(ratio)
         return torch.stack(ratios, dim=1)

@@ -24,6 +24,7 @@ from aios.structures import (
     project_points,
     weak_perspective_to_translation,
 )
+from aios.utils.tensors import tensor_like
 
 from .outputs import LayerOutputs, SMPLXParams
 from .smplx_head import at_least_float32
@@ -288,10 +289,10 @@ def _detections(
     result.labels = selection.labels
     for part, boxes in outputs.boxes.items():
         boxes = cxcywh_to_xyxy(boxes[image, selection.index])
-        extent = boxes.new_tensor(frame.extent)
+        extent = tensor_like(frame.extent, boxes)
         result[_BOX_FIELDS[part]] = boxes * extent.repeat(2)
     for part, points in outputs.points.items():
         points = points[image, selection.index]
-        extent = points.new_tensor(frame.extent)
+        extent = tensor_like(frame.extent, points)
         result[_POINT_FIELDS[part]] = points * extent
     return result

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from aios.registry import MODELS
 from aios.structures import xyxy_to_cxcywh
+from aios.utils.tensors import tensor_like
 
 from .query_expansion import INVERSE_SIGMOID_EPS
 
@@ -191,9 +192,8 @@ class DenoisingQueryGenerator(BaseModule):
             )
         height, width = sample.img_shape[:2]
         boxes = get_box_tensor(instances.bboxes).to(random_boxes)
-        boxes = xyxy_to_cxcywh(boxes) / boxes.new_tensor(
-            [width, height, width, height]
-        )
+        extent = tensor_like((width, height, width, height), boxes)
+        boxes = xyxy_to_cxcywh(boxes) / extent
         labels = instances.labels.to(persons.device)
         return labels[persons], boxes[persons]
 

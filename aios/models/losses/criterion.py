@@ -33,6 +33,7 @@ from aios.models.task_modules import (
 )
 from aios.registry import MODELS, TASK_UTILS
 from aios.structures import BODY_LOCALIZATION, TOKEN_LAYOUTS
+from aios.utils.tensors import tensor_like
 
 from .ignored import ignored_regions, mostly_inside
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
@@ -256,7 +257,7 @@ class WholeBodyCriterion(BaseModule):
             )
         else:
             persons = reduce_mean(persons)
-        eps = like.new_tensor([x.eps for x in factors.values()])
+        eps = tensor_like([x.eps for x in factors.values()], like)
         inverse = torch.where(counts > 0, 1 / (counts + eps), 0)
         scales = dict(zip(factors, inverse.unbind(), strict=True))
         of_persons = 'cls', 'body_bbox', 'body_giou'

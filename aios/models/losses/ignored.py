@@ -13,6 +13,7 @@ from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from aios.structures import cxcywh_to_xyxy
+from aios.utils.tensors import tensor_like
 
 __all__ = ['ignored_regions', 'mostly_inside']
 
@@ -35,7 +36,7 @@ def ignored_regions(
         boxes = like.new_zeros((0, 4))
         if 'ignored_instances' in sample:
             height, width = sample.img_shape[:2]
-            size = like.new_tensor((width, height, width, height))
+            size = tensor_like((width, height, width, height), like)
             boxes = sample.ignored_instances.bboxes.to(like) / size
         regions.append(boxes)
     return regions if any(map(len, regions)) else None

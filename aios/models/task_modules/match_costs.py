@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from aios.registry import TASK_UTILS
 from aios.structures import cxcywh_to_xyxy, generalized_box_iou
+from aios.utils.tensors import tensor_like
 
 from .parts import BODY
 from .person_targets import PersonTargets
@@ -173,5 +173,5 @@ class OKSCost(MatchCost):
             persons.points['body'],
             persons.points_visible['body'],
             boxes[:, 2] * boxes[:, 3],
-            torch.tensor(BODY.sigmas, dtype=points.dtype).to(points.device),
+            tensor_like(BODY.sigmas, points),
         )

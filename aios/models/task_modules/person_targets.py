@@ -21,6 +21,7 @@ from aios.structures import (
     joint_mapping,
     xyxy_to_cxcywh,
 )
+from aios.utils.tensors import tensor_like
 
 from .parts import LIMBS, PARTS
 
@@ -189,7 +190,7 @@ def _detection_targets(
     points, points_visible = {}, {}
     for part in PARTS:
         mapping = joint_mapping('smplx_137', part.points.name, True)
-        index = torch.tensor(mapping).to(sizes.device)
+        index = tensor_like(mapping, sizes, torch.int64)
         points[part.name] = joints2d.index_select(1, index)
         points_visible[part.name] = visible.index_select(1, index)
     return dict(
