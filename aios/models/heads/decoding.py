@@ -258,7 +258,7 @@ def decode_people(
         for field, value in zip(solved, values, strict=True):
             result[field] = value
         in_camera = result.joints3d + result.smplx_transl[:, None]
-        K = torch.as_tensor(frame.K).to(in_camera)
+        K = tensor_like(frame.K, in_camera)
         result.joints2d = project_points(in_camera, K)
         people.append(result)
     return people
