@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from mmengine.registry import DefaultScope
 from script_loader import load_script
 
@@ -112,7 +112,8 @@ def test_benchmark_renews_a_page(benchmark, tmp_path):
     assert lines[: result - 1] == PAGE.splitlines()[: result - 1]
     assert lines[result + 1] == r'new \1'
     assert 'load' in lines[result + 3]
-    assert torch.__version__ in lines[result + 3]
+    # without what some wheels append, such as +cu121
+    assert f'torch {version("torch")}' in lines[result + 3]
     assert page.read_text().count('old') == 1
     assert lines[-8:] == PAGE.splitlines()[-8:]
     renewed = page.read_text()
