@@ -31,8 +31,8 @@ ROWS=(
     onedl:3.11:2.6.0
     onedl:3.12:2.8.0
     onedl:3.12:2.10.0
-    onedl:3.11:2.13.0
-    onedl:3.13:2.15.0
+    onedl:3.11:2.14.1
+    onedl:3.13:2.14.1
     openmmlab:3.10:2.4.1
 )
 SMOKE=(
