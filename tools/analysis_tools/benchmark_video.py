@@ -134,6 +134,8 @@ def main(argv: list[str] | None = None) -> None:
         if args.video is None:
             write_video(video, args.size, args.frames)
         if args.checkpoint is None:
+            # whatever is likelier than a person
+            options['model.test_cfg.person_class_only'] = True
             write_checkpoint(root / 'random.pth', args.config, options)
         # MMEngine prints which file it reads.
         with contextlib.redirect_stdout(sys.stderr):
