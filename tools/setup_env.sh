@@ -58,7 +58,7 @@ step() {
     say 'FAILED'
     {
         say '---- last lines of the log'
-        tail -n 20 "$LOG"
+        tr '\r' '\n' <"$LOG" | tail -n 20 # progress bars are long lines
         say '----'
     } >&2
     fail "step \"$name\" failed with exit status $status; log: $LOG"

@@ -109,6 +109,13 @@ class TestStep:
         assert 'outputs/logs/script.log' in result.stderr
         assert 'went on' not in result.stdout
 
+    def test_a_progress_bar_is_not_one_long_line(self, checkout: Path):
+        bar = 'for i in $(seq 500); do printf "[$i]\\r"; done; exit 1'
+        script = f"start_log\nstep 'make tea' bash -c '{bar}'"
+        result = _bash(checkout, script)
+        assert '[500]' in result.stderr
+        assert '[1]' not in result.stderr
+
     def test_a_function_stops_at_its_first_failure(self, checkout: Path):
         script = (
             'start_log\ntea() { false; echo poured; }\nstep "make tea" tea'
