@@ -18,7 +18,6 @@ from aios.registry import METRICS
 from aios.utils.safe_io import load_pickle
 
 WORKER = Path(__file__).with_name('evaluate_in_parts.py')
-ROOT = Path(__file__).parents[2]
 
 
 def _run(
@@ -31,7 +30,7 @@ def _run(
             [sys.executable, WORKER, str(world), str(rank), str(address)]
             + [str(model), str(out), str(repeats)],
             cwd=folder,
-            env={**os.environ, 'PYTHONPATH': str(ROOT)},
+            env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
