@@ -2,7 +2,6 @@
 """Hooks of MMEngine's runner."""
 
 from .async_runtime_info_hook import AsyncRuntimeInfoHook
-from .invalid_loss_hook import InvalidLossHook
 from .resume_fallback_hook import ResumeFallbackHook
 from .step_numbers import InvalidLossError
 from .step_seed_hook import StepSeedHook
@@ -11,7 +10,6 @@ from .visualization_hook import WholeBodyVisualizationHook
 __all__ = [
     'AsyncRuntimeInfoHook',
     'InvalidLossError',
-    'InvalidLossHook',
     'ResumeFallbackHook',
     'StepSeedHook',
     'WholeBodyVisualizationHook',

@@ -96,7 +96,5 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
         step, self._step = self._step, None
         if step is None:
             return
-        numbers = step.read()
-        step.check(numbers)
-        for name, number in numbers.items():
+        for name, number in step.read().items():
             runner.message_hub.update_scalar(f'train/{name}', number)

@@ -31,15 +31,16 @@ class StepNumbers:
         iteration: Number of the step, from 1.
         outputs: Scalars by name, tensors or numbers.  Others are left out.
         data_batch: The batch of the step, to name its samples in an error.
-        must_be_finite: Names of what :meth:`check` looks at.
+        must_be_finite: Names of those that show broken training if they are
+            infinite or not a number.
     """
 
     def __init__(
         self,
         iteration: int,
         outputs: Mapping[str, Any],
-        data_batch: Any = None,
-        must_be_finite: Sequence[str] = ('loss',),
+        data_batch: Any,
+        must_be_finite: Sequence[str],
     ) -> None:
         self._must_be_finite = must_be_finite
         self._iteration = iteration
@@ -60,21 +61,19 @@ class StepNumbers:
         )
 
     def read(self) -> dict[str, float]:
-        """All numbers by name."""
-        values = dict(zip(self._names, self._copy.read(), strict=True))
-        return self._numbers | values
-
-    def check(self, numbers: Mapping[str, float]) -> None:
-        """See that the loss is a number, or whatever must be one.
-
-        Args:
-            numbers: What :meth:`read` gave.
+        """All numbers by name.
 
         Raises:
-            InvalidLossError: If one is infinite or not a number.  The message
+            InvalidLossError: If one that must be finite is not.  The message
                 names the iteration, all such numbers and the samples of the
                 batch.
         """
+        values = dict(zip(self._names, self._copy.read(), strict=True))
+        numbers = self._numbers | values
+        self._check(numbers)
+        return numbers
+
+    def _check(self, numbers: Mapping[str, float]) -> None:
         if all(
             math.isfinite(numbers.get(n, 0.0)) for n in self._must_be_finite
         ):
