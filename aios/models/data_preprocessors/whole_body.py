@@ -58,9 +58,10 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
         samples = data.get('data_samples')
         for index, image in enumerate(data['inputs']):
             _check(image, _name(index, samples))
+        inputs = self.cast_data(data['inputs'])
         if self.reverses_channels:
-            data = data | dict(inputs=_reverse_channels(data['inputs']))
-        return super().forward(data, training)
+            inputs = _reverse_channels(inputs)
+        return super().forward(data | dict(inputs=inputs), training)
 
     def cast_data(self, data: Any) -> Any:
         """Bring tensors to the device, without waiting for it."""
