@@ -103,9 +103,8 @@ class PoseCorrectives(nn.Module):
 
     def __init__(self, directions: np.ndarray, dtype: torch.dtype) -> None:
         super().__init__()
-        self.num_vertices = len(directions)
-        self._size = 3 * len(directions), directions.shape[-1]
         matrix = directions.reshape(-1, directions.shape[-1])
+        self.shape = matrix.shape
         entries = np.nonzero(matrix)
         self.sparse = len(entries[0]) < _SPARSE_DENSITY * matrix.size
         if self.sparse:
@@ -126,13 +125,13 @@ class PoseCorrectives(nn.Module):
             offsets = torch.sparse.mm(self._sparse_matrix(), feature.T).T
         else:
             offsets = feature @ self._dense_matrix().T
-        return offsets.unflatten(1, (self.num_vertices, 3))
+        return offsets.unflatten(1, (-1, 3))
 
     def _sparse_matrix(self) -> Tensor:
         return torch.sparse_coo_tensor(
             self.index,
             self.values,
-            self._size,
+            self.shape,
             is_coalesced=True,
             check_invariants=False,
         )
@@ -140,7 +139,7 @@ class PoseCorrectives(nn.Module):
     def _dense_matrix(self) -> Tensor:
         # For GPUs, which write it quickly: the gradient of a sparse product
         # sorts the matrix, and waits to know its size.
-        matrix = self.values.new_zeros(self._size)
+        matrix = self.values.new_zeros(self.shape)
         return matrix.index_put((self.index[0], self.index[1]), self.values)
 
 
