@@ -4,6 +4,7 @@
 # First, because it lets mmcv do without compiled operators.
 import aios.registry  # noqa: F401
 
+from .backbones import MoveNet
 from .data_preprocessors import WholeBodyDataPreprocessor
 from .detectors import AiOS
 from .heads import AiOSHead
@@ -22,6 +23,7 @@ __all__ = [
     'BatchHungarianAssigner',
     'DeformableEncoder',
     'DenoisingQueryGenerator',
+    'MoveNet',
     'ProgressiveDecoder',
     'SimpleFeaturePyramid',
     'WholeBodyCriterion',

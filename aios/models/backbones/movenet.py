@@ -1,0 +1,270 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""MoveNet MultiPose as a backbone: features learned on real people.
+
+Legend: ``B`` images, ``H`` and ``W`` height and width of the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule, ModuleDict, ModuleList
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from aios.registry import MODELS
+
+__all__ = ['MoveNet']
+
+# MobileNetV2 at width 1.75: channels, number of blocks, stride of the first.
+STAGES = (
+    (24, 1, 1),
+    (40, 2, 2),
+    (48, 3, 2),
+    (96, 4, 2),
+    (144, 3, 1),
+    (240, 3, 2),
+    (480, 1, 1),
+)
+NUM_BLOCKS = sum(repeats for _, repeats, _ in STAGES)
+# The last blocks of strides 4, 8 and 16, which MoveNet's pyramid takes.
+TAPS = (2, 5, 9)
+# Channels of MoveNet's heads whose maps are features.
+HEADS = dict(kpt_heatmap=17, center=1)
+MAX_STRIDE = 32
+BLACK = -1.0
+
+
+@MODELS.register_module()
+class MoveNet(BaseModule):
+    """Three maps of MoveNet MultiPose, each channel standardised.
+
+    MobileNetV2 of width 1.75 with its batch norms folded in, MoveNet's
+    feature pyramid above it, and its heads for heat maps of keypoints and of
+    people's centres; see `Next-Generation Pose Detection with MoveNet and
+    TensorFlow.js <https://blog.tensorflow.org/2021/05/next-generation-pose-
+    detection-with-movenet-and-tensorflowjs.html>`_.
+    ``tools/model_converters/movenet_to_mm.py`` makes a checkpoint of the
+    weights that Google published under Apache-2.0; without one the features
+    are random.
+
+    ======  ========  =================================================
+    stride  channels  content
+    ======  ========  =================================================
+    8       90        block 5 (48), pyramid (24), heat maps (17 + 1)
+    16      272       blocks 9 (96) and 12 (144), pyramid (32)
+    32      304       block 15 (240), pyramid (64)
+    ======  ========  =================================================
+
+    No layer behaves differently in training, and frozen ones keep nothing
+    for gradients.
+
+    Args:
+        first_trained: Number of the inverted-residual block, 0 to 16, from
+            which on parameters are trained: 0 trains all of them, with the
+            stem, and 17 only the layers above the blocks.  By default none
+            are.
+        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`; such
+            as ``dict(type='Pretrained', checkpoint='movenet.safetensors')``.
+
+    Attributes:
+        strides: Of the three maps.
+        out_channels: Of the three maps.
+
+    Raises:
+        ValueError: If ``first_trained`` is out of range.
+    """
+
+    strides = (8, 16, 32)
+    out_channels = (90, 272, 304)
+
+    def __init__(
+        self,
+        first_trained: int | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.stem = SameConv2d(3, 48, stride=2)
+        self.blocks = _make_blocks(48)
+        self.last = nn.Conv2d(480, 1280, 1)
+        # Of strides 4 to 32, and between them.
+        self.laterals = ModuleList(
+            nn.Conv2d(*channels, 1)
+            for channels in ((40, 24), (48, 32), (96, 64), (1280, 64))
+        )
+        self.merges = ModuleList(
+            Separable(*channels) for channels in ((24, 24), (32, 24), (64, 32))
+        )
+        self.heads = ModuleDict(
+            {name: HeatMapHead(channels) for name, channels in HEADS.items()}
+        )
+        for stride, num_channels in zip(
+            self.strides, self.out_channels, strict=True
+        ):
+            self.register_buffer(f'mean_{stride}', torch.zeros(num_channels))
+            self.register_buffer(f'std_{stride}', torch.ones(num_channels))
+        self._freeze(first_trained)
+
+    def _freeze(self, first_trained: int | None) -> None:
+        if first_trained is None:
+            self.requires_grad_(False)
+        elif not 0 <= first_trained <= NUM_BLOCKS:
+            raise ValueError(
+                f'MoveNet: first_trained must be None or 0 to {NUM_BLOCKS}, '
+                f'got {first_trained}'
+            )
+        elif first_trained > 0:
+            self.stem.requires_grad_(False)
+            self.blocks[:first_trained].requires_grad_(False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the maps.
+
+        Args:
+            x: ``(B, 3, H, W)`` RGB images of any size, 0..255 mapped to
+                -1..1.  From images in BGR, MMDetection's preprocessor makes
+                them with ``mean=[127.5] * 3, std=[127.5] * 3,
+                bgr_to_rgb=True``; ``pad_value=-1`` pads them with black, as
+                the published clients of MoveNet do.
+
+        Returns:
+            Maps of strides 8, 16 and 32, sizes rounded up, with 90, 272 and
+            304 channels.  Inside, images are padded with black to multiples
+            of 32.
+        """
+        height, width = x.shape[-2:]
+        pads = (0, -width % MAX_STRIDE, 0, -height % MAX_STRIDE)
+        maps = self.raw_maps(F.pad(x, pads, value=BLACK))
+        fine, middle, coarse = (
+            self._standardise(feature_map, stride)[
+                ..., : -(-height // stride), : -(-width // stride)
+            ]
+            for feature_map, stride in zip(maps, self.strides, strict=True)
+        )
+        return fine, middle, coarse
+
+    def _standardise(self, x: Tensor, stride: int) -> Tensor:
+        mean = self.get_buffer(f'mean_{stride}')[:, None, None]
+        std = self.get_buffer(f'std_{stride}')[:, None, None]
+        return (x - mean) / std
+
+    def raw_maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the maps before they are standardised.
+
+        Args:
+            x: As for :meth:`forward`, sides multiples of 32.
+
+        Returns:
+            As :meth:`forward`; heat maps are probabilities.
+        """
+        blocks, levels = self.extract(x)
+        heat = [self.heads[name](levels[0]) for name in HEADS]
+        # The sigmoid keeps the order; after pooling it has less to do.
+        heat_maps = F.max_pool2d(torch.cat(heat, 1), 2).sigmoid()
+        return (
+            torch.cat([blocks[5], levels[1], heat_maps], 1),
+            torch.cat([blocks[9], blocks[12], levels[2]], 1),
+            torch.cat([blocks[15], levels[3]], 1),
+        )
+
+    def extract(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Compute what heads look at.
+
+        Args:
+            x: As for :meth:`raw_maps`.
+
+        Returns:
+            Outputs of the 17 blocks, and the levels of the pyramid, strides
+            4 to 32.
+        """
+        x = F.relu6(self.stem(x))
+        blocks = []
+        for block in self.blocks:
+            x = block(x)
+            blocks.append(x)
+        level = self.laterals[3](F.relu6(self.last(x)))
+        levels = [level]
+        for i in (2, 1, 0):
+            level = F.interpolate(level, scale_factor=2, mode='bilinear')
+            level = self.merges[i](level + self.laterals[i](blocks[TAPS[i]]))
+            levels.insert(0, level)
+        return blocks, levels
+
+
+class SameConv2d(nn.Conv2d):
+    """A 3x3 convolution with TensorFlow's ``SAME`` padding of even sizes.
+
+    That is one line of zeros on each side, but at stride 2 only one behind.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        padding = 1 if stride == 1 else 0
+        super().__init__(
+            in_channels, out_channels, 3, stride, padding, **kwargs
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve ``(B, in_channels, H, W)``."""
+        if self.stride[0] == 2:
+            input = F.pad(input, (0, 1, 0, 1))
+        return super().forward(input)
+
+
+class InvertedResidual(BaseModule):
+    """MobileNetV2's block: expand, filter each channel, project."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, expand: int
+    ) -> None:
+        super().__init__()
+        hidden = in_channels * expand
+        self.expand = nn.Conv2d(in_channels, hidden, 1) if expand > 1 else None
+        self.depthwise = SameConv2d(hidden, hidden, stride, groups=hidden)
+        self.project = nn.Conv2d(hidden, out_channels, 1)
+        self.is_residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, in_channels, H, W)``; the stride divides the size."""
+        out = x if self.expand is None else F.relu6(self.expand(x))
+        out = self.project(F.relu6(self.depthwise(out)))
+        return x + out if self.is_residual else out
+
+
+class Separable(nn.Sequential):
+    """A depthwise and a 1x1 convolution, with a ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            SameConv2d(
+                in_channels, in_channels, groups=in_channels, bias=False
+            ),
+            nn.Conv2d(in_channels, out_channels, 1),
+            nn.ReLU(),
+        )
+
+
+class HeatMapHead(nn.Sequential):
+    """One of MoveNet's heads on the finest level of its pyramid."""
+
+    def __init__(self, out_channels: int) -> None:
+        super().__init__(Separable(24, 96), nn.Conv2d(96, out_channels, 1))
+
+
+def _make_blocks(in_channels: int) -> ModuleList:
+    blocks = ModuleList()
+    for out_channels, repeats, first_stride in STAGES:
+        for i in range(repeats):
+            stride = first_stride if i == 0 else 1
+            expand = 6 if blocks else 1
+            blocks.append(
+                InvertedResidual(in_channels, out_channels, stride, expand)
+            )
+            in_channels = out_channels
+    return blocks
