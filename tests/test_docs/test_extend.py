@@ -65,13 +65,13 @@ def batch(persons: int) -> tuple[Tensor, list[DetDataSample]]:
 
 def test_backbones(pages) -> None:
     models = [s['model'] for s in pages['backbone'] if 'model' in s]
-    assert len(models) == 2
-    for config in models:
+    names = ['SwinTransformer', 'MoveNet', 'StridedBackbone']
+    for name, config in zip(names, models, strict=True):
         model = build(config).eval()
         with torch.no_grad():
             out = model(*batch(0), mode='tensor')
         assert out.layers[-1].smplx.betas.isfinite().all()
-    assert type(model.backbone).__name__ == 'StridedBackbone'
+        assert type(model.backbone).__name__ == name
 
 
 def test_stages(pages) -> None:
