@@ -19,6 +19,7 @@ import argparse
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,14 @@ PARTS = ('body', 'lhand', 'rhand', 'face', 'fullbody')
 KINDS = ('MVE', 'MPJPE', 'NMVE', 'NMJE')
 
 
+def finite_float(text: str) -> float:
+    """A number of the command line, neither NaN nor infinite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f'must be a number, got {text}')
+    return value
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
@@ -71,7 +80,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add(
         '--score-thr',
-        type=float,
+        type=finite_float,
         metavar='T',
         help='predictions with a lower score do not count (default: 0.5 for '
         'a .pkl; everything that was submitted)',
@@ -79,7 +88,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         '--sweep',
         nargs='*',
-        type=float,
+        type=finite_float,
         metavar='T',
         help='also evaluate at these thresholds (default: 0.05 to 0.95)',
     )
@@ -93,9 +102,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_overwrite_option(parser, 'older results')
     add(
         '--protocol',
-        choices=('official', 'honest'),
+        choices=[protocol.value for protocol in AGORAProtocol],
         default='official',
-        help="honest: without the official tool's oddities",
+        help='corrected: without the quirks of the official tool',
     )
     add(
         '--all-pictures',
@@ -124,7 +133,14 @@ def read_people(
     bodies = SubmittedBodies(args.body_models, args.kid_template)
     if args.predictions.suffix in ('.pkl', '.pickle'):
         return read_dump(args.predictions, bodies), True
-    return read_submission(args.predictions, bodies)
+    submission = read_submission(args.predictions, bodies)
+    if submission.ignored:
+        print(
+            f'{len(submission.ignored)} files *.pkl are ignored, they do not '
+            f'lie in predictions/ itself (such as {submission.ignored[0]})',
+            file=sys.stderr,
+        )
+    return submission.people, submission.scored
 
 
 def read_thresholds(args: argparse.Namespace, scored: bool) -> list[float]:
@@ -150,10 +166,9 @@ def evaluate(
     """Results with bins, and a row per threshold of the sweep."""
     people, scored = read_people(args)
     thresholds = read_thresholds(args, scored)
-    honest = args.protocol == 'honest'
     evaluator = AGORAEvaluator(
         load_part_vertices(args.body_models, args.body_vertices),
-        AGORAProtocol.honest() if honest else AGORAProtocol(),
+        AGORAProtocol(args.protocol),
         thresholds,
     )
     truth = AGORAGroundTruth(args.gt, not args.all_pictures)
@@ -211,16 +226,17 @@ def write_outputs(
     """JSON, and table and plot of the sweep."""
     with atomic_write(folder / OUTPUTS[0], overwrite) as stream:
         content = dict(results, sweep=list(rows))
-        stream.write(f'{json.dumps(content, indent=2)}\n'.encode())
+        text = json.dumps(content, indent=2, allow_nan=False)
+        stream.write(f'{text}\n'.encode())
     if not rows:
         return
-    text = io.StringIO()
+    sheet = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
-    table = csv.DictWriter(text, names, lineterminator='\n')
+    table = csv.DictWriter(sheet, names, lineterminator='\n')
     table.writeheader()
     table.writerows(rows)
     with atomic_write(folder / OUTPUTS[1], overwrite) as stream:
-        stream.write(text.getvalue().encode())
+        stream.write(sheet.getvalue().encode())
     with atomic_write(folder / OUTPUTS[2], overwrite) as stream:
         plot_sweep(rows, stream)
 

@@ -156,6 +156,8 @@ def finite_people(
 ) -> tuple[dict[str, Any], int]:
     """Leave out persons with NaN or infinity, as of a diverged network.
 
+    Numbers that float32 cannot hold count as infinite.
+
     Args:
         people: Arrays ``(P, ...)`` of :func:`predictions_of`, and perhaps
             ``cam_K``.
@@ -292,7 +294,10 @@ def _parameters(
 
 
 def _finite_rows(values: np.ndarray) -> np.ndarray:
-    return np.isfinite(values).all(axis=tuple(range(1, np.ndim(values))))
+    # Squares of what float32 can hold are finite in float64.
+    with np.errstate(over='ignore'):
+        finite = np.isfinite(np.asarray(values, np.float32))
+    return np.asarray(finite.all(axis=tuple(range(1, np.ndim(values)))))
 
 
 def _as_array(value: Any) -> Any:

@@ -8,6 +8,7 @@ The functions here read the same formats as data only; see
 
 from __future__ import annotations
 
+import lzma
 import math
 import os
 import uuid
@@ -25,6 +26,7 @@ from .safe_pickle import CorruptFileError, UnsafeFileError, read_pickle
 
 __all__ = [
     'DEFAULT_MAX_BYTES',
+    'ZIP_ERRORS',
     'CorruptFileError',
     'UnsafeFileError',
     'atomic_write',
@@ -41,14 +43,17 @@ DEFAULT_MAX_BYTES = 32 << 30
 annotation files of the field (a million rows of 190 key points) unpack to
 about a third of it; a zip bomb exceeds it by far."""
 
-_ZIP_ERRORS = (
+ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
     NotImplementedError,  # unknown compression method
     RuntimeError,  # encrypted member
     OSError,
+    lzma.LZMAError,
 )
+"""What :mod:`zipfile` raises when a member cannot be read."""
+
 _HEADER_READERS = {
     (1, 0): npy_format.read_array_header_1_0,
     (2, 0): npy_format.read_array_header_2_0,
@@ -267,7 +272,7 @@ def _open_zip(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:
         raise
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise CorruptFileError(
             f'{path}: truncated or not an .npz file ({error})'
         ) from error
@@ -299,7 +304,7 @@ def _read_member(
     try:
         with archive.open(info) as stream:
             return _read_array(stream, source, info.file_size, allow_objects)
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise CorruptFileError(f'{source}: damaged ({error})') from error
 
 

@@ -18,12 +18,9 @@ from aios.evaluation.functional import (
     pairwise_iou,
     summarise_agora,
 )
-from aios.evaluation.functional.agora_summary import (
-    facing_angle,
-    full_body_error,
-)
+from aios.evaluation.functional.agora_summary import full_body_error
 
-HONEST = AGORAProtocol.honest()
+CORRECTED = AGORAProtocol.CORRECTED
 
 
 # -- costs and overlaps --------------------------------------------------
@@ -42,7 +39,7 @@ def test_cost_of_a_shift():
     true = np.zeros((2, 24, 2))
     expected = np.full((1, 2), np.sqrt(24) * 5)
     np.testing.assert_allclose(agora_costs(ours, true), expected)
-    mean = agora_costs(ours, true, spectral=False)
+    mean = agora_costs(ours, true, CORRECTED)
     np.testing.assert_allclose(mean, 5)
 
 
@@ -81,7 +78,7 @@ def test_boxes_hold_all_keypoints():
 # -- matching ------------------------------------------------------------
 
 
-def match(costs, overlaps, valid, protocol=None):
+def match(costs, overlaps, valid, protocol=AGORAProtocol.OFFICIAL):
     pairs, wrong = match_agora(
         np.array(costs, float), np.array(overlaps), np.array(valid), protocol
     )
@@ -111,7 +108,10 @@ def test_who_does_not_count_is_used_up_and_the_prediction_stays_free():
     # Nobody else: a false positive.
     assert match([[1]], np.ones((1, 1)), [False]) == ([], 1)
     # Otherwise it is left out.
-    assert match([[1, 2]], np.ones((1, 2)), [False, True], HONEST) == ([], 0)
+    assert match([[1, 2]], np.ones((1, 2)), [False, True], CORRECTED) == (
+        [],
+        0,
+    )
 
 
 def test_invalid_person_is_used_up_once():
@@ -125,7 +125,7 @@ def test_pair_without_overlap_uses_up_a_prediction():
     costs, overlaps = [[1, 2]], [[0.0, 1.0]]
     # (0, 0) is nearest but does not overlap: (0, 1) is never looked at.
     assert match(costs, overlaps, [True, True]) == ([], 1)
-    assert match(costs, overlaps, [True, True], HONEST) == ([[0, 1]], 0)
+    assert match(costs, overlaps, [True, True], CORRECTED) == ([[0, 1]], 0)
     # With a second prediction the search goes on.
     more = match([[1, 2], [9, 9]], [[0, 1], [0, 0]], [True, True])
     assert more == ([[0, 1]], 1)
@@ -221,7 +221,7 @@ VERTICES = {
 }
 
 
-def errors(move, vertices=None, root_counts=True):
+def errors(move, vertices=None, protocol=AGORAProtocol.OFFICIAL):
     """Errors if joints, and vertices, are moved from the origin."""
     joints, points = np.zeros((1, 127, 3)), np.zeros((1, 6, 3))
     for joint, offset in move.items():
@@ -229,7 +229,7 @@ def errors(move, vertices=None, root_counts=True):
     for vertex, offset in (vertices or {}).items():
         points[0, vertex] = offset
     zero = np.zeros((1, 127, 3)), np.zeros((1, 6, 3))
-    row = agora_errors((joints, points), zero, VERTICES, root_counts)[0]
+    row = agora_errors((joints, points), zero, VERTICES, protocol)[0]
     return dict(zip(AGORA_ERRORS, row.tolist(), strict=True))
 
 
@@ -250,7 +250,7 @@ def test_hand_is_aligned_at_the_wrist_whose_zero_counts():
     only(errors({37: (1.6, 0, 0)}), lhand_MPJPE=0.1)
     only(errors({52: (0, 1.6, 0)}), rhand_MPJPE=0.1)
     only(
-        errors({37: (1.5, 0, 0)}, root_counts=False),
+        errors({37: (1.5, 0, 0)}, protocol=CORRECTED),
         lhand_MPJPE=0.1,
     )
     moved = errors({20: (0, 0, 1)})
@@ -324,9 +324,11 @@ def test_missed_persons_are_zero_in_hands_and_faces():
     assert result['body-MVE'] == 30
     assert result['lhand-MVE'] == result['face-MPJPE'] == 20
     assert result['fullbody-MVE'] == 50
-    honest = summarise_agora(table(found, rows, seen=[1, 1, 1, 0]), HONEST)
-    assert honest['lhand-MVE'] == 30
-    assert honest['fullbody-MVE'] == 60
+    corrected = summarise_agora(
+        table(found, rows, seen=[1, 1, 1, 0]), CORRECTED
+    )
+    assert corrected['lhand-MVE'] == 30
+    assert corrected['fullbody-MVE'] == 60
 
 
 def test_counts_and_roundings():
@@ -340,7 +342,7 @@ def test_counts_and_roundings():
     assert result['missed'] == 1
     assert result['false-positives'] == 1
     exact = summarise_agora(
-        table(found, np.full((3, 8), 10.04), wrong=1), HONEST
+        table(found, np.full((3, 8), 10.04), wrong=1), CORRECTED
     )
     assert exact['f1'] == pytest.approx(2 / 3)
     assert exact['body-NMVE'] == pytest.approx(15.06)
@@ -393,14 +395,17 @@ def test_bins():
             [1, 1, 0, 1],
             rows,
             occlusion=[0, 10, 10.5, 90],
-            orientation=[-179, 0, 1, 180],
+            orientation=[-22, 22.5, 23, 337.5],
             x=[0.1, 0.125, 0.5, 1],
         )
     )
     persons = {k: [b['persons'] for b in v] for k, v in bins.items()}
     assert persons['occlusion'] == [2, 1, 0, 0, 0, 0, 0, 0, 1]
-    assert persons['orientation'] == [1, 0, 0, 1, 1, 0, 0, 1]
-    assert persons['x'] == [2, 0, 0, 1, 0, 0, 0, 1]
+    assert persons['orientation'] == [2, 1, 0, 0, 0, 0, 0, 1]
+    assert persons['x'] == [1, 1, 0, 0, 1, 0, 0, 0, 0, 1]
+    edges = [b['low'] for b in bins['orientation']]
+    assert edges == [-22.5, 22.5, 67.5, 112.5, 157.5, 202.5, 247.5, 292.5]
+    assert bins['x'][-1]['low'] == 0.9
     first, second, third = bins['occlusion'][:3]
     assert (first['low'], first['high']) == (-1, 10)
     assert first['recall'] == 1
@@ -410,16 +415,12 @@ def test_bins():
     assert third['persons'] == third['recall'] == 0
 
 
-@pytest.mark.parametrize(
-    ('left', 'right', 'angle'),
-    [
-        ((1, 0, 5), (-1, 0, 5), 0),  # left hip right in the picture: to us
-        ((-1, 0, 5), (1, 0, 5), 180),
-        ((0, 0, 6), (0, 0, 4), 90),  # left hip behind: to the right
-        ((0, 0, 4), (0, 0, 6), -90),
-    ],
-)
-def test_facing_angle(left, right, angle):
-    joints = np.zeros((127, 3))
-    joints[1], joints[2] = left, right
-    assert facing_angle(joints) == angle
+def test_persons_outside_all_bins_are_counted():
+    bins = agora_bins(
+        table([1, 0], occlusion=[np.nan, 50], orientation=[np.nan] * 2)
+    )
+    last = bins['occlusion'][-1]
+    assert (last['low'], last['high']) == (None, None)
+    assert (last['persons'], last['matched']) == (1, 1)
+    assert [b['persons'] for b in bins['orientation']] == [0] * 8 + [2]
+    assert len(bins['x']) == 10

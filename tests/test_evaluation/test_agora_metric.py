@@ -126,13 +126,13 @@ def test_duplicate(evaluate, toy):
 
 
 def test_prediction_of_who_does_not_count(evaluate, toy):
-    """A false positive officially; left out by the honest protocol."""
+    """A false positive officially; left out by the corrected protocol."""
     samples = toy.samples()
     samples[0] = toy.sample(NAMES[0], [0, 1, 2])
     assert evaluate(samples)['false-positives'] == 1
-    honest = evaluate(samples, protocol='honest')
-    assert honest['false-positives'] == 0
-    assert honest['precision'] == 1
+    corrected = evaluate(samples, protocol='corrected')
+    assert corrected['false-positives'] == 0
+    assert corrected['precision'] == 1
 
 
 def test_known_error(evaluate, toy):
@@ -148,7 +148,7 @@ def test_known_error(evaluate, toy):
         'fullbody-MPJPE': 1.3,
         'fullbody-NMJE': 1.3,
     }
-    exact = evaluate(samples, protocol='honest')
+    exact = evaluate(samples, protocol='corrected')
     assert exact['lhand-MPJPE'] == pytest.approx(4, abs=1e-4)
 
 
@@ -196,17 +196,91 @@ def test_parameters_give_the_same_as_meshes(evaluate, toy):
     assert result['body-MVE'] > 1
 
 
-def test_protocol_by_flags(evaluate, toy):
+def test_protocols(evaluate, toy):
     samples = toy.samples()
     samples[0] = toy.sample(NAMES[0], [0])
     samples[0]['pred_instances'].vertices += (
         torch.rand(10475, 3, generator=torch.Generator().manual_seed(0)) / 10
     )
     zero = evaluate(samples)['face-MVE']
-    one = evaluate(samples, protocol=dict(miss_as_zero=False))['face-MVE']
+    one = evaluate(samples, protocol='corrected')['face-MVE']
     assert one == pytest.approx(zero * 4 / 3, abs=0.1)
-    with pytest.raises(ValueError, match=r"\['official', 'honest'\]"):
+    with pytest.raises(ValueError, match='fair'):
         evaluate(samples, protocol='fair')
+    with pytest.raises(ValueError, match='score_thr must be a number'):
+        evaluate(samples, score_thr=float('nan'))
+
+
+def test_order_of_names_decides_ties(evaluate, toy):
+    """Of two bodies with the same keypoints ``_10`` comes before ``_2``."""
+    sample = toy.sample(NAMES[1], [1] * 12)
+    people = sample['pred_instances']
+    people.scores = torch.linspace(0.9, 0.6, 12)
+    people.vertices += 0.1 * torch.rand(12, 10475, 3)
+    people.vertices[10] = torch.from_numpy(toy.crowds[NAMES[1]].vertices[1])
+    worse = [i for i in range(12) if i not in (2, 10)]
+    people.joints2d[worse] += 5
+    result = evaluate([sample])
+    assert result['matched'] == 1
+    assert result['body-MVE'] == 0
+
+
+@pytest.fixture
+def frames(toy, tmp_path):
+    """Data frames of the first picture with other cells."""
+
+    def write(**changes):
+        cells = {**toy._cells(NAMES[0]), **changes}
+        folder = tmp_path / 'changed'
+        folder.mkdir(exist_ok=True)
+        path = folder / 'validation_0_SMPLX_withjv.pkl'
+        dump_dataframe(path, {k: [v] for k, v in cells.items()})
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize('occlusion', [95.0, np.nan, -1.0])
+def test_valid_but_too_occluded_is_missed(evaluate, toy, frames, occlusion):
+    """The official tool counts who is valid, and matches who is visible."""
+    folder = str(frames(occlusion=[5.0, 30.0, occlusion]))
+    samples = [toy.sample(NAMES[0], [0, 2])]
+    result = evaluate(samples, ground_truth=folder)
+    counts = ('persons', 'matched', 'missed', 'false-positives')
+    assert [result[name] for name in counts] == [2, 1, 1, 1]
+    corrected = evaluate(samples, ground_truth=folder, protocol='corrected')
+    assert [corrected[name] for name in counts] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize('suffix', ['', '_1280x720'])
+def test_frames_of_small_images(evaluate, toy, frames, suffix):
+    """Keypoints at 1280 x 720, whatever the names of the images are."""
+    cells = toy._cells(NAMES[0])
+    folder = frames(
+        imgPath=f'{NAMES[0]}{suffix}.png',
+        gt_joints_2d=[points / 3 for points in cells['gt_joints_2d']],
+    )
+    result = evaluate([toy.sample(NAMES[0], [0, 2])], ground_truth=str(folder))
+    assert result['matched'] == 2
+    assert result['false-positives'] == 0
+    truth = AGORAGroundTruth(folder)[NAMES[0]]
+    np.testing.assert_allclose(
+        truth.joints2d, np.stack(cells['gt_joints_2d']), rtol=1e-6
+    )
+
+
+def test_ground_truth_keeps_its_precision(toy, frames, tmp_path):
+    cells = toy._cells(NAMES[0])
+    exact = {
+        name: np.asarray(cells[name], np.float64) + 1e-9
+        for name in ('gt_joints_3d', 'gt_verts')
+    }
+    folder = frames(**exact)
+    convert_ground_truth(folder, tmp_path / 'gt.npz')
+    for path in (folder, tmp_path / 'gt.npz'):
+        truth = AGORAGroundTruth(path)[NAMES[0]]
+        np.testing.assert_array_equal(truth.joints3d, exact['gt_joints_3d'])
+        np.testing.assert_array_equal(truth.vertices(), exact['gt_verts'])
 
 
 # -- ground truth --------------------------------------------------------
@@ -228,6 +302,8 @@ def test_ground_truth(toy):
     assert [picture.name for picture in truth] == [*NAMES, EMPTY]
     assert OTHER not in truth
     assert truth[NAMES[0]].valid.tolist() == [True, False, True]
+    # Yaw - camYaw: -20, 140, -125
+    assert truth[NAMES[0]].orientation.tolist() == [-20, 140, 235]
     assert truth[NAMES[1]].kid.tolist() == [True, False]
     assert truth[EMPTY].vertices().shape == (0, 10475, 3)
 
@@ -236,9 +312,23 @@ def test_ground_truth(toy):
     ('change', 'message'),
     [
         ({'gt_verts': None}, r"row|lacks the columns \['gt_verts'\]"),
-        ({'gt_joints_2d': [np.zeros((45, 2))]}, r'person 0 .* \(45, 2\)'),
+        ({'gt_joints_2d': [np.zeros((45, 2))]}, r'2d: .* \(45, 2\)'),
         ({'gt_joints_3d': [np.full((127, 3), np.nan)]}, 'not finite'),
-        ({'gt_verts': []}, 'lists 0 persons, isValid 1'),
+        ({'gt_joints_3d': [np.full((127, 3), 1e200)]}, 'not finite'),
+        ({'gt_verts': []}, 'gt_verts: lists 0 persons, isValid 1'),
+        ({'gt_verts': 3.0}, 'row 0, gt_verts: must list an array'),
+        ({'gt_verts': [None]}, 'row 0, gt_verts: .*'),
+        ({'kid': []}, 'row 0, kid: lists 0 persons, isValid 1'),
+        ({'occlusion': [5.0, 5.0]}, 'occlusion: lists 2 persons, isValid 1'),
+        ({'occlusion': ['x']}, 'occlusion: must list numbers'),
+        ({'isValid': [np.nan]}, 'isValid: must be True or False'),
+        ({'isValid': 3}, 'isValid: must be a list'),
+        ({'Yaw': [1.0, 2.0]}, 'Yaw: lists 2 persons'),
+        ({'imgPath': 7}, 'imgPath: 7 is not a path'),
+        (
+            {'gt_joints_2d': [np.full((127, 2), 1150.0)]},
+            'do not fit gt_joints_3d in images of 3840 x 2160 or 1280 x 720',
+        ),
     ],
 )
 def test_bad_frames(tmp_path, toy, change, message):
@@ -258,7 +348,7 @@ def test_nothing_there(tmp_path, toy, free_body_dir):
     with pytest.raises(FileNotFoundError):
         AGORAGroundTruth(tmp_path / 'no.npz')
     np.savez(tmp_path / 'other.npz', paths=np.zeros(3))
-    with pytest.raises(ValueError, match="lacks .'joints2d'"):
+    with pytest.raises(ValueError, match="lacks .*'joints2d'"):
         AGORAGroundTruth(tmp_path / 'other.npz')
     cells = {k: [v] for k, v in toy._cells(OTHER).items()}
     dump_dataframe(tmp_path / 'validation_0_withjv.pkl', cells)

@@ -161,6 +161,40 @@ def test_similarity_by_hand(evaluate, truth, samples):
         assert metrics[f'AP75-{part}'] == 0
 
 
+@pytest.mark.parametrize(
+    ('width', 'sizes'), [(60, ['M']), (100, ['L']), (2, [])]
+)
+def test_area_of_every_part_is_that_of_the_body(
+    evaluate, truth, samples, width, sizes
+):
+    """A prediction of no one that counts only if it has the right size.
+
+    COCO's sizes: medium 32² to 96², large up to 1e5².  The truth is two
+    persons of 64² and 98², both found with the second best score; the best
+    is an intruder.  Its left hand spans 5 x 5 pixels always, its 17 keypoints
+    of the body 100 x ``width``.  Where its area is in a range, precision is
+    1/2 there, also for hands.
+    """
+    del samples[1:]
+    truth['annotations'] = truth['annotations'][:2]
+    truth['annotations'][0]['area'] = 64.0**2
+    truth['annotations'][1]['area'] = 98.0**2
+    found = samples[0].pred_instances
+    body = to_coco_wholebody(np.arange(144.0)[:, None])[:, 0].astype(int)
+    intruder = found.joints2d[2]
+    intruder[:] = torch.tensor([5000.0, 5000.0])
+    intruder[body[91:112]] += 5 * torch.rand(21, 2)
+    intruder[body[:17]] += torch.rand(17, 2)
+    intruder[body[0]] = torch.tensor([5000.0 + width, 5100.0])
+    intruder[body[1]] = torch.tensor([5000.0, 5000.0])
+    found.scores = torch.tensor([0.8, 0.8, 0.9])
+    metrics = evaluate(truth, samples)
+    for part in ('body', 'lhand', 'wholebody'):
+        for size in 'ML':
+            expected = 0.5 if size in sizes else 1
+            assert metrics[f'AP-{size}-{part}'] == pytest.approx(expected)
+
+
 def test_crowds_and_unlabelled_people_do_not_count(evaluate, truth, samples):
     crowd, unlabelled = truth['annotations'][0], truth['annotations'][3]
     crowd['iscrowd'] = 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import zipfile
 
 import cv2
 import numpy as np
@@ -113,7 +114,13 @@ def test_sweep(run, submission, tmp_path):
     assert results['metrics'] == metrics
     assert results['protocol'] == 'official'
     assert sum(b['persons'] for b in results['bins']['occlusion']) == 4
-    assert sum(b['matched'] for b in results['bins']['orientation']) == 3
+    # Of NAMES[0] -20 and 235 degrees, of NAMES[1] -20 and 140.
+    bins = results['bins']['orientation']
+    assert [b['persons'] for b in bins] == [2, 0, 0, 1, 0, 1, 0, 0]
+    assert sum(b['matched'] for b in bins) == 3
+    # Persons stand 1.5 m apart, 6 m away, f = 3700: 925 of 1920 pixels.
+    bins = results['bins']['x']
+    assert [b['persons'] for b in bins] == [1, 0, 0, 0, 3, *[0] * 5]
     with open(out / 'sweep.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert [float(row['threshold']) for row in rows] == pytest.approx(
@@ -139,6 +146,12 @@ def test_thresholds_need_scores(run, submission, tmp_path, capsys):
         with pytest.raises(SystemExit, match='there is no scores.json'):
             run(submission, *options)
     assert run(submission)['missed'] == 1
+    scores = {p.name: 0.9 for p in (submission / 'predictions').iterdir()}
+    for bad in (np.nan, np.inf, None):
+        scores[f'{NAMES[0]}_personId_1.pkl'] = bad
+        (submission / 'scores.json').write_text(json.dumps(scores))
+        with pytest.raises(SystemExit, match=r'scores.json: '):
+            run(submission)
     (submission / 'scores.json').write_text('{"x": 1}')
     with pytest.raises(SystemExit, match='belongs to another submission'):
         run(submission)
@@ -193,3 +206,145 @@ def test_convert(toy, tmp_path, run, submission, capsys):
     with pytest.raises(SystemExit, match='no data frame'):
         tool.main([str(submission), str(tmp_path / 'new.npz')])
     assert not (tmp_path / 'new.npz').exists()
+
+
+@pytest.mark.parametrize('option', ['--score-thr', '--sweep'])
+@pytest.mark.parametrize('value', ['nan', 'inf'])
+def test_thresholds_are_numbers(run, submission, option, value, capsys):
+    with pytest.raises(SystemExit):
+        run(submission, option, value)
+    assert 'must be a number' in capsys.readouterr().err
+
+
+def zipped(path, files):
+    """An archive of content by name."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_files_elsewhere_are_ignored_and_counted(
+    run, submission, tmp_path, capsys
+):
+    expected = run(submission)
+    files = {
+        f'predictions/{p.name}': p.read_bytes()
+        for p in (submission / 'predictions').iterdir()
+    }
+    one = next(iter(files.values()))
+    other = f'{NAMES[1]}_personId_9.pkl'
+    more = {
+        f'predictions/sub/{other}': one,
+        f'__MACOSX/predictions/._{other}': b'Mac OS X',
+        f'predictions/._{other}': b'Mac OS X',
+        other: one,
+    }
+    capsys.readouterr()
+    (submission / 'scores.json').unlink()
+    assert run(zipped(submission / 'a.zip', files | more)) == expected
+    assert '4 files *.pkl are ignored' in capsys.readouterr().err
+    sub = submission / 'predictions/sub'
+    sub.mkdir()
+    (sub / other).write_bytes(one)
+    assert run(submission) == expected
+    assert '1 files *.pkl are ignored' in capsys.readouterr().err
+    flat = zipped(tmp_path / 'flat.zip', {other: one})
+    with pytest.raises(SystemExit, match='must lie in the folder predictions'):
+        run(flat)
+
+
+def test_numbers_are_names(run, submission):
+    """``_0`` and ``_00`` are two predictions, as for the server."""
+    before = run(submission)
+    folder = submission / 'predictions'
+    (submission / 'scores.json').unlink()
+    for name in (f'{NAMES[1]}_personId_00.pkl', f'{NAMES[1]}_personId_7.pkl'):
+        shutil.copy(folder / f'{NAMES[1]}_personId_0.pkl', folder / name)
+    after = run(submission)
+    assert after['matched'] == before['matched']
+    assert after['false-positives'] == before['false-positives'] + 2
+
+
+def test_samples_of_the_official_tool(run, toy, tmp_path):
+    """144 joints, a third column, a leading axis of one, the key ``age``."""
+    folder = tmp_path / 'predictions'
+    for name, row in ((NAMES[0], 0), (NAMES[0], 2), (NAMES[1], 1)):
+        crowd = toy.crowds[name]
+        joints = np.concatenate(
+            (crowd.points, np.ones((3, 144, 1))[: len(crowd.points)]), -1
+        )
+        content = {
+            'age': 'adult',
+            'joints': joints[row] if row else joints[row, :24],
+            'allSmplJoints3d': crowd.joints[row, : 144 if row else 127],
+            'verts': crowd.vertices[row][None] if row else crowd.vertices[row],
+        }
+        dump_pickle(folder / f'{name}_personId_{row}.pkl', content)
+    result = run(folder)
+    assert result['matched'] == 3
+    assert result['fullbody-MVE'] == result['fullbody-MPJPE'] == 0
+
+
+def test_bad_numbers_in_files(run, submission):
+    file = submission / f'predictions/{NAMES[0]}_personId_0.pkl'
+    good = load_pickle(file)
+    far = np.concatenate((good['joints'], np.full((3, 2), np.nan, 'f4')))
+    mesh = {
+        'joints': good['joints'],
+        'verts': np.full((10475, 3), 1e200),
+        'allSmplJoints3d': np.zeros((127, 3)),
+    }
+    huge = dict(good['params'], global_orient=np.full((1, 3), 3e38, 'f4'))
+    for content, message in (
+        (dict(good, joints=far), 'personId_0.pkl: joints is not finite'),
+        (mesh, 'personId_0.pkl: verts is not finite'),
+        (dict(good, params=huge), 'personId_0.pkl: the posed body is not'),
+    ):
+        dump_pickle(file, content, overwrite=True)
+        with pytest.raises(SystemExit, match=message):
+            run(submission)
+
+
+def test_members_that_cannot_be_read(run, submission, tmp_path):
+    path = submission / 'predictions.zip'
+    with zipfile.ZipFile(path) as archive:
+        info = archive.infolist()[1]
+        place = info.header_offset
+    data = path.read_bytes()
+    # The last mention of the name is in the central directory.
+    entry = data.rindex(info.filename.encode()) - 46
+    for offset, value, message in (
+        (8, 1, 'encrypted'),  # flag bits
+        (10, 97, 'cannot be read'),  # compression method
+    ):
+        broken = bytearray(data)
+        broken[entry + offset] = value
+        broken[place + offset - 2] = value
+        (tmp_path / 'x.zip').write_bytes(broken)
+        with pytest.raises(SystemExit, match=f'personId_0.pkl .*{message}'):
+            run(tmp_path / 'x.zip')
+
+
+def test_dumps_are_whole(run, samples, tmp_path):
+    path = str(tmp_path / 'dump.pkl')
+    metric = DumpWholeBodyResults(path)
+    metric.process(None, samples)
+    metric.evaluate(len(samples))
+    records = load_pickle(path)
+    dump_pickle(tmp_path / 'twice.pkl', [*records, records[0]])
+    with pytest.raises(SystemExit, match=f'{NAMES[0]} is in it before'):
+        run(tmp_path / 'twice.pkl')
+    for name in ('joints2d', 'smplx_betas'):
+        records = load_pickle(path)
+        people = records[1]['pred_instances']
+        people[name] = np.repeat(people[name], 2, axis=0)
+        dump_pickle(tmp_path / 'uneven.pkl', records, overwrite=True)
+        with pytest.raises(SystemExit, match=f'picture 1: {name} has shape'):
+            run(tmp_path / 'uneven.pkl')
+    records = load_pickle(path)
+    people = records[0]['pred_instances']
+    people['smplx_betas'] = people['smplx_betas'].astype(np.float64)
+    people['smplx_betas'][2] = 1e200
+    dump_pickle(tmp_path / 'huge.pkl', records)
+    assert run(tmp_path / 'huge.pkl')['predictions-not-finite'] == 1

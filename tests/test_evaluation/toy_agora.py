@@ -86,6 +86,8 @@ class ToyAGORA:
             'imgPath': f'{name}.png',
             'kid': [name == NAMES[1] and i == 0 for i in range(count)],
             'occlusion': [5.0, 30.0, 60.0][:count],
+            'Yaw': [30.0, 190.0, -75.0][:count],
+            'camYaw': 50.0,
             'isValid': [
                 not (name == NAMES[0] and i == 1) for i in range(count)
             ],

@@ -23,7 +23,7 @@ from aios.body_models import (
 )
 from aios.utils.safe_io import load_npy
 
-from .layout import PARAMETERS
+from .layout import NUM_JOINTS_3D, PARAMETERS
 
 __all__ = ['NUM_BODY_VERTICES', 'SubmittedBodies', 'load_part_vertices']
 
@@ -129,18 +129,21 @@ class SubmittedBodies:
                 :func:`~aios.evaluation.agora.layout.check_person`.
 
         Returns:
-            Joints ``(M, 127, 3)`` and vertices ``(M, V, 3)``, metres.
+            Joints ``(M, 127, 3)`` and vertices ``(M, V, 3)``, float64
+            metres.
 
         Raises:
             ValueError: If a child comes without ``kid_template``.
         """
-        joints = np.empty((len(persons), 127, 3), np.float32)
-        vertices = np.empty((len(persons), _NUM_VERTICES, 3), np.float32)
+        joints = np.empty((len(persons), NUM_JOINTS_3D, 3))
+        vertices = np.empty((len(persons), _NUM_VERTICES, 3))
         groups: dict[tuple, list[int]] = {}
         for row, person in enumerate(persons):
             if 'verts' in person:
-                joints[row] = person['allSmplJoints3d']
-                vertices[row] = person['verts']
+                # Both may have a leading axis of one.
+                points = person['allSmplJoints3d'].reshape(-1, 3)
+                joints[row] = points[:NUM_JOINTS_3D]
+                vertices[row] = person['verts'].reshape(-1, 3)
             else:
                 groups.setdefault(_kind(person), []).append(row)
         for (gender, kid, count, rotates), rows in groups.items():
@@ -193,4 +196,4 @@ def _pose(
         arguments[name] = torch.from_numpy(value)
     with torch.no_grad():
         body = layer(**arguments)
-    return body.joints[:, :127].numpy(), body.vertices.numpy()
+    return body.joints[:, :NUM_JOINTS_3D].numpy(), body.vertices.numpy()

@@ -24,7 +24,6 @@ from aios.evaluation.functional.agora import (
 )
 from aios.evaluation.functional.agora_summary import (
     AGORATable,
-    facing_angle,
     summarise_agora,
 )
 from aios.evaluation.functional.matching import pairwise_iou
@@ -58,7 +57,8 @@ class AGORAPeople:
     Args:
         name: Of the picture, see
             :func:`~aios.evaluation.agora.ground_truth.picture_name`.
-        scores: ``(P,)``.
+        scores: ``(P,)``, in the official order, which decides ties: that of
+            the names of files, as strings.
         joints2d: ``(P, 24, 2)`` pixels at 3840 x 2160.
         boxes: ``(P, 4)`` xyxy around the submitted key-points.
         bodies: Joints ``(M, 127, 3)`` and vertices ``(M, 10475, 3)`` of
@@ -80,18 +80,18 @@ class AGORAEvaluator:
     Args:
         vertex_ids: Of the parts, see
             :func:`~aios.evaluation.agora.bodies.load_part_vertices`.
-        protocol: Default: the official one.
+        protocol: Whose rules.
         thresholds: Predictions with a lower score do not count.
     """
 
     def __init__(
         self,
         vertex_ids: Mapping[str, np.ndarray],
-        protocol: AGORAProtocol | None = None,
+        protocol: AGORAProtocol = AGORAProtocol.OFFICIAL,
         thresholds: Sequence[float] = (0.0,),
     ) -> None:
         self.vertex_ids = vertex_ids
-        self.protocol = protocol or AGORAProtocol()
+        self.protocol = protocol
         self.thresholds = tuple(thresholds)
 
     def compare(
@@ -106,16 +106,20 @@ class AGORAEvaluator:
         Returns:
             A record of a few numbers per person, for :meth:`table`.
         """
-        valid = truth.valid
+        # Officially, who is too occluded to be matched counts as missed.
+        official = self.protocol.is_official
+        counted = truth.valid if official else truth.visible
+        half = PICTURE_SIZE[0] / 2
+        distance = np.abs(truth.joints2d[counted, 0, 0] - half) / half
         record: dict[str, Any] = {
             'name': truth.name,
-            'kid': truth.kid[valid],
-            'occlusion': truth.occlusion[valid],
-            'orientation': facing_angle(truth.joints3d[valid]),
+            'kid': truth.kid[counted],
+            'occlusion': truth.occlusion[counted],
+            'orientation': truth.orientation[counted],
             # Bins do not hold their lower edges.
-            'x': (truth.joints2d[valid, 0, 0] / PICTURE_SIZE[0]).clip(1e-6, 1),
+            'x': distance.clip(1e-6, 1),
         }
-        size = len(self.thresholds), len(valid)
+        size = len(self.thresholds), len(counted)
         match = np.full(size, -1)
         wrong, count = np.zeros((2, size[0]), int)
         rows: dict[tuple[int, int], int] = {}
@@ -125,12 +129,12 @@ class AGORAEvaluator:
                 keep = np.flatnonzero(people.scores >= threshold)
                 count[t] = len(keep)
                 pairs, wrong[t] = match_agora(
-                    costs[keep], overlaps[keep], valid, self.protocol
+                    costs[keep], overlaps[keep], truth.visible, self.protocol
                 )
                 for prediction, person in pairs:
                     pair = int(keep[prediction]), int(person)
                     match[t, person] = rows.setdefault(pair, len(rows))
-        record['match'] = match[:, valid]
+        record['match'] = match[:, counted]
         record['wrong'], record['predictions'] = wrong, count
         record['broken'] = people.broken if people is not None else 0
         record['errors'] = self._errors(truth, people, list(rows))
@@ -142,7 +146,7 @@ class AGORAEvaluator:
         costs = agora_costs(
             people.joints2d,
             truth.joints2d[:, :NUM_MATCH_JOINTS],
-            self.protocol.spectral_cost,
+            self.protocol,
         )
         boxes = keypoint_boxes(truth.joints2d)
         return costs, pairwise_iou(people.boxes, boxes, pixel=1)
@@ -161,8 +165,13 @@ class AGORAEvaluator:
             people.bodies(ours),
             (truth.joints3d[theirs], truth.vertices()[theirs]),
             self.vertex_ids,
-            self.protocol.root_counts,
+            self.protocol,
         )
+        if not np.isfinite(errors).all():
+            raise ValueError(
+                f'{truth.name}: a matched body is not finite; its parameters '
+                'are too large'
+            )
         return errors * MILLIMETRES
 
     def table(
@@ -234,6 +243,8 @@ def people_of(
     """
     scale = agora_scale(img_path, size)
     joints = people['joints2d'][:, :NUM_MATCH_JOINTS] * scale
+    joints = joints.astype(np.float32)  # as they are submitted
+    order = _submission_order(people['scores'])
     if 'vertices' not in people and bodies is None:
         raise ValueError(
             f'{img_path}: predictions have no vertices; set with_vertices '
@@ -241,20 +252,27 @@ def people_of(
         )
 
     def pose(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = order[index]
         if 'vertices' in people:
-            return people['joints3d'][index, :127], people['vertices'][index]
+            return people['joints3d'][rows, :127], people['vertices'][rows]
         assert bodies is not None
-        persons = [submitted_person(people, row, joints) for row in index]
+        persons = [submitted_person(people, row, joints) for row in rows]
         return bodies(persons)
 
     return AGORAPeople(
         picture_name(img_path),
-        people['scores'],
-        joints,
-        keypoint_boxes(joints),
+        people['scores'][order],
+        joints[order],
+        keypoint_boxes(joints[order]),
         pose,
         broken,
     )
+
+
+def _submission_order(scores: np.ndarray) -> np.ndarray:
+    """Numbered by score, sorted as names of files: 0, 1, 10, 11, 2, ..."""
+    numbered = np.argsort(-scores, kind='stable')
+    return numbered[sorted(range(len(scores)), key=str)]
 
 
 def agora_scale(img_path: str, size: Sequence[int]) -> np.ndarray:

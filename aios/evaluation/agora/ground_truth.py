@@ -41,9 +41,12 @@ _SHAPES: Mapping[str, tuple[int, ...]] = {
     'gt_verts': (10475, 3),
 }
 _COLUMNS = ('imgPath', 'kid', 'occlusion', 'isValid', *_SHAPES)
+_SMALL = 1 / 3  # 1280 x 720, relative to 3840 x 2160
 _MAX_OCCLUSION = 90
 _FULL_BODY = ('bfh', 'smplx')
-_TABLE = ('joints2d', 'joints3d', 'kid', 'occlusion', 'valid')
+_TABLE = (
+    *('joints2d', 'joints3d', 'kid', 'occlusion', 'is_valid', 'orientation'),
+)
 
 
 def picture_name(path: str) -> str:
@@ -60,9 +63,10 @@ class AGORAPicture:
         joints2d: ``(G, 127, 2)`` pixels at 3840 x 2160.
         joints3d: ``(G, 127, 3)`` metres in the camera's axes.
         kid: ``(G,)`` bool.
-        occlusion: ``(G,)`` percent.
-        valid: ``(G,)`` bool, who counts: ``isValid`` and at most 90 %
-            occluded.
+        occlusion: ``(G,)`` percent, NaN if unknown.
+        valid: ``(G,)`` bool, ``isValid``.
+        orientation: ``(G,)`` degrees of ``Yaw - camYaw`` in (-22.5, 337.5],
+            NaN if the data frames lack them.
         vertices: Reads ``(G, 10475, 3)``, metres in the camera's axes.
     """
 
@@ -72,7 +76,14 @@ class AGORAPicture:
     kid: np.ndarray
     occlusion: np.ndarray
     valid: np.ndarray
+    orientation: np.ndarray
     vertices: Callable[[], np.ndarray]
+
+    @property
+    def visible(self) -> np.ndarray:
+        """``(G,)`` bool, who can be matched: valid, at most 90 % occluded."""
+        shown = (self.occlusion >= 0) & (self.occlusion <= _MAX_OCCLUSION)
+        return self.valid & shown
 
 
 class AGORAGroundTruth:
@@ -140,6 +151,13 @@ class AGORAGroundTruth:
                 'tools/dataset_converters/agora_ground_truth.py'
             )
         data = load_npz(self.path, ('paths', 'rows', *_TABLE))
+        total = int(data['rows'].max(initial=0))
+        for name in _TABLE:
+            if len(data[name]) != total:
+                raise ValueError(
+                    f'{self.path}: {name} has {len(data[name])} rows, must '
+                    f'have {total}'
+                )
         pictures = {}
         for index, place in enumerate(data['paths'].tolist()):
             start, end = data['rows'][index]
@@ -219,53 +237,137 @@ def _read_frames(
             _COLUMNS,
             'the official evaluation needs those of joints and vertices',
         )
+        scale = _pixel_scale(frame, path)
         for row, place in enumerate(frame['imgPath']):
-            name = picture_name(str(place))
+            where = f'{path}, row {row}'
+            if not isinstance(place, str):
+                raise ValueError(f'{where}, imgPath: {place!r} is not a path')
+            name = picture_name(place)
             if name in seen:
-                raise ValueError(f'{path}: {name} is in {seen[name]}, too')
+                raise ValueError(f'{where}: {name} is in {seen[name]}, too')
             seen[name] = path
-            yield str(place), *_read_row(frame, row, f'{path}, row {row}')
+            table, vertices = _read_row(frame, row, where)
+            table['joints2d'] = table['joints2d'] / scale
+            yield place, table, vertices
+
+
+def _pixel_scale(frame: Mapping[str, np.ndarray], path: Path) -> float:
+    """1 if keypoints are in pixels at 3840 x 2160, 1/3 if at 1280 x 720.
+
+    Names of images do not tell; where the camera's axis meets the image does.
+    """
+    centres = []
+    for row in range(len(frame['imgPath'])):
+        pixels, points = (
+            _arrays(frame[name][row], f'{path}, row {row}, {name}')
+            for name in ('gt_joints_2d', 'gt_joints_3d')
+        )
+        if pixels.shape[:-1] == points.shape[:-1] and pixels.size:
+            centres.append(_centre_x(pixels[..., 0], points))
+    centre = float(np.median(centres)) if centres else PICTURE_SIZE[0] / 2
+    for scale in (1, _SMALL):
+        if abs(2 * centre / PICTURE_SIZE[0] / scale - 1) < 0.25:
+            return scale
+    raise ValueError(
+        f'{path}: gt_joints_2d do not fit gt_joints_3d in images of 3840 x '
+        f'2160 or 1280 x 720 pixels: the centre is at x = {centre:.0f}'
+    )
+
+
+def _centre_x(x: np.ndarray, points: np.ndarray) -> float:
+    """Where x = 0 in space is in the image, from all joints of a picture."""
+    front = np.isfinite(x) & np.isfinite(points).all(-1)
+    front &= points[..., 2] > 0.1
+    slope = points[front, 0] / points[front, 2]
+    if not len(slope) or np.ptp(slope) < 1e-3:
+        return PICTURE_SIZE[0] / 2
+    return float(np.polyfit(slope, x[front], 1)[1])
 
 
 def _read_row(
     frame: Mapping[str, np.ndarray], row: int, where: str
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    count = len(frame['isValid'][row])
+    try:
+        count = len(frame['isValid'][row])
+    except TypeError as error:
+        raise ValueError(f'{where}, isValid: must be a list') from error
     arrays = {
         name: _stack(frame[name][row], (count, *shape), f'{where}, {name}')
         for name, shape in _SHAPES.items()
     }
-    occlusion = np.asarray(frame['occlusion'][row], np.float64)
-    valid = np.asarray(frame['isValid'][row], bool)
-    valid &= (occlusion >= 0) & (occlusion <= _MAX_OCCLUSION)
+    flags = {
+        name: _numbers(frame[name][row], count, f'{where}, {name}')
+        for name in ('isValid', 'kid', 'occlusion')
+    }
+    for name in ('isValid', 'kid'):
+        if not np.isin(flags[name], (0, 1)).all():
+            raise ValueError(f'{where}, {name}: must be True or False')
+    orientation = np.full(count, np.nan)
+    if 'Yaw' in frame and 'camYaw' in frame:
+        yaw = _numbers(frame['Yaw'][row], count, f'{where}, Yaw')
+        camera = _numbers([frame['camYaw'][row]], 1, f'{where}, camYaw')
+        # Bins hold their upper edges.
+        orientation = 337.5 - (337.5 - (yaw - camera)) % 360
     table = {
         'joints2d': arrays['gt_joints_2d'],
         'joints3d': arrays['gt_joints_3d'],
-        'kid': np.asarray(frame['kid'][row], bool),
-        'occlusion': occlusion,
-        'valid': valid,
+        'kid': flags['kid'].astype(bool),
+        'occlusion': flags['occlusion'],
+        'is_valid': flags['isValid'].astype(bool),
+        'orientation': orientation,
     }
     return table, arrays['gt_verts']
 
 
+def _numbers(value: Any, count: int, where: str) -> np.ndarray:
+    """``(count,)`` float64 of a cell that lists a number per person."""
+    try:
+        numbers = np.asarray(value, np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'{where}: must list numbers ({error})') from error
+    if len(numbers) != count:
+        raise ValueError(
+            f'{where}: lists {len(numbers)} persons, isValid {count}'
+        )
+    return numbers
+
+
+def _arrays(value: Any, where: str) -> np.ndarray:
+    """Array of a cell that lists arrays of persons, in its own precision."""
+    try:
+        persons = [np.asarray(person) for person in value]
+        array = np.stack(persons) if persons else np.empty(0)
+        if array.dtype != np.float32:
+            # The official tool computes with what the file has: float64.
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f'{where}: must list an array of numbers of every person ({error})'
+        ) from error
+    return array
+
+
 def _stack(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
     """One array of a cell that lists persons."""
-    persons = [np.asarray(person, np.float32) for person in value]
-    for number, person in enumerate(persons):
-        # Vertices and joints may have a leading axis of one.
-        persons[number] = person = person.reshape(person.shape[-2:])
-        if person.shape != shape[1:]:
-            raise ValueError(
-                f'{where}: person {number} has shape {person.shape}, must '
-                f'be {shape[1:]}; are these data frames of SMPL, not SMPL-X?'
-            )
-        if not np.isfinite(person).all():
-            raise ValueError(f'{where}: person {number} is not finite')
-    if len(persons) != shape[0]:
+    array = _arrays(value, where)
+    if not array.size and shape[0] == 0:
+        return np.empty(shape)
+    count = len(array) if array.size else 0
+    if count != shape[0]:
+        raise ValueError(f'{where}: lists {count} persons, isValid {shape[0]}')
+    # Vertices and joints may have a leading axis of one.
+    if array.shape[1:] == (1, *shape[1:]):
+        array = array[:, 0]
+    if array.shape != shape:
         raise ValueError(
-            f'{where}: lists {len(persons)} persons, isValid {shape[0]}'
+            f'{where}: a person has shape {array.shape[1:]}, must be '
+            f'{shape[1:]}; are these data frames of SMPL, not SMPL-X?'
         )
-    return np.stack(persons) if persons else np.empty(shape, np.float32)
+    with np.errstate(over='ignore'):
+        finite = np.isfinite(array.astype(np.float32)).all((1, 2))
+    if not finite.all():
+        raise ValueError(f'{where}: person {finite.argmin()} is not finite')
+    return array
 
 
 def _picture(
@@ -273,7 +375,9 @@ def _picture(
     table: Mapping[str, np.ndarray],
     vertices: Callable[[], np.ndarray],
 ) -> AGORAPicture:
-    return AGORAPicture(picture_name(place), vertices=vertices, **table)
+    fields = dict(table)
+    fields['valid'] = fields.pop('is_valid')
+    return AGORAPicture(picture_name(place), vertices=vertices, **fields)
 
 
 def _is_full_body(place: str) -> bool:

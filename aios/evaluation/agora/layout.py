@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ __all__ = [
     'BENCHMARKS',
     'FOLDER',
     'NUM_JOINTS',
+    'NUM_JOINTS_3D',
     'PARAMETERS',
     'SMALL_SUFFIX',
     'Benchmark',
@@ -30,8 +31,11 @@ SMALL_SUFFIX = '_1280x720'
 """End of the names of AGORA's small pictures; predictions lack it."""
 
 NUM_JOINTS = 24
-"""Rows of ``joints``.  More would be read, and enlarge the box that decides
-about matches."""
+"""Rows of ``joints`` that are compared.  AGORA takes more, which enlarge the
+box that decides about matches."""
+
+NUM_JOINTS_3D = 127
+"""Rows of ``allSmplJoints3d`` that are compared."""
 
 PARAMETERS: Mapping[str, int] = {
     'transl': 1,
@@ -47,11 +51,34 @@ PARAMETERS: Mapping[str, int] = {
 }
 """Arguments of the body model, and how many triples each has."""
 
-_MESHES: Mapping[str, tuple[int, ...]] = {
-    'verts': (10475, 3),
-    'allSmplJoints3d': (127, 3),
+# Allowed sizes of every axis, and how to say them.
+_Shape = tuple[tuple[Container[int], ...], str]
+
+
+def _exactly(*shape: int) -> _Shape:
+    return tuple((size,) for size in shape), str(shape)
+
+
+_JOINTS = 'joints'
+_EXACT: Mapping[str, _Shape] = {
+    _JOINTS: _exactly(NUM_JOINTS, 2),
+    'verts': _exactly(10475, 3),
+    'allSmplJoints3d': _exactly(NUM_JOINTS_3D, 3),
 }
-_OPTIONS = ('gender', 'kid_flag', 'num_betas', 'pose2rot')
+# What the samples of AGORA's tool have.  A third column of ``joints`` and a
+# leading axis of one are left out.
+_LENIENT: Mapping[str, _Shape] = {
+    _JOINTS: (
+        (range(NUM_JOINTS, 1 << 20), (2, 3)),
+        f'({NUM_JOINTS} or more, 2 or 3)',
+    ),
+    'verts': _exactly(10475, 3),
+    'allSmplJoints3d': (
+        ((NUM_JOINTS_3D, 144), (3,)),
+        f'({NUM_JOINTS_3D} or 144, 3)',
+    ),
+}
+_OPTIONS = ('age', 'gender', 'kid_flag', 'num_betas', 'pose2rot')
 _DTYPES = (np.dtype('f4'), np.dtype('f8'))
 _NUMPY = 'a NumPy array of float32 or float64'
 
@@ -66,12 +93,14 @@ class Benchmark:
         variants: What files may hold: ``'params'``, ``'verts'``.
         size: Width and height of the pictures that pixels refer to; ``None``
             for the pictures of the test set themselves.
+        shapes: Of the arrays beside parameters.
     """
 
     name: str
     pattern: re.Pattern[str]
     variants: tuple[str, ...]
     size: tuple[int, int] | None
+    shapes: Mapping[str, _Shape]
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -80,6 +109,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         re.compile(r'(?P<picture>.+)_personId_(?P<person>\d+)\.pkl'),
         ('params', 'verts'),
         (3840, 2160),
+        _LENIENT,
     ),
     'bedlam': Benchmark(
         'bedlam',
@@ -88,6 +118,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         ),
         ('verts',),
         None,
+        _EXACT,
     ),
 }
 """The servers by name."""
@@ -129,18 +160,22 @@ def check_person(person: Any, benchmark: str = 'agora') -> list[str]:
 
 
 def _faults(person: dict[str, Any], benchmark: Benchmark) -> Iterator[str]:
-    yield from _array_faults('joints', person.get('joints'), (NUM_JOINTS, 2))
+    shapes = benchmark.shapes
+    yield from _array_faults(_JOINTS, person.get(_JOINTS), shapes[_JOINTS])
     kind = 'params' if 'params' in person else 'verts'
     if kind not in benchmark.variants:
         yield f'params are not taken by {benchmark.name}, write verts'
         return
     if kind == 'params':
         yield from _parameter_faults(person)
-        known = {'joints', 'params', *_OPTIONS}
+        known = {_JOINTS, 'params', *_OPTIONS}
     else:
-        for name, shape in _MESHES.items():
-            yield from _array_faults(name, person.get(name), shape)
-        known = {'joints', *_MESHES}
+        for name in sorted(set(shapes) - {_JOINTS}):
+            value = person.get(name)
+            if shapes is _LENIENT and getattr(value, 'shape', ())[:1] == (1,):
+                value = person[name][0]
+            yield from _array_faults(name, value, shapes[name])
+        known = {*shapes, *(_OPTIONS if shapes is _LENIENT else ())}
     if unknown := sorted(set(map(str, person)) - known):
         yield f'unknown keys {unknown}; allowed are {sorted(known)}'
 
@@ -164,7 +199,7 @@ def _parameter_faults(person: dict[str, Any]) -> Iterator[str]:
             shape = (1, 10)
         elif name != 'transl' and not rotates:
             shape = (1, triples, 3, 3)
-        yield from _array_faults(name, params.get(name), shape)
+        yield from _array_faults(name, params.get(name), _exactly(*shape))
     if unknown := sorted(set(map(str, params)) - set(PARAMETERS)):
         yield f'unknown params {unknown}; allowed are {list(PARAMETERS)}'
 
@@ -186,15 +221,22 @@ def _option_faults(
         yield f'num_betas is {count}, must be 11 with kid_flag'
 
 
-def _array_faults(
-    name: str, value: Any, shape: tuple[int, ...]
-) -> Iterator[str]:
+def _array_faults(name: str, value: Any, shape: _Shape) -> Iterator[str]:
     if value is None:
         yield f'{name} is missing'
-    elif not isinstance(value, np.ndarray) or value.dtype not in _DTYPES:
+        return
+    if not isinstance(value, np.ndarray) or value.dtype not in _DTYPES:
         kind = getattr(value, 'dtype', type(value).__name__)
         yield f'{name} is a {kind}, must be {_NUMPY}'
-    elif value.shape != shape:
-        yield f'{name} has shape {value.shape}, must be {shape}'
-    elif not np.isfinite(value).all():
-        yield f'{name} is not finite'
+        return
+    axes, text = shape
+    if len(value.shape) != len(axes) or not all(
+        size in allowed
+        for size, allowed in zip(value.shape, axes, strict=True)
+    ):
+        yield f'{name} has shape {value.shape}, must be {text}'
+        return
+    with np.errstate(over='ignore'):
+        finite = np.isfinite(value.astype(np.float32)).all()
+    if not finite:
+        yield f'{name} is not finite in float32'

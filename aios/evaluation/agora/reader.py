@@ -6,18 +6,19 @@ from __future__ import annotations
 import io
 import json
 import os
+import posixpath
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from aios.evaluation.functional.agora import keypoint_boxes
 from aios.evaluation.samples import finite_people
-from aios.utils.safe_io import CorruptFileError, load_pickle
+from aios.utils.safe_io import ZIP_ERRORS, CorruptFileError, load_pickle
 from aios.utils.safe_pickle import read_pickle
 
 from .bodies import SubmittedBodies
@@ -32,6 +33,9 @@ _MAX_BYTES = 64 << 20  # of one person; a mesh in float64 has 0.25 MB
 
 class Submission:
     """Files of an archive or a folder.
+
+    As for the server, predictions are the ``*.pkl`` directly in the folder
+    ``predictions``; others, also of hidden folders and files, are ignored.
 
     Args:
         path: ``predictions.zip``, a folder ``predictions``, or one that has
@@ -51,14 +55,24 @@ class Submission:
             self.members = sorted(p.name for p in self.folder.iterdir())
             # The folder above may be a submission: the archive, and scores.
             self.members = [m for m in self.members if m != SCORES]
+            inside = '.'
+            files = [
+                path.relative_to(self.folder).as_posix()
+                for path in self.folder.rglob('*.pkl')
+            ]
             beside = self.folder.parent
         else:
             self._archive = _open(self.path)
             self.members = sorted(self._archive.namelist())
+            inside = FOLDER
+            files = [m for m in self.members if m.endswith('.pkl')]
             beside = self.path.parent
-        self.names = [m for m in self.members if m.endswith('.pkl')]
-        if not self.names:
+        if not files:
             raise FileNotFoundError(f'{self.path}: no predictions *.pkl in it')
+        self.names = sorted(n for n in files if _is_prediction(n, inside))
+        """Files of persons, in the order of their names as strings."""
+        self.ignored = sorted(set(files) - set(self.names))
+        """Other ``*.pkl``."""
         self.scores_path = beside / SCORES
 
     def read(self, name: str) -> Any:
@@ -86,9 +100,9 @@ class Submission:
             return (self.folder / name).read_bytes()
         try:
             return self._archive.read(name)
-        except (zipfile.BadZipFile, zlib.error, OSError) as error:
+        except ZIP_ERRORS as error:
             raise CorruptFileError(
-                f'{self.path}: {name} is damaged ({error})'
+                f'{self.path}: {name} cannot be read ({error})'
             ) from error
 
     def scores(self) -> dict[str, float] | None:
@@ -106,6 +120,12 @@ class Submission:
             raise ValueError(
                 f'{self.scores_path}: must hold scores by file name ({error})'
             ) from error
+        bad = [name for name, score in scores.items() if not isfinite(score)]
+        if bad:
+            raise ValueError(
+                f'{self.scores_path}: the score of {bad[0]} is '
+                f'{scores[bad[0]]}, must be a number'
+            )
         lacking = [n for n in self.names if Path(n).name not in scores]
         if lacking:
             raise ValueError(
@@ -115,9 +135,20 @@ class Submission:
         return scores
 
 
+class SubmittedPredictions(NamedTuple):
+    """What :func:`read_submission` found."""
+
+    people: dict[str, AGORAPeople]
+    """Predictions by image."""
+    scored: bool
+    """Whether scores are known; if not, all are 1."""
+    ignored: list[str]
+    """Files ``*.pkl`` that do not lie where predictions must lie."""
+
+
 def read_submission(
     path: str | os.PathLike, bodies: SubmittedBodies
-) -> tuple[dict[str, AGORAPeople], bool]:
+) -> SubmittedPredictions:
     """Predictions of AGORA by picture.
 
     Key-points are read now, meshes when they are asked for.
@@ -127,7 +158,9 @@ def read_submission(
         bodies: Poses parameters.
 
     Returns:
-        Predictions, and whether their scores are known; if not, all are 1.
+        The predictions.  Those of an image are in the order of their files'
+        names as strings, as officially (``_10`` before ``_2``): it decides
+        ties.
 
     Raises:
         FileNotFoundError: If there is nothing.
@@ -136,13 +169,17 @@ def read_submission(
     """
     submission = Submission(path)
     scores = submission.scores()
-    pictures: dict[str, dict[int, str]] = {}
+    if not submission.names:
+        raise FileNotFoundError(
+            f'{submission.path}: predictions must lie in the folder '
+            f'{FOLDER}/; found {submission.ignored[0]}'
+        )
+    pictures: dict[str, list[str]] = {}
     for name in submission.names:
-        picture, number = parse_name(Path(name).name)
-        pictures.setdefault(picture, {})[number] = name
+        picture, _ = parse_name(Path(name).name)
+        pictures.setdefault(picture, []).append(name)
     people = {}
-    for picture, persons in pictures.items():
-        names = [persons[number] for number in sorted(persons)]
+    for picture, names in pictures.items():
         joints = [_read_person(submission, name)['joints'] for name in names]
         people[picture] = AGORAPeople(
             picture,
@@ -151,7 +188,7 @@ def read_submission(
             np.stack([keypoint_boxes(points) for points in joints]),
             partial(_read_bodies, submission, names, bodies),
         )
-    return people, scores is not None
+    return SubmittedPredictions(people, scores is not None, submission.ignored)
 
 
 def read_dump(
@@ -169,7 +206,9 @@ def read_dump(
     """
     people: dict[str, AGORAPeople] = {}
     for index, record in enumerate(dumped_records(path)):
+        where = f'{path}: picture {index}'
         try:
+            _check_lengths(record['pred_instances'], where)
             found, broken = finite_people(
                 record['pred_instances'], SUBMITTED_FIELDS
             )
@@ -181,11 +220,25 @@ def read_dump(
                 broken,
             )
         except KeyError as error:
-            raise ValueError(
-                f'{path}: picture {index} lacks {error}'
-            ) from error
+            raise ValueError(f'{where} lacks {error}') from error
+        if picture.name in people:
+            raise ValueError(f'{where}: {picture.name} is in it before')
         people[picture.name] = picture
     return people
+
+
+def _check_lengths(people: Mapping[str, Any], where: str) -> None:
+    """Refuse arrays of unequal length."""
+    count = len(people['scores'])
+    for name in ('joints2d', *people):
+        if name == 'cam_K':
+            continue
+        shape = np.shape(people[name])
+        if shape[:1] != (count,):
+            raise ValueError(
+                f'{where}: {name} has shape {shape}, must have {count} rows '
+                'as scores'
+            )
 
 
 def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
@@ -237,25 +290,29 @@ def iter_faults(
             yield picture, f'persons are numbered {sorted(found)}, not from 0'
 
 
+def _is_prediction(name: str, folder: str) -> bool:
+    """Whether a file lies in the folder itself, and is not hidden."""
+    parent, file = posixpath.split(posixpath.normpath(name))
+    return (parent or '.') == folder and not file.startswith('.')
+
+
 def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except FileNotFoundError:
+        raise
+    except ZIP_ERRORS as error:
         raise CorruptFileError(
             f'{path}: neither a folder nor a zip archive ({error})'
         ) from error
 
 
 def _read_person(submission: Submission, name: str) -> dict[str, Any]:
-    """Checked content; more than 24 key-points are allowed here."""
+    """Checked content; ``joints`` of all rows, in the plane."""
     person = submission.read(name)
-    joints = person.get('joints') if isinstance(person, dict) else None
-    checked = person
-    if isinstance(joints, np.ndarray) and joints.ndim == 2:
-        checked = {**person, 'joints': joints[:NUM_JOINTS]}
-    if faults := check_person(checked):
+    if faults := check_person(person):
         raise ValueError(f'{submission.path}: {name}: {"; ".join(faults)}')
-    return person
+    return {**person, 'joints': person['joints'][:, :2]}
 
 
 def _read_bodies(
@@ -264,4 +321,12 @@ def _read_bodies(
     bodies: SubmittedBodies,
     index: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    return bodies([_read_person(submission, names[row]) for row in index])
+    names = [names[row] for row in index]
+    joints, vertices = bodies([_read_person(submission, n) for n in names])
+    for name, *points in zip(names, joints, vertices, strict=True):
+        if not all(np.isfinite(array).all() for array in points):
+            raise ValueError(
+                f'{submission.path}: {name}: the posed body is not finite; '
+                'its params are too large'
+            )
+    return joints, vertices

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """AGORA's protocol: who is whom, and how far off (CVPR 2021).
 
-The rules are those of the benchmark's own tool, oddities included; each
-oddity has a switch in :class:`AGORAProtocol`.  What the numbers of all
-persons become is in :mod:`~aios.evaluation.functional.agora_summary`.
+The rules are those of the benchmark's own tool, or corrected ones; see
+:class:`AGORAProtocol`.  What the numbers of all persons become is in
+:mod:`~aios.evaluation.functional.agora_summary`.
 
 Symbols: ``P`` predictions and ``G`` true persons of a picture, ``M`` matched
 pairs, ``K`` key-points, ``V`` vertices.
@@ -12,7 +12,7 @@ pairs, ``K`` key-points, ``V`` vertices.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -53,52 +53,56 @@ error of zero.
 """
 
 
-@dataclass(frozen=True)
-class AGORAProtocol:
-    """The official rules, or others.
+_MIN_OVERLAP = 0.1
 
-    Args:
-        spectral_cost: Predictions and persons are compared by the spectral
-            norm of their differences of key-points.  If not, by the mean
-            distance.
-        low_overlap_ends: A pair that is near but does not overlap uses up a
-            prediction, so matching may stop early.
-        invalid_frees: A prediction on a person who does not count stays
-            free: for another person, or as a false positive.  If not, it is
-            left out.
-        root_counts: The wrist and the neck, whose error is zero by
-            definition, count in the mean of hand and face joints.
-        miss_as_zero: Persons who were missed in pictures with predictions
-            count with an error of zero in hands and faces.
-        round_before: F1 is rounded to two and errors to one decimal before
-            one is divided by the other.
-        min_overlap: IoU that a match needs.
+
+class AGORAProtocol(Enum):
+    """The rules of the benchmark's own tool, or those without its quirks.
+
+    ==================  =============================  ====================
+    rule                ``OFFICIAL``                   ``CORRECTED``
+    ==================  =============================  ====================
+    matching cost       spectral norm of the 24 x 2    mean distance
+                        differences of keypoints
+    near pairs with     use up predictions, so the     are skipped
+    IoU below 0.1       search may end early
+    prediction on a     stays free: for another        is left out
+    person that does    person, or a false positive
+    not count
+    valid persons more  are missed                     do not count
+    than 90 % occluded
+    wrist and neck (0   are in the mean of hand and    are not
+    by definition)      face joints
+    hands and faces of  count with 0 mm in images      do not count
+    missed persons      with predictions
+    rounding            F1 to 2, errors to 1 decimal   none
+                        before they are divided
+    full bodies of      divided by the F1 of all       divided by theirs
+    children            persons
+    ==================  =============================  ====================
     """
 
-    spectral_cost: bool = True
-    low_overlap_ends: bool = True
-    invalid_frees: bool = True
-    root_counts: bool = True
-    miss_as_zero: bool = True
-    round_before: bool = True
-    min_overlap: float = 0.1
+    OFFICIAL = 'official'
+    CORRECTED = 'corrected'
 
-    @classmethod
-    def honest(cls) -> AGORAProtocol:
-        """All oddities off."""
-        return cls(False, False, False, False, False, False)
+    @property
+    def is_official(self) -> bool:
+        """Whether the quirks of the official tool apply."""
+        return self is AGORAProtocol.OFFICIAL
 
 
 def agora_costs(
-    predicted: np.ndarray, true: np.ndarray, spectral: bool = True
+    predicted: np.ndarray,
+    true: np.ndarray,
+    protocol: AGORAProtocol = AGORAProtocol.OFFICIAL,
 ) -> np.ndarray:
     """How different key-points are.
 
     Args:
         predicted: ``(P, K, 2)``.
         true: ``(G, K, 2)``.
-        spectral: The largest singular value of the ``K x 2`` differences;
-            otherwise their mean length.
+        protocol: Official: the largest singular value of the ``K x 2``
+            differences; corrected: their mean length.
 
     Returns:
         ``(P, G)`` float64.
@@ -107,7 +111,7 @@ def agora_costs(
         np.asarray(predicted, np.float64)[:, None]
         - np.asarray(true, np.float64)[None]
     )
-    if not spectral:
+    if not protocol.is_official:
         return np.linalg.norm(offset, axis=-1).mean(-1)
     # Of the 2 x 2 matrix of products in closed form.
     x, y = offset[..., 0], offset[..., 1]
@@ -127,7 +131,7 @@ def match_agora(
     costs: np.ndarray,
     overlaps: np.ndarray,
     valid: np.ndarray,
-    protocol: AGORAProtocol | None = None,
+    protocol: AGORAProtocol = AGORAProtocol.OFFICIAL,
 ) -> tuple[np.ndarray, int]:
     """Pairs from the smallest cost up.
 
@@ -135,19 +139,19 @@ def match_agora(
     the person counts.  Officially, a person who does not count is used up
     and the prediction is not; a pair that does not overlap uses up the
     person, if that does not count, and ends the search when there have been
-    as many matches and such pairs as predictions.
+    as many matches and such pairs as predictions.  Pairs of equal cost come
+    in the order of the predictions, then of the persons.
 
     Args:
         costs: ``(P, G)``.
         overlaps: ``(P, G)`` IoU.
         valid: ``(G,)`` bool, persons who count.
-        protocol: Default: the official one.
+        protocol: Whose rules.
 
     Returns:
         Pairs ``(M, 2)`` int64, sorted by prediction, and how many of the
         others are false positives.
     """
-    protocol = protocol or AGORAProtocol()
     num_predictions, num_persons = costs.shape
     free_prediction = np.ones(num_predictions, bool)
     free_person = np.ones(num_persons, bool)
@@ -159,8 +163,8 @@ def match_agora(
         if len(pairs) + low_overlaps >= num_predictions:
             break
         prediction, person = divmod(int(pair), num_persons)
-        if overlaps[prediction, person] < protocol.min_overlap:
-            if protocol.low_overlap_ends:
+        if overlaps[prediction, person] < _MIN_OVERLAP:
+            if protocol.is_official:
                 low_overlaps += 1
                 free_person[person] &= valid[person]
         elif free_prediction[prediction] and free_person[person]:
@@ -168,7 +172,7 @@ def match_agora(
             if valid[person]:
                 free_prediction[prediction] = False
                 pairs.append((prediction, person))
-            elif not protocol.invalid_frees:
+            elif not protocol.is_official:
                 free_prediction[prediction] = False
                 absorbed += 1
     wrong = num_predictions - len(pairs) - absorbed
@@ -179,7 +183,7 @@ def agora_errors(
     predicted: tuple[np.ndarray, np.ndarray],
     true: tuple[np.ndarray, np.ndarray],
     vertex_ids: Mapping[str, np.ndarray],
-    root_counts: bool = True,
+    protocol: AGORAProtocol = AGORAProtocol.OFFICIAL,
 ) -> np.ndarray:
     """Mean errors of joints and vertices of matched persons.
 
@@ -189,7 +193,7 @@ def agora_errors(
         predicted: Joints ``(M, 127 or more, 3)`` and vertices ``(M, V, 3)``.
         true: The same of the persons.
         vertex_ids: Vertices of each of :data:`AGORA_PARTS`.
-        root_counts: See :class:`AGORAProtocol`.
+        protocol: Whether the root counts among the joints of its part.
 
     Returns:
         ``(M, 8)`` float64 in the unit of the input, columns as in
@@ -200,7 +204,7 @@ def agora_errors(
     columns: dict[str, np.ndarray] = {}
     for part in AGORA_PARTS:
         joints, root = AGORA_JOINTS[part]
-        if not root_counts:
+        if not protocol.is_official:
             joints = tuple(j for j in joints if (j,) != root)
         shift = ours[0][:, root].mean(1) - theirs[0][:, root].mean(1)
         for kind, points, index in (

@@ -18,18 +18,18 @@ __all__ = [
     'AGORA_BINS',
     'AGORATable',
     'agora_bins',
-    'facing_angle',
     'full_body_error',
     'summarise_agora',
 ]
 
 AGORA_BINS: Mapping[str, tuple[float, ...]] = {
     'occlusion': (-1, *range(10, 91, 10)),
-    'orientation': tuple(range(-180, 181, 45)),
-    'x': tuple(np.linspace(0, 1, 9).tolist()),
+    'orientation': tuple(np.arange(-22.5, 338, 45).tolist()),
+    'x': tuple(np.linspace(0, 1, 11).round(1).tolist()),
 }
-"""Edges of bins: percent; degrees, see :func:`facing_angle`; share of the
-picture's width.  The lower edge is not in a bin, the upper one is."""
+"""Edges of the official bins: percent; degrees of ``Yaw - camYaw``, 45 wide
+around 0, 45, ...; horizontal distance from the centre of the image, in halves
+of its width.  The lower edge is not in a bin, the upper one is."""
 
 _HAND_AND_FACE = AGORA_PARTS[1:]
 _KINDS = {'MVE': 'NMVE', 'MPJPE': 'NMJE'}
@@ -46,9 +46,10 @@ class AGORATable:
         has_predictions: ``(G,)`` bool, there is any prediction in the
             person's picture; so it is where ``found`` is.
         kid: ``(G,)`` bool.
-        occlusion: ``(G,)`` percent.
-        orientation: ``(G,)`` degrees.
-        x: ``(G,)`` place in the picture, 0 left, 1 right.
+        occlusion: ``(G,)`` percent, NaN if unknown.
+        orientation: ``(G,)`` degrees in (-22.5, 337.5], NaN if unknown.
+        x: ``(G,)`` horizontal distance from the centre of the image: 0 at
+            the centre, 1 at the edges.
         wrong: Predictions that are nobody, of all pictures.
     """
 
@@ -75,13 +76,13 @@ class AGORATable:
 
 
 def summarise_agora(
-    table: AGORATable, protocol: AGORAProtocol | None = None
+    table: AGORATable, protocol: AGORAProtocol = AGORAProtocol.OFFICIAL
 ) -> dict[str, float]:
     """What AGORA's leaderboard shows.
 
     Args:
         table: Persons who count.
-        protocol: Default: the official one.
+        protocol: Whose rules.
 
     Returns:
         ``precision``, ``recall``, ``f1``; for ``body``, ``lhand``,
@@ -91,7 +92,6 @@ def summarise_agora(
         ``false-positives``; the same of children as ``kid-...``.  Errors
         of nobody are left out; nothing is NaN.
     """
-    protocol = protocol or AGORAProtocol()
     result = _detection(table, protocol)
     errors = _errors(table, protocol)
     result |= errors | _normalised(errors, result['f1'], result['f1'])
@@ -100,8 +100,8 @@ def summarise_agora(
         kids = table.select(table.kid)
         mine = _detection(kids, protocol)
         errors = _errors(kids, protocol)
-        # Officially, full bodies are divided by the F1 of everybody.
-        whole = result['f1'] if protocol.round_before else mine['f1']
+        # Officially, full bodies are divided by the F1 of all persons.
+        whole = result['f1'] if protocol.is_official else mine['f1']
         mine |= errors | _normalised(errors, mine['f1'], whole)
         for name, value in _rounded(mine, protocol).items():
             result[f'kid-{name}'] = value
@@ -117,7 +117,7 @@ def full_body_error(
 
 def agora_bins(
     table: AGORATable, edges: Mapping[str, Sequence[float]] = AGORA_BINS
-) -> dict[str, list[dict[str, float]]]:
+) -> dict[str, list[dict[str, float | None]]]:
     """Recall and errors by occlusion, orientation and place.
 
     Args:
@@ -127,44 +127,39 @@ def agora_bins(
     Returns:
         For every column its bins: ``low``, ``high``, ``persons``,
         ``matched``, ``recall`` and, where somebody was matched, the mean of
-        each of :data:`AGORA_ERRORS` over those.
+        each of :data:`AGORA_ERRORS` over those.  Persons in none of the
+        bins, or whose value is unknown, are in a last one without edges
+        (``None``).
     """
-    bins: dict[str, list[dict[str, float]]] = {}
+    bins: dict[str, list[dict[str, float | None]]] = {}
     for name, borders in edges.items():
         values = getattr(table, name)
+        outside = np.ones(len(values), bool)
         bins[name] = []
         for low, high in zip(borders[:-1], borders[1:], strict=True):
-            part = table.select((values > low) & (values <= high))
-            counts = part.counts
-            entry: dict[str, float] = {
-                'low': low,
-                'high': high,
-                'persons': len(part.found),
-                'matched': counts.found,
-                'recall': counts.recall,
-            }
-            if counts.found:
-                means = part.errors[part.found].mean(0).tolist()
-                entry |= dict(zip(AGORA_ERRORS, means, strict=True))
-            bins[name].append(entry)
+            inside = (values > low) & (values <= high)
+            outside &= ~inside
+            bins[name].append(_bin(table.select(inside), low, high))
+        if outside.any():
+            bins[name].append(_bin(table.select(outside), None, None))
     return bins
 
 
-def facing_angle(joints: np.ndarray) -> np.ndarray:
-    """Where persons face, from the line between their hips.
-
-    Args:
-        joints: ``(..., J, 3)`` SMPL-X joints in the camera's axes (x right,
-            y down, z forward).
-
-    Returns:
-        ``(...,)`` degrees in (-180, 180]: 0 to the camera, 90 to the right
-        of the picture, 180 away.
-    """
-    joints = np.asarray(joints, np.float64)
-    across = joints[..., 1, :] - joints[..., 2, :]
-    angle = np.degrees(np.arctan2(across[..., 2], across[..., 0]))
-    return np.where(angle <= -180, 180.0, angle)
+def _bin(
+    part: AGORATable, low: float | None, high: float | None
+) -> dict[str, float | None]:
+    counts = part.counts
+    entry: dict[str, float | None] = {
+        'low': low,
+        'high': high,
+        'persons': len(part.found),
+        'matched': counts.found,
+        'recall': counts.recall,
+    }
+    if counts.found:
+        means = part.errors[part.found].mean(0).tolist()
+        entry |= dict(zip(AGORA_ERRORS, means, strict=True))
+    return entry
 
 
 def _detection(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
@@ -174,7 +169,7 @@ def _detection(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
         'recall': counts.recall,
         'f1': counts.f1,
     }
-    if protocol.round_before:
+    if protocol.is_official:
         ratios = {name: round(value, 2) for name, value in ratios.items()}
     return {
         **ratios,
@@ -192,7 +187,7 @@ def _errors(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
         return {}
     errors = np.where(found[:, None], table.errors, 0)
     means = errors.sum(0) / found.sum()
-    if protocol.miss_as_zero:
+    if protocol.is_official:
         shared = errors.sum(0) / table.has_predictions.sum()
         body = [name.startswith('body') for name in AGORA_ERRORS]
         means = np.where(body, means, shared)
@@ -225,7 +220,7 @@ def _rounded(
     values: Mapping[str, float], protocol: AGORAProtocol
 ) -> dict[str, float]:
     """Errors to one decimal."""
-    if not protocol.round_before:
+    if not protocol.is_official:
         return dict(values)
     return {
         name: round(value, 1) if '-' in name else value

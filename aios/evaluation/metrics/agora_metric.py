@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.logging import print_log
@@ -44,12 +45,12 @@ class AGORAMetric(NumberMetric):
         score_thr: Predictions with a lower score do not count.
         full_bodies_only: See
             :class:`aios.evaluation.agora.AGORAGroundTruth`.
-        protocol: ``'official'``, ``'honest'``, or fields of
+        protocol: ``'official'`` or ``'corrected'``, see
             :class:`aios.evaluation.functional.AGORAProtocol`.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        ValueError: If the protocol is unknown.
+        ValueError: If the protocol is unknown, or ``score_thr`` is NaN.
     """
 
     default_prefix = 'agora'
@@ -61,7 +62,7 @@ class AGORAMetric(NumberMetric):
         body_vertices: str | None = None,
         score_thr: float = 0.5,
         full_bodies_only: bool = True,
-        protocol: str | Mapping[str, Any] = 'official',
+        protocol: str = 'official',
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -70,7 +71,9 @@ class AGORAMetric(NumberMetric):
         self.body_vertices = body_vertices
         self.score_thr = score_thr
         self.full_bodies_only = full_bodies_only
-        self.protocol = read_protocol(protocol)
+        if math.isnan(score_thr):
+            raise ValueError('score_thr must be a number, got nan')
+        self.protocol = AGORAProtocol(protocol)
         self._truth: AGORAGroundTruth | None = None
 
     def _prepare(self) -> AGORAGroundTruth:
@@ -120,16 +123,3 @@ class AGORAMetric(NumberMetric):
         everyone = [*records.values()]
         everyone += [self._evaluator.compare(p, None) for p in absent]
         return self._evaluator.summary(everyone)
-
-
-def read_protocol(protocol: str | Mapping[str, Any]) -> AGORAProtocol:
-    """The protocol of a name or of a config."""
-    if isinstance(protocol, str):
-        named = {'official': AGORAProtocol(), 'honest': AGORAProtocol.honest()}
-        if protocol not in named:
-            raise ValueError(
-                f'protocol must be one of {list(named)} or a dictionary, got '
-                f'{protocol!r}'
-            )
-        return named[protocol]
-    return AGORAProtocol(**protocol)

@@ -246,15 +246,21 @@ def _annotation(
 def _predictions(
     records: Sequence[Mapping[str, Any]], rows: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Predictions as pycocotools', with the key-points of a part."""
+    """Predictions as pycocotools', with the keypoints of a part.
+
+    Box and area are those of the 17 keypoints of the body for every part,
+    as COCO's and COCO-WholeBody's own evaluation have it: the area decides
+    who is medium and who is large.
+    """
     found: list[dict[str, Any]] = []
     for record in records:
-        for points, score in zip(
-            record['keypoints'][:, rows].astype(np.float64),
+        for person, score in zip(
+            record['keypoints'].astype(np.float64),
             record['scores'].tolist(),
             strict=True,
         ):
-            low, size = points.min(0), np.ptp(points, 0)
+            body, points = person[:_NUM_BODY], person[rows]
+            low, size = body.min(0), np.ptp(body, 0)
             flat = np.concatenate((points, np.ones((len(points), 1))), 1)
             found.append(
                 {
