@@ -125,7 +125,8 @@ class HumanDataset(BaseDataset):
             whose pictures are not all there, ``'drop'`` leaves such pictures
             out, ``'ignore'`` does not look (remote storage).
             ``min_persons``: leave out pictures with fewer persons (not in
-            test mode).
+            test mode), 1 by default; 0 also takes those that the file lists
+            as ``misc['empty_images']``.
         cache_dir: Where unpacked labels are kept; default ``.aios_cache``
             beside the file.
         **kwargs: ``test_mode``, ``indices``, ``metainfo``,
@@ -374,7 +375,8 @@ class HumanDataset(BaseDataset):
         missing = [i for i in data_list if i['img_path'] not in present]
         if missing and policy == 'error':
             first = missing[0]
-            row = int(self.labels['row'][first['rows'][0]])
+            start, end = first['rows']
+            row = int(self.labels['row'][start]) if end > start else None
             raise HumanDataError(
                 Fault(
                     'missing_image',

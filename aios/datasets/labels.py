@@ -18,6 +18,7 @@ import numpy as np
 from aios.structures import PARTS, SMPLX_137, sanitize_xywh
 
 from .crowds import crowd_columns
+from .empty_images import append_empty_images
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .label_cameras import image_cameras, person_cameras
@@ -118,21 +119,28 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
     image_camera = image_cameras(cameras, image_rows)
     if np.isnan(image_camera).any() and np.isfinite(cameras).any():
         columns['cameras'] = cameras.astype(np.float32)
-    columns |= {
+    images = {
         'image_path': paths[first_rows],
         'image_index': kept_images * options.image_interval,
         'image_size': sizes[keep][image_rows[:, 0]],
         'image_rows': image_rows,
         'image_camera': image_camera,
     }
+    if ignored:
+        images['image_ignored'] = columns['image_ignored']
+    num_kept = len(kept_images)
+    interval = options.image_interval
+    images = append_empty_images(
+        images, data, len(groups) * interval, interval
+    )
     return LabelTable(
-        columns,
+        columns | images,
         {
             'kps2d_key': kps2d_key,
             'kps3d_key': kps3d_key,
             'body_model': _body_model(data),
             'num_rows': len(rows),
-            'num_images': len(groups),
+            'num_images': len(groups) + len(images['image_path']) - num_kept,
             'dropped': [vars(count) for count in dropped],
         },
     )

@@ -1,0 +1,99 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Pictures without people, listed beside the rows of a HumanData file.
+
+``M`` pictures with people, ``E`` without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .faults import Fault, HumanDataError
+from .human_data import HumanData
+
+__all__ = ['append_empty_images']
+
+_FIELD = 'misc.empty_images'
+
+
+def append_empty_images(
+    columns: Mapping[str, np.ndarray],
+    data: HumanData,
+    first_index: int,
+    interval: int,
+) -> dict[str, np.ndarray]:
+    """Adds the pictures of ``misc['empty_images']`` to those with people.
+
+    Args:
+        columns: ``image_...`` columns of the M pictures with people, see
+            :func:`~aios.datasets.labels.build_labels`.
+        data: The file.
+        first_index: Number of the first picture without people.
+        interval: Take every n-th of them.
+
+    Returns:
+        The columns with M + E pictures.
+
+    Raises:
+        HumanDataError: If the entry does not hold ``image_path``, ``height``
+            and ``width``, of one length.
+    """
+    listed = data.get('misc', {}).get('empty_images')
+    if listed is None:
+        return dict(columns)
+    paths, sizes = _read(listed)
+    paths, sizes = paths[::interval], sizes[::interval]
+    count = len(paths)
+    end = columns['image_rows'].max(initial=0)
+    added = {
+        'image_path': np.char.replace(paths, '\\', '/'),
+        'image_index': first_index + interval * np.arange(count),
+        'image_size': sizes,
+        'image_rows': np.full((count, 2), end),
+        'image_camera': np.full((count, 4), np.nan),
+    }
+    if 'image_ignored' in columns:
+        crowds = columns['image_ignored'].max(initial=0)
+        added['image_ignored'] = np.full((count, 2), crowds)
+    return {
+        name: np.concatenate([value, added[name]])
+        for name, value in columns.items()
+    }
+
+
+def _read(listed: object) -> tuple[np.ndarray, np.ndarray]:
+    """Paths ``(E,)`` and sizes ``(E, 2)``, height and width."""
+    table = listed if isinstance(listed, Mapping) else {}
+    paths, height, width = (
+        np.asarray(table.get(name, 0))
+        for name in ('image_path', 'height', 'width')
+    )
+    if (
+        paths.shape != (paths.size,)
+        or not paths.shape == height.shape == width.shape
+        or not paths.dtype.kind == 'U'
+        or not {height.dtype.kind, width.dtype.kind} <= set('iu')
+    ):
+        raise HumanDataError(
+            Fault(
+                'wrong_type',
+                _FIELD,
+                'must be a dictionary of lists image_path (strings), height '
+                'and width (integers), all of one length',
+            )
+        )
+    sizes = np.stack([height, width], axis=1).reshape(-1, 2)
+    bad = np.flatnonzero((sizes < 1).any(axis=1))
+    if len(bad):
+        raise HumanDataError(
+            Fault(
+                'unknown_size',
+                _FIELD,
+                f'height, width must be positive, got {sizes[bad[0]]}',
+                int(bad[0]),
+                len(bad),
+            )
+        )
+    return paths.astype(str), sizes
