@@ -34,6 +34,24 @@ def parse_size(text: str) -> tuple[int, int]:
     return width, height
 
 
+def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """``640x480,480x640`` -> ((640, 480), (480, 640))."""
+    return tuple(parse_size(part) for part in text.split(','))
+
+
+def parse_share(text: str) -> float:
+    """A number from 0 to below 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a share from 0 to below 1'
+        )
+    return share
+
+
 def parse_people(text: str) -> tuple[int, int]:
     """``1-8`` or ``3`` -> (1, 8) or (3, 3)."""
     try:
@@ -117,10 +135,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
         '--size',
-        type=parse_size,
+        type=parse_sizes,
         default='640x480',
-        metavar='WxH',
-        help='picture size',
+        metavar='WxH,...',
+        help='picture size, or several to draw from',
     )
     parser.add_argument(
         '--people',
@@ -157,6 +175,25 @@ def build_parser() -> argparse.ArgumentParser:
         '--backgrounds',
         metavar='FOLDER',
         help='pictures to put people into, instead of procedural surroundings',
+    )
+    parser.add_argument(
+        '--photographic',
+        action='store_true',
+        help='frame pictures as photographs are; clothes with volume, things '
+        'that hide people',
+    )
+    parser.add_argument(
+        '--panoramas',
+        metavar='FOLDER',
+        help='equirectangular Radiance files (.hdr) as surroundings and '
+        'light of photographic pictures',
+    )
+    parser.add_argument(
+        '--nobody',
+        type=parse_share,
+        default=0.0,
+        metavar='SHARE',
+        help='share of photographic pictures without people',
     )
     parser.add_argument(
         '--workers',
@@ -196,6 +233,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error('--quality must be 1 to 100')
     if args.seed < 0:
         parser.error('--seed must be 0 or more')
+    if args.photographic and args.sequences:
+        parser.error('--photographic is for --images')
+    if not args.photographic and (args.panoramas or args.nobody):
+        parser.error('--panoramas and --nobody need --photographic')
     # Set before numpy and torch start their threads: one core per process.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     from concurrent.futures.process import BrokenProcessPool
@@ -208,19 +249,24 @@ def main(argv: list[str] | None = None) -> int:
         GeneratorOptions,
         SceneOptions,
         generate_dataset,
+        list_panoramas,
         list_pictures,
     )
 
     count = args.images or args.sequences
     try:
         pictures = list_pictures(args.backgrounds) if args.backgrounds else ()
+        panoramas = list_panoramas(args.panoramas) if args.panoramas else ()
         scene = SceneOptions(
-            *args.size,
+            *args.size[0],
             people=args.people,
             genders=args.genders,
             backgrounds=tuple(pictures),
             any_heading=args.any_heading,
             fill=args.fill,
+            photographic=args.photographic,
+            panoramas=tuple(panoramas),
+            nobody=args.nobody,
         )
         options = GeneratorOptions(
             scene=scene,
@@ -231,6 +277,7 @@ def main(argv: list[str] | None = None) -> int:
             video=bool(args.mp4 and args.sequences),
             supersample=args.supersample,
             quality=args.quality,
+            sizes=args.size if len(args.size) > 1 else (),
         )
         unit = 'image' if args.images else 'sequence'
         with tqdm(total=count, unit=unit) as bar:

@@ -9,8 +9,10 @@ A scene is drawn from a random generator (:func:`sample_scene`), rendered
 
 from .backgrounds import list_pictures
 from .bodies import BodyBank
+from .environments import list_panoramas
 from .generator import GeneratorOptions, generate_dataset
 from .labels import DROP_RULES, label_scene
+from .photographic import sample_photographic_scene
 from .poses import sample_pose
 from .rendering import finish_picture, render_scene
 from .results import labels_as_result
@@ -29,8 +31,10 @@ __all__ = [
     'generate_dataset',
     'label_scene',
     'labels_as_result',
+    'list_panoramas',
     'list_pictures',
     'render_scene',
+    'sample_photographic_scene',
     'sample_pose',
     'sample_scene',
     'sample_sequence',

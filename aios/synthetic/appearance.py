@@ -15,7 +15,7 @@ import numpy as np
 from aios.synthetic.bodies import BodyTemplate
 from aios.synthetic.textures import random_hue
 
-__all__ = ['Outfit', 'paint_body', 'sample_outfit']
+__all__ = ['Outfit', 'dress_body', 'paint_body', 'sample_outfit']
 
 
 def _colours(*rows: tuple[int, int, int]) -> np.ndarray:
@@ -207,6 +207,7 @@ class _Painter:
         self.t, self.o = template, outfit
         self.v, self.j = template.vertices, template.joints
         self.colors = np.tile(outfit.skin, (len(self.v), 1))
+        self.cover = np.zeros((3, len(self.v)))  # top, bottom, hair
 
     def segments(self, *joints: int) -> np.ndarray:
         """``(V,)`` 1.0 where one of the joints dominates."""
@@ -305,6 +306,7 @@ def _paint_clothes(p: _Painter) -> None:
     else:
         second = _pattern(o.top_pattern, v, o.frequency, chest)
         p.fill(top * second, o.top_colors[1])
+    p.cover[:2] = top, bottom * (1 - top)
 
 
 def _paint_feet(p: _Painter) -> None:
@@ -367,6 +369,8 @@ def _paint_head(p: _Painter) -> None:
         scalp = np.maximum(scalp, nape * _soft(0.095 - np.abs(v[:, 0])))
     if o.hair_style != 'bald':
         p.fill(scalp, o.hair)
+        p.cover[:2] *= 1 - scalp
+        p.cover[2] = scalp
     if o.hair_style == 'cap':
         p.fill(scalp * _soft(v[:, 1] - hairline + 0.01), o.top_colors[1])
     if o.beard:
@@ -421,9 +425,26 @@ def paint_body(template: BodyTemplate, outfit: Outfit) -> np.ndarray:
     Returns:
         ``(V, 3)`` float32 RGB in 0..1.
     """
+    return dress_body(template, outfit)[0]
+
+
+def dress_body(
+    template: BodyTemplate, outfit: Outfit
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vertex colours of a dressed person, and where the clothes are.
+
+    Args:
+        template: Rest body of the person's gender.
+        outfit: What to paint.
+
+    Returns:
+        ``(V, 3)`` float32 RGB in 0..1, and ``(V, 3)`` coverage in 0..1 by
+        the top, the bottom and hair.
+    """
     painter = _Painter(template, outfit)
     _paint_clothes(painter)
     _paint_feet(painter)
     _paint_head(painter)
     _paint_eyes(painter)
-    return np.clip(painter.colors, 0, 1).astype(np.float32)
+    colors = np.clip(painter.colors, 0, 1).astype(np.float32)
+    return colors, painter.cover.T

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -69,6 +69,37 @@ class BodyTemplate:
     hand_mean: np.ndarray
     part_faces: dict[str, np.ndarray]
     part_vertices: dict[str, np.ndarray]
+
+    @cached_property
+    def waves(self) -> dict[str, np.ndarray]:
+        """``(48, V)`` plane waves over the skin, coarse to fine.
+
+        ``puff`` is 7 to 30 cm long, ``fold`` 7 to 25 cm and longer along
+        the body, ``fine`` 3 to 8 cm.  The same in every process.
+        """
+        rng = np.random.default_rng(0)
+        scales = {'puff': (20, 90), 'fold': (25, 90), 'fine': (80, 200)}
+        return {
+            name: _waves(rng, self.vertices, name == 'fold', *scale)
+            for name, scale in scales.items()
+        }
+
+
+def _waves(
+    rng: np.random.Generator,
+    points: np.ndarray,
+    stretched: bool,
+    low: float,
+    high: float,
+) -> np.ndarray:
+    """``(48, N)`` cosines of points; wave numbers in radians per metre."""
+    numbers = rng.normal(size=(48, 3))
+    numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
+    numbers *= rng.uniform(low, high, (48, 1))
+    if stretched:
+        numbers[:, 1] *= 0.55
+    phases = rng.uniform(0, 2 * np.pi, (48, 1))
+    return np.cos(numbers @ points.T + phases).astype(np.float32)
 
 
 def sample_shape(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -32,7 +32,9 @@ from aios.body_models import find_body_model
 from aios.synthetic.bodies import shared_bank
 from aios.synthetic.human_data import to_human_data
 from aios.synthetic.labels import label_scene
+from aios.synthetic.photographic import sample_photographic_scene
 from aios.synthetic.rendering import (
+    Photograph,
     background_picture,
     finish_picture,
     render_scene,
@@ -50,8 +52,11 @@ __all__ = [
 
 GENERATOR_VERSION = 1
 """Raised whenever the same settings give other pictures."""
+_PHOTOGRAPHIC_VERSION = 1  # the same, of photographic pictures alone
 
-_SCENE, _PICTURE, _GRAIN = range(3)  # streams of random numbers of a unit
+_SCENE, _PICTURE, _GRAIN, _SIZE = range(
+    4
+)  # streams of random numbers of a unit
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class GeneratorOptions:
 
     Attributes:
         scene: What scenes contain.
+        sizes: Widths and heights to draw from, one per unit, instead of the
+            scene's.
         seed: Seed of everything.
         body: Model path for :func:`aios.body_models.find_body_model`.
         frames: Frames per unit: 1 makes independent pictures.
@@ -77,6 +84,11 @@ class GeneratorOptions:
     video: bool = False
     supersample: int = 2
     quality: int = 90
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.scene.photographic and self.frames > 1:
+            raise ValueError('sequences cannot be photographic')
 
     def settings(self) -> dict:
         """All the content depends on, as JSON values.
@@ -95,7 +107,7 @@ class GeneratorOptions:
             video=self.video,
             supersample=self.supersample,
             quality=self.quality,
-            size=[scene.width, scene.height],
+            size=[list(s) for s in self.sizes] or [scene.width, scene.height],
             people=list(scene.people),
             genders=list(scene.genders),
             backgrounds=_digest(names.encode()) if names else None,
@@ -105,6 +117,13 @@ class GeneratorOptions:
             settings['any_heading'] = True
         if scene.fill is not None:
             settings['fill'] = list(scene.fill)
+        if scene.photographic:
+            names = '\n'.join(p.name for p in scene.panoramas)
+            settings['photographic'] = dict(
+                version=_PHOTOGRAPHIC_VERSION,
+                nobody=scene.nobody,
+                panoramas=_digest(names.encode()) if names else None,
+            )
         return settings
 
 
@@ -127,11 +146,16 @@ def _image_name(options: GeneratorOptions, unit: int, frame: int) -> str:
 def _scenes(options: GeneratorOptions, unit: int) -> list[Scene]:
     bank = shared_bank(options.body)
     rng = _rng(options, unit, _SCENE)
+    content = options.scene
+    if options.sizes:
+        index = _rng(options, unit, _SIZE).integers(len(options.sizes))
+        width, height = options.sizes[index]
+        content = replace(content, width=width, height=height)
+    if content.photographic:
+        return [sample_photographic_scene(rng, bank, content)]
     if options.frames == 1:
-        return [sample_scene(rng, bank, options.scene)]
-    return sample_sequence(
-        rng, bank, options.scene, options.frames, options.fps
-    )
+        return [sample_scene(rng, bank, content)]
+    return sample_sequence(rng, bank, content, options.frames, options.fps)
 
 
 def generate_unit(
@@ -151,6 +175,7 @@ def generate_unit(
     base = None
     counts: Counter = Counter()
     rows: list[dict[str, np.ndarray]] = []
+    empty: list[tuple[str, int, int]] = []
     pictures: list[np.ndarray] = []
     for frame, scene in enumerate(_scenes(options, unit)):
         counts += scene.counts
@@ -177,6 +202,8 @@ def generate_unit(
         counts += dropped
         if labels:
             rows.append(_with_names(options, labels, name, unit, frame))
+        elif not _shows_somebody(scene, photograph):
+            empty.append((name, *image.shape[:2]))
     if pictures:
         _write_video(
             folder.root / f'videos/sequence_{unit:04d}.mp4',
@@ -187,8 +214,14 @@ def generate_unit(
         key: np.concatenate([r[key] for r in rows])
         for key in (rows[0] if rows else ())
     }
-    folder.finish_unit(unit, merged, counts)
+    folder.finish_unit(unit, merged, counts, empty)
     return len(merged.get('bbox_xywh', ()))
+
+
+def _shows_somebody(scene: Scene, photograph: Photograph) -> bool:
+    """Whether a pixel is somebody's, who may be too small for a label."""
+    ids = photograph.ids
+    return bool(((ids >= 0) & (ids < len(scene.people))).any())
 
 
 def _with_names(
@@ -329,8 +362,12 @@ def generate_dataset(
     if not rows:
         raise ValueError(f'{root}: nobody is visible in any picture')
     scene = options.scene
+    size = None if options.sizes else (scene.width, scene.height)
     data = to_human_data(
-        rows, name='aios_synthetic', image_size=(scene.width, scene.height)
+        rows,
+        name='aios_synthetic',
+        image_size=size,
+        empty=folder.read_empty(range(count)),
     )
     data.dump(folder.label_file, overwrite=True)
     return counts

@@ -21,7 +21,11 @@ _KEYPOINTS = (
 
 
 def to_human_data(
-    rows: Mapping[str, np.ndarray], *, name: str, image_size: tuple[int, int]
+    rows: Mapping[str, np.ndarray],
+    *,
+    name: str,
+    image_size: tuple[int, int] | None,
+    empty: Mapping[str, list] | None = None,
 ) -> HumanData:
     """Makes an annotation file of label rows.
 
@@ -30,7 +34,10 @@ def to_human_data(
             :func:`aios.synthetic.labels.label_scene`, with ``image_path``;
             ``smplx/...`` and ``meta/...`` become dicts.
         name: Value of ``config``.
-        image_size: ``(width, height)`` in pixels.
+        image_size: ``(width, height)`` in pixels, ``None`` if pictures
+            differ.
+        empty: ``image_path``, ``height`` and ``width`` of pictures without
+            people.
 
     Returns:
         The compressed HumanData.
@@ -58,8 +65,11 @@ def to_human_data(
         bbox_facehand_scale=1.0,
         smplx_source='original',
         cam_param_type='prespective',
-        image_shape=list(image_size[::-1]),
     )
+    if image_size is not None:
+        data['misc']['image_shape'] = list(image_size[::-1])
+    if empty and empty['image_path']:
+        data['misc']['empty_images'] = dict(empty)
     data['config'] = name
     data.set_frame_range()
     data.compress()

@@ -160,6 +160,7 @@ def sample_bodies(
     genders: Sequence[str],
     *,
     seats: bool = True,
+    lying: float = 0.0,
 ) -> tuple[list[LocalBody], int]:
     """Draws bodies whose limbs do not run into themselves.
 
@@ -169,6 +170,7 @@ def sample_bodies(
         count: Number of bodies.
         genders: Genders to draw from.
         seats: Whether sitting on something is allowed.
+        lying: Share of people who lie.
 
     Returns:
         The bodies and how many poses were thrown away.
@@ -189,7 +191,7 @@ def sample_bodies(
                 *shapes[i],
                 pose_from_names(rng, 'stand', 'relaxed')
                 if last
-                else sample_pose(rng, allow_seats=seats),
+                else sample_pose(rng, allow_seats=seats, lying=lying),
             )
             for i in todo
         ]

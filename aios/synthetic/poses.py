@@ -330,18 +330,37 @@ def mirror_sample(pose: PoseSample) -> PoseSample:
     )
 
 
+def _lying_pose(rng: np.random.Generator) -> PoseSample:
+    """On the back, the belly or a side, limbs as of somebody who stands."""
+    posture = str(rng.choice(['stand', 'wide', 'step', 'half_squat']))
+    gesture = _choose(rng, GESTURES, _fitting_gestures(posture))
+    pose = pose_from_names(rng, posture, gesture)
+    tilt = {
+        'back': (-np.pi / 2, 0.0),
+        'belly': (np.pi / 2, 0.0),
+        'left': (0.0, np.pi / 2),
+        'right': (0.0, -np.pi / 2),
+    }[str(rng.choice(['back', 'back', 'belly', 'left', 'right']))]
+    fall = Rotation.from_euler('xz', tilt + rng.normal(0, 0.08, 2))
+    root = (fall * Rotation.from_rotvec(pose.root)).as_rotvec()
+    return replace(pose, root=root, posture='lie')
+
+
 def sample_pose(
-    rng: np.random.Generator, *, allow_seats: bool = True
+    rng: np.random.Generator, *, allow_seats: bool = True, lying: float = 0.0
 ) -> PoseSample:
     """Draws a pose from the vocabulary.
 
     Args:
         rng: Random generator.
         allow_seats: Whether postures that need a seat may be drawn.
+        lying: Share of poses that lie.
 
     Returns:
         A pose within the joint limits.
     """
+    if lying and rng.random() < lying:
+        return _lying_pose(rng)
     names = [n for n, p in POSTURES.items() if allow_seats or not p.seat]
     posture = _choose(rng, POSTURES, names)
     gesture = _choose(rng, GESTURES, _fitting_gestures(posture))

@@ -11,18 +11,23 @@ import numpy as np
 from aios.synthetic.appearance import paint_body
 from aios.synthetic.backgrounds import photo_background, render_surroundings
 from aios.synthetic.bodies import BodyBank
+from aios.synthetic.clothing import dress_person, sample_garb
+from aios.synthetic.environments import develop_background
 from aios.synthetic.lighting import shade
 from aios.synthetic.scene import Scene
 from aios.synthetic.shadows import floor_shadow
 from aios.visualization import Mesh, render_meshes
 
 __all__ = [
+    'Backdrop',
     'Photograph',
     'background_picture',
     'facing_area',
     'finish_picture',
     'render_scene',
 ]
+
+_NEAR = 0.05  # metres; what comes closer is cut, and shows its inside
 
 
 @dataclass(frozen=True)
@@ -41,30 +46,49 @@ class Photograph:
     ids: np.ndarray
 
 
-def background_picture(
-    rng: np.random.Generator, scene: Scene
-) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Backdrop:
+    """The picture without people.
+
+    Attributes:
+        image: ``(H, W, 3)`` float RGB in 0..1.
+        floor: ``(H, W)`` float32 share of a shadow that each pixel takes.
+        gain: ``(3,)`` exposure of the light of an environment.
+    """
+
+    image: np.ndarray
+    floor: np.ndarray
+    gain: np.ndarray | None = None
+
+
+def background_picture(rng: np.random.Generator, scene: Scene) -> Backdrop:
     """The picture without people.
 
     Args:
         rng: Random generator (crop of a photograph).
         scene: The scene.
 
-    Returns:
-        ``(H, W, 3)`` float RGB in 0..1 and the ``(H, W)`` float32 share of
-        a shadow that each pixel takes.
+    Raises:
+        ValueError: If the scene has no place.
     """
-    camera = scene.view.camera
+    camera, environment = scene.view.camera, scene.environment
+    gain = None if environment is None else environment.gain()
     if scene.photo is not None:
         image = photo_background(rng, scene.photo, camera.width, camera.height)
         floor = np.full(image.shape[:2], 0.5, np.float32)
-        return image, floor
+        return Backdrop(image, floor, gain)
     if scene.surroundings is None:
-        raise ValueError('a scene needs surroundings or a photo')
+        if environment is None:
+            raise ValueError(
+                'a scene needs surroundings, a photo or an environment'
+            )
+        encoded, floor = environment.look(scene.view)
+        gain = environment.gain(encoded)
+        return Backdrop(develop_background(encoded, gain), floor, gain)
     image, floor = render_surroundings(scene.surroundings, scene.view)
     light = scene.lighting
-    gain = np.clip(light.sky + 0.55 * light.key, 0.6, 1.15)
-    return image * gain.astype(np.float32), floor
+    bright = np.clip(light.sky + 0.55 * light.key, 0.6, 1.15)
+    return Backdrop(image * bright.astype(np.float32), floor, gain)
 
 
 def facing_area(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -84,29 +108,94 @@ def facing_area(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return 0.5 * ((y[b] - ya) * (x[c] - xa) - (x[b] - xa) * (y[c] - ya))
 
 
-def _meshes(
-    scene: Scene,
-    bank: BodyBank,
-    colors: list[np.ndarray],
-    seat_colors: list[np.ndarray],
-) -> list[Mesh]:
-    people, seats = [], []
-    for person, paint, wood in zip(
-        scene.people, colors, seat_colors, strict=True
-    ):
-        lit = shade(paint, person.normals, scene.lighting)
-        faces = bank.template(person.body.figure.gender).faces
-        vertices = scene.view.to_camera(person.vertices)
+class _Painter:
+    """Meshes of a scene, lit, without their far sides."""
+
+    def __init__(self, scene: Scene, gain: np.ndarray | None) -> None:
+        self.scene, self.gain = scene, gain
+
+    def mesh(
+        self,
+        vertices: np.ndarray,
+        normals: np.ndarray,
+        faces: np.ndarray,
+        colors: np.ndarray,
+    ) -> Mesh:
+        """A surface in the world as the camera sees it."""
+        view, environment = self.scene.view, self.scene.environment
+        if environment is None or self.gain is None:
+            lit = shade(colors, normals, self.scene.lighting)
+        else:
+            lit = environment.shade(colors, normals, self.gain)
+        points = view.to_camera(vertices)
         # The far side is never seen: a third of the drawing time.
-        area = facing_area(scene.view.camera.project(vertices), faces)
-        people.append(Mesh(vertices, faces[area > 0], lit))
-        if person.seat is not None:
-            vertices, faces, normals = person.seat.mesh()
-            lit = shade(
-                np.tile(wood, (len(vertices), 1)), normals, scene.lighting
+        area = facing_area(view.camera.project(points), faces)
+        behind = points[:, 2].min() < _NEAR
+        return Mesh(points, faces if behind else faces[area > 0], lit)
+
+    def things(self, woods: list[np.ndarray]) -> list[Mesh]:
+        """Seats and obstacles."""
+        seats = [
+            (person.seat.mesh(), wood)
+            for person, wood in zip(self.scene.people, woods, strict=True)
+            if person.seat is not None
+        ]
+        meshes = [
+            self.mesh(v, n, f, np.tile(wood, (len(v), 1)))
+            for (v, f, n), wood in seats
+        ]
+        return meshes + [
+            self.mesh(o.vertices, o.normals, o.faces, o.colors)
+            for o in self.scene.obstacles
+        ]
+
+    def bodies(self, bank: BodyBank) -> list[Mesh]:
+        """People whose clothes are paint."""
+        meshes = []
+        for person, outfit in zip(
+            self.scene.people, self.scene.outfits, strict=True
+        ):
+            template = bank.template(person.body.figure.gender)
+            paint = paint_body(template, outfit)
+            meshes.append(
+                self.mesh(
+                    person.vertices, person.normals, template.faces, paint
+                )
             )
-            seats.append(Mesh(scene.view.to_camera(vertices), faces, lit))
-    return people + seats
+        return meshes
+
+    def bare(self, bank: BodyBank) -> list[Mesh]:
+        """People without paint and light."""
+        view, white = self.scene.view, np.ones(3, np.float32)
+        return [
+            Mesh(
+                view.to_camera(person.vertices),
+                bank.template(person.body.figure.gender).faces,
+                white,
+            )
+            for person in self.scene.people
+        ]
+
+    def dressed(self, rng: np.random.Generator, bank: BodyBank) -> list[Mesh]:
+        """People whose clothes have volume."""
+        meshes = []
+        for person, outfit in zip(
+            self.scene.people, self.scene.outfits, strict=True
+        ):
+            template = bank.template(person.body.figure.gender)
+            garb = sample_garb(rng, template, outfit)
+            vertices, normals = dress_person(
+                garb, person.vertices, person.normals, template.faces
+            )
+            drawn = self.mesh(vertices, normals, template.faces, garb.colors)
+            meshes.append(
+                Mesh(
+                    drawn.vertices,
+                    drawn.faces,
+                    drawn.colors * garb.shade[:, None],
+                )
+            )
+        return meshes
 
 
 def render_scene(
@@ -115,45 +204,56 @@ def render_scene(
     bank: BodyBank,
     *,
     supersample: int = 2,
-    base: tuple[np.ndarray, np.ndarray] | None = None,
+    base: Backdrop | None = None,
 ) -> Photograph:
     """Renders a scene.
 
+    Depths and ids are always those of the bodies, whatever they wear.
+
     Args:
-        rng: Random generator for colours of furniture and noise.
+        rng: Random generator for colours of furniture, clothes and noise.
         scene: The scene.
         bank: Body models.
         supersample: Samples per pixel side, for smooth outlines.
-        base: Background and floor mask of :func:`background_picture`, to
-            keep them over a sequence.
+        base: Of :func:`background_picture`, to keep it over a sequence.
 
     Returns:
         The photograph before :func:`finish_picture`.
     """
     camera = scene.view.camera
-    image, floor = base or background_picture(rng, scene)
+    base = base or background_picture(rng, scene)
     on_floor = [p.vertices for p in scene.people]
+    on_floor += [o.vertices for o in scene.obstacles]
     light = floor_shadow(scene.view, on_floor, scene.lighting)
-    image = image * (1 - floor * (1 - light))[..., None]
-    paints = [
-        paint_body(bank.template(p.body.figure.gender), outfit)
-        for p, outfit in zip(scene.people, scene.outfits, strict=True)
-    ]
+    image = base.image * (1 - base.floor * (1 - light))[..., None]
+    painter = _Painter(scene, base.gain)
     woods = [
         rng.uniform(0.15, 0.8) * np.array([1.0, 0.85, 0.7])
         for _ in scene.people
     ]
+    things = painter.things(woods)
+    people = (
+        painter.dressed(rng, bank) if scene.dressed else painter.bodies(bank)
+    )
+    frame = (camera.K, camera.height, camera.width)
     result = render_meshes(
-        _meshes(scene, bank, paints, woods),
-        camera.K,
-        camera.height,
-        camera.width,
+        people + things,
+        *frame,
         background=np.clip(image, 0, 1).astype(np.float32),
         shaded=False,
         supersample=supersample,
         backend='cpu',  # the same everywhere
     )
-    return Photograph(result.image, result.depth, result.ids)
+    if not scene.dressed:
+        return Photograph(result.image, result.depth, result.ids)
+    bare = render_meshes(
+        painter.bare(bank) + things,
+        *frame,
+        shaded=False,
+        cull=True,
+        backend='cpu',
+    )
+    return Photograph(result.image, bare.depth, bare.ids)
 
 
 def finish_picture(

@@ -12,7 +12,9 @@ import numpy as np
 from aios.synthetic.appearance import Outfit, sample_outfit
 from aios.synthetic.backgrounds import Surroundings, sample_surroundings
 from aios.synthetic.bodies import BodyBank
+from aios.synthetic.environments import Environment
 from aios.synthetic.lighting import Lighting, sample_lighting
+from aios.synthetic.obstacles import Obstacle
 from aios.synthetic.people import (
     LocalBody,
     Person,
@@ -49,6 +51,13 @@ class SceneOptions:
         any_heading: Every direction that people face is as likely.
             Otherwise most face the camera or each other.
         fill: See :func:`~aios.synthetic.views.sample_view`.
+        photographic: Frame scenes as photographs are, with clothes that
+            have volume and things that hide people
+            (:mod:`aios.synthetic.photographic`).  ``any_heading`` and
+            ``fill`` do not matter then.
+        panoramas: Equirectangular Radiance files that photographic scenes
+            are put into and lit by.
+        nobody: Share of photographic scenes without people.
     """
 
     width: int = 640
@@ -58,6 +67,9 @@ class SceneOptions:
     backgrounds: tuple[Path, ...] = ()
     any_heading: bool = False
     fill: tuple[float, float] | None = None
+    photographic: bool = False
+    panoramas: tuple[Path, ...] = ()
+    nobody: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,10 @@ class Scene:
         people: Who is there, in the order of the ids.
         outfits: One per person.
         counts: What was thrown away while drawing, by rule.
+        environment: The light, instead of ``lighting``; also the place if
+            there is neither ``surroundings`` nor ``photo``.
+        obstacles: Things around people.
+        dressed: Clothes and hair have volume.
     """
 
     view: View
@@ -81,6 +97,9 @@ class Scene:
     people: tuple[Person, ...]
     outfits: tuple[Outfit, ...]
     counts: Counter = field(default_factory=Counter)
+    environment: Environment | None = None
+    obstacles: tuple[Obstacle, ...] = ()
+    dressed: bool = False
 
 
 def sample_count(rng: np.random.Generator, people: tuple[int, int]) -> int:

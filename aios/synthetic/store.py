@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from aios.utils.safe_io import atomic_write, load_npz, save_npz
 __all__ = ['DatasetFolder', 'DatasetFolderError', 'LABEL_FILE']
 
 LABEL_FILE = 'humandata.npz'
-_COUNT = 'count/'
+_COUNT, _EMPTY = 'count/', 'empty/'
+_EMPTY_FIELDS = ('image_path', 'height', 'width')
 
 
 class DatasetFolderError(ValueError):
@@ -161,6 +162,7 @@ class DatasetFolder:
         unit: int,
         rows: Mapping[str, np.ndarray],
         counts: Mapping[str, int],
+        empty: Sequence[tuple[str, int, int]] = (),
     ) -> None:
         """Marks a unit as done; its pictures are written already.
 
@@ -168,9 +170,15 @@ class DatasetFolder:
             unit: Number of the unit.
             rows: Label arrays, one row per person.
             counts: What was thrown away, by rule.
+            empty: Name, height and width of the pictures without people.
         """
+        columns = zip(*empty, strict=True)
         arrays = {
             **rows,
+            **{
+                _EMPTY + key: np.asarray(column)
+                for key, column in zip(_EMPTY_FIELDS, columns, strict=False)
+            },
             **{_COUNT + k: np.int64(v) for k, v in counts.items()},
         }
         save_npz(self._unit_file(unit), arrays, overwrite=True)
@@ -194,7 +202,7 @@ class DatasetFolder:
             for key, value in arrays.items():
                 if key.startswith(_COUNT):
                     counts[key[len(_COUNT) :]] += int(value)
-                else:
+                elif not key.startswith(_EMPTY):
                     rows[key] = value
             if rows:
                 parts.append(rows)
@@ -204,3 +212,19 @@ class DatasetFolder:
             key: np.concatenate([part[key] for part in parts])
             for key in parts[0]
         }, counts
+
+    def read_empty(self, units: range) -> dict[str, list]:
+        """Pictures without people of finished units.
+
+        Args:
+            units: Which.
+
+        Returns:
+            Lists ``image_path``, ``height`` and ``width``.
+        """
+        empty: dict[str, list] = {key: [] for key in _EMPTY_FIELDS}
+        for unit in units:
+            arrays = load_npz(self._unit_file(unit))
+            for key, values in empty.items():
+                values += arrays.get(_EMPTY + key, np.empty(0)).tolist()
+        return empty

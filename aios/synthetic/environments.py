@@ -1,0 +1,292 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Panoramas as surroundings: what the camera sees, and the light they give.
+
+The light on a surface is the irradiance of the panorama, by spherical
+harmonics of order 2 (Ramamoorthi and Hanrahan, SIGGRAPH 2001).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from aios.synthetic.lighting import Lighting
+from aios.synthetic.textures import smooth_noise
+from aios.synthetic.views import View
+
+__all__ = ['Environment', 'list_panoramas', 'sample_environment']
+
+_BRIGHTEST = 40.0  # times the median: the sun alone would burn everything
+_GAMMA = 1 / 2.2
+_STEPS = 4096  # of the table that develops a background
+# Irradiance of a band over its radiance: pi, 2 pi / 3 and pi / 4.
+_BANDS = np.repeat([np.pi, 2 * np.pi / 3, np.pi / 4], [1, 3, 5])
+
+
+@dataclass(frozen=True)
+class Panorama:
+    """A panorama, ready for use; brightness is relative to its median.
+
+    Attributes:
+        encoded: ``(H, W + 4, 3)`` float32 RGB to the power of 1 / 2.2, two
+            columns more on either side for seamless look-ups.
+        harmonics: ``(9, 3)`` irradiance coefficients.
+    """
+
+    encoded: np.ndarray
+    harmonics: np.ndarray
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A panorama around a scene, turned somehow.
+
+    Attributes:
+        panorama: Its file.
+        turn: Rotation about the vertical, radians.
+        mirrored: Left and right exchanged.
+        exposure: Factor on the exposure that the camera chooses.
+        balance: How much of the light's colour the camera takes away.
+        detail: Strength of the detail that small panoramas lack.
+    """
+
+    panorama: Path
+    turn: float
+    mirrored: bool
+    exposure: float
+    balance: float
+    detail: float
+
+    def _rotation(self) -> np.ndarray:
+        """``(3, 3)`` from the world to the panorama."""
+        cos, sin = np.cos(self.turn), np.sin(self.turn)
+        side = -1.0 if self.mirrored else 1.0
+        return np.array(
+            [[side * cos, 0, -sin], [0, 1, 0], [side * sin, 0, cos]]
+        )
+
+    def look(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """The panorama through a camera.
+
+        Args:
+            view: The camera.
+
+        Returns:
+            ``(H, W, 3)`` float32 encoded RGB and the ``(H, W)`` float32
+            share of a shadow that each pixel takes.
+        """
+        rays = view.rays()
+        rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+        turned = rays @ self._rotation().T.astype(np.float32)
+        across = np.arctan2(turned[..., 0], -turned[..., 2]) / (2 * np.pi)
+        down = 0.5 - np.arcsin(turned[..., 1].clip(-1, 1)) / np.pi
+        encoded = _read(self.panorama).encoded
+        rows, columns = encoded.shape[0], encoded.shape[1] - 4
+        image = cv2.remap(
+            encoded,
+            ((across + 0.5) % 1 * columns + 1.5).astype(np.float32),
+            (down * rows - 0.5).clip(0, rows - 1).astype(np.float32),
+            cv2.INTER_CUBIC,
+        )
+        if self.detail:
+            noise = cv2.remap(
+                _detail(),
+                ((across * 6) % 1 * 512).astype(np.float32),
+                ((down * 3) % 1 * 512).astype(np.float32),
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_WRAP,
+            )
+            image *= (1 + self.detail * noise)[..., None]
+        floor = np.clip(-8 * rays[..., 1], 0, 0.6)
+        return np.maximum(image, 0), floor
+
+    def gain(self, encoded: np.ndarray | None = None) -> np.ndarray:
+        """The camera's exposure and white balance.
+
+        A compromise between the background and the people in front of it.
+
+        Args:
+            encoded: ``(H, W, 3)`` what the camera sees, of :meth:`look`;
+                without it the people alone decide.
+
+        Returns:
+            ``(3,)`` factors on linear RGB.
+        """
+        light = _read(self.panorama).harmonics[0] * 0.282095 / np.pi
+        exposure = 0.62 / max(float(light.mean()), 0.02)
+        if encoded is not None:
+            seen = float(np.percentile(encoded[::4, ::4].mean(-1), 80)) ** 2.2
+            exposure = exposure**0.6 * (0.8 / max(seen, 0.02)) ** 0.4
+        tint = (light.mean() / np.maximum(light, 1e-3)) ** self.balance
+        return self.exposure * exposure * np.clip(tint, 0.4, 2.5)
+
+    def shade(
+        self, colors: np.ndarray, normals: np.ndarray, gain: np.ndarray
+    ) -> np.ndarray:
+        """Light on a matt surface, as the camera sees it.
+
+        Args:
+            colors: ``(V, 3)`` RGB in 0..1.
+            normals: ``(V, 3)`` outward unit normals in the world.
+            gain: Of :meth:`gain`.
+
+        Returns:
+            ``(V, 3)`` float32 RGB in 0..1.
+        """
+        turned = normals @ self._rotation().T
+        light = _basis(turned) @ _read(self.panorama).harmonics
+        # Ringing of the harmonics must not make anything black.
+        light = np.maximum(light, 0.15 * light.mean(0)) / np.pi
+        matt = np.clip(colors, 0.0, 1.0).astype(np.float32) ** 2.2
+        return _develop(matt * (light * gain).astype(np.float32))
+
+    def lighting(self) -> Lighting:
+        """Direction and strength of the shadows this light throws."""
+        harmonics = _read(self.panorama).harmonics.mean(1)
+        towards = self._rotation().T @ harmonics[[3, 1, 2]]
+        size = max(float(np.linalg.norm(towards)), 1e-6)
+        towards = towards / size
+        towards[1] = max(towards[1], 0.45)
+        strength = np.clip(size / max(float(harmonics[0]), 1e-6), 0.1, 1.0)
+        white = np.ones(3)
+        return Lighting(
+            towards / np.linalg.norm(towards),
+            white,
+            towards,
+            white,
+            white,
+            white,
+            float(strength),
+        )
+
+
+def develop_background(encoded: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """The camera's picture of a panorama.
+
+    Args:
+        encoded: ``(H, W, 3)`` of :meth:`Environment.look`.
+        gain: ``(3,)`` of :meth:`Environment.gain`.
+
+    Returns:
+        ``(H, W, 3)`` float32 RGB in 0..1.
+    """
+    top = float(_BRIGHTEST**_GAMMA) * 1.5
+    index = np.minimum(encoded * ((_STEPS - 1) / top), _STEPS - 1)
+    levels = (np.linspace(0, top, _STEPS) ** 2.2).astype(np.float32)
+    table = _develop(levels[:, None] * gain.astype(np.float32))
+    picks = index.astype(np.int16)
+    return np.stack([table[picks[..., c], c] for c in range(3)], axis=-1)
+
+
+def _develop(linear: np.ndarray) -> np.ndarray:
+    """From light to display values, with a soft shoulder."""
+    return np.clip(linear / (1 + 0.3 * linear), 0, 1) ** np.float32(_GAMMA)
+
+
+def _basis(directions: np.ndarray) -> np.ndarray:
+    """``(..., 9)`` real spherical harmonics up to order 2."""
+    x, y, z = np.moveaxis(directions, -1, 0)
+    return np.stack(
+        [
+            np.full_like(x, 0.282095),
+            0.488603 * y,
+            0.488603 * z,
+            0.488603 * x,
+            1.092548 * x * y,
+            1.092548 * y * z,
+            0.315392 * (3 * z * z - 1),
+            1.092548 * x * z,
+            0.546274 * (x * x - y * y),
+        ],
+        axis=-1,
+    )
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path) -> Panorama:
+    image = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    if image is None or image.dtype != np.float32:
+        raise ValueError(f'panorama {path} is not a readable Radiance file')
+    rows, columns = image.shape[:2]
+    if columns != 2 * rows:
+        raise ValueError(
+            f'panorama {path} is {columns} x {rows}, but must be twice as '
+            'wide as high (equirectangular)'
+        )
+    image = np.nan_to_num(image[..., ::-1])
+    median = max(float(np.median(image.mean(-1))), 1e-6)
+    image = np.clip(image / median, 0, _BRIGHTEST)
+    encoded = image**_GAMMA
+    encoded = np.concatenate([encoded[:, -2:], encoded, encoded[:, :2]], 1)
+    return Panorama(encoded.astype(np.float32), _irradiance(image))
+
+
+def _irradiance(image: np.ndarray) -> np.ndarray:
+    """``(9, 3)`` irradiance coefficients of a panorama."""
+    rows, columns = image.shape[:2]
+    up = np.pi * (0.5 - (np.arange(rows) + 0.5) / rows)[:, None]
+    right = 2 * np.pi * ((np.arange(columns) + 0.5) / columns - 0.5)[None]
+    directions = np.stack(
+        [
+            np.cos(up) * np.sin(right),
+            np.sin(up) + 0 * right,
+            -np.cos(up) * np.cos(right),
+        ],
+        axis=-1,
+    )
+    area = np.cos(up) * (2 * np.pi / columns) * (np.pi / rows)
+    total = np.einsum(
+        'hwk,hwc,hw->kc', _basis(directions), image, area + 0 * right
+    )
+    return total * _BANDS[:, None]
+
+
+@lru_cache(maxsize=1)
+def _detail() -> np.ndarray:
+    """``(512, 512)`` tileable noise, the same in every process."""
+    return smooth_noise(np.random.default_rng(0), cells=(16, 64, 128, 256))
+
+
+def sample_environment(
+    rng: np.random.Generator, panoramas: tuple[Path, ...]
+) -> Environment:
+    """Draws a panorama and how it is turned and exposed.
+
+    Args:
+        rng: Random generator.
+        panoramas: Files to draw from.
+
+    Returns:
+        The environment.
+    """
+    return Environment(
+        panorama=panoramas[rng.integers(len(panoramas))],
+        turn=float(rng.uniform(-np.pi, np.pi)),
+        mirrored=bool(rng.random() < 0.5),
+        exposure=float(np.exp(rng.normal(0, 0.22))),
+        balance=float(rng.uniform(0.4, 1.0)),
+        detail=float(rng.uniform(0.0, 0.05)),
+    )
+
+
+def list_panoramas(folder: str | Path) -> list[Path]:
+    """Panoramas of a folder, sorted.
+
+    Args:
+        folder: Folder with equirectangular Radiance files (``.hdr``).
+
+    Returns:
+        The files.
+
+    Raises:
+        FileNotFoundError: If the folder is missing or holds no panorama.
+    """
+    folder = Path(folder)
+    files = sorted(folder.glob('*.hdr')) if folder.is_dir() else []
+    if not files:
+        raise FileNotFoundError(f'{folder} holds no panorama (.hdr)')
+    return files

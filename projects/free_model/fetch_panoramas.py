@@ -1,0 +1,162 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Brings the panoramas that light the training images.
+
+16 equirectangular panoramas of Poly Haven (CC0), 512 x 256, out of the npm
+package @pmndrs/assets (CC0).  Needs npm, and ``pip install OpenEXR``.
+
+    python projects/free_model/fetch_panoramas.py data/panoramas
+
+writes ``train/*.hdr`` and ``held_out/*.hdr``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+PACKAGE = '@pmndrs/assets@1.7.0'
+SHA512 = (
+    'cc798a352fb726fbbd2b7cc90507d840a4fd3e7f4842df2cd2afde242dc25caa'
+    '56a7283a2016be8af37d3600e7f9f0d3d80563521d98459fff19752e7ae01d0a'
+)
+HELD_OUT = ('bridge', 'lobby', 'park', 'workshop')
+UNUSED = ('sky', 'studio')  # without a ground, and of lamps alone
+
+
+def fetch(folder: Path) -> Path:
+    """Downloads the package with npm.
+
+    Args:
+        folder: Where to put the archive.
+
+    Returns:
+        The archive.
+
+    Raises:
+        RuntimeError: If npm is missing, fails, or brings other bytes.
+    """
+    command = ['npm', 'pack', '--silent', PACKAGE]
+    try:
+        subprocess.run(command, cwd=folder, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        raise RuntimeError(f'{" ".join(command)} failed: {error}') from None
+    return next(folder.glob('*.tgz'))
+
+
+def check(archive: Path) -> None:
+    """Refuses an archive that is not the published one.
+
+    Raises:
+        RuntimeError: If its bytes are others.
+    """
+    if hashlib.sha512(archive.read_bytes()).hexdigest() != SHA512:
+        raise RuntimeError(f'{archive} is not {PACKAGE} as published')
+
+
+def read_exr(data: bytes) -> np.ndarray:
+    """Decodes an EXR file.
+
+    Args:
+        data: The file; DWAB compression is allowed.
+
+    Returns:
+        ``(H, W, 3)`` float32 linear RGB.
+    """
+    import OpenEXR  # optional: DWAB is not in OpenCV's wheels
+
+    with tempfile.NamedTemporaryFile(suffix='.exr') as file:
+        file.write(data)
+        file.flush()
+        channels = OpenEXR.File(file.name).channels()
+        pixels = channels['RGB' if 'RGB' in channels else 'RGBA'].pixels
+    return np.ascontiguousarray(pixels[..., :3], np.float32)
+
+
+def mend(panorama: np.ndarray) -> np.ndarray:
+    """Fills the black rings that resampling left around lamps.
+
+    Args:
+        panorama: ``(H, W, 3)`` linear RGB.
+
+    Returns:
+        The same with the rings filled from around.
+    """
+    level = panorama.mean(-1)
+    dark = panorama.min(-1) < 0.02 * cv2.blur(level, (9, 9))
+    dark = cv2.dilate(dark.astype(np.uint8), np.ones((2, 2), np.uint8)) > 0
+    lit = np.where(dark[..., None], 0, panorama).astype(np.float32)
+    around = cv2.dilate(lit, np.ones((5, 5), np.uint8))
+    around = np.minimum(around, 4 * np.median(level))
+    return np.where(dark[..., None], around, panorama).astype(np.float32)
+
+
+def convert(archive: Path, out: Path) -> int:
+    """Writes the panoramas of the package as Radiance files.
+
+    Args:
+        archive: The npm package.
+        out: Output folder.
+
+    Returns:
+        How many were written.
+    """
+    count = 0
+    with tarfile.open(archive) as package:
+        for member in package:
+            match = re.fullmatch(r'package/hdri/(\w+)\.exr\.js', member.name)
+            stream = package.extractfile(member) if match else None
+            if match is None or stream is None or match[1] in UNUSED:
+                continue
+            text = re.search(rb'base64,([A-Za-z0-9+/=]+)', stream.read())
+            if text is None:
+                raise RuntimeError(f'{archive}: {member.name} holds no EXR')
+            image = mend(read_exr(base64.b64decode(text[1])))
+            kind = 'held_out' if match[1] in HELD_OUT else 'train'
+            path = out / kind / f'{match[1]}.hdr'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not cv2.imwrite(str(path), image[..., ::-1]):
+                raise RuntimeError(f'{path} cannot be written')
+            count += 1
+    return count
+
+
+def main() -> int:
+    """Runs the command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+    )
+    parser.add_argument('out', type=Path, help='output folder')
+    parser.add_argument(
+        '--archive',
+        type=Path,
+        help=f'{PACKAGE} if it is here already (default: npm brings it)',
+    )
+    args = parser.parse_args()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            archive = args.archive or fetch(Path(folder))
+            check(archive)
+            count = convert(archive, args.out)
+    except ImportError:
+        print('error: pip install OpenEXR', file=sys.stderr)
+        return 1
+    except (OSError, RuntimeError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    print(f'{args.out}: {count} panoramas')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
