@@ -1,0 +1,181 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""People as MoveNet MultiPose itself sees them: boxes and 17 keypoints.
+
+Finds them in all images of a folder, as candidates for
+``mediapipe_people.py``::
+
+    python tools/model_converters/movenet_to_mm.py package all.safetensors \
+        --all-heads
+    python projects/free_model/movenet_people.py all.safetensors photos \
+        people.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from aios.models import MoveNet
+from aios.models.backbones.movenet import HeatMapHead
+from aios.models.checkpoints import read_checkpoint
+from aios.structures.boxes import box_iou
+
+STRIDE = 4
+# MoveNet knows people at some of these sizes of an image, see find_people.
+LONG_SIDES = (256, 512)
+MIN_KEYPOINT_SCORE = 0.127  # of keypoints that count for a person's score
+
+
+class Person(NamedTuple):
+    """One person, in pixels."""
+
+    score: float
+    bbox: np.ndarray  # (4,) x1 y1 x2 y2
+    keypoints: np.ndarray  # (17, 3) x, y, score; COCO's order
+
+
+class MoveNetMultiPose(MoveNet):
+    """MoveNet with all its heads, frozen.
+
+    Args:
+        checkpoint: Of ``movenet_to_mm.py --all-heads``.
+    """
+
+    def __init__(self, checkpoint: Path | None = None) -> None:
+        super().__init__()
+        for name, channels in dict(
+            box_scale=2, box_offset=2, kpt_regress=34, kpt_offset=34
+        ).items():
+            self.heads[name] = HeatMapHead(channels)
+        self.requires_grad_(False)
+        if checkpoint:
+            weights = read_checkpoint(checkpoint)['state_dict']
+            self.load_state_dict(weights, strict=True)
+
+    def head_maps(self, x: Tensor) -> dict[str, Tensor]:
+        """Outputs of all heads, ``(B, channels, H / 4, W / 4)``.
+
+        Args:
+            x: ``(B, 3, H, W)`` RGB of -1..1, sides multiples of 32.
+        """
+        _, levels = self.extract(x)
+        return {name: head(levels[0]) for name, head in self.heads.items()}
+
+
+def decode(maps: Mapping[str, Tensor], max_people: int = 20) -> list[Person]:
+    """Read people from the maps of the heads, as the published graph does.
+
+    Args:
+        maps: Of one image, ``(channels, h, w)``.
+        max_people: How many peaks of the map of centres to look at.
+
+    Returns:
+        People in pixels of the input, most probable centre first.
+    """
+    centers = maps['center'][0].sigmoid()
+    highest = F.max_pool2d(centers[None], 5, 1, 2)[0]
+    peaks = centers * (highest - centers < 1e-6)
+    probabilities, places = peaks.flatten().topk(max_people)
+    people = []
+    for probability, place in zip(probabilities, places, strict=True):
+        y, x = divmod(int(place), peaks.shape[1])
+        bbox, keypoints = _read_at(maps, y, x)
+        seen = keypoints[:, 2][keypoints[:, 2] > MIN_KEYPOINT_SCORE]
+        score = float(probability) * seen.sum() / max(len(seen), 1)
+        people.append(Person(score, bbox, keypoints))
+    return people
+
+
+def _read_at(
+    maps: Mapping[str, Tensor], y: int, x: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Box and keypoints of the person whose centre is there."""
+    size = torch.tensor(maps['center'].shape[-2:])
+    center = torch.tensor([y, x])
+    middle = center + maps['box_offset'][:, y, x]
+    extent = maps['box_scale'][:, y, x].clamp(min=0)
+    low = (middle - extent / 2).clamp(min=0).minimum(size)
+    high = (middle + extent / 2).clamp(min=0).minimum(size)
+    expected = center + maps['kpt_regress'][:, y, x].reshape(17, 2)
+    keypoints = _nearby_peaks(maps, expected, low, high)
+    bbox = torch.cat([low.flip(0), high.flip(0)]) * STRIDE
+    return bbox.numpy(), keypoints
+
+
+def _nearby_peaks(
+    maps: Mapping[str, Tensor], expected: Tensor, low: Tensor, high: Tensor
+) -> np.ndarray:
+    """Best place in the box for each keypoint, near where it is expected."""
+    heat = maps['kpt_heatmap'].sigmoid()
+    height, width = heat.shape[1:]
+    grid = torch.stack(
+        torch.meshgrid(
+            torch.arange(height), torch.arange(width), indexing='ij'
+        ),
+        -1,
+    )
+    distance = (grid - expected[:, None, None]).square().sum(-1)
+    nearness = torch.exp(-distance / (0.3 * min(height, width)))
+    inside = ((grid >= low) & (grid < high)).all(-1)
+    scores, places = (heat * nearness * inside).flatten(1).max(1)
+    rows, columns = places // width, places % width
+    offsets = maps['kpt_offset'].reshape(17, 2, height, width)
+    offsets = offsets[torch.arange(17), :, rows, columns]
+    points = (torch.stack([rows, columns], 1) + offsets) * STRIDE
+    return torch.cat([points.flip(1), scores[:, None]], 1).numpy()
+
+
+@torch.inference_mode()
+def find_people(
+    model: MoveNetMultiPose, image: np.ndarray, min_score: float = 0.2
+) -> list[Person]:
+    """Find people at two sizes of an image.
+
+    Close-ups are seen in small images only, small people in large ones.
+
+    Args:
+        model: MoveNet.
+        image: ``(H, W, 3)`` BGR, uint8.
+        min_score: Of a person.
+
+    Returns:
+        People in pixels of the image, most probable first.
+    """
+    found: list[Person] = []
+    for long_side in LONG_SIDES:
+        scale = long_side / max(image.shape[:2])
+        small = cv2.resize(
+            image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+        )
+        maps = model.head_maps(to_input(small))
+        maps = {name: value[0].double() for name, value in maps.items()}
+        for person in decode(maps):
+            if person.score >= min_score:
+                person.keypoints[:, :2] /= scale
+                found.append(person._replace(bbox=person.bbox / scale))
+    return _without_doubles(found)
+
+
+def _without_doubles(people: list[Person]) -> list[Person]:
+    """Leave out who overlaps with somebody more probable."""
+    boxes = torch.from_numpy(np.array([person.bbox for person in people]))
+    kept: list[int] = []
+    for i in np.argsort([-person.score for person in people]):
+        if not kept or (box_iou(boxes[i], boxes[kept]) < 0.5).all():
+            kept.append(i)
+    return [people[i] for i in kept]
+
+
+def to_input(image: np.ndarray) -> Tensor:
+    """``(H, W, 3)`` BGR as MoveNet takes it, padded with black."""
+    height, width = image.shape[:2]
+    rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None]
+    pads = (0, -width % 32, 0, -height % 32)
+    return F.pad(rgb / 127.5 - 1, pads, value=-1.0)
