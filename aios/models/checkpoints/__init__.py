@@ -8,10 +8,12 @@ Importing this package makes MMEngine read local checkpoint files with
 from .conversion import Conversion, convert, export, is_official
 from .loading import check_state_dict, install_loader, load_from_local
 from .reading import CheckpointError, read_checkpoint, select_weights
+from .records import IgnoredObject
 
 __all__ = [
     'CheckpointError',
     'Conversion',
+    'IgnoredObject',
     'check_state_dict',
     'convert',
     'export',
