@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
-from toy_releases import CONFIGS, RELEASES, paint
+from toy_bodies import paint
+from toy_releases import CONFIGS, RELEASES
 
 from aios.datasets import HumanData
 from aios.datasets.converters import convert

@@ -111,5 +111,5 @@ def test_occlusion_of_tests(converted, models, tmp_path):
     root, _, out, _ = converted('bedlam')
     options = {'cache_dir': str(tmp_path), 'body_model_path': models}
     place = (str(out), str(root), {'img': 'train_images'})
-    assert len(BEDLAMDataset(*place, **options)) == 1  # every fifth of 4
-    assert len(BEDLAMDataset(*place, test_mode=True, **options)) == 4
+    assert len(BEDLAMDataset(*place, **options)) == 2  # every fifth of 6
+    assert len(BEDLAMDataset(*place, test_mode=True, **options)) == 6

@@ -42,7 +42,7 @@ def test_good_file(data, bedlam):
     report = checks(data, bedlam)
     assert not report.findings, str(report)
     assert report.flat_hands is True
-    assert '4 pictures, 6 persons' in str(report)
+    assert '6 pictures, 9 persons' in str(report)
 
 
 def test_wrong_hand_convention(data, bedlam):
@@ -72,20 +72,20 @@ def test_rows_are_dropped(data, bedlam):
     data['smplx']['betas'][0, 3] = np.nan
     data['bbox_xywh'][2, 2] = 0
     data['bbox_xywh'][4] = data['bbox_xywh'][3]
-    data['image_path'] = data['image_path'][:5] + ['elsewhere/a.png']
+    data['image_path'] = data['image_path'][:8] + ['elsewhere/a.png']
     data.set_frame_range()
     report = checks(data, bedlam)
     assert names(report) == {'not finite', 'empty box', 'missing picture'}
     rows = {f.check: f.rows.tolist() for f in report.findings}
     assert rows['duplicate'] == [4]
-    assert rows['missing picture'] == [5]
+    assert rows['missing picture'] == [8]
     fixed, _ = fix(data, report)
-    assert len(fixed) == 2
+    assert len(fixed) == 5
     assert not checks(fixed, bedlam).findings
     np.testing.assert_array_equal(
-        fixed['keypoints3d_smplx'], data['keypoints3d_smplx'][[1, 3]]
+        fixed['keypoints3d_smplx'], data['keypoints3d_smplx'][[1, 3, 5, 6, 7]]
     )
-    assert fixed['meta']['gender'] == ['neutral'] * 2
+    assert fixed['meta']['gender'] == ['neutral'] * 5
 
 
 def test_hand_joints_elsewhere(data, bedlam):
@@ -99,7 +99,7 @@ def test_hand_joints_elsewhere(data, bedlam):
 
 
 def test_picture_of_another_size(data, bedlam):
-    data['meta']['width'] = np.full(6, 1300)
+    data['meta']['width'] = np.full(9, 1300)
     assert 'picture size' in names(checks(data, bedlam))
 
 
@@ -132,18 +132,18 @@ def _other_hands(data):
 
 
 def _missing_picture(data):
-    data['image_path'] = [*data['image_path'][:5], 'elsewhere/a.png']
+    data['image_path'] = [*data['image_path'][:8], 'elsewhere/a.png']
     data.set_frame_range()
 
 
 # What is planted, what is found, exit code, persons that are left.
 PLANTED = [
-    (_nan, 'not finite', 1, 5),
-    (_empty_box, 'empty box', 1, 5),
-    (_duplicate, 'duplicate', 0, 5),
-    (_missing_picture, 'missing picture', 1, 5),
-    (_other_hands, 'hand convention', 1, 6),
-    (_swap_eyes, 'eye order', 1, 6),
+    (_nan, 'not finite', 1, 8),
+    (_empty_box, 'empty box', 1, 8),
+    (_duplicate, 'duplicate', 0, 8),
+    (_missing_picture, 'missing picture', 1, 8),
+    (_other_hands, 'hand convention', 1, 9),
+    (_swap_eyes, 'eye order', 1, 9),
 ]
 
 
@@ -186,7 +186,7 @@ def test_wrong_shape_is_told(bedlam, tmp_path, capsys):
     assert load_tool().main([str(tmp_path / 'shape.npz')]) == 2
     text = capsys.readouterr().out
     assert '[wrong_shape] bbox_xywh' in text
-    assert '(6, 3)' in text
+    assert '(9, 3)' in text
 
 
 def load_tool():

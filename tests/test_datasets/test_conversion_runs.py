@@ -82,7 +82,7 @@ def test_options_are_part_of_the_parts(models, tmp_path, monkeypatch):
     other = BEDLAMConverter(tmp_path, 'train', models, interval=2)
     with pytest.raises(ConverterError, match='--restart'):
         convert(other, out)
-    assert convert(other, out, restart=True).persons == 4
+    assert convert(other, out, restart=True).persons == 6
 
 
 def test_overwrite(converted, models, tmp_path):
@@ -100,16 +100,16 @@ def test_overwrite(converted, models, tmp_path):
     text = run_command(
         BEDLAMConverter, 'help', [*argv, '--overwrite', '--restart']
     )
-    assert '6 persons' in text
+    assert '9 persons' in text
     assert 'check_humandata.py' in text
-    assert len(HumanData.load(out)) == 6
+    assert len(HumanData.load(out)) == 9
 
 
 def test_interval(converted, models, tmp_path):
     root = converted('bedlam')[0]
     converter = BEDLAMConverter(root, 'train', models, interval=2)
     summary = convert(converter, tmp_path / 'half.npz')
-    assert (summary.images, summary.persons) == (2, 4)
+    assert (summary.images, summary.persons) == (3, 6)
 
 
 @pytest.mark.parametrize('name', ['bedlam', 'ubody'])
@@ -185,16 +185,20 @@ def test_no_release(models, tmp_path, name):
         convert(kind(tmp_path / 'empty', split, models), tmp_path / 'o.npz')
 
 
+AGORA_FITS = 'smplx_gt/trainset_renderpeople_bfh/ag_trainset_renderpeople'
+SCENE = 'all_npz_12_training/20221010_3_1000_batch01hand_6fps.npz'
+RECORDING = 'recording_20210907_S02_S01_01'
+EGO = f'egocentric_color/{RECORDING}/2021-09-07-155421'
 FILES = {
     'agora': [
-        'SMPLX/train_0_withjv.pkl',
-        'smplx_gt/trainset/ag_a_00000_0.pkl',
+        'train_SMPLX/SMPLX/train_0_withjv.pkl',
+        f'{AGORA_FITS}_bfh_hdri_50mm_5_10_00000_0.pkl',
         'smplx_kid_template.npy',
     ],
-    'bedlam': ['all_npz_12_training/scene_a.npz'],
+    'bedlam': [SCENE],
     'coco': [
         'annotations/coco_wholebody_train_v1.0.json',
-        'annotations/MSCOCO_train_SMPLX.json',
+        'annotations/MSCOCO_train_SMPLX_all_NeuralAnnot.json',
     ],
     'ubody': [
         'annotations/Speech/keypoint_annotation.json',
@@ -210,21 +214,22 @@ FILES = {
     'egobody': [
         'data_splits.csv',
         'data_info_release.csv',
-        'calibrations/recording_1/cal_trans/holo_to_kinect12.json',
-        'egocentric_color/recording_1/2021-09-07-1/2021-09-07-1_pv.txt',
-        'smplx_interactee_train/recording_1/body_idx_1/results/'
-        'frame_00100/000.pkl',
+        f'calibrations/{RECORDING}/cal_trans/holo_to_kinect12.json',
+        f'{EGO}/2021-09-07-155421_pv.txt',
+        f'{EGO}/keypoints.npz',
+        f'smplx_interactee_train/{RECORDING}/body_idx_1/results/'
+        'frame_00101/000.pkl',
     ],
     'ehf': ['01_align.ply', 'fitted_params/01_align.npz'],
 }
 CASES = [(name, file) for name, files in FILES.items() for file in files]
 # Without these a conversion goes on: it counts what is not there.
 OPTIONAL = (
-    'smplx_gt/trainset/ag_a_00000_0.pkl',
+    FILES['agora'][1],
     'smplx_kid_template.npy',
     'fitted_params/01_align.npz',
     '01_align.ply',
-    'all_npz_12_training/scene_a.npz',
+    SCENE,
     FILES['egobody'][-1],
 )
 

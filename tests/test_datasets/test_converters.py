@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import toy_releases as releases
-from script_loader import load_script
+from toy_captured import write_ply
 from toy_releases import RELEASES
 
 from aios.datasets import (
@@ -129,15 +129,16 @@ def test_agora_rules(converted, models, tmp_path):
     dataset = AGORADataset(
         str(out), str(root), {'img': ''}, cache_dir=str(tmp_path)
     )
-    # Persons of a picture: one seen, one occluded by 98.5 %.
+    # Persons of a picture: one seen, one occluded by 98.5 %, a boy; and a
+    # girl and one occluded.
     first, second = (dataset[i]['instances_arrays'] for i in range(2))
-    assert first['smplx_pose_valid'].any(axis=1).tolist() == [True, False]
-    assert first['keypoints_weight'].any(axis=1).tolist() == [True, False]
-    assert first['keypoints3d_visible'].any(axis=1).tolist() == [True, False]
-    assert first['lhand_valid'].tolist() == [1, 0]
+    seen = [True, False, True]
+    assert first['smplx_pose_valid'].any(axis=1).tolist() == seen
+    assert first['keypoints_weight'].any(axis=1).tolist() == seen
+    assert first['keypoints3d_visible'].any(axis=1).tolist() == seen
+    assert first['lhand_valid'].tolist() == [1, 0, 1]
     assert (first['bboxes'][:, 2:] > first['bboxes'][:, :2]).all()
-    # The first of the second picture is a child.
-    assert first['smplx_betas_valid'].tolist() == [1, 0]
+    assert first['smplx_betas_valid'].tolist() == [1, 0, 0]
     assert second['smplx_betas_valid'].tolist() == [0, 0]
     assert second['smplx_pose_valid'].any(axis=1).tolist() == [True, False]
     # Tests see everybody, with gendered shapes.
@@ -149,10 +150,10 @@ def test_agora_rules(converted, models, tmp_path):
         test_mode=True,
     )
     people = tests[0]['instances_arrays']
-    assert people['smplx_betas_valid'].tolist() == [1, 1]
-    assert people['gender'].tolist() == [0, 1]
+    assert people['smplx_betas_valid'].tolist() == [1, 1, 0]
+    assert people['gender'].tolist() == [0, 1, 0]
     assert not np.allclose(people['smplx_betas'][0], first['smplx_betas'][0])
-    assert 'child without template' not in summary.counts
+    assert summary.counts['child without template'] == 0
 
 
 def test_agora_small_pictures_and_no_template(models, tmp_path):
@@ -164,12 +165,12 @@ def test_agora_small_pictures_and_no_template(models, tmp_path):
     )
     summary = convert(converter, tmp_path / 'agora.npz')
     data = HumanData.load(tmp_path / 'agora.npz')
-    assert data['image_path'][0].endswith('ag_a_00000_1280x720.png')
-    assert data['meta']['width'].tolist() == [1280] * 4
+    assert data['image_path'][0].endswith('_00000_1280x720.png')
+    assert data['meta']['width'].tolist() == [1280] * 5
     assert np.allclose(data['meta']['focal_length'], 3733.3 / 3, atol=0.5)
-    assert summary.counts['child without template'] == 1
+    assert summary.counts['child without template'] == 2
     kid = np.flatnonzero(data['meta']['is_kid'])
-    assert data['meta']['smplx_valid'][kid].tolist() == [0]
+    assert data['meta']['smplx_valid'][kid].tolist() == [0, 0]
     assert data['keypoints3d_smplx'][kid, :127, 3].all()
     assert not data['keypoints3d_smplx'][kid, 127:144, 3].any()
 
@@ -204,11 +205,9 @@ def test_coco_labels(converted):
     x, y, w, h = data['lhand_bbox_xywh'][row, :4]
     hand = points[25:40, :2]
     assert ((hand >= (x - 1, y - 1)) & (hand <= (x + w + 1, y + h + 1))).all()
-    assert data['keypoints2d_ori'][occluded, 55, 2] == 0  # marked 1
-    assert data['keypoints2d_ori'][occluded, 56, 2] == 1  # marked 2
     # What COCO annotates of bodies, hips with it, are labels.
     joints = data.joints('keypoints2d_ori', SMPLX_137)
-    without = [SMPLX_137.index(n) for n in ('pelvis', 'neck', 'nose')]
+    without = [SMPLX_137.index(n) for n in ('pelvis', 'neck', 'left_eye')]
     labelled = np.delete(joints[:, :25], without, axis=1)
     assert (labelled[..., 2] == 1).all()
 
@@ -238,10 +237,10 @@ def test_crowds_of_coco(converted, models, tmp_path):
     for sample in samples():
         assert 'ignored_instances' not in sample
         assert len(sample.gt_instances) == 2
-    # Picture 9 has it: 0 to 90, and a tenth more on each side.
+    # Picture 9 has it, from 0 to 90.
     first, second = samples(ignore_crowds=True)
     boxes = first.ignored_instances.bboxes.tolist()
-    assert boxes == [[0, 0, 99, 99]]
+    assert boxes == [[0, 0, 90, 90]]
     assert len(first.gt_instances) == 2
     assert second.ignored_instances.bboxes.shape == (0, 4)
     steps = [
@@ -250,7 +249,7 @@ def test_crowds_of_coco(converted, models, tmp_path):
         {'type': 'FilterWholeBody'},
     ]
     moved = samples(*steps, ignore_crowds=True)[0].ignored_instances
-    assert moved.bboxes.tolist() == [[320 - 49.5, 0, 320, 49.5]]
+    assert moved.bboxes.tolist() == [[320 - 45, 0, 320, 45]]
     with pytest.raises(ValueError, match="'crowd' in drop_rules"):
         samples(ignore_crowds=True, drop_rules=())
 
@@ -258,7 +257,8 @@ def test_crowds_of_coco(converted, models, tmp_path):
 def test_ubody_splits(converted, models, tmp_path):
     root, _, out, summary = converted('ubody')
     data = HumanData.load(out)
-    assert {p.split('/')[1] for p in data['image_path']} == {'talk_Trim1'}
+    videos = {p.rsplit('/', 1)[0] for p in data['image_path']}
+    assert videos == {'images/Speech/Speech_S1_Trim1'}
     assert dict(summary.counts) == {
         'other split': 4,
         'invalid label': 1,
@@ -272,7 +272,7 @@ def test_ubody_splits(converted, models, tmp_path):
     convert(UBodyConverter(root, 'test', models, annotation_interval=3), file)
     test = HumanData.load(file)
     # Counted from one: annotations 3, 6, 9; of these 6 is of the video.
-    assert test['image_path'] == ['Speech/quiz_Trim4/000002.png']
+    assert test['image_path'] == ['images/Speech/Speech_S2_Trim4/000002.png']
 
 
 def test_ehf_meshes(converted, tmp_path):
@@ -299,23 +299,5 @@ def test_ascii_ply(tmp_path):
     points = np.random.default_rng(0).normal(size=(7, 3)).astype('f4')
     for binary in (True, False):
         path = tmp_path / f'{binary}.ply'
-        releases.write_ply(path, points, binary)
+        write_ply(path, points, binary)
         np.testing.assert_allclose(read_ply_vertices(path), points, atol=1e-6)
-
-
-def test_closeups_are_turned(tmp_path, capsys):
-    import cv2
-
-    tool = load_script('tools/dataset_converters/rotate_bedlam_closeups.py')
-    lying = np.zeros((72, 128, 3), np.uint8)
-    lying[:, :10] = 255  # left becomes top
-    source = tmp_path / 'scene_closeup/png/seq_0/seq_0_0000.png'
-    source.parent.mkdir(parents=True)
-    cv2.imwrite(str(source), lying)
-    tool.main([str(tmp_path)])
-    turned = cv2.imread(str(tmp_path / 'scene/png/seq_0/seq_0_0000.png'))
-    assert turned.shape == (128, 72, 3)
-    assert turned[:10].all()
-    assert not turned[10:].any()
-    tool.main([str(tmp_path)])
-    assert '0 pictures turned, 1 were there' in capsys.readouterr().out

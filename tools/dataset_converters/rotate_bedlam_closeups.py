@@ -2,9 +2,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Turn BEDLAM's close-ups upright.
 
-Pictures of scenes whose names end with _closeup are stored lying on their
-side. Labels refer to them turned by 90 degrees clockwise, in a folder whose
-name has no _closeup. Pictures that are there already are not made again.
+Pictures of scenes with _closeup in their names are stored lying on their side
+(one scene is not: its cameras, in the label files, tell). Labels refer to them
+turned by 90 degrees clockwise, in a folder whose name has no _closeup.
+Pictures that are there already are not made again.
 
 Example:
     python tools/dataset_converters/rotate_bedlam_closeups.py \
@@ -21,10 +22,14 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from aios.datasets.converters.bedlam import CLOSEUP, LABELS, is_upright
 from aios.utils.command_line import make_parser
-from aios.utils.safe_io import atomic_write
-
-CLOSEUP = '_closeup'
+from aios.utils.safe_io import (
+    CorruptFileError,
+    UnsafeFileError,
+    atomic_write,
+    load_npz,
+)
 
 
 def rotate(source: Path, target: Path) -> bool:
@@ -41,18 +46,45 @@ def rotate(source: Path, target: Path) -> bool:
     return True
 
 
+def labels_are_upright(labels: Path, scene: Path) -> bool:
+    """Whether a scene's labels refer to pictures that are turned."""
+    file = labels / f'{scene.name}.npz'
+    if not file.is_file():
+        raise FileNotFoundError(
+            f'{file} does not exist; its cameras tell whether the pictures '
+            'must be turned'
+        )
+    cameras = load_npz(file, ('cam_int',)).get('cam_int')
+    if cameras is None or cameras.shape[1:] != (3, 3) or not len(cameras):
+        raise CorruptFileError(f'{file}: must have cameras cam_int (N, 3, 3)')
+    if not is_upright(cameras):
+        print(f'{scene.name}: labels refer to the pictures as they are')
+        return False
+    return True
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = make_parser(__doc__)
     parser.add_argument('images', type=Path, help='the folder train_images')
     parser.add_argument('--workers', type=int, default=1, help='threads')
+    parser.add_argument(
+        '--labels',
+        type=Path,
+        help=f'folder of the label files (default: {LABELS} beside it)',
+    )
     args = parser.parse_args(argv)
-    scenes = sorted(args.images.glob(f'*{CLOSEUP}'))
+    labels = args.labels or args.images.absolute().parent / LABELS
+    scenes = sorted(args.images.glob(f'*{CLOSEUP}*'))
     if not scenes:
-        sys.exit(f'error: {args.images} has no scene *{CLOSEUP}')
+        sys.exit(f'error: {args.images} has no scene *{CLOSEUP}*')
+    try:
+        turned_scenes = [s for s in scenes if labels_are_upright(labels, s)]
+    except (OSError, CorruptFileError, UnsafeFileError) as error:
+        sys.exit(f'error: {error}')
     jobs = []
-    for scene in scenes:
-        upright = scene.with_name(scene.name.removesuffix(CLOSEUP))
+    for scene in turned_scenes:
+        upright = scene.with_name(scene.name.replace(CLOSEUP, ''))
         jobs += [
             (path, upright / path.relative_to(scene))
             for path in sorted(scene.rglob('*.png'))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ import numpy as np
 from aios.utils.dataframe import load_dataframe
 from aios.utils.safe_io import CorruptFileError, load_pickle
 
-from .base import Converter, ConverterError
+from .agora_frames import is_smpl_frame, pixel_width
+from .base import Converter, ConverterError, reading
 from .bodies import (
     POSES,
     axis_angle_hands,
+    kid_gender,
     kid_model,
     move_root,
     neutral_betas,
@@ -48,12 +51,12 @@ _FRAME_KEYS = (
     'gt_joints_2d',
     'gt_joints_3d',
 )
-_WIDTH = 3840  # of the pictures that gt_joints_2d refer to
 _NUM_JOINTS = 127
 _SKELETON = 55
 _MAX_MISFIT = 0.01  # metres; fits reproduce the joints of a frame exactly
 _SIZES = {'3840x2160': (2160, 3840), '1280x720': (720, 1280)}
 _SMALL = '_1280x720'
+_PART_SCALE = 1.2  # hands and faces, as in the boxes of agora2coco
 
 
 @dataclass(eq=False)
@@ -80,7 +83,11 @@ class AGORAConverter(Converter):
 
     NAME = 'agora'
     SPLITS = ('train', 'validation')
-    MISC = {'flat_hand_mean': False, 'smplx_source': 'original'}
+    MISC = {
+        'flat_hand_mean': False,
+        'smplx_source': 'original',
+        'bbox_facehand_scale': _PART_SCALE,
+    }
 
     resolution: str = '3840x2160'
     kid_template: str | Path | None = None
@@ -108,17 +115,25 @@ class AGORAConverter(Converter):
         )
 
     def units(self) -> list[str]:
-        """Data frames, wherever they lie below the root."""
+        """Data frames of SMPL-X, wherever they lie below the root."""
         name = re.compile(rf'{self.split}_\d+(_SMPLX)?_withjv\.pkl')
         found = [
-            str(path.relative_to(self.root))
+            path.relative_to(self.root)
             for pattern in ('*.pkl', '*/*.pkl', '*/*/*.pkl')
             for path in self.root.glob(pattern)
             if name.fullmatch(path.name)
         ]
+        found = sorted(path for path in found if not is_smpl_frame(path))
         if not found:
             raise self.missing(self.root / f'SMPLX/{self.split}_0_withjv.pkl')
-        return sorted(found)
+        file, count = Counter(path.name for path in found).most_common(1)[0]
+        if count > 1:
+            places = [str(path) for path in found if path.name == file]
+            raise ConverterError(
+                f'{self.root}: the same people are in {" and ".join(places)}; '
+                'keep one of them'
+            )
+        return [str(path) for path in found]
 
     def convert(self, unit: str) -> PersonTable:
         """People of one data frame."""
@@ -128,10 +143,12 @@ class AGORAConverter(Converter):
             return table
         height, width = _SIZES[self.resolution]
         joints = np.stack([p['joints'] for p in people])
-        points = np.stack([p['points'] for p in people]) * (width / _WIDTH)
+        points = np.stack([p['points'] for p in people])
+        names = np.array([p['path'] for p in people])
+        with reading(self.root / unit):
+            points *= width / pixel_width(joints, points, names)
         sizes = np.tile((height, width), (len(people), 1))
         centre = np.tile((width / 2, height / 2), (len(people), 1))
-        names = np.array([p['path'] for p in people])
         focal = _focal_lengths(joints, points, centre, names)
         params, valid, contour = self._bodies(people, joints, table)
 
@@ -143,7 +160,7 @@ class AGORAConverter(Converter):
         columns['keypoints3d_smplx'][~valid, _NUM_JOINTS:] = 0
         table.columns = {
             'image_path': names,
-            **box_columns(projected, sizes),
+            **self._boxes(projected, sizes),
             **columns,
             **smplx_columns(params),
             'meta/gender': np.array([p['gender'] for p in people]),
@@ -158,6 +175,13 @@ class AGORAConverter(Converter):
         }
         table.select(table.columns['bbox_xywh'][:, 4] > 0, 'outside picture')
         return table
+
+    @staticmethod
+    def _boxes(points: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
+        """Boxes of the joints in the data frames, parts larger by a fifth."""
+        points = points.copy()
+        points[:, _NUM_JOINTS:, 2] = 0
+        return box_columns(points, sizes, _PART_SCALE)
 
     def _people(
         self, path: Path, table: PersonTable
@@ -254,6 +278,7 @@ class AGORAConverter(Converter):
         """Bring roots to the camera; ``(N,)`` bool and joints there."""
         model = self.body_models
         if kid:
+            gender = kid_gender(gender)
             model = kid_model(model, gender, str(self.kid_template))
         fitted['transl'] = np.zeros((len(joints), 3))
         there = smplx_joints(fitted, model, gender)
@@ -291,7 +316,7 @@ class AGORAConverter(Converter):
                 values[f'{side}_hand_pose'] = axis_angle_hands(
                     values[f'{side}_hand_pose'],
                     self.body_models,
-                    person['gender'],
+                    kid_gender(person['gender']) if kid else person['gender'],
                     side,
                 )
             for name, size in POSES.items():

@@ -34,11 +34,15 @@ __all__ = ['ARCTICConverter']
 
 _SPLITS = 'splits_json/protocol_p1.json'
 _CAMERAS = 8
+_MARGIN = 10  # pictures
 
 
 @dataclass(eq=False)
 class ARCTICConverter(Converter):
     """ARCTIC's protocol 1: eight fixed cameras (1 to 8), not the one worn.
+
+    The first and last ten pictures of a camera may be black; like ARCTIC's
+    authors, we leave them out.
 
     The release gives each subject's shape as a mesh; it is described with
     ten coefficients of the subject's gender (least squares), and with ten of
@@ -113,12 +117,17 @@ class ARCTICConverter(Converter):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Frames of the motion and pictures that are there."""
         folder = self.image_root() / unit / str(camera)
-        files = sorted(folder.glob('*.jpg'))[:: self.interval]
+        files = {int(file.stem): file for file in folder.glob('*.jpg')}
         if not files:
             table.counts['camera without pictures'] += 1
+        first = min(files, default=0) + _MARGIN
+        last = max(files, default=0) - _MARGIN
+        taken = [n for n in sorted(files) if first <= n <= last]
+        table.counts['first or last ten pictures'] += len(files) - len(taken)
+        taken = taken[:: self.interval]
         offset = int(self._info(unit.split('/')[0])['ioi_offset'])
-        frames = np.array([int(f.stem) - offset for f in files], np.int64)
-        paths = [f'{unit}/{camera}/{f.name}' for f in files]
+        frames = np.array(taken, np.int64) - offset
+        paths = [f'{unit}/{camera}/{files[n].name}' for n in taken]
         return frames, np.array(paths, dtype=str)
 
     def _view(

@@ -40,7 +40,7 @@ from .table import PersonTable
 
 __all__ = ['Converter', 'ConverterError', 'Summary', 'convert', 'reading']
 
-_VERSION = 2
+_VERSION = 3
 _SETTINGS = 'settings.json'
 _PART_FLAGS = {
     'lhand_bbox_xywh': 'left hands',
@@ -143,11 +143,12 @@ class Converter(ABC):
         """Folder that ``image_path`` is relative to."""
         return self.root / self.IMAGES
 
-    def missing(self, path: Path) -> ConverterError:
-        """The error for a file or folder that is not there."""
+    def missing(self, *paths: Path) -> ConverterError:
+        """The error for a file or folder, by any name, that is not there."""
         return ConverterError(
-            f'{path} does not exist; docs/en/datasets.md#{self.NAME} says '
-            'what to download and where it goes'
+            f'{" or ".join(map(str, paths))} does not exist; '
+            f'docs/en/datasets.md#{self.NAME} says what to download and '
+            'where it goes'
         )
 
     def require(self, *parts: str | Path) -> Path:

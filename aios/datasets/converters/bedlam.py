@@ -23,6 +23,13 @@ from .table import (
 __all__ = ['BEDLAMConverter']
 
 CLOSEUP = '_closeup'
+"""Part of the names of close-ups; folders of turned pictures lack it."""
+
+LABELS = 'all_npz_12_training'
+"""Folder of the label files."""
+
+# Labels of AGORA, which lie in the same folder.
+_OTHER_LABELS = ('agora-bfh', 'agora-body')
 _KEYS = ('imgname', 'pose_cam', 'trans_cam', 'cam_ext', 'cam_int', 'shape')
 # Columns of the 55 joints' axis-angle poses.
 _POSE_SLICES = {
@@ -42,6 +49,12 @@ class BEDLAMConverter(Converter):
 
     Poses are those of the neutral model with 11 coefficients and absolute
     hands; that is what is stored, and ``misc.flat_hand_mean`` says so.
+    Pictures of close-ups lie on their side, except for those of a scene that
+    was rendered lying: where the cameras of the labels are upright, paths
+    lead to turned copies, in folders without ``_closeup``.
+
+    The folder of the labels holds some of AGORA's, too
+    (``agora-bfh.npz``, ``agora-body.npz``); they are skipped.
 
     Args:
         root: Folder with ``all_npz_12_training`` and ``train_images``.
@@ -56,14 +69,14 @@ class BEDLAMConverter(Converter):
     MISC = {'flat_hand_mean': True, 'smplx_source': 'original'}
     IMAGES = 'train_images'
 
-    labels: str = 'all_npz_12_training'
+    labels: str = LABELS
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """``--labels``."""
         parser.add_argument(
             '--labels',
-            default='all_npz_12_training',
+            default=LABELS,
             help='folder of the label files, below the root',
         )
 
@@ -73,6 +86,10 @@ class BEDLAMConverter(Converter):
 
     def convert(self, unit: str) -> PersonTable:
         """People of one scene."""
+        table = PersonTable()
+        if unit in _OTHER_LABELS:
+            table.counts["file of AGORA's labels, skipped"] += 1
+            return table
         path = self.root / self.labels / f'{unit}.npz'
         raw = load_npz(path, _KEYS, allow_objects=True)
         lacking = sorted(set(_KEYS) - set(raw))
@@ -85,7 +102,6 @@ class BEDLAMConverter(Converter):
             keep = image % self.interval == 0
             names = names[keep]
             raw = {k: v[keep] for k, v in raw.items()}
-        table = PersonTable()
         if not len(names):
             return table
         pose = raw['pose_cam'].reshape(len(names), 55, 3)
@@ -98,11 +114,10 @@ class BEDLAMConverter(Converter):
         camera = raw['cam_int'].astype(np.float64)
         focal = camera[:, [0, 1], [0, 1]]
         centre = camera[:, :2, 2]
-        # The principal point is the centre of the (rotated) picture.
-        sizes = np.rint(2 * centre[:, ::-1]).astype(np.int64)
+        sizes = picture_sizes(camera)
         points = project(joints, focal, centre)
-        # Rotated copies of close-ups lie in folders without the suffix.
-        scene = unit.removesuffix(CLOSEUP)
+        is_turned = CLOSEUP in unit and is_upright(camera)
+        scene = unit.replace(CLOSEUP, '') if is_turned else unit
         table.columns = {
             'image_path': np.array([f'{scene}/png/{n}' for n in names]),
             **box_columns(points, sizes),
@@ -117,3 +132,21 @@ class BEDLAMConverter(Converter):
         }
         table.select(table.columns['bbox_xywh'][:, 4] > 0, 'outside picture')
         return table
+
+
+def picture_sizes(cameras: np.ndarray) -> np.ndarray:
+    """Height and width ``(N, 2)`` of the pictures of cameras ``(N, 3, 3)``.
+
+    The principal point is in the middle of the picture.
+    """
+    return np.rint(2 * cameras[:, 1::-1, 2]).astype(np.int64)
+
+
+def is_upright(cameras: np.ndarray) -> bool:
+    """Whether pictures of a scene are higher than wide.
+
+    Args:
+        cameras: ``(N, 3, 3)``, those of its label file.
+    """
+    height, width = picture_sizes(cameras[:1])[0]
+    return bool(height > width)

@@ -28,6 +28,7 @@ __all__ = [
     'POSES',
     'axis_angle_hands',
     'fit_shape',
+    'kid_gender',
     'kid_model',
     'mesh_joints',
     'model_joints',
@@ -263,6 +264,18 @@ def _to_neutral(
     return fitted[1:] - fitted[0], fitted[0]
 
 
+def kid_gender(gender: str) -> str:
+    """Gender of the model that poses AGORA's children.
+
+    Boys have the male model, all others the neutral one:
+    https://github.com/pixelite1201/agora_evaluation/blob/master/docs/kid_model.md
+
+    Args:
+        gender: Of the child.
+    """
+    return 'male' if gender == 'male' else 'neutral'
+
+
 @lru_cache(maxsize=8)
 def kid_model(model_path: str | None, gender: str, template: str) -> str:
     """Model file whose 11th coefficient leads from adult to child.
@@ -272,7 +285,7 @@ def kid_model(model_path: str | None, gender: str, template: str) -> str:
 
     Args:
         model_path: See :func:`aios.body_models.find_body_model`.
-        gender: Of the adult.
+        gender: Of the adult, see :func:`kid_gender`.
         template: ``smplx_kid_template.npy`` ``(V, 3)``.
 
     Returns:

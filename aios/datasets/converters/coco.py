@@ -20,11 +20,9 @@ import numpy as np
 from .base import Converter, ConverterError, reading
 from .bodies import smplx_joints
 from .table import (
-    BODY_SCALE,
-    PART_SCALE,
     PersonTable,
+    annotated_boxes,
     project,
-    scaled_boxes,
     smplx_columns,
 )
 
@@ -94,8 +92,8 @@ def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
     """Key-points as annotated.
 
     Returns:
-        ``(N, 133, 3)`` x, y and COCO's visibility 0, 1, 2 (UBody: 0 or a
-        score).
+        ``(N, 133, 3)`` x, y and visibility: 0, 1 or 2 for bodies and feet,
+        any number from 0 to 2 for hands, faces and in UBody.
     """
     points = np.zeros((len(annotations), sum(_GROUPS.values()), 3))
     start = 0
@@ -111,33 +109,34 @@ def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
 
 
 def whole_body_columns(
-    annotations: Sequence[Mapping], sizes: np.ndarray, key: str, visible: float
+    annotations: Sequence[Mapping], sizes: np.ndarray, key: str
 ) -> dict[str, np.ndarray]:
     """Boxes and key-points as annotated.
+
+    A joint is labelled, with a confidence of 1, if its visibility is above 0.
+    COCO-WholeBody's hands and faces have fractions there, and a body joint
+    with 1 is annotated though hidden.
 
     Args:
         annotations: ``N`` annotations in COCO-WholeBody's format.
         sizes: ``(N, 2)`` height and width of the pictures.
         key: Name of the key-points in HumanData.
-        visible: Least visibility that becomes a confidence of 1.
     """
     points = whole_body_keypoints(annotations)
-    seen = points[..., 2] >= visible
+    seen = points[..., 2] > 0
     points = np.concatenate((points[..., :2], seen[..., None]), axis=-1)
     points[~seen] = 0
     everybody = np.ones(len(annotations), bool)
     columns = {
         key: points.astype(np.float32),
-        'bbox_xywh': scaled_boxes(
-            [a['bbox'] for a in annotations], sizes, BODY_SCALE, everybody
+        'bbox_xywh': annotated_boxes(
+            [a['bbox'] for a in annotations], sizes, everybody
         ),
     }
     for part, name in _PARTS.items():
         valid = np.array([bool(a.get(f'{name}_valid')) for a in annotations])
         boxes = [a.get(f'{name}_box') or (0, 0, 0, 0) for a in annotations]
-        columns[f'{part}_bbox_xywh'] = scaled_boxes(
-            boxes, sizes, PART_SCALE, valid
-        )
+        columns[f'{part}_bbox_xywh'] = annotated_boxes(boxes, sizes, valid)
         meta = f'meta/{name}_valid'
         columns[meta] = valid.astype(np.uint8)
     return columns
@@ -184,8 +183,8 @@ class COCOConverter(Converter):
     """COCO 2017 train: COCO-WholeBody's key-points, NeuralAnnot's fits.
 
     Persons without a fit stay: they have a box and key-points
-    (``meta.smplx_valid`` is 0).  Only joints that COCO marks as visible (2)
-    have confidence.
+    (``meta.smplx_valid`` is 0).  Every labelled joint has a confidence of 1,
+    hidden ones, too.
 
     Args:
         root: Folder with ``annotations`` and ``train2017``.
@@ -203,9 +202,14 @@ class COCOConverter(Converter):
         'flat_hand_mean': False,
         'smplx_source': 'nerual_annot',
         'bbox_source': 'original',
+        'bbox_body_scale': 1.0,
     }
     KEYPOINTS = 'annotations/coco_wholebody_train_v1.0.json'
-    FITS = 'annotations/MSCOCO_train_SMPLX.json'
+    FITS = (
+        'annotations/MSCOCO_train_SMPLX_all_NeuralAnnot.json',
+        'annotations/MSCOCO_train_SMPLX.json',
+    )
+    """NeuralAnnot's file, and what it was called before."""
     UNIT = 10_000  # pictures
 
     keep_crowds: bool = False
@@ -227,10 +231,17 @@ class COCOConverter(Converter):
             'data set',
         )
 
+    def _fits_file(self) -> Path:
+        places = [self.root / name for name in self.FITS]
+        found = next((path for path in places if path.is_file()), None)
+        if found is None:
+            raise self.missing(*places)
+        return found
+
     def _load(self) -> list[dict]:
         if self._images is None:
             path = self.require(self.KEYPOINTS)
-            fits = self.require(self.FITS)
+            fits = self._fits_file()
             with reading(path):
                 labels = read_json(path)
                 for annotation in labels['annotations']:
@@ -284,13 +295,13 @@ class COCOConverter(Converter):
         table.counts['without body fit'] = sum(
             r.fit is None and not r.person.get('iscrowd') for r in kept
         )
-        with reading(self.root / self.FITS):
+        with reading(self._fits_file()):
             params, focal, centre = fit_columns([r.fit for r in kept])
         table.columns = {
             'image_path': np.array(
                 [f'train2017/{r.image["file_name"]}' for r in kept]
             ),
-            **whole_body_columns(people, sizes, 'keypoints2d_ori', visible=2),
+            **whole_body_columns(people, sizes, 'keypoints2d_ori'),
             'keypoints2d_smplx': self._projected(
                 params, focal, centre, fitted
             ),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aios.utils.safe_io import load_pickle
+from aios.utils.safe_io import load_npz, load_pickle
 
 from .base import Converter, ConverterError, reading
 from .bodies import (
@@ -41,6 +41,10 @@ class EgoBodyConverter(Converter):
     its camera (``*_pv.txt``, one line per frame), and to OpenCV's axes.
     Hands are PCA coefficients and become axis-angle.
 
+    A picture counts if its person is visible, which is to say that
+    ``keypoints.npz`` of the recording names it, and if it lies between the
+    recording's start and end frame.
+
     Args:
         root: Folder with ``egocentric_color``, ``calibrations``,
             ``smplx_interactee_<split>``, ``data_splits.csv`` and
@@ -70,9 +74,15 @@ class EgoBodyConverter(Converter):
         pictures = self._pictures(unit)
         cameras = self._cameras(unit)
         fits = self._fits(unit)
+        visible = self._visible(unit)
+        frames, genders = self._recording(unit)
         rows = []
         for frame, (path, stamp) in sorted(pictures.items())[:: self.interval]:
-            if frame not in fits:
+            if int(frame.split('_')[-1]) not in frames:
+                table.counts['before start or after end frame'] += 1
+            elif frame not in visible:
+                table.counts['person not visible'] += 1
+            elif frame not in fits:
                 table.counts['picture without body fit'] += 1
             elif stamp not in cameras:
                 table.counts['picture without camera'] += 1
@@ -80,7 +90,8 @@ class EgoBodyConverter(Converter):
                 rows.append((path, stamp, fits[frame]))
         if not rows:
             return table
-        gender = self._gender(unit, rows[0][2])
+        fit = rows[0][2]
+        gender = genders[fit.parts[-4]]  # body_idx_0/results/frame/000.pkl
         params = self._params([row[2] for row in rows], gender)
         views = [cameras[stamp] for _, stamp, _ in rows]
         to_camera = np.stack([v[1] for v in views]) @ self._to_world(unit)
@@ -164,15 +175,32 @@ class EgoBodyConverter(Converter):
         files = sorted(folder.glob('body_idx_*/results/frame_*/000.pkl'))
         return {file.parent.name: file for file in files}
 
-    def _gender(self, unit: str, fit: Path) -> str:
-        """Gender of the interactee: ``body_idx_0`` is '0 male' or so."""
-        person = next(p for p in fit.parts if p.startswith('body_idx_'))
+    def _visible(self, unit: str) -> set[str]:
+        """Names of the frames in which the person is visible."""
+        folder = self.require('egocentric_color', unit)
+        files = sorted(folder.glob('*/keypoints.npz'))
+        if not files:
+            raise self.missing(folder / '<date>/keypoints.npz')
+        names: set[str] = set()
+        for file in files:
+            with reading(file):
+                paths = load_npz(file, ('imgname',), allow_objects=True)
+                for path in paths['imgname'].astype(str).tolist():
+                    stem = Path(path.replace('\\', '/')).stem
+                    names.add(stem.split('_', 1)[1])
+        return names
+
+    def _recording(self, unit: str) -> tuple[range, dict[str, str]]:
+        """Frames of a recording, and genders by ``body_idx_0`` and so on."""
         path = self.require('data_info_release.csv')
-        with open(path, newline='', encoding='utf-8') as file:
+        with reading(path), open(path, newline='', encoding='utf-8') as file:
             for row in csv.DictReader(file):
-                if row.get('recording_name') == unit:
-                    with reading(path):
-                        return str(row[person]).split()[-1]
+                if row['recording_name'] == unit:
+                    # '0 male' and the like
+                    people = (f'body_idx_{number}' for number in (0, 1))
+                    genders = {name: row[name].split()[-1] for name in people}
+                    first, last = row['start_frame'], row['end_frame']
+                    return range(int(first), int(last) + 1), genders
         raise ConverterError(f'{path}: has no recording {unit!r}')
 
     def _params(self, files: list[Path], gender: str) -> dict[str, np.ndarray]:

@@ -36,6 +36,8 @@ CENTRE = (790.263706, 578.90334)
 ROTATION = (-2.98747896, 0.01172457, -0.05704687)  # axis-angle
 TRANSLATION = (-0.03609917, 0.43416458, 2.37101226)  # metres
 SIZE = (1200, 1600)
+# Fits need not have these; they are zero then.
+_OPTIONAL = ('jaw_pose', 'leye_pose', 'reye_pose')
 _MAX_MISFIT = 0.03  # metres; joints of a mesh are regressed, not posed
 _PLY_TYPES = {
     'float': 'f4',
@@ -134,7 +136,8 @@ class EHFConverter(Converter):
                 raw = load_npz(path)
                 with reading(path):
                     for name, size in sizes.items():
-                        params[name][row] = np.ravel(raw[name])[:size]
+                        if name in raw or name not in _OPTIONAL:
+                            params[name][row] = np.ravel(raw[name])[:size]
                 valid[row] = True
         table.counts['without body fit'] = int((~valid).sum())
         there = smplx_joints(params, self.body_models)

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aios.datasets.human_data import HumanData
-from aios.structures import joint_mapping
+from aios.structures import HUMAN_DATA_190, joint_mapping
 from aios.utils.safe_io import list_npz, load_npz, save_npz
 
 from .table import BODY_SCALE, PART_SCALE, PersonTable
@@ -87,7 +87,7 @@ def merge_parts(
         group, _, name = key.partition('/')
         (nested[group] if name else items)[name or group] = value
         if key in _JOINT_COLUMNS:
-            mapping = joint_mapping(_JOINT_COLUMNS[key], 'human_data')
+            mapping = _human_data_mapping(_JOINT_COLUMNS[key])
             items[f'{key}_mask'] = (mapping >= 0).astype(np.uint8)
             items[f'{key}_convention'] = 'human_data'
     items.update({k: v for k, v in nested.items() if v})
@@ -146,5 +146,19 @@ def _merged_column(
 
 def _in_human_data_order(points: np.ndarray, joint_set: str) -> np.ndarray:
     """Joints as a compressed file has them: without those that are absent."""
-    mapping = joint_mapping(joint_set, 'human_data')
+    mapping = _human_data_mapping(joint_set)
     return points[:, mapping[mapping >= 0]]
+
+
+def _human_data_mapping(joint_set: str) -> np.ndarray:
+    """``(190,)`` joint of another set, -1 where it has none.
+
+    COCO's hips stand at two places: mmhuman3d's files have them where the
+    hips of SMPL-X are, and other readers look nowhere else.
+    """
+    mapping = joint_mapping(joint_set, 'human_data').copy()
+    for side in ('left', 'right'):
+        hip = HUMAN_DATA_190.index(f'{side}_hip')
+        if mapping[hip] < 0:
+            mapping[hip] = mapping[HUMAN_DATA_190.index(f'{side}_hip_extra')]
+    return mapping

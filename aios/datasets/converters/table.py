@@ -22,20 +22,30 @@ from aios.structures import (
 
 __all__ = [
     'PersonTable',
+    'annotated_boxes',
     'box_columns',
     'concatenate',
     'joint_columns',
     'project',
-    'scaled_boxes',
     'smplx_columns',
     'tight_boxes',
 ]
 
 BODY_SCALE, PART_SCALE = 1.2, 1.0
-_PART_GROUPS = {
-    'lhand': 'left_hand',
-    'rhand': 'right_hand',
-    'face': 'face',
+# mmhuman3d's head: the face with ears, eyeballs, jaw and head joint.
+_HEAD = (
+    *SMPLX_144.indices(
+        (
+            *('head', 'jaw', 'left_eyeball', 'right_eyeball', 'nose'),
+            *('right_eye', 'left_eye', 'right_ear', 'left_ear'),
+        )
+    ),
+    *range(76, 144),
+)
+_PARTS = {
+    'lhand': SMPLX_144.groups['left_hand'],
+    'rhand': SMPLX_144.groups['right_hand'],
+    'face': _HEAD,
 }
 
 
@@ -103,18 +113,18 @@ def tight_boxes(
     high = np.where(use[..., None], xy, -np.inf).max(axis=1)
     boxes = np.concatenate((low, high), axis=1)
     boxes[~use.any(axis=1)] = 0
-    return _clipped(boxes, sizes, ratio, np.any(inside, axis=1))
+    boxes = scale_boxes(boxes, ratio)
+    return _clipped(boxes, sizes, np.any(inside, axis=1))
 
 
-def scaled_boxes(
-    boxes: ArrayLike, sizes: np.ndarray, ratio: float, valid: np.ndarray
+def annotated_boxes(
+    boxes: ArrayLike, sizes: np.ndarray, valid: np.ndarray
 ) -> np.ndarray:
-    """Boxes of a release, enlarged and clipped to the picture.
+    """Boxes of a release as they are, clipped to the picture.
 
     Args:
         boxes: ``(N, 4)`` xywh pixels.
         sizes: ``(N, 2)`` height and width of the pictures.
-        ratio: Scale about the centre.
         valid: ``(N,)`` bool.
 
     Returns:
@@ -122,13 +132,12 @@ def scaled_boxes(
     """
     xywh = np.asarray(boxes, np.float64)
     has_area = np.all(xywh[:, 2:] > 0, axis=1)
-    return _clipped(xywh_to_xyxy(xywh), sizes, ratio, valid & has_area)
+    return _clipped(xywh_to_xyxy(xywh), sizes, valid & has_area)
 
 
 def _clipped(
-    boxes: np.ndarray, sizes: np.ndarray, ratio: float, valid: np.ndarray
+    boxes: np.ndarray, sizes: np.ndarray, valid: np.ndarray
 ) -> np.ndarray:
-    boxes = scale_boxes(boxes, ratio)
     limit = np.tile(sizes[:, ::-1], 2)
     boxes = xyxy_to_xywh(np.clip(boxes, 0, limit))
     valid = valid & (boxes[:, 2:] > 0).all(axis=1)
@@ -137,18 +146,20 @@ def _clipped(
 
 
 def box_columns(
-    points: np.ndarray, sizes: np.ndarray
+    points: np.ndarray, sizes: np.ndarray, part_scale: float = PART_SCALE
 ) -> dict[str, np.ndarray]:
-    """Boxes of bodies, hands and faces from projected joints.
+    """Boxes of bodies, hands and heads from projected joints.
 
     Args:
         points: ``(N, 144, 3)`` x, y, confidence.
         sizes: ``(N, 2)`` height and width of the pictures.
+        part_scale: Scale of hands and heads about their centres.
     """
     columns = {'bbox_xywh': tight_boxes(points, sizes, BODY_SCALE)}
-    for part, group in _PART_GROUPS.items():
-        joints = points[:, list(SMPLX_144.groups[group])]
-        columns[f'{part}_bbox_xywh'] = tight_boxes(joints, sizes, PART_SCALE)
+    for part, joints in _PARTS.items():
+        columns[f'{part}_bbox_xywh'] = tight_boxes(
+            points[:, joints], sizes, part_scale
+        )
     return columns
 
 

@@ -23,9 +23,6 @@ from .table import (
 
 __all__ = ['UBodyConverter']
 
-# Fractions of detector scores count as seen, as in OSX.
-_SEEN = 1e-9
-
 
 @dataclass(eq=False)
 class UBodyConverter(Converter):
@@ -53,8 +50,8 @@ class UBodyConverter(Converter):
         'flat_hand_mean': False,
         'smplx_source': 'nerual_annot',
         'bbox_source': 'original',
+        'bbox_body_scale': 1.0,
     }
-    IMAGES = 'images'
 
     protocol: str = 'intra'
     annotation_interval: int = 0
@@ -121,7 +118,7 @@ class UBodyConverter(Converter):
         joints = smplx_joints(params, self.body_models)
         table.columns = {
             'image_path': np.array(paths),
-            **whole_body_columns(people, sizes, 'keypoints2d_ubody', _SEEN),
+            **whole_body_columns(people, sizes, 'keypoints2d_ubody'),
             **joint_columns(joints, project(joints, focal, centre)),
             **smplx_columns(params),
             'meta/gender': np.full(len(people), 'neutral'),
@@ -175,6 +172,7 @@ class UBodyConverter(Converter):
 
 
 def _path(scene: str, image: dict) -> str:
-    """Picture relative to ``images``."""
+    """Picture relative to the release, as in mmhuman3d's files."""
     name = image['file_name'].replace('\\', '/')
-    return name if name.startswith(f'{scene}/') else f'{scene}/{name}'
+    folder = '' if name.startswith(f'{scene}/') else f'{scene}/'
+    return f'images/{folder}{name}'

@@ -147,22 +147,25 @@ class SubmittedBodies:
             else:
                 groups.setdefault(_kind(person), []).append(row)
         for (gender, kid, count, rotates), rows in groups.items():
-            layer = _layer(self._model(gender, kid), gender, count)
+            layer = _layer(*self._model(gender, kid), count)
             body = _pose(layer, [persons[r]['params'] for r in rows], rotates)
             joints[rows], vertices[rows] = body
         return joints, vertices
 
-    def _model(self, gender: str, kid: bool) -> str | None:
+    def _model(self, gender: str, kid: bool) -> tuple[str | None, str]:
+        """Where the model that poses a person is, and its gender."""
         if not kid:
-            return self.model_path
+            return self.model_path, gender
         if self.kid_template is None:
             raise ValueError(
                 'a person is submitted with kid_flag; kid_template must '
                 'name smplx_kid_template.npy (https://agora.is.tue.mpg.de)'
             )
-        from aios.datasets.converters.bodies import kid_model
+        from aios.datasets.converters.bodies import kid_gender, kid_model
 
-        return kid_model(self.model_path, gender, self.kid_template)
+        gender = kid_gender(gender)
+        path = kid_model(self.model_path, gender, self.kid_template)
+        return path, gender
 
 
 def _kind(person: Mapping[str, Any]) -> tuple[str, bool, int, bool]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from aios.datasets.converters.agora_frames import is_smpl_frame, pixel_width
 from aios.utils.dataframe import load_dataframe
 from aios.utils.safe_io import atomic_write, list_npz, load_npz
 
@@ -222,7 +223,10 @@ def _read_frames(
 ) -> Iterator[tuple[str, dict[str, np.ndarray], np.ndarray]]:
     """Path, small columns and vertices of every picture."""
     files = sorted(
-        path for path in folder.rglob('*.pkl') if _FRAME.fullmatch(path.name)
+        path
+        for path in folder.rglob('*.pkl')
+        if _FRAME.fullmatch(path.name)
+        and not is_smpl_frame(path.relative_to(folder))
     )
     if not files:
         raise FileNotFoundError(
@@ -309,7 +313,7 @@ def _read_row(
         # Bins hold their upper edges.
         orientation = 337.5 - (337.5 - (yaw - camera)) % 360
     table = {
-        'joints2d': arrays['gt_joints_2d'],
+        'joints2d': _large_pixels(arrays, where),
         'joints3d': arrays['gt_joints_3d'],
         'kid': flags['kid'].astype(bool),
         'occlusion': flags['occlusion'],
@@ -345,6 +349,18 @@ def _arrays(value: Any, where: str) -> np.ndarray:
             f'{where}: must list an array of numbers of every person ({error})'
         ) from error
     return array
+
+
+def _large_pixels(arrays: Mapping[str, np.ndarray], where: str) -> np.ndarray:
+    """2-D joints in pixels of 3840 x 2160; some frames are of 1280 x 720."""
+    points, joints = arrays['gt_joints_2d'], arrays['gt_joints_3d']
+    if not len(points):
+        return points
+    try:
+        width = pixel_width(joints, points, np.zeros(len(points)))
+    except ValueError as error:
+        raise ValueError(f'{where}: {error}') from error
+    return points * (PICTURE_SIZE[0] / width)
 
 
 def _stack(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:

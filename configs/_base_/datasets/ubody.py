@@ -7,7 +7,7 @@ ubody_train = dict(
     type='UBodyDataset',
     dataset_name='ubody',
     data_root='{{$AIOS_DATA:data}}',
-    data_prefix=dict(img='datasets/UBody/images'),
+    data_prefix=dict(img='datasets/UBody'),
     # made by our converter, or as published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/ubody_train.npz',
@@ -29,7 +29,7 @@ ubody_test = dict(
     type='UBodyDataset',
     dataset_name='ubody',
     data_root='{{$AIOS_DATA:data}}',
-    data_prefix=dict(img='datasets/UBody/images'),
+    data_prefix=dict(img='datasets/UBody'),
     # made by our converter, or as published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/ubody_test.npz',

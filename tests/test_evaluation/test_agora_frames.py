@@ -1,0 +1,101 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Data frames and children of AGORA as they come."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from toy_agora import NAMES
+from toy_dataframe import dump_dataframe
+
+from aios.body_models import SMPLXLayer
+from aios.datasets.converters.bodies import kid_model
+from aios.evaluation.agora import AGORAGroundTruth
+from aios.evaluation.agora.bodies import SubmittedBodies
+from aios.utils.dataframe import load_dataframe
+
+FRAME = 'validation_0_SMPLX_withjv.pkl'
+
+
+@pytest.fixture
+def frames(toy, tmp_path):
+    """Folder of a copy of the data frames, and a function that edits one."""
+
+    def edit(scale=1.0, suffix=''):
+        frame = load_dataframe(folder / FRAME)
+        columns = {k: v.tolist() for k, v in frame.items()}
+        columns['gt_joints_2d'] = [
+            [np.asarray(person) * scale for person in cell]
+            for cell in columns['gt_joints_2d']
+        ]
+        columns['imgPath'] = [
+            path.replace('.png', f'{suffix}.png')
+            for path in columns['imgPath']
+        ]
+        dump_dataframe(folder / FRAME, columns)
+
+    folder = tmp_path / 'frames'
+    shutil.copytree(toy.folder, folder)
+    return folder, edit
+
+
+@pytest.mark.parametrize('suffix', ['', '_1280x720'])
+def test_small_frames(frames, toy, suffix):
+    """Joints in pixels of 1280 x 720 are those of the large picture."""
+    folder, edit = frames
+    edit(1 / 3, suffix)
+    truth = AGORAGroundTruth(folder)[NAMES[0]]
+    points = toy.crowds[NAMES[0]].points[:, :127]
+    np.testing.assert_allclose(truth.joints2d, points, atol=0.01)
+
+
+def test_frames_of_other_pictures(frames):
+    folder, edit = frames
+    edit(1 / 2)
+    with pytest.raises(ValueError, match=rf'{FRAME}, row 0: .* 1920 wide'):
+        AGORAGroundTruth(folder)
+
+
+def test_frames_of_smpl(frames):
+    """Those of SMPL, of the same name, are not read."""
+    folder, _ = frames
+    other = folder / 'validation_SMPL/SMPL'
+    other.mkdir(parents=True)
+    (other / FRAME).write_bytes(b'not read')
+    assert NAMES[0] in AGORAGroundTruth(folder)
+
+
+@pytest.mark.parametrize(
+    ('gender', 'model'),
+    [('female', 'neutral'), ('neutral', 'neutral'), ('male', 'male')],
+)
+def test_children(free_body_dir, tmp_path, gender, model):
+    """Girls have the neutral model of children."""
+    layer = SMPLXLayer(free_body_dir)
+    template = tmp_path / 'smplx_kid_template.npy'
+    np.save(template, layer.v_template.numpy() * 0.6)
+    rng = np.random.default_rng(0)
+    sizes = {'body_pose': 63, 'left_hand_pose': 45, 'right_hand_pose': 45}
+    sizes |= dict.fromkeys(
+        ('transl', 'global_orient', 'jaw_pose', 'leye_pose', 'reye_pose'), 3
+    )
+    params = {k: rng.normal(0, 0.2, (1, n)) for k, n in sizes.items()}
+    params['betas'] = rng.normal(0, 0.5, (1, 11))
+    params['expression'] = np.zeros((1, 10))
+    person = {'params': params, 'kid_flag': True, 'gender': gender}
+
+    bodies = SubmittedBodies(str(free_body_dir), str(template))
+    joints, vertices = bodies([person])
+
+    path = kid_model(str(free_body_dir), model, str(template))
+    child = SMPLXLayer(path, model, num_betas=11)
+    tensors = {k: child.v_template.new_tensor(v) for k, v in params.items()}
+    wanted = child(**tensors)
+    np.testing.assert_allclose(
+        vertices, wanted.vertices.detach().numpy(), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        joints, wanted.joints.detach().numpy()[:, :127], atol=1e-5
+    )
