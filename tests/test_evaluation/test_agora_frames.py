@@ -8,59 +8,19 @@ import shutil
 import numpy as np
 import pytest
 from toy_agora import NAMES
-from toy_dataframe import dump_dataframe
 
 from aios.body_models import SMPLXLayer
 from aios.datasets.converters.bodies import kid_model
 from aios.evaluation.agora import AGORAGroundTruth
 from aios.evaluation.agora.bodies import SubmittedBodies
-from aios.utils.dataframe import load_dataframe
 
 FRAME = 'validation_0_SMPLX_withjv.pkl'
 
 
-@pytest.fixture
-def frames(toy, tmp_path):
-    """Folder of a copy of the data frames, and a function that edits one."""
-
-    def edit(scale=1.0, suffix=''):
-        frame = load_dataframe(folder / FRAME)
-        columns = {k: v.tolist() for k, v in frame.items()}
-        columns['gt_joints_2d'] = [
-            [np.asarray(person) * scale for person in cell]
-            for cell in columns['gt_joints_2d']
-        ]
-        columns['imgPath'] = [
-            path.replace('.png', f'{suffix}.png')
-            for path in columns['imgPath']
-        ]
-        dump_dataframe(folder / FRAME, columns)
-
+def test_frames_of_smpl(toy, tmp_path):
+    """Those of SMPL, of the same name, are not read."""
     folder = tmp_path / 'frames'
     shutil.copytree(toy.folder, folder)
-    return folder, edit
-
-
-@pytest.mark.parametrize('suffix', ['', '_1280x720'])
-def test_small_frames(frames, toy, suffix):
-    """Joints in pixels of 1280 x 720 are those of the large picture."""
-    folder, edit = frames
-    edit(1 / 3, suffix)
-    truth = AGORAGroundTruth(folder)[NAMES[0]]
-    points = toy.crowds[NAMES[0]].points[:, :127]
-    np.testing.assert_allclose(truth.joints2d, points, atol=0.01)
-
-
-def test_frames_of_other_pictures(frames):
-    folder, edit = frames
-    edit(1 / 2)
-    with pytest.raises(ValueError, match=rf'{FRAME}, row 0: .* 1920 wide'):
-        AGORAGroundTruth(folder)
-
-
-def test_frames_of_smpl(frames):
-    """Those of SMPL, of the same name, are not read."""
-    folder, _ = frames
     other = folder / 'validation_SMPL/SMPL'
     other.mkdir(parents=True)
     (other / FRAME).write_bytes(b'not read')

@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-__all__ = ['is_smpl_frame', 'pixel_width']
+__all__ = ['is_smpl_frame', 'pixel_width', 'principal_x']
 
 _WIDTHS = (3840, 1280)
 _TOLERANCE = 0.05
@@ -47,16 +47,11 @@ def pixel_width(
     Raises:
         ValueError: If the principal point is that of other pictures.
     """
-    rays = np.asarray(joints[..., 0], float) / joints[..., 2]
-    pixels = np.asarray(points[..., 0], float)
-    centres = []
-    for name in np.unique(names):
-        mine = names == name
-        ray, pixel = rays[mine].ravel(), pixels[mine].ravel()
-        spread = ray - ray.mean()
-        focal = spread @ pixel / (spread @ spread)
-        centres.append(pixel.mean() - focal * ray.mean())
-    width = 2 * float(np.median(centres))
+    centres = [
+        principal_x(joints[names == name], points[names == name])
+        for name in np.unique(names)
+    ]
+    width = 2 * float(np.nanmedian(centres))
     for known in _WIDTHS:
         if abs(width - known) < _TOLERANCE * known:
             return known
@@ -64,3 +59,22 @@ def pixel_width(
         f'gt_joints_2d are pixels of pictures {width:.0f} wide, must be '
         f'{" or ".join(map(str, _WIDTHS))}'
     )
+
+
+def principal_x(joints: np.ndarray, points: np.ndarray) -> float:
+    """Where the axis of a picture's camera meets the picture.
+
+    Args:
+        joints: ``(N, J, 3)`` metres in the camera's axes.
+        points: ``(N, J, 2)`` pixels.
+
+    Returns:
+        Pixels from the left; NaN if the joints do not tell.
+    """
+    pixels = points[..., 0]
+    front = np.isfinite(pixels) & np.isfinite(joints).all(-1)
+    front &= joints[..., 2] > 0.1
+    rays = joints[front, 0] / joints[front, 2]
+    if not len(rays) or np.ptp(rays) < 1e-3:
+        return np.nan
+    return float(np.polyfit(rays, pixels[front], 1)[1])

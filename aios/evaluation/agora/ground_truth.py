@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aios.datasets.converters.agora_frames import is_smpl_frame, pixel_width
+from aios.datasets.converters.agora_frames import is_smpl_frame, principal_x
 from aios.utils.dataframe import load_dataframe
 from aios.utils.safe_io import atomic_write, list_npz, load_npz
 
@@ -267,7 +267,8 @@ def _pixel_scale(frame: Mapping[str, np.ndarray], path: Path) -> float:
             for name in ('gt_joints_2d', 'gt_joints_3d')
         )
         if pixels.shape[:-1] == points.shape[:-1] and pixels.size:
-            centres.append(_centre_x(pixels[..., 0], points))
+            centres.append(principal_x(points, pixels))
+    centres = [centre for centre in centres if np.isfinite(centre)]
     centre = float(np.median(centres)) if centres else PICTURE_SIZE[0] / 2
     for scale in (1, _SMALL):
         if abs(2 * centre / PICTURE_SIZE[0] / scale - 1) < 0.25:
@@ -276,16 +277,6 @@ def _pixel_scale(frame: Mapping[str, np.ndarray], path: Path) -> float:
         f'{path}: gt_joints_2d do not fit gt_joints_3d in images of 3840 x '
         f'2160 or 1280 x 720 pixels: the centre is at x = {centre:.0f}'
     )
-
-
-def _centre_x(x: np.ndarray, points: np.ndarray) -> float:
-    """Where x = 0 in space is in the image, from all joints of a picture."""
-    front = np.isfinite(x) & np.isfinite(points).all(-1)
-    front &= points[..., 2] > 0.1
-    slope = points[front, 0] / points[front, 2]
-    if not len(slope) or np.ptp(slope) < 1e-3:
-        return PICTURE_SIZE[0] / 2
-    return float(np.polyfit(slope, x[front], 1)[1])
 
 
 def _read_row(
@@ -313,7 +304,7 @@ def _read_row(
         # Bins hold their upper edges.
         orientation = 337.5 - (337.5 - (yaw - camera)) % 360
     table = {
-        'joints2d': _large_pixels(arrays, where),
+        'joints2d': arrays['gt_joints_2d'],
         'joints3d': arrays['gt_joints_3d'],
         'kid': flags['kid'].astype(bool),
         'occlusion': flags['occlusion'],
@@ -349,18 +340,6 @@ def _arrays(value: Any, where: str) -> np.ndarray:
             f'{where}: must list an array of numbers of every person ({error})'
         ) from error
     return array
-
-
-def _large_pixels(arrays: Mapping[str, np.ndarray], where: str) -> np.ndarray:
-    """2-D joints in pixels of 3840 x 2160; some frames are of 1280 x 720."""
-    points, joints = arrays['gt_joints_2d'], arrays['gt_joints_3d']
-    if not len(points):
-        return points
-    try:
-        width = pixel_width(joints, points, np.zeros(len(points)))
-    except ValueError as error:
-        raise ValueError(f'{where}: {error}') from error
-    return points * (PICTURE_SIZE[0] / width)
 
 
 def _stack(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
