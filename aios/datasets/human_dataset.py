@@ -29,7 +29,7 @@ from .human_data import HumanData
 from .label_options import DROP_RULES, LabelOptions, LabelTable
 from .label_store import LabelStore
 from .labels import build_labels, hand_poses_are_flat
-from .pipeline import build_pipeline
+from .pipeline import LabelPipeline, build_pipeline
 from .supervision import person_labels
 
 __all__ = ['HumanDataset', 'present_files', 'read_hand_mean']
@@ -247,6 +247,7 @@ class HumanDataset(BaseDataset):
             pipeline=build_pipeline(pipeline),
             **kwargs,
         )
+        self.pipeline = LabelPipeline(self.pipeline.transforms)
 
     @staticmethod
     def _check_filters(filter_cfg: Mapping[str, Any]) -> None:
@@ -418,6 +419,15 @@ class HumanDataset(BaseDataset):
         print_log('\n'.join(lines), logger='current')
 
     # -- access -------------------------------------------------------------
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Classes in a picture, for mmengine's ``ClassBalancedDataset``.
+
+        Args:
+            idx: Index of the picture.
+        """
+        start, end = super().get_data_info(idx)['rows']
+        return [1] * (end - start)  # see METAINFO
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """Annotation of one picture.

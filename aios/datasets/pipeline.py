@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.dataset import Compose
+
 from aios.registry import TRANSFORMS
 
-__all__ = ['build_pipeline']
+from .transforms.following import follow_image
+
+__all__ = ['LabelPipeline', 'build_pipeline']
+
+# How MMDetection's transforms ask for their labels.
+_OTHER_FIELD = re.compile(r'gt_(bboxes|masks|seg_map|keypoints)\b')
 
 
 def build_pipeline(steps: Sequence[Any]) -> list[Any]:
@@ -21,3 +29,49 @@ def build_pipeline(steps: Sequence[Any]) -> list[Any]:
         TRANSFORMS.build(step) if isinstance(step, Mapping) else step
         for step in steps
     ]
+
+
+class LabelPipeline(Compose):
+    """Transforms one after the other; labels follow the picture.
+
+    Args:
+        transforms: Transforms, or their configs.
+    """
+
+    def __call__(self, data: dict) -> dict | None:
+        """Apply all transforms.
+
+        Args:
+            data: The record of a picture.
+
+        Returns:
+            The last result; ``None`` as soon as a transform returns that.
+
+        Raises:
+            ValueError: If a transform moves the picture in a way that labels
+                cannot follow, or works on labels of mmdet's kind; the
+                message names it.
+        """
+        for index, transform in enumerate(self.transforms):
+            step = f'{type(transform).__name__} (step {index} of the pipeline)'
+            try:
+                result = transform(data)
+            except (KeyError, AssertionError) as error:
+                if (field := _OTHER_FIELD.search(str(error))) is None:
+                    raise
+                raise ValueError(_other_labels(step, field[0])) from error
+            if result is None:
+                return None
+            data = result
+            if 'gt_bboxes' in data:
+                raise ValueError(_other_labels(step, 'gt_bboxes'))
+            follow_image(data, step)
+        return data
+
+
+def _other_labels(step: str, field: str) -> str:
+    return (
+        f'{step} works on {field}, as data sets of MMDetection have it; '
+        'labels of people are read by LoadHumanAnnotations into gt_persons '
+        '(see docs/en/human_data.md#transforms)'
+    )

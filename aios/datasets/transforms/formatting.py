@@ -20,6 +20,7 @@ from aios.structures import (
     clip_boxes,
 )
 
+from .following import follow_image
 from .label_geometry import BOX_FIELDS, points_inside, select_persons
 
 __all__ = ['FilterWholeBody', 'PackWholeBodyInputs']
@@ -47,6 +48,7 @@ class FilterWholeBody(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         """Filter the labels; None if nobody is left."""
+        follow_image(results)
         height, width = results['img_shape']
         boxes = results['gt_persons']['bboxes']
         inside = np.asarray(boxes_overlap_image(boxes, height, width))
@@ -116,7 +118,12 @@ class PackWholeBodyInputs(BaseTransform):
             ``data_samples`` with ``gt_instances`` as
             :data:`aios.structures.GT_FIELDS` lists them, and
             ``ignored_instances`` with ``bboxes`` ``(q, 4)`` of crowds.
+
+        Raises:
+            ValueError: If a transform of another project moved the picture
+                in a way that labels cannot follow.
         """
+        follow_image(results)
         packed: dict[str, Any] = {}
         if 'img' in results:
             packed['inputs'] = _image_tensor(results['img'])

@@ -18,6 +18,7 @@ from mmcv.transforms.utils import cache_randomness
 
 from aios.registry import TRANSFORMS
 
+from .following import follow_image
 from .label_geometry import crop_labels, flip_labels, rescale_labels
 
 __all__ = [
@@ -111,6 +112,7 @@ class WholeBodyResize(BaseTransform):
         return results
 
     def _resize(self, results: dict, scale: tuple[int, int]) -> None:
+        follow_image(results)
         height, width = results['img_shape']
         size = keep_ratio_size((width, height), scale, self.size_rounding)
         if 'img' in results:
@@ -200,6 +202,7 @@ class PersonGroupCrop(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Crop ``img`` and the labels."""
+        follow_image(results)
         boxes = results['gt_persons']['bboxes']
         chosen = self._draw(len(boxes))
         if chosen is None:
@@ -274,6 +277,7 @@ class WholeBodyFlip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Mirror ``img`` and the labels."""
+        follow_image(results)
         if not self._draw():
             return results
         if 'img' in results:

@@ -22,8 +22,11 @@ from aios.structures import (
 
 __all__ = [
     'BOX_FIELDS',
+    'LABEL_RECORD',
     'crop_labels',
     'flip_labels',
+    'move_labels',
+    'note_geometry',
     'points_inside',
     'rescale_labels',
     'select_persons',
@@ -31,6 +34,11 @@ __all__ = [
 ]
 
 BOX_FIELDS = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
+
+LABEL_RECORD = 'label_record'
+"""Where the labels are, beside what a record says of the picture."""
+
+_RECORDED = ('homography_matrix', 'scale_factor', 'flip', 'crop_offset')
 
 # Fields that change places when left and right do.
 _SIDED_FIELDS = ('bboxes', 'valid')
@@ -51,102 +59,53 @@ def start_record(results: dict) -> None:
     results['scale_factor'] = (1.0, 1.0)
     results['crop_offset'] = (0.0, 0.0)
     results['flip'] = False
+    note_geometry(results)
+
+
+def note_geometry(results: dict) -> None:
+    """Say that the labels are where the record says the picture is.
+
+    A transform that moves picture and labels by itself calls this last.
+    """
+    size = results.get('img_shape')
+    results[LABEL_RECORD] = {
+        **{key: results[key] for key in _RECORDED},
+        'img_shape': None if size is None else tuple(size[:2]),
+    }
+    results.pop('flip_direction', None)  # mmcv's, of the last flip only
 
 
 def rescale_labels(results: dict, size: tuple[int, int]) -> None:
     """Labels of the picture resized to ``(height, width)``."""
     height, width = results['img_shape']
     scale = (size[1] / width, size[0] / height)
-    _move_labels(results, scale, (0.0, 0.0), size)
-    old = results['scale_factor']
-    results['scale_factor'] = (old[0] * scale[0], old[1] * scale[1])
+    move_labels(results, scale, (0.0, 0.0), size)
 
 
 def crop_labels(results: dict, region: tuple[int, int, int, int]) -> None:
     """Labels of the region ``(x0, y0, width, height)``; nobody is removed."""
     x0, y0, width, height = region
-    corner = np.linalg.solve(results['homography_matrix'], (x0, y0, 1))
-    results['crop_offset'] = (float(corner[0]), float(corner[1]))
-    _move_labels(results, (1.0, 1.0), (-x0, -y0), (height, width))
+    move_labels(results, (1.0, 1.0), (-x0, -y0), (height, width))
 
 
-def flip_labels(results: dict) -> None:
-    """Labels of the mirrored picture.
-
-    Left and right change places in joints, rotations, hand boxes and every
-    validity that belongs to them.  The mirrored person is an ordinary one:
-    rotations are mirrored, ``(a, b, c) -> (a, -b, -c)``, shape, expression
-    and gender stay.
-    """
-    persons = results['gt_persons']
-    width = results['img_shape'][1]
-    joints = SMPLX_137.flip_permutation
-    rotations = SMPLX_ROTATIONS_53.flip_permutation
-    for name in _JOINT_FIELDS:
-        persons[name] = persons[name][:, joints]
-    for name in _ROTATION_FIELDS:
-        persons[name] = persons[name][:, rotations]
-    for name in _SIDED_FIELDS:
-        left, right = f'lhand_{name}', f'rhand_{name}'
-        persons[left], persons[right] = persons[right], persons[left]
-
-    persons['keypoints'] = _mirror(persons['keypoints'], width)
-    for name in BOX_FIELDS:
-        persons[name] = _mirror_boxes(persons[name], width)
-    if 'ignored_bboxes' in results:
-        boxes = _mirror_boxes(results['ignored_bboxes'], width)
-        results['ignored_bboxes'] = boxes
-    for name in ('keypoints3d', 'smplx_transl'):
-        persons[name] = persons[name] * _MIRROR_X
-    persons['smplx_pose'] = flip_axis_angle(persons['smplx_pose'])
-
-    mirror = np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
-    results['homography_matrix'] = mirror @ results['homography_matrix']
-    if 'cameras' in persons:
-        cameras = persons['cameras'].copy()
-        cameras[:, 2] = width - cameras[:, 2]
-        persons['cameras'] = cameras
-    if 'cam_K' in results:
-        camera = results['cam_K'].copy()
-        # The 3-D points are mirrored, so the focal length stays positive.
-        camera[0, 2] = width - camera[0, 2]
-        results['cam_K'] = camera
-    results['flip'] = not results['flip']
-
-
-def select_persons(results: dict, keep: np.ndarray) -> None:
-    """Keep the persons of a mask or an index."""
-    persons = results['gt_persons']
-    results['gt_persons'] = {k: value[keep] for k, value in persons.items()}
-
-
-def points_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Whether ``(..., 2)`` pixels lie in ``[0, width) × [0, height)``."""
-    height, width = size
-    inside = (points >= 0) & (points < (width, height))
-    return np.asarray(inside.all(axis=-1))
-
-
-def _mirror(points: np.ndarray, width: int) -> np.ndarray:
-    mirrored = points.copy()
-    mirrored[..., 0] = width - points[..., 0]
-    return mirrored
-
-
-def _mirror_boxes(boxes: np.ndarray, width: int) -> np.ndarray:
-    mirrored = _mirror(boxes.reshape(-1, 2, 2), width)
-    # Mirrored corners change places.
-    mirrored[..., 0] = mirrored[:, ::-1, 0]
-    return mirrored.reshape(-1, 4)
-
-
-def _move_labels(
+def move_labels(
     results: dict,
     scale: tuple[float, float],
     offset: tuple[float, float],
     size: tuple[int, int],
 ) -> None:
-    """``x' = scale · x + offset`` for everything measured in pixels."""
+    """``x' = scale · x + offset`` for everything measured in pixels.
+
+    Args:
+        results: The record of a pipeline.
+        scale: ``(sx, sy)``.
+        offset: Pixels of the new picture.
+        size: ``(height, width)`` of the new picture.
+    """
+    if offset != (0.0, 0.0):
+        corner = -offset[0] / scale[0], -offset[1] / scale[1], 1
+        corner = np.linalg.solve(results['homography_matrix'], corner)
+        results['crop_offset'] = (float(corner[0]), float(corner[1]))
     persons = results.get('gt_persons')
     factor = np.asarray(scale, np.float32)
     shift = np.asarray(offset, np.float32)
@@ -168,3 +127,79 @@ def _move_labels(
     if 'cam_K' in results:
         results['cam_K'] = matrix @ results['cam_K']
     results['img_shape'] = tuple(size)
+    old = results['scale_factor']
+    results['scale_factor'] = (old[0] * scale[0], old[1] * scale[1])
+    note_geometry(results)
+
+
+def flip_labels(results: dict) -> None:
+    """Labels of the mirrored picture.
+
+    Left and right change places in joints, rotations, hand boxes and every
+    validity that belongs to them.  The mirrored person is an ordinary one:
+    rotations are mirrored, ``(a, b, c) -> (a, -b, -c)``, shape, expression
+    and gender stay.
+    """
+    width = results['img_shape'][1]
+    if 'gt_persons' in results:  # pictures to predict on have no labels
+        _flip_persons(results['gt_persons'], width)
+    if 'ignored_bboxes' in results:
+        boxes = _mirror_boxes(results['ignored_bboxes'], width)
+        results['ignored_bboxes'] = boxes
+    mirror = np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
+    results['homography_matrix'] = mirror @ results['homography_matrix']
+    if 'cam_K' in results:
+        camera = results['cam_K'].copy()
+        # The 3-D points are mirrored, so the focal length stays positive.
+        camera[0, 2] = width - camera[0, 2]
+        results['cam_K'] = camera
+    results['flip'] = not results['flip']
+    note_geometry(results)
+
+
+def select_persons(results: dict, keep: np.ndarray) -> None:
+    """Keep the persons of a mask or an index."""
+    persons = results['gt_persons']
+    results['gt_persons'] = {k: value[keep] for k, value in persons.items()}
+
+
+def points_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Whether ``(..., 2)`` pixels lie in ``[0, width) × [0, height)``."""
+    height, width = size
+    inside = (points >= 0) & (points < (width, height))
+    return np.asarray(inside.all(axis=-1))
+
+
+def _flip_persons(persons: dict[str, np.ndarray], width: int) -> None:
+    joints = SMPLX_137.flip_permutation
+    rotations = SMPLX_ROTATIONS_53.flip_permutation
+    for name in _JOINT_FIELDS:
+        persons[name] = persons[name][:, joints]
+    for name in _ROTATION_FIELDS:
+        persons[name] = persons[name][:, rotations]
+    for name in _SIDED_FIELDS:
+        left, right = f'lhand_{name}', f'rhand_{name}'
+        persons[left], persons[right] = persons[right], persons[left]
+    persons['keypoints'] = _mirror(persons['keypoints'], width)
+    for name in BOX_FIELDS:
+        persons[name] = _mirror_boxes(persons[name], width)
+    for name in ('keypoints3d', 'smplx_transl'):
+        persons[name] = persons[name] * _MIRROR_X
+    persons['smplx_pose'] = flip_axis_angle(persons['smplx_pose'])
+    if 'cameras' in persons:
+        cameras = persons['cameras'].copy()
+        cameras[:, 2] = width - cameras[:, 2]
+        persons['cameras'] = cameras
+
+
+def _mirror(points: np.ndarray, width: int) -> np.ndarray:
+    mirrored = points.copy()
+    mirrored[..., 0] = width - points[..., 0]
+    return mirrored
+
+
+def _mirror_boxes(boxes: np.ndarray, width: int) -> np.ndarray:
+    mirrored = _mirror(boxes.reshape(-1, 2, 2), width)
+    # Mirrored corners change places.
+    mirrored[..., 0] = mirrored[:, ::-1, 0]
+    return mirrored.reshape(-1, 4)

@@ -12,7 +12,7 @@ from mmengine import fileio
 
 from aios.registry import TRANSFORMS
 
-from .label_geometry import rescale_labels, start_record
+from .label_geometry import note_geometry, rescale_labels, start_record
 
 __all__ = ['LoadHumanAnnotations', 'LoadImage']
 
@@ -137,6 +137,7 @@ class LoadHumanAnnotations(BaseTransform):
             # The decoded picture is the original from here on.
             results['homography_matrix'] = np.eye(3)
             results['height'], results['width'] = decoded
+        note_geometry(results)
         return results
 
     def _check_mismatch(
