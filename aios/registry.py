@@ -10,6 +10,8 @@ More details: https://mmengine.readthedocs.io/en/latest/advanced_tutorials/regis
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine import registry as root
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
@@ -53,13 +55,37 @@ warn_about_versions()
 MODULE2PACKAGE.setdefault('aios', 'aios')
 
 
-def _node(name: str, parent: Registry, *locations: str) -> Registry:
+class AiOSRegistry(Registry):
+    """A node that builds its own classes whatever the default scope is.
+
+    MMEngine looks a bare name up in the default scope; a config of
+    MMDetection (``default_scope = 'mmdet'``) with ``type='aios.AiOS'`` would
+    not find the parts that only this project has. Names that are not ours
+    are looked up as ever.
+    """
+
+    def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
+        """Build an instance from a config.
+
+        Args:
+            cfg: Its ``type`` and arguments.
+            *args: See :meth:`mmengine.registry.Registry.build`.
+            **kwargs: See there.
+        """
+        if isinstance(cfg, dict) and '_scope_' not in cfg:
+            self.import_from_location()
+            if cfg.get('type') in self._module_dict:
+                cfg = dict(cfg, _scope_=self.scope)
+        return super().build(cfg, *args, **kwargs)
+
+
+def _node(name: str, parent: Registry, *locations: str) -> AiOSRegistry:
     """Make a child of one of MMEngine's root registries.
 
     A node without classes of ours only passes a look-up on to the root. It
     names this module, because MMEngine would import everything otherwise.
     """
-    return Registry(
+    return AiOSRegistry(
         name,
         parent=parent,
         scope='aios',

@@ -8,7 +8,7 @@ Legend: ``B`` persons, ``J`` joints of the requested set, ``V`` vertices,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -206,6 +206,20 @@ class BodyModelBase(nn.Module):
         self, name: str, array: np.ndarray, dtype: torch.dtype | None = None
     ) -> None:
         self.register_buffer(name, torch.as_tensor(array, dtype=dtype), False)
+
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], recurse: bool = True
+    ) -> BodyModelBase:
+        """Keep single precision in a model that goes to half."""
+
+        def keep_precision(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            if moved.dtype in (torch.float16, torch.bfloat16):
+                return tensor.to(moved.device)
+            return moved
+
+        super()._apply(keep_precision, recurse)
+        return self
 
     def _add_geometry(
         self, arrays: dict[str, np.ndarray], dtype: torch.dtype

@@ -21,6 +21,7 @@ from .human_data import HumanData
 from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
 from .labels import hand_poses_are_flat
 from .schema import find_non_finite, is_keypoint_key
+from .supervised_parts import unboxed_parts
 
 __all__ = ['Finding', 'Report', 'check_human_data']
 
@@ -117,6 +118,7 @@ def check_human_data(
         lambda: _non_finite(data),
         lambda: _boxes(data),
         lambda: _part_boxes(data),
+        lambda: _unboxed_parts(data),
         lambda: _pictures(data, image_root, report),
         lambda: _duplicates(data),
         lambda: _eyes(data, report),
@@ -177,8 +179,8 @@ def _boxes(data: HumanData) -> Iterator[Finding]:
     if sizes is None:
         yield Finding(
             'picture size',
-            'no meta.height, meta.width: data sets need image_size, and '
-            'boxes are not checked against the picture',
+            'no meta.height, meta.width: data sets read the images for them, '
+            'and boxes are not checked against the picture',
             is_error=False,
         )
         sizes = (np.full(len(data), 1e6),) * 2
@@ -242,6 +244,16 @@ def _part_boxes(data: HumanData) -> Iterator[Finding]:
                 is_error=len(rows) > 0.2 * annotated,
                 rows=rows,
             )
+
+
+def _unboxed_parts(data: HumanData) -> Iterator[Finding]:
+    for part, count in unboxed_parts(data).items():
+        yield Finding(
+            f'{part} boxes',
+            f'{count} persons have parameters but none has {part}_bbox_xywh: '
+            'never trained; --fix derives boxes from SMPL-X',
+            is_error=False,
+        )
 
 
 def _inside(

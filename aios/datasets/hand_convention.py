@@ -8,7 +8,7 @@ import numpy as np
 from .converters.bodies import POSES, smplx_joints
 from .human_data import HumanData
 
-__all__ = ['posable_rows', 'pose_errors']
+__all__ = ['pose_rows', 'posable_rows', 'pose_errors']
 
 _HANDS = {'left': slice(25, 40), 'right': slice(40, 55)}
 _WRISTS = {'left': 20, 'right': 21}
@@ -34,6 +34,41 @@ def posable_rows(data: HumanData, samples: int) -> np.ndarray:
     return rows[places.astype(int)]
 
 
+def pose_rows(
+    data: HumanData, rows: np.ndarray, model_path: str | None, flat: bool
+) -> np.ndarray:
+    """Joints of the parameters of a file.
+
+    Args:
+        data: The file.
+        rows: Persons to pose.
+        model_path: See :func:`aios.body_models.find_body_model`.
+        flat: Whether hand poses are taken as absolute.
+
+    Returns:
+        ``(rows, 144, 3)`` float32 metres, of ``'smplx_144'``.
+    """
+    params = {
+        name: np.asarray(value)[rows].reshape(len(rows), -1)
+        for name, value in data['smplx'].items()
+        if name in (*POSES, 'betas', 'expression', 'transl')
+    }
+    params['betas'] = params.get('betas', np.zeros((len(rows), 10)))[:, :11]
+    if 'expression' in params:
+        params['expression'] = params['expression'][:, :10]
+    names = data.get('meta', {}).get('gender', ())
+    genders = np.asarray(names, dtype=str) if len(names) else None
+    genders = (
+        np.full(len(rows), 'neutral') if genders is None else genders[rows]
+    )
+    joints = np.zeros((len(rows), 144, 3), np.float32)
+    for gender in set(genders.tolist()):
+        mine = genders == gender
+        part = {name: value[mine] for name, value in params.items()}
+        joints[mine] = smplx_joints(part, model_path, gender, flat)
+    return joints
+
+
 def pose_errors(
     data: HumanData,
     rows: np.ndarray,
@@ -54,24 +89,7 @@ def pose_errors(
         The largest distance in each annotated pair of hands, wrists aligned,
         and ``(rows,)`` the largest in each body, pelvis aligned; metres.
     """
-    params = {
-        name: np.asarray(value)[rows].reshape(len(rows), -1)
-        for name, value in data['smplx'].items()
-        if name in (*POSES, 'betas', 'expression', 'transl')
-    }
-    params['betas'] = params.get('betas', np.zeros((len(rows), 10)))[:, :11]
-    if 'expression' in params:
-        params['expression'] = params['expression'][:, :10]
-    names = data.get('meta', {}).get('gender', ())
-    genders = np.asarray(names, dtype=str) if len(names) else None
-    genders = (
-        np.full(len(rows), 'neutral') if genders is None else genders[rows]
-    )
-    joints = np.zeros((len(rows), 55, 3))
-    for gender in set(genders.tolist()):
-        mine = genders == gender
-        part = {name: value[mine] for name, value in params.items()}
-        joints[mine] = smplx_joints(part, model_path, gender, flat)[:, :55]
+    joints = pose_rows(data, rows, model_path, flat)[:, :55]
     hands = []
     for side, fingers in _HANDS.items():
         wrist = _WRISTS[side]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import os.path as osp
@@ -26,14 +27,17 @@ from aios.structures import (
 
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
+from .image_sizes import add_image_sizes, has_image_sizes
 from .label_options import DROP_RULES, LabelOptions, LabelTable
 from .label_store import LabelStore
 from .labels import build_labels, hand_poses_are_flat
 from .pipeline import LabelPipeline, build_pipeline
+from .supervised_parts import unboxed_parts
 from .supervision import person_labels
 
 __all__ = ['HumanDataset', 'present_files', 'read_hand_mean']
 
+_PART_WORDS = {'lhand': 'left hand', 'rhand': 'right hand', 'face': 'face'}
 _MISSING_IMAGES = ('error', 'drop', 'ignore')
 _FILTERS = ('missing_images', 'min_persons')
 _IF_PRESENT = ('keypoints3d', 'vertices', 'cameras')
@@ -83,7 +87,8 @@ class HumanDataset(BaseDataset):
         sample_interval: Take every n-th picture (not in test mode).
         group_by_image: Bring rows of the same picture together even if the
             file does not group them.
-        image_size: ``(height, width)`` for files that do not say.
+        image_size: ``(height, width)`` for files that do not say; default:
+            the headers of the images are read.
         body_bbox_ratio: Scale of body boxes about their centres.
         part_bbox_ratio: Scale of hand and face boxes.
         min_bbox_conf: Drop persons whose body box has less confidence;
@@ -324,6 +329,7 @@ class HumanDataset(BaseDataset):
     def _build_labels(self) -> LabelTable:
         data = HumanData.load(self.ann_file)
         try:
+            self._read_image_sizes(data)
             if self.flat_hand_mean == 'auto':
                 flat = hand_poses_are_flat(data)
             else:
@@ -335,7 +341,29 @@ class HumanDataset(BaseDataset):
         except HumanDataError as error:
             raise HumanDataError(error.faults, self.ann_file) from error
         table.info['flat_hand_mean'] = flat
+        table.info['unboxed_parts'] = unboxed_parts(data)
         return table
+
+    def _read_image_sizes(self, data: HumanData) -> None:
+        """For files that do not say, as those of mmhuman3d's converters."""
+        policy = (self.filter_cfg or {}).get('missing_images', 'error')
+        if (
+            self.label_options.image_size is not None
+            or policy == 'ignore'
+            or has_image_sizes(data)
+            or 'image_path' not in data
+        ):
+            return
+        count = add_image_sizes(
+            data,
+            self.data_prefix.get('img', ''),
+            allow_missing=policy == 'drop',
+        )
+        print_log(
+            f'{self.dataset_name}: no meta.height, meta.width; sizes of '
+            f'{count} images read from the images',
+            logger='current',
+        )
 
     def filter_data(self) -> list[dict[str, Any]]:
         """Leave out what ``filter_cfg`` says, and log a table of it all."""
@@ -417,6 +445,16 @@ class HumanDataset(BaseDataset):
             if count:
                 lines.append(f'  pictures    {count:10d}          -  {rule}')
         print_log('\n'.join(lines), logger='current')
+        # Stores of earlier versions do not say; AiOS caches have flags.
+        for part, count in info.get('unboxed_parts', {}).items():
+            print_log(
+                f'{self.dataset_name} ({self.ann_file}): {count} persons have '
+                f'parameters of the {_PART_WORDS[part]}, but nobody has '
+                f'{part}_bbox_xywh: it never supervises. '
+                'tools/misc/check_humandata.py --fix derives boxes',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     # -- access -------------------------------------------------------------
 

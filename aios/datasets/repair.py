@@ -3,27 +3,58 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
-from aios.structures import HUMAN_DATA_190
+from aios.structures import HUMAN_DATA_190, box_iou, xywh_to_xyxy
 
 from .checks import Report
+from .converters.table import box_columns, project
+from .hand_convention import posable_rows, pose_rows
 from .human_data import HumanData
+from .image_sizes import add_image_sizes, has_image_sizes
 from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
 from .labels import hand_poses_are_flat
+from .supervised_parts import unboxed_parts
 
-__all__ = ['fix', 'select_rows']
+__all__ = ['fix', 'name_genders', 'select_rows']
+
+_GENDERS = {'m': 'male', 'f': 'female', 'n': 'neutral'}
+_LEAST_IOU = 0.5  # of a projected body and its box; else another camera
 
 
-def fix(data: HumanData, report: Report) -> tuple[HumanData, list[str]]:
+def name_genders(data: HumanData) -> int:
+    """Replace ``m``, ``F``, ``Male`` and the like; returns how many rows.
+
+    Args:
+        data: Changed in place; other names stay, to be refused.
+    """
+    meta = data.get('meta', {})
+    old = np.asarray(meta.get('gender', ()), dtype=str)
+    names = [_GENDERS.get(g.lower(), g.lower()) for g in old.tolist()]
+    new = np.where(np.isin(names, list(_GENDERS.values())), names, old)
+    data['meta'] = {**meta, 'gender': new.tolist()}
+    return int((new != old).sum())
+
+
+def fix(
+    data: HumanData,
+    report: Report,
+    image_root: str | os.PathLike | None = None,
+    model_path: str | None = None,
+) -> tuple[HumanData, list[str]]:
     """Repair what can be repaired without guessing.
 
     Args:
         data: The file.
         report: What :func:`aios.datasets.checks.check_human_data` found in it.
+        image_root: Where sizes of images are read, if the file has none.
+        model_path: Body models that give boxes of hands and faces, if the
+            file has none, see :func:`aios.body_models.find_body_model`.
 
     Returns:
         A repaired copy, and what was done, in words.
@@ -49,9 +80,50 @@ def fix(data: HumanData, report: Report) -> tuple[HumanData, list[str]]:
             smplx.pop('flat_hand_mean', None)
             fixed['smplx'] = smplx
             done.append(f'misc.flat_hand_mean = {report.flat_hands}')
+    if image_root is not None and not has_image_sizes(fixed):
+        count = add_image_sizes(fixed, image_root)
+        done.append(f'meta.height, meta.width of {count} images')
+    done += _add_part_boxes(fixed, model_path)
     fixed.generate_masks()
     fixed.compress()
     return fixed, done
+
+
+def _add_part_boxes(data: HumanData, model_path: str | None) -> list[str]:
+    """Boxes around the projected hands and faces of the posed bodies."""
+    parts = unboxed_parts(data)
+    rows = posable_rows(data, len(data))
+    meta = data.get('meta', {})
+    keys = ('focal_length', 'principal_point', 'height', 'width')
+    columns = [np.asarray(meta.get(key, ()), float) for key in keys]
+    if not parts or not len(rows):
+        return []
+    if any(len(np.atleast_1d(column)) != len(data) for column in columns):
+        return [f'no boxes of {", ".join(parts)}: need meta.{", ".join(keys)}']
+    focal, centre, height, width = (
+        column.reshape(len(data), -1)[rows] for column in columns
+    )
+    flat = bool(hand_poses_are_flat(data))
+    points = project(
+        pose_rows(data, rows, model_path, flat),
+        np.broadcast_to(focal, (len(rows), 2)),
+        centre,
+    )
+    boxes = box_columns(points, np.hstack((height, width)))
+    body = np.asarray(data['bbox_xywh'], float)[rows, :4]
+    seen = torch.from_numpy(
+        xywh_to_xyxy(boxes['bbox_xywh'][:, :4].astype(float))
+    )
+    overlap = box_iou(seen, torch.from_numpy(xywh_to_xyxy(body)))
+    good = overlap.numpy() >= _LEAST_IOU
+    for part in parts:
+        column = np.zeros((len(data), 5), np.float32)
+        column[rows[good]] = boxes[f'{part}_bbox_xywh'][good]
+        data[f'{part}_bbox_xywh'] = column
+    return [
+        f'boxes of {", ".join(parts)} from SMPL-X: {int(good.sum())} persons; '
+        f'{int((~good).sum())} whose body is not in its box have none'
+    ]
 
 
 def _swap_eyes(data: HumanData) -> None:

@@ -43,7 +43,7 @@ class DeployableNetwork(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(model).eval()
         # What is not needed: the body, and what only trains.
-        self.model.bbox_head._modules.pop('smplx_layer', None)
+        self.model.bbox_head.smplx_layer = None
         self.model.bbox_head.criterion = None
         self.model.dn_query_generator = None
         self.requires_grad_(False)

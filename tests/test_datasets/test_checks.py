@@ -211,3 +211,54 @@ def test_command(bedlam, tmp_path, capsys):
     assert tool.main(argv) == 2  # exists
     (tmp_path / 'noise.npz').write_bytes(b'noise')
     assert tool.main([str(tmp_path / 'noise.npz')]) == 2
+
+
+def test_boxes_of_parts_from_bodies(data, bedlam):
+    parts = ('lhand', 'rhand')  # there is no expression
+    truth = {part: data[f'{part}_bbox_xywh'].copy() for part in parts}
+    for part in parts:
+        del data[f'{part}_bbox_xywh']
+    report = checks(data, bedlam)
+    found = {finding.check for finding in report.findings}
+    assert found == {f'{part} boxes' for part in parts}
+    fixed, done = fix(data, report, model_path=bedlam[2])
+    assert any('6 persons; 0 ' in line for line in done)
+    for part in parts:
+        boxes = fixed[f'{part}_bbox_xywh']
+        np.testing.assert_allclose(boxes, truth[part], atol=0.05)
+
+
+def test_no_boxes_from_bodies_elsewhere(data, bedlam):
+    del data['lhand_bbox_xywh']
+    data['smplx']['transl'][0] += 1.0
+    fixed, done = fix(data, checks(data, bedlam), model_path=bedlam[2])
+    assert any('5 persons; 1 ' in line for line in done)
+    assert fixed['lhand_bbox_xywh'][0, 4] == 0
+    meta = {k: v for k, v in data['meta'].items() if k != 'focal_length'}
+    data['meta'] = meta
+    fixed, done = fix(data, checks(data, bedlam), model_path=bedlam[2])
+    assert 'lhand_bbox_xywh' not in fixed
+    assert any('no boxes of lhand' in line for line in done)
+
+
+def test_sizes_and_genders_are_repaired(data, bedlam, tmp_path, capsys):
+    """What mmhuman3d's converters write: no sizes, and m, f."""
+    meta = dict(data['meta'])
+    truth = [meta.pop(key) for key in ('height', 'width')]
+    genders = list(meta['gender'])
+    meta['gender'] = [g[0].upper() for g in genders]
+    broken, fixed = tmp_path / 'broken.npz', tmp_path / 'fixed.npz'
+    content = {key: data[key] for key in data} | {'meta': meta}
+    np.savez(broken, **content)
+    _, images, models = bedlam
+    main = load_script('tools/misc/check_humandata.py').main
+    options = ['--body-models', models, '--images', str(images)]
+    assert main([str(broken), *options]) == 2
+    assert 'unknown_gender' in capsys.readouterr().out
+    main([str(broken), *options, '--fix', str(fixed)])
+    text = capsys.readouterr().out
+    assert 'fixed: genders of 6 rows' in text and 'width of 4 images' in text
+    repaired = HumanData.load(fixed)['meta']
+    assert list(repaired['gender']) == genders
+    for key, values in zip(('height', 'width'), truth, strict=True):
+        assert np.array_equal(repaired[key], values)

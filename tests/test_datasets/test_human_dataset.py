@@ -83,15 +83,60 @@ def test_interval_is_over_pictures_and_for_training_only(toy):
     assert len(HumanDataset(files.ann_file, test_mode=True, **kwargs)) == 3
 
 
-def test_image_size_is_needed(toy, arrays):
+def test_image_sizes_are_read_from_the_images(toy, arrays):
+    """As for files of mmhuman3d's converters, which have no meta.height."""
     del arrays['meta']['height']
     files = toy()
-    with pytest.raises(HumanDataError, match='image_size'):
-        HumanDataset(files.ann_file, str(files.root))
+    dataset = HumanDataset(files.ann_file, str(files.root))
+    info = dataset.get_data_info(0)
+    assert (info['height'], info['width']) == (240, 320)
     dataset = HumanDataset(
-        files.ann_file, str(files.root), image_size=(240, 320)
+        files.ann_file, str(files.root), image_size=(480, 640)
     )
-    assert dataset.get_data_info(0)['width'] == 320
+    assert dataset.get_data_info(0)['width'] == 640
+
+
+@pytest.mark.parametrize('content', [None, b'GIF89a', b'no image'])
+def test_images_without_a_size_are_named(toy, arrays, content):
+    del arrays['meta']['width']
+    files = toy()
+    image = files.root / 'images/000002.png'
+    image.unlink()
+    if content is not None:
+        image.write_bytes(content)
+    with pytest.raises(
+        HumanDataError, match=r'row 3: .*000002\.png.*image_size'
+    ):
+        HumanDataset(files.ann_file, str(files.root))
+
+
+def test_missing_images_need_no_size_where_they_are_dropped(toy, arrays):
+    del arrays['meta']['width']
+    files = toy()
+    (files.root / 'images/000001.png').unlink()
+    dataset = HumanDataset(
+        files.ann_file,
+        str(files.root),
+        filter_cfg=dict(missing_images='drop'),
+    )
+    assert len(dataset) == 2
+
+
+def test_parts_that_never_supervise_are_told(toy, arrays, monkeypatch):
+    del arrays['lhand_bbox_xywh']
+    arrays['face_bbox_xywh'][:, 4] = 0
+    arrays['smplx']['left_hand_pose'][:2] = 0
+    files = toy()
+    lines = []
+    monkeypatch.setattr(
+        'aios.datasets.human_dataset.print_log',
+        lambda message, **kwargs: lines.append(message),
+    )
+    HumanDataset(files.ann_file, str(files.root))
+    text = '\n'.join(lines)
+    assert '4 persons have parameters of the left hand' in text
+    assert '6 persons have parameters of the face' in text
+    assert 'the right hand' not in text
 
 
 def test_persons_with_different_cameras_have_none(toy, arrays):

@@ -72,6 +72,7 @@ def make_oracle_model(
         model = MODELS.build(config)
         # Strict: the converted checkpoint has every tensor, and no other.
         model.load_state_dict(_with_counters(model, weights), strict=True)
+        model.bbox_head.build_body_model(dtype)  # exactly, not rounded before
         return model.to(dtype)
 
     return make

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from aios.datasets import HumanData, HumanDataError
 from aios.datasets.checks import check_human_data
-from aios.datasets.repair import fix
+from aios.datasets.repair import fix, name_genders
 from aios.utils.command_line import (
     add_body_models_option,
     add_overwrite_option,
@@ -47,10 +47,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         metavar='NEW.npz',
         help='write a repaired copy: without broken rows, duplicates and '
-        'rows of missing pictures, with the right hand convention and eyes',
+        'rows of missing pictures, with the right hand convention and eyes, '
+        'genders by name, sizes of images (with --images), and, where there '
+        'are none, boxes of hands and faces from SMPL-X',
     )
     add_overwrite_option(parser, 'an existing copy')
     return parser.parse_args(argv)
+
+
+def _load(path: Path, repair: bool) -> tuple[HumanData, list[str]]:
+    """The file, and what had to be repaired before it could be checked."""
+    try:
+        return HumanData.load(path), []
+    except HumanDataError as error:
+        rules = {fault.rule for fault in error.faults}
+        if not repair or rules != {'unknown_gender'}:
+            raise
+    data = HumanData.load(path, check=False)
+    count = name_genders(data)
+    if faults := data.faults():
+        raise HumanDataError(faults, path)
+    return data, [f'genders of {count} rows by their names']
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,13 +77,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'error: {args.fix} exists; --overwrite replaces it')
         return 2
     try:
-        data = HumanData.load(args.file)
+        data, done = _load(args.file, repair=bool(args.fix))
         report = check_human_data(
             data, args.images, args.body_models, args.samples
         )
         print(report)
         if args.fix:
-            fixed, done = fix(data, report)
+            fixed, repairs = fix(data, report, args.images, args.body_models)
+            done += repairs
             fixed.dump(args.fix, overwrite=args.overwrite)
             for line in done or ['nothing to repair']:
                 print(f'fixed: {line}')

@@ -10,7 +10,7 @@ Legend: ``B`` images, ``L`` feature levels, ``S`` positions of all levels,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,6 +84,8 @@ class AiOS(DetectionTransformer):
         bbox_head = dict(
             bbox_head, stages=decoder['stages'], _scope_=MODELS.scope
         )
+        if isinstance(data_preprocessor, Mapping):
+            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(
             backbone=backbone,
             neck=neck,

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from mmdet.models.layers import MLP
@@ -13,7 +14,11 @@ from mmengine.model import BaseModule, ModuleList, bias_init_with_prob
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from aios.body_models import BodyModelBase, SMPLXOutput
+from aios.body_models import (
+    BodyModelBase,
+    MissingBodyModelError,
+    SMPLXOutput,
+)
 from aios.models.layers.denoising import DenoisingQueries
 from aios.models.layers.progressive_decoder import LayerState, read_stages
 from aios.registry import MODELS
@@ -41,8 +46,9 @@ class AiOSHead(BaseModule):
         num_classes: Number of classes; class 1 is person, class 0 is never
             a target.
         embed_dims: Width of a token.
-        body_model: Config of the body model, built when it is first needed.
-            It is no part of checkpoints.
+        body_model: Config of the body model.  It is no part of checkpoints,
+            and where its files are missing everything works that needs no
+            body.
         hands_and_face_stages: Layouts of the stages whose bodies are posed
             with the predicted hands and expression.  The others have mean
             hands and a neutral face, as published.
@@ -89,6 +95,11 @@ class AiOSHead(BaseModule):
         if criterion is not None:
             self.criterion = MODELS.build(criterion)
         self._init_layers(zero_rotation_init)
+        self.smplx_layer: BodyModelBase | None = None
+        # Before anything wraps the module (DDP, FSDP, EMA); the error of
+        # missing files waits for who needs a body.
+        with contextlib.suppress(MissingBodyModelError):
+            self.build_body_model()
 
     def _init_layers(self, zero_rotation_init: bool) -> None:
         layouts = [
@@ -115,6 +126,19 @@ class AiOSHead(BaseModule):
             nn.init.constant_(classifier.bias, bias_init_with_prob(0.01))
         zero_init_last(self.encoder_box)
 
+    def build_body_model(self, dtype: torch.dtype = torch.float32) -> None:
+        """Build the body model, e.g. again after its files have come.
+
+        Args:
+            dtype: Of its numbers, float32 or float64.
+
+        Raises:
+            MissingBodyModelError: If its files are not there.
+        """
+        # Its buffers are not persistent: state dicts stay as they are.
+        layer = MODELS.build(dict(self.body_model_cfg, dtype=dtype))
+        self.smplx_layer = layer.to(self.encoder_cls.weight.device)
+
     @property
     def body_model(self) -> BodyModelBase:
         """The body model, on the device of the head.
@@ -122,18 +146,10 @@ class AiOSHead(BaseModule):
         Raises:
             MissingBodyModelError: If its files are not there.
         """
-        if 'smplx_layer' not in self._modules:
-            weight = self.encoder_cls.weight
-            is_double = weight.dtype == torch.float64
-            layer = MODELS.build(
-                dict(
-                    self.body_model_cfg,
-                    dtype=torch.float64 if is_double else torch.float32,
-                )
-            )
-            # Its buffers are not persistent: state dicts stay as they are.
-            self.add_module('smplx_layer', layer.to(weight.device))
-        return cast(BodyModelBase, self.get_submodule('smplx_layer'))
+        if self.smplx_layer is None:
+            self.build_body_model()
+        assert self.smplx_layer is not None
+        return self.smplx_layer
 
     def forward(
         self,

@@ -1,0 +1,96 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Sizes of images for files that do not say, from the images' headers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from .faults import Fault, HumanDataError
+from .human_data import HumanData
+
+__all__ = ['add_image_sizes', 'has_image_sizes']
+
+_UNKNOWN = 2**15  # of an image that is not there and will be left out
+
+
+def has_image_sizes(data: HumanData) -> bool:
+    """Whether a file has ``meta.height`` and ``meta.width``."""
+    meta = data.get('meta', {})
+    return all(np.size(meta.get(key, ())) for key in ('height', 'width'))
+
+
+def add_image_sizes(
+    data: HumanData, root: str | os.PathLike, allow_missing: bool = False
+) -> int:
+    """Set ``meta.height`` and ``meta.width`` from the image files.
+
+    Files of mmhuman3d's own converters lack them.  The headers are read, not
+    the pixels; sizes are those of the stored pixels, whatever the EXIF
+    orientation.
+
+    Args:
+        data: Changed in place.
+        root: Folder that ``image_path`` is relative to.
+        allow_missing: Whether images may be missing; theirs is a size that
+            keeps every box.
+
+    Returns:
+        Number of images read.
+
+    Raises:
+        HumanDataError: If an image is missing or none; the message names it.
+    """
+    names, index = np.unique(
+        np.char.replace(np.asarray(data['image_path'], str), '\\', '/'),
+        return_inverse=True,
+    )
+    paths = [os.path.join(root, name) for name in names.tolist()]
+    sizes = np.full((len(paths), 2), _UNKNOWN, np.int64)
+    faults = []
+    for place, path in enumerate(paths):
+        try:
+            sizes[place] = _stored_size(path)
+        except OSError as error:
+            if allow_missing and isinstance(error, FileNotFoundError):
+                continue
+            row = int(np.flatnonzero(index == place)[0])
+            faults.append(_unknown_size(path, error, row))
+    if faults:
+        raise HumanDataError(faults)
+    height, width = sizes[index].T
+    meta = {**data.get('meta', {}), 'height': height, 'width': width}
+    data['meta'] = meta
+    return len(paths)
+
+
+def _unknown_size(path: str, error: OSError, row: int) -> Fault:
+    reason = (
+        'does not exist'
+        if isinstance(error, FileNotFoundError)
+        else (f'is no image that can be read ({error})')
+    )
+    return Fault(
+        'unknown_size',
+        'meta.height',
+        f'is absent, and {path} {reason}; correct data_prefix, or set '
+        'image_size=(height, width)',
+        row,
+    )
+
+
+def _stored_size(path: str) -> Sequence[int]:
+    """Height and width.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as header:
+            return header.size[::-1]
+    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise OSError(str(error)) from error
