@@ -20,6 +20,13 @@ from .files import (
     load_vertex_ids,
 )
 from .free_body import expand_free_body, free_body_arrays, free_body_dir
+from .smpl import (
+    SMPL_FEET,
+    SMPLLayer,
+    find_smpl,
+    load_h36m_regressor,
+    load_smplx_to_smpl,
+)
 from .smplx_layer import VERTEX_JOINTS, SMPLXLayer
 from .smplx_package import SMPLXPackageLayer
 
@@ -28,21 +35,26 @@ __all__ = [
     'BODY_MODELS_ENV',
     'GENDERS',
     'POSE_JOINTS',
+    'SMPL_FEET',
     'VERTEX_JOINTS',
     'BodyModel',
     'BodyModelBase',
     'BodyModelFileError',
     'MissingBodyModelError',
+    'SMPLLayer',
     'SMPLXLayer',
     'SMPLXOutput',
     'SMPLXPackageLayer',
     'build_body_model',
     'expand_free_body',
     'find_body_model',
+    'find_smpl',
     'free_body_arrays',
     'free_body_dir',
     'load_body_model_arrays',
+    'load_h36m_regressor',
     'load_j14_regressor',
+    'load_smplx_to_smpl',
     'load_vertex_ids',
 ]
 

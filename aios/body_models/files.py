@@ -27,11 +27,14 @@ __all__ = [
     'GENDERS',
     'BodyModelFileError',
     'MissingBodyModelError',
+    'check_array',
     'check_body_model_arrays',
     'find_body_model',
+    'find_file',
     'load_body_model_arrays',
     'load_j14_regressor',
     'load_vertex_ids',
+    'model_folder',
     'read_model_file',
     'to_plain_arrays',
 ]
@@ -108,7 +111,7 @@ def find_body_model(
     if model_path == 'free':
         model_path = expand_free_body(genders=(gender,))
     stem = f'SMPLX_{gender.upper()}'
-    return _find(model_path, (f'{stem}.npz', f'{stem}.pkl'))
+    return find_file(model_path, (f'{stem}.npz', f'{stem}.pkl'))
 
 
 def load_body_model_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -161,7 +164,7 @@ def check_body_model_arrays(
         )
     for name, shape in (_FIELDS | _OPTIONAL_FIELDS).items():
         if name in arrays:
-            _check_array(arrays[name], shape, f'{path}[{name}]')
+            check_array(arrays[name], shape, f'{path}[{name}]')
     _check_references(arrays, path)
 
 
@@ -257,9 +260,9 @@ def load_vertex_ids(
         MissingBodyModelError: A file is not there.
         BodyModelFileError: A file does not hold distinct vertex ids.
     """
-    root = _root(model_path)
-    hand_file = _find(root, ('MANO_SMPLX_vertex_ids.pkl',))
-    face_file = _find(root, ('SMPL-X__FLAME_vertex_ids.npy',))
+    root = model_folder(model_path)
+    hand_file = find_file(root, ('MANO_SMPLX_vertex_ids.pkl',))
+    face_file = find_file(root, ('SMPL-X__FLAME_vertex_ids.npy',))
     hands = load_pickle(hand_file)
     if not isinstance(hands, dict) or not {'left_hand', 'right_hand'} <= set(
         hands
@@ -296,14 +299,19 @@ def load_j14_regressor(
         MissingBodyModelError: The file is not there.
         BodyModelFileError: The file holds something else.
     """
-    path = _find(_root(model_path), ('SMPLX_to_J14.pkl',))
+    path = find_file(model_folder(model_path), ('SMPLX_to_J14.pkl',))
     arrays, _ = to_plain_arrays({'regressor': load_pickle(path)})
     regressor = arrays.get('regressor', np.zeros(0))
-    _check_array(regressor, (14, _NUM_VERTICES), str(path))
+    check_array(regressor, (14, _NUM_VERTICES), str(path))
     return regressor.astype(np.float32)
 
 
-def _root(model_path: str | os.PathLike | None) -> Path:
+def model_folder(model_path: str | os.PathLike | None) -> Path:
+    """Folder of the files beside a body model.
+
+    Args:
+        model_path: See :func:`find_body_model`.
+    """
     if model_path == 'free':
         return expand_free_body(genders=('neutral',))
     if model_path is None:
@@ -312,35 +320,64 @@ def _root(model_path: str | os.PathLike | None) -> Path:
     return path.parent if path.is_file() else path
 
 
-def _find(
-    model_path: str | os.PathLike | None, names: tuple[str, ...]
+def find_file(
+    model_path: str | os.PathLike | None,
+    names: tuple[str, ...],
+    folder: str = 'smplx',
+    advice: str = f'Register at {_OFFICIAL_SITE} to download it',
 ) -> Path:
+    """The first of some files that is there.
+
+    Args:
+        model_path: A file, which is taken as it is; a folder; None for
+            :func:`default_body_model_dir`.
+        names: Names of the file, the best one first.
+        folder: Sub-folder that is searched before the folder itself.
+        advice: Where users get the file.
+
+    Raises:
+        MissingBodyModelError: None is there; says where it was looked for
+            and where to get it.
+    """
     if model_path is None:
-        model_path = _root(None)
+        model_path = model_folder(None)
     path = Path(model_path).expanduser()
     if path.is_file():
         return path
     candidates = [
-        folder / name for folder in (path / 'smplx', path) for name in names
+        parent / name for parent in (path / folder, path) for name in names
     ]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     if path.suffix in ('.npz', '.pkl'):
         candidates = [path]
+    free = (
+        " Free alternative without registration: model_path='free' (a CC0 "
+        'stand-in of the same format; it is not SMPL-X, numbers measured on '
+        'it are not comparable).'
+    )
     raise MissingBodyModelError(
         f'{names[0]} is not there. Looked for '
         f'{", ".join(str(candidate) for candidate in candidates)}. '
-        f'Register at {_OFFICIAL_SITE} to download it, and put it there or '
-        f'set {BODY_MODELS_ENV} to its folder. Free alternative without '
-        "registration: model_path='free' (a CC0 stand-in of the same format; "
-        'it is not SMPL-X, numbers measured on it are not comparable).'
+        f'{advice}, and put it there or set {BODY_MODELS_ENV} to its folder.'
+        + (free if folder == 'smplx' else '')
     )
 
 
-def _check_array(
+def check_array(
     array: np.ndarray, shape: tuple[int | str, ...], where: str
 ) -> None:
+    """Reject an array that is not as a model file has it.
+
+    Args:
+        array: The array.
+        shape: Wanted shape; a name stands for any size.
+        where: File and field, for messages.
+
+    Raises:
+        BodyModelFileError: Another shape, no numbers, or not finite.
+    """
     expected = ', '.join(str(size) for size in shape)
     fits = array.ndim == len(shape) and all(
         isinstance(size, str) or size == actual

@@ -9,6 +9,9 @@ from .benchmarks import (
     COCONADataset,
     EgoBodyDataset,
     EHFDataset,
+    EMDBDataset,
+    PW3DDataset,
+    RICHDataset,
     UBodyDataset,
 )
 from .coco_images import CocoImageDataset
@@ -27,6 +30,7 @@ __all__ = [
     'COCONADataset',
     'CocoImageDataset',
     'EHFDataset',
+    'EMDBDataset',
     'EgoBodyDataset',
     'Fault',
     'HumanData',
@@ -34,6 +38,8 @@ __all__ = [
     'HumanDataset',
     'LabelStore',
     'MediaDataset',
+    'PW3DDataset',
+    'RICHDataset',
     'SeededConcatDataset',
     'UBodyDataset',
 ]

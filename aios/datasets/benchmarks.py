@@ -27,7 +27,10 @@ __all__ = [
     'BEDLAMDataset',
     'COCONADataset',
     'EHFDataset',
+    'EMDBDataset',
     'EgoBodyDataset',
+    'PW3DDataset',
+    'RICHDataset',
     'UBodyDataset',
     'read_video_list',
 ]
@@ -254,6 +257,47 @@ class EHFDataset(
         'image_size': (1200, 1600),
         'read_vertices': True,
     }
+
+
+@DATASETS.register_module()
+class PW3DDataset(
+    _Benchmark,
+    command='3dpw2humandata.py data/datasets/3DPW --split test',
+    page='3dpw',
+):
+    """3DPW (ECCV 2018): one or two annotated SMPL bodies per picture.
+
+    Samples have ``gt_instances.smpl_pose`` ``(n, 72)`` and ``smpl_betas``
+    ``(n, 10)``.  Others in the picture are not annotated.
+    """
+
+    DEFAULTS = {'dataset_name': '3dpw', 'read_smpl': True}
+
+
+@DATASETS.register_module()
+class EMDBDataset(
+    _Benchmark,
+    command='emdb2humandata.py data/datasets/EMDB --split emdb1',
+    page='emdb',
+):
+    """EMDB (ICCV 2023): one SMPL body per picture, from a moving camera.
+
+    Samples have ``gt_instances.smpl_pose`` ``(n, 72)``, ``smpl_betas``
+    ``(n, 10)`` and ``extrinsics`` ``(n, 4, 4)`` from the world to the camera.
+    """
+
+    DEFAULTS = {'dataset_name': 'emdb', 'read_smpl': True}
+
+
+@DATASETS.register_module()
+class RICHDataset(
+    _Benchmark,
+    command='rich2humandata.py data/datasets/RICH --split test',
+    page='rich',
+):
+    """RICH (CVPR 2022): SMPL-X bodies in scanned scenes, fixed cameras."""
+
+    DEFAULTS = {'dataset_name': 'rich'}
 
 
 def read_video_list(path: str) -> Sequence[str]:

@@ -33,14 +33,14 @@ from .label_store import LabelStore
 from .labels import build_labels, hand_poses_are_flat
 from .pipeline import LabelPipeline, build_pipeline
 from .supervised_parts import unboxed_parts
-from .supervision import person_labels
+from .supervision import EXTRA_FIELDS, person_labels
 
 __all__ = ['HumanDataset', 'present_files', 'read_hand_mean']
 
 _PART_WORDS = {'lhand': 'left hand', 'rhand': 'right hand', 'face': 'face'}
 _MISSING_IMAGES = ('error', 'drop', 'ignore')
 _FILTERS = ('missing_images', 'min_persons')
-_IF_PRESENT = ('keypoints3d', 'vertices', 'cameras')
+_IF_PRESENT = ('keypoints3d', *EXTRA_FIELDS)
 _PER_PERSON = (
     'bboxes',
     'keypoints',
@@ -119,6 +119,8 @@ class HumanDataset(BaseDataset):
             ``--keep-crowds``).
         read_vertices: Whether samples have the ``vertices`` of the file
             (EHF's registered meshes).
+        read_smpl: Whether samples have SMPL parameters (``smpl_pose``,
+            ``smpl_betas``) and camera poses (``extrinsics``) of the file.
         flat_hand_mean: Whether hand poses are absolute.  They are converted
             to poses relative to the mean hand.  ``'auto'``: what the file
             says, relative if it does not.
@@ -199,6 +201,7 @@ class HumanDataset(BaseDataset):
         video_rule: str = 'keep',
         ignore_crowds: bool = False,
         read_vertices: bool = False,
+        read_smpl: bool = False,
         flat_hand_mean: str | bool = 'auto',
         body_model_path: str | None = None,
         legacy_eye_swap: bool = False,
@@ -242,6 +245,7 @@ class HumanDataset(BaseDataset):
             video_rule=video_rule,
             ignore_crowds=ignore_crowds,
             read_vertices=read_vertices,
+            read_smpl=read_smpl,
             legacy_eye_swap=legacy_eye_swap,
         )
         super().__init__(

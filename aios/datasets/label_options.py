@@ -106,6 +106,8 @@ class LabelOptions:
             persons nor background; they must be dropped as persons.
         read_vertices: Whether the ``vertices`` of the file are ground truth
             (EHF).
+        read_smpl: Whether SMPL parameters and camera poses of the file are
+            ground truth (3DPW, EMDB).
         hand_mean: ``(90,)`` mean pose of left and right hand that is
             subtracted from the hand poses; None if they are relative to it
             already.
@@ -134,6 +136,7 @@ class LabelOptions:
     video_rule: str = 'keep'
     ignore_crowds: bool = False
     read_vertices: bool = False
+    read_smpl: bool = False
     hand_mean: tuple[float, ...] | None = None
     legacy_eye_swap: bool = False
 

@@ -32,6 +32,7 @@ from .label_options import (
 )
 from .person_rules import apply_person_rules, crowds, optional_drops
 from .schema import BODY_MODELS, GENDERS
+from .smpl_labels import smpl_columns
 
 __all__ = [
     'build_labels',
@@ -74,7 +75,10 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
           (Q, 4) and ``image_ignored`` (M, 2) ``[start, end)`` of them;
         - ``smplx_pose`` (P, 53, 3) axis-angle, hands relative to the mean
           hand; ``smplx_betas``, ``smplx_expression`` (P, 10);
-          ``smplx_transl`` (P, 3); ``gender`` (P,) int8.
+          ``smplx_transl`` (P, 3); ``gender`` (P,) int8;
+        - with ``read_smpl``: ``smpl_pose`` (P, 72) axis-angle,
+          ``smpl_betas`` (P, 10) and, if the file has ``meta.RT``,
+          ``extrinsics`` (P, 4, 4) from the world to the camera.
 
     Raises:
         HumanDataError: If a key that is needed is missing.
@@ -96,6 +100,8 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
     columns |= _part_flags(data, rows, columns, options)
     if options.read_vertices and 'vertices' in data:
         columns['vertices'] = np.asarray(data['vertices'], np.float32)[rows]
+    if options.read_smpl:
+        columns |= smpl_columns(data, rows)
     apply_person_rules(
         columns,
         {name: _meta_values(data, name, rows) for name in ('occ', 'is_kid')},
@@ -423,6 +429,9 @@ def _drop_rows(
             'smplx_betas',
             'smplx_expression',
             'smplx_transl',
+            'smpl_pose',
+            'smpl_betas',
+            'extrinsics',
         ),
     }
     flags = {

@@ -13,7 +13,14 @@ import numpy as np
 
 from aios.structures import PARTS, SMPLX_137, SMPLX_ROTATIONS_53
 
-__all__ = ['person_labels', 'supervision_masks']
+__all__ = ['EXTRA_FIELDS', 'person_labels', 'supervision_masks']
+
+EXTRA_FIELDS = (
+    *('vertices', 'cameras'),
+    *('smpl_pose', 'smpl_betas', 'extrinsics'),
+)
+"""Labels that only some data sets have: registered meshes (EHF), a camera of
+each person (UBody), SMPL parameters and camera poses (3DPW, EMDB)."""
 
 _GROUPS = {'lhand': 'left_hand', 'rhand': 'right_hand', 'face': 'face'}
 # Rotations that SMPL shares with SMPL-X: the root and 20 joints.
@@ -65,8 +72,8 @@ def person_labels(
 
     Returns:
         The fields of :data:`aios.structures.GT_FIELDS` as arrays, and
-        ``vertices`` and ``cameras`` if there are any.  Pixels
-        are those of the original picture; being inside the picture is not
+        those of :data:`EXTRA_FIELDS` that there are.  Pixels are those of
+        the original picture; being inside the picture is not
         yet part of ``keypoints_weight`` and ``keypoints_visible``.
     """
     rotations, joints = supervision_masks(columns, body_model)
@@ -102,7 +109,7 @@ def person_labels(
         'has_3d': np.full(count, has_3d),
         'gender': columns['gender'].astype(np.int64),
     }
-    for name in ('vertices', 'cameras'):
+    for name in EXTRA_FIELDS:
         if name in columns:
             labels[name] = columns[name]
     for part in PARTS:

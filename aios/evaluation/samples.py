@@ -250,8 +250,8 @@ class GroundTruthBodies:
             index: ``(n,)`` which ones.
 
         Returns:
-            Vertices ``(n, V, 3)`` and joints ``(n, J, 3)`` of the set
-            ``smplx_144``, metres.
+            Vertices ``(n, V, 3)`` and joints ``(n, J, 3)``, metres; of SMPL-X
+            those of the set ``smplx_144``.
 
         Raises:
             MissingBodyModelError: If a file of the body model is missing.
@@ -264,33 +264,42 @@ class GroundTruthBodies:
             rows = [i for i, name in enumerate(genders) if name == gender]
             layer = self._layer(gender)
             with torch.no_grad():
-                body = layer(**_parameters(persons, index[rows], layer))
+                body = layer(**self.parameters(persons, index[rows], layer))
             for row, points, places in zip(
                 rows, body.vertices, body.joints, strict=True
             ):
                 vertices[row], joints[row] = points.numpy(), places.numpy()
         return np.stack(vertices), np.stack(joints)
 
+    def parameters(
+        self,
+        persons: Mapping[str, np.ndarray],
+        index: np.ndarray,
+        layer: nn.Module,
+    ) -> dict[str, Tensor]:
+        """Arguments of the layer.
+
+        Args:
+            persons: See :meth:`__call__`.
+            index: ``(n,)`` which ones.
+            layer: Body model of their gender.
+        """
+        like = torch.as_tensor(layer.v_template)
+
+        def get(field: str) -> Tensor:
+            return torch.from_numpy(persons[field][index]).to(like)
+
+        pose = get('smplx_pose')
+        parameters = {name: pose[:, rows] for name, rows in POSE_ROWS.items()}
+        parameters['betas'] = get('smplx_betas')
+        parameters['expression'] = get('smplx_expression')
+        return parameters
+
     def _layer(self, gender: str) -> nn.Module:
         if gender not in self._layers:
             config = dict(self.body_model, gender=gender)
             self._layers[gender] = MODELS.build(config).eval()
         return self._layers[gender]
-
-
-def _parameters(
-    persons: Mapping[str, np.ndarray], index: np.ndarray, layer: nn.Module
-) -> dict[str, Tensor]:
-    like = torch.as_tensor(layer.v_template)
-
-    def get(field: str) -> Tensor:
-        return torch.from_numpy(persons[field][index]).to(like)
-
-    pose = get('smplx_pose')
-    parameters = {name: pose[:, rows] for name, rows in POSE_ROWS.items()}
-    parameters['betas'] = get('smplx_betas')
-    parameters['expression'] = get('smplx_expression')
-    return parameters
 
 
 def _finite_rows(values: np.ndarray) -> np.ndarray:

@@ -197,6 +197,7 @@ class JointSet:
 SMPLX_144 = JointSet.from_names('smplx_144', names.SMPLX_144_NAMES)
 SMPLX_127 = JointSet.from_names('smplx_127', names.SMPLX_144_NAMES[:127])
 SMPLX_55 = JointSet.from_names('smplx_55', names.SMPLX_55_NAMES)
+SMPL_22 = JointSet.from_names('smpl_22', names.SMPLX_55_NAMES[:22])
 SMPLX_137 = JointSet.from_names(
     'smplx_137',
     names.SMPLX_137_NAMES,
@@ -244,7 +245,7 @@ JOINT_SETS: Mapping[str, JointSet] = MappingProxyType(
         joint_set.name: joint_set
         for joint_set in (
             *(SMPLX_144, SMPLX_127, SMPLX_55, SMPLX_137, SMPLX_ROTATIONS_53),
-            *(HUMAN_DATA_190, COCO_17, COCO_WHOLEBODY_133),
+            *(SMPL_22, HUMAN_DATA_190, COCO_17, COCO_WHOLEBODY_133),
             *(LEFT_HAND_6, RIGHT_HAND_6, FACE_6),
         )
     }

@@ -27,6 +27,7 @@ SIZES = {
     'smplx_144': 144,
     'smplx_127': 127,
     'smplx_55': 55,
+    'smpl_22': 22,
     'smplx_137': 137,
     'smplx_rotations_53': 53,
     'human_data': 190,

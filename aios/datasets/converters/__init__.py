@@ -13,6 +13,8 @@ from .cli import run_command
 from .coco import COCOConverter
 from .egobody import EgoBodyConverter
 from .ehf import EHFConverter
+from .rich import RICHConverter
+from .smpl import EMDBConverter, PW3DConverter
 from .ubody import UBodyConverter
 
 __all__ = [
@@ -23,7 +25,10 @@ __all__ = [
     'Converter',
     'ConverterError',
     'EHFConverter',
+    'EMDBConverter',
     'EgoBodyConverter',
+    'PW3DConverter',
+    'RICHConverter',
     'Summary',
     'UBodyConverter',
     'convert',

@@ -274,6 +274,8 @@ def _count(data: HumanData, images: Path, summary: Summary) -> None:
     if fitted is not None:
         summary.parts['body fits'] = int(fitted.sum())
     for key, name in _PART_FLAGS.items():
+        if key not in data:
+            continue  # SMPL has neither hands nor faces
         summary.parts[name] = int((data[key][:, 4] > 0).sum())
     paths = {str(images / path) for path in data['image_path']}
     missing = sorted(paths - present_files(paths))

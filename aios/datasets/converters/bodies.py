@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from aios.body_models import (
     VERTEX_JOINTS,
+    SMPLLayer,
     SMPLXLayer,
     find_body_model,
     load_body_model_arrays,
@@ -35,6 +36,7 @@ __all__ = [
     'move_root',
     'neutral_betas',
     'rigid_alignment',
+    'smpl_joints',
     'smplx_joints',
 ]
 
@@ -103,6 +105,43 @@ def smplx_joints(
     with torch.no_grad():
         out = layer(**tensors, joint_set='smplx_144', return_vertices=False)
     return out.joints.numpy()
+
+
+def smpl_joints(
+    pose: np.ndarray,
+    betas: np.ndarray,
+    transl: np.ndarray,
+    model_path: str | None = None,
+    gender: str = 'neutral',
+) -> np.ndarray:
+    """Joints of SMPL bodies of one shape.
+
+    Args:
+        pose: ``(N, 72)`` axis-angle.
+        betas: ``(S,)``.
+        transl: ``(N, 3)`` metres.
+        model_path: See :func:`aios.body_models.find_smpl`.
+        gender: One for all.
+
+    Returns:
+        ``(N, 24, 3)`` float64 metres.
+    """
+    layer = _smpl_layer(model_path, gender, len(betas))
+    joints = []
+    for start in range(0, len(pose), _CHUNK):
+        rows = torch.from_numpy(pose[start : start + _CHUNK]).double()
+        shape = torch.from_numpy(betas).double().expand(len(rows), -1)
+        with torch.no_grad():
+            out = layer(shape, rows[:, :3], rows[:, 3:])
+        joints.append(out.joints.numpy())
+    return np.concatenate(joints) + transl[:, None]
+
+
+@lru_cache(maxsize=3)
+def _smpl_layer(
+    model_path: str | None, gender: str, num_betas: int
+) -> SMPLLayer:
+    return SMPLLayer(model_path, gender, num_betas, torch.float64).eval()
 
 
 def move_root(

@@ -33,6 +33,8 @@ _COUNTS = '__counts__'
 _JOINT_COLUMNS = {
     'keypoints2d_smplx': 'smplx_144',
     'keypoints3d_smplx': 'smplx_144',
+    'keypoints2d_smpl': 'smpl_22',
+    'keypoints3d_smpl': 'smpl_22',
     'keypoints2d_ori': 'coco_wholebody',
     'keypoints2d_ubody': 'coco_wholebody',
 }
@@ -78,7 +80,11 @@ def merge_parts(
         return HumanData(), counts
     folder.mkdir(exist_ok=True)
     place = _places(np.concatenate(paths))
-    nested: dict[str, dict[str, Any]] = {'smplx': {}, 'meta': {}}
+    nested: dict[str, dict[str, Any]] = {
+        'smplx': {},
+        'smpl': {},
+        'meta': {},
+    }
     items: dict[str, Any] = {}
     names = _column_names(filled)
     for number, key in enumerate(tqdm(names, desc='merge', unit='column')):

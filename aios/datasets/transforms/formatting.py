@@ -12,6 +12,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from aios.datasets.supervision import EXTRA_FIELDS
 from aios.registry import TRANSFORMS
 from aios.structures import (
     GT_FIELDS,
@@ -156,8 +157,7 @@ class PackWholeBodyInputs(BaseTransform):
         for name, field in GT_FIELDS.items():
             value = np.ascontiguousarray(persons[name])
             instances[name] = torch.from_numpy(value).to(field.dtype)
-        # registered meshes (EHF), a camera of each person (UBody)
-        for name in ('vertices', 'cameras'):
+        for name in EXTRA_FIELDS:
             if name in persons:
                 instances[name] = torch.from_numpy(persons[name])
         return instances

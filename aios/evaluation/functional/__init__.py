@@ -37,6 +37,12 @@ from .matching import (
 )
 from .mesh import MeshPart, mesh_errors, part_errors, select_points
 from .procrustes import SimilarityTransform, procrustes_align
+from .trajectory import (
+    foot_sliding,
+    jitter,
+    root_trajectory_error,
+    world_errors,
+)
 
 __all__ = [
     'AGORA_ERRORS',
@@ -51,6 +57,8 @@ __all__ = [
     'agora_errors',
     'align_roots',
     'average_precision',
+    'foot_sliding',
+    'jitter',
     'keypoint_box_iou',
     'keypoint_boxes',
     'keypoint_cost',
@@ -67,6 +75,8 @@ __all__ = [
     'part_errors',
     'procrustes_align',
     'procrustes_point_error',
+    'root_trajectory_error',
     'select_points',
     'summarise_agora',
+    'world_errors',
 ]

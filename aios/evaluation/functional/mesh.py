@@ -22,6 +22,7 @@ from .errors import (
     mean_point_error,
     procrustes_point_error,
 )
+from .procrustes import procrustes_align
 
 __all__ = ['MeshPart', 'mesh_errors', 'part_errors', 'select_points']
 
@@ -43,11 +44,14 @@ class MeshPart:
             not measured.
         joints: ``(J, V)`` regressor for MPJPE; None if joints of this part
             are not measured.
+        surface_by_joints: Whether PA-MPVPE is after the similarity of the
+            joints instead of that of the vertices.
     """
 
     root: np.ndarray
     vertices: np.ndarray | None = None
     joints: np.ndarray | None = None
+    surface_by_joints: bool = False
 
 
 def select_points(mesh: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -98,6 +102,15 @@ def part_errors(
         )
         errors[f'PA-{name}'] = procrustes_point_error(
             ours, there, mask, all_align=True
+        )
+    if part.surface_by_joints:
+        transform = procrustes_align(
+            select_points(predicted, part.joints),
+            select_points(true, part.joints),
+        )
+        errors['PA-MPVPE'] = mean_point_error(
+            transform(select_points(predicted, part.vertices)),
+            select_points(true, part.vertices),
         )
     return errors
 

@@ -35,7 +35,10 @@ class SimilarityTransform:
 
 
 def procrustes_align(
-    source: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None
+    source: np.ndarray,
+    target: np.ndarray,
+    mask: np.ndarray | None = None,
+    with_scale: bool = True,
 ) -> SimilarityTransform:
     """The similarity that brings point sets closest to their targets.
 
@@ -48,6 +51,7 @@ def procrustes_align(
         source: ``(..., K, 3)``.
         target: ``(..., K, 3)``.
         mask: ``(..., K)`` points that count; default all.
+        with_scale: Whether the scale is free; otherwise it is 1.
 
     Returns:
         One transform per set, float64.
@@ -77,7 +81,7 @@ def procrustes_align(
     # Rounding of a mean is no spread.
     largest = np.abs(source).max((-2, -1), initial=0)
     noise = np.square(np.finfo(np.float64).eps * largest) * count[..., 0]
-    moves = spread > 3 * noise
+    moves = (spread > 3 * noise) & with_scale
     scale = np.where(moves, fit / np.where(moves, spread, 1), 1)
     turned = (rotation @ source_mean[..., None])[..., 0]
     translation = target_mean - scale[..., None] * turned

@@ -7,13 +7,16 @@ from .benchmark_metrics import (
     ARCTICMetric,
     EgoBodyMetric,
     EHFMetric,
+    RICHMetric,
     UBodyMetric,
 )
 from .coco_wholebody_metric import CocoWholeBodyMetric
 from .dump_results import DumpWholeBodyResults
 from .mesh_metric import SMPLXMeshMetric
+from .smpl_metric import EMDBMetric, PW3DMetric, SMPLMetric
 from .submissions import AGORASubmission, BEDLAMSubmission
 from .whole_body_metric import WholeBodyMetric
+from .world_metric import EMDBWorldMetric
 
 __all__ = [
     'AGORAMeshMetric',
@@ -24,7 +27,12 @@ __all__ = [
     'CocoWholeBodyMetric',
     'DumpWholeBodyResults',
     'EHFMetric',
+    'EMDBMetric',
+    'EMDBWorldMetric',
     'EgoBodyMetric',
+    'PW3DMetric',
+    'RICHMetric',
+    'SMPLMetric',
     'SMPLXMeshMetric',
     'UBodyMetric',
     'WholeBodyMetric',

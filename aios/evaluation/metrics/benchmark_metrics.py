@@ -16,6 +16,7 @@ __all__ = [
     'ARCTICMetric',
     'EHFMetric',
     'EgoBodyMetric',
+    'RICHMetric',
     'UBodyMetric',
 ]
 
@@ -110,6 +111,21 @@ class ARCTICMetric(SMPLXMeshMetric):
         if not self.per_camera:
             return None
         return f'camera-{Path(sample["img_path"]).parent.name}'
+
+
+@METRICS.register_module()
+class RICHMetric(SMPLXMeshMetric):
+    """RICH: one or two persons per image, bodies of the own gender.
+
+    Args:
+        match: See :class:`SMPLXMeshMetric`.
+        **kwargs: As there.
+    """
+
+    default_prefix = 'RICH'
+
+    def __init__(self, match: str = 'hungarian', **kwargs: Any) -> None:
+        super().__init__(match=match, **kwargs)
 
 
 @METRICS.register_module()

@@ -162,6 +162,10 @@ class SMPLXMeshMetric(NumberMetric):
     """
 
     default_prefix = 'mesh'
+    fields: tuple[str, ...] = ('bboxes', 'joints2d', 'vertices')
+    """Predictions that are needed and must be finite."""
+    all_annotated = True
+    """Whether a prediction of somebody without a label is wrong."""
 
     def __init__(
         self,
@@ -197,6 +201,11 @@ class SMPLXMeshMetric(NumberMetric):
         """What is measured; read when the first picture comes."""
         return load_mesh_parts(self.body_model.get('model_path'))
 
+    def has_body(self, true: People) -> np.ndarray:
+        """``(G,)`` bool: persons with a pose and a shape."""
+        pose, betas = true['smplx_pose_valid'], true['smplx_betas_valid']
+        return (pose[:, 0] > 0) & (betas > 0)
+
     def group_of(self, sample: Mapping[str, Any]) -> str | None:
         """A group of pictures whose means are reported, too.
 
@@ -222,7 +231,7 @@ class SMPLXMeshMetric(NumberMetric):
         """
         records = one_record_per_picture(results)
         metrics = self._counts(records) | _means(records)
-        if self.match.detects and 'MPVPE-all' in metrics:
+        if 'F1' in metrics and 'MPVPE-all' in metrics:
             nmve = normalised_error(metrics['MPVPE-all'], metrics['F1'])
             if nmve is not None:
                 metrics['NMVE'] = nmve
@@ -242,11 +251,9 @@ class SMPLXMeshMetric(NumberMetric):
         if self.match.detects:
             wrong = total['predictions'] - total['matched']
             found = DetectionCounts(total['matched'], wrong, missed)
-            counts |= {
-                'precision': found.precision,
-                'recall': found.recall,
-                'F1': found.f1,
-            }
+            counts['recall'] = found.recall
+            if self.all_annotated:
+                counts |= {'precision': found.precision, 'F1': found.f1}
         return counts
 
     def _measure(self, sample: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,7 +266,7 @@ class SMPLXMeshMetric(NumberMetric):
         scene = _Scene(predicted, true, (width, height), weights)
         pairs = self.match.pair(scene)
         registered = self._is_registered(true, sample)
-        has_body = _has_body(true) | registered
+        has_body = self.has_body(true) | registered
         measured = pairs[has_body[pairs[:, 1]]]
         persons = len(has_body)
         return {
@@ -274,18 +281,17 @@ class SMPLXMeshMetric(NumberMetric):
             'measured': len(measured),
             'registered-meshes': len(measured) * registered,
             'errors': self._errors(sample, predicted, true, measured),
+            **self._details(sample, predicted, true, measured),
         }
 
     def _predictions(self, sample: Mapping[str, Any]) -> tuple[People, int]:
         """People with sufficient scores, and how many were not finite."""
-        if 'vertices' not in sample['pred_instances']:
+        if {'vertices'} & {*self.fields} - {*sample['pred_instances']}:
             raise ValueError(
                 f'{_name(sample)}: predictions have no meshes; set '
                 'test_cfg.with_vertices=True in the model'
             )
-        return finite_predictions_of(
-            sample, self.score_thr, ('bboxes', 'joints2d', 'vertices')
-        )
+        return finite_predictions_of(sample, self.score_thr, self.fields)
 
     def _is_registered(self, true: People, sample: Mapping[str, Any]) -> bool:
         registered = 'vertices' in true
@@ -295,6 +301,16 @@ class SMPLXMeshMetric(NumberMetric):
                 "gt_source='parameters' measures against posed bodies"
             )
         return registered and self.gt_source != 'parameters'
+
+    def _details(
+        self,
+        sample: Mapping[str, Any],
+        predicted: People,
+        true: People,
+        pairs: np.ndarray,
+    ) -> dict[str, Any]:
+        """What else a metric keeps of an image."""
+        return {}
 
     def _errors(
         self,
@@ -330,13 +346,6 @@ class SMPLXMeshMetric(NumberMetric):
             name: error[counts] * MILLIMETRES
             for name, (error, counts) in errors.items()
         }
-
-
-def _has_body(true: People) -> np.ndarray:
-    """``(G,)`` bool: persons with a pose and a shape."""
-    return (true['smplx_pose_valid'][:, 0] > 0) & (
-        true['smplx_betas_valid'] > 0
-    )
 
 
 def _means(records: list[dict]) -> dict[str, float]:

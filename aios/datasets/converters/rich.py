@@ -1,0 +1,232 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""RICH: persons in scanned scenes, seen by several fixed cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from aios.utils.safe_io import load_pickle
+
+from .base import Converter, ConverterError, reading
+from .bodies import (
+    POSES,
+    axis_angle_hands,
+    move_root,
+    neutral_betas,
+    smplx_joints,
+)
+from .coco import read_json
+from .smpl import image_size
+from .table import (
+    PersonTable,
+    box_columns,
+    concatenate,
+    joint_columns,
+    project,
+    smplx_columns,
+)
+
+__all__ = ['RICHConverter']
+
+_SUFFIXES = ('.jpeg', '.jpg', '.png', '.bmp')
+
+
+@dataclass(eq=False)
+class RICHConverter(Converter):
+    """RICH's SMPL-X bodies, for every camera of a sequence.
+
+    Bodies are given in the frame of the first camera; the calibration of the
+    scene leads to the others.  Its lens distortion is not applied.  Hands
+    are 12 PCA coefficients and become axis-angle.
+
+    Args:
+        root: Folder with ``images/<split>/<sequence>/cam_<c>/<f>_<c>.jpeg``
+            (or ``.png``, ``.bmp``, ``.jpg``),
+            ``bodies/<split>/<sequence>/<f>/<subject>.pkl``,
+            ``scan_calibration/<scene>/calibration/<c>.xml`` and
+            ``gender.json`` of the RICH toolkit.
+        split: ``'test'``, ``'val'`` or ``'train'``.
+        body_models: Where the models of all genders are.
+        interval: Take every n-th frame of a sequence.
+    """
+
+    NAME = 'rich'
+    SPLITS = ('test', 'val', 'train')
+    MISC = {'flat_hand_mean': False, 'smplx_source': 'original'}
+    split: str = 'test'
+
+    def units(self) -> list[str]:
+        """Sequences of the split."""
+        folder = self.require('bodies', self.split)
+        return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+    def convert(self, unit: str) -> PersonTable:
+        """One sequence, all cameras."""
+        table, views = PersonTable(), []
+        cameras = list(self._cameras(unit))
+        for subject, files in sorted(self._fits(unit).items()):
+            gender = self._gender(subject)
+            params = self._params([file for _, file in files], gender)
+            frames = np.array([frame for frame, _ in files])
+            for camera in cameras:
+                views += self._view(camera, frames, params, gender, table)
+        table.columns = concatenate(views)
+        if len(table):
+            inside = table.columns['bbox_xywh'][:, 4] > 0
+            table.select(inside, 'outside picture')
+        return table
+
+    def _fits(self, unit: str) -> dict[str, list[tuple[int, Path]]]:
+        """Frames and files of each subject."""
+        folder = self.require('bodies', self.split, unit)
+        frames = sorted(path for path in folder.iterdir() if path.is_dir())
+        fits: dict[str, list[tuple[int, Path]]] = {}
+        for frame in frames[:: self.interval]:
+            for file in sorted(frame.glob('*.pkl')):
+                entry = int(frame.name), file
+                fits.setdefault(file.stem, []).append(entry)
+        return fits
+
+    def _cameras(self, unit: str) -> Iterator[_Camera]:
+        folder = self.require('images', self.split, unit)
+        scene = unit.split('_')[0]
+        for path in sorted(folder.glob('cam_*')):
+            number = int(path.name.removeprefix('cam_'))
+            file = self.require(
+                'scan_calibration', scene, 'calibration', f'{number:03d}.xml'
+            )
+            camera = _Camera(self.root, path, file)
+            if camera.images:
+                yield camera
+
+    @cached_property
+    def _genders(self) -> dict[str, str]:
+        path = self.require('gender.json')
+        with reading(path):
+            return {str(int(k)): str(v) for k, v in read_json(path).items()}
+
+    def _gender(self, subject: str) -> str:
+        number = str(int(subject))
+        if number not in self._genders:
+            raise ConverterError(
+                f'{self.root / "gender.json"}: has no subject {number!r}'
+            )
+        return self._genders[number]
+
+    def _params(self, files: list[Path], gender: str) -> dict[str, np.ndarray]:
+        names = ('betas', 'expression', 'transl', *POSES)
+        rows = []
+        for file in files:
+            raw = load_pickle(file)
+            with reading(file):
+                rows.append(
+                    {k: np.ravel(raw[k]).astype(np.float64) for k in names}
+                )
+        params = {k: np.stack([row[k] for row in rows]) for k in names}
+        for side in ('left', 'right'):
+            params[f'{side}_hand_pose'] = axis_angle_hands(
+                params[f'{side}_hand_pose'], self.body_models, gender, side
+            )
+        params['betas'] = params['betas'][:, :10]
+        params['expression'] = params['expression'][:, :10]
+        params['betas_neutral'] = neutral_betas(
+            params['betas'], self.body_models, gender
+        )
+        return params
+
+    def _view(
+        self,
+        camera: _Camera,
+        frames: np.ndarray,
+        params: dict[str, np.ndarray],
+        gender: str,
+        table: PersonTable,
+    ) -> list[dict[str, np.ndarray]]:
+        """Rows of a subject in one camera; none without pictures."""
+        here = np.array([frame in camera.images for frame in frames])
+        table.counts['missing picture'] += int((~here).sum())
+        if not here.any():
+            return []
+        rows = {name: value[here] for name, value in params.items()}
+        there = smplx_joints(rows, self.body_models, gender)
+        rotation, offset = camera.extrinsics[:, :3], camera.extrinsics[:, 3]
+        rows['global_orient'], rows['transl'] = move_root(
+            rows['global_orient'],
+            rows['transl'],
+            there[:, 0].astype(np.float64),
+            rotation,
+            offset,
+        )
+        # Posed anew: the contour of the face depends on the view.
+        joints = smplx_joints(rows, self.body_models, gender)
+        count = len(joints)
+        focal = np.tile(camera.intrinsics[[0, 1], [0, 1]], (count, 1))
+        centre = np.tile(camera.intrinsics[:2, 2], (count, 1))
+        sizes = np.tile(camera.size, (count, 1))
+        points = project(joints, focal, centre)
+        paths = [camera.images[frame] for frame in frames[here].tolist()]
+        return [
+            {
+                'image_path': np.array(paths),
+                **box_columns(points, sizes),
+                **joint_columns(joints, points),
+                **smplx_columns(rows),
+                'meta/gender': np.full(count, gender),
+                'meta/height': sizes[:, 0],
+                'meta/width': sizes[:, 1],
+                'meta/focal_length': focal,
+                'meta/principal_point': centre,
+                'meta/smplx_valid': np.ones(count, np.uint8),
+            }
+        ]
+
+
+class _Camera:
+    """Pictures and calibration of one camera.
+
+    Args:
+        root: Folder of the release.
+        folder: Pictures of the camera.
+        file: Its calibration.
+
+    Attributes:
+        images: Path below the root, by frame.
+        extrinsics: ``(3, 4)`` to the camera.
+        intrinsics: ``(3, 3)`` pixels.
+    """
+
+    def __init__(self, root: Path, folder: Path, file: Path) -> None:
+        self.root = root
+        with reading(folder):
+            self.images = {
+                int(path.stem.split('_')[0]): path.relative_to(root).as_posix()
+                for path in sorted(folder.iterdir())
+                if path.suffix.lower() in _SUFFIXES
+            }
+        try:
+            tree = ElementTree.parse(file)
+        except ElementTree.ParseError as error:
+            raise ConverterError(f'{file}: not XML ({error})') from error
+        with reading(file):
+            self.extrinsics = _matrix(tree, 'CameraMatrix', (3, 4))
+            self.intrinsics = _matrix(tree, 'Intrinsics', (3, 3))
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        return image_size(self.root / next(iter(self.images.values())))
+
+
+def _matrix(
+    tree: ElementTree.ElementTree, name: str, shape: tuple[int, int]
+) -> np.ndarray:
+    text = tree.findtext(f'./{name}/data')
+    if text is None:
+        raise ValueError(f'has no {name}/data')
+    return np.array(text.split(), np.float64).reshape(shape)

@@ -1,0 +1,191 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Errors against SMPL bodies: 3DPW and EMDB.
+
+Symbols: ``M`` matched pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from aios.body_models import load_smplx_to_smpl
+from aios.evaluation.functional import (
+    MeshPart,
+    align_roots,
+    mean_point_error,
+    part_errors,
+    procrustes_point_error,
+)
+from aios.evaluation.smpl_parts import SMPLGroundTruth, load_smpl_part
+from aios.registry import METRICS
+from aios.structures import joint_mapping
+
+from .mesh_metric import MILLIMETRES, People, SMPLXMeshMetric
+
+__all__ = ['EMDBMetric', 'PW3DMetric', 'SMPLMetric']
+
+# Joints of labels that are joints of SMPL, and where SMPL-X has them.
+_LABELS = joint_mapping('smplx_137', 'smpl_22')
+_SHARED = np.flatnonzero(_LABELS >= 0)
+_LABELS = _LABELS[_SHARED]
+_HIPS = [1, 2]  # among the shared ones, too
+_ROOTS = ('pelvis', 'hips')
+
+
+class SMPLMetric(SMPLXMeshMetric):
+    """Errors of SMPL-X predictions against SMPL bodies, in millimetres.
+
+    Reported are
+
+    - ``MPJPE-skeleton`` and ``PA-MPJPE-skeleton`` of 15 joints that SMPL
+      and SMPL-X share: pelvis, neck, head, hips, knees, ankles, shoulders,
+      elbows and wrists of the skeletons, aligned between the hips.  They
+      need no file;
+    - ``MPJPE-body`` and ``PA-MPJPE-body`` of joints that are regressed from
+      SMPL vertices, the true ones and those of the prediction;
+    - ``MPVPE-all`` (PVE) and ``PA-MPVPE-all`` of the 6890 vertices, the
+      latter after the similarity of the joints;
+    - the counts of :class:`SMPLXMeshMetric`, with ``recall`` but without
+      ``precision``: others in the image are not annotated.
+
+    Args:
+        body_model: Config of the SMPL layer.  ``smplx2smpl...pkl`` and the
+            regressor lie beside it, see ``docs/en/body_models.md``.
+        match: See :class:`SMPLXMeshMetric`.
+        root: Where bodies are aligned, ``'pelvis'`` or ``'hips'`` (the
+            middle between them); default that of the benchmark.
+        surfaces: Whether meshes are measured.  Without them only the
+            skeleton is, and no file is needed.
+        **kwargs: See :class:`SMPLXMeshMetric`.
+
+    Attributes:
+        JOINTS: Joints that are regressed, see
+            :func:`~aios.evaluation.smpl_parts.load_smpl_part`.
+        ROOT: Default of ``root``.
+
+    Raises:
+        ValueError: If ``root`` is none of those.
+    """
+
+    JOINTS = 'smpl_24'
+    ROOT = 'hips'
+    all_annotated = False
+
+    def __init__(
+        self,
+        body_model: Mapping[str, Any] | None = None,
+        match: str = 'hungarian',
+        root: str | None = None,
+        surfaces: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        body_model = dict(body_model or dict(type='SMPLLayer'))
+        # Joints that SMPL does not have must not count in the match.
+        kwargs = dict(weighted_match=True) | kwargs
+        super().__init__(body_model=body_model, match=match, **kwargs)
+        self.root = self.ROOT if root is None else root
+        if self.root not in _ROOTS:
+            raise ValueError(f'root must be one of {_ROOTS}, got {root!r}')
+        self.surfaces = surfaces
+        self.bodies = SMPLGroundTruth(self.body_model)
+        self.fields = ('bboxes', 'joints2d', 'joints3d')
+        if surfaces:
+            self.fields += ('vertices',)
+
+    @cached_property
+    def part(self) -> MeshPart:
+        """What is measured of meshes; read when it is needed."""
+        path = self.body_model.get('model_path')
+        return load_smpl_part(path, self.JOINTS, self.root)
+
+    @cached_property
+    def to_smpl(self) -> Any:
+        """Sparse matrix from vertices of SMPL-X to those of SMPL."""
+        return load_smplx_to_smpl(self.body_model.get('model_path'))
+
+    def has_body(self, true: People) -> np.ndarray:
+        """``(G,)`` bool: persons with SMPL parameters."""
+        return true['smplx_pose_valid'][:, 0] > 0
+
+    def _errors(
+        self,
+        sample: Mapping[str, Any],
+        predicted: People,
+        true: People,
+        pairs: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        if 'smpl_pose' not in true:
+            raise ValueError(
+                f'{sample.get("img_path", "a sample")}: has no SMPL '
+                'parameters; the data set needs read_smpl=True'
+            )
+        if not len(pairs):
+            return {}
+        errors = _skeleton_errors(predicted, true, pairs)
+        if self.surfaces:
+            meshes, _ = self.bodies(true, pairs[:, 1])
+            ours = np.stack(
+                [self.to_smpl @ predicted['vertices'][i] for i in pairs[:, 0]]
+            )
+            for name, found in part_errors(ours, meshes, self.part).items():
+                where = 'all' if 'MPVPE' in name else 'body'
+                errors[f'{name}-{where}'] = found
+        return {
+            name: error[counts] * MILLIMETRES
+            for name, (error, counts) in errors.items()
+        }
+
+
+@METRICS.register_module()
+class PW3DMetric(SMPLMetric):
+    """3DPW: 14 joints of LSP, aligned at the regressed pelvis.
+
+    That is the protocol of SPIN (ICCV 2019) and of those after it.  Others
+    align between the hips (``root='hips'``), or give methods the boxes of
+    the annotated persons (``match='gt_box'``).
+
+    Args:
+        *args: See :class:`SMPLMetric`.
+        **kwargs: As there.
+    """
+
+    default_prefix = '3DPW'
+    JOINTS = 'lsp_14'
+    ROOT = 'pelvis'
+
+
+@METRICS.register_module()
+class EMDBMetric(SMPLMetric):
+    """EMDB 1: SMPL's 24 joints, aligned between the hips.
+
+    That is the rule of EMDB's own tool.  Joints are regressed from the
+    meshes on both sides, where that tool takes those of the skeleton.
+
+    Args:
+        *args: See :class:`SMPLMetric`.
+        **kwargs: As there.
+    """
+
+    default_prefix = 'EMDB'
+
+
+def _skeleton_errors(
+    predicted: People, true: People, pairs: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Errors of the shared joints, and of whom they are known."""
+    ours = predicted['joints3d'][pairs[:, 0]][:, _SHARED]
+    there = true['keypoints3d'][pairs[:, 1]][:, _LABELS]
+    known = true['keypoints3d_visible'][pairs[:, 1]][:, _LABELS] > 0
+    known &= known[:, _HIPS].all(1, keepdims=True)
+    centred = (
+        align_roots(points, points[:, _HIPS].mean(1))
+        for points in (ours, there)
+    )
+    return {
+        'MPJPE-skeleton': mean_point_error(*centred, known),
+        'PA-MPJPE-skeleton': procrustes_point_error(ours, there, known),
+    }

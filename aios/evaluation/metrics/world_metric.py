@@ -1,0 +1,158 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""EMDB 2: the motion of a person in the world.
+
+Symbols: ``T`` frames of a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.body_models import SMPL_FEET
+from aios.evaluation.functional import (
+    foot_sliding,
+    jitter,
+    root_trajectory_error,
+    world_errors,
+)
+from aios.registry import METRICS
+from aios.structures import SMPLX_144
+
+from .base import one_record_per_picture
+from .mesh_metric import MILLIMETRES, People
+from .smpl_metric import SMPLMetric
+
+__all__ = ['EMDBWorldMetric']
+
+_SHARED = 22
+_FEET_144 = [SMPLX_144.index(name) for name in SMPL_FEET]
+_FEET_SMPL = list(SMPL_FEET.values())
+
+
+@METRICS.register_module()
+class EMDBWorldMetric(SMPLMetric):
+    """EMDB 2: errors of motions in the world.
+
+    Predictions are brought into the world by the *recorded* motion of the
+    camera: the numbers say how good persons are placed in the camera, not
+    how good a camera is tracked.  Reported are
+
+    - ``W-MPJPE`` and ``WA-MPJPE`` (millimetres) of segments of ``length``
+      frames, see :func:`~aios.evaluation.functional.world_errors`, of the
+      22 joints that SMPL and SMPL-X share;
+    - ``RTE`` of the pelvis, per cent of the way;
+    - ``jitter`` of the predicted joints, 10 m/s³; ``foot-sliding``,
+      millimetres per frame of toes and heels that touch the ground;
+    - ``MPJPE-skeleton`` and ``PA-MPJPE-skeleton`` as of
+      :class:`SMPLMetric`, its counts, and ``sequences``.
+
+    Means are over frames of all sequences.  Frames in which the person was
+    not found are left out (``missed``); jitter and sliding count where
+    frames follow each other.
+
+    Args:
+        body_model: Config of the SMPL layer.
+        match: See :class:`SMPLXMeshMetric`.
+        length: Frames of a segment.
+        fps: Frames per second.
+        **kwargs: See :class:`SMPLXMeshMetric`.
+    """
+
+    default_prefix = 'EMDB-world'
+
+    def __init__(
+        self,
+        body_model: Mapping[str, Any] | None = None,
+        match: str = 'one_per_image',
+        length: int = 100,
+        fps: float = 30.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(body_model, match, surfaces=False, **kwargs)
+        self.length = length
+        self.fps = fps
+        self.fields += ('smplx_transl',)
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """See :meth:`SMPLXMeshMetric.compute_metrics`."""
+        metrics = super().compute_metrics(results)
+        sequences: dict[str, list[dict]] = {}
+        for record in one_record_per_picture(results):
+            for place in record['places']:
+                sequences.setdefault(place['sequence'], []).append(place)
+        errors: dict[str, list[np.ndarray]] = {}
+        for _, places in sorted(sequences.items()):
+            places.sort(key=lambda place: place['frame'])
+            for name, values in self._motion_errors(places).items():
+                errors.setdefault(name, []).append(values)
+        metrics['sequences'] = len(sequences)
+        for name, parts in errors.items():
+            values = np.concatenate(parts)
+            if len(values):
+                metrics[name] = float(values.mean())
+        return metrics
+
+    def _motion_errors(self, places: list[dict]) -> dict[str, np.ndarray]:
+        """By name, of a sequence."""
+        frames = np.array([place['frame'] for place in places])
+        ours, true = (
+            np.stack([place[name] for place in places])
+            for name in ('predicted', 'true')
+        )
+        joints, true_joints = ours[:, :_SHARED], true[:, :_SHARED]
+        w, wa = world_errors(joints, true_joints, self.length)
+        rte = root_trajectory_error(joints[:, 0], true_joints[:, 0])
+        sliding = foot_sliding(ours[:, _SHARED:], true[:, _SHARED:], frames)
+        return {
+            'W-MPJPE': w * MILLIMETRES,
+            'WA-MPJPE': wa * MILLIMETRES,
+            'RTE': np.zeros(0) if rte is None else rte * 100,
+            'jitter': jitter(joints, frames, self.fps),
+            'foot-sliding': sliding * MILLIMETRES,
+        }
+
+    def _details(
+        self,
+        sample: Mapping[str, Any],
+        predicted: People,
+        true: People,
+        pairs: np.ndarray,
+    ) -> dict[str, Any]:
+        """Where the matched person is, joints and feet, in the world."""
+        if 'extrinsics' not in true:
+            raise ValueError(
+                f'{sample.get("img_path", "a sample")}: has no camera poses; '
+                'the annotation file needs meta.RT (N, 4, 4)'
+            )
+        path, places = Path(sample['img_path']), []
+        for ours, person in pairs.tolist():
+            meshes, joints = self.bodies(true, np.array([person]))
+            there = np.concatenate(
+                (joints[0, :_SHARED], meshes[0, _FEET_SMPL])
+            )
+            here = predicted['joints3d'][ours]
+            here = np.concatenate((here[:_SHARED], here[_FEET_144]))
+            matrix = true['extrinsics'][person].astype(np.float64)
+            places.append(
+                {
+                    'sequence': path.parent.parent.as_posix(),
+                    'frame': int(path.stem),
+                    'predicted': _to_world(
+                        here + predicted['smplx_transl'][ours], matrix
+                    ),
+                    'true': _to_world(
+                        there + true['smplx_transl'][person], matrix
+                    ),
+                }
+            )
+        return {'places': places}
+
+
+def _to_world(points: np.ndarray, extrinsics: np.ndarray) -> np.ndarray:
+    """Points ``(K, 3)`` of the camera in the world."""
+    rotation, offset = extrinsics[:3, :3], extrinsics[:3, 3]
+    return (points.astype(np.float64) - offset) @ rotation

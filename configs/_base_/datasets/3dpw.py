@@ -1,0 +1,16 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# 3DPW (ECCV 2018), test split: https://virtualhumans.mpi-inf.mpg.de/3DPW
+# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+pw3d_test = dict(
+    type='PW3DDataset',
+    data_root='{{$AIOS_DATA:data}}',
+    data_prefix=dict(img='datasets/3DPW'),
+    ann_file='preprocessed_npz/multihuman_data/3dpw_test.npz',
+    test_mode=True,
+    pipeline=[
+        dict(type='LoadImage'),
+        dict(type='LoadHumanAnnotations'),
+        dict(type='WholeBodyResize', scale=(1333, 800)),
+        dict(type='PackWholeBodyInputs'),
+    ],
+)
