@@ -36,7 +36,7 @@ def unboxed_parts(data: HumanData) -> dict[str, int]:
         if boxes is not None and (np.asarray(boxes)[:, 4] > 0).any():
             continue
         values = np.asarray(params.get(_LABELS[part], np.zeros((0, 1))))
-        count = int(values.reshape(len(values), -1).any(axis=1).sum())
+        count = int(values.any(axis=tuple(range(1, values.ndim))).sum())
         if count:
             found[part] = count
     return found
