@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 from mmengine._strategy import FSDPStrategy
+from mmengine.dist import is_main_process
 from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from aios.engine.optim import AsyncOptimWrapper
 from aios.registry import OPTIM_WRAPPERS, STRATEGIES
+from aios.utils.safe_io import written_aside
 
 __all__ = [
     'FSDP_LAYERS',
@@ -72,6 +74,14 @@ class ResumableFSDPStrategy(FSDPStrategy):
             optim_state_dict=state_dict,
         )
         wrapper.load_state_dict(pieces)
+
+    def save_checkpoint(self, filename: str, **options: Any) -> None:
+        """Save a checkpoint, which gets its name when it is complete."""
+        if not (is_main_process() and self._is_full_state_dict()):
+            super().save_checkpoint(filename, **options)
+            return
+        with written_aside(filename, overwrite=True) as path:
+            super().save_checkpoint(str(path), **options)
 
 
 @OPTIM_WRAPPERS.register_module()

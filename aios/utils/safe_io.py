@@ -11,6 +11,7 @@ from __future__ import annotations
 import lzma
 import math
 import os
+import re
 import uuid
 import zipfile
 import zlib
@@ -35,7 +36,9 @@ __all__ = [
     'load_npy',
     'load_npz',
     'load_pickle',
+    'remove_half_written',
     'save_npz',
+    'written_aside',
 ]
 
 DEFAULT_MAX_BYTES = 32 << 30
@@ -43,6 +46,7 @@ DEFAULT_MAX_BYTES = 32 << 30
 annotation files of the field (a million rows of 190 key points) unpack to
 about a third of it; a zip bomb exceeds it by far."""
 
+_TEMPORARY = re.compile(r'\.(.+\.)?[0-9a-f]{32}\.tmp', re.DOTALL)
 ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -246,19 +250,59 @@ def atomic_write(
     Raises:
         FileExistsError: The target exists and ``overwrite`` is false.
     """
+    with (
+        written_aside(path, overwrite) as temporary,
+        open(temporary, 'xb') as stream,
+    ):
+        yield stream
+
+
+@contextmanager
+def written_aside(
+    path: str | os.PathLike, overwrite: bool = False
+) -> Iterator[Path]:
+    """Name of a file that takes the name ``path`` when it is complete.
+
+    For what writes files by name; see :func:`atomic_write`.
+
+    Args:
+        path: Target; missing parent folders are made.
+        overwrite: Replace an existing file.
+
+    Yields:
+        Name of a file that does not exist, beside the target.
+
+    Raises:
+        FileExistsError: The target exists and ``overwrite`` is false.
+    """
     path = Path(path)
     _refuse_existing(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
+    # File systems limit names: not longer than that of the target if long.
+    temporary = path.with_name(f'.{path.name[:40]}.{uuid.uuid4().hex}.tmp')
     try:
-        with open(temporary, 'xb') as stream:
-            yield stream
-            stream.flush()
+        yield temporary
+        with open(temporary, 'r+b') as stream:
             os.fsync(stream.fileno())
         _refuse_existing(path, overwrite)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_half_written(
+    folder: str | os.PathLike, recursive: bool = False
+) -> None:
+    """Remove what :func:`atomic_write` leaves when its process is killed.
+
+    Args:
+        folder: Where nobody writes now.
+        recursive: Also in its sub-folders.
+    """
+    folder = Path(folder)
+    for path in folder.rglob('.*') if recursive else folder.glob('.*'):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:

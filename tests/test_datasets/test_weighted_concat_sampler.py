@@ -6,6 +6,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections import Counter
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,10 @@ from torch.utils.data import DataLoader
 
 from aios.datasets import SeededConcatDataset
 from aios.datasets.reproducible import SeededIndex
-from aios.datasets.samplers import WeightedConcatSampler
+from aios.datasets.samplers import (
+    InfiniteWeightedConcatSampler,
+    WeightedConcatSampler,
+)
 from aios.datasets.samplers import weighted_concat_sampler as module
 from aios.datasets.samplers.weighted_concat_sampler import split_exactly
 
@@ -191,3 +195,30 @@ def test_other_random_numbers_go_on(dataset):
 def test_plain_indices_work(dataset):
     assert dataset[8][:2] == ('set 1', 1)
     assert dataset[SeededIndex(8, 0)][:2] == ('set 1', 1)
+
+
+@pytest.mark.parametrize('ranks', [1, 3])
+def test_infinite_goes_on_from_any_place(dataset, monkeypatch, ranks):
+    for rank in range(ranks):
+        monkeypatch.setattr(module, 'get_dist_info', lambda r=rank: (r, ranks))
+
+        def make() -> InfiniteWeightedConcatSampler:
+            return InfiniteWeightedConcatSampler(
+                dataset, weights=WEIGHTS, epoch_length=21, seed=5
+            )
+
+        finite = WeightedConcatSampler(
+            dataset, weights=WEIGHTS, epoch_length=21, seed=5
+        )
+        expected = []
+        for epoch in range(4):
+            finite.set_epoch(epoch)
+            expected += [(int(i), i.seed) for i in finite]
+        for skipped in (0, 1, 7, 8, 20):
+            sampler = make()
+            sampler.set_epoch(2)  # as the runner does
+            sampler.skip(skipped)
+            found = islice(sampler, len(expected) - skipped)
+            assert [(int(i), i.seed) for i in found] == expected[skipped:]
+    with pytest.raises(ValueError, match='-1'):
+        make().skip(-1)

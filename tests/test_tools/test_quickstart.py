@@ -56,7 +56,8 @@ def options(pictures: Path) -> list[str]:
     phases = [f'{p}_dataloader' for p in ('train', 'val', 'test')]
     return [
         '--cfg-options',
-        *(f'{phase}.dataset.data_root={pictures}/' for phase in phases),
+        f'train_dataloader.dataset.datasets.0.data_root={pictures}/',
+        *(f'{phase}.dataset.data_root={pictures}/' for phase in phases[1:]),
         *(f'{phase}.batch_size=2' for phase in phases),
         'train_dataloader.num_workers=0',
         'train_dataloader.persistent_workers=False',
@@ -143,5 +144,6 @@ def test_script_and_config_agree():
     folder = re.search(r'^PICTURES=(\S+)$', SCRIPT, re.M)[1]
     for phase in ('train', 'val', 'test'):
         dataset = config[f'{phase}_dataloader'].dataset
+        (dataset,) = dataset.get('datasets', [dataset])
         assert dataset.data_root == f'{folder}/{phase}/'
     assert re.search(rf'^CONFIG={CONFIG.relative_to(ROOT)}$', SCRIPT, re.M)

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from torch.serialization import get_unsafe_globals_in_checkpoint
+
+from aios.utils import safe_io
 
 CONFIG = Path(__file__).parent / 'toy_config.py'
 ROOT = Path(__file__).parents[2]
@@ -45,15 +48,19 @@ def test_two_parts_are_a_whole(train, losses, whole, tmp_path):
     _same_weights(work_dir / 'epoch_3.pth', whole / 'epoch_3.pth')
 
 
-def test_two_parts_within_an_epoch(train, losses, tmp_path):
+@pytest.mark.parametrize('infinite', ['', 'Infinite'])
+def test_two_parts_within_an_epoch(train, losses, tmp_path, infinite):
     """Steps count, and training is resumed in the middle of an epoch."""
+    sampler = f'{infinite}WeightedConcatSampler'
     for name, *options in (
         ('whole',),
-        ('parts', '--cfg-options', 'train_cfg.max_iters=6'),
-        ('parts', '--resume'),
+        ('parts', 'train_cfg.max_iters=6'),
+        ('parts',),
     ):
+        resume = ['--resume'] if (tmp_path / name).exists() else []
         train(
-            *('--work-dir', tmp_path / name, *options),
+            *('--work-dir', tmp_path / name, *resume, '--cfg-options'),
+            *(f'train_dataloader.sampler.type={sampler}', *options),
             config='toy_config_iters.py',
         )
     assert losses(tmp_path / 'parts') == losses(tmp_path / 'whole')
@@ -110,6 +117,90 @@ def test_all_checkpoints_damaged(train, whole):
         path.write_bytes(b'')
     with pytest.raises(RuntimeError, match='leave out --resume'):
         train('--work-dir', whole, '--resume')
+
+
+def test_half_of_the_first_checkpoint_blocks_nothing(
+    train, losses, whole, tmp_path
+):
+    """As a process left it that was killed while it wrote the first one."""
+    work_dir = tmp_path / 'half'
+    work_dir.mkdir()
+    half = (whole / 'epoch_1.pth').read_bytes()[:1000]
+    (work_dir / 'epoch_1.pth').write_bytes(half)
+    (work_dir / 'last_checkpoint').touch()
+    train('--work-dir', work_dir, '--resume')
+    assert losses(work_dir) == losses(whole)
+    _same_weights(work_dir / 'epoch_3.pth', whole / 'epoch_3.pth')
+
+
+def test_checkpoints_hold_plain_data(whole):
+    path = whole / 'epoch_3.pth'
+    types = get_unsafe_globals_in_checkpoint(path)
+    assert not [name for name in types if 'config' in name]
+    meta = torch.load(path, weights_only=False)['meta']['dataset_meta']
+    assert type(meta['body_model']) is dict
+    assert meta['body_model'] == dict(type='SMPLXLayer', model_path='free')
+
+
+def test_resume_knows_its_data_set(train, whole, capfd):
+    capfd.readouterr()
+    train(
+        *('--work-dir', whole, '--resume'),
+        *('--cfg-options', 'train_cfg.max_epochs=4'),
+    )
+    log = ''.join(capfd.readouterr())
+    assert 'resumed epoch: 3' in log
+    assert 'metainfo from the resumed checkpoint' not in log
+
+
+def test_full_disk_leaves_no_half_checkpoint(
+    start, train, losses, whole, tmp_path
+):
+    """A limit for the size of files stands for the disk."""
+    work_dir = tmp_path / 'full'
+    # Logs are smaller.
+    limit = (whole / 'epoch_1.pth').stat().st_size // 1024 - 1
+    process = start(
+        *('bash', '-c', f'ulimit -f {limit}; exec "$@"', 'limited'),
+        *(os.environ['PYTHON'], 'tools/train.py', CONFIG),
+        *('--work-dir', work_dir),
+    )
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode != 0
+    assert 'File too large' in output
+    assert not [*work_dir.glob('epoch_*'), *work_dir.glob('.*.tmp')]
+    train('--work-dir', work_dir, '--resume')
+    _same_weights(work_dir / 'epoch_3.pth', whole / 'epoch_3.pth')
+
+
+def test_half_written_files_of_a_killed_run_go(train, whole):
+    left = whole / f'.epoch_3.pth.{"0" * 32}.tmp'
+    left.touch()
+    other = whole / '.notes.tmp'
+    other.touch()
+    train('--work-dir', whole, '--resume')
+    assert not left.exists()
+    assert other.exists()
+
+
+def test_outdated_checkpoints_go_last(train, whole, monkeypatch):
+    """There is something to resume from while a checkpoint is written."""
+    there: list[list[str]] = []
+
+    def replace(*args: object) -> None:
+        there.append(sorted(p.name for p in whole.glob('epoch_*.pth')))
+        os.rename(*args)
+
+    monkeypatch.setattr(safe_io.os, 'replace', replace)
+    train(
+        *('--work-dir', whole, '--resume', '--cfg-options'),
+        *('train_cfg.max_epochs=4', 'default_hooks.checkpoint.interval=1'),
+        'default_hooks.checkpoint.max_keep_ckpts=1',
+    )
+    assert there[0] == ['epoch_3.pth']
+    assert sorted(p.name for p in whole.glob('epoch_*.pth')) == ['epoch_4.pth']
+    last = (whole / 'last_checkpoint').read_text()
+    assert last == str(whole / 'epoch_4.pth')
 
 
 def test_resume_without_checkpoints_begins(train, losses, tmp_path):

@@ -4,7 +4,12 @@ _base_ = ['../../configs/_base_/default_runtime.py']
 
 custom_imports = dict(imports=['toy_project'], allow_failed_imports=False)
 model = dict(type='ToyModel')
-dataset = dict(type='ToyDataset', data_root='{{$TOY_ROOT:.}}')
+dataset = dict(
+    type='ToyDataset',
+    data_root='{{$TOY_ROOT:.}}',
+    # a config, as in the recipes of synthetic pictures
+    metainfo=dict(body_model=dict(type='SMPLXLayer', model_path='free')),
+)
 train_dataloader = dict(
     batch_size=2,
     num_workers=1,

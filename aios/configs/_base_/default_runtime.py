@@ -2,7 +2,6 @@
 """See ``configs/_base_/default_runtime.py``."""
 
 from mmengine.hooks import (
-    CheckpointHook,
     DistSamplerSeedHook,
     IterTimerHook,
     LoggerHook,
@@ -11,7 +10,11 @@ from mmengine.hooks import (
 from mmengine.runner import LogProcessor
 from mmengine.visualization import LocalVisBackend
 
-from aios.engine.hooks import AsyncRuntimeInfoHook, WholeBodyVisualizationHook
+from aios.engine.hooks import (
+    AsyncRuntimeInfoHook,
+    AtomicCheckpointHook,
+    WholeBodyVisualizationHook,
+)
 from aios.visualization import WholeBodyVisualizer
 
 default_scope = 'aios'
@@ -20,7 +23,7 @@ default_hooks = dict(
     timer=dict(type=IterTimerHook),
     logger=dict(type=LoggerHook, interval=50),
     param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=CheckpointHook, interval=1, max_keep_ckpts=3),
+    checkpoint=dict(type=AtomicCheckpointHook, interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type=DistSamplerSeedHook),
     # ground truth and predictions of some pictures of each validation
     visualization=dict(type=WholeBodyVisualizationHook),

@@ -1,6 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Which pictures a training step sees."""
 
-from .weighted_concat_sampler import WeightedConcatSampler
+from .weighted_concat_sampler import (
+    InfiniteWeightedConcatSampler,
+    WeightedConcatSampler,
+)
 
-__all__ = ['WeightedConcatSampler']
+__all__ = ['InfiniteWeightedConcatSampler', 'WeightedConcatSampler']

@@ -7,6 +7,7 @@ together.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -19,7 +20,11 @@ from torch.utils.data import Sampler
 from aios.datasets.reproducible import SeededIndex, mix_seed
 from aios.registry import DATA_SAMPLERS
 
-__all__ = ['WeightedConcatSampler', 'split_exactly']
+__all__ = [
+    'InfiniteWeightedConcatSampler',
+    'WeightedConcatSampler',
+    'split_exactly',
+]
 
 # What a seed is for; different purposes must not share random numbers.
 _ORDER, _PERMUTATION, _SAMPLE = range(3)
@@ -135,8 +140,11 @@ class WeightedConcatSampler(Sampler):
         return int(self.counts.sum()) // self.world_size
 
     def __iter__(self) -> Iterator[int]:
-        indices = self.epoch_indices(self.epoch)
-        epoch = self.epoch
+        return self._of_rank(self.epoch)
+
+    def _of_rank(self, epoch: int) -> Iterator[int]:
+        """What this rank sees of an epoch."""
+        indices = self.epoch_indices(epoch)
         for place in range(self.rank, len(indices), self.world_size):
             seed = mix_seed(self.seed, _SAMPLE, epoch, place)
             yield SeededIndex(indices[place], seed)
@@ -194,3 +202,39 @@ class WeightedConcatSampler(Sampler):
                 f'{count / len(indices):7.2%}  {count:7d}  {passes:6.3f}'
             )
         return '\n'.join(lines)
+
+
+@DATA_SAMPLERS.register_module()
+class InfiniteWeightedConcatSampler(WeightedConcatSampler):
+    """One epoch after the other without end, for loops that count steps.
+
+    Unlike MMEngine's ``InfiniteSampler`` it says with which seed a sample is
+    to be made, so that a training that is resumed sees the very pictures
+    that an uninterrupted one would have seen.
+
+    Arguments are those of :class:`WeightedConcatSampler`.
+    """
+
+    _skipped = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: it knows its epochs itself."""
+
+    def skip(self, num_samples: int) -> None:
+        """Begin at a later place; the loop calls it when it resumes.
+
+        Args:
+            num_samples: Number of samples that this rank has seen.
+
+        Raises:
+            ValueError: If it is negative.
+        """
+        if num_samples < 0:
+            raise ValueError(f'num_samples must be >= 0, got {num_samples}')
+        self._skipped = num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        epoch, place = divmod(self._skipped, len(self))
+        epochs = map(self._of_rank, itertools.count(epoch))
+        endless = itertools.chain.from_iterable(epochs)
+        return itertools.islice(endless, place, None)

@@ -2,6 +2,7 @@
 """Hooks of MMEngine's runner."""
 
 from .async_runtime_info_hook import AsyncRuntimeInfoHook
+from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .resume_fallback_hook import ResumeFallbackHook
 from .step_numbers import InvalidLossError
 from .step_seed_hook import StepSeedHook
@@ -9,6 +10,7 @@ from .visualization_hook import WholeBodyVisualizationHook
 
 __all__ = [
     'AsyncRuntimeInfoHook',
+    'AtomicCheckpointHook',
     'InvalidLossError',
     'ResumeFallbackHook',
     'StepSeedHook',

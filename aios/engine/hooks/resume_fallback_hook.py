@@ -45,7 +45,8 @@ class ResumeFallbackHook(Hook):
 
     A full disk or a power cut leaves half a file, and MMEngine stops there.
     This hook warns, and takes the newest ``epoch_*.pth`` or ``iter_*.pth``
-    of the work folder that is whole.  It also finds the checkpoints of a
+    of the work folder that is whole.  If the first one is all there is, and
+    it is damaged, training begins anew.  It also finds the checkpoints of a
     work folder that was moved.
     """
 
@@ -53,7 +54,7 @@ class ResumeFallbackHook(Hook):
         """Choose the checkpoint, before the runner looks for one.
 
         Raises:
-            RuntimeError: If there are checkpoints and all are damaged.
+            RuntimeError: If there are several checkpoints, all damaged.
         """
         # There is no public way to tell a runner where to resume from.
         if not runner._resume or runner._load_from is not None:
@@ -65,14 +66,15 @@ class ResumeFallbackHook(Hook):
         if isinstance(choice[0], RuntimeError):
             raise choice[0]
         runner._load_from = choice[0]
+        runner._resume = choice[0] is not None
 
 
 def _choose(runner: Runner) -> str | None | RuntimeError:
     """A checkpoint to resume from; None if there never was one."""
     folder = Path(runner.work_dir)
-    last = find_latest_checkpoint(runner.work_dir)
     # The name in `last_checkpoint` is absolute; the folder may have moved.
-    candidates = [] if last is None else [folder / Path(last).name]
+    last = Path(find_latest_checkpoint(runner.work_dir) or '').name
+    candidates = [folder / last] if last else []
     candidates += [p for p in _newest_first(folder) if p not in candidates]
     for path in candidates:
         damage = find_damage(path)
@@ -82,7 +84,9 @@ def _choose(runner: Runner) -> str | None | RuntimeError:
         runner.logger.warning(
             f'{path} cannot be resumed from: {damage}; trying an older one'
         )
-    if candidates:
+    if len(candidates) == 1:
+        runner.logger.warning('there is no older one: begins anew')
+    elif candidates:
         # Not raised here: the other processes wait for an answer.
         return RuntimeError(
             f'no checkpoint in {folder} can be resumed from; to start from '

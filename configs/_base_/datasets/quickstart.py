@@ -9,27 +9,38 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    # Not InfiniteSampler: with this one --resume repeats nothing and leaves
+    # nothing out, augmentation included.
+    sampler=dict(type='InfiniteWeightedConcatSampler'),
     dataset=dict(
-        type='HumanDataset',
-        dataset_name='quickstart',
-        data_root=data_root + 'train/',
-        ann_file='humandata.npz',
-        metainfo=metainfo,
-        pipeline=[
-            dict(type='LoadImage'),
-            dict(type='LoadHumanAnnotations'),
-            # five pictures of ten; AGORA's: seven
-            dict(type='PersonGroupCrop', sample_prob=0.5, sample_ratio=0.5),
+        type='SeededConcatDataset',
+        datasets=[
             dict(
-                type='WholeBodyRandomResize',
-                short_sizes=(96,),  # 480 to 800
-                max_size=128,  # 1333
+                type='HumanDataset',
+                dataset_name='quickstart',
+                data_root=data_root + 'train/',
+                ann_file='humandata.npz',
+                metainfo=metainfo,
+                pipeline=[
+                    dict(type='LoadImage'),
+                    dict(type='LoadHumanAnnotations'),
+                    # five pictures of ten; AGORA's: seven
+                    dict(
+                        type='PersonGroupCrop',
+                        sample_prob=0.5,
+                        sample_ratio=0.5,
+                    ),
+                    dict(
+                        type='WholeBodyRandomResize',
+                        short_sizes=(96,),  # 480 to 800
+                        max_size=128,  # 1333
+                    ),
+                    dict(type='WholeBodyFlip', prob=0.5),
+                    dict(type='ChannelGain', gain_range=(0.8, 1.2)),
+                    dict(type='FilterWholeBody'),
+                    dict(type='PackWholeBodyInputs'),
+                ],
             ),
-            dict(type='WholeBodyFlip', prob=0.5),
-            dict(type='ChannelGain', gain_range=(0.8, 1.2)),
-            dict(type='FilterWholeBody'),
-            dict(type='PackWholeBodyInputs'),
         ],
     ),
 )
