@@ -252,6 +252,7 @@ def main(argv: list[str] | None = None) -> int:
         list_panoramas,
         list_pictures,
     )
+    from aios.utils.locking import FolderInUseError
 
     count = args.images or args.sequences
     try:
@@ -294,6 +295,7 @@ def main(argv: list[str] | None = None) -> int:
         DatasetFolderError,
         MissingBodyModelError,
         FileNotFoundError,
+        FolderInUseError,
         ValueError,
     ) as error:
         print(f'error: {error}', file=sys.stderr)

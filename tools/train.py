@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 
 from aios.engine.launch import add_run_options, build_runner, load_run_config
+from aios.utils.locking import FolderInUseError, folder_lock
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -109,7 +111,14 @@ def main(argv: list[str] | None = None) -> None:
     if args.auto_scale_lr:
         scale_learning_rate(config)
     choose_resume(config, args.resume)
-    build_runner(config).train()
+    runner = build_runner(config)
+    try:
+        with (
+            folder_lock(runner.work_dir) if runner.rank == 0 else nullcontext()
+        ):
+            runner.train()
+    except FolderInUseError as error:
+        sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':

@@ -12,24 +12,28 @@ In the folder::
     bulk.json          the list
     manifest.jsonl     a line per item: how far it is, what was found
     status/NUMBER.json what is finished
-    status/NUMBER.lock locked while somebody works on it
+    status/NUMBER.lock there, and locked, while somebody works on it
     results/NAME/      what the work writes
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aios.utils.safe_io import atomic_write
+from aios.utils.json_record import read_record, write_record
+from aios.utils.locking import file_lock
+from aios.utils.safe_io import (
+    CorruptFileError,
+    atomic_write,
+    remove_half_written,
+)
 
 __all__ = ['BulkItem', 'BulkRun', 'ItemFailure', 'read_states']
 
@@ -116,10 +120,10 @@ class BulkRun:
                     'another folder'
                 )
         (self.root / 'status').mkdir(parents=True, exist_ok=True)
-        with _lock(self.root / 'status/list.lock', wait=True):
+        with file_lock(self.root / 'status/list.lock'):
             if not path.exists():
-                _write_json(path, wanted)
-            there = json.loads(path.read_text())
+                write_record(path, wanted)
+            there = _read_list(self.root)
         for name in ('items', 'settings'):
             if there.get(name) != wanted[name]:
                 raise ValueError(
@@ -146,7 +150,7 @@ class BulkRun:
             for number in self._order():
                 if number in tried or self._is_finished(number):
                     continue
-                with _lock(self._file(number, 'lock')) as mine:
+                with file_lock(self._file(number, 'lock'), 0) as mine:
                     if not mine:
                         busy = True
                     # Somebody may have finished it a moment ago.
@@ -175,14 +179,14 @@ class BulkRun:
         item, start = self.items[number], time.time()
         folder = self.root / 'results' / item.name
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_half_written(folder)
+        remove_half_written(folder, recursive=True)
         state: dict[str, Any] = dict(state='done', worker=self.rank)
         try:
             state |= do(item, folder)
         except ItemFailure as error:
             state |= dict(state='failed', error=str(error))
         state['seconds'] = round(time.time() - start, 3)
-        _write_json(self._file(number, 'json'), state)
+        write_record(self._file(number, 'json'), state)
 
     def write_manifest(self) -> None:
         """Write down how far everything is, all lines at once."""
@@ -203,11 +207,12 @@ def read_states(out_dir: str | os.PathLike) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If there is no run.
+        ValueError: If one of its files is damaged.
     """
     root = Path(out_dir)
     if not (root / LIST).is_file():
         raise FileNotFoundError(f'{root}: there is no {LIST}')
-    items = json.loads((root / LIST).read_text())['items']
+    items = _read_list(root)['items']
     return [
         item | dict(state='todo') | _read_state(root, number)
         for number, item in enumerate(items)
@@ -218,22 +223,32 @@ def _status_file(root: Path, number: int, suffix: str) -> Path:
     return root / f'status/{number:06d}.{suffix}'
 
 
+def _read_list(root: Path) -> dict[str, Any]:
+    record = read_record(root / LIST, dict(items=list, settings=dict))
+    for number, item in enumerate(record['items']):
+        if not (
+            isinstance(item, dict)
+            and isinstance(item.get('name'), str)
+            and isinstance(item.get('path'), str)
+        ):
+            raise CorruptFileError(
+                f'{root / LIST}: damaged (items[{number}] must have texts '
+                f"'name' and 'path', got {item!r:.80})"
+            )
+    return record
+
+
 def _read_state(root: Path, number: int) -> dict[str, Any]:
+    path = _status_file(root, number, 'json')
     try:
-        return json.loads(_status_file(root, number, 'json').read_text())
+        record = read_record(path, dict(state=str))
     except FileNotFoundError:
         return {}
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with atomic_write(path, overwrite=True) as stream:
-        stream.write(json.dumps(content, indent=1).encode())
-
-
-def _remove_half_written(folder: Path) -> None:
-    """What ``atomic_write`` leaves when its process is killed."""
-    for path in folder.rglob('.*.tmp'):
-        path.unlink(missing_ok=True)
+    except CorruptFileError as error:
+        raise CorruptFileError(
+            f'{error}; remove it, and the item is done again'
+        ) from error
+    return record
 
 
 def _first_difference(there: Any, wanted: Any) -> str:
@@ -246,25 +261,3 @@ def _first_difference(there: Any, wanted: Any) -> str:
     names = sorted({*(there or {}), *wanted})
     name = next(n for n in names if (there or {}).get(n) != wanted.get(n))
     return f'{name}: then {(there or {}).get(name)}, now {wanted.get(name)}'
-
-
-@contextmanager
-def _lock(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Lock a file, which stays.
-
-    Args:
-        path: The file.
-        wait: Until nobody else has it.
-
-    Yields:
-        Whether this process has the lock now.
-    """
-    # The file is not removed: somebody might hold a lock on the removed one.
-    mode = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
-    with open(path, 'a') as stream:
-        try:
-            fcntl.flock(stream, mode)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True

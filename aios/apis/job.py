@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from aios.export import (
     write_glb,
     write_keypoints,
 )
+from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
 from aios.visualization import OverlayOptions, OverlayWriter
 
 from .consumer import FrameConsumer, empty_store
+from .frames import safe_name
 from .inferencer import AiOSInferencer
 from .processing import (
     LOW_SCORE,
@@ -138,6 +140,7 @@ def run_inference(
 
     Raises:
         FileExistsError: If the folder is not empty.
+        FolderInUseError: If another run is at work there.
         ValueError: If the run there is another one, or nothing was readable.
         OSError: For example if the disk is full; what was written stays, and
             the run can be resumed.
@@ -156,27 +159,43 @@ def run_inference(
     )
     if resume and any(source.live for source in sources):
         raise ValueError('a camera cannot be resumed')
-    earlier = None
-    if world.is_main:
-        earlier = prepare_folder(root, record, overwrite, resume)
-    world.wait()
-    if not world.is_main:
-        earlier = RunRecord.load(root)
-    if earlier is not None and earlier.complete:
-        return Summary(was_complete=True)
+    with folder_lock(root) if world.is_main else nullcontext():
+        earlier = None
+        if world.is_main:
+            earlier = prepare_folder(root, record, overwrite, resume)
+        world.wait()
+        if not world.is_main:
+            earlier = RunRecord.load(root)
+        if earlier is not None and earlier.complete:
+            return Summary(was_complete=True)
+        jobs = []
+        for source, folder in zip(sources, folders, strict=True):
+            job = _Job(
+                inferencer,
+                source,
+                root / folder,
+                outputs,
+                processing,
+                body_model,
+            )
+            job.batch_size, job.window = batch_size, window
+            # Files of an earlier run stay if they would become the same.
+            job.keep_files = (
+                earlier is None or earlier.presentation == record.presentation
+            )
+            jobs.append(job)
+        return _run_jobs(jobs, root, record, world)
+
+
+def _run_jobs(
+    jobs: Sequence[_Job], root: Path, record: RunRecord, world: World
+) -> Summary:
+    """Do one after the other, with all processes."""
     summary = Summary()
-    for source, folder in zip(sources, folders, strict=True):
-        job = _Job(
-            inferencer, source, root / folder, outputs, processing, body_model
-        )
-        job.batch_size, job.window = batch_size, window
-        # Files of an earlier run stay if they would become the same.
-        job.keep_files = (
-            earlier is None or earlier.presentation == record.presentation
-        )
+    for job in jobs:
         is_finished = job.is_finished
         if world.size > 1 and not is_finished:
-            job.run(*world.share(len(source)), alone=False)
+            job.run(*world.share(len(job.source)), alone=False)
         world.wait()
         if world.is_main and not is_finished:
             job.run()
@@ -186,7 +205,7 @@ def run_inference(
             job.report(summary)
     if world.is_main and not summary.frames:
         remove_record(root)
-        first = f'{sources[0].name}: nothing there can be read'
+        first = f'{jobs[0].source.name}: nothing there can be read'
         raise ValueError('\n'.join([first, *summary.problems]))
     if world.is_main:
         record.complete = True
@@ -218,7 +237,7 @@ class _Job:
         self.pose = BodyPoser(body_model)
         self.metadata = dict(
             fps=float(source.fps),
-            source=source.name,
+            source=safe_name(source.name),
             body_model=str(
                 inferencer.model.bbox_head.body_model_cfg.get('model_path')
                 or 'smplx'
@@ -242,7 +261,7 @@ class _Job:
         writers = self._writers(alone)
         with ExitStack() as stack:
             for writer in writers:
-                stack.callback(writer.close)
+                stack.enter_context(writer)
             stack.callback(self.raw.flush)
             consumer = self._consumer(writers, alone)
             if consumer.final is not None:
@@ -412,7 +431,7 @@ def _folders(sources: Sequence[FrameSource]) -> list[str]:
     for source in sources:
         name = '.'
         if source.is_sequence:
-            name = Path(source.name).stem
+            name = safe_name(Path(source.name).stem)
             taken = {other.lower() for other in (*names, *PRODUCTS)}
             while name.lower() in taken:
                 name += '_'

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aios.utils.safe_io import atomic_write
+from aios.utils.json_record import read_record, write_record
+from aios.utils.locking import is_occupied
+from aios.utils.safe_io import CorruptFileError, remove_half_written
 from aios.version import __version__
 
 __all__ = [
@@ -35,10 +36,19 @@ PRODUCTS = (
     'parts',
     'people.glb',
     'vis',
+    'vis.final.mp4',
     'vis.mp4',
     'vis.partial.mp4',
 )
 """What a run leaves in a folder, besides its record."""
+
+_FIELDS = dict(
+    fingerprint=dict,
+    presentation=dict,
+    folders=list,
+    complete=bool,
+    aios_version=str,
+)
 
 
 @dataclass
@@ -60,9 +70,7 @@ class RunRecord:
 
     def save(self, folder: Path) -> None:
         """Write it."""
-        text = json.dumps(self.__dict__, indent=1, sort_keys=True)
-        with atomic_write(folder / RECORD, overwrite=True) as stream:
-            stream.write(text.encode())
+        write_record(folder / RECORD, self.__dict__)
 
     @classmethod
     def load(cls, folder: Path) -> RunRecord | None:
@@ -74,10 +82,14 @@ class RunRecord:
         path = folder / RECORD
         if not path.exists():
             return None
-        try:
-            return cls(**json.loads(path.read_text()))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f'{path}: damaged ({error})') from error
+        record = read_record(path, _FIELDS)
+        for number, name in enumerate(record['folders']):
+            if not isinstance(name, str):
+                raise CorruptFileError(
+                    f'{path}: damaged (folders[{number}] must be text, got '
+                    f'{name!r:.80})'
+                )
+        return cls(**{name: record[name] for name in _FIELDS})
 
 
 def prepare_folder(
@@ -97,12 +109,9 @@ def prepare_folder(
     Raises:
         FileExistsError: If the folder is not empty.
         ValueError: If the run there is another one.
-        NotADirectoryError: If it is no folder.
     """
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f'{folder}: is a file, expected a folder')
     earlier = RunRecord.load(folder)
-    occupied = folder.is_dir() and any(folder.iterdir())
+    occupied = is_occupied(folder)
     if occupied and resume:
         if earlier is None:
             raise ValueError(
@@ -110,6 +119,7 @@ def prepare_folder(
                 'resume'
             )
         _check_same(folder, earlier, record)
+        remove_half_written(folder, recursive=True)
         if earlier.presentation != record.presentation:
             if earlier.complete:
                 raise ValueError(
@@ -134,10 +144,8 @@ def prepare_folder(
 
 
 def remove_record(folder: Path) -> None:
-    """Forget a run that found nothing, and its folder if it is empty."""
+    """Forget a run that found nothing."""
     (folder / RECORD).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
 
 
 def _check_same(folder: Path, earlier: RunRecord, record: RunRecord) -> None:

@@ -1,7 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Files that are written while frames come in.
 
-A writer has ``write(frame, image)`` and ``close()``.  Those with
+A writer has ``write(frame, image)`` and is a context manager, which knows of
+an error inside that there is more to come.  Those with
 ``per_frame`` write files of their own for each frame: in any order, by any
 process, and not again when a run goes on.
 :class:`aios.visualization.OverlayWriter` is one more.
@@ -48,8 +49,10 @@ class FrameWriter(Protocol):
             image: ``(H, W, 3)`` uint8 RGB, not to be changed.
         """
 
-    def close(self) -> None:
-        """Finish; what was written stays readable."""
+    def __enter__(self) -> FrameWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         return
 
 

@@ -21,19 +21,16 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 
-from .label_options import LabelTable
+from aios.utils.locking import file_lock
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+from .label_options import LabelTable
 
 __all__ = ['LabelStore', 'file_signature']
 
@@ -145,7 +142,7 @@ class LabelStore:
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         folder = root / f'{Path(source).stem}-{digest}{_SUFFIX}'
         if not (folder / _META).exists():
-            with _lock(folder.with_suffix('.lock')):
+            with file_lock(folder.with_suffix('.lock')):
                 if not (folder / _META).exists():
                     _write(folder, identity, build())
                     _remove_stale(root, signature)
@@ -182,23 +179,6 @@ def _remove_stale(root: Path, source: Mapping[str, Any]) -> None:
             continue
         if old['path'] == source['path'] and old != source:
             shutil.rmtree(meta.parent, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Let one process of this machine build while the others wait.
-
-    It only saves work: without locks (some network file systems) several
-    processes build, and the first to finish wins.
-    """
-    if fcntl is None:
-        yield
-        return
-    with open(path, 'w') as file:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    path.unlink(missing_ok=True)
 
 
 def _writable_folder(

@@ -42,6 +42,7 @@ from aios.synthetic.rendering import (
 from aios.synthetic.scene import Scene, SceneOptions, sample_scene
 from aios.synthetic.sequence import sample_sequence
 from aios.synthetic.store import DatasetFolder
+from aios.utils.locking import folder_lock
 
 __all__ = [
     'GENERATOR_VERSION',
@@ -338,12 +339,25 @@ def generate_dataset(
 
     Raises:
         DatasetFolderError: If the folder must not be touched.
+        FolderInUseError: If another run is at work there.
         MissingBodyModelError: If a body model is not there.
         ValueError: If no person is visible in the whole data set.
     """
-    folder = DatasetFolder(root)
-    folder.open(options.settings(), resume=resume, overwrite=overwrite)
-    folder.check_count(count)
+    with folder_lock(root):
+        folder = DatasetFolder(root)
+        folder.open(options.settings(), resume=resume, overwrite=overwrite)
+        folder.check_count(count)
+        return _fill(folder, count, options, workers, progress)
+
+
+def _fill(
+    folder: DatasetFolder,
+    count: int,
+    options: GeneratorOptions,
+    workers: int,
+    progress: Callable[[int], None] | None,
+) -> Counter:
+    """Make what is missing, and the annotation file."""
     todo = [unit for unit in range(count) if not folder.is_done(unit)]
     if not todo and folder.label_file.is_file():
         return _summary(folder, count, options)[1]
@@ -360,7 +374,7 @@ def generate_dataset(
             progress(1)
     rows, counts = _summary(folder, count, options)
     if not rows:
-        raise ValueError(f'{root}: nobody is visible in any picture')
+        raise ValueError(f'{folder.root}: nobody is visible in any picture')
     scene = options.scene
     size = None if options.sizes else (scene.width, scene.height)
     data = to_human_data(

@@ -20,7 +20,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aios.utils.safe_io import atomic_write, load_npz, save_npz
+from aios.utils.json_record import read_record
+from aios.utils.locking import is_occupied
+from aios.utils.safe_io import (
+    atomic_write,
+    load_npz,
+    remove_half_written,
+    save_npz,
+)
 
 __all__ = ['DatasetFolder', 'DatasetFolderError', 'LABEL_FILE']
 
@@ -68,8 +75,9 @@ class DatasetFolder:
         Raises:
             DatasetFolderError: If the folder holds foreign files, a data set
                 although neither option is given, or other settings.
+            CorruptFileError: If the settings there are damaged.
         """
-        occupied = self.root.is_dir() and any(self.root.iterdir())
+        occupied = is_occupied(self.root)
         if occupied and not self._settings.is_file():
             raise DatasetFolderError(
                 f'{self.root} is not empty and was not made by this program; '
@@ -84,6 +92,7 @@ class DatasetFolder:
             )
         elif occupied:
             self._compare(settings)
+            remove_half_written(self.root, recursive=True)
         self._labels.mkdir(parents=True, exist_ok=True)
         if not self._settings.is_file():
             text = json.dumps(settings, indent=2, sort_keys=True) + '\n'
@@ -99,7 +108,7 @@ class DatasetFolder:
         shutil.rmtree(self._state)
 
     def _compare(self, settings: Mapping[str, Any]) -> None:
-        found = json.loads(self._settings.read_text())
+        found = read_record(self._settings)
         wanted = json.loads(json.dumps(settings))
         changed = [
             f'{key}: {found.get(key)!r} -> {wanted.get(key)!r}'

@@ -90,8 +90,12 @@ class OverlayWriter(Closing):
             path = self._picture(frame.name)
             write_image(drawn, path, overwrite=self.overwrite)
 
+    def __exit__(self, *error: object) -> None:
+        if self._video is not None:
+            self._video.__exit__(*error)
+
     def close(self) -> None:
-        """Finish the video; what was written stays readable."""
+        """Finish the video."""
         if self._video is not None:
             self._video.close()
 

@@ -3,7 +3,8 @@
 
 While frames come in, they go to ``NAME.partial.mp4``, a fragmented MP4: it
 can be played at any time, also after the process was killed. Closing turns it
-into an ordinary file with the sound.
+into an ordinary file with the sound, which is looked at before it gets its
+name; after an error the partial file stays.
 
 PyAV brings its own FFmpeg; without it OpenCV writes the video, without sound.
 """
@@ -15,7 +16,7 @@ import importlib.util
 import math
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from logging import WARNING
 from pathlib import Path
@@ -113,6 +114,7 @@ class VideoFile(Closing):
         self._use_pyav = use_pyav
         self._encoder: _PyAVEncoder | _OpenCVEncoder | None = None
         self._closed = False
+        self._count = 0
         self._start = self._end = 0.0
 
     def write(self, image: np.ndarray, seconds: float | None = None) -> None:
@@ -146,31 +148,81 @@ class VideoFile(Closing):
         if seconds is None or seconds < self._end:
             seconds = self._end
         self._encoder.write(image, seconds - self._start)
+        self._count += 1
         self._end = seconds + float(1 / self.fps)
 
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self.close()
+        else:
+            self.abandon()
+
     def close(self) -> None:
-        """Finish the file; without a frame there is none."""
+        """Finish the file; without a frame there is none.
+
+        Raises:
+            OSError: If it could not be written completely. What there is
+                stays in :attr:`partial`.
+        """
         if self._closed:
             return
         self._closed = True
         if self._encoder is None:
             return
         self._encoder.close()
-        if self._use_pyav:
-            finished = self.path.with_suffix(f'.final{self.path.suffix}')
-            try:
-                _finish(
-                    self.partial,
-                    finished,
-                    self._sound_of,
-                    (self._start, self._end),
-                )
-                os.replace(finished, self.path)
-            finally:
-                finished.unlink(missing_ok=True)
-            self.partial.unlink()
-        else:
+        if not self._use_pyav:
+            _check_announced(self.partial, self._count)
             os.replace(self.partial, self.path)
+            return
+        finished = self.path.with_suffix(f'.final{self.path.suffix}')
+        span = self._start, self._end
+        try:
+            _finish(self.partial, finished, self._sound_of, span)
+            _check_packets(finished, self._count)
+            os.replace(finished, self.path)
+        finally:
+            finished.unlink(missing_ok=True)
+        self.partial.unlink()
+
+    def abandon(self) -> None:
+        """Write no more; what was written stays in :attr:`partial`."""
+        if not self._closed and self._encoder is not None:
+            # Something else went wrong before, perhaps the disk is full.
+            with suppress(Exception):
+                self._encoder.close()
+        self._closed = True
+
+
+def _check_announced(path: Path, count: int) -> None:
+    """Whether a video by OpenCV, which tells no errors, is whole."""
+    capture = cv2.VideoCapture(str(path))
+    found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    readable = capture.grab()
+    capture.release()
+    if not readable or found != count:
+        raise _incomplete(path, found if readable else 0, count)
+
+
+def _check_packets(path: Path, count: int) -> None:
+    """Whether all of a video is there, and not only announced."""
+    import av
+
+    found = 0
+    try:
+        with av.open(str(path)) as container:
+            for packet in container.demux():
+                found += packet.stream.type == 'video' and packet.size > 0
+    except (av.FFmpegError, OSError) as error:
+        raise _incomplete(path, found, count) from error
+    if found != count:
+        raise _incomplete(path, found, count)
+
+
+def _incomplete(path: Path, found: int, count: int) -> OSError:
+    return OSError(
+        f'{path}: only {max(found, 0)} of {count} frames could be written; '
+        'is the disk full?'
+    )
 
 
 def _even(image: np.ndarray) -> np.ndarray:

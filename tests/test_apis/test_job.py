@@ -229,8 +229,12 @@ class TestResume:
         left = load_partial(out)
         assert left.num_frames == 3
         assert len(left)
-        assert cv2.VideoCapture(str(out / 'vis.mp4')).read()[0]
+        partial = out / 'vis.partial.mp4'
+        assert cv2.VideoCapture(str(partial)).read()[0]
+        assert not (out / 'vis.mp4').exists()
         assert not (out / 'params.npz').exists()
+        left = out / f'.people.glb.{"0" * 32}.tmp'
+        left.touch()
         calls[:] = [0] * 10  # never again
         with pytest.raises(FileExistsError, match='--resume'):
             infer(video, out, **options)

@@ -137,7 +137,7 @@ def test_half_written_files_are_removed(tmp_path: Path):
     folder = tmp_path / 'results/v0/inner'
     run = BulkRun(tmp_path, _items(1))
     folder.mkdir(parents=True)
-    (folder / '.run.json.0123.tmp').touch()
+    (folder / f'.run.json.{"0" * 32}.tmp').touch()
     (folder / 'part.npz').touch()
     seen: list[str] = []
 

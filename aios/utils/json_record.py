@@ -1,0 +1,67 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Small JSON files that programs leave for their next run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .safe_io import CorruptFileError, atomic_write
+
+__all__ = ['read_record', 'write_record']
+
+_MAX_BYTES = 1 << 28
+_NAMES = {
+    dict: 'an object',
+    list: 'a list',
+    str: 'text',
+    bool: 'true or false',
+}
+
+
+def read_record(
+    path: str | os.PathLike, fields: Mapping[str, type] | None = None
+) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+        fields: Types of what must be there, ``dict``, ``list``, ``str`` or
+            ``bool``. There may be more.
+
+    Returns:
+        The object.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CorruptFileError: If it is damaged; the message names the field.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size > _MAX_BYTES:
+        raise CorruptFileError(f'{path}: damaged ({size:,} bytes)')
+    try:
+        record = json.loads(path.read_text('utf-8'))
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileError(f'{path}: damaged ({error})') from error
+    if not isinstance(record, dict):
+        raise CorruptFileError(
+            f'{path}: damaged (expected an object, got '
+            f'{type(record).__name__})'
+        )
+    for name, kind in (fields or {}).items():
+        if not isinstance(record.get(name), kind):
+            raise CorruptFileError(
+                f'{path}: damaged (field {name!r} must be {_NAMES[kind]}, got '
+                f'{record.get(name)!r:.80})'
+            )
+    return record
+
+
+def write_record(path: str | os.PathLike, record: Any) -> None:
+    """Write JSON, in place of what was there, all at once."""
+    with atomic_write(path, overwrite=True) as stream:
+        stream.write(json.dumps(record, indent=1, sort_keys=True).encode())

@@ -1,0 +1,151 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Locks that the operating system takes away from a process that dies."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ['FolderInUseError', 'file_lock', 'folder_lock', 'is_occupied']
+
+LOCK_NAME = '.aios.lock'
+_PATIENCE = 3.0  # seconds; some processes of a killed run end a bit later
+_TICK = 0.1
+_held: set[int] = set()
+
+
+class FolderInUseError(OSError):
+    """Another run is at work in a folder."""
+
+
+def _close_inherited() -> None:
+    """A worker must not keep a lock that its parent lost by dying."""
+    while _held:
+        os.close(_held.pop())
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_close_inherited)
+
+
+@contextmanager
+def file_lock(
+    path: str | os.PathLike, patience: float | None = None
+) -> Iterator[bool]:
+    """Lock a file, which is there only as long as somebody wants it.
+
+    It concerns processes of this machine, and of others where the file
+    system has locks.  Where there are none, as on Windows and on some network
+    file systems, everybody has the lock.
+
+    Args:
+        path: The file. A symbolic link is refused.
+        patience: Seconds to wait while somebody else has it; ``None``: for
+            ever.
+
+    Yields:
+        Whether this process has the lock now.
+
+    Raises:
+        OSError: If the file cannot be opened.
+    """
+    if fcntl is None:
+        yield True
+        return
+    end = math.inf if patience is None else time.monotonic() + patience
+    file = _open_locked(path, end)
+    if file is None:
+        yield False
+        return
+    _held.add(file)
+    try:
+        yield True
+    finally:
+        if file in _held:  # not in a child of the process
+            _held.remove(file)
+            Path(path).unlink(missing_ok=True)
+            os.close(file)
+
+
+def _open_locked(path: str | os.PathLike, end: float) -> int | None:
+    """Descriptor of the locked file; ``None`` if it takes too long."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        file = os.open(path, flags, 0o666)
+        try:
+            if _lock(file) and _is_named(path, file):
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+        if time.monotonic() >= end:
+            return None
+        time.sleep(_TICK)
+
+
+def _lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    return True
+
+
+def _is_named(path: str | os.PathLike, file: int) -> bool:
+    """Whether the holder before has not removed the file meanwhile."""
+    try:
+        named = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(named, os.fstat(file))
+
+
+@contextmanager
+def folder_lock(folder: str | os.PathLike) -> Iterator[None]:
+    """Be the only run that is at work in a folder.
+
+    Args:
+        folder: It is made if need be, and removed if it stays empty.
+
+    Raises:
+        FolderInUseError: If the other run goes on.
+        NotADirectoryError: If it is no folder.
+    """
+    folder = Path(folder)
+    existed = folder.exists()
+    if existed and not folder.is_dir():
+        raise NotADirectoryError(f'{folder}: is a file, expected a folder')
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with file_lock(folder / LOCK_NAME, _PATIENCE) as mine:
+            if not mine:
+                raise FolderInUseError(
+                    f'{folder}: another run is at work there; wait for its '
+                    'end, or choose another folder'
+                )
+            yield
+    finally:
+        if not existed:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def is_occupied(folder: Path) -> bool:
+    """Whether there is anything in a folder, locks aside."""
+    return folder.is_dir() and any(
+        path.name != LOCK_NAME for path in folder.iterdir()
+    )
