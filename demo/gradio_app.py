@@ -3,8 +3,9 @@
 """A page on this machine: give it a picture or a short video, and see people.
 
 It needs ``pip install -r requirements/demo.txt`` and a checkpoint. Nothing
-leaves the machine: the page loads nothing from elsewhere, and what is given
-to it is deleted when the program ends.
+leaves the machine: the page loads nothing from elsewhere. Only what browsers
+upload is read. Results are deleted when somebody asks for the next ones,
+uploads half an hour later, and everything when the program ends.
 
 Examples:
     python demo/gradio_app.py CHECKPOINT
@@ -17,6 +18,9 @@ import argparse
 import html
 import importlib.util
 import os
+import shutil
+import signal
+import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +44,9 @@ from aios.export import PeopleSequence
 from aios.utils.command_line import make_parser
 
 ERRORS = (OSError, RuntimeError, ValueError)
+
+SUFFIXES = sorted({*IMAGE_SUFFIXES, *VIDEO_SUFFIXES})
+UPLOADS_SECONDS = 1800
 
 # The page may talk to this program, and to nobody else.
 POLICY = (
@@ -70,6 +77,8 @@ class Found:
 class Finder:
     """Finds people in files, and makes what is shown of them.
 
+    It keeps the results of the last call only.
+
     Args:
         inferencer: Finds people.
         folder: Where results go.
@@ -82,6 +91,7 @@ class Finder:
         self.inferencer = inferencer
         self.folder = folder
         self.max_frames = max_frames
+        self._last: Path | None = None
 
     def __call__(
         self,
@@ -104,7 +114,9 @@ class Finder:
         finder = self.inferencer
         finder.selection = replace(finder.selection, score_thr=score_thr)
         finder.camera = CameraModel.create(fov=fov or None)
-        out_dir = Path(tempfile.mkdtemp(dir=self.folder))
+        if self._last is not None:
+            shutil.rmtree(self._last, ignore_errors=True)
+        out_dir = self._last = Path(tempfile.mkdtemp(dir=self.folder))
         sources = open_sources(path, end=self.max_frames)
         (source,) = sources
         is_video = source.is_sequence
@@ -153,11 +165,34 @@ def frame_of(viewer: Path) -> str:
     )
 
 
+def check_upload(path: str | os.PathLike, uploads: str | os.PathLike) -> Path:
+    """The file of a request, if a browser uploaded it.
+
+    Requests can be written by hand, and name any file of this machine.
+
+    Args:
+        path: What the request names.
+        uploads: Folder of the uploads.
+
+    Raises:
+        ValueError: If it is another file, or no picture or video.
+    """
+    file = Path(path).resolve()
+    inside = Path(uploads).resolve() in file.parents
+    if not (inside and file.is_file() and file.suffix.lower() in SUFFIXES):
+        raise ValueError(
+            'only uploaded pictures and videos are read; their suffixes are '
+            + ', '.join(SUFFIXES)
+        )
+    return file
+
+
 def build_page(finder: Finder) -> Any:
     """The page, ``gradio.Blocks``."""
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
     os.environ['HF_HUB_OFFLINE'] = '1'
     import gradio as gr
+    from gradio.utils import get_upload_folder
 
     def show(
         path: str | None,
@@ -169,7 +204,8 @@ def build_page(finder: Finder) -> Any:
         if not path:
             raise gr.Error('Choose a picture or a video first.')
         try:
-            found = finder(path, score_thr, fov, smooth)
+            upload = check_upload(path, get_upload_folder())
+            found = finder(upload, score_thr, fov, smooth)
         except ERRORS as error:
             raise gr.Error(str(error).replace(str(finder.folder), '…')) from (
                 error
@@ -183,15 +219,16 @@ def build_page(finder: Finder) -> Any:
             [str(file) for file in found.files],
         ]
 
-    suffixes = sorted({*IMAGE_SUFFIXES, *VIDEO_SUFFIXES})
     with gr.Blocks(
-        title='AiOS', analytics_enabled=False, delete_cache=(3600, 3600)
+        title='AiOS',
+        analytics_enabled=False,
+        delete_cache=(UPLOADS_SECONDS // 6, UPLOADS_SECONDS),
     ) as page:
         gr.Markdown('# Bodies, hands and faces of all people')
         with gr.Row():
             with gr.Column(scale=1):
                 path = gr.File(
-                    label='Picture or short video', file_types=suffixes
+                    label='Picture or short video', file_types=SUFFIXES
                 )
                 score = gr.Slider(
                     0.0,
@@ -227,8 +264,13 @@ def build_page(finder: Finder) -> Any:
     return page
 
 
-def build_server(page: Any) -> Any:
-    """The program that answers browsers, ``fastapi.FastAPI``."""
+def build_server(page: Any, max_upload: int = 200 << 20) -> Any:
+    """The program that answers browsers, ``fastapi.FastAPI``.
+
+    Args:
+        page: See :func:`build_page`.
+        max_upload: Largest file that is taken, in bytes.
+    """
     import gradio as gr
     from fastapi import FastAPI
 
@@ -242,7 +284,9 @@ def build_server(page: Any) -> Any:
 
     system = ['system-ui', 'sans-serif']
     theme = gr.themes.Base(font=system, font_mono=['monospace'])
-    return gr.mount_gradio_app(server, page, path='/', theme=theme)
+    return gr.mount_gradio_app(
+        server, page, path='/', theme=theme, max_file_size=max_upload
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -256,6 +300,13 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         default=300,
         help='longer videos are cut (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--max-upload',
+        type=int,
+        default=200,
+        metavar='MB',
+        help='larger files are refused (default: %(default)s)',
     )
     parser.add_argument(
         '--host',
@@ -273,6 +324,8 @@ def main(argv: list[str] | None = None) -> None:
     if importlib.util.find_spec('gradio') is None:
         fail('gradio is missing: pip install -r requirements/demo.txt')
     model, weights = model_and_weights(args)
+    # Otherwise what is in the folder would stay.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix='aios-web-') as folder:
         # Also what browsers upload.
         os.environ['GRADIO_TEMP_DIR'] = str(Path(folder, 'gradio'))
@@ -289,12 +342,16 @@ def main(argv: list[str] | None = None) -> None:
         results = Path(folder, 'results')
         results.mkdir()
         finder = Finder(inferencer, results, args.max_frames)
-        server = build_server(build_page(finder))
+        server = build_server(build_page(finder), args.max_upload << 20)
         import uvicorn
 
         print(f'open http://{args.host}:{args.port} in a browser')
         uvicorn.run(
-            server, host=args.host, port=args.port, log_level='warning'
+            server,
+            host=args.host,
+            port=args.port,
+            log_level='warning',
+            timeout_graceful_shutdown=5,
         )
 
 

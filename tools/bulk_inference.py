@@ -35,6 +35,7 @@ from aios.apis.cli import (
     make_processing,
     run,
 )
+from aios.apis.frames import safe_name
 from aios.apis.job import run_inference
 from aios.apis.sources import open_sources, unique_names
 from aios.apis.world import World
@@ -63,7 +64,7 @@ class _Status(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, *_: Any):
         try:
             states = read_states(values)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, ValueError) as error:
             parser.exit(1, f'error: {error}\n')
         for state in states:
             print(json.dumps(state))
@@ -108,7 +109,9 @@ def find_videos(source: str, recursive: bool) -> list[BulkItem]:
         ValueError: If something is no video.
     """
     if Path(source).suffix == '.txt':
-        lines = map(str.strip, Path(source).read_text().splitlines())
+        # Names of files may be any bytes.
+        text = Path(source).read_text('utf-8', 'surrogateescape')
+        lines = map(str.strip, text.splitlines())
         root = Path(source).parent
         paths = [root / x for x in lines if x and not x.startswith('#')]
     else:
@@ -120,7 +123,10 @@ def find_videos(source: str, recursive: bool) -> list[BulkItem]:
             f'allowed suffixes are {", ".join(VIDEO_SUFFIXES)}'
         )
     # Flat: no folder of results inside another one.
-    names = [name.replace('/', '__') for name in unique_names(paths, None)]
+    names = [
+        safe_name(name.replace('/', '__'))
+        for name in unique_names(paths, None)
+    ]
     return [
         BulkItem(name, str(path))
         for name, path in zip(names, paths, strict=True)
@@ -158,6 +164,9 @@ def infer_all(args: argparse.Namespace) -> int:
                 start=args.start,
                 end=args.end,
             )
+        except (OSError, ValueError) as error:
+            raise ItemFailure(str(error)) from error
+        try:
             summary = run_inference(
                 inferencer,
                 sources,

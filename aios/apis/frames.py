@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ['Frame', 'FrameSource', 'every_frame', 'file_stamp']
+__all__ = [
+    'Frame',
+    'FrameSource',
+    'every_frame',
+    'file_stamp',
+    'is_utf8',
+    'safe_name',
+]
+
+_MAX_BYTES = 200  # file systems allow 255, and results add to a name
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,3 +107,33 @@ def file_stamp(path: Path) -> str:
     """Short text that changes when a file is written."""
     status = path.stat()
     return f'{status.st_size}:{status.st_mtime_ns}'
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file name is text; on Linux it may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def safe_name(name: str) -> str:
+    """A name that can be printed, and lengthened by a suffix.
+
+    Args:
+        name: Relative path. Bytes that are no UTF-8 become ``%FF``; of names
+            of more than 200 bytes the beginning stays, and a hash.
+    """
+    return '/'.join(map(_safe_part, name.split('/')))
+
+
+def _safe_part(name: str) -> str:
+    if not is_utf8(name):
+        data = name.encode('utf-8', 'surrogateescape')
+        name = data.decode('utf-8', 'backslashreplace').replace('\\x', '%')
+    data = name.encode()
+    if len(data) <= _MAX_BYTES:
+        return name
+    begin = data[: _MAX_BYTES - 9].decode('utf-8', 'ignore')
+    return f'{begin}~{hashlib.sha256(data).hexdigest()[:8]}'

@@ -17,7 +17,14 @@ import numpy as np
 
 from aios.datasets.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_media
 
-from .frames import Frame, FrameSource, every_frame, file_stamp
+from .frames import (
+    Frame,
+    FrameSource,
+    every_frame,
+    file_stamp,
+    is_utf8,
+    safe_name,
+)
 from .pictures import as_picture, read_picture
 from .video_sources import CameraSource, VideoSource
 
@@ -136,11 +143,13 @@ def open_sources(
         end: Number of the first frame of videos that is left out.
 
     Returns:
-        One source for all pictures, and one for each video.
+        One source for all pictures, and one for each video. Of several
+        files, videos that cannot be opened are among the problems of the
+        first source.
 
     Raises:
         FileNotFoundError: If there is nothing.
-        ValueError: If something cannot be read, or is nothing of the above.
+        ValueError: If nothing can be read, or it is nothing of the above.
     """
     if isinstance(inputs, FrameSource):
         return [inputs]
@@ -177,8 +186,27 @@ def open_sources(
             root = None
         name = str(inputs) if single else ''
         sources.append(PictureSource(pictures, root, name))
-    options = frame_interval, start, end
-    return sources + [VideoSource(path, *options) for path in videos]
+    _add_videos(sources, videos, (frame_interval, start, end))
+    return sources
+
+
+def _add_videos(
+    sources: list[FrameSource], paths: Sequence[Path], options: tuple[Any, ...]
+) -> None:
+    """Append videos; those that cannot be opened are left out and told.
+
+    Raises:
+        ValueError: If there is nothing else.
+    """
+    problems: list[str] = []
+    for path in paths:
+        try:
+            sources.append(VideoSource(path, *options))
+        except ValueError as error:
+            problems.append(str(error))
+    if not sources:
+        raise ValueError('\n'.join(dict.fromkeys(problems)))
+    sources[0].problems += problems
 
 
 def _local_path(entry: Any) -> str:
@@ -202,13 +230,16 @@ def _is_video(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES:
         return suffix in VIDEO_SUFFIXES
+    if not is_utf8(str(path)):
+        return False  # OpenCV cannot look at it
     return not cv2.haveImageReader(str(path))
 
 
 def unique_names(paths: Sequence[Path], root: Path | None) -> list[str]:
     """Stems; with the suffix where two are the same, else with a number.
 
-    Files of sub-folders keep those: ``sub/stem``.
+    Files of sub-folders keep those: ``sub/stem``.  See
+    :func:`~aios.apis.frames.safe_name` for odd ones.
 
     Args:
         paths: The files.
@@ -218,8 +249,9 @@ def unique_names(paths: Sequence[Path], root: Path | None) -> list[str]:
     if root is None:
         root = Path(os.path.commonpath([p.absolute().parent for p in paths]))
     relative = [Path(os.path.relpath(p.absolute(), root)) for p in paths]
-    stems = [path.with_suffix('').as_posix() for path in relative]
-    names = _where_twice(stems, [path.as_posix() for path in relative])
+    stems = [safe_name(p.with_suffix('').as_posix()) for p in relative]
+    whole = [safe_name(path.as_posix()) for path in relative]
+    names = _where_twice(stems, whole)
     numbered = [f'{name}_{index}' for index, name in enumerate(names)]
     return _where_twice(names, numbered)
 

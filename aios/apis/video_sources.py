@@ -4,18 +4,30 @@
 from __future__ import annotations
 
 import os
+import queue
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
 
-from .frames import Frame, FrameSource, every_frame, file_stamp
+from .frames import (
+    Frame,
+    FrameSource,
+    every_frame,
+    file_stamp,
+    is_utf8,
+    safe_name,
+)
 from .pictures import as_picture
 
 __all__ = ['CameraSource', 'VideoSource']
 
+_TICK = 0.1  # seconds between looks whether to stop
+_FAREWELL = 2.0  # seconds for a camera that works to be released
 _MAX_FPS = 1000.0  # some files say 90000: the clock, not the frames
 _TOLERATED_FRAMES, _TOLERATED_SHARE = 5, 0.02
 
@@ -65,6 +77,11 @@ class VideoSource(FrameSource):
         self.fps = self._source_fps / interval
 
     def _open(self) -> cv2.VideoCapture:
+        if not is_utf8(str(self.path)):
+            raise ValueError(
+                f'{safe_name(str(self.path))}: OpenCV needs names in UTF-8; '
+                'rename this video'
+            )
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
             raise ValueError(
@@ -187,19 +204,44 @@ class CameraSource(FrameSource):
     ) -> Iterator[Frame]:
         limits = [n for n in (end, self.max_frames) if n is not None]
         last = min(limits, default=None)
+        newest: queue.Queue = queue.Queue(1)
+        arguments = self._capture, newest, lambda: self._stopped
+        # A camera that hangs must not keep the program from ending.
+        reader = Thread(target=_read_camera, args=arguments, daemon=True)
+        reader.start()
         start, index = time.monotonic(), 0
         try:
             while not self._stopped and (last is None or index < last):
-                done, image = self._capture.read()
-                if not done:
+                try:
+                    image, seconds = newest.get(timeout=_TICK)
+                except queue.Empty:
+                    continue
+                if image is None:
                     return
-                elapsed = time.monotonic() - start
                 image = as_picture(image, self.name)
                 name, size = f'{index:06d}', _size(image)
-                yield Frame(index, name, image, size, index, elapsed)
+                yield Frame(index, name, image, size, index, seconds - start)
                 index += 1
         finally:
-            self._capture.release()
+            self._stopped = True
+            reader.join(_FAREWELL)
+
+
+def _read_camera(
+    capture: cv2.VideoCapture,
+    newest: queue.Queue,
+    is_stopped: Callable[[], bool],
+) -> None:
+    """Put images with their times into a queue; at the end ``None``."""
+    done = True
+    while done and not is_stopped():
+        done, image = capture.read()
+        item = image if done else None, time.monotonic()
+        while not is_stopped():
+            with suppress(queue.Full):
+                newest.put(item, timeout=_TICK)
+                break
+    capture.release()
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -78,6 +83,112 @@ def test_what_is_no_picture(finder, tmp_path) -> None:
         finder(tmp_path / 'notes.png', 0.5)
 
 
+def test_only_uploads_are_read(app, photo, tmp_path) -> None:
+    """Requests written by hand name paths, patterns and devices."""
+    uploads = tmp_path / 'uploads'
+    upload = uploads / '0123/photo [1].png'
+    upload.parent.mkdir(parents=True)
+    upload.write_bytes(photo.read_bytes())
+    assert app.check_upload(str(upload), uploads) == upload
+    (uploads / 'link.png').symlink_to(photo)
+    (uploads / 'notes.txt').touch()
+    (uploads / 'folder.png').mkdir()
+    for other in (
+        *(photo, '/dev/zero', '/etc/*', uploads, uploads / '*/*.png'),
+        *(uploads / 'link.png', uploads / 'notes.txt'),
+        *(uploads / f'../{photo.name}', uploads / 'folder.png'),
+    ):
+        with pytest.raises(ValueError, match='only uploaded'):
+            app.check_upload(str(other), uploads)
+
+
+def test_only_the_last_results_are_kept(finder, photo) -> None:
+    first = finder(photo, score_thr=0.0)
+    second = finder(photo, score_thr=0.0)
+    assert not first.files[0].exists()
+    assert all(file.exists() for file in second.files)
+    assert len(list(finder.folder.iterdir())) == 1
+
+
+def _start_server(app, finder, **options):
+    """A page on a free port; returns its address, and a function to end."""
+    import uvicorn
+
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    page = app.build_server(app.build_page(finder), **options)
+    server = uvicorn.Server(
+        uvicorn.Config(page, port=port, log_level='warning')
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+
+    def end() -> None:
+        server.should_exit = True
+        thread.join(timeout=20)
+
+    return f'http://127.0.0.1:{port}', end
+
+
+def test_requests_written_by_hand(app, finder, photo, tmp_path, monkeypatch):
+    pytest.importorskip('gradio', reason='gradio is not there')
+    import httpx
+
+    monkeypatch.setenv('GRADIO_TEMP_DIR', str(tmp_path / 'gradio'))
+    address, end = _start_server(app, finder, max_upload=10_000)
+    try:
+        for path in (photo, photo.parent / '*.png', '/dev/zero'):
+            for file in ({'path': str(path)}, str(path)):
+                data = [file, 0.0, 0, False]
+                sent = httpx.post(
+                    f'{address}/gradio_api/call/show', json={'data': data}
+                )
+                if sent.status_code != 200:
+                    continue
+                event = sent.json()['event_id']
+                told = httpx.get(
+                    f'{address}/gradio_api/call/show/{event}', timeout=60
+                )
+                assert 'event: error' in told.text
+        assert not list(finder.folder.iterdir())
+        large = {'files': ('large.png', b'0' * 20_000)}
+        sent = httpx.post(f'{address}/gradio_api/upload', files=large)
+        assert sent.status_code == 413
+    finally:
+        end()
+
+
+@pytest.mark.slow
+def test_nothing_stays_after_sigterm(checkpoint, tmp_path) -> None:
+    pytest.importorskip('gradio', reason='gradio is not there')
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / 'demo/gradio_app.py')),
+            *(str(checkpoint), '--device', 'cpu', '--port', str(port)),
+        ],
+        env=os.environ | dict(TMPDIR=str(tmp_path)),
+    )
+    try:
+        while True:
+            assert process.poll() is None
+            with contextlib.suppress(OSError):
+                socket.create_connection(('127.0.0.1', port)).close()
+                break
+            time.sleep(0.2)
+        assert list(tmp_path.glob('aios-web-*'))
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+    assert not list(tmp_path.glob('aios-web-*'))
+
+
 def test_without_gradio(app, monkeypatch, capsys) -> None:
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(SystemExit) as stop:
@@ -91,21 +202,11 @@ def test_the_page_in_a_browser(app, finder, photo, tmp_path, monkeypatch):
     pytest.importorskip('gradio', reason='gradio is not there')
     monkeypatch.syspath_prepend(str(ROOT / 'tests/test_viewer'))
     import browser as chromium
-    import uvicorn
 
     monkeypatch.setenv('GRADIO_TEMP_DIR', str(tmp_path / 'gradio'))
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    page = app.build_server(app.build_page(finder))
-    server = uvicorn.Server(
-        uvicorn.Config(page, port=port, log_level='warning')
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
+    address, end = _start_server(app, finder)
     with chromium.open_browser(tmp_path / 'profile', (900, 900)) as driver:
-        thread.start()
-        chromium.wait_for(lambda: server.started, 'the server')
-        driver.get(f'http://127.0.0.1:{port}')
+        driver.get(address)
 
         def find(selector: str):
             return chromium.wait_for(
@@ -129,7 +230,6 @@ def test_the_page_in_a_browser(app, finder, photo, tmp_path, monkeypatch):
         assert 'people' in text and '.glb' in text
         time.sleep(1)
         asked = chromium.requested_hosts(driver)
-        own = f'http://127.0.0.1:{port}/'
+        own = f'{address}/'
         assert {address for address in asked if own not in address} == set()
-    server.should_exit = True
-    thread.join(timeout=20)
+    end()

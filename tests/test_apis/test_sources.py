@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import cv2
@@ -11,9 +13,10 @@ import pytest
 from api_pictures import SIZE, picture
 from PIL import Image
 
-from aios.apis import open_sources
+from aios.apis import open_sources, video_sources
 from aios.apis.pictures import as_picture, read_picture
 from aios.apis.sources import CameraSource, PictureSource, VideoSource
+from aios.apis.threads import prefetch
 
 
 def _write(path: Path, seed: int = 0) -> Path:
@@ -50,6 +53,35 @@ class TestNames:
         files = [tmp_path / 'x/a.jpg', tmp_path / 'y/a.jpg']
         assert _names(files) == ['x/a', 'y/a']
         assert _names(tmp_path / 'x/a.jpg') == ['a']
+
+    def test_names_that_are_no_text(self, tmp_path: Path):
+        """On Linux a name may be any bytes."""
+        path = tmp_path / os.fsdecode(b'caf\xe9.png')
+        _write(tmp_path / 'a.png').rename(path)
+        assert _names(tmp_path) == ['caf%e9']
+        (source,) = open_sources(tmp_path)
+        assert next(source.frames()).image.shape == picture(0).shape
+
+    def test_long_names(self, tmp_path: Path):
+        for end in 'ab':
+            name = f'{"é" * 120}{end}.png'  # 245 bytes
+            _write(tmp_path / 'x.png').rename(tmp_path / name)
+        names = _names(tmp_path)
+        assert len(set(names)) == 2
+        assert max(len(name.encode()) for name in names) <= 200
+
+    def test_videos_that_cannot_be_opened_are_told(self, tmp_path, make_video):
+        odd = tmp_path / os.fsdecode(b'\xff.avi')
+        make_video(tmp_path / 'a.avi', 3).rename(odd)
+        with pytest.raises(ValueError, match='%ff.*UTF-8; rename'):
+            open_sources(odd)
+        make_video(tmp_path / 'b.avi', 3)
+        (tmp_path / 'c.avi').write_text('no video')
+        (source,) = open_sources(tmp_path)
+        assert len([*source.frames()]) == 3
+        assert [p.partition(': ')[0][-5:] for p in source.problems] == [
+            *('c.avi', 'f.avi')
+        ]
 
     def test_the_same_file_twice(self, tmp_path: Path):
         path = _write(tmp_path / 'a.png')
@@ -262,6 +294,40 @@ class TestMixed:
 
 
 class TestCamera:
+    def test_one_that_hangs_does_not_hang_the_program(self, monkeypatch):
+        hung = threading.Event()
+        asked = threading.Event()
+
+        class Camera:
+            def isOpened(self) -> bool:  # noqa: N802
+                return True
+
+            def get(self, what: int) -> float:
+                return 0.0
+
+            def read(self) -> tuple[bool, None]:
+                asked.set()
+                hung.wait()
+                return False, None
+
+            def release(self) -> None: ...
+
+        monkeypatch.setattr(video_sources, '_FAREWELL', 0.1)
+        monkeypatch.setattr(cv2, 'VideoCapture', lambda device: Camera())
+        source = CameraSource(0)
+        frames = prefetch(source.frames(), 2, latest=True)
+        got: list = []
+        thread = threading.Thread(target=lambda: got.extend(frames))
+        thread.start()
+        assert asked.wait(30)
+        source.stop()
+        thread.join(30)
+        ended = not thread.is_alive()
+        hung.set()
+        thread.join(30)
+        assert ended
+        assert got == []
+
     def test_number(self, monkeypatch: pytest.MonkeyPatch):
         """A stand-in for a camera that gives two frames."""
         opened = []
