@@ -110,9 +110,11 @@ def predictions_of(
         The fields of the persons that are left; other entries unchanged.
     """
     fields = dict(sample['pred_instances'])
-    scores, labels = _as_array(fields['scores']), _as_array(fields['labels'])
     # Candidates are ranked with every class; class 0 is nobody.
-    keep = np.flatnonzero((scores >= score_thr) & (labels == PERSON_LABEL))
+    is_person = _is_person(fields)
+    fields.pop('person_label', None)
+    scores = _as_array(fields['scores'])
+    keep = np.flatnonzero((scores >= score_thr) & is_person)
     camera = fields.pop('cam_K', None)
     people: dict[str, Any] = {}
     for name, value in fields.items():
@@ -143,12 +145,14 @@ def finite_predictions_of(
     """
     people, broken = finite_people(predictions_of(sample, score_thr), fields)
     # A score of NaN reaches no threshold.
-    scores, labels = (
-        _as_array(sample['pred_instances'][name])
-        for name in ('scores', 'labels')
-    )
-    nameless = np.isnan(scores) & (labels == PERSON_LABEL)
+    predicted = sample['pred_instances']
+    nameless = np.isnan(_as_array(predicted['scores'])) & _is_person(predicted)
     return people, broken + int(nameless.sum())
+
+
+def _is_person(fields: Mapping[str, Any]) -> np.ndarray:
+    label = fields.get('person_label', PERSON_LABEL)
+    return np.asarray(_as_array(fields['labels']) == label)
 
 
 def finite_people(

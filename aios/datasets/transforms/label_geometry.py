@@ -69,7 +69,7 @@ def note_geometry(results: dict) -> None:
     """
     size = results.get('img_shape')
     results[LABEL_RECORD] = {
-        **{key: results[key] for key in _RECORDED},
+        **{key: results[key] for key in _RECORDED if key in results},
         'img_shape': None if size is None else tuple(size[:2]),
     }
     results.pop('flip_direction', None)  # mmcv's, of the last flip only

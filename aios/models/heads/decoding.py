@@ -72,6 +72,10 @@ class DecodingConfig:
             Saves time; results change slightly, because candidates see each
             other.
         with_vertices: Return meshes.
+        person_label: Label of persons in results: 1, as published, or 0 for
+            metrics that count from zero, such as ``mmdet.CocoMetric``; class
+            0 of the network is then left out.  The metrics of this project
+            read both.
 
     Raises:
         TypeError: By Python, for an unknown key.
@@ -84,8 +88,14 @@ class DecodingConfig:
     person_class_only: bool = False
     max_persons: int | None = None
     with_vertices: bool = True
+    person_label: int = PERSON_LABEL
 
     def __post_init__(self) -> None:
+        if self.person_label not in (0, PERSON_LABEL):
+            raise ValueError(
+                f'test_cfg.person_label must be 0 or {PERSON_LABEL}, got '
+                f'{self.person_label}'
+            )
         for name in ('max_per_img', 'max_persons'):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -128,8 +138,8 @@ def select_persons(
     """
     scores = at_least_float32(logits).sigmoid()
     first_label = 0
-    if config.person_class_only:
-        first_label = PERSON_LABEL
+    if config.person_class_only or config.person_label != PERSON_LABEL:
+        first_label = config.person_label
         scores = scores[..., PERSON_LABEL : PERSON_LABEL + 1]
     num_labels = scores.shape[2]
     scores = scores.flatten(1)
@@ -255,6 +265,8 @@ def decode_people(
     ):
         frame = _Frame.read(metainfo, rescale)
         result = _detections(image, outputs, selection, frame)
+        if config.person_label != PERSON_LABEL:
+            result.set_metainfo(dict(person_label=config.person_label))
         for field, value in zip(solved, values, strict=True):
             result[field] = value
         in_camera = result.joints3d + result.smplx_transl[:, None]
