@@ -34,7 +34,7 @@ MAX_DEPTH = 100
 _MAX_KEY_PARTS = 64
 _FREE_BYTES = 64 << 20
 _FREE_VALUES = 4 << 20
-_MAX_SPARSE = 1 << 27
+_MAX_SPARSE = 1 << 28  # from SMPL-X to SMPL: 6890 × 20950
 _PLAIN = (str, int, float, bool, bytes, complex, type(None))
 
 # bool, integers, floats, complex, bytes, text, object; no void, no dates
