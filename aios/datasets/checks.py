@@ -16,6 +16,7 @@ import torch
 
 from aios.structures import HUMAN_DATA_190, PARTS, box_iou, sanitize_xywh
 
+from .faults import HumanDataError
 from .hand_convention import posable_rows, pose_errors
 from .human_data import HumanData
 from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
@@ -113,6 +114,10 @@ def check_human_data(
         The report.
     """
     report = Report()
+    if not len(data) or 'image_path' not in data:
+        what = 'person' if 'image_path' in data else 'image_path'
+        report.findings.append(Finding('rows', f'there is no {what}'))
+        return report
     _describe(data, report)
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _non_finite(data),
@@ -376,13 +381,46 @@ def _eyes(data: HumanData, report: Report) -> Iterator[Finding]:
         )
 
 
+def _errors_of_fits(
+    data: HumanData,
+    rows: np.ndarray,
+    stored: np.ndarray,
+    model_path: str | None,
+    report: Report,
+) -> dict[bool, tuple[np.ndarray, np.ndarray]]:
+    """Results of ``pose_errors`` with relative and with absolute hands.
+
+    Bodies of BEDLAM are neutral, though ``meta.gender`` names their actors.
+    """
+
+    def measure(gender: str | None) -> dict:
+        return {
+            flat: pose_errors(data, rows, stored, model_path, flat, gender)
+            for flat in (False, True)
+        }
+
+    errors = measure(None)
+    if np.median(errors[True][1]) > BODY_TOLERANCE:
+        neutral = measure('neutral')
+        if np.median(neutral[True][1]) <= BODY_TOLERANCE:
+            report.facts['bodies'] = (
+                'those of the neutral model, whatever meta.gender says'
+            )
+            return neutral
+    return errors
+
+
 def _hands(
     data: HumanData, model_path: str | None, samples: int, report: Report
 ) -> Iterator[Finding]:
     """SMPL-X with one hand convention gives the stored joints."""
     from aios.body_models import MissingBodyModelError
 
-    says = hand_poses_are_flat(data)
+    says = None
+    try:
+        says = hand_poses_are_flat(data)
+    except HumanDataError as error:
+        yield Finding('hand convention', str(error.faults[0]))
     key = next((k for k in KEYPOINTS_3D if k in data), None)
     rows = posable_rows(data, samples)
     if key is None or not len(rows):
@@ -390,10 +428,7 @@ def _hands(
         return
     stored = data.joints(key, 'smplx_55', rows)
     try:
-        errors = {
-            flat: pose_errors(data, rows, stored, model_path, flat)
-            for flat in (False, True)
-        }
+        errors = _errors_of_fits(data, rows, stored, model_path, report)
     except MissingBodyModelError as error:
         report.facts['hands'] = f'not checked: {error}'
         return

@@ -35,7 +35,11 @@ def posable_rows(data: HumanData, samples: int) -> np.ndarray:
 
 
 def pose_rows(
-    data: HumanData, rows: np.ndarray, model_path: str | None, flat: bool
+    data: HumanData,
+    rows: np.ndarray,
+    model_path: str | None,
+    flat: bool,
+    gender: str | None = None,
 ) -> np.ndarray:
     """Joints of the parameters of a file.
 
@@ -44,6 +48,7 @@ def pose_rows(
         rows: Persons to pose.
         model_path: See :func:`aios.body_models.find_body_model`.
         flat: Whether hand poses are taken as absolute.
+        gender: Of all; default: ``meta.gender``.
 
     Returns:
         ``(rows, 144, 3)`` float32 metres, of ``'smplx_144'``.
@@ -57,15 +62,14 @@ def pose_rows(
     if 'expression' in params:
         params['expression'] = params['expression'][:, :10]
     names = data.get('meta', {}).get('gender', ())
-    genders = np.asarray(names, dtype=str) if len(names) else None
-    genders = (
-        np.full(len(rows), 'neutral') if genders is None else genders[rows]
-    )
+    genders = np.full(len(rows), gender or 'neutral')
+    if gender is None and len(names):
+        genders = np.asarray(names, dtype=str)[rows]
     joints = np.zeros((len(rows), 144, 3), np.float32)
-    for gender in set(genders.tolist()):
-        mine = genders == gender
+    for one in set(genders.tolist()):
+        mine = genders == one
         part = {name: value[mine] for name, value in params.items()}
-        joints[mine] = smplx_joints(part, model_path, gender, flat)
+        joints[mine] = smplx_joints(part, model_path, one, flat)
     return joints
 
 
@@ -75,6 +79,7 @@ def pose_errors(
     stored: np.ndarray,
     model_path: str | None,
     flat: bool,
+    gender: str | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances between stored joints and those of the parameters.
 
@@ -84,12 +89,13 @@ def pose_errors(
         stored: ``(rows, 55, 4)`` their joints.
         model_path: See :func:`aios.body_models.find_body_model`.
         flat: Whether hand poses are taken as absolute.
+        gender: Of all; default: ``meta.gender``.
 
     Returns:
         The largest distance in each annotated pair of hands, wrists aligned,
         and ``(rows,)`` the largest in each body, pelvis aligned; metres.
     """
-    joints = pose_rows(data, rows, model_path, flat)[:, :55]
+    joints = pose_rows(data, rows, model_path, flat, gender)[:, :55]
     hands = []
     for side, fingers in _HANDS.items():
         wrist = _WRISTS[side]

@@ -35,6 +35,7 @@ from .schema import (
     joint_set_of,
     row_count,
 )
+from .variants import adapt_variants, without_container
 
 __all__ = ['HumanData', 'HumanDataError']
 
@@ -71,7 +72,6 @@ _STRICT_KEYS = (
     'misc',
     'frame_range',
 )
-_BOX_SUFFIX = 'bbox_xywh'
 
 
 class HumanData(MutableMapping):
@@ -145,6 +145,7 @@ class HumanData(MutableMapping):
         compressed = bool(items.pop(_COMPRESSED, False))
         strict = bool(items.pop(_KEY_STRICT, False))
         lengths = {key: items.pop(key, None) for key in _ATTRIBUTES}
+        adapt_variants(items, compressed, path)
         data = cls()
         data._items = items
         data._compressed = compressed
@@ -246,9 +247,13 @@ class HumanData(MutableMapping):
         """``(J,)`` bool mask of a stored key-point array, if it has one."""
         if not is_keypoint_key(key) or f'{key}_mask' not in self._items:
             return None
-        if np.ndim(self._items[key]) < 2:
+        if np.ndim(self._items[key]) < 2 or self._is_masked_by_row(key):
             return None
         return np.asarray(self._items[f'{key}_mask']) != 0
+
+    def _is_masked_by_row(self, key: str) -> bool:
+        """Whether the mask is not about joints alone, as SMPLer-X's are."""
+        return np.ndim(self._items.get(f'{key}_mask')) > 1
 
     def compress(self) -> None:
         """Leave the joints that a mask excludes out of the arrays.
@@ -264,7 +269,7 @@ class HumanData(MutableMapping):
         self._refuse_faults()
         for key in [k for k in self._items if is_keypoint_key(k)]:
             value = self._items[key]
-            if np.ndim(value) < 2:
+            if np.ndim(value) < 2 or self._is_masked_by_row(key):
                 continue
             mask = self._mask(key)
             if mask is None:
@@ -297,7 +302,7 @@ class HumanData(MutableMapping):
         self._refuse_if(self._compressed, 'is compressed')
         for key in [k for k in self._items if is_keypoint_key(k)]:
             value = self._items[key]
-            if np.ndim(value) == 3:
+            if np.ndim(value) == 3 and not self._is_masked_by_row(key):
                 mask = (value[..., -1] > 0).any(axis=0)
                 self._items[f'{key}_mask'] = mask.astype(np.uint8)
 
@@ -448,7 +453,7 @@ def _read(path: Path, keys: Iterable[str] | None) -> dict[str, Any]:
     items = {}
     for key, value in content.items():
         if (wanted is None or key in wanted) and value is not None:
-            value = _normalise(str(key), value)
+            value = without_container(str(key), value)
             if value is not None:
                 items[str(key)] = value
     return items
@@ -471,19 +476,6 @@ def _member_of(error: Exception, path: Path) -> str:
     if text.startswith(prefix):
         return text[len(prefix) :].split(']')[0]
     return 'file'
-
-
-def _normalise(key: str, value: Any) -> Any:
-    """Undo what the container did to a value."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
-    if key in ('image_path', 'image_id') and isinstance(value, np.ndarray):
-        return value.tolist()
-    is_box = key.endswith(_BOX_SUFFIX) and isinstance(value, np.ndarray)
-    if is_box and value.ndim == 2 and value.shape[1] == 4:
-        ones = np.ones((len(value), 1), value.dtype)
-        return np.hstack((value, ones))
-    return value
 
 
 def _pad_joints(value: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from aios.structures import HUMAN_DATA_190, box_iou, xywh_to_xyxy
 
 from .checks import Report
 from .converters.table import box_columns, project
+from .faults import Fault, HumanDataError
 from .hand_convention import posable_rows, pose_rows
 from .human_data import HumanData
 from .image_sizes import add_image_sizes, has_image_sizes
@@ -58,18 +59,26 @@ def fix(
 
     Returns:
         A repaired copy, and what was done, in words.
+
+    Raises:
+        HumanDataError: If nobody is left.
     """
     keep, done = np.ones(len(data), bool), []
     for finding in report.findings:
         if finding.drops and len(finding.rows):
             keep[finding.rows] = False
             done.append(f'dropped {len(finding.rows)} rows: {finding.check}')
+    if not keep.any() or 'image_path' not in data:
+        reasons = '; '.join(done) or 'there are no rows of images'
+        raise HumanDataError(
+            Fault('no_persons', 'file', f'nobody is left: {reasons}')
+        )
     fixed = select_rows(data, np.flatnonzero(keep))
     if report.swapped_eyes:
         _swap_eyes(fixed)
         done.append('swapped the eyeballs')
     if report.flat_hands is not None:
-        said = hand_poses_are_flat(data)
+        said = _said_flat(data)
         if said != report.flat_hands:
             misc = {
                 **fixed.get('misc', {}),
@@ -89,6 +98,14 @@ def fix(
     return fixed, done
 
 
+def _said_flat(data: HumanData) -> bool | None:
+    """What the file says about hand poses; None if it contradicts itself."""
+    try:
+        return hand_poses_are_flat(data)
+    except HumanDataError:
+        return None
+
+
 def _add_part_boxes(data: HumanData, model_path: str | None) -> list[str]:
     """Boxes around the projected hands and faces of the posed bodies."""
     parts = unboxed_parts(data)
@@ -103,7 +120,7 @@ def _add_part_boxes(data: HumanData, model_path: str | None) -> list[str]:
     focal, centre, height, width = (
         column.reshape(len(data), -1)[rows] for column in columns
     )
-    flat = bool(hand_poses_are_flat(data))
+    flat = bool(_said_flat(data))
     points = project(
         pose_rows(data, rows, model_path, flat),
         np.broadcast_to(focal, (len(rows), 2)),
@@ -157,7 +174,8 @@ def select_rows(data: HumanData, rows: np.ndarray) -> HumanData:
         value = data[key]
         if key == 'frame_range':
             continue
-        if key.endswith(('_mask', '_convention')) or key == 'misc':
+        is_mask = key.endswith('_mask') and np.ndim(value) == 1
+        if is_mask or key.endswith('_convention') or key == 'misc':
             chosen[key] = value
         elif isinstance(value, Mapping):
             chosen[key] = {name: take(part) for name, part in value.items()}

@@ -51,6 +51,11 @@ _POSE_SIZES: Mapping[str, tuple[int, ...]] = {
     'reye_pose': (3,),
 }
 _BODY_POSE_SIZES = {'smplx': (63,), 'smplh': (63,), 'smpl': (69, 63)}
+_META_NUMBERS = ('height', 'width', 'focal_length', 'principal_point')
+_FLAGS = (
+    *('smplx_valid', 'is_kid', 'occ', 'iscrowd', 'num_keypoints'),
+    *('valid_label', 'lefthand_valid', 'righthand_valid', 'face_valid'),
+)
 # Coefficient vectors of which the first ten are used.
 _COEFFICIENTS = ('betas', 'betas_neutral', 'expression')
 _ROW_KEYS = ('betas', 'global_orient', 'body_pose')
@@ -238,7 +243,7 @@ def _check_extra_mask(
 ) -> Iterator[Fault]:
     """Mask of key-points whose meaning the format does not define."""
     mask, value = items.get(f'{key}_mask'), items[key]
-    if mask is None or not is_keypoint_key(key) or np.ndim(value) < 2:
+    if np.ndim(mask) != 1 or not is_keypoint_key(key) or np.ndim(value) < 2:
         return
     stored = np.count_nonzero(mask) if compressed else len(mask)
     found = len(value[0]) if len(value) else stored
@@ -303,11 +308,27 @@ def _check_meta(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
             yield Fault('wrong_type', key, 'must be a dictionary')
             return
     meta = items.get('meta', {})
-    for name in ('gender', 'height', 'width', 'focal_length', 'smplx_valid'):
+    for name in ('gender', *_META_NUMBERS, 'smplx_valid'):
         value = meta.get(name)
+        if value is not None and _length(value) is None:
+            yield Fault(
+                'wrong_type',
+                f'meta.{name}',
+                f'must be a list, one entry per row, got {value!r}',
+            )
         # An empty list means "not known", e.g. one size for all pictures.
-        if _length(value) not in (None, 0, rows):
+        elif _length(value) not in (None, 0, rows):
             yield _wrong_length(f'meta.{name}', _length(value), rows)
+        elif name in _META_NUMBERS and not _is_numeric(value):
+            yield _not_numbers(f'meta.{name}', value)
+    for name in _FLAGS:
+        shape = np.shape(meta.get(name))
+        if shape[:1] == (rows,) and np.prod(shape) != rows:
+            yield Fault(
+                'wrong_shape',
+                f'meta.{name}',
+                f'must have one number per row, got shape {shape}',
+            )
     gender = meta.get('gender')
     if _length(gender):
         known = np.isin(np.asarray(gender, dtype=str), GENDERS)
@@ -405,6 +426,15 @@ def _check_array(
         )
     elif len(value) != rows:
         yield _wrong_length(field, len(value), rows)
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether a list or an array, or None, holds nothing but numbers."""
+    try:
+        np.asarray(() if value is None else value, np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _not_numbers(field: str, value: Any) -> Fault:

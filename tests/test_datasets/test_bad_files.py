@@ -44,7 +44,7 @@ CASES = {
     ),
     'keypoints3d_smplx': (
         'wrong_shape',
-        change('keypoints3d_smplx', to=lambda a: a[..., :3]),
+        change('keypoints3d_smplx', to=lambda a: a[..., :2]),
         'x, y, z, confidence',
     ),
     'bbox_xywh': (

@@ -47,6 +47,7 @@ def test_good_file(data, bedlam):
 
 def test_wrong_hand_convention(data, bedlam):
     data['misc'] = {'flat_hand_mean': False}
+    del data['smplx']['flat_hand_mean']
     report = checks(data, bedlam)
     assert names(report) == {'hand convention'}
     fixed, done = fix(data, report)
@@ -57,6 +58,7 @@ def test_wrong_hand_convention(data, bedlam):
 
 def test_unknown_hand_convention(data, bedlam):
     data['misc'] = {}
+    del data['smplx']['flat_hand_mean']
     # Such files are read as relative to the mean hand, which is wrong here.
     assert names(checks(data, bedlam)) == {'hand convention'}
 
@@ -222,7 +224,7 @@ def test_boxes_of_parts_from_bodies(data, bedlam):
     found = {finding.check for finding in report.findings}
     assert found == {f'{part} boxes' for part in parts}
     fixed, done = fix(data, report, model_path=bedlam[2])
-    assert any('6 persons; 0 ' in line for line in done)
+    assert any('9 persons; 0 ' in line for line in done)
     for part in parts:
         boxes = fixed[f'{part}_bbox_xywh']
         np.testing.assert_allclose(boxes, truth[part], atol=0.05)
@@ -232,7 +234,7 @@ def test_no_boxes_from_bodies_elsewhere(data, bedlam):
     del data['lhand_bbox_xywh']
     data['smplx']['transl'][0] += 1.0
     fixed, done = fix(data, checks(data, bedlam), model_path=bedlam[2])
-    assert any('5 persons; 1 ' in line for line in done)
+    assert any('8 persons; 1 ' in line for line in done)
     assert fixed['lhand_bbox_xywh'][0, 4] == 0
     meta = {k: v for k, v in data['meta'].items() if k != 'focal_length'}
     data['meta'] = meta
@@ -257,8 +259,91 @@ def test_sizes_and_genders_are_repaired(data, bedlam, tmp_path, capsys):
     assert 'unknown_gender' in capsys.readouterr().out
     main([str(broken), *options, '--fix', str(fixed)])
     text = capsys.readouterr().out
-    assert 'fixed: genders of 6 rows' in text and 'width of 4 images' in text
+    assert 'fixed: genders of 9 rows' in text and 'width of 6 images' in text
     repaired = HumanData.load(fixed)['meta']
     assert list(repaired['gender']) == genders
     for key, values in zip(('height', 'width'), truth, strict=True):
         assert np.array_equal(repaired[key], values)
+
+
+# -- files of others ----------------------------------------------------------
+
+
+def test_nobody(data, bedlam, tmp_path, capsys):
+    """A file without a row is told, and cannot be repaired."""
+    path, out = tmp_path / 'none.npz', tmp_path / 'fixed.npz'
+    content = {
+        key: value
+        if key.endswith(('_mask', '_convention')) or key == 'config'
+        else value[:0]
+        for key, value in data.items()
+        if key not in ('smplx', 'meta', 'misc', 'frame_range')
+    }
+    np.savez(path, **content)
+    tool = load_tool()
+    assert tool.main([str(path), '--body-models', bedlam[2]]) == 1
+    assert 'there is no person' in capsys.readouterr().out
+    assert tool.main([str(path), '--fix', str(out)]) == 2
+    assert '[no_persons]' in capsys.readouterr().out
+    assert not out.exists()
+
+
+def test_everybody_is_dropped(data, bedlam, tmp_path, capsys):
+    data['bbox_xywh'][:, 2] = 0
+    data.dump(tmp_path / 'broken.npz')
+    argv = [str(tmp_path / 'broken.npz'), '--fix', str(tmp_path / 'new.npz')]
+    assert load_tool().main([*argv, '--body-models', bedlam[2]]) == 2
+    assert 'nobody is left: dropped 9 rows: empty box' in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize('key', ['image_path', 'bbox_xywh', 'smplx', 'meta'])
+def test_without_a_key(data, bedlam, tmp_path, capsys, key):
+    """What is absent is told, too."""
+    del data[key]
+    data.dump(tmp_path / 'broken.npz')
+    argv = [str(tmp_path / 'broken.npz'), '--images', str(bedlam[1])]
+    argv += ['--body-models', bedlam[2], '--fix', str(tmp_path / 'new.npz')]
+    assert load_tool().main(argv) in (0, 1, 2)
+    words = {
+        'image_path': 'there is no image_path',
+        'bbox_xywh': 'there is no bbox_xywh',
+        'smplx': 'no SMPL-X fits',
+        'meta': 'no meta.height',
+    }
+    assert words[key] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'words'),
+    [
+        ('height', ['tall'] * 9, 'must be an array of numbers'),
+        ('width', 1280, 'must be a list, one entry per row, got 1280'),
+        ('is_kid', np.ones((9, 2)), 'one number per row, got shape (9, 2)'),
+    ],
+)
+def test_other_meta(data, bedlam, tmp_path, capsys, name, value, words):
+    content = dict(np.load(bedlam[0], allow_pickle=True))
+    content['meta'] = {**content['meta'].item(), name: value}
+    np.savez(tmp_path / 'meta.npz', **content)
+    assert load_tool().main([str(tmp_path / 'meta.npz')]) == 2
+    text = capsys.readouterr().out
+    assert f'meta.{name}' in text
+    assert words in text
+
+
+def test_neutral_bodies_of_named_genders(data, bedlam):
+    """BEDLAM's labels name genders of actors; the bodies are neutral."""
+    data['meta']['gender'] = ['male', 'female', 'male'] * 3
+    report = checks(data, bedlam)
+    assert not report.findings, str(report)
+    assert 'neutral model' in report.facts['bodies']
+
+
+def test_contradiction_about_hands(data, bedlam, tmp_path):
+    data['misc'] = {'flat_hand_mean': False}
+    report = checks(data, bedlam)
+    assert 'both true and false' in str(report)
+    fixed, _ = fix(data, report)
+    assert not checks(fixed, bedlam).findings

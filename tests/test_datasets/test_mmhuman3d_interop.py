@@ -16,7 +16,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from aios.datasets import HumanData
+from aios.datasets import HumanData, UBodyDataset
+from aios.datasets.repair import select_rows
 
 THEIRS = Path(__file__).parents[1] / 'data/third_party/mmhuman3d'
 ATTRIBUTES = {
@@ -183,3 +184,136 @@ def test_their_slices_of_ours(theirs, arrays, tmp_path):
     read = theirs.MultiHumanData.fromfile(str(tmp_path / 'ours.npz'))
     second = read.get_slice(1, 2)
     np.testing.assert_array_equal(second['bbox_xywh'], ours['bbox_xywh'][2:3])
+
+
+# -- what their converters and their readers do -------------------------------
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_their_ubody(theirs, arrays, tmp_path, compressed):
+    """Poses of eyes are declared and left empty; paths begin with images/.
+
+    Key-points have four columns, and a mask of rows and joints.
+    """
+    count = len(arrays['image_path'])
+    written = theirs.HumanData(arrays)
+    smplx = {**arrays['smplx'], 'leye_pose': np.zeros((0, 3))}
+    smplx['reye_pose'] = np.zeros((0, 3))
+    written['smplx'] = smplx
+    written['image_path'] = [
+        f'images/Speech/Speech_S1_Trim1/{n:06d}.png' for n in range(count)
+    ]
+    visibility = np.linspace(0, 2, count * 190).reshape(count, 190, 1)
+    written['keypoints2d_ubody'] = np.concatenate(
+        (
+            arrays['keypoints2d_smplx'][..., :2],
+            visibility,
+            np.ones((count, 190, 1)),
+        ),
+        axis=2,
+    )
+    written['keypoints2d_ubody_mask'] = arrays['keypoints2d_smplx_mask']
+    written['meta'] = {
+        **arrays['meta'],
+        'iscrowd': [0] * count,
+        'num_keypoints': [17] * count,
+        'valid_label': [2] * count,
+        'lefthand_valid': [True] * count,
+        'righthand_valid': [True] * count,
+        'face_valid': [True] * count,
+    }
+    written['keypoints2d_smplx_trunc_mask'] = np.ones((count, 190, 1))
+    if compressed:
+        written.compress_keypoints_by_mask()
+    path = tmp_path / 'ubody_train_intra_multi.npz'
+    written.dump(str(path))
+
+    with pytest.warns(UserWarning, match='2 entries do not have 6 rows') as w:
+        dataset = UBodyDataset(
+            path.name,
+            str(tmp_path),
+            {'img': 'datasets/UBody'},
+            filter_cfg={'missing_images': 'ignore'},
+            sample_interval=1,
+        )
+    assert len(w) == 1
+    assert 'smplx.leye_pose (0), smplx.reye_pose (0)' in str(w[0].message)
+    assert len(dataset) == count
+    info = dataset.get_data_info(0)
+    assert info['img_path'] == str(
+        tmp_path / 'datasets/UBody' / written['image_path'][0]
+    )
+    people = info['instances_arrays']
+    assert people['smplx_pose_valid'].all()
+    assert set(np.unique(people['keypoints_visible'])) == {0, 1}
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_without_confidence(theirs, arrays, tmp_path, compressed):
+    """SMPLer-X and SMPLest-X read such files, with a confidence of 1."""
+    written = theirs.HumanData(arrays)
+    for key, axes in (('keypoints2d_smplx', 2), ('keypoints3d_smplx', 3)):
+        written[key] = arrays[key][..., :axes]
+    if compressed:
+        written.compress_keypoints_by_mask()
+    written.dump(str(tmp_path / 'theirs.npz'))
+    ours = HumanData.load(tmp_path / 'theirs.npz')
+    for key in ('keypoints2d_smplx', 'keypoints3d_smplx'):
+        np.testing.assert_array_equal(ours[key], arrays[key])
+        assert ours[key].dtype == np.float32
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_mask_of_rows_and_joints(arrays, tmp_path, compressed):
+    """SMPLer-X's ``keypoints2d_smplx_trunc`` has one; it stays as it is."""
+    count = len(arrays['image_path'])
+    trunc = np.ones((count, 190, 1), np.float32)
+    inside = np.arange(count * 190).reshape(count, 190, 1) % 3 > 0
+    content = {
+        **arrays,
+        'keypoints2d_smplx_trunc': trunc,
+        'keypoints2d_smplx_trunc_mask': inside.astype(np.uint8),
+        '__keypoints_compressed__': compressed,
+    }
+    if compressed:
+        for key in ('keypoints2d_smplx', 'keypoints3d_smplx'):
+            content[key] = content[key][:, :144]
+    np.savez(tmp_path / 'theirs.npz', **content)
+    ours = HumanData.load(tmp_path / 'theirs.npz')
+    if not compressed:
+        ours.generate_masks()
+        ours.compress()
+    ours.dump(tmp_path / 'ours.npz')
+    again = HumanData.load(tmp_path / 'ours.npz')
+    for key in ('keypoints2d_smplx_trunc', 'keypoints2d_smplx_trunc_mask'):
+        np.testing.assert_array_equal(again[key], content[key])
+    half = select_rows(again, np.arange(0, count, 2))
+    key = 'keypoints2d_smplx_trunc_mask'
+    np.testing.assert_array_equal(half[key], content[key][::2])
+
+
+@pytest.mark.parametrize('name', ['coco', 'ubody', 'bedlam', 'egobody'])
+def test_they_read_our_conversions(theirs, converted, name):
+    """And find hips, confidences, hands and boxes where they look."""
+    path = converted(name)[2]
+    ours = HumanData.load(path)
+    read = theirs.MultiHumanData.fromfile(str(path))
+    assert_same(content_of(read), content_of(ours))
+    read.decompress_keypoints()
+    count = len(ours)
+    for key in (k for k in ours if k.startswith('keypoints')):
+        if key.endswith(('_mask', '_convention')):
+            continue
+        assert read[key].shape == (count, 190, 3 + ('3d' in key))
+        assert read[f'{key}_mask'].shape == (190,)
+        assert np.isin(read[key][..., -1], (0, 1)).all()
+        assert read[key][:, 1:3, -1].any(), f'{key}: no hips'
+    for part in ('', 'lhand_', 'rhand_', 'face_'):
+        assert read[f'{part}bbox_xywh'].shape == (count, 5)
+    flat = name == 'bedlam'
+    assert read['misc']['flat_hand_mean'] is flat
+    for value in read['smplx'].values():
+        assert len(value) == count
+    # Where SMPLer-X looks for it.
+    said = read['smplx'].get('flat_hand_mean', np.zeros(count, bool))
+    assert said.tolist() == [flat] * count

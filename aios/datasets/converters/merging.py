@@ -96,6 +96,9 @@ def merge_parts(
             mapping = _human_data_mapping(_JOINT_COLUMNS[key])
             items[f'{key}_mask'] = (mapping >= 0).astype(np.uint8)
             items[f'{key}_convention'] = 'human_data'
+    if misc.get('flat_hand_mean'):
+        # Here SMPLer-X looks for it, and mmhuman3d's BEDLAM file has it.
+        nested['smplx']['flat_hand_mean'] = np.ones(len(place), bool)
     items.update({k: v for k, v in nested.items() if v})
     items['misc'] = {
         'kps3d_root_aligned': False,
