@@ -84,7 +84,7 @@ class DeployableNetwork(nn.Module):
         decoded = self.model.forward_decoder(**decoder_inputs, **queries)
         states = decoded['states']
         outputs = self.model.bbox_head.forward_layer(
-            len(states) - 1, states[-1]
+            len(states) - 1, states[-1], sizes.flip(1)
         )
         packed = pack_outputs(outputs)
         return tuple(packed[name] for name in self.output_names)

@@ -168,7 +168,8 @@ class AiOS(DetectionTransformer):
                 padding and no ground truth.
 
         Returns:
-            Arguments of the head: ``states``, ``encoder``, ``dn_queries``.
+            Arguments of the head: ``states``, ``encoder``, ``dn_queries``,
+            ``image_sizes``.
         """
         encoder_inputs, decoder_inputs = self.pre_transformer(
             img_feats, batch_data_samples
@@ -178,6 +179,12 @@ class AiOS(DetectionTransformer):
             **memory, batch_data_samples=batch_data_samples
         )
         states = self.forward_decoder(**decoder_inputs, **queries)
+        if self.bbox_head.box_relative and batch_data_samples is not None:
+            head_inputs['image_sizes'] = tensor_like(
+                [x.img_shape[1::-1] for x in batch_data_samples],
+                memory['memory'],
+                torch.float32,
+            )
         return head_inputs | states
 
     def pre_transformer(

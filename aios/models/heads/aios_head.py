@@ -32,6 +32,7 @@ from .outputs import (
     NetworkOutputs,
     SMPLXParams,
 )
+from .person_frame import PersonFrame
 from .smplx_head import SMPLXBranch, has_smplx
 
 __all__ = ['AiOSHead']
@@ -53,6 +54,7 @@ class AiOSHead(BaseModule):
             with the predicted hands and expression.  The others have mean
             hands and a neutral face, as published.
         zero_rotation_init: See :class:`SMPLXBranch`.
+        box_relative: See :class:`SMPLXBranch`.
         criterion: Config of the losses; only needed for training.
         train_cfg: Unused here; the detector passes it.
         test_cfg: See :class:`~aios.models.heads.DecodingConfig`.
@@ -72,6 +74,7 @@ class AiOSHead(BaseModule):
         body_model: dict[str, Any] | None = None,
         hands_and_face_stages: Sequence[str] = ('whole_body',),
         zero_rotation_init: bool = False,
+        box_relative: bool = False,
         criterion: dict[str, Any] | None = None,
         train_cfg: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
@@ -91,6 +94,7 @@ class AiOSHead(BaseModule):
         self.test_cfg = test_cfg
         DecodingConfig.read(test_cfg)  # complain now, not after training
         self.body_model_cfg = body_model or dict(type='SMPLXLayer')
+        self.box_relative = box_relative
         self.criterion = None
         if criterion is not None:
             self.criterion = MODELS.build(criterion)
@@ -114,7 +118,9 @@ class AiOSHead(BaseModule):
         )
         self.branches = DetectionBranches(self.stages, self.embed_dims)
         self.smplx = ModuleList(
-            SMPLXBranch(layout, self.embed_dims, zero_rotation_init)
+            SMPLXBranch(
+                layout, self.embed_dims, zero_rotation_init, self.box_relative
+            )
             for layout in layouts
             if has_smplx(layout)
         )
@@ -156,6 +162,7 @@ class AiOSHead(BaseModule):
         states: Sequence[LayerState],
         encoder: EncoderOutputs,
         dn_queries: DenoisingQueries | None = None,
+        image_sizes: Tensor | None = None,
     ) -> NetworkOutputs:
         """Predictions of all layers.
 
@@ -163,19 +170,27 @@ class AiOSHead(BaseModule):
             states: What the decoder layers hand over.
             encoder: Proposals of the encoder, passed on.
             dn_queries: Denoising queries, passed on.
+            image_sizes: ``(B, 2)`` width and height in pixels, without
+                padding; needed if ``box_relative``.
         """
         layers = [
-            self.forward_layer(index, state)
+            self.forward_layer(index, state, image_sizes)
             for index, state in enumerate(states)
         ]
         return NetworkOutputs(tuple(layers), encoder, dn_queries)
 
-    def forward_layer(self, index: int, state: LayerState) -> LayerOutputs:
+    def forward_layer(
+        self,
+        index: int,
+        state: LayerState,
+        image_sizes: Tensor | None = None,
+    ) -> LayerOutputs:
         """Predictions of one decoder layer.
 
         Args:
             index: Which layer.
             state: What it hands over.
+            image_sizes: See :meth:`forward`.
         """
         where = index, state.layout, state.hidden, state.references
         classifier = self.cls_branches[index]
@@ -185,16 +200,22 @@ class AiOSHead(BaseModule):
             dn_boxes = self.branches.refine_bodies(
                 index, state.dn_hidden, state.dn_references
             )
+        boxes = self.branches.predict_boxes(*where)
+        points = self.branches.predict_points(*where)
         smplx = None
         if has_smplx(state.layout):
             # Layers of the first stage have no SMPL-X branch.
-            first = len(self.cls_branches) - len(self.smplx)
-            smplx = self.smplx[index - first](state.hidden)
+            branch = self.smplx[index - len(self.cls_branches)]
+            frame = places = None
+            if self.box_relative and image_sizes is not None:
+                frame = PersonFrame.from_boxes(boxes['body_box'], image_sizes)
+                places = frame.place(state.layout, boxes, points)
+            smplx = branch(state.hidden, frame, places)
         return LayerOutputs(
             layout=state.layout,
             logits=classifier(state.hidden[:, :, 0]),
-            boxes=self.branches.predict_boxes(*where),
-            points=self.branches.predict_points(*where),
+            boxes=boxes,
+            points=points,
             smplx=smplx,
             dn_logits=dn_logits,
             dn_boxes=dn_boxes,
@@ -274,6 +295,7 @@ class AiOSHead(BaseModule):
         encoder: EncoderOutputs,
         batch_data_samples: Sequence[DetDataSample],
         dn_queries: DenoisingQueries | None = None,
+        image_sizes: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch.
 
@@ -283,6 +305,7 @@ class AiOSHead(BaseModule):
             batch_data_samples: ``B`` samples with ``gt_instances``, see
                 :data:`aios.structures.GT_FIELDS`.
             dn_queries: Denoising queries.
+            image_sizes: See :meth:`forward`.
 
         Returns:
             Scalars, see :class:`aios.models.losses.WholeBodyCriterion`.
@@ -295,7 +318,7 @@ class AiOSHead(BaseModule):
                 'training needs bbox_head.criterion, as in '
                 'configs/_base_/losses/whole_body.py'
             )
-        outputs = self(states, encoder, dn_queries)
+        outputs = self(states, encoder, dn_queries, image_sizes)
         return self.criterion(outputs, batch_data_samples, self.pose_joints)
 
     def predict(
@@ -304,6 +327,7 @@ class AiOSHead(BaseModule):
         encoder: EncoderOutputs,
         batch_data_samples: Sequence[DetDataSample],
         dn_queries: DenoisingQueries | None = None,
+        image_sizes: Tensor | None = None,
         rescale: bool = True,
     ) -> list[InstanceData]:
         """People in each image, best first.
@@ -314,6 +338,7 @@ class AiOSHead(BaseModule):
             batch_data_samples: ``B`` samples with ``img_shape``, and
                 ``scale_factor`` or ``ori_shape`` to rescale.
             dn_queries: Not used.
+            image_sizes: See :meth:`forward`.
             rescale: Return pixels of the original picture instead of the
                 one the network saw.
 
@@ -341,7 +366,7 @@ class AiOSHead(BaseModule):
         """
         last = len(states) - 1
         config = DecodingConfig.read(self.test_cfg)
-        outputs = self.forward_layer(last, states[last])
+        outputs = self.forward_layer(last, states[last], image_sizes)
         with torch.autocast(outputs.logits.device.type, enabled=False):
             return decode_people(
                 outputs,

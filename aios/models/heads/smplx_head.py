@@ -21,6 +21,7 @@ from aios.models.layers.token_parts import select_parts
 from aios.structures import TokenLayout, rotation_6d_to_matrix
 
 from .outputs import SMPLXParams
+from .person_frame import BOX_FEATURES, PersonFrame
 
 __all__ = ['SMPLX_FEATURES', 'SMPLXBranch', 'at_least_float32', 'has_smplx']
 
@@ -95,6 +96,9 @@ class SMPLXBranch(BaseModule):
             published recipe does.  It gives the zero matrix with a gradient
             of 1e12.  By default everybody starts in the rest pose, upright
             and facing the camera.
+        box_relative: Also read where tokens are in the body box, and where
+            that box is in the image; predict the camera relative to the box,
+            see :class:`PersonFrame`.  Not in the paper.
     """
 
     def __init__(
@@ -102,14 +106,19 @@ class SMPLXBranch(BaseModule):
         layout: TokenLayout,
         embed_dims: int,
         zero_rotation_init: bool = False,
+        box_relative: bool = False,
     ) -> None:
         super().__init__()
         self.layout = layout
         self.features = SMPLX_FEATURES[layout.name]
         self.zero_rotation_init = zero_rotation_init
+        self.box_relative = box_relative
         for name, (feature, num_outputs, _) in _OUTPUTS.items():
             num_tokens = len(layout.indices(*self.features[feature]))
-            mlp = MLP(num_tokens * embed_dims, embed_dims, num_outputs, 3)
+            num_inputs = num_tokens * embed_dims
+            if box_relative:
+                num_inputs += 2 * num_tokens + BOX_FEATURES
+            mlp = MLP(num_inputs, embed_dims, num_outputs, 3)
             self.add_module(name, mlp)
 
     def init_weights(self) -> None:
@@ -124,19 +133,29 @@ class SMPLXBranch(BaseModule):
                     rotations[:6] = torch.tensor(_UPRIGHT_6D)
                 last.bias.data.copy_(rotations)
 
-    def forward(self, hidden: Tensor) -> SMPLXParams:
+    def forward(
+        self,
+        hidden: Tensor,
+        frame: PersonFrame | None = None,
+        places: Tensor | None = None,
+    ) -> SMPLXParams:
         """Predict.
 
         Args:
             hidden: ``(B, P, T, C)`` normalised content.
+            frame: The body boxes; needed if ``box_relative``.
+            places: ``(B, P, T, 2)`` of :meth:`PersonFrame.place`, likewise.
 
         Returns:
             Parameters with leading dimensions ``(B, P)``.
         """
         feature = {
-            name: select_parts(hidden, self.layout, parts).flatten(2)
+            name: self._feature(parts, hidden, frame, places)
             for name, parts in self.features.items()
         }
+        camera = at_least_float32(self.camera(feature['body']))
+        if frame is not None and self.box_relative:
+            camera = frame.camera(camera)
         return SMPLXParams(
             body_pose=_to_matrices(self.pose(feature['body'])),
             left_hand_pose=_to_matrices(self.hand_pose(feature['left_hand'])),
@@ -146,8 +165,28 @@ class SMPLXBranch(BaseModule):
             jaw_pose=_to_matrices(self.jaw(feature['face'])),
             betas=at_least_float32(self.betas(feature['body'])),
             expression=at_least_float32(self.expression(feature['face'])),
-            camera=at_least_float32(self.camera(feature['body'])),
+            camera=camera,
         )
+
+    def _feature(
+        self,
+        parts: tuple[str, ...],
+        hidden: Tensor,
+        frame: PersonFrame | None,
+        places: Tensor | None,
+    ) -> Tensor:
+        """What an MLP reads of some parts, ``(B, P, ...)``."""
+        content = select_parts(hidden, self.layout, parts).flatten(2)
+        if not self.box_relative:
+            return content
+        if frame is None or places is None:
+            raise ValueError(
+                'box_relative needs the sizes of the images: pass data '
+                'samples with img_shape, or image_sizes'
+            )
+        where = select_parts(places, self.layout, parts).flatten(2)
+        extra = torch.cat((where, frame.describe()), dim=-1)
+        return torch.cat((content, extra.to(content)), dim=-1)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

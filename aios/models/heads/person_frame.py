@@ -1,0 +1,128 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The body box of a person as a frame of reference.
+
+The published head reads SMPL-X parameters off token contents alone, and its
+camera is that of the whole image: what a body in a corner should predict is
+unlike the same body in the middle, and a distant person has a scale of some
+thousandths.  Relative to the box neither depends on where the person is nor
+on the size of the image.
+
+Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aios.models.layers.token_parts import assemble_parts, box_parts
+from aios.structures import VIRTUAL_FOCAL, TokenLayout
+
+__all__ = ['BOX_FEATURES', 'BODY_EXTENT', 'PersonFrame']
+
+BOX_FEATURES = 5
+"""Numbers in :meth:`PersonFrame.describe`."""
+
+BODY_EXTENT = 1.7
+"""Metres that the longer side of a box spans where the camera says zero."""
+
+_MIN_SIDE = 1.0  # pixels; a degenerate box is no frame
+# Offsets inside a box are a fraction of one; contents have variance one.
+_GAIN = 4.0
+
+
+@dataclass(frozen=True)
+class PersonFrame:
+    """Body boxes in pixels.
+
+    Args:
+        centre: ``(B, P, 2)`` pixels from the centre of the image.
+        size: ``(B, P, 2)`` width and height in pixels.
+        image_size: ``(B, 1, 2)`` width and height in pixels.
+    """
+
+    centre: Tensor
+    size: Tensor
+    image_size: Tensor
+
+    @classmethod
+    def from_boxes(cls, boxes: Tensor, image_sizes: Tensor) -> PersonFrame:
+        """Frames of body boxes, which get no gradient from here.
+
+        Args:
+            boxes: ``(B, P, 4)`` cxcywh, fractions of the image.
+            image_sizes: ``(B, 2)`` width and height in pixels.
+        """
+        extent = image_sizes[:, None].to(boxes)
+        boxes = boxes.detach()
+        centre = (boxes[..., :2] - 0.5) * extent
+        return cls(centre, boxes[..., 2:] * extent, extent)
+
+    @property
+    def side(self) -> Tensor:
+        """Longer side in pixels, ``(B, P, 1)``."""
+        return self.size.amax(-1, keepdim=True).clamp(min=_MIN_SIDE)
+
+    def describe(self) -> Tensor:
+        """Place, size and shape of the boxes in their images.
+
+        Returns:
+            ``(B, P, 5)``: centre and side in units of half the longer side
+            of the image (the side as a logarithm), width and height in
+            units of the side.
+        """
+        half = self.image_size.amax(-1, keepdim=True) / 2
+        return torch.cat(
+            (
+                self.centre / half,
+                (self.side / half).log(),
+                self.size / self.side,
+            ),
+            dim=-1,
+        )
+
+    def place(
+        self,
+        layout: TokenLayout,
+        boxes: Mapping[str, Tensor],
+        points: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Where the tokens of each person are in the box.
+
+        Args:
+            layout: Order of the tokens.
+            boxes: Part name to ``(B, P, 4)`` cxcywh, fractions of the image.
+            points: Part name to ``(B, P, K, 2)``, fractions of the image.
+
+        Returns:
+            ``(B, P, T, 2)``, centres of the tokens.  No gradient passes.
+        """
+        centres = torch.stack(
+            [boxes[name][..., :2] for name in box_parts(layout)], dim=2
+        )
+        if points:
+            spots = torch.cat(list(points.values()), dim=2)
+        else:
+            spots = centres[:, :, :0]
+        tokens = assemble_parts(layout, centres, spots).detach()
+        pixels = (tokens - 0.5) * self.image_size[:, None]
+        offsets = pixels - self.centre[:, :, None]
+        return offsets / self.side[:, :, None] * _GAIN
+
+    def camera(self, raw: Tensor) -> Tensor:
+        """The camera of the image from one that is relative to the box.
+
+        Args:
+            raw: ``(B, P, 3)``: logarithm of the scale, and the body's origin
+                from the centre of the box in units of its side.
+
+        Returns:
+            ``(B, P, 3)`` raw ``(s, tx, ty)``, see
+            :func:`aios.structures.weak_perspective_to_translation`.
+        """
+        scale = raw[..., :1].exp() * self.side / BODY_EXTENT
+        origin = self.centre + raw[..., 1:] * self.side
+        return torch.cat((scale, origin), dim=-1) / VIRTUAL_FOCAL

@@ -1,0 +1,136 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Features of a frozen backbone, computed once.
+
+Images are cached in chunks; of each chunk the images of one size are one
+array per level, so that a batch is a few rows of memory-mapped files:
+
+    chunk_0003.json                {"192x256": [dataset indices], ...}
+    chunk_0003_192x256_0.npy       (n, C, H, W) float16, level 0
+
+A chunk is there once its ``.json`` is, which is written last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+__all__ = ['Block', 'cache_features', 'read_blocks']
+
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Block:
+    """Images of one chunk that have the same size.
+
+    Args:
+        size: ``(height, width)`` in pixels.
+        indices: Index of each image in its dataset.
+        levels: For each level ``(n, C, H, W)`` float16, memory-mapped.
+    """
+
+    size: tuple[int, int]
+    indices: list[int]
+    levels: list[np.ndarray]
+
+
+def cache_features(
+    dataset: Any,
+    model: nn.Module,
+    folder: Path,
+    *,
+    device: str = 'cpu',
+    batch_size: int = 8,
+) -> None:
+    """Write the features of all images that are not there yet.
+
+    Args:
+        dataset: Gives ``inputs`` ``(3, H, W)`` and ``data_samples``.
+        model: A detector; its data preprocessor and backbone are used.
+        folder: Where to.
+        device: Where to compute.
+        batch_size: Images of the same size at once.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(dataset), CHUNK)
+    for number, start in enumerate(tqdm(starts, desc=f'features {folder}')):
+        if _index_file(folder, number).exists():
+            continue
+        by_size = defaultdict(list)
+        for i in range(start, min(start + CHUNK, len(dataset))):
+            item = dataset[i]
+            by_size[tuple(item['inputs'].shape[-2:])].append((i, item))
+        index = {}
+        for size, items in by_size.items():
+            name = f'{size[0]}x{size[1]}'
+            levels = _compute(model, [x for _, x in items], device, batch_size)
+            for level, values in enumerate(levels):
+                path = folder / f'{_stem(number)}_{name}_{level}.npy'
+                _write(path, lambda file, x=values: np.save(file, x))
+            index[name] = [i for i, _ in items]
+        text = json.dumps(index).encode()
+        _write(_index_file(folder, number), lambda file, x=text: file.write(x))
+
+
+def read_blocks(folder: Path) -> Iterator[Block]:
+    """All blocks of a folder that are complete.
+
+    Args:
+        folder: See :func:`cache_features`.
+    """
+    for path in sorted(folder.glob('chunk_*.json')):
+        for name, indices in json.loads(path.read_text()).items():
+            files = sorted(folder.glob(f'{path.stem}_{name}_*.npy'))
+            levels = [np.load(file, mmap_mode='r') for file in files]
+            height, width = map(int, name.split('x'))
+            yield Block((height, width), indices, levels)
+
+
+@torch.inference_mode()
+def _compute(
+    model: Any, items: list[dict], device: str, batch_size: int
+) -> list[np.ndarray]:
+    levels: list[list[np.ndarray]] = []
+    for start in range(0, len(items), batch_size):
+        part = items[start : start + batch_size]
+        data = model.data_preprocessor(
+            dict(
+                inputs=[x['inputs'].to(device) for x in part],
+                data_samples=[x['data_samples'] for x in part],
+            )
+        )
+        images: Tensor = data['inputs']
+        features = model.backbone(
+            images.contiguous(memory_format=torch.channels_last)
+        )
+        levels.append([x.half().cpu().numpy() for x in features])
+    return [np.concatenate(level) for level in zip(*levels, strict=True)]
+
+
+def _stem(number: int) -> str:
+    return f'chunk_{number:04d}'
+
+
+def _index_file(folder: Path, number: int) -> Path:
+    return folder / f'{_stem(number)}.json'
+
+
+def _write(path: Path, write: Any) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f'.{path.name}.part')
+    with temporary.open('wb') as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

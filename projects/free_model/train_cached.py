@@ -1,0 +1,334 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Train everything but the backbone, on cached features.
+
+The rate stays constant until the training is told to end; then it falls to
+nothing ("warm-up, stable, decay").  So a training can go on for as long as
+there is time, and be ended, on a copy, whenever a model is wanted:
+
+    python projects/free_model/train_cached.py CONFIG --data STATE/train \
+        --state STATE/trunk
+    python projects/free_model/train_cached.py CONFIG --data STATE/train \
+        --state STATE/end --start STATE/trunk/last.pth --decay-steps 2000
+
+It can be killed at any time and goes on when started again; folders of data
+that appear meanwhile are found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from feature_cache import Block, cache_features, read_blocks
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from aios.registry import DATASETS, MODELS
+
+LOGGED = (
+    'loss',
+    'loss_cls',
+    'loss_body_bbox',
+    'loss_body_keypoints',
+    'loss_smplx_pose_root',
+    'loss_smplx_pose_body',
+    'loss_smplx_body_kp3d',
+    'loss_smplx_body_kp2d',
+    'loss_smplx_pose_lhand',
+)
+
+
+class CachedData:
+    """Labels and features of folders of synthetic data.
+
+    Args:
+        config: Has ``cached_dataset``, the config of a dataset without its
+            ``data_root``.
+        root: Holds the folders, each with ``humandata.npz``.
+    """
+
+    def __init__(self, config: Config, root: Path) -> None:
+        self.config = config
+        self.root = root
+        self.datasets: dict[Path, Any] = {}
+        self.blocks: dict[Path, list[Block]] = {}
+        self._samples: dict[tuple[Path, int], Any] = {}
+
+    def find(self, model: nn.Module, device: str, cache: bool) -> None:
+        """Look for new folders, and cache the features that are missing."""
+        for file in sorted(self.root.glob('*/humandata.npz')):
+            folder = file.parent
+            if folder not in self.datasets:
+                self.datasets[folder] = DATASETS.build(
+                    dict(self.config.cached_dataset, data_root=str(folder))
+                )
+            features = folder / 'features'
+            if cache:
+                dataset = self.datasets[folder]
+                cache_features(dataset, model, features, device=device)
+            self.blocks[folder] = list(read_blocks(features))
+
+    def count(self) -> int:
+        """Number of images with features."""
+        return sum(len(b.indices) for f in self.blocks.values() for b in f)
+
+    def batches(
+        self, rng: np.random.Generator, size: int
+    ) -> Iterator[tuple[list[Tensor], list[Any]]]:
+        """One epoch of batches whose images have the same size."""
+        rows = defaultdict(list)
+        for folder, blocks in self.blocks.items():
+            for block in blocks:
+                rows[block.size] += [
+                    (folder, block, row) for row in range(len(block.indices))
+                ]
+        plan = []
+        for of_size in rows.values():
+            order = rng.permutation(len(of_size))
+            for start in range(0, len(order) - size + 1, size):
+                plan.append([of_size[i] for i in order[start : start + size]])
+        for i in rng.permutation(len(plan)):
+            yield self._load(plan[i])
+
+    def _load(
+        self, rows: list[tuple[Path, Block, int]]
+    ) -> tuple[list[Tensor], list[Any]]:
+        levels = [
+            torch.from_numpy(
+                np.stack([block.levels[level][row] for _, block, row in rows])
+            ).float()
+            for level in range(len(rows[0][1].levels))
+        ]
+        samples = [
+            self._sample(folder, block, row) for folder, block, row in rows
+        ]
+        return levels, samples
+
+    def _sample(self, folder: Path, block: Block, row: int) -> Any:
+        key = folder, block.indices[row]
+        if key not in self._samples:
+            sample = self.datasets[folder][key[1]]['data_samples']
+            sample.set_metainfo(
+                dict(batch_input_shape=block.size, pad_shape=block.size)
+            )
+            self._samples[key] = sample
+        return self._samples[key]
+
+
+class Training:
+    """Model, optimizer and moving average; saved and read together.
+
+    Args:
+        config: Has ``model`` and ``recipe``.
+        state: Folder of the checkpoints.
+        device: Where to train.
+        decay_steps: Steps over which the rate falls; 0 for a constant rate.
+    """
+
+    def __init__(
+        self, config: Config, state: Path, device: str, decay_steps: int
+    ) -> None:
+        self.recipe = config.recipe
+        self.state = state
+        self.decay_steps = decay_steps
+        self.model = MODELS.build(config.model)
+        self.model.init_weights()
+        self.model.to(device).train()
+        self.device = device
+        self.parameters = [
+            p
+            for name, p in self.model.named_parameters()
+            if not name.startswith('backbone.') and p.requires_grad
+        ]
+        slow = [
+            p
+            for name, p in self.model.named_parameters()
+            if 'sampling_offsets' in name
+        ]
+        ids = {id(p) for p in slow}
+        fast = [p for p in self.parameters if id(p) not in ids]
+        self.optimizer = torch.optim.AdamW(
+            [dict(params=fast, lr_mult=1.0), dict(params=slow, lr_mult=0.1)],
+            lr=self.recipe.lr,
+            betas=(0.9, 0.99),
+            weight_decay=1e-4,
+            fused=True,
+        )
+        self.average = {k: v.clone() for k, v in self._weights().items()}
+        self.step = 0
+        self.first_step = 0
+        self.seconds = 0.0
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {
+            k: v
+            for k, v in self.model.state_dict().items()
+            if not k.startswith('backbone.')
+        }
+
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+        warm_up = min(1.0, (self.step + 1) / self.recipe.warm_up)
+        if not self.decay_steps:
+            return self.recipe.lr * warm_up
+        left = 1 - (self.step - self.first_step) / self.decay_steps
+        return self.recipe.lr * warm_up * max(left, 0.01)
+
+    def train_step(
+        self, levels: list[Tensor], samples: list[Any]
+    ) -> dict[str, Tensor]:
+        """One step on cached features; returns what is logged."""
+        begin = time.process_time()
+        rate = self.rate()
+        for group in self.optimizer.param_groups:
+            group['lr'] = rate * group['lr_mult']
+        samples = [x.to(self.device) for x in samples]
+        features = self.model.neck([x.to(self.device) for x in levels])
+        outputs = self.model.forward_transformer(features, samples)
+        losses = self.model.bbox_head.loss(
+            **outputs, batch_data_samples=samples
+        )
+        loss, log = self.model.parse_losses(losses)
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        self.step += 1
+        momentum = max(self.recipe.ema, 10 / (10 + self.step))
+        with torch.no_grad():
+            for name, value in self._weights().items():
+                average = self.average[name]
+                if average.is_floating_point():
+                    average.lerp_(value, momentum)
+                else:
+                    average.copy_(value)
+        self.seconds += time.process_time() - begin
+        return log
+
+    def save(self) -> None:
+        """Write ``last.pth`` (to go on) and ``average.pth`` (to use)."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        progress = dict(
+            step=self.step,
+            first_step=self.first_step,
+            seconds=self.seconds,
+        )
+        _save(
+            dict(
+                state_dict=self._weights(),
+                average=self.average,
+                optimizer=self.optimizer.state_dict(),
+                progress=progress,
+            ),
+            self.state / 'last.pth',
+        )
+        backbone = {
+            k: v
+            for k, v in self.model.state_dict().items()
+            if k.startswith('backbone.')
+        }
+        weights = {**backbone, **self.average}
+        meta = dict(progress)
+        _save(
+            dict(state_dict=weights, meta=meta), self.state / 'average.pth'
+        )
+
+    def load(self, path: Path) -> None:
+        """Go on from a ``last.pth``."""
+        content = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(content['state_dict'], strict=False)
+        self.average = content['average']
+        self.optimizer.load_state_dict(content['optimizer'])
+        for name, value in content['progress'].items():
+            setattr(self, name, value)
+
+
+def _save(content: dict, path: Path) -> None:
+    temporary = path.with_name(f'.{path.name}.part')
+    torch.save(content, temporary)
+    temporary.replace(path)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train until there is nothing left to do."""
+    torch.set_num_threads(args.threads)
+    config = Config.fromfile(args.config)
+    init_default_scope('aios')
+    torch.manual_seed(0)
+    training = Training(config, args.state, args.device, args.decay_steps)
+    last = args.state / 'last.pth'
+    if last.exists():
+        training.load(last)
+    elif args.start is not None:
+        training.load(args.start)
+        training.first_step = training.step
+    end = args.steps or float('inf')
+    if args.decay_steps:
+        end = training.first_step + args.decay_steps
+    data = CachedData(config, args.data)
+    log = args.state / 'log.jsonl'
+    args.state.mkdir(parents=True, exist_ok=True)
+    sums: dict[str, list[float]] = defaultdict(list)
+    while training.step < end:
+        data.find(training.model, args.device, not args.no_cache)
+        # a killed epoch is not taken up where it was left, but drawn anew
+        rng = np.random.default_rng([args.seed, training.step])
+        for levels, samples in data.batches(rng, config.recipe.batch_size):
+            values = training.train_step(levels, samples)
+            for name in LOGGED:
+                if name in values:
+                    sums[name].append(float(values[name]))
+            if training.step % args.log_interval == 0:
+                record = dict(
+                    step=training.step,
+                    images=data.count(),
+                    rate=training.rate(),
+                    seconds=round(training.seconds),
+                    **{k: round(float(np.mean(v)), 4) for k, v in sums.items()},
+                )
+                sums.clear()
+                with log.open('a') as file:
+                    file.write(json.dumps(record) + '\n')
+                print(json.dumps(record), flush=True)
+            if training.step % args.save_interval == 0:
+                training.save()
+                if training.step % args.rescan_interval == 0:
+                    break
+            if training.step >= end:
+                break
+    training.save()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('--data', type=Path, required=True)
+    parser.add_argument('--state', type=Path, required=True)
+    parser.add_argument('--start', type=Path, help='last.pth of a training')
+    parser.add_argument('--steps', type=int, default=0, help='0: for ever')
+    parser.add_argument('--decay-steps', type=int, default=0)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--no-cache', action='store_true')
+    parser.add_argument('--log-interval', type=int, default=25)
+    parser.add_argument('--save-interval', type=int, default=100)
+    parser.add_argument('--rescan-interval', type=int, default=500)
+    return parser
+
+
+if __name__ == '__main__':
+    run(build_parser().parse_args())
