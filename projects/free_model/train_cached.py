@@ -239,9 +239,7 @@ class Training:
         }
         weights = {**backbone, **self.average}
         meta = dict(progress)
-        _save(
-            dict(state_dict=weights, meta=meta), self.state / 'average.pth'
-        )
+        _save(dict(state_dict=weights, meta=meta), self.state / 'average.pth')
 
     def load(self, path: Path) -> None:
         """Go on from a ``last.pth``."""
@@ -294,7 +292,9 @@ def run(args: argparse.Namespace) -> None:
                     images=data.count(),
                     rate=training.rate(),
                     seconds=round(training.seconds),
-                    **{k: round(float(np.mean(v)), 4) for k, v in sums.items()},
+                    **{
+                        k: round(float(np.mean(v)), 4) for k, v in sums.items()
+                    },
                 )
                 sums.clear()
                 with log.open('a') as file:

@@ -21,6 +21,11 @@ from torch import Tensor, nn
 
 from aios.models.layers.progressive_decoder import Stage
 from aios.models.layers.query_expansion import INVERSE_SIGMOID_EPS
+from aios.models.layers.token_parts import (
+    box_parts,
+    point_parts,
+    split_parts,
+)
 from aios.structures import TokenLayout
 
 __all__ = [
@@ -265,8 +270,8 @@ class DetectionBranches(BaseModule):
             ``(B, P, T, 4)`` cxcywh in (0, 1).
         """
         offsets = [
-            self._offsets(layer, part, content[:, :, place])
-            for part, place in layout.slices.items()
+            self._offsets(layer, part, tokens)
+            for part, tokens in split_parts(content, layout).items()
         ]
         return _move(boxes, torch.cat(offsets, dim=2))
 
@@ -278,12 +283,13 @@ class DetectionBranches(BaseModule):
         boxes: Tensor,
     ) -> dict[str, Tensor]:
         """Part name to boxes ``(B, P, 4)``; arguments as :meth:`refine`."""
+        contents = split_parts(content, layout)
+        references = split_parts(boxes, layout)
         return {
-            part.name: self._predict_part(
-                layer, layout, part.name, content, boxes
+            name: _move(
+                references[name], self._offsets(layer, name, contents[name])
             ).squeeze(2)
-            for part in layout.parts
-            if part.is_box
+            for name in box_parts(layout)
         }
 
     def predict_points(
@@ -294,27 +300,14 @@ class DetectionBranches(BaseModule):
         boxes: Tensor,
     ) -> dict[str, Tensor]:
         """Part name to points ``(B, P, K, 2)``; as :meth:`refine`."""
+        contents = split_parts(content, layout)
+        references = split_parts(boxes, layout)
         points = {}
-        for part in layout.parts:
-            if part.is_box:
-                continue
-            place = layout.slices[part.name]
-            branch, index = self._branch(layer, part.name)
-            offsets = branch.move_centre(content[:, :, place], index)
-            points[part.name] = _move(boxes[:, :, place, :2], offsets)
+        for name in point_parts(layout):
+            branch, index = self._branch(layer, name)
+            offsets = branch.move_centre(contents[name], index)
+            points[name] = _move(references[name][..., :2], offsets)
         return points
-
-    def _predict_part(
-        self,
-        layer: int,
-        layout: TokenLayout,
-        part: str,
-        content: Tensor,
-        boxes: Tensor,
-    ) -> Tensor:
-        place = layout.slices[part]
-        offsets = self._offsets(layer, part, content[:, :, place])
-        return _move(boxes[:, :, place], offsets)
 
     def _offsets(self, layer: int, part: str, content: Tensor) -> Tensor:
         branch, index = self._branch(layer, part)

@@ -15,7 +15,13 @@ from torch import Tensor
 
 from aios.structures import TokenLayout
 
-__all__ = ['assemble_parts', 'box_parts', 'point_parts', 'select_parts']
+__all__ = [
+    'assemble_parts',
+    'box_parts',
+    'point_parts',
+    'select_parts',
+    'split_parts',
+]
 
 
 def box_parts(layout: TokenLayout) -> tuple[str, ...]:
@@ -26,6 +32,21 @@ def box_parts(layout: TokenLayout) -> tuple[str, ...]:
 def point_parts(layout: TokenLayout) -> tuple[str, ...]:
     """Names of the parts that are key-points, in token order."""
     return tuple(part.name for part in layout.parts if not part.is_box)
+
+
+def split_parts(tokens: Tensor, layout: TokenLayout) -> dict[str, Tensor]:
+    """Part name to its tokens ``(B, P, K, ...)``, in the layout's order.
+
+    One split instead of a slice per part: the gradients of slices are
+    tensors of the full size, to be added up.
+
+    Args:
+        tokens: ``(B, P, T, ...)``.
+        layout: Order of the ``T`` tokens.
+    """
+    sizes = [len(part) for part in layout.parts]
+    names = [part.name for part in layout.parts]
+    return dict(zip(names, tokens.split(sizes, dim=2), strict=True))
 
 
 def select_parts(
@@ -43,9 +64,9 @@ def select_parts(
     """
     wanted = set(names)
     pieces = [
-        tokens[:, :, layout.slices[part.name]]
-        for part in layout.parts
-        if part.name in wanted
+        piece
+        for name, piece in split_parts(tokens, layout).items()
+        if name in wanted
     ]
     return torch.cat(pieces, dim=2)
 

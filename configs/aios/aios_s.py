@@ -1,0 +1,92 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# AiOS, small, on MoveNet: the model that comes with the package
+# (docs/en/aios_s.md). projects/free_model trains it.
+_base_ = ['../_base_/default_runtime.py', '../_base_/models/aios_r50.py']
+
+width = 96
+attention = dict(embed_dims=width, num_heads=4)
+deformable_attention = dict(
+    embed_dims=width, num_heads=4, num_levels=3, num_points=2
+)
+ffn = dict(embed_dims=width, feedforward_channels=2 * width)
+
+# Nearer to one another than the published weights, which suit a backbone
+# that is trained along and a hundred times as many steps.
+body_weights = dict(
+    lhand_bbox=1.0,  # 5
+    lhand_giou=0.4,  # 2
+    rhand_bbox=1.0,
+    rhand_giou=0.4,
+    face_bbox=1.0,
+    face_giou=0.4,
+    body_keypoints=2.0,  # 10
+    body_oks=2.0,  # 4
+    smplx_pose_body=0.3,  # 0.1
+    smplx_body_kp3d=0.5,  # 1
+    smplx_body_kp3d_ra=0.0,  # 1; the same as the line above
+    smplx_body_kp2d=0.5,  # 1
+)
+hand_and_face_weights = dict(
+    lhand_keypoints=0.3,  # 10
+    lhand_oks=0.2,  # 0.5
+    rhand_keypoints=0.3,
+    rhand_oks=0.2,
+    face_keypoints=0.3,
+    face_oks=0.2,  # 4
+    smplx_pose_lhand=0.05,  # 0.1
+    smplx_pose_rhand=0.05,
+    smplx_lhand_kp3d=0.006,  # 0.1
+    smplx_rhand_kp3d=0.006,
+    smplx_face_kp3d=0.006,
+    smplx_lhand_kp3d_ra=0.05,  # 0.1
+    smplx_rhand_kp3d_ra=0.05,
+    smplx_face_kp3d_ra=0.05,
+    smplx_lhand_kp2d=0.01,  # 0.5
+    smplx_rhand_kp2d=0.01,
+    smplx_face_kp2d=0.01,  # 0.1
+)
+model = dict(
+    num_queries=40,  # 900
+    num_feature_levels=3,  # 4
+    # MoveNet's own: x / 127.5 - 1
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
+    backbone=dict(_delete_=True, type='MoveNet'),
+    neck=dict(
+        in_channels=[90, 272, 304],
+        out_channels=width,
+        num_outs=3,
+    ),
+    positional_encoding=dict(num_feats=width // 2),
+    encoder=dict(
+        num_layers=1,  # 6
+        layer_cfg=dict(self_attn_cfg=deformable_attention, ffn_cfg=ffn),
+    ),
+    decoder=dict(
+        stages=[
+            dict(layout='body_localization', num_layers=1),  # 2
+            dict(layout='body_refinement', num_layers=1),  # 2
+            dict(layout='whole_body', num_layers=2),
+        ],
+        num_persons=12,  # 100
+        layer_cfg=dict(
+            self_attn_cfg=attention,
+            cross_attn_cfg=deformable_attention,
+            ffn_cfg=ffn,
+        ),
+    ),
+    bbox_head=dict(
+        embed_dims=width,
+        body_model=dict(model_path='free'),
+        box_relative=True,  # not in the paper
+        criterion=dict(
+            loss_weights=dict(
+                body_refinement=body_weights,
+                whole_body=dict(**body_weights, **hand_and_face_weights),
+            ),
+        ),
+    ),
+    dn_cfg=dict(num_queries=8),  # 100
+    test_cfg=dict(max_per_img=12, nms_iou_thr=0.6, person_class_only=True),
+)
+del attention, deformable_attention, ffn
+del body_weights, hand_and_face_weights
