@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -262,6 +263,11 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     config = Config.fromfile(args.config)
     init_default_scope('aios')
+    logging.getLogger('mmengine').setLevel(logging.WARNING)
+    if args.backbone is not None:
+        config.model.backbone.init_cfg = dict(
+            type='Pretrained', checkpoint=str(args.backbone)
+        )
     torch.manual_seed(0)
     training = Training(config, args.state, args.device, args.decay_steps)
     last = args.state / 'last.pth'
@@ -299,7 +305,7 @@ def run(args: argparse.Namespace) -> None:
                 sums.clear()
                 with log.open('a') as file:
                     file.write(json.dumps(record) + '\n')
-                print(json.dumps(record), flush=True)
+                print(json.dumps(record), flush=True)  # noqa: T201
             if training.step % args.save_interval == 0:
                 training.save()
                 if training.step % args.rescan_interval == 0:
@@ -317,6 +323,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('config')
     parser.add_argument('--data', type=Path, required=True)
     parser.add_argument('--state', type=Path, required=True)
+    parser.add_argument(
+        '--backbone', type=Path, help='weights of movenet_to_mm.py'
+    )
     parser.add_argument('--start', type=Path, help='last.pth of a training')
     parser.add_argument('--steps', type=int, default=0, help='0: for ever')
     parser.add_argument('--decay-steps', type=int, default=0)

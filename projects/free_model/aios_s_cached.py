@@ -1,0 +1,21 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+# How aios_s is trained on cached features, see README.md beside this file.
+_base_ = ['../../configs/aios/aios_s.py']
+
+# Few images have more than six persons, and every candidate costs time.
+model = dict(decoder=dict(num_persons=6))
+
+recipe = dict(lr=1e-3, warm_up=200, clip=5.0, ema=0.002, batch_size=24)
+
+cached_dataset = dict(
+    type='HumanDataset',
+    ann_file='humandata.npz',
+    metainfo=dict(body_model=dict(type='SMPLXLayer', model_path='free')),
+    filter_cfg=dict(min_persons=0),  # images without persons are negatives
+    pipeline=[
+        dict(type='LoadImage'),
+        dict(type='LoadHumanAnnotations'),
+        dict(type='FilterWholeBody', keep_empty=True),
+        dict(type='PackWholeBodyInputs'),
+    ],
+)
