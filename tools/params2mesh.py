@@ -7,6 +7,7 @@
     obj   a mesh per person and frame
     ply   the same, binary and with colours
     json  boxes, scores and key-points, like COCO-WholeBody
+    mot   boxes of tracks, text of MOTChallenge
 
 Examples:
     python tools/params2mesh.py results/params.npz --format glb
@@ -37,6 +38,7 @@ from aios.export import (
     write_glb,
     write_keypoints,
     write_meshes,
+    write_mot,
 )
 from aios.utils.command_line import add_overwrite_option, make_parser
 
@@ -53,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--out',
         type=Path,
-        help='file for glb and json, folder for the others',
+        help='file for glb, json and mot, folder for the others',
     )
     add_selection(parser)
     parser.add_argument(
@@ -221,9 +223,21 @@ def _json(people: PeopleSequence, args: argparse.Namespace) -> list[Path]:
     return [path]
 
 
+def _mot(people: PeopleSequence, args: argparse.Namespace) -> list[Path]:
+    path = args.out or args.params.with_suffix('.txt')
+    return [write_mot(path, people.frames(), overwrite=args.overwrite)]
+
+
 WRITERS: dict[
     str, Callable[[PeopleSequence, argparse.Namespace], list[Path]]
-] = {'glb': _glb, 'bvh': _bvh, 'obj': _meshes, 'ply': _meshes, 'json': _json}
+] = {
+    'glb': _glb,
+    'bvh': _bvh,
+    'obj': _meshes,
+    'ply': _meshes,
+    'json': _json,
+    'mot': _mot,
+}
 
 
 def _layer(people: PeopleSequence, args: argparse.Namespace) -> SMPLXLayer:

@@ -9,6 +9,7 @@ from .bvh import write_bvh  # isort: skip
 from .gltf import CORRECTIVES, GLBSummary, write_glb  # isort: skip
 from .keypoints import KeypointsWriter, write_keypoints  # isort: skip
 from .meshes import AXES, person_meshes, write_meshes  # isort: skip
+from .mot import write_mot  # isort: skip
 from .ply import write_ply  # isort: skip
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     'write_glb',
     'write_keypoints',
     'write_meshes',
+    'write_mot',
     'write_ply',
 ]

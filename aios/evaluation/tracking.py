@@ -1,0 +1,256 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""MOTA, IDF1 and HOTA of tracks, computed by the ``trackeval`` package.
+
+Tracks are boxes, read from JSON files of PoseTrack 2018 or text files of
+MOTChallenge.
+
+Symbols: ``n`` boxes of a frame.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from aios.evaluation.functional import match_hungarian, pairwise_iou
+
+__all__ = [
+    'Track',
+    'TrackFileError',
+    'evaluate_tracks',
+    'read_tracks',
+]
+
+_MIN_OVERLAP = 0.5
+
+
+class TrackFileError(ValueError):
+    """A file of tracks is not as described; the message says where."""
+
+
+@dataclass
+class Track:
+    """Boxes of persons in the frames of one sequence.
+
+    Attributes:
+        ids: By frame ``(n,)`` int64, the persons.
+        boxes: By frame ``(n, 4)`` float64 xyxy pixels.
+        ignored: By frame polygons ``(k, 2)``, in which nobody is annotated.
+        labelled: Frames that are evaluated; None for all of ``ids``.
+    """
+
+    ids: dict[int, np.ndarray] = field(default_factory=dict)
+    boxes: dict[int, np.ndarray] = field(default_factory=dict)
+    ignored: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    labelled: set[int] | None = None
+
+    def add(self, frame: int, rows: Sequence[tuple[int, Sequence]]) -> None:
+        """Add the persons of a frame: id and xywh box of each."""
+        ids = np.array([row[0] for row in rows], np.int64)
+        boxes = np.array([row[1] for row in rows], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        self.ids[frame], self.boxes[frame] = ids, boxes
+
+
+def read_tracks(path: str | os.PathLike) -> Track:
+    """Read the tracks of one sequence.
+
+    Args:
+        path: ``.json`` of PoseTrack 2018: ``images`` with ``id`` and
+            ``file_name``, perhaps ``is_labeled`` and ``ignore_regions_x``,
+            ``ignore_regions_y``; ``annotations`` with ``image_id``,
+            ``track_id``, ``bbox`` (xywh).  Frames are numbered from 1 by
+            their file names.  Or ``.txt`` of MOTChallenge: ``frame, id,
+            left, top, width, height, confidence`` and more; lines with
+            confidence 0 do not count.
+
+    Raises:
+        TrackFileError: If the file is something else, or an id occurs twice
+            in a frame.
+    """
+    path = Path(path)
+    readers = {'.json': _read_posetrack, '.txt': _read_mot}
+    if path.suffix not in readers:
+        raise TrackFileError(
+            f'{path}: must be one of {tuple(readers)} by its name'
+        )
+    try:
+        track = readers[path.suffix](path.read_text(encoding='utf-8'))
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise TrackFileError(
+            f'{path}: not as described ({type(error).__name__}: {error})'
+        ) from error
+    for frame, ids in track.ids.items():
+        values, counts = np.unique(ids, return_counts=True)
+        if (counts > 1).any():
+            raise TrackFileError(
+                f'{path}: frame {frame}: id {values[counts > 1][0]} occurs '
+                'twice'
+            )
+        if not np.isfinite(track.boxes[frame]).all():
+            raise TrackFileError(f'{path}: frame {frame}: box is not finite')
+    return track
+
+
+def _read_posetrack(text: str) -> Track:
+    content = json.loads(text)
+    labelled: set[int] = set()
+    track, frames = Track(labelled=labelled), {}
+    rows: dict[int, list] = {}
+    images = sorted(content['images'], key=lambda image: image['file_name'])
+    for frame, image in enumerate(images, start=1):
+        frames[image['id']] = frame
+        rows[frame] = []
+        shapes = zip(
+            image.get('ignore_regions_x') or (),
+            image.get('ignore_regions_y') or (),
+            strict=True,
+        )
+        track.ignored[frame] = [
+            np.stack((np.ravel(x), np.ravel(y)), axis=1) for x, y in shapes
+        ]
+        if image.get('is_labeled', True):
+            labelled.add(frame)
+    for person in content['annotations']:
+        # Persons without a box have head boxes only.
+        if person.get('bbox'):
+            entry = int(person['track_id']), person['bbox']
+            rows[frames[person['image_id']]].append(entry)
+    for frame, entries in rows.items():
+        track.add(frame, entries)
+    return track
+
+
+def _read_mot(text: str) -> Track:
+    rows: dict[int, list] = {}
+    for line in filter(str.strip, text.splitlines()):
+        values = [float(value) for value in line.replace(',', ' ').split()]
+        entries = rows.setdefault(int(values[0]), [])
+        if len(values) < 7 or values[6] != 0:
+            entries.append((int(values[1]), values[2:6]))
+    track = Track()
+    for frame, entries in rows.items():
+        track.add(frame, entries)
+    return track
+
+
+def evaluate_tracks(
+    true: Mapping[str, Track], predicted: Mapping[str, Track]
+) -> dict[str, float]:
+    """MOTA, IDF1 and HOTA over all sequences.
+
+    Boxes are compared by IoU; CLEAR and identity need 0.5.  A prediction
+    that is of nobody and lies with its centre in an ignored region does not
+    count.  Frames without labels do not count.
+
+    Args:
+        true: By the name of the sequence.
+        predicted: Likewise; absent sequences were not tracked.
+
+    Returns:
+        ``HOTA``, ``DetA``, ``AssA``, ``LocA``, ``MOTA``, ``MOTP``, ``IDF1``,
+        ``IDP``, ``IDR`` in [0, 1] (MOTA may be negative), and the counts
+        ``IDSW``, ``FP``, ``FN``, ``frames``, ``boxes``, ``sequences``.
+
+    Raises:
+        ImportError: If ``trackeval`` is not installed.
+        ValueError: If there is no sequence, or a predicted one is unknown.
+    """
+    unknown = sorted(set(predicted) - set(true))
+    if unknown or not true:
+        raise ValueError(
+            f'sequence {unknown[0]!r} has no ground truth, there are '
+            f'{sorted(true)}'
+            if unknown
+            else 'there is no ground truth'
+        )
+    metrics = _trackeval_metrics()
+    data = {
+        name: _sequence_data(track, predicted.get(name, Track()))
+        for name, track in sorted(true.items())
+    }
+    results = {}
+    for kind, metric in metrics.items():
+        parts = {k: metric.eval_sequence(v) for k, v in data.items()}
+        results[kind] = metric.combine_sequences(parts)
+    hota, clear, identity = (results[k] for k in ('HOTA', 'CLEAR', 'ID'))
+    summary = {
+        k: float(np.mean(hota[k])) for k in ('HOTA', 'DetA', 'AssA', 'LocA')
+    }
+    summary |= {k: float(clear[k]) for k in ('MOTA', 'MOTP', 'IDSW')}
+    summary |= {k: float(identity[k]) for k in ('IDF1', 'IDP', 'IDR')}
+    return summary | {
+        'FP': float(clear['CLR_FP']),
+        'FN': float(clear['CLR_FN']),
+        'frames': float(sum(d['num_timesteps'] for d in data.values())),
+        'boxes': float(sum(d['num_gt_dets'] for d in data.values())),
+        'sequences': float(len(data)),
+    }
+
+
+def _trackeval_metrics() -> dict[str, Any]:
+    try:
+        import trackeval
+    except ImportError as error:
+        raise ImportError(
+            'metrics of tracks need the package trackeval: '
+            'pip install trackeval'
+        ) from error
+    options = {'PRINT_CONFIG': False, 'THRESHOLD': _MIN_OVERLAP}
+    return {
+        'HOTA': trackeval.metrics.HOTA(),
+        'CLEAR': trackeval.metrics.CLEAR(options),
+        'ID': trackeval.metrics.Identity(options),
+    }
+
+
+def _sequence_data(true: Track, predicted: Track) -> dict[str, Any]:
+    """What the metrics of trackeval take: ids counted from 0, overlaps."""
+    frames = sorted(true.ids if true.labelled is None else true.labelled)
+    data: dict[str, Any] = {
+        'num_timesteps': len(frames),
+        'gt_ids': [],
+        'tracker_ids': [],
+        'similarity_scores': [],
+    }
+    nobody = np.zeros(0, np.int64), np.zeros((0, 4))
+    for frame in frames:
+        ids, boxes = true.ids[frame], true.boxes[frame]
+        ours = predicted.ids.get(frame, nobody[0])
+        ours_boxes = predicted.boxes.get(frame, nobody[1])
+        overlaps = pairwise_iou(boxes, ours_boxes)
+        keep = _counted(overlaps, ours_boxes, true.ignored.get(frame, []))
+        data['gt_ids'].append(ids)
+        data['tracker_ids'].append(ours[keep])
+        data['similarity_scores'].append(overlaps[:, keep])
+    for name, side in (('gt', 'gt_ids'), ('tracker', 'tracker_ids')):
+        everybody = np.unique(np.concatenate([*data[side], nobody[0]]))
+        data[side] = [np.searchsorted(everybody, ids) for ids in data[side]]
+        data[f'num_{name}_ids'] = len(everybody)
+        data[f'num_{name}_dets'] = sum(map(len, data[side]))
+    return data
+
+
+def _counted(
+    overlaps: np.ndarray, boxes: np.ndarray, regions: list[np.ndarray]
+) -> np.ndarray:
+    """``(n,)`` bool: predictions that are not excused by an ignored region."""
+    keep = np.ones(len(boxes), bool)
+    if not regions:
+        return keep
+    pairs = match_hungarian(-overlaps, overlaps >= _MIN_OVERLAP)
+    for index in np.setdiff1d(np.arange(len(boxes)), pairs[:, 1]).tolist():
+        x, y = (boxes[index, :2] + boxes[index, 2:]) / 2
+        keep[index] = all(
+            cv2.pointPolygonTest(region.astype(np.float32), (x, y), False) < 0
+            for region in regions
+            if len(region) > 2
+        )
+    return keep

@@ -1,0 +1,55 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Tracks as the text files of MOTChallenge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from aios.utils.safe_io import atomic_write
+
+from .people import FrameResult
+
+__all__ = ['write_mot']
+
+
+def write_mot(
+    path: str | os.PathLike,
+    frames: Iterable[FrameResult],
+    overwrite: bool = False,
+) -> Path:
+    """Write boxes of persons, one line per person and frame.
+
+    A line is ``frame,id,left,top,width,height,score,-1,-1,-1``: frames and
+    ids count from 1 (https://arxiv.org/abs/1603.00831), a frame's number is
+    its place among ``frames``, an id is ``person_id`` + 1, boxes are in
+    pixels.
+
+    Args:
+        path: The file.
+        frames: All frames of a sequence, also those without a person.
+        overwrite: Whether an existing file may be replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is false.
+    """
+    path = Path(path)
+    with atomic_write(path, overwrite=overwrite) as stream:
+        for number, frame in enumerate(frames, start=1):
+            people = frame.people
+            for person, box, score in zip(
+                people['person_id'].tolist(),
+                people['bboxes'].tolist(),
+                people['scores'].tolist(),
+                strict=True,
+            ):
+                left, top, right, bottom = box
+                numbers = (left, top, right - left, bottom - top, score)
+                text = ','.join(f'{number:.6g}' for number in numbers)
+                line = f'{number},{person + 1},{text},-1,-1,-1\n'
+                stream.write(line.encode())
+    return path

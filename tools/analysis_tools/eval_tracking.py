@@ -1,0 +1,83 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""MOTA, IDF1 and HOTA of tracks.
+
+Ground truth and tracks are files, or folders of files with the same names:
+.json of PoseTrack 2018 or .txt of MOTChallenge.  Needs the package trackeval.
+
+Example:
+    python tools/params2mesh.py results/params.npz --format mot
+    python tools/analysis_tools/eval_tracking.py \
+        posetrack/annotations/val/000342_mpii_test.json results/params.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from aios.evaluation.tracking import Track, evaluate_tracks, read_tracks
+from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.safe_io import atomic_write
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument('truth', type=Path, help='file or folder')
+    parser.add_argument('tracks', type=Path, help='file or folder')
+    parser.add_argument(
+        '--out', type=Path, metavar='FILE.json', help='write the numbers here'
+    )
+    add_overwrite_option(parser, 'an existing file')
+    return parser
+
+
+def read_folder(path: Path) -> dict[str, Track]:
+    """Tracks by the stem of their file."""
+    files = sorted(
+        file for file in path.iterdir() if file.suffix in ('.json', '.txt')
+    )
+    stems = [file.stem for file in files]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise ValueError(f'{path}: has .json and .txt of {twice[0]!r}')
+    return {file.stem: read_tracks(file) for file in files}
+
+
+def evaluate(truth: Path, tracks: Path) -> dict[str, float]:
+    """Numbers of files or folders.
+
+    Raises:
+        OSError: If something is not there.
+        ValueError: If it is not as it should be.
+    """
+    if truth.is_dir() != tracks.is_dir():
+        raise ValueError('give two files or two folders')
+    if truth.is_dir():
+        return evaluate_tracks(read_folder(truth), read_folder(tracks))
+    return evaluate_tracks(
+        {'sequence': read_tracks(truth)}, {'sequence': read_tracks(tracks)}
+    )
+
+
+def main(argv: list[str] | None = None) -> dict[str, float]:
+    """Evaluate; returns the numbers."""
+    args = build_parser().parse_args(argv)
+    try:
+        numbers = evaluate(args.truth, args.tracks)
+        if args.out is not None:
+            text = json.dumps(numbers, indent=1)
+            with atomic_write(args.out, overwrite=args.overwrite) as stream:
+                stream.write(f'{text}\n'.encode())
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    for name, value in numbers.items():
+        print(f'{name:10s}{value:10.4g}')
+    return numbers
+
+
+if __name__ == '__main__':
+    main()
