@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 from collections.abc import Mapping
@@ -14,11 +13,16 @@ import torch
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import DefaultScope
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 import aios
-from aios.models.checkpoints import CheckpointError, select_weights
+from aios.models.checkpoints import (
+    CheckpointError,
+    load_checkpoint,
+    parse_config,
+    read_stored_config,
+    select_weights,
+)
 from aios.registry import MODELS
 
 __all__ = [
@@ -27,14 +31,11 @@ __all__ = [
     'find_config',
     'list_models',
     'load_weights',
-    'parse_config',
     'read_model_config',
 ]
 
 OFFICIAL_CONFIG = 'aios_r50'
 """The model of the published checkpoint, which holds no config."""
-
-_CALLS = {'dict': dict, 'set': set, 'list': list, 'tuple': tuple}
 
 
 def list_models(pattern: str = '.*') -> list[str]:
@@ -107,7 +108,8 @@ def read_model_config(
         )
     meta = (content or load_weights(weights)).get('meta') or {}
     if isinstance(meta.get('cfg'), str):
-        return Config(parse_config(meta['cfg'], str(weights)))
+        fields = parse_config(meta['cfg'], str(weights))
+        return Config(read_stored_config(fields, weights))
     if set(meta) == {'source'}:  # converted while it was read
         return Config.fromfile(find_config(OFFICIAL_CONFIG))
     raise CheckpointError(
@@ -126,50 +128,6 @@ def _read_config_file(path: Path) -> Config:
     if 'model' not in config:
         raise ValueError(f'{path}: this config has no model')
     return config
-
-
-def parse_config(text: str, source: str) -> dict[str, Any]:
-    """Read what MMEngine stores of a config, without running it.
-
-    Args:
-        text: Assignments of literals and ``dict(...)``.
-        source: Named in errors.
-
-    Raises:
-        CheckpointError: If there is anything else.
-    """
-    try:
-        statements = ast.parse(text).body
-        return {
-            statement.targets[0].id: _literal(statement.value)  # type: ignore
-            for statement in statements
-        }
-    except (AttributeError, SyntaxError, ValueError) as error:
-        raise CheckpointError(
-            f'{source}: its config is more than data ({error}); name a '
-            'config file instead'
-        ) from error
-
-
-def _literal(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call):
-        name = getattr(node.func, 'id', '?')
-        if name not in _CALLS or any(k.arg is None for k in node.keywords):
-            raise ValueError(f'a call of {name}')
-        arguments = [_literal(x) for x in node.args]
-        return _CALLS[name](
-            *arguments,
-            **{str(k.arg): _literal(k.value) for k in node.keywords},
-        )
-    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
-        kinds: dict[type, Any] = {ast.List: list, ast.Tuple: tuple}
-        return kinds.get(type(node), set)(_literal(x) for x in node.elts)
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        return {
-            _literal(key): _literal(value)  # type: ignore[arg-type]
-            for key, value in zip(node.keys, node.values, strict=True)
-        }
-    return ast.literal_eval(node)
 
 
 def build_model(
@@ -251,7 +209,7 @@ def load_weights(weights: str | os.PathLike) -> dict[str, Any]:
     """
     if '://' not in str(weights) and not Path(weights).is_file():
         raise FileNotFoundError(f'{weights}: there is no such checkpoint')
-    return CheckpointLoader.load_checkpoint(str(weights), 'cpu', None)
+    return load_checkpoint(str(weights), 'cpu')
 
 
 def _check_names(

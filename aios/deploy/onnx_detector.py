@@ -12,6 +12,7 @@ import torch
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
+from aios.models.checkpoints import read_stored_config
 from aios.models.heads import AiOSHead, DecodingConfig, decode_people
 
 from .export import DESCRIPTION, run_onnx
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 __all__ = ['OnnxDetector', 'read_description']
+
+_MAX_SIDE = 1 << 14
 
 
 def read_description(
@@ -37,19 +40,29 @@ def read_description(
         of the pictures; ``aios_version``.
 
     Raises:
-        ValueError: If it is no file of ours.
+        ValueError: If it is no file of ours, or names a type that is not
+            registered.
     """
     text = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION, '')
     try:
         description = json.loads(text)
         height, width = map(int, description['size'])
         description['config']['model']['bbox_head']['type']
-    except (KeyError, TypeError, ValueError) as error:
+        if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
+            raise ValueError(f'a size of {height} x {width}')
+    except (
+        KeyError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f'{path}: does not describe itself as a detector of AiOS; write '
             'it with tools/deployment/export_model.py'
         ) from error
-    return description | dict(size=(height, width))
+    config = read_stored_config(description['config'], path)
+    return description | dict(size=(height, width), config=config)
 
 
 class OnnxDetector(nn.Module):

@@ -12,6 +12,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from torch import distributed
 
+from aios.models.checkpoints import install_loader
+
 # Before a config is read: `_base_ = 'aios::...'` works from now on.
 from aios.registry import RUNNERS
 from aios.utils.command_line import add_cfg_options
@@ -83,7 +85,11 @@ def _distribute_over_cpus(config: Config) -> None:
 
 
 def build_runner(config: Config) -> Runner:
-    """The runner of a config, of class ``runner_type`` if it has one."""
+    """The runner of a config, of class ``runner_type`` if it has one.
+
+    MMEngine reads checkpoints as data from now on.
+    """
+    install_loader()
     if 'runner_type' in config:
         return RUNNERS.build(config)
     return Runner.from_cfg(config)

@@ -57,6 +57,9 @@ def build_detector(
     if checkpoint is not None:
         from mmengine.runner import load_checkpoint
 
+        from aios.models.checkpoints import install_loader
+
+        install_loader()
         load_checkpoint(model, str(checkpoint), map_location='cpu')
     return model.to(device).eval()
 

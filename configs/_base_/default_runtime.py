@@ -9,6 +9,8 @@ default_hooks = dict(
     # never half a file, and something to resume from at any time
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # no code from checkpoints, also with tools of other projects
+    loading=dict(type='DataOnlyLoadingHook'),
     # logs losses; stops at broken ones with the names of the samples
     runtime_info=dict(type='AsyncRuntimeInfoHook'),
     # ground truth and predictions of some pictures of each validation

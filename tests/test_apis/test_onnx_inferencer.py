@@ -310,3 +310,25 @@ def test_compiled_network(network, backend):
                 network.output_names,
                 1e-3,
             )
+
+
+def test_types_in_a_file_are_registered_ones(
+    tmp_path: Path,
+    inferencer: AiOSInferencer,
+    network: DeployableNetwork,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The file is no config: nothing is imported because it says so."""
+    description = describe_model(inferencer.cfg, FRAME)
+    canary = tmp_path / 'canary'
+    description['config']['model']['bbox_head']['body_model'] = dict(
+        type='subprocess.getoutput', cmd=f'touch {canary}'
+    )
+    session = Session(network, description)
+    monkeypatch.setattr(
+        'aios.apis.onnx_inferencer.make_session', lambda *_: session
+    )
+    (tmp_path / 'evil.onnx').touch()
+    with pytest.raises(ValueError, match=r'evil\.onnx.*body_model\.type'):
+        OnnxInferencer(tmp_path / 'evil.onnx', **QUIET)
+    assert not canary.exists()

@@ -50,6 +50,15 @@ def fake(edpose=False, body_model=True):
     return weights
 
 
+@pytest.fixture(autouse=True)
+def mmengine_reads_data(monkeypatch):
+    """As in a training of this package; undone after each test."""
+    monkeypatch.setattr(
+        CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes)
+    )
+    loading.install_loader()
+
+
 class Owner(BaseModule):
     """Has the parameters of AiOS, and loads like it."""
 
@@ -429,6 +438,14 @@ def test_broken_official_file_is_named(tmp_path):
     torch.save({'model': broken(drop('label_enc.weight'))}, tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match=r'a\.pth: .*label_enc'):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))
+
+
+def test_text_that_resuming_would_run_is_left_out(tmp_path):
+    """``Runner.resume`` passes it to ``Config.fromstring``."""
+    content = {'state_dict': {}, 'meta': {'epoch': 3, 'config': 'import os'}}
+    torch.save(content, tmp_path / 'a.pth')
+    read = CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))
+    assert read['meta'] == {'epoch': 3}
 
 
 def test_other_files_stay_as_they_are(tmp_path):

@@ -13,6 +13,7 @@ from mmengine.visualization import LocalVisBackend
 from aios.engine.hooks import (
     AsyncRuntimeInfoHook,
     AtomicCheckpointHook,
+    DataOnlyLoadingHook,
     WholeBodyVisualizationHook,
 )
 from aios.visualization import WholeBodyVisualizer
@@ -25,6 +26,8 @@ default_hooks = dict(
     param_scheduler=dict(type=ParamSchedulerHook),
     checkpoint=dict(type=AtomicCheckpointHook, interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type=DistSamplerSeedHook),
+    # no code from checkpoints, also with tools of other projects
+    loading=dict(type=DataOnlyLoadingHook),
     # ground truth and predictions of some pictures of each validation
     visualization=dict(type=WholeBodyVisualizationHook),
     # logs losses; stops at broken ones with the names of the samples

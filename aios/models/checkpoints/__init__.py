@@ -1,12 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Checkpoints of the published AiOS and ED-Pose, converted or as they are.
+"""Checkpoint files as data; those of the published AiOS and ED-Pose."""
 
-Importing this package makes MMEngine read local checkpoint files with
-:func:`load_from_local`.
-"""
-
+from .configs import parse_config, read_stored_config
 from .conversion import Conversion, convert, export, is_official
-from .loading import check_state_dict, install_loader, load_from_local
+from .loading import check_state_dict, install_loader, load_checkpoint
 from .reading import CheckpointError, read_checkpoint, select_weights
 from .records import IgnoredObject
 
@@ -19,9 +16,9 @@ __all__ = [
     'export',
     'install_loader',
     'is_official',
-    'load_from_local',
+    'load_checkpoint',
+    'parse_config',
     'read_checkpoint',
+    'read_stored_config',
     'select_weights',
 ]
-
-install_loader()

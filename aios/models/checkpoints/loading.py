@@ -12,21 +12,26 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from .conversion import convert, is_official
+from .downloads import REMOTE_PREFIXES, fetch
 from .reading import CheckpointError, read_checkpoint, select_weights
 
-__all__ = ['check_state_dict', 'install_loader', 'load_from_local']
+__all__ = ['check_state_dict', 'install_loader', 'load_checkpoint']
 
 
-def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Read a checkpoint file for MMEngine.
+def load_checkpoint(
+    filename: str, map_location: Any = 'cpu'
+) -> dict[str, Any]:
+    """Read a checkpoint as MMEngine needs it.
 
-    Like MMEngine's reader of local files, but code in the file never runs,
-    an unconverted file of the published AiOS or ED-Pose is converted, and
-    weights that were saved alone (``torch.save(model.state_dict(), ...)``)
-    are put where MMEngine's hooks look for them.
+    Like MMEngine's readers, but code in the file never runs, an unconverted
+    file of the published AiOS or ED-Pose is converted, and weights that were
+    saved alone (``torch.save(model.state_dict(), ...)``) are put where
+    MMEngine's hooks look for them. ``meta['config']``, a text that
+    ``Runner.resume`` would run, is left out.
 
     Args:
-        filename: The file.
+        filename: The file, a URL, or a name such as ``torchvision://resnet50``
+            (see :func:`~aios.models.checkpoints.downloads.fetch`).
         map_location: See :func:`torch.load`.
 
     Returns:
@@ -37,7 +42,10 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         CheckpointError: The file is damaged, or looks official but is not.
     """
-    content = read_checkpoint(filename, map_location)
+    content = read_checkpoint(fetch(filename), map_location)
+    meta = content.get('meta')
+    if isinstance(meta, dict) and 'config' in meta:
+        content['meta'] = {k: v for k, v in meta.items() if k != 'config'}
     weights = content.get('model', content)
     if not isinstance(weights, dict) or not _looks_official(weights):
         alone = all(isinstance(value, Tensor) for value in content.values())
@@ -50,9 +58,14 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
 
 
 def install_loader() -> None:
-    """Let MMEngine read local files with :func:`load_from_local`."""
+    """Let MMEngine read all checkpoints with :func:`load_checkpoint`.
+
+    For this process: what ``load_from``, ``resume`` and ``init_cfg`` of a
+    config name. ``tools/train.py`` and ``tools/test.py`` do it, and
+    :class:`~aios.engine.hooks.DataOnlyLoadingHook`.
+    """
     CheckpointLoader.register_scheme(
-        prefixes='', loader=load_from_local, force=True
+        prefixes=('', *REMOTE_PREFIXES), loader=load_checkpoint, force=True
     )
 
 

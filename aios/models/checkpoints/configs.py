@@ -1,0 +1,178 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Configs that stand in files: data, whose types are registered ones.
+
+MMEngine runs a config's text to read it, and finds ``type='package.name'``
+by importing the package. Neither may be done with what a file says.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
+
+from .reading import CheckpointError
+
+__all__ = ['parse_config', 'read_stored_config']
+
+_CALLS = {'dict': dict, 'set': set, 'list': list, 'tuple': tuple}
+_KEPT = ('model', 'test_dataloader')
+
+
+def read_stored_config(
+    config: Mapping[str, Any], source: str | os.PathLike
+) -> dict[str, Any]:
+    """What inference needs of a config from a file.
+
+    Args:
+        config: Plain data.
+        source: The file, named in errors.
+
+    Returns:
+        ``model`` and ``test_dataloader``, as far as they are there. The
+        types of the model and of the pipelines are names in registries of
+        ``aios``, ``mmdet``, ``mmengine`` (where those of mmcv are), or of a
+        project that is imported already.
+
+    Raises:
+        CheckpointError: A type is anything else.
+    """
+    kept = {name: config[name] for name in _KEPT if name in config}
+    return _with_registered_types(kept, '', str(source))
+
+
+def _with_registered_types(value: Any, place: str, source: str) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [
+            _with_registered_types(item, f'{place}[{i}]', source)
+            for i, item in enumerate(value)
+        ]
+    if not isinstance(value, Mapping):
+        return value
+    content = {
+        key: _with_registered_types(item, f'{place}.{key}'.strip('.'), source)
+        for key, item in value.items()
+    }
+    # Datasets and samplers are not built for inference.
+    if place.startswith('test_dataloader') and 'pipeline' not in place:
+        return content
+    if '_scope_' in content and content['_scope_'] not in _scopes():
+        _refuse(source, f'{place}._scope_', content['_scope_'])
+    if 'type' in content:
+        name = _registered_name(content['type'])
+        if name is None:
+            _refuse(source, f'{place}.type', content['type'])
+        content['type'] = name
+    return content
+
+
+def _refuse(source: str, place: str, value: Any) -> None:
+    raise CheckpointError(
+        f'{source}: its config says {place} = {str(value)[:80]!r}, which is '
+        f'registered by none of {", ".join(_scopes())}; name a config file '
+        'instead, or import the project that registers it'
+    )
+
+
+def _scopes() -> list[str]:
+    return sorted({node.scope for node in _nodes()})
+
+
+def _registered_name(name: Any) -> str | None:
+    """How a registry finds a type without importing what is named.
+
+    Names from configs of MMEngine's new style are whole paths: those of
+    registered classes become their names in the registry.
+    """
+    if not isinstance(name, str):
+        return None
+    scope, _, last = name.rpartition('.')
+    package = scope.partition('.')[0]
+    for node in _filled_nodes(package):
+        if last in node.module_dict:
+            if scope in ('', node.scope):
+                return name
+            module = getattr(node.module_dict[last], '__module__', '')
+            if module.partition('.')[0] == package:
+                return f'{node.scope}.{last}'
+    return None
+
+
+def _nodes() -> list[Registry]:
+    """Registries of what inference builds; other projects' come last."""
+    import mmdet.registry  # noqa: F401
+
+    import aios.registry  # noqa: F401
+
+    first = ('aios', 'mmengine', 'mmdet')
+    nodes = [
+        node
+        for root in (MODELS, TASK_UTILS, TRANSFORMS)
+        for node in (root, *root.children.values())
+    ]
+    return sorted(
+        nodes,
+        key=lambda x: first.index(x.scope) if x.scope in first else 3,
+    )
+
+
+def _filled_nodes(package: str) -> Iterator[Registry]:
+    """Registries, each after the modules that fill it were imported."""
+    for node in _nodes():
+        if node.scope in (package, 'mmengine') or not package:
+            node.import_from_location()
+            yield node
+
+
+def parse_config(text: str, source: str) -> dict[str, Any]:
+    """Read what MMEngine stores of a config, without running it.
+
+    Args:
+        text: Assignments of literals and ``dict(...)``.
+        source: Named in errors.
+
+    Raises:
+        CheckpointError: If there is anything else.
+    """
+    try:
+        statements = ast.parse(text).body
+        return {
+            statement.targets[0].id: _literal(statement.value)  # type: ignore
+            for statement in statements
+        }
+    except (
+        AttributeError,
+        MemoryError,  # nested too deep for the parser
+        RecursionError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise CheckpointError(
+            f'{source}: its config is more than data ({error}); name a '
+            'config file instead'
+        ) from error
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, 'id', '?')
+        if name not in _CALLS or any(k.arg is None for k in node.keywords):
+            raise ValueError(f'a call of {name}')
+        arguments = [_literal(x) for x in node.args]
+        return _CALLS[name](
+            *arguments,
+            **{str(k.arg): _literal(k.value) for k in node.keywords},
+        )
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        kinds: dict[type, Any] = {ast.List: list, ast.Tuple: tuple}
+        return kinds.get(type(node), set)(_literal(x) for x in node.elts)
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        return {
+            _literal(key): _literal(value)  # type: ignore[arg-type]
+            for key, value in zip(node.keys, node.values, strict=True)
+        }
+    return ast.literal_eval(node)

@@ -1,0 +1,95 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Checkpoints by URL, from a server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import hostile_pickles as hostile
+import pytest
+import torch
+from fuzz.harness import CANARY
+from mmengine.runner import CheckpointLoader
+
+from aios.models.checkpoints import (
+    CheckpointError,
+    downloads,
+    install_loader,
+    load_checkpoint,
+)
+
+
+@pytest.fixture
+def server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Path, str]]:
+    """Folder that is served, and its URL."""
+    monkeypatch.setattr(
+        CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes)
+    )
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
+    folder = tmp_path / 'served'
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield folder, f'http://127.0.0.1:{httpd.server_port}'
+        httpd.shutdown()
+        thread.join()
+
+
+def test_downloads_are_data(server: tuple[Path, str]) -> None:
+    folder, url = server
+    code = f'open({str(folder / CANARY)!r}, "w").close()'
+    body = hostile.runs_while_it_is_read(code)
+    hostile.write_checkpoint(folder / 'evil.pth', body)
+    install_loader()
+    for read in (load_checkpoint, CheckpointLoader.load_checkpoint):
+        with pytest.raises(CheckpointError, match=r'evil\.pth'):
+            read(f'{url}/evil.pth', 'cpu')
+    assert not (folder / CANARY).exists()
+
+
+def test_hash_in_the_name(server: tuple[Path, str]) -> None:
+    folder, url = server
+    torch.save({'w': torch.ones(1)}, folder / 'w.pth')
+    digest = hashlib.sha256((folder / 'w.pth').read_bytes()).hexdigest()
+    good, bad = f'net-{digest[:8]}.pth', 'net-00000000.pth'
+    for name in (good, bad):
+        (folder / name).write_bytes((folder / 'w.pth').read_bytes())
+    assert load_checkpoint(f'{url}/{good}')['state_dict']['w'] == 1
+    with pytest.raises(CheckpointError, match='SHA-256.*expected 00000000'):
+        load_checkpoint(f'{url}/{bad}')
+
+
+def test_a_download_that_was_changed(server: tuple[Path, str]) -> None:
+    folder, url = server
+    torch.save({'w': torch.ones(1)}, folder / 'w.pth')
+    assert load_checkpoint(f'{url}/w.pth')['state_dict']['w'] == 1
+    kept = downloads.fetch(f'{url}/w.pth')
+    torch.save({'w': torch.zeros(1)}, kept)
+    with pytest.raises(CheckpointError, match='SHA-256.*delete the file'):
+        load_checkpoint(f'{url}/w.pth')
+
+
+def test_names_of_mmengine(
+    server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url = server
+    torch.save({'w': torch.ones(1)}, folder / 'w.pth')
+    table = {'tiny': f'{url}/w.pth'}
+    monkeypatch.setitem(downloads._TABLES, 'torchvision', lambda: table)
+    install_loader()
+    read = CheckpointLoader.load_checkpoint
+    assert read('torchvision://tiny')['state_dict']['w'] == 1
+    for name in ('torchvision://huge', 'mmcls://a', 's3://a/b.pth'):
+        with pytest.raises(CheckpointError, match=name):
+            read(name)
+    with pytest.raises(CheckpointError, match='absent.pth: not fetched'):
+        read(f'{url}/absent.pth')
