@@ -140,7 +140,8 @@ class Builder:
         self._done[id(raw)] = (None, 0)
         before = self._met
         value = self.build(raw)
-        size = value.nbytes // 8 if isinstance(value, np.ndarray) else 1
+        is_array = isinstance(value, np.ndarray)
+        size = 1 + value.nbytes // 8 if is_array else 1
         self._met += size
         self._made += size
         self._done[id(raw)] = (value, self._met - before)

@@ -165,6 +165,16 @@ def test_shared_objects_stay_shared() -> None:
     assert loaded[0] is loaded[1]
 
 
+@pytest.mark.parametrize('count', [0, 2, 7, 8])
+def test_small_arrays_are_shared_too(tmp_path: Path, count: int) -> None:
+    """AiOS caches have one array of flags for both hands of few people."""
+    flags = np.ones(count, bool)
+    item = {'lhand_valid': flags, 'rhand_valid': flags}
+    np.savez(tmp_path / 'cache.npz', **{'0': np.array(item, object)})
+    read = load_npz(tmp_path / 'cache.npz', allow_objects=True)['0'].item()
+    assert read['rhand_valid'].tolist() == [True] * count
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     hnp.arrays(
