@@ -311,13 +311,18 @@ class BodyModelBase(nn.Module):
 
         Here the hand mean is added to axis-angle hand poses.
         """
-        matrices = []
+        poses = []
         for name, pose in params.poses.items():
-            if pose.ndim == 3:
-                if 'hand' in name and not self.flat_hand_mean:
-                    pose = pose + self.hand_mean[int('right' in name)]
-                pose = axis_angle_to_matrix(pose)
-            matrices.append(pose)
+            if pose.ndim == 3 and 'hand' in name and not self.flat_hand_mean:
+                pose = pose + self.hand_mean[int('right' in name)]
+            poses.append(pose)
+        if all(pose.ndim == 3 for pose in poses):
+            # One long conversion: small operations cost more than numbers.
+            return axis_angle_to_matrix(torch.cat(poses, dim=1))
+        matrices = [
+            axis_angle_to_matrix(pose) if pose.ndim == 3 else pose
+            for pose in poses
+        ]
         return torch.cat(matrices, dim=1)
 
     def _pose_chunk(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -209,14 +210,31 @@ class _Painter:
         self.colors = np.tile(outfit.skin, (len(self.v), 1))
         self.cover = np.zeros((3, len(self.v)))  # top, bottom, hair
 
+    def region(
+        self, make: Callable[..., np.ndarray], *arguments: Any
+    ) -> np.ndarray:
+        """What ``make`` returns, made once for a template; read-only."""
+        key = (make.__name__, *arguments)
+        if key not in self.t.regions:
+            made = make(self, *arguments)
+            made.setflags(write=False)
+            self.t.regions[key] = made
+        return self.t.regions[key]
+
     def segments(self, *joints: int) -> np.ndarray:
         """``(V,)`` 1.0 where one of the joints dominates."""
+        return self.region(_Painter._segments, *joints)
+
+    def _segments(self, *joints: int) -> np.ndarray:
         table = np.zeros(55)
         table[list(joints)] = 1
         return table[self.t.segment]
 
     def before(self, joint: int, child: int, share: float) -> np.ndarray:
         """``(V,)`` coverage of a bone up to a share of its length."""
+        return self.region(_Painter._before, joint, child, share)
+
+    def _before(self, joint: int, child: int, share: float) -> np.ndarray:
         bone = self.j[child] - self.j[joint]
         length = np.linalg.norm(bone)
         along = (self.v - self.j[joint]) @ bone / length
@@ -235,10 +253,10 @@ class _Painter:
         for root, mid, end in bones:
             upper, lower = self.segments(root), self.segments(mid)
             if ends[0] < 1:
-                upper *= self.before(root, mid, ends[0])
+                upper = upper * self.before(root, mid, ends[0])
                 lower = lower * 0
             else:
-                lower *= self.before(mid, end, ends[1])
+                lower = lower * self.before(mid, end, ends[1])
             cover = np.maximum.reduce([cover, upper, lower])
         return cover
 
@@ -270,35 +288,46 @@ def _pattern(
     return patterns[name]()
 
 
+def _waist(p: _Painter) -> float:
+    return float(p.j[0, 1] + 0.35 * (p.j[3, 1] - p.j[0, 1]))
+
+
+def _bottom(p: _Painter, kind: str) -> np.ndarray:
+    """Coverage of what is worn below the waist."""
+    trunk = p.segments(*_TORSO) * _soft(_waist(p) - p.v[:, 1])
+    return np.maximum(p.tube(_LEGS, _BOTTOMS[kind]), trunk)
+
+
+def _top(p: _Painter, kind: str) -> np.ndarray:
+    """Coverage of what is worn above the waist."""
+    v, j = p.v, p.j
+    # The neck line is round, about the neck joint.
+    neck = np.linalg.norm((v - j[12]) * [1.0, 0.85, 0.9], axis=1)
+    top = (
+        p.segments(*_TORSO)
+        * _soft(v[:, 1] - _waist(p))
+        * _soft(neck - 0.09)
+        * _soft(j[12, 1] + 0.03 - v[:, 1])
+    )
+    if kind == 'tank':
+        return top * _soft(0.85 * j[16, 0] - np.abs(v[:, 0]))
+    sleeves = p.tube(_ARMS, _TOPS[kind])
+    return np.where(
+        p.segments(16, 17) > 0,
+        np.minimum(top, sleeves),
+        np.maximum(top, sleeves),
+    )
+
+
 def _paint_clothes(p: _Painter) -> None:
     o, v, j = p.o, p.v, p.j
-    waist = j[0, 1] + 0.35 * (j[3, 1] - j[0, 1])
     chest = 0.5 * (j[9, 1] + j[16, 1])
-    trunk = p.segments(*_TORSO)
-    bottom = np.maximum(
-        p.tube(_LEGS, _BOTTOMS[o.bottom]), trunk * _soft(waist - v[:, 1])
-    )
+    bottom, top = p.region(_bottom, o.bottom), p.region(_top, o.top)
     p.fill(bottom, o.bottom_colors[0])
     p.fill(
         bottom * _pattern(o.bottom_pattern, v, o.frequency, chest),
         o.bottom_colors[1],
     )
-    # The neck line is round, about the neck joint.
-    neck = np.linalg.norm((v - j[12]) * [1.0, 0.85, 0.9], axis=1)
-    top = (
-        trunk
-        * _soft(v[:, 1] - waist)
-        * _soft(neck - 0.09)
-        * _soft(j[12, 1] + 0.03 - v[:, 1])
-    )
-    if o.top == 'tank':
-        top *= _soft(0.85 * j[16, 0] - np.abs(v[:, 0]))
-    else:
-        sleeves = p.tube(_ARMS, _TOPS[o.top])
-        shoulders = p.segments(16, 17)
-        top = np.where(
-            shoulders > 0, np.minimum(top, sleeves), np.maximum(top, sleeves)
-        )
     p.fill(top, o.top_colors[0])
     if o.top == 'jacket':  # open in front, over a shirt
         open_front = top * _soft(0.06 - np.abs(v[:, 0]))
@@ -356,7 +385,7 @@ def _scalp(p: _Painter, hairline: float) -> np.ndarray:
 
 def _paint_head(p: _Painter) -> None:
     o, v, j = p.o, p.v, p.j
-    eyes, brows = 0.5 * (j[23] + j[24]), j[76:86]
+    brows = j[76:86]
     ears = 0.5 * (j[58] + j[59])
     top = v[p.segments(15) > 0, 1].max()
     hairline = brows[:, 1].max() + o.forehead * (top - brows[:, 1].max())
@@ -380,20 +409,27 @@ def _paint_head(p: _Painter) -> None:
             v[:, 1] - chin[1] + 0.025
         )
         p.fill(low * o.beard * 0.7, o.hair)
-    for half in (brows[:5], brows[5:]):
-        p.fill(_near(p, half, 0.005), 0.3 * o.skin + 0.55 * o.hair)
-    lips = j[107:127]
+    for first in (76, 81):
+        brow = p.region(_near, first, first + 5, 0.005)
+        p.fill(brow, 0.3 * o.skin + 0.55 * o.hair)
+    p.fill(p.region(_lips), o.lips)
+
+
+def _lips(p: _Painter) -> np.ndarray:
+    """Coverage of the lips."""
+    v, lips, eyes = p.v, p.j[107:127], 0.5 * (p.j[23] + p.j[24])
     centre = lips.mean(0)
     width, height = np.ptp(lips[:, 0]) / 2, np.ptp(lips[:, 1]) / 2
     oval = np.hypot(
         (v[:, 0] - centre[0]) / width, (v[:, 1] - centre[1]) / height
     )
     front = p.segments(15, 22) * (v[:, 2] > eyes[2] - 0.02)
-    p.fill(front * _soft(1.05 - oval, 0.4), o.lips)
+    return front * _soft(1.05 - oval, 0.4)
 
 
-def _near(p: _Painter, line: np.ndarray, radius: float) -> np.ndarray:
-    """Coverage of the vertices close to a polyline on the face."""
+def _near(p: _Painter, first: int, end: int, radius: float) -> np.ndarray:
+    """Coverage of the vertices close to a line of landmarks."""
+    line = p.j[first:end]
     points = np.concatenate([line, 0.5 * (line[1:] + line[:-1])])
     head = p.t.part_vertices['face']
     distance = np.linalg.norm(p.v[head, None] - points, axis=-1).min(1)
@@ -407,12 +443,17 @@ def _paint_eyes(p: _Painter) -> None:
         ball = p.segments(joint)
         if not ball.any():
             continue
-        points = p.v[ball > 0]
-        pole = points.mean(0) + [0, 0, np.ptp(points[:, 2]) / 2]
-        distance = np.linalg.norm(p.v - pole, axis=1)
         p.fill(ball, np.array([0.93, 0.92, 0.9]))
-        p.fill(ball * (distance < 0.0068), p.o.eyes)
-        p.fill(ball * (distance < 0.0032), np.full(3, 0.03))
+        p.fill(p.region(_around_pole, joint, 0.0068), p.o.eyes)
+        p.fill(p.region(_around_pole, joint, 0.0032), np.full(3, 0.03))
+
+
+def _around_pole(p: _Painter, joint: int, radius: float) -> np.ndarray:
+    """Coverage of the front of an eyeball."""
+    ball = p.segments(joint)
+    points = p.v[ball > 0]
+    pole = points.mean(0) + [0, 0, np.ptp(points[:, 2]) / 2]
+    return ball * (np.linalg.norm(p.v - pole, axis=1) < radius)
 
 
 def paint_body(template: BodyTemplate, outfit: Outfit) -> np.ndarray:

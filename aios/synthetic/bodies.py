@@ -71,6 +71,11 @@ class BodyTemplate:
     part_vertices: dict[str, np.ndarray]
 
     @cached_property
+    def regions(self) -> dict[tuple, np.ndarray]:
+        """Parts of the skin that were looked for before, by their names."""
+        return {}
+
+    @cached_property
     def waves(self) -> dict[str, np.ndarray]:
         """``(48, V)`` plane waves over the skin, coarse to fine.
 

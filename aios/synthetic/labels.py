@@ -101,7 +101,8 @@ def _box(
     """
     size = np.array([camera.width, camera.height], float)
     points = pixels[vertices]
-    inside = np.all((pixels >= 0) & (pixels <= size), axis=1)
+    x, y = pixels.T
+    inside = (x >= 0) & (x <= size[0]) & (y >= 0) & (y <= size[1])
     if not inside[vertices].all():
         kept = points[inside[vertices]]
         crossings = _border_points(pixels, faces, inside, size)
@@ -193,7 +194,8 @@ def _is_seen(
     """
     pixel = np.floor(camera.project(points)).astype(np.int64)
     size = np.array([camera.width, camera.height])
-    inside = ((pixel >= 0) & (pixel < size)).all(1)
+    x, y = pixel.T
+    inside = (x >= 0) & (x < size[0]) & (y >= 0) & (y < size[1])
     seen = np.zeros(len(points), bool)
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):

@@ -85,13 +85,12 @@ def arm_rotations(arm: Arm) -> dict[str, np.ndarray]:
     rot = Rotation.from_euler
     # The collar carries a third of what goes beyond the horizontal.
     lift = 0.35 * max(0.0, arm.abduct - 1.3)
-    shoulder = (
-        rot('x', -arm.flex)
-        * rot('z', arm.abduct - lift - np.pi / 2)
-        * rot('x', arm.twist)
+    # Capitals: about the axes of the limb, which turn along.
+    shoulder = rot(
+        'XZX', [-arm.flex, arm.abduct - lift - np.pi / 2, arm.twist]
     )
-    elbow = rot('y', -arm.bend) * rot('x', 0.6 * arm.pronate)
-    wrist = rot('x', 0.4 * arm.pronate) * rot('z', -arm.wrist)
+    elbow = rot('YX', [-arm.bend, 0.6 * arm.pronate])
+    wrist = rot('XZ', [0.4 * arm.pronate, -arm.wrist])
     collar = np.array([0.0, -0.12 * np.sin(np.clip(arm.flex, -1, 1.5)), lift])
     return dict(
         collar=collar,
@@ -131,11 +130,8 @@ def leg_rotations(leg: Leg) -> dict[str, np.ndarray]:
     Returns:
         Axis-angle ``(3,)`` of ``hip``, ``knee``, ``ankle``.
     """
-    rot = Rotation.from_euler
-    hip = (
-        rot('x', -(leg.thigh + leg.lean))
-        * rot('z', leg.abduct)
-        * rot('y', leg.turnout)
+    hip = Rotation.from_euler(
+        'XZY', [-(leg.thigh + leg.lean), leg.abduct, leg.turnout]
     )
     level = leg.thigh - leg.knee if leg.ankle is None else leg.ankle
     # A sole is level sideways when the ankle takes back the abduction.
