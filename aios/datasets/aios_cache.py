@@ -11,12 +11,14 @@ and with the eyeballs the wrong way round.
 
 from __future__ import annotations
 
+import logging
 import os.path as osp
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from tqdm import tqdm
 
 from aios.registry import DATASETS
@@ -134,7 +136,7 @@ class AiOSCacheDataset(HumanDataset):
 
     def _build_labels(self) -> LabelTable:
         try:
-            paths, tables, body_model = self._read()
+            paths, tables, body_model, flat = self._read()
         except (UnsafeFileError, CorruptFileError) as error:
             rule = 'unreadable'
             if isinstance(error, UnsafeFileError):
@@ -148,9 +150,15 @@ class AiOSCacheDataset(HumanDataset):
             name: np.concatenate([table[name] for table in tables])
             for name in tables[0]
         }
-        meta = {name: columns.pop(name) for name in ('occ', 'is_kid')}
+        is_kid = columns.pop('is_kid')
+        # Everybody is one where the original did not know.
+        knows_children = bool(np.any(is_kid == 0))
+        meta = {
+            'occ': columns.pop('occ'),
+            'is_kid': is_kid if knows_children else None,
+        }
         sizes = columns.pop('image_size')
-        self._finish(columns)
+        self._finish(columns, flat)
         apply_person_rules(columns, meta, self.label_options)
         keep, dropped = _drop(columns)
         kept_images, image_rows = index_images(image[keep], len(tables))
@@ -171,23 +179,26 @@ class AiOSCacheDataset(HumanDataset):
                 'num_rows': len(image),
                 'num_images': len(tables),
                 'dropped': [vars(count) for count in dropped],
-                # Nothing in a cache says so.
-                'flat_hand_mean': None
-                if self.flat_hand_mean == 'auto'
-                else bool(self.flat_hand_mean),
+                'flat_hand_mean': flat,
+                'knows_children': knows_children,
             },
         )
 
     def _read(
         self,
-    ) -> tuple[list[str], list[dict[str, np.ndarray]], str | None]:
-        """Paths, columns of each picture, and the body model."""
+    ) -> tuple[
+        list[str], list[dict[str, np.ndarray]], str | None, bool | None
+    ]:
+        """Paths, columns of each picture, model, whether hands are flat."""
         paths, tables, models = [], [], []
+        flat: set[bool] = set()
         for key, item in _items(self.ann_file):
             try:
                 tables.append(_person_columns(item, self.label_options))
                 paths.append(self._reroot(str(item['img_path'])))
                 models.append(item.get('as_smplx', 'smplx'))
+                said = item['smplx_param'].get('flat_hand_mean', ())
+                flat.update(np.ravel(said).astype(bool).tolist())
             except (KeyError, ValueError, TypeError) as error:
                 fault = Fault(
                     'missing_key'
@@ -207,7 +218,37 @@ class AiOSCacheDataset(HumanDataset):
                 ),
                 self.ann_file,
             )
-        return paths, tables, str(models[0])
+        return paths, tables, str(models[0]), self._choose_flat(flat)
+
+    def _choose_flat(self, said: set[bool]) -> bool | None:
+        """Whether hand poses are absolute, of what all pictures say."""
+        if self.flat_hand_mean != 'auto':
+            return bool(self.flat_hand_mean)
+        if len(said) > 1:
+            raise HumanDataError(
+                Fault(
+                    'wrong_type',
+                    'smplx_param.flat_hand_mean',
+                    'is true and false; set the option flat_hand_mean',
+                ),
+                self.ann_file,
+            )
+        return next(iter(said), None)
+
+    def _report(
+        self, kept: list[dict[str, Any]], image_counts: Mapping[str, int]
+    ) -> None:
+        super()._report(kept, image_counts)
+        options = self.label_options
+        if options.kids_shape_supervises or self.labels.info['knows_children']:
+            return
+        print_log(
+            f'{self.dataset_name} ({self.ann_file}): does not say who is a '
+            'child (is_kid is 1 for everybody or absent): all shapes '
+            'supervise',
+            logger='current',
+            level=logging.WARNING,
+        )
 
     def _reroot(self, path: str) -> str:
         relative = reroot(path, self.markers)
@@ -218,7 +259,9 @@ class AiOSCacheDataset(HumanDataset):
             )
         return relative
 
-    def _finish(self, columns: dict[str, np.ndarray]) -> None:
+    def _finish(
+        self, columns: dict[str, np.ndarray], flat: bool | None
+    ) -> None:
         """Bring conventions of the cache to ours; changes ``columns``."""
         options = self.label_options
         if self.binary_confidence:
@@ -233,7 +276,7 @@ class AiOSCacheDataset(HumanDataset):
                 if name in columns:
                     points = columns[name]
                     points[:, list(_EYES)] = points[:, list(_EYES[::-1])]
-        if self.flat_hand_mean is True:
+        if flat:
             mean = np.asarray(read_hand_mean(self.body_model_path))
             columns['smplx_pose'][:, 22:52] -= mean.reshape(30, 3)
 
@@ -340,7 +383,9 @@ def _person_columns(
         'row': np.arange(count),
         'image_size': np.tile(np.asarray(item['img_shape'])[:2], (count, 1)),
         'occ': numbers(item.get('occlusion'), 1)[:, 0],
-        'is_kid': numbers(item.get('is_kid'), 1)[:, 0],
+        'is_kid': np.ones(count)
+        if item.get('is_kid') is None
+        else numbers(item['is_kid'], 1)[:, 0],
         'bboxes': numbers(item['bbox'], 4),
         'keypoints': numbers(item['joint_img'], 137, 3),
         'smplx_pose': np.concatenate(pose, axis=1).reshape(count, 53, 3),

@@ -34,7 +34,7 @@ from .label_options import LabelTable
 
 __all__ = ['LabelStore', 'file_signature']
 
-STORE_VERSION = 5
+STORE_VERSION = 6
 """Raise it when the meaning of a column changes."""
 
 _META = 'meta.json'

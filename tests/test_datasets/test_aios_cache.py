@@ -11,6 +11,7 @@ import pytest
 
 from aios.datasets import AiOSCacheDataset, HumanDataError, HumanDataset
 from aios.datasets.aios_cache import reroot
+from aios.datasets.human_dataset import read_hand_mean
 
 EYES = [67, 68]
 
@@ -337,3 +338,66 @@ def test_workers_share_the_labels(cached):
         copy.get_data_info(1)['instances_arrays']['keypoints'],
         cache.get_data_info(1)['instances_arrays']['keypoints'],
     )
+
+
+@pytest.mark.parametrize('flat', [True, False])
+def test_hands_that_the_cache_calls_flat(cached, models, flat):
+    """BEDLAM's items carry the flag of mmhuman3d's file, row by row."""
+    files, reference, write = cached
+
+    def say(i, item):
+        count = len(item['bbox'])
+        item['smplx_param']['flat_hand_mean'] = np.full(count, flat)
+
+    cache = AiOSCacheDataset(
+        str(write(say, rooted='/their/train_images/')),
+        benchmark='BEDLAMDataset',
+        data_prefix={'img': str(files.root)},
+        body_model_path=models,
+    )
+    mean = np.reshape(read_hand_mean(models), (30, 3)) * flat
+    for i in range(len(cache)):
+        mine, theirs = (
+            d.get_data_info(i)['instances_arrays']['smplx_pose'][-1]
+            for d in (cache, reference)
+        )
+        np.testing.assert_allclose(
+            mine[22:52], theirs[22:52] - mean, atol=1e-6
+        )
+
+
+def test_hands_that_the_cache_calls_both(cached):
+    files, _, write = cached
+
+    def say(i, item):
+        item['smplx_param']['flat_hand_mean'] = np.array([i == 1])
+
+    with pytest.raises(HumanDataError, match='true and false'):
+        AiOSCacheDataset(str(write(say)), data_prefix={'img': str(files.root)})
+
+
+@pytest.mark.parametrize('children', ['absent', 'everybody', 'some'])
+def test_children_of_a_cache(cached, children, monkeypatch):
+    """1 for everybody is what the original writes if it does not know."""
+    files, _, write = cached
+    said = []
+    monkeypatch.setattr(
+        'aios.datasets.aios_cache.print_log', lambda m, **_: said.append(m)
+    )
+
+    def change(i, item):
+        item['occlusion'] = np.zeros(len(item['bbox']))
+        if children == 'absent':
+            del item['is_kid']
+        elif children == 'some':
+            item['is_kid'] = np.arange(len(item['bbox'])) == 0
+
+    cache = AiOSCacheDataset(
+        str(write(change)),
+        benchmark='AGORADataset',
+        data_prefix={'img': str(files.root)},
+    )
+    valid = cache.get_data_info(0)['instances_arrays']['smplx_betas_valid']
+    assert valid.tolist() == ([0, 1] if children == 'some' else [1, 1])
+    assert len(said) == (children != 'some')
+    assert all('does not say who is a child' in m for m in said)
