@@ -18,6 +18,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from aios.engine.launch import add_run_options, build_runner, load_run_config
+from aios.utils.command_line import errors_in_one_line
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -96,6 +97,11 @@ def dump_predictions(config: Config, out: str) -> None:
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Evaluate; returns the metrics."""
     args = build_parser().parse_args(argv)
+    with errors_in_one_line():
+        return _test(args)
+
+
+def _test(args: argparse.Namespace) -> dict[str, float]:
     config = load_run_config(args)
     for phase in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         if config.get(phase) is None:

@@ -20,7 +20,8 @@ import torch
 from mmengine.config import Config
 
 from aios.engine.launch import add_run_options, build_runner, load_run_config
-from aios.utils.locking import FolderInUseError, folder_lock
+from aios.utils.command_line import errors_in_one_line
+from aios.utils.locking import folder_lock
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -105,6 +106,11 @@ def choose_resume(config: Config, resume: str | None) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Train."""
     args = build_parser().parse_args(argv)
+    with errors_in_one_line():
+        _train(args)
+
+
+def _train(args: argparse.Namespace) -> None:
     config = load_run_config(args)
     if args.amp:
         use_mixed_precision(config)
@@ -112,13 +118,8 @@ def main(argv: list[str] | None = None) -> None:
         scale_learning_rate(config)
     choose_resume(config, args.resume)
     runner = build_runner(config)
-    try:
-        with (
-            folder_lock(runner.work_dir) if runner.rank == 0 else nullcontext()
-        ):
-            runner.train()
-    except FolderInUseError as error:
-        sys.exit(f'error: {error}')
+    with folder_lock(runner.work_dir) if runner.rank == 0 else nullcontext():
+        runner.train()
 
 
 if __name__ == '__main__':

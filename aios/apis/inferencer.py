@@ -24,6 +24,7 @@ from aios.evaluation.samples import predictions_of
 from aios.export import FrameResult
 from aios.models.inference import prepare_for_inference
 from aios.registry import INFERENCERS
+from aios.utils.command_line import set_options
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
 from .cameras import CameraModel, change_camera
@@ -108,7 +109,7 @@ class AiOSInferencer(BaseInferencer):
         if model is None and weights is not None:
             self._content = load_weights(weights)  # once for both
         config = read_model_config(model, weights, self._content)
-        config.merge_from_dict(dict(cfg_options or {}))
+        set_options(config, cfg_options)
         self.device = device or get_device()
         check_device(self.device)
         super().__init__(

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -121,9 +120,10 @@ def read_model_config(
 def _read_config_file(path: Path) -> Config:
     try:
         config = Config.fromfile(path)
-    except (ConfigParsingError, OSError, SyntaxError) as error:
+    except Exception as error:  # a config is a program
         raise ValueError(
-            f'{path}: cannot be read as a config: {error}'
+            f'{path}: cannot be read as a config '
+            f'({type(error).__name__}: {error})'
         ) from error
     if 'model' not in config:
         raise ValueError(f'{path}: this config has no model')
@@ -172,7 +172,7 @@ def _build(config: Config) -> nn.Module:
     try:
         with DefaultScope.overwrite_default_scope('aios'):
             return MODELS.build(config.model)
-    except (AttributeError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever the modules make of it
         raise ValueError(
             f'{_named(config)} describes no model that can be built: {error}'
         ) from error

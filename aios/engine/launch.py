@@ -16,7 +16,7 @@ from aios.models.checkpoints import install_loader
 
 # Before a config is read: `_base_ = 'aios::...'` works from now on.
 from aios.registry import RUNNERS
-from aios.utils.command_line import add_cfg_options
+from aios.utils.command_line import add_cfg_options, read_config
 
 __all__ = ['add_run_options', 'build_runner', 'load_run_config']
 
@@ -50,12 +50,11 @@ def load_run_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: If there is no such config.
+        ValueError: If it is none, or an option does not fit.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = Config.fromfile(args.config)
+    config = read_config(args.config, args.cfg_options)
     config.launcher = args.launcher
-    if args.cfg_options is not None:
-        config.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:

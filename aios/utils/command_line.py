@@ -8,7 +8,10 @@ Where a parser is taken, a group of its arguments will do as well.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +26,45 @@ __all__ = [
     'add_overwrite_option',
     'add_shape_option',
     'config_title',
+    'errors_in_one_line',
     'make_parser',
     'options_by_config',
     'read_config',
+    'set_options',
 ]
+
+TRACEBACK_ENV = 'AIOS_TRACEBACK'
+_STEPS = ('run_epoch', 'run_iter')  # of MMEngine's loops
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """End the program with one line if something cannot be set up.
+
+    For configs, options, files and what is built of them.  An error of a
+    step of training or evaluation keeps its traceback, as does any with the
+    environment variable ``AIOS_TRACEBACK=1``.
+    """
+    try:
+        yield
+    except Exception as error:
+        if os.environ.get(TRACEBACK_ENV) or _is_of_a_step(error):
+            raise
+        text = str(error)
+        if not isinstance(error, (OSError, ValueError)) or not text:
+            text = f'{type(error).__name__}: {text}'
+        sys.exit(
+            f'error: {text}\n(with {TRACEBACK_ENV}=1: where it comes from)'
+        )
+
+
+def _is_of_a_step(error: Exception) -> bool:
+    frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_name in _STEPS:
+            return True
+        frame = frame.tb_next
+    return False
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
@@ -61,10 +99,22 @@ def add_cfg_options(parser: argparse._ActionsContainer) -> None:
     """Add ``--cfg-options``; without it the value is ``None``."""
     from mmengine.config import DictAction
 
+    class Options(DictAction):
+        """Values that cannot be read are errors of the command line."""
+
+        def __call__(self, parser: Any, *args: Any) -> None:
+            try:
+                super().__call__(parser, *args)
+            except (AssertionError, IndexError, ValueError) as error:
+                parser.error(
+                    f'--cfg-options: expected KEY=VALUE, got {args[1]} '
+                    f'({error})'
+                )
+
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Options,
         metavar='KEY=VALUE',
         help='change the config, e.g. train_dataloader.batch_size=1 or '
         'key="[(a,b),(c,d)]" (quoted, and without white space)',
@@ -163,17 +213,47 @@ def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
 
     Raises:
         FileNotFoundError: There is no such file.
+        ValueError: It is no config, or an option does not fit.
     """
     from mmengine.config import Config
 
     # Before a config is read: it may inherit one of ours, `aios::...`.
     import aios.registry  # noqa: F401
 
-    if '::' in name:
-        from mmengine.hub import get_config
+    try:
+        if '::' in name:
+            from mmengine.hub import get_config
 
-        config = get_config(name)
-    else:
-        config = Config.fromfile(name)
-    config.merge_from_dict(dict(options or {}))
+            config = get_config(name)
+        else:
+            config = Config.fromfile(name)
+    except OSError:
+        raise  # with the name
+    except Exception as error:  # a config is a program
+        raise ValueError(
+            f'{name}: cannot be read as a config '
+            f'({type(error).__name__}: {error})'
+        ) from error
+    set_options(config, options)
     return config
+
+
+def set_options(config: Config, options: Mapping[str, Any] | None) -> None:
+    """Change a config.
+
+    Args:
+        config: Changed in place.
+        options: Values to set, by dotted name, as of ``--cfg-options``.
+
+    Raises:
+        ValueError: If an option leads through something that has no such
+            place; the message names it.
+    """
+    for key, value in (options or {}).items():
+        try:
+            config.merge_from_dict({key: value})
+        except (AssertionError, LookupError, TypeError, ValueError) as error:
+            name = getattr(config, 'filename', None) or 'the config'
+            raise ValueError(
+                f'--cfg-options {key}={value!r} does not fit {name}: {error}'
+            ) from error

@@ -36,5 +36,5 @@ def test_a_difference_is_an_error(tool, monkeypatch: pytest.MonkeyPatch):
         return [first, *others]
 
     monkeypatch.setattr(BatchHungarianAssigner, 'assign', wrong)
-    with pytest.raises(RuntimeError, match='1 images: the pairs differ'):
+    with pytest.raises(SystemExit, match='1 images: the pairs differ'):
         tool.main(ARGUMENTS)

@@ -115,7 +115,7 @@ def test_flipped_byte(train, whole, capfd):
 def test_all_checkpoints_damaged(train, whole):
     for path in whole.glob('*.pth'):
         path.write_bytes(b'')
-    with pytest.raises(RuntimeError, match='leave out --resume'):
+    with pytest.raises(SystemExit, match='leave out --resume'):
         train('--work-dir', whole, '--resume')
 
 
@@ -329,3 +329,20 @@ def test_two_processes(start, evaluate, tmp_path, losses):
         if line.startswith('whole_body/')
     )
     assert {k: float(v) for k, v in shown.items()} == pytest.approx(one)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['model.backbone.depth.deep=1'], r'depth\.deep=1 does not fit'),
+        (['model.type=Nothing'], 'Nothing'),
+        (['model.num_queries=many'], 'num_queries|str'),
+        (['train_dataloader.dataset.ann_file=gone.npz'], r'gone\.npz'),
+        (['train_dataloader.dataset.colour=red'], 'colour'),
+        (['optim_wrapper.optimizer.type=Guess'], 'Guess'),
+        (['train_cfg.max_epochs=few'], 'few|str'),
+    ],
+)
+def test_wrong_options_end_in_one_line(train, options, message, tmp_path):
+    with pytest.raises(SystemExit, match=f'(?s)error: .*({message})'):
+        train('--work-dir', tmp_path / 'run', '--cfg-options', *options)

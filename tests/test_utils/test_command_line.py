@@ -81,6 +81,58 @@ def test_missing_config(tmp_path: Path):
         command_line.read_config(str(tmp_path / 'absent.py'))
 
 
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('def broken(:', 'SyntaxError'),
+        ('x = [1][2]', 'IndexError'),
+        ("_base_ = 'absent.py'", r'absent\.py'),
+        ('x = 1\n  y = "', 'Error'),
+    ],
+)
+def test_what_is_no_config_is_named(tmp_path, text, message):
+    path = tmp_path / 'bad.py'
+    path.write_text(text)
+    with pytest.raises((ValueError, OSError), match=f'(?s){message}') as error:
+        command_line.read_config(str(path))
+    assert 'bad.py' in str(error.value) or 'absent.py' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'key', ['model.backbone.depth.x', 'default_hooks.logger.interval.y']
+)
+def test_options_that_do_not_fit_are_named(key):
+    name = str(ROOT / 'configs/aios/aios_r50.py')
+    with pytest.raises(ValueError, match=f'{key}=1 does not fit .*aios_r50'):
+        command_line.read_config(name, {key: 1})
+
+
+def test_options_without_a_value(capsys):
+    parser = command_line.make_parser(None)
+    command_line.add_cfg_options(parser)
+    with pytest.raises(SystemExit) as status:
+        parser.parse_args(['--cfg-options', 'nonsense'])
+    assert status.value.code == 2
+    assert "KEY=VALUE, got ['nonsense']" in capsys.readouterr().err
+
+
+def test_errors_in_one_line(monkeypatch):
+    def run_iter():
+        raise KeyError('in a step')
+
+    @command_line.errors_in_one_line()
+    def set_up():
+        raise KeyError('colour')
+
+    with pytest.raises(SystemExit, match="error: KeyError: 'colour'"):
+        set_up()
+    with pytest.raises(KeyError), command_line.errors_in_one_line():
+        run_iter()
+    monkeypatch.setenv('AIOS_TRACEBACK', '1')
+    with pytest.raises(ValueError), command_line.errors_in_one_line():
+        raise ValueError('whole')
+
+
 def test_import_is_light():
     code = (
         'import sys, aios.utils.command_line\n'

@@ -50,6 +50,7 @@ from aios.utils.command_line import (
     add_measuring_options,
     add_shape_option,
     config_title,
+    errors_in_one_line,
     make_parser,
     options_by_config,
     read_config,
@@ -151,6 +152,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)

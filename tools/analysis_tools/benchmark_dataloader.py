@@ -33,7 +33,11 @@ from aios.datasets.configured import add_dataset_arguments, dataset_config
 from aios.registry import DATASETS
 from aios.structures import HUMAN_DATA_190
 from aios.utils import register_all_modules
-from aios.utils.command_line import make_parser, read_config
+from aios.utils.command_line import (
+    errors_in_one_line,
+    make_parser,
+    read_config,
+)
 
 PIPELINE = [
     {'type': 'LoadImage'},
@@ -70,6 +74,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)

@@ -34,7 +34,11 @@ from aios.models.task_modules import (
 )
 from aios.registry import TASK_UTILS
 from aios.utils import register_all_modules
-from aios.utils.command_line import make_parser, read_config
+from aios.utils.command_line import (
+    errors_in_one_line,
+    make_parser,
+    read_config,
+)
 
 Outputs = list[tuple[str, Candidates]]
 Pairs = list[list[list[int]]]
@@ -154,6 +158,7 @@ def measure(
     return {k: statistics.median(v[1:]) for k, v in times.items()}, equal
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> dict[int, dict[str, float]]:
     """Measure; returns milliseconds by number of images.
 

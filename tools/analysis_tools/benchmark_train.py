@@ -44,6 +44,7 @@ from aios.utils.command_line import (
     add_measuring_options,
     add_shape_option,
     config_title,
+    errors_in_one_line,
     make_parser,
     options_by_config,
     read_config,
@@ -275,6 +276,7 @@ def build_steps(args: argparse.Namespace) -> dict[str, Step]:
     return steps
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
     """Measure; returns the table's columns."""
     args = parse_args(argv)

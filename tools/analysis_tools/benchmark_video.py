@@ -36,6 +36,7 @@ from aios.apis.job import Outputs, run_inference
 from aios.apis.sources import open_sources
 from aios.utils.command_line import (
     add_config_argument,
+    errors_in_one_line,
     make_parser,
     read_config,
 )
@@ -122,6 +123,7 @@ def watch() -> Iterator[dict[str, dict[str, float]]]:
         queue.Queue.put = put  # type: ignore[method-assign]
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)

@@ -32,7 +32,11 @@ from aios.datasets import HumanDataError
 from aios.datasets.configured import add_dataset_arguments, dataset_config
 from aios.registry import DATASETS, TRANSFORMS
 from aios.utils import register_all_modules
-from aios.utils.command_line import make_parser, read_config
+from aios.utils.command_line import (
+    errors_in_one_line,
+    make_parser,
+    read_config,
+)
 from aios.visualization import (
     WholeBodyVisualizer,
     contact_sheet,
@@ -124,6 +128,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)

@@ -28,7 +28,7 @@ from aios.evaluation.analysis_cli import (
     build_dataset,
     check_outputs,
 )
-from aios.utils.command_line import make_parser
+from aios.utils.command_line import errors_in_one_line, make_parser
 from aios.utils.safe_io import atomic_write
 
 OUTPUTS = ('errors.json', 'joints.csv', 'joints.png')
@@ -100,6 +100,7 @@ def plot(
     figure.savefig(stream, format='png')
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = make_parser(__doc__)

@@ -28,6 +28,7 @@ from aios.utils.command_line import (
     add_config_argument,
     add_shape_option,
     config_title,
+    errors_in_one_line,
     make_parser,
     options_by_config,
     read_config,
@@ -57,6 +58,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)

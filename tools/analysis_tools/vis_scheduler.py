@@ -28,6 +28,7 @@ from aios.utils.command_line import (
     add_cfg_options,
     add_config_argument,
     add_overwrite_option,
+    errors_in_one_line,
     make_parser,
     read_config,
 )
@@ -166,6 +167,7 @@ def draw(values: dict[str, list[float]], title: str, per_epoch: int) -> Figure:
     return figure
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = build_parser().parse_args(argv)

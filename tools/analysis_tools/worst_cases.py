@@ -31,7 +31,7 @@ from aios.evaluation.analysis_cli import (
     check_outputs,
 )
 from aios.structures import joint_mapping
-from aios.utils.command_line import make_parser
+from aios.utils.command_line import errors_in_one_line, make_parser
 from aios.utils.safe_io import atomic_write
 from aios.visualization import contact_sheet, write_image
 from aios.visualization.drawing import draw_boxes, draw_skeleton
@@ -153,6 +153,7 @@ def run(args: argparse.Namespace) -> int:
     return len(cases)
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = make_parser(__doc__)

@@ -37,6 +37,7 @@ from aios.utils.command_line import (
     add_overwrite_option,
     add_shape_option,
     make_parser,
+    set_options,
 )
 
 SUFFIXES = ('.onnx', '.pt2')
@@ -71,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 def export(args: argparse.Namespace) -> dict[str, float]:
     """Write the file; returns the largest differences by output."""
     config = read_model_config(args.config, args.checkpoint)
-    config.merge_from_dict(dict(args.cfg_options or {}))
+    set_options(config, args.cfg_options)
     size = (args.shape[0], args.shape[1])
     network = DeployableNetwork(build_model(config, args.checkpoint))
     common = dict(tolerance=args.tolerance, overwrite=args.overwrite)

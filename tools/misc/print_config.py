@@ -18,6 +18,7 @@ from aios.utils.command_line import (
     add_cfg_options,
     add_config_argument,
     add_overwrite_option,
+    errors_in_one_line,
     make_parser,
     read_config,
 )
@@ -40,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = build_parser().parse_args(argv)
@@ -48,10 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f'error: --save-path {path}: allowed are {FORMATS}')
     if path is not None and path.exists() and not args.overwrite:
         sys.exit(f'error: {path} exists; --overwrite replaces it')
-    try:
-        config = read_config(args.config, args.cfg_options)
-    except FileNotFoundError as error:
-        sys.exit(f'error: {error}')
+    config = read_config(args.config, args.cfg_options)
     print(config.pretty_text)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
