@@ -1,0 +1,203 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Readers of annotations and submissions, with honest files for them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.datasets import (
+    AiOSCacheDataset,
+    CocoImageDataset,
+    HumanData,
+    HumanDataError,
+    HumanDataset,
+)
+from aios.datasets.converters import COCOConverter, ConverterError
+from aios.datasets.converters.base import convert
+
+from .harness import Reader
+
+__all__ = ['annotation_readers']
+
+_COUNT = 3
+
+
+def annotation_readers(coco: Path, models: str) -> list[Reader]:
+    """Readers of annotations.
+
+    Args:
+        coco: Folder of a miniature of COCO.
+        models: Folder of a body model.
+    """
+    folder = coco / 'annotations'
+    people = folder / COCOConverter.KEYPOINTS.rpartition('/')[2]
+    (fits,) = folder.glob('MSCOCO*')
+    refused = (HumanDataError,)
+    return [
+        Reader(
+            'HumanData .npz',
+            'labels.npz',
+            human_data(),
+            _write_npz,
+            _read_data_set(HumanDataset),
+            refused,
+        ),
+        Reader(
+            'HumanData .pkl',
+            'labels.pkl',
+            human_data(),
+            _write_pickle,
+            HumanData.load,
+            refused,
+        ),
+        Reader(
+            'AiOS cache',
+            'cache.npz',
+            cache(),
+            _write_npz,
+            _read_data_set(AiOSCacheDataset),
+            refused,
+        ),
+        Reader(
+            'COCO images',
+            'coco.json',
+            json.loads(people.read_text()),
+            _write_json,
+            lambda path: CocoImageDataset(str(path))[0],
+            (ValueError,),
+        ),
+        Reader(
+            'COCO-WholeBody',
+            people.name,
+            json.loads(people.read_text()),
+            _write_json,
+            _convert(fits, models),
+            (ConverterError,),
+        ),
+        Reader(
+            'NeuralAnnot',
+            fits.name,
+            json.loads(fits.read_text()),
+            _write_json,
+            _convert(people, models),
+            (ConverterError,),
+        ),
+    ]
+
+
+def human_data() -> dict[str, Any]:
+    """Content of a small HumanData file."""
+    rng = np.random.default_rng(0)
+
+    def real(*shape: int) -> np.ndarray:
+        return rng.uniform(1, 50, (_COUNT, *shape)).astype(np.float32)
+
+    boxes = np.tile(np.float32([4, 5, 50, 60, 1]), (_COUNT, 1))
+    return {
+        'image_path': ['a.png', 'a.png', 'b.png'],
+        'bbox_xywh': boxes,
+        'lhand_bbox_xywh': boxes / 2,
+        'keypoints2d_smplx': real(190, 3),
+        'keypoints2d_smplx_mask': np.ones(190, np.uint8),
+        'keypoints2d_smplx_convention': 'human_data',
+        'keypoints3d_smplx': real(190, 4),
+        'smplx': {
+            'global_orient': real(3),
+            'body_pose': real(21, 3),
+            'left_hand_pose': real(15, 3),
+            'betas': real(10),
+            'expression': real(10),
+            'transl': real(3),
+        },
+        'meta': {
+            'gender': ['male', 'female', 'neutral'],
+            'height': [100] * _COUNT,
+            'width': [90] * _COUNT,
+            'focal_length': np.full((_COUNT, 2), 300.0),
+            'principal_point': np.full((_COUNT, 2), 45.0),
+            'smplx_valid': np.ones(_COUNT, np.uint8),
+        },
+        'misc': {'flat_hand_mean': False, 'empty_images': ['c.png']},
+        'frame_range': np.array([[0, 2], [2, 3]]),
+    }
+
+
+def cache() -> dict[str, Any]:
+    """Content of a cache with two images."""
+    rng = np.random.default_rng(0)
+
+    def item(name: str, count: int) -> dict[str, Any]:
+        def real(*shape: int) -> np.ndarray:
+            return rng.uniform(1, 50, (count, *shape)).astype(np.float32)
+
+        box = np.float32([4, 5, 50, 60])
+        return {
+            'img_path': f'/data/agora/{name}',
+            'img_shape': (100, 90),
+            'bbox': [box] * count,
+            'lhand_bbox': [None] * count,
+            'joint_img': real(137, 3),
+            'joint_cam': real(137, 4),
+            'smplx_param': {
+                'root_pose': real(3),
+                'body_pose': real(63),
+                'lhand_pose': real(45),
+                'shape': real(10),
+                'expr': real(10),
+                'lhand_valid': np.ones(count, bool),
+            },
+            'gender': ['male'] * count,
+            'as_smplx': 'smplx',
+        }
+
+    return {
+        'data_len': np.array(2),
+        'data_strategy': np.array(None, dtype=object),
+        '0': item('a.png', 1),
+        '1': item('b.png', 2),
+    }
+
+
+def _write_npz(content: Any, path: Path) -> None:
+    np.savez(path, **content)
+
+
+def _write_pickle(content: Any, path: Path) -> None:
+    path.write_bytes(pickle.dumps(content))
+
+
+def _write_json(content: Any, path: Path) -> None:
+    path.write_text(json.dumps(content))
+
+
+def _read_data_set(kind: type[HumanDataset]) -> Callable[[Path], object]:
+    def read(path: Path) -> object:
+        data_set = kind(
+            str(path),
+            filter_cfg=dict(missing_images='ignore'),
+            cache_dir=str(path.parent / 'labels'),
+        )
+        return [data_set.get_data_info(i) for i in range(len(data_set))]
+
+    return read
+
+
+def _convert(other: Path, models: str) -> Callable[[Path], object]:
+    """Convert COCO with one of its two files, beside the honest other."""
+
+    def read(path: Path) -> object:
+        folder = path.parent / 'annotations'
+        folder.mkdir()
+        shutil.copy(other, folder)
+        shutil.copy(path, folder)
+        out = path.parent / 'out.npz'
+        return convert(COCOConverter(path.parent, 'train', models), out)
+
+    return read
