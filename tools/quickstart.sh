@@ -4,7 +4,7 @@
 # Set up an environment (see setup_env.sh), then do the whole work of this
 # package in small: make a body and pictures of people, train, evaluate, look.
 #
-#   bash tools/quickstart.sh
+#   bash tools/quickstart.sh      about a quarter of an hour on two cores
 #
 # Nothing is downloaded but packages, and the network starts from random
 # weights. Results: outputs/quickstart. Safe to run again: what was made

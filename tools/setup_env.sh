@@ -81,6 +81,14 @@ sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
         "AIOS_PYTHON can name one"
 }
 
+python_in() { # FOLDER: its Python, also where it was made on Windows
+    local name
+    for name in Scripts/python.exe bin/python; do
+        [ -e "$1/$name" ] && break
+    done
+    printf '%s\n' "$1/$name"
+}
+
 choose_environment() {
     local prefix=${VIRTUAL_ENV:-} base
     # Conda activates `base` in every shell: nobody chose to install there.
@@ -93,12 +101,12 @@ choose_environment() {
         prefix=$ROOT/.venv
         say "environment: $prefix"
         # `venv` also completes one whose creation was interrupted.
-        if ! "$prefix/bin/python" -m pip --version >/dev/null 2>&1; then
+        if ! "$(python_in "$prefix")" -m pip --version >/dev/null 2>&1; then
             base=$(find_python)
             step "make .venv with $base" "$base" -m venv "$prefix"
         fi
     fi
-    PYTHON=$prefix/bin/python
+    PYTHON=$(python_in "$prefix")
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
         fail "$PYTHON is missing or older than 3.10"
     STAMPS=$prefix

@@ -81,6 +81,7 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add ``config`` and ``checkpoint``; see :func:`model_and_weights`."""
     parser.add_argument(
         'config',
+        nargs='?',
         help='config file, or name of a model (aios_r50); may be left out if '
         'the checkpoint holds it',
     )
@@ -88,7 +89,17 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
 
 
 def model_and_weights(args: argparse.Namespace) -> tuple[str | None, Any]:
-    """Config and checkpoint; alone, a checkpoint brings its config along."""
+    """Config and checkpoint; alone, a checkpoint brings its config along.
+
+    Raises:
+        SystemExit: If there is neither.
+    """
+    if args.config is None:
+        fail(
+            'no checkpoint is named: SOURCE CHECKPOINT, or SOURCE CONFIG '
+            'CHECKPOINT; docs/en/checkpoints.md says where there are some',
+            2,
+        )
     if args.checkpoint is None and Path(args.config).suffix in WEIGHTS:
         return None, args.config
     return args.config, args.checkpoint

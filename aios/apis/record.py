@@ -125,7 +125,7 @@ def prepare_folder(
                 raise ValueError(
                     f'{folder}: the run there is complete. '
                     'tools/params2mesh.py makes other files of it; '
-                    '--overwrite does it all again'
+                    '--overwrite (overwrite=True) does it all again'
                 )
             # They are made anew from the parts; others must not stay.
             _remove_products(folder, earlier.folders, keep=('parts',))
@@ -133,9 +133,9 @@ def prepare_folder(
         return earlier
     if occupied and not overwrite:
         raise FileExistsError(
-            f'{folder}: not empty; choose another folder, --resume to '
-            'continue an interrupted run, or --overwrite to replace its '
-            'results'
+            f'{folder}: not empty; choose another folder, --resume '
+            '(resume=True) to continue an interrupted run, or --overwrite '
+            '(overwrite=True) to replace its results'
         )
     if earlier is not None:
         _remove_products(folder, earlier.folders)
@@ -160,7 +160,7 @@ def _check_same(folder: Path, earlier: RunRecord, record: RunRecord) -> None:
         )
         raise ValueError(
             f'{folder}: cannot be resumed, the run there differs in {text}; '
-            'choose another folder, or --overwrite'
+            'choose another folder, or --overwrite (overwrite=True)'
         )
 
 

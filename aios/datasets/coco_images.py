@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os.path as osp
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmengine.dataset import BaseDataset
@@ -17,6 +17,23 @@ from .pipeline import build_pipeline
 from .transforms.label_geometry import start_record
 
 __all__ = ['CocoImageDataset']
+
+_MAX_SIZE = 100_000  # pixels
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= _MAX_SIZE
+
+
+_IMAGE_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    'id': (lambda value: type(value) is int, 'an integer'),
+    'file_name': (
+        lambda value: isinstance(value, str) and bool(value),
+        'the name of a file',
+    ),
+    'height': (_is_size, f'an integer of 1 to {_MAX_SIZE}'),
+    'width': (_is_size, f'an integer of 1 to {_MAX_SIZE}'),
+}
 
 
 @DATASETS.register_module()
@@ -69,9 +86,6 @@ class CocoImageDataset(BaseDataset):
                 'to where the annotations of COCO-WholeBody are (all data in '
                 'another folder: AIOS_DATA). See docs/en/evaluation.md'
             )
-        content = json.loads(get_text(self.ann_file))
-        if not isinstance(content, dict) or 'images' not in content:
-            raise ValueError(f'{self.ann_file}: not a COCO file, no images')
         root = self.data_prefix.get('img', '')
         return [
             {
@@ -80,8 +94,29 @@ class CocoImageDataset(BaseDataset):
                 'height': image['height'],
                 'width': image['width'],
             }
-            for image in content['images']
+            for image in self._images()
         ]
+
+    def _images(self) -> list[dict[str, Any]]:
+        """Checked entries of ``images``."""
+        try:
+            content = json.loads(get_text(self.ann_file))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f'{self.ann_file}: damaged or not JSON ({error})'
+            ) from error
+        images = content.get('images') if isinstance(content, dict) else None
+        if not isinstance(images, list):
+            raise ValueError(f'{self.ann_file}: not a COCO file, no images')
+        for index, image in enumerate(images):
+            for field, (check, allowed) in _IMAGE_FIELDS.items():
+                value = image.get(field) if isinstance(image, dict) else None
+                if not check(value):
+                    raise ValueError(
+                        f'{self.ann_file}: images[{index}].{field} must be '
+                        f'{allowed}, got {value!r:.80}'
+                    )
+        return images
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """One picture."""

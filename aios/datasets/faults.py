@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tokenize
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ['RULES', 'Fault', 'HumanDataError']
+__all__ = ['RULES', 'Fault', 'HumanDataError', 'refusing']
 
 RULES: Mapping[str, str] = MappingProxyType(
     {
@@ -77,3 +79,33 @@ class HumanDataError(ValueError):
             shown.append(f'  ... and {len(faults) - 20} more')
         name = 'HumanData' if source is None else str(source)
         super().__init__('\n'.join([f'{name} is refused:', *shown]))
+
+
+@contextmanager
+def refusing(
+    source: Any, passed: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Whatever odd content does to code that reads it names the file.
+
+    Args:
+        source: The file.
+        passed: Errors about other files.
+
+    Raises:
+        HumanDataError: For any error that content can cause.
+    """
+    try:
+        yield
+    except passed:
+        raise
+    except HumanDataError as error:
+        if error.source is not None:
+            raise
+        raise HumanDataError(error.faults, source) from error
+    except (
+        *(ArithmeticError, AttributeError, LookupError, RecursionError),
+        *(SyntaxError, TypeError, ValueError, tokenize.TokenError),
+    ) as error:
+        text = f'is not as expected ({type(error).__name__}: {error})'
+        fault = Fault('unreadable', 'file', text)
+        raise HumanDataError(fault, source) from error

@@ -28,7 +28,7 @@ from aios.utils.safe_io import (
     load_pickle,
 )
 
-from .faults import Fault, HumanDataError
+from .faults import Fault, HumanDataError, refusing
 from .schema import (
     find_faults,
     is_keypoint_key,
@@ -141,7 +141,14 @@ class HumanData(MutableMapping):
                 conventions ...); the message names file, row, field and what
                 is allowed.
         """
-        items = _read(Path(path), keys)
+        with refusing(path):
+            return cls._load(Path(path), keys, check)
+
+    @classmethod
+    def _load(
+        cls, path: Path, keys: Iterable[str] | None, check: bool
+    ) -> HumanData:
+        items = _read(path, keys)
         compressed = bool(items.pop(_COMPRESSED, False))
         strict = bool(items.pop(_KEY_STRICT, False))
         lengths = {key: items.pop(key, None) for key in _ATTRIBUTES}

@@ -25,7 +25,7 @@ from aios.structures import (
     SMPLX_ROTATIONS_53,
 )
 
-from .faults import Fault, HumanDataError
+from .faults import Fault, HumanDataError, refusing
 from .human_data import HumanData
 from .image_sizes import add_image_sizes, has_image_sizes
 from .label_options import DROP_RULES, LabelOptions, LabelTable
@@ -291,7 +291,7 @@ class HumanDataset(BaseDataset):
         self.labels = LabelStore.open(
             self.ann_file,
             options=self._store_options(),
-            build=self._build_labels,
+            build=self._build_or_refuse,
             cache_dir=self.cache_dir,
         )
         root = self.data_prefix.get('img', '')
@@ -330,20 +330,23 @@ class HumanDataset(BaseDataset):
             'body_model_path': self.body_model_path,
         }
 
+    def _build_or_refuse(self) -> LabelTable:
+        from aios.body_models import BodyModelFileError
+
+        with refusing(self.ann_file, (BodyModelFileError,)):
+            return self._build_labels()
+
     def _build_labels(self) -> LabelTable:
         data = HumanData.load(self.ann_file)
-        try:
-            self._read_image_sizes(data)
-            if self.flat_hand_mean == 'auto':
-                flat = hand_poses_are_flat(data)
-            else:
-                flat = bool(self.flat_hand_mean)
-            options = asdict(self.label_options)
-            if flat:
-                options['hand_mean'] = read_hand_mean(self.body_model_path)
-            table = build_labels(data, LabelOptions(**options))
-        except HumanDataError as error:
-            raise HumanDataError(error.faults, self.ann_file) from error
+        self._read_image_sizes(data)
+        if self.flat_hand_mean == 'auto':
+            flat = hand_poses_are_flat(data)
+        else:
+            flat = bool(self.flat_hand_mean)
+        options = asdict(self.label_options)
+        if flat:
+            options['hand_mean'] = read_hand_mean(self.body_model_path)
+        table = build_labels(data, LabelOptions(**options))
         table.info['flat_hand_mean'] = flat
         table.info['unboxed_parts'] = unboxed_parts(data)
         return table

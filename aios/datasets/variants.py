@@ -56,7 +56,7 @@ def adapt_variants(
         warnings.warn(
             f'{source}: {len(skipped)} entries do not have {rows} rows and '
             f'are left out: {", ".join(skipped)}',
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

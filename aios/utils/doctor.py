@@ -28,6 +28,13 @@ from .versions import (
 
 __all__ = ['CHECKS', 'Finding', 'diagnose', 'exit_code', 'format_findings']
 
+# They install the same folder `cv2`, over one another.
+_OPENCV = tuple(
+    f'opencv{contrib}-python{headless}'
+    for contrib in ('', '-contrib')
+    for headless in ('', '-headless')
+)
+
 Status = Literal['ok', 'note', 'warning', 'error']
 
 
@@ -170,6 +177,15 @@ def check_rendering() -> Iterable[Finding]:
         '"opencv-python-headless>=5"`.',
     )
     yield finding
+    kinds = [k for k in _OPENCV if installed_version(k) is not None]
+    if len(kinds) > 1:
+        yield Finding(
+            'opencv',
+            'warning',
+            f'{len(kinds)} packages share one folder: {", ".join(kinds)}',
+            f'Run `pip uninstall -y {" ".join(kinds)}`, then `pip install '
+            '"opencv-python-headless>=5"`.',
+        )
     if finding.status == 'error':
         return
     from aios.visualization import available_rasterizers

@@ -34,12 +34,14 @@ __all__ = [
 
 _EXTENSION = 'mmcv._ext'
 _HOW_TO_GET = (
-    'This mmcv was built without compiled operators. To compile them '
-    '(needs a C++ compiler, and nvcc for CUDA; about 20 minutes), run '
-    '`AIOS_WITH_OPS=1 bash tools/run_tests.sh`, or `pip install '
-    '--no-build-isolation --no-cache-dir --force-reinstall --no-deps '
-    'onedl-mmcv` in an environment that has torch. See "Compiled operators" '
-    'in docs/en/get_started.md.'
+    'This mmcv was built without compiled operators. AiOS needs none; a '
+    'module of MMDetection that does, such as the neck FPN_CARAFE, can be '
+    'replaced, or the operators compiled (needs a C++ compiler, and nvcc for '
+    'CUDA; about 20 minutes): `pip install --no-build-isolation '
+    '--no-cache-dir --force-reinstall --no-deps onedl-mmcv` in an environment '
+    'that has torch; in a checkout also `AIOS_WITH_OPS=1 bash '
+    'tools/setup_env.sh`. See "Compiled operators" in the documentation '
+    '(docs/en/get_started.md).'
 )
 # mmcv.utils.collect_env calls these two for every bug report.
 _DESCRIPTIONS = {

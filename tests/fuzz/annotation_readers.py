@@ -124,7 +124,7 @@ def human_data() -> dict[str, Any]:
             'principal_point': np.full((_COUNT, 2), 45.0),
             'smplx_valid': np.ones(_COUNT, np.uint8),
         },
-        'misc': {'flat_hand_mean': False, 'empty_images': ['c.png']},
+        'misc': {'flat_hand_mean': False},
         'frame_range': np.array([[0, 2], [2, 3]]),
     }
 

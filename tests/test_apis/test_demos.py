@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from api_pictures import picture
+from script_loader import load_script
 
 from aios.apis import video_sources, window
 from aios.apis.store import load_partial
@@ -307,3 +308,11 @@ def test_killed(demo, checkpoint, make_video, tmp_path: Path):
     with np.load(out / 'params.npz') as a, np.load(whole / 'params.npz') as b:
         for field in b.files:
             np.testing.assert_array_equal(a[field], b[field])
+
+
+def test_checkpoint_that_is_not_named(capsys: pytest.CaptureFixture):
+    main = load_script('demo/image_demo.py').main
+    with pytest.raises(SystemExit) as caught:
+        main(['photo.jpg'])
+    assert caught.value.code == 2
+    assert 'no checkpoint is named: SOURCE' in capsys.readouterr().err

@@ -120,3 +120,19 @@ def test_command_is_needed(capsys: pytest.CaptureFixture):
         main([])
     assert error.value.code == 2
     assert 'COMMAND' in capsys.readouterr().err
+
+
+def test_two_packages_of_opencv(monkeypatch):
+    """They overwrite each other's files."""
+    there = ('opencv-python', 'opencv-contrib-python-headless')
+    monkeypatch.setattr(
+        doctor,
+        'installed_version',
+        lambda name: '5' if name in there else None,
+    )
+    findings = [f for f in doctor.check_rendering() if f.status == 'warning']
+    assert [f.topic for f in findings] == ['opencv']
+    assert all(name in findings[0].value for name in there)
+    assert 'pip uninstall -y opencv-python opencv-contrib-python-headless' in (
+        findings[0].advice
+    )

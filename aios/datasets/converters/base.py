@@ -61,11 +61,8 @@ def reading(where: str | Path) -> Iterator[None]:
     except (ConverterError, CorruptFileError, UnsafeFileError):
         raise  # they say it
     except (
-        AttributeError,
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
+        *(ArithmeticError, AttributeError, LookupError, RecursionError),
+        *(TypeError, ValueError),
     ) as error:
         raise ConverterError(
             f'{where}: is not as expected ({type(error).__name__}: {error})'
@@ -343,7 +340,9 @@ def _run(
 
 def _convert_unit(converter: Converter, unit: str, file: Path) -> None:
     with reading(f'{converter.root}, {unit}'):
-        write_part(file, converter.convert(unit))
+        table = converter.convert(unit)
+        table.select_sound()
+        write_part(file, table)
 
 
 def _file_name(unit: str) -> str:

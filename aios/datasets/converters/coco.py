@@ -58,6 +58,7 @@ _FIT = {
 
 # Lists of so many numbers are key-points and poses.
 _LONG = 9
+_LARGEST_SIZE = 100_000  # pixels
 
 
 def read_json(path: Path) -> Any:
@@ -72,7 +73,7 @@ def read_json(path: Path) -> Any:
     try:
         with open(path, encoding='utf-8') as file:
             return json.load(file, object_hook=_pack_numbers)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConverterError(
             f'{path}: damaged or not JSON ({error}); download it again'
         ) from error
@@ -84,8 +85,52 @@ def _pack_numbers(record: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, list) and len(value) >= _LONG:
             kinds = {type(number) for number in value}
             if kinds <= {int, float}:
-                record[name] = np.array(value, np.float32)
+                with np.errstate(over='ignore'):  # dropped later
+                    record[name] = np.array(value, np.float32)
     return record
+
+
+def numbers_of(annotation: Mapping, field: str, count: int) -> np.ndarray:
+    """``(count,)`` numbers of an annotation.
+
+    Raises:
+        ValueError: If they are none, or more, or fewer; it names both.
+    """
+    value = annotation.get(field)
+    try:
+        numbers = np.asarray(value, np.float64)
+    except (OverflowError, TypeError, ValueError):
+        numbers = np.zeros(())
+    if numbers.shape != (count,):
+        raise ValueError(
+            f'annotation {annotation.get("id")}: {field} must be {count} '
+            f'numbers, got {value!r:.80}'
+        )
+    return numbers
+
+
+def image_sizes(images: Sequence[Mapping]) -> np.ndarray:
+    """``(N, 2)`` height and width of entries of ``images``.
+
+    Raises:
+        ValueError: If an entry lacks its size or its name; it names both.
+    """
+    for image in images:
+        name = image.get('file_name')
+        if not isinstance(name, str) or not name:
+            raise ValueError(
+                f'image {image.get("id")}: file_name must be the name of a '
+                f'file, got {name!r:.80}'
+            )
+        for field in ('height', 'width'):
+            value = image.get(field)
+            is_number = isinstance(value, (int, float))
+            if not is_number or not 0 < value <= _LARGEST_SIZE:
+                raise ValueError(
+                    f'image {image.get("id")}: {field} must be a number of '
+                    f'pixels up to {_LARGEST_SIZE}, got {value!r:.80}'
+                )
+    return np.array([(int(i['height']), int(i['width'])) for i in images])
 
 
 def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
@@ -100,10 +145,10 @@ def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
     for name, count in _GROUPS.items():
         for row, annotation in enumerate(annotations):
             values = annotation.get(name)
-            if values is not None and len(values):
-                points[row, start : start + count] = np.reshape(
-                    values, (-1, 3)
-                )
+            if values is None or np.size(values) == 0:
+                continue
+            numbers = numbers_of(annotation, name, 3 * count)
+            points[row, start : start + count] = numbers.reshape(count, 3)
         start += count
     return points
 
@@ -130,12 +175,17 @@ def whole_body_columns(
     columns = {
         key: points.astype(np.float32),
         'bbox_xywh': annotated_boxes(
-            [a['bbox'] for a in annotations], sizes, everybody
+            [numbers_of(a, 'bbox', 4) for a in annotations], sizes, everybody
         ),
     }
     for part, name in _PARTS.items():
         valid = np.array([bool(a.get(f'{name}_valid')) for a in annotations])
-        boxes = [a.get(f'{name}_box') or (0, 0, 0, 0) for a in annotations]
+        boxes = [
+            numbers_of(a, f'{name}_box', 4)
+            if a.get(f'{name}_box')
+            else np.zeros(4)
+            for a in annotations
+        ]
         columns[f'{part}_bbox_xywh'] = annotated_boxes(boxes, sizes, valid)
         meta = f'meta/{name}_valid'
         columns[meta] = valid.astype(np.uint8)
@@ -248,10 +298,11 @@ class COCOConverter(Converter):
                     image = annotation['image_id']
                     self._people.setdefault(image, []).append(annotation)
                 images = sorted(labels['images'], key=lambda i: i['id'])
-            images = [i for i in images if i['id'] in self._people]
+                images = [i for i in images if i['id'] in self._people]
+                people = [p for v in self._people.values() for p in v]
+                known = {str(person['id']) for person in people}
             self._fits = read_json(fits)
-            known = {str(p['id']) for v in self._people.values() for p in v}
-            if not known & set(self._fits):
+            if not isinstance(self._fits, dict) or not known & set(self._fits):
                 raise ConverterError(
                     f'{fits}: has no fit of anybody in {path}; they must be '
                     'those of COCO 2017 train'
@@ -289,8 +340,10 @@ class COCOConverter(Converter):
         table.counts['crowd'] = sum(crowd)
         if not kept:
             return table
-        sizes = np.array([(r.image['height'], r.image['width']) for r in kept])
         people = [r.person for r in kept]
+        with reading(self.root / self.KEYPOINTS):
+            sizes = image_sizes([r.image for r in kept])
+            annotated = whole_body_columns(people, sizes, 'keypoints2d_ori')
         fitted = np.array([r.fit is not None for r in kept])
         table.counts['without body fit'] = sum(
             r.fit is None and not r.person.get('iscrowd') for r in kept
@@ -301,7 +354,7 @@ class COCOConverter(Converter):
             'image_path': np.array(
                 [f'train2017/{r.image["file_name"]}' for r in kept]
             ),
-            **whole_body_columns(people, sizes, 'keypoints2d_ori'),
+            **annotated,
             'keypoints2d_smplx': self._projected(
                 params, focal, centre, fitted
             ),

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 BODY_SCALE, PART_SCALE = 1.2, 1.0
+_LARGEST = 1e7  # pixels, metres, radians
 # mmhuman3d's head: the face with ears, eyeballs, jaw and head joint.
 _HEAD = (
     *SMPLX_144.indices(
@@ -71,6 +72,16 @@ class PersonTable:
         """Keep some rows; the others are counted under ``reason``."""
         self.counts[reason] += int((~keep).sum())
         self.columns = {k: v[keep] for k, v in self.columns.items()}
+
+    def select_sound(self) -> None:
+        """Drop rows with numbers that no label has: NaN, infinity, 1e19."""
+        sound = np.ones(len(self), bool)
+        for value in self.columns.values():
+            if value.dtype.kind == 'f':
+                with np.errstate(invalid='ignore'):
+                    good = np.abs(value) < _LARGEST  # false for NaN
+                sound &= good.all(axis=tuple(range(1, value.ndim)))
+        self.select(sound, 'number not finite, or beyond 1e7')
 
 
 def project(
@@ -132,6 +143,7 @@ def annotated_boxes(
     """
     xywh = np.asarray(boxes, np.float64)
     has_area = np.all(xywh[:, 2:] > 0, axis=1)
+    has_area &= np.all(np.abs(xywh) < _LARGEST, axis=1)
     return _clipped(xywh_to_xyxy(xywh), sizes, valid & has_area)
 
 

@@ -13,7 +13,12 @@ from aios.datasets.person_rules import duplicate_boxes, video_names
 
 from .base import Converter, reading
 from .bodies import smplx_joints
-from .coco import fit_columns, read_json, whole_body_columns
+from .coco import (
+    fit_columns,
+    image_sizes,
+    read_json,
+    whole_body_columns,
+)
 from .table import (
     PersonTable,
     joint_columns,
@@ -101,16 +106,11 @@ class UBodyConverter(Converter):
             people = self._select(people, images, fits, unit, table)
         if not people:
             return table
-        paths = [_path(unit, images[p['image_id']]) for p in people]
-        sizes = np.array(
-            [
-                (
-                    images[p['image_id']]['height'],
-                    images[p['image_id']]['width'],
-                )
-                for p in people
-            ]
-        )
+        with reading(file):
+            used = [images[person['image_id']] for person in people]
+            sizes = image_sizes(used)
+            paths = [_path(unit, image) for image in used]
+            annotated = whole_body_columns(people, sizes, 'keypoints2d_ubody')
         with reading(fits_file):
             params, focal, centre = fit_columns(
                 [fits[str(p['id'])] for p in people]
@@ -118,7 +118,7 @@ class UBodyConverter(Converter):
         joints = smplx_joints(params, self.body_models)
         table.columns = {
             'image_path': np.array(paths),
-            **whole_body_columns(people, sizes, 'keypoints2d_ubody'),
+            **annotated,
             **joint_columns(joints, project(joints, focal, centre)),
             **smplx_columns(params),
             'meta/gender': np.full(len(people), 'neutral'),

@@ -123,9 +123,15 @@ class LoadHumanAnnotations(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Take ``results['instances_arrays']``.
 
+        A record without them, as of MMDetection's ``inference_detector``,
+        only begins its record of the geometry.
+
         Raises:
             ValueError: If the sizes of picture and annotation differ.
         """
+        if 'instances_arrays' not in results:
+            start_record(results)
+            return results
         results['gt_persons'] = dict(results['instances_arrays'])
         start_record(results)
         annotated = (results['height'], results['width'])
