@@ -73,8 +73,8 @@ def _read(listed: object) -> tuple[np.ndarray, np.ndarray]:
     if (
         paths.shape != (paths.size,)
         or not paths.shape == height.shape == width.shape
-        or not paths.dtype.kind == 'U'
-        or not {height.dtype.kind, width.dtype.kind} <= set('iu')
+        or (paths.size and paths.dtype.kind != 'U')
+        or (paths.size and {height.dtype.kind, width.dtype.kind} - set('iu'))
     ):
         raise HumanDataError(
             Fault(

@@ -129,6 +129,53 @@ def test_min_persons(toy):
     assert len(dataset) == 2
 
 
+def test_pictures_without_people(toy, arrays):
+    """Trained on if wanted, and always there in tests."""
+    arrays['misc'] = {
+        'empty_images': dict(
+            image_path=['images/000002.png', 'images/000000.png'],
+            height=[240, 240],
+            width=[320, 320],
+        )
+    }
+    files = toy()
+    plain = HumanDataset(files.ann_file, str(files.root))
+    assert len(plain) == 3
+    for kwargs in ({'filter_cfg': {'min_persons': 0}}, {'test_mode': True}):
+        dataset = HumanDataset(
+            files.ann_file, str(files.root), pipeline=TRAIN, **kwargs
+        )
+        assert len(dataset) == 5
+        assert dataset.get_data_info(4)['img_id'] == 4
+        sample = dataset[3]
+        assert len(sample['data_samples'].gt_instances) == 0
+        check_gt_instances(sample['data_samples'].gt_instances)
+    every_second = HumanDataset(
+        files.ann_file,
+        str(files.root),
+        filter_cfg={'min_persons': 0},
+        sample_interval=2,
+    )
+    assert len(every_second) == 3
+
+
+@pytest.mark.parametrize(
+    'listed',
+    [
+        ['a.png'],
+        dict(image_path=['a.png'], height=[1]),
+        dict(image_path=['a.png'], height=[1, 2], width=[1, 2]),
+        dict(image_path=[3], height=[1], width=[1]),
+        dict(image_path=['a.png'], height=[0], width=[1]),
+    ],
+)
+def test_bad_lists_of_pictures_without_people(toy, arrays, listed):
+    arrays['misc'] = {'empty_images': listed}
+    files = toy()
+    with pytest.raises(HumanDataError, match=r'misc\.empty_images'):
+        HumanDataset(files.ann_file, str(files.root))
+
+
 @pytest.mark.parametrize(
     ('kwargs', 'words'),
     [
