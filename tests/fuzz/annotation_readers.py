@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fuzz.harness import Reader
 
 from aios.datasets import (
     AiOSCacheDataset,
@@ -21,8 +22,6 @@ from aios.datasets import (
 )
 from aios.datasets.converters import COCOConverter, ConverterError
 from aios.datasets.converters.base import convert
-
-from .harness import Reader
 
 __all__ = ['annotation_readers']
 

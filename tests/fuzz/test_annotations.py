@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from .annotation_readers import annotation_readers
-from .harness import make_cases, run_cases
+from fuzz.annotation_readers import annotation_readers
+from fuzz.harness import make_cases, run_cases
 
 sys.path.append(str(Path(__file__).parents[1] / 'test_datasets'))
 
