@@ -1,17 +1,23 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """People as MoveNet MultiPose itself sees them: boxes and 17 keypoints.
 
-Finds them in all images of a folder, as candidates for
-``mediapipe_people.py``::
+The first step to pseudo ground truth of photographs; the second one,
+``mediapipe_people.py``, looks at the same people independently::
 
     python tools/model_converters/movenet_to_mm.py package all.safetensors \
         --all-heads
     python projects/free_model/movenet_people.py all.safetensors photos \
         people.json
+
+Images in a folder named ``nobody`` have no people, whatever MoveNet sees.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -26,11 +32,13 @@ from aios.models import MoveNet
 from aios.models.backbones.movenet import HeatMapHead
 from aios.models.checkpoints import read_checkpoint
 from aios.structures.boxes import box_iou
+from aios.utils.safe_io import atomic_write
 
 STRIDE = 4
 # MoveNet knows people at some of these sizes of an image, see find_people.
-LONG_SIDES = (256, 512)
+LONG_SIDES = (256, 512, 768)
 MIN_KEYPOINT_SCORE = 0.127  # of keypoints that count for a person's score
+MIN_SCORE = 0.05  # lower ones are not even doubtful
 
 
 class Person(NamedTuple):
@@ -136,7 +144,7 @@ def _nearby_peaks(
 def find_people(
     model: MoveNetMultiPose, image: np.ndarray, min_score: float = 0.2
 ) -> list[Person]:
-    """Find people at two sizes of an image.
+    """Find people at several sizes of an image.
 
     Close-ups are seen in small images only, small people in large ones.
 
@@ -179,3 +187,59 @@ def to_input(image: np.ndarray) -> Tensor:
     rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None]
     pads = (0, -width % 32, 0, -height % 32)
     return F.pad(rgb / 127.5 - 1, pads, value=-1.0)
+
+
+def describe(
+    model: MoveNetMultiPose, path: Path, root: Path
+) -> dict[str, object]:
+    """What is to be written about an image.
+
+    Args:
+        model: MoveNet.
+        path: The image.
+        root: Folder that its name is relative to.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        sys.exit(f'error: {path}: no image that OpenCV reads')
+    people: list[Person] = []
+    if path.parent.name != 'nobody':
+        people = find_people(model, image, MIN_SCORE)
+    return dict(
+        file=Path(os.path.relpath(path, root)).as_posix(),
+        size=[image.shape[1], image.shape[0]],
+        people=[
+            dict(
+                score=round(float(person.score), 4),
+                bbox=person.bbox.round(2).tolist(),
+                keypoints=person.keypoints.round(3).tolist(),
+            )
+            for person in people
+        ],
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('photos', type=Path, help='folder of PNG files')
+    parser.add_argument('out', type=Path, help='JSON file to write')
+    args = parser.parse_args(argv)
+    paths = sorted(args.photos.rglob('*.png'))
+    if not paths:
+        sys.exit(f'error: {args.photos}: no PNG files')
+    model = MoveNetMultiPose(args.checkpoint).eval()
+    root = args.out.parent
+    images = [describe(model, path, root) for path in paths]
+    with atomic_write(args.out) as stream:
+        stream.write(json.dumps(dict(images=images), indent=1).encode())
+    count = sum(len(image['people']) for image in images)
+    print(f'{args.out}: {len(images)} images, {count} candidates')
+
+
+if __name__ == '__main__':
+    main()

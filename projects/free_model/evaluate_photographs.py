@@ -1,0 +1,136 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Measure a model on real photographs, against MoveNet and MediaPipe.
+
+Ground truth there is none. People are those whom two other networks see in
+the same pose; places and directions of joints are MediaPipe's::
+
+    cd projects/free_model
+    python fetch_photographs.py work/photos
+    python movenet_people.py all.safetensors work/photos work/people.json
+    judge/bin/python mediapipe_people.py work/people.json work/judge.json
+    python evaluate_photographs.py work/judge.json CONFIG CHECKPOINT
+
+How the first files are made is in those scripts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from photograph_scores import (
+    JOINTS,
+    Matches,
+    match_people,
+    summarise,
+    visible_joints,
+)
+
+from aios.apis import AiOSInferencer
+from aios.export import FrameResult
+from aios.structures.joint_names import COCO_17_NAMES, SMPLX_144_NAMES
+
+THEIRS = [COCO_17_NAMES.index(name) for name in JOINTS]
+OURS = [SMPLX_144_NAMES.index(name) for name in JOINTS]
+BARS = (
+    ('found', 'people found', '≥', 0.85),
+    ('false-per-image', 'false people an image', '≤', 0.1),
+    ('doubles', 'people found twice', '≤', 0.0),
+    ('PCK', 'joints within 0.2 torso', '≥', 0.60),
+    ('gain-3d', '3-D gain on the mean pose', '≥', 0.35),
+)
+
+
+def compare(
+    image: dict[str, Any], result: FrameResult
+) -> tuple[Matches, dict[str, np.ndarray]]:
+    """Match the people of one image, and collect joints of those found.
+
+    Args:
+        image: Entry of the judges' file.
+        result: What the model found.
+    """
+    ours, people = result.people, image['people']
+    boxes = np.array([p['bbox'] for p in people]).reshape(-1, 4)
+    doubtful = np.array(image['doubtful']).reshape(-1, 4)
+    matches = match_people(ours['scores'], ours['bboxes'], boxes, doubtful)
+    mine, theirs = matches.pairs[:, 0], matches.pairs[:, 1]
+    keypoints = np.array([p['keypoints'] for p in people]).reshape(-1, 17, 3)
+    joints3d = np.array([p['joints3d'] for p in people]).reshape(-1, 17, 3)
+    keypoints = keypoints[theirs][:, THEIRS]
+    return matches, dict(
+        predicted_2d=ours['joints2d'][mine][:, OURS],
+        true_2d=keypoints[..., :2],
+        visible=visible_joints(keypoints, image['size']),
+        predicted_3d=ours['joints3d'][mine][:, OURS],
+        true_3d=joints3d[theirs][:, THEIRS],
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('judge', type=Path, help='of mediapipe_people.py')
+    parser.add_argument('model', nargs='?', help='config, or a name')
+    parser.add_argument('weights', nargs='?', help='checkpoint')
+    parser.add_argument('--score-thr', type=float, default=0.3)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--json', type=Path, help='write the numbers, too')
+    args = parser.parse_args(argv)
+    if not args.judge.is_file():
+        sys.exit(f'error: {args.judge}: there is no such file')
+    images = json.loads(args.judge.read_text())['images']
+    inferencer = AiOSInferencer(
+        args.model,
+        args.weights,
+        args.device,
+        score_thr=args.score_thr,
+        show_progress=False,
+    )
+    paths = [str(args.judge.parent / image['file']) for image in images]
+    results = inferencer.stream(paths)
+    compared = [
+        compare(image, result)
+        for image, result in zip(images, results, strict=True)
+    ]
+    for image, (matches, _) in zip(images, compared, strict=True):
+        print(
+            f'{image["file"]:40s} {len(matches.pairs)} of '
+            f'{len(image["people"])} found, {matches.false} false, '
+            f'{matches.doubles} twice'
+        )
+    found = {
+        name: np.concatenate([joints[name] for _, joints in compared])
+        for name in compared[0][1]
+    }
+    numbers = summarise(
+        [matches for matches, _ in compared],
+        sum(len(image['people']) for image in images),
+        found,
+    )
+    print('\n'.join(table(numbers)))
+    if args.json:
+        args.json.write_text(json.dumps(numbers, indent=1))
+
+
+def table(numbers: dict[str, float]) -> list[str]:
+    """Lines of Markdown: each number beside what it should be."""
+    lines = ['', '| what | bar | measured | |', '|---|---|---|---|']
+    for name, text, sign, bar in BARS:
+        value = numbers.get(name, float('nan'))
+        is_met = value >= bar if sign == '≥' else value <= bar
+        verdict = '' if is_met else 'not met'
+        lines.append(f'| {text} | {sign} {bar} | {value:.3f} | {verdict} |')
+    details = ', '.join(f'{name} {value:.4g}' for name, value in numbers.items())
+    return [*lines, '', details]
+
+
+if __name__ == '__main__':
+    main()

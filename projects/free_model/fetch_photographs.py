@@ -1,0 +1,180 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Collect real photographs and video frames to measure a model on.
+
+They come from packages of Debian, which apt-get downloads into a temporary
+folder, and from scikit-image and matplotlib, which are installed. Their
+licences differ, so they are fetched, and never shipped::
+
+    pip install scikit-image matplotlib
+    python projects/free_model/fetch_photographs.py photos
+
+``photos/people`` has photographs of people, ``photos/nobody`` those without
+anybody: animals, plants, things, streets, wallpapers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+FRAME_INTERVAL = 40  # of the video vtest.avi, 10 frames a second
+LONG_SIDE = 1280  # larger photographs are made smaller
+
+OPENCV = 'usr/share/doc/opencv-doc/examples/data'
+MATE = 'usr/share/backgrounds/mate'
+PLASMA = 'usr/share/wallpapers'
+UKUI = 'usr/share/backgrounds'
+PEOPLE = {'opencv-doc': (OPENCV, 'basketball1.png basketball2.png messi5.jpg')}
+NOBODY = {
+    'opencv-doc': (
+        OPENCV,
+        'aero1.jpg aloeL.jpg apple.jpg baboon.jpg blox.jpg board.jpg '
+        'box_in_scene.png building.jpg butterfly.jpg cards.png fruits.jpg '
+        'home.jpg leuvenA.jpg licenseplate_motion.jpg orange.jpg '
+        'rubberwhale1.png smarties.png squirrel_cls.jpg starry_night.jpg '
+        'stuff.jpg sudoku.png',
+    ),
+    'mate-backgrounds': (
+        MATE,
+        'abstract/Elephants.jpg nature/Aqua.jpg nature/Blinds.jpg '
+        'nature/Dune.jpg nature/FreshFlower.jpg nature/Garden.jpg '
+        'nature/GreenMeadow.jpg nature/LadyBird.jpg nature/RainDrops.jpg '
+        'nature/Storm.jpg nature/TwoWings.jpg nature/Wood.jpg '
+        'nature/YellowFlower.jpg',
+    ),
+    'plasma-workspace-wallpapers': (
+        PLASMA,
+        'BytheWater/contents/screenshot.jpg '
+        'Canopee/contents/screenshot.png Cascade/contents/screenshot.png '
+        'ColorfulCups/contents/screenshot.jpg '
+        'OneStandsOut/contents/screenshot.jpg',
+    ),
+    'ukui-wallpapers': (
+        UKUI,
+        'calla.png city.png desert.png goldfish.png the-mouse.jpg',
+    ),
+}
+SKIMAGE_PEOPLE = ('astronaut', 'camera')
+SKIMAGE_NOBODY = (
+    *('brick', 'chelsea', 'clock', 'coffee', 'coins', 'grass', 'gravel'),
+    *('hubble_deep_field', 'moon', 'page', 'rocket', 'text'),
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('out', type=Path, help='new folder')
+    out = parser.parse_args(argv).out
+    if out.exists():
+        sys.exit(f'error: {out} exists; choose another folder')
+    with tempfile.TemporaryDirectory(dir=out.absolute().parent) as temporary:
+        photos = Path(temporary, 'photos')
+        counts = {
+            'people': _save(_people(Path(temporary)), photos / 'people'),
+            'nobody': _save(_nobody(Path(temporary)), photos / 'nobody'),
+        }
+        photos.rename(out)
+    print(f'{out}: {counts}')
+
+
+def _save(images: Iterator[tuple[str, np.ndarray]], folder: Path) -> int:
+    """Write images as PNG; how many there are."""
+    folder.mkdir(parents=True)
+    for name, image in images:
+        scale = LONG_SIDE / max(image.shape[:2])
+        if scale < 1:
+            image = cv2.resize(
+                image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+            )
+        cv2.imwrite(str(folder / f'{name}.png'), image)
+    return len(list(folder.iterdir()))
+
+
+def _people(temporary: Path) -> Iterator[tuple[str, np.ndarray]]:
+    from matplotlib import cbook
+
+    yield from _of_scikit_image(SKIMAGE_PEOPLE)
+    with cbook.get_sample_data('grace_hopper.jpg', asfileobj=True) as file:
+        data = np.frombuffer(file.read(), np.uint8)
+    yield 'grace_hopper', cv2.imdecode(data, cv2.IMREAD_COLOR)
+    yield from _of_packages(PEOPLE, temporary)
+    yield from _frames(_unpack('opencv-doc', temporary) / OPENCV / 'vtest.avi')
+
+
+def _nobody(temporary: Path) -> Iterator[tuple[str, np.ndarray]]:
+    yield from _of_scikit_image(SKIMAGE_NOBODY)
+    yield from _of_packages(NOBODY, temporary)
+
+
+def _of_scikit_image(
+    names: tuple[str, ...],
+) -> Iterator[tuple[str, np.ndarray]]:
+    from skimage import data
+
+    for name in names:
+        image = getattr(data, name)()
+        code = cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR
+        yield name, cv2.cvtColor(image, code)
+
+
+def _of_packages(
+    packages: dict[str, tuple[str, str]], temporary: Path
+) -> Iterator[tuple[str, np.ndarray]]:
+    for package, (folder, names) in packages.items():
+        root = _unpack(package, temporary) / folder
+        for name in names.split():
+            image = cv2.imread(str(root / name))
+            if image is None:
+                sys.exit(f'error: package {package} has no image {name}')
+            parts = Path(name).with_suffix('').parts
+            stem = parts[0] if 'contents' in parts else parts[-1]
+            yield stem, image
+
+
+def _unpack(package: str, temporary: Path) -> Path:
+    """Folder with the files of a Debian package, fetched once."""
+    folder = temporary / package
+    if not folder.exists():
+        folder.mkdir()
+        try:
+            subprocess.run(
+                ['apt-get', 'download', package], cwd=folder, check=True
+            )
+            (archive,) = folder.glob('*.deb')
+            subprocess.run(
+                ['dpkg', '--extract', archive.name, '.'],
+                cwd=folder,
+                check=True,
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            sys.exit(f'error: {package}: {error}; this needs Debian, or Ubuntu')
+    return folder
+
+
+def _frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    video = cv2.VideoCapture(str(path))
+    index = 0
+    while True:
+        is_read, frame = video.read()
+        if not is_read:
+            break
+        if index % FRAME_INTERVAL == 0:
+            yield f'vtest_{index:04d}', frame
+        index += 1
+    if not index:
+        sys.exit(f'error: {path}: cannot be read')
+
+
+if __name__ == '__main__':
+    main()

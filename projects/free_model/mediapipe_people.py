@@ -1,0 +1,198 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Look at MoveNet's people with MediaPipe, which adds their joints in 3-D.
+
+Who both see alike is a person; who only MoveNet sees is doubtful. Nothing of
+this project is needed here::
+
+    python3 -m venv judge
+    judge/bin/pip install -r projects/free_model/requirements-judge.txt
+    judge/bin/python projects/free_model/mediapipe_people.py people.json \
+        judge.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+# MediaPipe's landmarks that are COCO's 17 keypoints, in their order.
+COCO_17 = [0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]
+MARGIN = np.array([0.25, 0.15])  # around a box, of its width and height
+SMALLEST_CROP = 384  # pixels; smaller ones are enlarged
+MIN_PERSON_SCORE = 0.15  # MoveNet's
+MIN_KEYPOINT_SCORE = 0.3  # MoveNet's
+MIN_KEYPOINTS = 4
+MAX_DISTANCE = 0.2  # median of the keypoints', of the side of the box
+SAME_DISTANCE = 0.1  # the same, of somebody who is there twice
+MAX_INSIDE = 0.8  # share of a doubtful box that is inside a person's
+
+
+def crop_box(bbox: np.ndarray, width: int, height: int) -> tuple[int, ...]:
+    """A box with margins, whole pixels, inside the image.
+
+    Args:
+        bbox: ``(4,)`` x1 y1 x2 y2, pixels.
+        width: Of the image.
+        height: Of the image.
+    """
+    low, high = bbox[:2], bbox[2:]
+    margin = MARGIN * (high - low)
+    corners = np.concatenate([low - margin, high + margin]).astype(int)
+    return tuple(corners.clip(0, [width, height, width, height]).tolist())
+
+
+def agree(
+    movenet: np.ndarray,
+    landmarks: np.ndarray,
+    bbox: np.ndarray,
+    max_distance: float = MAX_DISTANCE,
+) -> bool:
+    """Whether both mean the same person, with about the same pose.
+
+    Args:
+        movenet: ``(17, 3)`` x, y, score.
+        landmarks: ``(17, 2)`` or more columns: x, y.
+        bbox: ``(4,)`` MoveNet's box.
+        max_distance: Median of the keypoints' distances, as a share of the
+            side of the box.
+    """
+    side = np.sqrt(np.prod(bbox[2:] - bbox[:2]))
+    seen = movenet[:, 2] > MIN_KEYPOINT_SCORE
+    distances = np.linalg.norm(movenet[:, :2] - landmarks[:, :2], axis=1)
+    return bool(
+        seen.sum() >= MIN_KEYPOINTS
+        and np.median(distances[seen]) <= max_distance * side
+    )
+
+
+def look(
+    pose: Any, image: np.ndarray, bbox: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """MediaPipe's keypoints in a box.
+
+    Args:
+        pose: ``mediapipe.solutions.pose.Pose``.
+        image: ``(H, W, 3)`` BGR.
+        bbox: ``(4,)`` in pixels.
+
+    Returns:
+        ``(17, 3)`` x, y in pixels and visibility, and ``(17, 3)`` metres,
+        x to the right, y down, z away from the camera, from the middle of
+        the hips; or None.
+    """
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = crop_box(bbox, width, height)
+    if min(x2 - x1, y2 - y1) < 2:
+        return None
+    crop = image[y1:y2, x1:x2]
+    scale = max(1.0, SMALLEST_CROP / max(crop.shape[:2]))
+    crop = cv2.resize(
+        crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC
+    )
+    found = pose.process(np.ascontiguousarray(crop[..., ::-1]))
+    if found.pose_landmarks is None:
+        return None
+    flat, world = found.pose_landmarks.landmark, found.pose_world_landmarks
+    keypoints = [
+        (x1 + p.x * (x2 - x1), y1 + p.y * (y2 - y1), p.visibility)
+        for p in (flat[i] for i in COCO_17)
+    ]
+    joints = [(p.x, p.y, p.z) for p in (world.landmark[i] for i in COCO_17)]
+    return np.array(keypoints), np.array(joints)
+
+
+def share_inside(bbox: np.ndarray, others: np.ndarray) -> float:
+    """Largest share of a box that is inside one of the others.
+
+    Args:
+        bbox: ``(4,)`` x1 y1 x2 y2.
+        others: ``(n, 4)``.
+    """
+    if not len(others):
+        return 0.0
+    low = np.maximum(bbox[:2], others[:, :2])
+    high = np.minimum(bbox[2:], others[:, 2:])
+    common = (high - low).clip(min=0).prod(1)
+    return float(common.max() / max(np.prod(bbox[2:] - bbox[:2]), 1e-6))
+
+
+def judge_image(pose: Any, image: dict[str, Any], root: Path) -> dict:
+    """Tell people of an image from those who are doubtful."""
+    pixels = cv2.imread(str(root / image['file']))
+    if pixels is None:
+        sys.exit(f'error: {root / image["file"]}: no image')
+    people: list[dict[str, Any]] = []
+    doubtful = []
+    for candidate in image['people']:
+        bbox = np.array(candidate['bbox'])
+        movenet = np.array(candidate['keypoints'])
+        if any(
+            agree(movenet, np.array(p['movenet']), bbox, SAME_DISTANCE)
+            for p in people
+        ):
+            continue
+        seen = None
+        if candidate['score'] >= MIN_PERSON_SCORE:
+            seen = look(pose, pixels, bbox)
+        if seen is None or not agree(movenet, seen[0], bbox):
+            doubtful.append(candidate['bbox'])
+            continue
+        keypoints, joints = seen
+        people.append(
+            dict(
+                bbox=candidate['bbox'],
+                keypoints=keypoints.round(3).tolist(),
+                joints3d=joints.round(4).tolist(),
+                movenet=candidate['keypoints'],
+            )
+        )
+    boxes = np.array([person['bbox'] for person in people]).reshape(-1, 4)
+    return dict(
+        file=image['file'],
+        size=image['size'],
+        people=people,
+        doubtful=[
+            bbox
+            for bbox in doubtful
+            if share_inside(np.array(bbox), boxes) < MAX_INSIDE
+        ],
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    import mediapipe
+
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('people', type=Path, help='of movenet_people.py')
+    parser.add_argument('out', type=Path, help='JSON file in the same folder')
+    args = parser.parse_args(argv)
+    root = args.people.parent
+    if args.out.exists() or args.out.parent.resolve() != root.resolve():
+        parser.error(f'{args.out}: exists, or is not beside {args.people}')
+    pose = mediapipe.solutions.pose.Pose(
+        static_image_mode=True,
+        model_complexity=1,
+        min_detection_confidence=0.4,
+    )
+    images = json.loads(args.people.read_text())['images']
+    judged = [judge_image(pose, image, root) for image in images]
+    args.out.write_text(json.dumps(dict(images=judged), indent=1))
+    people, doubtful = (
+        sum(len(image[name]) for image in judged)
+        for name in ('people', 'doubtful')
+    )
+    print(f'{args.out}: {people} people, {doubtful} doubtful')
+
+
+if __name__ == '__main__':
+    main()
