@@ -128,7 +128,9 @@ def table(numbers: dict[str, float]) -> list[str]:
         is_met = value >= bar if sign == '≥' else value <= bar
         verdict = '' if is_met else 'not met'
         lines.append(f'| {text} | {sign} {bar} | {value:.3f} | {verdict} |')
-    details = ', '.join(f'{name} {value:.4g}' for name, value in numbers.items())
+    details = ', '.join(
+        f'{name} {value:.4g}' for name, value in numbers.items()
+    )
     return [*lines, '', details]
 
 

@@ -158,7 +158,9 @@ def _unpack(package: str, temporary: Path) -> Path:
                 check=True,
             )
         except (OSError, subprocess.CalledProcessError) as error:
-            sys.exit(f'error: {package}: {error}; this needs Debian, or Ubuntu')
+            sys.exit(
+                f'error: {package}: {error}; this needs Debian, or Ubuntu'
+            )
     return folder
 
 

@@ -134,9 +134,7 @@ def _sizes(centred: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.sqrt(squares.sum(1) / known.sum(1))
 
 
-def visible_joints(
-    keypoints: np.ndarray, size: tuple[int, int]
-) -> np.ndarray:
+def visible_joints(keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Joints that can be seen in the image.
 
     Args:
