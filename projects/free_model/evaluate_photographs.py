@@ -32,9 +32,10 @@ from photograph_scores import (
 
 from aios.apis import AiOSInferencer
 from aios.export import FrameResult
-from aios.structures.joint_names import COCO_17_NAMES, SMPLX_144_NAMES
+from aios.structures.joint_names import SMPLX_144_NAMES
 
-THEIRS = [COCO_17_NAMES.index(name) for name in JOINTS]
+# COCO's 17 keypoints begin with the head and go on in the order of JOINTS.
+THEIRS = slice(5, 17)
 OURS = [SMPLX_144_NAMES.index(name) for name in JOINTS]
 BARS = (
     ('found', 'people found', '≥', 0.85),

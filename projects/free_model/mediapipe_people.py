@@ -28,6 +28,7 @@ SMALLEST_CROP = 384  # pixels; smaller ones are enlarged
 MIN_PERSON_SCORE = 0.15  # MoveNet's
 MIN_KEYPOINT_SCORE = 0.3  # MoveNet's
 MIN_KEYPOINTS = 4
+MIN_DOUBTFUL_KEYPOINTS = 8  # of somebody with a lower score
 MAX_DISTANCE = 0.2  # median of the keypoints', of the side of the box
 SAME_DISTANCE = 0.1  # the same, of somebody who is there twice
 MAX_INSIDE = 0.8  # share of a doubtful box that is inside a person's
@@ -137,9 +138,12 @@ def judge_image(pose: Any, image: dict[str, Any], root: Path) -> dict:
             for p in people
         ):
             continue
-        seen = None
-        if candidate['score'] >= MIN_PERSON_SCORE:
-            seen = look(pose, pixels, bbox)
+        if candidate['score'] < MIN_PERSON_SCORE:
+            count = (movenet[:, 2] > MIN_KEYPOINT_SCORE).sum()
+            if count >= MIN_DOUBTFUL_KEYPOINTS:
+                doubtful.append(candidate['bbox'])
+            continue
+        seen = look(pose, pixels, bbox)
         if seen is None or not agree(movenet, seen[0], bbox):
             doubtful.append(candidate['bbox'])
             continue
