@@ -210,7 +210,7 @@ class _Camera:
                 if path.suffix.lower() in _SUFFIXES
             }
         try:
-            tree = ElementTree.parse(file)
+            tree = ElementTree.parse(file).getroot()
         except ElementTree.ParseError as error:
             raise ConverterError(f'{file}: not XML ({error})') from error
         with reading(file):
@@ -224,7 +224,7 @@ class _Camera:
 
 
 def _matrix(
-    tree: ElementTree.ElementTree, name: str, shape: tuple[int, int]
+    tree: ElementTree.Element, name: str, shape: tuple[int, int]
 ) -> np.ndarray:
     text = tree.findtext(f'./{name}/data')
     if text is None:
