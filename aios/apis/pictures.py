@@ -16,6 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from aios.utils.images import decode_image, read_header
+
 __all__ = ['MAX_PIXELS', 'as_picture', 'read_picture']
 
 MAX_PIXELS = 1 << 25
@@ -69,12 +71,7 @@ def read_picture(
         pixels = size[0] * size[1]
         divisor = next((n for n in _REDUCED if pixels / n**2 <= max_pixels), 8)
         flags = _REDUCED[divisor]
-    image = _decode(content, flags)
-    if image is None:
-        raise ValueError(
-            f'{path}: cannot be decoded as a picture; it has '
-            f'{len(content)} bytes'
-        )
+    image = decode_image(content, str(path), flags)
     size = size or (image.shape[1], image.shape[0])
     transposed, axes = _TURNS.get(turn, (False, ()))
     if transposed:
@@ -121,30 +118,15 @@ def as_picture(image: Any, name: str = 'array') -> np.ndarray:
     return np.ascontiguousarray(image[..., :3])
 
 
-def _decode(content: bytes, flags: int) -> np.ndarray | None:
-    data = np.frombuffer(content, np.uint8)
-    try:
-        return cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # e.g. more pixels than OpenCV allows
-        return None
-
-
 def _header(content: bytes) -> tuple[tuple[int, int] | None, int]:
-    """Stored size ``(width, height)``, and orientation; OpenCV tells none.
-
-    Pillow also warns of pictures with many pixels, or refuses them, which
-    is of no concern here as it decodes nothing.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(io.BytesIO(content)) as header:
-            if header.format == 'TIFF':
-                return header.size, 1  # both libraries turn these
-            turn = header.getexif().get(_EXIF_ORIENTATION, 1)
-            return header.size, turn if isinstance(turn, int) else 1
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+    """Stored size ``(width, height)``, and orientation; OpenCV tells none."""
+    header = read_header(io.BytesIO(content))
+    if header is None:
         return None, 1
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    if header.format == 'TIFF':
+        return header.size, 1  # both libraries turn these
+    try:
+        turn = header.getexif().get(_EXIF_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError):
+        turn = 1
+    return header.size, turn if isinstance(turn, int) else 1

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from aios.structures import HUMAN_DATA_190, PARTS, box_iou, sanitize_xywh
+from aios.utils.images import decode_image
 
 from .faults import HumanDataError
 from .hand_convention import posable_rows, pose_errors
@@ -299,21 +300,18 @@ def _pictures(
 def _picture_sizes(
     data: HumanData, paths: np.ndarray, present: np.ndarray, report: Report
 ) -> Iterator[Finding]:
-    import cv2
-
     sizes, looked, wrong, example = _sizes(data), 0, [], ''
     rows = np.flatnonzero(present)
     rows = rows[np.linspace(0, len(rows) - 1, min(8, len(rows))).astype(int)]
     for row in rows.tolist():
-        image = cv2.imread(str(paths[row]), cv2.IMREAD_UNCHANGED)
         looked += 1
-        if image is None:
-            yield Finding(
-                'picture',
-                f'{paths[row]} cannot be decoded',
-                rows=np.array([row]),
-            )
-        elif sizes is not None:
+        try:
+            content = Path(str(paths[row])).read_bytes()
+            image = decode_image(content, str(paths[row]))
+        except (OSError, ValueError) as error:
+            yield Finding('picture', str(error), rows=np.array([row]))
+            continue
+        if sizes is not None:
             annotated = int(sizes[0][row]), int(sizes[1][row])
             if image.shape[:2] != annotated:
                 wrong.append(row)

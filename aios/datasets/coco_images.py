@@ -12,6 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import get_text
 
 from aios.registry import DATASETS
+from aios.utils.safe_io import leaves_folder
 
 from .pipeline import build_pipeline
 from .transforms.label_geometry import start_record
@@ -28,8 +29,10 @@ def _is_size(value: Any) -> bool:
 _IMAGE_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     'id': (lambda value: type(value) is int, 'an integer'),
     'file_name': (
-        lambda value: isinstance(value, str) and bool(value),
-        'the name of a file',
+        lambda value: (
+            isinstance(value, str) and bool(value) and not leaves_folder(value)
+        ),
+        'the name of a file, relative and inside data_prefix',
     ),
     'height': (_is_size, f'an integer of 1 to {_MAX_SIZE}'),
     'width': (_is_size, f'an integer of 1 to {_MAX_SIZE}'),

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from aios.utils.safe_io import leaves_folder
+
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 
@@ -95,5 +97,11 @@ def _read(listed: object) -> tuple[np.ndarray, np.ndarray]:
                 int(bad[0]),
                 len(bad),
             )
+        )
+    outside = [i for i, p in enumerate(paths.tolist()) if leaves_folder(p)]
+    if outside:
+        text = f'image_path leaves data_prefix: {paths[outside[0]]!r}'
+        raise HumanDataError(
+            Fault('outside', _FIELD, text, outside[0], len(outside))
         )
     return paths.astype(str), sizes

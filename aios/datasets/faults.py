@@ -18,6 +18,7 @@ RULES: Mapping[str, str] = MappingProxyType(
         'unsafe_content': 'the file holds objects that could run code',
         'missing_key': 'a key that is needed is absent',
         'wrong_type': 'a value has the wrong type',
+        'outside': 'a file outside the folder of the images',
         'wrong_shape': 'an array has the wrong shape',
         'wrong_length': 'an array does not have one entry per row',
         'wrong_mask': 'a joint mask does not fit its key-points',

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aios.utils.images import read_header
+
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 
@@ -87,10 +89,8 @@ def _stored_size(path: str) -> Sequence[int]:
     Raises:
         OSError: If it cannot be read.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as header:
-            return header.size[::-1]
-    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise OSError(str(error)) from error
+    with open(path, 'rb') as file:
+        header = read_header(file)
+        if header is None:
+            raise OSError('of no known format')
+        return header.size[::-1]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from aios.structures import JOINT_SETS, JointSet
+from aios.utils.safe_io import leaves_folder
 
 from .faults import Fault, HumanDataError
 
@@ -181,20 +182,27 @@ def _check_names(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
             continue
         if len(value) != rows:
             yield _wrong_length(key, len(value), rows)
-        bad = [
-            i
-            for i, name in enumerate(value)
-            if key == 'image_path' and not (isinstance(name, str) and name)
-        ]
-        if bad:
-            found = value[bad[0]]
-            yield Fault(
-                'wrong_type',
-                key,
-                f'must be a non-empty string, got {found!r}',
-                bad[0],
-                len(bad),
-            )
+        if key == 'image_path':
+            yield from _check_paths(value)
+
+
+def _check_paths(paths: Any) -> Iterator[Fault]:
+    """Texts that stay inside the folder of the images."""
+    texts = [isinstance(path, str) and path for path in paths]
+    bad = [i for i, path in enumerate(texts) if not path]
+    yield from _bad_paths('wrong_type', paths, bad, 'a non-empty string')
+    bad = [i for i, path in enumerate(texts) if path and leaves_folder(path)]
+    yield from _bad_paths(
+        'outside', paths, bad, 'a relative path inside data_prefix'
+    )
+
+
+def _bad_paths(
+    kind: str, paths: Any, bad: list[int], rule: str
+) -> Iterator[Fault]:
+    if bad:
+        text = f'must be {rule}, got {paths[bad[0]]!r}'
+        yield Fault(kind, 'image_path', text, bad[0], len(bad))
 
 
 def _check_boxes(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:

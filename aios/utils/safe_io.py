@@ -11,6 +11,7 @@ from __future__ import annotations
 import lzma
 import math
 import os
+import posixpath
 import re
 import uuid
 import zipfile
@@ -32,6 +33,7 @@ __all__ = [
     'UnsafeFileError',
     'atomic_write',
     'iter_npz',
+    'leaves_folder',
     'list_npz',
     'load_npy',
     'load_npz',
@@ -58,6 +60,9 @@ ZIP_ERRORS = (
 )
 """What :mod:`zipfile` raises when a member cannot be read."""
 
+_CHUNK = 16 << 20
+_MAX_RATIO = 200
+_FREE_BYTES = 512 << 20
 _HEADER_READERS = {
     (1, 0): npy_format.read_array_header_1_0,
     (2, 0): npy_format.read_array_header_2_0,
@@ -231,6 +236,20 @@ def save_npz(
         write(stream, **plain)
 
 
+def leaves_folder(path: str) -> bool:
+    """Whether a path from a file leads out of the folder it is relative to.
+
+    Absolute paths do, also those of Windows, and ``..`` beyond the folder.
+
+    Args:
+        path: As it stands in the file.
+    """
+    if path[:1] not in '/\\' and ':' not in path[:2] and '..' not in path:
+        return '\0' in path
+    path = posixpath.normpath(path.replace('\\', '/'))
+    return path.startswith(('/', '../')) or path == '..' or path[1:2] == ':'
+
+
 @contextmanager
 def atomic_write(
     path: str | os.PathLike, overwrite: bool = False
@@ -336,7 +355,20 @@ def _members(
                 'holds .npy members with distinct names only'
             )
         members[key] = info
+    _check_sizes(archive, path)
     return members
+
+
+def _check_sizes(archive: zipfile.ZipFile, path: str | os.PathLike) -> None:
+    """Refuse what cannot be true, and zip bombs."""
+    size = archive.start_dir  # where the members end
+    packed = sum(info.compress_size for info in archive.infolist())
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if packed > size or unpacked > max(_FREE_BYTES, _MAX_RATIO * size):
+        raise UnsafeFileError(
+            f'{path}: its {size:,} bytes announce {packed:,}, and '
+            f'{unpacked:,} unpacked'
+        )
 
 
 def _read_member(
@@ -388,15 +420,16 @@ def _read_plain(
         if math.prod(shape):
             raise CorruptFileError(f'{source}: dtype {dtype} has no content')
         return np.zeros(shape, dtype)
-    data = bytearray(num_bytes)
-    view, filled = memoryview(data), 0
+    # Memory that is not filled is not taken, whatever a file announces.
+    data = np.empty(num_bytes, np.uint8)
+    filled = 0
     while filled < num_bytes:
-        count = stream.readinto(view[filled:])
+        count = stream.readinto(data[filled : filled + _CHUNK].data)
         if not count:
             raise CorruptFileError(f'{source}: ends after {filled:,} bytes')
         filled += count
     order: Any = 'F' if fortran else 'C'
-    return np.frombuffer(data, dtype).reshape(shape, order=order)
+    return data.view(dtype).reshape(shape, order=order)
 
 
 def _read_objects(

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fuzz.harness import Reader, run_cases
 from hostile_pickles import (
@@ -15,12 +18,14 @@ from hostile_pickles import (
     doubled_tuples,
     mapping,
     name,
+    number,
     program,
     text,
 )
 from scipy import sparse
 
-from aios.utils.safe_io import load_pickle
+from aios.utils.dataframe import load_dataframe
+from aios.utils.safe_io import load_npz, load_pickle
 
 
 def _contains_itself() -> bytes:
@@ -82,3 +87,40 @@ def test_small_files_take_little(tmp_path: Path, case: str) -> None:
 def test_array_made_by_hand_is_valid(tmp_path: Path) -> None:
     (tmp_path / 'a.pkl').write_bytes(program(array('u1', 3, b'abc')))
     assert load_pickle(tmp_path / 'a.pkl').tobytes() == b'abc'
+
+
+def _lie(path: Path, packed: int, size: int) -> None:
+    """An npz whose directory announces other sizes than it has."""
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header,
+            dict(descr='|u1', fortran_order=False, shape=(size,)),
+        )
+        archive.writestr('a.npy', header.getvalue())
+        info = archive.getinfo('a.npy')
+        total = size + len(header.getvalue())
+        info.compress_size, info.file_size = packed, total
+
+
+@pytest.mark.parametrize('packed', [100, 1 << 30])
+def test_npz_with_false_sizes(tmp_path: Path, packed: int) -> None:
+    _lie(tmp_path / 'a.npz', packed, 3 << 30)
+    reader = Reader('npz', 'a.npz', None, print, load_npz)
+    (result,) = run_cases(reader, [tmp_path / 'a.npz'])
+    assert result.end == 'refused', result
+    assert 'announce' in result.message
+
+
+def test_columns_of_a_frame(tmp_path: Path) -> None:
+    """``slice(0, 10**9)`` names 8 GB of columns."""
+    body = call(
+        name('pandas._libs.internals', '_unpickle_block'),
+        array('u1', 0, b''),
+        call(name('builtins', 'slice'), number(0), number(10**9)),
+    )
+    (tmp_path / 'a.pkl').write_bytes(program(body))
+    reader = Reader('frame', 'a.pkl', None, print, load_dataframe)
+    (result,) = run_cases(reader, [tmp_path / 'a.pkl'])
+    assert result.end == 'refused', result
+    assert 'out of proportion' in result.message

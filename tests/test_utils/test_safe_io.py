@@ -24,6 +24,7 @@ from aios.utils.safe_io import (
     CorruptFileError,
     UnsafeFileError,
     atomic_write,
+    leaves_folder,
     list_npz,
     load_npy,
     load_npz,
@@ -472,3 +473,25 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
         raise RuntimeError('stop')
     assert path.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('path', ['a.jpg', 'a/b..jpg', 'a/../b.jpg', 'ü/x'])
+def test_paths_inside(path: str) -> None:
+    assert not leaves_folder(path)
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        '/etc/passwd',
+        '../a',
+        'a/../../b',
+        '..',
+        'a\\..\\..\\b',
+        'C:\\a',
+        '\\\\a',
+    ]
+    + ['C:a', 'a\0b'],
+)
+def test_paths_outside(path: str) -> None:
+    assert leaves_folder(path)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
 from aios.registry import TRANSFORMS
+from aios.utils.images import decode_image
 
 from .label_geometry import note_geometry, rescale_labels, start_record
 
@@ -50,8 +50,8 @@ class LoadImage(BaseTransform):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is not a picture that OpenCV can decode, or an
-                array of another kind.
+            ValueError: If it is not a picture that OpenCV can decode, too
+                large, or an array of another kind.
         """
         img = results.get('img')
         if img is None:
@@ -69,16 +69,7 @@ class LoadImage(BaseTransform):
             raise FileNotFoundError(
                 f'{path} does not exist ({where})'
             ) from error
-        img = None
-        if content:
-            flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-            img = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-        if img is None:
-            raise ValueError(
-                f'{path} cannot be decoded as a picture ({where}); it has '
-                f'{len(content)} bytes'
-            )
-        return img
+        return decode_image(content, f'{path} ({where})')
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(to_float32={self.to_float32})'

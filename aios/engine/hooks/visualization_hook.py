@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmdet.structures import DetDataSample
 from mmengine import fileio
@@ -18,6 +17,7 @@ from mmengine.structures import InstanceData
 from aios.evaluation.samples import ground_truth_of, predictions_of
 from aios.registry import HOOKS
 from aios.structures import GT_FIELDS, convert_joints
+from aios.utils.images import decode_image
 from aios.visualization import WholeBodyVisualizer, write_image
 
 __all__ = ['WholeBodyVisualizationHook', 'draw_sample']
@@ -106,10 +106,7 @@ class WholeBodyVisualizationHook(Hook):
 
     def _draw(self, runner: Runner, sample: DetDataSample) -> np.ndarray:
         content = fileio.get(sample.img_path, backend_args=self.backend_args)
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-        if image is None:
-            raise ValueError(f'{sample.img_path} is not a picture')
+        image = decode_image(content, sample.img_path)
         return draw_sample(
             runner.visualizer, image[..., ::-1], sample, self.score_thr
         )

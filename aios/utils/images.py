@@ -1,0 +1,107 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Decode image files nobody vouches for.
+
+A file of 69 bytes can announce 65535 x 65535 pixels, and OpenCV allocates
+them before it notices that they are not there. So the header is read first.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+
+__all__ = ['MAX_PIXELS', 'decode_image', 'read_header']
+
+MAX_PIXELS = 1 << 27
+"""Most pixels that are decoded, 11585 x 11585."""
+
+# Those that OpenCV decodes, too.
+_FORMATS = (
+    *('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF', 'GIF', 'PPM', 'JPEG2000'),
+    *('AVIF', 'SUN', 'PFM'),
+)
+_JPEG = ('JPEG', 'MPO')
+_REDUCTIONS = {
+    cv2.IMREAD_REDUCED_COLOR_2: 2,
+    cv2.IMREAD_REDUCED_COLOR_4: 4,
+    cv2.IMREAD_REDUCED_COLOR_8: 8,
+}
+
+
+def read_header(stream: BinaryIO) -> Any:
+    """What Pillow reads of an image without decoding it.
+
+    Unlike :func:`PIL.Image.open` it neither warns of many pixels nor refuses
+    them.
+
+    Args:
+        stream: The open file.
+
+    Returns:
+        The lazy image of Pillow, with ``size`` (width, height) and
+        ``format``; ``None`` if it is in no format that Pillow knows.
+    """
+    from PIL import Image
+
+    Image.init()
+    start = stream.read(16)
+    for name in _FORMATS:
+        factory, accept = Image.OPEN.get(name, (None, None))
+        try:
+            # A text says what is missing to read this format.
+            fits = accept is None or accept(start)
+            if factory and fits and not isinstance(fits, str):
+                stream.seek(0)
+                return factory(stream, '')
+        except Exception:  # of any kind in what is not its format
+            continue
+    return None
+
+
+def decode_image(
+    content: bytes, source: str, flags: int = cv2.IMREAD_COLOR
+) -> np.ndarray:
+    """Decode an image file as its pixels are stored.
+
+    Args:
+        content: Of the file.
+        source: Name of the file, for errors.
+        flags: Of :func:`cv2.imdecode`. The orientation of EXIF is ignored.
+
+    Returns:
+        ``(H, W, 3)`` uint8 BGR by default.
+
+    Raises:
+        ValueError: It cannot be decoded, or has more than
+            :data:`MAX_PIXELS`.
+    """
+    header = read_header(io.BytesIO(content))
+    if header is None:
+        raise ValueError(
+            f'{source}: is no image of a known format; it has '
+            f'{len(content):,} bytes'
+        )
+    width, height = header.size
+    # Only JPEG is reduced while it is decoded.
+    reduction = _REDUCTIONS.get(flags, 1) if header.format in _JPEG else 1
+    if width * height > MAX_PIXELS * reduction**2:
+        raise ValueError(
+            f'{source}: announces {width} x {height} pixels, at most '
+            f'{MAX_PIXELS:,} are decoded'
+        )
+    image = None
+    with suppress(cv2.error):  # as it raises for damaged ones
+        image = cv2.imdecode(
+            np.frombuffer(content, np.uint8),
+            flags | cv2.IMREAD_IGNORE_ORIENTATION,
+        )
+    if image is None:
+        raise ValueError(
+            f'{source}: cannot be decoded as an image; it has '
+            f'{len(content):,} bytes'
+        )
+    return image

@@ -1,0 +1,171 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Checkpoints, pickles, npz files, images, ONNX descriptions."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import hostile_pickles as hostile
+import numpy as np
+import pytest
+import torch
+from fuzz.harness import CANARY, Reader, make_cases, run_cases
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import HistoryBuffer
+
+from aios.apis.model_files import read_model_config
+from aios.deploy import read_description
+from aios.models.checkpoints import read_checkpoint
+from aios.utils.images import decode_image
+from aios.utils.safe_io import load_npz, load_pickle
+
+ARRAYS = dict(
+    points=np.arange(12.0).reshape(2, 3, 2),
+    names=np.array(['a', 'bc']),
+    meta=dict(gender=['male', 'female'], sizes=[(3, 4), (5, 6)]),
+)
+MODEL = dict(
+    model=dict(
+        type='AiOS',
+        bbox_head=dict(type='AiOSHead', body_model=dict(type='SMPLXLayer')),
+    ),
+    test_dataloader=dict(dataset=dict(pipeline=[dict(type='LoadImage')])),
+)
+
+
+def _write_pickle(content: Any, path: Path) -> None:
+    path.write_bytes(pickle.dumps(content, 4))
+
+
+def _write_npz(content: Any, path: Path) -> None:
+    np.savez(path, **content)
+
+
+def _write_image(content: Any, path: Path) -> None:
+    cv2.imwrite(str(path), content)
+
+
+def _write_description(content: Any, path: Path) -> None:
+    path.write_text(json.dumps(content), encoding='utf-8')
+
+
+def _write_model(content: Any, path: Path) -> None:
+    text = Config(content).pretty_text
+    torch.save(dict(state_dict={}, meta=dict(cfg=text)), path)
+
+
+def _history() -> HistoryBuffer:
+    history = HistoryBuffer()
+    history.update(1.5)
+    return history
+
+
+def _read_image(path: Path) -> np.ndarray:
+    return decode_image(path.read_bytes(), str(path))
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    text = path.read_text(encoding='utf-8', errors='replace')
+    meta = SimpleNamespace(custom_metadata_map=dict(aios=text))
+    session: Any = SimpleNamespace(get_modelmeta=lambda: meta)
+    return read_description(session, path)
+
+
+def _hostile(make: Any) -> Any:
+    def write(path: Path) -> None:
+        code = f'open({str(path.with_name(CANARY))!r}, "w").close()'
+        hostile.write_checkpoint(path, make(code))
+
+    return write
+
+
+def _call(path: Path) -> Mapping[str, Any]:
+    command = f'touch {path.with_name(CANARY)}'
+    return dict(type='subprocess.getoutput', cmd=command)
+
+
+READERS = (
+    Reader(
+        'checkpoint',
+        'file.pth',
+        dict(
+            state_dict={'w': torch.ones(2, 3), 'b': torch.zeros(3)},
+            meta=dict(epoch=1, cfg='a = 1', seed=np.int64(3)),
+            message_hub=dict(log_scalars={'loss': _history()}),
+            metainfo=ConfigDict(body_model=dict(type='SMPLX')),
+        ),
+        torch.save,
+        read_checkpoint,
+        hostile=[
+            _hostile(hostile.runs_while_it_is_read),
+            _hostile(hostile.runs_when_it_is_copied),
+            lambda path: hostile.write_checkpoint(
+                path, hostile.mapping(hostile.doubled_tuples(), pickle.NONE)
+            ),
+        ],
+    ),
+    Reader(
+        'config in a checkpoint',
+        'model.pth',
+        MODEL,
+        _write_model,
+        lambda path: read_model_config(None, path),
+        hostile=[lambda path: _write_model(dict(model=_call(path)), path)],
+    ),
+    Reader(
+        'ONNX description',
+        'model.onnx',
+        dict(size=[64, 48], config=MODEL, aios_version='0.1'),
+        _write_description,
+        _read_description,
+        hostile=[
+            lambda path: _write_description(
+                dict(
+                    size=[64, 48],
+                    config=dict(
+                        model=dict(bbox_head=dict(type='A'), neck=_call(path))
+                    ),
+                ),
+                path,
+            )
+        ],
+    ),
+    Reader('pickle', 'data.pkl', ARRAYS, _write_pickle, load_pickle),
+    Reader(
+        'npz',
+        'data.npz',
+        ARRAYS,
+        _write_npz,
+        lambda path: load_npz(path, allow_objects=True),
+    ),
+    *(
+        Reader(
+            f'image, {suffix}',
+            f'image.{suffix}',
+            np.random.default_rng(0).integers(0, 255, (40, 60, 3), 'u1'),
+            _write_image,
+            _read_image,
+        )
+        for suffix in ('png', 'jpg', 'webp', 'bmp', 'gif', 'tiff')
+    ),
+)
+
+
+@pytest.mark.parametrize('reader', READERS, ids=lambda reader: reader.name)
+@pytest.mark.parametrize(
+    'count', [30, pytest.param(400, marks=pytest.mark.slow)]
+)
+def test_files_are_read_or_refused_by_name(
+    reader: Reader, count: int, tmp_path: Path
+) -> None:
+    results = run_cases(reader, make_cases(reader, tmp_path / 'cases', count))
+    assert len(results) == count
+    assert {result.end for result in results} == {'read', 'refused'}, [
+        result for result in results if result.end not in ('read', 'refused')
+    ]

@@ -1,0 +1,80 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Images are decoded after their header was looked at."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fuzz.harness import Reader, run_cases
+
+from aios.utils.images import decode_image
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (40, 60, 3), 'u1')
+
+
+def png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = struct.pack('>I', zlib.crc32(kind + data))
+        return struct.pack('>I', len(data)) + kind + data + checksum
+
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    content = chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(b'\0'))
+    return b'\x89PNG\r\n\x1a\n' + content + chunk(b'IEND', b'')
+
+
+def gif(width: int, height: int) -> bytes:
+    size = struct.pack('<HH', width, height)
+    block = b',' + 4 * b'\0' + size + b'\0\x02\x02D\x01\0;'
+    return b'GIF89a' + size + b'\x80\0\0' + 6 * b'\0' + block
+
+
+def bmp(width: int, height: int) -> bytes:
+    header = struct.pack('<IiiHHIIiiII', 40, width, height, 1, 24, *6 * [0])
+    return b'BM' + struct.pack('<IHHI', 54, 0, 0, 54) + header
+
+
+def ppm(width: int, height: int) -> bytes:
+    return f'P6 {width} {height} 255\n'.encode() + bytes(9)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'bmp', 'webp', 'tiff'])
+def test_formats(suffix: str) -> None:
+    _, content = cv2.imencode(f'.{suffix}', PIXELS)
+    expected = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    image = decode_image(content.tobytes(), 'a')
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize(
+    ('make', 'size'),
+    [
+        (png, (65535, 65535)),
+        (png, (1, 1 << 30)),
+        (png, (20000, 20000)),
+        (gif, (30000, 30000)),
+        (bmp, (65535, 65535)),
+        (bmp, (65535, -65535)),
+        (ppm, (65535, 65535)),
+    ],
+)
+def test_headers_that_announce_much(tmp_path: Path, make, size) -> None:
+    (tmp_path / 'a.png').write_bytes(make(*size))
+
+    def read(path: Path) -> np.ndarray:
+        return decode_image(path.read_bytes(), str(path))
+
+    reader = Reader('image', 'a.png', None, print, read)
+    (result,) = run_cases(reader, [tmp_path / 'a.png'])
+    assert result.end == 'refused', result
+    assert make(8, 8)[:2] == make(*size)[:2]
+
+
+@pytest.mark.parametrize('content', [b'', b'no image', png(8, 8)[:60]])
+def test_damaged_ones(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r'a\.png.*bytes'):
+        decode_image(content, 'a.png')
