@@ -41,6 +41,7 @@ from aios.apis.sources import open_sources, unique_names
 from aios.apis.world import World
 from aios.datasets.media import VIDEO_SUFFIXES, list_media
 from aios.utils.command_line import make_parser
+from aios.utils.processes import end_with_parent
 from aios.utils.safe_io import load_npz
 
 # What changes neither results nor files.
@@ -139,6 +140,7 @@ def find_world(launcher: str) -> World:
         return World()
     if 'WORLD_SIZE' not in os.environ:
         raise ValueError('--launcher pytorch: start this with torchrun')
+    end_with_parent()
     return World(int(os.environ['RANK']), int(os.environ['WORLD_SIZE']))
 
 

@@ -7,7 +7,7 @@ it can be sent to somebody else.
 
 Examples:
     python tools/make_viewer.py outputs/video_demo
-    python tools/make_viewer.py outputs/video_demo --pictures overlay
+    python tools/make_viewer.py outputs/video_demo --source dance.mp4
     python tools/make_viewer.py params.npz --source dance.mp4 --ids 1 2 \
         --out dance.html
 """
@@ -38,13 +38,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--pictures',
         choices=MODES,
-        default='source',
         help='what is shown beside the people: what the network saw, the '
-        'overlay of the demo, or nothing (default: %(default)s)',
+        'overlay of the demo, or nothing (default: source if there is '
+        '--source, else overlay)',
     )
     parser.add_argument(
         '--source',
-        help='the video or the pictures, if they are not where they were',
+        help='the video or the pictures that the network saw; they are '
+        'looked for nowhere else but in the folder',
     )
     parser.add_argument(
         '--max-side',
@@ -83,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
                 params.parent,
                 path,
                 scratch,
-                mode=args.pictures,
+                mode=args.pictures or ('source' if args.source else 'overlay'),
                 source=args.source,
                 reuse_glb=whole,
                 model_path=args.model_path,

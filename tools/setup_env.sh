@@ -42,6 +42,13 @@ start_log() {
     say "log: $LOG"
 }
 
+# Progress bars are long lines. What torchrun says of a process that failed
+# comes after what the process said, and is longer.
+last_lines() {
+    tr '\r' '\n' <"$LOG" |
+        sed '/^[EWI][0-9]* .*torch\/distributed\/elastic\//,$d' | tail -n 20
+}
+
 step() {
     local name=$1 begin=$SECONDS status
     shift
@@ -58,7 +65,7 @@ step() {
     say 'FAILED'
     {
         say '---- last lines of the log'
-        tr '\r' '\n' <"$LOG" | tail -n 20 # progress bars are long lines
+        last_lines
         say '----'
     } >&2
     fail "step \"$name\" failed with exit status $status; log: $LOG"

@@ -253,7 +253,9 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 
 def fail(message: Any, code: int = 1) -> NoReturn:
     """End the program with a message."""
-    print(f'error: {message}', file=sys.stderr)  # noqa: T201
+    # Names of files may be any bytes.
+    text = f'error: {message}'.encode('utf-8', 'backslashreplace').decode()
+    print(text, file=sys.stderr)  # noqa: T201
     raise SystemExit(code)
 
 

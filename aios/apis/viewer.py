@@ -50,7 +50,8 @@ def make_viewer(
         path: The ``.html`` file.
         scratch: Empty folder for what the page is made of.
         mode: One of :data:`MODES`.
-        source: Video or pictures, instead of the place in the results.
+        source: Video or pictures. By default the place in the results, if
+            it is inside ``folder``.
         reuse_glb: Take ``people.glb`` if it is there.
         model_path: SMPL-X files, or ``'free'``; default: as the results say.
         max_side: Longest side of the pictures, pixels.
@@ -74,7 +75,7 @@ def make_viewer(
         found = source or find_pictures(people, folder, mode)
         track = _make_track(people, found, scratch, mode, max_side, progress)
     glb = folder / 'people.glb'
-    if not (reuse_glb and glb.exists()):
+    if not (reuse_glb and _is_inside(glb, folder)):
         glb = scratch / 'people.glb'
         layer: Any = SMPLXLayer(
             model_path or people.body_model or 'free', gender=people.gender
@@ -92,6 +93,9 @@ def find_pictures(
 ) -> Path:
     """Video or folder with the pictures of results.
 
+    Results may come from anywhere: what they name is opened only inside
+    their own folder.
+
     Args:
         people: The results.
         folder: Where the demo put them.
@@ -103,12 +107,17 @@ def find_pictures(
     overlays = [Path(folder, name) for name in ('vis.mp4', 'vis')]
     choices = overlays if mode == 'overlay' else [Path(people.source)]
     for choice in choices:
-        if people.source and choice.exists():
+        if people.source and _is_inside(choice, folder):
             return choice
     raise FileNotFoundError(
-        f'{choices[0]}: the pictures are not there; say where they are '
+        f'{choices[0]}: no pictures inside {folder}; say where they are '
         '(--source), or take others (--pictures)'
     )
+
+
+def _is_inside(path: Path, folder: str | os.PathLike) -> bool:
+    """Whether something is there, links followed, and in the folder."""
+    return path.exists() and Path(folder).resolve() in path.resolve().parents
 
 
 def _make_track(

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
+from aios.utils.processes import end_with_parent
+
 __all__ = ['World']
 
 # Processes wait for the slowest, and the first then works alone.
@@ -40,6 +42,7 @@ class World:
                 '--launcher pytorch: start the processes with torchrun, or '
                 'with tools/inference.sh'
             )
+        end_with_parent()
         # Nothing but waiting: gloo will do, with and without GPUs.
         distributed.init_process_group('gloo', timeout=_PATIENCE)
         return cls(distributed.get_rank(), distributed.get_world_size())

@@ -17,6 +17,7 @@ from aios.models.checkpoints import install_loader
 # Before a config is read: `_base_ = 'aios::...'` works from now on.
 from aios.registry import RUNNERS
 from aios.utils.command_line import add_cfg_options, read_config
+from aios.utils.processes import end_with_parent
 
 __all__ = ['add_run_options', 'build_runner', 'load_run_config']
 
@@ -59,6 +60,8 @@ def load_run_config(args: argparse.Namespace) -> Config:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    if args.launcher == 'pytorch':
+        end_with_parent()
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         _distribute_over_cpus(config)
     return config

@@ -82,6 +82,32 @@ def test_list_with_a_broken_video(
     assert '"state": "failed"' in capsys.readouterr().out
 
 
+def test_odd_names_stop_nobody(
+    main, checkpoint: Path, make_video, tmp_path: Path, capsys
+):
+    """Names that are no UTF-8, and as long as file systems allow."""
+    folder = tmp_path / 'videos'
+    folder.mkdir()
+    odd, long = os.fsdecode(b'a\xff.avi'), f'{"b" * 230}.avi'
+    for name in (odd, long, f'{"c" * 251}.avi'):
+        make_video(tmp_path / 'x.avi', 3).rename(folder / name)
+    listing = tmp_path / 'list.txt'
+    names = [*os.listdir(folder), f'{"d" * 300}.avi']
+    listing.write_bytes(
+        b'\n'.join(b'videos/' + os.fsencode(name) for name in names)
+    )
+    out = tmp_path / 'out'
+    for _ in range(2):
+        with pytest.raises(SystemExit) as status:
+            main(listing, checkpoint, *OPTIONS, '--out-dir', out)
+        assert status.value.code == 1
+        text = capsys.readouterr()
+        assert '2 done, 2 failed, 0 todo' in text.out
+        assert 'rename this video' in text.err
+        assert 'd' * 300 in text.err
+    assert len(list(out.glob('results/*/vis.mp4'))) == 2
+
+
 def test_wrong_use(main, checkpoint: Path, tmp_path: Path, capsys):
     with pytest.raises(SystemExit) as status:
         main('--help')

@@ -28,6 +28,8 @@ from aios.export import (
     FrameResult,
     PeopleSequence,
 )
+from aios.utils import locking
+from aios.utils.locking import folder_lock
 from aios.visualization import VideoFile
 
 NOTHING = Outputs(vis=False, params=False)
@@ -360,6 +362,17 @@ class TestFolder:
         (tmp_path / 'out/run.json').write_text('{')
         with pytest.raises(ValueError, match=r'run\.json: damaged'):
             infer(pictures / 'a.png', tmp_path / 'out', resume=True)
+
+    def test_two_runs_in_one_folder(
+        self, infer, pictures: Path, tmp_path: Path, monkeypatch
+    ):
+        monkeypatch.setattr(locking, '_PATIENCE', 0.0)
+        out = tmp_path / 'out'
+        infer(pictures / 'a.png', out)
+        with folder_lock(out):
+            for options in (dict(resume=True), dict(overwrite=True)):
+                with pytest.raises(OSError, match='out: another run'):
+                    infer(pictures / 'a.png', out, **options)
 
     def test_a_file(self, infer, pictures: Path):
         with pytest.raises(NotADirectoryError, match=r'a\.png'):

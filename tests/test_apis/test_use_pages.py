@@ -129,16 +129,26 @@ def test_options_of_make_viewer(desk, capsys) -> None:
         'python demo/image_demo.py photo.jpg CHECKPOINT --out-dir out', set()
     )
     module = load_script('tools/make_viewer.py')
-    module.main(['out'])
+    module.main(['out', '--source', 'photo.jpg'])
     with pytest.raises(SystemExit, match=r'viewer\.html exists'):
         module.main(['out'])
     module.main(['out/params.npz', '--pictures', 'none', '--ids', '0',
                  '--overwrite'])  # fmt: skip
     page = Path('out/viewer.html').read_text('utf-8')
     assert '"kind":"none"' in page
+    # what somebody else's results name may be a picture of mine
+    with pytest.raises(SystemExit, match='no pictures inside out'):
+        module.main(['out', '--overwrite', '--pictures', 'source'])
     Path('photo.jpg').rename('moved.jpg')
+    for overlay in Path('out/vis').iterdir():
+        overlay.rename('overlay.jpg')
+        overlay.symlink_to(Path('overlay.jpg').resolve())
+    Path('out/vis').rename('vis')
+    Path('out/vis').symlink_to(Path('vis').resolve())
     with pytest.raises(SystemExit, match='--source'):
         module.main(['out', '--overwrite'])
+    Path('out/vis').unlink()
+    Path('vis').rename('linked')
     with pytest.raises(SystemExit, match="no picture of the frames 'photo'"):
         module.main(['out', '--overwrite', '--source', 'moved.jpg'])
     assert Path('out/viewer.html').read_text('utf-8') == page

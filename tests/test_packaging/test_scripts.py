@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +86,31 @@ def test_no_private_index_in_any_script_or_requirement():
         assert 'http' not in text.replace('https://mmengine', '')
 
 
+@pytest.mark.parametrize('content', ['whole', 'half', 'none'])
+def test_quickstart_trains_unless_the_result_is_whole(
+    checkout: Path, tmp_path: Path, content: str
+):
+    checkpoint = tmp_path / 'iter_1000.pth'
+    with zipfile.ZipFile(checkpoint, 'w') as archive:
+        archive.writestr('archive/data.pkl', b'0' * 1000)
+    if content == 'half':
+        checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    if content == 'none':
+        checkpoint.unlink()
+    (checkout / 'tools/dist_train.sh').write_text('echo trains "$@"')
+    result = _bash(
+        checkout,
+        f'PYTHON={sys.executable}\n'
+        'eval "$(sed -n "/^train()/,/^}/p" tools/quickstart.sh)"\ntrain',
+        CHECKPOINT=str(checkpoint),
+        CONFIG='config.py',
+        TRAINING='training',
+    )
+    trained = 'trains config.py 2 --work-dir training --resume'
+    assert (trained in result.stdout) == (content != 'whole')
+    assert result.returncode == 0, result.stderr
+
+
 class TestStep:
     def test_says_what_it_does_and_logs_the_rest(self, checkout: Path):
         result = _bash(checkout, 'start_log; step "make tea" echo boiling')
@@ -108,6 +134,17 @@ class TestStep:
         assert 'no water' in result.stderr
         assert 'outputs/logs/script.log' in result.stderr
         assert 'went on' not in result.stdout
+
+    def test_failure_of_torchrun_shows_the_reason(self, checkout: Path):
+        """Its own report is longer than what is shown of the log."""
+        (checkout / 'broken.py').write_text("raise OSError('no more tea')\n")
+        command = f'{sys.executable} -m torch.distributed.run broken.py'
+        result = _bash(checkout, f'start_log\nstep "make tea" {command}')
+        assert result.returncode == 1
+        assert 'OSError: no more tea' in result.stderr
+        assert 'ChildFailedError' not in result.stderr
+        log = (checkout / 'outputs/logs/script.log').read_text()
+        assert 'ChildFailedError' in log
 
     def test_a_progress_bar_is_not_one_long_line(self, checkout: Path):
         bar = 'for i in $(seq 500); do printf "[$i]\\r"; done; exit 1'

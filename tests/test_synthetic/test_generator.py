@@ -20,6 +20,7 @@ from aios.synthetic import (
     generate_dataset,
     list_pictures,
 )
+from aios.utils import locking
 
 
 @pytest.fixture(scope='module')
@@ -111,6 +112,16 @@ def test_nothing_is_replaced_silently(options, reference, tmp_path):
         with pytest.raises(DatasetFolderError, match='not made by'):
             generate_dataset(tmp_path, 1, options, **flags)
     assert (tmp_path / 'thesis.txt').read_text() == 'mine'
+
+
+def test_two_runs_keep_apart(options, tmp_path, monkeypatch):
+    monkeypatch.setattr(locking, '_PATIENCE', 0.0)
+    generate_dataset(tmp_path / 'out', 1, options)
+    with (
+        locking.folder_lock(tmp_path / 'out'),
+        pytest.raises(locking.FolderInUseError, match='out: another run'),
+    ):
+        generate_dataset(tmp_path / 'out', 2, options, resume=True)
 
 
 def test_overwrite_replaces_only_what_it_made(options, tmp_path):

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from aios.utils import safe_io
+from aios.utils import locking, safe_io
 
 CONFIG = Path(__file__).parent / 'toy_config.py'
 ROOT = Path(__file__).parents[2]
@@ -171,6 +171,15 @@ def test_full_disk_leaves_no_half_checkpoint(
     assert not [*work_dir.glob('epoch_*'), *work_dir.glob('.*.tmp')]
     train('--work-dir', work_dir, '--resume')
     _same_weights(work_dir / 'epoch_3.pth', whole / 'epoch_3.pth')
+
+
+def test_two_trainings_in_one_folder(train, whole, monkeypatch):
+    monkeypatch.setattr(locking, '_PATIENCE', 0.0)
+    with (
+        locking.folder_lock(whole),
+        pytest.raises(SystemExit, match='whole: another run is at work'),
+    ):
+        train('--work-dir', whole, '--resume')
 
 
 def test_half_written_files_of_a_killed_run_go(train, whole):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -179,6 +181,50 @@ def test_what_was_written_can_be_played_before_the_end(tmp_path) -> None:
     video.close()
     assert len(_times(video.path)) == 60
     assert [path.name for path in tmp_path.iterdir()] == ['video.mp4']
+
+
+@pytest.mark.parametrize('use_pyav', [True, False])
+def test_after_an_error_it_stays_aside(tmp_path, use_pyav) -> None:
+    path = tmp_path / 'video.mp4'
+    with (
+        pytest.raises(KeyboardInterrupt),
+        VideoFile(path, 10, use_pyav=use_pyav) as video,
+    ):
+        for value in range(30):
+            video.write(_picture(value))
+        raise KeyboardInterrupt
+    assert [p.name for p in tmp_path.iterdir()] == ['video.partial.mp4']
+    assert len(_times(video.partial)) == 30
+
+
+@pytest.mark.parametrize('use_pyav', [True, False])
+@pytest.mark.parametrize('kilobytes', [10, 44])
+def test_a_full_disk_gives_no_video(tmp_path, use_pyav, kilobytes) -> None:
+    """A limit for the size of files stands for the disk."""
+    script = f"""
+import resource
+import signal
+import numpy as np
+from aios.visualization import VideoFile
+random = np.random.default_rng(0)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({kilobytes << 10},) * 2)
+with VideoFile('video.mp4', 10, use_pyav={use_pyav}) as video:
+    for _ in range(30):
+        noise = random.integers(0, 256, (64, 64, 3), np.uint8)
+        video.write(noise)
+"""
+    result = subprocess.run(
+        [sys.executable, '-c', script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 1
+    assert 'Error' in result.stderr
+    assert not (tmp_path / 'video.mp4').exists()
+    assert not (tmp_path / 'video.final.mp4').exists()
 
 
 def test_existing_files_stay(tmp_path) -> None:
