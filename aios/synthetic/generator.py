@@ -53,7 +53,7 @@ __all__ = [
 
 GENERATOR_VERSION = 1
 """Raised whenever the same settings give other pictures."""
-_PHOTOGRAPHIC_VERSION = 1  # the same, of photographic pictures alone
+_PHOTOGRAPHIC_VERSION = 2  # the same, of photographic pictures alone
 
 _SCENE, _PICTURE, _GRAIN, _SIZE = range(
     4
@@ -119,11 +119,11 @@ class GeneratorOptions:
         if scene.fill is not None:
             settings['fill'] = list(scene.fill)
         if scene.photographic:
-            names = '\n'.join(p.name for p in scene.panoramas)
+            files = [p.name.encode() + p.read_bytes() for p in scene.panoramas]
             settings['photographic'] = dict(
                 version=_PHOTOGRAPHIC_VERSION,
                 nobody=scene.nobody,
-                panoramas=_digest(names.encode()) if names else None,
+                panoramas=_digest(b''.join(files)) if files else None,
             )
         return settings
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
+from aios.structures import Camera
 from aios.synthetic.appearance import paint_body
 from aios.synthetic.backgrounds import photo_background, render_surroundings
 from aios.synthetic.bodies import BodyBank
@@ -235,25 +237,60 @@ def render_scene(
     people = (
         painter.dressed(rng, bank) if scene.dressed else painter.bodies(bank)
     )
-    frame = (camera.K, camera.height, camera.width)
-    result = render_meshes(
-        people + things,
-        *frame,
-        background=np.clip(image, 0, 1).astype(np.float32),
-        shaded=False,
-        supersample=supersample,
-        backend='cpu',  # the same everywhere
-    )
+    image = np.clip(image, 0, 1).astype(np.float32)
+    # The backend is the same everywhere.
+    drawing: dict[str, Any] = dict(shaded=False, backend='cpu')
     if not scene.dressed:
+        result = render_meshes(
+            people + things,
+            camera.K,
+            camera.height,
+            camera.width,
+            background=image,
+            supersample=supersample,
+            **drawing,
+        )
         return Photograph(result.image, result.depth, result.ids)
     bare = render_meshes(
         painter.bare(bank) + things,
-        *frame,
-        shaded=False,
+        camera.K,
+        camera.height,
+        camera.width,
         cull=True,
+        **drawing,
+    )
+    dressed = _draw_finely(people + things, camera, image, supersample)
+    return Photograph(dressed, bare.depth, bare.ids)
+
+
+def _draw_finely(
+    meshes: list[Mesh], camera: Camera, image: np.ndarray, scale: int
+) -> np.ndarray:
+    """Meshes over an image, without the buffers that labels need.
+
+    Args:
+        meshes: What to draw.
+        camera: The camera.
+        image: ``(H, W, 3)`` float32 RGB in 0..1.
+        scale: Samples per pixel side.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+    """
+    size = camera.width * scale, camera.height * scale
+    fine = np.diag([scale, scale, 1.0]) @ camera.K
+    below = cv2.convertScaleAbs(image, alpha=255)
+    result = render_meshes(
+        meshes,
+        fine,
+        size[1],
+        size[0],
+        background=cv2.resize(below, size, interpolation=cv2.INTER_NEAREST),
+        shaded=False,
         backend='cpu',
     )
-    return Photograph(result.image, bare.depth, bare.ids)
+    small = (camera.width, camera.height)
+    return cv2.resize(result.image, small, interpolation=cv2.INTER_AREA)
 
 
 def finish_picture(

@@ -1,5 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """How aios_s is trained on cached features; see README.md."""
+
 _base_ = ['../../configs/aios/aios_s.py']
 
 # Few images have more than six persons, and every candidate costs time.

@@ -84,7 +84,10 @@ def read_exr(data: bytes) -> np.ndarray:
 
 
 def mend(panorama: np.ndarray) -> np.ndarray:
-    """Fills the black rings that resampling left around lamps.
+    """Fills the black, partly negative, rings that resampling left.
+
+    They are around lamps and windows.  Strong colours stay, although one of
+    their channels may be zero.
 
     Args:
         panorama: ``(H, W, 3)`` linear RGB.
@@ -92,13 +95,15 @@ def mend(panorama: np.ndarray) -> np.ndarray:
     Returns:
         The same with the rings filled from around.
     """
+    panorama = panorama.astype(np.float32)
     level = panorama.mean(-1)
-    dark = panorama.min(-1) < 0.02 * cv2.blur(level, (9, 9))
+    dark = level < 0.05 * cv2.blur(np.abs(level), (9, 9))
     dark = cv2.dilate(dark.astype(np.uint8), np.ones((2, 2), np.uint8)) > 0
-    lit = np.where(dark[..., None], 0, panorama).astype(np.float32)
+    lit = np.where(dark[..., None], 0, np.maximum(panorama, 0))
     around = cv2.dilate(lit, np.ones((5, 5), np.uint8))
     around = np.minimum(around, 4 * np.median(level))
-    return np.where(dark[..., None], around, panorama).astype(np.float32)
+    fill = dark[..., None] & (around > 0)
+    return np.where(fill, around, np.maximum(panorama, 0))
 
 
 def convert(archive: Path, out: Path) -> int:
