@@ -32,7 +32,8 @@ from aios.utils.safe_io import (
 
 from . import benchmarks
 from .faults import Fault, HumanDataError
-from .human_dataset import HumanDataset, read_hand_mean
+from .hand_mean import read_hand_mean
+from .human_dataset import HumanDataset
 from .label_options import DropCount, LabelTable
 from .labels import index_images, non_finite_rows
 from .person_rules import apply_person_rules

@@ -279,7 +279,7 @@ def _pictures(
     if root is None:
         report.facts['pictures'] = 'not looked for (no --images)'
         return
-    from .human_dataset import present_files
+    from .image_list import present_files
 
     paths = np.array(
         [str(Path(root, path)) for path in data['image_path']], dtype=str

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from aios.structures import JointSet, joint_mapping
+from aios.utils.npz_rows import NpzRows, stream_npz
 from aios.utils.portable_pickle import dump_npz, dump_pickle
 from aios.utils.safe_io import (
     CorruptFileError,
     UnsafeFileError,
     list_npz,
-    load_npz,
     load_pickle,
 )
 
@@ -33,6 +33,7 @@ from .schema import (
     find_faults,
     is_keypoint_key,
     joint_set_of,
+    path_codes,
     row_count,
 )
 from .variants import adapt_variants, without_container
@@ -121,6 +122,7 @@ class HumanData(MutableMapping):
         path: str | os.PathLike,
         keys: Iterable[str] | None = None,
         check: bool = True,
+        stream: bool = False,
     ) -> HumanData:
         """Read an ``.npz`` or ``.pkl`` file; no code from it is run.
 
@@ -130,6 +132,9 @@ class HumanData(MutableMapping):
                 further than these.
             check: Refuse a file with structural faults.  Switch it off only
                 to look at a broken file.
+            stream: Leave keypoints and vertices of an ``.npz`` in the file;
+                :meth:`joints`, and indexing with rows, read what they are
+                asked for, best in ascending order.
 
         Returns:
             The content, compressed if the file is.
@@ -142,13 +147,17 @@ class HumanData(MutableMapping):
                 is allowed.
         """
         with refusing(path):
-            return cls._load(Path(path), keys, check)
+            return cls._load(Path(path), keys, check, stream)
 
     @classmethod
     def _load(
-        cls, path: Path, keys: Iterable[str] | None, check: bool
+        cls,
+        path: Path,
+        keys: Iterable[str] | None,
+        check: bool,
+        stream: bool,
     ) -> HumanData:
-        items = _read(path, keys)
+        items = _read(path, keys, stream)
         compressed = bool(items.pop(_COMPRESSED, False))
         strict = bool(items.pop(_KEY_STRICT, False))
         lengths = {key: items.pop(key, None) for key in _ATTRIBUTES}
@@ -388,31 +397,42 @@ class HumanData(MutableMapping):
             One integer array of rows per picture, in the order in which the
             pictures appear.
         """
+        rows, counts = self.image_rows(group_by_image)
+        return np.split(rows, np.cumsum(counts)[:-1]) if len(counts) else []
+
+    def image_rows(
+        self, group_by_image: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of all pictures, see :meth:`images`.
+
+        Returns:
+            Rows, picture by picture, and how many each picture has, int64.
+        """
+        rows = np.arange(len(self))
+        counts = np.ones(len(self), np.int64)
         if 'frame_range' in self:
-            ranges = np.asarray(self._items['frame_range'], np.int64)
-            ranges = ranges[ranges[:, 1] > ranges[:, 0]]
-            parts = [np.arange(start, end) for start, end in ranges]
-        else:
-            parts = [np.arange(row, row + 1) for row in range(len(self))]
-        if not group_by_image or not parts:
-            return parts
-        rows = np.concatenate(parts)
-        paths = np.asarray(self._items['image_path'], dtype=str)[rows]
-        _, first, group = np.unique(
-            paths, return_index=True, return_inverse=True
-        )
-        # np.unique sorts by name: number the pictures by first appearance.
-        place = np.empty_like(first)
-        place[np.argsort(first)] = np.arange(len(first))
-        order = np.argsort(place[group], kind='stable')
-        counts = np.bincount(place[group])
-        return np.split(rows[order], np.cumsum(counts)[:-1])
+            start, end = np.asarray(self._items['frame_range'], np.int64).T
+            start, counts = start[end > start], (end - start)[end > start]
+            ends = np.cumsum(counts)
+            rows = np.arange(counts.sum())
+            rows += np.repeat(start - (ends - counts), counts)
+        if not group_by_image or not len(rows):
+            return rows, counts
+        paths = self._items['image_path']
+        code = path_codes([paths[row] for row in rows.tolist()])
+        return rows[np.argsort(code, kind='stable')], np.bincount(code)
 
     # -- checks -------------------------------------------------------------
 
     def faults(self) -> list[Fault]:
         """Structural faults; see :func:`aios.datasets.schema.find_faults`."""
-        return find_faults(self._items, self._compressed)
+        items = {
+            key: _without_content(value)
+            if isinstance(value, NpzRows)
+            else value
+            for key, value in self._items.items()
+        }
+        return find_faults(items, self._compressed)
 
     def _refuse_if(self, condition: bool, message: str) -> None:
         if condition:
@@ -437,14 +457,35 @@ class HumanData(MutableMapping):
                 )
 
 
-def _read(path: Path, keys: Iterable[str] | None) -> dict[str, Any]:
+def _never(key: str, shape: tuple[int, ...]) -> bool:
+    return False
+
+
+def _without_content(rows: NpzRows) -> np.ndarray:
+    """An array of the same shape and type that takes no memory."""
+    return np.broadcast_to(np.zeros((), rows.dtype), rows.shape)
+
+
+def _streams(key: str, shape: tuple[int, ...]) -> bool:
+    """Whether an array is large, and used as it is in the file."""
+    if len(shape) != 3 or not (is_keypoint_key(key) or key == 'vertices'):
+        return False
+    return shape[2] in ((3, 4) if 'keypoints2d' in key else (4,)) or (
+        key == 'vertices'
+    )
+
+
+def _read(
+    path: Path, keys: Iterable[str] | None, stream: bool
+) -> dict[str, Any]:
     wanted = None if keys is None else {*keys, *_ATTRIBUTES}
     try:
         if path.suffix == '.pkl':
             content = load_pickle(path)
         else:
             _refuse_cache(path)
-            content = load_npz(path, keys=wanted, allow_objects=True)
+            streams = _streams if stream else _never
+            content = stream_npz(path, streams, wanted, allow_objects=True)
     except UnsafeFileError as error:
         fault = Fault('unsafe_content', _member_of(error, path), str(error))
         raise HumanDataError(fault, path) from error

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import os.path as osp
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,18 +23,22 @@ from aios.structures import (
     SMPLX_137,
     SMPLX_ROTATIONS_53,
 )
+from aios.utils.safe_io import CorruptFileError
 
 from .faults import Fault, HumanDataError, refusing
+from .hand_mean import read_hand_mean
 from .human_data import HumanData
+from .image_list import ImageList, present_files
 from .image_sizes import add_image_sizes, has_image_sizes
+from .label_blocks import label_blocks, pack_meta
 from .label_options import DROP_RULES, LabelOptions, LabelTable
 from .label_store import LabelStore
-from .labels import build_labels, hand_poses_are_flat
+from .labels import hand_poses_are_flat
 from .pipeline import LabelPipeline, build_pipeline
 from .supervised_parts import unboxed_parts
 from .supervision import EXTRA_FIELDS, person_labels
 
-__all__ = ['HumanDataset', 'present_files', 'read_hand_mean']
+__all__ = ['HumanDataset']
 
 _PART_WORDS = {'lhand': 'left hand', 'rhand': 'right hand', 'face': 'face'}
 _MISSING_IMAGES = ('error', 'drop', 'ignore')
@@ -137,7 +140,7 @@ class HumanDataset(BaseDataset):
         cache_dir: Where unpacked labels are kept; default ``.aios_cache``
             beside the file.
         **kwargs: ``test_mode``, ``indices``, ``metainfo``,
-            ``lazy_init``, ``serialize_data``, ``max_refetch`` of
+            ``lazy_init``, ``max_refetch`` of
             :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
@@ -248,6 +251,8 @@ class HumanDataset(BaseDataset):
             read_smpl=read_smpl,
             legacy_eye_swap=legacy_eye_swap,
         )
+        # Labels are mapped already; a serialised list would only copy them.
+        kwargs['serialize_data'] = False
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
@@ -275,7 +280,7 @@ class HumanDataset(BaseDataset):
 
     # -- loading ------------------------------------------------------------
 
-    def load_data_list(self) -> list[dict[str, Any]]:
+    def load_data_list(self) -> ImageList:
         """Open the labels and list the pictures.
 
         Returns:
@@ -294,33 +299,7 @@ class HumanDataset(BaseDataset):
             build=self._build_or_refuse,
             cache_dir=self.cache_dir,
         )
-        root = self.data_prefix.get('img', '')
-        store = self.labels
-        images = zip(
-            store['image_path'].tolist(),
-            store['image_index'].tolist(),
-            store['image_size'].tolist(),
-            store['image_rows'].tolist(),
-            store['image_camera'].tolist(),
-            strict=True,
-        )
-        data_list = []
-        for path, index, (height, width), rows, camera in images:
-            data_list.append(
-                {
-                    'img_path': osp.join(root, path),
-                    'img_id': index,
-                    'height': height,
-                    'width': width,
-                    'rows': (*rows,),
-                    'camera': camera,
-                }
-            )
-        if 'image_ignored' in store:
-            spans = store['image_ignored'].tolist()
-            for info, span in zip(data_list, spans, strict=True):
-                info['ignored'] = (*span,)
-        return data_list
+        return ImageList(self.labels, self.data_prefix.get('img', ''))
 
     def _store_options(self) -> dict[str, Any]:
         """Whatever changes the labels; part of the label store's name."""
@@ -330,26 +309,39 @@ class HumanDataset(BaseDataset):
             'body_model_path': self.body_model_path,
         }
 
-    def _build_or_refuse(self) -> LabelTable:
+    def _build_or_refuse(self) -> Iterator[LabelTable]:
         from aios.body_models import BodyModelFileError
 
-        with refusing(self.ann_file, (BodyModelFileError,)):
-            return self._build_labels()
+        errors = (BodyModelFileError, CorruptFileError)
+        with refusing(self.ann_file, errors):
+            built = self._build_labels()
+            yield from [built] if isinstance(built, LabelTable) else built
 
-    def _build_labels(self) -> LabelTable:
-        data = HumanData.load(self.ann_file)
+    def _build_labels(self) -> LabelTable | Iterable[LabelTable]:
+        data = HumanData.load(self.ann_file, stream=True)
+        pack_meta(data)
         self._read_image_sizes(data)
         if self.flat_hand_mean == 'auto':
             flat = hand_poses_are_flat(data)
         else:
             flat = bool(self.flat_hand_mean)
+        unboxed = unboxed_parts(data)
         options = asdict(self.label_options)
         if flat:
             options['hand_mean'] = read_hand_mean(self.body_model_path)
-        table = build_labels(data, LabelOptions(**options))
-        table.info['flat_hand_mean'] = flat
-        table.info['unboxed_parts'] = unboxed_parts(data)
-        return table
+        return self._label_blocks(
+            data,
+            LabelOptions(**options),
+            {'flat_hand_mean': flat, 'unboxed_parts': unboxed},
+        )
+
+    @staticmethod
+    def _label_blocks(
+        data: HumanData, options: LabelOptions, info: dict[str, Any]
+    ) -> Iterator[LabelTable]:
+        for block in label_blocks(data, options):
+            block.info.update(info)
+            yield block
 
     def _read_image_sizes(self, data: HumanData) -> None:
         """For files that do not say, as those of mmhuman3d's converters."""
@@ -372,20 +364,17 @@ class HumanDataset(BaseDataset):
             logger='current',
         )
 
-    def filter_data(self) -> list[dict[str, Any]]:
+    def filter_data(self) -> ImageList:
         """Leave out what ``filter_cfg`` says, and log a table of it all."""
         cfg = self.filter_cfg or {}
         least = 0 if self.test_mode else cfg.get('min_persons', 1)
-        listed = self.data_list
-        present = self._drop_missing(cfg, listed)
-        kept = [
-            info
-            for info in present
-            if info['rows'][1] - info['rows'][0] >= least
-        ]
+        listed: ImageList = self.data_list
+        present = self._find_missing(cfg, listed)
+        enough = listed.persons >= least
+        kept = listed.select(present & enough)
         counts = {
-            'missing_image': len(listed) - len(present),
-            'few_persons': len(present) - len(kept),
+            'missing_image': int((~present).sum()),
+            'few_persons': int((present & ~enough).sum()),
         }
         self._report(kept, counts)
         if not kept:
@@ -401,37 +390,38 @@ class HumanDataset(BaseDataset):
             )
         return kept
 
-    def _drop_missing(
-        self, cfg: Mapping[str, Any], data_list: list[dict[str, Any]]
-    ) -> list[dict[str, Any]]:
+    def _find_missing(
+        self, cfg: Mapping[str, Any], listed: ImageList
+    ) -> np.ndarray:
+        """``(M,)`` bool, which images are there."""
         policy = cfg.get('missing_images', 'error')
         if policy == 'ignore':
-            return data_list
-        present = present_files({info['img_path'] for info in data_list})
-        missing = [i for i in data_list if i['img_path'] not in present]
-        if missing and policy == 'error':
-            first = missing[0]
-            start, end = first['rows']
-            row = int(self.labels['row'][start]) if end > start else None
+            return np.ones(len(listed), bool)
+        paths = listed.paths()
+        there = present_files(set(paths))
+        present = np.array([path in there for path in paths], bool)
+        if policy == 'error' and not present.all():
+            first = int(present.argmin())
+            start, end = listed[first]['rows']
             raise HumanDataError(
                 Fault(
                     'missing_image',
                     'image_path',
-                    f'{first["img_path"]} does not exist; '
+                    f'{paths[first]} does not exist; '
                     f'{self.IMAGE_ADVICE}, or leave such pictures out with '
                     "filter_cfg=dict(missing_images='drop')",
-                    row,
-                    len(missing),
+                    int(self.labels['row'][start]) if end > start else None,
+                    int((~present).sum()),
                 ),
                 self.ann_file,
             )
-        return [i for i in data_list if i['img_path'] in present]
+        return present
 
     def _report(
-        self, kept: list[dict[str, Any]], image_counts: Mapping[str, int]
+        self, kept: ImageList, image_counts: Mapping[str, int]
     ) -> None:
         info = self.labels.info
-        persons = sum(i['rows'][1] - i['rows'][0] for i in kept)
+        persons = int(kept.persons.sum())
         lines = [
             f'{self.dataset_name} ({self.ann_file}): {len(kept)} pictures, '
             f'{persons} persons of {info["num_images"]} and '
@@ -508,17 +498,6 @@ class HumanDataset(BaseDataset):
         return info
 
 
-def read_hand_mean(model_path: str | None) -> tuple[float, ...]:
-    """Mean pose of both hands, ``(90,)``, from a body-model file."""
-    from aios.body_models.files import find_body_model, read_model_file
-
-    keys = ('hands_meanl', 'hands_meanr')
-    path = find_body_model(model_path, 'neutral')
-    arrays = read_model_file(path, keys)
-    means = [np.asarray(arrays[key], float).ravel() for key in keys]
-    return tuple(np.concatenate(means).tolist())
-
-
 def _hand_report(flat: bool | None, option: str | bool) -> str:
     source = 'the file says' if option == 'auto' else 'as configured'
     if flat is None:
@@ -526,16 +505,3 @@ def _hand_report(flat: bool | None, option: str | bool) -> str:
     if flat:
         return f'absolute ({source}): mean hand subtracted'
     return f'relative to the mean hand ({source})'
-
-
-def present_files(paths: set[str]) -> set[str]:
-    """Those of the paths that exist, with one look into each folder."""
-    folders: dict[str, set[str]] = {}
-    for path in paths:
-        folders.setdefault(osp.dirname(path), set()).add(path)
-    present: set[str] = set()
-    for folder, wanted in folders.items():
-        if osp.isdir(folder or '.'):
-            names = set(os.listdir(folder or '.'))
-            present |= {p for p in wanted if osp.basename(p) in names}
-    return present

@@ -21,7 +21,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ class LabelStore:
         cls,
         source: str | os.PathLike,
         options: Mapping[str, Any],
-        build: Callable[[], LabelTable],
+        build: Callable[[], LabelTable | Iterable[LabelTable]],
         cache_dir: str | os.PathLike | None = None,
     ) -> LabelStore:
         """Open the store of a file; build it first if there is none.
@@ -120,7 +120,8 @@ class LabelStore:
         Args:
             source: The annotation file.
             options: JSON-serialisable; whatever changes the labels.
-            build: Makes the labels.
+            build: Makes the labels, at once or in blocks of persons; the
+                last block has the ``info`` of all.
             cache_dir: Where stores live.  Default: ``.aios_cache`` beside
                 the file, or, where that cannot be written, the user's cache
                 (``$AIOS_CACHE``, ``~/.cache/aios``).
@@ -149,13 +150,27 @@ class LabelStore:
         return cls(folder)
 
 
-def _write(folder: Path, identity: dict[str, Any], table: LabelTable) -> None:
+def _write(
+    folder: Path,
+    identity: dict[str, Any],
+    built: LabelTable | Iterable[LabelTable],
+) -> None:
+    blocks = [built] if isinstance(built, LabelTable) else built
     temporary = folder.with_name(f'.{folder.name}.{uuid.uuid4().hex}.tmp')
     temporary.mkdir()
     try:
-        for name, column in table.columns.items():
-            np.save(temporary / f'{name}.npy', column, allow_pickle=False)
-        meta = json.dumps({**identity, 'info': table.info}, indent=1)
+        info: dict[str, Any] = {}
+        with contextlib.ExitStack() as stack:
+            writers: dict[str, _ColumnWriter] = {}
+            for block in blocks:
+                for name, column in block.columns.items():
+                    if name not in writers:
+                        path = temporary / f'{name}.npy'
+                        writers[name] = _ColumnWriter(path, column)
+                        stack.callback(writers[name].close)
+                    writers[name].append(column)
+                info = block.info
+        meta = json.dumps({**identity, 'info': info}, indent=1)
         (temporary / _META).write_text(meta, encoding='utf-8')
         # If another process was faster, its folder is as good as ours.
         with contextlib.suppress(OSError):
@@ -165,6 +180,50 @@ def _write(folder: Path, identity: dict[str, Any], table: LabelTable) -> None:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     print_log(f'labels unpacked to {folder}', logger='current')
+
+
+class _ColumnWriter:
+    """Writes an ``.npy`` file block by block.
+
+    Args:
+        path: The file.
+        first: The first block: the others have its type and row shape.
+    """
+
+    _HEADER = 512  # its end is padded, so that the final length fits
+
+    def __init__(self, path: Path, first: np.ndarray) -> None:
+        self.path = path
+        self.dtype, self.shape = first.dtype, first.shape[1:]
+        self.count = 0
+        if self.dtype.hasobject:
+            raise ValueError(f'{path.stem}: holds Python objects')
+        self.file = open(path, 'wb')  # noqa: SIM115
+        self.file.write(bytes(self._HEADER))
+
+    def append(self, block: np.ndarray) -> None:
+        """Write rows."""
+        if block.dtype != self.dtype or block.shape[1:] != self.shape:
+            raise ValueError(
+                f'{self.path.stem}: a block has {block.dtype} {block.shape}, '
+                f'the first had {self.dtype} {self.shape} per row'
+            )
+        self.file.write(np.ascontiguousarray(block).data)
+        self.count += len(block)
+
+    def close(self) -> None:
+        """Say how many rows there are."""
+        header = {
+            'descr': np.lib.format.dtype_to_descr(self.dtype),
+            'fortran_order': False,
+            'shape': (self.count, *self.shape),
+        }
+        magic = np.lib.format.magic(1, 0)
+        size = self._HEADER - len(magic) - 2
+        text = f'{header!r}'.ljust(size - 1) + '\n'
+        self.file.seek(0)
+        self.file.write(magic + size.to_bytes(2, 'little') + text.encode())
+        self.file.close()
 
 
 def _remove_stale(root: Path, source: Mapping[str, Any]) -> None:

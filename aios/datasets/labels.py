@@ -11,6 +11,7 @@ rows by named rules, bringing hand poses to one convention.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ import numpy as np
 from aios.structures import PARTS, SMPLX_137, sanitize_xywh
 
 from .crowds import crowd_columns
-from .empty_images import append_empty_images
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .label_cameras import image_cameras, person_cameras
@@ -28,15 +28,18 @@ from .label_options import (
     KEYPOINTS_3D,
     DropCount,
     LabelOptions,
-    LabelTable,
 )
 from .person_rules import apply_person_rules, crowds, optional_drops
 from .schema import BODY_MODELS, GENDERS
 from .smpl_labels import smpl_columns
 
 __all__ = [
-    'build_labels',
+    'LabelBlock',
+    'block_labels',
+    'body_model_of',
+    'choose_keypoints',
     'hand_poses_are_flat',
+    'image_sizes',
     'index_images',
     'non_finite_rows',
 ]
@@ -49,57 +52,57 @@ _META_VALID = {
 }
 
 
-def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
-    """Turn a file into label arrays.
+@dataclass(frozen=True)
+class LabelBlock:
+    """Some whole pictures of a file.
+
+    Args:
+        rows: ``(P,)`` rows of the file, picture by picture.
+        counts: ``(M,)`` rows of each picture.
+        sizes: ``(P, 2)`` height and width of each row's picture.
+        path_dtype: Type of ``image_path``, the same for all blocks.
+        with_cameras: Whether persons have cameras of their own.
+    """
+
+    rows: np.ndarray
+    counts: np.ndarray
+    sizes: np.ndarray
+    path_dtype: np.dtype
+    with_cameras: bool
+
+
+def block_labels(
+    data: HumanData,
+    options: LabelOptions,
+    keys: tuple[str, str | None],
+    block: LabelBlock,
+) -> tuple[dict[str, np.ndarray], list[DropCount]]:
+    """Label arrays of some pictures.
 
     Args:
         data: The file.
         options: What to make of it.
+        keys: Names of the 2-D and 3-D key-points.
+        block: Which pictures.
 
     Returns:
-        Columns (P persons sorted by picture, M pictures):
-
-        - ``image_path`` (M,) str, ``image_index`` (M,) place in the file,
-          ``image_size`` (M, 2) height and width, ``image_rows`` (M, 2)
-          ``[start, end)`` persons, ``image_camera`` (M, 4) fx, fy, cx, cy
-          or NaN;
-        - ``row`` (P,) row of the file; ``bboxes``, ``lhand_bboxes``,
-          ``rhand_bboxes``, ``face_bboxes`` (P, 4) float32 xyxy pixels;
-          ``smplx_valid``, ``lhand_valid``, ``rhand_valid``, ``face_valid``,
-          ``betas_valid``, ``expression_valid`` (P,) bool; ``lhand_box_valid``
-          etc. (P,) bool;
-        - ``keypoints`` (P, 137, 3) x, y, confidence; ``keypoints3d``
-          (P, 137, 4) pelvis-relative metres and confidence, if there are
-          any; ``cameras`` (P, 4) fx, fy, cx, cy if persons of a picture
-          have different ones; with ``ignore_crowds``: ``ignored_bboxes``
-          (Q, 4) and ``image_ignored`` (M, 2) ``[start, end)`` of them;
-        - ``smplx_pose`` (P, 53, 3) axis-angle, hands relative to the mean
-          hand; ``smplx_betas``, ``smplx_expression`` (P, 10);
-          ``smplx_transl`` (P, 3); ``gender`` (P,) int8;
-        - with ``read_smpl``: ``smpl_pose`` (P, 72) axis-angle,
-          ``smpl_betas`` (P, 10) and, if the file has ``meta.RT``,
-          ``extrinsics`` (P, 4, 4) from the world to the camera.
-
-    Raises:
-        HumanDataError: If a key that is needed is missing.
+        Columns as of :func:`~aios.datasets.label_blocks.build_labels`, but
+        ``image_index``, ``image_rows`` and ``image_ignored`` count from the
+        start of the block; and who was dropped.
     """
-    kps2d_key, kps3d_key = _choose_keypoints(data, options)
-    _require(data, 'image_path', 'bbox_xywh')
-    groups = data.images(options.group_by_image)[:: options.image_interval]
-    counts = np.array([len(rows) for rows in groups], np.int64)
-    rows = np.concatenate(groups or [np.zeros(0, np.int64)])
-    image = np.repeat(np.arange(len(groups)), counts)
-    sizes = _image_sizes(data, rows, options.image_size)
+    rows, sizes = block.rows, block.sizes
+    image = np.repeat(np.arange(len(block.counts)), block.counts)
+    paths = _picture_paths(data, rows, block.path_dtype)
 
     columns = {'row': rows}
     columns |= _boxes(data, rows, sizes, options)
-    columns['keypoints'] = _keypoints2d(data, kps2d_key, rows, options)
-    if kps3d_key is not None:
-        columns['keypoints3d'] = _keypoints3d(data, kps3d_key, rows, options)
+    columns['keypoints'] = _keypoints2d(data, keys[0], rows, options)
+    if keys[1] is not None:
+        columns['keypoints3d'] = _keypoints3d(data, keys[1], rows, options)
     columns |= _body(data, rows, options)
     columns |= _part_flags(data, rows, columns, options)
     if options.read_vertices and 'vertices' in data:
-        columns['vertices'] = np.asarray(data['vertices'], np.float32)[rows]
+        columns['vertices'] = data['vertices'][rows].astype(np.float32)
     if options.read_smpl:
         columns |= smpl_columns(data, rows)
     apply_person_rules(
@@ -108,11 +111,9 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
         options,
     )
 
-    keep, dropped = _drop_rows(columns, data, options)
-    kept_images, image_rows = index_images(image[keep], len(groups))
+    keep, dropped = _drop_rows(columns, paths, data, options)
+    kept_images, image_rows = index_images(image[keep], len(block.counts))
     cameras = person_cameras(data, rows[keep], sizes[keep])
-    first_rows = rows[keep][image_rows[:, 0]]
-    paths = _picture_paths(data)
     ignored = {}
     if options.ignore_crowds:
         is_crowd = crowds(_meta_values(data, 'iscrowd', rows), len(rows))
@@ -122,34 +123,16 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
         )
     columns = {name: value[keep] for name, value in columns.items()} | ignored
     columns.pop('bbox_valid')
-    image_camera = image_cameras(cameras, image_rows)
-    if np.isnan(image_camera).any() and np.isfinite(cameras).any():
+    if block.with_cameras:
         columns['cameras'] = cameras.astype(np.float32)
-    images = {
-        'image_path': paths[first_rows],
-        'image_index': kept_images * options.image_interval,
+    columns |= {
+        'image_path': paths[keep][image_rows[:, 0]],
+        'image_index': kept_images,
         'image_size': sizes[keep][image_rows[:, 0]],
         'image_rows': image_rows,
-        'image_camera': image_camera,
+        'image_camera': image_cameras(cameras, image_rows),
     }
-    if ignored:
-        images['image_ignored'] = columns['image_ignored']
-    num_kept = len(kept_images)
-    interval = options.image_interval
-    images = append_empty_images(
-        images, data, len(groups) * interval, interval
-    )
-    return LabelTable(
-        columns | images,
-        {
-            'kps2d_key': kps2d_key,
-            'kps3d_key': kps3d_key,
-            'body_model': _body_model(data),
-            'num_rows': len(rows),
-            'num_images': len(groups) + len(images['image_path']) - num_kept,
-            'dropped': [vars(count) for count in dropped],
-        },
-    )
+    return columns, dropped
 
 
 def hand_poses_are_flat(data: HumanData) -> bool | None:
@@ -192,15 +175,24 @@ def _require(data: HumanData, *keys: str) -> None:
         raise HumanDataError(faults)
 
 
-def _picture_paths(data: HumanData) -> np.ndarray:
-    """``(N,)`` with slashes, also if the file was made on Windows."""
-    paths = np.asarray(data['image_path'], dtype=str)
-    return np.char.replace(paths, '\\', '/')
+def _picture_paths(
+    data: HumanData, rows: np.ndarray, dtype: np.dtype
+) -> np.ndarray:
+    """``(P,)`` with slashes, also if the file was made on Windows."""
+    paths = data['image_path']
+    names = [paths[row].replace('\\', '/') for row in rows.tolist()]
+    return np.array(names, dtype)
 
 
-def _choose_keypoints(
+def choose_keypoints(
     data: HumanData, options: LabelOptions
 ) -> tuple[str, str | None]:
+    """Names of the 2-D and 3-D key-points to use.
+
+    Raises:
+        HumanDataError: If a key that is needed is missing.
+    """
+    _require(data, 'image_path', 'bbox_xywh')
     kps2d, kps3d = options.kps2d_key, options.kps3d_key
     _require(data, *(key for key in (kps2d, kps3d) if key is not None))
     if kps2d is None:
@@ -215,10 +207,14 @@ def _choose_keypoints(
     return kps2d, kps3d if options.use_3d else None
 
 
-def _image_sizes(
+def image_sizes(
     data: HumanData, rows: np.ndarray, image_size: tuple[int, int] | None
 ) -> np.ndarray:
-    """``(P, 2)`` height and width of each row's picture."""
+    """``(P, 2)`` height and width of each row's picture.
+
+    Raises:
+        HumanDataError: If one is unknown.
+    """
     meta = data.get('meta', {})
     height, width = (np.asarray(meta.get(k, ())) for k in ('height', 'width'))
     if height.size and width.size:
@@ -304,14 +300,15 @@ def _swap_eyes(points: np.ndarray, options: LabelOptions) -> np.ndarray:
     return points
 
 
-def _body_model(data: HumanData) -> str | None:
+def body_model_of(data: HumanData) -> str | None:
+    """The body model whose parameters are used."""
     return next((name for name in BODY_MODELS if name in data), None)
 
 
 def _body(
     data: HumanData, rows: np.ndarray, options: LabelOptions
 ) -> dict[str, np.ndarray]:
-    model = _body_model(data)
+    model = body_model_of(data)
     params = data[model] if model else {}
     count = len(rows)
 
@@ -397,7 +394,7 @@ def _part_flags(
     options: LabelOptions,
 ) -> dict[str, np.ndarray]:
     """Which hands and faces have labels beyond the body's."""
-    model = _body_model(data)
+    model = body_model_of(data)
     params = data[model] if model else {}
     has_labels = {part: key in params for part, key in _HAND_KEYS.items()}
     has_labels['face'] = 'expression' in params
@@ -412,7 +409,10 @@ def _part_flags(
 
 
 def _drop_rows(
-    columns: Mapping[str, np.ndarray], data: HumanData, options: LabelOptions
+    columns: Mapping[str, np.ndarray],
+    paths: np.ndarray,
+    data: HumanData,
+    options: LabelOptions,
 ) -> tuple[np.ndarray, list[DropCount]]:
     """Rows to keep, and which rule dropped the others."""
     rows = columns['row']
@@ -438,7 +438,6 @@ def _drop_rows(
         name: _meta_values(data, name, rows)
         for name in ('iscrowd', 'num_keypoints', 'valid_label')
     }
-    paths = _picture_paths(data)[rows]
     broken |= optional_drops(columns, paths, flags, options)
     if options.min_bbox_conf is not None:
         broken['low_bbox_confidence'] = boxes[:, 4] < options.min_bbox_conf

@@ -8,7 +8,7 @@ one row at a time, so they cost milliseconds for a hundred thousand persons.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ __all__ = [
     'find_non_finite',
     'is_keypoint_key',
     'joint_set_of',
+    'path_codes',
     'row_count',
 ]
 
@@ -87,6 +88,13 @@ def joint_set_of(items: Mapping[str, Any], key: str) -> JointSet:
             )
         )
     return JOINT_SETS[name]
+
+
+def path_codes(paths: Sequence[str]) -> np.ndarray:
+    """``(N,)`` numbers of pictures, in the order of first appearance."""
+    seen: dict[str, int] = {}
+    codes = (seen.setdefault(path, len(seen)) for path in paths)
+    return np.fromiter(codes, np.int64, len(paths))
 
 
 def row_count(items: Mapping[str, Any]) -> int:
@@ -396,14 +404,12 @@ def _check_one_image_per_range(
     paths = items.get('image_path')
     if (_length(paths) or 0) < end.max(initial=0):
         return
-    paths = np.asarray(paths, dtype=str)
-    filled = end > start
-    first = np.repeat(start[filled], (end - start)[filled])
-    rows = np.concatenate(
-        [np.arange(a, b) for a, b in zip(start, end, strict=True)]
-        or [np.zeros(0, np.int64)]
-    )
-    bad = np.flatnonzero(paths[rows] != paths[first])
+    code = path_codes(paths)
+    counts = end - start
+    first = np.repeat(start, counts)
+    rows = first + np.arange(len(first))
+    rows -= np.repeat(np.cumsum(counts) - counts, counts)
+    bad = np.flatnonzero(code[rows] != code[first])
     if len(bad):
         row = int(rows[bad[0]])
         yield Fault(

@@ -320,6 +320,7 @@ class Array(Record):
         if not isinstance(self.state, tuple) or len(self.state) != 5:
             raise ValueError('array without content')
         _, shape, dtype_record, fortran, data = self.state
+        self.state = None  # built once: its bytes are not needed any more
         dtype = _build_dtype(dtype_record, convert)
         order: Any = 'F' if fortran else 'C'
         if dtype.kind != 'O':

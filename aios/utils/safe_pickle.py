@@ -249,7 +249,9 @@ def read_pickle(
     try:
         unpickler = Unpickler(stream, encoding, records)
         raw = unpickler.load()
-        return Builder(unpickler.source.consumed)(raw)
+        consumed = unpickler.source.consumed
+        del unpickler  # its memo holds the bytes of all arrays
+        return Builder(consumed)(raw)
     except UnsafeFileError as error:
         raise UnsafeFileError(
             f'{source}: refused, {error}. Allowed: {ALLOWED_CONTENT}. '

@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 from tqdm import tqdm
 
 from aios.datasets.human_data import HumanData
-from aios.datasets.human_dataset import present_files
+from aios.datasets.image_list import present_files
 from aios.utils.safe_io import (
     CorruptFileError,
     UnsafeFileError,

@@ -1,0 +1,228 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Labels of a file, a block of pictures at a time.
+
+``N`` rows of the file, ``P`` persons kept, ``M`` pictures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .empty_images import append_empty_images
+from .human_data import HumanData
+from .label_cameras import image_cameras, person_cameras
+from .label_options import DROP_RULES, DropCount, LabelOptions, LabelTable
+from .labels import (
+    LabelBlock,
+    block_labels,
+    body_model_of,
+    choose_keypoints,
+    image_sizes,
+)
+
+__all__ = ['build_labels', 'label_blocks', 'pack_meta']
+
+_MAX_ROWS = 1 << 13
+_EMPTY_IMAGES = {
+    'image_path': np.zeros(0, '<U1'),
+    'image_index': np.zeros(0, np.int64),
+    'image_size': np.zeros((0, 2), np.int32),
+    'image_rows': np.zeros((0, 2), np.int64),
+    'image_camera': np.zeros((0, 4)),
+}
+
+
+def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
+    """Turn a file into label arrays.
+
+    Args:
+        data: The file.
+        options: What to make of it.
+
+    Returns:
+        Columns (P persons sorted by picture, M pictures):
+
+        - ``image_path`` (M,) str, ``image_index`` (M,) place in the file,
+          ``image_size`` (M, 2) height and width, ``image_rows`` (M, 2)
+          ``[start, end)`` persons, ``image_camera`` (M, 4) fx, fy, cx, cy
+          or NaN;
+        - ``row`` (P,) row of the file; ``bboxes``, ``lhand_bboxes``,
+          ``rhand_bboxes``, ``face_bboxes`` (P, 4) float32 xyxy pixels;
+          ``smplx_valid``, ``lhand_valid``, ``rhand_valid``, ``face_valid``,
+          ``betas_valid``, ``expression_valid`` (P,) bool; ``lhand_box_valid``
+          etc. (P,) bool;
+        - ``keypoints`` (P, 137, 3) x, y, confidence; ``keypoints3d``
+          (P, 137, 4) pelvis-relative metres and confidence, if there are
+          any; ``cameras`` (P, 4) fx, fy, cx, cy if persons of a picture
+          have different ones; with ``ignore_crowds``: ``ignored_bboxes``
+          (Q, 4) and ``image_ignored`` (M, 2) ``[start, end)`` of them;
+        - ``smplx_pose`` (P, 53, 3) axis-angle, hands relative to the mean
+          hand; ``smplx_betas``, ``smplx_expression`` (P, 10);
+          ``smplx_transl`` (P, 3); ``gender`` (P,) int8;
+        - with ``read_smpl``: ``smpl_pose`` (P, 72) axis-angle,
+          ``smpl_betas`` (P, 10) and, if the file has ``meta.RT``,
+          ``extrinsics`` (P, 4, 4) from the world to the camera.
+
+    Raises:
+        HumanDataError: If a key that is needed is missing.
+    """
+    blocks = list(label_blocks(data, options))
+    columns = {
+        name: np.concatenate(
+            [b.columns[name] for b in blocks if name in b.columns]
+        )
+        for name in blocks[0].columns
+    }
+    return LabelTable(columns, blocks[-1].info)
+
+
+def label_blocks(
+    data: HumanData, options: LabelOptions, max_rows: int = _MAX_ROWS
+) -> Iterator[LabelTable]:
+    """Turn a file into label arrays, piece by piece.
+
+    Rows of the file are read in ascending order where the file has the rows
+    of each picture together.
+
+    Args:
+        data: The file, perhaps with large arrays left in it (``stream``).
+        options: What to make of it.
+        max_rows: Of a block, unless one picture has more.
+
+    Yields:
+        Parts of the columns of :func:`build_labels`, to be joined; ``info``
+        of the last part is that of all.
+
+    Raises:
+        HumanDataError: If a key that is needed is missing.
+    """
+    keys = choose_keypoints(data, options)
+    rows, counts = _rows_of_images(data, options)
+    if 'duplicate' in options.drop_rules and not options.group_by_image:
+        max_rows = len(rows)  # duplicates may be anywhere
+    sizes = image_sizes(data, rows, options.image_size)
+    dtype, with_cameras = _path_dtype(data), False
+    if len(rows):
+        with_cameras = _have_cameras(data, rows, counts, sizes)
+    ends = np.cumsum(counts)
+    cuts = np.searchsorted(ends, np.arange(0, len(rows), max_rows), 'right')
+    cuts = np.unique([0, *cuts, len(counts)])
+    persons, ignored = 0, 0
+    dropped: list[DropCount] = []
+    info: dict[str, Any] = {
+        'kps2d_key': keys[0],
+        'kps3d_key': keys[1],
+        'body_model': body_model_of(data),
+        'num_rows': len(rows),
+        'num_images': len(counts),
+    }
+    columns: dict[str, np.ndarray] = {}
+    for first, last in zip(cuts, [*cuts[1:], len(counts)], strict=True):
+        if first == last and columns:
+            break
+        span = slice(*np.append(0, ends)[[first, last]])
+        block = LabelBlock(
+            rows[span], counts[first:last], sizes[span], dtype, with_cameras
+        )
+        columns, drops = block_labels(data, options, keys, block)
+        columns['image_index'] += first
+        columns['image_index'] *= options.image_interval
+        columns['image_rows'] += persons
+        persons += len(columns['row'])
+        if options.ignore_crowds:
+            columns['image_ignored'] += ignored
+            ignored += len(columns['ignored_bboxes'])
+        dropped = _add_up(dropped, drops)
+        info['dropped'] = [vars(count) for count in dropped]
+        yield LabelTable(columns, dict(info))
+    yield _empty_images(data, options, info, (persons, ignored), dtype)
+
+
+def pack_meta(data: HumanData) -> None:
+    """Make arrays of the lists of ``meta``, which are smaller and quicker."""
+    if 'meta' not in data:
+        return
+    meta = dict(data['meta'])
+    for name, value in meta.items():
+        if isinstance(value, list) and len(value) == len(data) > 0:
+            kinds = set(map(type, value))
+            if len(kinds) == 1 and kinds <= {str, int, float, bool}:
+                meta[name] = np.asarray(value)
+    data['meta'] = meta
+
+
+def _rows_of_images(
+    data: HumanData, options: LabelOptions
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of every n-th picture, and how many each has."""
+    rows, counts = data.image_rows(options.group_by_image)
+    if options.image_interval > 1:
+        start = (np.cumsum(counts) - counts)[:: options.image_interval]
+        counts = counts[:: options.image_interval]
+        place = np.repeat(start - (np.cumsum(counts) - counts), counts)
+        rows = rows[place + np.arange(len(place))]
+    return rows, counts
+
+
+def _path_dtype(data: HumanData) -> np.dtype:
+    empty = data.get('misc', {}).get('empty_images')
+    paths = empty.get('image_path', ()) if isinstance(empty, dict) else ()
+    longest = max(map(len, data['image_path']), default=1)
+    if isinstance(paths, (list, tuple, np.ndarray)):
+        longest = max(longest, *(len(str(path)) for path in paths), 1)
+    return np.dtype(f'<U{longest}')
+
+
+def _have_cameras(
+    data: HumanData, rows: np.ndarray, counts: np.ndarray, sizes: np.ndarray
+) -> bool:
+    """Whether persons of a picture have different cameras."""
+    cameras = person_cameras(data, rows, sizes)
+    ends = np.cumsum(counts)
+    shared = image_cameras(cameras, np.stack((ends - counts, ends), 1))
+    return bool(np.isnan(shared).any() and np.isfinite(cameras).any())
+
+
+def _empty_images(
+    data: HumanData,
+    options: LabelOptions,
+    info: dict[str, Any],
+    ends: tuple[int, int],
+    dtype: np.dtype,
+) -> LabelTable:
+    """The last part: pictures without people."""
+    columns = dict(_EMPTY_IMAGES)
+    if options.ignore_crowds:
+        columns['image_ignored'] = np.zeros((0, 2), np.int64)
+    interval = options.image_interval
+    columns = append_empty_images(
+        columns, data, info['num_images'] * interval, interval
+    )
+    types = {'image_path': dtype, 'image_size': np.dtype(np.int32)}
+    columns = {
+        name: value.astype(types.get(name, value.dtype))
+        for name, value in columns.items()
+    }
+    columns['image_rows'] += ends[0]
+    if options.ignore_crowds:
+        columns['image_ignored'] += ends[1]
+    count = info['num_images'] + len(columns['image_path'])
+    return LabelTable(columns, {**info, 'num_images': count})
+
+
+def _add_up(first: list[DropCount], more: list[DropCount]) -> list[DropCount]:
+    persons = Counter({count.rule: 0 for count in first})
+    rows: dict[str, int] = {}
+    for count in (*first, *more):
+        persons[count.rule] += count.persons
+        row = rows.setdefault(count.rule, count.first_row)
+        rows[count.rule] = min(row, count.first_row)
+    return [
+        DropCount(rule, persons[rule], rows[rule])
+        for rule in DROP_RULES
+        if rule in persons
+    ]
