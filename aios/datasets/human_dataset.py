@@ -261,7 +261,7 @@ class HumanDataset(BaseDataset):
             pipeline=build_pipeline(pipeline),
             **kwargs,
         )
-        self.pipeline = LabelPipeline(self.pipeline.transforms)
+        self.pipeline: Any = LabelPipeline(self.pipeline.transforms)
 
     @staticmethod
     def _check_filters(filter_cfg: Mapping[str, Any]) -> None:

@@ -30,12 +30,12 @@ class ImageList(Sequence):
     ) -> None:
         self.store = store
         self.root = root
-        self.index = index
+        self.numbers = index
 
     def __len__(self) -> int:
-        if self.index is None:
+        if self.numbers is None:
             return len(self.store['image_rows'])
-        return len(self.index)
+        return len(self.numbers)
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
@@ -43,7 +43,7 @@ class ImageList(Sequence):
         if not -len(self) <= place < len(self):
             raise IndexError(f'{place} of {len(self)} images')
         place = place % len(self)
-        number = place if self.index is None else int(self.index[place])
+        number = place if self.numbers is None else int(self.numbers[place])
         row = {
             name: self.store[f'image_{name}'][number].tolist()
             for name in ('path', 'index', 'size', 'rows', 'camera')
@@ -64,11 +64,11 @@ class ImageList(Sequence):
         """Some of the images: integers, or a mask ``(M,)``."""
         if places.dtype == bool:
             places = np.flatnonzero(places)
-        if self.index is None and len(places) == len(self):
+        if self.numbers is None and len(places) == len(self):
             places = np.asarray(places)
             if (np.diff(places) == 1).all():
                 return self  # all of them
-        index = places if self.index is None else self.index[places]
+        index = places if self.numbers is None else self.numbers[places]
         return ImageList(self.store, self.root, index.astype(np.int32))
 
     @property
@@ -76,14 +76,14 @@ class ImageList(Sequence):
         """``(M,)`` how many each image has."""
         persons = np.diff(self.store['image_rows'], axis=1)[:, 0]
         return np.asarray(
-            persons if self.index is None else persons[self.index]
+            persons if self.numbers is None else persons[self.numbers]
         )
 
     def paths(self) -> list[str]:
         """Paths of all images."""
         paths = self.store['image_path']
-        if self.index is not None:
-            paths = paths[self.index]
+        if self.numbers is not None:
+            paths = paths[self.numbers]
         return [osp.join(self.root, path) for path in paths.tolist()]
 
 

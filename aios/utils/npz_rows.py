@@ -27,7 +27,7 @@ from .safe_io import (
 
 __all__ = ['NpzRows', 'stream_npz']
 
-_BLOCK_BYTES = 16 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 class NpzRows:
@@ -163,7 +163,7 @@ class NpzRows:
         """Read runs of rows from wherever they are."""
         starts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1)
         ends = np.append(starts[1:], len(rows))
-        target = memoryview(out.reshape(-1).view(np.uint8))
+        target: Any = memoryview(out.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
         size = self._row_bytes
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             file.seek(int(rows[start]) * size)

@@ -320,10 +320,12 @@ class Array(Record):
         if not isinstance(self.state, tuple) or len(self.state) != 5:
             raise ValueError('array without content')
         _, shape, dtype_record, fortran, data = self.state
-        self.state = None  # built once: its bytes are not needed any more
         dtype = _build_dtype(dtype_record, convert)
         order: Any = 'F' if fortran else 'C'
         if dtype.kind != 'O':
+            # Built once: the bytes need not stay beside the copy of them.
+            # The rest must, the builder knows it by its id.
+            self.state = (*self.state[:4], None)
             return _array_from_buffer(data, dtype, shape, order, convert)
         if not isinstance(data, list) or len(data) != math.prod(shape):
             raise ValueError('object array whose items do not fit its shape')
