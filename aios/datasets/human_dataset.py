@@ -23,7 +23,6 @@ from aios.structures import (
     SMPLX_137,
     SMPLX_ROTATIONS_53,
 )
-from aios.utils.safe_io import CorruptFileError
 
 from .faults import Fault, HumanDataError, refusing
 from .hand_mean import read_hand_mean
@@ -312,8 +311,7 @@ class HumanDataset(BaseDataset):
     def _build_or_refuse(self) -> Iterator[LabelTable]:
         from aios.body_models import BodyModelFileError
 
-        errors = (BodyModelFileError, CorruptFileError)
-        with refusing(self.ann_file, errors):
+        with refusing(self.ann_file, (BodyModelFileError,)):
             built = self._build_labels()
             yield from [built] if isinstance(built, LabelTable) else built
 
