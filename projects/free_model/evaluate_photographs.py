@@ -32,6 +32,7 @@ from photograph_scores import (
 
 from aios.apis import AiOSInferencer
 from aios.export import FrameResult
+from aios.models.checkpoints import CheckpointError
 from aios.structures.joint_names import SMPLX_144_NAMES
 
 # COCO's 17 keypoints begin with the head and go on in the order of JOINTS.
@@ -88,13 +89,16 @@ def main(argv: list[str] | None = None) -> None:
     if not args.judge.is_file():
         sys.exit(f'error: {args.judge}: there is no such file')
     images = json.loads(args.judge.read_text())['images']
-    inferencer = AiOSInferencer(
-        args.model,
-        args.weights,
-        args.device,
-        score_thr=args.score_thr,
-        show_progress=False,
-    )
+    try:
+        inferencer = AiOSInferencer(
+            args.model,
+            args.weights,
+            args.device,
+            score_thr=args.score_thr,
+            show_progress=False,
+        )
+    except (CheckpointError, OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
     paths = [str(args.judge.parent / image['file']) for image in images]
     results = inferencer.stream(paths)
     compared = [
