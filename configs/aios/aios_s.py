@@ -90,3 +90,20 @@ model = dict(
 )
 del attention, deformable_attention, ffn
 del body_weights, hand_and_face_weights
+
+# The size at which photographs are looked at.
+test_dataloader = dict(
+    dataset=dict(
+        type='HumanDataset',
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='LoadHumanAnnotations'),
+            dict(
+                type='WholeBodyResize',
+                scale=(512, 384),  # (1333, 800)
+                backend='area',
+            ),
+            dict(type='PackWholeBodyInputs'),
+        ],
+    ),
+)

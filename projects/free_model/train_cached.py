@@ -291,7 +291,7 @@ def run(args: argparse.Namespace) -> None:
             values = training.train_step(levels, samples)
             for name in LOGGED:
                 if name in values:
-                    sums[name].append(float(values[name]))
+                    sums[name].append(values[name].item())
             if training.step % args.log_interval == 0:
                 record = dict(
                     step=training.step,

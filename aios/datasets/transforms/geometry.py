@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _MIN_CROP = 2
+BACKENDS = 'warp_affine', 'resize', 'area'
 SHORT_SIZES = tuple(range(480, 801, 32))
 """Short sides that training draws from (the DETR recipe)."""
 
@@ -88,7 +89,9 @@ class WholeBodyResize(BaseTransform):
             anti-aliasing, which is what the published weights expect.
             NOTE: a label is at the centre of its pixel, so the content is
             off its labels by ``(s - 1) / 2`` pixels of the result.
-            ``'resize'`` is OpenCV's faster resize, which is exact.
+            ``'resize'`` is OpenCV's faster resize, which is exact, and
+            ``'area'`` the same where the image grows, but averages where it
+            shrinks: large photographs keep no aliases.
     """
 
     def __init__(
@@ -97,9 +100,9 @@ class WholeBodyResize(BaseTransform):
         size_rounding: str = 'floor',
         backend: str = 'warp_affine',
     ) -> None:
-        if backend not in ('warp_affine', 'resize'):
+        if backend not in BACKENDS:
             raise ValueError(
-                f"backend must be 'warp_affine' or 'resize', got {backend!r}"
+                f'backend must be one of {BACKENDS}, got {backend!r}'
             )
         self.scale = scale
         self.size_rounding = size_rounding
@@ -302,7 +305,9 @@ def _resize_image(
     height, width = img.shape[:2]
     if size == (width, height):
         return img
-    if backend == 'resize':
+    if backend == 'resize' or (backend == 'area' and size[0] >= width):
         return cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
+    if backend == 'area':
+        return cv2.resize(img, size, interpolation=cv2.INTER_AREA)
     matrix = np.array([[size[0] / width, 0, 0], [0, size[1] / height, 0]])
     return cv2.warpAffine(img, matrix, size, flags=cv2.INTER_LINEAR)
