@@ -3,7 +3,7 @@
 # (docs/en/aios_s.md). projects/free_model trains it.
 _base_ = ['../_base_/default_runtime.py', '../_base_/models/aios_r50.py']
 
-width = 96
+width = 64
 attention = dict(embed_dims=width, num_heads=4)
 deformable_attention = dict(
     embed_dims=width, num_heads=4, num_levels=3, num_points=2
@@ -65,7 +65,7 @@ model = dict(
         stages=[
             dict(layout='body_localization', num_layers=1),  # 2
             dict(layout='body_refinement', num_layers=1),  # 2
-            dict(layout='whole_body', num_layers=2),
+            dict(layout='whole_body', num_layers=1),
         ],
         num_persons=12,  # 100
         layer_cfg=dict(
@@ -77,7 +77,9 @@ model = dict(
     bbox_head=dict(
         embed_dims=width,
         body_model=dict(model_path='free'),
-        box_relative=True,  # not in the paper
+        # Not in the paper.
+        box_relative=True,
+        smplx_hidden_dims=256,
         criterion=dict(
             loss_weights=dict(
                 body_refinement=body_weights,

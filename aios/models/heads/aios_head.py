@@ -55,6 +55,8 @@ class AiOSHead(BaseModule):
             hands and a neutral face, as published.
         zero_rotation_init: See :class:`SMPLXBranch`.
         box_relative: See :class:`SMPLXBranch`.
+        smplx_hidden_dims: Width of the hidden layers of
+            :class:`SMPLXBranch`; default that of a token, as published.
         criterion: Config of the losses; only needed for training.
         train_cfg: Unused here; the detector passes it.
         test_cfg: See :class:`~aios.models.heads.DecodingConfig`.
@@ -75,6 +77,7 @@ class AiOSHead(BaseModule):
         hands_and_face_stages: Sequence[str] = ('whole_body',),
         zero_rotation_init: bool = False,
         box_relative: bool = False,
+        smplx_hidden_dims: int | None = None,
         criterion: dict[str, Any] | None = None,
         train_cfg: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
@@ -98,14 +101,16 @@ class AiOSHead(BaseModule):
         self.criterion = None
         if criterion is not None:
             self.criterion = MODELS.build(criterion)
-        self._init_layers(zero_rotation_init)
+        self._init_layers(zero_rotation_init, smplx_hidden_dims)
         self.smplx_layer: BodyModelBase | None = None
         # Before anything wraps the module (DDP, FSDP, EMA); the error of
         # missing files waits for who needs a body.
         with contextlib.suppress(MissingBodyModelError):
             self.build_body_model()
 
-    def _init_layers(self, zero_rotation_init: bool) -> None:
+    def _init_layers(
+        self, zero_rotation_init: bool, hidden_dims: int | None
+    ) -> None:
         layouts = [
             stage.layout
             for stage in self.stages
@@ -119,7 +124,11 @@ class AiOSHead(BaseModule):
         self.branches = DetectionBranches(self.stages, self.embed_dims)
         self.smplx = ModuleList(
             SMPLXBranch(
-                layout, self.embed_dims, zero_rotation_init, self.box_relative
+                layout,
+                self.embed_dims,
+                zero_rotation_init,
+                self.box_relative,
+                hidden_dims,
             )
             for layout in layouts
             if has_smplx(layout)

@@ -96,6 +96,8 @@ class SMPLXBranch(BaseModule):
             published recipe does.  It gives the zero matrix with a gradient
             of 1e12.  By default everybody starts in the rest pose, upright
             and facing the camera.
+        hidden_dims: Width of the MLPs' hidden layers; default that of a
+            token, as published.
         box_relative: Also read where tokens are in the body box, and where
             that box is in the image; predict the camera relative to the box,
             see :class:`PersonFrame`.  Not in the paper.
@@ -107,6 +109,7 @@ class SMPLXBranch(BaseModule):
         embed_dims: int,
         zero_rotation_init: bool = False,
         box_relative: bool = False,
+        hidden_dims: int | None = None,
     ) -> None:
         super().__init__()
         self.layout = layout
@@ -118,7 +121,7 @@ class SMPLXBranch(BaseModule):
             num_inputs = num_tokens * embed_dims
             if box_relative:
                 num_inputs += 2 * num_tokens + BOX_FEATURES
-            mlp = MLP(num_inputs, embed_dims, num_outputs, 3)
+            mlp = MLP(num_inputs, hidden_dims or embed_dims, num_outputs, 3)
             self.add_module(name, mlp)
 
     def init_weights(self) -> None:
