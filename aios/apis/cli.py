@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 INTERRUPTED = 130  # as shells say for Ctrl-C
-WEIGHTS = ('.pth', '.pt')
+WEIGHTS = ('.pth', '.pt', '.safetensors')
 
 _ERRORS = (
     CheckpointError,
@@ -83,23 +83,16 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
         'config',
         nargs='?',
         help='config file, or name of a model (aios_r50); may be left out if '
-        'the checkpoint holds it',
+        'the checkpoint holds it. Without both: aios_s, whose weights come '
+        'with the package',
     )
     parser.add_argument('checkpoint', nargs='?', help='weights')
 
 
 def model_and_weights(args: argparse.Namespace) -> tuple[str | None, Any]:
-    """Config and checkpoint; alone, a checkpoint brings its config along.
-
-    Raises:
-        SystemExit: If there is neither.
-    """
+    """Config and checkpoint; alone, a checkpoint brings its config along."""
     if args.config is None:
-        fail(
-            'no checkpoint is named: SOURCE CHECKPOINT, or SOURCE CONFIG '
-            'CHECKPOINT; docs/en/checkpoints.md says where there are some',
-            2,
-        )
+        return None, None
     if args.checkpoint is None and Path(args.config).suffix in WEIGHTS:
         return None, args.config
     return args.config, args.checkpoint

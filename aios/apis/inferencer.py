@@ -29,11 +29,13 @@ from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
 from .cameras import CameraModel, change_camera
 from .model_files import (
+    SHIPPED_MODEL,
     build_model,
     check_device,
     list_models,
     load_weights,
     read_model_config,
+    shipped_weights,
 )
 from .preparation import batches, build_pipeline, prepare
 from .selection import Selection
@@ -49,6 +51,7 @@ class AiOSInferencer(BaseInferencer):
     """Finds the people of pictures, videos and cameras.
 
     Examples:
+        >>> inferencer = AiOSInferencer()  # aios_s, or e.g. of the authors:
         >>> inferencer = AiOSInferencer('aios_r50', 'aios_checkpoint.pth')
         >>> inferencer('photo.jpg')['predictions'][0]['people']
         >>> for frame in inferencer.stream('video.mp4', batch_size=8):
@@ -57,8 +60,9 @@ class AiOSInferencer(BaseInferencer):
     Args:
         model: Config, config file, or a name of :meth:`list_models`;
             default: the config that is stored in the checkpoint.
-        weights: Checkpoint of this package, or the published one. There is
-            no inference with random weights.
+        weights: Checkpoint of this package, or the published one. Without
+            it, and without another model: those of ``aios_s``, which come
+            with the package. There is no inference with random weights.
         device: ``'cpu'``, ``'cuda:1'``, ...; default: the best there is.
         score_thr: See :class:`Selection`.
         max_persons: See :class:`Selection`.
@@ -104,6 +108,8 @@ class AiOSInferencer(BaseInferencer):
         if batch_size < 1:
             raise ValueError(f'batch_size must be >= 1, got {batch_size}')
         self.batch_size = batch_size
+        if weights is None and model in (None, SHIPPED_MODEL):
+            model, weights = None, shipped_weights()
         self.weights = weights
         self._content = None
         if model is None and weights is not None:
