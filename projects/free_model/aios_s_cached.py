@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """How aios_s is trained on cached features; see README.md."""
 
-_base_ = ['../../configs/aios/aios_s.py']
+_base_ = ['aios_s_synthetic.py']
 
 # Few images have more than six persons, and every candidate costs time.
 model = dict(decoder=dict(num_persons=6))

@@ -33,7 +33,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from aios.models.checkpoints import read_checkpoint
 from aios.registry import DATASETS, MODELS
+
+_BACKBONE = 'backbone.'
 
 LOGGED = (
     'loss',
@@ -148,7 +151,7 @@ class Training:
         self.parameters = [
             p
             for name, p in self.model.named_parameters()
-            if not name.startswith('backbone.') and p.requires_grad
+            if not name.startswith(_BACKBONE) and p.requires_grad
         ]
         slow = [
             p
@@ -173,7 +176,7 @@ class Training:
         return {
             k: v
             for k, v in self.model.state_dict().items()
-            if not k.startswith('backbone.')
+            if not k.startswith(_BACKBONE)
         }
 
     def rate(self) -> float:
@@ -236,7 +239,7 @@ class Training:
         backbone = {
             k: v
             for k, v in self.model.state_dict().items()
-            if k.startswith('backbone.')
+            if k.startswith(_BACKBONE)
         }
         weights = {**backbone, **self.average}
         meta = dict(progress)
@@ -258,6 +261,15 @@ def _save(content: dict, path: Path) -> None:
     temporary.replace(path)
 
 
+def _pretrained(path: Path) -> dict[str, str]:
+    """Weights of a backbone, alone or in a detector."""
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    weights = read_checkpoint(path)['state_dict']
+    if any(name.startswith(_BACKBONE) for name in weights):
+        init_cfg['prefix'] = _BACKBONE
+    return init_cfg
+
+
 def run(args: argparse.Namespace) -> None:
     """Train until there is nothing left to do."""
     torch.set_num_threads(args.threads)
@@ -265,9 +277,7 @@ def run(args: argparse.Namespace) -> None:
     init_default_scope('aios')
     logging.getLogger('mmengine').setLevel(logging.WARNING)
     if args.backbone is not None:
-        config.model.backbone.init_cfg = dict(
-            type='Pretrained', checkpoint=str(args.backbone)
-        )
+        config.model.backbone.init_cfg = _pretrained(args.backbone)
     torch.manual_seed(0)
     training = Training(config, args.state, args.device, args.decay_steps)
     last = args.state / 'last.pth'
@@ -324,7 +334,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--data', type=Path, required=True)
     parser.add_argument('--state', type=Path, required=True)
     parser.add_argument(
-        '--backbone', type=Path, help='weights of movenet_to_mm.py'
+        '--backbone',
+        type=Path,
+        help='weights of movenet_to_mm.py, or of a model with this backbone',
     )
     parser.add_argument('--start', type=Path, help='last.pth of a training')
     parser.add_argument('--steps', type=int, default=0, help='0: for ever')

@@ -1,0 +1,7 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What tools/train_demo.sh trains: aios_s for few, large persons."""
+
+_base_ = ['aios_s_cached.py']
+
+model = dict(decoder=dict(num_persons=3), test_cfg=dict(max_per_img=3))
+recipe = dict(warm_up=50, ema=0.01, batch_size=24)
