@@ -3,8 +3,12 @@
 
 _base_ = ['aios_s_synthetic.py']
 
-# Few images have more than six persons, and every candidate costs time.
-model = dict(decoder=dict(num_persons=6))
+# Every candidate costs time. Whoever overlaps a person best is among them,
+# or later stages would learn from candidates that are nowhere near.
+model = dict(
+    decoder=dict(num_persons=8, keep_overlapping=True),
+    dn_cfg=dict(num_queries=10),
+)
 
 recipe = dict(lr=1e-3, warm_up=200, clip=5.0, ema=0.002, batch_size=24)
 

@@ -3,5 +3,5 @@
 
 _base_ = ['aios_s_cached.py']
 
-model = dict(decoder=dict(num_persons=3), test_cfg=dict(max_per_img=3))
+model = dict(decoder=dict(num_persons=4), test_cfg=dict(max_per_img=4))
 recipe = dict(warm_up=50, ema=0.01, batch_size=24)
