@@ -52,7 +52,7 @@ follow() {
 }
 
 view() {
-    "$PYTHON" tools/make_viewer.py "$OUT/video" --overwrite
+    "$PYTHON" tools/make_viewer.py "$OUT/video" --source "$CLIP" --overwrite
 }
 
 evaluate() {
@@ -62,6 +62,7 @@ evaluate() {
     grep '^whole_body/' "$OUT/evaluation.log" >"$OUT/metrics.txt"
 }
 
+say 'some 3 minutes on two cores, and one for the set-up'
 setup_environment
 cd "$ROOT"
 begin=$SECONDS

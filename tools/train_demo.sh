@@ -40,6 +40,7 @@ evaluate() {
     grep '^whole_body/' "$OUT/evaluation.log" >"$OUT/metrics.txt"
 }
 
+say 'about 15 minutes on two cores, and one for the set-up'
 setup_environment
 cd "$ROOT"
 begin=$SECONDS

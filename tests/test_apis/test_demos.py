@@ -19,6 +19,7 @@ import torch
 from api_pictures import picture
 from script_loader import load_script
 
+import aios
 from aios.apis import video_sources, window
 from aios.apis.store import load_partial
 from aios.export import PeopleSequence
@@ -310,9 +311,16 @@ def test_killed(demo, checkpoint, make_video, tmp_path: Path):
             np.testing.assert_array_equal(a[field], b[field])
 
 
-def test_checkpoint_that_is_not_named(capsys: pytest.CaptureFixture):
+def test_shipped_weights_that_are_missing(
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+):
+    monkeypatch.setattr(aios, '__file__', str(tmp_path / '__init__.py'))
     main = load_script('demo/image_demo.py').main
     with pytest.raises(SystemExit) as caught:
-        main(['photo.jpg'])
-    assert caught.value.code == 2
-    assert 'no checkpoint is named: SOURCE' in capsys.readouterr().err
+        main(['photo.jpg', '--out-dir', str(tmp_path / 'out')])
+    assert caught.value.code == 1
+    message = capsys.readouterr().err
+    assert 'aios_s.safetensors' in message
+    assert 'name a checkpoint' in message
