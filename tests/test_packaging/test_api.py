@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What users see of the code: names, signatures, documentation, sizes."""
+"""What users see of the code: names, documentation, sizes."""
 
 from __future__ import annotations
 
@@ -26,21 +26,13 @@ def tool() -> ModuleType:
     return load_script(TOOL)
 
 
-def _flat(api: dict[str, dict[str, str]]) -> set[tuple[str, str, str]]:
-    return {
-        (module, name, signature)
-        for module, names in api.items()
-        for name, signature in names.items()
-    }
-
-
 def test_public_api_is_the_one_written_down(tool: ModuleType):
     now, then = (
-        _flat(api)
+        {f'{module}.{name}' for module, names in api.items() for name in names}
         for api in (tool.public_api(), json.loads(INVENTORY.read_text()))
     )
-    changes = [f'- {m}.{n}{s}' for m, n, s in sorted(then - now)]
-    changes += [f'+ {m}.{n}{s}' for m, n, s in sorted(now - then)]
+    changes = [f'- {name}' for name in sorted(then - now)]
+    changes += [f'+ {name}' for name in sorted(now - then)]
     assert not changes, '\n'.join(
         ['the public API changed; if that is meant:', COMMAND, *changes]
     )
@@ -51,25 +43,10 @@ def test_inventory_is_read_from_files(tool: ModuleType, tmp_path: Path):
     (package / '_hidden').mkdir(parents=True)
     (package / '__init__.py').write_text("__all__ = ['run']\n")
     (package / '_hidden/a.py').write_text("__all__ = ['b']\n")
-    (package / 'mod.py').write_text(
-        "__all__ = ['Box', 'f']\n"
-        'class Box(Base):\n'
-        '    size: int = 3\n'
-        '    def __init__(self, a: int = 1) -> None: ...\n'
-        '    def open(self, *, wide: bool) -> str: ...\n'
-        '    def _no(self): ...\n'
-        'def f(x, /, *y): ...\n'
-        'def g(): ...\n'
-    )
+    (package / 'mod.py').write_text("__all__ = ['f', 'Box']\ndef g(): ...\n")
     assert tool.public_api(package) == {
-        'pack': {'run': ''},
-        'pack.mod': {
-            'Box': 'class(Base)',
-            'Box.size': 'int',
-            'Box.__init__': '(self, a: int=1) -> None',
-            'Box.open': '(self, *, wide: bool) -> str',
-            'f': '(x, /, *y)',
-        },
+        'pack': ['run'],
+        'pack.mod': ['Box', 'f'],
     }
 
 
@@ -81,8 +58,7 @@ def test_public_names_exist(tool: ModuleType):
             # an optional package, such as triton
             assert not error.name.startswith('aios')
             continue
-        for name in names:
-            assert name.partition('.')[0] in there, f'{module}.{name}'
+        assert set(names) <= set(there), module
 
 
 def _python_files(*folders: str) -> list[Path]:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""List the public names of the package with their signatures, as JSON.
+"""List the public names of the package, as JSON.
 
 Public is what a module has in ``__all__``.  The files are read, not run.  A
 test compares the list with tests/test_packaging/public_api.json, so that
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / 'aios'
@@ -34,28 +33,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def public_api(package: Path = PACKAGE) -> dict[str, dict[str, str]]:
-    """Signatures of all public names, by module.
-
-    Args:
-        package: Folder of the package.
-
-    Returns:
-        For each module with ``__all__``, names to signatures; methods have
-        the name of their class before theirs.  Of what is imported from
-        another module of the package only the name is given.
-    """
+def public_api(package: Path = PACKAGE) -> dict[str, list[str]]:
+    """The sorted public names of each module with ``__all__``."""
     modules = {}
     for path in sorted(package.rglob('*.py')):
         relative = path.relative_to(package.parent)
         if any(part.startswith(('.', '_')) for part in relative.parts[:-1]):
             continue
-        tree = ast.parse(path.read_text(), str(path))
-        names = _public_names(tree)
+        names = _public_names(ast.parse(path.read_text(), str(path)))
         if names:
             parts = relative.with_suffix('').parts
             parts = parts[:-1] if parts[-1] == '__init__' else parts
-            modules['.'.join(parts)] = _signatures(tree, names)
+            modules['.'.join(parts)] = sorted(names)
     return modules
 
 
@@ -67,38 +56,6 @@ def _public_names(tree: ast.Module) -> list[str]:
         ):
             return list(ast.literal_eval(node.value))
     return []
-
-
-def _signatures(tree: ast.Module, names: list[str]) -> dict[str, str]:
-    found = dict.fromkeys(sorted(names), '')
-    for node in tree.body:
-        name = getattr(node, 'name', '')
-        if name not in found:
-            continue
-        if isinstance(node, ast.FunctionDef):
-            found[name] = _signature(node)
-        elif isinstance(node, ast.ClassDef):
-            found |= dict(_members(node))
-    return found
-
-
-def _members(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    """A class, its fields, and its public methods."""
-    bases = ', '.join(ast.unparse(base) for base in node.bases)
-    yield node.name, f'class({bases})'
-    for item in node.body:
-        if isinstance(item, ast.FunctionDef):
-            if item.name in ('__init__', '__call__') or item.name[0] != '_':
-                yield f'{node.name}.{item.name}', _signature(item)
-        elif isinstance(item, ast.AnnAssign):
-            field = ast.unparse(item.target)
-            if field[0] != '_':
-                yield f'{node.name}.{field}', ast.unparse(item.annotation)
-
-
-def _signature(node: ast.FunctionDef) -> str:
-    returns = f' -> {ast.unparse(node.returns)}' if node.returns else ''
-    return f'({ast.unparse(node.args)}){returns}'
 
 
 def main(argv: list[str] | None = None) -> None:
