@@ -318,8 +318,10 @@ def test_shipped_weights_that_are_missing(
 ):
     monkeypatch.setattr(aios, '__file__', str(tmp_path / '__init__.py'))
     main = load_script('demo/image_demo.py').main
+    photo = str(tmp_path / 'photo.png')
+    cv2.imwrite(photo, np.zeros((48, 64, 3), np.uint8))
     with pytest.raises(SystemExit) as caught:
-        main(['photo.jpg', '--out-dir', str(tmp_path / 'out')])
+        main([photo, '--out-dir', str(tmp_path / 'out')])
     assert caught.value.code == 1
     message = capsys.readouterr().err
     assert 'aios_s.safetensors' in message
