@@ -49,7 +49,7 @@ model = dict(
     num_queries=40,  # 900
     num_feature_levels=3,  # 4
     # MoveNet's own: x / 127.5 - 1
-    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, pad_value=-1),
     backbone=dict(_delete_=True, type='MoveNet'),
     neck=dict(
         in_channels=[90, 272, 304],
@@ -93,10 +93,18 @@ model = dict(
 del attention, deformable_attention, ffn
 del body_weights, hand_and_face_weights
 
-# The size at which photographs are looked at.
+body_model = dict(type='SMPLXLayer', model_path='free')
 test_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='HumanDataset',
+        data_root='data/synthetic/look/',
+        ann_file='humandata.npz',
+        metainfo=dict(body_model=body_model),
+        test_mode=True,
+        # The size at which photographs are looked at, too.
         pipeline=[
             dict(type='LoadImage'),
             dict(type='LoadHumanAnnotations'),
@@ -109,3 +117,5 @@ test_dataloader = dict(
         ],
     ),
 )
+test_evaluator = dict(type='WholeBodyMetric', body_model=body_model)
+test_cfg = dict(type='TestLoop')

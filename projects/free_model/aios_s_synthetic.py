@@ -8,17 +8,9 @@ test_dataloader.dataset.data_root=FOLDER``.
 
 _base_ = ['../../configs/aios/aios_s.py']
 
-body_model = dict(type='SMPLXLayer', model_path='free')
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         data_root='data/synthetic/free_test',
-        ann_file='humandata.npz',
-        metainfo=dict(body_model=body_model),
-        test_mode=True,
         pipeline=[
             dict(type='LoadImage'),
             dict(type='LoadHumanAnnotations'),
@@ -26,5 +18,3 @@ test_dataloader = dict(
         ],
     ),
 )
-test_evaluator = dict(type='WholeBodyMetric', body_model=body_model)
-test_cfg = dict(type='TestLoop')
