@@ -1,0 +1,116 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Training on cached features, from images to the file that is shipped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from script_loader import load_script
+
+from aios.apis import AiOSInferencer
+from aios.registry import DATASETS, MODELS
+
+ROOT = Path(__file__).parents[2]
+PROJECT = ROOT / 'projects/free_model'
+
+
+@pytest.fixture(scope='module')
+def train_cached() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(PROJECT))
+    yield load_script('projects/free_model/train_cached.py')
+    sys.path.remove(str(PROJECT))
+
+
+@pytest.fixture(scope='module')
+def data(
+    tmp_path_factory: pytest.TempPathFactory, free_body_dir: Path
+) -> Path:
+    """A folder of six images of two sizes, one of them without persons."""
+    root = tmp_path_factory.mktemp('data')
+    load_script('tools/make_synthetic_dataset.py').main(
+        [
+            *(str(root / 'first'), '--images', '6', '--people', '1-2'),
+            *('--size', '64x96,96x64', '--nobody', '0.3', '--photographic'),
+            *('--supersample', '1', '--body', str(free_body_dir)),
+        ]
+    )
+    return root
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('config') / 'small.py'
+    path.write_text(
+        f"_base_ = ['{PROJECT}/aios_s_cached.py']\n"
+        'recipe = dict(batch_size=2, warm_up=2)\n'
+    )
+    return path
+
+
+def run(module: ModuleType, config: Path, data: Path, *options: object):
+    args = [config, '--data', data, '--save-interval', 1, *options]
+    module.run(module.build_parser().parse_args([*map(str, args)]))
+
+
+def test_features_are_those_of_the_backbone(
+    train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
+):
+    from feature_cache import cache_features, read_blocks
+
+    settings = Config.fromfile(config)
+    torch.manual_seed(0)
+    model = MODELS.build(settings.model).eval()
+    dataset = DATASETS.build(
+        dict(settings.cached_dataset, data_root=str(data / 'first'))
+    )
+    cache_features(dataset, model, tmp_path)
+    blocks = list(read_blocks(tmp_path))
+    assert sorted(i for b in blocks for i in b.indices) == [*range(6)]
+    block = blocks[0]
+    item = dataset[block.indices[0]]
+    images = model.data_preprocessor(
+        dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
+    )['inputs']
+    assert images.shape[-2:] == block.size
+    with torch.no_grad():
+        expected = model.backbone(images)
+    for ours, theirs in zip(block.levels, expected, strict=True):
+        # bfloat16 has three digits
+        np.testing.assert_allclose(
+            ours[0], theirs[0], atol=0.03 * float(theirs.abs().max())
+        )
+
+
+def test_a_training_goes_on_and_ends_in_a_model(
+    train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
+):
+    trunk, end = tmp_path / 'trunk', tmp_path / 'end'
+    run(train_cached, config, data, '--state', trunk, '--steps', 1)
+    run(train_cached, config, data, '--state', trunk, '--steps', 2)
+    last = torch.load(trunk / 'last.pth', weights_only=True)
+    assert last['progress']['step'] == 2
+    start = '--start', trunk / 'last.pth', '--decay-steps', 2
+    options = '--state', end, '--log-interval', 1
+    run(train_cached, config, data, *options, *start)
+    log = (end / 'log.jsonl').read_text().splitlines()
+    records = [json.loads(line) for line in log]
+    assert [record['step'] for record in records] == [3, 4]
+    assert records[0]['rate'] > records[1]['rate']
+    assert all(np.isfinite(record['loss']) for record in records)
+
+    exported = tmp_path / 'model.safetensors'
+    load_script('projects/free_model/export_weights.py').main(
+        [str(end / 'average.pth'), str(exported)]
+    )
+    inferencer = AiOSInferencer(weights=exported, score_thr=0.0)
+    image = np.full((64, 96, 3), 128, np.uint8)
+    (frame,) = inferencer.stream(image)
+    assert len(frame.people['scores']) > 0
