@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['read_hand_mean']
+__all__ = ['hand_report', 'read_hand_mean']
 
 
 def read_hand_mean(model_path: str | None) -> tuple[float, ...]:
@@ -17,3 +17,18 @@ def read_hand_mean(model_path: str | None) -> tuple[float, ...]:
     arrays = read_model_file(path, keys)
     means = [np.asarray(arrays[key], float).ravel() for key in keys]
     return tuple(np.concatenate(means).tolist())
+
+
+def hand_report(flat: bool | None, option: str | bool) -> str:
+    """What is done to hand poses, in words.
+
+    Args:
+        flat: Whether they are absolute; None if the file does not say.
+        option: ``flat_hand_mean`` of the dataset.
+    """
+    source = 'the file says' if option == 'auto' else 'as configured'
+    if flat is None:
+        return 'taken as relative to the mean hand (the file does not say)'
+    if flat:
+        return f'absolute ({source}): mean hand subtracted'
+    return f'relative to the mean hand ({source})'

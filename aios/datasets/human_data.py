@@ -19,16 +19,11 @@ from typing import Any
 import numpy as np
 
 from aios.structures import JointSet, joint_mapping
-from aios.utils.npz_rows import NpzRows, stream_npz
+from aios.utils.npz_rows import NpzRows
 from aios.utils.portable_pickle import dump_npz, dump_pickle
-from aios.utils.safe_io import (
-    CorruptFileError,
-    UnsafeFileError,
-    list_npz,
-    load_pickle,
-)
 
 from .faults import Fault, HumanDataError, refusing
+from .human_data_file import read_items, without_content
 from .schema import (
     find_faults,
     is_keypoint_key,
@@ -36,7 +31,7 @@ from .schema import (
     path_codes,
     row_count,
 )
-from .variants import adapt_variants, without_container
+from .variants import adapt_variants
 
 __all__ = ['HumanData', 'HumanDataError']
 
@@ -157,7 +152,8 @@ class HumanData(MutableMapping):
         check: bool,
         stream: bool,
     ) -> HumanData:
-        items = _read(path, keys, stream)
+        wanted = None if keys is None else {*keys, *_ATTRIBUTES}
+        items = read_items(path, wanted, stream)
         compressed = bool(items.pop(_COMPRESSED, False))
         strict = bool(items.pop(_KEY_STRICT, False))
         lengths = {key: items.pop(key, None) for key in _ATTRIBUTES}
@@ -427,7 +423,7 @@ class HumanData(MutableMapping):
     def faults(self) -> list[Fault]:
         """Structural faults; see :func:`aios.datasets.schema.find_faults`."""
         items = {
-            key: _without_content(value)
+            key: without_content(value)
             if isinstance(value, NpzRows)
             else value
             for key, value in self._items.items()
@@ -455,75 +451,6 @@ class HumanData(MutableMapping):
                     key,
                     f'is {value}, but the arrays have {len(self)} rows',
                 )
-
-
-def _never(key: str, shape: tuple[int, ...]) -> bool:
-    return False
-
-
-def _without_content(rows: NpzRows) -> np.ndarray:
-    """An array of the same shape and type that takes no memory."""
-    return np.broadcast_to(np.zeros((), rows.dtype), rows.shape)
-
-
-def _streams(key: str, shape: tuple[int, ...]) -> bool:
-    """Whether an array is large, and used as it is in the file."""
-    if len(shape) != 3 or not (is_keypoint_key(key) or key == 'vertices'):
-        return False
-    return shape[2] in ((3, 4) if 'keypoints2d' in key else (4,)) or (
-        key == 'vertices'
-    )
-
-
-def _read(
-    path: Path, keys: Iterable[str] | None, stream: bool
-) -> dict[str, Any]:
-    wanted = None if keys is None else {*keys, *_ATTRIBUTES}
-    try:
-        if path.suffix == '.pkl':
-            content = load_pickle(path)
-        else:
-            _refuse_cache(path)
-            streams = _streams if stream else _never
-            content = stream_npz(path, streams, wanted, allow_objects=True)
-    except UnsafeFileError as error:
-        fault = Fault('unsafe_content', _member_of(error, path), str(error))
-        raise HumanDataError(fault, path) from error
-    except CorruptFileError as error:
-        fault = Fault('unreadable', _member_of(error, path), str(error))
-        raise HumanDataError(fault, path) from error
-    if not isinstance(content, dict):
-        found = type(content).__name__
-        raise HumanDataError(
-            Fault('wrong_type', 'file', f'must be a dictionary, got {found}'),
-            path,
-        )
-    items = {}
-    for key, value in content.items():
-        if (wanted is None or key in wanted) and value is not None:
-            value = without_container(str(key), value)
-            if value is not None:
-                items[str(key)] = value
-    return items
-
-
-def _refuse_cache(path: Path) -> None:
-    """Caches have the same suffix, lie beside it, and are something else."""
-    if {'0', 'data_len'} <= set(list_npz(path)):
-        message = (
-            'is a label cache published with AiOS; AiOSCacheDataset reads it, '
-            'see docs/en/datasets.md#caches'
-        )
-        raise HumanDataError(Fault('wrong_type', 'file', message), path)
-
-
-def _member_of(error: Exception, path: Path) -> str:
-    """Key a reader's message is about: it starts with ``path[key]:``."""
-    text = str(error)
-    prefix = f'{path}['
-    if text.startswith(prefix):
-        return text[len(prefix) :].split(']')[0]
-    return 'file'
 
 
 def _pad_joints(value: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from aios.structures import (
 )
 
 from .faults import Fault, HumanDataError, refusing
-from .hand_mean import read_hand_mean
+from .hand_mean import hand_report, read_hand_mean
 from .human_data import HumanData
 from .image_list import ImageList, present_files
 from .image_sizes import add_image_sizes, has_image_sizes
@@ -426,7 +426,7 @@ class HumanDataset(BaseDataset):
             f'{info["num_rows"]}',
             f'  key-points {info["kps2d_key"]}, {info["kps3d_key"]}; body '
             f'model {info["body_model"]}; hand poses '
-            + _hand_report(info['flat_hand_mean'], self.flat_hand_mean),
+            + hand_report(info['flat_hand_mean'], self.flat_hand_mean),
         ]
         if info['dropped'] or any(image_counts.values()):
             lines.append('  dropped          count  first row  rule')
@@ -494,12 +494,3 @@ class HumanDataset(BaseDataset):
             info['ignored_bboxes'] = self.labels.rows('ignored_bboxes', *span)
         info['dataset_name'] = self.dataset_name
         return info
-
-
-def _hand_report(flat: bool | None, option: str | bool) -> str:
-    source = 'the file says' if option == 'auto' else 'as configured'
-    if flat is None:
-        return 'taken as relative to the mean hand (the file does not say)'
-    if flat:
-        return f'absolute ({source}): mean hand subtracted'
-    return f'relative to the mean hand ({source})'
