@@ -82,8 +82,8 @@ def decode_image(
     header = read_header(io.BytesIO(content))
     if header is None:
         raise ValueError(
-            f'{source}: is no image of a known format; it has '
-            f'{len(content):,} bytes'
+            f'{source}: cannot be decoded as an image, its format is not '
+            f'known; it has {len(content):,} bytes'
         )
     width, height = header.size
     # Only JPEG is reduced while it is decoded.
