@@ -224,7 +224,6 @@ def _pixels_alone(
         camera.height,
         camera.width,
         shaded=False,
-        backend='cpu',
     )
     return int((alone.ids >= 0).sum())
 

@@ -239,7 +239,7 @@ def render_scene(
     )
     image = np.clip(image, 0, 1).astype(np.float32)
     # The backend is the same everywhere.
-    drawing: dict[str, Any] = dict(shaded=False, backend='cpu')
+    drawing: dict[str, Any] = dict(shaded=False)
     if not scene.dressed:
         result = render_meshes(
             people + things,
@@ -287,7 +287,6 @@ def _draw_finely(
         size[0],
         background=cv2.resize(below, size, interpolation=cv2.INTER_NEAREST),
         shaded=False,
-        backend='cpu',
     )
     small = (camera.width, camera.height)
     return cv2.resize(result.image, small, interpolation=cv2.INTER_AREA)

@@ -169,7 +169,7 @@ def check_attention() -> Iterable[Finding]:
 
 
 def check_rendering() -> Iterable[Finding]:
-    """OpenCV, and the rasterisers that can be used."""
+    """OpenCV, and whether it draws meshes."""
     finding = _import(
         'cv2',
         'opencv',
@@ -188,15 +188,15 @@ def check_rendering() -> Iterable[Finding]:
         )
     if finding.status == 'error':
         return
-    from aios.visualization import available_rasterizers
+    import cv2
 
-    backends = available_rasterizers()
-    yield Finding(
-        'rasteriser',
-        'ok' if 'opencv' in backends else 'note',
-        ', '.join(backends),
-        '' if 'opencv' in backends else 'OpenCV 5 has a much faster one.',
-    )
+    if not hasattr(cv2, 'triangleRasterize'):
+        yield Finding(
+            'opencv',
+            'error',
+            f'{cv2.__version__} cannot draw meshes',
+            'Run `pip install "opencv-python-headless>=5"`.',
+        )
 
 
 def check_body_models() -> Iterable[Finding]:

@@ -9,7 +9,7 @@ from .obj import write_obj
 from .overlay import OVERLAY_LAYERS, OverlayDrawer, OverlayOptions
 from .overlay_writer import OverlayWriter
 from .palette import instance_color, joint_colors
-from .rasterizer import RenderResult, available_rasterizers, render_meshes
+from .rasterizer import RenderResult, render_meshes
 from .video_file import VideoFile
 from .views import VIEWS, SceneView
 
@@ -25,7 +25,6 @@ __all__ = [
     'SceneView',
     'VideoFile',
     'WholeBodyVisualizer',
-    'available_rasterizers',
     'contact_sheet',
     'draw_boxes',
     'draw_label',

@@ -1,9 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Cutting triangles at planes before they are projected.
 
-Both rasterisers divide by z and count pixels with 32-bit numbers, so nothing
-behind the near plane and nothing absurdly far beside the image may reach
-them. Cutting here, once, keeps them simple and makes them agree.
+The rasteriser divides by z and counts pixels with 32-bit numbers, so nothing
+behind the near plane and nothing absurdly far beside the image may reach it.
 """
 
 from __future__ import annotations

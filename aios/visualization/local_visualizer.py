@@ -55,7 +55,6 @@ class WholeBodyVisualizer(Visualizer):
         joint_set (str): Convention of the field ``keypoints``.
         mesh_alpha (float): Opacity of meshes.
         supersample (int): See :func:`render_meshes`.
-        backend (str): See :func:`render_meshes`.
 
     Raises:
         ValueError: If ``panels`` is empty or names an unknown layer.
@@ -72,7 +71,6 @@ class WholeBodyVisualizer(Visualizer):
         joint_set: str = 'smplx_137',
         mesh_alpha: float = 0.85,
         supersample: int = 2,
-        backend: str = 'auto',
     ) -> None:
         super().__init__(name, image, vis_backends, save_dir)
         unknown = {layer for panel in panels for layer in panel} - {*LAYERS}
@@ -85,7 +83,6 @@ class WholeBodyVisualizer(Visualizer):
         self.joint_set = get_joint_set(joint_set)
         self.mesh_alpha = mesh_alpha
         self.supersample = supersample
-        self.backend = backend
         self._mesher = BodyMesher(body_model)
 
     @master_only
@@ -188,7 +185,6 @@ class WholeBodyVisualizer(Visualizer):
             background=image,
             alpha=self.mesh_alpha,
             supersample=self.supersample,
-            backend=self.backend,
         ).image
 
     def _draw_boxes(self, image: np.ndarray, people: InstanceData) -> None:

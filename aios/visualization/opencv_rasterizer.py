@@ -9,12 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-__all__ = ['is_available', 'rasterize']
-
-
-def is_available() -> bool:
-    """Whether this OpenCV has a triangle rasteriser (version 5 and later)."""
-    return hasattr(cv2, 'triangleRasterize')
+__all__ = ['rasterize']
 
 
 def rasterize(
@@ -27,13 +22,35 @@ def rasterize(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw one mesh into an empty image.
 
-    Same contract as :func:`aios.visualization.numpy_rasterizer.rasterize`.
+    A pixel belongs to a triangle if its centre, at (column + 0.5, row + 0.5),
+    lies inside. Colours are interpolated with perspective.
 
     OpenCV knows only a square pixel and a centred principal point, in OpenGL
     axes. Any pinhole camera can be brought to that form by shearing the
     points: with ``x' = (fx x + s y + (cx - W/2) z) / fy`` the centred camera
     of focal length ``fy`` projects them to the same pixels, exactly.
+
+    Args:
+        vertices (np.ndarray): (V, 3) float32 camera coordinates, z > 0.
+        faces (np.ndarray): (F, 3) int32, at least one.
+        colors (np.ndarray): (V, 3) float32 in [0, 1].
+        K (np.ndarray): (3, 3) float64 intrinsics.
+        height (int): Image height in pixels.
+        width (int): Image width in pixels.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: Colours (H, W, 3) float32 and depths
+        (H, W) float32 in metres, ``inf`` where the image is empty (its
+        colours there mean nothing).
+
+    Raises:
+        RuntimeError: If OpenCV is older than 5.
     """
+    if not hasattr(cv2, 'triangleRasterize'):
+        raise RuntimeError(
+            f'meshes are drawn by OpenCV 5, this is {cv2.__version__} '
+            "(pip install 'opencv-python-headless>=5')"
+        )
     depth_range = vertices[:, 2][faces]
     # Planes that hug the mesh: the depth buffer is relative to their distance.
     near = 0.99 * float(depth_range.min())

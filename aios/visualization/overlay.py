@@ -38,7 +38,6 @@ class OverlayOptions:
             :data:`~aios.visualization.views.VIEWS`.
         mesh_alpha: Opacity of meshes.
         supersample: See :func:`~aios.visualization.render_meshes`.
-        backend: See :func:`~aios.visualization.render_meshes`.
 
     Raises:
         ValueError: If a layer or a view is unknown.
@@ -48,7 +47,6 @@ class OverlayOptions:
     views: Sequence[str] = ()
     mesh_alpha: float = 0.85
     supersample: int = 1
-    backend: str = 'auto'
 
     def __post_init__(self) -> None:
         for what, given, known in (
@@ -81,10 +79,7 @@ class OverlayDrawer:
     ) -> None:
         self.faces = np.asarray(faces)
         self.options = options or OverlayOptions()
-        self._views = [
-            SceneView(name, self.options.backend)
-            for name in self.options.views
-        ]
+        self._views = [SceneView(name) for name in self.options.views]
 
     def __call__(self, frame: FrameResult, image: np.ndarray) -> np.ndarray:
         """Draw people into a copy of their picture.
@@ -112,7 +107,6 @@ class OverlayDrawer:
                 alpha=self.options.mesh_alpha,
                 supersample=self.options.supersample,
                 cull=True,
-                backend=self.options.backend,
             ).image
         order = np.argsort(-frame.people['transl'][:, 2], kind='stable')
         for row in order.tolist():

@@ -1,8 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Pictures of meshes on any CPU: no OpenGL, no display, no compiler.
 
-Where a graphics card, its driver and ModernGL are, these are used.
-
 Every mesh is drawn alone, in the window of the image that it covers, and then
 merged into one z-buffer. So cost follows the area that people cover rather
 than the size of the image, and the id of each pixel comes for free.
@@ -15,23 +13,21 @@ Symbols: ``H``, ``W`` image height and width, ``V`` vertices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from . import gl_rasterizer, numpy_rasterizer, opencv_rasterizer
 from .clipping import clip_to_camera
 from .mesh import Mesh, vertex_normals
+from .opencv_rasterizer import rasterize
 
-__all__ = ['RenderResult', 'available_rasterizers', 'render_meshes']
+__all__ = ['RenderResult', 'render_meshes']
 
 NEAR = 0.01  # metres
 DEFAULT_LIGHT = (0.25, -0.5, -0.83)
 MAX_SUPERSAMPLE = 8
-
-Rasterizer = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -90,29 +86,6 @@ class _Piece:
     colors: np.ndarray
 
 
-_RASTERIZERS: dict[str, Rasterizer] = {
-    'opengl': gl_rasterizer.rasterize,
-    'opencv': opencv_rasterizer.rasterize,
-    'numpy': numpy_rasterizer.rasterize,
-}
-_HINTS = {
-    'opencv': "needs OpenCV 5 (pip install 'opencv-python-headless>=5')",
-    'opengl': 'needs ModernGL (pip install moderngl) and a driver with EGL',
-}
-
-
-def available_rasterizers() -> tuple[str, ...]:
-    """Backends that work here, the preferred one first."""
-    names = ['numpy']
-    if opencv_rasterizer.is_available():
-        names.insert(0, 'opencv')
-    if gl_rasterizer.is_available():
-        # Software that plays a graphics card is slower than the others.
-        first = 0 if gl_rasterizer.is_hardware() else len(names)
-        names.insert(first, 'opengl')
-    return tuple(names)
-
-
 def render_meshes(
     meshes: Sequence[Mesh],
     K: np.ndarray,
@@ -127,7 +100,6 @@ def render_meshes(
     supersample: int = 1,
     shaded: bool = True,
     cull: bool = False,
-    backend: str = 'auto',
 ) -> RenderResult:
     """Draw meshes with correct occlusion between them.
 
@@ -156,17 +128,14 @@ def render_meshes(
         shaded (bool): False gives the plain colours.
         cull (bool): Leave out triangles that show their inner side. Faster;
             makes no difference to closed surfaces seen from outside.
-        backend (str): 'opengl', 'opencv', 'numpy', 'auto' for the best of
-            :func:`available_rasterizers`, or 'cpu' for the best one whose
-            pictures do not depend on a graphics card.
 
     Returns:
         RenderResult: Picture, depths and ids.
 
     Raises:
         ValueError: If an argument is not as described above.
+        RuntimeError: If OpenCV is older than 5.
     """
-    rasterize = _get_rasterizer(backend)
     K = _check_camera(K, height, width)
     image = _start_image(background, height, width)
     if not 0 <= alpha <= 1:
@@ -193,13 +162,11 @@ def render_meshes(
     if pieces:
         frame = _union([piece.window for piece in pieces])
         region = frame.within(_Window(0, 0, width, height))
-        color = _draw(pieces, K, frame, depth[region], ids[region], rasterize)
+        color = _draw(pieces, K, frame, depth[region], ids[region])
         if supersample == 1:
             _blend(image[region], color, ids[region] >= 0, alpha)
         else:
-            color, cover = _draw_finely(
-                pieces, K, frame, supersample, rasterize
-            )
+            color, cover = _draw_finely(pieces, K, frame, supersample)
             _blend_soft(image[region], color, cover, alpha)
     return RenderResult(image=image, depth=depth, ids=ids)
 
@@ -279,7 +246,6 @@ def _draw(
     frame: _Window,
     depth: np.ndarray,
     ids: np.ndarray,
-    rasterize: Rasterizer,
     scale: int = 1,
 ) -> np.ndarray:
     """Merge pieces into ``depth`` and ``ids`` (in place) of ``frame``.
@@ -312,14 +278,13 @@ def _draw_finely(
     K: np.ndarray,
     frame: _Window,
     scale: int,
-    rasterize: Rasterizer,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean colour (H, W, 3) and coverage (H, W) of ``scale`` ** 2 samples."""
     height, width = frame.shape
     shape = height * scale, width * scale
     depth = np.full(shape, np.inf, np.float32)
     ids = np.full(shape, -1, np.int16)
-    color = _draw(pieces, K, frame, depth, ids, rasterize, scale)
+    color = _draw(pieces, K, frame, depth, ids, scale)
     cover = (ids >= 0).astype(np.float32)
     # INTER_AREA by a whole factor is the mean of each block.
     return (
@@ -353,21 +318,6 @@ def _union(windows: list[_Window]) -> _Window:
         max(window.x1 for window in windows),
         max(window.y1 for window in windows),
     )
-
-
-def _get_rasterizer(backend: str) -> Rasterizer:
-    available = available_rasterizers()
-    if backend == 'auto':
-        backend = available[0]
-    elif backend == 'cpu':
-        backend = next(name for name in available if name != 'opengl')
-    if backend not in available:
-        hint = f'; {backend!r} {_HINTS[backend]}' if backend in _HINTS else ''
-        raise ValueError(
-            f"backend must be 'auto', 'cpu' or one of {available}, "
-            f'got {backend!r}{hint}'
-        )
-    return _RASTERIZERS[backend]
 
 
 def _check_camera(K: np.ndarray, height: int, width: int) -> np.ndarray:

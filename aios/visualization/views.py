@@ -49,17 +49,15 @@ class SceneView:
 
     Args:
         name: One of :data:`VIEWS`.
-        backend: See :func:`~aios.visualization.render_meshes`.
 
     Raises:
         ValueError: If there is no such view.
     """
 
-    def __init__(self, name: str, backend: str = 'auto') -> None:
+    def __init__(self, name: str) -> None:
         if name not in _AXES:
             raise ValueError(f'view must be one of {VIEWS}, got {name!r}')
         self.name = name
-        self.backend = backend
         self._axes = _AXES[name]
         self._low: np.ndarray | None = None
         self._high = np.zeros(3)
@@ -108,7 +106,6 @@ class SceneView:
             width,
             background=panel,
             cull=True,
-            backend=self.backend,
         ).image
         text = f'{self.name}, grid {step} m'
         return draw_label(panel, text, (0, 0), _BACKGROUND, 0.45)

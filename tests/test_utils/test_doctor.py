@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from aios.__main__ import main
@@ -44,7 +45,7 @@ def test_command_line():
     assert found.keys() >= {
         *('aios', 'python', 'torch', 'cuda', 'mmengine', 'mmcv', 'mmdet'),
         *('package family', 'deformable attention', 'mmdet.models'),
-        *('opencv', 'rasteriser', 'smplx', 'SMPL-X neutral', 'free body'),
+        *('opencv', 'smplx', 'SMPL-X neutral', 'free body'),
     }
 
 
@@ -69,9 +70,16 @@ def test_the_free_body_is_not_taken_for_smplx(no_body_models):
 
 def test_a_package_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, 'cv2', None)
-    (finding,) = doctor.check_rendering()
+    finding = next(iter(doctor.check_rendering()))
     assert finding.status == 'error'
     assert 'opencv-python-headless' in finding.advice
+
+
+def test_an_opencv_that_draws_no_meshes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(cv2, 'triangleRasterize')
+    finding = list(doctor.check_rendering())[-1]
+    assert finding.status == 'error'
+    assert 'cannot draw meshes' in finding.value
 
 
 def test_a_check_that_fails_does_not_hide_the_others(

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Time the mesh rasterisers on crowds of free bodies.
+r"""Time the mesh rasteriser on crowds of free bodies.
 
 Prints the median CPU time of a frame, shading and blending included, as a
 table in Markdown. CPU time counts all threads and depends little on what else
@@ -14,7 +14,6 @@ Example:
 from __future__ import annotations
 
 import argparse
-import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +27,6 @@ from aios.body_models import SMPLXLayer
 from aios.utils.command_line import make_parser
 from aios.visualization import (
     Mesh,
-    available_rasterizers,
     instance_color,
     render_meshes,
     write_image,
@@ -41,9 +39,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--size', default='1333x800', help='WIDTHxHEIGHT')
     parser.add_argument('--people', type=int, nargs='+', default=[1, 5, 20])
     parser.add_argument('--supersample', type=int, nargs='+', default=[1, 2])
-    parser.add_argument(
-        '--backends', nargs='+', default=list(available_rasterizers())
-    )
     parser.add_argument('--repeats', type=int, default=9)
     parser.add_argument('--model-path', default='free', help='body model')
     parser.add_argument('--save', metavar='PNG', help='write the last frame')
@@ -103,9 +98,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     num_faces = len(crowds[args.people[0]][0].faces)
     print(f'{num_faces} triangles a person; CPU ms per frame\n')
     header = [f'n = {count}' for count in args.people]
-    print('| backend | samples per pixel | ' + ' | '.join(header) + ' |')
-    print('|---|---' + '|---' * len(header) + '|')
-    for backend, n in itertools.product(args.backends, args.supersample):
+    print('| samples per pixel | ' + ' | '.join(header) + ' |')
+    print('|---' + '|---' * len(header) + '|')
+    for n in args.supersample:
         cells = []
         for count in args.people:
             render = partial(
@@ -117,10 +112,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 background=background,
                 alpha=0.9,
                 supersample=n,
-                backend=backend,
             )
             cells.append(f'{1000 * median_time(render, args.repeats):.0f}')
-        print(f'| {backend} | {n} x {n} | ' + ' | '.join(cells) + ' |')
+        print(f'| {n} x {n} | ' + ' | '.join(cells) + ' |')
     if args.save:
         write_image(render().image, args.save)
 
