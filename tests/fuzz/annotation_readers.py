@@ -182,6 +182,7 @@ def _read_data_set(kind: type[HumanDataset]) -> Callable[[Path], object]:
             str(path),
             filter_cfg=dict(missing_images='ignore'),
             cache_dir=str(path.parent / 'labels'),
+            body_model_path='free',
         )
         return [data_set.get_data_info(i) for i in range(len(data_set))]
 
