@@ -313,7 +313,9 @@ class HumanDataset(BaseDataset):
 
         with refusing(self.ann_file, (BodyModelFileError,)):
             built = self._build_labels()
-            yield from [built] if isinstance(built, LabelTable) else built
+            for table in [built] if isinstance(built, LabelTable) else built:
+                _refuse_objects(table)
+                yield table
 
     def _build_labels(self) -> LabelTable | Iterable[LabelTable]:
         data = HumanData.load(self.ann_file, stream=True)
@@ -494,3 +496,10 @@ class HumanDataset(BaseDataset):
             info['ignored_bboxes'] = self.labels.rows('ignored_bboxes', *span)
         info['dataset_name'] = self.dataset_name
         return info
+
+
+def _refuse_objects(table: LabelTable) -> None:
+    for name, column in table.columns.items():
+        if column.dtype.kind == 'O':
+            message = 'must be numbers of one kind, got other objects'
+            raise HumanDataError(Fault('wrong_type', name, message))

@@ -401,3 +401,11 @@ def test_children_of_a_cache(cached, children, monkeypatch):
     assert valid.tolist() == ([0, 1] if children == 'some' else [1, 1])
     assert len(said) == (children != 'some')
     assert all('does not say who is a child' in m for m in said)
+
+
+def test_objects_in_place_of_numbers_name_the_column(cached):
+    files, _, write = cached
+    path = write(lambda i, item: item.update(img_shape=(2**70, 5)))
+    with pytest.raises(HumanDataError, match=r'cache\.npz') as error:
+        AiOSCacheDataset(str(path), data_prefix={'img': str(files.root)})
+    assert 'image_size' in str(error.value)

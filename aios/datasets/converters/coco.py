@@ -301,6 +301,8 @@ class COCOConverter(Converter):
                 images = [i for i in images if i['id'] in self._people]
                 people = [p for v in self._people.values() for p in v]
                 known = {str(person['id']) for person in people}
+                if not images:
+                    raise ValueError('no annotation is of one of its images')
             self._fits = read_json(fits)
             if not isinstance(self._fits, dict) or not known & set(self._fits):
                 raise ConverterError(
