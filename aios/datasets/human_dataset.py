@@ -314,7 +314,7 @@ class HumanDataset(BaseDataset):
         with refusing(self.ann_file, (BodyModelFileError,)):
             built = self._build_labels()
             for table in [built] if isinstance(built, LabelTable) else built:
-                _refuse_objects(table)
+                table.refuse_objects()
                 yield table
 
     def _build_labels(self) -> LabelTable | Iterable[LabelTable]:
@@ -496,10 +496,3 @@ class HumanDataset(BaseDataset):
             info['ignored_bboxes'] = self.labels.rows('ignored_bboxes', *span)
         info['dataset_name'] = self.dataset_name
         return info
-
-
-def _refuse_objects(table: LabelTable) -> None:
-    for name, column in table.columns.items():
-        if column.dtype.kind == 'O':
-            message = 'must be numbers of one kind, got other objects'
-            raise HumanDataError(Fault('wrong_type', name, message))

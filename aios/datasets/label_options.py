@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .faults import Fault, HumanDataError
+
 __all__ = [
     'DROP_RULES',
     'KEYPOINTS_2D',
@@ -194,3 +196,14 @@ class LabelTable:
 
     columns: dict[str, np.ndarray]
     info: dict[str, Any] = field(default_factory=dict)
+
+    def refuse_objects(self) -> None:
+        """Make sure that all columns can be stored.
+
+        Raises:
+            HumanDataError: If one has objects; it names the column.
+        """
+        for name, column in self.columns.items():
+            if column.dtype.kind == 'O':
+                message = 'must be numbers of one kind, got other objects'
+                raise HumanDataError(Fault('wrong_type', name, message))
