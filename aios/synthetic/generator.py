@@ -43,6 +43,7 @@ from aios.synthetic.scene import Scene, SceneOptions, sample_scene
 from aios.synthetic.sequence import sample_sequence
 from aios.synthetic.store import DatasetFolder
 from aios.utils.locking import folder_lock
+from aios.visualization import VideoFile
 
 __all__ = [
     'GENERATOR_VERSION',
@@ -242,18 +243,9 @@ def _with_names(
 
 
 def _write_video(path: Path, images: list[np.ndarray], fps: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.stem}.part.mp4')
-    size = images[0].shape[1::-1]
-    writer = cv2.VideoWriter(
-        str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), fps, size
-    )
-    if not writer.isOpened():
-        raise OSError(f'OpenCV cannot write {path}')
-    for image in images:
-        writer.write(np.ascontiguousarray(image[..., ::-1]))
-    writer.release()
-    os.replace(temporary, path)
+    with VideoFile(path, fps, overwrite=True) as video:
+        for image in images:
+            video.write(image)
 
 
 def _start_worker() -> None:

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from aios.visualization import VideoFile
-from aios.visualization.video_file import has_pyav
 
 __all__ = ['PictureTrack', 'make_picture_track']
 
@@ -52,8 +51,8 @@ def make_picture_track(
 ) -> PictureTrack:
     """Write pictures as files that browsers show.
 
-    Frames of a video become H.264 if PyAV is there, which takes a twentieth
-    of the space; everything else becomes JPEG.
+    Frames of a video become H.264, which takes a twentieth of the space;
+    everything else becomes JPEG.
 
     Args:
         pictures: ``(H, W, 3)`` uint8 RGB for each frame, or ``None`` where
@@ -64,7 +63,7 @@ def make_picture_track(
         sound_of: Video with the sound.
         max_side: Longest side of the result, pixels.
         use_video: Whether to make a video. Default: if frames follow each
-            other and PyAV is there.
+            other.
 
     Raises:
         ValueError: If there is no picture at all, their number is not that
@@ -73,7 +72,7 @@ def make_picture_track(
     if max_side < 16:
         raise ValueError(f'max_side must be at least 16, got {max_side}')
     if use_video is None:
-        use_video = fps > 0 and has_pyav()
+        use_video = fps > 0
     folder = Path(folder)
     writer: _VideoTrack | _ImageTrack = (
         _VideoTrack(folder, fps, sound_of)
@@ -124,9 +123,7 @@ class _VideoTrack:
         self, folder: Path, fps: float, sound_of: str | os.PathLike | None
     ) -> None:
         self._path = folder / 'pictures.mp4'
-        self._video = VideoFile(
-            self._path, fps, sound_of, quality=26, use_pyav=True
-        )
+        self._video = VideoFile(self._path, fps, sound_of, quality=26)
 
     def write(self, picture: np.ndarray, seconds: float) -> None:
         self._video.write(picture, seconds)

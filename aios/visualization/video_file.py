@@ -6,13 +6,12 @@ can be played at any time, also after the process was killed. Closing turns it
 into an ordinary file with the sound, which is looked at before it gets its
 name; after an error the partial file stays.
 
-PyAV brings its own FFmpeg; without it OpenCV writes the video, without sound.
+PyAV brings its own FFmpeg.
 """
 
 from __future__ import annotations
 
 import heapq
-import importlib.util
 import math
 import os
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from mmengine.logging import print_log
 
 from aios.utils.closing import Closing
 
-__all__ = ['VIDEO_SUFFIXES', 'VideoFile', 'frame_rate', 'has_pyav']
+__all__ = ['VIDEO_SUFFIXES', 'VideoFile', 'frame_rate']
 
 VIDEO_SUFFIXES = ('.mp4', '.mov', '.m4v')
 
@@ -36,11 +35,6 @@ Packets = Iterator[tuple[float, Any]]
 
 _MP4_AUDIO = ('aac', 'mp3', 'ac3', 'eac3', 'alac', 'opus', 'flac')
 _TICKS = 10_000  # least number of steps of the clock per second
-
-
-def has_pyav() -> bool:
-    """Whether videos can have H.264 and sound."""
-    return importlib.util.find_spec('av') is not None
 
 
 def frame_rate(fps: float | Fraction) -> Fraction:
@@ -77,7 +71,6 @@ class VideoFile(Closing):
         overwrite: Replace an existing file.
         quality: Constant rate factor of H.264: 18 is hardly different from
             the original, 28 is coarse.
-        use_pyav: Whether to use PyAV. Default: if it is there.
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
@@ -91,7 +84,6 @@ class VideoFile(Closing):
         sound_of: str | os.PathLike | None = None,
         overwrite: bool = False,
         quality: int = 20,
-        use_pyav: bool | None = None,
     ) -> None:
         self.path = Path(path)
         self.fps = frame_rate(fps)
@@ -102,17 +94,7 @@ class VideoFile(Closing):
         self.partial = self.path.with_suffix(f'.partial{self.path.suffix}')
         self._sound_of = sound_of
         self._quality = quality
-        if use_pyav is None:
-            use_pyav = has_pyav()
-            if not use_pyav:
-                print_log(
-                    f'{path}: no H.264 and no sound without PyAV '
-                    '(pip install av)',
-                    'current',
-                    WARNING,
-                )
-        self._use_pyav = use_pyav
-        self._encoder: _PyAVEncoder | _OpenCVEncoder | None = None
+        self._encoder: _Encoder | None = None
         self._closed = False
         self._count = 0
         self._start = self._end = 0.0
@@ -138,10 +120,8 @@ class VideoFile(Closing):
         if self._encoder is None:
             self.partial.parent.mkdir(parents=True, exist_ok=True)
             size = image.shape[1], image.shape[0]
-            self._encoder = (
-                _PyAVEncoder(self.partial, self.fps, size, self._quality)
-                if self._use_pyav
-                else _OpenCVEncoder(self.partial, self.fps, size)
+            self._encoder = _Encoder(
+                self.partial, self.fps, size, self._quality
             )
             self._start = seconds or 0.0
             self._end = self._start
@@ -170,10 +150,6 @@ class VideoFile(Closing):
         if self._encoder is None:
             return
         self._encoder.close()
-        if not self._use_pyav:
-            _check_announced(self.partial, self._count)
-            os.replace(self.partial, self.path)
-            return
         finished = self.path.with_suffix(f'.final{self.path.suffix}')
         span = self._start, self._end
         try:
@@ -191,16 +167,6 @@ class VideoFile(Closing):
             with suppress(Exception):
                 self._encoder.close()
         self._closed = True
-
-
-def _check_announced(path: Path, count: int) -> None:
-    """Whether a video by OpenCV, which tells no errors, is whole."""
-    capture = cv2.VideoCapture(str(path))
-    found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    readable = capture.grab()
-    capture.release()
-    if not readable or found != count:
-        raise _incomplete(path, found if readable else 0, count)
 
 
 def _check_packets(path: Path, count: int) -> None:
@@ -230,28 +196,7 @@ def _even(image: np.ndarray) -> np.ndarray:
     return np.pad(image, ((0, bottom), (0, right), (0, 0)), 'edge')
 
 
-class _OpenCVEncoder:
-    """MPEG-4 by OpenCV: constant rate, readable only when closed."""
-
-    def __init__(
-        self, path: Path, fps: Fraction, size: tuple[int, int]
-    ) -> None:
-        self._size = size
-        codec = cv2.VideoWriter_fourcc(*'mp4v')  # type: ignore[attr-defined]
-        even = size[0] + size[0] % 2, size[1] + size[1] % 2
-        self._video = cv2.VideoWriter(str(path), codec, float(fps), even)
-        if not self._video.isOpened():
-            raise OSError(f'{path}: OpenCV cannot write this video')
-
-    def write(self, image: np.ndarray, seconds: float) -> None:
-        image = _even(_sized(image, self._size))
-        self._video.write(np.ascontiguousarray(image[..., ::-1]))
-
-    def close(self) -> None:
-        self._video.release()
-
-
-class _PyAVEncoder:
+class _Encoder:
     """H.264 in a fragmented MP4: readable at any time."""
 
     def __init__(

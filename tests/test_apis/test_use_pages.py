@@ -89,7 +89,6 @@ def test_first_picture(desk) -> None:
 
 
 def test_video(desk, capsys) -> None:
-    pytest.importorskip('av', reason='PyAV is not there')
     _run_page('video')
     said = capsys.readouterr().out
     assert '0.30 s: ' in said

@@ -11,7 +11,6 @@ import pytest
 
 from aios.viewer import make_picture_track, write_viewer
 from aios.visualization import Mesh, instance_color, render_meshes
-from aios.visualization.video_file import has_pyav
 
 Keys = pytest.importorskip('selenium.webdriver').Keys
 
@@ -141,8 +140,6 @@ def test_camera_sees_what_the_renderer_draws(
 
 @pytest.mark.parametrize('video', [True, False])
 def test_playing(driver, people, animation, pictures, tmp_path, video) -> None:
-    if video and not has_pyav():
-        pytest.skip('PyAV is not there')
     track = make_picture_track(
         pictures, tmp_path, TIMES, fps=5.0, use_video=video
     )

@@ -1,12 +1,12 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 from __future__ import annotations
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from aios.viewer import make_picture_track
-from aios.visualization.video_file import has_pyav
 
 TIMES = (0.0, 0.2, 0.4, 0.6)
 
@@ -31,10 +31,7 @@ def test_missing_pictures_are_grey_and_as_large(pictures, tmp_path) -> None:
     np.testing.assert_allclose(means[2], pictures[2][0, 0], atol=6)
 
 
-@pytest.mark.skipif(not has_pyav(), reason='PyAV is not there')
 def test_frames_of_a_video_become_a_video(pictures, tmp_path) -> None:
-    import av
-
     track = make_picture_track(
         [None, *pictures[1:]], tmp_path, TIMES, fps=5.0, max_side=100
     )

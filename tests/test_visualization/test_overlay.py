@@ -210,7 +210,6 @@ def test_writer_of_pictures(make_frame, sphere, tmp_path) -> None:
 
 
 def test_writer_of_a_video(make_frame, sphere, tmp_path) -> None:
-    pytest.importorskip('av', reason='PyAV is not there')
     path = tmp_path / 'vis.mp4'
     options = OverlayOptions(layers=('mesh',), views=('side', 'top'))
     with OverlayWriter(path, sphere[1], 10, options=options) as writer:

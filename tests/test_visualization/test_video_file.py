@@ -8,14 +8,13 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from aios.visualization import VideoFile
 from aios.visualization.video_file import frame_rate
-
-av = pytest.importorskip('av', reason='PyAV is not there')
 
 FPS, RATE, COUNT = 25, 16_000, 50
 FLASH = 30  # frame that is white, when the beep begins
@@ -154,11 +153,10 @@ def test_uneven_times_are_kept(tmp_path) -> None:
     np.testing.assert_allclose(_times(path), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize('use_pyav', [True, False])
-def test_colours_and_odd_sizes(tmp_path, use_pyav) -> None:
+def test_colours_and_odd_sizes(tmp_path) -> None:
     colors = [(200, 30, 30), (30, 180, 30), (40, 60, 220)]
     path = tmp_path / 'video.mp4'
-    with VideoFile(path, 10, use_pyav=use_pyav) as video:
+    with VideoFile(path, 10) as video:
         for color in colors:
             video.write(np.full((33, 51, 3), color, np.uint8))
     capture = cv2.VideoCapture(str(path))
@@ -183,12 +181,11 @@ def test_what_was_written_can_be_played_before_the_end(tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ['video.mp4']
 
 
-@pytest.mark.parametrize('use_pyav', [True, False])
-def test_after_an_error_it_stays_aside(tmp_path, use_pyav) -> None:
+def test_after_an_error_it_stays_aside(tmp_path) -> None:
     path = tmp_path / 'video.mp4'
     with (
         pytest.raises(KeyboardInterrupt),
-        VideoFile(path, 10, use_pyav=use_pyav) as video,
+        VideoFile(path, 10) as video,
     ):
         for value in range(30):
             video.write(_picture(value))
@@ -197,9 +194,8 @@ def test_after_an_error_it_stays_aside(tmp_path, use_pyav) -> None:
     assert len(_times(video.partial)) == 30
 
 
-@pytest.mark.parametrize('use_pyav', [True, False])
 @pytest.mark.parametrize('kilobytes', [10, 44])
-def test_a_full_disk_gives_no_video(tmp_path, use_pyav, kilobytes) -> None:
+def test_a_full_disk_gives_no_video(tmp_path, kilobytes) -> None:
     """A limit for the size of files stands for the disk."""
     script = f"""
 import resource
@@ -209,7 +205,7 @@ from aios.visualization import VideoFile
 random = np.random.default_rng(0)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({kilobytes << 10},) * 2)
-with VideoFile('video.mp4', 10, use_pyav={use_pyav}) as video:
+with VideoFile('video.mp4', 10) as video:
     for _ in range(30):
         noise = random.integers(0, 256, (64, 64, 3), np.uint8)
         video.write(noise)

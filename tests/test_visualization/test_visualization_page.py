@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 from mmengine.config import Config
 
 from aios.export import FrameResult, complete_people
@@ -19,7 +18,6 @@ PAGE = Path(__file__).parents[2] / 'docs/en/visualization.md'
 
 
 def test_code_of_the_page(make_sphere, tmp_path, monkeypatch) -> None:
-    pytest.importorskip('av', reason='PyAV is not there')
     monkeypatch.chdir(tmp_path)
     with VideoFile('dance.mp4', 25) as video:
         video.write(np.zeros((48, 64, 3), np.uint8))

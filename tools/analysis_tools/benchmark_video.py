@@ -41,6 +41,7 @@ from aios.utils.command_line import (
     read_config,
 )
 from aios.utils.profiling import build_detector
+from aios.visualization import VideoFile
 
 # Names of threads, see aios.apis.threads
 THREADS = {
@@ -70,14 +71,9 @@ def write_video(path: Path, size: str, frames: int) -> None:
     width, height = map(int, size.split('x'))
     pattern = np.random.default_rng(0).integers(0, 255, (9, 16, 3), np.uint8)
     picture = cv2.resize(pattern, (width, height))
-    writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter_fourcc(*'mp4v'), 25, (width, height)
-    )
-    if not writer.isOpened():
-        raise SystemExit(f'{path}: OpenCV cannot write videos here')
-    for index in range(frames):
-        writer.write(np.roll(picture, 8 * index, axis=1))
-    writer.release()
+    with VideoFile(path, 25) as video:
+        for index in range(frames):
+            video.write(np.roll(picture, 8 * index, axis=1))
 
 
 def write_checkpoint(path: Path, config: str, options: dict) -> None:
