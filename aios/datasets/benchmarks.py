@@ -57,9 +57,9 @@ class _Benchmark(HumanDataset):
             return
         page = f'{_DOCS}#{page}'
         cls.ANNOTATION_ADVICE = (
-            f'Make it from the official release with `python tools/'
-            f'dataset_converters/{command}`, or set data_root and ann_file to '
-            f'where it is (all data in another folder: AIOS_DATA). See {page}'
+            'Make it from the official release with `python tools/'
+            f'dataset_converters/convert_dataset.py {command}`, or set '
+            'data_root and ann_file to where it is (all data in another folder: AIOS_DATA). See {page}'
         )
         cls.IMAGE_ADVICE = (
             'correct data_root and data_prefix (all data in another folder: '
@@ -94,7 +94,7 @@ class _Benchmark(HumanDataset):
 @DATASETS.register_module()
 class AGORADataset(
     _Benchmark,
-    command='agora2humandata.py data/datasets/agora --split train',
+    command='agora data/datasets/agora --split train',
     page='agora',
 ):
     """AGORA (CVPR 2021): synthetic crowds, 5 to 15 people per picture.
@@ -111,7 +111,7 @@ class AGORADataset(
 @DATASETS.register_module()
 class BEDLAMDataset(
     _Benchmark,
-    command='bedlam2humandata.py data/datasets/bedlam',
+    command='bedlam data/datasets/bedlam',
     page='bedlam',
 ):
     """BEDLAM (CVPR 2023): synthetic, 1 to 10 people per picture.
@@ -130,7 +130,7 @@ class BEDLAMDataset(
 @DATASETS.register_module()
 class COCONADataset(
     _Benchmark,
-    command='coco2humandata.py data/datasets/coco_2017',
+    command='coco data/datasets/coco_2017',
     page='coco',
 ):
     """COCO 2017 with COCO-WholeBody key-points and NeuralAnnot's fits.
@@ -152,7 +152,7 @@ class COCONADataset(
 @DATASETS.register_module()
 class UBodyDataset(
     _Benchmark,
-    command='ubody2humandata.py data/datasets/UBody --split train',
+    command='ubody data/datasets/UBody --split train',
     page='ubody',
 ):
     """UBody (CVPR 2023): upper bodies in 15 scenes.
@@ -210,7 +210,7 @@ class UBodyDataset(
 @DATASETS.register_module()
 class ARCTICDataset(
     _Benchmark,
-    command='arctic2humandata.py data/datasets/ARCTIC --split train',
+    command='arctic data/datasets/ARCTIC --split train',
     page='arctic',
 ):
     """ARCTIC (CVPR 2023), fixed cameras: one person with an object."""
@@ -223,7 +223,7 @@ class ARCTICDataset(
 @DATASETS.register_module()
 class EgoBodyDataset(
     _Benchmark,
-    command='egobody2humandata.py data/datasets/EgoBody --split train',
+    command='egobody data/datasets/EgoBody --split train',
     page='egobody',
 ):
     """EgoBody (ECCV 2022), egocentric pictures: one other person.
@@ -243,7 +243,7 @@ class EgoBodyDataset(
 @DATASETS.register_module()
 class EHFDataset(
     _Benchmark,
-    command='ehf2humandata.py data/datasets/EHF',
+    command='ehf data/datasets/EHF',
     page='ehf',
 ):
     """EHF (CVPR 2019): 100 pictures of one person, for tests only.
@@ -262,7 +262,7 @@ class EHFDataset(
 @DATASETS.register_module()
 class PW3DDataset(
     _Benchmark,
-    command='3dpw2humandata.py data/datasets/3DPW --split test',
+    command='3dpw data/datasets/3DPW --split test',
     page='3dpw',
 ):
     """3DPW (ECCV 2018): one or two annotated SMPL bodies per picture.
@@ -277,7 +277,7 @@ class PW3DDataset(
 @DATASETS.register_module()
 class EMDBDataset(
     _Benchmark,
-    command='emdb2humandata.py data/datasets/EMDB --split emdb1',
+    command='emdb data/datasets/EMDB --split emdb1',
     page='emdb',
 ):
     """EMDB (ICCV 2023): one SMPL body per picture, from a moving camera.
@@ -292,7 +292,7 @@ class EMDBDataset(
 @DATASETS.register_module()
 class RICHDataset(
     _Benchmark,
-    command='rich2humandata.py data/datasets/RICH --split test',
+    command='rich data/datasets/RICH --split test',
     page='rich',
 ):
     """RICH (CVPR 2022): SMPL-X bodies in scanned scenes, fixed cameras."""

@@ -20,7 +20,7 @@ def test_missing_annotations_say_what_to_do(tmp_path):
         AGORADataset('absent.npz', str(tmp_path))
     message = str(error.value)
     assert str(tmp_path / 'absent.npz') in message
-    assert 'tools/dataset_converters/agora2humandata.py' in message
+    assert 'convert_dataset.py agora ' in message
     assert 'docs/en/datasets.md#agora' in message
 
 
@@ -42,7 +42,7 @@ def test_every_missing_file_says_what_to_do(name, tmp_path, monkeypatch):
         if options.type in [
             kind.__name__ for *_, kind, _ in RELEASES.values()
         ]:
-            assert f'tools/dataset_converters/{name}2humandata.py' in message
+            assert f'convert_dataset.py {name} ' in message
 
 
 def test_first_annotation_file_that_exists(converted, tmp_path):

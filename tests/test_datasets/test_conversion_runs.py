@@ -77,7 +77,7 @@ def test_options_are_part_of_the_parts(models, tmp_path, monkeypatch):
             convert(BEDLAMConverter(tmp_path, 'train', models), out)
         argv = [str(tmp_path), '--out', str(out), '--body-models', models]
         with pytest.raises(SystemExit, match='the same command goes on'):
-            run_command(BEDLAMConverter, 'help', argv)
+            run_command(['bedlam', *argv])
     assert not out.exists()
     other = BEDLAMConverter(tmp_path, 'train', models, interval=2)
     with pytest.raises(ConverterError, match='--restart'):
@@ -92,14 +92,12 @@ def test_overwrite(converted, models, tmp_path):
     out.write_bytes(b'precious')
     argv = [str(root), '--out', str(out), '--body-models', models]
     with pytest.raises(SystemExit, match='--overwrite'):
-        run_command(BEDLAMConverter, 'help', argv)
+        run_command(['bedlam', *argv])
     bad = [str(root), '--out', str(out), '--body-models', str(tmp_path)]
     with pytest.raises(SystemExit, match='SMPLX_NEUTRAL'):
-        run_command(BEDLAMConverter, 'help', [*bad, '--overwrite'])
+        run_command(['bedlam', *bad, '--overwrite'])
     assert out.read_bytes() == b'precious'
-    text = run_command(
-        BEDLAMConverter, 'help', [*argv, '--overwrite', '--restart']
-    )
+    text = run_command(['bedlam', *argv, '--overwrite', '--restart'])
     assert '9 persons' in text
     assert 'check_humandata.py' in text
     assert len(HumanData.load(out)) == 9
@@ -243,7 +241,7 @@ def run_on_copy(converted, models, tmp_path, name, damage):
     kind, split = RELEASES[name][1:3]
     argv = [str(root), '--split', split, '--body-models', models]
     with pytest.raises(SystemExit) as stop:
-        run_command(kind, 'help', [*argv, '--out', str(out)])
+        run_command([kind.NAME, *argv, '--out', str(out)])
     assert not out.exists()
     assert isinstance(stop.value.code, str)  # printed; the exit code is 1
     return stop.value.code

@@ -70,7 +70,7 @@ def test_release_to_numbers(name, models, tmp_path, monkeypatch):
         releases.make_rich(root, models)
     else:
         releases.make_3dpw(root, models)
-    said = run_command(kind, None, [str(root), '--split', split])
+    said = run_command([kind.NAME, str(root), '--split', split])
     assert f' {persons} persons' in said
     config = tmp_path / 'config.py'
     config.write_text(CONFIG.format(root=ROOT, name=name))

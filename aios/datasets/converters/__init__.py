@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """From the official releases of data sets to HumanData files.
 
-``tools/dataset_converters`` has a command for each; ``docs/en/datasets.md``
-says what to download.
+``tools/dataset_converters/convert_dataset.py`` is the command;
+``docs/en/datasets.md`` says what to download.
 """
 
 from .agora import AGORAConverter

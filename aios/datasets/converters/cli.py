@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The command line that all converters share."""
+"""The command line of the converters."""
 
 from __future__ import annotations
 
@@ -14,9 +14,31 @@ from aios.datasets.faults import HumanDataError
 from aios.utils.command_line import add_overwrite_option, make_parser
 from aios.utils.safe_io import CorruptFileError, UnsafeFileError
 
+from .agora import AGORAConverter
+from .arctic import ARCTICConverter
 from .base import Converter, ConverterError, convert
+from .bedlam import BEDLAMConverter
+from .coco import COCOConverter
+from .egobody import EgoBodyConverter
+from .ehf import EHFConverter
+from .rich import RICHConverter
+from .smpl import EMDBConverter, PW3DConverter
+from .ubody import UBodyConverter
 
 __all__ = ['run_command']
+
+CONVERTERS: tuple[type[Converter], ...] = (
+    AGORAConverter,
+    ARCTICConverter,
+    BEDLAMConverter,
+    COCOConverter,
+    EgoBodyConverter,
+    EHFConverter,
+    EMDBConverter,
+    PW3DConverter,
+    RICHConverter,
+    UBodyConverter,
+)
 
 _ERRORS = (
     ConverterError,
@@ -28,16 +50,14 @@ _ERRORS = (
 
 
 def run_command(
-    kind: type[Converter],
-    description: str | None,
-    argv: Sequence[str] | None = None,
+    argv: Sequence[str] | None = None, description: str | None = None
 ) -> str:
     """Parse the command line and convert.
 
     Args:
-        kind: The converter.
+        argv: Command line, default that of the process; it begins with the
+            name of the dataset.
         description: Text of ``--help``.
-        argv: Command line, default that of the process.
 
     Returns:
         The summary, for printing.
@@ -46,7 +66,8 @@ def run_command(
         SystemExit: If the release, the body models or the output are not as
             they should be; with the reason.
     """
-    args = _parser(kind, description).parse_args(argv)
+    args = _parser(description).parse_args(argv)
+    kind = args.kind
     data = Path(os.environ.get('AIOS_DATA') or 'data')
     out = args.out or (
         data
@@ -71,10 +92,22 @@ def run_command(
     return f'{summary}\ncheck it: python tools/misc/check_humandata.py {out}'
 
 
-def _parser(
-    kind: type[Converter], description: str | None
-) -> argparse.ArgumentParser:
+def _parser(description: str | None) -> argparse.ArgumentParser:
     parser = make_parser(description)
+    names = parser.add_subparsers(metavar='NAME', required=True)
+    for kind in CONVERTERS:
+        summary = (kind.__doc__ or '').partition('\n')[0]
+        _add_options(
+            names.add_parser(kind.NAME, help=summary, description=summary),
+            kind,
+        )
+    return parser
+
+
+def _add_options(
+    parser: argparse.ArgumentParser, kind: type[Converter]
+) -> None:
+    parser.set_defaults(kind=kind)
     parser.add_argument('root', type=Path, help='folder of the release')
     parser.add_argument('--split', choices=kind.SPLITS, default=kind.SPLITS[0])
     parser.add_argument(
@@ -112,4 +145,3 @@ def _parser(
         help='convert everything anew instead of resuming',
     )
     kind.add_arguments(parser)
-    return parser
