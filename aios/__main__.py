@@ -13,7 +13,7 @@ __all__ = ['main']
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from .utils.doctor import diagnose, exit_code, format_findings
+    from .doctor import diagnose, exit_code, format_findings
 
     findings = diagnose()
     print(format_findings(findings, as_json=args.json))

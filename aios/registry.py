@@ -10,14 +10,14 @@ More details: https://mmengine.readthedocs.io/en/latest/advanced_tutorials/regis
 
 from __future__ import annotations
 
+import time
+import warnings
 from typing import Any
 
 from mmengine import registry as root
-from mmengine.config.utils import MODULE2PACKAGE
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
-from .utils import mmcv_ext
-from .utils.versions import warn_about_versions
+from .utils.openmmlab import prepare_openmmlab
 
 __all__ = [
     'DATASETS',
@@ -43,16 +43,10 @@ __all__ = [
     'VISBACKENDS',
     'VISUALIZERS',
     'WEIGHT_INITIALIZERS',
+    'register_all_modules',
 ]
 
-# MMEngine imports this module as soon as a config says
-# `default_scope = 'aios'`, hence before it can build any class of MMDetection.
-mmcv_ext.install()
-warn_about_versions()
-
-# MMEngine has a table of the projects whose configs others may inherit, as in
-# `_base_ = 'aios::aios/aios_r50.py'`; see docs/en/mim.md.
-MODULE2PACKAGE.setdefault('aios', 'aios')
+prepare_openmmlab()
 
 
 class AiOSRegistry(Registry):
@@ -154,3 +148,38 @@ LOG_PROCESSORS = _node('log_processor', root.LOG_PROCESSORS)
 INFERENCERS = _node('inferencer', root.INFERENCERS, 'aios.apis')
 # manage functions like `collate_fn`
 FUNCTIONS = _node('function', root.FUNCTIONS)
+
+
+def register_all_modules(init_default_scope: bool = True) -> None:
+    """Import every module that the registries of scope ``aios`` know.
+
+    Not needed with a :class:`mmengine.runner.Runner`, which finds modules
+    through ``default_scope='aios'``; useful in scripts and notebooks.
+
+    Args:
+        init_default_scope: Also make ``aios`` the current default scope. If
+            another scope is current, this warns and takes its place.
+    """
+    for node in list(globals().values()):
+        if isinstance(node, AiOSRegistry):
+            node.import_from_location()
+    if init_default_scope:
+        _enter_default_scope('aios')
+
+
+def _enter_default_scope(scope: str) -> None:
+    current = DefaultScope.get_current_instance()
+    if current is not None and current.scope_name == scope:
+        return
+    if current is not None:
+        warnings.warn(
+            f'The current default scope is "{current.scope_name}"; '
+            f'`register_all_modules` replaces it with "{scope}". Pass '
+            '`init_default_scope=False` if this is not wanted.',
+            stacklevel=3,
+        )
+    # Instances are kept by name, and an old one never becomes current again.
+    name = scope
+    if DefaultScope.check_instance_created(name):
+        name = f'{scope}-{time.time_ns()}'
+    DefaultScope.get_instance(name, scope_name=scope)

@@ -11,8 +11,7 @@ from typing import Any
 
 from mmengine.registry import init_default_scope
 
-from aios.registry import DATASETS
-from aios.utils import register_all_modules
+from aios.registry import DATASETS, register_all_modules
 from aios.utils.command_line import (
     add_cfg_options,
     add_overwrite_option,

@@ -16,7 +16,7 @@ def collect_env() -> dict[str, str]:
     from mmengine.utils import get_git_hash
     from mmengine.utils.dl_utils import collect_env as collect_base_env
 
-    from aios import __version__
+    from aios.version import __version__
 
     from .mmcv_ext import has_compiled_ops
     from .versions import installed_families, installed_version

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .openmmlab import prepare_openmmlab
+
 if TYPE_CHECKING:
     from mmengine.config import Config
 
@@ -217,9 +219,7 @@ def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
     """
     from mmengine.config import Config
 
-    # Before a config is read: it may inherit one of ours, `aios::...`.
-    import aios.registry  # noqa: F401
-
+    prepare_openmmlab()  # it may inherit one of ours, `aios::...`
     try:
         if '::' in name:
             from mmengine.hub import get_config

@@ -15,8 +15,7 @@ from mmengine.config import Config
 from script_loader import load_script
 
 from aios.apis import AiOSInferencer
-from aios.registry import MODELS
-from aios.utils import register_all_modules
+from aios.registry import MODELS, register_all_modules
 
 ROOT = Path(__file__).parents[2]
 

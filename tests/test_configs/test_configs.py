@@ -24,8 +24,8 @@ from aios.registry import (
     MODELS,
     PARAM_SCHEDULERS,
     VISUALIZERS,
+    register_all_modules,
 )
-from aios.utils import register_all_modules
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / 'configs/aios').glob('*.py'))

@@ -11,8 +11,7 @@ from mmengine.runner import set_random_seed
 from toy_releases import CONFIGS, RELEASES
 
 from aios.datasets import AGORADataset, BEDLAMDataset
-from aios.registry import DATASETS
-from aios.utils import register_all_modules
+from aios.registry import DATASETS, register_all_modules
 
 
 def test_missing_annotations_say_what_to_do(tmp_path):

@@ -10,9 +10,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from aios.registry import MODELS
+from aios.registry import MODELS, register_all_modules
 from aios.structures import check_gt_instances
-from aios.utils.setup_env import register_all_modules
 
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/synthetic.py'
 

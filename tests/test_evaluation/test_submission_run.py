@@ -16,8 +16,7 @@ import torch
 from mmengine.config import Config
 from toy_agora import load_tool
 
-from aios.registry import MODELS
-from aios.utils import register_all_modules
+from aios.registry import MODELS, register_all_modules
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """

@@ -8,8 +8,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from aios.models.layers import QueryExpansion
-from aios.models.layers.progressive_decoder import read_stages
+from aios.models.layers import QueryExpansion, read_stages
 from aios.structures import (
     BODY_REFINEMENT,
     WHOLE_BODY,

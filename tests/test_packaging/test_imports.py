@@ -90,7 +90,7 @@ def test_nothing_of_ours_is_registered_in_the_root():
     """Two projects that both register in the root clash by name."""
     code = """
 import aios.registry
-from aios.utils import register_all_modules
+from aios.registry import register_all_modules
 from mmengine.registry import root
 from mmengine.registry import Registry
 register_all_modules(init_default_scope=False)
@@ -109,13 +109,14 @@ def test_same_names_in_another_project_do_not_clash():
 from mmengine import registry as root
 from mmengine.registry import Registry
 from aios import registry
-from aios.utils import register_all_modules
+from aios.registry import register_all_modules
 
 class Other: ...
 
 def register_again():
-    for name in registry.__all__:
-        node = getattr(registry, name)
+    for name, node in vars(registry).items():
+        if not isinstance(node, Registry):
+            continue
         other = Registry(node.name, parent=getattr(root, name), scope='mmpose')
         for key in node.module_dict:
             other.register_module(key, module=Other)

@@ -42,6 +42,12 @@ import cv2
 import torch
 from torch import Tensor, nn
 
+from aios.engine.profiling import (
+    PhaseMeter,
+    build_detector,
+    make_batch,
+    make_clock,
+)
 from aios.models.inference import OneDnnLinear, prepare_for_inference
 from aios.ops import set_default_kernel
 from aios.utils.command_line import (
@@ -56,12 +62,6 @@ from aios.utils.command_line import (
     read_config,
 )
 from aios.utils.memory import MIB, peak_memory, start_memory
-from aios.utils.profiling import (
-    PhaseMeter,
-    build_detector,
-    make_batch,
-    make_clock,
-)
 from aios.utils.safe_io import atomic_write
 
 PART = re.compile(

@@ -32,9 +32,8 @@ from torch.utils.data import DataLoader, RandomSampler
 
 from aios.datasets import HumanDataError, HumanDataset
 from aios.datasets.configured import add_dataset_arguments, dataset_config
-from aios.registry import DATASETS
+from aios.registry import DATASETS, register_all_modules
 from aios.structures import HUMAN_DATA_190
-from aios.utils import register_all_modules
 from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,

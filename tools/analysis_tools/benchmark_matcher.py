@@ -26,14 +26,13 @@ import torch
 from mmengine.config import Config
 from scipy.optimize import linear_sum_assignment
 
-from aios.models.layers.progressive_decoder import read_stages
+from aios.models.layers import read_stages
 from aios.models.task_modules import (
     BatchHungarianAssigner,
     Candidates,
     PersonTargets,
 )
-from aios.registry import TASK_UTILS
-from aios.utils import register_all_modules
+from aios.registry import TASK_UTILS, register_all_modules
 from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,

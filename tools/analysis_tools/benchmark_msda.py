@@ -30,11 +30,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from aios.engine.profiling import make_clock
 from aios.ops import available_kernels, multi_scale_deformable_attention
 from aios.utils import mmcv_ext
 from aios.utils.command_line import make_parser
 from aios.utils.memory import peak_memory, start_memory
-from aios.utils.profiling import make_clock
 
 Shapes = Sequence[tuple[int, int]]
 Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]

@@ -35,9 +35,14 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from aios.registry import MODELS
+from aios.engine.profiling import (
+    PHASES,
+    PhaseMeter,
+    make_batch,
+    make_clock,
+)
+from aios.registry import MODELS, register_all_modules
 from aios.structures import GT_FIELDS
-from aios.utils import register_all_modules
 from aios.utils.command_line import (
     add_cfg_options,
     add_config_argument,
@@ -50,12 +55,6 @@ from aios.utils.command_line import (
     read_config,
 )
 from aios.utils.memory import peak_memory, start_memory
-from aios.utils.profiling import (
-    PHASES,
-    PhaseMeter,
-    make_batch,
-    make_clock,
-)
 
 FORWARD = ('backbone', 'neck', 'encoder', 'query selection', 'decoder')
 # `loss` of a head is its branches, and then the matching and the losses.

@@ -34,13 +34,13 @@ import torch
 from aios.apis.inferencer import AiOSInferencer
 from aios.apis.job import Outputs, run_inference
 from aios.apis.sources import open_sources
+from aios.engine.profiling import build_detector
 from aios.utils.command_line import (
     add_config_argument,
     errors_in_one_line,
     make_parser,
     read_config,
 )
-from aios.utils.profiling import build_detector
 from aios.visualization import VideoFile
 
 # Names of threads, see aios.apis.threads

@@ -30,8 +30,7 @@ from tqdm import tqdm
 from aios.body_models import MissingBodyModelError, find_body_model
 from aios.datasets import HumanDataError
 from aios.datasets.configured import add_dataset_arguments, dataset_config
-from aios.registry import DATASETS, TRANSFORMS
-from aios.utils import register_all_modules
+from aios.registry import DATASETS, TRANSFORMS, register_all_modules
 from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,

@@ -23,6 +23,12 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from aios.engine.profiling import (
+    PHASES,
+    PhaseMeter,
+    build_detector,
+    make_batch,
+)
 from aios.utils.command_line import (
     add_cfg_options,
     add_config_argument,
@@ -32,12 +38,6 @@ from aios.utils.command_line import (
     make_parser,
     options_by_config,
     read_config,
-)
-from aios.utils.profiling import (
-    PHASES,
-    PhaseMeter,
-    build_detector,
-    make_batch,
 )
 
 

@@ -31,7 +31,7 @@ from aios.deploy import (
     export_program,
 )
 from aios.models.checkpoints import CheckpointError
-from aios.utils import register_all_modules
+from aios.registry import register_all_modules
 from aios.utils.command_line import (
     add_cfg_options,
     add_overwrite_option,

@@ -19,7 +19,7 @@ from mmengine import registry as root
 from mmengine.registry import Registry
 
 from aios import registry
-from aios.utils import register_all_modules
+from aios.registry import register_all_modules
 from aios.utils.command_line import make_parser
 
 
@@ -55,8 +55,9 @@ def nodes_of(scope: str) -> dict[str, Registry]:
         return {name: getattr(root, name) for name in registry.__all__}
     # Also for other projects: they may need our stand-in for mmcv._ext.
     register_all_modules(init_default_scope=False)
-    utils = importlib.import_module(f'{scope}.utils')
-    utils.register_all_modules(init_default_scope=False)
+    if scope != 'aios':
+        utils = importlib.import_module(f'{scope}.utils')
+        utils.register_all_modules(init_default_scope=False)
     module = importlib.import_module(f'{scope}.registry')
     return {
         name: getattr(module, name)

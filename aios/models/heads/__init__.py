@@ -2,7 +2,6 @@
 """Heads: from hidden states to people."""
 
 from .aios_head import AiOSHead
-from .branches import DetectionBranches
 from .decoding import DecodingConfig, decode_people
 from .outputs import (
     EncoderOutputs,
@@ -15,7 +14,6 @@ from .smplx_head import SMPLXBranch
 __all__ = [
     'AiOSHead',
     'DecodingConfig',
-    'DetectionBranches',
     'EncoderOutputs',
     'LayerOutputs',
     'NetworkOutputs',

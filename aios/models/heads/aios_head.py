@@ -19,12 +19,13 @@ from aios.body_models import (
     MissingBodyModelError,
     SMPLXOutput,
 )
+from aios.models.layers.branches import DetectionBranches, zero_init_last
 from aios.models.layers.denoising import DenoisingQueries
-from aios.models.layers.progressive_decoder import LayerState, read_stages
+from aios.models.layers.progressive_decoder import LayerState
+from aios.models.layers.stages import read_stages
 from aios.registry import MODELS
 from aios.structures import SMPLX_137
 
-from .branches import DetectionBranches, zero_init_last
 from .decoding import DecodingConfig, decode_people
 from .outputs import (
     EncoderOutputs,

@@ -1,6 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Layers: encoder, progressive decoder and what they are made of."""
 
+from .branches import DetectionBranches
 from .decoder_layer import Memory, ProgressiveDecoderLayer
 from .deformable_attention import DeformableAttention
 from .denoising import (
@@ -12,6 +13,7 @@ from .encoder import DeformableEncoder, DeformableEncoderLayer
 from .person_attention import PersonAttention
 from .progressive_decoder import LayerState, ProgressiveDecoder
 from .query_expansion import QueryExpansion
+from .stages import Stage, read_stages
 
 __all__ = [
     'DeformableAttention',
@@ -20,10 +22,13 @@ __all__ = [
     'DenoisingNoise',
     'DenoisingQueries',
     'DenoisingQueryGenerator',
+    'DetectionBranches',
     'LayerState',
     'Memory',
     'PersonAttention',
     'ProgressiveDecoder',
     'ProgressiveDecoderLayer',
     'QueryExpansion',
+    'Stage',
+    'read_stages',
 ]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from mmdet.models.layers import MLP, coordinate_to_encoding
@@ -24,75 +24,18 @@ from torch.utils.checkpoint import checkpoint
 
 from aios.registry import MODELS
 from aios.structures import (
-    TOKEN_LAYOUTS,
     TokenLayout,
     cxcywh_to_xyxy,
     generalized_box_iou,
 )
 
+from .branches import DetectionBranches
 from .decoder_layer import Memory, ProgressiveDecoderLayer
 from .denoising import DenoisingQueries
 from .query_expansion import QueryExpansion
+from .stages import Stage, read_stages
 
-if TYPE_CHECKING:
-    from aios.models.heads.branches import DetectionBranches
-
-__all__ = ['LayerState', 'ProgressiveDecoder', 'Stage', 'read_stages']
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Consecutive decoder layers that work on the same tokens.
-
-    Args:
-        layout: Tokens of a person.
-        first_layer: Index of its first layer in the decoder.
-        num_layers: Number of layers.
-    """
-
-    layout: TokenLayout
-    first_layer: int
-    num_layers: int
-
-    @property
-    def last_layer(self) -> int:
-        """Index of its last layer in the decoder."""
-        return self.first_layer + self.num_layers - 1
-
-
-def read_stages(stages: Sequence[dict[str, Any]]) -> tuple[Stage, ...]:
-    """Read the ``stages`` of a config.
-
-    Args:
-        stages: For each stage ``layout``, a key of
-            :data:`aios.structures.TOKEN_LAYOUTS`, and ``num_layers``.
-
-    Raises:
-        ValueError: If a layout is unknown, a stage has no layer, the first
-            stage does not consist of a single box token, or a stage drops
-            tokens of the one before.
-    """
-    result: list[Stage] = []
-    for stage in stages:
-        name, num_layers = stage['layout'], int(stage['num_layers'])
-        if name not in TOKEN_LAYOUTS:
-            raise ValueError(
-                f'unknown layout {name!r}, must be one of '
-                f'{tuple(TOKEN_LAYOUTS)}'
-            )
-        if num_layers < 1:
-            raise ValueError(f'stage {name!r} has {num_layers} layers')
-        layout = TOKEN_LAYOUTS[name]
-        previous = result[-1].layout.names if result else ()
-        if not set(previous) <= set(layout.names):
-            raise ValueError(
-                f'stage {name!r} lacks tokens of {result[-1].layout.name!r}'
-            )
-        first = result[-1].last_layer + 1 if result else 0
-        result.append(Stage(layout, first, num_layers))
-    if not result or len(result[0].layout) != 1:
-        raise ValueError('the first stage must have a single box token')
-    return tuple(result)
+__all__ = ['LayerState', 'ProgressiveDecoder']
 
 
 @dataclass(frozen=True)
@@ -169,7 +112,7 @@ class ProgressiveDecoder(BaseModule):
     """Decoder in stages, each with more tokens per person.
 
     Args:
-        stages: See :func:`read_stages`.
+        stages: See :func:`~aios.models.layers.read_stages`.
         num_persons: Number of candidates that leave the first stage.
         layer_cfg: Arguments of :class:`ProgressiveDecoderLayer`.
         num_cp: Recompute the activations of so many layers in the backward

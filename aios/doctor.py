@@ -17,14 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from aios.version import __version__
-
-from . import mmcv_ext
-from .versions import (
+from .utils import mmcv_ext
+from .utils.versions import (
     find_version_problems,
     installed_families,
     installed_version,
 )
+from .version import __version__
 
 __all__ = ['CHECKS', 'Finding', 'diagnose', 'exit_code', 'format_findings']
 

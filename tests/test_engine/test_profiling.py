@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from aios.utils.profiling import PhaseMeter, make_clock
+from aios.engine.profiling import PhaseMeter, make_clock
 
 
 class Detector(nn.Module):

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+from aios import doctor
 from aios.__main__ import main
-from aios.utils import doctor
-from aios.utils.doctor import Finding, diagnose, exit_code, format_findings
+from aios.doctor import Finding, diagnose, exit_code, format_findings
 
 ROOT = Path(__file__).parents[2]
 GOOD = Finding('torch', 'ok', '2.13.0')

@@ -19,14 +19,11 @@ from mmdet.models.layers import MLP, inverse_sigmoid
 from mmengine.model import BaseModule, ModuleList, constant_init
 from torch import Tensor, nn
 
-from aios.models.layers.progressive_decoder import Stage
-from aios.models.layers.query_expansion import INVERSE_SIGMOID_EPS
-from aios.models.layers.token_parts import (
-    box_parts,
-    point_parts,
-    split_parts,
-)
 from aios.structures import TokenLayout
+
+from .query_expansion import INVERSE_SIGMOID_EPS
+from .stages import Stage
+from .token_parts import box_parts, point_parts, split_parts
 
 __all__ = [
     'PART_FAMILIES',

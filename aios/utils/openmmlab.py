@@ -1,0 +1,25 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What OpenMMLab's packages must know of this one before they are used."""
+
+from __future__ import annotations
+
+from . import mmcv_ext
+from .versions import warn_about_versions
+
+__all__ = ['prepare_openmmlab']
+
+
+def prepare_openmmlab() -> None:
+    """Make models of MMDetection importable, and our configs inheritable.
+
+    Safe to call again.  :mod:`aios.registry` does it, which MMEngine imports
+    as soon as a config says ``default_scope = 'aios'``, hence before it can
+    build any class of MMDetection.
+    """
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    mmcv_ext.install()
+    warn_about_versions()
+    # The projects whose configs others may inherit, as in
+    # `_base_ = 'aios::aios/aios_r50.py'`; see docs/en/mim.md.
+    MODULE2PACKAGE.setdefault('aios', 'aios')
