@@ -106,8 +106,8 @@ def runs_when_it_is_copied(code: str) -> bytes:
 def doubled_tuples(levels: int = 40) -> bytes:
     """A tuple of two, both the same tuple of two, and so on."""
     body = text('a')
-    for _ in range(levels):
-        body += pickle.DUP + pickle.TUPLE2
+    for level in range(levels):
+        body += keep(level) + get(level) + pickle.TUPLE2
     return body
 
 

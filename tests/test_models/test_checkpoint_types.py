@@ -26,7 +26,13 @@ from aios.models.checkpoints import (
     read_checkpoint,
 )
 
-READER = Reader('checkpoint', 'file.pth', None, torch.save, read_checkpoint)
+READER = Reader(
+    'checkpoint',
+    'file.pth',
+    None,
+    torch.save,
+    lambda path: repr(read_checkpoint(path)),
+)
 
 
 def save(path: Path, content: object, new: bool = True) -> Path:
@@ -146,6 +152,28 @@ def numbers(*values: int) -> bytes:
     return pickle.MARK + content + pickle.TUPLE
 
 
+def latin(value: str) -> bytes:
+    encode = hostile.name('_codecs', 'encode')
+    return hostile.call(encode, hostile.text(value), hostile.text('latin1'))
+
+
+def pointers() -> bytes:
+    """An array of one object, whose pointer is in the file.
+
+    The state of its dtype says that it holds no objects.
+    """
+    dtype = pickle.dumps(np.dtype('O'), 2)[2:-1].replace(b'K?', b'K\0')
+    array = hostile.call(
+        hostile.name('numpy._core.multiarray', '_reconstruct'),
+        hostile.name('numpy', 'ndarray'),
+        numbers(0),
+        latin('b'),
+    )
+    state = hostile.number(1) + numbers(1) + dtype + pickle.NEWFALSE
+    state += latin('abcdefgh')
+    return array + pickle.MARK + state + pickle.TUPLE + pickle.BUILD
+
+
 EXPENSIVE = {
     'a shape beyond the memory': tensor(
         4, hostile.number(0), numbers(1 << 34), numbers(1)
@@ -163,11 +191,8 @@ EXPENSIVE = {
     'a key that takes years': hostile.mapping(
         hostile.doubled_tuples(), pickle.NONE
     ),
-    'an object array as raw memory': hostile.mapping(
-        hostile.text('a'),
-        pickle.dumps(np.float64(1), 2)[2:-1].replace(
-            b'X\x02\x00\x00\x00f8', b'X\x02\x00\x00\x00O8'
-        ),
+    'pointers, of a dtype that denies to hold objects': hostile.mapping(
+        hostile.text('a'), pointers()
     ),
 }
 
