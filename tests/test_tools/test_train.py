@@ -343,12 +343,12 @@ def test_two_processes(start, evaluate, tmp_path, losses):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['model.backbone.depth.deep=1'], r'depth\.deep=1 does not fit'),
+        (['default_hooks.logger.interval.x=1'], r'interval\.x=1 does not fit'),
         (['model.type=Nothing'], 'Nothing'),
         (['model.num_queries=many'], 'num_queries|str'),
-        (['train_dataloader.dataset.ann_file=gone.npz'], r'gone\.npz'),
+        (['train_dataloader.dataset.ann_file=gone.npz'], 'ann_file'),
         (['train_dataloader.dataset.colour=red'], 'colour'),
-        (['optim_wrapper.optimizer.type=Guess'], 'Guess'),
+        (['optim_wrapper.type=Guess'], 'Guess'),
         (['train_cfg.max_epochs=few'], 'few|str'),
     ],
 )
