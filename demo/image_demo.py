@@ -18,33 +18,13 @@ Examples:
     python demo/image_demo.py 'shots/*.png' CHECKPOINT --max-persons 1
 """
 
-from __future__ import annotations
+from functools import partial
 
-import argparse
+from aios.apis.cli import run_demo
 
-from aios.apis.cli import add_options, add_reading_options, run_demo
-from aios.utils.command_line import make_parser
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = make_parser(__doc__)
-    parser.add_argument(
-        'source',
-        help='picture, folder of pictures, pattern in quotes, or file:// '
-        'address',
-    )
-    add_options(parser)
-    add_reading_options(parser)
-    parser.set_defaults(out_dir='outputs/image_demo', save_mesh='obj')
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Find people; returns their number."""
-    args = build_parser().parse_args(argv)
-    return run_demo(args, args.source)
-
+main = partial(
+    run_demo, __doc__, out_dir='outputs/image_demo', save_mesh='obj'
+)
 
 if __name__ == '__main__':
     main()

@@ -16,31 +16,11 @@ Examples:
         --nms-iou 0.7 --start 100 --end 400 --save-glb
 """
 
-from __future__ import annotations
+from functools import partial
 
-import argparse
+from aios.apis.cli import run_demo
 
-from aios.apis.cli import add_options, add_reading_options, run_demo
-from aios.utils.command_line import make_parser
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = make_parser(__doc__)
-    parser.add_argument(
-        'source', help='video; also a folder or a pattern of several'
-    )
-    add_options(parser)
-    add_reading_options(parser)
-    parser.set_defaults(out_dir='outputs/video_demo')
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Find people; returns their number."""
-    args = build_parser().parse_args(argv)
-    return run_demo(args, args.source)
-
+main = partial(run_demo, __doc__, out_dir='outputs/video_demo')
 
 if __name__ == '__main__':
     main()

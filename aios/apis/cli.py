@@ -7,13 +7,17 @@ import argparse
 import errno
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from aios.body_models import MissingBodyModelError
 from aios.models.checkpoints import CheckpointError
-from aios.utils.command_line import add_cfg_options, add_overwrite_option
+from aios.utils.command_line import (
+    add_cfg_options,
+    add_overwrite_option,
+    make_parser,
+)
 from aios.visualization import OVERLAY_LAYERS, VIEWS
 
 from .inferencer import AiOSInferencer
@@ -281,25 +285,38 @@ def run(action: Callable[[], int], out_dir: str | None) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def run_demo(args: argparse.Namespace, source: Any) -> int:
-    """Do what the arguments say.
+def run_demo(
+    description: str | None, argv: Sequence[str] | None = None, **defaults: Any
+) -> int:
+    """The program of ``image_demo.py`` and ``video_demo.py``.
 
     Args:
-        args: Options of :func:`add_options`, :func:`add_reading_options`.
-        source: See :func:`~aios.apis.sources.open_sources`.
+        description: Text of ``--help``.
+        argv: Command line, default that of the process.
+        **defaults: Options with another default.
 
     Returns:
-        Number of people found.
+        Number of persons found.
 
     Raises:
         SystemExit: If something went wrong: 1, or 130 if interrupted.
     """
-    return run(lambda: _run_demo(args, source).people, args.out_dir)
+    parser = make_parser(description)
+    parser.add_argument(
+        'source',
+        help='image or video, folder or pattern (in quotes) of several, or '
+        'file:// address',
+    )
+    add_options(parser)
+    add_reading_options(parser)
+    parser.set_defaults(**defaults)
+    args = parser.parse_args(argv)
+    return run(lambda: _run_demo(args).people, args.out_dir)
 
 
-def _run_demo(args: argparse.Namespace, source: Any) -> Summary:
+def _run_demo(args: argparse.Namespace) -> Summary:
     sources = open_sources(
-        source,
+        args.source,
         recursive=args.recursive,
         frame_interval=args.frame_interval,
         start=args.start,

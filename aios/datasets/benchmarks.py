@@ -59,7 +59,8 @@ class _Benchmark(HumanDataset):
         cls.ANNOTATION_ADVICE = (
             'Make it from the official release with `python tools/'
             f'dataset_converters/convert_dataset.py {command}`, or set '
-            'data_root and ann_file to where it is (all data in another folder: AIOS_DATA). See {page}'
+            'data_root and ann_file to where it is (all data in another '
+            f'folder: AIOS_DATA). See {page}'
         )
         cls.IMAGE_ADVICE = (
             'correct data_root and data_prefix (all data in another folder: '
