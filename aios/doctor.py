@@ -199,13 +199,7 @@ def check_rendering() -> Iterable[Finding]:
 
 
 def check_body_models() -> Iterable[Finding]:
-    """The smplx package, and body-model files."""
-    version = installed_version('smplx')
-    if version is None:
-        advice = 'Run `pip install smplx`.'
-        yield Finding('smplx', 'warning', 'not installed', advice)
-    else:
-        yield Finding('smplx', 'ok', version)
+    """Body-model files."""
     from aios.body_models import MissingBodyModelError, find_body_model
     from aios.body_models.files import BODY_MODELS_ENV, default_body_model_dir
     from aios.body_models.free_body import free_body_dir

@@ -149,7 +149,7 @@ is_up_to_date() { # STAMP GROUP...
 import sys
 from importlib.util import find_spec
 
-needed = 'torch mmengine mmcv mmdet smplx cv2 scipy tqdm aios'.split()
+needed = 'torch mmengine mmcv mmdet cv2 scipy tqdm aios'.split()
 sys.exit(any(find_spec(name) is None for name in needed))
 PY
 }

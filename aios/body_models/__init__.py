@@ -6,8 +6,6 @@ This package knows nothing of networks; it needs :mod:`aios.structures` only.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .base import POSE_JOINTS, BodyModel, BodyModelBase, SMPLXOutput
 from .files import (
     BODY_MODELS_ENV,
@@ -28,10 +26,8 @@ from .smpl import (
     load_smplx_to_smpl,
 )
 from .smplx_layer import VERTEX_JOINTS, SMPLXLayer
-from .smplx_package import SMPLXPackageLayer
 
 __all__ = [
-    'BACKENDS',
     'BODY_MODELS_ENV',
     'GENDERS',
     'POSE_JOINTS',
@@ -44,8 +40,6 @@ __all__ = [
     'SMPLLayer',
     'SMPLXLayer',
     'SMPLXOutput',
-    'SMPLXPackageLayer',
-    'build_body_model',
     'expand_free_body',
     'find_body_model',
     'find_smpl',
@@ -57,27 +51,3 @@ __all__ = [
     'load_smplx_to_smpl',
     'load_vertex_ids',
 ]
-
-BACKENDS = {'aios': SMPLXLayer, 'smplx': SMPLXPackageLayer}
-"""Implementations of :class:`BodyModel` by name."""
-
-
-def build_body_model(backend: str = 'aios', **kwargs: Any) -> BodyModelBase:
-    """Build a body model.
-
-    Args:
-        backend: ``'aios'`` for the project's own layer, ``'smplx'`` for the
-            ``smplx`` package (non-commercial research licence).
-        **kwargs: Arguments of :class:`SMPLXLayer`; both take the same.
-
-    Returns:
-        The layer; results of the backends are equal to 1e-5 m.
-
-    Raises:
-        ValueError: Unknown backend.
-    """
-    if backend not in BACKENDS:
-        raise ValueError(
-            f'backend must be one of {tuple(BACKENDS)}, got {backend!r}'
-        )
-    return BACKENDS[backend](**kwargs)

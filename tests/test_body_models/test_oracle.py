@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from smplx_package_layer import SMPLXPackageLayer
 
-from aios.body_models import GENDERS, BodyModelBase, build_body_model
+from aios.body_models import GENDERS, BodyModelBase, SMPLXLayer
 from aios.utils.safe_io import load_npz
 
 ORACLE = os.environ.get('AIOS_ORACLE_DIR')
@@ -40,9 +41,9 @@ def oracle_body(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=['aios', 'smplx'])
-def backend(request: pytest.FixtureRequest) -> str:
-    if request.param == 'smplx':
+@pytest.fixture(params=[SMPLXLayer, SMPLXPackageLayer])
+def backend(request: pytest.FixtureRequest) -> type[BodyModelBase]:
+    if request.param is SMPLXPackageLayer:
         pytest.importorskip('smplx')
     return request.param
 
@@ -61,7 +62,7 @@ def assert_close(actual: torch.Tensor, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize('gender', GENDERS)
 def test_joints_and_vertices(oracle, oracle_body, backend, gender) -> None:
-    layer = build_body_model(backend, model_path=oracle_body, gender=gender)
+    layer = backend(model_path=oracle_body, gender=gender)
     output = layer(**parameters(oracle))
     assert_close(output.joints, oracle[f'{gender}/joints144'])
     expected = oracle[f'{gender}/vertices_every_97']
@@ -91,7 +92,7 @@ def _gradients(layer: BodyModelBase, oracle: dict) -> dict[str, torch.Tensor]:
 
 
 def test_gradients(oracle, oracle_body, backend) -> None:
-    layer = build_body_model(backend, model_path=oracle_body)
+    layer = backend(model_path=oracle_body)
     gradients = _gradients(layer, oracle)
     assert len(gradients) == 7
     for name, gradient in gradients.items():

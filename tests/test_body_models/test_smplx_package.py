@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from smplx_package_layer import SMPLXPackageLayer
 
 from aios.body_models import (
     GENDERS,
     POSE_JOINTS,
     BodyModel,
+    SMPLXLayer,
     SMPLXOutput,
-    SMPLXPackageLayer,
-    build_body_model,
 )
 from aios.structures import axis_angle_to_matrix
 
@@ -26,8 +26,8 @@ JOINT_SETS = ['smplx_144', 'smplx_127', 'smplx_137', 'smplx_55', 'coco']
 
 
 def build_both(folder: Path, **kwargs) -> tuple:
-    ours = build_body_model('aios', model_path=folder, **kwargs)
-    theirs = build_body_model('smplx', model_path=folder, **kwargs)
+    ours = SMPLXLayer(model_path=folder, **kwargs)
+    theirs = SMPLXPackageLayer(model_path=folder, **kwargs)
     return ours, theirs
 
 
@@ -136,7 +136,6 @@ def test_gradients_are_equal(random_body: Path, make_params) -> None:
 
 def test_interface_is_the_same(free_body_dir, make_params, capsys) -> None:
     ours, theirs = build_both(free_body_dir, chunk_size=2)
-    assert isinstance(theirs, SMPLXPackageLayer)
     for name in BodyModel.__annotations__:
         assert isinstance(getattr(theirs, name), torch.Tensor)
     assert not theirs.state_dict()
@@ -153,11 +152,6 @@ def test_interface_is_the_same(free_body_dir, make_params, capsys) -> None:
 
 
 def test_small_layout_is_refused_loudly(random_body: Path) -> None:
-    for backend in ('aios', 'smplx'):
+    for kind in (SMPLXLayer, SMPLXPackageLayer):
         with pytest.raises(ValueError, match=r'num_betas must be in 0\.\.10'):
-            build_body_model(backend, model_path=random_body, num_betas=11)
-
-
-def test_unknown_backend() -> None:
-    with pytest.raises(ValueError, match="'aios', 'smplx'.*'other'"):
-        build_body_model('other')
+            kind(model_path=random_body, num_betas=11)

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from aios.body_models import (
-    BACKENDS,
     POSE_JOINTS,
     BodyModelBase,
-    build_body_model,
+    SMPLXLayer,
 )
 from aios.utils.command_line import make_parser
 
@@ -30,7 +29,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--model-path', default='free', help="file, folder or 'free'"
     )
-    parser.add_argument('--backend', choices=BACKENDS, default='aios')
     parser.add_argument('--joint-set', default='smplx_144')
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1, 32])
     parser.add_argument('--repeats', type=int, default=20)
@@ -95,11 +93,11 @@ def main(argv: list[str] | None = None) -> None:
     """Print one line per batch size, with and without vertices."""
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
-    layer = build_body_model(args.backend, model_path=args.model_path)
+    layer = SMPLXLayer(model_path=args.model_path)
     layer = layer.to(args.device)
     print(
         f'torch {torch.__version__}, {args.device}, {args.threads} threads, '
-        f'backend {args.backend}, body {args.model_path}, {args.joint_set}'
+        f'body {args.model_path}, {args.joint_set}'
     )
     print('batch  vertices  forward ms  fwd+bwd ms  kept MB')
     for batch_size in args.batch_sizes:

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The ``smplx`` package as an interchangeable backend.
+"""The ``smplx`` package behind the interface of the project's own layer.
 
 The package is under a licence for non-commercial research; nothing of it is
-part of this project, and it is imported only when this backend is built.
+part of this project.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aios.registry import MODELS
-
-from .base import BodyModelBase, BodyParams
-from .smplx_layer import split_shape_directions
+from aios.body_models import BodyModelBase
+from aios.body_models.base import BodyParams
+from aios.body_models.smplx_layer import split_shape_directions
 
 __all__ = ['SMPLXPackageLayer']
 
@@ -33,13 +32,8 @@ def _load_package_model(
     The package reads files with ``allow_pickle=True``; it is given a
     temporary file without objects instead of the user's.
     """
-    try:
-        import smplx
-    except ImportError as error:
-        raise ImportError(
-            "backend 'smplx' needs the smplx package: pip install smplx "
-            "(for non-commercial research), or use backend 'aios'"
-        ) from error
+    import smplx
+
     # the package reads these even where hands are not in PCA space
     arrays.setdefault('hands_componentsl', np.eye(45))
     arrays.setdefault('hands_componentsr', np.eye(45))
@@ -53,16 +47,12 @@ def _load_package_model(
             )
 
 
-@MODELS.register_module()
 class SMPLXPackageLayer(BodyModelBase):
     """``smplx.SMPLXLayer`` behind the interface of the project's own layer.
 
     Same arguments, attributes and results as
     :class:`~aios.body_models.SMPLXLayer`, for comparison. All vertices are
     always computed. The state dict is empty here, too.
-
-    Raises:
-        ImportError: The package is not installed.
     """
 
     model: Any
