@@ -15,6 +15,12 @@ from script_loader import load_script
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs/en/benchmarks.md'
 HISTORY = '<!-- history -->'
+PART = re.compile(
+    r'<!-- suite: (?P<name>[\w-]+) -->\n'
+    r'```shell\n(?P<command>.*?)\n```\n'
+    r'.*?<!-- end of suite -->',
+    re.DOTALL,
+)
 # A cell that begins with a number, bold or not.
 NUMBER = re.compile(r'\|\s*\**[<≤≥~]?\s*\d')
 
@@ -25,8 +31,7 @@ def load_tool(path: str) -> ModuleType:
 
 
 def parts_of(page: str) -> list[re.Match[str]]:
-    pattern = load_tool('tools/analysis_tools/benchmark.py').PART
-    return list(pattern.finditer(page))
+    return list(PART.finditer(page))
 
 
 def loose_numbers(page: str) -> list[str]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -79,49 +78,6 @@ def test_benchmark_reads_pictures(benchmark, tmp_path):
     (tmp_path / 'text.png').write_text('no picture')
     with pytest.raises(SystemExit, match='text.png'):
         benchmark.read_image(tmp_path / 'text.png', [8, 12])
-
-
-PAGE = """# Numbers
-
-<!-- suite: one -->
-```shell
-printf '%s\\n' \\
-    'new \\1'
-```
-old
-<!-- end of suite -->
-
-text
-
-<!-- suite: two -->
-```shell
-exit 3
-```
-old
-<!-- end of suite -->
-end
-"""
-
-
-def test_benchmark_renews_a_page(benchmark, tmp_path):
-    page = tmp_path / 'page.md'
-    page.write_text(PAGE)
-    benchmark.main(['--suite', str(page), '--only', 'one'])
-    lines = page.read_text().splitlines()
-    result = lines.index('```', 3) + 1
-    assert lines[: result - 1] == PAGE.splitlines()[: result - 1]
-    assert lines[result + 1] == r'new \1'
-    assert 'load' in lines[result + 3]
-    # without what some wheels append, such as +cu121
-    assert f'torch {version("torch")}' in lines[result + 3]
-    assert page.read_text().count('old') == 1
-    assert lines[-8:] == PAGE.splitlines()[-8:]
-    renewed = page.read_text()
-    with pytest.raises(SystemExit, match='failed with 3: exit 3'):
-        benchmark.main(['--suite', str(page), '--only', 'two'])
-    assert page.read_text() == renewed
-    with pytest.raises(SystemExit, match=r"no part \['three'\]"):
-        benchmark.main(['--suite', str(page), '--only', 'three'])
 
 
 def test_benchmark_video(capsys):

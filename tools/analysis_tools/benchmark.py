@@ -6,21 +6,9 @@ process, so that whatever else the machine does hits both. Weights are random
 without ``--checkpoint``; that changes nothing, because all persons of
 ``test_cfg.max_per_img`` are returned whatever their scores.
 
-``--suite PAGE`` runs the commands that stand in a Markdown page, and puts
-what they print behind them::
-
-    <!-- suite: NAME -->
-    ```shell
-    COMMAND
-    ```
-    ... replaced ...
-    <!-- end of suite -->
-
 Example:
     python tools/analysis_tools/benchmark.py configs/aios/aios_r50.py \
         --compare mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py --threads 2
-    python tools/analysis_tools/benchmark.py --suite docs/en/benchmarks.md \
-        --only msda
 """
 
 from __future__ import annotations
@@ -28,13 +16,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import platform
-import re
 import statistics
-import subprocess
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +48,6 @@ from aios.utils.command_line import (
 from aios.utils.memory import MIB, peak_memory, start_memory
 from aios.utils.safe_io import atomic_write
 
-PART = re.compile(
-    r'(?P<head><!-- suite: (?P<name>[\w-]+) -->\n'
-    r'```shell\n(?P<command>.*?)\n```\n)'
-    r'.*?(?P<tail><!-- end of suite -->)',
-    re.DOTALL,
-)
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
@@ -111,13 +89,7 @@ class Subject:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    add_config_argument(parser, required=False)
-    parser.add_argument(
-        '--suite', type=Path, metavar='PAGE', help='renew this page'
-    )
-    parser.add_argument(
-        '--only', nargs='+', metavar='NAME', help='parts of PAGE; default: all'
-    )
+    add_config_argument(parser)
     parser.add_argument('--checkpoint', help='weights of CONFIG')
     parser.add_argument(
         '--compare',
@@ -146,19 +118,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add_cfg_options(parser)
     parser.add_argument('--json', type=Path, help='write all numbers here')
-    args = parser.parse_args(argv)
-    if (args.config is None) == (args.suite is None):
-        parser.error('give either CONFIG or --suite PAGE')
-    return args
+    return parser.parse_args(argv)
 
 
 @errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
-    if args.suite:
-        renew_page(args.suite, args.only)
-        return
     if args.threads:
         torch.set_num_threads(args.threads)
     set_default_kernel(args.kernel)
@@ -174,78 +140,6 @@ def main(argv: list[str] | None = None) -> None:
     if args.json:
         with atomic_write(args.json, overwrite=True) as stream:
             stream.write(json.dumps(results, indent=1).encode())
-
-
-def renew_page(page: Path, only: list[str] | None) -> None:
-    """Run the commands of a page and write what they print.
-
-    The page is written after each command, so that nothing is lost when a
-    later one fails.
-
-    Args:
-        page: Markdown.
-        only: Names of the parts to renew; all by default.
-
-    Raises:
-        SystemExit: There is no such part, or a command fails.
-    """
-    names = [match['name'] for match in PART.finditer(page.read_text())]
-    if unknown := sorted(set(only or ()) - set(names)):
-        raise SystemExit(f'{page}: no part {unknown}, only {names}')
-    for name in only or names:
-        _, part = find_part(page, name)
-        print(f'{name}: {part["command"]}', flush=True)
-        printed = run_command(part['command'])
-        # Somebody may have worked on the page.
-        text, part = find_part(page, name)
-        text = (
-            f'{text[: part.end("head")]}\n{printed}\n\n'
-            f'{text[part.start("tail") :]}'
-        )
-        with atomic_write(page, overwrite=True) as stream:
-            stream.write(text.encode())
-
-
-def find_part(page: Path, name: str) -> tuple[str, re.Match[str]]:
-    """Text of the page, and where the part is."""
-    text = page.read_text()
-    for part in PART.finditer(text):
-        if part['name'] == name:
-            return text, part
-    raise SystemExit(f'{page}: no part {name!r}')
-
-
-def run_command(command: str) -> str:
-    """Run in a shell; what it prints, and what the machine was."""
-    before = os.getloadavg()[0]
-    done = subprocess.run(
-        command, shell=True, stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f'failed with {done.returncode}: {command}')
-    load = f'load {before:.0f} before, {os.getloadavg()[0]:.0f} after'
-    return f'{done.stdout.strip()}\n\n{processor()}, {load}; {versions()}'
-
-
-def processor() -> str:
-    """Name and number of cores."""
-    name = platform.machine()
-    with contextlib.suppress(OSError):
-        found = re.search(
-            r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text()
-        )
-        name = found[1] if found else name
-    return f'{name}, {os.cpu_count()} cores'
-
-
-def versions() -> str:
-    """Of what numbers depend on."""
-    packages = ('torch', 'onedl-mmdetection', 'onedl-mmpretrain', 'numba')
-    found = {'Python': platform.python_version()}
-    for package in packages:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return ', '.join(f'{name} {number}' for name, number in found.items())
 
 
 def make_subjects(args: argparse.Namespace) -> list[Subject]:
