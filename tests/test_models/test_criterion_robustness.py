@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aios.models import AiOS, WholeBodyCriterion
 from aios.models.heads import EncoderOutputs, NetworkOutputs
+from aios.models.losses import AvgFactor, PersonLoss
 from aios.models.losses import criterion as criterion_module
 from aios.registry import MODELS
 from aios.structures import GT_FIELDS, PARTS, check_gt_instances
@@ -252,9 +253,10 @@ def losses_of(
         cut_fields(outputs.dn_queries),
     )
     _, samples = batch_of(people[images])
-    return model.bbox_head.criterion(
-        part, samples, model.bbox_head.pose_joints
-    )
+    head = model.bbox_head
+    matches = head.criterion.match(part, samples)
+    joints = head.pose_joints(matches.persons_to_pose())
+    return head.criterion(part, matches, joints)
 
 
 @pytest.mark.parametrize('synchronised', [True, False])
@@ -313,6 +315,59 @@ def test_table_of_weights_is_checked() -> None:
         criterion_with(stage_2=dict(cls=1.0))
     with pytest.raises(ValueError, match=r"'d4'.*\['focal'\]"):
         criterion_with(d4=dict(focal=1.0))
+
+
+def test_a_weight_of_zero_is_not_computed(model, monkeypatch) -> None:
+    """Also that of classes, of denoising queries, and of whole groups."""
+    asked: set[str] = set()
+    criterion = model.bbox_head.criterion
+    for loss in (*criterion.person_losses.values(), criterion.loss_denoising):
+        forward = loss.forward
+
+        def record(*args, forward=forward):
+            asked.update(args[-1])
+            return forward(*args)
+
+        monkeypatch.setattr(loss, 'forward', record)
+
+    def refuse(*args):
+        raise AssertionError('classes have no weight')
+
+    monkeypatch.setattr(criterion.loss_cls, 'forward', refuse)
+    monkeypatch.setattr(model.bbox_head.body_model, 'forward', refuse)
+    wanted = {'body_bbox', 'smplx_betas', 'dn_giou'}
+    for stage, weights in criterion.loss_weights.items():
+        criterion.loss_weights[stage] = {
+            term: weight if term in wanted else 0.0
+            for term, weight in weights.items()
+        }
+    losses = step(model, [ground_truth(2)])
+    assert asked == wanted
+    assert {name.rpartition('loss_')[2] for name in losses} == {
+        'body_bbox',
+        'giou',  # of denoising queries
+        'smplx_betas',
+    }
+
+
+def test_a_loss_says_that_it_needs_joints(model) -> None:
+    """Whatever the names of its terms."""
+
+    class Reach(PersonLoss):
+        terms = ('reach',)
+        needs_joints = True
+
+        def forward(self, predictions, targets, terms):
+            return {'reach': predictions.joints3d.square().sum((1, 2))}
+
+        def avg_factors(self, targets):
+            return {'reach': AvgFactor(targets.betas_valid.sum())}
+
+    criterion = model.bbox_head.criterion
+    criterion.person_losses['reach'] = Reach()
+    criterion.loss_weights = {'whole_body': {'reach': 1.0}}
+    losses = step(model, [ground_truth(2)])
+    assert losses['loss_reach'] > 0
 
 
 def test_term_that_a_stage_lacks(model) -> None:

@@ -25,6 +25,7 @@ from aios.models.losses import (
     PartKeypointLoss,
     PersonPredictions,
     SigmoidFocalLoss,
+    SMPLXCoefficientLoss,
     SMPLXJoint2DLoss,
     SMPLXJoint3DLoss,
     SMPLXPoseLoss,
@@ -32,6 +33,7 @@ from aios.models.losses import (
     project_to_picture,
 )
 from aios.models.task_modules import (
+    PARTS,
     Matches,
     PersonTargets,
     object_keypoint_similarity,
@@ -107,14 +109,12 @@ def component_losses(
         (layer,), EncoderOutputs(*proposals, torch.zeros(0)), queries
     )
 
-    def joints(persons):
-        matches = criterion.assigner.assign(
-            [('', type('', (), {'logits': layer.logits}))],
-            type('', (), {'counts': [len(s.gt_instances) for s in samples]}),
-        )[0]
-        return [matches.take(arrays['pred_smpl_kp3d']) for _ in persons]
-
-    losses = criterion(outputs, samples, joints)
+    matches = criterion.match(outputs, samples)
+    joints = [
+        matches.matches[-1].take(arrays['pred_smpl_kp3d'])
+        for _ in matches.persons_to_pose()
+    ]
+    losses = criterion(outputs, matches, joints)
     return {official_name(k): v for k, v in losses.items()}, arrays
 
 
@@ -318,7 +318,9 @@ def test_area_of_oks(people) -> None:
     people.boxes['lhand'][:, 2:] = 0.1 * people.boxes['body'][:, 2:]
     predictions = PersonPredictions({}, points)
     of_body, of_part = (
-        PartKeypointLoss(oks_area=area)(predictions, people)['lhand_oks']
+        PartKeypointLoss(oks_area=area)(predictions, people, ['lhand_oks'])[
+            'lhand_oks'
+        ]
         for area in ('body', 'part')
     )
     assert (of_part > of_body).all()
@@ -330,7 +332,9 @@ def test_confidence_counts_once(people) -> None:
     smplx = _params(3)
     predictions = PersonPredictions({}, {}, smplx, joints)
     once, twice = (
-        SMPLXJoint2DLoss(square_confidence=square)(predictions, people)
+        SMPLXJoint2DLoss(square_confidence=square)(
+            predictions, people, SMPLXJoint2DLoss.terms
+        )
         for square in (False, True)
     )
     for name, value in once.items():
@@ -344,7 +348,9 @@ def test_root_alignment_ignores_where_the_wrist_is(people) -> None:
     joints[:, 12] += 0.1
     people.joints3d_weight[:] = 1
     losses = SMPLXJoint3DLoss()(
-        PersonPredictions({}, {}, None, joints), people
+        PersonPredictions({}, {}, None, joints),
+        people,
+        SMPLXJoint3DLoss.terms,
     )
     assert losses['smplx_lhand_kp3d_ra'].max() < 1e-5
     expected = torch.full((3,), 20 * 3 * 0.1)
@@ -368,7 +374,9 @@ def test_denoising_of_an_image_without_persons(
     )
     boxes = torch.rand(2, 5, 4, requires_grad=True)
     loss = DenoisingLoss(avg_factor, random_boxes)
-    totals = loss(torch.zeros(2, 5, 2), boxes, queries, SigmoidFocalLoss())
+    totals = loss(
+        torch.zeros(2, 5, 2), boxes, queries, SigmoidFocalLoss(), loss.terms
+    )
     totals['dn_bbox'].backward()
     assert (boxes.grad[1] != 0).any() == random_boxes
     assert (boxes.grad[0] != 0).all()
@@ -392,12 +400,39 @@ def test_options_are_checked() -> None:
 
 def test_parts_that_a_stage_lacks_have_no_loss(people) -> None:
     predictions = PersonPredictions({'body_box': people.boxes['body']}, {})
-    assert set(PartBoxLoss()(predictions, people)) == {
-        'body_bbox',
-        'body_giou',
-    }
+    losses = PartBoxLoss()(predictions, people, PartBoxLoss.terms)
+    assert set(losses) == {'body_bbox', 'body_giou'}
     for loss in (PartKeypointLoss(), SMPLXPoseLoss(), SMPLXJoint2DLoss()):
-        assert loss(predictions, people) == {}
+        assert loss(predictions, people, loss.terms) == {}
+
+
+@pytest.mark.parametrize(
+    'make',
+    [
+        PartBoxLoss,
+        PartKeypointLoss,
+        SMPLXPoseLoss,
+        SMPLXCoefficientLoss,
+        SMPLXJoint3DLoss,
+        SMPLXJoint2DLoss,
+    ],
+)
+def test_only_the_wanted_terms_are_there(make, people) -> None:
+    """And each of them alone is what it is among all."""
+    loss = make()
+    boxes = {part.box_tokens: people.boxes[part.name] * 0.9 for part in PARTS}
+    points = {
+        part.point_tokens: people.points[part.name] * 0.9 for part in PARTS
+    }
+    predictions = PersonPredictions(
+        boxes, points, _params(3), torch.rand(3, 137, 3)
+    )
+    every = loss(predictions, people, loss.terms)
+    assert set(every) == set(loss.terms)
+    for term in loss.terms:
+        alone = loss(predictions, people, [term])
+        assert list(alone) == [term]
+        assert torch.equal(alone[term], every[term])
 
 
 def _params(count: int) -> SMPLXParams:

@@ -61,6 +61,8 @@ FORWARD = ('backbone', 'neck', 'encoder', 'query selection', 'decoder')
 STEP_PHASES = {name: PHASES[name] for name in FORWARD} | {
     'heads': [('bbox_head', 'loss')],
     'criterion': [
+        ('bbox_head.criterion', 'match'),
+        ('bbox_head', 'pose_joints'),
         ('bbox_head.criterion', 'forward'),
         ('bbox_head', 'loss_by_feat'),
     ],

@@ -329,7 +329,9 @@ class AiOSHead(BaseModule):
                 'configs/_base_/losses/whole_body.py'
             )
         outputs = self(states, encoder, dn_queries, image_sizes)
-        return self.criterion(outputs, batch_data_samples, self.pose_joints)
+        matches = self.criterion.match(outputs, batch_data_samples)
+        joints = self.pose_joints(matches.persons_to_pose())
+        return self.criterion(outputs, matches, joints)
 
     def predict(
         self,

@@ -2,7 +2,7 @@
 """Losses; see ``docs/en/notes/losses.md``."""
 
 from .boxes import PartBoxLoss, box_giou_loss, box_l1_loss
-from .criterion import WholeBodyCriterion
+from .criterion import BatchMatches, WholeBodyCriterion
 from .denoising import DenoisingLoss
 from .focal import SigmoidFocalLoss
 from .keypoints import PartKeypointLoss
@@ -17,6 +17,7 @@ from .smplx import (
 
 __all__ = [
     'AvgFactor',
+    'BatchMatches',
     'DenoisingLoss',
     'PartBoxLoss',
     'PartKeypointLoss',

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import Tensor
 
 from aios.models.task_modules import PARTS, PersonTargets
@@ -34,16 +36,20 @@ def box_giou_loss(boxes: Tensor, target: Tensor) -> Tensor:
     )
 
 
+_KINDS = {'bbox': box_l1_loss, 'giou': box_giou_loss}
+
+
 @MODELS.register_module()
 class PartBoxLoss(PersonLoss):
     """L1 and GIoU of body, hand and face boxes that are annotated."""
 
-    terms = tuple(
-        f'{part.name}_{kind}' for part in PARTS for kind in ('bbox', 'giou')
-    )
+    terms = tuple(f'{part.name}_{kind}' for part in PARTS for kind in _KINDS)
 
     def forward(
-        self, predictions: PersonPredictions, targets: PersonTargets
+        self,
+        predictions: PersonPredictions,
+        targets: PersonTargets,
+        terms: Collection[str],
     ) -> dict[str, Tensor]:
         """See the base class."""
         losses = {}
@@ -53,8 +59,9 @@ class PartBoxLoss(PersonLoss):
                 continue
             target = targets.boxes[part.name]
             valid = targets.box_valid[part.name]
-            losses[f'{part.name}_bbox'] = valid * box_l1_loss(boxes, target)
-            losses[f'{part.name}_giou'] = valid * box_giou_loss(boxes, target)
+            for kind, function in _KINDS.items():
+                if (term := f'{part.name}_{kind}') in terms:
+                    losses[term] = valid * function(boxes, target)
         return losses
 
     def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
@@ -66,5 +73,5 @@ class PartBoxLoss(PersonLoss):
         return {
             f'{part}_{kind}': AvgFactor(count)
             for part, count in counts.items()
-            for kind in ('bbox', 'giou')
+            for kind in _KINDS
         }

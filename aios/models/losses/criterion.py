@@ -10,7 +10,7 @@ Legend: ``B`` images, ``P`` candidates, ``M`` matched persons, ``C`` classes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,12 +38,9 @@ from aios.utils.tensors import tensor_like
 from .ignored import ignored_regions, mostly_inside
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
-__all__ = ['WholeBodyCriterion']
-
-PoseJoints = Callable[[Sequence[tuple[str, SMPLXParams]]], list[Tensor]]
+__all__ = ['BatchMatches', 'WholeBodyCriterion']
 
 _ENCODER = 'encoder'
-_JOINT_TERM = re.compile(r'smplx_.*_kp[23]d.*')
 _PERSON_LOSSES: Mapping[str, dict[str, Any]] = {
     'boxes': dict(type='PartBoxLoss'),
     'keypoints': dict(type='PartKeypointLoss'),
@@ -63,12 +60,14 @@ class _Output:
         prefix: Of its losses in logs.
         weights: Terms to weights, without those that are zero.
         layer: Predictions.
+        needs_joints: A loss of it compares joints of posed bodies.
     """
 
     stage: str
     prefix: str
     weights: Mapping[str, float]
     layer: LayerOutputs
+    needs_joints: bool
 
     def candidates(self) -> Candidates:
         return Candidates(
@@ -76,6 +75,35 @@ class _Output:
             self.layer.boxes['body_box'],
             self.layer.points.get('body_keypoints'),
         )
+
+
+@dataclass(frozen=True)
+class BatchMatches:
+    """Who is compared with whom, see :meth:`WholeBodyCriterion.match`.
+
+    Args:
+        outputs: What is supervised: the encoder, then the decoder layers.
+        matches: Matches of each output.
+        targets: Persons of the batch.
+        ignored: See :func:`~aios.models.losses.ignored.ignored_regions`.
+    """
+
+    outputs: Sequence[_Output]
+    matches: Sequence[Matches]
+    targets: PersonTargets
+    ignored: Sequence[Tensor] | None
+
+    def persons_to_pose(self) -> list[tuple[str, SMPLXParams]]:
+        """Of each output whose losses need joints, the matched persons.
+
+        Returns:
+            Names of the stages, and parameters ``(M, ...)``.
+        """
+        return [
+            (output.stage, output.layer.smplx.map(matches.take))
+            for output, matches in zip(self.outputs, self.matches, strict=True)
+            if output.needs_joints and output.layer.smplx is not None
+        ]
 
 
 @MODELS.register_module()
@@ -165,24 +193,17 @@ class WholeBodyCriterion(BaseModule):
                     f'{sorted(unknown)}, must be of {sorted(terms)}'
                 )
 
-    def forward(
+    def match(
         self,
         outputs: NetworkOutputs,
         batch_data_samples: Sequence[DetDataSample],
-        pose_joints: PoseJoints,
-    ) -> dict[str, Tensor]:
-        """All losses of a batch.
+    ) -> BatchMatches:
+        """Give every person a candidate, in each output by itself.
 
         Args:
             outputs: Predictions.
             batch_data_samples: ``B`` samples with ``gt_instances``, and
                 ``ignored_instances`` with ``bboxes`` where there are crowds.
-            pose_joints: Gives joints ``(M, 137, 3)`` for each pair of a
-                stage and parameters ``(M, ...)``; it is asked once, for the
-                matched persons only.
-
-        Returns:
-            Scalars by name.
         """
         with torch.autocast(outputs.encoder.logits.device.type, enabled=False):
             supervised = self._supervised(outputs)
@@ -193,17 +214,45 @@ class WholeBodyCriterion(BaseModule):
             matches = self.assigner.assign(
                 [(out.stage, out.candidates()) for out in supervised], targets
             )
-            scales = self._scales(outputs, targets, logits)
-            joints = _joints_of(supervised, matches, pose_joints)
             ignored = ignored_regions(batch_data_samples, logits)
+            return BatchMatches(supervised, matches, targets, ignored)
+
+    def forward(
+        self,
+        outputs: NetworkOutputs,
+        matches: BatchMatches,
+        joints3d: Sequence[Tensor],
+    ) -> dict[str, Tensor]:
+        """All losses of a batch.
+
+        Args:
+            outputs: Predictions.
+            matches: What :meth:`match` found for them.
+            joints3d: Joints ``(M, 137, 3)`` of each element of
+                :meth:`BatchMatches.persons_to_pose`, metres without
+                translation.
+
+        Returns:
+            Scalars by name.
+        """
+        with torch.autocast(outputs.encoder.logits.device.type, enabled=False):
+            scales = self._scales(
+                outputs, matches.targets, matches.outputs[0].layer.logits
+            )
+            posed = iter(joints3d)
             losses: dict[str, Tensor] = {}
-            for output, matched, body in zip(
-                supervised, matches, joints, strict=True
+            for output, matched in zip(
+                matches.outputs, matches.matches, strict=True
             ):
-                totals = self._totals(output, matched, body, targets, outputs)
-                totals['cls'] = self._class_loss(
-                    output.layer, matched, targets, ignored
+                body = next(posed) if output.needs_joints else None
+                totals = self._person_totals(
+                    output, matched, body, matches.targets
                 )
+                totals |= self._denoising_totals(output, outputs)
+                if 'cls' in output.weights:
+                    totals['cls'] = self._class_loss(
+                        output.layer, matched, matches
+                    )
                 losses |= _weighted(output, totals, scales)
             return _attach(losses, outputs)
 
@@ -215,19 +264,35 @@ class WholeBodyCriterion(BaseModule):
             {},
         )
         supervised = [
-            _Output(
-                _ENCODER, 'enc_', self._weights(_ENCODER), _to_float(encoder)
-            )
+            self._output(_ENCODER, 'enc_', self._weights(_ENCODER), encoder)
         ]
         last = len(outputs.layers) - 1
         for index, layer in enumerate(outputs.layers):
             stage = layer.layout.name
             weights = self._weights(stage, f'd{index}')
             prefix = '' if index == last else f'd{index}.'
-            supervised.append(
-                _Output(stage, prefix, weights, _to_float(layer))
-            )
+            supervised.append(self._output(stage, prefix, weights, layer))
         return supervised
+
+    def _output(
+        self,
+        stage: str,
+        prefix: str,
+        weights: Mapping[str, float],
+        layer: LayerOutputs,
+    ) -> _Output:
+        needs_joints = layer.smplx is not None and any(
+            loss.needs_joints for loss, _ in self._weighted_losses(weights)
+        )
+        return _Output(stage, prefix, weights, _to_float(layer), needs_joints)
+
+    def _weighted_losses(
+        self, weights: Mapping[str, float]
+    ) -> Iterator[tuple[PersonLoss, set[str]]]:
+        """Losses of persons with those of their terms that have a weight."""
+        for loss in self._losses():
+            if terms := weights.keys() & set(loss.terms):
+                yield loss, terms
 
     def _weights(self, stage: str, layer: str = '') -> dict[str, float]:
         weights = dict(self.loss_weights.get(stage, {}))
@@ -263,48 +328,46 @@ class WholeBodyCriterion(BaseModule):
         of_persons = 'cls', 'body_bbox', 'body_giou'
         return scales | dict.fromkeys(of_persons, 1 / persons[0].clamp(min=1))
 
-    def _totals(
+    def _person_totals(
         self,
         output: _Output,
         matches: Matches,
         joints3d: Tensor | None,
         targets: PersonTargets,
-        outputs: NetworkOutputs,
     ) -> dict[str, Tensor]:
-        """Sums over the batch of all terms of persons that there are."""
-        layer = output.layer
+        """Sums over the batch of the terms of persons that have a weight."""
         totals: dict[str, Tensor] = {}
-        predictions = PersonPredictions.gather(layer, matches, joints3d)
+        predictions = PersonPredictions.gather(output.layer, matches, joints3d)
         persons = matches.targets(targets)
-        for loss in self._losses():
-            per_person = loss(predictions, persons)
+        for loss, terms in self._weighted_losses(output.weights):
+            per_person = loss(predictions, persons, terms)
             totals |= {term: x.sum() for term, x in per_person.items()}
-        if layer.dn_logits is not None and outputs.dn_queries is not None:
-            totals |= self.loss_denoising(
-                layer.dn_logits,
-                layer.dn_boxes,
-                outputs.dn_queries,
-                self.loss_cls,
-            )
         return totals
 
+    def _denoising_totals(
+        self, output: _Output, outputs: NetworkOutputs
+    ) -> dict[str, Tensor]:
+        layer, queries = output.layer, outputs.dn_queries
+        terms = output.weights.keys() & set(self.loss_denoising.terms)
+        if not terms or layer.dn_logits is None or queries is None:
+            return {}
+        return self.loss_denoising(
+            layer.dn_logits, layer.dn_boxes, queries, self.loss_cls, terms
+        )
+
     def _class_loss(
-        self,
-        layer: LayerOutputs,
-        matches: Matches,
-        targets: PersonTargets,
-        ignored: Sequence[Tensor] | None,
+        self, layer: LayerOutputs, matched: Matches, batch: BatchMatches
     ) -> Tensor:
         logits = layer.logits.flatten(0, 1)
         target = torch.zeros_like(logits)
-        labels = targets.labels[matches.persons]
-        target[matches.candidates, labels] = 1
-        if ignored is None:
+        labels = batch.targets.labels[matched.persons]
+        target[matched.candidates, labels] = 1
+        if batch.ignored is None:
             return self.loss_cls(logits, target)
         counts = ~mostly_inside(
-            layer.boxes['body_box'], ignored, self.max_ignored_overlap
+            layer.boxes['body_box'], batch.ignored, self.max_ignored_overlap
         ).flatten()
-        counts[matches.candidates] = True
+        counts[matched.candidates] = True
         return self.loss_cls(logits[counts], target[counts])
 
 
@@ -324,26 +387,6 @@ def _to_float(layer: LayerOutputs) -> LayerOutputs:
     )
 
 
-def _joints_of(
-    supervised: Sequence[_Output],
-    matches: Sequence[Matches],
-    pose_joints: PoseJoints,
-) -> list[Tensor | None]:
-    """For each output the joints of the matched persons, if it needs any."""
-    persons: list[tuple[str, SMPLXParams]] = []
-    wanted = []
-    for output, matched in zip(supervised, matches, strict=True):
-        smplx = output.layer.smplx
-        want = smplx is not None and any(
-            _JOINT_TERM.fullmatch(term) for term in output.weights
-        )
-        wanted.append(want)
-        if want and smplx is not None:
-            persons.append((output.stage, smplx.map(matched.take)))
-    posed = iter(pose_joints(persons))
-    return [next(posed) if want else None for want in wanted]
-
-
 def _weighted(
     output: _Output,
     totals: Mapping[str, Tensor],
@@ -360,8 +403,7 @@ def _weighted(
             if term.startswith('dn_'):  # there may be no such queries
                 continue
             raise ValueError(
-                f'loss_weights: stage {output.stage!r} has no term {term!r}, '
-                f'only {sorted(totals)}'
+                f'loss_weights: stage {output.stage!r} has no term {term!r}'
             )
         dn = 'dn_' if term.startswith('dn_') else ''
         name = f'{output.prefix}{dn}loss_{term.removeprefix(dn)}'

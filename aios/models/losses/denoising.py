@@ -6,6 +6,8 @@ Legend: ``B`` images, ``D`` denoising queries of an image, ``C`` classes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -56,6 +58,7 @@ class DenoisingLoss(BaseModule):
         boxes: Tensor,
         queries: DenoisingQueries,
         loss_cls: SigmoidFocalLoss,
+        terms: Collection[str],
     ) -> dict[str, Tensor]:
         """Sums over the batch.
 
@@ -64,25 +67,30 @@ class DenoisingLoss(BaseModule):
             boxes: ``(B, D, 4)`` cxcywh.
             queries: The queries and their targets.
             loss_cls: Loss of the classes.
+            terms: Those of :attr:`terms` that have a weight.
 
         Returns:
             Terms to scalars.
         """
         num_classes = logits.shape[-1]
         labels = queries.target_labels
-        # Background has no column. F.one_hot would look at the numbers.
-        classes = torch.arange(num_classes, device=labels.device)
-        one_hot = (labels[..., None] == classes).to(logits)
+        totals = {}
+        if 'dn_cls' in terms:
+            # Background has no column. F.one_hot would look at the numbers.
+            classes = torch.arange(num_classes, device=labels.device)
+            one_hot = (labels[..., None] == classes).to(logits)
+            totals['dn_cls'] = loss_cls(logits, one_hot)
         target = queries.target_boxes.to(boxes)
-        l1, giou = box_l1_loss(boxes, target), box_giou_loss(boxes, target)
-        if not self.random_boxes:
-            persons = labels < num_classes
-            l1, giou = l1 * persons, giou * persons
-        return {
-            'dn_cls': loss_cls(logits, one_hot),
-            'dn_bbox': l1.sum(),
-            'dn_giou': giou.sum(),
-        }
+        for term, function in (
+            ('dn_bbox', box_l1_loss),
+            ('dn_giou', box_giou_loss),
+        ):
+            if term in terms:
+                loss = function(boxes, target)
+                if not self.random_boxes:
+                    loss = loss * (labels < num_classes)
+                totals[term] = loss.sum()
+        return totals
 
     def avg_factors(
         self, queries: DenoisingQueries, num_classes: int

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -60,7 +62,10 @@ class PartKeypointLoss(PersonLoss):
             )
 
     def forward(
-        self, predictions: PersonPredictions, targets: PersonTargets
+        self,
+        predictions: PersonPredictions,
+        targets: PersonTargets,
+        terms: Collection[str],
     ) -> dict[str, Tensor]:
         """See the base class."""
         losses = {}
@@ -70,14 +75,14 @@ class PartKeypointLoss(PersonLoss):
                 continue
             visible = targets.points_visible[part.name]
             valid = targets.box_valid[part.name]
-            distance = (points - targets.points[part.name]).abs().sum(-1)
-            losses[f'{part.name}_keypoints'] = valid * (
-                distance * visible
-            ).sum(-1)
-            # Zero for persons without a visible point.
-            weight = valid * visible.sum(-1) / (visible.sum(-1) + _EPS)
-            similarity = self._similarity(part, points, targets)
-            losses[f'{part.name}_oks'] = weight * (1 - similarity)
+            if (term := f'{part.name}_keypoints') in terms:
+                distance = (points - targets.points[part.name]).abs().sum(-1)
+                losses[term] = valid * (distance * visible).sum(-1)
+            if (term := f'{part.name}_oks') in terms:
+                # Zero for persons without a visible point.
+                weight = valid * visible.sum(-1) / (visible.sum(-1) + _EPS)
+                similarity = self._similarity(part, points, targets)
+                losses[term] = weight * (1 - similarity)
         return losses
 
     def _similarity(

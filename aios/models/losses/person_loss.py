@@ -6,7 +6,7 @@ Legend: ``M`` matched persons of a batch, ``K`` key-points of a part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from mmengine.model import BaseModule
@@ -80,14 +80,22 @@ class PersonLoss(BaseModule):
     terms: tuple[str, ...] = ()
     """Names of the losses, without the prefix ``loss_``."""
 
+    needs_joints: bool = False
+    """Whether they look at ``predictions.joints3d``: bodies are only posed
+    where such a loss has a weight."""
+
     def forward(
-        self, predictions: PersonPredictions, targets: PersonTargets
+        self,
+        predictions: PersonPredictions,
+        targets: PersonTargets,
+        terms: Collection[str],
     ) -> dict[str, Tensor]:
-        """Losses that the predictions allow.
+        """Losses that are wanted and that the predictions allow.
 
         Args:
             predictions: Of ``M`` persons.
             targets: Of the same persons.
+            terms: Those of :attr:`terms` that have a weight.
 
         Returns:
             Terms to ``(M,)``.

@@ -9,6 +9,8 @@ Legend: ``M`` matched persons, ``J`` = 137 joints.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -30,6 +32,18 @@ _EPS = 1e-6
 _SCALE_EPS = 1e-9
 
 
+def _rotation_name(part: Part) -> str:
+    return 'jaw' if part.name == 'face' else part.name
+
+
+_BODY = PARTS[0].rotations
+_ROTATIONS = {
+    'root': slice(_BODY.start, _BODY.start + 1),
+    'body': slice(_BODY.start + 1, _BODY.stop),
+    **{_rotation_name(part): part.rotations for part in PARTS[1:]},
+}
+
+
 @MODELS.register_module()
 class SMPLXPoseLoss(PersonLoss):
     """L1 of rotation matrices, summed over joints and elements.
@@ -43,10 +57,7 @@ class SMPLXPoseLoss(PersonLoss):
         ValueError: If the option is none of these.
     """
 
-    terms = tuple(
-        f'smplx_pose_{name}'
-        for name in ('root', 'body', 'lhand', 'rhand', 'jaw')
-    )
+    terms = tuple(f'smplx_pose_{name}' for name in _ROTATIONS)
 
     def __init__(self, jaw_count: str = 'persons') -> None:
         super().__init__()
@@ -57,7 +68,10 @@ class SMPLXPoseLoss(PersonLoss):
         self.jaw_count = jaw_count
 
     def forward(
-        self, predictions: PersonPredictions, targets: PersonTargets
+        self,
+        predictions: PersonPredictions,
+        targets: PersonTargets,
+        terms: Collection[str],
     ) -> dict[str, Tensor]:
         """See the base class."""
         smplx = predictions.smplx
@@ -72,19 +86,13 @@ class SMPLXPoseLoss(PersonLoss):
             ),
             dim=1,
         )
-        distance = (rotations - targets.rotations).abs().sum((-2, -1))
-        distance = distance * targets.rotations_valid
-        losses = {
-            f'smplx_pose_{_rotation_name(part)}': distance[
-                :, part.rotations
-            ].sum(-1)
-            for part in PARTS[1:]
-        }
-        body = PARTS[0].rotations
-        losses['smplx_pose_root'] = distance[:, body.start]
-        losses['smplx_pose_body'] = distance[
-            :, body.start + 1 : body.stop
-        ].sum(-1)
+        losses = {}
+        for name, rows in _ROTATIONS.items():
+            if (term := f'smplx_pose_{name}') in terms:
+                error = rotations[:, rows] - targets.rotations[:, rows]
+                distance = error.abs().sum((-2, -1))
+                valid = targets.rotations_valid[:, rows]
+                losses[term] = (distance * valid).sum(-1)
         return losses
 
     def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
@@ -101,10 +109,6 @@ class SMPLXPoseLoss(PersonLoss):
         return factors
 
 
-def _rotation_name(part: Part) -> str:
-    return 'jaw' if part.name == 'face' else part.name
-
-
 @MODELS.register_module()
 class SMPLXCoefficientLoss(PersonLoss):
     """L1 of shape and expression coefficients, summed."""
@@ -112,18 +116,22 @@ class SMPLXCoefficientLoss(PersonLoss):
     terms = 'smplx_betas', 'smplx_expression'
 
     def forward(
-        self, predictions: PersonPredictions, targets: PersonTargets
+        self,
+        predictions: PersonPredictions,
+        targets: PersonTargets,
+        terms: Collection[str],
     ) -> dict[str, Tensor]:
         """See the base class."""
         smplx = predictions.smplx
         if smplx is None:
             return {}
-        betas = (smplx.betas - targets.betas).abs().sum(-1)
-        expression = (smplx.expression - targets.expression).abs().sum(-1)
-        return {
-            'smplx_betas': betas * targets.betas_valid,
-            'smplx_expression': expression * targets.expression_valid,
-        }
+        losses = {}
+        for name in 'betas', 'expression':
+            if (term := f'smplx_{name}') in terms:
+                error = getattr(smplx, name) - getattr(targets, name)
+                valid = getattr(targets, f'{name}_valid')
+                losses[term] = error.abs().sum(-1) * valid
+        return losses
 
     def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
         """See the base class."""
@@ -144,6 +152,7 @@ class SMPLXJoint3DLoss(PersonLoss):
     same.
     """
 
+    needs_joints = True
     terms = tuple(
         f'smplx_{part.name}_kp3d{suffix}'
         for suffix in ('', '_ra')
@@ -151,7 +160,10 @@ class SMPLXJoint3DLoss(PersonLoss):
     )
 
     def forward(
-        self, predictions: PersonPredictions, targets: PersonTargets
+        self,
+        predictions: PersonPredictions,
+        targets: PersonTargets,
+        terms: Collection[str],
     ) -> dict[str, Tensor]:
         """See the base class."""
         joints = predictions.joints3d
@@ -168,8 +180,9 @@ class SMPLXJoint3DLoss(PersonLoss):
                 ('', here),
                 ('_ra', here - error[:, root : root + 1]),
             ):
-                distance = value.abs().sum(-1) * weight[:, part.joints]
-                losses[f'smplx_{part.name}_kp3d{suffix}'] = distance.sum(-1)
+                if (term := f'smplx_{part.name}_kp3d{suffix}') in terms:
+                    distance = value.abs().sum(-1) * weight[:, part.joints]
+                    losses[term] = distance.sum(-1)
         return losses
 
     def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
@@ -192,6 +205,7 @@ class SMPLXJoint2DLoss(PersonLoss):
             published; the same for confidences of zero and one.
     """
 
+    needs_joints = True
     terms = tuple(f'smplx_{part.name}_kp2d' for part in PARTS)
 
     def __init__(self, square_confidence: bool = False) -> None:
@@ -199,7 +213,10 @@ class SMPLXJoint2DLoss(PersonLoss):
         self.square_confidence = square_confidence
 
     def forward(
-        self, predictions: PersonPredictions, targets: PersonTargets
+        self,
+        predictions: PersonPredictions,
+        targets: PersonTargets,
+        terms: Collection[str],
     ) -> dict[str, Tensor]:
         """See the base class."""
         joints, smplx = predictions.joints3d, predictions.smplx
@@ -209,8 +226,9 @@ class SMPLXJoint2DLoss(PersonLoss):
         distance = (points - targets.joints2d).abs().sum(-1)
         distance = distance * self._weight(targets)
         return {
-            f'smplx_{part.name}_kp2d': distance[:, part.joints].sum(-1)
+            term: distance[:, part.joints].sum(-1)
             for part in PARTS
+            if (term := f'smplx_{part.name}_kp2d') in terms
         }
 
     def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
