@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from aios.evaluation.samples import predictions_of
 from aios.export import FrameResult
+from aios.models.heads import DecodingConfig
 from aios.models.inference import prepare_for_inference
 from aios.registry import INFERENCERS
 from aios.utils.command_line import set_options
@@ -152,7 +153,6 @@ class AiOSInferencer(BaseInferencer):
     ) -> torch.nn.Module:
         content, self._content = self._content, None
         model: Any = build_model(cfg, weights, device, content)
-        self._test_cfg = dict(model.bbox_head.test_cfg or {})
         return prepare_for_inference(model)
 
     def _init_pipeline(self, cfg: Any) -> Compose:
@@ -323,10 +323,11 @@ class AiOSInferencer(BaseInferencer):
             nms_iou: See :class:`Selection`.
         """
         chosen = self._choose(score_thr, max_persons, nms_iou)
-        self._head.test_cfg = dict(
-            chosen.test_cfg(self._test_cfg), with_vertices=with_vertices
+        decoding = dict(
+            chosen.test_cfg(self._head.test_cfg or {}),
+            with_vertices=with_vertices,
         )
-        return self.model.test_step(inputs)
+        return self.model.test_step(inputs, DecodingConfig(**decoding))
 
     def visualize(
         self,

@@ -102,5 +102,4 @@ class OnnxInferencer(AiOSInferencer):
             self.size,
             cfg.model.get('test_cfg'),
         )
-        self._test_cfg = dict(cfg.model.get('test_cfg') or {})
         return model.eval()

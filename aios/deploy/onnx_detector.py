@@ -94,12 +94,15 @@ class OnnxDetector(nn.Module):
         self.output_names = [output.name for output in session.get_outputs()]
 
     @torch.no_grad()
-    def test_step(self, data: Mapping[str, Any]) -> list[DetDataSample]:
+    def test_step(
+        self, data: Mapping[str, Any], decoding: DecodingConfig | None = None
+    ) -> list[DetDataSample]:
         """People of a batch; pictures go through the network one by one.
 
         Args:
             data: ``inputs``: pictures ``(3, h, w)`` uint8, BGR, not larger
                 than :attr:`size`; ``data_samples``.
+            decoding: What is returned; ``None`` for ``test_cfg``.
 
         Returns:
             The samples with ``pred_instances``.
@@ -114,7 +117,7 @@ class OnnxDetector(nn.Module):
                 unpack_outputs(outputs, self.layout),
                 [sample.metainfo],
                 self.bbox_head.body_model,
-                DecodingConfig.read(self.bbox_head.test_cfg),
+                decoding or DecodingConfig.read(self.bbox_head.test_cfg),
             )
         return samples
 

@@ -131,6 +131,30 @@ def test_selection(checkpoint: Path):
         scores(max_persons=0)
 
 
+def test_calls_may_overlap(
+    inferencer: AiOSInferencer, monkeypatch: pytest.MonkeyPatch
+):
+    """A batch keeps its options when another one begins in the middle."""
+    batch, other = (
+        next(inferencer.preprocess([picture(seed)])) for seed in (1, 2)
+    )
+    model, inner = inferencer.model, []
+    extract = model.extract_feat
+
+    def extract_after_another(images):
+        monkeypatch.setattr(model, 'extract_feat', extract)
+        inner.extend(
+            inferencer.forward(other, with_vertices=True, score_thr=1.0)
+        )
+        return extract(images)
+
+    monkeypatch.setattr(model, 'extract_feat', extract_after_another)
+    (outer,) = inferencer.forward(batch)
+    assert len(inner[0].pred_instances) == 0  # no score is 1
+    assert len(outer.pred_instances) > 0
+    assert 'vertices' not in outer.pred_instances
+
+
 def test_vertices_only_if_wanted(inferencer: AiOSInferencer):
     (frame,) = inferencer.stream(picture(0), with_vertices=True)
     assert frame.people['vertices'].shape == (3, 10475, 3)

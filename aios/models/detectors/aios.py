@@ -152,6 +152,51 @@ class AiOS(DetectionTransformer):
         check_state_dict(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def test_step(
+        self,
+        data: dict[str, Any],
+        decoding: DecodingConfig | None = None,
+    ) -> list[DetDataSample]:
+        """Persons of a batch.
+
+        Args:
+            data: ``inputs`` and ``data_samples`` of the collated batch.
+            decoding: See :meth:`predict`.
+
+        Returns:
+            The samples with ``pred_instances``.
+        """
+        return self.predict(
+            **self.data_preprocessor(data, False), decoding=decoding
+        )
+
+    def predict(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DetDataSample],
+        rescale: bool = True,
+        decoding: DecodingConfig | None = None,
+    ) -> list[DetDataSample]:
+        """Persons of preprocessed images.
+
+        Args:
+            inputs: ``(B, 3, height, width)``.
+            data_samples: ``B`` samples, which get ``pred_instances``.
+            rescale: See :meth:`aios.models.heads.AiOSHead.predict`.
+            decoding: What is returned by this call; ``None`` for
+                ``test_cfg``.
+        """
+        head_inputs = self.forward_transformer(
+            self.extract_feat(inputs), data_samples
+        )
+        results = self.bbox_head.predict(
+            **head_inputs,
+            batch_data_samples=data_samples,
+            rescale=rescale,
+            decoding=decoding,
+        )
+        return self.add_pred_to_datasample(data_samples, results)
+
     # As in Deformable DETR; it uses the two modules above.
     gen_encoder_output_proposals = DeformableDETR.gen_encoder_output_proposals
 

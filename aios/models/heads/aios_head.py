@@ -341,6 +341,7 @@ class AiOSHead(BaseModule):
         dn_queries: DenoisingQueries | None = None,
         image_sizes: Tensor | None = None,
         rescale: bool = True,
+        decoding: DecodingConfig | None = None,
     ) -> list[InstanceData]:
         """People in each image, best first.
 
@@ -353,6 +354,7 @@ class AiOSHead(BaseModule):
             image_sizes: See :meth:`forward`.
             rescale: Return pixels of the original picture instead of the
                 one the network saw.
+            decoding: What is returned; ``None`` for ``test_cfg``.
 
         Returns:
             For each image instances with
@@ -377,7 +379,7 @@ class AiOSHead(BaseModule):
               matrix in the same pixels.
         """
         last = len(states) - 1
-        config = DecodingConfig.read(self.test_cfg)
+        config = decoding or DecodingConfig.read(self.test_cfg)
         outputs = self.forward_layer(last, states[last], image_sizes)
         with torch.autocast(outputs.logits.device.type, enabled=False):
             return decode_people(
