@@ -14,10 +14,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / 'docs/en'
 PAGES = [ROOT / 'README.md', *sorted(DOCS.rglob('*.md'))]
+OTHER_PAGES = [
+    ROOT / name
+    for name in ('CONTRIBUTING.md', 'SECURITY.md', 'data/README.md')
+]
 SCRIPT = re.compile(
     r'\b(?:python|bash)\s+((?:tools|demo|configs|docs)/[\w./-]+)'
 )
 CONFIG = re.compile(r'(?<![\w/.:-])(configs/[\w./-]+\.(?:py|yml))')
+# Files and folders of ours that a page names anywhere.
+NAMED = re.compile(
+    r'(?<![\w/.:-])((?:aios|configs|demo|projects|tests|tools)/[\w./-]*\w)'
+)
+# Written at run time or by a build, or of the original AiOS.
+NOT_IN_GIT = re.compile(r'aios/(?:\.mim|weights/)|demo/OUTPUT/')
 OPTION = re.compile(r'(?<=\s)--[a-z][\w-]+')
 # Of programs of other people.
 FOREIGN = {
@@ -79,6 +89,13 @@ def test_commands_name_what_is_there(page: Path) -> None:
     text = page.read_text()
     for name in SCRIPT.findall(text) + CONFIG.findall(text):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize('page', PAGES + OTHER_PAGES, ids=_name)
+def test_pages_name_files_that_exist(page: Path) -> None:
+    named = NAMED.findall(page.read_text())
+    named = [name for name in named if not NOT_IN_GIT.match(name)]
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 @pytest.fixture(scope='module')
