@@ -1,2 +1,2 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Generator of the AiOS free body; run it by ``tools/make_free_body.py``."""
+"""Generator of the AiOS free body; run it by ``make_free_body.py``."""

@@ -1,0 +1,26 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Bodies of a decoder layer, posed by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aios.body_models import SMPLXOutput
+from aios.models.heads import AiOSHead
+from aios.models.heads.outputs import SMPLXParams
+
+__all__ = ['pose_bodies']
+
+
+def pose_bodies(
+    head: AiOSHead,
+    params: SMPLXParams,
+    layout: str,
+    joint_set: str = 'smplx_137',
+    **options: Any,
+) -> SMPLXOutput:
+    """Without what a stage does not predict: the hands, the face."""
+    inputs = params.body_model_inputs(
+        hands_and_face=layout in head.hands_and_face_stages
+    )
+    return head.body_model(**inputs, joint_set=joint_set, **options)
