@@ -29,6 +29,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from aios.utils.optional import can_import
+
 from .msda_operator import call_operator, empty_output, make_operator
 
 __all__ = ['is_available', 'numba_kernel', 'numba_offset_kernel']
@@ -42,20 +44,10 @@ _TASKS_PER_THREAD = 4
 _MIN_SAMPLES = 2**15
 
 
-@cache
-def _numba_error() -> str | None:
-    """Why numba cannot be used, or ``None``."""
-    try:
-        import numba  # noqa: F401
-    except Exception as error:  # also raised for a numpy it does not know
-        return f'{type(error).__name__}: {error}'
-    return None
-
-
 @torch.compiler.assume_constant_result
 def is_available(device: torch.device) -> bool:
     """Whether this is a CPU and numba can be imported."""
-    return device.type == 'cpu' and _numba_error() is None
+    return device.type == 'cpu' and can_import('numba')
 
 
 def numba_offset_kernel(

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from aios.utils.optional import can_import
 
 from .msda_operator import empty_output, make_operator
 
@@ -27,22 +29,13 @@ __all__ = ['is_available', 'triton_kernel']
 _QUERIES_PER_PROGRAM = 16
 
 
-@cache
-def _has_triton() -> bool:
-    try:
-        import triton  # noqa: F401
-    except Exception:  # a broken installation raises many kinds
-        return False
-    return True
-
-
 @torch.compiler.assume_constant_result
 def is_available(device: torch.device) -> bool:
     """Whether Triton can be imported and compiles for the device."""
     runs = device.type == 'cuda' or (
         device.type == 'cpu' and os.environ.get('TRITON_INTERPRET') == '1'
     )
-    return runs and _has_triton()
+    return runs and can_import('triton')
 
 
 def _forward(

@@ -300,7 +300,7 @@ def test_error_of_a_task_arrives(num_threads):
 def test_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, 'numba', None)
     monkeypatch.setattr(
-        msda_cpu, '_numba_error', msda_cpu._numba_error.__wrapped__
+        msda_cpu, 'can_import', msda_cpu.can_import.__wrapped__
     )
     assert 'numba' not in available_kernels('cpu')
     assert resolve_kernel('cpu') == 'embedding_bag'
