@@ -127,7 +127,7 @@ class Finder:
             self.inferencer,
             sources,
             out_dir,
-            outputs=Outputs(params=False, glb=True),
+            outputs=Outputs(params=False, formats=['glb']),
             processing=processing,
         )
         params, animation = out_dir / 'params.npz', out_dir / 'people.glb'

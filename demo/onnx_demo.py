@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
             inferencer,
             open_sources(args.source),
             args.out_dir,
-            outputs=Outputs(glb=args.save_glb),
+            outputs=Outputs(formats=['glb'] if args.save_glb else []),
             processing=Processing(track=args.track),
             overwrite=args.overwrite,
         )

@@ -2,12 +2,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Turn results into files for other programs.
 
-    glb   one animated, skinned file of all people (Blender, browsers)
-    bvh   skeleton and motion, a file per person
-    obj   a mesh per person and frame
-    ply   the same, binary and with colours
-    json  boxes, scores and key-points, like COCO-WholeBody
-    mot   boxes of tracks, text of MOTChallenge
+{formats}
 
 Examples:
     python tools/params2mesh.py results/params.npz --format glb
@@ -24,38 +19,32 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from aios.body_models import SMPLXLayer
-from aios.export import (
-    AXES,
-    CORRECTIVES,
-    PeopleSequence,
-    write_bvh,
-    write_glb,
-    write_keypoints,
-    write_meshes,
-    write_mot,
-)
+from aios.export import EXPORTERS, Exporter, PeopleSequence
 from aios.utils.command_line import add_overwrite_option, make_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = make_parser(__doc__)
+    formats = '\n'.join(f'    {n:<5} {x.about}' for n, x in EXPORTERS.items())
+    parser = make_parser((__doc__ or '').replace('{formats}', formats))
     parser.add_argument(
         'params', type=Path, help='results: an .npz file, or their folder'
     )
     parser.add_argument(
-        '--format', required=True, choices=sorted(WRITERS), help='see above'
+        '--format', required=True, choices=sorted(EXPORTERS), help='see above'
     )
+    one_file = [x for x in EXPORTERS.values() if x.per == 'run']
     parser.add_argument(
         '--out',
         type=Path,
-        help='file for glb, json and mot, folder for the others',
+        help=f'file for {_names(one_file)}; folder for the others',
     )
     add_selection(parser)
     parser.add_argument(
@@ -63,31 +52,24 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder of the SMPL-X model files, or 'free' (default) for the "
         'free body that comes along',
     )
-    parser.add_argument(
-        '--correctives',
-        choices=CORRECTIVES,
-        default='exact',
-        help='glb: blend shapes for what plain skinning lacks',
-    )
-    parser.add_argument(
-        '--axes',
-        choices=sorted(AXES),
-        default='opencv',
-        help='obj, ply: y down as the results (opencv), or up (opengl)',
-    )
-    parser.add_argument(
-        '--scale',
-        type=float,
-        default=1.0,
-        help='bvh: units per metre, 100 for centimetres',
-    )
-    parser.add_argument(
-        '--fps',
-        type=float,
-        help='glb, bvh: frames per second, for pictures; default 1',
-    )
+    for flag, (keywords, users) in _options().items():
+        text = f'{_names(users)}: {keywords["help"]}'
+        parser.add_argument(flag, **(keywords | {'help': text}))
     add_overwrite_option(parser, 'existing files')
     return parser
+
+
+def _options() -> dict[str, tuple[dict[str, Any], list[Exporter]]]:
+    """Options of the formats, and which formats have them."""
+    options: dict[str, tuple[dict[str, Any], list[Exporter]]] = {}
+    for exporter in EXPORTERS.values():
+        for flag, keywords in exporter.options.items():
+            options.setdefault(flag, (keywords, []))[1].append(exporter)
+    return options
+
+
+def _names(exporters: Sequence[Exporter]) -> str:
+    return ', '.join(exporter.name for exporter in exporters)
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
@@ -169,75 +151,16 @@ def parse_frames(text: str, count: int) -> np.ndarray:
     return np.sort(chosen)
 
 
-def _glb(people: PeopleSequence, args: argparse.Namespace) -> list[Path]:
-    path = args.out or args.params.with_suffix('.glb')
-    summary = write_glb(
-        people,
-        _layer(people, args),
-        path,
-        correctives=args.correctives,
-        fps=args.fps,
-        overwrite=args.overwrite,
-        progress=True,
+def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
+    """Path for :meth:`aios.export.Exporter.export`."""
+    if exporter.per == 'run':
+        return args.out or args.params.with_suffix(exporter.suffix)
+    folder = args.out or args.params.with_name(
+        f'{args.params.stem}_{exporter.name}'
     )
-    print(
-        f'{summary.num_bytes / 2**20:.1f} MB; vertices at most '
-        f'{1000 * summary.max_error:.2f} mm from the body model'
-    )
-    return [path]
-
-
-def _bvh(people: PeopleSequence, args: argparse.Namespace) -> list[Path]:
-    layer = _layer(people, args)
-    ids = people.person_ids.tolist()
-    paths = [_folder(args) / f'person_{person}.bvh' for person in ids]
-    _refuse_existing(paths, args.overwrite)
-    for person, path in zip(ids, paths, strict=True):
-        write_bvh(
-            people,
-            layer,
-            path,
-            person,
-            scale=args.scale,
-            fps=args.fps,
-            overwrite=args.overwrite,
-        )
-    return paths
-
-
-def _meshes(people: PeopleSequence, args: argparse.Namespace) -> list[Path]:
-    return write_meshes(
-        people,
-        _layer(people, args),
-        _folder(args),
-        args.format,
-        axes=args.axes,
-        overwrite=args.overwrite,
-        progress=True,
-    )
-
-
-def _json(people: PeopleSequence, args: argparse.Namespace) -> list[Path]:
-    path = args.out or args.params.with_suffix('.json')
-    write_keypoints(people, path, overwrite=args.overwrite)
-    return [path]
-
-
-def _mot(people: PeopleSequence, args: argparse.Namespace) -> list[Path]:
-    path = args.out or args.params.with_suffix('.txt')
-    return [write_mot(path, people.frames(), overwrite=args.overwrite)]
-
-
-WRITERS: dict[
-    str, Callable[[PeopleSequence, argparse.Namespace], list[Path]]
-] = {
-    'glb': _glb,
-    'bvh': _bvh,
-    'obj': _meshes,
-    'ply': _meshes,
-    'json': _json,
-    'mot': _mot,
-}
+    if exporter.per == 'person':
+        return folder / f'person_{{person}}{exporter.suffix}'
+    return folder
 
 
 def _layer(people: PeopleSequence, args: argparse.Namespace) -> SMPLXLayer:
@@ -250,18 +173,6 @@ def _layer(people: PeopleSequence, args: argparse.Namespace) -> SMPLXLayer:
     return SMPLXLayer(args.model_path or 'free', gender=people.gender).eval()
 
 
-def _folder(args: argparse.Namespace) -> Path:
-    return args.out or args.params.with_name(
-        f'{args.params.stem}_{args.format}'
-    )
-
-
-def _refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise FileExistsError(f'{path} exists; it is not overwritten')
-
-
 def main(argv: list[str] | None = None) -> None:
     """Write the files."""
     args = build_parser().parse_args(argv)
@@ -270,11 +181,22 @@ def main(argv: list[str] | None = None) -> None:
         if args.params.is_dir():
             args.params = args.params / 'params.npz'
         people = select(people, args.frames, args.ids)
-        paths = WRITERS[args.format](people, args)
+        exporter = EXPORTERS[args.format]
+        names = [x[2:].replace('-', '_') for x in exporter.options]
+        paths, remarks = exporter.export(
+            people,
+            _layer(people, args) if exporter.needs_body else None,
+            _target(exporter, args),
+            overwrite=args.overwrite,
+            progress=True,
+            **{name: getattr(args, name) for name in names},
+        )
     except FileExistsError as error:
         sys.exit(f'error: {error}; --overwrite replaces it')
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
+    for remark in remarks:
+        print(remark)
     more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
     print(f'wrote {paths[0]}{more}')
 

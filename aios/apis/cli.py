@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from aios.body_models import MissingBodyModelError
+from aios.export import exporters_by_flag
 from aios.models.checkpoints import CheckpointError
 from aios.utils.command_line import (
     add_cfg_options,
@@ -201,23 +202,17 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         metavar='VIEW',
         help='show them also from other sides: ' + ', '.join(VIEWS),
     )
-    group.add_argument(
-        '--save-mesh',
-        choices=['obj', 'ply', 'none'],
-        default='none',
-        help='a mesh for each person and frame (default: %(default)s)',
-    )
-    group.add_argument(
-        '--save-glb', action='store_true', help='people.glb, for Blender'
-    )
-    group.add_argument(
-        '--save-bvh', action='store_true', help='bvh/personK.bvh'
-    )
-    group.add_argument(
-        '--save-json',
-        action='store_true',
-        help='keypoints.json: boxes and key-points',
-    )
+    for flag, (first, *others) in exporters_by_flag().items():
+        text = first.flag_help
+        if not others:
+            group.add_argument(flag, action='store_true', help=text)
+            continue
+        group.add_argument(
+            flag,
+            choices=[first.name, *(other.name for other in others), 'none'],
+            default='none',
+            help=f'{text} (default: %(default)s)',
+        )
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -344,11 +339,17 @@ def make_outputs(args: argparse.Namespace) -> Outputs:
         vis=not args.no_vis,
         layers=args.draw,
         views=args.views,
-        mesh=None if args.save_mesh == 'none' else args.save_mesh,
-        glb=args.save_glb,
-        bvh=args.save_bvh,
-        json=args.save_json,
+        formats=[
+            exporter.name
+            for flag, exporters in exporters_by_flag().items()
+            for exporter in exporters
+            if _value(args, flag) in (True, exporter.name)
+        ],
     )
+
+
+def _value(args: argparse.Namespace, flag: str) -> Any:
+    return getattr(args, flag.lstrip('-').replace('-', '_'))
 
 
 def make_processing(args: argparse.Namespace) -> Processing:

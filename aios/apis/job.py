@@ -20,12 +20,7 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-from aios.export import (
-    PeopleSequence,
-    write_bvh,
-    write_glb,
-    write_keypoints,
-)
+from aios.export import EXPORTERS, Exporter, PeopleSequence
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
 from aios.visualization import OverlayOptions, OverlayWriter
@@ -40,11 +35,11 @@ from .processing import (
     make_processing,
 )
 from .record import (
-    PRODUCTS,
     RunRecord,
     digest,
     file_digest,
     prepare_folder,
+    products,
     remove_record,
 )
 from .sources import Frame, FrameSource
@@ -52,7 +47,7 @@ from .store import ShardStore, merge_shards
 from .threads import BackgroundConsumer
 from .window import DEFAULT_LAYERS, Window
 from .world import World
-from .writers import FrameWriter, MeshWriter, ParameterWriter
+from .writers import ExportWriter, FrameWriter, ParameterWriter
 
 __all__ = ['Outputs', 'Summary', 'run_inference']
 
@@ -67,20 +62,14 @@ class Outputs:
             :data:`~aios.visualization.OVERLAY_LAYERS`.
         views: Panels beside, some of :data:`~aios.visualization.VIEWS`.
         params: For pictures ``params/NAME.npz``.
-        mesh: ``'obj'`` or ``'ply'``: ``mesh/NAME_personK.obj``.
-        glb: Animation of all, ``people.glb``.
-        bvh: Skeletons, ``bvh/personK.bvh``.
-        json: Boxes and key-points, ``keypoints.json``.
+        formats: Other files, names of :data:`aios.export.EXPORTERS`.
     """
 
     vis: bool = True
     layers: Sequence[str] = DEFAULT_LAYERS
     views: Sequence[str] = ()
     params: bool = True
-    mesh: str | None = None
-    glb: bool = False
-    bvh: bool = False
-    json: bool = False
+    formats: Sequence[str] = ()
 
     def overlay(self) -> OverlayOptions:
         """How people are drawn.
@@ -89,6 +78,20 @@ class Outputs:
             ValueError: If a layer or a view is unknown.
         """
         return OverlayOptions(self.layers, self.views)
+
+    def exporters(self) -> list[Exporter]:
+        """The formats.
+
+        Raises:
+            ValueError: If one is unknown, or not written by runs.
+        """
+        allowed = {n: x for n, x in EXPORTERS.items() if x.product}
+        for name in self.formats:
+            if name not in allowed:
+                raise ValueError(
+                    f'formats must be some of {tuple(allowed)}, got {name!r}'
+                )
+        return [x for name, x in allowed.items() if name in self.formats]
 
 
 @dataclass
@@ -150,10 +153,12 @@ def run_inference(
     folders = _folders(sources)
     # What is refused is refused before a folder is made.
     outputs.overlay()
+    formats = [exporter.name for exporter in outputs.exporters()]
     body_model = inferencer.model.bbox_head.body_model
     presentation = asdict(outputs) | asdict(processing)
     presentation['layers'] = list(outputs.layers)
     presentation['views'] = list(outputs.views)
+    presentation['formats'] = formats
     record = RunRecord(
         _fingerprint(inferencer, sources, processing), presentation, folders
     )
@@ -353,10 +358,11 @@ class _Job:
             )
         if self.outputs.params and not self.source.is_sequence:
             writers.append(ParameterWriter(folder / 'params', self.metadata))
-        if self.outputs.mesh:
-            writers.append(
-                MeshWriter(folder / 'mesh', faces, self.outputs.mesh)
-            )
+        writers += [
+            ExportWriter(exporter, folder / exporter.product, faces)
+            for exporter in self.outputs.exporters()
+            if exporter.per == 'frame'
+        ]
         return [writer for writer in writers if alone or writer.per_frame]
 
     @property
@@ -401,26 +407,18 @@ class _Job:
 
     def _export(self, path: Path) -> None:
         """Write what is made of all people; only this needs them at once."""
-        wanted = self.outputs
-        if not (wanted.glb or wanted.bvh or wanted.json):
+        wanted = [x for x in self.outputs.exporters() if x.per != 'frame']
+        if not wanted:
             return
         people = PeopleSequence.load(path)
-        layer, folder = self.pose.body_model, self.folder
-        if wanted.glb:
-            write_glb(
+        for exporter in wanted:
+            exporter.export(
                 people,
-                layer,
-                folder / 'people.glb',
+                self.pose.body_model,
+                self.folder / exporter.product,
                 overwrite=True,
                 progress=self.inferencer.show_progress,
             )
-        if wanted.json:
-            target = folder / 'keypoints.json'
-            write_keypoints(people, target, overwrite=True)
-        if wanted.bvh:
-            for person in people.person_ids.tolist():
-                target = folder / f'bvh/person{person}.bvh'
-                write_bvh(people, layer, target, person, overwrite=True)
 
 
 def _folders(sources: Sequence[FrameSource]) -> list[str]:
@@ -432,7 +430,7 @@ def _folders(sources: Sequence[FrameSource]) -> list[str]:
         name = '.'
         if source.is_sequence:
             name = safe_name(Path(source.name).stem)
-            taken = {other.lower() for other in (*names, *PRODUCTS)}
+            taken = {other.lower() for other in (*names, *products())}
             while name.lower() in taken:
                 name += '_'
         names.append(name)

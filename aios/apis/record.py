@@ -12,35 +12,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aios.export import EXPORTERS
 from aios.utils.json_record import read_record, write_record
 from aios.utils.locking import is_occupied
 from aios.utils.safe_io import CorruptFileError, remove_half_written
 from aios.version import __version__
 
 __all__ = [
-    'PRODUCTS',
     'RunRecord',
     'digest',
     'file_digest',
     'prepare_folder',
+    'products',
     'remove_record',
 ]
 
 RECORD = 'run.json'
-PRODUCTS = (
-    'bvh',
-    'keypoints.json',
-    'mesh',
+_PRODUCTS = (
     'params',
     'params.npz',
     'parts',
-    'people.glb',
     'vis',
     'vis.final.mp4',
     'vis.mp4',
     'vis.partial.mp4',
 )
-"""What a run leaves in a folder, besides its record."""
 
 _FIELDS = dict(
     fingerprint=dict,
@@ -143,6 +139,12 @@ def prepare_folder(
     return None
 
 
+def products() -> set[str]:
+    """What a run may leave in a folder, besides its record."""
+    exported = (Path(x.product) for x in EXPORTERS.values() if x.product)
+    return {*_PRODUCTS, *(path.parts[0] for path in exported)}
+
+
 def remove_record(folder: Path) -> None:
     """Forget a run that found nothing."""
     (folder / RECORD).unlink(missing_ok=True)
@@ -173,7 +175,7 @@ def _remove_products(
         place = (root / name).resolve()
         if root != place and root not in place.parents:
             continue  # a record that somebody edited
-        for product in set(PRODUCTS) - set(keep):
+        for product in products() - set(keep):
             path = place / product
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

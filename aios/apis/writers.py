@@ -16,12 +16,9 @@ from typing import Protocol
 
 import numpy as np
 
-from aios.export import FrameResult, PeopleSequence, write_ply
-from aios.visualization import Mesh, instance_color, write_obj
+from aios.export import Exporter, FrameResult, PeopleSequence
 
-__all__ = ['FrameWriter', 'MeshWriter', 'ParameterWriter']
-
-_MESH_WRITERS = {'obj': write_obj, 'ply': write_ply}
+__all__ = ['ExportWriter', 'FrameWriter', 'ParameterWriter']
 
 
 class FrameWriter(Protocol):
@@ -81,35 +78,23 @@ class ParameterWriter(FrameWriter):
         )
 
 
-class MeshWriter(FrameWriter):
-    """``NAME_personK.obj``: the mesh of each person, by id.
+class ExportWriter(FrameWriter):
+    """The files of a format with one per frame.
 
     Args:
+        exporter: The format.
         folder: Where to.
         faces: ``(F, 3)`` triangles.
-        suffix: ``'obj'`` or ``'ply'``.
     """
 
     needs_vertices = True
 
     def __init__(
-        self, folder: Path, faces: np.ndarray, suffix: str = 'obj'
+        self, exporter: Exporter, folder: Path, faces: np.ndarray
     ) -> None:
-        self.folder = folder
-        self.faces = faces
-        self.suffix = suffix
+        self.exporter, self.folder, self.faces = exporter, folder, faces
 
     def write(  # noqa: D102
         self, frame: FrameResult, image: np.ndarray | None
     ) -> None:
-        people = frame.people
-        if not len(frame):
-            return  # has no field of vertices
-        for person, vertices in zip(
-            people['person_id'].tolist(), people['vertices'], strict=True
-        ):
-            path = self.folder / f'{frame.name}_person{person}.{self.suffix}'
-            mesh = Mesh(
-                vertices, self.faces, np.divide(instance_color(person), 255)
-            )
-            _MESH_WRITERS[self.suffix](mesh, path, overwrite=True)
+        self.exporter.write_frame(frame, self.faces, self.folder)

@@ -10,6 +10,8 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
@@ -17,11 +19,12 @@ from scipy.spatial.transform import Rotation, Slerp
 from aios.body_models import BodyModel
 from aios.utils.safe_io import atomic_write
 
+from .exporter import FPS_OPTION, Exporter
 from .gltf import frame_times
 from .people import PeopleSequence
 from .rig import JOINT_NAMES, PersonMotion, Rig
 
-__all__ = ['write_bvh']
+__all__ = ['BVHExporter', 'write_bvh']
 
 _ORDER = 'ZXY'  # intrinsic, and the order of the channels
 _HALF_TURN = Rotation.from_quat([1, 0, 0, 0])  # OpenCV's axes to y up
@@ -160,3 +163,26 @@ def _hierarchy(
 
 def _numbers(vector: np.ndarray) -> str:
     return ' '.join(f'{value:.6f}' for value in vector)
+
+
+class BVHExporter(Exporter):
+    """Skeletons."""
+
+    name, suffix = 'bvh', '.bvh'
+    per = 'person'
+    about = 'skeleton and motion, a file per person'
+    product = 'bvh/person{person}.bvh'
+    flag, flag_help = '--save-bvh', 'bvh/personK.bvh'
+    options = FPS_OPTION | {
+        '--scale': dict(
+            type=float,
+            default=1.0,
+            help='units per metre, 100 for centimetres',
+        )
+    }
+
+    def write(  # noqa: D102
+        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+    ) -> None:
+        options.pop('progress', None)
+        write_bvh(people, layer, path, int(people.person_ids[0]), **options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,12 +17,13 @@ from tqdm import tqdm
 from aios.body_models import BodyModel
 
 from .correctives import CorrectiveBasis
+from .exporter import FPS_OPTION, Exporter
 from .glb import GLBBuilder
 from .gltf_scene import PeopleScene
 from .people import PeopleSequence
 from .rig import Rig
 
-__all__ = ['CORRECTIVES', 'GLBSummary', 'write_glb']
+__all__ = ['CORRECTIVES', 'GLBExporter', 'GLBSummary', 'write_glb']
 
 CORRECTIVES = ('exact', 'none')
 """Allowed values of the argument of :func:`write_glb`."""
@@ -117,3 +119,28 @@ def frame_times(
     if not (np.diff(times.astype(np.float32)) > 0).all():
         times = np.arange(people.num_frames) / (people.fps or fps or 1.0)
     return times.astype(np.float32)
+
+
+class GLBExporter(Exporter):
+    """Animations."""
+
+    name, suffix = 'glb', '.glb'
+    about = 'one animated, skinned file of all people (Blender, browsers)'
+    product = 'people.glb'
+    flag, flag_help = '--save-glb', 'people.glb, for Blender'
+    options = FPS_OPTION | {
+        '--correctives': dict(
+            choices=CORRECTIVES,
+            default='exact',
+            help='blend shapes for what plain skinning lacks',
+        )
+    }
+
+    def write(  # noqa: D102
+        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+    ) -> str:
+        summary = write_glb(people, layer, path, **options)
+        return (
+            f'{summary.num_bytes / 2**20:.1f} MB; vertices at most '
+            f'{1000 * summary.max_error:.2f} mm from the body model'
+        )

@@ -20,10 +20,16 @@ from aios.utils.closing import Closing
 from aios.utils.safe_io import atomic_write
 from aios.version import __version__
 
+from .exporter import Exporter
 from .meshes import frame_file
 from .people import FrameResult, PeopleSequence
 
-__all__ = ['KeypointsWriter', 'keypoints_document', 'write_keypoints']
+__all__ = [
+    'KeypointsExporter',
+    'KeypointsWriter',
+    'keypoints_document',
+    'write_keypoints',
+]
 
 SCHEMA_VERSION = 1
 
@@ -214,3 +220,18 @@ def _xywh(box: np.ndarray) -> list[float]:
 def _flat(values: np.ndarray) -> list[float]:
     """Numbers to a hundredth of a pixel."""
     return values.astype(np.float64).ravel().round(2).tolist()
+
+
+class KeypointsExporter(Exporter):
+    """Boxes and keypoints."""
+
+    name, suffix, needs_body = 'json', '.json', False
+    about = 'boxes, scores and key-points, like COCO-WholeBody'
+    product = 'keypoints.json'
+    flag = '--save-json'
+    flag_help = 'keypoints.json: boxes and key-points'
+
+    def write(  # noqa: D102
+        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+    ) -> None:
+        write_keypoints(people, path, options['overwrite'])

@@ -17,10 +17,18 @@ from aios.visualization.mesh import Mesh
 from aios.visualization.obj import write_obj
 from aios.visualization.palette import instance_color
 
+from .exporter import Exporter, refuse_existing
+from .frame_result import FrameResult
 from .people import PeopleSequence
 from .ply import write_ply
 
-__all__ = ['AXES', 'MESH_FORMATS', 'person_meshes', 'write_meshes']
+__all__ = [
+    'AXES',
+    'MESH_FORMATS',
+    'MeshExporter',
+    'person_meshes',
+    'write_meshes',
+]
 
 MESH_FORMATS: Mapping[str, Callable[..., None]] = {
     'obj': write_obj,
@@ -109,9 +117,8 @@ def write_meshes(
             f'kind must be one of {tuple(MESH_FORMATS)}, got {kind!r}'
         )
     paths = _paths(people, Path(folder), kind)
-    existing = [path for path in paths if path.exists()]
-    if existing and not overwrite:
-        raise FileExistsError(f'{existing[0]} exists; it is not overwritten')
+    if not overwrite:
+        refuse_existing(paths)
     meshes = person_meshes(people, layer, axes)
     bar = tqdm(meshes, total=len(people), unit='mesh', disable=not progress)
     for row, mesh in bar:
@@ -145,3 +152,46 @@ def frame_file(folder: Path, name: str) -> Path:
     if Path(name).is_absolute() or '..' in Path(name).parts or '\0' in name:
         raise ValueError(f'frame name {name!r} leads out of {folder}')
     return folder / name
+
+
+class MeshExporter(Exporter):
+    """Meshes.
+
+    Args:
+        name: A key of :data:`MESH_FORMATS`.
+        about: One line about it.
+    """
+
+    per = 'frame'
+    product = 'mesh'
+    flag, flag_help = '--save-mesh', 'a mesh for each person and frame'
+    options = {  # noqa: RUF012
+        '--axes': dict(
+            choices=sorted(AXES),
+            default='opencv',
+            help='y down as the results (opencv), or up (opengl)',
+        )
+    }
+
+    def __init__(self, name: str, about: str) -> None:
+        self.name, self.about, self.suffix = name, about, f'.{name}'
+
+    def export(  # noqa: D102
+        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+    ) -> tuple[list[Path], list[str]]:
+        return write_meshes(people, layer, path, self.name, **options), []
+
+    def write_frame(  # noqa: D102
+        self, frame: FrameResult, faces: np.ndarray, folder: Path
+    ) -> None:
+        if not len(frame):
+            return  # has no field of vertices
+        for person, vertices in zip(
+            frame.people['person_id'].tolist(),
+            frame.people['vertices'],
+            strict=True,
+        ):
+            path = folder / f'{frame.name}_person{person}{self.suffix}'
+            color = np.divide(instance_color(person), 255)
+            mesh = Mesh(vertices, faces, color)
+            MESH_FORMATS[self.name](mesh, path, overwrite=True)

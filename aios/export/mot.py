@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from aios.utils.safe_io import atomic_write
 
-from .people import FrameResult
+from .exporter import Exporter
+from .people import FrameResult, PeopleSequence
 
-__all__ = ['write_mot']
+__all__ = ['MOTExporter', 'write_mot']
 
 
 def write_mot(
@@ -53,3 +55,15 @@ def write_mot(
                 line = f'{number},{person + 1},{text},-1,-1,-1\n'
                 stream.write(line.encode())
     return path
+
+
+class MOTExporter(Exporter):
+    """Tracks."""
+
+    name, suffix, needs_body = 'mot', '.txt', False
+    about = 'boxes of tracks, text of MOTChallenge'
+
+    def write(  # noqa: D102
+        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+    ) -> None:
+        write_mot(path, people.frames(), options['overwrite'])

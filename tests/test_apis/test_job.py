@@ -81,7 +81,7 @@ def _assert_same(one: Path, other: Path) -> None:
 
 def test_files_of_pictures(infer, pictures: Path, tmp_path: Path):
     out = tmp_path / 'out'
-    outputs = Outputs(mesh='ply', glb=True, json=True, bvh=True)
+    outputs = Outputs(formats=('ply', 'glb', 'json', 'bvh'))
     summary = infer(pictures, out, outputs=outputs)
     assert (summary.frames, summary.people) == (3, 9)
     assert _files(out) == {
@@ -114,7 +114,7 @@ def test_meshes_are_those_of_the_parameters(
     infer, inferencer: AiOSInferencer, pictures: Path, tmp_path: Path
 ):
     out = tmp_path / 'out'
-    infer(pictures / 'a.png', out, outputs=Outputs(mesh='ply'))
+    infer(pictures / 'a.png', out, outputs=Outputs(formats=['ply']))
     people = PeopleSequence.load(out / 'params.npz')
     layer = inferencer.model.bbox_head.body_model
     vertices = layer(**people.smplx_parameters()).vertices.detach().numpy()
@@ -131,7 +131,7 @@ def test_pictures_without_people_get_files(
         score_thr=1,
         show_progress=False,
     )
-    outputs = Outputs(mesh='obj', glb=True, json=True, bvh=True)
+    outputs = Outputs(formats=('obj', 'glb', 'json', 'bvh'))
     summary = run_inference(
         nobody, open_sources(pictures), tmp_path / 'out', outputs=outputs
     )
@@ -294,10 +294,10 @@ class TestResume:
         out = tmp_path / 'out'
         calls[:] = [0]
         with pytest.raises(KeyboardInterrupt):
-            infer(pictures, out, outputs=Outputs(mesh='obj'))
+            infer(pictures, out, outputs=Outputs(formats=['obj']))
         assert list(out.glob('mesh/*.obj'))
         calls[:] = [0] * 10
-        outputs = Outputs(vis=False, params=False, mesh='ply')
+        outputs = Outputs(vis=False, params=False, formats=['ply'])
         infer(pictures, out, outputs=outputs, resume=True)
         assert len(calls) == 11
         assert _files(out) == {

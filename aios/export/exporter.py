@@ -1,0 +1,138 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What the command lines and runs know of a file format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+
+from aios.body_models import BodyModel
+
+from .frame_result import FrameResult
+from .people import PeopleSequence
+
+__all__ = ['FPS_OPTION', 'Exporter', 'refuse_existing']
+
+FPS_OPTION: dict[str, dict[str, Any]] = {
+    '--fps': dict(
+        type=float,
+        help='frames per second, for pictures; default 1',
+    )
+}
+
+
+class Exporter:
+    """A file format; one line of :data:`aios.export.EXPORTERS`.
+
+    Attributes:
+        name: What ``--format`` calls it.
+        about: One line about it.
+        per: What a file holds: the whole run, a person, or a person in a
+            frame.
+        suffix: Ending of the files.
+        product: Files in the folder of a run, ``{person}`` stands for the
+            id; for ``'frame'`` a folder. Empty if runs do not write it.
+        flag: Option of the demos, for example ``--save-glb``. Formats with
+            the same one are its choices.
+        flag_help: Help of it.
+        needs_body: Whether the body model is needed.
+        options: Options of ``tools/params2mesh.py``, with the keyword
+            arguments of ``add_argument``. Their values are the ``options``
+            of :meth:`export`.
+    """
+
+    name: str
+    about: str
+    per: Literal['run', 'person', 'frame'] = 'run'
+    suffix: str
+    product: str = ''
+    flag: str = ''
+    flag_help: str = ''
+    needs_body: bool = True
+    options: Mapping[str, dict[str, Any]] = MappingProxyType({})
+
+    def export(
+        self,
+        people: PeopleSequence,
+        layer: BodyModel | None,
+        path: Path,
+        *,
+        overwrite: bool = False,
+        progress: bool = False,
+        **options: Any,
+    ) -> tuple[list[Path], list[str]]:
+        """Write the files of a sequence.
+
+        Args:
+            people: The people.
+            layer: Their body model; ``None`` if it is not needed.
+            path: The file. With one file per person its name contains
+                ``{person}``; with one per frame it is a folder.
+            overwrite: Replace existing files.
+            progress: Show a bar.
+            **options: Values of :attr:`options`; those that are left out
+                have their defaults.
+
+        Returns:
+            The files, and remarks for the user.
+
+        Raises:
+            FileExistsError: If one of the files exists and ``overwrite`` is
+                False; then nothing is written.
+        """
+        parts = {path: people}
+        if self.per == 'person':
+            parts = {
+                path.with_name(path.name.format(person=person)): people.select(
+                    people.person_id == person
+                )
+                for person in people.person_ids.tolist()
+            }
+        if not overwrite:
+            refuse_existing(parts)
+        options |= dict(overwrite=overwrite, progress=progress)
+        remarks = [
+            self.write(part, layer, file, **options)
+            for file, part in parts.items()
+        ]
+        return list(parts), [remark for remark in remarks if remark]
+
+    def write(
+        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+    ) -> str | None:
+        """Write one file, of one person if there is one per person.
+
+        Args:
+            people: The people.
+            layer: Their body model.
+            path: The file.
+            **options: ``overwrite``, ``progress`` and those of
+                :attr:`options`.
+
+        Returns:
+            A remark for the user.
+        """
+        raise NotImplementedError
+
+    def write_frame(
+        self, frame: FrameResult, faces: np.ndarray, folder: Path
+    ) -> None:
+        """Write the files of a frame; only formats with one per frame.
+
+        Args:
+            frame: The people, with vertices.
+            faces: ``(F, 3)`` triangles.
+            folder: Where to.
+        """
+        raise NotImplementedError
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Raise ``FileExistsError`` if one of the files exists."""
+    for path in paths:
+        if path.exists():
+            raise FileExistsError(f'{path} exists; it is not overwritten')

@@ -1,0 +1,35 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The table of file formats."""
+
+from __future__ import annotations
+
+from .bvh import BVHExporter
+from .exporter import Exporter
+from .gltf import GLBExporter
+from .keypoints import KeypointsExporter
+from .meshes import MeshExporter
+from .mot import MOTExporter
+
+__all__ = ['EXPORTERS', 'exporters_by_flag']
+
+EXPORTERS: dict[str, Exporter] = {
+    exporter.name: exporter
+    for exporter in (
+        GLBExporter(),
+        BVHExporter(),
+        MeshExporter('obj', 'a mesh per person and frame'),
+        MeshExporter('ply', 'the same, binary and with colours'),
+        KeypointsExporter(),
+        MOTExporter(),
+    )
+}
+"""Formats by name; the demos and ``tools/params2mesh.py`` read it."""
+
+
+def exporters_by_flag() -> dict[str, list[Exporter]]:
+    """Formats that runs write, by the option of the demos."""
+    found: dict[str, list[Exporter]] = {}
+    for exporter in EXPORTERS.values():
+        if exporter.flag:
+            found.setdefault(exporter.flag, []).append(exporter)
+    return found
