@@ -5,6 +5,7 @@
 from .people import FrameResult, PeopleSequence
 from .schema import PERSON_FIELDS, SMPLX_ARGUMENTS, complete_people
 
+from .amass import write_amass  # isort: skip
 from .bvh import write_bvh  # isort: skip
 from .exporter import Exporter  # isort: skip
 from .gltf import CORRECTIVES, GLBSummary, write_glb  # isort: skip
@@ -28,6 +29,7 @@ __all__ = [
     'complete_people',
     'exporters_by_flag',
     'person_meshes',
+    'write_amass',
     'write_bvh',
     'write_glb',
     'write_keypoints',

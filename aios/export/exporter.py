@@ -20,7 +20,7 @@ __all__ = ['FPS_OPTION', 'Exporter', 'refuse_existing']
 FPS_OPTION: dict[str, dict[str, Any]] = {
     '--fps': dict(
         type=float,
-        help='frames per second, for pictures; default 1',
+        help='frames per second, for pictures; default 1, of amass 30',
     )
 }
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .amass import AMASSExporter
 from .bvh import BVHExporter
 from .exporter import Exporter
 from .gltf import GLBExporter
@@ -17,6 +18,7 @@ EXPORTERS: dict[str, Exporter] = {
     for exporter in (
         GLBExporter(),
         BVHExporter(),
+        AMASSExporter(),
         MeshExporter('obj', 'a mesh per person and frame'),
         MeshExporter('ply', 'the same, binary and with colours'),
         KeypointsExporter(),

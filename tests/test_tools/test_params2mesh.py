@@ -45,6 +45,10 @@ def params(tmp_path: Path) -> Path:
             ['params_bvh/person_1.bvh', 'params_bvh/person_2.bvh'],
         ),
         (
+            ['--format', 'amass'],
+            ['params_amass/person_1.npz', 'params_amass/person_2.npz'],
+        ),
+        (
             ['--format', 'obj', '--frames', '1:', '--ids', '2'],
             ['params_obj/000001_person2.obj', 'params_obj/000002_person2.obj'],
         ),

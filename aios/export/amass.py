@@ -1,0 +1,174 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The motion of one person as AMASS stores it.
+
+Symbols: ``T`` frames of the file.  Two sets of keys, for the readers that
+``docs/en/export.md`` names:
+
+* ``poses`` (T, 165), ``trans``, ``betas``, ``gender``,
+  ``mocap_frame_rate`` and ``mocap_framerate``;
+* ``root_orient`` (T, 3), ``pose_body`` (T, 63), and the others again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
+
+from aios.body_models import BodyModel
+from aios.utils.safe_io import save_npz
+
+from .exporter import FPS_OPTION, Exporter
+from .people import PeopleSequence
+from .rig import PersonMotion, Rig
+
+__all__ = ['AMASSExporter', 'write_amass']
+
+_NUM_BETAS = 16
+_FPS = 30.0  # of images, which have none
+_MAX_FRAMES = 1_000_000  # nine hours; gaps are filled
+_Z_UP = Rotation.from_matrix([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
+"""OpenCV's axes to x right, y forward, z up."""
+
+
+def write_amass(
+    people: PeopleSequence,
+    layer: BodyModel,
+    path: str | os.PathLike,
+    person_id: int,
+    *,
+    fps: float | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write a person's motion as an ``.npz`` file like those of AMASS.
+
+    The camera stands at the origin, x is right of it, y in front of it and z
+    its up.  The shape is the person's mean shape; hands contain the mean
+    hand (``flat_hand_mean=True``).  The file goes evenly from the first to
+    the last frame of the person; frames that are missing in between are
+    interpolated and marked in the array ``interpolated``; ``first_frame`` is
+    that of the sequence with which the file begins.
+
+    Args:
+        people: The people.
+        layer: Their body model.
+        path: The ``.npz`` file. Missing folders are made.
+        person_id: Who.
+        fps: Frames per second where the sequence has none; default 30.
+        overwrite: Replace an existing file.
+
+    Returns:
+        Number of interpolated frames.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is False.
+        ValueError: If nobody has this id, ``fps`` is not positive, or the
+            frames span more than the file may hold.
+    """
+    if person_id not in people.person_ids:
+        raise ValueError(
+            f'no person has the id {person_id}, there are '
+            f'{people.person_ids.tolist()}'
+        )
+    slots, rate = _time_grid(people, fps)
+    rig = Rig.of(layer)
+    motion = PersonMotion.of(people, person_id, rig)
+    keys = slots[motion.frames]
+    if keys[-1] - keys[0] >= _MAX_FRAMES:
+        raise ValueError(
+            f'person {person_id}: source_frames span {keys[-1] - keys[0] + 1} '
+            f'frames, at most {_MAX_FRAMES} can be written'
+        )
+    wanted = np.arange(keys[0], keys[-1] + 1)
+    mean = motion.mean_coefficients
+    betas = np.zeros(_NUM_BETAS, np.float32)
+    betas[: people.betas.shape[1]] = mean[: people.betas.shape[1]]
+    # The body turns about the pelvis, which is not the origin of a shape.
+    pelvis = rig.rest_joints(motion.coefficients)[:, 0]
+    trans = _Z_UP.apply(motion.transl + pelvis) - rig.rest_joints(mean)[0]
+    poses = _poses(motion, keys, wanted)
+    save_npz(
+        path,
+        {
+            'poses': poses,
+            'root_orient': poses[:, :3],
+            'pose_body': poses[:, 3:66],
+            'trans': _interpolate(keys, wanted, trans),
+            'betas': betas,
+            'gender': people.gender,
+            'mocap_frame_rate': rate,
+            'mocap_framerate': rate,
+            'surface_model_type': 'smplx',
+            'expression': _interpolate(
+                keys, wanted, people.expression[motion.rows]
+            ),
+            'interpolated': ~np.isin(wanted, keys),
+            'first_frame': keys[0],
+        },
+        overwrite=overwrite,
+    )
+    return len(wanted) - len(keys)
+
+
+def _time_grid(
+    people: PeopleSequence, fps: float | None
+) -> tuple[np.ndarray, float]:
+    """Places ``(F,)`` of the frames in even time, and places per second."""
+    if fps is not None and not fps > 0:
+        raise ValueError(f'fps must be positive, got {fps}')
+    numbers, times = people.source_frames, people.timestamps
+    if not (np.diff(numbers) > 0).all():  # images
+        return np.arange(people.num_frames), people.fps or fps or _FPS
+    slots = (numbers - numbers[0]) // (np.gcd.reduce(np.diff(numbers)) or 1)
+    if len(slots) < 2 or not times[-1] > times[0]:
+        return slots, people.fps or fps or _FPS
+    # Frames may have been left out since ``people.fps`` was true.
+    rate = slots[-1] / (times[-1] - times[0])
+    return slots, round(float(rate), 6)
+
+
+def _poses(
+    motion: PersonMotion, keys: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
+    """Axis-angle ``(T, 165)`` float32, the root in z-up axes."""
+    joints = []
+    for joint, turns in enumerate(motion.rotations.transpose(1, 0, 2)):
+        rotation = Rotation.from_quat(turns)
+        if joint == 0:
+            rotation = _Z_UP * rotation
+        if len(wanted) > len(keys):
+            rotation = Slerp(keys, rotation)(wanted)
+        joints.append(rotation.as_rotvec())
+    return np.concatenate(joints, axis=1).astype(np.float32)
+
+
+def _interpolate(
+    keys: np.ndarray, wanted: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """Rows at ``wanted`` of ``values`` ``(n, d)`` at ``keys``, float32."""
+    columns = [np.interp(wanted, keys, column) for column in values.T]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+class AMASSExporter(Exporter):
+    """Motion for robots and animators."""
+
+    name, suffix = 'amass', '.npz'
+    per = 'person'
+    about = 'SMPL-X motion like AMASS, z up, a file per person'
+    product = 'amass/person{person}.npz'
+    flag, flag_help = '--save-amass', 'amass/personK.npz: SMPL-X motion, z up'
+    options = FPS_OPTION
+
+    def write(  # noqa: D102
+        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+    ) -> str | None:
+        options.pop('progress', None)
+        person = int(people.person_ids[0])
+        count = write_amass(people, layer, path, person, **options)
+        if not count:
+            return None
+        return f'person {person}: {count} missing frames are interpolated'
