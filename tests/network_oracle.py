@@ -28,6 +28,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from oracle_weights import image
+from posed_bodies import pose_bodies
 from torch import Tensor
 
 from aios.models import AiOS
@@ -457,11 +458,12 @@ def layer_outputs(
     for field, name in SMPLX.items():
         record[name] = getattr(outputs.smplx, field)
     batch_shape = outputs.logits.shape[:2]
-    body = model.bbox_head.pose_bodies(
+    body = pose_bodies(
+        model.bbox_head,
         outputs.smplx.map(lambda x: x.flatten(0, 1)),
         outputs.layout.name,
         joint_set,
-        vertices,
+        return_vertices=vertices,
     )
     record['pred_smpl_kp3d'] = body.joints.unflatten(0, batch_shape)
     if vertices:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from posed_bodies import pose_bodies
 from torch import Tensor
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -258,7 +259,8 @@ def test_training_outputs_and_gradients(make_tiny_model) -> None:
         values = [*layer.boxes.values(), *layer.points.values(), layer.logits]
         values += [layer.dn_boxes, layer.dn_logits]
         if layer.smplx is not None:
-            body = model.bbox_head.pose_bodies(
+            body = pose_bodies(
+                model.bbox_head,
                 layer.smplx.map(lambda x: x[:, :2].flatten(0, 1)),
                 layer.layout.name,
             )

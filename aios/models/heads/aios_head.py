@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from aios.body_models import (
     BodyModelBase,
     MissingBodyModelError,
-    SMPLXOutput,
 )
 from aios.models.layers.branches import DetectionBranches, zero_init_last
 from aios.models.layers.denoising import DenoisingQueries
@@ -230,33 +229,6 @@ class AiOSHead(BaseModule):
             dn_logits=dn_logits,
             dn_boxes=dn_boxes,
         )
-
-    def pose_bodies(
-        self,
-        params: SMPLXParams,
-        layout_name: str = 'whole_body',
-        joint_set: str = 'smplx_137',
-        return_vertices: bool = False,
-    ) -> SMPLXOutput:
-        """Pose the bodies that a layer predicts, e.g. for a loss.
-
-        Args:
-            params: Parameters of ``N`` persons, leading dimension ``(N,)``.
-            layout_name: Layout of the layer they come from; decides whether
-                the hands and the face count.
-            joint_set: Joints wanted.
-            return_vertices: Also compute the mesh.
-
-        Returns:
-            Joints ``(N, J, 3)`` in metres, before translation.
-        """
-        inputs = params.body_model_inputs(
-            hands_and_face=layout_name in self.hands_and_face_stages
-        )
-        with torch.autocast(params.betas.device.type, enabled=False):
-            return self.body_model(
-                **inputs, joint_set=joint_set, return_vertices=return_vertices
-            )
 
     def pose_joints(
         self, persons: Sequence[tuple[str, SMPLXParams]]
