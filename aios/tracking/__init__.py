@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Who is who over time, and without trembling (docs/en/tracking.md)."""
+"""Tracking and temporal smoothing (docs/en/inference.md)."""
 
 from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
 from .selection import LargestPerson, largest_person, largest_track
