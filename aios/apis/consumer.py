@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from aios.body_models import BodyPoser
 from aios.export import FrameResult
 
-from .processing import BodyPoser, Step
+from .processing import Step
 from .sources import Frame, FrameSource
 from .store import ShardStore
 from .writers import FrameWriter
@@ -29,7 +30,7 @@ class FrameConsumer:
         raw: Shards of what the network says. Frames that are there are
             taken from there, and all that follows is done again.
         writers: Write files.
-        pose: Computes bodies from parameters.
+        poser: Computes bodies from parameters.
         steps: What happens to people before they are written.
         pose_always: Whether the steps change parameters, so that joints are
             others even where nobody wants a mesh.
@@ -46,7 +47,7 @@ class FrameConsumer:
         source: FrameSource,
         raw: ShardStore,
         writers: Sequence[FrameWriter],
-        pose: BodyPoser,
+        poser: BodyPoser,
         steps: Sequence[Step] = (),
         pose_always: bool = False,
         final: ShardStore | None = None,
@@ -56,7 +57,7 @@ class FrameConsumer:
         self.raw = raw
         self.is_written: Callable[[int], bool] = raw.snapshot()
         self.writers = writers
-        self.pose = pose
+        self.poser = poser
         self.steps = steps
         self.pose_always = pose_always
         self.final = final
@@ -101,7 +102,7 @@ class FrameConsumer:
         todo = self._todo(frame.index)
         vertices = any(writer.needs_vertices for writer in todo)
         if vertices or self.pose_always:
-            result = self.pose(result, vertices)
+            result = result.posed(self.poser, vertices)
         image = None
         if frame.image is not None and any(w.needs_image for w in todo):
             image = np.ascontiguousarray(frame.image[..., ::-1])

@@ -20,6 +20,7 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
+from aios.body_models import BodyPoser
 from aios.export import EXPORTERS, Exporter, PeopleSequence
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
@@ -28,12 +29,7 @@ from aios.visualization import OverlayOptions, OverlayWriter
 from .consumer import FrameConsumer, empty_store
 from .frames import safe_name
 from .inferencer import AiOSInferencer
-from .processing import (
-    LOW_SCORE,
-    BodyPoser,
-    Processing,
-    make_processing,
-)
+from .processing import LOW_SCORE, Processing, make_processing
 from .record import (
     RunRecord,
     digest,
@@ -239,7 +235,7 @@ class _Job:
         self.folder = folder
         self.outputs = outputs
         self.processing = processing
-        self.pose = BodyPoser(body_model)
+        self.body_model = body_model
         self.metadata = dict(
             fps=float(source.fps),
             source=safe_name(source.name),
@@ -307,14 +303,14 @@ class _Job:
                 self.processing,
                 self.inferencer.selection.score_thr,
                 self.source.fps or 25.0,
-                self.pose.body_model,
+                self.body_model,
             )
             final = empty_store(self._parts / 'final', self.metadata)
         return FrameConsumer(
             self.source,
             self.raw,
             writers,
-            self.pose,
+            BodyPoser(self.body_model),
             steps,
             self.processing.smooth and bool(steps),
             final,
@@ -414,7 +410,7 @@ class _Job:
         for exporter in wanted:
             exporter.export(
                 people,
-                self.pose.body_model,
+                self.body_model,
                 self.folder / exporter.product,
                 overwrite=True,
                 progress=self.inferencer.show_progress,

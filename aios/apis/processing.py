@@ -10,54 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from aios.export import SMPLX_ARGUMENTS, FrameResult
-from aios.structures import Camera
+from aios.export import FrameResult
 from aios.tracking import LargestPerson, OneEuroSmoother, Tracker
 
-__all__ = ['LOW_SCORE', 'BodyPoser', 'Processing', 'make_processing']
+__all__ = ['LOW_SCORE', 'Processing', 'make_processing']
 
 Step = Callable[[FrameResult], FrameResult]
 
 LOW_SCORE = 0.1
 """Down to here somebody who is followed may become."""
-
-
-class BodyPoser:
-    """Joints and meshes of people whose parameters may have changed.
-
-    Args:
-        body_model: An SMPL-X layer.
-    """
-
-    def __init__(self, body_model: Any) -> None:
-        self.body_model = body_model
-
-    @torch.no_grad()
-    def __call__(
-        self, frame: FrameResult, with_vertices: bool = True
-    ) -> FrameResult:
-        """The frame with ``joints3d``, ``joints2d`` and ``vertices``."""
-        if not len(frame):
-            return frame
-        like = self.body_model.v_template
-        body = self.body_model(
-            **{
-                name: torch.as_tensor(frame.people[name]).to(like)
-                for name in SMPLX_ARGUMENTS
-            },
-            return_vertices=with_vertices,
-        )
-        joints = body.joints.cpu().numpy()
-        width, height = frame.size
-        changed = {
-            'joints3d': joints,
-            'joints2d': Camera(frame.K, height, width).project(joints),
-        }
-        if with_vertices:
-            changed['vertices'] = body.vertices.cpu().numpy()
-        return frame.with_people(**changed)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from .files import (
     load_vertex_ids,
 )
 from .free_body import expand_free_body, free_body_arrays, free_body_dir
+from .poser import BodyPoser, PosedBodies, ground_truth_parameters
 from .smpl import (
     SMPL_FEET,
     SMPLLayer,
@@ -36,7 +37,9 @@ __all__ = [
     'BodyModel',
     'BodyModelBase',
     'BodyModelFileError',
+    'BodyPoser',
     'MissingBodyModelError',
+    'PosedBodies',
     'SMPLLayer',
     'SMPLXLayer',
     'SMPLXOutput',
@@ -45,6 +48,7 @@ __all__ = [
     'find_smpl',
     'free_body_arrays',
     'free_body_dir',
+    'ground_truth_parameters',
     'load_body_model_arrays',
     'load_h36m_regressor',
     'load_j14_regressor',

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from aios.body_models import BodyPoser
+from aios.structures import Camera
+
 from .schema import (
     FRAME_FIELDS,
     PERSON_FIELDS,
+    SMPLX_ARGUMENTS,
     as_field,
     check_people,
     complete_people,
@@ -84,6 +88,28 @@ class FrameResult:
     def with_people(self, **changed: np.ndarray) -> FrameResult:
         """The same frame with other values in some fields."""
         return replace(self, people=self.people | changed)
+
+    def posed(
+        self, poser: BodyPoser, with_vertices: bool = True
+    ) -> FrameResult:
+        """The frame with joints and meshes that follow from its parameters.
+
+        Args:
+            poser: Of the body model that the parameters are for.
+            with_vertices: Also compute ``vertices``.
+        """
+        if not len(self):
+            return self
+        body = poser(
+            {name: self.people[name] for name in SMPLX_ARGUMENTS},
+            return_vertices=with_vertices,
+        )
+        width, height = self.size
+        pixels = Camera(self.K, height, width).project(body.joints)
+        changed = {'joints3d': body.joints, 'joints2d': pixels}
+        if with_vertices:
+            changed['vertices'] = body.vertices
+        return self.with_people(**changed)
 
     @classmethod
     def from_prediction(

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 VIRTUAL_FOCAL = 5000.0
+_NEAREST = 1e-3  # metres; points nearer to the camera plane count as this far
 
 ArrayT = TypeVar('ArrayT', np.ndarray, Tensor)
 
@@ -41,10 +42,13 @@ def project_points(points: Tensor, K: Tensor) -> Tensor:
         K: ``(..., 3, 3)`` intrinsics, pixels.
 
     Returns:
-        ``(..., N, 2)`` pixels.
+        ``(..., N, 2)`` pixels, by the rule of :meth:`Camera.project`.
     """
     projected = points @ K.transpose(-1, -2)
-    return projected[..., :2] / projected[..., 2:]
+    depth = projected[..., 2:]
+    nearest = torch.where(depth < 0, -_NEAREST, _NEAREST).to(depth)
+    depth = torch.where(depth.abs() < _NEAREST, nearest, depth)
+    return projected[..., :2] / depth
 
 
 def weak_perspective_to_translation(
@@ -136,11 +140,14 @@ class Camera:
     def project(self, points: np.ndarray) -> np.ndarray:
         """Project ``(..., 3)`` camera-frame points to ``(..., 2)`` pixels.
 
-        Points in the camera plane give infinities, without a warning.
+        Points behind the camera are mirrored, as the formula has it. Depths
+        of less than 1 mm count as 1 mm, so that pixels are finite.
         """
         projected = np.asarray(points) @ self.K.T
-        with np.errstate(divide='ignore', invalid='ignore'):
-            return projected[..., :2] / projected[..., 2:]
+        depth = projected[..., 2:]
+        nearest = np.where(depth < 0, -_NEAREST, _NEAREST)
+        depth = np.where(np.abs(depth) < _NEAREST, nearest, depth)
+        return np.asarray(projected[..., :2] / depth)
 
     def unproject(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Points ``(..., 3)`` seen at ``(..., 2)`` pixels in a depth."""

@@ -8,12 +8,10 @@ network.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import torch
 
-from aios.body_models import BodyModel
+from aios.body_models import BodyModel, BodyPoser
 from aios.export import SMPLX_ARGUMENTS, FrameResult, complete_people
 from aios.structures import Camera
 
@@ -69,12 +67,5 @@ def labels_as_result(
         corner, extent = labels[key][:, :2], labels[key][:, 2:4]
         fields[part] = np.concatenate([corner, corner + extent], axis=1)
     people = complete_people(person_id=labels['meta/person_id'], **fields)
-    like = body_model.v_template
-    parameters: dict[str, Any] = {
-        name: torch.tensor(people[name]).to(like) for name in SMPLX_ARGUMENTS
-    }
-    with torch.no_grad():
-        body = body_model(**parameters, return_vertices=False)
-    people['joints3d'] = body.joints.cpu().numpy()
-    people['joints2d'] = camera.project(people['joints3d'])
-    return FrameResult(name, source_frame, timestamp, camera.K, size, people)
+    frame = FrameResult(name, source_frame, timestamp, camera.K, size, people)
+    return frame.posed(BodyPoser(body_model), with_vertices=False)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from torch import nn
 
+from aios.body_models import BodyPoser
 from aios.export import SMPLX_ARGUMENTS, FrameResult, PeopleSequence
 
 from .body import Body
@@ -119,7 +120,8 @@ class OneEuroSmoother:
     ) -> None:
         if not 0 < fps < np.inf:
             raise ValueError(f'fps must be positive, got {fps}')
-        self._body = Body(body_model)
+        self._poser = None if body_model is None else BodyPoser(body_model)
+        self._body = Body(self._poser)
         self.fps = fps
         self.options = options or SmoothingOptions()
         self.reset()
@@ -139,7 +141,13 @@ class OneEuroSmoother:
         Returns:
             The same people, smoothed.
         """
-        return self._body.refreshed(self.parameters(frame))
+        return self._posed(self.parameters(frame))
+
+    def _posed(self, frame: FrameResult) -> FrameResult:
+        """The frame with joints, and meshes if any, of its parameters."""
+        if self._poser is None:
+            return frame
+        return frame.posed(self._poser, 'vertices' in frame.people)
 
     def parameters(self, frame: FrameResult) -> FrameResult:
         """The same, but joints and meshes are only moved."""
@@ -232,7 +240,7 @@ def smooth_sequence(
             _middle(body, *frames, shapes)
             for frames in zip(frames, smoothed, backward, strict=True)
         ]
-    smoothed = [body.refreshed(frame) for frame in smoothed]
+    smoothed = [smoother._posed(frame) for frame in smoothed]
     rows = PeopleSequence.from_frames(smoothed)
     changed = (*SMPLX_ARGUMENTS, 'joints3d', 'joints2d', 'vertices')
     return replace(people, **{name: getattr(rows, name) for name in changed})

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from aios.apis.cameras import change_camera
-from aios.apis.processing import BodyPoser
-from aios.body_models import SMPLXLayer
+from aios.body_models import BodyPoser, SMPLXLayer
 from aios.export import FrameResult
 from aios.structures import Camera
 from aios.synthetic import (
@@ -47,7 +46,7 @@ def make_scene(layer: SMPLXLayer) -> tuple[FrameResult, np.ndarray]:
     photograph = render_scene(rng, scene, bank)
     labels, _ = label_scene(scene, bank, photograph)
     frame = labels_as_result(labels, scene.view.camera, layer)
-    return BodyPoser(layer)(frame), photograph.image
+    return frame.posed(BodyPoser(layer)), photograph.image
 
 
 def draw_overlay(
@@ -72,7 +71,7 @@ def draw_cameras(
     options = OverlayOptions(('mesh',), ('side', 'top'))
     panels = []
     for text, K in (("the network's camera", virtual.K), ('real', frame.K)):
-        seen = poser(change_camera(frame, K))
+        seen = change_camera(frame, K).posed(poser)
         drawn = OverlayDrawer(layer.faces.numpy(), options)(seen, image)
         depth = np.median(seen.people['transl'][:, 2])
         label = f'{text}: f = {K[0, 0]:.0f} px, people at {depth:.0f} m'

@@ -54,6 +54,20 @@ def test_torch_and_numpy_project_alike() -> None:
     )
 
 
+def test_points_at_the_camera_plane_have_finite_pixels() -> None:
+    cam = camera(100, 100, 0, 0)
+    depth = np.array([-2, -1e-3, -1e-9, 0, 1e-9, 1e-3, 2])
+    points = np.stack([np.full(7, 0.5), np.zeros(7), depth], axis=1)
+    pixels = cam.project(points)
+    counted = np.array([-2, -1e-3, -1e-3, 1e-3, 1e-3, 1e-3, 2])
+    np.testing.assert_allclose(
+        pixels[:, 0], (50 + cam.K[0, 2] * depth) / counted
+    )
+    np.testing.assert_allclose(
+        pixels, project_points(torch.from_numpy(points), torch.tensor(cam.K))
+    )
+
+
 @quick
 @given(focal, focal, offset, offset)
 def test_unproject_inverts_project(fx, fy, dx, dy) -> None:

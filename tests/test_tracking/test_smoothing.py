@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from aios.body_models import BodyPoser
 from aios.export import SMPLX_ARGUMENTS, FrameResult, PeopleSequence
+from aios.structures import Camera
 from aios.tracking import OneEuroSmoother, SmoothingOptions, smooth_sequence
 
 PATHS = [((-1.2, -4.0), (1.2, -4.5)), ((1.3, -6.0), (-1.3, -3.5))]
@@ -116,6 +118,24 @@ def test_what_does_not_move_is_not_changed(truth, layer, zero_lag):
         np.testing.assert_allclose(
             getattr(people, name), getattr(still, name), atol=2e-5
         )
+
+
+def test_joints2d_do_not_depend_on_the_path(truth, layer):
+    """Of a person who stands in the camera plane too."""
+    people = truth[0].people
+    moved = people['transl'] - people['joints3d'][:, :1].mean(1) * (0, 0, 1)
+    frame = truth[0].with_people(transl=moved)
+    smooth = OneEuroSmoother(body_model=layer)(frame)
+    depth = smooth.people['joints3d'][..., 2]
+    assert depth.min() < 0 < depth.max()
+    width, height = frame.size
+    pixels = Camera(frame.K, height, width).project(smooth.people['joints3d'])
+    np.testing.assert_array_equal(
+        smooth.people['joints2d'], pixels.astype(np.float32)
+    )
+    posed = smooth.posed(BodyPoser(layer), with_vertices=False)
+    for name in ('joints3d', 'joints2d'):
+        np.testing.assert_array_equal(posed.people[name], smooth.people[name])
 
 
 @pytest.mark.parametrize('zero_lag', [True, False])
