@@ -6,7 +6,6 @@ Symbols: ``n`` persons, ``V`` vertices, ``F`` faces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import nn
 
-from aios.registry import MODELS
-from aios.structures import GENDER_NAMES, POSE_ROWS
+from aios.body_models import BodyPoser, ground_truth_parameters
 
 from .mesh import Mesh
 from .palette import instance_color
@@ -47,8 +45,7 @@ class BodyMesher:
     """
 
     def __init__(self, body_model: dict | nn.Module | None) -> None:
-        self._body_model = body_model
-        self._layers: dict[str, nn.Module] = {}
+        self._poser = None if body_model is None else BodyPoser(body_model)
 
     def __call__(self, instances: InstanceData) -> dict[int, Mesh]:
         """Meshes of the people that have one.
@@ -59,57 +56,35 @@ class BodyMesher:
         Returns:
             dict[int, Mesh]: By the person's index, in ascending order.
         """
-        if self._body_model is None or not len(instances):
+        if self._poser is None:
             return {}
+        known, bodies = _bodies(self._poser, instances)
+        if not len(known):
+            return {}
+        faces = self._poser.faces
         return {
             index: Mesh(vertices, faces, np.divide(instance_color(index), 255))
-            for index, vertices, faces in sorted(
-                self._bodies(instances), key=lambda body: body[0]
-            )
+            for index, vertices in zip(known.tolist(), bodies, strict=True)
         }
 
-    def _bodies(
-        self, instances: InstanceData
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Index, vertices (V, 3) and faces (F, 3) of people, in any order."""
-        if 'vertices' in instances:
-            faces = as_array(self._layer('neutral').faces)
-            vertices = as_array(instances.vertices)
-            yield from ((i, v, faces) for i, v in enumerate(vertices))
-            return
-        genders = self._genders(instances)
-        known = np.flatnonzero(_has_body(instances))
-        for gender in sorted(set(genders[known].tolist())):
-            chosen = known[genders[known] == gender]
-            layer = self._layer(gender)
-            with torch.no_grad():
-                output = layer(**_parameters(instances, chosen, layer))
-            faces = as_array(layer.faces)
-            for index, vertices in zip(
-                chosen.tolist(), as_array(output.vertices), strict=True
-            ):
-                yield index, vertices, faces
 
-    def _genders(self, instances: InstanceData) -> np.ndarray:
-        """(n,) names of the bodies to use."""
-        if 'gender' not in instances:
-            return np.full(len(instances), 'neutral')
-        codes = as_array(instances.gender).tolist()
-        unknown = sorted(set(codes) - set(GENDER_NAMES))
-        if unknown:
-            raise ValueError(
-                f'gender must be one of {dict(GENDER_NAMES)}, got {unknown[0]}'
-            )
-        return np.array([GENDER_NAMES[code] for code in codes])
-
-    def _layer(self, gender: str) -> nn.Module:
-        if isinstance(self._body_model, nn.Module):
-            return self._body_model
-        config = dict(self._body_model or {})
-        gender = config.setdefault('gender', gender)
-        if gender not in self._layers:
-            self._layers[gender] = MODELS.build(config).eval()
-        return self._layers[gender]
+def _bodies(
+    poser: BodyPoser, instances: InstanceData
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices and vertices ``(n, V, 3)`` of people, ascending."""
+    if 'vertices' in instances:
+        vertices = as_array(instances.vertices)
+        return np.arange(len(vertices)), vertices
+    known = np.flatnonzero(_has_body(instances))
+    if not len(known):
+        return known, known
+    genders: Any = 'neutral'
+    if 'gender' in instances:
+        genders = as_array(instances.gender)[known]
+    parameters = ground_truth_parameters(
+        instances, known, ('betas', 'expression', 'transl')
+    )
+    return known, poser(parameters, genders).vertices
 
 
 def _has_body(instances: InstanceData) -> np.ndarray:
@@ -121,24 +96,3 @@ def _has_body(instances: InstanceData) -> np.ndarray:
     if 'smplx_pose_valid' in instances:
         has_body &= as_array(instances.smplx_pose_valid)[:, 0] > 0
     return has_body
-
-
-def _parameters(
-    instances: InstanceData, chosen: np.ndarray, layer: nn.Module
-) -> dict[str, torch.Tensor]:
-    """Keyword arguments of the body layer for some of the people."""
-    like = torch.as_tensor(layer.v_template)
-
-    def get(field: str) -> torch.Tensor:
-        return torch.from_numpy(as_array(instances[field])[chosen]).to(like)
-
-    pose = get('smplx_pose')
-    parameters = {name: pose[:, index] for name, index in POSE_ROWS.items()}
-    parameters['transl'] = get('smplx_transl')
-    for name, field in (
-        ('betas', 'smplx_betas'),
-        ('expression', 'smplx_expression'),
-    ):
-        if field in instances:
-            parameters[name] = get(field)
-    return parameters

@@ -36,7 +36,7 @@ class SquareBody(nn.Module):
             [[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]
         )
         vertices = corners * self.half_size + transl[:, None]
-        return SimpleNamespace(vertices=vertices)
+        return SimpleNamespace(vertices=vertices, joints=vertices)
 
 
 @pytest.fixture(autouse=True)
