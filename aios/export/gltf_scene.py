@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from aios.body_models import BodyModel
+from aios.body_models import BodyModel, BodyPoser
 from aios.version import __version__
 from aios.visualization.mesh import vertex_normals
 from aios.visualization.palette import instance_color
@@ -359,16 +358,9 @@ def _forward(
     people: PeopleSequence, rows: np.ndarray, layer: BodyModel
 ) -> np.ndarray:
     """The body model's vertices ``(T, V, 3)``, without translation."""
-    device = layer.v_template.device
-    parameters: dict[str, Any] = {
-        name: value.to(device)
-        for name, value in people.smplx_parameters(rows).items()
-        if name != 'transl'
-    }
-    with torch.no_grad():
-        body = layer(**parameters)
-    assert body.vertices is not None
-    return body.vertices.cpu().double().numpy()
+    parameters = people.smplx_parameters(rows)
+    del parameters['transl']
+    return BodyPoser(layer)(parameters).vertices.astype(np.float64)
 
 
 def _moving(changes: np.ndarray) -> np.ndarray:

@@ -6,13 +6,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from aios.body_models import BodyModel
+from aios.body_models import BodyModel, BodyPoser
 from aios.visualization.mesh import Mesh
 from aios.visualization.obj import write_obj
 from aios.visualization.palette import instance_color
@@ -42,7 +40,7 @@ AXES: Mapping[str, tuple[int, int, int]] = {
 }
 """Signs of the coordinates by the name of the axes."""
 
-_CHUNK = 32  # bodies that are computed at once
+_CHUNK = 32  # meshes that are held at once
 
 
 def person_meshes(
@@ -63,23 +61,14 @@ def person_meshes(
     """
     if axes not in AXES:
         raise ValueError(f'axes must be one of {tuple(AXES)}, got {axes!r}')
-    faces = layer.faces.cpu().numpy()
-    device = layer.v_template.device
+    poser = BodyPoser(layer)
     for start in range(0, len(people), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        parameters: dict[str, Any] = {
-            name: value.to(device)
-            for name, value in people.smplx_parameters(rows).items()
-        }
-        with torch.no_grad():
-            body = layer(**parameters)
-        assert body.vertices is not None
-        vertices = body.vertices.cpu().numpy() * np.array(
-            AXES[axes], np.float32
-        )
+        vertices = poser(people.smplx_parameters(rows)).vertices
+        vertices = vertices * np.array(AXES[axes], np.float32)
         for row, points in enumerate(vertices, start=start):
             color = instance_color(int(people.person_id[row]))
-            yield row, Mesh(points, faces, np.divide(color, 255))
+            yield row, Mesh(points, poser.faces, np.divide(color, 255))
 
 
 def write_meshes(
