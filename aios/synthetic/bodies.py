@@ -6,14 +6,14 @@ Symbols: ``P`` persons, ``V`` = 10,475 vertices, ``F`` faces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 
-from aios.body_models import SMPLXLayer, SMPLXOutput
+from aios.body_models import BodyPoser, SMPLXLayer
 from aios.synthetic.poses import PoseSample
 
 __all__ = [
@@ -160,15 +160,12 @@ class BodyBank:
 
     def __init__(self, model_path: str = 'free') -> None:
         self.model_path = model_path
-        self._layers: dict[str, SMPLXLayer] = {}
+        self._poser = BodyPoser(dict(type=SMPLXLayer, model_path=model_path))
         self._templates: dict[str, BodyTemplate] = {}
 
     def layer(self, gender: str) -> SMPLXLayer:
         """The body layer of a gender."""
-        if gender not in self._layers:
-            layer = SMPLXLayer(self.model_path, gender)
-            self._layers[gender] = layer.eval().requires_grad_(False)
-        return self._layers[gender]
+        return self._poser.layer(gender)
 
     def template(self, gender: str) -> BodyTemplate:
         """The rest body of a gender."""
@@ -192,14 +189,8 @@ class BodyBank:
             Vertices ``(P, V, 3)`` and joints ``(P, 144, 3)``, float32,
             metres.
         """
-        size = len(self.template(genders[0]).vertices)
-        vertices = np.zeros((len(genders), size, 3), np.float32)
-        joints = np.zeros((len(genders), 144, 3), np.float32)
-        for rows, out in self._batches(genders, parameters, True):
-            if out.vertices is not None:
-                vertices[rows] = out.vertices.numpy()
-            joints[rows] = out.joints.numpy()
-        return vertices, joints
+        bodies = self._poser(_stacked(parameters), genders)
+        return bodies.vertices, bodies.joints
 
     def joints(
         self,
@@ -207,32 +198,9 @@ class BodyBank:
         parameters: Sequence[dict[str, np.ndarray]],
     ) -> np.ndarray:
         """Joints ``(P, 144, 3)`` alone; arguments as :meth:`forward`."""
-        joints = np.zeros((len(genders), 144, 3), np.float32)
-        for rows, out in self._batches(genders, parameters, False):
-            joints[rows] = out.joints.numpy()
-        return joints
-
-    def _batches(
-        self,
-        genders: Sequence[str],
-        parameters: Sequence[dict[str, np.ndarray]],
-        return_vertices: bool,
-    ) -> Iterator[tuple[list[int], SMPLXOutput]]:
-        for gender in sorted(set(genders)):
-            rows = [i for i, g in enumerate(genders) if g == gender]
-            batch = {
-                key: np.stack([parameters[i][key] for i in rows])
-                for key in parameters[rows[0]]
-            }
-            tensors = {
-                key: torch.from_numpy(value.astype(np.float32))
-                for key, value in batch.items()
-            }
-            with torch.no_grad():
-                out = self.layer(gender)(
-                    **tensors, return_vertices=return_vertices
-                )
-            yield rows, out
+        return self._poser(
+            _stacked(parameters), genders, return_vertices=False
+        ).joints
 
     def pose(self, figures: Sequence[Figure]) -> tuple[np.ndarray, np.ndarray]:
         """Poses figures in their own frame (``y`` up, heading ``+z``).
@@ -248,6 +216,16 @@ class BodyBank:
             for f in figures
         ]
         return self.forward([f.gender for f in figures], parameters)
+
+
+def _stacked(
+    persons: Sequence[dict[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    """Parameters of several persons as a batch."""
+    return {
+        name: np.stack([person[name] for person in persons])
+        for name in persons[0]
+    }
 
 
 def _make_template(layer: SMPLXLayer) -> BodyTemplate:
