@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from aios.registry import MODELS
-from aios.structures import GENDER_NAMES, PARTS, POSE_ROWS
+from aios.body_models import BodyPoser, ground_truth_parameters
+from aios.structures import PARTS
 
 __all__ = [
     'PERSON_LABEL',
@@ -241,8 +241,7 @@ class GroundTruthBodies:
     """
 
     def __init__(self, body_model: Mapping[str, Any]) -> None:
-        self.body_model = dict(body_model)
-        self._layers: dict[str, nn.Module] = {}
+        self._poser = BodyPoser(body_model)
 
     def __call__(
         self, persons: Mapping[str, np.ndarray], index: np.ndarray
@@ -260,50 +259,17 @@ class GroundTruthBodies:
         Raises:
             MissingBodyModelError: If a file of the body model is missing.
         """
-        genders = [GENDER_NAMES[code] for code in persons['gender'][index]]
-        genders = [self.body_model.get('gender', name) for name in genders]
-        vertices: list[Any] = [None] * len(index)
-        joints: list[Any] = [None] * len(index)
-        for gender in sorted(set(genders)):
-            rows = [i for i, name in enumerate(genders) if name == gender]
-            layer = self._layer(gender)
-            with torch.no_grad():
-                body = layer(**self.parameters(persons, index[rows], layer))
-            for row, points, places in zip(
-                rows, body.vertices, body.joints, strict=True
-            ):
-                vertices[row], joints[row] = points.numpy(), places.numpy()
-        return np.stack(vertices), np.stack(joints)
+        body = self._poser(
+            self.parameters(persons, index), persons['gender'][index]
+        )
+        return body.vertices, body.joints
 
+    @staticmethod
     def parameters(
-        self,
-        persons: Mapping[str, np.ndarray],
-        index: np.ndarray,
-        layer: nn.Module,
-    ) -> dict[str, Tensor]:
-        """Arguments of the layer.
-
-        Args:
-            persons: See :meth:`__call__`.
-            index: ``(n,)`` which ones.
-            layer: Body model of their gender.
-        """
-        like = torch.as_tensor(layer.v_template)
-
-        def get(field: str) -> Tensor:
-            return torch.from_numpy(persons[field][index]).to(like)
-
-        pose = get('smplx_pose')
-        parameters = {name: pose[:, rows] for name, rows in POSE_ROWS.items()}
-        parameters['betas'] = get('smplx_betas')
-        parameters['expression'] = get('smplx_expression')
-        return parameters
-
-    def _layer(self, gender: str) -> nn.Module:
-        if gender not in self._layers:
-            config = dict(self.body_model, gender=gender)
-            self._layers[gender] = MODELS.build(config).eval()
-        return self._layers[gender]
+        persons: Mapping[str, np.ndarray], index: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Arguments of the layer for some of the persons."""
+        return ground_truth_parameters(persons, index)
 
 
 def _finite_rows(values: np.ndarray) -> np.ndarray:

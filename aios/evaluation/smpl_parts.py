@@ -10,8 +10,6 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from aios.body_models import find_smpl, load_h36m_regressor
 from aios.body_models.smpl import load_smpl_arrays
@@ -71,16 +69,14 @@ class SMPLGroundTruth(GroundTruthBodies):
         body_model: Config of an SMPL layer.
     """
 
+    @staticmethod
     def parameters(
-        self,
-        persons: Mapping[str, np.ndarray],
-        index: np.ndarray,
-        layer: nn.Module,
-    ) -> dict[str, Tensor]:
+        persons: Mapping[str, np.ndarray], index: np.ndarray
+    ) -> dict[str, np.ndarray]:
         """Arguments of the layer, from ``smpl_pose`` and ``smpl_betas``."""
-        like = torch.as_tensor(layer.v_template)
-        pose = torch.from_numpy(persons['smpl_pose'][index]).to(like)
-        betas = torch.from_numpy(persons['smpl_betas'][index]).to(like)
+        pose = persons['smpl_pose'][index]
         return dict(
-            betas=betas, global_orient=pose[:, :3], body_pose=pose[:, 3:]
+            betas=persons['smpl_betas'][index],
+            global_orient=pose[:, :3],
+            body_pose=pose[:, 3:],
         )

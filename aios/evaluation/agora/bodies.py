@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from aios.body_models import (
+    BodyPoser,
     MissingBodyModelError,
     SMPLXLayer,
     find_body_model,
@@ -32,7 +32,6 @@ NUM_BODY_VERTICES = 4010
 
 _FILE = 'body_verts_smplx.npy'
 _NUM_VERTICES = 10475
-_CHUNK = 64
 
 
 def load_part_vertices(
@@ -147,9 +146,13 @@ class SubmittedBodies:
             else:
                 groups.setdefault(_kind(person), []).append(row)
         for (gender, kid, count, rotates), rows in groups.items():
-            layer = _layer(*self._model(gender, kid), count)
-            body = _pose(layer, [persons[r]['params'] for r in rows], rotates)
-            joints[rows], vertices[rows] = body
+            path, gender = self._model(gender, kid)
+            body = _poser(path, count)(
+                _parameters([persons[r]['params'] for r in rows], rotates),
+                gender,
+            )
+            joints[rows] = body.joints[:, :NUM_JOINTS_3D]
+            vertices[rows] = body.vertices
         return joints, vertices
 
     def _model(self, gender: str, kid: bool) -> tuple[str | None, str]:
@@ -179,16 +182,16 @@ def _kind(person: Mapping[str, Any]) -> tuple[str, bool, int, bool]:
 
 
 @lru_cache(maxsize=8)
-def _layer(model_path: str | None, gender: str, num_betas: int) -> SMPLXLayer:
-    layer = SMPLXLayer(
-        model_path, gender, num_betas=num_betas, chunk_size=_CHUNK
+def _poser(model_path: str | None, num_betas: int) -> BodyPoser:
+    return BodyPoser(
+        dict(type=SMPLXLayer, model_path=model_path, num_betas=num_betas)
     )
-    return layer.eval().requires_grad_(False)
 
 
-def _pose(
-    layer: SMPLXLayer, params: Sequence[Mapping[str, Any]], rotates: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _parameters(
+    params: Sequence[Mapping[str, Any]], rotates: bool
+) -> dict[str, np.ndarray]:
+    """Arguments of the layer for persons of a kind."""
     arguments = {}
     for name, triples in PARAMETERS.items():
         value = np.concatenate([p[name] for p in params]).astype(np.float32)
@@ -196,7 +199,5 @@ def _pose(
             value = value.reshape(len(params), -1, 3)
             if not rotates:
                 value = value.reshape(len(params), -1, 3, 3)
-        arguments[name] = torch.from_numpy(value)
-    with torch.no_grad():
-        body = layer(**arguments)
-    return body.joints[:, :NUM_JOINTS_3D].numpy(), body.vertices.numpy()
+        arguments[name] = value
+    return arguments
