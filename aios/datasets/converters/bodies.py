@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from aios.body_models import (
     VERTEX_JOINTS,
+    BodyPoser,
     SMPLLayer,
     SMPLXLayer,
     find_body_model,
@@ -51,21 +52,17 @@ POSES: Mapping[str, int] = {
 }
 """Poses of a SMPL-X dictionary and their numbers per person."""
 
-_CHUNK = 256
-
 
 @lru_cache(maxsize=8)
-def _layer(
-    model_path: str | None, gender: str, num_betas: int, flat: bool
-) -> SMPLXLayer:
-    layer = SMPLXLayer(
-        model_path,
-        gender,
-        num_betas=num_betas,
-        flat_hand_mean=flat,
-        chunk_size=_CHUNK,
+def _poser(model_path: str | None, num_betas: int, flat: bool) -> BodyPoser:
+    return BodyPoser(
+        dict(
+            type=SMPLXLayer,
+            model_path=model_path,
+            num_betas=num_betas,
+            flat_hand_mean=flat,
+        )
     )
-    return layer.eval().requires_grad_(False)
 
 
 @lru_cache(maxsize=4)
@@ -92,19 +89,17 @@ def smplx_joints(
         ``(N, 144, 3)`` float32 metres.
     """
     known = ('betas', 'expression', 'transl', *POSES)
-    tensors = {
-        name: torch.from_numpy(np.ascontiguousarray(params[name], np.float32))
+    given = {
+        name: np.asarray(params[name], np.float32)
         for name in known
         if name in params
     }
-    num_betas = tensors['betas'].shape[1]
-    layer = _layer(model_path, gender, num_betas, flat_hand_mean)
-    for name, size in POSES.items():
-        if name in tensors:
-            tensors[name] = tensors[name].reshape(-1, size)
-    with torch.no_grad():
-        out = layer(**tensors, joint_set='smplx_144', return_vertices=False)
-    return out.joints.numpy()
+    for name in POSES.keys() & given.keys():
+        given[name] = given[name].reshape(-1, POSES[name])
+    poser = _poser(model_path, given['betas'].shape[1], flat_hand_mean)
+    return poser(
+        given, gender, joint_set='smplx_144', return_vertices=False
+    ).joints
 
 
 def smpl_joints(
@@ -126,22 +121,24 @@ def smpl_joints(
     Returns:
         ``(N, 24, 3)`` float64 metres.
     """
-    layer = _smpl_layer(model_path, gender, len(betas))
-    joints = []
-    for start in range(0, len(pose), _CHUNK):
-        rows = torch.from_numpy(pose[start : start + _CHUNK]).double()
-        shape = torch.from_numpy(betas).double().expand(len(rows), -1)
-        with torch.no_grad():
-            out = layer(shape, rows[:, :3], rows[:, 3:])
-        joints.append(out.joints.numpy())
-    return np.concatenate(joints) + transl[:, None]
+    shape = np.broadcast_to(betas, (len(pose), len(betas)))
+    parameters = dict(
+        betas=shape, global_orient=pose[:, :3], body_pose=pose[:, 3:]
+    )
+    bodies = _smpl_poser(model_path, len(betas))(parameters, gender)
+    return bodies.joints + transl[:, None]
 
 
 @lru_cache(maxsize=3)
-def _smpl_layer(
-    model_path: str | None, gender: str, num_betas: int
-) -> SMPLLayer:
-    return SMPLLayer(model_path, gender, num_betas, torch.float64).eval()
+def _smpl_poser(model_path: str | None, num_betas: int) -> BodyPoser:
+    return BodyPoser(
+        dict(
+            type=SMPLLayer,
+            model_path=model_path,
+            num_betas=num_betas,
+            dtype=torch.float64,
+        )
+    )
 
 
 def move_root(
