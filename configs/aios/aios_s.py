@@ -67,7 +67,7 @@ model = dict(
             dict(layout='body_refinement', num_layers=1),  # 2
             dict(layout='whole_body', num_layers=1),
         ],
-        num_persons=12,  # 100
+        num_persons=10,  # 100
         layer_cfg=dict(
             self_attn_cfg=attention,
             cross_attn_cfg=deformable_attention,
@@ -88,7 +88,7 @@ model = dict(
         ),
     ),
     dn_cfg=dict(num_queries=8),  # 100
-    test_cfg=dict(max_per_img=12, nms_iou_thr=0.6, person_class_only=True),
+    test_cfg=dict(max_per_img=10, nms_iou_thr=0.6, person_class_only=True),
 )
 del attention, deformable_attention, ffn
 del body_weights, hand_and_face_weights

@@ -20,7 +20,7 @@ DEVICE=${3:-cpu}
 PYTHON=${PYTHON:-python}
 HERE=projects/free_model
 SIZES=192x256,256x192,256x256,256x320,320x256,288x384,384x288,192x192
-DRAWING="--photographic --people 1-10 --nobody 0.15 --workers 2 --resume"
+DRAWING="--photographic --genders neutral --people 1-10 --nobody 0.15 --workers 2 --resume"
 mkdir -p "$STATE"
 
 # Shown beside the training's own output.
@@ -32,10 +32,11 @@ draw() { # FOLDER IMAGES SEED PANORAMAS
         --seed "$3" --panoramas "$STATE/panoramas/$4" --size "$SIZES" $DRAWING
 }
 
-train() {
-    "$PYTHON" $HERE/train_cached.py $HERE/aios_s_cached.py \
-        --data "$STATE/train" --backbone "$STATE/movenet.safetensors" \
-        --device "$DEVICE" "$@"
+train() { # CONFIG OPTION...
+    local config=$1
+    shift
+    "$PYTHON" $HERE/train_cached.py "$HERE/$config.py" --data "$STATE/train" \
+        --backbone "$STATE/movenet.safetensors" --device "$DEVICE" "$@"
 }
 
 say 'panoramas and backbone'
@@ -56,8 +57,8 @@ draw val 300 200 held_out
 draw test 1000 300 held_out
 
 say 'training'
-train --state "$STATE/trunk" --steps "$STEPS"
-train --state "$STATE/end" --start "$STATE/trunk/last.pth" \
+train aios_s_cached --state "$STATE/trunk" --steps "$STEPS"
+train aios_s_end --state "$STATE/end" --start "$STATE/trunk/last.pth" \
     --decay-steps $((STEPS / 5))
 
 say 'export and evaluation'
