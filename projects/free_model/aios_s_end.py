@@ -9,3 +9,5 @@ had a box, and 30 % a score above 0.3.
 _base_ = ['aios_s_cached.py']
 
 model = dict(decoder=dict(num_persons=10, keep_overlapping=False))
+# What was learned with the higher rate should be forgotten by the end.
+recipe = dict(ema=0.006)
