@@ -1,0 +1,125 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The model that comes with the package finds persons.
+
+Bars are below what was measured, so that another build of PyTorch may round
+differently, and far above what a broken model reaches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import skimage
+from mmengine.config import Config
+from script_loader import load_script
+
+from aios.apis import AiOSInferencer
+from aios.apis.model_files import shipped_weights
+from aios.registry import MODELS
+from aios.structures.joint_names import SMPLX_144_NAMES
+
+ROOT = Path(__file__).parents[2]
+CARD = (ROOT / 'docs/en/aios_s.md').read_text()
+PHOTOGRAPHS = Path(skimage.__file__).with_name('data')
+MEGABYTES = 25
+
+# Where MediaPipe BlazePose, an independent network, sees the joints of
+# scikit-image's astronaut, pixels.
+ASTRONAUT = {
+    'nose': (219, 126),
+    'left_shoulder': (296, 240),
+    'right_shoulder': (126, 212),
+    'left_elbow': (319, 345),
+    'right_elbow': (76, 365),
+}
+TORSO = 250
+
+
+@pytest.fixture(scope='module')
+def inferencer() -> AiOSInferencer:
+    return AiOSInferencer(show_progress=False)
+
+
+def find(inferencer: AiOSInferencer, name: str) -> Any:
+    (frame,) = inferencer.stream(str(PHOTOGRAPHS / name))
+    return frame.people
+
+
+def test_file_is_the_one_of_the_card():
+    data = shipped_weights().read_bytes()
+    assert hashlib.sha256(data).hexdigest() in CARD
+    assert len(data) < MEGABYTES * 1e6
+
+
+def test_file_says_what_it_is(inferencer: AiOSInferencer):
+    from safetensors import safe_open
+
+    with safe_open(shipped_weights(), 'np') as file:
+        meta = file.metadata()
+    assert 'Apache-2.0' in meta['license']
+    assert 'MoveNet' in meta['license']
+    assert meta['body_model'] == 'free'
+    config = Config.fromfile(ROOT / 'configs/aios/aios_s.py')
+    model = MODELS.build(config.model)
+    shipped = inferencer.model.state_dict()
+    expected = model.state_dict()
+    assert {k: v.shape for k, v in expected.items() if k in shipped} == {
+        k: v.shape for k, v in shipped.items()
+    }
+
+
+def test_astronaut(inferencer: AiOSInferencer):
+    people = find(inferencer, 'astronaut.png')
+    best = int(np.argmax(people['scores']))
+    x1, y1, x2, y2 = people['bboxes'][best]
+    # the woman, not the flag or the shuttle
+    assert x1 < 110
+    assert y1 < 110
+    assert x2 > 290
+    assert y2 > 400
+    seen = people['joints2d'][best]
+    errors = [
+        np.linalg.norm(seen[SMPLX_144_NAMES.index(name)] - place) / TORSO
+        for name, place in ASTRONAUT.items()
+    ]
+    assert np.mean(errors) < ASTRONAUT_BAR, errors
+
+
+@pytest.mark.parametrize('name', ['chelsea.png', 'coffee.png', 'brick.png'])
+def test_nobody(inferencer: AiOSInferencer, name: str):
+    assert len(find(inferencer, name)['scores']) == 0
+
+
+def test_synthetic_images(tmp_path: Path, free_body_dir: Path):
+    folder = tmp_path / 'images'
+    load_script('tools/make_synthetic_dataset.py').main(
+        [
+            *(str(folder), '--images', '24', '--seed', '77'),
+            *('--size', '256x192', '--people', '1-2', '--fill', '0.6-1'),
+            *('--supersample', '1', '--body', str(free_body_dir)),
+        ]
+    )
+    metrics = load_script('tools/test.py').main(
+        [
+            str(ROOT / 'projects/free_model/aios_s_synthetic.py'),
+            *(str(shipped_weights()), '--work-dir', str(tmp_path / 'work')),
+            *('--cfg-options', f'test_dataloader.dataset.data_root={folder}'),
+        ]
+    )
+    for name, bar in SYNTHETIC_BARS.items():
+        assert metrics[f'whole_body/{name}'] > bar, (name, metrics)
+
+
+def test_photograph_of_any_size(inferencer: AiOSInferencer):
+    image = cv2.imread(str(PHOTOGRAPHS / 'astronaut.png'))
+    large = cv2.resize(image, None, fx=3, fy=3)
+    (small,) = inferencer.stream(image)
+    (other,) = inferencer.stream(large)
+    np.testing.assert_allclose(
+        other.people['bboxes'][0] / 3, small.people['bboxes'][0], atol=12
+    )
