@@ -23,6 +23,7 @@ __all__ = [
     'points_to_box',
     'sanitize_xywh',
     'scale_boxes',
+    'suppress_overlaps',
     'xywh_to_xyxy',
     'xyxy_to_cxcywh',
     'xyxy_to_xywh',
@@ -187,3 +188,18 @@ def generalized_box_iou(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
     high = torch.maximum(a[..., 2:], b[..., 2:])
     hull = (high - low).clamp(min=0).prod(-1)
     return inter / (union + eps) - (hull - union) / (hull + eps)
+
+
+def suppress_overlaps(overlaps: Tensor, keep: Tensor) -> Tensor:
+    """Greedy suppression of ``n`` boxes in the order of their scores.
+
+    Args:
+        overlaps: ``(B, n, n)`` bool.
+        keep: ``(B, n)`` bool, boxes that take part.
+
+    Returns:
+        ``(B, n)`` bool, boxes that are left.
+    """
+    for i, worse in enumerate(overlaps.triu(diagonal=1).unbind(1)):
+        keep = keep & ~(worse & keep[:, i : i + 1])
+    return keep

@@ -68,6 +68,8 @@ model = dict(
             dict(layout='whole_body', num_layers=1),
         ],
         num_persons=10,  # 100
+        # One layer with few candidates hardly tells copies apart.
+        nms_iou_thr=0.7,
         layer_cfg=dict(
             self_attn_cfg=attention,
             cross_attn_cfg=deformable_attention,

@@ -22,6 +22,7 @@ from aios.structures import (
     box_iou,
     cxcywh_to_xyxy,
     project_points,
+    suppress_overlaps,
     weak_perspective_to_translation,
 )
 from aios.utils.tensors import tensor_like
@@ -152,7 +153,7 @@ def select_persons(
         chosen = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         corners = cxcywh_to_xyxy(chosen)
         overlaps = box_iou(corners[:, :, None], corners[:, None])
-        keep = _suppress(overlaps > config.nms_iou_thr, keep)
+        keep = suppress_overlaps(overlaps > config.nms_iou_thr, keep)
     selections = []
     for image, kept in enumerate(keep.cpu()):
         rows = kept.nonzero()[:, 0].to(index.device)
@@ -160,21 +161,6 @@ def select_persons(
             Selection(*(x[image][rows] for x in (scores, labels, index)))
         )
     return selections
-
-
-def _suppress(overlaps: Tensor, keep: Tensor) -> Tensor:
-    """Greedy suppression of ``n`` boxes in the order of their scores.
-
-    Args:
-        overlaps: ``(B, n, n)`` bool.
-        keep: ``(B, n)`` bool, boxes that take part.
-
-    Returns:
-        ``(B, n)`` bool, boxes that are left.
-    """
-    for i, worse in enumerate(overlaps.triu(diagonal=1).unbind(1)):
-        keep = keep & ~(worse & keep[:, i : i + 1])
-    return keep
 
 
 @dataclass(frozen=True)

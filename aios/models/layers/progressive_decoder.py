@@ -25,8 +25,10 @@ from torch.utils.checkpoint import checkpoint
 from aios.registry import MODELS
 from aios.structures import (
     TokenLayout,
+    box_iou,
     cxcywh_to_xyxy,
     generalized_box_iou,
+    suppress_overlaps,
 )
 
 from .branches import DetectionBranches
@@ -36,6 +38,8 @@ from .query_expansion import QueryExpansion
 from .stages import Stage, read_stages
 
 __all__ = ['LayerState', 'ProgressiveDecoder']
+
+_LAST = 1e3  # subtracted from a logit, it comes after all others
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,9 @@ class ProgressiveDecoder(BaseModule):
             those whom denoising queries stand for.  Not in the paper: where
             few candidates are kept, later stages would see nobody until
             scores are good.
+        nms_iou_thr: Candidates whose box overlaps that of a better one by
+            more than this leave the first stage only if there are not
+            enough others; negative for no such rule, as published.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
 
     Attributes:
@@ -138,11 +145,13 @@ class ProgressiveDecoder(BaseModule):
         layer_cfg: dict[str, Any],
         num_cp: int = 0,
         keep_overlapping: bool = False,
+        nms_iou_thr: float = -1.0,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.num_cp = num_cp
         self.keep_overlapping = keep_overlapping
+        self.nms_iou_thr = nms_iou_thr
         self.stages = read_stages(stages)
         self.num_persons = num_persons
         self.num_layers = self.stages[-1].last_layer + 1
@@ -214,7 +223,9 @@ class ProgressiveDecoder(BaseModule):
                 favoured = None
                 if self.keep_overlapping and self.training:
                     favoured = _overlapping(tokens.boxes[:, :, 0], dn_queries)
-                tokens, persons = _best(tokens, classifier, keep, favoured)
+                tokens, persons = _best(
+                    tokens, classifier, keep, favoured, self.nms_iou_thr
+                )
             tokens = self._expand(number, tokens, branches)
         return states
 
@@ -315,11 +326,23 @@ def _overlapping(
     return overlap.argmax(dim=1)
 
 
+@torch.no_grad()
+def _copies(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """Candidates ``(B, P)`` that overlap a better one too much."""
+    order = scores.argsort(dim=1, descending=True)
+    index = order[..., None].expand(-1, -1, 4)
+    corners = cxcywh_to_xyxy(boxes.gather(1, index))
+    overlaps = box_iou(corners[:, :, None], corners[:, None]) > threshold
+    kept = suppress_overlaps(overlaps, torch.ones_like(order, dtype=bool))
+    return torch.ones_like(kept).scatter(1, order, ~kept)
+
+
 def _best(
     tokens: _Tokens,
     classifier: nn.Module,
     count: int,
     favoured: Tensor | None = None,
+    nms_iou_thr: float = -1.0,
 ) -> tuple[_Tokens, Tensor]:
     """Keep the ``count`` persons with the highest score of any class.
 
@@ -328,6 +351,9 @@ def _best(
     with repeats, come first.
     """
     scores = classifier(tokens.content[:, :, 0]).max(dim=-1).values
+    if nms_iou_thr >= 0:
+        copies = _copies(tokens.boxes[:, :, 0], scores, nms_iou_thr)
+        scores = scores - _LAST * copies
     if favoured is not None:
         scores = scores.scatter(1, favoured, torch.inf)
     persons = scores.topk(min(count, tokens.num_persons), dim=1).indices
