@@ -134,6 +134,44 @@ def test_candidates_at_people_go_on_in_training(keep, make_tiny_model) -> None:
     assert not all(both_go_on() for _ in range(5))
 
 
+@torch.no_grad()
+def test_copies_leave_the_first_stage_last(make_tiny_model) -> None:
+    torch.manual_seed(0)
+    model = make_tiny_model().eval()
+    two_places = torch.tensor([[0.25, 0.5, 0.4, 0.8], [0.75, 0.5, 0.4, 0.8]])
+
+    def all_at_two_places(_, args, kwargs) -> tuple:
+        count = kwargs['reference_boxes'].shape[1]
+        boxes = two_places.repeat_interleave(count // 2, dim=0)
+        return args, kwargs | dict(reference_boxes=boxes[None])
+
+    states = []
+    model.decoder.register_forward_pre_hook(
+        all_at_two_places, with_kwargs=True
+    )
+    model.decoder.register_forward_hook(lambda *args: states.extend(args[2]))
+    shape = (64, 96)
+    sample = DetDataSample(
+        metainfo=dict(img_shape=shape, batch_input_shape=shape)
+    )
+
+    def places(threshold: float, count: int, seed: int) -> list[bool]:
+        """For each candidate that goes on, whether it is at the second."""
+        states.clear()
+        model.decoder.nms_iou_thr = threshold
+        model.decoder.num_persons = count
+        torch.manual_seed(seed)
+        model(torch.randn(1, 3, *shape), [sample], mode='tensor')
+        return (states[2].persons[0] >= model.num_queries // 2).tolist()
+
+    seeds = range(5)
+    assert any(len(set(places(-1.0, 2, seed))) == 1 for seed in seeds)
+    for seed in seeds:
+        assert set(places(0.3, 2, seed)) == {False, True}
+    # where there are too few others, copies go on as well
+    assert len(places(0.3, 50, 0)) == 50
+
+
 def test_expansion_keeps_tokens_and_grows_from_parents() -> None:
     torch.manual_seed(0)
     expansion = QueryExpansion(BODY_REFINEMENT, WHOLE_BODY, embed_dims=8)
