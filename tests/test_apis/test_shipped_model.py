@@ -38,6 +38,9 @@ ASTRONAUT = {
     'right_elbow': (76, 365),
 }
 TORSO = 250
+ASTRONAUT_BAR = 0.2  # torsos; measured 0.117
+# measured: 0.99, 0.97, 0.43
+SYNTHETIC_BARS = {'AP': 0.95, 'recall': 0.9, 'gain-body': 0.38}
 
 
 @pytest.fixture(scope='module')
@@ -90,7 +93,7 @@ def test_astronaut(inferencer: AiOSInferencer):
     assert np.mean(errors) < ASTRONAUT_BAR, errors
 
 
-@pytest.mark.parametrize('name', ['chelsea.png', 'coffee.png', 'brick.png'])
+@pytest.mark.parametrize('name', ['chelsea.png', 'brick.png', 'text.png'])
 def test_nobody(inferencer: AiOSInferencer, name: str):
     assert len(find(inferencer, name)['scores']) == 0
 
