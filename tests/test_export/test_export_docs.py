@@ -31,7 +31,7 @@ def test_loader_reproduces_the_overlay(
     people.save(tmp_path / 'params.npz')
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (480, 640, 3), np.uint8)
-    cv2.imwrite(str(tmp_path / 'picture.png'), picture[..., ::-1])
+    cv2.imwrite(str(tmp_path / 'image.png'), picture[..., ::-1])
     monkeypatch.chdir(tmp_path)
     # Not the free body that an earlier version left on this machine.
     monkeypatch.setenv('AIOS_CACHE', str(tmp_path / 'cache'))
@@ -49,12 +49,12 @@ def test_loader_reproduces_the_overlay(
     assert np.isin([0, 1], wanted.ids).all()
     overlay = cv2.imread('overlay.png')[..., ::-1]
     np.testing.assert_array_equal(overlay, wanted.image)
-    error = float(re.search(r'off by (\S+) px', capsys.readouterr().out)[1])
+    error = float(re.search(r'difference (\S+) px', capsys.readouterr().out)[1])
     assert error < 0.01
 
 
 def test_every_array_is_explained(page) -> None:
-    section = page[page.index('## params.npz') : page.index('## The overlay')]
+    section = page[page.index('## params.npz') : page.index('## Drawing the overlay')]
     named = set(re.findall(r'`(\w+)`', section))
     assert {field.name for field in fields(PeopleSequence)} <= named
 
