@@ -49,12 +49,14 @@ def test_loader_reproduces_the_overlay(
     assert np.isin([0, 1], wanted.ids).all()
     overlay = cv2.imread('overlay.png')[..., ::-1]
     np.testing.assert_array_equal(overlay, wanted.image)
-    error = float(re.search(r'difference (\S+) px', capsys.readouterr().out)[1])
+    printed = capsys.readouterr().out
+    error = float(re.search(r'difference (\S+) px', printed)[1])
     assert error < 0.01
 
 
 def test_every_array_is_explained(page) -> None:
-    section = page[page.index('## params.npz') : page.index('## Drawing the overlay')]
+    end = page.index('## Drawing the overlay')
+    section = page[page.index('## params.npz') : end]
     named = set(re.findall(r'`(\w+)`', section))
     assert {field.name for field in fields(PeopleSequence)} <= named
 

@@ -1,0 +1,105 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Reading, network and writing work at the same time, on few frames."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from api_pictures import SIZE, picture
+
+from aios.apis import AiOSInferencer
+from aios.apis.frames import Frame, FrameSource
+from aios.apis.job import Outputs, run_inference
+from aios.apis.processing import Processing
+from aios.apis.writers import FrameWriter
+from aios.export import FrameResult, PeopleSequence
+
+NOTHING = Outputs(vis=False, params=False)
+TRACKED = Processing(track=True, smooth=True)
+
+
+class _Endless(FrameSource):
+    """Frames whose images are counted as long as somebody holds them."""
+
+    fps = 25.0
+
+    def __init__(self, count: int) -> None:
+        super().__init__('endless')
+        self.count, self.alive, self.most = count, 0, 0
+
+    def frames(
+        self,
+        wanted: Callable[[int], bool] = bool,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> Iterator[Frame]:
+        for index in range(self.count):
+            image = picture(index % 5)
+            self.alive += 1
+            self.most = max(self.most, self.alive)
+            weakref.finalize(image, self._release)
+            name, seconds = f'{index:06d}', index / self.fps
+            yield Frame(index, name, image, SIZE, index, seconds)
+            del image
+
+    def _release(self) -> None:
+        self.alive -= 1
+
+
+def test_few_frames_are_in_memory(
+    inferencer: AiOSInferencer, tmp_path: Path
+) -> None:
+    source = _Endless(40)
+    run_inference(
+        inferencer,
+        [source],
+        tmp_path,
+        outputs=Outputs(layers=('boxes',)),
+        processing=TRACKED,
+        batch_size=2,
+    )
+    people = PeopleSequence.load(tmp_path / 'params.npz')
+    assert people.num_frames == 40
+    # Two batches that wait, those in work, and a few behind the network.
+    assert source.most < 20
+
+
+def test_reading_network_and_writing_overlap(
+    inferencer: AiOSInferencer, tmp_path: Path, monkeypatch
+):
+    """Each waits for the others, in the midst of its work."""
+    meeting = threading.Barrier(3, timeout=30)
+    forward, calls = inferencer.forward, []
+
+    class Source(_Endless):
+        def frames(self, *args: object) -> Iterator[Frame]:
+            for frame in super().frames(*args):
+                if frame.index == 2:
+                    meeting.wait()
+                yield frame
+
+    class Writer(FrameWriter):
+        per_frame = False
+
+        def write(self, frame: FrameResult, image: object) -> None:
+            if frame.source_frame == 0:
+                meeting.wait()
+
+        def refresh(self) -> None:
+            pass
+
+    def network(inputs: dict, **options: object) -> list:
+        calls.append(inputs)
+        if len(calls) == 2:
+            meeting.wait()
+        return forward(inputs, **options)
+
+    monkeypatch.setattr(inferencer, 'forward', network)
+    source = Source(4)
+    run_inference(
+        inferencer, [source], tmp_path, outputs=NOTHING, window=Writer()
+    )
+    assert len(calls) == 4
