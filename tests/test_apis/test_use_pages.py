@@ -93,7 +93,7 @@ def test_video(desk, capsys) -> None:
     said = capsys.readouterr().out
     assert '0.30 s: ' in said
     assert re.search(r'person \d+: \d frames, from 0', said)
-    capture = cv2.VideoCapture('grey.mp4')
+    capture = cv2.VideoCapture('gray.mp4')
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
     for name in ('vis.mp4', 'viewer.html', 'overlay.html'):
         assert Path('outputs/dance', name).exists(), name

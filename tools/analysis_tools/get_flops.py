@@ -69,8 +69,10 @@ def main(argv: list[str] | None = None) -> None:
     ):
         try:
             config = read_config(name, options)
-        except ImportError as error:
-            columns.append(f'needs {missing_package(error)}')
+        except ValueError as error:
+            if not isinstance(error.__cause__, ImportError):
+                raise
+            columns.append(f'needs {missing_package(error.__cause__)}')
         else:
             columns.append(count(build_detector(config), args.shape))
     print('\n'.join(markdown([config_title(name) for name in names], columns)))
