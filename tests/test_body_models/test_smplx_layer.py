@@ -306,11 +306,11 @@ def test_sparse_correctives_of_gpus(free_body_dir) -> None:
     """A GPU multiplies the same matrix with its zeros."""
     layer = SMPLXLayer(free_body_dir, dtype=torch.float64)
     correctives = layer.mesh.correctives
-    sparse, dense = (
-        correctives._sparse_matrix().to_dense(),
-        correctives._dense_matrix(),
-    )
-    assert torch.equal(sparse, dense)
+    dense = correctives._dense_matrix()
+    for gradient in (False, True):  # rows in order, or a list of entries
+        feature = torch.zeros(1, dense.shape[1], dtype=dense.dtype)
+        sparse = correctives._sparse_matrix(feature.requires_grad_(gradient))
+        assert torch.equal(sparse.to_dense(), dense)
     on_meta = correctives.to('meta')(
         torch.zeros(2, dense.shape[1], device='meta').double()
     )
