@@ -266,6 +266,7 @@ def test_ubody_splits(converted, models, tmp_path):
         'duplicate box': 1,
         'empty box': 0,
         'no confident joint': 0,
+        'number not finite, or beyond 1e7': 0,
     }
     assert len(data) == 2
     file = tmp_path / 'test.npz'
