@@ -38,7 +38,7 @@ def test_every_benchmark_is_listed():
         for path in configs
         if '_base_/evaluation.py' in path.read_text()
     ]
-    assert len(tests) == 9
+    assert len(tests) == 13
     assert listed == set(tests)
     page = TOOL.PAGE.read_text()
     assert all(f'`{name}`' in page for name in tests)

@@ -62,7 +62,7 @@ def nodes_of(scope: str) -> dict[str, Registry]:
     return {
         name: getattr(module, name)
         for name in registry.__all__
-        if hasattr(module, name)
+        if isinstance(getattr(module, name, None), Registry)
     }
 
 
