@@ -62,7 +62,7 @@ evaluate() {
     grep '^whole_body/' "$OUT/evaluation.log" >"$OUT/metrics.txt"
 }
 
-say 'some 3 minutes on two cores, and one for the set-up'
+say 'about 3 minutes on two cores, and one for the set-up'
 setup_environment
 cd "$ROOT"
 begin=$SECONDS
