@@ -245,6 +245,12 @@ class Training:
         meta = dict(progress)
         _save(dict(state_dict=weights, meta=meta), self.state / 'average.pth')
 
+    def load_weights(self, path: Path) -> None:
+        """Begin with the weights of a model, such as the shipped one."""
+        weights = read_checkpoint(path)['state_dict']
+        self.model.load_state_dict(weights, strict=False)
+        self.average = {k: v.clone() for k, v in self._weights().items()}
+
     def load(self, path: Path) -> None:
         """Go on from a ``last.pth``."""
         content = torch.load(path, map_location=self.device, weights_only=True)
@@ -286,6 +292,8 @@ def run(args: argparse.Namespace) -> None:
     elif args.start is not None:
         training.load(args.start)
         training.first_step = training.step
+    elif args.weights is not None:
+        training.load_weights(args.weights)
     end = args.steps or float('inf')
     if args.decay_steps:
         end = training.first_step + args.decay_steps
@@ -339,6 +347,9 @@ def build_parser() -> argparse.ArgumentParser:
         help='weights of movenet_to_mm.py, or of a model with this backbone',
     )
     parser.add_argument('--start', type=Path, help='last.pth of a training')
+    parser.add_argument(
+        '--weights', type=Path, help='model to begin with, without --start'
+    )
     parser.add_argument('--steps', type=int, default=0, help='0: for ever')
     parser.add_argument('--decay-steps', type=int, default=0)
     parser.add_argument('--device', default='cpu')

@@ -114,3 +114,12 @@ def test_a_training_goes_on_and_ends_in_a_model(
     image = np.full((64, 96, 3), 128, np.uint8)
     (frame,) = inferencer.stream(image)
     assert len(frame.people['scores']) > 0
+
+    again = tmp_path / 'again'
+    options = '--state', again, '--weights', exported, '--steps', 1
+    run(train_cached, config, data, *options)
+    begun = torch.load(again / 'last.pth', weights_only=True)['state_dict']
+    ended = torch.load(end / 'average.pth', weights_only=True)['state_dict']
+    name = 'bbox_head.encoder_box.layers.0.weight'
+    # half precision, and one step
+    torch.testing.assert_close(begun[name], ended[name], atol=2e-3, rtol=0)
