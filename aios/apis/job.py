@@ -17,10 +17,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from tqdm import tqdm
 
-from aios.body_models import BodyPoser
+from aios.body_models import BodyModel, BodyPoser
 from aios.export import EXPORTERS, Exporter, PeopleSequence
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
@@ -228,7 +227,7 @@ class _Job:
         folder: Path,
         outputs: Outputs,
         processing: Processing,
-        body_model: nn.Module,
+        body_model: BodyModel,
     ) -> None:
         self.inferencer = inferencer
         self.source = source

@@ -34,6 +34,7 @@ from . import benchmarks
 from .faults import Fault, HumanDataError
 from .hand_mean import read_hand_mean
 from .human_dataset import HumanDataset
+from .image_list import ImageList
 from .label_options import DropCount, LabelTable
 from .labels import index_images, non_finite_rows
 from .person_rules import apply_person_rules
@@ -237,7 +238,7 @@ class AiOSCacheDataset(HumanDataset):
         return next(iter(said), None)
 
     def _report(
-        self, kept: list[dict[str, Any]], image_counts: Mapping[str, int]
+        self, kept: ImageList, image_counts: Mapping[str, int]
     ) -> None:
         super()._report(kept, image_counts)
         options = self.label_options

@@ -265,7 +265,7 @@ class HumanData(MutableMapping):
 
     def _is_masked_by_row(self, key: str) -> bool:
         """Whether the mask is not about joints alone, as SMPLer-X's are."""
-        return np.ndim(self._items.get(f'{key}_mask')) > 1
+        return np.ndim(self._items.get(f'{key}_mask', 0)) > 1
 
     def compress(self) -> None:
         """Leave the joints that a mask excludes out of the arrays.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from aios.registry import DATASETS, TRANSFORMS
+from aios.registry import DATASETS
 
 from .human_dataset import HumanDataset
+from .pipeline import build_pipeline
 from .transforms.label_geometry import start_record
 
 __all__ = [
@@ -116,10 +117,7 @@ class MediaDataset(BaseDataset):
         self.dataset_name = dataset_name
         self._reader: _VideoReader | None = None
         super().__init__(
-            pipeline=[
-                TRANSFORMS.build(step) if isinstance(step, Mapping) else step
-                for step in pipeline
-            ],
+            pipeline=build_pipeline(pipeline),
             test_mode=True,
             **kwargs,
         )

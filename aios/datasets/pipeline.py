@@ -26,7 +26,7 @@ def build_pipeline(steps: Sequence[Any]) -> list[Any]:
         steps: Transforms, or their configs.
     """
     return [
-        TRANSFORMS.build(step) if isinstance(step, Mapping) else step
+        TRANSFORMS.build(dict(step)) if isinstance(step, Mapping) else step
         for step in steps
     ]
 

@@ -259,7 +259,9 @@ def _check_extra_mask(
 ) -> Iterator[Fault]:
     """Mask of key-points whose meaning the format does not define."""
     mask, value = items.get(f'{key}_mask'), items[key]
-    if np.ndim(mask) != 1 or not is_keypoint_key(key) or np.ndim(value) < 2:
+    if mask is None or np.ndim(mask) != 1:
+        return
+    if not is_keypoint_key(key) or np.ndim(value) < 2:
         return
     stored = np.count_nonzero(mask) if compressed else len(mask)
     found = len(value[0]) if len(value) else stored
@@ -402,7 +404,7 @@ def _check_one_image_per_range(
     items: Mapping[str, Any], start: np.ndarray, end: np.ndarray
 ) -> Iterator[Fault]:
     paths = items.get('image_path')
-    if (_length(paths) or 0) < end.max(initial=0):
+    if paths is None or (_length(paths) or 0) < end.max(initial=0):
         return
     code = path_codes(paths)
     counts = end - start

@@ -110,7 +110,7 @@ class Environment:
                 cv2.INTER_LINEAR,
                 borderMode=cv2.BORDER_WRAP,
             )
-            image *= (1 + self.detail * noise)[..., None]
+            image = image * (1 + self.detail * noise)[..., None]
         return np.maximum(image, 0), floor
 
     def gain(self, encoded: np.ndarray | None = None) -> np.ndarray:

@@ -23,6 +23,7 @@ from concurrent.futures import (
 )
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -99,6 +100,9 @@ class GeneratorOptions:
             MissingBodyModelError: If a body model is not there.
         """
         scene = self.scene
+        size: list[Any] = [scene.width, scene.height]
+        if self.sizes:
+            size = [list(s) for s in self.sizes]
         models = {g: find_body_model(self.body, g) for g in scene.genders}
         names = '\n'.join(p.name for p in scene.backgrounds)
         settings = dict(
@@ -109,7 +113,7 @@ class GeneratorOptions:
             video=self.video,
             supersample=self.supersample,
             quality=self.quality,
-            size=[list(s) for s in self.sizes] or [scene.width, scene.height],
+            size=size,
             people=list(scene.people),
             genders=list(scene.genders),
             backgrounds=_digest(names.encode()) if names else None,

@@ -107,7 +107,9 @@ def _join(parts: Sequence[_Shape]) -> _Shape:
     )
 
 
-def _scaled(shape: _Shape, half: Sequence[float], lift: float = 0.0) -> _Shape:
+def _scaled(
+    shape: _Shape, half: Sequence[float] | np.ndarray, lift: float = 0.0
+) -> _Shape:
     """A shape with half extents, ``lift`` above the floor."""
     size = np.asarray(half, float)
     normals = shape.normals / size
@@ -240,7 +242,7 @@ def _place(
     """``(2,)`` x and z: between the camera and somebody, or anywhere."""
     camera = view.camera
     if people and rng.random() < 0.55:
-        target = people[rng.integers(len(people))]
+        target = people[int(rng.integers(len(people)))]
         share = rng.uniform(0.4, 0.95)
         aside = rng.normal(0, 0.35)
         return target.position * share + np.array([aside, 0])

@@ -124,8 +124,10 @@ def image_sizes(images: Sequence[Mapping]) -> np.ndarray:
             )
         for field in ('height', 'width'):
             value = image.get(field)
-            is_number = isinstance(value, (int, float))
-            if not is_number or not 0 < value <= _LARGEST_SIZE:
+            if (
+                not isinstance(value, (int, float))
+                or not 0 < value <= _LARGEST_SIZE
+            ):
                 raise ValueError(
                     f'image {image.get("id")}: {field} must be a number of '
                     f'pixels up to {_LARGEST_SIZE}, got {value!r:.80}'

@@ -103,8 +103,8 @@ def move_labels(
         size: ``(height, width)`` of the new picture.
     """
     if offset != (0.0, 0.0):
-        corner = -offset[0] / scale[0], -offset[1] / scale[1], 1
-        corner = np.linalg.solve(results['homography_matrix'], corner)
+        seen = np.array([-offset[0] / scale[0], -offset[1] / scale[1], 1])
+        corner = np.linalg.solve(results['homography_matrix'], seen)
         results['crop_offset'] = (float(corner[0]), float(corner[1]))
     persons = results.get('gt_persons')
     factor = np.asarray(scale, np.float32)

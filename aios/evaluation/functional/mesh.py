@@ -103,14 +103,14 @@ def part_errors(
         errors[f'PA-{name}'] = procrustes_point_error(
             ours, there, mask, all_align=True
         )
-    if part.surface_by_joints:
+    joints, vertices = part.joints, part.vertices
+    if part.surface_by_joints and joints is not None and vertices is not None:
         transform = procrustes_align(
-            select_points(predicted, part.joints),
-            select_points(true, part.joints),
+            select_points(predicted, joints), select_points(true, joints)
         )
         errors['PA-MPVPE'] = mean_point_error(
-            transform(select_points(predicted, part.vertices)),
-            select_points(true, part.vertices),
+            transform(select_points(predicted, vertices)),
+            select_points(true, vertices),
         )
     return errors
 

@@ -181,11 +181,11 @@ def _skeleton_errors(
     there = true['keypoints3d'][pairs[:, 1]][:, _LABELS]
     known = true['keypoints3d_visible'][pairs[:, 1]][:, _LABELS] > 0
     known &= known[:, _HIPS].all(1, keepdims=True)
-    centred = (
+    here, true_here = (
         align_roots(points, points[:, _HIPS].mean(1))
         for points in (ours, there)
     )
     return {
-        'MPJPE-skeleton': mean_point_error(*centred, known),
+        'MPJPE-skeleton': mean_point_error(here, true_here, known),
         'PA-MPJPE-skeleton': procrustes_point_error(ours, there, known),
     }

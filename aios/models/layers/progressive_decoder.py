@@ -333,7 +333,9 @@ def _copies(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     index = order[..., None].expand(-1, -1, 4)
     corners = cxcywh_to_xyxy(boxes.gather(1, index))
     overlaps = box_iou(corners[:, :, None], corners[:, None]) > threshold
-    kept = suppress_overlaps(overlaps, torch.ones_like(order, dtype=bool))
+    kept = suppress_overlaps(
+        overlaps, torch.ones_like(order, dtype=torch.bool)
+    )
     return torch.ones_like(kept).scatter(1, order, ~kept)
 
 
