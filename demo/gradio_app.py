@@ -40,7 +40,7 @@ from aios.apis.processing import Processing
 from aios.apis.sources import open_sources
 from aios.apis.viewer import make_viewer
 from aios.datasets.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from aios.export import PeopleSequence
+from aios.results import SequenceResult
 from aios.utils.command_line import make_parser
 
 ERRORS = (OSError, RuntimeError, ValueError)
@@ -132,7 +132,7 @@ class Finder:
         )
         params, animation = out_dir / 'params.npz', out_dir / 'people.glb'
         viewer = out_dir / 'viewer.html'
-        people = PeopleSequence.load(params)
+        people = SequenceResult.load(params)
         with tempfile.TemporaryDirectory() as scratch:
             make_viewer(
                 people, out_dir, viewer, scratch, source=path, title='People'

@@ -5,7 +5,7 @@
 In the output folder:
 
     params.npz                  people of all pictures, see
-                                aios.export.PeopleSequence
+                                aios.results.SequenceResult
     params/NAME.npz             those of picture NAME
     vis/NAME.jpg                the picture with boxes, skeletons and bodies
     mesh/NAME_person0.obj       a mesh per person, best score first, in metres

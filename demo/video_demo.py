@@ -4,7 +4,7 @@
 
 In the output folder:
 
-    params.npz      people of all frames, see aios.export.PeopleSequence
+    params.npz      people of all frames, see aios.results.SequenceResult
     vis.mp4         the video with boxes, skeletons and bodies
 
 Memory does not grow with the length of the video. After an interruption the

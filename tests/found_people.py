@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from aios.body_models import SMPLXLayer
-from aios.export import SMPLX_ARGUMENTS, complete_people
+from aios.results import SMPLX_ARGUMENTS, complete_instances
 
 __all__ = ['found_people']
 
@@ -22,9 +22,9 @@ def found_people(
     Args:
         layer: Poses them.
         K: ``(3, 3)`` camera matrix, pixels.
-        given: As of :func:`~aios.export.complete_people`, ``(N, ...)``.
+        given: As of :func:`~aios.results.complete_instances`, ``(N, ...)``.
     """
-    fields = complete_people(**given)
+    fields = complete_instances(**given)
     arguments = {n: torch.from_numpy(fields[n]) for n in SMPLX_ARGUMENTS}
     with torch.no_grad():
         joints = layer(**arguments, return_vertices=False).joints.numpy()

@@ -22,7 +22,7 @@ from pathlib import Path
 from params2mesh import add_selection, select
 
 from aios.apis.viewer import MODES, make_viewer
-from aios.export import PeopleSequence
+from aios.results import SequenceResult
 from aios.utils.command_line import add_overwrite_option, make_parser
 
 
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if path.exists() and not args.overwrite:
             raise FileExistsError(f'{path} exists; --overwrite replaces it')
-        people = PeopleSequence.load(params)
+        people = SequenceResult.load(params)
         whole = args.frames is None and args.ids is None
         if not whole:
             people = select(people, args.frames, args.ids)

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from aios.body_models import SMPLXLayer
-from aios.export import EXPORTERS, Exporter, PeopleSequence
+from aios.export import EXPORTERS, Exporter
+from aios.results import SequenceResult
 from aios.utils.command_line import add_overwrite_option, make_parser
 
 
@@ -85,7 +86,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(path: Path) -> PeopleSequence:
+def load(path: Path) -> SequenceResult:
     """The results of a file, or of a folder with params.npz or parts of it.
 
     Raises:
@@ -93,9 +94,9 @@ def load(path: Path) -> PeopleSequence:
         ValueError: If a file is damaged or holds something else.
     """
     if not path.is_dir():
-        return PeopleSequence.load(path)
+        return SequenceResult.load(path)
     if (path / 'params.npz').exists():
-        return PeopleSequence.load(path / 'params.npz')
+        return SequenceResult.load(path / 'params.npz')
     from aios.apis.store import load_partial  # takes seconds
 
     people = load_partial(path)
@@ -107,8 +108,8 @@ def load(path: Path) -> PeopleSequence:
 
 
 def select(
-    people: PeopleSequence, frames: str | None, ids: Sequence[int] | None
-) -> PeopleSequence:
+    people: SequenceResult, frames: str | None, ids: Sequence[int] | None
+) -> SequenceResult:
     """The wanted people.
 
     Raises:
@@ -163,7 +164,7 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
     return folder
 
 
-def _layer(people: PeopleSequence, args: argparse.Namespace) -> SMPLXLayer:
+def _layer(people: SequenceResult, args: argparse.Namespace) -> SMPLXLayer:
     if args.model_path is None and people.body_model not in ('', 'free'):
         print(
             f'note: the results were made with the body model '

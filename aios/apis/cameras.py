@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aios.export import FrameResult
+from aios.results import FrameResult
 from aios.structures import Camera
 from aios.utils.safe_io import load_npy, load_npz
 
@@ -151,7 +151,7 @@ def load_intrinsics(
 
 
 def change_camera(frame: FrameResult, K: np.ndarray) -> FrameResult:
-    """The same people in front of another camera.
+    """The same persons in front of another camera.
 
     The pelvis keeps its place in the picture, and what is as far away as the
     pelvis keeps its size: the depth grows as the focal length does.  See
@@ -159,28 +159,19 @@ def change_camera(frame: FrameResult, K: np.ndarray) -> FrameResult:
     focal lengths.
 
     Args:
-        frame: People seen by ``frame.K``.
+        frame: Persons seen by ``frame.K``.
         K: ``(3, 3)`` intrinsics at the same resolution.
     """
-    people = frame.people
-    pelvis = people['joints3d'][:, PELVIS].astype(float)
+    instances = frame.instances
+    pelvis = instances['joints3d'][:, PELVIS].astype(float)
     old, new = frame.K, np.asarray(K, float)
     zoom = math.sqrt(new[0, 0] * new[1, 1] / (old[0, 0] * old[1, 1]))
     depth = pelvis[:, 2:]
     rays = pelvis @ (np.linalg.inv(new) @ old).T / depth
     shift = rays * depth * zoom - pelvis
-    moved = {'transl': people['transl'] + shift}
-    for name in {'joints3d', 'vertices'} & set(people):
-        moved[name] = people[name] + shift[:, None]
-    width, height = frame.size
-    view = Camera(new, height, width)
-    moved['joints2d'] = view.project(moved['joints3d'])
-    changed = frame.with_people(**moved)
-    return FrameResult(
-        frame.name,
-        frame.source_frame,
-        frame.timestamp,
-        new,
-        frame.size,
-        changed.people,
-    )
+    moved = {'transl': instances['transl'] + shift}
+    for name in {'joints3d', 'vertices'} & set(instances):
+        moved[name] = instances[name] + shift[:, None]
+    there = replace(frame, K=new)
+    moved['joints2d'] = there.camera.project(moved['joints3d'])
+    return there.with_fields(**moved)

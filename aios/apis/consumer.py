@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aios.body_models import BodyPoser
-from aios.export import FrameResult
+from aios.results import FrameResult
 
 from .processing import Step
 from .sources import Frame, FrameSource
@@ -109,9 +108,7 @@ class FrameConsumer:
         for writer in todo:
             writer.write(result, image)
         if self.final is not None:
-            people = dict(result.people)
-            people.pop('vertices', None)
-            self.final.append(frame.index, replace(result, people=people))
+            self.final.append(frame.index, result.with_fields(vertices=None))
 
 
 class _Replay:

@@ -20,11 +20,10 @@ from mmengine.device import get_device
 from mmengine.infer import BaseInferencer
 from tqdm import tqdm
 
-from aios.evaluation.samples import predictions_of
-from aios.export import FrameResult
 from aios.models.heads import DecodingConfig
 from aios.models.inference import prepare_for_inference
 from aios.registry import INFERENCERS
+from aios.results import FrameResult, predictions_of
 from aios.utils.command_line import set_options
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
@@ -54,9 +53,9 @@ class AiOSInferencer(BaseInferencer):
     Examples:
         >>> inferencer = AiOSInferencer()  # aios_s, or e.g. of the authors:
         >>> inferencer = AiOSInferencer('aios_r50', 'aios_checkpoint.pth')
-        >>> inferencer('photo.jpg')['predictions'][0]['people']
+        >>> inferencer('photo.jpg')['predictions'][0]['instances']
         >>> for frame in inferencer.stream('video.mp4', batch_size=8):
-        ...     print(frame.name, frame.people['transl'])
+        ...     print(frame.name, frame.instances['transl'])
 
     Args:
         model: Config, config file, or a name of :meth:`list_models`;
@@ -461,17 +460,17 @@ def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
 
     Returns:
         ``name``, ``source_frame``, ``timestamp``, ``K``, ``size`` and
-        ``people``: a list with the fields of
-        :data:`aios.export.PERSON_FIELDS` of each person.
+        ``instances``: a list with the fields of
+        :data:`aios.results.PERSON_FIELDS` of each person.
     """
-    fields = {name: value.tolist() for name, value in frame.people.items()}
+    fields = {name: value.tolist() for name, value in frame.instances.items()}
     return {
         'name': frame.name,
         'source_frame': frame.source_frame,
         'timestamp': frame.timestamp,
         'size': list(frame.size),
         'K': frame.K.tolist(),
-        'people': [
+        'instances': [
             {name: value[i] for name, value in fields.items()}
             for i in range(len(frame))
         ],

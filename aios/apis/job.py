@@ -20,7 +20,8 @@ from typing import Any
 from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
-from aios.export import EXPORTERS, Exporter, PeopleSequence
+from aios.export import EXPORTERS, Exporter
+from aios.results import SequenceResult
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
 from aios.visualization import OverlayOptions, OverlayWriter
@@ -405,7 +406,7 @@ class _Job:
         wanted = [x for x in self.outputs.exporters() if x.per != 'frame']
         if not wanted:
             return
-        people = PeopleSequence.load(path)
+        people = SequenceResult.load(path)
         for exporter in wanted:
             exporter.export(
                 people,

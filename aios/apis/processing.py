@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aios.export import FrameResult
+from aios.results import FrameResult
 from aios.tracking import LargestPerson, OneEuroSmoother, Tracker
 
 __all__ = ['LOW_SCORE', 'Processing', 'make_processing']

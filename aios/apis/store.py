@@ -3,7 +3,7 @@
 
 While a source is worked on, its results go to small files ("shards") of some
 dozen frames, each of which is a complete
-:class:`~aios.export.PeopleSequence`.  A shard appears only when it is
+:class:`~aios.results.SequenceResult`.  A shard appears only when it is
 complete, so after a crash all but the last seconds are there.
 
 Legend: ``N`` persons of all frames, ``F`` frames.
@@ -17,15 +17,19 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 
-from aios.export import PERSON_FIELDS, FrameResult, PeopleSequence
-from aios.export.schema import FRAME_FIELDS
+from aios.results import (
+    FRAME_FIELDS,
+    PERSON_FIELDS,
+    FrameResult,
+    SequenceResult,
+)
 from aios.utils.safe_io import atomic_write, load_npz, save_npz
 
 __all__ = ['ShardStore', 'load_partial', 'merge_shards']
@@ -46,7 +50,7 @@ class ShardStore:
 
     Args:
         folder: Where the shards are.
-        metadata: See :meth:`aios.export.PeopleSequence.from_frames`.
+        metadata: See :meth:`aios.results.SequenceResult.from_frames`.
         num_frames: Frames of a shard.
         seconds: A shard is written after this time at the latest.
     """
@@ -112,11 +116,10 @@ class ShardStore:
         if self._begin is None:
             return
         path = self.folder / f'{self._begin:09d}-{self._end:09d}.npz'
-        people = PeopleSequence.from_frames(
+        people = SequenceResult.from_frames(
             [frame for _, frame in self._frames], **self.metadata
         )
-        arrays = {f.name: getattr(people, f.name) for f in fields(people)}
-        arrays = {n: value for n, value in arrays.items() if value is not None}
+        arrays = people.arrays
         arrays[_INDICES] = np.array([i for i, _ in self._frames], np.int64)
         save_npz(path, arrays, overwrite=True, compress=False)
         self._shards.append(_Shard(path, self._begin, self._end))
@@ -126,7 +129,7 @@ class ShardStore:
     def frames(self) -> Iterator[tuple[int, FrameResult]]:
         """Written frames with their numbers, one shard in memory at a time."""
         for path in self.paths:
-            people = PeopleSequence.load(path)
+            people = SequenceResult.load(path)
             indices = load_npz(path, [_INDICES])[_INDICES].tolist()
             yield from zip(indices, people.frames(), strict=True)
 
@@ -140,7 +143,7 @@ def _find_shards(folder: Path) -> list[_Shard]:
     return found
 
 
-def load_partial(folder: Path) -> PeopleSequence:
+def load_partial(folder: Path) -> SequenceResult:
     """What an interrupted run left, as far as it came.
 
     Args:
@@ -159,13 +162,10 @@ def load_partial(folder: Path) -> PeopleSequence:
         raise FileNotFoundError(
             f'{folder}: neither params.npz nor parts of it are there'
         )
-    parts = [PeopleSequence.load(path) for path in paths]
-    metadata = {
-        name: getattr(parts[0], name)
-        for name in ('fps', 'source', 'gender', 'body_model', 'model')
-    }
-    return PeopleSequence.from_frames(
-        (frame for part in parts for frame in part.frames()), **metadata
+    parts = [SequenceResult.load(path) for path in paths]
+    return SequenceResult.from_frames(
+        (frame for part in parts for frame in part.frames()),
+        **parts[0].metadata,
     )
 
 

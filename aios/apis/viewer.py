@@ -13,8 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from aios.body_models import SMPLXLayer
-from aios.export import PeopleSequence, write_glb
+from aios.export import write_glb
 from aios.export.gltf import frame_times
+from aios.results import SequenceResult
 from aios.viewer import PictureTrack, make_picture_track, write_viewer
 
 from .sources import Frame, FrameSource, open_sources
@@ -28,7 +29,7 @@ _TOLERANCE = 1e-3  # metres; nobody sees less, and it is a tenth of the size
 
 
 def make_viewer(
-    people: PeopleSequence,
+    people: SequenceResult,
     folder: str | os.PathLike,
     path: str | os.PathLike,
     scratch: str | os.PathLike,
@@ -89,7 +90,7 @@ def make_viewer(
 
 
 def find_pictures(
-    people: PeopleSequence, folder: str | os.PathLike, mode: str = 'source'
+    people: SequenceResult, folder: str | os.PathLike, mode: str = 'source'
 ) -> Path:
     """Video or folder with the pictures of results.
 
@@ -121,7 +122,7 @@ def _is_inside(path: Path, folder: str | os.PathLike) -> bool:
 
 
 def _make_track(
-    people: PeopleSequence,
+    people: SequenceResult,
     source: str | os.PathLike,
     scratch: Path,
     mode: str,
@@ -146,7 +147,7 @@ def _make_track(
 
 
 def _pictures(
-    people: PeopleSequence, source: str | os.PathLike, numbered: bool
+    people: SequenceResult, source: str | os.PathLike, numbered: bool
 ) -> Iterator[np.ndarray | None]:
     """RGB pictures of the frames, in order; ``None`` where one is missing.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from aios.export import FrameResult
+from aios.results import FrameResult
 from aios.visualization import OverlayDrawer
 
 from .writers import FrameWriter

@@ -10,13 +10,13 @@ process, and not again when a run goes on.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from aios.export import Exporter, FrameResult, PeopleSequence
+from aios.export import Exporter
+from aios.results import FrameResult, SequenceResult
 
 __all__ = ['ExportWriter', 'FrameWriter', 'ParameterWriter']
 
@@ -54,11 +54,11 @@ class FrameWriter(Protocol):
 
 
 class ParameterWriter(FrameWriter):
-    """``NAME.npz``: a :class:`~aios.export.PeopleSequence` of one frame.
+    """``NAME.npz``: a :class:`~aios.results.SequenceResult` of one frame.
 
     Args:
         folder: Where to.
-        metadata: See :meth:`aios.export.PeopleSequence.from_frames`.
+        metadata: See :meth:`aios.results.SequenceResult.from_frames`.
     """
 
     def __init__(self, folder: Path, metadata: dict) -> None:
@@ -71,9 +71,8 @@ class ParameterWriter(FrameWriter):
     def write(  # noqa: D102
         self, frame: FrameResult, image: np.ndarray | None
     ) -> None:
-        people = {k: v for k, v in frame.people.items() if k != 'vertices'}
-        bare = replace(frame, people=people)
-        PeopleSequence.from_frames([bare], **self.metadata).save(
+        bare = frame.with_fields(vertices=None)
+        SequenceResult.from_frames([bare], **self.metadata).save(
             self.folder / f'{frame.name}.npz', overwrite=True
         )
 

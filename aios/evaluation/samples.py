@@ -1,53 +1,35 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Ground truth and predictions of a picture, in the same pixels.
+"""Ground truth of an image, in the pixels of predictions.
 
-Data sets deliver ground truth in pixels of the picture the network sees,
-models return people in pixels of the original picture.  Here both are NumPy
-arrays in original pixels.
+Datasets deliver ground truth in pixels of the image the network sees, models
+return persons in pixels of the original image.  Here ground truth is NumPy
+arrays in original pixels, as :func:`aios.results.predictions_of` has it.
 
 Symbols: ``n`` persons, ``V`` vertices, ``J`` joints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from aios.body_models import BodyPoser, ground_truth_parameters
+from aios.results import as_array, as_arrays, finite_rows
 from aios.structures import PARTS
 
 __all__ = [
-    'PERSON_LABEL',
     'GroundTruthBodies',
-    'as_arrays',
-    'finite_people',
-    'finite_predictions_of',
     'ground_truth_of',
     'inside_picture',
-    'predictions_of',
 ]
-
-PERSON_LABEL = 1
-"""Class of persons; class 0 is never a target."""
 
 _BOXES = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
 _LABELS = (
     *('bboxes', 'keypoints', 'keypoints3d'),
     *('smplx_pose', 'smplx_betas', 'smplx_expression'),
 )
-
-
-def as_arrays(instances: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy with tensors and box structures as NumPy arrays.
-
-    Args:
-        instances: A mapping, such as ``InstanceData.to_dict()``.
-    """
-    return {name: _as_array(value) for name, value in instances.items()}
 
 
 def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -74,7 +56,7 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
         )
     persons = as_arrays(sample['gt_instances'])
     for name in _LABELS:
-        bad = ~_finite_rows(persons[name])
+        bad = ~finite_rows(persons[name])
         if bad.any():
             raise ValueError(
                 f'{sample.get("img_path", "a sample")}: {name} of person '
@@ -92,97 +74,8 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
         cameras[:, 2:] += offset
         persons['cameras'] = cameras
     if sample.get('cam_K') is not None:
-        persons['cam_K'] = inverse @ _as_array(sample['cam_K'])
+        persons['cam_K'] = inverse @ as_array(sample['cam_K'])
     return persons
-
-
-def predictions_of(
-    sample: Mapping[str, Any], score_thr: float = 0.0
-) -> dict[str, Any]:
-    """Predicted persons of a sample.
-
-    Args:
-        sample: With ``pred_instances``, see
-            :meth:`aios.models.heads.AiOSHead.predict`.
-        score_thr: Persons with a lower score are left out.
-
-    Returns:
-        The fields of the persons that are left; other entries unchanged.
-    """
-    fields = dict(sample['pred_instances'])
-    # Candidates are ranked with every class; class 0 is nobody.
-    is_person = _is_person(fields)
-    fields.pop('person_label', None)
-    scores = _as_array(fields['scores'])
-    keep = np.flatnonzero((scores >= score_thr) & is_person)
-    camera = fields.pop('cam_K', None)
-    people: dict[str, Any] = {}
-    for name, value in fields.items():
-        value = getattr(value, 'tensor', value)
-        if isinstance(value, Tensor):
-            # Choose first: meshes are large and may be on another device.
-            value = value[torch.from_numpy(keep).to(value.device)]
-            people[name] = _as_array(value)
-        else:
-            people[name] = np.asarray(value)[keep]
-    if camera is not None:
-        people['cam_K'] = _as_array(camera)
-    return people
-
-
-def finite_predictions_of(
-    sample: Mapping[str, Any], score_thr: float, fields: Sequence[str]
-) -> tuple[dict[str, Any], int]:
-    """Predicted persons of a sample, without broken ones.
-
-    Args:
-        sample: See :func:`predictions_of`.
-        score_thr: See there.
-        fields: See :func:`finite_people`.
-
-    Returns:
-        Persons, and how many were left out because they are not finite.
-    """
-    people, broken = finite_people(predictions_of(sample, score_thr), fields)
-    # A score of NaN reaches no threshold.
-    predicted = sample['pred_instances']
-    nameless = np.isnan(_as_array(predicted['scores'])) & _is_person(predicted)
-    return people, broken + int(nameless.sum())
-
-
-def _is_person(fields: Mapping[str, Any]) -> np.ndarray:
-    label = fields.get('person_label', PERSON_LABEL)
-    return np.asarray(_as_array(fields['labels']) == label)
-
-
-def finite_people(
-    people: Mapping[str, Any], fields: Sequence[str]
-) -> tuple[dict[str, Any], int]:
-    """Leave out persons with NaN or infinity, as of a diverged network.
-
-    Numbers that float32 cannot hold count as infinite.
-
-    Args:
-        people: Arrays ``(P, ...)`` of :func:`predictions_of`, and perhaps
-            ``cam_K``.
-        fields: What is looked at, beside scores; names that are not there
-            are skipped.
-
-    Returns:
-        The others, and how many were left out.
-    """
-    finite = np.isfinite(people['scores'])
-    for name in fields:
-        if name in people:
-            finite &= _finite_rows(people[name])
-    broken = int((~finite).sum())
-    if not broken:
-        return dict(people), 0
-    kept = {
-        name: value if name == 'cam_K' else value[finite]
-        for name, value in people.items()
-    }
-    return kept, broken
 
 
 def inside_picture(
@@ -270,17 +163,3 @@ class GroundTruthBodies:
     ) -> dict[str, np.ndarray]:
         """Arguments of the layer for some of the persons."""
         return ground_truth_parameters(persons, index)
-
-
-def _finite_rows(values: np.ndarray) -> np.ndarray:
-    # Squares of what float32 can hold are finite in float64.
-    with np.errstate(over='ignore'):
-        finite = np.isfinite(np.asarray(values, np.float32))
-    return np.asarray(finite.all(axis=tuple(range(1, np.ndim(values)))))
-
-
-def _as_array(value: Any) -> Any:
-    value = getattr(value, 'tensor', value)
-    if isinstance(value, Tensor):
-        return value.detach().cpu().numpy()
-    return value

@@ -1,32 +1,23 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Results as files: parameters, meshes, animations (docs/en/export.md)."""
 
-# The results come first: packages that the writers need import them.
-from .people import FrameResult, PeopleSequence
-from .schema import PERSON_FIELDS, SMPLX_ARGUMENTS, complete_people
-
-from .amass import write_amass  # isort: skip
-from .bvh import write_bvh  # isort: skip
-from .exporter import Exporter  # isort: skip
-from .gltf import CORRECTIVES, GLBSummary, write_glb  # isort: skip
-from .keypoints import KeypointsWriter, write_keypoints  # isort: skip
-from .meshes import AXES, person_meshes, write_meshes  # isort: skip
-from .mot import write_mot  # isort: skip
-from .ply import write_ply  # isort: skip
-from .table import EXPORTERS, exporters_by_flag  # isort: skip
+from .amass import write_amass
+from .bvh import write_bvh
+from .exporter import Exporter
+from .gltf import CORRECTIVES, GLBSummary, write_glb
+from .keypoints import KeypointsWriter, write_keypoints
+from .meshes import AXES, person_meshes, write_meshes
+from .mot import write_mot
+from .ply import write_ply
+from .table import EXPORTERS, exporters_by_flag
 
 __all__ = [
     'AXES',
     'CORRECTIVES',
     'EXPORTERS',
-    'PERSON_FIELDS',
-    'SMPLX_ARGUMENTS',
     'Exporter',
-    'FrameResult',
     'GLBSummary',
     'KeypointsWriter',
-    'PeopleSequence',
-    'complete_people',
     'exporters_by_flag',
     'person_meshes',
     'write_amass',

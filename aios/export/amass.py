@@ -19,10 +19,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from aios.body_models import BodyModel
+from aios.results import SequenceResult
 from aios.utils.safe_io import save_npz
 
 from .exporter import FPS_OPTION, Exporter
-from .people import PeopleSequence
 from .rig import PersonMotion, Rig
 
 __all__ = ['AMASSExporter', 'write_amass']
@@ -35,7 +35,7 @@ _Z_UP = Rotation.from_matrix([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
 
 
 def write_amass(
-    people: PeopleSequence,
+    people: SequenceResult,
     layer: BodyModel,
     path: str | os.PathLike,
     person_id: int,
@@ -114,7 +114,7 @@ def write_amass(
 
 
 def _time_grid(
-    people: PeopleSequence, fps: float | None
+    people: SequenceResult, fps: float | None
 ) -> tuple[np.ndarray, float]:
     """Places ``(F,)`` of the frames in even time, and places per second."""
     if fps is not None and not fps > 0:
@@ -164,7 +164,7 @@ class AMASSExporter(Exporter):
     options = FPS_OPTION
 
     def write(  # noqa: D102
-        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+        self, people: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> str | None:
         options.pop('progress', None)
         person = int(people.person_ids[0])

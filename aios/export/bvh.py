@@ -17,11 +17,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from aios.body_models import BodyModel
+from aios.results import SequenceResult
 from aios.utils.safe_io import atomic_write
 
 from .exporter import FPS_OPTION, Exporter
 from .gltf import frame_times
-from .people import PeopleSequence
 from .rig import JOINT_NAMES, PersonMotion, Rig
 
 __all__ = ['BVHExporter', 'write_bvh']
@@ -40,7 +40,7 @@ class _Frames:
 
 
 def write_bvh(
-    people: PeopleSequence,
+    people: SequenceResult,
     layer: BodyModel,
     path: str | os.PathLike,
     person_id: int,
@@ -182,7 +182,7 @@ class BVHExporter(Exporter):
     }
 
     def write(  # noqa: D102
-        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+        self, people: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> None:
         options.pop('progress', None)
         write_bvh(people, layer, path, int(people.person_ids[0]), **options)

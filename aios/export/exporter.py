@@ -11,9 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from aios.body_models import BodyModel
-
-from .frame_result import FrameResult
-from .people import PeopleSequence
+from aios.results import FrameResult, SequenceResult
 
 __all__ = ['FPS_OPTION', 'Exporter', 'refuse_existing']
 
@@ -57,7 +55,7 @@ class Exporter:
 
     def export(
         self,
-        people: PeopleSequence,
+        people: SequenceResult,
         layer: BodyModel | None,
         path: Path,
         *,
@@ -102,7 +100,7 @@ class Exporter:
         return list(parts), [remark for remark in remarks if remark]
 
     def write(
-        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+        self, people: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> str | None:
         """Write one file, of one person if there is one per person.
 

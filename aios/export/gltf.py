@@ -15,12 +15,12 @@ import numpy as np
 from tqdm import tqdm
 
 from aios.body_models import BodyModel
+from aios.results import SequenceResult
 
 from .correctives import CorrectiveBasis
 from .exporter import FPS_OPTION, Exporter
 from .glb import GLBBuilder
 from .gltf_scene import PeopleScene
-from .people import PeopleSequence
 from .rig import Rig
 
 __all__ = ['CORRECTIVES', 'GLBExporter', 'GLBSummary', 'write_glb']
@@ -46,7 +46,7 @@ class GLBSummary:
 
 
 def write_glb(
-    people: PeopleSequence,
+    people: SequenceResult,
     layer: BodyModel,
     path: str | os.PathLike,
     *,
@@ -101,7 +101,7 @@ def write_glb(
 
 
 def frame_times(
-    people: PeopleSequence, fps: float | None = None
+    people: SequenceResult, fps: float | None = None
 ) -> np.ndarray:
     """Seconds from the first frame, ``(F,)`` float32, ascending.
 
@@ -137,7 +137,7 @@ class GLBExporter(Exporter):
     }
 
     def write(  # noqa: D102
-        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+        self, people: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> str:
         summary = write_glb(people, layer, path, **options)
         return (

@@ -15,13 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
+from aios.results import SequenceResult
 from aios.version import __version__
 from aios.visualization.mesh import vertex_normals
 from aios.visualization.palette import instance_color
 
 from .correctives import CorrectiveBasis, SkinningFrames, rest_differences
 from .glb import VERTEX_DATA, VERTEX_INDEX, GLBBuilder
-from .people import PeopleSequence
 from .rig import JOINT_NAMES, PersonMotion, Rig
 
 __all__ = ['PeopleScene']
@@ -38,7 +38,7 @@ class PeopleScene:
     def __init__(
         self,
         builder: GLBBuilder,
-        people: PeopleSequence,
+        people: SequenceResult,
         rig: Rig,
         times: np.ndarray,
     ) -> None:
@@ -355,7 +355,7 @@ class PeopleScene:
 
 
 def _forward(
-    people: PeopleSequence, rows: np.ndarray, layer: BodyModel
+    people: SequenceResult, rows: np.ndarray, layer: BodyModel
 ) -> np.ndarray:
     """The body model's vertices ``(T, V, 3)``, without translation."""
     parameters = people.smplx_parameters(rows)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from aios.results import FrameResult, SequenceResult
 from aios.structures import convert_joints, get_joint_set
 from aios.utils.closing import Closing
 from aios.utils.safe_io import atomic_write
@@ -22,7 +23,6 @@ from aios.version import __version__
 
 from .exporter import Exporter
 from .meshes import frame_file
-from .people import FrameResult, PeopleSequence
 
 __all__ = [
     'KeypointsExporter',
@@ -85,7 +85,7 @@ def keypoints_document(
 
 
 def write_keypoints(
-    people: PeopleSequence, path: str | os.PathLike, overwrite: bool = False
+    people: SequenceResult, path: str | os.PathLike, overwrite: bool = False
 ) -> None:
     """Write one file for all frames.
 
@@ -170,7 +170,7 @@ def _image(frame: FrameResult, image_id: int) -> dict[str, Any]:
 def _annotations(
     frame: FrameResult, image_id: int
 ) -> Iterator[dict[str, Any]]:
-    people = frame.people
+    people = frame.instances
     whole, known = convert_joints(
         people['joints2d'], 'smplx_144', 'coco_wholebody', approximate=True
     )
@@ -232,6 +232,6 @@ class KeypointsExporter(Exporter):
     flag_help = 'keypoints.json: boxes and key-points'
 
     def write(  # noqa: D102
-        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+        self, people: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> None:
         write_keypoints(people, path, options['overwrite'])

@@ -12,13 +12,12 @@ import numpy as np
 from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
+from aios.results import FrameResult, SequenceResult
 from aios.visualization.mesh import Mesh
 from aios.visualization.obj import write_obj
 from aios.visualization.palette import instance_color
 
 from .exporter import Exporter, refuse_existing
-from .frame_result import FrameResult
-from .people import PeopleSequence
 from .ply import write_ply
 
 __all__ = [
@@ -45,7 +44,7 @@ _CHUNK = 32  # meshes that are held at once
 
 
 def person_meshes(
-    people: PeopleSequence, layer: BodyModel, axes: str = 'opencv'
+    people: SequenceResult, layer: BodyModel, axes: str = 'opencv'
 ) -> Iterator[tuple[int, Mesh]]:
     """Meshes of all persons, posed anew; memory does not grow.
 
@@ -73,7 +72,7 @@ def person_meshes(
 
 
 def write_meshes(
-    people: PeopleSequence,
+    people: SequenceResult,
     layer: BodyModel,
     folder: str | os.PathLike,
     kind: str = 'obj',
@@ -116,7 +115,7 @@ def write_meshes(
     return paths
 
 
-def _paths(people: PeopleSequence, folder: Path, kind: str) -> list[Path]:
+def _paths(people: SequenceResult, folder: Path, kind: str) -> list[Path]:
     names, counts = np.unique(people.frame_names, return_counts=True)
     if (counts > 1).any():
         raise ValueError(
@@ -167,7 +166,7 @@ class MeshExporter(Exporter):
         self.name, self.about, self.suffix = name, about, f'.{name}'
 
     def export(  # noqa: D102
-        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+        self, people: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> tuple[list[Path], list[str]]:
         return write_meshes(people, layer, path, self.name, **options), []
 
@@ -177,8 +176,8 @@ class MeshExporter(Exporter):
         if not len(frame):
             return  # has no field of vertices
         for person, vertices in zip(
-            frame.people['person_id'].tolist(),
-            frame.people['vertices'],
+            frame.instances['person_id'].tolist(),
+            frame.instances['vertices'],
             strict=True,
         ):
             path = folder / f'{frame.name}_person{person}{self.suffix}'

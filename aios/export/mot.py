@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from aios.results import FrameResult, SequenceResult
 from aios.utils.safe_io import atomic_write
 
 from .exporter import Exporter
-from .people import FrameResult, PeopleSequence
 
 __all__ = ['MOTExporter', 'write_mot']
 
@@ -42,7 +42,7 @@ def write_mot(
     path = Path(path)
     with atomic_write(path, overwrite=overwrite) as stream:
         for number, frame in enumerate(frames, start=1):
-            people = frame.people
+            people = frame.instances
             for person, box, score in zip(
                 people['person_id'].tolist(),
                 people['bboxes'].tolist(),
@@ -64,6 +64,6 @@ class MOTExporter(Exporter):
     about = 'boxes of tracks, text of MOTChallenge'
 
     def write(  # noqa: D102
-        self, people: PeopleSequence, layer: Any, path: Path, **options: Any
+        self, people: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> None:
         write_mot(path, people.frames(), options['overwrite'])

@@ -16,10 +16,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from aios.body_models import POSE_JOINTS, BodyModel
+from aios.results import SMPLX_ARGUMENTS, SequenceResult
 from aios.structures import get_joint_set
-
-from .people import PeopleSequence
-from .schema import SMPLX_ARGUMENTS
 
 __all__ = ['JOINT_NAMES', 'PersonMotion', 'Rig', 'forward_kinematics']
 
@@ -155,7 +153,7 @@ class PersonMotion:
 
     @classmethod
     def of(
-        cls, people: PeopleSequence, person_id: int, rig: Rig
+        cls, people: SequenceResult, person_id: int, rig: Rig
     ) -> PersonMotion:
         """Motion of a person, who must be in the sequence."""
         rows = np.flatnonzero(people.person_id == person_id)
@@ -188,7 +186,7 @@ class PersonMotion:
 
 
 def _quaternions(
-    people: PeopleSequence, rows: np.ndarray, layer: BodyModel
+    people: SequenceResult, rows: np.ndarray, layer: BodyModel
 ) -> np.ndarray:
     hands = layer.hand_mean.detach().cpu().double().numpy()
     poses = []

@@ -22,6 +22,7 @@ __all__ = [
     'GENDER_NAMES',
     'GT_FIELDS',
     'PARTS',
+    'PERSON_LABEL',
     'POSE_ROWS',
     'GtField',
     'check_gt_instances',
@@ -29,6 +30,9 @@ __all__ = [
 
 PARTS = ('lhand', 'rhand', 'face')
 """Parts with boxes of their own, as spelled in field names."""
+
+PERSON_LABEL = 1
+"""Class of persons; class 0 is never a target."""
 
 GENDER_NAMES: Mapping[int, str] = MappingProxyType(
     {-1: 'neutral', 0: 'male', 1: 'female'}

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from aios.body_models import BodyModel, BodyPoser
-from aios.export import SMPLX_ARGUMENTS, FrameResult, complete_people
+from aios.results import SMPLX_ARGUMENTS, FrameResult, complete_instances
 from aios.structures import Camera
 
 __all__ = ['labels_as_result']
@@ -42,7 +42,7 @@ def labels_as_result(
     """
     size = camera.width, camera.height
     if not labels:
-        empty = complete_people()
+        empty = complete_instances()
         return FrameResult(
             name, source_frame, timestamp, camera.K, size, empty
         )
@@ -66,6 +66,6 @@ def labels_as_result(
     ):
         corner, extent = labels[key][:, :2], labels[key][:, 2:4]
         fields[part] = np.concatenate([corner, corner + extent], axis=1)
-    people = complete_people(person_id=labels['meta/person_id'], **fields)
+    people = complete_instances(person_id=labels['meta/person_id'], **fields)
     frame = FrameResult(name, source_frame, timestamp, camera.K, size, people)
     return frame.posed(BodyPoser(body_model), with_vertices=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aios.export import FrameResult, PeopleSequence
+from aios.results import FrameResult, SequenceResult
 
 __all__ = ['LargestPerson', 'largest_person', 'largest_track']
 
@@ -14,10 +14,10 @@ def largest_person(frame: FrameResult) -> FrameResult:
     """The person with the largest box; nobody if nobody is there."""
     if not len(frame):
         return frame
-    return frame.select([int(_areas(frame.people['bboxes']).argmax())])
+    return frame.select([int(_areas(frame.instances['bboxes']).argmax())])
 
 
-def largest_track(people: PeopleSequence) -> PeopleSequence:
+def largest_track(people: SequenceResult) -> SequenceResult:
     """The person with the largest boxes, summed over all frames.
 
     Args:
@@ -65,17 +65,17 @@ class LargestPerson:
             The same with at most one person.
         """
         largest = largest_person(frame)
-        same = frame.select(frame.people['person_id'] == self._chosen)
+        same = frame.select(frame.instances['person_id'] == self._chosen)
         self._missed = 0 if len(same) else self._missed + 1
         if len(same):
-            sizes = [_areas(f.people['bboxes'])[0] for f in (largest, same)]
+            sizes = [_areas(f.instances['bboxes'])[0] for f in (largest, same)]
             stays = sizes[0] <= self.margin * sizes[1]
         else:
             stays = self._chosen is not None and self._missed <= self.max_gap
         if stays:
             return same
         if len(largest):
-            self._chosen = int(largest.people['person_id'][0])
+            self._chosen = int(largest.instances['person_id'][0])
             self._missed = 0
         return largest
 

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from torch import nn
 
 from aios.body_models import BodyPoser
-from aios.export import SMPLX_ARGUMENTS, FrameResult, PeopleSequence
+from aios.results import SMPLX_ARGUMENTS, FrameResult, SequenceResult
 
 from .body import Body
 from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
@@ -147,7 +147,7 @@ class OneEuroSmoother:
         """The frame with joints, and meshes if any, of its parameters."""
         if self._poser is None:
             return frame
-        return frame.posed(self._poser, 'vertices' in frame.people)
+        return frame.posed(self._poser, 'vertices' in frame.instances)
 
     def parameters(self, frame: FrameResult) -> FrameResult:
         """The same, but joints and meshes are only moved."""
@@ -164,10 +164,10 @@ class OneEuroSmoother:
 
     def _person(self, frame: FrameResult, row: int) -> dict[str, np.ndarray]:
         people = {
-            name: frame.people[name][row].astype(np.float64)
+            name: frame.instances[name][row].astype(np.float64)
             for name in (*SMPLX_ARGUMENTS, 'joints3d')
         }
-        state, seconds = self._state(int(frame.people['person_id'][row]))
+        state, seconds = self._state(int(frame.instances['person_id'][row]))
         filters = state.filters
         turns = filters.rotations(self._body.rotations(people), seconds)
         out = self._body.poses(turns)
@@ -176,13 +176,13 @@ class OneEuroSmoother:
         # The pelvis of the rest pose is linear in the shape, as the mean is.
         pelvis = people['joints3d'][0]
         shape = np.concatenate([people['betas'], pelvis - people['transl']])
-        weight = max(float(frame.people['scores'][row]), 1e-3)
+        weight = max(float(frame.instances['scores'][row]), 1e-3)
         mean = state.shape.add(shape, weight)
         position = _position(filters, pelvis, seconds)
         out['betas'] = mean[:-3]
         out['transl'] = position - mean[-3:]
-        for name in {'joints3d', 'vertices'} & set(frame.people):
-            out[name] = frame.people[name][row] + (position - pelvis)
+        for name in {'joints3d', 'vertices'} & set(frame.instances):
+            out[name] = frame.instances[name][row] + (position - pelvis)
         return out
 
     def _state(self, person: int) -> tuple[_State, float]:
@@ -210,11 +210,11 @@ def _position(
 
 
 def smooth_sequence(
-    people: PeopleSequence,
+    people: SequenceResult,
     body_model: dict | nn.Module,
     options: SmoothingOptions | None = None,
     zero_lag: bool = True,
-) -> PeopleSequence:
+) -> SequenceResult:
     """Smooth a whole sequence.
 
     Args:
@@ -241,7 +241,7 @@ def smooth_sequence(
             for frames in zip(frames, smoothed, backward, strict=True)
         ]
     smoothed = [smoother._posed(frame) for frame in smoothed]
-    rows = PeopleSequence.from_frames(smoothed)
+    rows = SequenceResult.from_frames(smoothed)
     changed = (*SMPLX_ARGUMENTS, 'joints3d', 'joints2d', 'vertices')
     return replace(people, **{name: getattr(rows, name) for name in changed})
 
@@ -253,7 +253,7 @@ def _reversed(frames: list[FrameResult]) -> Iterable[FrameResult]:
         yield replace(frame, timestamp=end - frame.timestamp)
 
 
-def _mean_shapes(people: PeopleSequence) -> dict[int, np.ndarray]:
+def _mean_shapes(people: SequenceResult) -> dict[int, np.ndarray]:
     """By id: ``(13,)`` coefficients, and pelvis relative to translation."""
     rest = people.joints3d[:, 0] - people.transl
     shapes = np.concatenate([people.betas, rest], axis=1)
@@ -274,9 +274,9 @@ def _middle(
 ) -> FrameResult:
     """Half-way between two ways to smooth a frame."""
     rows = []
-    for row, person in enumerate(frame.people['person_id'].tolist()):
+    for row, person in enumerate(frame.instances['person_id'].tolist()):
         one, other = (
-            {name: value[row] for name, value in passed.people.items()}
+            {name: value[row] for name, value in passed.instances.items()}
             for passed in (forward, backward)
         )
         start, end = body.rotations(one), body.rotations(other)
@@ -296,6 +296,6 @@ def _with_rows(
     """The frame with other values for its people, one dict each."""
     if not rows:
         return frame
-    return frame.with_people(
+    return frame.with_fields(
         **{name: np.stack([row[name] for row in rows]) for name in rows[0]}
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aios.export import FrameResult
+from aios.results import FrameResult
 
 from .association import (
     BODY_JOINTS,
@@ -125,13 +125,13 @@ class Tracker:
         """
         self._predict()
         ids = self._known_ids(frame)
-        scores = frame.people['scores']
+        scores = frame.instances['scores']
         unknown = np.flatnonzero((ids < 0) & (scores >= self.score_thr))
         order = np.argsort(-scores[unknown], kind='stable')
         ids[unknown[order]] = self._next_id + np.arange(len(unknown))
         self._update(frame, ids)
         kept = frame.select(ids >= 0)
-        return kept.with_people(person_id=ids[ids >= 0])
+        return kept.with_fields(person_id=ids[ids >= 0])
 
     def resume(self, frames: Iterable[FrameResult], next_id: int = 0) -> None:
         """Go on after a break, with frames that were tracked before it.
@@ -144,7 +144,7 @@ class Tracker:
         self.reset()
         for frame in frames:
             self._predict()
-            self._update(frame, frame.people['person_id'])
+            self._update(frame, frame.instances['person_id'])
         self._next_id = max(self._next_id, next_id)
 
     def _predict(self) -> None:
@@ -160,7 +160,7 @@ class Tracker:
     def _known_ids(self, frame: FrameResult) -> np.ndarray:
         """``(n,)`` ids of those who continue a track, -1 for the others."""
         ids = np.full(len(frame), -1)
-        scores = frame.people['scores']
+        scores = frame.instances['scores']
         confident = scores >= self.score_thr
         doubtful = ~confident & (scores >= self.low_score_thr)
         self._match(
@@ -220,14 +220,14 @@ class Tracker:
 
 def _sightings(frame: FrameResult) -> tuple[np.ndarray, np.ndarray]:
     """Boxes ``(n, 4)`` as the filter wants them, joints ``(n, 17, 2)``."""
-    corners = frame.people['bboxes'].astype(np.float64)
+    corners = frame.instances['bboxes'].astype(np.float64)
     centre = (corners[:, :2] + corners[:, 2:]) / 2
     # Boxes without an area are of no use, but must not divide by zero.
     width, height = np.maximum(corners[:, 2:] - corners[:, :2], 1).T
     boxes = np.concatenate(
         [centre, (width / height)[:, None], height[:, None]], axis=1
     )
-    joints = frame.people['joints2d'][:, BODY_JOINTS].astype(np.float64)
+    joints = frame.instances['joints2d'][:, BODY_JOINTS].astype(np.float64)
     return boxes, joints
 
 
@@ -241,5 +241,5 @@ def _similarity(
     expected = np.stack([track.joints for track in tracks])
     expected = expected * states[:, None, 3:4] + states[:, None, :2]
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
-    overlap = box_similarity(boxes, frame.people['bboxes'][rows])
+    overlap = box_similarity(boxes, frame.instances['bboxes'][rows])
     return (overlap + keypoint_similarity(expected, joints[rows], areas)) / 2

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from aios.export import PeopleSequence
 from aios.export.gltf import frame_times
+from aios.results import SequenceResult
 from aios.utils.safe_io import atomic_write
 from aios.version import __version__
 from aios.visualization import instance_color
@@ -42,7 +42,7 @@ _PARTS = {
 
 
 def write_viewer(
-    people: PeopleSequence,
+    people: SequenceResult,
     glb: str | os.PathLike,
     path: str | os.PathLike,
     *,
@@ -101,7 +101,7 @@ def write_viewer(
     return path.stat().st_size
 
 
-def describe_people(people: PeopleSequence) -> dict[str, Any]:
+def describe_people(people: SequenceResult) -> dict[str, Any]:
     """What the page has to know besides animation and pictures.
 
     Args:
@@ -134,7 +134,7 @@ def describe_people(people: PeopleSequence) -> dict[str, Any]:
     }
 
 
-def _describe_person(people: PeopleSequence, person: int) -> dict[str, Any]:
+def _describe_person(people: SequenceResult, person: int) -> dict[str, Any]:
     rows = people.person_id == person
     frames = people.frame_index[rows]
     breaks = np.flatnonzero(np.diff(frames) > 1) + 1
@@ -150,7 +150,7 @@ def _describe_person(people: PeopleSequence, person: int) -> dict[str, Any]:
     }
 
 
-def _bounds(people: PeopleSequence) -> list[list[float]]:
+def _bounds(people: SequenceResult) -> list[list[float]]:
     """Least and greatest x, y, z of the joints, in glTF's axes."""
     if not len(people):
         return _EMPTY_SCENE
@@ -161,7 +161,7 @@ def _bounds(people: PeopleSequence) -> list[list[float]]:
     return np.round(corners, 4).tolist()
 
 
-def _check_animation(path: Path, people: PeopleSequence) -> None:
+def _check_animation(path: Path, people: SequenceResult) -> None:
     """Refuse the animation of other people."""
     document = _read_document(path)
     names = [str(node.get('name')) for node in document.get('nodes', [])]

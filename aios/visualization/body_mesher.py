@@ -9,24 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.structures import InstanceData
 from torch import nn
 
 from aios.body_models import BodyPoser, ground_truth_parameters
+from aios.results import as_array
 
 from .mesh import Mesh
 from .palette import instance_color
 
-__all__ = ['BodyMesher', 'as_array']
-
-
-def as_array(value: Any) -> np.ndarray:
-    """NumPy array of a tensor, a box structure or an array."""
-    value = getattr(value, 'tensor', value)
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    return np.asarray(value)
+__all__ = ['BodyMesher']
 
 
 class BodyMesher:

@@ -19,10 +19,11 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from aios.registry import VISUALIZERS
+from aios.results import as_array
 from aios.structures import PARTS, get_joint_set
 from aios.utils.safe_io import atomic_write
 
-from .body_mesher import BodyMesher, as_array
+from .body_mesher import BodyMesher
 from .drawing import draw_boxes, draw_label, draw_skeleton
 from .mesh import Mesh
 from .palette import instance_color

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aios.export import FrameResult
+from aios.results import FrameResult
 from aios.structures import convert_joints
 
 from .drawing import draw_boxes, draw_label, draw_skeleton
@@ -108,7 +108,7 @@ class OverlayDrawer:
                 supersample=self.options.supersample,
                 cull=True,
             ).image
-        order = np.argsort(-frame.people['transl'][:, 2], kind='stable')
+        order = np.argsort(-frame.instances['transl'][:, 2], kind='stable')
         for row in order.tolist():
             self._draw_lines(drawn, frame, row, scale)
         if not self._views:
@@ -121,8 +121,8 @@ class OverlayDrawer:
         return [
             Mesh(body, self.faces, np.divide(instance_color(person), 255))
             for body, person in zip(
-                frame.people.get('vertices', ()),
-                frame.people['person_id'].tolist(),
+                frame.instances.get('vertices', ()),
+                frame.instances['person_id'].tolist(),
                 strict=False,
             )
         ]
@@ -135,7 +135,7 @@ class OverlayDrawer:
         scale: np.ndarray,
     ) -> None:
         """Boxes, label and skeleton of a person, in place."""
-        person = {name: value[row] for name, value in frame.people.items()}
+        person = {name: value[row] for name, value in frame.instances.items()}
         color = instance_color(int(person['person_id']))
         thickness = max(1, round(min(image.shape[:2]) / 300))
         corners = np.tile(scale, 2)

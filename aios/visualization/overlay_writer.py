@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aios.export import FrameResult
+from aios.results import FrameResult
 from aios.utils.closing import Closing
 
 from .local_visualizer import write_image

@@ -15,7 +15,7 @@ import numpy as np
 
 from aios.apis.cameras import change_camera
 from aios.body_models import BodyPoser, SMPLXLayer
-from aios.export import FrameResult
+from aios.results import FrameResult
 from aios.structures import Camera
 from aios.synthetic import (
     BodyBank,
@@ -73,7 +73,7 @@ def draw_cameras(
     for text, K in (("the network's camera", virtual.K), ('real', frame.K)):
         seen = change_camera(frame, K).posed(poser)
         drawn = OverlayDrawer(layer.faces.numpy(), options)(seen, image)
-        depth = np.median(seen.people['transl'][:, 2])
+        depth = np.median(seen.instances['transl'][:, 2])
         label = f'{text}: f = {K[0, 0]:.0f} px, people at {depth:.0f} m'
         panels.append(draw_label(drawn, label, (0, height), _DARK, 0.7))
     return np.concatenate(panels, axis=1)

@@ -31,8 +31,8 @@ from photograph_scores import (
 )
 
 from aios.apis import AiOSInferencer
-from aios.export import FrameResult
 from aios.models.checkpoints import CheckpointError
+from aios.results import FrameResult
 from aios.structures.joint_names import SMPLX_144_NAMES
 
 # COCO's 17 keypoints begin with the head and go on in the order of JOINTS.
@@ -56,7 +56,7 @@ def compare(
         image: Entry of the judges' file.
         result: What the model found.
     """
-    ours, people = result.people, image['people']
+    ours, people = result.instances, image['people']
     boxes = np.array([p['bbox'] for p in people]).reshape(-1, 4)
     doubtful = np.array(image['doubtful']).reshape(-1, 4)
     matches = match_people(ours['scores'], ours['bboxes'], boxes, doubtful)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from script_loader import load_script
 
-from aios.export import PeopleSequence
+from aios.results import SequenceResult
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/bulk_inference.py'
@@ -52,7 +52,7 @@ def test_each_video_has_its_folder(
     assert [s['frames'] for s in states] == [3, 4, 5]
     for state in states:
         path = out / 'results' / state['name'] / 'params.npz'
-        people = PeopleSequence.load(path)
+        people = SequenceResult.load(path)
         assert len(people.frame_names) == state['frames']
         assert len(people.frame_index) == state['people'] > 0
     stamps = [p.stat().st_mtime_ns for p in out.rglob('params.npz')]
@@ -160,7 +160,7 @@ def test_three_processes_and_a_kill(
     main(*command, tmp_path / 'alone')
     for number in range(6):
         one, other = (
-            PeopleSequence.load(p / f'results/{number}/params.npz')
+            SequenceResult.load(p / f'results/{number}/params.npz')
             for p in (out, tmp_path / 'alone')
         )
         np.testing.assert_array_equal(one.frame_index, other.frame_index)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aios.apis import CameraModel, change_camera, load_intrinsics
-from aios.export import FrameResult, complete_people
+from aios.results import FrameResult, complete_instances
 from aios.structures import Camera, convert_virtual_camera
 
 K = np.array([[900.0, 0, 310], [0, 950.0, 260], [0, 0, 1]])
@@ -21,7 +21,7 @@ def _frame(K: np.ndarray) -> FrameResult:
     rng = np.random.default_rng(0)
     transl = rng.normal(size=(2, 3)) + (0, 0, 40)
     joints = rng.normal(size=(2, 144, 3)) * 0.3 + transl[:, None]
-    people = complete_people(
+    people = complete_instances(
         transl=transl,
         joints3d=joints,
         joints2d=Camera(K, 480, 640).project(joints),
@@ -96,16 +96,16 @@ def test_change_and_back():
     frame = _frame(Camera.from_focal(7500.0, SIZE).K)
     there = change_camera(frame, K)
     back = change_camera(there, frame.K)
-    for name, value in frame.people.items():
+    for name, value in frame.instances.items():
         np.testing.assert_allclose(
-            back.people[name], value, atol=2e-2 if '2d' in name else 2e-4
+            back.instances[name], value, atol=2e-2 if '2d' in name else 2e-4
         )
 
 
 def test_pelvis_stays_in_the_picture():
     frame = _frame(Camera.from_focal(7500.0, SIZE).K)
     there = change_camera(frame, K)
-    people, before = there.people, frame.people
+    people, before = there.instances, frame.instances
     np.testing.assert_allclose(
         people['joints2d'][:, 0], before['joints2d'][:, 0], atol=1e-2
     )
@@ -126,14 +126,14 @@ def test_pelvis_stays_in_the_picture():
 def test_formula_of_the_docs():
     """With the pelvis at the origin, and one focal length."""
     frame = _frame(Camera.from_focal(7500.0, SIZE).K)
-    joints = frame.people['joints3d'].copy()
-    joints[:, 0] = frame.people['transl']
-    frame = frame.with_people(joints3d=joints)
+    joints = frame.instances['joints3d'].copy()
+    joints[:, 0] = frame.instances['transl']
+    frame = frame.with_fields(joints3d=joints)
     target = Camera.from_focal(800.0, SIZE, (300.0, 250.0)).K
     there = change_camera(frame, target)
     expected = convert_virtual_camera(
-        frame.people['transl'], 7500.0, 800.0, (320, 240), (300, 250)
+        frame.instances['transl'], 7500.0, 800.0, (320, 240), (300, 250)
     )
     np.testing.assert_allclose(
-        there.people['transl'], expected, rtol=1e-4, atol=1e-4
+        there.instances['transl'], expected, rtol=1e-4, atol=1e-4
     )

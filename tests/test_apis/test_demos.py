@@ -22,7 +22,7 @@ from script_loader import load_script
 import aios
 from aios.apis import video_sources, window
 from aios.apis.store import load_partial
-from aios.export import PeopleSequence
+from aios.results import SequenceResult
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ def test_pictures(demo, pictures: Path, tmp_path: Path, capsys):
     )
     assert found == 6
     assert f'people: 6, frames: 3, results: {out}' in capsys.readouterr().out
-    people = PeopleSequence.load(out / 'params.npz')
+    people = SequenceResult.load(out / 'params.npz')
     focal = np.array([96, 96, 60]) / 2 / np.tan(np.radians(30))
     np.testing.assert_allclose(people.K[:, 0, 0], focal)
     assert cv2.imread(str(out / 'vis/a.jpg')).shape == (72, 96 + 36, 3)
@@ -78,7 +78,7 @@ def test_video(demo, tmp_path: Path, make_video):
         *('--track', '--smooth', '--start', 2, '--frame-interval', 3),
         *('--save-glb', '--save-bvh'),
     )
-    people = PeopleSequence.load(tmp_path / 'out/params.npz')
+    people = SequenceResult.load(tmp_path / 'out/params.npz')
     assert people.source_frames.tolist() == [2, 5, 8]
     assert people.fps == pytest.approx(10 / 3)
     assert (tmp_path / 'out/people.glb').stat().st_size
@@ -104,7 +104,7 @@ class TestBadInput:
         message = fails('image_demo', pictures, '--out-dir', out)
         assert 'b.jpg: is empty (0 bytes)' in message
         assert {p.name for p in out.glob('vis/*')} == {'a.jpg', 'c.jpg'}
-        assert PeopleSequence.load(out / 'params.npz').num_frames == 2
+        assert SequenceResult.load(out / 'params.npz').num_frames == 2
 
     def test_truncated_video(self, fails, tmp_path: Path, make_video):
         video = make_video(tmp_path / 'v.avi', 40)
@@ -113,7 +113,7 @@ class TestBadInput:
         out = tmp_path / 'out'
         message = fails('video_demo', video, '--out-dir', out, '--no-vis')
         assert 'of 40 frames; it is truncated' in message
-        count = PeopleSequence.load(out / 'params.npz').num_frames
+        count = SequenceResult.load(out / 'params.npz').num_frames
         assert 10 < count < 30
         assert f'ends after {count} of' in message
 
@@ -230,7 +230,7 @@ class TestWebcam:
             *('--max-frames', 30),
         )
         assert camera == [0, 'released']
-        people = PeopleSequence.load(out / 'params.npz')
+        people = SequenceResult.load(out / 'params.npz')
         assert people.num_frames == count
         # Frames that came while the network was busy are skipped.
         assert 1 <= count < 30
@@ -273,7 +273,7 @@ class TestWebcam:
         monkeypatch.setattr(AiOSInferencer, 'forward', interrupt)
         out = tmp_path / 'out'
         count = demo('webcam_demo', 0, '--out-dir', out, '--no-vis')
-        people = PeopleSequence.load(out / 'params.npz')
+        people = SequenceResult.load(out / 'params.npz')
         assert people.num_frames == count >= 1
         assert signal.getsignal(signal.SIGINT) is before
 

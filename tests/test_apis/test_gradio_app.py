@@ -20,7 +20,7 @@ import pytest
 from api_pictures import picture
 from script_loader import load_script
 
-from aios.export import PeopleSequence
+from aios.results import SequenceResult
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ def test_a_picture(finder, photo) -> None:
     assert found.video is None
     names = ['params.npz', 'people.glb', 'viewer.html', 'my photo.jpg']
     assert [file.name for file in found.files] == names
-    people = PeopleSequence.load(found.files[0])
+    people = SequenceResult.load(found.files[0])
     width = people.image_sizes[0, 0]
     focal = width / 2 / np.tan(np.radians(30))
     assert people.K[0, 0, 0] == pytest.approx(focal)

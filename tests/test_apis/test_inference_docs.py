@@ -13,7 +13,7 @@ import pytest
 from api_pictures import picture
 
 from aios.apis.cli import add_options, add_reading_options
-from aios.export import PeopleSequence
+from aios.results import SequenceResult
 
 PAGE = Path(__file__).parents[2] / 'docs/en/inference.md'
 
@@ -46,8 +46,8 @@ def test_code(
     assert Path('results/vis.mp4').exists()
     smoothing = smoothing.replace("'free'", repr(str(free_body_dir)))
     exec(compile(smoothing, str(PAGE), 'exec'), {})
-    people = PeopleSequence.load('results/params.npz')
-    assert len(PeopleSequence.load('smooth.npz')) == len(people)
+    people = SequenceResult.load('results/params.npz')
+    assert len(SequenceResult.load('smooth.npz')) == len(people)
 
 
 def test_options(page):

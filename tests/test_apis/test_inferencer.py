@@ -14,9 +14,9 @@ from api_pictures import SIZE, picture
 from mmengine.config import Config
 
 from aios.apis import AiOSInferencer
-from aios.export import SMPLX_ARGUMENTS
 from aios.models.checkpoints import CheckpointError
 from aios.registry import INFERENCERS
+from aios.results import SMPLX_ARGUMENTS
 from aios.structures import Camera
 
 
@@ -45,8 +45,8 @@ def test_inputs(inferencer: AiOSInferencer, pictures: Path, kind: str):
     assert [r['name'] for r in results] == [*names.get(kind, 'ca')]
     array = inferencer(cv2.imread(str(pictures / 'a.png')))['predictions'][0]
     (same,) = (r for r in results if r['name'] == 'a')
-    assert 0 < len(same['people']) == len(array['people']) <= 3
-    for one, other in zip(same['people'], array['people'], strict=True):
+    assert 0 < len(same['instances']) == len(array['instances']) <= 3
+    for one, other in zip(same['instances'], array['instances'], strict=True):
         assert one['scores'] == pytest.approx(other['scores'], abs=1e-4)
         assert one['bboxes'] == pytest.approx(other['bboxes'], abs=0.01)
 
@@ -80,9 +80,13 @@ def test_results_do_not_depend_on_the_batch(
     together = list(inferencer.stream(images, batch_size=batch_size))
     assert len(alone) == len(together) == 4
     for one, other in zip(alone, together, strict=True):
-        for name, value in one.people.items():
+        for name, value in one.instances.items():
             np.testing.assert_allclose(
-                value, other.people[name], rtol=1e-4, atol=2e-3, err_msg=name
+                value,
+                other.instances[name],
+                rtol=1e-4,
+                atol=2e-3,
+                err_msg=name,
             )
 
 
@@ -106,9 +110,11 @@ def test_camera_projects_joints_in_original_pixels(
     # 5000 at the network's 64 x 48
     assert frame.K[0, 0] == pytest.approx(5000 * width / 64)
     projected = Camera(frame.K, height, width).project(
-        frame.people['joints3d']
+        frame.instances['joints3d']
     )
-    np.testing.assert_allclose(projected, frame.people['joints2d'], atol=0.01)
+    np.testing.assert_allclose(
+        projected, frame.instances['joints2d'], atol=0.01
+    )
 
 
 def test_selection(checkpoint: Path):
@@ -117,7 +123,7 @@ def test_selection(checkpoint: Path):
 
     def scores(**options: object) -> list[float]:
         (frame,) = inferencer.stream(image, **options)
-        return frame.people['scores'].tolist()
+        return frame.instances['scores'].tolist()
 
     everybody = scores()
     assert len(everybody) == 8
@@ -157,9 +163,9 @@ def test_calls_may_overlap(
 
 def test_vertices_only_if_wanted(inferencer: AiOSInferencer):
     (frame,) = inferencer.stream(picture(0), with_vertices=True)
-    assert frame.people['vertices'].shape == (3, 10475, 3)
+    assert frame.instances['vertices'].shape == (3, 10475, 3)
     (frame,) = inferencer.stream(picture(0))
-    assert 'vertices' not in frame.people
+    assert 'vertices' not in frame.instances
 
 
 class TestModel:
@@ -264,24 +270,24 @@ def test_user_camera(inferencer: AiOSInferencer, checkpoint: Path, name: str):
     (frame,) = real.stream(picture(0))
     np.testing.assert_allclose(frame.K, K, atol=1e-9)
     zoom = 80 / 7500
-    depth = frame.people['joints3d'][:, 0, 2]
+    depth = frame.instances['joints3d'][:, 0, 2]
     np.testing.assert_allclose(
-        depth, zoom * virtual.people['joints3d'][:, 0, 2], rtol=1e-3
+        depth, zoom * virtual.instances['joints3d'][:, 0, 2], rtol=1e-3
     )
     # The pelvis stays where it was in the picture.
     np.testing.assert_allclose(
-        frame.people['joints2d'][:, 0],
-        virtual.people['joints2d'][:, 0],
+        frame.instances['joints2d'][:, 0],
+        virtual.instances['joints2d'][:, 0],
         atol=0.02,
     )
     np.testing.assert_allclose(
-        Camera(K, 72, 96).project(frame.people['joints3d']),
-        frame.people['joints2d'],
+        Camera(K, 72, 96).project(frame.instances['joints3d']),
+        frame.instances['joints2d'],
         atol=0.01,
     )
     for argument in set(SMPLX_ARGUMENTS) - {'transl'}:
         np.testing.assert_array_equal(
-            frame.people[argument], virtual.people[argument]
+            frame.instances[argument], virtual.instances[argument]
         )
 
 

@@ -18,11 +18,7 @@ from aios.apis import AiOSInferencer, open_sources
 from aios.apis.job import Outputs, Summary, run_inference
 from aios.apis.processing import Processing
 from aios.apis.store import load_partial
-from aios.export import (
-    PERSON_FIELDS,
-    SMPLX_ARGUMENTS,
-    PeopleSequence,
-)
+from aios.results import PERSON_FIELDS, SMPLX_ARGUMENTS, SequenceResult
 from aios.utils import locking
 from aios.utils.locking import folder_lock
 from aios.visualization import VideoFile
@@ -92,9 +88,9 @@ def test_files_of_pictures(infer, pictures: Path, tmp_path: Path):
         assert set(SMPLX_ARGUMENTS) < set(people.files)
         assert people['units'] == 'm'
         assert people['image_sizes'].tolist() == [[96, 72], [96, 72], [60, 80]]
-    everybody = PeopleSequence.load(out / 'params.npz')
+    everybody = SequenceResult.load(out / 'params.npz')
     for index, name in enumerate('abc'):
-        alone = PeopleSequence.load(out / f'params/{name}.npz')
+        alone = SequenceResult.load(out / f'params/{name}.npz')
         expected = everybody.select_frames([index])
         for field in set(PERSON_FIELDS) - {'vertices'}:
             np.testing.assert_allclose(
@@ -110,7 +106,7 @@ def test_meshes_are_those_of_the_parameters(
 ):
     out = tmp_path / 'out'
     infer(pictures / 'a.png', out, outputs=Outputs(formats=['ply']))
-    people = PeopleSequence.load(out / 'params.npz')
+    people = SequenceResult.load(out / 'params.npz')
     layer = inferencer.model.bbox_head.body_model
     vertices = layer(**people.smplx_parameters()).vertices.detach().numpy()
     mesh = trimesh.load(out / 'mesh/a_person1.ply', process=False)
@@ -136,7 +132,7 @@ def test_pictures_without_people_get_files(
         *(f'params/{name}.npz' for name in 'abc'),
         *(f'vis/{name}.jpg' for name in 'abc'),
     }
-    people = PeopleSequence.load(tmp_path / 'out/params.npz')
+    people = SequenceResult.load(tmp_path / 'out/params.npz')
     assert people.num_frames == 3
     assert not len(people)
 
@@ -152,7 +148,7 @@ def test_a_video(infer, tmp_path: Path, make_video):
         batch_size=3,
     )
     assert _files(tmp_path / 'out') == {'run.json', 'params.npz', 'vis.mp4'}
-    people = PeopleSequence.load(tmp_path / 'out/params.npz')
+    people = SequenceResult.load(tmp_path / 'out/params.npz')
     assert people.num_frames == 7
     assert people.fps == 12.5
     np.testing.assert_allclose(people.timestamps, np.arange(7) / 12.5)
@@ -179,11 +175,11 @@ def test_smoothed_joints_are_those_of_the_parameters(
     make_video(tmp_path / 'v.avi', 6)
     infer(tmp_path / 'v.avi', tmp_path / 'raw')
     infer(tmp_path / 'v.avi', tmp_path / 'out', processing=TRACKED)
-    people = PeopleSequence.load(tmp_path / 'out/params.npz')
+    people = SequenceResult.load(tmp_path / 'out/params.npz')
     layer = inferencer.model.bbox_head.body_model
     joints = layer(**people.smplx_parameters()).joints.detach().numpy()
     np.testing.assert_allclose(people.joints3d, joints, atol=1e-4)
-    raw = PeopleSequence.load(tmp_path / 'raw/params.npz')
+    raw = SequenceResult.load(tmp_path / 'raw/params.npz')
     assert raw.body_pose.shape == people.body_pose.shape
     assert np.abs(raw.body_pose - people.body_pose).max() > 1e-3
 
@@ -195,7 +191,7 @@ def test_largest_person(infer, tmp_path: Path, make_video):
         tmp_path / 'out',
         processing=Processing(largest_person=True),
     )
-    people = PeopleSequence.load(tmp_path / 'out/params.npz')
+    people = SequenceResult.load(tmp_path / 'out/params.npz')
     assert people.num_frames == 4
     assert np.bincount(people.frame_index).max() == 1
     assert len(people)

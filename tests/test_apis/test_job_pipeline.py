@@ -15,7 +15,7 @@ from aios.apis.frames import Frame, FrameSource
 from aios.apis.job import Outputs, run_inference
 from aios.apis.processing import Processing
 from aios.apis.writers import FrameWriter
-from aios.export import FrameResult, PeopleSequence
+from aios.results import FrameResult, SequenceResult
 
 NOTHING = Outputs(vis=False, params=False)
 TRACKED = Processing(track=True, smooth=True)
@@ -61,7 +61,7 @@ def test_few_frames_are_in_memory(
         processing=TRACKED,
         batch_size=2,
     )
-    people = PeopleSequence.load(tmp_path / 'params.npz')
+    people = SequenceResult.load(tmp_path / 'params.npz')
     assert people.num_frames == 40
     # Two batches that wait, those in work, and a few behind the network.
     assert source.most < 20

@@ -141,9 +141,9 @@ def test_same_people(inferencer: AiOSInferencer, deployed: OnnxInferencer):
     (found,) = deployed.stream(picture(5), with_vertices=True)
     (expected,) = inferencer.stream(picture(5), with_vertices=True)
     assert len(found) == len(expected) == 3
-    for name, value in expected.people.items():
+    for name, value in expected.instances.items():
         np.testing.assert_allclose(
-            found.people[name], value, rtol=1e-3, atol=1e-2, err_msg=name
+            found.instances[name], value, rtol=1e-3, atol=1e-2, err_msg=name
         )
 
 
@@ -162,10 +162,10 @@ def test_people_of_a_portrait(model: nn.Module, deployed: OnnxInferencer):
     people = sample.pred_instances[:3]
     assert found.size == size
     np.testing.assert_allclose(
-        found.people['scores'], people.scores, atol=1e-4
+        found.instances['scores'], people.scores, atol=1e-4
     )
     np.testing.assert_allclose(
-        found.people['bboxes'], people.bboxes, atol=1e-2
+        found.instances['bboxes'], people.bboxes, atol=1e-2
     )
 
 
@@ -276,9 +276,9 @@ def test_onnx_runtime_finds_the_same_people(
     (found,) = deployed.stream(pictures / 'a.png', with_vertices=True)
     (expected,) = inferencer.stream(pictures / 'a.png', with_vertices=True)
     assert len(found) == 3
-    for name, value in expected.people.items():
+    for name, value in expected.instances.items():
         np.testing.assert_allclose(
-            found.people[name], value, rtol=1e-3, atol=1e-2, err_msg=name
+            found.instances[name], value, rtol=1e-3, atol=1e-2, err_msg=name
         )
 
 

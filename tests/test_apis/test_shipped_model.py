@@ -50,7 +50,7 @@ def inferencer() -> AiOSInferencer:
 
 def find(inferencer: AiOSInferencer, name: str) -> Any:
     (frame,) = inferencer.stream(str(PHOTOGRAPHS / name))
-    return frame.people
+    return frame.instances
 
 
 def test_file_is_the_one_of_the_card():
@@ -124,5 +124,5 @@ def test_photograph_of_any_size(inferencer: AiOSInferencer):
     (small,) = inferencer.stream(image)
     (other,) = inferencer.stream(large)
     np.testing.assert_allclose(
-        other.people['bboxes'][0] / 3, small.people['bboxes'][0], atol=12
+        other.instances['bboxes'][0] / 3, small.instances['bboxes'][0], atol=12
     )

@@ -16,7 +16,8 @@ from aios.evaluation.tracking import (
     evaluate_tracks,
     read_tracks,
 )
-from aios.export import FrameResult, complete_people, write_mot
+from aios.export import write_mot
+from aios.results import FrameResult, complete_instances
 
 BOX, FAR = (10, 10, 20, 40), (200, 10, 20, 40)  # xywh
 
@@ -137,7 +138,7 @@ def test_posetrack_and_mot(tmp_path, capsys):
     frames = []
     for number in range(3):
         x, y, w, h = BOX
-        people = complete_people(
+        people = complete_instances(
             bboxes=np.array([[x, y, x + w, y + h]], np.float32),
             person_id=np.array([5]),
         )

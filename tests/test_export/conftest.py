@@ -10,11 +10,11 @@ import pytest
 from found_people import found_people
 
 from aios.body_models import SMPLXLayer
-from aios.export import (
+from aios.results import (
     SMPLX_ARGUMENTS,
     FrameResult,
-    PeopleSequence,
-    complete_people,
+    SequenceResult,
+    complete_instances,
 )
 
 K = np.array([[1200.0, 0, 320], [0, 1180, 230], [0, 0, 1]])
@@ -28,7 +28,7 @@ def make_frame() -> MakeFrame:
 
     def make(number: int, ids: tuple[int, ...] = (), **fields) -> FrameResult:
         ids = np.array(ids, np.int64)
-        people = complete_people(
+        people = complete_instances(
             person_id=ids,
             bboxes=ids[:, None] + np.array([10, 20, 110, 220]),
             transl=np.stack([ids, 0 * ids, 5 + 0 * ids], axis=1),
@@ -43,17 +43,17 @@ def make_frame() -> MakeFrame:
 
 
 @pytest.fixture
-def people(make_frame: MakeFrame) -> PeopleSequence:
+def people(make_frame: MakeFrame) -> SequenceResult:
     """Four frames, one of them empty, two persons."""
     ids = ((4, 7), (), (7,), (7, 4))
     frames = [make_frame(i, present) for i, present in enumerate(ids)]
-    return PeopleSequence.from_frames(
+    return SequenceResult.from_frames(
         frames, fps=25.0, source='walk.mp4', body_model='free', model='tiny'
     )
 
 
 @pytest.fixture(scope='session')
-def dancers(layer: SMPLXLayer) -> PeopleSequence:
+def dancers(layer: SMPLXLayer) -> SequenceResult:
     """Two people in nine frames of strong random poses, one of them absent
     at the beginning, the end and in between; the seventh frame is empty."""
     rng = np.random.default_rng(0)
@@ -75,4 +75,4 @@ def dancers(layer: SMPLXLayer) -> PeopleSequence:
                 f'{number:06d}', number, number / 25, K, (640, 480), fields
             )
         )
-    return PeopleSequence.from_frames(frames, fps=25.0, body_model='free')
+    return SequenceResult.from_frames(frames, fps=25.0, body_model='free')

@@ -12,7 +12,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from aios.body_models import SMPLXLayer
-from aios.export import PeopleSequence, write_amass
+from aios.export import write_amass
+from aios.results import SequenceResult
 
 ROBOT_KEYS = {
     'pose_body': (63,),
@@ -72,7 +73,7 @@ def z_up(points: np.ndarray) -> np.ndarray:
     return np.stack([points[..., 0], points[..., 2], -points[..., 1]], axis=-1)
 
 
-def ours(people: PeopleSequence, layer: SMPLXLayer, rows) -> np.ndarray:
+def ours(people: SequenceResult, layer: SMPLXLayer, rows) -> np.ndarray:
     with torch.no_grad():
         body = layer(**people.smplx_parameters(rows))
     return z_up(body.vertices.numpy())

@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation, Slerp
 
-from aios.export import PeopleSequence, write_bvh
+from aios.export import write_bvh
+from aios.results import SequenceResult
 from aios.structures import get_joint_set
 
 FLIP = np.array([1, -1, -1])  # OpenCV's axes to y up
@@ -81,7 +82,7 @@ def positions(joints: list[Joint], values: np.ndarray) -> dict:
     return {j.name: p for j, p in zip(joints, placed, strict=True)}
 
 
-def joints_of(people: PeopleSequence, layer, rows) -> np.ndarray:
+def joints_of(people: SequenceResult, layer, rows) -> np.ndarray:
     """Joints ``(n, 55, 3)``, y up; the skeleton of the mean expression."""
     parameters = people.smplx_parameters(rows)
     parameters['expression'] *= 0
@@ -127,27 +128,27 @@ def test_gaps_are_interpolated(dancers, layer, tmp_path) -> None:
     assert (half.inv() * turns[1]).magnitude() < 1e-3
 
 
-def test_angles_do_not_jump(people: PeopleSequence, layer, tmp_path) -> None:
+def test_angles_do_not_jump(people: SequenceResult, layer, tmp_path) -> None:
     """Somebody turns around the vertical axis, three times."""
     angles = np.linspace(0, 6 * np.pi, 60)
-    frame = people.frame_result(0).select([0])
+    frame = people.frame(0).select([0])
     upright = Rotation.from_rotvec([np.pi, 0, 0])
     frames = [
-        frame.with_people(
+        frame.with_fields(
             global_orient=(upright * Rotation.from_rotvec([0, angle, 0]))
             .as_rotvec()[None]
             .astype(np.float32)
         )
         for angle in angles
     ]
-    turning = PeopleSequence.from_frames(frames, fps=30)
+    turning = SequenceResult.from_frames(frames, fps=30)
     write_bvh(turning, layer, tmp_path / 'turn.bvh', 4)
     _, values, step = read_bvh(tmp_path / 'turn.bvh')
     assert np.abs(np.diff(values[:, 3:6], axis=0)).max() < 30
     assert step == pytest.approx(1 / 30)
 
 
-def test_refusals(people: PeopleSequence, layer, tmp_path) -> None:
+def test_refusals(people: SequenceResult, layer, tmp_path) -> None:
     path = tmp_path / 'one.bvh'
     path.write_text('precious')
     with pytest.raises(FileExistsError, match=r'one\.bvh'):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from aios.export import PeopleSequence
+from aios.results import SequenceResult
 from aios.visualization import Mesh, render_meshes
 
 PAGE = Path(__file__).parents[2] / 'docs/en/export.md'
@@ -58,7 +58,7 @@ def test_every_array_is_explained(page) -> None:
     end = page.index('## Drawing the overlay')
     section = page[page.index('## params.npz') : end]
     named = set(re.findall(r'`(\w+)`', section))
-    assert {field.name for field in fields(PeopleSequence)} <= named
+    assert {field.name for field in fields(SequenceResult)} <= named
 
 
 def test_every_entry_of_the_json_is_explained(page, people) -> None:

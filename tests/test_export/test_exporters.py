@@ -11,7 +11,8 @@ import pytest
 from aios.apis import Outputs
 from aios.apis.cli import add_options, make_outputs
 from aios.apis.record import products
-from aios.export import EXPORTERS, Exporter, PeopleSequence
+from aios.export import EXPORTERS, Exporter
+from aios.results import SequenceResult
 from aios.utils.command_line import make_parser
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures('toy')
 def test_a_new_format_is_in_params2mesh(
-    people: PeopleSequence, tmp_path: Path, capsys
+    people: SequenceResult, tmp_path: Path, capsys
 ) -> None:
     main = runpy.run_path(str(ROOT / 'tools/params2mesh.py'))['main']
     people.save(tmp_path / 'params.npz')

@@ -13,15 +13,15 @@ import trimesh
 from gltf_evaluator import GLBViewer
 
 from aios.body_models import SMPLXLayer
-from aios.export import PeopleSequence
 from aios.export.gltf import frame_times, write_glb
+from aios.results import SequenceResult
 from aios.structures import get_joint_set
 from aios.visualization import instance_color
 
 FLIP = np.array([1, -1, -1])  # OpenCV's axes to glTF's
 
 
-def forward(people: PeopleSequence, layer: SMPLXLayer, frame: int) -> dict:
+def forward(people: SequenceResult, layer: SMPLXLayer, frame: int) -> dict:
     """Vertices of a frame's people by mesh node, in glTF's axes."""
     rows = people.rows(frame)
     with torch.no_grad():
@@ -30,7 +30,7 @@ def forward(people: PeopleSequence, layer: SMPLXLayer, frame: int) -> dict:
     return dict(zip(names, body.vertices.numpy() * FLIP, strict=True))
 
 
-def largest_error(path: Path, people: PeopleSequence, layer) -> float:
+def largest_error(path: Path, people: SequenceResult, layer) -> float:
     """In metres over all frames; absent persons must have no size."""
     viewer, times = GLBViewer(path), frame_times(people)
     errors = []
@@ -170,7 +170,7 @@ def test_file_without_people(people, layer, tmp_path) -> None:
     assert [n.name for n in gltf.nodes] == ['people', 'camera']
     assert not gltf.meshes
     assert summary.max_error == 0
-    nothing = PeopleSequence.from_frames([])
+    nothing = SequenceResult.from_frames([])
     write_glb(nothing, layer, tmp_path / 'nothing.glb')
     assert len(GLBViewer(tmp_path / 'nothing.glb').gltf.nodes) == 1
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from aios.export import KeypointsWriter, PeopleSequence, write_keypoints
+from aios.export import KeypointsWriter, write_keypoints
+from aios.results import SequenceResult
 from aios.structures import get_joint_set
 
 
-def test_file_of_a_sequence(dancers: PeopleSequence, tmp_path) -> None:
+def test_file_of_a_sequence(dancers: SequenceResult, tmp_path) -> None:
     path = tmp_path / 'people.json'
     write_keypoints(dancers, path)
     document = json.loads(path.read_text())
@@ -27,7 +28,7 @@ def test_file_of_a_sequence(dancers: PeopleSequence, tmp_path) -> None:
         write_keypoints(dancers, path)
 
 
-def test_points_are_the_projected_joints(dancers: PeopleSequence) -> None:
+def test_points_are_the_projected_joints(dancers: SequenceResult) -> None:
     from aios.export.keypoints import keypoints_document
 
     document = keypoints_document(dancers.frames())
@@ -54,7 +55,7 @@ def test_points_are_the_projected_joints(dancers: PeopleSequence) -> None:
         )
 
 
-def test_key_points_of_the_network_come_first(people: PeopleSequence) -> None:
+def test_key_points_of_the_network_come_first(people: SequenceResult) -> None:
     from aios.export.keypoints import keypoints_document
 
     own = np.arange(5 * 34).reshape(5, 17, 2)
@@ -65,7 +66,7 @@ def test_key_points_of_the_network_come_first(people: PeopleSequence) -> None:
     np.testing.assert_array_equal(points[:, :2], own[3])
 
 
-def test_boxes(people: PeopleSequence, tmp_path) -> None:
+def test_boxes(people: SequenceResult, tmp_path) -> None:
     write_keypoints(people, tmp_path / 'p.json')
     person = json.loads((tmp_path / 'p.json').read_text())['annotations'][0]
     assert person['bbox'] == [14, 24, 100, 200]  # from 14, 24, 114, 224
@@ -73,7 +74,7 @@ def test_boxes(people: PeopleSequence, tmp_path) -> None:
     assert person['score'] == 1
 
 
-def test_coco_tools_read_it(people: PeopleSequence, tmp_path) -> None:
+def test_coco_tools_read_it(people: SequenceResult, tmp_path) -> None:
     write_keypoints(people, tmp_path / 'p.json')
     coco = COCO(tmp_path / 'p.json')
     assert coco.getImgIds() == [0, 1, 2, 3]
@@ -84,7 +85,7 @@ def test_coco_tools_read_it(people: PeopleSequence, tmp_path) -> None:
     assert np.min(category['skeleton']) == 1
 
 
-def test_a_file_per_frame(people: PeopleSequence, tmp_path) -> None:
+def test_a_file_per_frame(people: SequenceResult, tmp_path) -> None:
     with KeypointsWriter(tmp_path, 'walk.mp4', 25.0) as writer:
         for frame in people.frames():
             writer.write(frame, None)
@@ -97,7 +98,7 @@ def test_a_file_per_frame(people: PeopleSequence, tmp_path) -> None:
         'annotations'
     ]
     with pytest.raises(FileExistsError, match=r'000000\.json'):
-        KeypointsWriter(tmp_path).write(people.frame_result(0))
-    bad = dataclasses.replace(people.frame_result(0), name='../x')
+        KeypointsWriter(tmp_path).write(people.frame(0))
+    bad = dataclasses.replace(people.frame(0), name='../x')
     with pytest.raises(ValueError, match='leads out of'):
         KeypointsWriter(tmp_path).write(bad)

@@ -8,7 +8,8 @@ import pytest
 import torch
 import trimesh
 
-from aios.export import PeopleSequence, write_meshes, write_ply
+from aios.export import write_meshes, write_ply
+from aios.results import SequenceResult
 from aios.visualization import Mesh, instance_color
 
 BOX = trimesh.creation.box()
@@ -67,7 +68,7 @@ def test_a_mesh_for_everybody(
 
 
 def test_nothing_is_written_where_something_is(
-    people: PeopleSequence, layer, tmp_path
+    people: SequenceResult, layer, tmp_path
 ) -> None:
     (tmp_path / '000003_person4.obj').write_text('precious')
     with pytest.raises(FileExistsError, match=r'000003_person4\.obj'):
@@ -86,7 +87,7 @@ def test_nothing_is_written_where_something_is(
     ],
 )
 def test_names_of_frames_are_checked(
-    people: PeopleSequence, layer, tmp_path, names, message
+    people: SequenceResult, layer, tmp_path, names, message
 ) -> None:
     renamed = dataclasses.replace(people, frame_names=np.array(names))
     with pytest.raises(ValueError, match=message):
@@ -94,7 +95,7 @@ def test_names_of_frames_are_checked(
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_choices(people: PeopleSequence, layer, tmp_path) -> None:
+def test_unknown_choices(people: SequenceResult, layer, tmp_path) -> None:
     with pytest.raises(ValueError, match="kind must be one of.*got 'fbx'"):
         write_meshes(people, layer, tmp_path, 'fbx')
     with pytest.raises(ValueError, match="axes must be one of.*got 'up'"):

@@ -7,39 +7,42 @@ import numpy as np
 import pytest
 import torch
 
-from aios.export import (
+from aios.results import (
     PERSON_FIELDS,
     SMPLX_ARGUMENTS,
     FrameResult,
-    PeopleSequence,
-    complete_people,
+    SequenceResult,
+    complete_instances,
 )
 from aios.utils.safe_io import list_npz, load_npz, save_npz
 from aios.version import __version__
 
 
-def assert_equal(left: PeopleSequence, right: PeopleSequence) -> None:
-    for field in dataclasses.fields(PeopleSequence):
+def assert_equal(left: SequenceResult, right: SequenceResult) -> None:
+    for field in dataclasses.fields(SequenceResult):
         one, other = (getattr(x, field.name) for x in (left, right))
         np.testing.assert_array_equal(one, other, field.name)
         if isinstance(one, np.ndarray) and one.dtype.kind != 'U':
             assert one.dtype == other.dtype, field.name
 
 
-def test_rows_follow_the_frames(people: PeopleSequence) -> None:
+def test_rows_follow_the_frames(people: SequenceResult) -> None:
     assert len(people) == 5
     assert people.num_frames == 4
     assert people.frame_index.tolist() == [0, 0, 2, 3, 3]
     assert people.person_id.tolist() == [4, 7, 7, 7, 4]
     assert people.person_ids.tolist() == [4, 7]
-    assert people.frame(1)['betas'].shape == (0, 10)
-    assert people.frame(3)['transl'].tolist() == [[7, 0, 5], [4, 0, 5]]
+    assert people.frame(1).instances['betas'].shape == (0, 10)
+    assert people.frame(3).instances['transl'].tolist() == [
+        [7, 0, 5],
+        [4, 0, 5],
+    ]
     with pytest.raises(IndexError, match='frame 4'):
         people.frame(4)
 
 
-def test_frames_come_back(people: PeopleSequence) -> None:
-    again = PeopleSequence.from_frames(
+def test_frames_come_back(people: SequenceResult) -> None:
+    again = SequenceResult.from_frames(
         people.frames(),
         fps=people.fps,
         source=people.source,
@@ -47,13 +50,13 @@ def test_frames_come_back(people: PeopleSequence) -> None:
         model=people.model,
     )
     assert_equal(people, again)
-    assert people.frame_result(2).size == (640, 480)
+    assert people.frame(2).size == (640, 480)
 
 
-def test_round_trip(people: PeopleSequence, tmp_path) -> None:
+def test_round_trip(people: SequenceResult, tmp_path) -> None:
     path = tmp_path / 'new' / 'params.npz'
     people.save(path)
-    loaded = PeopleSequence.load(path)
+    loaded = SequenceResult.load(path)
     assert_equal(people, loaded)
     assert loaded.fps == 25.0
     assert loaded.aios_version == __version__
@@ -63,18 +66,18 @@ def test_round_trip(people: PeopleSequence, tmp_path) -> None:
 def test_optional_fields_round_trip(make_frame, tmp_path) -> None:
     vertices = np.random.default_rng(0).random((2, 6, 3))
     frames = [make_frame(0), make_frame(1, (0, 1), vertices=vertices)]
-    people = PeopleSequence.from_frames(frames)
+    people = SequenceResult.from_frames(frames)
     people.save(tmp_path / 'p.npz')
-    loaded = PeopleSequence.load(tmp_path / 'p.npz')
+    loaded = SequenceResult.load(tmp_path / 'p.npz')
     np.testing.assert_array_equal(loaded.vertices, np.float32(vertices))
     assert loaded.keypoints is None
 
 
 def test_no_person_at_all(make_frame, tmp_path) -> None:
     for frames in ([], [make_frame(0), make_frame(1)]):
-        people = PeopleSequence.from_frames(frames, fps=30)
+        people = SequenceResult.from_frames(frames, fps=30)
         people.save(tmp_path / 'p.npz', overwrite=True)
-        loaded = PeopleSequence.load(tmp_path / 'p.npz')
+        loaded = SequenceResult.load(tmp_path / 'p.npz')
         assert_equal(people, loaded)
         assert len(loaded) == 0
         assert loaded.num_frames == len(frames)
@@ -83,7 +86,7 @@ def test_no_person_at_all(make_frame, tmp_path) -> None:
 
 
 def test_types_are_those_of_the_table(make_frame) -> None:
-    people = PeopleSequence.from_frames([make_frame(0, (3,))])
+    people = SequenceResult.from_frames([make_frame(0, (3,))])
     for name, field in PERSON_FIELDS.items():
         if not field.optional:
             assert getattr(people, name).dtype == field.dtype, name
@@ -91,18 +94,18 @@ def test_types_are_those_of_the_table(make_frame) -> None:
     assert people.frame_index.dtype == np.int64
 
 
-def test_existing_file_is_kept(people: PeopleSequence, tmp_path) -> None:
+def test_existing_file_is_kept(people: SequenceResult, tmp_path) -> None:
     path = tmp_path / 'params.npz'
     path.write_text('precious')
     with pytest.raises(FileExistsError, match=r'params\.npz'):
         people.save(path)
     assert path.read_text() == 'precious'
     people.save(path, overwrite=True)
-    assert_equal(people, PeopleSequence.load(path))
+    assert_equal(people, SequenceResult.load(path))
 
 
 def test_failed_save_leaves_nothing(
-    people: PeopleSequence, tmp_path, monkeypatch
+    people: SequenceResult, tmp_path, monkeypatch
 ) -> None:
     def fail(stream, **arrays):
         stream.write(b'half')
@@ -114,7 +117,7 @@ def test_failed_save_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_select_keeps_frames(people: PeopleSequence) -> None:
+def test_select_keeps_frames(people: SequenceResult) -> None:
     one = people.select(people.person_id == 4)
     assert one.frame_index.tolist() == [0, 3]
     assert one.num_frames == 4
@@ -189,7 +192,7 @@ def test_file_is_a_call_of_the_smplx_package(
     ],
 )
 def test_wrong_values_are_refused(
-    people: PeopleSequence, name, value, message
+    people: SequenceResult, name, value, message
 ) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(people, **{name: value})
@@ -208,75 +211,76 @@ def test_wrong_values_are_refused(
     ],
 )
 def test_wrong_files_are_refused(
-    people: PeopleSequence, tmp_path, changes, message
+    people: SequenceResult, tmp_path, changes, message
 ) -> None:
     people.save(tmp_path / 'good.npz')
     arrays = load_npz(tmp_path / 'good.npz') | changes
     path = tmp_path / 'params.npz'
     save_npz(path, {k: v for k, v in arrays.items() if v is not None})
     with pytest.raises(ValueError, match=message) as caught:
-        PeopleSequence.load(path)
+        SequenceResult.load(path)
     assert str(path) in str(caught.value)
 
 
 def test_objects_and_damage_are_refused(
-    people: PeopleSequence, tmp_path
+    people: SequenceResult, tmp_path
 ) -> None:
     np.savez(tmp_path / 'o.npz', format_version=1, betas=np.array([{}]))
     with pytest.raises(ValueError, match='Python objects'):
-        PeopleSequence.load(tmp_path / 'o.npz')
+        SequenceResult.load(tmp_path / 'o.npz')
     people.save(tmp_path / 'p.npz')
     data = (tmp_path / 'p.npz').read_bytes()
     (tmp_path / 'half.npz').write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=r'half\.npz: truncated'):
-        PeopleSequence.load(tmp_path / 'half.npz')
+        SequenceResult.load(tmp_path / 'half.npz')
     with pytest.raises(FileNotFoundError):
-        PeopleSequence.load(tmp_path / 'none.npz')
+        SequenceResult.load(tmp_path / 'none.npz')
 
 
 def test_other_arrays_in_a_file_are_ignored(
-    people: PeopleSequence, tmp_path
+    people: SequenceResult, tmp_path
 ) -> None:
     people.save(tmp_path / 'p.npz')
     arrays = load_npz(tmp_path / 'p.npz') | {'notes': 'mine'}
     save_npz(tmp_path / 'q.npz', arrays)
-    assert_equal(people, PeopleSequence.load(tmp_path / 'q.npz'))
+    assert_equal(people, SequenceResult.load(tmp_path / 'q.npz'))
 
 
 def test_frames_must_agree(make_frame) -> None:
     with_meshes = make_frame(0, (1,), vertices=np.zeros((1, 5, 3)))
     with pytest.raises(ValueError, match="'000001' has no field 'vertices'"):
-        PeopleSequence.from_frames([with_meshes, make_frame(1, (1,))])
+        SequenceResult.from_frames([with_meshes, make_frame(1, (1,))])
     other = make_frame(1, (1,), vertices=np.zeros((1, 4, 3)))
     with pytest.raises(ValueError, match='vertices must have the same size'):
-        PeopleSequence.from_frames([with_meshes, other])
+        SequenceResult.from_frames([with_meshes, other])
 
 
 def test_frame_result_checks(make_frame) -> None:
     frame = make_frame(3, (1, 2))
     with pytest.raises(ValueError, match="'000003': person_id 1 occurs"):
-        frame.with_people(person_id=np.array([1, 1]))
+        frame.with_fields(person_id=np.array([1, 1]))
     with pytest.raises(ValueError, match="unknown field 'pose'"):
-        frame.with_people(pose=np.zeros((2, 3)))
+        frame.with_fields(pose=np.zeros((2, 3)))
     with pytest.raises(ValueError, match='K must be'):
         dataclasses.replace(frame, K=np.zeros((3, 3)))
     with pytest.raises(ValueError, match="'000003': field 'betas' is missing"):
-        people = {k: v for k, v in frame.people.items() if k != 'betas'}
-        dataclasses.replace(frame, people=people)
+        frame.with_fields(betas=None)
 
 
 def test_frame_result_select(make_frame) -> None:
     frame = make_frame(0, (1, 2, 3))
-    assert frame.select([2, 0]).people['person_id'].tolist() == [3, 1]
+    assert frame.select([2, 0]).instances['person_id'].tolist() == [3, 1]
     mask = np.array([False, True, False])
-    assert frame.select(mask).people['bboxes'].tolist() == [[12, 22, 112, 222]]
+    assert frame.select(mask).instances['bboxes'].tolist() == [
+        [12, 22, 112, 222]
+    ]
     assert len(frame.select([])) == 0
 
 
 def prediction(count: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Fields as ``aios.evaluation.samples.predictions_of`` gives them."""
+    """Fields as ``aios.results.predictions_of`` gives them."""
     rng = np.random.default_rng(seed)
-    fields = complete_people(
+    fields = complete_instances(
         person_id=np.arange(count),
         **{
             name: rng.random((count, *np.abs(field.shape)))
@@ -302,7 +306,7 @@ def test_from_prediction_adds_the_translation() -> None:
     frame = FrameResult.from_prediction(
         fields, name='street', size=(64, 48), with_vertices=True
     )
-    people = frame.people
+    people = frame.instances
     transl = fields['smplx_transl'][:, None]
     for name in ('joints3d', 'vertices'):
         np.testing.assert_allclose(people[name], fields[name] + transl)
@@ -311,7 +315,7 @@ def test_from_prediction_adds_the_translation() -> None:
     assert not people['leye_pose'].any()
     assert frame.K.tolist() == fields['cam_K'].tolist()
     bare = FrameResult.from_prediction(fields, 'street', (64, 48))
-    assert 'vertices' not in bare.people
+    assert 'vertices' not in bare.instances
 
 
 def test_from_prediction_without_people() -> None:
@@ -324,8 +328,8 @@ def test_from_prediction_drops_what_is_not_finite() -> None:
     fields['smplx_body_pose'][1, 5] = np.nan
     frame = FrameResult.from_prediction(fields, 'street', (64, 48))
     kept = fields['scores'][[0, 2]]
-    np.testing.assert_array_equal(frame.people['scores'], kept)
-    assert frame.people['person_id'].tolist() == [0, 1]
+    np.testing.assert_array_equal(frame.instances['scores'], kept)
+    assert frame.instances['person_id'].tolist() == [0, 1]
 
 
 def test_from_prediction_names_what_is_missing() -> None:
@@ -336,7 +340,7 @@ def test_from_prediction_names_what_is_missing() -> None:
             FrameResult.from_prediction(fields, 'street', (64, 48))
 
 
-def test_select_frames(people: PeopleSequence) -> None:
+def test_select_frames(people: SequenceResult) -> None:
     some = people.select_frames([1, 3])
     assert some.num_frames == 2
     assert some.frame_names.tolist() == ['000001', '000003']

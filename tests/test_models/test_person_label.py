@@ -11,8 +11,8 @@ from mmdet.evaluation import CocoMetric
 from test_aios import pictures
 
 from aios.datasets import HumanDataset
-from aios.evaluation.samples import predictions_of
 from aios.models.heads import DecodingConfig
+from aios.results import predictions_of
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aios.export import PeopleSequence
+from aios.results import SequenceResult
 from aios.synthetic import (
     BodyBank,
     SceneOptions,
@@ -30,7 +30,7 @@ def test_people_lie_over_their_picture(free_body_dir, layer) -> None:
         7,
         (320, 240),
     )
-    people = PeopleSequence.from_frames([frame], fps=14.0)
+    people = SequenceResult.from_frames([frame], fps=14.0)
     assert len(people) >= 1
     body = layer(**people.smplx_parameters())
     drawn = render_meshes(
@@ -39,13 +39,13 @@ def test_people_lie_over_their_picture(free_body_dir, layer) -> None:
         240,
         320,
     ).ids
-    for row, person in enumerate(frame.people['person_id'].tolist()):
+    for row, person in enumerate(frame.instances['person_id'].tolist()):
         mine, true = drawn == row, photograph.ids == person
         # Furniture and people without a label may hide somebody.
         assert true[mine].mean() > 0.7
         assert mine[true].mean() > 0.95
     np.testing.assert_allclose(
-        frame.people['joints3d'], body.joints, atol=1e-5
+        frame.instances['joints3d'], body.joints, atol=1e-5
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aios.export import FrameResult, PeopleSequence, complete_people
+from aios.results import FrameResult, SequenceResult, complete_instances
 
 ROOT = Path(__file__).parents[2]
 params2mesh = runpy.run_path(str(ROOT / 'tools/params2mesh.py'))
@@ -22,7 +22,7 @@ def params(tmp_path: Path) -> Path:
     """Three frames with the persons 1 and 2, the last with 2 alone."""
     frames = []
     for number, ids in enumerate(((1, 2), (1, 2), (2,))):
-        fields = complete_people(
+        fields = complete_instances(
             person_id=np.array(ids),
             transl=np.array([[i, 0, 4] for i in ids]),
         )
@@ -31,7 +31,7 @@ def params(tmp_path: Path) -> Path:
         )
         frames.append(frame)
     path = tmp_path / 'results' / 'params.npz'
-    PeopleSequence.from_frames(frames, fps=10).save(path)
+    SequenceResult.from_frames(frames, fps=10).save(path)
     return path
 
 
@@ -134,8 +134,8 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 
 def test_note_about_another_body_model(params: Path, capsys) -> None:
-    people = PeopleSequence.load(params)
-    licensed = PeopleSequence.from_frames(
+    people = SequenceResult.load(params)
+    licensed = SequenceResult.from_frames(
         people.frames(), fps=10, body_model='data/body_models'
     )
     licensed.save(params, overwrite=True)

@@ -12,7 +12,7 @@ import pytest
 from mmengine.logging import MessageHub, MMLogger
 from script_loader import load_script
 
-from aios.export import PeopleSequence
+from aios.results import SequenceResult
 from aios.visualization import WholeBodyVisualizer
 
 ROOT = Path(__file__).parents[2]
@@ -96,11 +96,11 @@ def test_predict(checkpoint: Path, pictures: Path, tmp_path: Path):
     folder = tmp_path / 'out'
     picture = folder / 'vis/000000.jpg'
     assert cv2.imread(str(picture)).shape == (72, 96, 3)
-    people = PeopleSequence.load(folder / 'params/000000.npz')
+    people = SequenceResult.load(folder / 'params/000000.npz')
     meshes = sorted((folder / 'mesh').glob('000000_person*.obj'))
     assert len(meshes) == len(people)
     assert len(list(folder.glob('mesh/*.obj'))) == count > 0
-    assert len(PeopleSequence.load(folder / 'params.npz')) == count
+    assert len(SequenceResult.load(folder / 'params.npz')) == count
     lines = meshes[0].read_text().splitlines()
     assert sum(line.startswith('v ') for line in lines) == 10475
     faces = [line.split()[1:] for line in lines if line.startswith('f ')]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aios.export import FrameResult, complete_people
+from aios.results import FrameResult, complete_instances
 from aios.structures import Camera
 from aios.synthetic import BodyBank
 from aios.synthetic.bodies import Figure, sample_shape, smplx_parameters
@@ -68,7 +68,7 @@ def predict() -> Callable[..., list[FrameResult]]:
 
 
 def _predict(frame, rng, noise: float, hidden: float) -> FrameResult:
-    people = dict(frame.people)
+    people = dict(frame.instances)
     count = len(frame)
     boxes = people['bboxes']
     height = (boxes[:, 3] - boxes[:, 1])[:, None]
@@ -83,13 +83,13 @@ def _predict(frame, rng, noise: float, hidden: float) -> FrameResult:
     people['scores'] = rng.uniform(0.45, 0.95, count)
     seen = _covered(frame) < hidden
     order = rng.permutation(count)
-    noisy = frame.with_people(**people)
+    noisy = frame.with_fields(**people)
     return noisy.select(order[seen[order]])
 
 
 def _covered(frame: FrameResult) -> np.ndarray:
     """Share of each box that is behind the box of somebody nearer."""
-    boxes, depth = frame.people['bboxes'], frame.people['transl'][:, 2]
+    boxes, depth = frame.instances['bboxes'], frame.instances['transl'][:, 2]
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     area = np.maximum(high - low, 0).prod(-1)
@@ -129,7 +129,7 @@ def _frame(t: int, rows: list[dict], joints: np.ndarray) -> FrameResult:
         name: np.stack([row[name].reshape(-1) for row in rows])
         for name in rows[0]
     }
-    people = complete_people(
+    people = complete_instances(
         **people,
         bboxes=np.concatenate([low, high], axis=1),
         joints3d=joints,

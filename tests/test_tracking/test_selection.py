@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aios.export import FrameResult, PeopleSequence, complete_people
+from aios.results import FrameResult, SequenceResult, complete_instances
 from aios.tracking import LargestPerson, largest_person, largest_track
 
 
@@ -12,14 +12,14 @@ def frame(t: int = 0, **sides: float) -> FrameResult:
     """People ``a``, ``b``, ... (ids 0, 1, ...) with square boxes."""
     ids = [ord(name) - ord('a') for name in sides]
     boxes = np.array([[10, 10, 10 + s, 10 + s] for s in sides.values()])
-    people = complete_people(
+    people = complete_instances(
         person_id=np.array(ids, int), bboxes=boxes.reshape(-1, 4)
     )
     return FrameResult(f'{t:06d}', t, t / 25, np.eye(3), (640, 480), people)
 
 
 def chosen(result: FrameResult) -> list[int]:
-    return result.people['person_id'].tolist()
+    return result.instances['person_id'].tolist()
 
 
 def test_largest_person_of_a_frame():
@@ -44,10 +44,10 @@ def test_largest_person_waits_for_who_is_missing():
 
 def test_largest_track_counts_all_frames():
     frames = [frame(0, a=50, b=40), frame(1, b=40), frame(2, b=40)]
-    only = largest_track(PeopleSequence.from_frames(frames))
+    only = largest_track(SequenceResult.from_frames(frames))
     assert only.person_ids.tolist() == [1]
     assert only.num_frames == 3
-    empty = PeopleSequence.from_frames([frame(0)])
+    empty = SequenceResult.from_frames([frame(0)])
     assert len(largest_track(empty)) == 0
 
 

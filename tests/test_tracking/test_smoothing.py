@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aios.body_models import BodyPoser
-from aios.export import SMPLX_ARGUMENTS, FrameResult, PeopleSequence
+from aios.results import SMPLX_ARGUMENTS, FrameResult, SequenceResult
 from aios.structures import Camera
 from aios.tracking import OneEuroSmoother, SmoothingOptions, smooth_sequence
 
@@ -35,18 +35,19 @@ def noisy(truth, layer) -> list[FrameResult]:
 def shaken(frame: FrameResult, rng) -> FrameResult:
     changed = {}
     for name in SMPLX_ARGUMENTS:
-        value = frame.people[name]
+        value = frame.instances[name]
         spread = 0.06 if name.endswith(('pose', 'orient')) else 0.3
         changed[name] = value + rng.normal(0, spread, value.shape)
-    pelvis = frame.people['joints3d'][:, 0]
+    pelvis = frame.instances['joints3d'][:, 0]
     moved = pelvis * np.exp(rng.normal(0, 0.03, (len(frame), 1)))
-    changed['transl'] = frame.people['transl'] + moved - pelvis
-    return frame.with_people(**changed)
+    changed['transl'] = frame.instances['transl'] + moved - pelvis
+    return frame.with_fields(**changed)
 
 
 def forward(frame: FrameResult, layer, **options):
     parameters = {
-        name: torch.from_numpy(frame.people[name]) for name in SMPLX_ARGUMENTS
+        name: torch.from_numpy(frame.instances[name])
+        for name in SMPLX_ARGUMENTS
     }
     with torch.no_grad():
         return layer(**parameters, **options)
@@ -55,13 +56,13 @@ def forward(frame: FrameResult, layer, **options):
 def refreshed(frame: FrameResult, layer) -> FrameResult:
     joints = forward(frame, layer, return_vertices=False).joints.numpy()
     pixels = joints @ frame.K.T.astype(np.float32)
-    return frame.with_people(
+    return frame.with_fields(
         joints3d=joints, joints2d=pixels[..., :2] / pixels[..., 2:]
     )
 
 
 def joints(frames) -> np.ndarray:
-    return np.stack([frame.people['joints3d'] for frame in frames])
+    return np.stack([frame.instances['joints3d'] for frame in frames])
 
 
 def trembling(points: np.ndarray) -> float:
@@ -77,8 +78,8 @@ def smooth_online(frames, layer, **options) -> list[FrameResult]:
     return [smoother(frame) for frame in frames]
 
 
-def sequence(frames) -> PeopleSequence:
-    return PeopleSequence.from_frames(frames, fps=25.0)
+def sequence(frames) -> SequenceResult:
+    return SequenceResult.from_frames(frames, fps=25.0)
 
 
 def test_noise_of_a_known_motion_is_reduced(truth, noisy, layer):
@@ -122,26 +123,30 @@ def test_what_does_not_move_is_not_changed(truth, layer, zero_lag):
 
 def test_joints2d_do_not_depend_on_the_path(truth, layer):
     """Of a person who stands in the camera plane too."""
-    people = truth[0].people
+    people = truth[0].instances
     moved = people['transl'] - people['joints3d'][:, :1].mean(1) * (0, 0, 1)
-    frame = truth[0].with_people(transl=moved)
+    frame = truth[0].with_fields(transl=moved)
     smooth = OneEuroSmoother(body_model=layer)(frame)
-    depth = smooth.people['joints3d'][..., 2]
+    depth = smooth.instances['joints3d'][..., 2]
     assert depth.min() < 0 < depth.max()
     width, height = frame.size
-    pixels = Camera(frame.K, height, width).project(smooth.people['joints3d'])
+    pixels = Camera(frame.K, height, width).project(
+        smooth.instances['joints3d']
+    )
     np.testing.assert_array_equal(
-        smooth.people['joints2d'], pixels.astype(np.float32)
+        smooth.instances['joints2d'], pixels.astype(np.float32)
     )
     posed = smooth.posed(BodyPoser(layer), with_vertices=False)
     for name in ('joints3d', 'joints2d'):
-        np.testing.assert_array_equal(posed.people[name], smooth.people[name])
+        np.testing.assert_array_equal(
+            posed.instances[name], smooth.instances[name]
+        )
 
 
 @pytest.mark.parametrize('zero_lag', [True, False])
 def test_joints_and_meshes_are_those_of_the_parameters(noisy, layer, zero_lag):
     frames = [
-        frame.with_people(vertices=forward(frame, layer).vertices.numpy())
+        frame.with_fields(vertices=forward(frame, layer).vertices.numpy())
         for frame in noisy[:6]
     ]
     people = smooth_sequence(sequence(frames), layer, zero_lag=zero_lag)
@@ -152,23 +157,23 @@ def test_joints_and_meshes_are_those_of_the_parameters(noisy, layer, zero_lag):
         for name, wanted, tolerance in (
             ('vertices', out.vertices.numpy(), 1e-5),
             ('joints3d', out.joints.numpy(), 1e-5),
-            ('joints2d', again.people['joints2d'], 1e-2),
+            ('joints2d', again.instances['joints2d'], 1e-2),
         ):
             np.testing.assert_allclose(
-                frame.people[name], wanted, atol=tolerance
+                frame.instances[name], wanted, atol=tolerance
             )
 
 
 def test_a_turn_through_pi_leaves_no_trace(truth, layer):
     """The walker looks away from the camera: the root is near pi."""
-    roots = np.stack([f.people['global_orient'][1] for f in truth])
+    roots = np.stack([f.instances['global_orient'][1] for f in truth])
     assert np.linalg.norm(roots, axis=1).max() > 3
     flipped = []
     for t, frame in enumerate(truth):
-        root = frame.people['global_orient']
+        root = frame.instances['global_orient']
         length = np.linalg.norm(root, axis=1, keepdims=True)
         other = root * (1 - 2 * np.pi / length) if t % 2 else root
-        flipped.append(frame.with_people(global_orient=other))
+        flipped.append(frame.with_fields(global_orient=other))
     np.testing.assert_allclose(
         joints(smooth_online(flipped, layer)),
         joints(smooth_online(truth, layer)),
@@ -180,17 +185,17 @@ def test_shape_becomes_the_mean_weighted_by_scores(truth, layer):
     frames = []
     for frame, beta, score in zip(truth, (1.0, 4.0), (0.9, 0.3), strict=False):
         betas = np.full((2, 10), beta)
-        frames.append(frame.with_people(betas=betas, scores=np.full(2, score)))
+        frames.append(frame.with_fields(betas=betas, scores=np.full(2, score)))
     frames = [refreshed(frame, layer) for frame in frames]
     online = smooth_online(frames, layer)
-    assert online[0].people['betas'][0, 0] == pytest.approx(1)
-    assert online[1].people['betas'][0, 0] == pytest.approx(1.75)
+    assert online[0].instances['betas'][0, 0] == pytest.approx(1)
+    assert online[1].instances['betas'][0, 0] == pytest.approx(1.75)
     offline = smooth_sequence(sequence(frames), layer)
     np.testing.assert_allclose(offline.betas, 1.75, rtol=1e-6)
     # The pelvis stays in place while the shape, hence the offset, changes.
     np.testing.assert_allclose(
-        online[0].people['joints3d'][:, 0],
-        frames[0].people['joints3d'][:, 0],
+        online[0].instances['joints3d'][:, 0],
+        frames[0].instances['joints3d'][:, 0],
         atol=1e-5,
     )
 
@@ -198,11 +203,11 @@ def test_shape_becomes_the_mean_weighted_by_scores(truth, layer):
 def test_who_comes_back_after_a_gap_starts_anew(truth, layer):
     gap = [frame.select([1]) for frame in truth[10:30]]  # 0.8 s
     back = smooth_online([*truth[:10], *gap, *truth[30:31]], layer)[-1]
-    poses = back.people['body_pose']
+    poses = back.instances['body_pose']
     np.testing.assert_allclose(
-        poses[0], truth[30].people['body_pose'][0], atol=1e-5
+        poses[0], truth[30].instances['body_pose'][0], atol=1e-5
     )
-    assert np.abs(poses[1] - truth[30].people['body_pose'][1]).max() > 1e-3
+    assert np.abs(poses[1] - truth[30].instances['body_pose'][1]).max() > 1e-3
 
 
 def test_people_are_smoothed_by_id_not_by_row(noisy, layer):
@@ -212,17 +217,17 @@ def test_people_are_smoothed_by_id_not_by_row(noisy, layer):
     ]
     wanted = joints(smooth_online(noisy, layer))
     for t, frame in enumerate(smooth_online(mixed, layer)):
-        order = np.argsort(frame.people['person_id'])
+        order = np.argsort(frame.instances['person_id'])
         np.testing.assert_allclose(
-            frame.people['joints3d'][order], wanted[t], atol=1e-6
+            frame.instances['joints3d'][order], wanted[t], atol=1e-6
         )
 
 
 def test_smoothing_moves_people_along_the_ray_mostly(truth, noisy, layer):
     """Where in the picture somebody is, is known better than how far off."""
     smoothed = smooth_online(noisy, layer)
-    pelvis = np.stack([f.people['joints2d'][:, 0] for f in smoothed])
-    goal = np.stack([f.people['joints2d'][:, 0] for f in truth])
+    pelvis = np.stack([f.instances['joints2d'][:, 0] for f in smoothed])
+    goal = np.stack([f.instances['joints2d'][:, 0] for f in truth])
     assert error(pelvis, goal) < 4  # of a picture 640 pixels wide
 
 
@@ -254,15 +259,15 @@ def test_without_a_body_model_parameters_are_smoothed_all_the_same(
             'right_hand_pose',
         }:
             np.testing.assert_array_equal(
-                after.people[name], whole.people[name]
+                after.instances[name], whole.instances[name]
             )
-        pelvis = after.people['joints3d'][:, 0]
+        pelvis = after.instances['joints3d'][:, 0]
         np.testing.assert_allclose(
-            pelvis, whole.people['joints3d'][:, 0], atol=1e-5
+            pelvis, whole.instances['joints3d'][:, 0], atol=1e-5
         )
         np.testing.assert_allclose(
-            after.people['joints3d'] - pelvis[:, None],
-            before.people['joints3d'] - before.people['joints3d'][:, :1],
+            after.instances['joints3d'] - pelvis[:, None],
+            before.instances['joints3d'] - before.instances['joints3d'][:, :1],
             atol=1e-5,
         )
 

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from aios.export import FrameResult
+from aios.results import FrameResult
 from aios.tracking import Tracker
 
 CROSSING = [((-1.6, -4.0), (1.6, -4.0)), ((1.6, -5.2), (-1.6, -5.2))]
@@ -23,10 +23,10 @@ def track_all(frames, **options) -> list[FrameResult]:
 def true_ids(given: FrameResult, tracked: FrameResult) -> np.ndarray:
     """Ids that the rows had before tracking: rows are told by positions."""
     same = (
-        tracked.people['transl'][:, None] == given.people['transl'][None]
+        tracked.instances['transl'][:, None] == given.instances['transl'][None]
     ).all(-1)
     assert (same.sum(1) == 1).all()
-    return given.people['person_id'][same.argmax(1)]
+    return given.instances['person_id'][same.argmax(1)]
 
 
 def identity_errors(given, tracked) -> tuple[int, int]:
@@ -36,7 +36,7 @@ def identity_errors(given, tracked) -> tuple[int, int]:
     for before, after in zip(given, tracked, strict=True):
         truth = true_ids(before, after).tolist()
         for person, new in zip(
-            truth, after.people['person_id'].tolist(), strict=True
+            truth, after.instances['person_id'].tolist(), strict=True
         ):
             switches += last.get(person, new) != new
             last[person] = new
@@ -59,7 +59,7 @@ def test_everybody_above_the_threshold_stays(walk, predict):
     given = predict(walk(CROSSING))
     for before, after in zip(given, track_all(given), strict=True):
         assert sorted(true_ids(before, after)) == sorted(
-            before.people['person_id']
+            before.instances['person_id']
         )
 
 
@@ -67,29 +67,31 @@ def test_other_fields_and_the_order_of_rows_stay(walk, predict):
     given = predict(walk(APART, frames=5))
     for before, after in zip(given, track_all(given), strict=True):
         assert after.name == before.name
-        for name in set(before.people) - {'person_id'}:
+        for name in set(before.instances) - {'person_id'}:
             np.testing.assert_array_equal(
-                after.people[name], before.people[name]
+                after.instances[name], before.instances[name]
             )
 
 
 def test_ids_count_up_in_order_of_appearance_and_score(walk):
     first, second = walk(APART, frames=10)[:2]
     alone = first.select([1])
-    third = first.with_people(scores=np.array([0.5, 0.9]))
-    assert track_all([third])[0].people['person_id'].tolist() == [1, 0]
-    ids = [f.people['person_id'].tolist() for f in track_all([alone, second])]
+    third = first.with_fields(scores=np.array([0.5, 0.9]))
+    assert track_all([third])[0].instances['person_id'].tolist() == [1, 0]
+    ids = [
+        f.instances['person_id'].tolist() for f in track_all([alone, second])
+    ]
     assert ids == [[0], [1, 0]]
 
 
 def test_same_frames_give_the_same_ids(walk, predict):
     given = predict(walk(CROSSING, frames=20))
     tracker = Tracker()
-    first = [tracker.track(frame).people['person_id'] for frame in given]
+    first = [tracker.track(frame).instances['person_id'] for frame in given]
     tracker.reset()
     for ids, frame in zip(first, given, strict=True):
         np.testing.assert_array_equal(
-            tracker.track(frame).people['person_id'], ids
+            tracker.track(frame).instances['person_id'], ids
         )
 
 
@@ -99,7 +101,7 @@ def test_gaps_are_bridged_up_to_a_limit(walk, gap, same):
     nobody = [frame.select([]) for frame in frames]
     given = [*frames[:8], *nobody[8 : 8 + gap], *frames[8 + gap :]]
     ids = [
-        f.people['person_id'].tolist() for f in track_all(given, max_gap=10)
+        f.instances['person_id'].tolist() for f in track_all(given, max_gap=10)
     ]
     assert all(row == [] for row in ids[8 : 8 + gap])
     assert (ids[-1] == ids[0]) is same
@@ -111,7 +113,7 @@ def test_a_single_sighting_leaves_nothing_behind(walk):
     given = [
         f.select([0, 1] if t in (5, 8) else [0]) for t, f in enumerate(frames)
     ]
-    ids = [f.people['person_id'].tolist() for f in track_all(given)]
+    ids = [f.instances['person_id'].tolist() for f in track_all(given)]
     assert ids[5] == [0, 1]
     assert ids[8] == [0, 2]
 
@@ -120,13 +122,13 @@ def test_low_scores_continue_tracks_but_start_none(walk):
     frames = walk(APART, frames=8)
 
     def scored(frame, *scores):
-        return frame.with_people(scores=np.array(scores))
+        return frame.with_fields(scores=np.array(scores))
 
     given = [scored(f, 0.9, 0.2) for f in frames[:2]]
     given += [scored(f, 0.9, 0.9) for f in frames[2:4]]
     given += [scored(f, 0.9, 0.2) for f in frames[4:6]]
     given += [scored(f, 0.9, 0.05) for f in frames[6:]]
-    ids = [f.people['person_id'].tolist() for f in track_all(given)]
+    ids = [f.instances['person_id'].tolist() for f in track_all(given)]
     assert ids == [[0]] * 2 + [[0, 1]] * 4 + [[0]] * 2
 
 
@@ -148,8 +150,8 @@ def test_resume_goes_on_where_it_stopped(walk, predict):
     tracker.resume(whole[:22])
     for frame, wanted in zip(given[22:], whole[22:], strict=True):
         np.testing.assert_array_equal(
-            tracker.track(frame).people['person_id'],
-            wanted.people['person_id'],
+            tracker.track(frame).instances['person_id'],
+            wanted.instances['person_id'],
         )
 
 
@@ -157,14 +159,14 @@ def test_resume_never_gives_an_id_again(walk):
     first = walk(APART, frames=1)[0]
     tracker = Tracker()
     tracker.resume([], next_id=7)
-    assert tracker.track(first).people['person_id'].tolist() == [7, 8]
+    assert tracker.track(first).instances['person_id'].tolist() == [7, 8]
 
 
 def test_boxes_without_area_are_survived(walk):
     frame = walk(APART, frames=1)[0]
     boxes = np.array([[5.0, 5, 5, 5], [9, 9, 3, 3]])
-    flat = frame.with_people(bboxes=boxes)
-    ids = [f.people['person_id'].tolist() for f in track_all([flat] * 3)]
+    flat = frame.with_fields(bboxes=boxes)
+    ids = [f.instances['person_id'].tolist() for f in track_all([flat] * 3)]
     assert [len(row) for row in ids] == [2, 2, 2]
 
 

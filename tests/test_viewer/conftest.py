@@ -10,11 +10,8 @@ import pytest
 from found_people import found_people
 
 from aios.body_models import SMPLXLayer
-from aios.export import (
-    FrameResult,
-    PeopleSequence,
-    write_glb,
-)
+from aios.export import write_glb
+from aios.results import FrameResult, SequenceResult
 
 SIZE = (320, 240)
 # Neither square nor centred: who forgets a part of it is found out.
@@ -22,7 +19,7 @@ K = np.array([[400.0, 0, 140], [0, 380, 130], [0, 0, 1]])
 
 
 @pytest.fixture(scope='session')
-def people(layer: SMPLXLayer) -> PeopleSequence:
+def people(layer: SMPLXLayer) -> SequenceResult:
     """Person 7 is in all frames, person 2 in the first and the last."""
     frames = []
     for number in range(4):
@@ -48,14 +45,14 @@ def people(layer: SMPLXLayer) -> PeopleSequence:
                 fields,
             )
         )
-    return PeopleSequence.from_frames(
+    return SequenceResult.from_frames(
         frames, fps=5.0, source='walk.mp4', body_model='free'
     )
 
 
 @pytest.fixture(scope='session')
 def animation(
-    people: PeopleSequence,
+    people: SequenceResult,
     layer: SMPLXLayer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:

@@ -127,7 +127,9 @@ def test_camera_sees_what_the_renderer_draws(
     body = layer(**people.smplx_parameters(people.rows(3)))
     meshes = [Mesh(vertices, layer.faces) for vertices in body.vertices]
     wanted = render_meshes(meshes, K, height, width).ids
-    for index, person in enumerate(people.frame(3)['person_id'].tolist()):
+    for index, person in enumerate(
+        people.frame(3).instances['person_id'].tolist()
+    ):
         seen, expected = _mask(picture, person), wanted == index
         # The buttons lie over the top of the picture.
         seen[:45], expected[:45] = False, False

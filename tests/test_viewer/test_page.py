@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aios.export import PeopleSequence, write_glb
+from aios.export import write_glb
+from aios.results import SequenceResult
 from aios.viewer import describe_people, make_picture_track, write_viewer
 from aios.viewer import page as page_module
 
@@ -112,7 +113,7 @@ def test_cameras_that_change(people) -> None:
 
 
 def test_nobody_and_nothing(layer, tmp_path) -> None:
-    nobody = PeopleSequence.from_frames([], source='empty')
+    nobody = SequenceResult.from_frames([], source='empty')
     write_glb(nobody, layer, tmp_path / 'people.glb')
     write_viewer(nobody, tmp_path / 'people.glb', tmp_path / 'page.html')
     data = json.loads(_Page(tmp_path / 'page.html').texts['data'])

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from aios.export import FrameResult, complete_people
+from aios.results import FrameResult, complete_instances
 from aios.visualization import (
     OverlayDrawer,
     OverlayOptions,
@@ -36,7 +36,7 @@ def make_frame(sphere):
         vertices = 0.5 * sphere[0] + centres[:, None]
         pixels = centres @ K.T
         pixels = pixels[:, :2] / pixels[:, 2:]
-        people = complete_people(
+        people = complete_instances(
             person_id=np.array(list(places), np.int64),
             transl=centres,
             bboxes=np.concatenate([pixels - 20, pixels + 20], axis=1),
@@ -134,7 +134,7 @@ def test_nobody_and_no_meshes(make_frame, sphere) -> None:
     drawn = draw(make_frame({}), GREY)
     assert drawn.shape == (120, 220, 3)
     assert (drawn[:, :160] == GREY).all()
-    people = dict(make_frame({1: (0, 0, 4)}).people)
+    people = dict(make_frame({1: (0, 0, 4)}).instances)
     del people['vertices']
     bare = FrameResult('a', 0, 0.0, K, SIZE, people)
     assert (draw(bare, GREY)[:, :160] != GREY).any()  # box and label
@@ -163,7 +163,7 @@ def test_views_show_the_distance(make_frame, sphere, name) -> None:
     frame = make_frame({1: (0, -0.5, 3), 6: (1, 0.5, 7)})
     meshes = [
         Mesh(v, sphere[1], np.divide(instance_color(i), 255))
-        for i, v in zip((1, 6), frame.people['vertices'], strict=True)
+        for i, v in zip((1, 6), frame.instances['vertices'], strict=True)
     ]
     view = SceneView(name)
     panel = view(meshes, K, SIZE, 200, 300)
@@ -187,7 +187,7 @@ def test_views_stay_calm(make_frame, sphere) -> None:
         frame = make_frame({1: (-2, 0, 4), 6: (x, 0, 5)})
         meshes = [
             Mesh(v, sphere[1], np.divide(instance_color(i), 255))
-            for i, v in zip((1, 6), frame.people['vertices'], strict=True)
+            for i, v in zip((1, 6), frame.instances['vertices'], strict=True)
         ]
         return _columns(view(meshes, K, SIZE, 150, 200), 1)
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
-from aios.export import FrameResult, complete_people
 from aios.registry import VISUALIZERS
+from aios.results import FrameResult, complete_instances
 from aios.visualization import VideoFile
 
 PAGE = Path(__file__).parents[2] / 'docs/en/visualization.md'
@@ -24,7 +24,7 @@ def test_code_of_the_page(make_sphere, tmp_path, monkeypatch) -> None:
     vertices, faces = make_sphere()
     vertices = 0.5 * vertices + (0, 0, 4)
     K = np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]])
-    people = complete_people(
+    people = complete_instances(
         transl=np.array([[0, 0, 4]]),
         bboxes=np.array([[20, 12, 44, 36]]),
         vertices=vertices[None],

@@ -14,8 +14,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
-from aios.evaluation.samples import ground_truth_of, predictions_of
+from aios.evaluation.samples import ground_truth_of
 from aios.registry import HOOKS
+from aios.results import predictions_of
 from aios.structures import GT_FIELDS, convert_joints
 from aios.utils.images import decode_image
 from aios.visualization import WholeBodyVisualizer, write_image

@@ -233,7 +233,7 @@ def people_of(
     Args:
         img_path: The picture.
         size: Its height and width.
-        people: See :func:`aios.evaluation.samples.finite_people`.
+        people: See :func:`aios.results.finite_instances`.
         bodies: Poses persons if there are no vertices.
         broken: How many were left out because they are not finite.
 
@@ -300,7 +300,7 @@ def submitted_person(
     """Content of the file of one person.
 
     Args:
-        people: See :func:`aios.evaluation.samples.predictions_of`.
+        people: See :func:`aios.results.predictions_of`.
         row: Which person.
         joints: ``(P, 24, 2)`` of all persons, in the pixels to submit.
         variant: ``'params'``, or ``'verts'``: the mesh without translation.

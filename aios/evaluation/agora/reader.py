@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aios.evaluation.functional.agora import keypoint_boxes
-from aios.evaluation.samples import finite_people
+from aios.results import finite_instances
 from aios.utils.safe_io import ZIP_ERRORS, CorruptFileError, load_pickle
 from aios.utils.safe_pickle import read_pickle
 
@@ -209,7 +209,7 @@ def read_dump(
         where = f'{path}: picture {index}'
         try:
             _check_lengths(record['pred_instances'], where)
-            found, broken = finite_people(
+            found, broken = finite_instances(
                 record['pred_instances'], SUBMITTED_FIELDS
             )
             picture = people_of(

@@ -17,8 +17,8 @@ from aios.evaluation.agora.evaluator import (
 )
 from aios.evaluation.agora.ground_truth import AGORAGroundTruth
 from aios.evaluation.functional import AGORAProtocol
-from aios.evaluation.samples import finite_predictions_of
 from aios.registry import METRICS
+from aios.results import finite_predictions_of
 
 from .base import NumberMetric
 

@@ -17,8 +17,8 @@ from mmengine.fileio import get_text
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from aios.evaluation.samples import finite_predictions_of
 from aios.registry import METRICS
+from aios.results import finite_predictions_of
 from aios.structures import (
     COCO_WHOLEBODY_133,
     JOINT_SETS,

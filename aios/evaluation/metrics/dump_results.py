@@ -9,8 +9,8 @@ from typing import Any
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from aios.evaluation.samples import predictions_of
 from aios.registry import METRICS
+from aios.results import predictions_of
 from aios.utils.portable_pickle import dump_pickle
 
 __all__ = ['DumpWholeBodyResults']

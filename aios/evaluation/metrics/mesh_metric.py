@@ -30,11 +30,11 @@ from aios.evaluation.functional import (
 from aios.evaluation.mesh_parts import load_mesh_parts
 from aios.evaluation.samples import (
     GroundTruthBodies,
-    finite_predictions_of,
     ground_truth_of,
     inside_picture,
 )
 from aios.registry import METRICS
+from aios.results import finite_predictions_of
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53, joint_mapping
 
 from .base import NumberMetric, one_record_per_picture

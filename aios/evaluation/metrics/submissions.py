@@ -18,8 +18,8 @@ from aios.evaluation.agora.evaluator import (
 from aios.evaluation.agora.ground_truth import picture_name
 from aios.evaluation.agora.layout import BENCHMARKS, NUM_JOINTS
 from aios.evaluation.agora.submission import SubmissionWriter
-from aios.evaluation.samples import finite_predictions_of
 from aios.registry import METRICS
+from aios.results import finite_predictions_of
 
 from .base import NumberMetric
 

@@ -23,12 +23,9 @@ from aios.evaluation.functional import (
     pairwise_iou,
     procrustes_point_error,
 )
-from aios.evaluation.samples import (
-    GroundTruthBodies,
-    finite_predictions_of,
-    ground_truth_of,
-)
+from aios.evaluation.samples import GroundTruthBodies, ground_truth_of
 from aios.registry import METRICS
+from aios.results import finite_predictions_of
 from aios.structures import SMPLX_137, joint_mapping
 
 from .base import NumberMetric, one_record_per_picture

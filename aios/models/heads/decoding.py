@@ -18,6 +18,7 @@ from torch import Tensor
 
 from aios.body_models import BodyModelBase
 from aios.structures import (
+    PERSON_LABEL,
     Camera,
     box_iou,
     cxcywh_to_xyxy,
@@ -31,15 +32,11 @@ from .outputs import LayerOutputs, SMPLXParams
 from .smplx_head import at_least_float32
 
 __all__ = [
-    'PERSON_LABEL',
     'DecodingConfig',
     'Selection',
     'decode_people',
     'select_persons',
 ]
-
-PERSON_LABEL = 1
-"""Class of persons; class 0 is never a target."""
 
 _BOX_FIELDS = {
     'body_box': 'bboxes',

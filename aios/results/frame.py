@@ -1,26 +1,25 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""People of one frame; symbols are those of :mod:`aios.export.schema`."""
+"""Persons of one frame; symbols are those of :mod:`aios.results.schema`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 
-from aios.body_models import BodyPoser
 from aios.structures import Camera
 
+from .predictions import finite_instances
 from .schema import (
     FRAME_FIELDS,
     PERSON_FIELDS,
     SMPLX_ARGUMENTS,
     as_field,
-    check_people,
-    complete_people,
+    check_instances,
+    complete_instances,
 )
 
 __all__ = ['FrameResult', 'check_frames', 'frame_arrays']
@@ -28,17 +27,17 @@ __all__ = ['FrameResult', 'check_frames', 'frame_arrays']
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
-    """People in one frame.
+    """Persons of one frame.
 
     Args:
-        name: Stem of a picture, or the frame's number in six digits.
-        source_frame: Number in the video, from 0; 0 for pictures.
-        timestamp: Seconds; 0 for pictures.
+        name: Stem of an image's name, or the frame's number in six digits.
+        source_frame: Number in the video, from 0; 0 for images.
+        timestamp: Seconds; 0 for images.
         K: ``(3, 3)`` intrinsics at the original resolution, pixels.
-        size: ``(width, height)`` of the original picture.
-        people: The fields of :data:`~aios.export.schema.PERSON_FIELDS`, with
-            one row per person. See
-            :func:`~aios.export.schema.complete_people`.
+        size: ``(width, height)`` of the original image.
+        instances: The fields of :data:`~aios.results.schema.PERSON_FIELDS`,
+            with one row per person. See
+            :func:`~aios.results.schema.complete_instances`.
 
     Raises:
         ValueError: If a field is unknown, missing or wrong, or two persons
@@ -50,17 +49,17 @@ class FrameResult:
     timestamp: float
     K: np.ndarray
     size: tuple[int, int]
-    people: dict[str, np.ndarray]
+    instances: dict[str, np.ndarray]
 
     def __post_init__(self) -> None:
         where = f'frame {self.name!r}'
         try:
-            count = len(np.atleast_1d(self.people.get('person_id', ())))
-            people = check_people(self.people, count)
+            count = len(np.atleast_1d(self.instances.get('person_id', ())))
+            instances = check_instances(self.instances, count)
             frame = check_frames(frame_arrays([self]), 1)
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from error
-        ids, repeats = np.unique(people['person_id'], return_counts=True)
+        ids, repeats = np.unique(instances['person_id'], return_counts=True)
         if (repeats > 1).any():
             raise ValueError(
                 f'{where}: person_id {ids[repeats > 1][0]} occurs twice'
@@ -68,10 +67,16 @@ class FrameResult:
         width, height = frame['image_sizes'][0].tolist()
         object.__setattr__(self, 'K', frame['K'][0])
         object.__setattr__(self, 'size', (width, height))
-        object.__setattr__(self, 'people', people)
+        object.__setattr__(self, 'instances', instances)
 
     def __len__(self) -> int:
-        return len(self.people['person_id'])
+        return len(self.instances['person_id'])
+
+    @property
+    def camera(self) -> Camera:
+        """The camera with ``K``."""
+        width, height = self.size
+        return Camera(self.K, height, width)
 
     def select(self, rows: np.ndarray | Sequence[int] | slice) -> FrameResult:
         """Some of the persons, in the given order.
@@ -82,34 +87,42 @@ class FrameResult:
         if not isinstance(rows, slice):
             rows = np.asarray(rows)
             rows = rows if rows.size else rows.astype(np.int64)
-        people = {name: value[rows] for name, value in self.people.items()}
-        return replace(self, people=people)
+        return replace(
+            self,
+            instances={n: value[rows] for n, value in self.instances.items()},
+        )
 
-    def with_people(self, **changed: np.ndarray) -> FrameResult:
-        """The same frame with other values in some fields."""
-        return replace(self, people=self.people | changed)
+    def with_fields(self, **changed: Any) -> FrameResult:
+        """The same persons with other values in some fields.
+
+        Args:
+            **changed: ``None`` leaves an optional field out.
+        """
+        return replace(self, instances=self.instances | changed)
 
     def posed(
-        self, poser: BodyPoser, with_vertices: bool = True
+        self, poser: Callable[..., Any], with_vertices: bool = True
     ) -> FrameResult:
         """The frame with joints and meshes that follow from its parameters.
 
         Args:
-            poser: Of the body model that the parameters are for.
+            poser: A :class:`aios.body_models.BodyPoser` of the body model
+                that the parameters are for.
             with_vertices: Also compute ``vertices``.
         """
         if not len(self):
             return self
         body = poser(
-            {name: self.people[name] for name in SMPLX_ARGUMENTS},
+            {name: self.instances[name] for name in SMPLX_ARGUMENTS},
             return_vertices=with_vertices,
         )
-        width, height = self.size
-        pixels = Camera(self.K, height, width).project(body.joints)
-        changed = {'joints3d': body.joints, 'joints2d': pixels}
+        changed = {
+            'joints3d': body.joints,
+            'joints2d': self.camera.project(body.joints),
+        }
         if with_vertices:
             changed['vertices'] = body.vertices
-        return self.with_people(**changed)
+        return self.with_fields(**changed)
 
     @classmethod
     def from_prediction(
@@ -121,17 +134,16 @@ class FrameResult:
         timestamp: float = 0.0,
         with_vertices: bool = False,
     ) -> FrameResult:
-        """What a model predicts for a picture.
+        """What a model predicts for an image.
 
         Persons with values that are not finite are left out.
 
         Args:
-            prediction: The fields of
-                :func:`aios.evaluation.samples.predictions_of` in pixels of
-                the original picture: ``joints3d`` and ``vertices`` without
-                the translation, which is added here.
+            prediction: Fields of :func:`~aios.results.predictions_of` in
+                pixels of the original image: ``joints3d`` and ``vertices``
+                without the translation, which is added here.
             name: Name of the frame.
-            size: ``(width, height)`` of the original picture.
+            size: ``(width, height)`` of the original image.
             source_frame: Number in the video.
             timestamp: Seconds.
             with_vertices: Keep the meshes.
@@ -143,38 +155,37 @@ class FrameResult:
             field.removeprefix('smplx_'): np.asarray(value)
             for field, value in prediction.items()
         }
-        wanted = set(PERSON_FIELDS) - {'person_id'}
+        # The network predicts no eyes.
+        absent = {'person_id', 'leye_pose', 'reye_pose'}
         if not with_vertices:
-            wanted.remove('vertices')
-        people = {field: given[field] for field in wanted & set(given)}
-        eyes = ('leye_pose', 'reye_pose')  # the network says nothing of them
-        lacking = sorted(
-            field
-            for field in wanted - set(people) - set(eyes)
-            if not PERSON_FIELDS[field].optional
+            absent.add('vertices')
+        wanted = [field for field in PERSON_FIELDS if field not in absent]
+        for field in ('cam_K', *wanted):
+            optional = field in wanted and PERSON_FIELDS[field].optional
+            if field not in given and not optional:
+                raise ValueError(
+                    f'frame {name!r}: the prediction has no field {field!r}, '
+                    f'it has {", ".join(given)}'
+                )
+        instances = {f: given[f] for f in wanted if f in given}
+        for field in {'joints3d', 'vertices'} & set(instances):
+            instances[field] = instances[field] + given['transl'][:, None]
+        instances, broken = finite_instances(instances, instances)
+        if broken:
+            logging.getLogger(__name__).warning(
+                'frame %r: %d persons with values that are not finite are '
+                'left out',
+                name,
+                broken,
+            )
+        instances = complete_instances(**instances)
+        return cls(
+            name, source_frame, timestamp, given['cam_K'], size, instances
         )
-        if lacking or 'cam_K' not in given:
-            raise ValueError(
-                f'frame {name!r}: the prediction has no field '
-                f'{(lacking or ["cam_K"])[0]!r}, it has {", ".join(given)}'
-            )
-        for field in {'joints3d', 'vertices'} & set(people):
-            people[field] = people[field] + people['transl'][:, None]
-        finite = _finite_rows(people)
-        if not finite.all():
-            print_log(
-                f'frame {name!r}: {(~finite).sum()} persons with values that '
-                'are not finite are left out',
-                logger='current',
-                level=logging.WARNING,
-            )
-        people = {field: value[finite] for field, value in people.items()}
-        people = complete_people(scores=people.pop('scores'), **people)
-        return cls(name, source_frame, timestamp, given['cam_K'], size, people)
 
 
 def frame_arrays(frames: Sequence[FrameResult]) -> dict[str, np.ndarray]:
-    """Fields of :data:`~aios.export.schema.FRAME_FIELDS` of frames."""
+    """Fields of :data:`~aios.results.schema.FRAME_FIELDS` of frames."""
     return {
         'frame_names': np.array([f.name for f in frames], np.str_),
         'source_frames': np.array([f.source_frame for f in frames], np.int64),
@@ -187,7 +198,7 @@ def frame_arrays(frames: Sequence[FrameResult]) -> dict[str, np.ndarray]:
 def check_frames(
     arrays: Mapping[str, Any], count: int
 ) -> dict[str, np.ndarray]:
-    """Check fields of :data:`~aios.export.schema.FRAME_FIELDS`.
+    """Check fields of :data:`~aios.results.schema.FRAME_FIELDS`.
 
     Args:
         arrays: The fields.
@@ -217,13 +228,3 @@ def check_frames(
                 f'{checked[name][row].tolist()}'
             )
     return checked
-
-
-def _finite_rows(people: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Mask ``(n,)`` of the persons whose values are all finite."""
-    return np.logical_and.reduce(
-        [
-            np.isfinite(value).all(axis=tuple(range(1, value.ndim)))
-            for value in people.values()
-        ]
-    )

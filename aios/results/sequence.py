@@ -1,9 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The results: people of one frame, and of a picture set or a video.
+"""Persons of a video or a set of images: the file ``params.npz``.
 
-:class:`FrameResult` is what flows from the network through tracking and
-smoothing to the writers; :class:`PeopleSequence` is the file that is kept
-(``docs/en/export.md``).  Symbols are those of :mod:`aios.export.schema`.
+Symbols are those of :mod:`aios.results.schema`.
 """
 
 from __future__ import annotations
@@ -18,21 +16,21 @@ import numpy as np
 from aios.utils.safe_io import load_npz, save_npz
 from aios.version import __version__
 
-from .frame_result import FrameResult, check_frames, frame_arrays
+from .frame import FrameResult, check_frames, frame_arrays
 from .schema import (
     FORMAT_VERSION,
     FRAME_FIELDS,
     PERSON_FIELDS,
     SMPLX_ARGUMENTS,
     as_field,
-    check_people,
-    complete_people,
+    check_instances,
+    complete_instances,
 )
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ['FrameResult', 'PeopleSequence']
+__all__ = ['SequenceResult']
 
 _FIXED = {
     'flat_hand_mean': False,
@@ -45,11 +43,11 @@ _GENDERS = ('neutral', 'male', 'female')
 
 
 @dataclass(frozen=True, eq=False)
-class PeopleSequence:
-    """People of all frames of a video, or of a set of pictures.
+class SequenceResult:
+    """Persons of all frames of a video, or of a set of images.
 
     Rows are sorted by frame.  All arrays are checked and get the types of
-    the tables in :mod:`aios.export.schema`, which say what they hold.
+    the tables in :mod:`aios.results.schema`, which say what they hold.
 
     Args:
         frame_index: ``(N,)`` frame of each person, 0 to F - 1.
@@ -78,7 +76,7 @@ class PeopleSequence:
         image_sizes: ``(F, 2)``.
         vertices: ``(N, V, 3)`` with the translation, or None.
         keypoints: ``(N, 17, 2)``, or None.
-        fps: Frames per second of ``source``; 0 for pictures.
+        fps: Frames per second of ``source``; 0 for images.
         source: Name of the video or the folder.
         gender: Gender of the body model.
         body_model: What the body model was.
@@ -87,7 +85,7 @@ class PeopleSequence:
         flat_hand_mean: Always False.
         units: Always ``'m'``.
         axes: Always ``'opencv'``.
-        format_version: Always :data:`~aios.export.schema.FORMAT_VERSION`.
+        format_version: Always :data:`~aios.results.FORMAT_VERSION`.
 
     Raises:
         ValueError: If something is not as described.
@@ -138,7 +136,7 @@ class PeopleSequence:
         num_frames = len(np.atleast_1d(self.frame_names))
         checked = {
             'frame_index': index,
-            **check_people(
+            **check_instances(
                 {f: getattr(self, f) for f in PERSON_FIELDS}, count
             ),
             **check_frames(
@@ -175,7 +173,7 @@ class PeopleSequence:
 
     @property
     def num_frames(self) -> int:
-        """Number of frames, with and without people."""
+        """Number of frames, with and without persons."""
         return len(self.frame_names)
 
     @property
@@ -186,35 +184,35 @@ class PeopleSequence:
     @classmethod
     def from_frames(
         cls, frames: Iterable[FrameResult], **metadata: Any
-    ) -> PeopleSequence:
+    ) -> SequenceResult:
         """Put frames together, in the given order.
 
         Args:
             frames: May be empty.
             **metadata: ``fps``, ``source``, ``gender``, ``body_model`` and
-                ``model``.
+                ``model``; see :attr:`metadata`.
 
         Raises:
-            ValueError: If only some of the frames with people have an
+            ValueError: If only some of the frames with persons have an
                 optional field, or meshes differ in size.
         """
         frames = list(frames)
         full = [frame for frame in frames if len(frame)]
-        people: dict[str, Any] = dict(complete_people())
+        instances: dict[str, Any] = dict(complete_instances())
         for name, field in PERSON_FIELDS.items():
-            having = [frame for frame in full if name in frame.people]
+            having = [frame for frame in full if name in frame.instances]
             if len(having) < len(full) and (having or not field.optional):
-                bad = next(f for f in full if name not in f.people)
+                bad = next(f for f in full if name not in f.instances)
                 raise ValueError(
                     f'frame {bad.name!r} has no field {name!r}, others have'
                 )
             if having:
-                rows = [frame.people[name] for frame in having]
-                people[name] = _concatenate(name, rows)
+                rows = [frame.instances[name] for frame in having]
+                instances[name] = _concatenate(name, rows)
         counts = [len(frame) for frame in frames]
         return cls(
             frame_index=np.repeat(np.arange(len(frames)), counts),
-            **people,
+            **instances,
             **(frame_arrays(frames) | metadata),
         )
 
@@ -227,12 +225,9 @@ class PeopleSequence:
         first, last = np.searchsorted(self.frame_index, [frame, frame + 1])
         return slice(int(first), int(last))
 
-    def frame(self, frame: int) -> dict[str, np.ndarray]:
-        """Fields of the persons of a frame, one row per person."""
-        return self._people(self.rows(frame))
-
-    def frame_result(self, frame: int) -> FrameResult:
+    def frame(self, frame: int) -> FrameResult:
         """A frame as it was handed to :meth:`from_frames`."""
+        instances = self._instances(self.rows(frame))
         width, height = self.image_sizes[frame].tolist()
         return FrameResult(
             name=str(self.frame_names[frame]),
@@ -240,33 +235,32 @@ class PeopleSequence:
             timestamp=float(self.timestamps[frame]),
             K=self.K[frame],
             size=(width, height),
-            people=self.frame(frame),
+            instances=instances,
         )
 
     def frames(self) -> Iterator[FrameResult]:
-        """All frames in order, also those without people."""
-        for frame in range(self.num_frames):
-            yield self.frame_result(frame)
+        """All frames in order, also those without persons."""
+        return map(self.frame, range(self.num_frames))
 
-    def select(self, rows: np.ndarray | slice) -> PeopleSequence:
+    def select(self, rows: np.ndarray | slice) -> SequenceResult:
         """Some of the rows; all frames stay.
 
         Args:
             rows: Mask ``(N,)`` bool, or ascending indices.
         """
         index = np.arange(len(self))[rows]
-        people: dict[str, Any] = self._people(index)
-        return replace(self, frame_index=self.frame_index[index], **people)
+        changed: dict[str, Any] = self._instances(index)
+        return replace(self, frame_index=self.frame_index[index], **changed)
 
-    def select_frames(self, frames: np.ndarray | slice) -> PeopleSequence:
-        """Some of the frames, with all their people.
+    def select_frames(self, frames: np.ndarray | slice) -> SequenceResult:
+        """Some of the frames, with all their persons.
 
         Args:
             frames: Mask ``(F,)`` bool, or ascending indices.
         """
         kept = np.arange(self.num_frames)[frames]
         rows = np.isin(self.frame_index, kept)
-        changed: dict[str, Any] = self._people(rows)
+        changed: dict[str, Any] = self._instances(rows)
         changed |= {name: getattr(self, name)[kept] for name in FRAME_FIELDS}
         index = np.searchsorted(kept, self.frame_index[rows])
         return replace(self, frame_index=index, **changed)
@@ -292,6 +286,18 @@ class PeopleSequence:
             for name in SMPLX_ARGUMENTS
         }
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What :meth:`from_frames` takes besides frames."""
+        names = ('fps', 'source', 'gender', 'body_model', 'model')
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """What the file holds, by name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {n: value for n, value in values.items() if value is not None}
+
     def save(self, path: str | os.PathLike, overwrite: bool = False) -> None:
         """Write an ``.npz`` file that appears only when complete.
 
@@ -302,14 +308,10 @@ class PeopleSequence:
         Raises:
             FileExistsError: If the file exists and ``overwrite`` is False.
         """
-        arrays = {
-            field.name: getattr(self, field.name) for field in fields(self)
-        }
-        arrays = {n: value for n, value in arrays.items() if value is not None}
-        save_npz(path, arrays, overwrite=overwrite)
+        save_npz(path, self.arrays, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> PeopleSequence:
+    def load(cls, path: str | os.PathLike) -> SequenceResult:
         """Read what :meth:`save` wrote.  Other arrays are ignored.
 
         Raises:
@@ -336,7 +338,7 @@ class PeopleSequence:
         except (TypeError, ValueError) as error:
             raise ValueError(f'{path}: {error}') from error
 
-    def _people(self, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
+    def _instances(self, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
         values = {name: getattr(self, name) for name in PERSON_FIELDS}
         return {n: v[rows] for n, v in values.items() if v is not None}
 

@@ -3,7 +3,7 @@
 
 Legend: ``N`` persons of all frames, ``F`` frames, ``V`` vertices.  Axes are
 OpenCV's (x right, y down, z forward), lengths metres, angles radians, image
-coordinates pixels of the original picture.
+coordinates pixels of the original image.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = [
     'SMPLX_ARGUMENTS',
     'Field',
     'as_field',
-    'check_people',
-    'complete_people',
+    'check_instances',
+    'complete_instances',
 ]
 
 FORMAT_VERSION = 1
@@ -92,14 +92,16 @@ PERSON_FIELDS: Mapping[str, Field] = MappingProxyType(_person_fields())
 
 FRAME_FIELDS: Mapping[str, Field] = MappingProxyType(
     {
-        'frame_names': Field((), np.str_, 'stem of a picture, or a number'),
+        'frame_names': Field(
+            (), np.str_, 'stem of an image name, or a number'
+        ),
         'source_frames': Field((), _WHOLE, 'number in the video, from 0'),
-        'timestamps': Field((), np.float64, 's; 0 for pictures'),
+        'timestamps': Field((), np.float64, 's; 0 for images'),
         'K': Field((3, 3), np.float64, 'intrinsics, px'),
         'image_sizes': Field((2,), _WHOLE, 'width, height, px'),
     }
 )
-"""One row per frame, also for frames without people."""
+"""One row per frame, also for frames without persons."""
 
 
 def as_field(name: str, field: Field, value: Any, count: int) -> np.ndarray:
@@ -139,13 +141,13 @@ def as_field(name: str, field: Field, value: Any, count: int) -> np.ndarray:
     return array
 
 
-def check_people(
-    people: Mapping[str, Any], count: int
+def check_instances(
+    instances: Mapping[str, Any], count: int
 ) -> dict[str, np.ndarray]:
     """Check the rows of persons; see :data:`PERSON_FIELDS`.
 
     Args:
-        people: Field name to array.
+        instances: Field name to array.
         count: Number of rows.
 
     Returns:
@@ -155,7 +157,7 @@ def check_people(
     Raises:
         ValueError: If a field is unknown, missing or wrong.
     """
-    unknown = sorted(set(people) - set(PERSON_FIELDS))
+    unknown = sorted(set(instances) - set(PERSON_FIELDS))
     if unknown:
         raise ValueError(
             f'unknown field {unknown[0]!r}; persons have '
@@ -163,21 +165,21 @@ def check_people(
         )
     checked = {}
     for name, field in PERSON_FIELDS.items():
-        if people.get(name) is not None:
-            checked[name] = as_field(name, field, people[name], count)
+        if instances.get(name) is not None:
+            checked[name] = as_field(name, field, instances[name], count)
         elif not field.optional:
             raise ValueError(f'field {name!r} is missing')
     return checked
 
 
-def complete_people(**fields: Any) -> dict[str, np.ndarray]:
+def complete_instances(**fields: Any) -> dict[str, np.ndarray]:
     """Rows of persons from some of their fields; the rest is zero.
 
-    Without ``person_id`` persons are numbered, without ``scores`` they are
-    certain.
+    Without ``person_id`` persons are numbered, without ``scores`` all scores
+    are 1.
 
     Args:
-        **fields: Arrays with the same number of rows; none for no person.
+        **fields: Arrays with the same number of rows; none for no persons.
 
     Returns:
         All fields that are not optional, and the given ones.
@@ -186,11 +188,11 @@ def complete_people(**fields: Any) -> dict[str, np.ndarray]:
         ValueError: If a field is unknown or wrong.
     """
     count = len(next(iter(fields.values()), ()))
-    people: dict[str, Any] = {
+    instances: dict[str, Any] = {
         name: np.zeros((count, *field.shape), field.dtype)
         for name, field in PERSON_FIELDS.items()
         if not field.optional
     }
-    people['person_id'] = np.arange(count)
-    people['scores'] = np.ones(count)
-    return check_people(people | fields, count)
+    instances['person_id'] = np.arange(count)
+    instances['scores'] = np.ones(count)
+    return check_instances(instances | fields, count)

@@ -1,0 +1,39 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The results: persons of a frame, and of a video or a set of images.
+
+:class:`FrameResult` goes from the network through tracking and smoothing to
+the writers; :class:`SequenceResult` is what is kept, ``params.npz``
+(``docs/en/export.md``).  Both hold the fields of :data:`PERSON_FIELDS`.
+"""
+
+from .frame import FrameResult
+from .predictions import (
+    as_array,
+    as_arrays,
+    finite_instances,
+    finite_predictions_of,
+    finite_rows,
+    predictions_of,
+)
+from .schema import (
+    FRAME_FIELDS,
+    PERSON_FIELDS,
+    SMPLX_ARGUMENTS,
+    complete_instances,
+)
+from .sequence import SequenceResult
+
+__all__ = [
+    'FRAME_FIELDS',
+    'PERSON_FIELDS',
+    'SMPLX_ARGUMENTS',
+    'FrameResult',
+    'SequenceResult',
+    'as_array',
+    'as_arrays',
+    'complete_instances',
+    'finite_instances',
+    'finite_predictions_of',
+    'finite_rows',
+    'predictions_of',
+]
