@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,7 +40,6 @@ from aios.apis.sources import open_sources, unique_names
 from aios.apis.world import World
 from aios.datasets.media import VIDEO_SUFFIXES, list_media
 from aios.utils.command_line import make_parser
-from aios.utils.processes import end_with_parent
 from aios.utils.safe_io import load_npz
 
 # What changes neither results nor files.
@@ -134,19 +132,11 @@ def find_videos(source: str, recursive: bool) -> list[BulkItem]:
     ]
 
 
-def find_world(launcher: str) -> World:
-    """Number of this process; the processes do not talk to each other."""
-    if launcher == 'none':
-        return World()
-    if 'WORLD_SIZE' not in os.environ:
-        raise ValueError('--launcher pytorch: start this with torchrun')
-    end_with_parent()
-    return World(int(os.environ['RANK']), int(os.environ['WORLD_SIZE']))
-
-
 def infer_all(args: argparse.Namespace) -> int:
     """Do what the arguments say; returns the number of failures."""
-    world = find_world(args.launcher)
+    world = World()
+    if args.launcher == 'pytorch':  # processes do not wait for each other
+        world = World.join(connect=False)
     bulk = BulkRun(
         args.out_dir,
         find_videos(args.videos, args.recursive),
@@ -177,7 +167,7 @@ def infer_all(args: argparse.Namespace) -> int:
                 processing=make_processing(args),
                 resume=True,
             )
-        except (FileNotFoundError, ValueError) as error:
+        except (FileExistsError, FileNotFoundError, ValueError) as error:
             raise ItemFailure(str(error)) from error
         frames, people = _count(folder)
         print(f'{item.name}: {people} people in {frames} frames')

@@ -239,13 +239,9 @@ def main(argv: list[str] | None = None) -> int:
         parser.error('--panoramas and --nobody need --photographic')
     # Set before numpy and torch start their threads: one core per process.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
-    from concurrent.futures.process import BrokenProcessPool
-
     from tqdm import tqdm
 
-    from aios.body_models import MissingBodyModelError
     from aios.synthetic import (
-        DatasetFolderError,
         GeneratorOptions,
         SceneOptions,
         generate_dataset,
@@ -292,20 +288,13 @@ def main(argv: list[str] | None = None) -> int:
                 progress=bar.update,
             )
     except (
-        DatasetFolderError,
-        MissingBodyModelError,
-        FileNotFoundError,
+        ChildProcessError,
+        FileExistsError,
+        FileNotFoundError,  # also MissingBodyModelError
         FolderInUseError,
         ValueError,
     ) as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
-    except BrokenProcessPool:
-        print(
-            'error: a worker process was killed (out of memory?); go on '
-            'with fewer --workers and --resume',
-            file=sys.stderr,
-        )
         return 1
     except KeyboardInterrupt:
         print(f'\nstopped; go on with: --resume ({args.out})', file=sys.stderr)

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from aios.utils.json_record import read_record, write_record
-from aios.utils.locking import file_lock
+from aios.utils.locking import LOCK_NAME, file_lock
+from aios.utils.run_folder import begin_run
 from aios.utils.safe_io import (
     CorruptFileError,
     atomic_write,
@@ -106,31 +107,13 @@ class BulkRun:
 
     def _join(self, settings: dict[str, Any]) -> None:
         """Make the folder, or see that it is that of the same work."""
-        wanted = json.loads(
-            json.dumps(
-                dict(settings=settings, items=[asdict(x) for x in self.items])
-            )
-        )
-        path = self.root / LIST
-        if not path.exists() and self.root.is_dir():
-            others = {x.name for x in self.root.iterdir()} - {'status'}
-            if any(not name.startswith('.') for name in others):
-                raise FileExistsError(
-                    f'{self.root}: not empty, and no {LIST} there; choose '
-                    'another folder'
-                )
-        (self.root / 'status').mkdir(parents=True, exist_ok=True)
-        with file_lock(self.root / 'status/list.lock'):
-            if not path.exists():
-                write_record(path, wanted)
-            there = _read_list(self.root)
-        for name in ('items', 'settings'):
-            if there.get(name) != wanted[name]:
-                raise ValueError(
-                    f'{self.root}: was begun with other {name} '
-                    f'({_first_difference(there.get(name), wanted[name])}); '
-                    'choose another folder'
-                )
+        self.root.mkdir(parents=True, exist_ok=True)
+        wanted = dict(settings=settings, items=list(map(asdict, self.items)))
+        with file_lock(self.root / LOCK_NAME):
+            if (self.root / LIST).exists():
+                _read_list(self.root)
+            begin_run(self.root, LIST, wanted, resume=True)
+        (self.root / 'status').mkdir(exist_ok=True)
 
     def work(self, do: Work) -> list[dict[str, Any]]:
         """Work until every item of the list is finished, by whomever.
@@ -249,15 +232,3 @@ def _read_state(root: Path, number: int) -> dict[str, Any]:
             f'{error}; remove it, and the item is done again'
         ) from error
     return record
-
-
-def _first_difference(there: Any, wanted: Any) -> str:
-    if isinstance(there, list) and isinstance(wanted, list):
-        if len(there) != len(wanted):
-            return f'then {len(there)}, now {len(wanted)}'
-        pairs = enumerate(zip(there, wanted, strict=True))
-        number = next(i for i, (one, other) in pairs if one != other)
-        return f'number {number}: then {there[number]}, now {wanted[number]}'
-    names = sorted({*(there or {}), *wanted})
-    name = next(n for n in names if (there or {}).get(n) != wanted.get(n))
-    return f'{name}: then {(there or {}).get(name)}, now {wanted.get(name)}'

@@ -23,6 +23,7 @@ from aios.body_models import BodyModel, BodyPoser
 from aios.export import EXPORTERS, Exporter
 from aios.results import SequenceResult
 from aios.utils.locking import folder_lock
+from aios.utils.run_folder import digest, file_digest
 from aios.utils.safe_io import load_npz
 from aios.visualization import OverlayOptions, OverlayWriter
 
@@ -30,14 +31,7 @@ from .consumer import FrameConsumer, empty_store
 from .frames import safe_name
 from .inferencer import AiOSInferencer
 from .processing import LOW_SCORE, Processing, make_processing
-from .record import (
-    RunRecord,
-    digest,
-    file_digest,
-    prepare_folder,
-    products,
-    remove_record,
-)
+from .record import RunRecord, prepare_folder, products, remove_record
 from .sources import Frame, FrameSource
 from .store import ShardStore, merge_shards
 from .threads import BackgroundConsumer

@@ -3,25 +3,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aios.export import EXPORTERS
 from aios.utils.json_record import read_record, write_record
-from aios.utils.locking import is_occupied
+from aios.utils.run_folder import begin_run
 from aios.utils.safe_io import CorruptFileError, remove_half_written
 from aios.version import __version__
 
 __all__ = [
     'RunRecord',
-    'digest',
-    'file_digest',
     'prepare_folder',
     'products',
     'remove_record',
@@ -107,36 +102,30 @@ def prepare_folder(
         ValueError: If the run there is another one.
     """
     earlier = RunRecord.load(folder)
-    occupied = is_occupied(folder)
-    if occupied and resume:
-        if earlier is None:
+    inner = earlier.folders if earlier is not None else []
+    resumed = begin_run(
+        folder,
+        RECORD,
+        record.__dict__,
+        resume=resume,
+        overwrite=overwrite,
+        clear=lambda: _remove_products(folder, inner),
+        compared=['fingerprint'],
+    )
+    if earlier is None or not resumed:
+        return None
+    remove_half_written(folder, recursive=True)
+    if earlier.presentation != record.presentation:
+        if earlier.complete:
             raise ValueError(
-                f'{folder}: there is no {RECORD}, so there is nothing to '
-                'resume'
+                f'{folder}: the run there is complete. '
+                'tools/params2mesh.py makes other files of it; '
+                '--overwrite (overwrite=True) does it all again'
             )
-        _check_same(folder, earlier, record)
-        remove_half_written(folder, recursive=True)
-        if earlier.presentation != record.presentation:
-            if earlier.complete:
-                raise ValueError(
-                    f'{folder}: the run there is complete. '
-                    'tools/params2mesh.py makes other files of it; '
-                    '--overwrite (overwrite=True) does it all again'
-                )
-            # They are made anew from the parts; others must not stay.
-            _remove_products(folder, earlier.folders, keep=('parts',))
-            record.save(folder)
-        return earlier
-    if occupied and not overwrite:
-        raise FileExistsError(
-            f'{folder}: not empty; choose another folder, --resume '
-            '(resume=True) to continue an interrupted run, or --overwrite '
-            '(overwrite=True) to replace its results'
-        )
-    if earlier is not None:
-        _remove_products(folder, earlier.folders)
-    record.save(folder)
-    return None
+        # They are made anew from the parts; others must not stay.
+        _remove_products(folder, earlier.folders, keep=('parts',))
+        record.save(folder)
+    return earlier
 
 
 def products() -> set[str]:
@@ -148,22 +137,6 @@ def products() -> set[str]:
 def remove_record(folder: Path) -> None:
     """Forget a run that found nothing."""
     (folder / RECORD).unlink(missing_ok=True)
-
-
-def _check_same(folder: Path, earlier: RunRecord, record: RunRecord) -> None:
-    old, new = earlier.fingerprint, record.fingerprint
-    changed = sorted(
-        name for name in {*old, *new} if old.get(name) != new.get(name)
-    )
-    if changed:
-        text = ', '.join(
-            f'{name} (then {old.get(name)}, now {new.get(name)})'
-            for name in changed
-        )
-        raise ValueError(
-            f'{folder}: cannot be resumed, the run there differs in {text}; '
-            'choose another folder, or --overwrite (overwrite=True)'
-        )
 
 
 def _remove_products(
@@ -181,20 +154,3 @@ def _remove_products(
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-
-
-def digest(parts: Mapping[str, Any] | Sequence[Any]) -> str:
-    """Short text that changes with any part."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_digest(path: str | os.PathLike) -> str:
-    """Short text that changes with the content of a file."""
-    if not Path(path).is_file():
-        return str(path)  # an address
-    total = hashlib.sha256()
-    with open(path, 'rb') as stream:
-        while piece := stream.read(1 << 20):
-            total.update(piece)
-    return total.hexdigest()[:16]

@@ -31,8 +31,11 @@ class World:
     size: int = 1
 
     @classmethod
-    def join(cls) -> World:
+    def join(cls, connect: bool = True) -> World:
         """Find the other processes that torchrun started.
+
+        Args:
+            connect: Be able to wait for them.
 
         Raises:
             ValueError: If torchrun did not start this one.
@@ -43,9 +46,9 @@ class World:
                 'with tools/inference.sh'
             )
         end_with_parent()
-        # Nothing but waiting: gloo will do, with and without GPUs.
-        distributed.init_process_group('gloo', timeout=_PATIENCE)
-        return cls(distributed.get_rank(), distributed.get_world_size())
+        if connect:  # gloo can wait, with and without GPUs
+            distributed.init_process_group('gloo', timeout=_PATIENCE)
+        return cls(int(os.environ['RANK']), int(os.environ['WORLD_SIZE']))
 
     @property
     def is_main(self) -> bool:

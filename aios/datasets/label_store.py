@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -28,7 +27,9 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from aios.utils.json_record import read_record, write_record
 from aios.utils.locking import file_lock
+from aios.utils.run_folder import digest
 
 from .label_options import LabelTable
 
@@ -72,9 +73,8 @@ class LabelStore:
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
-        self.info: dict[str, Any] = json.loads(
-            (self.folder / _META).read_text(encoding='utf-8')
-        )['info']
+        record = read_record(self.folder / _META, dict(info=dict))
+        self.info: dict[str, Any] = record['info']
         self._columns: dict[str, np.ndarray] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -139,9 +139,7 @@ class LabelStore:
             'version': STORE_VERSION,
         }
         root = _writable_folder(source, cache_dir)
-        text = json.dumps(identity, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        folder = root / f'{Path(source).stem}-{digest}{_SUFFIX}'
+        folder = root / f'{Path(source).stem}-{digest(identity)}{_SUFFIX}'
         if not (folder / _META).exists():
             with file_lock(folder.with_suffix('.lock')):
                 if not (folder / _META).exists():
@@ -170,8 +168,7 @@ def _write(
                         stack.callback(writers[name].close)
                     writers[name].append(column)
                 info = block.info
-        meta = json.dumps({**identity, 'info': info}, indent=1)
-        (temporary / _META).write_text(meta, encoding='utf-8')
+        write_record(temporary / _META, {**identity, 'info': info})
         # If another process was faster, its folder is as good as ours.
         with contextlib.suppress(OSError):
             os.rename(temporary, folder)
@@ -233,8 +230,8 @@ def _remove_stale(root: Path, source: Mapping[str, Any]) -> None:
     """
     for meta in root.glob(f'*{_SUFFIX}/{_META}'):
         try:
-            old = json.loads(meta.read_text(encoding='utf-8'))['source']
-        except (OSError, ValueError, KeyError):
+            old = read_record(meta, dict(source=dict))['source']
+        except (OSError, ValueError):
             continue
         if old['path'] == source['path'] and old != source:
             shutil.rmtree(meta.parent, ignore_errors=True)

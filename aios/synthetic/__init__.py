@@ -18,13 +18,12 @@ from .rendering import finish_picture, render_scene
 from .results import labels_as_result
 from .scene import SceneOptions, sample_scene
 from .sequence import sample_sequence
-from .store import DatasetFolder, DatasetFolderError
+from .store import DatasetFolder
 
 __all__ = [
     'DROP_RULES',
     'BodyBank',
     'DatasetFolder',
-    'DatasetFolderError',
     'GeneratorOptions',
     'SceneOptions',
     'finish_picture',

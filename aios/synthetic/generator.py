@@ -9,19 +9,11 @@ not depend on the number of processes, on their timing or on interruptions.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +36,7 @@ from aios.synthetic.scene import Scene, SceneOptions, sample_scene
 from aios.synthetic.sequence import sample_sequence
 from aios.synthetic.store import DatasetFolder
 from aios.utils.locking import folder_lock
+from aios.utils.processes import run_in_processes
 from aios.visualization import VideoFile
 
 __all__ = [
@@ -252,57 +245,14 @@ def _write_video(path: Path, images: list[np.ndarray], fps: float) -> None:
             video.write(image)
 
 
-def _start_worker() -> None:
-    """One thread per process; Ctrl-C is for the parent alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def _die_with_parent() -> None:
-    """A pool's workers wait for ever if their parent is killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # files appear whole or not at all
-
-
-def _run_parallel(
-    options: GeneratorOptions,
-    units: list[int],
-    folder: DatasetFolder,
-    workers: int,
-) -> Iterator[int]:
-    context = multiprocessing.get_context('spawn')
-    pool = ProcessPoolExecutor(workers, context, _start_worker)
-    waiting = iter(units)
-    running: set[Future] = set()
-    try:
-        while True:
-            for unit in waiting:
-                running.add(pool.submit(generate_unit, options, unit, folder))
-                if len(running) >= 2 * workers:
-                    break
-            if not running:
-                break
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
-    finally:
-        # Units under way are finished: a moment's wait instead of a loss.
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _run_here(
-    options: GeneratorOptions, units: list[int], folder: DatasetFolder
-) -> Iterator[int]:
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So that results do not depend on the number of processes."""
     threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     try:
-        for unit in units:
-            yield generate_unit(options, unit, folder)
+        yield
     finally:
         torch.set_num_threads(threads[0])
         cv2.setNumThreads(threads[1])
@@ -334,8 +284,10 @@ def generate_dataset(
         Counts: ``pictures``, ``persons`` and what each rule threw away.
 
     Raises:
-        DatasetFolderError: If the folder must not be touched.
+        FileExistsError: If the folder must not be touched.
+        OtherSettingsError: If the data set there has other settings.
         FolderInUseError: If another run is at work there.
+        ChildProcessError: If a process died.
         MissingBodyModelError: If a body model is not there.
         ValueError: If no person is visible in the whole data set.
     """
@@ -357,17 +309,15 @@ def _fill(
     todo = [unit for unit in range(count) if not folder.is_done(unit)]
     if not todo and folder.label_file.is_file():
         return _summary(folder, count, options)[1]
-    run = (
-        _run_here(options, todo, folder)
-        if workers <= 1
-        else _run_parallel(options, todo, folder, workers)
-    )
-    for _ in range(count - len(todo)):
-        if progress is not None:
-            progress(1)
-    for _ in run:
-        if progress is not None:
-            progress(1)
+    calls = ((options, unit, folder) for unit in todo)
+    with _one_thread():
+        finished = chain(
+            range(count - len(todo)),
+            run_in_processes(generate_unit, calls, workers),
+        )
+        for _ in finished:
+            if progress is not None:
+                progress(1)
     rows, counts = _summary(folder, count, options)
     if not rows:
         raise ValueError(f'{folder.root}: nobody is visible in any picture')

@@ -10,7 +10,6 @@ not at all.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aios.utils.json_record import read_record
-from aios.utils.locking import is_occupied
+from aios.utils.run_folder import begin_run
 from aios.utils.safe_io import (
     atomic_write,
     load_npz,
@@ -29,15 +27,12 @@ from aios.utils.safe_io import (
     save_npz,
 )
 
-__all__ = ['DatasetFolder', 'DatasetFolderError', 'LABEL_FILE']
+__all__ = ['LABEL_FILE', 'DatasetFolder']
 
 LABEL_FILE = 'humandata.npz'
+_SETTINGS = '.synthetic/settings.json'
 _COUNT, _EMPTY = 'count/', 'empty/'
 _EMPTY_FIELDS = ('image_path', 'height', 'width')
-
-
-class DatasetFolderError(ValueError):
-    """The output folder holds something that must not be touched."""
 
 
 class DatasetFolder:
@@ -49,9 +44,7 @@ class DatasetFolder:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self._state = self.root / '.synthetic'
-        self._settings = self._state / 'settings.json'
-        self._labels = self._state / 'labels'
+        self._labels = self.root / '.synthetic/labels'
 
     @property
     def label_file(self) -> Path:
@@ -73,54 +66,28 @@ class DatasetFolder:
             overwrite: Delete an earlier data set of this program first.
 
         Raises:
-            DatasetFolderError: If the folder holds foreign files, a data set
-                although neither option is given, or other settings.
+            FileExistsError: If the folder holds foreign files, or a data set
+                although neither option is given.
+            OtherSettingsError: If the data set has other settings.
             CorruptFileError: If the settings there are damaged.
         """
-        occupied = is_occupied(self.root)
-        if occupied and not self._settings.is_file():
-            raise DatasetFolderError(
-                f'{self.root} is not empty and was not made by this program; '
-                'choose another folder'
-            )
-        if occupied and overwrite:
-            self._clear()
-        elif occupied and not resume:
-            raise DatasetFolderError(
-                f'{self.root} already holds a synthetic data set; --resume '
-                'goes on with it, --overwrite replaces it'
-            )
-        elif occupied:
-            self._compare(settings)
-            remove_half_written(self.root, recursive=True)
+        begin_run(
+            self.root,
+            _SETTINGS,
+            settings,
+            resume=resume,
+            # Never among foreign files.
+            overwrite=overwrite and (self.root / _SETTINGS).is_file(),
+            clear=self._clear,
+        )
+        remove_half_written(self.root, recursive=True)
         self._labels.mkdir(parents=True, exist_ok=True)
-        if not self._settings.is_file():
-            text = json.dumps(settings, indent=2, sort_keys=True) + '\n'
-            with atomic_write(self._settings) as stream:
-                stream.write(text.encode())
 
     def _clear(self) -> None:
         self.label_file.unlink(missing_ok=True)
         for folder in ('images', 'videos'):
             shutil.rmtree(self.root / folder, ignore_errors=True)
-        # The settings mark the folder as ours and go last.
         shutil.rmtree(self._labels, ignore_errors=True)
-        shutil.rmtree(self._state)
-
-    def _compare(self, settings: Mapping[str, Any]) -> None:
-        found = read_record(self._settings)
-        wanted = json.loads(json.dumps(settings))
-        changed = [
-            f'{key}: {found.get(key)!r} -> {wanted.get(key)!r}'
-            for key in sorted({*found, *wanted})
-            if found.get(key) != wanted.get(key)
-        ]
-        if changed:
-            raise DatasetFolderError(
-                f'{self.root} was started with other settings ('
-                + '; '.join(changed)
-                + '); use the same ones, --overwrite, or another folder'
-            )
 
     def is_done(self, unit: int) -> bool:
         """Whether a unit is finished."""
@@ -133,11 +100,11 @@ class DatasetFolder:
             count: Wanted number of units.
 
         Raises:
-            DatasetFolderError: If there are more already.
+            FileExistsError: If there are more already.
         """
         last = max(self.units(), default=-1)
         if last >= count:
-            raise DatasetFolderError(
+            raise FileExistsError(
                 f'{self.root} already holds unit {last}, more than the '
                 f'{count} asked for; use --overwrite or another folder'
             )

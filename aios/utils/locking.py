@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .safe_io import is_half_written
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -145,7 +147,8 @@ def folder_lock(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def is_occupied(folder: Path) -> bool:
-    """Whether there is anything in a folder, locks aside."""
+    """Whether there is anything in a folder, locks and half files aside."""
     return folder.is_dir() and any(
-        path.name != LOCK_NAME for path in folder.iterdir()
+        path.name != LOCK_NAME and not is_half_written(path)
+        for path in folder.iterdir()
     )

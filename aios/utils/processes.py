@@ -1,29 +1,101 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Processes that do not outlive the one that started them."""
+"""Processes that share work and do not outlive the one that started them."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
 
-__all__ = ['end_with_parent']
+__all__ = ['end_with_parent', 'run_in_processes']
 
 _SECONDS = 1.0
+_T = TypeVar('_T')
 
 
 def end_with_parent() -> None:
     """End this process, as by SIGTERM, soon after its parent has died.
 
     For what torchrun starts: when it is killed, its processes would go on
-    and hold their folder and their GPUs.
+    and hold their folder and their GPUs. The workers of a pool would wait
+    for ever.
     """
-    parent = os.getppid()
+    parent, number = multiprocessing.parent_process(), os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        if parent is not None:
+            parent.join()
+        while parent is None and os.getppid() == number:
             time.sleep(_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name='watch parent', daemon=True).start()
+
+
+def run_in_processes(
+    function: Callable[..., _T], calls: Iterable[tuple[Any, ...]], workers: int
+) -> Iterator[_T]:
+    """Call a function many times, in several processes.
+
+    What a call writes must be complete or not there: the processes die with
+    this one. If the iteration ends early, calls under way are finished.
+
+    Args:
+        function: It, its arguments and its results can be pickled.
+        calls: Arguments of each call, which are taken as they are needed.
+        workers: Number of processes, of one thread each; 1: this process.
+
+    Yields:
+        Results, in the order in which they are ready.
+
+    Raises:
+        ChildProcessError: If a process died.
+    """
+    if workers <= 1:
+        for arguments in calls:
+            yield function(*arguments)
+        return
+    # Forked processes hang if this one has used threads of OpenMP.
+    context = multiprocessing.get_context('spawn')
+    pool = ProcessPoolExecutor(workers, context, _start_worker)
+    waiting, running = iter(calls), set[Future]()
+    try:
+        while True:
+            for arguments in waiting:
+                running.add(pool.submit(function, *arguments))
+                if len(running) >= 2 * workers:
+                    break
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            'a worker process died, perhaps for want of memory; continue '
+            'with fewer --workers'
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One thread; Ctrl-C is for the parent alone."""
+    import cv2
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)

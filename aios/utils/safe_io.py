@@ -32,6 +32,7 @@ __all__ = [
     'CorruptFileError',
     'UnsafeFileError',
     'atomic_write',
+    'is_half_written',
     'iter_npz',
     'leaves_folder',
     'list_npz',
@@ -320,8 +321,13 @@ def remove_half_written(
     """
     folder = Path(folder)
     for path in folder.rglob('.*') if recursive else folder.glob('.*'):
-        if _TEMPORARY.fullmatch(path.name):
+        if is_half_written(path):
             path.unlink(missing_ok=True)
+
+
+def is_half_written(path: Path) -> bool:
+    """Whether a file has a name that only :func:`atomic_write` gives."""
+    return bool(_TEMPORARY.fullmatch(path.name))
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:

@@ -309,7 +309,7 @@ class TestResume:
             )
 
     def test_no_run(self, infer, pictures: Path, tmp_path: Path):
-        with pytest.raises(ValueError, match=r'no run\.json'):
+        with pytest.raises(FileExistsError, match=r'no run\.json'):
             infer(pictures, pictures, resume=True)
         # Nothing there at all: a run that never came to begin.
         assert infer(pictures, tmp_path / 'out', resume=True).frames == 3

@@ -23,6 +23,8 @@ from aios.datasets.converters import (
     convert,
     run_command,
 )
+from aios.utils import locking
+from aios.utils.run_folder import OtherSettingsError
 
 # Dies as a killed process does: half of a file is written, nothing cleaned.
 DYING = """
@@ -80,9 +82,23 @@ def test_options_are_part_of_the_parts(models, tmp_path, monkeypatch):
             run_command(['bedlam', *argv])
     assert not out.exists()
     other = BEDLAMConverter(tmp_path, 'train', models, interval=2)
-    with pytest.raises(ConverterError, match='--restart'):
+    with pytest.raises(OtherSettingsError, match='--restart'):
         convert(other, out)
     assert convert(other, out, restart=True).persons == 6
+
+
+def test_two_conversions_keep_apart(models, tmp_path, monkeypatch):
+    """A second process must not throw the parts of the first one away."""
+    monkeypatch.setattr(locking, '_PATIENCE', 0.0)
+    releases.bedlam(tmp_path, np.random.default_rng(3), models)
+    argv = ['bedlam', str(tmp_path), '--body-models', models]
+    argv += ['--out', str(tmp_path / 'out.npz'), '--restart']
+    with (
+        locking.folder_lock(tmp_path / 'out.parts'),
+        pytest.raises(SystemExit, match=r'out\.parts: another run'),
+    ):
+        run_command(argv)
+    assert '9 persons' in run_command(argv)
 
 
 def test_overwrite(converted, models, tmp_path):

@@ -188,10 +188,12 @@ def test_folder_of_something_else_is_refused(tmp_path: Path):
     BulkRun(out, _items(2), dict(score_thr=0.3))
     with pytest.raises(ValueError, match='score_thr: then 0.3, now 0.5'):
         BulkRun(out, _items(2), dict(score_thr=0.5))
-    with pytest.raises(ValueError, match='other items .then 2, now 3'):
+    with pytest.raises(ValueError, match='number of items: then 2, now 3'):
         BulkRun(out, _items(3), dict(score_thr=0.3))
     changed = [_items(1)[0], BulkItem('v1', 'elsewhere.mp4')]
-    with pytest.raises(ValueError, match='number 1: then .*elsewhere'):
+    with pytest.raises(
+        ValueError, match=r'items\[1\]\.path: then .*elsewhere'
+    ):
         BulkRun(out, changed, dict(score_thr=0.3))
     with pytest.raises(ValueError, match='different names'):
         BulkRun(tmp_path / 'new', [*_items(1), *_items(1)])

@@ -14,13 +14,13 @@ import pytest
 
 from aios.datasets import HumanData
 from aios.synthetic import (
-    DatasetFolderError,
     GeneratorOptions,
     SceneOptions,
     generate_dataset,
     list_pictures,
 )
 from aios.utils import locking
+from aios.utils.run_folder import OtherSettingsError
 
 
 @pytest.fixture(scope='module')
@@ -82,7 +82,7 @@ def test_a_data_set_can_grow_but_not_shrink(options, reference, tmp_path):
     generate_dataset(out, 2, options)
     assert generate_dataset(out, 4, options, resume=True) == counts
     assert digest(out) == digest(root)
-    with pytest.raises(DatasetFolderError, match='already holds unit 3'):
+    with pytest.raises(FileExistsError, match='already holds unit 3'):
         generate_dataset(out, 3, options, resume=True)
 
 
@@ -103,13 +103,13 @@ def test_another_seed_gives_other_pictures(options, reference, tmp_path):
 
 def test_nothing_is_replaced_silently(options, reference, tmp_path):
     root, _ = reference
-    with pytest.raises(DatasetFolderError, match='--resume'):
+    with pytest.raises(FileExistsError, match='--resume'):
         generate_dataset(root, 4, options)
-    with pytest.raises(DatasetFolderError, match=r'seed: 5 -> 7'):
+    with pytest.raises(OtherSettingsError, match='seed: then 5, now 7'):
         generate_dataset(root, 4, replace(options, seed=7), resume=True)
     (tmp_path / 'thesis.txt').write_text('mine')
     for flags in (dict(), dict(overwrite=True), dict(resume=True)):
-        with pytest.raises(DatasetFolderError, match='not made by'):
+        with pytest.raises(FileExistsError, match='not empty'):
             generate_dataset(tmp_path, 1, options, **flags)
     assert (tmp_path / 'thesis.txt').read_text() == 'mine'
 

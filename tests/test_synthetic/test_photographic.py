@@ -11,7 +11,6 @@ import pytest
 
 from aios.datasets import HumanData, HumanDataset
 from aios.synthetic import (
-    DatasetFolderError,
     GeneratorOptions,
     SceneOptions,
     generate_dataset,
@@ -23,6 +22,7 @@ from aios.synthetic import (
 from aios.synthetic.environments import Environment
 from aios.synthetic.photographic import sample_photographic_view
 from aios.synthetic.rendering import background_picture
+from aios.utils.run_folder import OtherSettingsError
 
 
 @pytest.fixture(scope='module')
@@ -210,7 +210,7 @@ def test_photographic_sets_resume_to_the_same_bytes(mixed, tmp_path):
     for file in ['humandata.npz', *(f'images/{i:06d}.jpg' for i in range(4))]:
         assert (whole / file).read_bytes() == (parts / file).read_bytes()
     other = replace(mixed, scene=replace(mixed.scene, nobody=0.2))
-    with pytest.raises(DatasetFolderError, match='nobody'):
+    with pytest.raises(OtherSettingsError, match='nobody'):
         generate_dataset(parts, 4, other, resume=True)
 
 

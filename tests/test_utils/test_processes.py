@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
 import time
 
+import pytest
+
 from aios.utils import processes
-from aios.utils.processes import end_with_parent
+from aios.utils.processes import end_with_parent, run_in_processes
 
 FORK = multiprocessing.get_context('fork')
 
@@ -53,3 +56,19 @@ def test_a_process_ends_with_its_parent(monkeypatch) -> None:
         os.close(lives)
         if not ended:
             os.kill(number.value, signal.SIGKILL)
+
+
+def test_calls_in_this_process() -> None:
+    calls = run_in_processes(pow, [(2, 3), (3, 2)], 1)
+    assert list(calls) == [8, 9]
+
+
+@pytest.mark.slow  # every process imports PyTorch
+def test_calls_in_processes() -> None:
+    assert sorted(run_in_processes(pow, ((i, 2) for i in range(9)), 2)) == [
+        i**2 for i in range(9)
+    ]
+    with pytest.raises(ValueError, match='negative'):
+        list(run_in_processes(math.factorial, [(-1,)], 2))
+    with pytest.raises(ChildProcessError, match='fewer --workers'):
+        list(run_in_processes(os._exit, [(3,)], 2))

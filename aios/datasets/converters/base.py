@@ -12,14 +12,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import multiprocessing
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +25,10 @@ from tqdm import tqdm
 
 from aios.datasets.human_data import HumanData
 from aios.datasets.image_list import present_files
-from aios.utils.safe_io import (
-    CorruptFileError,
-    UnsafeFileError,
-    atomic_write,
-)
+from aios.utils.locking import folder_lock
+from aios.utils.processes import run_in_processes
+from aios.utils.run_folder import begin_run
+from aios.utils.safe_io import CorruptFileError, UnsafeFileError
 
 from .merging import merge_parts, write_part
 from .table import PersonTable
@@ -41,7 +36,6 @@ from .table import PersonTable
 __all__ = ['Converter', 'ConverterError', 'Summary', 'convert', 'reading']
 
 _VERSION = 3
-_SETTINGS = 'settings.json'
 _PART_FLAGS = {
     'lhand_bbox_xywh': 'left hands',
     'rhand_bbox_xywh': 'right hands',
@@ -229,8 +223,10 @@ def convert(
 
     Raises:
         FileExistsError: If ``out`` exists and ``overwrite`` is false.
-        ConverterError: If parts of another conversion lie there, the release
-            is incomplete, or nobody is left.
+        ConverterError: If the release is incomplete, or nobody is left.
+        OtherSettingsError: If parts of another conversion lie there.
+        FolderInUseError: If another conversion writes the same file.
+        ChildProcessError: If a process died.
     """
     out = Path(out)
     if out.suffix != '.npz':
@@ -241,27 +237,44 @@ def convert(
     if not units:
         raise ConverterError(f'{converter.root}: nothing to convert')
     parts = out.with_suffix('.parts')
-    _prepare(parts, {**converter.settings(), 'limit': limit}, restart)
-    files = {unit: parts / f'{_file_name(unit)}.npz' for unit in units}
-    todo = [unit for unit in units if not files[unit].exists()]
-    _run(converter, todo, files, workers, len(units))
-
-    data, counts = merge_parts(
-        [files[unit] for unit in units],
-        parts / 'columns',
-        converter.MISC,
-        f'{converter.NAME}_{converter.split}',
-    )
-    if not len(data):
-        raise ConverterError(
-            f'{converter.root}: nobody is left ({dict(counts)})'
+    settings = {**converter.settings(), 'limit': limit}
+    with folder_lock(parts):
+        begin_run(
+            parts,
+            'settings.json',
+            settings,
+            resume=not restart,
+            overwrite=restart,
+            clear=lambda: _remove_parts(parts),
         )
-    data.dump(out, overwrite=overwrite)
-    summary = Summary(out, counts=counts, resumed=len(units) - len(todo))
-    _count(data, converter.image_root(), summary)
-    del data  # mapped from the folder
+        files = [parts / f'{_file_name(unit)}.npz' for unit in units]
+        todo = [
+            (unit, file)
+            for unit, file in zip(units, files, strict=True)
+            if not file.exists()
+        ]
+        _run(converter, todo, workers, len(units))
+        data, counts = merge_parts(
+            files,
+            parts / 'columns',
+            converter.MISC,
+            f'{converter.NAME}_{converter.split}',
+        )
+        if not len(data):
+            raise ConverterError(
+                f'{converter.root}: nobody is left ({dict(counts)})'
+            )
+        data.dump(out, overwrite=overwrite)
+        summary = Summary(out, counts=counts, resumed=len(units) - len(todo))
+        _count(data, converter.image_root(), summary)
+        del data  # mapped from the folder
     shutil.rmtree(parts)
     return summary
+
+
+def _remove_parts(parts: Path) -> None:
+    for file in parts.glob('*.npz'):
+        file.unlink()
 
 
 def _count(data: HumanData, images: Path, summary: Summary) -> None:
@@ -280,62 +293,20 @@ def _count(data: HumanData, images: Path, summary: Summary) -> None:
     summary.first_missing = missing[0] if missing else ''
 
 
-def _prepare(parts: Path, settings: dict[str, Any], restart: bool) -> None:
-    if restart and parts.exists():
-        shutil.rmtree(parts)
-    parts.mkdir(parents=True, exist_ok=True)
-    file, text = parts / _SETTINGS, json.dumps(settings, sort_keys=True)
-    if not file.exists():
-        with atomic_write(file) as stream:
-            stream.write(text.encode())
-    elif file.read_text() != text:
-        raise ConverterError(
-            f'{parts} holds parts that were converted with other options; '
-            '--restart throws them away'
-        )
-
-
 def _run(
-    converter: Converter,
-    todo: list[str],
-    files: Mapping[str, Path],
-    workers: int,
-    total: int,
+    converter: Converter, todo: list[Any], workers: int, total: int
 ) -> None:
+    calls = ((converter.for_unit(u), u, file) for u, file in todo)
     progress = tqdm(
+        run_in_processes(_convert_unit, calls, workers),
         desc=converter.NAME,
         unit='unit',
         total=total,
         initial=total - len(todo),
         disable=not todo,
     )
-    with progress:
-        if workers <= 1:
-            for unit in todo:
-                _convert_unit(converter.for_unit(unit), unit, files[unit])
-                progress.update()
-            return
-        # Forked processes hang if this one has used threads of OpenMP.
-        context = multiprocessing.get_context('spawn')
-        with ProcessPoolExecutor(workers, context) as pool:
-            jobs = [
-                pool.submit(
-                    _convert_unit, converter.for_unit(unit), unit, files[unit]
-                )
-                for unit in todo
-            ]
-            try:
-                for job in as_completed(jobs):
-                    job.result()
-                    progress.update()
-            except BrokenProcessPool as error:
-                raise ConverterError(
-                    'a process died, perhaps for want of memory; the same '
-                    'command with fewer --workers goes on where it stopped'
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    for _ in progress:
+        pass
 
 
 def _convert_unit(converter: Converter, unit: str, file: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aios.datasets.faults import HumanDataError
 from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.run_folder import OtherSettingsError
 from aios.utils.safe_io import CorruptFileError, UnsafeFileError
 
 from .agora import AGORAConverter
@@ -45,6 +46,7 @@ _ERRORS = (
     CorruptFileError,
     HumanDataError,
     OSError,  # with FileNotFoundError, FileExistsError, MissingBodyModelError
+    OtherSettingsError,
     UnsafeFileError,
 )
 

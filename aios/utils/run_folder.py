@@ -1,0 +1,127 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Folders that a program fills in one run or in several.
+
+A JSON file of the folder, the record, says which settings the content was
+made with.  A run that continues must have the same settings.  See
+:mod:`aios.utils.locking` for runs at the same time, and
+:mod:`aios.utils.processes` for the processes of a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .json_record import read_record, write_record
+from .locking import is_occupied
+
+__all__ = ['OtherSettingsError', 'begin_run', 'digest', 'file_digest']
+
+
+class OtherSettingsError(ValueError):
+    """A folder holds results that were made with other settings."""
+
+
+def begin_run(
+    folder: Path,
+    record: str,
+    settings: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    clear: Callable[[], object] = lambda: None,
+    compared: Sequence[str] | None = None,
+) -> bool:
+    """Write the record of a new run, or check that the old run may continue.
+
+    Args:
+        folder: Of the run; empty, or not there yet.
+        record: File name of the record, relative to the folder.
+        settings: Content of the record, JSON values.
+        resume: Continue an earlier run, if there is one.
+        overwrite: Replace the results of an earlier run, unless ``resume``.
+        clear: Removes these results.
+        compared: Names of the settings that must not change; default: all.
+
+    Returns:
+        Whether an earlier run continues.
+
+    Raises:
+        FileExistsError: If the folder is not empty.
+        OtherSettingsError: If the earlier run had other settings.
+        CorruptFileError: If the record is damaged.
+    """
+    path = folder / record
+    exists = path.is_file()
+    if exists and resume:
+        _check_same(folder, read_record(path), settings, compared)
+        return True
+    if is_occupied(folder) and (resume or not overwrite):
+        raise FileExistsError(
+            f'{folder}: not empty; choose another folder'
+            + (
+                ', --resume (resume=True) to continue an interrupted run, or '
+                '--overwrite (overwrite=True) to replace its results'
+                if exists
+                else f' (there is no {record} of an earlier run)'
+            )
+        )
+    if exists:
+        clear()
+    write_record(path, settings)
+    return False
+
+
+def _check_same(
+    folder: Path,
+    earlier: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    compared: Sequence[str] | None,
+) -> None:
+    then, now = earlier, json.loads(json.dumps(settings))
+    if compared is not None:
+        then = {name: then.get(name) for name in compared}
+        now = {name: now.get(name) for name in compared}
+    changes = list(islice(_changes(then, now), 3))
+    if changes:
+        raise OtherSettingsError(
+            f'{folder}: was begun with other settings '
+            f'({"; ".join(changes)}); choose another folder, or replace what '
+            'is there (--overwrite, --restart)'
+        )
+
+
+def _changes(then: Any, now: Any, name: str = '') -> Iterator[str]:
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in sorted({*then, *now}):
+            inner = f'{name}.{key}' if name else key
+            yield from _changes(then.get(key), now.get(key), inner)
+    elif isinstance(then, list) and isinstance(now, list):
+        if len(then) != len(now):
+            yield f'number of {name}: then {len(then)}, now {len(now)}'
+        for i, pair in enumerate(zip(then, now, strict=False)):
+            yield from _changes(*pair, f'{name}[{i}]')
+    elif then != now:
+        yield f'{name}: then {then!r:.200}, now {now!r:.200}'
+
+
+def digest(value: Any) -> str:
+    """Short text that changes with any part of what JSON can hold."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """Short text that changes with the content of a file."""
+    if not Path(path).is_file():
+        return str(path)  # an address
+    with open(path, 'rb') as stream:
+        total = hashlib.sha256()
+        while piece := stream.read(1 << 20):
+            total.update(piece)
+    return total.hexdigest()[:16]
