@@ -142,7 +142,7 @@ def load_intrinsics(
             size = int(fields['width']), int(fields['height'])
     except FileNotFoundError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(
             f'{path}: holds no camera matrix K of shape (3, 3) in a .npy, '
             f'.npz, .json or .txt file ({error})'

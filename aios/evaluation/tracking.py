@@ -83,7 +83,10 @@ def read_tracks(path: str | os.PathLike) -> Track:
         )
     try:
         track = readers[path.suffix](path.read_text(encoding='utf-8'))
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+    except (
+        *(AttributeError, IndexError, KeyError, OverflowError),
+        *(TypeError, ValueError),
+    ) as error:
         raise TrackFileError(
             f'{path}: not as described ({type(error).__name__}: {error})'
         ) from error

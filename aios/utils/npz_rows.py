@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import tokenize
 from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
 
@@ -60,7 +61,10 @@ class NpzRows:
             self.shape, self._fortran, self.dtype = _HEADER_READERS[version](
                 self._stream
             )
-        except (ValueError, KeyError, *ZIP_ERRORS) as error:
+        except (
+            *(ValueError, KeyError, tokenize.TokenError),
+            *ZIP_ERRORS,
+        ) as error:
             self.close()
             raise self._damaged(error) from error
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize

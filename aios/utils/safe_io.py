@@ -13,6 +13,7 @@ import math
 import os
 import posixpath
 import re
+import tokenize
 import uuid
 import zipfile
 import zlib
@@ -58,6 +59,7 @@ ZIP_ERRORS = (
     RuntimeError,  # encrypted member
     OSError,
     lzma.LZMAError,
+    UnicodeDecodeError,  # name of a member
 )
 """What :mod:`zipfile` raises when a member cannot be read."""
 
@@ -399,7 +401,7 @@ def _read_array(
         if version not in _HEADER_READERS:
             raise ValueError(f'.npy version {version} is not supported')
         shape, fortran, dtype = _HEADER_READERS[version](stream)
-    except ValueError as error:
+    except (ValueError, tokenize.TokenError) as error:
         raise CorruptFileError(
             f'{source}: not an .npy array ({error})'
         ) from error

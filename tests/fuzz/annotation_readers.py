@@ -1,11 +1,12 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Readers of annotations and submissions, with honest files for them."""
+"""Readers of annotations, with honest files for them."""
 
 from __future__ import annotations
 
 import json
 import pickle
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,26 @@ from aios.datasets import (
 )
 from aios.datasets.converters import COCOConverter, ConverterError
 from aios.datasets.converters.base import convert
+from aios.evaluation.metrics import CocoWholeBodyMetric
+
+sys.path.append(str(Path(__file__).parents[1] / 'test_datasets'))
+
+from toy_annotated import coco  # noqa: E402
 
 __all__ = ['annotation_readers']
 
 _COUNT = 3
 
 
-def annotation_readers(coco: Path, models: str) -> list[Reader]:
+def annotation_readers(root: Path, models: str) -> list[Reader]:
     """Readers of annotations.
 
     Args:
-        coco: Folder of a miniature of COCO.
+        root: An empty folder, for a miniature of COCO.
         models: Folder of a body model.
     """
-    folder = coco / 'annotations'
+    coco(root, np.random.default_rng(3), models)
+    folder = root / 'annotations'
     people = folder / COCOConverter.KEYPOINTS.rpartition('/')[2]
     (fits,) = folder.glob('MSCOCO*')
     refused = (HumanDataError,)
@@ -70,6 +77,14 @@ def annotation_readers(coco: Path, models: str) -> list[Reader]:
             json.loads(people.read_text()),
             _write_json,
             lambda path: CocoImageDataset(str(path))[0],
+            (ValueError,),
+        ),
+        Reader(
+            'COCO-WholeBody, evaluation',
+            'truth.json',
+            _complete(json.loads(people.read_text())),
+            _write_json,
+            _evaluate(25),
             (ValueError,),
         ),
         Reader(
@@ -185,6 +200,29 @@ def _read_data_set(kind: type[HumanDataset]) -> Callable[[Path], object]:
             body_model_path='free',
         )
         return [data_set.get_data_info(i) for i in range(len(data_set))]
+
+    return read
+
+
+def _complete(content: dict[str, Any]) -> dict[str, Any]:
+    """With what only the evaluation reads, without the crowd."""
+    people = [p for p in content['annotations'] if not p['iscrowd']]
+    category = {'id': 1, 'name': 'person'}
+    return content | {
+        'annotations': [p | {'category_id': 1, 'area': 900.0} for p in people],
+        'categories': [category],
+    }
+
+
+def _evaluate(image: int) -> Callable[[Path], object]:
+    """Evaluate an image where nobody is found."""
+    nobody = dict(scores=np.ones(0), joints2d=np.ones((0, 144, 2)))
+    nobody['labels'] = np.ones(0)
+
+    def read(path: Path) -> object:
+        metric = CocoWholeBodyMetric(str(path))
+        metric.process(None, [dict(img_id=image, pred_instances=nobody)])
+        return metric.evaluate(1)
 
     return read
 

@@ -1,31 +1,28 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Hostile annotations are refused with file and field, or read."""
+"""Annotations and results are refused with file and field, or read."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import numpy as np
 import pytest
 from fuzz.annotation_readers import annotation_readers
 from fuzz.harness import make_cases, run_cases
-
-sys.path.append(str(Path(__file__).parents[1] / 'test_datasets'))
-
-from toy_annotated import coco  # noqa: E402
+from fuzz.result_readers import result_readers
 
 NAMES = (
     *('HumanData .npz', 'HumanData .pkl', 'AiOS cache', 'COCO images'),
-    *('COCO-WholeBody', 'NeuralAnnot'),
+    *('COCO-WholeBody, evaluation', 'COCO-WholeBody', 'NeuralAnnot'),
+    *('submission, .zip', 'submission, .pkl', 'scores.json'),
+    *('dumped predictions', 'AGORA data frame', 'AGORA ground truth'),
+    *('params.npz', 'camera .npz', 'tracks .json', 'tracks .txt'),
 )
 
 
 @pytest.fixture(scope='module')
 def readers(tmp_path_factory, free_body_dir):
     root, models = tmp_path_factory.mktemp('coco'), str(free_body_dir)
-    coco(root, np.random.default_rng(3), models)
-    return {r.name: r for r in annotation_readers(root, models)}
+    found = annotation_readers(root, models) + result_readers(models)
+    assert [r.name for r in found] == list(NAMES)
+    return {r.name: r for r in found}
 
 
 def check(reader, folder, count):

@@ -278,6 +278,19 @@ def test_wrong_files(evaluate, truth, samples):
     del plain['annotations'][2]['face_kpts']
     with pytest.raises(ValueError, match="annotation 3 has no 'face_kpts'"):
         evaluate(plain, samples)
+    for field, value, message in (
+        ('area', 'large', 'annotation 1 has another area than 1 finite'),
+        ('bbox', [1, 2, 3], 'another bbox than 4 finite numbers'),
+        ('lefthand_kpts', [float('inf')] * 63, 'another lefthand_kpts than'),
+        ('iscrowd', [], r'has iscrowd \[\], must be 0 or 1'),
+        ('image_id', [], 'not a file of COCO'),
+        ('id', None, 'must have an integer id'),
+    ):
+        odd = copy.deepcopy(truth)
+        odd['annotations'][0][field] = value
+        with pytest.raises(ValueError, match=message) as error:
+            evaluate(odd, samples)
+        assert 'truth.json' in str(error.value)
     del truth['images'][1]
     with pytest.raises(ValueError, match='no image with id 1'):
         evaluate(truth, samples)

@@ -47,6 +47,7 @@ SUBMITTED_FIELDS = (
     *(f'smplx_{name}' for name in PARAMETERS),
 )
 """Fields of predictions that end up in a submission."""
+_UNPREDICTED = ('leye_pose', 'reye_pose')
 _COLUMNS = ('kid', 'occlusion', 'orientation', 'x')
 
 
@@ -250,6 +251,10 @@ def people_of(
             f'{img_path}: predictions have no vertices; set with_vertices '
             'of test_cfg'
         )
+    if 'vertices' not in people:
+        for name in PARAMETERS:
+            if f'smplx_{name}' not in people and name not in _UNPREDICTED:
+                raise ValueError(f'{img_path}: lacks smplx_{name}')
 
     def pose(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = order[index]

@@ -45,9 +45,15 @@ _COLUMNS = ('imgPath', 'kid', 'occlusion', 'isValid', *_SHAPES)
 _SMALL = 1 / 3  # 1280 x 720, relative to 3840 x 2160
 _MAX_OCCLUSION = 90
 _FULL_BODY = ('bfh', 'smplx')
-_TABLE = (
-    *('joints2d', 'joints3d', 'kid', 'occlusion', 'is_valid', 'orientation'),
-)
+_TABLE: Mapping[str, tuple[tuple[int, ...], str]] = {
+    'joints2d': ((127, 2), 'f'),
+    'joints3d': ((127, 3), 'f'),
+    'kid': ((), 'b'),
+    'occlusion': ((), 'f'),
+    'is_valid': ((), 'b'),
+    'orientation': ((), 'f'),
+}
+"""Shapes after the axis of persons, and kinds of types."""
 
 
 def picture_name(path: str) -> str:
@@ -152,26 +158,54 @@ class AGORAGroundTruth:
                 'tools/dataset_converters/agora_ground_truth.py'
             )
         data = load_npz(self.path, ('paths', 'rows', *_TABLE))
-        total = int(data['rows'].max(initial=0))
-        for name in _TABLE:
-            if len(data[name]) != total:
-                raise ValueError(
-                    f'{self.path}: {name} has {len(data[name])} rows, must '
-                    f'have {total}'
-                )
+        _check_table(data, self.path)
         pictures = {}
         for index, place in enumerate(data['paths'].tolist()):
             start, end = data['rows'][index]
             table = {name: data[name][start:end] for name in _TABLE}
             pictures[picture_name(place)] = (
                 place,
-                _picture(place, table, partial(self._read_vertices, index)),
+                _picture(
+                    place,
+                    table,
+                    partial(self._read_vertices, index, end - start),
+                ),
             )
         return pictures
 
-    def _read_vertices(self, index: int) -> np.ndarray:
+    def _read_vertices(self, index: int, count: int) -> np.ndarray:
         key = _member(index)
-        return load_npz(self.path, (key,))[key]
+        vertices = load_npz(self.path, (key,)).get(key)
+        if vertices is None:
+            raise ValueError(f'{self.path}: lacks {key}')
+        where = f'{self.path}[{key}]'
+        return _stack(vertices, (count, *_SHAPES['gt_verts']), where)
+
+
+def _check_table(data: Mapping[str, np.ndarray], path: Path) -> None:
+    """Refuse arrays of a converted file that do not fit each other."""
+    rows, places = data['rows'], data['paths']
+    if rows.dtype.kind not in 'iu' or rows.shape[1:] != (2,):
+        raise ValueError(
+            f'{path}: rows must be integers (pictures, 2), got {rows.dtype} '
+            f'{rows.shape}'
+        )
+    if places.dtype.kind != 'U' or places.shape != rows.shape[:1]:
+        raise ValueError(
+            f'{path}: paths must be text ({len(rows)},), got {places.dtype} '
+            f'{places.shape}'
+        )
+    edges = np.append(0, rows[:, 1])
+    if (rows[:, 0] != edges[:-1]).any() or (edges[1:] < edges[:-1]).any():
+        raise ValueError(f'{path}: rows must follow each other from 0')
+    total = int(edges[-1])
+    for name, (shape, kinds) in _TABLE.items():
+        array = data[name]
+        if array.shape != (total, *shape) or array.dtype.kind not in kinds:
+            raise ValueError(
+                f'{path}: {name} must have shape {(total, *shape)}, got '
+                f'{array.dtype} {array.shape}'
+            )
 
 
 def convert_ground_truth(
@@ -266,7 +300,8 @@ def _pixel_scale(frame: Mapping[str, np.ndarray], path: Path) -> float:
             _arrays(frame[name][row], f'{path}, row {row}, {name}')
             for name in ('gt_joints_2d', 'gt_joints_3d')
         )
-        if pixels.shape[:-1] == points.shape[:-1] and pixels.size:
+        sizes = pixels.shape[-1:] + points.shape[-1:]
+        if pixels.shape[:-1] == points.shape[:-1] and sizes == (2, 3):
             centres.append(principal_x(points, pixels))
     centres = [centre for centre in centres if np.isfinite(centre)]
     centre = float(np.median(centres)) if centres else PICTURE_SIZE[0] / 2

@@ -208,7 +208,7 @@ def _option_faults(
     person: dict[str, Any], kid: Any, count: Any, rotates: Any
 ) -> Iterator[str]:
     gender = person.get('gender', 'neutral')
-    if gender not in GENDERS:
+    if not isinstance(gender, str) or gender not in GENDERS:
         yield f'gender is {gender!r}, must be one of {GENDERS}'
     for name, flag in (('kid_flag', kid), ('pose2rot', rotates)):
         if not isinstance(flag, bool):

@@ -23,11 +23,26 @@ from aios.utils.safe_pickle import read_pickle
 
 from .bodies import SubmittedBodies
 from .evaluator import SUBMITTED_FIELDS, AGORAPeople, people_of
-from .layout import FOLDER, NUM_JOINTS, check_person, parse_name
+from .layout import (
+    FOLDER,
+    NUM_JOINTS,
+    PARAMETERS,
+    check_person,
+    parse_name,
+)
 from .submission import SCORES
 
 __all__ = ['Submission', 'read_dump', 'read_submission']
 
+_NEEDED = ('scores', 'joints2d')
+_DUMPED: Mapping[str, tuple[int, ...]] = {
+    'scores': (),
+    'joints2d': (144, 2),
+    'joints3d': (144, 3),
+    'vertices': (10475, 3),
+    **{f'smplx_{k}': (3 * n or 10,) for k, n in PARAMETERS.items()},
+}
+"""Shapes after the axis of persons."""
 _MAX_BYTES = 64 << 20  # of one person; a mesh in float64 has 0.25 MB
 
 
@@ -176,7 +191,10 @@ def read_submission(
         )
     pictures: dict[str, list[str]] = {}
     for name in submission.names:
-        picture, _ = parse_name(Path(name).name)
+        try:
+            picture, _ = parse_name(Path(name).name)
+        except ValueError as error:
+            raise ValueError(f'{submission.path}: {error}') from error
         pictures.setdefault(picture, []).append(name)
     people = {}
     for picture, names in pictures.items():
@@ -208,7 +226,6 @@ def read_dump(
     for index, record in enumerate(dumped_records(path)):
         where = f'{path}: picture {index}'
         try:
-            _check_lengths(record['pred_instances'], where)
             found, broken = finite_instances(
                 record['pred_instances'], SUBMITTED_FIELDS
             )
@@ -221,24 +238,12 @@ def read_dump(
             )
         except KeyError as error:
             raise ValueError(f'{where} lacks {error}') from error
+        except ValueError as error:
+            raise ValueError(f'{where}: {error}') from error
         if picture.name in people:
             raise ValueError(f'{where}: {picture.name} is in it before')
         people[picture.name] = picture
     return people
-
-
-def _check_lengths(people: Mapping[str, Any], where: str) -> None:
-    """Refuse arrays of unequal length."""
-    count = len(people['scores'])
-    for name in ('joints2d', *people):
-        if name == 'cam_K':
-            continue
-        shape = np.shape(people[name])
-        if shape[:1] != (count,):
-            raise ValueError(
-                f'{where}: {name} has shape {shape}, must have {count} rows '
-                'as scores'
-            )
 
 
 def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
@@ -250,14 +255,59 @@ def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
     """
     records = load_pickle(path)
     if not isinstance(records, list) or not all(
-        isinstance(record, dict) and 'pred_instances' in record
+        isinstance(record, dict)
+        and isinstance(record.get('pred_instances'), dict)
         for record in records
     ):
         raise ValueError(
             f'{path}: must hold the predictions of DumpWholeBodyResults, a '
             'list with pred_instances of every picture'
         )
+    for index, record in enumerate(records):
+        where = f'{path}: picture {index}'
+        _check_picture(record, where)
+        _check_people(record['pred_instances'], where)
     return records
+
+
+def _check_picture(record: Mapping[str, Any], where: str) -> None:
+    """Refuse a name or a size of another type."""
+    name = record.get('img_path', '')
+    if not isinstance(name, str):
+        raise ValueError(f'{where}: img_path is {name!r:.80}, must be text')
+    size = record.get('ori_shape', (1, 1))
+    if (
+        not isinstance(size, (tuple, list))
+        or len(size) < 2
+        or not all(isinstance(n, int) and n > 0 for n in size[:2])
+    ):
+        raise ValueError(
+            f'{where}: ori_shape is {size!r:.80}, must be the height and '
+            'width in pixels'
+        )
+
+
+def _check_people(people: Mapping[str, Any], where: str) -> None:
+    """Refuse what does not have one row of numbers per person."""
+    for name in _NEEDED:
+        if name not in people:
+            raise ValueError(f'{where} lacks {name!r}')
+    count = getattr(people['scores'], 'shape', ())[:1]
+    for name, value in people.items():
+        if name == 'cam_K':
+            continue
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in 'biuf':
+            found = getattr(value, 'dtype', type(value).__name__)
+            raise ValueError(
+                f'{where}: {name} is a {found}, must be an array of numbers'
+            )
+        shape = _DUMPED.get(name, value.shape[1:])
+        if not count or value.shape != (*count, *shape):
+            wanted = ', '.join(map(str, (*(count or ['P']), *shape)))
+            raise ValueError(
+                f'{where}: {name} has shape {value.shape}, must have '
+                f'({wanted}), a row per person as scores'
+            )
 
 
 def iter_faults(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,6 +70,12 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
 _STATISTICS = ('AP', 'AP50', 'AP75', 'AP-M', 'AP-L', 'AR')  # COCO's order
 _MAX_PERSONS = 20  # COCO looks at no more of a picture
 _NUM_BODY = len(KEYPOINT_SIGMAS['keypoints'])
+_SIZES = {
+    'bbox': 4,
+    'area': 1,
+    **{name: 3 * len(sigmas) for name, sigmas in KEYPOINT_SIGMAS.items()},
+}
+"""How many numbers the fields of an annotation have."""
 
 
 def to_coco_wholebody(
@@ -197,8 +204,15 @@ class CocoWholeBodyMetric(NumberMetric):
 
     def _read(self, wanted: list[int]) -> tuple[list[dict], list[dict]]:
         """Images and persons of the pictures that were seen."""
-        content = json.loads(get_text(self.ann_file))
-        images = {image['id']: image for image in content['images']}
+        try:
+            images, persons = _read_coco(get_text(self.ann_file))
+        except RecursionError as error:
+            raise ValueError(f'{self.ann_file}: nested too deeply') from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f'{self.ann_file}: not a file of COCO '
+                f'({type(error).__name__}: {error})'
+            ) from error
         missing = [key for key in wanted if key not in images]
         if missing:
             raise ValueError(
@@ -206,24 +220,52 @@ class CocoWholeBodyMetric(NumberMetric):
                 'it the file of the data set that is evaluated?'
             )
         seen = set(wanted)
-        people = [
-            c['id'] for c in content['categories'] if c['name'] == 'person'
-        ]
-        persons = [
-            annotation
-            for annotation in content['annotations']
-            if annotation['image_id'] in seen
-            and annotation['category_id'] in people
-        ]
+        persons = [person for person in persons if person['image_id'] in seen]
         for person in persons:
-            lacking = [f for f in KEYPOINT_SIGMAS if f not in person]
-            if lacking:
+            if fault := _fault(person):
                 raise ValueError(
-                    f'{self.ann_file}: annotation {person["id"]} has no '
-                    f'{lacking[0]!r}; use the files of COCO-WholeBody, '
-                    'https://github.com/jin-s13/COCO-WholeBody'
+                    f'{self.ann_file}: annotation {person.get("id")} {fault}'
                 )
+        ids = Counter(person['id'] for person in persons)
+        if twice := [key for key, count in ids.items() if count > 1]:
+            raise ValueError(
+                f'{self.ann_file}: two annotations have the id {twice[0]}'
+            )
         return [images[key] for key in sorted(seen)], persons
+
+
+def _read_coco(text: str) -> tuple[dict[int, dict], list[dict]]:
+    """Images by id, and persons."""
+    content = json.loads(text)
+    people = [c['id'] for c in content['categories'] if c['name'] == 'person']
+    images = {image['id']: image for image in content['images']}
+    return images, [
+        annotation
+        for annotation in content['annotations']
+        if annotation['category_id'] in people
+        and annotation['image_id'] in images
+    ]
+
+
+def _fault(person: Mapping[str, Any]) -> str | None:
+    """What is wrong with an annotation."""
+    if not isinstance(person.get('id'), int):
+        return 'must have an integer id'
+    if person.get('iscrowd', 0) not in (0, 1):
+        return f'has iscrowd {person["iscrowd"]!r:.80}, must be 0 or 1'
+    for name, size in _SIZES.items():
+        if name not in person:
+            return (
+                f'has no {name!r}; use the files of COCO-WholeBody, '
+                'https://github.com/jin-s13/COCO-WholeBody'
+            )
+        try:
+            values = np.asarray(person[name], np.float32)
+        except (OverflowError, TypeError, ValueError):
+            values = np.array(np.nan)
+        if values.size != size or not np.isfinite(values).all():
+            return f'has another {name} than {size} finite numbers'
+    return None
 
 
 def _annotation(
