@@ -8,4 +8,4 @@ _base_ = [
 ]
 
 test_dataloader = dict(dataset={{_base_.pw3d_test}})
-test_evaluator = dict(type='PW3DMetric')
+test_evaluator = {{_base_.pw3d_evaluator}}

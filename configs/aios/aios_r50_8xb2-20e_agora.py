@@ -3,4 +3,4 @@
 _base_ = ['./aios_r50_8xb2-20e_bedlam.py']
 
 train_dataloader = dict(dataset=dict(datasets=[{{_base_.agora_train}}]))
-test_evaluator = dict(type='AGORAMeshMetric')
+test_evaluator = {{_base_.agora_mesh_evaluator}}

@@ -9,9 +9,9 @@ _base_ = [
 
 test_dataloader = dict(dataset={{_base_.agora_val}})
 test_evaluator = [
-    dict(type='AGORAMeshMetric'),
+    {{_base_.agora_mesh_evaluator}},
     # the protocol of the paper's ablations
     dict(
-        type='AGORAMeshMetric', match='one_per_image', prefix='AGORA-mesh-top1'
+        type='SMPLXMeshMetric', match='one_per_image', prefix='AGORA-mesh-top1'
     ),
 ]

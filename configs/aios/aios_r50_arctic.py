@@ -8,4 +8,4 @@ _base_ = [
 ]
 
 test_dataloader = dict(dataset={{_base_.arctic_val}})
-test_evaluator = dict(type='ARCTICMetric', per_camera=True)
+test_evaluator = {{_base_.arctic_evaluator}}

@@ -8,4 +8,4 @@ _base_ = [
 ]
 
 test_dataloader = dict(dataset={{_base_.egobody_test}})
-test_evaluator = dict(type='EgoBodyMetric')
+test_evaluator = {{_base_.egobody_evaluator}}

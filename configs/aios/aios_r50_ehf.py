@@ -8,4 +8,4 @@ _base_ = [
 ]
 
 test_dataloader = dict(dataset={{_base_.ehf_test}})
-test_evaluator = dict(type='EHFMetric')
+test_evaluator = {{_base_.ehf_evaluator}}

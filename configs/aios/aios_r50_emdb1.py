@@ -8,4 +8,4 @@ _base_ = [
 ]
 
 test_dataloader = dict(dataset={{_base_.emdb1_test}})
-test_evaluator = dict(type='EMDBMetric')
+test_evaluator = {{_base_.emdb1_evaluator}}

@@ -8,4 +8,4 @@ _base_ = [
 ]
 
 test_dataloader = dict(dataset={{_base_.rich_test}})
-test_evaluator = dict(type='RICHMetric')
+test_evaluator = {{_base_.rich_evaluator}}

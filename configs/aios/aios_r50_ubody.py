@@ -8,4 +8,4 @@ _base_ = [
 ]
 
 test_dataloader = dict(dataset={{_base_.ubody_test}})
-test_evaluator = dict(type='UBodyMetric')
+test_evaluator = {{_base_.ubody_evaluator}}

@@ -11,7 +11,15 @@ import sys
 from pathlib import Path
 
 import torch
-from mesh_scenes import Judge, make_scene
+from mesh_scenes import (
+    AGORA,
+    ARCTIC,
+    EGOBODY,
+    EHF,
+    UBODY,
+    Judge,
+    make_scene,
+)
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
@@ -21,16 +29,11 @@ from toy_agora import ToyAGORA
 from toy_people import People
 
 from aios.evaluation.metrics import (
-    AGORAMeshMetric,
     AGORAMetric,
     AGORASubmission,
-    ARCTICMetric,
     BEDLAMSubmission,
     CocoWholeBodyMetric,
     DumpWholeBodyResults,
-    EgoBodyMetric,
-    EHFMetric,
-    UBodyMetric,
     WholeBodyMetric,
 )
 
@@ -67,10 +70,10 @@ def evaluators(
     judge = Judge(Path(model))
     annotations = Path(f'{out}.coco.{distributed.get_rank()}.json')
     annotations.write_text(json.dumps(make_truth(samples)))
-    benchmarks = (EHFMetric, UBodyMetric, EgoBodyMetric, AGORAMeshMetric)
+    benchmarks = (EHF, UBODY, EGOBODY, AGORA)
     metrics = [
         *(judge.metric(kind) for kind in benchmarks),
-        judge.metric(ARCTICMetric, per_camera=True),
+        judge.metric(ARCTIC, per_camera=True),
         WholeBodyMetric(body_model=judge.body_model),
         CocoWholeBodyMetric(str(annotations)),
         DumpWholeBodyResults(f'{out}.dump.pkl'),

@@ -3,22 +3,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from toy_people import SCALE, SIZE, People
 
 from aios.evaluation.mesh_parts import load_mesh_parts
 from aios.evaluation.metrics import SMPLXMeshMetric
 from aios.evaluation.samples import GroundTruthBodies
+from aios.registry import METRICS
 from aios.structures import convert_joints, project_points
 
+DATASETS = Path(__file__).parents[2] / 'configs/_base_/datasets'
 CAMERA = np.array([[300.0, 0, 160], [0, 300, 120], [0, 0, 1]])
+
+
+def benchmark(name: str, dataset: str) -> Callable[..., Any]:
+    """The metric of a benchmark, with the options of the configs."""
+    config = Config.fromfile(DATASETS / f'{dataset}.py')
+    options = dict(config[f'{name}_evaluator'])
+    return partial(METRICS.get(options.pop('type')), **options)
+
+
+EHF, UBODY, EGOBODY = (
+    benchmark(name, name) for name in ('ehf', 'ubody', 'egobody')
+)
+ARCTIC = partial(benchmark('arctic', 'arctic'), per_camera=False)
+AGORA = benchmark('agora_mesh', 'agora')
 
 
 def make_scene(
@@ -56,7 +74,9 @@ class Judge:
         self.bodies = GroundTruthBodies(self.body_model)
         self.parts = load_mesh_parts(model_path)
 
-    def metric(self, kind: type, **arguments: Any) -> SMPLXMeshMetric:
+    def metric(
+        self, kind: Callable[..., Any], **arguments: Any
+    ) -> SMPLXMeshMetric:
         """A metric of this kind."""
         metric = kind(body_model=self.body_model, **arguments)
         metric.bodies, metric.parts = self.bodies, self.parts
@@ -64,7 +84,7 @@ class Judge:
 
     def __call__(
         self,
-        kind: type,
+        kind: Callable[..., Any],
         samples: Sequence[DetDataSample],
         batch_sizes: Sequence[int] | None = None,
         **arguments: Any,
@@ -78,6 +98,6 @@ class Judge:
             rest = rest[size:]
         metrics = evaluator.evaluate(len(samples))
         assert np.isfinite(list(metrics.values())).all()
-        prefix = f'{kind.default_prefix}/'
+        (prefix,) = {f'{m.prefix}/' for m in evaluator.metrics}
         assert all(name.startswith(prefix) for name in metrics)
         return {k.removeprefix(prefix): v for k, v in metrics.items()}

@@ -6,22 +6,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mesh_scenes import Judge, make_scene
+from mesh_scenes import (
+    AGORA,
+    ARCTIC,
+    EGOBODY,
+    EHF,
+    UBODY,
+    Judge,
+    make_scene,
+)
 from mmdet.structures import DetDataSample
 
 from aios.evaluation.functional import mesh_errors
-from aios.evaluation.metrics import (
-    AGORAMeshMetric,
-    ARCTICMetric,
-    EgoBodyMetric,
-    EHFMetric,
-    SMPLXMeshMetric,
-    UBodyMetric,
-)
+from aios.evaluation.metrics import SMPLXMeshMetric
 
 COUNTS = (3, 1, 2)
-TOP_ONE = (EHFMetric, UBodyMetric, EgoBodyMetric, ARCTICMetric)
-BENCHMARKS = (*TOP_ONE, AGORAMeshMetric)
+TOP_ONE = (EHF, UBODY, EGOBODY, ARCTIC)
+BENCHMARKS = (*TOP_ONE, AGORA)
 ERRORS = [
     f'{kind}-{part}'
     for kind, parts in {
@@ -31,8 +32,12 @@ ERRORS = [
     for part in parts
 ]
 ERRORS += [f'PA-{name}' for name in ERRORS]
-every_benchmark = pytest.mark.parametrize('kind', BENCHMARKS)
-top_one = pytest.mark.parametrize('kind', TOP_ONE)
+every_benchmark = pytest.mark.parametrize(
+    'kind', BENCHMARKS, ids=lambda kind: kind.keywords['prefix']
+)
+top_one = pytest.mark.parametrize(
+    'kind', TOP_ONE, ids=lambda kind: kind.keywords['prefix']
+)
 
 
 @pytest.fixture
@@ -83,7 +88,7 @@ def test_perfect(judge, samples, kind):
     metrics = judge(kind, samples)
     for name in ERRORS:
         assert metrics[name] < 1e-3
-    wanted = 6 if kind is AGORAMeshMetric else 3
+    wanted = 6 if kind is AGORA else 3
     assert metrics['pictures'] == 3
     assert metrics['persons'] == metrics['predictions'] == 6
     for name in ('persons-wanted', 'matched', 'measured'):
@@ -93,7 +98,7 @@ def test_perfect(judge, samples, kind):
     for name in ('missed', 'persons-without-body', 'registered-meshes'):
         assert metrics[name] == 0
     detects = ('precision', 'recall', 'F1')
-    if kind is AGORAMeshMetric:
+    if kind is AGORA:
         assert [metrics[name] for name in detects] == [1, 1, 1]
         assert metrics['NMVE'] == metrics['MPVPE-all']
     else:
@@ -122,12 +127,12 @@ def test_moved_without_turning(judge, samples, kind):
     assert all(metrics[name] < 1e-3 for name in ERRORS)
 
 
-@pytest.mark.parametrize('kind', (EgoBodyMetric, AGORAMeshMetric))
+@pytest.mark.parametrize('kind', (EGOBODY, AGORA))
 def test_means_are_over_persons(judge, samples, kind, people):
     """Not over batches, and equal to the functions' errors."""
     _shake(samples)
     errors = [_own_errors(sample, people, judge.parts) for sample in samples]
-    rows = slice(None) if kind is AGORAMeshMetric else slice(1)
+    rows = slice(None) if kind is AGORA else slice(1)
     metrics = judge(kind, samples)
     for name in ERRORS:
         mean = np.concatenate([e[name][rows] for e in errors]).mean()
@@ -139,11 +144,11 @@ def test_means_are_over_persons(judge, samples, kind, people):
 
 def test_missed_person(judge, samples, people):
     _shake(samples)
-    before = judge(AGORAMeshMetric, samples)
+    before = judge(AGORA, samples)
     errors = [_own_errors(sample, people, judge.parts) for sample in samples]
     found = samples[0].pred_instances
     samples[0].pred_instances = found[torch.tensor([0, 2])]
-    after = judge(AGORAMeshMetric, samples)
+    after = judge(AGORA, samples)
     assert _changes(before, after) == {
         *('predictions', 'matched', 'measured', 'missed'),
         *('recall', 'F1', 'NMVE', *ERRORS),
@@ -162,12 +167,12 @@ def test_missed_person(judge, samples, people):
 
 def test_duplicate(judge, samples):
     _shake(samples)
-    before = judge(AGORAMeshMetric, samples)
+    before = judge(AGORA, samples)
     found = samples[0].pred_instances
     again = found[torch.tensor([1])]
     again.joints2d = again.joints2d + 1
     samples[0].pred_instances = found.cat([found, again])
-    after = judge(AGORAMeshMetric, samples)
+    after = judge(AGORA, samples)
     assert _changes(before, after) == {
         'predictions',
         'precision',
@@ -213,19 +218,19 @@ def test_top_one_takes_the_nearest_person(judge, samples, kind):
 
 def test_low_scores_are_left_out(judge, samples):
     samples[0].pred_instances.scores[1] = 0.29
-    metrics = judge(AGORAMeshMetric, samples)
+    metrics = judge(AGORA, samples)
     assert metrics['predictions'] == metrics['matched'] == 5
-    metrics = judge(AGORAMeshMetric, samples, score_thr=0.2)
+    metrics = judge(AGORA, samples, score_thr=0.2)
     assert metrics['matched'] == 6
 
 
 def test_predictions_elsewhere_are_of_nobody(judge, samples):
     samples[1].pred_instances.joints2d += 400
-    metrics = judge(AGORAMeshMetric, samples)
+    metrics = judge(AGORA, samples)
     assert metrics['matched'] == 5
     assert metrics['precision'] == metrics['recall'] == 5 / 6
     # The published protocol knows no such gate.
-    assert judge(EHFMetric, samples)['matched'] == 3
+    assert judge(EHF, samples)['matched'] == 3
 
 
 def test_given_boxes(judge, samples):
@@ -250,7 +255,7 @@ def test_what_is_not_annotated_is_not_measured(judge, samples):
     truth.smplx_pose_valid[2, 52] = 0  # no face
     truth.smplx_betas_valid[2] = 0  # a child, say
     _shake(samples[:1])
-    metrics = judge(AGORAMeshMetric, samples)
+    metrics = judge(AGORA, samples)
     assert metrics['persons-without-body'] == 2
     assert metrics['matched'] == 6
     assert metrics['measured'] == metrics['persons-MPVPE-all'] == 4
@@ -263,7 +268,7 @@ def test_what_is_not_annotated_is_not_measured(judge, samples):
 def test_part_of_nobody_is_not_reported(judge, samples):
     for sample in samples:
         sample.gt_instances.smplx_pose_valid[:, 52] = 0
-    metrics = judge(EHFMetric, samples)
+    metrics = judge(EHF, samples)
     assert 'MPVPE-face' not in metrics
     assert metrics['persons-MPVPE-face'] == 0
 
@@ -272,7 +277,7 @@ def test_broken_predictions_are_left_out_and_counted(judge, samples):
     samples[0].pred_instances.vertices[0, 5] = np.nan
     samples[1].pred_instances.joints2d[0, 5] = np.inf
     samples[2].pred_instances.scores[1] = np.nan
-    metrics = judge(AGORAMeshMetric, samples)
+    metrics = judge(AGORA, samples)
     assert metrics['predictions-not-finite'] == 3
     assert metrics['predictions'] == metrics['matched'] == 3
 
@@ -280,17 +285,17 @@ def test_broken_predictions_are_left_out_and_counted(judge, samples):
 def test_nobody_found_nobody_there(judge, people, samples):
     for sample in samples:
         sample.pred_instances = sample.pred_instances[:0]
-    metrics = judge(AGORAMeshMetric, samples)
+    metrics = judge(AGORA, samples)
     assert metrics['F1'] == 0
     assert 'NMVE' not in metrics
     assert not set(ERRORS) & set(metrics)
-    metrics = judge(UBodyMetric, [make_scene(people, 0)])
+    metrics = judge(UBODY, [make_scene(people, 0)])
     assert metrics['persons'] == metrics['missed'] == 0
 
 
 def test_bodies_have_the_own_gender(judge, samples):
     samples[1].gt_instances.gender[:] = 0
-    metrics = judge(EgoBodyMetric, samples)
+    metrics = judge(EGOBODY, samples)
     assert metrics['MPVPE-all'] > 1
 
 
@@ -302,7 +307,7 @@ class TestEHF:
             sample.gt_instances.vertices = meshes + 2
             sample.gt_instances.smplx_pose[:] = 0
             sample.gt_instances.smplx_pose_valid[:] = 0
-        metrics = judge(EHFMetric, samples)
+        metrics = judge(EHF, samples)
         assert all(metrics[name] < 1e-3 for name in ERRORS)
         assert metrics['registered-meshes'] == 3
         assert metrics['persons-without-body'] == 0
@@ -311,14 +316,14 @@ class TestEHF:
         for sample in samples:
             meshes = sample.pred_instances.vertices
             sample.gt_instances.vertices = meshes * 2
-        parameters = judge(EHFMetric, samples, gt_source='parameters')
+        parameters = judge(EHF, samples, gt_source='parameters')
         assert parameters['MPVPE-all'] < 1e-3
         assert parameters['registered-meshes'] == 0
-        assert judge(EHFMetric, samples)['MPVPE-all'] > 50
+        assert judge(EHF, samples)['MPVPE-all'] > 50
 
     def test_meshes_can_be_asked_for(self, judge, samples):
         with pytest.raises(ValueError, match=r'0\.jpg: .* no registered'):
-            judge(EHFMetric, samples, gt_source='vertices')
+            judge(EHF, samples, gt_source='vertices')
 
 
 class TestUBody:
@@ -345,11 +350,11 @@ class TestUBody:
         root = judge.parts['all'].root
         wrong = torch.from_numpy(~seen & (root == 0))
         close.pred_instances.vertices[0, wrong] += 0.1
-        metrics = judge(UBodyMetric, [close])
+        metrics = judge(UBODY, [close])
         assert metrics['MPVPE-all'] < 1e-3
         # All points align, so errors outside pull those inside away.
         assert metrics['PA-MPVPE-all'] > 1
-        everything = judge(UBodyMetric, [close], in_image=False)
+        everything = judge(UBODY, [close], in_image=False)
         share = float(wrong.float().mean())
         expected = np.sqrt(3) * 100 * share
         assert everything['MPVPE-all'] == pytest.approx(expected, rel=1e-3)
@@ -359,7 +364,7 @@ class TestUBody:
         root = judge.parts['all'].root
         wrong = torch.from_numpy(seen & (root == 0))
         close.pred_instances.vertices[0, wrong, 0] += 0.1
-        metrics = judge(UBodyMetric, [close])
+        metrics = judge(UBODY, [close])
         expected = 100 * float(wrong.sum()) / seen.sum()
         assert metrics['MPVPE-all'] == pytest.approx(expected, rel=1e-3)
 
@@ -368,7 +373,7 @@ class TestUBody:
         truth = samples[1].gt_instances
         truth.smplx_transl[0] += torch.tensor((50.0, 0, 0))
         _shake(samples[1:2])
-        metrics = judge(UBodyMetric, samples)
+        metrics = judge(UBODY, samples)
         assert metrics['matched'] == metrics['measured'] == 3
         for name in ERRORS[:9]:
             assert metrics[f'persons-{name}'] == 2
@@ -376,7 +381,7 @@ class TestUBody:
 
     def test_behind_the_camera_is_outside(self, judge, samples):
         samples[1].gt_instances.smplx_transl[0, 2] = -5
-        metrics = judge(UBodyMetric, samples)
+        metrics = judge(UBODY, samples)
         assert metrics['persons-MPVPE-all'] == 2
 
     def test_cameras_of_persons_come_first(self, judge, people):
@@ -386,26 +391,26 @@ class TestUBody:
         sample.gt_instances.cameras = torch.tensor(
             [[600.0, 450, 320, 180], [600, 450, 32000, 180]]
         )
-        metrics = judge(UBodyMetric, [sample], match='hungarian')
+        metrics = judge(UBODY, [sample], match='hungarian')
         assert metrics['matched'] == 2
         assert metrics['persons-MPVPE-all'] == 1
 
     def test_a_camera_is_needed(self, judge, samples):
         samples[0].set_metainfo(dict(cam_K=None))
         with pytest.raises(ValueError, match=r'0\.jpg has no camera'):
-            judge(UBodyMetric, samples)
+            judge(UBODY, samples)
         # Nor may that of a person be unknown.
         samples[0].gt_instances.cameras = torch.full((3, 4), np.nan)
         with pytest.raises(ValueError, match=r'0\.jpg has no camera'):
-            judge(UBodyMetric, samples)
+            judge(UBODY, samples)
 
     def test_unsure_joints_do_not_match(self, judge, samples):
         """Joints without confidence may be annotated anywhere."""
         truth = samples[0].gt_instances
         truth.keypoints[0, 1:25] = 9999
         truth.keypoints_visible[0, 1:25] = 0
-        assert judge(UBodyMetric, samples)['MPVPE-all'] < 1e-3
-        unweighted = judge(UBodyMetric, samples, weighted_match=False)
+        assert judge(UBODY, samples)['MPVPE-all'] < 1e-3
+        unweighted = judge(UBODY, samples, weighted_match=False)
         assert unweighted['MPVPE-all'] > 1
 
 
@@ -414,12 +419,12 @@ def test_arctic_by_camera(judge, samples):
         path = f's05/box_use_01/{camera}/00100.jpg'
         sample.set_metainfo(dict(img_path=path))
     _shake(samples)
-    metrics = judge(ARCTICMetric, samples, per_camera=True)
+    metrics = judge(ARCTIC, samples, per_camera=True)
     assert metrics['camera-3/persons-MPVPE-all'] == 2
     for name in ERRORS:
         one, three = (metrics[f'camera-{c}/{name}'] for c in (1, 3))
         assert metrics[name] == pytest.approx((one + 2 * three) / 3)
-    plain = judge(ARCTICMetric, samples)
+    plain = judge(ARCTIC, samples)
     assert not [name for name in plain if name.startswith('camera')]
 
 
@@ -427,7 +432,7 @@ def test_wrong_arguments(judge, samples):
     with pytest.raises(ValueError, match='match must be one of'):
         SMPLXMeshMetric(match='nearest')
     with pytest.raises(ValueError, match='gt_source must be one of'):
-        EHFMetric(gt_source='ply')
+        EHF(gt_source='ply')
     del samples[0].pred_instances.vertices
     with pytest.raises(ValueError, match='with_vertices=True'):
-        judge(EHFMetric, samples)
+        judge(EHF, samples)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mesh_scenes import CAMERA
+from mesh_scenes import CAMERA, benchmark
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
@@ -17,10 +17,11 @@ from toy_smpl import make_toy_smpl
 
 from aios.body_models import MissingBodyModelError, SMPLXLayer
 from aios.evaluation.functional import MeshPart, part_errors
-from aios.evaluation.metrics import EMDBMetric, EMDBWorldMetric, PW3DMetric
+from aios.evaluation.metrics import EMDBWorldMetric
 from aios.structures import GT_FIELDS, convert_joints, project_points
 
-EVERY = (PW3DMetric, EMDBMetric)
+PW3D, EMDB = benchmark('pw3d', '3dpw'), benchmark('emdb1', 'emdb')
+EVERY = (PW3D, EMDB)
 MESH_ERRORS = ('MPJPE-body', 'PA-MPJPE-body', 'MPVPE-all', 'PA-MPVPE-all')
 SKELETON_ERRORS = ('MPJPE-skeleton', 'PA-MPJPE-skeleton')
 every_benchmark = pytest.mark.parametrize('kind', EVERY)
@@ -102,7 +103,7 @@ def judge(metric, samples) -> dict[str, float]:
     evaluator.process(list(samples))
     found = evaluator.evaluate(len(samples))
     assert np.isfinite(list(found.values())).all()
-    prefix = f'{metric.default_prefix}/'
+    prefix = f'{metric.prefix}/'
     return {k.removeprefix(prefix): v for k, v in found.items()}
 
 
@@ -158,7 +159,7 @@ def test_missed_persons_and_bystanders(samples, body_model):
     other = second.pred_instances.clone()
     other.bboxes, other.joints2d = other.bboxes + 900, other.joints2d + 900
     second.pred_instances = InstanceData.cat([second.pred_instances, other])
-    metrics = judge(PW3DMetric(body_model), samples)
+    metrics = judge(PW3D(body_model), samples)
     assert metrics['missed'] == 1
     assert metrics['recall'] == pytest.approx(2 / 3)
     assert metrics['predictions'] == 3
@@ -176,26 +177,26 @@ def test_skeleton_needs_no_files(samples, tmp_path):
     for sample in samples:
         sample.pred_instances.joints3d[:, 20] += torch.tensor((0.3, 0, 0))
         del sample.pred_instances.vertices
-    metrics = judge(PW3DMetric(nowhere, surfaces=False), samples)
+    metrics = judge(PW3D(nowhere, surfaces=False), samples)
     assert metrics['MPJPE-skeleton'] == pytest.approx(20, abs=1e-3)
     assert 0 < metrics['PA-MPJPE-skeleton'] <= 300 / 15**0.5
     assert not set(MESH_ERRORS) & set(metrics)
     with pytest.raises(ValueError, match='predictions have no meshes'):
-        judge(PW3DMetric(nowhere), samples)
+        judge(PW3D(nowhere), samples)
 
 
 def test_root(samples, body_model):
     """Predicted pelvis 4 cm off, everything else right: only 'pelvis' is."""
     metrics = {}
     for root in ('pelvis', 'hips'):
-        metric = EMDBMetric(body_model, root=root)
+        metric = EMDB(body_model, root=root)
         pelvis, hips = metric.part.joints[0], metric.part.joints[1:3].mean(0)
         chosen = pelvis if root == 'pelvis' else hips
         np.testing.assert_array_equal(metric.part.root, chosen)
         metrics[root] = judge(metric, samples)
     assert set(metrics['pelvis']) == set(metrics['hips'])
     with pytest.raises(ValueError, match="root must be one of.*'knee'"):
-        PW3DMetric(root='knee')
+        PW3D(root='knee')
 
 
 def test_surfaces_after_the_similarity_of_the_joints():
@@ -226,12 +227,12 @@ def test_surfaces_after_the_similarity_of_the_joints():
 def test_what_is_missing_is_said(samples, body_model, free_body_dir):
     without = dict(type='SMPLLayer', model_path=str(free_body_dir))
     with pytest.raises(MissingBodyModelError, match='smpl.is.tue.mpg.de'):
-        judge(EMDBMetric(without), samples)
+        judge(EMDB(without), samples)
     with pytest.raises(ValueError, match=r'no camera poses.*meta\.RT'):
         judge(EMDBWorldMetric(body_model), samples)
     del samples[0].gt_instances.smpl_pose
     with pytest.raises(ValueError, match='read_smpl=True'):
-        judge(PW3DMetric(body_model), samples)
+        judge(PW3D(body_model), samples)
 
 
 def make_walk(layer, count: int, name: str) -> list[DetDataSample]:

@@ -2,38 +2,22 @@
 """Metrics for MMEngine's evaluators."""
 
 from .agora_metric import AGORAMetric
-from .benchmark_metrics import (
-    AGORAMeshMetric,
-    ARCTICMetric,
-    EgoBodyMetric,
-    EHFMetric,
-    RICHMetric,
-    UBodyMetric,
-)
 from .coco_wholebody_metric import CocoWholeBodyMetric
 from .dump_results import DumpWholeBodyResults
 from .mesh_metric import SMPLXMeshMetric
-from .smpl_metric import EMDBMetric, PW3DMetric, SMPLMetric
+from .smpl_metric import SMPLMetric
 from .submissions import AGORASubmission, BEDLAMSubmission
 from .whole_body_metric import WholeBodyMetric
 from .world_metric import EMDBWorldMetric
 
 __all__ = [
-    'AGORAMeshMetric',
     'AGORAMetric',
     'AGORASubmission',
-    'ARCTICMetric',
     'BEDLAMSubmission',
     'CocoWholeBodyMetric',
     'DumpWholeBodyResults',
-    'EHFMetric',
-    'EMDBMetric',
     'EMDBWorldMetric',
-    'EgoBodyMetric',
-    'PW3DMetric',
-    'RICHMetric',
     'SMPLMetric',
     'SMPLXMeshMetric',
-    'UBodyMetric',
     'WholeBodyMetric',
 ]

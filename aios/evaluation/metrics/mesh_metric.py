@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,12 @@ class SMPLXMeshMetric(NumberMetric):
         gt_source: ``'vertices'``: registered meshes of the data set (EHF),
             ``'parameters'``: posed bodies, ``'auto'``: the former where the
             data set has them.
-        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+        per_camera: Also report each camera, ``camera-1/MPVPE-all`` ...; it
+            is the folder of an image, as in ``s05/box_use_01/1/00100.jpg``
+            (ARCTIC).
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.  Benchmarks
+            have their own ``prefix``; their rules are in
+            ``configs/_base_/datasets``.
 
     Raises:
         ValueError: If an argument is none of those listed.
@@ -175,6 +181,7 @@ class SMPLXMeshMetric(NumberMetric):
         weighted_match: bool = False,
         in_image: bool = False,
         gt_source: str = 'auto',
+        per_camera: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -193,6 +200,7 @@ class SMPLXMeshMetric(NumberMetric):
         self.weighted_match = weighted_match
         self.in_image = in_image
         self.gt_source = gt_source
+        self.per_camera = per_camera
         self.body_model = dict(body_model or dict(type='SMPLXLayer'))
         self.bodies = GroundTruthBodies(self.body_model)
 
@@ -205,17 +213,6 @@ class SMPLXMeshMetric(NumberMetric):
         """``(G,)`` bool: persons with a pose and a shape."""
         pose, betas = true['smplx_pose_valid'], true['smplx_betas_valid']
         return (pose[:, 0] > 0) & (betas > 0)
-
-    def group_of(self, sample: Mapping[str, Any]) -> str | None:
-        """A group of pictures whose means are reported, too.
-
-        Args:
-            sample: The sample.
-
-        Returns:
-            Its name; None for no group.
-        """
-        return None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Reduce each picture to errors of persons, and counts."""
@@ -271,7 +268,7 @@ class SMPLXMeshMetric(NumberMetric):
         persons = len(has_body)
         return {
             'key': (sample.get('dataset_name', ''), sample['img_id']),
-            'group': self.group_of(sample),
+            'group': _camera(sample) if self.per_camera else None,
             'persons': persons,
             'persons-wanted': min(persons, self.match.most or persons),
             'persons-without-body': int((~has_body).sum()),
@@ -361,6 +358,10 @@ def _means(records: list[dict]) -> dict[str, float]:
         if not name.startswith('PA-'):
             metrics[f'persons-{name}'] = len(errors)
     return metrics
+
+
+def _camera(sample: Mapping[str, Any]) -> str:
+    return f'camera-{Path(sample["img_path"]).parent.name}'
 
 
 def _name(sample: Mapping[str, Any]) -> str:

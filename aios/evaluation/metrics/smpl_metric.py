@@ -26,7 +26,7 @@ from aios.structures import joint_mapping
 
 from .mesh_metric import MILLIMETRES, People, SMPLXMeshMetric
 
-__all__ = ['EMDBMetric', 'PW3DMetric', 'SMPLMetric']
+__all__ = ['SMPLMetric']
 
 # Joints of labels that are joints of SMPL, and where SMPL-X has them.
 _LABELS = joint_mapping('smplx_137', 'smpl_22')
@@ -36,6 +36,7 @@ _HIPS = [1, 2]  # among the shared ones, too
 _ROOTS = ('pelvis', 'hips')
 
 
+@METRICS.register_module()
 class SMPLMetric(SMPLXMeshMetric):
     """Errors of SMPL-X predictions against SMPL bodies, in millimetres.
 
@@ -56,30 +57,26 @@ class SMPLMetric(SMPLXMeshMetric):
         body_model: Config of the SMPL layer.  ``smplx2smpl...pkl`` and the
             regressor lie beside it, see ``docs/en/body_models.md``.
         match: See :class:`SMPLXMeshMetric`.
-        root: Where bodies are aligned, ``'pelvis'`` or ``'hips'`` (the
-            middle between them); default that of the benchmark.
+        joints: Joints that are regressed, see
+            :func:`~aios.evaluation.smpl_parts.load_smpl_part`.
+        root: Where bodies are aligned, ``'pelvis'`` (the regressed one) or
+            ``'hips'`` (the middle between them).
         surfaces: Whether meshes are measured.  Without them only the
             skeleton is, and no file is needed.
         **kwargs: See :class:`SMPLXMeshMetric`.
-
-    Attributes:
-        JOINTS: Joints that are regressed, see
-            :func:`~aios.evaluation.smpl_parts.load_smpl_part`.
-        ROOT: Default of ``root``.
 
     Raises:
         ValueError: If ``root`` is none of those.
     """
 
-    JOINTS = 'smpl_24'
-    ROOT = 'hips'
     all_annotated = False
 
     def __init__(
         self,
         body_model: Mapping[str, Any] | None = None,
         match: str = 'hungarian',
-        root: str | None = None,
+        joints: str = 'smpl_24',
+        root: str = 'hips',
         surfaces: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -87,9 +84,9 @@ class SMPLMetric(SMPLXMeshMetric):
         # Joints that SMPL does not have must not count in the match.
         kwargs = dict(weighted_match=True) | kwargs
         super().__init__(body_model=body_model, match=match, **kwargs)
-        self.root = self.ROOT if root is None else root
-        if self.root not in _ROOTS:
+        if root not in _ROOTS:
             raise ValueError(f'root must be one of {_ROOTS}, got {root!r}')
+        self.joints, self.root = joints, root
         self.surfaces = surfaces
         self.bodies = SMPLGroundTruth(self.body_model)
         self.fields = ('bboxes', 'joints2d', 'joints3d')
@@ -100,7 +97,7 @@ class SMPLMetric(SMPLXMeshMetric):
     def part(self) -> MeshPart:
         """What is measured of meshes; read when it is needed."""
         path = self.body_model.get('model_path')
-        return load_smpl_part(path, self.JOINTS, self.root)
+        return load_smpl_part(path, self.joints, self.root)
 
     @cached_property
     def to_smpl(self) -> Any:
@@ -138,39 +135,6 @@ class SMPLMetric(SMPLXMeshMetric):
             name: error[counts] * MILLIMETRES
             for name, (error, counts) in errors.items()
         }
-
-
-@METRICS.register_module()
-class PW3DMetric(SMPLMetric):
-    """3DPW: 14 joints of LSP, aligned at the regressed pelvis.
-
-    That is the protocol of SPIN (ICCV 2019) and of those after it.  Others
-    align between the hips (``root='hips'``), or give methods the boxes of
-    the annotated persons (``match='gt_box'``).
-
-    Args:
-        *args: See :class:`SMPLMetric`.
-        **kwargs: As there.
-    """
-
-    default_prefix = '3DPW'
-    JOINTS = 'lsp_14'
-    ROOT = 'pelvis'
-
-
-@METRICS.register_module()
-class EMDBMetric(SMPLMetric):
-    """EMDB 1: SMPL's 24 joints, aligned between the hips.
-
-    That is the rule of EMDB's own tool.  Joints are regressed from the
-    meshes on both sides, where that tool takes those of the skeleton.
-
-    Args:
-        *args: See :class:`SMPLMetric`.
-        **kwargs: As there.
-    """
-
-    default_prefix = 'EMDB'
 
 
 def _skeleton_errors(

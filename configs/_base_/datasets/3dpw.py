@@ -14,3 +14,9 @@ pw3d_test = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
+# The protocol of SPIN (ICCV 2019) and later work: 14 joints of LSP, aligned at
+# the regressed pelvis. Others align between the hips (root='hips'), or give
+# methods the boxes of the annotated persons (match='gt_box').
+pw3d_evaluator = dict(
+    type='SMPLMetric', prefix='3DPW', joints='lsp_14', root='pelvis'
+)

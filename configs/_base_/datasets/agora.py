@@ -53,3 +53,5 @@ agora_test = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
+# All persons. AGORA's own protocol is AGORAMetric.
+agora_mesh_evaluator = dict(type='SMPLXMeshMetric', prefix='AGORA-mesh')

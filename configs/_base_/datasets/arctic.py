@@ -43,3 +43,10 @@ arctic_val = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
+# The best prediction of each image; bodies of the own gender.
+arctic_evaluator = dict(
+    type='SMPLXMeshMetric',
+    prefix='ARCTIC',
+    match='one_per_image',
+    per_camera=True,
+)

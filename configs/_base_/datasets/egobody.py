@@ -50,3 +50,7 @@ egobody_test = dict(
         'preprocessed_npz/multihuman_data/egobody_egocentric_test_230425_043_fix_betas.npz',
     ],
 )
+# The best prediction of each image; bodies of the own gender.
+egobody_evaluator = dict(
+    type='SMPLXMeshMetric', prefix='EgoBody', match='one_per_image'
+)

@@ -21,3 +21,7 @@ ehf_test = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
+# The best prediction of each image, against the registered meshes.
+ehf_evaluator = dict(
+    type='SMPLXMeshMetric', prefix='EHF', match='one_per_image'
+)

@@ -18,3 +18,6 @@ emdb2_test = dict(
     emdb1_test,
     ann_file='preprocessed_npz/multihuman_data/emdb_emdb2.npz',
 )
+# As EMDB's own tool: SMPL's 24 joints, aligned between the hips. Joints are
+# regressed from both meshes, where that tool takes those of the skeleton.
+emdb1_evaluator = dict(type='SMPLMetric', prefix='EMDB')

@@ -14,3 +14,5 @@ rich_test = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
+# All persons; bodies of the own gender.
+rich_evaluator = dict(type='SMPLXMeshMetric', prefix='RICH')

@@ -43,3 +43,12 @@ ubody_test = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
+# Only vertices and joints that the camera of the annotation projects into the
+# image count; all of them align. A hand that is not visible is left out.
+ubody_evaluator = dict(
+    type='SMPLXMeshMetric',
+    prefix='UBody',
+    match='one_per_image',
+    weighted_match=True,
+    in_image=True,
+)
