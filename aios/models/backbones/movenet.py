@@ -32,6 +32,8 @@ NUM_BLOCKS = sum(repeats for _, repeats, _ in STAGES)
 TAPS = (2, 5, 9)
 # Channels of MoveNet's heads whose maps are features.
 HEADS = dict(kpt_heatmap=17, center=1)
+# And of those whose maps are offsets, y before x, in units of stride 4.
+OFFSET_HEADS = dict(kpt_offset=34, kpt_regress=34)
 MAX_STRIDE = 32
 BLACK = -1.0
 
@@ -57,6 +59,9 @@ class MoveNet(BaseModule):
     32      304       block 15 (240), pyramid (64)
     ======  ========  =================================================
 
+    A fourth one, if wanted, is what MoveNet says about poses; it goes past
+    the neck to :class:`~aios.models.layers.PosePrior`.
+
     No layer behaves differently in training, and frozen ones keep nothing
     for gradients.
 
@@ -65,6 +70,7 @@ class MoveNet(BaseModule):
             which on parameters are trained: 0 trains all of them, with the
             stem, and 17 only the layers above the blocks.  By default none
             are.
+        pose_maps: Return the map of poses, too.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`; such
             as ``dict(type='Pretrained', checkpoint='movenet.safetensors')``.
 
@@ -82,6 +88,7 @@ class MoveNet(BaseModule):
     def __init__(
         self,
         first_trained: int | None = None,
+        pose_maps: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -96,8 +103,10 @@ class MoveNet(BaseModule):
         self.merges = ModuleList(
             Separable(*channels) for channels in ((24, 24), (32, 24), (64, 32))
         )
+        self.has_pose_maps = pose_maps
+        heads = HEADS | (OFFSET_HEADS if pose_maps else {})
         self.heads = ModuleDict(
-            {name: HeatMapHead(channels) for name, channels in HEADS.items()}
+            {name: HeatMapHead(channels) for name, channels in heads.items()}
         )
         for stride, num_channels in zip(
             self.strides, self.out_channels, strict=True
@@ -118,7 +127,7 @@ class MoveNet(BaseModule):
             self.stem.requires_grad_(False)
             self.blocks[:first_trained].requires_grad_(False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the maps.
 
         Args:
@@ -131,25 +140,31 @@ class MoveNet(BaseModule):
         Returns:
             Maps of strides 8, 16 and 32, sizes rounded up, with 90, 272 and
             304 channels.  Inside, images are padded with black to multiples
-            of 32.
+            of 32.  With ``pose_maps`` a fourth map, of stride 8 and with 86
+            channels: :data:`~aios.models.layers.POSE_CHANNELS`.
         """
         height, width = x.shape[-2:]
         pads = (0, -width % MAX_STRIDE, 0, -height % MAX_STRIDE)
         maps = self.raw_maps(F.pad(x, pads, value=BLACK))
-        fine, middle, coarse = (
-            self._standardise(feature_map, stride)[
-                ..., : -(-height // stride), : -(-width // stride)
-            ]
-            for feature_map, stride in zip(maps, self.strides, strict=True)
+        standardised = [
+            self._standardise(feature_map, stride)
+            for feature_map, stride in zip(maps, self.strides, strict=False)
+        ]
+        return tuple(
+            feature_map[..., : -(-height // stride), : -(-width // stride)]
+            for feature_map, stride in zip(
+                (*standardised, *maps[3:]),
+                (*self.strides, self.strides[0]),
+                strict=False,
+            )
         )
-        return fine, middle, coarse
 
     def _standardise(self, x: Tensor, stride: int) -> Tensor:
         mean = self.get_buffer(f'mean_{stride}')[:, None, None]
         std = self.get_buffer(f'std_{stride}')[:, None, None]
         return (x - mean) / std
 
-    def raw_maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def raw_maps(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the maps before they are standardised.
 
         Args:
@@ -159,14 +174,38 @@ class MoveNet(BaseModule):
             As :meth:`forward`; heat maps are probabilities.
         """
         blocks, levels = self.extract(x)
-        heat = [self.heads[name](levels[0]) for name in HEADS]
+        heat = torch.cat([self.heads[name](levels[0]) for name in HEADS], 1)
         # The sigmoid keeps the order; after pooling it has less to do.
-        heat_maps = F.max_pool2d(torch.cat(heat, 1), 2).sigmoid()
-        return (
+        heat_maps = F.max_pool2d(heat, 2).sigmoid()
+        maps = (
             torch.cat([blocks[5], levels[1], heat_maps], 1),
             torch.cat([blocks[9], blocks[12], levels[2]], 1),
             torch.cat([blocks[15], levels[3]], 1),
         )
+        if not self.has_pose_maps:
+            return maps
+        return *maps, self._pose_map(levels[0], heat, heat_maps)
+
+    def _pose_map(
+        self, level: Tensor, heat: Tensor, heat_maps: Tensor
+    ) -> Tensor:
+        """What each 2x2 cells say whose heat is highest, ``(B, 86, h, w)``.
+
+        Args:
+            level: ``(B, 24, 2 * h, 2 * w)``.
+            heat: ``(B, 18, 2 * h, 2 * w)`` logits.
+            heat_maps: ``(B, 18, h, w)`` probabilities.
+        """
+        best = _quarters(heat).argmax(-1)
+        joints, centre = best.split((17, 1), dim=1)
+        offsets = [
+            _read_quarters(self.heads[name](level), index)
+            for name, index in (
+                ('kpt_offset', joints),
+                ('kpt_regress', centre.expand(-1, 17, -1, -1)),
+            )
+        ]
+        return torch.cat([heat_maps, *offsets], 1)
 
     def extract(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Compute what heads look at.
@@ -255,6 +294,30 @@ class HeatMapHead(nn.Sequential):
 
     def __init__(self, out_channels: int) -> None:
         super().__init__(Separable(24, 96), nn.Conv2d(96, out_channels, 1))
+
+
+def _quarters(x: Tensor) -> Tensor:
+    """``(B, C, 2 * h, 2 * w)`` to ``(B, C, h, w, 4)``."""
+    x = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+    return x.transpose(3, 4).flatten(4)
+
+
+def _read_quarters(offsets: Tensor, index: Tensor) -> Tensor:
+    """Offsets at the chosen quarters, from the corner of the whole cell.
+
+    Args:
+        offsets: ``(B, 2 * n, 2 * h, 2 * w)``, y before x, in quarters.
+        index: ``(B, n, h, w)`` which quarter, row by row.
+
+    Returns:
+        ``(B, 2 * n, h, w)``, x before y, in units of the whole cell.
+    """
+    every = _quarters(offsets).unflatten(1, (-1, 2))
+    chosen = every.gather(
+        5, index[:, :, None, ..., None].expand(-1, -1, 2, -1, -1, 1)
+    )[..., 0]
+    corner = torch.stack((index // 2, index % 2), dim=2)
+    return ((corner + chosen) / 2).flip(2).flatten(1, 2)
 
 
 def _make_blocks(in_channels: int) -> ModuleList:

@@ -26,6 +26,7 @@ from aios.models.heads.decoding import DecodingConfig
 from aios.models.heads.outputs import EncoderOutputs
 from aios.models.layers.decoder_layer import Memory
 from aios.models.layers.denoising import DenoisingQueries
+from aios.models.layers.pose_prior import PoseMaps
 from aios.models.layers.progressive_decoder import LayerState
 from aios.registry import MODELS
 from aios.utils.tensors import tensor_like
@@ -152,6 +153,17 @@ class AiOS(DetectionTransformer):
         check_state_dict(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Maps of the neck; with a pose prior its map of poses behind them.
+
+        Args:
+            batch_inputs: ``(B, 3, height, width)``.
+        """
+        if self.decoder.pose_prior is None:
+            return super().extract_feat(batch_inputs)
+        *maps, pose_map = self.backbone(batch_inputs)
+        return *self.neck(tuple(maps)), pose_map
+
     def test_step(
         self,
         data: dict[str, Any],
@@ -240,7 +252,7 @@ class AiOS(DetectionTransformer):
         """Flatten feature maps, find padding, encode positions.
 
         Args:
-            img_feats: ``L`` feature maps ``(B, C, height, width)``.
+            img_feats: As of :meth:`extract_feat`.
             batch_data_samples: ``B`` samples with ``img_shape`` and
                 ``batch_input_shape``.
 
@@ -251,10 +263,11 @@ class AiOS(DetectionTransformer):
         Raises:
             ValueError: If the neck gives another number of levels.
         """
-        if len(img_feats) != self.num_feature_levels:
+        num_levels = len(img_feats) - (self.decoder.pose_prior is not None)
+        if num_levels != self.num_feature_levels:
             raise ValueError(
                 f'num_feature_levels is {self.num_feature_levels}, but the '
-                f'neck has {len(img_feats)} outputs'
+                f'neck has {num_levels} outputs'
             )
         padding = _padding(img_feats[0], batch_data_samples)
         return self.flatten_features(img_feats, padding)
@@ -265,13 +278,15 @@ class AiOS(DetectionTransformer):
         """What :meth:`pre_transformer` does once it knows the padding.
 
         Args:
-            img_feats: ``L`` feature maps ``(B, C, height, width)``.
+            img_feats: As of :meth:`extract_feat`.
             image_padding: ``(B, 1, H, W)``, 1 on the padding of pictures and
                 0 elsewhere; ``None`` if there is none.
 
         Returns:
             See :meth:`pre_transformer`.
         """
+        pose_maps = img_feats[self.num_feature_levels :]
+        img_feats = img_feats[: self.num_feature_levels]
         masks: list[Tensor] | list[None] = [None] * len(img_feats)
         if image_padding is not None:
             masks = [
@@ -299,7 +314,12 @@ class AiOS(DetectionTransformer):
             feat_pos=_flatten_levels(positions),
             **geometry,
         )
-        return encoder_inputs, dict(memory_mask=padding, **geometry)
+        decoder_inputs = dict(memory_mask=padding, **geometry)
+        for pose_map in pose_maps:
+            decoder_inputs['pose_maps'] = PoseMaps.read(
+                pose_map, geometry['valid_ratios'][:, 0]
+            )
+        return encoder_inputs, decoder_inputs
 
     def _valid_ratios(
         self, img_feats: Sequence[Tensor], masks: Sequence[Tensor | None]
@@ -415,6 +435,7 @@ class AiOS(DetectionTransformer):
         spatial_shapes: Sequence[tuple[int, int]],
         valid_ratios: Tensor,
         dn_queries: DenoisingQueries | None = None,
+        pose_maps: PoseMaps | None = None,
     ) -> dict[str, list[LayerState]]:
         """Decode.
 
@@ -426,6 +447,7 @@ class AiOS(DetectionTransformer):
             spatial_shapes: ``(height, width)`` of the levels.
             valid_ratios: ``(B, L, 2)``.
             dn_queries: Denoising queries.
+            pose_maps: For the decoder's ``pose_prior``.
 
         Returns:
             ``states`` after each layer.
@@ -441,6 +463,7 @@ class AiOS(DetectionTransformer):
             branches=self.bbox_head.branches,
             dn_queries=dn_queries,
             max_persons=max_persons,
+            pose_maps=pose_maps,
         )
         return dict(states=states)
 

@@ -220,9 +220,12 @@ class AiOSHead(BaseModule):
                 frame = PersonFrame.from_boxes(boxes['body_box'], image_sizes)
                 places = frame.place(state.layout, boxes, points)
             smplx = branch(state.hidden, frame, places)
+        logits = classifier(state.hidden[:, :, 0])
+        if state.evidence is not None and not self.training:
+            logits = logits + state.evidence[..., None]
         return LayerOutputs(
             layout=state.layout,
-            logits=classifier(state.hidden[:, :, 0]),
+            logits=logits,
             boxes=boxes,
             points=points,
             smplx=smplx,

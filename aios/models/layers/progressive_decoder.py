@@ -34,6 +34,7 @@ from aios.structures import (
 from .branches import DetectionBranches
 from .decoder_layer import Memory, ProgressiveDecoderLayer
 from .denoising import DenoisingQueries
+from .pose_prior import PoseHints, PoseMaps, PosePrior
 from .query_expansion import QueryExpansion
 from .stages import Stage, read_stages
 
@@ -56,6 +57,8 @@ class LayerState:
             comes from; ``None`` in the first stage.
         dn_hidden: ``(B, D, C)``, if there are denoising tokens.
         dn_references: ``(B, D, 4)``.
+        evidence: ``(B, P)``, added to the logits of persons at inference; of
+            :class:`~aios.models.layers.PosePrior`.
     """
 
     layout: TokenLayout
@@ -64,6 +67,7 @@ class LayerState:
     persons: Tensor | None = None
     dn_hidden: Tensor | None = None
     dn_references: Tensor | None = None
+    evidence: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,9 @@ class ProgressiveDecoder(BaseModule):
         nms_iou_thr: Candidates whose box overlaps that of a better one by
             more than this leave the first stage only if there are not
             enough others; negative for no such rule, as published.
+        pose_prior: Arguments of :class:`~aios.models.layers.PosePrior`, for
+            backbones whose last map is that of a pose network; ``None``
+            without, as published.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
 
     Attributes:
@@ -146,6 +153,7 @@ class ProgressiveDecoder(BaseModule):
         num_cp: int = 0,
         keep_overlapping: bool = False,
         nms_iou_thr: float = -1.0,
+        pose_prior: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -168,6 +176,9 @@ class ProgressiveDecoder(BaseModule):
             QueryExpansion(stage.layout, following.layout, self.embed_dims)
             for stage, following in pairwise(self.stages)
         )
+        self.pose_prior = None
+        if pose_prior is not None:
+            self.pose_prior = PosePrior(self.embed_dims, **pose_prior)
 
     def forward(
         self,
@@ -178,6 +189,7 @@ class ProgressiveDecoder(BaseModule):
         branches: DetectionBranches,
         dn_queries: DenoisingQueries | None = None,
         max_persons: int | None = None,
+        pose_maps: PoseMaps | None = None,
     ) -> list[LayerState]:
         """Decode persons.
 
@@ -190,6 +202,7 @@ class ProgressiveDecoder(BaseModule):
             dn_queries: Denoising queries, in training.
             max_persons: Let fewer candidates than ``num_persons`` leave
                 the first stage.
+            pose_maps: For ``pose_prior``.
 
         Returns:
             The state after each layer.
@@ -206,6 +219,7 @@ class ProgressiveDecoder(BaseModule):
                 dn_queries.boxes,
             )
         persons: Tensor | None = None
+        hints: PoseHints | None = None
         states = []
         for number, stage in enumerate(self.stages):
             for index in range(stage.first_layer, stage.last_layer + 1):
@@ -213,7 +227,9 @@ class ProgressiveDecoder(BaseModule):
                 tokens = self._run_layer(
                     index, stage, tokens.detach_boxes(), memory, dn_groups
                 )
-                states.append(self._state(stage, entered, tokens, persons))
+                states.append(
+                    self._state(stage, entered, tokens, persons, hints)
+                )
                 if index < self.num_layers - 1:
                     tokens = self._refine(index, stage, tokens, branches)
             if stage is self.stages[-1]:
@@ -223,10 +239,21 @@ class ProgressiveDecoder(BaseModule):
                 favoured = None
                 if self.keep_overlapping and self.training:
                     favoured = _overlapping(tokens.boxes[:, :, 0], dn_queries)
+                # As published: of any class, and of the content before its
+                # norm, which the supervised scores of the layer are not.
+                scores = classifier(tokens.content[:, :, 0]).amax(dim=-1)
+                if self.pose_prior is not None and pose_maps is not None:
+                    boxes = tokens.boxes[:, :, 0].detach()
+                    reading = self.pose_prior.read(pose_maps, boxes)
+                    scores = scores + self.pose_prior.logit(reading)
                 tokens, persons = _best(
-                    tokens, classifier, keep, favoured, self.nms_iou_thr
+                    tokens, scores, keep, favoured, self.nms_iou_thr
                 )
-            tokens = self._expand(number, tokens, branches)
+                if self.pose_prior is not None and pose_maps is not None:
+                    hints = PoseHints(
+                        self.pose_prior, pose_maps, reading.take(persons)
+                    )
+            tokens = self._expand(number, tokens, branches, hints)
         return states
 
     def _run_layer(
@@ -270,6 +297,7 @@ class ProgressiveDecoder(BaseModule):
         entered: _Tokens,
         tokens: _Tokens,
         persons: Tensor | None,
+        hints: PoseHints | None,
     ) -> LayerState:
         dn_content = tokens.dn_content
         return LayerState(
@@ -279,6 +307,7 @@ class ProgressiveDecoder(BaseModule):
             persons=persons,
             dn_hidden=None if dn_content is None else self.norm(dn_content),
             dn_references=entered.dn_boxes,
+            evidence=None if hints is None else hints.logit(),
         )
 
     def _refine(
@@ -300,10 +329,17 @@ class ProgressiveDecoder(BaseModule):
         )
 
     def _expand(
-        self, number: int, tokens: _Tokens, branches: DetectionBranches
+        self,
+        number: int,
+        tokens: _Tokens,
+        branches: DetectionBranches,
+        hints: PoseHints | None,
     ) -> _Tokens:
+        content = tokens.content
+        if hints is not None and number == 0:
+            content = content + hints.body()
         content, boxes = self.expansions[number](
-            tokens.content, tokens.boxes, branches.expansions
+            content, tokens.boxes, branches.expansions, hints
         )
         return _Tokens(content, boxes, tokens.dn_content, tokens.dn_boxes)
 
@@ -341,18 +377,15 @@ def _copies(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
 
 def _best(
     tokens: _Tokens,
-    classifier: nn.Module,
+    scores: Tensor,
     count: int,
     favoured: Tensor | None = None,
     nms_iou_thr: float = -1.0,
 ) -> tuple[_Tokens, Tensor]:
-    """Keep the ``count`` persons with the highest score of any class.
+    """Keep the ``count`` persons with the highest of ``scores``, ``(B, P)``.
 
-    As published, scores are those of the content before its norm, which the
-    supervised scores of the layer are not.  Those of ``favoured``, ``(B, D)``
-    with repeats, come first.
+    Those of ``favoured``, ``(B, D)`` with repeats, come first.
     """
-    scores = classifier(tokens.content[:, :, 0]).max(dim=-1).values
     if nms_iou_thr >= 0:
         copies = _copies(tokens.boxes[:, :, 0], scores, nms_iou_thr)
         scores = scores - _LAST * copies

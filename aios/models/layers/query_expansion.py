@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from aios.structures import PartTokens, TokenLayout
 
+from .pose_prior import PoseHints
+
 __all__ = ['INVERSE_SIGMOID_EPS', 'PartQueries', 'QueryExpansion']
 
 INVERSE_SIGMOID_EPS = 1e-3
@@ -73,6 +75,7 @@ class QueryExpansion(BaseModule):
         content: Tensor,
         boxes: Tensor,
         centre_branches: Mapping[str, nn.Module],
+        hints: PoseHints | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Expand.
 
@@ -81,6 +84,7 @@ class QueryExpansion(BaseModule):
             boxes: ``(B, P, T, 4)`` refined boxes, cxcywh in (0, 1).
             centre_branches: For each new part, the module that moves the
                 centre: content ``(..., C)`` to logit offsets ``(..., 2)``.
+            hints: Where a pose network sees the persons.
 
         Returns:
             Content and boxes with the tokens of the following stage.
@@ -99,6 +103,7 @@ class QueryExpansion(BaseModule):
                         content[:, :, parent],
                         boxes[:, :, parent],
                         centre_branches[part.name],
+                        hints,
                     )
                 )
         contents, all_boxes = zip(*parts, strict=True)
@@ -110,6 +115,7 @@ class QueryExpansion(BaseModule):
         content: Tensor,
         boxes: Tensor,
         centre_branch: nn.Module,
+        hints: PoseHints | None,
     ) -> tuple[Tensor, Tensor]:
         """Tokens of a new part from their parent, ``(B, P, 1, ...)``."""
         queries = self.get_submodule(part.name)
@@ -119,6 +125,9 @@ class QueryExpansion(BaseModule):
             centre_branch(content)
             + inverse_sigmoid(centre, eps=INVERSE_SIGMOID_EPS)
         ).sigmoid()
+        if hints is not None:
+            centre, evidence = hints.start(part.name, centre)
+            content = content if evidence is None else content + evidence
         return content, torch.cat(
             (centre, size * queries.size.sigmoid()), dim=-1
         )

@@ -1,0 +1,297 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What a bottom-up pose network sees, for the persons of the decoder.
+
+A backbone such as MoveNet was trained on real photographs to find persons
+and their keypoints.  A decoder trained on synthetic images only should not
+learn that anew, and worse: keypoints start where the backbone sees them, and
+candidates without visible keypoints are no persons.
+
+Legend: ``B`` images, ``P`` persons, ``K`` the 17 keypoints of COCO, ``S``
+cells of the map, ``C`` channels.  Coordinates are x, y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from mmengine.model import BaseModule, ModuleDict
+from torch import Tensor, nn
+
+from aios.structures import COCO_17
+
+__all__ = [
+    'POSE_CHANNELS',
+    'PoseHints',
+    'PoseMaps',
+    'PosePrior',
+    'PoseReading',
+]
+
+NUM_KEYPOINTS = len(COCO_17)
+POSE_CHANNELS = (NUM_KEYPOINTS, 1, 2 * NUM_KEYPOINTS, 2 * NUM_KEYPOINTS)
+"""Heat of keypoints, heat of centres, and two kinds of offsets."""
+
+# Parts that start at a keypoint.
+_ANCHORS = {
+    'left_hand_box': COCO_17.names.index('left_wrist'),
+    'right_hand_box': COCO_17.names.index('right_wrist'),
+    'face_box': COCO_17.names.index('nose'),
+}
+_NUM_BEST = 6  # a person who is half hidden still shows so many
+_MIN_PROBABILITY = 1e-3
+_NUM_EVIDENCE = 3
+
+
+@dataclass(frozen=True)
+class PoseMaps:
+    """Maps of a pose network, read cell by cell.
+
+    Args:
+        heat: ``(B, K, S)`` probability of a keypoint in a cell.
+        centres: ``(B, S)`` probability that a person's centre is there.
+        keypoints: ``(B, K, S, 2)`` where in the cell the keypoint is.
+        expected: ``(B, K, S, 2)`` where the keypoints of a person are whose
+            centre is in the cell.
+        cells: ``(S, 2)`` middle of each cell.
+        extent: ``(B, 1, 2)`` width and height of the images, without
+            padding.  All coordinates are in cells.
+    """
+
+    heat: Tensor
+    centres: Tensor
+    keypoints: Tensor
+    expected: Tensor
+    cells: Tensor
+    extent: Tensor
+
+    @classmethod
+    def read(cls, maps: Tensor, valid_ratios: Tensor) -> PoseMaps:
+        """Read the map of a backbone.
+
+        Args:
+            maps: ``(B, 86, height, width)``; channels as in
+                :data:`POSE_CHANNELS`, offsets are x, y from the corner of
+                the cell in units of cells.
+            valid_ratios: ``(B, 2)`` unpadded share of width and height.
+        """
+        height, width = maps.shape[-2:]
+        grid = torch.meshgrid(
+            torch.arange(width, device=maps.device),
+            torch.arange(height, device=maps.device),
+            indexing='xy',
+        )
+        corners = torch.stack(grid, dim=-1).flatten(0, 1).to(maps.dtype)
+        heat, centres, *offsets = maps.flatten(2).split(POSE_CHANNELS, dim=1)
+        keypoints, expected = (
+            corners + x.unflatten(1, (NUM_KEYPOINTS, 2)).transpose(2, 3)
+            for x in offsets
+        )
+        extent = valid_ratios * valid_ratios.new_tensor((width, height))
+        return cls(
+            heat,
+            centres[:, 0],
+            keypoints,
+            expected,
+            corners + 0.5,
+            extent[:, None].to(maps.dtype),
+        )
+
+
+@dataclass(frozen=True)
+class PoseReading:
+    """What the maps say about persons.
+
+    Args:
+        expected: ``(B, P, K, 2)`` keypoints, fractions of the image, by the
+            centre of the person.
+        side: ``(B, P)`` longer side of the box, cells.
+        centre: ``(B, P)`` probability of that centre.
+        heat: ``(B, P, K)`` probability of the keypoints near there.
+    """
+
+    expected: Tensor
+    side: Tensor
+    centre: Tensor
+    heat: Tensor
+
+    def take(self, persons: Tensor) -> PoseReading:
+        """Those of some persons, ``(B, n)`` int64."""
+        index = persons[..., None]
+        return PoseReading(
+            self.expected.gather(
+                1, index[..., None].expand(-1, -1, *self.expected.shape[2:])
+            ),
+            self.side.gather(1, persons),
+            self.centre.gather(1, persons),
+            self.heat.gather(1, index.expand(-1, -1, self.heat.shape[2])),
+        )
+
+
+class PosePrior(BaseModule):
+    """Starts tokens where the maps of a pose network see them.
+
+    Args:
+        embed_dims: Width of a token.
+        parts: Parts that grow, by name; of ``body_keypoints``, hand and face
+            boxes the start is known.
+        score_weight: Of the evidence for a person, a logit, in the scores.
+        reach: How far from where it is expected a keypoint is looked for,
+            as a fraction of the longer side of the person.
+        min_score: Keypoints and centres less probable than this start where
+            the network thinks by itself.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        score_weight: float = 0.5,
+        reach: float = 0.15,
+        min_score: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.score_weight = score_weight
+        self.reach = reach
+        self.min_score = min_score
+        parts = ('body_box', 'body_keypoints', *_ANCHORS)
+        self.evidence = ModuleDict(
+            {part: nn.Linear(_NUM_EVIDENCE, embed_dims) for part in parts}
+        )
+
+    def init_weights(self) -> None:
+        """Evidence says nothing at first."""
+        super().init_weights()
+        for layer in self.evidence.values():
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @torch.no_grad()
+    def read(self, maps: PoseMaps, boxes: Tensor) -> PoseReading:
+        """Look for the persons of some boxes.
+
+        Args:
+            maps: Of the images.
+            boxes: ``(B, P, 4)`` cxcywh, fractions of the image.
+        """
+        centre, size = (x * maps.extent for x in boxes.split(2, dim=-1))
+        size = size.clamp(min=1.0)
+        distance = (maps.cells - centre[:, :, None]) / size[:, :, None]
+        nearness = (-8.0 * distance.square().sum(-1)).exp()
+        probability, cell = (maps.centres[:, None] * nearness).max(-1)
+        index = cell[:, None, :, None].expand(-1, NUM_KEYPOINTS, -1, 2)
+        expected = maps.expected.gather(2, index).transpose(1, 2)
+        side = size.amax(-1)
+        _, heat = self._peaks(maps, expected, side)
+        return PoseReading(
+            expected / maps.extent[:, None], side, probability, heat
+        )
+
+    def logit(self, reading: PoseReading) -> Tensor:
+        """What is added to the logit of a person, ``(B, P)``."""
+        best = reading.heat.topk(_NUM_BEST, dim=-1).values.mean(-1)
+        both = torch.stack((reading.centre, best)).clamp(
+            _MIN_PROBABILITY, 1 - _MIN_PROBABILITY
+        )
+        return self.score_weight * both.logit().mean(0)
+
+    @torch.no_grad()
+    def start(
+        self, maps: PoseMaps, reading: PoseReading, own: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Where keypoints start.
+
+        Args:
+            maps: Of the images.
+            reading: Of the persons.
+            own: ``(B, P, K, 2)`` where the network would let them start,
+                fractions of the image.
+
+        Returns:
+            ``(B, P, K, 2)`` places, and ``(B, P, K, 3)`` evidence: heat of
+            the keypoint, of the person's centre, and whether the start comes
+            from the maps.
+        """
+        is_known = (reading.centre > self.min_score)[..., None, None]
+        guess = torch.where(is_known, reading.expected, own)
+        extent = maps.extent[:, None]
+        peaks, heat = self._peaks(maps, guess * extent, reading.side)
+        is_seen = (heat > self.min_score)[..., None]
+        places = torch.where(is_seen, peaks / extent, guess)
+        centre = reading.centre[..., None].expand_as(heat)
+        is_from_maps = (is_seen | is_known)[..., 0].to(heat)
+        evidence = torch.stack((heat, centre, is_from_maps), dim=-1)
+        return places.clamp(0.0, 1.0), evidence
+
+    def _peaks(
+        self, maps: PoseMaps, near: Tensor, side: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The best cells near some places, ``(B, P, K, 2)`` in cells.
+
+        Returns:
+            ``(B, P, K, 2)`` keypoints in cells and ``(B, P, K)`` their heat.
+        """
+        radius = (self.reach * side).clamp(min=1.0)[..., None, None]
+        # |a - b|^2 as a product: no array (B, P, K, S, 2).
+        distance = torch.cdist(
+            near.flatten(1, 2).float(), maps.cells.float()
+        ).unflatten(1, near.shape[1:3])
+        nearness = (-0.5 * (distance / radius).square()).exp()
+        cell = (maps.heat[:, None] * nearness).argmax(-1)
+        heat = maps.heat[:, None].expand(-1, cell.shape[1], -1, -1)
+        heat = heat.gather(3, cell[..., None])[..., 0]
+        index = cell.transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
+        return maps.keypoints.gather(2, index).transpose(1, 2), heat
+
+
+class PoseHints:
+    """What :class:`PosePrior` says about the persons of one batch.
+
+    Args:
+        prior: Who says it.
+        maps: Of the images.
+        reading: Of the persons.
+    """
+
+    def __init__(
+        self, prior: PosePrior, maps: PoseMaps, reading: PoseReading
+    ) -> None:
+        self.prior = prior
+        self.maps = maps
+        self.reading = reading
+        best = reading.heat.topk(_NUM_BEST, dim=-1).values.mean(-1)
+        whole = torch.stack(
+            (best, reading.centre, torch.ones_like(best)), dim=-1
+        )
+        self.places = reading.expected
+        self.evidence = whole[:, :, None]
+
+    def logit(self) -> Tensor:
+        """See :meth:`PosePrior.logit`."""
+        return self.prior.logit(self.reading)
+
+    def body(self) -> Tensor:
+        """What is added to the content of persons, ``(B, P, 1, C)``."""
+        return self.prior.evidence['body_box'](self.evidence)
+
+    def start(self, part: str, own: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Where the tokens of a part start.
+
+        Args:
+            part: Its name; ``body_keypoints`` comes first.
+            own: ``(B, P, n, 2)`` where the network would let them start.
+
+        Returns:
+            ``(B, P, n, 2)`` places, and what is added to the content,
+            ``(B, P, n, C)``; ``None`` for parts that nothing is known about.
+        """
+        if part == 'body_keypoints':
+            own, self.evidence = self.prior.start(self.maps, self.reading, own)
+            self.places = own
+            return own, self.prior.evidence[part](self.evidence)
+        if part not in _ANCHORS:
+            return own, None
+        token = slice(_ANCHORS[part], _ANCHORS[part] + 1)
+        evidence = self.evidence[:, :, token]
+        is_from_maps = evidence[..., -1:] > 0
+        places = torch.where(is_from_maps, self.places[:, :, token], own)
+        return places, self.prior.evidence[part](evidence)
