@@ -196,7 +196,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group['lr'] = rate * group['lr_mult']
         samples = [x.to(self.device) for x in samples]
-        features = self.model.neck([x.to(self.device) for x in levels])
+        features = self.model.apply_neck([x.to(self.device) for x in levels])
         outputs = self.model.forward_transformer(features, samples)
         losses = self.model.bbox_head.loss(
             **outputs, batch_data_samples=samples

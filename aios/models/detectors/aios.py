@@ -159,10 +159,18 @@ class AiOS(DetectionTransformer):
         Args:
             batch_inputs: ``(B, 3, height, width)``.
         """
+        return self.apply_neck(self.backbone(batch_inputs))
+
+    def apply_neck(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What :meth:`extract_feat` does after the backbone.
+
+        Args:
+            maps: Of the backbone, ``(B, channels, height, width)``.
+        """
         if self.decoder.pose_prior is None:
-            return super().extract_feat(batch_inputs)
-        *maps, pose_map = self.backbone(batch_inputs)
-        return *self.neck(tuple(maps)), pose_map
+            return self.neck(tuple(maps))
+        *features, pose_map = maps
+        return *self.neck(tuple(features)), pose_map
 
     def test_step(
         self,
