@@ -57,11 +57,9 @@ class MoveNetMultiPose(MoveNet):
     """
 
     def __init__(self, checkpoint: Path | None = None) -> None:
-        super().__init__()
-        for name, channels in dict(
-            box_scale=2, box_offset=2, kpt_regress=34, kpt_offset=34
-        ).items():
-            self.heads[name] = HeatMapHead(channels)
+        super().__init__(pose_maps=True)
+        for name in ('box_scale', 'box_offset'):
+            self.heads[name] = HeatMapHead(2)
         self.requires_grad_(False)
         if checkpoint:
             weights = read_checkpoint(checkpoint)['state_dict']

@@ -47,8 +47,8 @@ STATISTICS = Path(__file__).with_name('movenet_statistics.npz')
 IMAGE_SUFFIXES = {'.bmp', '.jpeg', '.jpg', '.png', '.webp'}
 LONG_SIDE = 256  # of images for --calibrate
 
-# Heads by which MoveNet itself tells people, with their channels.
-PERSON_HEADS = dict(box_scale=2, box_offset=2, kpt_regress=34, kpt_offset=34)
+# Heads for boxes, which the backbone has no use for, with their channels.
+BOX_HEADS = dict(box_scale=2, box_offset=2)
 # Numbers in the names of each head's separable and last convolution.
 HEAD_NUMBERS = dict(
     center=(3, 4),
@@ -76,8 +76,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--all-heads',
         action='store_true',
-        help='keep heads by which MoveNet tells people, too; they are no '
-        'part of the backbone',
+        help='keep the heads for boxes, too; they are no part of the backbone',
     )
     add_overwrite_option(parser, 'DST if it exists')
     args = parser.parse_args(argv)
@@ -182,14 +181,14 @@ def build(arrays: Mapping[str, np.ndarray], all_heads: bool) -> MoveNet:
 
     Args:
         arrays: Of :func:`read_package`.
-        all_heads: Add heads by which MoveNet tells people.
+        all_heads: Add the heads for boxes.
 
     Raises:
         CheckpointError: An array is missing, or has another shape.
     """
-    model = MoveNet()
+    model = MoveNet(pose_maps=True)
     if all_heads:
-        for name, channels in PERSON_HEADS.items():
+        for name, channels in BOX_HEADS.items():
             model.heads[name] = HeatMapHead(channels)
     for name, weight, bias in sources(all_heads):
         layer = model.get_submodule(name)
@@ -247,7 +246,7 @@ def sources(all_heads: bool) -> Iterator[tuple[str, str, str | None]]:
         yield f'merges.{i}.0', f'{theirs}/ReadVariableOp', None
         yield f'merges.{i}.1', f'{theirs}_weights', f'{theirs}_bn_offset'
     for name, numbers in HEAD_NUMBERS.items():
-        if all_heads or name not in PERSON_HEADS:
+        if all_heads or name not in BOX_HEADS:
             yield from _head(name, *numbers)
 
 
@@ -299,7 +298,7 @@ def measure(model: MoveNet, folder: Path) -> dict[str, np.ndarray]:
     squares: list[Any] = [0.0] * 3
     counts = [0] * 3
     for path in paths:
-        for i, level in enumerate(model.raw_maps(load_image(path))):
+        for i, level in enumerate(model.raw_maps(load_image(path))[:3]):
             pixels = level.double().flatten(2)
             sums[i] = sums[i] + pixels.sum((0, 2))
             squares[i] = squares[i] + pixels.square().sum((0, 2))

@@ -11,6 +11,7 @@ from .denoising import (
 )
 from .encoder import DeformableEncoder, DeformableEncoderLayer
 from .person_attention import PersonAttention
+from .pose_prior import POSE_CHANNELS, PoseHints, PoseMaps, PosePrior
 from .progressive_decoder import LayerState, ProgressiveDecoder
 from .query_expansion import QueryExpansion
 from .stages import Stage, read_stages
@@ -25,7 +26,11 @@ __all__ = [
     'DetectionBranches',
     'LayerState',
     'Memory',
+    'POSE_CHANNELS',
     'PersonAttention',
+    'PoseHints',
+    'PoseMaps',
+    'PosePrior',
     'ProgressiveDecoder',
     'ProgressiveDecoderLayer',
     'QueryExpansion',

@@ -1,0 +1,219 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Persons start where a pose network sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from aios.models.backbones.movenet import MoveNet
+from aios.models.layers import PoseHints, PoseMaps, PosePrior
+from aios.registry import MODELS
+from aios.structures import COCO_17
+
+CONFIG = Path(__file__).parents[2] / 'configs' / 'aios' / 'aios_s.py'
+HEIGHT, WIDTH = 12, 16  # cells
+LEFT_WRIST = COCO_17.names.index('left_wrist')
+NOSE = COCO_17.names.index('nose')
+BOX = torch.tensor([[[0.5, 0.5, 0.5, 0.8]]])
+
+
+def empty_map():
+    """A map that sees nobody."""
+    return torch.zeros(1, 17 + 1 + 34 + 34, HEIGHT, WIDTH)
+
+
+def put_keypoint(pose_map, joint, x, y, heat=0.9):
+    """A keypoint at cells ``(x, y)``."""
+    column, row = int(x), int(y)
+    pose_map[0, joint, row, column] = heat
+    pose_map[0, 18 + 2 * joint, row, column] = x - column
+    pose_map[0, 18 + 2 * joint + 1, row, column] = y - row
+
+
+def put_centre(pose_map, x, y, expected, probability=0.9):
+    """A person whose keypoints are ``(17, 2)`` cells away from the corner."""
+    pose_map[0, 17, y, x] = probability
+    pose_map[0, 52:, y, x] = expected.flatten()
+
+
+@pytest.fixture
+def prior():
+    layer = PosePrior(embed_dims=8)
+    layer.init_weights()
+    return layer
+
+
+def start(prior, pose_map, own, ratios=(1.0, 1.0), box=BOX):
+    maps = PoseMaps.read(pose_map, torch.tensor([ratios]))
+    hints = PoseHints(prior, maps, prior.read(maps, box))
+    places, _ = hints.start('body_keypoints', own)
+    return places[0, 0], hints
+
+
+def test_keypoints_that_are_seen_start_there(prior):
+    pose_map = empty_map()
+    put_centre(pose_map, 8, 6, torch.zeros(17, 2))
+    pose_map[0, 52 + 2 * LEFT_WRIST, 6, 8] = 1.0  # expected near (9, 6)
+    put_keypoint(pose_map, LEFT_WRIST, 9.75, 6.25)
+    put_keypoint(pose_map, LEFT_WRIST, 2.5, 1.5, heat=0.99)  # of another
+    own = torch.full((1, 1, 17, 2), 0.4)
+    places, _ = start(prior, pose_map, own)
+    expected = torch.tensor([9.75 / WIDTH, 6.25 / HEIGHT])
+    torch.testing.assert_close(places[LEFT_WRIST], expected)
+
+
+def test_hidden_keypoints_start_where_the_centre_expects_them(prior):
+    pose_map = empty_map()
+    offsets = torch.arange(34.0).reshape(17, 2) / 10
+    put_centre(pose_map, 8, 6, offsets)
+    own = torch.full((1, 1, 17, 2), 0.4)
+    places, _ = start(prior, pose_map, own)
+    size = torch.tensor([WIDTH, HEIGHT])
+    torch.testing.assert_close(places, (torch.tensor([8, 6]) + offsets) / size)
+
+
+def test_persons_that_are_not_seen_start_by_themselves(prior):
+    own = torch.rand(1, 1, 17, 2)
+    places, hints = start(prior, empty_map(), own)
+    torch.testing.assert_close(places, own[0, 0])
+    hand, _ = hints.start('left_hand_box', own[:, :, :1])
+    torch.testing.assert_close(hand, own[:, :, :1])
+
+
+def test_hands_and_faces_start_at_their_keypoints(prior):
+    pose_map = empty_map()
+    put_centre(pose_map, 8, 6, torch.zeros(17, 2))
+    put_keypoint(pose_map, LEFT_WRIST, 8.5, 6.5)
+    put_keypoint(pose_map, NOSE, 8.25, 5.5)
+    own = torch.full((1, 1, 17, 2), 0.1)
+    places, hints = start(prior, pose_map, own)
+    for part, joint in (('left_hand_box', LEFT_WRIST), ('face_box', NOSE)):
+        place, added = hints.start(part, own[:, :, :1])
+        torch.testing.assert_close(place[0, 0, 0], places[joint])
+        assert not added.any()  # nothing is said before it is learned
+    untouched, added = hints.start('left_hand_keypoints', own)
+    assert untouched is own
+    assert added is None
+
+
+def test_padding_is_no_part_of_the_image(prior):
+    """The same picture, with as much black to the right and below."""
+    pose_map = empty_map()
+    put_centre(pose_map, 8, 6, torch.rand(17, 2))
+    put_keypoint(pose_map, NOSE, 8.5, 6.5)
+    own = torch.full((1, 1, 17, 2), 0.4)
+    alone, _ = start(prior, pose_map, own)
+    padded = torch.zeros(1, 86, 2 * HEIGHT, 2 * WIDTH)
+    padded[..., :HEIGHT, :WIDTH] = pose_map
+    places, _ = start(prior, padded, own, ratios=(0.5, 0.5))
+    torch.testing.assert_close(places, alone)
+
+
+def test_nearer_centre_wins(prior):
+    pose_map = empty_map()
+    put_centre(pose_map, 3, 3, torch.zeros(17, 2), probability=0.95)
+    put_centre(pose_map, 8, 6, torch.zeros(17, 2), probability=0.6)
+    maps = PoseMaps.read(pose_map, torch.ones(1, 2))
+    boxes = torch.tensor(
+        [[[3.5 / WIDTH, 3.5 / HEIGHT, 0.3, 0.3], BOX[0, 0].tolist()]]
+    )
+    reading = prior.read(maps, boxes)
+    assert reading.centre[0, 0] == pytest.approx(0.95, abs=0.02)
+    assert reading.centre[0, 1] == pytest.approx(0.6, abs=0.05)
+    swapped = reading.take(torch.tensor([[1, 0]]))
+    torch.testing.assert_close(swapped.centre, reading.centre.flip(1))
+    torch.testing.assert_close(swapped.expected, reading.expected.flip(1))
+
+
+def test_evidence_tells_persons_from_things(prior):
+    pose_map = empty_map()
+    nobody = PoseMaps.read(pose_map.clone(), torch.ones(1, 2))
+    put_centre(pose_map, 8, 6, torch.zeros(17, 2))
+    for joint in range(17):
+        put_keypoint(pose_map, joint, 8.5, 6.5)
+    somebody = PoseMaps.read(pose_map, torch.ones(1, 2))
+    no, yes = (
+        prior.logit(prior.read(maps, BOX)).item()
+        for maps in (nobody, somebody)
+    )
+    assert no == pytest.approx(0.5 * -6.9, abs=0.1)  # logit of 0.001
+    assert yes == pytest.approx(0.5 * 2.0, abs=0.2)
+
+
+def test_map_of_movenet():
+    """Of four places in a cell, that with the highest heat counts."""
+    torch.manual_seed(0)
+    backbone = MoveNet(pose_maps=True).eval()
+    image = torch.rand(1, 3, 50, 64)
+    *features, pose_map = backbone(image)
+    assert len(features) == 3
+    assert pose_map.shape == (1, 86, 7, 8)
+    _, (level, *_) = backbone.extract(
+        torch.nn.functional.pad(image, (0, 0, 0, 14), value=-1.0)
+    )
+    heat = backbone.heads['kpt_heatmap'](level)[0, NOSE, 2:4, 4:6]
+    row, column = divmod(int(heat.argmax()), 2)
+    offset = backbone.heads['kpt_offset'](level)
+    y, x = offset[0, 2 * NOSE : 2 * NOSE + 2, 2 + row, 4 + column]
+    expected = torch.stack([(column + x) / 2, (row + y) / 2])
+    ours = pose_map[0, 18 + 2 * NOSE : 20 + 2 * NOSE, 1, 2]
+    torch.testing.assert_close(ours, expected)
+    assert pose_map[0, NOSE, 1, 2] == pytest.approx(
+        heat.max().sigmoid().item()
+    )
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('aios'):
+        config = Config.fromfile(CONFIG).model
+        config.backbone.pop('init_cfg', None)
+        model = MODELS.build(config)
+        model.init_weights()
+    return model.eval()
+
+
+def sample(size):
+    meta = dict(
+        img_shape=size,
+        ori_shape=size,
+        batch_input_shape=(96, 128),
+        scale_factor=(1, 1),
+    )
+    return DetDataSample(metainfo=meta)
+
+
+def test_detector_takes_the_map_past_the_neck(model):
+    images = torch.rand(2, 3, 96, 128)
+    samples = [sample((96, 128)), sample((64, 100))]
+    features = model.extract_feat(images)
+    assert len(features) == model.num_feature_levels + 1
+    persons = [x.pred_instances for x in model.predict(images, samples)]
+    assert all(len(x) == 10 for x in persons)
+    with pytest.raises(ValueError, match='num_feature_levels is 3.*has 2'):
+        model.forward_transformer(features[1:], samples)
+
+
+def test_evidence_is_in_scores(model):
+    """A map that sees nobody takes from every score what it may."""
+    images = torch.rand(1, 3, 96, 128)
+    *features, pose_map = model.extract_feat(images)
+
+    def scores(value):
+        blank = torch.zeros_like(pose_map)
+        blank[:, :18] = value
+        inputs = model.forward_transformer(
+            (*features, blank), [sample((96, 128))]
+        )
+        return model.bbox_head.predict(
+            **inputs, batch_data_samples=[sample((96, 128))]
+        )[0].scores
+
+    assert scores(0.99).min() > 10 * scores(0.0).max()
