@@ -116,7 +116,7 @@ def test_all_heads(package, tmp_path):
     more = read_checkpoint(tmp_path / 'all.safetensors')['state_dict']
     fewer = read_checkpoint(tmp_path / 'some.safetensors')['state_dict']
     added = {name.split('.')[1] for name in set(more) - set(fewer)}
-    assert added == {'box_scale', 'box_offset', 'kpt_regress', 'kpt_offset'}
+    assert added == {'box_scale', 'box_offset'}
 
 
 def test_calibrates(package, tmp_path):
