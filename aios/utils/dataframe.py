@@ -5,8 +5,9 @@ AGORA's cameras and people come as pickled data frames.  ``pandas.read_pickle``
 runs whatever the file says, and which versions of pandas read which files is
 a matter of luck.  Here a frame is taken apart with the allow-list of
 :mod:`aios.utils.safe_pickle`: blocks of NumPy arrays and the names of the
-columns, nothing else.  Frames written by pandas 0.25 to 2.x are read; columns
-of pandas' own array types (dates, categories, Arrow strings) are refused.
+columns, nothing else.  Frames written by pandas 0.25 to 3.1 are read; columns
+of pandas' other array types (dates, categories) are refused, and so are
+strings of pandas 3 that pyarrow stores.
 """
 
 from __future__ import annotations
@@ -63,6 +64,41 @@ class _Block(Record):
         return np.asarray(values), np.asarray(place)
 
 
+class _StringArray(Record):
+    """``pandas.arrays.StringArray``: strings of pandas 3 without pyarrow."""
+
+    def build(self, convert: Builder) -> np.ndarray:
+        _, values = convert(self.state)
+        return np.asarray(values)
+
+
+class _StringDtype(Record):
+    """``pandas.StringDtype``: how strings are stored."""
+
+    def build(self, convert: Builder) -> None:
+        return None
+
+
+class _NewArray(Record):
+    """``__pyx_unpickle_NDArrayBacked``: an array before its state."""
+
+    def __new__(cls, kind: Any, *_: Any) -> Any:
+        if kind is not _StringArray:
+            raise UnsafeFileError('an array of pandas that is not of strings')
+        return _StringArray()
+
+
+class _ArrowStrings(Record):
+    """``pandas.arrays.ArrowStringArray``: strings of pandas 3."""
+
+    def __new__(cls, *_: Any) -> Any:
+        raise UnsafeFileError(
+            'it has strings of pandas 3 in the format of pyarrow; write it '
+            'again after `frame = frame.astype(object)` and `frame.columns = '
+            'frame.columns.astype(object)`'
+        )
+
+
 class _Manager(Record):
     """``BlockManager``, old (a state) or new (arguments)."""
 
@@ -75,10 +111,12 @@ class _Manager(Record):
             blocks = [(b['values'], b['mgr_locs']) for b in state['blocks']]
         columns: dict[str, Any] = {}
         for values, place in blocks:
-            if not isinstance(values, np.ndarray) or values.ndim != 2:
+            if not isinstance(values, np.ndarray) or values.ndim > 2:
                 raise ValueError('a block that is not a 2-D array')
+            # Strings of pandas 3 are one column, without an axis for it.
+            rows = np.atleast_2d(values)
             for row, column in enumerate(np.asarray(place).tolist()):
-                columns[str(axes[0][column])] = values[row]
+                columns[str(axes[0][column])] = rows[row]
         return {str(name): columns[str(name)] for name in axes[0]}
 
 
@@ -98,6 +136,10 @@ _RECORDS = {
     ('pandas._libs.internals', 'BlockManager'): _Manager,
     ('pandas._libs.internals', '_unpickle_block'): _Block,
     ('pandas.core.internals.blocks', 'new_block'): _Block,
+    ('pandas._libs.arrays', '__pyx_unpickle_NDArrayBacked'): _NewArray,
+    ('pandas.arrays', 'StringArray'): _StringArray,
+    ('pandas.arrays', 'ArrowStringArray'): _ArrowStrings,
+    ('pandas', 'StringDtype'): _StringDtype,
     ('pandas.core.indexes.base', '_new_Index'): _Index,
     ('pandas.core.indexes.base', 'Index'): _IndexClass,
     ('pandas', 'Index'): _IndexClass,

@@ -47,18 +47,20 @@ def read_header(stream: BinaryIO) -> Any:
     """
     from PIL import Image
 
-    Image.init()
     start = stream.read(16)
-    for name in _FORMATS:
-        factory, accept = Image.OPEN.get(name, (None, None))
-        try:
-            # A text says what is missing to read this format.
-            fits = accept is None or accept(start)
-            if factory and fits and not isinstance(fits, str):
-                stream.seek(0)
-                return factory(stream, '')
-        except Exception:  # of any kind in what is not its format
-            continue
+    # First the common formats: every worker would import all 40 for itself.
+    for register in (Image.preinit, Image.init):
+        register()
+        for name in _FORMATS:
+            factory, accept = Image.OPEN.get(name, (None, None))
+            try:
+                # A text says what is missing to read this format.
+                fits = accept is None or accept(start)
+                if factory and fits and not isinstance(fits, str):
+                    stream.seek(0)
+                    return factory(stream, '')
+            except Exception:  # of any kind in what is not its format
+                continue
     return None
 
 

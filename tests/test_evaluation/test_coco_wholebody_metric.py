@@ -15,6 +15,8 @@ import torch
 from mesh_scenes import make_scene
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from aios.evaluation.metrics import CocoWholeBodyMetric
 from aios.evaluation.metrics.coco_wholebody_metric import (
@@ -193,6 +195,109 @@ def test_area_of_every_part_is_that_of_the_body(
         for size in 'ML':
             expected = 0.5 if size in sizes else 1
             assert metrics[f'AP-{size}-{part}'] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('seed', range(2))
+def test_random_files(evaluate, samples, seed):
+    """All numbers are those of pycocotools on a file of results.
+
+    It takes box and area of a prediction from the 17 keypoints of its file;
+    the keypoints of the other parts are put in afterwards.
+    """
+    rng = np.random.default_rng(seed)
+    truth = make_truth(samples)
+    truth['annotations'] = []
+    for sample in samples:
+        _scatter(sample, truth['annotations'], rng)
+    metrics = evaluate(truth, samples)
+    first = 0
+    for part, fields in (
+        ('body', ['keypoints']),
+        ('foot', ['foot_kpts']),
+        ('face', ['face_kpts']),
+        ('lhand', ['lefthand_kpts']),
+        ('rhand', ['righthand_kpts']),
+        ('wholebody', list(KEYPOINT_SIGMAS)),
+    ):
+        count = sum(len(KEYPOINT_SIGMAS[field]) for field in fields)
+        first = 0 if part == 'wholebody' else first
+        rows = slice(first, first + count)
+        first += count
+        wanted = _numbers_of_pycocotools(truth, samples, fields, rows)
+        assert sum(0 < value < 1 for value in wanted.values()) > 3
+        for name, value in wanted.items():
+            found = metrics.get(f'{name}-{part}', -1)
+            assert found == pytest.approx(value, abs=1e-12), (part, name)
+
+
+def _scatter(sample: DetDataSample, people: list, rng) -> None:
+    """Persons of all sizes and 25 predictions in no order.
+
+    Some persons are crowds or without keypoints of a part; predictions are
+    exact, inaccurate, twice, or of nobody, and many have the same score.
+    """
+    found = sample.pred_instances
+    sample.pred_instances = found[torch.zeros(25, dtype=torch.long)]
+    shape = to_coco_wholebody(found.joints2d[:1].numpy())[0]
+    shape = (shape - shape.min(0)) / np.ptp(shape, axis=0).max()
+    joints = found.joints2d[0].numpy()
+    joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max()
+    places = [(rng.integers(0, 900, 2), rng.uniform(10, 400)) for _ in 'abcde']
+    for place, size in places:
+        keys = dict(id=len(people) + 1, image_id=sample.img_id)
+        person = _annotation(shape * size + place, **keys)
+        person['area'] = float(size**2 * rng.uniform(0.2, 0.6))
+        for name in KEYPOINT_SIGMAS:
+            points = np.reshape(person[name], (-1, 3))
+            points[:, 2] = rng.integers(0, 3, len(points))
+            person[name] = (points * (rng.random() < 0.8)).ravel().tolist()
+        person['iscrowd'] = int(rng.random() < 0.2)
+        people.append(person)
+    found = sample.pred_instances
+    for row in range(25):
+        place, size = places[rng.integers(5)]
+        noise = rng.normal(0, rng.choice([0, 0.02, 0.1, 1]), joints.shape)
+        size = size * rng.choice([1, 1, 0.4, 2])
+        found.joints2d[row] = torch.tensor((joints + noise) * size + place)
+    found.scores = torch.tensor(rng.integers(1, 9, 25) / 8)
+
+
+def _numbers_of_pycocotools(
+    truth: Truth, samples, fields: list[str], rows: slice
+) -> dict[str, float]:
+    """``summarize()`` of a part."""
+    truth = copy.deepcopy(truth)
+    for person in truth['annotations']:
+        points = np.concatenate([person[field] for field in fields])
+        person['num_keypoints'] = int((points[2::3] > 0).sum())
+        person['keypoints'] = points.tolist()
+    entries, parts = [], []
+    for sample in samples:
+        found = sample.pred_instances
+        joints = found.joints2d.double().numpy()
+        for points, score in zip(
+            to_coco_wholebody(joints), found.scores.tolist(), strict=True
+        ):
+            labelled = np.concatenate((points, np.ones((133, 1))), axis=1)
+            keys = dict(image_id=sample.img_id, category_id=1, score=score)
+            body = labelled[:17].ravel().tolist()
+            entries.append(dict(keys, keypoints=body))
+            parts.append(labelled[rows].ravel().tolist())
+    file = COCO()
+    file.dataset = truth
+    file.createIndex()
+    results = file.loadRes(entries)
+    for entry, part in zip(results.dataset['annotations'], parts, strict=True):
+        entry['keypoints'] = part
+    evaluation = COCOeval(file, results, 'keypoints')
+    evaluation.params.kpt_oks_sigmas = np.concatenate(
+        [KEYPOINT_SIGMAS[field] for field in fields]
+    )
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    names = ('AP', 'AP50', 'AP75', 'AP-M', 'AP-L', 'AR')
+    return dict(zip(names, evaluation.stats.tolist(), strict=False))
 
 
 def test_crowds_and_unlabelled_people_do_not_count(evaluate, truth, samples):

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -48,6 +50,20 @@ def test_formats(suffix: str) -> None:
     expected = cv2.imdecode(content, cv2.IMREAD_COLOR)
     image = decode_image(content.tobytes(), 'a')
     np.testing.assert_array_equal(image, expected)
+
+
+def test_common_formats_are_read_without_all_plugins(tmp_path: Path) -> None:
+    """Each worker of a data loader would hold all 40 for itself."""
+    cv2.imwrite(str(tmp_path / 'a.jpg'), PIXELS)
+    code = (
+        'import sys, aios.utils.images as images\n'
+        'images.decode_image(open(sys.argv[1], "rb").read(), "a")\n'
+        'print("PIL.JpegImagePlugin" in sys.modules,'
+        ' "PIL.WebPImagePlugin" in sys.modules)'
+    )
+    command = [sys.executable, '-c', code, str(tmp_path / 'a.jpg')]
+    output = subprocess.check_output(command, text=True)
+    assert output.split() == ['True', 'False']
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ Example:
 from __future__ import annotations
 
 import argparse
+import ctypes
 import multiprocessing
 import os
+import re
 import resource
 import sys
 import tempfile
@@ -28,7 +30,7 @@ from typing import IO, Any
 import cv2
 import numpy as np
 from mmengine.dataset import pseudo_collate
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader
 
 from aios.datasets import HumanDataError, HumanDataset
 from aios.datasets.configured import add_dataset_arguments, dataset_config
@@ -51,6 +53,7 @@ PIPELINE = [
     {'type': 'PackWholeBodyInputs'},
 ]
 PER_PICTURE, PICTURES, HEIGHT, WIDTH = 5, 32, 720, 1280
+REPORT = -1
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -106,6 +109,9 @@ def measure(dataset: Any, args: argparse.Namespace) -> None:
     """Print all numbers."""
     print(f'{len(dataset)} pictures')
     rng = np.random.default_rng(0)
+    # The workers first: as in training, they inherit nothing of a pipeline
+    # that ran before.
+    measure_workers(dataset, rng, args)
     indices = rng.integers(0, len(dataset), args.samples).tolist()
     wall, cpu = rates(dataset, indices)
     print(
@@ -113,36 +119,62 @@ def measure(dataset: Any, args: argparse.Namespace) -> None:
         'time'
     )
 
+
+def measure_workers(
+    dataset: Any, rng: np.random.Generator, args: argparse.Namespace
+) -> None:
+    """Print what the workers deliver, and what they weigh."""
+    count = max(args.samples * args.workers // args.batch_size, 2)
+    shape = (count, args.batch_size)
+    batches: list[list[Any]] = rng.integers(0, len(dataset), shape).tolist()
     loader = DataLoader(
-        dataset,
-        batch_size=args.batch_size,
-        sampler=RandomSampler(
-            dataset,
-            replacement=True,
-            num_samples=args.samples * args.workers,
-        ),
+        Reporting(dataset),
+        batch_sampler=batches,
         num_workers=args.workers,
         collate_fn=pseudo_collate,
+        persistent_workers=True,
     )
     iterator = iter(loader)
     next(iterator)
-    start, seen, memory, cpu = time.perf_counter(), 0, [], 0.0
-    for batch in iterator:
-        seen += len(batch['inputs'])
-        memory = worker_memory(iterator) or memory
+    start, busy, cpu = time.perf_counter(), 0.0, 0.0
+    for _ in range(count - 1):
+        next(iterator)
+        busy = max(busy, *worker_memory(iterator))
         cpu = max(cpu, worker_time(iterator))
     passed = time.perf_counter() - start
+    seen = (count - 1) * args.batch_size
     per_cpu = f', {seen / cpu:.1f} per second of CPU time' if cpu else ''
     print(
         f'{args.workers} worker(s)    {seen / passed:7.1f} pictures/s{per_cpu}'
     )
-    if memory:
-        own = np.mean([m[0] for m in memory])
-        mapped = np.mean([m[1] for m in memory])
+    # When all pictures have left the workers, to each in turn.
+    batches[:] = [[REPORT]] * args.workers
+    reports = [batch[0] for batch in loader if batch[0] is not None]
+    if reports:
+        own, mapped = np.mean(reports, axis=0)
         print(
-            f'memory         {own:7.0f} MB of its own per worker, '
-            f'{mapped:.0f} MB shared with others or mapped from files'
+            f'memory         {own:7.1f} MB of its own per worker between '
+            f'pictures, up to {busy:.0f} MB with pictures in work and on '
+            f'their way; {mapped:.0f} MB shared with others or mapped from '
+            'files'
         )
+
+
+class Reporting:
+    """The data set, whose workers also say what memory they own.
+
+    Args:
+        dataset: The data set.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return own_memory() if index == REPORT else self.dataset[index]
 
 
 def rates(dataset: Any, indices: list[int]) -> tuple[float, float]:
@@ -159,25 +191,42 @@ def rates(dataset: Any, indices: list[int]) -> tuple[float, float]:
     return len(indices) / passed, len(indices) / (time.process_time() - cpu)
 
 
-def worker_memory(iterator: Any) -> list[tuple[float, float]]:
-    """Megabytes of each worker (Linux): its own, and others.
+def own_memory() -> np.ndarray | None:
+    """Megabytes of this process (Linux): its own, and others.
 
-    Its own are pages that it has written. Pages of mapped label files are in
-    the page cache once, whoever reads them.
+    Its own are the pages that it has written, or that its parent has written
+    since. Pages of mapped label files are in the page cache once, whoever
+    reads them. The C library keeps the buffers of pictures for the next ones,
+    so it is asked to return them; batches on their way to the parent are in
+    shared mappings.
     """
-    sizes = []
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        text = Path('/proc/self/smaps').read_text()
+    except (OSError, AttributeError):
+        return None
+    own = resident = 0
+    private = False
+    for name, value, *_ in map(str.split, text.splitlines()):
+        if not name.endswith(':'):  # addresses and permissions of a mapping
+            private = value.endswith('p')
+        elif name == 'Rss:':
+            resident += int(value)
+        elif private and name == 'Private_Dirty:':
+            own += int(value)
+    return np.array([own, resident - own]) / 1024
+
+
+def worker_memory(iterator: Any) -> list[float]:
+    """Megabytes that each worker has written (Linux)."""
+    sizes = [0.0]
     for worker in getattr(iterator, '_workers', ()):
         try:
             text = Path(f'/proc/{worker.pid}/smaps_rollup').read_text()
         except OSError:
-            return []
-        fields = {
-            line.split(':')[0]: int(line.split()[1])
-            for line in text.splitlines()
-            if line.endswith('kB')
-        }
-        own = fields['Private_Dirty']
-        sizes.append((own / 1024, (fields['Rss'] - own) / 1024))
+            continue
+        (size,) = re.findall(r'Private_Dirty: *(\d+)', text)
+        sizes.append(int(size) / 1024)
     return sizes
 
 
