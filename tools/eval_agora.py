@@ -188,11 +188,17 @@ def evaluate(
         evaluator.compare(picture, people.get(picture.name))
         for picture in tqdm(truth, total=len(truth), desc='pictures')
     ]
+    bins = agora_bins(evaluator.table(records))
+    records += [
+        evaluator.without_truth(found)
+        for name, found in people.items()
+        if name not in truth
+    ]
     results: dict[str, Any] = {
         'protocol': args.protocol,
         'score_thr': thresholds[0] if np.isfinite(thresholds[0]) else None,
         'metrics': evaluator.summary(records),
-        'bins': agora_bins(evaluator.table(records)),
+        'bins': bins,
     }
     rows = [
         {'threshold': threshold, **evaluator.summary(records, index)}
@@ -204,8 +210,9 @@ def evaluate(
 def print_results(metrics: Mapping[str, float]) -> None:
     """Counts, and a table of errors."""
     names = ('precision', 'recall', 'f1', 'persons', 'matched', 'missed')
-    for name in (*names, 'false-positives', 'predictions-not-finite'):
-        print(f'{name:22s} {metrics[name]:g}')
+    left_out = ('predictions-not-finite', 'predictions-without-ground-truth')
+    for name in (*names, 'false-positives', *left_out):
+        print(f'{name:32s} {metrics[name]:g}')
     for prefix in ('', 'kid-'):
         if f'{prefix}f1' not in metrics:
             continue

@@ -283,6 +283,40 @@ def test_ground_truth_keeps_its_precision(toy, frames, tmp_path):
         np.testing.assert_array_equal(truth.vertices(), exact['gt_verts'])
 
 
+def test_rounding_of_ground_truth(evaluate, toy, frames, tmp_path):
+    """30.350007 mm are 30.4; vertices in float32 would make 30.3 of it."""
+    crowd = toy.crowds[NAMES[0]]
+    vertices = crowd.vertices.astype(np.float64)
+    vertices[..., 0] = 8
+    sample = toy.sample(NAMES[0], [0, 2])
+    people = sample['pred_instances']
+    people.vertices = torch.tensor(vertices[[0, 2]]).float()
+    people.joints3d += people.smplx_transl[:, None]
+    vertices[..., 0] += 0.030350007
+    folder = frames(gt_verts=list(vertices))
+    convert_ground_truth(folder, tmp_path / 'gt.npz')
+    for path in (folder, tmp_path / 'gt.npz'):
+        result = evaluate([sample], ground_truth=str(path))
+        assert result['body-MVE'] == 30.4
+
+
+def test_predictions_without_ground_truth_are_counted(evaluate, toy):
+    """An image that the data frames lack, or that is not of full bodies."""
+    base = evaluate(toy.samples())
+    assert base['predictions-without-ground-truth'] == 1
+    samples = toy.samples()
+    for suffix in ('_x', '_y'):
+        samples.append(toy.sample(NAMES[0], [0, 1, 2]))
+        samples[-1]['img_path'] = f'images/{NAMES[0]}{suffix}.png'
+    samples[-1]['pred_instances'].scores[1:] = 0.4  # below the threshold
+    assert differences(evaluate(samples), base) == {
+        'predictions-without-ground-truth': 5
+    }
+    assert evaluate([*samples, samples[-1]]) == evaluate(samples)
+    result = evaluate(samples, full_bodies_only=False)
+    assert result['predictions-without-ground-truth'] == 4
+
+
 # -- ground truth --------------------------------------------------------
 
 

@@ -141,6 +141,15 @@ class AGORAEvaluator:
         record['errors'] = self._errors(truth, people, list(rows))
         return record
 
+    def without_truth(self, people: AGORAPeople) -> dict[str, Any]:
+        """Count predictions of a picture that the ground truth lacks.
+
+        Returns:
+            A record for :meth:`summary`.
+        """
+        counts = [int((people.scores >= t).sum()) for t in self.thresholds]
+        return {'name': people.name, 'without_truth': counts}
+
     def _compare_keypoints(
         self, truth: AGORAPicture, people: AGORAPeople
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -210,15 +219,26 @@ class AGORAEvaluator:
     ) -> dict[str, float]:
         """The numbers at one of the thresholds.
 
-        See :func:`~aios.evaluation.functional.summarise_agora`; and
-        ``pictures``, ``pictures-with-predictions``, and
-        ``predictions-not-finite``, which are left out.
+        Args:
+            records: Of :meth:`compare` and :meth:`without_truth`.
+            index: Which threshold.
+
+        Returns:
+            See :func:`~aios.evaluation.functional.summarise_agora`; and
+            ``pictures``, ``pictures-with-predictions``, and what is left
+            out, ``predictions-not-finite`` and
+            ``predictions-without-ground-truth``.
         """
+        others = [r['without_truth'] for r in records if 'without_truth' in r]
+        records = [r for r in records if 'without_truth' not in r]
         result = summarise_agora(self.table(records, index), self.protocol)
         result['pictures'] = len(records)
         seen = sum(r['predictions'][index] > 0 for r in records)
         result['pictures-with-predictions'] = int(seen)
         result['predictions-not-finite'] = sum(r['broken'] for r in records)
+        result['predictions-without-ground-truth'] = sum(
+            counts[index] for counts in others
+        )
         return result
 
 

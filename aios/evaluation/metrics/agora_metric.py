@@ -105,7 +105,10 @@ class AGORAMetric(NumberMetric):
             )
             if found.name in truth:
                 picture = truth[found.name]
-                self.results.append(self._evaluator.compare(picture, found))
+                record = self._evaluator.compare(picture, found)
+            else:
+                record = self._evaluator.without_truth(found)
+            self.results.append(record)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Put the pictures together; one that comes twice counts once."""
