@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,11 @@ __all__ = [
     'add_measuring_options',
     'add_overwrite_option',
     'add_shape_option',
+    'comparison_table',
     'config_title',
     'errors_in_one_line',
     'make_parser',
+    'markdown_table',
     'options_by_config',
     'read_config',
     'set_options',
@@ -175,6 +177,43 @@ def add_measuring_options(parser: argparse._ActionsContainer) -> None:
         help='cpu: time of all cores. With --threads 1 other programs on the '
         'machine hardly change it; more threads wait by spinning',
     )
+
+
+def markdown_table(rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, numbers to the right.
+
+    Args:
+        rows: Cells; the first row is the head, the first column has names.
+    """
+    rows = list(rows)
+    head, *body = (f'| {" | ".join(row).lstrip()} |' for row in rows)
+    return '\n'.join([head, f'|---|{"---:|" * (len(rows[0]) - 1)}', *body])
+
+
+def comparison_table(
+    corner: str,
+    columns: Mapping[str, Mapping[str, float]],
+    show: Callable[[str, float], str],
+) -> str:
+    """A table in Markdown with the ratio of each column to the last.
+
+    Args:
+        corner: Title of the names.
+        columns: Numbers by name, by title.
+        show: Makes a cell of a name and its number.
+    """
+    count = len(columns) - 1
+    ratios = [f'ratio, {i + 1}' for i in range(count)]
+    rows = [[corner, *columns, *(['ratio'] if count == 1 else ratios)]]
+    for name in dict.fromkeys(n for c in columns.values() for n in c):
+        numbers = [column.get(name) for column in columns.values()]
+        *sides, base = numbers
+        cells = ['–' if x is None else show(name, x) for x in numbers]
+        cells += [
+            '–' if x is None or not base else f'{x / base:.2f}' for x in sides
+        ]
+        rows.append([name, *cells])
+    return markdown_table(rows)
 
 
 def config_title(name: str) -> str:

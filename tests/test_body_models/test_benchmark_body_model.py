@@ -17,6 +17,7 @@ def test_benchmark_prints_a_table(free_body_dir: Path, capsys) -> None:
         module.main(options.split())
     finally:
         torch.set_num_threads(threads)
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.strip('| ').split(' | ') for line in lines]
     kept = {row[1]: float(row[-1]) for row in rows if row[0] == '2'}
     assert 0 < kept['no'] < 0.2 * kept['yes']

@@ -240,8 +240,8 @@ def table(metrics, capsys):
 
 def test_markdown(table):
     assert table('--metrics', 'agora/*', 'n') == (
-        '|  | agora/f1 | agora/body-MVE | n |\n'
-        '| --- | ---: | ---: | ---: |\n'
+        '| | agora/f1 | agora/body-MVE | n |\n'
+        '|---|---:|---:|---:|\n'
         '| a | **0.94** | **57.6** | 3 |\n'
         '| ours_b | 0.90 | 60.0 |  |\n'
     )

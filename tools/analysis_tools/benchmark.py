@@ -39,6 +39,7 @@ from aios.utils.command_line import (
     add_config_argument,
     add_measuring_options,
     add_shape_option,
+    comparison_table,
     config_title,
     errors_in_one_line,
     make_parser,
@@ -134,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
     results = []
     for batch_size in args.batch_sizes:
         run_in_turns(subjects, image.expand(batch_size, -1, -1, -1), args)
-        print('\n'.join(['', *markdown(subjects, batch_size)]), flush=True)
+        print(f'\n{table(subjects, batch_size)}', flush=True)
         results += [to_dict(subject, batch_size) for subject in subjects]
     print(f'\nMatrix products: {matrix_rate(args):.0f} GFLOP/s, same clock')
     if args.json:
@@ -251,31 +252,14 @@ def summarise(subject: Subject, batch_size: int) -> dict[str, float]:
     return rows
 
 
-def markdown(subjects: list[Subject], batch_size: int) -> list[str]:
-    """Lines of a table: a column for each detector, and their ratio."""
-    columns = [summarise(subject, batch_size) for subject in subjects]
-    titles = [subject.title for subject in subjects]
-    if len(columns) == 2:
-        titles.append('ratio')
-    lines = [
-        f'| batch size {batch_size} | {" | ".join(titles)} |',
-        f'|---|{"---:|" * len(titles)}',
-    ]
-    for row in dict.fromkeys(row for column in columns for row in column):
-        numbers = [column.get(row) for column in columns]
-        cells = [show(number) for number in numbers]
-        if len(numbers) == 2:
-            first, second = numbers
-            both = first is not None and second
-            cells.append(f'{first / second:.2f}' if both else '–')
-        lines.append(f'| {row} | {" | ".join(cells)} |')
-    return lines
+def table(subjects: list[Subject], batch_size: int) -> str:
+    """A column for each detector, and their ratio."""
+    columns = {s.title: summarise(s, batch_size) for s in subjects}
+    return comparison_table(f'batch size {batch_size}', columns, show)
 
 
-def show(number: float | None) -> str:
+def show(_: str, number: float) -> str:
     """A cell of the table."""
-    if number is None:
-        return '–'
     return f'{number:.3f}' if number < 100 else f'{number:.0f}'
 
 

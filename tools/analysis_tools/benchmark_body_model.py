@@ -8,8 +8,6 @@ plus backward, and the memory that autograd keeps for the backward pass.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -20,7 +18,8 @@ from aios.body_models import (
     BodyModelBase,
     SMPLXLayer,
 )
-from aios.utils.command_line import make_parser
+from aios.engine.profiling import make_clock, median_seconds
+from aios.utils.command_line import make_parser, markdown_table
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -55,20 +54,6 @@ def random_params(
     return {name: value.requires_grad_() for name, value in params.items()}
 
 
-def median_time(
-    call: Callable[[], object], repeats: int, device: str
-) -> float:
-    """Median seconds of ``call`` after three calls to warm up."""
-    times = []
-    for _ in range(repeats + 3):
-        start = time.perf_counter()
-        call()
-        if device != 'cpu':
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[3:])
-
-
 def kept_bytes(call: Callable[[], object], layer: BodyModelBase) -> int:
     """Bytes of the distinct tensors that autograd saves during ``call``.
 
@@ -99,7 +84,8 @@ def main(argv: list[str] | None = None) -> None:
         f'torch {torch.__version__}, {args.device}, {args.threads} threads, '
         f'body {args.model_path}, {args.joint_set}'
     )
-    print('batch  vertices  forward ms  fwd+bwd ms  kept MB')
+    read = make_clock('wall', args.device)
+    rows = [['batch', 'vertices', 'forward, ms', 'both, ms', 'kept, MB']]
     for batch_size in args.batch_sizes:
         params = random_params(layer, batch_size, args.device)
         for with_vertices in (True, False):
@@ -117,13 +103,14 @@ def main(argv: list[str] | None = None) -> None:
                 forward().sum().backward()
 
             with torch.no_grad():
-                seconds = median_time(forward, args.repeats, args.device)
-            full = median_time(step, args.repeats, args.device)
-            print(
-                f'{batch_size:5d}  {"yes" if with_vertices else "no":8s}  '
-                f'{1e3 * seconds:10.2f}  {1e3 * full:10.2f}  '
-                f'{kept_bytes(forward, layer) / 2**20:7.2f}'
+                seconds = median_seconds(forward, args.repeats, read, 3)
+            full = median_seconds(step, args.repeats, read, 3)
+            kept = kept_bytes(forward, layer) / 2**20
+            rows.append(
+                [str(batch_size), 'yes' if with_vertices else 'no']
+                + [f'{x:.2f}' for x in (1e3 * seconds, 1e3 * full, kept)]
             )
+    print(markdown_table(rows))
 
 
 if __name__ == '__main__':

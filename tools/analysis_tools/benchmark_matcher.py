@@ -36,6 +36,7 @@ from aios.registry import TASK_UTILS, register_all_modules
 from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,
+    markdown_table,
     read_config,
 )
 
@@ -171,10 +172,9 @@ def main(argv: Sequence[str] | None = None) -> dict[int, dict[str, float]]:
     assigner = TASK_UTILS.build(model.bbox_head.criterion.assigner)
     print(
         f'{args.config}, {args.people} people per image, {args.threads} '
-        f'threads, processor time, median of {args.repeats}\n\n'
-        '| images | naive | ours | ratio | pairs |\n|---:|---:|---:|---:|---|'
+        f'threads, processor time, median of {args.repeats}\n'
     )
-    table = {}
+    table, cells = {}, [['images', 'naive', 'ours', 'ratio', 'pairs']]
     for count in args.images:
         torch.manual_seed(SEED)
         case = make_outputs(model, count), make_targets(count, args.people)
@@ -182,11 +182,10 @@ def main(argv: Sequence[str] | None = None) -> dict[int, dict[str, float]]:
         if not equal:
             raise RuntimeError(f'{count} images: the pairs differ')
         ratio = row['naive'] / row['ours']
-        print(
-            f'| {count} | {row["naive"]:.1f} ms | {row["ours"]:.1f} ms | '
-            f'{ratio:.1f}× | equal |'
-        )
+        times = [f'{row[name]:.1f} ms' for name in ('naive', 'ours')]
+        cells.append([str(count), *times, f'{ratio:.1f}×', 'equal'])
         table[count] = row
+    print(markdown_table(cells))
     return table
 
 

@@ -33,7 +33,7 @@ from torch import Tensor
 from aios.engine.profiling import make_clock
 from aios.ops import available_kernels, multi_scale_deformable_attention
 from aios.utils import mmcv_ext
-from aios.utils.command_line import make_parser
+from aios.utils.command_line import make_parser, markdown_table
 from aios.utils.memory import peak_memory, start_memory
 
 Shapes = Sequence[tuple[int, int]]
@@ -209,14 +209,6 @@ def make_row(
     return {**row, 'error': f'{error:.0e}'}
 
 
-def print_table(rows: dict[str, dict[str, str]]) -> None:
-    """Print rows by their names, in Markdown."""
-    titles = ['kernel', *next(iter(rows.values()))]
-    print(f'| {" | ".join(titles)} |\n|---|{"---:|" * (len(titles) - 1)}')
-    for name, row in rows.items():
-        print(f'| {name} | {" | ".join(row.values())} |')
-
-
 def make_cases(
     args: argparse.Namespace, shapes: Shapes, inputs: list[Tensor]
 ) -> dict[str, Case]:
@@ -264,17 +256,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         'largest difference of the output to float64.\n'
     )
     base = next(iter(times.values()))
-    print_table(
-        {
-            title: make_row(
-                times[title],
-                base,
-                measure_memory(case, args.device),
-                find_error(case, exact),
-            )
-            for title, case in cases.items()
-        }
-    )
+    rows = {
+        title: make_row(
+            times[title],
+            base,
+            measure_memory(case, args.device),
+            find_error(case, exact),
+        )
+        for title, case in cases.items()
+    }
+    head = ['kernel', *next(iter(rows.values()))]
+    cells = ([title, *row.values()] for title, row in rows.items())
+    print(markdown_table([head, *cells]))
 
 
 def describe_device(args: argparse.Namespace) -> str:

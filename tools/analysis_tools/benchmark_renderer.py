@@ -14,9 +14,8 @@ Example:
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import cv2
@@ -24,7 +23,8 @@ import numpy as np
 import torch
 
 from aios.body_models import SMPLXLayer
-from aios.utils.command_line import make_parser
+from aios.engine.profiling import median_seconds
+from aios.utils.command_line import make_parser, markdown_table
 from aios.visualization import (
     Mesh,
     instance_color,
@@ -72,16 +72,6 @@ def make_crowd(
     ]
 
 
-def median_time(call: Callable[[], object], repeats: int) -> float:
-    """Median CPU seconds of ``call``, after one call to warm up."""
-    times = []
-    for _ in range(repeats + 1):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return statistics.median(times[1:])
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
@@ -97,11 +87,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f'{args.size}, OpenCV {cv2.__version__}, NumPy {np.__version__}')
     num_faces = len(crowds[args.people[0]][0].faces)
     print(f'{num_faces} triangles a person; CPU ms per frame\n')
-    header = [f'n = {count}' for count in args.people]
-    print('| samples per pixel | ' + ' | '.join(header) + ' |')
-    print('|---' + '|---' * len(header) + '|')
+    rows = [['samples per pixel', *(f'n = {n}' for n in args.people)]]
     for n in args.supersample:
-        cells = []
+        cells = [f'{n} x {n}']
         for count in args.people:
             render = partial(
                 render_meshes,
@@ -113,8 +101,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 alpha=0.9,
                 supersample=n,
             )
-            cells.append(f'{1000 * median_time(render, args.repeats):.0f}')
-        print(f'| {n} x {n} | ' + ' | '.join(cells) + ' |')
+            seconds = median_seconds(render, args.repeats, time.process_time)
+            cells.append(f'{1000 * seconds:.0f}')
+        rows.append(cells)
+    print(markdown_table(rows))
     if args.save:
         write_image(render().image, args.save)
 

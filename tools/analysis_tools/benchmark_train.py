@@ -48,6 +48,7 @@ from aios.utils.command_line import (
     add_config_argument,
     add_measuring_options,
     add_shape_option,
+    comparison_table,
     config_title,
     errors_in_one_line,
     make_parser,
@@ -226,25 +227,9 @@ def title_of(name: str, config: Config) -> str:
     return title
 
 
-def markdown(columns: dict[str, dict[str, float]]) -> str:
-    """A table: a column for each detector, and ratios to the last."""
-    titles = list(columns)
-    *sides, last = columns.values()
-    if len(sides) == 1:
-        titles.append('ratio')
-    elif sides:
-        titles += [f'ratio, {number}' for number in range(1, len(columns))]
-    lines = [f'| seconds, or as said | {" | ".join(titles)} |']
-    lines.append(f'|---|{"---:|" * len(titles)}')
-    for row in last:
-        numbers = [column[row] for column in columns.values()]
-        cells = [
-            f'{number:.{0 if row == MEMORY else 3}f}' for number in numbers
-        ]
-        *firsts, base = numbers
-        cells += [f'{x / base:.2f}' if base else '–' for x in firsts]
-        lines.append(f'| {row} | {" | ".join(cells)} |')
-    return '\n'.join(lines)
+def show(name: str, number: float) -> str:
+    """A cell of the table."""
+    return f'{number:.{0 if name == MEMORY else 3}f}'
 
 
 def describe(args: argparse.Namespace) -> str:
@@ -300,7 +285,7 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
         f'{torch.get_num_threads()} threads, {args.repeats} steps, '
         f'{args.clock} clock; phases of the fastest'
         f'{"; ratios to the last" if len(columns) > 2 else ""}\n\n'
-        + markdown(columns)
+        + comparison_table('seconds, or as said', columns, show)
     )
     return columns
 

@@ -39,6 +39,7 @@ from aios.utils.command_line import (
     add_config_argument,
     errors_in_one_line,
     make_parser,
+    markdown_table,
     read_config,
 )
 from aios.visualization import VideoFile
@@ -163,19 +164,15 @@ def main(argv: list[str] | None = None) -> None:
     print(
         f'{frames} frames, {summary.people / frames:.0f} people each, '
         f'batch size {args.batch_size}, {args.device}, '
-        f'{torch.get_num_threads()} threads\n\n'
-        '| ms per frame | its processor time | waits for others |\n'
-        '|---|---:|---:|'
+        f'{torch.get_num_threads()} threads\n'
     )
+    rows = [['ms per frame', 'its processor time', 'waits for others']]
     for name, title in THREADS.items():
-        times = [
-            1000 * spent[name][x] / frames for x in ('processor', 'waits')
-        ]
-        print(f'| {title} | {times[0]:.0f} | {times[1]:.0f} |')
-    print(
-        f'| all threads | {1000 * processor / frames:.0f} | |\n'
-        f'\n{frames / wall:.2f} frames/s by the wall clock'
-    )
+        times = (spent[name][x] / frames for x in ('processor', 'waits'))
+        rows.append([title, *(f'{1000 * x:.0f}' for x in times)])
+    rows.append(['all threads', f'{1000 * processor / frames:.0f}', ''])
+    print(markdown_table(rows))
+    print(f'\n{frames / wall:.2f} frames/s by the wall clock')
 
 
 if __name__ == '__main__':

@@ -36,6 +36,7 @@ from aios.utils.command_line import (
     config_title,
     errors_in_one_line,
     make_parser,
+    markdown_table,
     options_by_config,
     read_config,
 )
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
             columns.append(f'needs {missing_package(error.__cause__)}')
         else:
             columns.append(count(build_detector(config), args.shape))
-    print('\n'.join(markdown([config_title(name) for name in names], columns)))
+    print(table([config_title(name) for name in names], columns))
 
 
 def missing_package(error: ImportError) -> str:
@@ -109,10 +110,10 @@ def count(model: nn.Module, shape: list[int]) -> dict[str, float]:
     }
 
 
-def markdown(
+def table(
     names: Sequence[str], columns: Sequence[dict[str, float] | str]
-) -> list[str]:
-    """Lines of a table: millions of parameters, 10^9 multiply-adds.
+) -> str:
+    """Millions of parameters, 10^9 multiply-adds.
 
     Args:
         names: Of the configs.
@@ -122,17 +123,16 @@ def markdown(
         A column per config, or a row if there are more than two.
     """
     titles = ['parameters', 'multiply-adds', *PHASES]
-    table = [['', *titles]]
+    rows = [['', *titles]]
     for name, column in zip(names, columns, strict=True):
         if isinstance(column, str):
             cells = [column] + ['–'] * (len(titles) - 1)
         else:
             cells = [show(column, title) for title in titles]
-        table.append([name, *cells])
+        rows.append([name, *cells])
     if len(names) <= 2:
-        table = [list(row) for row in zip(*table, strict=True)]
-    lines = [f'| {" | ".join(row)} |' for row in table]
-    return [lines[0], f'|---|{"---:|" * (len(table[0]) - 1)}', *lines[1:]]
+        rows = [list(row) for row in zip(*rows, strict=True)]
+    return markdown_table(rows)
 
 
 def show(numbers: dict[str, float], title: str) -> str:

@@ -22,7 +22,11 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.command_line import (
+    add_overwrite_option,
+    make_parser,
+    markdown_table,
+)
 from aios.utils.safe_io import atomic_write
 
 Row = Mapping[str, float]
@@ -174,8 +178,7 @@ def as_markdown(
 ) -> str:
     """The best of a column is bold."""
     body = cells(rows, columns, digits, '**{}**'.format, '')
-    head = [['', *columns], ['---', *['---:'] * len(columns)]]
-    return ''.join(f'| {" | ".join(line)} |\n' for line in [*head, *body])
+    return markdown_table([['', *columns], *body]) + '\n'
 
 
 def as_latex(

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from aios.utils.command_line import make_parser
+from aios.utils.command_line import make_parser, markdown_table
 from aios.utils.safe_io import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,15 +57,13 @@ def make_section(model: Mapping[str, Any]) -> str:
         )
     lines = [f'## {names.pop()}', '', f'`{model["Config"]}`', '']
     if published or measured:
-        lines += make_table(published, measured)
+        lines.append(make_table(published, measured))
     else:
         lines.append('Nothing was measured here yet; see the remarks below.')
     return '\n'.join([*lines, ''])
 
 
-def make_table(
-    published: Sequence[Result], measured: Sequence[Result]
-) -> list[str]:
+def make_table(published: Sequence[Result], measured: Sequence[Result]) -> str:
     """A row per metric; the last columns are ours, blank if not measured."""
     columns = [(r['Setting'], r['Metrics']) for r in published]
     columns += [
@@ -73,12 +71,11 @@ def make_table(
         for r in measured
     ] or [(OURS, {})]
     names = dict.fromkeys(name for _, numbers in columns for name in numbers)
-    head = ' | '.join(title for title, _ in columns)
-    lines = [f'| | {head} |', f'|---|{"---:|" * len(columns)}']
+    rows = [['', *(title for title, _ in columns)]]
     for name in names:
         cells = (_cell(name, numbers.get(name)) for _, numbers in columns)
-        lines.append(f'| {name} | {" | ".join(cells)} |')
-    return lines
+        rows.append([name, *cells])
+    return markdown_table(rows)
 
 
 def _cell(name: str, value: float | None) -> str:
