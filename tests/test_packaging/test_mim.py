@@ -44,7 +44,9 @@ def test_metafile_is_complete():
     content = _metafile()
     collections = {item['Name'] for item in content['Collections']}
     names = [model['Name'] for model in content['Models']]
-    assert len(names) == len(set(names)) >= 3
+    configs = {path.stem for path in (ROOT / 'configs/aios').glob('*.py')}
+    assert len(names) == len(configs)
+    assert set(names) == configs
     for item in content['Collections']:
         assert (ROOT / item['README']).is_file()
     for model in content['Models']:
@@ -68,7 +70,9 @@ def test_mim_finds_configs_by_their_name():
     package = [p.relative_to(ROOT) for p in ROOT.glob('aios/configs/**/*.py')]
     names = Counter(p.name for p in [*shipped, *package])
     for model in _metafile()['Models']:
-        assert names[Path(model['Config']).name] == 1
+        # Models only are there to be inherited, by their path.
+        if {'Metadata', 'Published Results'} & set(model):
+            assert names[Path(model['Config']).name] == 1
 
 
 # -------------------------------------------------------------- the real thing
