@@ -19,7 +19,12 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from aios.engine.launch import add_run_options, build_runner, load_run_config
+from aios.engine.launch import (
+    add_run_options,
+    build_runner,
+    load_run_config,
+    unused_parameters_named,
+)
 from aios.utils.command_line import errors_in_one_line
 from aios.utils.locking import folder_lock
 
@@ -118,7 +123,10 @@ def _train(args: argparse.Namespace) -> None:
         scale_learning_rate(config)
     choose_resume(config, args.resume)
     runner = build_runner(config)
-    with folder_lock(runner.work_dir) if runner.rank == 0 else nullcontext():
+    with (
+        folder_lock(runner.work_dir) if runner.rank == 0 else nullcontext(),
+        unused_parameters_named(),
+    ):
         runner.train()
 
 

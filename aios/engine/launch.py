@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from torch import distributed
 
@@ -19,7 +22,12 @@ from aios.registry import RUNNERS
 from aios.utils.command_line import add_cfg_options, read_config
 from aios.utils.processes import end_with_parent
 
-__all__ = ['add_run_options', 'build_runner', 'load_run_config']
+__all__ = [
+    'add_run_options',
+    'build_runner',
+    'load_run_config',
+    'unused_parameters_named',
+]
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -86,12 +94,62 @@ def _distribute_over_cpus(config: Config) -> None:
     config.model_wrapper_cfg = wrapper
 
 
+def _refuse_unsupported(config: Config) -> None:
+    """What would end in an error of MMEngine or PyTorch after a while."""
+    if config.get('compile'):
+        raise ValueError(
+            'compile: MMEngine compiles the training step with the optimizer '
+            'in it, which torch.compile does not support; leave it out. '
+            'Trained networks compile: docs/en/deployment.md'
+        )
+    optimizer = (config.get('optim_wrapper') or {}).get('optimizer') or {}
+    kind = optimizer.get('type')
+    scope = config.get('default_scope', 'mmengine')
+    with OPTIMIZERS.switch_scope_and_registry(scope) as registry:
+        if isinstance(kind, str) and registry.get(kind) is None:
+            raise ValueError(
+                f'optim_wrapper.optimizer.type: there is no optimizer {kind!r}'
+            )
+    hooks = [hook.get('type') for hook in config.get('custom_hooks') or ()]
+    if config.get('runner_type') == 'FlexibleRunner' and 'EMAHook' in hooks:
+        raise ValueError(
+            'custom_hooks: EMAHook does not work with runner_type '
+            'FlexibleRunner (it would average the shards of one process, and '
+            'cannot be resumed); leave it out. See docs/en/scale.md'
+        )
+
+
 def build_runner(config: Config) -> Runner:
     """The runner of a config, of class ``runner_type`` if it has one.
 
     MMEngine reads checkpoints as data from now on.
+
+    Raises:
+        ValueError: If the config asks for what MMEngine cannot do.
     """
+    _refuse_unsupported(config)
     install_loader()
     if 'runner_type' in config:
         return RUNNERS.build(config)
     return Runner.from_cfg(config)
+
+
+@contextmanager
+def unused_parameters_named() -> Iterator[None]:
+    """Say which option helps if DistributedDataParallel waits in vain.
+
+    Raises:
+        ValueError: If parameters take no part in the loss, as those of some
+            backbones (MobileNetV2, Hourglass).
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if 'find_unused_parameters' not in str(error):
+            raise
+        raise ValueError(
+            'some parameters take no part in the loss, so that the processes '
+            'wait for their gradients in vain. Set find_unused_parameters = '
+            'True in the config, or freeze them; TORCH_DISTRIBUTED_DEBUG='
+            f'INFO names them ({error})'
+        ) from error

@@ -3,3 +3,5 @@
 _base_ = ['./aios_r50_8xb2-50e_finetune-mix.py', '../_base_/fsdp.py']
 
 optim_wrapper = dict(type='ShardedOptimWrapper')
+# Without EMAHook: it would average the pieces.
+custom_hooks = [dict(type='StepSeedHook'), dict(type='ResumeFallbackHook')]

@@ -7,6 +7,7 @@ import mmcv.transforms as mmcv
 import mmdet.datasets.transforms as mmdet
 import numpy as np
 import pytest
+from mmdet.datasets import MultiImageMixDataset
 from mmengine.dataset import ClassBalancedDataset, Compose
 from test_transforms import POINTS, assert_dots, loaded
 
@@ -149,6 +150,19 @@ def test_data_set_names_the_transform(toy):
     )
     with pytest.raises(ValueError, match=r'Expand \(step 2 .*000000\.png'):
         dataset[0]
+
+
+@pytest.mark.parametrize('name', ['Mosaic', 'MixUp'])
+def test_mixes_of_images_say_what_they_lack(toy, name):
+    files = toy()
+    dataset = HumanDataset(
+        files.ann_file,
+        data_prefix=dict(img=str(files.root)),
+        pipeline=[LoadImage(), LoadHumanAnnotations()],
+    )
+    mixed = MultiImageMixDataset(dataset, [dict(type=f'mmdet.{name}')])
+    with pytest.raises(KeyError, match=r'gt_bboxes.*gt_persons.*Mosaic'):
+        mixed[0]
 
 
 def test_class_balanced_data_sets(toy):

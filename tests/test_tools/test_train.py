@@ -15,6 +15,7 @@ import torch
 from mmengine.config import Config
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
+from aios.engine.launch import unused_parameters_named
 from aios.utils import locking, safe_io
 
 CONFIG = Path(__file__).parent / 'toy_config.py'
@@ -340,6 +341,35 @@ def test_two_processes(start, evaluate, tmp_path, losses):
     assert {k: float(v) for k, v in shown.items()} == pytest.approx(one)
 
 
+@pytest.mark.slow
+def test_unused_parameters(start, tmp_path):
+    """DistributedDataParallel has an option for them, and so has a config."""
+    command = (
+        *('bash', 'tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path),
+        *('--cfg-options', 'model.with_unused=True', 'train_cfg.max_epochs=1'),
+    )
+    process = start(*command)
+    output = process.communicate(timeout=500)[0]
+    assert process.returncode != 0
+    assert 'Set find_unused_parameters = True in the config' in output
+    process = start(*command, 'find_unused_parameters=True')
+    output = process.communicate(timeout=500)[0]
+    assert process.returncode == 0, output
+
+
+def test_other_errors_of_a_training_stay_as_they_are():
+    error = RuntimeError('DataLoader worker exited')
+    with pytest.raises(RuntimeError) as found, unused_parameters_named():
+        raise error
+    assert found.value is error
+    message = 'enable ... `find_unused_parameters=True` to ...'
+    with (
+        pytest.raises(ValueError, match='Set find_unused_parameters = True'),
+        unused_parameters_named(),
+    ):
+        raise RuntimeError(message)
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -349,7 +379,10 @@ def test_two_processes(start, evaluate, tmp_path, losses):
         (['train_dataloader.dataset.ann_file=gone.npz'], 'ann_file'),
         (['train_dataloader.dataset.colour=red'], 'colour'),
         (['optim_wrapper.type=Guess'], 'Guess'),
+        (['optim_wrapper.optimizer.type=Guess'], r'optimizer\.type: .*Guess'),
         (['train_cfg.max_epochs=few'], 'few|str'),
+        (['compile=True'], 'compile: .*docs/en/deployment.md'),
+        (['runner_type=FlexibleRunner'], 'EMAHook .* docs/en/scale.md'),
     ],
 )
 def test_wrong_options_end_in_one_line(train, options, message, tmp_path):

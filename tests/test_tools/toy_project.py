@@ -50,10 +50,13 @@ class ToyDataset(BaseDataset):
 
 @MODELS.register_module()
 class ToyModel(BaseModel):
-    """One weight, and a loss with noise."""
+    """One weight, and a loss with noise; perhaps a layer without purpose."""
 
-    def __init__(self, data_preprocessor: Any = None) -> None:
+    def __init__(
+        self, data_preprocessor: Any = None, with_unused: bool = False
+    ) -> None:
         super().__init__(data_preprocessor)
+        self.unused = nn.Linear(1, 1) if with_unused else None
         self.backbone = nn.Linear(1, 1)
         self.head = nn.Linear(1, 1)
 

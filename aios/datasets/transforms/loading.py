@@ -123,6 +123,7 @@ class LoadHumanAnnotations(BaseTransform):
         if 'instances_arrays' not in results:
             start_record(results)
             return results
+        results = _PersonRecord(results)
         results['gt_persons'] = dict(results['instances_arrays'])
         start_record(results)
         annotated = (results['height'], results['width'])
@@ -160,6 +161,22 @@ class LoadHumanAnnotations(BaseTransform):
             f'{type(self).__name__}'
             f'(rescale_if_mismatch={self.rescale_if_mismatch})'
         )
+
+
+class _PersonRecord(dict):
+    """Tells mosaics and mixes of MMDetection why there are no ``gt_bboxes``.
+
+    They run in ``mmdet.MultiImageMixDataset``, after our pipeline.
+    """
+
+    def __missing__(self, key: str) -> None:
+        if str(key).startswith('gt_bboxes'):
+            raise KeyError(
+                f'{key}: labels of people are in gt_persons; transforms that '
+                'need gt_bboxes, such as Mosaic and MixUp, do not move them '
+                '(see docs/en/human_data.md#transforms)'
+            )
+        raise KeyError(key)
 
 
 def _place(results: dict) -> str:
