@@ -138,7 +138,9 @@ METRICS = _node('metric', root.METRICS, 'aios.evaluation')
 EVALUATOR = _node('evaluator', root.EVALUATOR)
 
 # manage visualizers like `WholeBodyVisualizer`
-VISUALIZERS = _node('visualizer', root.VISUALIZERS, 'aios.visualization')
+VISUALIZERS = _node(
+    'visualizer', root.VISUALIZERS, 'aios.visualization.local_visualizer'
+)
 # manage visualizer backends like `LocalVisBackend`
 VISBACKENDS = _node('vis_backend', root.VISBACKENDS)
 

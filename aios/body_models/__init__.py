@@ -6,7 +6,7 @@ This package knows nothing of networks; it needs :mod:`aios.structures` only.
 
 from __future__ import annotations
 
-from .base import POSE_JOINTS, BodyModel, BodyModelBase, SMPLXOutput
+from .base import BodyModel, BodyModelBase, SMPLXOutput
 from .files import (
     BODY_MODELS_ENV,
     GENDERS,
@@ -31,7 +31,6 @@ from .smplx_layer import VERTEX_JOINTS, SMPLXLayer
 __all__ = [
     'BODY_MODELS_ENV',
     'GENDERS',
-    'POSE_JOINTS',
     'SMPL_FEET',
     'VERTEX_JOINTS',
     'BodyModel',

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from aios.structures import (
+    POSE_JOINTS,
     axis_angle_to_matrix,
     get_joint_set,
     joint_mapping,
@@ -25,23 +26,11 @@ from aios.structures import (
 from .files import find_body_model, load_body_model_arrays
 
 __all__ = [
-    'POSE_JOINTS',
     'BodyModel',
     'BodyModelBase',
     'BodyParams',
     'SMPLXOutput',
 ]
-
-POSE_JOINTS: Mapping[str, int] = {
-    'global_orient': 1,
-    'body_pose': 21,
-    'jaw_pose': 1,
-    'leye_pose': 1,
-    'reye_pose': 1,
-    'left_hand_pose': 15,
-    'right_hand_pose': 15,
-}
-"""Pose arguments and their number of joints, in the order of the 55 joints."""
 
 
 @dataclass

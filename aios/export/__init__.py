@@ -8,6 +8,7 @@ from .gltf import CORRECTIVES, GLBSummary, write_glb
 from .keypoints import KeypointsWriter, write_keypoints
 from .meshes import AXES, person_meshes, write_meshes
 from .mot import write_mot
+from .obj import write_obj
 from .ply import write_ply
 from .table import EXPORTERS, exporters_by_flag
 
@@ -26,5 +27,6 @@ __all__ = [
     'write_keypoints',
     'write_meshes',
     'write_mot',
+    'write_obj',
     'write_ply',
 ]

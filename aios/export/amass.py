@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from aios.body_models import BodyModel
 from aios.results import SequenceResult
 from aios.utils.safe_io import save_npz
 
 from .exporter import FPS_OPTION, Exporter
 from .rig import PersonMotion, Rig
+
+if TYPE_CHECKING:
+    from aios.body_models import BodyModel
 
 __all__ = ['AMASSExporter', 'write_amass']
 

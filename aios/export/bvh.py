@@ -11,18 +11,20 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from aios.body_models import BodyModel
 from aios.results import SequenceResult
 from aios.utils.safe_io import atomic_write
 
 from .exporter import FPS_OPTION, Exporter
 from .gltf import frame_times
 from .rig import JOINT_NAMES, PersonMotion, Rig
+
+if TYPE_CHECKING:
+    from aios.body_models import BodyModel
 
 __all__ = ['BVHExporter', 'write_bvh']
 

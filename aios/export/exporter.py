@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from aios.body_models import BodyModel
 from aios.results import FrameResult, SequenceResult
+
+if TYPE_CHECKING:
+    from aios.body_models import BodyModel
 
 __all__ = ['FPS_OPTION', 'Exporter', 'refuse_existing']
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from aios.body_models import BodyModel
 from aios.results import SequenceResult
 
 from .correctives import CorrectiveBasis
@@ -22,6 +21,9 @@ from .exporter import FPS_OPTION, Exporter
 from .glb import GLBBuilder
 from .gltf_scene import PeopleScene
 from .rig import Rig
+
+if TYPE_CHECKING:
+    from aios.body_models import BodyModel
 
 __all__ = ['CORRECTIVES', 'GLBExporter', 'GLBSummary', 'write_glb']
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from aios.body_models import BodyModel, BodyPoser
-from aios.results import SequenceResult
+from aios.results import SequenceResult, instance_color
+from aios.structures import vertex_normals
 from aios.version import __version__
-from aios.visualization.mesh import vertex_normals
-from aios.visualization.palette import instance_color
 
 from .correctives import CorrectiveBasis, SkinningFrames, rest_differences
 from .glb import VERTEX_DATA, VERTEX_INDEX, GLBBuilder
 from .rig import JOINT_NAMES, PersonMotion, Rig
+
+if TYPE_CHECKING:
+    from aios.body_models import BodyModel
 
 __all__ = ['PeopleScene']
 
@@ -358,6 +359,8 @@ def _forward(
     people: SequenceResult, rows: np.ndarray, layer: BodyModel
 ) -> np.ndarray:
     """The body model's vertices ``(T, V, 3)``, without translation."""
+    from aios.body_models import BodyPoser
+
     parameters = people.smplx_parameters(rows)
     del parameters['transl']
     return BodyPoser(layer)(parameters).vertices.astype(np.float64)

@@ -6,19 +6,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from aios.body_models import BodyModel, BodyPoser
-from aios.results import FrameResult, SequenceResult
-from aios.visualization.mesh import Mesh
-from aios.visualization.obj import write_obj
-from aios.visualization.palette import instance_color
+from aios.results import FrameResult, SequenceResult, instance_mesh
+from aios.structures import Mesh
 
 from .exporter import Exporter, refuse_existing
+from .obj import write_obj
 from .ply import write_ply
+
+if TYPE_CHECKING:
+    from aios.body_models import BodyModel
 
 __all__ = [
     'AXES',
@@ -61,14 +62,16 @@ def person_meshes(
     """
     if axes not in AXES:
         raise ValueError(f'axes must be one of {tuple(AXES)}, got {axes!r}')
+    from aios.body_models import BodyPoser
+
     poser = BodyPoser(layer)
     for start in range(0, len(people), _CHUNK):
         rows = slice(start, start + _CHUNK)
         vertices = poser(people.smplx_parameters(rows)).vertices
         vertices = vertices * np.array(AXES[axes], np.float32)
         for row, points in enumerate(vertices, start=start):
-            color = instance_color(int(people.person_id[row]))
-            yield row, Mesh(points, poser.faces, np.divide(color, 255))
+            person = int(people.person_id[row])
+            yield row, instance_mesh(points, poser.faces, person)
 
 
 def write_meshes(
@@ -181,6 +184,5 @@ class MeshExporter(Exporter):
             strict=True,
         ):
             path = folder / f'{frame.name}_person{person}{self.suffix}'
-            color = np.divide(instance_color(person), 255)
-            mesh = Mesh(vertices, faces, color)
+            mesh = instance_mesh(vertices, faces, person)
             MESH_FORMATS[self.name](mesh, path, overwrite=True)

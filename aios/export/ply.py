@@ -7,8 +7,8 @@ import os
 
 import numpy as np
 
+from aios.structures import Mesh
 from aios.utils.safe_io import atomic_write
-from aios.visualization.mesh import Mesh
 
 __all__ = ['write_ply']
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.spatial.transform import Rotation
 
-from aios.body_models import POSE_JOINTS, BodyModel
 from aios.results import SMPLX_ARGUMENTS, SequenceResult
-from aios.structures import get_joint_set
+from aios.structures import POSE_JOINTS, get_joint_set
+
+if TYPE_CHECKING:
+    from aios.body_models import BodyModel
 
 __all__ = ['JOINT_NAMES', 'PersonMotion', 'Rig', 'forward_kinematics']
 
@@ -66,8 +67,8 @@ class Rig:
                 'the body model must have flat_hand_mean=False, as the '
                 'results have'
             )
-        units = torch.eye(2 * _NUM_BETAS)
-        coefficients = torch.cat([torch.zeros_like(units[:1]), units])
+        units = np.eye(2 * _NUM_BETAS)
+        coefficients = np.concatenate([0 * units[:1], units])
         vertices, joints = _rest(layer, coefficients)
         weights = layer.lbs_weights.detach().cpu().double().numpy()
         bones = np.argsort(-weights, axis=1, kind='stable')[:, :_INFLUENCES]
@@ -109,25 +110,22 @@ class Rig:
 
 
 def _rest(
-    layer: BodyModel, coefficients: torch.Tensor
+    layer: BodyModel, coefficients: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vertices and joints of unposed bodies with flat hands."""
-    flat = torch.eye(3).expand(len(coefficients), 15, 3, 3)
-    device = layer.v_template.device
-    parameters: dict[str, Any] = {
-        'betas': coefficients[:, :_NUM_BETAS],
-        'expression': coefficients[:, _NUM_BETAS:],
-        'left_hand_pose': flat,
-        'right_hand_pose': flat,
-    }
-    parameters = {name: x.to(device) for name, x in parameters.items()}
-    with torch.no_grad():
-        body = layer(**parameters, joint_set='smplx_55')
-    assert body.vertices is not None
-    return (
-        body.vertices.cpu().double().numpy(),
-        body.joints.cpu().double().numpy(),
+    from aios.body_models import BodyPoser
+
+    flat = np.tile(np.eye(3), (len(coefficients), 15, 1, 1))
+    body = BodyPoser(layer)(
+        {
+            'betas': coefficients[:, :_NUM_BETAS],
+            'expression': coefficients[:, _NUM_BETAS:],
+            'left_hand_pose': flat,
+            'right_hand_pose': flat,
+        },
+        joint_set='smplx_55',
     )
+    return body.vertices.astype(float), body.joints.astype(float)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ the writers; :class:`SequenceResult` is what is kept, ``params.npz``
 """
 
 from .frame import FrameResult
+from .meshes import instance_color, instance_mesh
 from .predictions import (
     as_array,
     as_arrays,
@@ -35,5 +36,7 @@ __all__ = [
     'finite_instances',
     'finite_predictions_of',
     'finite_rows',
+    'instance_color',
+    'instance_mesh',
     'predictions_of',
 ]

@@ -1,24 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pure data and maths: joints, tokens, rotations, cameras, boxes.
+"""Pure data and maths: joints, tokens, rotations, cameras, boxes, meshes.
 
 Nothing here reads files, registers modules or imports other parts of the
-package.
+package.  What needs PyTorch is imported when it is first used.
 """
 
-from .boxes import (
-    box_iou,
-    boxes_overlap_image,
-    clip_boxes,
-    cxcywh_to_xyxy,
-    generalized_box_iou,
-    points_to_box,
-    sanitize_xywh,
-    scale_boxes,
-    suppress_overlaps,
-    xywh_to_xyxy,
-    xyxy_to_cxcywh,
-    xyxy_to_xywh,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .camera import (
     VIRTUAL_FOCAL,
     Camera,
@@ -45,24 +34,8 @@ from .joints import (
     get_joint_set,
     joint_mapping,
 )
-from .rotations import (
-    axis_angle_to_matrix,
-    flip_axis_angle,
-    matrix_to_axis_angle,
-    matrix_to_quaternion,
-    matrix_to_rotation_6d,
-    quaternion_to_axis_angle,
-    rotation_6d_to_matrix,
-)
-from .sample import (
-    GENDER_NAMES,
-    GT_FIELDS,
-    PARTS,
-    PERSON_LABEL,
-    POSE_ROWS,
-    GtField,
-    check_gt_instances,
-)
+from .mesh import Mesh, vertex_normals
+from .sample import GENDER_NAMES, PARTS, PERSON_LABEL, POSE_JOINTS, POSE_ROWS
 from .tokens import (
     BODY_LOCALIZATION,
     BODY_REFINEMENT,
@@ -71,6 +44,32 @@ from .tokens import (
     PartTokens,
     TokenLayout,
 )
+
+if TYPE_CHECKING:
+    from .boxes import (
+        box_iou,
+        boxes_overlap_image,
+        clip_boxes,
+        cxcywh_to_xyxy,
+        generalized_box_iou,
+        points_to_box,
+        sanitize_xywh,
+        scale_boxes,
+        suppress_overlaps,
+        xywh_to_xyxy,
+        xyxy_to_cxcywh,
+        xyxy_to_xywh,
+    )
+    from .ground_truth import GT_FIELDS, GtField, check_gt_instances
+    from .rotations import (
+        axis_angle_to_matrix,
+        flip_axis_angle,
+        matrix_to_axis_angle,
+        matrix_to_quaternion,
+        matrix_to_rotation_6d,
+        quaternion_to_axis_angle,
+        rotation_6d_to_matrix,
+    )
 
 __all__ = [
     'BODY_LOCALIZATION',
@@ -85,6 +84,7 @@ __all__ = [
     'LEFT_HAND_6',
     'PARTS',
     'PERSON_LABEL',
+    'POSE_JOINTS',
     'POSE_ROWS',
     'RIGHT_HAND_6',
     'SMPL_22',
@@ -99,6 +99,7 @@ __all__ = [
     'Camera',
     'GtField',
     'JointSet',
+    'Mesh',
     'PartTokens',
     'TokenLayout',
     'axis_angle_to_matrix',
@@ -123,8 +124,18 @@ __all__ = [
     'sanitize_xywh',
     'scale_boxes',
     'suppress_overlaps',
+    'vertex_normals',
     'weak_perspective_to_translation',
     'xywh_to_xyxy',
     'xyxy_to_cxcywh',
     'xyxy_to_xywh',
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        for module in ('boxes', 'ground_truth', 'rotations'):
+            found = import_module(f'.{module}', __name__)
+            if name in found.__all__:
+                return getattr(found, name)
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

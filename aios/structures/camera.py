@@ -14,11 +14,12 @@ else: :meth:`Camera.virtual` and :func:`convert_virtual_camera`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     'VIRTUAL_FOCAL',
@@ -31,7 +32,7 @@ __all__ = [
 VIRTUAL_FOCAL = 5000.0
 _NEAREST = 1e-3  # metres; points nearer to the camera plane count as this far
 
-ArrayT = TypeVar('ArrayT', np.ndarray, Tensor)
+ArrayT = TypeVar('ArrayT', np.ndarray, 'Tensor')
 
 
 def project_points(points: Tensor, K: Tensor) -> Tensor:
@@ -44,6 +45,8 @@ def project_points(points: Tensor, K: Tensor) -> Tensor:
     Returns:
         ``(..., N, 2)`` pixels, by the rule of :meth:`Camera.project`.
     """
+    import torch
+
     projected = points @ K.transpose(-1, -2)
     depth = projected[..., 2:]
     nearest = torch.where(depth < 0, -_NEAREST, _NEAREST).to(depth)
@@ -63,6 +66,8 @@ def weak_perspective_to_translation(
     Returns:
         ``(..., 3)`` metres: ``(tx / s, ty / s, 1 / s)``.
     """
+    import torch
+
     scale = camera[..., :1] + eps
     ones = torch.ones_like(scale)
     return torch.cat((camera[..., 1:], ones), dim=-1) / scale
@@ -222,6 +227,8 @@ def convert_virtual_camera(
         + (principal_point_from[i] - principal_point_to[i]) * depth / focal_to
         for i in range(2)
     ]
-    if isinstance(transl, Tensor):
-        return torch.stack((*moved, depth), dim=-1)
-    return np.stack((*moved, depth), axis=-1)
+    if isinstance(transl, np.ndarray):
+        return np.stack((*moved, depth), axis=-1)
+    import torch
+
+    return torch.stack((*moved, depth), dim=-1)

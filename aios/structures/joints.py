@@ -27,13 +27,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 
 from . import joint_names as names
 from .skeleton import links_of
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     'COCO_17',
@@ -54,7 +56,7 @@ __all__ = [
     'joint_mapping',
 ]
 
-ArrayT = TypeVar('ArrayT', np.ndarray, torch.Tensor)
+ArrayT = TypeVar('ArrayT', np.ndarray, 'torch.Tensor')
 
 # Stems which, after "left_"/"right_", make a joint part of the face or a hand.
 _FACE_STEMS = ('eyebrow', 'nosebridge', 'nose', 'eye', 'mouth', 'lip')
@@ -366,11 +368,13 @@ def convert_joints(
         )
     mapping = joint_mapping(src, dst, approximate)
     mask = mapping >= 0
-    if isinstance(joints, torch.Tensor):
+    if isinstance(joints, np.ndarray):
+        out = np.take(joints, np.maximum(mapping, 0), axis=-2)
+        out[..., ~mask, :] = 0
+    else:
+        import torch
+
         index = torch.from_numpy(np.maximum(mapping, 0)).to(joints.device)
         keep = torch.from_numpy(mask).to(joints.device)[:, None]
         out = joints.index_select(-2, index).masked_fill(~keep, 0)
-    else:
-        out = np.take(joints, np.maximum(mapping, 0), axis=-2)
-        out[..., ~mask, :] = 0
     return out, mask.astype(np.uint8)

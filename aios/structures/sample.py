@@ -1,31 +1,19 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Names and shapes of the ground truth that data sets hand to models.
-
-``aios.datasets`` packs and ``aios.models`` unpacks the same
-:class:`mmdet.structures.DetDataSample`; this table is what both agree on.
-``n`` is the number of persons in a picture and may be zero.  Coordinates are
-pixels of the picture the network sees, before batch padding.
-"""
+"""Parts of a person, and how an SMPL-X pose is cut into arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
-import torch
-
-from .joints import SMPLX_137, SMPLX_ROTATIONS_53
+from .joints import SMPLX_ROTATIONS_53
 
 __all__ = [
     'GENDER_NAMES',
-    'GT_FIELDS',
     'PARTS',
     'PERSON_LABEL',
+    'POSE_JOINTS',
     'POSE_ROWS',
-    'GtField',
-    'check_gt_instances',
 ]
 
 PARTS = ('lhand', 'rhand', 'face')
@@ -51,82 +39,13 @@ POSE_ROWS: Mapping[str, list[int]] = MappingProxyType(
 )
 """Rows of the field ``smplx_pose`` behind each argument of a body model."""
 
-
-@dataclass(frozen=True)
-class GtField:
-    """One field of ``gt_instances``.
-
-    Args:
-        shape: Shape after the person axis.
-        dtype: Type of the tensor.
-        meaning: What it holds, with units.
-    """
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    meaning: str
-
-
-def _fields() -> dict[str, GtField]:
-    joints, rotations = len(SMPLX_137), len(SMPLX_ROTATIONS_53)
-    real, whole = torch.float32, torch.int64
-    fields = {
-        'labels': GtField((), whole, 'class, 1 = person'),
-        'bboxes': GtField((4,), real, 'body box, xyxy px'),
-    }
-    for part in PARTS:
-        fields[f'{part}_bboxes'] = GtField((4,), real, f'{part} box, xyxy px')
-        fields[f'{part}_valid'] = GtField((), real, f'{part} box counts, 0/1')
-    fields |= {
-        'keypoints': GtField((joints, 2), real, '2-D joints, px'),
-        'keypoints_weight': GtField(
-            (joints,), real, 'weight of the reprojection loss'
-        ),
-        'keypoints_visible': GtField(
-            (joints,), real, 'visibility as a detection target'
-        ),
-        'keypoints3d': GtField((joints, 3), real, 'pelvis-relative, m'),
-        'keypoints3d_visible': GtField((joints,), real, 'weight'),
-        'smplx_pose': GtField((rotations, 3), real, 'axis-angle, rad'),
-        'smplx_pose_valid': GtField((rotations,), real, '0/1'),
-        'smplx_betas': GtField((10,), real, 'shape coefficients'),
-        'smplx_betas_valid': GtField((), real, '0/1'),
-        'smplx_expression': GtField((10,), real, 'expression coefficients'),
-        'smplx_expression_valid': GtField((), real, '0/1'),
-        'smplx_transl': GtField((3,), real, 'm; for pictures, not trained'),
-        'has_3d': GtField((), real, '3-D joints supervise, 0/1'),
-        'gender': GtField((), whole, '-1 neutral, 0 male, 1 female'),
-    }
-    return fields
-
-
-GT_FIELDS: Mapping[str, GtField] = MappingProxyType(_fields())
-
-
-def check_gt_instances(instances: Any, where: str = 'gt_instances') -> None:
-    """Check that a sample's instances have the agreed fields and shapes.
-
-    Args:
-        instances: An ``InstanceData``.
-        where: Named in errors, e.g. the picture's path.
-
-    Raises:
-        ValueError: If a field is missing, has another shape or type, or is
-            not finite; the message names it and says what is wanted.
-    """
-    count = len(instances)
-    for name, field in GT_FIELDS.items():
-        if name not in instances:
-            raise ValueError(f'{where}: field {name!r} is missing')
-        value = instances[name]
-        wanted = (count, *field.shape)
-        if not isinstance(value, torch.Tensor):
-            # HorizontalBoxes and the like keep their tensor inside.
-            value = getattr(value, 'tensor', value)
-        if tuple(value.shape) != wanted or value.dtype != field.dtype:
-            raise ValueError(
-                f'{where}: field {name!r} must be {field.dtype} of shape '
-                f'{wanted}, got {value.dtype} {tuple(value.shape)}'
-            )
-        if value.is_floating_point() and not value.isfinite().all():
-            raise ValueError(f'{where}: field {name!r} is not finite')
+POSE_JOINTS: Mapping[str, int] = {
+    'global_orient': 1,
+    'body_pose': 21,
+    'jaw_pose': 1,
+    'leye_pose': 1,
+    'reye_pose': 1,
+    'left_hand_pose': 15,
+    'right_hand_pose': 15,
+}
+"""Pose arguments and their number of joints, in the order of the 55 joints."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aios.structures import vertex_normals
 from aios.synthetic.appearance import Outfit, dress_body
 from aios.synthetic.bodies import BodyTemplate
-from aios.visualization.mesh import vertex_normals
 
 __all__ = ['Garb', 'dress_person', 'sample_garb']
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aios.structures import Camera, convert_joints
+from aios.structures import Camera, Mesh, convert_joints
 from aios.synthetic.bodies import BodyBank, smplx_parameters
 from aios.synthetic.people import Person
 from aios.synthetic.rendering import Photograph, facing_area
 from aios.synthetic.scene import Scene
 from aios.synthetic.views import View
-from aios.visualization import Mesh, render_meshes
+from aios.visualization import render_meshes
 
 __all__ = [
     'DROP_RULES',

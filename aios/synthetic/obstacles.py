@@ -10,10 +10,10 @@ from functools import lru_cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aios.structures import vertex_normals
 from aios.synthetic.people import Person
 from aios.synthetic.textures import random_hue
 from aios.synthetic.views import View
-from aios.visualization.mesh import vertex_normals
 
 __all__ = ['Obstacle', 'sample_obstacles']
 

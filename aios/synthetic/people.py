@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aios.structures import vertex_normals
 from aios.synthetic.bodies import BodyBank, Figure, sample_shape
 from aios.synthetic.collisions import bodies_overlap, has_self_penetration
 from aios.synthetic.poses import pose_from_names, sample_pose
-from aios.visualization.mesh import vertex_normals
 
 __all__ = [
     'LocalBody',

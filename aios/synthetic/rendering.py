@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aios.structures import Camera
+from aios.structures import Camera, Mesh
 from aios.synthetic.appearance import paint_body
 from aios.synthetic.backgrounds import photo_background, render_surroundings
 from aios.synthetic.bodies import BodyBank
@@ -18,7 +18,7 @@ from aios.synthetic.environments import develop_background
 from aios.synthetic.lighting import shade
 from aios.synthetic.scene import Scene
 from aios.synthetic.shadows import floor_shadow
-from aios.visualization import Mesh, render_meshes
+from aios.visualization import render_meshes
 
 __all__ = [
     'Backdrop',

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aios.body_models import POSE_JOINTS, BodyPoser
+from aios.structures import POSE_JOINTS
+
+if TYPE_CHECKING:
+    from aios.body_models import BodyPoser
 
 __all__ = ['Body']
 

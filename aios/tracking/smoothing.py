@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-from torch import nn
 
-from aios.body_models import BodyPoser
 from aios.results import SMPLX_ARGUMENTS, FrameResult, SequenceResult
 
 from .body import Body
 from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ['OneEuroSmoother', 'SmoothingOptions', 'smooth_sequence']
 
@@ -120,7 +122,11 @@ class OneEuroSmoother:
     ) -> None:
         if not 0 < fps < np.inf:
             raise ValueError(f'fps must be positive, got {fps}')
-        self._poser = None if body_model is None else BodyPoser(body_model)
+        self._poser = None
+        if body_model is not None:
+            from aios.body_models import BodyPoser
+
+            self._poser = BodyPoser(body_model)
         self._body = Body(self._poser)
         self.fps = fps
         self.options = options or SmoothingOptions()

@@ -20,10 +20,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from aios.export.gltf import frame_times
-from aios.results import SequenceResult
+from aios.results import SequenceResult, instance_color
 from aios.utils.safe_io import atomic_write
 from aios.version import __version__
-from aios.visualization import instance_color
 
 from .media import PictureTrack
 

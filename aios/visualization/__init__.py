@@ -1,23 +1,29 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures of people: meshes, skeletons, boxes, contact sheets."""
+"""Images of persons: meshes, skeletons, boxes, contact sheets.
 
-from .body_mesher import BodyMesher
+What draws data samples needs MMEngine and is imported when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .drawing import contact_sheet, draw_boxes, draw_label, draw_skeleton
-from .local_visualizer import WholeBodyVisualizer, write_image
-from .mesh import Mesh, vertex_normals
-from .obj import write_obj
+from .image_file import write_image
 from .overlay import OVERLAY_LAYERS, OverlayDrawer, OverlayOptions
 from .overlay_writer import OverlayWriter
-from .palette import instance_color, joint_colors
+from .palette import joint_colors
 from .rasterizer import RenderResult, render_meshes
 from .video_file import VideoFile
 from .views import VIEWS, SceneView
+
+if TYPE_CHECKING:
+    from .body_mesher import BodyMesher
+    from .local_visualizer import WholeBodyVisualizer
 
 __all__ = [
     'OVERLAY_LAYERS',
     'VIEWS',
     'BodyMesher',
-    'Mesh',
     'OverlayDrawer',
     'OverlayOptions',
     'OverlayWriter',
@@ -29,10 +35,16 @@ __all__ = [
     'draw_boxes',
     'draw_label',
     'draw_skeleton',
-    'instance_color',
     'joint_colors',
     'render_meshes',
-    'vertex_normals',
     'write_image',
-    'write_obj',
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        for module in ('body_mesher', 'local_visualizer'):
+            found = import_module(f'.{module}', __name__)
+            if name in found.__all__:
+                return getattr(found, name)
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -13,10 +13,8 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from aios.body_models import BodyPoser, ground_truth_parameters
-from aios.results import as_array
-
-from .mesh import Mesh
-from .palette import instance_color
+from aios.results import as_array, instance_mesh
+from aios.structures import Mesh
 
 __all__ = ['BodyMesher']
 
@@ -55,7 +53,7 @@ class BodyMesher:
             return {}
         faces = self._poser.faces
         return {
-            index: Mesh(vertices, faces, np.divide(instance_color(index), 255))
+            index: instance_mesh(vertices, faces, index)
             for index, vertices in zip(known.tolist(), bodies, strict=True)
         }
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.dist import master_only
 from mmengine.structures import BaseDataElement, InstanceData
@@ -19,17 +17,15 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from aios.registry import VISUALIZERS
-from aios.results import as_array
-from aios.structures import PARTS, get_joint_set
-from aios.utils.safe_io import atomic_write
+from aios.results import as_array, instance_color
+from aios.structures import PARTS, Mesh, get_joint_set
 
 from .body_mesher import BodyMesher
 from .drawing import draw_boxes, draw_label, draw_skeleton
-from .mesh import Mesh
-from .palette import instance_color
+from .image_file import write_image
 from .rasterizer import render_meshes
 
-__all__ = ['LAYERS', 'WholeBodyVisualizer', 'write_image']
+__all__ = ['LAYERS', 'WholeBodyVisualizer']
 
 LAYERS = ('mesh', 'boxes', 'skeletons')
 """What can be drawn, in the order in which it is drawn."""
@@ -253,32 +249,6 @@ def _with_one_camera(
         [[common[0], 0, common[2]], [0, common[1], common[3]], [0, 0, 1]]
     )
     return K, sheared
-
-
-def write_image(
-    image: np.ndarray, path: str | os.PathLike, overwrite: bool = False
-) -> None:
-    """Write an RGB picture; the file appears only when it is complete.
-
-    Args:
-        image (np.ndarray): (H, W, 3) uint8 RGB.
-        path (str): The suffix says the format, e.g. ``.jpg``. Missing folders
-            are made.
-        overwrite (bool): Replace an existing file.
-
-    Raises:
-        FileExistsError: If the file exists and ``overwrite`` is False.
-        ValueError: If OpenCV cannot write the format.
-    """
-    suffix = Path(path).suffix
-    if not suffix or not cv2.haveImageWriter(f'picture{suffix}'):
-        raise ValueError(
-            f'{path}: cannot write pictures of type {suffix!r}, use .jpg or '
-            '.png'
-        )
-    _, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]))
-    with atomic_write(path, overwrite=overwrite) as stream:
-        stream.write(data.tobytes())
 
 
 def _line_width(image: np.ndarray) -> int:

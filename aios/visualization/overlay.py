@@ -11,12 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aios.results import FrameResult
-from aios.structures import convert_joints
+from aios.results import FrameResult, instance_color, instance_mesh
+from aios.structures import Mesh, convert_joints
 
 from .drawing import draw_boxes, draw_label, draw_skeleton
-from .mesh import Mesh
-from .palette import instance_color
 from .rasterizer import render_meshes
 from .views import VIEWS, SceneView
 
@@ -119,7 +117,7 @@ class OverlayDrawer:
     def _meshes(self, frame: FrameResult) -> list[Mesh]:
         """Meshes of all people, or none."""
         return [
-            Mesh(body, self.faces, np.divide(instance_color(person), 255))
+            instance_mesh(body, self.faces, person)
             for body, person in zip(
                 frame.instances.get('vertices', ()),
                 frame.instances['person_id'].tolist(),

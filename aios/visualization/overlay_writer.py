@@ -11,7 +11,7 @@ import numpy as np
 from aios.results import FrameResult
 from aios.utils.closing import Closing
 
-from .local_visualizer import write_image
+from .image_file import write_image
 from .overlay import OverlayDrawer, OverlayOptions
 from .video_file import VIDEO_SUFFIXES, VideoFile
 

@@ -1,16 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Colours: one per person, and one per part of a skeleton."""
+"""Colours of the parts of a skeleton."""
 
 from __future__ import annotations
 
-import colorsys
 from functools import cache
 
 import numpy as np
 
 from aios.structures import JointSet, get_joint_set
 
-__all__ = ['JOINT_COLORS', 'instance_color', 'joint_colors']
+__all__ = ['JOINT_COLORS', 'joint_colors']
 
 JOINT_COLORS = {
     'left': (255, 145, 40),
@@ -21,18 +20,6 @@ JOINT_COLORS = {
     'face': (255, 150, 205),
 }
 """RGB by side of the body, and by part where sides are small."""
-
-# The golden ratio spreads any number of hues evenly.
-_HUE_STEP = (5**0.5 - 1) / 2
-
-
-def instance_color(index: int) -> tuple[int, int, int]:
-    """RGB colour (0 to 255) of a person; neighbours in number differ."""
-    hue = (0.58 + index * _HUE_STEP) % 1
-    value = (0.95, 0.75)[index // 8 % 2]
-    rgb = colorsys.hsv_to_rgb(hue, 0.62, value)
-    red, green, blue = (round(255 * channel) for channel in rgb)
-    return red, green, blue
 
 
 def joint_colors(joint_set: str | JointSet) -> np.ndarray:

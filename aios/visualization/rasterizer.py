@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from aios.structures import Mesh, vertex_normals
+
 from .clipping import clip_to_camera
-from .mesh import Mesh, vertex_normals
 from .opencv_rasterizer import rasterize
 
 __all__ = ['RenderResult', 'render_meshes']

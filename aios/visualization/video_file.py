@@ -12,18 +12,17 @@ PyAV brings its own FFmpeg.
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from fractions import Fraction
-from logging import WARNING
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.logging import print_log
 
 from aios.utils.closing import Closing
 
@@ -361,4 +360,6 @@ def _sound(source: Any, out: Any, span: tuple[float, float]) -> Packets:
 
 
 def _warn_of_silence(name: Any, error: Exception) -> None:
-    print_log(f'{name}: sound cannot be copied: {error}', 'current', WARNING)
+    logging.getLogger(__name__).warning(
+        '%s: sound cannot be copied: %s', name, error
+    )

@@ -12,8 +12,9 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
+from aios.structures import Mesh
+
 from .drawing import draw_label
-from .mesh import Mesh
 from .rasterizer import render_meshes
 
 __all__ = ['VIEWS', 'SceneView']

@@ -19,11 +19,12 @@ from aios.structures import (
     BODY_REFINEMENT,
     WHOLE_BODY,
     Camera,
+    Mesh,
     TokenLayout,
     get_joint_set,
     joint_mapping,
 )
-from aios.visualization import Mesh, render_meshes
+from aios.visualization import render_meshes
 
 mpl.use('Agg')
 from matplotlib import pyplot as plt  # noqa: E402

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aios.body_models import POSE_JOINTS, load_body_model_arrays
+from aios.body_models import load_body_model_arrays
+from aios.structures import POSE_JOINTS
 from aios.utils.safe_io import save_npz
 
 NUM_VERTICES, NUM_FACES = 10475, 400

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from aios.body_models import (
-    POSE_JOINTS,
     VERTEX_JOINTS,
     BodyModel,
     SMPLXLayer,
@@ -21,7 +20,12 @@ from aios.body_models import (
 from aios.body_models.skinning import contour_rows
 from aios.body_models.smplx_layer import split_shape_directions
 from aios.registry import MODELS
-from aios.structures import SMPLX_144, axis_angle_to_matrix, joint_mapping
+from aios.structures import (
+    POSE_JOINTS,
+    SMPLX_144,
+    axis_angle_to_matrix,
+    joint_mapping,
+)
 from aios.utils.safe_io import save_npz
 
 

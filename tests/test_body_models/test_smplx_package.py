@@ -13,12 +13,11 @@ from smplx_package_layer import SMPLXPackageLayer
 
 from aios.body_models import (
     GENDERS,
-    POSE_JOINTS,
     BodyModel,
     SMPLXLayer,
     SMPLXOutput,
 )
-from aios.structures import axis_angle_to_matrix
+from aios.structures import POSE_JOINTS, axis_angle_to_matrix
 
 pytest.importorskip('smplx')
 

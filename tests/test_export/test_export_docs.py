@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from aios.results import SequenceResult
-from aios.visualization import Mesh, render_meshes
+from aios.structures import Mesh
+from aios.visualization import render_meshes
 
 PAGE = Path(__file__).parents[2] / 'docs/en/export.md'
 

@@ -14,9 +14,8 @@ from gltf_evaluator import GLBViewer
 
 from aios.body_models import SMPLXLayer
 from aios.export.gltf import frame_times, write_glb
-from aios.results import SequenceResult
+from aios.results import SequenceResult, instance_color
 from aios.structures import get_joint_set
-from aios.visualization import instance_color
 
 FLIP = np.array([1, -1, -1])  # OpenCV's axes to glTF's
 

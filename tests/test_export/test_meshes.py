@@ -9,8 +9,8 @@ import torch
 import trimesh
 
 from aios.export import write_meshes, write_ply
-from aios.results import SequenceResult
-from aios.visualization import Mesh, instance_color
+from aios.results import SequenceResult, instance_color
+from aios.structures import Mesh
 
 BOX = trimesh.creation.box()
 

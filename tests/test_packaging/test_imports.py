@@ -37,6 +37,32 @@ def test_light_modules_import_no_framework(module: str):
     assert heavy.isdisjoint(loaded)
 
 
+def test_results_need_no_framework(tmp_path):
+    """Read, written, converted and drawn with NumPy and OpenCV alone."""
+    code = f"""
+import sys
+import numpy as np
+import aios.export, aios.results, aios.tracking, aios.viewer
+import aios.visualization
+K = np.diag([500.0, 500, 1])
+persons = aios.results.complete_instances(
+    transl=np.array([[0, 0, 4.0]]), bboxes=np.array([[2, 3, 9, 9]])
+)
+frame = aios.results.FrameResult('a', 0, 0.0, K, (32, 24), persons)
+people = aios.results.SequenceResult.from_frames([frame])
+people.save({str(tmp_path / 'params.npz')!r})
+people = aios.results.SequenceResult.load({str(tmp_path / 'params.npz')!r})
+aios.export.write_mot({str(tmp_path / 'mot.txt')!r}, people.frames())
+aios.export.write_keypoints(people, {str(tmp_path / 'keypoints.json')!r})
+options = aios.visualization.OverlayOptions(layers=['boxes'])
+draw = aios.visualization.OverlayDrawer(np.zeros((0, 3), int), options)
+image = draw(frame, np.zeros((24, 32, 3), np.uint8))
+print(image.any(), aios.tracking.largest_track(people).num_frames)
+print(*{{'torch', 'mmengine', 'mmcv', 'mmdet'}} & set(sys.modules))
+"""
+    assert _run(code).split() == ['True', '1']
+
+
 def test_all_modules_import_without_gpu_display_or_files():
     code = f"""
 import importlib.util, os, pkgutil, sys

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aios.structures import Camera
+from aios.structures import Camera, Mesh
 from aios.synthetic.bodies import Figure
 from aios.synthetic.labels import camera_parameters, label_scene
 from aios.synthetic.people import make_person, to_local
@@ -17,7 +17,7 @@ from aios.synthetic.poses import pose_from_names
 from aios.synthetic.rendering import render_scene
 from aios.synthetic.scene import Scene
 from aios.synthetic.views import View
-from aios.visualization import Mesh, render_meshes
+from aios.visualization import render_meshes
 
 
 def params(labels, row):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from aios.results import SequenceResult
+from aios.structures import Mesh
 from aios.synthetic import (
     BodyBank,
     SceneOptions,
@@ -13,7 +14,7 @@ from aios.synthetic import (
     render_scene,
     sample_scene,
 )
-from aios.visualization import Mesh, render_meshes
+from aios.visualization import render_meshes
 
 
 def test_people_lie_over_their_picture(free_body_dir, layer) -> None:

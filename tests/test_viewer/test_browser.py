@@ -9,8 +9,10 @@ import browser as chromium
 import numpy as np
 import pytest
 
+from aios.results import instance_color
+from aios.structures import Mesh
 from aios.viewer import make_picture_track, write_viewer
-from aios.visualization import Mesh, instance_color, render_meshes
+from aios.visualization import render_meshes
 
 Keys = pytest.importorskip('selenium.webdriver').Keys
 

@@ -11,7 +11,8 @@ from script_loader import load_script
 
 from aios.body_models import SMPLXLayer
 from aios.datasets import HumanData
-from aios.visualization import Mesh, render_meshes, write_image
+from aios.structures import Mesh
+from aios.visualization import render_meshes, write_image
 
 ROOT = Path(__file__).parents[2]
 HEIGHT, WIDTH, FOCAL = 240, 320, 400.0

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aios.results import instance_color
 from aios.structures import COCO_17, SMPLX_137
 from aios.visualization import (
     contact_sheet,
     draw_boxes,
     draw_label,
     draw_skeleton,
-    instance_color,
     joint_colors,
 )
 

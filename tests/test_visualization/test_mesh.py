@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from aios.visualization import Mesh, vertex_normals
+from aios.structures import Mesh, vertex_normals
 
 TRIANGLE = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1]], np.float32)
 FACE = np.array([[0, 1, 2]])

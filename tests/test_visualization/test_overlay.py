@@ -7,15 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
-from aios.results import FrameResult, complete_instances
+from aios.results import FrameResult, complete_instances, instance_color
+from aios.structures import Mesh
 from aios.visualization import (
     OverlayDrawer,
     OverlayOptions,
     OverlayWriter,
     SceneView,
-    instance_color,
 )
-from aios.visualization.mesh import Mesh
 
 SIZE = (160, 120)
 K = np.array([[200.0, 0, 80], [0, 200, 60], [0, 0, 1]])

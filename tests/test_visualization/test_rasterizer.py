@@ -5,10 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.visualization import (
-    Mesh,
-    render_meshes,
-)
+from aios.structures import Mesh
+from aios.visualization import render_meshes
 
 # Different focal lengths and a principal point far off the centre.
 K = np.array([[90.0, 0, 7.3], [0, 120, 21.6], [0, 0, 1]])

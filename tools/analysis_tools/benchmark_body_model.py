@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from aios.body_models import (
-    POSE_JOINTS,
     BodyModelBase,
     SMPLXLayer,
 )
 from aios.engine.profiling import make_clock, median_seconds
+from aios.structures import POSE_JOINTS
 from aios.utils.command_line import make_parser, markdown_table
 
 

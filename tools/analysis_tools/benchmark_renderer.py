@@ -24,13 +24,10 @@ import torch
 
 from aios.body_models import SMPLXLayer
 from aios.engine.profiling import median_seconds
+from aios.results import instance_color
+from aios.structures import Mesh
 from aios.utils.command_line import make_parser, markdown_table
-from aios.visualization import (
-    Mesh,
-    instance_color,
-    render_meshes,
-    write_image,
-)
+from aios.visualization import render_meshes, write_image
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

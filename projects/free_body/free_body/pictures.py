@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from aios.body_models import SMPLXLayer, free_body_arrays
-from aios.structures import SMPLX_55
-from aios.visualization import Mesh, render_meshes
+from aios.structures import SMPLX_55, Mesh
+from aios.visualization import render_meshes
 
 from .skeleton import KEY_VERTICES
 

@@ -1,0 +1,39 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Writes images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from aios.utils.safe_io import atomic_write
+
+__all__ = ['write_image']
+
+
+def write_image(
+    image: np.ndarray, path: str | os.PathLike, overwrite: bool = False
+) -> None:
+    """Write an RGB image; the file appears only when it is complete.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8 RGB.
+        path (str): The suffix says the format, e.g. ``.jpg``. Missing folders
+            are made.
+        overwrite (bool): Replace an existing file.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is False.
+        ValueError: If OpenCV cannot write the format.
+    """
+    suffix = Path(path).suffix
+    if not suffix or not cv2.haveImageWriter(f'image{suffix}'):
+        raise ValueError(
+            f'{path}: cannot write images of type {suffix!r}, use .jpg or .png'
+        )
+    _, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]))
+    with atomic_write(path, overwrite=overwrite) as stream:
+        stream.write(data.tobytes())
