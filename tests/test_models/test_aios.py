@@ -203,15 +203,15 @@ def test_each_person_once(model) -> None:
     assert len(persons) == 20
 
 
-def test_max_persons(model) -> None:
+def test_max_candidates(model) -> None:
     torch.manual_seed(0)
     batch, samples = pictures((96, 128))
     with torch.no_grad():
         full = model(batch, samples, mode='tensor')
-        model.test_cfg = dict(max_persons=3)
+        model.test_cfg = dict(max_candidates=3)
         some = model(batch, samples, mode='tensor')
         assert [len(x.logits[0]) for x in some.layers] == [100] * 2 + [3] * 4
-        model.test_cfg = dict(max_persons=20)
+        model.test_cfg = dict(max_candidates=20)
         same = model(batch, samples, mode='tensor')
     assert [len(x.logits[0]) for x in full.layers] == [100] * 2 + [20] * 4
     torch.testing.assert_close(same.layers[-1].boxes, full.layers[-1].boxes)
@@ -227,7 +227,7 @@ def test_without_vertices(model) -> None:
     ('test_cfg', 'error'),
     [
         (dict(max_per_img=0), 'max_per_img must be positive'),
-        (dict(max_persons=-1), 'max_persons must be positive'),
+        (dict(max_candidates=-1), 'max_candidates must be positive'),
         (dict(score_threshold=0.3), 'score_threshold'),
     ],
 )

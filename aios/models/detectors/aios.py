@@ -460,9 +460,9 @@ class AiOS(DetectionTransformer):
         Returns:
             ``states`` after each layer.
         """
-        max_persons = None
+        max_candidates = None
         if not self.training:
-            max_persons = DecodingConfig.read(self.test_cfg).max_persons
+            max_candidates = DecodingConfig.read(self.test_cfg).max_candidates
         states = self.decoder(
             query=query,
             reference_boxes=reference_boxes,
@@ -470,7 +470,7 @@ class AiOS(DetectionTransformer):
             cls_branches=self.bbox_head.cls_branches,
             branches=self.bbox_head.branches,
             dn_queries=dn_queries,
-            max_persons=max_persons,
+            max_candidates=max_candidates,
             pose_maps=pose_maps,
         )
         return dict(states=states)

@@ -65,7 +65,7 @@ class DecodingConfig:
         person_class_only: Rank by the score of the class person.  As
             published, every pair of candidate and class is ranked, and a
             person could come out twice.
-        max_persons: Candidates that leave the first decoder stage, fewer
+        max_candidates: Candidates that leave the first decoder stage, fewer
             than the decoder's ``num_persons``; ``None`` for all of them.
             Saves time; results change slightly, because candidates see each
             other.
@@ -84,7 +84,7 @@ class DecodingConfig:
     score_thr: float = 0.0
     nms_iou_thr: float = -1.0
     person_class_only: bool = False
-    max_persons: int | None = None
+    max_candidates: int | None = None
     with_vertices: bool = True
     person_label: int = PERSON_LABEL
 
@@ -94,7 +94,7 @@ class DecodingConfig:
                 f'test_cfg.person_label must be 0 or {PERSON_LABEL}, got '
                 f'{self.person_label}'
             )
-        for name in ('max_per_img', 'max_persons'):
+        for name in ('max_per_img', 'max_candidates'):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(

@@ -188,7 +188,7 @@ class ProgressiveDecoder(BaseModule):
         cls_branches: nn.ModuleList,
         branches: DetectionBranches,
         dn_queries: DenoisingQueries | None = None,
-        max_persons: int | None = None,
+        max_candidates: int | None = None,
         pose_maps: PoseMaps | None = None,
     ) -> list[LayerState]:
         """Decode persons.
@@ -200,14 +200,14 @@ class ProgressiveDecoder(BaseModule):
             cls_branches: Classifier of each layer.
             branches: Branches of the head that refine boxes.
             dn_queries: Denoising queries, in training.
-            max_persons: Let fewer candidates than ``num_persons`` leave
+            max_candidates: Let fewer candidates than ``num_persons`` leave
                 the first stage.
             pose_maps: For ``pose_prior``.
 
         Returns:
             The state after each layer.
         """
-        keep = min(self.num_persons, max_persons or self.num_persons)
+        keep = min(self.num_persons, max_candidates or self.num_persons)
         tokens = _Tokens(query[:, :, None], reference_boxes[:, :, None])
         dn_groups = None
         if dn_queries is not None:
