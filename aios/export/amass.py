@@ -37,7 +37,7 @@ _Z_UP = Rotation.from_matrix([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
 
 
 def write_amass(
-    people: SequenceResult,
+    sequence: SequenceResult,
     layer: BodyModel,
     path: str | os.PathLike,
     person_id: int,
@@ -55,7 +55,7 @@ def write_amass(
     that of the sequence with which the file begins.
 
     Args:
-        people: The people.
+        sequence: The results.
         layer: Their body model.
         path: The ``.npz`` file. Missing folders are made.
         person_id: Who.
@@ -67,17 +67,17 @@ def write_amass(
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
-        ValueError: If nobody has this id, ``fps`` is not positive, or the
+        ValueError: If no person has this id, ``fps`` is not positive, or the
             frames span more than the file may hold.
     """
-    if person_id not in people.person_ids:
+    if person_id not in sequence.person_ids:
         raise ValueError(
             f'no person has the id {person_id}, there are '
-            f'{people.person_ids.tolist()}'
+            f'{sequence.person_ids.tolist()}'
         )
-    slots, rate = _time_grid(people, fps)
+    slots, rate = _time_grid(sequence, fps)
     rig = Rig.of(layer)
-    motion = PersonMotion.of(people, person_id, rig)
+    motion = PersonMotion.of(sequence, person_id, rig)
     keys = slots[motion.frames]
     if keys[-1] - keys[0] >= _MAX_FRAMES:
         raise ValueError(
@@ -87,7 +87,7 @@ def write_amass(
     wanted = np.arange(keys[0], keys[-1] + 1)
     mean = motion.mean_coefficients
     betas = np.zeros(_NUM_BETAS, np.float32)
-    betas[: people.betas.shape[1]] = mean[: people.betas.shape[1]]
+    betas[: sequence.betas.shape[1]] = mean[: sequence.betas.shape[1]]
     # The body turns about the pelvis, which is not the origin of a shape.
     pelvis = rig.rest_joints(motion.coefficients)[:, 0]
     trans = _Z_UP.apply(motion.transl + pelvis) - rig.rest_joints(mean)[0]
@@ -100,12 +100,12 @@ def write_amass(
             'pose_body': poses[:, 3:66],
             'trans': _interpolate(keys, wanted, trans),
             'betas': betas,
-            'gender': people.gender,
+            'gender': sequence.gender,
             'mocap_frame_rate': rate,
             'mocap_framerate': rate,
             'surface_model_type': 'smplx',
             'expression': _interpolate(
-                keys, wanted, people.expression[motion.rows]
+                keys, wanted, sequence.expression[motion.rows]
             ),
             'interpolated': ~np.isin(wanted, keys),
             'first_frame': keys[0],
@@ -116,18 +116,18 @@ def write_amass(
 
 
 def _time_grid(
-    people: SequenceResult, fps: float | None
+    sequence: SequenceResult, fps: float | None
 ) -> tuple[np.ndarray, float]:
     """Places ``(F,)`` of the frames in even time, and places per second."""
     if fps is not None and not fps > 0:
         raise ValueError(f'fps must be positive, got {fps}')
-    numbers, times = people.source_frames, people.timestamps
+    numbers, times = sequence.source_frames, sequence.timestamps
     if not (np.diff(numbers) > 0).all():  # images
-        return np.arange(people.num_frames), people.fps or fps or _FPS
+        return np.arange(sequence.num_frames), sequence.fps or fps or _FPS
     slots = (numbers - numbers[0]) // (np.gcd.reduce(np.diff(numbers)) or 1)
     if len(slots) < 2 or not times[-1] > times[0]:
-        return slots, people.fps or fps or _FPS
-    # Frames may have been left out since ``people.fps`` was true.
+        return slots, sequence.fps or fps or _FPS
+    # Frames may have been left out since ``sequence.fps`` was true.
     rate = slots[-1] / (times[-1] - times[0])
     return slots, round(float(rate), 6)
 
@@ -166,11 +166,11 @@ class AMASSExporter(Exporter):
     options = FPS_OPTION
 
     def write(  # noqa: D102
-        self, people: SequenceResult, layer: Any, path: Path, **options: Any
+        self, sequence: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> str | None:
         options.pop('progress', None)
-        person = int(people.person_ids[0])
-        count = write_amass(people, layer, path, person, **options)
+        person = int(sequence.person_ids[0])
+        count = write_amass(sequence, layer, path, person, **options)
         if not count:
             return None
         return f'person {person}: {count} missing frames are interpolated'

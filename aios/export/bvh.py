@@ -42,7 +42,7 @@ class _Frames:
 
 
 def write_bvh(
-    people: SequenceResult,
+    sequence: SequenceResult,
     layer: BodyModel,
     path: str | os.PathLike,
     person_id: int,
@@ -58,7 +58,7 @@ def write_bvh(
     person is missing in between, the pose is interpolated.
 
     Args:
-        people: The people.
+        sequence: The results.
         layer: Their body model.
         path: The ``.bvh`` file. Missing folders are made.
         person_id: Who.
@@ -71,19 +71,19 @@ def write_bvh(
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
-        ValueError: If nobody has this id, or an argument is not positive.
+        ValueError: If no person has this id, or an argument is not positive.
     """
-    if person_id not in people.person_ids:
+    if person_id not in sequence.person_ids:
         raise ValueError(
             f'no person has the id {person_id}, there are '
-            f'{people.person_ids.tolist()}'
+            f'{sequence.person_ids.tolist()}'
         )
     if not scale > 0:
         raise ValueError(f'scale must be positive, got {scale}')
-    times = frame_times(people, fps)
+    times = frame_times(sequence, fps)
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     rig = Rig.of(layer)
-    motion = PersonMotion.of(people, person_id, rig)
+    motion = PersonMotion.of(sequence, person_id, rig)
     offsets = scale * rig.bone_offsets(motion.mean_coefficients)
     frames = _without_gaps(motion, rig)
     order = list(_depth_first(rig.parents))
@@ -184,7 +184,9 @@ class BVHExporter(Exporter):
     }
 
     def write(  # noqa: D102
-        self, people: SequenceResult, layer: Any, path: Path, **options: Any
+        self, sequence: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> None:
         options.pop('progress', None)
-        write_bvh(people, layer, path, int(people.person_ids[0]), **options)
+        write_bvh(
+            sequence, layer, path, int(sequence.person_ids[0]), **options
+        )

@@ -160,7 +160,7 @@ class CorrectiveBasis:
         )
         largest = np.abs(weights).max(axis=0)
         shapes = self._basis * largest[:, None]
-        # What nobody sees need not be stored.
+        # What is too small to be seen need not be stored.
         shapes[np.abs(shapes) < 1e-3 * self.tolerance] = 0
         shapes = shapes.reshape(count, -1, 3).astype(np.float32)
         return shapes, (weights / largest).astype(np.float32)

@@ -57,7 +57,7 @@ class Exporter:
 
     def export(
         self,
-        people: SequenceResult,
+        sequence: SequenceResult,
         layer: BodyModel | None,
         path: Path,
         *,
@@ -68,7 +68,7 @@ class Exporter:
         """Write the files of a sequence.
 
         Args:
-            people: The people.
+            sequence: The results.
             layer: Their body model; ``None`` if it is not needed.
             path: The file. With one file per person its name contains
                 ``{person}``; with one per frame it is a folder.
@@ -84,13 +84,13 @@ class Exporter:
             FileExistsError: If one of the files exists and ``overwrite`` is
                 False; then nothing is written.
         """
-        parts = {path: people}
+        parts = {path: sequence}
         if self.per == 'person':
             parts = {
-                path.with_name(path.name.format(person=person)): people.select(
-                    people.person_id == person
-                )
-                for person in people.person_ids.tolist()
+                path.with_name(
+                    path.name.format(person=person)
+                ): sequence.select(sequence.person_id == person)
+                for person in sequence.person_ids.tolist()
             }
         if not overwrite:
             refuse_existing(parts)
@@ -102,12 +102,12 @@ class Exporter:
         return list(parts), [remark for remark in remarks if remark]
 
     def write(
-        self, people: SequenceResult, layer: Any, path: Path, **options: Any
+        self, sequence: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> str | None:
         """Write one file, of one person if there is one per person.
 
         Args:
-            people: The people.
+            sequence: The results.
             layer: Their body model.
             path: The file.
             **options: ``overwrite``, ``progress`` and those of
@@ -124,7 +124,7 @@ class Exporter:
         """Write the files of a frame; only formats with one per frame.
 
         Args:
-            frame: The people, with vertices.
+            frame: The persons, with vertices.
             faces: ``(F, 3)`` triangles.
             folder: Where to.
         """

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""All people of a sequence as one animated, skinned GLB file.
+"""All persons of a sequence as one animated, skinned GLB file.
 
 The nodes, and which of them move, are described in ``docs/en/export.md``.
 """
@@ -19,7 +19,7 @@ from aios.results import SequenceResult
 from .correctives import CorrectiveBasis
 from .exporter import FPS_OPTION, Exporter
 from .glb import GLBBuilder
-from .gltf_scene import PeopleScene
+from .gltf_scene import GLTFScene
 from .rig import Rig
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class GLBSummary:
 
 
 def write_glb(
-    people: SequenceResult,
+    sequence: SequenceResult,
     layer: BodyModel,
     path: str | os.PathLike,
     *,
@@ -58,10 +58,10 @@ def write_glb(
     overwrite: bool = False,
     progress: bool = False,
 ) -> GLBSummary:
-    """Write people as an animation that Blender and browsers open.
+    """Write persons as an animation that Blender and browsers open.
 
     Args:
-        people: The people; may be none.
+        sequence: The results; may be none.
         layer: Their body model, as
             :class:`~aios.body_models.SMPLXLayer`.
         path: The ``.glb`` file. Missing folders are made.
@@ -88,12 +88,12 @@ def write_glb(
         )
     if Path(path).exists() and not overwrite:
         raise FileExistsError(f'{path} exists; it is not overwritten')
-    times = frame_times(people, fps)
+    times = frame_times(sequence, fps)
     with GLBBuilder() as builder:
-        scene = PeopleScene(builder, people, Rig.of(layer), times)
-        bar = tqdm(total=len(people), unit='body', disable=not progress)
+        scene = GLTFScene(builder, sequence, Rig.of(layer), times)
+        bar = tqdm(total=len(sequence), unit='body', disable=not progress)
         with bar:
-            for person_id in people.person_ids:
+            for person_id in sequence.person_ids:
                 basis = None
                 if correctives == 'exact':
                     basis = CorrectiveBasis(tolerance)
@@ -103,12 +103,12 @@ def write_glb(
 
 
 def frame_times(
-    people: SequenceResult, fps: float | None = None
+    sequence: SequenceResult, fps: float | None = None
 ) -> np.ndarray:
     """Seconds from the first frame, ``(F,)`` float32, ascending.
 
     Args:
-        people: With timestamps, or pictures without.
+        sequence: With timestamps, or of images without.
         fps: Used where timestamps do not ascend and the sequence has no
             frame rate; default 1.
 
@@ -117,9 +117,9 @@ def frame_times(
     """
     if fps is not None and not fps > 0:
         raise ValueError(f'fps must be positive, got {fps}')
-    times = people.timestamps - people.timestamps[:1]
+    times = sequence.timestamps - sequence.timestamps[:1]
     if not (np.diff(times.astype(np.float32)) > 0).all():
-        times = np.arange(people.num_frames) / (people.fps or fps or 1.0)
+        times = np.arange(sequence.num_frames) / (sequence.fps or fps or 1.0)
     return times.astype(np.float32)
 
 
@@ -127,7 +127,7 @@ class GLBExporter(Exporter):
     """Animations."""
 
     name, suffix = 'glb', '.glb'
-    about = 'one animated, skinned file of all people (Blender, browsers)'
+    about = 'one animated, skinned file of all persons (Blender, browsers)'
     product = 'people.glb'
     flag, flag_help = '--save-glb', 'people.glb, for Blender'
     options = FPS_OPTION | {
@@ -139,9 +139,9 @@ class GLBExporter(Exporter):
     }
 
     def write(  # noqa: D102
-        self, people: SequenceResult, layer: Any, path: Path, **options: Any
+        self, sequence: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> str:
-        summary = write_glb(people, layer, path, **options)
+        summary = write_glb(sequence, layer, path, **options)
         return (
             f'{summary.num_bytes / 2**20:.1f} MB; vertices at most '
             f'{1000 * summary.max_error:.2f} mm from the body model'

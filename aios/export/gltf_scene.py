@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Nodes, meshes, skins and the animation of a glTF file of people.
+"""Nodes, meshes, skins and the animation of a glTF file of persons.
 
 Legend: ``T`` frames of a person, ``V`` vertices, ``J`` joints, ``C``
 coefficients, ``K`` correctives.
@@ -25,7 +25,7 @@ from .rig import JOINT_NAMES, PersonMotion, Rig
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
-__all__ = ['PeopleScene']
+__all__ = ['GLTFScene']
 
 _CHUNK = 32  # frames that are computed at once
 _STILL = 1e-6  # changes below it (metres, coefficients) are not animated
@@ -33,17 +33,17 @@ _HALF_TURN = [1.0, 0.0, 0.0, 0.0]  # about x: OpenCV's axes to glTF's
 _NUM_BETAS = 10
 
 
-class PeopleScene:
+class GLTFScene:
     """Nodes, meshes, skins and one animation, person by person."""
 
     def __init__(
         self,
         builder: GLBBuilder,
-        people: SequenceResult,
+        sequence: SequenceResult,
         rig: Rig,
         times: np.ndarray,
     ) -> None:
-        self.builder, self.people, self.rig = builder, people, rig
+        self.builder, self.sequence, self.rig = builder, sequence, rig
         self.times = times
         self.nodes: list[dict] = []
         self.meshes: list[dict] = []
@@ -58,9 +58,9 @@ class PeopleScene:
             name='people', rotation=_HALF_TURN, children=[]
         )
         self.top_nodes = [self.world]
-        if people.num_frames:
+        if sequence.num_frames:
             self.top_nodes.append(self._add_camera())
-        if len(people):
+        if len(sequence):
             self._shared = self._shared_attributes()
 
     def _shared_attributes(self) -> dict[str, Any]:
@@ -80,8 +80,8 @@ class PeopleScene:
 
     def _add_camera(self) -> int:
         """The first frame's camera; it looks along -z, as glTF wants it."""
-        K, (width, height) = self.people.K[0], self.people.image_sizes[0]
-        nearest = float(self.people.joints3d[..., 2].min(initial=np.inf))
+        K, (width, height) = self.sequence.K[0], self.sequence.image_sizes[0]
+        nearest = float(self.sequence.joints3d[..., 2].min(initial=np.inf))
         self.cameras = [
             {
                 'name': 'camera',
@@ -91,7 +91,7 @@ class PeopleScene:
                     'aspectRatio': float(
                         (width / K[0, 0]) / (height / K[1, 1])
                     ),
-                    # A depth buffer resolves distant people only if the
+                    # A depth buffer resolves distant persons only if the
                     # near plane is not too near.
                     'znear': min(max(0.01, 0.1 * nearest), 10.0),
                 },
@@ -108,10 +108,10 @@ class PeopleScene:
         self, person_id: int, basis: CorrectiveBasis | None, bar: tqdm
     ) -> None:
         """Add a person with skeleton, mesh and animation."""
-        motion = PersonMotion.of(self.people, person_id, self.rig)
+        motion = PersonMotion.of(self.sequence, person_id, self.rig)
         mean = motion.mean_coefficients
         shape_ids = _moving(motion.coefficients - mean)
-        # Expressions also where they rest: somebody may want to animate.
+        # Expressions also where they rest: a user may want to animate them.
         shape_ids = np.union1d(shape_ids, np.arange(_NUM_BETAS, len(mean)))
         weights = (motion.coefficients - mean)[:, shape_ids]
         offsets = self.rig.bone_offsets(motion.coefficients)
@@ -144,7 +144,9 @@ class PeopleScene:
         """Grow the basis over the frames, and keep the largest error."""
         bind = self.rig.rest_joints(mean)
         for piece in motion.chunks(_CHUNK):
-            wanted = _forward(self.people, motion.rows[piece], self.rig.layer)
+            wanted = _forward(
+                self.sequence, motion.rows[piece], self.rig.layer
+            )
             skinning = SkinningFrames(
                 self.rig, bind, motion.rotations[piece], offsets[piece]
             )
@@ -284,7 +286,7 @@ class PeopleScene:
 
     def _track_presence(self, skeleton: int, motion: PersonMotion) -> None:
         """A person who is not in a frame has size zero."""
-        present = np.zeros(self.people.num_frames, bool)
+        present = np.zeros(self.sequence.num_frames, bool)
         present[motion.frames] = True
         if present.all():
             return
@@ -318,7 +320,7 @@ class PeopleScene:
 
     def document(self) -> dict[str, Any]:
         """Everything but the arrays."""
-        people = self.people
+        sequence = self.sequence
         if not self.nodes[self.world]['children']:
             del self.nodes[self.world]['children']
         animations = [
@@ -336,13 +338,13 @@ class PeopleScene:
                     'name': 'people',
                     'nodes': self.top_nodes,
                     'extras': {
-                        'fps': people.fps,
-                        'num_frames': people.num_frames,
-                        'source': people.source,
-                        'gender': people.gender,
-                        'body_model': people.body_model,
-                        'model': people.model,
-                        'units': people.units,
+                        'fps': sequence.fps,
+                        'num_frames': sequence.num_frames,
+                        'source': sequence.source,
+                        'gender': sequence.gender,
+                        'body_model': sequence.body_model,
+                        'model': sequence.model,
+                        'units': sequence.units,
                     },
                 }
             ],
@@ -356,12 +358,12 @@ class PeopleScene:
 
 
 def _forward(
-    people: SequenceResult, rows: np.ndarray, layer: BodyModel
+    sequence: SequenceResult, rows: np.ndarray, layer: BodyModel
 ) -> np.ndarray:
     """The body model's vertices ``(T, V, 3)``, without translation."""
     from aios.body_models import BodyPoser
 
-    parameters = people.smplx_parameters(rows)
+    parameters = sequence.smplx_parameters(rows)
     del parameters['transl']
     return BodyPoser(layer)(parameters).vertices.astype(np.float64)
 

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Boxes, scores and key-points as JSON, like COCO-WholeBody.
+"""Boxes, scores and keypoints as JSON, like COCO-WholeBody.
 
 The schema is described in ``docs/en/export.md``.  Symbols: ``n`` persons of
-a frame, ``K`` key-points.
+a frame, ``K`` keypoints.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _BOXES = {
 def keypoints_document(
     frames: Iterable[FrameResult], source: str = '', fps: float = 0.0
 ) -> dict[str, Any]:
-    """Boxes, scores and key-points of frames.
+    """Boxes, scores and keypoints of frames.
 
     Args:
         frames: The frames; images are numbered in their order.
@@ -71,7 +71,7 @@ def keypoints_document(
             annotations.append({'id': len(annotations), **annotation})
     return {
         'info': {
-            'description': 'whole-body key-points of AiOS',
+            'description': 'whole-body keypoints of AiOS',
             'version': SCHEMA_VERSION,
             'aios_version': __version__,
             'source': source,
@@ -85,12 +85,12 @@ def keypoints_document(
 
 
 def write_keypoints(
-    people: SequenceResult, path: str | os.PathLike, overwrite: bool = False
+    sequence: SequenceResult, path: str | os.PathLike, overwrite: bool = False
 ) -> None:
     """Write one file for all frames.
 
     Args:
-        people: The people.
+        sequence: The results.
         path: The ``.json`` file. Missing folders are made.
         overwrite: Replace an existing file.
 
@@ -98,7 +98,7 @@ def write_keypoints(
         FileExistsError: If the file exists and ``overwrite`` is False.
     """
     _dump(
-        keypoints_document(people.frames(), people.source, people.fps),
+        keypoints_document(sequence.frames(), sequence.source, sequence.fps),
         Path(path),
         overwrite,
     )
@@ -128,10 +128,10 @@ class KeypointsWriter(Closing):
     def write(
         self, frame: FrameResult, image: np.ndarray | None = None
     ) -> None:
-        """Write a frame's file, also if nobody is in it.
+        """Write a frame's file, also without persons.
 
         Args:
-            frame: The people.
+            frame: The persons.
             image: Not needed.
 
         Raises:
@@ -170,26 +170,29 @@ def _image(frame: FrameResult, image_id: int) -> dict[str, Any]:
 def _annotations(
     frame: FrameResult, image_id: int
 ) -> Iterator[dict[str, Any]]:
-    people = frame.instances
+    instances = frame.instances
     whole, known = convert_joints(
-        people['joints2d'], 'smplx_144', 'coco_wholebody', approximate=True
+        instances['joints2d'], 'smplx_144', 'coco_wholebody', approximate=True
     )
     points = np.concatenate(
         [whole, np.broadcast_to(2.0 * known[:, None], (*whole.shape[:2], 1))],
         axis=2,
     )
-    if 'keypoints' in people:  # the network's own are better than the mesh's
-        points[:, :_NUM_COCO, :2] = people['keypoints']
+    if (
+        'keypoints' in instances
+    ):  # the network's own are better than the mesh's
+        points[:, :_NUM_COCO, :2] = instances['keypoints']
     for row in range(len(frame)):
         boxes = {
-            name: _xywh(people[field][row]) for name, field in _BOXES.items()
+            name: _xywh(instances[field][row])
+            for name, field in _BOXES.items()
         }
         width, height = boxes['bbox'][2:]
         yield {
             'image_id': image_id,
             'category_id': _PERSON,
-            'track_id': int(people['person_id'][row]),
-            'score': round(float(people['scores'][row]), 4),
+            'track_id': int(instances['person_id'][row]),
+            'score': round(float(instances['scores'][row]), 4),
             'iscrowd': 0,
             'area': round(width * height, 2),
             **boxes,
@@ -198,7 +201,7 @@ def _annotations(
             **{
                 name: _flat(points[row, part]) for name, part in _PARTS.items()
             },
-            'smplx_joints': _flat(people['joints2d'][row]),
+            'smplx_joints': _flat(instances['joints2d'][row]),
         }
 
 
@@ -226,12 +229,12 @@ class KeypointsExporter(Exporter):
     """Boxes and keypoints."""
 
     name, suffix, needs_body = 'json', '.json', False
-    about = 'boxes, scores and key-points, like COCO-WholeBody'
+    about = 'boxes, scores and keypoints, like COCO-WholeBody'
     product = 'keypoints.json'
     flag = '--save-json'
-    flag_help = 'keypoints.json: boxes and key-points'
+    flag_help = 'keypoints.json: boxes and keypoints'
 
     def write(  # noqa: D102
-        self, people: SequenceResult, layer: Any, path: Path, **options: Any
+        self, sequence: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> None:
-        write_keypoints(people, path, options['overwrite'])
+        write_keypoints(sequence, path, options['overwrite'])

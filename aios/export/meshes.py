@@ -45,12 +45,12 @@ _CHUNK = 32  # meshes that are held at once
 
 
 def person_meshes(
-    people: SequenceResult, layer: BodyModel, axes: str = 'opencv'
+    sequence: SequenceResult, layer: BodyModel, axes: str = 'opencv'
 ) -> Iterator[tuple[int, Mesh]]:
     """Meshes of all persons, posed anew; memory does not grow.
 
     Args:
-        people: The people.
+        sequence: The results.
         layer: Their body model.
         axes: A key of :data:`AXES`.
 
@@ -65,17 +65,17 @@ def person_meshes(
     from aios.body_models import BodyPoser
 
     poser = BodyPoser(layer)
-    for start in range(0, len(people), _CHUNK):
+    for start in range(0, len(sequence), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        vertices = poser(people.smplx_parameters(rows)).vertices
+        vertices = poser(sequence.smplx_parameters(rows)).vertices
         vertices = vertices * np.array(AXES[axes], np.float32)
         for row, points in enumerate(vertices, start=start):
-            person = int(people.person_id[row])
+            person = int(sequence.person_id[row])
             yield row, instance_mesh(points, poser.faces, person)
 
 
 def write_meshes(
-    people: SequenceResult,
+    sequence: SequenceResult,
     layer: BodyModel,
     folder: str | os.PathLike,
     kind: str = 'obj',
@@ -87,7 +87,7 @@ def write_meshes(
     """Write ``FRAME_personID.obj`` or ``.ply`` for every person.
 
     Args:
-        people: The people.
+        sequence: The results.
         layer: Their body model.
         folder: Where to; made if missing.
         kind: A key of :data:`MESH_FORMATS`.
@@ -108,18 +108,18 @@ def write_meshes(
         raise ValueError(
             f'kind must be one of {tuple(MESH_FORMATS)}, got {kind!r}'
         )
-    paths = _paths(people, Path(folder), kind)
+    paths = _paths(sequence, Path(folder), kind)
     if not overwrite:
         refuse_existing(paths)
-    meshes = person_meshes(people, layer, axes)
-    bar = tqdm(meshes, total=len(people), unit='mesh', disable=not progress)
+    meshes = person_meshes(sequence, layer, axes)
+    bar = tqdm(meshes, total=len(sequence), unit='mesh', disable=not progress)
     for row, mesh in bar:
         MESH_FORMATS[kind](mesh, paths[row], overwrite=overwrite)
     return paths
 
 
-def _paths(people: SequenceResult, folder: Path, kind: str) -> list[Path]:
-    names, counts = np.unique(people.frame_names, return_counts=True)
+def _paths(sequence: SequenceResult, folder: Path, kind: str) -> list[Path]:
+    names, counts = np.unique(sequence.frame_names, return_counts=True)
     if (counts > 1).any():
         raise ValueError(
             f'frame name {str(names[counts > 1][0])!r} occurs more than once; '
@@ -127,16 +127,16 @@ def _paths(people: SequenceResult, folder: Path, kind: str) -> list[Path]:
         )
     return [
         frame_file(
-            folder, f'{people.frame_names[frame]}_person{person}.{kind}'
+            folder, f'{sequence.frame_names[frame]}_person{person}.{kind}'
         )
         for frame, person in zip(
-            people.frame_index, people.person_id, strict=True
+            sequence.frame_index, sequence.person_id, strict=True
         )
     ]
 
 
 def frame_file(folder: Path, name: str) -> Path:
-    """A file inside a folder; names come from files nobody vouches for.
+    """A file inside a folder; names come from untrusted files.
 
     Raises:
         ValueError: If the name leads out of the folder.
@@ -169,9 +169,9 @@ class MeshExporter(Exporter):
         self.name, self.about, self.suffix = name, about, f'.{name}'
 
     def export(  # noqa: D102
-        self, people: SequenceResult, layer: Any, path: Path, **options: Any
+        self, sequence: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> tuple[list[Path], list[str]]:
-        return write_meshes(people, layer, path, self.name, **options), []
+        return write_meshes(sequence, layer, path, self.name, **options), []
 
     def write_frame(  # noqa: D102
         self, frame: FrameResult, faces: np.ndarray, folder: Path

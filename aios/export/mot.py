@@ -30,7 +30,7 @@ def write_mot(
 
     Args:
         path: The file.
-        frames: All frames of a sequence, also those without a person.
+        frames: All frames of a sequence, also those without persons.
         overwrite: Whether an existing file may be replaced.
 
     Returns:
@@ -42,11 +42,11 @@ def write_mot(
     path = Path(path)
     with atomic_write(path, overwrite=overwrite) as stream:
         for number, frame in enumerate(frames, start=1):
-            people = frame.instances
+            instances = frame.instances
             for person, box, score in zip(
-                people['person_id'].tolist(),
-                people['bboxes'].tolist(),
-                people['scores'].tolist(),
+                instances['person_id'].tolist(),
+                instances['bboxes'].tolist(),
+                instances['scores'].tolist(),
                 strict=True,
             ):
                 left, top, right, bottom = box
@@ -64,6 +64,6 @@ class MOTExporter(Exporter):
     about = 'boxes of tracks, text of MOTChallenge'
 
     def write(  # noqa: D102
-        self, people: SequenceResult, layer: Any, path: Path, **options: Any
+        self, sequence: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> None:
-        write_mot(path, people.frames(), options['overwrite'])
+        write_mot(path, sequence.frames(), options['overwrite'])

@@ -151,20 +151,20 @@ class PersonMotion:
 
     @classmethod
     def of(
-        cls, people: SequenceResult, person_id: int, rig: Rig
+        cls, sequence: SequenceResult, person_id: int, rig: Rig
     ) -> PersonMotion:
         """Motion of a person, who must be in the sequence."""
-        rows = np.flatnonzero(people.person_id == person_id)
+        rows = np.flatnonzero(sequence.person_id == person_id)
         coefficients = np.concatenate(
-            [people.betas[rows], people.expression[rows]], axis=1
+            [sequence.betas[rows], sequence.expression[rows]], axis=1
         )
         return cls(
             int(person_id),
-            people.frame_index[rows],
+            sequence.frame_index[rows],
             rows,
             coefficients.astype(np.float64),
-            _quaternions(people, rows, rig.layer),
-            people.transl[rows],
+            _quaternions(sequence, rows, rig.layer),
+            sequence.transl[rows],
         )
 
     def __len__(self) -> int:
@@ -184,12 +184,12 @@ class PersonMotion:
 
 
 def _quaternions(
-    people: SequenceResult, rows: np.ndarray, layer: BodyModel
+    sequence: SequenceResult, rows: np.ndarray, layer: BodyModel
 ) -> np.ndarray:
     hands = layer.hand_mean.detach().cpu().double().numpy()
     poses = []
     for name, count in POSE_JOINTS.items():
-        pose = getattr(people, name)[rows].astype(np.float64)
+        pose = getattr(sequence, name)[rows].astype(np.float64)
         pose = pose.reshape(-1, count, 3)
         if 'hand' in name:
             pose = pose + hands[int('right' in name)]

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How much two sightings look like one person, and who goes with whom.
+"""Similarity of tracks and detections, and their assignment.
 
-Symbols: ``M`` tracks, ``n`` persons of a frame, ``K`` = 17 key-points.
+Symbols: ``M`` tracks, ``n`` persons of a frame, ``K`` = 17 keypoints.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = [
 BODY_JOINTS = joint_mapping('smplx_144', 'coco')
 """``(17,)`` the joints of COCO among the 144 of SMPL-X."""
 
-# Per key-point constants of the COCO evaluation.
+# Per keypoint constants of the COCO evaluation.
 _SIGMAS = 0.01 * np.array(
     [2.6, 2.5, 2.5, 3.5, 3.5]
     + [7.9, 7.9, 7.2, 7.2, 6.2, 6.2]
@@ -51,11 +51,11 @@ def box_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def keypoint_similarity(
     points: np.ndarray, others: np.ndarray, areas: np.ndarray
 ) -> np.ndarray:
-    """Object key-point similarity (OKS) of all pairs.
+    """Object keypoint similarity (OKS) of all pairs.
 
-    It tells people apart whose boxes coincide: two who pass each other face
-    different ways, so the left shoulder of one is at the right shoulder of
-    the other.
+    It distinguishes persons whose boxes coincide: two who pass each other
+    face different ways, so the left shoulder of one is at the right shoulder
+    of the other.
 
     Args:
         points: ``(M, K, 2)``.

@@ -21,7 +21,7 @@ class Body:
     """The body model that results were made with.
 
     Args:
-        poser: Poses the people of the results; ``None`` if unknown.
+        poser: Poses the persons of the results; ``None`` if unknown.
 
     Raises:
         ValueError: If its hand poses are not relative to the mean hand.

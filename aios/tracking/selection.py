@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Of several people, the one who matters."""
+"""Select one person."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ __all__ = ['LargestPerson', 'largest_person', 'largest_track']
 
 
 def largest_person(frame: FrameResult) -> FrameResult:
-    """The person with the largest box; nobody if nobody is there."""
+    """The person with the largest box; none if the frame has none."""
     if not len(frame):
         return frame
     return frame.select([int(_areas(frame.instances['bboxes']).argmax())])
 
 
-def largest_track(people: SequenceResult) -> SequenceResult:
+def largest_track(sequence: SequenceResult) -> SequenceResult:
     """The person with the largest boxes, summed over all frames.
 
     Args:
-        people: With ids of a tracker. All frames stay.
+        sequence: With ids of a tracker. All frames stay.
     """
-    if not len(people):
-        return people
-    ids, inverse = np.unique(people.person_id, return_inverse=True)
-    total = np.bincount(inverse, _areas(people.bboxes))
-    return people.select(people.person_id == ids[total.argmax()])
+    if not len(sequence):
+        return sequence
+    ids, inverse = np.unique(sequence.person_id, return_inverse=True)
+    total = np.bincount(inverse, _areas(sequence.bboxes))
+    return sequence.select(sequence.person_id == ids[total.argmax()])
 
 
 class LargestPerson:
     """The largest person of a video, frame by frame, without jumping.
 
-    Stays with somebody until another one is clearly larger, or the person has
-    been missing for some time.
+    Keeps a person until another one is clearly larger, or the person has been
+    missing for some time.
 
     Args:
         margin: How many times larger another box must be.

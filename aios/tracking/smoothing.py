@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Takes the trembling out of tracked people.
+"""Temporal smoothing of tracked persons.
 
 Symbols: ``n`` persons of a frame, ``J`` = 55 rotations.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ['OneEuroSmoother', 'SmoothingOptions', 'smooth_sequence']
 
-_FORGET = 60.0  # seconds after which nothing is known of somebody any more
+_FORGET = 60.0  # seconds after which a missing person is forgotten
 _NEAREST = 0.05  # metres in front of the camera
 
 
@@ -37,8 +37,8 @@ class SmoothingOptions:
             lengths per second.
         depth: Of the logarithm of the pelvis' depth; speeds per second.
         expression: Of the coefficients of the expression.
-        max_gap: Seconds after which somebody who was missing starts anew;
-            the mean shape goes on.
+        max_gap: Seconds after which the filters of a missing person start
+            anew; the mean shape goes on.
     """
 
     rotations: OneEuroOptions = OneEuroOptions(1.2, 0.8)
@@ -94,10 +94,9 @@ class OneEuroSmoother:
     """Online smoothing, frame by frame, per ``person_id``.
 
     - Rotations are filtered as rotations.
-    - The position of the pelvis is filtered as a direction and a depth: what
-      a picture says of the depth is much less certain than where in the
-      picture somebody is, and smoothing must not drive the body off the
-      person.
+    - The position of the pelvis is filtered as a direction and a depth: the
+      depth is much less certain than the place in the image, and smoothing
+      must not move the body off the person.
     - The shape is the mean so far, weighted by scores.
     - Joints and meshes are computed anew by the body model.
 
@@ -133,7 +132,7 @@ class OneEuroSmoother:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody."""
+        """Forget all persons."""
         self._states: dict[int, _State] = {}
         self._time = 0.0
         self._timestamp = 0.0
@@ -145,7 +144,7 @@ class OneEuroSmoother:
             frame: With ids of a tracker.
 
         Returns:
-            The same people, smoothed.
+            The same persons, smoothed.
         """
         return self._posed(self.parameters(frame))
 
@@ -169,19 +168,21 @@ class OneEuroSmoother:
         return _with_rows(frame, rows)
 
     def _person(self, frame: FrameResult, row: int) -> dict[str, np.ndarray]:
-        people = {
+        sequence = {
             name: frame.instances[name][row].astype(np.float64)
             for name in (*SMPLX_ARGUMENTS, 'joints3d')
         }
         state, seconds = self._state(int(frame.instances['person_id'][row]))
         filters = state.filters
-        turns = filters.rotations(self._body.rotations(people), seconds)
+        turns = filters.rotations(self._body.rotations(sequence), seconds)
         out = self._body.poses(turns)
-        expression = filters.expression(people['expression'][None], seconds)
+        expression = filters.expression(sequence['expression'][None], seconds)
         out['expression'] = expression[0]
         # The pelvis of the rest pose is linear in the shape, as the mean is.
-        pelvis = people['joints3d'][0]
-        shape = np.concatenate([people['betas'], pelvis - people['transl']])
+        pelvis = sequence['joints3d'][0]
+        shape = np.concatenate(
+            [sequence['betas'], pelvis - sequence['transl']]
+        )
         weight = max(float(frame.instances['scores'][row]), 1e-3)
         mean = state.shape.add(shape, weight)
         position = _position(filters, pelvis, seconds)
@@ -216,7 +217,7 @@ def _position(
 
 
 def smooth_sequence(
-    people: SequenceResult,
+    sequence: SequenceResult,
     body_model: dict | nn.Module,
     options: SmoothingOptions | None = None,
     zero_lag: bool = True,
@@ -224,7 +225,7 @@ def smooth_sequence(
     """Smooth a whole sequence.
 
     Args:
-        people: With ids of a tracker.
+        sequence: With ids of a tracker.
         body_model: See :class:`OneEuroSmoother`.
         options: How strongly to smooth.
         zero_lag: Filter forwards and backwards and take the middle, so that
@@ -232,16 +233,16 @@ def smooth_sequence(
             Otherwise do what the online filter does.
 
     Returns:
-        The same people, smoothed.
+        The same persons, smoothed.
     """
-    smoother = OneEuroSmoother(people.fps or 30.0, body_model, options)
+    smoother = OneEuroSmoother(sequence.fps or 30.0, body_model, options)
     body = smoother._body
-    frames = list(people.frames())
+    frames = list(sequence.frames())
     smoothed = [smoother.parameters(frame) for frame in frames]
     if zero_lag:
         smoother.reset()
         backward = [smoother.parameters(f) for f in _reversed(frames)][::-1]
-        shapes = _mean_shapes(people)
+        shapes = _mean_shapes(sequence)
         smoothed = [
             _middle(body, *frames, shapes)
             for frames in zip(frames, smoothed, backward, strict=True)
@@ -249,7 +250,7 @@ def smooth_sequence(
     smoothed = [smoother._posed(frame) for frame in smoothed]
     rows = SequenceResult.from_frames(smoothed)
     changed = (*SMPLX_ARGUMENTS, 'joints3d', 'joints2d', 'vertices')
-    return replace(people, **{name: getattr(rows, name) for name in changed})
+    return replace(sequence, **{name: getattr(rows, name) for name in changed})
 
 
 def _reversed(frames: list[FrameResult]) -> Iterable[FrameResult]:
@@ -259,15 +260,15 @@ def _reversed(frames: list[FrameResult]) -> Iterable[FrameResult]:
         yield replace(frame, timestamp=end - frame.timestamp)
 
 
-def _mean_shapes(people: SequenceResult) -> dict[int, np.ndarray]:
+def _mean_shapes(sequence: SequenceResult) -> dict[int, np.ndarray]:
     """By id: ``(13,)`` coefficients, and pelvis relative to translation."""
-    rest = people.joints3d[:, 0] - people.transl
-    shapes = np.concatenate([people.betas, rest], axis=1)
-    weights = np.maximum(people.scores, 1e-3)
+    rest = sequence.joints3d[:, 0] - sequence.transl
+    shapes = np.concatenate([sequence.betas, rest], axis=1)
+    weights = np.maximum(sequence.scores, 1e-3)
     return {
         key: np.average(shapes[rows], axis=0, weights=weights[rows])
-        for key in people.person_ids.tolist()
-        for rows in [people.person_id == key]
+        for key in sequence.person_ids.tolist()
+        for rows in [sequence.person_id == key]
     }
 
 
@@ -299,7 +300,7 @@ def _middle(
 def _with_rows(
     frame: FrameResult, rows: list[dict[str, np.ndarray]]
 ) -> FrameResult:
-    """The frame with other values for its people, one dict each."""
+    """The frame with other values for its persons, one dict each."""
     if not rows:
         return frame
     return frame.with_fields(

@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Gives people the same number in all frames of a video, frame by frame.
+"""Online tracking: the same person has the same id in all frames.
 
-The scheme is that of ByteTrack (Zhang et al., ECCV 2022): confident people
-first, the others only to continue a track; a Kalman filter says where
-everybody should be.  Likeness is measured by boxes and joints; boxes
-alone cannot tell people apart who pass each other.
+The scheme is that of ByteTrack (Zhang et al., ECCV 2022): confident
+detections first, the others only to continue a track; a Kalman filter
+predicts the boxes.  Similarity is that of boxes and of joints; boxes alone
+do not distinguish persons who pass each other.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class _Track:
     Attributes:
         mean, covariance: State of the Kalman filter: centre, aspect ratio
             and height of the box, and their change per frame.
-        joints: ``(17, 2)`` of the last sighting, relative to the box: 0 at
+        joints: ``(17, 2)`` of the last detection, relative to the box: 0 at
             its centre, in units of its height.
-        sightings: Number of frames with the person.
+        hits: Number of frames with the person.
         missed: Frames since the last one.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
     joints: np.ndarray
-    sightings: int = 1
+    hits: int = 1
     missed: int = 0
 
     @property
@@ -59,20 +59,19 @@ class Tracker:
     """Online tracker: ``person_id`` of what it returns is stable.
 
     The same frames give the same ids, which count up from 0 in order of
-    appearance (of equal frames, in order of the scores). Somebody who is lost
-    keeps the id for ``max_gap`` frames. What is kept in memory depends on the
-    number of people, not on the number of frames.
+    appearance (of equal frames, in order of the scores). A person who is lost
+    keeps the id for ``max_gap`` frames. Memory depends on the number of
+    persons, not on the number of frames.
 
     Args:
-        score_thr: Score from which somebody unknown gets an id.
-        low_score_thr: People between this and ``score_thr`` are kept if they
-            continue a track and left out otherwise. Give the tracker people
-            down to here for fewer holes in tracks.
-        max_gap: Frames for which somebody may be missing.
-        min_similarity: Likeness from which a confident person continues a
+        score_thr: Lowest score at which a new track begins.
+        low_score_thr: Lowest score at which an existing track is continued.
+            Give the tracker persons down to here for fewer holes in tracks.
+        max_gap: Frames for which a person may be missing.
+        min_similarity: Similarity from which a confident person continues a
             track: mean of the overlap of boxes (IoU) and of joints (OKS).
         low_min_similarity: The same for those with low scores.
-        min_sightings: Tracks with fewer frames end with the first miss.
+        min_hits: Tracks with fewer frames end with the first miss.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -85,7 +84,7 @@ class Tracker:
         max_gap: int = 30,
         min_similarity: float = 0.15,
         low_min_similarity: float = 0.4,
-        min_sightings: int = 3,
+        min_hits: int = 3,
     ) -> None:
         if not 0 <= low_score_thr <= score_thr <= 1:
             raise ValueError(
@@ -103,24 +102,24 @@ class Tracker:
         self.max_gap = max_gap
         self.min_similarity = min_similarity
         self.low_min_similarity = low_min_similarity
-        self.min_sightings = min_sightings
+        self.min_hits = min_hits
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody; ids start at 0 again."""
+        """Forget all tracks; ids start at 0 again."""
         self._tracks: dict[int, _Track] = {}
         self._next_id = 0
 
     def track(self, frame: FrameResult) -> FrameResult:
-        """Number the people of the next frame.
+        """Assign ids to the persons of the next frame.
 
-        Call it once per frame, also for frames without people.
+        Call it once per frame, also for frames without persons.
 
         Args:
             frame: Its ``person_id`` does not matter.
 
         Returns:
-            The same with new ``person_id``, without people whose score is
+            The same with new ``person_id``, without persons whose score is
             low and who continue no track.
         """
         self._predict()
@@ -138,7 +137,7 @@ class Tracker:
 
         Args:
             frames: The last ``max_gap + 1`` frames, or more, in order.
-            next_id: First id nobody ever had; default: the one after the
+            next_id: First unused id; default: the one after the
                 largest of ``frames``.
         """
         self.reset()
@@ -193,7 +192,7 @@ class Tracker:
             ids[rows[column]] = free[track]
 
     def _update(self, frame: FrameResult, ids: np.ndarray) -> None:
-        boxes, joints = _sightings(frame)
+        boxes, joints = _boxes_and_joints(frame)
         for row in np.flatnonzero(ids >= 0).tolist():
             key = int(ids[row])
             relative = (joints[row] - boxes[row, :2]) / boxes[row, 3]
@@ -204,9 +203,8 @@ class Tracker:
                 mean, covariance = self._filter.update(
                     old.mean, old.covariance, boxes[row]
                 )
-            sightings = 1 if old is None else old.sightings + 1
-            new = _Track(mean, covariance, relative, sightings)
-            self._tracks[key] = new
+            hits = 1 if old is None else old.hits + 1
+            self._tracks[key] = _Track(mean, covariance, relative, hits)
             self._next_id = max(self._next_id, key + 1)
         self._tracks = {
             key: track
@@ -215,10 +213,10 @@ class Tracker:
         }
 
     def _patience(self, track: _Track) -> int:
-        return self.max_gap if track.sightings >= self.min_sightings else 0
+        return self.max_gap if track.hits >= self.min_hits else 0
 
 
-def _sightings(frame: FrameResult) -> tuple[np.ndarray, np.ndarray]:
+def _boxes_and_joints(frame: FrameResult) -> tuple[np.ndarray, np.ndarray]:
     """Boxes ``(n, 4)`` as the filter wants them, joints ``(n, 17, 2)``."""
     corners = frame.instances['bboxes'].astype(np.float64)
     centre = (corners[:, :2] + corners[:, 2:]) / 2
@@ -234,8 +232,8 @@ def _sightings(frame: FrameResult) -> tuple[np.ndarray, np.ndarray]:
 def _similarity(
     tracks: list[_Track], frame: FrameResult, rows: np.ndarray
 ) -> np.ndarray:
-    """``(M, n)`` likeness of tracks and persons."""
-    _, joints = _sightings(frame)
+    """``(M, n)`` similarity of tracks and persons."""
+    _, joints = _boxes_and_joints(frame)
     boxes = np.stack([track.box for track in tracks])
     states = np.stack([track.mean for track in tracks])
     expected = np.stack([track.joints for track in tracks])
