@@ -36,7 +36,7 @@ from aios.apis.cli import (
     model_and_weights,
 )
 from aios.apis.job import Outputs, run_inference
-from aios.apis.processing import Processing
+from aios.apis.post_processing import PostProcessing
 from aios.apis.sources import open_sources
 from aios.apis.viewer import make_viewer
 from aios.datasets.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -112,7 +112,9 @@ class Finder:
             ValueError: If the file is neither, or cannot be read.
         """
         finder = self.inferencer
-        finder.selection = replace(finder.selection, score_thr=score_thr)
+        finder.instance_filter = replace(
+            finder.instance_filter, score_thr=score_thr
+        )
         finder.camera = CameraModel.create(fov=fov or None)
         if self._last is not None:
             shutil.rmtree(self._last, ignore_errors=True)
@@ -120,7 +122,7 @@ class Finder:
         sources = open_sources(path, end=self.max_frames)
         (source,) = sources
         is_video = source.is_sequence
-        processing = Processing(
+        processing = PostProcessing(
             track=is_video and smooth, smooth=is_video and smooth
         )
         summary = run_inference(
@@ -147,7 +149,7 @@ class Finder:
         )
         if summary.frames == self.max_frames and is_video:
             text += f' Only the first {self.max_frames} frames were read.'
-        if not summary.people:
+        if not summary.persons:
             text = 'Nobody was found; try a lower score.'
         files = (params, animation, viewer, overlay or picture)
         return Found(
@@ -233,7 +235,7 @@ def build_page(finder: Finder) -> Any:
                 score = gr.Slider(
                     0.0,
                     1.0,
-                    value=finder.inferencer.selection.score_thr,
+                    value=finder.inferencer.instance_filter.score_thr,
                     step=0.05,
                     label='Lowest score',
                 )

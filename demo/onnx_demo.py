@@ -20,7 +20,7 @@ from aios.apis import open_sources
 from aios.apis.cli import add_limits
 from aios.apis.job import Outputs, run_inference
 from aios.apis.onnx_inferencer import OnnxInferencer
-from aios.apis.processing import Processing
+from aios.apis.post_processing import PostProcessing
 from aios.body_models import MissingBodyModelError
 from aios.deploy import ExportError
 from aios.utils.command_line import add_overwrite_option, make_parser
@@ -79,15 +79,15 @@ def main(argv: list[str] | None = None) -> int:
             open_sources(args.source),
             args.out_dir,
             outputs=Outputs(formats=['glb'] if args.save_glb else []),
-            processing=Processing(track=args.track),
+            processing=PostProcessing(track=args.track),
             overwrite=args.overwrite,
         )
     except (ExportError, MissingBodyModelError, OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     print(
-        f'{summary.people} people in {summary.frames} frames: {args.out_dir}'
+        f'{summary.persons} people in {summary.frames} frames: {args.out_dir}'
     )
-    return summary.people
+    return summary.persons
 
 
 if __name__ == '__main__':

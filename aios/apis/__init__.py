@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From pictures and videos to people (docs/en/inference.md)."""
+"""Inference: images and videos in, persons out (docs/en/inference.md)."""
 
 from .cameras import CameraModel, change_camera, load_intrinsics
 from .inferencer import AiOSInferencer, frame_as_dict
 from .job import Outputs, Summary, run_inference
 from .model_files import list_models
-from .processing import Processing
+from .post_processing import PostProcessing
 from .sources import Frame, FrameSource, open_sources
 from .store import load_partial
 
@@ -15,7 +15,7 @@ __all__ = [
     'Frame',
     'FrameSource',
     'Outputs',
-    'Processing',
+    'PostProcessing',
     'Summary',
     'change_camera',
     'frame_as_dict',

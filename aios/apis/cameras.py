@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The user's camera instead of the network's (``docs/en/inference.md``).
 
-The network places people in front of a virtual camera with a focal length of
-5000 pixels at its own resolution.  Whoever knows the real camera can have
-the people there: nearer, at the same place and size in the picture.
+The network places persons in front of a virtual camera with a focal length
+of 5000 pixels at its own resolution.  With the real camera they are placed in
+front of that one: nearer, at the same place and size in the image.
 
 Symbols: ``n`` persons.
 """
@@ -33,10 +33,10 @@ class CameraModel:
     """What is known about the camera; nothing: the network's virtual one.
 
     Args:
-        focal_length: Pixels of the original picture.
-        fov: Angle of view across the picture's width, degrees.
+        focal_length: Pixels of the original image.
+        fov: Angle of view across the image's width, degrees.
         intrinsics: Rows of the ``(3, 3)`` matrix, pixels.
-        size: ``(width, height)`` of the pictures the matrix is for;
+        size: ``(width, height)`` of the images the matrix is for;
             otherwise it is taken for every size.
 
     Raises:
@@ -78,8 +78,8 @@ class CameraModel:
         """From options of users.
 
         Args:
-            focal_length: Pixels of the original picture.
-            fov: Angle of view across the picture's width, degrees.
+            focal_length: Pixels of the original image.
+            fov: Angle of view across the image's width, degrees.
             intrinsics: ``(3, 3)`` matrix, or a file of one, see
                 :func:`load_intrinsics`.
         """
@@ -92,7 +92,7 @@ class CameraModel:
         return cls(focal_length, fov, rows, size)
 
     def matrix(self, size: tuple[int, int]) -> np.ndarray | None:
-        """``(3, 3)`` intrinsics for pictures of ``(width, height)``.
+        """``(3, 3)`` intrinsics for images of ``(width, height)``.
 
         Returns:
             ``None`` if nothing is known.
@@ -115,7 +115,7 @@ def load_intrinsics(
     Args:
         path: ``.npy``, ``.txt`` (three rows of three numbers), ``.npz`` with
             an array ``K``, or ``.json`` with ``K``; the last two may also
-            have ``width`` and ``height`` of the pictures it is for.
+            have ``width`` and ``height`` of the images it is for.
 
     Returns:
         ``(3, 3)`` matrix, and the size ``(width, height)`` if it is there.
@@ -153,7 +153,7 @@ def load_intrinsics(
 def change_camera(frame: FrameResult, K: np.ndarray) -> FrameResult:
     """The same persons in front of another camera.
 
-    The pelvis keeps its place in the picture, and what is as far away as the
+    The pelvis keeps its place in the image, and what is as far away as the
     pelvis keeps its size: the depth grows as the focal length does.  See
     :func:`aios.structures.convert_virtual_camera` for the formula with equal
     focal lengths.

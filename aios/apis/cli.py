@@ -23,7 +23,7 @@ from aios.visualization import OVERLAY_LAYERS, VIEWS
 
 from .inferencer import AiOSInferencer
 from .job import Outputs, Summary, run_inference
-from .processing import Processing
+from .post_processing import PostProcessing
 from .sources import open_sources
 from .window import DEFAULT_LAYERS
 from .world import World
@@ -65,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--batch-size',
         type=int,
         default=1,
-        help='pictures of the same size at once (default: %(default)s)',
+        help='images of the same size at once (default: %(default)s)',
     )
     add_overwrite_option(run, 'the results of an earlier run')
     run.add_argument(
@@ -111,35 +111,35 @@ def add_device_option(parser: argparse._ActionsContainer) -> None:
 
 
 def add_limits(parser: argparse._ActionsContainer) -> None:
-    """Add which people count: ``--score-thr`` and ``--max-persons``."""
+    """Add the filter of persons: ``--score-thr`` and ``--max-persons``."""
     parser.add_argument(
         '--score-thr',
         type=float,
         default=0.3,
-        help='leave out people with a lower score (default: %(default)s)',
+        help='leave out persons with a lower score (default: %(default)s)',
     )
     parser.add_argument(
         '--max-persons',
         type=int,
         metavar='N',
-        help='at most N people of a picture, the best (default: all)',
+        help='at most N persons of an image, the best (default: all)',
     )
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('people')
+    group = parser.add_argument_group('persons')
     add_limits(group)
     group.add_argument(
         '--nms-iou',
         type=float,
         metavar='IOU',
-        help='of people whose boxes overlap more keep the best, 0.7 helps in '
+        help='of persons whose boxes overlap more keep the best, 0.7 helps in '
         'videos (default: what the config says; as published, all)',
     )
     group.add_argument(
         '--track',
         action='store_true',
-        help='give people the same id in all frames',
+        help='give persons the same id in all frames',
     )
     group.add_argument(
         '--smooth',
@@ -155,19 +155,19 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 def _add_camera(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        'camera', 'One of these puts people where the real camera saw them.'
+        'camera', 'One of these places persons where the real camera saw them.'
     )
     group.add_argument(
         '--focal-length',
         type=float,
         metavar='PX',
-        help='pixels of the original picture',
+        help='pixels of the original image',
     )
     group.add_argument(
         '--fov',
         type=float,
         metavar='DEGREES',
-        help="angle of view across the picture's width",
+        help="angle of view across the image's width",
     )
     group.add_argument(
         '--intrinsics',
@@ -184,7 +184,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         help='folder for the results (default: %(default)s)',
     )
     group.add_argument(
-        '--no-vis', action='store_true', help='no pictures with people drawn'
+        '--no-vis', action='store_true', help='no images with persons drawn'
     )
     group.add_argument(
         '--draw',
@@ -192,7 +192,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         choices=OVERLAY_LAYERS,
         default=list(DEFAULT_LAYERS),
         metavar='LAYER',
-        help='what is drawn of people: ' + ', '.join(OVERLAY_LAYERS),
+        help='what is drawn of persons: ' + ', '.join(OVERLAY_LAYERS),
     )
     group.add_argument(
         '--views',
@@ -306,7 +306,7 @@ def run_demo(
     add_reading_options(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
-    return run(lambda: _run_demo(args).people, args.out_dir)
+    return run(lambda: _run_demo(args).persons, args.out_dir)
 
 
 def _run_demo(args: argparse.Namespace) -> Summary:
@@ -352,9 +352,9 @@ def _value(args: argparse.Namespace, flag: str) -> Any:
     return getattr(args, flag.lstrip('-').replace('-', '_'))
 
 
-def make_processing(args: argparse.Namespace) -> Processing:
-    """What the options of :func:`add_options` want done with people."""
-    return Processing(args.track, args.largest_person, args.smooth)
+def make_processing(args: argparse.Namespace) -> PostProcessing:
+    """The post-processing of the options of :func:`add_options`."""
+    return PostProcessing(args.track, args.largest_person, args.smooth)
 
 
 def make_inferencer(
@@ -399,12 +399,12 @@ def report(summary: Summary, args: argparse.Namespace) -> None:
         print(f'{args.out_dir} is complete already')  # noqa: T201
         return
     print(  # noqa: T201
-        f'people: {summary.people}, frames: {summary.frames}, '
+        f'persons: {summary.persons}, frames: {summary.frames}, '
         f'results: {args.out_dir}'
     )
-    if not summary.people:
+    if not summary.persons:
         print(  # noqa: T201
-            f'nobody was found with a score of at least {args.score_thr} '
+            f'no persons were found with a score of at least {args.score_thr} '
             '(--score-thr)'
         )
     if summary.problems:

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Behind the network: processing and files, frame by frame, in one thread."""
+"""After the network: post-processing and files, frame by frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from aios.body_models import BodyPoser
 from aios.results import FrameResult
 
-from .processing import Step
+from .post_processing import FrameTransform
 from .sources import Frame, FrameSource
 from .store import ShardStore
 from .writers import FrameWriter
@@ -22,17 +22,17 @@ __all__ = ['FrameConsumer']
 
 
 class FrameConsumer:
-    """Takes frames in order: processing, files, shards.
+    """Takes frames in order: post-processing, files, shards.
 
     Args:
         source: Where the frames are from.
-        raw: Shards of what the network says. Frames that are there are
+        raw: Shards of the output of the network. Frames that are there are
             taken from there, and all that follows is done again.
         writers: Write files.
         poser: Computes bodies from parameters.
-        steps: What happens to people before they are written.
+        steps: Applied to the frames before they are written.
         pose_always: Whether the steps change parameters, so that joints are
-            others even where nobody wants a mesh.
+            computed anew also where no mesh is written.
         final: Where what was processed is kept; ``None`` if nothing is.
             Emptied.
         keep_files: Whether files of an earlier run may stay.
@@ -47,7 +47,7 @@ class FrameConsumer:
         raw: ShardStore,
         writers: Sequence[FrameWriter],
         poser: BodyPoser,
-        steps: Sequence[Step] = (),
+        steps: Sequence[FrameTransform] = (),
         pose_always: bool = False,
         final: ShardStore | None = None,
         keep_files: bool = True,

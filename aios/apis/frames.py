@@ -25,17 +25,17 @@ _MAX_BYTES = 200  # file systems allow 255, and results add to a name
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture, or a frame of a video.
+    """An image, or a frame of a video.
 
     Args:
         index: Number among the frames of the source that are used, from 0.
-        name: Stem of a picture, or the frame's number in six digits.
-        image: ``(H, W, 3)`` uint8 BGR; ``None`` if nobody wanted it, or it
+        name: Stem of an image's name, or the frame's number in six digits.
+        image: ``(H, W, 3)`` uint8 BGR; ``None`` if it was not asked for, or it
             cannot be read.
         size: ``(width, height)`` of the original, of which ``image`` may be
             a reduction.
-        source_frame: Number in the video, from 0; 0 for pictures.
-        timestamp: Seconds; 0 for pictures.
+        source_frame: Number in the video, from 0; 0 for images.
+        timestamp: Seconds; 0 for images.
     """
 
     index: int
@@ -56,8 +56,8 @@ class FrameSource(ABC):
 
     Attributes:
         name: Name of the source.
-        fps: Frames per second as they are used; 0 for pictures.
-        live: Whether frames are lost while nobody looks.
+        fps: Frames per second as they are used; 0 for images.
+        live: Whether frames that are not read in time are lost.
         sound: File with the sound of the frames; ``None`` if there is none.
         problems: What could not be read, so far.
     """
@@ -71,7 +71,7 @@ class FrameSource(ABC):
         self.problems: list[str] = []
 
     def __len__(self) -> int:
-        """Number of frames, estimated for videos; 0 if nobody knows."""
+        """Number of frames, estimated for videos; 0 if unknown."""
         return 0
 
     @property

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures and videos in, people out (``docs/en/inference.md``).
+"""Images and videos in, persons out (``docs/en/inference.md``).
 
 Symbols: ``n`` persons, ``V`` vertices.
 """
@@ -28,6 +28,7 @@ from aios.utils.command_line import set_options
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
 from .cameras import CameraModel, change_camera
+from .instance_filter import InstanceFilter
 from .model_files import (
     SHIPPED_MODEL,
     build_model,
@@ -38,17 +39,16 @@ from .model_files import (
     shipped_weights,
 )
 from .preparation import batches, build_pipeline, prepare
-from .selection import Selection
 from .sources import Frame, FrameSource, open_sources
 from .threads import prefetch
-from .window import DEFAULT_LAYERS, show_picture
+from .window import DEFAULT_LAYERS, show_image
 
-__all__ = ['AiOSInferencer', 'Selection', 'frame_as_dict']
+__all__ = ['AiOSInferencer', 'InstanceFilter', 'frame_as_dict']
 
 
 @INFERENCERS.register_module()
 class AiOSInferencer(BaseInferencer):
-    """Finds the people of pictures, videos and cameras.
+    """Finds the persons in images, videos and cameras.
 
     Examples:
         >>> inferencer = AiOSInferencer()  # aios_s, or e.g. of the authors:
@@ -64,15 +64,15 @@ class AiOSInferencer(BaseInferencer):
             it, and without another model: those of ``aios_s``, which come
             with the package. There is no inference with random weights.
         device: ``'cpu'``, ``'cuda:1'``, ...; default: the best there is.
-        score_thr: See :class:`Selection`.
-        max_persons: See :class:`Selection`.
-        nms_iou: See :class:`Selection`.
-        focal_length: Of the real camera, pixels of the original picture.
-        fov: Its angle of view across the picture's width, degrees.
+        score_thr: See :class:`InstanceFilter`.
+        max_persons: See :class:`InstanceFilter`.
+        nms_iou: See :class:`InstanceFilter`.
+        focal_length: Of the real camera, pixels of the original image.
+        fov: Its angle of view across the image's width, degrees.
         intrinsics: Its ``(3, 3)`` matrix, or a file, see
             :func:`~aios.apis.cameras.load_intrinsics`. Without any of the
-            three, people stand before the network's virtual camera.
-        batch_size: Pictures of the same size at once.
+            three, persons stand before the network's virtual camera.
+        batch_size: Images of the same size at once.
         cfg_options: Values to set in the config, by dotted name.
         show_progress: Show a bar during calls.
 
@@ -103,7 +103,7 @@ class AiOSInferencer(BaseInferencer):
         cfg_options: Mapping[str, Any] | None = None,
         show_progress: bool = True,
     ) -> None:
-        self.selection = Selection(score_thr, max_persons, nms_iou)
+        self.instance_filter = InstanceFilter(score_thr, max_persons, nms_iou)
         self.camera = CameraModel.create(focal_length, fov, intrinsics)
         if batch_size < 1:
             raise ValueError(f'batch_size must be >= 1, got {batch_size}')
@@ -170,28 +170,28 @@ class AiOSInferencer(BaseInferencer):
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Find people, and keep all results in memory.
+        """Find persons, and keep all results in memory.
 
         Args:
             inputs: See :func:`~aios.apis.sources.open_sources`; arrays are
                 BGR, as OpenCV reads them.
             return_datasamples: Return the model's ``DetDataSample`` instead
-                of dictionaries; these have people in front of the virtual
+                of dictionaries; these have persons in front of the virtual
                 camera, and no limit of their number.
             batch_size: Instead of that of the inferencer.
             **kwargs: ``recursive``, ``frame_interval``, ``start``, ``end``
                 (see :func:`~aios.apis.sources.open_sources`); ``score_thr``,
-                ``max_persons``, ``nms_iou`` (see :class:`Selection`) and
+                ``max_persons``, ``nms_iou`` (see :class:`InstanceFilter`) and
                 ``with_vertices``; ``return_vis``, ``show``, ``wait_time``,
                 ``vis_out_dir`` (see :meth:`visualize`).
 
         Returns:
-            ``predictions``, one for each picture or frame: see
+            ``predictions``, one for each image or frame: see
             :func:`frame_as_dict`; and ``visualization``, RGB arrays, empty
             unless ``return_vis``.
 
         Raises:
-            ValueError: If a picture cannot be read.
+            ValueError: If an image cannot be read.
         """
         reading, choice, drawing, packing = self._dispatch_kwargs(**kwargs)
         sources = open_sources(inputs, **reading)
@@ -199,15 +199,15 @@ class AiOSInferencer(BaseInferencer):
             drawing.get('vis_out_dir') is not None
         )
         predictions: list[Any] = []
-        pictures: list[np.ndarray] = []
+        images: list[np.ndarray] = []
         for frame, result, sample in self._track_progress(
-            self._people_of(sources, batch_size, draw, **choice), sources
+            self._results(sources, batch_size, draw, **choice), sources
         ):
             drawn = self.visualize([frame], [result], **drawing)
-            pictures += drawn if drawing.get('return_vis') else []
+            images += drawn if drawing.get('return_vis') else []
             predictions.append(sample if return_datasamples else result)
         return self.postprocess(
-            predictions, pictures, return_datasamples, **packing
+            predictions, images, return_datasamples, **packing
         )
 
     def stream(
@@ -217,7 +217,7 @@ class AiOSInferencer(BaseInferencer):
         with_vertices: bool = False,
         **kwargs: Any,
     ) -> Iterator[FrameResult]:
-        """Find people, one frame after the other, with constant memory.
+        """Find persons, one frame after the other, with constant memory.
 
         Frames are read and prepared in a thread, ahead of the network.
 
@@ -229,17 +229,17 @@ class AiOSInferencer(BaseInferencer):
             **kwargs: As in a call.
 
         Yields:
-            Results, also for frames without people.
+            Results, also for frames without persons.
 
         Raises:
-            ValueError: If a picture cannot be read.
+            ValueError: If an image cannot be read.
         """
         reading, choice, drawing, _ = self._dispatch_kwargs(**kwargs)
         if drawing:
             raise ValueError(f'stream() draws nothing, got {sorted(drawing)}')
         sources = open_sources(inputs, **reading)
         choice['with_vertices'] = with_vertices
-        for _, result, _ in self._people_of(
+        for _, result, _ in self._results(
             sources, batch_size, False, **choice
         ):
             yield result
@@ -252,20 +252,20 @@ class AiOSInferencer(BaseInferencer):
         is_known: Callable[[int], bool] | None = None,
         **choice: Any,
     ) -> Iterator[tuple[Frame, FrameResult | None, DetDataSample | None]]:
-        """People of frames, which are prepared in a thread.
+        """Persons of frames, which are prepared in a thread.
 
         Args:
             frames: In the order in which they come out again.
             batch_size: Instead of that of the inferencer. Only consecutive
-                pictures of the same size are put together: results do not
-                depend on who else is in the batch.
+                images of the same size are put together: results do not
+                depend on the others of the batch.
             live: Skip frames that wait too long.
             is_known: Whether the network need not look at a frame, by its
                 index.
             **choice: See :meth:`forward`.
 
         Yields:
-            The frame, its people, and the sample of the model; the latter
+            The frame, its persons, and the sample of the model; the latter
             are ``None`` for frames that it does not look at.
         """
         size = 1 if live else batch_size or self.batch_size
@@ -292,7 +292,7 @@ class AiOSInferencer(BaseInferencer):
 
         Args:
             inputs: See :func:`~aios.apis.sources.open_sources`.
-            batch_size: Most pictures of a batch.
+            batch_size: Most images of a batch.
             **kwargs: See :func:`~aios.apis.sources.open_sources`.
         """
         frames = (
@@ -317,9 +317,9 @@ class AiOSInferencer(BaseInferencer):
         Args:
             inputs: Batch of :meth:`preprocess`.
             with_vertices: Also compute the meshes.
-            score_thr: As the others, ``None`` for that of the inferencer.
-            max_persons: See :class:`Selection`.
-            nms_iou: See :class:`Selection`.
+            score_thr: Like the others ``None`` for that of the inferencer.
+            max_persons: See :class:`InstanceFilter`.
+            nms_iou: See :class:`InstanceFilter`.
         """
         chosen = self._choose(score_thr, max_persons, nms_iou)
         decoding = dict(
@@ -337,37 +337,37 @@ class AiOSInferencer(BaseInferencer):
         return_vis: bool = False,
         vis_out_dir: str | os.PathLike | None = None,
     ) -> list[np.ndarray]:
-        """Draw people into their pictures.
+        """Draw persons into their images.
 
         Args:
             inputs: Frames.
-            preds: Their people, with vertices.
+            preds: Their persons, with vertices.
             show: Open a window for each (needs a display).
             wait_time: Seconds such a window waits, 0 for a key press.
-            return_vis: Return the pictures.
+            return_vis: Return the images.
             vis_out_dir: Folder for ``NAME.jpg``; existing ones are kept.
 
         Returns:
-            ``(H, W, 3)`` uint8 RGB pictures; empty if nobody wants them.
+            ``(H, W, 3)`` uint8 RGB images; empty if none are asked for.
 
         Raises:
-            FileExistsError: If a picture is already there.
+            FileExistsError: If an image is already there.
         """
         if not (show or return_vis or vis_out_dir is not None):
             return []
-        pictures = []
+        drawn = []
         draw = OverlayDrawer(self.faces, OverlayOptions(DEFAULT_LAYERS))
-        for frame, people in zip(inputs, preds, strict=True):
+        for frame, result in zip(inputs, preds, strict=True):
             if frame.image is None:
                 continue
             image = np.ascontiguousarray(frame.image[..., ::-1])
-            pictures.append(draw(people, image))
+            drawn.append(draw(result, image))
             if vis_out_dir is not None:
                 path = Path(vis_out_dir, f'{frame.name}.jpg')
-                write_image(pictures[-1], path)
+                write_image(drawn[-1], path)
             if show:
-                show_picture(pictures[-1], frame.name, int(1e3 * wait_time))
-        return pictures
+                show_image(drawn[-1], frame.name, int(1e3 * wait_time))
+        return drawn
 
     def postprocess(
         self,
@@ -380,14 +380,14 @@ class AiOSInferencer(BaseInferencer):
             preds = [frame_as_dict(frame) for frame in preds]
         return {'predictions': list(preds), 'visualization': visualization}
 
-    def _people_of(
+    def _results(
         self,
         sources: Sequence[FrameSource],
         batch_size: int | None,
         draw: bool,
         **choice: Any,
     ) -> Iterator[tuple[Frame, FrameResult, DetDataSample]]:
-        """People of sources that must be readable."""
+        """Results of sources that must be readable."""
         choice['with_vertices'] = choice.get('with_vertices', False) or draw
         for source in sources:
             frames = (_readable(source, frame) for frame in source.frames())
@@ -408,12 +408,12 @@ class AiOSInferencer(BaseInferencer):
         score_thr: float | None,
         max_persons: int | None,
         nms_iou: float | None,
-    ) -> Selection:
+    ) -> InstanceFilter:
         given = dict(
             score_thr=score_thr, max_persons=max_persons, nms_iou=nms_iou
         )
         given = {k: value for k, value in given.items() if value is not None}
-        return replace(self.selection, **given)  # type: ignore[arg-type]
+        return replace(self.instance_filter, **given)  # type: ignore[arg-type]
 
     def _predict_batch(
         self, batch: list[tuple[Frame, Any]], **choice: Any
@@ -434,12 +434,11 @@ class AiOSInferencer(BaseInferencer):
         with_vertices: bool = False,
         **choice: float | int | None,
     ) -> FrameResult:
-        """People of a sample, before the user's camera."""
+        """Persons of a sample, in front of the user's camera."""
         names = ('score_thr', 'max_persons', 'nms_iou')
         chosen = self._choose(*(choice.get(name) for name in names))  # type: ignore[arg-type]
-        people = predictions_of(sample.to_dict(), chosen.score_thr)
         result = FrameResult.from_prediction(
-            people,
+            predictions_of(sample.to_dict(), chosen.score_thr),
             frame.name,
             frame.size,
             frame.source_frame,
@@ -456,7 +455,7 @@ def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
     """A frame as numbers, texts and lists, for example for JSON.
 
     Args:
-        frame: What is wanted.
+        frame: The frame.
 
     Returns:
         ``name``, ``source_frame``, ``timestamp``, ``K``, ``size`` and

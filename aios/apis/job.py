@@ -2,7 +2,7 @@
 """From sources to folders of results, also after an interruption.
 
 Reading, the network and writing overlap: frames are read and prepared in one
-thread, and files written in another.  What the network says goes to shards
+thread, and files written in another.  The output of the network goes to shards
 (:mod:`aios.apis.store`).  A run that goes on takes frames from there instead
 of from the network and does all that follows again; that is cheap, exact,
 and as well how several processes share the work.
@@ -30,7 +30,7 @@ from aios.visualization import OverlayOptions, OverlayWriter
 from .consumer import FrameConsumer, empty_store
 from .frames import safe_name
 from .inferencer import AiOSInferencer
-from .processing import LOW_SCORE, Processing, make_processing
+from .post_processing import LOW_SCORE, PostProcessing, make_processing
 from .record import RunRecord, prepare_folder, products, remove_record
 from .sources import Frame, FrameSource
 from .store import ShardStore, merge_shards
@@ -44,14 +44,14 @@ __all__ = ['Outputs', 'Summary', 'run_inference']
 
 @dataclass(frozen=True)
 class Outputs:
-    """Which files are wanted besides ``params.npz``.
+    """Which files are written besides ``params.npz``.
 
     Args:
-        vis: People over their pictures, ``vis/NAME.jpg`` or ``vis.mp4``.
+        vis: Persons drawn into their images, ``vis/NAME.jpg`` or ``vis.mp4``.
         layers: What is drawn there, some of
             :data:`~aios.visualization.OVERLAY_LAYERS`.
         views: Panels beside, some of :data:`~aios.visualization.VIEWS`.
-        params: For pictures ``params/NAME.npz``.
+        params: For images ``params/NAME.npz``.
         formats: Other files, names of :data:`aios.export.EXPORTERS`.
     """
 
@@ -62,7 +62,7 @@ class Outputs:
     formats: Sequence[str] = ()
 
     def overlay(self) -> OverlayOptions:
-        """How people are drawn.
+        """How persons are drawn.
 
         Raises:
             ValueError: If a layer or a view is unknown.
@@ -90,13 +90,13 @@ class Summary:
 
     Args:
         frames: Number of frames with results.
-        people: Number of people in all of them.
+        persons: Number of persons in all of them.
         problems: What could not be read.
         was_complete: Whether there was nothing left to do.
     """
 
     frames: int = 0
-    people: int = 0
+    persons: int = 0
     problems: list[str] = field(default_factory=list)
     was_complete: bool = False
 
@@ -107,24 +107,24 @@ def run_inference(
     out_dir: str | Path,
     *,
     outputs: Outputs = Outputs(),  # noqa: B008 - immutable
-    processing: Processing = Processing(),  # noqa: B008
+    processing: PostProcessing = PostProcessing(),  # noqa: B008
     batch_size: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
     world: World | None = None,
     window: Window | None = None,
 ) -> Summary:
-    """Find people, and write what was found.
+    """Find persons, and write the results.
 
     With one source results are in ``out_dir``; of several, those of videos
     are in ``out_dir/STEM``.
 
     Args:
-        inferencer: Finds people.
+        inferencer: Finds persons.
         sources: See :func:`~aios.apis.sources.open_sources`.
         out_dir: Folder for the results; empty, or not there yet.
-        outputs: Which files are wanted.
-        processing: What happens to people before they are written.
+        outputs: Which files are written.
+        processing: Applied to the frames before they are written.
         batch_size: Instead of that of the inferencer.
         overwrite: Replace results of an earlier run.
         resume: Go on with an earlier run.
@@ -221,7 +221,7 @@ class _Job:
         source: FrameSource,
         folder: Path,
         outputs: Outputs,
-        processing: Processing,
+        processing: PostProcessing,
         body_model: BodyModel,
     ) -> None:
         self.inferencer = inferencer
@@ -295,7 +295,7 @@ class _Job:
         if alone and self.processing.in_order:
             steps = make_processing(
                 self.processing,
-                self.inferencer.selection.score_thr,
+                self.inferencer.instance_filter.score_thr,
                 self.source.fps or 25.0,
                 self.body_model,
             )
@@ -316,7 +316,7 @@ class _Job:
     ) -> Iterator[Any]:
         choice = {}
         if self.processing.in_order:
-            lowest = min(self.inferencer.selection.score_thr, LOW_SCORE)
+            lowest = min(self.inferencer.instance_filter.score_thr, LOW_SCORE)
             choice['score_thr'] = lowest
         return self.inferencer.predict(
             frames,
@@ -393,17 +393,17 @@ class _Job:
             names = ['frame_names', 'frame_index']
             arrays = load_npz(self._target, names)
             summary.frames += len(arrays['frame_names'])
-            summary.people += len(arrays['frame_index'])
+            summary.persons += len(arrays['frame_index'])
 
     def _export(self, path: Path) -> None:
-        """Write what is made of all people; only this needs them at once."""
+        """Write the files of all frames; only this needs them at once."""
         wanted = [x for x in self.outputs.exporters() if x.per != 'frame']
         if not wanted:
             return
-        people = SequenceResult.load(path)
+        sequence = SequenceResult.load(path)
         for exporter in wanted:
             exporter.export(
-                people,
+                sequence,
                 self.body_model,
                 self.folder / exporter.product,
                 overwrite=True,
@@ -430,7 +430,7 @@ def _folders(sources: Sequence[FrameSource]) -> list[str]:
 def _fingerprint(
     inferencer: AiOSInferencer,
     sources: Sequence[FrameSource],
-    processing: Processing,
+    processing: PostProcessing,
 ) -> dict[str, Any]:
     """What the network's results depend on."""
     config = inferencer.cfg
@@ -439,9 +439,9 @@ def _fingerprint(
         config=digest([str(config.model), str(loading.get('dataset'))]),
         checkpoint=file_digest(inferencer.weights or ''),
         source=digest([source.identity() for source in sources]),
-        score_thr=inferencer.selection.score_thr,
-        max_persons=inferencer.selection.max_persons,
-        nms_iou=inferencer.selection.nms_iou,
+        score_thr=inferencer.instance_filter.score_thr,
+        max_persons=inferencer.instance_filter.max_persons,
+        nms_iou=inferencer.instance_filter.nms_iou,
         camera=digest(asdict(inferencer.camera)),
         low_scores=processing.in_order,
     )

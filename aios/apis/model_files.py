@@ -172,7 +172,7 @@ def build_model(
     """
     if weights is None:
         raise ValueError(
-            'no weights: name a checkpoint. Random weights find nobody'
+            'no weights: name a checkpoint. Random weights find no persons'
         )
     content = content or load_weights(weights)
     model = _build(config)

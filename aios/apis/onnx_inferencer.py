@@ -30,7 +30,7 @@ def describe_model(
 
     Args:
         config: Of the detector.
-        size: ``(height, width)`` of its pictures.
+        size: ``(height, width)`` of its images.
 
     Returns:
         See :func:`aios.deploy.read_description`.
@@ -62,9 +62,9 @@ def describe_model(
 
 
 class OnnxInferencer(AiOSInferencer):
-    """Finds people with a network that ``export_model.py`` wrote.
+    """Finds persons with a network that ``export_model.py`` wrote.
 
-    Pictures are resized so that they fit into the size of the network.
+    Images are resized so that they fit into the size of the network.
 
     Args:
         path: The ``.onnx`` file.
@@ -90,7 +90,7 @@ class OnnxInferencer(AiOSInferencer):
         self._session = make_session(path, device, num_threads)
         description = read_description(self._session, path)
         self.size: tuple[int, int] = description['size']
-        # Choosing and posing people is done by PyTorch, on the CPU.
+        # Persons are selected and posed by PyTorch, on the CPU.
         super().__init__(description['config'], path, 'cpu', **options)
 
     def _init_model(

@@ -81,7 +81,7 @@ def prepare(frame: Frame, pipeline: Compose) -> Prepared:
 
 
 def batches(items: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
-    """Consecutive items whose pictures have the same size, or none.
+    """Consecutive items whose images have the same size, or none.
 
     Args:
         items: What :func:`prepare` returns.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Where frames come from: pictures, folders, arrays, videos, cameras."""
+"""Sources of frames: images, folders, arrays, videos, cameras."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .frames import (
     is_utf8,
     safe_name,
 )
-from .pictures import as_picture, read_picture
+from .images import as_image, read_image
 from .video_sources import CameraSource, VideoSource
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     'CameraSource',
     'Frame',
     'FrameSource',
-    'PictureSource',
+    'ImageSource',
     'VideoSource',
     'open_sources',
     'unique_names',
@@ -56,8 +56,8 @@ class _IndexedSource(FrameSource):
             yield self._frame(index, wanted(index))
 
 
-class PictureSource(_IndexedSource):
-    """Picture files.  Those that cannot be read are left out, see
+class ImageSource(_IndexedSource):
+    """Image files.  Those that cannot be read are left out, see
     :attr:`problems`.
 
     Args:
@@ -84,7 +84,7 @@ class PictureSource(_IndexedSource):
         image, size = None, (0, 0)
         if wanted:
             try:
-                image, size = read_picture(self.paths[index])
+                image, size = read_image(self.paths[index])
             except (OSError, ValueError) as error:
                 self.problems.append(str(error))
         return Frame(index, self.names[index], image, size)
@@ -100,19 +100,19 @@ class PictureSource(_IndexedSource):
 
 
 class ArraySource(_IndexedSource):
-    """Pictures in memory.
+    """Images in memory.
 
     Args:
-        images: See :func:`~aios.apis.pictures.as_picture`.
+        images: See :func:`~aios.apis.images.as_image`.
 
     Raises:
-        ValueError: If one is no picture.
+        ValueError: If one is not an image.
     """
 
     def __init__(self, images: Sequence[np.ndarray]) -> None:
         super().__init__('arrays')
         self.images = [
-            as_picture(image, f'inputs[{i}]') for i, image in enumerate(images)
+            as_image(image, f'inputs[{i}]') for i, image in enumerate(images)
         ]
 
     def __len__(self) -> int:
@@ -143,7 +143,7 @@ def open_sources(
         end: Number of the first frame of videos that is left out.
 
     Returns:
-        One source for all pictures, and one for each video. Of several
+        One source for all images, and one for each video. Of several
         files, videos that cannot be opened are among the problems of the
         first source.
 
@@ -179,13 +179,13 @@ def open_sources(
         for path in list_media(_local_path(entry), recursive)
     ]
     videos = [path for path in paths if _is_video(path)]
-    pictures = [path for path in paths if path not in set(videos)]
+    images = [path for path in paths if path not in set(videos)]
     sources: list[FrameSource] = []
-    if pictures:
+    if images:
         if root is not None and not root.is_dir():
             root = None
         name = str(inputs) if single else ''
-        sources.append(PictureSource(pictures, root, name))
+        sources.append(ImageSource(images, root, name))
     _add_videos(sources, videos, (frame_interval, start, end))
     return sources
 

@@ -116,10 +116,10 @@ class ShardStore:
         if self._begin is None:
             return
         path = self.folder / f'{self._begin:09d}-{self._end:09d}.npz'
-        people = SequenceResult.from_frames(
+        sequence = SequenceResult.from_frames(
             [frame for _, frame in self._frames], **self.metadata
         )
-        arrays = people.arrays
+        arrays = sequence.arrays
         arrays[_INDICES] = np.array([i for i, _ in self._frames], np.int64)
         save_npz(path, arrays, overwrite=True, compress=False)
         self._shards.append(_Shard(path, self._begin, self._end))
@@ -129,9 +129,9 @@ class ShardStore:
     def frames(self) -> Iterator[tuple[int, FrameResult]]:
         """Written frames with their numbers, one shard in memory at a time."""
         for path in self.paths:
-            people = SequenceResult.load(path)
+            sequence = SequenceResult.load(path)
             indices = load_npz(path, [_INDICES])[_INDICES].tolist()
-            yield from zip(indices, people.frames(), strict=True)
+            yield from zip(indices, sequence.frames(), strict=True)
 
 
 def _find_shards(folder: Path) -> list[_Shard]:
@@ -186,7 +186,7 @@ def merge_shards(
         Number of frames and of persons.
     """
     first = load_npz(paths[0])
-    people = ['frame_index', *PERSON_FIELDS]
+    rows = ['frame_index', *PERSON_FIELDS]
     frames = {
         name: np.concatenate([load_npz(p, [name])[name] for p in paths])
         for name in FRAME_FIELDS
@@ -197,16 +197,16 @@ def merge_shards(
     ]
     offsets = np.cumsum([0, *sizes[0]])
     having = [p for p, size in zip(paths, sizes[1], strict=True) if size]
-    # Optional fields: those of shards with people.
+    # Optional fields: those of shards with persons.
     known = load_npz(having[0]) if having else first
     with (
         atomic_write(target, overwrite=overwrite) as stream,
         zipfile.ZipFile(stream, 'w', zipfile.ZIP_DEFLATED) as archive,
     ):
         for name, value in first.items():
-            if name not in people and name != _INDICES:
+            if name not in rows and name != _INDICES:
                 _write_pieces(archive, name, [frames.get(name, value)])
-        for name in people:
+        for name in rows:
             if name not in known:
                 continue
             shape = (sum(sizes[1]), *known[name].shape[1:])

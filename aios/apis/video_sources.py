@@ -22,7 +22,7 @@ from .frames import (
     is_utf8,
     safe_name,
 )
-from .pictures import as_picture
+from .images import as_image
 
 __all__ = ['CameraSource', 'VideoSource']
 
@@ -127,7 +127,7 @@ class VideoSource(FrameSource):
         if wanted:
             done, image = capture.retrieve()
             if done:
-                image = as_picture(image)
+                image = as_image(image)
                 size = _size(image)
             else:
                 self.problems.append(
@@ -218,7 +218,7 @@ class CameraSource(FrameSource):
                     continue
                 if image is None:
                     return
-                image = as_picture(image, self.name)
+                image = as_image(image, self.name)
                 name, size = f'{index:06d}', _size(image)
                 yield Frame(index, name, image, size, index, seconds - start)
                 index += 1

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures on the screen."""
+"""Images on the screen."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from aios.visualization import OverlayDrawer
 
 from .writers import FrameWriter
 
-__all__ = ['DEFAULT_LAYERS', 'Window', 'show_picture']
+__all__ = ['DEFAULT_LAYERS', 'Window', 'show_image']
 
 DEFAULT_LAYERS = ('mesh', 'boxes', 'skeletons')
-"""What is drawn if nobody says; see :class:`OverlayOptions`."""
+"""What is drawn by default; see :class:`OverlayOptions`."""
 
 _KEYS_TO_CLOSE = (ord('q'), 27)  # 27 is Esc
 
@@ -28,7 +28,7 @@ class Window(FrameWriter):
     calls :meth:`refresh`: on some systems only the main one may.
 
     Args:
-        draw: Draws people into their picture.
+        draw: Draws persons into their image.
         on_close: Called when the user presses q or Esc.
         title: Of the window.
     """
@@ -61,12 +61,12 @@ class Window(FrameWriter):
         """
         if self._newest is None:
             return
-        if show_picture(self._newest, self._title, 1) in _KEYS_TO_CLOSE:
+        if show_image(self._newest, self._title, 1) in _KEYS_TO_CLOSE:
             self._on_close()
 
 
-def show_picture(image: np.ndarray, title: str, milliseconds: int) -> int:
-    """Show a picture in a window.
+def show_image(image: np.ndarray, title: str, milliseconds: int) -> int:
+    """Show an image in a window.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
@@ -86,5 +86,5 @@ def show_picture(image: np.ndarray, title: str, milliseconds: int) -> int:
         raise OSError(
             'no window can be opened: there is no display, or this OpenCV is '
             'opencv-python-headless (pip install opencv-python brings '
-            'windows); write pictures instead'
+            'windows); write images instead'
         ) from error

@@ -42,7 +42,7 @@ class FrameWriter(Protocol):
         """Write a frame.
 
         Args:
-            frame: Its people.
+            frame: Its persons.
             image: ``(H, W, 3)`` uint8 RGB, not to be changed.
         """
 

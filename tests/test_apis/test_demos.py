@@ -50,7 +50,7 @@ def test_pictures(demo, pictures: Path, tmp_path: Path, capsys):
         *('--save-json', '--save-mesh', 'ply'),
     )
     assert found == 6
-    assert f'people: 6, frames: 3, results: {out}' in capsys.readouterr().out
+    assert f'persons: 6, frames: 3, results: {out}' in capsys.readouterr().out
     people = SequenceResult.load(out / 'params.npz')
     focal = np.array([96, 96, 60]) / 2 / np.tan(np.radians(30))
     np.testing.assert_allclose(people.K[:, 0, 0], focal)
@@ -251,7 +251,7 @@ class TestWebcam:
             shown.append(image.shape)
             return next(keys, -1)
 
-        monkeypatch.setattr(window, 'show_picture', show)
+        monkeypatch.setattr(window, 'show_image', show)
         assert demo('webcam_demo', 0, '--show') >= 2
         assert len(shown) >= 2
         assert shown[0] == (72, 96, 3)

@@ -34,7 +34,9 @@ def app():
 def finder(app, inferencer, tmp_path, monkeypatch):
     # The demo changes both; the fixture is shared.
     monkeypatch.setattr(inferencer, 'camera', inferencer.camera)
-    monkeypatch.setattr(inferencer, 'selection', inferencer.selection)
+    monkeypatch.setattr(
+        inferencer, 'instance_filter', inferencer.instance_filter
+    )
     folder = tmp_path / 'results'
     folder.mkdir()
     return app.Finder(inferencer, folder, max_frames=4)

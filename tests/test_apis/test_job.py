@@ -16,7 +16,7 @@ from api_pictures import picture
 
 from aios.apis import AiOSInferencer, open_sources
 from aios.apis.job import Outputs, Summary, run_inference
-from aios.apis.processing import Processing
+from aios.apis.post_processing import PostProcessing
 from aios.apis.store import load_partial
 from aios.results import PERSON_FIELDS, SMPLX_ARGUMENTS, SequenceResult
 from aios.utils import locking
@@ -24,7 +24,7 @@ from aios.utils.locking import folder_lock
 from aios.visualization import VideoFile
 
 NOTHING = Outputs(vis=False, params=False)
-TRACKED = Processing(track=True, smooth=True)
+TRACKED = PostProcessing(track=True, smooth=True)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_files_of_pictures(infer, pictures: Path, tmp_path: Path):
     out = tmp_path / 'out'
     outputs = Outputs(formats=('ply', 'glb', 'json', 'bvh'))
     summary = infer(pictures, out, outputs=outputs)
-    assert (summary.frames, summary.people) == (3, 9)
+    assert (summary.frames, summary.persons) == (3, 9)
     assert _files(out) == {
         *('run.json', 'params.npz', 'people.glb', 'keypoints.json'),
         *(f'params/{name}.npz' for name in 'abc'),
@@ -126,7 +126,7 @@ def test_pictures_without_people_get_files(
     summary = run_inference(
         nobody, open_sources(pictures), tmp_path / 'out', outputs=outputs
     )
-    assert (summary.frames, summary.people) == (3, 0)
+    assert (summary.frames, summary.persons) == (3, 0)
     assert _files(tmp_path / 'out') == {
         *('run.json', 'params.npz', 'people.glb', 'keypoints.json'),
         *(f'params/{name}.npz' for name in 'abc'),
@@ -189,7 +189,7 @@ def test_largest_person(infer, tmp_path: Path, make_video):
     infer(
         tmp_path / 'v.avi',
         tmp_path / 'out',
-        processing=Processing(largest_person=True),
+        processing=PostProcessing(largest_person=True),
     )
     people = SequenceResult.load(tmp_path / 'out/params.npz')
     assert people.num_frames == 4
@@ -209,7 +209,7 @@ def test_several_sources(infer, pictures: Path, tmp_path: Path, make_video):
 
 
 class TestResume:
-    @pytest.mark.parametrize('processing', [Processing(), TRACKED])
+    @pytest.mark.parametrize('processing', [PostProcessing(), TRACKED])
     def test_goes_on_exactly(
         self, infer, calls, monkeypatch, tmp_path, make_video, processing
     ):
@@ -276,7 +276,7 @@ class TestResume:
         before = (out / 'params.npz').stat().st_mtime_ns
         calls[:] = [0] * 10
         summary = infer(pictures, out, outputs=Outputs(vis=False), resume=True)
-        assert (summary.frames, summary.people) == (5, 15)
+        assert (summary.frames, summary.persons) == (5, 15)
         assert len(calls) == 10 + 2
         assert (out / 'params.npz').stat().st_mtime_ns == before
 

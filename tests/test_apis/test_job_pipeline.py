@@ -13,12 +13,12 @@ from api_pictures import SIZE, picture
 from aios.apis import AiOSInferencer
 from aios.apis.frames import Frame, FrameSource
 from aios.apis.job import Outputs, run_inference
-from aios.apis.processing import Processing
+from aios.apis.post_processing import PostProcessing
 from aios.apis.writers import FrameWriter
 from aios.results import FrameResult, SequenceResult
 
 NOTHING = Outputs(vis=False, params=False)
-TRACKED = Processing(track=True, smooth=True)
+TRACKED = PostProcessing(track=True, smooth=True)
 
 
 class _Endless(FrameSource):

@@ -14,8 +14,8 @@ from api_pictures import SIZE, picture
 from PIL import Image
 
 from aios.apis import open_sources, video_sources
-from aios.apis.pictures import as_picture, read_picture
-from aios.apis.sources import CameraSource, PictureSource, VideoSource
+from aios.apis.images import as_image, read_image
+from aios.apis.sources import CameraSource, ImageSource, VideoSource
 from aios.apis.threads import prefetch
 
 
@@ -94,7 +94,7 @@ class TestPictures:
     wanted = picture(3)
 
     def check(self, path: Path, tolerance: float = 0) -> None:
-        image, size = read_picture(path)
+        image, size = read_image(path)
         assert size == SIZE
         assert image.dtype == np.uint8 and image.flags.c_contiguous
         difference = np.abs(image.astype(int) - self.wanted)
@@ -132,7 +132,7 @@ class TestPictures:
     def test_grey(self, tmp_path: Path):
         grey = self.wanted[..., 0]
         cv2.imwrite(str(tmp_path / 'a.png'), grey)
-        image, _ = read_picture(tmp_path / 'a.png')
+        image, _ = read_image(tmp_path / 'a.png')
         assert (image == grey[..., None]).all()
 
     def test_transparency_is_dropped(self, tmp_path: Path):
@@ -149,7 +149,7 @@ class TestPictures:
     def test_huge_ones_are_reduced(self, tmp_path: Path):
         large = cv2.resize(self.wanted, None, fx=4, fy=4)
         cv2.imwrite(str(tmp_path / 'a.png'), large)
-        image, size = read_picture(tmp_path / 'a.png', SIZE[0] * SIZE[1])
+        image, size = read_image(tmp_path / 'a.png', SIZE[0] * SIZE[1])
         assert image.shape == self.wanted.shape
         assert size == (4 * SIZE[0], 4 * SIZE[1])
         assert np.abs(image.astype(int) - self.wanted).mean() < 3
@@ -161,7 +161,7 @@ class TestPictures:
         stored = Image.fromarray(large[..., ::-1])
         stored = stored.transpose(Image.Transpose.ROTATE_90)
         stored.save(tmp_path / 'a.jpg', exif=exif)
-        image, size = read_picture(tmp_path / 'a.jpg', SIZE[0] * SIZE[1])
+        image, size = read_image(tmp_path / 'a.jpg', SIZE[0] * SIZE[1])
         assert image.shape == self.wanted.shape
         assert size == (4 * SIZE[0], 4 * SIZE[1])
 
@@ -172,17 +172,17 @@ class TestPictures:
     def test_no_picture(self, tmp_path: Path, content: bytes, message: str):
         (tmp_path / 'a.png').write_bytes(content)
         with pytest.raises(ValueError, match=rf'a\.png.*{message}'):
-            read_picture(tmp_path / 'a.png')
+            read_image(tmp_path / 'a.png')
 
 
 class TestArrays:
     def test_kinds(self):
         image = picture(0)
-        assert (as_picture(image.astype(float)) == image).all()
-        assert (as_picture(image.astype(np.uint16) << 8) == image).all()
-        assert (as_picture(image[..., 0])[..., 2] == image[..., 0]).all()
+        assert (as_image(image.astype(float)) == image).all()
+        assert (as_image(image.astype(np.uint16) << 8) == image).all()
+        assert (as_image(image[..., 0])[..., 2] == image[..., 0]).all()
         alpha = np.concatenate([image, image[..., :1]], axis=2)
-        assert (as_picture(alpha) == image).all()
+        assert (as_image(alpha) == image).all()
 
     @pytest.mark.parametrize(
         'image',
@@ -262,7 +262,7 @@ class TestMixed:
         _write(tmp_path / 'b.png')
         make_video(tmp_path / 'a.avi', 3)
         kinds = [type(source) for source in open_sources(tmp_path)]
-        assert kinds == [PictureSource, VideoSource]
+        assert kinds == [ImageSource, VideoSource]
 
     def test_unreadable_pictures_are_left_out(self, tmp_path: Path):
         _write(tmp_path / 'b.png')

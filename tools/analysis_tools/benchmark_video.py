@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> None:
         processor = time.process_time() - processor
     frames = summary.frames
     print(
-        f'{frames} frames, {summary.people / frames:.0f} people each, '
+        f'{frames} frames, {summary.persons / frames:.0f} people each, '
         f'batch size {args.batch_size}, {args.device}, '
         f'{torch.get_num_threads()} threads\n'
     )

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What happens to frames between the network and the files.
+"""Post-processing of frames between the network and the files.
 
 Everything here is online: a frame in, a frame out, constant memory.
 """
@@ -13,22 +13,22 @@ from typing import Any
 from aios.results import FrameResult
 from aios.tracking import LargestPerson, OneEuroSmoother, Tracker
 
-__all__ = ['LOW_SCORE', 'Processing', 'make_processing']
+__all__ = ['LOW_SCORE', 'PostProcessing', 'make_processing']
 
-Step = Callable[[FrameResult], FrameResult]
+FrameTransform = Callable[[FrameResult], FrameResult]
 
 LOW_SCORE = 0.1
-"""Down to here somebody who is followed may become."""
+"""Lowest score at which an existing track is continued."""
 
 
 @dataclass(frozen=True)
-class Processing:
-    """What is wanted.
+class PostProcessing:
+    """Which post-processing is applied.
 
     Args:
-        track: Give people the same id in all frames.
+        track: Give persons the same id in all frames.
         largest_person: Keep one person, the largest; implies ``track``.
-        smooth: Take the jitter out of motion; implies ``track``.
+        smooth: Smooth the motion; implies ``track``.
     """
 
     track: bool = False
@@ -42,24 +42,24 @@ class Processing:
 
 
 def make_processing(
-    wanted: Processing, score_thr: float, fps: float, body_model: Any
-) -> list[Step]:
-    """Steps in the order in which they are applied.
+    options: PostProcessing, score_thr: float, fps: float, body_model: Any
+) -> list[FrameTransform]:
+    """Functions of frames in the order in which they are applied.
 
     Args:
-        wanted: What is wanted.
-        score_thr: Score from which somebody unknown is followed.
+        options: Which ones.
+        score_thr: Lowest score at which a track begins.
         fps: Frames per second.
         body_model: The SMPL-X layer of the results.
     """
-    steps: list[Step] = []
-    if not wanted.in_order:
+    steps: list[FrameTransform] = []
+    if not options.in_order:
         return steps
     tracker = Tracker(score_thr, min(score_thr, LOW_SCORE))
     steps.append(tracker.track)
-    if wanted.largest_person:
+    if options.largest_person:
         steps.append(LargestPerson())
-    if wanted.smooth:
+    if options.smooth:
         # Bodies are posed once, after all steps.
         steps.append(OneEuroSmoother(fps, body_model).parameters)
     return steps

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures as people have them: turned, grey, transparent, 16-bit, huge.
+"""Images of users: rotated, grey, transparent, 16-bit, huge.
 
 Unlike :class:`aios.datasets.transforms.LoadImage`, which reads pixels as
 they are stored because labels refer to those, this applies the orientation
-of EXIF: people expect results that stand upright.
+of EXIF: results are to stand upright.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 
 from aios.utils.images import decode_image, read_header
 
-__all__ = ['MAX_PIXELS', 'as_picture', 'read_picture']
+__all__ = ['MAX_PIXELS', 'as_image', 'read_image']
 
 MAX_PIXELS = 1 << 25
-"""Pictures with more pixels than this (8K video has fewer) are decoded at
-1/2, 1/4 or 1/8 of their size. The network looks at about a million, and a
-picture of 16384 x 16384 as float32 would take 3 GB."""
+"""Images with more pixels than this (8K video has fewer) are decoded at
+1/2, 1/4 or 1/8 of their size. The network looks at about a million, and an
+image of 16384 x 16384 as float32 would take 3 GB."""
 
 _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -43,17 +43,17 @@ _TURNS: dict[int, tuple[bool, tuple[int, ...]]] = {
 }
 
 
-def read_picture(
+def read_image(
     path: str | os.PathLike, max_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Decode a picture file.
+    """Decode an image file.
 
-    Grey pictures get three channels, transparency is dropped, 16 bits become
+    Grey images get three channels, transparency is dropped, 16 bits become
     8 (the upper ones), and the orientation of EXIF is applied.
 
     Args:
         path: The file.
-        max_pixels: Larger pictures are decoded at 1/2, 1/4 or 1/8.
+        max_pixels: Larger images are decoded at 1/2, 1/4 or 1/8.
 
     Returns:
         ``(H, W, 3)`` uint8 BGR, and the full size ``(width, height)``.
@@ -79,7 +79,7 @@ def read_picture(
     return np.ascontiguousarray(np.flip(image, axes)), size
 
 
-def as_picture(image: Any, name: str = 'array') -> np.ndarray:
+def as_image(image: Any, name: str = 'array') -> np.ndarray:
     """Bring an array to ``(H, W, 3)`` uint8 BGR.
 
     Args:
@@ -95,22 +95,22 @@ def as_picture(image: Any, name: str = 'array') -> np.ndarray:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size:
         raise ValueError(
-            f'{name}: a picture must have shape (H, W), (H, W, 3) or '
+            f'{name}: an image must have shape (H, W), (H, W, 3) or '
             f'(H, W, 4), BGR, got {image.shape}'
         )
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     elif image.dtype.kind == 'f':
-        # A picture in 0..1 would be black.
+        # An image in 0..1 would be black.
         if not np.isfinite(image).all() or image.max() <= 1 < image.size:
             raise ValueError(
-                f'{name}: a floating point picture must have finite values '
+                f'{name}: a floating point image must have finite values '
                 f'in 0..255, got a maximum of {image.max()}'
             )
         image = image.round().clip(0, 255).astype(np.uint8)
     elif image.dtype != np.uint8:
         raise ValueError(
-            f'{name}: a picture must be uint8, uint16 or floating point, '
+            f'{name}: an image must be uint8, uint16 or floating point, '
             f'got {image.dtype}'
         )
     if image.shape[2] == 1:

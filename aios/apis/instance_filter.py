@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Which of a model's candidates are people."""
+"""Which of a model's candidates are returned."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['Selection']
+__all__ = ['InstanceFilter']
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Which of the candidates are people.
+class InstanceFilter:
+    """Which of the candidates are returned.
 
     Args:
         score_thr: Lowest score.
-        max_persons: Most people of a picture, those with the best scores;
+        max_persons: Most persons of an image, those with the best scores;
             ``None`` for no limit but the model's.
-        nms_iou: Of people whose boxes overlap by more than this only the
-            best stays; ``None`` does what the config says.
+        nms_iou: Of persons whose boxes overlap by more than this only the
+            best stays; ``None`` for the value of the config.
 
     Raises:
         ValueError: If a number makes no sense.
@@ -42,7 +42,7 @@ class Selection:
             raise ValueError(f'nms_iou must be in 0..1, got {self.nms_iou}')
 
     def test_cfg(self, base: Mapping[str, Any]) -> dict[str, Any]:
-        """``test_cfg`` of the model with these wishes."""
+        """``test_cfg`` of the model with these values."""
         changed = dict(base, score_thr=self.score_thr)
         if self.nms_iou is not None:
             changed['nms_iou_thr'] = self.nms_iou
