@@ -321,7 +321,9 @@ class AiOSInferencer(BaseInferencer):
             max_persons: See :class:`InstanceFilter`.
             nms_iou: See :class:`InstanceFilter`.
         """
-        chosen = self._choose(score_thr, max_persons, nms_iou)
+        chosen = self._filter(
+            score_thr=score_thr, max_persons=max_persons, nms_iou=nms_iou
+        )
         decoding = dict(
             chosen.test_cfg(self._head.test_cfg or {}),
             with_vertices=with_vertices,
@@ -403,17 +405,9 @@ class AiOSInferencer(BaseInferencer):
             items, total=total, unit='frame', disable=not self.show_progress
         )
 
-    def _choose(
-        self,
-        score_thr: float | None,
-        max_persons: int | None,
-        nms_iou: float | None,
-    ) -> InstanceFilter:
-        given = dict(
-            score_thr=score_thr, max_persons=max_persons, nms_iou=nms_iou
-        )
+    def _filter(self, **given: Any) -> InstanceFilter:
         given = {k: value for k, value in given.items() if value is not None}
-        return replace(self.instance_filter, **given)  # type: ignore[arg-type]
+        return replace(self.instance_filter, **given)
 
     def _predict_batch(
         self, batch: list[tuple[Frame, Any]], **choice: Any
@@ -435,8 +429,7 @@ class AiOSInferencer(BaseInferencer):
         **choice: float | int | None,
     ) -> FrameResult:
         """Persons of a sample, in front of the user's camera."""
-        names = ('score_thr', 'max_persons', 'nms_iou')
-        chosen = self._choose(*(choice.get(name) for name in names))  # type: ignore[arg-type]
+        chosen = self._filter(**choice)
         result = FrameResult.from_prediction(
             predictions_of(sample.to_dict(), chosen.score_thr),
             frame.name,

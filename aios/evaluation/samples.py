@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from aios.body_models import BodyPoser, ground_truth_parameters
-from aios.results import as_array, as_arrays, finite_rows
+from aios.results import as_array, finite_rows
 from aios.structures import PARTS
 
 __all__ = [
@@ -54,7 +54,8 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
             f'{sample.get("img_path", "a sample")} was mirrored; use a '
             'pipeline without WholeBodyFlip for evaluation'
         )
-    persons = as_arrays(sample['gt_instances'])
+    given = dict(sample['gt_instances'])
+    persons = {name: as_array(value) for name, value in given.items()}
     for name in _LABELS:
         bad = ~finite_rows(persons[name])
         if bad.any():

@@ -70,11 +70,6 @@ def write_amass(
         ValueError: If no person has this id, ``fps`` is not positive, or the
             frames span more than the file may hold.
     """
-    if person_id not in sequence.person_ids:
-        raise ValueError(
-            f'no person has the id {person_id}, there are '
-            f'{sequence.person_ids.tolist()}'
-        )
     slots, rate = _time_grid(sequence, fps)
     rig = Rig.of(layer)
     motion = PersonMotion.of(sequence, person_id, rig)

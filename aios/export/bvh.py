@@ -73,11 +73,6 @@ def write_bvh(
         FileExistsError: If the file exists and ``overwrite`` is False.
         ValueError: If no person has this id, or an argument is not positive.
     """
-    if person_id not in sequence.person_ids:
-        raise ValueError(
-            f'no person has the id {person_id}, there are '
-            f'{sequence.person_ids.tolist()}'
-        )
     if not scale > 0:
         raise ValueError(f'scale must be positive, got {scale}')
     times = frame_times(sequence, fps)

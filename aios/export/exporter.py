@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from aios.results import FrameResult, SequenceResult
+from aios.utils.safe_io import refuse_existing
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
-__all__ = ['FPS_OPTION', 'Exporter', 'refuse_existing']
+__all__ = ['FPS_OPTION', 'Exporter']
 
 FPS_OPTION: dict[str, dict[str, Any]] = {
     '--fps': dict(
@@ -92,8 +93,8 @@ class Exporter:
                 ): sequence.select(sequence.person_id == person)
                 for person in sequence.person_ids.tolist()
             }
-        if not overwrite:
-            refuse_existing(parts)
+        for file in parts:
+            refuse_existing(file, overwrite)
         options |= dict(overwrite=overwrite, progress=progress)
         remarks = [
             self.write(part, layer, file, **options)
@@ -129,10 +130,3 @@ class Exporter:
             folder: Where to.
         """
         raise NotImplementedError
-
-
-def refuse_existing(paths: Iterable[Path]) -> None:
-    """Raise ``FileExistsError`` if one of the files exists."""
-    for path in paths:
-        if path.exists():
-            raise FileExistsError(f'{path} exists; it is not overwritten')

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from aios.results import FrameResult, SequenceResult, instance_mesh
 from aios.structures import Mesh
+from aios.utils.safe_io import refuse_existing
 
-from .exporter import Exporter, refuse_existing
+from .exporter import Exporter
 from .obj import write_obj
 from .ply import write_ply
 
@@ -109,8 +110,8 @@ def write_meshes(
             f'kind must be one of {tuple(MESH_FORMATS)}, got {kind!r}'
         )
     paths = _paths(sequence, Path(folder), kind)
-    if not overwrite:
-        refuse_existing(paths)
+    for path in paths:
+        refuse_existing(path, overwrite)
     meshes = person_meshes(sequence, layer, axes)
     bar = tqdm(meshes, total=len(sequence), unit='mesh', disable=not progress)
     for row, mesh in bar:

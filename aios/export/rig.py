@@ -153,8 +153,17 @@ class PersonMotion:
     def of(
         cls, sequence: SequenceResult, person_id: int, rig: Rig
     ) -> PersonMotion:
-        """Motion of a person, who must be in the sequence."""
+        """Motion of a person.
+
+        Raises:
+            ValueError: If no person has this id.
+        """
         rows = np.flatnonzero(sequence.person_id == person_id)
+        if not len(rows):
+            raise ValueError(
+                f'no person has the id {person_id}, there are '
+                f'{sequence.person_ids.tolist()}'
+            )
         coefficients = np.concatenate(
             [sequence.betas[rows], sequence.expression[rows]], axis=1
         )

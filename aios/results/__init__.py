@@ -10,7 +10,6 @@ from .frame import FrameResult
 from .meshes import instance_color, instance_mesh
 from .predictions import (
     as_array,
-    as_arrays,
     finite_instances,
     finite_predictions_of,
     finite_rows,
@@ -31,7 +30,6 @@ __all__ = [
     'FrameResult',
     'SequenceResult',
     'as_array',
-    'as_arrays',
     'complete_instances',
     'finite_instances',
     'finite_predictions_of',

@@ -20,7 +20,6 @@ from aios.structures import PERSON_LABEL
 
 __all__ = [
     'as_array',
-    'as_arrays',
     'finite_instances',
     'finite_predictions_of',
     'finite_rows',
@@ -34,11 +33,6 @@ def as_array(value: Any) -> np.ndarray:
     if hasattr(value, 'detach'):
         value = value.detach().cpu()
     return np.asarray(value)
-
-
-def as_arrays(instances: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Copy of a mapping, such as ``InstanceData.to_dict()``, as arrays."""
-    return {name: as_array(value) for name, value in instances.items()}
 
 
 def predictions_of(

@@ -40,6 +40,7 @@ __all__ = [
     'load_npy',
     'load_npz',
     'load_pickle',
+    'refuse_existing',
     'remove_half_written',
     'save_npz',
     'written_aside',
@@ -298,7 +299,7 @@ def written_aside(
         FileExistsError: The target exists and ``overwrite`` is false.
     """
     path = Path(path)
-    _refuse_existing(path, overwrite)
+    refuse_existing(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     # File systems limit names: not longer than that of the target if long.
     temporary = path.with_name(f'.{path.name[:40]}.{uuid.uuid4().hex}.tmp')
@@ -306,7 +307,7 @@ def written_aside(
         yield temporary
         with open(temporary, 'r+b') as stream:
             os.fsync(stream.fileno())
-        _refuse_existing(path, overwrite)
+        refuse_existing(path, overwrite)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -332,7 +333,8 @@ def is_half_written(path: Path) -> bool:
     return bool(_TEMPORARY.fullmatch(path.name))
 
 
-def _refuse_existing(path: Path, overwrite: bool) -> None:
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise ``FileExistsError`` if there is a file that is to be kept."""
     if path.exists() and not overwrite:
         raise FileExistsError(f'{path} exists; it is not overwritten')
 

@@ -67,7 +67,7 @@ def test_nobody(demo, pictures: Path, tmp_path: Path, capsys):
         *('--score-thr', 1),
     )
     assert found == 0
-    assert 'nobody was found with a score' in capsys.readouterr().out
+    assert 'no persons were found with a score' in capsys.readouterr().out
     assert cv2.imread(str(out / 'vis/a.jpg')).shape == (72, 96, 3)
 
 

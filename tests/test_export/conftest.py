@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from found_people import found_people
 
-from aios.body_models import SMPLXLayer
+from aios.body_models import BodyPoser, SMPLXLayer
 from aios.results import (
     SMPLX_ARGUMENTS,
     FrameResult,
@@ -69,10 +68,9 @@ def dancers(layer: SMPLXLayer) -> SequenceResult:
         poses['global_orient'] += (np.pi, 0, 0)
         poses['transl'] += (0, 0, 6)
         given = poses | {'person_id': ids, 'betas': betas[ids]}
-        fields = found_people(layer, K, given)
-        frames.append(
-            FrameResult(
-                f'{number:06d}', number, number / 25, K, (640, 480), fields
-            )
+        instances = complete_instances(**given)
+        frame = FrameResult(
+            f'{number:06d}', number, number / 25, K, (640, 480), instances
         )
+        frames.append(frame.posed(BodyPoser(layer), with_vertices=False))
     return SequenceResult.from_frames(frames, fps=25.0, body_model='free')

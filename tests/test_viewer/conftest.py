@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from found_people import found_people
 
-from aios.body_models import SMPLXLayer
+from aios.body_models import BodyPoser, SMPLXLayer
 from aios.export import write_glb
-from aios.results import FrameResult, SequenceResult
+from aios.results import FrameResult, SequenceResult, complete_instances
 
 SIZE = (320, 240)
 # Neither square nor centred: who forgets a part of it is found out.
@@ -34,17 +33,15 @@ def people(layer: SMPLXLayer) -> SequenceResult:
         }
         given['global_orient'][:, 1] += 0.2 * number
         given['body_pose'][:, 50] = -0.3 * number  # right shoulder, z
-        fields = found_people(layer, K, given)
-        frames.append(
-            FrameResult(
-                f'{number + 10:06d}',
-                number + 10,
-                (number + 10) / 5,
-                K,
-                SIZE,
-                fields,
-            )
+        frame = FrameResult(
+            f'{number + 10:06d}',
+            number + 10,
+            (number + 10) / 5,
+            K,
+            SIZE,
+            complete_instances(**given),
         )
+        frames.append(frame.posed(BodyPoser(layer), with_vertices=False))
     return SequenceResult.from_frames(
         frames, fps=5.0, source='walk.mp4', body_model='free'
     )
