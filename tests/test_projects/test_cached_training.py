@@ -113,7 +113,7 @@ def test_a_training_goes_on_and_ends_in_a_model(
     inferencer = AiOSInferencer(weights=exported, score_thr=0.0)
     image = np.full((64, 96, 3), 128, np.uint8)
     (frame,) = inferencer.stream(image)
-    assert len(frame.people['scores']) > 0
+    assert len(frame.instances['scores']) > 0
 
     again = tmp_path / 'again'
     options = '--state', again, '--weights', exported, '--steps', 1
