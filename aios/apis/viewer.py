@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from aios.body_models import SMPLXLayer
 from aios.export import write_glb
-from aios.export.gltf import frame_times
 from aios.results import SequenceResult
 from aios.viewer import PictureTrack, make_picture_track, write_viewer
 
@@ -139,7 +138,7 @@ def _make_track(
     return make_picture_track(
         pictures,
         scratch,
-        frame_times(people),
+        people.times(),
         fps=people.fps,
         sound_of=sound,
         max_side=max_side,

@@ -20,7 +20,6 @@ from aios.results import SequenceResult
 from aios.utils.safe_io import atomic_write
 
 from .exporter import FPS_OPTION, Exporter
-from .gltf import frame_times
 from .rig import JOINT_NAMES, PersonMotion, Rig
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def write_bvh(
     """
     if not scale > 0:
         raise ValueError(f'scale must be positive, got {scale}')
-    times = frame_times(sequence, fps)
+    times = sequence.times(fps)
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     rig = Rig.of(layer)
     motion = PersonMotion.of(sequence, person_id, rig)

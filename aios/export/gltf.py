@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm import tqdm
 
 from aios.results import SequenceResult
@@ -88,7 +87,7 @@ def write_glb(
         )
     if Path(path).exists() and not overwrite:
         raise FileExistsError(f'{path} exists; it is not overwritten')
-    times = frame_times(sequence, fps)
+    times = sequence.times(fps)
     with GLBBuilder() as builder:
         scene = GLTFScene(builder, sequence, Rig.of(layer), times)
         bar = tqdm(total=len(sequence), unit='body', disable=not progress)
@@ -100,27 +99,6 @@ def write_glb(
                 scene.add_person(int(person_id), basis, bar)
         num_bytes = builder.write(path, scene.document(), overwrite)
     return GLBSummary(num_bytes, scene.num_correctives, scene.max_error)
-
-
-def frame_times(
-    sequence: SequenceResult, fps: float | None = None
-) -> np.ndarray:
-    """Seconds from the first frame, ``(F,)`` float32, ascending.
-
-    Args:
-        sequence: With timestamps, or of images without.
-        fps: Used where timestamps do not ascend and the sequence has no
-            frame rate; default 1.
-
-    Raises:
-        ValueError: If ``fps`` is not positive.
-    """
-    if fps is not None and not fps > 0:
-        raise ValueError(f'fps must be positive, got {fps}')
-    times = sequence.timestamps - sequence.timestamps[:1]
-    if not (np.diff(times.astype(np.float32)) > 0).all():
-        times = np.arange(sequence.num_frames) / (sequence.fps or fps or 1.0)
-    return times.astype(np.float32)
 
 
 class GLBExporter(Exporter):

@@ -216,6 +216,24 @@ class SequenceResult:
             **(frame_arrays(frames) | metadata),
         )
 
+    def times(self, fps: float | None = None) -> np.ndarray:
+        """Seconds from the first frame, ``(F,)`` float32, ascending.
+
+        Args:
+            fps: Used where timestamps do not ascend, as of images, and the
+                sequence has no frame rate; default 1.
+
+        Raises:
+            ValueError: If ``fps`` is not positive.
+        """
+        if fps is not None and not fps > 0:
+            raise ValueError(f'fps must be positive, got {fps}')
+        times = (self.timestamps - self.timestamps[:1]).astype(np.float32)
+        if (np.diff(times) > 0).all():
+            return times
+        times = np.arange(self.num_frames) / (self.fps or fps or 1.0)
+        return times.astype(np.float32)
+
     def rows(self, frame: int) -> slice:
         """Rows of the persons of a frame."""
         if not 0 <= frame < self.num_frames:

@@ -19,7 +19,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from aios.export.gltf import frame_times
 from aios.results import SequenceResult, instance_color
 from aios.utils.safe_io import atomic_write
 from aios.version import __version__
@@ -118,7 +117,7 @@ def describe_people(people: SequenceResult) -> dict[str, Any]:
         'version': __version__,
         'source': Path(people.source).name,
         # To the last digit: people come and go exactly at these times.
-        'times': frame_times(people).astype(float).tolist(),
+        'times': people.times().astype(float).tolist(),
         'names': people.frame_names.tolist(),
         'cameras': [
             {'K': view[:9].reshape(3, 3).tolist(), 'size': view[9:].tolist()}

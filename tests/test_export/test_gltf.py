@@ -13,7 +13,7 @@ import trimesh
 from gltf_evaluator import GLBViewer
 
 from aios.body_models import SMPLXLayer
-from aios.export.gltf import frame_times, write_glb
+from aios.export import write_glb
 from aios.results import SequenceResult, instance_color
 from aios.structures import get_joint_set
 
@@ -31,7 +31,7 @@ def forward(people: SequenceResult, layer: SMPLXLayer, frame: int) -> dict:
 
 def largest_error(path: Path, people: SequenceResult, layer) -> float:
     """In metres over all frames; absent persons must have no size."""
-    viewer, times = GLBViewer(path), frame_times(people)
+    viewer, times = GLBViewer(path), people.times()
     errors = []
     for frame in range(people.num_frames):
         shown = viewer.vertices(float(times[frame]))
@@ -124,7 +124,7 @@ def test_camera_sees_what_the_picture_shows(glb, dancers) -> None:
         i for i, n in enumerate(viewer.gltf.nodes) if n.camera is not None
     )
     np.testing.assert_array_equal(world[node], np.eye(4))
-    shown = viewer.vertices(float(frame_times(dancers)[frame]))
+    shown = viewer.vertices(float(dancers.times()[frame]))
     points = shown['person_3_body']
     width, height = dancers.image_sizes[frame]
     tangent = np.tan(camera.yfov / 2)
@@ -154,12 +154,12 @@ def test_time_runs_at_the_rate_of_the_source(glb, dancers) -> None:
         for sampler in viewer.gltf.animations[0].samplers
     ]
     assert max(ends) == pytest.approx((dancers.num_frames - 1) / dancers.fps)
-    assert frame_times(dancers)[0] == 0
+    assert dancers.times()[0] == 0
     still = dataclasses.replace(
         dancers, timestamps=0 * dancers.timestamps, fps=0
     )
-    assert frame_times(still)[:3].tolist() == [0, 1, 2]
-    assert frame_times(still, fps=2)[:3].tolist() == [0, 0.5, 1]
+    assert still.times()[:3].tolist() == [0, 1, 2]
+    assert still.times(fps=2)[:3].tolist() == [0, 0.5, 1]
 
 
 def test_file_without_people(people, layer, tmp_path) -> None:
