@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
@@ -41,6 +42,7 @@ _ANCHORS = {
 _NUM_BEST = 6  # a person who is half hidden still shows so many
 _MIN_PROBABILITY = 1e-3
 _NUM_EVIDENCE = 3
+_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class PoseMaps:
 
     Args:
         heat: ``(B, K, S)`` probability of a keypoint in a cell.
+        log_heat: ``(B, K, S)`` its logarithm.
+        heat_around: ``(B, K, S)`` the highest in 5 x 5 cells.
+        shape: Height and width of the map.
         centres: ``(B, S)`` probability that a person's centre is there.
         keypoints: ``(B, K, S, 2)`` where in the cell the keypoint is.
         expected: ``(B, K, S, 2)`` where the keypoints of a person are whose
@@ -59,6 +64,9 @@ class PoseMaps:
     """
 
     heat: Tensor
+    log_heat: Tensor
+    heat_around: Tensor
+    shape: tuple[int, int]
     centres: Tensor
     keypoints: Tensor
     expected: Tensor
@@ -90,12 +98,23 @@ class PoseMaps:
         extent = valid_ratios * valid_ratios.new_tensor((width, height))
         return cls(
             heat,
+            heat.clamp(min=_SMALLEST).log(),
+            F.max_pool2d(maps[:, :NUM_KEYPOINTS], 5, 1, 2).flatten(2),
+            (height, width),
             centres[:, 0],
             keypoints,
             expected,
             corners + 0.5,
             extent[:, None].to(maps.dtype),
         )
+
+    def heat_at(self, places: Tensor) -> Tensor:
+        """Highest heat around ``(B, P, K, 2)`` places, ``(B, P, K)``."""
+        height, width = self.shape
+        column, row = places.long().unbind(-1)
+        cell = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+        heat = self.heat_around.gather(2, cell.transpose(1, 2))
+        return heat.transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -158,6 +177,8 @@ class PosePrior(BaseModule):
             {part: nn.Linear(_NUM_EVIDENCE, embed_dims) for part in parts}
         )
 
+        self.init_weights()
+
     def init_weights(self) -> None:
         """Evidence says nothing at first."""
         super().init_weights()
@@ -180,11 +201,9 @@ class PosePrior(BaseModule):
         probability, cell = (maps.centres[:, None] * nearness).max(-1)
         index = cell[:, None, :, None].expand(-1, NUM_KEYPOINTS, -1, 2)
         expected = maps.expected.gather(2, index).transpose(1, 2)
-        side = size.amax(-1)
-        _, heat = self._peaks(maps, expected, side)
-        return PoseReading(
-            expected / maps.extent[:, None], side, probability, heat
-        )
+        places = expected / maps.extent[:, None]
+        heat = maps.heat_at(expected)
+        return PoseReading(places, size.amax(-1), probability, heat)
 
     def logit(self, reading: PoseReading) -> Tensor:
         """What is added to the logit of a person, ``(B, P)``."""
@@ -230,13 +249,15 @@ class PosePrior(BaseModule):
         Returns:
             ``(B, P, K, 2)`` keypoints in cells and ``(B, P, K)`` their heat.
         """
-        radius = (self.reach * side).clamp(min=1.0)[..., None, None]
-        # |a - b|^2 as a product: no array (B, P, K, S, 2).
-        distance = torch.cdist(
-            near.flatten(1, 2).float(), maps.cells.float()
-        ).unflatten(1, near.shape[1:3])
-        nearness = (-0.5 * (distance / radius).square()).exp()
-        cell = (maps.heat[:, None] * nearness).argmax(-1)
+        # The best of heat * exp(-|near - cell|^2 / (2 * radius^2)), of which
+        # the logarithm is a product of matrices, up to a constant.
+        precision = (self.reach * side).clamp(min=1.0).pow(-2)
+        precision = precision[..., None, None].expand_as(near[..., :1])
+        places = torch.cat((near * precision, -0.5 * precision), dim=-1)
+        squares = maps.cells.square().sum(-1, keepdim=True)
+        cells = torch.cat((maps.cells, squares), dim=-1)
+        nearness = places.to(cells) @ cells.T  # (B, P, K, S)
+        cell = (nearness + maps.log_heat[:, None]).argmax(-1)
         heat = maps.heat[:, None].expand(-1, cell.shape[1], -1, -1)
         heat = heat.gather(3, cell[..., None])[..., 0]
         index = cell.transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
