@@ -7,7 +7,9 @@
 #   bash tools/run_tests.sh -m slow               only the slow ones
 #   bash tools/run_tests.sh tests/test_structures -k camera
 #
-# Arguments go to pytest. Safe to run again: what is set up stays.
+# Arguments go to pytest. Safe to run again: what is set up stays. All but the
+# slow ones took 7 minutes on two free cores (2687 tests), after a minute or
+# two for the set-up; the slow ones as long.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 
@@ -15,6 +17,7 @@ setup_environment tests docs
 
 # One process per core, so each of them needs but one thread.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+say 'all tests but the slow ones take some 7 minutes on two free cores'
 begin=$SECONDS
 status=0
 cd "$ROOT"

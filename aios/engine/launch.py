@@ -7,6 +7,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -78,7 +79,12 @@ def load_run_config(args: argparse.Namespace) -> Config:
 def _distribute_over_cpus(config: Config) -> None:
     """MMEngine's own start-up would choose a GPU for each process."""
     if not distributed.is_initialized():
-        distributed.init_process_group(backend='gloo')
+        options = config.get('env_cfg', {}).get('dist_cfg', {})
+        seconds = options.get('timeout')
+        distributed.init_process_group(
+            backend='gloo',
+            timeout=None if seconds is None else timedelta(seconds=seconds),
+        )
     if 'strategy' in config:  # of FlexibleRunner
         # Otherwise it takes the GPU with the number of the process.
         wrapper = dict(config.strategy.get('model_wrapper') or {})

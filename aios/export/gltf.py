@@ -86,7 +86,10 @@ def write_glb(
             f'tolerance must be at least 1e-6 m, less than 1, got {tolerance}'
         )
     if Path(path).exists() and not overwrite:
-        raise FileExistsError(f'{path} exists; it is not overwritten')
+        raise FileExistsError(
+            f'{path} exists; it is not overwritten '
+            '(overwrite=True replaces it)'
+        )
     times = sequence.times(fps)
     with GLBBuilder() as builder:
         scene = GLTFScene(builder, sequence, Rig.of(layer), times)

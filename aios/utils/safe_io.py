@@ -336,7 +336,10 @@ def is_half_written(path: Path) -> bool:
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise ``FileExistsError`` if there is a file that is to be kept."""
     if path.exists() and not overwrite:
-        raise FileExistsError(f'{path} exists; it is not overwritten')
+        raise FileExistsError(
+            f'{path} exists; it is not overwritten '
+            '(overwrite=True replaces it)'
+        )
 
 
 @contextmanager

@@ -159,9 +159,14 @@ def test_killed_recipe_goes_on_exactly(run, recipe, tmp_path):
 def test_two_processes_go_on_exactly(run, tmp_path):
     command = ['bash', 'tools/dist_train.sh', STEPS.config, '2']
     run(command, STEPS, '--work-dir', tmp_path / 'whole')
-    half = Recipe(
-        STEPS.config, (*STEPS.options, 'train_cfg.max_iters=2'), 0, ''
-    )
-    run(command, half, '--work-dir', tmp_path / 'out')
+    script = tmp_path / 'dying.py'
+    script.write_text(SCRIPT.format(step=STEPS.step))
+    killed = [
+        *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
+        *('--nproc-per-node', '2', str(script), STEPS.config),
+        *('--launcher', 'pytorch'),
+    ]
+    run(killed, STEPS, '--work-dir', tmp_path / 'out', status=1)
+    assert not (tmp_path / 'out' / STEPS.last).exists()
     run(command, STEPS, '--work-dir', tmp_path / 'out', '--resume')
     _assert_same(tmp_path / 'out/iter_4.pth', tmp_path / 'whole/iter_4.pth')
