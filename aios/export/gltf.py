@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from aios.results import SequenceResult
+from aios.utils.safe_io import refuse_existing
 
 from .correctives import CorrectiveBasis
 from .exporter import FPS_OPTION, Exporter
@@ -85,11 +86,7 @@ def write_glb(
         raise ValueError(
             f'tolerance must be at least 1e-6 m, less than 1, got {tolerance}'
         )
-    if Path(path).exists() and not overwrite:
-        raise FileExistsError(
-            f'{path} exists; it is not overwritten '
-            '(overwrite=True replaces it)'
-        )
+    refuse_existing(Path(path), overwrite)
     times = sequence.times(fps)
     with GLBBuilder() as builder:
         scene = GLTFScene(builder, sequence, Rig.of(layer), times)
