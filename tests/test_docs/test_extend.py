@@ -14,6 +14,8 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from aios.datasets.pipeline import build_pipeline
+from aios.datasets.transforms import PackWholeBodyInputs
 from aios.registry import DATASETS, MODELS
 from aios.structures import GT_FIELDS
 
@@ -101,3 +103,5 @@ def test_datasets(pages) -> None:
     assert len(loaders) == 2
     for loader in loaders:
         assert DATASETS.get(loader['dataset']['type']) is not None
+    *_, last = build_pipeline(loaders[0]['dataset']['pipeline'])
+    assert isinstance(last, PackWholeBodyInputs)

@@ -248,6 +248,15 @@ def test_a_phase_that_the_config_lacks_is_refused(browse, people, tmp_path):
     assert not (tmp_path / 'new').exists()
 
 
+def test_a_data_set_without_a_pipeline_is_refused(browse, people, tmp_path):
+    pipeline = 'train_dataloader.dataset.datasets.0.pipeline=[]'
+    with pytest.raises(SystemExit, match='end with PackWholeBodyInputs'):
+        browse(
+            people / 'config.py',
+            *('--output-dir', tmp_path, '--cfg-options', pipeline),
+        )
+
+
 def test_a_missing_file_is_an_error_of_one_line(browse, people, tmp_path):
     ann_file = 'train_dataloader.dataset.datasets.0.ann_file=gone.npz'
     with pytest.raises(SystemExit, match='error: .*gone.npz does not exist'):

@@ -291,6 +291,10 @@ def samples_of(item: dict) -> list[Sample]:
     """What there is to draw of an item of the data set."""
     if SNAPSHOTS in item:
         return item[SNAPSHOTS]
+    if 'inputs' not in item:
+        raise ValueError(
+            'the pipeline of the dataset must end with PackWholeBodyInputs'
+        )
     return [Sample('packed', item['inputs'], item['data_samples'])]
 
 
