@@ -147,6 +147,13 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         help='take the jitter out of motion (implies --track)',
     )
     group.add_argument(
+        '--ground',
+        action='store_true',
+        help='put persons on the floor and keep standing feet in place, in '
+        'params.npz and the files made of it; for videos of a fixed camera '
+        'whose focal length is given (implies --track)',
+    )
+    group.add_argument(
         '--largest-person',
         action='store_true',
         help='keep one person, the largest (implies --track)',
@@ -354,7 +361,9 @@ def _value(args: argparse.Namespace, flag: str) -> Any:
 
 def make_processing(args: argparse.Namespace) -> PostProcessing:
     """The post-processing of the options of :func:`add_options`."""
-    return PostProcessing(args.track, args.largest_person, args.smooth)
+    return PostProcessing(
+        args.track, args.largest_person, args.smooth, args.ground
+    )
 
 
 def make_inferencer(
@@ -407,6 +416,8 @@ def report(summary: Summary, args: argparse.Namespace) -> None:
             f'no persons were found with a score of at least {args.score_thr} '
             '(--score-thr)'
         )
+    for note in summary.notes:
+        print(note)  # noqa: T201
     if summary.problems:
         text = '\n  '.join(summary.problems)
         fail(f'all is done but what could not be read:\n  {text}')

@@ -29,6 +29,7 @@ from aios.visualization import OverlayOptions, OverlayWriter
 
 from .consumer import FrameConsumer, empty_store
 from .frames import safe_name
+from .grounding import ground_file
 from .inferencer import AiOSInferencer
 from .post_processing import LOW_SCORE, PostProcessing, make_processing
 from .record import RunRecord, prepare_folder, products, remove_record
@@ -92,12 +93,14 @@ class Summary:
         frames: Number of frames with results.
         persons: Number of persons in all of them.
         problems: What could not be read.
+        notes: What else the user should know.
         was_complete: Whether there was nothing left to do.
     """
 
     frames: int = 0
     persons: int = 0
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     was_complete: bool = False
 
 
@@ -240,6 +243,7 @@ class _Job:
             model=Path(getattr(inferencer.cfg, 'filename', None) or '').stem,
         )
         self.skipped: list[str] = []
+        self.notes: list[str] = []
 
     def run(
         self, begin: int = 0, end: int | None = None, alone: bool = True
@@ -374,6 +378,9 @@ class _Job:
         if self.final.paths:
             frames, _ = merge_shards(self.final.paths, self._target, True)
         if frames:
+            if self.processing.ground:
+                note = ground_file(self._target, self.body_model)
+                self.notes.append(f'{self.source.name}: {note}')
             self._export(self._target)
         else:
             self._target.unlink(missing_ok=True)
@@ -389,6 +396,7 @@ class _Job:
             if name not in told
         ]
         summary.problems += problems
+        summary.notes += self.notes
         if self._target.exists():
             names = ['frame_names', 'frame_index']
             arrays = load_npz(self._target, names)

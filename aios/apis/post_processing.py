@@ -29,16 +29,18 @@ class PostProcessing:
         track: Give persons the same id in all frames.
         largest_person: Keep one person, the largest; implies ``track``.
         smooth: Smooth the motion; implies ``track``.
+        ground: Put persons on the floor at the end; implies ``track``.
     """
 
     track: bool = False
     largest_person: bool = False
     smooth: bool = False
+    ground: bool = False
 
     @property
     def in_order(self) -> bool:
         """Whether a frame depends on those before."""
-        return self.track or self.largest_person or self.smooth
+        return self.track or self.largest_person or self.smooth or self.ground
 
 
 def make_processing(

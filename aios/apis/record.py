@@ -24,6 +24,7 @@ __all__ = [
 
 RECORD = 'run.json'
 _PRODUCTS = (
+    'ground.json',
     'params',
     'params.npz',
     'parts',

@@ -22,6 +22,7 @@ from .schema import (
     FRAME_FIELDS,
     PERSON_FIELDS,
     SMPLX_ARGUMENTS,
+    Field,
     as_field,
     check_instances,
     complete_instances,
@@ -76,6 +77,9 @@ class SequenceResult:
         image_sizes: ``(F, 2)``.
         vertices: ``(N, V, 3)`` with the translation, or None.
         keypoints: ``(N, 17, 2)``, or None.
+        floor: ``(4,)``, or None if unknown: unit vector against gravity and
+            height of the camera in metres, so that ``floor[:3] @ x +
+            floor[3]`` is the height of ``x`` over the floor.
         fps: Frames per second of ``source``; 0 for images.
         source: Name of the video or the folder.
         gender: Gender of the body model.
@@ -117,6 +121,7 @@ class SequenceResult:
     image_sizes: np.ndarray
     vertices: np.ndarray | None = None
     keypoints: np.ndarray | None = None
+    floor: np.ndarray | None = None
     fps: float = 0.0
     source: str = ''
     gender: str = 'neutral'
@@ -146,6 +151,8 @@ class SequenceResult:
         _check_rows(index, checked['person_id'], num_frames)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        if self.floor is not None:
+            object.__setattr__(self, 'floor', _as_floor(self.floor))
 
     def _check_metadata(self) -> None:
         for name, wanted in _FIXED.items():
@@ -189,8 +196,8 @@ class SequenceResult:
 
         Args:
             frames: May be empty.
-            **metadata: ``fps``, ``source``, ``gender``, ``body_model`` and
-                ``model``; see :attr:`metadata`.
+            **metadata: ``fps``, ``source``, ``gender``, ``body_model``,
+                ``model`` and ``floor``; see :attr:`metadata`.
 
         Raises:
             ValueError: If only some of the frames with persons have an
@@ -307,7 +314,7 @@ class SequenceResult:
     @property
     def metadata(self) -> dict[str, Any]:
         """What :meth:`from_frames` takes besides frames."""
-        names = ('fps', 'source', 'gender', 'body_model', 'model')
+        names = ('fps', 'source', 'gender', 'body_model', 'model', 'floor')
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -342,7 +349,8 @@ class SequenceResult:
         _check_version(path, arrays)
         for name in known:
             field = PERSON_FIELDS.get(name)
-            if name not in arrays and not (field and field.optional):
+            optional = field.optional if field else name == 'floor'
+            if name not in arrays and not optional:
                 raise ValueError(f'{path}: array {name!r} is missing')
         for name in (*_TEXTS, *_FIXED, 'fps'):
             if arrays[name].ndim:
@@ -359,6 +367,16 @@ class SequenceResult:
     def _instances(self, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
         values = {name: getattr(self, name) for name in PERSON_FIELDS}
         return {n: v[rows] for n, v in values.items() if v is not None}
+
+
+def _as_floor(value: Any) -> np.ndarray:
+    floor = as_field('floor', Field((), np.float64, ''), value, 4)
+    length = float(np.linalg.norm(floor[:3]))
+    if abs(length - 1) > 1e-3:
+        raise ValueError(
+            f'floor must begin with a unit vector, got one of length {length}'
+        )
+    return floor
 
 
 def _check_version(

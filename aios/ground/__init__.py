@@ -1,0 +1,19 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The floor under persons in front of a fixed camera (docs/en/ground.md)."""
+
+from .contacts import ContactOptions
+from .floor import Floor
+from .grounding import GroundError, GroundOptions
+from .report import measure
+from .sequence import ground_sequence
+from .solve import Beliefs
+
+__all__ = [
+    'Beliefs',
+    'ContactOptions',
+    'Floor',
+    'GroundError',
+    'GroundOptions',
+    'ground_sequence',
+    'measure',
+]

@@ -1,0 +1,97 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The floor, and which way is up.
+
+Legend: ``T`` frames of a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aios.structures import SMPLX_144
+
+from .legs import ANKLES, HIPS, KNEES, Legs
+
+__all__ = ['Floor', 'Upright', 'upright']
+
+_NECK = SMPLX_144.index('neck')
+_STRETCHED = 0.95  # length of a leg by its bones: somebody stands on it
+# Standard deviations from the vertical, radians: of somebody who stands, from
+# the feet to the neck, and of a back.
+_STANDING, _BACK = np.radians(4.0), np.radians(10.0)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A plane; points are at the height ``up @ point + offset``.
+
+    Attributes:
+        up: ``(3,)`` unit vector in camera axes, against gravity.
+        offset: Height of the camera over the floor, metres.
+    """
+
+    up: np.ndarray
+    offset: float
+
+    def heights(self, points: np.ndarray) -> np.ndarray:
+        """``(...)`` metres over the floor of ``(..., 3)``."""
+        return points @ self.up + self.offset
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """The nearest points ``(..., 3)`` of the floor."""
+        return points - self.heights(points)[..., None] * self.up
+
+
+@dataclass(frozen=True)
+class Upright:
+    """Direction in which bodies say that up is.
+
+    Attributes:
+        up: ``(3,)`` unit vector in camera axes.
+        sigma: Standard deviation of it, radians.
+    """
+
+    up: np.ndarray
+    sigma: float
+
+
+def upright(legs: Sequence[Legs]) -> Upright:
+    """Up from how persons stand; from their backs, if nobody does.
+
+    Args:
+        legs: Of all persons, with ``T`` > 0 frames in all.
+    """
+    standing, backs = [], []
+    for person in legs:
+        neck = person.joints[:, _NECK]
+        feet = person.soles.mean((1, 2))
+        standing.append((neck - feet)[_stands(person)])
+        backs.append(neck - person.pelvis)
+    lines, sigma = np.concatenate(standing), _STANDING
+    if not len(lines):
+        lines, sigma = np.concatenate(backs), _BACK
+    return Upright(_median_direction(lines), float(sigma))
+
+
+def _stands(legs: Legs) -> np.ndarray:
+    """``(T,)`` whether both legs are stretched."""
+    hips, knees, ankles = (
+        legs.joints[:, rows] for rows in (HIPS, KNEES, ANKLES)
+    )
+    bones = np.linalg.norm(knees - hips, axis=-1)
+    bones += np.linalg.norm(ankles - knees, axis=-1)
+    length = np.linalg.norm(ankles - hips, axis=-1)
+    return (length > _STRETCHED * bones).all(1)
+
+
+def _median_direction(lines: np.ndarray) -> np.ndarray:
+    """Geometric median of directions (Weiszfeld's algorithm)."""
+    lines = lines / np.linalg.norm(lines, axis=-1, keepdims=True)
+    median = lines.mean(0)
+    for _ in range(20):
+        weights = 1 / np.maximum(np.linalg.norm(lines - median, axis=-1), 1e-3)
+        median = weights @ lines / weights.sum()
+    return median / np.linalg.norm(median)

@@ -1,0 +1,100 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""From tracks to a floor and persons who stand on it.
+
+Legend: ``T`` frames of a track, ``P`` = 4 points of the soles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .contacts import ContactOptions, find_contacts
+from .floor import Floor, upright
+from .legs import Legs
+from .lock import lock_feet
+from .solve import Beliefs, Track, fit_paths
+
+__all__ = ['GroundError', 'GroundOptions', 'find_floor', 'lock_tracks']
+
+_ROUNDS = 3
+_LOOSE = 1.8  # speeds are measured that badly before the first fit
+_FEWEST = 3  # contacts
+
+
+class GroundError(ValueError):
+    """No floor can be found; the message says why."""
+
+
+@dataclass(frozen=True)
+class GroundOptions:
+    """How a floor is found.
+
+    Args:
+        contacts: When a foot stands.
+        beliefs: How much to trust what.
+        max_gap: Seconds without a person after which its track is cut.
+    """
+
+    contacts: ContactOptions = ContactOptions()
+    beliefs: Beliefs = Beliefs()
+    max_gap: float = 0.25
+
+
+def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
+    """Find the floor, contacts and paths of all persons.
+
+    Args:
+        tracks: Their contacts, shifts and targets are set.
+        options: Thresholds.
+
+    Raises:
+        GroundError: If feet are not seen, or do not stand.
+    """
+    if not any(track.seen.any() for track in tracks):
+        raise GroundError('nobody whose feet are in the image')
+    vertical = upright([track.legs for track in tracks])
+    floor = Floor(vertical.up, 0.0)
+    fit_paths(tracks, floor, vertical, options.beliefs)
+    speed = options.contacts.speed
+    loose = replace(
+        options.contacts, speed=(_LOOSE * speed[0], _LOOSE * speed[1])
+    )
+    for turn in range(_ROUNDS):
+        for track in tracks:
+            heights = floor.heights(track.soles)
+            if turn == 0:
+                heights = heights - heights.min(1, keepdims=True)
+            track.contacts = track.seen & find_contacts(
+                track.soles,
+                heights,
+                track.times,
+                options.contacts if turn else loose,
+            )
+        found = sum(len(track.stands()) for track in tracks)
+        if found < _FEWEST:
+            raise GroundError(
+                'no feet stand still for long enough to tell where the floor '
+                f'is ({found} contacts, {_FEWEST} are needed)'
+            )
+        if turn == 0:
+            standing = [track.soles[track.contacts] for track in tracks]
+            middle = np.median(np.concatenate(standing) @ floor.up)
+            floor = replace(floor, offset=-float(middle))
+        floor = fit_paths(tracks, floor, vertical, options.beliefs)
+    return floor
+
+
+def lock_tracks(tracks: Sequence[Track], floor: Floor) -> list[Legs]:
+    """Legs of the persons, moved, with feet that stand still."""
+    return [
+        lock_feet(
+            track.legs.shifted(track.shift),
+            track.targets.reshape(len(track.rows), 2, 2, 3),
+            floor,
+            track.step,
+        )
+        for track in tracks
+    ]

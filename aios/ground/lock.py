@@ -1,0 +1,115 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Feet that stand stay where they stand.
+
+:mod:`.solve` has moved the person already; what is left, millimetres to a few
+centimetres, is done by the legs.
+
+Legend: ``T`` frames of a person; the axis of 2 after it is left and right,
+the next heel and toes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
+
+from .contacts import intervals
+from .floor import Floor
+from .legs import ANKLES, Legs
+
+__all__ = ['lock_feet']
+
+_EASE = 0.2  # seconds in which a foot comes to, or leaves, where it stands
+_FARTHEST = 0.12  # metres; what would move farther does not stand there
+_LARGEST = 0.4  # radians by which a foot turns
+_ROUNDS = 8
+
+
+def lock_feet(
+    legs: Legs, targets: np.ndarray, floor: Floor, step: float
+) -> Legs:
+    """Put feet to where they stand, and not below the floor.
+
+    Args:
+        legs: Moved to where the person is.
+        targets: ``(T, 2, 2, 3)`` where points stand; NaN if they do not.
+        floor: The floor.
+        step: Seconds between frames.
+
+    Returns:
+        The legs; the pelvis is moved only where they are too short.
+    """
+    soles = legs.soles
+    wanted = targets - soles
+    far = np.linalg.norm(wanted, axis=-1) > _FARTHEST
+    targets = np.where(far[..., None], np.nan, targets)
+    stands = np.isfinite(targets).all(-1)
+    reach = max(round(_EASE / step), 1)
+    turn = _eased(_turns(soles, targets), stands.all(2), reach)
+    ankles = legs.joints[:, ANKLES]
+    arms = soles - ankles[:, :, None]
+    points = ankles[:, :, None] + _rotate(turn[:, :, None], arms)
+    counts = stands.sum(2)[..., None]
+    off = np.where(stands[..., None], targets - points, 0.0).sum(2)
+    shift = _eased(off / np.maximum(counts, 1), stands.any(2), reach)
+    low = floor.heights(points + shift[:, :, None]).min(2)
+    low[stands.any(2)] = 0
+    shift -= np.minimum(low, 0)[..., None] * floor.up
+    down = _reachable(legs, shift, stands.any(2))
+    return legs.shifted(down).stepped(shift - down[:, None], turn)
+
+
+def _turns(soles: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """``(T, 2, 3)`` rotations that lay feet where heel and toes stand."""
+    start, end = soles[:, :, 1] - soles[:, :, 0], targets[:, :, 1]
+    end = end - targets[:, :, 0]
+    end = np.where(np.isfinite(end), end, start)
+    axis = np.cross(start, end)
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    angle = np.arctan2(sine, (start * end).sum(-1, keepdims=True))
+    return axis / np.maximum(sine, 1e-12) * np.minimum(angle, _LARGEST)
+
+
+def _rotate(turn: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    turn = np.broadcast_to(turn, vectors.shape)
+    rotation = Rotation.from_rotvec(turn.reshape(-1, 3))
+    return rotation.apply(vectors.reshape(-1, 3)).reshape(vectors.shape)
+
+
+def _eased(values: np.ndarray, known: np.ndarray, reach: int) -> np.ndarray:
+    """Values ``(T, 2, 3)`` that go to zero where they are not known."""
+    out = np.where(known[..., None], values, 0.0)
+    for side in range(values.shape[1]):
+        for first, end in intervals(~known[:, side]):
+            away = np.arange(1, end - first + 1)
+            if first > 0:
+                out[first:end, side] += (
+                    _ramp(away, reach) * values[first - 1, side]
+                )
+            if end < len(values):
+                out[first:end, side] += (
+                    _ramp(away[::-1], reach) * values[end, side]
+                )
+    return out
+
+
+def _ramp(away: np.ndarray, reach: int) -> np.ndarray:
+    share = np.clip(1 - away / (reach + 1), 0, 1)[:, None]
+    return share**2 * (3 - 2 * share)
+
+
+def _reachable(
+    legs: Legs, shift: np.ndarray, stands: np.ndarray
+) -> np.ndarray:
+    """``(T, 3)`` by which the pelvis moves so that legs reach the floor."""
+    down = np.zeros((len(legs), 3))
+    ankles = legs.joints[:, ANKLES] + shift
+    for _ in range(_ROUNDS):
+        short = legs.shifted(down).overstretch(ankles) * stands[..., None]
+        longest = np.linalg.norm(short, axis=-1).argmax(1)
+        short = short[np.arange(len(legs)), longest]
+        if not short.any():
+            break
+        down += 1.3 * gaussian_filter1d(short, 1.5, axis=0)
+    return down

@@ -1,0 +1,67 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""How well persons stand on the floor, in millimetres.
+
+Legend: ``T`` frames of a person, ``P`` points of the soles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .floor import Floor
+from .legs import Legs
+
+__all__ = ['MEASURES', 'measure']
+
+MEASURES = (
+    'foot_slide_mm',
+    'penetration_mm',
+    'float_mm',
+    'acceleration_mm',
+)
+_BODY = 22  # joints of body without hands and face
+
+
+def measure(
+    legs: Sequence[Legs], contacts: Sequence[np.ndarray], floor: Floor
+) -> dict[str, float | None]:
+    """Measure persons against a floor.
+
+    Args:
+        legs: Per person.
+        contacts: Per person, ``(T, P)`` which points stand.
+        floor: The floor.
+
+    Returns:
+        Means, ``None`` where there is nothing to measure:
+
+        * ``foot_slide_mm``: how far a standing point moves from a frame to
+          the next;
+        * ``penetration_mm``: how deep the lowest point is below the floor,
+          0 if it is not, over all frames;
+        * ``float_mm``: how high standing points are above the floor, 0 if
+          they are not;
+        * ``acceleration_mm``: second difference of the positions of 22
+          joints, per frame².
+    """
+    slides, depths, floats, accelerations = [], [], [], []
+    for person, stands in zip(legs, contacts, strict=True):
+        soles = person.soles.reshape(len(person), -1, 3)
+        steps = np.linalg.norm(np.diff(soles, axis=0), axis=-1)
+        slides.append(steps[stands[1:] & stands[:-1]])
+        heights = floor.heights(soles)
+        depths.append(np.maximum(-heights.min(1), 0))
+        floats.append(np.maximum(heights[stands], 0))
+        second = np.diff(person.joints[:, :_BODY], 2, axis=0)
+        accelerations.append(np.linalg.norm(second, axis=-1).ravel())
+    values = (slides, depths, floats, accelerations)
+    return {
+        name: _mean_mm(np.concatenate(parts))
+        for name, parts in zip(MEASURES, values, strict=True)
+    }
+
+
+def _mean_mm(values: np.ndarray) -> float | None:
+    return round(1000 * float(values.mean()), 3) if len(values) else None

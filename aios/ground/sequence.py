@@ -1,0 +1,185 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Results of a video, put on their floor (``docs/en/ground.md``).
+
+Legend: ``N`` persons of all frames, ``T`` frames of a track.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from aios.body_models import BodyModel, BodyPoser
+from aios.results import SMPLX_ARGUMENTS, SequenceResult
+
+from .floor import Floor
+from .grounding import GroundError, GroundOptions, find_floor, lock_tracks
+from .legs import BIG_TOES, HEELS, Legs
+from .report import measure
+from .solve import Track
+
+__all__ = ['ground_sequence']
+
+_SHORTEST = 5  # frames of a track
+_TELE = 3.5  # focal lengths per longer side; the network's are virtual
+_PARAMETERS = ('joints3d', 'global_orient', 'body_pose')
+
+
+def ground_sequence(
+    people: SequenceResult,
+    body_model: dict[str, Any] | BodyModel | None = None,
+    options: GroundOptions | None = None,
+) -> tuple[SequenceResult, dict[str, Any]]:
+    """Find the floor of a fixed camera, and put persons on it.
+
+    Translations are corrected, mostly along the viewing ray, and feet that
+    stand are kept where they stand; hips, knees and ankles follow.  Nothing
+    else of the pose changes.  Persons of fewer than five frames in a row
+    stay as they are.
+
+    Args:
+        people: With ids of a tracker and intrinsics of the real camera.
+        body_model: The one the results were made with. It tells how high
+            joints are above the sole, and poses the bodies. Without it
+            joints of the legs are moved as rigid bones, and meshes left out.
+        options: Thresholds.
+
+    Returns:
+        The persons, with ``floor``, and a report of what can be written as
+        JSON; :func:`aios.ground.measure` lists the measures.
+
+    Raises:
+        GroundError: If no floor can be found; the message says why.
+    """
+    _check(people)
+    options = options or GroundOptions()
+    poser = None if body_model is None else BodyPoser(body_model)
+    tracks = list(_tracks(people, poser, options.max_gap))
+    if not tracks:
+        raise GroundError(f'nobody is there for {_SHORTEST} frames in a row')
+    floor = find_floor(tracks, options)
+    after = lock_tracks(tracks, floor)
+    report = _report(tracks, after, floor)
+    return _moved(people, tracks, after, floor, poser), report
+
+
+def _check(people: SequenceResult) -> None:
+    """Refuse what has no floor that stands still."""
+    if not len(people):
+        raise GroundError('there are no persons')
+    if not (np.diff(people.timestamps) > 0).all():
+        raise GroundError('frames have no times: a floor needs a video')
+    for name in ('K', 'image_sizes'):
+        values = getattr(people, name).reshape(people.num_frames, -1)
+        other = (values != values[0]).any(1)
+        if other.any():
+            raise GroundError(
+                f'{name} of frame {other.argmax()} is another than that of '
+                'frame 0: the camera must not zoom'
+            )
+    zoom = people.K[0, 0, 0] / people.image_sizes[0].max()
+    if zoom > _TELE:
+        raise GroundError(
+            f'the focal length is {zoom:.1f} times the image size, as of the '
+            "network's virtual camera, in which depths are wrong: give the "
+            'real one (--focal-length, --fov or --intrinsics)'
+        )
+
+
+def _tracks(
+    people: SequenceResult, poser: BodyPoser | None, max_gap: float
+) -> Iterator[Track]:
+    feet = people.joints2d[:, np.array([HEELS, BIG_TOES]).T.ravel()]
+    size = people.image_sizes[people.frame_index][:, None]
+    seen = ((feet >= 0) & (feet < size)).all(-1)
+    for person in people.person_ids.tolist():
+        rows = np.flatnonzero(people.person_id == person)
+        clearance = _clearance(people, rows, poser)
+        times = people.timestamps[people.frame_index[rows]]
+        cuts = np.flatnonzero(np.diff(times) > max_gap) + 1
+        for part in np.split(rows, cuts):
+            if len(part) < _SHORTEST:
+                continue
+            fields = {
+                name: getattr(people, name)[part] for name in _PARAMETERS
+            }
+            yield Track(
+                part,
+                people.timestamps[people.frame_index[part]],
+                Legs.of(fields, clearance),
+                seen[part],
+            )
+
+
+def _clearance(
+    people: SequenceResult, rows: np.ndarray, poser: BodyPoser | None
+) -> np.ndarray:
+    """``(2,)`` height in metres of heels and toes of somebody who stands."""
+    if poser is None:
+        return np.zeros(2)
+    shape = {
+        name: np.zeros((1, size), np.float32)
+        for name, size in SMPLX_ARGUMENTS.items()
+    }
+    shape['betas'] = people.betas[rows].mean(0, keepdims=True)
+    body = poser(shape)
+    floor = body.vertices[0, :, 1].min()
+    legs = Legs.of(
+        {
+            'joints3d': body.joints,
+            'global_orient': np.zeros((1, 3)),
+            'body_pose': np.zeros((1, 63)),
+        }
+    )
+    return np.maximum(legs.soles[0, :, :, 1].mean(0) - floor, 0)
+
+
+def _report(
+    tracks: Sequence[Track], after: Sequence[Legs], floor: Floor
+) -> dict[str, Any]:
+    contacts = [track.contacts for track in tracks]
+    down = np.degrees(np.arcsin(np.clip(floor.up[2], -1, 1)))
+    return {
+        'floor': [*floor.up.tolist(), floor.offset],
+        'camera_height_m': round(floor.offset, 3),
+        'camera_pitch_deg': round(float(down), 2),
+        'tracks': len(tracks),
+        'contacts': sum(len(track.stands()) for track in tracks),
+        'contact_frames': int(sum(stands.sum() for stands in contacts)),
+        'before': measure([track.legs for track in tracks], contacts, floor),
+        'after': measure(after, contacts, floor),
+    }
+
+
+def _moved(
+    people: SequenceResult,
+    tracks: Sequence[Track],
+    after: Sequence[Legs],
+    floor: Floor,
+    poser: BodyPoser | None,
+) -> SequenceResult:
+    """The persons with other legs and translations."""
+    changed = {
+        name: getattr(people, name).copy()
+        for name in ('transl', 'body_pose', 'joints3d')
+    }
+    for track, legs in zip(tracks, after, strict=True):
+        changed['transl'][track.rows] += legs.pelvis - track.legs.pelvis
+        pose = people.body_pose[track.rows]
+        changed['body_pose'][track.rows] = legs.body_pose(pose)
+        changed['joints3d'][track.rows] = legs.joints
+    plane = np.append(floor.up, floor.offset)
+    bare = replace(people, **changed, vertices=None, floor=plane)
+    frames = []
+    for frame in bare.frames():
+        if poser is None:
+            joints = frame.instances['joints3d']
+            frame = frame.with_fields(joints2d=frame.camera.project(joints))
+        else:
+            frame = frame.posed(poser, people.vertices is not None)
+        frames.append(frame)
+    posed = SequenceResult.from_frames(frames, **bare.metadata)
+    return replace(posed, aios_version=people.aios_version)

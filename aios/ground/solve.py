@@ -1,0 +1,313 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Paths of persons and the floor that fit each other best.
+
+One sparse least-squares problem says what is believed of results:
+
+* the pelvis is where the network says, to a few millimetres across the
+  viewing ray and some percent along it; the error along it is partly a slow
+  drift;
+* persons do not accelerate much;
+* a foot that stands does not move, and stands on the floor;
+* the floor is level where persons stand upright.
+
+It is solved by Gauss-Newton steps, with weights that make outliers harmless.
+
+Legend: ``T`` frames of a track, ``P`` = 4 points of the soles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
+
+from .contacts import intervals
+from .floor import Floor, Upright
+from .legs import Legs
+
+__all__ = ['Beliefs', 'Track', 'fit_paths']
+
+_STEPS = 4  # Gauss-Newton steps
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """Standard deviations.
+
+    Args:
+        across: Of the pelvis across the ray, as a share of its depth.
+        depth: Of its depth from frame to frame, as a share of it.
+        drift: Of the slow error of its depth, as a share of it.
+        drift_seconds: Time after which that error is another.
+        acceleration: Of the pelvis, metres per square second.
+        foot: Of a standing point of a foot relative to the pelvis, metres.
+        floor: Of the height at which a foot stands, metres.
+    """
+
+    across: float = 0.004
+    depth: float = 0.015
+    drift: float = 0.05
+    drift_seconds: float = 2.0
+    acceleration: float = 8.0
+    foot: float = 0.02
+    floor: float = 0.01
+
+
+@dataclass
+class Track:
+    """A person in consecutive frames.
+
+    Attributes:
+        rows: ``(T,)`` rows of the results.
+        times: ``(T,)`` seconds.
+        legs: As the network says.
+        seen: ``(T, P)`` whether points are inside the image.
+        contacts: ``(T, P)`` whether they stand.
+        shift: ``(T, 3)`` metres by which the person is moved.
+        targets: ``(T, P, 3)`` where points stand; NaN if they do not.
+    """
+
+    rows: np.ndarray
+    times: np.ndarray
+    legs: Legs
+    seen: np.ndarray
+    contacts: np.ndarray = field(init=False)
+    shift: np.ndarray = field(init=False)
+    targets: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.contacts = np.zeros(self.seen.shape, bool)
+        self.shift = np.zeros((len(self.rows), 3))
+        self.targets = np.full((*self.seen.shape, 3), np.nan)
+
+    @property
+    def step(self) -> float:
+        """Seconds between frames."""
+        return float(np.median(np.diff(self.times)))
+
+    @property
+    def soles(self) -> np.ndarray:
+        """``(T, P, 3)``, moved by :attr:`shift`."""
+        points = self.legs.soles.reshape(len(self.rows), -1, 3)
+        return points + self.shift[:, None]
+
+    def stands(self) -> list[tuple[int, int, int]]:
+        """Point, first and last frame (excluded) of each contact."""
+        return [
+            (point, first, end)
+            for point in range(self.contacts.shape[1])
+            for first, end in intervals(self.contacts[:, point])
+        ]
+
+
+class _System:
+    """Linear equations, collected and solved by least squares."""
+
+    def __init__(self) -> None:
+        self.size = self.count = 0
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._right: list[np.ndarray] = []
+
+    def unknowns(self, *shape: int) -> np.ndarray:
+        """Indices of new unknowns."""
+        count = int(np.prod(shape))
+        self.size += count
+        return np.arange(self.size - count, self.size).reshape(shape)
+
+    def add(
+        self, columns: np.ndarray, values: np.ndarray, right: np.ndarray
+    ) -> None:
+        """Equations ``(m,)`` with ``k`` unknowns each.
+
+        Args:
+            columns: ``(m, k)`` unknowns.
+            values: ``(m, k)`` coefficients, or what can be made that.
+            right: ``(m,)`` what they should be, or a number.
+        """
+        columns = np.asarray(columns)
+        count, width = columns.shape
+        rows = np.repeat(np.arange(self.count, self.count + count), width)
+        values = np.broadcast_to(values, columns.shape)
+        self._parts.append((rows, columns.ravel(), values.ravel()))
+        self._right.append(np.broadcast_to(right, count))
+        self.count += count
+
+    def solve(self) -> np.ndarray:
+        """``(size,)``."""
+        rows, columns, values = map(
+            np.concatenate, zip(*self._parts, strict=True)
+        )
+        matrix = sparse.csr_matrix(
+            (values, (rows, columns)), (self.count, self.size)
+        )
+        normal = (matrix.T @ matrix).tocsc()
+        right = matrix.T @ np.concatenate(self._right)
+        return spsolve(normal, right, permc_spec='MMD_AT_PLUS_A')
+
+
+def fit_paths(
+    tracks: Sequence[Track],
+    floor: Floor,
+    upright: Upright,
+    beliefs: Beliefs,
+) -> Floor:
+    """Move tracks, and find where their feet stand.
+
+    Args:
+        tracks: With contacts; their shifts and targets become others.
+        floor: A first guess.
+        upright: Up, as bodies say.
+        beliefs: How much to trust what.
+
+    Returns:
+        The floor.
+    """
+    places: list[np.ndarray] = []  # where each contact stands, per track
+    for track in tracks:
+        soles = track.soles
+        found = [soles[a:b, p].mean(0) for p, a, b in track.stands()]
+        places.append(np.reshape(found, (-1, 3)))
+    for _ in range(_STEPS):
+        system = _System()
+        tilt = system.unknowns(3)  # two slopes and a height
+        basis = _across(floor.up)
+        parts = [
+            _add_track(system, track, where, beliefs)
+            for track, where in zip(tracks, places, strict=True)
+        ]
+        for (_, stands), where in zip(parts, places, strict=True):
+            _add_floor(system, tilt, basis, stands, where, floor, beliefs)
+        # Two equations: up is where bodies say that it is.
+        system.add(
+            tilt[:2, None],
+            1 / upright.sigma,
+            basis @ (upright.up - floor.up) / upright.sigma,
+        )
+        # Without contacts nothing else tells the height.
+        system.add(tilt[2:, None], 0.01, 0.0)
+        solution = system.solve()
+        up = floor.up + solution[tilt[:2]] @ basis
+        length = np.linalg.norm(up)
+        floor = Floor(
+            up / length, float((floor.offset + solution[tilt[2]]) / length)
+        )
+        for track, (shift, _) in zip(tracks, parts, strict=True):
+            track.shift = solution[shift]
+        places = [solution[stands] for _, stands in parts]
+    for track, where in zip(tracks, places, strict=True):
+        track.targets = np.full((*track.seen.shape, 3), np.nan)
+        for (point, a, b), place in zip(track.stands(), where, strict=True):
+            track.targets[a:b, point] = floor.project(place)
+    return floor
+
+
+def _add_track(
+    system: _System, track: Track, places: np.ndarray, beliefs: Beliefs
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is believed of one person.
+
+    Returns:
+        Unknowns: shifts ``(T, 3)`` and places of contacts ``(S, 3)``.
+    """
+    pelvis = track.legs.pelvis
+    count = len(pelvis)
+    shift, drift = system.unknowns(count, 3), system.unknowns(count)
+    stands = system.unknowns(len(places), 3)
+    ray = pelvis / np.linalg.norm(pelvis, axis=-1, keepdims=True)
+    here = pelvis + track.shift
+    depth = (ray * here).sum(-1, keepdims=True)
+    for axis in _across(ray).swapaxes(0, 1):
+        # Angles, not metres: those would become smaller with the depth.
+        aside = (axis * here).sum(-1, keepdims=True) / depth
+        slope = (axis - aside * ray) / depth
+        right = (slope * track.shift).sum(-1) - aside[:, 0]
+        system.add(shift, slope / beliefs.across, right / beliefs.across)
+    slope = ray / depth
+    right = (slope * track.shift).sum(-1)
+    right -= np.log(depth[:, 0] / np.linalg.norm(pelvis, axis=-1))
+    system.add(
+        np.concatenate([shift, drift[:, None]], axis=1),
+        np.concatenate([slope, -np.ones_like(depth)], 1) / beliefs.depth,
+        right / beliefs.depth,
+    )
+    # A drift that forgets itself (Ornstein-Uhlenbeck).
+    memory = np.exp(-track.step / beliefs.drift_seconds)
+    size = beliefs.drift
+    system.add(drift[:1, None], 1 / size, 0.0)
+    system.add(
+        np.stack([drift[1:], drift[:-1]], axis=1),
+        np.array([1, -memory]) / (size * np.sqrt(1 - memory**2)),
+        0.0,
+    )
+    weight = 1 / (beliefs.acceleration * track.step**2)
+    for axis in range(3):
+        column = shift[:, axis]
+        system.add(
+            np.stack([column[:-2], column[1:-1], column[2:]], axis=1),
+            np.array([1, -2, 1]) * weight,
+            -weight * np.diff(pelvis[:, axis], 2),
+        )
+    soles = track.soles
+    for (point, first, end), unknown, place in zip(
+        track.stands(), stands, places, strict=True
+    ):
+        off = soles[first:end, point] - place
+        weight = _robust(np.linalg.norm(off, axis=-1), beliefs.foot)
+        bare = off + place - track.shift[first:end]
+        for axis in range(3):
+            columns = np.stack(
+                [
+                    shift[first:end, axis],
+                    np.full(end - first, unknown[axis]),
+                ],
+                axis=1,
+            )
+            system.add(
+                columns,
+                weight[:, None] * np.array([1, -1]),
+                -weight * bare[:, axis],
+            )
+    return shift, stands
+
+
+def _add_floor(
+    system: _System,
+    tilt: np.ndarray,
+    basis: np.ndarray,
+    stands: np.ndarray,
+    places: np.ndarray,
+    floor: Floor,
+    beliefs: Beliefs,
+) -> None:
+    """Places ``(S, 3)`` are on the floor."""
+    if not len(places):
+        return
+    weight = _robust(floor.heights(places), beliefs.floor)
+    columns = np.concatenate(
+        [stands, np.broadcast_to(tilt, (len(places), 3))], axis=1
+    )
+    values = np.concatenate(
+        [
+            np.broadcast_to(floor.up, places.shape),
+            places @ basis.T,
+            np.ones((len(places), 1)),
+        ],
+        axis=1,
+    )
+    system.add(columns, weight[:, None] * values, -weight * floor.offset)
+
+
+def _robust(residuals: np.ndarray, sigma: float) -> np.ndarray:
+    """Inverse standard deviations, smaller for outliers (Geman-McClure)."""
+    return 1 / (sigma * (1 + (residuals / (4 * sigma)) ** 2))
+
+
+def _across(up: np.ndarray) -> np.ndarray:
+    """``(..., 2, 3)`` unit vectors at right angles to ``(..., 3)``."""
+    axis = np.eye(3)[np.abs(up).argmin(-1)]
+    first = np.cross(up, axis)
+    first /= np.linalg.norm(first, axis=-1, keepdims=True)
+    return np.stack([first, np.cross(up, first)], axis=-2)

@@ -1,0 +1,281 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""People who walk are put on the floor that they walk on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from walking_people import (
+    SIZE,
+    K,
+    Noise,
+    View,
+    Walk,
+    as_results,
+    crowd,
+    predicted,
+    walk,
+)
+
+from aios.ground import GroundError, ground_sequence
+from aios.results import SequenceResult
+from aios.structures import SMPLX_144
+
+SOLES = SMPLX_144.indices(
+    [f'{s}_{p}' for s in ('left', 'right') for p in ('heel', 'bigtoe')]
+)
+BODY = slice(0, 22)
+
+
+@dataclass
+class Case:
+    """A scene: how it is, what a network says, and what is made of it."""
+
+    view: View
+    truth: list[Walk]
+    before: SequenceResult
+    after: SequenceResult
+    report: dict
+
+    def joints(self, people: SequenceResult) -> list[np.ndarray]:
+        return [
+            people.joints3d[people.person_id == i].astype(np.float64)
+            for i in range(len(self.truth))
+        ]
+
+    def slide(self, people: SequenceResult) -> float:
+        """Millimetres per frame of what truly stands."""
+        slides = []
+        for found, person in zip(self.joints(people), self.truth, strict=True):
+            still = steps(person.joints) < 1e-4
+            slides.append(steps(found)[still])
+        return 1000 * float(np.concatenate(slides).mean())
+
+    def error(self, people: SequenceResult) -> float:
+        """Millimetres, roots aligned."""
+        return self._error(people, lambda joints: joints - joints[:, :1])
+
+    def place_error(self, people: SequenceResult) -> float:
+        """Millimetres of the pelvis in camera axes."""
+        return self._error(people, lambda joints: joints[:, :1])
+
+    def acceleration_error(self, people: SequenceResult) -> float:
+        """Millimetres per frame²."""
+        return self._error(people, lambda joints: np.diff(joints, 2, axis=0))
+
+    def _error(self, people: SequenceResult, what) -> float:
+        errors = [
+            np.linalg.norm(
+                what(found[:, BODY]) - what(person.joints[:, BODY]), axis=-1
+            ).mean()
+            for found, person in zip(
+                self.joints(people), self.truth, strict=True
+            )
+        ]
+        return 1000 * float(np.mean(errors))
+
+    def tilt(self) -> float:
+        """Degrees between floors."""
+        cosine = self.after.floor[:3] @ self.view.floor[:3]
+        return float(np.degrees(np.arccos(min(cosine, 1))))
+
+    def height_error(self) -> float:
+        """Metres at the middle of where people stand."""
+        true = self.view.floor
+        soles = [person.joints[:, SOLES] for person in self.truth]
+        middle = np.concatenate(soles).mean((0, 1))
+        middle -= (middle @ true[:3] + true[3]) * true[:3]
+        floor = self.after.floor
+        return float(abs(middle @ floor[:3] + floor[3]))
+
+
+def inside(joints: np.ndarray) -> np.ndarray:
+    pixels = joints[:, SOLES] @ K.T
+    pixels = pixels[..., :2] / pixels[..., 2:]
+    return ((pixels >= 0) & (pixels < SIZE)).all(-1)
+
+
+def steps(joints: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(np.diff(joints[:, SOLES], axis=0), axis=-1)
+
+
+def grounded(seed: int, view: View, count: int = 3, frames=300) -> Case:
+    truth = crowd(seed, view, count, frames)
+    rng = np.random.default_rng(seed + 1000)
+    before = as_results([predicted(rng, p, Noise()) for p in truth])
+    after, report = ground_sequence(before)
+    return Case(view, truth, before, after, report)
+
+
+@pytest.fixture(scope='module')
+def case() -> Case:
+    return grounded(0, View(-15, 1.6, roll=3), 2, 200)
+
+
+def check(case: Case) -> None:
+    assert case.tilt() < 2
+    assert case.height_error() < 0.03
+    before, after = case.slide(case.before), case.slide(case.after)
+    assert before > 30  # there was something to do
+    assert after < 10
+    assert after < before / 4
+    assert case.error(case.after) < 1.02 * case.error(case.before)
+    assert case.acceleration_error(case.after) < (
+        case.acceleration_error(case.before) / 2
+    )
+    assert case.place_error(case.after) < case.place_error(case.before)
+
+
+def test_walkers_stand_on_their_floor(case):
+    check(case)
+
+
+CAMERAS = [
+    *(View(-30, 3.0), View(-30, 1.5), View(-20, 2.5, 5), View(-15, 2.0)),
+    *(View(-10, 0.5), View(0, 1.5, -5), View(10, 1.0), View(10, 0.5)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('view', CAMERAS, ids=str)
+@pytest.mark.parametrize('seed', [1, 2])
+def test_all_cameras(view, seed):
+    check(grounded(seed, view))
+
+
+def test_what_changes(case):
+    before, after = case.before, case.after
+    for name in ('global_orient', 'betas', 'K', 'timestamps', 'scores'):
+        np.testing.assert_array_equal(
+            getattr(before, name), getattr(after, name)
+        )
+    pose = (after.body_pose - before.body_pose).reshape(-1, 21, 3)
+    legs = {
+        SMPLX_144.index(f'{side}_{name}') - 1
+        for side in ('left', 'right')
+        for name in ('hip', 'knee', 'ankle')
+    }
+    moved = np.flatnonzero(np.abs(pose).max((0, 2)) > 1e-6)
+    assert set(moved.tolist()) == legs
+    # Legs bend a little.
+    assert np.degrees(np.abs(pose).mean((0, 2)).max()) < 3
+    pixels = after.joints3d @ after.K[0].T
+    np.testing.assert_allclose(
+        after.joints2d, pixels[..., :2] / pixels[..., 2:], atol=1e-2
+    )
+
+
+def test_joints_are_those_of_the_parameters(case):
+    """Bones that were moved are as the rotations say."""
+    from walking_people import pose
+
+    rows = case.after.person_id == 0
+    joints = pose(
+        case.after.global_orient[rows],
+        case.after.body_pose[rows].reshape(-1, 21, 3),
+        case.after.transl[rows],
+    )
+    np.testing.assert_allclose(case.after.joints3d[rows], joints, atol=1e-4)
+
+
+def test_report(case):
+    report = case.report
+    np.testing.assert_allclose(report['floor'], case.after.floor)
+    assert report['camera_height_m'] == pytest.approx(1.6, abs=0.06)
+    assert report['camera_pitch_deg'] == pytest.approx(-15, abs=2)
+    before, after = report['before'], report['after']
+    assert set(before) == set(after)
+    for name, value in before.items():
+        assert after[name] < value / 2, name
+
+
+def test_saved(case, tmp_path):
+    case.after.save(tmp_path / 'params.npz')
+    loaded = SequenceResult.load(tmp_path / 'params.npz')
+    np.testing.assert_array_equal(loaded.floor, case.after.floor)
+    case.before.save(tmp_path / 'before.npz')
+    assert SequenceResult.load(tmp_path / 'before.npz').floor is None
+    with pytest.raises(ValueError, match='floor must begin with a unit'):
+        replace(case.before, floor=[0, 2, 0, 1])
+    with pytest.raises(ValueError, match=r'floor must have shape \(4\)'):
+        replace(case.before, floor=[0, 1, 0])
+
+
+def test_somebody_stands_still():
+    """Few places of feet: how somebody stands tells what is up."""
+    view = View(-20, 2.0)
+    person = walk(np.random.default_rng(0), (0, 5), 0.5, 60)
+    # Both feet are flat.
+    flat = person.joints[:, SOLES, 1].max(1).argmin()
+    still = Walk(
+        *(
+            np.repeat(value[flat : flat + 1], 90, axis=0)
+            for value in (
+                *(person.root, person.body, person.pelvis, person.stands),
+            )
+        )
+    )
+    truth = [view.see(still)]
+    rng = np.random.default_rng(1)
+    before = as_results([predicted(rng, truth[0], Noise())])
+    after, report = ground_sequence(before)
+    case = Case(view, truth, before, after, report)
+    assert case.tilt() < 6
+    assert case.slide(after) < min(10, case.slide(before) / 4)
+
+
+def test_an_absence_cuts_a_track(case):
+    frame = case.before.frame_index
+    rows = (case.before.person_id == 1) & (frame > 80) & (frame < 120)
+    after, report = ground_sequence(case.before.select(~rows))
+    assert report['tracks'] == case.report['tracks'] + 1
+    assert len(after) == (~rows).sum()
+    assert report['after']['foot_slide_mm'] < 10
+
+
+class TestRefused:
+    def refused(self, people: SequenceResult, match: str) -> None:
+        with pytest.raises(GroundError, match=match):
+            ground_sequence(people)
+
+    def test_nobody(self, case):
+        people = case.before.select(slice(0, 0))
+        self.refused(people, 'there are no persons')
+
+    def test_short(self, case):
+        people = case.before.select_frames(slice(0, 4))
+        self.refused(people, '5 frames in a row')
+
+    def test_images(self, case):
+        times = np.zeros(case.before.num_frames)
+        self.refused(replace(case.before, timestamps=times), 'no times')
+
+    def test_zoom(self, case):
+        K = case.before.K.copy()
+        K[7, 0, 0] *= 1.1
+        self.refused(replace(case.before, K=K), 'K of frame 7 .* zoom')
+
+    def test_virtual_camera(self, case):
+        K = case.before.K.copy()
+        K[:, [0, 1], [0, 1]] = 5 * max(SIZE)
+        self.refused(replace(case.before, K=K), '5.0 times .*--focal-length')
+
+    def test_feet_outside_of_the_image(self, case):
+        pixels = case.before.joints2d + [0, 2 * SIZE[1]]
+        self.refused(
+            replace(case.before, joints2d=pixels), 'feet are in the image'
+        )
+
+    def test_nobody_stands(self, case):
+        """Somebody who flies."""
+        people = case.before
+        away = 2.0 * people.timestamps[people.frame_index][:, None]
+        away = away * [1, -1, 0]
+        flying = replace(
+            people,
+            transl=people.transl + away,
+            joints3d=people.joints3d + away[:, None],
+        )
+        self.refused(flying, 'no feet stand still')
