@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,25 @@ def test_one_item_per_picture(toy, arrays, compress):
     np.testing.assert_allclose(
         info['cam_K'], [[300, 0, 160], [0, 300, 120], [0, 0, 1]]
     )
+
+
+def test_workers_that_are_spawned_get_the_same(toy):
+    """As on macOS and Windows, where a worker unpickles its data set."""
+    dataset = HumanDataset(
+        toy().ann_file,
+        data_prefix=dict(img=str(toy().root)),
+        pipeline=[
+            dict(type=f'aios.{name}')
+            for name in (
+                *('LoadImage', 'LoadHumanAnnotations', 'PackWholeBodyInputs'),
+            )
+        ],
+    )
+    ours, theirs = dataset[2], pickle.loads(pickle.dumps(dataset))[2]
+    assert ours['inputs'].equal(theirs['inputs'])
+    people = (d['data_samples'].gt_instances for d in (ours, theirs))
+    one, other = (dict(found.items()) for found in people)
+    assert all(value.equal(other[name]) for name, value in one.items())
 
 
 def test_key_points_are_those_of_the_file(toy, arrays):

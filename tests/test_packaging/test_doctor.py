@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,10 +33,15 @@ def topics(findings: list[Finding]) -> dict[str, Finding]:
     return {finding.topic: finding for finding in findings}
 
 
-def test_command_line():
+ASCII = dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')
+
+
+@pytest.mark.parametrize('locale', [{}, ASCII])
+def test_command_line(locale: dict[str, str]):
     result = subprocess.run(
         [sys.executable, '-m', 'aios', 'doctor', '--json'],
         cwd=ROOT,
+        env=os.environ | locale,
         capture_output=True,
         text=True,
     )
