@@ -463,8 +463,8 @@ def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
         'size': list(frame.size),
         'K': frame.K.tolist(),
         'instances': [
-            {name: value[i] for name, value in fields.items()}
-            for i in range(len(frame))
+            dict(zip(fields, person, strict=True))
+            for person in zip(*fields.values(), strict=True)
         ],
     }
 

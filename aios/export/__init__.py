@@ -6,10 +6,9 @@ from .bvh import write_bvh
 from .exporter import Exporter
 from .gltf import CORRECTIVES, GLBSummary, write_glb
 from .keypoints import KeypointsWriter, write_keypoints
+from .mesh_files import write_obj, write_ply
 from .meshes import AXES, person_meshes, write_meshes
 from .mot import write_mot
-from .obj import write_obj
-from .ply import write_ply
 from .table import EXPORTERS, exporters_by_flag
 
 __all__ = [

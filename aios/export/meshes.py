@@ -16,8 +16,7 @@ from aios.structures import Mesh
 from aios.utils.safe_io import refuse_existing
 
 from .exporter import Exporter
-from .obj import write_obj
-from .ply import write_ply
+from .mesh_files import write_obj, write_ply
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel

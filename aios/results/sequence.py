@@ -7,7 +7,7 @@ Symbols are those of :mod:`aios.results.schema`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -215,7 +215,13 @@ class SequenceResult:
                 )
             if having:
                 rows = [frame.instances[name] for frame in having]
-                instances[name] = _concatenate(name, rows)
+                shapes = {row.shape[1:] for row in rows}
+                if len(shapes) > 1:
+                    raise ValueError(
+                        f'{name} must have the same size in all frames, got '
+                        f'{sorted(shapes)}'
+                    )
+                instances[name] = np.concatenate(rows)
         counts = [len(frame) for frame in frames]
         return cls(
             frame_index=np.repeat(np.arange(len(frames)), counts),
@@ -253,14 +259,10 @@ class SequenceResult:
     def frame(self, frame: int) -> FrameResult:
         """A frame as it was handed to :meth:`from_frames`."""
         instances = self._instances(self.rows(frame))
-        width, height = self.image_sizes[frame].tolist()
+        columns = (getattr(self, name)[frame] for name in FRAME_FIELDS)
+        name, number, seconds, K, size = columns
         return FrameResult(
-            name=str(self.frame_names[frame]),
-            source_frame=int(self.source_frames[frame]),
-            timestamp=float(self.timestamps[frame]),
-            K=self.K[frame],
-            size=(width, height),
-            instances=instances,
+            str(name), int(number), float(seconds), K, size, instances
         )
 
     def frames(self) -> Iterator[FrameResult]:
@@ -416,13 +418,3 @@ def _check_rows(
     if same.any():
         frame, person = pairs[np.flatnonzero(same)[0]].tolist()
         raise ValueError(f'person_id {person} occurs twice in frame {frame}')
-
-
-def _concatenate(name: str, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    shapes = {array.shape[1:] for array in arrays}
-    if len(shapes) > 1:
-        raise ValueError(
-            f'{name} must have the same size in all frames, got '
-            f'{sorted(shapes)}'
-        )
-    return np.concatenate(arrays)

@@ -48,23 +48,14 @@ class SmoothingOptions:
     max_gap: float = 0.5
 
 
-@dataclass
 class _Filters:
     """Filters of one person."""
 
-    rotations: RotationFilter
-    direction: VectorFilter
-    depth: VectorFilter
-    expression: VectorFilter
-
-    @classmethod
-    def make(cls, options: SmoothingOptions) -> _Filters:
-        return cls(
-            RotationFilter(options.rotations),
-            VectorFilter(options.direction),
-            VectorFilter(options.depth),
-            VectorFilter(options.expression),
-        )
+    def __init__(self, options: SmoothingOptions) -> None:
+        self.rotations = RotationFilter(options.rotations)
+        self.direction = VectorFilter(options.direction)
+        self.depth = VectorFilter(options.depth)
+        self.expression = VectorFilter(options.expression)
 
 
 @dataclass
@@ -196,11 +187,11 @@ class OneEuroSmoother:
         """State of a person and the seconds since the last sighting."""
         state = self._states.get(person)
         if state is None:
-            state = _State(_Filters.make(self.options), self._time)
+            state = _State(_Filters(self.options), self._time)
             self._states[person] = state
         seconds = self._time - state.seen
         if seconds > self.options.max_gap:
-            state.filters = _Filters.make(self.options)
+            state.filters = _Filters(self.options)
         state.seen = self._time
         return state, seconds
 

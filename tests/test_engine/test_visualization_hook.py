@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 from aios.body_models import SMPLXLayer
 from aios.engine.hooks.visualization_hook import draw_sample
 from aios.structures import GT_FIELDS
-from aios.visualization import WholeBodyVisualizer
+from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 HEIGHT, WIDTH = 120, 160
 SCALE = 2.0

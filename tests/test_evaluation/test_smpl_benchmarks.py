@@ -18,7 +18,7 @@ from aios.datasets.converters import (
     RICHConverter,
     run_command,
 )
-from aios.visualization import WholeBodyVisualizer
+from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

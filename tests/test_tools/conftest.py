@@ -14,7 +14,7 @@ import pytest
 from mmengine.logging import MessageHub, MMLogger
 from script_loader import load_script
 
-from aios.visualization import WholeBodyVisualizer
+from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -13,7 +13,7 @@ from mmengine.logging import MessageHub, MMLogger
 from script_loader import load_script
 
 from aios.results import SequenceResult
-from aios.visualization import WholeBodyVisualizer
+from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/aios/aios_nano_2xb16_quickstart.py'

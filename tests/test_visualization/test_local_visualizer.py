@@ -11,7 +11,8 @@ from torch import nn
 
 from aios.body_models import MissingBodyModelError, SMPLXLayer
 from aios.registry import MODELS, VISUALIZERS
-from aios.visualization import WholeBodyVisualizer, write_image
+from aios.visualization import write_image
+from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 K = np.array([[200.0, 0, 80], [0, 200, 60], [0, 0, 1]])
 IMAGE = np.full((120, 160, 3), 60, np.uint8)

@@ -16,7 +16,7 @@ from aios.engine.hooks import (
     DataOnlyLoadingHook,
     WholeBodyVisualizationHook,
 )
-from aios.visualization import WholeBodyVisualizer
+from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 default_scope = 'aios'
 

@@ -19,7 +19,8 @@ from aios.registry import HOOKS
 from aios.results import predictions_of
 from aios.structures import GT_FIELDS, convert_joints
 from aios.utils.images import decode_image
-from aios.visualization import WholeBodyVisualizer, write_image
+from aios.visualization import write_image
+from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 __all__ = ['WholeBodyVisualizationHook', 'draw_sample']
 
@@ -146,10 +147,7 @@ def _draw_people(
 ) -> np.ndarray:
     fields = dict(people)
     camera = fields.pop('cam_K', None)
-    instances = InstanceData()
-    for name, value in fields.items():
-        instances[name] = value
-    return visualizer.draw_people(image, instances, camera)
+    return visualizer.draw_people(image, InstanceData(**fields), camera)
 
 
 def _displayed(people: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Binary PLY files, with colours."""
+"""Meshes as files that every 3-D program reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from aios.structures import Mesh
 from aios.utils.safe_io import atomic_write
 
-__all__ = ['write_ply']
+__all__ = ['write_obj', 'write_ply']
 
 _VERTEX = np.dtype([('position', '<f4', 3), ('color', 'u1', 3)])
 _FACE = np.dtype([('count', 'u1'), ('corners', '<i4', 3)])
@@ -27,6 +27,27 @@ element face {faces}
 property list uchar int vertex_indices
 end_header
 """
+
+
+def write_obj(
+    mesh: Mesh, path: str | os.PathLike, overwrite: bool = False
+) -> None:
+    """Write a mesh as Wavefront ``.obj``; colours are left out.
+
+    Coordinates keep their axes and metres, a tenth of a millimetre exact.
+
+    Args:
+        mesh: What to write.
+        path: The file. Missing folders are made.
+        overwrite: Replace an existing file.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is False.
+    """
+    with atomic_write(path, overwrite=overwrite) as stream:
+        np.savetxt(stream, mesh.vertices, fmt='v %.4f %.4f %.4f')
+        # The format counts from one.
+        np.savetxt(stream, mesh.faces + 1, fmt='f %d %d %d')
 
 
 def write_ply(
