@@ -11,10 +11,14 @@ from aios.ground import GroundError, ground_sequence
 from aios.results import SequenceResult
 from aios.utils.json_record import write_record
 
+from .camera_motion import CameraMotion
+
 __all__ = ['ground_file']
 
 
-def ground_file(path: Path, body_model: BodyModel) -> str:
+def ground_file(
+    path: Path, body_model: BodyModel, motion: CameraMotion | None = None
+) -> str:
     """Ground the persons of a file, which is replaced.
 
     ``ground.json`` beside it says what was measured; or why there is no
@@ -23,6 +27,8 @@ def ground_file(path: Path, body_model: BodyModel) -> str:
     Args:
         path: ``params.npz``.
         body_model: The one the results were made with.
+        motion: What was seen of the camera's motion. One that moves has no
+            floor that stands still.
 
     Returns:
         A note for the user.
@@ -30,6 +36,11 @@ def ground_file(path: Path, body_model: BodyModel) -> str:
     people = SequenceResult.load(path)
     report: dict[str, Any]
     try:
+        if motion is not None and motion.moves:
+            raise GroundError(
+                f'the camera moves ({motion.share:.0%} of the frames have '
+                'another background than shortly before); it must stand still'
+            )
         grounded, report = ground_sequence(people, body_model)
     except GroundError as error:
         report = {'floor': None, 'reason': str(error)}

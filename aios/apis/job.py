@@ -27,6 +27,7 @@ from aios.utils.run_folder import digest, file_digest
 from aios.utils.safe_io import load_npz
 from aios.visualization import OverlayOptions, OverlayWriter
 
+from .camera_motion import CameraMotion
 from .consumer import FrameConsumer, empty_store
 from .frames import safe_name
 from .grounding import ground_file
@@ -244,6 +245,7 @@ class _Job:
         )
         self.skipped: list[str] = []
         self.notes: list[str] = []
+        self.camera_motion: CameraMotion | None = None
 
     def run(
         self, begin: int = 0, end: int | None = None, alone: bool = True
@@ -338,6 +340,9 @@ class _Job:
         folder, faces = self.folder, self.inferencer.faces
         if self.window is not None:
             writers.append(self.window)
+        if self.processing.ground and self.source.is_sequence:
+            self.camera_motion = CameraMotion()
+            writers.append(self.camera_motion)
         if self.outputs.vis:
             is_video = self.source.is_sequence
             writers.append(
@@ -379,7 +384,9 @@ class _Job:
             frames, _ = merge_shards(self.final.paths, self._target, True)
         if frames:
             if self.processing.ground:
-                note = ground_file(self._target, self.body_model)
+                note = ground_file(
+                    self._target, self.body_model, self.camera_motion
+                )
                 self.notes.append(f'{self.source.name}: {note}')
             self._export(self._target)
         else:

@@ -10,6 +10,7 @@ import numpy as np
 from walking_people import Noise, View, as_results, crowd, predicted
 
 from aios.apis import open_sources
+from aios.apis.camera_motion import CameraMotion
 from aios.apis.grounding import ground_file
 from aios.apis.job import Outputs, run_inference
 from aios.apis.post_processing import PostProcessing
@@ -66,3 +67,40 @@ def test_images_have_no_floor(inferencer, pictures: Path, tmp_path: Path):
     assert 'video' in report['reason']
     assert SequenceResult.load(out / 'params.npz').floor is None
     assert (out / 'keypoints.json').exists()
+
+
+def test_a_camera_that_moves(tmp_path: Path, free_body_dir: Path):
+    people = as_results(crowd(0, View(-15, 1.6), 1, 20))
+    path = tmp_path / 'params.npz'
+    people.save(path)
+    before = path.read_bytes()
+    motion = CameraMotion()
+    motion.pairs, motion.shifted = 100, 40
+    note = ground_file(path, SMPLXLayer(free_body_dir), motion)
+    assert 'the camera moves (40%' in note
+    report = json.loads((tmp_path / 'ground.json').read_text())
+    assert report['reason'] in note
+    assert path.read_bytes() == before
+
+
+def test_a_video_through_the_virtual_camera(
+    inferencer, make_video, tmp_path: Path
+):
+    """It is watched for motion of the camera, and has no metric floor."""
+    video = make_video(tmp_path / 'v.avi', 10)
+    out = tmp_path / 'out'
+    summary = run_inference(
+        inferencer,
+        open_sources(video),
+        out,
+        outputs=Outputs(vis=False),
+        processing=PostProcessing(ground=True),
+    )
+    (note,) = summary.notes
+    assert 'not put on a floor: ' in note
+    assert {path.name for path in out.iterdir()} == {
+        *('run.json', 'params.npz', 'ground.json'),
+    }
+    people = SequenceResult.load(out / 'params.npz')
+    assert people.num_frames == 10
+    assert people.floor is None

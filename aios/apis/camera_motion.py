@@ -1,0 +1,85 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Whether the camera of a video moves, as ``--ground`` must know."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import cv2
+import numpy as np
+
+from aios.results import FrameResult
+
+from .writers import FrameWriter
+
+__all__ = ['CameraMotion']
+
+_SIZE = 160  # pixels of the longer side of what is compared
+_LAG = 8  # frames between images that are compared
+_SHIFT = 0.5  # pixels of these images
+_RESPONSE = 0.1  # of the correlation; below it says nothing
+_SHARE = 0.2  # of the pairs
+
+
+class CameraMotion(FrameWriter):
+    """Compares the background of frames; writes nothing.
+
+    Small gray images are registered by phase correlation, with the boxes of
+    persons left out.  Turns and walks of the camera shift the background;
+    slow ones, and images without texture, remain undiscovered.
+    """
+
+    per_frame = False
+    needs_image = True
+
+    def __init__(self) -> None:
+        self.pairs = self.shifted = 0
+        self._before: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_LAG)
+
+    @property
+    def share(self) -> float:
+        """Share of the pairs of frames with another background, 0 to 1."""
+        return self.shifted / max(self.pairs, 1)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the camera moves for a good part of the time."""
+        return self.share > _SHARE
+
+    def write(  # noqa: D102
+        self, frame: FrameResult, image: np.ndarray | None
+    ) -> None:
+        if image is None:
+            return
+        # The image may be a reduction of the original.
+        scale = _SIZE / max(image.shape[:2])
+        width, height = (round(scale * n) for n in image.shape[1::-1])
+        small = cv2.resize(
+            cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
+            (max(width, 8), max(height, 8)),
+            interpolation=cv2.INTER_AREA,
+        ).astype(np.float32)
+        boxes = frame.instances['bboxes'] * (_SIZE / max(frame.size))
+        if len(self._before) == _LAG:
+            old, others = self._before[0]
+            if old.shape == small.shape:
+                self._compare(old, small, np.concatenate([others, boxes]))
+        self._before.append((small, boxes))
+
+    def _compare(
+        self, old: np.ndarray, new: np.ndarray, boxes: np.ndarray
+    ) -> None:
+        seen = np.ones(new.shape, bool)
+        for box in boxes:
+            x0, y0 = np.maximum(np.floor(box[:2]), 0).astype(int)
+            x1, y1 = np.maximum(np.ceil(box[2:]), 0).astype(int)
+            seen[y0:y1, x0:x1] = False
+        if not seen.any() or old[seen].std() < 1 or new[seen].std() < 1:
+            return
+        pair = [np.where(seen, im, im[seen].mean()) for im in (old, new)]
+        window = cv2.createHanningWindow(new.shape[::-1], cv2.CV_32F)
+        shift, response = cv2.phaseCorrelate(*pair, window)
+        if response < _RESPONSE:
+            return
+        self.pairs += 1
+        self.shifted += bool(np.hypot(*shift) > _SHIFT)
