@@ -32,8 +32,7 @@ __all__ = ['AMASSExporter', 'write_amass']
 _NUM_BETAS = 16
 _FPS = 30.0  # of images, which have none
 _MAX_FRAMES = 1_000_000  # nine hours; gaps are filled
-_Z_UP = Rotation.from_matrix([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
-"""OpenCV's axes to x right, y forward, z up."""
+_CAMERA_UP = np.array([0.0, -1, 0, 0])  # a floor through a level camera
 
 
 def write_amass(
@@ -47,12 +46,14 @@ def write_amass(
 ) -> int:
     """Write a person's motion as an ``.npz`` file like those of AMASS.
 
-    The camera stands at the origin, x is right of it, y in front of it and z
-    its up.  The shape is the person's mean shape; hands contain the mean
-    hand (``flat_hand_mean=True``).  The file goes evenly from the first to
-    the last frame of the person; frames that are missing in between are
-    interpolated and marked in the array ``interpolated``; ``first_frame`` is
-    that of the sequence with which the file begins.
+    z is up and y in front of the camera.  With a floor in the results its
+    height is z = 0 and the camera is above the origin; otherwise the camera
+    is at the origin and up is its up.  The shape is the person's mean shape;
+    hands contain the mean hand (``flat_hand_mean=True``).  The file goes
+    evenly from the first to the last frame of the person; frames that are
+    missing in between are interpolated and marked in the array
+    ``interpolated``; ``first_frame`` is that of the sequence with which the
+    file begins.
 
     Args:
         sequence: The results.
@@ -85,8 +86,11 @@ def write_amass(
     betas[: sequence.betas.shape[1]] = mean[: sequence.betas.shape[1]]
     # The body turns about the pelvis, which is not the origin of a shape.
     pelvis = rig.rest_joints(motion.coefficients)[:, 0]
-    trans = _Z_UP.apply(motion.transl + pelvis) - rig.rest_joints(mean)[0]
-    poses = _poses(motion, keys, wanted)
+    floor = _CAMERA_UP if sequence.floor is None else sequence.floor
+    world = _world_axes(floor[:3])
+    trans = world.apply(motion.transl + pelvis) + [0, 0, floor[3]]
+    trans = trans - rig.rest_joints(mean)[0]
+    poses = _poses(motion, world, keys, wanted)
     save_npz(
         path,
         {
@@ -127,15 +131,32 @@ def _time_grid(
     return slots, round(float(rate), 6)
 
 
+def _world_axes(up: np.ndarray) -> Rotation:
+    """OpenCV's axes to x right, y forward, z up.
+
+    Args:
+        up: ``(3,)`` unit vector in camera axes.
+    """
+    forward = np.array([0.0, 0, 1])
+    if abs(up[2]) > 0.99:  # a camera that looks straight down
+        forward = _CAMERA_UP[:3]
+    forward = forward - up * (up @ forward)
+    forward /= np.linalg.norm(forward)
+    return Rotation.from_matrix(np.stack([np.cross(forward, up), forward, up]))
+
+
 def _poses(
-    motion: PersonMotion, keys: np.ndarray, wanted: np.ndarray
+    motion: PersonMotion,
+    world: Rotation,
+    keys: np.ndarray,
+    wanted: np.ndarray,
 ) -> np.ndarray:
-    """Axis-angle ``(T, 165)`` float32, the root in z-up axes."""
+    """Axis-angle ``(T, 165)`` float32, the root in the axes of the world."""
     joints = []
     for joint, turns in enumerate(motion.rotations.transpose(1, 0, 2)):
         rotation = Rotation.from_quat(turns)
         if joint == 0:
-            rotation = _Z_UP * rotation
+            rotation = world * rotation
         if len(wanted) > len(keys):
             rotation = Slerp(keys, rotation)(wanted)
         joints.append(rotation.as_rotvec())

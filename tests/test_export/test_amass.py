@@ -99,6 +99,24 @@ def test_vertices_are_ours(dancers, layer, flat, tmp_path) -> None:
     assert found[..., 1].mean() == pytest.approx(6, abs=1)
 
 
+@pytest.mark.parametrize('pitch', [-30, 10, -90])
+def test_the_floor_is_at_zero(dancers, layer, flat, tmp_path, pitch) -> None:
+    """Up and height are those of the floor, whatever the camera does."""
+    cos, sin = np.cos(np.radians(pitch)), np.sin(np.radians(pitch))
+    up = np.array([0, -cos, sin])
+    people = replace(dancers.select_frames(slice(6)), floor=[*up, 1.7])
+    write_amass(people, layer, tmp_path / 'one.npz', 3)
+    found = pose(flat, read(tmp_path / 'one.npz'), BLENDER_ORDER)
+    rows = people.person_id == 3
+    with torch.no_grad():
+        seen = layer(**people.smplx_parameters(rows)).vertices.numpy()
+    # Forward is ahead of the camera; for one that looks down, up in its image.
+    ahead = np.array([0, sin, cos]) if pitch > -90 else np.array([0, -1.0, 0])
+    right = np.array([1.0, 0, 0])
+    wanted = seen @ np.stack([right, ahead, up], axis=1) + [0, 0, 1.7]
+    assert np.linalg.norm(found - wanted, axis=-1).max() < 1e-4
+
+
 def test_gaps_are_filled_and_marked(dancers, layer, flat, tmp_path) -> None:
     """Person 8 is in the frames 1, 2, 4, 5 and 7."""
     path = tmp_path / 'other.npz'
