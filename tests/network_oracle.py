@@ -317,8 +317,8 @@ def _encoder_record(
 ) -> dict[str, Tensor]:
     inputs = raw['encoder']
     (memory,), (logits,) = raw['output_memory'], raw['logits']
-    index = outputs.encoder.index
-    scores = logits.max(-1).values.gather(1, index)
+    count = outputs.encoder.logits.shape[1]
+    scores, index = logits.max(-1).values.topk(count, dim=1)
 
     def take(x: Tensor) -> Tensor:
         return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))

@@ -30,7 +30,7 @@ def append_empty_images(
 
     Args:
         columns: ``image_...`` columns of the M pictures with people, see
-            :func:`~aios.datasets.labels.build_labels`.
+            :func:`~aios.datasets.label_blocks.label_blocks`.
         data: The file.
         first_index: Number of the first picture without people.
         interval: Take every n-th of them.

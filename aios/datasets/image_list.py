@@ -20,7 +20,7 @@ class ImageList(Sequence):
 
     Args:
         store: Labels with ``image_...`` columns, see
-            :func:`aios.datasets.label_blocks.build_labels`.
+            :func:`aios.datasets.label_blocks.label_blocks`.
         root: Folder that ``image_path`` is relative to.
         index: ``(M,)`` which images, default all.
     """

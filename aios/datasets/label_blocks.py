@@ -24,7 +24,7 @@ from .labels import (
     image_sizes,
 )
 
-__all__ = ['build_labels', 'label_blocks', 'pack_meta']
+__all__ = ['label_blocks', 'pack_meta']
 
 _MAX_ROWS = 1 << 13
 _EMPTY_IMAGES = {
@@ -36,15 +36,22 @@ _EMPTY_IMAGES = {
 }
 
 
-def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
-    """Turn a file into label arrays.
+def label_blocks(
+    data: HumanData, options: LabelOptions, max_rows: int = _MAX_ROWS
+) -> Iterator[LabelTable]:
+    """Turn a file into label arrays, piece by piece.
+
+    Rows of the file are read in ascending order where the file has the rows
+    of each picture together.
 
     Args:
-        data: The file.
+        data: The file, perhaps with large arrays left in it (``stream``).
         options: What to make of it.
+        max_rows: Of a block, unless one picture has more.
 
-    Returns:
-        Columns (P persons sorted by picture, M pictures):
+    Yields:
+        Parts of columns, to be joined (P persons sorted by image, M images);
+        ``info`` of the last part is that of all.
 
         - ``image_path`` (M,) str, ``image_index`` (M,) place in the file,
           ``image_size`` (M, 2) height and width, ``image_rows`` (M, 2)
@@ -66,36 +73,6 @@ def build_labels(data: HumanData, options: LabelOptions) -> LabelTable:
         - with ``read_smpl``: ``smpl_pose`` (P, 72) axis-angle,
           ``smpl_betas`` (P, 10) and, if the file has ``meta.RT``,
           ``extrinsics`` (P, 4, 4) from the world to the camera.
-
-    Raises:
-        HumanDataError: If a key that is needed is missing.
-    """
-    blocks = list(label_blocks(data, options))
-    columns = {
-        name: np.concatenate(
-            [b.columns[name] for b in blocks if name in b.columns]
-        )
-        for name in blocks[0].columns
-    }
-    return LabelTable(columns, blocks[-1].info)
-
-
-def label_blocks(
-    data: HumanData, options: LabelOptions, max_rows: int = _MAX_ROWS
-) -> Iterator[LabelTable]:
-    """Turn a file into label arrays, piece by piece.
-
-    Rows of the file are read in ascending order where the file has the rows
-    of each picture together.
-
-    Args:
-        data: The file, perhaps with large arrays left in it (``stream``).
-        options: What to make of it.
-        max_rows: Of a block, unless one picture has more.
-
-    Yields:
-        Parts of the columns of :func:`build_labels`, to be joined; ``info``
-        of the last part is that of all.
 
     Raises:
         HumanDataError: If a key that is needed is missing.

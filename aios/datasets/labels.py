@@ -86,7 +86,7 @@ def block_labels(
         block: Which pictures.
 
     Returns:
-        Columns as of :func:`~aios.datasets.label_blocks.build_labels`, but
+        Columns as of :func:`~aios.datasets.label_blocks.label_blocks`, but
         ``image_index``, ``image_rows`` and ``image_ignored`` count from the
         start of the block; and who was dropped.
     """

@@ -34,7 +34,7 @@ def apply_person_rules(
     """Take labels back that must not supervise; changes ``columns``.
 
     Args:
-        columns: Columns of :func:`aios.datasets.labels.build_labels`.
+        columns: Columns of :func:`aios.datasets.label_blocks.label_blocks`.
         meta: ``occ`` ``(P,)`` percent and ``is_kid`` ``(P,)``, or None where
             the file does not say: nobody is occluded, nobody is a child.
         options: ``max_occlusion``, ``kids_shape_supervises``,
@@ -65,7 +65,7 @@ def optional_drops(
     """Who is dropped by the rules a data set asked for.
 
     Args:
-        columns: Columns of :func:`aios.datasets.labels.build_labels`.
+        columns: Columns of :func:`aios.datasets.label_blocks.label_blocks`.
         paths: ``(P,)`` picture of each person.
         meta: ``iscrowd``, ``num_keypoints``, ``valid_label``, each ``(P,)``
             or None.

@@ -65,7 +65,7 @@ def person_labels(
 
     Args:
         columns: Rows of the columns of
-            :func:`aios.datasets.labels.build_labels`.
+            :func:`aios.datasets.label_blocks.label_blocks`.
         body_model: Model of the annotation.
         parts_mask_keypoints: Whether joints of parts without a fit supervise
             nothing (data whose key-points come from 2-D annotation).

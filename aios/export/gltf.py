@@ -53,7 +53,7 @@ def write_glb(
     path: str | os.PathLike,
     *,
     correctives: str = 'exact',
-    tolerance: float = 5e-5,
+    tolerance: float = 1e-3,
     fps: float | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -68,7 +68,9 @@ def write_glb(
         correctives: ``'exact'`` adds blend shapes that make up for what
             skinning in glTF lacks, ``'none'`` leaves vertices off by up to
             centimetres near bent joints, in a smaller file.
-        tolerance: What ``'exact'`` may leave, metres.
+        tolerance: Largest error that ``'exact'`` may leave, metres. The
+            smaller, the more shapes: trembling motion needs three times
+            the size for 0.05 mm.
         fps: Frames per second where the sequence has none; default 1.
         overwrite: Replace an existing file.
         progress: Show a bar.

@@ -2,7 +2,7 @@
 """Tracking and temporal smoothing (docs/en/inference.md)."""
 
 from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
-from .selection import LargestPerson, largest_person, largest_track
+from .selection import LargestPerson, largest_person
 from .smoothing import OneEuroSmoother, SmoothingOptions, smooth_sequence
 from .tracker import Tracker
 
@@ -15,6 +15,5 @@ __all__ = [
     'Tracker',
     'VectorFilter',
     'largest_person',
-    'largest_track',
     'smooth_sequence',
 ]

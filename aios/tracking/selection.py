@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from aios.results import FrameResult, SequenceResult
+from aios.results import FrameResult
 
-__all__ = ['LargestPerson', 'largest_person', 'largest_track']
+__all__ = ['LargestPerson', 'largest_person']
 
 
 def largest_person(frame: FrameResult) -> FrameResult:
@@ -15,19 +15,6 @@ def largest_person(frame: FrameResult) -> FrameResult:
     if not len(frame):
         return frame
     return frame.select([int(_areas(frame.instances['bboxes']).argmax())])
-
-
-def largest_track(sequence: SequenceResult) -> SequenceResult:
-    """The person with the largest boxes, summed over all frames.
-
-    Args:
-        sequence: With ids of a tracker. All frames stay.
-    """
-    if not len(sequence):
-        return sequence
-    ids, inverse = np.unique(sequence.person_id, return_inverse=True)
-    total = np.bincount(inverse, _areas(sequence.bboxes))
-    return sequence.select(sequence.person_id == ids[total.argmax()])
 
 
 class LargestPerson:

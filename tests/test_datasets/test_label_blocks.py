@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aios.datasets import HumanData, HumanDataError, HumanDataset
-from aios.datasets.label_blocks import build_labels, label_blocks
+from aios.datasets.label_blocks import label_blocks
 from aios.datasets.label_options import LabelOptions
 from aios.utils.npz_rows import NpzRows
 from aios.utils.safe_io import CorruptFileError, load_pickle, save_npz
@@ -74,15 +74,24 @@ def test_blocks_make_the_same_labels(toy, arrays, change, options, compress):
         change(arrays)
     path = toy(compress=compress).ann_file
     options = LabelOptions(**options)
-    whole = build_labels(HumanData.load(path), options)
+    whole = list(label_blocks(HumanData.load(path), options))
+    columns = joined(whole)
     blocks = list(label_blocks(HumanData.load(path, stream=True), options, 2))
     assert len(blocks) > 1
-    assert blocks[-1].info == whole.info
-    assert blocks[0].columns.keys() == whole.columns.keys()
-    for name, column in whole.columns.items():
+    assert blocks[-1].info == whole[-1].info
+    assert blocks[0].columns.keys() == columns.keys()
+    for name, column in joined(blocks).items():
+        np.testing.assert_array_equal(columns[name], column, name)
+
+
+def joined(blocks):
+    """Columns of all blocks, each of one dtype."""
+    columns = {}
+    for name in blocks[0].columns:
         parts = [b.columns[name] for b in blocks if name in b.columns]
         assert len({part.dtype for part in parts}) == 1
-        np.testing.assert_array_equal(np.concatenate(parts), column, name)
+        columns[name] = np.concatenate(parts)
+    return columns
 
 
 def many(tmp_path, count=8000):

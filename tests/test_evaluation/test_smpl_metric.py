@@ -197,6 +197,8 @@ def test_root(samples, body_model):
     assert set(metrics['pelvis']) == set(metrics['hips'])
     with pytest.raises(ValueError, match="root must be one of.*'knee'"):
         PW3D(root='knee')
+    with pytest.raises(ValueError, match='joints must be one of'):
+        PW3D(joints='coco')
 
 
 def test_surfaces_after_the_similarity_of_the_joints():

@@ -49,12 +49,22 @@ def largest_error(path: Path, people: SequenceResult, layer) -> float:
 @pytest.fixture(scope='module')
 def glb(dancers, layer, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp('glb') / 'people.glb'
-    write_glb(dancers, layer, path)
+    write_glb(dancers, layer, path, tolerance=5e-5)
     return path
 
 
 def test_vertices_are_those_of_the_body_model(glb, dancers, layer) -> None:
     assert largest_error(glb, dancers, layer) < 1e-4
+
+
+def test_a_millimetre_is_enough_by_default(
+    glb, dancers, layer, tmp_path
+) -> None:
+    path = tmp_path / 'people.glb'
+    summary = write_glb(dancers, layer, path)
+    assert largest_error(path, dancers, layer) < 1.01e-3
+    assert summary.max_error < 1.01e-3
+    assert summary.num_bytes < glb.stat().st_size
 
 
 def test_summary_tells_the_error_of_plain_skinning(
@@ -74,7 +84,7 @@ def test_shapes_that_change_are_animated(dancers, layer, tmp_path) -> None:
     betas = dancers.betas + 0.5 * rng.normal(size=dancers.betas.shape)
     changing = dataclasses.replace(dancers, betas=betas)
     path = tmp_path / 'people.glb'
-    summary = write_glb(changing, layer, path)
+    summary = write_glb(changing, layer, path, tolerance=5e-5)
     assert largest_error(path, changing, layer) < 1e-4
     assert summary.max_error < 1e-4
     names = GLBViewer(path).gltf.meshes[0].extras['targetNames']

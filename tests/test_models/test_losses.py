@@ -105,9 +105,7 @@ def component_losses(
         target_labels=arrays['dn_class_input'],
         target_boxes=arrays['dn_bbox_input'],
     )
-    outputs = NetworkOutputs(
-        (layer,), EncoderOutputs(*proposals, torch.zeros(0)), queries
-    )
+    outputs = NetworkOutputs((layer,), EncoderOutputs(*proposals), queries)
 
     matches = criterion.match(outputs, samples)
     joints = [

@@ -57,7 +57,7 @@ aios.export.write_keypoints(people, {str(tmp_path / 'keypoints.json')!r})
 options = aios.visualization.OverlayOptions(layers=['boxes'])
 draw = aios.visualization.OverlayDrawer(np.zeros((0, 3), int), options)
 image = draw(frame, np.zeros((24, 32, 3), np.uint8))
-print(image.any(), aios.tracking.largest_track(people).num_frames)
+print(image.any(), len(aios.tracking.largest_person(frame)))
 print(*{{'torch', 'mmengine', 'mmcv', 'mmdet'}} & set(sys.modules))
 """
     assert _run(code).split() == ['True', '1']

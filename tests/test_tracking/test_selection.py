@@ -4,8 +4,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aios.results import FrameResult, SequenceResult, complete_instances
-from aios.tracking import LargestPerson, largest_person, largest_track
+from aios.results import FrameResult, complete_instances
+from aios.tracking import LargestPerson, largest_person
 
 
 def frame(t: int = 0, **sides: float) -> FrameResult:
@@ -40,15 +40,6 @@ def test_largest_person_waits_for_who_is_missing():
     assert [chosen(follow(f)) for f in given] == [[0], [], [], [0]]
     given = [frame(b=90)] * 3
     assert [chosen(follow(f)) for f in given] == [[], [], [1]]
-
-
-def test_largest_track_counts_all_frames():
-    frames = [frame(0, a=50, b=40), frame(1, b=40), frame(2, b=40)]
-    only = largest_track(SequenceResult.from_frames(frames))
-    assert only.person_ids.tolist() == [1]
-    assert only.num_frames == 3
-    empty = SequenceResult.from_frames([frame(0)])
-    assert len(largest_track(empty)) == 0
 
 
 @pytest.mark.parametrize('options', [dict(margin=0.5), dict(max_gap=-1)])

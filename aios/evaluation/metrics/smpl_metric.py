@@ -20,7 +20,11 @@ from aios.evaluation.functional import (
     part_errors,
     procrustes_point_error,
 )
-from aios.evaluation.smpl_parts import SMPLGroundTruth, load_smpl_part
+from aios.evaluation.smpl_parts import (
+    SMPL_JOINTS,
+    SMPLGroundTruth,
+    load_smpl_part,
+)
 from aios.registry import METRICS
 from aios.structures import joint_mapping
 
@@ -66,7 +70,7 @@ class SMPLMetric(SMPLXMeshMetric):
         **kwargs: See :class:`SMPLXMeshMetric`.
 
     Raises:
-        ValueError: If ``root`` is none of those.
+        ValueError: If ``joints`` or ``root`` is none of those.
     """
 
     all_annotated = False
@@ -84,8 +88,14 @@ class SMPLMetric(SMPLXMeshMetric):
         # Joints that SMPL does not have must not count in the match.
         kwargs = dict(weighted_match=True) | kwargs
         super().__init__(body_model=body_model, match=match, **kwargs)
-        if root not in _ROOTS:
-            raise ValueError(f'root must be one of {_ROOTS}, got {root!r}')
+        for name, value, allowed in (
+            ('joints', joints, SMPL_JOINTS),
+            ('root', root, _ROOTS),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f'{name} must be one of {allowed}, got {value!r}'
+                )
         self.joints, self.root = joints, root
         self.surfaces = surfaces
         self.bodies = SMPLGroundTruth(self.body_model)

@@ -412,7 +412,7 @@ class AiOS(DetectionTransformer):
 
         content = take(output_memory)
         boxes = self.bbox_head.encoder_box(content) + take(proposals)
-        encoder = EncoderOutputs(take(all_logits), boxes.sigmoid(), index)
+        encoder = EncoderOutputs(take(all_logits), boxes.sigmoid())
         dn_queries = self._denoising_queries(batch_data_samples)
         decoder_inputs = dict(
             query=content.detach(),

@@ -85,12 +85,10 @@ class EncoderOutputs:
     Args:
         logits: ``(B, Q, num_classes)``.
         boxes: ``(B, Q, 4)`` cxcywh in [0, 1].
-        index: ``(B, Q)`` int64, position in the memory.
     """
 
     logits: Tensor
     boxes: Tensor
-    index: Tensor
 
 
 @dataclass(frozen=True)
