@@ -22,8 +22,8 @@ from tqdm import tqdm
 from aios.body_models import BodyModel, BodyPoser
 from aios.export import EXPORTERS, Exporter
 from aios.results import SequenceResult
+from aios.utils.digests import digest, file_sha256
 from aios.utils.locking import folder_lock
-from aios.utils.run_folder import digest, file_digest
 from aios.utils.safe_io import load_npz
 from aios.visualization import OverlayOptions, OverlayWriter
 
@@ -452,7 +452,7 @@ def _fingerprint(
     loading = dict(config.get('test_dataloader') or {})
     return dict(
         config=digest([str(config.model), str(loading.get('dataset'))]),
-        checkpoint=file_digest(inferencer.weights or ''),
+        checkpoint=_digest_of(inferencer.weights or ''),
         source=digest([source.identity() for source in sources]),
         score_thr=inferencer.instance_filter.score_thr,
         max_persons=inferencer.instance_filter.max_persons,
@@ -460,3 +460,9 @@ def _fingerprint(
         camera=digest(asdict(inferencer.camera)),
         low_scores=processing.in_order,
     )
+
+
+def _digest_of(weights: str | Path) -> str:
+    """Of the content of a file; addresses stand for themselves."""
+    is_file = Path(weights).is_file()
+    return file_sha256(weights)[:16] if is_file else str(weights)

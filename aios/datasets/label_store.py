@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from aios.utils.digests import digest
 from aios.utils.json_record import read_record, write_record
 from aios.utils.locking import file_lock
-from aios.utils.run_folder import digest
 
 from .label_options import LabelTable
 

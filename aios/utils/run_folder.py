@@ -9,9 +9,7 @@ made with.  A run that continues must have the same settings.  See
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Any
 from .json_record import read_record, write_record
 from .locking import is_occupied
 
-__all__ = ['OtherSettingsError', 'begin_run', 'digest', 'file_digest']
+__all__ = ['OtherSettingsError', 'begin_run']
 
 
 class OtherSettingsError(ValueError):
@@ -108,20 +106,3 @@ def _changes(then: Any, now: Any, name: str = '') -> Iterator[str]:
             yield from _changes(*pair, f'{name}[{i}]')
     elif then != now:
         yield f'{name}: then {then!r:.200}, now {now!r:.200}'
-
-
-def digest(value: Any) -> str:
-    """Short text that changes with any part of what JSON can hold."""
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_digest(path: str | os.PathLike) -> str:
-    """Short text that changes with the content of a file."""
-    if not Path(path).is_file():
-        return str(path)  # an address
-    with open(path, 'rb') as stream:
-        total = hashlib.sha256()
-        while piece := stream.read(1 << 20):
-            total.update(piece)
-    return total.hexdigest()[:16]

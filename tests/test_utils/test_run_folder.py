@@ -8,12 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aios.utils.run_folder import (
-    OtherSettingsError,
-    begin_run,
-    digest,
-    file_digest,
-)
+from aios.utils.run_folder import OtherSettingsError, begin_run
 
 SETTINGS = dict(seed=1, size=(640, 480), items=[dict(name='a')])
 
@@ -68,14 +63,3 @@ def test_overwrite_clears_only_what_a_run_made(tmp_path: Path):
     begin_run(tmp_path, 'run.json', SETTINGS, **options)
     assert cleared
     assert begin_run(tmp_path, 'run.json', SETTINGS, resume=True)
-
-
-def test_digests(tmp_path: Path):
-    assert digest(dict(a=1, b=Path('x'))) == digest(dict(b=Path('x'), a=1))
-    assert digest([1]) != digest([2])
-    path = tmp_path / 'weights.pth'
-    path.write_bytes(b'1')
-    before = file_digest(path)
-    path.write_bytes(b'2')
-    assert file_digest(path) != before
-    assert file_digest('https://x/y.pth') == 'https://x/y.pth'

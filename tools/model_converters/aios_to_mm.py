@@ -14,7 +14,6 @@ Example::
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from collections import Counter
 from pathlib import Path
@@ -33,6 +32,7 @@ from aios.models.checkpoints import (
 )
 from aios.models.checkpoints.key_map import RULES
 from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.digests import file_sha256
 from aios.utils.safe_io import atomic_write
 
 
@@ -80,8 +80,8 @@ def main(argv: list[str] | None = None) -> None:
     with atomic_write(args.dst, args.overwrite) as stream:
         torch.save(content, stream)
     print('\n'.join(report))
-    print(f'read   {args.src}  sha256 {sha256(args.src)}')
-    print(f'wrote  {args.dst}  sha256 {sha256(args.dst)}')
+    print(f'read   {args.src}  sha256 {file_sha256(args.src)}')
+    print(f'wrote  {args.dst}  sha256 {file_sha256(args.dst)}')
 
 
 def official_to_ours(
@@ -90,7 +90,7 @@ def official_to_ours(
     """Content of our checkpoint, and a report of what went where."""
     meta = dict(
         source=args.src.name,
-        source_sha256=sha256(args.src),
+        source_sha256=file_sha256(args.src),
         source_network=conversion.network,
         averaged=args.ema,
         converted_by=f'aios {__version__}',
@@ -129,15 +129,6 @@ def left_out(conversion: Conversion) -> list[str]:
     lines += [f'left out: unknown {name}' for name in conversion.unknown]
     lines += [f'missing:  {name}' for name in conversion.missing]
     return lines
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file, as ``sha256sum`` prints it."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 if __name__ == '__main__':

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -17,6 +16,8 @@ from mmengine.runner import (
     get_external_models,
     get_torchvision_models,
 )
+
+from aios.utils.digests import file_sha256
 
 from .reading import CheckpointError
 
@@ -97,7 +98,7 @@ def _download(url: str, path: Path) -> None:
             torch.hub.download_url_to_file(url, str(path))
         except OSError as error:
             raise CheckpointError(f'{url}: not fetched, {error}') from error
-    found = _sha256(path)
+    found = file_sha256(path)
     if named is not None:
         expected = named[1]
     elif note.exists():
@@ -111,11 +112,3 @@ def _download(url: str, path: Path) -> None:
             f'{path}: its SHA-256 begins with {found[:16]}, expected '
             f'{expected[:16]}; delete the file to fetch it again from {url}'
         )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
