@@ -23,6 +23,7 @@ from aios.structures import (
     SMPLX_137,
     SMPLX_ROTATIONS_53,
 )
+from aios.utils.openmmlab import as_plain
 
 from .faults import Fault, HumanDataError, refusing
 from .hand_mean import hand_report, read_hand_mean
@@ -252,6 +253,7 @@ class HumanDataset(BaseDataset):
         )
         # Labels are mapped already; a serialised list would only copy them.
         kwargs['serialize_data'] = False
+        kwargs['metainfo'] = as_plain(kwargs.get('metainfo'))
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,

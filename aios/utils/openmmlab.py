@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from . import mmcv_ext
 from .versions import warn_about_versions
 
-__all__ = ['prepare_openmmlab']
+__all__ = ['as_plain', 'prepare_openmmlab']
 
 
 def prepare_openmmlab() -> None:
@@ -23,3 +26,22 @@ def prepare_openmmlab() -> None:
     # The projects whose configs others may inherit, as in
     # `_base_ = 'aios::aios/aios_r50.py'`; see docs/en/mim.md.
     MODULE2PACKAGE.setdefault('aios', 'aios')
+
+
+def as_plain(value: Any, with_names: bool = False) -> Any:
+    """The same with plain dictionaries for configs.
+
+    A config in Python's syntax holds classes that are not imported yet; their
+    copies differ.  They are imported here.
+
+    Args:
+        value: Anything, such as a config.
+        with_names: Write names for classes.
+    """
+    if isinstance(value, Mapping):
+        return {k: as_plain(item, with_names) for k, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(as_plain(item, with_names) for item in value)
+    if with_names and isinstance(value, type):
+        return f'{value.__module__}.{value.__qualname__}'
+    return value

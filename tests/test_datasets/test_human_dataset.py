@@ -7,7 +7,10 @@ import pickle
 
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmengine.dataset import ConcatDataset
 
+from aios.body_models import SMPLXLayer
 from aios.datasets import HumanData, HumanDataError, HumanDataset
 from aios.structures import (
     SMPLX_137,
@@ -60,6 +63,18 @@ def test_workers_that_are_spawned_get_the_same(toy):
     people = (d['data_samples'].gt_instances for d in (ours, theirs))
     one, other = (dict(found.items()) for found in people)
     assert all(value.equal(other[name]) for name, value in one.items())
+
+
+def test_metainfo_of_a_config_in_python_syntax(toy):
+    """Its classes are not imported yet, and their copies differ."""
+    config = Config.fromfile('aios/configs/_base_/synthetic_small.py')
+    loader = config.train_dataloader.dataset.datasets[0]
+    files, options = toy(), dict(metainfo=loader.metainfo)
+    dataset = HumanDataset(files.ann_file, str(files.root), **options)
+    body_model = dataset.metainfo['body_model']
+    assert body_model == dict(type=SMPLXLayer, model_path='free')
+    assert type(body_model) is dict
+    assert len(ConcatDataset([dataset])) == 3
 
 
 def test_key_points_are_those_of_the_file(toy, arrays):

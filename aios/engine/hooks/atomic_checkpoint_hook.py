@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from aios.registry import HOOKS
+from aios.utils.openmmlab import as_plain
 from aios.utils.safe_io import atomic_write, remove_half_written
 
 __all__ = ['AtomicCheckpointHook', 'AtomicLocalBackend']
@@ -74,10 +74,10 @@ class AtomicCheckpointHook(CheckpointHook):
         self, runner: Runner, checkpoint: dict[str, Any]
     ) -> None:
         """Replace configs in the metadata by plain dictionaries."""
-        checkpoint['meta'] = _as_plain(checkpoint['meta'])
+        checkpoint['meta'] = as_plain(checkpoint['meta'], with_names=True)
         hub = checkpoint.get('message_hub')
         if hub is not None:
-            info = _as_plain(hub['runtime_info'])
+            info = as_plain(hub['runtime_info'], with_names=True)
             checkpoint['message_hub'] = dict(hub, runtime_info=info)
 
     def after_load_checkpoint(
@@ -93,7 +93,8 @@ class AtomicCheckpointHook(CheckpointHook):
         meta = checkpoint.get('meta') or {}
         dataset = getattr(runner.train_dataloader, 'dataset', None)
         ours = getattr(dataset, 'metainfo', None)
-        if repr(_as_plain(ours)) == repr(_as_plain(meta.get('dataset_meta'))):
+        stored = meta.get('dataset_meta')
+        if repr(as_plain(ours, True)) == repr(as_plain(stored, True)):
             meta['dataset_meta'] = ours
 
     def _save_checkpoint_with_step(
@@ -141,14 +142,3 @@ class AtomicCheckpointHook(CheckpointHook):
             )
             for number in outdated
         ]
-
-
-def _as_plain(value: Any) -> Any:
-    """The same with plain dictionaries for configs, and names for classes."""
-    if isinstance(value, Mapping):
-        return {key: _as_plain(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(_as_plain, value))
-    if isinstance(value, type):
-        return f'{value.__module__}.{value.__qualname__}'
-    return value
