@@ -25,6 +25,7 @@ __all__ = ['ground_sequence']
 
 _SHORTEST = 5  # frames of a track
 _TELE = 3.5  # focal lengths per longer side; the network's are virtual
+_NEAREST = 0.1  # metres in front of the camera; nearer has no direction
 _PARAMETERS = ('joints3d', 'global_orient', 'body_pose')
 
 
@@ -59,7 +60,9 @@ def ground_sequence(
     poser = None if body_model is None else BodyPoser(body_model)
     tracks = list(_tracks(people, poser, options.max_gap))
     if not tracks:
-        raise GroundError(f'nobody is there for {_SHORTEST} frames in a row')
+        raise GroundError(
+            f'nobody is in front of the camera for {_SHORTEST} frames in a row'
+        )
     floor = find_floor(tracks, options)
     after = lock_tracks(tracks, floor)
     report = _report(tracks, after, floor)
@@ -95,8 +98,11 @@ def _tracks(
     feet = people.joints2d[:, np.array([HEELS, BIG_TOES]).T.ravel()]
     size = people.image_sizes[people.frame_index][:, None]
     seen = ((feet >= 0) & (feet < size)).all(-1)
+    ahead = people.joints3d[:, 0, 2] > _NEAREST
     for person in people.person_ids.tolist():
-        rows = np.flatnonzero(people.person_id == person)
+        rows = np.flatnonzero((people.person_id == person) & ahead)
+        if not len(rows):
+            continue
         clearance = _clearance(people, rows, poser)
         times = people.timestamps[people.frame_index[rows]]
         cuts = np.flatnonzero(np.diff(times) > max_gap) + 1

@@ -235,6 +235,18 @@ def test_an_absence_cuts_a_track(case):
     assert report['after']['foot_slide_mm'] < 10
 
 
+def test_rows_behind_the_camera_stay(case):
+    people = case.before
+    rows = (people.person_id == 0) & (people.frame_index < 30)
+    joints, transl = people.joints3d.copy(), people.transl.copy()
+    joints[rows] -= joints[rows][:, :1]
+    transl[rows] = 0
+    people = replace(people, joints3d=joints, transl=transl)
+    after, _ = ground_sequence(people)
+    np.testing.assert_array_equal(after.transl[rows], 0)
+    assert (after.transl[~rows] != people.transl[~rows]).any(1).all()
+
+
 class TestRefused:
     def refused(self, people: SequenceResult, match: str) -> None:
         with pytest.raises(GroundError, match=match):
@@ -247,6 +259,15 @@ class TestRefused:
     def test_short(self, case):
         people = case.before.select_frames(slice(0, 4))
         self.refused(people, '5 frames in a row')
+
+    def test_behind_the_camera(self, case):
+        people = case.before
+        behind = replace(
+            people,
+            joints3d=people.joints3d - people.joints3d[:, :1],
+            transl=0 * people.transl,
+        )
+        self.refused(behind, 'in front of the camera')
 
     def test_images(self, case):
         times = np.zeros(case.before.num_frames)
