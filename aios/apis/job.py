@@ -10,6 +10,7 @@ and as well how several processes share the work.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
@@ -462,7 +463,7 @@ def _fingerprint(
     )
 
 
-def _digest_of(weights: str | Path) -> str:
+def _digest_of(weights: str | os.PathLike) -> str:
     """Of the content of a file; addresses stand for themselves."""
     is_file = Path(weights).is_file()
     return file_sha256(weights)[:16] if is_file else str(weights)
