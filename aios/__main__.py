@@ -20,6 +20,32 @@ def _doctor(args: argparse.Namespace) -> int:
     return exit_code(findings)
 
 
+def _export(args: argparse.Namespace) -> int:
+    from .apis.onnx_export import export_model
+    from .apis.shipped import onnx_path
+    from .deploy import ExportError
+
+    path = args.out or onnx_path()
+    try:
+        differences = export_model(path, overwrite=args.overwrite)
+    except (ExportError, OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print(f'{path}: differs from PyTorch by {max(differences.values()):.1e}')
+    return 0
+
+
+def _infer(args: argparse.Namespace) -> int:
+    from .apis.cli import run_demo
+
+    run_demo(
+        'Find the persons of images or a video; see docs/en/runtime.md.',
+        args.arguments,
+        out_dir='outputs/infer',
+        runtime='onnx',
+    )
+    return 0
+
+
 def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='python -m aios', description=__doc__
@@ -37,6 +63,29 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--json', action='store_true', help='print a list of JSON objects'
     )
     doctor.set_defaults(run=_doctor)
+    export = commands.add_parser(
+        'export',
+        help='write the model that comes with the package as an ONNX file',
+        description='ONNX Runtime and PyTorch are compared before it is '
+        'written. For other models: tools/deployment/export_model.py.',
+    )
+    export.add_argument(
+        'out',
+        nargs='?',
+        help="the file (default: in the user's cache, where --runtime onnx "
+        'looks for it)',
+    )
+    export.add_argument(
+        '--overwrite', action='store_true', help='replace OUT if it exists'
+    )
+    export.set_defaults(run=_export)
+    infer = commands.add_parser(
+        'infer',
+        help='find the persons of images or a video, without PyTorch',
+        add_help=False,
+    )
+    infer.add_argument('arguments', nargs=argparse.REMAINDER)
+    infer.set_defaults(run=_infer)
     return parser.parse_args(argv)
 
 

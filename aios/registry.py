@@ -108,7 +108,13 @@ DATA_SAMPLERS = _node(
 TRANSFORMS = _node('transform', root.TRANSFORMS, 'aios.datasets.transforms')
 
 # manage all kinds of modules inheriting `nn.Module`
-MODELS = _node('model', root.MODELS, 'aios.body_models', 'aios.models')
+MODELS = _node(
+    'model',
+    root.MODELS,
+    'aios.body_models.smpl',
+    'aios.body_models.smplx_layer',
+    'aios.models',
+)
 # manage all kinds of model wrappers like 'MMDistributedDataParallel'
 MODEL_WRAPPERS = _node('model wrapper', root.MODEL_WRAPPERS)
 # manage all kinds of weight initialization modules like `Uniform`
@@ -147,7 +153,7 @@ VISBACKENDS = _node('vis_backend', root.VISBACKENDS)
 # manage log processors
 LOG_PROCESSORS = _node('log_processor', root.LOG_PROCESSORS)
 # manage inferencers, which take a picture and return people
-INFERENCERS = _node('inferencer', root.INFERENCERS, 'aios.apis')
+INFERENCERS = _node('inferencer', root.INFERENCERS, 'aios.apis.inferencer')
 # manage functions like `collate_fn`
 FUNCTIONS = _node('function', root.FUNCTIONS)
 

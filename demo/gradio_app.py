@@ -39,9 +39,9 @@ from aios.apis.job import Outputs, run_inference
 from aios.apis.post_processing import PostProcessing
 from aios.apis.sources import open_sources
 from aios.apis.viewer import make_viewer
-from aios.datasets.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from aios.results import SequenceResult
 from aios.utils.command_line import make_parser
+from aios.utils.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 ERRORS = (OSError, RuntimeError, ValueError)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from aios.body_models import BodyModelBase
 from aios.body_models.base import BodyParams
-from aios.body_models.smplx_layer import split_shape_directions
+from aios.body_models.layout import split_shape_directions
 
 __all__ = ['SMPLXPackageLayer']
 

@@ -38,8 +38,8 @@ from aios.apis.frames import safe_name
 from aios.apis.job import run_inference
 from aios.apis.sources import open_sources, unique_names
 from aios.apis.world import World
-from aios.datasets.media import VIDEO_SUFFIXES, list_media
 from aios.utils.command_line import make_parser
+from aios.utils.media import VIDEO_SUFFIXES, list_media
 from aios.utils.safe_io import load_npz
 
 # What changes neither results nor files.

@@ -1,19 +1,29 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Inference: images and videos in, persons out (docs/en/inference.md)."""
+"""Inference: images and videos in, persons out (docs/en/inference.md).
+
+What needs PyTorch is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .cameras import CameraModel, change_camera, load_intrinsics
-from .inferencer import AiOSInferencer, frame_as_dict
 from .job import Outputs, Summary, run_inference
-from .model_files import list_models
+from .onnx_inferencer import OnnxInferencer
 from .post_processing import PostProcessing
 from .sources import Frame, FrameSource, open_sources
 from .store import load_partial
+
+if TYPE_CHECKING:
+    from .inferencer import AiOSInferencer, frame_as_dict
+    from .model_files import list_models
 
 __all__ = [
     'AiOSInferencer',
     'CameraModel',
     'Frame',
     'FrameSource',
+    'OnnxInferencer',
     'Outputs',
     'PostProcessing',
     'Summary',
@@ -25,3 +35,13 @@ __all__ = [
     'open_sources',
     'run_inference',
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in ('AiOSInferencer', 'frame_as_dict', 'list_models'):
+            raise AttributeError(
+                f'module {__name__!r} has no attribute {name!r}'
+            )
+        module = '.model_files' if name == 'list_models' else '.inferencer'
+        return getattr(import_module(module, __name__), name)

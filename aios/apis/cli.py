@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from aios.body_models import MissingBodyModelError
 from aios.export import exporters_by_flag
-from aios.models.checkpoints import CheckpointError
+from aios.runtime import OnnxError
 from aios.utils.command_line import (
     add_cfg_options,
     add_overwrite_option,
@@ -21,9 +21,10 @@ from aios.utils.command_line import (
 )
 from aios.visualization import OVERLAY_LAYERS, VIEWS
 
-from .inferencer import AiOSInferencer
-from .job import Outputs, Summary, run_inference
+from .job import Inferencer, Outputs, Summary, run_inference
+from .onnx_inferencer import OnnxInferencer
 from .post_processing import PostProcessing
+from .shipped import SHIPPED_MODEL
 from .sources import open_sources
 from .window import DEFAULT_LAYERS
 from .world import World
@@ -46,8 +47,8 @@ INTERRUPTED = 130  # as shells say for Ctrl-C
 WEIGHTS = ('.pth', '.pt', '.safetensors')
 
 _ERRORS = (
-    CheckpointError,
     MissingBodyModelError,
+    OnnxError,
     OSError,
     ValueError,
 )
@@ -61,6 +62,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_outputs(parser)
     run = parser.add_argument_group('run')
     add_device_option(run)
+    run.add_argument(
+        '--runtime',
+        choices=['torch', 'onnx'],
+        default='torch',
+        help='onnx: ONNX Runtime and NumPy (default: %(default)s)',
+    )
     run.add_argument(
         '--batch-size',
         type=int,
@@ -89,7 +96,7 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
         nargs='?',
         help='config file, or name of a model (aios_r50); may be left out if '
         'the checkpoint holds it. Without both: aios_s, whose weights come '
-        'with the package',
+        'with the package. With --runtime onnx: an .onnx file',
     )
     parser.add_argument('checkpoint', nargs='?', help='weights')
 
@@ -368,14 +375,10 @@ def make_processing(args: argparse.Namespace) -> PostProcessing:
 
 def make_inferencer(
     args: argparse.Namespace, world: World | None = None
-) -> AiOSInferencer:
+) -> Inferencer:
     """The inferencer of the options of :func:`add_options`."""
     world = world or World()
-    model, weights = model_and_weights(args)
-    return AiOSInferencer(
-        model,
-        weights,
-        args.device or world.device,
+    options: dict[str, Any] = dict(
         score_thr=args.score_thr,
         max_persons=args.max_persons,
         nms_iou=args.nms_iou,
@@ -383,8 +386,25 @@ def make_inferencer(
         fov=args.fov,
         intrinsics=args.intrinsics,
         batch_size=args.batch_size,
-        cfg_options=args.cfg_options,
         show_progress=world.is_main,
+    )
+    model, weights = model_and_weights(args)
+    if args.runtime == 'onnx':
+        if weights is not None or args.cfg_options:
+            raise ValueError(
+                '--runtime onnx takes one .onnx file, no checkpoint and no '
+                '--cfg-options: python -m aios export makes it of them'
+            )
+        path = None if model == SHIPPED_MODEL else model
+        return OnnxInferencer(path, args.device, **options)
+    from .inferencer import AiOSInferencer
+
+    return AiOSInferencer(
+        model,
+        weights,
+        args.device or world.device,
+        cfg_options=args.cfg_options,
+        **options,
     )
 
 

@@ -25,20 +25,21 @@ from aios.models.inference import prepare_for_inference
 from aios.registry import INFERENCERS
 from aios.results import FrameResult, predictions_of
 from aios.utils.command_line import set_options
+from aios.utils.digests import digest, file_sha256
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
+from .batches import batches
 from .cameras import CameraModel, change_camera
 from .instance_filter import InstanceFilter
 from .model_files import (
-    SHIPPED_MODEL,
     build_model,
     check_device,
     list_models,
     load_weights,
     read_model_config,
-    shipped_weights,
 )
-from .preparation import batches, build_pipeline, prepare
+from .preparation import build_pipeline, prepare
+from .shipped import SHIPPED_MODEL, shipped_weights
 from .sources import Frame, FrameSource, open_sources
 from .threads import prefetch
 from .window import DEFAULT_LAYERS, show_image
@@ -141,7 +142,36 @@ class AiOSInferencer(BaseInferencer):
     @property
     def faces(self) -> np.ndarray:
         """``(F, 3)`` triangles of the bodies."""
-        return self._head.body_model.faces.cpu().numpy()
+        return self.body_model.faces.cpu().numpy()
+
+    @property
+    def body_model(self) -> Any:
+        """Poses the bodies.
+
+        Raises:
+            MissingBodyModelError: If its file is missing.
+        """
+        return self._head.body_model
+
+    @property
+    def body_model_name(self) -> str:
+        """As results name it."""
+        return str(self._head.body_model_cfg.get('model_path') or 'smplx')
+
+    @property
+    def model_name(self) -> str:
+        """As results name it."""
+        return Path(getattr(self.cfg, 'filename', None) or '').stem
+
+    def fingerprint(self) -> dict[str, str]:
+        """What results depend on, besides options."""
+        loading = dict(self.cfg.get('test_dataloader') or {})
+        weights = self.weights or ''
+        is_file = Path(weights).is_file()  # or an address
+        return dict(
+            config=digest([str(self.cfg.model), str(loading.get('dataset'))]),
+            checkpoint=file_sha256(weights)[:16] if is_file else str(weights),
+        )
 
     @property
     def _head(self) -> Any:

@@ -10,29 +10,30 @@ and as well how several processes share the work.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
 from aios.export import EXPORTERS, Exporter
 from aios.results import SequenceResult
-from aios.utils.digests import digest, file_sha256
+from aios.utils.digests import digest
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
 from aios.visualization import OverlayOptions, OverlayWriter
 
 from .camera_motion import CameraMotion
+from .cameras import CameraModel
 from .consumer import FrameConsumer, empty_store
 from .frames import safe_name
 from .grounding import ground_file
-from .inferencer import AiOSInferencer
+from .instance_filter import InstanceFilter
 from .post_processing import LOW_SCORE, PostProcessing, make_processing
 from .record import RunRecord, prepare_folder, products, remove_record
 from .sources import Frame, FrameSource
@@ -42,7 +43,42 @@ from .window import DEFAULT_LAYERS, Window
 from .world import World
 from .writers import ExportWriter, FrameWriter, ParameterWriter
 
-__all__ = ['Outputs', 'Summary', 'run_inference']
+__all__ = ['Inferencer', 'Outputs', 'Summary', 'run_inference']
+
+
+class Inferencer(Protocol):
+    """Finds the persons of frames.
+
+    Attributes:
+        instance_filter: Which candidates are persons.
+        camera: What is known about the camera.
+        show_progress: Whether to show a bar.
+        body_model: Poses the bodies.
+        body_model_name: As results name it.
+        model_name: As results name it.
+        faces: ``(F, 3)`` triangles of the bodies.
+    """
+
+    instance_filter: InstanceFilter
+    camera: CameraModel
+    show_progress: bool
+
+    @property
+    def body_model(self) -> Any: ...  # noqa: D102
+    @property
+    def body_model_name(self) -> str: ...  # noqa: D102
+    @property
+    def model_name(self) -> str: ...  # noqa: D102
+    @property
+    def faces(self) -> np.ndarray: ...  # noqa: D102
+
+    def fingerprint(self) -> dict[str, str]:
+        """What results depend on, besides options."""
+
+    def predict(
+        self, frames: Iterator[Frame], *args: Any, **choice: Any
+    ) -> Iterator[tuple[Frame, Any, Any]]:
+        """See :meth:`AiOSInferencer.predict`."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +143,7 @@ class Summary:
 
 
 def run_inference(
-    inferencer: AiOSInferencer,
+    inferencer: Inferencer,
     sources: Sequence[FrameSource],
     out_dir: str | Path,
     *,
@@ -149,7 +185,7 @@ def run_inference(
     # What is refused is refused before a folder is made.
     outputs.overlay()
     formats = [exporter.name for exporter in outputs.exporters()]
-    body_model = inferencer.model.bbox_head.body_model
+    body_model = inferencer.body_model
     presentation = asdict(outputs) | asdict(processing)
     presentation['layers'] = list(outputs.layers)
     presentation['views'] = list(outputs.views)
@@ -222,7 +258,7 @@ class _Job:
 
     def __init__(
         self,
-        inferencer: AiOSInferencer,
+        inferencer: Inferencer,
         source: FrameSource,
         folder: Path,
         outputs: Outputs,
@@ -238,11 +274,8 @@ class _Job:
         self.metadata = dict(
             fps=float(source.fps),
             source=safe_name(source.name),
-            body_model=str(
-                inferencer.model.bbox_head.body_model_cfg.get('model_path')
-                or 'smplx'
-            ),
-            model=Path(getattr(inferencer.cfg, 'filename', None) or '').stem,
+            body_model=inferencer.body_model_name,
+            model=inferencer.model_name,
         )
         self.skipped: list[str] = []
         self.notes: list[str] = []
@@ -444,16 +477,13 @@ def _folders(sources: Sequence[FrameSource]) -> list[str]:
 
 
 def _fingerprint(
-    inferencer: AiOSInferencer,
+    inferencer: Inferencer,
     sources: Sequence[FrameSource],
     processing: PostProcessing,
 ) -> dict[str, Any]:
     """What the network's results depend on."""
-    config = inferencer.cfg
-    loading = dict(config.get('test_dataloader') or {})
     return dict(
-        config=digest([str(config.model), str(loading.get('dataset'))]),
-        checkpoint=_digest_of(inferencer.weights or ''),
+        **inferencer.fingerprint(),
         source=digest([source.identity() for source in sources]),
         score_thr=inferencer.instance_filter.score_thr,
         max_persons=inferencer.instance_filter.max_persons,
@@ -461,9 +491,3 @@ def _fingerprint(
         camera=digest(asdict(inferencer.camera)),
         low_scores=processing.in_order,
     )
-
-
-def _digest_of(weights: str | os.PathLike) -> str:
-    """Of the content of a file; addresses stand for themselves."""
-    is_file = Path(weights).is_file()
-    return file_sha256(weights)[:16] if is_file else str(weights)

@@ -31,30 +31,10 @@ __all__ = [
     'list_models',
     'load_weights',
     'read_model_config',
-    'shipped_weights',
 ]
 
 OFFICIAL_CONFIG = 'aios_r50'
 """The model of the published checkpoint, which holds no config."""
-
-
-SHIPPED_MODEL = 'aios_s'
-"""The model whose weights come with the package."""
-
-
-def shipped_weights() -> Path:
-    """The weights that come with the package, see ``docs/en/aios_s.md``.
-
-    Raises:
-        FileNotFoundError: If this installation lacks them.
-    """
-    path = Path(aios.__file__).parent / f'weights/{SHIPPED_MODEL}.safetensors'
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'{path}: the weights that come with the package are missing; '
-            'install it anew, or name a checkpoint'
-        )
-    return path
 
 
 def list_models(pattern: str = '.*') -> list[str]:

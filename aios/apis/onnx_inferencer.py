@@ -1,105 +1,224 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The inferencer on an exported detector."""
+"""Images and videos in, persons out, without PyTorch and OpenMMLab."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from mmengine.config import Config
-from torch import nn
+import numpy as np
 
-from aios.deploy import OnnxDetector, read_description
-from aios.deploy.export import make_session
-from aios.version import __version__
+from aios.results import FrameResult
+from aios.runtime import OnnxDetector
+from aios.structures.decoding import DecodingConfig
+from aios.utils.digests import file_sha256
 
-from .inferencer import AiOSInferencer
-from .preparation import find_pipeline
+from .batches import batches
+from .cameras import CameraModel, change_camera
+from .frames import Frame
+from .instance_filter import InstanceFilter
+from .shipped import shipped_onnx
+from .sources import open_sources
+from .threads import prefetch
 
-__all__ = ['OnnxInferencer', 'describe_model']
-
-_HEAD = ('type', 'num_classes', 'embed_dims', 'body_model')
-
-
-def describe_model(
-    config: Mapping[str, Any], size: tuple[int, int]
-) -> dict[str, Any]:
-    """What an exported file has to say about itself.
-
-    Args:
-        config: Of the detector.
-        size: ``(height, width)`` of its images.
-
-    Returns:
-        See :func:`aios.deploy.read_description`.
-
-    Raises:
-        ValueError: If the config's test pipeline does not resize.
-    """
-    steps = [dict(step) for step in find_pipeline(config)]
-    resizes = [s for s in steps if s['type'].endswith('WholeBodyResize')]
-    if len(resizes) != 1:
-        raise ValueError(
-            'the test pipeline of the config must have one WholeBodyResize, '
-            f'it has {[step["type"] for step in steps]}'
-        )
-    resizes[0].update(type='WholeBodyFit', scale=size[::-1])
-    model = config['model']
-    head = {k: v for k, v in model['bbox_head'].items() if k in _HEAD}
-    return dict(
-        aios_version=__version__,
-        size=size,
-        config=dict(
-            model=dict(
-                bbox_head=dict(head, stages=model['decoder']['stages']),
-                test_cfg=model.get('test_cfg'),
-            ),
-            test_dataloader=dict(dataset=dict(pipeline=steps)),
-        ),
-    )
+__all__ = ['OnnxInferencer']
 
 
-class OnnxInferencer(AiOSInferencer):
-    """Finds persons with a network that ``export_model.py`` wrote.
+class OnnxInferencer:
+    """Finds persons with ONNX Runtime and NumPy (``docs/en/runtime.md``).
 
-    Images are resized so that they fit into the size of the network.
+    It has the methods of :class:`AiOSInferencer` that
+    :func:`~aios.apis.run_inference` uses, and :meth:`stream`.
+
+    Examples:
+        >>> inferencer = OnnxInferencer()  # aios_s
+        >>> for frame in inferencer.stream('video.mp4'):
+        ...     print(frame.name, frame.instances['transl'])
 
     Args:
-        path: The ``.onnx`` file.
+        path: A file of ``python -m aios export``; default: that of
+            ``aios_s``, see :func:`~aios.apis.shipped.shipped_onnx`.
         device: ``'cpu'`` or ``'cuda'``: where ONNX Runtime works.
         num_threads: Its threads on the CPU; default: as many as cores.
-        **options: Other arguments of :class:`AiOSInferencer`.
+        body_model: SMPL-X files, or ``'free'``; default: as in training.
+        score_thr: See :class:`InstanceFilter`.
+        max_persons: See :class:`InstanceFilter`.
+        nms_iou: See :class:`InstanceFilter`.
+        focal_length: See :class:`AiOSInferencer`.
+        fov: See :class:`AiOSInferencer`.
+        intrinsics: See :class:`AiOSInferencer`.
+        batch_size: Images of the same size at once.
+        show_progress: Show a bar during runs.
 
     Raises:
-        ExportError: If ONNX Runtime is not there.
+        OnnxError: If ONNX Runtime is not there, or not for this device.
         FileNotFoundError: If the file is not there.
-        ValueError: If it is no such file.
+        ValueError: If it is no such file, or an option makes no sense.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike,
-        device: str = 'cpu',
+        path: str | os.PathLike | None = None,
+        device: str | None = None,
         num_threads: int | None = None,
-        **options: Any,
+        body_model: str | os.PathLike | None = None,
+        *,
+        score_thr: float = 0.3,
+        max_persons: int | None = None,
+        nms_iou: float | None = None,
+        focal_length: float | None = None,
+        fov: float | None = None,
+        intrinsics: np.ndarray | str | os.PathLike | None = None,
+        batch_size: int = 1,
+        show_progress: bool = True,
     ) -> None:
-        if not Path(path).is_file():
-            raise FileNotFoundError(f'{path}: there is no such file')
-        self._session = make_session(path, device, num_threads)
-        description = read_description(self._session, path)
-        self.size: tuple[int, int] = description['size']
-        # Persons are selected and posed by PyTorch, on the CPU.
-        super().__init__(description['config'], path, 'cpu', **options)
-
-    def _init_model(
-        self, cfg: Config, weights: str | None, device: str = 'cpu'
-    ) -> nn.Module:
-        model = OnnxDetector(
-            self._session,
-            cfg.model.bbox_head,
-            self.size,
-            cfg.model.get('test_cfg'),
+        self.instance_filter = InstanceFilter(score_thr, max_persons, nms_iou)
+        self.camera = CameraModel.create(focal_length, fov, intrinsics)
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be >= 1, got {batch_size}')
+        self.batch_size = batch_size
+        self.show_progress = show_progress
+        self._path = shipped_onnx() if path is None else path
+        self.detector = OnnxDetector(
+            self._path, device or 'cpu', num_threads, body_model
         )
-        return model.eval()
+
+    @property
+    def body_model(self) -> Any:
+        """Poses the bodies."""
+        return self.detector.body_model
+
+    @property
+    def body_model_name(self) -> str:
+        """As results name it."""
+        return self.detector.body_model_name
+
+    @property
+    def model_name(self) -> str:
+        """As results name it."""
+        return str(self.detector.description.get('model', ''))
+
+    @property
+    def faces(self) -> np.ndarray:
+        """``(F, 3)`` triangles of the bodies."""
+        return self.body_model.faces
+
+    def fingerprint(self) -> dict[str, str]:
+        """What results depend on, besides options."""
+        return dict(
+            config=f'onnx, body model {self.body_model_name}',
+            checkpoint=file_sha256(self._path)[:16],
+        )
+
+    def stream(
+        self,
+        inputs: Any,
+        batch_size: int | None = None,
+        with_vertices: bool = False,
+        **reading: Any,
+    ) -> Iterator[FrameResult]:
+        """Find persons, one frame after the other, with constant memory.
+
+        Args:
+            inputs: See :func:`~aios.apis.open_sources`.
+            batch_size: Instead of that of the inferencer.
+            with_vertices: Also give the meshes, ``(n, V, 3)``.
+            **reading: Options of :func:`~aios.apis.open_sources`.
+
+        Yields:
+            Results, also for frames without persons.
+
+        Raises:
+            ValueError: If an image cannot be read.
+        """
+        for source in open_sources(inputs, **reading):
+            for _, result, _ in self.predict(
+                source.frames(),
+                batch_size,
+                source.live,
+                with_vertices=with_vertices,
+            ):
+                if result is None:
+                    raise ValueError(source.problems[-1])
+                yield result
+
+    def predict(
+        self,
+        frames: Iterable[Frame],
+        batch_size: int | None = None,
+        live: bool = False,
+        is_known: Callable[[int], bool] | None = None,
+        *,
+        score_thr: float | None = None,
+        with_vertices: bool = False,
+    ) -> Iterator[tuple[Frame, FrameResult | None, None]]:
+        """Persons of frames, which are prepared in a thread.
+
+        Args:
+            frames: In the order in which they come out again.
+            batch_size: Instead of that of the inferencer.
+            live: Skip frames that wait too long.
+            is_known: Whether the network need not look at a frame, by its
+                index.
+            score_thr: Instead of that of the inferencer.
+            with_vertices: Also compute the meshes.
+
+        Yields:
+            The frame and its persons, ``None`` for frames without an image
+            and those that are known; and ``None``, where
+            :meth:`AiOSInferencer.predict` has a sample.
+        """
+        size = 1 if live else batch_size or self.batch_size
+        if size < 1:
+            raise ValueError(f'batch_size must be >= 1, got {size}')
+        chosen = self.instance_filter
+        if score_thr is not None:
+            chosen = replace(chosen, score_thr=score_thr)
+        test_cfg = DecodingConfig(
+            **chosen.test_cfg(self.detector.description['test_cfg'])
+        )
+
+        def prepared_frame(frame: Frame) -> tuple[Frame, Any]:
+            if frame.image is None or (is_known and is_known(frame.index)):
+                return frame, None
+            return frame, self.detector.prepare(frame.image)
+
+        prepared = prefetch(
+            map(prepared_frame, frames), 1 if live else 2 * size, live
+        )
+        try:
+            for batch in batches(prepared, size):
+                yield from self._predict_batch(batch, test_cfg, with_vertices)
+        finally:
+            prepared.close()  # type: ignore[attr-defined]
+
+    def _predict_batch(
+        self,
+        batch: list[tuple[Frame, Any]],
+        test_cfg: DecodingConfig,
+        with_vertices: bool,
+    ) -> Iterator[tuple[Frame, FrameResult | None, None]]:
+        if batch[0][1] is None:
+            for frame, _ in batch:
+                yield frame, None, None
+            return
+        outputs = self.detector.run([image for _, image in batch])
+        for (frame, image), out in zip(batch, outputs, strict=True):
+            result = self.detector.decode(
+                out,
+                image,
+                frame.name,
+                frame.size,
+                frame.source_frame,
+                frame.timestamp,
+                test_cfg=test_cfg,
+                with_vertices=with_vertices,
+            ).select(slice(self.instance_filter.max_persons))
+            K = self.camera.matrix(frame.size)
+            yield (
+                frame,
+                result if K is None else change_camera(result, K),
+                None,
+            )

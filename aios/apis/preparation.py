@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dataset import Compose
@@ -14,7 +14,7 @@ from aios.registry import TRANSFORMS
 
 from .frames import Frame
 
-__all__ = ['batches', 'build_pipeline', 'find_pipeline', 'prepare']
+__all__ = ['build_pipeline', 'find_pipeline', 'prepare']
 
 Prepared = tuple[Frame, Any]
 
@@ -78,30 +78,6 @@ def prepare(frame: Frame, pipeline: Compose) -> Prepared:
             )
         )
     return frame, data
-
-
-def batches(items: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
-    """Consecutive items whose images have the same size, or none.
-
-    Args:
-        items: What :func:`prepare` returns.
-        size: Most items of a batch.
-    """
-    batch: list[Prepared] = []
-    for item in items:
-        if batch and _shape(batch[0]) != _shape(item):
-            yield batch
-            batch = []
-        batch.append(item)
-        if len(batch) == size:  # at once: cameras do not wait
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _shape(item: Prepared) -> tuple[int, ...] | None:
-    return None if item[1] is None else tuple(item[1]['inputs'].shape)
 
 
 def _find_pipeline(dataset: Any) -> list[Any] | None:

@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 import cv2
 import numpy as np
 
-from aios.datasets.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_media
+from aios.utils.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_media
 
 from .frames import (
     Frame,

@@ -7,9 +7,6 @@ import datetime
 import os
 from dataclasses import dataclass
 
-import torch
-from torch import distributed
-
 from aios.utils.processes import end_with_parent
 
 __all__ = ['World']
@@ -47,6 +44,8 @@ class World:
             )
         end_with_parent()
         if connect:  # gloo can wait, with and without GPUs
+            from torch import distributed
+
             distributed.init_process_group('gloo', timeout=_PATIENCE)
         return cls(int(os.environ['RANK']), int(os.environ['WORLD_SIZE']))
 
@@ -58,8 +57,12 @@ class World:
     @property
     def device(self) -> str | None:
         """Device of this process; ``None`` for the best one."""
+        if self.size == 1:
+            return None
+        import torch
+
         count = torch.cuda.device_count()
-        if self.size == 1 or not count:
+        if not count:
             return None
         return f'cuda:{int(os.environ.get("LOCAL_RANK", self.rank)) % count}'
 
@@ -77,4 +80,6 @@ class World:
     def wait(self) -> None:
         """Wait for all processes."""
         if self.size > 1:
+            from torch import distributed
+
             distributed.barrier()

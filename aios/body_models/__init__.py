@@ -2,11 +2,14 @@
 """SMPL-X bodies: find and read the files, turn parameters into meshes.
 
 This package knows nothing of networks; it needs :mod:`aios.structures` only.
+PyTorch is imported with the first layer that uses it.
 """
 
 from __future__ import annotations
 
-from .base import BodyModel, BodyModelBase, SMPLXOutput
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .files import (
     BODY_MODELS_ENV,
     GENDERS,
@@ -18,15 +21,33 @@ from .files import (
     load_vertex_ids,
 )
 from .free_body import expand_free_body, free_body_arrays, free_body_dir
+from .layout import VERTEX_JOINTS
+from .numpy_layer import NumpySMPLXLayer
 from .poser import BodyPoser, PosedBodies, ground_truth_parameters
-from .smpl import (
-    SMPL_FEET,
-    SMPLLayer,
-    find_smpl,
-    load_h36m_regressor,
-    load_smplx_to_smpl,
-)
-from .smplx_layer import VERTEX_JOINTS, SMPLXLayer
+from .protocol import BodyModel
+
+if TYPE_CHECKING:
+    from .base import BodyModelBase, SMPLXOutput
+    from .smpl import (
+        SMPL_FEET,
+        SMPLLayer,
+        find_smpl,
+        load_h36m_regressor,
+        load_smplx_to_smpl,
+    )
+    from .smplx_layer import SMPLXLayer
+
+_WITH_TORCH = {
+    'base': ('BodyModelBase', 'SMPLXOutput'),
+    'smpl': (
+        'SMPL_FEET',
+        'SMPLLayer',
+        'find_smpl',
+        'load_h36m_regressor',
+        'load_smplx_to_smpl',
+    ),
+    'smplx_layer': ('SMPLXLayer',),
+}
 
 __all__ = [
     'BODY_MODELS_ENV',
@@ -38,6 +59,7 @@ __all__ = [
     'BodyModelFileError',
     'BodyPoser',
     'MissingBodyModelError',
+    'NumpySMPLXLayer',
     'PosedBodies',
     'SMPLLayer',
     'SMPLXLayer',
@@ -54,3 +76,10 @@ __all__ = [
     'load_smplx_to_smpl',
     'load_vertex_ids',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _WITH_TORCH.items():
+        if name in names:
+            return getattr(import_module(f'.{module}', __name__), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from aios.structures import (
 from .files import find_body_model, load_body_model_arrays
 
 __all__ = [
-    'BodyModel',
     'BodyModelBase',
     'BodyParams',
     'SMPLXOutput',
@@ -46,22 +45,6 @@ class SMPLXOutput:
     vertices: Tensor | None
     joints: Tensor
     joint_set: str
-
-
-class BodyModel(Protocol):
-    """Anything that turns SMPL-X parameters into joints and vertices.
-
-    The arguments are those of :meth:`BodyModelBase.forward`.
-    """
-
-    faces: Tensor
-    lbs_weights: Tensor
-    v_template: Tensor
-    parents: Tensor
-    hand_mean: Tensor
-
-    def __call__(self, *args: Any, **kwargs: Any) -> SMPLXOutput:
-        """See :meth:`BodyModelBase.forward`."""
 
 
 @dataclass
@@ -126,7 +109,8 @@ class BodyModelBase(nn.Module):
     """Arguments, files, batches and joint sets; a backend adds the geometry.
 
     A backend implements :meth:`_add_geometry` and :meth:`_pose_chunk`, and
-    sets the attributes of :class:`BodyModel` that are not set here.
+    sets the attributes of :class:`~aios.body_models.BodyModel` that are not
+    set here.
 
     The model data are non-persistent buffers: the layer moves with its
     parent module, and licensed data never ends up in a checkpoint.

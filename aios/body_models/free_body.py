@@ -27,6 +27,8 @@ from tempfile import mkstemp
 
 import numpy as np
 
+from aios.utils.cache import cache_folder
+
 from .free_body_correctives import pose_correctives
 
 __all__ = [
@@ -74,8 +76,7 @@ def free_body_dir() -> Path:
     ``~/.cache/aios/free_body-<version>`` where ``AIOS_CACHE`` is not set.
     The folder need not exist.
     """
-    cache = os.environ.get('AIOS_CACHE') or Path.home() / '.cache' / 'aios'
-    return Path(cache).expanduser() / f'free_body-{FREE_BODY_VERSION}'
+    return cache_folder() / f'free_body-{FREE_BODY_VERSION}'
 
 
 def expand_free_body(

@@ -7,17 +7,17 @@ Legend: ``n`` persons, ``J`` joints, ``V`` vertices.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
 
-from aios.registry import MODELS
 from aios.structures import GENDER_NAMES, POSE_ROWS
 
-from .base import BodyModel
 from .files import GENDERS
+from .protocol import BodyModel
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ['BodyPoser', 'PosedBodies', 'ground_truth_parameters']
 
@@ -66,6 +66,8 @@ class BodyPoser:
         config = {'gender': gender} | dict(self._body_model)
         name = config['gender']
         if name not in self._layers:
+            from aios.registry import MODELS
+
             self._layers[name] = MODELS.build(config).eval()
         return self._layers[name]
 
@@ -73,7 +75,7 @@ class BodyPoser:
     def faces(self) -> np.ndarray:
         """``(F, 3)`` corners of triangles, the same for all genders."""
         layer = next(iter(self._layers.values()), None) or self.layer()
-        return layer.faces.cpu().numpy()
+        return _as_array(layer.faces)
 
     def __call__(
         self,
@@ -127,21 +129,38 @@ class BodyPoser:
         )
 
     @staticmethod
-    @torch.no_grad()
     def _pose(
         layer: Any, parameters: dict[str, Any], options: dict[str, Any]
     ) -> PosedBodies:
-        like = torch.as_tensor(layer.v_template)
-        parameters = {
-            name: torch.as_tensor(value).to(like)
-            for name, value in parameters.items()
-        }
-        body = layer(**parameters, **options)
+        if isinstance(layer.v_template, np.ndarray):
+            body = layer(**parameters, **options)
+        else:
+            body = _pose_tensors(layer, parameters, options)
         vertices = body.vertices
         return PosedBodies(
-            body.joints.cpu().numpy(),
-            vertices if vertices is None else vertices.cpu().numpy(),
+            _as_array(body.joints),
+            None if vertices is None else _as_array(vertices),
         )
+
+
+def _pose_tensors(
+    layer: Any, parameters: dict[str, Any], options: dict[str, Any]
+) -> Any:
+    import torch
+
+    like = torch.as_tensor(layer.v_template)
+    with torch.no_grad():
+        return layer(
+            **{
+                name: torch.as_tensor(value).to(like)
+                for name, value in parameters.items()
+            },
+            **options,
+        )
+
+
+def _as_array(value: Any) -> np.ndarray:
+    return value if isinstance(value, np.ndarray) else value.cpu().numpy()
 
 
 def _chunks(rows: np.ndarray) -> list[np.ndarray]:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .layout import MAX_CONTOUR_YAW
+
 __all__ = [
     'KinematicTree',
     'PoseCorrectives',
@@ -23,9 +25,6 @@ __all__ = [
     'contour_rows',
     'interpolate_corners',
 ]
-
-MAX_CONTOUR_YAW = 39
-"""Degrees of head yaw for which the contour is tabulated, either side."""
 
 _SPARSE_DENSITY = 0.05  # below it sparse correctives are faster (benchmark)
 

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from aios.utils.cache import cache_folder
 from aios.utils.digests import digest
 from aios.utils.json_record import read_record, write_record
 from aios.utils.locking import file_lock
@@ -243,10 +244,9 @@ def _writable_folder(
     if cache_dir is not None:
         candidates = [Path(cache_dir)]
     else:
-        user = os.environ.get('AIOS_CACHE', '~/.cache/aios')
         candidates = [
             Path(source).absolute().parent / '.aios_cache',
-            Path(user).expanduser() / 'labels',
+            cache_folder() / 'labels',
         ]
     error: OSError | None = None
     for folder in candidates:

@@ -16,19 +16,16 @@ from .export import (
     run_onnx,
 )
 from .network import DeployableNetwork, pack_outputs, unpack_outputs
-from .onnx_detector import OnnxDetector, read_description
 
 __all__ = [
     'BucketedNetwork',
     'DeployableNetwork',
     'ExportError',
-    'OnnxDetector',
     'compare_outputs',
     'export_onnx',
     'export_program',
     'pack_outputs',
     'pad_to_bucket',
-    'read_description',
     'run_onnx',
     'unpack_outputs',
 ]

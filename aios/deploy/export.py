@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.export import Dim
 
+from aios.runtime.session import DESCRIPTION, OnnxError, make_session
 from aios.utils.safe_io import atomic_write
 
 from .network import DeployableNetwork
@@ -24,23 +26,25 @@ if TYPE_CHECKING:
     import onnxruntime
 
 __all__ = [
-    'DESCRIPTION',
     'ExportError',
     'compare_outputs',
     'example_inputs',
     'export_onnx',
     'export_program',
-    'make_session',
     'run_onnx',
 ]
 
-DESCRIPTION = 'aios'
-"""Under this name an ONNX file holds its description, in JSON."""
-
 _INPUTS = ('images', 'sizes')
+# Batch, height and width of files for any image.
+_OPEN_SHAPES = (
+    {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},
+    {0: Dim.DYNAMIC},
+)
+# What they are compared with; the first one is traced.
+_OPEN_EXAMPLES = ((2, (288, 512)), (1, (512, 341)), (3, (384, 384)))
 
 
-class ExportError(RuntimeError):
+class ExportError(OnnxError):
     """A package is missing, or what was exported computes something else."""
 
 
@@ -104,7 +108,7 @@ def compare_outputs(
 def export_onnx(
     network: DeployableNetwork,
     path: str | os.PathLike,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     *,
     opset: int = 18,
     tolerance: float = 1e-3,
@@ -116,11 +120,12 @@ def export_onnx(
     Args:
         network: What is exported.
         path: The file.
-        size: ``(height, width)`` of the pictures, fixed in the file.
+        size: ``(height, width)`` of the pictures, fixed in the file with a
+            batch of one; ``None`` leaves all three open.
         opset: Version of the operators, at least 18.
         tolerance: Largest difference of any output.
         description: Kept in the file as JSON, see
-            :func:`aios.deploy.read_description`.
+            :func:`aios.runtime.read_description`.
         overwrite: Replace an existing file.
 
     Returns:
@@ -132,14 +137,24 @@ def export_onnx(
         FileExistsError: If the file exists.
     """
     with atomic_write(path, overwrite) as stream:
-        inputs = example_inputs(size)
-        content = _to_onnx(network, inputs, opset, description or {})
-        differences = compare_outputs(
-            network(*inputs),
-            run_onnx(make_session(content), *inputs),
-            network.output_names,
-            tolerance,
+        if size is None:
+            examples = [example_inputs(x, n) for n, x in _OPEN_EXAMPLES]
+        else:
+            examples = [example_inputs(size)]
+        content = _to_onnx(
+            network, examples[0], size is None, opset, description or {}
         )
+        session = make_session(content)
+        differences: dict[str, float] = {}
+        for inputs in examples:
+            found = compare_outputs(
+                network(*inputs),
+                run_onnx(session, *inputs),
+                network.output_names,
+                tolerance,
+            )
+            for name, value in found.items():
+                differences[name] = max(value, differences.get(name, 0.0))
         stream.write(content)
     return differences
 
@@ -147,6 +162,7 @@ def export_onnx(
 def _to_onnx(
     network: DeployableNetwork,
     inputs: tuple[Tensor, Tensor],
+    is_open: bool,
     opset: int,
     description: Mapping[str, Any],
 ) -> bytes:
@@ -161,6 +177,7 @@ def _to_onnx(
             opset_version=opset,
             input_names=_INPUTS,
             output_names=network.output_names,
+            dynamic_shapes=_OPEN_SHAPES if is_open else None,
             verbose=False,
         )
     assert program is not None
@@ -170,51 +187,13 @@ def _to_onnx(
     return proto.SerializeToString()
 
 
-def make_session(
-    model: str | os.PathLike | bytes,
-    device: str = 'cpu',
-    num_threads: int | None = None,
-) -> onnxruntime.InferenceSession:
-    """Open an ONNX file with ONNX Runtime.
-
-    Args:
-        model: The file, or its content.
-        device: ``'cpu'`` or ``'cuda'``.
-        num_threads: Threads on the CPU; default: as many as cores.
-
-    Raises:
-        ExportError: If ONNX Runtime is not there, or not for this device.
-        ValueError: If it cannot read the file.
-    """
-    with _needed_packages('onnxruntime'):
-        import onnxruntime as ort
-    provider = f'{device.partition(":")[0].upper()}ExecutionProvider'
-    if provider not in ort.get_available_providers():
-        raise ExportError(
-            f'this ONNX Runtime has no {provider}; it has '
-            f'{", ".join(ort.get_available_providers())} '
-            '(onnxruntime-gpu has that of CUDA)'
-        )
-    options = ort.SessionOptions()
-    if num_threads is not None:
-        options.intra_op_num_threads = num_threads
-    source = model if isinstance(model, bytes) else os.fspath(model)
-    try:
-        return ort.InferenceSession(source, options, providers=[provider])
-    except Exception as error:  # of no common class but this
-        name = 'the exported network' if isinstance(model, bytes) else model
-        raise ValueError(
-            f'{name}: ONNX Runtime {ort.__version__} cannot read it: {error}'
-        ) from error
-
-
 def run_onnx(
     session: onnxruntime.InferenceSession, images: Tensor, sizes: Tensor
 ) -> tuple[Tensor, ...]:
     """Outputs of :class:`DeployableNetwork`, by ONNX Runtime.
 
     Args:
-        session: See :func:`make_session`.
+        session: See :func:`aios.runtime.make_session`.
         images: See :meth:`DeployableNetwork.forward`.
         sizes: See there.
     """

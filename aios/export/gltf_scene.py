@@ -363,7 +363,7 @@ def _forward(
     """The body model's vertices ``(T, V, 3)``, without translation."""
     from aios.body_models import BodyPoser
 
-    parameters = sequence.smplx_parameters(rows)
+    parameters = sequence.parameters(rows)
     del parameters['transl']
     return BodyPoser(layer)(parameters).vertices.astype(np.float64)
 

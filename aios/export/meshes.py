@@ -67,7 +67,7 @@ def person_meshes(
     poser = BodyPoser(layer)
     for start in range(0, len(sequence), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        vertices = poser(sequence.smplx_parameters(rows)).vertices
+        vertices = poser(sequence.parameters(rows)).vertices
         vertices = vertices * np.array(AXES[axes], np.float32)
         for row, points in enumerate(vertices, start=start):
             person = int(sequence.person_id[row])

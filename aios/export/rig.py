@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aios.results import SMPLX_ARGUMENTS, SequenceResult
+from aios.results import SMPLX_ARGUMENTS, SequenceResult, as_array
 from aios.structures import POSE_JOINTS, get_joint_set
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ class Rig:
         units = np.eye(2 * _NUM_BETAS)
         coefficients = np.concatenate([0 * units[:1], units])
         vertices, joints = _rest(layer, coefficients)
-        weights = layer.lbs_weights.detach().cpu().double().numpy()
+        weights = as_array(layer.lbs_weights).astype(np.float64)
         bones = np.argsort(-weights, axis=1, kind='stable')[:, :_INFLUENCES]
         weights = np.take_along_axis(weights, bones, 1)
         weights = weights / weights.sum(1, keepdims=True)
-        parents = layer.parents.cpu().numpy().copy()
+        parents = as_array(layer.parents).copy()
         parents[0] = -1
         return cls(
             layer,
@@ -91,7 +91,7 @@ class Rig:
     @property
     def faces(self) -> np.ndarray:
         """Vertex indices ``(F, 3)``."""
-        return self.layer.faces.cpu().numpy()
+        return as_array(self.layer.faces)
 
     def rest_vertices(self, coefficients: np.ndarray) -> np.ndarray:
         """Rest shapes ``(..., V, 3)`` of coefficients ``(..., C)``."""
@@ -195,7 +195,7 @@ class PersonMotion:
 def _quaternions(
     sequence: SequenceResult, rows: np.ndarray, layer: BodyModel
 ) -> np.ndarray:
-    hands = layer.hand_mean.detach().cpu().double().numpy()
+    hands = as_array(layer.hand_mean).astype(np.float64)
     poses = []
     for name, count in POSE_JOINTS.items():
         pose = getattr(sequence, name)[rows].astype(np.float64)

@@ -309,9 +309,19 @@ class SequenceResult:
         import torch
 
         return {
-            name: torch.tensor(getattr(self, name)[rows])
-            for name in SMPLX_ARGUMENTS
+            name: torch.tensor(value)
+            for name, value in self.parameters(rows).items()
         }
+
+    def parameters(
+        self, rows: np.ndarray | slice = slice(None)
+    ) -> dict[str, np.ndarray]:
+        """Arguments of a body model, as arrays.
+
+        Args:
+            rows: Mask, indices or slice; all by default.
+        """
+        return {name: getattr(self, name)[rows] for name in SMPLX_ARGUMENTS}
 
     @property
     def metadata(self) -> dict[str, Any]:

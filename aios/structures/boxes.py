@@ -8,11 +8,14 @@ centre and a size.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from .arrays import library_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     'box_iou',
@@ -29,13 +32,11 @@ __all__ = [
     'xyxy_to_xywh',
 ]
 
-ArrayT = TypeVar('ArrayT', np.ndarray, Tensor)
+ArrayT = TypeVar('ArrayT', np.ndarray, 'Tensor')
 
 
 def _concat(*parts: Any) -> Any:
-    if isinstance(parts[0], Tensor):
-        return torch.cat(parts, dim=-1)
-    return np.concatenate(parts, axis=-1)
+    return library_of(parts[0]).concatenate(parts, -1)
 
 
 def xywh_to_xyxy(boxes: ArrayT) -> ArrayT:
@@ -71,9 +72,7 @@ def clip_boxes(boxes: ArrayT, height: float, width: float) -> ArrayT:
     """Clip ``xyxy`` boxes to ``[0, width] × [0, height]``."""
     low_x = boxes[..., 0::2].clip(0, width)
     low_y = boxes[..., 1::2].clip(0, height)
-    if isinstance(boxes, Tensor):
-        return torch.stack((low_x, low_y), dim=-1).flatten(-2)
-    stacked = np.stack((low_x, low_y), axis=-1)
+    stacked: Any = library_of(boxes).stack((low_x, low_y), -1)
     return stacked.reshape(boxes.shape)
 
 
@@ -150,16 +149,17 @@ def points_to_box(
     return np.where(valid[..., None], boxes, 0).astype(points.dtype), valid
 
 
-def _intersection_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    low = torch.maximum(a[..., :2], b[..., :2])
-    high = torch.minimum(a[..., 2:], b[..., 2:])
-    inter = (high - low).clamp(min=0).prod(-1)
+def _intersection_and_union(a: ArrayT, b: ArrayT) -> tuple[ArrayT, ArrayT]:
+    library = library_of(a)
+    low = library.maximum(a[..., :2], b[..., :2])
+    high = library.minimum(a[..., 2:], b[..., 2:])
+    inter = (high - low).clip(0).prod(-1)
     area_a = (a[..., 2:] - a[..., :2]).prod(-1)
     area_b = (b[..., 2:] - b[..., :2]).prod(-1)
     return inter, area_a + area_b - inter
 
 
-def box_iou(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
+def box_iou(a: ArrayT, b: ArrayT, eps: float = 1e-6) -> ArrayT:
     """IoU of ``xyxy`` boxes that broadcast against each other.
 
     NOTE: ``eps`` is added to the union, as in the published losses; it
@@ -177,20 +177,21 @@ def box_iou(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
     return inter / (union + eps)
 
 
-def generalized_box_iou(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
+def generalized_box_iou(a: ArrayT, b: ArrayT, eps: float = 1e-6) -> ArrayT:
     """Generalised IoU (Rezatofighi et al., CVPR 2019), see :func:`box_iou`.
 
     Returns:
         ``(...,)`` in ``[-1, 1]``.
     """
     inter, union = _intersection_and_union(a, b)
-    low = torch.minimum(a[..., :2], b[..., :2])
-    high = torch.maximum(a[..., 2:], b[..., 2:])
+    library = library_of(a)
+    low = library.minimum(a[..., :2], b[..., :2])
+    high = library.maximum(a[..., 2:], b[..., 2:])
     hull = (high - low).clamp(min=0).prod(-1)
     return inter / (union + eps) - (hull - union) / (hull + eps)
 
 
-def suppress_overlaps(overlaps: Tensor, keep: Tensor) -> Tensor:
+def suppress_overlaps(overlaps: ArrayT, keep: ArrayT) -> ArrayT:
     """Greedy suppression of ``n`` boxes in the order of their scores.
 
     Args:
@@ -200,6 +201,7 @@ def suppress_overlaps(overlaps: Tensor, keep: Tensor) -> Tensor:
     Returns:
         ``(B, n)`` bool, boxes that are left.
     """
-    for i, worse in enumerate(overlaps.triu(diagonal=1).unbind(1)):
-        keep = keep & ~(worse & keep[:, i : i + 1])
+    worse = library_of(overlaps).triu(overlaps, 1)
+    for i in range(overlaps.shape[1]):
+        keep = keep & ~(worse[:, i] & keep[:, i : i + 1])
     return keep

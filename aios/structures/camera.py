@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from .arrays import library_of
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -55,8 +57,8 @@ def project_points(points: Tensor, K: Tensor) -> Tensor:
 
 
 def weak_perspective_to_translation(
-    camera: Tensor, eps: float = 1e-9
-) -> Tensor:
+    camera: ArrayT, eps: float = 1e-9
+) -> ArrayT:
     """Translation of the network's camera parameters.
 
     Args:
@@ -66,11 +68,10 @@ def weak_perspective_to_translation(
     Returns:
         ``(..., 3)`` metres: ``(tx / s, ty / s, 1 / s)``.
     """
-    import torch
-
     scale = camera[..., :1] + eps
-    ones = torch.ones_like(scale)
-    return torch.cat((camera[..., 1:], ones), dim=-1) / scale
+    place = camera[..., 1:] / scale
+    joined: ArrayT = library_of(camera).concatenate((place, 1 / scale), -1)
+    return joined
 
 
 @dataclass(frozen=True)
@@ -227,8 +228,5 @@ def convert_virtual_camera(
         + (principal_point_from[i] - principal_point_to[i]) * depth / focal_to
         for i in range(2)
     ]
-    if isinstance(transl, np.ndarray):
-        return np.stack((*moved, depth), axis=-1)
-    import torch
-
-    return torch.stack((*moved, depth), dim=-1)
+    stacked: ArrayT = library_of(transl).stack((*moved, depth), -1)
+    return stacked

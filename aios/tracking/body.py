@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aios.results import as_array
 from aios.structures import POSE_JOINTS
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Body:
                 'body model must have flat_hand_mean=False'
             )
         # The model adds vectors, so rotations exist only after the addition.
-        mean = layer.hand_mean.detach().cpu().numpy().astype(np.float64)
+        mean = as_array(layer.hand_mean).astype(np.float64)
         self._offsets['left_hand_pose'] = mean[0].ravel()
         self._offsets['right_hand_pose'] = mean[1].ravel()
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from aios.results import FrameResult
 
+from . import kalman
 from .association import (
     BODY_JOINTS,
     assign,
@@ -93,10 +94,6 @@ class Tracker:
             )
         if max_gap < 0:
             raise ValueError(f'max_gap must not be negative, got {max_gap}')
-        # Of all of MMDetection's models only this filter: takes a while.
-        from mmdet.models.task_modules.tracking import KalmanFilter
-
-        self._filter = KalmanFilter()
         self.score_thr = score_thr
         self.low_score_thr = low_score_thr
         self.max_gap = max_gap
@@ -151,7 +148,7 @@ class Tracker:
             if track.missed:
                 # A person who is out of sight stays as large as before.
                 track.mean[[_ASPECT_RATE, _HEIGHT_RATE]] = 0
-            track.mean, track.covariance = self._filter.predict(
+            track.mean, track.covariance = kalman.predict(
                 track.mean, track.covariance
             )
             track.missed += 1
@@ -198,9 +195,9 @@ class Tracker:
             relative = (joints[row] - boxes[row, :2]) / boxes[row, 3]
             old = self._tracks.get(key)
             if old is None:
-                mean, covariance = self._filter.initiate(boxes[row])
+                mean, covariance = kalman.initiate(boxes[row])
             else:
-                mean, covariance = self._filter.update(
+                mean, covariance = kalman.update(
                     old.mean, old.covariance, boxes[row]
                 )
             hits = 1 if old is None else old.hits + 1

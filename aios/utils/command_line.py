@@ -101,28 +101,34 @@ def add_config_argument(
 
 def add_cfg_options(parser: argparse._ActionsContainer) -> None:
     """Add ``--cfg-options``; without it the value is ``None``."""
-    from mmengine.config import DictAction
-
-    class Options(DictAction):
-        """Values that cannot be read are errors of the command line."""
-
-        def __call__(self, parser: Any, *args: Any) -> None:
-            try:
-                super().__call__(parser, *args)
-            except (AssertionError, IndexError, ValueError) as error:
-                parser.error(
-                    f'--cfg-options: expected KEY=VALUE, got {args[1]} '
-                    f'({error})'
-                )
-
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=Options,
+        action=_ConfigOptions,
         metavar='KEY=VALUE',
         help='change the config, e.g. train_dataloader.batch_size=1 or '
         'key="[(a,b),(c,d)]" (quoted, and without white space)',
     )
+
+
+class _ConfigOptions(argparse.Action):
+    """MMEngine's action, which is imported when the option is used.
+
+    Values that cannot be read are errors of the command line.
+    """
+
+    def __call__(
+        self, parser: Any, namespace: Any, values: Any, option: Any = None
+    ) -> None:
+        from mmengine.config import DictAction
+
+        action = DictAction(self.option_strings, self.dest, nargs='+')
+        try:
+            action(parser, namespace, values, option)
+        except (AssertionError, IndexError, ValueError) as error:
+            parser.error(
+                f'--cfg-options: expected KEY=VALUE, got {values} ({error})'
+            )
 
 
 def add_overwrite_option(

@@ -6,15 +6,17 @@ Symbols: ``n`` persons, ``V`` vertices, ``F`` faces.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mmengine.structures import InstanceData
-from torch import nn
 
 from aios.body_models import BodyPoser, ground_truth_parameters
 from aios.results import as_array, instance_mesh
 from aios.structures import Mesh
+
+if TYPE_CHECKING:
+    from mmengine.structures import InstanceData
+    from torch import nn
 
 __all__ = ['BodyMesher']
 

@@ -6,51 +6,51 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from api_pictures import picture
 from mmdet.structures import DetDataSample
+from onnx_sessions import DescribedSession
 from script_loader import load_script
 from torch import nn
 
-from aios.apis import AiOSInferencer
+from aios.apis import AiOSInferencer, OnnxInferencer
 from aios.apis.model_files import build_model, read_model_config
-from aios.apis.onnx_inferencer import OnnxInferencer, describe_model
-from aios.apis.preparation import prepare
-from aios.apis.sources import Frame
+from aios.apis.onnx_export import describe_model, export_model
 from aios.deploy import (
     DeployableNetwork,
     ExportError,
     compare_outputs,
     export_onnx,
-    read_description,
     unpack_outputs,
 )
 from aios.deploy.export import example_inputs
-from aios.registry import TRANSFORMS
+from aios.results import SequenceResult
+from aios.runtime import read_description
+from aios.utils.resizing import fit_size
 
 ROOT = Path(__file__).parents[2]
 FRAME = (48, 64)  # height and width
 QUIET = dict(score_thr=0, max_persons=3, show_progress=False)
+PIXELS = (
+    *('bboxes', 'lhand_bboxes', 'rhand_bboxes', 'face_bboxes'),
+    *('joints2d', 'keypoints'),
+)
 
 
-class Session:
+class Session(DescribedSession):
     """Stands in for ONNX Runtime, by running the network in PyTorch."""
 
     def __init__(self, network: DeployableNetwork, description: Mapping):
+        super().__init__(description)
         self.network = network
-        self.properties = {'aios': json.dumps(description)}
-
-    def get_modelmeta(self) -> SimpleNamespace:
-        return SimpleNamespace(custom_metadata_map=self.properties)
-
-    def get_outputs(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(name=x) for x in self.network.output_names]
+        self.names = network.output_names
+        self.shapes: list[tuple[int, ...]] = []
 
     def run(self, _: None, inputs: Mapping[str, np.ndarray]) -> list:
+        self.shapes.append(inputs['images'].shape)
         with torch.no_grad():
             outputs = self.network(
                 *(torch.from_numpy(inputs[x]) for x in ('images', 'sizes'))
@@ -70,20 +70,26 @@ def network(model: nn.Module) -> DeployableNetwork:
 
 
 @pytest.fixture
-def deployed(
+def deploy(
     inferencer: AiOSInferencer,
+    checkpoint: Path,
     network: DeployableNetwork,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> OnnxInferencer:
-    """The inferencer on a file that is opened by :class:`Session`."""
-    session = Session(network, describe_model(inferencer.cfg, FRAME))
-    monkeypatch.setattr(
-        'aios.apis.onnx_inferencer.make_session', lambda *_: session
-    )
-    path = tmp_path / 'tiny.onnx'
-    path.touch()
-    return OnnxInferencer(path, **QUIET)
+) -> Callable[..., tuple[Path, Session]]:
+    """Makes a file of a network of some size, opened by :class:`Session`."""
+
+    def make(size: tuple[int, int] | None) -> tuple[Path, Session]:
+        description = describe_model(inferencer.cfg, checkpoint, size)
+        session = Session(network, description)
+        monkeypatch.setattr(
+            'aios.runtime.detector.make_session', lambda *_: session
+        )
+        path = tmp_path / 'tiny.onnx'
+        path.touch()
+        return path, session
+
+    return make
 
 
 def _main(path: str) -> Callable:
@@ -102,6 +108,16 @@ def _batch(model: nn.Module, *images: torch.Tensor) -> dict:
     ]
     data = dict(inputs=[*images, last], data_samples=samples)
     return model.data_preprocessor(data)
+
+
+def _compare(found: Mapping, expected: Mapping) -> None:
+    """Persons to 1 mm and 0.01 pixels."""
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        tolerance = 1e-2 if name in PIXELS else 1e-3
+        np.testing.assert_allclose(
+            found[name], value, rtol=1e-5, atol=tolerance, err_msg=name
+        )
 
 
 def test_function_of_tensors_is_the_detector(model, network):
@@ -137,41 +153,45 @@ def test_network_is_a_copy(model, network):
     assert any(p.requires_grad for p in model.parameters())
 
 
-def test_same_people(inferencer: AiOSInferencer, deployed: OnnxInferencer):
-    (found,) = deployed.stream(picture(5), with_vertices=True)
-    (expected,) = inferencer.stream(picture(5), with_vertices=True)
+@pytest.mark.parametrize('size', [(96, 72), (60, 90), (101, 67), (64, 48)])
+def test_same_persons_in_any_image(deploy, inferencer, size):
+    path, _ = deploy(None)
+    deployed = OnnxInferencer(path, **QUIET)
+    (found,) = deployed.stream(picture(5, size), with_vertices=True)
+    (expected,) = inferencer.stream(picture(5, size), with_vertices=True)
     assert len(found) == len(expected) == 3
-    for name, value in expected.instances.items():
+    assert found.size == expected.size
+    np.testing.assert_allclose(found.K, expected.K)
+    _compare(found.instances, expected.instances)
+
+
+def test_batches(deploy, inferencer, pictures: Path):
+    path, session = deploy(None)
+    deployed = OnnxInferencer(path, batch_size=2, fov=60, **QUIET)
+    camera = AiOSInferencer(
+        weights=inferencer.weights, device='cpu', fov=60, **QUIET
+    )
+    expected = list(camera.stream(pictures))
+    found = list(deployed.stream(pictures))
+    assert [shape[0] for shape in session.shapes] == [2, 1]
+    for one, other in zip(found, expected, strict=True):
+        assert one.name == other.name
+        np.testing.assert_allclose(one.K, other.K)
         np.testing.assert_allclose(
-            found.instances[name], value, rtol=1e-3, atol=1e-2, err_msg=name
+            one.instances['bboxes'], other.instances['bboxes'], atol=1e-2
         )
 
 
-def test_people_of_a_portrait(model: nn.Module, deployed: OnnxInferencer):
-    """The frame makes it smaller; boxes are in pixels of the original."""
-    size = 60, 90
-    (found,) = deployed.stream(picture(5, size))
-    frame = Frame(0, 'portrait', picture(5, size), size)
-    _, data = prepare(frame, deployed.pipeline)
-    assert data['inputs'].shape == (3, 48, 32)
-    batch = _batch(model, data['inputs'])
-    sample = batch['data_samples'][0]
-    sample.set_metainfo(dict(ori_shape=(90, 60)))
-    with torch.no_grad():
-        model(batch['inputs'][:1], [sample], mode='predict')
-    people = sample.pred_instances[:3]
-    assert found.size == size
-    np.testing.assert_allclose(
-        found.instances['scores'], people.scores, atol=1e-4
-    )
-    np.testing.assert_allclose(
-        found.instances['bboxes'], people.bboxes, atol=1e-2
-    )
-
-
-def test_too_large_a_picture_is_refused(deployed: OnnxInferencer):
-    with pytest.raises(ValueError, match='80 x 60 pixels.*up to 48 x 64'):
-        deployed.model.forward(torch.zeros(3, 80, 60))
+def test_network_of_one_size(deploy, inferencer: AiOSInferencer):
+    """Images of its aspect ratio give the same, others are padded."""
+    path, session = deploy(FRAME)
+    deployed = OnnxInferencer(path, **QUIET)
+    (found,) = deployed.stream(picture(5), with_vertices=True)
+    (expected,) = inferencer.stream(picture(5), with_vertices=True)
+    _compare(found.instances, expected.instances)
+    (portrait,) = deployed.stream(picture(5, (60, 90)))
+    assert portrait.size == (60, 90)
+    assert session.shapes == [(1, 3, *FRAME)] * 2
 
 
 @pytest.mark.parametrize(
@@ -180,20 +200,25 @@ def test_too_large_a_picture_is_refused(deployed: OnnxInferencer):
      ((640, 480), (64, 48)), ((480, 640), (36, 48))],
 )  # fmt: skip
 def test_pictures_are_fitted(size, result):
-    step = TRANSFORMS.build(dict(type='WholeBodyFit', scale=FRAME[::-1]))
-    results = dict(
-        img=picture(0, size),
-        img_shape=size[::-1],
-        scale_factor=(1.0, 1.0),
-        homography_matrix=np.eye(3),
-    )
-    assert step(results)['img'].shape[1::-1] == result
+    assert fit_size(size, FRAME[::-1]) == result
 
 
-def test_files_that_are_something_else(tmp_path, deployed, network):
-    session = Session(network, {})
-    with pytest.raises(ValueError, match='other.onnx: does not describe'):
-        read_description(session, 'other.onnx')
+def test_files_that_are_something_else(tmp_path, deploy):
+    _, session = deploy(None)
+    good = json.loads(session.properties['aios'])
+    for bad in (
+        {},
+        {'size': None},
+        good | dict(size=[0, 64]),
+        good | dict(size=[64]),
+        good | dict(test_cfg=None),
+        good | dict(test_cfg=dict(score=1)),
+        good | dict(resize=dict(scale=[64])),
+        good | dict(body_model=dict(type='subprocess.getoutput')),
+    ):
+        session.properties = {'aios': json.dumps(bad)}
+        with pytest.raises(ValueError, match='other.onnx: does not describe'):
+            read_description(session, 'other.onnx')
     session.properties = {}
     with pytest.raises(ValueError, match='export_model.py'):
         read_description(session, 'other.onnx')
@@ -201,18 +226,44 @@ def test_files_that_are_something_else(tmp_path, deployed, network):
         OnnxInferencer(tmp_path / 'nobody.onnx')
 
 
-def test_demo(deployed, inferencer, pictures, tmp_path, capsys):
+def test_images_that_are_something_else(deploy):
+    path, _ = deploy(None)
+    detector = OnnxInferencer(path, **QUIET).detector
+    for image in (np.zeros((4, 4)), np.zeros((4, 4, 3), np.uint16)):
+        with pytest.raises(ValueError, match=r'must be \(H, W, 3\) uint8'):
+            detector(image)
+    assert len(detector(picture(5))) > 0
+
+
+def test_demo(deploy, inferencer, pictures, tmp_path, capsys):
+    path, _ = deploy(None)
     out = tmp_path / 'out'
-    main = _main('demo/onnx_demo.py')
-    count = main(
-        *(tmp_path / 'tiny.onnx', pictures / 'a.png', '--out-dir', out),
-        *('--score-thr', 0, '--max-persons', 2, '--threads', 1),
-    )
+    main = _main('demo/image_demo.py')
+    options = (pictures / 'a.png', path, '--runtime', 'onnx', '--out-dir', out)
+    count = main(*options, '--score-thr', 0, '--max-persons', 2)
     assert count == 2
     assert (out / 'vis/a.jpg').is_file()
-    assert (out / 'params.npz').is_file()
-    with pytest.raises(SystemExit, match='error: .*not empty'):
-        main(tmp_path / 'tiny.onnx', pictures / 'a.png', '--out-dir', out)
+    people = SequenceResult.load(out / 'params.npz')
+    (expected,) = inferencer.stream(pictures / 'a.png')
+    np.testing.assert_allclose(
+        people.joints3d, expected.instances['joints3d'][:2], atol=1e-3
+    )
+    assert people.body_model == inferencer.body_model_name
+    for more, message in (
+        ((), 'not empty'),
+        (('--overwrite', '--cfg-options', 'a=1'), 'takes one .onnx file'),
+    ):
+        with pytest.raises(SystemExit):
+            main(*options, *more)
+        assert message in capsys.readouterr().err
+
+
+def test_shipped_model_that_was_not_exported(tmp_path, monkeypatch):
+    monkeypatch.setenv('AIOS_CACHE', str(tmp_path))
+    monkeypatch.setattr('aios.apis.shipped.find_spec', lambda _: None)
+    with pytest.raises(FileNotFoundError, match='python -m aios export'):
+        OnnxInferencer()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_difference_is_told():
@@ -259,27 +310,27 @@ def test_tool_says_what_it_needs(tmp_path, checkpoint, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('size', [None, FRAME])
 def test_onnx_runtime_finds_the_same_people(
-    inferencer, tiny_config, checkpoint, tmp_path, pictures, capsys
+    inferencer, tiny_config, checkpoint, tmp_path, pictures, size
 ):
     pytest.importorskip('onnxruntime')
     config, path = tmp_path / 'tiny.py', tmp_path / 'tiny.onnx'
     tiny_config.dump(config)
-    main = _main('tools/deployment/export_model.py')
-    main(config, checkpoint, path, '--shape', *FRAME)
-    assert 'largest difference from PyTorch' in capsys.readouterr().out
+    differences = export_model(path, config, checkpoint, size)
+    assert max(differences.values()) < 1e-3
     content = path.read_bytes()
-    with pytest.raises(SystemExit, match='exists'):
-        main(config, checkpoint, path, '--shape', *FRAME)
+    with pytest.raises(FileExistsError):
+        export_model(path, config, checkpoint, size)
     assert path.read_bytes() == content
-    deployed = OnnxInferencer(path, num_threads=1, **QUIET)
-    (found,) = deployed.stream(pictures / 'a.png', with_vertices=True)
-    (expected,) = inferencer.stream(pictures / 'a.png', with_vertices=True)
-    assert len(found) == 3
-    for name, value in expected.instances.items():
-        np.testing.assert_allclose(
-            found.instances[name], value, rtol=1e-3, atol=1e-2, err_msg=name
-        )
+    deployed = OnnxInferencer(path, num_threads=1, batch_size=2, **QUIET)
+    for one, other in zip(
+        deployed.stream(pictures / '[ab]*', with_vertices=True),
+        inferencer.stream(pictures / '[ab]*', with_vertices=True),
+        strict=True,
+    ):
+        assert len(one) == 3
+        _compare(one.instances, other.instances)
 
 
 @pytest.mark.slow
@@ -310,25 +361,3 @@ def test_compiled_network(network, backend):
                 network.output_names,
                 1e-3,
             )
-
-
-def test_types_in_a_file_are_registered_ones(
-    tmp_path: Path,
-    inferencer: AiOSInferencer,
-    network: DeployableNetwork,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    """The file is no config: nothing is imported because it says so."""
-    description = describe_model(inferencer.cfg, FRAME)
-    canary = tmp_path / 'canary'
-    description['config']['model']['bbox_head']['body_model'] = dict(
-        type='subprocess.getoutput', cmd=f'touch {canary}'
-    )
-    session = Session(network, description)
-    monkeypatch.setattr(
-        'aios.apis.onnx_inferencer.make_session', lambda *_: session
-    )
-    (tmp_path / 'evil.onnx').touch()
-    with pytest.raises(ValueError, match=r'evil\.onnx.*body_model\.type'):
-        OnnxInferencer(tmp_path / 'evil.onnx', **QUIET)
-    assert not canary.exists()

@@ -19,7 +19,7 @@ from mmengine.config import Config
 from script_loader import load_script
 
 from aios.apis import AiOSInferencer
-from aios.apis.model_files import shipped_weights
+from aios.apis.shipped import shipped_weights
 from aios.registry import MODELS
 from aios.structures.joint_names import SMPLX_144_NAMES
 

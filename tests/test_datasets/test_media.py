@@ -9,7 +9,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from aios.datasets import MediaDataset
-from aios.datasets.media import list_media
+from aios.utils.media import list_media
 
 PIPELINE = [
     {'type': 'LoadImage'},

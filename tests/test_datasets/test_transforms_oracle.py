@@ -14,7 +14,6 @@ from aios.datasets.transforms.geometry import (
     PersonGroupCrop,
     WholeBodyFlip,
     WholeBodyResize,
-    keep_ratio_size,
 )
 from aios.datasets.transforms.label_geometry import (
     crop_labels,
@@ -23,6 +22,7 @@ from aios.datasets.transforms.label_geometry import (
     rescale_labels,
 )
 from aios.structures import GT_FIELDS
+from aios.utils.resizing import keep_ratio_size
 
 
 @pytest.fixture(scope='module')

@@ -63,6 +63,48 @@ print(*{{'torch', 'mmengine', 'mmcv', 'mmdet'}} & set(sys.modules))
     assert _run(code).split() == ['True', '1']
 
 
+LIGHT = """
+import sys
+
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        if name in ('torch', 'mmengine', 'mmcv', 'mmdet', 'numba', 'onnx'):
+            raise ImportError(f'{name} is not installed')
+
+sys.meta_path.insert(0, Forbidden())
+"""
+
+
+def test_runtime_needs_no_framework(tmp_path: Path, free_body_dir: Path):
+    """From an image to files, with a network that finds somebody."""
+    code = f"""{LIGHT}
+sys.path.insert(0, {str(ROOT / 'tests')!r})
+import aios.apis.cli, aios.apis.live, aios.__main__
+import aios.runtime.detector
+from pathlib import Path
+import cv2, numpy as np
+from onnx_sessions import DESCRIPTION, RandomSession
+body = dict(model_path={str(free_body_dir)!r})
+session = RandomSession(DESCRIPTION | dict(body_model=body))
+aios.runtime.detector.make_session = lambda *_: session
+folder = Path({str(tmp_path)!r})
+(folder / 'a.onnx').touch()
+cv2.imwrite(str(folder / 'a.jpg'), np.zeros((60, 80, 3), np.uint8))
+aios.__main__.main(
+    ['infer', str(folder / 'a.jpg'), str(folder / 'a.onnx'), '--track',
+     '--smooth', '--out-dir', str(folder / 'out'), '--save-mesh', 'obj',
+     '--save-glb', '--save-bvh']
+)
+print(*sys.modules)
+"""
+    loaded = _run(code).split()
+    heavy = {'torch', 'mmengine', 'mmcv', 'mmdet'}
+    assert heavy.isdisjoint(loaded)
+    assert (tmp_path / 'out/params.npz').is_file()
+    assert (tmp_path / 'out/vis/a.jpg').is_file()
+    assert list((tmp_path / 'out/mesh').iterdir())
+
+
 def test_all_modules_import_without_gpu_display_or_files():
     code = f"""
 import importlib.util, os, pkgutil, sys

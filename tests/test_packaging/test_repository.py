@@ -83,6 +83,13 @@ def test_what_is_required_is_tested(group: str):
         assert requirement.specifier.contains(pin.version), requirement
 
 
+def test_light_requirements_are_among_the_full_ones():
+    full = {str(x) for x in _requirements('runtime')}
+    assert {str(x) for x in _requirements('base')} < full
+    optional = {str(x) for x in _requirements('optional')}
+    assert {str(x) for x in _requirements('onnx')} < optional
+
+
 def test_requirements_txt_lists_the_needed_groups():
     text = (ROOT / 'requirements.txt').read_text()
     groups = re.findall(r'-r requirements/(\w+)\.txt', text)

@@ -11,6 +11,8 @@ random without ``--checkpoint``: people are found everywhere, as many as
 Example:
     python tools/analysis_tools/benchmark_video.py configs/aios/aios_tiny.py \
         --frames 40 --threads 2
+    python tools/analysis_tools/benchmark_video.py aios_s --runtime onnx \
+        --size 640x480 --persons 5 --threads 2
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ import torch
 
 from aios.apis.inferencer import AiOSInferencer
 from aios.apis.job import Outputs, run_inference
+from aios.apis.onnx_inferencer import OnnxInferencer
+from aios.apis.shipped import SHIPPED_MODEL
 from aios.apis.sources import open_sources
 from aios.engine.profiling import build_detector
 from aios.utils.command_line import (
@@ -57,6 +61,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add_config_argument(parser)
     parser.add_argument('--checkpoint', help='weights')
+    parser.add_argument(
+        '--runtime',
+        choices=['torch', 'onnx'],
+        default='torch',
+        help='onnx: the config is an .onnx file, or aios_s',
+    )
     parser.add_argument('--video', help='default: moving noise')
     parser.add_argument('--size', default='1280x720', help='of the noise')
     parser.add_argument('--frames', type=int, default=40, help='of the noise')
@@ -81,6 +91,31 @@ def write_checkpoint(path: Path, config: str, options: dict) -> None:
     """Random weights."""
     model = build_detector(read_config(config, options))
     torch.save({'state_dict': model.state_dict()}, path)
+
+
+def make_inferencer(
+    args: argparse.Namespace, folder: Path
+) -> AiOSInferencer | OnnxInferencer:
+    """What is measured."""
+    common: dict[str, Any] = dict(
+        score_thr=0.0,
+        max_persons=args.persons,
+        batch_size=args.batch_size,
+        show_progress=False,
+    )
+    if args.runtime == 'onnx':
+        path = None if args.config == SHIPPED_MODEL else args.config
+        return OnnxInferencer(path, args.device, args.threads, **common)
+    options: dict[str, Any] = {'model.bbox_head.body_model.model_path': 'free'}
+    checkpoint = args.checkpoint
+    if checkpoint is None:
+        # whatever is likelier than a person
+        options['model.test_cfg.person_class_only'] = True
+        checkpoint = folder / 'random.pth'
+        write_checkpoint(checkpoint, args.config, options)
+    return AiOSInferencer(
+        args.config, checkpoint, args.device, cfg_options=options, **common
+    )
 
 
 @contextlib.contextmanager
@@ -126,30 +161,16 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    options: dict[str, Any] = {'model.bbox_head.body_model.model_path': 'free'}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         video = Path(args.video or root / 'noise.mp4')
         if args.video is None:
             write_video(video, args.size, args.frames)
-        if args.checkpoint is None:
-            # whatever is likelier than a person
-            options['model.test_cfg.person_class_only'] = True
-            write_checkpoint(root / 'random.pth', args.config, options)
         # MMEngine prints which file it reads.
         with contextlib.redirect_stdout(sys.stderr):
-            inferencer = AiOSInferencer(
-                args.config,
-                args.checkpoint or root / 'random.pth',
-                args.device,
-                score_thr=0.0,
-                max_persons=args.persons,
-                batch_size=args.batch_size,
-                cfg_options=options,
-                show_progress=False,
-            )
+            inferencer = make_inferencer(args, root)
         # Kernels are compiled before.
-        inferencer(np.zeros((72, 128, 3), np.uint8))
+        list(inferencer.stream(np.zeros((72, 128, 3), np.uint8)))
         wall, processor = time.perf_counter(), time.process_time()
         with watch() as spent:
             summary = run_inference(
@@ -164,7 +185,7 @@ def main(argv: list[str] | None = None) -> None:
     print(
         f'{frames} frames, {summary.persons / frames:.0f} people each, '
         f'batch size {args.batch_size}, {args.device}, '
-        f'{torch.get_num_threads()} threads\n'
+        f'{args.threads or torch.get_num_threads()} threads\n'
     )
     rows = [['ms per frame', 'its processor time', 'waits for others']]
     for name, title in THREADS.items():

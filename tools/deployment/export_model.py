@@ -22,12 +22,11 @@ import time
 from pathlib import Path
 
 from aios.apis.model_files import build_model, read_model_config
-from aios.apis.onnx_inferencer import describe_model
+from aios.apis.onnx_export import export_model
 from aios.body_models import MissingBodyModelError
 from aios.deploy import (
     DeployableNetwork,
     ExportError,
-    export_onnx,
     export_program,
 )
 from aios.models.checkpoints import CheckpointError
@@ -71,21 +70,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 def export(args: argparse.Namespace) -> dict[str, float]:
     """Write the file; returns the largest differences by output."""
+    size = (args.shape[0], args.shape[1])
+    common = dict(tolerance=args.tolerance, overwrite=args.overwrite)
+    if args.out.suffix == '.onnx':
+        return export_model(
+            args.out,
+            args.config,
+            args.checkpoint,
+            size,
+            cfg_options=args.cfg_options,
+            opset=args.opset,
+            **common,
+        )
     config = read_model_config(args.config, args.checkpoint)
     set_options(config, args.cfg_options)
-    size = (args.shape[0], args.shape[1])
     network = DeployableNetwork(build_model(config, args.checkpoint))
-    common = dict(tolerance=args.tolerance, overwrite=args.overwrite)
-    if args.out.suffix == '.pt2':
-        return export_program(network, args.out, size, **common)
-    return export_onnx(
-        network,
-        args.out,
-        size,
-        opset=args.opset,
-        description=describe_model(config, size),
-        **common,
-    )
+    return export_program(network, args.out, size, **common)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,7 +2,6 @@
 """Steps of the data pipeline, registered in ``TRANSFORMS``."""
 
 from .color import ChannelGain
-from .fitting import WholeBodyFit
 from .formatting import FilterWholeBody, PackWholeBodyInputs
 from .geometry import (
     PersonGroupCrop,
@@ -19,7 +18,6 @@ __all__ = [
     'LoadImage',
     'PackWholeBodyInputs',
     'PersonGroupCrop',
-    'WholeBodyFit',
     'WholeBodyFlip',
     'WholeBodyRandomResize',
     'WholeBodyResize',

@@ -17,6 +17,11 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from aios.registry import TRANSFORMS
+from aios.utils.resizing import (
+    RESIZE_BACKENDS,
+    keep_ratio_size,
+    resize_image,
+)
 
 from .following import follow_image
 from .label_geometry import crop_labels, flip_labels, rescale_labels
@@ -27,52 +32,11 @@ __all__ = [
     'WholeBodyRandomResize',
     'WholeBodyResize',
     'group_region',
-    'keep_ratio_size',
 ]
 
 _MIN_CROP = 2
-BACKENDS = 'warp_affine', 'resize', 'area'
 SHORT_SIZES = tuple(range(480, 801, 32))
 """Short sides that training draws from (the DETR recipe)."""
-
-
-def keep_ratio_size(
-    size: tuple[int, int],
-    scale: tuple[int, int],
-    rounding: str = 'floor',
-) -> tuple[int, int]:
-    """Size of a picture resized to a short side, within a long side.
-
-    Args:
-        size: ``(width, height)`` in pixels.
-        scale: Limits ``(long side, short side)``, in any order.
-        rounding: ``'floor'``: the published rule, which truncates the long
-            side.  ``'round'``: mmdet's rule.
-
-    Returns:
-        ``(width, height)``.
-
-    Raises:
-        ValueError: If ``rounding`` is unknown.
-    """
-    short, long = sorted(size)
-    limit, target = max(scale), min(scale)
-    if rounding == 'round':
-        factor = min(limit / long, target / short)
-        width, height = (max(1, int(s * factor + 0.5)) for s in size)
-        return width, height
-    if rounding != 'floor':
-        raise ValueError(
-            f"size_rounding must be 'floor' or 'round', got {rounding!r}"
-        )
-    if long / short * target > limit:
-        target = max(1, round(limit * short / long))
-    if target == short:
-        return size
-    width, height = size
-    if width < height:
-        return target, int(target * height / width)
-    return int(target * width / height), target
 
 
 @TRANSFORMS.register_module()
@@ -100,9 +64,9 @@ class WholeBodyResize(BaseTransform):
         size_rounding: str = 'floor',
         backend: str = 'warp_affine',
     ) -> None:
-        if backend not in BACKENDS:
+        if backend not in RESIZE_BACKENDS:
             raise ValueError(
-                f'backend must be one of {BACKENDS}, got {backend!r}'
+                f'backend must be one of {RESIZE_BACKENDS}, got {backend!r}'
             )
         self.scale = scale
         self.size_rounding = size_rounding
@@ -119,7 +83,7 @@ class WholeBodyResize(BaseTransform):
         height, width = results['img_shape']
         size = keep_ratio_size((width, height), scale, self.size_rounding)
         if 'img' in results:
-            results['img'] = _resize_image(results['img'], size, self.backend)
+            results['img'] = resize_image(results['img'], size, self.backend)
         rescale_labels(results, size[::-1])
 
     def __repr__(self) -> str:
@@ -297,17 +261,3 @@ class WholeBodyFlip(BaseTransform):
             f'{type(self).__name__}(prob={self.prob}, '
             f'published_shift={self.published_shift})'
         )
-
-
-def _resize_image(
-    img: np.ndarray, size: tuple[int, int], backend: str
-) -> np.ndarray:
-    height, width = img.shape[:2]
-    if size == (width, height):
-        return img
-    if backend == 'resize' or (backend == 'area' and size[0] >= width):
-        return cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
-    if backend == 'area':
-        return cv2.resize(img, size, interpolation=cv2.INTER_AREA)
-    matrix = np.array([[size[0] / width, 0, 0], [0, size[1] / height, 0]])
-    return cv2.warpAffine(img, matrix, size, flags=cv2.INTER_LINEAR)

@@ -1,0 +1,64 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The weights that come with the package, and the network made of them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import aios
+from aios.utils.cache import cache_folder
+from aios.utils.digests import file_sha256
+
+__all__ = ['SHIPPED_MODEL', 'onnx_path', 'shipped_onnx', 'shipped_weights']
+
+SHIPPED_MODEL = 'aios_s'
+"""The model whose weights come with the package."""
+
+
+def shipped_weights() -> Path:
+    """The weights that come with the package, see ``docs/en/aios_s.md``.
+
+    Raises:
+        FileNotFoundError: If this installation lacks them.
+    """
+    path = Path(aios.__file__).parent / f'weights/{SHIPPED_MODEL}.safetensors'
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path}: the weights that come with the package are missing; '
+            'install it anew, or name a checkpoint'
+        )
+    return path
+
+
+def onnx_path() -> Path:
+    """Where ``python -m aios export`` writes the shipped model.
+
+    The name has the hash of the weights: other weights, another file.
+    """
+    digest = file_sha256(shipped_weights())[:12]
+    return cache_folder() / 'onnx' / f'{SHIPPED_MODEL}-{digest}.onnx'
+
+
+def shipped_onnx() -> Path:
+    """The shipped model as an ONNX file, which is exported if need be.
+
+    Raises:
+        FileNotFoundError: If it is not there, nor what it takes to export
+            it.
+        OnnxError: If the export fails.
+    """
+    path = onnx_path()
+    if path.is_file():
+        return path
+    if any(find_spec(name) is None for name in ('torch', 'mmdet', 'onnx')):
+        raise FileNotFoundError(
+            f'{path}: the shipped model was not exported yet, and PyTorch, '
+            'OpenMMLab and onnx are not all there to do it. Run '
+            '`python -m aios export aios_s.onnx` where they are, and name '
+            'that file, or copy it to this place'
+        )
+    from .onnx_export import export_model
+
+    export_model(path)
+    return path

@@ -1,0 +1,389 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The SMPL-X layer without PyTorch, for inference.
+
+The formulas are those of the SMPL (Loper et al. 2015, Sec. 3) and SMPL-X
+(Pavlakos et al. 2019, Sec. 3.1) papers.
+
+Legend: ``B`` persons, ``V`` = 10475 vertices, ``N`` some of them, ``J`` = 55
+joints, ``C`` coefficients.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from aios.structures import POSE_JOINTS, get_joint_set, joint_mapping
+
+from .files import find_body_model, load_body_model_arrays
+from .layout import (
+    MAX_CONTOUR_YAW,
+    NECK,
+    NUM_SKELETON,
+    NUM_STATIC,
+    VERTEX_JOINTS,
+    split_shape_directions,
+)
+
+__all__ = ['NumpyBodies', 'NumpySMPLXLayer']
+
+_SPARSE_DENSITY = 0.05  # of correctives, below it sparse ones are faster
+_VECTORS = ('betas', 'expression', 'transl')
+
+
+class NumpyBodies(NamedTuple):
+    """Posed bodies.
+
+    Attributes:
+        vertices: ``(B, V, 3)`` metres, or None where not asked for.
+        joints: ``(B, n, 3)`` metres.
+        joint_set: Name of the set that ``joints`` is ordered by.
+    """
+
+    vertices: np.ndarray | None
+    joints: np.ndarray
+    joint_set: str
+
+
+class NumpySMPLXLayer:
+    """SMPL-X: parameters in, joints and vertices out, as arrays.
+
+    Results are those of :class:`~aios.body_models.SMPLXLayer` to rounding.
+
+    Args:
+        model_path: See :func:`~aios.body_models.find_body_model`.
+        gender: ``'neutral'``, ``'male'`` or ``'female'``.
+        num_betas: Number of shape coefficients.
+        num_expression_coeffs: Number of expression coefficients.
+        flat_hand_mean: See :class:`~aios.body_models.BodyModelBase`.
+        chunk_size: Largest number of persons computed at once; bounds the
+            memory.
+
+    Attributes:
+        faces: ``(F, 3)`` int64.
+        v_template: ``(V, 3)`` float32 metres.
+        lbs_weights: ``(V, 55)`` float32.
+        parents: ``(55,)`` int64, -1 for the root.
+        hand_mean: ``(2, 15, 3)`` float32 mean pose of the left and right
+            hand, axis-angle.
+
+    Raises:
+        MissingBodyModelError: No model file.
+        BodyModelFileError: The file is not an SMPL-X model.
+        ValueError: An option makes no sense.
+    """
+
+    def __init__(
+        self,
+        model_path: str | os.PathLike | None = 'free',
+        gender: str = 'neutral',
+        num_betas: int = 10,
+        num_expression_coeffs: int = 10,
+        flat_hand_mean: bool = False,
+        chunk_size: int = 64,
+    ) -> None:
+        if chunk_size < 1:
+            raise ValueError(f'chunk_size must be positive, got {chunk_size}')
+        self.flat_hand_mean = flat_hand_mean
+        self.chunk_size = chunk_size
+        arrays = load_body_model_arrays(find_body_model(model_path, gender))
+        arrays['shapedirs'] = split_shape_directions(
+            arrays['shapedirs'], num_betas, num_expression_coeffs
+        )
+        self._sizes = dict(
+            zip(_VECTORS, (num_betas, num_expression_coeffs, 3), strict=True)
+        )
+        self.faces = arrays['f'].astype(np.int64)
+        hands = np.stack([arrays['hands_meanl'], arrays['hands_meanr']])
+        self.hand_mean = hands.reshape(2, 15, 3).astype(np.float32)
+        self.parents = arrays['kintree_table'][0].astype(np.int64)
+        self.parents[0] = -1
+        regressor = arrays['J_regressor'].astype(np.float64)
+        joints = regressor @ arrays['v_template']
+        directions = np.tensordot(regressor, arrays['shapedirs'], axes=1)
+        self._joints = joints.astype(np.float32)
+        self._joint_directions = _flat(directions)
+        self._mesh = _Skin.read(arrays)
+        self.v_template = self._mesh.template
+        self.lbs_weights = self._mesh.weights
+        self._add_landmarks(arrays)
+
+    def _add_landmarks(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep the few vertices that joints depend on as small models."""
+        tips = np.array(list(VERTEX_JOINTS.values()))
+        fixed = self.faces[arrays['lmk_faces_idx'].astype(np.int64)]
+        self._anchor_ids, place = np.unique(
+            np.concatenate([tips, fixed.ravel()]), return_inverse=True
+        )
+        self._tips = place[: len(tips)]
+        self._landmarks = place[len(tips) :].reshape(fixed.shape)
+        self._landmark_weights = _single(arrays['lmk_bary_coords'])
+        self._anchors = self._mesh.some(self._anchor_ids)
+        moving = self.faces[arrays['dynamic_lmk_faces_idx'].astype(np.int64)]
+        self._contour_ids, place = np.unique(moving, return_inverse=True)
+        self._corners = place.reshape(moving.shape)
+        self._corner_weights = _single(arrays['dynamic_lmk_bary_coords'])
+        self._contour = self._mesh.some(self._contour_ids)
+
+    def __call__(
+        self,
+        *,
+        joint_set: str = 'smplx_144',
+        return_vertices: bool = True,
+        **parameters: Any,
+    ) -> NumpyBodies:
+        """Pose the bodies of ``B`` persons.
+
+        Args:
+            joint_set: Name of the joint set to return.
+            return_vertices: Compute all vertices. Without them only what
+                the joints depend on is computed.
+            **parameters: Those of
+                :meth:`aios.body_models.BodyModelBase.forward`, as arrays.
+
+        Raises:
+            TypeError: An unknown parameter.
+            ValueError: A wrong shape, or a joint set that cannot be made.
+            KeyError: Unknown joint set.
+        """
+        source = _joint_source(joint_set)
+        num_joints = int(source.max()) + 1
+        vectors, rotations = self._read(parameters)
+        chunks = []
+        for start in range(0, max(len(rotations), 1), self.chunk_size):
+            rows = slice(start, start + self.chunk_size)
+            piece = {name: value[rows] for name, value in vectors.items()}
+            chunks.append(
+                self._pose(piece, rotations[rows], num_joints, return_vertices)
+            )
+        joints = np.concatenate([joints for _, joints in chunks])[:, source]
+        vertices = [x for x, _ in chunks if x is not None]
+        return NumpyBodies(
+            np.concatenate(vertices) if vertices else None, joints, joint_set
+        )
+
+    def _read(
+        self, parameters: Mapping[str, Any]
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Vectors ``(B, size)`` and rotations ``(B, 55, 3, 3)``."""
+        unknown = set(parameters) - {*self._sizes, *POSE_JOINTS}
+        if unknown:
+            raise TypeError(
+                f'unknown parameter {min(unknown)!r}; bodies have '
+                f'{", ".join((*self._sizes, *POSE_JOINTS))}'
+            )
+        given = {
+            name: np.asarray(value, np.float32)
+            for name, value in parameters.items()
+            if value is not None
+        }
+        count = _common_rows(given)
+        vectors = {}
+        for name, size in self._sizes.items():
+            value = given.get(name, np.zeros((1, size), np.float32))
+            if value.shape[1:] != (size,):
+                raise ValueError(
+                    f'{name} must have shape (B, {size}), got {value.shape}'
+                )
+            vectors[name] = np.broadcast_to(value, (count, size))
+        rotations = []
+        for name, number in POSE_JOINTS.items():
+            value = given.get(name, np.zeros((1, number, 3), np.float32))
+            matrices = self._matrices(name, value)
+            shape = (count, number, 3, 3)
+            rotations.append(np.broadcast_to(matrices, shape))
+        return vectors, np.concatenate(rotations, axis=1)
+
+    def _matrices(self, name: str, pose: np.ndarray) -> np.ndarray:
+        """Rotations ``(B, K, 3, 3)`` of an argument."""
+        number = POSE_JOINTS[name]
+        if pose.shape[1:] == (number, 3, 3):
+            return pose
+        if pose.shape[1:] not in ((3 * number,), (number, 3)):
+            raise ValueError(
+                f'{name} must have shape (B, {3 * number}) or '
+                f'(B, {number}, 3) for axis-angle, or (B, {number}, 3, 3) '
+                f'for rotation matrices, got {pose.shape}'
+            )
+        pose = pose.reshape(len(pose), number, 3)
+        if 'hand' in name and not self.flat_hand_mean:
+            pose = pose + self.hand_mean[int('right' in name)]
+        return rotation_matrices(pose)
+
+    def _pose(
+        self,
+        vectors: Mapping[str, np.ndarray],
+        local: np.ndarray,
+        num_joints: int,
+        return_vertices: bool,
+    ) -> tuple[np.ndarray | None, np.ndarray]:
+        """Vertices, and at least the first ``num_joints`` joints."""
+        offset = vectors['transl'][:, None]
+        coefficients = np.concatenate(
+            [vectors['betas'], vectors['expression']], axis=1
+        )
+        shape = coefficients @ self._joint_directions
+        rest = self._joints + shape.reshape(-1, *self._joints.shape)
+        turned, joints = self._pose_skeleton(local, rest)
+        moved = joints - (turned @ rest[..., None])[..., 0]
+        transforms = np.concatenate([turned, moved[..., None]], axis=-1)
+        feature = local[:, 1:] - np.eye(3, dtype=np.float32)
+        feature = feature.reshape(-1, 9 * (local.shape[1] - 1))
+        skin = coefficients, feature, transforms
+        vertices = self._mesh(*skin) if return_vertices else None
+
+        def some(ids: np.ndarray, model: _Skin) -> np.ndarray:
+            return model(*skin) if vertices is None else vertices[:, ids]
+
+        groups = [joints]
+        if num_joints > NUM_SKELETON:
+            points = some(self._anchor_ids, self._anchors)
+            inside = points[:, self._landmarks]
+            inside = (inside * self._landmark_weights[..., None]).sum(2)
+            groups += [points[:, self._tips], inside]
+        if num_joints > NUM_STATIC:
+            points = some(self._contour_ids, self._contour)
+            rows = _contour_rows(turned[:, NECK])
+            person = np.arange(len(rows))[:, None, None]
+            corners = points[person, self._corners[rows]]
+            weights = self._corner_weights[rows][..., None]
+            groups.append((corners * weights).sum(2))
+        all_joints = np.concatenate(groups, axis=1) + offset
+        return None if vertices is None else vertices + offset, all_joints
+
+    def _pose_skeleton(
+        self, local: np.ndarray, rest: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Global rotations and positions of the skeleton's joints."""
+        turned, placed = local.copy(), rest.copy()
+        for joint, parent in enumerate(self.parents[1:], start=1):
+            bone = (rest[:, joint] - rest[:, parent])[..., None]
+            turned[:, joint] = turned[:, parent] @ local[:, joint]
+            placed[:, joint] = (
+                placed[:, parent] + (turned[:, parent] @ bone)[..., 0]
+            )
+        return turned, placed
+
+
+@dataclass(frozen=True)
+class _Skin:
+    """Blend shapes and linear blend skinning of some vertices.
+
+    Args:
+        template: ``(N, 3)`` rest shape.
+        weights: ``(N, J)`` skinning weights.
+        shapes: ``(C, 3 N)`` shape directions.
+        correctives: ``(3 N, 486)`` pose directions, sparse or not.
+    """
+
+    template: np.ndarray
+    weights: np.ndarray
+    shapes: np.ndarray
+    correctives: Any
+
+    @classmethod
+    def read(cls, arrays: Mapping[str, np.ndarray]) -> _Skin:
+        """All vertices of a model file."""
+        directions = arrays['posedirs']
+        correctives: Any = _single(directions.reshape(-1, directions.shape[2]))
+        if np.count_nonzero(correctives) < _SPARSE_DENSITY * correctives.size:
+            correctives = sparse.csr_array(correctives)
+        return cls(
+            _single(arrays['v_template']),
+            _single(arrays['weights']),
+            _flat(arrays['shapedirs']),
+            correctives,
+        )
+
+    def some(self, vertices: np.ndarray) -> _Skin:
+        """Some of the vertices."""
+        rows = (3 * vertices[:, None] + np.arange(3)).ravel()
+        return _Skin(
+            self.template[vertices],
+            self.weights[vertices],
+            np.ascontiguousarray(self.shapes[:, rows]),
+            self.correctives[rows],
+        )
+
+    def __call__(
+        self,
+        coefficients: np.ndarray,
+        feature: np.ndarray,
+        transforms: np.ndarray,
+    ) -> np.ndarray:
+        """Posed vertices ``(B, N, 3)``.
+
+        Args:
+            coefficients: ``(B, C)`` shape, then expression.
+            feature: ``(B, 486)`` rotations minus identity, without root.
+            transforms: ``(B, J, 3, 4)`` from the rest pose.
+        """
+        moved = coefficients @ self.shapes + (self.correctives @ feature.T).T
+        rest = self.template + moved.reshape(-1, *self.template.shape)
+        flat = transforms.reshape(*transforms.shape[:2], 12)
+        blended = (self.weights @ flat).reshape(*rest.shape, 4)
+        turned = np.einsum('bnij,bnj->bni', blended[..., :3], rest)
+        return np.asarray(turned + blended[..., 3])
+
+
+def rotation_matrices(axis_angle: np.ndarray) -> np.ndarray:
+    """Rodrigues' formula; ``(..., 3)`` to ``(..., 3, 3)`` of its dtype."""
+    vector = axis_angle.astype(np.float64)
+    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
+    x, y, z = np.moveaxis(vector, -1, 0)
+    zero = np.zeros_like(x)
+    skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1)
+    skew = skew.reshape(*x.shape, 3, 3)
+    # sin(a) / a and (1 - cos(a)) / a^2, without 0 / 0
+    first = np.sinc(angle / np.pi)
+    second = np.sinc(angle / (2 * np.pi)) ** 2 / 2
+    matrix = np.eye(3) + first * skew + second * (skew @ skew)
+    return np.asarray(matrix.astype(axis_angle.dtype))
+
+
+def _contour_rows(neck: np.ndarray) -> np.ndarray:
+    """Rows of the contour table; see :func:`skinning.contour_rows`."""
+    run = np.hypot(neck[:, 0, 0], neck[:, 1, 0])
+    yaw = np.rad2deg(np.arctan2(neck[:, 2, 0], run))
+    yaw = np.nan_to_num(yaw).clip(-MAX_CONTOUR_YAW, MAX_CONTOUR_YAW)
+    yaw = yaw.round().astype(np.int64)
+    return np.where(yaw < 0, MAX_CONTOUR_YAW - yaw, yaw)
+
+
+def _joint_source(joint_set: str) -> np.ndarray:
+    """Where the joints of a set are in ``'smplx_144'``."""
+    source = joint_mapping('smplx_144', joint_set, approximate=True)
+    names = get_joint_set(joint_set).names
+    lacking = [names[i] for i in np.flatnonzero(source < 0)]
+    if lacking:
+        raise ValueError(
+            f'joint_set {joint_set!r} needs joints that SMPL-X does not '
+            f'have: {", ".join(lacking)}'
+        )
+    return source
+
+
+def _common_rows(given: Mapping[str, np.ndarray]) -> int:
+    """Number of persons; one row serves all of them."""
+    counts = {n: x.shape[0] if x.ndim > 1 else None for n, x in given.items()}
+    many = set(counts.values()) - {1}
+    if None in many or len(many) > 1:
+        raise ValueError(
+            'arguments must have the same number of rows (or one row), got '
+            f'{ {name: x.shape for name, x in given.items()} }'
+        )
+    return many.pop() if many else 1  # type: ignore[return-value]
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _flat(directions: np.ndarray) -> np.ndarray:
+    """``(N, 3, C)`` as ``(C, 3 N)``."""
+    return _single(directions.reshape(-1, directions.shape[-1]).T)

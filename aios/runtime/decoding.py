@@ -1,0 +1,132 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""From the outputs of an exported network to persons, in NumPy.
+
+It does what :func:`aios.models.heads.decode_people` does for one image.
+
+Legend: ``P`` candidates, ``n`` persons that are returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from aios.structures import (
+    PERSON_LABEL,
+    Camera,
+    box_iou,
+    cxcywh_to_xyxy,
+    suppress_overlaps,
+    weak_perspective_to_translation,
+)
+from aios.structures.decoding import DecodingConfig
+
+from .rotations import matrix_to_axis_angle
+
+__all__ = ['decode_persons', 'select_persons']
+
+_FIELDS = {
+    'body_box': 'bboxes',
+    'left_hand_box': 'lhand_bboxes',
+    'right_hand_box': 'rhand_bboxes',
+    'face_box': 'face_bboxes',
+    'body_keypoints': 'keypoints',
+}
+_POSES = ('left_hand_pose', 'right_hand_pose', 'jaw_pose')
+
+
+def select_persons(
+    logits: np.ndarray, boxes: np.ndarray, config: DecodingConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the persons of an image.
+
+    Args:
+        logits: ``(P, num_classes)``.
+        boxes: ``(P, 4)`` body boxes, cxcywh in any unit.
+        config: What is wanted.
+
+    Returns:
+        Scores ``(n,)`` and indices ``(n,)``, best first.
+    """
+    with np.errstate(over='ignore'):
+        scores = 1 / (1 + np.exp(-logits))
+    # The class is 1 in the network, whatever results call it.
+    classes = np.arange(logits.shape[1])
+    if config.person_class_only or config.person_label != PERSON_LABEL:
+        scores, classes = scores[:, [PERSON_LABEL]], classes[[PERSON_LABEL]]
+    order = np.argsort(-scores, axis=None, kind='stable')
+    order = order[: config.max_per_img]
+    index, labels = order // len(classes), classes[order % len(classes)]
+    scores = scores.ravel()[order]
+    keep = scores >= config.score_thr
+    if config.nms_iou_thr >= 0:
+        corners = cxcywh_to_xyxy(boxes[index])
+        overlaps = box_iou(corners[:, None], corners) > config.nms_iou_thr
+        keep = suppress_overlaps(overlaps[None], keep[None])[0]
+    keep &= labels == PERSON_LABEL
+    return scores[keep], index[keep]
+
+
+def decode_persons(
+    outputs: Mapping[str, np.ndarray],
+    seen: tuple[int, int],
+    size: tuple[int, int],
+    body_model: Callable[..., Any],
+    config: DecodingConfig,
+) -> dict[str, np.ndarray]:
+    """Persons of an image.
+
+    Args:
+        outputs: Those of an exported network, ``(P, ...)``.
+        seen: ``(width, height)`` of the image as the network saw it.
+        size: ``(width, height)`` of the image.
+        body_model: Poses the bodies.
+        config: What is wanted.
+
+    Returns:
+        Fields ``(n, ...)`` that
+        :meth:`aios.results.FrameResult.from_prediction` takes, in pixels of
+        the image, and ``cam_K`` ``(3, 3)``.
+    """
+    scores, index = select_persons(
+        outputs['logits'], outputs['body_box'], config
+    )
+    chosen = {name: value[index] for name, value in outputs.items()}
+    scale = np.divide(size, seen)
+    camera = Camera.virtual(seen[1], seen[0]).resize(*size)
+    persons: dict[str, np.ndarray] = {'scores': scores, 'cam_K': camera.K}
+    for name, field in _FIELDS.items():
+        value = chosen[name]
+        if name.endswith('_box'):
+            value = cxcywh_to_xyxy(value).reshape(-1, 2, 2)
+        value = value * np.multiply(scale, seen)
+        persons[field] = value.reshape(chosen[name].shape)
+    parameters = _body_parameters(chosen)
+    body = body_model(**parameters, return_vertices=config.with_vertices)
+    for name, value in parameters.items():
+        persons[f'smplx_{name}'] = value.reshape(len(value), -1)
+    transl = weak_perspective_to_translation(chosen['camera'])
+    persons |= {
+        'smplx_transl': transl,
+        'joints3d': body.joints,
+        'joints2d': camera.project(body.joints + transl[:, None]),
+    }
+    if body.vertices is not None:
+        persons['vertices'] = body.vertices
+    return persons
+
+
+def _body_parameters(
+    chosen: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Arguments of a body model, poses as axis-angle ``(n, K, 3)``."""
+    pose = matrix_to_axis_angle(chosen['body_pose'])
+    return {
+        'betas': chosen['betas'],
+        'expression': chosen['expression'],
+        'global_orient': pose[:, :1],
+        'body_pose': pose[:, 1:],
+        **{name: matrix_to_axis_angle(chosen[name]) for name in _POSES},
+    }

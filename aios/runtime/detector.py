@@ -1,0 +1,195 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""An exported detector, run by ONNX Runtime and NumPy.
+
+Legend: ``B`` images, ``P`` candidates.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.body_models import NumpySMPLXLayer
+from aios.results import FrameResult
+from aios.structures.decoding import DecodingConfig
+from aios.utils.resizing import fit_size, keep_ratio_size, resize_image
+
+from .decoding import decode_persons
+from .session import make_session, read_description
+
+__all__ = ['OnnxDetector']
+
+Outputs = dict[str, np.ndarray]
+
+
+class OnnxDetector:
+    """Finds the persons of images.
+
+    Examples:
+        >>> detector = OnnxDetector('aios_s.onnx')
+        >>> persons = detector(cv2.imread('photo.jpg'))
+        >>> persons.instances['vertices']  # (n, 10475, 3) metres
+
+    Args:
+        path: A file of ``python -m aios export``.
+        device: ``'cpu'`` or ``'cuda'``: where ONNX Runtime works.
+        num_threads: Its threads on the CPU; default: as many as cores.
+        body_model: SMPL-X files, or ``'free'``; default: as in training.
+
+    Attributes:
+        description: See :func:`aios.runtime.read_description`.
+        test_cfg: What is returned by default.
+
+    Raises:
+        OnnxError: If ONNX Runtime is not there, or not for this device.
+        FileNotFoundError: If the file is not there.
+        ValueError: If it is no such file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        device: str = 'cpu',
+        num_threads: int | None = None,
+        body_model: str | os.PathLike | None = None,
+    ) -> None:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f'{path}: there is no such file')
+        self.session = make_session(path, device, num_threads)
+        self.description = read_description(self.session, path)
+        self.test_cfg = DecodingConfig(**self.description['test_cfg'])
+        self._body_options: dict[str, Any] = self.description['body_model']
+        if body_model is not None:
+            self._body_options = self._body_options | dict(
+                model_path=os.fspath(body_model)
+            )
+        self._names = [output.name for output in self.session.get_outputs()]
+
+    @cached_property
+    def body_model(self) -> NumpySMPLXLayer:
+        """Poses the bodies.
+
+        Raises:
+            MissingBodyModelError: If its file is missing.
+        """
+        return NumpySMPLXLayer(**self._body_options)
+
+    @property
+    def body_model_name(self) -> str:
+        """As results name it."""
+        return str(self._body_options.get('model_path') or 'smplx')
+
+    def __call__(self, image: np.ndarray, name: str = '') -> FrameResult:
+        """Find the persons of an image, with meshes.
+
+        Args:
+            image: ``(H, W, 3)`` uint8 BGR, as OpenCV reads it.
+            name: Of the result.
+        """
+        prepared = self.prepare(image)
+        (outputs,) = self.run([prepared])
+        size = image.shape[1], image.shape[0]
+        return self.decode(outputs, prepared, name, size, with_vertices=True)
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """Resize an image as in training.
+
+        Args:
+            image: ``(H, W, 3)`` uint8 BGR.
+
+        Returns:
+            ``(3, h, w)`` float32, 0..255.
+
+        Raises:
+            ValueError: If it is no such array.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                'an image must be (H, W, 3) uint8, got '
+                f'{image.shape} {image.dtype}'
+            )
+        resize = self.description['resize']
+        rounding = resize.get('size_rounding', 'floor')
+        size = image.shape[1], image.shape[0]
+        frame = self.description['size']
+        if frame is None:
+            scale = resize.get('scale', (1333, 800))
+            target = keep_ratio_size(size, tuple(scale), rounding)
+        else:
+            target = fit_size(size, frame[::-1], rounding)
+        resized = resize_image(
+            image.astype(np.float32),
+            target,
+            resize.get('backend', 'warp_affine'),
+        )
+        return np.ascontiguousarray(resized.transpose(2, 0, 1))
+
+    def run(self, images: Sequence[np.ndarray]) -> list[Outputs]:
+        """Outputs of the network.
+
+        Args:
+            images: ``B`` of :meth:`prepare`, all of the same size.
+
+        Returns:
+            For each image the outputs ``(P, ...)`` by name.
+        """
+        if self.description['size'] is not None:  # and takes one at a time
+            return [out for x in images for out in self._run(x[None])]
+        return self._run(np.stack(images))
+
+    def _run(self, batch: np.ndarray) -> list[Outputs]:
+        height, width = batch.shape[-2:]
+        sizes = np.tile(np.int64([[height, width]]), (len(batch), 1))
+        if self.description['size'] is not None:
+            rows, columns = self.description['size']
+            margins = (
+                (0, 0),
+                (0, 0),
+                (0, rows - height),
+                (0, columns - width),
+            )
+            batch = np.pad(batch, margins)
+        values = self.session.run(None, dict(images=batch, sizes=sizes))
+        return [
+            {n: x[i] for n, x in zip(self._names, values, strict=True)}
+            for i in range(len(batch))
+        ]
+
+    def decode(
+        self,
+        outputs: Outputs,
+        prepared: np.ndarray,
+        name: str,
+        size: tuple[int, int],
+        source_frame: int = 0,
+        timestamp: float = 0.0,
+        *,
+        test_cfg: DecodingConfig | None = None,
+        with_vertices: bool = False,
+    ) -> FrameResult:
+        """Choose and pose the persons of an image.
+
+        Args:
+            outputs: Of the network for this image.
+            prepared: The image of :meth:`prepare`.
+            name: Of the result.
+            size: ``(width, height)`` of the original image.
+            source_frame: Number in the video.
+            timestamp: Seconds.
+            test_cfg: Which persons are returned.
+            with_vertices: Also compute the meshes.
+        """
+        config = replace(
+            test_cfg or self.test_cfg, with_vertices=with_vertices
+        )
+        seen = prepared.shape[2], prepared.shape[1]
+        persons = decode_persons(outputs, seen, size, self.body_model, config)
+        return FrameResult.from_prediction(
+            persons, name, size, source_frame, timestamp, with_vertices
+        )

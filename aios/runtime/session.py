@@ -1,0 +1,129 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Open the ONNX files of :mod:`aios.deploy`."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from aios.structures.decoding import DecodingConfig
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = [
+    'DESCRIPTION',
+    'OPTIONS',
+    'OnnxError',
+    'make_session',
+    'read_description',
+]
+
+DESCRIPTION = 'aios'
+"""Under this name an ONNX file holds its description, in JSON."""
+
+_MAX_SIDE = 1 << 14
+OPTIONS = dict(
+    resize=('scale', 'size_rounding', 'backend'),
+    body_model=('model_path', 'gender', 'num_betas', 'num_expression_coeffs'),
+)
+"""Options that a description may have."""
+
+
+class OnnxError(RuntimeError):
+    """ONNX Runtime is missing, or does not know the device."""
+
+
+def make_session(
+    model: str | os.PathLike | bytes,
+    device: str = 'cpu',
+    num_threads: int | None = None,
+) -> onnxruntime.InferenceSession:
+    """Open an ONNX file with ONNX Runtime.
+
+    Args:
+        model: The file, or its content.
+        device: ``'cpu'`` or ``'cuda'``.
+        num_threads: Threads on the CPU; default: as many as cores.
+
+    Raises:
+        OnnxError: If ONNX Runtime is not there, or not for this device.
+        ValueError: If it cannot read the file.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise OnnxError(
+            f'{error}: pip install onnxruntime (requirements/onnx.txt)'
+        ) from error
+    provider = f'{device.partition(":")[0].upper()}ExecutionProvider'
+    if provider not in ort.get_available_providers():
+        raise OnnxError(
+            f'this ONNX Runtime has no {provider}; it has '
+            f'{", ".join(ort.get_available_providers())} '
+            '(onnxruntime-gpu has that of CUDA)'
+        )
+    options = ort.SessionOptions()
+    if num_threads is not None:
+        options.intra_op_num_threads = num_threads
+    source = model if isinstance(model, bytes) else os.fspath(model)
+    try:
+        return ort.InferenceSession(source, options, providers=[provider])
+    except Exception as error:  # of no common class but this
+        name = 'the exported network' if isinstance(model, bytes) else model
+        raise ValueError(
+            f'{name}: ONNX Runtime {ort.__version__} cannot read it: {error}'
+        ) from error
+
+
+def read_description(
+    session: onnxruntime.InferenceSession, path: str | os.PathLike
+) -> dict[str, Any]:
+    """What an exported file says about itself.
+
+    Args:
+        session: The open file.
+        path: Its name, for errors.
+
+    Returns:
+        ``size``: height and width of the images, ``None`` for any;
+        ``resize``: how images are resized, the arguments of
+        :class:`aios.datasets.transforms.WholeBodyResize`; ``body_model``:
+        the arguments of the body model; ``test_cfg``: see
+        :class:`aios.models.heads.DecodingConfig`; ``model``: name of the
+        model; ``weights``: SHA-256 of the weights; ``aios_version``.
+
+    Raises:
+        ValueError: If it is no file of ours.
+    """
+    text = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION, '')
+    try:
+        description = json.loads(text)
+        for name, known in OPTIONS.items():
+            unknown = set(description[name]) - set(known)
+            if unknown:
+                raise ValueError(f'{name}: unknown {sorted(unknown)}')
+        DecodingConfig(**description['test_cfg'])
+        long, short = map(int, description['resize'].get('scale', (2, 1)))
+        if min(long, short) < 1:
+            raise ValueError(f'a scale of {long}, {short}')
+        size = description['size']
+        if size is not None:
+            height, width = map(int, size)
+            if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
+                raise ValueError(f'a size of {height} x {width}')
+            description['size'] = height, width
+    except (
+        KeyError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ValueError(
+            f'{path}: does not describe itself as a detector of AiOS '
+            f'({type(error).__name__}: {error}); write it with '
+            'python -m aios export, or tools/deployment/export_model.py'
+        ) from error
+    return dict(description)

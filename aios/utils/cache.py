@@ -1,0 +1,15 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Where files are kept that are made on first use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ['cache_folder']
+
+
+def cache_folder() -> Path:
+    """``$AIOS_CACHE``, or ``~/.cache/aios``; it need not exist."""
+    folder = os.environ.get('AIOS_CACHE') or Path.home() / '.cache' / 'aios'
+    return Path(folder).expanduser()

@@ -1,0 +1,52 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Find files of images and videos."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ['IMAGE_SUFFIXES', 'VIDEO_SUFFIXES', 'list_media']
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
+
+
+def list_media(
+    source: str | os.PathLike, recursive: bool = False
+) -> list[Path]:
+    """Pictures and videos of a file name, a folder or a pattern.
+
+    Args:
+        source: A file, a folder, or a pattern such as ``'shots/*.jpg'``.
+        recursive: Also look into sub-folders (of a folder), and let ``**``
+            in a pattern stand for any of them.
+
+    Returns:
+        Files in the order of their names.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder, or nothing in
+            it that is a picture or a video; the message names the suffixes.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    found: Iterable[Path]
+    if path.is_dir():
+        found = path.rglob('*') if recursive else path.glob('*')
+    else:
+        found = map(Path, glob.glob(str(source), recursive=recursive))
+    suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+    files = sorted(
+        p for p in found if p.suffix.lower() in suffixes and p.is_file()
+    )
+    if not files:
+        hint = '' if recursive or not path.is_dir() else ' (not recursive)'
+        raise FileNotFoundError(
+            f'{source}: no picture or video there{hint}; allowed suffixes '
+            f'are {", ".join(suffixes)}'
+        )
+    return files

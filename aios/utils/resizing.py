@@ -1,0 +1,93 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Resize images as networks look at them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+__all__ = ['RESIZE_BACKENDS', 'fit_size', 'keep_ratio_size', 'resize_image']
+
+RESIZE_BACKENDS = 'warp_affine', 'resize', 'area'
+
+
+def keep_ratio_size(
+    size: tuple[int, int],
+    scale: tuple[int, int],
+    rounding: str = 'floor',
+) -> tuple[int, int]:
+    """Size of a picture resized to a short side, within a long side.
+
+    Args:
+        size: ``(width, height)`` in pixels.
+        scale: Limits ``(long side, short side)``, in any order.
+        rounding: ``'floor'``: the published rule, which truncates the long
+            side.  ``'round'``: mmdet's rule.
+
+    Returns:
+        ``(width, height)``.
+
+    Raises:
+        ValueError: If ``rounding`` is unknown.
+    """
+    short, long = sorted(size)
+    limit, target = max(scale), min(scale)
+    if rounding == 'round':
+        factor = min(limit / long, target / short)
+        width, height = (max(1, int(s * factor + 0.5)) for s in size)
+        return width, height
+    if rounding != 'floor':
+        raise ValueError(
+            f"size_rounding must be 'floor' or 'round', got {rounding!r}"
+        )
+    if long / short * target > limit:
+        target = max(1, round(limit * short / long))
+    if target == short:
+        return size
+    width, height = size
+    if width < height:
+        return target, int(target * height / width)
+    return int(target * width / height), target
+
+
+def fit_size(
+    size: tuple[int, int], frame: tuple[int, int], rounding: str = 'floor'
+) -> tuple[int, int]:
+    """Size of a picture resized to fit into a frame, keeping the ratio.
+
+    A picture as high or as wide as its frame, and not larger; a portrait is
+    not given the long side of a landscape frame.
+
+    Args:
+        size: ``(width, height)`` in pixels.
+        frame: ``(width, height)`` of the frame.
+        rounding: See :func:`keep_ratio_size`.
+
+    Returns:
+        ``(width, height)``.
+    """
+    if (size[1] > size[0]) != (frame[1] > frame[0]):
+        frame = (min(frame), min(frame))
+    return keep_ratio_size(size, frame, rounding)
+
+
+def resize_image(
+    img: np.ndarray, size: tuple[int, int], backend: str
+) -> np.ndarray:
+    """Resize an image.
+
+    Args:
+        img: ``(H, W, 3)``.
+        size: ``(width, height)``.
+        backend: One of :data:`RESIZE_BACKENDS`, see
+            :class:`aios.datasets.transforms.WholeBodyResize`.
+    """
+    height, width = img.shape[:2]
+    if size == (width, height):
+        return img
+    if backend == 'resize' or (backend == 'area' and size[0] >= width):
+        return cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
+    if backend == 'area':
+        return cv2.resize(img, size, interpolation=cv2.INTER_AREA)
+    matrix = np.array([[size[0] / width, 0, 0], [0, size[1] / height, 0]])
+    return cv2.warpAffine(img, matrix, size, flags=cv2.INTER_LINEAR)

@@ -1,0 +1,107 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Persons that NumPy chooses are those that PyTorch chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from onnx_sessions import random_outputs
+
+from aios.body_models import NumpySMPLXLayer, SMPLXLayer
+from aios.deploy import unpack_outputs
+from aios.models.heads import DecodingConfig, decode_people
+from aios.models.heads import decoding as of_tensors
+from aios.runtime.decoding import decode_persons, select_persons
+from aios.runtime.rotations import matrix_to_axis_angle
+from aios.structures import WHOLE_BODY, rotations
+
+CONFIGS = {
+    'published': {},
+    'few': dict(max_per_img=5, person_class_only=True),
+    'good': dict(score_thr=0.5, nms_iou_thr=0.3),
+    'apart': dict(nms_iou_thr=0.1, person_class_only=True),
+    'of COCO': dict(person_label=0, nms_iou_thr=0.5),
+}
+
+
+@pytest.mark.parametrize('options', CONFIGS.values(), ids=CONFIGS)
+def test_the_same_are_chosen(options: dict):
+    config = DecodingConfig(**options)
+    outputs = random_outputs(30)
+    logits, boxes = outputs['logits'], outputs['body_box']
+    scores, index = select_persons(logits, boxes, config)
+    (expected,) = of_tensors.select_persons(
+        torch.from_numpy(logits)[None], torch.from_numpy(boxes)[None], config
+    )
+    persons = expected.labels == config.person_label
+    assert index.tolist() == expected.index[persons].tolist()
+    np.testing.assert_allclose(scores, expected.scores[persons], rtol=1e-6)
+
+
+def test_scores_that_are_not_numbers_choose_nobody():
+    outputs = random_outputs(3)
+    outputs['logits'][:] = np.nan
+    _, index = select_persons(
+        outputs['logits'], outputs['body_box'], DecodingConfig()
+    )
+    assert index.tolist() == []
+
+
+def test_axis_angles(rng_rotations: np.ndarray):
+    expected = rotations.matrix_to_axis_angle(torch.from_numpy(rng_rotations))
+    np.testing.assert_allclose(
+        matrix_to_axis_angle(rng_rotations), expected, atol=1e-9
+    )
+
+
+@pytest.fixture
+def rng_rotations() -> np.ndarray:
+    """Also the identity, half turns, nearly half turns, and no rotation."""
+    vectors = np.random.default_rng(0).normal(size=(500, 3)) * 2
+    special = np.pi * np.eye(3)
+    vectors = np.concatenate(
+        [vectors, special, special * (1 - 1e-9), -special * 1.001]
+    )
+    vectors = np.concatenate([vectors, 1e-8 * vectors, np.zeros((1, 3))])
+    matrices = rotations.axis_angle_to_matrix(torch.from_numpy(vectors))
+    return np.concatenate([matrices.numpy(), np.zeros((1, 3, 3))])
+
+
+def test_persons(free_body_dir: Path):
+    """In pixels of an image whose aspect ratio was rounded."""
+    config = DecodingConfig(score_thr=0.2, person_class_only=True)
+    seen, size = (66, 50), (199, 151)
+    outputs = random_outputs(6)
+    found = decode_persons(
+        outputs, seen, size, NumpySMPLXLayer(free_body_dir), config
+    )
+    tensors = {n: torch.from_numpy(x)[None] for n, x in outputs.items()}
+    (people,) = decode_people(
+        unpack_outputs(tensors, WHOLE_BODY),
+        [dict(img_shape=seen[::-1], ori_shape=size[::-1])],
+        SMPLXLayer(free_body_dir),
+        config,
+    )
+    expected = dict(people.items()) | dict(cam_K=people.cam_K)
+    assert len(found['scores']) > 2
+    for name, value in found.items():
+        # pixels and metres
+        tolerance = 1e-2 if name in ('cam_K', 'joints2d') else 1e-4
+        np.testing.assert_allclose(
+            value, expected[name], atol=tolerance, rtol=1e-5, err_msg=name
+        )
+
+
+def test_nobody(free_body_dir: Path):
+    found = decode_persons(
+        random_outputs(2),
+        (64, 48),
+        (64, 48),
+        NumpySMPLXLayer(free_body_dir),
+        DecodingConfig(score_thr=1.0),
+    )
+    assert found['vertices'].shape == (0, 10475, 3)
+    assert found['joints2d'].shape == (0, 144, 2)
