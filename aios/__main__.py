@@ -27,7 +27,9 @@ def _export(args: argparse.Namespace) -> int:
 
     path = args.out or onnx_path()
     try:
-        differences = export_model(path, overwrite=args.overwrite)
+        differences = export_model(
+            path, size=args.shape, overwrite=args.overwrite
+        )
     except (ExportError, OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     print(f'{path}: differs from PyTorch by {max(differences.values()):.1e}')
@@ -74,6 +76,14 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs='?',
         help="the file (default: in the user's cache, where --runtime onnx "
         'looks for it)',
+    )
+    export.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help='fix the size of images, and one image at a time '
+        '(default: any)',
     )
     export.add_argument(
         '--overwrite', action='store_true', help='replace OUT if it exists'
