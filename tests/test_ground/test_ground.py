@@ -46,10 +46,11 @@ class Case:
         ]
 
     def slide(self, people: SequenceResult) -> float:
-        """Millimetres per frame of what truly stands."""
+        """Millimetres per frame of what truly stands, inside the image."""
         slides = []
         for found, person in zip(self.joints(people), self.truth, strict=True):
             still = steps(person.joints) < 1e-4
+            still &= inside(person.joints)[1:]
             slides.append(steps(found)[still])
         return 1000 * float(np.concatenate(slides).mean())
 
