@@ -8,6 +8,7 @@ Legend: ``P`` candidates, ``n`` persons that are returned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -106,7 +107,8 @@ def decode_persons(
     parameters = _body_parameters(chosen)
     body = body_model(**parameters, return_vertices=config.with_vertices)
     for name, value in parameters.items():
-        persons[f'smplx_{name}'] = value.reshape(len(value), -1)
+        width = math.prod(value.shape[1:])  # there may be nobody
+        persons[f'smplx_{name}'] = value.reshape(len(value), width)
     transl = weak_perspective_to_translation(chosen['camera'])
     persons |= {
         'smplx_transl': transl,
