@@ -126,11 +126,11 @@ def check(case: Case) -> None:
     assert case.acceleration_error(case.after) < (
         case.acceleration_error(case.before) / 2
     )
-    assert case.place_error(case.after) < case.place_error(case.before)
 
 
 def test_walkers_stand_on_their_floor(case):
     check(case)
+    assert case.place_error(case.after) < case.place_error(case.before)
 
 
 CAMERAS = [
