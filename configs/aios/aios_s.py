@@ -50,7 +50,7 @@ model = dict(
     num_feature_levels=3,  # 4
     # MoveNet's own: x / 127.5 - 1
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, pad_value=-1),
-    backbone=dict(_delete_=True, type='MoveNet'),
+    backbone=dict(_delete_=True, type='MoveNet', pose_maps=True),
     neck=dict(
         in_channels=[90, 272, 304],
         out_channels=width,
@@ -70,6 +70,8 @@ model = dict(
         num_persons=10,  # 100
         # One layer with few candidates hardly tells copies apart.
         nms_iou_thr=0.7,
+        # MoveNet has seen real people.
+        pose_prior=dict(score_weight=0.7),
         layer_cfg=dict(
             self_attn_cfg=attention,
             cross_attn_cfg=deformable_attention,

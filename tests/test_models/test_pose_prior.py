@@ -174,8 +174,6 @@ def model():
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('aios'):
         config = Config.fromfile(CONFIG).model
-        config.backbone.pose_maps = True
-        config.decoder.pose_prior = dict(score_weight=0.5)
         model = MODELS.build(config)
         model.init_weights()
     return model.eval()

@@ -322,7 +322,7 @@ class AiOS(DetectionTransformer):
             feat_pos=_flatten_levels(positions),
             **geometry,
         )
-        decoder_inputs = dict(memory_mask=padding, **geometry)
+        decoder_inputs: dict[str, Any] = dict(memory_mask=padding, **geometry)
         for pose_map in pose_maps:
             decoder_inputs['pose_maps'] = PoseMaps.read(
                 pose_map, geometry['valid_ratios'][:, 0]
