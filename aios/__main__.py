@@ -82,8 +82,7 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         type=int,
         nargs=2,
         metavar=('H', 'W'),
-        help='fix the size of images, and one image at a time '
-        '(default: any)',
+        help='fix the size of images, and one image at a time (default: any)',
     )
     export.add_argument(
         '--overwrite', action='store_true', help='replace OUT if it exists'

@@ -78,8 +78,8 @@ class CameraMotion(FrameWriter):
             return
         pair = [np.where(seen, im, im[seen].mean()) for im in (old, new)]
         window = cv2.createHanningWindow(new.shape[::-1], cv2.CV_32F)
-        shift, response = cv2.phaseCorrelate(*pair, window)
+        shift, response = cv2.phaseCorrelate(pair[0], pair[1], window)
         if response < _RESPONSE:
             return
         self.pairs += 1
-        self.shifted += bool(np.hypot(*shift) > _SHIFT)
+        self.shifted += bool(np.linalg.norm(shift) > _SHIFT)

@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aios.deploy import DeployableNetwork, export_onnx
+from aios.models import AiOS
 from aios.registry import register_all_modules
 from aios.runtime.session import OPTIONS
 from aios.utils.command_line import set_options
@@ -100,7 +101,7 @@ def export_model(
         model, weights = None, shipped_weights()
     config = read_model_config(model, weights)
     set_options(config, cfg_options)
-    network = DeployableNetwork(build_model(config, weights))
+    network = DeployableNetwork(cast(AiOS, build_model(config, weights)))
     assert weights is not None  # the model would not have been built
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return export_onnx(

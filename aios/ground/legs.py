@@ -99,7 +99,9 @@ class Legs:
     def body_pose(self, pose: np.ndarray) -> np.ndarray:
         """``(T, 63)``: a pose of the body with these legs."""
         body = pose.reshape(len(self), 21, 3).copy()
-        for rows, vectors in zip(_BENT, self.poses().swapaxes(0, 1), strict=1):
+        for rows, vectors in zip(
+            _BENT, self.poses().swapaxes(0, 1), strict=True
+        ):
             body[:, np.array(rows) - 1] = vectors
         return body.reshape(len(self), 63)
 
@@ -126,7 +128,9 @@ class Legs:
         old = [self.joints[:, rows] for rows in (HIPS, KNEES, ANKLES)]
         ankles = old[2] + shift
         ankles = ankles - self.overstretch(ankles)
-        knees = _bent_knees(*old, ankles, self.turns[0][..., 2])
+        knees = _bent_knees(
+            old[0], old[1], old[2], ankles, self.turns[0][..., 2]
+        )
         hip = _between(old[1] - old[0], knees - old[0])
         shin = hip @ (old[2] - old[1])[..., None]
         knee = _between(shin[..., 0], ankles - knees) @ hip

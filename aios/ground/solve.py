@@ -118,7 +118,10 @@ class _System:
         return np.arange(self.size - count, self.size).reshape(shape)
 
     def add(
-        self, columns: np.ndarray, values: np.ndarray, right: np.ndarray
+        self,
+        columns: np.ndarray,
+        values: np.ndarray | float,
+        right: np.ndarray | float,
     ) -> None:
         """Equations ``(m,)`` with ``k`` unknowns each.
 
@@ -255,7 +258,7 @@ def _add_track(
         track.stands(), stands, places, strict=True
     ):
         off = soles[first:end, point] - place
-        weight = _robust(np.linalg.norm(off, axis=-1), beliefs.foot)
+        trust = _robust(np.linalg.norm(off, axis=-1), beliefs.foot)
         bare = off + place - track.shift[first:end]
         for axis in range(3):
             columns = np.stack(
@@ -267,8 +270,8 @@ def _add_track(
             )
             system.add(
                 columns,
-                weight[:, None] * np.array([1, -1]),
-                -weight * bare[:, axis],
+                trust[:, None] * np.array([1, -1]),
+                -trust * bare[:, axis],
             )
     return shift, stands
 

@@ -145,7 +145,7 @@ class OnnxDetector:
 
     def _run(self, batch: np.ndarray) -> list[Outputs]:
         height, width = batch.shape[-2:]
-        sizes = np.tile(np.int64([[height, width]]), (len(batch), 1))
+        sizes = np.tile(np.array([[height, width]], np.int64), (len(batch), 1))
         if self.description['size'] is not None:
             rows, columns = self.description['size']
             margins = (

@@ -308,7 +308,7 @@ class AiOS(DetectionTransformer):
                 masks, img_feats, self.level_embed, strict=True
             )
         ]
-        geometry = dict(
+        geometry: dict[str, Any] = dict(
             # Python integers: nothing waits for the device.
             spatial_shapes=[tuple(x.shape[-2:]) for x in img_feats],
             valid_ratios=self._valid_ratios(img_feats, masks),
@@ -322,7 +322,7 @@ class AiOS(DetectionTransformer):
             feat_pos=_flatten_levels(positions),
             **geometry,
         )
-        decoder_inputs: dict[str, Any] = dict(memory_mask=padding, **geometry)
+        decoder_inputs = dict(memory_mask=padding, **geometry)
         for pose_map in pose_maps:
             decoder_inputs['pose_maps'] = PoseMaps.read(
                 pose_map, geometry['valid_ratios'][:, 0]
