@@ -24,6 +24,7 @@ from aios.models.heads import DecodingConfig
 from aios.models.inference import prepare_for_inference
 from aios.registry import INFERENCERS
 from aios.results import FrameResult, predictions_of
+from aios.results.plain import frame_as_dict
 from aios.utils.command_line import set_options
 from aios.utils.digests import digest, file_sha256
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
@@ -472,31 +473,6 @@ class AiOSInferencer(BaseInferencer):
         result = result.select(slice(chosen.max_persons))
         K = self.camera.matrix(frame.size)
         return result if K is None else change_camera(result, K)
-
-
-def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
-    """A frame as numbers, texts and lists, for example for JSON.
-
-    Args:
-        frame: The frame.
-
-    Returns:
-        ``name``, ``source_frame``, ``timestamp``, ``K``, ``size`` and
-        ``instances``: a list with the fields of
-        :data:`aios.results.PERSON_FIELDS` of each person.
-    """
-    fields = {name: value.tolist() for name, value in frame.instances.items()}
-    return {
-        'name': frame.name,
-        'source_frame': frame.source_frame,
-        'timestamp': frame.timestamp,
-        'size': list(frame.size),
-        'K': frame.K.tolist(),
-        'instances': [
-            dict(zip(fields, person, strict=True))
-            for person in zip(*fields.values(), strict=True)
-        ],
-    }
 
 
 def _readable(source: FrameSource, frame: Frame) -> Frame:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from aios.deploy import DeployableNetwork, export_onnx
+from aios.deploy import DeployableNetwork, export_onnx, size_divisor
 from aios.models import AiOS
 from aios.registry import register_all_modules
 from aios.runtime.session import OPTIONS
@@ -103,6 +103,8 @@ def export_model(
     set_options(config, cfg_options)
     network = DeployableNetwork(cast(AiOS, build_model(config, weights)))
     assert weights is not None  # the model would not have been built
+    description = describe_model(config, weights, size)
+    description['size_divisor'] = size_divisor(network)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return export_onnx(
         network,
@@ -110,6 +112,6 @@ def export_model(
         size,
         opset=opset,
         tolerance=tolerance,
-        description=describe_model(config, weights, size),
+        description=description,
         overwrite=overwrite,
     )

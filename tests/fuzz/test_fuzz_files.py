@@ -20,8 +20,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import HistoryBuffer
 
 from aios.apis.model_files import read_model_config
-from aios.deploy import read_description
 from aios.models.checkpoints import read_checkpoint
+from aios.runtime import read_description
 from aios.utils.images import decode_image
 from aios.utils.safe_io import load_npz, load_pickle
 

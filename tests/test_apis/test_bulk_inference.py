@@ -117,7 +117,10 @@ def test_wrong_use(main, checkpoint: Path, tmp_path: Path, capsys):
     for options, message in (
         ([tmp_path / 'list.txt'], 'photo.jpg is no video; allowed'),
         ([tmp_path, '--overwrite'], 'remove the folder'),
-        ([tmp_path, '--launcher', 'pytorch'], 'start this with torchrun'),
+        (
+            [tmp_path, '--launcher', 'pytorch'],
+            'start the processes with torchrun',
+        ),
     ):
         source, *rest = options
         with pytest.raises(SystemExit) as status:

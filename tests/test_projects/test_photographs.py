@@ -143,7 +143,7 @@ class TestCompare:
             joints3d=joints,
         )
         matches, found = evaluate.compare(
-            image, SimpleNamespace(people=people)
+            image, SimpleNamespace(instances=people)
         )
         assert matches.pairs.tolist() == [[1, 1]]
         assert matches.false == 1

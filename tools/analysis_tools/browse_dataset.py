@@ -37,10 +37,10 @@ from aios.utils.command_line import (
     read_config,
 )
 from aios.visualization import (
-    WholeBodyVisualizer,
     contact_sheet,
     write_image,
 )
+from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 SHEET = 'contact_sheet.jpg'
 MAX_ON_SHEET = 48

@@ -76,6 +76,7 @@ class MoveNet(BaseModule):
 
     Attributes:
         strides: Of the three maps.
+        size_divisor: What images are padded to multiples of.
         out_channels: Of the three maps.
 
     Raises:
@@ -83,6 +84,7 @@ class MoveNet(BaseModule):
     """
 
     strides = (8, 16, 32)
+    size_divisor = MAX_STRIDE
     out_channels = (90, 272, 304)
 
     def __init__(
@@ -144,19 +146,24 @@ class MoveNet(BaseModule):
             channels: :data:`~aios.models.layers.POSE_CHANNELS`.
         """
         height, width = x.shape[-2:]
-        pads = (0, -width % MAX_STRIDE, 0, -height % MAX_STRIDE)
-        maps = self.raw_maps(F.pad(x, pads, value=BLACK))
-        standardised = [
+        # Spelled out, so that exporters see that nothing is padded or cut.
+        is_whole = height % MAX_STRIDE == 0 and width % MAX_STRIDE == 0
+        if not is_whole:
+            pads = (0, -width % MAX_STRIDE, 0, -height % MAX_STRIDE)
+            x = F.pad(x, pads, value=BLACK)
+        features = self.raw_maps(x)
+        strides = (*self.strides, self.strides[0])
+        maps = [
             self._standardise(feature_map, stride)
-            for feature_map, stride in zip(maps, self.strides, strict=False)
-        ]
+            for feature_map, stride in zip(
+                features[:3], self.strides, strict=True
+            )
+        ] + list(features[3:])
+        if is_whole:
+            return tuple(maps)
         return tuple(
             feature_map[..., : -(-height // stride), : -(-width // stride)]
-            for feature_map, stride in zip(
-                (*standardised, *maps[3:]),
-                (*self.strides, self.strides[0]),
-                strict=False,
-            )
+            for feature_map, stride in zip(maps, strides, strict=False)
         )
 
     def _standardise(self, x: Tensor, stride: int) -> Tensor:

@@ -1,0 +1,35 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Results without arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .frame import FrameResult
+
+__all__ = ['frame_as_dict']
+
+
+def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
+    """A frame as numbers, texts and lists, for example for JSON.
+
+    Args:
+        frame: The frame.
+
+    Returns:
+        ``name``, ``source_frame``, ``timestamp``, ``K``, ``size`` and
+        ``instances``: a list with the fields of
+        :data:`aios.results.PERSON_FIELDS` of each person.
+    """
+    fields = {name: value.tolist() for name, value in frame.instances.items()}
+    return {
+        'name': frame.name,
+        'source_frame': frame.source_frame,
+        'timestamp': frame.timestamp,
+        'size': list(frame.size),
+        'K': frame.K.tolist(),
+        'instances': [
+            dict(zip(fields, person, strict=True))
+            for person in zip(*fields.values(), strict=True)
+        ],
+    }
