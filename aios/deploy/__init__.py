@@ -14,7 +14,6 @@ from .export import (
     export_onnx,
     export_program,
     run_onnx,
-    size_divisor,
 )
 from .network import DeployableNetwork, pack_outputs, unpack_outputs
 
@@ -28,6 +27,5 @@ __all__ = [
     'pack_outputs',
     'pad_to_bucket',
     'run_onnx',
-    'size_divisor',
     'unpack_outputs',
 ]

@@ -35,8 +35,13 @@ __all__ = [
 ]
 
 _INPUTS = ('images', 'sizes')
-# Sizes that files for any image are compared with; the first one is traced.
-_OPEN_EXAMPLES = ((2, (288, 512)), (1, (512, 352)), (3, (384, 384)))
+# Batch, height and width of files for any image.
+_OPEN_SHAPES = (
+    {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},
+    {0: Dim.DYNAMIC},
+)
+# What they are compared with; the first one is traced.
+_OPEN_EXAMPLES = ((2, (288, 512)), (1, (512, 341)), (3, (384, 384)))
 
 
 class ExportError(OnnxError):
@@ -172,7 +177,7 @@ def _to_onnx(
             opset_version=opset,
             input_names=_INPUTS,
             output_names=network.output_names,
-            dynamic_shapes=_open_shapes(network) if is_open else None,
+            dynamic_shapes=_OPEN_SHAPES if is_open else None,
             verbose=False,
         )
     assert program is not None
@@ -180,23 +185,6 @@ def _to_onnx(
     text = json.dumps(dict(description), sort_keys=True)
     onnx.helper.set_model_props(proto, {DESCRIPTION: text})
     return proto.SerializeToString()
-
-
-def _open_shapes(network: DeployableNetwork) -> tuple[dict, dict]:
-    """Batch, height and width of files for any image.
-
-    The tracer does not follow the arithmetic of a backbone that pads.
-    """
-    divisor = size_divisor(network)
-    sides = [Dim.DYNAMIC, Dim.DYNAMIC]
-    if divisor > 1:
-        sides = [divisor * Dim(name) for name in ('rows', 'columns')]
-    return {0: Dim.DYNAMIC, 2: sides[0], 3: sides[1]}, {0: Dim.DYNAMIC}
-
-
-def size_divisor(network: DeployableNetwork) -> int:
-    """What sides of the images of an open file must be multiples of."""
-    return getattr(network.model.backbone, 'size_divisor', 1)
 
 
 def run_onnx(

@@ -146,12 +146,15 @@ class OnnxDetector:
     def _run(self, batch: np.ndarray) -> list[Outputs]:
         height, width = batch.shape[-2:]
         sizes = np.tile(np.array([[height, width]], np.int64), (len(batch), 1))
-        divisor = self.description['size_divisor']
-        rows, columns = self.description['size'] or (
-            -(-side // divisor) * divisor for side in (height, width)
-        )
-        margins = (0, 0), (0, 0), (0, rows - height), (0, columns - width)
-        batch = np.pad(batch, margins)
+        if self.description['size'] is not None:
+            rows, columns = self.description['size']
+            margins = (
+                (0, 0),
+                (0, 0),
+                (0, rows - height),
+                (0, columns - width),
+            )
+            batch = np.pad(batch, margins)
         values = self.session.run(None, dict(images=batch, sizes=sizes))
         return [
             {n: x[i] for n, x in zip(self._names, values, strict=True)}

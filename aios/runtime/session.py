@@ -87,8 +87,7 @@ def read_description(
         path: Its name, for errors.
 
     Returns:
-        ``size``: height and width of the images, ``None`` for any, if they
-        are multiples of ``size_divisor``;
+        ``size``: height and width of the images, ``None`` for any;
         ``resize``: how images are resized, the arguments of
         :class:`aios.datasets.transforms.WholeBodyResize`; ``body_model``:
         the arguments of the body model; ``test_cfg``: see
@@ -115,9 +114,6 @@ def read_description(
             if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
                 raise ValueError(f'a size of {height} x {width}')
             description['size'] = height, width
-        divisor = int(description.setdefault('size_divisor', 1))
-        if not 0 < divisor <= _MAX_SIDE:
-            raise ValueError(f'a size_divisor of {divisor}')
     except (
         KeyError,
         OverflowError,

@@ -121,7 +121,13 @@ READERS = (
     Reader(
         'ONNX description',
         'model.onnx',
-        dict(size=[64, 48], config=MODEL, aios_version='0.1'),
+        dict(
+            size=[64, 48],
+            resize=dict(scale=[64, 48]),
+            body_model=dict(model_path='free'),
+            test_cfg=dict(),
+            aios_version='0.1',
+        ),
         _write_description,
         _read_description,
         hostile=[

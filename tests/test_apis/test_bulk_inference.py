@@ -119,7 +119,7 @@ def test_wrong_use(main, checkpoint: Path, tmp_path: Path, capsys):
         ([tmp_path, '--overwrite'], 'remove the folder'),
         (
             [tmp_path, '--launcher', 'pytorch'],
-            'start the processes with torchrun',
+            'start the processes',
         ),
     ):
         source, *rest = options

@@ -76,7 +76,6 @@ class MoveNet(BaseModule):
 
     Attributes:
         strides: Of the three maps.
-        size_divisor: What images are padded to multiples of.
         out_channels: Of the three maps.
 
     Raises:
@@ -84,7 +83,6 @@ class MoveNet(BaseModule):
     """
 
     strides = (8, 16, 32)
-    size_divisor = MAX_STRIDE
     out_channels = (90, 272, 304)
 
     def __init__(
