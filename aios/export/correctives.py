@@ -162,5 +162,7 @@ class CorrectiveBasis:
         shapes = self._basis * largest[:, None]
         # What is too small to be seen need not be stored.
         shapes[np.abs(shapes) < 1e-3 * self.tolerance] = 0
-        shapes = shapes.reshape(count, -1, 3).astype(np.float32)
+        # Motion so small that it needs no shape leaves none: not -1.
+        num_vertices = shapes.shape[1] // 3
+        shapes = shapes.reshape(count, num_vertices, 3).astype(np.float32)
         return shapes, (weights / largest).astype(np.float32)
