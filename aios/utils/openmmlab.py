@@ -28,20 +28,16 @@ def prepare_openmmlab() -> None:
     MODULE2PACKAGE.setdefault('aios', 'aios')
 
 
-def as_plain(value: Any, with_names: bool = False) -> Any:
-    """The same with plain dictionaries for configs.
+def as_plain(value: Any) -> Any:
+    """The same with plain dictionaries for configs, and names for classes.
 
-    A config in Python's syntax holds classes that are not imported yet; their
-    copies differ.  They are imported here.
-
-    Args:
-        value: Anything, such as a config.
-        with_names: Write names for classes.
+    A config in Python's syntax holds classes that are not imported yet, whose
+    copies differ; checkpoints hold data only.
     """
     if isinstance(value, Mapping):
-        return {k: as_plain(item, with_names) for k, item in value.items()}
+        return {key: as_plain(item) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(as_plain(item, with_names) for item in value)
-    if with_names and isinstance(value, type):
+        return type(value)(map(as_plain, value))
+    if isinstance(value, type):
         return f'{value.__module__}.{value.__qualname__}'
     return value

@@ -12,6 +12,7 @@ from mmengine.dataset import ConcatDataset
 
 from aios.body_models import SMPLXLayer
 from aios.datasets import HumanData, HumanDataError, HumanDataset
+from aios.registry import MODELS
 from aios.structures import (
     SMPLX_137,
     SMPLX_ROTATIONS_53,
@@ -72,8 +73,9 @@ def test_metainfo_of_a_config_in_python_syntax(toy):
     files, options = toy(), dict(metainfo=loader.metainfo)
     dataset = HumanDataset(files.ann_file, str(files.root), **options)
     body_model = dataset.metainfo['body_model']
-    assert body_model == dict(type=SMPLXLayer, model_path='free')
-    assert type(body_model) is dict
+    name = f'{SMPLXLayer.__module__}.SMPLXLayer'  # as checkpoints have it
+    assert body_model == dict(type=name, model_path='free')
+    assert MODELS.get(name) is SMPLXLayer
     assert len(ConcatDataset([dataset])) == 3
 
 

@@ -74,10 +74,10 @@ class AtomicCheckpointHook(CheckpointHook):
         self, runner: Runner, checkpoint: dict[str, Any]
     ) -> None:
         """Replace configs in the metadata by plain dictionaries."""
-        checkpoint['meta'] = as_plain(checkpoint['meta'], with_names=True)
+        checkpoint['meta'] = as_plain(checkpoint['meta'])
         hub = checkpoint.get('message_hub')
         if hub is not None:
-            info = as_plain(hub['runtime_info'], with_names=True)
+            info = as_plain(hub['runtime_info'])
             checkpoint['message_hub'] = dict(hub, runtime_info=info)
 
     def after_load_checkpoint(
@@ -94,7 +94,7 @@ class AtomicCheckpointHook(CheckpointHook):
         dataset = getattr(runner.train_dataloader, 'dataset', None)
         ours = getattr(dataset, 'metainfo', None)
         stored = meta.get('dataset_meta')
-        if repr(as_plain(ours, True)) == repr(as_plain(stored, True)):
+        if repr(as_plain(ours)) == repr(as_plain(stored)):
             meta['dataset_meta'] = ours
 
     def _save_checkpoint_with_step(
