@@ -18,7 +18,7 @@ from .sources import Frame, FrameSource
 from .store import ShardStore
 from .writers import FrameWriter
 
-__all__ = ['FrameConsumer']
+__all__ = ['FrameConsumer', 'write_frame']
 
 
 class FrameConsumer:
@@ -99,16 +99,39 @@ class FrameConsumer:
         for step in self.steps:
             result = step(result)
         todo = self._todo(frame.index)
-        vertices = any(writer.needs_vertices for writer in todo)
-        if vertices or self.pose_always:
-            result = result.posed(self.poser, vertices)
-        image = None
-        if frame.image is not None and any(w.needs_image for w in todo):
-            image = np.ascontiguousarray(frame.image[..., ::-1])
-        for writer in todo:
-            writer.write(result, image)
+        result = write_frame(frame, result, todo, self.poser, self.pose_always)
         if self.final is not None:
             self.final.append(frame.index, result.with_fields(vertices=None))
+
+
+def write_frame(
+    frame: Frame,
+    result: FrameResult,
+    writers: Sequence[FrameWriter],
+    poser: BodyPoser,
+    pose_always: bool = False,
+) -> FrameResult:
+    """Hand a frame to writers.
+
+    Args:
+        frame: With an image, if a writer needs one.
+        result: Its persons.
+        writers: Write files.
+        poser: Computes bodies from parameters.
+        pose_always: Compute joints also where no mesh is needed.
+
+    Returns:
+        The persons as they were written.
+    """
+    vertices = any(writer.needs_vertices for writer in writers)
+    if vertices or pose_always:
+        result = result.posed(poser, vertices)
+    image = None
+    if frame.image is not None and any(w.needs_image for w in writers):
+        image = np.ascontiguousarray(frame.image[..., ::-1])
+    for writer in writers:
+        writer.write(result, image)
+    return result
 
 
 class _Replay:

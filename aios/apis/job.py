@@ -21,27 +21,26 @@ import numpy as np
 from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
-from aios.export import EXPORTERS, Exporter
 from aios.results import SequenceResult
 from aios.utils.digests import digest
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
-from aios.visualization import OverlayOptions, OverlayWriter
 
 from .camera_motion import CameraMotion
 from .cameras import CameraModel
-from .consumer import FrameConsumer, empty_store
+from .consumer import FrameConsumer, empty_store, write_frame
 from .frames import safe_name
 from .grounding import ground_file
 from .instance_filter import InstanceFilter
+from .outputs import Outputs
 from .post_processing import LOW_SCORE, PostProcessing, make_processing
 from .record import RunRecord, prepare_folder, products, remove_record
 from .sources import Frame, FrameSource
 from .store import ShardStore, merge_shards
 from .threads import BackgroundConsumer
-from .window import DEFAULT_LAYERS, Window
+from .window import Window
 from .world import World
-from .writers import ExportWriter, FrameWriter, ParameterWriter
+from .writers import FrameWriter
 
 __all__ = ['Inferencer', 'Outputs', 'Summary', 'run_inference']
 
@@ -79,48 +78,6 @@ class Inferencer(Protocol):
         self, frames: Iterator[Frame], *args: Any, **choice: Any
     ) -> Iterator[tuple[Frame, Any, Any]]:
         """See :meth:`AiOSInferencer.predict`."""
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Which files are written besides ``params.npz``.
-
-    Args:
-        vis: Persons drawn into their images, ``vis/NAME.jpg`` or ``vis.mp4``.
-        layers: What is drawn there, some of
-            :data:`~aios.visualization.OVERLAY_LAYERS`.
-        views: Panels beside, some of :data:`~aios.visualization.VIEWS`.
-        params: For images ``params/NAME.npz``.
-        formats: Other files, names of :data:`aios.export.EXPORTERS`.
-    """
-
-    vis: bool = True
-    layers: Sequence[str] = DEFAULT_LAYERS
-    views: Sequence[str] = ()
-    params: bool = True
-    formats: Sequence[str] = ()
-
-    def overlay(self) -> OverlayOptions:
-        """How persons are drawn.
-
-        Raises:
-            ValueError: If a layer or a view is unknown.
-        """
-        return OverlayOptions(self.layers, self.views)
-
-    def exporters(self) -> list[Exporter]:
-        """The formats.
-
-        Raises:
-            ValueError: If one is unknown, or not written by runs.
-        """
-        allowed = {n: x for n, x in EXPORTERS.items() if x.product}
-        for name in self.formats:
-            if name not in allowed:
-                raise ValueError(
-                    f'formats must be some of {tuple(allowed)}, got {name!r}'
-                )
-        return [x for name, x in allowed.items() if name in self.formats]
 
 
 @dataclass
@@ -371,32 +328,29 @@ class _Job:
         if self.processing.in_order and not alone:
             return []
         writers: list[FrameWriter] = []
-        folder, faces = self.folder, self.inferencer.faces
         if self.window is not None:
             writers.append(self.window)
         if self.processing.ground and self.source.is_sequence:
             self.camera_motion = CameraMotion()
             writers.append(self.camera_motion)
-        if self.outputs.vis:
-            is_video = self.source.is_sequence
-            writers.append(
-                OverlayWriter(
-                    folder / ('vis.mp4' if is_video else 'vis'),
-                    faces,
-                    self.source.fps,
-                    self.source.sound,
-                    self.outputs.overlay(),
-                    overwrite=True,
-                )
-            )
-        if self.outputs.params and not self.source.is_sequence:
-            writers.append(ParameterWriter(folder / 'params', self.metadata))
-        writers += [
-            ExportWriter(exporter, folder / exporter.product, faces)
-            for exporter in self.outputs.exporters()
-            if exporter.per == 'frame'
-        ]
+        if not self._draws_late:
+            writers += self._file_writers()
         return [writer for writer in writers if alone or writer.per_frame]
+
+    @property
+    def _draws_late(self) -> bool:
+        """Whether persons change after the last frame.
+
+        A live camera cannot be read again.
+        """
+        changes = self.processing.ground and self.source.is_sequence
+        return changes and not self.source.live
+
+    def _file_writers(self) -> list[FrameWriter]:
+        """Writers of files that are made frame by frame."""
+        return self.outputs.writers(
+            self.source, self.folder, self.inferencer.faces, self.metadata
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -422,14 +376,33 @@ class _Job:
                     self._target, self.body_model, self.camera_motion
                 )
                 self.notes.append(f'{self.source.name}: {note}')
+            if self._draws_late:
+                self._write_files()
             self._export(self._target)
         else:
             self._target.unlink(missing_ok=True)
         shutil.rmtree(self._parts, ignore_errors=True)
 
+    def _write_files(self) -> None:
+        """Write the files of frames from the finished results."""
+        people = SequenceResult.load(self._target)
+        rows = {name: i for i, name in enumerate(people.frame_names.tolist())}
+        poser = BodyPoser(self.body_model)
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(writer) for writer in self._file_writers()
+            ]
+            if not writers:
+                return
+            for frame in self.source.frames():
+                if frame.name in rows:
+                    result = people.frame(rows[frame.name])
+                    write_frame(frame, result, writers, poser)
+
     def report(self, summary: Summary) -> None:
         """Add what was found, and what could not be read."""
-        problems = list(self.source.problems)
+        # Some sources are read twice.
+        problems = list(dict.fromkeys(self.source.problems))
         told = ' '.join(problems)
         problems += [
             f'{name}: could not be read'

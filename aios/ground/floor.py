@@ -13,7 +13,7 @@ import numpy as np
 
 from aios.structures import SMPLX_144
 
-from .legs import ANKLES, HIPS, KNEES, Legs
+from .legs import ANKLES, HIPS, Legs
 
 __all__ = ['Floor', 'Upright', 'upright']
 
@@ -78,13 +78,9 @@ def upright(legs: Sequence[Legs]) -> Upright:
 
 def _stands(legs: Legs) -> np.ndarray:
     """``(T,)`` whether both legs are stretched."""
-    hips, knees, ankles = (
-        legs.joints[:, rows] for rows in (HIPS, KNEES, ANKLES)
-    )
-    bones = np.linalg.norm(knees - hips, axis=-1)
-    bones += np.linalg.norm(ankles - knees, axis=-1)
-    length = np.linalg.norm(ankles - hips, axis=-1)
-    return (length > _STRETCHED * bones).all(1)
+    reach = legs.joints[:, ANKLES] - legs.joints[:, HIPS]
+    length = np.linalg.norm(reach, axis=-1, keepdims=True)
+    return (length > _STRETCHED * legs.lengths).all((1, 2))
 
 
 def _median_direction(lines: np.ndarray) -> np.ndarray:

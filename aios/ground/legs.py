@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from aios.structures import SMPLX_144
 
-__all__ = ['Legs']
+__all__ = ['Legs', 'turn_between']
 
 
 def _both(name: str) -> list[int]:
@@ -109,12 +109,16 @@ class Legs:
         """Moved by ``(T, 3)``."""
         return replace(self, joints=self.joints + shift[:, None])
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """``(T, 2, 1)`` metres of thigh and shin together."""
+        hips, knees, ankles = (self.joints[:, rows] for rows in _BENT)
+        return _norm(knees - hips) + _norm(ankles - knees)
+
     def overstretch(self, ankles: np.ndarray) -> np.ndarray:
         """``(T, 2, 3)`` metres by which legs are too short for ankles."""
-        hips, knees = self.joints[:, HIPS], self.joints[:, KNEES]
-        length = _norm(knees - hips) + _norm(self.joints[:, ANKLES] - knees)
-        line = ankles - hips
-        return line * np.maximum(1 - _REACH * length / _norm(line), 0)
+        line = ankles - self.joints[:, HIPS]
+        return line * np.maximum(1 - _REACH * self.lengths / _norm(line), 0)
 
     def stepped(self, shift: np.ndarray, turn: np.ndarray) -> Legs:
         """Put the feet elsewhere; the legs bend, the pelvis stays.
@@ -125,15 +129,15 @@ class Legs:
             turn: ``(T, 2, 3)`` axis-angle by which feet turn about the
                 ankle.
         """
-        old = [self.joints[:, rows] for rows in (HIPS, KNEES, ANKLES)]
+        old = [self.joints[:, rows] for rows in _BENT]
         ankles = old[2] + shift
         ankles = ankles - self.overstretch(ankles)
         knees = _bent_knees(
             old[0], old[1], old[2], ankles, self.turns[0][..., 2]
         )
-        hip = _between(old[1] - old[0], knees - old[0])
+        hip = _matrices(turn_between(old[1] - old[0], knees - old[0]))
         shin = hip @ (old[2] - old[1])[..., None]
-        knee = _between(shin[..., 0], ankles - knees) @ hip
+        knee = _matrices(turn_between(shin[..., 0], ankles - knees)) @ hip
         foot = _matrices(turn)
         turns = np.stack([hip, knee, foot]) @ self.turns
         joints = self.joints.copy()
@@ -164,13 +168,20 @@ def _bent_knees(
     return hips + along * line + np.sqrt(thigh**2 - along**2) * pole
 
 
-def _between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """``(..., 3, 3)`` the smallest rotations from one direction to another."""
-    start, end = start / _norm(start), end / _norm(end)
+def turn_between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Smallest rotations from one direction to another.
+
+    Args:
+        start: ``(..., 3)`` of any length.
+        end: ``(..., 3)``.
+
+    Returns:
+        ``(..., 3)`` axis-angle.
+    """
     axis = np.cross(start, end)
     sine = _norm(axis)
     cosine = (start * end).sum(-1, keepdims=True)
-    return _matrices(axis / np.maximum(sine, 1e-12) * np.arctan2(sine, cosine))
+    return axis / np.maximum(sine, 1e-12) * np.arctan2(sine, cosine)
 
 
 def _norm(vectors: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from .contacts import intervals
 from .floor import Floor
-from .legs import ANKLES, Legs
+from .legs import ANKLES, Legs, turn_between
 
 __all__ = ['lock_feet']
 
@@ -64,11 +64,9 @@ def _turns(soles: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """``(T, 2, 3)`` rotations that lay feet where heel and toes stand."""
     start, end = soles[:, :, 1] - soles[:, :, 0], targets[:, :, 1]
     end = end - targets[:, :, 0]
-    end = np.where(np.isfinite(end), end, start)
-    axis = np.cross(start, end)
-    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
-    angle = np.arctan2(sine, (start * end).sum(-1, keepdims=True))
-    return axis / np.maximum(sine, 1e-12) * np.minimum(angle, _LARGEST)
+    turn = turn_between(start, np.where(np.isfinite(end), end, start))
+    angle = np.linalg.norm(turn, axis=-1, keepdims=True)
+    return turn * (_LARGEST / np.maximum(angle, _LARGEST))
 
 
 def _rotate(turn: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ class Beliefs:
     drift: float = 0.05
     drift_seconds: float = 2.0
     acceleration: float = 8.0
-    foot: float = 0.02
+    foot: float = 0.04
     floor: float = 0.01
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-from walking_people import Noise, View, as_results, crowd, predicted
+from walking_people import FPS, Noise, View, as_results, crowd, predicted
 
 from aios.apis import open_sources
 from aios.apis.camera_motion import CameraMotion
+from aios.apis.cameras import CameraModel
 from aios.apis.grounding import ground_file
+from aios.apis.instance_filter import InstanceFilter
 from aios.apis.job import Outputs, run_inference
 from aios.apis.post_processing import PostProcessing
+from aios.apis.sources import ArraySource
+from aios.apis.writers import FrameWriter
 from aios.body_models import BodyPoser, SMPLXLayer
 from aios.results import SequenceResult
 
@@ -104,3 +109,78 @@ def test_a_video_through_the_virtual_camera(
     people = SequenceResult.load(out / 'params.npz')
     assert people.num_frames == 10
     assert people.floor is None
+
+
+class _Found:
+    """An inferencer that has found its persons already."""
+
+    instance_filter = InstanceFilter()
+    camera = CameraModel()
+    show_progress = False
+    body_model_name, model_name = 'free', 'walkers'
+
+    def __init__(self, people: SequenceResult, layer: SMPLXLayer) -> None:
+        self.people, self.body_model = people, layer
+        self.faces = layer.faces.numpy()
+
+    def fingerprint(self) -> dict[str, str]:
+        return {}
+
+    def predict(self, frames, *args, **choice):
+        for frame in frames:
+            yield frame, self.people.frame(frame.index), None
+
+
+class _Watched(Outputs):
+    """Keeps what is written frame by frame, and with which image."""
+
+    seen: ClassVar[list] = []
+
+    def writers(self, *args):
+        seen = self.seen
+
+        class Watcher(FrameWriter):
+            needs_image = True
+
+            def write(self, frame, image):
+                seen.append((frame, image))
+
+        return [Watcher()]
+
+
+def test_files_of_frames_show_what_is_written(
+    tmp_path: Path, free_body_dir: Path
+):
+    layer = SMPLXLayer(free_body_dir).eval()
+    rng = np.random.default_rng(0)
+    walkers = as_results(
+        [predicted(rng, p, Noise()) for p in crowd(0, View(-15, 1.6), 1, 40)]
+    )
+    poser = BodyPoser(layer)
+    frames = []
+    for frame in walkers.frames():
+        pixels = frame.instances['joints2d']
+        boxes = np.concatenate([pixels.min(1), pixels.max(1)], axis=1)
+        frames.append(frame.with_fields(bboxes=boxes).posed(poser, False))
+    people = SequenceResult.from_frames(frames)
+    still = ArraySource([np.full((96, 128, 3), 90, np.uint8)] * len(frames))
+    still.fps = FPS
+    outputs = _Watched()
+    summary = run_inference(
+        _Found(people, layer),
+        [still],
+        tmp_path / 'out',
+        outputs=outputs,
+        processing=PostProcessing(ground=True),
+    )
+    after = SequenceResult.load(tmp_path / 'out' / 'params.npz')
+    assert after.floor is not None, summary.notes
+    assert np.abs(after.joints3d - people.joints3d).max() > 0.01
+    assert len(outputs.seen) == len(frames)
+    for (frame, image), written in zip(
+        outputs.seen, after.frames(), strict=True
+    ):
+        assert image.shape == (96, 128, 3)
+        np.testing.assert_array_equal(
+            frame.instances['joints2d'], written.instances['joints2d']
+        )
