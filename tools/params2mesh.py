@@ -4,12 +4,19 @@
 
 {formats}
 
+Results of other programs are read with --from:
+
+{programs}
+
 Examples:
     python tools/params2mesh.py results/params.npz --format glb
     python tools/params2mesh.py params.npz --format obj --frames 0:100:10 \
         --ids 1 2 --out meshes --axes opengl
     python tools/params2mesh.py params.npz --format bvh --model-path models
     python tools/params2mesh.py results --format glb
+    python tools/params2mesh.py demo.pkl --from phalp --fps 25 --format glb
+    python tools/params2mesh.py bodies --from sam3dbody --faces faces.npy \
+        --fps 30 --track --format npz
 
 A folder is that of a run; if it was interrupted, what it left is used.  The
 files go next to the results, under their name, or to --out.
@@ -20,21 +27,27 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aios.body_models import SMPLXLayer
+from aios.body_models import BodyPoser, SMPLXLayer
 from aios.export import EXPORTERS, Exporter
+from aios.ground import ground_sequence
+from aios.importers import IMPORTERS, ReadingOptions
 from aios.results import SequenceResult
+from aios.tracking import Tracker
 from aios.utils.command_line import add_overwrite_option, make_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     formats = '\n'.join(f'    {n:<5} {x.about}' for n, x in EXPORTERS.items())
-    parser = make_parser((__doc__ or '').replace('{formats}', formats))
+    programs = '\n'.join(f'    {n:<9} {x.about}' for n, x in IMPORTERS.items())
+    text = (__doc__ or '').replace('{formats}', formats)
+    parser = make_parser(text.replace('{programs}', programs))
     parser.add_argument(
         'params', type=Path, help='results: an .npz file, or their folder'
     )
@@ -47,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help=f'file for {_names(one_file)}; folder for the others',
     )
+    add_reading_options(parser)
     add_selection(parser)
     parser.add_argument(
         '--model-path',
@@ -58,6 +72,75 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(flag, **(keywords | {'help': text}))
     add_overwrite_option(parser, 'existing files')
     return parser
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--from`` and its options, for :func:`read`."""
+    group = parser.add_argument_group('results of other programs')
+    group.add_argument(
+        '--from', dest='program', choices=IMPORTERS, help='see above'
+    )
+    group.add_argument(
+        '--image-size',
+        type=int,
+        nargs=2,
+        metavar=('WIDTH', 'HEIGHT'),
+        help='of the images, where the files do not tell',
+    )
+    group.add_argument(
+        '--fov',
+        type=float,
+        metavar='DEGREES',
+        help="multihmr: angle of view across the image's width",
+    )
+    group.add_argument(
+        '--faces',
+        type=Path,
+        help='sam3dbody: .npy file of the triangles (estimator.faces)',
+    )
+    group.add_argument(
+        '--track',
+        action='store_true',
+        help='give persons the same id in all frames',
+    )
+    group.add_argument(
+        '--ground',
+        action='store_true',
+        help='put persons on the floor of a fixed camera, as video_demo.py',
+    )
+
+
+def read(args: argparse.Namespace) -> SequenceResult:
+    """The results of another program.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        ValueError: If a file is damaged or holds something else.
+    """
+    model_path = args.model_path or 'free'
+    body_model = {'type': 'SMPLXLayer', 'model_path': model_path}
+    people, remarks = IMPORTERS[args.program].read(
+        args.params,
+        BodyPoser(body_model),
+        ReadingOptions(
+            args.fps,
+            args.image_size and tuple(args.image_size),
+            args.fov,
+            args.faces,
+        ),
+    )
+    if people.has_parameters:
+        people = replace(people, body_model=str(model_path))
+    for remark in remarks:
+        print(f'note: {remark}', file=sys.stderr)
+    if args.track:
+        tracker = Tracker()
+        people = SequenceResult.from_frames(
+            map(tracker.track, people.frames()), **people.metadata
+        )
+    if args.ground:
+        people, _ = ground_sequence(people, body_model)
+    return people
 
 
 def _options() -> dict[str, tuple[dict[str, Any], list[Exporter]]]:
@@ -164,7 +247,11 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
     return folder
 
 
-def _layer(people: SequenceResult, args: argparse.Namespace) -> SMPLXLayer:
+def _layer(
+    people: SequenceResult, args: argparse.Namespace
+) -> SMPLXLayer | None:
+    if not people.has_parameters:
+        return None
     if args.model_path is None and people.body_model not in ('', 'free'):
         print(
             f'note: the results were made with the body model '
@@ -178,9 +265,12 @@ def main(argv: list[str] | None = None) -> None:
     """Write the files."""
     args = build_parser().parse_args(argv)
     try:
-        people = load(args.params)
-        if args.params.is_dir():
-            args.params = args.params / 'params.npz'
+        if args.program is not None:
+            people = read(args)
+        else:
+            people = load(args.params)
+            if args.params.is_dir():
+                args.params = args.params / 'params.npz'
         people = select(people, args.frames, args.ids)
         exporter = EXPORTERS[args.format]
         names = [x[2:].replace('-', '_') for x in exporter.options]

@@ -77,12 +77,12 @@ def make_viewer(
     glb = folder / 'people.glb'
     if not (reuse_glb and _is_inside(glb, folder)):
         glb = scratch / 'people.glb'
-        layer: Any = SMPLXLayer(
-            model_path or people.body_model or 'free', gender=people.gender
-        )
-        write_glb(
-            people, layer.eval(), glb, tolerance=_TOLERANCE, progress=progress
-        )
+        layer: Any = None
+        if people.has_parameters:
+            layer = SMPLXLayer(
+                model_path or people.body_model or 'free', gender=people.gender
+            ).eval()
+        write_glb(people, layer, glb, tolerance=_TOLERANCE, progress=progress)
     return write_viewer(
         people, glb, path, pictures=track, title=title, overwrite=overwrite
     )

@@ -68,9 +68,11 @@ def write_amass(
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
-        ValueError: If no person has this id, ``fps`` is not positive, or the
-            frames span more than the file may hold.
+        ValueError: If no person has this id, bodies have no SMPL-X
+            parameters, ``fps`` is not positive, or the frames span more than
+            the file may hold.
     """
+    sequence.check_parameters()
     slots, rate = _time_grid(sequence, fps)
     rig = Rig.of(layer)
     motion = PersonMotion.of(sequence, person_id, rig)

@@ -70,8 +70,10 @@ def write_bvh(
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
-        ValueError: If no person has this id, or an argument is not positive.
+        ValueError: If no person has this id, bodies have no SMPL-X
+            parameters, or an argument is not positive.
     """
+    sequence.check_parameters()
     if not scale > 0:
         raise ValueError(f'scale must be positive, got {scale}')
     times = sequence.times(fps)

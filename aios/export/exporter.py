@@ -21,7 +21,8 @@ __all__ = ['FPS_OPTION', 'Exporter']
 FPS_OPTION: dict[str, dict[str, Any]] = {
     '--fps': dict(
         type=float,
-        help='frames per second, for pictures; default 1, of amass 30',
+        help='frames per second, for images and --from; default 1, of amass '
+        '30',
     )
 }
 

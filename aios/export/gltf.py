@@ -19,7 +19,9 @@ from aios.utils.safe_io import refuse_existing
 from .correctives import CorrectiveBasis
 from .exporter import FPS_OPTION, Exporter
 from .glb import GLBBuilder
+from .gltf_meshes import MeshScene
 from .gltf_scene import GLTFScene
+from .gltf_skinned import SkinnedScene
 from .rig import Rig
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class GLBSummary:
 
 def write_glb(
     sequence: SequenceResult,
-    layer: BodyModel,
+    layer: BodyModel | None,
     path: str | os.PathLike,
     *,
     correctives: str = 'exact',
@@ -63,7 +65,8 @@ def write_glb(
     Args:
         sequence: The results; may be none.
         layer: Their body model, as
-            :class:`~aios.body_models.SMPLXLayer`.
+            :class:`~aios.body_models.SMPLXLayer`; not used for bodies of
+            :data:`aios.results.MESH_BODIES`, whose meshes are written.
         path: The ``.glb`` file. Missing folders are made.
         correctives: ``'exact'`` adds blend shapes that make up for what
             skinning in glTF lacks, ``'none'`` leaves vertices off by up to
@@ -91,7 +94,11 @@ def write_glb(
     refuse_existing(Path(path), overwrite)
     times = sequence.times(fps)
     with GLBBuilder() as builder:
-        scene = GLTFScene(builder, sequence, Rig.of(layer), times)
+        scene: GLTFScene
+        if layer is not None and sequence.has_parameters:
+            scene = SkinnedScene(builder, sequence, Rig.of(layer), times)
+        else:
+            scene = MeshScene(builder, sequence, times)
         bar = tqdm(total=len(sequence), unit='body', disable=not progress)
         with bar:
             for person_id in sequence.person_ids:

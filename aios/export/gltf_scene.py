@@ -1,15 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Nodes, meshes, skins and the animation of a glTF file of persons.
+"""What glTF files of persons have in common, whatever moves the meshes.
 
-Legend: ``T`` frames of a person, ``V`` vertices, ``J`` joints, ``C``
-coefficients, ``K`` correctives.
+Legend: ``T`` frames of a person, ``V`` vertices.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -18,19 +17,12 @@ from aios.results import SequenceResult, instance_color
 from aios.structures import vertex_normals
 from aios.version import __version__
 
-from .correctives import CorrectiveBasis, SkinningFrames, rest_differences
+from .correctives import CorrectiveBasis
 from .glb import VERTEX_DATA, VERTEX_INDEX, GLBBuilder
-from .rig import JOINT_NAMES, PersonMotion, Rig
-
-if TYPE_CHECKING:
-    from aios.body_models import BodyModel
 
 __all__ = ['GLTFScene']
 
-_CHUNK = 32  # frames that are computed at once
-_STILL = 1e-6  # changes below it (metres, coefficients) are not animated
 _HALF_TURN = [1.0, 0.0, 0.0, 0.0]  # about x: OpenCV's axes to glTF's
-_NUM_BETAS = 10
 
 
 class GLTFScene:
@@ -40,10 +32,10 @@ class GLTFScene:
         self,
         builder: GLBBuilder,
         sequence: SequenceResult,
-        rig: Rig,
+        faces: np.ndarray,
         times: np.ndarray,
     ) -> None:
-        self.builder, self.sequence, self.rig = builder, sequence, rig
+        self.builder, self.sequence, self.faces = builder, sequence, faces
         self.times = times
         self.nodes: list[dict] = []
         self.meshes: list[dict] = []
@@ -54,25 +46,19 @@ class GLTFScene:
         self.cameras: list[dict] = []
         self.num_correctives: dict[int, int] = {}
         self.max_error = 0.0
+        self._indices: int | None = None
         self.world = self._node(
             name='people', rotation=_HALF_TURN, children=[]
         )
         self.top_nodes = [self.world]
         if sequence.num_frames:
             self.top_nodes.append(self._add_camera())
-        if len(sequence):
-            self._shared = self._shared_attributes()
 
-    def _shared_attributes(self) -> dict[str, Any]:
-        add, rig = self.builder.accessor, self.rig
-        faces = rig.faces.astype(np.uint32).ravel()
-        if len(rig.template) < 2**16 - 1:
-            faces = faces.astype(np.uint16)
-        self._indices = add(faces, VERTEX_INDEX)
-        return {
-            'JOINTS_0': add(rig.bones, VERTEX_DATA),
-            'WEIGHTS_0': add(rig.weights, VERTEX_DATA),
-        }
+    def add_person(
+        self, person_id: int, basis: CorrectiveBasis | None, bar: tqdm
+    ) -> None:
+        """Add a person with mesh and animation."""
+        raise NotImplementedError
 
     def _node(self, **entries: Any) -> int:
         self.nodes.append(entries)
@@ -104,115 +90,58 @@ class GLTFScene:
         ]
         return self._node(name='camera', camera=0)
 
-    def add_person(
-        self, person_id: int, basis: CorrectiveBasis | None, bar: tqdm
-    ) -> None:
-        """Add a person with skeleton, mesh and animation."""
-        motion = PersonMotion.of(self.sequence, person_id, self.rig)
-        mean = motion.mean_coefficients
-        shape_ids = _moving(motion.coefficients - mean)
-        # Expressions also where they rest: a user may want to animate them.
-        shape_ids = np.union1d(shape_ids, np.arange(_NUM_BETAS, len(mean)))
-        weights = (motion.coefficients - mean)[:, shape_ids]
-        offsets = self.rig.bone_offsets(motion.coefficients)
-        offsets = offsets.astype(np.float32)
-        self._fit(motion, mean, offsets, basis, bar)
-        shapes = self.rig.shapes[shape_ids].astype(np.float32)
-        names = [_shape_name(i) for i in shape_ids]
-        if basis is not None:
-            more, more_weights = basis.shapes_and_weights()
-            shapes = np.concatenate(
-                [shapes, more.reshape(-1, *shapes.shape[1:])]
-            )
-            weights = np.concatenate([weights, more_weights], axis=1)
-            names += [f'corrective_{i:03d}' for i in range(len(more))]
-            self.num_correctives[person_id] = len(more)
-        weights = weights.astype(np.float32)
-        skeleton, bones = self._add_skeleton(motion, offsets, mean)
-        mesh_node = self._add_mesh(motion, mean, shapes, names, weights[0])
-        self._add_skin(mesh_node, skeleton, bones, mean, person_id)
-        self._animate(motion, skeleton, bones, offsets, mesh_node, weights)
-
-    def _fit(
+    def _add_person_node(
         self,
-        motion: PersonMotion,
-        mean: np.ndarray,
-        offsets: np.ndarray,
-        basis: CorrectiveBasis | None,
-        bar: tqdm,
-    ) -> None:
-        """Grow the basis over the frames, and keep the largest error."""
-        bind = self.rig.rest_joints(mean)
-        for piece in motion.chunks(_CHUNK):
-            wanted = _forward(
-                self.sequence, motion.rows[piece], self.rig.layer
-            )
-            skinning = SkinningFrames(
-                self.rig, bind, motion.rotations[piece], offsets[piece]
-            )
-            rest = self.rig.rest_vertices(motion.coefficients[piece])
-            if basis is not None:
-                rest += basis.add(rest_differences(skinning, rest, wanted))
-            errors = np.linalg.norm(skinning.pose(rest) - wanted, axis=-1)
-            self.max_error = max(self.max_error, float(errors.max()))
-            bar.update(len(wanted))
-
-    def _add_skeleton(
-        self, motion: PersonMotion, offsets: np.ndarray, mean: np.ndarray
-    ) -> tuple[int, list[int]]:
-        """Node of a person and those of the joints, in their first pose."""
-        first = len(self.nodes) + 1
+        person_id: int,
+        place: np.ndarray,
+        frames: np.ndarray,
+        **extras: Any,
+    ) -> int:
+        """Node of a person, at the place of the first of the frames."""
         person = self._node(
-            name=f'person_{motion.person_id}',
-            translation=motion.transl[0].tolist(),
-            children=[first],
+            name=f'person_{person_id}',
+            translation=place.tolist(),
+            children=[],
             extras={
-                'person_id': motion.person_id,
-                'betas': mean[:_NUM_BETAS].tolist(),
-                'first_frame': int(motion.frames[0]),
-                'last_frame': int(motion.frames[-1]),
-                'num_frames': len(motion),
+                'person_id': person_id,
+                **extras,
+                'first_frame': int(frames[0]),
+                'last_frame': int(frames[-1]),
+                'num_frames': len(frames),
             },
         )
-        bones = [
-            self._node(
-                name=name,
-                translation=offset.tolist(),
-                rotation=rotation.tolist(),
-            )
-            for name, offset, rotation in zip(
-                JOINT_NAMES, offsets[0], motion.rotations[0], strict=True
-            )
-        ]
-        for joint, parent in enumerate(self.rig.parents[1:], start=1):
-            node = self.nodes[bones[parent]]
-            node.setdefault('children', []).append(bones[joint])
         self.nodes[self.world]['children'].append(person)
-        return person, bones
+        return person
 
     def _add_mesh(
         self,
-        motion: PersonMotion,
-        mean: np.ndarray,
+        person_id: int,
+        vertices: np.ndarray,
         shapes: np.ndarray,
         names: Sequence[str],
         weights: np.ndarray,
+        **attributes: int,
     ) -> int:
-        vertices = self.rig.rest_vertices(mean).astype(np.float32)
-        normals = vertex_normals(vertices, self.rig.faces)
+        """Node of a mesh, with blend shapes and their first weights."""
+        normals = vertex_normals(vertices, self.faces)
         # Vertices of no face have no direction; the format wants one.
         normals[~normals.any(1)] = (0, 0, 1)
         add = self.builder.accessor
+        if self._indices is None:
+            faces = self.faces.astype(np.uint32).ravel()
+            if len(vertices) < 2**16 - 1:
+                faces = faces.astype(np.uint16)
+            self._indices = add(faces, VERTEX_INDEX)
         primitive: dict[str, Any] = {
             'attributes': {
                 'POSITION': add(vertices, VERTEX_DATA, bounds=True),
                 'NORMAL': add(normals, VERTEX_DATA),
-                **self._shared,
+                **attributes,
             },
             'indices': self._indices,
-            'material': self._add_material(motion.person_id),
+            'material': self._add_material(person_id),
         }
-        name = f'person_{motion.person_id}_body'
+        name = f'person_{person_id}_body'
         mesh: dict[str, Any] = {'name': name, 'primitives': [primitive]}
         if len(shapes):
             primitive['targets'] = [
@@ -222,10 +151,7 @@ class GLTFScene:
             mesh['weights'] = weights.tolist()
             mesh['extras'] = {'targetNames': list(names)}
         self.meshes.append(mesh)
-        # Not below the person: the skeleton alone places a skinned mesh.
-        node = self._node(name=name, mesh=len(self.meshes) - 1)
-        self.top_nodes.append(node)
-        return node
+        return self._node(name=name, mesh=len(self.meshes) - 1)
 
     def _add_material(self, person_id: int) -> int:
         color = np.divide(instance_color(person_id), 255)
@@ -242,59 +168,17 @@ class GLTFScene:
         )
         return len(self.materials) - 1
 
-    def _add_skin(
-        self,
-        mesh_node: int,
-        skeleton: int,
-        bones: list[int],
-        mean: np.ndarray,
-        person_id: int,
-    ) -> None:
-        inverse = np.tile(np.eye(4, dtype=np.float32), (len(bones), 1, 1))
-        inverse[:, :3, 3] = -self.rig.rest_joints(mean)
-        self.skins.append(
-            {
-                'name': f'person_{person_id}',
-                'skeleton': skeleton,
-                'joints': bones,
-                'inverseBindMatrices': self.builder.accessor(inverse),
-            }
-        )
-        self.nodes[mesh_node]['skin'] = len(self.skins) - 1
-
-    def _animate(
-        self,
-        motion: PersonMotion,
-        skeleton: int,
-        bones: list[int],
-        offsets: np.ndarray,
-        mesh_node: int,
-        weights: np.ndarray,
-    ) -> None:
-        add = self.builder.accessor
-        keys = add(self.times[motion.frames], bounds=True)
-        self._track(skeleton, 'translation', keys, motion.transl)
-        self._track_presence(skeleton, motion)
-        for joint, bone in enumerate(bones):
-            rotations = motion.rotations[:, joint]
-            if np.abs(rotations - rotations[0]).max() > 0:
-                self._track(bone, 'rotation', keys, rotations)
-            if len(_moving(offsets[:, joint] - offsets[0, joint])):
-                self._track(bone, 'translation', keys, offsets[:, joint])
-        if weights.size:
-            self._track(mesh_node, 'weights', keys, weights.ravel())
-
-    def _track_presence(self, skeleton: int, motion: PersonMotion) -> None:
+    def _track_presence(self, person: int, frames: np.ndarray) -> None:
         """A person who is not in a frame has size zero."""
         present = np.zeros(self.sequence.num_frames, bool)
-        present[motion.frames] = True
+        present[frames] = True
         if present.all():
             return
         changes = np.flatnonzero(np.diff(present)) + 1
-        frames = np.concatenate([[0], changes])
-        keys = self.builder.accessor(self.times[frames], bounds=True)
-        scale = np.repeat(present[frames], 3).astype(np.float32)
-        self._track(skeleton, 'scale', keys, scale.reshape(-1, 3), 'STEP')
+        starts = np.concatenate([[0], changes])
+        keys = self.builder.accessor(self.times[starts], bounds=True)
+        scale = np.repeat(present[starts], 3).astype(np.float32)
+        self._track(person, 'scale', keys, scale.reshape(-1, 3), 'STEP')
 
     def _track(
         self,
@@ -355,24 +239,3 @@ class GLTFScene:
             'skins': self.skins,
             'animations': animations if self.channels else [],
         }
-
-
-def _forward(
-    sequence: SequenceResult, rows: np.ndarray, layer: BodyModel
-) -> np.ndarray:
-    """The body model's vertices ``(T, V, 3)``, without translation."""
-    from aios.body_models import BodyPoser
-
-    parameters = sequence.parameters(rows)
-    del parameters['transl']
-    return BodyPoser(layer)(parameters).vertices.astype(np.float64)
-
-
-def _moving(changes: np.ndarray) -> np.ndarray:
-    """Columns that are not the same at all times, of ``(T, n)``."""
-    return np.flatnonzero(np.abs(changes).max(axis=0) > _STILL)
-
-
-def _shape_name(coefficient: int) -> str:
-    kind = 'shape' if coefficient < _NUM_BETAS else 'expression'
-    return f'{kind}_{coefficient % _NUM_BETAS}'

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from aios.results import FrameResult, SequenceResult
-from aios.structures import convert_joints, get_joint_set
+from aios.results import MESH_BODIES, FrameResult, SequenceResult
+from aios.structures import convert_joints, get_joint_set, joint_mapping
 from aios.utils.closing import Closing
 from aios.utils.safe_io import atomic_write
 from aios.version import __version__
@@ -51,7 +51,10 @@ _BOXES = {
 
 
 def keypoints_document(
-    frames: Iterable[FrameResult], source: str = '', fps: float = 0.0
+    frames: Iterable[FrameResult],
+    source: str = '',
+    fps: float = 0.0,
+    joint_set: str = 'smplx_144',
 ) -> dict[str, Any]:
     """Boxes, scores and keypoints of frames.
 
@@ -59,6 +62,7 @@ def keypoints_document(
         frames: The frames; images are numbered in their order.
         source: Name of the video or the folder.
         fps: Frames per second; 0 for pictures.
+        joint_set: What the bodies have; of other joints ``v`` is 0.
 
     Returns:
         What :func:`json.dump` takes.
@@ -67,7 +71,7 @@ def keypoints_document(
     annotations: list[dict] = []
     for image_id, frame in enumerate(frames):
         images.append(_image(frame, image_id))
-        for annotation in _annotations(frame, image_id):
+        for annotation in _annotations(frame, image_id, joint_set):
             annotations.append({'id': len(annotations), **annotation})
     return {
         'info': {
@@ -98,7 +102,12 @@ def write_keypoints(
         FileExistsError: If the file exists and ``overwrite`` is False.
     """
     _dump(
-        keypoints_document(sequence.frames(), sequence.source, sequence.fps),
+        keypoints_document(
+            sequence.frames(),
+            sequence.source,
+            sequence.fps,
+            MESH_BODIES.get(sequence.body_model, 'smplx_144'),
+        ),
         Path(path),
         overwrite,
     )
@@ -168,12 +177,13 @@ def _image(frame: FrameResult, image_id: int) -> dict[str, Any]:
 
 
 def _annotations(
-    frame: FrameResult, image_id: int
+    frame: FrameResult, image_id: int, joint_set: str
 ) -> Iterator[dict[str, Any]]:
     instances = frame.instances
-    whole, known = convert_joints(
+    whole, _ = convert_joints(
         instances['joints2d'], 'smplx_144', 'coco_wholebody', approximate=True
     )
+    known = joint_mapping(joint_set, 'coco_wholebody', approximate=True) >= 0
     points = np.concatenate(
         [whole, np.broadcast_to(2.0 * known[:, None], (*whole.shape[:2], 1))],
         axis=2,

@@ -45,13 +45,14 @@ _CHUNK = 32  # meshes that are held at once
 
 
 def person_meshes(
-    sequence: SequenceResult, layer: BodyModel, axes: str = 'opencv'
+    sequence: SequenceResult, layer: BodyModel | None, axes: str = 'opencv'
 ) -> Iterator[tuple[int, Mesh]]:
     """Meshes of all persons, posed anew; memory does not grow.
 
     Args:
         sequence: The results.
-        layer: Their body model.
+        layer: Their body model; not used for bodies of
+            :data:`aios.results.MESH_BODIES`.
         axes: A key of :data:`AXES`.
 
     Yields:
@@ -62,21 +63,43 @@ def person_meshes(
     """
     if axes not in AXES:
         raise ValueError(f'axes must be one of {tuple(AXES)}, got {axes!r}')
+    signs = np.array(AXES[axes], np.float32)
+    if layer is None or not sequence.has_parameters:
+        vertices, faces = given_meshes(sequence)
+        for row, points in enumerate(vertices):
+            person = int(sequence.person_id[row])
+            yield row, instance_mesh(points * signs, faces, person)
+        return
     from aios.body_models import BodyPoser
 
     poser = BodyPoser(layer)
     for start in range(0, len(sequence), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        vertices = poser(sequence.parameters(rows)).vertices
-        vertices = vertices * np.array(AXES[axes], np.float32)
+        vertices = poser(sequence.parameters(rows)).vertices * signs
         for row, points in enumerate(vertices, start=start):
             person = int(sequence.person_id[row])
             yield row, instance_mesh(points, poser.faces, person)
 
 
+def given_meshes(sequence: SequenceResult) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices ``(N, V, 3)`` and triangles that results hold.
+
+    Raises:
+        ValueError: If they hold none.
+    """
+    vertices, faces = sequence.vertices, sequence.faces
+    if vertices is None or faces is None:
+        missing = 'vertices' if vertices is None else 'faces'
+        raise ValueError(
+            f'bodies of the model {sequence.body_model!r} are written as '
+            f'they were read, and these results have no {missing}'
+        )
+    return vertices, faces
+
+
 def write_meshes(
     sequence: SequenceResult,
-    layer: BodyModel,
+    layer: BodyModel | None,
     folder: str | os.PathLike,
     kind: str = 'obj',
     *,

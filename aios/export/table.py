@@ -10,6 +10,7 @@ from .gltf import GLBExporter
 from .keypoints import KeypointsExporter
 from .meshes import MeshExporter
 from .mot import MOTExporter
+from .params import ParamsExporter
 
 __all__ = ['EXPORTERS', 'exporters_by_flag']
 
@@ -23,6 +24,7 @@ EXPORTERS: dict[str, Exporter] = {
         MeshExporter('ply', 'the same, binary and with colours'),
         KeypointsExporter(),
         MOTExporter(),
+        ParamsExporter(),
     )
 }
 """Formats by name; the demos and ``tools/params2mesh.py`` read it."""

@@ -46,6 +46,8 @@ def ground_sequence(
         body_model: The one the results were made with. It tells how high
             joints are above the sole, and poses the bodies. Without it
             joints of the legs are moved as rigid bones, and meshes left out.
+            Bodies of :data:`aios.results.MESH_BODIES` need none: they are
+            moved as a whole, and feet may slide a little.
         options: Thresholds.
 
     Returns:
@@ -57,14 +59,20 @@ def ground_sequence(
     """
     _check(people)
     options = options or GroundOptions()
-    poser = None if body_model is None else BodyPoser(body_model)
+    rigid = not people.has_parameters
+    poser = None
+    if body_model is not None and not rigid:
+        poser = BodyPoser(body_model)
     tracks = list(_tracks(people, poser, options.max_gap))
     if not tracks:
         raise GroundError(
             f'nobody is in front of the camera for {_SHORTEST} frames in a row'
         )
     floor = find_floor(tracks, options)
-    after = lock_tracks(tracks, floor)
+    if rigid:
+        after = [track.legs.shifted(track.shift) for track in tracks]
+    else:
+        after = lock_tracks(tracks, floor)
     report = _report(tracks, after, floor)
     return _moved(people, tracks, after, floor, poser), report
 
@@ -178,7 +186,11 @@ def _moved(
         changed['body_pose'][track.rows] = legs.body_pose(pose)
         changed['joints3d'][track.rows] = legs.joints
     plane = np.append(floor.up, floor.offset)
-    bare = replace(people, **changed, vertices=None, floor=plane)
+    vertices = None
+    if not people.has_parameters and people.vertices is not None:
+        shift = changed['joints3d'][:, :1] - people.joints3d[:, :1]
+        vertices = people.vertices + shift
+    bare = replace(people, **changed, vertices=vertices, floor=plane)
     frames = []
     for frame in bare.frames():
         if poser is None:

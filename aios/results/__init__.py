@@ -17,6 +17,7 @@ from .predictions import (
 )
 from .schema import (
     FRAME_FIELDS,
+    MESH_BODIES,
     PERSON_FIELDS,
     SMPLX_ARGUMENTS,
     complete_instances,
@@ -25,6 +26,7 @@ from .sequence import SequenceResult
 
 __all__ = [
     'FRAME_FIELDS',
+    'MESH_BODIES',
     'PERSON_FIELDS',
     'SMPLX_ARGUMENTS',
     'FrameResult',

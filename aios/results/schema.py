@@ -18,6 +18,7 @@ import numpy as np
 __all__ = [
     'FORMAT_VERSION',
     'FRAME_FIELDS',
+    'MESH_BODIES',
     'PERSON_FIELDS',
     'SMPLX_ARGUMENTS',
     'Field',
@@ -66,6 +67,12 @@ SMPLX_ARGUMENTS: Mapping[str, int] = MappingProxyType(
     }
 )
 """Keyword arguments of a call of SMPL-X, and their size."""
+
+MESH_BODIES: Mapping[str, str] = MappingProxyType({'mhr': 'mhr_70'})
+"""Body models without SMPL-X parameters, and the joint set they have.
+
+Results of them hold joints and vertices; their parameters are zero.
+"""
 
 
 def _person_fields() -> dict[str, Field]:

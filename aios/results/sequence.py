@@ -20,6 +20,7 @@ from .frame import FrameResult, check_frames, frame_arrays
 from .schema import (
     FORMAT_VERSION,
     FRAME_FIELDS,
+    MESH_BODIES,
     PERSON_FIELDS,
     SMPLX_ARGUMENTS,
     Field,
@@ -40,6 +41,7 @@ _FIXED = {
     'format_version': FORMAT_VERSION,
 }
 _TEXTS = ('source', 'gender', 'body_model', 'model', 'aios_version')
+_OPTIONAL = ('floor', 'faces')
 _GENDERS = ('neutral', 'male', 'female')
 
 
@@ -80,6 +82,8 @@ class SequenceResult:
         floor: ``(4,)``, or None if unknown: unit vector against gravity and
             height of the camera in metres, so that ``floor[:3] @ x +
             floor[3]`` is the height of ``x`` over the floor.
+        faces: ``(T, 3)`` triangles of ``vertices``, or None: those of
+            SMPL-X. Only for bodies of :data:`~aios.results.MESH_BODIES`.
         fps: Frames per second of ``source``; 0 for images.
         source: Name of the video or the folder.
         gender: Gender of the body model.
@@ -122,6 +126,7 @@ class SequenceResult:
     vertices: np.ndarray | None = None
     keypoints: np.ndarray | None = None
     floor: np.ndarray | None = None
+    faces: np.ndarray | None = None
     fps: float = 0.0
     source: str = ''
     gender: str = 'neutral'
@@ -153,6 +158,26 @@ class SequenceResult:
             object.__setattr__(self, name, value)
         if self.floor is not None:
             object.__setattr__(self, 'floor', _as_floor(self.floor))
+        if self.faces is not None:
+            faces = self._checked_faces(self.faces)
+            object.__setattr__(self, 'faces', faces)
+
+    def _checked_faces(self, given: Any) -> np.ndarray:
+        """The triangles; they may come from anywhere."""
+        count = len(np.atleast_1d(given))
+        faces = as_field('faces', Field((3,), np.int64, ''), given, count)
+        size = 0 if self.vertices is None else self.vertices.shape[1]
+        if self.has_parameters:
+            raise ValueError(
+                f'faces are those of the body model {self.body_model!r}'
+            )
+        low, high = faces.min(initial=0), faces.max(initial=0)
+        if low < 0 or (self.vertices is not None and high >= size):
+            raise ValueError(
+                f'faces must be numbers of the {size} vertices, got {low} to '
+                f'{high}'
+            )
+        return faces
 
     def _check_metadata(self) -> None:
         for name, wanted in _FIXED.items():
@@ -184,6 +209,23 @@ class SequenceResult:
         return len(self.frame_names)
 
     @property
+    def has_parameters(self) -> bool:
+        """Whether SMPL-X parameters describe the bodies."""
+        return self.body_model not in MESH_BODIES
+
+    def check_parameters(self) -> None:
+        """Refuse bodies without SMPL-X parameters.
+
+        Raises:
+            ValueError: If :attr:`has_parameters` is False.
+        """
+        if not self.has_parameters:
+            raise ValueError(
+                f'SMPL-X parameters are needed; bodies of the model '
+                f'{self.body_model!r} have joints and vertices only'
+            )
+
+    @property
     def person_ids(self) -> np.ndarray:
         """Different ids, ascending, int64."""
         return np.unique(self.person_id)
@@ -197,7 +239,7 @@ class SequenceResult:
         Args:
             frames: May be empty.
             **metadata: ``fps``, ``source``, ``gender``, ``body_model``,
-                ``model`` and ``floor``; see :attr:`metadata`.
+                ``model``, ``floor`` and ``faces``; see :attr:`metadata`.
 
         Raises:
             ValueError: If only some of the frames with persons have an
@@ -326,7 +368,7 @@ class SequenceResult:
     @property
     def metadata(self) -> dict[str, Any]:
         """What :meth:`from_frames` takes besides frames."""
-        names = ('fps', 'source', 'gender', 'body_model', 'model', 'floor')
+        names = ('fps', *_TEXTS[:-1], 'floor', 'faces')
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -361,7 +403,7 @@ class SequenceResult:
         _check_version(path, arrays)
         for name in known:
             field = PERSON_FIELDS.get(name)
-            optional = field.optional if field else name == 'floor'
+            optional = field.optional if field else name in _OPTIONAL
             if name not in arrays and not optional:
                 raise ValueError(f'{path}: array {name!r} is missing')
         for name in (*_TEXTS, *_FIXED, 'fps'):

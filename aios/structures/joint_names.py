@@ -14,6 +14,7 @@ __all__ = [
     'FACE_6_NAMES',
     'HUMAN_DATA_190_NAMES',
     'LANDMARK_68_NAMES',
+    'MHR_70_NAMES',
     'SMPLX_55_NAMES',
     'SMPLX_137_NAMES',
     'SMPLX_144_NAMES',
@@ -181,6 +182,33 @@ COCO_WHOLEBODY_133_NAMES = (
     *_hand_20('left'),
     'right_hand_root',
     *_hand_20('right'),
+)
+
+
+def _mhr_hand(side: str) -> tuple[str, ...]:
+    """20 joints and the wrist of one hand, from the tips."""
+    fingers = (
+        name
+        for finger in FINGERS
+        for name in (
+            f'{side}_{finger}',
+            *(f'{side}_{finger}_{i}' for i in (3, 2, 1)),
+        )
+    )
+    return (*fingers, f'{side}_wrist')
+
+
+# Keypoints of SAM 3D Body; the list is in its sam_3d_body/metadata/mhr70.py.
+MHR_70_NAMES = (
+    *COCO_17_NAMES[:9],
+    *('left_hip', 'right_hip', *COCO_17_NAMES[13:]),
+    *('left_bigtoe', 'left_smalltoe', 'left_heel'),
+    *('right_bigtoe', 'right_smalltoe', 'right_heel'),
+    *_mhr_hand('right'),
+    *_mhr_hand('left'),
+    *('left_olecranon', 'right_olecranon'),
+    *('left_cubital_fossa', 'right_cubital_fossa'),
+    *('left_acromion', 'right_acromion', 'neck'),
 )
 
 FACE_6_NAMES = (

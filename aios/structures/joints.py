@@ -17,6 +17,7 @@ name                       J   what it is
 ``human_data``            190  mmhuman3d's HumanData
 ``coco``                   17  COCO key-points
 ``coco_wholebody``        133  COCO-WholeBody
+``mhr_70``                 70  keypoints of SAM 3D Body
 ``left_hand_6`` etc.        6  key-point tokens of hands and face
 ========================  ===  ==========================================
 """
@@ -227,6 +228,7 @@ COCO_17 = JointSet.from_names('coco', names.COCO_17_NAMES)
 COCO_WHOLEBODY_133 = JointSet.from_names(
     'coco_wholebody', names.COCO_WHOLEBODY_133_NAMES
 )
+MHR_70 = JointSet.from_names('mhr_70', names.MHR_70_NAMES)
 
 
 def _part_set(name: str, joint_names: Sequence[str], part: str) -> JointSet:
@@ -247,7 +249,7 @@ JOINT_SETS: Mapping[str, JointSet] = MappingProxyType(
         joint_set.name: joint_set
         for joint_set in (
             *(SMPLX_144, SMPLX_127, SMPLX_55, SMPLX_137, SMPLX_ROTATIONS_53),
-            *(SMPL_22, HUMAN_DATA_190, COCO_17, COCO_WHOLEBODY_133),
+            *(SMPL_22, HUMAN_DATA_190, COCO_17, COCO_WHOLEBODY_133, MHR_70),
             *(LEFT_HAND_6, RIGHT_HAND_6, FACE_6),
         )
     }

@@ -225,7 +225,11 @@ def smooth_sequence(
 
     Returns:
         The same persons, smoothed.
+
+    Raises:
+        ValueError: If the bodies have no SMPL-X parameters.
     """
+    sequence.check_parameters()
     smoother = OneEuroSmoother(sequence.fps or 30.0, body_model, options)
     body = smoother._body
     frames = list(sequence.frames())

@@ -29,6 +29,7 @@ __all__ = [
     'Unpickler',
     'UnsafeFileError',
     'read_pickle',
+    'unpickle',
 ]
 
 ALLOWED_CONTENT = (
@@ -246,12 +247,24 @@ def read_pickle(
             proportion to its size. Nothing was executed.
         CorruptFileError: The pickle is truncated or malformed.
     """
+    return unpickle(Unpickler(stream, encoding, records), source)
+
+
+def unpickle(
+    unpickler: Unpickler, source: str, leaves: tuple[type, ...] = ()
+) -> Any:
+    """Read what is before an unpickler; see :func:`read_pickle`.
+
+    Args:
+        unpickler: It cannot be used again.
+        source: Name of the file for error messages.
+        leaves: Types of values that the unpickler has built already.
+    """
     try:
-        unpickler = Unpickler(stream, encoding, records)
         raw = unpickler.load()
         consumed = unpickler.source.consumed
-        del unpickler  # its memo holds the bytes of all arrays
-        return Builder(consumed)(raw)
+        unpickler.memo.clear()  # holds the bytes of all arrays
+        return Builder(consumed, leaves)(raw)
     except UnsafeFileError as error:
         raise UnsafeFileError(
             f'{source}: refused, {error}. Allowed: {ALLOWED_CONTENT}. '

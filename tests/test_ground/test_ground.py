@@ -301,3 +301,26 @@ class TestRefused:
             joints3d=people.joints3d + away[:, None],
         )
         self.refused(flying, 'no feet stand still')
+
+
+def test_bodies_without_parameters_move_as_a_whole(case):
+    before = replace(
+        case.before,
+        body_model='mhr',
+        body_pose=np.zeros_like(case.before.body_pose),
+        global_orient=np.zeros_like(case.before.global_orient),
+        vertices=case.before.joints3d[:, :5],
+    )
+    after, report = ground_sequence(before, {'type': 'not built'})
+    shift = after.joints3d[:, :1] - before.joints3d[:, :1]
+    for name in ('joints3d', 'vertices'):
+        np.testing.assert_allclose(
+            getattr(after, name) - getattr(before, name),
+            np.broadcast_to(shift, getattr(after, name).shape),
+            atol=1e-5,
+        )
+    cosine = after.floor[:3] @ case.view.floor[:3]
+    assert np.degrees(np.arccos(cosine)) < 2
+    assert not after.body_pose.any()
+    slide = [report[when]['foot_slide_mm'] for when in ('before', 'after')]
+    assert slide[1] < slide[0] / 2

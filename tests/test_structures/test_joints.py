@@ -33,6 +33,7 @@ SIZES = {
     'human_data': 190,
     'coco': 17,
     'coco_wholebody': 133,
+    'mhr_70': 70,
     'left_hand_6': 6,
     'right_hand_6': 6,
     'face_6': 6,

@@ -105,7 +105,6 @@ class GLBViewer:
             if node.mesh is None:
                 continue
             mesh = self.gltf.meshes[node.mesh]
-            skin = self.gltf.skins[node.skin]
             (primitive,) = mesh.primitives
             weights = tracks.get((index, 'weights'), mesh.weights)
             rest = self.array(primitive.attributes.POSITION)
@@ -113,6 +112,11 @@ class GLBViewer:
             targets = primitive.targets or ()
             for weight, target in zip(weights, targets, strict=True):
                 rest += weight * self.array(target['POSITION'])
+            if node.skin is None:
+                at = world[index]
+                shown[node.name] = rest @ at[:3, :3].T + at[:3, 3]
+                continue
+            skin = self.gltf.skins[node.skin]
             bind = self.array(skin.inverseBindMatrices)
             bones = world[skin.joints] @ bind
             joints = self.array(primitive.attributes.JOINTS_0)

@@ -1,0 +1,25 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Results as their own file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aios.results import SequenceResult
+
+from .exporter import Exporter
+
+__all__ = ['ParamsExporter']
+
+
+class ParamsExporter(Exporter):
+    """What :meth:`aios.results.SequenceResult.load` reads."""
+
+    name, suffix, needs_body = 'npz', '.params.npz', False
+    about = 'results of this package, after --from, --frames or --ids'
+
+    def write(  # noqa: D102
+        self, sequence: SequenceResult, layer: Any, path: Path, **options: Any
+    ) -> None:
+        sequence.save(path, options['overwrite'])

@@ -1,0 +1,248 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AMASS: the motion of a person in a world whose z is up.
+
+Keys of the releases for SMPL-H (``poses`` (T, 156)) and SMPL-X (T, 165), and
+of robots' loaders (``root_orient``, ``pose_body``):
+https://amass.is.tue.mpg.de, https://github.com/YanjieZe/GMR.
+
+Legend: ``T`` frames of a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from aios.body_models import BodyPoser
+from aios.results import SequenceResult
+from aios.utils.safe_io import load_npz
+
+from .dictionaries import Person
+from .importer import (
+    Importer,
+    ReadingOptions,
+    centered_camera,
+    posed_instances,
+)
+
+__all__ = ['AMASSImporter']
+
+# x right, y forward, z up as x right, y down, z forward.
+_TO_CAMERA = Rotation.from_matrix([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
+_SIZE = (1920, 1080)  # of a virtual camera, which looks along y
+_FOCAL = 1500.0
+_HEIGHT = 1.5  # metres over the floor, which is z = 0
+_MARGIN = 1.5  # metres around the paths of pelvises
+# Parts of ``poses`` by its size, and where each ends.
+_BODY = {'global_orient': 3, 'body_pose': 66}
+_PARTS: Mapping[int, Mapping[str, int]] = {
+    66: _BODY,
+    156: _BODY | {'left_hand_pose': 111, 'right_hand_pose': 156},
+    165: _BODY
+    | {'jaw_pose': 69, 'leye_pose': 72, 'reye_pose': 75}
+    | {'left_hand_pose': 120, 'right_hand_pose': 165},
+}
+_SMPLH = 156
+_MAX_FRAMES = 1_000_000
+_KEYS = (
+    *('poses', 'root_orient', 'pose_body', 'trans', 'betas', 'gender'),
+    *('mocap_frame_rate', 'mocap_framerate', 'surface_model_type'),
+    *('expression', 'first_frame'),
+)
+
+
+@dataclass(frozen=True)
+class _Motion:
+    """The motion of a person.
+
+    Attributes:
+        first: Frame with which it begins.
+        rate: Frames per second.
+        gender: Of the body.
+        pelvis: ``(T, 3)`` metres, z up.
+        parameters: ``(T, ...)`` arguments of SMPL-X, z up.
+        is_smplx: Whether shapes are those of SMPL-X.
+    """
+
+    first: int
+    rate: float
+    gender: str
+    pelvis: np.ndarray
+    parameters: dict[str, np.ndarray]
+    is_smplx: bool
+
+    @property
+    def frames(self) -> np.ndarray:
+        return self.first + np.arange(len(self.pelvis))
+
+
+class AMASSImporter(Importer):
+    """A motion in front of a virtual camera; a folder holds several."""
+
+    name = 'amass'
+    about = 'AMASS: motion of a person (npz), or a folder of them'
+
+    def read(  # noqa: D102
+        self, path: Path, poser: BodyPoser, options: ReadingOptions
+    ) -> tuple[SequenceResult, list[str]]:
+        files = sorted(path.glob('*.npz')) if path.is_dir() else [path]
+        if not files:
+            raise FileNotFoundError(f'{path}: no file that ends with .npz')
+        motions = [_load(file, poser, options) for file in files]
+        for name in ('rate', 'gender'):
+            values = [getattr(motion, name) for motion in motions]
+            for file, value in zip(files, values, strict=True):
+                if value != values[0]:
+                    raise ValueError(
+                        f'{file}: {name} is {value}, that of {files[0].name} '
+                        f'is {values[0]}; read them one by one'
+                    )
+        remarks = [
+            'the camera is a virtual one; z = 0 of the file is the floor'
+        ]
+        if not all(motion.is_smplx for motion in motions):
+            remarks.append('shapes are those of SMPL-H and are left out')
+        return _sequence(path.name, motions, poser), remarks
+
+
+def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
+    arrays = Person(str(path), load_npz(path, keys=_KEYS))
+    if 'poses' in arrays:
+        poses = arrays.array('poses', *((-1, size) for size in _PARTS))
+    else:
+        root, joints = (
+            arrays.array(name, (-1, size))
+            for name, size in (('root_orient', 3), ('pose_body', 63))
+        )
+        if len(root) != len(joints):
+            raise ValueError(
+                f'{path}: root_orient has {len(root)} frames, pose_body '
+                f'{len(joints)}'
+            )
+        poses = np.concatenate([root, joints], axis=1)
+    count, size = poses.shape
+    trans = arrays.array('trans', (count, 3))
+    starts = [0, *_PARTS[size].values()]
+    parameters = {
+        name: poses[:, start:end]
+        for start, (name, end) in zip(
+            starts, _PARTS[size].items(), strict=False
+        )
+    }
+    betas = np.zeros(10)
+    if 'betas' in arrays and size != _SMPLH:
+        given = arrays.array('betas', (-1,))[:10]
+        betas[: len(given)] = given
+    parameters['betas'] = np.tile(betas, (count, 1))
+    if 'expression' in arrays:
+        parameters['expression'] = arrays.array('expression', (count, 10))
+    gender = _gender(arrays)
+    shape = {'betas': betas[None]}
+    pelvis = poser(shape, gender, return_vertices=False).joints[0, 0]
+    return _Motion(
+        first=_first_frame(arrays, count),
+        rate=_rate(arrays, options),
+        gender=gender,
+        pelvis=trans + pelvis,
+        parameters=parameters,
+        is_smplx=size != _SMPLH,
+    )
+
+
+def _gender(arrays: Person) -> str:
+    """``'neutral'`` if the file does not say."""
+    value = np.asarray(arrays.get('gender', 'neutral')).ravel()[:1]
+    text = b''.join(value.astype(np.bytes_)).decode('ascii', 'replace')
+    if text not in ('neutral', 'male', 'female'):
+        raise ValueError(
+            f'{arrays.where}: gender must be neutral, male or female, got '
+            f'{text!r}'
+        )
+    return text
+
+
+def _rate(arrays: Person, options: ReadingOptions) -> float:
+    for name in ('mocap_frame_rate', 'mocap_framerate'):
+        if name in arrays:
+            rate = float(arrays.array(name, ()))
+            if rate > 0:
+                return rate
+            raise ValueError(f'{arrays.where}: {name} must be positive')
+    if options.fps is None:
+        raise ValueError(
+            f'{arrays.where}: no field mocap_frame_rate; see --fps'
+        )
+    return options.fps
+
+
+def _first_frame(arrays: Person, count: int) -> int:
+    first = 0
+    if 'first_frame' in arrays:
+        first = int(arrays.array('first_frame', ()))
+    if not 0 <= first < _MAX_FRAMES - count:
+        raise ValueError(
+            f'{arrays.where}: first_frame must be in 0..{_MAX_FRAMES}, got '
+            f'{first}'
+        )
+    return first
+
+
+def _sequence(
+    source: str, motions: Sequence[_Motion], poser: BodyPoser
+) -> SequenceResult:
+    """Persons before a virtual camera, rows sorted by frame."""
+    camera = centered_camera(_FOCAL, _SIZE)
+    place = _viewpoint(np.concatenate([motion.pelvis for motion in motions]))
+    people = [
+        posed_instances(
+            poser,
+            _TO_CAMERA.apply(motion.pelvis - place),
+            camera,
+            motion.parameters | {'global_orient': _turned(motion)},
+            motion.gender,
+            person_id=np.full(len(motion.pelvis), number),
+        )
+        for number, motion in enumerate(motions)
+    ]
+    index = np.concatenate([motion.frames for motion in motions])
+    order = np.argsort(index, kind='stable')
+    count = int(index.max(initial=-1)) + 1
+    rate = motions[0].rate
+    rows: dict[str, Any] = {
+        name: np.concatenate([person[name] for person in people])[order]
+        for name in people[0]
+    }
+    return SequenceResult(
+        frame_index=index[order],
+        **rows,
+        frame_names=np.array([f'{frame:06d}' for frame in range(count)]),
+        source_frames=np.arange(count),
+        timestamps=np.arange(count) / rate,
+        K=np.tile(camera.K, (count, 1, 1)),
+        image_sizes=np.tile(_SIZE, (count, 1)),
+        floor=np.array([0, -1, 0, _HEIGHT]),
+        fps=rate,
+        source=source,
+        gender=motions[0].gender,
+        model='amass',
+    )
+
+
+def _turned(motion: _Motion) -> np.ndarray:
+    root = Rotation.from_rotvec(motion.parameters['global_orient'])
+    return (_TO_CAMERA * root).as_rotvec()
+
+
+def _viewpoint(points: np.ndarray) -> np.ndarray:
+    """``(3,)`` place from which a level camera sees all points."""
+    if not len(points):
+        return np.zeros(3)
+    middle = (points[:, 0].min() + points[:, 0].max()) / 2
+    aside = np.abs(points[:, [0, 2]] - [middle, _HEIGHT]) + _MARGIN
+    distance = (aside * 2 * _FOCAL / _SIZE).max(1)
+    return np.array([middle, (points[:, 1] - distance).min(), _HEIGHT])

@@ -1,0 +1,232 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Persons as dictionaries, the way scripts save what a network returns.
+
+``np.save``, ``np.savez``, ``json.dump`` and ``pickle.dump`` of the list of
+persons of an image, of lists of several images, or of one person; a folder
+with one such file per image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.structures import Camera
+from aios.utils.safe_io import load_npy, load_npz, load_pickle
+
+from .importer import ReadingOptions
+
+__all__ = ['SUFFIXES', 'Person', 'fitted_camera', 'frames_of', 'load_faces']
+
+SUFFIXES = ('.npz', '.npy', '.json', '.pkl')
+
+
+class Person(Mapping[str, Any]):
+    """A dictionary whose errors say where it is from."""
+
+    def __init__(self, where: str, values: Mapping[str, Any]) -> None:
+        self.where, self._values = where, values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def array(self, name: str, *shapes: tuple[int, ...]) -> np.ndarray:
+        """A field of numbers, float64.
+
+        Args:
+            name: Of the field.
+            *shapes: Allowed ones, -1 for any size; the array is given the
+                first that has its number of values.
+
+        Raises:
+            ValueError: If it is missing, no numbers, or has another shape.
+        """
+        if self._values.get(name) is None:
+            raise ValueError(
+                f'{self.where}: no field {name!r}, there are '
+                f'{", ".join(map(str, self._values))}'
+            )
+        try:
+            value = np.asarray(self._values[name], np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f'{self.where}: {name} is no numbers') from None
+        found = value.shape
+        while value.ndim > len(shapes[0]) and value.shape[0] == 1:
+            value = value[0]
+        for shape in shapes:
+            if _fits(value.shape, shape):
+                if not np.isfinite(value).all():
+                    raise ValueError(f'{self.where}: {name} is not finite')
+                return value
+        wanted = ' or '.join(map(str, shapes))
+        raise ValueError(
+            f'{self.where}: {name} must have shape {wanted}, got {found}'
+        )
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(
+        size in (-1, found) for size, found in zip(wanted, shape, strict=True)
+    )
+
+
+def frames_of(path: Path, key: str) -> Iterator[tuple[str, list[Person]]]:
+    """Frames and their persons.
+
+    Args:
+        path: A file, or a folder with a file per frame.
+        key: Name of a field that every person has.
+
+    Yields:
+        Name and persons of each frame, files in the order of their names.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file is damaged, unsafe or holds something else.
+    """
+    files = [path]
+    if path.is_dir():
+        files = sorted(f for f in path.iterdir() if f.suffix in SUFFIXES)
+        if not files:
+            raise FileNotFoundError(
+                f'{path}: no file that ends with {", ".join(SUFFIXES)}'
+            )
+    for file in files:
+        yield from _frames(_load(file), str(file), file.stem, key)
+
+
+def _load(path: Path) -> Any:
+    if path.suffix == '.npz':
+        arrays = load_npz(path, allow_objects=True)
+        content = {name: _plain(array) for name, array in arrays.items()}
+        # ``np.savez(file, humans)``
+        alone = len(content) == 1 and next(iter(content.values()))
+        return alone if isinstance(alone, (list, dict)) else content
+    if path.suffix == '.npy':
+        return _plain(load_npy(path, allow_objects=True))
+    if path.suffix == '.json':
+        try:
+            return json.loads(path.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'{path}: no readable JSON ({error})') from error
+    if path.suffix == '.pkl':
+        return load_pickle(path)
+    raise ValueError(f'{path}: must end with {", ".join(SUFFIXES)}')
+
+
+def _plain(array: np.ndarray) -> Any:
+    """What an array of Python objects holds."""
+    return array.tolist() if array.dtype.hasobject else array
+
+
+def _frames(
+    content: Any, where: str, name: str, key: str
+) -> Iterator[tuple[str, list[Person]]]:
+    if isinstance(content, Mapping) and key in content:
+        yield name, _persons(content, where, key)
+    elif isinstance(content, Mapping):
+        if not content or not all(
+            isinstance(x, list) for x in content.values()
+        ):
+            raise ValueError(
+                f'{where}: no field {key!r}, there are '
+                f'{", ".join(map(str, content))}'
+            )
+        for stem, persons in content.items():
+            yield Path(str(stem)).stem, _listed(persons, f'{where}: {stem}')
+    elif isinstance(content, list) and _are(content, list):
+        for number, persons in enumerate(content):
+            yield f'{number:06d}', _listed(persons, f'{where}: frame {number}')
+    elif isinstance(content, list):
+        yield name, _listed(content, where)
+    else:
+        raise ValueError(
+            f'{where}: holds neither persons nor frames of them, but '
+            f'{type(content).__name__}'
+        )
+
+
+def _are(values: Sequence[Any], kind: type) -> bool:
+    return bool(values) and all(isinstance(value, kind) for value in values)
+
+
+def _listed(persons: list[Any], where: str) -> list[Person]:
+    for number, person in enumerate(persons):
+        if not isinstance(person, Mapping):
+            raise ValueError(
+                f'{where}: person {number} is no dictionary, but '
+                f'{type(person).__name__}'
+            )
+    return [
+        Person(f'{where}: person {number}', person)
+        for number, person in enumerate(persons)
+    ]
+
+
+def _persons(content: Mapping[str, Any], where: str, key: str) -> list[Person]:
+    """One person, or several whose arrays are stacked."""
+    if np.ndim(content[key]) < 3:
+        return [Person(where, content)]
+    count = len(content[key])
+    rows = [
+        {
+            name: value[number]
+            if np.ndim(value) and len(value) == count
+            else value
+            for name, value in content.items()
+        }
+        for number in range(count)
+    ]
+    return _listed(rows, where)
+
+
+def fitted_camera(
+    points: np.ndarray,
+    pixels: np.ndarray,
+    where: str,
+    focal: float | None = None,
+    size: tuple[int, int] | None = None,
+) -> Camera:
+    """The camera that sees points where they were seen.
+
+    Args:
+        points: ``(N, 3)`` metres, camera axes.
+        pixels: ``(N, 2)``.
+        where: Named in errors.
+        focal: Focal length in pixels, if known.
+        size: ``(width, height)`` of the image; by default the principal
+            point is its centre.
+
+    Raises:
+        ValueError: If there is no such camera.
+    """
+    rays = points[:, :2] / points[:, 2:]
+    if focal is None:
+        spread = rays - rays.mean(0)
+        focal = float((spread * pixels).sum() / (spread**2).sum())
+    center = np.median(pixels - focal * rays, axis=0)
+    width, height = size or np.round(2 * center).astype(int).tolist()
+    if not (points[:, 2] > 0).all() or not focal > 0 or min(width, height) < 1:
+        raise ValueError(
+            f'{where}: 3-D and 2-D points are not those of a camera; are '
+            'they in camera axes and in pixels of the image?'
+        )
+    K = np.array([[focal, 0, center[0]], [0, focal, center[1]], [0, 0, 1]])
+    return Camera(K, height, width)
+
+
+def load_faces(options: ReadingOptions, given: Any = None) -> Any:
+    """Triangles ``(T, 3)`` of the option, else of a file; may be None."""
+    if options.faces is not None:
+        return load_npy(options.faces)
+    return given

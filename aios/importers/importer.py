@@ -1,0 +1,156 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""What the command line knows of a reader.
+
+Legend: ``n`` persons of a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aios.body_models import BodyPoser
+from aios.results import SMPLX_ARGUMENTS, SequenceResult, complete_instances
+from aios.structures import Camera
+
+__all__ = [
+    'Importer',
+    'ReadingOptions',
+    'centered_camera',
+    'pixel_boxes',
+    'posed_instances',
+]
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """What files of other programs may not say.
+
+    Args:
+        fps: Frames per second; without it frames are images.
+        image_size: ``(width, height)`` of the images.
+        fov: Angle of view across the image's width, degrees.
+        faces: ``.npy`` file of the ``(T, 3)`` triangles of the meshes.
+
+    Raises:
+        ValueError: If a value makes no sense.
+    """
+
+    fps: float | None = None
+    image_size: tuple[int, int] | None = None
+    fov: float | None = None
+    faces: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and not 0 < self.fps < np.inf:
+            raise ValueError(f'fps must be positive, got {self.fps}')
+        if self.image_size is not None and min(self.image_size) < 1:
+            raise ValueError(
+                f'image_size must be positive, got {self.image_size}'
+            )
+        if self.fov is not None and not 0 < self.fov < 180:
+            raise ValueError(
+                f'fov must be between 0 and 180 degrees, got {self.fov}'
+            )
+
+    def timing(self, number: int) -> dict[str, Any]:
+        """``source_frame`` and ``timestamp`` of a frame."""
+        if self.fps is None:
+            return dict(source_frame=0, timestamp=0.0)
+        return dict(source_frame=number, timestamp=number / self.fps)
+
+
+class Importer:
+    """Results of a program; one line of :data:`aios.importers.IMPORTERS`.
+
+    Attributes:
+        name: What ``--from`` calls it.
+        about: One line about it.
+    """
+
+    name: str
+    about: str
+
+    def read(
+        self, path: Path, poser: BodyPoser, options: ReadingOptions
+    ) -> tuple[SequenceResult, list[str]]:
+        """Read results.
+
+        Args:
+            path: The file, or a folder of them.
+            poser: Poses the bodies whose parameters are read.
+            options: What the files may not say.
+
+        Returns:
+            The results, and remarks for the user. ``body_model`` is empty
+            where ``poser`` posed them.
+
+        Raises:
+            FileNotFoundError: If there is nothing.
+            ValueError: If a file is damaged, unsafe or something else; the
+                message names file and field.
+        """
+        raise NotImplementedError
+
+
+def posed_instances(
+    poser: BodyPoser,
+    pelvis: np.ndarray,
+    camera: Camera,
+    parameters: Mapping[str, np.ndarray],
+    gender: str = 'neutral',
+    **fields: Any,
+) -> dict[str, np.ndarray]:
+    """Persons from their parameters, with the pelvis where it was found.
+
+    Args:
+        poser: Poses them.
+        pelvis: ``(n, 3)`` metres, camera axes.
+        camera: Sees them.
+        parameters: Arguments of SMPL-X without ``transl``, ``(n, ...)``; hands
+            contain the mean hand. Those that are left out are zero, hands
+            flat.
+        gender: Of the body model.
+        **fields: Other fields of the persons.
+
+    Returns:
+        All fields of :data:`aios.results.PERSON_FIELDS`.
+    """
+    count = len(pelvis)
+    given: dict[str, Any] = {
+        name: np.zeros((count, size), np.float32)
+        for name, size in SMPLX_ARGUMENTS.items()
+    }
+    given |= parameters
+    mean = np.asarray(poser.layer(gender).hand_mean).reshape(2, 45)
+    given['left_hand_pose'] = given['left_hand_pose'] - mean[0]
+    given['right_hand_pose'] = given['right_hand_pose'] - mean[1]
+    joints = poser(given, gender, return_vertices=False).joints
+    given['transl'] = pelvis - joints[:, 0]
+    joints = joints + given['transl'][:, None]
+    pixels = camera.project(joints)
+    fields.setdefault('bboxes', pixel_boxes(pixels))
+    return complete_instances(
+        **given, joints3d=joints, joints2d=pixels, **fields
+    )
+
+
+def pixel_boxes(points: np.ndarray) -> np.ndarray:
+    """Boxes ``(n, 4)`` around points ``(n, J, 2)``."""
+    return np.concatenate([points.min(1), points.max(1)], axis=1)
+
+
+def centered_camera(focal: float, size: tuple[int, int]) -> Camera:
+    """A camera that looks at the centre of the image.
+
+    Args:
+        focal: Pixels.
+        size: ``(width, height)`` of the image.
+    """
+    width, height = size
+    K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    return Camera(K, height, width)

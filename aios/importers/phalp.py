@@ -1,0 +1,153 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""PHALP, the tracker of 4DHumans: SMPL of all persons of a video.
+
+A file of joblib that holds, by the path of each frame, lists with one entry
+per track (https://github.com/brjathu/PHALP): ``tid``, ``bbox`` (x, y, width,
+height), ``conf``, ``size`` (height, width), ``tracked_time`` (frames since it
+was seen), ``smpl`` (rotation matrices ``global_orient`` and ``body_pose``
+(23, 3, 3), ``betas``), ``3d_joints`` (45, 3) in metres, and ``camera`` (3),
+their translation before a camera that sees the longer side of the image as
+256 pixels with a focal length of 5000; ``time`` is the number of the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from aios.body_models import BodyPoser
+from aios.results import FrameResult, SequenceResult, complete_instances
+from aios.structures import VIRTUAL_FOCAL
+from aios.utils.joblib_pickle import load_joblib
+
+from .dictionaries import Person
+from .importer import (
+    Importer,
+    ReadingOptions,
+    centered_camera,
+    posed_instances,
+)
+
+__all__ = ['PHALPImporter']
+
+_RENDERED = 256  # pixels
+_MID_HIP = 8  # of OpenPose; in SMPL it is the joint of the pelvis
+_LISTS: Mapping[str, tuple[int, ...]] = {
+    'tid': (),
+    'conf': (),
+    'bbox': (4,),
+    'camera': (3,),
+    '3d_joints': (45, 3),
+}
+_NUM_BODY = 21  # of SMPL's 23 the last two are the hands
+
+
+class PHALPImporter(Importer):
+    """Poses and tracks; shapes are those of another body and left out."""
+
+    name = 'phalp'
+    about = '4DHumans and PHALP: poses and tracks (pkl)'
+
+    def read(  # noqa: D102
+        self, path: Path, poser: BodyPoser, options: ReadingOptions
+    ) -> tuple[SequenceResult, list[str]]:
+        content = load_joblib(path)
+        if not isinstance(content, Mapping) or not all(
+            isinstance(frame, Mapping) and 'smpl' in frame
+            for frame in content.values()
+        ):
+            raise ValueError(
+                f"{path}: no frames with the field 'smpl', so it is not of "
+                'PHALP'
+            )
+        frames = [
+            Person(f'{path}: {name}', content[name])
+            for name in sorted(content, key=str)
+        ]
+        sizes = [size for frame in frames for size in _sizes(frame)]
+        if not sizes:
+            raise ValueError(f'{path}: there are no persons')
+        people = SequenceResult.from_frames(
+            [_frame(frame, sizes[0], poser, options) for frame in frames],
+            fps=options.fps or 0.0,
+            source=path.name,
+            model='phalp',
+        )
+        return people, [
+            'poses are those of SMPL; its shapes mean nothing to SMPL-X and '
+            'are left out'
+        ]
+
+
+def _sizes(frame: Person) -> list[tuple[int, int]]:
+    """``(width, height)`` for each person."""
+    if not len(frame['smpl']):
+        return []
+    sizes = frame.array('size', (-1, 2)).astype(int).tolist()
+    return [(width, height) for height, width in sizes]
+
+
+def _frame(
+    frame: Person,
+    size: tuple[int, int],
+    poser: BodyPoser,
+    options: ReadingOptions,
+) -> FrameResult:
+    size = (*_sizes(frame), size)[0]
+    camera = centered_camera(VIRTUAL_FOCAL * max(size) / _RENDERED, size)
+    rows = _seen(frame)
+    instances = complete_instances()
+    if rows:
+        fields: dict[str, Any] = {
+            name: np.stack([row[name] for row in rows]) for name in rows[0]
+        }
+        pelvis = fields.pop('pelvis')
+        parameters = {n: fields.pop(n) for n in ('global_orient', 'body_pose')}
+        instances = posed_instances(
+            poser, pelvis, camera, parameters, **fields
+        )
+    return FrameResult(
+        name=Path(frame.where).stem,
+        K=camera.K,
+        size=size,
+        instances=instances,
+        **options.timing(int(frame.array('time', ()))),
+    )
+
+
+def _seen(frame: Person) -> list[dict[str, np.ndarray]]:
+    """Fields of the persons who are seen, not only expected."""
+    count = len(frame['smpl'])
+    if not count:
+        return []
+    missed = frame.array('tracked_time', (count,))
+    lists = {
+        name: frame.array(name, (count, *shape))
+        for name, shape in _LISTS.items()
+    }
+    rows = []
+    for row in np.flatnonzero(missed == 0).tolist():
+        body = Person(f'{frame.where}: person {row}', frame['smpl'][row])
+        x, y, width, height = lists['bbox'][row]
+        joints = lists['3d_joints'][row]
+        rows.append(
+            {
+                'person_id': lists['tid'][row].astype(np.int64),
+                'scores': lists['conf'][row],
+                'bboxes': np.array([x, y, x + width, y + height]),
+                'pelvis': joints[_MID_HIP] + lists['camera'][row],
+                'global_orient': _vectors(body.array('global_orient', (3, 3))),
+                'body_pose': _vectors(
+                    body.array('body_pose', (23, 3, 3))[:_NUM_BODY]
+                ),
+            }
+        )
+    return rows
+
+
+def _vectors(matrices: np.ndarray) -> np.ndarray:
+    return Rotation.from_matrix(matrices).as_rotvec().ravel()

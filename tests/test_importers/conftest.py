@@ -1,0 +1,39 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Files of other programs, in small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from foreign_results import mhr_person
+
+from aios.body_models import BodyPoser, SMPLXLayer
+
+
+@pytest.fixture(scope='session')
+def poser(layer: SMPLXLayer) -> BodyPoser:
+    return BodyPoser(layer)
+
+
+@pytest.fixture
+def faces_file(tmp_path: Path) -> Path:
+    path = tmp_path / 'faces.npy'
+    np.save(path, np.array([[0, 1, 2], [3, 4, 5], [1, 2, 3]]))
+    return path
+
+
+@pytest.fixture
+def mhr_folder(tmp_path: Path) -> Path:
+    """Four frames; the third is without persons, the last has one."""
+    folder = tmp_path / 'bodies'
+    folder.mkdir()
+    for number in range(4):
+        persons = [
+            mhr_person((x + 0.02 * number, 0.1, 4), seed)
+            for seed, x in enumerate((-0.8, 0.8))
+        ]
+        persons = [persons, persons[::-1], [], persons[:1]][number]
+        np.save(folder / f'{number:04d}.npy', np.array(persons, object))
+    return folder

@@ -1,0 +1,96 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Dictionaries of Multi-HMR, made of bodies whose parameters are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aios.body_models import BodyPoser
+from aios.importers import IMPORTERS, ReadingOptions
+from aios.results import SMPLX_ARGUMENTS
+from aios.structures import Camera
+
+CAMERA = Camera(
+    np.array([[776.0, 0, 448], [0, 776, 448], [0, 0, 1]]), 896, 896
+)
+
+
+@pytest.fixture(scope='module')
+def body(poser: BodyPoser) -> dict[str, np.ndarray]:
+    """Parameters of two persons, hands relative to the mean hand."""
+    rng = np.random.default_rng(1)
+    given = {
+        name: 0.3 * rng.normal(size=(2, size))
+        for name, size in SMPLX_ARGUMENTS.items()
+        if 'eye' not in name
+    }
+    given['transl'] = np.array([[-0.5, 0, 4], [0.6, 0.1, 5]])
+    return given
+
+
+@pytest.fixture(scope='module')
+def humans(body, poser: BodyPoser) -> list[dict[str, Any]]:
+    posed = poser(body)
+    mean = np.asarray(poser.layer().hand_mean).reshape(2, 45)
+    hands = {
+        'left_hand_pose': body['left_hand_pose'] + mean[0],
+        'right_hand_pose': body['right_hand_pose'] + mean[1],
+    }
+    order = ('global_orient', 'body_pose', 'left_hand_pose',
+             'right_hand_pose', 'jaw_pose')  # fmt: skip
+    turns = np.concatenate([(body | hands)[n] for n in order], axis=1)
+    return [
+        {
+            'scores': np.float32(0.5 + row / 4),
+            'rotvec': turns[row].reshape(53, 3),
+            'shape': body['betas'][row],
+            'expression': body['expression'][row],
+            'transl_pelvis': posed.joints[row, :1],
+            'v3d': posed.vertices[row],
+            'j3d': posed.joints[row, :127],
+            'j2d': CAMERA.project(posed.joints[row, :127]),
+        }
+        for row in range(2)
+    ]
+
+
+def test_parameters_come_back(humans, body, poser, tmp_path: Path) -> None:
+    path = tmp_path / 'image.npy'
+    np.save(path, np.array(humans, object))
+    people, remarks = IMPORTERS['multihmr'].read(path, poser, ReadingOptions())
+    assert remarks == []
+    for name, values in body.items():
+        np.testing.assert_allclose(
+            getattr(people, name), values, atol=2e-5, err_msg=name
+        )
+    posed = poser(body)
+    np.testing.assert_allclose(people.joints3d, posed.joints, atol=2e-5)
+    np.testing.assert_allclose(people.vertices, posed.vertices, atol=1e-6)
+    np.testing.assert_allclose(people.K[0], CAMERA.K, atol=0.1)
+    assert people.image_sizes.tolist() == [[896, 896]]
+    assert people.scores.tolist() == [0.5, 0.75]
+
+
+def test_camera_of_the_options(humans, poser, tmp_path: Path) -> None:
+    """Without 2-D points; the field of view is 60 degrees by default."""
+    path = tmp_path / 'image.npz'
+    one = {n: v for n, v in humans[0].items() if n != 'j2d'}
+    np.savez(path, **one)
+    read = IMPORTERS['multihmr'].read
+    people, _ = read(path, poser, ReadingOptions(image_size=(1000, 500)))
+    assert people.K[0, 0, 0] == pytest.approx(500 * 3**0.5)
+    assert people.K[0, :2, 2].tolist() == [500, 250]
+    with pytest.raises(ValueError, match='see --image-size and --fov'):
+        read(path, poser, ReadingOptions())
+    with pytest.raises(ValueError, match='fov must be between 0 and 180'):
+        ReadingOptions(fov=180)
+
+
+def test_meshes_alone_are_refused(humans, poser, tmp_path: Path) -> None:
+    np.save(tmp_path / 'x.npy', np.stack([h['v3d'] for h in humans]))
+    with pytest.raises(ValueError, match='neither persons nor frames'):
+        IMPORTERS['multihmr'].read(tmp_path / 'x.npy', poser, ReadingOptions())

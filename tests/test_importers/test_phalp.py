@@ -1,0 +1,121 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Tracks of 4DHumans, and files of joblib."""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from aios.importers import IMPORTERS, ReadingOptions
+from aios.results import SequenceResult
+from aios.utils.joblib_pickle import load_joblib
+from aios.utils.safe_io import CorruptFileError, UnsafeFileError
+
+
+@pytest.fixture(scope='module')
+def walk(data_dir: Path) -> Path:
+    return data_dir / 'importers/phalp_walk.pkl'
+
+
+@pytest.fixture(scope='module')
+def people(walk, poser) -> SequenceResult:
+    options = ReadingOptions(fps=25)
+    people, remarks = IMPORTERS['phalp'].read(walk, poser, options)
+    assert 'shapes mean nothing to SMPL-X' in remarks[0]
+    return people
+
+
+def test_tracks(people: SequenceResult) -> None:
+    assert people.frame_names.tolist() == ['000001', '000002', '000003']
+    assert people.source_frames.tolist() == [0, 1, 2]
+    # Person 2 is not seen in the second frame, only expected.
+    assert people.frame_index.tolist() == [0, 0, 1]
+    assert people.person_id.tolist() == [2, 5, 5]
+    np.testing.assert_allclose(people.scores, [0.7, 1.0, 1.0])
+    np.testing.assert_allclose(people.bboxes[1], [500, 50, 580, 250])
+    assert (people.image_sizes == (1280, 720)).all()
+
+
+def test_places_and_poses(people: SequenceResult, walk: Path) -> None:
+    frame = load_joblib(walk)['outputs/_DEMO/walk/img/000001.jpg']
+    for row in (0, 1):
+        joints = frame['3d_joints'][row] + frame['camera'][row]
+        np.testing.assert_allclose(
+            people.joints3d[row, 0], joints[8], atol=1e-5
+        )
+        # Its 2-D joints are shares of the image's longer side, from the
+        # corner of a square around the image.
+        pixels = 1280 * frame['2d_joints'][row].reshape(45, 2)[8]
+        np.testing.assert_allclose(
+            people.joints2d[row, 0], pixels - (0, 280), atol=0.1
+        )
+        for field, name, joint in (
+            ('global_orient', 'global_orient', 0),
+            ('body_pose', 'body_pose', 20),
+        ):
+            vectors = getattr(people, field)[row].reshape(-1, 3)
+            np.testing.assert_allclose(
+                Rotation.from_rotvec(vectors[joint]).as_matrix(),
+                frame['smpl'][row][name][joint],
+                atol=1e-5,
+            )
+    assert not people.betas.any()
+    assert people.has_parameters
+
+
+def test_other_content(poser, tmp_path) -> None:
+    path = tmp_path / 'x.pkl'
+    read = IMPORTERS['phalp'].read
+    for content in ([1], {'a': {'smpl': []}}, {'a': {'poses': []}}):
+        path.write_bytes(pickle.dumps(content))
+        with pytest.raises(ValueError, match=r"'smpl'|no persons"):
+            read(path, poser, ReadingOptions())
+
+
+class _Evil:
+    def __reduce__(self):
+        return (print, ('executed',))
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_no_code_is_run(packed, tmp_path, capsys) -> None:
+    data = pickle.dumps({'a': _Evil()})
+    path = tmp_path / 'x.pkl'
+    path.write_bytes(zlib.compress(data) if packed else data)
+    with pytest.raises(
+        UnsafeFileError, match=r'print.* not on the allow-list'
+    ):
+        load_joblib(path)
+    assert 'executed' not in capsys.readouterr().out
+
+
+def test_damaged_files(walk: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'x.pkl'
+    data = walk.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(CorruptFileError, match=r'x\.pkl: .*too early'):
+        load_joblib(path)
+    path.write_bytes(data[:40] + b'?' + data[41:])
+    with pytest.raises(CorruptFileError, match='damaged'):
+        load_joblib(path)
+    # An array that claims more memory than the file has.
+    plain = zlib.decompress(data)
+    shape = plain.index(b'shape')
+    path.write_bytes(plain[: shape + 200])
+    with pytest.raises(CorruptFileError, match='too early'):
+        load_joblib(path)
+
+
+def test_bombs(tmp_path: Path, monkeypatch) -> None:
+    from aios.utils import joblib_pickle
+
+    monkeypatch.setattr(joblib_pickle, '_FREE_BYTES', 1 << 16)
+    path = tmp_path / 'x.pkl'
+    path.write_bytes(zlib.compress(bytes(1 << 20)))
+    with pytest.raises(UnsafeFileError, match='unpacks to more than'):
+        load_joblib(path)

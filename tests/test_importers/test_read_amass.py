@@ -1,0 +1,109 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""AMASS files become persons in front of a camera, and files again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aios.body_models import SMPLXLayer
+from aios.export import write_amass
+from aios.importers import IMPORTERS, ReadingOptions
+from aios.results import SequenceResult
+
+
+def draw(count: int, size: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(2)
+    poses = 0.2 * rng.normal(size=(count, size))
+    poses[:, 0] += np.pi / 2  # z up
+    return {
+        'poses': poses,
+        'trans': np.array([3, -2, 1]) + 0.1 * rng.normal(size=(count, 3)),
+        'betas': rng.normal(size=16),
+        'gender': np.array('female'),
+        'mocap_frame_rate': np.array(60.0),
+    }
+
+
+@pytest.fixture
+def motion() -> dict[str, np.ndarray]:
+    return draw(5, 165)
+
+
+def read(path: Path, poser, **options) -> tuple[SequenceResult, list[str]]:
+    return IMPORTERS['amass'].read(path, poser, ReadingOptions(**options))
+
+
+def test_there_and_back(motion, poser, layer: SMPLXLayer, tmp_path) -> None:
+    np.savez(tmp_path / 'walk.npz', **motion)
+    people, remarks = read(tmp_path / 'walk.npz', poser)
+    assert (people.fps, people.gender) == (60, 'female')
+    assert len(remarks) == 1
+    write_amass(people, layer, tmp_path / 'again.npz', 0)
+    again = np.load(tmp_path / 'again.npz')
+    np.testing.assert_allclose(again['poses'], motion['poses'], atol=1e-5)
+    np.testing.assert_allclose(again['betas'][:10], motion['betas'][:10])
+    # The camera is somewhere; the floor is where it was.
+    moved = again['trans'] - motion['trans']
+    np.testing.assert_allclose(moved, np.tile(moved[0], (5, 1)), atol=1e-5)
+    assert moved[0, 2] == pytest.approx(0, abs=1e-5)
+
+
+def test_everybody_is_seen(motion, poser, tmp_path) -> None:
+    for number in range(2):
+        motion['trans'] = motion['trans'] + [8 * number, 3, 0]
+        motion['first_frame'] = np.array(3 * number)
+        np.savez(tmp_path / f'person_{number}.npz', **motion)
+    people, _ = read(tmp_path, poser)
+    assert people.num_frames == 8
+    assert people.frame_index.tolist() == [0, 1, 2, 3, 3, 4, 4, 5, 6, 7]
+    assert people.person_id.tolist() == [0, 0, 0, 0, 1, 0, 1, 1, 1, 1]
+    assert ((people.joints2d > 0) & (people.joints2d < (1920, 1080))).all()
+
+
+def test_other_sets_of_keys(motion, poser, tmp_path) -> None:
+    whole, _ = _saved(tmp_path, poser, motion)
+    poses = motion.pop('poses')
+    robots, _ = _saved(
+        tmp_path, poser, motion,
+        root_orient=poses[:, :3], pose_body=poses[:, 3:66],
+    )  # fmt: skip
+    np.testing.assert_array_equal(robots.body_pose, whole.body_pose)
+    hands = np.delete(poses, np.r_[66:75], axis=1)
+    smplh, remarks = _saved(tmp_path, poser, motion, poses=hands)
+    np.testing.assert_array_equal(smplh.left_hand_pose, whole.left_hand_pose)
+    assert not smplh.betas.any() and 'SMPL-H' in remarks[1]
+
+
+def _saved(folder: Path, poser, motion, **more):
+    np.savez(folder / 'x.npz', **motion, **more)
+    return read(folder / 'x.npz', poser)
+
+
+@pytest.mark.parametrize(
+    'changed, message',
+    [
+        ({'poses': np.zeros((5, 72))}, r'poses must have shape \(-1, 66\) or'),
+        ({'trans': np.zeros((4, 3))}, r'trans must have shape \(5, 3\)'),
+        ({'gender': np.array('robot')}, "gender must be .* got 'robot'"),
+        ({'mocap_frame_rate': np.array(0)}, 'mocap_frame_rate must be pos'),
+        ({'first_frame': np.array(1e12)}, r'first_frame must be in 0\.\.1000'),
+    ],
+)
+def test_what_is_refused(changed, message, motion, poser, tmp_path) -> None:
+    with pytest.raises(ValueError, match=message):
+        _saved(tmp_path, poser, motion | changed)
+
+
+def test_rates(motion, poser, tmp_path) -> None:
+    np.savez(tmp_path / 'a.npz', **motion)
+    del motion['mocap_frame_rate']
+    np.savez(tmp_path / 'b.npz', **motion)
+    with pytest.raises(ValueError, match=r'no field mocap_frame_rate; see'):
+        read(tmp_path / 'b.npz', poser)
+    with pytest.raises(
+        ValueError, match=r'b\.npz: rate is 30, that of a\.npz'
+    ):
+        read(tmp_path, poser, fps=30)

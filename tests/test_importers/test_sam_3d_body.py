@@ -1,0 +1,228 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Meshes and keypoints of MHR become results, and go on from there."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from foreign_results import FOCAL, NUM_VERTICES, SIZE, mhr, mhr_person
+from gltf_evaluator import GLBViewer
+
+from aios.body_models import BodyPoser
+from aios.export import EXPORTERS
+from aios.importers import IMPORTERS, ReadingOptions
+from aios.results import SequenceResult
+from aios.structures import SMPLX_144
+from aios.tracking import smooth_sequence
+from aios.viewer import write_viewer
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def people(
+    mhr_folder: Path, poser: BodyPoser, faces_file: Path
+) -> SequenceResult:
+    options = ReadingOptions(fps=10, faces=faces_file)
+    people, remarks = IMPORTERS['sam3dbody'].read(mhr_folder, poser, options)
+    assert 'no SMPL-X parameters' in remarks[0]
+    return people
+
+
+def test_what_is_kept(people: SequenceResult) -> None:
+    assert (people.num_frames, len(people)) == (4, 5)
+    assert people.frame_names.tolist() == ['0000', '0001', '0002', '0003']
+    np.testing.assert_allclose(people.timestamps, [0, 0.1, 0.2, 0.3])
+    assert (people.body_model, people.has_parameters) == ('mhr', False)
+    K = [[FOCAL, 0, 320], [0, FOCAL, 240], [0, 0, 1]]
+    np.testing.assert_allclose(people.K, np.stack([K] * 4), atol=1e-2)
+    assert (people.image_sizes == SIZE).all()
+    person = mhr_person((-0.8, 0.1, 4), 0)
+    place = person['pred_cam_t']
+    np.testing.assert_allclose(
+        people.vertices[0], person['pred_vertices'] + place, atol=1e-6
+    )
+    joints = people.joints3d[0]
+    for name in ('left_knee', 'right_wrist', 'left_pinky_1', 'neck', 'nose'):
+        np.testing.assert_allclose(
+            joints[SMPLX_144.index(name)],
+            person['pred_keypoints_3d'][mhr(name)] + place,
+            atol=1e-6,
+        )
+    np.testing.assert_allclose(
+        joints[0], person['pred_joint_coords'][1] + place, atol=1e-6
+    )
+    np.testing.assert_allclose(people.bboxes[0], person['bbox'], rtol=1e-5)
+    # COCO: the sixth is the left shoulder.
+    np.testing.assert_allclose(
+        people.keypoints[0, 5],
+        person['pred_keypoints_2d'][mhr('left_shoulder')],
+    )
+    assert not people.body_pose.any()
+
+
+def test_results_are_kept_in_their_file(people, tmp_path) -> None:
+    people.save(tmp_path / 'params.npz')
+    again = SequenceResult.load(tmp_path / 'params.npz')
+    np.testing.assert_array_equal(again.faces, people.faces)
+    np.testing.assert_array_equal(again.vertices, people.vertices)
+    assert not again.has_parameters
+    with pytest.raises(
+        ValueError, match='faces must be numbers of the 6 vert'
+    ):
+        replace(people, faces=np.array([[0, 1, 6]]))
+    with pytest.raises(ValueError, match="faces are those of .*'free'"):
+        replace(people, body_model='free')
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'list.json',
+        'frames.json',
+        'list.pkl',
+        'one.npz',
+        'stacked.npz',
+        'humans.npz',
+    ],
+)
+def test_ways_to_save_the_dictionaries(kind, poser, tmp_path) -> None:
+    persons = [mhr_person((x, 0.1, 4), i) for i, x in enumerate((-0.8, 0.8))]
+    path = tmp_path / kind
+    if kind.endswith('json'):
+        lists = [
+            {n: np.asarray(v).tolist() for n, v in p.items()} for p in persons
+        ]
+        path.write_text(
+            json.dumps([lists, lists] if 'frames' in kind else lists)
+        )
+    elif kind.endswith('pkl'):
+        path.write_bytes(pickle.dumps(persons))
+    elif kind == 'one.npz':
+        np.savez(path, **persons[0])
+    elif kind == 'stacked.npz':
+        np.savez(
+            path, **{n: np.stack([p[n] for p in persons]) for n in persons[0]}
+        )
+    else:
+        np.savez(path, np.array(persons, object))
+    people, _ = IMPORTERS['sam3dbody'].read(path, poser, ReadingOptions())
+    count = {'one.npz': 1, 'frames.json': 4}.get(kind, 2)
+    assert people.vertices.shape == (count, NUM_VERTICES, 3)
+    assert people.num_frames == (2 if kind == 'frames.json' else 1)
+
+
+def without(name: str, **changed) -> dict:
+    person = mhr_person((0, 0, 4), 0) | changed
+    return {key: value for key, value in person.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    'persons, message',
+    [
+        ([without('pred_cam_t')], "person 0: no field 'pred_cam_t'"),
+        (
+            [without('', pred_cam_t=np.zeros(2))],
+            r'pred_cam_t must have shape \(3,\), got \(2,\)',
+        ),
+        ([without('', pred_cam_t=[0, 0, np.nan])], 'pred_cam_t is not finite'),
+        ([without('', focal_length='wide')], 'focal_length is no numbers'),
+        ([without('', focal_length=-1)], 'not those of a camera'),
+        ([without('pred_keypoints_2d')], 'see --image-size'),
+        ([3], 'person 0 is no dictionary, but int'),
+        ([], 'there are no persons'),
+    ],
+)  # fmt: skip
+def test_what_is_refused(persons, message, poser, tmp_path) -> None:
+    np.save(tmp_path / 'x.npy', np.array(persons, object))
+    with pytest.raises(ValueError, match=message):
+        IMPORTERS['sam3dbody'].read(
+            tmp_path / 'x.npy', poser, ReadingOptions()
+        )
+
+
+def test_files_that_are_no_dictionaries(poser, tmp_path) -> None:
+    read = IMPORTERS['sam3dbody'].read
+    with pytest.raises(FileNotFoundError, match='no file that ends with'):
+        read(tmp_path, poser, ReadingOptions())
+    (tmp_path / 'x.txt').touch()
+    with pytest.raises(ValueError, match=r'must end with \.npz'):
+        read(tmp_path / 'x.txt', poser, ReadingOptions())
+    (tmp_path / 'x.json').write_text('{"a"')
+    with pytest.raises(ValueError, match='no readable JSON'):
+        read(tmp_path / 'x.json', poser, ReadingOptions())
+    np.savez(tmp_path / 'x.npz', vertices=np.zeros((2, 3)))
+    with pytest.raises(ValueError, match='no field .*, there are vertices'):
+        read(tmp_path / 'x.npz', poser, ReadingOptions())
+
+
+@pytest.mark.parametrize('name', ['bvh', 'amass'])
+def test_formats_that_need_parameters(name, people, layer, tmp_path) -> None:
+    with pytest.raises(ValueError, match="'mhr' have joints and vertices"):
+        EXPORTERS[name].export(people, layer, tmp_path / 'p{person}.x')
+    with pytest.raises(ValueError, match='SMPL-X parameters are needed'):
+        smooth_sequence(people, layer)
+    assert not list(tmp_path.glob('p*'))
+
+
+def test_meshes(people, tmp_path) -> None:
+    files, _ = EXPORTERS['obj'].export(people, None, tmp_path / 'mesh')
+    assert len(files) == 5
+    lines = files[0].read_text().splitlines()
+    assert [line[0] for line in lines] == ['v'] * NUM_VERTICES + ['f'] * 3
+    bare = replace(people, faces=None)
+    with pytest.raises(ValueError, match="'mhr' .* have no faces"):
+        EXPORTERS['ply'].export(bare, None, tmp_path / 'other')
+
+
+def test_keypoints_say_what_is_not_there(people, tmp_path) -> None:
+    EXPORTERS['json'].export(people, None, tmp_path / 'k.json')
+    document = json.loads((tmp_path / 'k.json').read_text())
+    first = document['annotations'][0]
+    flags = {
+        name: np.reshape(first[name], (-1, 3))[:, 2].tolist()
+        for name in ('keypoints', 'foot_kpts', 'face_kpts')
+    }
+    assert set(flags['keypoints']) == set(flags['foot_kpts']) == {2}
+    assert set(flags['face_kpts']) == {0}
+
+
+def test_animation_and_viewer(people, tmp_path) -> None:
+    path = tmp_path / 'people.glb'
+    EXPORTERS['glb'].export(people, None, path)
+    model = GLBViewer(path)
+    for frame in range(people.num_frames):
+        shown = model.vertices(people.times()[frame])
+        rows = people.rows(frame)
+        for row in range(rows.start, rows.stop):
+            person = int(people.person_id[row])
+            found = shown[f'person_{person}_body']
+            wanted = people.vertices[row] * (1, -1, -1)
+            assert np.abs(found - wanted).max() < 1e-3
+    write_viewer(people, path, tmp_path / 'page.html')
+    with pytest.raises(ValueError, match="correctives must be 'exact'"):
+        EXPORTERS['glb'].export(
+            people, None, tmp_path / 'x.glb', correctives='none'
+        )
+
+
+def test_command(mhr_folder, faces_file, tmp_path, capsys) -> None:
+    main = runpy.run_path(str(ROOT / 'tools/params2mesh.py'))['main']
+    call = [str(mhr_folder), '--from', 'sam3dbody', '--fps', '10', '--track',
+            '--faces', str(faces_file), '--format']  # fmt: skip
+    main([*call, 'npz'])
+    people = SequenceResult.load(tmp_path / 'bodies.params.npz')
+    # The persons change places in the file, and keep their ids.
+    left = people.joints3d[:4, 0, 0] < 0
+    assert left.tolist() == [True, False, False, True]
+    assert people.person_id[:4].tolist() == [0, 1, 1, 0]
+    main([str(tmp_path / 'bodies.params.npz'), '--format', 'glb'])
+    assert 'no SMPL-X parameters' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='SMPL-X parameters are needed'):
+        main([*call, 'bvh'])
