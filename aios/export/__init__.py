@@ -2,6 +2,7 @@
 """Results as files: parameters, meshes, animations (docs/en/export.md)."""
 
 from .amass import write_amass
+from .armatures import ARMATURES
 from .bvh import write_bvh
 from .exporter import Exporter
 from .gltf import CORRECTIVES, GLBSummary, write_glb
@@ -12,6 +13,7 @@ from .mot import write_mot
 from .table import EXPORTERS, exporters_by_flag
 
 __all__ = [
+    'ARMATURES',
     'AXES',
     'CORRECTIVES',
     'EXPORTERS',

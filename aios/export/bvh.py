@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,9 @@ from scipy.spatial.transform import Rotation, Slerp
 from aios.results import SequenceResult
 from aios.utils.safe_io import atomic_write
 
+from .armatures import ARMATURE_OPTION, bone_names
 from .exporter import FPS_OPTION, Exporter
-from .rig import JOINT_NAMES, PersonMotion, Rig
+from .rig import PersonMotion, Rig
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -48,6 +49,7 @@ def write_bvh(
     *,
     scale: float = 1.0,
     fps: float | None = None,
+    armature: str = 'smplx',
     overwrite: bool = False,
 ) -> int:
     """Write a person's skeleton and motion.
@@ -63,6 +65,8 @@ def write_bvh(
         person_id: Who.
         scale: Units per metre, 100 for centimetres.
         fps: Frames per second where the sequence has none; default 1.
+        armature: Whose names bones have: a key of
+            :data:`aios.export.ARMATURES`.
         overwrite: Replace an existing file.
 
     Returns:
@@ -71,11 +75,12 @@ def write_bvh(
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
         ValueError: If no person has this id, bodies have no SMPL-X
-            parameters, or an argument is not positive.
+            parameters, or an argument is not allowed.
     """
     sequence.check_parameters()
     if not scale > 0:
         raise ValueError(f'scale must be positive, got {scale}')
+    names = bone_names(armature)
     times = sequence.times(fps)
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     rig = Rig.of(layer)
@@ -86,7 +91,7 @@ def write_bvh(
     root = scale * _HALF_TURN.apply(frames.root)
     channels = [root, *(_euler(frames.rotations[j]) for j in order)]
     values = np.concatenate(channels, axis=1)
-    text = ['HIERARCHY', *_hierarchy(0, rig.parents, offsets, 0)]
+    text = ['HIERARCHY', *_hierarchy(0, names, rig.parents, offsets)]
     text += ['MOTION', f'Frames: {len(values)}', f'Frame Time: {step:.8f}']
     with atomic_write(path, overwrite=overwrite) as stream:
         stream.write(('\n'.join(text) + '\n').encode('ascii'))
@@ -133,16 +138,20 @@ def _depth_first(parents: np.ndarray, joint: int = 0) -> Iterator[int]:
 
 
 def _hierarchy(
-    joint: int, parents: np.ndarray, offsets: np.ndarray, depth: int
+    joint: int,
+    names: Sequence[str],
+    parents: np.ndarray,
+    offsets: np.ndarray,
+    depth: int = 0,
 ) -> Iterator[str]:
     """Lines of a joint and all below it."""
     indent, inner = '  ' * depth, '  ' * (depth + 1)
     turns = ' '.join(f'{axis}rotation' for axis in _ORDER)
     if joint:
-        yield f'{indent}JOINT {JOINT_NAMES[joint]}'
+        yield f'{indent}JOINT {names[joint]}'
         offset, channels = offsets[joint], f'3 {turns}'
     else:  # its place is in the motion
-        yield f'{indent}ROOT {JOINT_NAMES[joint]}'
+        yield f'{indent}ROOT {names[joint]}'
         offset = np.zeros(3)
         channels = f'6 Xposition Yposition Zposition {turns}'
     yield f'{indent}{{'
@@ -150,7 +159,7 @@ def _hierarchy(
     yield f'{inner}CHANNELS {channels}'
     children = _children(joint, parents)
     for child in children:
-        yield from _hierarchy(child, parents, offsets, depth + 1)
+        yield from _hierarchy(child, names, parents, offsets, depth + 1)
     if not children:
         yield f'{inner}End Site'
         yield f'{inner}{{'
@@ -171,13 +180,17 @@ class BVHExporter(Exporter):
     about = 'skeleton and motion, a file per person'
     product = 'bvh/person{person}.bvh'
     flag, flag_help = '--save-bvh', 'bvh/personK.bvh'
-    options = FPS_OPTION | {
-        '--scale': dict(
-            type=float,
-            default=1.0,
-            help='units per metre, 100 for centimetres',
-        )
-    }
+    options = (
+        ARMATURE_OPTION
+        | FPS_OPTION
+        | {
+            '--scale': dict(
+                type=float,
+                default=1.0,
+                help='units per metre, 100 for centimetres',
+            )
+        }
+    )
 
     def write(  # noqa: D102
         self, sequence: SequenceResult, layer: Any, path: Path, **options: Any

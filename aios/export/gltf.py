@@ -16,6 +16,7 @@ from tqdm import tqdm
 from aios.results import SequenceResult
 from aios.utils.safe_io import refuse_existing
 
+from .armatures import ARMATURE_OPTION, bone_names
 from .correctives import CorrectiveBasis
 from .exporter import FPS_OPTION, Exporter
 from .glb import GLBBuilder
@@ -57,6 +58,7 @@ def write_glb(
     correctives: str = 'exact',
     tolerance: float = 1e-3,
     fps: float | None = None,
+    armature: str = 'smplx',
     overwrite: bool = False,
     progress: bool = False,
 ) -> GLBSummary:
@@ -75,6 +77,8 @@ def write_glb(
             smaller, the more shapes: trembling motion needs three times
             the size for 0.05 mm.
         fps: Frames per second where the sequence has none; default 1.
+        armature: Whose names bones have: a key of
+            :data:`aios.export.ARMATURES`.
         overwrite: Replace an existing file.
         progress: Show a bar.
 
@@ -91,12 +95,15 @@ def write_glb(
         raise ValueError(
             f'tolerance must be at least 1e-6 m, less than 1, got {tolerance}'
         )
+    names = bone_names(armature)
     refuse_existing(Path(path), overwrite)
     times = sequence.times(fps)
     with GLBBuilder() as builder:
         scene: GLTFScene
         if layer is not None and sequence.has_parameters:
-            scene = SkinnedScene(builder, sequence, Rig.of(layer), times)
+            scene = SkinnedScene(
+                builder, sequence, Rig.of(layer), times, names
+            )
         else:
             scene = MeshScene(builder, sequence, times)
         bar = tqdm(total=len(sequence), unit='body', disable=not progress)
@@ -117,13 +124,17 @@ class GLBExporter(Exporter):
     about = 'one animated, skinned file of all persons (Blender, browsers)'
     product = 'people.glb'
     flag, flag_help = '--save-glb', 'people.glb, for Blender'
-    options = FPS_OPTION | {
-        '--correctives': dict(
-            choices=CORRECTIVES,
-            default='exact',
-            help='blend shapes for what plain skinning lacks',
-        )
-    }
+    options = (
+        ARMATURE_OPTION
+        | FPS_OPTION
+        | {
+            '--correctives': dict(
+                choices=CORRECTIVES,
+                default='exact',
+                help='blend shapes for what plain skinning lacks',
+            )
+        }
+    )
 
     def write(  # noqa: D102
         self, sequence: SequenceResult, layer: Any, path: Path, **options: Any

@@ -7,6 +7,7 @@ coefficients, ``K`` correctives.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from aios.results import SequenceResult
 from .correctives import CorrectiveBasis, SkinningFrames, rest_differences
 from .glb import VERTEX_DATA, GLBBuilder
 from .gltf_scene import GLTFScene
-from .rig import JOINT_NAMES, PersonMotion, Rig
+from .rig import PersonMotion, Rig
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -38,9 +39,10 @@ class SkinnedScene(GLTFScene):
         sequence: SequenceResult,
         rig: Rig,
         times: np.ndarray,
+        names: Sequence[str],
     ) -> None:
         super().__init__(builder, sequence, rig.faces, times)
-        self.rig = rig
+        self.rig, self.names = rig, names
         self._bone_attributes: dict[str, int] = {}
         if len(sequence):
             self._bone_attributes = {
@@ -127,7 +129,7 @@ class SkinnedScene(GLTFScene):
                 rotation=rotation.tolist(),
             )
             for name, offset, rotation in zip(
-                JOINT_NAMES, offsets[0], motion.rotations[0], strict=True
+                self.names, offsets[0], motion.rotations[0], strict=True
             )
         ]
         for joint, parent in enumerate(self.rig.parents[1:], start=1):
