@@ -11,6 +11,7 @@ Examples:
     python demo/webcam_demo.py 0 aios_r50 CHECKPOINT --out-dir session \
         --max-frames 500 --track
     python demo/webcam_demo.py rtsp://ADDRESS CHECKPOINT --show
+    python demo/webcam_demo.py 0 --send vmc --largest-person --smooth
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 
 from aios.apis.cli import add_options
 from aios.apis.live import run_live
+from aios.apis.senders import SENDERS
 from aios.utils.command_line import make_parser
 
 
@@ -34,6 +36,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--max-frames', type=int, metavar='N', help='stop after N frames'
+    )
+    parser.add_argument(
+        '--send',
+        choices=SENDERS,
+        help='send persons to other programs: Open Sound Control, Virtual '
+        'Motion Capture protocol, or JSON by ZeroMQ (docs/en/live.md)',
+    )
+    parser.add_argument(
+        '--send-to',
+        metavar='HOST:PORT',
+        help='default: port 9000 (osc), 39539 (vmc) or 5555 (zmq) of this '
+        'machine',
     )
     parser.set_defaults(out_dir=None)
     return parser

@@ -111,6 +111,7 @@ def run_inference(
     resume: bool = False,
     world: World | None = None,
     window: Window | None = None,
+    senders: Sequence[FrameWriter] = (),
 ) -> Summary:
     """Find persons, and write the results.
 
@@ -128,6 +129,7 @@ def run_inference(
         resume: Go on with an earlier run.
         world: Processes that share the work.
         window: Shows the newest frame.
+        senders: Take the frames of a single source, in order.
 
     Raises:
         FileExistsError: If the folder is not empty.
@@ -172,6 +174,7 @@ def run_inference(
                 body_model,
             )
             job.batch_size, job.window = batch_size, window
+            job.senders = senders
             # Files of an earlier run stay if they would become the same.
             job.keep_files = (
                 earlier is None or earlier.presentation == record.presentation
@@ -212,6 +215,7 @@ class _Job:
     keep_files = True
     batch_size: int | None = None
     window: Window | None = None
+    senders: Sequence[FrameWriter] = ()
 
     def __init__(
         self,
@@ -327,7 +331,7 @@ class _Job:
         """Writers of frames; those of ``alone`` need all, in order."""
         if self.processing.in_order and not alone:
             return []
-        writers: list[FrameWriter] = []
+        writers: list[FrameWriter] = [*self.senders]
         if self.window is not None:
             writers.append(self.window)
         if self.processing.ground and self.source.is_sequence:

@@ -14,6 +14,7 @@ from aios.visualization import OverlayDrawer
 
 from .cli import make_inferencer, make_outputs, make_processing, run
 from .job import Summary, run_inference
+from .senders import make_sender
 from .sources import CameraSource
 from .window import Window
 
@@ -25,7 +26,8 @@ def run_live(args: argparse.Namespace) -> int:
 
     Args:
         args: Options of :func:`aios.apis.cli.add_options`, ``camera``,
-            ``max_frames`` and ``show``; ``out_dir`` may be ``None``.
+            ``max_frames``, ``show``, ``send`` and ``send_to``; ``out_dir``
+            may be ``None``.
 
     Returns:
         Number of frames that were looked at.
@@ -37,12 +39,20 @@ def run_live(args: argparse.Namespace) -> int:
 
 
 def _follow(args: argparse.Namespace) -> Summary:
-    if args.out_dir is None and not args.show:
-        raise ValueError('nothing to do: give --show, --out-dir or both')
+    if args.out_dir is None and not args.show and args.send is None:
+        raise ValueError(
+            'nothing to do: give --show, --out-dir or --send, or several'
+        )
+    if args.send_to is not None and args.send is None:
+        raise ValueError('--send-to needs --send')
     device = int(args.camera) if args.camera.isdecimal() else args.camera
     inferencer = make_inferencer(args)
     camera = CameraSource(device, args.max_frames)
     outputs = make_outputs(args)
+    senders = []
+    if args.send is not None:
+        body_model = inferencer.body_model
+        senders.append(make_sender(args.send, args.send_to, body_model))
     with ExitStack() as stack:
         window = None
         if args.show:
@@ -62,6 +72,7 @@ def _follow(args: argparse.Namespace) -> Summary:
             overwrite=args.overwrite,
             resume=args.resume,
             window=window,
+            senders=senders,
         )
 
 

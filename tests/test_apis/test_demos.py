@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -257,6 +258,17 @@ class TestWebcam:
         assert shown[0] == (72, 96, 3)
         assert camera == [0, 'released']
 
+    def test_frames_are_sent(self, demo, fails, camera: list):
+        pytest.importorskip('pythonosc')
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(('127.0.0.1', 0))
+            receiver.settimeout(5)
+            address = f'127.0.0.1:{receiver.getsockname()[1]}'
+            send = ('--send', 'osc', '--send-to', address)
+            demo('webcam_demo', 0, *send, '--max-frames', 2)
+            assert b'/aios/frame' in receiver.recv(1 << 16)
+        assert 'needs --send' in fails('webcam_demo', 0, '--show', *send[2:])
+
     def test_ends_with_ctrl_c(self, demo, camera, monkeypatch, tmp_path):
         """Which is how to end it: all results are there."""
         from aios.apis import AiOSInferencer
@@ -280,7 +292,7 @@ class TestWebcam:
     def test_none(self, fails, camera: list, tmp_path: Path):
         message = fails('webcam_demo', 7, '--out-dir', tmp_path / 'out')
         assert 'camera 7: cannot be opened' in message
-        assert 'give --show, --out-dir or both' in fails('webcam_demo', 0)
+        assert 'give --show, --out-dir or --send' in fails('webcam_demo', 0)
 
 
 @pytest.mark.slow
