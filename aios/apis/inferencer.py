@@ -31,6 +31,7 @@ from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
 from .batches import batches
 from .cameras import CameraModel, change_camera
+from .hub import hub_weights
 from .instance_filter import InstanceFilter
 from .model_files import (
     build_model,
@@ -127,6 +128,24 @@ class AiOSInferencer(BaseInferencer):
             scope='aios',
             show_progress=show_progress,
         )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike,
+        revision: str | None = None,
+        **options: Any,
+    ) -> AiOSInferencer:
+        """A model of :func:`~aios.apis.hub.hub_weights`.
+
+        The config is the one stored with the weights, read as data.
+
+        Args:
+            name: Folder, or repository of the Hugging Face Hub.
+            revision: Of a repository.
+            **options: Other arguments of the inferencer.
+        """
+        return cls(weights=hub_weights(name, revision), **options)
 
     @staticmethod
     def list_models(

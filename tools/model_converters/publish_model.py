@@ -10,6 +10,9 @@ Examples:
     python tools/model_converters/publish_model.py epoch_50.pth aios_r50.pth
     python tools/model_converters/publish_model.py epoch_50.pth aios_r50 \
         --safetensors
+    python tools/model_converters/publish_model.py epoch_50.pth aios_r50 \
+        --hub-folder hub/aios_r50 --licenses weights=CC-BY-4.0 \
+        body=SMPL-X data="BEDLAM, AGORA: research only"
 """
 
 from __future__ import annotations
@@ -24,17 +27,45 @@ from typing import Any
 
 import torch
 
+from aios.apis.hub import HUB_WEIGHTS
 from aios.models.checkpoints import (
     CheckpointError,
     read_checkpoint,
     select_weights,
 )
 from aios.utils.command_line import add_overwrite_option, make_parser
-from aios.utils.safe_io import atomic_write
+from aios.utils.safe_io import atomic_write, refuse_existing
 
 HASH_DIGITS = 8
 # Paths of the machine it was trained on.
 PRIVATE_META = ('hook_msgs', 'cwd')
+PARTS = ('weights', 'body', 'data')
+CARD = """---
+library_name: aios
+license: other
+license_name: {license}
+tags: [human-pose-and-shape, human-mesh-recovery, smpl-x]
+---
+
+# {name}
+
+A model of AiOS-MM: whole-body SMPL-X of all persons in an image.
+
+Licenses; each of them has to be kept:
+
+| {head} |
+|{rule}|
+| {values} |
+
+```python
+from aios.apis import AiOSInferencer
+
+inferencer = AiOSInferencer.from_pretrained('THIS FOLDER OR REPOSITORY')
+```
+
+`config.py` is for readers; the config that is used is data in
+`model.safetensors`.
+"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,8 +93,76 @@ def build_parser() -> argparse.ArgumentParser:
         help='write weights as safetensors, which cannot hold code; entries '
         'of meta become text',
     )
+    parser.add_argument(
+        '--hub-folder',
+        type=Path,
+        metavar='FOLDER',
+        help='write model.safetensors, config.py and README.md, a model card, '
+        'for the Hugging Face Hub and AiOSInferencer.from_pretrained; '
+        'OUT_FILE is the name of the model',
+    )
+    parser.add_argument(
+        '--licenses',
+        nargs='+',
+        default=[],
+        metavar='PART=LICENSE',
+        help='with --hub-folder: of weights, body (model) and (training) data',
+    )
     add_overwrite_option(parser, 'an earlier result')
     return parser
+
+
+def write_hub_folder(
+    folder: Path, name: str, content: dict[str, Any], args: argparse.Namespace
+) -> None:
+    """Write weights, config and model card.
+
+    Raises:
+        CheckpointError: The checkpoint has no config.
+        FileExistsError: A file exists.
+        ValueError: A licence is missing.
+    """
+    licenses = parse_licenses(args.licenses)
+    config = (content.get('meta') or {}).get('cfg')
+    if not isinstance(config, str):
+        raise CheckpointError('no config is stored in this checkpoint')
+    files = {
+        HUB_WEIGHTS: pack(content, safetensors=True),
+        'config.py': config.encode(),
+        'README.md': model_card(name, licenses).encode(),
+    }
+    for file in files:
+        refuse_existing(folder / file, args.overwrite)
+    for file, data in files.items():
+        with atomic_write(folder / file, args.overwrite) as stream:
+            stream.write(data)
+
+
+def parse_licenses(texts: list[str]) -> dict[str, str]:
+    """Licences by part, that of the code included.
+
+    Raises:
+        ValueError: One is missing, or the part is unknown.
+    """
+    pairs = dict(text.partition('=')[::2] for text in texts)
+    if set(pairs) != set(PARTS) or not all(pairs.values()):
+        raise ValueError(
+            f'--licenses must name those of {", ".join(PARTS)} as '
+            f'PART=LICENSE, got {" ".join(texts) or "nothing"}'
+        )
+    return {'code': 'Apache-2.0'} | {part: pairs[part] for part in PARTS}
+
+
+def model_card(name: str, licenses: dict[str, str]) -> str:
+    """The text of ``README.md``."""
+    head, values = (' | '.join(x) for x in (licenses, licenses.values()))
+    return CARD.format(
+        name=name,
+        license=json.dumps(licenses['weights'], ensure_ascii=False),
+        head=head,
+        rule='|'.join(['---'] * len(licenses)),
+        values=values,
+    )
 
 
 def select_content(
@@ -132,6 +231,10 @@ def main(argv: list[str] | None = None) -> None:
     try:
         content = read_checkpoint(args.in_file)
         kept = select_content(content, args.save_keys, args.ema)
+        if args.hub_folder is not None:
+            write_hub_folder(args.hub_folder, stem, kept, args)
+            print(f'wrote {args.hub_folder}')
+            return
         data = pack(kept, args.safetensors)
         digest = hashlib.sha256(data).hexdigest()
         path = args.out_file.with_name(
@@ -141,7 +244,7 @@ def main(argv: list[str] | None = None) -> None:
             stream.write(data)
     except FileExistsError as error:
         sys.exit(f'error: {error}; --overwrite replaces it')
-    except (CheckpointError, OSError) as error:
+    except (CheckpointError, OSError, ValueError) as error:
         sys.exit(f'error: {args.in_file}: {error}')
     left_out = sorted(set(content) - set(kept))
     print(f'left out: {", ".join(left_out) or "nothing"}')

@@ -1,0 +1,46 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Models in folders and repositories of the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ['HUB_WEIGHTS', 'hub_weights']
+
+HUB_WEIGHTS = 'model.safetensors'
+"""Weights and, in their metadata, the config."""
+
+
+def hub_weights(name: str | os.PathLike, revision: str | None = None) -> Path:
+    """The weights of a folder, or of a repository, which is downloaded.
+
+    Args:
+        name: Folder that ``publish_model.py --hub-folder`` made, or the id of
+            a repository with its content.
+        revision: Branch, tag or commit of the repository.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, repository or file.
+        ValueError: If ``huggingface_hub`` is needed and not installed.
+    """
+    if Path(name).is_dir():
+        path = Path(name, HUB_WEIGHTS)
+        if not path.is_file():
+            raise FileNotFoundError(f'{path}: there is no such file')
+        return path
+    try:
+        from huggingface_hub import hf_hub_download
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f'{name}: is no folder, and repositories need huggingface_hub: '
+            'pip install huggingface_hub'
+        ) from error
+    try:
+        return Path(hf_hub_download(str(name), HUB_WEIGHTS, revision=revision))
+    except (OSError, ValueError) as error:
+        reason = str(error).partition('\n')[0]
+        raise FileNotFoundError(
+            f'{name}: neither a folder nor a repository with {HUB_WEIGHTS} '
+            f'({reason})'
+        ) from error
