@@ -267,6 +267,8 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if args.program is not None:
             people = read(args)
+        elif args.track or args.ground:
+            raise ValueError('--track and --ground need --from')
         else:
             people = load(args.params)
             if args.params.is_dir():
