@@ -22,10 +22,20 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope='session')
 def free_body_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with ``smplx/SMPLX_*.npz`` of the free body, made once."""
-    from aios.body_models.free_body import expand_free_body
+    """Folder with ``smplx/SMPLX_*.npz`` of the free body, made once.
 
-    return expand_free_body(tmp_path_factory.mktemp('free_body') / 'models')
+    Without compression: tests read it often.
+    """
+    from aios.body_models import expand_free_body, free_body_arrays
+    from aios.body_models.free_body import FREE_BODY_GENDERS
+    from aios.utils.safe_io import save_npz
+
+    folder = tmp_path_factory.mktemp('free_body') / 'models'
+    expand_free_body(folder, genders=())
+    for gender in FREE_BODY_GENDERS:
+        path = folder / f'smplx/SMPLX_{gender.upper()}.npz'
+        save_npz(path, free_body_arrays(gender), compress=False)
+    return folder
 
 
 @pytest.fixture(scope='session')

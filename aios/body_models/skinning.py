@@ -107,7 +107,8 @@ class PoseCorrectives(nn.Module):
         super().__init__()
         matrix = directions.reshape(-1, directions.shape[-1])
         self.shape = matrix.shape
-        entries = np.nonzero(matrix)
+        # several times faster than np.nonzero of floats in two dimensions
+        entries = np.divmod(np.flatnonzero(matrix != 0), matrix.shape[1])
         self.sparse = len(entries[0]) < _SPARSE_DENSITY * matrix.size
         if self.sparse:
             # index and values instead of a sparse buffer: DDP cannot

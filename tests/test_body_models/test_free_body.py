@@ -402,11 +402,14 @@ class TestExpansion:
             expand_free_body(tmp_path, genders=['robot'])
         assert not any(tmp_path.iterdir())
 
-    def test_same_bytes_everywhere(self, free_body_dir, tmp_path):
-        expand_free_body(tmp_path, genders=['neutral'])
-        for path in tmp_path.rglob('*.*'):
-            other = free_body_dir / path.relative_to(tmp_path)
-            assert path.read_bytes() == other.read_bytes()
+    def test_same_bytes_everywhere(self, tmp_path):
+        one, other = (
+            expand_free_body(tmp_path / name, genders=['neutral'])
+            for name in ('one', 'other')
+        )
+        for path in one.rglob('*.*'):
+            copy = other / path.relative_to(one)
+            assert path.read_bytes() == copy.read_bytes()
 
     def test_second_call_writes_no_model(self, tmp_path):
         expand_free_body(tmp_path, genders=['neutral'])
