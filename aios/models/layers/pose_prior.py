@@ -20,6 +20,7 @@ from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
 from aios.structures import COCO_17
+from aios.utils.tensors import tensor_like
 
 __all__ = [
     'POSE_CHANNELS',
@@ -84,18 +85,15 @@ class PoseMaps:
             valid_ratios: ``(B, 2)`` unpadded share of width and height.
         """
         height, width = maps.shape[-2:]
-        grid = torch.meshgrid(
-            torch.arange(width, device=maps.device),
-            torch.arange(height, device=maps.device),
-            indexing='xy',
-        )
-        corners = torch.stack(grid, dim=-1).flatten(0, 1).to(maps.dtype)
+        cell = torch.arange(height * width, device=maps.device)
+        corners = torch.stack((cell % width, cell // width), dim=-1)
+        corners = corners.to(maps.dtype)
         heat, centres, *offsets = maps.flatten(2).split(POSE_CHANNELS, dim=1)
         keypoints, expected = (
             corners + x.unflatten(1, (NUM_KEYPOINTS, 2)).transpose(2, 3)
             for x in offsets
         )
-        extent = valid_ratios * valid_ratios.new_tensor((width, height))
+        extent = valid_ratios * tensor_like((width, height), valid_ratios)
         return cls(
             heat,
             heat.clamp(min=_SMALLEST).log(),
@@ -134,6 +132,11 @@ class PoseReading:
     centre: Tensor
     heat: Tensor
 
+    @property
+    def best_heat(self) -> Tensor:
+        """Mean of the six most probable keypoints, ``(B, P)``."""
+        return self.heat.topk(_NUM_BEST, dim=-1).values.mean(-1)
+
     def take(self, persons: Tensor) -> PoseReading:
         """Those of some persons, ``(B, n)`` int64."""
         index = persons[..., None]
@@ -152,8 +155,6 @@ class PosePrior(BaseModule):
 
     Args:
         embed_dims: Width of a token.
-        parts: Parts that grow, by name; of ``body_keypoints``, hand and face
-            boxes the start is known.
         score_weight: Of the evidence for a person, a logit, in the scores.
         reach: How far from where it is expected a keypoint is looked for,
             as a fraction of the longer side of the person.
@@ -176,7 +177,6 @@ class PosePrior(BaseModule):
         self.evidence = ModuleDict(
             {part: nn.Linear(_NUM_EVIDENCE, embed_dims) for part in parts}
         )
-
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -207,8 +207,7 @@ class PosePrior(BaseModule):
 
     def logit(self, reading: PoseReading) -> Tensor:
         """What is added to the logit of a person, ``(B, P)``."""
-        best = reading.heat.topk(_NUM_BEST, dim=-1).values.mean(-1)
-        both = torch.stack((reading.centre, best)).clamp(
+        both = torch.stack((reading.centre, reading.best_heat)).clamp(
             _MIN_PROBABILITY, 1 - _MIN_PROBABILITY
         )
         return self.score_weight * both.logit().mean(0)
@@ -279,12 +278,9 @@ class PoseHints:
         self.prior = prior
         self.maps = maps
         self.reading = reading
-        best = reading.heat.topk(_NUM_BEST, dim=-1).values.mean(-1)
-        whole = torch.stack(
-            (best, reading.centre, torch.ones_like(best)), dim=-1
-        )
-        self.places = reading.expected
-        self.evidence = whole[:, :, None]
+        # Of body keypoints, once these have started.
+        self.places: Tensor | None = None
+        self.evidence: Tensor | None = None
 
     def logit(self) -> Tensor:
         """See :meth:`PosePrior.logit`."""
@@ -292,13 +288,16 @@ class PoseHints:
 
     def body(self) -> Tensor:
         """What is added to the content of persons, ``(B, P, 1, C)``."""
-        return self.prior.evidence['body_box'](self.evidence)
+        heat, centre = self.reading.best_heat, self.reading.centre
+        evidence = torch.stack((heat, centre, torch.ones_like(heat)), dim=-1)
+        return self.prior.evidence['body_box'](evidence[:, :, None])
 
     def start(self, part: str, own: Tensor) -> tuple[Tensor, Tensor | None]:
         """Where the tokens of a part start.
 
         Args:
-            part: Its name; ``body_keypoints`` comes first.
+            part: Its name; ``body_keypoints`` comes before those that start
+                at one of them.
             own: ``(B, P, n, 2)`` where the network would let them start.
 
         Returns:
@@ -306,13 +305,15 @@ class PoseHints:
             ``(B, P, n, C)``; ``None`` for parts that nothing is known about.
         """
         if part == 'body_keypoints':
-            own, self.evidence = self.prior.start(self.maps, self.reading, own)
-            self.places = own
-            return own, self.prior.evidence[part](self.evidence)
-        if part not in _ANCHORS:
+            places, evidence = self.prior.start(self.maps, self.reading, own)
+            self.places, self.evidence = places, evidence
+        elif part in _ANCHORS:
+            assert self.places is not None  # layouts have keypoints first
+            assert self.evidence is not None
+            token = slice(_ANCHORS[part], _ANCHORS[part] + 1)
+            evidence = self.evidence[:, :, token]
+            is_from_maps = evidence[..., -1:] > 0
+            places = torch.where(is_from_maps, self.places[:, :, token], own)
+        else:
             return own, None
-        token = slice(_ANCHORS[part], _ANCHORS[part] + 1)
-        evidence = self.evidence[:, :, token]
-        is_from_maps = evidence[..., -1:] > 0
-        places = torch.where(is_from_maps, self.places[:, :, token], own)
         return places, self.prior.evidence[part](evidence)
