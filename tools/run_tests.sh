@@ -8,7 +8,7 @@
 #   bash tools/run_tests.sh tests/test_structures -k camera
 #
 # Arguments go to pytest. Safe to run again: what is set up stays. All but the
-# slow ones took 7 minutes on two free cores (2687 tests), after a minute or
+# slow ones took 7 minutes on two free cores (3511 tests), after a minute or
 # two for the set-up; the slow ones as long.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"

@@ -63,5 +63,8 @@ def test_options(page):
     }
     named = set(re.findall(r'--[a-z][a-z-]+', page))
     assert known - {'--help'} <= named
-    others = {'--show', '--max-frames', '--format', '--nproc-per-node'}
+    others = {
+        *('--show', '--send', '--max-frames', '--format'),
+        '--nproc-per-node',
+    }
     assert named - known == others
