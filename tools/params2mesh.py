@@ -35,7 +35,7 @@ import numpy as np
 
 from aios.body_models import BodyPoser, SMPLXLayer
 from aios.export import EXPORTERS, Exporter
-from aios.ground import ground_sequence
+from aios.ground import GroundError, ground_sequence
 from aios.importers import IMPORTERS, ReadingOptions
 from aios.results import SequenceResult
 from aios.tracking import Tracker
@@ -139,8 +139,24 @@ def read(args: argparse.Namespace) -> SequenceResult:
             map(tracker.track, people.frames()), **people.metadata
         )
     if args.ground:
-        people, _ = ground_sequence(people, body_model)
+        try:
+            people, _ = ground_sequence(people, body_model)
+        except GroundError as error:
+            print(f'note: not put on the floor: {error}', file=sys.stderr)
     return people
+
+
+def check_reading_options(args: argparse.Namespace) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        ValueError: If there is one without ``--from``.
+    """
+    names = ('image_size', 'fov', 'faces', 'track', 'ground')
+    given = [n for n in names if getattr(args, n) not in (None, False)]
+    if given:
+        options = ' and '.join(f'--{n.replace("_", "-")}' for n in given)
+        raise ValueError(f'{options} must be given with --from')
 
 
 def _options() -> dict[str, tuple[dict[str, Any], list[Exporter]]]:
@@ -267,9 +283,8 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if args.program is not None:
             people = read(args)
-        elif args.track or args.ground:
-            raise ValueError('--track and --ground need --from')
         else:
+            check_reading_options(args)
             people = load(args.params)
             if args.params.is_dir():
                 args.params = args.params / 'params.npz'

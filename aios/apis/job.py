@@ -389,15 +389,15 @@ class _Job:
 
     def _write_files(self) -> None:
         """Write the files of frames from the finished results."""
+        writers = self._file_writers()
+        if not writers:
+            return
         people = SequenceResult.load(self._target)
         rows = {name: i for i, name in enumerate(people.frame_names.tolist())}
         poser = BodyPoser(self.body_model)
         with ExitStack() as stack:
-            writers = [
-                stack.enter_context(writer) for writer in self._file_writers()
-            ]
-            if not writers:
-                return
+            for writer in writers:
+                stack.enter_context(writer)
             for frame in self.source.frames():
                 if frame.name in rows:
                     result = people.frame(rows[frame.name])

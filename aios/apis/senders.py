@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ class _Bundles(FrameWriter):
         self._client = client.UDPClient(host, port)
         self._body = Body(BodyPoser(body_model))
 
-    def _send(self, messages: Iterator[tuple[str, list[Any]]]) -> None:
+    def _send(self, messages: Iterable[tuple[str, list[Any]]]) -> None:
         from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
         from pythonosc.osc_message_builder import OscMessageBuilder
 
@@ -79,7 +79,7 @@ class OSCSender(_Bundles):
         self, frame: FrameResult, image: np.ndarray | None
     ) -> None:
         head: list[Any] = [frame.source_frame, frame.timestamp, len(frame)]
-        self._send(iter([('/aios/frame', head)]))
+        self._send([('/aios/frame', head)])
         for row in range(len(frame)):
             self._send(self._person(frame, row))
 
@@ -114,10 +114,10 @@ class VMCSender(_Bundles):
         loaded = ('/VMC/Ext/OK', [int(len(frame) > 0)])
         time = ('/VMC/Ext/T', [float(frame.timestamp)])
         if not len(frame):
-            self._send(iter([loaded, time]))
+            self._send([loaded, time])
             return
         row = int(frame.instances['person_id'].argmin())
-        self._send(iter([loaded, time, *self._avatar(frame, row)]))
+        self._send([loaded, time, *self._avatar(frame, row)])
 
     def _avatar(
         self, frame: FrameResult, row: int

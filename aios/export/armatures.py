@@ -12,7 +12,7 @@ is what they are called.  Sources of the names:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from .rig import JOINT_NAMES
@@ -27,64 +27,79 @@ _LIMBS = (
 _FINGERS = ('thumb', 'index', 'middle', 'ring', 'pinky')
 
 
-def _mixamo() -> dict[str, str]:
-    trunk = ('Hips', 'Spine', 'Spine1', 'Spine2', 'Neck', 'Head', 'Jaw')
+def _names(
+    trunk: Sequence[str],
+    limbs: Sequence[str],
+    of_limb: Callable[[str, str], str],
+    of_finger: Callable[[str, str, int], str],
+) -> dict[str, str]:
+    """Names by joint of ``smplx_55``.
+
+    Args:
+        trunk: Of :data:`_TRUNK`.
+        limbs: Of :data:`_LIMBS`, without their side.
+        of_limb: Name from side and limb.
+        of_finger: Name from side, finger and number.
+    """
     names = dict(zip(_TRUNK, trunk, strict=True))
-    limbs = (
-        *('UpLeg', 'Leg', 'Foot', 'ToeBase'),
-        *('Shoulder', 'Arm', 'ForeArm', 'Hand', 'Eye'),
-    )
     for side in ('left', 'right'):
         for ours, theirs in zip(_LIMBS, limbs, strict=True):
-            names[f'{side}_{ours}'] = f'{side.capitalize()}{theirs}'
+            names[f'{side}_{ours}'] = of_limb(side, theirs)
         for finger in _FINGERS:
             for number in (1, 2, 3):
-                names[f'{side}_{finger}_{number}'] = (
-                    f'{side.capitalize()}Hand{finger.capitalize()}{number}'
-                )
+                name = of_finger(side, finger, number)
+                names[f'{side}_{finger}_{number}'] = name
+    return names
+
+
+def _mixamo() -> dict[str, str]:
+    names = _names(
+        ('Hips', 'Spine', 'Spine1', 'Spine2', 'Neck', 'Head', 'Jaw'),
+        (
+            *('UpLeg', 'Leg', 'Foot', 'ToeBase'),
+            *('Shoulder', 'Arm', 'ForeArm', 'Hand', 'Eye'),
+        ),
+        lambda side, limb: f'{side.capitalize()}{limb}',
+        lambda side, finger, number: (
+            f'{side.capitalize()}Hand{finger.capitalize()}{number}'
+        ),
+    )
     return {ours: f'mixamorig:{theirs}' for ours, theirs in names.items()}
 
 
 def _unreal() -> dict[str, str]:
-    trunk = (
-        *('pelvis', 'spine_01', 'spine_02', 'spine_03'),
-        *('neck_01', 'head', 'jaw'),
+    return _names(
+        (
+            *('pelvis', 'spine_01', 'spine_02', 'spine_03'),
+            *('neck_01', 'head', 'jaw'),
+        ),
+        (
+            *('thigh', 'calf', 'foot', 'ball'),
+            *('clavicle', 'upperarm', 'lowerarm', 'hand', 'eye'),
+        ),
+        lambda side, limb: f'{limb}_{side[0]}',
+        lambda side, finger, number: f'{finger}_0{number}_{side[0]}',
     )
-    names = dict(zip(_TRUNK, trunk, strict=True))
-    limbs = (
-        *('thigh', 'calf', 'foot', 'ball'),
-        *('clavicle', 'upperarm', 'lowerarm', 'hand', 'eye'),
-    )
-    for side in ('left', 'right'):
-        for ours, theirs in zip(_LIMBS, limbs, strict=True):
-            names[f'{side}_{ours}'] = f'{theirs}_{side[0]}'
-        for finger in _FINGERS:
-            for number in (1, 2, 3):
-                names[f'{side}_{finger}_{number}'] = (
-                    f'{finger}_0{number}_{side[0]}'
-                )
-    return names
 
 
 def _vrm() -> dict[str, str]:
-    trunk = ('hips', 'spine', 'chest', 'upperChest', 'neck', 'head', 'jaw')
-    names = dict(zip(_TRUNK, trunk, strict=True))
-    limbs = (
-        *('UpperLeg', 'LowerLeg', 'Foot', 'Toes'),
-        *('Shoulder', 'UpperArm', 'LowerArm', 'Hand', 'Eye'),
+    return _names(
+        ('hips', 'spine', 'chest', 'upperChest', 'neck', 'head', 'jaw'),
+        (
+            *('UpperLeg', 'LowerLeg', 'Foot', 'Toes'),
+            *('Shoulder', 'UpperArm', 'LowerArm', 'Hand', 'Eye'),
+        ),
+        lambda side, limb: f'{side}{limb}',
+        _vrm_finger,
     )
+
+
+def _vrm_finger(side: str, finger: str, number: int) -> str:
     parts = ('Proximal', 'Intermediate', 'Distal')
-    thumb = ('Metacarpal', 'Proximal', 'Distal')
-    for side in ('left', 'right'):
-        for ours, theirs in zip(_LIMBS, limbs, strict=True):
-            names[f'{side}_{ours}'] = f'{side}{theirs}'
-        for finger in _FINGERS:
-            stem = 'Little' if finger == 'pinky' else finger.capitalize()
-            for number, part in enumerate(
-                thumb if finger == 'thumb' else parts, start=1
-            ):
-                names[f'{side}_{finger}_{number}'] = f'{side}{stem}{part}'
-    return names
+    if finger == 'thumb':
+        parts = ('Metacarpal', 'Proximal', 'Distal')
+    name = 'Little' if finger == 'pinky' else finger.capitalize()
+    return f'{side}{name}{parts[number - 1]}'
 
 
 ARMATURES: Mapping[str, Mapping[str, str]] = MappingProxyType(

@@ -20,13 +20,13 @@ from scipy.spatial.transform import Rotation
 
 from aios.body_models import BodyPoser
 from aios.results import SequenceResult
+from aios.structures import Camera
 from aios.utils.safe_io import load_npz
 
 from .dictionaries import Person
 from .importer import (
     Importer,
     ReadingOptions,
-    centered_camera,
     posed_instances,
 )
 
@@ -196,7 +196,7 @@ def _sequence(
     source: str, motions: Sequence[_Motion], poser: BodyPoser
 ) -> SequenceResult:
     """Persons before a virtual camera, rows sorted by frame."""
-    camera = centered_camera(_FOCAL, _SIZE)
+    camera = Camera.from_focal(_FOCAL, _SIZE)
     place = _viewpoint(np.concatenate([motion.pelvis for motion in motions]))
     people = [
         posed_instances(

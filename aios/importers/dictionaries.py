@@ -18,9 +18,7 @@ import numpy as np
 from aios.structures import Camera
 from aios.utils.safe_io import load_npy, load_npz, load_pickle
 
-from .importer import ReadingOptions
-
-__all__ = ['SUFFIXES', 'Person', 'fitted_camera', 'frames_of', 'load_faces']
+__all__ = ['SUFFIXES', 'Person', 'fitted_camera', 'frames_of', 'without_gaps']
 
 SUFFIXES = ('.npz', '.npy', '.json', '.pkl')
 
@@ -45,8 +43,8 @@ class Person(Mapping[str, Any]):
 
         Args:
             name: Of the field.
-            *shapes: Allowed ones, -1 for any size; the array is given the
-                first that has its number of values.
+            *shapes: Allowed ones, of equal length, -1 for any size. Leading
+                dimensions of size 1 that are too many are dropped.
 
         Raises:
             ValueError: If it is missing, no numbers, or has another shape.
@@ -221,12 +219,24 @@ def fitted_camera(
             f'{where}: 3-D and 2-D points are not those of a camera; are '
             'they in camera axes and in pixels of the image?'
         )
-    K = np.array([[focal, 0, center[0]], [0, focal, center[1]], [0, 0, 1]])
-    return Camera(K, height, width)
+    return Camera.from_focal(focal, (width, height), (center[0], center[1]))
 
 
-def load_faces(options: ReadingOptions, given: Any = None) -> Any:
-    """Triangles ``(T, 3)`` of the option, else of a file; may be None."""
-    if options.faces is not None:
-        return load_npy(options.faces)
-    return given
+def without_gaps(cameras: Sequence[Camera | None], where: str) -> list[Camera]:
+    """Frames without persons have the camera of the frame before.
+
+    Args:
+        cameras: Of each frame; those before the first known have that one.
+        where: Named in errors.
+
+    Raises:
+        ValueError: If none is known.
+    """
+    last = next((camera for camera in cameras if camera is not None), None)
+    if last is None:
+        raise ValueError(f'{where}: there are no persons')
+    filled = []
+    for camera in cameras:
+        last = camera or last
+        filled.append(last)
+    return filled

@@ -20,7 +20,6 @@ from aios.structures import Camera
 __all__ = [
     'Importer',
     'ReadingOptions',
-    'centered_camera',
     'pixel_boxes',
     'posed_instances',
 ]
@@ -142,15 +141,3 @@ def posed_instances(
 def pixel_boxes(points: np.ndarray) -> np.ndarray:
     """Boxes ``(n, 4)`` around points ``(n, J, 2)``."""
     return np.concatenate([points.min(1), points.max(1)], axis=1)
-
-
-def centered_camera(focal: float, size: tuple[int, int]) -> Camera:
-    """A camera that looks at the centre of the image.
-
-    Args:
-        focal: Pixels.
-        size: ``(width, height)`` of the image.
-    """
-    width, height = size
-    K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-    return Camera(K, height, width)

@@ -22,11 +22,10 @@ from aios.body_models import BodyPoser
 from aios.results import FrameResult, SequenceResult, complete_instances
 from aios.structures import Camera
 
-from .dictionaries import Person, fitted_camera, frames_of
+from .dictionaries import Person, fitted_camera, frames_of, without_gaps
 from .importer import (
     Importer,
     ReadingOptions,
-    centered_camera,
     posed_instances,
 )
 
@@ -51,28 +50,22 @@ class MultiHMRImporter(Importer):
     def read(  # noqa: D102
         self, path: Path, poser: BodyPoser, options: ReadingOptions
     ) -> tuple[SequenceResult, list[str]]:
-        frames: list[FrameResult] = []
-        for number, (name, persons) in enumerate(frames_of(path, 'rotvec')):
-            camera = _camera(path, persons, options)
-            if camera is None:
-                camera = frames[-1].camera if frames else None
-            if camera is None:
-                raise ValueError(
-                    f'{path}: frame {name!r} has no persons, so nothing says '
-                    'how large it is; see --image-size'
-                )
-            instances = complete_instances()
-            if persons:
-                instances = _instances(persons, camera, poser)
-            frames.append(
-                FrameResult(
-                    name=name,
-                    K=camera.K,
-                    size=(camera.width, camera.height),
-                    instances=instances,
-                    **options.timing(number),
-                )
+        entries = list(frames_of(path, 'rotvec'))
+        cameras = without_gaps(
+            [_camera(persons, options) for _, persons in entries], str(path)
+        )
+        frames = [
+            FrameResult(
+                name=name,
+                K=camera.K,
+                size=(camera.width, camera.height),
+                instances=_instances(persons, camera, poser),
+                **options.timing(number),
             )
+            for number, ((name, persons), camera) in enumerate(
+                zip(entries, cameras, strict=True)
+            )
+        ]
         people = SequenceResult.from_frames(
             frames,
             fps=options.fps or 0.0,
@@ -83,13 +76,13 @@ class MultiHMRImporter(Importer):
 
 
 def _camera(
-    path: Path, persons: Sequence[Person], options: ReadingOptions
+    persons: Sequence[Person], options: ReadingOptions
 ) -> Camera | None:
     """The camera of the options, or the one that saw the joints."""
     if options.image_size is not None:
         half = math.radians(options.fov or _FOV) / 2
         width = options.image_size[0]
-        return centered_camera(
+        return Camera.from_focal(
             width / (2 * math.tan(half)), options.image_size
         )
     if not persons:
@@ -112,6 +105,8 @@ def _camera(
 def _instances(
     persons: Sequence[Person], camera: Camera, poser: BodyPoser
 ) -> dict[str, np.ndarray]:
+    if not persons:
+        return complete_instances()
     turns = np.stack([person.array('rotvec', (53, 3)) for person in persons])
     count = len(persons)
     parameters = {

@@ -21,14 +21,13 @@ from scipy.spatial.transform import Rotation
 
 from aios.body_models import BodyPoser
 from aios.results import FrameResult, SequenceResult, complete_instances
-from aios.structures import VIRTUAL_FOCAL
+from aios.structures import VIRTUAL_FOCAL, Camera
 from aios.utils.joblib_pickle import load_joblib
 
 from .dictionaries import Person
 from .importer import (
     Importer,
     ReadingOptions,
-    centered_camera,
     posed_instances,
 )
 
@@ -98,7 +97,7 @@ def _frame(
     options: ReadingOptions,
 ) -> FrameResult:
     size = (*_sizes(frame), size)[0]
-    camera = centered_camera(VIRTUAL_FOCAL * max(size) / _RENDERED, size)
+    camera = Camera.from_focal(VIRTUAL_FOCAL * max(size) / _RENDERED, size)
     rows = _seen(frame)
     instances = complete_instances()
     if rows:

@@ -11,7 +11,7 @@ pixels; ``bbox`` (x0, y0, x1, y1).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,12 @@ from aios.structures import (
     convert_joints,
     joint_mapping,
 )
+from aios.utils.safe_io import load_npy
 
-from .dictionaries import Person, fitted_camera, frames_of, load_faces
+from .dictionaries import Person, fitted_camera, frames_of, without_gaps
 from .importer import (
     Importer,
     ReadingOptions,
-    centered_camera,
     pixel_boxes,
 )
 
@@ -72,9 +72,7 @@ class SAM3DBodyImporter(Importer):
             _camera(persons, options.image_size) if persons else None
             for _, persons in entries
         ]
-        cameras = _without_gaps(seen)
-        if cameras is None:
-            raise ValueError(f'{path}: there are no persons')
+        cameras = without_gaps(seen, str(path))
         frames = [
             FrameResult(
                 name=name,
@@ -87,14 +85,16 @@ class SAM3DBodyImporter(Importer):
                 zip(entries, cameras, strict=True)
             )
         ]
-        first = next(persons for _, persons in entries if persons)[0]
+        faces: Any = next(x for _, x in entries if x)[0].get('faces')
+        if options.faces is not None:
+            faces = load_npy(options.faces)
         people = SequenceResult.from_frames(
             frames,
             fps=options.fps or 0.0,
             source=path.name,
             body_model='mhr',
             model='sam-3d-body',
-            faces=load_faces(options, first.get('faces')),
+            faces=faces,
         )
         return people, _remarks(people)
 
@@ -111,19 +111,6 @@ def _remarks(people: SequenceResult) -> list[str]:
     return remarks
 
 
-def _without_gaps(cameras: Iterable[Camera | None]) -> list[Camera] | None:
-    """Frames without persons have the camera of the frame before."""
-    cameras = list(cameras)
-    last = next((camera for camera in cameras if camera is not None), None)
-    if last is None:
-        return None
-    filled = []
-    for camera in cameras:
-        last = camera or last
-        filled.append(last)
-    return filled
-
-
 def _camera(persons: Sequence[Person], size: tuple[int, int] | None) -> Camera:
     where = persons[0].where
     focal = float(persons[0].array('focal_length', ()))
@@ -138,7 +125,7 @@ def _camera(persons: Sequence[Person], size: tuple[int, int] | None) -> Camera:
             f'{where}: without pred_keypoints_2d nothing says how large the '
             'image is; see --image-size'
         )
-    return centered_camera(focal, size)
+    return Camera.from_focal(focal, size)
 
 
 def _placed(person: Person, name: str, count: int) -> np.ndarray:

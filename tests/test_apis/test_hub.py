@@ -61,6 +61,13 @@ def test_licenses_are_needed(publish, licenses, tmp_path: Path) -> None:
     assert not (tmp_path / 'm').exists()
 
 
+def test_licenses_need_a_folder(publish, tmp_path: Path) -> None:
+    call = [str(shipped_weights()), str(tmp_path / 'm')]
+    with pytest.raises(SystemExit, match='--licenses needs --hub-folder'):
+        publish([*call, '--licenses', *LICENSES])
+    assert not any(tmp_path.iterdir())
+
+
 def test_repository(monkeypatch, tmp_path: Path) -> None:
     asked = []
 

@@ -90,6 +90,21 @@ def test_camera_of_the_options(humans, poser, tmp_path: Path) -> None:
         ReadingOptions(fov=180)
 
 
+def test_frames_without_persons(humans, poser, tmp_path: Path) -> None:
+    """They have the camera of a neighbour, also before the first person."""
+    path = tmp_path / 'video.npy'
+    frames = np.empty(3, object)
+    frames[:] = [[], humans[:1], []]
+    np.save(path, frames)
+    people, _ = IMPORTERS['multihmr'].read(path, poser, ReadingOptions())
+    assert people.frame_index.tolist() == [1]
+    np.testing.assert_allclose(people.K, np.stack([CAMERA.K] * 3), atol=0.1)
+    frames[1] = []
+    np.save(path, frames)
+    with pytest.raises(ValueError, match='there are no persons'):
+        IMPORTERS['multihmr'].read(path, poser, ReadingOptions())
+
+
 def test_meshes_alone_are_refused(humans, poser, tmp_path: Path) -> None:
     np.save(tmp_path / 'x.npy', np.stack([h['v3d'] for h in humans]))
     with pytest.raises(ValueError, match='neither persons nor frames'):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+import runpy
 import zlib
 from pathlib import Path
 
@@ -66,6 +67,19 @@ def test_places_and_poses(people: SequenceResult, walk: Path) -> None:
             )
     assert not people.betas.any()
     assert people.has_parameters
+
+
+def test_no_floor_in_a_virtual_camera(walk, tmp_path, capsys) -> None:
+    """A note says why; the results are written without it."""
+    tool = Path(__file__).parents[2] / 'tools/params2mesh.py'
+    path = tmp_path / 'x.params.npz'
+    runpy.run_path(str(tool))['main'](
+        [str(walk), '--from', 'phalp', '--fps', '25', '--ground']
+        + ['--format', 'npz', '--out', str(path)]
+    )
+    assert 'not put on the floor: the focal length' in capsys.readouterr().err
+    people = SequenceResult.load(path)
+    assert (len(people), people.floor) == (3, None)
 
 
 def test_other_content(poser, tmp_path) -> None:

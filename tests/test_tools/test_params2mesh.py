@@ -116,7 +116,11 @@ def test_out_and_frames(params: Path, tmp_path: Path) -> None:
         (['--frames', '2:2'], 'nobody is in the 0 frames'),
         (['--model-path', 'nowhere'], 'nowhere'),
         (['--fps', '-1'], 'fps must be positive'),
-        (['--track'], '--track and --ground need --from'),
+        (['--track'], '--track must be given with --from'),
+        (
+            ['--fov', '60', '--ground'],
+            '--fov and --ground must be given with --from',
+        ),
     ],
 )
 def test_errors(params: Path, options, message) -> None:

@@ -228,6 +228,8 @@ def main(argv: list[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     suffix = '.safetensors' if args.safetensors else '.pth'
     stem = args.out_file.name.removesuffix('.pth').removesuffix(suffix)
+    if args.licenses and args.hub_folder is None:
+        sys.exit('error: --licenses needs --hub-folder')
     try:
         content = read_checkpoint(args.in_file)
         kept = select_content(content, args.save_keys, args.ema)
