@@ -18,27 +18,37 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='WeightedConcatSampler'),
     dataset=dict(
-        type='HumanDataset',
-        data_root='data/synthetic/look/',
-        ann_file='humandata.npz',
-        metainfo=dict(body_model=body_model),
-        filter_cfg=dict(min_persons=0),  # images without persons, if listed
-        pipeline=[
-            dict(type='LoadImage'),
-            dict(type='LoadHumanAnnotations'),
-            dict(type='PersonGroupCrop', sample_prob=0.5, sample_ratio=0.5),
+        type='SeededConcatDataset',  # augmentation that resumes exactly
+        datasets=[
             dict(
-                type='WholeBodyRandomResize',
-                short_sizes=(192, 224, 256, 288, 320, 384),
-                max_size=512,
-                backend='area',
+                type='HumanDataset',
+                data_root='data/synthetic/look/',
+                ann_file='humandata.npz',
+                metainfo=dict(body_model=body_model),
+                # images without persons, if listed
+                filter_cfg=dict(min_persons=0),
+                pipeline=[
+                    dict(type='LoadImage'),
+                    dict(type='LoadHumanAnnotations'),
+                    dict(
+                        type='PersonGroupCrop',
+                        sample_prob=0.5,
+                        sample_ratio=0.5,
+                    ),
+                    dict(
+                        type='WholeBodyRandomResize',
+                        short_sizes=(192, 224, 256, 288, 320, 384),
+                        max_size=512,
+                        backend='area',
+                    ),
+                    dict(type='WholeBodyFlip', prob=0.5),
+                    dict(type='ChannelGain', gain_range=(0.8, 1.2)),
+                    dict(type='FilterWholeBody', keep_empty=True),
+                    dict(type='PackWholeBodyInputs'),
+                ],
             ),
-            dict(type='WholeBodyFlip', prob=0.5),
-            dict(type='ChannelGain', gain_range=(0.8, 1.2)),
-            dict(type='FilterWholeBody', keep_empty=True),
-            dict(type='PackWholeBodyInputs'),
         ],
     ),
 )

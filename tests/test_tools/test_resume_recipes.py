@@ -61,9 +61,20 @@ EPOCHS = (
     'default_hooks.checkpoint.interval=1',
     'train_dataloader.sampler.epoch_length=4',
 )
+FINETUNE = Recipe(
+    'configs/aios/aios_s_1xb16-12e_finetune.py',
+    (
+        'train_cfg.max_epochs=3',
+        'train_cfg.val_interval=100',
+        'train_dataloader.num_workers=1',
+    ),
+    3,
+    'epoch_3.pth',
+)
 slow = pytest.mark.slow
 RECIPES = [
     STEPS,
+    pytest.param(FINETUNE, marks=slow),
     *(
         pytest.param(Recipe(path, EPOCHS, 5, 'epoch_3.pth'), marks=slow)
         for path in (
