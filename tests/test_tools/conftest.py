@@ -13,12 +13,17 @@ from pathlib import Path
 import pytest
 from mmengine.logging import MessageHub, MMLogger
 from script_loader import load_script
+from torch.utils.data import _utils as data_loading
 
 from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CONFIG = HERE / 'toy_config.py'
+
+# A data loader that the garbage collector ends waits for its workers as long
+# as this, 5 seconds by default; at the end of a process it does not.
+data_loading.MP_STATUS_CHECK_INTERVAL = 0.1
 
 
 @pytest.fixture(autouse=True)
