@@ -9,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.runner import loops
 from script_loader import load_script
 from torch.utils.data import _utils as data_loading
 
@@ -38,6 +40,8 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv('PYTHON', sys.executable)
     monkeypatch.syspath_prepend(str(HERE))
     monkeypatch.delenv('LOCAL_RANK', raising=False)
+    # MMEngine waits 2 seconds at the end of each epoch that steps go on after.
+    monkeypatch.setattr(loops, 'time', SimpleNamespace(sleep=lambda _: None))
     return folder
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,25 +12,37 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.runner import (
+    BaseLoop,
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+)
 from script_loader import load_script
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
-import os, signal, sys
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+import sys
 from script_loader import load_script
+from test_resume_recipes import die_at
 
-def dying(run_iter):
-    def run(loop, *args):
-        if loop._iter == {step}:
-            os.kill(os.getpid(), signal.SIGKILL)
-        run_iter(loop, *args)
-    return run
-
-for loop in (EpochBasedTrainLoop, IterBasedTrainLoop):
-    loop.run_iter = dying(loop.run_iter)
+die_at({step})
 load_script('tools/train.py').main(sys.argv[1:])
 """
+
+
+def die_at(step: int) -> None:
+    """Trainings of this process are killed before a step."""
+
+    def dying(run_iter: Callable) -> Callable:
+        def run(loop: BaseLoop, *args: object) -> None:
+            if loop._iter == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            run_iter(loop, *args)
+
+        return run
+
+    for loop in (EpochBasedTrainLoop, IterBasedTrainLoop):
+        loop.run_iter = dying(loop.run_iter)
 
 
 @dataclass(frozen=True)
@@ -102,41 +113,15 @@ def pictures(
 
 
 @pytest.fixture
-def run(pictures: Path) -> Callable[..., None]:
-    """Runs a command with a recipe; returns what it says."""
-
-    def run(
-        command: list[str], recipe: Recipe, *args: object, status: int = 0
-    ) -> str:
-        datasets = (
-            'train_dataloader.dataset.datasets.0',
-            'val_dataloader.dataset',
-        )
-        process = subprocess.run(
-            [
-                *command,
-                *map(str, args),
-                '--cfg-options',
-                *(f'{name}.data_root={pictures}/' for name in datasets),
-                'train_dataloader.batch_size=2',
-                *recipe.options,
-            ],
-            cwd=ROOT,
-            env=os.environ
-            | dict(
-                PYTHONPATH=os.pathsep.join([str(ROOT / 'tests'), str(ROOT)]),
-                PYTHON=sys.executable,
-                OMP_NUM_THREADS='1',
-            ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-        )
-        assert process.returncode == status, process.stdout[-5000:]
-        return process.stdout
-
-    return run
+def options(pictures: Path) -> Callable[[Recipe], list[str]]:
+    """Options of a command that trains with a recipe."""
+    datasets = 'train_dataloader.dataset.datasets.0', 'val_dataloader.dataset'
+    return lambda recipe: [
+        '--cfg-options',
+        *(f'{name}.data_root={pictures}/' for name in datasets),
+        'train_dataloader.batch_size=2',
+        *recipe.options,
+    ]
 
 
 def _assert_same(one: Path, other: Path) -> None:
@@ -145,18 +130,33 @@ def _assert_same(one: Path, other: Path) -> None:
         torch.testing.assert_close(a.get(name), b.get(name), rtol=0, atol=0)
 
 
+def _killed(train: Callable[[], None], step: int) -> int:
+    """Train in a copy of this process; returns the signal that ended it."""
+    child = os.fork()
+    if not child:
+        try:
+            die_at(step)
+            train()
+        finally:
+            os._exit(0)
+    return os.WTERMSIG(os.waitpid(child, 0)[1])
+
+
 @pytest.mark.parametrize('recipe', RECIPES, ids=lambda x: Path(x.config).stem)
-def test_killed_recipe_goes_on_exactly(run, recipe, tmp_path):
-    python = [sys.executable, 'tools/train.py', recipe.config]
-    killed = [
-        *(sys.executable, '-c', SCRIPT.format(step=recipe.step)),
-        recipe.config,
-    ]
-    run(python, recipe, '--work-dir', tmp_path / 'whole')
+def test_killed_recipe_goes_on_exactly(
+    train, options, recipe, tmp_path, capfd
+):
+    def run(name: str, *args: object) -> None:
+        args = '--work-dir', tmp_path / name, *args, *options(recipe)
+        train(*args, config=ROOT / recipe.config)
+
+    run('whole')
+    assert _killed(lambda: run('out'), recipe.step) == signal.SIGKILL
     out = tmp_path / 'out'
-    run(killed, recipe, '--work-dir', out, status=-signal.SIGKILL)
     assert not (out / recipe.last).exists()
-    log = run(python, recipe, '--work-dir', out, '--resume')
+    capfd.readouterr()
+    run('out', '--resume')
+    log = ''.join(capfd.readouterr())
     assert 'resumed epoch' in log
     assert 'metainfo from the resumed checkpoint' not in log
     _assert_same(out / recipe.last, tmp_path / 'whole' / recipe.last)
@@ -167,17 +167,32 @@ def test_killed_recipe_goes_on_exactly(run, recipe, tmp_path):
 
 
 @slow
-def test_two_processes_go_on_exactly(run, tmp_path):
-    command = ['bash', 'tools/dist_train.sh', STEPS.config, '2']
-    run(command, STEPS, '--work-dir', tmp_path / 'whole')
+def test_two_processes_go_on_exactly(start, options, tmp_path, monkeypatch):
+    tests = ROOT / 'tests'
+    paths = os.pathsep.join(map(str, (tests, tests / 'test_tools', ROOT)))
+    monkeypatch.setenv('PYTHONPATH', paths)
+
+    def run(name: str, *command: object) -> tuple[int, str]:
+        process = start(
+            *(*command, '--work-dir', tmp_path / name, *options(STEPS)),
+        )
+        log = process.communicate(timeout=600)[0]
+        return process.returncode, log[-5000:]
+
+    command = 'bash', 'tools/dist_train.sh', STEPS.config, '2'
+    status, log = run('whole', *command)
+    assert status == 0, log
     script = tmp_path / 'dying.py'
     script.write_text(SCRIPT.format(step=STEPS.step))
-    killed = [
+    killed = (
         *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
-        *('--nproc-per-node', '2', str(script), STEPS.config),
+        *('--nproc-per-node', '2', script, STEPS.config),
         *('--launcher', 'pytorch'),
-    ]
-    run(killed, STEPS, '--work-dir', tmp_path / 'out', status=1)
+    )
+    status, log = run('out', *killed)
+    assert status == 1, log
+    assert 'Signal 9' in log
     assert not (tmp_path / 'out' / STEPS.last).exists()
-    run(command, STEPS, '--work-dir', tmp_path / 'out', '--resume')
+    status, log = run('out', *command, '--resume')
+    assert status == 0, log
     _assert_same(tmp_path / 'out/iter_4.pth', tmp_path / 'whole/iter_4.pth')

@@ -9,12 +9,10 @@ import signal
 import time
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import loops
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from aios.engine.launch import unused_parameters_named
@@ -62,12 +60,8 @@ def test_two_parts_are_a_whole(train, losses, whole, tmp_path):
 
 
 @pytest.mark.parametrize('infinite', ['', 'Infinite'])
-def test_two_parts_within_an_epoch(
-    train, losses, tmp_path, infinite, monkeypatch
-):
+def test_two_parts_within_an_epoch(train, losses, tmp_path, infinite):
     """Steps count, and training is resumed in the middle of an epoch."""
-    # MMEngine waits 2 seconds at the end of each epoch.
-    monkeypatch.setattr(loops, 'time', SimpleNamespace(sleep=lambda _: None))
     sampler = f'{infinite}WeightedConcatSampler'
     for name, *options in (
         ('whole',),
