@@ -9,7 +9,7 @@ one of them raises an error, and what is copied there is seen.
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 
 import numpy as np
 import pytest
@@ -29,6 +29,12 @@ from aios.ops import set_default_kernel
 META = torch.device('meta')
 # These make a tensor of Python's numbers and bring it to the device.
 FACTORIES = {'torch.tensor', 'torch.as_tensor', 'torch.Tensor.new_tensor'}
+# One layer of each kind: a tensor of ``meta`` is slow.
+LAYOUTS = 'body_localization', 'body_refinement', 'whole_body'
+SHALLOW = dict(
+    encoder=dict(num_layers=1),
+    decoder=dict(stages=[dict(layout=x, num_layers=1) for x in LAYOUTS]),
+)
 INDEXING = {'torch.Tensor.__getitem__', 'torch.Tensor.__setitem__'}
 
 
@@ -133,7 +139,7 @@ def test_all_of_these_are_seen():
 
 def test_step_of_training(make_tiny_model, pinned, matched):
     """Nothing waits but the matching, which test_host_transfers counts."""
-    model = make_tiny_model().train().to(META)
+    model = make_tiny_model(**SHALLOW).train().to(META)
     averaged = ExponentialMovingAverage(model, update_buffers=True)
     wrapper = build_optim_wrapper(
         model,
@@ -144,10 +150,13 @@ def test_step_of_training(make_tiny_model, pinned, matched):
         ),
     )
     seen = Counter()
-    for _ in range(2):  # the first step brings the body model there
+    # the first step brings the body model there
+    for modes in ([], [_Copies(seen), _Numbers(seen)]):
         images, samples = make_batch()
-        seen.clear(), pinned.clear(), matched.clear()
-        with _Copies(seen), _Numbers(seen):
+        pinned.clear(), matched.clear()
+        with ExitStack() as stack:
+            for mode in modes:
+                stack.enter_context(mode)
             data = dict(inputs=list(images), data_samples=samples)
             losses = model.train_step(data, wrapper)
             averaged.update_parameters(model)
@@ -159,7 +168,7 @@ def test_step_of_training(make_tiny_model, pinned, matched):
 
 
 def test_forward(make_tiny_model, pinned):
-    model = make_tiny_model().eval().to(META)
+    model = make_tiny_model(**SHALLOW).eval().to(META)
     images, samples = make_batch()
     seen = Counter()
     with torch.no_grad(), _Copies(seen), _Numbers(seen):
