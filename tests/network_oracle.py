@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mmdet.models.detectors.deformable_detr as mmdet_proposals
 import mmdet.models.layers.positional_encoding as mmdet_positions
 import mmdet.models.layers.transformer.deformable_detr_layers as mmdet_layers
 import mmdet.models.layers.transformer.utils as mmdet_utils
@@ -34,6 +33,7 @@ from torch import Tensor
 from aios.models import AiOS
 from aios.models.heads import LayerOutputs, NetworkOutputs
 from aios.models.layers import DenoisingNoise, DenoisingQueryGenerator
+from aios.models.layers.grids import level_box_logits
 from aios.structures import (
     TOKEN_LAYOUTS,
     cxcywh_to_xyxy,
@@ -215,7 +215,7 @@ def double_precision_constants() -> Iterator[None]:
     """
     double = types.ModuleType('torch')
     double.__dict__.update(torch.__dict__, float32=torch.float64)
-    modules = mmdet_proposals, mmdet_positions, mmdet_layers, mmdet_utils
+    modules = mmdet_positions, mmdet_layers, mmdet_utils
     for module in modules:
         module.torch = double
     try:
@@ -323,10 +323,10 @@ def _encoder_record(
     def take(x: Tensor) -> Tensor:
         return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
 
-    _, proposals = model.gen_encoder_output_proposals(
-        raw['encoder_layers'][-1],
-        inputs['key_padding_mask'],
+    proposals, _ = level_box_logits(
         inputs['spatial_shapes'],
+        inputs['valid_ratios'],
+        inputs['key_padding_mask'],
     )
     record = {
         'valid_ratios': inputs['valid_ratios'],

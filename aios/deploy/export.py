@@ -40,8 +40,9 @@ _OPEN_SHAPES = (
     {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},
     {0: Dim.DYNAMIC},
 )
-# What they are compared with; the first one is traced.
-_OPEN_EXAMPLES = ((2, (288, 512)), (1, (512, 341)), (3, (384, 384)))
+# What they are compared with; the first one, no multiple of any stride, is
+# traced.
+_OPEN_EXAMPLES = ((2, (297, 517)), (1, (512, 341)), (3, (384, 384)))
 
 
 class ExportError(OnnxError):

@@ -11,7 +11,8 @@ from mmdet.models.layers import (
     inverse_sigmoid,
 )
 
-from aios.models import AiOS, DeformableEncoder
+from aios.models import AiOS
+from aios.models.layers.grids import level_box_logits, level_centers
 from aios.models.layers.query_expansion import INVERSE_SIGMOID_EPS
 
 SIZES = [(8, 10), (4, 5), (2, 3), (1, 2)]
@@ -25,6 +26,11 @@ def oracle(data_dir):
 
 def close(ours, theirs, atol=1e-6) -> None:
     torch.testing.assert_close(ours, theirs, atol=atol, rtol=0)
+
+
+def _valid_ratios(masks) -> torch.Tensor:
+    features = [torch.zeros(2, 1, *size) for size in SIZES]
+    return AiOS._valid_ratios(None, features, masks)
 
 
 def test_picture_positions(oracle) -> None:
@@ -57,27 +63,21 @@ def test_level_masks(oracle) -> None:
 
 def test_valid_ratios_and_encoder_references(oracle) -> None:
     masks = [oracle[f'ref/mask{level}'].bool() for level in range(4)]
-    features = [torch.zeros(2, 1, *size) for size in SIZES]
-    ratios = AiOS._valid_ratios(None, features, masks)
+    ratios = _valid_ratios(masks)
     close(ratios, oracle['ref/valid_ratios'])
-    points = DeformableEncoder.get_encoder_reference_points(
-        SIZES, ratios, device='cpu'
-    )
+    points = level_centers(SIZES, ratios)[:, :, None] * ratios[:, None]
     close(points, oracle['ref/points'])
 
 
 def test_proposals(oracle) -> None:
-    class Plain:
-        """Hands the masked memory through."""
-
-        memory_trans_fc = memory_trans_norm = torch.nn.Identity()
-
-    memory, proposals = AiOS.gen_encoder_output_proposals(
-        Plain(),
-        oracle['proposals/memory'],
-        oracle['proposals/mask'].bool(),
-        SIZES,
-    )
+    mask = oracle['proposals/mask'].bool()
+    sizes = [height * width for height, width in SIZES]
+    masks = [
+        level.unflatten(1, size)
+        for level, size in zip(mask.split(sizes, 1), SIZES, strict=True)
+    ]
+    proposals, is_empty = level_box_logits(SIZES, _valid_ratios(masks), mask)
+    memory = oracle['proposals/memory'].masked_fill(is_empty, 0.0)
     close(memory, oracle['proposals/out_memory'])
     close(proposals, oracle['proposals/unsigmoid'], 1e-5)
     assert proposals.isinf().any()

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmcv.ops import MultiScaleDeformableAttention
-from mmdet.models.detectors import DeformableDETR, DetectionTransformer
+from mmdet.models.detectors import DetectionTransformer
 from mmdet.models.layers import SinePositionalEncoding
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from aios.models.heads.decoding import DecodingConfig
 from aios.models.heads.outputs import EncoderOutputs
 from aios.models.layers.decoder_layer import Memory
 from aios.models.layers.denoising import DenoisingQueries
+from aios.models.layers.grids import level_box_logits
 from aios.models.layers.pose_prior import PoseMaps
 from aios.models.layers.progressive_decoder import LayerState
 from aios.registry import MODELS
@@ -217,9 +218,6 @@ class AiOS(DetectionTransformer):
         )
         return self.add_pred_to_datasample(data_samples, results)
 
-    # As in Deformable DETR; it uses the two modules above.
-    gen_encoder_output_proposals = DeformableDETR.gen_encoder_output_proposals
-
     def forward_transformer(
         self,
         img_feats: Sequence[Tensor],
@@ -376,6 +374,7 @@ class AiOS(DetectionTransformer):
             memory=memory,
             memory_mask=feat_mask,
             spatial_shapes=spatial_shapes,
+            valid_ratios=valid_ratios,
         )
 
     def pre_decoder(
@@ -383,6 +382,7 @@ class AiOS(DetectionTransformer):
         memory: Tensor,
         memory_mask: Tensor | None,
         spatial_shapes: Sequence[tuple[int, int]],
+        valid_ratios: Tensor,
         batch_data_samples: Sequence[DetDataSample] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Choose candidates, and in training make denoising queries.
@@ -394,14 +394,17 @@ class AiOS(DetectionTransformer):
             memory: ``(B, S, C)``.
             memory_mask: ``(B, S)`` bool, true on padding.
             spatial_shapes: ``(height, width)`` of the levels.
+            valid_ratios: ``(B, L, 2)``.
             batch_data_samples: ``B`` samples, with ground truth in training.
 
         Returns:
             Arguments of :meth:`forward_decoder` and of the head.
         """
-        output_memory, proposals = self.gen_encoder_output_proposals(
-            memory, memory_mask, spatial_shapes
+        proposals, is_empty = level_box_logits(
+            spatial_shapes, valid_ratios, memory_mask
         )
+        output_memory = self.memory_trans_fc(memory.masked_fill(is_empty, 0))
+        output_memory = self.memory_trans_norm(output_memory)
         all_logits = self.bbox_head.encoder_cls(output_memory)
         # Small pictures have fewer positions than there are queries.
         count = min(self.num_queries, output_memory.shape[1])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmcv.cnn import build_norm_layer
 from mmdet.models.layers import (
@@ -18,6 +19,7 @@ from aios.registry import MODELS
 
 from .deformable_attention import DeformableAttention
 from .feed_forward import FeedForward
+from .grids import level_centers
 
 __all__ = ['DeformableEncoder', 'DeformableEncoderLayer']
 
@@ -78,13 +80,12 @@ class DeformableEncoder(DeformableDetrTransformerEncoder):
         Returns:
             ``(B, S, C)``, the memory.
         """
-        arguments = dict(
+        centers = level_centers(spatial_shapes, valid_ratios)
+        arguments: dict[str, Any] = dict(
             query_pos=query_pos,
             key_padding_mask=key_padding_mask,
             spatial_shapes=spatial_shapes,
-            reference_points=self.get_encoder_reference_points(
-                spatial_shapes, valid_ratios, device=query.device
-            ),
+            reference_points=centers[:, :, None] * valid_ratios[:, None],
         )
         for index, layer in enumerate(self.layers):
             if self.training and index < self.num_cp:
