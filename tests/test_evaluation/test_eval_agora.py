@@ -146,18 +146,38 @@ def test_thresholds_need_scores(run, submission, tmp_path, capsys):
         with pytest.raises(SystemExit, match='there is no scores.json'):
             run(submission, *options)
     assert run(submission)['missed'] == 1
-    scores = {p.name: 0.9 for p in (submission / 'predictions').iterdir()}
-    for bad in (np.nan, np.inf, None):
-        scores[f'{NAMES[0]}_personId_1.pkl'] = bad
-        (submission / 'scores.json').write_text(json.dumps(scores))
-        with pytest.raises(SystemExit, match=r'scores.json: '):
+
+
+@pytest.mark.parametrize(
+    ('value', 'message'),
+    [
+        ('NaN', 'personId_0.pkl is nan, must be a finite number'),
+        ('-Infinity', 'personId_0.pkl is -inf, must be a finite number'),
+        ('1e999', 'personId_0.pkl is inf, must be a finite number'),
+        ('null', 'personId_0.pkl is None, must be a finite number'),
+        ('"0.5"', "personId_0.pkl is '0.5', must be a finite number"),
+        ('true', 'personId_0.pkl is True, must be a finite number'),
+        (None, 'no score of .*personId_0.pkl; it belongs to another'),
+    ],
+)
+def test_scores_are_numbers_of_all_files(run, submission, value, message):
+    path = submission / 'scores.json'
+    scores = json.loads(path.read_text())
+    name = f'{NAMES[0]}_personId_0.pkl'
+    del scores[name]
+    text = json.dumps(scores)
+    if value is not None:
+        text = f'{{"{name}": {value}, {text[1:]}'
+    path.write_text(text)
+    with pytest.raises(SystemExit, match=f'scores.json: .*{message}'):
+        run(submission)
+
+
+def test_scores_are_an_object(run, submission):
+    for text in ('[1]', '{'):
+        (submission / 'scores.json').write_text(text)
+        with pytest.raises(SystemExit, match=r'scores.json: damaged'):
             run(submission)
-    (submission / 'scores.json').write_text('{"x": 1}')
-    with pytest.raises(SystemExit, match='belongs to another submission'):
-        run(submission)
-    (submission / 'scores.json').write_text('[1]')
-    with pytest.raises(SystemExit, match='must hold scores by file name'):
-        run(submission)
 
 
 def test_more_keypoints_enlarge_the_box(run, submission):

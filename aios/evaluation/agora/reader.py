@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import posixpath
 import zipfile
 from collections.abc import Iterator, Mapping
 from functools import partial
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from aios.evaluation.functional.agora import keypoint_boxes
 from aios.results import finite_instances
+from aios.utils.json_record import read_record
 from aios.utils.safe_io import ZIP_ERRORS, CorruptFileError, load_pickle
 from aios.utils.safe_pickle import read_pickle
 
@@ -124,30 +124,24 @@ class Submission:
         """Scores by file name; ``None`` if there is no ``scores.json``.
 
         Raises:
-            ValueError: If it is not of these files.
+            CorruptFileError: If it is damaged, or not of these files.
         """
         if not self.scores_path.is_file():
             return None
-        try:
-            scores = json.loads(self.scores_path.read_text())
-            scores = {str(k): float(v) for k, v in scores.items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f'{self.scores_path}: must hold scores by file name ({error})'
-            ) from error
-        bad = [name for name, score in scores.items() if not isfinite(score)]
-        if bad:
-            raise ValueError(
-                f'{self.scores_path}: the score of {bad[0]} is '
-                f'{scores[bad[0]]}, must be a number'
-            )
+        scores = read_record(self.scores_path)
+        for name, score in scores.items():
+            if type(score) not in (int, float) or not abs(score) < inf:
+                raise CorruptFileError(
+                    f'{self.scores_path}: the score of {name} is '
+                    f'{score!r:.40}, must be a finite number'
+                )
         lacking = [n for n in self.names if Path(n).name not in scores]
         if lacking:
-            raise ValueError(
+            raise CorruptFileError(
                 f'{self.scores_path}: has no score of {lacking[0]}; it '
                 'belongs to another submission'
             )
-        return scores
+        return {name: float(score) for name, score in scores.items()}
 
 
 class SubmittedPredictions(NamedTuple):
