@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from aios.body_models import files
 
 if TYPE_CHECKING:
     from aios.body_models import SMPLXLayer
@@ -44,3 +49,33 @@ def layer(free_body_dir: Path) -> SMPLXLayer:
     from aios.body_models import SMPLXLayer
 
     return SMPLXLayer(free_body_dir)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def body_models_read_once() -> Iterator[None]:
+    """A file of a body model is read once, as long as it stays the same.
+
+    Most networks of the tests hold the free body, whose file takes longer to
+    read than a tiny network to run.
+    """
+    read = files.read_model_file
+
+    @lru_cache(maxsize=4)
+    def read_again(
+        path: Path, keys: tuple[str, ...] | None, *_: int
+    ) -> dict[str, Any]:
+        return read(path, keys)
+
+    def read_model_file(
+        path: str | os.PathLike, keys: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        path, keys = Path(path), keys and (*keys,)
+        if not path.is_file():
+            return read(path, keys)
+        status = path.stat()
+        facts = status.st_ino, status.st_size, status.st_mtime_ns
+        return dict(read_again(path, keys, *facts))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, 'read_model_file', read_model_file)
+        yield
