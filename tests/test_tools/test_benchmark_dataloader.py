@@ -14,10 +14,11 @@ TOOL = 'tools/analysis_tools/benchmark_dataloader.py'
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
 def test_made_up_persons(capfd):
-    arguments = ['--persons', '20', '--samples', '3', '--workers', '2']
-    load_script(TOOL).main([*arguments, '--batch-size', '1'])
+    arguments = ['--persons', '40', '--samples', '3', '--workers', '2']
+    arguments += ['--batch-size', '1', '--sample-interval', '2']
+    load_script(TOOL).main(arguments)
     text = capfd.readouterr().out
-    for words in ('labels of 20 persons', 'first:  opened', 'later:  opened'):
+    for words in ('labels of 40 persons', 'first:  opened', 'later:  opened'):
         assert words in text
     assert '4 pictures\n' in text
     assert re.search(r'2 worker\(s\) +\d+\.\d pictures/s', text)
@@ -30,7 +31,13 @@ def test_made_up_persons(capfd):
 
 
 @pytest.mark.parametrize(
-    'arguments', [[], ['--persons', '9', '--workers', '0']]
+    'arguments',
+    [
+        [],
+        ['--persons', '9', '--workers', '0'],
+        ['--persons', '9', '--sample-interval', '0'],
+        ['config.py', '--sample-interval', '2'],
+    ],
 )
 def test_wrong_arguments(arguments):
     with pytest.raises(SystemExit, match='2'):

@@ -67,14 +67,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='measure a made-up file of N persons instead: 1280 x 720, '
         f'{PER_PICTURE} people per picture',
     )
+    parser.add_argument(
+        '--sample-interval',
+        type=int,
+        default=1,
+        metavar='N',
+        help='with --persons: use every Nth image (default: 1)',
+    )
     parser.add_argument('--workers', type=int, default=1)
     parser.add_argument('--samples', type=int, default=200)
     parser.add_argument('--batch-size', type=int, default=2)
     args = parser.parse_args(argv)
     if (args.config is None) == (args.persons is None):
         parser.error('give a config, or --persons')
-    if min(args.workers, args.samples, args.batch_size) < 1:
-        parser.error('--workers, --samples, --batch-size must be positive')
+    if args.config is not None and args.sample_interval != 1:
+        parser.error('--sample-interval needs --persons')
+    positive = 'workers', 'samples', 'batch_size', 'sample_interval'
+    if min(getattr(args, name) for name in positive) < 1:
+        parser.error(
+            '--workers, --samples, --batch-size, --sample-interval must be '
+            'positive'
+        )
     return args
 
 
@@ -88,7 +101,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             if args.persons is not None:
-                dataset = made_up(args.persons, Path(folder))
+                dataset = made_up(
+                    args.persons, args.sample_interval, Path(folder)
+                )
             else:
                 dataset = configured(args)
         except (OSError, HumanDataError) as error:
@@ -243,13 +258,13 @@ def worker_time(iterator: Any) -> float:
     return ticks / os.sysconf('SC_CLK_TCK')
 
 
-def made_up(persons: int, folder: Path) -> HumanDataset:
+def made_up(persons: int, interval: int, folder: Path) -> HumanDataset:
     """Data set of ``persons`` people in a few pictures, over and over."""
     # In processes of their own, whose memory is not inherited by the workers.
     context = multiprocessing.get_context('fork')
     for step, arguments in (
         (write_labels, (persons, folder)),
-        (first_use, (folder,)),
+        (first_use, (interval, folder)),
     ):
         process = context.Process(target=step, args=arguments)
         process.start()
@@ -259,7 +274,7 @@ def made_up(persons: int, folder: Path) -> HumanDataset:
         # Pages that are yet to be written would count as the workers'.
         os.sync()
     start = time.perf_counter()
-    dataset = open_labels(folder)
+    dataset = open_labels(interval, folder)
     print(f'later:  opened in {time.perf_counter() - start:.2f} s')
     return dataset
 
@@ -305,25 +320,28 @@ def write_points(
         member.write(block.tobytes())
 
 
-def first_use(folder: Path) -> None:
+def first_use(interval: int, folder: Path) -> None:
     """Unpack the labels, and say what it takes."""
     start = time.perf_counter(), time.process_time()
-    open_labels(folder)
+    open_labels(interval, folder)
     passed = time.perf_counter() - start[0]
     cpu = time.process_time() - start[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    stores = (folder / '.aios_cache').rglob('*.npy')
+    size = sum(path.stat().st_size for path in stores) / 2**20
     print(
         f'first:  opened in {passed:.1f} s, {cpu:.1f} s of CPU time, '
-        f'{peak:.0f} MB at the peak'
+        f'{peak:.0f} MB at the peak, {size:.1f} MB of unpacked labels'
     )
 
 
-def open_labels(folder: Path) -> HumanDataset:
+def open_labels(interval: int, folder: Path) -> HumanDataset:
     """The data set."""
     return HumanDataset(
         'labels.npz',
         data_root=str(folder),
         pipeline=PIPELINE,
+        sample_interval=interval,
         group_by_image=False,  # the same few pictures again and again
         flat_hand_mean=False,
     )
