@@ -36,7 +36,6 @@ from aios.models.layers import DenoisingNoise, DenoisingQueryGenerator
 from aios.models.layers.grids import level_box_logits
 from aios.structures import (
     TOKEN_LAYOUTS,
-    cxcywh_to_xyxy,
     matrix_to_axis_angle,
 )
 
@@ -49,7 +48,6 @@ __all__ = [
     'Pictures',
     'double_precision_constants',
     'encoder_outputs',
-    'ground_truth',
     'in_order_of',
     'last_refinement',
     'layer_outputs',
@@ -486,20 +484,6 @@ def layer_outputs(
 def post_processed(people: InstanceData) -> dict[str, Tensor]:
     """Results of ``predict`` by the oracle's names, without prefix."""
     return {name: people[field] for field, name in POST.items()}
-
-
-def ground_truth(
-    oracle: Oracle, image_index: int, dtype: torch.dtype
-) -> InstanceData:
-    """Boxes and labels of a training case, xyxy in pixels."""
-    prefix = f'targets/{image_index}/'
-    height, width = oracle[prefix + 'size'].tolist()
-    boxes = torch.from_numpy(oracle[prefix + 'boxes']).to(dtype)
-    extent = boxes.new_tensor([width, height, width, height])
-    return InstanceData(
-        bboxes=cxcywh_to_xyxy(boxes.reshape(-1, 4)) * extent,
-        labels=torch.from_numpy(oracle[prefix + 'labels']),
-    )
 
 
 class OracleNoise:

@@ -1,5 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""All losses of a step and their gradients, against the original.
+"""A step of training, against the original.
+
+Outputs, matches, all losses and their gradients.
 
 The small float64 set runs always.  The full float32 cases need the folder of
 ``train_T1_dn.npz`` and others in the environment variable
@@ -33,10 +35,12 @@ from network_oracle import (
     OracleNoise,
     Pictures,
     double_precision_constants,
+    layer_outputs,
 )
 
 from aios.models import AiOS
 from aios.models.checkpoints.key_map import canonical_name, to_ours
+from aios.models.heads import NetworkOutputs
 from aios.models.layers import DenoisingQueryGenerator
 from aios.models.task_modules import (
     BatchHungarianAssigner,
@@ -56,6 +60,7 @@ class TrainingRun:
         gradients: Norm of each parameter's gradient, by our names.
     """
 
+    outputs: NetworkOutputs
     losses: dict[str, float]
     matches: list[tuple[int, Matches]] = field(default_factory=list)
     gradients: dict[str, float] = field(default_factory=dict)
@@ -109,10 +114,16 @@ def train(
     model.bbox_head.criterion = published_criterion().to(dtype)
     model.train()
     samples = training_samples(oracle, pictures, dtype)
+    outputs: list[NetworkOutputs] = []
+    model.bbox_head.register_forward_hook(
+        lambda _, __, result: outputs.append(result)
+    )
     with recorded_matches(monkeypatch) as matches:
         losses = model(pictures.tensor(dtype), samples, mode='loss')
     sum(losses.values()).backward()
+    (result,) = outputs
     return TrainingRun(
+        result,
         {official_name(k): v.item() for k, v in losses.items()},
         matches,
         {
@@ -121,6 +132,35 @@ def train(
             if parameter.requires_grad
         },
     )
+
+
+def check_outputs(
+    run: TrainingRun, model: AiOS, oracle: Oracle, atol: dict[str, float]
+) -> None:
+    """Outputs of the last layer, and the denoising queries."""
+    with torch.no_grad():
+        final = layer_outputs(model, run.outputs.layers[-1], 'smplx_137')
+    expected = [name for name in oracle if name.startswith('out/')]
+    assert len(expected) >= 9
+    for name in expected:
+        ours = final[name.split('/')[1]].detach()
+        difference = oracle.difference(name, ours)
+        assert difference <= atol.get(name, atol['']), name
+    queries = run.outputs.dn_queries
+    assert ('dn_bbox_pred' in final) == (queries is not None)
+    if queries is None:
+        return
+    # The original keeps logits of the boxes.
+    boxes = oracle['dn/input_query_bbox']
+    boxes[:] = 1 / (1 + np.exp(-boxes))
+    for name, value in (
+        ('known_labels', queries.target_labels),
+        ('known_bboxs', queries.target_boxes),
+        ('input_query_label', queries.content),
+        ('input_query_bbox', queries.boxes),
+    ):
+        difference = oracle.difference(f'dn/{name}', value.detach())
+        assert difference <= atol[''], name
 
 
 def check_matches(run: TrainingRun, oracle: Oracle) -> None:
@@ -180,12 +220,15 @@ def check_gradients(run: TrainingRun, path: Path, rel: float) -> None:
 
 @pytest.mark.parametrize('case', ['T1_dn', 'T2_nodn'])
 def test_small_double(case, data_dir, make_oracle_model, monkeypatch) -> None:
-    """The float64 set: matches, losses and gradients, denoising on or off."""
+    """The float64 set, denoising on or off."""
     folder = data_dir / 'oracle'
     oracle = Oracle(folder / f'train_S_{case}_f64.npz')
-    model = make_oracle_model(True, case.endswith('_dn'), torch.float64)
+    denoising = case.endswith('_dn')
+    model = make_oracle_model(True, denoising, torch.float64)
     with double_precision_constants():
         run = train(model, SMALL, oracle, monkeypatch)
+        check_outputs(run, model, oracle, {'': 1e-8})
+    assert (run.outputs.dn_queries is not None) == denoising
     check_matches(run, oracle)
     expected = (folder / f'train_S_{case}_f64.json').read_text()
     check_losses(run, json.loads(expected), rel=1e-8)
@@ -201,6 +244,7 @@ def test_full_float(case, make_oracle_model, monkeypatch) -> None:
     oracle = Oracle(folder / f'train_{case}.npz')
     model = make_oracle_model(denoising=case.endswith('_dn'))
     run = train(model, FULL['A'], oracle, monkeypatch)
+    check_outputs(run, model, oracle, {'': 1e-5, 'out/pred_smpl_kp3d': 1e-4})
     check_matches(run, oracle)
     expected = (folder / f'train_{case}.json').read_text()
     check_losses(run, json.loads(expected), rel=1e-5)

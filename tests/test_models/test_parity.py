@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from network_oracle import (
@@ -20,11 +19,9 @@ from network_oracle import (
     ORACLE_DIR,
     SMALL,
     Oracle,
-    OracleNoise,
     Pictures,
     double_precision_constants,
     encoder_outputs,
-    ground_truth,
     in_order_of,
     last_refinement,
     layer_outputs,
@@ -33,8 +30,6 @@ from network_oracle import (
     record_forward,
 )
 from torch import Tensor
-
-from aios.models.layers import DenoisingQueryGenerator
 
 # Placeholders of the original that are zero by construction, its bookkeeping,
 # and the input.
@@ -148,71 +143,3 @@ def test_full_float(case, make_oracle_model) -> None:
         if name.startswith('infer') and not NOT_COMPUTED.fullmatch(field):
             difference = post.difference(name, ours[field])
             assert difference <= tolerance(field, False), name
-
-
-def training_outputs(
-    model, pictures: Pictures, oracle: Oracle, monkeypatch
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Final outputs and denoising queries of a forward pass in training."""
-    dtype = model.level_embed.dtype
-    monkeypatch.setattr(
-        DenoisingQueryGenerator,
-        'draw_noise',
-        lambda generator, counts: OracleNoise(oracle)(generator, counts),
-    )
-    samples = pictures.samples()
-    for i, sample in enumerate(samples):
-        sample.gt_instances = ground_truth(oracle, i, dtype)
-    model.train()
-    with torch.no_grad():
-        outputs = model(pictures.tensor(dtype), samples, mode='tensor')
-        final = layer_outputs(model, outputs.layers[-1], 'smplx_137')
-    dn_queries = outputs.dn_queries
-    if dn_queries is None:
-        return final, {}
-    return final, {
-        'dn/known_labels': dn_queries.target_labels,
-        'dn/known_bboxs': dn_queries.target_boxes,
-        'dn/input_query_label': dn_queries.content,
-        'dn/input_query_bbox': dn_queries.boxes,
-    }
-
-
-def check_training(oracle, final, dn_queries, atol: dict[str, float]) -> None:
-    expected = [name for name in oracle if name.startswith('out/')]
-    assert len(expected) >= 9
-    for name in expected:
-        difference = oracle.difference(name, final[name.split('/')[1]])
-        assert difference <= atol.get(name, atol['']), name
-    # The original keeps logits of the boxes.
-    boxes = oracle['dn/input_query_bbox']
-    boxes[:] = 1 / (1 + np.exp(-boxes))
-    for name, value in dn_queries.items():
-        assert oracle.difference(name, value) <= atol[''], name
-
-
-@pytest.mark.parametrize('run', ['T1_dn', 'T2_nodn'])
-def test_small_training_double(
-    run, data_dir, make_oracle_model, monkeypatch
-) -> None:
-    """Training mode, with the denoising queries of the original."""
-    oracle = Oracle(data_dir / f'oracle/train_S_{run}_f64.npz')
-    denoising = run.endswith('_dn')
-    model = make_oracle_model(True, denoising, torch.float64)
-    with double_precision_constants():
-        final, dn_queries = training_outputs(model, SMALL, oracle, monkeypatch)
-    assert ('dn_bbox_pred' in final) == denoising == bool(dn_queries)
-    check_training(oracle, final, dn_queries, {'': 1e-8})
-
-
-@pytest.mark.parametrize('run', ['T1_dn', 'T1_nodn', 'T2_dn', 'T0_dn'])
-@pytest.mark.slow
-@pytest.mark.skipif(not ORACLE_DIR, reason='AIOS_ORACLE_DIR is not set')
-def test_full_training_float(run, make_oracle_model, monkeypatch) -> None:
-    """The full model; in T0 the second picture has no person."""
-    oracle = Oracle(Path(ORACLE_DIR) / f'train_{run}.npz')
-    model = make_oracle_model(denoising=run.endswith('_dn'))
-    final, dn_queries = training_outputs(model, FULL['A'], oracle, monkeypatch)
-    check_training(
-        oracle, final, dn_queries, {'': 1e-5, 'out/pred_smpl_kp3d': 1e-4}
-    )
