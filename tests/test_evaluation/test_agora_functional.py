@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -271,6 +273,38 @@ def test_vertices_of_a_part():
         lhand_MVE=1,
         face_MVE=3,
     )
+
+
+def test_errors_of_random_bodies():
+    """Person by person and joint by joint, to a thousandth of a mm."""
+    rng = np.random.default_rng(0)
+    ours, true = (
+        (rng.normal(0, 300, (9, 127, 3)), rng.normal(0, 300, (9, 6, 3)))
+        for _ in range(2)
+    )
+    found = agora_errors(ours, true, VERTICES, AGORAProtocol.OFFICIAL)
+    parts = {
+        'body': ([1, 2], [*range(22)]),
+        'lhand': ([20], [20, *range(25, 40)]),
+        'rhand': ([21], [21, *range(40, 55)]),
+        'face': ([12], [12, *range(76, 127)]),
+    }
+    for (part, (origin, joints)), row in itertools.product(
+        parts.items(), range(9)
+    ):
+        shift = (ours[0][row, origin] - true[0][row, origin]).mean(0)
+        for name, kind, places in (
+            ('MPJPE', 0, joints),
+            ('MVE', 1, VERTICES[part]),
+        ):
+            distances = [
+                np.linalg.norm(ours[kind][row, k] - shift - true[kind][row, k])
+                for k in places
+            ]
+            column = AGORA_ERRORS.index(f'{part}-{name}')
+            assert found[row, column] == pytest.approx(
+                np.mean(distances), abs=8e-4
+            )
 
 
 # -- summaries -----------------------------------------------------------
