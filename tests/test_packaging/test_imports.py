@@ -132,7 +132,6 @@ print(*sys.modules)
 
 
 ORDERS = {
-    'only aios': ['aios.registry'],
     'mmdet first': ['mmdet.registry', 'mmdet.datasets', 'aios.registry'],
     'aios first': ['aios.registry', 'mmdet.registry', 'mmdet.models'],
     'data first': ['aios.datasets', 'mmdet.models', 'aios.body_models'],
@@ -142,8 +141,10 @@ ORDERS = {
 @pytest.mark.parametrize('order', ORDERS.values(), ids=ORDERS)
 def test_registries_work_in_any_import_order(order: list[str]):
     imports = ', '.join(order)
-    code = f"""
-import {imports}
+    _run(f'import {imports}\n{FOUND}')
+
+
+FOUND = """
 from aios.registry import DATASETS, MODELS
 from mmengine.registry import MODELS as ROOT
 assert MODELS.get('mmdet.DINO').__module__.startswith('mmdet')
@@ -151,48 +152,31 @@ assert MODELS.get('SMPLXLayer').__module__.startswith('aios')
 assert DATASETS.get('HumanDataset').__module__.startswith('aios')
 assert ROOT.get('aios.SMPLXLayer') is MODELS.get('SMPLXLayer')
 """
-    _run(code)
-
-
-def test_nothing_of_ours_is_registered_in_the_root():
-    """Two projects that both register in the root clash by name."""
-    code = """
-import aios.registry
+# A stand-in for mmpose registers each of our names as its own.
+OTHER_PROJECT = """
+from aios import registry
 from aios.registry import register_all_modules
-from mmengine.registry import root
-from mmengine.registry import Registry
+from mmengine.registry import Registry, root
+
 register_all_modules(init_default_scope=False)
 for name, node in vars(root).items():
     if isinstance(node, Registry):
         for module in node.module_dict.values():
-            if module.__module__.startswith('aios'):
-                print(name, module)
-"""
-    assert _run(code) == ''
-
-
-def test_same_names_in_another_project_do_not_clash():
-    """A stand-in for mmpose that registers each of our names as its own."""
-    code = """
-from mmengine import registry as root
-from mmengine.registry import Registry
-from aios import registry
-from aios.registry import register_all_modules
+            assert not module.__module__.startswith('aios'), (name, module)
 
 class Other: ...
 
-def register_again():
-    for name, node in vars(registry).items():
-        if not isinstance(node, Registry):
-            continue
+for name, node in vars(registry).items():
+    if isinstance(node, Registry):
         other = Registry(node.name, parent=getattr(root, name), scope='mmpose')
         for key in node.module_dict:
             other.register_module(key, module=Other)
-
-register_all_modules()
-register_again()
 register_all_modules()
 assert registry.MODELS.get('SMPLXLayer') is not Other
 assert registry.MODELS.get('mmpose.SMPLXLayer') is Other
 """
-    _run(code)
+
+
+def test_projects_do_not_clash():
+    """Nothing of ours is in the root, where others have the same names."""
+    _run(FOUND + OTHER_PROJECT)
