@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,10 +33,10 @@ from aios.apis.cli import (
     make_processing,
     run,
 )
+from aios.apis.dist_context import DistContext
 from aios.apis.frames import safe_name
 from aios.apis.job import run_inference
 from aios.apis.sources import open_sources, unique_names
-from aios.apis.world import World
 from aios.utils.command_line import make_parser
 from aios.utils.media import VIDEO_SUFFIXES, list_media
 from aios.utils.safe_io import load_npz
@@ -134,18 +133,18 @@ def find_videos(source: str, recursive: bool) -> list[BulkItem]:
 
 def infer_all(args: argparse.Namespace) -> int:
     """Do what the arguments say; returns the number of failures."""
-    world = World()
+    dist = DistContext()
     if args.launcher == 'pytorch':  # processes do not wait for each other
-        world = World.join(connect=False)
+        dist = DistContext.join(connect=False)
     bulk = BulkRun(
         args.out_dir,
         find_videos(args.videos, args.recursive),
         {k: v for k, v in vars(args).items() if k not in _FREE},
-        rank=world.rank,
-        size=world.size,
+        rank=dist.rank,
+        size=dist.world_size,
         retry_failed=args.retry_failed,
     )
-    inferencer = make_inferencer(args, world)
+    inferencer = make_inferencer(args, dist)
     inferencer.faces  # noqa: B018 - is the body model there?
 
     def infer(item: BulkItem, folder: Path) -> dict[str, Any]:
@@ -174,7 +173,7 @@ def infer_all(args: argparse.Namespace) -> int:
         return dict(frames=frames, people=people, problems=summary.problems)
 
     states = bulk.work(infer)
-    if world.is_main:
+    if dist.is_main:
         print(_summary(states))
     failed = [state for state in states if state['state'] == 'failed']
     if failed:
@@ -205,4 +204,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -254,8 +254,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         pictures = list_pictures(args.backgrounds) if args.backgrounds else ()
         panoramas = list_panoramas(args.panoramas) if args.panoramas else ()
+        width, height = args.size[0]
         scene = SceneOptions(
-            *args.size[0],
+            width,
+            height,
             people=args.people,
             genders=args.genders,
             backgrounds=tuple(pictures),

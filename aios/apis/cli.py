@@ -21,13 +21,13 @@ from aios.utils.command_line import (
 )
 from aios.visualization import OVERLAY_LAYERS, VIEWS
 
+from .dist_context import DistContext
 from .job import Inferencer, Outputs, Summary, run_inference
 from .onnx_inferencer import OnnxInferencer
 from .post_processing import PostProcessing
 from .shipped import SHIPPED_MODEL
 from .sources import open_sources
 from .window import DEFAULT_LAYERS
-from .world import World
 
 __all__ = [
     'add_device_option',
@@ -331,18 +331,18 @@ def _run_demo(args: argparse.Namespace) -> Summary:
         start=args.start,
         end=args.end,
     )
-    world = World.join() if args.launcher == 'pytorch' else World()
+    dist = DistContext.join() if args.launcher == 'pytorch' else DistContext()
     summary = run_inference(
-        make_inferencer(args, world),
+        make_inferencer(args, dist),
         sources,
         args.out_dir,
         outputs=make_outputs(args),
         processing=make_processing(args),
         overwrite=args.overwrite,
         resume=args.resume,
-        world=world,
+        dist=dist,
     )
-    if world.is_main:
+    if dist.is_main:
         report(summary, args)
     return summary
 
@@ -374,10 +374,10 @@ def make_processing(args: argparse.Namespace) -> PostProcessing:
 
 
 def make_inferencer(
-    args: argparse.Namespace, world: World | None = None
+    args: argparse.Namespace, dist: DistContext | None = None
 ) -> Inferencer:
     """The inferencer of the options of :func:`add_options`."""
-    world = world or World()
+    dist = dist or DistContext()
     options: dict[str, Any] = dict(
         score_thr=args.score_thr,
         max_persons=args.max_persons,
@@ -386,7 +386,7 @@ def make_inferencer(
         fov=args.fov,
         intrinsics=args.intrinsics,
         batch_size=args.batch_size,
-        show_progress=world.is_main,
+        show_progress=dist.is_main,
     )
     model, weights = model_and_weights(args)
     if args.runtime == 'onnx':
@@ -402,7 +402,7 @@ def make_inferencer(
     return AiOSInferencer(
         model,
         weights,
-        args.device or world.device,
+        args.device or dist.device,
         cfg_options=args.cfg_options,
         **options,
     )

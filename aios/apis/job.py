@@ -29,6 +29,7 @@ from aios.utils.safe_io import load_npz
 from .camera_motion import CameraMotion
 from .cameras import CameraModel
 from .consumer import FrameConsumer, empty_store, write_frame
+from .dist_context import DistContext
 from .frames import safe_name
 from .grounding import ground_file
 from .instance_filter import InstanceFilter
@@ -39,7 +40,6 @@ from .sources import Frame, FrameSource
 from .store import ShardStore, merge_shards
 from .threads import BackgroundConsumer
 from .window import Window
-from .world import World
 from .writers import FrameWriter
 
 __all__ = ['Inferencer', 'Outputs', 'Summary', 'run_inference']
@@ -109,7 +109,7 @@ def run_inference(
     batch_size: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    world: World | None = None,
+    dist: DistContext | None = None,
     window: Window | None = None,
     senders: Sequence[FrameWriter] = (),
 ) -> Summary:
@@ -127,7 +127,7 @@ def run_inference(
         batch_size: Instead of that of the inferencer.
         overwrite: Replace results of an earlier run.
         resume: Go on with an earlier run.
-        world: Processes that share the work.
+        dist: Processes that share the work.
         window: Shows the newest frame.
         senders: Take the frames of a single source, in order.
 
@@ -138,7 +138,7 @@ def run_inference(
         OSError: For example if the disk is full; what was written stays, and
             the run can be resumed.
     """
-    world = world or World()
+    dist = dist or DistContext()
     root = Path(out_dir)
     folders = _folders(sources)
     # What is refused is refused before a folder is made.
@@ -154,12 +154,12 @@ def run_inference(
     )
     if resume and any(source.live for source in sources):
         raise ValueError('a camera cannot be resumed')
-    with folder_lock(root) if world.is_main else nullcontext():
+    with folder_lock(root) if dist.is_main else nullcontext():
         earlier = None
-        if world.is_main:
+        if dist.is_main:
             earlier = prepare_folder(root, record, overwrite, resume)
-        world.wait()
-        if not world.is_main:
+        dist.wait()
+        if not dist.is_main:
             earlier = RunRecord.load(root)
         if earlier is not None and earlier.complete:
             return Summary(was_complete=True)
@@ -180,30 +180,30 @@ def run_inference(
                 earlier is None or earlier.presentation == record.presentation
             )
             jobs.append(job)
-        return _run_jobs(jobs, root, record, world)
+        return _run_jobs(jobs, root, record, dist)
 
 
 def _run_jobs(
-    jobs: Sequence[_Job], root: Path, record: RunRecord, world: World
+    jobs: Sequence[_Job], root: Path, record: RunRecord, dist: DistContext
 ) -> Summary:
     """Do one after the other, with all processes."""
     summary = Summary()
     for job in jobs:
         is_finished = job.is_finished
-        if world.size > 1 and not is_finished:
-            job.run(*world.share(len(job.source)), alone=False)
-        world.wait()
-        if world.is_main and not is_finished:
+        if dist.world_size > 1 and not is_finished:
+            job.run(*dist.share(len(job.source)), alone=False)
+        dist.wait()
+        if dist.is_main and not is_finished:
             job.run()
             job.finish()
-        world.wait()
-        if world.is_main:
+        dist.wait()
+        if dist.is_main:
             job.report(summary)
-    if world.is_main and not summary.frames:
+    if dist.is_main and not summary.frames:
         remove_record(root)
         first = f'{jobs[0].source.name}: nothing there can be read'
         raise ValueError('\n'.join([first, *summary.problems]))
-    if world.is_main:
+    if dist.is_main:
         record.complete = True
         record.save(root)
     return summary

@@ -16,11 +16,25 @@ class BodyModel(Protocol):
     or arrays where PyTorch is not used.
     """
 
-    faces: Any
-    lbs_weights: Any
-    v_template: Any
-    parents: Any
-    hand_mean: Any
+    @property
+    def faces(self) -> Any:
+        """Corners of the triangles ``(F, 3)``."""
+
+    @property
+    def lbs_weights(self) -> Any:
+        """Skinning weights ``(V, J)``."""
+
+    @property
+    def v_template(self) -> Any:
+        """Rest shape ``(V, 3)``, metres."""
+
+    @property
+    def parents(self) -> Any:
+        """Parent of each joint ``(J,)``, -1 for the root."""
+
+    @property
+    def hand_mean(self) -> Any:
+        """Mean pose of the left and right hand, ``(2, 15, 3)``."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Joints and vertices, see :class:`aios.body_models.SMPLXOutput`."""

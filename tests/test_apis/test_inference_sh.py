@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aios.apis.world import World
+from aios.apis.dist_context import DistContext
 
 SCRIPT = Path(__file__).parents[2] / 'tools/inference.sh'
 
@@ -80,7 +80,7 @@ def test_usage(python: str, arguments: list[str]):
 @pytest.mark.parametrize('size', [1, 2, 3, 8])
 def test_shares(size: int):
     """Every frame is somebody's, also those that nobody announced."""
-    shares = [World(rank, size).share(10) for rank in range(size)]
+    shares = [DistContext(rank, size).share(10) for rank in range(size)]
     assert shares[0][0] == 0
     assert shares[-1][1] is None
     for (_, end), (begin, _) in zip(shares, shares[1:], strict=False):

@@ -17,7 +17,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from script_loader import load_script
 from torch import nn
 
-from aios.models.checkpoints import read_checkpoint
+from aios.models.checkpoints import install_loader, read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 SCHEDULE = ROOT / 'configs/aios/aios_r50_8xb2-20e_agora.py'
@@ -194,7 +194,12 @@ class TestPublishModel:
                 content['state_dict'][name], value + shift
             )
 
-    def test_mmengine_loads_safetensors(self, checkpoint, tmp_path):
+    def test_mmengine_loads_safetensors(
+        self, checkpoint, tmp_path, monkeypatch
+    ):
+        schemes = dict(CheckpointLoader._schemes)
+        monkeypatch.setattr(CheckpointLoader, '_schemes', schemes)
+        install_loader()
         self.run(checkpoint, tmp_path / 'model', '--safetensors')
         (path,) = tmp_path.glob('*.safetensors')
         content = CheckpointLoader.load_checkpoint(str(path), 'cpu')

@@ -9,26 +9,26 @@ from dataclasses import dataclass
 
 from aios.utils.processes import end_with_parent
 
-__all__ = ['World']
+__all__ = ['DistContext']
 
 # Processes wait for the slowest, and the first then works alone.
 _PATIENCE = datetime.timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class World:
+class DistContext:
     """How many processes there are, and which one this is.
 
     Args:
         rank: Number of this process.
-        size: Number of processes.
+        world_size: Number of processes.
     """
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @classmethod
-    def join(cls, connect: bool = True) -> World:
+    def join(cls, connect: bool = True) -> DistContext:
         """Find the other processes that torchrun started.
 
         Args:
@@ -57,7 +57,7 @@ class World:
     @property
     def device(self) -> str | None:
         """Device of this process; ``None`` for the best one."""
-        if self.size == 1:
+        if self.world_size == 1:
             return None
         import torch
 
@@ -73,13 +73,13 @@ class World:
             count: Number of frames, which may be an estimate: the last
                 process works to the end.
         """
-        begin = count * self.rank // self.size
-        end = count * (self.rank + 1) // self.size
-        return begin, None if self.rank == self.size - 1 else end
+        begin = count * self.rank // self.world_size
+        end = count * (self.rank + 1) // self.world_size
+        return begin, None if self.rank == self.world_size - 1 else end
 
     def wait(self) -> None:
         """Wait for all processes."""
-        if self.size > 1:
+        if self.world_size > 1:
             from torch import distributed
 
             distributed.barrier()
