@@ -1,9 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The user's camera instead of the network's (``docs/en/inference.md``).
+"""The real camera instead of the network's (``docs/en/camera.md``).
 
 The network places persons in front of a virtual camera with a focal length
 of 5000 pixels at its own resolution.  With the real camera they are placed in
-front of that one: nearer, at the same place and size in the image.
+front of that one: nearer, at the same place and size in the image.  What the
+user says counts more than what the camera wrote into the image (EXIF).
 
 Symbols: ``n`` persons.
 """
@@ -13,19 +14,26 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from aios.results import FrameResult
 from aios.structures import Camera
 from aios.utils.safe_io import load_npy, load_npz
 
+from .exif import FocalLength
+from .frames import Frame
+
 __all__ = ['CameraModel', 'change_camera', 'load_intrinsics']
 
 PELVIS = 0
+_DISTORTION = ('distortion', 'dist', 'dist_coeffs', 'D')
+_NUM_DISTORTION = (4, 5, 8, 12, 14)  # as OpenCV has them
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,9 @@ class CameraModel:
         intrinsics: Rows of the ``(3, 3)`` matrix, pixels.
         size: ``(width, height)`` of the images the matrix is for;
             otherwise it is taken for every size.
+        distortion: Of the lens, OpenCV's ``k1, k2, p1, p2, k3, ...``; images
+            are undistorted, and ``intrinsics`` is theirs then.
+        exif: Use the focal length of image files if none is given.
 
     Raises:
         ValueError: If more than one is given, or one makes no sense.
@@ -47,6 +58,8 @@ class CameraModel:
     fov: float | None = None
     intrinsics: tuple[tuple[float, ...], ...] | None = None
     size: tuple[int, int] | None = None
+    distortion: tuple[float, ...] | None = None
+    exif: bool = True
 
     def __post_init__(self) -> None:
         given = (self.focal_length, self.fov, self.intrinsics)
@@ -67,6 +80,26 @@ class CameraModel:
             )
         if self.intrinsics is not None:
             Camera(np.array(self.intrinsics), 1, 1)
+        self._check_distortion()
+
+    def _check_distortion(self) -> None:
+        if self.distortion is None:
+            return
+        if self.intrinsics is None or self.intrinsics[0][1]:
+            raise ValueError(
+                'distortion needs intrinsics without skew, got '
+                f'{self.intrinsics}'
+            )
+        count = len(self.distortion)
+        if (
+            count not in _NUM_DISTORTION
+            or not np.isfinite(self.distortion).all()
+        ):
+            raise ValueError(
+                f'distortion must be {_NUM_DISTORTION} finite numbers of '
+                "OpenCV's model (k1, k2, p1, p2, k3, ...), got "
+                f'{self.distortion}; undistort images of other lenses first'
+            )
 
     @classmethod
     def create(
@@ -74,6 +107,7 @@ class CameraModel:
         focal_length: float | None = None,
         fov: float | None = None,
         intrinsics: np.ndarray | str | os.PathLike | None = None,
+        exif: bool = True,
     ) -> CameraModel:
         """From options of users.
 
@@ -82,14 +116,13 @@ class CameraModel:
             fov: Angle of view across the image's width, degrees.
             intrinsics: ``(3, 3)`` matrix, or a file of one, see
                 :func:`load_intrinsics`.
+            exif: Use the focal length of image files if none is given.
         """
-        size = None
+        size = distortion = None
         if isinstance(intrinsics, (str, os.PathLike)):
-            intrinsics, size = load_intrinsics(intrinsics)
-        rows = None
-        if intrinsics is not None:
-            rows = tuple(map(tuple, np.asarray(intrinsics, float).tolist()))
-        return cls(focal_length, fov, rows, size)
+            intrinsics, size, distortion = load_intrinsics(intrinsics)
+        rows = None if intrinsics is None else _rows(intrinsics)
+        return cls(focal_length, fov, rows, size, distortion, exif)
 
     def matrix(self, size: tuple[int, int]) -> np.ndarray | None:
         """``(3, 3)`` intrinsics for images of ``(width, height)``.
@@ -106,19 +139,52 @@ class CameraModel:
             focal = size[0] / 2 / math.tan(math.radians(self.fov) / 2)
         return None if focal is None else Camera.from_focal(focal, size).K
 
+    def place(
+        self, result: FrameResult, focal_length: FocalLength | None = None
+    ) -> FrameResult:
+        """Put persons in front of this camera.
+
+        Args:
+            result: Persons in front of the network's camera.
+            focal_length: That of EXIF, used if nothing else is known.
+        """
+        K = self.matrix(result.size)
+        if K is not None:
+            return change_camera(result, K)
+        if focal_length is None or not self.exif:
+            return result
+        K = Camera.from_focal(focal_length.pixels, result.size).K
+        return change_camera(result, K, 'exif', focal_length.std)
+
+    def undistorted(self, frame: Frame) -> Frame:
+        """A frame as a camera without distortion would have seen it."""
+        if self.distortion is None or frame.image is None:
+            return frame
+        K = self.matrix(frame.size)
+        assert K is not None  # distortion needs intrinsics
+        width, height = frame.size
+        # The image may be a reduction of the original.
+        seen = Camera(K, height, width).resize(*frame.image.shape[1::-1])
+        K = seen.K.copy()
+        K[:2, 2] -= 0.5  # OpenCV counts from the centre of the first pixel
+        image = cv2.undistort(frame.image, K, np.array(self.distortion))
+        return replace(frame, image=image)
+
 
 def load_intrinsics(
     path: str | os.PathLike,
-) -> tuple[np.ndarray, tuple[int, int] | None]:
+) -> tuple[np.ndarray, tuple[int, int] | None, tuple[float, ...] | None]:
     """Read a camera matrix.
 
     Args:
         path: ``.npy``, ``.txt`` (three rows of three numbers), ``.npz`` with
             an array ``K``, or ``.json`` with ``K``; the last two may also
-            have ``width`` and ``height`` of the images it is for.
+            have ``width`` and ``height`` of the images it is for, and
+            ``distortion`` (or ``dist``, ``dist_coeffs``, ``D``) of the lens.
 
     Returns:
-        ``(3, 3)`` matrix, and the size ``(width, height)`` if it is there.
+        ``(3, 3)`` matrix, and the size ``(width, height)`` and the
+        distortion if they are there.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -136,7 +202,8 @@ def load_intrinsics(
         else:
             fields = {'K': np.loadtxt(path)}
         K = np.asarray(fields['K'], float)
-        Camera(K, 1, 1)
+        distortion = _distortion(fields)
+        CameraModel(intrinsics=_rows(K), distortion=distortion)
         size = None
         if 'width' in fields:
             size = int(fields['width']), int(fields['height'])
@@ -147,10 +214,28 @@ def load_intrinsics(
             f'{path}: holds no camera matrix K of shape (3, 3) in a .npy, '
             f'.npz, .json or .txt file ({error})'
         ) from error
-    return K, size
+    return K, size, distortion
 
 
-def change_camera(frame: FrameResult, K: np.ndarray) -> FrameResult:
+def _rows(K: Any) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, np.atleast_2d(np.asarray(K, float)).tolist()))
+
+
+def _distortion(fields: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Coefficients of a file; ``None`` if there is no distortion."""
+    for name in _DISTORTION:
+        values = np.ravel(np.asarray(fields.get(name, ()), float))
+        if values.any():
+            return tuple(values.tolist())
+    return None
+
+
+def change_camera(
+    frame: FrameResult,
+    K: np.ndarray,
+    camera_origin: str = 'user',
+    focal_std: float = math.nan,
+) -> FrameResult:
     """The same persons in front of another camera.
 
     The pelvis keeps its place in the image, and what is as far away as the
@@ -161,6 +246,9 @@ def change_camera(frame: FrameResult, K: np.ndarray) -> FrameResult:
     Args:
         frame: Persons seen by ``frame.K``.
         K: ``(3, 3)`` intrinsics at the same resolution.
+        camera_origin: Where ``K`` is from, one of
+            :data:`~aios.results.CAMERA_ORIGINS`.
+        focal_std: Standard deviation of the focal length, a share of it.
     """
     instances = frame.instances
     pelvis = instances['joints3d'][:, PELVIS].astype(float)
@@ -172,6 +260,8 @@ def change_camera(frame: FrameResult, K: np.ndarray) -> FrameResult:
     moved = {'transl': instances['transl'] + shift}
     for name in {'joints3d', 'vertices'} & set(instances):
         moved[name] = instances[name] + shift[:, None]
-    there = replace(frame, K=new)
+    there = replace(
+        frame, K=new, camera_origin=camera_origin, focal_std=focal_std
+    )
     moved['joints2d'] = there.camera.project(moved['joints3d'])
     return there.with_fields(**moved)

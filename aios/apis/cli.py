@@ -186,7 +186,14 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--intrinsics',
         metavar='FILE',
-        help='camera matrix: .npy, .npz, .json or .txt',
+        help='camera matrix: .npy, .npz, .json or .txt; the lens distortion '
+        'of a .npz or .json is taken out of the images',
+    )
+    group.add_argument(
+        '--no-exif',
+        action='store_true',
+        help='do not use the focal length that image files state; otherwise '
+        'it is used if none of the above is given',
     )
 
 
@@ -385,6 +392,7 @@ def make_inferencer(
         focal_length=args.focal_length,
         fov=args.fov,
         intrinsics=args.intrinsics,
+        exif=not args.no_exif,
         batch_size=args.batch_size,
         show_progress=dist.is_main,
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .exif import FocalLength
+
 __all__ = [
     'Frame',
     'FrameSource',
@@ -36,6 +38,8 @@ class Frame:
             a reduction.
         source_frame: Number in the video, from 0; 0 for images.
         timestamp: Seconds; 0 for images.
+        focal_length: What the camera wrote into the file; ``None`` if
+            nothing.
     """
 
     index: int
@@ -44,6 +48,7 @@ class Frame:
     size: tuple[int, int] = (0, 0)
     source_frame: int = 0
     timestamp: float = 0.0
+    focal_length: FocalLength | None = None
 
 
 def every_frame(index: int) -> bool:
@@ -60,6 +65,7 @@ class FrameSource(ABC):
         live: Whether frames that are not read in time are lost.
         sound: File with the sound of the frames; ``None`` if there is none.
         problems: What could not be read, so far.
+        notes: What else the user should know, so far.
     """
 
     live = False
@@ -69,6 +75,7 @@ class FrameSource(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.problems: list[str] = []
+        self.notes: list[str] = []
 
     def __len__(self) -> int:
         """Number of frames, estimated for videos; 0 if unknown."""

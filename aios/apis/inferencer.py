@@ -30,7 +30,7 @@ from aios.utils.digests import digest, file_sha256
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
 from .batches import batches
-from .cameras import CameraModel, change_camera
+from .cameras import CameraModel
 from .hub import hub_weights
 from .instance_filter import InstanceFilter
 from .model_files import (
@@ -73,8 +73,9 @@ class AiOSInferencer(BaseInferencer):
         focal_length: Of the real camera, pixels of the original image.
         fov: Its angle of view across the image's width, degrees.
         intrinsics: Its ``(3, 3)`` matrix, or a file, see
-            :func:`~aios.apis.cameras.load_intrinsics`. Without any of the
-            three, persons stand before the network's virtual camera.
+            :func:`~aios.apis.cameras.load_intrinsics`.
+        exif: Else use the focal length that image files state (EXIF). With
+            none of the four, the network's virtual camera sees the persons.
         batch_size: Images of the same size at once.
         cfg_options: Values to set in the config, by dotted name.
         show_progress: Show a bar during calls.
@@ -102,12 +103,13 @@ class AiOSInferencer(BaseInferencer):
         focal_length: float | None = None,
         fov: float | None = None,
         intrinsics: np.ndarray | str | os.PathLike | None = None,
+        exif: bool = True,
         batch_size: int = 1,
         cfg_options: Mapping[str, Any] | None = None,
         show_progress: bool = True,
     ) -> None:
         self.instance_filter = InstanceFilter(score_thr, max_persons, nms_iou)
-        self.camera = CameraModel.create(focal_length, fov, intrinsics)
+        self.camera = CameraModel.create(focal_length, fov, intrinsics, exif)
         if batch_size < 1:
             raise ValueError(f'batch_size must be >= 1, got {batch_size}')
         self.batch_size = batch_size
@@ -289,9 +291,8 @@ class AiOSInferencer(BaseInferencer):
             raise ValueError(f'stream() draws nothing, got {sorted(drawing)}')
         sources = open_sources(inputs, **reading)
         choice['with_vertices'] = with_vertices
-        for _, result, _ in self._results(
-            sources, batch_size, False, **choice
-        ):
+        found = self._results(sources, batch_size, False, **choice)
+        for _, result, _ in found:
             yield result
 
     def predict(
@@ -319,16 +320,17 @@ class AiOSInferencer(BaseInferencer):
             are ``None`` for frames that it does not look at.
         """
         size = 1 if live else batch_size or self.batch_size
+        depth = 1 if live else 2 * size
         if size < 1:
             raise ValueError(f'batch_size must be >= 1, got {size}')
-        depth = 1 if live else 2 * size
 
         def prepared_frame(frame: Frame) -> tuple[Frame, Any]:
             if is_known is not None and is_known(frame.index):
                 return frame, None
             return prepare(frame, self.pipeline)
 
-        prepared = prefetch(map(prepared_frame, frames), depth, live)
+        seen = map(self.camera.undistorted, frames)
+        prepared = prefetch(map(prepared_frame, seen), depth, live)
         try:
             for batch in batches(prepared, size):
                 yield from self._predict_batch(batch, **choice)
@@ -346,9 +348,9 @@ class AiOSInferencer(BaseInferencer):
             **kwargs: See :func:`~aios.apis.sources.open_sources`.
         """
         frames = (
-            prepare(_readable(source, frame), self.pipeline)
+            prepare(frame, self.pipeline)
             for source in open_sources(inputs, **kwargs)
-            for frame in source.frames()
+            for frame in map(self.camera.undistorted, _readable(source))
         )
         for batch in batches(frames, batch_size):
             yield self.collate_fn([data for _, data in batch])
@@ -442,7 +444,7 @@ class AiOSInferencer(BaseInferencer):
         """Results of sources that must be readable."""
         choice['with_vertices'] = choice.get('with_vertices', False) or draw
         for source in sources:
-            frames = (_readable(source, frame) for frame in source.frames())
+            frames = _readable(source)
             for frame, result, sample in self.predict(
                 frames, batch_size, source.live, **choice
             ):
@@ -450,10 +452,9 @@ class AiOSInferencer(BaseInferencer):
                     yield frame, result, sample
 
     def _track_progress(self, items: Any, sources: Sequence[Any]) -> Any:
-        total = sum(len(source) for source in sources) or None
-        return tqdm(
-            items, total=total, unit='frame', disable=not self.show_progress
-        )
+        total = sum(map(len, sources)) or None
+        off = not self.show_progress
+        return tqdm(items, total=total, unit='frame', disable=off)
 
     def _filter(self, **given: Any) -> InstanceFilter:
         given = {k: value for k, value in given.items() if value is not None}
@@ -488,13 +489,12 @@ class AiOSInferencer(BaseInferencer):
             frame.timestamp,
             with_vertices,
         )
-        # They come best first.
-        result = result.select(slice(chosen.max_persons))
-        K = self.camera.matrix(frame.size)
-        return result if K is None else change_camera(result, K)
+        result = result.select(slice(chosen.max_persons))  # best first
+        return self.camera.place(result, frame.focal_length)
 
 
-def _readable(source: FrameSource, frame: Frame) -> Frame:
-    if frame.image is None:
-        raise ValueError(source.problems[-1])
-    return frame
+def _readable(source: FrameSource) -> Iterator[Frame]:
+    for frame in source.frames():
+        if frame.image is None:
+            raise ValueError(source.problems[-1])
+        yield frame

@@ -35,7 +35,13 @@ from .grounding import ground_file
 from .instance_filter import InstanceFilter
 from .outputs import Outputs
 from .post_processing import LOW_SCORE, PostProcessing, make_processing
-from .record import RunRecord, prepare_folder, products, remove_record
+from .record import (
+    RunRecord,
+    prepare_folder,
+    products,
+    read_cameras,
+    remove_record,
+)
 from .sources import Frame, FrameSource
 from .store import ShardStore, merge_shards
 from .threads import BackgroundConsumer
@@ -188,7 +194,7 @@ def _run_jobs(
 ) -> Summary:
     """Do one after the other, with all processes."""
     summary = Summary()
-    for job in jobs:
+    for name, job in zip(record.folders, jobs, strict=True):
         is_finished = job.is_finished
         if dist.world_size > 1 and not is_finished:
             job.run(*dist.share(len(job.source)), alone=False)
@@ -199,6 +205,7 @@ def _run_jobs(
         dist.wait()
         if dist.is_main:
             job.report(summary)
+            record.cameras[name] = job.cameras
     if dist.is_main and not summary.frames:
         remove_record(root)
         first = f'{jobs[0].source.name}: nothing there can be read'
@@ -398,7 +405,10 @@ class _Job:
         with ExitStack() as stack:
             for writer in writers:
                 stack.enter_context(writer)
-            for frame in self.source.frames():
+            frames = map(
+                self.inferencer.camera.undistorted, self.source.frames()
+            )
+            for frame in frames:
                 if frame.name in rows:
                     result = people.frame(rows[frame.name])
                     write_frame(frame, result, writers, poser)
@@ -414,12 +424,17 @@ class _Job:
             if name not in told
         ]
         summary.problems += problems
-        summary.notes += self.notes
+        summary.notes += [*dict.fromkeys(self.source.notes), *self.notes]
         if self._target.exists():
             names = ['frame_names', 'frame_index']
             arrays = load_npz(self._target, names)
             summary.frames += len(arrays['frame_names'])
             summary.persons += len(arrays['frame_index'])
+
+    @property
+    def cameras(self) -> list[dict[str, Any]]:
+        """The cameras of the results."""
+        return read_cameras(self._target) if self._target.exists() else []
 
     def _export(self, path: Path) -> None:
         """Write the files of all frames; only this needs them at once."""

@@ -16,7 +16,7 @@ from aios.structures.decoding import DecodingConfig
 from aios.utils.digests import file_sha256
 
 from .batches import batches
-from .cameras import CameraModel, change_camera
+from .cameras import CameraModel
 from .frames import Frame
 from .instance_filter import InstanceFilter
 from .shipped import shipped_onnx
@@ -49,6 +49,7 @@ class OnnxInferencer:
         focal_length: See :class:`AiOSInferencer`.
         fov: See :class:`AiOSInferencer`.
         intrinsics: See :class:`AiOSInferencer`.
+        exif: See :class:`AiOSInferencer`.
         batch_size: Images of the same size at once.
         show_progress: Show a bar during runs.
 
@@ -71,11 +72,12 @@ class OnnxInferencer:
         focal_length: float | None = None,
         fov: float | None = None,
         intrinsics: np.ndarray | str | os.PathLike | None = None,
+        exif: bool = True,
         batch_size: int = 1,
         show_progress: bool = True,
     ) -> None:
         self.instance_filter = InstanceFilter(score_thr, max_persons, nms_iou)
-        self.camera = CameraModel.create(focal_length, fov, intrinsics)
+        self.camera = CameraModel.create(focal_length, fov, intrinsics, exif)
         if batch_size < 1:
             raise ValueError(f'batch_size must be >= 1, got {batch_size}')
         self.batch_size = batch_size
@@ -185,8 +187,9 @@ class OnnxInferencer:
                 return frame, None
             return frame, self.detector.prepare(frame.image)
 
+        seen = map(self.camera.undistorted, frames)
         prepared = prefetch(
-            map(prepared_frame, frames), 1 if live else 2 * size, live
+            map(prepared_frame, seen), 1 if live else 2 * size, live
         )
         try:
             for batch in batches(prepared, size):
@@ -216,9 +219,4 @@ class OnnxInferencer:
                 test_cfg=test_cfg,
                 with_vertices=with_vertices,
             ).select(slice(self.instance_filter.max_persons))
-            K = self.camera.matrix(frame.size)
-            yield (
-                frame,
-                result if K is None else change_camera(result, K),
-                None,
-            )
+            yield frame, self.camera.place(result, frame.focal_length), None

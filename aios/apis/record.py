@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +15,18 @@ from typing import Any
 from aios.export import EXPORTERS
 from aios.utils.json_record import read_record, write_record
 from aios.utils.run_folder import begin_run
-from aios.utils.safe_io import CorruptFileError, remove_half_written
+from aios.utils.safe_io import (
+    CorruptFileError,
+    load_npz,
+    remove_half_written,
+)
 from aios.version import __version__
 
 __all__ = [
     'RunRecord',
     'prepare_folder',
     'products',
+    'read_cameras',
     'remove_record',
 ]
 
@@ -52,12 +60,14 @@ class RunRecord:
         presentation: What the pictures and files made of them depend on.
         folders: Folders of the sources, relative.
         complete: Whether it is finished.
+        cameras: By folder, see :func:`read_cameras`.
     """
 
     fingerprint: dict[str, Any]
     presentation: dict[str, Any]
     folders: list[str] = field(default_factory=lambda: ['.'])
     complete: bool = False
+    cameras: dict[str, Any] = field(default_factory=dict)
     aios_version: str = __version__
 
     def save(self, folder: Path) -> None:
@@ -81,7 +91,10 @@ class RunRecord:
                     f'{path}: damaged (folders[{number}] must be text, got '
                     f'{name!r:.80})'
                 )
-        return cls(**{name: record[name] for name in _FIELDS})
+        return cls(
+            **{name: record[name] for name in _FIELDS},
+            cameras=record.get('cameras', {}),
+        )
 
 
 def prepare_folder(
@@ -127,6 +140,31 @@ def prepare_folder(
         _remove_products(folder, earlier.folders, keep=('parts',))
         record.save(folder)
     return earlier
+
+
+def read_cameras(path: Path) -> list[dict[str, Any]]:
+    """Cameras of a file of results, for people who read ``run.json``.
+
+    Args:
+        path: ``params.npz``.
+
+    Returns:
+        Of each camera ``K``, ``camera_origin``, ``focal_std`` (``None`` if
+        unknown), ``image_size`` and the number of ``frames``.
+    """
+    fields = ('K', 'camera_origin', 'focal_std', 'image_sizes')
+    arrays = load_npz(path, fields)
+    rows = zip(*(arrays[name].tolist() for name in fields), strict=True)
+    # JSON, because lists cannot be counted; it has no NaN.
+    cameras = Counter(
+        json.dumps([K, origin, None if math.isnan(std) else std, size])
+        for K, origin, std, size in rows
+    )
+    names = ('K', 'camera_origin', 'focal_std', 'image_size')
+    return [
+        dict(zip(names, json.loads(camera), strict=True), frames=count)
+        for camera, count in cameras.items()
+    ]
 
 
 def products() -> set[str]:

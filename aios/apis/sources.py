@@ -17,6 +17,7 @@ import numpy as np
 
 from aios.utils.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_media
 
+from .exif import ExifError, exif_focal_length
 from .frames import (
     Frame,
     FrameSource,
@@ -81,13 +82,16 @@ class ImageSource(_IndexedSource):
         return len(self.paths)
 
     def _frame(self, index: int, wanted: bool) -> Frame:
-        image, size = None, (0, 0)
+        image, size, focal = None, (0, 0), None
         if wanted:
             try:
                 image, size = read_image(self.paths[index])
+                focal = exif_focal_length(self.paths[index], size)
+            except ExifError as error:
+                self.notes.append(f'{error}; it is not used')
             except (OSError, ValueError) as error:
                 self.problems.append(str(error))
-        return Frame(index, self.names[index], image, size)
+        return Frame(index, self.names[index], image, size, focal_length=focal)
 
     def frame_name(self, index: int) -> str:  # noqa: D102
         return self.names[index]

@@ -53,7 +53,7 @@ def write_amass(
     evenly from the first to the last frame of the person; frames that are
     missing in between are interpolated and marked in the array
     ``interpolated``; ``first_frame`` is that of the sequence with which the
-    file begins.
+    file begins, and ``K``, ``camera_origin`` and ``focal_std`` are its camera.
 
     Args:
         sequence: The results.
@@ -110,6 +110,10 @@ def write_amass(
             ),
             'interpolated': ~np.isin(wanted, keys),
             'first_frame': keys[0],
+            **{
+                name: getattr(sequence, name)[motion.frames[0]]
+                for name in ('K', 'camera_origin', 'focal_std')
+            },
         },
         overwrite=overwrite,
     )

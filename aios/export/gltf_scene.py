@@ -85,6 +85,7 @@ class GLTFScene:
                     'K': K.tolist(),
                     'width': int(width),
                     'height': int(height),
+                    **self.sequence.frame(0).camera_source,
                 },
             }
         ]

@@ -173,6 +173,7 @@ def _image(frame: FrameResult, image_id: int) -> dict[str, Any]:
         'frame': frame.source_frame,
         'timestamp': frame.timestamp,
         'K': frame.K.tolist(),
+        **frame.camera_source,
     }
 
 

@@ -25,6 +25,7 @@ __all__ = ['ground_sequence']
 
 _SHORTEST = 5  # frames of a track
 _TELE = 3.5  # focal lengths per longer side; the network's are virtual
+_UNEVEN, _UNEVEN_SHARE = 1.4, 0.2  # times the usual step; of the steps
 _NEAREST = 0.1  # metres in front of the camera; nearer has no direction
 _PARAMETERS = ('joints3d', 'global_orient', 'body_pose')
 
@@ -83,6 +84,14 @@ def _check(people: SequenceResult) -> None:
         raise GroundError('there are no persons')
     if not (np.diff(people.timestamps) > 0).all():
         raise GroundError('frames have no times: a floor needs a video')
+    steps = np.diff(people.timestamps)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    uneven = np.maximum(steps / usual, usual / steps) > _UNEVEN
+    if uneven.sum() > _UNEVEN_SHARE * len(steps):
+        raise GroundError(
+            f'frames come at mixed rates, after {steps.min():.3g} to '
+            f'{steps.max():.3g} seconds: a floor needs an even frame rate'
+        )
     for name in ('K', 'image_sizes'):
         values = getattr(people, name).reshape(people.num_frames, -1)
         other = (values != values[0]).any(1)
@@ -92,7 +101,8 @@ def _check(people: SequenceResult) -> None:
                 'frame 0: the camera must not zoom'
             )
     zoom = people.K[0, 0, 0] / people.image_sizes[0].max()
-    if zoom > _TELE:
+    origin = people.camera_origin[0]
+    if origin == 'virtual' or (origin == 'unknown' and zoom > _TELE):
         raise GroundError(
             f'the focal length is {zoom:.1f} times the image size, as of the '
             "network's virtual camera, in which depths are wrong: give the "

@@ -54,12 +54,15 @@ class MultiHMRImporter(Importer):
         cameras = without_gaps(
             [_camera(persons, options) for _, persons in entries], str(path)
         )
+        given = options.image_size is not None and options.fov is not None
+        origin = 'user' if given else 'unknown'
         frames = [
             FrameResult(
                 name=name,
                 K=camera.K,
                 size=(camera.width, camera.height),
                 instances=_instances(persons, camera, poser),
+                camera_origin=origin,
                 **options.timing(number),
             )
             for number, ((name, persons), camera) in enumerate(

@@ -114,6 +114,7 @@ def _frame(
         K=camera.K,
         size=size,
         instances=instances,
+        camera_origin='virtual',
         **options.timing(int(frame.array('time', ()))),
     )
 

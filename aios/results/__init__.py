@@ -16,6 +16,7 @@ from .predictions import (
     predictions_of,
 )
 from .schema import (
+    CAMERA_ORIGINS,
     FRAME_FIELDS,
     MESH_BODIES,
     PERSON_FIELDS,
@@ -25,6 +26,7 @@ from .schema import (
 from .sequence import SequenceResult
 
 __all__ = [
+    'CAMERA_ORIGINS',
     'FRAME_FIELDS',
     'MESH_BODIES',
     'PERSON_FIELDS',

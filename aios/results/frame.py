@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from aios.structures import Camera
 
 from .predictions import finite_instances
 from .schema import (
+    CAMERA_ORIGINS,
     FRAME_FIELDS,
     PERSON_FIELDS,
     SMPLX_ARGUMENTS,
@@ -38,6 +40,10 @@ class FrameResult:
         instances: The fields of :data:`~aios.results.schema.PERSON_FIELDS`,
             with one row per person. See
             :func:`~aios.results.schema.complete_instances`.
+        camera_origin: Where ``K`` is from, one of
+            :data:`~aios.results.CAMERA_ORIGINS`.
+        focal_std: Standard deviation of the focal length, a share of it; NaN
+            if it is not known.
 
     Raises:
         ValueError: If a field is unknown, missing or wrong, or two persons
@@ -50,6 +56,8 @@ class FrameResult:
     K: np.ndarray
     size: tuple[int, int]
     instances: dict[str, np.ndarray]
+    camera_origin: str = 'unknown'
+    focal_std: float = math.nan
 
     def __post_init__(self) -> None:
         where = f'frame {self.name!r}'
@@ -77,6 +85,12 @@ class FrameResult:
         """The camera with ``K``."""
         width, height = self.size
         return Camera(self.K, height, width)
+
+    @property
+    def camera_source(self) -> dict[str, Any]:
+        """``camera_origin`` and ``focal_std`` for JSON, which has no NaN."""
+        std = None if math.isnan(self.focal_std) else self.focal_std
+        return {'camera_origin': self.camera_origin, 'focal_std': std}
 
     def select(self, rows: np.ndarray | Sequence[int] | slice) -> FrameResult:
         """Some of the persons, in the given order.
@@ -180,7 +194,13 @@ class FrameResult:
             )
         instances = complete_instances(**instances)
         return cls(
-            name, source_frame, timestamp, given['cam_K'], size, instances
+            name,
+            source_frame,
+            timestamp,
+            given['cam_K'],
+            size,
+            instances,
+            'virtual',
         )
 
 
@@ -192,6 +212,8 @@ def frame_arrays(frames: Sequence[FrameResult]) -> dict[str, np.ndarray]:
         'timestamps': np.array([f.timestamp for f in frames], np.float64),
         'K': np.array([f.K for f in frames], np.float64).reshape(-1, 3, 3),
         'image_sizes': np.array([f.size for f in frames]).reshape(-1, 2),
+        'camera_origin': np.array([f.camera_origin for f in frames], np.str_),
+        'focal_std': np.array([f.focal_std for f in frames], np.float64),
     }
 
 
@@ -211,12 +233,15 @@ def check_frames(
         ValueError: If a field is wrong; the message names the row.
     """
     checked = {
-        name: as_field(name, field, arrays[name], count)
+        name: as_field(name, field, arrays.get(name), count)
         for name, field in FRAME_FIELDS.items()
     }
     K, sizes = checked['K'], checked['image_sizes']
     bad = (K[:, 2] != (0, 0, 1)).any(1) | (K[:, 0, 0] <= 0) | (K[:, 1, 1] <= 0)
+    origins = ~np.isin(checked['camera_origin'], CAMERA_ORIGINS)
     for name, wrong, wanted in (
+        ('camera_origin', origins, f'one of {", ".join(CAMERA_ORIGINS)}'),
+        ('focal_std', checked['focal_std'] < 0, 'not negative'),
         ('K', bad, '[[fx, s, cx], [0, fy, cy], [0, 0, 1]]'),
         ('image_sizes', (sizes < 1).any(1), '(width, height), positive'),
         ('source_frames', checked['source_frames'] < 0, 'not negative'),

@@ -17,7 +17,8 @@ def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
         frame: The frame.
 
     Returns:
-        ``name``, ``source_frame``, ``timestamp``, ``K``, ``size`` and
+        ``name``, ``source_frame``, ``timestamp``, ``size``, ``K``,
+        ``camera_origin``, ``focal_std`` (``None`` if unknown) and
         ``instances``: a list with the fields of
         :data:`aios.results.PERSON_FIELDS` of each person.
     """
@@ -28,6 +29,7 @@ def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
         'timestamp': frame.timestamp,
         'size': list(frame.size),
         'K': frame.K.tolist(),
+        **frame.camera_source,
         'instances': [
             dict(zip(fields, person, strict=True))
             for person in zip(*fields.values(), strict=True)

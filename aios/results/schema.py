@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    'CAMERA_ORIGINS',
     'FORMAT_VERSION',
     'FRAME_FIELDS',
     'MESH_BODIES',
@@ -40,12 +41,14 @@ class Field:
         dtype: Type it is stored with; ``np.str_`` for text of any length.
         meaning: What it holds, with units.
         optional: Whether it may be missing.
+        unknown: What stands for a value that is not known.
     """
 
     shape: tuple[int, ...]
     dtype: type
     meaning: str
     optional: bool = False
+    unknown: float | str | None = None
 
 
 _REAL, _WHOLE = np.float32, np.int64
@@ -106,9 +109,23 @@ FRAME_FIELDS: Mapping[str, Field] = MappingProxyType(
         'timestamps': Field((), np.float64, 's; 0 for images'),
         'K': Field((3, 3), np.float64, 'intrinsics, px'),
         'image_sizes': Field((2,), _WHOLE, 'width, height, px'),
+        'camera_origin': Field(
+            (), np.str_, 'where K is from', unknown='unknown'
+        ),
+        'focal_std': Field(
+            (),
+            np.float64,
+            'standard deviation of the focal length, a share of it',
+            unknown=np.nan,
+        ),
     }
 )
 """One row per frame, also for frames without persons."""
+
+CAMERA_ORIGINS = ('user', 'exif', 'estimated', 'virtual', 'unknown')
+"""Where ``K`` is from: given by the user, written into the image by the
+camera, estimated from the image, the network's virtual camera, or unknown, as
+in files of earlier versions and of other programs."""
 
 
 def as_field(name: str, field: Field, value: Any, count: int) -> np.ndarray:
@@ -124,6 +141,8 @@ def as_field(name: str, field: Field, value: Any, count: int) -> np.ndarray:
         ValueError: If the shape or the type is another, or a number is not
             finite; the message says which.
     """
+    if value is None and field.unknown is not None:
+        value = np.full((count, *field.shape), field.unknown)
     array = np.asarray(value)
     shape = (count, *field.shape)
     fits = array.ndim == len(shape) and all(
@@ -142,8 +161,13 @@ def as_field(name: str, field: Field, value: Any, count: int) -> np.ndarray:
         )
     with np.errstate(over='ignore'):  # becomes inf, which is refused below
         array = array.astype(field.dtype, copy=False)
-    if array.dtype.kind == 'f' and not np.isfinite(array).all():
-        row = int(np.argwhere(~np.isfinite(array))[0, 0])
+    if array.dtype.kind != 'f':
+        return array
+    known = np.isfinite(array)
+    if field.unknown is not None:
+        known |= np.isnan(array)
+    if not known.all():
+        row = int(np.argwhere(~known)[0, 0])
         raise ValueError(f'{name} must be finite, row {row} is not')
     return array
 

@@ -77,6 +77,8 @@ class SequenceResult:
         timestamps: ``(F,)``.
         K: ``(F, 3, 3)``.
         image_sizes: ``(F, 2)``.
+        camera_origin: ``(F,)``; None for ``'unknown'``.
+        focal_std: ``(F,)``; None for NaN.
         vertices: ``(N, V, 3)`` with the translation, or None.
         keypoints: ``(N, 17, 2)``, or None.
         floor: ``(4,)``, or None if unknown: unit vector against gravity and
@@ -123,6 +125,8 @@ class SequenceResult:
     timestamps: np.ndarray
     K: np.ndarray
     image_sizes: np.ndarray
+    camera_origin: np.ndarray | None = None
+    focal_std: np.ndarray | None = None
     vertices: np.ndarray | None = None
     keypoints: np.ndarray | None = None
     floor: np.ndarray | None = None
@@ -302,9 +306,16 @@ class SequenceResult:
         """A frame as it was handed to :meth:`from_frames`."""
         instances = self._instances(self.rows(frame))
         columns = (getattr(self, name)[frame] for name in FRAME_FIELDS)
-        name, number, seconds, K, size = columns
+        name, number, seconds, K, size, origin, std = columns
         return FrameResult(
-            str(name), int(number), float(seconds), K, size, instances
+            str(name),
+            int(number),
+            float(seconds),
+            K,
+            size,
+            instances,
+            str(origin),
+            float(std),
         )
 
     def frames(self) -> Iterator[FrameResult]:
@@ -402,8 +413,10 @@ class SequenceResult:
         arrays: dict[str, Any] = load_npz(path, keys=known)
         _check_version(path, arrays)
         for name in known:
-            field = PERSON_FIELDS.get(name)
-            optional = field.optional if field else name in _OPTIONAL
+            field = PERSON_FIELDS.get(name) or FRAME_FIELDS.get(name)
+            optional = name in _OPTIONAL
+            if field is not None:
+                optional = field.optional or field.unknown is not None
             if name not in arrays and not optional:
                 raise ValueError(f'{path}: array {name!r} is missing')
         for name in (*_TEXTS, *_FIXED, 'fps'):

@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from aios.apis import CameraModel, change_camera, load_intrinsics
+from aios.apis.frames import Frame
 from aios.results import FrameResult, complete_instances
 from aios.structures import Camera, convert_virtual_camera
 
@@ -41,7 +43,8 @@ def test_files(tmp_path: Path, suffix: str):
         path.write_text(json.dumps(dict(K=K.tolist(), width=640, height=480)))
     else:
         np.savetxt(path, K)
-    matrix, size = load_intrinsics(path)
+    matrix, size, distortion = load_intrinsics(path)
+    assert distortion is None
     np.testing.assert_allclose(matrix, K)
     assert size == (SIZE if suffix in ('.npz', '.json') else None)
     camera = CameraModel.create(intrinsics=path)
@@ -86,6 +89,51 @@ def test_bad_files(tmp_path: Path, name: str, content: str):
 def test_nonsense(options: dict):
     with pytest.raises(ValueError):
         CameraModel.create(**options)
+
+
+BARREL = (-0.3, 0.1, 0.001, -0.002, 0.0)
+
+
+def test_distortion_is_taken_out_of_images(tmp_path: Path):
+    path = tmp_path / 'lens.json'
+    lens = dict(K=K.tolist(), width=640, height=480, dist=BARREL)
+    path.write_text(json.dumps(lens))
+    camera = CameraModel.create(intrinsics=path)
+    rays = np.array([[-0.25, 0.1, 1], [0.3, 0.2, 1], [0.1, -0.2, 1.0]])
+    still, matrix = np.zeros(3), K.copy()
+    matrix[:2, 2] -= 0.5
+    seen = cv2.projectPoints(rays, still, still, matrix, np.array(BARREL))[0]
+    image = np.zeros((480, 640, 3), np.uint8)
+    for x, y in seen[:, 0].round().astype(int):
+        image[y - 1 : y + 2, x - 1 : x + 2] = 255
+    for scale in (1, 2):  # an image may be a reduction
+        part = cv2.resize(image, (640 // scale, 480 // scale))
+        straight = camera.undistorted(Frame(0, 'a', part, SIZE))
+        assert straight.size == SIZE
+        for x, y in Camera(K, 480, 640).project(rays) / scale:
+            y, x = int(y), int(x)
+            spot = straight.image[y - 1 : y + 2, x - 1 : x + 2]
+            assert spot.max() > 100, (scale, x, y)
+    plain = CameraModel.create(intrinsics=K)
+    frame = Frame(0, 'a', image, SIZE)
+    assert plain.undistorted(frame) is frame
+    assert camera.undistorted(Frame(0, 'a')).image is None
+
+
+@pytest.mark.parametrize(
+    ('change', 'match'),
+    [
+        ({'distortion': [0.1, 0.2, 0.3]}, 'undistort images of other lenses'),
+        ({'D': [0.1, np.inf, 0, 0]}, 'finite numbers'),
+        ({'K': [[9, 1, 3], [0, 9, 3], [0, 0, 1]]}, 'without skew'),
+    ],
+)
+def test_other_distortion_is_refused(tmp_path: Path, change, match):
+    path = tmp_path / 'lens.npz'
+    dist = {'dist': BARREL} if 'K' in change else {}
+    np.savez(path, **({'K': K} | dist | change))
+    with pytest.raises(ValueError, match=f'lens.npz.*{match}'):
+        load_intrinsics(path)
 
 
 def test_nothing_known():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from api_pictures import picture
+from api_pictures import photo, picture
 from mmdet.structures import DetDataSample
 from onnx_sessions import DescribedSession
 from script_loader import load_script
@@ -242,6 +242,10 @@ def test_demo(deploy, inferencer, pictures, tmp_path, capsys):
     options = (pictures / 'a.png', path, '--runtime', 'onnx', '--out-dir', out)
     count = main(*options, '--score-thr', 0, '--max-persons', 2)
     assert count == 2
+    (frame,) = OnnxInferencer(path, **QUIET).stream(
+        photo(tmp_path / 'photo.jpg', xA405=50)
+    )
+    assert (frame.camera_origin, round(frame.K[0, 0])) == ('exif', 100)
     assert (out / 'vis/a.jpg').is_file()
     people = SequenceResult.load(out / 'params.npz')
     (expected,) = inferencer.stream(pictures / 'a.png')

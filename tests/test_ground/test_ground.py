@@ -284,6 +284,15 @@ class TestRefused:
         K[:, [0, 1], [0, 1]] = 5 * max(SIZE)
         self.refused(replace(case.before, K=K), '5.0 times .*--focal-length')
 
+        virtual = np.full(case.before.num_frames, 'virtual')
+        people = replace(case.before, camera_origin=virtual)
+        self.refused(people, 'virtual camera')
+
+    def test_mixed_frame_rates(self, case):
+        times = case.before.timestamps.copy()
+        times[100:] += 0.5 * (times[100:] - times[100]) + 1
+        self.refused(replace(case.before, timestamps=times), 'mixed rates')
+
     def test_feet_outside_of_the_image(self, case):
         pixels = case.before.joints2d + [0, 2 * SIZE[1]]
         self.refused(

@@ -1,0 +1,179 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The focal length that a camera wrote into an image (EXIF).
+
+In order of preference:
+
+1. ``FocalLengthIn35mmFilm``: CIPA DCG-001 defines it by the angle of view
+   across the diagonal, which is 43.27 mm long on film.
+2. ``FocalLength`` with ``FocalPlaneXResolution``: the width of the sensor.
+3. ``FocalLength`` and a camera whose sensor is in :data:`SENSOR_WIDTHS`.
+
+Cameras write whole millimetres, and some take the width instead of the
+diagonal; standard deviations say how far that may be off.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aios.utils.images import read_header
+
+__all__ = ['SENSOR_WIDTHS', 'ExifError', 'FocalLength', 'exif_focal_length']
+
+_MAKE, _MODEL, _EXIF = 0x10F, 0x110, 0x8769
+_FOCAL, _EQUIVALENT = 0x920A, 0xA405
+_RESOLUTION, _UNIT, _WIDTH, _HEIGHT = 0xA20E, 0xA210, 0xA002, 0xA003
+
+_FILM_DIAGONAL = math.hypot(36, 24)  # mm
+_MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0}  # per unit of the resolution
+_SENSORS = (2.0, 70.0)  # mm of the width of a sensor that may be
+_ANGLES = (0.2, 40.0)  # focal lengths per diagonal that may be
+
+# A 4:3 sensor is 4 % longer by its width than by its diagonal; a 16:9 image
+# cut out of it, whose tag is often that of the whole, 8 %.
+_STD_EQUIVALENT, _STD_CUT, _STD_SENSOR = 0.03, 0.06, 0.02
+
+SENSOR_WIDTHS: tuple[tuple[str, str, float], ...] = (
+    ('olympus', 'e-m', 17.3),
+    ('olympus', 'e-p', 17.3),
+    ('om digital', 'om-', 17.3),
+    ('panasonic', 'dmc-g', 17.3),
+    ('panasonic', 'dc-g', 17.3),
+    ('fujifilm', 'x-e', 23.5),
+    ('fujifilm', 'x-h', 23.5),
+    ('fujifilm', 'x-pro', 23.5),
+    ('fujifilm', 'x-t', 23.5),
+    ('fujifilm', 'gfx', 43.8),
+    ('sony', 'ilce-6', 23.5),
+    ('sony', 'ilce-7', 35.8),
+)
+"""Beginning of make and model, lower case, and width of the sensor in mm."""
+
+
+class ExifError(ValueError):
+    """The focal length in a file makes no sense; the message says why."""
+
+
+@dataclass(frozen=True)
+class FocalLength:
+    """A focal length.
+
+    Args:
+        pixels: Of the original image.
+        std: Standard deviation, a share of it.
+    """
+
+    pixels: float
+    std: float
+
+
+def exif_focal_length(
+    path: str | os.PathLike, size: tuple[int, int]
+) -> FocalLength | None:
+    """Focal length of an image file.
+
+    Args:
+        path: The file.
+        size: ``(width, height)`` of the image, upright or not.
+
+    Returns:
+        ``None`` if the file does not say.
+
+    Raises:
+        ExifError: If what it says makes no sense.
+    """
+    try:
+        with open(path, 'rb') as stream:
+            header = read_header(stream)
+            if header is None:
+                return None
+            exif = header.getexif()
+            tags = {**exif, **exif.get_ifd(_EXIF)}
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError):
+        return None  # no EXIF that can be read
+    try:
+        focal = _from_tags(tags, size)
+    except ExifError as error:
+        raise ExifError(f'{path}: EXIF {error}') from None
+    if focal is None:
+        return None
+    low, high = (limit * math.hypot(*size) for limit in _ANGLES)
+    if not low < focal.pixels < high:
+        raise ExifError(
+            f'{path}: EXIF focal length of {focal.pixels:.4g} pixels in an '
+            f'image of {size[0]} x {size[1]} makes no sense'
+        )
+    return focal
+
+
+def _from_tags(
+    tags: Mapping[int, Any], size: tuple[int, int]
+) -> FocalLength | None:
+    """Legend: see the module."""
+    diagonal = math.hypot(*size)
+    if tags.get(_EQUIVALENT) not in (None, 0):  # 0: unknown, by the standard
+        film = _number(tags, _EQUIVALENT, 'FocalLengthIn35mmFilm')
+        aspect = max(size) / min(size)
+        std = _STD_EQUIVALENT if 1.3 < aspect < 1.52 else _STD_CUT
+        rounding = 0.29 / film  # of an even distribution of width 1
+        pixels = film * diagonal / _FILM_DIAGONAL
+        return FocalLength(pixels, math.hypot(std, rounding))
+    if _FOCAL not in tags:
+        return None
+    focal = _number(tags, _FOCAL, 'FocalLength')
+    if _RESOLUTION in tags:
+        longer = _sensor_side(tags, size)
+    else:
+        width = _known_sensor(tags)
+        if width is None:
+            return None
+        longer = width
+    pixels = focal * max(size) / longer
+    return FocalLength(pixels, _STD_SENSOR)
+
+
+def _sensor_side(tags: Mapping[int, Any], size: tuple[int, int]) -> float:
+    """Millimetres of the longer side of the sensor."""
+    per_unit = _number(tags, _RESOLUTION, 'FocalPlaneXResolution')
+    unit = tags.get(_UNIT, 2)
+    if unit not in _MILLIMETRES:
+        raise ExifError(
+            f'FocalPlaneResolutionUnit is {unit!r}, expected 2, 3 or 4'
+        )
+    stored = [tags.get(name) for name in (_WIDTH, _HEIGHT)]
+    # The resolution is that of the image as it was taken.
+    pixels = max(
+        (n for n in stored if isinstance(n, int) and n > 0), default=max(size)
+    )
+    side = pixels * _MILLIMETRES[unit] / per_unit
+    if not _SENSORS[0] < side < _SENSORS[1]:
+        raise ExifError(
+            f'FocalPlaneXResolution of {per_unit:.5g} makes a sensor of '
+            f'{side:.4g} mm'
+        )
+    return side
+
+
+def _known_sensor(tags: Mapping[int, Any]) -> float | None:
+    """Millimetres of the width of the sensor of a known camera."""
+    make, model = (str(tags.get(n, '')).lower() for n in (_MAKE, _MODEL))
+    for begins, camera, width in SENSOR_WIDTHS:
+        if make.startswith(begins) and model.startswith(camera):
+            return width
+    return None
+
+
+def _number(tags: Mapping[int, Any], tag: int, name: str) -> float:
+    """A positive number of a tag."""
+    value = tags[tag]
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        number = math.nan
+    if not 0 < number < math.inf or isinstance(value, str):
+        raise ExifError(f'{name} is {value!r}, no positive number')
+    return number
