@@ -118,11 +118,6 @@ class TestBadInput:
         assert 10 < count < 30
         assert f'ends after {count} of' in message
 
-    def test_not_a_video(self, fails, tmp_path: Path):
-        (tmp_path / 'v.mp4').write_bytes(b'')
-        message = fails('video_demo', tmp_path / 'v.mp4')
-        assert 'v.mp4: OpenCV cannot open this video' in message
-
     def test_a_missing_body_model_leaves_no_folder(
         self, fails, pictures: Path, tmp_path: Path
     ):

@@ -204,19 +204,6 @@ class TestModel:
         with pytest.raises(CheckpointError, match=r'shape .*config'):
             AiOSInferencer(config, checkpoint, **_quiet())
 
-    def test_missing_tensors(
-        self, tiny_config: Config, checkpoint: Path, tmp_path: Path
-    ):
-        content = torch.load(checkpoint, weights_only=True)
-        kept = {
-            name: tensor
-            for name, tensor in content['state_dict'].items()
-            if 'smplx' not in name
-        }
-        torch.save(dict(state_dict=kept), tmp_path / 'w.pth')
-        with pytest.raises(CheckpointError, match='bbox_head.smplx'):
-            AiOSInferencer(tiny_config, tmp_path / 'w.pth', **_quiet())
-
     def test_config_in_checkpoint_is_not_run(
         self, checkpoint: Path, tmp_path: Path
     ):

@@ -316,12 +316,6 @@ class TestResume:
 
 
 class TestFolder:
-    def test_not_empty(self, infer, pictures: Path):
-        before = _files(pictures)
-        with pytest.raises(FileExistsError, match='not empty'):
-            infer(pictures, pictures)
-        assert _files(pictures) == before
-
     def test_overwrite_removes_results_only(
         self, infer, pictures: Path, tmp_path: Path
     ):
@@ -367,14 +361,6 @@ class TestFolder:
     def test_a_file(self, infer, pictures: Path):
         with pytest.raises(NotADirectoryError, match=r'a\.png'):
             infer(pictures, pictures / 'a.png')
-
-
-def test_unreadable_pictures_are_told(infer, pictures: Path, tmp_path: Path):
-    (pictures / 'b.jpg').write_bytes(b'')
-    summary = infer(pictures, tmp_path / 'out', outputs=Outputs())
-    assert summary.frames == 2
-    assert summary.problems == [f'{pictures}/b.jpg: is empty (0 bytes)']
-    assert {'vis/a.jpg', 'vis/c.jpg'} < _files(tmp_path / 'out')
 
 
 def test_nothing_readable(infer, tmp_path: Path):
