@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,19 @@ def make_tiny_model() -> Callable[..., AiOS]:
         return model
 
     return make
+
+
+@pytest.fixture
+def make_shallow_model(
+    make_tiny_model: Callable[..., AiOS],
+) -> Callable[..., AiOS]:
+    """The tiny model with one layer of each kind, for slow tensors."""
+    layouts = 'body_localization', 'body_refinement', 'whole_body'
+    return partial(
+        make_tiny_model,
+        encoder=dict(num_layers=1),
+        decoder=dict(stages=[dict(layout=x, num_layers=1) for x in layouts]),
+    )
 
 
 @contextmanager

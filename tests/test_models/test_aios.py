@@ -315,10 +315,10 @@ def test_double_precision(model) -> None:
 @pytest.mark.parametrize('training', [False, True])
 @pytest.mark.parametrize('sizes', [[(64, 96)] * 2, [(64, 96), (48, 80)]])
 def test_forward_never_waits_for_the_device(
-    training, sizes, make_tiny_model
+    training, sizes, make_shallow_model
 ) -> None:
     """Fake tensors have no values: ``.item()`` and the like would fail."""
-    model = make_tiny_model().train(training)
+    model = make_shallow_model().train(training)
     persons = 2 if training else 0
     samples = [sample(*size, (64, 96), persons) for size in sizes]
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():

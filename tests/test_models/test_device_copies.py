@@ -29,12 +29,6 @@ from aios.ops import set_default_kernel
 META = torch.device('meta')
 # These make a tensor of Python's numbers and bring it to the device.
 FACTORIES = {'torch.tensor', 'torch.as_tensor', 'torch.Tensor.new_tensor'}
-# One layer of each kind: a tensor of ``meta`` is slow.
-LAYOUTS = 'body_localization', 'body_refinement', 'whole_body'
-SHALLOW = dict(
-    encoder=dict(num_layers=1),
-    decoder=dict(stages=[dict(layout=x, num_layers=1) for x in LAYOUTS]),
-)
 INDEXING = {'torch.Tensor.__getitem__', 'torch.Tensor.__setitem__'}
 
 
@@ -137,9 +131,9 @@ def test_all_of_these_are_seen():
     assert seen['add'] == 0
 
 
-def test_step_of_training(make_tiny_model, pinned, matched):
+def test_step_of_training(make_shallow_model, pinned, matched):
     """Nothing waits but the matching, which test_host_transfers counts."""
-    model = make_tiny_model(**SHALLOW).train().to(META)
+    model = make_shallow_model().train().to(META)
     averaged = ExponentialMovingAverage(model, update_buffers=True)
     wrapper = build_optim_wrapper(
         model,
@@ -167,8 +161,8 @@ def test_step_of_training(make_tiny_model, pinned, matched):
     assert len(pinned) == len(images) + len(fields)
 
 
-def test_forward(make_tiny_model, pinned):
-    model = make_tiny_model(**SHALLOW).eval().to(META)
+def test_forward(make_shallow_model, pinned):
+    model = make_shallow_model().eval().to(META)
     images, samples = make_batch()
     seen = Counter()
     with torch.no_grad(), _Copies(seen), _Numbers(seen):

@@ -95,13 +95,13 @@ def test_all_of_these_are_seen(seen):
     }
 
 
-def test_step_of_training(seen, make_tiny_model):
+def test_step_of_training(seen, make_shallow_model):
     """The costs of matching: one.
 
     Losses and the norm of the gradient are read after the next step, when
     their copy has arrived.
     """
-    model = make_tiny_model().train()
+    model = make_shallow_model().train()
     wrapper = build_optim_wrapper(
         model,
         dict(
@@ -136,7 +136,7 @@ def test_step_of_training(seen, make_tiny_model):
         assert before != logged or step == 0
     # what comes with the next step, not with this one
     assert seen == in_step | {'tolist': 1}
-    assert len(logged) > 100
+    assert len(logged) > 60
     assert all(type(value) is float for value in logged.values())
     assert logged['train/grad_norm'] > 0
     assert logged['train/loss'] != float(losses['loss'])

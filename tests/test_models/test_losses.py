@@ -180,19 +180,6 @@ def test_focal_loss_is_the_original(parts_oracle) -> None:
     )
 
 
-def test_focal_loss_is_mmdets() -> None:
-    from mmdet.models.losses import FocalLoss
-
-    torch.manual_seed(0)
-    logits = torch.randn(20, 2)
-    labels = torch.randint(0, 3, (20,))
-    target = torch.nn.functional.one_hot(labels, 3)[:, :2].float()
-    theirs = FocalLoss(use_sigmoid=True, activated=False)(
-        logits, target, avg_factor=1
-    )
-    torch.testing.assert_close(SigmoidFocalLoss()(logits, target), theirs)
-
-
 def test_box_overlaps_are_the_original(parts_oracle) -> None:
     """Also of a box without area."""
     first, second = (
