@@ -440,7 +440,36 @@ def test_configs_that_cannot_work(changes, error, make_tiny_model) -> None:
         make_tiny_model(**changes)
 
 
-def test_neck_with_another_number_of_levels(make_tiny_model) -> None:
-    model = make_tiny_model(neck=dict(num_outs=5)).eval()
-    with pytest.raises(ValueError, match='num_feature_levels is 4.*5 outputs'):
+@pytest.mark.parametrize('count', [3, 5])
+def test_neck_with_another_number_of_levels(count, make_tiny_model) -> None:
+    model = make_tiny_model(neck=dict(num_outs=count)).eval()
+    with pytest.raises(
+        ValueError, match=f'num_feature_levels is 4.*{count} outputs'
+    ):
+        predict(model, (64, 64))
+
+
+@pytest.mark.parametrize(
+    ('part', 'attention', 'name'),
+    [
+        ('encoder', 'self_attn_cfg', 'DeformableEncoder'),
+        ('decoder', 'cross_attn_cfg', 'ProgressiveDecoder'),
+    ],
+)
+def test_attention_with_another_number_of_levels(
+    part, attention, name, make_tiny_model
+):
+    changes = {part: dict(layer_cfg={attention: dict(num_levels=3)})}
+    with pytest.raises(
+        ValueError, match=f'is 4, but num_levels of attention in {name} is 3'
+    ):
+        make_tiny_model(**changes)
+
+
+@pytest.mark.parametrize('channels', [[32, 64], [32, 64, 100]])
+def test_neck_for_another_backbone(channels, make_tiny_model) -> None:
+    model = make_tiny_model(neck=dict(in_channels=channels)).eval()
+    with pytest.raises(
+        ValueError, match=r'in_channels is \[32, .* 3 maps of \[32, 64, 128\]'
+    ):
         predict(model, (64, 64))

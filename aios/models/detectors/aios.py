@@ -32,6 +32,8 @@ from aios.models.layers.progressive_decoder import LayerState
 from aios.registry import MODELS
 from aios.utils.tensors import tensor_like
 
+from .model_checks import check_channels, check_levels, check_widths
+
 __all__ = ['AiOS']
 
 
@@ -101,6 +103,7 @@ class AiOS(DetectionTransformer):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
+        self.neck_channels = neck.get('in_channels')
         self.dn_query_generator = None
         if dn_cfg is not None:
             self.dn_query_generator = MODELS.build(
@@ -118,17 +121,15 @@ class AiOS(DetectionTransformer):
         self.encoder = MODELS.build(self.encoder)
         self.decoder = MODELS.build(self.decoder)
         self.embed_dims = self.encoder.embed_dims
-        widths = {
-            'encoder': self.embed_dims,
-            'decoder': self.decoder.embed_dims,
-            'bbox_head': self.bbox_head.embed_dims,
-            'positional_encoding': 2 * self.positional_encoding.num_feats,
-        }
-        if len(set(widths.values())) > 1:
-            raise ValueError(f'widths must be equal, got {widths}')
-        self.level_embed = nn.Parameter(
-            torch.empty(self.num_feature_levels, self.embed_dims)
+        check_widths(
+            encoder=self.embed_dims,
+            decoder=self.decoder.embed_dims,
+            bbox_head=self.bbox_head.embed_dims,
+            positional_encoding=2 * self.positional_encoding.num_feats,
         )
+        levels = self.num_feature_levels
+        check_levels(levels, self.encoder, self.decoder)
+        self.level_embed = nn.Parameter(torch.empty(levels, self.embed_dims))
         self.memory_trans_fc = nn.Linear(self.embed_dims, self.embed_dims)
         self.memory_trans_norm = nn.LayerNorm(self.embed_dims)
         nn.init.normal_(self.level_embed)
@@ -168,10 +169,9 @@ class AiOS(DetectionTransformer):
         Args:
             maps: Of the backbone, ``(B, channels, height, width)``.
         """
-        if self.decoder.pose_prior is None:
-            return self.neck(tuple(maps))
-        *features, pose_map = maps
-        return *self.neck(tuple(features)), pose_map
+        count = len(maps) - (self.decoder.pose_prior is not None)
+        check_channels(self.neck_channels, maps[:count])
+        return *self.neck(tuple(maps[:count])), *maps[count:]
 
     def test_step(
         self,
