@@ -29,7 +29,7 @@ from aios.utils.command_line import set_options
 from aios.utils.digests import digest, file_sha256
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
-from .batches import batches
+from .batches import Batch, batches, predict_frames
 from .cameras import CameraModel
 from .hub import hub_weights
 from .instance_filter import InstanceFilter
@@ -43,7 +43,6 @@ from .model_files import (
 from .preparation import build_pipeline, prepare
 from .shipped import SHIPPED_MODEL, shipped_weights
 from .sources import Frame, FrameSource, open_sources
-from .threads import prefetch
 from .window import DEFAULT_LAYERS, show_image
 
 __all__ = ['AiOSInferencer', 'InstanceFilter', 'frame_as_dict']
@@ -319,23 +318,14 @@ class AiOSInferencer(BaseInferencer):
             The frame, its persons, and the sample of the model; the latter
             are ``None`` for frames that it does not look at.
         """
-        size = 1 if live else batch_size or self.batch_size
-        depth = 1 if live else 2 * size
-        if size < 1:
-            raise ValueError(f'batch_size must be >= 1, got {size}')
-
-        def prepared_frame(frame: Frame) -> tuple[Frame, Any]:
-            if is_known is not None and is_known(frame.index):
-                return frame, None
-            return prepare(frame, self.pipeline)
-
-        seen = map(self.camera.undistorted, frames)
-        prepared = prefetch(map(prepared_frame, seen), depth, live)
-        try:
-            for batch in batches(prepared, size):
-                yield from self._predict_batch(batch, **choice)
-        finally:
-            prepared.close()  # type: ignore[attr-defined]
+        return predict_frames(
+            map(self.camera.undistorted, frames),
+            lambda frame: prepare(frame, self.pipeline),
+            lambda batch: self._predict_batch(batch, **choice),
+            batch_size or self.batch_size,
+            live,
+            is_known,
+        )
 
     def preprocess(
         self, inputs: Any, batch_size: int = 1, **kwargs: Any
@@ -348,7 +338,7 @@ class AiOSInferencer(BaseInferencer):
             **kwargs: See :func:`~aios.apis.sources.open_sources`.
         """
         frames = (
-            prepare(frame, self.pipeline)
+            (frame, prepare(frame, self.pipeline))
             for source in open_sources(inputs, **kwargs)
             for frame in map(self.camera.undistorted, _readable(source))
         )
@@ -461,16 +451,12 @@ class AiOSInferencer(BaseInferencer):
         return replace(self.instance_filter, **given)
 
     def _predict_batch(
-        self, batch: list[tuple[Frame, Any]], **choice: Any
-    ) -> Iterator[tuple[Frame, FrameResult | None, DetDataSample | None]]:
-        if batch[0][1] is None:
-            for frame, _ in batch:
-                yield frame, None, None
-            return
+        self, batch: Batch, **choice: Any
+    ) -> Iterator[tuple[FrameResult, DetDataSample]]:
         data = self.collate_fn([data for _, data in batch])
         samples = self.forward(data, **choice)
         for (frame, _), sample in zip(batch, samples, strict=True):
-            yield frame, self._as_result(frame, sample, **choice), sample
+            yield self._as_result(frame, sample, **choice), sample
 
     def _as_result(
         self,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,13 +15,12 @@ from aios.runtime import OnnxDetector
 from aios.structures.decoding import DecodingConfig
 from aios.utils.digests import file_sha256
 
-from .batches import batches
+from .batches import Batch, predict_frames
 from .cameras import CameraModel
 from .frames import Frame
 from .instance_filter import InstanceFilter
 from .shipped import shipped_onnx
 from .sources import open_sources
-from .threads import prefetch
 
 __all__ = ['OnnxInferencer']
 
@@ -172,41 +171,27 @@ class OnnxInferencer:
             and those that are known; and ``None``, where
             :meth:`AiOSInferencer.predict` has a sample.
         """
-        size = 1 if live else batch_size or self.batch_size
-        if size < 1:
-            raise ValueError(f'batch_size must be >= 1, got {size}')
         chosen = self.instance_filter
         if score_thr is not None:
             chosen = replace(chosen, score_thr=score_thr)
         test_cfg = DecodingConfig(
             **chosen.test_cfg(self.detector.description['test_cfg'])
         )
-
-        def prepared_frame(frame: Frame) -> tuple[Frame, Any]:
-            if frame.image is None or (is_known and is_known(frame.index)):
-                return frame, None
-            return frame, self.detector.prepare(frame.image)
-
-        seen = map(self.camera.undistorted, frames)
-        prepared = prefetch(
-            map(prepared_frame, seen), 1 if live else 2 * size, live
+        return predict_frames(
+            map(self.camera.undistorted, frames),
+            lambda frame: self.detector.prepare(cast(np.ndarray, frame.image)),
+            lambda batch: self._predict_batch(batch, test_cfg, with_vertices),
+            batch_size or self.batch_size,
+            live,
+            is_known,
         )
-        try:
-            for batch in batches(prepared, size):
-                yield from self._predict_batch(batch, test_cfg, with_vertices)
-        finally:
-            prepared.close()  # type: ignore[attr-defined]
 
     def _predict_batch(
         self,
-        batch: list[tuple[Frame, Any]],
+        batch: Batch,
         test_cfg: DecodingConfig,
         with_vertices: bool,
-    ) -> Iterator[tuple[Frame, FrameResult | None, None]]:
-        if batch[0][1] is None:
-            for frame, _ in batch:
-                yield frame, None, None
-            return
+    ) -> Iterator[tuple[FrameResult, None]]:
         outputs = self.detector.run([image for _, image in batch])
         for (frame, image), out in zip(batch, outputs, strict=True):
             result = self.detector.decode(
@@ -219,4 +204,4 @@ class OnnxInferencer:
                 test_cfg=test_cfg,
                 with_vertices=with_vertices,
             ).select(slice(self.instance_filter.max_persons))
-            yield frame, self.camera.place(result, frame.focal_length), None
+            yield self.camera.place(result, frame.focal_length), None

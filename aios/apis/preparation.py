@@ -16,8 +16,6 @@ from .frames import Frame
 
 __all__ = ['build_pipeline', 'find_pipeline', 'prepare']
 
-Prepared = tuple[Frame, Any]
-
 DEFAULT_PIPELINE = (
     dict(type='LoadImage'),
     dict(type='WholeBodyResize', scale=(1333, 800)),
@@ -50,15 +48,13 @@ def find_pipeline(config: Mapping[str, Any]) -> list[Any]:
     return [step for step in steps if _type_name(step) not in _LABELS]
 
 
-def prepare(frame: Frame, pipeline: Compose) -> Prepared:
-    """A frame, and what the network needs of it.
+def prepare(frame: Frame, pipeline: Compose) -> dict[str, Any]:
+    """What the network needs of a frame.
 
     Args:
-        frame: The second result is ``None`` if it has no image.
+        frame: It has an image.
         pipeline: See :func:`build_pipeline`.
     """
-    if frame.image is None:
-        return frame, None
     results = {
         'img': frame.image,
         'img_path': frame.name,
@@ -77,7 +73,7 @@ def prepare(frame: Frame, pipeline: Compose) -> Prepared:
                 scale_factor=(seen_width / width, seen_height / height),
             )
         )
-    return frame, data
+    return data
 
 
 def _find_pipeline(dataset: Any) -> list[Any] | None:

@@ -9,11 +9,14 @@ from pathlib import Path
 import aios
 from aios.utils.cache import cache_folder
 from aios.utils.digests import file_sha256
+from aios.version import __version__
 
 __all__ = ['SHIPPED_MODEL', 'onnx_path', 'shipped_onnx', 'shipped_weights']
 
 SHIPPED_MODEL = 'aios_s'
 """The model whose weights come with the package."""
+
+_EXPORTERS = ('torch', 'mmdet', 'onnx', 'onnxruntime', 'onnxscript')
 
 
 def shipped_weights() -> Path:
@@ -34,10 +37,12 @@ def shipped_weights() -> Path:
 def onnx_path() -> Path:
     """Where ``python -m aios export`` writes the shipped model.
 
-    The name has the hash of the weights: other weights, another file.
+    The name has the hash of the weights and the version of this package:
+    others are exported anew.
     """
     digest = file_sha256(shipped_weights())[:12]
-    return cache_folder() / 'onnx' / f'{SHIPPED_MODEL}-{digest}.onnx'
+    name = f'{SHIPPED_MODEL}-{digest}-{__version__}.onnx'
+    return cache_folder() / 'onnx' / name
 
 
 def shipped_onnx() -> Path:
@@ -51,12 +56,15 @@ def shipped_onnx() -> Path:
     path = onnx_path()
     if path.is_file():
         return path
-    if any(find_spec(name) is None for name in ('torch', 'mmdet', 'onnx')):
+    missing = [name for name in _EXPORTERS if find_spec(name) is None]
+    if missing:
         raise FileNotFoundError(
-            f'{path}: the shipped model was not exported yet, and PyTorch, '
-            'OpenMMLab and onnx are not all there to do it. Run '
-            '`python -m aios export aios_s.onnx` where they are, and name '
-            'that file, or copy it to this place'
+            f'{path}: the shipped model was not exported yet, and '
+            f'{", ".join(missing)} {"is" if len(missing) == 1 else "are"} '
+            'not there to do it. Install the extras aios[torch], '
+            'aios[mminstall] and aios[optional], or run `python -m aios '
+            'export aios_s.onnx` where they are, and name that file, or '
+            'copy it to this place'
         )
     from .onnx_export import export_model
 

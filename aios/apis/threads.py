@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, TypeVar
 
 __all__ = ['BackgroundConsumer', 'prefetch']
@@ -18,7 +18,7 @@ _TICK = 0.1  # seconds between looks whether to stop
 
 def prefetch(
     items: Iterable[T], depth: int, latest: bool = False
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """Iterate in a thread, ahead of the consumer.
 
     An exception of the thread is raised where its item would have come.

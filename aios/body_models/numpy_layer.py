@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial.transform import Rotation
 
 from aios.structures import POSE_JOINTS, get_joint_set, joint_mapping
 
@@ -332,18 +333,12 @@ class _Skin:
 
 
 def rotation_matrices(axis_angle: np.ndarray) -> np.ndarray:
-    """Rodrigues' formula; ``(..., 3)`` to ``(..., 3, 3)`` of its dtype."""
-    vector = axis_angle.astype(np.float64)
-    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(vector, -1, 0)
-    zero = np.zeros_like(x)
-    skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1)
-    skew = skew.reshape(*x.shape, 3, 3)
-    # sin(a) / a and (1 - cos(a)) / a^2, without 0 / 0
-    first = np.sinc(angle / np.pi)
-    second = np.sinc(angle / (2 * np.pi)) ** 2 / 2
-    matrix = np.eye(3) + first * skew + second * (skew @ skew)
-    return np.asarray(matrix.astype(axis_angle.dtype))
+    """``(..., 3)`` axis-angle to ``(..., 3, 3)`` of its dtype."""
+    shape = *axis_angle.shape, 3
+    if not axis_angle.size:  # which older versions of SciPy refuse
+        return np.zeros(shape, axis_angle.dtype)
+    rotations = Rotation.from_rotvec(axis_angle.reshape(-1, 3))
+    return rotations.as_matrix().reshape(shape).astype(axis_angle.dtype)
 
 
 def _contour_rows(neck: np.ndarray) -> np.ndarray:
