@@ -23,6 +23,9 @@ _LEFT_LEG, _RIGHT_LEG = (1, 4, 7, 10), (2, 5, 8, 11)
 _LOWER = {'left_arm': (20, *_LEFT_FINGERS), 'right_arm': (21, *_RIGHT_FINGERS)}
 
 
+_CONTACT = 0.002  # metres that two bodies may share
+# What flesh takes: metres, and the share of a limb's vertices
+_DEPTH, _SHARE = 0.01, 0.02
 _REACH = 0.12  # metres; no point is deeper inside a limb or trunk
 
 
@@ -90,8 +93,6 @@ def bodies_overlap(
     first_normals: np.ndarray,
     second: np.ndarray,
     second_normals: np.ndarray,
-    *,
-    depth: float = 0.002,
 ) -> bool:
     """Whether two bodies share space.
 
@@ -100,7 +101,6 @@ def bodies_overlap(
         first_normals: ``(V, 3)`` outward normals.
         second: ``(V, 3)`` vertices of the other body.
         second_normals: ``(V, 3)``.
-        depth: Tolerated depth, metres.
 
     Returns:
         ``True`` if vertices of one are inside the other.
@@ -115,7 +115,8 @@ def bodies_overlap(
     a, na = first[boxes[0]], first_normals[boxes[0]]
     b, nb = second[boxes[1]], second_normals[boxes[1]]
     return (
-        count_inside(a, b, nb, depth) > 0 or count_inside(b, a, na, depth) > 0
+        count_inside(a, b, nb, _CONTACT) > 0
+        or count_inside(b, a, na, _CONTACT) > 0
     )
 
 
@@ -123,9 +124,6 @@ def has_self_penetration(
     vertices: np.ndarray,
     normals: np.ndarray,
     segment: np.ndarray,
-    *,
-    depth: float = 0.01,
-    share: float = 0.02,
 ) -> bool:
     """Whether hands are inside the body, or the legs inside each other.
 
@@ -133,8 +131,6 @@ def has_self_penetration(
         vertices: ``(V, 3)`` posed vertices, metres.
         normals: ``(V, 3)`` outward normals.
         segment: ``(V,)`` dominant joint of each vertex.
-        depth: Tolerated depth, metres: flesh is soft.
-        share: Tolerated share of the limb's vertices.
 
     Returns:
         ``True`` if a limb runs into the body.
@@ -148,15 +144,15 @@ def has_self_penetration(
         limb |= _far_half(vertices, segment, chain[2], chain[3])
         rest = ~_mask(segment, chain)
         inside = count_inside(
-            vertices[limb], vertices[rest], normals[rest], depth
+            vertices[limb], vertices[rest], normals[rest], _DEPTH
         )
-        if inside > share * limb.sum():
+        if inside > _SHARE * limb.sum():
             return True
     left = _mask(segment, _LEFT_LEG[1:])
     right = _mask(segment, _RIGHT_LEG)
     return (
-        count_inside(vertices[left], vertices[right], normals[right], depth)
-        > share * left.sum()
+        count_inside(vertices[left], vertices[right], normals[right], _DEPTH)
+        > _SHARE * left.sum()
     )
 
 

@@ -295,15 +295,15 @@ def _draw_finely(
 def finish_picture(
     rng: np.random.Generator,
     image: np.ndarray,
-    grain_rng: np.random.Generator | None = None,
+    grain_rng: np.random.Generator,
 ) -> np.ndarray:
     """What a camera adds: exposure, tint, vignette, softness and noise.
 
     Args:
         rng: Random generator.
         image: ``(H, W, 3)`` uint8 RGB.
-        grain_rng: Generator of the grain, if the rest must not change over
-            a sequence.
+        grain_rng: Generator of the grain, which alone changes over a
+            sequence.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
@@ -322,6 +322,6 @@ def finish_picture(
     out *= (1 - vignette * 2 * (x + y))[..., None]
     if soft > 0.3:
         out = np.asarray(cv2.GaussianBlur(out, (0, 0), soft))
-    grain = (grain_rng or rng).standard_normal((h, w, 1), np.float32)
+    grain = grain_rng.standard_normal((h, w, 1), np.float32)
     out += noise * grain
     return np.clip(out, 0, 255).astype(np.uint8)

@@ -27,7 +27,10 @@ from .opencv_rasterizer import rasterize
 __all__ = ['RenderResult', 'render_meshes']
 
 NEAR = 0.01  # metres
-DEFAULT_LIGHT = (0.25, -0.5, -0.83)
+# Towards the light, in the camera frame, and its brightness
+_LIGHT = np.array((0.25, -0.5, -0.83), np.float32)
+_LIGHT /= np.linalg.norm(_LIGHT)
+_AMBIENT, _DIFFUSE = 0.45, 0.6
 MAX_SUPERSAMPLE = 8
 
 
@@ -94,9 +97,6 @@ def render_meshes(
     width: int,
     *,
     background: np.ndarray | None = None,
-    light: Sequence[float] = DEFAULT_LIGHT,
-    ambient: float = 0.45,
-    diffuse: float = 0.6,
     alpha: float = 1.0,
     supersample: int = 1,
     shaded: bool = True,
@@ -117,11 +117,6 @@ def render_meshes(
         width (int): W.
         background (np.ndarray, optional): (H, W, 3) RGB, uint8, or float in
             [0, 1]. Not changed. Default: black.
-        light (Sequence[float]): (3,) direction *towards* the light in the
-            camera frame; any length but zero.
-        ambient (float): Brightness of what faces away from the light.
-        diffuse (float): Brightness added where the light falls at a right
-            angle.
         alpha (float): Opacity of the meshes over the background, 0 to 1.
             Meshes are never transparent to each other.
         supersample (int): Draw the picture with n x n samples a pixel, for
@@ -151,11 +146,10 @@ def render_meshes(
             f'{len(meshes)} meshes are too many, the ids end at '
             f'{np.iinfo(np.int16).max}'
         )
-    shade = _Shader(light, ambient, diffuse) if shaded else None
     pieces = [
         piece
         for index, mesh in enumerate(meshes)
-        if (piece := _cut(index, mesh, K, height, width, shade, cull))
+        if (piece := _cut(index, mesh, K, height, width, shaded, cull))
         is not None
     ]
     depth = np.full((height, width), np.inf, np.float32)
@@ -172,28 +166,11 @@ def render_meshes(
     return RenderResult(image=image, depth=depth, ids=ids)
 
 
-class _Shader:
-    """Lambert shading with one distant light."""
-
-    def __init__(
-        self, light: Sequence[float], ambient: float, diffuse: float
-    ) -> None:
-        direction = np.asarray(light, np.float32)
-        length = np.linalg.norm(direction)
-        if direction.shape != (3,) or not 0 < length < np.inf:
-            raise ValueError(
-                'light must be a direction of 3 finite numbers, not all '
-                f'zero, got {light}'
-            )
-        self.direction = direction / length
-        self.ambient = ambient
-        self.diffuse = diffuse
-
-    def __call__(self, mesh: Mesh) -> np.ndarray:
-        """Brightness (V, 1) of the vertices."""
-        normals = vertex_normals(mesh.vertices, mesh.faces)
-        facing = np.maximum(normals @ self.direction, 0)
-        return (self.ambient + self.diffuse * facing)[:, None]
+def _shade(mesh: Mesh) -> np.ndarray:
+    """Brightness (V, 1) of the vertices under one distant light."""
+    normals = vertex_normals(mesh.vertices, mesh.faces)
+    facing = np.maximum(normals @ _LIGHT, 0)
+    return (_AMBIENT + _DIFFUSE * facing)[:, None]
 
 
 def _cut(
@@ -202,13 +179,13 @@ def _cut(
     K: np.ndarray,
     height: int,
     width: int,
-    shade: _Shader | None,
+    shaded: bool,
     cull: bool,
 ) -> _Piece | None:
     """Shade a mesh and cut it to the camera; None if nothing is left."""
     if not len(mesh.faces):
         return None
-    colors = mesh.colors if shade is None else mesh.colors * shade(mesh)
+    colors = mesh.colors * _shade(mesh) if shaded else mesh.colors
     colors = np.broadcast_to(colors.clip(0, 1), mesh.vertices.shape)
     vertices, faces, colors = clip_to_camera(
         mesh.vertices, mesh.faces, colors, K, height, width, NEAR

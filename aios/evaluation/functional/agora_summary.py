@@ -6,7 +6,7 @@ Symbols: ``G`` true persons of all pictures, ``B`` bins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -116,23 +116,22 @@ def full_body_error(
 
 
 def agora_bins(
-    table: AGORATable, edges: Mapping[str, Sequence[float]] = AGORA_BINS
+    table: AGORATable,
 ) -> dict[str, list[dict[str, float | None]]]:
     """Recall and errors by occlusion, orientation and place.
 
     Args:
         table: Persons who count.
-        edges: Bins of columns of the table.
 
     Returns:
-        For every column its bins: ``low``, ``high``, ``persons``,
-        ``matched``, ``recall`` and, where somebody was matched, the mean of
-        each of :data:`AGORA_ERRORS` over those.  Persons in none of the
-        bins, or whose value is unknown, are in a last one without edges
-        (``None``).
+        For every column of :data:`AGORA_BINS` its bins: ``low``, ``high``,
+        ``persons``, ``matched``, ``recall`` and, where somebody was matched,
+        the mean of each of :data:`AGORA_ERRORS` over those.  Persons in none
+        of the bins, or whose value is unknown, are in a last one without
+        edges (``None``).
     """
     bins: dict[str, list[dict[str, float | None]]] = {}
-    for name, borders in edges.items():
+    for name, borders in AGORA_BINS.items():
         values = getattr(table, name)
         outside = np.ones(len(values), bool)
         bins[name] = []

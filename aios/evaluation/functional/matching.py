@@ -177,9 +177,7 @@ def match_hungarian(
     return _pairs(list(zip(rows[keep], columns[keep], strict=True)))
 
 
-def match_best_overlap(
-    overlaps: np.ndarray, min_overlap: float = 0.0
-) -> np.ndarray:
+def match_best_overlap(overlaps: np.ndarray) -> np.ndarray:
     """For every person the prediction that overlaps it most.
 
     As if the box of the person had been given, for comparison with methods
@@ -188,7 +186,6 @@ def match_best_overlap(
 
     Args:
         overlaps: ``(P, G)``.
-        min_overlap: Matches overlap by more than this.
 
     Returns:
         Pairs ``(M, 2)``, sorted by person.
@@ -197,7 +194,7 @@ def match_best_overlap(
         return _pairs([])
     best = overlaps.argmax(0)
     persons = np.arange(overlaps.shape[1])
-    keep = overlaps[best, persons] > min_overlap
+    keep = overlaps[best, persons] > 0
     return np.stack((best[keep], persons[keep]), axis=1).astype(np.int64)
 
 
