@@ -101,6 +101,7 @@ def _check(people: SequenceResult) -> None:
                 'frame 0: the camera must not zoom'
             )
     zoom = people.K[0, 0, 0] / people.image_sizes[0].max()
+    assert people.camera_origin is not None  # filled in when it is made
     origin = people.camera_origin[0]
     if origin == 'virtual' or (origin == 'unknown' and zoom > _TELE):
         raise GroundError(
