@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
-from aios.results import SequenceResult
+from aios.results import RunRecord, SequenceResult, read_cameras
 from aios.utils.digests import digest
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
@@ -35,13 +35,7 @@ from .grounding import ground_file
 from .instance_filter import InstanceFilter
 from .outputs import Outputs
 from .post_processing import LOW_SCORE, PostProcessing, make_processing
-from .record import (
-    RunRecord,
-    prepare_folder,
-    products,
-    read_cameras,
-    remove_record,
-)
+from .record import prepare_folder, products, remove_record
 from .sources import Frame, FrameSource
 from .store import ShardStore, merge_shards
 from .threads import BackgroundConsumer

@@ -1,36 +1,20 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The folder of a run: what it was made with, and whether it may go on."""
+"""The folder of a run: whether it may go on, and what is in it."""
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from aios.export import EXPORTERS
-from aios.utils.json_record import read_record, write_record
+from aios.results import RunRecord
+from aios.results.run_record import RECORD
 from aios.utils.run_folder import begin_run
-from aios.utils.safe_io import (
-    CorruptFileError,
-    load_npz,
-    remove_half_written,
-)
-from aios.version import __version__
+from aios.utils.safe_io import remove_half_written
 
-__all__ = [
-    'RunRecord',
-    'prepare_folder',
-    'products',
-    'read_cameras',
-    'remove_record',
-]
+__all__ = ['prepare_folder', 'products', 'remove_record']
 
-RECORD = 'run.json'
 _PRODUCTS = (
     'ground.json',
     'params',
@@ -41,60 +25,6 @@ _PRODUCTS = (
     'vis.mp4',
     'vis.partial.mp4',
 )
-
-_FIELDS = dict(
-    fingerprint=dict,
-    presentation=dict,
-    folders=list,
-    complete=bool,
-    aios_version=str,
-)
-
-
-@dataclass
-class RunRecord:
-    """What a run was made with.
-
-    Args:
-        fingerprint: What results depend on, by name.
-        presentation: What the pictures and files made of them depend on.
-        folders: Folders of the sources, relative.
-        complete: Whether it is finished.
-        cameras: By folder, see :func:`read_cameras`.
-    """
-
-    fingerprint: dict[str, Any]
-    presentation: dict[str, Any]
-    folders: list[str] = field(default_factory=lambda: ['.'])
-    complete: bool = False
-    cameras: dict[str, Any] = field(default_factory=dict)
-    aios_version: str = __version__
-
-    def save(self, folder: Path) -> None:
-        """Write it."""
-        write_record(folder / RECORD, self.__dict__)
-
-    @classmethod
-    def load(cls, folder: Path) -> RunRecord | None:
-        """Read it; ``None`` if there is none.
-
-        Raises:
-            ValueError: If it is damaged.
-        """
-        path = folder / RECORD
-        if not path.exists():
-            return None
-        record = read_record(path, _FIELDS)
-        for number, name in enumerate(record['folders']):
-            if not isinstance(name, str):
-                raise CorruptFileError(
-                    f'{path}: damaged (folders[{number}] must be text, got '
-                    f'{name!r:.80})'
-                )
-        return cls(
-            **{name: record[name] for name in _FIELDS},
-            cameras=record.get('cameras', {}),
-        )
 
 
 def prepare_folder(
@@ -140,31 +70,6 @@ def prepare_folder(
         _remove_products(folder, earlier.folders, keep=('parts',))
         record.save(folder)
     return earlier
-
-
-def read_cameras(path: Path) -> list[dict[str, Any]]:
-    """Cameras of a file of results, for people who read ``run.json``.
-
-    Args:
-        path: ``params.npz``.
-
-    Returns:
-        Of each camera ``K``, ``camera_origin``, ``focal_std`` (``None`` if
-        unknown), ``image_size`` and the number of ``frames``.
-    """
-    fields = ('K', 'camera_origin', 'focal_std', 'image_sizes')
-    arrays = load_npz(path, fields)
-    rows = zip(*(arrays[name].tolist() for name in fields), strict=True)
-    # JSON, because lists cannot be counted; it has no NaN.
-    cameras = Counter(
-        json.dumps([K, origin, None if math.isnan(std) else std, size])
-        for K, origin, std, size in rows
-    )
-    names = ('K', 'camera_origin', 'focal_std', 'image_size')
-    return [
-        dict(zip(names, json.loads(camera), strict=True), frames=count)
-        for camera, count in cameras.items()
-    ]
 
 
 def products() -> set[str]:

@@ -4,6 +4,7 @@
 :class:`FrameResult` goes from the network through tracking and smoothing to
 the writers; :class:`SequenceResult` is what is kept, ``params.npz``
 (``docs/en/export.md``).  Both hold the fields of :data:`PERSON_FIELDS`.
+:class:`RunRecord` is ``run.json``, which says what they were made with.
 """
 
 from .frame import FrameResult
@@ -15,6 +16,7 @@ from .predictions import (
     finite_rows,
     predictions_of,
 )
+from .run_record import RunRecord, read_cameras
 from .schema import (
     CAMERA_ORIGINS,
     FRAME_FIELDS,
@@ -32,6 +34,7 @@ __all__ = [
     'PERSON_FIELDS',
     'SMPLX_ARGUMENTS',
     'FrameResult',
+    'RunRecord',
     'SequenceResult',
     'as_array',
     'complete_instances',
@@ -41,4 +44,5 @@ __all__ = [
     'instance_color',
     'instance_mesh',
     'predictions_of',
+    'read_cameras',
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aios.apis.bulk import BulkItem, BulkRun, read_states
-from aios.apis.record import RunRecord
+from aios.results import RunRecord
 from aios.synthetic.store import DatasetFolder
 from aios.utils.json_record import read_record, write_record
 

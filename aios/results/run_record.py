@@ -1,0 +1,97 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""``run.json``: what results were made with."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aios.utils.json_record import read_record, write_record
+from aios.utils.safe_io import CorruptFileError, load_npz
+from aios.version import __version__
+
+__all__ = ['RunRecord', 'read_cameras']
+
+RECORD = 'run.json'
+_FIELDS = dict(
+    fingerprint=dict,
+    presentation=dict,
+    folders=list,
+    complete=bool,
+    aios_version=str,
+)
+
+
+@dataclass
+class RunRecord:
+    """What a run was made with.
+
+    Args:
+        fingerprint: What results depend on, by name.
+        presentation: What the pictures and files made of them depend on.
+        folders: Folders of the sources, relative.
+        complete: Whether it is finished.
+        cameras: By folder, see :func:`read_cameras`.
+    """
+
+    fingerprint: dict[str, Any]
+    presentation: dict[str, Any]
+    folders: list[str] = field(default_factory=lambda: ['.'])
+    complete: bool = False
+    cameras: dict[str, Any] = field(default_factory=dict)
+    aios_version: str = __version__
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        write_record(folder / RECORD, self.__dict__)
+
+    @classmethod
+    def load(cls, folder: Path) -> RunRecord | None:
+        """Read it; ``None`` if there is none.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        path = folder / RECORD
+        if not path.exists():
+            return None
+        record = read_record(path, _FIELDS)
+        for number, name in enumerate(record['folders']):
+            if not isinstance(name, str):
+                raise CorruptFileError(
+                    f'{path}: damaged (folders[{number}] must be text, got '
+                    f'{name!r:.80})'
+                )
+        return cls(
+            **{name: record[name] for name in _FIELDS},
+            cameras=record.get('cameras', {}),
+        )
+
+
+def read_cameras(path: Path) -> list[dict[str, Any]]:
+    """Cameras of a file of results, for people who read ``run.json``.
+
+    Args:
+        path: ``params.npz``.
+
+    Returns:
+        Of each camera ``K``, ``camera_origin``, ``focal_std`` (``None`` if
+        unknown), ``image_size`` and the number of ``frames``.
+    """
+    fields = ('K', 'camera_origin', 'focal_std', 'image_sizes')
+    arrays = load_npz(path, fields)
+    rows = zip(*(arrays[name].tolist() for name in fields), strict=True)
+    # JSON, because lists cannot be counted; it has no NaN.
+    cameras = Counter(
+        json.dumps([K, origin, None if math.isnan(std) else std, size])
+        for K, origin, std, size in rows
+    )
+    names = ('K', 'camera_origin', 'focal_std', 'image_size')
+    return [
+        dict(zip(names, json.loads(camera), strict=True), frames=count)
+        for camera, count in cameras.items()
+    ]
