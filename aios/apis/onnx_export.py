@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from aios.deploy import DeployableNetwork, export_onnx
-from aios.models import AiOS, MoveNet
+from aios.models import AiOS
 from aios.registry import register_all_modules
 from aios.runtime.session import OPTIONS
 from aios.utils.command_line import set_options
@@ -103,10 +103,6 @@ def export_model(
     set_options(config, cfg_options)
     network = DeployableNetwork(cast(AiOS, build_model(config, weights)))
     assert weights is not None  # the model would not have been built
-    if size is None and isinstance(network.model.backbone, MoveNet):
-        # NOTE: ONNX Runtime fails on open files of it (torch 2.13).
-        scale = describe_model(config, weights, None)['resize']['scale']
-        size = min(scale), max(scale)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return export_onnx(
         network,

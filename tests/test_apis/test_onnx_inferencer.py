@@ -7,8 +7,10 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import skimage
 import torch
 from api_pictures import photo, picture
 from mmdet.structures import DetDataSample
@@ -19,6 +21,7 @@ from torch import nn
 from aios.apis import AiOSInferencer, OnnxInferencer
 from aios.apis.model_files import build_model, read_model_config
 from aios.apis.onnx_export import describe_model, export_model
+from aios.apis.shipped import onnx_path
 from aios.deploy import (
     DeployableNetwork,
     ExportError,
@@ -334,6 +337,27 @@ def test_onnx_runtime_finds_the_same_people(
     for one, other in zip(
         deployed.stream(pictures / '[ab]*', with_vertices=True),
         inferencer.stream(pictures / '[ab]*', with_vertices=True),
+        strict=True,
+    ):
+        assert len(one) == 3
+        _compare(one.instances, other.instances)
+
+
+@pytest.mark.slow
+def test_shipped_model(tmp_path, monkeypatch):
+    monkeypatch.setenv('AIOS_CACHE', str(tmp_path))
+    pytest.importorskip('onnxruntime')
+    photograph = Path(skimage.__file__).with_name('data') / 'astronaut.png'
+    image = cv2.imread(str(photograph))
+    images = [image, image[:401, :333], cv2.resize(image, (640, 360))]
+    original = AiOSInferencer(**QUIET)
+    deployed = OnnxInferencer(**QUIET)
+    assert OnnxInferencer(**QUIET).detector.description['size'] is None
+    (path,) = (tmp_path / 'onnx').iterdir()
+    assert path == onnx_path()
+    for one, other in zip(
+        deployed.stream(images, with_vertices=True),
+        original.stream(images, with_vertices=True),
         strict=True,
     ):
         assert len(one) == 3

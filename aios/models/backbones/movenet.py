@@ -6,6 +6,7 @@ Legend: ``B`` images, ``H`` and ``W`` height and width of the batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -143,12 +144,8 @@ class MoveNet(BaseModule):
             of 32.  With ``pose_maps`` a fourth map, of stride 8 and with 86
             channels: :data:`~aios.models.layers.POSE_CHANNELS`.
         """
-        height, width = x.shape[-2:]
-        # Spelled out, so that exporters see that nothing is padded or cut.
-        is_whole = height % MAX_STRIDE == 0 and width % MAX_STRIDE == 0
-        if not is_whole:
-            pads = (0, -width % MAX_STRIDE, 0, -height % MAX_STRIDE)
-            x = F.pad(x, pads, value=BLACK)
+        size = x.shape[-2:]
+        x = _padded(x, [_num_cells(n, MAX_STRIDE) * MAX_STRIDE for n in size])
         features = self.raw_maps(x)
         strides = (*self.strides, self.strides[0])
         maps = [
@@ -157,10 +154,8 @@ class MoveNet(BaseModule):
                 features[:3], self.strides, strict=True
             )
         ] + list(features[3:])
-        if is_whole:
-            return tuple(maps)
         return tuple(
-            feature_map[..., : -(-height // stride), : -(-width // stride)]
+            _padded(feature_map, [_num_cells(n, stride) for n in size])
             for feature_map, stride in zip(maps, strides, strict=False)
         )
 
@@ -336,3 +331,22 @@ def _make_blocks(in_channels: int) -> ModuleList:
             )
             in_channels = out_channels
     return blocks
+
+
+def _num_cells(length: int, stride: int) -> int:
+    # Not -(-length // stride): exporters see that this is at least one.
+    return (length - 1) // stride + 1
+
+
+def _padded(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Pad with black, or cut, at the bottom and on the right.
+
+    Args:
+        x: ``(..., H, W)``.
+        size: New height and width.
+    """
+    bottom, right = (
+        new - old for new, old in zip(size, x.shape[-2:], strict=True)
+    )
+    # Not slices, whose sizes exporters do not know.
+    return F.pad(x, (0, right, 0, bottom), value=BLACK)

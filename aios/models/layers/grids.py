@@ -14,7 +14,25 @@ from torch import Tensor
 
 from aios.utils.tensors import tensor_like
 
-__all__ = ['level_box_logits', 'level_centers']
+__all__ = ['cell_centers', 'level_box_logits', 'level_centers']
+
+
+def cell_centers(shape: tuple[int, int], device: torch.device) -> Tensor:
+    """Centers of the cells of a map, row by row.
+
+    Args:
+        shape: Its height and width.
+        device: Of the result.
+
+    Returns:
+        ``(S, 2)`` float32, in cells.
+    """
+    height, width = shape
+    # Not torch.linspace, which would fix the size in exported files.
+    columns = torch.arange(width, device=device)
+    rows = torch.arange(height, device=device)[:, None]
+    grid = columns.expand(height, -1), rows.expand(-1, width)
+    return torch.stack(grid, dim=-1).flatten(0, 1) + 0.5
 
 
 def level_centers(
@@ -31,7 +49,7 @@ def level_centers(
     """
     return torch.cat(
         [
-            _cell_centers(shape, valid_ratios.device)
+            cell_centers(shape, valid_ratios.device)
             / (ratio[:, None] * tensor_like(shape[::-1], ratio))
             for shape, ratio in zip(
                 spatial_shapes, valid_ratios.unbind(1), strict=True
@@ -73,21 +91,3 @@ def level_box_logits(
         is_empty = is_empty | padding[..., None]
     logits = torch.log(boxes / (1 - boxes))
     return logits.masked_fill(is_empty, math.inf), is_empty
-
-
-def _cell_centers(shape: tuple[int, int], device: torch.device) -> Tensor:
-    """Centers of the cells of a map, row by row.
-
-    Args:
-        shape: Its height and width.
-        device: Of the result.
-
-    Returns:
-        ``(S, 2)`` float32, in cells.
-    """
-    height, width = shape
-    # Not torch.linspace, which would fix the size in exported files.
-    columns = torch.arange(width, device=device)
-    rows = torch.arange(height, device=device)[:, None]
-    grid = columns.expand(height, -1), rows.expand(-1, width)
-    return torch.stack(grid, dim=-1).flatten(0, 1) + 0.5

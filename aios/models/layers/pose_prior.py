@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from aios.structures import COCO_17
 from aios.utils.tensors import tensor_like
 
+from .grids import cell_centers
+
 __all__ = [
     'POSE_CHANNELS',
     'PoseHints',
@@ -85,9 +87,8 @@ class PoseMaps:
             valid_ratios: ``(B, 2)`` unpadded share of width and height.
         """
         height, width = maps.shape[-2:]
-        cell = torch.arange(height * width, device=maps.device)
-        corners = torch.stack((cell % width, cell // width), dim=-1)
-        corners = corners.to(maps.dtype)
+        centers = cell_centers((height, width), maps.device).to(maps.dtype)
+        corners = centers - 0.5
         heat, centres, *offsets = maps.flatten(2).split(POSE_CHANNELS, dim=1)
         keypoints, expected = (
             corners + x.unflatten(1, (NUM_KEYPOINTS, 2)).transpose(2, 3)
@@ -102,7 +103,7 @@ class PoseMaps:
             centres[:, 0],
             keypoints,
             expected,
-            corners + 0.5,
+            centers,
             extent[:, None].to(maps.dtype),
         )
 
