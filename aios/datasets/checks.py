@@ -20,6 +20,7 @@ from aios.utils.images import decode_image
 from .faults import HumanDataError
 from .hand_convention import posable_rows, pose_errors
 from .human_data import HumanData
+from .image_sizes import are_image_sizes
 from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
 from .labels import hand_poses_are_flat
 from .schema import find_non_finite, is_keypoint_key
@@ -190,6 +191,16 @@ def _boxes(data: HumanData) -> Iterator[Finding]:
             is_error=False,
         )
         sizes = (np.full(len(data), 1e6),) * 2
+    pairs = np.stack(sizes, axis=1)
+    rows = np.flatnonzero(~are_image_sizes(pairs))
+    if len(rows):
+        yield Finding(
+            'picture size',
+            'meta.height, meta.width must be numbers of pixels',
+            rows=rows,
+            drops=True,
+            example=f'height, width {pairs[rows[0]].tolist()}',
+        )
     boxes = np.nan_to_num(np.asarray(data['bbox_xywh'], float)[:, :4])
     _, valid = sanitize_xywh(boxes, *sizes)
     rows = np.flatnonzero(~valid)
@@ -312,12 +323,12 @@ def _picture_sizes(
             yield Finding('picture', str(error), rows=np.array([row]))
             continue
         if sizes is not None:
-            annotated = int(sizes[0][row]), int(sizes[1][row])
+            annotated = float(sizes[0][row]), float(sizes[1][row])
             if image.shape[:2] != annotated:
                 wrong.append(row)
                 example = example or (
                     f'{paths[row]} has height, width {image.shape[:2]}, '
-                    f'annotated are {annotated}'
+                    f'annotated are {annotated[0]:g}, {annotated[1]:g}'
                 )
     report.facts['pictures'] = f'{int(present.sum()):,} rows, {looked} opened'
     if wrong:

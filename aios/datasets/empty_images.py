@@ -14,6 +14,7 @@ from aios.utils.safe_io import leaves_folder
 
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
+from .image_sizes import are_image_sizes
 
 __all__ = ['append_empty_images']
 
@@ -87,13 +88,14 @@ def _read(listed: object) -> tuple[np.ndarray, np.ndarray]:
             )
         )
     sizes = np.stack([height, width], axis=1).reshape(-1, 2)
-    bad = np.flatnonzero((sizes < 1).any(axis=1))
+    bad = np.flatnonzero(~are_image_sizes(sizes))
     if len(bad):
         raise HumanDataError(
             Fault(
                 'unknown_size',
                 _FIELD,
-                f'height, width must be positive, got {sizes[bad[0]]}',
+                'height, width must be numbers of pixels, got '
+                f'{sizes[bad[0]].tolist()}',
                 int(bad[0]),
                 len(bad),
             )

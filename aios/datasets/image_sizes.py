@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aios.utils.images import read_header
+from aios.utils.images import MAX_PIXELS, read_header
 
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 
-__all__ = ['add_image_sizes', 'has_image_sizes']
+__all__ = ['add_image_sizes', 'are_image_sizes', 'has_image_sizes']
 
 _UNKNOWN = 2**15  # of an image that is not there and will be left out
 
@@ -22,6 +22,11 @@ def has_image_sizes(data: HumanData) -> bool:
     """Whether a file has ``meta.height`` and ``meta.width``."""
     meta = data.get('meta', {})
     return all(np.size(meta.get(key, ())) for key in ('height', 'width'))
+
+
+def are_image_sizes(sizes: np.ndarray) -> np.ndarray:
+    """Whether ``(N, 2)`` numbers can be heights and widths, ``(N,)`` bool."""
+    return np.all((sizes >= 1) & (sizes <= MAX_PIXELS), axis=1)
 
 
 def add_image_sizes(

@@ -21,6 +21,7 @@ from aios.structures import PARTS, SMPLX_137, sanitize_xywh
 from .crowds import crowd_columns
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
+from .image_sizes import are_image_sizes
 from .label_cameras import image_cameras, person_cameras
 from .label_options import (
     DROP_RULES,
@@ -230,13 +231,14 @@ def image_sizes(
                 'image_size=(height, width)',
             )
         )
-    bad = np.flatnonzero(~(sizes > 0).all(axis=1))
+    bad = np.flatnonzero(~are_image_sizes(sizes))
     if len(bad):
         raise HumanDataError(
             Fault(
                 'unknown_size',
                 'meta.height',
-                f'height, width must be positive, got {sizes[bad[0]]}',
+                'height, width must be numbers of pixels, got '
+                f'{sizes[bad[0]].tolist()}',
                 int(rows[bad[0]]),
                 len(bad),
             )

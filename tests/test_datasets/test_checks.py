@@ -45,6 +45,18 @@ def test_good_file(data, bedlam):
     assert '6 pictures, 9 persons' in str(report)
 
 
+@pytest.mark.parametrize('size', [-1, 1e308, np.inf])
+def test_sizes_that_no_image_has(data, bedlam, size):
+    data['meta']['width'] = np.array(data['meta']['width'], float)
+    data['meta']['width'][:2] = size
+    finding, opened = (
+        f for f in checks(data, bedlam).findings if f.check == 'picture size'
+    )
+    assert finding.rows.tolist() == [0, 1]
+    assert str(size) in finding.example
+    assert f', {size:g}' in opened.example
+
+
 def test_wrong_hand_convention(data, bedlam):
     data['misc'] = {'flat_hand_mean': False}
     del data['smplx']['flat_hand_mean']

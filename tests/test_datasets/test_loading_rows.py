@@ -121,6 +121,18 @@ def test_missing_pictures(toy):
     assert len(ignoring) == 3
 
 
+@pytest.mark.parametrize('size', [0, -3, 1e308, np.inf, np.nan])
+def test_sizes_that_no_image_has(toy, arrays, size):
+    width = np.array(arrays['meta']['width'], float)
+    width[2] = size
+    arrays['meta']['width'] = width
+    files = toy()
+    with pytest.raises(
+        HumanDataError, match=r'meta\.height, row 2: .* numbers of pixels'
+    ):
+        HumanDataset(files.ann_file, str(files.root))
+
+
 def test_min_persons(toy):
     files = toy()
     dataset = HumanDataset(
@@ -167,6 +179,7 @@ def test_pictures_without_people(toy, arrays):
         dict(image_path=['a.png'], height=[1, 2], width=[1, 2]),
         dict(image_path=[3], height=[1], width=[1]),
         dict(image_path=['a.png'], height=[0], width=[1]),
+        dict(image_path=['a.png'], height=[1 << 40], width=[1]),
     ],
 )
 def test_bad_lists_of_pictures_without_people(toy, arrays, listed):

@@ -247,7 +247,8 @@ def main(argv: list[str] | None = None) -> None:
     except FileExistsError as error:
         sys.exit(f'error: {error}; --overwrite replaces it')
     except (CheckpointError, OSError, ValueError) as error:
-        sys.exit(f'error: {args.in_file}: {error}')
+        name = f'{args.in_file}: '
+        sys.exit(f'error: {name}{str(error).removeprefix(name)}')
     left_out = sorted(set(content) - set(kept))
     print(f'left out: {", ".join(left_out) or "nothing"}')
     print(f'wrote {path} ({len(data) / 2**20:.1f} MiB), sha256 {digest}')
