@@ -15,7 +15,7 @@ from .export import (
     export_program,
     run_onnx,
 )
-from .network import DeployableNetwork, pack_outputs, unpack_outputs
+from .network import DeployableNetwork, pack_outputs
 
 __all__ = [
     'BucketedNetwork',
@@ -27,5 +27,4 @@ __all__ = [
     'pack_outputs',
     'pad_to_bucket',
     'run_onnx',
-    'unpack_outputs',
 ]

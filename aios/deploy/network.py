@@ -7,7 +7,6 @@ Legend: ``B`` images, ``P`` persons.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import fields
 
 import torch
@@ -18,7 +17,7 @@ from aios.models.heads.outputs import LayerOutputs, SMPLXParams
 from aios.models.layers import DeformableAttention
 from aios.structures import TokenLayout
 
-__all__ = ['DeployableNetwork', 'pack_outputs', 'unpack_outputs']
+__all__ = ['DeployableNetwork', 'pack_outputs']
 
 _LOGITS = 'logits'
 _SMPLX = tuple(field.name for field in fields(SMPLXParams))
@@ -123,24 +122,3 @@ def pack_outputs(outputs: LayerOutputs) -> dict[str, Tensor]:
         **outputs.points,
         **{name: getattr(outputs.smplx, name) for name in _SMPLX},
     }
-
-
-def unpack_outputs(
-    values: Mapping[str, Tensor], layout: TokenLayout
-) -> LayerOutputs:
-    """The inverse of :func:`pack_outputs`.
-
-    Args:
-        values: Predictions by name.
-        layout: Order of a person's tokens in this layer.
-
-    Raises:
-        KeyError: If one is missing.
-    """
-    return LayerOutputs(
-        layout=layout,
-        logits=values[_LOGITS],
-        boxes={p.name: values[p.name] for p in layout.parts if p.is_box},
-        points={p.name: values[p.name] for p in layout.parts if not p.is_box},
-        smplx=SMPLXParams(**{name: values[name] for name in _SMPLX}),
-    )

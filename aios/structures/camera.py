@@ -155,15 +155,6 @@ class Camera:
         depth = np.where(np.abs(depth) < _NEAREST, nearest, depth)
         return np.asarray(projected[..., :2] / depth)
 
-    def unproject(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Points ``(..., 3)`` seen at ``(..., 2)`` pixels in a depth."""
-        pixels = np.asarray(pixels, np.float64)
-        rays = (
-            np.concatenate((pixels, np.ones_like(pixels[..., :1])), axis=-1)
-            @ np.linalg.inv(self.K).T
-        )
-        return rays * np.asarray(depth)[..., None]
-
     def warp(self, affine: np.ndarray, height: int, width: int) -> Camera:
         """Camera of the picture ``x' = affine @ (x, y, 1)``.
 

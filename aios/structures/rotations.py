@@ -161,24 +161,16 @@ def quaternion_to_axis_angle(quaternion: Tensor) -> Tensor:
     return imaginary / ratio
 
 
-def matrix_to_axis_angle(matrix: Tensor, standardize: bool = False) -> Tensor:
+def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
     """Axis-angle of rotation matrices.
 
     Args:
         matrix: ``(..., 3, 3)``.  The zero matrix gives zero.
-        standardize: Return the representation with angles up to π.  The
-            default is the published network's, whose angles reach 2π; both
-            mean the same rotation.
 
     Returns:
-        ``(..., 3)`` in radians.
+        ``(..., 3)`` in radians; angles reach 2π, as the published network's.
     """
-    quaternion = matrix_to_quaternion(matrix)
-    if standardize:
-        quaternion = torch.where(
-            quaternion[..., :1] < 0, -quaternion, quaternion
-        )
-    return quaternion_to_axis_angle(quaternion)
+    return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
 
 
 def flip_axis_angle(axis_angle: ArrayT) -> ArrayT:

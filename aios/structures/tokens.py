@@ -147,15 +147,6 @@ class TokenLayout:
             )
         )
 
-    def carried_from(self, previous: TokenLayout) -> np.ndarray:
-        """Where the tokens of the previous stage stand in this one.
-
-        Returns:
-            ``(T_previous,)`` int64 indices into this layout.
-        """
-        place = {name: i for i, name in enumerate(self.names)}
-        return np.array([place[name] for name in previous.names])
-
     def new_parts(self, previous: TokenLayout) -> tuple[PartTokens, ...]:
         """Parts that this stage adds to the previous one, in order."""
         known = {part.name for part in previous.parts}

@@ -11,8 +11,12 @@ import torch
 from onnx_sessions import random_outputs
 
 from aios.body_models import NumpySMPLXLayer, SMPLXLayer
-from aios.deploy import unpack_outputs
-from aios.models.heads import DecodingConfig, decode_people
+from aios.models.heads import (
+    DecodingConfig,
+    LayerOutputs,
+    SMPLXParams,
+    decode_people,
+)
 from aios.models.heads import decoding as of_tensors
 from aios.runtime.decoding import decode_persons, select_persons
 from aios.runtime.rotations import matrix_to_axis_angle
@@ -79,8 +83,16 @@ def test_persons(free_body_dir: Path):
         outputs, seen, size, NumpySMPLXLayer(free_body_dir), config
     )
     tensors = {n: torch.from_numpy(x)[None] for n, x in outputs.items()}
+    parts = {p.name: (p.is_box, tensors.pop(p.name)) for p in WHOLE_BODY.parts}
+    layer = LayerOutputs(
+        layout=WHOLE_BODY,
+        logits=tensors.pop('logits'),
+        boxes={name: x for name, (is_box, x) in parts.items() if is_box},
+        points={name: x for name, (is_box, x) in parts.items() if not is_box},
+        smplx=SMPLXParams(**tensors),
+    )
     (people,) = decode_people(
-        unpack_outputs(tensors, WHOLE_BODY),
+        layer,
         [dict(img_shape=seen[::-1], ori_shape=size[::-1])],
         SMPLXLayer(free_body_dir),
         config,

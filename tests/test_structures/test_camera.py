@@ -69,14 +69,6 @@ def test_points_at_the_camera_plane_have_finite_pixels() -> None:
 
 
 @quick
-@given(focal, focal, offset, offset)
-def test_unproject_inverts_project(fx, fy, dx, dy) -> None:
-    cam = camera(fx, fy, dx, dy)
-    points = cam.unproject(cam.project(POINTS), POINTS[:, 2])
-    np.testing.assert_allclose(points, POINTS, atol=1e-9)
-
-
-@quick
 @given(focal, focal, offset, offset, st.integers(0, 300), st.integers(50, 99))
 def test_crop_and_resize_move_the_pixels(fx, fy, dx, dy, x0, size) -> None:
     cam = camera(fx, fy, dx, dy)
