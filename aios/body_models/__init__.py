@@ -21,6 +21,7 @@ from .files import (
     load_vertex_ids,
 )
 from .free_body import expand_free_body, free_body_arrays, free_body_dir
+from .keypoint_fit import KeypointTargets, fit_to_keypoints
 from .layout import VERTEX_JOINTS
 from .numpy_layer import NumpySMPLXLayer
 from .poser import BodyPoser, PosedBodies, ground_truth_parameters
@@ -52,6 +53,7 @@ _WITH_TORCH = {
 __all__ = [
     'BODY_MODELS_ENV',
     'GENDERS',
+    'KeypointTargets',
     'SMPL_FEET',
     'VERTEX_JOINTS',
     'BodyModel',
@@ -67,6 +69,7 @@ __all__ = [
     'expand_free_body',
     'find_body_model',
     'find_smpl',
+    'fit_to_keypoints',
     'free_body_arrays',
     'free_body_dir',
     'ground_truth_parameters',

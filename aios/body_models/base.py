@@ -143,6 +143,7 @@ class BodyModelBase(nn.Module):
     """
 
     faces: Tensor
+    parents: Tensor
     v_template: Tensor
     hand_mean: Tensor
 

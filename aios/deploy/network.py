@@ -19,6 +19,7 @@ from aios.structures import TokenLayout
 
 __all__ = ['DeployableNetwork', 'pack_outputs']
 
+_KEYPOINT_SCORES = 'keypoint_scores'
 _LOGITS = 'logits'
 _SMPLX = tuple(field.name for field in fields(SMPLXParams))
 
@@ -57,6 +58,8 @@ class DeployableNetwork(nn.Module):
             *(part.name for part in self.layout.parts if not part.is_box),
             *_SMPLX,
         )
+        if self.model.decoder.pose_prior is not None:
+            self.output_names += (_KEYPOINT_SCORES,)
 
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
         """Predict.
@@ -116,9 +119,12 @@ def pack_outputs(outputs: LayerOutputs) -> dict[str, Tensor]:
     Args:
         outputs: Of a layer with SMPL-X parameters.
     """
-    return {
+    packed = {
         _LOGITS: outputs.logits,
         **outputs.boxes,
         **outputs.points,
         **{name: getattr(outputs.smplx, name) for name in _SMPLX},
     }
+    if outputs.keypoint_scores is not None:
+        packed[_KEYPOINT_SCORES] = outputs.keypoint_scores
+    return packed

@@ -9,11 +9,16 @@ Legend: ``P`` candidates, ``n`` persons that are returned.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from aios.body_models import (
+    KeypointTargets,
+    NumpySMPLXLayer,
+    fit_to_keypoints,
+)
 from aios.structures import (
     PERSON_LABEL,
     Camera,
@@ -74,7 +79,7 @@ def decode_persons(
     outputs: Mapping[str, np.ndarray],
     seen: tuple[int, int],
     size: tuple[int, int],
-    body_model: Callable[..., Any],
+    body_model: NumpySMPLXLayer,
     config: DecodingConfig,
 ) -> dict[str, np.ndarray]:
     """Persons of an image.
@@ -104,6 +109,10 @@ def decode_persons(
             value = cxcywh_to_xyxy(value).reshape(-1, 2, 2)
         value = value * np.multiply(scale, seen)
         persons[field] = value.reshape(chosen[name].shape)
+    if config.keypoint_fit_steps:
+        chosen |= _fit_keypoints(
+            chosen, seen, body_model, config.keypoint_fit_steps
+        )
     parameters = _body_parameters(chosen)
     body = body_model(**parameters, return_vertices=config.with_vertices)
     for name, value in parameters.items():
@@ -120,9 +129,33 @@ def decode_persons(
     return persons
 
 
+def _fit_keypoints(
+    chosen: Mapping[str, np.ndarray],
+    seen: tuple[int, int],
+    body_model: NumpySMPLXLayer,
+    steps: int,
+) -> dict[str, np.ndarray]:
+    """Outputs that differ when bodies are bent to their keypoints."""
+    parameters = _body_parameters(chosen)
+    body_pose, camera = fit_to_keypoints(
+        chosen['body_pose'],
+        chosen['camera'],
+        body_model(**parameters, return_vertices=False).joints,
+        KeypointTargets.of_network(
+            chosen['body_box'],
+            chosen['body_keypoints'],
+            chosen.get('keypoint_scores'),
+            seen,
+        ),
+        body_model.parents,
+        steps,
+    )
+    return {'body_pose': body_pose, 'camera': camera}
+
+
 def _body_parameters(
     chosen: Mapping[str, np.ndarray],
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Arguments of a body model, poses as axis-angle ``(n, K, 3)``."""
     pose = matrix_to_axis_angle(chosen['body_pose'])
     return {

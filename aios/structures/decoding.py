@@ -30,6 +30,9 @@ class DecodingConfig:
             Saves time; results change slightly, because candidates see each
             other.
         with_vertices: Return meshes.
+        keypoint_fit_steps: Steps that bend the bodies to the keypoints, see
+            :func:`aios.body_models.fit_to_keypoints`; 0, as published, for
+            none.
         person_label: Label of persons in results: 1, as published, or 0 for
             metrics that count from zero, such as ``mmdet.CocoMetric``; class
             0 of the network is then left out.  The metrics of this project
@@ -46,6 +49,7 @@ class DecodingConfig:
     person_class_only: bool = False
     max_candidates: int | None = None
     with_vertices: bool = True
+    keypoint_fit_steps: int = 0
     person_label: int = PERSON_LABEL
 
     def __post_init__(self) -> None:
@@ -60,6 +64,11 @@ class DecodingConfig:
                 raise ValueError(
                     f'test_cfg.{name} must be positive, got {value}'
                 )
+        if self.keypoint_fit_steps < 0:
+            raise ValueError(
+                'test_cfg.keypoint_fit_steps must not be negative, got '
+                f'{self.keypoint_fit_steps}'
+            )
 
     @classmethod
     def read(cls, test_cfg: Mapping[str, Any] | None) -> DecodingConfig:

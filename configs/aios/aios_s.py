@@ -71,7 +71,7 @@ model = dict(
         # One layer with few candidates hardly tells copies apart.
         nms_iou_thr=0.7,
         # MoveNet has seen real people.
-        pose_prior=dict(score_weight=0.7),
+        pose_prior=dict(score_weight=0.8),
         layer_cfg=dict(
             self_attn_cfg=attention,
             cross_attn_cfg=deformable_attention,
@@ -84,6 +84,7 @@ model = dict(
         # Not in the paper.
         box_relative=True,
         smplx_hidden_dims=256,
+        pose_lifter=dict(),
         criterion=dict(
             loss_weights=dict(
                 body_refinement=body_weights,
@@ -92,7 +93,12 @@ model = dict(
         ),
     ),
     dn_cfg=dict(num_queries=8),  # 100
-    test_cfg=dict(max_per_img=10, nms_iou_thr=0.6, person_class_only=True),
+    test_cfg=dict(
+        max_per_img=10,
+        nms_iou_thr=0.5,
+        person_class_only=True,
+        keypoint_fit_steps=4,
+    ),
 )
 del attention, deformable_attention, ffn
 del body_weights, hand_and_face_weights
@@ -114,7 +120,7 @@ test_dataloader = dict(
             dict(type='LoadHumanAnnotations'),
             dict(
                 type='WholeBodyResize',
-                scale=(512, 384),  # (1333, 800)
+                scale=(640, 480),  # (1333, 800)
                 backend='area',
             ),
             dict(type='PackWholeBodyInputs'),

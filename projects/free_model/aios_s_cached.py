@@ -8,6 +8,9 @@ _base_ = ['aios_s_synthetic.py']
 model = dict(
     decoder=dict(num_persons=8, keep_overlapping=True),
     dn_cfg=dict(num_queries=10),
+    # Trained apart; see train_lifter.py.
+    bbox_head=dict(pose_lifter=None),
+    test_cfg=dict(keypoint_fit_steps=0),
 )
 
 recipe = dict(lr=1e-3, warm_up=200, clip=5.0, ema=0.002, batch_size=24)

@@ -2,7 +2,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Makes the file that the package ships out of a training's averages.
 
-    python projects/free_model/export_weights.py AVERAGE.pth OUT.safetensors
+    python projects/free_model/export_weights.py AVERAGE.pth... \
+        --lifter LIFTER.pth --out OUT.safetensors
+
+Of several trainings the mean is taken.
 
 Weights are in half precision, the config and the notice are in the file.
 """
@@ -11,9 +14,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
+from torch import Tensor
 
 from aios.models.checkpoints import read_checkpoint
 from aios.utils.safe_io import atomic_write
@@ -27,14 +33,30 @@ NOTICE = (
 )
 
 
-def export(source: Path, target: Path, overwrite: bool) -> str:
+def average(sources: Sequence[Path]) -> dict[str, Tensor]:
+    """Mean of the weights of several files."""
+    first, *others = (read_checkpoint(x)['state_dict'] for x in sources)
+    shares = {
+        name: [value, *(weights[name] for weights in others)]
+        for name, value in first.items()
+        if value.is_floating_point()
+    }
+    means = {n: torch.stack(x).mean(0) for n, x in shares.items()}
+    return {**first, **means}
+
+
+def export(
+    sources: Sequence[Path], lifter: Path, target: Path, overwrite: bool
+) -> str:
     """Write the file; returns its SHA-256."""
     from safetensors.torch import save
 
-    content = read_checkpoint(source)
+    content = average(sources)
+    for name, value in read_checkpoint(lifter)['state_dict'].items():
+        content[f'bbox_head.pose_lifter.{name}'] = value
     weights = {
         name: (x.half() if x.is_floating_point() else x).contiguous()
-        for name, x in content['state_dict'].items()
+        for name, x in content.items()
         # denoising only trains
         if not name.startswith('dn_query_generator.')
     }
@@ -47,7 +69,6 @@ def export(source: Path, target: Path, overwrite: bool) -> str:
         cfg=kept.pretty_text,
         body_model='free',
         license=NOTICE,
-        step=str(content['meta']['step']),
     )
     data = save(weights, metadata=meta)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,12 +82,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument('source', type=Path)
-    parser.add_argument('target', type=Path)
+    parser.add_argument('sources', type=Path, nargs='+')
+    parser.add_argument('--lifter', type=Path, required=True)
+    parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--overwrite', action='store_true')
     args = parser.parse_args(argv)
-    digest = export(args.source, args.target, args.overwrite)
-    print(f'{args.target}: sha256 {digest}')
+    digest = export(args.sources, args.lifter, args.out, args.overwrite)
+    print(f'{args.out}: sha256 {digest}')
 
 
 if __name__ == '__main__':

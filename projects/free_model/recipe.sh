@@ -61,9 +61,14 @@ train aios_s_cached --state "$STATE/trunk" --steps "$STEPS"
 train aios_s_end --state "$STATE/end" --start "$STATE/trunk/last.pth" \
     --decay-steps $((STEPS / 5))
 
+train aios_s_robust --state "$STATE/robust" \
+    --weights "$STATE/end/average.pth" --decay-steps $((STEPS / 8))
+"$PYTHON" $HERE/train_lifter.py "$STATE/lifter.pth"
+
 say 'export and evaluation'
 "$PYTHON" $HERE/export_weights.py "$STATE/end/average.pth" \
-    "$STATE/aios_s.safetensors" --overwrite
+    "$STATE/robust/average.pth" --lifter "$STATE/lifter.pth" \
+    --out "$STATE/aios_s.safetensors" --overwrite
 "$PYTHON" tools/test.py $HERE/aios_s_synthetic.py "$STATE/aios_s.safetensors" \
     --work-dir "$STATE/test_results" \
     --cfg-options "test_dataloader.dataset.data_root=$STATE/test"

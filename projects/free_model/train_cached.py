@@ -196,7 +196,10 @@ class Training:
         for group in self.optimizer.param_groups:
             group['lr'] = rate * group['lr_mult']
         samples = [x.to(self.device) for x in samples]
-        features = self.model.apply_neck([x.to(self.device) for x in levels])
+        *maps, pose_map = [x.to(self.device) for x in levels]
+        noise = self.recipe.get('feature_noise', 0.0)
+        noisy = [_add_noise(x, noise) for x in maps]
+        features = self.model.apply_neck([*noisy, pose_map])
         outputs = self.model.forward_transformer(features, samples)
         losses = self.model.bbox_head.loss(
             **outputs, batch_data_samples=samples
@@ -259,6 +262,17 @@ class Training:
         self.optimizer.load_state_dict(content['optimizer'])
         for name, value in content['progress'].items():
             setattr(self, name, value)
+
+
+def _add_noise(maps: Tensor, strength: float) -> Tensor:
+    """Other gains of channels and noise in cells, ``(B, C, H, W)``.
+
+    The features of photographs are not those of synthetic images: a network
+    that needs each channel as it is would not know people in them.
+    """
+    gains = 1 + strength * torch.randn_like(maps[:, :, :1, :1])
+    deviation = maps.std((0, 2, 3), keepdim=True)
+    return maps * gains + strength * deviation * torch.randn_like(maps)
 
 
 def _save(content: dict, path: Path) -> None:

@@ -21,6 +21,7 @@ from script_loader import load_script
 from aios.apis import AiOSInferencer
 from aios.apis.shipped import shipped_weights
 from aios.registry import MODELS
+from aios.structures import box_iou
 from aios.structures.joint_names import SMPLX_144_NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -39,8 +40,9 @@ ASTRONAUT = {
 }
 TORSO = 250
 ASTRONAUT_BAR = 0.2  # torsos; measured 0.117
-# measured: 0.98, 0.97, 0.48
-SYNTHETIC_BARS = {'AP': 0.94, 'recall': 0.9, 'gain-body': 0.43}
+SAME_IOU = 0.85  # measured 0.89
+# measured: 0.97, 0.97, 0.44
+SYNTHETIC_BARS = {'AP': 0.94, 'recall': 0.9, 'gain-body': 0.4}
 
 
 @pytest.fixture(scope='module')
@@ -123,6 +125,5 @@ def test_photograph_of_any_size(inferencer: AiOSInferencer):
     large = cv2.resize(image, None, fx=3, fy=3)
     (small,) = inferencer.stream(image)
     (other,) = inferencer.stream(large)
-    np.testing.assert_allclose(
-        other.instances['bboxes'][0] / 3, small.instances['bboxes'][0], atol=12
-    )
+    one, two = other.instances['bboxes'][0] / 3, small.instances['bboxes'][0]
+    assert box_iou(one, two) > SAME_IOU

@@ -14,7 +14,8 @@ from mmengine.registry import DefaultScope
 from aios.models.backbones.movenet import MoveNet
 from aios.models.layers import PoseHints, PoseMaps, PosePrior
 from aios.registry import MODELS
-from aios.structures import COCO_17
+from aios.structures import COCO_17, joint_mapping
+from aios.structures.decoding import DecodingConfig
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'aios' / 'aios_s.py'
 HEIGHT, WIDTH = 12, 16  # cells
@@ -216,3 +217,60 @@ def test_evidence_is_in_scores(model):
         )[0].scores
 
     assert scores(0.99).min() > 10 * scores(0.0).max()
+
+
+@torch.no_grad()
+def test_results_have_the_keypoints_that_are_seen(model):
+    """Their own keypoints are all the network is trained on."""
+    images = torch.rand(1, 3, 96, 128)
+    samples = [sample((96, 128))]
+    *features, pose_map = model.extract_feat(images)
+    blank = torch.zeros_like(pose_map)
+    blank[:, :17] = 0.9
+    blank[:, 18:52] = 0.25  # of a cell, where nothing starts by itself
+    for weight in model.bbox_head.branches.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+
+    def keypoints(heat, training=False):
+        blank[:, NOSE] = heat
+        inputs = model.forward_transformer((*features, blank), samples)
+        sizes = torch.tensor([[128.0, 96]])
+        model.bbox_head.train(training)
+        layer = model.bbox_head.forward_layer(2, inputs['states'][2], sizes)
+        model.bbox_head.eval()
+        return layer.points['body_keypoints'] * sizes, layer
+
+    seen, layer = keypoints(0.9)
+    assert layer.keypoint_scores.min() > 0.5
+    remainder = seen[:, :, NOSE] % 8  # cells of 8 pixels
+    torch.testing.assert_close(
+        remainder, torch.full_like(remainder, 2), atol=1e-3, rtol=0
+    )
+    hidden, _ = keypoints(0.0)
+    own, untouched = keypoints(0.9, training=True)
+    assert untouched.keypoint_scores is None
+    assert (hidden[:, :, NOSE] - seen[:, :, NOSE]).abs().max() > 0.1
+    assert (own[:, :, LEFT_WRIST] - seen[:, :, LEFT_WRIST]).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_bodies_are_fitted_to_the_keypoints(model):
+    images = torch.rand(1, 3, 96, 128)
+    samples = [sample((96, 128))]
+    inputs = model.forward_transformer(model.extract_feat(images), samples)
+    results = [
+        model.bbox_head.predict(
+            **inputs,
+            batch_data_samples=samples,
+            decoding=DecodingConfig(keypoint_fit_steps=steps),
+        )[0]
+        for steps in (0, 4)
+    ]
+    joints = joint_mapping('smplx_144', 'coco', approximate=True)
+    before, after = (
+        (x.joints2d[:, joints] - x.keypoints).norm(dim=-1).mean()
+        for x in results
+    )
+    assert after < before
+    with pytest.raises(ValueError, match='keypoint_fit_steps'):
+        DecodingConfig(keypoint_fit_steps=-1)

@@ -107,9 +107,17 @@ def test_a_training_goes_on_and_ends_in_a_model(
     assert records[0]['rate'] > records[1]['rate']
     assert all(np.isfinite(record['loss']) for record in records)
 
+    lifter = tmp_path / 'lifter.pth'
+    for steps in (1, 2):  # the second time it goes on
+        load_script('projects/free_model/train_lifter.py').main(
+            [str(lifter), '--steps', str(steps), '--poses', '20']
+        )
     exported = tmp_path / 'model.safetensors'
     load_script('projects/free_model/export_weights.py').main(
-        [str(end / 'average.pth'), str(exported)]
+        [
+            *(str(trunk / 'average.pth'), str(end / 'average.pth')),
+            *('--lifter', str(lifter), '--out', str(exported)),
+        ]
     )
     inferencer = AiOSInferencer(weights=exported, score_thr=0.0)
     image = np.full((64, 96, 3), 128, np.uint8)

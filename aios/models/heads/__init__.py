@@ -9,6 +9,7 @@ from .outputs import (
     NetworkOutputs,
     SMPLXParams,
 )
+from .pose_lifter import PoseLifter
 from .smplx_head import SMPLXBranch
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'EncoderOutputs',
     'LayerOutputs',
     'NetworkOutputs',
+    'PoseLifter',
     'SMPLXBranch',
     'SMPLXParams',
     'decode_people',

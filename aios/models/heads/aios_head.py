@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,7 +34,8 @@ from .outputs import (
     SMPLXParams,
 )
 from .person_frame import PersonFrame
-from .smplx_head import SMPLXBranch, has_smplx
+from .pose_lifter import PoseLifter
+from .smplx_head import SMPLXBranch, at_least_float32, has_smplx
 
 __all__ = ['AiOSHead']
 
@@ -57,6 +59,10 @@ class AiOSHead(BaseModule):
         box_relative: See :class:`SMPLXBranch`.
         smplx_hidden_dims: Width of the hidden layers of
             :class:`SMPLXBranch`; default that of a token, as published.
+        content_dropout: See :class:`SMPLXBranch`.
+        pose_lifter: Arguments of :class:`PoseLifter`, whose poses those of the
+            last layers are averaged with, at inference, for persons whose
+            keypoints a pose network sees.  Not in the paper.
         criterion: Config of the losses; only needed for training.
         train_cfg: Unused here; the detector passes it.
         test_cfg: See :class:`~aios.models.heads.DecodingConfig`.
@@ -78,6 +84,8 @@ class AiOSHead(BaseModule):
         zero_rotation_init: bool = False,
         box_relative: bool = False,
         smplx_hidden_dims: int | None = None,
+        content_dropout: float = 0.0,
+        pose_lifter: dict[str, Any] | None = None,
         criterion: dict[str, Any] | None = None,
         train_cfg: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
@@ -101,7 +109,12 @@ class AiOSHead(BaseModule):
         self.criterion = None
         if criterion is not None:
             self.criterion = MODELS.build(criterion)
-        self._init_layers(zero_rotation_init, smplx_hidden_dims)
+        self._init_layers(
+            zero_rotation_init, smplx_hidden_dims, content_dropout
+        )
+        self.pose_lifter = None
+        if pose_lifter is not None:
+            self.pose_lifter = PoseLifter(**pose_lifter).requires_grad_(False)
         self.smplx_layer: BodyModelBase | None = None
         # Before anything wraps the module (DDP, FSDP, EMA); the error of
         # missing files waits for who needs a body.
@@ -109,7 +122,10 @@ class AiOSHead(BaseModule):
             self.build_body_model()
 
     def _init_layers(
-        self, zero_rotation_init: bool, hidden_dims: int | None
+        self,
+        zero_rotation_init: bool,
+        hidden_dims: int | None,
+        content_dropout: float,
     ) -> None:
         layouts = [
             stage.layout
@@ -129,6 +145,7 @@ class AiOSHead(BaseModule):
                 zero_rotation_init,
                 self.box_relative,
                 hidden_dims,
+                content_dropout,
             )
             for layout in layouts
             if has_smplx(layout)
@@ -211,6 +228,11 @@ class AiOSHead(BaseModule):
             )
         boxes = self.branches.predict_boxes(*where)
         points = self.branches.predict_points(*where)
+        # Losses are of the network's own keypoints.
+        sightings = None if self.training else state.sightings
+        if sightings is not None:
+            own = points['body_keypoints']
+            points = {**points, 'body_keypoints': sightings.over(own)}
         smplx = None
         if has_smplx(state.layout):
             # Layers of the first stage have no SMPL-X branch.
@@ -220,6 +242,11 @@ class AiOSHead(BaseModule):
                 frame = PersonFrame.from_boxes(boxes['body_box'], image_sizes)
                 places = frame.place(state.layout, boxes, points)
             smplx = branch(state.hidden, frame, places)
+            if sightings is not None and frame is not None:
+                keypoints = (
+                    points['body_keypoints'] * frame.image_size[:, None]
+                )
+                smplx = self._lift(smplx, keypoints, sightings.is_seen)
         logits = classifier(state.hidden[:, :, 0])
         if state.evidence is not None and not self.training:
             logits = logits + state.evidence[..., None]
@@ -231,7 +258,19 @@ class AiOSHead(BaseModule):
             smplx=smplx,
             dn_logits=dn_logits,
             dn_boxes=dn_boxes,
+            keypoint_scores=None if sightings is None else sightings.heat,
         )
+
+    def _lift(
+        self, smplx: SMPLXParams, keypoints: Tensor, is_seen: Tensor
+    ) -> SMPLXParams:
+        """Parameters with the mean of their poses and the lifter's."""
+        if self.pose_lifter is None:
+            return smplx
+        pose = self.pose_lifter.blend(
+            smplx.body_pose, at_least_float32(keypoints), is_seen
+        )
+        return replace(smplx, body_pose=pose)
 
     def pose_joints(
         self, persons: Sequence[tuple[str, SMPLXParams]]

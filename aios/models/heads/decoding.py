@@ -8,7 +8,7 @@ persons of all images, ``V`` vertices.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,11 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from aios.body_models import BodyModelBase
+from aios.body_models import (
+    BodyModelBase,
+    KeypointTargets,
+    fit_to_keypoints,
+)
 from aios.structures import (
     PERSON_LABEL,
     Camera,
@@ -182,6 +186,16 @@ def decode_people(
             [rows[s.index] for rows, s in zip(x, selections, strict=True)]
         )
     )
+    if config.keypoint_fit_steps:
+        targets = [
+            _keypoint_targets(image, outputs, selection, metainfo)
+            for image, (selection, metainfo) in enumerate(
+                zip(selections, metainfos, strict=True)
+            )
+        ]
+        params = _fit_keypoints(
+            params, targets, body_model, config.keypoint_fit_steps
+        )
     solved = _solve_bodies(params, body_model, config.with_vertices)
     counts = [len(selection.index) for selection in selections]
     solved_per_image = zip(
@@ -202,6 +216,53 @@ def decode_people(
         result.joints2d = project_points(in_camera, K)
         people.append(result)
     return people
+
+
+def _keypoint_targets(
+    image: int,
+    outputs: LayerOutputs,
+    selection: Selection,
+    metainfo: Mapping[str, Any],
+) -> KeypointTargets:
+    """Keypoints of the persons of an image, as the network saw it."""
+    scores = outputs.keypoint_scores
+    height, width = metainfo['img_shape'][:2]
+    rows = image, selection.index
+    return KeypointTargets.of_network(
+        _to_host(outputs.boxes['body_box'][rows]),
+        _to_host(outputs.points['body_keypoints'][rows]),
+        None if scores is None else _to_host(scores[rows]),
+        (width, height),
+    )
+
+
+def _to_host(x: Tensor) -> np.ndarray:
+    array: np.ndarray = x.detach().cpu().float().numpy()
+    return array
+
+
+def _fit_keypoints(
+    params: SMPLXParams,
+    targets: Sequence[KeypointTargets],
+    body_model: BodyModelBase,
+    steps: int,
+) -> SMPLXParams:
+    """The same persons, bent to their keypoints; on the CPU, in NumPy."""
+    inputs = params.body_model_inputs()
+    joints = body_model(**inputs, return_vertices=False).joints
+    body_pose, camera = fit_to_keypoints(
+        _to_host(params.body_pose),
+        _to_host(params.camera),
+        _to_host(joints),
+        KeypointTargets.cat(targets),
+        body_model.parents.numpy(force=True),
+        steps,
+    )
+    return replace(
+        params,
+        body_pose=tensor_like(body_pose, params.body_pose),
+        camera=tensor_like(camera, params.camera),
+    )
 
 
 def _solve_bodies(

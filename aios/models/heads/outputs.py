@@ -109,6 +109,8 @@ class LayerOutputs:
         smplx: SMPL-X parameters; ``None`` in the first stage.
         dn_logits: ``(B, D, num_classes)`` of the denoising tokens.
         dn_boxes: ``(B, D, 4)``.
+        keypoint_scores: ``(B, P, 17)`` probability of ``body_keypoints``, if
+            a pose network sees them.
     """
 
     layout: TokenLayout
@@ -118,6 +120,7 @@ class LayerOutputs:
     smplx: SMPLXParams | None = None
     dn_logits: Tensor | None = None
     dn_boxes: Tensor | None = None
+    keypoint_scores: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,14 @@ from aios.structures import TokenLayout, rotation_6d_to_matrix
 from .outputs import SMPLXParams
 from .person_frame import BOX_FEATURES, PersonFrame
 
-__all__ = ['SMPLX_FEATURES', 'SMPLXBranch', 'at_least_float32', 'has_smplx']
+__all__ = [
+    'IDENTITY_6D',
+    'SMPLX_FEATURES',
+    'UPRIGHT_6D',
+    'SMPLXBranch',
+    'at_least_float32',
+    'has_smplx',
+]
 
 _BODY = (
     'body_box',
@@ -66,10 +73,10 @@ for the left hand, second for the right).  This is how the published weights
 were trained.
 """
 
-_IDENTITY_6D = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+IDENTITY_6D = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 # A body is modelled with y up and z ahead; in the camera y points down and z
 # away.  Half a turn about x makes people stand upright and face the camera.
-_UPRIGHT_6D = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
+UPRIGHT_6D = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
 _OUTPUTS = {  # name: (which features, number of outputs, is a rotation)
     'pose': ('body', 22 * 6, True),
     'betas': ('body', 10, False),
@@ -101,6 +108,10 @@ class SMPLXBranch(BaseModule):
         box_relative: Also read where tokens are in the body box, and where
             that box is in the image; predict the camera relative to the box,
             see :class:`PersonFrame`.  Not in the paper.
+        content_dropout: In training, the share of persons whose contents are
+            hidden, so that where the tokens are must suffice.  Contents look
+            different in images of another kind; places do not.  Not in the
+            paper; needs ``box_relative``.
     """
 
     def __init__(
@@ -110,12 +121,14 @@ class SMPLXBranch(BaseModule):
         zero_rotation_init: bool = False,
         box_relative: bool = False,
         hidden_dims: int | None = None,
+        content_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.layout = layout
         self.features = SMPLX_FEATURES[layout.name]
         self.zero_rotation_init = zero_rotation_init
         self.box_relative = box_relative
+        self.content_dropout = content_dropout
         for name, (feature, num_outputs, _) in _OUTPUTS.items():
             num_tokens = len(layout.indices(*self.features[feature]))
             num_inputs = num_tokens * embed_dims
@@ -131,9 +144,9 @@ class SMPLXBranch(BaseModule):
             last = self.get_submodule(name).layers[-1]
             constant_init(last, 0)
             if is_rotation and not self.zero_rotation_init:
-                rotations = torch.tensor(_IDENTITY_6D * (num_outputs // 6))
+                rotations = torch.tensor(IDENTITY_6D * (num_outputs // 6))
                 if name == 'pose':
-                    rotations[:6] = torch.tensor(_UPRIGHT_6D)
+                    rotations[:6] = torch.tensor(UPRIGHT_6D)
                 last.bias.data.copy_(rotations)
 
     def forward(
@@ -152,6 +165,9 @@ class SMPLXBranch(BaseModule):
         Returns:
             Parameters with leading dimensions ``(B, P)``.
         """
+        if self.training and self.content_dropout:
+            seen = torch.rand_like(hidden[..., :1, :1]) >= self.content_dropout
+            hidden = hidden * seen
         feature = {
             name: self._feature(parts, hidden, frame, places)
             for name, parts in self.features.items()

@@ -11,7 +11,13 @@ from .denoising import (
 )
 from .encoder import DeformableEncoder, DeformableEncoderLayer
 from .person_attention import PersonAttention
-from .pose_prior import POSE_CHANNELS, PoseHints, PoseMaps, PosePrior
+from .pose_prior import (
+    POSE_CHANNELS,
+    PoseHints,
+    PoseMaps,
+    PosePrior,
+    Sightings,
+)
 from .progressive_decoder import LayerState, ProgressiveDecoder
 from .query_expansion import QueryExpansion
 from .stages import Stage, read_stages
@@ -35,5 +41,6 @@ __all__ = [
     'ProgressiveDecoderLayer',
     'QueryExpansion',
     'Stage',
+    'Sightings',
     'read_stages',
 ]

@@ -30,6 +30,7 @@ __all__ = [
     'PoseMaps',
     'PosePrior',
     'PoseReading',
+    'Sightings',
 ]
 
 NUM_KEYPOINTS = len(COCO_17)
@@ -149,6 +150,25 @@ class PoseReading:
             self.centre.gather(1, persons),
             self.heat.gather(1, index.expand(-1, -1, self.heat.shape[2])),
         )
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Keypoints of persons as the maps show them.
+
+    Args:
+        places: ``(B, P, K, 2)`` fractions of the image.
+        heat: ``(B, P, K)`` probability of the keypoint there.
+        is_seen: ``(B, P, K)`` bool, probable enough to be believed.
+    """
+
+    places: Tensor
+    heat: Tensor
+    is_seen: Tensor
+
+    def over(self, own: Tensor) -> Tensor:
+        """These places, and the network's ``own`` where nothing is seen."""
+        return torch.where(self.is_seen[..., None], self.places, own)
 
 
 class PosePrior(BaseModule):
@@ -282,6 +302,14 @@ class PoseHints:
         # Of body keypoints, once these have started.
         self.places: Tensor | None = None
         self.evidence: Tensor | None = None
+
+    @property
+    def sightings(self) -> Sightings | None:
+        """Of body keypoints, once these have started."""
+        if self.places is None or self.evidence is None:
+            return None
+        heat = self.evidence[..., 0]
+        return Sightings(self.places, heat, heat > self.prior.min_score)
 
     def logit(self) -> Tensor:
         """See :meth:`PosePrior.logit`."""

@@ -34,7 +34,7 @@ from aios.structures import (
 from .branches import DetectionBranches
 from .decoder_layer import Memory, ProgressiveDecoderLayer
 from .denoising import DenoisingQueries
-from .pose_prior import PoseHints, PoseMaps, PosePrior
+from .pose_prior import PoseHints, PoseMaps, PosePrior, Sightings
 from .query_expansion import QueryExpansion
 from .stages import Stage, read_stages
 
@@ -59,6 +59,7 @@ class LayerState:
         dn_references: ``(B, D, 4)``.
         evidence: ``(B, P)``, added to the logits of persons at inference; of
             :class:`~aios.models.layers.PosePrior`.
+        sightings: Keypoints that a pose network sees, likewise.
     """
 
     layout: TokenLayout
@@ -68,6 +69,7 @@ class LayerState:
     dn_hidden: Tensor | None = None
     dn_references: Tensor | None = None
     evidence: Tensor | None = None
+    sightings: Sightings | None = None
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,7 @@ class ProgressiveDecoder(BaseModule):
             dn_hidden=None if dn_content is None else self.norm(dn_content),
             dn_references=entered.dn_boxes,
             evidence=None if hints is None else hints.logit(),
+            sightings=None if hints is None else hints.sightings,
         )
 
     def _refine(

@@ -1,0 +1,59 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""From keypoints in the image to rotations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aios.models.heads.pose_lifter import PoseLifter
+from aios.structures import axis_angle_to_matrix
+
+
+@pytest.fixture
+def lifter() -> PoseLifter:
+    torch.manual_seed(0)
+    lifter = PoseLifter(hidden_dims=32, num_blocks=1)
+    torch.nn.init.normal_(lifter.output.weight, std=0.1)
+    return lifter.eval()
+
+
+def test_starts_upright_and_facing_the_camera():
+    lifter = PoseLifter(hidden_dims=8, num_blocks=1)
+    lifter.init_weights()
+    pose = lifter(torch.randn(3, 17, 2), torch.ones(3, 17))
+    expected = torch.eye(3).repeat(3, 22, 1, 1)
+    expected[:, 0] = torch.diag(torch.tensor([1.0, -1, -1]))
+    torch.testing.assert_close(pose, expected)
+
+
+def test_neither_place_nor_size_matters(lifter):
+    keypoints = 50 * torch.randn(2, 17, 2)
+    is_seen = torch.rand(2, 17) < 0.7
+    pose = lifter(keypoints, is_seen)
+    torch.testing.assert_close(lifter(3 * keypoints + 100, is_seen), pose)
+    assert not torch.allclose(lifter(keypoints.flip(1), is_seen), pose)
+
+
+def test_nothing_seen_and_all_in_one_place_is_finite(lifter):
+    pose = lifter(torch.ones(1, 17, 2), torch.zeros(1, 17))
+    assert pose.isfinite().all()
+
+
+def test_blend_leaves_persons_whose_keypoints_nobody_sees(lifter):
+    own = axis_angle_to_matrix(torch.randn(2, 22, 3))
+    keypoints = torch.randn(2, 17, 2)
+    is_seen = torch.ones(2, 17, dtype=torch.bool)
+    is_seen[0] = False
+    blended = lifter.blend(own, keypoints, is_seen)
+    torch.testing.assert_close(blended[0], own[0])
+    assert (blended[1] - own[1]).abs().max() > 0.01
+
+
+def test_share_goes_from_the_detector_to_the_lifter(lifter):
+    own = axis_angle_to_matrix(torch.randn(1, 22, 3))
+    where = torch.randn(1, 17, 2), torch.ones(1, 17)
+    lifter.share = 1.0
+    torch.testing.assert_close(lifter.blend(own, *where), lifter(*where))
+    lifter.share = 0.0
+    torch.testing.assert_close(lifter.blend(own, *where), own)
