@@ -20,12 +20,6 @@ from aios.datasets import HumanData, UBodyDataset
 from aios.datasets.repair import select_rows
 
 THEIRS = Path(__file__).parents[1] / 'data/third_party/mmhuman3d'
-ATTRIBUTES = {
-    '__key_strict__',
-    '__data_len__',
-    '__instance_num__',
-    '__keypoints_compressed__',
-}
 
 
 class Existence(Enum):

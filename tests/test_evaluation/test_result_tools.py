@@ -20,7 +20,6 @@ from aios.utils.portable_pickle import dump_pickle
 
 FROM_144 = joint_mapping('smplx_144', 'smplx_137')
 THUMB = SMPLX_137.index('left_thumb')
-WRIST = SMPLX_137.index('left_wrist')
 CONFIG = """
 test_dataloader = dict(dataset=dict(
     type='HumanDataset', dataset_name='toy', ann_file='humandata.npz',
