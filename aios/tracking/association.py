@@ -15,6 +15,7 @@ __all__ = [
     'BODY_JOINTS',
     'assign',
     'box_similarity',
+    'depth_similarity',
     'keypoint_similarity',
 ]
 
@@ -28,6 +29,8 @@ _SIGMAS = 0.01 * np.array(
     + [10.7, 10.7, 8.7, 8.7, 8.9, 8.9]
 )
 _EPS = 1e-9
+_DEPTH_STD = 0.5  # of the logarithm
+_NEAREST = 1e-3  # metres
 
 
 def box_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -68,6 +71,23 @@ def keypoint_similarity(
     squared = np.square(points[:, None] - others[None]).sum(-1)
     scale = 2 * np.maximum(areas, _EPS)[:, None, None]
     return np.exp(-squared / (scale * np.square(2 * _SIGMAS))).mean(-1)
+
+
+def depth_similarity(depths: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Similarity of distances from the camera of all pairs.
+
+    It distinguishes persons of whom one hides the other: their boxes overlap,
+    but one is farther away.
+
+    Args:
+        depths: ``(M,)`` of tracks, metres.
+        others: ``(n,)`` of persons, metres.
+
+    Returns:
+        ``(M, n)`` in [0, 1]; it depends on ratios, not on the scale.
+    """
+    a, b = (np.log(np.maximum(x, _NEAREST)) for x in (depths, others))
+    return np.exp(-np.square((a[:, None] - b) / _DEPTH_STD) / 2)
 
 
 def assign(

@@ -3,8 +3,8 @@
 
 The scheme is that of ByteTrack (Zhang et al., ECCV 2022): confident
 detections first, the others only to continue a track; a Kalman filter
-predicts the boxes.  Similarity is that of boxes and of joints; boxes alone
-do not distinguish persons who pass each other.
+predicts the boxes.  Similarity is that of boxes, of joints and of distances
+from the camera; boxes alone do not distinguish persons who pass each other.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from .association import (
     BODY_JOINTS,
     assign,
     box_similarity,
+    depth_similarity,
     keypoint_similarity,
 )
 
 __all__ = ['Tracker']
 
+_PELVIS = 0
 _ASPECT_RATE, _HEIGHT_RATE = 6, 7  # entries of the Kalman filter's state
 
 
@@ -38,6 +40,7 @@ class _Track:
             and height of the box, and their change per frame.
         joints: ``(17, 2)`` of the last detection, relative to the box: 0 at
             its centre, in units of its height.
+        depth: Of the pelvis, metres, a running mean.
         hits: Number of frames with the person.
         missed: Frames since the last one.
     """
@@ -45,6 +48,7 @@ class _Track:
     mean: np.ndarray
     covariance: np.ndarray
     joints: np.ndarray
+    depth: float
     hits: int = 1
     missed: int = 0
 
@@ -70,7 +74,8 @@ class Tracker:
             Give the tracker persons down to here for fewer holes in tracks.
         max_gap: Frames for which a person may be missing.
         min_similarity: Similarity from which a confident person continues a
-            track: mean of the overlap of boxes (IoU) and of joints (OKS).
+            track: mean of the overlap of boxes (IoU) and of joints (OKS),
+            times that of depths.
         low_min_similarity: The same for those with low scores.
         min_hits: Tracks with fewer frames end with the first miss.
 
@@ -190,18 +195,21 @@ class Tracker:
 
     def _update(self, frame: FrameResult, ids: np.ndarray) -> None:
         boxes, joints = _boxes_and_joints(frame)
+        depths = _depths(frame)
         for row in np.flatnonzero(ids >= 0).tolist():
             key = int(ids[row])
             relative = (joints[row] - boxes[row, :2]) / boxes[row, 3]
             old = self._tracks.get(key)
+            depth = float(depths[row])
             if old is None:
                 mean, covariance = kalman.initiate(boxes[row])
             else:
+                depth = (old.depth + depth) / 2
                 mean, covariance = kalman.update(
                     old.mean, old.covariance, boxes[row]
                 )
             hits = 1 if old is None else old.hits + 1
-            self._tracks[key] = _Track(mean, covariance, relative, hits)
+            self._tracks[key] = _Track(mean, covariance, relative, depth, hits)
             self._next_id = max(self._next_id, key + 1)
         self._tracks = {
             key: track
@@ -226,6 +234,11 @@ def _boxes_and_joints(frame: FrameResult) -> tuple[np.ndarray, np.ndarray]:
     return boxes, joints
 
 
+def _depths(frame: FrameResult) -> np.ndarray:
+    """``(n,)`` metres."""
+    return frame.instances['joints3d'][:, _PELVIS, 2].astype(np.float64)
+
+
 def _similarity(
     tracks: list[_Track], frame: FrameResult, rows: np.ndarray
 ) -> np.ndarray:
@@ -237,4 +250,6 @@ def _similarity(
     expected = expected * states[:, None, 3:4] + states[:, None, :2]
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
     overlap = box_similarity(boxes, frame.instances['bboxes'][rows])
-    return (overlap + keypoint_similarity(expected, joints[rows], areas)) / 2
+    alike = overlap + keypoint_similarity(expected, joints[rows], areas)
+    depths = np.array([track.depth for track in tracks])
+    return alike / 2 * depth_similarity(depths, _depths(frame)[rows])

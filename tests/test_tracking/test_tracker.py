@@ -181,3 +181,20 @@ def test_boxes_without_area_are_survived(walk):
 def test_wrong_options_are_refused(options):
     with pytest.raises(ValueError, match=r'must'):
         Tracker(**options)
+
+
+def test_who_is_farther_away_stays_so(walk):
+    """Boxes and joints of two persons coincide, depths do not."""
+    first, second = walk(APART, frames=2)
+    near, far = first.instances['joints3d'][0], first.instances['joints3d'][1]
+    same = {
+        name: np.repeat(first.instances[name][:1], 2, axis=0)
+        for name in ('bboxes', 'joints2d')
+    }
+    joints = np.stack([near, far + [0, 0, 2]])
+    given = [
+        first.with_fields(**same, joints3d=joints),
+        second.with_fields(**same, joints3d=joints[::-1]),
+    ]
+    ids = [f.instances['person_id'].tolist() for f in track_all(given)]
+    assert ids == [ids[0], ids[0][::-1]]

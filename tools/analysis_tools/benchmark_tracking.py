@@ -1,0 +1,234 @@
+#!/usr/bin/env python
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+r"""Measure tracking and smoothing on synthetic sequences with ground truth.
+
+The network looks at each image once; its persons are kept in --detections and
+read from there the next time. "true ids" is what a tracker could reach at
+best with these persons: each has the id of the labelled person it overlaps
+with.  Errors and jitter are those of 22 body joints relative to the pelvis,
+of tracks that are matched to persons.  Needs the package trackeval.
+
+Example:
+    python tools/make_synthetic_dataset.py data/crowds --sequences 6 \
+        --video 40 --fps 10 --people 5-8 --any-heading --genders neutral \
+        --seed 9
+    python tools/analysis_tools/benchmark_tracking.py data/crowds \
+        --detections outputs/crowds --fps 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from aios.apis.cli import (
+    add_device_option,
+    add_model_arguments,
+    model_and_weights,
+)
+from aios.apis.inferencer import AiOSInferencer
+from aios.apis.post_processing import LOW_SCORE
+from aios.body_models import SMPLXLayer
+from aios.datasets import HumanData
+from aios.evaluation.functional import match_hungarian, pairwise_iou
+from aios.evaluation.functional.trajectory import jitter
+from aios.evaluation.tracking import Track, evaluate_tracks
+from aios.results import FrameResult, SequenceResult
+from aios.tracking import Tracker, smooth_sequence
+from aios.utils.command_line import (
+    errors_in_one_line,
+    make_parser,
+    markdown_table,
+)
+
+_OVERLAP = 0.5  # IoU from which a track is that of a person
+_BODY = slice(22)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        'dataset', type=Path, help='of make_synthetic_dataset.py --sequences'
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        '--detections', type=Path, required=True, help='folder for persons'
+    )
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='as of the demos'
+    )
+    parser.add_argument(
+        '--fps', type=float, default=15, help='of the sequences (default: 15)'
+    )
+    add_device_option(parser)
+    return parser.parse_args(argv)
+
+
+class Truth:
+    """The labelled persons of a sequence.
+
+    Attributes:
+        track: Their boxes.
+        joints: By frame ``(n, 22, 3)`` metres, relative to the pelvis.
+    """
+
+    def __init__(self, data: HumanData, rows: np.ndarray) -> None:
+        boxes = np.asarray(data['bbox_xywh'])[rows, :4]
+        joints = data.joints('keypoints3d_smplx', 'smplx_144', rows)
+        joints = joints[:, _BODY, :3] - joints[:, :1, :3]
+        ids = np.asarray(data['meta']['person_id'])[rows].astype(int)
+        numbers = np.asarray(data['meta']['frame_id'])[rows].astype(int)
+        self.track, self.joints = Track(), {}
+        for frame in np.unique(numbers).tolist():
+            here = numbers == frame
+            pairs = zip(ids[here].tolist(), boxes[here], strict=True)
+            self.track.add(frame, list(pairs))
+            self.joints[frame] = joints[here]
+
+    def matches(self, frame: int, boxes: np.ndarray) -> np.ndarray:
+        """``(pairs, 2)`` of persons of the frame, and boxes xyxy."""
+        if frame not in self.joints:
+            return np.zeros((0, 2), int)
+        overlap = pairwise_iou(self.track.boxes[frame], boxes)
+        pairs = match_hungarian(1 - overlap)
+        return pairs[overlap[pairs[:, 0], pairs[:, 1]] >= _OVERLAP]
+
+
+def read_truth(folder: Path) -> dict[str, Truth]:
+    """Sequences of a dataset, by name."""
+    data = HumanData.load(folder / 'humandata.npz')
+    if 'sequence_name' not in data['meta']:
+        raise ValueError(
+            f'{folder}: holds images, no sequences; see --sequences of '
+            'make_synthetic_dataset.py'
+        )
+    names = np.asarray(data['meta']['sequence_name'])
+    return {
+        str(name): Truth(data, np.flatnonzero(names == name))
+        for name in np.unique(names)
+    }
+
+
+def detect(
+    args: argparse.Namespace, names: list[str]
+) -> dict[str, SequenceResult]:
+    """Persons of each sequence, as far as they are not kept already."""
+    inferencer, found = None, {}
+    for name in names:
+        path = args.detections / f'{name}.npz'
+        if not path.is_file():
+            inferencer = inferencer or AiOSInferencer(
+                *model_and_weights(args), args.device, score_thr=LOW_SCORE
+            )
+            frames = inferencer.stream(args.dataset / 'images' / name)
+            SequenceResult.from_frames(frames, fps=args.fps).save(path)
+        found[name] = SequenceResult.load(path)
+    return found
+
+
+def with_frames(
+    people: SequenceResult, change: Callable[[FrameResult], FrameResult]
+) -> SequenceResult:
+    """The sequence with what ``change`` makes of each frame."""
+    return SequenceResult.from_frames(
+        map(change, people.frames()), **people.metadata
+    )
+
+
+def with_true_ids(
+    people: SequenceResult, truth: Truth, score_thr: float
+) -> SequenceResult:
+    """Persons as a tracker without errors would name them."""
+    unknown = itertools.count(-1, -1)
+
+    def name(frame: FrameResult) -> FrameResult:
+        frame = frame.select(frame.instances['scores'] >= score_thr)
+        ids = np.array([next(unknown) for _ in range(len(frame))], int)
+        number = int(frame.name)
+        pairs = truth.matches(number, frame.instances['bboxes'])
+        for person, row in pairs.tolist():
+            ids[row] = truth.track.ids[number][person]
+        return frame.with_fields(person_id=ids)
+
+    return with_frames(people, name)
+
+
+def as_track(people: SequenceResult) -> Track:
+    """Boxes with ids."""
+    track = Track()
+    for frame in people.frames():
+        boxes = frame.instances['bboxes'].astype(float)
+        boxes[:, 2:] -= boxes[:, :2]
+        ids = frame.instances['person_id'].tolist()
+        track.add(int(frame.name), list(zip(ids, boxes, strict=True)))
+    return track
+
+
+def motion_errors(
+    sequences: dict[str, SequenceResult], truths: dict[str, Truth], fps: float
+) -> list[str]:
+    """Error in mm, jitter of the tracks and of the truth in 10 m/s^3."""
+    errors, jitters = [], {'found': [], 'true': []}
+    for name, people in sequences.items():
+        rows = defaultdict(list)
+        for frame in people.frames():
+            found, number = frame.instances, int(frame.name)
+            body = found['joints3d'][:, _BODY].astype(float)
+            body -= body[:, :1]
+            for person, row in truths[name].matches(number, found['bboxes']):
+                true = truths[name].joints[number][person]
+                owner = truths[name].track.ids[number][person]
+                key = int(owner), int(found['person_id'][row])
+                rows[key].append((number, body[row], true))
+                errors.append(np.linalg.norm(body[row] - true, axis=-1))
+        for track in rows.values():
+            numbers, found, true = map(np.array, zip(*track, strict=True))
+            jitters['found'].append(jitter(found, numbers, fps))
+            jitters['true'].append(jitter(true, numbers, fps))
+    moving = (np.concatenate(jitters[k]).mean() for k in ('found', 'true'))
+    return [f'{1e3 * np.mean(errors):.1f}', *(f'{v:.2f}' for v in moving)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print two tables."""
+    args = parse_args(argv)
+    with errors_in_one_line():
+        truths = read_truth(args.dataset)
+        found = detect(args, list(truths))
+    thr = args.score_thr
+    tracked = {
+        name: with_frames(people, Tracker(thr, min(thr, LOW_SCORE)).track)
+        for name, people in found.items()
+    }
+    named = {n: with_true_ids(p, truths[n], thr) for n, p in found.items()}
+    columns = ('MOTA', 'IDF1', 'HOTA', 'IDSW', 'FP', 'FN', 'boxes')
+    table: list[list[str]] = [['ids', *columns]]
+    for label, sequences in {'tracker': tracked, 'true ids': named}.items():
+        numbers = evaluate_tracks(
+            {name: truth.track for name, truth in truths.items()},
+            {name: as_track(people) for name, people in sequences.items()},
+        )
+        table.append([label, *(f'{numbers[k]:.4g}' for k in columns)])
+    print(markdown_table(table))
+
+    layer = SMPLXLayer('free')
+    smoothed = {
+        'as found': lambda people: people,
+        '--smooth': lambda people: smooth_sequence(people, layer, None, False),
+        'smooth_sequence': lambda people: smooth_sequence(people, layer),
+    }
+    motions = [['smoothing', 'error', 'jitter', 'true jitter']]
+    for label, smooth in smoothed.items():
+        sequences = {n: smooth(people) for n, people in tracked.items()}
+        motions.append([label, *motion_errors(sequences, truths, args.fps)])
+    print(f'\n{markdown_table(motions)}')
+
+
+if __name__ == '__main__':
+    main()
