@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def test_text_with_code_is_refused(
     with pytest.raises(CheckpointError, match='w.pth'):
         parse_config(text, 'w.pth')
     assert not list(tmp_path.iterdir())
+
+
+def test_the_line_that_is_code_is_named() -> None:
+    for line in ('import os', 'x.y = 1', 'x = y = 1', 'x += 1'):
+        with pytest.raises(
+            CheckpointError, match='line 2 .*: ' + re.escape(line)
+        ):
+            parse_config(f'a = 1\n{line}', 'w.pth')
 
 
 def test_text_of_a_config() -> None:

@@ -139,12 +139,8 @@ def parse_config(text: str, source: str) -> dict[str, Any]:
     """
     try:
         statements = ast.parse(text).body
-        return {
-            statement.targets[0].id: _literal(statement.value)  # type: ignore
-            for statement in statements
-        }
+        return dict(map(_assignment, statements))
     except (
-        AttributeError,
         MemoryError,  # nested too deep for the parser
         RecursionError,
         SyntaxError,
@@ -155,6 +151,17 @@ def parse_config(text: str, source: str) -> dict[str, Any]:
             f'{source}: its config is more than data ({error}); name a '
             'config file instead'
         ) from error
+
+
+def _assignment(statement: ast.stmt) -> tuple[str, Any]:
+    if isinstance(statement, ast.Assign):
+        (target, *others) = statement.targets
+        if isinstance(target, ast.Name) and not others:
+            return target.id, _literal(statement.value)
+    raise ValueError(
+        f'line {statement.lineno} is no assignment to a name: '
+        f'{ast.unparse(statement):.60}'
+    )
 
 
 def _literal(node: ast.expr) -> Any:
