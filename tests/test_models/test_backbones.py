@@ -38,9 +38,12 @@ BACKBONES = [
 
 
 def build(name):
-    """The model of a config, with random weights."""
+    """The model of a config, with random weights and one layer per stage."""
     config = Config.fromfile(CONFIGS / f'{name}.py')
     init_default_scope('aios')
+    config.model.encoder.num_layers = 1
+    for stage in config.model.decoder.stages:
+        stage.num_layers = 1
     config.model.backbone.init_cfg = None
     config.model.bbox_head.body_model.model_path = 'free'
     torch.manual_seed(0)
@@ -86,7 +89,7 @@ def test_loss_and_gradients(name, num_levels):
     images, samples = make_batch()
     assert len(model.extract_feat(images)) == num_levels
     losses = model(images, samples, mode='loss')
-    assert len(losses) > 100
+    assert len(losses) > 60
     for loss_name, loss in losses.items():
         assert torch.isfinite(loss), loss_name
     sum(losses.values()).backward()
