@@ -65,6 +65,8 @@ def make_session(
             '(onnxruntime-gpu has that of CUDA)'
         )
     options = ort.SessionOptions()
+    # Threads that wait leave the processor to those that read and draw.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     if num_threads is not None:
         options.intra_op_num_threads = num_threads
     source = model if isinstance(model, bytes) else os.fspath(model)
