@@ -17,6 +17,8 @@ Examples:
     python tools/params2mesh.py demo.pkl --from phalp --fps 25 --format glb
     python tools/params2mesh.py bodies --from sam3dbody --faces faces.npy \
         --fps 30 --track --format npz
+    python tools/params2mesh.py results --height 3=1.75 --format npz \
+        --out scaled.npz
 
 A folder is that of a run; if it was interrupted, what it left is used.  The
 files go next to the results, under their name, or to --out.
@@ -35,7 +37,7 @@ import numpy as np
 
 from aios.body_models import BodyPoser, SMPLXLayer
 from aios.export import EXPORTERS, Exporter
-from aios.ground import GroundError, ground_sequence
+from aios.ground import GroundError, ground_sequence, set_heights
 from aios.importers import IMPORTERS, ReadingOptions
 from aios.results import SequenceResult
 from aios.tracking import Tracker
@@ -62,6 +64,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_reading_options(parser)
     add_selection(parser)
+    parser.add_argument(
+        '--height',
+        action='append',
+        type=parse_height,
+        default=[],
+        metavar='[ID=]METRES',
+        help='how tall a person is, or the median of all others; sets how '
+        'large and how far away they are. May be given several times',
+    )
     parser.add_argument(
         '--model-path',
         help="folder of the SMPL-X model files, or 'free' (default) for the "
@@ -138,6 +149,7 @@ def read(args: argparse.Namespace) -> SequenceResult:
         people = SequenceResult.from_frames(
             map(tracker.track, people.frames()), **people.metadata
         )
+    people = with_heights(people, args)
     if args.ground:
         try:
             people, _ = ground_sequence(people, body_model)
@@ -251,6 +263,36 @@ def parse_frames(text: str, count: int) -> np.ndarray:
     return np.sort(chosen)
 
 
+def parse_height(text: str) -> tuple[int | None, float]:
+    """Person and metres of ``'3=1.75'``, or ``'1.75'`` for the others.
+
+    Raises:
+        ValueError: If the text is another.
+    """
+    person, _, metres = text.rpartition('=')
+    return int(person) if person else None, float(metres)
+
+
+def with_heights(
+    people: SequenceResult, args: argparse.Namespace
+) -> SequenceResult:
+    """The persons with the heights of ``--height``.
+
+    Raises:
+        ValueError: If one is given twice, or is not possible.
+    """
+    heights = dict(args.height)
+    if len(heights) < len(args.height):
+        given = [person for person, _ in args.height]
+        twice = next(x for x in given if given.count(x) > 1)
+        who = 'of the others' if twice is None else f'of person {twice}'
+        raise ValueError(f'--height {who} is given twice')
+    if not heights:
+        return people
+    people.check_parameters()
+    return set_heights(people, heights, BodyPoser(_layer(people, args)))
+
+
 def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
     """Path for :meth:`aios.export.Exporter.export`."""
     if exporter.per == 'run':
@@ -285,7 +327,7 @@ def main(argv: list[str] | None = None) -> None:
             people = read(args)
         else:
             check_reading_options(args)
-            people = load(args.params)
+            people = with_heights(load(args.params), args)
             if args.params.is_dir():
                 args.params = args.params / 'params.npz'
         people = select(people, args.frames, args.ids)

@@ -4,6 +4,7 @@
 from .contacts import ContactOptions
 from .floor import Floor
 from .grounding import GroundError, GroundOptions
+from .heights import set_heights, standing_heights
 from .report import measure
 from .sequence import ground_sequence
 from .solve import Beliefs
@@ -16,4 +17,6 @@ __all__ = [
     'GroundOptions',
     'ground_sequence',
     'measure',
+    'set_heights',
+    'standing_heights',
 ]

@@ -146,3 +146,24 @@ def test_note_about_another_body_model(params: Path, capsys) -> None:
     licensed.save(params, overwrite=True)
     main([str(params), '--format', 'bvh'])
     assert "'data/body_models'" in capsys.readouterr().err
+
+
+def test_heights(params: Path, tmp_path: Path, capsys):
+    out = tmp_path / 'scaled.npz'
+    options = ['--height', '2=1.6', '--height', '1.8', '--format', 'npz']
+    main([str(params), *options, '--out', str(out)])
+    people = SequenceResult.load(out)
+    two = people.person_id == 2
+    assert np.ptp(people.betas[two], axis=0).max() == 0
+    assert people.betas[two][0, 0] < 0 < people.betas[~two][0, 0]
+    for words, reason in (
+        (
+            ['--height', '1=1.8', '--height', '1=1.7'],
+            'person 1 is given twice',
+        ),
+        (['--height', '5=1.8'], 'there is no person 5; ids are 1, 2'),
+        (['--height', '1=tall'], "invalid parse_height value: '1=tall'"),
+    ):
+        with pytest.raises(SystemExit) as refusal:
+            main([str(params), *words, '--format', 'json'])
+        assert reason in f'{refusal.value} {capsys.readouterr().err}'

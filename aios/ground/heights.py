@@ -1,0 +1,183 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Known heights of persons set how large and how far away they are.
+
+One image does not tell a small person who is near from a tall one who is far
+away.  Whoever is said to be taller by a factor becomes larger and farther
+away by it, and looks the same in the image.
+
+Symbols: ``n`` persons, ``N`` rows of a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from aios.body_models import BodyPoser
+from aios.results import SMPLX_ARGUMENTS, SequenceResult
+from aios.structures import project_points
+
+__all__ = ['MAX_CHANGE', 'set_heights', 'standing_heights']
+
+MAX_CHANGE = 5.0
+"""Most that the shape coefficients may change, as a vector; bodies beyond it
+are distorted."""
+
+_PELVIS = 0
+
+
+def standing_heights(betas: np.ndarray, poser: BodyPoser) -> np.ndarray:
+    """Heights of persons who stand upright.
+
+    Args:
+        betas: ``(n, 10)``.
+        poser: Of their body model.
+
+    Returns:
+        ``(n,)`` metres from the soles to the top of the head.
+    """
+    mean, slope = _linear_height(poser)
+    return mean + betas.astype(np.float64) @ slope
+
+
+def _linear_height(poser: BodyPoser) -> tuple[float, np.ndarray]:
+    """Height of the mean body, and ``(10,)`` its change by coefficient.
+
+    Vertices of the rest pose are linear in the shape, and the same ones are
+    the highest and the lowest of all persons.
+    """
+    rest = {
+        name: np.zeros((11, size), np.float32)
+        for name, size in SMPLX_ARGUMENTS.items()
+    }
+    rest['betas'][1:] = np.eye(10)
+    heights = np.ptp(poser(rest).vertices[..., 1].astype(np.float64), axis=1)
+    return float(heights[0]), heights[1:] - heights[0]
+
+
+def set_heights(
+    people: SequenceResult,
+    heights: Mapping[int | None, float],
+    poser: BodyPoser,
+) -> SequenceResult:
+    """Make persons as tall as they are.
+
+    Persons move along the rays of their pelvises. Of a person with an id the
+    shape becomes the same in all frames.
+
+    Args:
+        people: With ids of a tracker, if there are ids in ``heights``.
+        heights: Metres by ``person_id``. That of ``None`` is the median
+            height of all others, who keep their proportions to each other.
+        poser: Of the body model of the results.
+
+    Returns:
+        The persons, with joints and pixels computed anew and no meshes.
+        Those who are not in ``heights`` are the same as before.
+
+    Raises:
+        ValueError: If there is no such person, a height is not possible
+            for the body model, a single person would leave the floor, or
+            the bodies have no SMPL-X parameters.
+    """
+    people.check_parameters()
+    heights = dict(heights)
+    common = heights.pop(None, None)
+    _check(people, heights, common)
+    betas = people.betas.astype(np.float64)
+    wanted = np.full(len(betas), np.nan)
+    for person, height in heights.items():
+        rows = people.person_id == person
+        betas[rows] = betas[rows].mean(0)
+        wanted[rows] = height
+    before = standing_heights(betas, poser)
+    factor, others = 1.0, np.isnan(wanted)
+    if common is not None and others.any():
+        factor = common / float(np.median(before[others]))
+        wanted[others] = factor * before[others]
+    changed = np.isfinite(wanted)
+    if not changed.any():
+        return people
+    _, slope = _linear_height(poser)
+    missing = np.where(changed, wanted - before, 0)
+    _check_change(missing, before, slope)
+    betas += missing[:, None] * slope / (slope @ slope)
+    scale = np.where(changed, wanted / before, 1)
+    moved = _moved(people, changed, betas, scale, poser)
+    if people.floor is not None:
+        moved = replace(moved, floor=people.floor * [1, 1, 1, factor])
+    return moved
+
+
+def _check(
+    people: SequenceResult,
+    heights: Mapping[int | None, float],
+    common: float | None,
+) -> None:
+    for height in (*heights.values(), common):
+        if height is not None and not 0 < height < np.inf:
+            raise ValueError(
+                f'a height must be a positive number of metres, got {height}'
+            )
+    if heights and people.num_frames > 1 and not people.timestamps.any():
+        raise ValueError(
+            'heights of single persons need the ids of a video; in separate '
+            'images a number is another person each time'
+        )
+    if heights and people.floor is not None:
+        raise ValueError(
+            'heights of single persons would take them off the floor; set '
+            'them before persons are put on it'
+        )
+    known = people.person_ids.tolist()
+    for person in heights:
+        if person not in known:
+            raise ValueError(
+                f'there is no person {person}; ids are '
+                f'{", ".join(map(str, known))}'
+            )
+
+
+def _check_change(
+    missing: np.ndarray, before: np.ndarray, slope: np.ndarray
+) -> None:
+    most = MAX_CHANGE * float(np.linalg.norm(slope))
+    row = int(np.abs(missing).argmax())
+    if abs(missing[row]) > most:
+        raise ValueError(
+            f'a person found with {before[row]:.2f} m cannot be '
+            f'{before[row] + missing[row]:.2f} m tall: more than '
+            f'{most:.2f} m of difference distorts the body'
+        )
+
+
+def _moved(
+    people: SequenceResult,
+    changed: np.ndarray,
+    betas: np.ndarray,
+    scale: np.ndarray,
+    poser: BodyPoser,
+) -> SequenceResult:
+    """The rows ``changed`` with other shapes, along the rays of pelvises."""
+    import torch
+
+    parameters = {n: getattr(people, n)[changed] for n in SMPLX_ARGUMENTS}
+    parameters['betas'] = betas[changed].astype(np.float32)
+    joints = poser(parameters, return_vertices=False).joints
+    pelvis = people.joints3d[changed, _PELVIS] * scale[changed, None]
+    shift = pelvis - joints[:, _PELVIS]
+    joints = joints + shift[:, None]
+    K = people.K[people.frame_index[changed]]
+    pixels = project_points(*map(torch.from_numpy, (joints.astype(float), K)))
+    new = {
+        'betas': parameters['betas'],
+        'transl': parameters['transl'] + shift,
+        'joints3d': joints,
+        'joints2d': pixels.numpy(),
+    }
+    arrays = {name: getattr(people, name).copy() for name in new}
+    for name, values in new.items():
+        arrays[name][changed] = values
+    return replace(people, **arrays, vertices=None)
