@@ -84,6 +84,11 @@ def test_camera_of_the_options(humans, poser, tmp_path: Path) -> None:
     people, _ = read(path, poser, ReadingOptions(image_size=(1000, 500)))
     assert people.K[0, 0, 0] == pytest.approx(500 * 3**0.5)
     assert people.K[0, :2, 2].tolist() == [500, 250]
+    assert people.camera_origin.tolist() == ['unknown']
+    given = ReadingOptions(image_size=(1000, 500), fov=90)
+    people, _ = read(path, poser, given)
+    assert people.camera_origin.tolist() == ['user']
+    assert people.K[0, 0, 0] == pytest.approx(500)
     with pytest.raises(ValueError, match='see --image-size and --fov'):
         read(path, poser, ReadingOptions())
     with pytest.raises(ValueError, match='fov must be between 0 and 180'):

@@ -40,6 +40,7 @@ def test_tracks(people: SequenceResult) -> None:
     np.testing.assert_allclose(people.scores, [0.7, 1.0, 1.0])
     np.testing.assert_allclose(people.bboxes[1], [500, 50, 580, 250])
     assert (people.image_sizes == (1280, 720)).all()
+    assert set(people.camera_origin) == {'virtual'}
 
 
 def test_places_and_poses(people: SequenceResult, walk: Path) -> None:
