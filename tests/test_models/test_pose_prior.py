@@ -274,3 +274,22 @@ def test_bodies_are_fitted_to_the_keypoints(model):
     assert after < before
     with pytest.raises(ValueError, match='keypoint_fit_steps'):
         DecodingConfig(keypoint_fit_steps=-1)
+
+
+@pytest.mark.parametrize(
+    ('x', 'heat', 'is_seen'),
+    [(8.5, 0.9, True), (8.5, 0.2, False), (WIDTH - 0.1, 0.9, False)],
+    ids=['inside', 'faint', 'at the border'],
+)
+def test_sightings_are_what_is_clearly_in_the_image(prior, x, heat, is_seen):
+    """Of persons who are cut off the maps show the rest somewhere."""
+    pose_map = empty_map()
+    put_keypoint(pose_map, NOSE, x, 6.5, heat)
+    own = torch.full((1, 1, 17, 2), 0.4)
+    own[..., 0] = x / WIDTH
+    _, hints = start(prior, pose_map, own)
+    sightings = hints.sightings
+    assert sightings.is_seen[0, 0, NOSE] == is_seen
+    assert (sightings.heat[0, 0, NOSE] > 0) == is_seen
+    place = sightings.over(own)[0, 0, NOSE, 1]
+    assert place == pytest.approx(6.5 / HEIGHT if is_seen else 0.4)

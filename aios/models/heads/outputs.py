@@ -109,8 +109,8 @@ class LayerOutputs:
         smplx: SMPL-X parameters; ``None`` in the first stage.
         dn_logits: ``(B, D, num_classes)`` of the denoising tokens.
         dn_boxes: ``(B, D, 4)``.
-        keypoint_scores: ``(B, P, 17)`` probability of ``body_keypoints``, if
-            a pose network sees them.
+        keypoint_scores: ``(B, P, 17)`` probability of ``body_keypoints`` that
+            a pose network sees, 0 for those that are the network's own.
     """
 
     layout: TokenLayout

@@ -47,6 +47,7 @@ _NUM_BEST = 6  # a person who is half hidden still shows so many
 _MIN_PROBABILITY = 1e-3
 _NUM_EVIDENCE = 3
 _SMALLEST = 1e-12
+_BORDER = 0.02  # of the image: there joints are seen that lie beyond
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Sightings:
 
     Args:
         places: ``(B, P, K, 2)`` fractions of the image.
-        heat: ``(B, P, K)`` probability of the keypoint there.
+        heat: ``(B, P, K)`` probability of the keypoint there, 0 if not seen.
         is_seen: ``(B, P, K)`` bool, probable enough to be believed.
     """
 
@@ -181,6 +182,8 @@ class PosePrior(BaseModule):
             as a fraction of the longer side of the person.
         min_score: Keypoints and centres less probable than this start where
             the network thinks by itself.
+        min_sighting: Keypoints less probable than this are no sightings: of
+            persons who are cut off the maps show the rest somewhere.
     """
 
     def __init__(
@@ -189,11 +192,13 @@ class PosePrior(BaseModule):
         score_weight: float = 0.5,
         reach: float = 0.15,
         min_score: float = 0.1,
+        min_sighting: float = 0.3,
     ) -> None:
         super().__init__()
         self.score_weight = score_weight
         self.reach = reach
         self.min_score = min_score
+        self.min_sighting = min_sighting
         parts = ('body_box', 'body_keypoints', *_ANCHORS)
         self.evidence = ModuleDict(
             {part: nn.Linear(_NUM_EVIDENCE, embed_dims) for part in parts}
@@ -309,7 +314,9 @@ class PoseHints:
         if self.places is None or self.evidence is None:
             return None
         heat = self.evidence[..., 0]
-        return Sightings(self.places, heat, heat > self.prior.min_score)
+        is_inside = (self.places - 0.5).abs().amax(-1) < 0.5 - _BORDER
+        is_seen = is_inside & (heat > self.prior.min_sighting)
+        return Sightings(self.places, heat * is_seen, is_seen)
 
     def logit(self) -> Tensor:
         """See :meth:`PosePrior.logit`."""
