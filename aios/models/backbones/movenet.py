@@ -217,12 +217,14 @@ class MoveNet(BaseModule):
             Outputs of the 17 blocks, and the levels of the pyramid, strides
             4 to 32.
         """
-        x = F.relu6(self.stem(x))
+        if x.device.type == 'cpu':  # where it is twice as fast
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = F.relu6(self.stem(x), inplace=True)
         blocks = []
         for block in self.blocks:
             x = block(x)
             blocks.append(x)
-        level = self.laterals[3](F.relu6(self.last(x)))
+        level = self.laterals[3](F.relu6(self.last(x), inplace=True))
         levels = [level]
         for i in (2, 1, 0):
             level = F.interpolate(level, scale_factor=2, mode='bilinear')
@@ -271,8 +273,10 @@ class InvertedResidual(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, in_channels, H, W)``; the stride divides the size."""
-        out = x if self.expand is None else F.relu6(self.expand(x))
-        out = self.project(F.relu6(self.depthwise(out)))
+        out = x
+        if self.expand is not None:
+            out = F.relu6(self.expand(x), inplace=True)
+        out = self.project(F.relu6(self.depthwise(out), inplace=True))
         return x + out if self.is_residual else out
 
 
