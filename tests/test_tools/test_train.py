@@ -130,6 +130,15 @@ def test_all_checkpoints_damaged(train, whole):
         train('--work-dir', whole, '--resume')
 
 
+def test_checkpoint_without_the_state_of_a_training(train, whole):
+    """Whole, but not written by a training; named with what it lacks."""
+    path = whole / 'weights.pth'
+    content = torch.load(whole / 'epoch_3.pth', weights_only=False)
+    torch.save(dict(content, message_hub={}), path)
+    with pytest.raises(SystemExit, match=r'weights\.pth: .*no log_scalars'):
+        train('--work-dir', whole, '--resume', path)
+
+
 def test_half_of_the_first_checkpoint_blocks_nothing(
     train, losses, whole, tmp_path
 ):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -10,6 +12,8 @@ from aios.models.checkpoints import install_loader
 from aios.registry import HOOKS
 
 __all__ = ['DataOnlyLoadingHook']
+
+_HUB_ENTRIES = ('log_scalars', 'runtime_info', 'resumed_keys')
 
 
 @HOOKS.register_module()
@@ -26,3 +30,23 @@ class DataOnlyLoadingHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Replace MMEngine's readers."""
         install_loader()
+
+    def after_load_checkpoint(
+        self, runner: Runner, checkpoint: dict[str, Any]
+    ) -> None:
+        """Look whether a training can go on from a checkpoint.
+
+        Raises:
+            ValueError: If MMEngine's message hub is not in it, or in part.
+        """
+        if not runner._resume:
+            return
+        hub = checkpoint.get('message_hub')
+        entries = hub if isinstance(hub, dict) else {}
+        missing = [name for name in _HUB_ENTRIES if name not in entries]
+        if missing:
+            raise ValueError(
+                f'{runner._load_from or runner.work_dir}: message_hub has no {missing[0]}; this '
+                'is no checkpoint of a training to go on with (load_from '
+                'without resume takes its weights alone)'
+            )
