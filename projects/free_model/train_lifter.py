@@ -48,11 +48,10 @@ ARMS = tuple(
         for side in ('left', 'right')
     )
 )
-LEGS = tuple(
-    [i for i, n in enumerate(COCO_17.names) if n.startswith(side)]
+LEGS = tuple(  # hip, knee, ankle
+    [i for i, n in enumerate(COCO_17.names) if n.startswith(side)][-3:]
     for side in ('left', 'right')
 )
-LEGS = tuple(side[-3:] for side in LEGS)  # hip, knee, ankle
 # From the body (y up) to a camera (y down) that it faces.
 FACING = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
 

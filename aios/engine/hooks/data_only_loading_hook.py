@@ -46,7 +46,7 @@ class DataOnlyLoadingHook(Hook):
         missing = [name for name in _HUB_ENTRIES if name not in entries]
         if missing:
             raise ValueError(
-                f'{runner._load_from or runner.work_dir}: message_hub has no {missing[0]}; this '
-                'is no checkpoint of a training to go on with (load_from '
-                'without resume takes its weights alone)'
+                f'{runner._load_from or runner.work_dir}: message_hub has no '
+                f'{missing[0]}; this is no checkpoint of a training to go on '
+                'with (load_from without resume takes its weights alone)'
             )

@@ -217,7 +217,7 @@ class MoveNet(BaseModule):
             Outputs of the 17 blocks, and the levels of the pyramid, strides
             4 to 32.
         """
-        if x.device.type == 'cpu':  # where it is twice as fast
+        if x.device.type == 'cpu':  # where it is faster
             x = x.contiguous(memory_format=torch.channels_last)
         x = F.relu6(self.stem(x), inplace=True)
         blocks = []

@@ -40,7 +40,7 @@ __all__ = [
     'ProgressiveDecoder',
     'ProgressiveDecoderLayer',
     'QueryExpansion',
-    'Stage',
     'Sightings',
+    'Stage',
     'read_stages',
 ]

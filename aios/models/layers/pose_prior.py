@@ -159,13 +159,17 @@ class Sightings:
 
     Args:
         places: ``(B, P, K, 2)`` fractions of the image.
-        heat: ``(B, P, K)`` probability of the keypoint there, 0 if not seen.
-        is_seen: ``(B, P, K)`` bool, probable enough to be believed.
+        heat: ``(B, P, K)`` probability of the keypoint there, 0 if it is too
+            small to be believed.
     """
 
     places: Tensor
     heat: Tensor
-    is_seen: Tensor
+
+    @property
+    def is_seen(self) -> Tensor:
+        """Which keypoints are believed, ``(B, P, K)`` bool."""
+        return self.heat > 0
 
     def over(self, own: Tensor) -> Tensor:
         """These places, and the network's ``own`` where nothing is seen."""
@@ -316,7 +320,7 @@ class PoseHints:
         heat = self.evidence[..., 0]
         is_inside = (self.places - 0.5).abs().amax(-1) < 0.5 - _BORDER
         is_seen = is_inside & (heat > self.prior.min_sighting)
-        return Sightings(self.places, heat * is_seen, is_seen)
+        return Sightings(self.places, heat * is_seen)
 
     def logit(self) -> Tensor:
         """See :meth:`PosePrior.logit`."""
