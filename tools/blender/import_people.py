@@ -9,8 +9,9 @@ The folder holds ``people.glb`` (--save-glb of the demos), and may hold
     blender --background --python tools/blender/import_people.py -- \
         outputs/video_demo --background-video dance.mp4 --save dance.blend
 
-It needs nothing but Blender, 4.2 or newer. The module ``bpy`` of pip does as
-well: ``python tools/blender/import_people.py outputs/video_demo``.
+``--fbx dance.fbx`` converts them for programs that read FBX only. It needs
+nothing but Blender, 4.2 or newer. The module ``bpy`` of pip does as well:
+``python tools/blender/import_people.py outputs/video_demo``.
 """
 
 from __future__ import annotations
@@ -144,6 +145,43 @@ def _set_camera(document: dict[str, Any], video: Path | None) -> None:
         camera.data.show_background_images = True
 
 
+def export_fbx(path: Path) -> None:
+    """Write the people and the camera of the scene as an FBX file.
+
+    Args:
+        path: The file; replaced if it exists.
+    """
+    import bpy
+
+    scene = bpy.context.scene
+    people = bpy.data.objects['people']
+    # FBX stores the pose in which bodies are bound to their bones. Persons
+    # who are absent have no size, and nothing can be bound to their bones.
+    scene.frame_set(scene.frame_start - 1)
+    for person in people.children:
+        person.scale = (1.0, 1.0, 1.0)
+        person.keyframe_insert('scale', frame=scene.frame_current)
+    scene.frame_set(scene.frame_current)
+    # The importer's other objects, such as shapes of bones, are not results.
+    wanted = {people, *people.children_recursive, scene.camera}
+    for item in scene.objects:
+        item.select_set(item in wanted)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'.{path.stem}.part.fbx')
+    try:
+        bpy.ops.export_scene.fbx(
+            filepath=str(unfinished.resolve()),
+            use_selection=True,
+            add_leaf_bones=False,
+            bake_anim_use_nla_strips=False,
+            bake_anim_use_all_actions=False,
+            bake_anim_simplify_factor=0.0,  # keep every key
+        )
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -163,25 +201,33 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--save', type=Path, metavar='FILE', help='write a .blend file'
     )
+    parser.add_argument(
+        '--fbx', type=Path, metavar='FILE', help='write an FBX file'
+    )
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Set up the scene, and save it if wanted."""
+    """Set up the scene, and write what is wanted."""
     if argv is None:
         start = sys.argv.index('--') + 1 if '--' in sys.argv else 1
         argv = sys.argv[start:]
     args = build_parser().parse_args(argv)
     try:
-        import_people(args.results, args.background_video)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
-    if args.save is not None:
         import bpy
-
-        if args.save.exists():
-            sys.exit(f'error: {args.save} exists; it is not overwritten')
-        bpy.ops.wm.save_as_mainfile(filepath=str(args.save.resolve()))
+    except ModuleNotFoundError:
+        sys.exit('error: run it in Blender, or install bpy: pip install bpy')
+    for path in (args.save, args.fbx):
+        if path is not None and path.exists():
+            sys.exit(f'error: {path} exists; it is not overwritten')
+    try:
+        import_people(args.results, args.background_video)
+        if args.save is not None:
+            bpy.ops.wm.save_as_mainfile(filepath=str(args.save.resolve()))
+        if args.fbx is not None:
+            export_fbx(args.fbx)
+    except (OSError, RuntimeError, ValueError) as error:
+        sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':
