@@ -88,7 +88,13 @@ class CachedData:
     def batches(
         self, rng: np.random.Generator, size: int
     ) -> Iterator[tuple[list[Tensor], list[Any]]]:
-        """One epoch of batches whose images have the same size."""
+        """One epoch of batches whose images have the same size.
+
+        Args:
+            rng: Draws their order.
+            size: How many images of 256 x 256 pixels are a batch; of larger
+                ones there are fewer, so that each step takes as long.
+        """
         rows = defaultdict(list)
         for folder, blocks in self.blocks.items():
             for block in blocks:
@@ -96,10 +102,11 @@ class CachedData:
                     (folder, block, row) for row in range(len(block.indices))
                 ]
         plan = []
-        for of_size in rows.values():
+        for (height, width), of_size in rows.items():
             order = rng.permutation(len(of_size))
-            for start in range(0, len(order) - size + 1, size):
-                plan.append([of_size[i] for i in order[start : start + size]])
+            count = max(1, min(size, size * 256**2 // (height * width)))
+            for start in range(0, len(order) - count + 1, count):
+                plan.append([of_size[i] for i in order[start : start + count]])
         for i in rng.permutation(len(plan)):
             yield self._load(plan[i])
 

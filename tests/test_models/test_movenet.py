@@ -46,6 +46,15 @@ def test_sizes(backbone, size):
         assert list(feature_map.shape) == [2, channels, *rounded_up]
 
 
+def test_same_with_and_without_gradients(backbone):
+    """At inference on a CPU convolutions and ReLUs are one operator."""
+    image = torch.rand(1, 3, 64, 96) * 4 - 2
+    with_gradients = backbone(image)
+    with torch.no_grad():
+        without = backbone(image)
+    torch.testing.assert_close(without, with_gradients, rtol=1e-4, atol=1e-5)
+
+
 def test_pads_with_black(backbone):
     image = torch.rand(1, 3, 45, 70)
     padded = torch.full((1, 3, 64, 96), BLACK, dtype=image.dtype)

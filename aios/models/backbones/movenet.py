@@ -95,7 +95,7 @@ class MoveNet(BaseModule):
         super().__init__(init_cfg)
         self.stem = SameConv2d(3, 48, stride=2)
         self.blocks = _make_blocks(48)
-        self.last = nn.Conv2d(480, 1280, 1)
+        self.last = Conv2dReLU6(480, 1280, 1)
         # Of strides 4 to 32, and between them.
         self.laterals = ModuleList(
             nn.Conv2d(*channels, 1)
@@ -114,6 +114,9 @@ class MoveNet(BaseModule):
         ):
             self.register_buffer(f'mean_{stride}', torch.zeros(num_channels))
             self.register_buffer(f'std_{stride}', torch.ones(num_channels))
+        # Of 1x1 and depthwise kernels this changes nothing but what oneDNN
+        # makes of the maps, see extract().
+        self.blocks.to(memory_format=torch.channels_last)
         self._freeze(first_trained)
 
     def _freeze(self, first_trained: int | None) -> None:
@@ -219,12 +222,12 @@ class MoveNet(BaseModule):
         """
         if x.device.type == 'cpu':  # where it is faster
             x = x.contiguous(memory_format=torch.channels_last)
-        x = F.relu6(self.stem(x), inplace=True)
+        x = self.stem.relu6(x)
         blocks = []
         for block in self.blocks:
             x = block(x)
             blocks.append(x)
-        level = self.laterals[3](F.relu6(self.last(x), inplace=True))
+        level = self.laterals[3](self.last.relu6(x))
         levels = [level]
         for i in (2, 1, 0):
             level = F.interpolate(level, scale_factor=2, mode='bilinear')
@@ -233,10 +236,52 @@ class MoveNet(BaseModule):
         return blocks, levels
 
 
-class SameConv2d(nn.Conv2d):
+class Conv2dReLU6(nn.Conv2d):
+    """A convolution that may be followed by a ReLU6."""
+
+    def relu6(self, x: Tensor) -> Tensor:
+        """Convolve, and cut ``(B, C, H, W)`` to 0..6.
+
+        At inference on a CPU oneDNN does both at once: going through the
+        memory twice takes nearly as long as a 1x1 convolution.
+        """
+        if not _can_fuse(x):
+            return F.relu6(self(x), inplace=True)
+        fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            *(x, self.kernel(), self.bias),
+            *(self.padding, self.stride, self.dilation, self.groups),
+            *('hardtanh', [0.0, 6.0], ''),
+        )
+        return fused
+
+    def kernel(self) -> Tensor:
+        """What images are convolved with, ``(out, in, h, w)``."""
+        return self.weight
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve ``(B, in_channels, H, W)``."""
+        return self._conv_forward(input, self.kernel(), self.bias)
+
+
+def _can_fuse(x: Tensor) -> bool:
+    """Whether oneDNN can be called, which knows no gradients."""
+    return (
+        x.device.type == 'cpu'
+        and x.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and torch.backends.mkldnn.is_available()
+        and bool(torch.backends.mkldnn.enabled)
+    )
+
+
+class SameConv2d(Conv2dReLU6):
     """A 3x3 convolution with TensorFlow's ``SAME`` padding of even sizes.
 
     That is one line of zeros on each side, but at stride 2 only one behind.
+    There the line before is met by zeros of a 4x4 kernel: to copy the image
+    into a larger one takes six times as long as to convolve it.
     """
 
     def __init__(
@@ -246,16 +291,15 @@ class SameConv2d(nn.Conv2d):
         stride: int = 1,
         **kwargs: Any,
     ) -> None:
-        padding = 1 if stride == 1 else 0
         super().__init__(
-            in_channels, out_channels, 3, stride, padding, **kwargs
+            in_channels, out_channels, 3, stride, padding=1, **kwargs
         )
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Convolve ``(B, in_channels, H, W)``."""
-        if self.stride[0] == 2:
-            input = F.pad(input, (0, 1, 0, 1))
-        return super().forward(input)
+    def kernel(self) -> Tensor:
+        """``(out, in, 3, 3)``, at stride 2 ``(out, in, 4, 4)``."""
+        if self.stride[0] == 1:
+            return self.weight
+        return F.pad(self.weight, (1, 0, 1, 0))
 
 
 class InvertedResidual(BaseModule):
@@ -266,7 +310,9 @@ class InvertedResidual(BaseModule):
     ) -> None:
         super().__init__()
         hidden = in_channels * expand
-        self.expand = nn.Conv2d(in_channels, hidden, 1) if expand > 1 else None
+        self.expand = (
+            Conv2dReLU6(in_channels, hidden, 1) if expand > 1 else None
+        )
         self.depthwise = SameConv2d(hidden, hidden, stride, groups=hidden)
         self.project = nn.Conv2d(hidden, out_channels, 1)
         self.is_residual = stride == 1 and in_channels == out_channels
@@ -275,8 +321,8 @@ class InvertedResidual(BaseModule):
         """Map ``(B, in_channels, H, W)``; the stride divides the size."""
         out = x
         if self.expand is not None:
-            out = F.relu6(self.expand(x), inplace=True)
-        out = self.project(F.relu6(self.depthwise(out), inplace=True))
+            out = self.expand.relu6(x)
+        out = self.project(self.depthwise.relu6(out))
         return x + out if self.is_residual else out
 
 
