@@ -81,15 +81,16 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     faces = np.ascontiguousarray(faces, np.int32)
     if not len(faces):
         return np.zeros_like(vertices)
-    corner = vertices[faces[:, 0]]
-    u = vertices[faces[:, 1]] - corner
-    v = vertices[faces[:, 2]] - corner
+    # Coordinate by coordinate, which is faster than point by point.
+    points = np.take(np.ascontiguousarray(vertices.T), faces.T, axis=1)
+    a, b, c = points.swapaxes(0, 1)
+    u, v = b - a, c - a
     # np.cross gives the same, three times slower.
     face_normals = np.stack(
         [
-            u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1],
-            u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2],
-            u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0],
+            u[1] * v[2] - u[2] * v[1],
+            u[2] * v[0] - u[0] * v[2],
+            u[0] * v[1] - u[1] * v[0],
         ],
         axis=1,
     )

@@ -199,13 +199,13 @@ class MoveNet(BaseModule):
             heat: ``(B, 18, 2 * h, 2 * w)`` logits.
             heat_maps: ``(B, 18, h, w)`` probabilities.
         """
-        best = _quarters(heat).argmax(-1)
+        best = _quarters(heat).argmax(2)
         joints, centre = best.split((17, 1), dim=1)
         offsets = [
             _read_quarters(self.heads[name](level), index)
             for name, index in (
                 ('kpt_offset', joints),
-                ('kpt_regress', centre.expand(-1, 17, -1, -1)),
+                ('kpt_regress', centre),
             )
         ]
         return torch.cat([heat_maps, *offsets], 1)
@@ -347,9 +347,9 @@ class HeatMapHead(nn.Sequential):
 
 
 def _quarters(x: Tensor) -> Tensor:
-    """``(B, C, 2 * h, 2 * w)`` to ``(B, C, h, w, 4)``."""
+    """``(B, C, 2 * h, 2 * w)`` to ``(B, C, 4, h, w)``."""
     x = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
-    return x.transpose(3, 4).flatten(4)
+    return x.permute(0, 1, 3, 5, 2, 4).flatten(2, 3)
 
 
 def _read_quarters(offsets: Tensor, index: Tensor) -> Tensor:
@@ -357,16 +357,18 @@ def _read_quarters(offsets: Tensor, index: Tensor) -> Tensor:
 
     Args:
         offsets: ``(B, 2 * n, 2 * h, 2 * w)``, y before x, in quarters.
-        index: ``(B, n, h, w)`` which quarter, row by row.
+        index: ``(B, n, h, w)`` which quarter, row by row; or ``n`` is 1
+            there.
 
     Returns:
         ``(B, 2 * n, h, w)``, x before y, in units of the whole cell.
     """
-    every = _quarters(offsets).unflatten(1, (-1, 2))
-    chosen = every.gather(
-        5, index[:, :, None, ..., None].expand(-1, -1, 2, -1, -1, 1)
-    )[..., 0]
-    corner = torch.stack((index // 2, index % 2), dim=2)
+    index = index[:, :, None]
+    chosen, *others = _quarters(offsets).unflatten(1, (-1, 2)).unbind(3)
+    # Not a gather, which runtimes for CPUs do number by number.
+    for quarter, other in enumerate(others, start=1):
+        chosen = torch.where(index == quarter, other, chosen)
+    corner = torch.cat((index // 2, index % 2), dim=2)
     return ((corner + chosen) / 2).flip(2).flatten(1, 2)
 
 

@@ -226,8 +226,18 @@ class PosePrior(BaseModule):
         """
         centre, size = (x * maps.extent for x in boxes.split(2, dim=-1))
         size = size.clamp(min=1.0)
-        distance = (maps.cells - centre[:, :, None]) / size[:, :, None]
-        nearness = (-8.0 * distance.square().sum(-1)).exp()
+        # A product of what depends on x and on y: few exponentials.
+        grid = maps.cells.unflatten(0, maps.shape)
+        x, y = (
+            (-8.0 * ((line - at) / side).square()).exp()
+            for line, at, side in zip(
+                (grid[0, :, 0], grid[:, 0, 1]),
+                centre.split(1, dim=-1),
+                size.split(1, dim=-1),
+                strict=True,
+            )
+        )
+        nearness = (y[..., None] * x[:, :, None]).flatten(2)
         probability, cell = (maps.centres[:, None] * nearness).max(-1)
         index = cell[:, None, :, None].expand(-1, NUM_KEYPOINTS, -1, 2)
         expected = maps.expected.gather(2, index).transpose(1, 2)
