@@ -11,6 +11,7 @@ Examples:
     python demo/webcam_demo.py 0 aios_r50 CHECKPOINT --out-dir session \
         --max-frames 500 --track
     python demo/webcam_demo.py rtsp://ADDRESS CHECKPOINT --show
+    python demo/webcam_demo.py 0 --view viser --track
     python demo/webcam_demo.py 0 --send vmc --largest-person --smooth
 """
 
@@ -20,6 +21,7 @@ import argparse
 
 from aios.apis.cli import add_options
 from aios.apis.live import run_live
+from aios.apis.live_views import VIEWS
 from aios.apis.senders import SENDERS
 from aios.utils.command_line import make_parser
 
@@ -33,6 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_options(parser)
     parser.add_argument(
         '--show', action='store_true', help='open a window (needs a display)'
+    )
+    parser.add_argument(
+        '--view',
+        choices=VIEWS,
+        help='show meshes and camera in 3-D, in the viewer of Rerun or in a '
+        'browser by viser (docs/en/live.md)',
     )
     parser.add_argument(
         '--max-frames', type=int, metavar='N', help='stop after N frames'

@@ -14,9 +14,11 @@ from aios.visualization import OverlayDrawer
 
 from .cli import make_inferencer, make_outputs, make_processing, run
 from .job import Summary, run_inference
+from .live_views import VIEWS
 from .senders import make_sender
 from .sources import CameraSource
 from .window import Window
+from .writers import FrameWriter
 
 __all__ = ['run_live']
 
@@ -26,8 +28,8 @@ def run_live(args: argparse.Namespace) -> int:
 
     Args:
         args: Options of :func:`aios.apis.cli.add_options`, ``camera``,
-            ``max_frames``, ``show``, ``send`` and ``send_to``; ``out_dir``
-            may be ``None``.
+            ``max_frames``, ``show``, ``view``, ``send`` and ``send_to``;
+            ``out_dir`` may be ``None``.
 
     Returns:
         Number of frames that were looked at.
@@ -39,9 +41,10 @@ def run_live(args: argparse.Namespace) -> int:
 
 
 def _follow(args: argparse.Namespace) -> Summary:
-    if args.out_dir is None and not args.show and args.send is None:
+    if not (args.out_dir or args.show or args.view or args.send):
         raise ValueError(
-            'nothing to do: give --show, --out-dir or --send, or several'
+            'nothing to do: give --show, --view, --out-dir or --send, or '
+            'several'
         )
     if args.send_to is not None and args.send is None:
         raise ValueError('--send-to needs --send')
@@ -49,10 +52,13 @@ def _follow(args: argparse.Namespace) -> Summary:
     inferencer = make_inferencer(args)
     camera = CameraSource(device, args.max_frames)
     outputs = make_outputs(args)
-    senders = []
+    receivers: list[FrameWriter] = []
+    if args.view is not None:
+        receivers.append(VIEWS[args.view](inferencer.faces))
     if args.send is not None:
         body_model = inferencer.body_model
-        senders.append(make_sender(args.send, args.send_to, body_model))
+        sender = make_sender(args.send, args.send_to, body_model)
+        receivers.append(sender)
     with ExitStack() as stack:
         window = None
         if args.show:
@@ -72,7 +78,7 @@ def _follow(args: argparse.Namespace) -> Summary:
             overwrite=args.overwrite,
             resume=args.resume,
             window=window,
-            senders=senders,
+            senders=receivers,
         )
 
 

@@ -6,7 +6,6 @@ Legend: ``J`` = 55 joints.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,6 +19,7 @@ from aios.results import FrameResult
 from aios.results.plain import frame_as_dict
 from aios.structures import get_joint_set
 from aios.tracking.body import Body
+from aios.utils.optional import import_optional
 
 from .writers import FrameWriter
 
@@ -40,7 +40,9 @@ class _Bundles(FrameWriter):
     per_frame = False
 
     def __init__(self, host: str, port: int, body_model: BodyModel) -> None:
-        client = _optional('pythonosc.udp_client', 'python-osc')
+        client = import_optional(
+            'pythonosc.udp_client', 'python-osc', '--send'
+        )
         self._client = client.UDPClient(host, port)
         self._body = Body(BodyPoser(body_model))
 
@@ -161,7 +163,7 @@ class ZMQSender(FrameWriter):
     def __init__(
         self, host: str, port: int, body_model: BodyModel | None = None
     ) -> None:
-        zmq = _optional('zmq', 'pyzmq')
+        zmq = import_optional('zmq', 'pyzmq', '--send')
         self._socket = zmq.Context.instance().socket(zmq.PUB)
         self._socket.linger = 0
         try:
@@ -207,12 +209,3 @@ def make_sender(
     if not (host and colon and port.isdecimal() and int(port) < 2**16):
         raise ValueError(f'--send-to must be HOST:PORT, got {address!r}')
     return sender(host, int(port), body_model)
-
-
-def _optional(module: str, package: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f'--send needs {package}: pip install {package}'
-        ) from error

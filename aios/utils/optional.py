@@ -1,13 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Packages that make something faster and may be missing."""
+"""Packages that may be missing."""
 
 from __future__ import annotations
 
 import importlib
 import logging
 from functools import cache
+from types import ModuleType
 
-__all__ = ['can_import']
+__all__ = ['can_import', 'import_optional']
 
 
 @cache
@@ -34,3 +35,22 @@ def can_import(module: str) -> bool:
             )
         return False
     return True
+
+
+def import_optional(module: str, package: str, needed_by: str) -> ModuleType:
+    """A module that an option needs.
+
+    Args:
+        module: Its name.
+        package: What ``pip install`` calls it.
+        needed_by: The option, as users write it.
+
+    Raises:
+        ValueError: If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f'{needed_by} needs {package}: pip install {package}'
+        ) from error

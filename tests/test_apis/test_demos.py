@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -264,6 +265,16 @@ class TestWebcam:
             assert b'/aios/frame' in receiver.recv(1 << 16)
         assert 'needs --send' in fails('webcam_demo', 0, '--show', *send[2:])
 
+    def test_frames_are_viewed(self, demo, camera: list, monkeypatch):
+        viser = mock.MagicMock()
+        monkeypatch.setitem(sys.modules, 'viser', viser)
+        demo('webcam_demo', 0, '--view', 'viser', '--max-frames', 1)
+        scene = viser.ViserServer.return_value.scene
+        shown = scene.add_camera_frustum.call_args.kwargs['image']
+        assert shown.shape == (72, 96, 3)
+        _, vertices, faces = scene.add_mesh_simple.call_args.args
+        assert len(vertices) == faces.max() + 1
+
     def test_ends_with_ctrl_c(self, demo, camera, monkeypatch, tmp_path):
         """Which is how to end it: all results are there."""
         from aios.apis import AiOSInferencer
@@ -287,7 +298,7 @@ class TestWebcam:
     def test_none(self, fails, camera: list, tmp_path: Path):
         message = fails('webcam_demo', 7, '--out-dir', tmp_path / 'out')
         assert 'camera 7: cannot be opened' in message
-        assert 'give --show, --out-dir or --send' in fails('webcam_demo', 0)
+        assert 'give --show, --view' in fails('webcam_demo', 0)
 
 
 @pytest.mark.slow

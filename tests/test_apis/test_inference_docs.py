@@ -64,7 +64,7 @@ def test_options(page):
     named = set(re.findall(r'--[a-z][a-z-]+', page))
     assert known - {'--help'} <= named
     others = {
-        *('--show', '--send', '--max-frames', '--format'),
+        *('--show', '--view', '--send', '--max-frames', '--format'),
         '--nproc-per-node',
     }
     assert named - known == others

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from aios.apis import senders
 from aios.apis.senders import make_sender
 from aios.results import FrameResult, complete_instances
 
@@ -129,9 +129,7 @@ def test_addresses(layer) -> None:
 
 @pytest.mark.parametrize('kind', ['osc', 'vmc', 'zmq'])
 def test_missing_packages(kind, layer, monkeypatch) -> None:
-    def missing(module: str) -> None:
-        raise ModuleNotFoundError(module)
-
-    monkeypatch.setattr(senders.importlib, 'import_module', missing)
+    for module in ('pythonosc.udp_client', 'zmq'):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ValueError, match='--send needs py.*: pip install'):
         make_sender(kind, None, layer)
