@@ -7,7 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 __all__ = [
     'PHASES',
     'PhaseMeter',
+    'autocast_to',
     'build_detector',
     'make_batch',
     'make_clock',
@@ -90,6 +91,19 @@ def make_batch(
     )
     samples = [DetDataSample(metainfo=dict(meta)) for _ in images]
     return images.to(device), samples
+
+
+def autocast_to(dtype: str, device: str) -> AbstractContextManager:
+    """What a model runs in.
+
+    Args:
+        dtype: ``'float32'`` leaves everything as it is; otherwise the name of
+            the dtype for :class:`torch.autocast`.
+        device: Where it runs.
+    """
+    if dtype == 'float32':
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, getattr(torch, dtype))
 
 
 def make_clock(name: str, device: str = 'cpu') -> Callable[[], float]:

@@ -24,6 +24,8 @@ __all__ = [
     'add_body_models_option',
     'add_cfg_options',
     'add_config_argument',
+    'add_dtype_option',
+    'add_json_option',
     'add_measuring_options',
     'add_overwrite_option',
     'add_shape_option',
@@ -152,6 +154,23 @@ def add_body_models_option(parser: argparse._ActionsContainer) -> None:
         metavar='PATH',
         help="SMPL-X files, or 'free'; default: $AIOS_BODY_MODELS or "
         'data/body_models',
+    )
+
+
+def add_dtype_option(parser: argparse._ActionsContainer) -> None:
+    """Add ``--dtype``, of :func:`aios.engine.profiling.autocast_to`."""
+    parser.add_argument(
+        '--dtype',
+        choices=['float32', 'bfloat16', 'float16'],
+        default='float32',
+        help='torch.autocast to it',
+    )
+
+
+def add_json_option(parser: argparse._ActionsContainer) -> None:
+    """Add ``--json``, a file for the numbers of a table."""
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', help='write all numbers here'
     )
 
 

@@ -50,6 +50,15 @@ TOLERANCES_FULL = {
     r'backbone/.*|src/.*': 3e-5,
     r'.*': 1e-5,
 }
+DEVICES = [
+    'cpu',
+    pytest.param(
+        'cuda',
+        marks=pytest.mark.skipif(
+            not torch.cuda.is_available(), reason='there is no GPU'
+        ),
+    ),
+]
 
 
 def tolerance(name: str, small: bool) -> float:
@@ -62,9 +71,11 @@ def tolerance(name: str, small: bool) -> float:
     )
 
 
-def everything(model, pictures: Pictures, dtype) -> dict[str, Tensor]:
+def everything(
+    model, pictures: Pictures, dtype, device: str = 'cpu'
+) -> dict[str, Tensor]:
     """All tensors of the oracle's forward files, by their names."""
-    batch = pictures.tensor(dtype)
+    batch = pictures.tensor(dtype).to(device)
     model.eval()
     record, outputs = record_forward(model, batch, pictures.samples())
     last = len(outputs.layers) - 1
@@ -95,7 +106,7 @@ def everything(model, pictures: Pictures, dtype) -> dict[str, Tensor]:
         for name in ('body', 'lhand', 'rhand', 'face'):
             record[f'post/{i}/{name}_bbox'] /= extent.repeat(2)
         record[f'post/{i}/smplx_joint_proj'] /= extent
-    return record
+    return {name: value.detach().cpu() for name, value in record.items()}
 
 
 def normalised(oracle: Oracle, pictures: Pictures, prefix: str) -> None:
@@ -111,19 +122,20 @@ def check(oracle: Oracle, ours: Mapping[str, Tensor], small: bool) -> None:
     assert not wanted - set(ours)
     wrong = {}
     for name in sorted(wanted):
-        difference = oracle.difference(name, ours[name].detach())
+        difference = oracle.difference(name, ours[name])
         if not difference <= tolerance(name, small):
             wrong[name] = difference
     assert not wrong
 
 
-def test_small_double(data_dir, make_oracle_model) -> None:
+@pytest.mark.parametrize('device', DEVICES)
+def test_small_double(device, data_dir, make_oracle_model) -> None:
     """Every tensor of the float64 set, from the backbone to the people."""
     oracle = Oracle(data_dir / 'oracle/small_forward_f64.npz')
     normalised(oracle, SMALL, 'post/')
-    model = make_oracle_model(small=True, dtype=torch.float64)
+    model = make_oracle_model(small=True, dtype=torch.float64).to(device)
     with double_precision_constants():
-        ours = everything(model, SMALL, torch.float64)
+        ours = everything(model, SMALL, torch.float64, device)
     check(oracle, ours, small=True)
 
 

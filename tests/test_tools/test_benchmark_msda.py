@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from script_loader import load_script
@@ -21,11 +24,17 @@ def rows_of(text: str) -> dict[str, list[str]]:
     }
 
 
-def test_time_memory_and_error(capsys: pytest.CaptureFixture[str]):
+def test_time_memory_and_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    path = tmp_path / 'numbers.json'
     threads = torch.get_num_threads()
     try:
         load_script(SCRIPT).main(
-            [*SMALL, '--kernels', 'embedding_bag', 'grid_sample']
+            [
+                *(*SMALL, '--json', str(path)),
+                *('--kernels', 'embedding_bag', 'grid_sample'),
+            ]
         )
     finally:
         torch.set_num_threads(threads)
@@ -38,6 +47,10 @@ def test_time_memory_and_error(capsys: pytest.CaptureFixture[str]):
     for row in list(rows.values())[2:]:
         assert len(row) == len(rows['kernel'])
         assert float(row[-1]) < 1e-4
+    numbers = json.loads(path.read_text())
+    assert [row.pop('kernel') for row in numbers] == list(rows)[2:]
+    assert all(list(row) == sorted(rows['kernel']) for row in numbers)
+    assert all(row['both wall'] > row['forward wall'] > 0 for row in numbers)
 
 
 def test_dtypes(capsys: pytest.CaptureFixture[str]):

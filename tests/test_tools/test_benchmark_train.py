@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ from script_loader import load_script
 ROOT = Path(__file__).parents[2]
 
 
-def test_phases_add_up(capsys: pytest.CaptureFixture[str]):
+def test_phases_add_up(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     module = load_script('tools/analysis_tools/benchmark_train.py')
     config = str(ROOT / 'configs/aios/aios_tiny.py')
-    columns = module.main(
-        [config, '--shape', '64', '64', '--repeats', '1', '--warmup', '0']
-    )
+    path = tmp_path / 'numbers.json'
+    command = [config, '--shape', '64', '64', '--repeats', '1']
+    columns = module.main([*command, '--warmup', '0', '--json', str(path)])
+    assert json.loads(path.read_text()) == columns
     column = dict(columns['aios_tiny'])
     del column['median step'], column[module.MEMORY]
     step = column.pop('step')

@@ -14,8 +14,6 @@ Example:
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import platform
 import statistics
 from dataclasses import dataclass, field
@@ -27,7 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from aios.engine.profiling import (
+    PHASES,
     PhaseMeter,
+    autocast_to,
     build_detector,
     make_batch,
     make_clock,
@@ -37,6 +37,8 @@ from aios.ops import set_default_kernel
 from aios.utils.command_line import (
     add_cfg_options,
     add_config_argument,
+    add_dtype_option,
+    add_json_option,
     add_measuring_options,
     add_shape_option,
     comparison_table,
@@ -46,11 +48,17 @@ from aios.utils.command_line import (
     options_by_config,
     read_config,
 )
+from aios.utils.json_record import write_record
 from aios.utils.memory import MIB, peak_memory, start_memory
-from aios.utils.safe_io import atomic_write
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
+COMPILERS: dict[str, dict[str, Any]] = {
+    'inductor': dict(backend='inductor'),
+    'cudagraphs': dict(backend='cudagraphs'),
+    'reduce-overhead': dict(mode='reduce-overhead'),
+    'eager': dict(backend='eager'),
+}
 
 
 @dataclass
@@ -101,12 +109,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--image', type=Path, help='picture, default: noise')
     add_shape_option(parser)
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1])
-    parser.add_argument(
-        '--dtype',
-        choices=['float32', 'bfloat16', 'float16'],
-        default='float32',
-        help='torch.autocast to it',
-    )
+    add_dtype_option(parser)
     add_measuring_options(parser)
     parser.add_argument(
         '--kernel', help='deformable attention of CONFIG, see aios.ops'
@@ -117,8 +120,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='CONFIG as it is built; default: prepared for inference, as '
         'AiOSInferencer does',
     )
+    parser.add_argument(
+        '--compile',
+        choices=COMPILERS,
+        help='torch.compile CONFIG up to the states of the decoder; its '
+        'phases are not measured then. reduce-overhead: inductor, replayed '
+        'as CUDA graphs; eager: only traced, for tests',
+    )
     add_cfg_options(parser)
-    parser.add_argument('--json', type=Path, help='write all numbers here')
+    add_json_option(parser)
     return parser.parse_args(argv)
 
 
@@ -139,8 +149,7 @@ def main(argv: list[str] | None = None) -> None:
         results += [to_dict(subject, batch_size) for subject in subjects]
     print(f'\nMatrix products: {matrix_rate(args):.0f} GFLOP/s, same clock')
     if args.json:
-        with atomic_write(args.json, overwrite=True) as stream:
-            stream.write(json.dumps(results, indent=1).encode())
+        write_record(args.json, results)
 
 
 def make_subjects(args: argparse.Namespace) -> list[Subject]:
@@ -159,9 +168,28 @@ def make_subjects(args: argparse.Namespace) -> list[Subject]:
             prepare_for_inference(model)
         elif subjects and title == subjects[0].title:
             title += ', again' if args.plain else ', as built'
-        meter = PhaseMeter(model, make_clock(args.clock, args.device))
+        phases = PHASES
+        if args.compile and not subjects:
+            compile_network(model, args.compile)
+            phases, title = {}, f'{title}, {args.compile}'
+        clock = make_clock(args.clock, args.device)
+        meter = PhaseMeter(model, clock, phases)
         subjects.append(Subject(name, title, model, meter))
     return subjects
+
+
+def compile_network(model: nn.Module, compiler: str) -> None:
+    """Compile what comes before the head, which is left to Python.
+
+    Args:
+        model: A detector of MMDetection with a transformer; changed.
+        compiler: A name of :data:`COMPILERS`.
+    """
+    for name in ('extract_feat', 'forward_transformer'):
+        function = torch.compile(
+            getattr(model, name), dynamic=False, **COMPILERS[compiler]
+        )
+        setattr(model, name, function)
 
 
 def matrix_rate(args: argparse.Namespace, size: int = 2048) -> float:
@@ -207,11 +235,7 @@ def run_in_turns(
 def run(subject: Subject, images: Tensor, args: argparse.Namespace) -> None:
     """Run once and note what it took."""
     inputs, samples = make_batch(images, args.device)
-    autocast = contextlib.nullcontext()
-    if args.dtype != 'float32':
-        autocast = torch.autocast(
-            torch.device(args.device).type, getattr(torch, args.dtype)
-        )
+    autocast = autocast_to(args.dtype, args.device)
     read = subject.meter.read
     before = start_memory(args.device)
     with torch.inference_mode(), autocast, subject.meter.measure() as phases:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -33,7 +33,12 @@ from torch import Tensor
 from aios.engine.profiling import make_clock
 from aios.ops import available_kernels, multi_scale_deformable_attention
 from aios.utils import mmcv_ext
-from aios.utils.command_line import make_parser, markdown_table
+from aios.utils.command_line import (
+    add_json_option,
+    make_parser,
+    markdown_table,
+)
+from aios.utils.json_record import write_record
 from aios.utils.memory import peak_memory, start_memory
 
 Shapes = Sequence[tuple[int, int]]
@@ -78,6 +83,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--repeats', type=int, default=5)
+    add_json_option(parser)
     args = parser.parse_args(argv)
     known = available_kernels(args.device)
     if unknown := sorted(set(args.kernels or ()) - set(known)):
@@ -189,24 +195,22 @@ def find_error(case: Case, exact: Tensor) -> float:
 
 
 def make_row(
-    times: list[dict[str, float]],
-    base: list[dict[str, float]],
-    memory: dict[str, float | None],
-    error: float,
+    numbers: Mapping[str, float | None], base: Mapping[str, float | None]
 ) -> dict[str, str]:
-    """Cells by title: medians, and how many times the base's they are."""
+    """Cells by title; of times also how many times the base's they are."""
     row = {}
-    for title in times[0]:
-        ours, first = (
-            statistics.median(turn[title] for turn in turns)
-            for turns in (times, base)
-        )
-        row[title] = (
-            f'{ours:.{0 if ours >= 10 else 2}f} ms ({first / ours:.1f}×)'
-        )
-    for title, peak in memory.items():
-        row[title] = '–' if peak is None else f'{peak:.0f}'
-    return {**row, 'error': f'{error:.0e}'}
+    for title, number in numbers.items():
+        if title == 'error':
+            row[title] = f'{number:.0e}'
+        elif number is None:
+            row[title] = '–'
+        elif title.endswith('MiB'):
+            row[title] = f'{number:.0f}'
+        else:
+            digits = 0 if number >= 10 else 2
+            ratio = (base[title] or 0) / number
+            row[title] = f'{number:.{digits}f} ms ({ratio:.1f}×)'
+    return row
 
 
 def make_cases(
@@ -255,19 +259,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'{" and ".join(args.dtype)}, median of {args.repeats}. Error: '
         'largest difference of the output to float64.\n'
     )
-    base = next(iter(times.values()))
-    rows = {
-        title: make_row(
-            times[title],
-            base,
-            measure_memory(case, args.device),
-            find_error(case, exact),
+    results: dict[str, dict[str, float | None]] = {}
+    for title, case in cases.items():
+        results[title] = {
+            name: statistics.median(turn[name] for turn in times[title])
+            for name in times[title][0]
+        }
+        results[title] |= measure_memory(case, args.device)
+        results[title]['error'] = find_error(case, exact)
+    base = next(iter(results.values()))
+    cells = [
+        [title, *make_row(numbers, base).values()]
+        for title, numbers in results.items()
+    ]
+    print(markdown_table([['kernel', *base], *cells]))
+    if args.json:
+        write_record(
+            args.json,
+            [{'kernel': name} | numbers for name, numbers in results.items()],
         )
-        for title, case in cases.items()
-    }
-    head = ['kernel', *next(iter(rows.values()))]
-    cells = ([title, *row.values()] for title, row in rows.items())
-    print(markdown_table([head, *cells]))
 
 
 def describe_device(args: argparse.Namespace) -> str:

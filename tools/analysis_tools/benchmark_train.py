@@ -24,7 +24,9 @@ import argparse
 import contextlib
 import statistics
 import sys
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,6 +40,7 @@ from torch import Tensor, nn
 from aios.engine.profiling import (
     PHASES,
     PhaseMeter,
+    autocast_to,
     make_batch,
     make_clock,
 )
@@ -46,6 +49,8 @@ from aios.structures import GT_FIELDS
 from aios.utils.command_line import (
     add_cfg_options,
     add_config_argument,
+    add_dtype_option,
+    add_json_option,
     add_measuring_options,
     add_shape_option,
     comparison_table,
@@ -55,6 +60,7 @@ from aios.utils.command_line import (
     options_by_config,
     read_config,
 )
+from aios.utils.json_record import write_record
 from aios.utils.memory import peak_memory, start_memory
 
 FORWARD = ('backbone', 'neck', 'encoder', 'query selection', 'decoder')
@@ -71,6 +77,7 @@ STEP_PHASES = {name: PHASES[name] for name in FORWARD} | {
 SEED = 0
 # Gradients count, and the state of the optimizer when it is made.
 MEMORY = 'peak beyond weights and optimizer, MiB'
+WAITS = 'waits for the device'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -100,8 +107,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=2)
     parser.add_argument('--people', type=int, default=4, help='per picture')
+    add_dtype_option(parser)
     add_measuring_options(parser)
     add_cfg_options(parser)
+    add_json_option(parser)
     return parser.parse_args(argv)
 
 
@@ -150,10 +159,12 @@ class Step:
             self.model.parameters(), lr=1e-5, fused=fused or None
         )
         self.device = args.device
+        self.dtype = args.dtype
         self.read = make_clock(args.clock, args.device)
         self.meter = PhaseMeter(self.model, self.read, STEP_PHASES)
         self.batches = self._batches(args)
         self.records: list[dict[str, float]] = []
+        self.waits: list[str] = []
 
     def _batches(
         self, args: argparse.Namespace
@@ -192,7 +203,19 @@ class Step:
         """Run once."""
         torch.manual_seed(SEED)
         memory = start_memory(self.device)
-        with self.meter.measure() as phases:
+        with waits_for_device(self.device) as waits:
+            record = self._run()
+        if waits is not None:
+            record[WAITS] = len(waits)
+            self.waits = waits
+        peak = peak_memory(self.device, memory)
+        if peak is not None:
+            record[MEMORY] = peak
+        self.records.append(record)
+
+    def _run(self) -> dict[str, float]:
+        autocast = autocast_to(self.dtype, self.device)
+        with self.meter.measure() as phases, autocast:
             begin = self.read()
             batch = next(self.batches)
             loaded = self.read()
@@ -204,18 +227,38 @@ class Step:
         self.optimizer.step()
         self.optimizer.zero_grad()
         end = self.read()
-        peak = peak_memory(self.device, memory)
-        self.records.append(
-            {
-                'step': end - begin,
-                '– data': loaded - begin,
-                **{f'– {name}': spent for name, spent in phases.items()},
-                '– backward': backward - forward,
-                '– optimizer': end - backward,
-            }
-        )
-        if peak is not None:
-            self.records[-1][MEMORY] = peak
+        return {
+            'step': end - begin,
+            '– data': loaded - begin,
+            **{f'– {name}': spent for name, spent in phases.items()},
+            '– backward': backward - forward,
+            '– optimizer': end - backward,
+        }
+
+
+@contextlib.contextmanager
+def waits_for_device(device: str) -> Iterator[list[str] | None]:
+    """Note where Python waits for a CUDA device; other devices do not tell.
+
+    Yields:
+        ``file:line`` of each time, complete after the block; or ``None``.
+    """
+    if torch.device(device).type != 'cuda':
+        yield None
+        return
+    places: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        torch.cuda.set_sync_debug_mode('warn')
+        try:
+            yield places
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+    places += [
+        f'{Path(seen.filename).name}:{seen.lineno}'
+        for seen in caught
+        if 'synchronizing CUDA operation' in str(seen.message)
+    ]
 
 
 def title_of(name: str, config: Config) -> str:
@@ -229,7 +272,7 @@ def title_of(name: str, config: Config) -> str:
 
 def show(name: str, number: float) -> str:
     """A cell of the table."""
-    return f'{number:.{0 if name == MEMORY else 3}f}'
+    return f'{number:.{0 if name in (MEMORY, WAITS) else 3}f}'
 
 
 def describe(args: argparse.Namespace) -> str:
@@ -282,11 +325,17 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
         columns[title] = {'median step': median, **fastest}
     print(
         f'{describe(args)}, {args.device}, '
-        f'{torch.get_num_threads()} threads, {args.repeats} steps, '
+        f'{torch.get_num_threads()} threads, {args.dtype}, '
+        f'{args.repeats} steps, '
         f'{args.clock} clock; phases of the fastest'
         f'{"; ratios to the last" if len(columns) > 2 else ""}\n\n'
         + comparison_table('seconds, or as said', columns, show)
     )
+    for title, step in steps.items():
+        if step.waits:
+            print(f'\n{title} waits for the device in {", ".join(step.waits)}')
+    if args.json:
+        write_record(args.json, columns)
     return columns
 
 
