@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A page on this machine: give it a picture or a short video, and see people.
+"""A page on this machine: give it an image or a short video, and see persons.
 
 It needs ``pip install -r requirements/demo.txt`` and a checkpoint. Nothing
 leaves the machine: the page loads nothing from elsewhere. Only what browsers
-upload is read. Results are deleted when somebody asks for the next ones,
+upload is read. Results are deleted when the next ones are asked for,
 uploads half an hour later, and everything when the program ends.
 
 Examples:
@@ -22,6 +22,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ ERRORS = (OSError, RuntimeError, ValueError)
 SUFFIXES = sorted({*IMAGE_SUFFIXES, *VIDEO_SUFFIXES})
 UPLOADS_SECONDS = 1800
 
-# The page may talk to this program, and to nobody else.
+# The page may talk to this program only.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
     "connect-src 'self' blob: data:; form-action 'self'"
@@ -61,26 +62,26 @@ class Found:
 
     Args:
         text: A sentence.
-        picture: Overlay of a picture.
+        image: Overlay of an image.
         video: Overlay of a video.
         viewer: The page of the viewer.
         files: What can be downloaded.
     """
 
     text: str
-    picture: Path | None = None
+    image: Path | None = None
     video: Path | None = None
     viewer: Path | None = None
     files: tuple[Path, ...] = ()
 
 
 class Finder:
-    """Finds people in files, and makes what is shown of them.
+    """Finds persons in files, and makes what is shown of them.
 
     It keeps the results of the last call only.
 
     Args:
-        inferencer: Finds people.
+        inferencer: Finds persons.
         folder: Where results go.
         max_frames: Longer videos are cut.
     """
@@ -100,13 +101,13 @@ class Finder:
         fov: float | None = None,
         smooth: bool = True,
     ) -> Found:
-        """Find people.
+        """Find persons.
 
         Args:
-            path: A picture or a video.
+            path: An image or a video.
             score_thr: Lowest score.
-            fov: Angle of view, degrees; 0 or None if nobody knows.
-            smooth: Follow people through a video, and smooth their motion.
+            fov: Angle of view, degrees; 0 or None if unknown.
+            smooth: Track persons through a video, and smooth their motion.
 
         Raises:
             ValueError: If the file is neither, or cannot be read.
@@ -137,23 +138,21 @@ class Finder:
         people = SequenceResult.load(params)
         with tempfile.TemporaryDirectory() as scratch:
             make_viewer(
-                people, out_dir, viewer, scratch, source=path, title='People'
+                people, out_dir, viewer, scratch, source=path, title='Persons'
             )
         overlay = out_dir / 'vis.mp4' if is_video else None
-        picture = None
-        if not is_video:
-            picture = next((out_dir / 'vis').iterdir())
+        image = None if is_video else next((out_dir / 'vis').iterdir())
         text = (
-            f'{len(people.person_ids)} people in {summary.frames} '
+            f'{len(people.person_ids)} persons in {summary.frames} '
             f'frame{"s" if summary.frames > 1 else ""}.'
         )
         if summary.frames == self.max_frames and is_video:
             text += f' Only the first {self.max_frames} frames were read.'
         if not summary.persons:
-            text = 'Nobody was found; try a lower score.'
-        files = (params, animation, viewer, overlay or picture)
+            text = 'No persons were found; try a lower score.'
+        files = (params, animation, viewer, overlay or image)
         return Found(
-            text, picture, overlay, viewer, tuple(f for f in files if f)
+            text, image, overlay, viewer, tuple(f for f in files if f)
         )
 
 
@@ -177,22 +176,20 @@ def check_upload(path: str | os.PathLike, uploads: str | os.PathLike) -> Path:
         uploads: Folder of the uploads.
 
     Raises:
-        ValueError: If it is another file, or no picture or video.
+        ValueError: If it is another file, or no image or video.
     """
     file = Path(path).resolve()
     inside = Path(uploads).resolve() in file.parents
     if not (inside and file.is_file() and file.suffix.lower() in SUFFIXES):
         raise ValueError(
-            'only uploaded pictures and videos are read; their suffixes are '
+            'only uploaded images and videos are read; their suffixes are '
             + ', '.join(SUFFIXES)
         )
     return file
 
 
-def build_page(finder: Finder) -> Any:
-    """The page, ``gradio.Blocks``."""
-    os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
-    os.environ['HF_HUB_OFFLINE'] = '1'
+def make_handler(finder: Finder) -> Callable[..., list[Any]]:
+    """What the button of the page calls."""
     import gradio as gr
     from gradio.utils import get_upload_folder
 
@@ -204,63 +201,74 @@ def build_page(finder: Finder) -> Any:
         progress: Any = gr.Progress(track_tqdm=True),  # noqa: B008
     ) -> list[Any]:
         if not path:
-            raise gr.Error('Choose a picture or a video first.')
+            raise gr.Error('Choose an image or a video first.')
         try:
             upload = check_upload(path, get_upload_folder())
             found = finder(upload, score_thr, fov, smooth)
         except ERRORS as error:
-            raise gr.Error(str(error).replace(str(finder.folder), '…')) from (
-                error
-            )
-        picture, video = found.picture, found.video
+            text = str(error).replace(str(finder.folder), '…')
+            raise gr.Error(text) from error
+        image, video = found.image, found.video
         return [
             found.text,
-            gr.Image(value=picture and str(picture), visible=bool(picture)),
+            gr.Image(value=image and str(image), visible=bool(image)),
             gr.Video(value=video and str(video), visible=bool(video)),
             frame_of(found.viewer) if found.viewer else '',
             [str(file) for file in found.files],
         ]
+
+    return show
+
+
+def add_inputs(score_thr: float) -> list[Any]:
+    """Fields of the page: file, score, angle of view, smoothing."""
+    import gradio as gr
+
+    return [
+        gr.File(label='Image or short video', file_types=SUFFIXES),
+        gr.Slider(0.0, 1.0, value=score_thr, step=0.05, label='Lowest score'),
+        gr.Number(
+            value=0,
+            minimum=0,
+            maximum=179,
+            label='Angle of view in degrees (0: not known)',
+        ),
+        gr.Checkbox(
+            value=True, label='Videos: track persons, smooth their motion'
+        ),
+    ]
+
+
+def build_page(finder: Finder) -> Any:
+    """The page, ``gradio.Blocks``."""
+    os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
+    os.environ['HF_HUB_OFFLINE'] = '1'
+    import gradio as gr
 
     with gr.Blocks(
         title='AiOS',
         analytics_enabled=False,
         delete_cache=(UPLOADS_SECONDS // 6, UPLOADS_SECONDS),
     ) as page:
-        gr.Markdown('# Bodies, hands and faces of all people')
+        gr.Markdown('# Bodies, hands and faces of all persons')
         with gr.Row():
             with gr.Column(scale=1):
-                path = gr.File(
-                    label='Picture or short video', file_types=SUFFIXES
+                inputs = add_inputs(
+                    finder.inferencer.instance_filter.score_thr
                 )
-                score = gr.Slider(
-                    0.0,
-                    1.0,
-                    value=finder.inferencer.instance_filter.score_thr,
-                    step=0.05,
-                    label='Lowest score',
-                )
-                fov = gr.Number(
-                    value=0,
-                    minimum=0,
-                    maximum=179,
-                    label='Angle of view in degrees (0: not known)',
-                )
-                smooth = gr.Checkbox(
-                    value=True, label='Videos: follow people, smooth motion'
-                )
-                button = gr.Button('Find people', variant='primary')
+                button = gr.Button('Find persons', variant='primary')
                 text = gr.Markdown()
                 files = gr.File(
                     label='Download', file_count='multiple', interactive=False
                 )
             with gr.Column(scale=2):
-                picture = gr.Image(label='Overlay', visible=False)
+                image = gr.Image(label='Overlay', visible=False)
                 video = gr.Video(label='Overlay', visible=False)
                 viewer = gr.HTML(label='3-D')
         button.click(
-            show,
-            [path, score, fov, smooth],
-            [text, picture, video, viewer, files],
+            make_handler(finder),
+            inputs,
+            [text, image, video, viewer, files],
             concurrency_limit=1,
         )
     return page

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Find the people of many videos, with as many processes as you like.
+"""Find the persons of many videos, with any number of processes.
 
 Processes that are given the same OUT_DIR share the work, on one machine or
 on several with a shared file system; each video is done once.  Start them
@@ -169,7 +169,7 @@ def infer_all(args: argparse.Namespace) -> int:
         except (FileExistsError, FileNotFoundError, ValueError) as error:
             raise ItemFailure(str(error)) from error
         frames, people = _count(folder)
-        print(f'{item.name}: {people} people in {frames} frames')
+        print(f'{item.name}: {people} persons in {frames} frames')
         return dict(frames=frames, people=people, problems=summary.problems)
 
     states = bulk.work(infer)
@@ -183,7 +183,7 @@ def infer_all(args: argparse.Namespace) -> int:
 
 
 def _count(folder: Path) -> tuple[int, int]:
-    """Numbers of frames and people, also of a video finished earlier."""
+    """Numbers of frames and persons, also of a video finished earlier."""
     names = ['frame_names', 'frame_index']
     found = load_npz(folder / 'params.npz', names)
     return len(found[names[0]]), len(found[names[1]])

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Makes pictures or sequences of people with exact SMPL-X labels.
+"""Make images or sequences of persons with exact SMPL-X labels.
 
 Examples:
     python tools/make_synthetic_dataset.py data/synthetic --images 500
@@ -15,6 +15,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aios.synthetic import GeneratorOptions
 
 GENDERS = ('neutral', 'male', 'female')
 
@@ -52,35 +56,32 @@ def parse_share(text: str) -> float:
     return share
 
 
-def parse_people(text: str) -> tuple[int, int]:
+def parse_range(
+    text: str, number: type, limits: tuple[float, float], example: str
+) -> tuple:
     """``1-8`` or ``3`` -> (1, 8) or (3, 3)."""
     try:
-        ends = [int(v) for v in text.split('-')]
-        low, high = ends[0], ends[-1]
+        low, *rest = (number(v) for v in text.split('-'))
+        (high,) = rest or (low,)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f'{text!r} is not a number or a range such as 1-8'
+            f'{text!r} is not a number or a range such as {example}'
         ) from None
-    if len(ends) > 2 or not 1 <= low <= high <= 30:
+    if not limits[0] <= low <= high <= limits[1]:
         raise argparse.ArgumentTypeError(
-            f'{text!r}: people must be 1 to 30, ascending'
+            f'{text!r}: must be {limits[0]} to {limits[1]}, ascending'
         )
     return low, high
+
+
+def parse_people(text: str) -> tuple[int, int]:
+    """Smallest and largest number of persons in a scene."""
+    return parse_range(text, int, (1, 30), '1-8')
 
 
 def parse_fill(text: str) -> tuple[float, float]:
-    """``0.6-1`` -> (0.6, 1.0)."""
-    try:
-        low, high = (float(v) for v in text.split('-'))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not a range such as 0.6-1'
-        ) from None
-    if not 0.1 <= low <= high <= 3:
-        raise argparse.ArgumentTypeError(
-            f'{text!r}: shares must be 0.1 to 3, ascending'
-        )
-    return low, high
+    """Smallest and largest share of the image's height."""
+    return parse_range(text, float, (0.1, 3), '0.6-1')
 
 
 def parse_genders(text: str) -> tuple[str, ...]:
@@ -100,16 +101,11 @@ def parse_positive(text: str) -> int:
     return int(text)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument('out', help='output folder')
+def add_amount(parser: argparse.ArgumentParser) -> None:
+    """How many images, or sequences of how many frames."""
     amount = parser.add_mutually_exclusive_group(required=True)
     amount.add_argument(
-        '--images', type=parse_positive, help='number of independent pictures'
+        '--images', type=parse_positive, help='number of independent images'
     )
     amount.add_argument(
         '--sequences', type=parse_positive, help='number of motion sequences'
@@ -132,20 +128,24 @@ def build_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='also write each sequence as a video file',
     )
+
+
+def add_scenes(parser: argparse.ArgumentParser) -> None:
+    """What the images show."""
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
         '--size',
         type=parse_sizes,
         default='640x480',
         metavar='WxH,...',
-        help='picture size, or several to draw from',
+        help='image size, or several to draw from',
     )
     parser.add_argument(
         '--people',
         type=parse_people,
         default='1-8',
         metavar='MIN-MAX',
-        help='people per scene',
+        help='persons per scene',
     )
     parser.add_argument(
         '--body',
@@ -163,38 +163,42 @@ def build_parser() -> argparse.ArgumentParser:
         '--fill',
         type=parse_fill,
         metavar='MIN-MAX',
-        help="share of the picture's height that people fill, about "
+        help='share of the image height that persons fill, about '
         '(default: anything)',
     )
     parser.add_argument(
         '--any-heading',
         action='store_true',
-        help='people face every direction alike, not mostly the camera',
+        help='persons face every direction alike, not mostly the camera',
     )
     parser.add_argument(
         '--backgrounds',
         metavar='FOLDER',
-        help='pictures to put people into, instead of procedural surroundings',
+        help='images to put persons into, instead of procedural surroundings',
     )
     parser.add_argument(
         '--photographic',
         action='store_true',
-        help='frame pictures as photographs are; clothes with volume, things '
-        'that hide people',
+        help='frame images as photographs are; clothes with volume, things '
+        'that hide persons',
     )
     parser.add_argument(
         '--panoramas',
         metavar='FOLDER',
         help='equirectangular Radiance files (.hdr) as surroundings and '
-        'light of photographic pictures',
+        'light of photographic images',
     )
     parser.add_argument(
         '--nobody',
         type=parse_share,
         default=0.0,
         metavar='SHARE',
-        help='share of photographic pictures without people',
+        help='share of photographic images without persons',
     )
+
+
+def add_writing(parser: argparse.ArgumentParser) -> None:
+    """How the dataset is written."""
     parser.add_argument(
         '--workers',
         type=parse_positive,
@@ -213,19 +217,24 @@ def build_parser() -> argparse.ArgumentParser:
     mode.add_argument(
         '--resume',
         action='store_true',
-        help='go on with an interrupted or smaller data set',
+        help='go on with an interrupted or smaller dataset',
     )
     mode.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace an earlier data set of this program',
+        help='replace an earlier dataset of this program',
     )
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command; returns the exit status."""
-    parser = build_parser()
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('out', help='output folder')
+    for add in (add_amount, add_scenes, add_writing):
+        add(parser)
     args = parser.parse_args(argv)
     if args.sequences and args.video < 2:
         parser.error('--video: a sequence needs at least 2 frames')
@@ -237,48 +246,64 @@ def main(argv: list[str] | None = None) -> int:
         parser.error('--photographic is for --images')
     if not args.photographic and (args.panoramas or args.nobody):
         parser.error('--panoramas and --nobody need --photographic')
+    return args
+
+
+def make_options(args: argparse.Namespace) -> GeneratorOptions:
+    """Settings of the dataset.
+
+    Raises:
+        FileNotFoundError: A folder of backgrounds or panoramas is missing.
+        ValueError: It holds none.
+    """
+    from aios.synthetic import (
+        GeneratorOptions,
+        SceneOptions,
+        list_panoramas,
+        list_pictures,
+    )
+
+    images = list_pictures(args.backgrounds) if args.backgrounds else ()
+    panoramas = list_panoramas(args.panoramas) if args.panoramas else ()
+    width, height = args.size[0]
+    scene = SceneOptions(
+        width,
+        height,
+        people=args.people,
+        genders=args.genders,
+        backgrounds=tuple(images),
+        any_heading=args.any_heading,
+        fill=args.fill,
+        photographic=args.photographic,
+        panoramas=tuple(panoramas),
+        nobody=args.nobody,
+    )
+    return GeneratorOptions(
+        scene=scene,
+        seed=args.seed,
+        body=args.body,
+        frames=1 if args.images else args.video,
+        fps=args.fps,
+        video=bool(args.mp4 and args.sequences),
+        supersample=args.supersample,
+        quality=args.quality,
+        sizes=args.size if len(args.size) > 1 else (),
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make the dataset; returns the exit status."""
+    args = parse_args(argv)
     # Set before numpy and torch start their threads: one core per process.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     from tqdm import tqdm
 
-    from aios.synthetic import (
-        GeneratorOptions,
-        SceneOptions,
-        generate_dataset,
-        list_panoramas,
-        list_pictures,
-    )
-    from aios.utils.locking import FolderInUseError
+    from aios.synthetic import generate_dataset
 
     count = args.images or args.sequences
+    unit = 'image' if args.images else 'sequence'
     try:
-        pictures = list_pictures(args.backgrounds) if args.backgrounds else ()
-        panoramas = list_panoramas(args.panoramas) if args.panoramas else ()
-        width, height = args.size[0]
-        scene = SceneOptions(
-            width,
-            height,
-            people=args.people,
-            genders=args.genders,
-            backgrounds=tuple(pictures),
-            any_heading=args.any_heading,
-            fill=args.fill,
-            photographic=args.photographic,
-            panoramas=tuple(panoramas),
-            nobody=args.nobody,
-        )
-        options = GeneratorOptions(
-            scene=scene,
-            seed=args.seed,
-            body=args.body,
-            frames=1 if args.images else args.video,
-            fps=args.fps,
-            video=bool(args.mp4 and args.sequences),
-            supersample=args.supersample,
-            quality=args.quality,
-            sizes=args.size if len(args.size) > 1 else (),
-        )
-        unit = 'image' if args.images else 'sequence'
+        options = make_options(args)
         with tqdm(total=count, unit=unit) as bar:
             counts = generate_dataset(
                 args.out,
@@ -289,22 +314,14 @@ def main(argv: list[str] | None = None) -> int:
                 overwrite=args.overwrite,
                 progress=bar.update,
             )
-    except (
-        ChildProcessError,
-        FileExistsError,
-        FileNotFoundError,  # also MissingBodyModelError
-        FolderInUseError,
-        ValueError,
-    ) as error:
+    except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f'\nstopped; go on with: --resume ({args.out})', file=sys.stderr)
         return 130
-    print(
-        f'{args.out}: '
-        + ', '.join(f'{key} {value}' for key, value in sorted(counts.items()))
-    )
+    numbers = ', '.join(f'{k} {v}' for k, v in sorted(counts.items()))
+    print(f'{args.out}: {numbers}')
     return 0
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Make a page that plays results in a browser: people and their pictures.
+"""Make a page that plays results in a browser: persons and their images.
 
 The page is one file. It needs no network, no server and no installation, so
-it can be sent to somebody else.
+it can be sent to others.
 
 Examples:
     python tools/make_viewer.py outputs/video_demo
@@ -36,15 +36,15 @@ def build_parser() -> argparse.ArgumentParser:
         '--out', type=Path, help='default: viewer.html beside params.npz'
     )
     parser.add_argument(
-        '--pictures',
+        '--images',
         choices=MODES,
-        help='what is shown beside the people: what the network saw, the '
+        help='what is shown beside the persons: what the network saw, the '
         'overlay of the demo, or nothing (default: source if there is '
         '--source, else overlay)',
     )
     parser.add_argument(
         '--source',
-        help='the video or the pictures that the network saw; they are '
+        help='the video or the images that the network saw; they are '
         'looked for nowhere else but in the folder',
     )
     parser.add_argument(
@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         default=640,
         metavar='PX',
-        help='longest side of the pictures (default: %(default)s)',
+        help='longest side of the images (default: %(default)s)',
     )
     add_selection(parser)
     parser.add_argument(
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
                 params.parent,
                 path,
                 scratch,
-                mode=args.pictures or ('source' if args.source else 'overlay'),
+                mode=args.images or ('source' if args.source else 'overlay'),
                 source=args.source,
                 reuse_glb=whole,
                 model_path=args.model_path,

@@ -8,7 +8,7 @@
 #   bash tools/run_tests.sh tests/test_structures -k camera
 #
 # Arguments go to pytest. Safe to run again: what is set up stays. All but the
-# slow ones took 7 to 9 minutes on two free cores (3512 tests), after a minute or
+# slow ones took about 6 minutes on two free cores (3582 tests), after a minute or
 # two for the set-up; the slow ones as long.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
@@ -17,7 +17,7 @@ setup_environment tests docs
 
 # One process per core, so each of them needs but one thread.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-say 'all tests but the slow ones take 7 to 9 minutes on two free cores'
+say 'all tests but the slow ones take about 6 minutes on two free cores'
 begin=$SECONDS
 status=0
 cd "$ROOT"

@@ -12,7 +12,7 @@ In the folder::
     bulk.json          the list
     manifest.jsonl     a line per item: how far it is, what was found
     status/NUMBER.json what is finished
-    status/NUMBER.lock there, and locked, while somebody works on it
+    status/NUMBER.lock there, locked while a process works on it
     results/NAME/      what the work writes
 """
 
@@ -136,7 +136,7 @@ class BulkRun:
                 with file_lock(self._file(number, 'lock'), 0) as mine:
                     if not mine:
                         busy = True
-                    # Somebody may have finished it a moment ago.
+                    # Another process may have finished it a moment ago.
                     elif not self._is_finished(number):
                         tried.add(number)
                         self._do(number, do)

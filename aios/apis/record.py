@@ -91,7 +91,7 @@ def _remove_products(
     for name in inner:
         place = (root / name).resolve()
         if root != place and root not in place.parents:
-            continue  # a record that somebody edited
+            continue  # a record that was edited by hand
         for product in products() - set(keep):
             path = place / product
             if path.is_dir() and not path.is_symlink():

@@ -15,16 +15,16 @@ from tqdm import tqdm
 from aios.body_models import SMPLXLayer
 from aios.export import write_glb
 from aios.results import SequenceResult
-from aios.viewer import PictureTrack, make_picture_track, write_viewer
+from aios.viewer import ImageTrack, make_image_track, write_viewer
 
 from .sources import Frame, FrameSource, open_sources
 
-__all__ = ['MODES', 'find_pictures', 'make_viewer']
+__all__ = ['MODES', 'find_images', 'make_viewer']
 
 MODES = ('source', 'overlay', 'none')
-"""What is shown beside the people."""
+"""What is shown beside the persons."""
 
-_TOLERANCE = 1e-3  # metres; nobody sees less, and it is a tenth of the size
+_TOLERANCE = 1e-3  # metres; cannot be seen, and is a tenth of the size
 
 
 def make_viewer(
@@ -45,16 +45,16 @@ def make_viewer(
     """Make a page of results.
 
     Args:
-        people: The people.
+        people: The persons.
         folder: Where the demo put ``vis`` and ``people.glb``.
         path: The ``.html`` file.
         scratch: Empty folder for what the page is made of.
         mode: One of :data:`MODES`.
-        source: Video or pictures. By default the place in the results, if
+        source: Video or images. By default the place in the results, if
             it is inside ``folder``.
         reuse_glb: Take ``people.glb`` if it is there.
         model_path: SMPL-X files, or ``'free'``; default: as the results say.
-        max_side: Longest side of the pictures, pixels.
+        max_side: Longest side of the images, pixels.
         title: Of the page.
         overwrite: Replace an existing file.
         progress: Show bars.
@@ -63,16 +63,16 @@ def make_viewer(
         Size of the page in bytes.
 
     Raises:
-        FileNotFoundError: If there are no pictures.
+        FileNotFoundError: If there are no images.
         FileExistsError: If the page exists and ``overwrite`` is False.
-        ValueError: If the pictures are not those of the results.
+        ValueError: If the images are not those of the results.
     """
     if mode not in MODES:
         raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
     folder, scratch = Path(folder), Path(scratch)
     track = None
     if mode != 'none' and people.num_frames:
-        found = source or find_pictures(people, folder, mode)
+        found = source or find_images(people, folder, mode)
         track = _make_track(people, found, scratch, mode, max_side, progress)
     glb = folder / 'people.glb'
     if not (reuse_glb and _is_inside(glb, folder)):
@@ -84,14 +84,14 @@ def make_viewer(
             ).eval()
         write_glb(people, layer, glb, tolerance=_TOLERANCE, progress=progress)
     return write_viewer(
-        people, glb, path, pictures=track, title=title, overwrite=overwrite
+        people, glb, path, images=track, title=title, overwrite=overwrite
     )
 
 
-def find_pictures(
+def find_images(
     people: SequenceResult, folder: str | os.PathLike, mode: str = 'source'
 ) -> Path:
-    """Video or folder with the pictures of results.
+    """Video or folder with the images of results.
 
     Results may come from anywhere: what they name is opened only inside
     their own folder.
@@ -110,8 +110,8 @@ def find_pictures(
         if people.source and _is_inside(choice, folder):
             return choice
     raise FileNotFoundError(
-        f'{choices[0]}: no pictures inside {folder}; say where they are '
-        '(--source), or take others (--pictures)'
+        f'{choices[0]}: no images inside {folder}; say where they are '
+        '(--source), or take others (--images)'
     )
 
 
@@ -127,16 +127,16 @@ def _make_track(
     mode: str,
     max_side: int,
     progress: bool,
-) -> PictureTrack:
-    pictures = tqdm(
-        _pictures(people, source, mode == 'overlay'),
+) -> ImageTrack:
+    images = tqdm(
+        _images(people, source, mode == 'overlay'),
         total=people.num_frames,
-        unit='picture',
+        unit='image',
         disable=not progress,
     )
     sound = source if people.fps and Path(source).is_file() else None
-    return make_picture_track(
-        pictures,
+    return make_image_track(
+        images,
         scratch,
         people.times(),
         fps=people.fps,
@@ -145,14 +145,14 @@ def _make_track(
     )
 
 
-def _pictures(
+def _images(
     people: SequenceResult, source: str | os.PathLike, numbered: bool
 ) -> Iterator[np.ndarray | None]:
-    """RGB pictures of the frames, in order; ``None`` where one is missing.
+    """RGB images of the frames, in order; ``None`` where one is missing.
 
     Args:
         people: Their results.
-        source: Where the pictures are.
+        source: Where the images are.
         numbered: Whether a video there begins with the first frame of the
             results, as overlays do.
     """
@@ -174,7 +174,7 @@ def _pictures(
             break
     if not found:
         raise ValueError(
-            f'{source}: has no picture of the frames {wanted[0]!r} to '
+            f'{source}: has no image of the frames {wanted[0]!r} to '
             f'{wanted[-1]!r} of the results'
         )
     yield from [None] * (len(wanted) - done)

@@ -34,6 +34,7 @@ _HAND_LIMIT = 0.02  # metres; beyond, the joints belong to other hands
 _DUPLICATE_IOU = 0.98
 _MAX_PER_PICTURE = 200
 _OUTSIDE_SHARE = 0.5
+_HAND_NAMES = {False: 'relative to the mean hand', True: 'absolute (flat)'}
 _PART_GROUPS = {'lhand': 'left_hand', 'rhand': 'right_hand'}
 
 
@@ -442,42 +443,24 @@ def _hands(
         report.facts['hands'] = f'not checked: {error}'
         return
     medians = {flat: float(np.median(e[0])) for flat, e in errors.items()}
-    fits = [f for f, median in medians.items() if median < HAND_TOLERANCE]
-    names = {False: 'relative to the mean hand', True: 'absolute (flat)'}
     measured = ', '.join(
-        f'{names[f]}: {1000 * m:.1f} mm' for f, m in medians.items()
+        f'{_HAND_NAMES[flat]}: {1000 * median:.1f} mm'
+        for flat, median in medians.items()
     )
     report.facts['hands'] = f'{len(rows)} persons posed; {measured}'
-    best = min(medians, key=lambda flat: medians[flat])
-    is_clear = medians[best] < 0.5 * medians[not best]
-    if not fits and is_clear and medians[best] < _HAND_LIMIT:
-        # Joints regressed from meshes are not quite those of the skeleton.
-        fits = [best]
-    if len(fits) != 1:
+    fits = _fitting_conventions(medians)
+    if len(fits) == 1:
+        report.flat_hands = fits[0]
+        yield from _compare_hands(says, fits[0])
+    else:
         yield Finding(
             'hand convention',
-            f'neither convention gives the joints of {key} within '
-            f'{1000 * HAND_TOLERANCE:.0f} mm ({measured})'
-            if not fits
-            else f'both conventions give the joints of {key}',
+            f'both conventions give the joints of {key}'
+            if fits
+            else f'neither convention gives the joints of {key} within '
+            f'{1000 * HAND_TOLERANCE:.0f} mm ({measured})',
             is_error=not fits,
         )
-    else:
-        report.flat_hands = fits[0]
-        if says is None:
-            yield Finding(
-                'hand convention',
-                f'the file does not say it, but hand poses are '
-                f'{names[fits[0]]}',
-                # Files that say nothing are read as relative.
-                is_error=fits[0],
-            )
-        elif says != fits[0]:
-            yield Finding(
-                'hand convention',
-                f'the file says {names[says]}, but hand poses are '
-                f'{names[fits[0]]}',
-            )
     body = np.minimum(errors[False][1], errors[True][1])
     far = body > BODY_TOLERANCE
     if far.mean() > 0.05:
@@ -488,4 +471,32 @@ def _hands(
             is_error=False,
             rows=rows[far],
             example=f'row {rows[far][0]} by {1000 * body[far][0]:.0f} mm',
+        )
+
+
+def _fitting_conventions(medians: dict[bool, float]) -> list[bool]:
+    """Whether hands are flat: all answers that the joints agree with."""
+    fits = [flat for flat, m in medians.items() if m < HAND_TOLERANCE]
+    best = min(medians, key=lambda flat: medians[flat])
+    is_clear = medians[best] < 0.5 * medians[not best]
+    if not fits and is_clear and medians[best] < _HAND_LIMIT:
+        # Joints regressed from meshes are not quite those of the skeleton.
+        return [best]
+    return fits
+
+
+def _compare_hands(says: bool | None, flat: bool) -> Iterator[Finding]:
+    """What a file says about hand poses, and what its joints show."""
+    if says is None:
+        yield Finding(
+            'hand convention',
+            f'the file does not say it, but hand poses are '
+            f'{_HAND_NAMES[flat]}',
+            is_error=flat,  # without a word they are read as relative
+        )
+    elif says != flat:
+        yield Finding(
+            'hand convention',
+            f'the file says {_HAND_NAMES[says]}, but hand poses are '
+            f'{_HAND_NAMES[flat]}',
         )

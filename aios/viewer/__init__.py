@@ -1,12 +1,12 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Results as one HTML file that any browser plays, without a network."""
 
-from .media import PictureTrack, make_picture_track
+from .media import ImageTrack, make_image_track
 from .page import describe_people, write_viewer
 
 __all__ = [
-    'PictureTrack',
+    'ImageTrack',
     'describe_people',
-    'make_picture_track',
+    'make_image_track',
     'write_viewer',
 ]

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures of the frames, small enough to be put into a page."""
+"""Images of the frames, small enough to be put into a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from aios.visualization import VideoFile
 
-__all__ = ['PictureTrack', 'make_picture_track']
+__all__ = ['ImageTrack', 'make_image_track']
 
 _CODES = {'.jpg': 'image/jpeg', '.mp4': 'video/mp4'}
 _QUALITY = 82  # of JPEG
@@ -22,8 +22,8 @@ _GREY = 60
 
 
 @dataclass(frozen=True)
-class PictureTrack:
-    """One video, or one picture per frame.
+class ImageTrack:
+    """One video, or one image per frame.
 
     Args:
         paths: The files: one ``.mp4``, or a ``.jpg`` for each frame.
@@ -39,8 +39,8 @@ class PictureTrack:
         return _CODES[self.paths[0].suffix]
 
 
-def make_picture_track(
-    pictures: Iterable[np.ndarray | None],
+def make_image_track(
+    images: Iterable[np.ndarray | None],
     folder: str | os.PathLike,
     times: Sequence[float] | np.ndarray,
     *,
@@ -48,25 +48,25 @@ def make_picture_track(
     sound_of: str | os.PathLike | None = None,
     max_side: int = 640,
     use_video: bool | None = None,
-) -> PictureTrack:
-    """Write pictures as files that browsers show.
+) -> ImageTrack:
+    """Write images as files that browsers show.
 
     Frames of a video become H.264, which takes a twentieth of the space;
     everything else becomes JPEG.
 
     Args:
-        pictures: ``(H, W, 3)`` uint8 RGB for each frame, or ``None`` where
+        images: ``(H, W, 3)`` uint8 RGB for each frame, or ``None`` where
             there is none; read one after the other.
         folder: Where the files go.
         times: ``(F,)`` seconds from the first frame, ascending.
-        fps: Frames per second; 0 for pictures that do not follow each other.
+        fps: Frames per second; 0 for images that do not follow each other.
         sound_of: Video with the sound.
         max_side: Longest side of the result, pixels.
         use_video: Whether to make a video. Default: if frames follow each
             other.
 
     Raises:
-        ValueError: If there is no picture at all, their number is not that
+        ValueError: If there is no image at all, their number is not that
             of the times, or ``max_side`` is too small.
     """
     if max_side < 16:
@@ -81,7 +81,7 @@ def make_picture_track(
     )
     count = 0
     last: np.ndarray | None = None  # the size of what is missing
-    for given in pictures:
+    for given in images:
         if given is not None:
             small = _reduced(given, max_side)
             if last is None:
@@ -95,18 +95,18 @@ def make_picture_track(
         count += 1
     writer.close()
     if count != len(times):
-        raise ValueError(f'{count} pictures for {len(times)} frames')
+        raise ValueError(f'{count} images for {len(times)} frames')
     if last is None:
-        raise ValueError('there is no picture of any frame')
+        raise ValueError('there is no image of any frame')
     return writer.track
 
 
-def _reduced(picture: np.ndarray, max_side: int) -> np.ndarray:
-    scale = max_side / max(picture.shape[:2])
+def _reduced(image: np.ndarray, max_side: int) -> np.ndarray:
+    scale = max_side / max(image.shape[:2])
     if scale >= 1:
-        return picture
-    height, width = (max(1, round(scale * n)) for n in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        return image
+    height, width = (max(1, round(scale * n)) for n in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _write_grey(
@@ -122,18 +122,18 @@ class _VideoTrack:
     def __init__(
         self, folder: Path, fps: float, sound_of: str | os.PathLike | None
     ) -> None:
-        self._path = folder / 'pictures.mp4'
+        self._path = folder / 'images.mp4'
         self._video = VideoFile(self._path, fps, sound_of, quality=26)
 
-    def write(self, picture: np.ndarray, seconds: float) -> None:
-        self._video.write(picture, seconds)
+    def write(self, image: np.ndarray, seconds: float) -> None:
+        self._video.write(image, seconds)
 
     def close(self) -> None:
         self._video.close()
 
     @property
-    def track(self) -> PictureTrack:
-        return PictureTrack((self._path,), 'video')
+    def track(self) -> ImageTrack:
+        return ImageTrack((self._path,), 'video')
 
 
 class _ImageTrack:
@@ -141,10 +141,10 @@ class _ImageTrack:
         self._folder = folder
         self._paths: list[Path] = []
 
-    def write(self, picture: np.ndarray, seconds: float) -> None:
+    def write(self, image: np.ndarray, seconds: float) -> None:
         path = self._folder / f'{len(self._paths):06d}.jpg'
         options: list[Any] = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-        _, code = cv2.imencode('.jpg', picture[..., ::-1], options)
+        _, code = cv2.imencode('.jpg', image[..., ::-1], options)
         path.write_bytes(code.tobytes())
         self._paths.append(path)
 
@@ -152,5 +152,5 @@ class _ImageTrack:
         """Nothing is open."""
 
     @property
-    def track(self) -> PictureTrack:
-        return PictureTrack(tuple(self._paths), 'images')
+    def track(self) -> ImageTrack:
+        return ImageTrack(tuple(self._paths), 'images')

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The page: people, pictures and programs in one file.
+"""The page: persons, images and programs in one file.
 
 Symbols: ``F`` frames, ``N`` persons of all frames.
 """
@@ -23,7 +23,7 @@ from aios.results import SequenceResult, instance_color
 from aios.utils.safe_io import atomic_write
 from aios.version import __version__
 
-from .media import PictureTrack
+from .media import ImageTrack
 
 __all__ = ['describe_people', 'write_viewer']
 
@@ -44,20 +44,20 @@ def write_viewer(
     glb: str | os.PathLike,
     path: str | os.PathLike,
     *,
-    pictures: PictureTrack | None = None,
+    images: ImageTrack | None = None,
     title: str | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Write a page that plays people beside their pictures.
+    """Write a page that plays persons beside their images.
 
     It holds all it needs, and forbids the browser to load anything else.
 
     Args:
-        people: The people.
+        people: The persons.
         glb: Their animation, see :func:`aios.export.write_glb`.
         path: The ``.html`` file. Missing folders are made.
-        pictures: Pictures of the frames, see
-            :func:`~aios.viewer.make_picture_track`.
+        images: Images of the frames, see
+            :func:`~aios.viewer.make_image_track`.
         title: Default: name of the source.
         overwrite: Replace an existing file.
 
@@ -66,26 +66,26 @@ def write_viewer(
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
-        ValueError: If the animation is not of these people, or the page
+        ValueError: If the animation is not of these persons, or the page
             would be larger than browsers take.
     """
     glb, path = Path(glb), Path(path)
     _check_animation(glb, people)
-    media = [] if pictures is None else list(pictures.paths)
-    if pictures is not None and pictures.kind == 'images':
+    media = [] if images is None else list(images.paths)
+    if images is not None and images.kind == 'images':
         _check_count(len(media), people.num_frames)
     size = sum(file.stat().st_size for file in [glb, *media])
     if size > _LIMIT:
         raise ValueError(
             f'{path} would hold {size >> 20} MB, browsers take at most '
-            f'{_LIMIT >> 20}; use fewer frames or persons, or smaller pictures'
+            f'{_LIMIT >> 20}; use fewer frames or persons, or smaller images'
         )
     names = ['media'] if len(media) == 1 else []
     names = names or [f'media{index}' for index in range(len(media))]
     data = describe_people(people) | {
         'media': {
-            'kind': 'none' if pictures is None else pictures.kind,
-            'type': None if pictures is None else pictures.mime_type,
+            'kind': 'none' if images is None else images.kind,
+            'type': None if images is None else images.mime_type,
             'names': names,
         }
     }
@@ -100,10 +100,10 @@ def write_viewer(
 
 
 def describe_people(people: SequenceResult) -> dict[str, Any]:
-    """What the page has to know besides animation and pictures.
+    """What the page has to know besides animation and images.
 
     Args:
-        people: The people.
+        people: The persons.
 
     Returns:
         Values for JSON: ``times`` in seconds, ``names``, ``cameras`` (the
@@ -116,7 +116,7 @@ def describe_people(people: SequenceResult) -> dict[str, Any]:
     return {
         'version': __version__,
         'source': Path(people.source).name,
-        # To the last digit: people come and go exactly at these times.
+        # To the last digit: persons come and go exactly at these times.
         'times': people.times().astype(float).tolist(),
         'names': people.frame_names.tolist(),
         'cameras': [
@@ -160,7 +160,7 @@ def _bounds(people: SequenceResult) -> list[list[float]]:
 
 
 def _check_animation(path: Path, people: SequenceResult) -> None:
-    """Refuse the animation of other people."""
+    """Refuse the animation of other persons."""
     document = _read_document(path)
     names = [str(node.get('name')) for node in document.get('nodes', [])]
     ids = sorted(

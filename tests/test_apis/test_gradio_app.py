@@ -51,8 +51,8 @@ def photo(tmp_path) -> Path:
 
 def test_a_picture(finder, photo) -> None:
     found = finder(photo, score_thr=0.0, fov=60)
-    assert found.text == '3 people in 1 frame.'
-    drawn = cv2.imread(str(found.picture))
+    assert found.text == '3 persons in 1 frame.'
+    drawn = cv2.imread(str(found.image))
     assert drawn.shape == cv2.imread(str(photo)).shape
     assert found.video is None
     names = ['params.npz', 'people.glb', 'viewer.html', 'my photo.jpg']
@@ -75,7 +75,7 @@ def test_a_video_is_cut(finder, make_video, tmp_path) -> None:
 
 def test_nobody(finder, photo) -> None:
     found = finder(photo, score_thr=1.0)
-    assert 'Nobody' in found.text
+    assert 'No persons' in found.text
     assert found.viewer.exists()
 
 
@@ -228,7 +228,7 @@ def test_the_page_in_a_browser(app, finder, photo, tmp_path, monkeypatch):
         )
         driver.switch_to.default_content()
         text = find('body').text
-        assert '3 people in 1 frame' in text
+        assert '3 persons in 1 frame' in text
         assert 'people' in text and '.glb' in text
         time.sleep(1)
         asked = chromium.requested_hosts(driver)

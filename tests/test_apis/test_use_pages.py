@@ -131,13 +131,13 @@ def test_options_of_make_viewer(desk, capsys) -> None:
     module.main(['out', '--source', 'photo.jpg'])
     with pytest.raises(SystemExit, match=r'viewer\.html exists'):
         module.main(['out'])
-    module.main(['out/params.npz', '--pictures', 'none', '--ids', '0',
+    module.main(['out/params.npz', '--images', 'none', '--ids', '0',
                  '--overwrite'])  # fmt: skip
     page = Path('out/viewer.html').read_text('utf-8')
     assert '"kind":"none"' in page
     # what somebody else's results name may be a picture of mine
-    with pytest.raises(SystemExit, match='no pictures inside out'):
-        module.main(['out', '--overwrite', '--pictures', 'source'])
+    with pytest.raises(SystemExit, match='no images inside out'):
+        module.main(['out', '--overwrite', '--images', 'source'])
     Path('photo.jpg').rename('moved.jpg')
     for overlay in Path('out/vis').iterdir():
         overlay.rename('overlay.jpg')
@@ -148,7 +148,7 @@ def test_options_of_make_viewer(desk, capsys) -> None:
         module.main(['out', '--overwrite'])
     Path('out/vis').unlink()
     Path('vis').rename('linked')
-    with pytest.raises(SystemExit, match="no picture of the frames 'photo'"):
+    with pytest.raises(SystemExit, match="no image of the frames 'photo'"):
         module.main(['out', '--overwrite', '--source', 'moved.jpg'])
     assert Path('out/viewer.html').read_text('utf-8') == page
     Path('vis').mkdir()

@@ -44,7 +44,7 @@ def test_makes_a_data_set_and_refuses_to_do_it_twice(
         ('--images 2 --size 8x8', '64 to 8192'),
         ('--images 2 --people 5-2', '1 to 30'),
         ('--images 2 --people many', 'not a number'),
-        ('--images 2 --fill 0.7', 'not a range'),
+        ('--images 2 --fill 1-2-3', 'not a number or a range'),
         ('--images 2 --fill 1-0.7', '0.1 to 3, ascending'),
         ('--images 2 --genders other', 'allowed are neutral'),
         ('--images 2 --resume --overwrite', 'not allowed with'),
@@ -87,10 +87,12 @@ def test_killed_run_leaves_no_processes(tmp_path, free_body_dir):
         start_new_session=True,
     )
     images = tmp_path / 'out/images'
-    wait_until(lambda: run.poll() is not None or any(images.glob('*')))
-    assert run.poll() is None
-    run.kill()
-    run.wait()
+    try:
+        wait_until(lambda: run.poll() is not None or any(images.glob('*')))
+        assert run.poll() is None
+    finally:
+        run.kill()
+        run.wait()
     wait_until(lambda: not group_is_alive(run.pid))
 
 

@@ -59,7 +59,7 @@ def animation(
 
 
 @pytest.fixture(scope='session')
-def pictures() -> list[np.ndarray]:
+def images() -> list[np.ndarray]:
     """One colour per frame."""
     colors = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (90, 90, 90))
     return [np.full((*SIZE[::-1], 3), c, np.uint8) for c in colors]

@@ -11,7 +11,7 @@ import pytest
 
 from aios.results import instance_color
 from aios.structures import Mesh
-from aios.viewer import make_picture_track, write_viewer
+from aios.viewer import make_image_track, write_viewer
 from aios.visualization import render_meshes
 
 Keys = pytest.importorskip('selenium.webdriver').Keys
@@ -30,11 +30,11 @@ def driver(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def page(people, animation, pictures, tmp_path_factory):
+def page(people, animation, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp('page')
-    track = make_picture_track(pictures, folder, TIMES)
+    track = make_image_track(images, folder, TIMES)
     path = folder / 'viewer.html'
-    write_viewer(people, animation, path, pictures=track)
+    write_viewer(people, animation, path, images=track)
     return path
 
 
@@ -65,12 +65,12 @@ class _Viewer:
         return int(_mask(self.canvas(), person).sum())
 
 
-def _mask(picture: np.ndarray, person: int) -> np.ndarray:
+def _mask(image: np.ndarray, person: int) -> np.ndarray:
     """Pixels of the hue of a person."""
     hue, _, _ = colorsys.rgb_to_hsv(*np.divide(instance_color(person), 255))
-    low, high = picture.min(-1).astype(int), picture.max(-1).astype(int)
+    low, high = image.min(-1).astype(int), image.max(-1).astype(int)
     strong = high - low > 0.3 * high
-    red, green, blue = (picture[..., i].astype(float) for i in range(3))
+    red, green, blue = (image[..., i].astype(float) for i in range(3))
     # Angle in the colour circle, as of rgb_to_hsv.
     angle = np.arctan2(3**0.5 * (green - blue), 2 * red - green - blue)
     difference = np.abs(angle / (2 * np.pi) - hue + 0.5) % 1 - 0.5
@@ -92,8 +92,8 @@ def test_people_and_time(driver, page) -> None:
     assert viewer.pixels_of(7) > 300
     absent = viewer.find('[data-person="2"]').get_attribute('class')
     assert absent == 'absent'
-    picture = chromium.screenshot(viewer.find('#picture img'))
-    middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
+    image = chromium.screenshot(viewer.find('#image img'))
+    middle = image[image.shape[0] // 2, image.shape[1] // 2]
     assert np.abs(middle.astype(int) - (40, 200, 40)).max() < 15
 
     # To the end and back.
@@ -119,10 +119,10 @@ def test_people_and_time(driver, page) -> None:
 def test_camera_sees_what_the_renderer_draws(
     driver, page, people, layer
 ) -> None:
-    """People lie over the picture where the results say, to the pixel."""
+    """People lie over the image where the results say, to the pixel."""
     viewer = _Viewer(driver, page, 'frame=3&view=camera')
-    picture = viewer.canvas()
-    height, width = picture.shape[:2]
+    image = viewer.canvas()
+    height, width = image.shape[:2]
     scale = min(width / 320, height / 240)
     K = np.diag([scale, scale, 1]) @ people.K[3]
     K[:2, 2] += (width - 320 * scale) / 2, (height - 240 * scale) / 2
@@ -132,23 +132,21 @@ def test_camera_sees_what_the_renderer_draws(
     for index, person in enumerate(
         people.frame(3).instances['person_id'].tolist()
     ):
-        seen, expected = _mask(picture, person), wanted == index
-        # The buttons lie over the top of the picture.
+        seen, expected = _mask(image, person), wanted == index
+        # The buttons lie over the top of the image.
         seen[:45], expected[:45] = False, False
         assert expected.sum() > 1000
         overlap = (seen & expected).sum() / (seen | expected).sum()
         assert overlap > 0.95, person
-    # The picture behind them.
-    assert np.abs(picture[height - 60, width // 2].astype(int) - 90).max() < 9
+    # The image behind them.
+    assert np.abs(image[height - 60, width // 2].astype(int) - 90).max() < 9
 
 
 @pytest.mark.parametrize('video', [True, False])
-def test_playing(driver, people, animation, pictures, tmp_path, video) -> None:
-    track = make_picture_track(
-        pictures, tmp_path, TIMES, fps=5.0, use_video=video
-    )
+def test_playing(driver, people, animation, images, tmp_path, video) -> None:
+    track = make_image_track(images, tmp_path, TIMES, fps=5.0, use_video=video)
     path = tmp_path / 'viewer.html'
-    write_viewer(people, animation, path, pictures=track)
+    write_viewer(people, animation, path, images=track)
     viewer = _Viewer(driver, path)
     assert viewer.data('state') == 'ready'
     viewer.find('#speed option').click()  # slowly: nobody must be in time
@@ -158,15 +156,15 @@ def test_playing(driver, people, animation, pictures, tmp_path, video) -> None:
     viewer.click('#play')
     assert viewer.data('playing') == 'false'
     frame = viewer.data('frame')
-    # The picture is that of the frame that is shown.
-    color = pictures[int(frame)][0, 0].astype(int)
+    # The image is that of the frame that is shown.
+    color = images[int(frame)][0, 0].astype(int)
 
     def is_shown() -> bool:
-        picture = chromium.screenshot(viewer.find('#picture :first-child'))
-        middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
+        image = chromium.screenshot(viewer.find('#image :first-child'))
+        middle = image[image.shape[0] // 2, image.shape[1] // 2]
         return np.abs(middle - color).max() < 60
 
-    chromium.wait_for(is_shown, f'picture of frame {frame}')
+    chromium.wait_for(is_shown, f'image of frame {frame}')
     assert viewer.data('frame') == frame
     assert chromium.errors(driver) == []
 

@@ -14,7 +14,7 @@ import pytest
 
 from aios.export import write_glb
 from aios.results import SequenceResult
-from aios.viewer import describe_people, make_picture_track, write_viewer
+from aios.viewer import describe_people, make_image_track, write_viewer
 from aios.viewer import page as page_module
 
 
@@ -46,11 +46,11 @@ class _Page(HTMLParser):
         return b''.join(base64.b64decode(line) for line in lines)
 
 
-def test_everything_is_inside(people, animation, pictures, tmp_path) -> None:
+def test_everything_is_inside(people, animation, images, tmp_path) -> None:
     times = np.arange(4) / 5
-    track = make_picture_track(pictures, tmp_path, times)
+    track = make_image_track(images, tmp_path, times)
     path = tmp_path / 'sub/page.html'
-    size = write_viewer(people, animation, path, pictures=track)
+    size = write_viewer(people, animation, path, images=track)
     assert size == path.stat().st_size
     page = _Page(path)
     assert gzip.decompress(page.payload('glb')) == animation.read_bytes()
@@ -163,11 +163,11 @@ def test_the_animation_of_others_is_refused(
 
 
 def test_pictures_of_other_frames_are_refused(
-    people, animation, pictures, tmp_path
+    people, animation, images, tmp_path
 ) -> None:
-    track = make_picture_track(pictures[:3], tmp_path, [0, 1, 2])
+    track = make_image_track(images[:3], tmp_path, [0, 1, 2])
     with pytest.raises(ValueError, match='3 frames, the results have 4'):
-        write_viewer(people, animation, tmp_path / 'a.html', pictures=track)
+        write_viewer(people, animation, tmp_path / 'a.html', images=track)
 
 
 def test_too_large(people, animation, tmp_path, monkeypatch) -> None:

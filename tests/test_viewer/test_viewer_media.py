@@ -6,34 +6,34 @@ import cv2
 import numpy as np
 import pytest
 
-from aios.viewer import make_picture_track
+from aios.viewer import make_image_track
 
 TIMES = (0.0, 0.2, 0.4, 0.6)
 
 
-def test_pictures_become_one_file_each(pictures, tmp_path) -> None:
-    track = make_picture_track(pictures, tmp_path, TIMES, max_side=160)
+def test_pictures_become_one_file_each(images, tmp_path) -> None:
+    track = make_image_track(images, tmp_path, TIMES, max_side=160)
     assert (track.kind, track.mime_type) == ('images', 'image/jpeg')
     assert len(track.paths) == 4
-    for path, picture in zip(track.paths, pictures, strict=True):
+    for path, image in zip(track.paths, images, strict=True):
         read = cv2.imread(str(path))[..., ::-1]
         assert read.shape == (120, 160, 3)
-        assert np.abs(read[60, 80].astype(int) - picture[0, 0]).max() < 12
+        assert np.abs(read[60, 80].astype(int) - image[0, 0]).max() < 12
 
 
-def test_missing_pictures_are_grey_and_as_large(pictures, tmp_path) -> None:
-    given = [None, None, pictures[2], None]
-    track = make_picture_track(given, tmp_path, TIMES)
+def test_missing_pictures_are_grey_and_as_large(images, tmp_path) -> None:
+    given = [None, None, images[2], None]
+    track = make_image_track(given, tmp_path, TIMES)
     read = [cv2.imread(str(path))[..., ::-1] for path in track.paths]
-    assert {picture.shape for picture in read} == {pictures[0].shape}
-    means = np.array([picture.mean((0, 1)) for picture in read])
+    assert {image.shape for image in read} == {images[0].shape}
+    means = np.array([image.mean((0, 1)) for image in read])
     np.testing.assert_allclose(means[[0, 1, 3]], 60, atol=2)
-    np.testing.assert_allclose(means[2], pictures[2][0, 0], atol=6)
+    np.testing.assert_allclose(means[2], images[2][0, 0], atol=6)
 
 
-def test_frames_of_a_video_become_a_video(pictures, tmp_path) -> None:
-    track = make_picture_track(
-        [None, *pictures[1:]], tmp_path, TIMES, fps=5.0, max_side=100
+def test_frames_of_a_video_become_a_video(images, tmp_path) -> None:
+    track = make_image_track(
+        [None, *images[1:]], tmp_path, TIMES, fps=5.0, max_side=100
     )
     assert (track.kind, track.mime_type) == ('video', 'video/mp4')
     (path,) = track.paths
@@ -48,12 +48,12 @@ def test_frames_of_a_video_become_a_video(pictures, tmp_path) -> None:
 @pytest.mark.parametrize(
     ('given', 'options', 'message'),
     [
-        ([None] * 4, {}, 'no picture'),
-        ([np.zeros((8, 8, 3), np.uint8)] * 3, {}, '3 pictures for 4'),
-        ([np.zeros((8, 8, 3), np.uint8)] * 5, {}, '5 pictures for 4'),
+        ([None] * 4, {}, 'no image'),
+        ([np.zeros((8, 8, 3), np.uint8)] * 3, {}, '3 images for 4'),
+        ([np.zeros((8, 8, 3), np.uint8)] * 5, {}, '5 images for 4'),
         ([], {'max_side': 3}, 'max_side'),
     ],
 )
 def test_what_cannot_be_shown(given, options, message, tmp_path) -> None:
     with pytest.raises(ValueError, match=message):
-        make_picture_track(given, tmp_path, TIMES, **options)
+        make_image_track(given, tmp_path, TIMES, **options)
