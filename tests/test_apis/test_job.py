@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
-from api_pictures import picture
 
 from aios.apis import AiOSInferencer, open_sources
 from aios.apis.job import Outputs, Summary, run_inference
@@ -21,7 +20,6 @@ from aios.apis.store import load_partial
 from aios.results import PERSON_FIELDS, SMPLX_ARGUMENTS, SequenceResult
 from aios.utils import locking
 from aios.utils.locking import folder_lock
-from aios.visualization import VideoFile
 
 NOTHING = Outputs(vis=False, params=False)
 TRACKED = PostProcessing(track=True, smooth=True)
@@ -156,17 +154,6 @@ def test_a_video(infer, tmp_path: Path, make_video):
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 7
     assert video.read()[1].shape == (72, 96 + 36, 3)
-
-
-def test_a_video_can_be_seen_while_it_is_written(tmp_path: Path):
-    with VideoFile(tmp_path / 'v.mp4', 10) as video:
-        for _ in range(70):
-            video.write(picture(0))
-        partial = cv2.VideoCapture(str(video.partial))
-        count = 0
-        while partial.read()[0]:
-            count += 1
-        assert 70 - count < 35
 
 
 def test_smoothed_joints_are_those_of_the_parameters(

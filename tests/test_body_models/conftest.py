@@ -49,6 +49,9 @@ def random_body(
         weights=simplex(NUM_VERTICES, 55),
         hands_meanl=noise(45, scale=0.3),
         hands_meanr=noise(45, scale=0.3),
+        # read by the smplx package even where hands are not in PCA space
+        hands_componentsl=np.eye(45),
+        hands_componentsr=np.eye(45),
         lmk_faces_idx=rng.integers(0, NUM_FACES, 51),
         lmk_bary_coords=simplex(51, 3),
         dynamic_lmk_faces_idx=rng.integers(0, NUM_FACES, (79, 17)),

@@ -362,26 +362,6 @@ class TestPosing:
 
         assert abs(lost(posed[near] - centre)) < 0.8 * lost(plain)
 
-    def test_unmodified_smplx_loads_it(self, free_body_dir):
-        smplx = pytest.importorskip('smplx')
-        for gender in FREE_BODY_GENDERS:
-            model = smplx.create(
-                str(free_body_dir),
-                'smplx',
-                gender=gender,
-                ext='npz',
-                use_pca=False,
-                use_face_contour=True,
-                num_expression_coeffs=10,
-                flat_hand_mean=True,
-            )
-            out = model(jaw_pose=torch.tensor([[0.1, 0, 0]]))
-            assert out.vertices.shape == (1, V, 3)
-            assert out.joints.shape == (1, 144, 3)
-            rest = model().vertices[0].detach().numpy()
-            arrays = free_body_arrays(gender)
-            assert np.allclose(rest, arrays['v_template'], atol=1e-6)
-
 
 class TestExpansion:
     def test_default_folder_follows_the_environment(

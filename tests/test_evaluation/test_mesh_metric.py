@@ -119,14 +119,6 @@ def test_rigidly_moved(judge, samples, kind):
             assert metrics[name] > 5
 
 
-@every_benchmark
-def test_moved_without_turning(judge, samples, kind):
-    for sample in samples:
-        sample.pred_instances.vertices += torch.tensor((1.0, -2, 3))
-    metrics = judge(kind, samples)
-    assert all(metrics[name] < 1e-3 for name in ERRORS)
-
-
 @pytest.mark.parametrize('kind', (EGOBODY, AGORA))
 def test_means_are_over_persons(judge, samples, kind, people):
     """Not over batches, and equal to the functions' errors."""

@@ -11,10 +11,6 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from posed_bodies import pose_bodies
 from torch import Tensor
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    FakeTensorMode,
-)
 
 from aios.models import AiOS
 from aios.models.heads import SMPLXBranch
@@ -312,24 +308,6 @@ def test_double_precision(model) -> None:
     assert people.vertices.dtype == people.bboxes.dtype == torch.float64
 
 
-@pytest.mark.parametrize('training', [False, True])
-@pytest.mark.parametrize('sizes', [[(64, 96)] * 2, [(64, 96), (48, 80)]])
-def test_forward_never_waits_for_the_device(
-    training, sizes, make_shallow_model
-) -> None:
-    """Fake tensors have no values: ``.item()`` and the like would fail."""
-    model = make_shallow_model().train(training)
-    persons = 2 if training else 0
-    samples = [sample(*size, (64, 96), persons) for size in sizes]
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        batch = torch.zeros(2, 3, 64, 96)
-        outputs = model(batch, samples, mode='tensor')
-        with pytest.raises(DataDependentOutputException):
-            outputs.layers[-1].logits.sum().item()
-    assert outputs.layers[-1].boxes['body_box'].shape == (2, 20, 4)
-    assert (outputs.dn_queries is not None) == training
-
-
 @pytest.mark.slow
 def test_forward_is_one_graph(model) -> None:
     """``torch.compile`` finds nothing that it has to leave to Python."""
@@ -371,15 +349,6 @@ def test_five_levels(make_tiny_model) -> None:
         encoder=dict(layer_cfg=dict(self_attn_cfg=attention)),
         decoder=dict(layer_cfg=dict(cross_attn_cfg=attention)),
     ).eval()
-    (result,) = predict(model, (64, 96))
-    check_fields(result, 20)
-
-
-def test_stages_of_one_layer(make_tiny_model) -> None:
-    names = 'body_localization', 'body_refinement', 'whole_body'
-    stages = [dict(layout=name, num_layers=1) for name in names]
-    model = make_tiny_model(decoder=dict(stages=stages)).eval()
-    assert len(model.decoder.layers) == 3
     (result,) = predict(model, (64, 96))
     check_fields(result, 20)
 

@@ -106,27 +106,3 @@ def test_predict(checkpoint: Path, pictures: Path, tmp_path: Path):
     faces = [line.split()[1:] for line in lines if line.startswith('f ')]
     assert np.array(faces, int).min() == 1
     assert np.array(faces, int).max() <= 10475
-
-
-def test_earlier_results_are_not_replaced_silently(
-    checkpoint: Path, pictures: Path, tmp_path: Path
-):
-    predict = _main('demo/image_demo.py')
-    args = (
-        pictures / 'images/000000.jpg', CONFIG, checkpoint,
-        '--out-dir', tmp_path / 'out',
-    )  # fmt: skip
-    predict(*args)
-    with pytest.raises(SystemExit) as refused:
-        predict(*args)
-    assert refused.value.code == 1
-    predict(*args, '--overwrite')
-
-
-def test_nothing_to_predict(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-):
-    with pytest.raises(SystemExit) as refused:
-        _main('demo/image_demo.py')(tmp_path, CONFIG, checkpoint)
-    assert refused.value.code == 1
-    assert 'no picture' in capsys.readouterr().err
