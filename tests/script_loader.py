@@ -1,14 +1,16 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Modules of files that are in no package: tools, demos, set-up."""
+"""Files that are in no package, and Python in a process of its own."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ['load_script']
+__all__ = ['load_script', 'run_python']
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,3 +30,22 @@ def load_script(path: str | Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def run_python(*args: object, cwd: Path = ROOT, **env: str) -> str:
+    """What another Python prints; it must end well.
+
+    Args:
+        args: Its arguments, such as ``'-c', code``.
+        cwd: Where it starts.
+        env: Variables of its environment, beside those of this process.
+    """
+    done = subprocess.run(
+        [sys.executable, *map(str, args)],
+        cwd=cwd,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

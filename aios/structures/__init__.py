@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         xyxy_to_cxcywh,
         xyxy_to_xywh,
     )
-    from .ground_truth import GT_FIELDS, GtField, check_gt_instances
+    from .ground_truth import GT_FIELDS, GtField
     from .rotations import (
         axis_angle_to_matrix,
         flip_axis_angle,
@@ -105,7 +105,6 @@ __all__ = [
     'axis_angle_to_matrix',
     'box_iou',
     'boxes_overlap_image',
-    'check_gt_instances',
     'clip_boxes',
     'convert_joints',
     'convert_virtual_camera',

@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import torch
 
 from .joints import SMPLX_137, SMPLX_ROTATIONS_53
 from .sample import PARTS
 
-__all__ = ['GT_FIELDS', 'GtField', 'check_gt_instances']
+__all__ = ['GT_FIELDS', 'GtField']
 
 
 @dataclass(frozen=True)
@@ -71,32 +70,3 @@ def _fields() -> dict[str, GtField]:
 
 
 GT_FIELDS: Mapping[str, GtField] = MappingProxyType(_fields())
-
-
-def check_gt_instances(instances: Any, where: str = 'gt_instances') -> None:
-    """Check that a sample's instances have the agreed fields and shapes.
-
-    Args:
-        instances: An ``InstanceData``.
-        where: Named in errors, e.g. the picture's path.
-
-    Raises:
-        ValueError: If a field is missing, has another shape or type, or is
-            not finite; the message names it and says what is wanted.
-    """
-    count = len(instances)
-    for name, field in GT_FIELDS.items():
-        if name not in instances:
-            raise ValueError(f'{where}: field {name!r} is missing')
-        value = instances[name]
-        wanted = (count, *field.shape)
-        if not isinstance(value, torch.Tensor):
-            # HorizontalBoxes and the like keep their tensor inside.
-            value = getattr(value, 'tensor', value)
-        if tuple(value.shape) != wanted or value.dtype != field.dtype:
-            raise ValueError(
-                f'{where}: field {name!r} must be {field.dtype} of shape '
-                f'{wanted}, got {value.dtype} {tuple(value.shape)}'
-            )
-        if value.is_floating_point() and not value.isfinite().all():
-            raise ValueError(f'{where}: field {name!r} is not finite')

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from toy_bodies import paint
 from toy_releases import CONFIGS, RELEASES
 
-from aios.datasets import HumanData
+from aios.datasets import HumanData, HumanDataset
 from aios.datasets.converters import convert
 from aios.structures import HUMAN_DATA_190
 
@@ -90,6 +90,13 @@ def arrays():
     return content
 
 
+class ToyFile(SimpleNamespace):
+    """An annotation file, ``ann_file``, with images below ``root``."""
+
+    def open(self, **options):
+        return HumanDataset(self.ann_file, str(self.root), **options)
+
+
 @pytest.fixture
 def toy(arrays, tmp_path):
     """Writes a toy file and its pictures; call it with changed arrays."""
@@ -106,7 +113,7 @@ def toy(arrays, tmp_path):
             target.parent.mkdir(exist_ok=True)
             if not target.exists():
                 _draw_noise(target)
-        return SimpleNamespace(root=tmp_path, ann_file=str(path))
+        return ToyFile(root=tmp_path, ann_file=str(path))
 
     return write
 

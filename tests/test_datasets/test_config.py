@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from gt_fields import check_gt_instances
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from aios.registry import MODELS, register_all_modules
-from aios.structures import check_gt_instances
 
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/synthetic.py'
 

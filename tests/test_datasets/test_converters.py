@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import toy_releases as releases
+from gt_fields import check_gt_instances
 from toy_captured import write_ply
 from toy_releases import RELEASES
 
@@ -22,7 +23,7 @@ from aios.datasets.converters import (
     convert,
 )
 from aios.datasets.converters.bodies import smplx_joints
-from aios.structures import SMPLX_137, check_gt_instances
+from aios.structures import SMPLX_137
 
 PIPELINE = [
     {'type': 'LoadImage'},

@@ -252,8 +252,7 @@ def test_one_camera_for_all(toy, arrays):
     """``misc`` has it where ``meta`` does not."""
     del arrays['meta']['focal_length'], arrays['meta']['principal_point']
     arrays['misc'] |= {'focal_length': (700, 710), 'principal_point': (9, 8)}
-    files = toy()
-    info = HumanDataset(files.ann_file, str(files.root)).get_data_info(1)
+    info = toy().open().get_data_info(1)
     expected = [[700, 0, 9], [0, 710, 8], [0, 0, 1]]
     np.testing.assert_array_equal(info['cam_K'], expected)
 

@@ -21,7 +21,7 @@ from aios.structures import (
 
 def labels(files, index=0, **kwargs):
     """Labels of one picture."""
-    dataset = HumanDataset(files.ann_file, str(files.root), **kwargs)
+    dataset = files.open(**kwargs)
     return dataset.get_data_info(index)['instances_arrays']
 
 
@@ -31,7 +31,7 @@ def labels(files, index=0, **kwargs):
 @pytest.mark.parametrize('compress', [False, True])
 def test_one_item_per_picture(toy, arrays, compress):
     files = toy(compress=compress)
-    dataset = HumanDataset(files.ann_file, str(files.root))
+    dataset = files.open()
     assert len(dataset) == 3
     info = dataset.get_data_info(2)
     assert info['img_path'] == str(files.root / 'images/000002.png')
@@ -71,7 +71,7 @@ def test_metainfo_of_a_config_in_python_syntax(toy):
     config = Config.fromfile('aios/configs/_base_/synthetic_small.py')
     loader = config.train_dataloader.dataset.datasets[0]
     files, options = toy(), dict(metainfo=loader.metainfo)
-    dataset = HumanDataset(files.ann_file, str(files.root), **options)
+    dataset = files.open(**options)
     body_model = dataset.metainfo['body_model']
     name = f'{SMPLXLayer.__module__}.SMPLXLayer'  # as checkpoints have it
     assert body_model == dict(type=name, model_path='free')
@@ -100,15 +100,13 @@ def test_scattered_rows_are_grouped(toy, arrays):
     paths = arrays['image_path']
     arrays['image_path'] = [paths[i] for i in (0, 3, 2, 3, 0, 3)]
     files = toy()
-    dataset = HumanDataset(files.ann_file, str(files.root))
+    dataset = files.open()
     counts = [
         len(dataset.get_data_info(i)['instances_arrays']['labels'])
         for i in range(len(dataset))
     ]
     assert counts == [2, 3, 1]
-    single = HumanDataset(
-        files.ann_file, str(files.root), group_by_image=False
-    )
+    single = files.open(group_by_image=False)
     assert len(single) == 6
 
 
@@ -125,12 +123,10 @@ def test_image_sizes_are_read_from_the_images(toy, arrays):
     """As for files of mmhuman3d's converters, which have no meta.height."""
     del arrays['meta']['height']
     files = toy()
-    dataset = HumanDataset(files.ann_file, str(files.root))
+    dataset = files.open()
     info = dataset.get_data_info(0)
     assert (info['height'], info['width']) == (240, 320)
-    dataset = HumanDataset(
-        files.ann_file, str(files.root), image_size=(480, 640)
-    )
+    dataset = files.open(image_size=(480, 640))
     assert dataset.get_data_info(0)['width'] == 640
 
 
@@ -145,18 +141,14 @@ def test_images_without_a_size_are_named(toy, arrays, content):
     with pytest.raises(
         HumanDataError, match=r'row 3: .*000002\.png.*image_size'
     ):
-        HumanDataset(files.ann_file, str(files.root))
+        files.open()
 
 
 def test_missing_images_need_no_size_where_they_are_dropped(toy, arrays):
     del arrays['meta']['width']
     files = toy()
     (files.root / 'images/000001.png').unlink()
-    dataset = HumanDataset(
-        files.ann_file,
-        str(files.root),
-        filter_cfg=dict(missing_images='drop'),
-    )
+    dataset = files.open(filter_cfg=dict(missing_images='drop'))
     assert len(dataset) == 2
 
 
@@ -164,13 +156,12 @@ def test_parts_that_never_supervise_are_told(toy, arrays, monkeypatch):
     del arrays['lhand_bbox_xywh']
     arrays['face_bbox_xywh'][:, 4] = 0
     arrays['smplx']['left_hand_pose'][:2] = 0
-    files = toy()
     lines = []
     monkeypatch.setattr(
         'aios.datasets.human_dataset.print_log',
         lambda message, **kwargs: lines.append(message),
     )
-    HumanDataset(files.ann_file, str(files.root))
+    toy().open()
     text = '\n'.join(lines)
     assert '4 persons have parameters of the left hand' in text
     assert '6 persons have parameters of the face' in text
@@ -179,8 +170,7 @@ def test_parts_that_never_supervise_are_told(toy, arrays, monkeypatch):
 
 def test_persons_with_different_cameras_have_none(toy, arrays):
     arrays['meta']['focal_length'][1] = 77
-    files = toy()
-    dataset = HumanDataset(files.ann_file, str(files.root))
+    dataset = toy().open()
     assert 'cam_K' not in dataset.get_data_info(0)
     assert 'cam_K' in dataset.get_data_info(1)
 
@@ -354,7 +344,7 @@ def test_missing_key(toy, arrays, key):
     del arrays[key]
     HumanData(arrays).dump(files.ann_file, overwrite=True)
     with pytest.raises(HumanDataError, match=f'missing_key.*{key}') as caught:
-        HumanDataset(files.ann_file, str(files.root))
+        files.open()
     assert files.ann_file in str(caught.value)
 
 
@@ -428,13 +418,7 @@ def test_one_line_tells_what_hands_are(
         del arrays['misc']['flat_hand_mean']
     else:
         arrays['misc']['flat_hand_mean'] = said
-    files = toy()
-    HumanDataset(
-        files.ann_file,
-        str(files.root),
-        flat_hand_mean=option,
-        body_model_path=str(free_body_dir),
-    )
+    toy().open(flat_hand_mean=option, body_model_path=str(free_body_dir))
     (told,) = [text for text in lines if 'hand poses' in text]
     assert f'hand poses {line}' in told
 

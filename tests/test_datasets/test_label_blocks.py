@@ -204,5 +204,5 @@ def test_damaged_key_points_leave_no_labels(toy, arrays, tmp_path):
     data[place] ^= 0xFF
     (tmp_path / 'humandata.npz').write_bytes(data)
     with pytest.raises(HumanDataError, match='keypoints2d_smplx'):
-        HumanDataset(files.ann_file, str(files.root))
+        files.open()
     assert not list((tmp_path / '.aios_cache').glob('*.labels'))

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from gt_fields import check_gt_instances
 from mmengine.dataset import worker_init_fn
 from torch.utils.data import DataLoader
 
 from aios.datasets import HumanData, HumanDataError, HumanDataset
 from aios.registry import DATASETS
-from aios.structures import SMPLX_137, check_gt_instances
+from aios.structures import SMPLX_137
 
 TRAIN = [
     {'type': 'LoadImage'},
@@ -34,7 +35,7 @@ def _first(batch):
 
 def labels(files, index=0, **kwargs):
     """Labels of one picture."""
-    dataset = HumanDataset(files.ann_file, str(files.root), **kwargs)
+    dataset = files.open(**kwargs)
     return dataset.get_data_info(index)['instances_arrays']
 
 
@@ -47,13 +48,12 @@ def test_broken_rows_are_dropped_and_counted(toy, arrays, monkeypatch):
     arrays['smplx']['betas'][2, 0] = np.inf
     arrays['bbox_xywh'][3, 2] = 0
     arrays['bbox_xywh'][4, 0] = np.nan
-    files = toy()
     said = []
     monkeypatch.setattr(
         'aios.datasets.human_dataset.print_log',
         lambda message, **kwargs: said.append(message),
     )
-    dataset = HumanDataset(files.ann_file, str(files.root))
+    dataset = toy().open()
     assert len(dataset) == 1
     dropped = {d['rule']: d for d in dataset.labels.info['dropped']}
     assert {rule: d['first_row'] for rule, d in dropped.items()} == {
@@ -102,22 +102,14 @@ def test_missing_pictures(toy):
     files = toy()
     (files.root / 'images/000001.png').unlink()
     with pytest.raises(HumanDataError) as caught:
-        HumanDataset(files.ann_file, str(files.root))
+        files.open()
     message = str(caught.value)
     assert 'missing_image' in message
     assert 'row 2' in message
     assert '000001.png' in message
-    dropping = HumanDataset(
-        files.ann_file,
-        str(files.root),
-        filter_cfg={'missing_images': 'drop'},
-    )
+    dropping = files.open(filter_cfg={'missing_images': 'drop'})
     assert [dropping.get_data_info(i)['img_id'] for i in range(2)] == [0, 2]
-    ignoring = HumanDataset(
-        files.ann_file,
-        str(files.root),
-        filter_cfg={'missing_images': 'ignore'},
-    )
+    ignoring = files.open(filter_cfg={'missing_images': 'ignore'})
     assert len(ignoring) == 3
 
 
@@ -130,14 +122,11 @@ def test_sizes_that_no_image_has(toy, arrays, size):
     with pytest.raises(
         HumanDataError, match=r'meta\.height, row 2: .* numbers of pixels'
     ):
-        HumanDataset(files.ann_file, str(files.root))
+        files.open()
 
 
 def test_min_persons(toy):
-    files = toy()
-    dataset = HumanDataset(
-        files.ann_file, str(files.root), filter_cfg={'min_persons': 2}
-    )
+    dataset = toy().open(filter_cfg={'min_persons': 2})
     assert len(dataset) == 2
 
 
@@ -151,23 +140,16 @@ def test_pictures_without_people(toy, arrays):
         )
     }
     files = toy()
-    plain = HumanDataset(files.ann_file, str(files.root))
+    plain = files.open()
     assert len(plain) == 3
     for kwargs in ({'filter_cfg': {'min_persons': 0}}, {'test_mode': True}):
-        dataset = HumanDataset(
-            files.ann_file, str(files.root), pipeline=TRAIN, **kwargs
-        )
+        dataset = files.open(pipeline=TRAIN, **kwargs)
         assert len(dataset) == 5
         assert dataset.get_data_info(4)['img_id'] == 4
         sample = dataset[3]
         assert len(sample['data_samples'].gt_instances) == 0
         check_gt_instances(sample['data_samples'].gt_instances)
-    every_second = HumanDataset(
-        files.ann_file,
-        str(files.root),
-        filter_cfg={'min_persons': 0},
-        sample_interval=2,
-    )
+    every_second = files.open(filter_cfg={'min_persons': 0}, sample_interval=2)
     assert len(every_second) == 3
 
 
@@ -186,7 +168,7 @@ def test_bad_lists_of_pictures_without_people(toy, arrays, listed):
     arrays['misc'] = {'empty_images': listed}
     files = toy()
     with pytest.raises(HumanDataError, match=r'misc\.empty_images'):
-        HumanDataset(files.ann_file, str(files.root))
+        files.open()
 
 
 @pytest.mark.parametrize(
@@ -202,7 +184,7 @@ def test_bad_lists_of_pictures_without_people(toy, arrays, listed):
 def test_bad_arguments(toy, kwargs, words):
     files = toy()
     with pytest.raises(ValueError, match=words):
-        HumanDataset(files.ann_file, str(files.root), **kwargs)
+        files.open(**kwargs)
 
 
 def test_absent_file(tmp_path):
@@ -239,8 +221,7 @@ def test_changed_file_is_read_again(toy, arrays):
 
 
 def test_pickled_data_set_holds_no_labels(toy):
-    files = toy()
-    dataset = HumanDataset(files.ann_file, str(files.root))
+    dataset = toy().open()
     dataset.get_data_info(0)
     assert len(pickle.dumps(dataset)) < 20_000
     again = pickle.loads(pickle.dumps(dataset))
@@ -280,7 +261,7 @@ def test_deterministic_with_workers(toy):
     files = toy()
 
     def epoch():
-        dataset = HumanDataset(files.ann_file, str(files.root), pipeline=TRAIN)
+        dataset = files.open(pipeline=TRAIN)
         loader = DataLoader(
             dataset,
             num_workers=2,
@@ -308,7 +289,7 @@ def test_dots_through_file_and_pipeline(toy, arrays):
     cv2.imwrite(str(files.root / 'images/000001.png'), img)
     steps = [dict(step) for step in TRAIN]
     steps[3]['short_sizes'] = (240, 480)
-    dataset = HumanDataset(files.ann_file, str(files.root), pipeline=steps)
+    dataset = files.open(pipeline=steps)
     for _ in range(8):
         item = dataset[1]
         label = item['data_samples'].gt_instances.keypoints[0, nose]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy_smpl_releases as releases
+from gt_fields import check_gt_instances
 from toy_smpl import make_toy_smpl
 from toy_smpl_releases import FOCAL, HEIGHT, WIDTH
 
@@ -22,7 +23,7 @@ from aios.datasets.converters import (
     convert,
 )
 from aios.datasets.converters.bodies import smpl_joints, smplx_joints
-from aios.structures import SMPL_22, check_gt_instances
+from aios.structures import SMPL_22
 from aios.utils.safe_io import UnsafeFileError
 
 PIPELINE = [

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from gt_fields import check_gt_instances
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcv.transforms import RandomChoiceResize
@@ -32,7 +33,6 @@ from aios.structures import (
     PARTS,
     SMPLX_137,
     SMPLX_ROTATIONS_53,
-    check_gt_instances,
 )
 
 HEIGHT, WIDTH = 120, 160

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import doctest
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from script_loader import run_python
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / 'docs/en'
@@ -54,12 +53,7 @@ def test_site_builds_without_warnings(builder: str, tmp_path: Path) -> None:
     """Links between pages and into them are checked, and every docstring."""
     pytest.importorskip('sphinx', reason='requirements/docs.txt')
     command = 'sphinx', '-q', '-W', '--keep-going', '-b', builder
-    result = subprocess.run(
-        [sys.executable, '-m', *command, str(DOCS), str(tmp_path)],
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
+    run_python('-m', *command, DOCS, tmp_path)
     trees = tmp_path / '.doctrees'
     assert b'AiOSInferencer' in (trees / 'api/apis.doctree').read_bytes()
     assert (trees / 'changelog.doctree').is_file()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gt_fields import check_gt_instances
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -15,7 +16,7 @@ from mmengine.structures import InstanceData
 
 from aios.models.necks import SimpleFeaturePyramid
 from aios.registry import MODELS
-from aios.structures import GT_FIELDS, check_gt_instances
+from aios.structures import GT_FIELDS
 
 CONFIGS = Path(__file__).parents[2] / 'configs/aios'
 needs_mmpretrain = pytest.mark.skipif(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 from criterion_oracle import official_name
+from gt_fields import check_gt_instances
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from posed_bodies import pose_bodies
@@ -18,7 +19,7 @@ from aios.models.heads import EncoderOutputs, NetworkOutputs
 from aios.models.losses import AvgFactor, PersonLoss
 from aios.models.losses import criterion as criterion_module
 from aios.registry import MODELS
-from aios.structures import GT_FIELDS, PARTS, check_gt_instances
+from aios.structures import GT_FIELDS, PARTS
 
 SIZE = (96, 128)
 

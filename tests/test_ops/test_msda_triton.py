@@ -8,12 +8,11 @@ itself again in a process of its own.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from script_loader import run_python
 
 from aios.ops import (
     available_kernels,
@@ -33,18 +32,11 @@ inside = pytest.mark.skipif(
 @pytest.mark.skipif(INSIDE in os.environ, reason='this is that process')
 def test_in_a_process_of_its_own():
     pytest.importorskip('triton')
-    environment = dict(os.environ, **{INSIDE: '1'})
+    variables = {INSIDE: '1'}
     if DEVICE == 'cpu':
-        environment['TRITON_INTERPRET'] = '1'
+        variables['TRITON_INTERPRET'] = '1'
     command = ['-m', 'pytest', '-q', '-n', '0', '-p', 'no:cacheprovider']
-    done = subprocess.run(
-        [sys.executable, *command, __file__],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert ' passed' in done.stdout
+    assert ' passed' in run_python(*command, __file__, **variables)
 
 
 @pytest.mark.skipif(INSIDE in os.environ, reason='Triton runs there')

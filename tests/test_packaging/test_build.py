@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
-from script_loader import load_script
+from script_loader import load_script, run_python
 
 ROOT = Path(__file__).parents[2]
 IGNORED = shutil.ignore_patterns(
@@ -32,17 +30,6 @@ PACKAGE_FILES = {
 }
 
 
-def _run(code: str, cwd: Path, *flags: str) -> str:
-    result = subprocess.run(
-        [sys.executable, *flags, '-c', code],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
 def _build(kind: str, source: Path, out: Path) -> Path:
     """Do what pip does: call one hook of the build backend (PEP 517/660)."""
     out.mkdir(parents=True, exist_ok=True)
@@ -52,7 +39,8 @@ def _build(kind: str, source: Path, out: Path) -> Path:
         f'name = build_meta.build_{kind}({str(out)!r})\n'
         'print(name, file=sys.__stdout__)'
     )
-    return out / _run(code, source).strip().splitlines()[-1]
+    printed = run_python('-c', code, cwd=source)
+    return out / printed.strip().splitlines()[-1]
 
 
 @pytest.fixture
@@ -118,7 +106,7 @@ def test_editable_installation_finds_mim(
         'from setuptools import build_meta\n'
         f'build_meta.build_editable({str(tmp_path)!r}, {settings})'
     )
-    _run(code, source)
+    run_python('-c', code, cwd=source)
     (wheel,) = tmp_path.glob('*.whl')
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
@@ -136,7 +124,7 @@ import aios
 print(mim)
 print(aios.__file__)
 """
-    mim, file = _run(code, tmp_path, '-S').split()
+    mim, file = run_python('-S', '-c', code, cwd=tmp_path).split()
     assert {f'aios/.mim/{name}' for name in _files(Path(mim))} >= MIM_FILES
     assert Path(file).is_relative_to(source)
 

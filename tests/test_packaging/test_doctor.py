@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import cv2
 import pytest
+from script_loader import run_python
 
 from aios import doctor
 from aios.__main__ import main
 from aios.doctor import Finding, diagnose, exit_code, format_findings
 
-ROOT = Path(__file__).parents[2]
 GOOD = Finding('torch', 'ok', '2.13.0')
 NOTE = Finding('SMPL-X male', 'note', 'not found', 'Get it there.')
 WARNING = Finding('cuda', 'warning', 'no GPU')
@@ -36,15 +34,8 @@ def topics(findings: list[Finding]) -> dict[str, Finding]:
 def test_command_line():
     """Also where the terminal takes no more than ASCII."""
     ascii = dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')
-    result = subprocess.run(
-        [sys.executable, '-m', 'aios', 'doctor', '--json'],
-        cwd=ROOT,
-        env=os.environ | ascii,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout
-    found = {item['topic']: item for item in json.loads(result.stdout)}
+    printed = run_python('-m', 'aios', 'doctor', '--json', **ascii)
+    found = {item['topic']: item for item in json.loads(printed)}
     assert set(found['torch']) == {'topic', 'status', 'value', 'advice'}
     assert found.keys() >= {
         *('aios', 'python', 'torch', 'cuda', 'mmengine', 'mmcv', 'mmdet'),

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from script_loader import run_python
 
 from aios import __version__
 
@@ -51,24 +50,14 @@ def test_every_test_file_has_a_name_of_its_own():
     assert sorted(names) == sorted(set(names))
 
 
-def _run_tool(command: str) -> None:
-    result = subprocess.run(
-        [sys.executable, '-m', *command.split()],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
 @pytest.mark.parametrize('command', ['check', 'format --check'])
 def test_style(command: str):
-    _run_tool(f'ruff {command} .')
+    run_python('-m', 'ruff', *command.split(), '.')
 
 
 @pytest.mark.slow
 def test_types():
-    _run_tool('mypy')
+    run_python('-m', 'mypy')
 
 
 @pytest.mark.parametrize('group', GROUPS)

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -131,14 +129,3 @@ def test_errors_in_one_line(monkeypatch):
     monkeypatch.setenv('AIOS_TRACEBACK', '1')
     with pytest.raises(ValueError), command_line.errors_in_one_line():
         raise ValueError('whole')
-
-
-def test_import_is_light():
-    code = (
-        'import sys, aios.utils.command_line\n'
-        'print(*({"torch", "mmengine"} & set(sys.modules)))'
-    )
-    result = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True
-    )
-    assert result.stdout.split() == [], result.stderr

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from fuzz.harness import Reader, run_cases
+from script_loader import run_python
 
 from aios.utils.images import decode_image
 
@@ -61,8 +60,7 @@ def test_common_formats_are_read_without_all_plugins(tmp_path: Path) -> None:
         'print("PIL.JpegImagePlugin" in sys.modules,'
         ' "PIL.WebPImagePlugin" in sys.modules)'
     )
-    command = [sys.executable, '-c', code, str(tmp_path / 'a.jpg')]
-    output = subprocess.check_output(command, text=True)
+    output = run_python('-c', code, tmp_path / 'a.jpg')
     assert output.split() == ['True', 'False']
 
 

@@ -7,14 +7,13 @@ tests hold whether or not the real mmcv has compiled operators.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine import Config
 from mmengine.structures import InstanceData
+from script_loader import run_python
 
 from aios.registry import MODELS
 from aios.utils.mmcv_ext import (
@@ -23,17 +22,11 @@ from aios.utils.mmcv_ext import (
     has_compiled_ops,
 )
 
-ROOT = Path(__file__).parents[2]
-
 
 def _run(code: str, path: Path) -> str:
     """Run code in which ``import mmcv`` finds the package in ``path``."""
     code = f'import sys; sys.path.insert(0, {str(path)!r})\n{code}'
-    result = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
+    return run_python('-c', code).strip()
 
 
 @pytest.fixture
