@@ -104,19 +104,6 @@ def test_existing_file_is_kept(people: SequenceResult, tmp_path) -> None:
     assert_equal(people, SequenceResult.load(path))
 
 
-def test_failed_save_leaves_nothing(
-    people: SequenceResult, tmp_path, monkeypatch
-) -> None:
-    def fail(stream, **arrays):
-        stream.write(b'half')
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(np, 'savez_compressed', fail)
-    with pytest.raises(OSError, match='No space left'):
-        people.save(tmp_path / 'params.npz')
-    assert not list(tmp_path.iterdir())
-
-
 def test_select_keeps_frames(people: SequenceResult) -> None:
     one = people.select(people.person_id == 4)
     assert one.frame_index.tolist() == [0, 3]

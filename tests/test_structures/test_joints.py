@@ -13,6 +13,7 @@ from aios.structures import (
     SMPLX_137,
     SMPLX_144,
     SMPLX_ROTATIONS_53,
+    JointSet,
     convert_joints,
     get_joint_set,
     joint_mapping,
@@ -127,27 +128,15 @@ def test_wholebody_maps_like_the_published_table() -> None:
     assert mapping.tolist() == expected
 
 
-@pytest.mark.parametrize('name', SIZES)
-def test_flip_twice_is_identity(name: str) -> None:
-    permutation = JOINT_SETS[name].flip_permutation
-    np.testing.assert_array_equal(
-        permutation[permutation], np.arange(SIZES[name])
-    )
-
-
-@pytest.mark.parametrize('name', SIZES)
-def test_flip_swaps_left_and_right_names(name: str) -> None:
-    joint_set = JOINT_SETS[name]
+@pytest.mark.parametrize('joint_set', JOINT_SETS.values(), ids=JOINT_SETS)
+def test_sides_and_groups(joint_set: JointSet) -> None:
+    """Left and right swap, and each joint is of one group."""
+    flip = joint_set.flip_permutation
+    np.testing.assert_array_equal(flip[flip], np.arange(len(joint_set)))
     for i, j in joint_set.flip_pairs:
-        assert joint_set.names[i] != joint_set.names[j]
-        assert joint_set.names[i].replace('left', 'right') == joint_set.names[
-            j
-        ].replace('left', 'right')
-
-
-@pytest.mark.parametrize('name', SIZES)
-def test_groups_partition_the_set(name: str) -> None:
-    joint_set = JOINT_SETS[name]
+        one, other = joint_set.names[i], joint_set.names[j]
+        assert one != other
+        assert one.replace('left', 'right') == other.replace('left', 'right')
     members = [i for group in joint_set.groups.values() for i in group]
     assert sorted(members) == list(range(len(joint_set)))
 
