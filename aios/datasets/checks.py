@@ -487,16 +487,13 @@ def _fitting_conventions(medians: dict[bool, float]) -> list[bool]:
 
 def _compare_hands(says: bool | None, flat: bool) -> Iterator[Finding]:
     """What a file says about hand poses, and what its joints show."""
-    if says is None:
-        yield Finding(
-            'hand convention',
-            f'the file does not say it, but hand poses are '
-            f'{_HAND_NAMES[flat]}',
-            is_error=flat,  # without a word they are read as relative
+    if says != flat:
+        said = (
+            'does not say it' if says is None else f'says {_HAND_NAMES[says]}'
         )
-    elif says != flat:
         yield Finding(
             'hand convention',
-            f'the file says {_HAND_NAMES[says]}, but hand poses are '
-            f'{_HAND_NAMES[flat]}',
+            f'the file {said}, but hand poses are {_HAND_NAMES[flat]}',
+            # without a word they are read as relative
+            is_error=flat or says is not None,
         )
