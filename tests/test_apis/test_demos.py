@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,6 @@ from script_loader import load_script
 
 import aios
 from aios.apis import video_sources, window
-from aios.apis.store import load_partial
 from aios.results import SequenceResult
 
 ROOT = Path(__file__).parents[2]
@@ -299,34 +297,6 @@ class TestWebcam:
         message = fails('webcam_demo', 7, '--out-dir', tmp_path / 'out')
         assert 'camera 7: cannot be opened' in message
         assert 'give --show, --view' in fails('webcam_demo', 0)
-
-
-@pytest.mark.slow
-def test_killed(demo, checkpoint, make_video, tmp_path: Path):
-    """What a run that was killed left is readable, and the rest follows."""
-    video = make_video(tmp_path / 'v.avi', 120)
-    out, whole = tmp_path / 'out', tmp_path / 'whole'
-    command = [
-        *(sys.executable, ROOT / 'demo/video_demo.py', video, checkpoint),
-        *('--device', 'cpu', '--score-thr', '0', '--max-persons', '2'),
-        *('--track', '--draw', 'boxes', '--out-dir', out),
-    ]
-    with subprocess.Popen([*map(str, command)]) as process:
-        while len(list(out.glob('parts/raw/*.npz'))) < 1:
-            assert process.poll() is None
-        process.kill()
-    left = load_partial(out).num_frames
-    assert 0 < left < 120
-    assert (out / 'vis.partial.mp4').exists()
-    options = '--track', '--draw', 'boxes'
-    demo('video_demo', video, *options, '--out-dir', out, '--resume')
-    demo('video_demo', video, *options, '--out-dir', whole)
-    assert {p.name for p in out.iterdir()} == {
-        *('params.npz', 'run.json', 'vis.mp4')
-    }
-    with np.load(out / 'params.npz') as a, np.load(whole / 'params.npz') as b:
-        for field in b.files:
-            np.testing.assert_array_equal(a[field], b[field])
 
 
 def test_shipped_weights_that_are_missing(

@@ -87,19 +87,6 @@ def test_rigid_motion(evaluate, toy):
     assert min(changed.values()) > 10
 
 
-def test_missed_person(evaluate, toy):
-    """Of 4 persons 3: recall, F1, counts, and nothing else of perfect ones."""
-    perfect = evaluate(toy.samples())
-    samples = toy.samples()
-    samples[0] = toy.sample(NAMES[0], [0])
-    assert differences(evaluate(samples), perfect) == {
-        'recall': 0.75,
-        'f1': 0.86,
-        'matched': 3,
-        'missed': 1,
-    }
-
-
 def test_picture_without_predictions(evaluate, toy):
     """Its child is missed: there is no error of children any more."""
     result = evaluate([toy.sample(NAMES[0], [0, 2])])
@@ -108,21 +95,6 @@ def test_picture_without_predictions(evaluate, toy):
     assert not any(k.startswith('kid-') for k in errors_of(result))
     assert result['pictures'] == 3
     assert result['pictures-with-predictions'] == 1
-
-
-def test_duplicate(evaluate, toy):
-    perfect = evaluate(toy.samples())
-    samples = toy.samples()
-    samples[0] = toy.sample(NAMES[0], [0, 2, 2])
-    assert differences(evaluate(samples), perfect) == {
-        'precision': 0.8,
-        'f1': 0.89,
-        'false-positives': 1,
-        # all false positives count against children
-        'kid-precision': 0.5,
-        'kid-f1': 0.67,
-        'kid-false-positives': 1,
-    }
 
 
 def test_prediction_of_who_does_not_count(evaluate, toy):

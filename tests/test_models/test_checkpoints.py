@@ -114,37 +114,6 @@ def test_every_rule_is_needed_and_reversible():
         assert any(rule.to_ours(name) == ours[name] for name in ours)
 
 
-@pytest.mark.parametrize(
-    ('official', 'ours'),
-    [
-        # The norms of the decoder are numbered in order of use here.
-        (
-            'transformer.decoder.layers.3.norm2.weight',
-            'decoder.layers.3.norms.0.weight',
-        ),
-        (
-            'transformer.decoder.layers.3.norm1.bias',
-            'decoder.layers.3.norms.1.bias',
-        ),
-        (
-            'pose_embed.4.layers.2.bias',
-            'bbox_head.branches.body_keypoints.expansion.layers.2.bias',
-        ),
-        (
-            'pose_hand_embed.1.layers.0.weight',
-            'bbox_head.branches.hand_keypoints.centre.1.layers.0.weight',
-        ),
-        (
-            'smpl_jaw_embed.2.layers.0.bias',
-            'bbox_head.smplx.2.jaw.layers.0.bias',
-        ),
-        ('transformer.decoder.unheard_of', None),
-    ],
-)
-def test_some_names(official, ours):
-    assert key_map.to_ours(official) == ours
-
-
 def test_the_model_has_these_names():
     """All tensors of the base config, and no other."""
     from mmengine.config import Config

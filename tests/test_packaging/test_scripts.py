@@ -109,6 +109,7 @@ class TestStep:
         assert 'outputs/logs/script.log' in result.stderr
         assert 'went on' not in result.stdout
 
+    @pytest.mark.slow
     def test_failure_of_torchrun_shows_the_reason(self, checkout: Path):
         """Its own report is longer than what is shown of the log."""
         (checkout / 'broken.py').write_text("raise OSError('no more tea')\n")

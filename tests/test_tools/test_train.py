@@ -202,14 +202,6 @@ def test_outdated_checkpoints_go_last(train, whole, monkeypatch):
     assert last == str(whole / 'epoch_4.pth')
 
 
-def test_resume_without_checkpoints_begins(train, losses, tmp_path):
-    train(
-        *('--work-dir', tmp_path / 'new', '--resume'),
-        *('--cfg-options', 'train_cfg.max_epochs=1'),
-    )
-    assert len(losses(tmp_path / 'new')) == 4
-
-
 def test_resume_from_a_file(train, losses, whole, tmp_path):
     work_dir = tmp_path / 'other'
     train('--work-dir', work_dir, '--resume', whole / 'epoch_2.pth')
