@@ -22,17 +22,20 @@ def _doctor(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from .apis.onnx_export import export_model
+    from .apis.onnx_int8 import export_int8
     from .apis.shipped import onnx_path
     from .deploy import ExportError
 
-    path = args.out or onnx_path()
+    path = args.out or onnx_path('-int8' if args.int8 else '')
+    options = dict(size=args.shape, overwrite=args.overwrite)
     try:
-        differences = export_model(
-            path, size=args.shape, overwrite=args.overwrite
-        )
+        if args.int8:
+            print(f'{path}: {export_int8(path, **options)}')
+        else:
+            found = export_model(path, **options)
+            print(f'{path}: differs from PyTorch by {max(found.values()):.1e}')
     except (ExportError, OSError, ValueError) as error:
         sys.exit(f'error: {error}')
-    print(f'{path}: differs from PyTorch by {max(differences.values()):.1e}')
     return 0
 
 
@@ -83,6 +86,12 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs=2,
         metavar=('H', 'W'),
         help='fix the size of images, and one image at a time (default: any)',
+    )
+    export.add_argument(
+        '--int8',
+        action='store_true',
+        help='let the backbone compute with 8-bit integers: faster, results '
+        'move a little (docs/en/runtime.md)',
     )
     export.add_argument(
         '--overwrite', action='store_true', help='replace OUT if it exists'

@@ -34,14 +34,17 @@ def shipped_weights() -> Path:
     return path
 
 
-def onnx_path() -> Path:
+def onnx_path(variant: str = '') -> Path:
     """Where ``python -m aios export`` writes the shipped model.
 
     The name has the hash of the weights and the version of this package:
     others are exported anew.
+
+    Args:
+        variant: ``'-int8'`` for that of ``--int8``.
     """
     digest = file_sha256(shipped_weights())[:12]
-    name = f'{SHIPPED_MODEL}-{digest}-{__version__}.onnx'
+    name = f'{SHIPPED_MODEL}-{digest}-{__version__}{variant}.onnx'
     return cache_folder() / 'onnx' / name
 
 

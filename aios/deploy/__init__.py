@@ -16,6 +16,7 @@ from .export import (
     run_onnx,
 )
 from .network import DeployableNetwork, pack_outputs
+from .quantization import quantize_convolutions
 
 __all__ = [
     'BucketedNetwork',
@@ -26,5 +27,6 @@ __all__ = [
     'export_program',
     'pack_outputs',
     'pad_to_bucket',
+    'quantize_convolutions',
     'run_onnx',
 ]

@@ -167,7 +167,7 @@ def _to_onnx(
     opset: int,
     description: Mapping[str, Any],
 ) -> bytes:
-    with _needed_packages('onnx', 'onnxscript'):
+    with needed_packages('onnx', 'onnxscript'):
         import onnx
         import onnxscript  # noqa: F401
     with _quietly():
@@ -252,7 +252,7 @@ def export_program(
 
 
 @contextmanager
-def _needed_packages(*names: str) -> Iterator[None]:
+def needed_packages(*names: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:

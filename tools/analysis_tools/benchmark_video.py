@@ -6,13 +6,15 @@ Reading, the network, and drawing with writing run in three threads. For each
 the table has its own processor time, and how long it waited for the others;
 processor time of PyTorch's other threads is in the total only. Weights are
 random without ``--checkpoint``: people are found everywhere, as many as
-``--persons`` says.
+``--persons`` says. With ``--live FPS`` frames come at that rate, as from a
+camera, those that nobody waits for are lost, and nothing is written: then it
+prints the time from a frame to its drawn picture, too.
 
 Example:
     python tools/analysis_tools/benchmark_video.py configs/aios/aios_tiny.py \
         --frames 40 --threads 2
     python tools/analysis_tools/benchmark_video.py aios_s --runtime onnx \
-        --size 640x480 --persons 5 --threads 2
+        --size 640x480 --persons 5 --threads 2 --live 30
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +36,15 @@ import cv2
 import numpy as np
 import torch
 
+from aios.apis.frames import Frame, FrameSource
 from aios.apis.inferencer import AiOSInferencer
 from aios.apis.job import Outputs, run_inference
 from aios.apis.onnx_inferencer import OnnxInferencer
 from aios.apis.shipped import SHIPPED_MODEL
 from aios.apis.sources import open_sources
+from aios.apis.writers import FrameWriter
 from aios.engine.profiling import build_detector
+from aios.results import FrameResult
 from aios.utils.command_line import (
     add_config_argument,
     errors_in_one_line,
@@ -46,7 +52,7 @@ from aios.utils.command_line import (
     markdown_table,
     read_config,
 )
-from aios.visualization import VideoFile
+from aios.visualization import OverlayDrawer, VideoFile
 
 # Names of threads, see aios.apis.threads
 THREADS = {
@@ -74,6 +80,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--threads', type=int, help='of the CPU')
+    parser.add_argument(
+        '--live',
+        type=float,
+        metavar='FPS',
+        help='frames come as from a camera',
+    )
     return parser.parse_args(argv)
 
 
@@ -85,6 +97,55 @@ def write_video(path: Path, size: str, frames: int) -> None:
     with VideoFile(path, 25) as video:
         for index in range(frames):
             video.write(np.roll(picture, 8 * index, axis=1))
+
+
+class Camera(FrameSource):
+    """Shows a video at a fixed rate.
+
+    Args:
+        path: The video, which is held in memory.
+        fps: Frames a second.
+    """
+
+    live = True
+
+    def __init__(self, path: Path, fps: float) -> None:
+        super().__init__('camera')
+        self.fps = fps
+        (source,) = open_sources(str(path))
+        self._video = list(source.frames())
+
+    def frames(self, *_: Any) -> Iterator[Frame]:
+        """All frames; their time is when the camera saw them."""
+        start = time.perf_counter()
+        for frame in self._video:
+            due = start + frame.index / self.fps
+            time.sleep(max(0.0, due - time.perf_counter()))
+            yield replace(frame, timestamp=time.perf_counter())
+
+
+class Screen(FrameWriter):
+    """Draws frames and notes how old they are.
+
+    Args:
+        faces: ``(F, 3)`` triangles of the bodies.
+
+    Attributes:
+        ages: Seconds from the camera to the drawn picture.
+    """
+
+    per_frame = False
+    needs_image = needs_vertices = True
+
+    def __init__(self, faces: np.ndarray) -> None:
+        self._draw = OverlayDrawer(faces)
+        self.ages: list[float] = []
+
+    def write(self, frame: FrameResult, image: np.ndarray | None) -> None:
+        """Draw a frame."""
+        assert image is not None  # it said that it needs one
+        self._draw(frame, image)
+        self.ages.append(time.perf_counter() - frame.timestamp)
 
 
 def write_checkpoint(path: Path, config: str, options: dict) -> None:
@@ -171,13 +232,18 @@ def main(argv: list[str] | None = None) -> None:
             inferencer = make_inferencer(args, root)
         # Kernels are compiled before.
         list(inferencer.stream(np.zeros((72, 128, 3), np.uint8)))
+        sources, screens = open_sources(str(video)), []
+        if args.live:
+            sources = [Camera(video, args.live)]
+            screens = [Screen(inferencer.faces)]
         wall, processor = time.perf_counter(), time.process_time()
         with watch() as spent:
             summary = run_inference(
                 inferencer,
-                open_sources(str(video)),
+                sources,
                 root / 'out',
-                outputs=Outputs(),
+                outputs=Outputs(vis=not args.live),
+                senders=screens,
             )
         wall = time.perf_counter() - wall
         processor = time.process_time() - processor
@@ -194,6 +260,9 @@ def main(argv: list[str] | None = None) -> None:
     rows.append(['all threads', f'{1000 * processor / frames:.0f}', ''])
     print(markdown_table(rows))
     print(f'\n{frames / wall:.2f} frames/s by the wall clock')
+    for screen in screens:
+        age = 1000 * np.median(screen.ages)
+        print(f'{age:.0f} ms from the camera to the drawn picture (median)')
 
 
 if __name__ == '__main__':

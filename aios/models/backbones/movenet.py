@@ -301,6 +301,17 @@ class SameConv2d(Conv2dReLU6):
             return self.weight
         return F.pad(self.weight, (1, 0, 1, 0))
 
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve ``(B, in_channels, H, W)``."""
+        if self.stride[0] == 1 or not torch.compiler.is_compiling():
+            return super().forward(input)
+        # Compilers and runtimes of exported files pad without a copy.
+        return F.conv2d(
+            F.pad(input, (0, 1, 0, 1)),
+            *(self.weight, self.bias, self.stride, 0),
+            *(self.dilation, self.groups),
+        )
+
 
 class InvertedResidual(BaseModule):
     """MobileNetV2's block: expand, filter each channel, project."""

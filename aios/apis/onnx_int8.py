@@ -1,0 +1,163 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""An ONNX file of ``aios_s`` whose backbone computes with 8-bit integers.
+
+Ranges are measured on images that the package draws; how far results move
+is measured on other ones.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aios.deploy import ExportError, quantize_convolutions
+from aios.runtime import OnnxDetector
+from aios.structures import box_iou
+from aios.synthetic import (
+    BodyBank,
+    SceneOptions,
+    finish_picture,
+    render_scene,
+    sample_photographic_scene,
+)
+from aios.utils.safe_io import atomic_write
+
+from .onnx_export import export_model
+from .shipped import shipped_onnx
+
+__all__ = ['Int8Loss', 'export_int8']
+
+# The inverted-residual blocks of MoveNet.  Its stem, pyramid and heads stay
+# float32: with them in integers keypoints move by whole cells.
+_LAYERS = r'\.backbone\.blocks\.'
+_SIZE = (256, 320)  # height and width of the images that are drawn
+_NUM_CALIBRATION = 16
+_NUM_CHECKED = 8
+_MIN_SCORE = 0.3
+_MIN_IOU = 0.5
+_MAX_DISTANCE = 10.0  # pixels
+
+
+@dataclass(frozen=True)
+class Int8Loss:
+    """How results of integers differ from those of float32.
+
+    Args:
+        persons: Found with float32.
+        found: How many of them are found with integers.
+        pixels: Median distance of their projected joints.
+        millimetres: Median distance of their joints, pelvis on pelvis.
+    """
+
+    persons: int
+    found: int
+    pixels: float
+    millimetres: float
+
+    def __str__(self) -> str:
+        return (
+            f'{self.found} of {self.persons} persons of drawn images are '
+            f'found as with float32, their joints {self.pixels:.1f} pixels '
+            f'and {self.millimetres:.0f} mm (median) from there'
+        )
+
+
+def export_int8(
+    path: str | os.PathLike,
+    size: tuple[int, int] | None = None,
+    *,
+    overwrite: bool = False,
+) -> Int8Loss:
+    """Write ``aios_s`` as an ONNX file that computes with integers.
+
+    Args:
+        path: The file.
+        size: See :func:`~aios.apis.onnx_export.export_model`.
+        overwrite: Replace an existing file.
+
+    Raises:
+        ExportError: If a package is missing, or results differ too much;
+            then nothing is written.
+        FileExistsError: If the file exists.
+    """
+    with (
+        atomic_write(path, overwrite) as stream,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        source = Path(folder) / 'float32.onnx'
+        if size is None:
+            source = shipped_onnx()
+        else:
+            export_model(source, size=size)
+        images = _drawn_images(*(size or _SIZE))
+        content = quantize_convolutions(
+            source.read_bytes(),
+            _LAYERS,
+            (_inputs(next(images)) for _ in range(_NUM_CALIBRATION)),
+        )
+        target = Path(folder) / 'int8.onnx'
+        target.write_bytes(content)
+        loss = _measure(
+            OnnxDetector(source),
+            OnnxDetector(target),
+            [next(images) for _ in range(_NUM_CHECKED)],
+        )
+        if not loss.pixels <= _MAX_DISTANCE:
+            raise ExportError(f'integers lose too much: {loss}')
+        stream.write(content)
+    return loss
+
+
+def _drawn_images(height: int, width: int) -> Iterator[np.ndarray]:
+    """Always the same ones, ``(H, W, 3)`` uint8 BGR."""
+    bank = BodyBank()
+    options = SceneOptions(width=width, height=height)
+    for seed in range(_NUM_CALIBRATION + _NUM_CHECKED):
+        rng = np.random.default_rng(seed)
+        scene = sample_photographic_scene(rng, bank, options)
+        image = render_scene(rng, scene, bank).image
+        yield finish_picture(rng, image, rng)[..., ::-1]
+
+
+def _inputs(image: np.ndarray) -> Mapping[str, np.ndarray]:
+    """Of the network."""
+    pixels = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
+    return dict(images=pixels[None], sizes=np.array([image.shape[:2]]))
+
+
+def _measure(
+    exact: OnnxDetector, other: OnnxDetector, images: list[np.ndarray]
+) -> Int8Loss:
+    """Compare the persons of some images."""
+    persons = 0
+    pixels: list[np.ndarray] = []
+    metres: list[np.ndarray] = []
+    for image in images:
+        one, two = (
+            result.select(result.instances['scores'] >= _MIN_SCORE).instances
+            for result in (exact(image), other(image))
+        )
+        persons += len(one['scores'])
+        if not len(two['scores']):
+            continue
+        overlap = box_iou(one['bboxes'][:, None], two['bboxes'])
+        same = overlap.max(1) >= _MIN_IOU
+        nearest = overlap.argmax(1)[same]
+        for name, distances in (('joints2d', pixels), ('joints3d', metres)):
+            here, there = one[name][same], two[name][nearest]
+            if name == 'joints3d':
+                here, there = here - here[:, :1], there - there[:, :1]
+            distances.append(np.linalg.norm(there - here, axis=-1))
+    found = sum(map(len, pixels))
+    if not found:
+        raise ExportError(f'none of {persons} persons is found with integers')
+    pixel, metre = (
+        float(np.median(np.concatenate([x.ravel() for x in distances])))
+        for distances in (pixels, metres)
+    )
+    return Int8Loss(persons, found, pixel, 1000 * metre)
