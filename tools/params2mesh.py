@@ -19,6 +19,7 @@ Examples:
         --fps 30 --track --format npz
     python tools/params2mesh.py results --height 3=1.75 --format npz \
         --out scaled.npz
+    python tools/params2mesh.py results --fill-gaps 30 --format glb
 
 A folder is that of a run; if it was interrupted, what it left is used.  The
 files go next to the results, under their name, or to --out.
@@ -40,7 +41,7 @@ from aios.export import EXPORTERS, Exporter
 from aios.ground import GroundError, ground_sequence, set_heights
 from aios.importers import IMPORTERS, ReadingOptions
 from aios.results import SequenceResult
-from aios.tracking import Tracker
+from aios.tracking import Tracker, fill_gaps
 from aios.utils.command_line import add_overwrite_option, make_parser
 
 
@@ -72,6 +73,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='[ID=]METRES',
         help='how tall a person is, or the median of all others; sets how '
         'large and how far away they are. May be given several times',
+    )
+    parser.add_argument(
+        '--fill-gaps',
+        type=int,
+        metavar='FRAMES',
+        help='put persons of --track where they were not found for at most '
+        'so many frames in a row; their score is 0',
     )
     parser.add_argument(
         '--model-path',
@@ -293,6 +301,25 @@ def with_heights(
     return set_heights(people, heights, BodyPoser(_layer(people, args)))
 
 
+def with_filled_gaps(
+    people: SequenceResult, args: argparse.Namespace
+) -> SequenceResult:
+    """The persons, with those of ``--fill-gaps``.
+
+    Raises:
+        ValueError: If they have no ids of a tracker.
+    """
+    if args.fill_gaps is None:
+        return people
+    if people.num_frames > 1 and not people.timestamps.any():
+        raise ValueError(
+            '--fill-gaps needs the ids of a video; in separate images a '
+            'number is another person each time'
+        )
+    people.check_parameters()
+    return fill_gaps(people, _layer(people, args), args.fill_gaps)
+
+
 def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
     """Path for :meth:`aios.export.Exporter.export`."""
     if exporter.per == 'run':
@@ -330,6 +357,7 @@ def main(argv: list[str] | None = None) -> None:
             people = with_heights(load(args.params), args)
             if args.params.is_dir():
                 args.params = args.params / 'params.npz'
+        people = with_filled_gaps(people, args)
         people = select(people, args.frames, args.ids)
         exporter = EXPORTERS[args.format]
         names = [x[2:].replace('-', '_') for x in exporter.options]

@@ -6,12 +6,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from aios.body_models import BodyPoser
 from aios.results import FrameResult
+from aios.tracking import with_appearance
 
 from .post_processing import FrameTransform
 from .sources import Frame, FrameSource
@@ -35,6 +36,7 @@ class FrameConsumer:
             computed anew also where no mesh is written.
         final: Where what was processed is kept; ``None`` if nothing is.
             Emptied.
+        appearance: Whether the appearance of persons is kept for a tracker.
         keep_files: Whether files of an earlier run may stay.
 
     Attributes:
@@ -51,6 +53,7 @@ class FrameConsumer:
         pose_always: bool = False,
         final: ShardStore | None = None,
         keep_files: bool = True,
+        appearance: bool = False,
     ) -> None:
         self.source = source
         self.raw = raw
@@ -61,6 +64,7 @@ class FrameConsumer:
         self.pose_always = pose_always
         self.final = final
         self.keep_files = keep_files
+        self.appearance = appearance
         self.stored = _Replay(raw)
         self.skipped: list[str] = []
 
@@ -76,6 +80,9 @@ class FrameConsumer:
         is_written = self.is_written(frame.index)
         if is_written:
             result = self.stored.find(frame.index)
+        elif self.appearance and result is not None:
+            image = cast(np.ndarray, frame.image)
+            result = with_appearance(result, image)
         if result is not None:
             self._write(frame, result)
         else:

@@ -311,6 +311,7 @@ class _Job:
             self.processing.smooth and bool(steps),
             final,
             self.keep_files,
+            self.processing.in_order,
         )
 
     def _predict(

@@ -18,6 +18,7 @@ from .predictions import (
 )
 from .run_record import RunRecord, read_cameras
 from .schema import (
+    APPEARANCE_SHAPE,
     CAMERA_ORIGINS,
     FRAME_FIELDS,
     MESH_BODIES,
@@ -28,6 +29,7 @@ from .schema import (
 from .sequence import SequenceResult
 
 __all__ = [
+    'APPEARANCE_SHAPE',
     'CAMERA_ORIGINS',
     'FRAME_FIELDS',
     'MESH_BODIES',

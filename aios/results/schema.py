@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    'APPEARANCE_SHAPE',
     'CAMERA_ORIGINS',
     'FORMAT_VERSION',
     'FRAME_FIELDS',
@@ -78,6 +79,10 @@ Results of them hold joints and vertices; their parameters are zero.
 """
 
 
+APPEARANCE_SHAPE = (2, 64)
+"""Parts of the body, and bins of a histogram of colours."""
+
+
 def _person_fields() -> dict[str, Field]:
     fields = {
         'person_id': Field((), _WHOLE, 'track, or rank within the frame'),
@@ -94,6 +99,9 @@ def _person_fields() -> dict[str, Field]:
     fields['joints2d'] = Field((144, 2), _REAL, 'px, joints3d seen by K')
     fields['vertices'] = Field((-1, 3), _REAL, 'm, camera axes', True)
     fields['keypoints'] = Field((17, 2), _REAL, 'COCO order, px', True)
+    fields['appearance'] = Field(
+        APPEARANCE_SHAPE, _REAL, 'colours of torso and thighs', True
+    )
     return fields
 
 

@@ -81,6 +81,8 @@ class SequenceResult:
         focal_std: ``(F,)``; None for NaN.
         vertices: ``(N, V, 3)`` with the translation, or None.
         keypoints: ``(N, 17, 2)``, or None.
+        appearance: ``(N, 2, 64)``, or None; see
+            :func:`aios.tracking.with_appearance`.
         floor: ``(4,)``, or None if unknown: unit vector against gravity and
             height of the camera in metres, so that ``floor[:3] @ x +
             floor[3]`` is the height of ``x`` over the floor.
@@ -129,6 +131,7 @@ class SequenceResult:
     focal_std: np.ndarray | None = None
     vertices: np.ndarray | None = None
     keypoints: np.ndarray | None = None
+    appearance: np.ndarray | None = None
     floor: np.ndarray | None = None
     faces: np.ndarray | None = None
     fps: float = 0.0

@@ -3,8 +3,9 @@
 
 The scheme is that of ByteTrack (Zhang et al., ECCV 2022): confident
 detections first, the others only to continue a track; a Kalman filter
-predicts the boxes.  Similarity is that of boxes, of joints and of distances
-from the camera; boxes alone do not distinguish persons who pass each other.
+predicts the boxes.  Similarity is that of boxes, of joints, of distances from
+the camera and of colours; boxes alone do not distinguish persons who pass each
+other.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aios.results import FrameResult
+from aios.results import APPEARANCE_SHAPE, FrameResult
 
 from . import kalman
+from .appearance import appearance_similarity, mean_appearance
 from .association import (
     BODY_JOINTS,
     assign,
@@ -41,6 +43,7 @@ class _Track:
         joints: ``(17, 2)`` of the last detection, relative to the box: 0 at
             its centre, in units of its height.
         depth: Of the pelvis, metres, a running mean.
+        appearance: ``(2, 64)``, a running mean; 0 if unknown.
         hits: Number of frames with the person.
         missed: Frames since the last one.
     """
@@ -49,6 +52,7 @@ class _Track:
     covariance: np.ndarray
     joints: np.ndarray
     depth: float
+    appearance: np.ndarray
     hits: int = 1
     missed: int = 0
 
@@ -75,7 +79,7 @@ class Tracker:
         max_gap: Frames for which a person may be missing.
         min_similarity: Similarity from which a confident person continues a
             track: mean of the overlap of boxes (IoU) and of joints (OKS),
-            times that of depths.
+            times that of depths and of appearance.
         low_min_similarity: The same for those with low scores.
         min_hits: Tracks with fewer frames end with the first miss.
 
@@ -118,11 +122,13 @@ class Tracker:
         Call it once per frame, also for frames without persons.
 
         Args:
-            frame: Its ``person_id`` does not matter.
+            frame: Its ``person_id`` does not matter. ``appearance`` (of
+                :func:`with_appearance`) tells persons apart; it may be
+                missing.
 
         Returns:
-            The same with new ``person_id``, without persons whose score is
-            low and who continue no track.
+            The same with new ``person_id`` and without ``appearance``,
+            without persons whose score is low and who continue no track.
         """
         self._predict()
         ids = self._known_ids(frame)
@@ -132,7 +138,7 @@ class Tracker:
         ids[unknown[order]] = self._next_id + np.arange(len(unknown))
         self._update(frame, ids)
         kept = frame.select(ids >= 0)
-        return kept.with_fields(person_id=ids[ids >= 0])
+        return kept.with_fields(person_id=ids[ids >= 0], appearance=None)
 
     def resume(self, frames: Iterable[FrameResult], next_id: int = 0) -> None:
         """Go on after a break, with frames that were tracked before it.
@@ -195,21 +201,24 @@ class Tracker:
 
     def _update(self, frame: FrameResult, ids: np.ndarray) -> None:
         boxes, joints = _boxes_and_joints(frame)
-        depths = _depths(frame)
+        depths, appearance = _depths(frame), _appearance(frame)
         for row in np.flatnonzero(ids >= 0).tolist():
             key = int(ids[row])
             relative = (joints[row] - boxes[row, :2]) / boxes[row, 3]
             old = self._tracks.get(key)
-            depth = float(depths[row])
+            depth, looks = float(depths[row]), appearance[row]
             if old is None:
                 mean, covariance = kalman.initiate(boxes[row])
             else:
                 depth = (old.depth + depth) / 2
+                looks = mean_appearance(old.appearance, looks)
                 mean, covariance = kalman.update(
                     old.mean, old.covariance, boxes[row]
                 )
             hits = 1 if old is None else old.hits + 1
-            self._tracks[key] = _Track(mean, covariance, relative, depth, hits)
+            self._tracks[key] = _Track(
+                mean, covariance, relative, depth, looks, hits
+            )
             self._next_id = max(self._next_id, key + 1)
         self._tracks = {
             key: track
@@ -239,6 +248,12 @@ def _depths(frame: FrameResult) -> np.ndarray:
     return frame.instances['joints3d'][:, _PELVIS, 2].astype(np.float64)
 
 
+def _appearance(frame: FrameResult) -> np.ndarray:
+    """``(n, 2, 64)``; 0 if unknown."""
+    unknown = np.zeros((len(frame), *APPEARANCE_SHAPE))
+    return frame.instances.get('appearance', unknown)
+
+
 def _similarity(
     tracks: list[_Track], frame: FrameResult, rows: np.ndarray
 ) -> np.ndarray:
@@ -252,4 +267,6 @@ def _similarity(
     overlap = box_similarity(boxes, frame.instances['bboxes'][rows])
     alike = overlap + keypoint_similarity(expected, joints[rows], areas)
     depths = np.array([track.depth for track in tracks])
-    return alike / 2 * depth_similarity(depths, _depths(frame)[rows])
+    alike = alike / 2 * depth_similarity(depths, _depths(frame)[rows])
+    looks = np.stack([track.appearance for track in tracks])
+    return alike * appearance_similarity(looks, _appearance(frame)[rows])

@@ -65,6 +65,7 @@ def test_options(page):
     assert known - {'--help'} <= named
     others = {
         *('--show', '--view', '--send', '--max-frames', '--format'),
+        '--fill-gaps',
         '--nproc-per-node',
     }
     assert named - known == others

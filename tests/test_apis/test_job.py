@@ -17,7 +17,13 @@ from aios.apis import AiOSInferencer, open_sources
 from aios.apis.job import Outputs, Summary, run_inference
 from aios.apis.post_processing import PostProcessing
 from aios.apis.store import load_partial
-from aios.results import PERSON_FIELDS, SMPLX_ARGUMENTS, SequenceResult
+from aios.results import (
+    PERSON_FIELDS,
+    SMPLX_ARGUMENTS,
+    FrameResult,
+    SequenceResult,
+)
+from aios.tracking import Tracker
 from aios.utils import locking
 from aios.utils.locking import folder_lock
 
@@ -154,6 +160,25 @@ def test_a_video(infer, tmp_path: Path, make_video):
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 7
     assert video.read()[1].shape == (72, 96 + 36, 3)
+
+
+def test_the_tracker_knows_colours(
+    infer, tmp_path: Path, make_video, monkeypatch
+):
+    known, track = [], Tracker.track
+
+    def spy(self: Tracker, frame: FrameResult) -> FrameResult:
+        known.append('appearance' in frame.instances)
+        return track(self, frame)
+
+    monkeypatch.setattr(Tracker, 'track', spy)
+    make_video(tmp_path / 'v.avi', 3)
+    out = tmp_path / 'out'
+    infer(
+        tmp_path / 'v.avi', out, outputs=Outputs(vis=False), processing=TRACKED
+    )
+    assert known == [True] * 3
+    assert SequenceResult.load(out / 'params.npz').appearance is None
 
 
 def test_smoothed_joints_are_those_of_the_parameters(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +168,19 @@ def test_heights(params: Path, tmp_path: Path, capsys):
         with pytest.raises(SystemExit) as refusal:
             main([str(params), *words, '--format', 'json'])
         assert reason in f'{refusal.value} {capsys.readouterr().err}'
+
+
+def test_gaps_are_filled(params: Path, tmp_path: Path):
+    people = SequenceResult.load(params)
+    ends = people.select((people.frame_index != 1) | (people.person_id == 1))
+    ends.save(params, overwrite=True)
+    out = tmp_path / 'filled.npz'
+    words = ['--fill-gaps', '1', '--format', 'npz', '--out', str(out)]
+    main([str(params), *words])
+    filled = SequenceResult.load(out)
+    assert filled.person_id.tolist() == [1, 2, 1, 2, 2]
+    assert filled.scores[3] == 0 < filled.scores[[0, 1, 2, 4]].min()
+    images = replace(ends, timestamps=np.zeros(3))
+    images.save(params, overwrite=True)
+    with pytest.raises(SystemExit, match='needs the ids of a video'):
+        main([str(params), *words, '--overwrite'])

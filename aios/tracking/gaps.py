@@ -1,0 +1,125 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Persons of a track in the frames in which they were not found."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from aios.results import FrameResult, SequenceResult
+
+from .body import Body
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ['fill_gaps']
+
+_NEAREST = 0.05  # metres in front of the camera; nearer has no direction
+_Row = dict[str, np.ndarray]
+
+
+def fill_gaps(
+    people: SequenceResult,
+    body_model: dict | nn.Module,
+    max_gap: int = 30,
+) -> SequenceResult:
+    """Add persons where their tracks have gaps.
+
+    Who is missing for some frames is put between the last frame before and
+    the first one after: rotations on the shortest arc, the pelvis by its
+    direction from the camera and the logarithm of its depth, all else
+    linearly.  The score is 0, as these persons were not found there.
+
+    Args:
+        people: With ids of a tracker.
+        body_model: SMPL-X layer or its config, the one the results were made
+            with.
+        max_gap: Frames for which a person may be missing.
+
+    Returns:
+        The same persons, and in each frame the added ones after them.
+
+    Raises:
+        ValueError: If ``max_gap`` is negative, or the bodies have no SMPL-X
+            parameters.
+    """
+    from aios.body_models import BodyPoser
+
+    if max_gap < 0:
+        raise ValueError(f'max_gap must not be negative, got {max_gap}')
+    people.check_parameters()
+    poser = BodyPoser(body_model)
+    frames = list(people.frames())
+    missing = _missing(frames, max_gap, Body(poser))
+    for number, rows in missing.items():
+        frame = frames[number]
+        added = frame.with_fields(
+            **{name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        ).posed(poser, 'vertices' in frame.instances)
+        frames[number] = frame.with_fields(
+            **{
+                name: np.concatenate([values, added.instances[name]])
+                for name, values in frame.instances.items()
+            }
+        )
+    filled = SequenceResult.from_frames(frames, **people.metadata)
+    return replace(filled, aios_version=people.aios_version)
+
+
+def _missing(
+    frames: list[FrameResult], max_gap: int, body: Body
+) -> dict[int, list[_Row]]:
+    """By frame, persons who are missing there."""
+    last: dict[int, tuple[int, _Row]] = {}
+    missing = defaultdict(list)
+    for number, frame in enumerate(frames):
+        for index, person in enumerate(frame.instances['person_id'].tolist()):
+            row = {n: values[index] for n, values in frame.instances.items()}
+            before, start = last.get(person, (number, row))
+            last[person] = number, row
+            gap = number - before - 1
+            if 0 < gap <= max_gap:
+                for step in range(1, gap + 1):
+                    between = _between(start, row, step / (gap + 1), body)
+                    missing[before + step].append(between)
+    return missing
+
+
+def _between(
+    start: Mapping[str, np.ndarray],
+    end: Mapping[str, np.ndarray],
+    share: float,
+    body: Body,
+) -> _Row:
+    """A person between two of the same track; joints are not computed."""
+    row = {
+        name: (1 - share) * start[name] + share * end[name] for name in start
+    }
+    row['person_id'], row['scores'] = start['person_id'], np.zeros(())
+    turn = body.rotations(start)
+    arc = (turn.inv() * body.rotations(end)).as_rotvec()
+    row |= body.poses(turn * Rotation.from_rotvec(share * arc))
+    # The pelvis of the rest pose is linear in the shape, as all else here.
+    rest = row['joints3d'][0] - row['transl']
+    row['transl'] = _position(start, end, share) - rest
+    return row
+
+
+def _position(
+    start: Mapping[str, np.ndarray],
+    end: Mapping[str, np.ndarray],
+    share: float,
+) -> np.ndarray:
+    """Position ``(3,)`` of the pelvis, metres."""
+    ends = np.stack([start['joints3d'][0], end['joints3d'][0]])
+    weights = np.array([1 - share, share])
+    if ends[:, 2].min() < _NEAREST:
+        return weights @ ends
+    depth = np.exp(weights @ np.log(ends[:, 2]))
+    return depth * (weights @ (ends / ends[:, 2:]))

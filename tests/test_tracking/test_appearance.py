@@ -1,0 +1,100 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Persons are told apart by their colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aios.results import FrameResult, complete_instances
+from aios.structures import joint_mapping
+from aios.tracking import Tracker, with_appearance
+from aios.tracking.appearance import appearance_similarity, mean_appearance
+
+RED, GREEN = (20, 20, 235), (20, 235, 20)
+BODY = joint_mapping('smplx_144', 'coco')
+
+
+def standing(*places: float) -> FrameResult:
+    """Persons at columns of a 200 x 100 image: hips at 50, knees at 75."""
+    joints = np.zeros((len(places), 144, 2))
+    for row, x in enumerate(places):
+        for first, y in ((5, 20), (11, 50), (13, 75)):
+            joints[row, BODY[first : first + 2]] = (x + 10, y), (x - 10, y)
+    people = complete_instances(
+        joints2d=joints, bboxes=np.zeros((len(places), 4))
+    )
+    return FrameResult('a', 0, 0, np.eye(3), (200, 100), people)
+
+
+def dressed() -> np.ndarray:
+    """Red above 50 and green below it; the right half is all green."""
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[:50], image[50:] = RED, GREEN
+    image[:, 100:] = GREEN
+    return image
+
+
+@pytest.mark.parametrize('step', [1, 2])
+def test_torso_and_thighs_have_their_colours(step):
+    # Also in an image of half the size.
+    image = dressed()[::step, ::step]
+    frame = with_appearance(standing(40, 150), image)
+    found = frame.instances['appearance']
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+    # Bins are those of blue, green and red, four of each.
+    bins = found.argmax(-1)
+    assert bins.tolist() == [[0b000011, 0b001100], [0b001100] * 2]
+    assert (found.max(-1) > 0.9).all()
+
+
+def test_parts_outside_the_image_have_no_colour():
+    frame = with_appearance(standing(40, 300), dressed())
+    assert frame.instances['appearance'].any(-1).tolist() == [
+        [True, True],
+        [False, False],
+    ]
+    assert len(with_appearance(standing(), dressed())) == 0
+
+
+def test_similarity_ignores_parts_that_one_lacks():
+    known = np.zeros((2, 2, 64))
+    known[0, :, 3] = known[1, :, 12] = 1
+    seen = np.zeros((3, 2, 64))
+    seen[0, :, 3] = seen[1, 0, 12] = 1
+    alike = appearance_similarity(known, seen)
+    assert alike[[0, 1, 0, 1], [0, 1, 2, 2]].tolist() == [1, 1, 1, 1]
+    assert alike[[1, 0], [0, 1]].max() < 0.2
+
+
+def test_the_mean_takes_parts_where_they_are_known():
+    old, new = np.zeros((2, 2, 64))
+    old[0, 3] = new[0, 5] = new[1, 7] = 1
+    mean = mean_appearance(old, new)
+    assert mean[0, [3, 5]].tolist() == pytest.approx([0.8, 0.2])
+    assert mean[1, 7] == 1
+    np.testing.assert_array_equal(mean_appearance(old, 0 * new), old)
+
+
+@pytest.mark.parametrize('known', [False, True])
+def test_persons_in_one_place_keep_their_ids(known):
+    """Their boxes and joints shake more than they differ."""
+    rng = np.random.default_rng(0)
+    clothes = np.zeros((2, 2, 64))
+    clothes[0, :, 3] = clothes[1, :, 12] = 1
+    tracker, seen = Tracker(), set()
+    for _ in range(12):
+        order = rng.permutation(2)
+        frame = standing(*rng.normal(40, 2, 2))
+        points = frame.instances['joints2d'][:, BODY[5:15]]
+        boxes = np.concatenate([points.min(1), points.max(1)], axis=-1)
+        looks = clothes[order] if known else None
+        tracked = tracker.track(
+            frame.with_fields(
+                bboxes=boxes, appearance=looks, scores=np.ones(2)
+            )
+        )
+        assert 'appearance' not in tracked.instances
+        ids = tracked.instances['person_id']
+        seen |= set(zip(order.tolist(), ids.tolist(), strict=True))
+    assert (len(seen) == 2) is known
