@@ -113,7 +113,8 @@ def model_and_weights(args: argparse.Namespace) -> tuple[str | None, Any]:
 def add_device_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--device``; without it the value is ``None``."""
     parser.add_argument(
-        '--device', help='cpu, cuda, cuda:1, ... (default: the best there is)'
+        '--device',
+        help='cpu, cuda, cuda:1, mps, ... (default: the best there is)',
     )
 
 

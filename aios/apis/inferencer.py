@@ -65,7 +65,8 @@ class AiOSInferencer(BaseInferencer):
         weights: Checkpoint of this package, or the published one. Without
             it, and without another model: those of ``aios_s``, which come
             with the package. There is no inference with random weights.
-        device: ``'cpu'``, ``'cuda:1'``, ...; default: the best there is.
+        device: ``'cpu'``, ``'cuda:1'``, ``'mps'``, ...; default: the best
+            there is.
         score_thr: See :class:`InstanceFilter`.
         max_persons: See :class:`InstanceFilter`.
         nms_iou: See :class:`InstanceFilter`.

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import torch
 from torch import Tensor
 
 from aios.models.task_modules import (
@@ -15,6 +14,7 @@ from aios.models.task_modules import (
     object_keypoint_similarity,
 )
 from aios.registry import MODELS
+from aios.utils.tensors import tensor_like
 
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
@@ -54,12 +54,6 @@ class PartKeypointLoss(PersonLoss):
         _check_choice('face_count', face_count, ('face', 'lhand'))
         self.oks_area = oks_area
         self.face_count = face_count
-        for part in PARTS:
-            self.register_buffer(
-                f'{part.name}_sigmas',
-                torch.tensor(part.sigmas, dtype=torch.float64),
-                persistent=False,
-            )
 
     def forward(
         self,
@@ -94,7 +88,7 @@ class PartKeypointLoss(PersonLoss):
             targets.points[part.name],
             targets.points_visible[part.name],
             boxes[:, 2] * boxes[:, 3],
-            self.get_buffer(f'{part.name}_sigmas').to(points),
+            tensor_like(part.sigmas, points),
         )
 
     def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
