@@ -14,8 +14,10 @@ Example:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import platform
 import statistics
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,7 +141,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     set_default_kernel(args.kernel)
-    subjects = make_subjects(args)
+    # MMEngine prints which weights it makes, and keeps where it prints.
+    with contextlib.redirect_stdout(sys.stderr):
+        subjects = make_subjects(args)
     image = read_image(args.image, args.shape)
     print(describe_machine(args))
     results = []
