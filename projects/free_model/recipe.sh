@@ -6,7 +6,7 @@
 #
 #   bash projects/free_model/recipe.sh STATE [STEPS] [DEVICE]
 #
-# STATE    folder for images, features and checkpoints, some 20 GB
+# STATE    folder for images, features and checkpoints, some 25 GB
 # STEPS    steps with a constant rate, before the rate falls (default 20000)
 # DEVICE   cpu (default) or cuda
 #
@@ -19,17 +19,18 @@ STEPS=${2:-20000}
 DEVICE=${3:-cpu}
 PYTHON=${PYTHON:-python}
 HERE=projects/free_model
-SIZES=192x256,256x192,256x256,256x320,320x256,288x384,384x288,192x192
+SMALL=192x256,256x192,256x256,256x320,320x256,288x384,384x288,192x192
+LARGE=640x480,480x640,512x512,512x384 # as photographs are looked at
 DRAWING="--photographic --genders neutral --people 1-10 --nobody 0.15 --workers 2 --resume"
 mkdir -p "$STATE"
 
 # Shown beside the training's own output.
 say() { printf '%s %s\n' "$(date +%T)" "$*"; }
 
-draw() { # FOLDER IMAGES SEED PANORAMAS
+draw() { # FOLDER IMAGES SEED PANORAMAS SIZES
     # shellcheck disable=SC2086  # options are words
     "$PYTHON" tools/make_synthetic_dataset.py "$STATE/$1" --images "$2" \
-        --seed "$3" --panoramas "$STATE/panoramas/$4" --size "$SIZES" $DRAWING
+        --seed "$3" --panoramas "$STATE/panoramas/$4" --size "$5" $DRAWING
 }
 
 train() { # CONFIG OPTION...
@@ -51,10 +52,11 @@ fi
 
 say 'images'
 for seed in $(seq 100 114); do
-    draw "train/$seed" 2000 "$seed" train
+    draw "train/$seed" 2000 "$seed" train "$SMALL"
 done
-draw val 300 200 held_out
-draw test 1000 300 held_out
+draw train/116 2000 116 train "$LARGE"
+draw val 300 200 held_out "$SMALL"
+draw test 1000 300 held_out "$SMALL"
 
 say 'training'
 train aios_s_cached --state "$STATE/trunk" --steps "$STEPS"

@@ -34,6 +34,7 @@ FOREIGN = {
     '--no-build-isolation', '--no-cache-dir', '--no-deps', '--config',
     '--python', '--dest', '--field', '--model', '--valid-config',
     '--gpus', '--ipc', '--rm', '--standalone', '--nproc-per-node',
+    '--background',  # Blender's
 }  # fmt: skip
 
 
