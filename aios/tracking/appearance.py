@@ -100,7 +100,7 @@ def appearance_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         pairs without a common part are alike.
     """
     alike = np.sqrt(a[:, None] * b[None]).sum(-1)
-    both = a.any(-1)[:, None] & b.any(-1)[None]
+    both = np.any(a, axis=-1)[:, None] & np.any(b, axis=-1)[None]
     distance = ((1 - alike) * both).sum(-1) / np.maximum(both.sum(-1), 1)
     return np.exp(-np.square(distance / _STD) / 2)
 
