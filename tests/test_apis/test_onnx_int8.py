@@ -112,20 +112,28 @@ def test_nothing_to_quantize(network):
 
 
 class _Session(RandomSession):
-    """Sees what float32 sees, moved sideways by ``shift`` metres."""
+    """Sees what float32 sees, moved sideways by ``shift`` metres.
+
+    It overlooks the first ``lost`` persons.
+    """
 
     shift = 0.0
+    lost = 0
 
     def run(self, *args):
         values = dict(zip(self.names, super().run(*args), strict=True))
         values['logits'] = np.full_like(values['logits'], 2.0)
+        values['logits'][:, : self.lost] = -9.0
         values['camera'][..., 1] += self.shift
         return list(values.values())
 
 
 @pytest.fixture
-def export(tmp_path: Path, monkeypatch) -> Callable[[float], Path]:
-    """Exports; with integers persons are so many metres further right."""
+def export(tmp_path: Path, monkeypatch) -> Callable[..., Path]:
+    """Exports; with integers persons are so many metres further right.
+
+    The second number is that of persons who are lost.
+    """
     source = tmp_path / 'float32.onnx'
     source.write_bytes(b'float32')
     module = 'aios.apis.onnx_int8'
@@ -141,10 +149,11 @@ def export(tmp_path: Path, monkeypatch) -> Callable[[float], Path]:
         lambda content, _, examples: content + b'%d' % len(list(examples)),
     )
 
-    def run(shift: float) -> Path:
+    def run(shift: float, lost: int = 0) -> Path:
         def make_session(path: Path, *_: object) -> _Session:
             session = _Session()
-            session.shift = shift * (path != source)
+            if path != source:
+                session.shift, session.lost = shift, lost
             return session
 
         monkeypatch.setattr('aios.runtime.detector.make_session', make_session)
@@ -166,7 +175,12 @@ def test_loss_is_told(export, capsys):
         export(0.0005)
 
 
-def test_nothing_is_written_if_integers_lose_too_much(export, tmp_path):
-    with pytest.raises(SystemExit, match='integers lose too much: 4 of 4'):
-        export(5.0)
+@pytest.mark.parametrize(
+    ('shift', 'lost', 'found'), [(5.0, 0, '4 of 4'), (0.0, 1, '2 of 4')]
+)
+def test_nothing_is_written_if_integers_lose_too_much(
+    export, tmp_path, shift, lost, found
+):
+    with pytest.raises(SystemExit, match=f'lose too much: {found}'):
+        export(shift, lost)
     assert not (tmp_path / 'int8.onnx').exists()

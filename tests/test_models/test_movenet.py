@@ -55,6 +55,13 @@ def test_same_with_and_without_gradients(backbone):
     torch.testing.assert_close(without, with_gradients, rtol=1e-4, atol=1e-5)
 
 
+def test_autocast_at_inference(backbone):
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        assert backbone.stem.relu6(torch.rand(1, 3, 64, 96)).dtype == (
+            torch.bfloat16
+        )
+
+
 def test_pads_with_black(backbone):
     image = torch.rand(1, 3, 45, 70)
     padded = torch.full((1, 3, 64, 96), BLACK, dtype=image.dtype)

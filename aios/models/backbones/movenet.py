@@ -264,11 +264,12 @@ class Conv2dReLU6(nn.Conv2d):
 
 
 def _can_fuse(x: Tensor) -> bool:
-    """Whether oneDNN can be called, which knows no gradients."""
+    """Whether oneDNN can be called: no gradients, no other dtype."""
     return (
         x.device.type == 'cpu'
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled('cpu')
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and torch.backends.mkldnn.is_available()
