@@ -227,6 +227,21 @@ def test_somebody_stands_still():
     assert case.slide(after) < min(10, case.slide(before) / 4)
 
 
+def test_a_camera_that_looks_straight_down():
+    """Depth is height there, and no horizon can be thought of."""
+    view, rng = View(-90, 4.0), np.random.default_rng(0)
+    starts = ((-0.5, 0.5), 1.0), ((0.5, -0.5), 3.0)
+    truth = [view.see(walk(rng, *start, 150, 0.6)) for start in starts]
+    before = as_results([predicted(rng, p, Noise()) for p in truth])
+    after, report = ground_sequence(before)
+    case = Case(view, truth, before, after, report)
+    assert case.tilt() < 2
+    assert report['camera_pitch_deg'] < -88
+    assert report['camera_height_m'] == pytest.approx(4, abs=0.08)
+    assert case.slide(after) < case.slide(before) / 4
+    assert case.place_error(after) < case.place_error(before) / 2
+
+
 def test_an_absence_cuts_a_track(case):
     frame = case.before.frame_index
     rows = (case.before.person_id == 1) & (frame > 80) & (frame < 120)

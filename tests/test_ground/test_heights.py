@@ -71,6 +71,10 @@ def test_known_heights_put_persons_where_they_are(poser, truth, found):
     )
     # The pixels are those of the file's camera, and hardly others.
     assert np.abs(fixed.joints2d - truth.joints2d).max() < 4
+    same = set_heights(found, {0: short, 1: short}, poser)
+    np.testing.assert_allclose(
+        standing_heights(same.betas, poser), short, atol=1e-4
+    )
     one = set_heights(found, {1: short}, poser)
     np.testing.assert_array_equal(one.joints3d[::2], found.joints3d[::2])
     np.testing.assert_array_equal(one.betas[::2], found.betas[::2])
