@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 from .version import __version__
 
-__all__ = ['main']
-
 
 def _doctor(args: argparse.Namespace) -> int:
     from .doctor import diagnose, exit_code, format_findings

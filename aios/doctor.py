@@ -25,8 +25,6 @@ from .utils.versions import (
 )
 from .version import __version__
 
-__all__ = ['CHECKS', 'Finding', 'diagnose', 'exit_code', 'format_findings']
-
 # They install the same folder `cv2`, over one another.
 _OPENCV = tuple(
     f'opencv{contrib}-python{headless}'

@@ -10,8 +10,6 @@ from typing import Any
 from .frames import Frame
 from .threads import prefetch
 
-__all__ = ['batches', 'predict_frames']
-
 Batch = list[tuple[Frame, Any]]
 
 

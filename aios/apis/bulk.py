@@ -36,8 +36,6 @@ from aios.utils.safe_io import (
     remove_half_written,
 )
 
-__all__ = ['BulkItem', 'BulkRun', 'ItemFailure', 'read_states']
-
 LIST, MANIFEST = 'bulk.json', 'manifest.jsonl'
 
 

@@ -12,8 +12,6 @@ from aios.results import FrameResult
 
 from .writers import FrameWriter
 
-__all__ = ['CameraMotion']
-
 _SIZE = 160  # pixels of the longer side of what is compared
 _LAG = 8  # frames between images that are compared
 _SHIFT = 0.5  # pixels of these images

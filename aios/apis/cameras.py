@@ -29,8 +29,6 @@ from aios.utils.safe_io import load_npy, load_npz
 from .exif import FocalLength
 from .frames import Frame
 
-__all__ = ['CameraModel', 'change_camera', 'load_intrinsics']
-
 PELVIS = 0
 _DISTORTION = ('distortion', 'dist', 'dist_coeffs', 'D')
 _NUM_DISTORTION = (4, 5, 8, 12, 14)  # as OpenCV has them

@@ -29,20 +29,6 @@ from .shipped import SHIPPED_MODEL
 from .sources import open_sources
 from .window import DEFAULT_LAYERS
 
-__all__ = [
-    'add_device_option',
-    'add_limits',
-    'add_model_arguments',
-    'add_options',
-    'add_reading_options',
-    'make_inferencer',
-    'make_outputs',
-    'make_processing',
-    'model_and_weights',
-    'run',
-    'run_demo',
-]
-
 INTERRUPTED = 130  # as shells say for Ctrl-C
 WEIGHTS = ('.pth', '.pt', '.safetensors')
 

@@ -19,8 +19,6 @@ from .sources import Frame, FrameSource
 from .store import ShardStore
 from .writers import FrameWriter
 
-__all__ = ['FrameConsumer', 'write_frame']
-
 
 class FrameConsumer:
     """Takes frames in order: post-processing, files, shards.

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from aios.utils.processes import end_with_parent
 
-__all__ = ['DistContext']
-
 # Processes wait for the slowest, and the first then works alone.
 _PATIENCE = datetime.timedelta(days=7)
 

@@ -22,8 +22,6 @@ from typing import Any
 
 from aios.utils.images import read_header
 
-__all__ = ['SENSOR_WIDTHS', 'ExifError', 'FocalLength', 'exif_focal_length']
-
 _MAKE, _MODEL, _EXIF = 0x10F, 0x110, 0x8769
 _FOCAL, _EQUIVALENT = 0x920A, 0xA405
 _RESOLUTION, _UNIT, _WIDTH, _HEIGHT = 0xA20E, 0xA210, 0xA002, 0xA003

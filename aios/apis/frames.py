@@ -13,15 +13,6 @@ import numpy as np
 
 from .exif import FocalLength
 
-__all__ = [
-    'Frame',
-    'FrameSource',
-    'every_frame',
-    'file_stamp',
-    'is_utf8',
-    'safe_name',
-]
-
 _MAX_BYTES = 200  # file systems allow 255, and results add to a name
 
 

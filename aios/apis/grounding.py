@@ -13,8 +13,6 @@ from aios.utils.json_record import write_record
 
 from .camera_motion import CameraMotion
 
-__all__ = ['ground_file']
-
 
 def ground_file(
     path: Path, body_model: BodyModel, motion: CameraMotion | None = None

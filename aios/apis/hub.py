@@ -6,8 +6,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ['HUB_WEIGHTS', 'hub_weights']
-
 HUB_WEIGHTS = 'model.safetensors'
 """Weights and, in their metadata, the config."""
 

@@ -18,8 +18,6 @@ import numpy as np
 
 from aios.utils.images import decode_image, read_header
 
-__all__ = ['MAX_PIXELS', 'as_image', 'read_image']
-
 MAX_PIXELS = 1 << 25
 """Images with more pixels than this (8K video has fewer) are decoded at
 1/2, 1/4 or 1/8 of their size. The network looks at about a million, and an

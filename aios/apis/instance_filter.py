@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['InstanceFilter']
-
 
 @dataclass(frozen=True)
 class InstanceFilter:

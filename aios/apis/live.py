@@ -20,8 +20,6 @@ from .sources import CameraSource
 from .window import Window
 from .writers import FrameWriter
 
-__all__ = ['run_live']
-
 
 def run_live(args: argparse.Namespace) -> int:
     """Follow a camera until the user has seen enough.

@@ -14,8 +14,6 @@ from aios.utils.optional import import_optional
 
 from .writers import FrameWriter
 
-__all__ = ['VIEWS', 'RerunView', 'ViserView']
-
 
 class _View(FrameWriter):
     per_frame = False

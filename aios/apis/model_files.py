@@ -24,15 +24,6 @@ from aios.models.checkpoints import (
 )
 from aios.registry import MODELS
 
-__all__ = [
-    'build_model',
-    'check_device',
-    'find_config',
-    'list_models',
-    'load_weights',
-    'read_model_config',
-]
-
 OFFICIAL_CONFIG = 'aios_r50'
 """The model of the published checkpoint, which holds no config."""
 

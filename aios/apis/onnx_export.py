@@ -20,8 +20,6 @@ from .model_files import build_model, read_model_config
 from .preparation import find_pipeline
 from .shipped import SHIPPED_MODEL, shipped_weights
 
-__all__ = ['describe_model', 'export_model']
-
 
 def describe_model(
     config: Mapping[str, Any],

@@ -22,8 +22,6 @@ from .instance_filter import InstanceFilter
 from .shipped import shipped_onnx
 from .sources import open_sources
 
-__all__ = ['OnnxInferencer']
-
 
 class OnnxInferencer:
     """Finds persons with ONNX Runtime and NumPy (``docs/en/runtime.md``).

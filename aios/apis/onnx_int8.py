@@ -30,8 +30,6 @@ from aios.utils.safe_io import atomic_write
 from .onnx_export import export_model
 from .shipped import shipped_onnx
 
-__all__ = ['Int8Loss', 'export_int8']
-
 # The inverted-residual blocks of MoveNet.  Its stem, pyramid and heads stay
 # float32: with them in integers keypoints move by whole cells.
 _LAYERS = r'\.backbone\.blocks\.'

@@ -17,8 +17,6 @@ from .frames import FrameSource
 from .window import DEFAULT_LAYERS
 from .writers import ExportWriter, FrameWriter, ParameterWriter
 
-__all__ = ['Outputs']
-
 
 @dataclass(frozen=True)
 class Outputs:

@@ -13,8 +13,6 @@ from typing import Any
 from aios.results import FrameResult
 from aios.tracking import LargestPerson, OneEuroSmoother, Tracker
 
-__all__ = ['LOW_SCORE', 'PostProcessing', 'make_processing']
-
 FrameTransform = Callable[[FrameResult], FrameResult]
 
 LOW_SCORE = 0.1

@@ -14,8 +14,6 @@ from aios.registry import TRANSFORMS
 
 from .frames import Frame
 
-__all__ = ['build_pipeline', 'find_pipeline', 'prepare']
-
 DEFAULT_PIPELINE = (
     dict(type='LoadImage'),
     dict(type='WholeBodyResize', scale=(1333, 800)),

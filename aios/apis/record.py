@@ -13,8 +13,6 @@ from aios.results.run_record import RECORD
 from aios.utils.run_folder import begin_run
 from aios.utils.safe_io import remove_half_written
 
-__all__ = ['prepare_folder', 'products', 'remove_record']
-
 _PRODUCTS = (
     'ground.json',
     'params',

@@ -23,8 +23,6 @@ from aios.utils.optional import import_optional
 
 from .writers import FrameWriter
 
-__all__ = ['SENDERS', 'OSCSender', 'VMCSender', 'ZMQSender', 'make_sender']
-
 _JOINTS = get_joint_set('smplx_55').names
 _HALF_TURN = Rotation.from_quat([1, 0, 0, 0])  # OpenCV's axes to y up
 _TO_UNITY = np.array([-1.0, 1, 1])  # mirrored, for left-handed axes

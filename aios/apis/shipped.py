@@ -11,8 +11,6 @@ from aios.utils.cache import cache_folder
 from aios.utils.digests import file_sha256
 from aios.version import __version__
 
-__all__ = ['SHIPPED_MODEL', 'onnx_path', 'shipped_onnx', 'shipped_weights']
-
 SHIPPED_MODEL = 'aios_s'
 """The model whose weights come with the package."""
 

@@ -32,8 +32,6 @@ from aios.results import (
 )
 from aios.utils.safe_io import atomic_write, load_npz, save_npz
 
-__all__ = ['ShardStore', 'load_partial', 'merge_shards']
-
 _NAME = re.compile(r'(\d{9})-(\d{9})\.npz')
 _INDICES = 'indices'  # numbers of the frames, not part of the format
 

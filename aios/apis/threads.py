@@ -9,8 +9,6 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, TypeVar
 
-__all__ = ['BackgroundConsumer', 'prefetch']
-
 T = TypeVar('T')
 _END = object()
 _TICK = 0.1  # seconds between looks whether to stop

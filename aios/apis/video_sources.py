@@ -24,8 +24,6 @@ from .frames import (
 )
 from .images import as_image
 
-__all__ = ['CameraSource', 'VideoSource']
-
 _TICK = 0.1  # seconds between looks whether to stop
 _FAREWELL = 2.0  # seconds for a camera that works to be released
 _MAX_FPS = 1000.0  # some files say 90000: the clock, not the frames

@@ -19,8 +19,6 @@ from aios.viewer import ImageTrack, make_image_track, write_viewer
 
 from .sources import Frame, FrameSource, open_sources
 
-__all__ = ['MODES', 'find_images', 'make_viewer']
-
 MODES = ('source', 'overlay', 'none')
 """What is shown beside the persons."""
 

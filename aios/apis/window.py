@@ -13,8 +13,6 @@ from aios.visualization import OverlayDrawer
 
 from .writers import FrameWriter
 
-__all__ = ['DEFAULT_LAYERS', 'Window', 'show_image']
-
 DEFAULT_LAYERS = ('mesh', 'boxes', 'skeletons')
 """What is drawn by default; see :class:`OverlayOptions`."""
 

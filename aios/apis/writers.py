@@ -18,8 +18,6 @@ import numpy as np
 from aios.export import Exporter
 from aios.results import FrameResult, SequenceResult
 
-__all__ = ['ExportWriter', 'FrameWriter', 'ParameterWriter']
-
 
 class FrameWriter(Protocol):
     """Takes frames one after the other.

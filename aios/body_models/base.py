@@ -25,12 +25,6 @@ from aios.structures import (
 
 from .files import find_body_model, load_body_model_arrays
 
-__all__ = [
-    'BodyModelBase',
-    'BodyParams',
-    'SMPLXOutput',
-]
-
 
 @dataclass
 class SMPLXOutput:

@@ -21,24 +21,6 @@ from aios.utils.safe_io import load_npy, load_npz, load_pickle
 
 from .free_body import expand_free_body
 
-__all__ = [
-    'BODY_MODELS_ENV',
-    'default_body_model_dir',
-    'GENDERS',
-    'BodyModelFileError',
-    'MissingBodyModelError',
-    'check_array',
-    'check_body_model_arrays',
-    'find_body_model',
-    'find_file',
-    'load_body_model_arrays',
-    'load_j14_regressor',
-    'load_vertex_ids',
-    'model_folder',
-    'read_model_file',
-    'to_plain_arrays',
-]
-
 GENDERS = ('neutral', 'male', 'female')
 BODY_MODELS_ENV = 'AIOS_BODY_MODELS'
 """Environment variable with the folder of the body-model files."""

@@ -31,14 +31,6 @@ from aios.utils.cache import cache_folder
 
 from .free_body_correctives import pose_correctives
 
-__all__ = [
-    'FREE_BODY_GENDERS',
-    'FREE_BODY_VERSION',
-    'expand_free_body',
-    'free_body_arrays',
-    'free_body_dir',
-]
-
 FREE_BODY_VERSION = '1.1'
 """Version of the seed; part of the name of the cache folder."""
 

@@ -21,8 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ['pose_correctives']
-
 _NUM_SHARES = 21
 _NUM_SAMPLES = 90
 _RIDGE = 3e-3

@@ -30,8 +30,6 @@ from aios.structures import (
     weak_perspective_to_translation,
 )
 
-__all__ = ['KeypointTargets', 'fit_to_keypoints']
-
 NUM_JOINTS = 22
 
 # Standard deviations of the regression, radians, by the stem of the name.

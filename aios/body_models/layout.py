@@ -7,15 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = [
-    'MAX_CONTOUR_YAW',
-    'NECK',
-    'NUM_SKELETON',
-    'NUM_STATIC',
-    'VERTEX_JOINTS',
-    'split_shape_directions',
-]
-
 VERTEX_JOINTS: Mapping[str, int] = {
     'nose': 9120,
     'right_eye': 9929,

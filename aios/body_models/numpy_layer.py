@@ -31,8 +31,6 @@ from .layout import (
     split_shape_directions,
 )
 
-__all__ = ['NumpyBodies', 'NumpySMPLXLayer']
-
 _SPARSE_DENSITY = 0.05  # of correctives, below it sparse ones are faster
 _VECTORS = ('betas', 'expression', 'transl')
 

@@ -19,8 +19,6 @@ from .protocol import BodyModel
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ['BodyPoser', 'PosedBodies', 'ground_truth_parameters']
-
 _CHUNK = 128  # persons that are posed at once; bounds the memory
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-__all__ = ['BodyModel']
-
 
 class BodyModel(Protocol):
     """Anything that turns SMPL-X parameters into joints and vertices.

@@ -18,14 +18,6 @@ from torch import Tensor, nn
 
 from .layout import MAX_CONTOUR_YAW
 
-__all__ = [
-    'KinematicTree',
-    'PoseCorrectives',
-    'SkinnedVertices',
-    'contour_rows',
-    'interpolate_corners',
-]
-
 _SPARSE_DENSITY = 0.05  # below it sparse correctives are faster (benchmark)
 
 

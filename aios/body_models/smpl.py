@@ -34,15 +34,6 @@ from .files import (
 )
 from .skinning import KinematicTree, SkinnedVertices
 
-__all__ = [
-    'SMPL_FEET',
-    'SMPLLayer',
-    'find_smpl',
-    'load_h36m_regressor',
-    'load_smpl_arrays',
-    'load_smplx_to_smpl',
-]
-
 SMPL_FEET: Mapping[str, int] = {
     'left_bigtoe': 3216,
     'left_heel': 3387,

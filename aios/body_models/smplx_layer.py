@@ -32,8 +32,6 @@ from .skinning import (
     interpolate_corners,
 )
 
-__all__ = ['SMPLXLayer']
-
 
 @MODELS.register_module()
 class SMPLXLayer(BodyModelBase):

@@ -40,8 +40,6 @@ from .labels import index_images, non_finite_rows
 from .person_rules import apply_person_rules
 from .schema import GENDERS
 
-__all__ = ['MARKERS', 'AiOSCacheDataset', 'reroot']
-
 MARKERS = (
     'agora/',
     'train_images/',

@@ -26,8 +26,6 @@ from .labels import hand_poses_are_flat
 from .schema import find_non_finite, is_keypoint_key
 from .supervised_parts import unboxed_parts
 
-__all__ = ['Finding', 'Report', 'check_human_data']
-
 HAND_TOLERANCE = 0.005  # metres, after aligning the wrists
 BODY_TOLERANCE = 0.01  # metres, after aligning the pelvis
 _HAND_LIMIT = 0.02  # metres; beyond, the joints belong to other hands

@@ -17,8 +17,6 @@ from aios.utils.safe_io import leaves_folder
 from .pipeline import build_pipeline
 from .transforms.label_geometry import start_record
 
-__all__ = ['CocoImageDataset']
-
 _MAX_SIZE = 100_000  # pixels
 
 

@@ -9,8 +9,6 @@ from mmengine.config import Config, ConfigDict
 
 from aios.utils.command_line import add_cfg_options
 
-__all__ = ['PHASES', 'add_dataset_arguments', 'dataset_config']
-
 PHASES = ('train', 'val', 'test')
 """Phases that configs have data for."""
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['crowd_columns']
-
 
 def crowd_columns(
     is_crowd: np.ndarray,

@@ -16,8 +16,6 @@ from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .image_sizes import are_image_sizes
 
-__all__ = ['append_empty_images']
-
 _FIELD = 'misc.empty_images'
 
 

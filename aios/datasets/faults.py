@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ['RULES', 'Fault', 'HumanDataError', 'refusing']
-
 RULES: Mapping[str, str] = MappingProxyType(
     {
         'unreadable': 'the file is damaged or not of this format',

@@ -8,8 +8,6 @@ import numpy as np
 from .converters.bodies import POSES, smplx_joints
 from .human_data import HumanData
 
-__all__ = ['pose_rows', 'posable_rows', 'pose_errors']
-
 _HANDS = {'left': slice(25, 40), 'right': slice(40, 55)}
 _WRISTS = {'left': 20, 'right': 21}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['hand_report', 'read_hand_mean']
-
 
 def read_hand_mean(model_path: str | None) -> tuple[float, ...]:
     """Mean pose of both hands, ``(90,)``, from a body-model file."""

@@ -20,8 +20,6 @@ from .faults import Fault, HumanDataError
 from .schema import is_keypoint_key
 from .variants import without_container
 
-__all__ = ['read_items', 'without_content']
-
 
 def _never(key: str, shape: tuple[int, ...]) -> bool:
     return False

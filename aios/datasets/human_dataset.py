@@ -38,8 +38,6 @@ from .pipeline import LabelPipeline, build_pipeline
 from .supervised_parts import unboxed_parts
 from .supervision import EXTRA_FIELDS, person_labels
 
-__all__ = ['HumanDataset']
-
 _PART_WORDS = {'lhand': 'left hand', 'rhand': 'right hand', 'face': 'face'}
 _MISSING_IMAGES = ('error', 'drop', 'ignore')
 _FILTERS = ('missing_images', 'min_persons')

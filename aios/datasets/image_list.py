@@ -12,8 +12,6 @@ import numpy as np
 
 from .label_store import LabelStore
 
-__all__ = ['ImageList', 'present_files']
-
 
 class ImageList(Sequence):
     """One dictionary per image, made of mapped columns when it is asked for.

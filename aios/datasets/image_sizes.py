@@ -13,8 +13,6 @@ from aios.utils.images import MAX_PIXELS, read_header
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 
-__all__ = ['add_image_sizes', 'are_image_sizes', 'has_image_sizes']
-
 _UNKNOWN = 2**15  # of an image that is not there and will be left out
 
 

@@ -24,8 +24,6 @@ from .labels import (
     image_sizes,
 )
 
-__all__ = ['label_blocks', 'pack_meta']
-
 _MAX_ROWS = 1 << 13
 _EMPTY_IMAGES = {
     'image_path': np.zeros(0, '<U1'),

@@ -10,8 +10,6 @@ import numpy as np
 
 from .human_data import HumanData
 
-__all__ = ['image_cameras', 'person_cameras']
-
 
 def person_cameras(
     data: HumanData, rows: np.ndarray, sizes: np.ndarray

@@ -11,16 +11,6 @@ import numpy as np
 
 from .faults import Fault, HumanDataError
 
-__all__ = [
-    'DROP_RULES',
-    'KEYPOINTS_2D',
-    'KEYPOINTS_3D',
-    'DropCount',
-    'LabelOptions',
-    'LabelTable',
-    'OPTIONAL_DROP_RULES',
-]
-
 KEYPOINTS_2D = (
     'keypoints2d_ori',
     'keypoints2d_smplx',

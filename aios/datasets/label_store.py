@@ -34,8 +34,6 @@ from aios.utils.locking import file_lock
 
 from .label_options import LabelTable
 
-__all__ = ['LabelStore', 'file_signature']
-
 STORE_VERSION = 6
 """Raise it when the meaning of a column changes."""
 

@@ -34,17 +34,6 @@ from .person_rules import apply_person_rules, crowds, optional_drops
 from .schema import BODY_MODELS, GENDERS
 from .smpl_labels import smpl_columns
 
-__all__ = [
-    'LabelBlock',
-    'block_labels',
-    'body_model_of',
-    'choose_keypoints',
-    'hand_poses_are_flat',
-    'image_sizes',
-    'index_images',
-    'non_finite_rows',
-]
-
 _HAND_KEYS = {'lhand': 'left_hand_pose', 'rhand': 'right_hand_pose'}
 _META_VALID = {
     'lhand': 'lefthand_valid',

@@ -19,8 +19,6 @@ from .human_dataset import HumanDataset
 from .pipeline import build_pipeline
 from .transforms.label_geometry import start_record
 
-__all__ = ['MediaDataset']
-
 _ORPHANS: list[_VideoReader] = []
 
 

@@ -15,14 +15,6 @@ from aios.structures import PARTS
 
 from .label_options import LabelOptions
 
-__all__ = [
-    'apply_person_rules',
-    'crowds',
-    'duplicate_boxes',
-    'optional_drops',
-    'video_names',
-]
-
 _TRIM = '_Trim'
 
 

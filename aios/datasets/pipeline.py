@@ -13,8 +13,6 @@ from aios.registry import TRANSFORMS
 
 from .transforms.following import follow_image
 
-__all__ = ['LabelPipeline', 'build_pipeline']
-
 # How MMDetection's transforms ask for their labels.
 _OTHER_FIELD = re.compile(r'gt_(bboxes|masks|seg_map|keypoints)\b')
 

@@ -22,8 +22,6 @@ from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
 from .labels import hand_poses_are_flat
 from .supervised_parts import unboxed_parts
 
-__all__ = ['fix', 'name_genders', 'select_rows']
-
 _GENDERS = {'m': 'male', 'f': 'female', 'n': 'neutral'}
 _LEAST_IOU = 0.5  # of a projected body and its box; else another camera
 

@@ -21,13 +21,6 @@ from mmengine.dataset import ConcatDataset
 
 from aios.registry import DATASETS
 
-__all__ = [
-    'SeededConcatDataset',
-    'SeededIndex',
-    'mix_seed',
-    'seeded_randomness',
-]
-
 
 def mix_seed(*numbers: int) -> int:
     """A 32-bit seed from numbers; close numbers give unrelated seeds."""

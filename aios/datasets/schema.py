@@ -18,17 +18,6 @@ from aios.utils.safe_io import leaves_folder
 
 from .faults import Fault, HumanDataError
 
-__all__ = [
-    'BODY_MODELS',
-    'BOX_KEYS',
-    'find_faults',
-    'find_non_finite',
-    'is_keypoint_key',
-    'joint_set_of',
-    'path_codes',
-    'row_count',
-]
-
 BOX_KEYS = (
     'bbox_xywh',
     'face_bbox_xywh',

@@ -11,8 +11,6 @@ import numpy as np
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 
-__all__ = ['smpl_columns']
-
 
 def smpl_columns(data: HumanData, rows: np.ndarray) -> dict[str, np.ndarray]:
     """SMPL parameters and camera poses of a file.

@@ -9,8 +9,6 @@ from aios.structures import PARTS
 
 from .human_data import HumanData
 
-__all__ = ['unboxed_parts']
-
 _LABELS = {
     'lhand': 'left_hand_pose',
     'rhand': 'right_hand_pose',

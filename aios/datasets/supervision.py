@@ -13,8 +13,6 @@ import numpy as np
 
 from aios.structures import PARTS, SMPLX_137, SMPLX_ROTATIONS_53
 
-__all__ = ['EXTRA_FIELDS', 'person_labels', 'supervision_masks']
-
 EXTRA_FIELDS = (
     *('vertices', 'cameras'),
     *('smpl_pose', 'smpl_betas', 'extrinsics'),

@@ -14,8 +14,6 @@ import numpy as np
 
 from .schema import BODY_MODELS, is_keypoint_key, row_count
 
-__all__ = ['adapt_variants', 'without_container']
-
 # Without these nobody has a body.
 _NEEDED = ('betas', 'body_pose', 'global_orient', 'transl')
 

@@ -19,13 +19,6 @@ from aios.engine.optim import AsyncOptimWrapper
 from aios.registry import OPTIM_WRAPPERS, STRATEGIES
 from aios.utils.safe_io import written_aside
 
-__all__ = [
-    'FSDP_LAYERS',
-    'ResumableFSDPStrategy',
-    'ShardedOptimWrapper',
-    'wrap_layers',
-]
-
 FSDP_LAYERS = (
     'DeformableEncoderLayer',
     'ProgressiveDecoderLayer',

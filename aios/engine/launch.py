@@ -23,13 +23,6 @@ from aios.registry import RUNNERS
 from aios.utils.command_line import add_cfg_options, read_config
 from aios.utils.processes import end_with_parent
 
-__all__ = [
-    'add_run_options',
-    'build_runner',
-    'load_run_config',
-    'unused_parameters_named',
-]
-
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing share."""

@@ -15,16 +15,6 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-__all__ = [
-    'PHASES',
-    'PhaseMeter',
-    'autocast_to',
-    'build_detector',
-    'make_batch',
-    'make_clock',
-    'median_seconds',
-]
-
 PHASES: Mapping[str, Sequence[tuple[str, str]]] = {
     'backbone': [('backbone', 'forward')],
     'neck': [('neck', 'forward')],

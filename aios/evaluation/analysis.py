@@ -21,8 +21,6 @@ from aios.evaluation.functional import (
 )
 from aios.structures import SMPLX_137, joint_mapping
 
-__all__ = ['PARTS', 'JointErrors', 'compare_joints', 'ground_truth_records']
-
 MILLIMETRES = 1000
 _FROM_144 = joint_mapping('smplx_144', 'smplx_137')
 

@@ -18,8 +18,6 @@ from aios.utils.command_line import (
     read_config,
 )
 
-__all__ = ['add_common_options', 'build_dataset', 'check_outputs']
-
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Options of tools that compare dumped predictions with labels."""

@@ -20,8 +20,6 @@ from aios.body_models.files import read_model_file, to_plain_arrays
 from aios.evaluation.functional import MeshPart
 from aios.structures import SMPLX_55, SMPLX_137
 
-__all__ = ['hand_regressor', 'load_joint_regressor', 'load_mesh_parts']
-
 
 def load_mesh_parts(
     model_path: str | os.PathLike | None = None,

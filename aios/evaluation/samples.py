@@ -19,12 +19,6 @@ from aios.body_models import BodyPoser, ground_truth_parameters
 from aios.results import as_array, finite_rows
 from aios.structures import PARTS
 
-__all__ = [
-    'GroundTruthBodies',
-    'ground_truth_of',
-    'inside_picture',
-]
-
 _BOXES = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
 _LABELS = (
     *('bboxes', 'keypoints', 'keypoints3d'),

@@ -16,8 +16,6 @@ from aios.body_models.smpl import load_smpl_arrays
 from aios.evaluation.functional import MeshPart
 from aios.evaluation.samples import GroundTruthBodies
 
-__all__ = ['SMPL_JOINTS', 'SMPLGroundTruth', 'load_smpl_part']
-
 # The 14 joints of LSP among the 17 of Human3.6M: right and left leg from the
 # ankle up, right and left arm from the wrist up, neck, top of the head.
 _LSP_14 = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10)

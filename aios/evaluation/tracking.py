@@ -21,13 +21,6 @@ import numpy as np
 
 from aios.evaluation.functional import match_hungarian, pairwise_iou
 
-__all__ = [
-    'Track',
-    'TrackFileError',
-    'evaluate_tracks',
-    'read_tracks',
-]
-
 _MIN_OVERLAP = 0.5
 
 

@@ -30,8 +30,6 @@ from .importer import (
     posed_instances,
 )
 
-__all__ = ['AMASSImporter']
-
 # x right, y forward, z up as x right, y down, z forward.
 _TO_CAMERA = Rotation.from_matrix([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
 _SIZE = (1920, 1080)  # of a virtual camera, which looks along y

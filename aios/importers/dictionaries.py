@@ -18,8 +18,6 @@ import numpy as np
 from aios.structures import Camera
 from aios.utils.safe_io import load_npy, load_npz, load_pickle
 
-__all__ = ['SUFFIXES', 'Person', 'fitted_camera', 'frames_of', 'without_gaps']
-
 SUFFIXES = ('.npz', '.npy', '.json', '.pkl')
 
 

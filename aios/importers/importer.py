@@ -17,13 +17,6 @@ from aios.body_models import BodyPoser
 from aios.results import SMPLX_ARGUMENTS, SequenceResult, complete_instances
 from aios.structures import Camera
 
-__all__ = [
-    'Importer',
-    'ReadingOptions',
-    'pixel_boxes',
-    'posed_instances',
-]
-
 
 @dataclass(frozen=True)
 class ReadingOptions:

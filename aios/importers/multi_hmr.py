@@ -29,8 +29,6 @@ from .importer import (
     posed_instances,
 )
 
-__all__ = ['MultiHMRImporter']
-
 _FOV = 60.0  # degrees; what the program takes for unknown cameras
 _PARTS = {
     'global_orient': slice(0, 1),

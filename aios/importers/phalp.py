@@ -31,8 +31,6 @@ from .importer import (
     posed_instances,
 )
 
-__all__ = ['PHALPImporter']
-
 _RENDERED = 256  # pixels
 _MID_HIP = 8  # of OpenPose; in SMPL it is the joint of the pelvis
 _LISTS: Mapping[str, tuple[int, ...]] = {

@@ -34,8 +34,6 @@ from .importer import (
     pixel_boxes,
 )
 
-__all__ = ['SAM3DBodyImporter']
-
 _KEY = 'pred_keypoints_3d'
 # Places in ``pred_joint_coords``, whose first is the world.
 _RIG = {'pelvis': 1, 'spine_1': 35, 'spine_2': 36, 'spine_3': 37, 'head': 113}

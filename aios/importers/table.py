@@ -9,8 +9,6 @@ from .multi_hmr import MultiHMRImporter
 from .phalp import PHALPImporter
 from .sam_3d_body import SAM3DBodyImporter
 
-__all__ = ['IMPORTERS']
-
 IMPORTERS: dict[str, Importer] = {
     importer.name: importer
     for importer in (

@@ -14,8 +14,6 @@ import torch
 from mmcv.cnn.utils import fuse_conv_bn
 from torch import Tensor, nn
 
-__all__ = ['OneDnnLinear', 'onednn_is_faster', 'prepare_for_inference']
-
 # By name, because importing them would make mmcv load its operators.
 _PLAIN_LINEAR = (
     'torch.nn.modules.linear.Linear',

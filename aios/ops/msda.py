@@ -30,16 +30,6 @@ from .msda_torch import embedding_bag_kernel, grid_sample_kernel
 from .msda_triton import is_available as triton_is_available
 from .msda_triton import triton_kernel
 
-__all__ = [
-    'available_kernels',
-    'get_default_kernel',
-    'multi_scale_deformable_attention',
-    'multi_scale_deformable_attention_by_offsets',
-    'resolve_kernel',
-    'sampling_locations',
-    'set_default_kernel',
-]
-
 ENV_NAME = 'AIOS_MSDA_KERNEL'
 AUTO = 'auto'
 

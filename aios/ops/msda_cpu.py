@@ -33,8 +33,6 @@ from aios.utils.optional import can_import
 
 from .msda_operator import call_operator, empty_output, make_operator
 
-__all__ = ['is_available', 'numba_kernel', 'numba_offset_kernel']
-
 Task = Callable[[], Any]
 
 # Threads get this many tasks each, so that they end at about the same time.

@@ -20,8 +20,6 @@ import numba
 import numpy as np
 from numba import types
 
-__all__ = ['backward_loop', 'compile_loop', 'forward_loop']
-
 # Sums may be reordered, otherwise they would not be vectorised. NaN and
 # infinity stay what they are.
 _FASTMATH = {'contract', 'nsz', 'reassoc'}

@@ -12,8 +12,6 @@ from torch import Tensor
 from aios.utils import mmcv_ext
 from aios.utils.tensors import tensor_like
 
-__all__ = ['is_available', 'mmcv_kernel']
-
 
 @cache
 def _compiled_for_cuda() -> bool:

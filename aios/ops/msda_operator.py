@@ -16,8 +16,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-__all__ = ['Kernel', 'call_operator', 'empty_output', 'make_operator']
-
 # Value, sizes, locations, weights -> output (B, Q, H, D); sizes are height,
 # width, height, ...
 Forward = Callable[[Tensor, list[int], Tensor, Tensor], Tensor]

@@ -24,8 +24,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ['embedding_bag_kernel', 'grid_sample_kernel']
-
 # Samples (Q x H x L x K) that are worked on at once. Their indices and
 # weights take 32 bytes each; a chunk of 2**19 stays near the caches.
 _SAMPLES_PER_CHUNK = 2**19

@@ -24,8 +24,6 @@ from aios.utils.optional import can_import
 
 from .msda_operator import empty_output, make_operator
 
-__all__ = ['is_available', 'triton_kernel']
-
 _QUERIES_PER_PROGRAM = 16
 
 

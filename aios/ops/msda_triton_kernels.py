@@ -18,8 +18,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ['backward_kernel', 'forward_kernel']
-
 
 @triton.jit
 def _rows(num_queries, num_heads, BLOCK_Q: tl.constexpr):

@@ -24,8 +24,6 @@ from .schema import (
     complete_instances,
 )
 
-__all__ = ['FrameResult', 'check_frames', 'frame_arrays']
-
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:

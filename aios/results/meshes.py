@@ -9,8 +9,6 @@ import numpy as np
 
 from aios.structures import Mesh
 
-__all__ = ['instance_color', 'instance_mesh']
-
 # The golden ratio spreads any number of hues evenly.
 _HUE_STEP = (5**0.5 - 1) / 2
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from .frame import FrameResult
 
-__all__ = ['frame_as_dict']
-
 
 def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
     """A frame as numbers, texts and lists, for example for JSON.

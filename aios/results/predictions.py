@@ -18,14 +18,6 @@ import numpy as np
 
 from aios.structures import PERSON_LABEL
 
-__all__ = [
-    'as_array',
-    'finite_instances',
-    'finite_predictions_of',
-    'finite_rows',
-    'predictions_of',
-]
-
 
 def as_array(value: Any) -> np.ndarray:
     """NumPy array of a tensor on any device, a box structure or an array."""

@@ -14,8 +14,6 @@ from aios.utils.json_record import read_record, write_record
 from aios.utils.safe_io import CorruptFileError, load_npz
 from aios.version import __version__
 
-__all__ = ['RunRecord', 'read_cameras']
-
 RECORD = 'run.json'
 _FIELDS = dict(
     fingerprint=dict,

@@ -15,20 +15,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    'APPEARANCE_SHAPE',
-    'CAMERA_ORIGINS',
-    'FORMAT_VERSION',
-    'FRAME_FIELDS',
-    'MESH_BODIES',
-    'PERSON_FIELDS',
-    'SMPLX_ARGUMENTS',
-    'Field',
-    'as_field',
-    'check_instances',
-    'complete_instances',
-]
-
 FORMAT_VERSION = 1
 """Grows when files change so that older readers would misread them."""
 

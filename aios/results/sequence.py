@@ -32,8 +32,6 @@ from .schema import (
 if TYPE_CHECKING:
     import torch
 
-__all__ = ['SequenceResult']
-
 _FIXED = {
     'flat_hand_mean': False,
     'units': 'm',

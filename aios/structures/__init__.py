@@ -135,6 +135,6 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         for module in ('boxes', 'ground_truth', 'rotations'):
             found = import_module(f'.{module}', __name__)
-            if name in found.__all__:
+            if name in __all__ and hasattr(found, name):
                 return getattr(found, name)
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ['library_of']
-
 
 def library_of(array: Any) -> Any:
     """NumPy or PyTorch, whichever an array is of."""

@@ -17,21 +17,6 @@ from .arrays import library_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    'box_iou',
-    'boxes_overlap_image',
-    'clip_boxes',
-    'cxcywh_to_xyxy',
-    'generalized_box_iou',
-    'points_to_box',
-    'sanitize_xywh',
-    'scale_boxes',
-    'suppress_overlaps',
-    'xywh_to_xyxy',
-    'xyxy_to_cxcywh',
-    'xyxy_to_xywh',
-]
-
 ArrayT = TypeVar('ArrayT', np.ndarray, 'Tensor')
 
 

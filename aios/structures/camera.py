@@ -23,14 +23,6 @@ from .arrays import library_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    'VIRTUAL_FOCAL',
-    'Camera',
-    'convert_virtual_camera',
-    'project_points',
-    'weak_perspective_to_translation',
-]
-
 VIRTUAL_FOCAL = 5000.0
 _NEAREST = 1e-3  # metres; points nearer to the camera plane count as this far
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from .sample import PERSON_LABEL
 
-__all__ = ['DecodingConfig']
-
 
 @dataclass(frozen=True)
 class DecodingConfig:

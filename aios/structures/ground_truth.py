@@ -18,8 +18,6 @@ import torch
 from .joints import SMPLX_137, SMPLX_ROTATIONS_53
 from .sample import PARTS
 
-__all__ = ['GT_FIELDS', 'GtField']
-
 
 @dataclass(frozen=True)
 class GtField:

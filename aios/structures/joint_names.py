@@ -8,20 +8,6 @@ SMPL-X body model output, mmhuman3d's HumanData and COCO-WholeBody.
 
 from __future__ import annotations
 
-__all__ = [
-    'COCO_17_NAMES',
-    'COCO_WHOLEBODY_133_NAMES',
-    'FACE_6_NAMES',
-    'HUMAN_DATA_190_NAMES',
-    'LANDMARK_68_NAMES',
-    'MHR_70_NAMES',
-    'SMPLX_55_NAMES',
-    'SMPLX_137_NAMES',
-    'SMPLX_144_NAMES',
-    'SMPLX_ROTATION_53_NAMES',
-    'hand_6_names',
-]
-
 FINGERS = ('thumb', 'index', 'middle', 'ring', 'pinky')
 # SMPL-X stores the finger joints in this order.
 _SMPLX_FINGERS = ('index', 'middle', 'pinky', 'ring', 'thumb')

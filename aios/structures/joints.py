@@ -38,25 +38,6 @@ from .skeleton import links_of
 if TYPE_CHECKING:
     import torch
 
-__all__ = [
-    'COCO_17',
-    'COCO_WHOLEBODY_133',
-    'FACE_6',
-    'HUMAN_DATA_190',
-    'JOINT_SETS',
-    'LEFT_HAND_6',
-    'RIGHT_HAND_6',
-    'SMPLX_55',
-    'SMPLX_127',
-    'SMPLX_137',
-    'SMPLX_144',
-    'SMPLX_ROTATIONS_53',
-    'JointSet',
-    'convert_joints',
-    'get_joint_set',
-    'joint_mapping',
-]
-
 ArrayT = TypeVar('ArrayT', np.ndarray, 'torch.Tensor')
 
 # Stems which, after "left_"/"right_", make a joint part of the face or a hand.

@@ -12,8 +12,6 @@ from functools import lru_cache
 import numpy as np
 from scipy import sparse
 
-__all__ = ['DEFAULT_COLOR', 'Mesh', 'vertex_normals']
-
 DEFAULT_COLOR = (0.65, 0.74, 0.86)
 
 

@@ -21,16 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = [
-    'axis_angle_to_matrix',
-    'flip_axis_angle',
-    'matrix_to_axis_angle',
-    'matrix_to_quaternion',
-    'matrix_to_rotation_6d',
-    'quaternion_to_axis_angle',
-    'rotation_6d_to_matrix',
-]
-
 ArrayT = TypeVar('ArrayT', np.ndarray, Tensor)
 
 

@@ -8,14 +8,6 @@ from types import MappingProxyType
 
 from .joints import SMPLX_ROTATIONS_53
 
-__all__ = [
-    'GENDER_NAMES',
-    'PARTS',
-    'PERSON_LABEL',
-    'POSE_JOINTS',
-    'POSE_ROWS',
-]
-
 PARTS = ('lhand', 'rhand', 'face')
 """Parts with boxes of their own, as spelled in field names."""
 

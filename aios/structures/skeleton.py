@@ -10,8 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-__all__ = ['links_of']
-
 _SIDE_LIMBS = (
     ('hip', 'knee'),
     ('knee', 'ankle'),

@@ -20,15 +20,6 @@ import numpy as np
 
 from .joints import COCO_17, FACE_6, LEFT_HAND_6, RIGHT_HAND_6
 
-__all__ = [
-    'BODY_LOCALIZATION',
-    'BODY_REFINEMENT',
-    'TOKEN_LAYOUTS',
-    'WHOLE_BODY',
-    'PartTokens',
-    'TokenLayout',
-]
-
 
 @dataclass(frozen=True)
 class PartTokens:

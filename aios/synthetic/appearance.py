@@ -16,8 +16,6 @@ import numpy as np
 from aios.synthetic.bodies import BodyTemplate
 from aios.synthetic.textures import random_hue
 
-__all__ = ['Outfit', 'dress_body', 'paint_body', 'sample_outfit']
-
 
 def _colours(*rows: tuple[int, int, int]) -> np.ndarray:
     """Colours (n, 3) in 0..1, given in 0..255."""

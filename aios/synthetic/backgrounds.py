@@ -13,14 +13,6 @@ import numpy as np
 from aios.synthetic.textures import FLOORS, WALLS, Texture, panorama, texture
 from aios.synthetic.views import View
 
-__all__ = [
-    'Surroundings',
-    'list_pictures',
-    'photo_background',
-    'render_surroundings',
-    'sample_surroundings',
-]
-
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
 _FAR = 60.0
 

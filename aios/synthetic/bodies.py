@@ -16,15 +16,6 @@ import torch
 from aios.body_models import BodyPoser, SMPLXLayer
 from aios.synthetic.poses import PoseSample
 
-__all__ = [
-    'BodyBank',
-    'BodyTemplate',
-    'Figure',
-    'GENDERS',
-    'sample_shape',
-    'smplx_parameters',
-]
-
 GENDERS = ('neutral', 'male', 'female')
 _LEFT_HAND = (20, *range(25, 40))
 _RIGHT_HAND = (21, *range(40, 55))

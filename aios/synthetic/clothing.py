@@ -15,8 +15,6 @@ from aios.structures import vertex_normals
 from aios.synthetic.appearance import Outfit, dress_body
 from aios.synthetic.bodies import BodyTemplate
 
-__all__ = ['Garb', 'dress_person', 'sample_garb']
-
 _MIX = 12  # waves that one pattern of folds or spots is mixed of
 
 

@@ -14,8 +14,6 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.spatial import cKDTree
 
-__all__ = ['bodies_overlap', 'count_inside', 'has_self_penetration']
-
 # Kinematic chains, as joints of the skinning weights.
 _LEFT_ARM, _RIGHT_ARM = (13, 16, 18, 20), (14, 17, 19, 21)
 _LEFT_FINGERS, _RIGHT_FINGERS = range(25, 40), range(40, 55)

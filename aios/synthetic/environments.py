@@ -18,8 +18,6 @@ from aios.synthetic.lighting import Lighting
 from aios.synthetic.textures import smooth_noise
 from aios.synthetic.views import View
 
-__all__ = ['Environment', 'list_panoramas', 'sample_environment']
-
 _BRIGHTEST = 40.0  # times the median: the sun alone would burn everything
 _GAMMA = 1 / 2.2
 _COARSE = 4

@@ -39,13 +39,6 @@ from aios.utils.locking import folder_lock
 from aios.utils.processes import run_in_processes
 from aios.visualization import VideoFile
 
-__all__ = [
-    'GENERATOR_VERSION',
-    'GeneratorOptions',
-    'generate_dataset',
-    'generate_unit',
-]
-
 GENERATOR_VERSION = 1
 """Raised whenever the same settings give other pictures."""
 _PHOTOGRAPHIC_VERSION = 2  # the same, of photographic pictures alone

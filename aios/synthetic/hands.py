@@ -15,8 +15,6 @@ import numpy as np
 
 from aios.synthetic.joint_limits import mirror_pose
 
-__all__ = ['HAND_GESTURES', 'HandShape', 'hand_pose', 'sample_hand_pose']
-
 # Flexion of the three joints of a fully curled finger, radians.
 _FULL_CURL = np.array([1.45, 1.65, 1.0])
 # Sideways fan of index, middle, ring, pinky when fully spread, radians.

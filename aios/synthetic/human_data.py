@@ -11,8 +11,6 @@ import numpy as np
 from aios.datasets import HumanData
 from aios.structures import joint_mapping
 
-__all__ = ['to_human_data']
-
 _KEYPOINTS = (
     'keypoints2d_smplx',
     'keypoints3d_smplx',

@@ -13,13 +13,6 @@ import numpy as np
 
 from aios.structures import get_joint_set
 
-__all__ = [
-    'BODY_JOINT_NAMES',
-    'body_joint_limits',
-    'clip_body_pose',
-    'mirror_pose',
-]
-
 # The 21 body rotations that follow the root, in SMPL-X order.
 BODY_JOINT_NAMES: tuple[str, ...] = tuple(
     get_joint_set('smplx_rotations_53').names[1:22]

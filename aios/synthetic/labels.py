@@ -24,14 +24,6 @@ from aios.synthetic.scene import Scene
 from aios.synthetic.views import View
 from aios.visualization import render_meshes
 
-__all__ = [
-    'DROP_RULES',
-    'PART_BOXES',
-    'camera_parameters',
-    'label_scene',
-    'visible_share',
-]
-
 DROP_RULES = {
     'outside_picture': 'no pixel of the person is inside the picture',
     'barely_visible': 'fewer than 40 visible pixels, or less than 4 % of '

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ['Lighting', 'sample_lighting', 'shade']
-
 
 @dataclass(frozen=True)
 class Lighting:

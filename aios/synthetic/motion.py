@@ -23,14 +23,6 @@ from aios.synthetic.poses import (
     pose_from_names,
 )
 
-__all__ = [
-    'MOTIONS',
-    'Motion',
-    'blend_poses',
-    'foot_locked_path',
-    'sample_motion',
-]
-
 _SOLES = [60, 62, 63, 65]  # big toe and heel of both feet
 _LEG_ROWS = [
     i

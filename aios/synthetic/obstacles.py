@@ -15,8 +15,6 @@ from aios.synthetic.people import Person
 from aios.synthetic.textures import random_hue
 from aios.synthetic.views import View
 
-__all__ = ['Obstacle', 'sample_obstacles']
-
 _CELLS = 8  # a side of a box is a grid, so that it can have a pattern
 _TRIES = 6
 

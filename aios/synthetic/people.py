@@ -14,15 +14,6 @@ from aios.synthetic.bodies import BodyBank, Figure, sample_shape
 from aios.synthetic.collisions import bodies_overlap, has_self_penetration
 from aios.synthetic.poses import pose_from_names, sample_pose
 
-__all__ = [
-    'LocalBody',
-    'Person',
-    'Seat',
-    'collides',
-    'make_person',
-    'sample_bodies',
-]
-
 _MAX_POSE_TRIES = 6
 _TORSO_SEGMENTS = (0, 1, 2)
 

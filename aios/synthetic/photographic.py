@@ -30,8 +30,6 @@ from aios.synthetic.people import (
 from aios.synthetic.scene import Scene, SceneOptions, fits
 from aios.synthetic.views import View
 
-__all__ = ['sample_photographic_scene', 'sample_photographic_view']
-
 _STATURE = 1.7  # metres; sizes are those of somebody who stands
 _FILM = 36.0  # millimetres of the longer side
 _LENSES = (24.0, 120.0)  # millimetres

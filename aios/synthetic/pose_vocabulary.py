@@ -10,16 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = [
-    'ARMS',
-    'GESTURES',
-    'POSTURES',
-    'Arm',
-    'Gesture',
-    'Leg',
-    'Posture',
-]
-
 
 @dataclass(frozen=True)
 class Arm:

@@ -29,17 +29,6 @@ from aios.synthetic.pose_vocabulary import (
     Posture,
 )
 
-__all__ = [
-    'PoseSample',
-    'apply_arm',
-    'apply_leg',
-    'arm_rotations',
-    'leg_rotations',
-    'pose_from_names',
-    'sample_pose',
-    'solve_second_knee',
-]
-
 # Row of the joint on the other side; the root is not in a body pose.
 _OTHER_SIDE = SMPLX_ROTATIONS_53.flip_permutation[1:22] - 1
 _ROW = {name: i for i, name in enumerate(BODY_JOINT_NAMES)}

@@ -20,15 +20,6 @@ from aios.synthetic.scene import Scene
 from aios.synthetic.shadows import floor_shadow
 from aios.visualization import render_meshes
 
-__all__ = [
-    'Backdrop',
-    'Photograph',
-    'background_picture',
-    'facing_area',
-    'finish_picture',
-    'render_scene',
-]
-
 _NEAR = 0.05  # metres; what comes closer is cut, and shows its inside
 
 

@@ -15,8 +15,6 @@ from aios.body_models import BodyModel, BodyPoser
 from aios.results import SMPLX_ARGUMENTS, FrameResult, complete_instances
 from aios.structures import Camera
 
-__all__ = ['labels_as_result']
-
 
 def labels_as_result(
     labels: Mapping[str, np.ndarray],

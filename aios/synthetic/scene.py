@@ -24,17 +24,6 @@ from aios.synthetic.people import (
 )
 from aios.synthetic.views import View, sample_view
 
-__all__ = [
-    'Layout',
-    'Scene',
-    'SceneOptions',
-    'fits',
-    'sample_count',
-    'sample_layout',
-    'sample_scene',
-    'sample_setting',
-]
-
 _PLACE_TRIES = 14
 _NEAREST = 0.45  # metres in front of the camera that stay free
 

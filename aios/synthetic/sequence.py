@@ -31,8 +31,6 @@ from aios.synthetic.scene import (
     sample_setting,
 )
 
-__all__ = ['sample_sequence']
-
 _MOTION_TRIES, _PLACE_TRIES = 4, 10
 _CHECK_EVERY = 5  # frames between tests for limbs inside the body
 _BATCH = 16  # frames that are posed together

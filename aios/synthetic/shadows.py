@@ -15,8 +15,6 @@ import numpy as np
 from aios.synthetic.lighting import Lighting
 from aios.synthetic.views import View
 
-__all__ = ['floor_shadow']
-
 _COARSE = 4
 
 

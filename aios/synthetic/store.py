@@ -27,8 +27,6 @@ from aios.utils.safe_io import (
     save_npz,
 )
 
-__all__ = ['LABEL_FILE', 'DatasetFolder']
-
 LABEL_FILE = 'humandata.npz'
 _SETTINGS = '.synthetic/settings.json'
 _COUNT, _EMPTY = 'count/', 'empty/'

@@ -9,16 +9,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-__all__ = [
-    'FLOORS',
-    'Texture',
-    'WALLS',
-    'panorama',
-    'random_hue',
-    'smooth_noise',
-    'texture',
-]
-
 _SIZE = 512
 
 

@@ -15,8 +15,6 @@ from scipy.spatial.transform import Rotation
 
 from aios.structures import Camera
 
-__all__ = ['View', 'sample_view']
-
 _FLIP = np.diag([1.0, -1.0, -1.0])
 
 

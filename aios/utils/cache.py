@@ -6,8 +6,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ['cache_folder']
-
 
 def cache_folder() -> Path:
     """``$AIOS_CACHE``, or ``~/.cache/aios``; it need not exist."""

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-__all__ = ['collect_env']
-
 
 def collect_env() -> dict[str, str]:
     """Collect versions of the system, torch, OpenMMLab and this package.

@@ -20,25 +20,6 @@ from .openmmlab import prepare_openmmlab
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-__all__ = [
-    'add_body_models_option',
-    'add_cfg_options',
-    'add_config_argument',
-    'add_dtype_option',
-    'add_json_option',
-    'add_measuring_options',
-    'add_overwrite_option',
-    'add_shape_option',
-    'comparison_table',
-    'config_title',
-    'errors_in_one_line',
-    'make_parser',
-    'markdown_table',
-    'options_by_config',
-    'read_config',
-    'set_options',
-]
-
 TRACEBACK_ENV = 'AIOS_TRACEBACK'
 _STEPS = ('run_epoch', 'run_iter')  # of MMEngine's loops
 

@@ -21,8 +21,6 @@ import numpy as np
 from .pickle_records import Builder, Record
 from .safe_pickle import CorruptFileError, UnsafeFileError, read_pickle
 
-__all__ = ['load_dataframe']
-
 
 def _count_up(
     start: int | None, stop: int, step: int | None, convert: Builder

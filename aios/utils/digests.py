@@ -8,8 +8,6 @@ import json
 import os
 from typing import Any
 
-__all__ = ['digest', 'file_sha256']
-
 
 def digest(value: Any) -> str:
     """16 digits that change with any part of what JSON can hold."""

@@ -14,8 +14,6 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-__all__ = ['MAX_PIXELS', 'decode_image', 'read_header']
-
 MAX_PIXELS = 1 << 27
 """Most pixels that are decoded, 11585 x 11585."""
 

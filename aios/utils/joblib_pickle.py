@@ -22,8 +22,6 @@ import numpy as np
 from .pickle_records import CorruptFileError, Dtype, Record, UnsafeFileError
 from .safe_pickle import Unpickler, unpickle
 
-__all__ = ['load_joblib']
-
 _FREE_BYTES = 512 << 20
 _MAX_RATIO = 200
 _ZLIB, _GZIP = 15, 31  # window sizes, as zlib names the formats

@@ -11,8 +11,6 @@ from typing import Any
 
 from .safe_io import CorruptFileError, atomic_write
 
-__all__ = ['read_record', 'write_record']
-
 _MAX_BYTES = 1 << 28
 _NAMES = {
     dict: 'an object',

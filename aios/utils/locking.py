@@ -18,8 +18,6 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ['FolderInUseError', 'file_lock', 'folder_lock', 'is_occupied']
-
 LOCK_NAME = '.aios.lock'
 _PATIENCE = 3.0  # seconds; some processes of a killed run end a bit later
 _TICK = 0.1

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import torch
 
-__all__ = ['MIB', 'peak_memory', 'start_memory']
-
 MIB = 2**20
 
 

@@ -25,13 +25,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NoReturn
 
-__all__ = [
-    'MissingOperator',
-    'MissingOperatorError',
-    'has_compiled_ops',
-    'install',
-]
-
 _EXTENSION = 'mmcv._ext'
 _HOW_TO_GET = (
     'This mmcv was built without compiled operators. AiOS needs none; a '

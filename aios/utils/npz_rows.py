@@ -26,8 +26,6 @@ from .safe_io import (
     npy_format,
 )
 
-__all__ = ['NpzRows', 'stream_npz']
-
 _BLOCK_BYTES = 1 << 20
 
 

@@ -9,8 +9,6 @@ from typing import Any
 from . import mmcv_ext
 from .versions import warn_about_versions
 
-__all__ = ['as_plain', 'prepare_openmmlab']
-
 
 def prepare_openmmlab() -> None:
     """Make models of MMDetection importable, and our configs inheritable.

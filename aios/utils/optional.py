@@ -8,8 +8,6 @@ import logging
 from functools import cache
 from types import ModuleType
 
-__all__ = ['can_import', 'import_optional']
-
 
 @cache
 def can_import(module: str) -> bool:

@@ -16,18 +16,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = [
-    'MAX_DEPTH',
-    'Array',
-    'Builder',
-    'CorruptFileError',
-    'Dtype',
-    'FrozenType',
-    'Record',
-    'UnsafeFileError',
-    'check_key',
-]
-
 MAX_DEPTH = 100
 """How deep lists, dictionaries and so on may be nested."""
 
@@ -204,6 +192,7 @@ class NewObject(Record):
     def __new__(
         cls, kind: Any, base: Any = BaseObject, state: Any = None
     ) -> Any:
+        """Make an instance of a stand-in."""
         if not isinstance(kind, FrozenType) or base is not BaseObject or state:
             raise UnsafeFileError('copyreg._reconstructor of a foreign class')
         return kind()
@@ -213,6 +202,7 @@ class EmptyBytes(Record):
     """``builtins.bytes()``; with an argument it could ask for any size."""
 
     def __new__(cls) -> Any:
+        """Return no bytes."""
         return b''
 
 
@@ -242,6 +232,7 @@ class Mapping(Record):
     items: list[tuple[Any, Any]]
 
     def __new__(cls, *args: Any) -> Any:
+        """Make an empty one."""
         record = super().__new__(cls, *args)
         record.items = []
         return record
@@ -340,6 +331,7 @@ class Reconstruct(Record):
     """``numpy._core.multiarray._reconstruct``: an array before its state."""
 
     def __new__(cls, subtype: Any, *_: Any) -> Any:
+        """Make an array that waits for its state."""
         if subtype is not Array:
             raise UnsafeFileError('a subclass of numpy.ndarray')
         return Array()

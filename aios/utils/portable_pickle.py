@@ -21,8 +21,6 @@ import numpy as np
 
 from .safe_io import atomic_write
 
-__all__ = ['dump_npz', 'dump_pickle']
-
 _PROTOCOL = 4
 _SCALARS = (bool, int, float, str, bytes, type(None))
 

@@ -18,8 +18,6 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-__all__ = ['end_with_parent', 'run_in_processes']
-
 _SECONDS = 1.0
 _T = TypeVar('_T')
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ['RESIZE_BACKENDS', 'fit_size', 'keep_ratio_size', 'resize_image']
-
 RESIZE_BACKENDS = 'warp_affine', 'resize', 'area'
 
 

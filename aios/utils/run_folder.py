@@ -18,8 +18,6 @@ from typing import Any
 from .json_record import read_record, write_record
 from .locking import is_occupied
 
-__all__ = ['OtherSettingsError', 'begin_run']
-
 
 class OtherSettingsError(ValueError):
     """A folder holds results that were made with other settings."""

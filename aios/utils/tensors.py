@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ['tensor_like']
-
 
 def tensor_like(
     numbers: Sequence[Any] | np.ndarray,

@@ -12,15 +12,6 @@ import warnings
 from functools import cache
 from importlib import metadata
 
-__all__ = [
-    'FAMILIES',
-    'SUPPORTED',
-    'find_version_problems',
-    'installed_families',
-    'installed_version',
-    'warn_about_versions',
-]
-
 SUPPORTED = {
     'onedl-mmengine': '>=0.10.12,<1.0',
     'onedl-mmcv': '>=2.3.6,<3.0',

@@ -14,8 +14,6 @@ import numpy as np
 
 from aios.visualization import VideoFile
 
-__all__ = ['ImageTrack', 'make_image_track']
-
 _CODES = {'.jpg': 'image/jpeg', '.mp4': 'video/mp4'}
 _QUALITY = 82  # of JPEG
 _GREY = 60

@@ -25,8 +25,6 @@ from aios.version import __version__
 
 from .media import ImageTrack
 
-__all__ = ['describe_people', 'write_viewer']
-
 _LINE = 3 << 16  # bytes of a line of base64
 _LIMIT = 400 << 20  # browsers refuse texts of half a gigabyte
 _PELVIS = 0

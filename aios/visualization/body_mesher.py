@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from mmengine.structures import InstanceData
     from torch import nn
 
-__all__ = ['BodyMesher']
-
 
 class BodyMesher:
     """Builds a mesh for every person whose body is known.

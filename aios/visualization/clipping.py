@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['clip_to_camera']
-
 # Only triangles that reach this many image sizes beyond the frame are cut at
 # the sides; the others are cheaper to rasterise as they are.
 GUARD_BAND = 8

@@ -20,8 +20,6 @@ from aios.structures import JointSet, get_joint_set
 
 from .palette import joint_colors
 
-__all__ = ['contact_sheet', 'draw_boxes', 'draw_label', 'draw_skeleton']
-
 Color = Sequence[int]
 
 _SHIFT = 4  # OpenCV takes fixed-point numbers with that many binary places

@@ -11,8 +11,6 @@ import numpy as np
 
 from aios.utils.safe_io import atomic_write
 
-__all__ = ['write_image']
-
 
 def write_image(
     image: np.ndarray, path: str | os.PathLike, overwrite: bool = False

@@ -9,8 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-__all__ = ['rasterize']
-
 
 def rasterize(
     vertices: np.ndarray,

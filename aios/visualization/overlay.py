@@ -18,8 +18,6 @@ from .drawing import draw_boxes, draw_label, draw_skeleton
 from .rasterizer import render_meshes
 from .views import VIEWS, SceneView
 
-__all__ = ['OVERLAY_LAYERS', 'OverlayDrawer', 'OverlayOptions']
-
 OVERLAY_LAYERS = ('mesh', 'part_boxes', 'boxes', 'skeletons')
 """What can be drawn, in the order in which it is drawn."""
 

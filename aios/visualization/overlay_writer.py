@@ -15,8 +15,6 @@ from .image_file import write_image
 from .overlay import OverlayDrawer, OverlayOptions
 from .video_file import VIDEO_SUFFIXES, VideoFile
 
-__all__ = ['OverlayWriter']
-
 
 class OverlayWriter(Closing):
     """Draws frames and writes them, one after the other.

@@ -9,8 +9,6 @@ import numpy as np
 
 from aios.structures import JointSet, get_joint_set
 
-__all__ = ['JOINT_COLORS', 'joint_colors']
-
 JOINT_COLORS = {
     'left': (255, 145, 40),
     'right': (50, 160, 255),

@@ -24,8 +24,6 @@ from aios.structures import Mesh, vertex_normals
 from .clipping import clip_to_camera
 from .opencv_rasterizer import rasterize
 
-__all__ = ['RenderResult', 'render_meshes']
-
 NEAR = 0.01  # metres
 # Towards the light, in the camera frame, and its brightness
 _LIGHT = np.array((0.25, -0.5, -0.83), np.float32)

@@ -26,8 +26,6 @@ import numpy as np
 
 from aios.utils.closing import Closing
 
-__all__ = ['VIDEO_SUFFIXES', 'VideoFile', 'frame_rate']
-
 VIDEO_SUFFIXES = ('.mp4', '.mov', '.m4v')
 
 Packets = Iterator[tuple[float, Any]]

@@ -17,8 +17,6 @@ from aios.structures import Mesh
 from .drawing import draw_label
 from .rasterizer import render_meshes
 
-__all__ = ['VIEWS', 'SceneView']
-
 # Rows: what points right, down and away in the panel, in camera axes.
 _AXES: Mapping[str, np.ndarray] = MappingProxyType(
     {

@@ -2,7 +2,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """List the public names of the package, as JSON.
 
-Public is what a module has in ``__all__``.  The files are read, not run.  A
+Public is what a package has in ``__all__``.  The files are read, not run.  A
 test compares the list with tests/test_packaging/public_api.json, so that
 nobody changes the API without noticing.
 

@@ -39,8 +39,6 @@ from .table import (
     smplx_columns,
 )
 
-__all__ = ['AGORAConverter']
-
 _FRAME_KEYS = (
     'imgPath',
     'gender',

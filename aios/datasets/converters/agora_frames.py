@@ -10,8 +10,6 @@ from pathlib import PurePath
 
 import numpy as np
 
-__all__ = ['is_smpl_frame', 'pixel_width', 'principal_x']
-
 _WIDTHS = (3840, 1280)
 _TOLERANCE = 0.05
 

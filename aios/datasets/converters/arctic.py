@@ -30,8 +30,6 @@ from .table import (
     smplx_columns,
 )
 
-__all__ = ['ARCTICConverter']
-
 _SPLITS = 'splits_json/protocol_p1.json'
 _CAMERAS = 8
 _MARGIN = 10  # pictures

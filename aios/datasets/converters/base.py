@@ -33,8 +33,6 @@ from aios.utils.safe_io import CorruptFileError, UnsafeFileError
 from .merging import merge_parts, write_part
 from .table import PersonTable
 
-__all__ = ['Converter', 'ConverterError', 'Summary', 'convert', 'reading']
-
 _VERSION = 3
 _PART_FLAGS = {
     'lhand_bbox_xywh': 'left hands',

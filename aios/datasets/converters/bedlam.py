@@ -20,8 +20,6 @@ from .table import (
     smplx_columns,
 )
 
-__all__ = ['BEDLAMConverter']
-
 CLOSEUP = '_closeup'
 """Part of the names of close-ups; folders of turned pictures lack it."""
 

@@ -26,21 +26,6 @@ from aios.body_models import (
     load_body_model_arrays,
 )
 
-__all__ = [
-    'POSES',
-    'axis_angle_hands',
-    'fit_shape',
-    'kid_gender',
-    'kid_model',
-    'mesh_joints',
-    'model_joints',
-    'move_root',
-    'neutral_betas',
-    'rigid_alignment',
-    'smpl_joints',
-    'smplx_joints',
-]
-
 POSES: Mapping[str, int] = {
     'global_orient': 3,
     'body_pose': 63,

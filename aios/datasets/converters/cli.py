@@ -26,8 +26,6 @@ from .rich import RICHConverter
 from .smpl import EMDBConverter, PW3DConverter
 from .ubody import UBodyConverter
 
-__all__ = ['run_command']
-
 CONVERTERS: tuple[type[Converter], ...] = (
     AGORAConverter,
     ARCTICConverter,

@@ -26,14 +26,6 @@ from .table import (
     smplx_columns,
 )
 
-__all__ = [
-    'COCOConverter',
-    'fit_columns',
-    'read_json',
-    'whole_body_columns',
-    'whole_body_keypoints',
-]
-
 # COCO-WholeBody's order of 133: body, feet, face, left hand, right hand.
 _GROUPS = {
     'keypoints': 17,

@@ -27,8 +27,6 @@ from .table import (
     smplx_columns,
 )
 
-__all__ = ['EgoBodyConverter']
-
 # The headset's camera looks along -z with y up (OpenGL).
 _TO_OPENCV = np.diag((1.0, -1.0, -1.0, 1.0))
 

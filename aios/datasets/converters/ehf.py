@@ -28,8 +28,6 @@ from .table import (
     smplx_columns,
 )
 
-__all__ = ['EHFConverter', 'read_ply_vertices']
-
 # The camera of the release, the same for all pictures.
 FOCAL = (1498.22426237, 1498.22426237)
 CENTRE = (790.263706, 578.90334)

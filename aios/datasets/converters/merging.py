@@ -26,8 +26,6 @@ from aios.utils.safe_io import list_npz, load_npz, save_npz
 
 from .table import BODY_SCALE, PART_SCALE, PersonTable
 
-__all__ = ['merge_parts', 'write_part']
-
 _COUNTS = '__counts__'
 # Convention of the columns that hold joints.
 _JOINT_COLUMNS = {

@@ -32,8 +32,6 @@ from .table import (
     smplx_columns,
 )
 
-__all__ = ['RICHConverter']
-
 _SUFFIXES = ('.jpeg', '.jpg', '.png', '.bmp')
 
 

@@ -30,8 +30,6 @@ from .table import (
     tight_boxes,
 )
 
-__all__ = ['EMDBConverter', 'PW3DConverter', 'image_size']
-
 _SHARED = 22  # the first joints of SMPL are those of SMPL-X
 _GENDERS = {'m': 'male', 'f': 'female'}
 

@@ -20,17 +20,6 @@ from aios.structures import (
     xyxy_to_xywh,
 )
 
-__all__ = [
-    'PersonTable',
-    'annotated_boxes',
-    'box_columns',
-    'concatenate',
-    'joint_columns',
-    'project',
-    'smplx_columns',
-    'tight_boxes',
-]
-
 BODY_SCALE, PART_SCALE = 1.2, 1.0
 _LARGEST = 1e7  # pixels, metres, radians
 # mmhuman3d's head: the face with ears, eyeballs, jaw and head joint.

@@ -26,8 +26,6 @@ from .table import (
     smplx_columns,
 )
 
-__all__ = ['UBodyConverter']
-
 
 @dataclass(eq=False)
 class UBodyConverter(Converter):

@@ -20,12 +20,6 @@ from torch.utils.data import Sampler
 from aios.datasets.reproducible import SeededIndex, mix_seed
 from aios.registry import DATA_SAMPLERS
 
-__all__ = [
-    'InfiniteWeightedConcatSampler',
-    'WeightedConcatSampler',
-    'split_exactly',
-]
-
 # What a seed is for; different purposes must not share random numbers.
 _ORDER, _PERMUTATION, _SAMPLE = range(3)
 

@@ -11,8 +11,6 @@ from mmcv.transforms.utils import cache_randomness
 
 from aios.registry import TRANSFORMS
 
-__all__ = ['ChannelGain']
-
 
 @TRANSFORMS.register_module()
 class ChannelGain(BaseTransform):

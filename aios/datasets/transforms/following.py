@@ -20,8 +20,6 @@ from .label_geometry import (
     note_geometry,
 )
 
-__all__ = ['follow_image']
-
 _ADVICE = (
     'left the labels behind. Use WholeBodyFlip, WholeBodyResize, '
     'WholeBodyRandomResize or PersonGroupCrop; of mmcv and mmdet, labels '

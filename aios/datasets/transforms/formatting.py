@@ -24,8 +24,6 @@ from aios.structures import (
 from .following import follow_image
 from .label_geometry import BOX_FIELDS, points_inside, select_persons
 
-__all__ = ['FilterWholeBody', 'PackWholeBodyInputs']
-
 
 @TRANSFORMS.register_module()
 class FilterWholeBody(BaseTransform):

@@ -26,14 +26,6 @@ from aios.utils.resizing import (
 from .following import follow_image
 from .label_geometry import crop_labels, flip_labels, rescale_labels
 
-__all__ = [
-    'PersonGroupCrop',
-    'WholeBodyFlip',
-    'WholeBodyRandomResize',
-    'WholeBodyResize',
-    'group_region',
-]
-
 _MIN_CROP = 2
 SHORT_SIZES = tuple(range(480, 801, 32))
 """Short sides that training draws from (the DETR recipe)."""

@@ -20,19 +20,6 @@ from aios.structures import (
     flip_axis_angle,
 )
 
-__all__ = [
-    'BOX_FIELDS',
-    'LABEL_RECORD',
-    'crop_labels',
-    'flip_labels',
-    'move_labels',
-    'note_geometry',
-    'points_inside',
-    'rescale_labels',
-    'select_persons',
-    'start_record',
-]
-
 BOX_FIELDS = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
 
 LABEL_RECORD = 'label_record'

@@ -14,8 +14,6 @@ from aios.utils.images import decode_image
 
 from .label_geometry import note_geometry, rescale_labels, start_record
 
-__all__ = ['LoadHumanAnnotations', 'LoadImage']
-
 # Two sizes of one picture: anything else is another picture, or turned.
 _MAX_ASPECT_CHANGE = 0.02
 

@@ -14,8 +14,6 @@ from aios.registry import HOOKS
 
 from .step_numbers import StepNumbers
 
-__all__ = ['AsyncRuntimeInfoHook']
-
 
 @HOOKS.register_module()
 class AsyncRuntimeInfoHook(RuntimeInfoHook):

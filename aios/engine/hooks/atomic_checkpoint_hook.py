@@ -15,8 +15,6 @@ from aios.registry import HOOKS
 from aios.utils.openmmlab import as_plain
 from aios.utils.safe_io import atomic_write, remove_half_written
 
-__all__ = ['AtomicCheckpointHook', 'AtomicLocalBackend']
-
 
 class AtomicLocalBackend(LocalBackend):
     """Files of this machine that appear when they are complete.

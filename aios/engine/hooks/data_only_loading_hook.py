@@ -11,8 +11,6 @@ from mmengine.runner import Runner
 from aios.models.checkpoints import install_loader
 from aios.registry import HOOKS
 
-__all__ = ['DataOnlyLoadingHook']
-
 _HUB_ENTRIES = ('log_scalars', 'runtime_info', 'resumed_keys')
 
 

@@ -13,8 +13,6 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from aios.registry import HOOKS
 
-__all__ = ['ResumeFallbackHook', 'find_damage']
-
 _NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
 
 

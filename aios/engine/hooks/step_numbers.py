@@ -11,8 +11,6 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-__all__ = ['InvalidLossError', 'StepNumbers']
-
 _NAMES = ('dataset_name', 'img_id', 'sample_idx', 'img_path', 'flip')
 
 

@@ -13,8 +13,6 @@ from mmengine.runner import Runner
 from aios.datasets.reproducible import mix_seed
 from aios.registry import HOOKS
 
-__all__ = ['StepSeedHook']
-
 
 @HOOKS.register_module()
 class StepSeedHook(Hook):

@@ -22,8 +22,6 @@ from aios.utils.images import decode_image
 from aios.visualization import write_image
 from aios.visualization.local_visualizer import WholeBodyVisualizer
 
-__all__ = ['WholeBodyVisualizationHook', 'draw_sample']
-
 
 @HOOKS.register_module()
 class WholeBodyVisualizationHook(Hook):

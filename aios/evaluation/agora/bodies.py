@@ -25,8 +25,6 @@ from aios.utils.safe_io import load_npy
 
 from .layout import NUM_JOINTS_3D, PARAMETERS
 
-__all__ = ['NUM_BODY_VERTICES', 'SubmittedBodies', 'load_part_vertices']
-
 NUM_BODY_VERTICES = 4010
 """Of the official list."""
 

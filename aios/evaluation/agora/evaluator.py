@@ -32,15 +32,6 @@ from .bodies import SubmittedBodies
 from .ground_truth import PICTURE_SIZE, AGORAPicture, picture_name
 from .layout import PARAMETERS
 
-__all__ = [
-    'SUBMITTED_FIELDS',
-    'AGORAEvaluator',
-    'AGORAPeople',
-    'agora_scale',
-    'people_of',
-    'submitted_person',
-]
-
 MILLIMETRES = 1000
 SUBMITTED_FIELDS = (
     *('joints2d', 'joints3d', 'vertices'),

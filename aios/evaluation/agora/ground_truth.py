@@ -24,14 +24,6 @@ from aios.utils.safe_io import atomic_write, list_npz, load_npz
 
 from .layout import SMALL_SUFFIX
 
-__all__ = [
-    'PICTURE_SIZE',
-    'AGORAGroundTruth',
-    'AGORAPicture',
-    'convert_ground_truth',
-    'picture_name',
-]
-
 PICTURE_SIZE = (3840, 2160)
 """Width and height that all key-points refer to."""
 

@@ -12,18 +12,6 @@ import numpy as np
 
 from aios.body_models import GENDERS
 
-__all__ = [
-    'BENCHMARKS',
-    'FOLDER',
-    'NUM_JOINTS',
-    'NUM_JOINTS_3D',
-    'PARAMETERS',
-    'SMALL_SUFFIX',
-    'Benchmark',
-    'check_person',
-    'parse_name',
-]
-
 FOLDER = 'predictions'
 """Folder of the files, also inside the archive."""
 

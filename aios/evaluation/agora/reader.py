@@ -32,8 +32,6 @@ from .layout import (
 )
 from .submission import SCORES
 
-__all__ = ['Submission', 'read_dump', 'read_submission']
-
 _NEEDED = ('scores', 'joints2d')
 _DUMPED: Mapping[str, tuple[int, ...]] = {
     'scores': (),

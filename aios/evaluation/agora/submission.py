@@ -17,8 +17,6 @@ from aios.utils.safe_io import atomic_write
 
 from .layout import FOLDER, check_person
 
-__all__ = ['ARCHIVE', 'SCORES', 'SubmissionWriter', 'write_archive']
-
 ARCHIVE = f'{FOLDER}.zip'
 """What is uploaded."""
 

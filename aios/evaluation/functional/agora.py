@@ -16,18 +16,6 @@ from enum import Enum
 
 import numpy as np
 
-__all__ = [
-    'AGORA_ERRORS',
-    'AGORA_JOINTS',
-    'AGORA_PARTS',
-    'NUM_MATCH_JOINTS',
-    'AGORAProtocol',
-    'agora_costs',
-    'agora_errors',
-    'keypoint_boxes',
-    'match_agora',
-]
-
 NUM_MATCH_JOINTS = 24
 """Matching looks at the first 24 joints of SMPL-X."""
 

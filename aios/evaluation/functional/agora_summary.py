@@ -14,14 +14,6 @@ import numpy as np
 from .agora import AGORA_ERRORS, AGORA_PARTS, AGORAProtocol
 from .detection import DetectionCounts, normalised_error
 
-__all__ = [
-    'AGORA_BINS',
-    'AGORATable',
-    'agora_bins',
-    'full_body_error',
-    'summarise_agora',
-]
-
 AGORA_BINS: Mapping[str, tuple[float, ...]] = {
     'occlusion': (-1, *range(10, 91, 10)),
     'orientation': tuple(np.arange(-22.5, 338, 45).tolist()),

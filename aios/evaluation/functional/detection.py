@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ['DetectionCounts', 'average_precision', 'normalised_error']
-
 
 @dataclass(frozen=True)
 class DetectionCounts:

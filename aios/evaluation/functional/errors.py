@@ -13,13 +13,6 @@ import numpy as np
 
 from .procrustes import procrustes_align
 
-__all__ = [
-    'align_roots',
-    'masked_mean',
-    'mean_point_error',
-    'procrustes_point_error',
-]
-
 
 def align_roots(points: np.ndarray, roots: np.ndarray) -> np.ndarray:
     """Move each person's root to the origin.

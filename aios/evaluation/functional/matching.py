@@ -14,16 +14,6 @@ from scipy.optimize import linear_sum_assignment
 
 from aios.structures import points_to_box
 
-__all__ = [
-    'keypoint_box_iou',
-    'keypoint_cost',
-    'match_best_overlap',
-    'match_greedy',
-    'match_hungarian',
-    'match_one_per_image',
-    'pairwise_iou',
-]
-
 
 def pairwise_iou(
     boxes: np.ndarray, others: np.ndarray, pixel: float = 0.0

@@ -24,8 +24,6 @@ from .errors import (
 )
 from .procrustes import procrustes_align
 
-__all__ = ['MeshPart', 'mesh_errors', 'part_errors', 'select_points']
-
 Errors = dict[str, tuple[np.ndarray, np.ndarray]]
 """By name: ``(N,)`` errors, and ``(N,)`` bool of whom they are known."""
 VisibleFunction = Callable[[np.ndarray], np.ndarray]

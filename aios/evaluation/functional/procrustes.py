@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ['SimilarityTransform', 'procrustes_align']
-
 
 @dataclass(frozen=True)
 class SimilarityTransform:

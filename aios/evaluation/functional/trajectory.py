@@ -12,14 +12,6 @@ import numpy as np
 
 from .procrustes import procrustes_align
 
-__all__ = [
-    'foot_sliding',
-    'jitter',
-    'root_trajectory_error',
-    'world_errors',
-]
-
-
 _SHORTEST_WAY = 1e-3  # metres; less is rounding
 
 

@@ -22,8 +22,6 @@ from aios.results import finite_predictions_of
 
 from .base import NumberMetric
 
-__all__ = ['AGORAMetric']
-
 
 @METRICS.register_module()
 class AGORAMetric(NumberMetric):

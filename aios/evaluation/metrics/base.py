@@ -8,8 +8,6 @@ from typing import Any
 
 from mmengine.evaluator import BaseMetric
 
-__all__ = ['NumberMetric', 'one_record_per_picture']
-
 
 class NumberMetric(BaseMetric):
     """A metric of which all numbers arrive in MMEngine's log files.

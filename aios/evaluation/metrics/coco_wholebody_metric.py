@@ -29,8 +29,6 @@ from aios.structures import (
 
 from .base import NumberMetric
 
-__all__ = ['KEYPOINT_SIGMAS', 'CocoWholeBodyMetric', 'to_coco_wholebody']
-
 # Standard deviations of annotators, relative to the size of the person, of
 # COCO and COCO-WholeBody (as MMPose, Apache-2.0, lists them).
 _HAND = [0.029, 0.022, 0.035, 0.037, 0.047, 0.026, 0.025, 0.024, 0.035, 0.018]

@@ -13,8 +13,6 @@ from aios.registry import METRICS
 from aios.results import predictions_of
 from aios.utils.portable_pickle import dump_pickle
 
-__all__ = ['DumpWholeBodyResults']
-
 _META = ('img_id', 'img_path', 'dataset_name', 'ori_shape')
 
 

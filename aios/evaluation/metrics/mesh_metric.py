@@ -40,8 +40,6 @@ from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53, joint_mapping
 
 from .base import NumberMetric, one_record_per_picture
 
-__all__ = ['MATCHES', 'SMPLXMeshMetric']
-
 MILLIMETRES = 1000
 _MIN_OVERLAP = 0.1
 _BODY = list(SMPLX_137.groups['body'])

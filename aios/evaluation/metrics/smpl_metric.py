@@ -30,8 +30,6 @@ from aios.structures import joint_mapping
 
 from .mesh_metric import MILLIMETRES, People, SMPLXMeshMetric
 
-__all__ = ['SMPLMetric']
-
 # Joints of labels that are joints of SMPL, and where SMPL-X has them.
 _LABELS = joint_mapping('smplx_137', 'smpl_22')
 _SHARED = np.flatnonzero(_LABELS >= 0)

@@ -23,8 +23,6 @@ from aios.results import finite_predictions_of
 
 from .base import NumberMetric
 
-__all__ = ['AGORASubmission', 'BEDLAMSubmission', 'bedlam_name']
-
 
 class _Submission(NumberMetric):
     """Writes a submission; the numbers are counts.

@@ -30,8 +30,6 @@ from aios.structures import SMPLX_137, joint_mapping
 
 from .base import NumberMetric, one_record_per_picture
 
-__all__ = ['WholeBodyMetric']
-
 MILLIMETRES = 1000
 _FROM_144 = joint_mapping('smplx_144', 'smplx_137')
 _PELVIS = SMPLX_137.index('pelvis')

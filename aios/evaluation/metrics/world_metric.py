@@ -26,8 +26,6 @@ from .base import one_record_per_picture
 from .mesh_metric import MILLIMETRES, People
 from .smpl_metric import SMPLMetric
 
-__all__ = ['EMDBWorldMetric']
-
 _SHARED = 22
 _FEET_144 = [SMPLX_144.index(name) for name in SMPL_FEET]
 _FEET_SMPL = list(SMPL_FEET.values())

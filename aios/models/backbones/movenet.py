@@ -16,8 +16,6 @@ from torch.nn import functional as F  # noqa: N812
 
 from aios.registry import MODELS
 
-__all__ = ['MoveNet']
-
 # MobileNetV2 at width 1.75: channels, number of blocks, stride of the first.
 STAGES = (
     (24, 1, 1),

@@ -30,8 +30,6 @@ from .records import (
     make_record,
 )
 
-__all__ = ['read_archive']
-
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _CHUNK = 16 << 20

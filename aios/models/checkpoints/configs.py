@@ -16,8 +16,6 @@ from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
 
 from .reading import CheckpointError
 
-__all__ = ['parse_config', 'read_stored_config']
-
 _CALLS = {'dict': dict, 'set': set, 'list': list, 'tuple': tuple}
 _KEPT = ('model', 'test_dataloader')
 

@@ -20,8 +20,6 @@ from .key_map import (
 )
 from .reading import CheckpointError
 
-__all__ = ['Conversion', 'convert', 'export', 'is_official']
-
 
 @dataclass(frozen=True)
 class Conversion:

@@ -21,8 +21,6 @@ from aios.utils.digests import file_sha256
 
 from .reading import CheckpointError
 
-__all__ = ['REMOTE_PREFIXES', 'fetch']
-
 _TABLES = {
     'torchvision': get_torchvision_models,
     'modelzoo': get_torchvision_models,

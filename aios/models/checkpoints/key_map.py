@@ -19,18 +19,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
 
-__all__ = [
-    'RULES',
-    'OfficialTensor',
-    'Rule',
-    'aliases',
-    'canonical_name',
-    'is_body_model',
-    'official_tensors',
-    'to_official',
-    'to_ours',
-]
-
 _BOTH_CODERS = [
     # official, ours
     ('linear1.', 'ffn.layers.0.0.'),

@@ -15,8 +15,6 @@ from .conversion import convert, is_official
 from .downloads import REMOTE_PREFIXES, fetch
 from .reading import CheckpointError, read_checkpoint, select_weights
 
-__all__ = ['check_state_dict', 'install_loader', 'load_checkpoint']
-
 
 def load_checkpoint(
     filename: str, map_location: Any = 'cpu'

@@ -15,8 +15,6 @@ from aios.utils.pickle_records import UnsafeFileError
 
 from .archive import read_archive
 
-__all__ = ['CheckpointError', 'read_checkpoint', 'select_weights']
-
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read, or is not what it should be."""

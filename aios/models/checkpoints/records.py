@@ -23,15 +23,6 @@ from aios.utils.pickle_records import (
     UnsafeFileError,
 )
 
-__all__ = [
-    'RECORDS',
-    'CheckpointBuilder',
-    'IgnoredObject',
-    'Storage',
-    'StorageType',
-    'make_record',
-]
-
 _MAX_EXPANDED = 1 << 30
 _STORAGES = {
     'Double': torch.float64,
@@ -289,6 +280,7 @@ class DefaultDict(Mapping):
     """``collections.defaultdict``, becomes a plain one."""
 
     def __new__(cls, *args: Any) -> Any:
+        """Drop the factory."""
         return super().__new__(cls)
 
 

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from aios.registry import MODELS
 
-__all__ = ['WholeBodyDataPreprocessor']
-
 # Devices that fetch page-locked memory by themselves.
 FETCHING = {'cuda'}
 

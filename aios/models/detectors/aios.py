@@ -34,8 +34,6 @@ from aios.utils.tensors import tensor_like
 
 from .model_checks import check_channels, check_levels, check_widths
 
-__all__ = ['AiOS']
-
 
 @MODELS.register_module()
 class AiOS(DetectionTransformer):

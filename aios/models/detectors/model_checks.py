@@ -9,8 +9,6 @@ from typing import Any
 from mmcv.ops import MultiScaleDeformableAttention
 from torch import Tensor, nn
 
-__all__ = ['check_channels', 'check_levels', 'check_widths']
-
 
 def check_widths(**widths: int) -> None:
     """Raise ``ValueError`` if parts, by name, have different widths."""

@@ -37,8 +37,6 @@ from .person_frame import PersonFrame
 from .pose_lifter import PoseLifter
 from .smplx_head import SMPLXBranch, at_least_float32, has_smplx
 
-__all__ = ['AiOSHead']
-
 
 @MODELS.register_module()
 class AiOSHead(BaseModule):

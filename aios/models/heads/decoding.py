@@ -36,12 +36,6 @@ from aios.utils.tensors import tensor_like
 from .outputs import LayerOutputs, SMPLXParams
 from .smplx_head import at_least_float32
 
-__all__ = [
-    'Selection',
-    'decode_people',
-    'select_persons',
-]
-
 _BOX_FIELDS = {
     'body_box': 'bboxes',
     'left_hand_box': 'lhand_bboxes',

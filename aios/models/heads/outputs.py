@@ -15,8 +15,6 @@ from torch import Tensor
 from aios.models.layers.denoising import DenoisingQueries
 from aios.structures import TokenLayout, matrix_to_axis_angle
 
-__all__ = ['EncoderOutputs', 'LayerOutputs', 'NetworkOutputs', 'SMPLXParams']
-
 
 @dataclass(frozen=True)
 class SMPLXParams:

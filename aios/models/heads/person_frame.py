@@ -21,8 +21,6 @@ from torch import Tensor
 from aios.models.layers.token_parts import assemble_parts, box_parts
 from aios.structures import VIRTUAL_FOCAL, TokenLayout
 
-__all__ = ['BOX_FEATURES', 'BODY_EXTENT', 'PersonFrame']
-
 BOX_FEATURES = 5
 """Numbers in :meth:`PersonFrame.describe`."""
 

@@ -23,8 +23,6 @@ from aios.structures import (
 
 from .smplx_head import IDENTITY_6D, UPRIGHT_6D
 
-__all__ = ['PoseLifter']
-
 _NUM_JOINTS = 22
 _UNSEEN_WEIGHT = 1e-3  # of keypoints in the frame; all may be unseen
 _MAX_OFFSET = 5.0  # in units of the keypoints' spread

@@ -23,15 +23,6 @@ from aios.structures import TokenLayout, rotation_6d_to_matrix
 from .outputs import SMPLXParams
 from .person_frame import BOX_FEATURES, PersonFrame
 
-__all__ = [
-    'IDENTITY_6D',
-    'SMPLX_FEATURES',
-    'UPRIGHT_6D',
-    'SMPLXBranch',
-    'at_least_float32',
-    'has_smplx',
-]
-
 _BODY = (
     'body_box',
     'body_keypoints',

@@ -25,15 +25,6 @@ from .query_expansion import INVERSE_SIGMOID_EPS
 from .stages import Stage
 from .token_parts import box_parts, point_parts, split_parts
 
-__all__ = [
-    'PART_FAMILIES',
-    'BodyBranch',
-    'BoxBranch',
-    'DetectionBranches',
-    'PointBranch',
-    'zero_init_last',
-]
-
 PART_FAMILIES: Mapping[str, str] = MappingProxyType(
     {
         'body_box': 'body_box',

@@ -17,8 +17,6 @@ from .deformable_attention import DeformableAttention
 from .feed_forward import FeedForward
 from .person_attention import PersonAttention
 
-__all__ = ['Memory', 'ProgressiveDecoderLayer']
-
 
 @dataclass(frozen=True)
 class Memory:

@@ -12,8 +12,6 @@ from torch import Tensor
 from aios.ops import multi_scale_deformable_attention_by_offsets
 from aios.registry import MODELS
 
-__all__ = ['DeformableAttention']
-
 
 @MODELS.register_module()
 class DeformableAttention(MultiScaleDeformableAttention):

@@ -26,8 +26,6 @@ from aios.utils.tensors import tensor_like
 
 from .query_expansion import INVERSE_SIGMOID_EPS
 
-__all__ = ['DenoisingNoise', 'DenoisingQueries', 'DenoisingQueryGenerator']
-
 
 @dataclass(frozen=True)
 class DenoisingQueries:

@@ -21,8 +21,6 @@ from .deformable_attention import DeformableAttention
 from .feed_forward import FeedForward
 from .grids import level_centers
 
-__all__ = ['DeformableEncoder', 'DeformableEncoderLayer']
-
 
 class DeformableEncoderLayer(DeformableDetrTransformerEncoderLayer):
     """MMDetection's layer, with :class:`DeformableAttention`."""

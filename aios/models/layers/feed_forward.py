@@ -7,8 +7,6 @@ import torch
 from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor
 
-__all__ = ['FeedForward']
-
 # Rows of a piece: its hidden layer of 2048 channels (16 MiB) stays near the
 # caches, and the product of matrices is still a large one.
 _ROWS = 2048

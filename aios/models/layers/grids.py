@@ -14,8 +14,6 @@ from torch import Tensor
 
 from aios.utils.tensors import tensor_like
 
-__all__ = ['cell_centers', 'level_box_logits', 'level_centers']
-
 
 def cell_centers(shape: tuple[int, int], device: torch.device) -> Tensor:
     """Centers of the cells of a map, row by row.

@@ -21,8 +21,6 @@ from aios.structures import TokenLayout
 
 from .token_parts import assemble_parts, box_parts, point_parts, select_parts
 
-__all__ = ['PersonAttention']
-
 
 class PersonAttention(nn.Module):
     """Multi-head attention over the tokens of persons, exactly factorised.

@@ -24,15 +24,6 @@ from aios.utils.tensors import tensor_like
 
 from .grids import cell_centers
 
-__all__ = [
-    'POSE_CHANNELS',
-    'PoseHints',
-    'PoseMaps',
-    'PosePrior',
-    'PoseReading',
-    'Sightings',
-]
-
 NUM_KEYPOINTS = len(COCO_17)
 POSE_CHANNELS = (NUM_KEYPOINTS, 1, 2 * NUM_KEYPOINTS, 2 * NUM_KEYPOINTS)
 """Heat of keypoints, heat of centres, and two kinds of offsets."""

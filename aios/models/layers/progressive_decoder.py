@@ -38,8 +38,6 @@ from .pose_prior import PoseHints, PoseMaps, PosePrior, Sightings
 from .query_expansion import QueryExpansion
 from .stages import Stage, read_stages
 
-__all__ = ['LayerState', 'ProgressiveDecoder']
-
 _LAST = 1e3  # subtracted from a logit, it comes after all others
 
 

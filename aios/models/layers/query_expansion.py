@@ -18,8 +18,6 @@ from aios.structures import PartTokens, TokenLayout
 
 from .pose_prior import PoseHints
 
-__all__ = ['INVERSE_SIGMOID_EPS', 'PartQueries', 'QueryExpansion']
-
 INVERSE_SIGMOID_EPS = 1e-3
 """Everywhere in the network, as published (MMDetection's default is 1e-5).
 

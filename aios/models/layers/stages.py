@@ -9,8 +9,6 @@ from typing import Any
 
 from aios.structures import TOKEN_LAYOUTS, TokenLayout
 
-__all__ = ['Stage', 'read_stages']
-
 
 @dataclass(frozen=True)
 class Stage:

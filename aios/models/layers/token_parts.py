@@ -15,14 +15,6 @@ from torch import Tensor
 
 from aios.structures import TokenLayout
 
-__all__ = [
-    'assemble_parts',
-    'box_parts',
-    'point_parts',
-    'select_parts',
-    'split_parts',
-]
-
 
 def box_parts(layout: TokenLayout) -> tuple[str, ...]:
     """Names of the parts that are box tokens, in token order."""

@@ -13,8 +13,6 @@ from aios.structures import cxcywh_to_xyxy, generalized_box_iou
 
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
-__all__ = ['PartBoxLoss', 'box_giou_loss', 'box_l1_loss']
-
 
 def box_l1_loss(boxes: Tensor, target: Tensor) -> Tensor:
     """Sum of the four absolute differences, ``(..., 4)`` to ``(...,)``."""

@@ -38,8 +38,6 @@ from aios.utils.tensors import tensor_like
 from .ignored import ignored_regions, mostly_inside
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
-__all__ = ['BatchMatches', 'WholeBodyCriterion']
-
 _ENCODER = 'encoder'
 _PERSON_LOSSES: Mapping[str, dict[str, Any]] = {
     'boxes': dict(type='PartBoxLoss'),

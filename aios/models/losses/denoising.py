@@ -19,8 +19,6 @@ from .boxes import box_giou_loss, box_l1_loss
 from .focal import SigmoidFocalLoss
 from .person_loss import AvgFactor
 
-__all__ = ['DenoisingLoss']
-
 
 @MODELS.register_module()
 class DenoisingLoss(BaseModule):

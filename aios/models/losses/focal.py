@@ -9,8 +9,6 @@ from torch import Tensor
 
 from aios.registry import MODELS
 
-__all__ = ['SigmoidFocalLoss']
-
 
 @MODELS.register_module()
 class SigmoidFocalLoss(BaseModule):

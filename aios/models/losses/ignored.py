@@ -15,8 +15,6 @@ from torch import Tensor
 from aios.structures import cxcywh_to_xyxy
 from aios.utils.tensors import tensor_like
 
-__all__ = ['ignored_regions', 'mostly_inside']
-
 
 def ignored_regions(
     samples: Sequence[DetDataSample], like: Tensor

@@ -18,8 +18,6 @@ from aios.utils.tensors import tensor_like
 
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
-__all__ = ['PartKeypointLoss']
-
 _EPS = 1e-6
 
 

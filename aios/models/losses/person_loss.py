@@ -15,8 +15,6 @@ from torch import Tensor
 from aios.models.heads.outputs import LayerOutputs, SMPLXParams
 from aios.models.task_modules import Matches, PersonTargets
 
-__all__ = ['AvgFactor', 'PersonLoss', 'PersonPredictions']
-
 
 @dataclass(frozen=True)
 class AvgFactor:

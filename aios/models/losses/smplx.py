@@ -20,14 +20,6 @@ from aios.structures import SMPLX_137, VIRTUAL_FOCAL
 
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
-__all__ = [
-    'SMPLXCoefficientLoss',
-    'SMPLXJoint2DLoss',
-    'SMPLXJoint3DLoss',
-    'SMPLXPoseLoss',
-    'project_to_picture',
-]
-
 _EPS = 1e-6
 _SCALE_EPS = 1e-9
 

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from aios.registry import MODELS
 
-__all__ = ['SimpleFeaturePyramid']
-
 
 @MODELS.register_module()
 class SimpleFeaturePyramid(BaseModule):

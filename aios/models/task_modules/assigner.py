@@ -21,8 +21,6 @@ from aios.registry import TASK_UTILS
 from .match_costs import Candidates, MatchCost
 from .person_targets import PersonTargets
 
-__all__ = ['BatchHungarianAssigner', 'Matches']
-
 # What stands for a cost that is not a number; the loss will tell about it.
 _BAD_COST = 1e5
 

@@ -18,16 +18,6 @@ from .parts import BODY
 from .person_targets import PersonTargets
 from .similarity import object_keypoint_similarity
 
-__all__ = [
-    'Candidates',
-    'ClassCost',
-    'GIoUCost',
-    'KeypointL1Cost',
-    'MatchCost',
-    'OKSCost',
-    'PersonBoxL1Cost',
-]
-
 
 @dataclass(frozen=True)
 class Candidates:

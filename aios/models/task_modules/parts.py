@@ -15,8 +15,6 @@ from aios.structures import (
     JointSet,
 )
 
-__all__ = ['BODY', 'LIMBS', 'PARTS', 'Part']
-
 # COCO's per-keypoint constants, https://cocodataset.org/#keypoints-eval.
 _COCO_SIGMAS = (
     *(0.026, 0.025, 0.025, 0.035, 0.035),

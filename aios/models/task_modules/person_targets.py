@@ -25,8 +25,6 @@ from aios.utils.tensors import tensor_like
 
 from .parts import LIMBS, PARTS
 
-__all__ = ['PersonTargets']
-
 
 @dataclass(frozen=True)
 class PersonTargets:

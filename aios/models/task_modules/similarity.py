@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ['object_keypoint_similarity']
-
 _EPS = 1e-6
 _MIN_AREA = 1e-9
 
