@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -53,10 +54,12 @@ def _load(path: Path) -> Config:
 @cache
 def _model(config: str) -> nn.Module:
     """The model of a config, each only once, without memory if it can be."""
+    # Swin reads numbers of it while it is built.
+    linspace = partial(torch.linspace, device='cpu')
     try:
-        with torch.device('meta'):
+        with torch.device('meta'), mock.patch('torch.linspace', linspace):
             return MODELS.build(json.loads(config))
-    except RuntimeError:  # Swin computes while it is built
+    except NotImplementedError:  # aios_s loads its weights
         return MODELS.build(json.loads(config))
 
 
