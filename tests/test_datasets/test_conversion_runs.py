@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -26,26 +26,23 @@ from aios.datasets.converters import (
 from aios.utils import locking
 from aios.utils.run_folder import OtherSettingsError
 
-# Dies as a killed process does: half of a file is written, nothing cleaned.
-DYING = """
-import os, signal, sys
-import numpy as np
-from aios.datasets.converters import BEDLAMConverter, convert
+FORK = multiprocessing.get_context('fork')
 
-write, written = np.savez_compressed, []
 
-def half(stream, **arrays):
-    write(stream, **arrays)
-    if written:
-        stream.truncate(stream.tell() // 2)
-        stream.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
-    written.append(stream)
+def _die_half_way(root, models, out):
+    """As a killed process: half of a file is written, nothing cleaned."""
+    write, written = np.savez_compressed, []
 
-np.savez_compressed = half
-root, models, out = sys.argv[1:]
-convert(BEDLAMConverter(root, 'train', models), out)
-"""
+    def half(stream, **arrays):
+        write(stream, **arrays)
+        if written:
+            stream.truncate(stream.tell() // 2)
+            stream.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        written.append(stream)
+
+    np.savez_compressed = half
+    convert(BEDLAMConverter(root, 'train', models), out)
 
 
 def test_resume_after_kill(models, tmp_path):
@@ -54,9 +51,10 @@ def test_resume_after_kill(models, tmp_path):
     releases.bedlam(root, np.random.default_rng(3), models)
     whole, out = tmp_path / 'whole.npz', tmp_path / 'killed.npz'
     convert(BEDLAMConverter(root, 'train', models), whole)
-    argv = [sys.executable, '-c', DYING, str(root), models, str(out)]
-    run = subprocess.run(argv, capture_output=True, timeout=120, check=False)
-    assert run.returncode == -signal.SIGKILL, run.stderr
+    dying = FORK.Process(target=_die_half_way, args=(root, models, out))
+    dying.start()
+    dying.join(60)
+    assert dying.exitcode == -signal.SIGKILL
     assert not out.exists()
     left = [p.name for p in out.with_suffix('.parts').iterdir()]
     assert any(name.endswith('.tmp') for name in left)
