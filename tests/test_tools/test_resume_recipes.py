@@ -82,12 +82,13 @@ FINETUNE = Recipe(
     3,
     'epoch_3.pth',
 )
-slow = pytest.mark.slow
+# Steps of the same kind go on exactly in test_train.
+pytestmark = pytest.mark.slow
 RECIPES = [
     STEPS,
-    pytest.param(FINETUNE, marks=slow),
+    FINETUNE,
     *(
-        pytest.param(Recipe(path, EPOCHS, 5, 'epoch_3.pth'), marks=slow)
+        Recipe(path, EPOCHS, 5, 'epoch_3.pth')
         for path in (
             'configs/aios/aios_tiny_1xb8-24e_synthetic.py',
             'aios/configs/aios_tiny_1xb8_24e_synthetic.py',
@@ -166,7 +167,6 @@ def test_killed_recipe_goes_on_exactly(
     assert len(list(tmp_path.glob('published-*.pth'))) == 1
 
 
-@slow
 def test_two_processes_go_on_exactly(start, options, tmp_path, monkeypatch):
     tests = ROOT / 'tests'
     paths = os.pathsep.join(map(str, (tests, tests / 'test_tools', ROOT)))

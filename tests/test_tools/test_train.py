@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import time
@@ -19,6 +21,7 @@ from aios.utils import locking, safe_io
 
 CONFIG = Path(__file__).parent / 'toy_config.py'
 ROOT = Path(__file__).parents[2]
+FORK = multiprocessing.get_context('fork')
 STEPS = 12  # 3 epochs of 8 pictures in batches of 2
 
 
@@ -77,6 +80,7 @@ def test_two_parts_within_an_epoch(train, losses, tmp_path, infinite):
     assert len(losses(tmp_path / 'whole')) == STEPS
 
 
+@pytest.mark.slow
 def test_without_seeds_it_is_another_training(train, losses, whole, tmp_path):
     """The test above can fail."""
     work_dir = tmp_path / 'parts'
@@ -143,21 +147,20 @@ def test_resume_knows_its_data_set(train, whole, capfd):
     assert 'metainfo from the resumed checkpoint' not in log
 
 
-def test_full_disk_leaves_no_half_checkpoint(
-    start, train, losses, whole, tmp_path
-):
+def test_full_disk_leaves_no_half_checkpoint(train, whole, tmp_path, capfd):
     """A limit for the size of files stands for the disk."""
     work_dir = tmp_path / 'full'
-    # Logs are smaller.
-    limit = (whole / 'epoch_1.pth').stat().st_size // 1024 - 1
-    process = start(
-        *('bash', '-c', f'ulimit -f {limit}; exec "$@"', 'limited'),
-        *(os.environ['PYTHON'], 'tools/train.py', CONFIG),
-        *('--work-dir', work_dir),
-    )
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode != 0
-    assert 'File too large' in output
+    limit = (whole / 'epoch_1.pth').stat().st_size - 1  # logs are smaller
+
+    def train_on_full_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        train('--work-dir', work_dir)
+
+    process = FORK.Process(target=train_on_full_disk)
+    process.start()
+    process.join(300)
+    assert process.exitcode == 1
+    assert 'File too large' in ''.join(capfd.readouterr())
     assert not [*work_dir.glob('epoch_*'), *work_dir.glob('.*.tmp')]
     train('--work-dir', work_dir, '--resume')
     _same_weights(work_dir / 'epoch_3.pth', whole / 'epoch_3.pth')
@@ -244,17 +247,15 @@ def test_learning_rate_follows_the_batch_size(train, tmp_path):
     state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)
     rates = [group['lr'] for group in state['optimizer']['param_groups']]
     assert sorted(set(rates)) == pytest.approx([0.002, 0.02])
-
-
-def test_config_goes_along(train, tmp_path):
-    train('--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1')
     config = Config.fromfile(tmp_path / CONFIG.name)
-    assert config.train_cfg.max_epochs == 1
+    assert config.train_cfg.max_epochs == 1  # the config goes along
 
 
 def test_tensorboard(train, tmp_path):
     train(
-        *('--work-dir', tmp_path, '--cfg-options'),
+        *('--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1'),
+        *('train_cfg.val_interval=1', 'train_dataloader.num_workers=0'),
+        'train_dataloader.persistent_workers=False',
         'visualizer.vis_backends.0.type=TensorboardVisBackend',
     )
     (events,) = tmp_path.glob('*/vis_data/events.*')
@@ -263,9 +264,8 @@ def test_tensorboard(train, tmp_path):
     assert b'val_000005_picture' in content
 
 
-def test_pictures_of_validations(train, tmp_path):
-    train('--work-dir', tmp_path)
-    drawn = [p.name for p in tmp_path.glob('*/vis_data/vis_image/**/*.png')]
+def test_images_of_validations(whole):
+    drawn = [p.name for p in whole.glob('*/vis_data/vis_image/**/*.png')]
     assert sorted(drawn) == [
         'val_000000_picture_3.png',
         'val_000005_picture_3.png',
