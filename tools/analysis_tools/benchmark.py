@@ -34,7 +34,7 @@ from aios.engine.profiling import (
     make_batch,
     make_clock,
 )
-from aios.models.inference import OneDnnLinear, prepare_for_inference
+from aios.models.inference import prepare_for_inference
 from aios.ops import set_default_kernel
 from aios.utils.command_line import (
     add_cfg_options,
@@ -196,11 +196,12 @@ def compile_network(model: nn.Module, compiler: str) -> None:
         setattr(model, name, function)
 
 
-def matrix_rate(args: argparse.Namespace, size: int = 2048) -> float:
+def matrix_rate(args: argparse.Namespace) -> float:
     """GFLOP/s of a linear layer, the fastest of some; what is possible."""
     read = make_clock(args.clock, args.device)
     options = dict(device=args.device, dtype=getattr(torch, args.dtype))
-    layer = OneDnnLinear(size, size, **options)
+    size = 2048
+    layer = nn.Linear(size, size, **options)
     x = torch.randn(size, size, **options)
     seconds = []
     with torch.inference_mode():
