@@ -269,7 +269,7 @@ class _Job:
             )
             bar = stack.enter_context(self._progress(alone))
             writer_thread = stack.enter_context(
-                BackgroundConsumer(consumer, depth=4)
+                BackgroundConsumer(consumer, 1 if self.source.live else 4)
             )
             for frame, result, _ in found:
                 writer_thread.put((frame, result))

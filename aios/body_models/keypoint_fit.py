@@ -218,6 +218,15 @@ def _turned_back(turns: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return np.einsum('nkji,nkj->nki', turns, vectors)
 
 
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross product, as np.cross has it, in half the time."""
+    ax, ay, az = np.moveaxis(a, -1, 0)
+    bx, by, bz = np.moveaxis(b, -1, 0)
+    return np.stack(
+        (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), axis=-1
+    )
+
+
 class _Fit:
     """Bodies on their way to the keypoints."""
 
@@ -283,8 +292,8 @@ class _Fit:
         """How keypoints move with the unknowns, ``(n, K, 3, U)``."""
         arm = keypoints[:, :, None] - joints[:, None]  # (n, K, J, 3)
         axes = self.skeleton.axes(turns).swapaxes(-1, -2)[:, None]
-        motion = np.cross(axes, arm[:, :, :, None])  # (n, K, J, axis, 3)
-        motion = motion * self.skeleton.moves[:, :, None, None]
+        arm = arm * self.skeleton.moves[:, :, None]
+        motion = _cross(axes, arm[:, :, :, None])  # (n, K, J, axis, 3)
         motion = motion.reshape(*keypoints.shape[:2], -1, 3).swapaxes(-1, -2)
         shift = np.zeros((*keypoints.shape, 3))
         shift[..., [0, 1], [0, 1]] = 1

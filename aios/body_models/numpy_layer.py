@@ -109,7 +109,7 @@ class NumpySMPLXLayer:
         self._joint_directions = _flat(directions)
         self._mesh = _Skin.read(arrays)
         self.v_template = self._mesh.template
-        self.lbs_weights = self._mesh.weights
+        self.lbs_weights = _single(arrays['weights'])
         self._add_landmarks(arrays)
 
     def _add_landmarks(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -275,13 +275,13 @@ class _Skin:
 
     Args:
         template: ``(N, 3)`` rest shape.
-        weights: ``(N, J)`` skinning weights.
+        weights: ``(N, J)`` skinning weights, a few per vertex.
         shapes: ``(C, 3 N)`` shape directions.
         correctives: ``(3 N, 486)`` pose directions, sparse or not.
     """
 
     template: np.ndarray
-    weights: np.ndarray
+    weights: sparse.csr_array
     shapes: np.ndarray
     correctives: Any
 
@@ -294,7 +294,7 @@ class _Skin:
             correctives = sparse.csr_array(correctives)
         return cls(
             _single(arrays['v_template']),
-            _single(arrays['weights']),
+            sparse.csr_array(_single(arrays['weights'])),
             _flat(arrays['shapedirs']),
             correctives,
         )
@@ -324,8 +324,10 @@ class _Skin:
         """
         moved = coefficients @ self.shapes + (self.correctives @ feature.T).T
         rest = self.template + moved.reshape(-1, *self.template.shape)
+        blended = np.empty((*rest.shape, 4), np.float32)
         flat = transforms.reshape(*transforms.shape[:2], 12)
-        blended = (self.weights @ flat).reshape(*rest.shape, 4)
+        for person, bones in zip(blended, flat, strict=True):
+            person[:] = (self.weights @ bones).reshape(person.shape)
         turned = np.einsum('bnij,bnj->bni', blended[..., :3], rest)
         return np.asarray(turned + blended[..., 3])
 

@@ -40,7 +40,7 @@ _FIELDS = {
     'face_box': 'face_bboxes',
     'body_keypoints': 'keypoints',
 }
-_POSES = ('left_hand_pose', 'right_hand_pose', 'jaw_pose')
+_POSES = ('body_pose', 'left_hand_pose', 'right_hand_pose', 'jaw_pose')
 
 
 def select_persons(
@@ -157,11 +157,14 @@ def _body_parameters(
     chosen: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """Arguments of a body model, poses as axis-angle ``(n, K, 3)``."""
-    pose = matrix_to_axis_angle(chosen['body_pose'])
+    matrices = [chosen[name] for name in _POSES]
+    ends = np.cumsum([matrix.shape[1] for matrix in matrices])
+    vectors = matrix_to_axis_angle(np.concatenate(matrices, axis=1))
+    pose, *others = np.split(vectors, ends[:-1], axis=1)
     return {
         'betas': chosen['betas'],
         'expression': chosen['expression'],
         'global_orient': pose[:, :1],
         'body_pose': pose[:, 1:],
-        **{name: matrix_to_axis_angle(chosen[name]) for name in _POSES},
+        **dict(zip(_POSES[1:], others, strict=True)),
     }

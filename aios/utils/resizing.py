@@ -66,7 +66,9 @@ def fit_size(
     """
     if (size[1] > size[0]) != (frame[1] > frame[0]):
         frame = (min(frame), min(frame))
-    return keep_ratio_size(size, frame, rounding)
+    width, height = keep_ratio_size(size, frame, rounding)
+    # By the published rule, rounded sides may be a pixel too long.
+    return min(width, frame[0]), min(height, frame[1])
 
 
 def resize_image(

@@ -73,7 +73,7 @@ class OverlayDrawer:
     def __init__(
         self, faces: np.ndarray, options: OverlayOptions | None = None
     ) -> None:
-        self.faces = np.asarray(faces)
+        self.faces = np.asarray(faces, np.int32)  # as meshes have them
         self.options = options or OverlayOptions()
         self._views = [SceneView(name) for name in self.options.views]
 

@@ -210,10 +210,11 @@ def _cut(
 
 def _outer_sides(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Mask of the triangles that show their outer side."""
-    x, y = np.ascontiguousarray(pixels.T)
-    a, b, c = faces.T
+    # Coordinate by coordinate, which is faster than point by point.
+    corners = np.take(np.ascontiguousarray(pixels.T), faces.T, axis=1)
+    (xa, xb, xc), (ya, yb, yc) = corners
     # Counter-clockwise in a picture whose y axis points down.
-    return (x[b] - x[a]) * (y[c] - y[a]) < (x[c] - x[a]) * (y[b] - y[a])
+    return (xb - xa) * (yc - ya) < (xc - xa) * (yb - ya)
 
 
 def _draw(

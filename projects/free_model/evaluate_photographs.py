@@ -9,6 +9,7 @@ the same pose; places and directions of joints are MediaPipe's::
     python movenet_people.py all.safetensors work/photos work/people.json
     judge/bin/python mediapipe_people.py work/people.json work/judge.json
     python evaluate_photographs.py work/judge.json CONFIG CHECKPOINT
+    python evaluate_photographs.py work/judge.json aios_s.onnx
 
 How the first files are made is in those scripts.
 """
@@ -30,9 +31,10 @@ from photograph_scores import (
     visible_joints,
 )
 
-from aios.apis import AiOSInferencer
+from aios.apis import AiOSInferencer, OnnxInferencer
 from aios.models.checkpoints import CheckpointError
 from aios.results import FrameResult
+from aios.runtime import OnnxError
 from aios.structures.joint_names import SMPLX_144_NAMES
 
 # COCO's 17 keypoints begin with the head and go on in the order of JOINTS.
@@ -73,6 +75,16 @@ def compare(
     )
 
 
+def make_inferencer(
+    args: argparse.Namespace,
+) -> AiOSInferencer | OnnxInferencer:
+    """What is measured."""
+    common = dict(score_thr=args.score_thr, show_progress=False)
+    if args.model is not None and args.model.endswith('.onnx'):
+        return OnnxInferencer(args.model, args.device, **common)
+    return AiOSInferencer(args.model, args.weights, args.device, **common)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
@@ -80,7 +92,9 @@ def main(argv: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('judge', type=Path, help='of mediapipe_people.py')
-    parser.add_argument('model', nargs='?', help='config, or a name')
+    parser.add_argument(
+        'model', nargs='?', help='config, name, or an .onnx file'
+    )
     parser.add_argument('weights', nargs='?', help='checkpoint')
     parser.add_argument('--score-thr', type=float, default=0.3)
     parser.add_argument('--device', default='cpu')
@@ -90,14 +104,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f'error: {args.judge}: there is no such file')
     images = json.loads(args.judge.read_text())['images']
     try:
-        inferencer = AiOSInferencer(
-            args.model,
-            args.weights,
-            args.device,
-            score_thr=args.score_thr,
-            show_progress=False,
-        )
-    except (CheckpointError, OSError, ValueError) as error:
+        inferencer = make_inferencer(args)
+    except (CheckpointError, OnnxError, OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     paths = [str(args.judge.parent / image['file']) for image in images]
     results = inferencer.stream(paths)

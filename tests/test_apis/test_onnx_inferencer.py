@@ -192,7 +192,7 @@ def test_network_of_one_size(deploy, inferencer: AiOSInferencer):
 @pytest.mark.parametrize(
     ('size', 'result'),
     [((200, 100), (64, 32)), ((100, 200), (24, 48)), ((50, 50), (48, 48)),
-     ((640, 480), (64, 48)), ((480, 640), (36, 48))],
+     ((640, 480), (64, 48)), ((480, 640), (36, 48)), ((128, 63), (64, 32))],
 )  # fmt: skip
 def test_pictures_are_fitted(size, result):
     assert fit_size(size, FRAME[::-1]) == result

@@ -6,7 +6,8 @@ Reading, the network, and drawing with writing run in three threads. For each
 the table has its own processor time, and how long it waited for the others;
 processor time of PyTorch's other threads is in the total only. Weights are
 random without ``--checkpoint``: people are found everywhere, as many as
-``--persons`` says. With ``--live FPS`` frames come at that rate, as from a
+``--persons`` says. ``--drawn`` shows as many to the shipped weights. With
+``--live FPS`` frames come at that rate, as from a
 camera, those that nobody waits for are lost, and nothing is written: then it
 prints the time from a frame to its drawn picture, too.
 
@@ -14,13 +15,14 @@ Example:
     python tools/analysis_tools/benchmark_video.py configs/aios/aios_tiny.py \
         --frames 40 --threads 2
     python tools/analysis_tools/benchmark_video.py aios_s --runtime onnx \
-        --size 640x480 --persons 5 --threads 2 --live 30
+        --size 640x480 --drawn --persons 5 --threads 2 --live 30
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import queue
 import sys
 import tempfile
@@ -45,6 +47,12 @@ from aios.apis.sources import open_sources
 from aios.apis.writers import FrameWriter
 from aios.engine.profiling import build_detector
 from aios.results import FrameResult
+from aios.synthetic import (
+    BodyBank,
+    SceneOptions,
+    render_scene,
+    sample_scene,
+)
 from aios.utils.command_line import (
     add_config_argument,
     errors_in_one_line,
@@ -74,8 +82,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='onnx: the config is an .onnx file, or aios_s',
     )
     parser.add_argument('--video', help='default: moving noise')
-    parser.add_argument('--size', default='1280x720', help='of the noise')
-    parser.add_argument('--frames', type=int, default=40, help='of the noise')
+    parser.add_argument(
+        '--drawn',
+        action='store_true',
+        help='drawn persons side by side instead of noise',
+    )
+    parser.add_argument('--size', default='1280x720', help='without --video')
+    parser.add_argument(
+        '--frames', type=int, default=40, help='without --video'
+    )
     parser.add_argument('--persons', type=int, default=10)
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--device', default='cpu')
@@ -89,11 +104,32 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def write_video(path: Path, size: str, frames: int) -> None:
-    """A coloured pattern that moves sideways."""
-    width, height = map(int, size.split('x'))
+def draw_noise(width: int, height: int) -> np.ndarray:
+    """A coloured pattern, ``(H, W, 3)``."""
     pattern = np.random.default_rng(0).integers(0, 255, (9, 16, 3), np.uint8)
-    picture = cv2.resize(pattern, (width, height))
+    return cv2.resize(pattern, (width, height))
+
+
+def draw_persons(width: int, height: int, count: int) -> np.ndarray:
+    """Persons in columns, from six on in two rows, ``(H, W, 3)``."""
+    num_rows = 1 if count < 6 else 2
+    num_columns = math.ceil(count / num_rows)
+    bank = BodyBank()
+    options = SceneOptions(
+        width // num_columns, height // num_rows, (1, 1), fill=(0.6, 0.7)
+    )
+    cells = []
+    for seed in range(num_rows * num_columns):
+        rng = np.random.default_rng(seed)
+        scene = sample_scene(rng, bank, options)
+        cells.append(render_scene(rng, scene, bank).image)
+    grid = np.stack(cells).reshape(num_rows, num_columns, *cells[0].shape)
+    picture = np.concatenate(np.concatenate(grid, axis=1), axis=1)
+    return cv2.resize(picture, (width, height))
+
+
+def write_video(path: Path, picture: np.ndarray, frames: int) -> None:
+    """A picture that moves sideways."""
     with VideoFile(path, 25) as video:
         for index in range(frames):
             video.write(np.roll(picture, 8 * index, axis=1))
@@ -226,7 +262,14 @@ def main(argv: list[str] | None = None) -> None:
         root = Path(folder)
         video = Path(args.video or root / 'noise.mp4')
         if args.video is None:
-            write_video(video, args.size, args.frames)
+            size = (int(x) for x in args.size.split('x'))
+            write_video(
+                video,
+                draw_persons(*size, args.persons)
+                if args.drawn
+                else draw_noise(*size),
+                args.frames,
+            )
         # MMEngine prints which file it reads.
         with contextlib.redirect_stdout(sys.stderr):
             inferencer = make_inferencer(args, root)

@@ -177,7 +177,8 @@ class MoveNet(BaseModule):
         blocks, levels = self.extract(x)
         heat = torch.cat([self.heads[name](levels[0]) for name in HEADS], 1)
         # The sigmoid keeps the order; after pooling it has less to do.
-        heat_maps = F.max_pool2d(heat, 2).sigmoid()
+        peaks, places = F.max_pool2d(heat, 2, return_indices=True)
+        heat_maps = peaks.sigmoid()
         maps = (
             torch.cat([blocks[5], levels[1], heat_maps], 1),
             torch.cat([blocks[9], blocks[12], levels[2]], 1),
@@ -185,22 +186,21 @@ class MoveNet(BaseModule):
         )
         if not self.has_pose_maps:
             return maps
-        return *maps, self._pose_map(levels[0], heat, heat_maps)
+        return *maps, self._pose_map(levels[0], heat_maps, places)
 
     def _pose_map(
-        self, level: Tensor, heat: Tensor, heat_maps: Tensor
+        self, level: Tensor, heat_maps: Tensor, places: Tensor
     ) -> Tensor:
         """What each 2x2 cells say whose heat is highest, ``(B, 86, h, w)``.
 
         Args:
             level: ``(B, 24, 2 * h, 2 * w)``.
-            heat: ``(B, 18, 2 * h, 2 * w)`` logits.
             heat_maps: ``(B, 18, h, w)`` probabilities.
+            places: ``(B, 18, h, w)`` where they are, as pooling has them.
         """
-        best = _quarters(heat).argmax(2)
-        joints, centre = best.split((17, 1), dim=1)
+        joints, centre = places.split((17, 1), dim=1)
         offsets = [
-            _read_quarters(self.heads[name](level), index)
+            _read_offsets(self.heads[name](level), index)
             for name, index in (
                 ('kpt_offset', joints),
                 ('kpt_regress', centre),
@@ -356,29 +356,22 @@ class HeatMapHead(nn.Sequential):
         super().__init__(Separable(24, 96), nn.Conv2d(96, out_channels, 1))
 
 
-def _quarters(x: Tensor) -> Tensor:
-    """``(B, C, 2 * h, 2 * w)`` to ``(B, C, 4, h, w)``."""
-    x = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
-    return x.permute(0, 1, 3, 5, 2, 4).flatten(2, 3)
-
-
-def _read_quarters(offsets: Tensor, index: Tensor) -> Tensor:
-    """Offsets at the chosen quarters, from the corner of the whole cell.
+def _read_offsets(offsets: Tensor, index: Tensor) -> Tensor:
+    """Offsets at the highest of each 2x2 cells, from the corner of the four.
 
     Args:
-        offsets: ``(B, 2 * n, 2 * h, 2 * w)``, y before x, in quarters.
-        index: ``(B, n, h, w)`` which quarter, row by row; or ``n`` is 1
-            there.
+        offsets: ``(B, 2 * n, 2 * h, 2 * w)``, y before x, in cells.
+        index: ``(B, n, h, w)`` places in the maps, row by row, as pooling
+            has them; or ``n`` is 1 there.
 
     Returns:
-        ``(B, 2 * n, h, w)``, x before y, in units of the whole cell.
+        ``(B, 2 * n, h, w)``, x before y, in units of the four.
     """
     index = index[:, :, None]
-    chosen, *others = _quarters(offsets).unflatten(1, (-1, 2)).unbind(3)
-    # Not a gather, which runtimes for CPUs do number by number.
-    for quarter, other in enumerate(others, start=1):
-        chosen = torch.where(index == quarter, other, chosen)
-    corner = torch.cat((index // 2, index % 2), dim=2)
+    corner = torch.cat((index // offsets.shape[3] % 2, index % 2), dim=2)
+    values = offsets.unflatten(1, (-1, 2)).flatten(3)
+    places = index.flatten(3).expand(-1, values.shape[1], 2, -1)
+    chosen = values.gather(3, places).unflatten(3, index.shape[3:])
     return ((corner + chosen) / 2).flip(2).flatten(1, 2)
 
 
