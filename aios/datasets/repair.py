@@ -13,7 +13,7 @@ import torch
 from aios.structures import HUMAN_DATA_190, box_iou, xywh_to_xyxy
 
 from .checks import Report
-from .converters.table import box_columns, project
+from .converters.table import Cameras, box_columns
 from .faults import Fault, HumanDataError
 from .hand_convention import posable_rows, pose_rows
 from .human_data import HumanData
@@ -119,12 +119,13 @@ def _add_part_boxes(data: HumanData, model_path: str | None) -> list[str]:
         column.reshape(len(data), -1)[rows] for column in columns
     )
     flat = bool(_said_flat(data))
-    points = project(
-        pose_rows(data, rows, model_path, flat),
+    cameras = Cameras(
         np.broadcast_to(focal, (len(rows), 2)),
         centre,
+        np.hstack((height, width)),
     )
-    boxes = box_columns(points, np.hstack((height, width)))
+    points = cameras.project(pose_rows(data, rows, model_path, flat))
+    boxes = box_columns(points, cameras.sizes)
     body = np.asarray(data['bbox_xywh'], float)[rows, :4]
     seen = torch.from_numpy(
         xywh_to_xyxy(boxes['bbox_xywh'][:, :4].astype(float))

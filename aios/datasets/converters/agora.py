@@ -32,10 +32,10 @@ from .bodies import (
     smplx_joints,
 )
 from .table import (
+    Cameras,
     PersonTable,
     box_columns,
     joint_columns,
-    project,
     smplx_columns,
 )
 
@@ -145,33 +145,31 @@ class AGORAConverter(Converter):
         names = np.array([p['path'] for p in people])
         with reading(self.root / unit):
             points *= width / pixel_width(joints, points, names)
-        sizes = np.tile((height, width), (len(people), 1))
-        centre = np.tile((width / 2, height / 2), (len(people), 1))
+        count = len(people)
+        centre = np.tile((width / 2, height / 2), (count, 1))
         focal = _focal_lengths(joints, points, centre, names)
+        cameras = Cameras(focal, centre, np.tile((height, width), (count, 1)))
         params, valid, contour = self._bodies(people, joints, table)
 
         everything = np.concatenate((joints, contour), axis=1)
-        projected = project(everything, focal, centre)
+        projected = cameras.project(everything)
         projected[:, :_NUM_JOINTS, :2] = points
         projected[~valid, _NUM_JOINTS:] = 0
         columns = joint_columns(everything, projected)
         columns['keypoints3d_smplx'][~valid, _NUM_JOINTS:] = 0
         table.columns = {
             'image_path': names,
-            **self._boxes(projected, sizes),
+            **self._boxes(projected, cameras.sizes),
             **columns,
             **smplx_columns(params),
-            'meta/gender': np.array([p['gender'] for p in people]),
-            'meta/height': sizes[:, 0],
-            'meta/width': sizes[:, 1],
-            'meta/focal_length': focal,
-            'meta/principal_point': centre,
-            'meta/smplx_valid': valid.astype(np.uint8),
+            **cameras.meta_columns(
+                np.array([p['gender'] for p in people]), valid
+            ),
             'meta/annot_valid': np.array([p['valid'] for p in people]),
             'meta/is_kid': np.array([p['kid'] for p in people], np.uint8),
             'meta/occ': np.array([p['occlusion'] for p in people], float),
         }
-        table.select(table.columns['bbox_xywh'][:, 4] > 0, 'outside picture')
+        table.drop_empty_boxes()
         return table
 
     @staticmethod

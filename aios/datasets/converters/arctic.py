@@ -21,14 +21,7 @@ from .bodies import (
     smplx_joints,
 )
 from .coco import read_json
-from .table import (
-    PersonTable,
-    box_columns,
-    concatenate,
-    joint_columns,
-    project,
-    smplx_columns,
-)
+from .table import Cameras, PersonTable, concatenate, posed_columns
 
 _SPLITS = 'splits_json/protocol_p1.json'
 _CAMERAS = 8
@@ -97,9 +90,7 @@ class ARCTICConverter(Converter):
                 rows = {k: v[frames] for k, v in motion.items()}
                 views.append(self._view(subject, camera, rows, paths))
         table.columns = concatenate(views)
-        if table.columns:
-            inside = table.columns['bbox_xywh'][:, 4] > 0
-            table.select(inside, 'outside picture')
+        table.drop_empty_boxes()
         return table
 
     def image_root(self) -> Path:
@@ -159,22 +150,8 @@ class ARCTICConverter(Converter):
         gender = str(info['gender'])
         joints = smplx_joints(params, self.body_models, gender, True)
         params['betas_neutral'] = np.tile(shape['betas_neutral'], (count, 1))
-        focal = np.tile(matrix[[0, 1], [0, 1]], (count, 1))
-        centre = np.tile(matrix[:2, 2], (count, 1))
-        points = project(joints, focal, centre)
-        sizes = np.tile((height, width), (count, 1))
-        return {
-            'image_path': paths,
-            **box_columns(points, sizes),
-            **joint_columns(joints, points),
-            **smplx_columns(params),
-            'meta/gender': np.full(count, gender),
-            'meta/height': sizes[:, 0],
-            'meta/width': sizes[:, 1],
-            'meta/focal_length': focal,
-            'meta/principal_point': centre,
-            'meta/smplx_valid': np.ones(count, np.uint8),
-        }
+        cameras = Cameras.repeated(matrix, (height, width), count)
+        return posed_columns(paths, params, joints, cameras, gender)
 
     def _info(self, subject: str) -> dict[str, Any]:
         if subject not in self._subjects:

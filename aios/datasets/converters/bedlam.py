@@ -12,16 +12,10 @@ from aios.utils.safe_io import load_npz
 
 from .base import Converter, ConverterError
 from .bodies import smplx_joints
-from .table import (
-    PersonTable,
-    box_columns,
-    joint_columns,
-    project,
-    smplx_columns,
-)
+from .table import Cameras, PersonTable, posed_columns
 
 CLOSEUP = '_closeup'
-"""Part of the names of close-ups; folders of turned pictures lack it."""
+"""Part of the names of close-ups; folders of turned images lack it."""
 
 LABELS = 'all_npz_12_training'
 """Folder of the label files."""
@@ -47,7 +41,7 @@ class BEDLAMConverter(Converter):
 
     Poses are those of the neutral model with 11 coefficients and absolute
     hands; that is what is stored, and ``misc.flat_hand_mean`` says so.
-    Pictures of close-ups lie on their side, except for those of a scene that
+    Images of close-ups lie on their side, except for those of a scene that
     was rendered lying: where the cameras of the labels are upright, paths
     lead to turned copies, in folders without ``_closeup``.
 
@@ -58,7 +52,7 @@ class BEDLAMConverter(Converter):
         root: Folder with ``all_npz_12_training`` and ``train_images``.
         split: ``'train'``; labels of the test set are not public.
         body_models: Where ``SMPLX_NEUTRAL.npz`` is.
-        interval: Take every n-th picture of a scene.
+        interval: Take every n-th image of a scene.
         labels: Folder of the label files.
     """
 
@@ -83,7 +77,7 @@ class BEDLAMConverter(Converter):
         return sorted(p.stem for p in self.require(self.labels).glob('*.npz'))
 
     def convert(self, unit: str) -> PersonTable:
-        """People of one scene."""
+        """Persons of one scene."""
         table = PersonTable()
         if unit in _OTHER_LABELS:
             table.counts["file of AGORA's labels, skipped"] += 1
@@ -109,42 +103,35 @@ class BEDLAMConverter(Converter):
         params['expression'] = np.zeros((len(names), 10))
         joints = smplx_joints(params, self.body_models, flat_hand_mean=True)
 
-        camera = raw['cam_int'].astype(np.float64)
-        focal = camera[:, [0, 1], [0, 1]]
-        centre = camera[:, :2, 2]
-        sizes = picture_sizes(camera)
-        points = project(joints, focal, centre)
-        is_turned = CLOSEUP in unit and is_upright(camera)
+        matrices = raw['cam_int'].astype(np.float64)
+        cameras = Cameras(
+            matrices[:, [0, 1], [0, 1]],
+            matrices[:, :2, 2],
+            image_sizes(matrices),
+        )
+        is_turned = CLOSEUP in unit and is_upright(matrices)
         scene = unit.replace(CLOSEUP, '') if is_turned else unit
-        table.columns = {
-            'image_path': np.array([f'{scene}/png/{n}' for n in names]),
-            **box_columns(points, sizes),
-            **joint_columns(joints, points),
-            **smplx_columns(params),
-            'meta/gender': np.full(len(names), 'neutral'),
-            'meta/height': sizes[:, 0],
-            'meta/width': sizes[:, 1],
-            'meta/focal_length': focal,
-            'meta/principal_point': centre,
-            'meta/smplx_valid': np.ones(len(names), np.uint8),
-        }
-        table.select(table.columns['bbox_xywh'][:, 4] > 0, 'outside picture')
+        paths = [f'{scene}/png/{name}' for name in names]
+        table.columns = posed_columns(
+            paths, params, joints, cameras, 'neutral'
+        )
+        table.drop_empty_boxes()
         return table
 
 
-def picture_sizes(cameras: np.ndarray) -> np.ndarray:
-    """Height and width ``(N, 2)`` of the pictures of cameras ``(N, 3, 3)``.
+def image_sizes(cameras: np.ndarray) -> np.ndarray:
+    """Height and width ``(N, 2)`` of the images of cameras ``(N, 3, 3)``.
 
-    The principal point is in the middle of the picture.
+    The principal point is in the middle of the image.
     """
     return np.rint(2 * cameras[:, 1::-1, 2]).astype(np.int64)
 
 
 def is_upright(cameras: np.ndarray) -> bool:
-    """Whether pictures of a scene are higher than wide.
+    """Whether images of a scene are higher than wide.
 
     Args:
         cameras: ``(N, 3, 3)``, those of its label file.
     """
-    height, width = picture_sizes(cameras[:1])[0]
+    height, width = image_sizes(cameras[:1])[0]
     return bool(height > width)

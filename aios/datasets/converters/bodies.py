@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from aios.body_models import (
     find_body_model,
     load_body_model_arrays,
 )
+from aios.utils.safe_io import load_npy, load_pickle
+
+from .base import reading
 
 POSES: Mapping[str, int] = {
     'global_orient': 3,
@@ -124,6 +127,41 @@ def _smpl_poser(model_path: str | None, num_betas: int) -> BodyPoser:
             dtype=torch.float64,
         )
     )
+
+
+def read_fits(
+    files: Sequence[Path], model_path: str | None, gender: str
+) -> dict[str, np.ndarray]:
+    """SMPL-X parameters of pickles of one person each.
+
+    Args:
+        files: ``N`` pickles with ``betas``, ``expression``, ``transl`` and
+            the poses of :data:`POSES`; hands may be PCA coefficients.
+        model_path: See :func:`aios.body_models.find_body_model`.
+        gender: Of all of them.
+
+    Returns:
+        Arrays ``(N, ...)`` by name, with ``betas_neutral``.
+    """
+    names = ('betas', 'expression', 'transl', *POSES)
+    rows = []
+    for file in files:
+        raw = load_pickle(file)
+        with reading(file):
+            rows.append(
+                {k: np.ravel(raw[k]).astype(np.float64) for k in names}
+            )
+    params = {k: np.stack([row[k] for row in rows]) for k in names}
+    for side in ('left', 'right'):
+        params[f'{side}_hand_pose'] = axis_angle_hands(
+            params[f'{side}_hand_pose'], model_path, gender, side
+        )
+    params['betas'] = params['betas'][:, :10]
+    params['expression'] = params['expression'][:, :10]
+    params['betas_neutral'] = neutral_betas(
+        params['betas'], model_path, gender
+    )
+    return params
 
 
 def move_root(
@@ -312,8 +350,6 @@ def kid_model(model_path: str | None, gender: str, template: str) -> str:
     Returns:
         Path of a temporary file, which goes away with the process.
     """
-    from aios.utils.safe_io import load_npy
-
     arrays = dict(_arrays(model_path, gender))
     child = np.asarray(load_npy(template), np.float64)
     if child.shape != arrays['v_template'].shape:

@@ -19,12 +19,7 @@ import numpy as np
 
 from .base import Converter, ConverterError, reading
 from .bodies import smplx_joints
-from .table import (
-    PersonTable,
-    annotated_boxes,
-    project,
-    smplx_columns,
-)
+from .table import Cameras, PersonTable, annotated_boxes, smplx_columns
 
 # COCO-WholeBody's order of 133: body, feet, face, left hand, right hand.
 _GROUPS = {
@@ -187,16 +182,16 @@ def whole_body_columns(
 
 
 def fit_columns(
-    fits: Sequence[Mapping | None],
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    fits: Sequence[Mapping | None], sizes: np.ndarray
+) -> tuple[dict[str, np.ndarray], Cameras]:
     """NeuralAnnot's parameters and cameras; zeros where there is no fit.
 
     Args:
         fits: ``N`` entries with ``smplx_param`` and ``cam_param``, or None.
+        sizes: ``(N, 2)`` height and width of the images.
 
     Returns:
-        SMPL-X dictionary, ``(N, 2)`` focal lengths, ``(N, 2)`` principal
-        points.
+        SMPL-X dictionary and cameras.
     """
     params = {
         name: np.zeros((len(fits), size)) for name, (_, size) in _FIT.items()
@@ -211,7 +206,7 @@ def fit_columns(
             params[name][row] = value[:size]
         focal[row] = fit['cam_param']['focal']
         centre[row] = fit['cam_param']['princpt']
-    return params, focal, centre
+    return params, Cameras(focal, centre, sizes)
 
 
 class _Record(NamedTuple):
@@ -345,37 +340,20 @@ class COCOConverter(Converter):
             r.fit is None and not r.person.get('iscrowd') for r in kept
         )
         with reading(self._fits_file()):
-            params, focal, centre = fit_columns([r.fit for r in kept])
+            params, cameras = fit_columns([r.fit for r in kept], sizes)
+        points = cameras.project(smplx_joints(params, self.body_models))
+        points[~fitted] = 0
         table.columns = {
             'image_path': np.array(
                 [f'train2017/{r.image["file_name"]}' for r in kept]
             ),
             **annotated,
-            'keypoints2d_smplx': self._projected(
-                params, focal, centre, fitted
-            ),
+            'keypoints2d_smplx': points.astype(np.float32),
             **smplx_columns(params),
-            'meta/gender': np.full(len(kept), 'neutral'),
-            'meta/height': sizes[:, 0],
-            'meta/width': sizes[:, 1],
-            'meta/focal_length': focal,
-            'meta/principal_point': centre,
-            'meta/smplx_valid': fitted.astype(np.uint8),
+            **cameras.meta_columns('neutral', fitted),
         }
         if self.keep_crowds:
             flags = [bool(r.person.get('iscrowd')) for r in kept]
             table.columns['meta/iscrowd'] = np.array(flags, np.uint8)
-        table.select(table.columns['bbox_xywh'][:, 4] > 0, 'empty box')
+        table.drop_empty_boxes('empty box')
         return table
-
-    def _projected(
-        self,
-        params: Mapping[str, np.ndarray],
-        focal: np.ndarray,
-        centre: np.ndarray,
-        fitted: np.ndarray,
-    ) -> np.ndarray:
-        joints = smplx_joints(params, self.body_models)
-        points = project(joints, focal, centre)
-        points[~fitted] = 0
-        return points.astype(np.float32)

@@ -8,24 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from aios.utils.safe_io import load_npz, load_pickle
+from aios.utils.safe_io import load_npz
 
 from .base import Converter, ConverterError, reading
-from .bodies import (
-    POSES,
-    axis_angle_hands,
-    move_root,
-    neutral_betas,
-    smplx_joints,
-)
+from .bodies import move_root, read_fits, smplx_joints
 from .coco import read_json
-from .table import (
-    PersonTable,
-    box_columns,
-    joint_columns,
-    project,
-    smplx_columns,
-)
+from .table import Cameras, PersonTable, posed_columns
 
 # The headset's camera looks along -z with y up (OpenGL).
 _TO_OPENCV = np.diag((1.0, -1.0, -1.0, 1.0))
@@ -70,7 +58,7 @@ class EgoBodyConverter(Converter):
         """One recording."""
         table = PersonTable()
         pictures = self._pictures(unit)
-        cameras = self._cameras(unit)
+        poses = self._cameras(unit)
         fits = self._fits(unit)
         visible = self._visible(unit)
         frames, genders = self._recording(unit)
@@ -82,7 +70,7 @@ class EgoBodyConverter(Converter):
                 table.counts['person not visible'] += 1
             elif frame not in fits:
                 table.counts['picture without body fit'] += 1
-            elif stamp not in cameras:
+            elif stamp not in poses:
                 table.counts['picture without camera'] += 1
             else:
                 rows.append((path, stamp, fits[frame]))
@@ -90,8 +78,9 @@ class EgoBodyConverter(Converter):
             return table
         fit = rows[0][2]
         gender = genders[fit.parts[-4]]  # body_idx_0/results/frame/000.pkl
-        params = self._params([row[2] for row in rows], gender)
-        views = [cameras[stamp] for _, stamp, _ in rows]
+        files = [row[2] for row in rows]
+        params = read_fits(files, self.body_models, gender)
+        views = [poses[stamp] for _, stamp, _ in rows]
         to_camera = np.stack([v[1] for v in views]) @ self._to_world(unit)
         there = smplx_joints(params, self.body_models, gender)
         params['global_orient'], params['transl'] = move_root(
@@ -102,37 +91,16 @@ class EgoBodyConverter(Converter):
             to_camera[:, :3, 3],
         )
         joints = smplx_joints(params, self.body_models, gender)
-        params['betas_neutral'] = neutral_betas(
-            params['betas'], self.body_models, gender
-        )
         intrinsics = np.stack([v[0] for v in views])
-        self._fill(table, [row[0] for row in rows], params, joints, intrinsics)
-        table.columns['meta/gender'] = np.full(len(rows), gender)
-        table.select(table.columns['bbox_xywh'][:, 4] > 0, 'outside picture')
+        cameras = Cameras(
+            intrinsics[:, :2],
+            intrinsics[:, 2:4],
+            intrinsics[:, [5, 4]].astype(np.int64),
+        )
+        paths = [row[0] for row in rows]
+        table.columns = posed_columns(paths, params, joints, cameras, gender)
+        table.drop_empty_boxes()
         return table
-
-    @staticmethod
-    def _fill(
-        table: PersonTable,
-        paths: list[str],
-        params: dict[str, np.ndarray],
-        joints: np.ndarray,
-        intrinsics: np.ndarray,
-    ) -> None:
-        focal, centre = intrinsics[:, :2], intrinsics[:, 2:4]
-        sizes = intrinsics[:, [5, 4]].astype(np.int64)
-        points = project(joints, focal, centre)
-        table.columns = {
-            'image_path': np.array(paths),
-            **box_columns(points, sizes),
-            **joint_columns(joints, points),
-            **smplx_columns(params),
-            'meta/height': sizes[:, 0],
-            'meta/width': sizes[:, 1],
-            'meta/focal_length': focal,
-            'meta/principal_point': centre,
-            'meta/smplx_valid': np.ones(len(paths), np.uint8),
-        }
 
     def _pictures(self, unit: str) -> dict[str, tuple[str, int]]:
         """Frame name to path and time stamp."""
@@ -200,24 +168,6 @@ class EgoBodyConverter(Converter):
                     first, last = row['start_frame'], row['end_frame']
                     return range(int(first), int(last) + 1), genders
         raise ConverterError(f'{path}: has no recording {unit!r}')
-
-    def _params(self, files: list[Path], gender: str) -> dict[str, np.ndarray]:
-        names = ('betas', 'expression', 'transl', *POSES)
-        people = []
-        for file in files:
-            raw = load_pickle(file)
-            with reading(file):
-                people.append(
-                    {k: np.ravel(raw[k]).astype(np.float64) for k in names}
-                )
-        params = {k: np.stack([p[k] for p in people]) for k in names}
-        for side in ('left', 'right'):
-            params[f'{side}_hand_pose'] = axis_angle_hands(
-                params[f'{side}_hand_pose'], self.body_models, gender, side
-            )
-        params['betas'] = params['betas'][:, :10]
-        params['expression'] = params['expression'][:, :10]
-        return params
 
 
 def _read_cameras(file: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:

@@ -21,10 +21,10 @@ from .bodies import (
     smplx_joints,
 )
 from .table import (
+    Cameras,
     PersonTable,
     box_columns,
     joint_columns,
-    project,
     smplx_columns,
 )
 
@@ -97,26 +97,21 @@ class EHFConverter(Converter):
         vertices = np.stack([r[2] for r in rows]) @ rotation.T + TRANSLATION
         joints = np.zeros((count, 144, 3))
         joints[:, :127] = mesh_joints(vertices, self.body_models)
-        points = project(
-            joints, np.tile(FOCAL, (count, 1)), np.tile(CENTRE, (count, 1))
+        cameras = Cameras(
+            *(np.tile(row, (count, 1)) for row in (FOCAL, CENTRE, SIZE))
         )
+        points = cameras.project(joints)
         points[:, 127:] = 0
-        sizes = np.tile(SIZE, (count, 1))
         columns = joint_columns(joints, points)
         columns['keypoints3d_smplx'][:, 127:] = 0
         params, valid = self._params([r[1] for r in rows], joints, table)
         table.columns = {
             'image_path': np.array([r[0] for r in rows]),
-            **box_columns(points, sizes),
+            **box_columns(points, cameras.sizes),
             **columns,
             **smplx_columns(params),
             'vertices': vertices.astype(np.float32),
-            'meta/gender': np.full(count, 'neutral'),
-            'meta/height': sizes[:, 0],
-            'meta/width': sizes[:, 1],
-            'meta/focal_length': np.tile(FOCAL, (count, 1)),
-            'meta/principal_point': np.tile(CENTRE, (count, 1)),
-            'meta/smplx_valid': valid.astype(np.uint8),
+            **cameras.meta_columns('neutral', valid),
         }
         return table
 

@@ -11,26 +11,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from aios.utils.safe_io import load_pickle
-
 from .base import Converter, ConverterError, reading
-from .bodies import (
-    POSES,
-    axis_angle_hands,
-    move_root,
-    neutral_betas,
-    smplx_joints,
-)
+from .bodies import move_root, read_fits, smplx_joints
 from .coco import read_json
 from .smpl import image_size
-from .table import (
-    PersonTable,
-    box_columns,
-    concatenate,
-    joint_columns,
-    project,
-    smplx_columns,
-)
+from .table import Cameras, PersonTable, concatenate, posed_columns
 
 _SUFFIXES = ('.jpeg', '.jpg', '.png', '.bmp')
 
@@ -70,14 +55,13 @@ class RICHConverter(Converter):
         cameras = list(self._cameras(unit))
         for subject, files in sorted(self._fits(unit).items()):
             gender = self._gender(subject)
-            params = self._params([file for _, file in files], gender)
+            paths = [file for _, file in files]
+            params = read_fits(paths, self.body_models, gender)
             frames = np.array([frame for frame, _ in files])
             for camera in cameras:
                 views += self._view(camera, frames, params, gender, table)
         table.columns = concatenate(views)
-        if len(table):
-            inside = table.columns['bbox_xywh'][:, 4] > 0
-            table.select(inside, 'outside picture')
+        table.drop_empty_boxes()
         return table
 
     def _fits(self, unit: str) -> dict[str, list[tuple[int, Path]]]:
@@ -117,27 +101,6 @@ class RICHConverter(Converter):
             )
         return self._genders[number]
 
-    def _params(self, files: list[Path], gender: str) -> dict[str, np.ndarray]:
-        names = ('betas', 'expression', 'transl', *POSES)
-        rows = []
-        for file in files:
-            raw = load_pickle(file)
-            with reading(file):
-                rows.append(
-                    {k: np.ravel(raw[k]).astype(np.float64) for k in names}
-                )
-        params = {k: np.stack([row[k] for row in rows]) for k in names}
-        for side in ('left', 'right'):
-            params[f'{side}_hand_pose'] = axis_angle_hands(
-                params[f'{side}_hand_pose'], self.body_models, gender, side
-            )
-        params['betas'] = params['betas'][:, :10]
-        params['expression'] = params['expression'][:, :10]
-        params['betas_neutral'] = neutral_betas(
-            params['betas'], self.body_models, gender
-        )
-        return params
-
     def _view(
         self,
         camera: _Camera,
@@ -163,26 +126,9 @@ class RICHConverter(Converter):
         )
         # Posed anew: the contour of the face depends on the view.
         joints = smplx_joints(rows, self.body_models, gender)
-        count = len(joints)
-        focal = np.tile(camera.intrinsics[[0, 1], [0, 1]], (count, 1))
-        centre = np.tile(camera.intrinsics[:2, 2], (count, 1))
-        sizes = np.tile(camera.size, (count, 1))
-        points = project(joints, focal, centre)
         paths = [camera.images[frame] for frame in frames[here].tolist()]
-        return [
-            {
-                'image_path': np.array(paths),
-                **box_columns(points, sizes),
-                **joint_columns(joints, points),
-                **smplx_columns(rows),
-                'meta/gender': np.full(count, gender),
-                'meta/height': sizes[:, 0],
-                'meta/width': sizes[:, 1],
-                'meta/focal_length': focal,
-                'meta/principal_point': centre,
-                'meta/smplx_valid': np.ones(count, np.uint8),
-            }
-        ]
+        cameras = Cameras.repeated(camera.intrinsics, camera.size, len(paths))
+        return [posed_columns(paths, rows, joints, cameras, gender)]
 
 
 class _Camera:

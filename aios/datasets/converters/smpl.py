@@ -24,9 +24,9 @@ from .base import Converter, ConverterError, reading
 from .bodies import move_root, smpl_joints
 from .table import (
     BODY_SCALE,
+    Cameras,
     PersonTable,
     concatenate,
-    project,
     tight_boxes,
 )
 
@@ -81,28 +81,21 @@ class _Track:
             offset,
         )
         joints = self.joints @ rotation.transpose(0, 2, 1) + offset[:, None]
-        focal = np.tile(self.intrinsics[[0, 1], [0, 1]], (count, 1))
-        centre = np.tile(self.intrinsics[:2, 2], (count, 1))
-        sizes = np.tile(self.size, (count, 1))
-        points = project(joints, focal, centre)
+        cameras = Cameras.repeated(self.intrinsics, self.size, count)
+        points = cameras.project(joints)
         shared = joints[:, :_SHARED]
         ones = np.ones((*shared.shape[:2], 1))
         f32 = np.float32
         return {
             'image_path': self.paths,
-            'bbox_xywh': tight_boxes(points, sizes, BODY_SCALE),
+            'bbox_xywh': tight_boxes(points, cameras.sizes, BODY_SCALE),
             'keypoints2d_smpl': points[:, :_SHARED].astype(f32),
             'keypoints3d_smpl': np.dstack((shared, ones)).astype(f32),
             'smpl/global_orient': orient.astype(f32),
             'smpl/body_pose': self.pose[:, 3:].reshape(-1, 23, 3).astype(f32),
             'smpl/betas': np.tile(self.betas, (count, 1)).astype(f32),
             'smpl/transl': transl.astype(f32),
-            'meta/gender': np.full(count, self.gender),
-            'meta/height': sizes[:, 0],
-            'meta/width': sizes[:, 1],
-            'meta/focal_length': focal,
-            'meta/principal_point': centre,
-            'meta/smplx_valid': np.ones(count, np.uint8),
+            **cameras.meta_columns(self.gender),
             'meta/track_id': np.full(count, self.number),
             'meta/RT': self.extrinsics,
         }
@@ -133,9 +126,7 @@ class _SMPLConverter(Converter):
                 for track in self._tracks(unit, raw, table)
             ]
             table.columns = concatenate([t.columns() for t in tracks])
-        if len(table):
-            inside = table.columns['bbox_xywh'][:, 4] > 0
-            table.select(inside, 'outside picture')
+        table.drop_empty_boxes()
         return table
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Rows of people of one unit of a release.
+"""Rows of persons of one unit of a release.
 
 ``N`` persons, ``J`` = 144 joints of ``'smplx_144'``.
 """
@@ -46,8 +46,8 @@ class PersonTable:
     Attributes:
         columns: Arrays with ``N`` rows by the keys of HumanData; entries of
             its dictionaries as ``smplx/betas``, ``meta/gender``.  Empty if
-            there is nobody.
-        counts: How many persons or pictures were left out, or lost labels,
+            there are no persons.
+        counts: How many persons or images were left out, or lost labels,
             by reason.
     """
 
@@ -62,6 +62,11 @@ class PersonTable:
         self.counts[reason] += int((~keep).sum())
         self.columns = {k: v[keep] for k, v in self.columns.items()}
 
+    def drop_empty_boxes(self, reason: str = 'outside image') -> None:
+        """Drop persons whose body box is empty."""
+        if len(self):
+            self.select(self.columns['bbox_xywh'][:, 4] > 0, reason)
+
     def select_sound(self) -> None:
         """Drop rows with numbers that no label has: NaN, infinity, 1e19."""
         sound = np.ones(len(self), bool)
@@ -73,34 +78,81 @@ class PersonTable:
         self.select(sound, 'number not finite, or beyond 1e7')
 
 
-def project(
-    points: np.ndarray, focal: np.ndarray, centre: np.ndarray
-) -> np.ndarray:
-    """Pixels of camera-frame points.
+@dataclass(frozen=True)
+class Cameras:
+    """The camera of each person.
 
-    Args:
-        points: ``(N, J, 3)`` metres.
+    Attributes:
         focal: ``(N, 2)`` pixels.
         centre: ``(N, 2)`` pixels.
-
-    Returns:
-        ``(N, J, 3)`` x, y, confidence; 0 for points behind the camera.
+        sizes: ``(N, 2)`` height and width of the images.
     """
-    depth = points[..., 2:]
-    front = depth > 1e-6
-    safe = np.where(front, depth, 1.0)
-    pixels = points[..., :2] / safe * focal[:, None] + centre[:, None]
-    return np.concatenate((pixels * front, front), axis=-1)
+
+    focal: np.ndarray
+    centre: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def repeated(
+        cls, matrix: np.ndarray, size: Sequence[int], count: int
+    ) -> Cameras:
+        """One camera for all persons.
+
+        Args:
+            matrix: ``(3, 3)`` pixels.
+            size: Height and width of the images.
+            count: Number of persons.
+        """
+        return cls(
+            np.tile(matrix[[0, 1], [0, 1]], (count, 1)),
+            np.tile(matrix[:2, 2], (count, 1)),
+            np.tile(size, (count, 1)),
+        )
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Pixels of camera-frame points.
+
+        Args:
+            points: ``(N, J, 3)`` metres.
+
+        Returns:
+            ``(N, J, 3)`` x, y, confidence; 0 for points behind the camera.
+        """
+        depth = points[..., 2:]
+        front = depth > 1e-6
+        safe = np.where(front, depth, 1.0)
+        pixels = points[..., :2] / safe * self.focal[:, None]
+        pixels += self.centre[:, None]
+        return np.concatenate((pixels * front, front), axis=-1)
+
+    def meta_columns(
+        self, gender: str | np.ndarray, fitted: bool | np.ndarray = True
+    ) -> dict[str, np.ndarray]:
+        """Entries of ``meta``.
+
+        Args:
+            gender: Of all persons, or of each.
+            fitted: Whether they have a body fit, all or each.
+        """
+        count = len(self.sizes)
+        return {
+            'meta/gender': np.full(count, gender),
+            'meta/height': self.sizes[:, 0],
+            'meta/width': self.sizes[:, 1],
+            'meta/focal_length': self.focal,
+            'meta/principal_point': self.centre,
+            'meta/smplx_valid': np.full(count, fitted, np.uint8),
+        }
 
 
 def tight_boxes(
     points: np.ndarray, sizes: np.ndarray, ratio: float
 ) -> np.ndarray:
-    """Boxes around joints, enlarged and clipped to the picture.
+    """Boxes around joints, enlarged and clipped to the image.
 
     Args:
         points: ``(N, K, 3)`` x, y, confidence.
-        sizes: ``(N, 2)`` height and width of the pictures.
+        sizes: ``(N, 2)`` height and width of the images.
         ratio: Scale about the centre.
 
     Returns:
@@ -120,11 +172,11 @@ def tight_boxes(
 def annotated_boxes(
     boxes: ArrayLike, sizes: np.ndarray, valid: np.ndarray
 ) -> np.ndarray:
-    """Boxes of a release as they are, clipped to the picture.
+    """Boxes of a release as they are, clipped to the image.
 
     Args:
         boxes: ``(N, 4)`` xywh pixels.
-        sizes: ``(N, 2)`` height and width of the pictures.
+        sizes: ``(N, 2)`` height and width of the images.
         valid: ``(N,)`` bool.
 
     Returns:
@@ -153,7 +205,7 @@ def box_columns(
 
     Args:
         points: ``(N, 144, 3)`` x, y, confidence.
-        sizes: ``(N, 2)`` height and width of the pictures.
+        sizes: ``(N, 2)`` height and width of the images.
         part_scale: Scale of hands and heads about their centres.
     """
     columns = {'bbox_xywh': tight_boxes(points, sizes, BODY_SCALE)}
@@ -188,6 +240,32 @@ def smplx_columns(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             len(value), *shapes.get(name, (-1,))
         )
         for name, value in params.items()
+    }
+
+
+def posed_columns(
+    paths: ArrayLike,
+    params: Mapping[str, np.ndarray],
+    joints: np.ndarray,
+    cameras: Cameras,
+    gender: str,
+) -> dict[str, np.ndarray]:
+    """All columns of persons of whom only the fit is known.
+
+    Args:
+        paths: ``(N,)`` images.
+        params: SMPL-X dictionary.
+        joints: ``(N, 144, 3)`` metres, those of ``params``.
+        cameras: Their cameras.
+        gender: Of all of them.
+    """
+    points = cameras.project(joints)
+    return {
+        'image_path': np.asarray(paths),
+        **box_columns(points, cameras.sizes),
+        **joint_columns(joints, points),
+        **smplx_columns(params),
+        **cameras.meta_columns(gender),
     }
 
 

@@ -19,12 +19,7 @@ from .coco import (
     read_json,
     whole_body_columns,
 )
-from .table import (
-    PersonTable,
-    joint_columns,
-    project,
-    smplx_columns,
-)
+from .table import PersonTable, joint_columns, smplx_columns
 
 
 @dataclass(eq=False)
@@ -110,21 +105,16 @@ class UBodyConverter(Converter):
             paths = [_path(unit, image) for image in used]
             annotated = whole_body_columns(people, sizes, 'keypoints2d_ubody')
         with reading(fits_file):
-            params, focal, centre = fit_columns(
-                [fits[str(p['id'])] for p in people]
+            params, cameras = fit_columns(
+                [fits[str(p['id'])] for p in people], sizes
             )
         joints = smplx_joints(params, self.body_models)
         table.columns = {
             'image_path': np.array(paths),
             **annotated,
-            **joint_columns(joints, project(joints, focal, centre)),
+            **joint_columns(joints, cameras.project(joints)),
             **smplx_columns(params),
-            'meta/gender': np.full(len(people), 'neutral'),
-            'meta/height': sizes[:, 0],
-            'meta/width': sizes[:, 1],
-            'meta/focal_length': focal,
-            'meta/principal_point': centre,
-            'meta/smplx_valid': np.ones(len(people), np.uint8),
+            **cameras.meta_columns('neutral'),
         }
         self._drop_rows(table)
         return table
@@ -161,7 +151,7 @@ class UBodyConverter(Converter):
 
     @staticmethod
     def _drop_rows(table: PersonTable) -> None:
-        table.select(table.columns['bbox_xywh'][:, 4] > 0, 'empty box')
+        table.drop_empty_boxes('empty box')
         confidence = table.columns['keypoints2d_ubody'][..., 2]
         table.select(np.any(confidence > 0, axis=1), 'no confident joint')
         boxes = table.columns['bbox_xywh'][:, :4]
