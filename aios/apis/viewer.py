@@ -15,6 +15,7 @@ from tqdm import tqdm
 from aios.body_models import SMPLXLayer
 from aios.export import write_glb
 from aios.results import SequenceResult
+from aios.utils.choices import check_choice
 from aios.viewer import ImageTrack, make_image_track, write_viewer
 
 from .sources import Frame, FrameSource, open_sources
@@ -65,8 +66,7 @@ def make_viewer(
         FileExistsError: If the page exists and ``overwrite`` is False.
         ValueError: If the images are not those of the results.
     """
-    if mode not in MODES:
-        raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+    check_choice('mode', mode, MODES)
     folder, scratch = Path(folder), Path(scratch)
     track = None
     if mode != 'none' and people.num_frames:

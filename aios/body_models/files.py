@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from aios.utils.choices import check_choice
 from aios.utils.safe_io import load_npy, load_npz, load_pickle
 
 from .free_body import expand_free_body
@@ -88,8 +89,7 @@ def find_body_model(
         ValueError: Unknown gender.
         MissingBodyModelError: No such file.
     """
-    if gender not in GENDERS:
-        raise ValueError(f'gender must be one of {GENDERS}, got {gender!r}')
+    check_choice('gender', gender, GENDERS)
     if model_path == 'free':
         model_path = expand_free_body(genders=(gender,))
     stem = f'SMPLX_{gender.upper()}'

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from aios.registry import MODELS
 from aios.structures import axis_angle_to_matrix
+from aios.utils.choices import check_choice
 from aios.utils.safe_io import load_npy
 
 from .base import SMPLXOutput
@@ -84,8 +85,7 @@ def find_smpl(
         ValueError: Unknown gender.
         MissingBodyModelError: No such file.
     """
-    if gender not in GENDERS:
-        raise ValueError(f'gender must be one of {GENDERS}, got {gender!r}')
+    check_choice('gender', gender, GENDERS)
     stem = f'SMPL_{gender.upper()}'
     official = (
         _OFFICIAL_NAMES[gender].format(letter, version)

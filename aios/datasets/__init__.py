@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Annotation files, data sets and their transforms."""
+"""Annotation files, datasets and their transforms."""
 
 from .aios_cache import AiOSCacheDataset
 from .benchmarks import (
@@ -18,6 +18,7 @@ from .coco_images import CocoImageDataset
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .human_dataset import HumanDataset
+from .label_options import LabelOptions
 from .label_store import LabelStore
 from .media import MediaDataset
 from .reproducible import SeededConcatDataset
@@ -36,6 +37,7 @@ __all__ = [
     'HumanData',
     'HumanDataError',
     'HumanDataset',
+    'LabelOptions',
     'LabelStore',
     'MediaDataset',
     'PW3DDataset',

@@ -1,12 +1,12 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The label caches published with AiOS.
 
-A cache is an ``.npz`` with one pickled dictionary per picture (keys ``0`` to
+A cache is an ``.npz`` with one pickled dictionary per image (keys ``0`` to
 ``M - 1``), and ``data_len``.  The labels are those of the HumanData file it
 was made from, sampled and shuffled, with the paths of its authors' machine
 and with the eyeballs the wrong way round.
 
-``n`` persons of a picture, ``P`` persons, ``M`` pictures.
+``n`` persons of an image, ``P`` persons, ``M`` images.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from aios.registry import DATASETS
 from aios.structures import PARTS, SMPLX_137
+from aios.utils.choices import check_choice
 from aios.utils.safe_io import (
     CorruptFileError,
     UnsafeFileError,
@@ -189,7 +190,7 @@ class AiOSCacheDataset(HumanDataset):
     ) -> tuple[
         list[str], list[dict[str, np.ndarray]], str | None, bool | None
     ]:
-        """Paths, columns of each picture, model, whether hands are flat."""
+        """Paths, columns of each image, model, whether hands are flat."""
         paths, tables, models = [], [], []
         flat: set[bool] = set()
         for key, item in _items(self.ann_file):
@@ -221,7 +222,7 @@ class AiOSCacheDataset(HumanDataset):
         return paths, tables, str(models[0]), self._choose_flat(flat)
 
     def _choose_flat(self, said: set[bool]) -> bool | None:
-        """Whether hand poses are absolute, of what all pictures say."""
+        """Whether hand poses are absolute, of what all images say."""
         if self.flat_hand_mean != 'auto':
             return bool(self.flat_hand_mean)
         if len(said) > 1:
@@ -309,13 +310,8 @@ def reroot(path: str, markers: Sequence[str] = MARKERS) -> str | None:
 
 
 def _rules(benchmark: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    if benchmark not in benchmarks.__all__ or not benchmark.endswith(
-        'Dataset'
-    ):
-        known = [n for n in benchmarks.__all__ if n.endswith('Dataset')]
-        raise ValueError(
-            f'benchmark must be one of {known}, got {benchmark!r}'
-        )
+    known = [name for name in benchmarks.__all__ if name.endswith('Dataset')]
+    check_choice('benchmark', benchmark, known)
     rules = getattr(benchmarks, benchmark).with_defaults(kwargs)
     if 'sample_interval' not in kwargs:
         rules.pop('sample_interval', None)
@@ -352,7 +348,7 @@ def _items(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _person_columns(
     item: Mapping[str, Any], options: Any
 ) -> dict[str, np.ndarray]:
-    """Columns of the persons of one picture, ``n`` rows."""
+    """Columns of the persons of one image, ``n`` rows."""
     count = len(item['bbox'])
     params = item['smplx_param']
 
@@ -400,7 +396,7 @@ def _person_columns(
         ),
         'gender': gender,
     }
-    if options.use_3d:
+    if options.has_3d is not False:
         columns['keypoints3d'] = numbers(item.get('joint_cam'), 137, 4)
     for part in PARTS:
         boxes = [

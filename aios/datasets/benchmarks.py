@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The data sets of the paper: one short class each, only their rules.
+"""The datasets of the paper: one short class each, only their rules.
 
 Each class holds defaults of :class:`~aios.datasets.HumanDataset`, whose
 arguments all of them take; whatever a config says wins.  ``ann_file`` may also
@@ -87,7 +87,7 @@ class _Benchmark(HumanDataset):
 
     @classmethod
     def with_defaults(cls, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments with this data set's defaults under them."""
+        """The arguments with this dataset's defaults under them."""
         train = {} if kwargs.get('test_mode') else cls.TRAIN_DEFAULTS
         return {**cls.DEFAULTS, **train, **kwargs}
 
@@ -98,7 +98,7 @@ class AGORADataset(
     command='agora data/datasets/agora --split train',
     page='agora',
 ):
-    """AGORA (CVPR 2021): synthetic crowds, 5 to 15 people per picture.
+    """AGORA (CVPR 2021): synthetic crowds, 5 to 15 people per image.
 
     Bodies are gendered; training uses ``betas_neutral``.  People who are
     occluded by 97 % or more train the detector of boxes and nothing else.
@@ -115,7 +115,7 @@ class BEDLAMDataset(
     command='bedlam data/datasets/bedlam',
     page='bedlam',
 ):
-    """BEDLAM (CVPR 2023): synthetic, 1 to 10 people per picture.
+    """BEDLAM (CVPR 2023): synthetic, 1 to 10 people per image.
 
     Hand poses of the release are absolute; they are made relative to the
     mean hand if the file says so (``flat_hand_mean='auto'``).  Expressions
@@ -134,9 +134,9 @@ class COCONADataset(
     command='coco data/datasets/coco_2017',
     page='coco',
 ):
-    """COCO 2017 with COCO-WholeBody key-points and NeuralAnnot's fits.
+    """COCO 2017 with COCO-WholeBody keypoints and NeuralAnnot's fits.
 
-    Key-points are annotated by people; fits supervise as parameters, not as
+    Keypoints are annotated by people; fits supervise as parameters, not as
     3-D joints.  Crowds, if the file has them, are no persons;
     ``ignore_crowds=True`` keeps them from being background, too.
     """
@@ -158,7 +158,7 @@ class UBodyDataset(
 ):
     """UBody (CVPR 2023): upper bodies in 15 scenes.
 
-    Key-points are annotated in 2-D (files with four columns are read, see
+    Keypoints are annotated in 2-D (files with four columns are read, see
     ``docs/en/datasets.md``); a 3-D joint counts only where its 2-D one is
     annotated.  Crowds, rejected and empty annotations and second boxes of
     the same person are dropped.
@@ -217,7 +217,7 @@ class ARCTICDataset(
     """ARCTIC (CVPR 2023), fixed cameras: one person with an object."""
 
     DEFAULTS = {'dataset_name': 'arctic'}
-    # of more than a million pictures of ten people
+    # of more than a million images of ten people
     TRAIN_DEFAULTS = {'sample_interval': 1000}
 
 
@@ -227,7 +227,7 @@ class EgoBodyDataset(
     command='egobody data/datasets/EgoBody --split train',
     page='egobody',
 ):
-    """EgoBody (ECCV 2022), egocentric pictures: one other person.
+    """EgoBody (ECCV 2022), egocentric images: one other person.
 
     ``use_betas_neutral=True`` trains with neutral shapes, of which those
     with a coefficient beyond 3 do not supervise.
@@ -247,7 +247,7 @@ class EHFDataset(
     command='ehf data/datasets/EHF',
     page='ehf',
 ):
-    """EHF (CVPR 2019): 100 pictures of one person, for tests only.
+    """EHF (CVPR 2019): 100 images of one person, for tests only.
 
     Samples have the registered meshes as ``gt_instances.vertices``
     ``(n, 10475, 3)``, metres in the camera's axes, if the file has them.
@@ -266,10 +266,10 @@ class PW3DDataset(
     command='3dpw data/datasets/3DPW --split test',
     page='3dpw',
 ):
-    """3DPW (ECCV 2018): one or two annotated SMPL bodies per picture.
+    """3DPW (ECCV 2018): one or two annotated SMPL bodies per image.
 
     Samples have ``gt_instances.smpl_pose`` ``(n, 72)`` and ``smpl_betas``
-    ``(n, 10)``.  Others in the picture are not annotated.
+    ``(n, 10)``.  Others in the image are not annotated.
     """
 
     DEFAULTS = {'dataset_name': '3dpw', 'read_smpl': True}
@@ -281,7 +281,7 @@ class EMDBDataset(
     command='emdb data/datasets/EMDB --split emdb1',
     page='emdb',
 ):
-    """EMDB (ICCV 2023): one SMPL body per picture, from a moving camera.
+    """EMDB (ICCV 2023): one SMPL body per image, from a moving camera.
 
     Samples have ``gt_instances.smpl_pose`` ``(n, 72)``, ``smpl_betas``
     ``(n, 10)`` and ``extrinsics`` ``(n, 4, 4)`` from the world to the camera.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures of people with SMPL-X labels, from one HumanData file."""
+"""Images of people with SMPL-X labels, from one HumanData file."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from aios.structures import (
     SMPLX_137,
     SMPLX_ROTATIONS_53,
 )
+from aios.utils.choices import check_choice
 from aios.utils.openmmlab import as_plain
 
 from .faults import Fault, HumanDataError, refusing
@@ -67,11 +68,11 @@ _PER_PERSON = (
 
 @DATASETS.register_module()
 class HumanDataset(BaseDataset):
-    """A HumanData file as an mmengine data set; one item is one picture.
+    """A HumanData file as an mmengine dataset; one item is one image.
 
     Labels are unpacked once into memory-mapped arrays that all workers share
-    (:class:`~aios.datasets.label_store.LabelStore`); what the data set itself
-    holds is a path and a row range per picture.  Persons with broken labels
+    (:class:`~aios.datasets.label_store.LabelStore`); what the dataset itself
+    holds is a path and a row range per image.  Persons with broken labels
     are dropped by named rules, and a table of the counts is logged.
 
     Args:
@@ -81,68 +82,27 @@ class HumanDataset(BaseDataset):
             file is relative to.
         pipeline: Transforms, or their configs.
         dataset_name: Name in logs and samples; default the file's stem.
-        kps2d_key: 2-D key-points to use; default the first present of
-            :data:`~aios.datasets.label_options.KEYPOINTS_2D`.
-        kps3d_key: 3-D key-points to use; default likewise.
-        has_3d: Whether 3-D key-points supervise; default: if there are any.
-        sample_interval: Take every n-th picture (not in test mode).
-        group_by_image: Bring rows of the same picture together even if the
-            file does not group them.
-        image_size: ``(height, width)`` for files that do not say; default:
-            the headers of the images are read.
-        body_bbox_ratio: Scale of body boxes about their centres.
-        part_bbox_ratio: Scale of hand and face boxes.
-        min_bbox_conf: Drop persons whose body box has less confidence;
-            default: its confidence is not looked at.
-        part_valid_source: ``'bbox'`` or ``'meta'``: whether the confidence
-            of its box or a flag of the file says that a hand or face is
-            annotated.
         parts_mask_keypoints: Whether joints of parts without a body-model
             fit are left out of the losses (COCO, UBody).
-        expression_supervises: Whether expressions are labels.
-        use_betas_neutral: Train with the shape of the neutral model where
-            the file has it (AGORA, BEDLAM, EgoBody).
-        max_neutral_beta: Neutral shapes with a larger coefficient do not
-            supervise (EgoBody).
-        max_occlusion: Persons occluded by this percentage or more keep their
-            body box and lose all other labels (AGORA; not in test mode).
-        kids_shape_supervises: Whether shapes of children are labels.
-        keypoints3d_follow_2d: Whether 3-D joints count only where the 2-D
-            ones were annotated (UBody).
-        drop_rules: Further rules by which persons are dropped, some of
-            :data:`~aios.datasets.label_options.OPTIONAL_DROP_RULES`.
-        videos: Names of videos to keep or, with ``video_rule='drop'``, to
-            leave out.
-        video_rule: ``'keep'`` or ``'drop'``.
-        ignore_crowds: Whether samples tell boxes of crowds
-            (``ignored_instances``), in which unmatched predictions are not
-            taken for background (COCO, files converted with
-            ``--keep-crowds``).
-        read_vertices: Whether samples have the ``vertices`` of the file
-            (EHF's registered meshes).
-        read_smpl: Whether samples have SMPL parameters (``smpl_pose``,
-            ``smpl_betas``) and camera poses (``extrinsics``) of the file.
         flat_hand_mean: Whether hand poses are absolute.  They are converted
             to poses relative to the mean hand.  ``'auto'``: what the file
             says, relative if it does not.
         body_model_path: Where the mean hand is read from when it is needed,
             see :func:`aios.body_models.find_body_model`.
-        legacy_eye_swap: Exchange the eyeballs, see
-            :class:`~aios.datasets.label_options.LabelOptions`.
         filter_cfg: ``missing_images``: ``'error'`` (default) refuses a file
-            whose pictures are not all there, ``'drop'`` leaves such pictures
+            whose images are not all there, ``'drop'`` leaves such images
             out, ``'ignore'`` does not look (remote storage).
-            ``min_persons``: leave out pictures with fewer persons (not in
+            ``min_persons``: leave out images with fewer persons (not in
             test mode), 1 by default; 0 also takes those that the file lists
             as ``misc['empty_images']``.
         cache_dir: Where unpacked labels are kept; default ``.aios_cache``
             beside the file.
-        **kwargs: ``test_mode``, ``indices``, ``metainfo``,
-            ``lazy_init``, ``max_refetch`` of
-            :class:`mmengine.dataset.BaseDataset`.
+        **kwargs: Options of :class:`~aios.datasets.LabelOptions`;
+            ``test_mode``, ``indices``, ``metainfo``, ``lazy_init``,
+            ``max_refetch`` of :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
-        FileNotFoundError: If the file, or a picture, is not there.
+        FileNotFoundError: If the file, or an image, is not there.
         HumanDataError: If the file is refused.
     """
 
@@ -152,7 +112,7 @@ class HumanDataset(BaseDataset):
     )
     """What to do about a missing annotation file."""
     IMAGE_ADVICE = 'correct data_root and data_prefix'
-    """What to do about a missing picture."""
+    """What to do about a missing image."""
 
     METAINFO = {
         'dataset_type': 'human_data',
@@ -180,43 +140,15 @@ class HumanDataset(BaseDataset):
         pipeline: Sequence[Any] = (),
         *,
         dataset_name: str | None = None,
-        kps2d_key: str | None = None,
-        kps3d_key: str | None = None,
-        has_3d: bool | None = None,
-        sample_interval: int = 1,
-        group_by_image: bool = True,
-        image_size: tuple[int, int] | None = None,
-        body_bbox_ratio: float = 1.0,
-        part_bbox_ratio: float = 1.0,
-        min_bbox_conf: float | None = None,
-        part_valid_source: str = 'bbox',
         parts_mask_keypoints: bool = False,
-        expression_supervises: bool = True,
-        use_betas_neutral: bool = False,
-        max_neutral_beta: float | None = None,
-        max_occlusion: float | None = None,
-        kids_shape_supervises: bool = True,
-        keypoints3d_follow_2d: bool = False,
-        drop_rules: Sequence[str] = (),
-        videos: Sequence[str] | None = None,
-        video_rule: str = 'keep',
-        ignore_crowds: bool = False,
-        read_vertices: bool = False,
-        read_smpl: bool = False,
         flat_hand_mean: str | bool = 'auto',
         body_model_path: str | None = None,
-        legacy_eye_swap: bool = False,
         filter_cfg: Mapping[str, Any] | None = None,
         cache_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if flat_hand_mean not in ('auto', True, False):
-            raise ValueError(
-                "flat_hand_mean must be 'auto', True or False, got "
-                f'{flat_hand_mean!r}'
-            )
+        check_choice('flat_hand_mean', flat_hand_mean, ('auto', True, False))
         self._check_filters(filter_cfg or {})
-        test_mode = kwargs.get('test_mode', False)
         self.dataset_name = (
             dataset_name or osp.splitext(osp.basename(ann_file))[0]
         )
@@ -224,31 +156,7 @@ class HumanDataset(BaseDataset):
         self.flat_hand_mean = flat_hand_mean
         self.body_model_path = body_model_path
         self.cache_dir = cache_dir
-        self.label_options = LabelOptions(
-            kps2d_key=kps2d_key,
-            kps3d_key=kps3d_key,
-            use_3d=has_3d is not False,
-            image_interval=1 if test_mode else sample_interval,
-            group_by_image=group_by_image,
-            image_size=image_size and (image_size[0], image_size[1]),
-            body_bbox_ratio=body_bbox_ratio,
-            part_bbox_ratio=part_bbox_ratio,
-            min_bbox_conf=min_bbox_conf,
-            part_valid_source=part_valid_source,
-            expression_supervises=expression_supervises,
-            use_betas_neutral=use_betas_neutral and not test_mode,
-            max_neutral_beta=max_neutral_beta,
-            max_occlusion=None if test_mode else max_occlusion,
-            kids_shape_supervises=kids_shape_supervises,
-            keypoints3d_follow_2d=keypoints3d_follow_2d,
-            drop_rules=tuple(drop_rules),
-            videos=None if videos is None else tuple(sorted(videos)),
-            video_rule=video_rule,
-            ignore_crowds=ignore_crowds,
-            read_vertices=read_vertices,
-            read_smpl=read_smpl,
-            legacy_eye_swap=legacy_eye_swap,
-        )
+        self.label_options = LabelOptions.take(kwargs)
         # Labels are mapped already; a serialised list would only copy them.
         kwargs['serialize_data'] = False
         kwargs['metainfo'] = as_plain(kwargs.get('metainfo'))
@@ -271,19 +179,15 @@ class HumanDataset(BaseDataset):
                 f'{list(_FILTERS)}'
             )
         missing = filter_cfg.get('missing_images', 'error')
-        if missing not in _MISSING_IMAGES:
-            raise ValueError(
-                f'missing_images must be one of {_MISSING_IMAGES}, got '
-                f'{missing!r}'
-            )
+        check_choice('missing_images', missing, _MISSING_IMAGES)
 
     # -- loading ------------------------------------------------------------
 
     def load_data_list(self) -> ImageList:
-        """Open the labels and list the pictures.
+        """Open the labels and list the images.
 
         Returns:
-            One dictionary per picture: ``img_path``, ``img_id`` (its place
+            One dictionary per image: ``img_path``, ``img_id`` (its place
             in the file), ``height``, ``width``, ``rows`` (start and end in
             the label arrays), ``camera`` (fx, fy, cx, cy; NaN if unknown).
         """
@@ -456,27 +360,27 @@ class HumanDataset(BaseDataset):
     # -- access -------------------------------------------------------------
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Classes in a picture, for mmengine's ``ClassBalancedDataset``.
+        """Classes in an image, for mmengine's ``ClassBalancedDataset``.
 
         Args:
-            idx: Index of the picture.
+            idx: Index of the image.
         """
         start, end = super().get_data_info(idx)['rows']
         return [1] * (end - start)  # see METAINFO
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """Annotation of one picture.
+        """Annotation of one image.
 
         Args:
-            idx: Index of the picture.
+            idx: Index of the image.
 
         Returns:
-            The picture's entry of :meth:`load_data_list` with
+            The image's entry of :meth:`load_data_list` with
             ``sample_idx``, ``dataset_name``, ``cam_K`` ``(3, 3)`` where it
             has a camera, ``ignored_bboxes`` ``(q, 4)`` with
             ``ignore_crowds``, and ``instances_arrays``: the fields of
             :data:`aios.structures.GT_FIELDS` as float32 arrays, in pixels of
-            the original picture.
+            the original image.
         """
         info = super().get_data_info(idx)
         fx, fy, cx, cy = info.pop('camera')

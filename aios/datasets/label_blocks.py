@@ -105,7 +105,7 @@ def label_blocks(
         )
         columns, drops = block_labels(data, options, keys, block)
         columns['image_index'] += first
-        columns['image_index'] *= options.image_interval
+        columns['image_index'] *= options.sample_interval
         columns['image_rows'] += persons
         persons += len(columns['row'])
         if options.ignore_crowds:
@@ -135,9 +135,9 @@ def _rows_of_images(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of every n-th picture, and how many each has."""
     rows, counts = data.image_rows(options.group_by_image)
-    if options.image_interval > 1:
-        start = (np.cumsum(counts) - counts)[:: options.image_interval]
-        counts = counts[:: options.image_interval]
+    if options.sample_interval > 1:
+        start = (np.cumsum(counts) - counts)[:: options.sample_interval]
+        counts = counts[:: options.sample_interval]
         place = np.repeat(start - (np.cumsum(counts) - counts), counts)
         rows = rows[place + np.arange(len(place))]
     return rows, counts
@@ -173,7 +173,7 @@ def _empty_images(
     columns = dict(_EMPTY_IMAGES)
     if options.ignore_crowds:
         columns['image_ignored'] = np.zeros((0, 2), np.int64)
-    interval = options.image_interval
+    interval = options.sample_interval
     columns = append_empty_images(
         columns, data, info['num_images'] * interval, interval
     )

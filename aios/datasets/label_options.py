@@ -1,13 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What to make of a HumanData file: options, rules, and the result's type."""
+"""Options and rules of reading a HumanData file, and the labels' type."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
+
+from aios.utils.choices import check_choice
 
 from .faults import Fault, HumanDataError
 
@@ -19,7 +21,7 @@ KEYPOINTS_2D = (
     'keypoints2d_gta',
     'keypoints2d',
 )
-"""2-D key-points in order of preference."""
+"""2-D keypoints in order of preference."""
 
 KEYPOINTS_3D = (
     'keypoints3d_cam',
@@ -29,11 +31,11 @@ KEYPOINTS_3D = (
     'keypoints3d_original',
     'keypoints3d_gta',
 )
-"""3-D key-points in order of preference."""
+"""3-D keypoints in order of preference."""
 
 DROP_RULES: Mapping[str, str] = {
     'non_finite_bbox': 'the body box is NaN or infinite',
-    'empty_bbox': 'the body box has no area inside the picture',
+    'empty_bbox': 'the body box has no area inside the image',
     'low_bbox_confidence': 'the confidence of the body box is too low',
     'non_finite_keypoints2d': 'a 2-D joint is NaN or infinite',
     'non_finite_keypoints3d': 'a 3-D joint is NaN or infinite',
@@ -42,7 +44,7 @@ DROP_RULES: Mapping[str, str] = {
     'no_keypoints': 'nobody annotated a key-point (meta.num_keypoints)',
     'invalid_label': 'the annotators rejected it (meta.valid_label)',
     'no_confidence': 'no 2-D joint has any confidence',
-    'duplicate': 'another person of the picture has the same body box',
+    'duplicate': 'another person of the image has the same body box',
     'other_split': 'the video belongs to the other split',
 }
 """Rules by which a person is dropped; the first that applies is counted."""
@@ -54,22 +56,25 @@ OPTIONAL_DROP_RULES = (
     'no_confidence',
     'duplicate',
 )
-"""Rules that only data sets with such flags ask for (``drop_rules``)."""
+"""Rules that only datasets with such flags ask for (``drop_rules``)."""
+
+# In test mode all images and persons count, as they are.
+_TRAINING = ('sample_interval', 'use_betas_neutral', 'max_occlusion')
 
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """What to make of a file.
+    """Options of :class:`~aios.datasets.HumanDataset` that change the labels.
 
     Args:
-        kps2d_key: 2-D key-points; default the first of
+        kps2d_key: 2-D keypoints; default the first of
             :data:`KEYPOINTS_2D` that is present.
-        kps3d_key: 3-D key-points; default likewise, and it is fine if there
+        kps3d_key: 3-D keypoints; default likewise, and it is fine if there
             are none.
-        use_3d: Whether to read 3-D key-points at all.
-        image_interval: Take every n-th picture.
+        has_3d: Whether 3-D keypoints supervise; default: if there are any.
+        sample_interval: Take every n-th image (not in test mode).
         group_by_image: See :meth:`HumanData.images`.
-        image_size: ``(height, width)`` of all pictures, for files that do
+        image_size: ``(height, width)`` of all images, for files that do
             not say.
         body_bbox_ratio: Scale of body boxes about their centres.
         part_bbox_ratio: Scale of hand and face boxes.
@@ -80,18 +85,19 @@ class LabelOptions:
         expression_supervises: Whether expressions are labels; false for
             data whose expressions are all zero because nobody fitted them.
         use_betas_neutral: Train with ``betas_neutral`` where the file has
-            it.
+            it (AGORA, BEDLAM, EgoBody; not in test mode).
         max_neutral_beta: Largest size of a coefficient of ``betas_neutral``;
             a shape with a larger one does not supervise (EgoBody's come
             from a regressor that can go astray).
         max_occlusion: Persons occluded by this percentage (``meta.occ``) or
-            more keep their body box and lose everything else (AGORA).
+            more keep their body box and lose everything else (AGORA; not
+            in test mode).
         kids_shape_supervises: Whether shapes of children (``meta.is_kid``)
             are labels; AGORA's are those of another template.
         keypoints3d_follow_2d: Whether a 3-D joint counts only where its 2-D
             one was annotated (UBody).
         drop_rules: Some of :data:`OPTIONAL_DROP_RULES`.
-        videos: Names of videos (the folder of the picture, without
+        videos: Names of videos (the folder of the image, without
             ``_Trim...``), see ``video_rule``.
         video_rule: ``'keep'`` or ``'drop'`` persons of ``videos``.
         ignore_crowds: Whether crowds go along as boxes that are neither
@@ -109,8 +115,8 @@ class LabelOptions:
 
     kps2d_key: str | None = None
     kps3d_key: str | None = None
-    use_3d: bool = True
-    image_interval: int = 1
+    has_3d: bool | None = None
+    sample_interval: int = 1
     group_by_image: bool = True
     image_size: tuple[int, int] | None = None
     body_bbox_ratio: float = 1.0
@@ -133,15 +139,12 @@ class LabelOptions:
     legacy_eye_swap: bool = False
 
     def __post_init__(self) -> None:
-        if self.image_interval < 1:
+        if self.sample_interval < 1:
             raise ValueError(
-                f'sample_interval must be >= 1, got {self.image_interval}'
+                f'sample_interval must be >= 1, got {self.sample_interval}'
             )
-        if self.part_valid_source not in ('bbox', 'meta'):
-            raise ValueError(
-                "part_valid_source must be 'bbox' or 'meta', got "
-                f'{self.part_valid_source!r}'
-            )
+        source = self.part_valid_source
+        check_choice('part_valid_source', source, ('bbox', 'meta'))
         unknown = sorted(set(self.drop_rules) - set(OPTIONAL_DROP_RULES))
         if unknown:
             raise ValueError(
@@ -153,10 +156,25 @@ class LabelOptions:
                 "ignore_crowds needs 'crowd' in drop_rules, got "
                 f'{self.drop_rules}'
             )
-        if self.video_rule not in ('keep', 'drop'):
-            raise ValueError(
-                f"video_rule must be 'keep' or 'drop', got {self.video_rule!r}"
-            )
+        check_choice('video_rule', self.video_rule, ('keep', 'drop'))
+
+    @classmethod
+    def take(cls, arguments: dict[str, Any]) -> LabelOptions:
+        """Take the options out of the keyword arguments of a dataset.
+
+        Args:
+            arguments: Changed: what is left are those of other classes.
+        """
+        names = {option.name for option in fields(cls)} - {'hand_mean'}
+        given = {k: arguments.pop(k) for k in names & arguments.keys()}
+        if arguments.get('test_mode'):
+            given = {k: v for k, v in given.items() if k not in _TRAINING}
+        for name in ('image_size', 'drop_rules'):
+            if given.get(name) is not None:
+                given[name] = tuple(given[name])
+        if given.get('videos') is not None:
+            given['videos'] = tuple(sorted(given['videos']))
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -180,7 +198,7 @@ class LabelTable:
 
     Args:
         columns: Arrays whose first axis is persons (names starting with
-            ``image_``: pictures).
+            ``image_``: images).
         info: Everything else, JSON-serialisable.
     """
 

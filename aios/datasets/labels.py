@@ -194,7 +194,7 @@ def choose_keypoints(
         )
     if kps3d is None:
         kps3d = next((key for key in KEYPOINTS_3D if key in data), None)
-    return kps2d, kps3d if options.use_3d else None
+    return kps2d, None if options.has_3d is False else kps3d
 
 
 def image_sizes(

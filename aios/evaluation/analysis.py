@@ -20,6 +20,7 @@ from aios.evaluation.functional import (
     procrustes_align,
 )
 from aios.structures import SMPLX_137, joint_mapping
+from aios.utils.choices import check_choice
 
 MILLIMETRES = 1000
 _FROM_144 = joint_mapping('smplx_144', 'smplx_137')
@@ -162,10 +163,7 @@ def compare_joints(
     Raises:
         ValueError: If predictions do not belong to the data set.
     """
-    if align not in ('root', 'similarity'):
-        raise ValueError(
-            f"align must be 'root' or 'similarity', got {align!r}"
-        )
+    check_choice('align', align, ('root', 'similarity'))
     columns: dict[str, list[np.ndarray]] = {
         name: [] for name in ('errors', 'known', 'scores', 'persons')
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aios.utils.choices import check_choice
 from aios.utils.safe_io import load_npz, save_npz
 from aios.version import __version__
 
@@ -195,10 +196,7 @@ class SequenceResult:
                 raise ValueError(
                     f'{name} must be text, got {getattr(self, name)!r}'
                 )
-        if self.gender not in _GENDERS:
-            raise ValueError(
-                f'gender must be one of {_GENDERS}, got {self.gender!r}'
-            )
+        check_choice('gender', self.gender, _GENDERS)
         if not (np.isfinite(self.fps) and self.fps >= 0):
             raise ValueError(
                 f'fps must not be negative, nor infinite, got {self.fps}'

@@ -6,6 +6,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .choices import check_choice
+
 RESIZE_BACKENDS = 'warp_affine', 'resize', 'area'
 
 
@@ -30,14 +32,11 @@ def keep_ratio_size(
     """
     short, long = sorted(size)
     limit, target = max(scale), min(scale)
+    check_choice('size_rounding', rounding, ('floor', 'round'))
     if rounding == 'round':
         factor = min(limit / long, target / short)
         width, height = (max(1, int(s * factor + 0.5)) for s in size)
         return width, height
-    if rounding != 'floor':
-        raise ValueError(
-            f"size_rounding must be 'floor' or 'round', got {rounding!r}"
-        )
     if long / short * target > limit:
         target = max(1, round(limit * short / long))
     if target == short:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from aios.structures import Mesh
+from aios.utils.choices import check_choice
 
 from .drawing import draw_label
 from .rasterizer import render_meshes
@@ -54,8 +55,7 @@ class SceneView:
     """
 
     def __init__(self, name: str) -> None:
-        if name not in _AXES:
-            raise ValueError(f'view must be one of {VIEWS}, got {name!r}')
+        check_choice('view', name, VIEWS)
         self.name = name
         self._axes = _AXES[name]
         self._low: np.ndarray | None = None

@@ -57,11 +57,11 @@ def empty(content):
     ('change', 'options'),
     [
         (None, {}),
-        (None, {'image_interval': 2}),
+        (None, {'sample_interval': 2}),
         (scatter, {}),
         (scatter, {'group_by_image': False}),
         (drop, {}),
-        (drop, {'image_interval': 2}),
+        (drop, {'sample_interval': 2}),
         (crowd, {'drop_rules': ('crowd',), 'ignore_crowds': True}),
         (same_boxes, {'drop_rules': ('duplicate',), 'group_by_image': False}),
         (cameras, {}),
@@ -111,7 +111,7 @@ def many(tmp_path, count=8000):
 @pytest.mark.parametrize('interval', [1, 100])
 def test_memory_is_that_of_a_block(tmp_path, interval):
     path = many(tmp_path)
-    options = LabelOptions(image_interval=interval)
+    options = LabelOptions(sample_interval=interval)
     tracemalloc.start()
     data = HumanData.load(path, stream=True)
     rows = sum(

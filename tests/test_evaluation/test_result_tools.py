@@ -127,7 +127,9 @@ def test_alignment(dataset, records):
     assert scaled.errors.max() < 1e-3
     errors = compare_joints(dataset, records)
     assert errors.of_persons('body').min() > 10
-    with pytest.raises(ValueError, match="must be 'root' or 'similarity'"):
+    with pytest.raises(
+        ValueError, match='align must be one of .*root.*similarity'
+    ):
         compare_joints(dataset, records, align='none')
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From the official releases of data sets to HumanData files.
+"""From the official releases of datasets to HumanData files.
 
 ``tools/dataset_converters/convert_dataset.py`` is the command;
 ``docs/en/datasets.md`` says what to download.

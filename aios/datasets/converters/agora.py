@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AGORA: data frames of pictures and people, one pickle of SMPL-X each.
+"""AGORA: data frames of images and people, one pickle of SMPL-X each.
 
 ``N`` persons of a data frame.
 """
@@ -74,8 +74,8 @@ class AGORAConverter(Converter):
             ``*_withjv.pkl`` and ``smplx_gt``.
         split: ``'train'`` or ``'validation'``.
         body_models: Where the models of all genders are.
-        interval: Take every n-th picture of a data frame.
-        resolution: Which pictures, ``'3840x2160'`` or ``'1280x720'``.
+        interval: Take every n-th image of a data frame.
+        resolution: Which images, ``'3840x2160'`` or ``'1280x720'``.
         kid_template: ``smplx_kid_template.npy``; default: in the root.
     """
 
@@ -344,7 +344,7 @@ def _focal_lengths(
     centre: np.ndarray,
     names: np.ndarray,
 ) -> np.ndarray:
-    """``(N, 2)`` focal lengths, one per picture, by least squares."""
+    """``(N, 2)`` focal lengths, one per image, by least squares."""
     rays = joints[..., :2] / joints[..., 2:]
     offsets = points - centre[:, None]
     _, image = np.unique(names, return_inverse=True)

@@ -29,7 +29,7 @@ def is_smpl_frame(path: PurePath) -> bool:
 def pixel_width(
     joints: np.ndarray, points: np.ndarray, names: np.ndarray
 ) -> int:
-    """Width of the pictures that joints of a data frame refer to.
+    """Width of the images that joints of a data frame refer to.
 
     Some frames have pixels of 3840 x 2160, some of 1280 x 720.  The
     projection of the joints says which: its principal point is in the middle.
@@ -37,13 +37,13 @@ def pixel_width(
     Args:
         joints: ``(N, J, 3)`` metres in the camera's axes.
         points: ``(N, J, 2)`` pixels.
-        names: ``(N,)`` picture of each person.
+        names: ``(N,)`` image of each person.
 
     Returns:
         3840 or 1280.
 
     Raises:
-        ValueError: If the principal point is that of other pictures.
+        ValueError: If the principal point is that of other images.
     """
     centres = [
         principal_x(joints[names == name], points[names == name])
@@ -60,7 +60,7 @@ def pixel_width(
 
 
 def principal_x(joints: np.ndarray, points: np.ndarray) -> float:
-    """Where the axis of a picture's camera meets the picture.
+    """Where the axis of an image's camera meets the image.
 
     Args:
         joints: ``(N, J, 3)`` metres in the camera's axes.

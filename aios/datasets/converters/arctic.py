@@ -25,14 +25,14 @@ from .table import Cameras, PersonTable, concatenate, posed_columns
 
 _SPLITS = 'splits_json/protocol_p1.json'
 _CAMERAS = 8
-_MARGIN = 10  # pictures
+_MARGIN = 10  # images
 
 
 @dataclass(eq=False)
 class ARCTICConverter(Converter):
     """ARCTIC's protocol 1: eight fixed cameras (1 to 8), not the one worn.
 
-    The first and last ten pictures of a camera may be black; like ARCTIC's
+    The first and last ten images of a camera may be black; like ARCTIC's
     authors, we leave them out.
 
     The release gives each subject's shape as a mesh; it is described with
@@ -45,7 +45,7 @@ class ARCTICConverter(Converter):
             ``splits_json`` and ``images``.
         split: ``'train'`` or ``'val'``.
         body_models: Where the models of all genders are.
-        interval: Take every n-th picture of each camera.  The release has
+        interval: Take every n-th image of each camera.  The release has
             more than two million; AiOS trains on every 1000th and tests on
             every 30th.
     """
@@ -96,7 +96,7 @@ class ARCTICConverter(Converter):
     def image_root(self) -> Path:
         """``images`` of the release, or the root if there is no such folder.
 
-        The published files name pictures from there, too.
+        The published files name images from there, too.
         """
         images = self.root / 'images'
         return images if images.is_dir() else self.root
@@ -104,7 +104,7 @@ class ARCTICConverter(Converter):
     def _pictures(
         self, unit: str, camera: int, table: PersonTable
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Frames of the motion and pictures that are there."""
+        """Frames of the motion and images that are there."""
         folder = self.image_root() / unit / str(camera)
         files = {int(file.stem): file for file in folder.glob('*.jpg')}
         if not files:

@@ -69,10 +69,10 @@ class Converter(ABC):
         root: Folder of the release.
         split: One of :attr:`SPLITS`.
         body_models: See :func:`aios.body_models.find_body_model`.
-        interval: Take every n-th picture of a unit.
+        interval: Take every n-th image of a unit.
 
     Attributes:
-        NAME: Of the data set, also the heading in ``docs/en/datasets.md``.
+        NAME: Of the dataset, also the heading in ``docs/en/datasets.md``.
         SPLITS: Splits that there are.
         MISC: Entries of ``misc``.
         IMAGES: Folder below the root that ``image_path`` is relative to.
@@ -104,7 +104,7 @@ class Converter(ABC):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add options of this data set; their names are those of arguments."""
+        """Add options of this dataset; their names are those of arguments."""
         del parser  # most have none
 
     @abstractmethod
@@ -154,12 +154,12 @@ class Summary:
 
     Attributes:
         path: The file.
-        images: Number of pictures.
+        images: Number of images.
         persons: Number of persons.
         parts: How many of them have a body fit, hands, a face.
         counts: Left out, or without labels, by reason.
         resumed: Units that were there already.
-        missing: Pictures that are not there.
+        missing: Images that are not there.
         first_missing: One of them.
     """
 

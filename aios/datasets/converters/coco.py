@@ -43,7 +43,7 @@ _FIT = {
 }
 
 
-# Lists of so many numbers are key-points and poses.
+# Lists of so many numbers are keypoints and poses.
 _LONG = 9
 _LARGEST_SIZE = 100_000  # pixels
 
@@ -123,7 +123,7 @@ def image_sizes(images: Sequence[Mapping]) -> np.ndarray:
 
 
 def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
-    """Key-points as annotated.
+    """Keypoints as annotated.
 
     Returns:
         ``(N, 133, 3)`` x, y and visibility: 0, 1 or 2 for bodies and feet,
@@ -145,7 +145,7 @@ def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
 def whole_body_columns(
     annotations: Sequence[Mapping], sizes: np.ndarray, key: str
 ) -> dict[str, np.ndarray]:
-    """Boxes and key-points as annotated.
+    """Boxes and keypoints as annotated.
 
     A joint is labelled, with a confidence of 1, if its visibility is above 0.
     COCO-WholeBody's hands and faces have fractions there, and a body joint
@@ -153,8 +153,8 @@ def whole_body_columns(
 
     Args:
         annotations: ``N`` annotations in COCO-WholeBody's format.
-        sizes: ``(N, 2)`` height and width of the pictures.
-        key: Name of the key-points in HumanData.
+        sizes: ``(N, 2)`` height and width of the images.
+        key: Name of the keypoints in HumanData.
     """
     points = whole_body_keypoints(annotations)
     seen = points[..., 2] > 0
@@ -219,9 +219,9 @@ class _Record(NamedTuple):
 
 @dataclass(eq=False)
 class COCOConverter(Converter):
-    """COCO 2017 train: COCO-WholeBody's key-points, NeuralAnnot's fits.
+    """COCO 2017 train: COCO-WholeBody's keypoints, NeuralAnnot's fits.
 
-    Persons without a fit stay: they have a box and key-points
+    Persons without a fit stay: they have a box and keypoints
     (``meta.smplx_valid`` is 0).  Every labelled joint has a confidence of 1,
     hidden ones, too.
 
@@ -229,9 +229,9 @@ class COCOConverter(Converter):
         root: Folder with ``annotations`` and ``train2017``.
         split: ``'train'``.
         body_models: Where ``SMPLX_NEUTRAL.npz`` is.
-        interval: Take every n-th picture.
+        interval: Take every n-th image.
         keep_crowds: Whether boxes of crowds become rows
-            (``meta.iscrowd`` is 1, without key-points and fit); they are
+            (``meta.iscrowd`` is 1, without keypoints and fit); they are
             left out by default, as in the published file.
     """
 
@@ -249,7 +249,7 @@ class COCOConverter(Converter):
         'annotations/MSCOCO_train_SMPLX.json',
     )
     """NeuralAnnot's file, and what it was called before."""
-    UNIT = 10_000  # pictures
+    UNIT = 10_000  # images
 
     keep_crowds: bool = False
 
@@ -302,7 +302,7 @@ class COCOConverter(Converter):
         return self._images
 
     def units(self) -> list[str]:
-        """Runs of 10,000 pictures."""
+        """Runs of 10,000 images."""
         count = len(self._load())
         return [str(start) for start in range(0, count, self.UNIT)]
 
@@ -319,7 +319,7 @@ class COCOConverter(Converter):
         return part
 
     def convert(self, unit: str) -> PersonTable:
-        """People of a run of pictures."""
+        """People of a run of images."""
         if self._records is None:
             return self.for_unit(unit).convert(unit)
         table = PersonTable()

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""EgoBody's egocentric pictures: the person the wearer looks at."""
+"""EgoBody's egocentric images: the person the wearer looks at."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _TO_OPENCV = np.diag((1.0, -1.0, -1.0, 1.0))
 
 
 class EgoBodyConverter(Converter):
-    """EgoBody-EgoSet: one interactee per picture.
+    """EgoBody-EgoSet: one interactee per image.
 
     Bodies are given in the frame of the main Kinect: they go from there to
     the headset's world (``cal_trans/holo_to_kinect12.json``), from there to
     its camera (``*_pv.txt``, one line per frame), and to OpenCV's axes.
     Hands are PCA coefficients and become axis-angle.
 
-    A picture counts if its person is visible, which is to say that
+    An image counts if its person is visible, which is to say that
     ``keypoints.npz`` of the recording names it, and if it lies between the
     recording's start and end frame.
 
@@ -37,7 +37,7 @@ class EgoBodyConverter(Converter):
             ``data_info_release.csv``.
         split: ``'train'``, ``'val'`` or ``'test'``.
         body_models: Where the models of all genders are.
-        interval: Take every n-th picture of a recording.
+        interval: Take every n-th image of a recording.
     """
 
     NAME = 'egobody'

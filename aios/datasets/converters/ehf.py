@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""EHF: 100 pictures with registered SMPL-X meshes."""
+"""EHF: 100 images with registered SMPL-X meshes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .table import (
     smplx_columns,
 )
 
-# The camera of the release, the same for all pictures.
+# The camera of the release, the same for all images.
 FOCAL = (1498.22426237, 1498.22426237)
 CENTRE = (790.263706, 578.90334)
 ROTATION = (-2.98747896, 0.01172457, -0.05704687)  # axis-angle
@@ -63,7 +63,7 @@ class EHFConverter(Converter):
         root: Folder with ``NN_img.png`` (or ``.jpg``) and ``NN_align.ply``.
         split: ``'test'``.
         body_models: Where ``SMPLX_NEUTRAL.npz`` is.
-        interval: Take every n-th picture.
+        interval: Take every n-th image.
     """
 
     NAME = 'ehf'
@@ -73,14 +73,14 @@ class EHFConverter(Converter):
     split: str = 'test'
 
     def units(self) -> list[str]:
-        """All pictures are one unit."""
+        """All images are one unit."""
         return ['all'] if self._meshes() else []
 
     def _meshes(self) -> list[Path]:
         return sorted(self.root.glob('*_align.ply'))[:: self.interval]
 
     def convert(self, unit: str) -> PersonTable:
-        """All pictures."""
+        """All images."""
         table, rows = PersonTable(), []
         for mesh in self._meshes():
             stem = mesh.name.removesuffix('_align.ply')

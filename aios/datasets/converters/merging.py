@@ -51,13 +51,13 @@ def merge_parts(
     misc: Mapping[str, Any],
     config: str,
 ) -> tuple[HumanData, Counter]:
-    """Put the rows of all parts together, those of a picture side by side.
+    """Put the rows of all parts together, those of an image side by side.
 
     Args:
         files: Written by :func:`write_part`.
         folder: For columns while they are needed; they are mapped from there.
         misc: Entries of ``misc``.
-        config: Name of the data set and its split.
+        config: Name of the dataset and its split.
 
     Returns:
         The file's content (without a row if there is nobody), and what was
@@ -121,7 +121,7 @@ def _column_names(files: Sequence[Path]) -> list[str]:
 
 
 def _places(paths: np.ndarray) -> np.ndarray:
-    """``(N,)`` new row of each row: those of a picture stand together."""
+    """``(N,)`` new row of each row: those of an image stand together."""
     _, first, group = np.unique(paths, return_index=True, return_inverse=True)
     order = np.argsort(first[group], kind='stable')
     places = np.empty(len(order), np.int64)

@@ -109,7 +109,7 @@ class RICHConverter(Converter):
         gender: str,
         table: PersonTable,
     ) -> list[dict[str, np.ndarray]]:
-        """Rows of a subject in one camera; none without pictures."""
+        """Rows of a subject in one camera; none without images."""
         here = np.array([frame in camera.images for frame in frames])
         table.counts['missing picture'] += int((~here).sum())
         if not here.any():
@@ -132,11 +132,11 @@ class RICHConverter(Converter):
 
 
 class _Camera:
-    """Pictures and calibration of one camera.
+    """Images and calibration of one camera.
 
     Args:
         root: Folder of the release.
-        folder: Pictures of the camera.
+        folder: Images of the camera.
         file: Its calibration.
 
     Attributes:
@@ -163,7 +163,7 @@ class _Camera:
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
+        """Height and width of the images."""
         return image_size(self.root / next(iter(self.images.values())))
 
 

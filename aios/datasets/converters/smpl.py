@@ -39,14 +39,14 @@ class _Track:
     """Frames of one person, in the world.
 
     Attributes:
-        paths: ``(N,)`` pictures.
+        paths: ``(N,)`` images.
         pose: ``(N, 72)`` axis-angle.
         betas: ``(10,)``.
         transl: ``(N, 3)`` metres.
         joints: ``(N, 24, 3)`` metres.
         extrinsics: ``(N, 4, 4)`` from the world to the camera.
         intrinsics: ``(3, 3)`` pixels.
-        size: Height and width of the pictures.
+        size: Height and width of the images.
         gender: Of the body model.
         number: Of the person in the sequence.
     """
@@ -132,7 +132,7 @@ class _SMPLConverter(Converter):
 
 @dataclass(eq=False)
 class PW3DConverter(_SMPLConverter):
-    """3DPW: one or two annotated persons per picture, from a hand-held phone.
+    """3DPW: one or two annotated persons per image, from a hand-held phone.
 
     Frames whose camera pose was not aligned for a person (``campose_valid``)
     are left out, as in the published protocols; that leaves 35,515 persons
@@ -187,7 +187,7 @@ class PW3DConverter(_SMPLConverter):
 
 @dataclass(eq=False)
 class EMDBConverter(_SMPLConverter):
-    """EMDB: one person per picture, followed by a moving camera.
+    """EMDB: one person per image, followed by a moving camera.
 
     Frames in which the person is out of view or hidden
     (``good_frames_mask``) are left out, as in the official evaluation.
@@ -256,7 +256,7 @@ class EMDBConverter(_SMPLConverter):
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture."""
+    """Height and width of an image."""
     image = cv2.imread(
         str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     )

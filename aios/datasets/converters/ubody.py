@@ -26,9 +26,9 @@ from .table import PersonTable, joint_columns, smplx_columns
 class UBodyConverter(Converter):
     """UBody, intra- or inter-scene protocol.
 
-    Kept are annotations that are no crowd, have key-points and a valid
+    Kept are annotations that are no crowd, have keypoints and a valid
     label, a body fit, at least one confident joint, and a box that nobody
-    else in the picture has.  The test split is every 100th *annotation* of
+    else in the image has.  The test split is every 100th *annotation* of
     each scene, counted from 1 before anything is left out (OSX's rule).
 
     Args:
@@ -36,7 +36,7 @@ class UBodyConverter(Converter):
         split: ``'train'``: videos that the list does not name; ``'test'``:
             those it names.
         body_models: Where ``SMPLX_NEUTRAL.npz`` is.
-        interval: Take every n-th picture of a scene.
+        interval: Take every n-th image of a scene.
         protocol: ``'intra'`` or ``'inter'``.
         annotation_interval: Take every n-th annotation of a scene; 0:
             100 for tests, 1 for training.
@@ -160,7 +160,7 @@ class UBodyConverter(Converter):
 
 
 def _path(scene: str, image: dict) -> str:
-    """Picture relative to the release, as in mmhuman3d's files."""
+    """Image relative to the release, as in mmhuman3d's files."""
     name = image['file_name'].replace('\\', '/')
     folder = '' if name.startswith(f'{scene}/') else f'{scene}/'
     return f'images/{folder}{name}'

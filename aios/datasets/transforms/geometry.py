@@ -17,6 +17,7 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from aios.registry import TRANSFORMS
+from aios.utils.choices import check_choice
 from aios.utils.resizing import (
     RESIZE_BACKENDS,
     keep_ratio_size,
@@ -56,10 +57,7 @@ class WholeBodyResize(BaseTransform):
         size_rounding: str = 'floor',
         backend: str = 'warp_affine',
     ) -> None:
-        if backend not in RESIZE_BACKENDS:
-            raise ValueError(
-                f'backend must be one of {RESIZE_BACKENDS}, got {backend!r}'
-            )
+        check_choice('backend', backend, RESIZE_BACKENDS)
         self.scale = scale
         self.size_rounding = size_rounding
         self.backend = backend

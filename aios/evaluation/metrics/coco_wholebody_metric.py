@@ -26,6 +26,7 @@ from aios.structures import (
     JointSet,
     joint_mapping,
 )
+from aios.utils.choices import check_choice
 
 from .base import NumberMetric
 
@@ -134,11 +135,8 @@ class CocoWholeBodyMetric(NumberMetric):
         self, ann_file: str, body_keypoints: str = 'smplx', **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if body_keypoints not in ('smplx', 'detected'):
-            raise ValueError(
-                "body_keypoints must be 'smplx' or 'detected', got "
-                f'{body_keypoints!r}'
-            )
+        sources = 'smplx', 'detected'
+        check_choice('body_keypoints', body_keypoints, sources)
         self.ann_file = ann_file
         self.body_keypoints = body_keypoints
 

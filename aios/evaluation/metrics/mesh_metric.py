@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """How far predicted surfaces are from true ones.
 
-Symbols: ``P`` predictions of a picture, ``G`` its persons, ``M`` matched
+Symbols: ``P`` predictions of an image, ``G`` its persons, ``M`` matched
 pairs, ``V`` vertices.
 """
 
@@ -37,6 +37,7 @@ from aios.evaluation.samples import (
 from aios.registry import METRICS
 from aios.results import finite_predictions_of
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53, joint_mapping
+from aios.utils.choices import check_choice
 
 from .base import NumberMetric, one_record_per_picture
 
@@ -142,18 +143,18 @@ class SMPLXMeshMetric(NumberMetric):
         match: Who is compared with whom.  ``'one_per_image'``: the
             prediction with the best score and the person nearest to it, as
             in the published tables.  ``'hungarian'``: everybody with a score
-            of at least ``score_thr`` and a key-point box that overlaps by
+            of at least ``score_thr`` and a keypoint box that overlaps by
             0.1, at least cost.  ``'gt_box'``: for each person the prediction
             whose box overlaps most, as for methods that are given boxes.
         score_thr: Predictions with a lower score are left out; default 0.3
             for ``'hungarian'``, otherwise 0.
         weighted_match: Whether joints of persons count in the match by the
             confidence of their annotation (UBody) or all alike.
-        in_image: Count only points whose true place is seen in the picture;
+        in_image: Count only points whose true place is seen in the image;
             all points align nevertheless (UBody).
-        gt_source: ``'vertices'``: registered meshes of the data set (EHF),
+        gt_source: ``'vertices'``: registered meshes of the dataset (EHF),
             ``'parameters'``: posed bodies, ``'auto'``: the former where the
-            data set has them.
+            dataset has them.
         per_camera: Also report each camera, ``camera-1/MPVPE-all`` ...; it
             is the folder of an image, as in ``s05/box_use_01/1/00100.jpg``
             (ARCTIC).
@@ -183,14 +184,8 @@ class SMPLXMeshMetric(NumberMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, value, allowed in (
-            ('match', match, tuple(MATCHES)),
-            ('gt_source', gt_source, _GT_SOURCES),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f'{name} must be one of {allowed}, got {value!r}'
-                )
+        check_choice('match', match, MATCHES)
+        check_choice('gt_source', gt_source, _GT_SOURCES)
         self.match = MATCHES[match]
         self.score_thr = (
             self.match.score_thr if score_thr is None else score_thr
@@ -204,7 +199,7 @@ class SMPLXMeshMetric(NumberMetric):
 
     @cached_property
     def parts(self) -> Mapping[str, MeshPart]:
-        """What is measured; read when the first picture comes."""
+        """What is measured; read when the first image comes."""
         return load_mesh_parts(self.body_model.get('model_path'))
 
     def has_body(self, true: People) -> np.ndarray:
@@ -213,15 +208,15 @@ class SMPLXMeshMetric(NumberMetric):
         return (pose[:, 0] > 0) & (betas > 0)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Reduce each picture to errors of persons, and counts."""
+        """Reduce each image to errors of persons, and counts."""
         for sample in data_samples:
             self.results.append(self._measure(sample))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Put the pictures together.
+        """Put the images together.
 
         Args:
-            results: What :meth:`process` kept.  A picture that comes twice
+            results: What :meth:`process` kept.  An image that comes twice
                 counts once.
         """
         records = one_record_per_picture(results)

@@ -27,6 +27,7 @@ from aios.evaluation.smpl_parts import (
 )
 from aios.registry import METRICS
 from aios.structures import joint_mapping
+from aios.utils.choices import check_choice
 
 from .mesh_metric import MILLIMETRES, People, SMPLXMeshMetric
 
@@ -86,14 +87,8 @@ class SMPLMetric(SMPLXMeshMetric):
         # Joints that SMPL does not have must not count in the match.
         kwargs = dict(weighted_match=True) | kwargs
         super().__init__(body_model=body_model, match=match, **kwargs)
-        for name, value, allowed in (
-            ('joints', joints, SMPL_JOINTS),
-            ('root', root, _ROOTS),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f'{name} must be one of {allowed}, got {value!r}'
-                )
+        check_choice('joints', joints, SMPL_JOINTS)
+        check_choice('root', root, _ROOTS)
         self.joints, self.root = joints, root
         self.surfaces = surfaces
         self.bodies = SMPLGroundTruth(self.body_model)

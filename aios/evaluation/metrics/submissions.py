@@ -20,6 +20,7 @@ from aios.evaluation.agora.layout import BENCHMARKS, NUM_JOINTS
 from aios.evaluation.agora.submission import SubmissionWriter
 from aios.registry import METRICS
 from aios.results import finite_predictions_of
+from aios.utils.choices import check_choice
 
 from .base import NumberMetric
 
@@ -50,10 +51,7 @@ class _Submission(NumberMetric):
     ) -> None:
         super().__init__(**kwargs)
         allowed = BENCHMARKS[self.benchmark].variants
-        if variant not in allowed:
-            raise ValueError(
-                f'variant must be one of {allowed}, got {variant!r}'
-            )
+        check_choice('variant', variant, allowed)
         self.variant = variant
         self.score_thr = score_thr
         self.writer = SubmissionWriter(out_dir, self.benchmark, overwrite)

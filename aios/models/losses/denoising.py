@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aios.models.layers.denoising import DenoisingQueries
 from aios.registry import MODELS
+from aios.utils.choices import check_choice
 
 from .boxes import box_giou_loss, box_l1_loss
 from .focal import SigmoidFocalLoss
@@ -42,11 +43,7 @@ class DenoisingLoss(BaseModule):
         self, avg_factor: str = 'persons', random_boxes: bool = False
     ) -> None:
         super().__init__()
-        if avg_factor not in ('persons', 'queries'):
-            raise ValueError(
-                "avg_factor must be 'persons' or 'queries', got "
-                f'{avg_factor!r}'
-            )
+        check_choice('avg_factor', avg_factor, ('persons', 'queries'))
         self.avg_factor = avg_factor
         self.random_boxes = random_boxes
 

@@ -14,6 +14,7 @@ from aios.models.task_modules import (
     object_keypoint_similarity,
 )
 from aios.registry import MODELS
+from aios.utils.choices import check_choice
 from aios.utils.tensors import tensor_like
 
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
@@ -48,8 +49,8 @@ class PartKeypointLoss(PersonLoss):
         self, oks_area: str = 'body', face_count: str = 'face'
     ) -> None:
         super().__init__()
-        _check_choice('oks_area', oks_area, ('body', 'part'))
-        _check_choice('face_count', face_count, ('face', 'lhand'))
+        check_choice('oks_area', oks_area, ('body', 'part'))
+        check_choice('face_count', face_count, ('face', 'lhand'))
         self.oks_area = oks_area
         self.face_count = face_count
 
@@ -99,8 +100,3 @@ class PartKeypointLoss(PersonLoss):
             for kind in ('keypoints', 'oks'):
                 factors[f'{part.name}_{kind}'] = AvgFactor(count)
         return factors
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f'{name} must be one of {choices}, got {value!r}')

@@ -17,6 +17,7 @@ from torch import Tensor
 from aios.models.task_modules import PARTS, Part, PersonTargets
 from aios.registry import MODELS
 from aios.structures import SMPLX_137, VIRTUAL_FOCAL
+from aios.utils.choices import check_choice
 
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
@@ -53,10 +54,7 @@ class SMPLXPoseLoss(PersonLoss):
 
     def __init__(self, jaw_count: str = 'persons') -> None:
         super().__init__()
-        if jaw_count not in ('persons', 'any'):
-            raise ValueError(
-                f"jaw_count must be 'persons' or 'any', got {jaw_count!r}"
-            )
+        check_choice('jaw_count', jaw_count, ('persons', 'any'))
         self.jaw_count = jaw_count
 
     def forward(
