@@ -27,7 +27,7 @@ from aios.structures import (
     suppress_overlaps,
     weak_perspective_to_translation,
 )
-from aios.structures.decoding import DecodingConfig
+from aios.structures.decoding import DecodingConfig, sizes_fit
 
 from .rotations import matrix_to_axis_angle
 
@@ -44,7 +44,10 @@ _POSES = ('body_pose', 'left_hand_pose', 'right_hand_pose', 'jaw_pose')
 
 
 def select_persons(
-    logits: np.ndarray, boxes: np.ndarray, config: DecodingConfig
+    logits: np.ndarray,
+    boxes: np.ndarray,
+    config: DecodingConfig,
+    valid: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the persons of an image.
 
@@ -52,12 +55,15 @@ def select_persons(
         logits: ``(P, num_classes)``.
         boxes: ``(P, 4)`` body boxes, cxcywh in any unit.
         config: What is wanted.
+        valid: ``(P,)`` bool; others are never chosen.
 
     Returns:
         Scores ``(n,)`` and indices ``(n,)``, best first.
     """
     with np.errstate(over='ignore'):
         scores = 1 / (1 + np.exp(-logits))
+    if valid is not None:
+        scores[~valid] = -1
     # The class is 1 in the network, whatever results call it.
     classes = np.arange(logits.shape[1])
     if config.person_class_only or config.person_label != PERSON_LABEL:
@@ -66,7 +72,7 @@ def select_persons(
     order = order[: config.max_per_img]
     index, labels = order // len(classes), classes[order % len(classes)]
     scores = scores.ravel()[order]
-    keep = scores >= config.score_thr
+    keep = scores >= max(config.score_thr, 0)
     if config.nms_iou_thr >= 0:
         corners = cxcywh_to_xyxy(boxes[index])
         overlaps = box_iou(corners[:, None], corners) > config.nms_iou_thr
@@ -96,9 +102,11 @@ def decode_persons(
         :meth:`aios.results.FrameResult.from_prediction` takes, in pixels of
         the image, and ``cam_K`` ``(3, 3)``.
     """
-    scores, index = select_persons(
-        outputs['logits'], outputs['body_box'], config
-    )
+    boxes, valid = outputs['body_box'], None
+    if 'levels' in outputs:
+        areas = boxes[:, 2:].prod(-1) * math.prod(seen)
+        valid = sizes_fit(outputs['levels'], areas, config.pyramid)
+    scores, index = select_persons(outputs['logits'], boxes, config, valid)
     chosen = {name: value[index] for name, value in outputs.items()}
     scale = np.divide(size, seen)
     camera = Camera.virtual(seen[1], seen[0]).resize(*size)

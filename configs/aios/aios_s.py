@@ -94,7 +94,12 @@ model = dict(
     ),
     dn_cfg=dict(num_queries=8),  # 100
     test_cfg=dict(
-        max_per_img=10,
+        max_per_img=20,  # 50
+        # MoveNet knows persons of 256 pixels at most.
+        pyramid=[
+            dict(scale=1.0, max_size=240),
+            dict(scale=0.4, min_size=80),
+        ],
         nms_iou_thr=0.5,
         person_class_only=True,
         keypoint_fit_steps=4,

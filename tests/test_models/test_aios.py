@@ -163,9 +163,9 @@ def test_rescale(meta, model) -> None:
     with torch.no_grad():
         features = model.extract_feat(batch)
         inputs = model.forward_transformer(features, samples)
-        arguments = dict(**inputs, batch_data_samples=samples)
-        (seen,) = model.bbox_head.predict(**arguments, rescale=False)
-        (original,) = model.bbox_head.predict(**arguments, rescale=True)
+        outputs = model.bbox_head.forward_last(**inputs)
+        (seen,) = model.bbox_head.predict(outputs, samples, rescale=False)
+        (original,) = model.bbox_head.predict(outputs, samples)
     for field in FIELDS:
         pixels = field.endswith(('boxes', 'keypoints', 'joints2d'))
         torch.testing.assert_close(

@@ -212,9 +212,8 @@ def test_evidence_is_in_scores(model):
         inputs = model.forward_transformer(
             (*features, blank), [sample((96, 128))]
         )
-        return model.bbox_head.predict(
-            **inputs, batch_data_samples=[sample((96, 128))]
-        )[0].scores
+        outputs = model.bbox_head.forward_last(**inputs)
+        return outputs.logits.sigmoid()
 
     assert scores(0.99).min() > 10 * scores(0.0).max()
 
@@ -258,10 +257,11 @@ def test_bodies_are_fitted_to_the_keypoints(model):
     images = torch.rand(1, 3, 96, 128)
     samples = [sample((96, 128))]
     inputs = model.forward_transformer(model.extract_feat(images), samples)
+    outputs = model.bbox_head.forward_last(**inputs)
     results = [
         model.bbox_head.predict(
-            **inputs,
-            batch_data_samples=samples,
+            outputs,
+            samples,
             decoding=DecodingConfig(keypoint_fit_steps=steps),
         )[0]
         for steps in (0, 4)

@@ -74,11 +74,18 @@ def rng_rotations() -> np.ndarray:
     return np.concatenate([matrices.numpy(), np.zeros((1, 3, 3))])
 
 
-def test_persons(free_body_dir: Path):
+@pytest.mark.parametrize('levels', [None, (0, 1, 1, 0, 1, 0)])
+def test_persons(levels: tuple[int, ...] | None, free_body_dir: Path):
     """In pixels of an image whose aspect ratio was rounded."""
-    config = DecodingConfig(score_thr=0.2, person_class_only=True)
+    config = DecodingConfig(
+        score_thr=0.2,
+        person_class_only=True,
+        pyramid=[dict(max_size=40), dict(scale=0.5, min_size=14)],
+    )
     seen, size = (66, 50), (199, 151)
     outputs = random_outputs(6)
+    if levels:
+        outputs['levels'] = np.array(levels)
     found = decode_persons(
         outputs, seen, size, NumpySMPLXLayer(free_body_dir), config
     )
@@ -89,6 +96,7 @@ def test_persons(free_body_dir: Path):
         logits=tensors.pop('logits'),
         boxes={name: x for name, (is_box, x) in parts.items() if is_box},
         points={name: x for name, (is_box, x) in parts.items() if not is_box},
+        levels=tensors.pop('levels', None),
         smplx=SMPLXParams(**tensors),
     )
     (people,) = decode_people(
@@ -98,7 +106,7 @@ def test_persons(free_body_dir: Path):
         config,
     )
     expected = dict(people.items()) | dict(cam_K=people.cam_K)
-    assert len(found['scores']) > 2
+    assert len(found['scores']) == (3 if levels else 6)
     for name, value in found.items():
         # pixels and metres
         tolerance = 1e-2 if name in ('cam_K', 'joints2d') else 1e-4

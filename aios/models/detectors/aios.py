@@ -32,6 +32,12 @@ from aios.models.layers.progressive_decoder import LayerState
 from aios.registry import MODELS
 from aios.utils.tensors import tensor_like
 
+from .image_pyramid import (
+    join_levels,
+    padding_mask,
+    resize_batch,
+    sizes_of,
+)
 from .model_checks import check_channels, check_levels, check_widths
 
 
@@ -205,14 +211,20 @@ class AiOS(DetectionTransformer):
             decoding: What is returned by this call; ``None`` for
                 ``test_cfg``.
         """
-        head_inputs = self.forward_transformer(
-            self.extract_feat(inputs), data_samples
-        )
+        test_cfg = decoding or DecodingConfig.read(self.bbox_head.test_cfg)
+        levels = []
+        for level in test_cfg.pyramid:
+            images, samples = resize_batch(inputs, data_samples, level.scale)
+            head_inputs = self.forward_transformer(
+                self.extract_feat(images), samples
+            )
+            outputs = self.bbox_head.forward_last(**head_inputs)
+            levels.append((outputs, sizes_of(samples, images)))
         results = self.bbox_head.predict(
-            **head_inputs,
-            batch_data_samples=data_samples,
-            rescale=rescale,
-            decoding=decoding,
+            join_levels(levels, sizes_of(data_samples, inputs)),
+            data_samples,
+            rescale,
+            decoding,
         )
         return self.add_pred_to_datasample(data_samples, results)
 
@@ -241,10 +253,8 @@ class AiOS(DetectionTransformer):
         )
         states = self.forward_decoder(**decoder_inputs, **queries)
         if self.bbox_head.box_relative and batch_data_samples is not None:
-            head_inputs['image_sizes'] = tensor_like(
-                [x.img_shape[1::-1] for x in batch_data_samples],
-                memory['memory'],
-                torch.float32,
+            head_inputs['image_sizes'] = sizes_of(
+                batch_data_samples, memory['memory']
             )
         return head_inputs | states
 
@@ -273,7 +283,7 @@ class AiOS(DetectionTransformer):
                 f'num_feature_levels is {self.num_feature_levels}, but the '
                 f'neck has {num_levels} outputs'
             )
-        padding = _padding(img_feats[0], batch_data_samples)
+        padding = padding_mask(img_feats[0], batch_data_samples)
         return self.flatten_features(img_feats, padding)
 
     def flatten_features(
@@ -463,7 +473,7 @@ class AiOS(DetectionTransformer):
         """
         max_candidates = None
         if not self.training:
-            max_candidates = DecodingConfig.read(self.test_cfg).max_candidates
+            max_candidates = (self.test_cfg or {}).get('max_candidates')
         states = self.decoder(
             query=query,
             reference_boxes=reference_boxes,
@@ -480,19 +490,3 @@ class AiOS(DetectionTransformer):
 def _flatten_levels(maps: Sequence[Tensor]) -> Tensor:
     """``L`` maps ``(B, C, height, width)`` to ``(B, S, C)``."""
     return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1)
-
-
-def _padding(
-    feature: Tensor, batch_data_samples: Sequence[DetDataSample] | None
-) -> Tensor | None:
-    """1 on padding and 0 on pictures, ``(B, 1, H, W)``; ``None`` without."""
-    if batch_data_samples is None:
-        return None
-    height, width = batch_data_samples[0].batch_input_shape
-    sizes = [sample.img_shape[:2] for sample in batch_data_samples]
-    if all(tuple(size) == (height, width) for size in sizes):
-        return None
-    padding = feature.new_ones(len(sizes), 1, height, width)
-    for image, (valid_height, valid_width) in zip(padding, sizes, strict=True):
-        image[:, :valid_height, :valid_width] = 0
-    return padding

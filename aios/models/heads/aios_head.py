@@ -259,6 +259,20 @@ class AiOSHead(BaseModule):
             keypoint_scores=None if sightings is None else sightings.heat,
         )
 
+    def forward_last(
+        self,
+        states: Sequence[LayerState],
+        image_sizes: Tensor | None = None,
+        **_: Any,
+    ) -> LayerOutputs:
+        """Predictions of the last layer.
+
+        Args:
+            states: What the decoder layers hand over.
+            image_sizes: See :meth:`forward`.
+        """
+        return self.forward_layer(len(states) - 1, states[-1], image_sizes)
+
     def _lift(
         self, smplx: SMPLXParams, keypoints: Tensor, is_seen: Tensor
     ) -> SMPLXParams:
@@ -347,23 +361,17 @@ class AiOSHead(BaseModule):
 
     def predict(
         self,
-        states: Sequence[LayerState],
-        encoder: EncoderOutputs,
+        outputs: LayerOutputs,
         batch_data_samples: Sequence[DetDataSample],
-        dn_queries: DenoisingQueries | None = None,
-        image_sizes: Tensor | None = None,
         rescale: bool = True,
         decoding: DecodingConfig | None = None,
     ) -> list[InstanceData]:
         """People in each image, best first.
 
         Args:
-            states: What the decoder layers hand over; the last one counts.
-            encoder: Not used.
+            outputs: See :meth:`forward_last`.
             batch_data_samples: ``B`` samples with ``img_shape``, and
                 ``scale_factor`` or ``ori_shape`` to rescale.
-            dn_queries: Not used.
-            image_sizes: See :meth:`forward`.
             rescale: Return pixels of the original picture instead of the
                 one the network saw.
             decoding: What is returned; ``None`` for ``test_cfg``.
@@ -390,9 +398,7 @@ class AiOSHead(BaseModule):
             - in the meta information ``cam_K`` ``(3, 3)``, the camera's
               matrix in the same pixels.
         """
-        last = len(states) - 1
         config = decoding or DecodingConfig.read(self.test_cfg)
-        outputs = self.forward_layer(last, states[last], image_sizes)
         with torch.autocast(outputs.logits.device.type, enabled=False):
             return decode_people(
                 outputs,

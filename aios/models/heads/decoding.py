@@ -7,6 +7,7 @@ persons of all images, ``V`` vertices.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +31,7 @@ from aios.structures import (
     suppress_overlaps,
     weak_perspective_to_translation,
 )
-from aios.structures.decoding import DecodingConfig
+from aios.structures.decoding import DecodingConfig, sizes_fit
 from aios.utils.tensors import tensor_like
 
 from .outputs import LayerOutputs, SMPLXParams
@@ -66,7 +67,10 @@ class Selection:
 
 
 def select_persons(
-    logits: Tensor, boxes: Tensor, config: DecodingConfig
+    logits: Tensor,
+    boxes: Tensor,
+    config: DecodingConfig,
+    valid: Tensor | None = None,
 ) -> list[Selection]:
     """Choose the persons of each image that are returned.
 
@@ -76,8 +80,11 @@ def select_persons(
         logits: ``(B, P, num_classes)``.
         boxes: ``(B, P, 4)`` body boxes, cxcywh in any unit.
         config: What is wanted.
+        valid: ``(B, P)`` bool; others are never chosen.
     """
     scores = at_least_float32(logits).sigmoid()
+    if valid is not None:
+        scores = scores.masked_fill(~valid[..., None], -1)
     first_label = 0
     if config.person_class_only or config.person_label != PERSON_LABEL:
         first_label = config.person_label
@@ -88,7 +95,7 @@ def select_persons(
     scores, ranked = scores.topk(count, dim=1)
     index, labels = ranked // num_labels, ranked % num_labels + first_label
     # Not a number is not above any threshold.
-    keep = scores >= config.score_thr
+    keep = scores >= max(config.score_thr, 0)
     if config.nms_iou_thr >= 0:
         chosen = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         corners = cxcywh_to_xyxy(chosen)
@@ -173,7 +180,10 @@ def decode_people(
             'parameters to decode'
         )
     selections = select_persons(
-        outputs.logits, outputs.boxes['body_box'], config
+        outputs.logits,
+        outputs.boxes['body_box'],
+        config,
+        _right_size(outputs, metainfos, config),
     )
     params = outputs.smplx.map(
         lambda x: torch.cat(
@@ -210,6 +220,20 @@ def decode_people(
         result.joints2d = project_points(in_camera, K)
         people.append(result)
     return people
+
+
+def _right_size(
+    outputs: LayerOutputs,
+    metainfos: Sequence[Mapping[str, Any]],
+    config: DecodingConfig,
+) -> Tensor | None:
+    """Which candidates count at the level that found them, ``(B, P)``."""
+    if outputs.levels is None:
+        return None
+    boxes = outputs.boxes['body_box']
+    shapes = [math.prod(info['img_shape'][:2]) for info in metainfos]
+    areas = tensor_like(shapes, boxes)[:, None] * boxes[..., 2:].prod(-1)
+    return sizes_fit(outputs.levels, areas, config.pyramid)
 
 
 def _keypoint_targets(

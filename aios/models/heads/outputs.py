@@ -7,9 +7,10 @@ a part, ``D`` denoising tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 from aios.models.layers.denoising import DenoisingQueries
@@ -45,6 +46,16 @@ class SMPLXParams:
         """Apply a function to every tensor."""
         return SMPLXParams(
             **{f.name: function(getattr(self, f.name)) for f in fields(self)}
+        )
+
+    @classmethod
+    def cat(cls, every: Sequence[SMPLXParams]) -> SMPLXParams:
+        """Persons ``P`` of all, side by side."""
+        return cls(
+            **{
+                f.name: torch.cat([getattr(x, f.name) for x in every], dim=1)
+                for f in fields(cls)
+            }
         )
 
     def body_model_inputs(
@@ -109,6 +120,8 @@ class LayerOutputs:
         dn_boxes: ``(B, D, 4)``.
         keypoint_scores: ``(B, P, 17)`` probability of ``body_keypoints`` that
             a pose network sees, 0 for those that are the network's own.
+        levels: ``(B, P)`` int64 index of the level of ``test_cfg.pyramid``
+            that found each person; ``None`` if there is one level.
     """
 
     layout: TokenLayout
@@ -119,6 +132,7 @@ class LayerOutputs:
     dn_logits: Tensor | None = None
     dn_boxes: Tensor | None = None
     keypoint_scores: Tensor | None = None
+    levels: Tensor | None = None
 
 
 @dataclass(frozen=True)

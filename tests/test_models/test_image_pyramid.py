@@ -1,0 +1,111 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Images are looked at in several sizes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from aios.models.detectors.image_pyramid import resize_images
+from aios.structures.decoding import DecodingConfig
+
+HALF = dict(scale=0.5)
+
+
+@pytest.fixture
+def model(make_tiny_model):
+    torch.manual_seed(0)
+    return make_tiny_model().eval()
+
+
+def sample(shape: tuple[int, int]) -> DetDataSample:
+    meta = dict(img_shape=shape, ori_shape=(96, 128), batch_input_shape=shape)
+    return DetDataSample(metainfo=meta)
+
+
+def look(model, images: torch.Tensor, *levels: dict) -> InstanceData:
+    """Persons in pixels of images of 96 x 128."""
+    shape = tuple(images.shape[-2:])
+    decoding = DecodingConfig(
+        pyramid=levels, max_per_img=100, person_class_only=True
+    )
+    with torch.inference_mode():
+        (result,) = model.predict(images, [sample(shape)], decoding=decoding)
+    return result.pred_instances
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(1, 3, 96, 128)
+
+
+def sizes(boxes: torch.Tensor) -> torch.Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(-1).sqrt()
+
+
+def test_a_level_is_the_image_at_that_size(model, images):
+    expected = look(model, resize_images(images, 0.5), {})
+    found = look(model, images, HALF)
+    for name in ('scores', 'bboxes', 'keypoints', 'joints3d'):
+        torch.testing.assert_close(found[name], expected[name])
+    # Cameras have the same focal length in pixels of other sizes.
+    nearer = expected.smplx_transl * torch.tensor([1, 1, 0.5])
+    torch.testing.assert_close(found.smplx_transl, nearer)
+
+
+def test_persons_of_all_levels_are_ranked_together(model, images):
+    full, half = look(model, images, {}), look(model, images, HALF)
+    both = look(model, images, {}, HALF)
+    assert len(both) == len(full) + len(half)
+    assert (both.scores.diff() <= 0).all()
+    torch.testing.assert_close(
+        both.scores,
+        torch.cat((full.scores, half.scores)).sort().values.flip(0),
+    )
+
+
+def test_levels_leave_sizes_to_one_another(model, images):
+    full, half = look(model, images, {}), look(model, images, HALF)
+    limit = sizes(full.bboxes).sort().values[9:11].mean().item()
+    levels = dict(max_size=limit), dict(HALF, min_size=limit / 2)
+    both = look(model, images, *levels)
+    small = full[sizes(full.bboxes) < limit]
+    large = half[sizes(half.bboxes) >= limit]
+    assert 0 < len(small) < len(full)
+    assert both.scores.tolist() == sorted(
+        [*small.scores.tolist(), *large.scores.tolist()], reverse=True
+    )
+
+
+def test_images_of_one_batch(model):
+    """Padding is padding at all sizes."""
+    images = torch.rand(2, 3, 96, 128)
+    shapes = (96, 128), (80, 61)
+    samples = [sample(shape) for shape in shapes]
+    for x in samples:
+        x.set_metainfo(dict(batch_input_shape=(96, 128)))
+    images[1, :, 80:] = 0
+    images[1, :, :, 61:] = 0
+    decoding = DecodingConfig(pyramid=[HALF], person_class_only=True)
+    with torch.inference_mode():
+        results = model.predict(images, samples, False, decoding)
+    height, width = shapes[1]
+    centres = results[1].pred_instances.bboxes.view(-1, 2, 2).mean(1)
+    assert (centres <= torch.tensor([width, height])).all()
+
+
+@pytest.mark.parametrize(
+    ('pyramid', 'message'),
+    [
+        ([], 'must have a level'),
+        ([dict(scale=2)], r'scale .* got 2'),
+        ([dict(scale=0)], r'scale .* got 0'),
+        ([dict(min_size=5, max_size=5)], 'got 5, 5'),
+        ([dict(min_size=-1)], 'got -1'),
+    ],
+)
+def test_levels_that_make_no_sense(pyramid, message):
+    with pytest.raises(ValueError, match=message):
+        DecodingConfig(pyramid=pyramid)
