@@ -13,16 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from aios.models.detectors import AiOS
-from aios.models.detectors.image_pyramid import join_levels, resize_images
 from aios.models.heads.outputs import LayerOutputs, SMPLXParams
 from aios.models.layers import DeformableAttention
 from aios.structures import TokenLayout
-from aios.structures.decoding import DecodingConfig
 
 __all__ = ['DeployableNetwork', 'pack_outputs']
 
 _KEYPOINT_SCORES = 'keypoint_scores'
-_LEVELS = 'levels'
 _LOGITS = 'logits'
 _SMPLX = tuple(field.name for field in fields(SMPLXParams))
 
@@ -40,7 +37,6 @@ class DeployableNetwork(nn.Module):
     Attributes:
         output_names: Names of the outputs, in order.
         layout: Order of a person's tokens in the last layer.
-        scales: Of the levels of the model's ``test_cfg.pyramid``.
     """
 
     def __init__(self, model: AiOS) -> None:
@@ -64,10 +60,6 @@ class DeployableNetwork(nn.Module):
         )
         if self.model.decoder.pose_prior is not None:
             self.output_names += (_KEYPOINT_SCORES,)
-        pyramid = DecodingConfig.read(self.model.bbox_head.test_cfg).pyramid
-        self.scales = [level.scale for level in pyramid]
-        if len(self.scales) > 1:
-            self.output_names += (_LEVELS,)
 
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
         """Predict.
@@ -84,28 +76,20 @@ class DeployableNetwork(nn.Module):
             come: boxes ``(B, P, 4)`` cxcywh and points ``(B, P, K, 2)`` are
             fractions of the picture, rotations are matrices.
         """
-        images = self._normalise(images, _padding_of(sizes, images))
-        levels = []
-        for scale in self.scales:
-            smaller = (sizes * scale).ceil() if scale != 1 else sizes
-            outputs = self._look(resize_images(images, scale), smaller)
-            levels.append((outputs, smaller.flip(1)))
-        packed = pack_outputs(join_levels(levels, sizes.flip(1)))
-        return tuple(packed[name] for name in self.output_names)
-
-    def _look(self, images: Tensor, sizes: Tensor) -> LayerOutputs:
-        """Predictions of the last layer for normalised images."""
         padding = _padding_of(sizes, images)
+        features = self.model.extract_feat(self._normalise(images, padding))
         encoder_inputs, decoder_inputs = self.model.flatten_features(
-            self.model.extract_feat(images), padding.float()
+            features, padding.float()
         )
         memory = self.model.forward_encoder(**encoder_inputs)
         queries, _ = self.model.pre_decoder(**memory)
         decoded = self.model.forward_decoder(**decoder_inputs, **queries)
-        outputs: LayerOutputs = self.model.bbox_head.forward_last(
-            **decoded, image_sizes=sizes.flip(1)
+        states = decoded['states']
+        outputs = self.model.bbox_head.forward_layer(
+            len(states) - 1, states[-1], sizes.flip(1)
         )
-        return outputs
+        packed = pack_outputs(outputs)
+        return tuple(packed[name] for name in self.output_names)
 
     def _normalise(self, images: Tensor, padding: Tensor) -> Tensor:
         """As the data preprocessor does it."""
@@ -143,6 +127,4 @@ def pack_outputs(outputs: LayerOutputs) -> dict[str, Tensor]:
     }
     if outputs.keypoint_scores is not None:
         packed[_KEYPOINT_SCORES] = outputs.keypoint_scores
-    if outputs.levels is not None:
-        packed[_LEVELS] = outputs.levels
     return packed

@@ -21,6 +21,7 @@ from aios.structures.decoding import DecodingConfig
 from aios.utils.resizing import fit_size, keep_ratio_size, resize_image
 
 from .decoding import decode_persons
+from .image_pyramid import join_levels, resize_images
 from .session import make_session, read_description
 
 __all__ = ['OnnxDetector']
@@ -137,11 +138,25 @@ class OnnxDetector:
             images: ``B`` of :meth:`prepare`, all of the same size.
 
         Returns:
-            For each image the outputs ``(P, ...)`` by name.
+            For each image the outputs ``(P, ...)`` by name.  Files for any
+            size look at all levels of ``test_cfg.pyramid``, others at the
+            images alone.
         """
         if self.description['size'] is not None:  # and takes one at a time
             return [out for x in images for out in self._run(x[None])]
-        return self._run(np.stack(images))
+        batch = np.stack(images)
+        scales = [level.scale for level in self.test_cfg.pyramid]
+        if scales == [1]:
+            return self._run(batch)
+        resized = [resize_images(batch, scale) for scale in scales]
+        found = [
+            [(outputs, x.shape[:-3:-1]) for outputs in self._run(x)]
+            for x in resized
+        ]
+        size = batch.shape[:-3:-1]
+        return [
+            join_levels(levels, size) for levels in zip(*found, strict=True)
+        ]
 
     def _run(self, batch: np.ndarray) -> list[Outputs]:
         height, width = batch.shape[-2:]

@@ -14,6 +14,7 @@ import skimage
 import torch
 from api_pictures import photo, picture
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from onnx_sessions import DescribedSession
 from script_loader import load_script
 from torch import nn
@@ -82,8 +83,10 @@ def deploy(
 ) -> Callable[..., tuple[Path, Session]]:
     """Makes a file of a network of some size, opened by :class:`Session`."""
 
-    def make(size: tuple[int, int] | None) -> tuple[Path, Session]:
-        description = describe_model(inferencer.cfg, checkpoint, size)
+    def make(
+        size: tuple[int, int] | None, config: Config = inferencer.cfg
+    ) -> tuple[Path, Session]:
+        description = describe_model(config, checkpoint, size)
         session = Session(network, description)
         monkeypatch.setattr(
             'aios.runtime.detector.make_session', lambda *_: session
@@ -158,6 +161,27 @@ def test_same_persons_in_any_image(deploy, inferencer, size):
     assert found.size == expected.size
     np.testing.assert_allclose(found.K, expected.K)
     _compare(found.instances, expected.instances)
+
+
+def test_same_persons_at_two_sizes(deploy, inferencer, pictures):
+    levels = [dict(max_size=15), dict(scale=0.5, min_size=5)]
+    expecting = AiOSInferencer(
+        weights=inferencer.weights,
+        device='cpu',
+        cfg_options={'model.test_cfg.pyramid': levels},
+        **QUIET,
+    )
+    path, session = deploy(None, expecting.cfg)
+    deployed = OnnxInferencer(path, batch_size=2, **QUIET)
+    expected = list(expecting.stream(pictures, with_vertices=True))
+    found = list(deployed.stream(pictures, with_vertices=True))
+    assert session.shapes[0][2] == 2 * session.shapes[1][2]
+    for one, other in zip(found, expected, strict=True):
+        _compare(one.instances, other.instances)
+    (alone,) = inferencer.stream(picture(0))
+    assert alone.instances['scores'].tolist() != (
+        expected[0].instances['scores'].tolist()
+    )
 
 
 def test_batches(deploy, inferencer, pictures: Path):
