@@ -100,6 +100,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'place, and with --sweep sweep.csv and sweep.png',
     )
     add_overwrite_option(parser, 'older results')
+    add_protocol_options(parser)
+    return parser.parse_args(argv)
+
+
+def add_protocol_options(parser: argparse.ArgumentParser) -> None:
+    """Add what counts and the files that the evaluation needs."""
+    add = parser.add_argument
     add(
         '--protocol',
         choices=[protocol.value for protocol in AGORAProtocol],
@@ -123,7 +130,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='FILE',
         help='smplx_kid_template.npy, if children were submitted as such',
     )
-    return parser.parse_args(argv)
 
 
 def read_people(

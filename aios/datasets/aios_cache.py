@@ -36,10 +36,14 @@ from .faults import Fault, HumanDataError
 from .hand_mean import read_hand_mean
 from .human_dataset import HumanDataset
 from .image_list import ImageList
-from .label_options import DropCount, LabelTable
-from .labels import index_images, non_finite_rows
+from .label_options import DropCount, LabelOptions, LabelTable
+from .labels import (
+    gender_codes,
+    index_images,
+    non_finite_rows,
+    sound_rows,
+)
 from .person_rules import apply_person_rules
-from .schema import GENDERS
 
 MARKERS = (
     'agora/',
@@ -346,55 +350,32 @@ def _items(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _person_columns(
-    item: Mapping[str, Any], options: Any
+    item: Mapping[str, Any], options: LabelOptions
 ) -> dict[str, np.ndarray]:
     """Columns of the persons of one image, ``n`` rows."""
-    count = len(item['bbox'])
-    params = item['smplx_param']
+    count, params = len(item['bbox']), item['smplx_param']
 
     def numbers(value: Any, *shape: int) -> np.ndarray:
-        if value is None:
-            return np.zeros((count, *shape), np.float32)
-        flat = np.asarray(value, np.float32).reshape(count, -1)
-        size = int(np.prod(shape, dtype=int))
-        return flat[:, :size].reshape(count, *shape)
-
-    def flags(name: str) -> np.ndarray:
-        value = params.get(name)
-        if value is None:
-            return np.ones(count, bool)
-        return np.asarray(value).reshape(count) != 0
+        return _numbers(value, count, shape)
 
     pose = [numbers(params.get(n), size) for n, size in _POSES.items()]
-    valid = flags('smplx_valid')
-    betas, gender = params['shape'], _genders(item.get('gender'), count)
-    betas_valid = np.full(count, item.get('as_smplx', 'smplx') == 'smplx')
-    if options.use_betas_neutral and params.get('betas_neutral') is not None:
-        betas, gender = params['betas_neutral'], np.full(count, -1, np.int8)
-        if options.max_neutral_beta is not None:
-            far = np.abs(numbers(betas, 10)) > options.max_neutral_beta
-            betas_valid &= ~far.any(axis=1)
-    betas = numbers(betas, 10)
+    is_kid = item.get('is_kid')
     columns = {
         'row': np.arange(count),
         'image_size': np.tile(np.asarray(item['img_shape'])[:2], (count, 1)),
         'occ': numbers(item.get('occlusion'), 1)[:, 0],
-        'is_kid': np.ones(count)
-        if item.get('is_kid') is None
-        else numbers(item['is_kid'], 1)[:, 0],
+        'is_kid': np.ones(count) if is_kid is None else numbers(is_kid),
         'bboxes': numbers(item['bbox'], 4),
         'keypoints': numbers(item['joint_img'], 137, 3),
         'smplx_pose': np.concatenate(pose, axis=1).reshape(count, 53, 3),
-        'smplx_betas': betas,
         'smplx_expression': numbers(params.get('expr'), 10),
         'smplx_transl': numbers(params.get('trans'), 3),
-        'smplx_valid': valid,
-        'betas_valid': betas_valid,
+        'smplx_valid': _flags(params, 'smplx_valid', count),
         'expression_valid': np.full(
             count,
             params.get('expr') is not None and options.expression_supervises,
         ),
-        'gender': gender,
+        **_shape_columns(item, count, options),
     }
     if options.has_3d is not False:
         columns['keypoints3d'] = numbers(item.get('joint_cam'), 137, 4)
@@ -407,16 +388,45 @@ def _person_columns(
         columns[f'{part}_box_valid'] = np.any(
             columns[f'{part}_bboxes'], axis=1
         )
-        columns[f'{part}_valid'] = flags(f'{part}_valid')
+        columns[f'{part}_valid'] = _flags(params, f'{part}_valid', count)
     return columns
 
 
-def _genders(names: Any, count: int) -> np.ndarray:
-    if names is None:
-        return np.full(count, -1, np.int8)
-    names = np.asarray(names, dtype=str).reshape(count)
-    codes = [names == name for name in GENDERS]
-    return np.select(codes, (-1, 0, 1), -1).astype(np.int8)
+def _shape_columns(
+    item: Mapping[str, Any], count: int, options: LabelOptions
+) -> dict[str, np.ndarray]:
+    """Shapes, and the genders of the models that have them."""
+    params, names = item['smplx_param'], item.get('gender')
+    betas = _numbers(params['shape'], count, (10,))
+    valid = np.full(count, item.get('as_smplx', 'smplx') == 'smplx')
+    if options.use_betas_neutral and params.get('betas_neutral') is not None:
+        betas, names = _numbers(params['betas_neutral'], count, (10,)), None
+        if options.max_neutral_beta is not None:
+            valid &= ~(np.abs(betas) > options.max_neutral_beta).any(axis=1)
+    if names is not None:
+        names = np.asarray(names, dtype=str).reshape(count)
+    return {
+        'smplx_betas': betas,
+        'betas_valid': valid,
+        'gender': gender_codes(names, count),
+    }
+
+
+def _numbers(value: Any, count: int, shape: tuple[int, ...]) -> np.ndarray:
+    """``(n, *shape)`` float32, zeros of ``None``; what is beyond is cut."""
+    if value is None:
+        return np.zeros((count, *shape), np.float32)
+    flat = np.asarray(value, np.float32).reshape(count, -1)
+    size = int(np.prod(shape, dtype=int))
+    return flat[:, :size].reshape(count, *shape)
+
+
+def _flags(params: Mapping[str, Any], name: str, count: int) -> np.ndarray:
+    """``(n,)`` bool; true where the cache does not say."""
+    value = params.get(name)
+    if value is None:
+        return np.ones(count, bool)
+    return np.asarray(value).reshape(count) != 0
 
 
 def _drop(
@@ -428,10 +438,4 @@ def _drop(
         for rule, names in _BROKEN.items()
     }
     broken['empty_bbox'] = ~np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
-    keep, counts = np.ones(len(boxes), bool), []
-    for rule, bad in broken.items():
-        if (bad & keep).any():
-            first = int(np.flatnonzero(bad & keep)[0])
-            counts.append(DropCount(rule, int((bad & keep).sum()), first))
-        keep &= ~bad
-    return np.flatnonzero(keep), counts
+    return sound_rows(broken, np.arange(len(boxes)))

@@ -320,7 +320,9 @@ def _body(
             read('jaw_pose', 3),
         )
     )
-    gender = _genders(data, rows)
+    names = data.get('meta', {}).get('gender', ())
+    names = np.asarray(names, dtype=str)[rows] if len(names) else None
+    gender = gender_codes(names, count)
     betas = read('betas', 10)
     betas_valid = np.full(count, model == 'smplx')
     if options.use_betas_neutral and 'betas_neutral' in params:
@@ -369,11 +371,10 @@ def _meta_flags(data: HumanData, name: str, rows: np.ndarray) -> np.ndarray:
     return np.ones(len(rows), bool) if value is None else value != 0
 
 
-def _genders(data: HumanData, rows: np.ndarray) -> np.ndarray:
-    names = data.get('meta', {}).get('gender', ())
-    if not len(names):
-        return np.full(len(rows), -1, np.int8)
-    names = np.asarray(names, dtype=str)[rows]
+def gender_codes(names: np.ndarray | None, count: int) -> np.ndarray:
+    """``(P,)`` int8: -1 neutral or unknown, 0 male, 1 female."""
+    if names is None:
+        return np.full(count, -1, np.int8)
     codes = [names == name for name in GENDERS]
     return np.select(codes, (-1, 0, 1), -1).astype(np.int8)
 
@@ -432,8 +433,20 @@ def _drop_rows(
     broken |= optional_drops(columns, paths, flags, options)
     if options.min_bbox_conf is not None:
         broken['low_bbox_confidence'] = boxes[:, 4] < options.min_bbox_conf
-    keep = np.ones(len(rows), bool)
-    counts = []
+    return sound_rows(broken, rows)
+
+
+def sound_rows(
+    broken: Mapping[str, np.ndarray], rows: np.ndarray
+) -> tuple[np.ndarray, list[DropCount]]:
+    """Rows to keep, and which rule dropped the others.
+
+    Args:
+        broken: ``(P,)`` bool by rule, some of :data:`DROP_RULES`; the first
+            rule that applies to a person counts.
+        rows: ``(P,)`` rows of the persons in the file.
+    """
+    keep, counts = np.ones(len(rows), bool), []
     for rule in DROP_RULES:
         bad = broken.get(rule, False) & keep
         if bad.any():
