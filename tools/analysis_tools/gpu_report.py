@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,11 +109,11 @@ def make_steps(device: str, short: bool) -> list[Step]:
         f'"tests/test_models/test_parity.py::test_small_double[{device}]"'
         ' tests/test_ops/test_msda_triton.py'
     )
-    dtypes = ['float32', 'bfloat16']
+    dtypes, height_width = ['float32', 'bfloat16'], '480 640'
     if short:
-        model, size, batches, runs = 'aios_s', '96x64', '1 2', 1
+        model, size, batches, runs = 'aios_s', '96x64', '1', 1
         tests = 'tests/test_models/test_positions.py'
-        dtypes = dtypes[:1]
+        dtypes, height_width = dtypes[:1], '64 96'
     width, height = size.split('x')
     common = f'--device {device} --repeats {runs}'
     options = (
@@ -121,16 +122,17 @@ def make_steps(device: str, short: bool) -> list[Step]:
         ' --cfg-options model.bbox_head.body_model.model_path=free'
     )
     forward = f'{TOOLS}/benchmark.py {options} --batch-sizes {batches}'
-    # No GPU, no CUDA graphs; and Inductor takes minutes on a CPU.
-    graphs, inductor = (
-        ('eager', 'eager') if device == 'cpu' else ('cudagraphs', 'inductor')
-    )
-    by_dtype = (
+    training = f'{TOOLS}/benchmark_train.py {options}'
+    compiled = f'{forward} --compile'
+    by_dtype = [
         ('forward', 'Inference', forward),
-        ('training', 'Training', f'{TOOLS}/benchmark_train.py {options}'),
-        ('graphs', 'Inference, graphs', f'{forward} --compile {graphs}'),
-        ('compiled', 'Inference, compiled', f'{forward} --compile {inductor}'),
-    )
+        ('training', 'Training', training),
+        ('graphs', 'Inference, graphs', f'{compiled} cudagraphs'),
+        ('compiled', 'Inference, compiled', f'{compiled} inductor'),
+    ]
+    if device == 'cpu':  # no graphs there, and Inductor takes minutes
+        traced = 'compiled', 'Inference, traced', f'{compiled} eager'
+        by_dtype[2:] = [traced]
     return [
         Step('gpu-tests', 'Tests', f'-m pytest -q {tests}', False),
         Step(
@@ -143,7 +145,7 @@ def make_steps(device: str, short: bool) -> list[Step]:
             'gpu-aios-s',
             'Inference, aios_s',
             f'{TOOLS}/benchmark.py configs/aios/aios_s.py {common}'
-            f' --shape 480 640 --batch-sizes {batches}',
+            f' --shape {height_width} --batch-sizes {batches}',
         ),
         *(
             Step(
@@ -152,7 +154,8 @@ def make_steps(device: str, short: bool) -> list[Step]:
                 f'{command} --dtype {dtype}',
             )
             for name, title, command in by_dtype
-            for dtype in dtypes
+            # of compilers first what is fast: time may run out
+            for dtype in (dtypes[::-1] if compiled in command else dtypes)
         ),
     ]
 
@@ -189,27 +192,33 @@ def run_step(
         numbers = Path(folder, 'numbers.json')
         if step.has_numbers:
             words += ['--json', str(numbers)]
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env={**os.environ, **environment, TRACEBACK_ENV: '1'},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                [sys.executable, *words],
-                cwd=ROOT,
-                env={**os.environ, **environment, TRACEBACK_ENV: '1'},
-                capture_output=True,
-                text=True,
-                timeout=limit,
-            )
-        except subprocess.TimeoutExpired:
+            output, errors = process.communicate(timeout=limit)
+        except BaseException as error:
+            # With what it started: compilers, tests in other processes.
+            os.killpg(process.pid, signal.SIGKILL)
+            output, errors = process.communicate()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             record['reason'] = f'stopped after {limit:.3g} s'
+        record['output'] = output.strip()
+        if process.returncode:
+            said = errors if step.has_numbers else output
+            record['reason'] = record['reason'] or _last_line(said)
+            record['output'] += f'\n{errors[-4000:]}'
         else:
-            record['output'] = done.stdout.strip()
-            if done.returncode:
-                said = done.stderr if step.has_numbers else done.stdout
-                record['reason'] = _last_line(said)
-                record['output'] += f'\n{done.stderr[-4000:]}'
-            else:
-                record['status'] = 'done'
-            if numbers.is_file():
-                record['numbers'] = json.loads(numbers.read_text())
+            record['status'] = 'done'
+        if numbers.is_file():
+            record['numbers'] = json.loads(numbers.read_text())
     record['seconds'] = round(time.monotonic() - start, 1)
     return record
 
