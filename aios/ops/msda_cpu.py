@@ -31,7 +31,12 @@ from torch import Tensor
 
 from aios.utils.optional import can_import
 
-from .msda_operator import call_operator, empty_output, make_operator
+from .msda_operator import (
+    call_operator,
+    constant_when_compiled,
+    empty_output,
+    make_operator,
+)
 
 Task = Callable[[], Any]
 
@@ -42,7 +47,7 @@ _TASKS_PER_THREAD = 4
 _MIN_SAMPLES = 2**15
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def is_available(device: torch.device) -> bool:
     """Whether this is a CPU and numba can be imported."""
     return device.type == 'cpu' and can_import('numba')

@@ -26,6 +26,21 @@ Backward = Callable[
 ]
 
 
+def constant_when_compiled(
+    function: Callable[[torch.device], bool],
+) -> Callable[[torch.device], bool]:
+    """Let :func:`torch.compile` treat the result of a function as constant.
+
+    :func:`torch.compiler.assume_constant_result` does the same, but imports
+    TorchDynamo: more than a second at each start of a program.
+
+    Args:
+        function: Changed.
+    """
+    setattr(function, '_dynamo_marked_constant', True)  # noqa: B010
+    return function
+
+
 class Kernel(Protocol):
     """What all kernels compute: sums of samples of several levels."""
 

@@ -22,12 +22,16 @@ from torch import Tensor
 
 from aios.utils.optional import can_import
 
-from .msda_operator import empty_output, make_operator
+from .msda_operator import (
+    constant_when_compiled,
+    empty_output,
+    make_operator,
+)
 
 _QUERIES_PER_PROGRAM = 16
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def is_available(device: torch.device) -> bool:
     """Whether Triton can be imported and compiles for the device."""
     runs = device.type == 'cuda' or (
