@@ -1,62 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from oracle_weights import fill
 
 from aios.models.layers.deformable_attention import DeformableAttention
 from aios.registry import MODELS
-
-ORIGINAL = {
-    'enc': 'transformer.encoder.layers.0.self_attn',
-    'dec': 'transformer.decoder.layers.0.cross_attn',
-}
-
-
-@pytest.fixture(scope='module')
-def oracle(data_dir):
-    with np.load(data_dir / 'oracle/comp_deform.npz') as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
-
-
-def filled(prefix):
-    attention = DeformableAttention()
-    attention.load_state_dict(
-        {
-            name: torch.from_numpy(fill(f'{prefix}.{name}', tensor.shape))
-            for name, tensor in attention.state_dict().items()
-        }
-    )
-    return attention
-
-
-@pytest.mark.parametrize('part', ['enc', 'dec'])
-def test_original(oracle, part):
-    """Points (encoder) and boxes (decoder): output and gradients."""
-    attention = filled(ORIGINAL[part]).double()
-    inputs = {
-        name: oracle[f'{part}/{name}'].double().requires_grad_()
-        for name in ('query', 'ref', 'src')
-    }
-    shapes = [tuple(shape) for shape in oracle['core/shapes'].tolist()]
-    output = attention(
-        inputs['query'],
-        value=inputs['src'],
-        identity=torch.zeros_like(inputs['query']),
-        key_padding_mask=oracle[f'{part}/mask'].bool(),
-        reference_points=inputs['ref'],
-        spatial_shapes=shapes,
-    )
-    (output * oracle[f'{part}/outweight']).sum().backward()
-    close = dict(rtol=1e-4, atol=2e-5, check_dtype=False)
-    torch.testing.assert_close(output, oracle[f'{part}/out'], **close)
-    for name, tensor in inputs.items():
-        stride = int(oracle.get(f'{part}/grad/{name}/stride', 1))
-        expected = oracle[f'{part}/grad/{name}'].flatten()
-        grad = tensor.grad.flatten()[::stride]
-        torch.testing.assert_close(grad, expected, **close)
 
 
 def mmcv_module(**kwargs):

@@ -29,19 +29,15 @@ from aios.models.losses import (
     SMPLXJoint2DLoss,
     SMPLXJoint3DLoss,
     SMPLXPoseLoss,
-    box_giou_loss,
     project_to_picture,
 )
 from aios.models.task_modules import (
     PARTS,
     Matches,
     PersonTargets,
-    object_keypoint_similarity,
 )
 from aios.structures import (
     Camera,
-    box_iou,
-    generalized_box_iou,
     project_points,
     weak_perspective_to_translation,
 )
@@ -160,69 +156,6 @@ def test_each_loss_is_the_original(case, flag, oracle, data_dir) -> None:
                     name,
                     key,
                 )
-
-
-@pytest.fixture(scope='module')
-def parts_oracle(data_dir) -> Oracle:
-    return Oracle(data_dir / 'oracle/comp_matcher_boxes.npz')
-
-
-def test_focal_loss_is_the_original(parts_oracle) -> None:
-    logits = torch.from_numpy(parts_oracle['focal/logits']).requires_grad_()
-    target = torch.from_numpy(parts_oracle['focal/target'])
-    loss = SigmoidFocalLoss()(logits, target)
-    # The original averages over candidates here and multiplies later.
-    loss = loss / parts_oracle['focal/num_boxes'].item() / logits.shape[1]
-    assert loss.item() == pytest.approx(parts_oracle['focal/loss'].item())
-    loss.backward()
-    np.testing.assert_allclose(
-        logits.grad, parts_oracle['focal/grad/logits'], atol=1e-7
-    )
-
-
-def test_box_overlaps_are_the_original(parts_oracle) -> None:
-    """Also of a box without area."""
-    first, second = (
-        torch.from_numpy(parts_oracle[f'box/xyxy{i}']) for i in (1, 2)
-    )
-    pairs = first[:, None], second[None]
-    np.testing.assert_allclose(
-        box_iou(*pairs), parts_oracle['box/iou'], atol=1e-6
-    )
-    np.testing.assert_allclose(
-        generalized_box_iou(*pairs), parts_oracle['box/giou'], atol=1e-6
-    )
-    centres = [
-        torch.from_numpy(parts_oracle[f'box/cxcywh{i}']) for i in (1, 2)
-    ]
-    np.testing.assert_allclose(
-        box_giou_loss(centres[0][:, None], centres[1][None]),
-        1 - parts_oracle['box/giou'],
-        atol=1e-5,
-    )
-
-
-@pytest.mark.parametrize('name', ['oks17', 'oks6'])
-def test_oks_is_the_original(name, parts_oracle) -> None:
-    def read(key: str) -> Tensor:
-        return torch.from_numpy(parts_oracle[f'{name}/{key}'])
-
-    points = read('pred').requires_grad_()
-    similarity = object_keypoint_similarity(
-        points.unflatten(1, (-1, 2)),
-        read('gt').unflatten(1, (-1, 2)),
-        read('valid'),
-        read('area'),
-        read('sigmas'),
-    )
-    # The original weighs persons without a visible point with zero.
-    seen = read('valid').sum(-1)
-    loss = (1 - similarity) * seen / (seen + 1e-6)
-    torch.testing.assert_close(loss, read('loss'), atol=1e-6, rtol=0)
-    loss.sum().backward()
-    torch.testing.assert_close(
-        points.grad, read('grad/pred'), atol=1e-5, rtol=1e-5
-    )
 
 
 def test_projection_is_that_of_the_camera() -> None:

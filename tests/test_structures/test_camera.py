@@ -1,6 +1,4 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,12 +10,8 @@ from aios.structures import (
     Camera,
     convert_virtual_camera,
     project_points,
-    weak_perspective_to_translation,
 )
 
-ORACLE = np.load(
-    Path(__file__).parents[1] / 'data/oracle/comp_rotations_cameras.npz'
-)
 focal = st.floats(200, 6000)
 offset = st.floats(-50, 50)
 quick = settings(deadline=None, max_examples=50)
@@ -26,24 +20,6 @@ POINTS = np.random.default_rng(0).normal(size=(7, 3)) + [0, 0, 6]
 
 def camera(fx: float, fy: float, dx: float, dy: float) -> Camera:
     return Camera.from_focal((fx, fy), (640, 480), (320 + dx, 240 + dy))
-
-
-def test_virtual_projection_equals_the_original() -> None:
-    points = torch.from_numpy(ORACLE['cam/points'])
-    translation = weak_perspective_to_translation(
-        torch.from_numpy(ORACLE['cam/cam'])
-    )
-    np.testing.assert_allclose(translation, ORACLE['cam/transl'], rtol=1e-6)
-    K = torch.stack(
-        [
-            torch.tensor(Camera.virtual(int(h), int(w)).K).float()
-            for w, h in ORACLE['cam/img_wh']
-        ]
-    )
-    projected = project_points(points + translation[:, None], K)
-    np.testing.assert_allclose(
-        projected, ORACLE['cam/project_points_new'], rtol=1e-4, atol=1e-2
-    )
 
 
 def test_torch_and_numpy_project_alike() -> None:

@@ -112,7 +112,7 @@ def make_steps(device: str, short: bool) -> list[Step]:
     dtypes, height_width = ['float32', 'bfloat16'], '480 640'
     if short:
         model, size, batches, runs = 'aios_s', '96x64', '1', 1
-        tests = 'tests/test_models/test_positions.py'
+        tests = 'tests/test_models/test_feed_forward.py'
         dtypes, height_width = dtypes[:1], '64 96'
     width, height = size.split('x')
     common = f'--device {device} --repeats {runs}'
