@@ -19,7 +19,7 @@ DEFAULT_PIPELINE = (
     dict(type='WholeBodyResize', scale=(1333, 800)),
     dict(type='PackWholeBodyInputs'),
 )
-"""For configs without a test data set; the published size."""
+"""For configs without a test dataset; the published size."""
 
 _LABELS = ('LoadHumanAnnotations', 'FilterWholeBody')
 
@@ -28,7 +28,7 @@ def build_pipeline(config: Mapping[str, Any]) -> Compose:
     """The test pipeline of a config, without the steps that need labels.
 
     Args:
-        config: Its first test data set counts.
+        config: Its first test dataset counts.
     """
     with DefaultScope.overwrite_default_scope('aios'):
         return Compose(
@@ -75,7 +75,7 @@ def prepare(frame: Frame, pipeline: Compose) -> dict[str, Any]:
 
 
 def _find_pipeline(dataset: Any) -> list[Any] | None:
-    """First pipeline of a data loader, or of the data sets inside."""
+    """First pipeline of a data loader, or of the datasets inside."""
     if isinstance(dataset, (list, tuple)):
         found = map(_find_pipeline, dataset)
         return next((steps for steps in found if steps), None)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A small model on small synthetic pictures.
+"""A small model on small synthetic images.
 
 The twin of ``configs/aios/aios_tiny_1xb8-24e_synthetic.py``.
 """
@@ -19,7 +19,7 @@ with read_base():
     from ._base_.default_runtime import *  # noqa: F403
     from ._base_.synthetic_small import *  # noqa: F403
 
-# The published weights suit a backbone that knows pictures. From random
+# The published weights suit a backbone that knows images. From random
 # weights the sums over joints drown the boxes, and nobody is found for long.
 body_weights = dict(
     body_keypoints=1.0,  # 10
@@ -54,7 +54,7 @@ optim_wrapper = dict(
 )
 train_cfg = dict(
     type=EpochBasedTrainLoop,
-    max_epochs=24,  # of 800 pictures
+    max_epochs=24,  # of 800 images
     val_interval=4,
 )
 param_scheduler = [
@@ -76,5 +76,5 @@ custom_hooks = [dict(type=StepSeedHook), dict(type=ResumeFallbackHook)]
 visualizer.update(body_model=dict(type=SMPLXLayer, model_path='free'))
 env_cfg['dist_cfg'].update(backend='gloo')
 randomness = dict(seed=42)
-# USER SHOULD NOT CHANGE base_batch_size: (1 process) x (8 pictures)
+# USER SHOULD NOT CHANGE base_batch_size: (1 process) x (8 images)
 auto_scale_lr = dict(enable=False, base_batch_size=8)

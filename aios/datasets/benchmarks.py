@@ -98,9 +98,9 @@ class AGORADataset(
     command='agora data/datasets/agora --split train',
     page='agora',
 ):
-    """AGORA (CVPR 2021): synthetic crowds, 5 to 15 people per image.
+    """AGORA (CVPR 2021): synthetic crowds, 5 to 15 persons per image.
 
-    Bodies are gendered; training uses ``betas_neutral``.  People who are
+    Bodies are gendered; training uses ``betas_neutral``.  Persons who are
     occluded by 97 % or more train the detector of boxes and nothing else.
     Shapes of children belong to another template and do not supervise.
     """
@@ -115,7 +115,7 @@ class BEDLAMDataset(
     command='bedlam data/datasets/bedlam',
     page='bedlam',
 ):
-    """BEDLAM (CVPR 2023): synthetic, 1 to 10 people per image.
+    """BEDLAM (CVPR 2023): synthetic, 1 to 10 persons per image.
 
     Hand poses of the release are absolute; they are made relative to the
     mean hand if the file says so (``flat_hand_mean='auto'``).  Expressions
@@ -136,7 +136,7 @@ class COCONADataset(
 ):
     """COCO 2017 with COCO-WholeBody keypoints and NeuralAnnot's fits.
 
-    Keypoints are annotated by people; fits supervise as parameters, not as
+    Keypoints are annotated by persons; fits supervise as parameters, not as
     3-D joints.  Crowds, if the file has them, are no persons;
     ``ignore_crowds=True`` keeps them from being background, too.
     """
@@ -217,7 +217,7 @@ class ARCTICDataset(
     """ARCTIC (CVPR 2023), fixed cameras: one person with an object."""
 
     DEFAULTS = {'dataset_name': 'arctic'}
-    # of more than a million images of ten people
+    # of more than a million images of ten persons
     TRAIN_DEFAULTS = {'sample_interval': 1000}
 
 

@@ -101,11 +101,11 @@ def check_human_data(
     model_path: str | None = None,
     samples: int = 256,
 ) -> Report:
-    """Check values, boxes, pictures, hands, eyes and duplicates.
+    """Check values, boxes, images, hands, eyes and duplicates.
 
     Args:
         data: A file without structural faults.
-        image_root: Folder that ``image_path`` is relative to; pictures are
+        image_root: Folder that ``image_path`` is relative to; images are
             not looked for without it.
         model_path: Body models for the check of hands, see
             :func:`aios.body_models.find_body_model`.
@@ -243,7 +243,7 @@ def _part_boxes(data: HumanData) -> Iterator[Finding]:
         boxes = np.asarray(data[f'{part}_bbox_xywh'], float)
         low = boxes[:, None, :2] - 0.25 * boxes[:, None, 2:4]
         high = boxes[:, None, :2] + 1.25 * boxes[:, None, 2:4]
-        # Boxes end at the border of the picture, joints do not.
+        # Boxes end at the border of the image, joints do not.
         seen = (joints[..., 2] > 0) & _inside(joints, sizes)
         inside = ((joints[..., :2] >= low) & (joints[..., :2] <= high)).all(-1)
         count = seen.sum(axis=1)
@@ -275,7 +275,7 @@ def _unboxed_parts(data: HumanData) -> Iterator[Finding]:
 def _inside(
     joints: np.ndarray, sizes: tuple[np.ndarray, np.ndarray] | None
 ) -> np.ndarray:
-    """``(N, K)`` bool: which joints are inside the picture, if known."""
+    """``(N, K)`` bool: which joints are inside the image, if known."""
     if sizes is None:
         return np.ones(joints.shape[:2], bool)
     limit = np.stack(sizes[::-1], axis=1)[:, None]

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures of a COCO file, for metrics that read the file themselves."""
+"""Images of a COCO file, for metrics that read the file themselves."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ _IMAGE_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 @DATASETS.register_module()
 class CocoImageDataset(BaseDataset):
-    """Every picture of a COCO file, with or without people.
+    """Every image of a COCO file, with or without persons.
 
     Samples have no labels.  ``img_id`` is the one of the file, so
-    :class:`~aios.evaluation.CocoWholeBodyMetric` finds the people.
+    :class:`~aios.evaluation.CocoWholeBodyMetric` finds the persons.
 
     Args:
         ann_file: For example ``coco_wholebody_val_v1.0.json``, relative to
             ``data_root``.
         data_root: Folder of ``ann_file`` and of ``data_prefix``.
-        data_prefix: ``dict(img=...)``, the folder of the pictures.
+        data_prefix: ``dict(img=...)``, the folder of the images.
         pipeline: Transforms, or their configs.
         dataset_name: Name in logs and samples.
         **kwargs: See :class:`mmengine.dataset.BaseDataset`.
@@ -80,7 +80,7 @@ class CocoImageDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """List the pictures."""
+        """List the images."""
         if not osp.isfile(self.ann_file):
             raise FileNotFoundError(
                 f'{self.ann_file} does not exist; set data_root and ann_file '
@@ -120,7 +120,7 @@ class CocoImageDataset(BaseDataset):
         return images
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """One picture."""
+        """One image."""
         info = super().get_data_info(idx)
         info['dataset_name'] = self.dataset_name
         start_record(info)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The data set that a config describes."""
+"""The dataset that a config describes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add_dataset_arguments(
 
 
 def dataset_config(config: Config, phase: str | None = None) -> ConfigDict:
-    """Config of the data set of a phase.
+    """Config of the dataset of a phase.
 
     Args:
         config: A full config, with ``<phase>_dataloader``, or a base file of
@@ -62,7 +62,7 @@ def dataset_config(config: Config, phase: str | None = None) -> ConfigDict:
 
 
 def _datasets(config: Config) -> dict[str, ConfigDict]:
-    """Data loaders, then data sets of base files, by name."""
+    """Data loaders, then datasets of base files, by name."""
     names = [f'{phase}_dataloader' for phase in PHASES]
     loaders = {name: config[name] for name in names if config.get(name)}
     data_sets = {

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Boxes of crowds: nobody in them is annotated, but there are people.
+"""Boxes of crowds: nobody in them is annotated, but there are persons.
 
-``P`` persons and crowds, ``M`` pictures that stay, ``Q`` crowds in them.
+``P`` persons and crowds, ``M`` images that stay, ``Q`` crowds in them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ def crowd_columns(
     boxes: np.ndarray,
     kept_images: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Columns with the crowds of pictures.
+    """Columns with the crowds of images.
 
     Args:
         is_crowd: ``(P,)`` bool.
-        image: ``(P,)`` number of each row's picture, ascending.
+        image: ``(P,)`` number of each row's image, ascending.
         boxes: ``(P, 4)`` xyxy pixels.
-        kept_images: ``(M,)`` numbers of the pictures that stay, ascending.
+        kept_images: ``(M,)`` numbers of the images that stay, ascending.
 
     Returns:
         ``ignored_bboxes`` ``(Q, 4)`` and ``image_ignored`` ``(M, 2)``, the
-        ``[start, end)`` of each picture.
+        ``[start, end)`` of each image.
     """
     rows = np.flatnonzero(is_crowd & np.isin(image, kept_images))
     size = int(kept_images.max(initial=-1)) + 1

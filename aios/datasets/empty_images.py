@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures without people, listed beside the rows of a HumanData file.
+"""Images without persons, listed beside the rows of a HumanData file.
 
-``M`` pictures with people, ``E`` without.
+``M`` images with persons, ``E`` without.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ def append_empty_images(
     first_index: int,
     interval: int,
 ) -> dict[str, np.ndarray]:
-    """Adds the pictures of ``misc['empty_images']`` to those with people.
+    """Adds the images of ``misc['empty_images']`` to those with persons.
 
     Args:
-        columns: ``image_...`` columns of the M pictures with people, see
+        columns: ``image_...`` columns of the M images with persons, see
             :func:`~aios.datasets.label_blocks.label_blocks`.
         data: The file.
-        first_index: Number of the first picture without people.
+        first_index: Number of the first image without persons.
         interval: Take every n-th of them.
 
     Returns:
-        The columns with M + E pictures.
+        The columns with M + E images.
 
     Raises:
         HumanDataError: If the entry does not hold ``image_path``, ``height``

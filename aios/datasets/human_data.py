@@ -5,7 +5,7 @@ The format is described in ``docs/en/human_data.md``.  Files made by
 mmhuman3d 0.11 (``HumanData`` and ``MultiHumanData``) and by this module can
 be read by either side; a test keeps it so.
 
-``N`` rows (one row is one person in one picture), ``M`` pictures, ``J``
+``N`` rows (one row is one person in one image), ``M`` images, ``J``
 joints.
 """
 
@@ -74,13 +74,13 @@ class HumanData(MutableMapping):
     """One annotation file in memory.
 
     It behaves like a dictionary of the format's keys, except that its length
-    is the number of rows.  ``hd[key]`` of a key-point array always has all
+    is the number of rows.  ``hd[key]`` of a keypoint array always has all
     joints of its convention, whether or not the file is compressed.
 
     Args:
         items: Content to start with.
         key_strict: Accept only the keys of mmhuman3d's list.
-        compressed: Whether the key-points of ``items`` lack the joints that
+        compressed: Whether the keypoints of ``items`` lack the joints that
             their masks exclude, see :meth:`compress`.
 
     Raises:
@@ -199,7 +199,7 @@ class HumanData(MutableMapping):
             _COMPRESSED: self._compressed,
         }
         if 'frame_range' in self:
-            # In MultiHumanData these are pictures and persons.
+            # In MultiHumanData these are images and persons.
             attributes[_DATA_LEN] = len(self._items['frame_range'])
             attributes[_INSTANCE_NUM] = len(self)
         return attributes
@@ -240,7 +240,7 @@ class HumanData(MutableMapping):
         return f'{type(self).__name__}({len(self)} rows: {keys})'
 
     def raw(self, key: str) -> Any:
-        """Value as stored: key-points without their masked joints."""
+        """Value as stored: keypoints without their masked joints."""
         return self._items[key]
 
     @property
@@ -253,10 +253,10 @@ class HumanData(MutableMapping):
         """Whether masked joints are left out of the stored arrays."""
         return self._compressed
 
-    # -- key-points -------------------------------------------------------
+    # -- keypoints -------------------------------------------------------
 
     def _mask(self, key: str) -> np.ndarray | None:
-        """``(J,)`` bool mask of a stored key-point array, if it has one."""
+        """``(J,)`` bool mask of a stored keypoint array, if it has one."""
         if not is_keypoint_key(key) or f'{key}_mask' not in self._items:
             return None
         if np.ndim(self._items[key]) < 2 or self._is_masked_by_row(key):
@@ -303,13 +303,13 @@ class HumanData(MutableMapping):
         self._compressed = False
 
     def generate_masks(self) -> None:
-        """Set every key-point mask from the confidences.
+        """Set every keypoint mask from the confidences.
 
         A joint is masked if its confidence (the last column) is zero in all
         rows.
 
         Raises:
-            HumanDataError: If the key-points are compressed.
+            HumanDataError: If the keypoints are compressed.
         """
         self._refuse_if(self._compressed, 'is compressed')
         for key in [k for k in self._items if is_keypoint_key(k)]:
@@ -319,7 +319,7 @@ class HumanData(MutableMapping):
                 self._items[f'{key}_mask'] = mask.astype(np.uint8)
 
     def joint_set(self, key: str) -> JointSet:
-        """Convention of a key-point array.
+        """Convention of a keypoint array.
 
         Raises:
             HumanDataError: If its name is unknown.
@@ -332,7 +332,7 @@ class HumanData(MutableMapping):
         joint_set: str | JointSet,
         rows: np.ndarray | slice = slice(None),
     ) -> np.ndarray:
-        """Key-points in another convention, without unpacking all joints.
+        """Keypoints in another convention, without unpacking all joints.
 
         Args:
             key: Name of the array.
@@ -357,18 +357,18 @@ class HumanData(MutableMapping):
         out[:, index < 0] = 0
         return out
 
-    # -- pictures -----------------------------------------------------------
+    # -- images -----------------------------------------------------------
 
     def set_frame_range(self, frame_range: np.ndarray | None = None) -> None:
-        """Say which rows belong to which picture.
+        """Say which rows belong to which image.
 
         Args:
             frame_range: ``(M, 2)`` integers, rows ``[start, end)`` of each
-                picture.  Default: runs of equal ``image_path``.
+                image.  Default: runs of equal ``image_path``.
 
         Raises:
             HumanDataError: If the ranges overlap, leave the file or hold
-                more than one picture.
+                more than one image.
         """
         if frame_range is None:
             paths = np.asarray(self['image_path'], dtype=str)
@@ -382,16 +382,16 @@ class HumanData(MutableMapping):
         self._refuse_faults()
 
     def images(self, group_by_image: bool = True) -> list[np.ndarray]:
-        """Rows of each picture.
+        """Rows of each image.
 
         Args:
             group_by_image: Bring all rows with the same ``image_path``
                 together, wherever they stand.  Otherwise ``frame_range``
-                decides, and without it every row is a picture of its own.
+                decides, and without it every row is an image of its own.
 
         Returns:
-            One integer array of rows per picture, in the order in which the
-            pictures appear.
+            One integer array of rows per image, in the order in which the
+            images appear.
         """
         rows, counts = self.image_rows(group_by_image)
         return np.split(rows, np.cumsum(counts)[:-1]) if len(counts) else []
@@ -399,10 +399,10 @@ class HumanData(MutableMapping):
     def image_rows(
         self, group_by_image: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of all pictures, see :meth:`images`.
+        """Rows of all images, see :meth:`images`.
 
         Returns:
-            Rows, picture by picture, and how many each picture has, int64.
+            Rows, image by image, and how many each image has, int64.
         """
         rows = np.arange(len(self))
         counts = np.ones(len(self), np.int64)

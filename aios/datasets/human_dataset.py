@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images of people with SMPL-X labels, from one HumanData file."""
+"""Images of persons with SMPL-X labels, from one HumanData file."""
 
 from __future__ import annotations
 

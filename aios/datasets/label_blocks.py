@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Labels of a file, a block of pictures at a time.
+"""Labels of a file, a block of images at a time.
 
-``N`` rows of the file, ``P`` persons kept, ``M`` pictures.
+``N`` rows of the file, ``P`` persons kept, ``M`` images.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def label_blocks(
     """Turn a file into label arrays, piece by piece.
 
     Rows of the file are read in ascending order where the file has the rows
-    of each picture together.
+    of each image together.
 
     Args:
         data: The file, perhaps with large arrays left in it (``stream``).
         options: What to make of it.
-        max_rows: Of a block, unless one picture has more.
+        max_rows: Of a block, unless one image has more.
 
     Yields:
         Parts of columns, to be joined (P persons sorted by image, M images);
@@ -62,7 +62,7 @@ def label_blocks(
           etc. (P,) bool;
         - ``keypoints`` (P, 137, 3) x, y, confidence; ``keypoints3d``
           (P, 137, 4) pelvis-relative metres and confidence, if there are
-          any; ``cameras`` (P, 4) fx, fy, cx, cy if persons of a picture
+          any; ``cameras`` (P, 4) fx, fy, cx, cy if persons of an image
           have different ones; with ``ignore_crowds``: ``ignored_bboxes``
           (Q, 4) and ``image_ignored`` (M, 2) ``[start, end)`` of them;
         - ``smplx_pose`` (P, 53, 3) axis-angle, hands relative to the mean
@@ -133,7 +133,7 @@ def pack_meta(data: HumanData) -> None:
 def _rows_of_images(
     data: HumanData, options: LabelOptions
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of every n-th picture, and how many each has."""
+    """Rows of every n-th image, and how many each has."""
     rows, counts = data.image_rows(options.group_by_image)
     if options.sample_interval > 1:
         start = (np.cumsum(counts) - counts)[:: options.sample_interval]
@@ -155,7 +155,7 @@ def _path_dtype(data: HumanData) -> np.dtype:
 def _have_cameras(
     data: HumanData, rows: np.ndarray, counts: np.ndarray, sizes: np.ndarray
 ) -> bool:
-    """Whether persons of a picture have different cameras."""
+    """Whether persons of an image have different cameras."""
     cameras = person_cameras(data, rows, sizes)
     ends = np.cumsum(counts)
     shared = image_cameras(cameras, np.stack((ends - counts, ends), 1))
@@ -169,7 +169,7 @@ def _empty_images(
     ends: tuple[int, int],
     dtype: np.dtype,
 ) -> LabelTable:
-    """The last part: pictures without people."""
+    """The last part: images without persons."""
     columns = dict(_EMPTY_IMAGES)
     if options.ignore_crowds:
         columns['image_ignored'] = np.zeros((0, 2), np.int64)

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Cameras that a HumanData file tells of.
 
-``P`` persons, ``M`` pictures.
+``P`` persons, ``M`` images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def person_cameras(
     Args:
         data: The file; ``meta`` has cameras by row, or ``misc`` one for all.
         rows: ``(P,)`` rows of the persons.
-        sizes: ``(P, 2)`` height and width of their pictures, the principal
+        sizes: ``(P, 2)`` height and width of their images, the principal
             point is in their middle if the file does not say.
 
     Returns:
@@ -35,14 +35,14 @@ def person_cameras(
 
 
 def image_cameras(cameras: np.ndarray, image_rows: np.ndarray) -> np.ndarray:
-    """Cameras of pictures.
+    """Cameras of images.
 
-    A picture whose persons have different cameras (virtual ones, made for
+    An image whose persons have different cameras (virtual ones, made for
     crops) has none.
 
     Args:
         cameras: ``(P, 4)``, see :func:`person_cameras`.
-        image_rows: ``(M, 2)`` ``[start, end)`` persons of each picture.
+        image_rows: ``(M, 2)`` ``[start, end)`` persons of each image.
 
     Returns:
         ``(M, 4)``, NaN without a camera.

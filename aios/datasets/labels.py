@@ -2,10 +2,10 @@
 """From a HumanData file to the arrays that training reads.
 
 Everything that does not change from epoch to epoch is done here once, for
-all persons at a time: choosing key-points, sanitising boxes, dropping broken
+all persons at a time: choosing keypoints, sanitising boxes, dropping broken
 rows by named rules, bringing hand poses to one convention.
 
-``N`` rows of the file, ``P`` persons kept, ``M`` pictures.
+``N`` rows of the file, ``P`` persons kept, ``M`` images.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _META_VALID = {
 
 @dataclass(frozen=True)
 class LabelBlock:
-    """Some whole pictures of a file.
+    """Some whole images of a file.
 
     Args:
-        rows: ``(P,)`` rows of the file, picture by picture.
-        counts: ``(M,)`` rows of each picture.
-        sizes: ``(P, 2)`` height and width of each row's picture.
+        rows: ``(P,)`` rows of the file, image by image.
+        counts: ``(M,)`` rows of each image.
+        sizes: ``(P, 2)`` height and width of each row's image.
         path_dtype: Type of ``image_path``, the same for all blocks.
         with_cameras: Whether persons have cameras of their own.
     """
@@ -67,13 +67,13 @@ def block_labels(
     keys: tuple[str, str | None],
     block: LabelBlock,
 ) -> tuple[dict[str, np.ndarray], list[DropCount]]:
-    """Label arrays of some pictures.
+    """Label arrays of some images.
 
     Args:
         data: The file.
         options: What to make of it.
-        keys: Names of the 2-D and 3-D key-points.
-        block: Which pictures.
+        keys: Names of the 2-D and 3-D keypoints.
+        block: Which images.
 
     Returns:
         Columns as of :func:`~aios.datasets.label_blocks.label_blocks`, but
@@ -177,7 +177,7 @@ def _picture_paths(
 def choose_keypoints(
     data: HumanData, options: LabelOptions
 ) -> tuple[str, str | None]:
-    """Names of the 2-D and 3-D key-points to use.
+    """Names of the 2-D and 3-D keypoints to use.
 
     Raises:
         HumanDataError: If a key that is needed is missing.
@@ -200,7 +200,7 @@ def choose_keypoints(
 def image_sizes(
     data: HumanData, rows: np.ndarray, image_size: tuple[int, int] | None
 ) -> np.ndarray:
-    """``(P, 2)`` height and width of each row's picture.
+    """``(P, 2)`` height and width of each row's image.
 
     Raises:
         HumanDataError: If one is unknown.
@@ -472,7 +472,7 @@ def non_finite_rows(
 def index_images(
     image: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures that have persons, and the ``[start, end)`` of each."""
+    """Images that have persons, and the ``[start, end)`` of each."""
     persons = np.bincount(image, minlength=count)
     kept = np.flatnonzero(persons)
     ends = np.cumsum(persons[kept])

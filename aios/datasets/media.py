@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures and videos without labels, for inference."""
+"""Images and videos without labels, for inference."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _ORPHANS: list[_VideoReader] = []
 
 @DATASETS.register_module()
 class MediaDataset(BaseDataset):
-    """Pictures and frames of videos, without labels.
+    """Images and frames of videos, without labels.
 
-    Samples have ``img_path`` (of the picture or the video), ``img_id``,
-    ``frame_id`` (0 for a picture) and, for videos, ``img``: a decoded frame,
+    Samples have ``img_path`` (of the image or the video), ``img_id``,
+    ``frame_id`` (0 for an image) and, for videos, ``img``: a decoded frame,
     which :class:`~aios.datasets.transforms.LoadImage` takes as it is.  Frames
     are decoded one after the other: each worker has a reader of its own and
     seeks only when it must.
@@ -76,7 +76,7 @@ class MediaDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """List pictures, and frames of videos."""
+        """List images, and frames of videos."""
         entries = (
             entry
             for source in self.sources
@@ -104,7 +104,7 @@ class MediaDataset(BaseDataset):
             yield {'img_path': str(path), 'frame_id': frame, 'is_video': True}
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """One picture or frame."""
+        """One image or frame."""
         info = super().get_data_info(idx)
         info['dataset_name'] = self.dataset_name
         start_record(info)

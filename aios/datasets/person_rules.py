@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Rules of single data sets: who is dropped, whose labels count.
+"""Rules of single datasets: who is dropped, whose labels count.
 
 ``P`` persons.
 """
@@ -54,11 +54,11 @@ def optional_drops(
     meta: Mapping[str, np.ndarray | None],
     options: LabelOptions,
 ) -> dict[str, np.ndarray]:
-    """Who is dropped by the rules a data set asked for.
+    """Who is dropped by the rules a dataset asked for.
 
     Args:
         columns: Columns of :func:`aios.datasets.label_blocks.label_blocks`.
-        paths: ``(P,)`` picture of each person.
+        paths: ``(P,)`` image of each person.
         meta: ``iscrowd``, ``num_keypoints``, ``valid_label``, each ``(P,)``
             or None.
         options: ``drop_rules``, ``videos``, ``video_rule``.
@@ -81,7 +81,7 @@ def optional_drops(
 
 
 def video_names(paths: np.ndarray) -> np.ndarray:
-    """Video of each picture: its folder's name without ``_Trim...``."""
+    """Video of each image: its folder's name without ``_Trim...``."""
     names = [str(path).replace('\\', '/').split('/') for path in paths]
     folders = [parts[-2] if len(parts) > 1 else '' for parts in names]
     return np.array([name.split(_TRIM)[0] for name in folders], dtype=str)
@@ -103,10 +103,10 @@ def _equal(
 
 
 def duplicate_boxes(paths: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """All but the first of the persons with one box in one picture.
+    """All but the first of the persons with one box in one image.
 
     Args:
-        paths: ``(P,)`` picture of each person.
+        paths: ``(P,)`` image of each person.
         boxes: ``(P, 4)``.
 
     Returns:

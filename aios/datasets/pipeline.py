@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Transforms of a data set from their configs."""
+"""Transforms of a dataset from their configs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def build_pipeline(steps: Sequence[Any]) -> list[Any]:
 
 
 class LabelPipeline(Compose):
-    """Transforms one after the other; labels follow the picture.
+    """Transforms one after the other; labels follow the image.
 
     Args:
         transforms: Transforms, or their configs.
@@ -40,13 +40,13 @@ class LabelPipeline(Compose):
         """Apply all transforms.
 
         Args:
-            data: The record of a picture.
+            data: The record of an image.
 
         Returns:
             The last result; ``None`` as soon as a transform returns that.
 
         Raises:
-            ValueError: If a transform moves the picture in a way that labels
+            ValueError: If a transform moves the image in a way that labels
                 cannot follow, or works on labels of mmdet's kind; the
                 message names it.
         """

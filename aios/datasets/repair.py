@@ -181,6 +181,6 @@ def select_rows(data: HumanData, rows: np.ndarray) -> HumanData:
         else:
             chosen[key] = take(value)
     if 'frame_range' in data and 'image_path' in data:
-        # Rows of a picture stood together, and still do.
+        # Rows of an image stood together, and still do.
         chosen.set_frame_range()
     return chosen

@@ -4,7 +4,7 @@
 With MMEngine's defaults the random numbers of a worker depend on what it
 did before, and start anew from the same seed when training is resumed.  Here
 the *index* of a sample carries a seed, from the sampler through the queue to
-the data set in the worker.  A sample then depends on the seed, the epoch and
+the dataset in the worker.  A sample then depends on the seed, the epoch and
 its place in it, whatever the number of workers and however often training
 was interrupted.
 """
@@ -52,7 +52,7 @@ def seeded_randomness(seed: int) -> Iterator[None]:
     """Draw from ``seed`` inside, and go on as before outside.
 
     Concerns :mod:`random` and NumPy's global generator, which transforms
-    use.  Without workers the data set shares them with everything else.
+    use.  Without workers the dataset shares them with everything else.
     """
     # Transforms of all OpenMMLab projects draw from the global generator.
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -67,7 +67,7 @@ def seeded_randomness(seed: int) -> Iterator[None]:
 
 @DATASETS.register_module()
 class SeededConcatDataset(ConcatDataset):
-    """Data sets one after another, with augmentation that can be repeated.
+    """Datasets one after another, with augmentation that can be repeated.
 
     See MMEngine's :class:`ConcatDataset` for the arguments.  Indices of
     :class:`~aios.datasets.samplers.WeightedConcatSampler` carry seeds; with

@@ -53,14 +53,14 @@ _ROW_KEYS = ('betas', 'global_orient', 'body_pose')
 
 
 def is_keypoint_key(key: str) -> bool:
-    """Whether a key names a key-point array (not its mask or convention)."""
+    """Whether a key names a keypoint array (not its mask or convention)."""
     return 'keypoints' in key and not key.endswith(
         ('_mask', '_convention', '__')
     )
 
 
 def joint_set_of(items: Mapping[str, Any], key: str) -> JointSet:
-    """Convention of a key-point array; HumanData's own if none is named.
+    """Convention of a keypoint array; HumanData's own if none is named.
 
     Raises:
         HumanDataError: If the convention's name is unknown.
@@ -80,7 +80,7 @@ def joint_set_of(items: Mapping[str, Any], key: str) -> JointSet:
 
 
 def path_codes(paths: Sequence[str]) -> np.ndarray:
-    """``(N,)`` numbers of pictures, in the order of first appearance."""
+    """``(N,)`` numbers of images, in the order of first appearance."""
     seen: dict[str, int] = {}
     codes = (seen.setdefault(path, len(seen)) for path in paths)
     return np.fromiter(codes, np.int64, len(paths))
@@ -108,7 +108,7 @@ def find_faults(
 
     Args:
         items: The content of a file.
-        compressed: Whether key-points are stored without the joints that
+        compressed: Whether keypoints are stored without the joints that
             their masks exclude.
 
     Returns:
@@ -246,7 +246,7 @@ def _check_keypoints(
 def _check_extra_mask(
     items: Mapping[str, Any], key: str, compressed: bool
 ) -> Iterator[Fault]:
-    """Mask of key-points whose meaning the format does not define."""
+    """Mask of keypoints whose meaning the format does not define."""
     mask, value = items.get(f'{key}_mask'), items[key]
     if mask is None or np.ndim(mask) != 1:
         return
@@ -323,7 +323,7 @@ def _check_meta(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
                 f'meta.{name}',
                 f'must be a list, one entry per row, got {value!r}',
             )
-        # An empty list means "not known", e.g. one size for all pictures.
+        # An empty list means "not known", e.g. one size for all images.
         elif _length(value) not in (None, 0, rows):
             yield _wrong_length(f'meta.{name}', _length(value), rows)
         elif name in _META_NUMBERS and not _is_numeric(value):

@@ -17,7 +17,7 @@ EXTRA_FIELDS = (
     *('vertices', 'cameras'),
     *('smpl_pose', 'smpl_betas', 'extrinsics'),
 )
-"""Labels that only some data sets have: registered meshes (EHF), a camera of
+"""Labels that only some datasets have: registered meshes (EHF), a camera of
 each person (UBody), SMPL parameters and camera poses (3DPW, EMDB)."""
 
 _GROUPS = {'lhand': 'left_hand', 'rhand': 'right_hand', 'face': 'face'}
@@ -59,19 +59,19 @@ def person_labels(
     body_model: str | None,
     parts_mask_keypoints: bool,
 ) -> dict[str, np.ndarray]:
-    """Labels of the persons of one picture, as the transforms use them.
+    """Labels of the persons of one image, as the transforms use them.
 
     Args:
         columns: Rows of the columns of
             :func:`aios.datasets.label_blocks.label_blocks`.
         body_model: Model of the annotation.
         parts_mask_keypoints: Whether joints of parts without a fit supervise
-            nothing (data whose key-points come from 2-D annotation).
+            nothing (data whose keypoints come from 2-D annotation).
 
     Returns:
         The fields of :data:`aios.structures.GT_FIELDS` as arrays, and
         those of :data:`EXTRA_FIELDS` that there are.  Pixels are those of
-        the original picture; being inside the picture is not
+        the original image; being inside the image is not
         yet part of ``keypoints_weight`` and ``keypoints_visible``.
     """
     rotations, joints = supervision_masks(columns, body_model)

@@ -23,7 +23,7 @@ def adapt_variants(
 ) -> None:
     """Bring variants to the format; changes ``items``.
 
-    - Key-points without a confidence get one: 1, and 0 for joints that the
+    - Keypoints without a confidence get one: 1, and 0 for joints that the
       mask excludes.
     - Entries of a body model that do not have N rows are left out, with one
       warning: UBody files of mmhuman3d declare poses of eyes and leave them

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Errors of every joint of every person, from dumped predictions.
 
-Symbols: ``N`` matched persons of all pictures, ``J`` = 137 joints of the set
-``smplx_137``, ``n`` persons of a picture.
+Symbols: ``N`` matched persons of all images, ``J`` = 137 joints of the set
+``smplx_137``, ``n`` persons of an image.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class JointErrors:
         errors: ``(N, J)`` millimetres, 0 where not known.
         known: ``(N, J)`` bool.
         scores: ``(N,)``.
-        persons: ``(N, 2)`` places in the picture's ground truth and
+        persons: ``(N, 2)`` places in the image's ground truth and
             predictions.
-        pictures: ``(N,)`` index of the picture in the data set.
-        missed: ``(K, 2)`` picture and person of those who were not found.
+        pictures: ``(N,)`` index of the image in the dataset.
+        missed: ``(K, 2)`` image and person of those who were not found.
         wrong: Number of predictions that are nobody.
     """
 
@@ -107,19 +107,19 @@ class JointErrors:
 def ground_truth_records(
     dataset: Any, records: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any]]]:
-    """Labels of the dumped pictures, without decoding them.
+    """Labels of the dumped images, without decoding them.
 
     Args:
-        dataset: A data set with ``get_data_info``, such as
+        dataset: A dataset with ``get_data_info``, such as
             :class:`~aios.datasets.HumanDataset`.
         records: Of ``DumpWholeBodyResults``.
 
     Yields:
-        Index of a picture in the data set, its annotation, and its record.
+        Index of an image in the dataset, its annotation, and its record.
 
     Raises:
-        ValueError: If a picture was not dumped, or a record belongs to
-            another picture.
+        ValueError: If an image was not dumped, or a record belongs to
+            another image.
     """
     by_id = {
         (record.get('dataset_name'), record['img_id']): record
@@ -161,7 +161,7 @@ def compare_joints(
             ``'similarity'``: each part by its best similarity.
 
     Raises:
-        ValueError: If predictions do not belong to the data set.
+        ValueError: If predictions do not belong to the dataset.
     """
     check_choice('align', align, ('root', 'similarity'))
     columns: dict[str, list[np.ndarray]] = {

@@ -45,7 +45,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 
 
 def build_dataset(args: argparse.Namespace) -> Any:
-    """Data set of a phase of the config."""
+    """Dataset of a phase of the config."""
     config = read_config(args.config, args.cfg_options)
     loader = config.get(f'{args.phase}_dataloader')
     if not loader:

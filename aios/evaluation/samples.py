@@ -27,10 +27,10 @@ _LABELS = (
 
 
 def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Ground truth of a sample, in pixels of the original picture.
+    """Ground truth of a sample, in pixels of the original image.
 
     Args:
-        sample: With ``gt_instances`` and, if the picture was changed,
+        sample: With ``gt_instances`` and, if the image was changed,
             ``homography_matrix`` ``(3, 3)`` (original to current pixels) and
             ``cam_K``.
 
@@ -40,7 +40,7 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
         (fx, fy, cx, cy) and ``vertices``.
 
     Raises:
-        ValueError: If the sample was mirrored: it is another picture; or if
+        ValueError: If the sample was mirrored: it is another image; or if
             a label is not finite.
     """
     if sample.get('flip'):
@@ -84,7 +84,7 @@ def inside_picture(
     Args:
         sample: With ``ori_shape``.
         persons: As :func:`ground_truth_of` returns them, with a camera of
-            each person (``cameras``, made for crops) or of the picture.
+            each person (``cameras``, made for crops) or of the image.
         index: ``(n,)`` which persons.
         offset: ``(n, 3)`` where in camera space their bodies are.
 

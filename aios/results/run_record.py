@@ -30,7 +30,7 @@ class RunRecord:
 
     Args:
         fingerprint: What results depend on, by name.
-        presentation: What the pictures and files made of them depend on.
+        presentation: What the images and files made of them depend on.
         folders: Folders of the sources, relative.
         complete: Whether it is finished.
         cameras: By folder, see :func:`read_cameras`.
@@ -71,7 +71,7 @@ class RunRecord:
 
 
 def read_cameras(path: Path) -> list[dict[str, Any]]:
-    """Cameras of a file of results, for people who read ``run.json``.
+    """Cameras of a file of results, for persons who read ``run.json``.
 
     Args:
         path: ``params.npz``.

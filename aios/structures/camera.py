@@ -3,7 +3,7 @@
 
 Axes are OpenCV's: x right, y down, z forward; lengths are metres, image
 coordinates pixels.  A pixel's coordinates change with cropping, resizing and
-flipping of the picture, so the matrix ``K`` changes along and the 3-D points
+flipping of the image, so the matrix ``K`` changes along and the 3-D points
 stay; that is all there is to a crop.
 
 The network predicts translations for a *virtual* camera with a focal length
@@ -72,8 +72,8 @@ class Camera:
 
     Args:
         K: ``(3, 3)`` intrinsics in pixels.
-        height: Picture height in pixels.
-        width: Picture width in pixels.
+        height: Image height in pixels.
+        width: Image width in pixels.
 
     Raises:
         ValueError: If ``K`` is not a finite intrinsics matrix or the size is
@@ -112,7 +112,7 @@ class Camera:
         Args:
             focal: Pixels, one number or ``(fx, fy)``.
             size: ``(width, height)``.
-            principal_point: ``(cx, cy)``; default the picture's centre.
+            principal_point: ``(cx, cy)``; default the image's centre.
         """
         fx, fy = np.broadcast_to(np.asarray(focal, np.float64).ravel(), 2)
         width, height = size
@@ -148,13 +148,13 @@ class Camera:
         return np.asarray(projected[..., :2] / depth)
 
     def warp(self, affine: np.ndarray, height: int, width: int) -> Camera:
-        """Camera of the picture ``x' = affine @ (x, y, 1)``.
+        """Camera of the image ``x' = affine @ (x, y, 1)``.
 
         Args:
             affine: ``(2, 3)`` or ``(3, 3)`` pixel map without rotation of
                 the axes into each other (crop, resize, flip).
-            height: Height of the new picture.
-            width: Width of the new picture.
+            height: Height of the new image.
+            width: Width of the new image.
         """
         full = np.eye(3)
         full[:2] = np.asarray(affine)[:2]
@@ -165,12 +165,12 @@ class Camera:
         return self.warp(np.array([[1, 0, -x0], [0, 1, -y0]]), height, width)
 
     def resize(self, width: int, height: int) -> Camera:
-        """Camera of the picture resized to ``width × height``."""
+        """Camera of the image resized to ``width × height``."""
         sx, sy = width / self.width, height / self.height
         return self.warp(np.array([[sx, 0, 0], [0, sy, 0]]), height, width)
 
     def flip(self) -> Camera:
-        """Camera of the mirrored picture, for points mirrored in x.
+        """Camera of the mirrored image, for points mirrored in x.
 
         The mirrored person is an ordinary one (left and right swapped, not
         an inside-out body), so the focal length stays positive and only the
@@ -192,7 +192,7 @@ def convert_virtual_camera(
     """Re-express a translation for another focal length.
 
     The point at the translation's depth keeps its projection and its size
-    in the picture; other depths change in perspective.  Both cameras must be
+    in the image; other depths change in perspective.  Both cameras must be
     given at the same resolution.
 
     Args:

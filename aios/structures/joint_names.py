@@ -152,7 +152,7 @@ HUMAN_DATA_190_NAMES = (
 COCO_17_NAMES = (
     *('nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear'),
     *('left_shoulder', 'right_shoulder', 'left_elbow', 'right_elbow'),
-    # HumanData keeps the hips that people click apart from SMPL-X's.
+    # HumanData keeps the hips that persons click apart from SMPL-X's.
     *('left_wrist', 'right_wrist', 'left_hip_extra', 'right_hip_extra'),
     *('left_knee', 'right_knee', 'left_ankle', 'right_ankle'),
 )

@@ -15,10 +15,10 @@ name                       J   what it is
 ``smplx_137``             137  the working set of AiOS
 ``smplx_rotations_53``     53  what the network rotates (no eyes)
 ``human_data``            190  mmhuman3d's HumanData
-``coco``                   17  COCO key-points
+``coco``                   17  COCO keypoints
 ``coco_wholebody``        133  COCO-WholeBody
 ``mhr_70``                 70  keypoints of SAM 3D Body
-``left_hand_6`` etc.        6  key-point tokens of hands and face
+``left_hand_6`` etc.        6  keypoint tokens of hands and face
 ========================  ===  ==========================================
 """
 
@@ -139,7 +139,7 @@ class JointSet:
 
     @cached_property
     def flip_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Index pairs that swap when the picture is mirrored."""
+        """Index pairs that swap when the image is mirrored."""
         return _flip_pairs(self.names)
 
     @cached_property

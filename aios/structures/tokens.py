@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The tokens of a person, as data (AiOS paper, Sec. 3).
 
-A person is a small tree of tokens: a body box, its 17 key-points, two hand
+A person is a small tree of tokens: a body box, its 17 keypoints, two hand
 boxes and a face box with 6 points each.  The three stages of the network see
 1, 21 and 39 tokens of that tree.  Everything that depends on the order of
 tokens asks a :class:`TokenLayout`; nothing else does index arithmetic.

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Synthetic people with exact labels: pictures and sequences.
+"""Synthetic persons with exact labels: images and sequences.
 
 A scene is drawn from a random generator (:func:`sample_scene`), rendered
 (:func:`render_scene`) and labelled (:func:`label_scene`);
-:func:`generate_dataset` does so for whole data sets.  See
+:func:`generate_dataset` does so for whole datasets.  See
 ``docs/en/synthetic_data.md``.
 """
 

@@ -43,7 +43,7 @@ _HAIRS = _colours(
     (215, 213, 208),
 )
 _EYES = _colours((70, 44, 26), (96, 70, 38), (90, 120, 140), (96, 116, 84))
-# Clothes people wear often; the rest is drawn from all hues.
+# Clothes persons wear often; the rest is drawn from all hues.
 _BASICS = _colours(
     (24, 25, 28),
     (60, 62, 66),

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What stands behind the people: a room, the outdoors, or a photograph."""
+"""What stands behind the persons: a room, the outdoors, or a photograph."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def sample_surroundings(rng: np.random.Generator, view: View) -> Surroundings:
 
 
 def _decorate(rng: np.random.Generator, wall: Texture) -> Texture:
-    """A wider wall with windows, doors, shelves and pictures on it.
+    """A wider wall with windows, doors, shelves and images on it.
 
-    The picture is 2 x 2 tiles of the wall; its lower edge is the floor.
+    The image is 2 x 2 tiles of the wall; its lower edge is the floor.
     """
     image = np.tile(wall.image, (2, 2, 1))
     metres = 2 * wall.metres
@@ -253,7 +253,7 @@ def _walls(
 def render_surroundings(
     place: Surroundings, view: View
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the surroundings without people.
+    """Draws the surroundings without persons.
 
     Args:
         place: The surroundings.
@@ -309,7 +309,7 @@ def _sky(panorama: np.ndarray, rays: np.ndarray) -> np.ndarray:
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """Pictures of a folder and its sub-folders, sorted.
+    """Images of a folder and its sub-folders, sorted.
 
     Args:
         folder: Folder with ``.jpg``, ``.jpeg``, ``.png``, ``.webp`` or
@@ -319,7 +319,7 @@ def list_pictures(folder: str | Path) -> list[Path]:
         The files.
 
     Raises:
-        FileNotFoundError: If the folder is missing or holds no picture.
+        FileNotFoundError: If the folder is missing or holds no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -338,11 +338,11 @@ def list_pictures(folder: str | Path) -> list[Path]:
 def photo_background(
     rng: np.random.Generator, path: Path, width: int, height: int
 ) -> np.ndarray:
-    """A random crop of a picture, scaled to the wanted size.
+    """A random crop of an image, scaled to the wanted size.
 
     Args:
         rng: Random generator.
-        path: Picture file.
+        path: Image file.
         width: Pixels.
         height: Pixels.
 
@@ -350,7 +350,7 @@ def photo_background(
         ``(height, width, 3)`` float32 RGB in 0..1.
 
     Raises:
-        ValueError: If the file is not a readable picture.
+        ValueError: If the file is not a readable image.
     """
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:

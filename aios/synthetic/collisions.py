@@ -4,7 +4,7 @@
 A point is inside a surface when it lies behind the tangent plane of the
 nearest vertex.  With edges of about a centimetre that is exact enough to
 reject bad placements and costs a few milliseconds.  A cylinder around each
-body is tested first, so people who keep their distance cost nothing.
+body is tested first, so persons who keep their distance cost nothing.
 """
 
 from __future__ import annotations

@@ -114,11 +114,11 @@ class Environment:
     def gain(self, encoded: np.ndarray | None = None) -> np.ndarray:
         """The camera's exposure and white balance.
 
-        A compromise between the background and the people in front of it.
+        A compromise between the background and the persons in front of it.
 
         Args:
             encoded: ``(H, W, 3)`` what the camera sees, of :meth:`look`;
-                without it the people alone decide.
+                without it the persons alone decide.
 
         Returns:
             ``(3,)`` factors on linear RGB.
@@ -181,7 +181,7 @@ def _enlarge(values: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def develop_background(encoded: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """The camera's picture of a panorama.
+    """The camera's image of a panorama.
 
     Args:
         encoded: ``(H, W, 3)`` of :meth:`Environment.look`.

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Makes whole data sets: many scenes, several processes, safe to interrupt.
+"""Makes whole datasets: many scenes, several processes, safe to interrupt.
 
-Every unit (a picture, or a sequence) draws from a random generator of its
-own, seeded by the data set's seed and the unit's number.  So the result does
+Every unit (an image, or a sequence) draws from a random generator of its
+own, seeded by the dataset's seed and the unit's number.  So the result does
 not depend on the number of processes, on their timing or on interruptions.
 """
 
@@ -40,8 +40,8 @@ from aios.utils.processes import run_in_processes
 from aios.visualization import VideoFile
 
 GENERATOR_VERSION = 1
-"""Raised whenever the same settings give other pictures."""
-_PHOTOGRAPHIC_VERSION = 2  # the same, of photographic pictures alone
+"""Raised whenever the same settings give other images."""
+_PHOTOGRAPHIC_VERSION = 2  # the same, of photographic images alone
 
 _SCENE, _PICTURE, _GRAIN, _SIZE = range(
     4
@@ -50,7 +50,7 @@ _SCENE, _PICTURE, _GRAIN, _SIZE = range(
 
 @dataclass(frozen=True)
 class GeneratorOptions:
-    """Settings of a data set.
+    """Settings of a dataset.
 
     Attributes:
         scene: What scenes contain.
@@ -58,7 +58,7 @@ class GeneratorOptions:
             scene's.
         seed: Seed of everything.
         body: Model path for :func:`aios.body_models.find_body_model`.
-        frames: Frames per unit: 1 makes independent pictures.
+        frames: Frames per unit: 1 makes independent images.
         fps: Frames per second of sequences.
         video: Also write each sequence as ``.mp4``.
         supersample: Samples per pixel side.
@@ -105,7 +105,7 @@ class GeneratorOptions:
             backgrounds=_digest(names.encode()) if names else None,
             body={g: _digest(Path(p).read_bytes()) for g, p in models.items()},
         )
-        if scene.any_heading:  # as before, so that older data sets go on
+        if scene.any_heading:  # as before, so that older datasets go on
             settings['any_heading'] = True
         if scene.fill is not None:
             settings['fill'] = list(scene.fill)
@@ -156,8 +156,8 @@ def generate_unit(
     """Draws, renders, labels and writes one unit.
 
     Args:
-        options: Settings of the data set.
-        unit: Number of the picture or sequence.
+        options: Settings of the dataset.
+        unit: Number of the image or sequence.
         folder: Where to write.
 
     Returns:
@@ -223,7 +223,7 @@ def _with_names(
     unit: int,
     frame: int,
 ) -> dict[str, np.ndarray]:
-    """Adds picture, sequence and frame to the rows of a picture."""
+    """Adds image, sequence and frame to the rows of an image."""
     count = len(labels['bbox_xywh'])
     labels['image_path'] = np.full(count, name)
     if options.frames > 1:
@@ -261,16 +261,16 @@ def generate_dataset(
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Counter:
-    """Makes a data set; an interrupted run can be resumed.
+    """Makes a dataset; an interrupted run can be resumed.
 
     Args:
         root: Output folder: ``images/`` and ``humandata.npz``.
-        count: Pictures, or sequences if ``options.frames > 1``.  A resumed
+        count: Images, or sequences if ``options.frames > 1``.  A resumed
             run may ask for more than before, not for fewer.
         options: Settings; they must not change in a resumed run.
         workers: Processes; 1 works in this one.
-        resume: Go on with an interrupted or smaller data set.
-        overwrite: Replace an earlier data set of this program.
+        resume: Go on with an interrupted or smaller dataset.
+        overwrite: Replace an earlier dataset of this program.
         progress: Called with 1 after each unit.
 
     Returns:
@@ -278,11 +278,11 @@ def generate_dataset(
 
     Raises:
         FileExistsError: If the folder must not be touched.
-        OtherSettingsError: If the data set there has other settings.
+        OtherSettingsError: If the dataset there has other settings.
         FolderInUseError: If another run is at work there.
         ChildProcessError: If a process died.
         MissingBodyModelError: If a body model is not there.
-        ValueError: If no person is visible in the whole data set.
+        ValueError: If no person is visible in the whole dataset.
     """
     with folder_lock(root):
         folder = DatasetFolder(root)

@@ -32,10 +32,10 @@ def to_human_data(
             :func:`aios.synthetic.labels.label_scene`, with ``image_path``;
             ``smplx/...`` and ``meta/...`` become dicts.
         name: Value of ``config``.
-        image_size: ``(width, height)`` in pixels, ``None`` if pictures
+        image_size: ``(width, height)`` in pixels, ``None`` if images
             differ.
-        empty: ``image_path``, ``height`` and ``width`` of pictures without
-            people.
+        empty: ``image_path``, ``height`` and ``width`` of images without
+            persons.
 
     Returns:
         The compressed HumanData.

@@ -2,7 +2,7 @@
 """Exact labels of a rendered scene, one row per person.
 
 Positions come from the body model, what can be seen of them from the depth
-and id buffers of the picture.
+and id buffers of the image.
 
 Symbols: ``N`` labelled persons, ``V`` vertices, ``F`` faces.
 """
@@ -80,13 +80,13 @@ def _box(
     faces: np.ndarray,
     camera: Camera,
 ) -> np.ndarray:
-    """Tight box x, y, w, h of the part of a mesh inside the picture.
+    """Tight box x, y, w, h of the part of a mesh inside the image.
 
     Args:
         pixels: ``(V, 2)`` projected vertices.
         vertices: Which of them to look at.
         faces: ``(F, 3)`` triangles between them.
-        camera: Picture size.
+        camera: Image size.
 
     Returns:
         ``(4,)``; width and height are zero if nothing is inside.
@@ -108,7 +108,7 @@ def _box(
 def _border_points(
     pixels: np.ndarray, faces: np.ndarray, inside: np.ndarray, size: np.ndarray
 ) -> np.ndarray:
-    """``(N, 2)`` where edges that leave the picture cross its border."""
+    """``(N, 2)`` where edges that leave the image cross its border."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, ::2]])
     crossing = edges[inside[edges[:, 0]] != inside[edges[:, 1]]]
     swap = inside[crossing[:, 1]]
@@ -123,7 +123,7 @@ def _border_points(
 
 
 def _point_box(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """Box x, y, w, h of points, cut at the border of the picture."""
+    """Box x, y, w, h of points, cut at the border of the image."""
     size = [camera.width, camera.height]
     low = np.clip(points.min(0), 0, size)
     high = np.clip(points.max(0), 0, size)
@@ -148,7 +148,7 @@ def visible_share(
 
     Returns:
         Projected area of the visible triangles over that of all triangles
-        that face the camera, 0 to 1; what is outside the picture is not
+        that face the camera, 0 to 1; what is outside the image is not
         visible.
     """
     area = facing_area(camera.project(vertices), faces)
@@ -222,7 +222,7 @@ def _pixels_alone(
 
 @dataclass(frozen=True)
 class _Row:
-    """A person's mesh in the camera frame, and its box in the picture."""
+    """A person's mesh in the camera frame, and its box in the image."""
 
     index: int
     person: Person
@@ -304,12 +304,12 @@ def label_scene(
     Args:
         scene: The scene.
         bank: Body models.
-        photograph: Its picture with depth and id buffers.
+        photograph: Its image with depth and id buffers.
 
     Returns:
         Arrays with ``N`` rows, keyed as in the HumanData format, with
         ``smplx/...`` and ``meta/...`` for the nested dicts, and how many
-        people each of :data:`DROP_RULES` left out.
+        persons each of :data:`DROP_RULES` left out.
     """
     camera = scene.view.camera
     counts: Counter = Counter()

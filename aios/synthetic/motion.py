@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""People who move: walk cycles, waving, squatting, changes of gesture.
+"""Persons who move: walk cycles, waving, squatting, changes of gesture.
 
 A motion is a function from time to a pose.  Where the person is follows from
 the feet: the lower foot stands still on the floor while the body moves over

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Things that stand around, and in front of people: boxes, tables, plants."""
+"""Things that stand around, and in front of persons: boxes, tables, plants."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _table(rng: np.random.Generator) -> _Shape:
 
 def _pole(rng: np.random.Generator) -> _Shape:
     radius = rng.uniform(0.02, 0.14)
-    # The long ends of the ball are above the picture and in the floor.
+    # The long ends of the ball are above the image and in the floor.
     return _scaled(_unit_tube(), (radius, 3.0, radius), -2.2)
 
 
@@ -213,7 +213,7 @@ def _put(
 def sample_obstacles(
     rng: np.random.Generator, view: View, people: Sequence[Person]
 ) -> tuple[Obstacle, ...]:
-    """Draws things around people; some hide parts of them.
+    """Draws things around persons; some hide parts of them.
 
     Args:
         rng: Random generator.
@@ -256,7 +256,7 @@ def _is_free(
     view: View,
     people: Sequence[Person],
 ) -> bool:
-    """Not in a person, not in the camera, and not all of the picture."""
+    """Not in a person, not in the camera, and not all of the image."""
     reach = np.linalg.norm(thing.vertices[:, [0, 2]] - place, axis=1).max()
     if any(
         np.linalg.norm(p.position - place) < 0.75 * (reach + p.radius)

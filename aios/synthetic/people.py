@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""People who stand on the floor and do not run into each other."""
+"""Persons who stand on the floor and do not run into each other."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def sample_bodies(
         count: Number of bodies.
         genders: Genders to draw from.
         seats: Whether sitting on something is allowed.
-        lying: Share of people who lie.
+        lying: Share of persons who lie.
 
     Returns:
         The bodies and how many poses were thrown away.

@@ -2,7 +2,7 @@
 """Scenes framed as photographs are.
 
 Cameras look up and down, from the floor or a ladder, with wide and long
-lenses; people are anything from far away to larger than the picture, cut off
+lenses; persons are anything from far away to larger than the image, cut off
 by its border, turned away, lying, or not there at all.
 """
 
@@ -41,7 +41,7 @@ _NEAREST = 0.7  # metres
 _LYING = 0.06
 _TRIES = 40
 _PLACE_TRIES = 10
-_SEEN = 0.06  # share of the vertices that must be inside the picture
+_SEEN = 0.06  # share of the vertices that must be inside the image
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -55,8 +55,8 @@ def sample_photographic_view(
 
     Args:
         rng: Random generator.
-        width: Picture width, pixels.
-        height: Picture height, pixels.
+        width: Image width, pixels.
+        height: Image height, pixels.
         stature: Height of the person's highest point, metres.
 
     Returns:

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What people do: arm, leg and upper-body poses in anatomical angles.
+"""What persons do: arm, leg and upper-body poses in anatomical angles.
 
 Angles are radians measured from standing upright with the arms hanging.
 The tables only hold data; :mod:`aios.synthetic.poses` turns them into

@@ -221,7 +221,7 @@ def _apply_trunk(
     ):
         body[_ROW[name]] = np.array([bow, turn, side]) * share
     nod, look = gesture.head
-    # Bent people look where they go: the neck takes back half of the bow.
+    # Bent persons look where they go: the neck takes back half of the bow.
     nod += rng.normal(0, 0.12) - 0.5 * (posture.bow + posture.lean)
     look += rng.normal(0, 0.3)
     tilt = rng.normal(0, 0.08)

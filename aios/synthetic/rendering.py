@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Turns a scene into a picture, a depth buffer and an id buffer."""
+"""Turns a scene into an image, a depth buffer and an id buffer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Photograph:
         image: ``(H, W, 3)`` uint8 RGB.
         depth: ``(H, W)`` float32 metres, ``inf`` where nothing was drawn.
         ids: ``(H, W)`` int16: index of the person, -1 background, larger
-            than the number of people for furniture.
+            than the number of persons for furniture.
     """
 
     image: np.ndarray
@@ -41,7 +41,7 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Backdrop:
-    """The picture without people.
+    """The image without persons.
 
     Attributes:
         image: ``(H, W, 3)`` float RGB in 0..1.
@@ -55,7 +55,7 @@ class Backdrop:
 
 
 def background_picture(rng: np.random.Generator, scene: Scene) -> Backdrop:
-    """The picture without people.
+    """The image without persons.
 
     Args:
         rng: Random generator (crop of a photograph).
@@ -143,7 +143,7 @@ class _Painter:
         ]
 
     def bodies(self, bank: BodyBank) -> list[Mesh]:
-        """People whose clothes are paint."""
+        """Persons whose clothes are paint."""
         meshes = []
         for person, outfit in zip(
             self.scene.people, self.scene.outfits, strict=True
@@ -158,7 +158,7 @@ class _Painter:
         return meshes
 
     def bare(self, bank: BodyBank) -> list[Mesh]:
-        """People without paint and light."""
+        """Persons without paint and light."""
         view, white = self.scene.view, np.ones(3, np.float32)
         return [
             Mesh(
@@ -170,7 +170,7 @@ class _Painter:
         ]
 
     def dressed(self, rng: np.random.Generator, bank: BodyBank) -> list[Mesh]:
-        """People whose clothes have volume."""
+        """Persons whose clothes have volume."""
         meshes = []
         for person, outfit in zip(
             self.scene.people, self.scene.outfits, strict=True

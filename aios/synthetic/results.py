@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Synthetic scenes as results: people who are exactly where they are.
+"""Synthetic scenes as results: persons who are exactly where they are.
 
 Whatever shows, converts or measures results can be tried on them, without a
 network.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Draws whole scenes: camera, surroundings, light, people and their places."""
+"""Draw whole scenes: camera, surroundings, light, persons and places."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class SceneOptions:
     """What scenes may contain.
 
     Attributes:
-        width, height: Picture size, pixels.
-        people: Smallest and largest number of people.
+        width, height: Image size, pixels.
+        people: Smallest and largest number of persons.
         genders: Genders to draw from.
-        backgrounds: Picture files to use instead of procedural surroundings.
-        any_heading: Every direction that people face is as likely.
+        backgrounds: Image files to use instead of procedural surroundings.
+        any_heading: Every direction that persons face is as likely.
             Otherwise most face the camera or each other.
         fill: See :func:`~aios.synthetic.views.sample_view`.
         photographic: Frame scenes as photographs are, with clothes that
-            have volume and things that hide people
+            have volume and things that hide persons
             (:mod:`aios.synthetic.photographic`).  ``any_heading`` and
             ``fill`` do not matter then.
         panoramas: Equirectangular Radiance files that photographic scenes
             are put into and lit by.
-        nobody: Share of photographic scenes without people.
+        nobody: Share of photographic scenes without persons.
     """
 
     width: int = 640
@@ -68,14 +68,14 @@ class Scene:
     Attributes:
         view: The camera.
         surroundings: Procedural place, ``None`` with a photograph.
-        photo: Picture file, ``None`` with a procedural place.
+        photo: Image file, ``None`` with a procedural place.
         lighting: The light.
         people: Who is there, in the order of the ids.
         outfits: One per person.
         counts: What was thrown away while drawing, by rule.
         environment: The light, instead of ``lighting``; also the place if
             there is neither ``surroundings`` nor ``photo``.
-        obstacles: Things around people.
+        obstacles: Things around persons.
         dressed: Clothes and hair have volume.
     """
 
@@ -92,7 +92,7 @@ class Scene:
 
 
 def sample_count(rng: np.random.Generator, people: tuple[int, int]) -> int:
-    """Number of people; small groups are a little more frequent."""
+    """Number of persons; small groups are a little more frequent."""
     low, high = people
     weights = 1.0 / (np.arange(high - low + 1) + 3.0)
     return low + int(rng.choice(len(weights), p=weights / weights.sum()))
@@ -100,10 +100,10 @@ def sample_count(rng: np.random.Generator, people: tuple[int, int]) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """How people spread over the floor.
+    """How persons spread over the floor.
 
     Attributes:
-        kind: ``spread`` over the picture, or ``group`` around a point.
+        kind: ``spread`` over the image, or ``group`` around a point.
         centre: ``(2,)`` of the group.
         reach: Standard deviation of the group, metres.
         any_heading: See :class:`SceneOptions`.
@@ -121,11 +121,11 @@ class Layout:
         if self.kind == 'group':
             return self.centre + rng.normal(0, self.reach, 2) * [1.3, 1.0]
         depth = view.subject_distance * np.exp(rng.normal(0.1, 0.35))
-        # The first one stands well inside the picture.
+        # The first one stands well inside the image.
         return _on_floor(rng, view, max(depth, 1.2), -0.2 if first else 0.06)
 
     def heading(self, rng: np.random.Generator, position: np.ndarray) -> float:
-        """People face the camera, each other, or anything."""
+        """Persons face the camera, each other, or anything."""
         choice = rng.random()
         if self.any_heading or choice < 0.2:
             return float(rng.uniform(-np.pi, np.pi))
@@ -139,7 +139,7 @@ class Layout:
 def _on_floor(
     rng: np.random.Generator, view: View, depth: float, margin: float
 ) -> np.ndarray:
-    """A point at a depth whose column is in the picture, plus a margin."""
+    """A point at a depth whose column is in the image, plus a margin."""
     cam = view.camera
     column = rng.uniform(-margin, 1 + margin) * cam.width
     x = (column - cam.principal_point[0]) / cam.focal[0] * depth
@@ -152,12 +152,12 @@ def sample_layout(
     count: int,
     any_heading: bool = False,
 ) -> Layout:
-    """Draws how people spread: over the picture, or around a point.
+    """Draws how persons spread: over the image, or around a point.
 
     Args:
         rng: Random generator.
         view: The camera.
-        count: Number of people.
+        count: Number of persons.
         any_heading: See :class:`SceneOptions`.
 
     Returns:
@@ -202,7 +202,7 @@ def _place(
 
 
 def sample_setting(rng: np.random.Generator, options: SceneOptions) -> Scene:
-    """Draws camera, place and light, without people.
+    """Draws camera, place and light, without persons.
 
     Args:
         rng: Random generator.
@@ -233,7 +233,7 @@ def sample_scene(
 
     Returns:
         The scene.  ``counts`` holds ``pose_self_penetration`` (poses drawn
-        again) and ``no_free_place`` (people left out).
+        again) and ``no_free_place`` (persons left out).
     """
     setting = sample_setting(rng, options)
     count = sample_count(rng, options.people)

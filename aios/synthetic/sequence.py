@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Scenes over time: the same people in front of a camera that stands still."""
+"""Scenes over time: the same persons before a camera that stands still."""
 
 from __future__ import annotations
 

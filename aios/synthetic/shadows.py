@@ -2,7 +2,7 @@
 """Soft shadows on the floor: where bodies touch it and where light is cut.
 
 Vertices are thrown onto the floor along the light, splatted into a coarse
-picture and blurred: no second rendering pass is needed.
+image and blurred: no second rendering pass is needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COARSE = 4
 def _splat(
     view: View, points: np.ndarray, weights: np.ndarray, blur: float
 ) -> np.ndarray:
-    """Density of floor points in the picture, at a quarter of its size."""
+    """Density of floor points in the image, at a quarter of its size."""
     h = -(-view.camera.height // _COARSE)
     w = -(-view.camera.width // _COARSE)
     camera_points = view.to_camera(points)

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The folder of a synthetic data set while it grows.
+"""The folder of a synthetic dataset while it grows.
 
-``images/`` holds the pictures; ``.synthetic/`` holds the settings and one
-small label file per finished unit (a picture or a sequence), so that an
+``images/`` holds the images; ``.synthetic/`` holds the settings and one
+small label file per finished unit (an image or a sequence), so that an
 interrupted run goes on where it stopped; ``humandata.npz`` appears at the
 end.  Nothing is replaced unless asked for, and every file appears complete or
 not at all.
@@ -61,12 +61,12 @@ class DatasetFolder:
         Args:
             settings: Everything the content depends on, JSON values.
             resume: Go on with an interrupted run.
-            overwrite: Delete an earlier data set of this program first.
+            overwrite: Delete an earlier dataset of this program first.
 
         Raises:
-            FileExistsError: If the folder holds foreign files, or a data set
+            FileExistsError: If the folder holds foreign files, or a dataset
                 although neither option is given.
-            OtherSettingsError: If the data set has other settings.
+            OtherSettingsError: If the dataset has other settings.
             CorruptFileError: If the settings there are damaged.
         """
         begin_run(
@@ -92,7 +92,7 @@ class DatasetFolder:
         return self._unit_file(unit).is_file()
 
     def check_count(self, count: int) -> None:
-        """Refuses to make a data set smaller.
+        """Refuses to make a dataset smaller.
 
         Args:
             count: Wanted number of units.
@@ -115,7 +115,7 @@ class DatasetFolder:
         return self._labels / f'{unit:06d}.npz'
 
     def write_image(self, name: str, image: np.ndarray, quality: int) -> None:
-        """Writes a picture.
+        """Writes an image.
 
         Args:
             name: Path relative to the folder, ``.jpg``.
@@ -127,7 +127,7 @@ class DatasetFolder:
         )
         if not done:
             raise OSError(f'{name} could not be encoded')
-        # A picture without its labels belongs to an interrupted run.
+        # An image without its labels belongs to an interrupted run.
         with atomic_write(self.root / name, overwrite=True) as stream:
             stream.write(data.tobytes())
 
@@ -138,13 +138,13 @@ class DatasetFolder:
         counts: Mapping[str, int],
         empty: Sequence[tuple[str, int, int]] = (),
     ) -> None:
-        """Marks a unit as done; its pictures are written already.
+        """Marks a unit as done; its images are written already.
 
         Args:
             unit: Number of the unit.
             rows: Label arrays, one row per person.
             counts: What was thrown away, by rule.
-            empty: Name, height and width of the pictures without people.
+            empty: Name, height and width of the images without persons.
         """
         columns = zip(*empty, strict=True)
         arrays = {
@@ -188,7 +188,7 @@ class DatasetFolder:
         }, counts
 
     def read_empty(self, units: range) -> dict[str, list]:
-        """Pictures without people of finished units.
+        """Images without persons of finished units.
 
         Args:
             units: Which.

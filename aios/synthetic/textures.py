@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Procedural textures: tileable pictures of floors, walls and distance."""
+"""Procedural textures: tileable images of floors, walls and distance."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SIZE = 512
 
 @dataclass(frozen=True)
 class Texture:
-    """A tileable picture and its size in the world.
+    """A tileable image and its size in the world.
 
     Attributes:
         image: ``(512, 512, 3)`` float32 RGB in 0..1.
-        metres: Side of the picture, metres.
+        metres: Side of the image, metres.
     """
 
     image: np.ndarray

@@ -23,10 +23,10 @@ class View:
     """A camera in the world.
 
     Attributes:
-        camera: Intrinsics and picture size.
+        camera: Intrinsics and image size.
         rotation: ``(3, 3)`` world to camera.
         position: ``(3,)`` camera centre in the world, metres.
-        subject_distance: Distance at which people are meant to stand.
+        subject_distance: Distance at which persons are meant to stand.
     """
 
     camera: Camera
@@ -94,16 +94,16 @@ def sample_view(
     height: int,
     fill: tuple[float, float] | None = None,
 ) -> View:
-    """Draws a camera as people hold them.
+    """Draws a camera as persons hold them.
 
     Mostly at eye level, sometimes low or high; from portrait distance to
     across the street.
 
     Args:
         rng: Random generator.
-        width: Picture width, pixels.
-        height: Picture height, pixels.
-        fill: Smallest and largest share of the picture's height that
+        width: Image width, pixels.
+        height: Image height, pixels.
+        fill: Smallest and largest share of the image's height that
             somebody who stands where the camera aims fills.  By default
             anything, from a small figure to a cropped one.
 
@@ -124,7 +124,7 @@ def sample_view(
         level = rng.uniform(0.35, 1.0)
     else:
         level = rng.uniform(2.0, 3.6)
-    # How much of the picture height a standing person fills.
+    # How much of the image height a standing person fills.
     if fill is None:
         fill = (0.38, 1.0) if rng.random() < 0.85 else (1.0, 1.7)
     share = rng.uniform(*fill)

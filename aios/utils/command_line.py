@@ -158,7 +158,7 @@ def add_json_option(parser: argparse._ActionsContainer) -> None:
 def add_shape_option(
     parser: argparse._ActionsContainer, default: Sequence[int] = (800, 1333)
 ) -> None:
-    """Add ``--shape``, height and width of pictures in pixels."""
+    """Add ``--shape``, height and width of images in pixels."""
     height, width = default
     parser.add_argument(
         '--shape',

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Read pickled pandas data frames as columns, without pandas.
 
-AGORA's cameras and people come as pickled data frames.  ``pandas.read_pickle``
+AGORA's cameras and persons are pickled data frames.  ``pandas.read_pickle``
 runs whatever the file says, and which versions of pandas read which files is
 a matter of luck.  Here a frame is taken apart with the allow-list of
 :mod:`aios.utils.safe_pickle`: blocks of NumPy arrays and the names of the

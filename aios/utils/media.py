@@ -15,7 +15,7 @@ VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 def list_media(
     source: str | os.PathLike, recursive: bool = False
 ) -> list[Path]:
-    """Pictures and videos of a file name, a folder or a pattern.
+    """Images and videos of a file name, a folder or a pattern.
 
     Args:
         source: A file, a folder, or a pattern such as ``'shots/*.jpg'``.
@@ -27,7 +27,7 @@ def list_media(
 
     Raises:
         FileNotFoundError: If there is no such file or folder, or nothing in
-            it that is a picture or a video; the message names the suffixes.
+            it that is an image or a video; the message names the suffixes.
     """
     path = Path(source)
     if path.is_file():

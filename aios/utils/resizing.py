@@ -16,7 +16,7 @@ def keep_ratio_size(
     scale: tuple[int, int],
     rounding: str = 'floor',
 ) -> tuple[int, int]:
-    """Size of a picture resized to a short side, within a long side.
+    """Size of an image resized to a short side, within a long side.
 
     Args:
         size: ``(width, height)`` in pixels.
@@ -50,9 +50,9 @@ def keep_ratio_size(
 def fit_size(
     size: tuple[int, int], frame: tuple[int, int], rounding: str = 'floor'
 ) -> tuple[int, int]:
-    """Size of a picture resized to fit into a frame, keeping the ratio.
+    """Size of an image resized to fit into a frame, keeping the ratio.
 
-    A picture as high or as wide as its frame, and not larger; a portrait is
+    An image as high or as wide as its frame, and not larger; a portrait is
     not given the long side of a landscape frame.
 
     Args:

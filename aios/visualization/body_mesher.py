@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From the people of a data sample to meshes in front of its camera.
+"""From the persons of a data sample to meshes in front of its camera.
 
 Symbols: ``n`` persons, ``V`` vertices, ``F`` faces.
 """
@@ -38,7 +38,7 @@ class BodyMesher:
         self._poser = None if body_model is None else BodyPoser(body_model)
 
     def __call__(self, instances: InstanceData) -> dict[int, Mesh]:
-        """Meshes of the people that have one.
+        """Meshes of the persons that have one.
 
         Args:
             instances (InstanceData): Ground truth or predictions.
@@ -61,7 +61,7 @@ class BodyMesher:
 def _bodies(
     poser: BodyPoser, instances: InstanceData
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices and vertices ``(n, V, 3)`` of people, ascending."""
+    """Indices and vertices ``(n, V, 3)`` of persons, ascending."""
     if 'vertices' in instances:
         vertices = as_array(instances.vertices)
         return np.arange(len(vertices)), vertices
@@ -78,7 +78,7 @@ def _bodies(
 
 
 def _has_body(instances: InstanceData) -> np.ndarray:
-    """(n,) bool: people whose parameters allow a mesh."""
+    """(n,) bool: persons whose parameters allow a mesh."""
     if 'smplx_pose' not in instances or 'smplx_transl' not in instances:
         return np.zeros(len(instances), bool)
     transl = as_array(instances.smplx_transl)

@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Boxes, skeletons, labels and contact sheets on RGB pictures.
+"""Boxes, skeletons, labels and contact sheets on RGB images.
 
-The ``draw_*`` functions change a uint8 picture in place, as OpenCV's do, and
+The ``draw_*`` functions change a uint8 image in place, as OpenCV's do, and
 return it. Coordinates are pixels with centres at .5 (column j covers
 [j, j + 1)), as everywhere in this package; OpenCV has them at whole numbers.
 
-Symbols: ``n`` persons, ``J`` joints, ``H``, ``W`` picture height and width.
+Symbols: ``n`` persons, ``J`` joints, ``H``, ``W`` image height and width.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .palette import joint_colors
 Color = Sequence[int]
 
 _SHIFT = 4  # OpenCV takes fixed-point numbers with that many binary places
-_FAR = 30_000  # more pixels than any picture, fewer than OpenCV can draw
+_FAR = 30_000  # more pixels than any image, fewer than OpenCV can draw
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -142,7 +142,7 @@ def draw_label(
         image (np.ndarray): (H, W, 3) uint8 RGB, changed in place.
         text (str): Printable ASCII; other characters become ``?``.
         position (Sequence[float]): (x, y) of the plate's lower left corner in
-            pixels. The plate is moved to lie inside the picture.
+            pixels. The plate is moved to lie inside the image.
         color (Sequence[int]): RGB of the plate; the text is black or white.
         scale (float): Size, 1 is about 22 pixels high.
 
@@ -172,15 +172,15 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     gap: int = 6,
 ) -> np.ndarray:
-    """Arrange pictures in a grid, each fitted into a cell of its own.
+    """Arrange images in a grid, each fitted into a cell of its own.
 
     Args:
-        images (Sequence[np.ndarray]): (H, W, 3) uint8 RGB pictures of any
+        images (Sequence[np.ndarray]): (H, W, 3) uint8 RGB images of any
             sizes, at least one.
-        columns (int, optional): Pictures in a row. Default: a sheet that is
+        columns (int, optional): Images in a row. Default: a sheet that is
             about as many cells wide as high.
         cell_size (tuple[int, int]): Height and width of a cell in pixels.
-        captions (Sequence[str], optional): A line of text per picture.
+        captions (Sequence[str], optional): A line of text per image.
         gap (int): Pixels between cells.
 
     Returns:
@@ -188,8 +188,8 @@ def contact_sheet(
         uint8 RGB.
 
     Raises:
-        ValueError: If there is no picture, fewer or more captions than
-            pictures, or ``columns`` is not positive.
+        ValueError: If there is no image, fewer or more captions than
+            images, or ``columns`` is not positive.
     """
     if not images:
         raise ValueError('a contact sheet needs at least one picture')
@@ -220,7 +220,7 @@ def contact_sheet(
 
 
 def _fit(image: np.ndarray, cell: np.ndarray) -> None:
-    """Resize a picture into the middle of a cell, keeping its shape."""
+    """Resize an image into the middle of a cell, keeping its shape."""
     _check_image(image)
     scale = min(np.divide(cell.shape[:2], image.shape[:2]))
     height, width = (max(1, round(scale * n)) for n in image.shape[:2])

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Draws what a data sample knows about people into its picture.
+"""Draws what a data sample knows about persons into its image.
 
-Symbols: ``n`` persons, ``J`` joints, ``H``, ``W`` picture height and width.
+Symbols: ``n`` persons, ``J`` joints, ``H``, ``W`` image height and width.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class WholeBodyVisualizer(Visualizer):
     """Boxes of body, hands and face, skeletons and body meshes.
 
     Meshes need a body model, parameters with a translation, and the camera
-    ``cam_K`` (3, 3) in the sample's metainfo, or the people's own ``cameras``
+    ``cam_K`` (3, 3) in the sample's metainfo, or the persons' own ``cameras``
     (COCO, UBody); without one of them they are left out.
 
     Args:
         name (str): Name of the instance.
-        image (np.ndarray, optional): (H, W, 3) RGB picture to start with.
+        image (np.ndarray, optional): (H, W, 3) RGB image to start with.
         vis_backends (list, optional): See MMEngine's ``Visualizer``.
         save_dir (str, optional): See MMEngine's ``Visualizer``.
         body_model (dict | nn.Module, optional): SMPL-X layer or its config,
             e.g. ``dict(type='SMPLXLayer', model_path='free')``. Built at the
             first mesh. Default: no meshes.
-        panels (Sequence[Sequence[str]]): One picture is drawn per entry, with
+        panels (Sequence[Sequence[str]]): One image is drawn per entry, with
             these of :data:`LAYERS`, and they are put side by side.
         joint_set (str): Convention of the field ``keypoints``.
         mesh_alpha (float): Opacity of meshes.
@@ -101,7 +101,7 @@ class WholeBodyVisualizer(Visualizer):
         Ground truth is put to the left of predictions if both are there.
 
         Args:
-            name (str): Identifier of the picture.
+            name (str): Identifier of the image.
             image (np.ndarray): (H, W, 3) RGB, the one the sample's
                 coordinates belong to.
             data_sample (BaseDataElement, optional): With ``gt_instances``,
@@ -144,13 +144,13 @@ class WholeBodyVisualizer(Visualizer):
         people: InstanceData,
         K: Any = None,
     ) -> np.ndarray:
-        """Draw people into copies of a picture, one copy per panel.
+        """Draw persons into copies of an image, one copy per panel.
 
         Args:
             image (np.ndarray): (H, W, 3) uint8 RGB.
             people (InstanceData): With any of the fields of
                 :data:`aios.structures.GT_FIELDS`, and ``scores``.
-            K (np.ndarray, optional): (3, 3) camera of this picture. Default:
+            K (np.ndarray, optional): (3, 3) camera of this image. Default:
                 the field ``cameras`` (n, 4) fx, fy, cx, cy, one each.
 
         Returns:
@@ -209,7 +209,7 @@ class WholeBodyVisualizer(Visualizer):
         keypoints = as_array(people.keypoints)
         shape = keypoints.shape[:2]
         visible = as_array(people.get('keypoints_visible', np.ones(shape)))
-        # Joints may have a place in the picture without being seen there.
+        # Joints may have a place in the image without being seen there.
         drawn = as_array(people.get('keypoints_weight', visible))
         for index in range(len(people)):
             draw_skeleton(
@@ -229,7 +229,7 @@ def _with_one_camera(
 
     Args:
         meshes: By the person's index.
-        cameras: (n, 4) fx, fy, cx, cy; people without one lose their mesh.
+        cameras: (n, 4) fx, fy, cx, cy; persons without one lose their mesh.
 
     Returns:
         The camera (3, 3) of the first of them, and sheared meshes.
@@ -252,5 +252,5 @@ def _with_one_camera(
 
 
 def _line_width(image: np.ndarray) -> int:
-    """Lines that look the same in small and large pictures."""
+    """Lines that look the same in small and large images."""
     return max(1, round(min(image.shape[:2]) / 300))

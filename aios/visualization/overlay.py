@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Results drawn over the picture they were found in.
+"""Results drawn over the image they were found in.
 
-Symbols: ``n`` persons, ``H``, ``W`` picture height and width.
+Symbols: ``n`` persons, ``H``, ``W`` image height and width.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class OverlayOptions:
 
     Args:
         layers: Some of :data:`OVERLAY_LAYERS`.
-        views: Panels beside the picture, some of
+        views: Panels beside the image, some of
             :data:`~aios.visualization.views.VIEWS`.
         mesh_alpha: Opacity of meshes.
         supersample: See :func:`~aios.visualization.render_meshes`.
@@ -57,7 +57,7 @@ class OverlayOptions:
 
 
 class OverlayDrawer:
-    """Draws the frames of a video, or pictures that have nothing in common.
+    """Draws the frames of a video, or images that have nothing in common.
 
     Meshes hide each other as their depths say; boxes and skeletons of who is
     nearer are drawn later. Who keeps the id keeps the colour. It remembers
@@ -78,11 +78,11 @@ class OverlayDrawer:
         self._views = [SceneView(name) for name in self.options.views]
 
     def __call__(self, frame: FrameResult, image: np.ndarray) -> np.ndarray:
-        """Draw people into a copy of their picture.
+        """Draw persons into a copy of their image.
 
         Args:
-            frame: The people.
-            image: ``(H, W, 3)`` uint8 RGB, the picture or one of another
+            frame: The persons.
+            image: ``(H, W, 3)`` uint8 RGB, the image or one of another
                 size.
 
         Returns:
@@ -113,7 +113,7 @@ class OverlayDrawer:
         return np.concatenate([drawn, column], axis=1)
 
     def _meshes(self, frame: FrameResult) -> list[Mesh]:
-        """Meshes of all people, or none."""
+        """Meshes of all persons, or none."""
         return [
             instance_mesh(body, self.faces, person)
             for body, person in zip(

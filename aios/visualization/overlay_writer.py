@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Frames with people drawn into them, as a folder of pictures or a video."""
+"""Frames with persons drawn into them, as a folder of images or a video."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OverlayWriter(Closing):
         fps: Frames per second of a video.
         sound_of: Video whose sound is wanted.
         options: What is drawn.
-        suffix: Format of pictures.
+        suffix: Format of images.
         overwrite: Replace existing files.
 
     Attributes:
@@ -38,7 +38,7 @@ class OverlayWriter(Closing):
         needs_vertices: Whether meshes or views are drawn.
 
     Raises:
-        FileExistsError: If the video, or later a picture, is there already.
+        FileExistsError: If the video, or later an image, is there already.
         ValueError: If a video has no ``fps``.
     """
 
@@ -66,14 +66,14 @@ class OverlayWriter(Closing):
             self._video = VideoFile(path, fps, sound_of, overwrite)
 
     def is_done(self, name: str) -> bool:
-        """Whether the picture of a frame is there."""
+        """Whether the image of a frame is there."""
         return self.per_frame and self._picture(name).exists()
 
     def write(self, frame: FrameResult, image: np.ndarray | None) -> None:
         """Draw and write a frame.
 
         Args:
-            frame: The people.
+            frame: The persons.
             image: ``(H, W, 3)`` uint8 RGB; not changed.
 
         Raises:

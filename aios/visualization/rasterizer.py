@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures of meshes on any CPU: no OpenGL, no display, no compiler.
+"""Images of meshes on any CPU: no OpenGL, no display, no compiler.
 
 Every mesh is drawn alone, in the window of the image that it covers, and then
-merged into one z-buffer. So cost follows the area that people cover rather
+merged into one z-buffer. So cost follows the area that persons cover rather
 than the size of the image, and the id of each pixel comes for free.
 
 Pixel (row i, column j) covers [j, j+1) x [i, i+1): its centre projects to
@@ -34,7 +34,7 @@ MAX_SUPERSAMPLE = 8
 
 @dataclass(frozen=True)
 class RenderResult:
-    """A rendered picture.
+    """A rendered image.
 
     Attributes:
         image (np.ndarray): (H, W, 3) uint8 RGB.
@@ -70,7 +70,7 @@ class _Window:
         )
 
     def camera(self, K: np.ndarray, scale: int = 1) -> np.ndarray:
-        """Intrinsics of the picture of this window, ``scale`` times finer."""
+        """Intrinsics of the image of this window, ``scale`` times finer."""
         K = K.copy()
         K[:2, 2] -= (self.x0, self.y0)
         K[:2] *= scale
@@ -117,14 +117,14 @@ def render_meshes(
             [0, 1]. Not changed. Default: black.
         alpha (float): Opacity of the meshes over the background, 0 to 1.
             Meshes are never transparent to each other.
-        supersample (int): Draw the picture with n x n samples a pixel, for
+        supersample (int): Draw the image with n x n samples a pixel, for
             smooth outlines. ``depth`` and ``ids`` do not depend on it.
         shaded (bool): False gives the plain colours.
         cull (bool): Leave out triangles that show their inner side. Faster;
             makes no difference to closed surfaces seen from outside.
 
     Returns:
-        RenderResult: Picture, depths and ids.
+        RenderResult: Image, depths and ids.
 
     Raises:
         ValueError: If an argument is not as described above.
@@ -213,7 +213,7 @@ def _outer_sides(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
     # Coordinate by coordinate, which is faster than point by point.
     corners = np.take(np.ascontiguousarray(pixels.T), faces.T, axis=1)
     (xa, xb, xc), (ya, yb, yc) = corners
-    # Counter-clockwise in a picture whose y axis points down.
+    # Counter-clockwise in an image whose y axis points down.
     return (xb - xa) * (yc - ya) < (xc - xa) * (yb - ya)
 
 

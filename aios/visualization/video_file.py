@@ -105,7 +105,7 @@ class VideoFile(Closing):
                 that of the frame before: at constant rate.
 
         Raises:
-            ValueError: If the file is closed or the picture is not RGB.
+            ValueError: If the file is closed or the image is not RGB.
         """
         if self._closed:
             raise ValueError(f'{self.path} is closed')
@@ -212,7 +212,7 @@ class _Encoder:
             options={
                 'movflags': 'frag_keyframe+empty_moov+default_base_moof',
                 'video_track_timescale': str(self._clock.denominator),
-                # Otherwise small pictures stay in a buffer.
+                # Otherwise small images stay in a buffer.
                 'flush_packets': '1',
             },
         )
@@ -268,7 +268,7 @@ def _finish(
     sound_of: str | os.PathLike | None,
     span: tuple[float, float],
 ) -> None:
-    """Copy the pictures, and the sound between two times, into a new file."""
+    """Copy the images, and the sound between two times, into a new file."""
     import av
 
     with ExitStack() as stack:

@@ -27,7 +27,7 @@ _AXES: Mapping[str, np.ndarray] = MappingProxyType(
 )
 
 VIEWS = tuple(_AXES)
-"""Seen from the right of the camera, its picture plane on the left; and from
+"""Seen from the right of the camera, its image plane on the left; and from
 above, the camera at the bottom."""
 
 _FAR_AWAY = 40.0  # distance in widths of the scene: nearly parallel rays
@@ -41,10 +41,10 @@ _MAX_LINES = 12
 
 
 class SceneView:
-    """A panel that looks at the people from the side or from above.
+    """A panel that looks at the persons from the side or from above.
 
     A grid of one metre (or more, as the label says) and the camera's field of
-    view give the scale. What the panel shows follows the people: quickly when
+    view give the scale. What the panel shows follows the persons: quickly when
     they would leave it, slowly otherwise.
 
     Args:
@@ -73,8 +73,8 @@ class SceneView:
 
         Args:
             meshes: In camera axes, metres.
-            K: ``(3, 3)`` of the picture.
-            size: ``(width, height)`` of the picture.
+            K: ``(3, 3)`` of the image.
+            size: ``(width, height)`` of the image.
             height: H.
             width: W.
 
@@ -110,7 +110,7 @@ class SceneView:
         return draw_label(panel, text, (0, 0), _BACKGROUND, 0.45)
 
     def _follow(self, meshes: Sequence[Mesh]) -> None:
-        """Move the box that is shown towards the one around the people."""
+        """Move the box that is shown towards the one around the persons."""
         if not meshes:
             return
         centres = np.array([mesh.vertices[:, 2].mean() for mesh in meshes])

@@ -28,14 +28,14 @@ default_hooks = dict(
     sampler_seed=dict(type=DistSamplerSeedHook),
     # no code from checkpoints, also with tools of other projects
     loading=dict(type=DataOnlyLoadingHook),
-    # ground truth and predictions of some pictures of each validation
+    # ground truth and predictions of some images of each validation
     visualization=dict(type=WholeBodyVisualizationHook),
     # logs losses; stops at broken ones with the names of the samples
     runtime_info=dict(type=AsyncRuntimeInfoHook),
 )
 
 env_cfg = dict(
-    cudnn_benchmark=False,  # pictures come in many sizes
+    cudnn_benchmark=False,  # images come in many sizes
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )

@@ -43,7 +43,7 @@ train_dataloader = dict(
                 pipeline=[
                     dict(type=LoadImage),
                     dict(type=LoadHumanAnnotations),
-                    # three pictures of ten; AGORA's: seven
+                    # three images of ten; AGORA's: seven
                     dict(
                         type=PersonGroupCrop,
                         sample_prob=0.3,
@@ -68,7 +68,7 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=False,
-    # round_up would repeat pictures
+    # round_up would repeat images
     sampler=dict(type=DefaultSampler, shuffle=False, round_up=False),
     dataset=dict(
         type=HumanDataset,

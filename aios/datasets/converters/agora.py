@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AGORA: data frames of images and people, one pickle of SMPL-X each.
+"""AGORA: data frames of images and persons, one pickle of SMPL-X each.
 
 ``N`` persons of a data frame.
 """
@@ -59,7 +59,7 @@ _PART_SCALE = 1.2  # hands and faces, as in the boxes of agora2coco
 
 @dataclass(eq=False)
 class AGORAConverter(Converter):
-    """AGORA's people in camera coordinates.
+    """AGORA's persons in camera coordinates.
 
     Cameras and root motions follow from the data frame's own joints: the
     focal length from pairs of 3-D and 2-D joints, the root from the rigid
@@ -134,7 +134,7 @@ class AGORAConverter(Converter):
         return [str(path) for path in found]
 
     def convert(self, unit: str) -> PersonTable:
-        """People of one data frame."""
+        """Persons of one data frame."""
         table = PersonTable()
         people = list(self._people(self.root / unit, table))
         if not people:

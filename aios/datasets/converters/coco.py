@@ -319,7 +319,7 @@ class COCOConverter(Converter):
         return part
 
     def convert(self, unit: str) -> PersonTable:
-        """People of a run of images."""
+        """Persons of a run of images."""
         if self._records is None:
             return self.for_unit(unit).convert(unit)
         table = PersonTable()

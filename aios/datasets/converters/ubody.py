@@ -81,7 +81,7 @@ class UBodyConverter(Converter):
         return sorted(p.name for p in folder.iterdir() if p.is_dir())
 
     def convert(self, unit: str) -> PersonTable:
-        """People of one scene."""
+        """Persons of one scene."""
         table = PersonTable()
         folder = self.root / 'annotations' / unit
         file = self.require(folder / 'keypoint_annotation.json')

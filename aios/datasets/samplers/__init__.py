@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Which pictures a training step sees."""
+"""Which images a training step sees."""
 
 from .weighted_concat_sampler import (
     InfiniteWeightedConcatSampler,

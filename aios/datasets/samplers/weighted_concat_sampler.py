@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Mix data sets in fixed proportions.
+"""Mix datasets in fixed proportions.
 
-Symbols: ``S`` sources (data sets), ``E`` samples of an epoch, all ranks
+Symbols: ``S`` sources (datasets), ``E`` samples of an epoch, all ranks
 together.
 """
 
@@ -54,7 +54,7 @@ class WeightedConcatSampler(Sampler):
 
     The shares are exact in every epoch, not only on average as when a source
     is drawn per sample (as AiOS does).  Every source is walked through in
-    permutations of its own, which go on from epoch to epoch: no picture
+    permutations of its own, which go on from epoch to epoch: no image
     comes a second time before all others of its source came once.
 
     What an epoch holds depends on the seed and the epoch alone: not on the
@@ -63,7 +63,7 @@ class WeightedConcatSampler(Sampler):
     their own, see :class:`~aios.datasets.reproducible.SeededIndex`.
 
     Args:
-        dataset: The data set; its members are the sources.  A data set that
+        dataset: The dataset; its members are the sources.  A dataset that
             is not concatenated counts as one source.
         weights: ``S`` shares, normalised here.  Default: equal shares.
         epoch_length: Samples of an epoch over all ranks, or ``'max'`` (as
@@ -150,7 +150,7 @@ class WeightedConcatSampler(Sampler):
             epoch: Which one, from 0.
 
         Returns:
-            ``(E,)`` int64 indices of the concatenated data set.
+            ``(E,)`` int64 indices of the concatenated dataset.
         """
         starts = np.cumsum(self.sizes) - self.sizes
         pieces = [
@@ -203,7 +203,7 @@ class InfiniteWeightedConcatSampler(WeightedConcatSampler):
     """One epoch after the other without end, for loops that count steps.
 
     Unlike MMEngine's ``InfiniteSampler`` it says with which seed a sample is
-    to be made, so that a training that is resumed sees the very pictures
+    to be made, so that a training that is resumed sees the very images
     that an uninterrupted one would have seen.
 
     Arguments are those of :class:`WeightedConcatSampler`.

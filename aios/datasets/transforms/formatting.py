@@ -27,16 +27,16 @@ from .label_geometry import BOX_FIELDS, points_inside, select_persons
 
 @TRANSFORMS.register_module()
 class FilterWholeBody(BaseTransform):
-    """Remove persons whose body box left the picture; clip all boxes.
+    """Remove persons whose body box left the image; clip all boxes.
 
-    Hands and faces outside the picture stop being valid.  For training
+    Hands and faces outside the image stop being valid.  For training
     pipelines; in tests every annotated person stays.
 
     Args:
         min_visible_ratio: Least part of the body box's area that must be
             inside.  0 (as published) keeps every box that overlaps.
-        keep_empty: Whether a picture that lost its last person stays.  By
-            default the data set draws another one instead.
+        keep_empty: Whether an image that lost its last person stays.  By
+            default the dataset draws another one instead.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class FilterWholeBody(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackWholeBodyInputs(BaseTransform):
-    """Make the model's inputs: a picture tensor and a ``DetDataSample``.
+    """Make the model's inputs: an image tensor and a ``DetDataSample``.
 
-    Joints outside the picture lose weight and visibility here, and boxes of
-    invalid parts become the whole picture (a harmless dummy).
+    Joints outside the image lose weight and visibility here, and boxes of
+    invalid parts become the whole image (a harmless dummy).
 
     Args:
         meta_keys: What of the record goes along as meta information, where
@@ -119,7 +119,7 @@ class PackWholeBodyInputs(BaseTransform):
             ``ignored_instances`` with ``bboxes`` ``(q, 4)`` of crowds.
 
         Raises:
-            ValueError: If a transform of another project moved the picture
+            ValueError: If a transform of another project moved the image
                 in a way that labels cannot follow.
         """
         follow_image(results)

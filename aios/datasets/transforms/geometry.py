@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Crop, resize and mirror a picture together with its labels.
+"""Crop, resize and mirror an image together with its labels.
 
 AiOS does all three in one affine warp.  Done one after the other they give
 the same labels to float rounding, and the same pixels except in the last row
@@ -34,7 +34,7 @@ SHORT_SIZES = tuple(range(480, 801, 32))
 
 @TRANSFORMS.register_module()
 class WholeBodyResize(BaseTransform):
-    """Resize picture and labels, keeping the aspect ratio.
+    """Resize image and labels, keeping the aspect ratio.
 
     Labels use the exact factors of both axes, which differ by up to 0.3 %.
 
@@ -126,9 +126,9 @@ class PersonGroupCrop(BaseTransform):
     With probability ``sample_prob`` some persons are chosen: with
     probability ``sample_ratio`` one (probability ``single_prob``) or a
     random number, otherwise all.  The crop is the union of their boxes,
-    grown to the aspect ratio of the picture and shifted to lie inside it.
+    grown to the aspect ratio of the image and shifted to lie inside it.
     Other persons stay in the labels; :class:`FilterWholeBody` removes those
-    who left the picture.
+    who left the image.
 
     Args:
         sample_prob: Probability of cropping.
@@ -148,7 +148,7 @@ class PersonGroupCrop(BaseTransform):
 
     @cache_randomness
     def _draw(self, count: int) -> list[int] | None:
-        """Persons to crop to; None for the whole picture."""
+        """Persons to crop to; None for the whole image."""
         if count == 0 or random.random() >= self.sample_prob:
             return None
         size = count
@@ -184,14 +184,14 @@ class PersonGroupCrop(BaseTransform):
 def group_region(
     boxes: np.ndarray, img_shape: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """Region around boxes with the aspect ratio of the picture.
+    """Region around boxes with the aspect ratio of the image.
 
     Args:
-        boxes: ``(k, 4)`` xyxy pixels, inside the picture.
-        img_shape: ``(height, width)`` of the picture.
+        boxes: ``(k, 4)`` xyxy pixels, inside the image.
+        img_shape: ``(height, width)`` of the image.
 
     Returns:
-        ``x0, y0, width, height`` in whole pixels, inside the picture.
+        ``x0, y0, width, height`` in whole pixels, inside the image.
     """
     size = np.array(img_shape[::-1], float)
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
@@ -210,14 +210,14 @@ def group_region(
 
 @TRANSFORMS.register_module()
 class WholeBodyFlip(BaseTransform):
-    """Mirror picture and labels left to right.
+    """Mirror image and labels left to right.
 
     Labels go from ``x`` to ``w - x``, as in mmdet: a pixel covers
     ``[x, x + 1)``, and its column ``i`` becomes column ``w - 1 - i``.
 
     Args:
         prob: Probability of mirroring.
-        published_shift: Move the mirrored picture, not the labels, one pixel
+        published_shift: Move the mirrored image, not the labels, one pixel
             to the right, as the published training did; the first column
             becomes black.
     """

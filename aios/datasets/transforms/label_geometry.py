@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Move the labels along with the picture.
+"""Move the labels along with the image.
 
 ``results['gt_persons']`` holds the arrays of
 :data:`aios.structures.GT_FIELDS`, ``n`` persons, pixels of the current
-picture; ``results['ignored_bboxes']``, if there, are those of crowds.  All
+image; ``results['ignored_bboxes']``, if there, are those of crowds.  All
 functions change ``results`` in place.  A point at pixel ``(x, y)`` goes where
 the pixel goes: ``x' = sx · x``, without half-pixel shifts, and ``x' = w - x``
 when mirrored (AiOS' convention, mmdet's too).
@@ -23,7 +23,7 @@ from aios.structures import (
 BOX_FIELDS = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
 
 LABEL_RECORD = 'label_record'
-"""Where the labels are, beside what a record says of the picture."""
+"""Where the labels are, beside what a record says of the image."""
 
 _RECORDED = ('homography_matrix', 'scale_factor', 'flip', 'crop_offset')
 
@@ -41,7 +41,7 @@ _ROTATION_FIELDS = ('smplx_pose', 'smplx_pose_valid')
 
 
 def start_record(results: dict) -> None:
-    """Begin the record of what happens to the picture's geometry."""
+    """Begin the record of what happens to the image's geometry."""
     results['homography_matrix'] = np.eye(3)
     results['scale_factor'] = (1.0, 1.0)
     results['crop_offset'] = (0.0, 0.0)
@@ -50,9 +50,9 @@ def start_record(results: dict) -> None:
 
 
 def note_geometry(results: dict) -> None:
-    """Say that the labels are where the record says the picture is.
+    """Say that the labels are where the record says the image is.
 
-    A transform that moves picture and labels by itself calls this last.
+    A transform that moves image and labels by itself calls this last.
     """
     size = results.get('img_shape')
     results[LABEL_RECORD] = {
@@ -63,7 +63,7 @@ def note_geometry(results: dict) -> None:
 
 
 def rescale_labels(results: dict, size: tuple[int, int]) -> None:
-    """Labels of the picture resized to ``(height, width)``."""
+    """Labels of the image resized to ``(height, width)``."""
     height, width = results['img_shape']
     scale = (size[1] / width, size[0] / height)
     move_labels(results, scale, (0.0, 0.0), size)
@@ -86,8 +86,8 @@ def move_labels(
     Args:
         results: The record of a pipeline.
         scale: ``(sx, sy)``.
-        offset: Pixels of the new picture.
-        size: ``(height, width)`` of the new picture.
+        offset: Pixels of the new image.
+        size: ``(height, width)`` of the new image.
     """
     if offset != (0.0, 0.0):
         seen = np.array([-offset[0] / scale[0], -offset[1] / scale[1], 1])
@@ -96,7 +96,7 @@ def move_labels(
     persons = results.get('gt_persons')
     factor = np.asarray(scale, np.float32)
     shift = np.asarray(offset, np.float32)
-    if persons is not None:  # pictures to predict on have no labels
+    if persons is not None:  # images to predict on have no labels
         persons['keypoints'] = persons['keypoints'] * factor + shift
         for name in BOX_FIELDS:
             box_shift = np.tile(shift, 2)
@@ -120,7 +120,7 @@ def move_labels(
 
 
 def flip_labels(results: dict) -> None:
-    """Labels of the mirrored picture.
+    """Labels of the mirrored image.
 
     Left and right change places in joints, rotations, hand boxes and every
     validity that belongs to them.  The mirrored person is an ordinary one:
@@ -128,7 +128,7 @@ def flip_labels(results: dict) -> None:
     and gender stay.
     """
     width = results['img_shape'][1]
-    if 'gt_persons' in results:  # pictures to predict on have no labels
+    if 'gt_persons' in results:  # images to predict on have no labels
         _flip_persons(results['gt_persons'], width)
     if 'ignored_bboxes' in results:
         boxes = _mirror_boxes(results['ignored_bboxes'], width)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Read a picture and its labels."""
+"""Read an image and its labels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aios.utils.images import decode_image
 
 from .label_geometry import note_geometry, rescale_labels, start_record
 
-# Two sizes of one picture: anything else is another picture, or turned.
+# Two sizes of one image: anything else is another image, or turned.
 _MAX_ASPECT_CHANGE = 0.02
 
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Decode a picture as the annotations saw it.
+    """Decode an image as the annotations saw it.
 
     Labels refer to the pixels as stored, so the EXIF orientation is ignored
     (as AiOS does).  A frame of a video is already decoded and only brought
@@ -48,7 +48,7 @@ class LoadImage(BaseTransform):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is not a picture that OpenCV can decode, too
+            ValueError: If it is not an image that OpenCV can decode, too
                 large, or an array of another kind.
         """
         img = results.get('img')
@@ -74,7 +74,7 @@ class LoadImage(BaseTransform):
 
 
 def _check_array(img: Any, where: str) -> None:
-    """Refuse arrays that are not 8-bit colour pictures."""
+    """Refuse arrays that are not 8-bit colour images."""
     if not isinstance(img, np.ndarray):
         raise ValueError(
             f'img must be an array, got {type(img).__name__} ({where})'
@@ -93,7 +93,7 @@ def _check_array(img: Any, where: str) -> None:
 
 @TRANSFORMS.register_module()
 class LoadHumanAnnotations(BaseTransform):
-    """Take the labels of a picture into the pipeline.
+    """Take the labels of an image into the pipeline.
 
     Adds ``gt_persons``, a dictionary of the fields of
     :data:`aios.structures.GT_FIELDS` as arrays, and the record of the
@@ -101,7 +101,7 @@ class LoadHumanAnnotations(BaseTransform):
     ``scale_factor`` ``(sx, sy)``, ``crop_offset`` ``(x0, y0)``, ``flip``.
 
     Args:
-        rescale_if_mismatch: Scale the labels if the picture has another size
+        rescale_if_mismatch: Scale the labels if the image has another size
             than its annotation says (AGORA at 1280 × 720 with labels at
             3840 × 2160).  By default that is an error.
     """
@@ -116,7 +116,7 @@ class LoadHumanAnnotations(BaseTransform):
         only begins its record of the geometry.
 
         Raises:
-            ValueError: If the sizes of picture and annotation differ.
+            ValueError: If the sizes of image and annotation differ.
         """
         if 'instances_arrays' not in results:
             start_record(results)
@@ -130,7 +130,7 @@ class LoadHumanAnnotations(BaseTransform):
         if decoded != annotated:
             self._check_mismatch(results, decoded, annotated)
             rescale_labels(results, decoded)
-            # The decoded picture is the original from here on.
+            # The decoded image is the original from here on.
             results['homography_matrix'] = np.eye(3)
             results['height'], results['width'] = decoded
         note_geometry(results)

@@ -81,7 +81,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_load_checkpoint(
         self, runner: Runner, checkpoint: dict[str, Any]
     ) -> None:
-        """Spare the runner a comparison of data sets that it gets wrong.
+        """Spare the runner a comparison of datasets that it gets wrong.
 
         It compares pickles, which differ between a config and an equal
         dictionary.

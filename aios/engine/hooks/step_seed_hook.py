@@ -20,7 +20,7 @@ class StepSeedHook(Hook):
 
     Denoising queries and dropout draw from torch's global generator, whose
     state is in no checkpoint.  With this hook a training that is resumed
-    draws what an uninterrupted one would have drawn.  For the pictures see
+    draws what an uninterrupted one would have drawn.  For the images see
     :mod:`aios.datasets.reproducible`.
     """
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Predictions next to ground truth, in pictures."""
+"""Predictions next to ground truth, in images."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 @HOOKS.register_module()
 class WholeBodyVisualizationHook(Hook):
-    """Draws some pictures at each validation, and in tests all if asked to.
+    """Draws some images at each validation, and in tests all if asked to.
 
     Ground truth is on the left, predictions on the right.  During validation
-    the same pictures, spread over the data set, come every time, so one sees
+    the same images, spread over the dataset, come every time, so one sees
     the network learn; they go to the visualizer's backends.  Meshes need a
     ``body_model`` in the visualizer's config.
 
     Args:
-        num_pictures: How many pictures of each validation; 0 for none.
+        num_pictures: How many images of each validation; 0 for none.
         score_thr: Persons with a lower score are not drawn.
-        test_out_dir: Folder for the pictures of tests, relative to the
+        test_out_dir: Folder for the images of tests, relative to the
             folder of the run; default: none are written.
-        show: Open a window for each picture of a test.
+        show: Open a window for each image of a test.
         wait_time: Seconds such a window waits, 0 for a key press.
         backend_args: Storage back-end of :mod:`mmengine.fileio`.
     """
@@ -65,7 +65,7 @@ class WholeBodyVisualizationHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[DetDataSample] | None = None,
     ) -> None:
-        """Draw the first picture of a batch, if it is its turn."""
+        """Draw the first image of a batch, if it is its turn."""
         if not outputs or batch_idx not in self._turns(runner):
             return
         sample = outputs[0]
@@ -90,7 +90,7 @@ class WholeBodyVisualizationHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[DetDataSample] | None = None,
     ) -> None:
-        """Draw all pictures, if they are wanted."""
+        """Draw all images, if they are wanted."""
         if not self.show and self.test_out_dir is None:
             return
         for sample in outputs or ():
@@ -122,7 +122,7 @@ def draw_sample(
 
     Args:
         visualizer: Draws.
-        image: ``(H, W, 3)`` uint8 RGB, the original picture.
+        image: ``(H, W, 3)`` uint8 RGB, the original image.
         sample: With ``pred_instances`` in original pixels, and
             ``gt_instances`` if they are to be seen.
         score_thr: Persons with a lower score are not drawn.
@@ -149,7 +149,7 @@ def _draw_people(
 
 
 def _displayed(people: Mapping[str, Any]) -> dict[str, Any]:
-    """Predicted people with the fields that the visualizer draws."""
+    """Predicted persons with the fields that the visualizer draws."""
     names = ('scores', 'cam_K', *(n for n in GT_FIELDS if 'bboxes' in n))
     shown = {name: people[name] for name in names if name in people}
     if 'joints2d' in people:
@@ -164,5 +164,5 @@ def _displayed(people: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name(sample: DetDataSample) -> str:
-    """Unlike file names, unique in the data set."""
+    """Unlike file names, unique in the dataset."""
     return f'{sample.img_id:06d}_{Path(sample.img_path).stem}'

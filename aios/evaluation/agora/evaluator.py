@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AGORA's protocol for pictures, one by one, at several thresholds.
+"""AGORA's protocol for images, one by one, at several thresholds.
 
-Symbols: ``P`` predictions and ``G`` true persons of a picture, ``T``
+Symbols: ``P`` predictions and ``G`` true persons of an image, ``T``
 thresholds, ``U`` pairs that match at any threshold.
 """
 
@@ -44,15 +44,15 @@ _COLUMNS = ('kid', 'occlusion', 'orientation', 'x')
 
 @dataclass(frozen=True)
 class AGORAPeople:
-    """Predictions of a picture.
+    """Predictions of an image.
 
     Args:
-        name: Of the picture, see
+        name: Of the image, see
             :func:`~aios.evaluation.agora.ground_truth.picture_name`.
         scores: ``(P,)``, in the official order, which decides ties: that of
             the names of files, as strings.
         joints2d: ``(P, 24, 2)`` pixels at 3840 x 2160.
-        boxes: ``(P, 4)`` xyxy around the submitted key-points.
+        boxes: ``(P, 4)`` xyxy around the submitted keypoints.
         bodies: Joints ``(M, 127, 3)`` and vertices ``(M, 10475, 3)`` of
             some of the persons, metres.
         broken: Predictions that were left out because they are not finite.
@@ -67,7 +67,7 @@ class AGORAPeople:
 
 
 class AGORAEvaluator:
-    """Compares pictures, and puts them together.
+    """Compares images, and puts them together.
 
     Args:
         vertex_ids: Of the parts, see
@@ -89,7 +89,7 @@ class AGORAEvaluator:
     def compare(
         self, truth: AGORAPicture, people: AGORAPeople | None
     ) -> dict[str, Any]:
-        """Match a picture's persons and measure them.
+        """Match an image's persons and measure them.
 
         Args:
             truth: The true persons.
@@ -133,7 +133,7 @@ class AGORAEvaluator:
         return record
 
     def without_truth(self, people: AGORAPeople) -> dict[str, Any]:
-        """Count predictions of a picture that the ground truth lacks.
+        """Count predictions of an image that the ground truth lacks.
 
         Returns:
             A record for :meth:`summary`.
@@ -178,10 +178,10 @@ class AGORAEvaluator:
     def table(
         self, records: Sequence[Mapping[str, Any]], index: int = 0
     ) -> AGORATable:
-        """Persons of all pictures at one of the thresholds.
+        """Persons of all images at one of the thresholds.
 
         Args:
-            records: Of :meth:`compare`.  The same pictures in another order
+            records: Of :meth:`compare`.  The same images in another order
                 give the same table.
             index: Which threshold.
         """
@@ -243,14 +243,14 @@ def people_of(
     """Predictions of our models as AGORA wants them.
 
     Args:
-        img_path: The picture.
+        img_path: The image.
         size: Its height and width.
         people: See :func:`aios.results.finite_instances`.
         bodies: Poses persons if there are no vertices.
         broken: How many were left out because they are not finite.
 
     Raises:
-        ValueError: If the picture has another shape than those of AGORA,
+        ValueError: If the image has another shape than those of AGORA,
             or there are neither vertices nor ``bodies``.
     """
     scale = agora_scale(img_path, size)
@@ -292,10 +292,10 @@ def _submission_order(scores: np.ndarray) -> np.ndarray:
 
 
 def agora_scale(img_path: str, size: Sequence[int]) -> np.ndarray:
-    """Factors ``(2,)`` from pixels of a picture to those at 3840 x 2160.
+    """Factors ``(2,)`` from pixels of an image to those at 3840 x 2160.
 
     Raises:
-        ValueError: If the picture has another shape than those of AGORA.
+        ValueError: If the image has another shape than those of AGORA.
     """
     height, width = size[:2]
     scale = np.array(PICTURE_SIZE) / (width, height)

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AGORA's data frames of people, with joints and vertices.
+"""AGORA's data frames of persons, with joints and vertices.
 
-Symbols: ``G`` persons of a picture, ``N`` of all, ``S`` pictures.
+Symbols: ``G`` persons of an image, ``N`` of all, ``S`` images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from aios.utils.safe_io import atomic_write, list_npz, load_npz
 from .layout import SMALL_SUFFIX
 
 PICTURE_SIZE = (3840, 2160)
-"""Width and height that all key-points refer to."""
+"""Width and height that all keypoints refer to."""
 
 _FRAME = re.compile(r'(\w+_)?\d+(_SMPLX)?_withjv\.pkl')
 _SHAPES: Mapping[str, tuple[int, ...]] = {
@@ -49,13 +49,13 @@ _TABLE: Mapping[str, tuple[tuple[int, ...], str]] = {
 
 
 def picture_name(path: str) -> str:
-    """What predictions of a picture are called: the stem at 3840 x 2160."""
+    """What predictions of an image are called: the stem at 3840 x 2160."""
     return Path(path.replace('\\', '/')).stem.removesuffix(SMALL_SUFFIX)
 
 
 @dataclass(frozen=True)
 class AGORAPicture:
-    """The true persons of a picture.
+    """The true persons of an image.
 
     Args:
         name: See :func:`picture_name`.
@@ -86,20 +86,20 @@ class AGORAPicture:
 
 
 class AGORAGroundTruth:
-    """True persons by picture.
+    """True persons by image.
 
     Args:
         path: Folder of the data frames ``*_withjv.pkl``, or what
             :func:`convert_ground_truth` made of them, which is quicker and
             keeps meshes on the disk.
-        full_bodies_only: Keep pictures with ``bfh`` or ``smplx`` in their
+        full_bodies_only: Keep images with ``bfh`` or ``smplx`` in their
             path, as official evaluations of SMPL-X do.  Only they have
             fitted hands and faces.
 
     Raises:
         FileNotFoundError: If there is no such file, or no data frame.
         ValueError: If a column is missing or has another shape, or no
-            picture is left.
+            image is left.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ def convert_ground_truth(
 ) -> int:
     """Make one file of AGORA's data frames.
 
-    Meshes are stored picture by picture, so that they can be read one by
+    Meshes are stored image by image, so that they can be read one by
     one.
 
     Args:
@@ -216,7 +216,7 @@ def convert_ground_truth(
         overwrite: Whether it may be replaced.
 
     Returns:
-        Number of pictures.
+        Number of images.
 
     Raises:
         FileNotFoundError: If there is no data frame.
@@ -247,7 +247,7 @@ def convert_ground_truth(
 def _read_frames(
     folder: Path,
 ) -> Iterator[tuple[str, dict[str, np.ndarray], np.ndarray]]:
-    """Path, small columns and vertices of every picture."""
+    """Path, small columns and vertices of every image."""
     files = sorted(
         path
         for path in folder.rglob('*.pkl')

@@ -16,7 +16,7 @@ FOLDER = 'predictions'
 """Folder of the files, also inside the archive."""
 
 SMALL_SUFFIX = '_1280x720'
-"""End of the names of AGORA's small pictures; predictions lack it."""
+"""End of the names of AGORA's small images; predictions lack it."""
 
 NUM_JOINTS = 24
 """Rows of ``joints`` that are compared.  AGORA takes more, which enlarge the
@@ -79,8 +79,8 @@ class Benchmark:
         name: ``'agora'`` or ``'bedlam'``.
         pattern: Of file names; groups ``picture`` and ``person``.
         variants: What files may hold: ``'params'``, ``'verts'``.
-        size: Width and height of the pictures that pixels refer to; ``None``
-            for the pictures of the test set themselves.
+        size: Width and height of the images that pixels refer to; ``None``
+            for the images of the test set themselves.
         shapes: Of the arrays beside parameters.
     """
 
@@ -113,7 +113,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 
 
 def parse_name(name: str, benchmark: str = 'agora') -> tuple[str, int]:
-    """Picture and number of the person of a file name.
+    """Image and number of the person of a file name.
 
     Raises:
         ValueError: If that is not the name of a prediction.

@@ -156,9 +156,9 @@ class SubmittedPredictions(NamedTuple):
 def read_submission(
     path: str | os.PathLike, bodies: SubmittedBodies
 ) -> SubmittedPredictions:
-    """Predictions of AGORA by picture.
+    """Predictions of AGORA by image.
 
-    Key-points are read now, meshes when they are asked for.
+    Keypoints are read now, meshes when they are asked for.
 
     Args:
         path: See :class:`Submission`.

@@ -79,7 +79,7 @@ class SubmissionWriter:
             )
 
     def write(self, picture: str, persons: Sequence[Mapping]) -> list[str]:
-        """Write the persons of a picture.
+        """Write the persons of an image.
 
         Args:
             picture: The first half of file names.
@@ -98,7 +98,7 @@ class SubmissionWriter:
             if faults := check_person(content, self.benchmark):
                 raise ValueError(f'{name}: {"; ".join(faults)}')
             path = self._folder() / name
-            # The same picture may come twice: samplers fill up batches.
+            # The same image may come twice: samplers fill up batches.
             dump_pickle(path, content, overwrite=True)
             paths.append(str(path))
         return paths

@@ -5,8 +5,8 @@ The rules are those of the benchmark's own tool, or corrected ones; see
 :class:`AGORAProtocol`.  What the numbers of all persons become is in
 :mod:`~aios.evaluation.functional.agora_summary`.
 
-Symbols: ``P`` predictions and ``G`` true persons of a picture, ``M`` matched
-pairs, ``K`` key-points, ``V`` vertices.
+Symbols: ``P`` predictions and ``G`` true persons of an image, ``M`` matched
+pairs, ``K`` keypoints, ``V`` vertices.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def agora_costs(
     true: np.ndarray,
     protocol: AGORAProtocol = AGORAProtocol.OFFICIAL,
 ) -> np.ndarray:
-    """How different key-points are.
+    """How different keypoints are.
 
     Args:
         predicted: ``(P, K, 2)``.

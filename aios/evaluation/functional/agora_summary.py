@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """AGORA's numbers of all persons together.
 
-Symbols: ``G`` true persons of all pictures, ``B`` bins.
+Symbols: ``G`` true persons of all images, ``B`` bins.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class AGORATable:
         errors: ``(G, 8)`` millimetres, columns :data:`AGORA_ERRORS`; those
             of missed persons are not looked at.
         has_predictions: ``(G,)`` bool, there is any prediction in the
-            person's picture; so it is where ``found`` is.
+            person's image; so it is where ``found`` is.
         kid: ``(G,)`` bool.
         occlusion: ``(G,)`` percent, NaN if unknown.
         orientation: ``(G,)`` degrees in (-22.5, 337.5], NaN if unknown.
         x: ``(G,)`` horizontal distance from the centre of the image: 0 at
             the centre, 1 at the edges.
-        wrong: Predictions that are nobody, of all pictures.
+        wrong: Predictions that are nobody, of all images.
     """
 
     found: np.ndarray

@@ -24,7 +24,7 @@ def pairwise_iou(
         boxes: ``(P, 4)``.
         others: ``(G, 4)``.
         pixel: Added to each width and height; 1 if the last row and column
-            belong to the box (AGORA's boxes of key-points).
+            belong to the box (AGORA's boxes of keypoints).
 
     Returns:
         ``(P, G)`` float64 in [0, 1]; 0 if both boxes have no area.
@@ -49,7 +49,7 @@ def keypoint_cost(
     Args:
         predicted: ``(P, K, 2)`` pixels.
         true: ``(G, K, 2)`` pixels.
-        size: ``(width, height)`` of the picture.
+        size: ``(width, height)`` of the image.
         weights: ``(G, K)`` of the joints of each person; default 1.  Where
             all are 0 all count alike.
 
@@ -93,7 +93,7 @@ def match_one_per_image(scores: np.ndarray, costs: np.ndarray) -> np.ndarray:
     """The best prediction, and the person it is nearest to.
 
     The protocol behind published numbers on EHF, UBody, EgoBody and ARCTIC:
-    whoever else is in the picture does not count.
+    whoever else is in the image does not count.
 
     Args:
         scores: ``(P,)``.

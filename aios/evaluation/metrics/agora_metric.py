@@ -28,9 +28,9 @@ class AGORAMetric(NumberMetric):
     """Protocol of AGORA's leaderboard, on its validation set.
 
     Predictions come from the data samples, true persons from the release's
-    own data frames, found by the name of the picture.  The numbers are those
-    of :func:`aios.evaluation.functional.summarise_agora`.  Pictures without
-    a sample count as pictures without predictions: everybody was missed.
+    own data frames, found by the name of the image.  The numbers are those
+    of :func:`aios.evaluation.functional.summarise_agora`.  Images without
+    a sample count as images without predictions: everybody was missed.
 
     Args:
         ground_truth: Folder of the data frames, or the file that
@@ -88,7 +88,7 @@ class AGORAMetric(NumberMetric):
         return self._truth
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Reduce each picture to a few numbers per person."""
+        """Reduce each image to a few numbers per person."""
         truth = self._prepare()
         for sample in data_samples:
             people, broken = finite_predictions_of(
@@ -109,7 +109,7 @@ class AGORAMetric(NumberMetric):
             self.results.append(record)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Put the pictures together; one that comes twice counts once."""
+        """Put the images together; one that comes twice counts once."""
         truth = self._prepare()
         records = {record['name']: record for record in results}
         absent = [p for p in truth if p.name not in records]

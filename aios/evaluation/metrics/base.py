@@ -26,11 +26,11 @@ def one_record_per_picture(
 ) -> list[dict[str, Any]]:
     """Records without those that came twice, in a fixed order.
 
-    Samplers repeat some pictures to fill up the last batch.  In a fixed
+    Samplers repeat some images to fill up the last batch.  In a fixed
     order sums do not depend on the number of processes.
 
     Args:
-        records: What ``process`` kept; ``'key'`` tells pictures apart.
+        records: What ``process`` kept; ``'key'`` tells images apart.
     """
     pictures = {record['key']: record for record in records}
     return [pictures[key] for key in sorted(pictures)]

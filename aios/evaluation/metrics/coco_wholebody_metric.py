@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Average precision of whole-body key-points, as COCO computes it.
+"""Average precision of whole-body keypoints, as COCO computes it.
 
-Symbols: ``P`` predictions of a picture, ``K`` key-points of a part.
+Symbols: ``P`` predictions of an image, ``K`` keypoints of a part.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ KEYPOINT_SIGMAS: Mapping[str, Sequence[float]] = {
     'lefthand_kpts': _HAND,
     'righthand_kpts': _HAND,
 }
-"""Sigmas of the key-points of each field of an annotation, in the order of
-the 133 key-points."""
+"""Sigmas of the keypoints of each field of an annotation, in the order of
+the 133 keypoints."""
 
 # Fields of annotations that are measured together.
 _PARTS: Mapping[str, tuple[str, ...]] = {
@@ -67,7 +67,7 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     'wholebody': tuple(KEYPOINT_SIGMAS),
 }
 _STATISTICS = ('AP', 'AP50', 'AP75', 'AP-M', 'AP-L', 'AR')  # COCO's order
-_MAX_PERSONS = 20  # COCO looks at no more of a picture
+_MAX_PERSONS = 20  # COCO looks at no more of an image
 _NUM_BODY = len(KEYPOINT_SIGMAS['keypoints'])
 _SIZES = {
     'bbox': 4,
@@ -80,7 +80,7 @@ _SIZES = {
 def to_coco_wholebody(
     joints: np.ndarray, source: str | JointSet = 'smplx_144'
 ) -> np.ndarray:
-    """Joints of the body model as COCO-WholeBody's key-points.
+    """Joints of the body model as COCO-WholeBody's keypoints.
 
     Hips are those of the body model, and roots of hands are wrists: SMPL-X
     has no others.
@@ -93,7 +93,7 @@ def to_coco_wholebody(
         ``(..., 133, C)``.
 
     Raises:
-        ValueError: If the convention lacks one of the key-points.
+        ValueError: If the convention lacks one of the keypoints.
     """
     source = JOINT_SETS[source] if isinstance(source, str) else source
     mapping = joint_mapping(source, COCO_WHOLEBODY_133, approximate=True)
@@ -109,20 +109,20 @@ def to_coco_wholebody(
 
 @METRICS.register_module()
 class CocoWholeBodyMetric(NumberMetric):
-    """COCO's AP by object key-point similarity, for each part.
+    """COCO's AP by object keypoint similarity, for each part.
 
     Reported are ``AP-{body,foot,face,hand,lhand,rhand,wholebody}``,
     likewise ``AP50``, ``AP75``, ``AP-M``, ``AP-L`` (persons of medium and
     large area) and ``AR``, in [0, 1]; ``hand`` is the mean of both sides;
     ``pictures``, ``predictions``, ``predictions-not-finite``, which are left
-    out, and ``persons-...`` who have key-points of a part.  Predictions at
-    crowds and at persons without key-points do not count, as pycocotools has
+    out, and ``persons-...`` who have keypoints of a part.  Predictions at
+    crowds and at persons without keypoints do not count, as pycocotools has
     it.  What is of nobody is not reported.
 
     Args:
         ann_file: ``coco_wholebody_val_v1.0.json`` or a file of its format.
         body_keypoints: Which 17 points of the body are taken: joints of the
-            ``'smplx'`` body, or the ``'detected'`` key-points.
+            ``'smplx'`` body, or the ``'detected'`` keypoints.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
@@ -141,7 +141,7 @@ class CocoWholeBodyMetric(NumberMetric):
         self.body_keypoints = body_keypoints
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep key-points and scores of the best persons."""
+        """Keep keypoints and scores of the best persons."""
         for sample in data_samples:
             fields = ['joints2d']
             if self.body_keypoints == 'detected':
@@ -165,12 +165,12 @@ class CocoWholeBodyMetric(NumberMetric):
         """Evaluate with pycocotools.
 
         Args:
-            results: What :meth:`process` kept.  A picture that comes twice
-                counts once; pictures that do not come are not missed.
+            results: What :meth:`process` kept.  An image that comes twice
+                counts once; images that do not come are not missed.
 
         Raises:
-            ValueError: If the file has no such picture, or persons without
-                whole-body key-points.
+            ValueError: If the file has no such image, or persons without
+                whole-body keypoints.
         """
         pictures = {record['img_id']: record for record in results}
         records = [pictures[key] for key in sorted(pictures)]
@@ -199,7 +199,7 @@ class CocoWholeBodyMetric(NumberMetric):
         return metrics
 
     def _read(self, wanted: list[int]) -> tuple[list[dict], list[dict]]:
-        """Images and persons of the pictures that were seen."""
+        """Images and persons of the images that were seen."""
         try:
             images, persons = _read_coco(get_text(self.ann_file))
         except RecursionError as error:
@@ -267,7 +267,7 @@ def _fault(person: Mapping[str, Any]) -> str | None:
 def _annotation(
     person: Mapping[str, Any], fields: Sequence[str]
 ) -> dict[str, Any]:
-    """A person as one of pycocotools', with the key-points of a part."""
+    """A person as one of pycocotools', with the keypoints of a part."""
     points = [value for field in fields for value in person[field]]
     return {
         'id': person['id'],

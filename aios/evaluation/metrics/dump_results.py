@@ -20,7 +20,7 @@ _META = ('img_id', 'img_path', 'dataset_name', 'ori_shape')
 class DumpWholeBodyResults(BaseMetric):
     """Writes a pickle that every version of NumPy reads, without torch.
 
-    A list with one dictionary per picture: ``img_id``, ``img_path``,
+    A list with one dictionary per image: ``img_id``, ``img_path``,
     ``dataset_name``, ``ori_shape`` and ``pred_instances``, a dictionary of
     NumPy arrays as :meth:`aios.models.heads.AiOSHead.predict` lists them.
     Read it with :func:`aios.utils.safe_io.load_pickle`.

@@ -275,7 +275,7 @@ class SMPLXMeshMetric(NumberMetric):
         }
 
     def _predictions(self, sample: Mapping[str, Any]) -> tuple[People, int]:
-        """People with sufficient scores, and how many were not finite."""
+        """Persons with sufficient scores, and how many were not finite."""
         if {'vertices'} & {*self.fields} - {*sample['pred_instances']}:
             raise ValueError(
                 f'{_name(sample)}: predictions have no meshes; set '

@@ -57,15 +57,15 @@ class _Submission(NumberMetric):
         self.writer = SubmissionWriter(out_dir, self.benchmark, overwrite)
 
     def picture(self, sample: Mapping[str, Any]) -> str:
-        """What the server calls the picture."""
+        """What the server calls the image."""
         raise NotImplementedError
 
     def scale(self, sample: Mapping[str, Any]) -> np.ndarray:
-        """Factors ``(2,)`` from pixels of the picture to those submitted."""
+        """Factors ``(2,)`` from pixels of the image to those submitted."""
         raise NotImplementedError
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Write the persons of each picture to a temporary folder."""
+        """Write the persons of each image to a temporary folder."""
         for sample in data_samples:
             if (
                 self.variant == 'verts'
@@ -129,8 +129,8 @@ class _Submission(NumberMetric):
 class AGORASubmission(_Submission):
     """``predictions.zip`` for https://agora-evaluation.is.tuebingen.mpg.de.
 
-    One file per person, ``<picture>_personId_<k>.pkl``, best first; key-points
-    in pixels at 3840 x 2160, whatever the resolution of the pictures.
+    One file per person, ``<picture>_personId_<k>.pkl``, best first; keypoints
+    in pixels at 3840 x 2160, whatever the resolution of the images.
 
     Args:
         out_dir: The result: ``predictions/``, ``predictions.zip`` and
@@ -150,7 +150,7 @@ class AGORASubmission(_Submission):
     benchmark = 'agora'
 
     def picture(self, sample: Mapping[str, Any]) -> str:
-        """Stem of the picture at 3840 x 2160."""
+        """Stem of the image at 3840 x 2160."""
         return picture_name(sample['img_path'])
 
     def scale(self, sample: Mapping[str, Any]) -> np.ndarray:
@@ -162,8 +162,8 @@ class AGORASubmission(_Submission):
 class BEDLAMSubmission(_Submission):
     """``predictions.zip`` for https://bedlam.is.tue.mpg.de.
 
-    Meshes only, ``<scene>_frameID_<frame>_personId_<k>.pkl``; key-points in
-    pixels of the pictures, which must lie in
+    Meshes only, ``<scene>_frameID_<frame>_personId_<k>.pkl``; keypoints in
+    pixels of the images, which must lie in
     ``.../<scene>/png/<sequence>/<frame>.png``.
 
     Args:
@@ -198,7 +198,7 @@ class BEDLAMSubmission(_Submission):
 
 
 def bedlam_name(img_path: str) -> str:
-    """What predictions of a picture of BEDLAM are called.
+    """What predictions of an image of BEDLAM are called.
 
     Raises:
         ValueError: If it does not lie in ``<scene>/png/<sequence>``.

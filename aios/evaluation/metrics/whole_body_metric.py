@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Are people found, and how far off are their joints and surfaces.
+"""Are persons found, and how far off are their joints and surfaces.
 
-Symbols: ``P`` predictions of a picture, ``n`` its persons, ``M`` matched
-pairs, ``N`` matched persons of all pictures, ``J`` = 137 joints.
+Symbols: ``P`` predictions of an image, ``n`` its persons, ``M`` matched
+pairs, ``N`` matched persons of all images, ``J`` = 137 joints.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class WholeBodyMetric(NumberMetric):
         self.bodies = GroundTruthBodies(body_model) if body_model else None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Reduce each picture to scores, counts, joints and errors."""
+        """Reduce each image to scores, counts, joints and errors."""
         for sample in data_samples:
             true = ground_truth_of(sample)
             predicted, broken = finite_predictions_of(
@@ -111,10 +111,10 @@ class WholeBodyMetric(NumberMetric):
             self.results.append(record)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Put the pictures together.
+        """Put the images together.
 
         Args:
-            results: What :meth:`process` kept.  A picture that comes twice
+            results: What :meth:`process` kept.  An image that comes twice
                 counts once.
         """
         records = one_record_per_picture(results)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""MoveNet MultiPose as a backbone: features learned on real people.
+"""MoveNet MultiPose as a backbone: features learned on real persons.
 
 Legend: ``B`` images, ``H`` and ``W`` height and width of the batch.
 """
@@ -43,7 +43,7 @@ class MoveNet(BaseModule):
 
     MobileNetV2 of width 1.75 with its batch norms folded in, MoveNet's
     feature pyramid above it, and its heads for heat maps of keypoints and of
-    people's centres; see `Next-Generation Pose Detection with MoveNet and
+    persons' centres; see `Next-Generation Pose Detection with MoveNet and
     TensorFlow.js <https://blog.tensorflow.org/2021/05/next-generation-pose-
     detection-with-movenet-and-tensorflowjs.html>`_.
     ``tools/model_converters/movenet_to_mm.py`` makes a checkpoint of the

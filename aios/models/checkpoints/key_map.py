@@ -222,7 +222,7 @@ class OfficialTensor:
 
     Args:
         shape: Its shape.
-        in_edpose: Whether ED-Pose (17 key-points, ResNet-50), from which the
+        in_edpose: Whether ED-Pose (17 keypoints, ResNet-50), from which the
             training of AiOS starts, has it too.
     """
 

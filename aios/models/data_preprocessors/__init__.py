@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From pictures to the batch the network sees."""
+"""From images to the batch the network sees."""
 
 from .whole_body import WholeBodyDataPreprocessor
 

@@ -19,9 +19,9 @@ FETCHING = {'cuda'}
 
 @MODELS.register_module()
 class WholeBodyDataPreprocessor(DetDataPreprocessor):
-    """Normalise, pad and batch pictures; refuse what is none.
+    """Normalise, pad and batch images; refuse what is none.
 
-    MMDetection's preprocessor would batch 16-bit pictures as if they had 8
+    MMDetection's preprocessor would batch 16-bit images as if they had 8
     bits, and leaves other numbers of channels to the first convolution.  It
     also waits for the GPU at each tensor that it brings there; here copies
     are queued behind the work of the step before.
@@ -44,13 +44,13 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
         """Make a batch.
 
         Args:
-            data: ``inputs``, pictures ``(3, H, W)`` of 0..255, uint8 or
+            data: ``inputs``, images ``(3, H, W)`` of 0..255, uint8 or
                 floating point, in a list or as one tensor; and
                 ``data_samples``.
             training: Whether this is training.
 
         Raises:
-            ValueError: If an input is not such a picture; the message names
+            ValueError: If an input is not such an image; the message names
                 it.
         """
         samples = data.get('data_samples')

@@ -43,11 +43,11 @@ from .model_checks import check_channels, check_levels, check_widths
 
 @MODELS.register_module()
 class AiOS(DetectionTransformer):
-    """Detects people and reads their SMPL-X bodies, in one stage.
+    """Detects persons and reads their SMPL-X bodies, in one stage.
 
     A DETR in MMDetection's four steps.  Backbone, neck, positional encoding
     and encoder are MMDetection's; candidates are the best positions of the
-    encoded picture, and the decoder grows each from a box to a whole body.
+    encoded image, and the decoder grows each from a box to a whole body.
 
     Args:
         backbone: Config of the backbone.
@@ -293,7 +293,7 @@ class AiOS(DetectionTransformer):
 
         Args:
             img_feats: As of :meth:`extract_feat`.
-            image_padding: ``(B, 1, H, W)``, 1 on the padding of pictures and
+            image_padding: ``(B, 1, H, W)``, 1 on the padding of images and
                 0 elsewhere; ``None`` if there is none.
 
         Returns:
@@ -395,7 +395,7 @@ class AiOS(DetectionTransformer):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Choose candidates, and in training make denoising queries.
 
-        The content of a candidate is the encoded picture at its place, not
+        The content of a candidate is the encoded image at its place, not
         a learned query as in DINO.
 
         Args:
@@ -414,7 +414,7 @@ class AiOS(DetectionTransformer):
         output_memory = self.memory_trans_fc(memory.masked_fill(is_empty, 0))
         output_memory = self.memory_trans_norm(output_memory)
         all_logits = self.bbox_head.encoder_cls(output_memory)
-        # Small pictures have fewer positions than there are queries.
+        # Small images have fewer positions than there are queries.
         count = min(self.num_queries, output_memory.shape[1])
         index = all_logits.max(dim=-1).values.topk(count, dim=1).indices
 

@@ -40,7 +40,7 @@ from .smplx_head import SMPLXBranch, at_least_float32, has_smplx
 
 @MODELS.register_module()
 class AiOSHead(BaseModule):
-    """Classes, boxes, key-points and SMPL-X parameters of persons.
+    """Classes, boxes, keypoints and SMPL-X parameters of persons.
 
     Args:
         stages: Stages of the decoder; the detector passes them.
@@ -366,13 +366,13 @@ class AiOSHead(BaseModule):
         rescale: bool = True,
         decoding: DecodingConfig | None = None,
     ) -> list[InstanceData]:
-        """People in each image, best first.
+        """Persons in each image, best first.
 
         Args:
             outputs: See :meth:`forward_last`.
             batch_data_samples: ``B`` samples with ``img_shape``, and
                 ``scale_factor`` or ``ori_shape`` to rescale.
-            rescale: Return pixels of the original picture instead of the
+            rescale: Return pixels of the original image instead of the
                 one the network saw.
             decoding: What is returned; ``None`` for ``test_cfg``.
 

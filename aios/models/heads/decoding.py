@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From the outputs of the network to people in a picture.
+"""From the outputs of the network to persons in an image.
 
 Legend: ``B`` images, ``P`` candidates, ``n`` persons of an image, ``N``
 persons of all images, ``V`` vertices.
@@ -112,7 +112,7 @@ def select_persons(
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where coordinates of the network are in the picture of the result.
+    """Where coordinates of the network are in the image of the result.
 
     Args:
         size: ``(height, width)`` the network saw, without padding.
@@ -154,7 +154,7 @@ def decode_people(
     config: DecodingConfig,
     rescale: bool = True,
 ) -> list[InstanceData]:
-    """Turn outputs of the last decoder layer into people.
+    """Turn outputs of the last decoder layer into persons.
 
     The body model runs once, for the persons that are returned.
 
@@ -164,7 +164,7 @@ def decode_people(
             ``scale_factor`` or ``ori_shape``.
         body_model: Poses the bodies.
         config: What is wanted.
-        rescale: Return pixels of the original picture instead of the one
+        rescale: Return pixels of the original image instead of the one
             the network saw.
 
     Returns:
@@ -302,7 +302,7 @@ def _solve_bodies(
 def _detections(
     image: int, outputs: LayerOutputs, selection: Selection, frame: _Frame
 ) -> InstanceData:
-    """Scores, labels, boxes and key-points of an image."""
+    """Scores, labels, boxes and keypoints of an image."""
     result = InstanceData(metainfo=dict(cam_K=frame.K))
     result.scores = selection.scores
     result.labels = selection.labels

@@ -104,7 +104,7 @@ class EncoderOutputs:
 class LayerOutputs:
     """Predictions of a decoder layer.
 
-    Coordinates are fractions of the picture the network sees, without the
+    Coordinates are fractions of the image the network sees, without the
     padding of the batch.  Which parts are there depends on the layout.
 
     Args:

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """From keypoints in the image to rotations of joints.
 
-Pixels of synthetic people are not those of real ones, keypoints are nearly
+Pixels of synthetic persons are not those of real ones, keypoints are nearly
 the same.  A network that reads nothing else learns from any number of posed
 skeletons, without an image (Martinez et al., ICCV 2017).  Not in the AiOS
 paper.

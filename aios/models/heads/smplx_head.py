@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """From the tokens of a person to SMPL-X parameters (AiOS paper, Sec. 3.3).
 
-Every decoder layer with key-points predicts from scratch: no mean
+Every decoder layer with keypoints predicts from scratch: no mean
 parameters, no iteration.
 
 Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person, ``C`` channels.
@@ -66,7 +66,7 @@ were trained.
 
 IDENTITY_6D = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 # A body is modelled with y up and z ahead; in the camera y points down and z
-# away.  Half a turn about x makes people stand upright and face the camera.
+# away.  Half a turn about x makes persons stand upright and face the camera.
 UPRIGHT_6D = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
 _OUTPUTS = {  # name: (which features, number of outputs, is a rotation)
     'pose': ('body', 22 * 6, True),

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Branches that turn tokens into boxes and key-points.
+"""Branches that turn tokens into boxes and keypoints.
 
 A branch is a small MLP per decoder layer.  Parts of the same kind share a
 *family* of branches: left and right hands differ by their queries only.
@@ -144,7 +144,7 @@ class _GrownBranch(_Branch):
 
 
 class PointBranch(_GrownBranch):
-    """Key-points, and the size of the box around each.
+    """Keypoints, and the size of the box around each.
 
     NOTE: The size only says where the next layer looks; it gets no gradient
     and one MLP serves all layers, as published.  It still matters for the
@@ -246,7 +246,7 @@ class DetectionBranches(BaseModule):
         content: Tensor,
         boxes: Tensor,
     ) -> Tensor:
-        """Move the boxes of all tokens, key-points included.
+        """Move the boxes of all tokens, keypoints included.
 
         Args:
             layer: Decoder layer.

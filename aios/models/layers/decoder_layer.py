@@ -20,7 +20,7 @@ from .person_attention import PersonAttention
 
 @dataclass(frozen=True)
 class Memory:
-    """The encoded picture.
+    """The encoded image.
 
     Args:
         features: ``(B, S, C)`` all levels, one after another.
@@ -36,7 +36,7 @@ class Memory:
 
 
 class ProgressiveDecoderLayer(BaseModule):
-    """Attention among persons, attention to the picture, feed-forward.
+    """Attention among persons, attention to the image, feed-forward.
 
     Normalisation follows each of the three (post-norm), as in Deformable
     DETR.
@@ -85,7 +85,7 @@ class ProgressiveDecoderLayer(BaseModule):
             query_pos: Positional queries of the same shape.
             reference_boxes: ``(B, N + D, L, 4)`` where to look, cxcywh
                 relative to each level.
-            memory: The encoded picture.
+            memory: The encoded image.
             layout: Order of a person's tokens.
             num_persons: ``P``.
             dn_groups: ``(B, D)`` groups of the denoising tokens.

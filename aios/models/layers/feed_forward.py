@@ -16,7 +16,7 @@ class FeedForward(FFN):
     """MMCV's feed-forward network, piece by piece for inference on CPUs.
 
     The hidden layer is eight times as wide as a token: for all tokens of a
-    picture, the largest tensor of the network.  It need not exist as a whole.
+    image, the largest tensor of the network.  It need not exist as a whole.
     Arguments, parameters and results are those of
     :class:`mmcv.cnn.bricks.transformer.FFN`.
     """

@@ -2,8 +2,8 @@
 """The decoder that grows a person from a box to a whole body.
 
 AiOS paper, Sec. 3.2: in the first stage a person is one box token; the best
-candidates go on to the second stage, where key-points, hands and face are
-added, and to the third, where hands and faces get key-points too.
+candidates go on to the second stage, where keypoints, hands and face are
+added, and to the third, where hands and faces get keypoints too.
 
 Legend: ``B`` images, ``P`` persons (candidates), ``T`` tokens of a person,
 ``D`` denoising tokens, ``L`` feature levels, ``C`` channels.
@@ -126,8 +126,8 @@ class ProgressiveDecoder(BaseModule):
         num_cp: Recompute the activations of so many layers in the backward
             pass, to save memory in training.  Counted from the last, whose
             tokens are the most.
-        keep_overlapping: In training, let the candidates that overlap people
-            best leave the first stage whatever their scores.  People are
+        keep_overlapping: In training, let the candidates that overlap persons
+            best leave the first stage whatever their scores.  Persons are
             those whom denoising queries stand for.  Not in the paper: where
             few candidates are kept, later stages would see nobody until
             scores are good.
@@ -196,7 +196,7 @@ class ProgressiveDecoder(BaseModule):
         Args:
             query: ``(B, P, C)`` content of the candidates.
             reference_boxes: ``(B, P, 4)`` their boxes, cxcywh in [0, 1].
-            memory: The encoded picture.
+            memory: The encoded image.
             cls_branches: Classifier of each layer.
             branches: Branches of the head that refine boxes.
             dn_queries: Denoising queries, in training.
@@ -351,7 +351,7 @@ def _overlapping(
 ) -> Tensor | None:
     """Candidates ``(B, D)`` that overlap best with whom queries stand for.
 
-    Queries of nobody (in pictures without people) choose by chance: what
+    Queries of nobody (in images without persons) choose by chance: what
     they stand for is a random box.
     """
     if dn_queries is None:

@@ -21,7 +21,7 @@ from .pose_prior import PoseHints
 INVERSE_SIGMOID_EPS = 1e-3
 """Everywhere in the network, as published (MMDetection's default is 1e-5).
 
-It keeps reference boxes in about (0.001, 0.999) of the picture.
+It keeps reference boxes in about (0.001, 0.999) of the image.
 """
 
 

@@ -22,7 +22,7 @@ def box_parts(layout: TokenLayout) -> tuple[str, ...]:
 
 
 def point_parts(layout: TokenLayout) -> tuple[str, ...]:
-    """Names of the parts that are key-points, in token order."""
+    """Names of the parts that are keypoints, in token order."""
     return tuple(part.name for part in layout.parts if not part.is_box)
 
 
@@ -66,7 +66,7 @@ def select_parts(
 def assemble_parts(
     layout: TokenLayout, boxes: Tensor, points: Tensor
 ) -> Tensor:
-    """Bring box and key-point tokens into the order of the layout.
+    """Bring box and keypoint tokens into the order of the layout.
 
     The inverse of :func:`select_parts` with :func:`box_parts` and with
     :func:`point_parts`.
@@ -74,7 +74,7 @@ def assemble_parts(
     Args:
         layout: The order wanted.
         boxes: ``(B, P, K, ...)`` all box tokens.
-        points: ``(B, P, T - K, ...)`` all key-point tokens.
+        points: ``(B, P, T - K, ...)`` all keypoint tokens.
 
     Returns:
         ``(B, P, T, ...)``.

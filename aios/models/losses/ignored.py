@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Regions that are neither persons nor background: crowds.
 
-``B`` pictures, ``Q`` candidates of each.
+``B`` images, ``Q`` candidates of each.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def ignored_regions(
         like: Gives device and type.
 
     Returns:
-        ``(q, 4)`` xyxy of each picture, fractions of its width and height;
+        ``(q, 4)`` xyxy of each image, fractions of its width and height;
         None if there is none in the batch.
     """
     regions = []

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Losses of key-points that are tokens."""
+"""Losses of keypoints that are tokens."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _EPS = 1e-6
 
 @MODELS.register_module()
 class PartKeypointLoss(PersonLoss):
-    """L1 and OKS of body, hand and face key-points.
+    """L1 and OKS of body, hand and face keypoints.
 
     Args:
         oks_area: Area that distances are compared with: ``'body'``, the box
             of the person, as in COCO-WholeBody and as published, or
             ``'part'``, the box of the hand or face.
-        face_count: Whose visible key-points make a person count when the
+        face_count: Whose visible keypoints make a person count when the
             losses of the face are averaged: ``'face'``, or ``'lhand'`` as
             published.  With the latter a batch without visible left hands
             learns nothing about faces.

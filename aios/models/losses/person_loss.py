@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """What losses of matched persons have in common.
 
-Legend: ``M`` matched persons of a batch, ``K`` key-points of a part.
+Legend: ``M`` matched persons of a batch, ``K`` keypoints of a part.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class PersonPredictions:
     """What a decoder layer says about the matched persons.
 
     Args:
-        boxes: Box tokens to ``(M, 4)`` cxcywh, fractions of the picture.
-        points: Key-point tokens to ``(M, K, 2)``.
+        boxes: Box tokens to ``(M, 4)`` cxcywh, fractions of the image.
+        points: Keypoint tokens to ``(M, K, 2)``.
         smplx: SMPL-X parameters ``(M, ...)``, if the layer has any.
         joints3d: ``(M, 137, 3)`` metres without translation, if wanted.
     """

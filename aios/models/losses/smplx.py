@@ -188,7 +188,7 @@ class SMPLXJoint3DLoss(PersonLoss):
 
 @MODELS.register_module()
 class SMPLXJoint2DLoss(PersonLoss):
-    """L1 of joints projected into the picture, in fractions of its size.
+    """L1 of joints projected into the image, in fractions of its size.
 
     Args:
         square_confidence: Weigh joints by the square of their confidence, as

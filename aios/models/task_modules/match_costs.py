@@ -27,8 +27,8 @@ class Candidates:
 
     Args:
         logits: ``(..., C)``.
-        boxes: ``(..., 4)`` cxcywh, fractions of the picture.
-        points: ``(..., 17, 2)`` key-points in COCO's order, or ``None``.
+        boxes: ``(..., 4)`` cxcywh, fractions of the image.
+        points: ``(..., 17, 2)`` keypoints in COCO's order, or ``None``.
     """
 
     logits: Tensor
@@ -41,7 +41,7 @@ class Candidates:
         return Candidates(self.logits[index], self.boxes[index], points)
 
     def needed_points(self) -> Tensor:
-        """The key-points.
+        """The keypoints.
 
         Raises:
             ValueError: If there are none.
@@ -141,7 +141,7 @@ class GIoUCost(MatchCost):
 
 @TASK_UTILS.register_module()
 class KeypointL1Cost(MatchCost):
-    """L1 distance of the visible body key-points, summed."""
+    """L1 distance of the visible body keypoints, summed."""
 
     def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
         """See the base class."""
@@ -152,7 +152,7 @@ class KeypointL1Cost(MatchCost):
 
 @TASK_UTILS.register_module()
 class OKSCost(MatchCost):
-    """One minus the object key-point similarity of the body."""
+    """One minus the object keypoint similarity of the body."""
 
     def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
         """See the base class."""

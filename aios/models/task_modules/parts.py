@@ -31,8 +31,8 @@ class Part:
     Args:
         name: In names of losses and of ground-truth fields.
         group: In names of tokens and joint groups.
-        points: Its key-point tokens.
-        sigmas: Constants of the object key-point similarity.
+        points: Its keypoint tokens.
+        sigmas: Constants of the object keypoint similarity.
         root: Joint of ``smplx_137`` its shape is measured from.
     """
 
@@ -49,7 +49,7 @@ class Part:
 
     @property
     def point_tokens(self) -> str:
-        """Name of its key-points among the tokens."""
+        """Name of its keypoints among the tokens."""
         return f'{self.group}_keypoints'
 
     @property

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Ground truth of a batch, in the units of the network.
 
-Legend: ``N`` persons of all images, ``K`` key-points of a part.
+Legend: ``N`` persons of all images, ``K`` keypoints of a part.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .parts import LIMBS, PARTS
 class PersonTargets:
     """What the persons of a batch should look like, image after image.
 
-    Coordinates in the picture are fractions of its width and height, without
+    Coordinates in the image are fractions of its width and height, without
     the padding of the batch.  Mappings go from the name of a part
     (``body``, ``lhand``, ``rhand``, ``face``) to a tensor.
 
@@ -175,7 +175,7 @@ def _field(samples: Sequence[DetDataSample], name: str) -> Tensor:
 def _detection_targets(
     read: Callable[[str], Tensor], sizes: Tensor
 ) -> dict[str, Any]:
-    """Fields in the picture; ``sizes`` is ``(N, 2)``."""
+    """Fields in the image; ``sizes`` is ``(N, 2)``."""
     extent = sizes.repeat(1, 2)
     boxes = {'body': xyxy_to_cxcywh(read('bboxes')) / extent}
     valid = {'body': torch.ones_like(extent[:, 0])}

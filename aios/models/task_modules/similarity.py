@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Object key-point similarity, for match costs and for the loss.
+"""Object keypoint similarity, for match costs and for the loss.
 
 See https://cocodataset.org/#keypoints-eval.
 """
@@ -19,7 +19,7 @@ def object_keypoint_similarity(
     area: Tensor,
     sigmas: Tensor,
 ) -> Tensor:
-    """Similarity of two sets of ``K`` key-points.
+    """Similarity of two sets of ``K`` keypoints.
 
     Arguments broadcast.  The result is at least 1e-6, with no gradient
     there, as published.
