@@ -3,8 +3,9 @@
 
 What is exported is everything between pixels and the predictions of the last
 decoder layer.  Choosing persons and posing their bodies is left to
-:func:`aios.models.heads.decode_people`: the licence of SMPL-X does not allow
-to give its arrays away inside a file, and thresholds can still be chosen.
+:func:`aios.models.heads.decode_instances`: the licence of SMPL-X does not
+allow to give its arrays away inside a file, and thresholds can still be
+chosen.
 """
 
 from .buckets import BucketedNetwork, pad_to_bucket

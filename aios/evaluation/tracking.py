@@ -143,8 +143,8 @@ def evaluate_tracks(
     """MOTA, IDF1 and HOTA over all sequences.
 
     Boxes are compared by IoU; CLEAR and identity need 0.5.  A prediction
-    that is of nobody and lies with its centre in an ignored region does not
-    count.  Frames without labels do not count.
+    that matches no person and lies with its centre in an ignored region does
+    not count.  Frames without labels do not count.
 
     Args:
         true: By the name of the sequence.

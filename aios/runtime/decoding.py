@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """From the outputs of an exported network to persons, in NumPy.
 
-It does what :func:`aios.models.heads.decode_people` does for one image.
+It does what :func:`aios.models.heads.decode_instances` does for one image.
 
 Legend: ``P`` candidates, ``n`` persons that are returned.
 """

@@ -15,7 +15,7 @@ from aios.models.heads import (
     DecodingConfig,
     LayerOutputs,
     SMPLXParams,
-    decode_people,
+    decode_instances,
 )
 from aios.models.heads import decoding as of_tensors
 from aios.runtime.decoding import decode_persons, select_persons
@@ -99,7 +99,7 @@ def test_persons(levels: tuple[int, ...] | None, free_body_dir: Path):
         levels=tensors.pop('levels', None),
         smplx=SMPLXParams(**tensors),
     )
-    (people,) = decode_people(
+    (people,) = decode_instances(
         layer,
         [dict(img_shape=seen[::-1], ori_shape=size[::-1])],
         SMPLXLayer(free_body_dir),

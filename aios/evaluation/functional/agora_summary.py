@@ -82,7 +82,7 @@ def summarise_agora(
         ``<part>-MPJPE`` in millimetres; ``<body|fullbody>-NMVE`` and
         ``-NMJE``, divided by F1; ``persons``, ``matched``, ``missed``,
         ``false-positives``; the same of children as ``kid-...``.  Errors
-        of nobody are left out; nothing is NaN.
+        over zero persons are omitted; nothing is NaN.
     """
     result = _detection(table, protocol)
     errors = _errors(table, protocol)

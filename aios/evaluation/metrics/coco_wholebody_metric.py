@@ -117,7 +117,7 @@ class CocoWholeBodyMetric(NumberMetric):
     ``pictures``, ``predictions``, ``predictions-not-finite``, which are left
     out, and ``persons-...`` who have keypoints of a part.  Predictions at
     crowds and at persons without keypoints do not count, as pycocotools has
-    it.  What is of nobody is not reported.
+    it.  Metrics over zero persons are omitted.
 
     Args:
         ann_file: ``coco_wholebody_val_v1.0.json`` or a file of its format.
@@ -330,7 +330,7 @@ def _coco(images: list[dict], annotations: list[dict]) -> COCO:
 def _evaluate(
     truth: COCO, found: COCO, sigmas: np.ndarray, part: str
 ) -> dict[str, float]:
-    """COCO's numbers of a part; without those that are of nobody."""
+    """COCO's numbers of a part; without those over zero persons."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(truth, found, 'keypoints')
         evaluation.params.kpt_oks_sigmas = sigmas

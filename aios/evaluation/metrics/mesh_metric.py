@@ -133,8 +133,8 @@ class SMPLXMeshMetric(NumberMetric):
     - with ``match='hungarian'`` also ``precision``, ``recall``, ``F1`` and
       ``NMVE`` = ``MPVPE-all / F1``.
 
-    Means are over persons, whatever the batches.  An error of nobody is not
-    reported; nothing is ever NaN.
+    Means are over persons, whatever the batches.  Metrics over zero persons
+    are omitted; nothing is ever NaN.
 
     Args:
         body_model: Config of the SMPL-X layer of the ground truth.  Without

@@ -62,12 +62,12 @@ class WholeBodyMetric(NumberMetric):
       ``persons-...``: over how many persons a mean was taken;
       ``predictions-not-finite``, which are left out.
 
-    An error of nobody is not reported; nothing is ever NaN.
+    Metrics over zero persons are omitted; nothing is ever NaN.
 
     Args:
         score_thr: Predictions with a lower score count as absent, except
             for ``AP``.
-        iou_thr: A prediction whose box overlaps less is of nobody.
+        iou_thr: A prediction whose box overlaps less matches no person.
         body_model: Config of the SMPL-X layer of the ground truth.  Without
             a ``gender`` everybody has the body of the own gender.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.

@@ -140,8 +140,8 @@ class AiOS(DetectionTransformer):
 
     def init_weights(self) -> None:
         """Initialise as published; heads and backbone do it themselves."""
-        for coder in self.encoder, self.decoder:
-            for parameter in coder.parameters():
+        for module in self.encoder, self.decoder:
+            for parameter in module.parameters():
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
         for module in self.modules():

@@ -2,7 +2,7 @@
 """Heads: from hidden states to persons."""
 
 from .aios_head import AiOSHead
-from .decoding import DecodingConfig, decode_people
+from .decoding import DecodingConfig, decode_instances
 from .outputs import (
     EncoderOutputs,
     LayerOutputs,
@@ -21,5 +21,5 @@ __all__ = [
     'PoseLifter',
     'SMPLXBranch',
     'SMPLXParams',
-    'decode_people',
+    'decode_instances',
 ]

@@ -26,7 +26,7 @@ from aios.models.layers.stages import read_stages
 from aios.registry import MODELS
 from aios.structures import SMPLX_137
 
-from .decoding import DecodingConfig, decode_people
+from .decoding import DecodingConfig, decode_instances
 from .outputs import (
     EncoderOutputs,
     LayerOutputs,
@@ -400,7 +400,7 @@ class AiOSHead(BaseModule):
         """
         config = decoding or DecodingConfig.read(self.test_cfg)
         with torch.autocast(outputs.logits.device.type, enabled=False):
-            return decode_people(
+            return decode_instances(
                 outputs,
                 [sample.metainfo for sample in batch_data_samples],
                 self.body_model,

@@ -147,7 +147,7 @@ class _Frame:
         return scale @ Camera.virtual(*self.size).K
 
 
-def decode_people(
+def decode_instances(
     outputs: LayerOutputs,
     metainfos: Sequence[Mapping[str, Any]],
     body_model: BodyModelBase,

@@ -77,13 +77,13 @@ class DenoisingQueryGenerator(BaseModule):
         num_classes: Number of classes of the detector.
         num_queries: ``D``.
         num_labels: Labels are replaced by one of ``0 .. num_labels - 1``;
-            the published model has a label book of 100.
+            the published label embedding has 100 entries.
         label_noise_ratio: Share of labels that are replaced.
         box_noise_scale: Scale of the noise; at 1 a centre moves by up to
             half the box, and a side changes by up to its length.
 
     Raises:
-        ValueError: If the label book does not hold every class and the
+        ValueError: If the label embedding does not hold every class and the
             background.
     """
 

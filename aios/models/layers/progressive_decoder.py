@@ -236,9 +236,9 @@ class ProgressiveDecoder(BaseModule):
                 break
             if number == 0:
                 classifier = cls_branches[stage.last_layer]
-                favoured = None
+                forced = None
                 if self.keep_overlapping and self.training:
-                    favoured = _overlapping(tokens.boxes[:, :, 0], dn_queries)
+                    forced = _overlapping(tokens.boxes[:, :, 0], dn_queries)
                 # As published: of any class, and of the content before its
                 # norm, which the supervised scores of the layer are not.
                 scores = classifier(tokens.content[:, :, 0]).amax(dim=-1)
@@ -247,7 +247,7 @@ class ProgressiveDecoder(BaseModule):
                     reading = self.pose_prior.read(pose_maps, boxes)
                     scores = scores + self.pose_prior.logit(reading)
                 tokens, persons = _best(
-                    tokens, scores, keep, favoured, self.nms_iou_thr
+                    tokens, scores, keep, forced, self.nms_iou_thr
                 )
                 if self.pose_prior is not None and pose_maps is not None:
                     hints = PoseHints(
@@ -351,8 +351,8 @@ def _overlapping(
 ) -> Tensor | None:
     """Candidates ``(B, D)`` that overlap best with whom queries stand for.
 
-    Queries of nobody (in images without persons) choose by chance: what
-    they stand for is a random box.
+    Queries without a target (in images without persons) select random
+    candidates: they stand for random boxes.
     """
     if dn_queries is None:
         return None
@@ -380,18 +380,18 @@ def _best(
     tokens: _Tokens,
     scores: Tensor,
     count: int,
-    favoured: Tensor | None = None,
+    forced_indices: Tensor | None = None,
     nms_iou_thr: float = -1.0,
 ) -> tuple[_Tokens, Tensor]:
     """Keep the ``count`` persons with the highest of ``scores``, ``(B, P)``.
 
-    Those of ``favoured``, ``(B, D)`` with repeats, come first.
+    Those of ``forced_indices``, ``(B, D)`` with repeats, come first.
     """
     if nms_iou_thr >= 0:
         copies = _copies(tokens.boxes[:, :, 0], scores, nms_iou_thr)
         scores = scores - _LAST * copies
-    if favoured is not None:
-        scores = scores.scatter(1, favoured, torch.inf)
+    if forced_indices is not None:
+        scores = scores.scatter(1, forced_indices, torch.inf)
     persons = scores.topk(min(count, tokens.num_persons), dim=1).indices
 
     def take(x: Tensor) -> Tensor:
