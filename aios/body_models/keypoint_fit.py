@@ -30,6 +30,8 @@ from aios.structures import (
     weak_perspective_to_translation,
 )
 
+from .layout import joints_by_depth
+
 NUM_JOINTS = 22
 
 # Standard deviations of the regression, radians, by the stem of the name.
@@ -172,6 +174,7 @@ class _Skeleton:
         self, rotations: np.ndarray, joints: np.ndarray, parents: np.ndarray
     ) -> None:
         self.parents = parents[:NUM_JOINTS]
+        self.levels = joints_by_depth(self.parents)
         coco = joint_mapping(SMPLX_144, COCO_17, approximate=True)
         head = SMPLX_144.names.index('head')
         self.owner = np.where(coco < NUM_JOINTS, coco, head)
@@ -191,18 +194,18 @@ class _Skeleton:
     def turns(self, rotations: np.ndarray) -> np.ndarray:
         """From each joint to the camera, ``(n, J, 3, 3)``."""
         turns = rotations.copy()
-        for joint in range(1, NUM_JOINTS):
-            turns[:, joint] = turns[:, self.parents[joint]] @ turns[:, joint]
+        for level in self.levels:
+            above = turns[:, self.parents[level]]
+            turns[:, level] = above @ turns[:, level]
         return turns
 
     def pose(self, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Joints ``(n, J, 3)`` and keypoints ``(n, K, 3)``, metres."""
         joints = np.empty_like(turns[..., 0])
         joints[:, 0] = self.root
-        for joint in range(1, NUM_JOINTS):
-            parent = self.parents[joint]
-            bone = turns[:, parent] @ self.bones[:, joint, :, None]
-            joints[:, joint] = joints[:, parent] + bone[..., 0]
+        bones = (turns[:, self.parents] @ self.bones[..., None])[..., 0]
+        for level in self.levels:
+            joints[:, level] = joints[:, self.parents[level]] + bones[:, level]
         arms = turns[:, self.owner] @ self.arms[..., None]
         return joints, joints[:, self.owner] + arms[..., 0]
 

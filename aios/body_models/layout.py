@@ -78,3 +78,20 @@ def split_shape_directions(
             )
     columns = np.r_[0:num_betas, start : start + num_expression_coeffs]
     return shapedirs[:, :, columns]
+
+
+def joints_by_depth(parents: np.ndarray) -> list[np.ndarray]:
+    """Joints below the root of a kinematic tree.
+
+    Args:
+        parents: ``(J,)`` parent of each joint, before it; the first one is
+            the root (its entry is ignored).
+
+    Returns:
+        Indices ``(n,)`` of the joints whose depth is 1, of those whose depth
+        is 2, and so on.
+    """
+    depth = np.zeros(len(parents), np.int64)
+    for joint, parent in enumerate(parents[1:], start=1):
+        depth[joint] = depth[parent] + 1
+    return [np.flatnonzero(depth == d) for d in range(1, depth.max() + 1)]

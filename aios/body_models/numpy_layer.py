@@ -28,6 +28,7 @@ from .layout import (
     NUM_SKELETON,
     NUM_STATIC,
     VERTEX_JOINTS,
+    joints_by_depth,
     split_shape_directions,
 )
 
@@ -102,6 +103,7 @@ class NumpySMPLXLayer:
         self.hand_mean = hands.reshape(2, 15, 3).astype(np.float32)
         self.parents = arrays['kintree_table'][0].astype(np.int64)
         self.parents[0] = -1
+        self._levels = joints_by_depth(self.parents)
         regressor = arrays['J_regressor'].astype(np.float64)
         joints = regressor @ arrays['v_template']
         directions = np.tensordot(regressor, arrays['shapedirs'], axes=1)
@@ -260,11 +262,13 @@ class NumpySMPLXLayer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Global rotations and positions of the skeleton's joints."""
         turned, placed = local.copy(), rest.copy()
-        for joint, parent in enumerate(self.parents[1:], start=1):
-            bone = (rest[:, joint] - rest[:, parent])[..., None]
-            turned[:, joint] = turned[:, parent] @ local[:, joint]
-            placed[:, joint] = (
-                placed[:, parent] + (turned[:, parent] @ bone)[..., 0]
+        for joints in self._levels:
+            parents = self.parents[joints]
+            bones = rest[:, joints] - rest[:, parents]
+            above = turned[:, parents]
+            turned[:, joints] = above @ local[:, joints]
+            placed[:, joints] = (
+                placed[:, parents] + (above @ bones[..., None])[..., 0]
             )
         return turned, placed
 

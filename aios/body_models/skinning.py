@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .layout import MAX_CONTOUR_YAW
+from .layout import MAX_CONTOUR_YAW, joints_by_depth
 
 _SPARSE_DENSITY = 0.05  # below it sparse correctives are faster (benchmark)
 
@@ -33,19 +33,14 @@ class KinematicTree(nn.Module):
 
     def __init__(self, parents: np.ndarray) -> None:
         super().__init__()
-        depth = np.zeros(len(parents), dtype=np.int64)
-        for joint, parent in enumerate(parents[1:], start=1):
-            depth[joint] = depth[parent] + 1
-        levels = [
-            np.flatnonzero(depth == d) for d in range(1, depth.max() + 1)
-        ]
+        levels = joints_by_depth(parents)
         order = np.concatenate([[0], *levels])
         place = np.argsort(order)
         self.num_levels = len(levels)
         self.register_buffer('place', torch.from_numpy(place), False)
         for i, level in enumerate(levels):
-            first = np.flatnonzero(depth == i)
-            in_level = np.searchsorted(first, parents[level])
+            above = levels[i - 1] if i else np.zeros(1, np.int64)
+            in_level = np.searchsorted(above, parents[level])
             self.register_buffer(f'joints{i}', torch.from_numpy(level), False)
             self.register_buffer(
                 f'parents{i}', torch.from_numpy(in_level), False

@@ -50,7 +50,13 @@ Costs = dict[str, dict[int, float]]
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('files', nargs='+', help='of python -m aios export')
+    parser.add_argument(
+        'files',
+        nargs='+',
+        metavar='[NAME=]FILE',
+        help='of python -m aios export; files of one name have different '
+        'sizes, and share a curve',
+    )
     parser.add_argument(
         '--sizes',
         nargs='+',
@@ -83,15 +89,15 @@ def draw_person() -> np.ndarray:
 
 
 def network_costs(
-    detectors: dict[str, OnnxDetector],
+    detectors: Sequence[tuple[str, OnnxDetector]],
     image: np.ndarray,
     sizes: Sequence[tuple[int, int]],
     repeats: int,
 ) -> Costs:
-    """Of the network by file and number of pixels; files take turns."""
-    costs: Costs = {name: {} for name in detectors}
+    """Of the network by name and number of pixels; files take turns."""
+    costs: Costs = {name: {} for name, _ in detectors}
     for size in sizes:
-        for name, detector in detectors.items():
+        for name, detector in detectors:
             fixed = detector.description['size']
             if fixed is not None and fixed[::-1] != size:
                 continue
@@ -194,15 +200,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
     cv2.setNumThreads(1)
-    detectors = {
-        Path(path).stem: OnnxDetector(path, num_threads=1)
-        for path in args.files
-    }
+    detectors = []
+    for word in args.files:
+        name, _, path = word.rpartition('=')
+        detector = OnnxDetector(path, num_threads=1)
+        detectors.append((name or Path(path).stem, detector))
     sizes = [tuple(map(int, size.split('x'))) for size in args.sizes]
     image = draw_person()
     networks = network_costs(detectors, image, sizes, args.repeats)
-    first = next(iter(detectors.values()))
-    persons = person_costs(first, image, args.persons, args.repeats)
+    persons = person_costs(detectors[0][1], image, args.persons, args.repeats)
     print(tables(networks, persons))
     if args.json:
         write_record(args.json, dict(network=networks, persons=persons))
