@@ -22,6 +22,8 @@ PROJECT = ROOT / 'tests' / 'external_project'
 CONFIG = PROJECT / 'configs' / 'aios_patchnet_synthetic.py'
 STEPS = 2
 
+pytestmark = pytest.mark.slow
+
 Python = Callable[..., subprocess.CompletedProcess]
 
 
