@@ -135,7 +135,7 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
 def read_people(
     args: argparse.Namespace,
 ) -> tuple[dict[str, AGORAPeople], bool]:
-    """Predictions by picture, and whether scores are known."""
+    """Predictions by image, and whether scores are known."""
     bodies = SubmittedBodies(args.body_models, args.kid_template)
     if args.predictions.suffix in ('.pkl', '.pickle'):
         return read_dump(args.predictions, bodies), True

@@ -4,7 +4,7 @@
 
 Examples:
     python tools/test.py CONFIG work_dirs/NAME/epoch_24.pth
-    python tools/test.py CONFIG CHECKPOINT --show-dir pictures \
+    python tools/test.py CONFIG CHECKPOINT --show-dir images \
         --out predictions.pkl
     bash tools/dist_test.sh CONFIG CHECKPOINT 8
 """
@@ -32,12 +32,12 @@ def build_parser() -> argparse.ArgumentParser:
         help='write predictions here, as NumPy arrays without meshes',
     )
     parser.add_argument(
-        '--show', action='store_true', help='show each picture in a window'
+        '--show', action='store_true', help='show each image in a window'
     )
     parser.add_argument(
         '--show-dir',
         metavar='NAME',
-        help='write ground truth and predictions of each picture to '
+        help='write ground truth and predictions of each image to '
         'WORK_DIR/TIMESTAMP/NAME',
     )
     parser.add_argument(
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def show_pictures(config: Config, args: argparse.Namespace) -> None:
-    """Let the visualization hook draw every picture."""
+    """Let the visualization hook draw every image."""
     hook = config.default_hooks.get('visualization')
     if hook is None:
         sys.exit(

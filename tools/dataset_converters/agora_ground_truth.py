@@ -3,7 +3,7 @@
 r"""Make one file of AGORA's data frames, for AGORAMetric and eval_agora.py.
 
 Data frames are large pickles that are read as a whole; from this file meshes
-are read picture by picture. pandas is not needed.
+are read image by image. pandas is not needed.
 
 Example:
     python tools/dataset_converters/agora_ground_truth.py \

@@ -2,10 +2,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Turn BEDLAM's close-ups upright.
 
-Pictures of scenes with _closeup in their names are stored lying on their side
+Images of scenes with _closeup in their names are stored lying on their side
 (one scene is not: its cameras, in the label files, tell). Labels refer to them
 turned by 90 degrees clockwise, in a folder whose name has no _closeup.
-Pictures that are there already are not made again.
+Images that are there already are not made again.
 
 Example:
     python tools/dataset_converters/rotate_bedlam_closeups.py \
@@ -33,7 +33,7 @@ from aios.utils.safe_io import (
 
 
 def rotate(source: Path, target: Path) -> bool:
-    """Write one turned picture; False if it is there already."""
+    """Write one turned image; False if it is there already."""
     if target.exists():
         return False
     image = cv2.imread(str(source), cv2.IMREAD_COLOR)
@@ -47,7 +47,7 @@ def rotate(source: Path, target: Path) -> bool:
 
 
 def labels_are_upright(labels: Path, scene: Path) -> bool:
-    """Whether a scene's labels refer to pictures that are turned."""
+    """Whether a scene's labels refer to images that are turned."""
     file = labels / f'{scene.name}.npz'
     if not file.is_file():
         raise FileNotFoundError(

@@ -2,7 +2,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Check an annotation file before training with it.
 
-Looks at shapes, NaN, boxes, pictures, duplicate persons, the order of eyes
+Looks at shapes, NaN, boxes, images, duplicate persons, the order of eyes
 and joints, and poses some bodies to find out how hands are stored. Exits with
 1 if something is wrong, 2 if the file cannot be read.
 
@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--images',
         type=Path,
         metavar='DIR',
-        help='folder that image_path is relative to; look for the pictures',
+        help='folder that image_path is relative to; look for the images',
     )
     add_body_models_option(parser)
     parser.add_argument(
@@ -47,7 +47,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         metavar='NEW.npz',
         help='write a repaired copy: without broken rows, duplicates and '
-        'rows of missing pictures, with the right hand convention and eyes, '
+        'rows of missing images, with the right hand convention and eyes, '
         'genders by name, sizes of images (with --images), and, where there '
         'are none, boxes of hands and faces from SMPL-X',
     )

@@ -44,7 +44,7 @@ def make_section(model: Mapping[str, Any]) -> str:
     """Heading, config and table of a benchmark.
 
     Raises:
-        ValueError: If results are of several data sets.
+        ValueError: If results are of several datasets.
     """
     published: list[Result] = model.get('Published Results', [])
     measured: list[Result] = model.get('Results', [])

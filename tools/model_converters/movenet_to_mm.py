@@ -12,7 +12,7 @@ graph model. Nothing is fetched here; get and unpack the package first::
         type='Pretrained', checkpoint='movenet.safetensors')))
 
 Mean and deviation of each channel go into the checkpoint, too. Those kept
-beside this tool are of synthetic people (make_synthetic_dataset.py);
+beside this tool are of synthetic persons (make_synthetic_dataset.py);
 --calibrate measures them on other images.
 """
 
