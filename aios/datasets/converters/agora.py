@@ -144,7 +144,10 @@ class AGORAConverter(Converter):
         points = np.stack([p['points'] for p in people])
         names = np.array([p['path'] for p in people])
         with reading(self.root / unit):
-            points *= width / pixel_width(joints, points, names)
+            points *= width / pixel_width(
+                (joints[names == name], points[names == name])
+                for name in np.unique(names)
+            )
         count = len(people)
         centre = np.tile((width / 2, height / 2), (count, 1))
         focal = _focal_lengths(joints, points, centre, names)

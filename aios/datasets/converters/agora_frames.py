@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePath
 
 import numpy as np
 
 _WIDTHS = (3840, 1280)
-_TOLERANCE = 0.05
+_TOLERANCE = 0.25
 
 
 def is_smpl_frame(path: PurePath) -> bool:
@@ -26,36 +27,32 @@ def is_smpl_frame(path: PurePath) -> bool:
     return any(part.split('_')[-1] == 'SMPL' for part in path.parts[:-1])
 
 
-def pixel_width(
-    joints: np.ndarray, points: np.ndarray, names: np.ndarray
-) -> int:
+def pixel_width(images: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
     """Width of the images that joints of a data frame refer to.
 
-    Some frames have pixels of 3840 x 2160, some of 1280 x 720.  The
-    projection of the joints says which: its principal point is in the middle.
+    Some frames have pixels of 3840 x 2160, some of 1280 x 720, whatever the
+    names of the images.  The projection of the joints says which: its
+    principal point is in the middle.
 
     Args:
-        joints: ``(N, J, 3)`` metres in the camera's axes.
-        points: ``(N, J, 2)`` pixels.
-        names: ``(N,)`` image of each person.
+        images: For each image ``(N, J, 3)`` metres in the camera's axes and
+            ``(N, J, 2)`` pixels.
 
     Returns:
-        3840 or 1280.
+        3840 or 1280; 3840 if the joints do not tell.
 
     Raises:
         ValueError: If the principal point is that of other images.
     """
-    centres = [
-        principal_x(joints[names == name], points[names == name])
-        for name in np.unique(names)
-    ]
-    width = 2 * float(np.nanmedian(centres))
+    centres = [principal_x(joints, points) for joints, points in images]
+    centres = [centre for centre in centres if np.isfinite(centre)]
+    width = 2 * float(np.median(centres)) if centres else _WIDTHS[0]
     for known in _WIDTHS:
         if abs(width - known) < _TOLERANCE * known:
             return known
     raise ValueError(
-        f'gt_joints_2d are pixels of pictures {width:.0f} wide, must be '
-        f'{" or ".join(map(str, _WIDTHS))}'
+        'gt_joints_2d do not fit gt_joints_3d in images of 3840 x 2160 or '
+        f'1280 x 720 pixels but in images {width:.0f} wide'
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aios.datasets.converters.agora_frames import is_smpl_frame, principal_x
+from aios.datasets.converters.agora_frames import is_smpl_frame, pixel_width
 from aios.utils.dataframe import load_dataframe
 from aios.utils.safe_io import atomic_write, list_npz, load_npz
 
@@ -34,7 +34,6 @@ _SHAPES: Mapping[str, tuple[int, ...]] = {
     'gt_verts': (10475, 3),
 }
 _COLUMNS = ('imgPath', 'kid', 'occlusion', 'isValid', *_SHAPES)
-_SMALL = 1 / 3  # 1280 x 720, relative to 3840 x 2160
 _MAX_OCCLUSION = 90
 _FULL_BODY = ('bfh', 'smplx')
 _TABLE: Mapping[str, tuple[tuple[int, ...], str]] = {
@@ -282,11 +281,8 @@ def _read_frames(
 
 
 def _pixel_scale(frame: Mapping[str, np.ndarray], path: Path) -> float:
-    """1 if keypoints are in pixels at 3840 x 2160, 1/3 if at 1280 x 720.
-
-    Names of images do not tell; where the camera's axis meets the image does.
-    """
-    centres = []
+    """1 if keypoints are in pixels at 3840 x 2160, 1/3 if at 1280 x 720."""
+    images = []
     for row in range(len(frame['imgPath'])):
         pixels, points = (
             _arrays(frame[name][row], f'{path}, row {row}, {name}')
@@ -294,16 +290,11 @@ def _pixel_scale(frame: Mapping[str, np.ndarray], path: Path) -> float:
         )
         sizes = pixels.shape[-1:] + points.shape[-1:]
         if pixels.shape[:-1] == points.shape[:-1] and sizes == (2, 3):
-            centres.append(principal_x(points, pixels))
-    centres = [centre for centre in centres if np.isfinite(centre)]
-    centre = float(np.median(centres)) if centres else PICTURE_SIZE[0] / 2
-    for scale in (1, _SMALL):
-        if abs(2 * centre / PICTURE_SIZE[0] / scale - 1) < 0.25:
-            return scale
-    raise ValueError(
-        f'{path}: gt_joints_2d do not fit gt_joints_3d in images of 3840 x '
-        f'2160 or 1280 x 720 pixels: the centre is at x = {centre:.0f}'
-    )
+            images.append((points, pixels))
+    try:
+        return pixel_width(images) / PICTURE_SIZE[0]
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
 
 
 def _read_row(
