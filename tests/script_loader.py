@@ -1,16 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Files that are in no package, and Python in a process of its own."""
+"""Scripts, code of pages, and Python in a process of its own."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-
-__all__ = ['load_script', 'run_python']
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,6 +29,17 @@ def load_script(path: str | Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def page_blocks(page: str | Path, language: str = 'python') -> list[str]:
+    """Blocks of code of a page.
+
+    Args:
+        page: Where it is, from the root of the project.
+        language: What the blocks are marked with.
+    """
+    pattern = rf'```{language}\n(.*?)```'
+    return re.findall(pattern, (ROOT / page).read_text(), re.DOTALL)
 
 
 def run_python(*args: object, cwd: Path = ROOT, **env: str) -> str:

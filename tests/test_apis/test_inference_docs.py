@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 from api_pictures import picture
+from script_loader import page_blocks
 
 from aios.apis.cli import add_options, add_reading_options
 from aios.results import SequenceResult
@@ -24,11 +25,9 @@ def page() -> str:
 
 
 def test_code(
-    page, checkpoint, free_body_dir, make_video, tmp_path, monkeypatch, capsys
+    checkpoint, free_body_dir, make_video, tmp_path, monkeypatch, capsys
 ):
-    smoothing, inference, files = re.findall(
-        r'```python\n(.*?)```', page, re.DOTALL
-    )
+    smoothing, inference, files = page_blocks(PAGE)
     monkeypatch.chdir(tmp_path)
     shutil.copy(checkpoint, 'aios.pth')
     cv2.imwrite('photo.jpg', picture(0))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
+from script_loader import page_blocks
 from torch import Tensor
 
 from aios.datasets.pipeline import build_pipeline
@@ -25,9 +25,8 @@ SIZE = (96, 128)
 
 def run_page(name: str) -> list[dict[str, Any]]:
     """Run each block of a page that is no dialogue; what each defines."""
-    text = (ROOT / f'docs/en/extend/{name}.md').read_text()
     results = []
-    for block in re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL):
+    for block in page_blocks(f'docs/en/extend/{name}.md'):
         if '>>>' not in block:
             scope: dict[str, Any] = {'__name__': f'page_{name}'}
             exec(compile(block, name, 'exec'), scope)

@@ -9,17 +9,11 @@ from pathlib import Path
 import cv2
 import pytest
 import skimage
-
-ROOT = Path(__file__).parents[2]
-
-
-def blocks() -> list[str]:
-    text = (ROOT / 'README.md').read_text()
-    return re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL)
+from script_loader import page_blocks
 
 
 def test_body(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(blocks()[1], 'README.md', 'exec'), {})
+    exec(compile(page_blocks('README.md')[1], 'README.md', 'exec'), {})
     said = capsys.readouterr().out
     assert '[1, 10475, 3]' in said
     assert '[1, 144, 3]' in said
@@ -33,6 +27,6 @@ def test_inferencer(
     monkeypatch.chdir(tmp_path)
     astronaut = Path(skimage.__file__).with_name('data') / 'astronaut.png'
     cv2.imwrite('photo.jpg', cv2.imread(str(astronaut)))
-    exec(compile(blocks()[0], 'README.md', 'exec'), {})
+    exec(compile(page_blocks('README.md')[0], 'README.md', 'exec'), {})
     said = capsys.readouterr().out
     assert re.search(r'photo \[[^(]*\(\d+, 10475, 3\)', said)

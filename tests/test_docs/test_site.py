@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from script_loader import page_blocks
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / 'docs/en'
@@ -43,11 +44,6 @@ def _name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def _blocks(page: Path, language: str) -> list[str]:
-    pattern = rf'```{language}\n(.*?)```'
-    return re.findall(pattern, page.read_text(), flags=re.DOTALL)
-
-
 @pytest.mark.parametrize(
     'builder', ['dummy', pytest.param('html', marks=pytest.mark.slow)]
 )
@@ -75,7 +71,7 @@ def _examples() -> list:
     found = [
         (page, block)
         for page in PAGES
-        for block in _blocks(page, 'python')
+        for block in page_blocks(page, 'python')
         if '>>>' in block
     ]
     assert len(found) >= 4
@@ -122,7 +118,7 @@ def sources() -> str:
 
 @pytest.mark.parametrize('page', PAGES, ids=_name)
 def test_commands_have_options_that_exist(page: Path, sources: str) -> None:
-    for block in _blocks(page, 'bash'):
+    for block in page_blocks(page, 'bash'):
         code = re.sub(r'#.*', '', block)
         for option in set(OPTION.findall(code)) - FOREIGN:
             assert f"'{option}'" in sources, option

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from script_loader import page_blocks
 
 from aios.results import SequenceResult
 from aios.structures import Mesh
@@ -24,10 +25,10 @@ def page() -> str:
 
 
 def test_loader_reproduces_the_overlay(
-    page, dancers, layer, tmp_path, monkeypatch, capsys
+    dancers, layer, tmp_path, monkeypatch, capsys
 ) -> None:
     """The code of the page draws what the sequence says, from the file."""
-    (code,) = re.findall(r'```python\n(.*?)```', page, flags=re.DOTALL)
+    (code,) = page_blocks(PAGE)
     people = dancers.select_frames([4])
     people.save(tmp_path / 'params.npz')
     rng = np.random.default_rng(0)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 from mmengine.config import Config
+from script_loader import page_blocks
 
 from aios.registry import VISUALIZERS
 from aios.results import FrameResult, complete_instances
@@ -40,9 +40,7 @@ def test_code_of_the_page(make_sphere, tmp_path, monkeypatch) -> None:
         height=48,
         width=64,
     )
-    blocks = re.findall(
-        r'```python\n(.*?)```', PAGE.read_text(), flags=re.DOTALL
-    )
+    blocks = page_blocks(PAGE)
     assert len(blocks) >= 4
     for block in blocks:
         exec(compile(block, str(PAGE), 'exec'), scope)
