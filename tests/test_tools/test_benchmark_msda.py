@@ -73,3 +73,21 @@ def test_an_unknown_kernel_is_named(capsys: pytest.CaptureFixture[str]):
     error = capsys.readouterr().err
     assert '--kernels: fast' in error
     assert 'grid_sample' in error
+
+
+def test_a_kernel_that_fails_does_not_hide_the_others():
+    module = load_script(SCRIPT)
+
+    def works(value, shapes, *samples):
+        return value.sum() + sum(x.sum() for x in samples)
+
+    def fails(*_):
+        raise NotImplementedError('no such instruction')
+
+    inputs = [torch.ones(2)] * 3
+    cases = {k.__name__: module.Case(k, [], inputs) for k in (fails, works)}
+    broken = module.drop_broken(cases)
+    assert list(cases) == ['works']
+    assert broken == {'fails': 'NotImplementedError: no such instruction'}
+    with pytest.raises(RuntimeError, match='all kernels fail.*instruction'):
+        module.drop_broken({'fails': module.Case(fails, [], inputs)})

@@ -168,6 +168,24 @@ def both(case: Case) -> Tensor:
 PASSES = {'forward': forward, 'both': both}
 
 
+def drop_broken(cases: dict[str, Case]) -> dict[str, str]:
+    """Run and compile all; those that fail are removed and explained.
+
+    One that does not compile for a device must not hide the others.
+    """
+    broken = {}
+    for title, case in list(cases.items()):
+        try:
+            for call in PASSES.values():
+                call(case)
+        except Exception as error:
+            del cases[title]
+            broken[title] = f'{type(error).__name__}: {error}'
+    if not cases:
+        raise RuntimeError(f'all kernels fail: {broken}')
+    return broken
+
+
 def measure_time(case: Case, clocks: Clocks) -> dict[str, float]:
     """Milliseconds of each pass by each clock."""
     times = {}
@@ -247,12 +265,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         *(tensor.double() for tensor in inputs[1:]),
         kernel='grid_sample',
     )
+    broken = drop_broken(cases)
     times: dict[str, list[dict[str, float]]] = {title: [] for title in cases}
-    for turn in range(args.repeats + 1):
+    for _ in range(args.repeats):
         for title, case in cases.items():
-            spent = measure_time(case, clocks)
-            if turn > 0:  # the first one compiles
-                times[title].append(spent)
+            times[title].append(measure_time(case, clocks))
     print(
         f'torch {torch.__version__}, {describe_device(args)}; {args.batch} x '
         f'{inputs[1].shape[1]} queries, levels {shapes}, '
@@ -273,6 +290,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for title, numbers in results.items()
     ]
     print(markdown_table([['kernel', *base], *cells]))
+    for title, reason in broken.items():
+        print(f'\n{title} fails: {reason}')
     if args.json:
         write_record(
             args.json,
