@@ -179,6 +179,26 @@ def test_every_step_works_on_a_cpu(tmp_path):
     assert 'AIOS_MSDA_KERNEL=' in steps[-1]['command']
 
 
+def test_steps_are_timed_without_looking_closer():
+    """A clock of a GPU would stop it at each phase."""
+    module = load_script('tools/analysis_tools/benchmark_train.py')
+    step = object.__new__(module.Step)
+    step.device, step.records = 'cpu', []
+    details = []
+
+    def run(in_detail):
+        details.append(in_detail)
+        phases = {'– backbone': 3.0} if in_detail else {}
+        return {'step': 9.0 if in_detail else 1.0, **phases}
+
+    step._run = run
+    step(in_detail=False)
+    step.look_closer()
+    assert details == [False, True]
+    (record,) = step.records
+    assert (record['step'], record['– backbone']) == (1.0, 3.0)
+
+
 def test_waits_for_the_device_are_found(monkeypatch):
     module = load_script('tools/analysis_tools/benchmark_train.py')
     modes: list[str] = []
