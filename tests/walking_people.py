@@ -68,6 +68,7 @@ def parents() -> np.ndarray:
 
 
 REST, PARENT = rest_joints(), parents()
+ARM = REST - REST[PARENT]
 
 
 def pose(root, body, pelvis) -> np.ndarray:
@@ -79,15 +80,18 @@ def pose(root, body, pelvis) -> np.ndarray:
         pelvis: ``(T, 3)``.
     """
     count = len(root)
-    turns = [Rotation.from_rotvec(root)]
+    vectors = np.concatenate([root[:, None], body], axis=1)
+    turns = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix()
+    turns = turns.reshape(count, 22, 3, 3)
     joints = np.zeros((count, NUM_JOINTS, 3))
     joints[:, 0] = pelvis
-    for joint in range(1, NUM_JOINTS):
+    for joint in range(1, 22):
         up = PARENT[joint]
-        arm = turns[up].apply(REST[joint] - REST[up])
-        joints[:, joint] = joints[:, up] + arm
-        if joint < 22:
-            turns.append(turns[up] * Rotation.from_rotvec(body[:, joint - 1]))
+        joints[:, joint] = joints[:, up] + turns[:, up] @ ARM[joint]
+        turns[:, joint] = turns[:, up] @ turns[:, joint]
+    up = PARENT[22:]
+    arms = np.einsum('tjab,jb->tja', turns[:, up], ARM[22:])
+    joints[:, 22:] = joints[:, up] + arms
     return joints
 
 

@@ -17,8 +17,8 @@ Examples:
     python tools/params2mesh.py demo.pkl --from phalp --fps 25 --format glb
     python tools/params2mesh.py bodies --from sam3dbody --faces faces.npy \
         --fps 30 --track --format npz
-    python tools/params2mesh.py results --height 3=1.75 --format npz \
-        --out scaled.npz
+    python tools/params2mesh.py results --height 3=1.75 --ground \
+        --format npz --out scaled.npz
     python tools/params2mesh.py results --fill-gaps 30 --format glb
 
 A folder is that of a run; if it was interrupted, what it left is used.  The
@@ -43,6 +43,8 @@ from aios.importers import IMPORTERS, ReadingOptions
 from aios.results import SequenceResult
 from aios.tracking import Tracker, fill_gaps
 from aios.utils.command_line import add_overwrite_option, make_parser
+
+Heights = dict[int | None, float]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,6 +75,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='[ID=]METRES',
         help='how tall a person is, or the median of all others; sets how '
         'large and how far away they are. May be given several times',
+    )
+    parser.add_argument(
+        '--ground',
+        action='store_true',
+        help='put persons on the floor of a fixed camera, as video_demo.py '
+        'does; persons of --height set the scale',
     )
     parser.add_argument(
         '--fill-gaps',
@@ -122,11 +130,6 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='give persons the same id in all frames',
     )
-    group.add_argument(
-        '--ground',
-        action='store_true',
-        help='put persons on the floor of a fixed camera, as video_demo.py',
-    )
 
 
 def read(args: argparse.Namespace) -> SequenceResult:
@@ -157,12 +160,6 @@ def read(args: argparse.Namespace) -> SequenceResult:
         people = SequenceResult.from_frames(
             map(tracker.track, people.frames()), **people.metadata
         )
-    people = with_heights(people, args)
-    if args.ground:
-        try:
-            people, _ = ground_sequence(people, body_model)
-        except GroundError as error:
-            print(f'note: not put on the floor: {error}', file=sys.stderr)
     return people
 
 
@@ -172,7 +169,7 @@ def check_reading_options(args: argparse.Namespace) -> None:
     Raises:
         ValueError: If there is one without ``--from``.
     """
-    names = ('image_size', 'fov', 'faces', 'track', 'ground')
+    names = ('image_size', 'fov', 'faces', 'track')
     given = [n for n in names if getattr(args, n) not in (None, False)]
     if given:
         options = ' and '.join(f'--{n.replace("_", "-")}' for n in given)
@@ -281,24 +278,60 @@ def parse_height(text: str) -> tuple[int | None, float]:
     return int(person) if person else None, float(metres)
 
 
-def with_heights(
-    people: SequenceResult, args: argparse.Namespace
-) -> SequenceResult:
-    """The persons with the heights of ``--height``.
+def known_heights(given: list[tuple[int | None, float]]) -> Heights:
+    """The heights of ``--height``.
 
     Raises:
-        ValueError: If one is given twice, or is not possible.
+        ValueError: If one is given twice.
     """
-    heights = dict(args.height)
-    if len(heights) < len(args.height):
-        given = [person for person, _ in args.height]
-        twice = next(x for x in given if given.count(x) > 1)
+    heights = dict(given)
+    if len(heights) < len(given):
+        names = [person for person, _ in given]
+        twice = next(x for x in names if names.count(x) > 1)
         who = 'of the others' if twice is None else f'of person {twice}'
         raise ValueError(f'--height {who} is given twice')
+    return heights
+
+
+def with_heights(
+    people: SequenceResult, heights: Heights, args: argparse.Namespace
+) -> SequenceResult:
+    """The persons as tall as they are.
+
+    Raises:
+        ValueError: If that is not possible.
+    """
     if not heights:
         return people
     people.check_parameters()
     return set_heights(people, heights, BodyPoser(_layer(people, args)))
+
+
+def on_floor(
+    people: SequenceResult, heights: Heights, args: argparse.Namespace
+) -> SequenceResult:
+    """The persons, as tall as they are, on the floor if there is one.
+
+    Raises:
+        ValueError: If heights are not possible, or do not fit together.
+    """
+    singles = {p: height for p, height in heights.items() if p is not None}
+    if singles and len(singles) < len(heights):
+        raise ValueError(
+            '--ground: the floor tells how tall the others are, so --height '
+            'must be that of single persons, or one for all'
+        )
+    if singles:
+        people.check_parameters()
+    try:
+        people, _ = ground_sequence(
+            people, _layer(people, args), heights=singles
+        )
+    except GroundError as error:
+        print(f'note: not put on the floor: {error}', file=sys.stderr)
+    else:
+        heights = {None: heights[None]} if None in heights else {}
+    return with_heights(people, heights, args)
 
 
 def with_filled_gaps(
@@ -354,9 +387,11 @@ def main(argv: list[str] | None = None) -> None:
             people = read(args)
         else:
             check_reading_options(args)
-            people = with_heights(load(args.params), args)
+            people = load(args.params)
             if args.params.is_dir():
                 args.params = args.params / 'params.npz'
+        settle = on_floor if args.ground else with_heights
+        people = settle(people, known_heights(args.height), args)
         people = with_filled_gaps(people, args)
         people = select(people, args.frames, args.ids)
         exporter = EXPORTERS[args.format]

@@ -57,6 +57,12 @@ def _summary(report: dict[str, Any]) -> str:
         f'{report["camera_pitch_deg"]:.1f} degrees; '
         f'{report["contacts"]} contacts of feet'
     ]
+    if report['heights_m']:
+        found, sized = zip(*report['heights_m'].values(), strict=True)
+        lines.append(
+            f'  heights of persons: {min(found):.2f} to {max(found):.2f} m -> '
+            f'{min(sized):.2f} to {max(sized):.2f} m'
+        )
     for name, before in report['before'].items():
         after = report['after'][name]
         if before is not None:

@@ -64,7 +64,7 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
     )
     for turn in range(_ROUNDS):
         for track in tracks:
-            heights = floor.heights(track.soles)
+            heights = track.below(floor).heights(track.soles)
             if turn == 0:
                 heights = heights - heights.min(1, keepdims=True)
             track.contacts = track.seen & find_contacts(

@@ -42,6 +42,16 @@ def standing_heights(betas: np.ndarray, poser: BodyPoser) -> np.ndarray:
     return mean + betas.astype(np.float64) @ slope
 
 
+def height_limits(
+    heights: np.ndarray, poser: BodyPoser
+) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the most, ``(n,)`` each, that persons can be made."""
+    _, slope = _linear_height(poser)
+    # Not all of it: a rounding error must not be refused.
+    most = 0.9999 * MAX_CHANGE * float(np.linalg.norm(slope))
+    return heights - most, heights + most
+
+
 def _linear_height(poser: BodyPoser) -> tuple[float, np.ndarray]:
     """Height of the mean body, and ``(10,)`` its change by coefficient.
 

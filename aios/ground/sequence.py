@@ -6,7 +6,7 @@ Legend: ``N`` persons of all frames, ``T`` frames of a track.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,10 @@ from aios.results import SMPLX_ARGUMENTS, SequenceResult
 
 from .floor import Floor
 from .grounding import GroundError, GroundOptions, find_floor, lock_tracks
+from .heights import set_heights
 from .legs import BIG_TOES, HEELS, Legs
 from .report import measure
+from .sizes import set_sizes
 from .solve import Track
 
 __all__ = ['ground_sequence']
@@ -34,22 +36,27 @@ def ground_sequence(
     people: SequenceResult,
     body_model: dict[str, Any] | BodyModel | None = None,
     options: GroundOptions | None = None,
+    heights: Mapping[int, float] | None = None,
 ) -> tuple[SequenceResult, dict[str, Any]]:
     """Find the floor of a fixed camera, and put persons on it.
 
-    Translations are corrected, mostly along the viewing ray, and feet that
-    stand are kept where they stand; hips, knees and ankles follow.  Nothing
-    else of the pose changes.  Persons of fewer than five frames in a row
-    stay as they are.
+    Persons become as large as they must be to stand on one floor, and as far
+    away; each has one shape in all frames.  Translations are corrected, mostly
+    along the viewing ray, and feet that stand are kept where they stand; hips,
+    knees and ankles follow.  Nothing else of the pose changes.  Persons of
+    fewer than five frames in a row stay as they are.
 
     Args:
         people: With ids of a tracker and intrinsics of the real camera.
         body_model: The one the results were made with. It tells how high
             joints are above the sole, and poses the bodies. Without it
-            joints of the legs are moved as rigid bones, and meshes left out.
+            joints of the legs are moved as rigid bones, sizes stay, and
+            meshes are left out.
             Bodies of :data:`aios.results.MESH_BODIES` need none: they are
             moved as a whole, and feet may slide a little.
         options: Thresholds.
+        heights: Metres of persons whose height is known, by ``person_id``;
+            they set the scale. Without any most persons are taken for adults.
 
     Returns:
         The persons, with ``floor``, and a report of what can be written as
@@ -57,24 +64,30 @@ def ground_sequence(
 
     Raises:
         GroundError: If no floor can be found; the message says why.
+        ValueError: If a height is not possible, or there is no body model
+            for it.
     """
     _check(people)
     options = options or GroundOptions()
+    people, heights = replace(people, floor=None), heights or {}
     rigid = not people.has_parameters
     poser = None
     if body_model is not None and not rigid:
         poser = BodyPoser(body_model)
-    tracks = list(_tracks(people, poser, options.max_gap))
-    if not tracks:
-        raise GroundError(
-            f'nobody is in front of the camera for {_SHORTEST} frames in a row'
-        )
-    floor = find_floor(tracks, options)
+    elif heights:
+        raise ValueError('known heights need the body model of the results')
+    sizes: dict[int, tuple[float, float]] = {}
+    if poser is not None:
+        people, sizes = _sized(people, poser, options, heights)
+    tracks = _tracks(people, poser, options)
+    beliefs = replace(options.beliefs, size=0.0)
+    floor = find_floor(tracks, replace(options, beliefs=beliefs))
     if rigid:
         after = [track.legs.shifted(track.shift) for track in tracks]
     else:
         after = lock_tracks(tracks, floor)
     report = _report(tracks, after, floor)
+    report['heights_m'] = {str(person): pair for person, pair in sizes.items()}
     return _moved(people, tracks, after, floor, poser), report
 
 
@@ -111,8 +124,41 @@ def _check(people: SequenceResult) -> None:
         )
 
 
+def _sized(
+    people: SequenceResult,
+    poser: BodyPoser,
+    options: GroundOptions,
+    heights: Mapping[int, float],
+) -> tuple[SequenceResult, dict[int, tuple[float, float]]]:
+    """The persons as large as :func:`.set_sizes` makes them."""
+    people = set_heights(people, dict(heights.items()), poser)
+    if not options.beliefs.size:
+        return people, {}
+    tracks = _tracks(people, poser, options, set(heights))
+    find_floor(tracks, options)
+    return set_sizes(people, tracks, poser)
+
+
 def _tracks(
-    people: SequenceResult, poser: BodyPoser | None, max_gap: float
+    people: SequenceResult,
+    poser: BodyPoser | None,
+    options: GroundOptions,
+    sized: Collection[int] = (),
+) -> list[Track]:
+    """Tracks of persons; those whose ids are in ``sized`` have their size."""
+    tracks = list(_pieces(people, poser, options.max_gap, sized))
+    if not tracks:
+        raise GroundError(
+            f'nobody is in front of the camera for {_SHORTEST} frames in a row'
+        )
+    return tracks
+
+
+def _pieces(
+    people: SequenceResult,
+    poser: BodyPoser | None,
+    max_gap: float,
+    sized: Collection[int],
 ) -> Iterator[Track]:
     feet = people.joints2d[:, np.array([HEELS, BIG_TOES]).T.ravel()]
     size = people.image_sizes[people.frame_index][:, None]
@@ -132,10 +178,12 @@ def _tracks(
                 name: getattr(people, name)[part] for name in _PARAMETERS
             }
             yield Track(
+                person,
                 part,
                 people.timestamps[people.frame_index[part]],
                 Legs.of(fields, clearance),
                 seen[part],
+                person in sized,
             )
 
 

@@ -18,7 +18,7 @@ Legend: ``T`` frames of a track, ``P`` = 4 points of the soles.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import sparse
@@ -31,6 +31,7 @@ from .legs import Legs
 __all__ = ['Beliefs', 'Track', 'fit_paths']
 
 _STEPS = 4  # Gauss-Newton steps
+_SURE = 1e-4  # standard deviation of a size that is known
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Beliefs:
         acceleration: Of the pelvis, metres per square second.
         foot: Of a standing point of a foot relative to the pelvis, metres.
         floor: Of the height at which a foot stands, metres.
+        size: Of the size of a person, as a share of it; 0 if sizes are right.
     """
 
     across: float = 0.004
@@ -54,13 +56,18 @@ class Beliefs:
     acceleration: float = 8.0
     foot: float = 0.04
     floor: float = 0.01
+    size: float = 0.2
 
 
 @dataclass
 class Track:
     """A person in consecutive frames.
 
+    Whoever is larger than the results say is farther away by the same factor.
+    Everything here is as if the results were right; then the floor is nearer.
+
     Attributes:
+        person: Id.
         rows: ``(T,)`` rows of the results.
         times: ``(T,)`` seconds.
         legs: As the network says.
@@ -68,15 +75,20 @@ class Track:
         contacts: ``(T, P)`` whether they stand.
         shift: ``(T, 3)`` metres by which the person is moved.
         targets: ``(T, P, 3)`` where points stand; NaN if they do not.
+        sized: Whether the person is known to be as large as they are here.
+        size: How many times larger the person is.
     """
 
+    person: int
     rows: np.ndarray
     times: np.ndarray
     legs: Legs
     seen: np.ndarray
+    sized: bool = False
     contacts: np.ndarray = field(init=False)
     shift: np.ndarray = field(init=False)
     targets: np.ndarray = field(init=False)
+    size: float = 1.0
 
     def __post_init__(self) -> None:
         self.contacts = np.zeros(self.seen.shape, bool)
@@ -93,6 +105,10 @@ class Track:
         """``(T, P, 3)``, moved by :attr:`shift`."""
         points = self.legs.soles.reshape(len(self.rows), -1, 3)
         return points + self.shift[:, None]
+
+    def below(self, floor: Floor) -> Floor:
+        """The floor as seen by a person of this size."""
+        return replace(floor, offset=floor.offset / self.size)
 
     def stands(self) -> list[tuple[int, int, int]]:
         """Point, first and last frame (excluded) of each contact."""
@@ -181,8 +197,15 @@ def fit_paths(
             _add_track(system, track, where, beliefs)
             for track, where in zip(tracks, places, strict=True)
         ]
-        for (_, stands), where in zip(parts, places, strict=True):
-            _add_floor(system, tilt, basis, stands, where, floor, beliefs)
+        sizes = _add_sizes(system, tracks, beliefs.size)
+        for track, (_, stands), where in zip(
+            tracks, parts, places, strict=True
+        ):
+            plane = np.append(tilt, sizes[track.person])
+            _add_floor(
+                *(system, plane, basis, stands, where),
+                *(track, floor, beliefs),
+            )
         # Two equations: up is where bodies say that it is.
         system.add(
             tilt[:2, None],
@@ -199,12 +222,29 @@ def fit_paths(
         )
         for track, (shift, _) in zip(tracks, parts, strict=True):
             track.shift = solution[shift]
+            track.size *= np.exp(solution[sizes[track.person]])
         places = [solution[stands] for _, stands in parts]
     for track, where in zip(tracks, places, strict=True):
         track.targets = np.full((*track.seen.shape, 3), np.nan)
         for (point, a, b), place in zip(track.stands(), where, strict=True):
-            track.targets[a:b, point] = floor.project(place)
+            track.targets[a:b, point] = track.below(floor).project(place)
     return floor
+
+
+def _add_sizes(
+    system: _System, tracks: Sequence[Track], sigma: float
+) -> dict[int, int]:
+    """What is believed of sizes.
+
+    Returns:
+        Unknown changes of their logarithms, by person.
+    """
+    persons = {track.person: track for track in tracks}
+    unknowns = system.unknowns(len(persons))
+    for track, unknown in zip(persons.values(), unknowns, strict=True):
+        weight = 1 / (_SURE if track.sized else max(sigma, _SURE))
+        system.add(unknown[None, None], weight, -weight * np.log(track.size))
+    return dict(zip(persons, unknowns.tolist(), strict=True))
 
 
 def _add_track(
@@ -278,29 +318,34 @@ def _add_track(
 
 def _add_floor(
     system: _System,
-    tilt: np.ndarray,
+    plane: np.ndarray,
     basis: np.ndarray,
     stands: np.ndarray,
     places: np.ndarray,
+    track: Track,
     floor: Floor,
     beliefs: Beliefs,
 ) -> None:
-    """Places ``(S, 3)`` are on the floor."""
+    """Places ``(S, 3)`` are on the floor.
+
+    ``plane`` are unknowns: two slopes, a height, and the size of the person.
+    """
     if not len(places):
         return
-    weight = _robust(floor.heights(places), beliefs.floor)
+    below = track.below(floor)
+    weight = _robust(below.heights(places), beliefs.floor)
     columns = np.concatenate(
-        [stands, np.broadcast_to(tilt, (len(places), 3))], axis=1
+        [stands, np.broadcast_to(plane, (len(places), 4))], axis=1
     )
     values = np.concatenate(
         [
             np.broadcast_to(floor.up, places.shape),
             places @ basis.T,
-            np.ones((len(places), 1)),
+            np.broadcast_to([1 / track.size, -below.offset], (len(places), 2)),
         ],
         axis=1,
     )
-    system.add(columns, weight[:, None] * values, -weight * floor.offset)
+    system.add(columns, weight[:, None] * values, -weight * below.offset)
 
 
 def _robust(residuals: np.ndarray, sigma: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pytest
 from walking_people import FPS, Noise, View, as_results, crowd, predicted
 
 from aios.apis import open_sources
@@ -44,6 +45,9 @@ def test_a_file_is_put_on_its_floor(tmp_path: Path, free_body_dir: Path):
     report = json.loads((tmp_path / 'ground.json').read_text())
     np.testing.assert_allclose(report['floor'], after.floor)
     assert report['after']['foot_slide_mm'] < 10
+    assert 'heights of persons: ' in note
+    # One person: as tall as adults are.
+    assert report['heights_m']['0'][1] == pytest.approx(1.68, abs=0.03)
     assert after.vertices is None
     body = layer(**after.smplx_parameters())
     np.testing.assert_allclose(

@@ -119,8 +119,12 @@ def test_out_and_frames(params: Path, tmp_path: Path) -> None:
         (['--fps', '-1'], 'fps must be positive'),
         (['--track'], '--track must be given with --from'),
         (
-            ['--fov', '60', '--ground'],
-            '--fov and --ground must be given with --from',
+            ['--fov', '60', '--track'],
+            '--fov and --track must be given with --from',
+        ),
+        (
+            ['--ground', '--height', '1=1.8', '--height', '1.7'],
+            'must be that of single persons, or one for all',
         ),
     ],
 )
@@ -157,6 +161,11 @@ def test_heights(params: Path, tmp_path: Path, capsys):
     two = people.person_id == 2
     assert np.ptp(people.betas[two], axis=0).max() == 0
     assert people.betas[two][0, 0] < 0 < people.betas[~two][0, 0]
+    options = ['--height', '2=1.6', '--ground', '--format', 'npz']
+    main([str(params), *options, '--out', str(tmp_path / 'floor.npz')])
+    assert 'note: not put on the floor: ' in capsys.readouterr().err
+    without = SequenceResult.load(tmp_path / 'floor.npz')
+    np.testing.assert_array_equal(without.betas[two], people.betas[two])
     for words, reason in (
         (
             ['--height', '1=1.8', '--height', '1=1.7'],

@@ -1,0 +1,80 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""One floor tells who is small and who is far away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from stick_body import Family, StickBody, family
+from walking_people import View
+
+from aios.ground import Beliefs, GroundOptions, ground_sequence
+from aios.ground.sizes import adult_scale
+
+HEIGHTS = (1.72, 1.36)  # a grown-up and a child
+
+
+@pytest.fixture(scope='module')
+def people() -> Family:
+    return family(101, View(-15, 1.6), HEIGHTS, 90)
+
+
+def found_heights(report) -> np.ndarray:
+    return np.array([report['heights_m'][str(i)][1] for i in range(2)])
+
+
+def test_a_child_is_no_far_adult(people):
+    _, depth = people.errors(people.found, np.full(2, 1.7))
+    assert depth > 0.12
+    after, report = ground_sequence(people.found, StickBody())
+    height, depth = people.errors(after, found_heights(report))
+    assert height < 0.03
+    assert depth < 0.03
+    assert report['heights_m']['1'][0] == 1.7
+    child = after.betas[after.person_id == 1]
+    assert (child == child[0]).all()
+    assert report['after']['foot_slide_mm'] < 10
+
+
+def test_a_known_height_sets_the_scale(people):
+    """Also that of the others."""
+    tall = ground_sequence(people.found, StickBody(), heights={1: 1.5})
+    heights = found_heights(tall[1])
+    assert heights[1] == pytest.approx(1.5)
+    factor = 1.5 / HEIGHTS[1]
+    assert heights[0] == pytest.approx(HEIGHTS[0] * factor, rel=0.02)
+    assert tall[0].floor[3] == pytest.approx(1.6 * factor, rel=0.04)
+
+
+def test_a_floor_again_with_sizes_as_they_are(people):
+    options = GroundOptions(beliefs=Beliefs(size=0))
+    short = people.found.select_frames(slice(60))
+    floor = np.array([0, -1.0, 0, 3])
+    once = replace(short, floor=floor)
+    after, report = ground_sequence(once, StickBody(), options)
+    assert not report['heights_m']
+    np.testing.assert_array_equal(after.betas, short.betas)
+    assert after.floor[3] < 2.5
+
+
+def test_heights_need_a_body_model(people):
+    with pytest.raises(ValueError, match='need the body model'):
+        ground_sequence(people.found, heights={1: 1.4})
+    with pytest.raises(ValueError, match='no person 5; ids are 0, 1'):
+        ground_sequence(people.found, StickBody(), heights={5: 1.4})
+
+
+@pytest.mark.parametrize(
+    ('heights', 'expected'),
+    [
+        ([2.1], 1.68 / 2.1),  # nothing is known
+        ([1.94, 1.94, 1.82], 1.68 / 1.9),  # adults
+        ([1.94, 1.46], 1.68 / 1.94),  # a child, and no giant
+        ([1.46, 1.94, 1.94], 1.68 / 1.94),
+    ],
+)
+def test_most_people_are_adults(heights, expected):
+    scale = adult_scale(np.array(heights))
+    assert scale == pytest.approx(expected, rel=0.02)
