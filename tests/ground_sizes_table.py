@@ -16,8 +16,8 @@ from aios.ground import ground_sequence
 from aios.utils.command_line import markdown_table
 
 _HEIGHTS = (1.78, 1.62, 1.36)
-_VIEWS = (View(-30, 3), View(-15, 1.6), View(-10, 0.5), View(10, 1))
-_SEEDS = (201, 202)
+_VIEWS = (View(-30, 3.0), View(-15, 1.6), View(10, 1.0))
+_SEEDS, _FRAMES = (201, 202), 200
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     for view in _VIEWS:
         errors = []
         for seed in _SEEDS:
-            people = family(seed, view, _HEIGHTS)
+            people = family(seed, view, _HEIGHTS, _FRAMES)
             guess = np.full(len(_HEIGHTS), HEIGHT)
             row = [people.errors(people.found, guess)]
             for known in (None, {0: _HEIGHTS[0]}):

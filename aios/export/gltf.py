@@ -19,6 +19,7 @@ from aios.utils.safe_io import refuse_existing
 from .armatures import ARMATURE_OPTION, bone_names
 from .correctives import CorrectiveBasis
 from .exporter import FPS_OPTION, Exporter
+from .expressions import EXPRESSION_NAMES, EXPRESSION_OPTION
 from .glb import GLBBuilder
 from .gltf_meshes import MeshScene
 from .gltf_scene import GLTFScene
@@ -59,6 +60,7 @@ def write_glb(
     tolerance: float = 1e-3,
     fps: float | None = None,
     armature: str = 'smplx',
+    expressions: str = 'smplx',
     overwrite: bool = False,
     progress: bool = False,
 ) -> GLBSummary:
@@ -79,6 +81,8 @@ def write_glb(
         fps: Frames per second where the sequence has none; default 1.
         armature: Whose names bones have: a key of
             :data:`aios.export.ARMATURES`.
+        expressions: ``'arkit'`` names expressions of the free body as ARKit
+            does where it has them, see ``docs/en/export.md``.
         overwrite: Replace an existing file.
         progress: Show a bar.
 
@@ -96,13 +100,24 @@ def write_glb(
             f'tolerance must be at least 1e-6 m, less than 1, got {tolerance}'
         )
     names = bone_names(armature)
+    if expressions not in EXPRESSION_NAMES:
+        raise ValueError(
+            f'expressions must be one of {EXPRESSION_NAMES}, got '
+            f'{expressions!r}'
+        )
+    arkit = expressions == 'arkit'
+    if arkit and sequence.body_model not in ('', 'free'):
+        raise ValueError(
+            "expressions='arkit' is for the free body, whose expressions are "
+            f'known; these results are of {sequence.body_model!r}'
+        )
     refuse_existing(Path(path), overwrite)
     times = sequence.times(fps)
     with GLBBuilder() as builder:
         scene: GLTFScene
         if layer is not None and sequence.has_parameters:
             scene = SkinnedScene(
-                builder, sequence, Rig.of(layer), times, names
+                builder, sequence, Rig.of(layer), times, names, arkit
             )
         else:
             scene = MeshScene(builder, sequence, times)
@@ -126,6 +141,7 @@ class GLBExporter(Exporter):
     flag, flag_help = '--save-glb', 'people.glb, for Blender'
     options = (
         ARMATURE_OPTION
+        | EXPRESSION_OPTION
         | FPS_OPTION
         | {
             '--correctives': dict(

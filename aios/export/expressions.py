@@ -1,0 +1,94 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Expressions of the free body as blend shapes with ARKit's names.
+
+The names are those of Apple's ``ARFaceAnchor.BlendShapeLocation``.
+
+Legend: ``n`` blend shapes, ``T`` frames, ``V`` vertices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+__all__ = ['EXPRESSION_NAMES', 'EXPRESSION_OPTION', 'arkit_shapes']
+
+EXPRESSION_NAMES = ('smplx', 'arkit')
+"""Allowed values of the argument of :func:`aios.export.write_glb`."""
+
+EXPRESSION_OPTION = {
+    '--expressions': dict(
+        choices=EXPRESSION_NAMES,
+        default='smplx',
+        help='names of expressions; arkit for those of the free body that '
+        'ARKit has, too',
+    )
+}
+
+# What positive and negative coefficients look like; * stands for both sides.
+_ENDS = {
+    'expression_0': ('mouthSmile*', 'mouthFrown*'),
+    'expression_2': ('eyeBlink*', 'eyeWide*'),
+    'expression_3': ('mouthPucker', 'mouthStretch*'),
+    'expression_6': ('cheekPuff', ''),
+    'expression_8': ('mouthLeft', 'mouthRight'),
+}
+_FULL = 2.5  # coefficient at weight 1; beyond it faces are not natural
+_MIDDLE = 0.01  # metres from the middle of the face in which sides overlap
+
+
+def arkit_shapes(
+    template: np.ndarray,
+    shapes: np.ndarray,
+    weights: np.ndarray,
+    names: Sequence[str],
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Split blend shapes into those of ARKit.
+
+    Faces look the same: sides add up, and of the two ends of an expression
+    one rests while the other moves.
+
+    Args:
+        template: ``(V, 3)`` the rest pose, x to the person's left.
+        shapes: ``(n, V, 3)`` displacements.
+        weights: ``(T, n)`` of them.
+        names: Of the shapes; others than expressions of the free body that
+            ARKit has stay as they are.
+
+    Returns:
+        Shapes, weights and names; there are more than before.
+    """
+    left = np.clip(0.5 + template[:, :1] / (2 * _MIDDLE), 0, 1)
+    parts = [
+        part
+        for name, shape, weight in zip(names, shapes, weights.T, strict=True)
+        for part in _parts(name, shape, weight, left)
+    ]
+    new_names, new_shapes, new_weights = zip(*parts, strict=True)
+    return (
+        np.stack(new_shapes).astype(shapes.dtype),
+        np.stack(new_weights, axis=1).astype(weights.dtype),
+        list(new_names),
+    )
+
+
+def _parts(
+    name: str, shape: np.ndarray, weight: np.ndarray, left: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Names, displacements and weights of what a shape becomes."""
+    if name not in _ENDS:
+        yield name, shape, weight
+        return
+    positive, negative = _ENDS[name]
+    for sign, end in ((1, positive), (-1, negative)):
+        part = np.maximum(sign * weight, 0) if negative else weight
+        sides = {'': np.ones_like(left)}
+        if '*' in end:
+            sides = {'Left': left, 'Right': 1 - left}
+        for side, share in sides.items() if end else ():
+            yield (
+                end.replace('*', side),
+                sign * _FULL * share * shape,
+                part / _FULL,
+            )
