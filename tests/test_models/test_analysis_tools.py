@@ -40,11 +40,13 @@ def current_scope():
     return scope and scope.scope_name
 
 
-def test_benchmark(benchmark, tmp_path, capsys):
+def test_benchmark(benchmark, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, 'MATRIX_SIZE', 64)
     scope = current_scope()
     # fmt: off
     benchmark.main([
         TINY, '--compare', TINY, '--shape', '64', '96', '--repeats', '2',
+        '--warmup', '0',
         '--batch-sizes', '1', '2', '--json', str(tmp_path / 'out.json'),
     ])
     # fmt: on
@@ -103,7 +105,7 @@ def test_get_flops(capsys):
     get_flops = load_tool('get_flops')
     get_flops.main([TINY, '--shape', '64', '96'])
     small = rows_of(capsys.readouterr().out)
-    get_flops.main([TINY, '--shape', '640', '960', '--compare', TINY])
+    get_flops.main([TINY, '--shape', '192', '288', '--compare', TINY])
     large = rows_of(capsys.readouterr().out)
     assert small['parameters'] == large['parameters'][:1]
     assert large['parameters'][0] == large['parameters'][1]

@@ -26,7 +26,7 @@ needs_mmpretrain = pytest.mark.skipif(
 slow = pytest.mark.slow
 BACKBONES = [
     pytest.param('aios_tiny', 4),
-    pytest.param('aios_r18', 4),
+    pytest.param('aios_r18', 4, marks=slow),
     pytest.param('aios_r50', 4, marks=slow),
     pytest.param('aios_r50_5scale', 5, marks=slow),
     pytest.param('aios_r101', 4, marks=slow),

@@ -218,7 +218,9 @@ def check_gradients(run: TrainingRun, path: Path, rel: float) -> None:
         ), name
 
 
-@pytest.mark.parametrize('case', ['T1_dn', 'T2_nodn'])
+@pytest.mark.parametrize(
+    'case', ['T1_dn', pytest.param('T2_nodn', marks=pytest.mark.slow)]
+)
 def test_small_double(case, data_dir, make_oracle_model, monkeypatch) -> None:
     """The float64 set, denoising on or off."""
     folder = data_dir / 'oracle'

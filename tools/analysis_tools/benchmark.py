@@ -53,6 +53,7 @@ from aios.utils.command_line import (
 from aios.utils.json_record import write_record
 from aios.utils.memory import MIB, peak_memory, start_memory
 
+MATRIX_SIZE = 2048  # of the matrices whose product is timed
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 COMPILERS: dict[str, dict[str, Any]] = {
@@ -200,7 +201,7 @@ def matrix_rate(args: argparse.Namespace) -> float:
     """GFLOP/s of a linear layer, the fastest of some; what is possible."""
     read = make_clock(args.clock, args.device)
     options = dict(device=args.device, dtype=getattr(torch, args.dtype))
-    size = 2048
+    size = MATRIX_SIZE
     layer = nn.Linear(size, size, **options)
     x = torch.randn(size, size, **options)
     seconds = []
