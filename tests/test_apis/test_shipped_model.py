@@ -41,7 +41,7 @@ ASTRONAUT = {
 TORSO = 250
 ASTRONAUT_BAR = 0.2  # torsos; measured 0.117
 SAME_IOU = 0.85  # measured 0.89
-# measured: 0.97, 0.97, 0.44
+# measured: 1.00, 1.00, 0.48
 SYNTHETIC_BARS = {'AP': 0.94, 'recall': 0.9, 'gain-body': 0.4}
 
 
@@ -104,7 +104,7 @@ def test_synthetic_images(tmp_path: Path, free_body_dir: Path):
     folder = tmp_path / 'images'
     load_script('tools/make_synthetic_dataset.py').main(
         [
-            *(str(folder), '--images', '24', '--seed', '77'),
+            *(str(folder), '--images', '12', '--seed', '77'),
             *('--size', '256x192', '--people', '1-2', '--fill', '0.6-1'),
             *('--supersample', '1', '--body', str(free_body_dir)),
         ]
