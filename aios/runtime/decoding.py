@@ -22,12 +22,15 @@ from aios.body_models import (
 from aios.structures import (
     PERSON_LABEL,
     Camera,
-    box_iou,
     cxcywh_to_xyxy,
     suppress_overlaps,
     weak_perspective_to_translation,
 )
-from aios.structures.decoding import DecodingConfig, sizes_fit
+from aios.structures.decoding import (
+    DecodingConfig,
+    are_copies,
+    sizes_fit,
+)
 
 from .rotations import matrix_to_axis_angle
 
@@ -48,6 +51,7 @@ def select_persons(
     boxes: np.ndarray,
     config: DecodingConfig,
     valid: np.ndarray | None = None,
+    keypoints: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the persons of an image.
 
@@ -56,6 +60,7 @@ def select_persons(
         boxes: ``(P, 4)`` body boxes, cxcywh in any unit.
         config: What is wanted.
         valid: ``(P,)`` bool; others are never chosen.
+        keypoints: ``(P, 17, 2)`` in the same unit, for ``nms_oks_thr``.
 
     Returns:
         Scores ``(n,)`` and indices ``(n,)``, best first.
@@ -73,10 +78,10 @@ def select_persons(
     index, labels = order // len(classes), classes[order % len(classes)]
     scores = scores.ravel()[order]
     keep = scores >= max(config.score_thr, 0)
-    if config.nms_iou_thr >= 0:
-        corners = cxcywh_to_xyxy(boxes[index])
-        overlaps = box_iou(corners[:, None], corners) > config.nms_iou_thr
-        keep = suppress_overlaps(overlaps[None], keep[None])[0]
+    if config.suppresses:
+        points = None if keypoints is None else keypoints[index]
+        copies = are_copies(boxes[index], points, config)
+        keep = suppress_overlaps(copies[None], keep[None])[0]
     keep &= labels == PERSON_LABEL
     return scores[keep], index[keep]
 
@@ -102,11 +107,18 @@ def decode_persons(
         :meth:`aios.results.FrameResult.from_prediction` takes, in pixels of
         the image, and ``cam_K`` ``(3, 3)``.
     """
-    boxes, valid = outputs['body_box'], None
+    pixels = np.asarray(seen, np.float32)
+    boxes, valid = outputs['body_box'] * np.tile(pixels, 2), None
     if 'levels' in outputs:
-        areas = boxes[:, 2:].prod(-1) * math.prod(seen)
+        areas = boxes[:, 2] * boxes[:, 3]
         valid = sizes_fit(outputs['levels'], areas, config.pyramid)
-    scores, index = select_persons(outputs['logits'], boxes, config, valid)
+    scores, index = select_persons(
+        outputs['logits'],
+        boxes,
+        config,
+        valid,
+        outputs['body_keypoints'] * pixels,
+    )
     chosen = {name: value[index] for name, value in outputs.items()}
     scale = np.divide(size, seen)
     camera = Camera.virtual(seen[1], seen[0]).resize(*size)

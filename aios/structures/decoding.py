@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .boxes import ArrayT
+from .boxes import ArrayT, box_iou, cxcywh_to_xyxy
+from .keypoint_similarity import pairwise_oks
 from .sample import PERSON_LABEL
 
 
@@ -22,8 +23,6 @@ class PyramidLevel:
     Args:
         scale: Of the image, relative to the test pipeline's.
         min_size: Smaller persons are left to other levels.
-        max_size: Persons of this size and larger ones are left to other
-            levels; ``None`` for no limit.
 
     Raises:
         ValueError: If a value makes no sense.
@@ -31,7 +30,6 @@ class PyramidLevel:
 
     scale: float = 1.0
     min_size: float = 0.0
-    max_size: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.scale <= 1:
@@ -39,10 +37,10 @@ class PyramidLevel:
                 'scale of a level of test_cfg.pyramid must be in 0..1 '
                 f'without 0, got {self.scale}'
             )
-        if not 0 <= self.min_size < (self.max_size or float('inf')):
+        if self.min_size < 0:
             raise ValueError(
-                'sizes of a level of test_cfg.pyramid must be 0 <= min_size '
-                f'< max_size, got {self.min_size}, {self.max_size}'
+                'min_size of a level of test_cfg.pyramid must not be '
+                f'negative, got {self.min_size}'
             )
 
 
@@ -64,10 +62,7 @@ def sizes_fit(
     fits: Any = levels < 0
     for index, level in enumerate(pyramid):
         size = areas**0.5 * level.scale
-        inside: Any = (levels == index) & (size >= level.min_size)
-        if level.max_size is not None:
-            inside = inside & (size < level.max_size)
-        fits = fits | inside
+        fits = fits | ((levels == index) & (size >= level.min_size))
     result: ArrayT = fits
     return result
 
@@ -82,6 +77,10 @@ class DecodingConfig:
         nms_iou_thr: Persons whose box overlaps that of a better one by more
             than this are left out; negative for no suppression, as
             published.
+        nms_oks_thr: Persons whose keypoints are more similar than this to
+            those of a better one are left out, see
+            :func:`aios.structures.keypoint_similarity.pairwise_oks`;
+            negative for no suppression, as published.
         person_class_only: Rank by the score of the class person.  As
             published, every pair of candidate and class is ranked, and a
             person could come out twice.
@@ -109,6 +108,7 @@ class DecodingConfig:
     max_per_img: int = 50
     score_thr: float = 0.0
     nms_iou_thr: float = -1.0
+    nms_oks_thr: float = -1.0
     person_class_only: bool = False
     max_candidates: int | None = None
     with_vertices: bool = True
@@ -141,7 +141,36 @@ class DecodingConfig:
                 f'{self.keypoint_fit_steps}'
             )
 
+    @property
+    def suppresses(self) -> bool:
+        """Whether copies of persons are left out."""
+        return self.nms_iou_thr >= 0 or self.nms_oks_thr >= 0
+
     @classmethod
     def read(cls, test_cfg: Mapping[str, Any] | None) -> DecodingConfig:
         """Read a ``test_cfg``, which may be ``None``."""
         return cls(**(test_cfg or {}))
+
+
+def are_copies(
+    boxes: ArrayT, keypoints: ArrayT | None, config: DecodingConfig
+) -> ArrayT:
+    """Which persons of an image are so alike that one of them is left out.
+
+    Args:
+        boxes: ``(..., n, 4)`` cxcywh in any unit.
+        keypoints: ``(..., n, 17, 2)`` in that unit, for ``nms_oks_thr``.
+        config: Has the thresholds.
+
+    Returns:
+        ``(..., n, n)`` bool.
+    """
+    corners = cxcywh_to_xyxy(boxes)
+    iou = box_iou(corners[..., :, None, :], corners[..., None, :, :])
+    limit = config.nms_iou_thr if config.nms_iou_thr >= 0 else 1
+    copies: Any = iou > limit
+    if config.nms_oks_thr >= 0 and keypoints is not None:
+        areas = boxes[..., 2] * boxes[..., 3]
+        copies = copies | (pairwise_oks(keypoints, areas) > config.nms_oks_thr)
+    result: ArrayT = copies
+    return result

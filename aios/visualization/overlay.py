@@ -6,6 +6,7 @@ Symbols: ``n`` persons, ``H``, ``W`` image height and width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ class OverlayDrawer:
     Meshes hide each other as their depths say; boxes and skeletons of who is
     nearer are drawn later. Who keeps the id keeps the colour. It remembers
     the part of the scene that the panels show, so that they move little from
-    frame to frame.
+    frame to frame, and forgets it when time does not go on.
 
     Args:
         faces: ``(F, 3)`` triangles of the field ``vertices``. Frames without
@@ -76,6 +77,7 @@ class OverlayDrawer:
         self.faces = np.asarray(faces, np.int32)  # as meshes have them
         self.options = options or OverlayOptions()
         self._views = [SceneView(name) for name in self.options.views]
+        self._last_time = -math.inf
 
     def __call__(self, frame: FrameResult, image: np.ndarray) -> np.ndarray:
         """Draw persons into a copy of their image.
@@ -109,6 +111,9 @@ class OverlayDrawer:
             self._draw_lines(drawn, frame, row, scale)
         if not self._views:
             return drawn
+        if frame.timestamp <= self._last_time:  # nothing in common
+            self._views = [SceneView(name) for name in self.options.views]
+        self._last_time = frame.timestamp
         column = self._draw_views(frame, meshes, height)
         return np.concatenate([drawn, column], axis=1)
 

@@ -10,7 +10,7 @@ model = dict(
     dn_cfg=dict(num_queries=10),
     # Trained apart; see train_lifter.py.
     bbox_head=dict(pose_lifter=None),
-    test_cfg=dict(keypoint_fit_steps=0),
+    test_cfg=dict(keypoint_fit_steps=0, pyramid=[dict(scale=1.0)]),
 )
 
 recipe = dict(lr=1e-3, warm_up=200, clip=5.0, ema=0.002, batch_size=24)

@@ -27,6 +27,7 @@ CONFIGS = {
     'few': dict(max_per_img=5, person_class_only=True),
     'good': dict(score_thr=0.5, nms_iou_thr=0.3),
     'apart': dict(nms_iou_thr=0.1, person_class_only=True),
+    'poses': dict(nms_oks_thr=0.1, person_class_only=True),
     'of COCO': dict(person_label=0, nms_iou_thr=0.5),
 }
 
@@ -36,9 +37,12 @@ def test_the_same_are_chosen(options: dict):
     config = DecodingConfig(**options)
     outputs = random_outputs(30)
     logits, boxes = outputs['logits'], outputs['body_box']
-    scores, index = select_persons(logits, boxes, config)
+    points = outputs['body_keypoints']
+    scores, index = select_persons(logits, boxes, config, keypoints=points)
     (expected,) = of_tensors.select_persons(
-        torch.from_numpy(logits)[None], torch.from_numpy(boxes)[None], config
+        *(torch.from_numpy(x)[None] for x in (logits, boxes)),
+        config,
+        keypoints=torch.from_numpy(points)[None],
     )
     persons = expected.labels == config.person_label
     assert index.tolist() == expected.index[persons].tolist()
@@ -80,7 +84,8 @@ def test_persons(levels: tuple[int, ...] | None, free_body_dir: Path):
     config = DecodingConfig(
         score_thr=0.2,
         person_class_only=True,
-        pyramid=[dict(max_size=40), dict(scale=0.5, min_size=14)],
+        pyramid=[dict(), dict(scale=0.5, min_size=14)],
+        nms_oks_thr=0.05,
     )
     seen, size = (66, 50), (199, 151)
     outputs = random_outputs(6)
@@ -106,7 +111,7 @@ def test_persons(levels: tuple[int, ...] | None, free_body_dir: Path):
         config,
     )
     expected = dict(people.items()) | dict(cam_K=people.cam_K)
-    assert len(found['scores']) == (3 if levels else 6)
+    assert len(found['scores']) == (2 if levels else 4)
     for name, value in found.items():
         # pixels and metres
         tolerance = 1e-2 if name in ('cam_K', 'joints2d') else 1e-4

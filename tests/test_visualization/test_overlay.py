@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -137,6 +139,18 @@ def test_nobody_and_no_meshes(make_frame, sphere) -> None:
     del people['vertices']
     bare = FrameResult('a', 0, 0.0, K, SIZE, people)
     assert (draw(bare, GREY)[:, :160] != GREY).any()  # box and label
+
+
+def test_images_that_have_nothing_in_common(make_frame, sphere) -> None:
+    """Each one is shown as if it were alone; frames of a video are not."""
+    options = OverlayOptions(views=('side',))
+    draw = OverlayDrawer(sphere[1], options)
+    frame = make_frame({1: (0, 0, 20)})
+    alone = OverlayDrawer(sphere[1], options)(frame, GREY)
+    draw(make_frame({1: (0, 0, 4)}), GREY)
+    np.testing.assert_array_equal(draw(frame, GREY), alone)
+    later = replace(make_frame({1: (0, 0, 4)}), timestamp=0.04)
+    assert (draw(later, GREY) != draw(replace(later, timestamp=0), GREY)).any()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from aios.structures import (
     JointSet,
     joint_mapping,
 )
+from aios.structures.keypoint_similarity import COCO_SIGMAS
 from aios.utils.choices import check_choice
 
 from .base import NumberMetric
@@ -36,10 +37,7 @@ _HAND = [0.029, 0.022, 0.035, 0.037, 0.047, 0.026, 0.025, 0.024, 0.035, 0.018]
 _HAND += [0.024, 0.022, 0.026, 0.017, 0.021, 0.021, 0.032, 0.02, 0.019]
 _HAND += [0.022, 0.031]
 KEYPOINT_SIGMAS: Mapping[str, Sequence[float]] = {
-    'keypoints': [
-        *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
-        *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
-    ],
+    'keypoints': COCO_SIGMAS,
     'foot_kpts': [0.068, 0.066, 0.066, 0.092, 0.094, 0.094],
     'face_kpts': [
         *(0.042, 0.043, 0.044, 0.043, 0.04, 0.035, 0.031, 0.025, 0.02),

@@ -7,7 +7,6 @@ persons of all images, ``V`` vertices.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,13 +24,16 @@ from aios.body_models import (
 from aios.structures import (
     PERSON_LABEL,
     Camera,
-    box_iou,
     cxcywh_to_xyxy,
     project_points,
     suppress_overlaps,
     weak_perspective_to_translation,
 )
-from aios.structures.decoding import DecodingConfig, sizes_fit
+from aios.structures.decoding import (
+    DecodingConfig,
+    are_copies,
+    sizes_fit,
+)
 from aios.utils.tensors import tensor_like
 
 from .outputs import LayerOutputs, SMPLXParams
@@ -71,6 +73,7 @@ def select_persons(
     boxes: Tensor,
     config: DecodingConfig,
     valid: Tensor | None = None,
+    keypoints: Tensor | None = None,
 ) -> list[Selection]:
     """Choose the persons of each image that are returned.
 
@@ -81,6 +84,7 @@ def select_persons(
         boxes: ``(B, P, 4)`` body boxes, cxcywh in any unit.
         config: What is wanted.
         valid: ``(B, P)`` bool; others are never chosen.
+        keypoints: ``(B, P, 17, 2)`` in the same unit, for ``nms_oks_thr``.
     """
     scores = at_least_float32(logits).sigmoid()
     if valid is not None:
@@ -96,11 +100,12 @@ def select_persons(
     index, labels = ranked // num_labels, ranked % num_labels + first_label
     # Not a number is not above any threshold.
     keep = scores >= max(config.score_thr, 0)
-    if config.nms_iou_thr >= 0:
-        chosen = boxes.gather(1, index[..., None].expand(-1, -1, 4))
-        corners = cxcywh_to_xyxy(chosen)
-        overlaps = box_iou(corners[:, :, None], corners[:, None])
-        keep = suppress_overlaps(overlaps > config.nms_iou_thr, keep)
+    if config.suppresses:
+        rows = torch.arange(len(index), device=index.device)[:, None]
+        points = None if keypoints is None else keypoints[rows, index]
+        keep = suppress_overlaps(
+            are_copies(boxes[rows, index], points, config), keep
+        )
     selections = []
     for image, kept in enumerate(keep.cpu()):
         rows = kept.nonzero()[:, 0].to(index.device)
@@ -179,11 +184,17 @@ def decode_instances(
             f'a layer of stage {outputs.layout.name!r} has no SMPL-X '
             'parameters to decode'
         )
+    boxes = outputs.boxes['body_box']
+    sizes = [info['img_shape'][1::-1] for info in metainfos]
+    size = tensor_like(sizes, boxes)[:, None]
+    boxes = boxes * size.repeat(1, 1, 2)
+    valid = None
+    if outputs.levels is not None:
+        areas = boxes[..., 2:].prod(-1)
+        valid = sizes_fit(outputs.levels, areas, config.pyramid)
+    keypoints = outputs.points['body_keypoints'] * size[:, None]
     selections = select_persons(
-        outputs.logits,
-        outputs.boxes['body_box'],
-        config,
-        _right_size(outputs, metainfos, config),
+        outputs.logits, boxes, config, valid, keypoints
     )
     params = outputs.smplx.map(
         lambda x: torch.cat(
@@ -220,20 +231,6 @@ def decode_instances(
         result.joints2d = project_points(in_camera, K)
         people.append(result)
     return people
-
-
-def _right_size(
-    outputs: LayerOutputs,
-    metainfos: Sequence[Mapping[str, Any]],
-    config: DecodingConfig,
-) -> Tensor | None:
-    """Which candidates count at the level that found them, ``(B, P)``."""
-    if outputs.levels is None:
-        return None
-    boxes = outputs.boxes['body_box']
-    shapes = [math.prod(info['img_shape'][:2]) for info in metainfos]
-    areas = tensor_like(shapes, boxes)[:, None] * boxes[..., 2:].prod(-1)
-    return sizes_fit(outputs.levels, areas, config.pyramid)
 
 
 def _keypoint_targets(

@@ -14,13 +14,8 @@ from aios.structures import (
     SMPLX_ROTATIONS_53,
     JointSet,
 )
+from aios.structures.keypoint_similarity import COCO_SIGMAS
 
-# COCO's per-keypoint constants, https://cocodataset.org/#keypoints-eval.
-_COCO_SIGMAS = (
-    *(0.026, 0.025, 0.025, 0.035, 0.035),
-    *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062),
-    *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
-)
 _LIMB_SIGMAS = (0.025,) * 6
 
 
@@ -71,7 +66,7 @@ def _span(indices: tuple[int, ...]) -> slice:
     return slice(first, last + 1)
 
 
-BODY = Part('body', 'body', COCO_17, _COCO_SIGMAS, 'pelvis')
+BODY = Part('body', 'body', COCO_17, COCO_SIGMAS, 'pelvis')
 LIMBS: tuple[Part, ...] = (
     Part('lhand', 'left_hand', LEFT_HAND_6, _LIMB_SIGMAS, 'left_wrist'),
     Part('rhand', 'right_hand', RIGHT_HAND_6, _LIMB_SIGMAS, 'right_wrist'),
