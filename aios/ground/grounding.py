@@ -84,7 +84,8 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
             middle = np.median(np.concatenate(standing) @ floor.up)
             floor = replace(floor, offset=-float(middle))
         floor = fit_paths(tracks, floor, vertical, options.beliefs)
-    if not np.isfinite([*floor.up, floor.offset]).all():
+    sizes = [track.size for track in tracks]
+    if not np.isfinite([*floor.up, floor.offset, *sizes]).all():
         raise GroundError('no floor fits the paths of persons')
     return floor
 
