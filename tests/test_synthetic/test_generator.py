@@ -47,6 +47,7 @@ def reference(options, tmp_path_factory):
     return root, counts
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_bytes(options, reference, tmp_path):
     root, counts = reference
     ticks = []

@@ -74,6 +74,7 @@ def test_missing_body_and_backgrounds_are_explained(tool, tmp_path, capsys):
     assert not (tmp_path / 'set').exists()
 
 
+@pytest.mark.slow
 def test_killed_run_leaves_no_processes(tmp_path, free_body_dir):
     command = [sys.executable, str(TOOL), str(tmp_path / 'out')]
     command += ['--images', '500', '--size', '96x64', '--workers', '2']

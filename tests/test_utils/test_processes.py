@@ -63,8 +63,10 @@ def test_calls_in_this_process() -> None:
     assert list(calls) == [8, 9]
 
 
-@pytest.mark.slow  # every process imports PyTorch
-def test_calls_in_processes() -> None:
+def test_calls_in_processes(monkeypatch) -> None:
+    # Others would import PyTorch, each of them.
+    monkeypatch.setattr(multiprocessing, 'get_context', lambda _: FORK)
+    monkeypatch.setattr(processes, '_start_worker', end_with_parent)
     assert sorted(run_in_processes(pow, ((i, 2) for i in range(9)), 2)) == [
         i**2 for i in range(9)
     ]
