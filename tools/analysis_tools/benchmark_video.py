@@ -7,9 +7,9 @@ the table has its own processor time, and how long it waited for the others;
 processor time of PyTorch's other threads is in the total only. Weights are
 random without ``--checkpoint``: people are found everywhere, as many as
 ``--persons`` says. ``--drawn`` shows as many to the shipped weights. With
-``--live FPS`` frames come at that rate, as from a
-camera, those that nobody waits for are lost, and nothing is written: then it
-prints the time from a frame to its drawn picture, too.
+``--live FPS`` frames come at that rate, as from a camera, those that nobody
+waits for are lost, and nothing is written: then it prints the time from a
+frame to its drawn picture, too.
 
 Example:
     python tools/analysis_tools/benchmark_video.py configs/aios/aios_tiny.py \
