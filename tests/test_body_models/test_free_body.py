@@ -427,7 +427,7 @@ class TestExpansion:
         assert [p for p in tmp_path.rglob('*') if p.is_file()] == []
 
     def test_several_processes_at_once(self, tmp_path):
-        context = multiprocessing.get_context('spawn')
+        context = multiprocessing.get_context('fork')
         with context.Pool(3) as pool:
             folders = [(tmp_path, ['female'])] * 3
             pool.starmap(expand_free_body, folders)

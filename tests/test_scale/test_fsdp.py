@@ -145,6 +145,7 @@ def _compare_network(rank: int, model: AiOS) -> None:
             )
 
 
+@pytest.mark.slow
 def test_two_steps_of_the_network(tmp_path: Path):
     run_pair(_compare_network, tmp_path, make_model())
 
