@@ -23,14 +23,6 @@ from aios.structures import (
     cxcywh_to_xyxy,
 )
 
-__all__ = [
-    'official_name',
-    'oracle_layer',
-    'oracle_sample',
-    'original_axis_angle_to_matrix',
-    'published_criterion',
-]
-
 CONFIGS = Path(__file__).parents[1] / 'configs/_base_/models'
 
 _OFFICIAL_TERMS = {

@@ -39,23 +39,6 @@ from aios.structures import (
     matrix_to_axis_angle,
 )
 
-__all__ = [
-    'FULL',
-    'ORACLE_DIR',
-    'SMALL',
-    'Oracle',
-    'OracleNoise',
-    'Pictures',
-    'double_precision_constants',
-    'encoder_outputs',
-    'in_order_of',
-    'last_refinement',
-    'layer_outputs',
-    'person_scores',
-    'post_processed',
-    'record_forward',
-]
-
 BOXES = {
     'body_box': 'pred_boxes',
     'left_hand_box': 'pred_lhand_boxes',

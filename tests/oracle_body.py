@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 from oracle_weights import bits, uniform
 
-__all__ = ['write_oracle_body']
-
 NUM_VERTICES, NUM_FACES, NUM_JOINTS = 10475, 20908, 55
 # fmt: off
 PARENTS = np.array([

@@ -16,16 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = [
-    'bits',
-    'canonical',
-    'fill',
-    'image',
-    'official_checkpoint',
-    'official_shapes',
-    'uniform',
-]
-
 KEYS_FILE = Path(__file__).parent / 'data/oracle/state_dict_keys.tsv'
 
 # Salts of three class heads, chosen so that neighbouring scores in the top-k

@@ -9,8 +9,6 @@ from aios.body_models import SMPLXOutput
 from aios.models.heads import AiOSHead
 from aios.models.heads.outputs import SMPLXParams
 
-__all__ = ['pose_bodies']
-
 
 def pose_bodies(
     head: AiOSHead,

@@ -29,8 +29,6 @@ sys.path.append(str(Path(__file__).parents[1] / 'test_datasets'))
 
 from toy_annotated import coco  # noqa: E402
 
-__all__ = ['annotation_readers']
-
 _COUNT = 3
 
 

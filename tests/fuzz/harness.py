@@ -29,8 +29,6 @@ from typing import Any
 
 from .mutators import mutate_bytes, mutate_value
 
-__all__ = ['ENDS', 'Reader', 'Result', 'make_cases', 'run_cases', 'table']
-
 ENDS = (
     *('read', 'refused', 'unclear', 'memory', 'hang', 'crash', 'executed'),
 )

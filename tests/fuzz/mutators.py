@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ['HOSTILE_VALUES', 'mutate_bytes', 'mutate_value']
-
 HOSTILE_VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 2**31, -(2**63), 2**70, 1e308, -1e-308),
     *(float('nan'), float('inf'), '', 'x' * 5000, '\0', '../../etc/passwd'),

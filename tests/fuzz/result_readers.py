@@ -32,8 +32,6 @@ sys.path.append(str(Path(__file__).parents[1] / 'test_datasets'))
 
 from toy_dataframe import dump_dataframe  # noqa: E402
 
-__all__ = ['result_readers']
-
 _IMAGES = ('ag_validation_bfh_a_00001', 'ag_validation_bfh_b_00002')
 _COUNT = 2
 
