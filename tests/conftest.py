@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from aios.body_models import SMPLXLayer
 
 DATA = Path(__file__).parent / 'data'
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector need not look at what was imported.
+
+    MMEngine and PyTorch collect often, half a second each time otherwise.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session')

@@ -42,6 +42,10 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv('LOCAL_RANK', raising=False)
     # MMEngine waits 2 seconds at the end of each epoch that steps go on after.
     monkeypatch.setattr(loops, 'time', SimpleNamespace(sleep=lambda _: None))
+    # It formats each config that it writes, five times in a training.
+    monkeypatch.setattr(
+        'yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, False)
+    )
     return folder
 
 
