@@ -164,7 +164,7 @@ def test_same_persons_in_any_image(deploy, inferencer, size):
 
 
 def test_same_persons_at_two_sizes(deploy, inferencer, pictures):
-    levels = [dict(), dict(scale=0.5, min_size=5)]
+    levels = [dict(min_size=15), dict(scale=0.5, min_size=5)]
     expecting = AiOSInferencer(
         weights=inferencer.weights,
         device='cpu',
