@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-__all__ = ['join_levels', 'resize_images']
-
 
 def resize_images(images: np.ndarray, scale: float) -> np.ndarray:
     """Smaller images; Pillow's bilinear filter is that of PyTorch.

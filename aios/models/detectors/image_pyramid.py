@@ -7,10 +7,9 @@ Legend: ``B`` images, ``P`` candidates of a level.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -19,17 +18,6 @@ from torch import Tensor
 
 from aios.models.heads.outputs import LayerOutputs, SMPLXParams
 from aios.utils.tensors import tensor_like
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = [
-    'join_levels',
-    'padding_mask',
-    'resize_batch',
-    'resize_images',
-    'sizes_of',
-]
 
 
 def sizes_of(samples: Sequence[DetDataSample], like: Tensor) -> Tensor:
