@@ -27,8 +27,6 @@ from .rig import PersonMotion, Rig
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
-__all__ = ['AMASSExporter', 'write_amass']
-
 _NUM_BETAS = 16
 _FPS = 30.0  # of images, which have none
 _MAX_FRAMES = 1_000_000  # nine hours; gaps are filled

@@ -17,8 +17,6 @@ from types import MappingProxyType
 
 from .rig import JOINT_NAMES
 
-__all__ = ['ARMATURES', 'ARMATURE_OPTION', 'bone_names']
-
 _TRUNK = ('pelvis', 'spine_1', 'spine_2', 'spine_3', 'neck', 'head', 'jaw')
 _LIMBS = (
     *('hip', 'knee', 'ankle', 'foot'),

@@ -26,8 +26,6 @@ from .rig import PersonMotion, Rig
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
-__all__ = ['BVHExporter', 'write_bvh']
-
 _ORDER = 'ZXY'  # intrinsic, and the order of the channels
 _HALF_TURN = Rotation.from_quat([1, 0, 0, 0])  # OpenCV's axes to y up
 _TIP = 0.5  # length of a bone without child, relative to its own offset

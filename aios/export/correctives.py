@@ -14,8 +14,6 @@ import numpy as np
 
 from .rig import Rig, forward_kinematics
 
-__all__ = ['CorrectiveBasis', 'SkinningFrames', 'rest_differences']
-
 _DAMPING = 1e-3  # relative to a rotation; matters where skin collapses
 
 

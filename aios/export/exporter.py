@@ -16,8 +16,6 @@ from aios.utils.safe_io import refuse_existing
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
-__all__ = ['FPS_OPTION', 'Exporter']
-
 FPS_OPTION: dict[str, dict[str, Any]] = {
     '--fps': dict(
         type=float,

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-__all__ = ['EXPRESSION_NAMES', 'EXPRESSION_OPTION', 'arkit_shapes']
-
 EXPRESSION_NAMES = ('smplx', 'arkit')
 """Allowed values of the argument of :func:`aios.export.write_glb`."""
 

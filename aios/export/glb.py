@@ -20,8 +20,6 @@ import numpy as np
 
 from aios.utils.safe_io import atomic_write
 
-__all__ = ['GLBBuilder']
-
 _FLOAT, _USHORT, _UINT, _UBYTE = 5126, 5123, 5125, 5121
 _COMPONENTS = {
     np.dtype(np.float32): _FLOAT,

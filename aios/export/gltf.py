@@ -29,8 +29,6 @@ from .rig import Rig
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
-__all__ = ['CORRECTIVES', 'GLBExporter', 'GLBSummary', 'write_glb']
-
 CORRECTIVES = ('exact', 'none')
 """Allowed values of the argument of :func:`write_glb`."""
 

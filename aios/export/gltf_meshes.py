@@ -16,8 +16,6 @@ from .glb import GLBBuilder
 from .gltf_scene import GLTFScene
 from .meshes import given_meshes
 
-__all__ = ['MeshScene']
-
 _CHUNK = 32  # frames that are computed at once
 _PELVIS = 0
 

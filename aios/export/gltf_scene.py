@@ -20,8 +20,6 @@ from aios.version import __version__
 from .correctives import CorrectiveBasis
 from .glb import VERTEX_DATA, VERTEX_INDEX, GLBBuilder
 
-__all__ = ['GLTFScene']
-
 _HALF_TURN = [1.0, 0.0, 0.0, 0.0]  # about x: OpenCV's axes to glTF's
 
 

@@ -24,8 +24,6 @@ from .rig import PersonMotion, Rig
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
-__all__ = ['SkinnedScene']
-
 _CHUNK = 32  # frames that are computed at once
 _STILL = 1e-6  # changes below it (metres, coefficients) are not animated
 _NUM_BETAS = 10

@@ -24,13 +24,6 @@ from aios.version import __version__
 from .exporter import Exporter
 from .meshes import frame_file
 
-__all__ = [
-    'KeypointsExporter',
-    'KeypointsWriter',
-    'keypoints_document',
-    'write_keypoints',
-]
-
 SCHEMA_VERSION = 1
 
 _PERSON = 1  # the only category

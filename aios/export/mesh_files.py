@@ -10,8 +10,6 @@ import numpy as np
 from aios.structures import Mesh
 from aios.utils.safe_io import atomic_write
 
-__all__ = ['write_obj', 'write_ply']
-
 _VERTEX = np.dtype([('position', '<f4', 3), ('color', 'u1', 3)])
 _FACE = np.dtype([('count', 'u1'), ('corners', '<i4', 3)])
 _HEADER = """ply

@@ -21,14 +21,6 @@ from .mesh_files import write_obj, write_ply
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
-__all__ = [
-    'AXES',
-    'MESH_FORMATS',
-    'MeshExporter',
-    'person_meshes',
-    'write_meshes',
-]
-
 MESH_FORMATS: Mapping[str, Callable[..., None]] = {
     'obj': write_obj,
     'ply': write_ply,

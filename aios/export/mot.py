@@ -13,8 +13,6 @@ from aios.utils.safe_io import atomic_write
 
 from .exporter import Exporter
 
-__all__ = ['MOTExporter', 'write_mot']
-
 
 def write_mot(
     path: str | os.PathLike,

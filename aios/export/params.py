@@ -10,8 +10,6 @@ from aios.results import SequenceResult
 
 from .exporter import Exporter
 
-__all__ = ['ParamsExporter']
-
 
 class ParamsExporter(Exporter):
     """What :meth:`aios.results.SequenceResult.load` reads."""

@@ -20,8 +20,6 @@ from aios.structures import POSE_JOINTS, get_joint_set
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
-__all__ = ['JOINT_NAMES', 'PersonMotion', 'Rig', 'forward_kinematics']
-
 JOINT_NAMES: Sequence[str] = get_joint_set('smplx_55').names
 _INFLUENCES = 4
 _NUM_BETAS = SMPLX_ARGUMENTS['betas']

@@ -12,8 +12,6 @@ from .meshes import MeshExporter
 from .mot import MOTExporter
 from .params import ParamsExporter
 
-__all__ = ['EXPORTERS', 'exporters_by_flag']
-
 EXPORTERS: dict[str, Exporter] = {
     exporter.name: exporter
     for exporter in (

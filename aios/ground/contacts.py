@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-__all__ = ['ContactOptions', 'find_contacts', 'intervals']
-
 
 @dataclass(frozen=True)
 class ContactOptions:

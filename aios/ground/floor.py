@@ -15,8 +15,6 @@ from aios.structures import SMPLX_144
 
 from .legs import ANKLES, HIPS, Legs
 
-__all__ = ['Floor', 'Upright', 'upright']
-
 _NECK = SMPLX_144.index('neck')
 _STRETCHED = 0.95  # length of a leg by its bones: somebody stands on it
 # Standard deviations from the vertical, radians: of somebody who stands, from

@@ -17,8 +17,6 @@ from .legs import Legs
 from .lock import lock_feet
 from .solve import Beliefs, Track, fit_paths
 
-__all__ = ['GroundError', 'GroundOptions', 'find_floor', 'lock_tracks']
-
 _ROUNDS = 3
 _LOOSE = 1.8  # speeds are measured that badly before the first fit
 _FEWEST = 3  # contacts

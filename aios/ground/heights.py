@@ -19,8 +19,6 @@ from aios.body_models import BodyPoser
 from aios.results import SMPLX_ARGUMENTS, SequenceResult
 from aios.structures import project_points
 
-__all__ = ['MAX_CHANGE', 'set_heights', 'standing_heights']
-
 MAX_CHANGE = 5.0
 """Most that the shape coefficients may change, as a vector; bodies beyond it
 are distorted."""

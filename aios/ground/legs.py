@@ -18,8 +18,6 @@ from scipy.spatial.transform import Rotation
 
 from aios.structures import SMPLX_144
 
-__all__ = ['Legs', 'turn_between']
-
 
 def _both(name: str) -> list[int]:
     return [SMPLX_144.index(f'{side}_{name}') for side in ('left', 'right')]

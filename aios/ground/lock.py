@@ -18,8 +18,6 @@ from .contacts import intervals
 from .floor import Floor
 from .legs import ANKLES, Legs, turn_between
 
-__all__ = ['lock_feet']
-
 _EASE = 0.2  # seconds in which a foot comes to, or leaves, where it stands
 _FARTHEST = 0.12  # metres; what would move farther does not stand there
 _LARGEST = 0.4  # radians by which a foot turns

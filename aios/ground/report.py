@@ -13,8 +13,6 @@ import numpy as np
 from .floor import Floor
 from .legs import Legs
 
-__all__ = ['MEASURES', 'measure']
-
 MEASURES = (
     'foot_slide_mm',
     'penetration_mm',

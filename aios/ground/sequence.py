@@ -23,8 +23,6 @@ from .report import measure
 from .sizes import set_sizes
 from .solve import Track
 
-__all__ = ['ground_sequence']
-
 _SHORTEST = 5  # frames of a track
 _TELE = 3.5  # focal lengths per longer side; the network's are virtual
 _UNEVEN, _UNEVEN_SHARE = 1.4, 0.2  # times the usual step; of the steps

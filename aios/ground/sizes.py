@@ -21,8 +21,6 @@ from aios.results import SequenceResult
 from .heights import height_limits, set_heights, standing_heights
 from .solve import Track
 
-__all__ = ['adult_scale', 'set_sizes']
-
 # Mean and standard deviation of the heights of adults, women and men together,
 # metres: 1.613 and 1.753 m, each with about 0.07 m (National Center for Health
 # Statistics, Vital and Health Statistics 3-46, 2021).

@@ -28,8 +28,6 @@ from .contacts import intervals
 from .floor import Floor, Upright
 from .legs import Legs
 
-__all__ = ['Beliefs', 'Track', 'fit_paths']
-
 _STEPS = 4  # Gauss-Newton steps
 _SURE = 1e-4  # standard deviation of a size that is known
 

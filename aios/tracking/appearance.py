@@ -18,8 +18,6 @@ import numpy as np
 from aios.results import APPEARANCE_SHAPE, FrameResult
 from aios.structures import joint_mapping
 
-__all__ = ['appearance_similarity', 'mean_appearance', 'with_appearance']
-
 _PARTS, _BINS = APPEARANCE_SHAPE
 _SIDE = round(_BINS ** (1 / 3))
 _BODY = joint_mapping('smplx_144', 'coco')

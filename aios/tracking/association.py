@@ -11,14 +11,6 @@ from scipy.optimize import linear_sum_assignment
 
 from aios.structures import joint_mapping
 
-__all__ = [
-    'BODY_JOINTS',
-    'assign',
-    'box_similarity',
-    'depth_similarity',
-    'keypoint_similarity',
-]
-
 BODY_JOINTS = joint_mapping('smplx_144', 'coco')
 """``(17,)`` the joints of COCO among the 144 of SMPL-X."""
 

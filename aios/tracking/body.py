@@ -15,8 +15,6 @@ from aios.structures import POSE_JOINTS
 if TYPE_CHECKING:
     from aios.body_models import BodyPoser
 
-__all__ = ['Body']
-
 
 class Body:
     """The body model that results were made with.

@@ -18,8 +18,6 @@ from .body import Body
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ['fill_gaps']
-
 _NEAREST = 0.05  # metres in front of the camera; nearer has no direction
 _Row = dict[str, np.ndarray]
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['initiate', 'predict', 'update']
-
 _POSITION, _VELOCITY = 1 / 20, 1 / 160  # of the height
 _MOTION = np.eye(8) + np.eye(8, k=4)
 

@@ -16,8 +16,6 @@ from typing import Generic, TypeVar
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-__all__ = ['OneEuroOptions', 'RotationFilter', 'VectorFilter']
-
 Value = TypeVar('Value', np.ndarray, Rotation)
 
 

@@ -7,8 +7,6 @@ import numpy as np
 
 from aios.results import FrameResult
 
-__all__ = ['LargestPerson', 'largest_person']
-
 
 def largest_person(frame: FrameResult) -> FrameResult:
     """The person with the largest box; none if the frame has none."""

@@ -21,8 +21,6 @@ from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ['OneEuroSmoother', 'SmoothingOptions', 'smooth_sequence']
-
 _FORGET = 60.0  # seconds after which a missing person is forgotten
 _NEAREST = 0.05  # metres in front of the camera
 

@@ -27,8 +27,6 @@ from .association import (
     keypoint_similarity,
 )
 
-__all__ = ['Tracker']
-
 _PELVIS = 0
 _ASPECT_RATE, _HEIGHT_RATE = 6, 7  # entries of the Kalman filter's state
 
