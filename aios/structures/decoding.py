@@ -43,6 +43,15 @@ class PyramidLevel:
                 f'negative, got {self.min_size}'
             )
 
+    @staticmethod
+    def read(level: PyramidLevel | Mapping[str, Any] | float) -> PyramidLevel:
+        """A level as configs have it: a number is its scale."""
+        if isinstance(level, PyramidLevel):
+            return level
+        if isinstance(level, Mapping):
+            return PyramidLevel(**level)
+        return PyramidLevel(scale=level)
+
 
 def sizes_fit(
     levels: ArrayT,
@@ -96,9 +105,9 @@ class DecodingConfig:
             metrics that count from zero, such as ``mmdet.CocoMetric``; class
             0 of the network is then left out.  The metrics of this project
             read both.
-        pyramid: Sizes at which each image is looked at, as
-            :class:`PyramidLevel` or its arguments; candidates of all of them
-            are ranked together.
+        pyramid: Sizes at which each image is looked at, each as
+            :class:`PyramidLevel`, its arguments or its scale; candidates of
+            all of them are ranked together.
 
     Raises:
         TypeError: By Python, for an unknown key.
@@ -117,10 +126,7 @@ class DecodingConfig:
     pyramid: Sequence[PyramidLevel] = (PyramidLevel(),)
 
     def __post_init__(self) -> None:
-        pyramid = tuple(
-            x if isinstance(x, PyramidLevel) else PyramidLevel(**x)
-            for x in self.pyramid
-        )
+        pyramid = tuple(PyramidLevel.read(x) for x in self.pyramid)
         if not pyramid:
             raise ValueError('test_cfg.pyramid must have a level')
         object.__setattr__(self, 'pyramid', pyramid)

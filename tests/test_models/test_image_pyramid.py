@@ -25,7 +25,7 @@ def sample(shape: tuple[int, int]) -> DetDataSample:
     return DetDataSample(metainfo=meta)
 
 
-def look(model, images: torch.Tensor, *levels: dict) -> InstanceData:
+def look(model, images: torch.Tensor, *levels: dict | float) -> InstanceData:
     """Persons in pixels of images of 96 x 128."""
     shape = tuple(images.shape[-2:])
     decoding = DecodingConfig(
@@ -57,7 +57,7 @@ def test_a_level_is_the_image_at_that_size(model, images):
 
 def test_persons_of_all_levels_are_ranked_together(model, images):
     full, half = look(model, images, {}), look(model, images, HALF)
-    both = look(model, images, {}, HALF)
+    both = look(model, images, 1.0, HALF)
     assert len(both) == len(full) + len(half)
     assert (both.scores.diff() <= 0).all()
     torch.testing.assert_close(
