@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ['BucketedNetwork', 'pad_to_bucket']
-
 Network = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
 

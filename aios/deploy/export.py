@@ -25,15 +25,6 @@ from .network import DeployableNetwork
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = [
-    'ExportError',
-    'compare_outputs',
-    'example_inputs',
-    'export_onnx',
-    'export_program',
-    'run_onnx',
-]
-
 _INPUTS = ('images', 'sizes')
 # Batch, height and width of files for any image.
 _OPEN_SHAPES = (
@@ -253,6 +244,14 @@ def export_program(
 
 @contextmanager
 def needed_packages(*names: str) -> Iterator[None]:
+    """Say how to install what cannot be imported.
+
+    Args:
+        names: Packages.
+
+    Raises:
+        ExportError: Instead of an ImportError.
+    """
     try:
         yield
     except ImportError as error:

@@ -17,8 +17,6 @@ from aios.models.heads.outputs import LayerOutputs, SMPLXParams
 from aios.models.layers import DeformableAttention
 from aios.structures import TokenLayout
 
-__all__ = ['DeployableNetwork', 'pack_outputs']
-
 _KEYPOINT_SCORES = 'keypoint_scores'
 _LOGITS = 'logits'
 _SMPLX = tuple(field.name for field in fields(SMPLXParams))

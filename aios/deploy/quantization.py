@@ -23,8 +23,6 @@ from .export import ExportError, needed_packages
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ['quantize_convolutions']
-
 _KINDS = ('Conv', 'Clip', 'Relu', 'Add')
 
 

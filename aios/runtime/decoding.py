@@ -34,8 +34,6 @@ from aios.structures.decoding import (
 
 from .rotations import matrix_to_axis_angle
 
-__all__ = ['decode_persons', 'select_persons']
-
 _FIELDS = {
     'body_box': 'bboxes',
     'left_hand_box': 'lhand_bboxes',

@@ -24,8 +24,6 @@ from .decoding import decode_persons
 from .image_pyramid import join_levels, resize_images
 from .session import make_session, read_description
 
-__all__ = ['OnnxDetector']
-
 Outputs = dict[str, np.ndarray]
 
 

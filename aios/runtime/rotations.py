@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['matrix_to_axis_angle']
-
 
 def matrix_to_axis_angle(matrix: np.ndarray) -> np.ndarray:
     """Axis-angle of rotation matrices.

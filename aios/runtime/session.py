@@ -12,14 +12,6 @@ from aios.structures.decoding import DecodingConfig
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = [
-    'DESCRIPTION',
-    'OPTIONS',
-    'OnnxError',
-    'make_session',
-    'read_description',
-]
-
 DESCRIPTION = 'aios'
 """Under this name an ONNX file holds its description, in JSON."""
 

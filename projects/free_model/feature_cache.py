@@ -25,8 +25,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-__all__ = ['Block', 'cache_features', 'read_blocks']
-
 CHUNK = 512
 
 

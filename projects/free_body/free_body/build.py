@@ -36,8 +36,6 @@ from .skeleton import (
 from .skinning import crease_mask, fold_weights, largest, smooth_weights
 from .topology import Topology, build_topology
 
-__all__ = ['GENDERS', 'build_seed']
-
 GENDERS = ('neutral', 'male', 'female')  # the first one sets the topology
 _PELVIS = np.array([0, -0.35, 0.01])  # not the origin, as in SMPL-X
 _CREASE_STEPS = 4

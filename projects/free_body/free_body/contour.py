@@ -12,8 +12,6 @@ import numpy as np
 from .mesh_ops import outermost_hits
 from .skeleton import joint
 
-__all__ = ['contour_landmarks']
-
 _ROWS, _POINTS, _MAX_YAW = 79, 17, 39
 
 

@@ -13,8 +13,6 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-__all__ = ['decimate']
-
 _MIN_NORMAL_COSINE = 0.3
 _MIN_SHAPE = 0.08  # twice the area over the longest edge squared
 _LENGTH_PENALTY = 1e-4

@@ -14,8 +14,6 @@ import numpy as np
 
 from .makehuman import MakeHumanData
 
-__all__ = ['EXPRESSIONS', 'Expression', 'expression_directions']
-
 
 @dataclass(frozen=True)
 class Expression:

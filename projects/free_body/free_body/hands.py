@@ -11,8 +11,6 @@ import numpy as np
 
 from .skeleton import FINGERS
 
-__all__ = ['hand_components', 'hand_mean']
-
 _CURL = (0.28, 0.42, 0.25)  # radians at the three joints of a finger
 _CURL_GROWTH = 0.12  # the fingers towards the little one curl more
 _THUMB_REST = [[0.15, 0.25, -0.05], [0.0, 0.15, -0.05], [0.0, 0.2, -0.05]]

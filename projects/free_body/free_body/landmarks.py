@@ -15,8 +15,6 @@ import numpy as np
 from .mesh_ops import outermost_hits
 from .skeleton import EYE_VERTICES, KEY_VERTICES, joint
 
-__all__ = ['Face', 'face_landmarks']
-
 _EYE_GRID = 0.0006
 _LID_MARGIN = 0.0008  # from the visible eyeball onto the lid
 _SEAM_STEP, _SEAM_RANGE = 0.001, 0.034

@@ -21,8 +21,6 @@ from scipy.sparse.csgraph import connected_components
 
 from .skeleton import MIRROR_X
 
-__all__ = ['MakeHumanData', 'find_data']
-
 _DECIMETRE = 0.1
 _MIDLINE = 1e-5
 _INNER_MOUTH = ('helper-tongue', 'helper-upper-teeth', 'helper-lower-teeth')

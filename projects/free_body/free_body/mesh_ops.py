@@ -9,17 +9,6 @@ from scipy.spatial import cKDTree
 
 from .skeleton import MIRROR_X
 
-__all__ = [
-    'mirror_map',
-    'outermost_hits',
-    'seen_from_outside',
-    'smooth',
-    'smooth_step',
-    'triangulate',
-    'unit',
-    'vertex_normals',
-]
-
 
 def unit(vector: np.ndarray) -> np.ndarray:
     """Scale a vector (..., 3) to length one."""

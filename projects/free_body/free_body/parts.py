@@ -8,14 +8,6 @@ import numpy as np
 from .makehuman import MakeHumanData
 from .mesh_ops import triangulate
 
-__all__ = [
-    'PART_NAMES',
-    'arrange_mouth',
-    'eyeball',
-    'teeth_faces',
-    'tongue_faces',
-]
-
 PART_NAMES = ('skin', 'eye', 'teeth', 'tongue', 'mouth')
 
 _RINGS, _SEGMENTS = 17, 32

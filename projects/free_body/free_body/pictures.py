@@ -20,8 +20,6 @@ from aios.visualization import render_meshes
 
 from .skeleton import KEY_VERTICES
 
-__all__ = ['draw_all']
-
 _COLORS = {  # RGB of the parts of the mesh
     'skin': (0.80, 0.68, 0.60),
     'eye': (0.95, 0.95, 0.95),

@@ -22,8 +22,6 @@ from .skeleton import (
     joint,
 )
 
-__all__ = ['fit_joint_regressor']
-
 _SECTORS, _PER_SECTOR, _NEAREST = 12, 10, 60
 _SUM_WEIGHT = 10.0
 _MAX_BODIES = 60

@@ -27,8 +27,6 @@ from .skeleton import (
     joint,
 )
 
-__all__ = ['RestBody', 'repose']
-
 _X, _Y, _Z = np.eye(3)
 _CLAVICLE_LIFT, _SCAPULA_LIFT = np.deg2rad(5), np.deg2rad(14)
 _UPPER_ARM = np.array([1, -0.03, -0.05])

@@ -15,14 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = [
-    'balanced_shares',
-    'lengths',
-    'shares',
-    'sparse_rows',
-    'write_seed',
-]
-
 LENGTH_UNIT = 1e-5
 SHARES = 2**15
 _COMPRESSION = 9

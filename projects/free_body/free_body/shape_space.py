@@ -19,8 +19,6 @@ import numpy as np
 from .makehuman import MakeHumanData
 from .repose import RestBody, repose
 
-__all__ = ['FACTORS', 'Factor', 'fit_directions', 'sample_bodies']
-
 _MACRO = 'macrodetails'
 _ANCESTRIES = ('african', 'asian', 'caucasian')
 _CLIP = 2.2  # standard deviations

@@ -7,24 +7,6 @@ import numpy as np
 
 from aios.structures import SMPLX_55
 
-__all__ = [
-    'EYE_VERTICES',
-    'FINGERS',
-    'KEY_VERTICES',
-    'MIRRORED_JOINTS',
-    'MIRROR_X',
-    'NUM_FACES',
-    'NUM_HAND_VERTICES',
-    'NUM_HEAD_VERTICES',
-    'NUM_JOINTS',
-    'NUM_SKIN_VERTICES',
-    'NUM_VERTICES',
-    'PARENTS',
-    'joint',
-    'is_left',
-    'is_right',
-]
-
 NUM_VERTICES, NUM_FACES, NUM_JOINTS = 10475, 20908, 55
 NUM_HAND_VERTICES = 778  # each hand
 NUM_HEAD_VERTICES = 5023  # head and neck, with both eyeballs

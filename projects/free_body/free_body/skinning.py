@@ -9,8 +9,6 @@ from .makehuman import MakeHumanData
 from .mesh_ops import smooth, smooth_step
 from .skeleton import MIRRORED_JOINTS, NUM_JOINTS, joint
 
-__all__ = ['crease_mask', 'fold_weights', 'largest', 'smooth_weights']
-
 _FINGER_OF_NUMBER = {
     '1': 'thumb',
     '2': 'index',

@@ -28,8 +28,6 @@ from .skeleton import (
     joint,
 )
 
-__all__ = ['Topology', 'build_topology']
-
 _HEAD, _HAND, _REST, _MOUTH = range(4)
 _LEFT_HAND_START, _RIGHT_HAND_START = 4600, 7340
 _MAX_HEAD_SEAM, _MAX_BODY_SEAM = 85, 60  # kept vertices on the midline
