@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,19 @@ def rng_rotations() -> np.ndarray:
     return np.concatenate([matrices.numpy(), np.zeros((1, 3, 3))])
 
 
+def _layer(outputs: dict[str, np.ndarray]) -> LayerOutputs:
+    tensors = {n: torch.from_numpy(x)[None] for n, x in outputs.items()}
+    parts = {p.name: (p.is_box, tensors.pop(p.name)) for p in WHOLE_BODY.parts}
+    return LayerOutputs(
+        layout=WHOLE_BODY,
+        logits=tensors.pop('logits'),
+        boxes={name: x for name, (is_box, x) in parts.items() if is_box},
+        points={name: x for name, (is_box, x) in parts.items() if not is_box},
+        levels=tensors.pop('levels', None),
+        smplx=SMPLXParams(**tensors),
+    )
+
+
 @pytest.mark.parametrize('levels', [None, (0, 1, 1, 0, 1, 0)])
 def test_persons(levels: tuple[int, ...] | None, free_body_dir: Path):
     """In pixels of an image whose aspect ratio was rounded."""
@@ -94,16 +108,7 @@ def test_persons(levels: tuple[int, ...] | None, free_body_dir: Path):
     found = decode_persons(
         outputs, seen, size, NumpySMPLXLayer(free_body_dir), config
     )
-    tensors = {n: torch.from_numpy(x)[None] for n, x in outputs.items()}
-    parts = {p.name: (p.is_box, tensors.pop(p.name)) for p in WHOLE_BODY.parts}
-    layer = LayerOutputs(
-        layout=WHOLE_BODY,
-        logits=tensors.pop('logits'),
-        boxes={name: x for name, (is_box, x) in parts.items() if is_box},
-        points={name: x for name, (is_box, x) in parts.items() if not is_box},
-        levels=tensors.pop('levels', None),
-        smplx=SMPLXParams(**tensors),
-    )
+    layer = _layer(outputs)
     (people,) = decode_instances(
         layer,
         [dict(img_shape=seen[::-1], ori_shape=size[::-1])],
@@ -130,3 +135,21 @@ def test_nobody(free_body_dir: Path):
     )
     assert found['vertices'].shape == (0, 10475, 3)
     assert found['joints2d'].shape == (0, 144, 2)
+
+
+def test_half_precision_leaves_out_the_same_copies(free_body_dir: Path):
+    """Areas in square pixels are larger than float16 can be."""
+    outputs = random_outputs(1)
+    outputs = {name: x.repeat(2, 0) for name, x in outputs.items()}
+    outputs['body_box'][:] = [0.5, 0.5, 0.9, 0.9]
+    config = DecodingConfig(nms_iou_thr=0.5, person_class_only=True)
+    for dtype in torch.float32, torch.float16:
+        boxes = torch.from_numpy(outputs['body_box'])[None].to(dtype)
+        layer = replace(_layer(outputs), boxes=dict(body_box=boxes))
+        (persons,) = decode_instances(
+            layer,
+            [dict(img_shape=(480, 640))],
+            SMPLXLayer(free_body_dir),
+            config,
+        )
+        assert len(persons) == 1

@@ -184,7 +184,8 @@ def decode_instances(
             f'a layer of stage {outputs.layout.name!r} has no SMPL-X '
             'parameters to decode'
         )
-    boxes = outputs.boxes['body_box']
+    # Areas in pixels are too large for half precision.
+    boxes = at_least_float32(outputs.boxes['body_box'])
     sizes = [info['img_shape'][1::-1] for info in metainfos]
     size = tensor_like(sizes, boxes)[:, None]
     boxes = boxes * size.repeat(1, 1, 2)
@@ -192,9 +193,9 @@ def decode_instances(
     if outputs.levels is not None:
         areas = boxes[..., 2:].prod(-1)
         valid = sizes_fit(outputs.levels, areas, config.pyramid)
-    keypoints = outputs.points['body_keypoints'] * size[:, None]
+    keypoints = at_least_float32(outputs.points['body_keypoints'])
     selections = select_persons(
-        outputs.logits, boxes, config, valid, keypoints
+        outputs.logits, boxes, config, valid, keypoints * size[:, None]
     )
     params = outputs.smplx.map(
         lambda x: torch.cat(
