@@ -19,6 +19,7 @@ from aios.datasets import (
 from aios.datasets.converters import (
     AGORAConverter,
     COCOConverter,
+    ConverterError,
     UBodyConverter,
     convert,
 )
@@ -155,6 +156,19 @@ def test_agora_rules(converted, models, tmp_path):
     assert people['gender'].tolist() == [0, 1, 0]
     assert not np.allclose(people['smplx_betas'][0], first['smplx_betas'][0])
     assert summary.counts['child without template'] == 0
+
+
+def test_agora_frames_of_unknown_size(models, tmp_path, monkeypatch):
+    """Which pixels their keypoints are in would be a guess."""
+    releases.agora(tmp_path, np.random.default_rng(3), models)
+    monkeypatch.setattr(
+        'aios.datasets.converters.agora_frames.principal_x',
+        lambda *_: np.nan,
+    )
+    converter = AGORAConverter(tmp_path, 'train', models)
+    with pytest.raises(ConverterError, match='do not tell the size'):
+        convert(converter, tmp_path / 'agora.npz')
+    assert not (tmp_path / 'agora.npz').exists()
 
 
 def test_agora_small_pictures_and_no_template(models, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from toy_agora import NAMES
 
 from aios.body_models import SMPLXLayer
+from aios.datasets.converters.agora_frames import pixel_width
 from aios.datasets.converters.bodies import kid_model
 from aios.evaluation.agora import AGORAGroundTruth
 from aios.evaluation.agora.bodies import SubmittedBodies
@@ -59,3 +60,22 @@ def test_children(free_body_dir, tmp_path, gender, model):
     np.testing.assert_allclose(
         joints, wanted.joints.detach().numpy()[:, :127], atol=1e-5
     )
+
+
+def _image(width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Joints and their pixels in an image of that width."""
+    joints = np.random.default_rng(0).uniform(1, 2, (2, 9, 3))
+    rays = joints[..., :2] / joints[..., 2:]
+    return joints, width * (rays + 0.5)
+
+
+@pytest.mark.parametrize('width', [3840, 1280])
+def test_joints_tell_the_width_of_images(width):
+    assert pixel_width([_image(width), _image(1.02 * width)]) == width
+    with pytest.raises(ValueError, match=f'{1.1 * width:.0f} wide'):
+        pixel_width([_image(1.1 * width)])
+
+
+def test_joints_behind_the_camera_tell_nothing():
+    joints, points = _image(3840)
+    assert pixel_width([(-joints, points)]) is None

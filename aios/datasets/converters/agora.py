@@ -144,10 +144,16 @@ class AGORAConverter(Converter):
         points = np.stack([p['points'] for p in people])
         names = np.array([p['path'] for p in people])
         with reading(self.root / unit):
-            points *= width / pixel_width(
+            found = pixel_width(
                 (joints[names == name], points[names == name])
                 for name in np.unique(names)
             )
+            if found is None:
+                raise ValueError(
+                    'gt_joints_3d do not tell the size of the images that '
+                    'gt_joints_2d refer to'
+                )
+            points *= width / found
         count = len(people)
         centre = np.tile((width / 2, height / 2), (count, 1))
         focal = _focal_lengths(joints, points, centre, names)

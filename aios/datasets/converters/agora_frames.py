@@ -12,7 +12,7 @@ from pathlib import PurePath
 import numpy as np
 
 _WIDTHS = (3840, 1280)
-_TOLERANCE = 0.25
+_TOLERANCE = 0.05
 
 
 def is_smpl_frame(path: PurePath) -> bool:
@@ -27,7 +27,9 @@ def is_smpl_frame(path: PurePath) -> bool:
     return any(part.split('_')[-1] == 'SMPL' for part in path.parts[:-1])
 
 
-def pixel_width(images: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+def pixel_width(
+    images: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> int | None:
     """Width of the images that joints of a data frame refer to.
 
     Some frames have pixels of 3840 x 2160, some of 1280 x 720, whatever the
@@ -39,14 +41,16 @@ def pixel_width(images: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
             ``(N, J, 2)`` pixels.
 
     Returns:
-        3840 or 1280; 3840 if the joints do not tell.
+        3840 or 1280; ``None`` if the joints do not tell.
 
     Raises:
         ValueError: If the principal point is that of other images.
     """
     centres = [principal_x(joints, points) for joints, points in images]
     centres = [centre for centre in centres if np.isfinite(centre)]
-    width = 2 * float(np.median(centres)) if centres else _WIDTHS[0]
+    if not centres:
+        return None
+    width = 2 * float(np.median(centres))
     for known in _WIDTHS:
         if abs(width - known) < _TOLERANCE * known:
             return known

@@ -292,9 +292,11 @@ def _pixel_scale(frame: Mapping[str, np.ndarray], path: Path) -> float:
         if pixels.shape[:-1] == points.shape[:-1] and sizes == (2, 3):
             images.append((points, pixels))
     try:
-        return pixel_width(images) / PICTURE_SIZE[0]
+        width = pixel_width(images)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
+    # Joints that do not tell are checked row by row when they are read.
+    return 1.0 if width is None else width / PICTURE_SIZE[0]
 
 
 def _read_row(
