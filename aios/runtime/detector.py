@@ -143,10 +143,10 @@ class OnnxDetector:
         if self.description['size'] is not None:  # and takes one at a time
             return [out for x in images for out in self._run(x[None])]
         batch = np.stack(images)
-        scales = [level.scale for level in self.test_cfg.pyramid]
-        if scales == [1]:
-            return self._run(batch)
-        resized = [resize_images(batch, scale) for scale in scales]
+        resized = [
+            resize_images(batch, level.scale)
+            for level in self.test_cfg.pyramid
+        ]
         found = [
             [(outputs, x.shape[:-3:-1]) for outputs in self._run(x)]
             for x in resized

@@ -77,6 +77,15 @@ def test_small_persons_are_left_to_other_levels(model, images):
     torch.testing.assert_close(found.scores, torch.stack(expected))
 
 
+def test_one_level_has_a_least_size_too(model, images):
+    full = look(model, images, 1.0)
+    limit = sizes(full.bboxes).sort().values[9:11].mean().item()
+    found = look(model, images, dict(min_size=limit))
+    large = full[sizes(full.bboxes) >= limit]
+    assert 0 < len(large) < len(full)
+    torch.testing.assert_close(found.scores, large.scores)
+
+
 def test_images_of_one_batch(model):
     """Padding is padding at all sizes."""
     images = torch.rand(2, 3, 96, 128)

@@ -105,12 +105,9 @@ def join_levels(
         sizes: ``(B, 2)`` width and height of the images.
 
     Returns:
-        ``P`` of all levels, with ``levels`` if there are several.
+        ``P`` of all levels, with ``levels``.
     """
     every = [_enlarge(outputs, sizes / seen) for outputs, seen in levels]
-    first = every[0]
-    if len(every) == 1:
-        return first
     cat: Callable[[Sequence[Tensor]], Tensor] = partial(torch.cat, dim=1)
     index = [
         torch.full_like(outputs.logits[..., 0], number, dtype=torch.int64)
@@ -118,6 +115,7 @@ def join_levels(
     ]
     heats = [x.keypoint_scores for x in every if x.keypoint_scores is not None]
     smplx = [x.smplx for x in every if x.smplx is not None]
+    first = every[0]
     return replace(
         first,
         logits=cat([x.logits for x in every]),

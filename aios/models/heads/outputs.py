@@ -121,7 +121,7 @@ class LayerOutputs:
         keypoint_scores: ``(B, P, 17)`` probability of ``body_keypoints`` that
             a pose network sees, 0 for those that are the network's own.
         levels: ``(B, P)`` int64 index of the level of ``test_cfg.pyramid``
-            that found each person; ``None`` if there is one level.
+            that found each person; ``None`` before levels are joined.
     """
 
     layout: TokenLayout
