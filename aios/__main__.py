@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from .utils.command_line import errors_in_one_line
 from .version import __version__
 
 
@@ -18,22 +19,19 @@ def _doctor(args: argparse.Namespace) -> int:
     return exit_code(findings)
 
 
+@errors_in_one_line()
 def _export(args: argparse.Namespace) -> int:
     from .apis.onnx_export import export_model
     from .apis.onnx_int8 import export_int8
     from .apis.shipped import onnx_path
-    from .deploy import ExportError
 
     path = args.out or onnx_path('-int8' if args.int8 else '')
     options = dict(size=args.shape, overwrite=args.overwrite)
-    try:
-        if args.int8:
-            print(f'{path}: {export_int8(path, **options)}')
-        else:
-            found = export_model(path, **options)
-            print(f'{path}: differs from PyTorch by {max(found.values()):.1e}')
-    except (ExportError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    if args.int8:
+        print(f'{path}: {export_int8(path, **options)}')
+    else:
+        found = export_model(path, **options)
+        print(f'{path}: differs from PyTorch by {max(found.values()):.1e}')
     return 0
 
 

@@ -41,6 +41,7 @@ from aios.evaluation.functional import AGORAProtocol, agora_bins
 from aios.utils.command_line import (
     add_body_models_option,
     add_overwrite_option,
+    errors_in_one_line,
     make_parser,
 )
 from aios.utils.safe_io import atomic_write
@@ -294,6 +295,7 @@ def plot_sweep(rows: Sequence[Mapping[str, float]], stream: Any) -> None:
     figure.savefig(stream, format='png')
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Evaluate; returns the metrics."""
     args = parse_args(argv)
@@ -304,10 +306,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
                 f'error: {args.out / older[0]} exists; choose another --out '
                 'or add --overwrite'
             )
-    try:
-        results, rows = evaluate(args)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    results, rows = evaluate(args)
     print_results(results['metrics'])
     if args.out is not None:
         write_outputs(args.out, results, rows, args.overwrite)

@@ -15,7 +15,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -23,7 +22,12 @@ from params2mesh import add_selection, select
 
 from aios.apis.viewer import MODES, make_viewer
 from aios.results import SequenceResult
-from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.command_line import (
+    add_overwrite_option,
+    errors_in_one_line,
+    make_parser,
+)
+from aios.utils.safe_io import refuse_existing
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,36 +69,33 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Make the page."""
     args = build_parser().parse_args(argv)
     folder = args.results
     params = folder / 'params.npz' if folder.is_dir() else folder
     path = args.out or params.with_name('viewer.html')
-    try:
-        if path.exists() and not args.overwrite:
-            raise FileExistsError(f'{path} exists; --overwrite replaces it')
-        people = SequenceResult.load(params)
-        whole = args.frames is None and args.ids is None
-        if not whole:
-            people = select(people, args.frames, args.ids)
-        with tempfile.TemporaryDirectory() as scratch:
-            size = make_viewer(
-                people,
-                params.parent,
-                path,
-                scratch,
-                mode=args.images or ('source' if args.source else 'overlay'),
-                source=args.source,
-                reuse_glb=whole,
-                model_path=args.model_path,
-                max_side=args.max_side,
-                title=args.title,
-                overwrite=args.overwrite,
-                progress=True,
-            )
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    refuse_existing(path, args.overwrite)
+    people = SequenceResult.load(params)
+    whole = args.frames is None and args.ids is None
+    if not whole:
+        people = select(people, args.frames, args.ids)
+    with tempfile.TemporaryDirectory() as scratch:
+        size = make_viewer(
+            people,
+            params.parent,
+            path,
+            scratch,
+            mode=args.images or ('source' if args.source else 'overlay'),
+            source=args.source,
+            reuse_glb=whole,
+            model_path=args.model_path,
+            max_side=args.max_side,
+            title=args.title,
+            overwrite=args.overwrite,
+            progress=True,
+        )
     print(f'wrote {path} ({size / 2**20:.1f} MB); open it in a browser')
 
 

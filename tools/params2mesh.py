@@ -42,7 +42,11 @@ from aios.ground import GroundError, ground_sequence, set_heights
 from aios.importers import IMPORTERS, ReadingOptions
 from aios.results import SequenceResult
 from aios.tracking import Tracker, fill_gaps
-from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.command_line import (
+    add_overwrite_option,
+    errors_in_one_line,
+    make_parser,
+)
 
 Heights = dict[int | None, float]
 
@@ -379,35 +383,31 @@ def _layer(
     return SMPLXLayer(args.model_path or 'free', gender=people.gender).eval()
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Write the files."""
     args = build_parser().parse_args(argv)
-    try:
-        if args.program is not None:
-            people = read(args)
-        else:
-            check_reading_options(args)
-            people = load(args.params)
-            if args.params.is_dir():
-                args.params = args.params / 'params.npz'
-        settle = on_floor if args.ground else with_heights
-        people = settle(people, known_heights(args.height), args)
-        people = with_filled_gaps(people, args)
-        people = select(people, args.frames, args.ids)
-        exporter = EXPORTERS[args.format]
-        names = [x[2:].replace('-', '_') for x in exporter.options]
-        paths, remarks = exporter.export(
-            people,
-            _layer(people, args) if exporter.needs_body else None,
-            _target(exporter, args),
-            overwrite=args.overwrite,
-            progress=True,
-            **{name: getattr(args, name) for name in names},
-        )
-    except FileExistsError as error:
-        sys.exit(f'error: {error}; --overwrite replaces it')
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    if args.program is not None:
+        people = read(args)
+    else:
+        check_reading_options(args)
+        people = load(args.params)
+        if args.params.is_dir():
+            args.params = args.params / 'params.npz'
+    settle = on_floor if args.ground else with_heights
+    people = settle(people, known_heights(args.height), args)
+    people = with_filled_gaps(people, args)
+    people = select(people, args.frames, args.ids)
+    exporter = EXPORTERS[args.format]
+    names = [x[2:].replace('-', '_') for x in exporter.options]
+    paths, remarks = exporter.export(
+        people,
+        _layer(people, args) if exporter.needs_body else None,
+        _target(exporter, args),
+        overwrite=args.overwrite,
+        progress=True,
+        **{name: getattr(args, name) for name in names},
+    )
     for remark in remarks:
         print(remark)
     more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''

@@ -37,7 +37,7 @@ def errors_in_one_line() -> Iterator[None]:
     except Exception as error:
         if os.environ.get(TRACEBACK_ENV) or _is_of_a_step(error):
             raise
-        text = str(error)
+        text = str(error).replace('overwrite=True', '--overwrite')
         if not isinstance(error, (OSError, ValueError)) or not text:
             text = f'{type(error).__name__}: {text}'
         sys.exit(

@@ -59,7 +59,9 @@ def read_record(
     return record
 
 
-def write_record(path: str | os.PathLike, record: Any) -> None:
-    """Write JSON, in place of what was there, all at once."""
-    with atomic_write(path, overwrite=True) as stream:
+def write_record(
+    path: str | os.PathLike, record: Any, overwrite: bool = True
+) -> None:
+    """Write JSON all at once, in place of what was there if it may go."""
+    with atomic_write(path, overwrite) as stream:
         stream.write(json.dumps(record, indent=1, sort_keys=True).encode())

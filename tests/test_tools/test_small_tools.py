@@ -63,7 +63,7 @@ class TestPrintConfig:
     def test_overwrites_nothing(self, tmp_path):
         path = tmp_path / 'whole.py'
         path.touch()
-        with pytest.raises(SystemExit, match='whole.py exists; --overwrite'):
+        with pytest.raises(SystemExit, match='whole.py exists.*--overwrite'):
             self.run(SCHEDULE, '--save-path', path)
         with pytest.raises(SystemExit, match=r"allowed are \('\.py'"):
             self.run(SCHEDULE, '--save-path', tmp_path / 'whole.txt')

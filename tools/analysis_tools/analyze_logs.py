@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.command_line import (
+    add_overwrite_option,
+    errors_in_one_line,
+    make_parser,
+)
 from aios.utils.safe_io import atomic_write
 
 Records = list[dict[str, Any]]
-
-
-class LogError(ValueError):
-    """A log cannot be read, or lacks what is asked for."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,20 +63,20 @@ def read_log(path: Path) -> Records:
     """Read the lines of a log.
 
     Raises:
-        LogError: There is none, or it is no log.
+        ValueError: There is none, or it is no log.
     """
     files = [path] if path.is_file() else sorted(path.rglob('scalars.json'))
     if not files:
-        raise LogError(f'{path}: there is no scalars.json')
+        raise ValueError(f'{path}: there is no scalars.json')
     records: Records = []
     for file in files:
         for number, line in enumerate(file.read_text().splitlines(), 1):
             try:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
-                raise LogError(f'{file}:{number}: {error}') from error
+                raise ValueError(f'{file}:{number}: {error}') from error
             if not isinstance(record, dict):
-                raise LogError(f'{file}:{number}: expected an object')
+                raise ValueError(f'{file}:{number}: expected an object')
             records.append(record)
     return records
 
@@ -86,12 +85,12 @@ def curve_of(records: Records, key: str) -> tuple[list[float], list[float]]:
     """Steps and values; of a step that was made twice, the last value.
 
     Raises:
-        LogError: No line has this key.
+        ValueError: No line has this key.
     """
     values = {r['step']: r[key] for r in records if key in r and 'step' in r}
     if not values:
         known = sorted({name for record in records for name in record})
-        raise LogError(f'no line has {key!r}; there are {", ".join(known)}')
+        raise ValueError(f'no line has {key!r}; there are {", ".join(known)}')
     steps = sorted(values)
     return steps, [values[step] for step in steps]
 
@@ -101,7 +100,7 @@ def plot_curves(args: argparse.Namespace) -> None:
     pairs = list(product(args.logs, args.keys))
     legend = args.legend or [f'{log} {key}' for log, key in pairs]
     if len(legend) != len(pairs):
-        raise LogError(f'--legend: {len(pairs)} names are needed')
+        raise ValueError(f'--legend: {len(pairs)} names are needed')
     logs = {path: read_log(path) for path in args.logs}
     figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.subplots()
@@ -122,7 +121,7 @@ def train_times(records: Records, with_first: bool) -> dict[int, np.ndarray]:
     """Seconds per step of the logged lines, by epoch (0 if there is none).
 
     Raises:
-        LogError: No line is left.
+        ValueError: No line is left.
     """
     times: dict[int, list[float]] = {}
     for record in records:
@@ -131,7 +130,7 @@ def train_times(records: Records, with_first: bool) -> dict[int, np.ndarray]:
     begin = 0 if with_first else 1
     rest = {k: np.asarray(v[begin:]) for k, v in times.items() if v[begin:]}
     if not rest:
-        raise LogError(
+        raise ValueError(
             'no epoch has lines enough: use a smaller interval of the '
             'LoggerHook, or --include-outliers'
         )
@@ -152,16 +151,14 @@ def print_train_times(args: argparse.Namespace) -> None:
         print(f'average: {np.mean(list(means.values())):.4f} s/iter')
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = build_parser().parse_args(argv)
-    try:
-        if args.command == 'plot_curve':
-            plot_curves(args)
-        else:
-            print_train_times(args)
-    except (LogError, OSError) as error:
-        sys.exit(f'error: {error}')
+    if args.command == 'plot_curve':
+        plot_curves(args)
+    else:
+        print_train_times(args)
 
 
 if __name__ == '__main__':

@@ -32,7 +32,7 @@ import numpy as np
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from aios.datasets import HumanDataError, HumanDataset
+from aios.datasets import HumanDataset
 from aios.datasets.configured import add_dataset_arguments, dataset_config
 from aios.registry import DATASETS, register_all_modules
 from aios.structures import HUMAN_DATA_190
@@ -99,25 +99,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     # As in training: one thread per worker.
     cv2.setNumThreads(0)
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            if args.persons is not None:
-                dataset = made_up(
-                    args.persons, args.sample_interval, Path(folder)
-                )
-            else:
-                dataset = configured(args)
-        except (OSError, HumanDataError) as error:
-            sys.exit(f'error: {error}')
+        if args.persons is not None:
+            dataset = made_up(args.persons, args.sample_interval, Path(folder))
+        else:
+            config = read_config(args.config, args.cfg_options)
+            dataset = DATASETS.build(dataset_config(config, args.phase))
         measure(dataset, args)
-
-
-def configured(args: argparse.Namespace) -> Any:
-    """Data set of a config."""
-    config = read_config(args.config, args.cfg_options)
-    try:
-        return DATASETS.build(dataset_config(config, args.phase))
-    except ValueError as error:
-        sys.exit(f'error: {error}')
 
 
 def measure(dataset: Any, args: argparse.Namespace) -> None:

@@ -28,7 +28,6 @@ from mmengine.structures import BaseDataElement, InstanceData
 from tqdm import tqdm
 
 from aios.body_models import MissingBodyModelError, find_body_model
-from aios.datasets import HumanDataError
 from aios.datasets.configured import add_dataset_arguments, dataset_config
 from aios.registry import DATASETS, TRANSFORMS, register_all_modules
 from aios.utils.command_line import (
@@ -135,15 +134,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         'outputs', 'browse', Path(args.config).stem
     )
     check_output_dir(output_dir, args.overwrite)
-    try:
-        run(args, output_dir)
-    except (OSError, HumanDataError) as error:
-        # Files that are missing, damaged or in the way: no traceback needed.
-        sys.exit(f'error: {error}')
-
-
-def run(args: argparse.Namespace, output_dir: Path) -> None:
-    """Build data set and visualizer, and browse."""
     config = read_config(args.config, args.cfg_options)
     register_all_modules(init_default_scope=False)
     init_default_scope(config.get('default_scope', 'aios'))
@@ -201,10 +191,7 @@ def check_output_dir(output_dir: Path, overwrite: bool) -> None:
 
 def build_dataset(config: Config, phase: str | None, mode: str) -> Any:
     """Build the data set of a phase with the pipeline that ``mode`` wants."""
-    try:
-        settings = dataset_config(config, phase)
-    except ValueError as error:
-        sys.exit(f'error: {error} (--phase)')
+    settings = dataset_config(config, phase)
     change = {
         'original': without_augmentation,
         'transformed': None,

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aios.datasets import HumanDataError
 from aios.evaluation.agora.reader import dumped_records
 from aios.evaluation.analysis import PARTS, JointErrors, compare_joints
 from aios.evaluation.analysis_cli import (
@@ -29,6 +27,7 @@ from aios.evaluation.analysis_cli import (
     check_outputs,
 )
 from aios.utils.command_line import errors_in_one_line, make_parser
+from aios.utils.json_record import write_record
 from aios.utils.safe_io import atomic_write
 
 OUTPUTS = ('errors.json', 'joints.csv', 'joints.png')
@@ -45,8 +44,7 @@ def write_results(errors: JointErrors, folder: Path, overwrite: bool) -> None:
         'parts': parts,
         'joints': joints,
     }
-    with atomic_write(folder / OUTPUTS[0], overwrite) as stream:
-        stream.write(f'{json.dumps(content, indent=2)}\n'.encode())
+    write_record(folder / OUTPUTS[0], content, overwrite)
     text = io.StringIO()
     table = csv.DictWriter(text, list(joints[0]), lineterminator='\n')
     table.writeheader()
@@ -107,16 +105,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_common_options(parser)
     args = parser.parse_args(argv)
     check_outputs(args, OUTPUTS)
-    try:
-        errors = compare_joints(
-            build_dataset(args),
-            dumped_records(args.predictions),
-            args.score_thr,
-            args.iou_thr,
-            args.align,
-        )
-    except (OSError, ValueError, HumanDataError) as error:
-        sys.exit(f'error: {error}')
+    errors = compare_joints(
+        build_dataset(args),
+        dumped_records(args.predictions),
+        args.score_thr,
+        args.iou_thr,
+        args.align,
+    )
     if not errors.known.any():
         sys.exit('error: nobody with 3-D joints was found')
     write_results(errors, args.out, args.overwrite)

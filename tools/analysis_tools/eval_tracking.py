@@ -14,13 +14,15 @@ Example:
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
 from aios.evaluation.tracking import Track, evaluate_tracks, read_tracks
-from aios.utils.command_line import add_overwrite_option, make_parser
-from aios.utils.safe_io import atomic_write
+from aios.utils.command_line import (
+    add_overwrite_option,
+    errors_in_one_line,
+    make_parser,
+)
+from aios.utils.json_record import write_record
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,17 +65,13 @@ def evaluate(truth: Path, tracks: Path) -> dict[str, float]:
     )
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Evaluate; returns the numbers."""
     args = build_parser().parse_args(argv)
-    try:
-        numbers = evaluate(args.truth, args.tracks)
-        if args.out is not None:
-            text = json.dumps(numbers, indent=1)
-            with atomic_write(args.out, overwrite=args.overwrite) as stream:
-                stream.write(f'{text}\n'.encode())
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    numbers = evaluate(args.truth, args.tracks)
+    if args.out is not None:
+        write_record(args.out, numbers, args.overwrite)
     for name, value in numbers.items():
         print(f'{name:10s}{value:10.4g}')
     return numbers

@@ -17,13 +17,13 @@ import csv
 import io
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from aios.utils.command_line import (
     add_overwrite_option,
+    errors_in_one_line,
     make_parser,
     markdown_table,
 )
@@ -243,6 +243,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
@@ -250,22 +251,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     if kind is None:
         suffix = args.out.suffix if args.out else '.md'
         if suffix not in SUFFIXES:
-            sys.exit(
-                f'error: {args.out}: give --format, or one of the suffixes '
+            raise ValueError(
+                f'{args.out}: give --format, or one of the suffixes '
                 f'{", ".join(SUFFIXES)}'
             )
         kind = SUFFIXES[suffix]
-    try:
-        rows = read_rows(args.files)
-        columns = choose_columns(rows, args.metrics)
-        text = FORMATS[kind](rows, columns, args.digits)
-        if args.out is None:
-            print(text, end='')
-            return
-        with atomic_write(args.out, args.overwrite) as stream:
-            stream.write(text.encode())
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    rows = read_rows(args.files)
+    columns = choose_columns(rows, args.metrics)
+    text = FORMATS[kind](rows, columns, args.digits)
+    if args.out is None:
+        print(text, end='')
+        return
+    with atomic_write(args.out, args.overwrite) as stream:
+        stream.write(text.encode())
 
 
 if __name__ == '__main__':

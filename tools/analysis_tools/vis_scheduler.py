@@ -183,11 +183,8 @@ def main(argv: list[str] | None = None) -> None:
         'outputs', 'vis_scheduler', f'{name}-{args.parameter}.png'
     )
     figure = draw(values, f'{args.parameter} of {name}', epoch_length)
-    try:
-        with atomic_write(path, args.overwrite) as stream:
-            figure.savefig(stream, format=path.suffix[1:] or 'png', dpi=120)
-    except FileExistsError as error:
-        sys.exit(f'error: {error}; --overwrite replaces it')
+    with atomic_write(path, args.overwrite) as stream:
+        figure.savefig(stream, format=path.suffix[1:] or 'png', dpi=120)
     for group, curve in values.items():
         print(
             f'{group}: {len(curve)} steps, first {curve[0]:.4g}, '

@@ -13,8 +13,6 @@ Example:
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aios.datasets import HumanDataError
 from aios.evaluation.agora.reader import dumped_records
 from aios.evaluation.analysis import PARTS, JointErrors, compare_joints
 from aios.evaluation.analysis_cli import (
@@ -32,7 +29,7 @@ from aios.evaluation.analysis_cli import (
 )
 from aios.structures import joint_mapping
 from aios.utils.command_line import errors_in_one_line, make_parser
-from aios.utils.safe_io import atomic_write
+from aios.utils.json_record import write_record
 from aios.visualization import contact_sheet, write_image
 from aios.visualization.drawing import draw_boxes, draw_skeleton
 
@@ -147,9 +144,8 @@ def run(args: argparse.Namespace) -> int:
         captions.append(caption)
     sheet = make_sheet(pictures, captions)
     write_image(sheet, args.out / OUTPUTS[1], overwrite=args.overwrite)
-    with atomic_write(args.out / OUTPUTS[0], args.overwrite) as stream:
-        content = {'part': args.part, 'unit': 'mm', 'persons': cases}
-        stream.write(f'{json.dumps(content, indent=2)}\n'.encode())
+    content = {'part': args.part, 'unit': 'mm', 'persons': cases}
+    write_record(args.out / OUTPUTS[0], content, args.overwrite)
     return len(cases)
 
 
@@ -169,10 +165,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.number < 1:
         parser.error(f'-n must be positive, got {args.number}')
     check_outputs(args, OUTPUTS)
-    try:
-        count = run(args)
-    except (OSError, ValueError, HumanDataError) as error:
-        sys.exit(f'error: {error}')
+    count = run(args)
     print(f'{count} persons: {args.out / OUTPUTS[1]}')
 
 

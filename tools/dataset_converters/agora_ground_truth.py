@@ -12,14 +12,18 @@ Example:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from aios.evaluation.agora import convert_ground_truth
-from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.command_line import (
+    add_overwrite_option,
+    errors_in_one_line,
+    make_parser,
+)
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = make_parser(__doc__)
@@ -30,11 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_overwrite_option(parser, 'an existing file')
     args = parser.parse_args(argv)
     if args.out.suffix != '.npz':
-        sys.exit(f'error: {args.out}: must be an .npz file')
-    try:
-        count = convert_ground_truth(args.folder, args.out, args.overwrite)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+        raise ValueError(f'{args.out}: must be an .npz file')
+    count = convert_ground_truth(args.folder, args.out, args.overwrite)
     print(f'{count} pictures: {args.out}')
 
 

@@ -14,7 +14,6 @@ Example:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,10 +22,12 @@ import cv2
 from tqdm import tqdm
 
 from aios.datasets.converters.bedlam import CLOSEUP, LABELS, is_upright
-from aios.utils.command_line import make_parser
+from aios.utils.command_line import (
+    errors_in_one_line,
+    make_parser,
+)
 from aios.utils.safe_io import (
     CorruptFileError,
-    UnsafeFileError,
     atomic_write,
     load_npz,
 )
@@ -63,6 +64,7 @@ def labels_are_upright(labels: Path, scene: Path) -> bool:
     return True
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = make_parser(__doc__)
@@ -77,11 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     labels = args.labels or args.images.absolute().parent / LABELS
     scenes = sorted(args.images.glob(f'*{CLOSEUP}*'))
     if not scenes:
-        sys.exit(f'error: {args.images} has no scene *{CLOSEUP}*')
-    try:
-        turned_scenes = [s for s in scenes if labels_are_upright(labels, s)]
-    except (OSError, CorruptFileError, UnsafeFileError) as error:
-        sys.exit(f'error: {error}')
+        raise ValueError(f'{args.images} has no scene *{CLOSEUP}*')
+    turned_scenes = [s for s in scenes if labels_are_upright(labels, s)]
     jobs = []
     for scene in turned_scenes:
         upright = scene.with_name(scene.name.replace(CLOSEUP, ''))

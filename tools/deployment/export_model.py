@@ -17,24 +17,21 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 from aios.apis.model_files import build_model, read_model_config
 from aios.apis.onnx_export import export_model
-from aios.body_models import MissingBodyModelError
 from aios.deploy import (
     DeployableNetwork,
-    ExportError,
     export_program,
 )
-from aios.models.checkpoints import CheckpointError
 from aios.registry import register_all_modules
 from aios.utils.command_line import (
     add_cfg_options,
     add_overwrite_option,
     add_shape_option,
+    errors_in_one_line,
     make_parser,
     set_options,
 )
@@ -88,6 +85,7 @@ def export(args: argparse.Namespace) -> dict[str, float]:
     return export_program(network, args.out, size, **common)
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     parser = build_parser()
@@ -98,16 +96,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error('--shape: at least 32 pixels are needed')
     register_all_modules()
     start = time.monotonic()
-    try:
-        differences = export(args)
-    except (
-        CheckpointError,
-        ExportError,
-        MissingBodyModelError,
-        OSError,
-        ValueError,
-    ) as error:
-        sys.exit(f'error: {error}')
+    differences = export(args)
     worst = max(differences, key=lambda name: differences[name])
     print(
         f'{args.out}: {args.out.stat().st_size / 2**20:.1f} MiB, '

@@ -19,7 +19,11 @@ from typing import Any
 
 import yaml
 
-from aios.utils.command_line import make_parser, markdown_table
+from aios.utils.command_line import (
+    errors_in_one_line,
+    make_parser,
+    markdown_table,
+)
 from aios.utils.safe_io import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +107,7 @@ def make_page(page: str, metafile: str) -> str:
     return f'{before}{begin}\n\n' + '\n'.join(sections) + f'\n{end}{after}'
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> int:
     """Write or check; returns 1 if the page is not up to date."""
     parser = make_parser(__doc__)
@@ -110,11 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         '--check', action='store_true', help='only look, write nothing'
     )
     args = parser.parse_args(argv)
-    try:
-        old = PAGE.read_text()
-        new = make_page(old, METAFILE.read_text())
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    old = PAGE.read_text()
+    new = make_page(old, METAFILE.read_text())
     if old == new:
         return 0
     if args.check:

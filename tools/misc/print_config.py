@@ -22,6 +22,7 @@ from aios.utils.command_line import (
     make_parser,
     read_config,
 )
+from aios.utils.safe_io import refuse_existing
 
 FORMATS = ('.py', '.json', '.yml', '.yaml')
 
@@ -48,8 +49,8 @@ def main(argv: list[str] | None = None) -> None:
     path = args.save_path
     if path is not None and path.suffix not in FORMATS:
         sys.exit(f'error: --save-path {path}: allowed are {FORMATS}')
-    if path is not None and path.exists() and not args.overwrite:
-        sys.exit(f'error: {path} exists; --overwrite replaces it')
+    if path is not None:
+        refuse_existing(path, args.overwrite)
     config = read_config(args.config, args.cfg_options)
     print(config.pretty_text)
     if path is not None:

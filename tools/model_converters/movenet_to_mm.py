@@ -22,7 +22,6 @@ import argparse
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,11 @@ from torch import Tensor, nn
 from aios import __version__
 from aios.models.backbones.movenet import HeatMapHead, MoveNet
 from aios.models.checkpoints import CheckpointError
-from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.command_line import (
+    add_overwrite_option,
+    errors_in_one_line,
+    make_parser,
+)
 from aios.utils.safe_io import atomic_write, load_npz
 
 FETCH = (
@@ -85,25 +88,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
-    try:
-        arrays, digest = read_package(args.package)
-        model = build(arrays, args.all_heads)
-        if args.calibrate is None:
-            statistics = load_npz(STATISTICS)
-        else:
-            statistics = measure(model, args.calibrate)
-        model.load_state_dict(
-            {name: torch.from_numpy(a) for name, a in statistics.items()},
-            strict=False,
-        )
-        write(model, args.dst, digest, args.overwrite)
-    except FileExistsError as error:
-        sys.exit(f'error: {error}; --overwrite replaces it')
-    except (CheckpointError, OSError) as error:
-        sys.exit(f'error: {error}')
+    arrays, digest = read_package(args.package)
+    model = build(arrays, args.all_heads)
+    if args.calibrate is None:
+        statistics = load_npz(STATISTICS)
+    else:
+        statistics = measure(model, args.calibrate)
+    model.load_state_dict(
+        {name: torch.from_numpy(a) for name, a in statistics.items()},
+        strict=False,
+    )
+    write(model, args.dst, digest, args.overwrite)
     size = args.dst.stat().st_size / 2**20
     print(f'wrote {args.dst} ({size:.1f} MiB) of weights {digest}')
 

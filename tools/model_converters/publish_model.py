@@ -21,7 +21,6 @@ import argparse
 import hashlib
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,11 @@ from aios.models.checkpoints import (
     read_checkpoint,
     select_weights,
 )
-from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.command_line import (
+    add_overwrite_option,
+    errors_in_one_line,
+    make_parser,
+)
 from aios.utils.safe_io import atomic_write, refuse_existing
 
 HASH_DIGITS = 8
@@ -223,13 +226,14 @@ def _to_json(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = build_parser().parse_args(argv)
     suffix = '.safetensors' if args.safetensors else '.pth'
     stem = args.out_file.name.removesuffix('.pth').removesuffix(suffix)
     if args.licenses and args.hub_folder is None:
-        sys.exit('error: --licenses needs --hub-folder')
+        raise ValueError('--licenses needs --hub-folder')
     try:
         content = read_checkpoint(args.in_file)
         kept = select_content(content, args.save_keys, args.ema)
@@ -244,11 +248,10 @@ def main(argv: list[str] | None = None) -> None:
         )
         with atomic_write(path, args.overwrite) as stream:
             stream.write(data)
-    except FileExistsError as error:
-        sys.exit(f'error: {error}; --overwrite replaces it')
-    except (CheckpointError, OSError, ValueError) as error:
+    except CheckpointError as error:
         name = f'{args.in_file}: '
-        sys.exit(f'error: {name}{str(error).removeprefix(name)}')
+        text = str(error).removeprefix(name)
+        raise CheckpointError(f'{name}{text}') from error
     left_out = sorted(set(content) - set(kept))
     print(f'left out: {", ".join(left_out) or "nothing"}')
     print(f'wrote {path} ({len(data) / 2**20:.1f} MiB), sha256 {digest}')
