@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz.harness import Reader
+from fuzz.harness import Reader, write_file
 
 from aios.datasets import (
     AiOSCacheDataset,
@@ -49,7 +48,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
             'HumanData .npz',
             'labels.npz',
             human_data(),
-            _write_npz,
+            write_file,
             _read_data_set(HumanDataset),
             refused,
         ),
@@ -57,7 +56,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
             'HumanData .pkl',
             'labels.pkl',
             human_data(),
-            _write_pickle,
+            write_file,
             HumanData.load,
             refused,
         ),
@@ -65,7 +64,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
             'AiOS cache',
             'cache.npz',
             cache(),
-            _write_npz,
+            write_file,
             _read_data_set(AiOSCacheDataset),
             refused,
         ),
@@ -73,7 +72,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
             'COCO images',
             'coco.json',
             json.loads(people.read_text()),
-            _write_json,
+            write_file,
             lambda path: CocoImageDataset(str(path))[0],
             (ValueError,),
         ),
@@ -81,7 +80,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
             'COCO-WholeBody, evaluation',
             'truth.json',
             _complete(json.loads(people.read_text())),
-            _write_json,
+            write_file,
             _evaluate(25),
             (ValueError,),
         ),
@@ -89,7 +88,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
             'COCO-WholeBody',
             people.name,
             json.loads(people.read_text()),
-            _write_json,
+            write_file,
             _convert(fits, models),
             (ConverterError,),
         ),
@@ -97,7 +96,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
             'NeuralAnnot',
             fits.name,
             json.loads(fits.read_text()),
-            _write_json,
+            write_file,
             _convert(people, models),
             (ConverterError,),
         ),
@@ -175,18 +174,6 @@ def cache() -> dict[str, Any]:
         '0': item('a.png', 1),
         '1': item('b.png', 2),
     }
-
-
-def _write_npz(content: Any, path: Path) -> None:
-    np.savez(path, **content)
-
-
-def _write_pickle(content: Any, path: Path) -> None:
-    path.write_bytes(pickle.dumps(content))
-
-
-def _write_json(content: Any, path: Path) -> None:
-    path.write_text(json.dumps(content))
 
 
 def _read_data_set(kind: type[HumanDataset]) -> Callable[[Path], object]:

@@ -15,8 +15,10 @@ Ends:
 from __future__ import annotations
 
 import faulthandler
+import json
 import multiprocessing
 import os
+import pickle
 import resource
 import sys
 import time
@@ -26,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import numpy as np
 
 from .mutators import mutate_bytes, mutate_value
 
@@ -39,6 +43,16 @@ CANARY = 'something_ran'
 """Hostile code makes a file of this name beside the file that is read."""
 
 _FORBIDDEN = ('os.system', 'subprocess.Popen', 'os.exec', 'os.posix_spawn')
+
+
+def write_file(content: Any, path: Path) -> None:
+    """Write what the suffix says: ``.npz``, ``.pkl`` or else JSON."""
+    if path.suffix == '.npz':
+        np.savez(path, **content)
+    elif path.suffix == '.pkl':
+        path.write_bytes(pickle.dumps(content, 4))
+    else:
+        path.write_text(json.dumps(content), 'utf-8')
 
 
 @dataclass(frozen=True)

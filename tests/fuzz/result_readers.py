@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import sys
 import zipfile
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz.harness import Reader
+from fuzz.harness import Reader, write_file
 
 from aios.apis.cameras import load_intrinsics
 from aios.evaluation.agora import AGORAGroundTruth
@@ -56,21 +55,21 @@ def result_readers(models: str) -> list[Reader]:
             'submission, .pkl',
             f'{_IMAGES[0]}_personId_0.pkl',
             person(),
-            _write_pickle,
+            write_file,
             lambda path: _read_submission(bodies)(path.parent),
         ),
         Reader(
             'scores.json',
             'scores.json',
             {f'{_IMAGES[0]}_personId_{k}.pkl': 0.5 for k in range(_COUNT)},
-            _write_json,
+            write_file,
             _read_scores,
         ),
         Reader(
             'dumped predictions',
             'dump.pkl',
             dump(),
-            _write_pickle,
+            write_file,
             lambda path: [
                 image.bodies(np.arange(len(image.scores)))
                 for image in read_dump(path, bodies).values()
@@ -84,18 +83,18 @@ def result_readers(models: str) -> list[Reader]:
             lambda path: _read_truth(path.parent),
         ),
         Reader(
-            'AGORA ground truth', 'truth.npz', truth(), _write_npz, _read_truth
+            'AGORA ground truth', 'truth.npz', truth(), write_file, _read_truth
         ),
-        Reader('params.npz', 'params.npz', people(), _write_npz, _read_people),
+        Reader('params.npz', 'params.npz', people(), write_file, _read_people),
         Reader(
             'camera .npz',
             'camera.npz',
             {'K': np.diag([500.0, 500, 1]), 'width': 64, 'height': 48},
-            _write_npz,
+            write_file,
             load_intrinsics,
         ),
         Reader(
-            'tracks .json', 'tracks.json', tracks(), _write_json, read_tracks
+            'tracks .json', 'tracks.json', tracks(), write_file, read_tracks
         ),
         Reader(
             'tracks .txt',
@@ -237,18 +236,6 @@ def tracks() -> dict[str, Any]:
     }
 
 
-def _write_npz(content: Any, path: Path) -> None:
-    np.savez(path, **content)
-
-
-def _write_pickle(content: Any, path: Path) -> None:
-    path.write_bytes(pickle.dumps(content, 4))
-
-
-def _write_json(content: Any, path: Path) -> None:
-    path.write_text(json.dumps(content))
-
-
 def _write_lines(content: Any, path: Path) -> None:
     path.write_text('\n'.join(','.join(map(str, row)) for row in content))
 
@@ -288,7 +275,7 @@ def _read_scores(path: Path) -> object:
     folder.mkdir()
     for number in range(_COUNT):
         name = f'{_IMAGES[0]}_personId_{number}.pkl'
-        _write_pickle(person(), folder / name)
+        write_file(person(), folder / name)
     return Submission(path.parent).scores()
 
 

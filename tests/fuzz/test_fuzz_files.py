@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ import hostile_pickles as hostile
 import numpy as np
 import pytest
 import torch
-from fuzz.harness import CANARY, Reader, make_cases, run_cases
+from fuzz.harness import CANARY, Reader, make_cases, run_cases, write_file
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import HistoryBuffer
 
@@ -39,20 +38,8 @@ MODEL = dict(
 )
 
 
-def _write_pickle(content: Any, path: Path) -> None:
-    path.write_bytes(pickle.dumps(content, 4))
-
-
-def _write_npz(content: Any, path: Path) -> None:
-    np.savez(path, **content)
-
-
 def _write_image(content: Any, path: Path) -> None:
     cv2.imwrite(str(path), content)
-
-
-def _write_description(content: Any, path: Path) -> None:
-    path.write_text(json.dumps(content), encoding='utf-8')
 
 
 def _write_model(content: Any, path: Path) -> None:
@@ -128,10 +115,10 @@ READERS = (
             test_cfg=dict(),
             aios_version='0.1',
         ),
-        _write_description,
+        write_file,
         _read_description,
         hostile=[
-            lambda path: _write_description(
+            lambda path: write_file(
                 dict(
                     size=[64, 48],
                     config=dict(
@@ -142,12 +129,12 @@ READERS = (
             )
         ],
     ),
-    Reader('pickle', 'data.pkl', ARRAYS, _write_pickle, load_pickle),
+    Reader('pickle', 'data.pkl', ARRAYS, write_file, load_pickle),
     Reader(
         'npz',
         'data.npz',
         ARRAYS,
-        _write_npz,
+        write_file,
         lambda path: load_npz(path, allow_objects=True),
     ),
     *(

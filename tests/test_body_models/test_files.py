@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_pickles import Call
 from scipy import sparse
 
 from aios.body_models import (
@@ -110,14 +111,11 @@ def test_pickled_model_equals_npz(tmp_path: Path, arrays) -> None:
 
 
 def test_objects_in_a_model_are_not_even_read(tmp_path, arrays) -> None:
-    class Attack:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / 'canary',))
-
+    attack = Call(Path.touch, tmp_path / 'canary')
     path = tmp_path / 'SMPLX_NEUTRAL.npz'
-    np.savez(path, **arrays, part2num=np.array([Attack()], dtype=object))
+    np.savez(path, **arrays, part2num=np.array([attack], dtype=object))
     assert set(load_body_model_arrays(path)) == set(arrays)
-    attack = np.array([Attack()], dtype=object)
+    attack = np.array([attack], dtype=object)
     np.savez(path, **arrays | {'shapedirs': attack})
     with pytest.raises(UnsafeFileError, match='SMPLX_NEUTRAL.npz.shapedirs'):
         load_body_model_arrays(path)

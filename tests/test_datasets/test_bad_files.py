@@ -8,20 +8,11 @@ import pickle
 
 import numpy as np
 import pytest
+from hostile_pickles import Call
 
 from aios.datasets import HumanData, HumanDataError
 from aios.datasets.faults import RULES
 from aios.datasets.schema import find_non_finite
-
-
-class Evil:
-    """Would make a folder when unpickled."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
 
 
 def change(*path, to):
@@ -171,7 +162,7 @@ def test_compressed_mask_that_does_not_fit(arrays, tmp_path):
 
 
 def test_hostile_npz_runs_nothing(arrays, tmp_path):
-    arrays['misc'] = {'x': Evil(tmp_path / 'made')}
+    arrays['misc'] = {'x': Call(os.mkdir, str(tmp_path / 'made'))}
     np.savez(tmp_path / 'evil.npz', **arrays)
     with pytest.raises(HumanDataError) as caught:
         HumanData.load(tmp_path / 'evil.npz')
@@ -182,7 +173,9 @@ def test_hostile_npz_runs_nothing(arrays, tmp_path):
 
 
 def test_hostile_pkl_runs_nothing(arrays, tmp_path):
-    arrays['image_path'] = np.array([Evil(tmp_path / 'made')] * 6)
+    arrays['image_path'] = np.array(
+        [Call(os.mkdir, str(tmp_path / 'made'))] * 6
+    )
     (tmp_path / 'evil.pkl').write_bytes(pickle.dumps(arrays))
     with pytest.raises(HumanDataError, match='unsafe_content'):
         HumanData.load(tmp_path / 'evil.pkl')

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import toy_smpl_releases as releases
 from gt_fields import check_gt_instances
+from hostile_pickles import Call
 from toy_smpl import make_toy_smpl
 from toy_smpl_releases import FOCAL, HEIGHT, WIDTH
 
@@ -152,11 +153,6 @@ def test_rich(smpl, tmp_path):
     assert [len(s['data_samples'].gt_instances) for s in dataset] == [2, 2, 2]
 
 
-class _Evil:
-    def __reduce__(self):
-        return print, ('run',)
-
-
 def test_bad_releases(smpl, tmp_path):
     root = tmp_path / '3DPW'
     releases.make_3dpw(root, smpl)
@@ -170,7 +166,9 @@ def test_bad_releases(smpl, tmp_path):
         file.write_bytes(pickle.dumps(content | {name: value}, 2))
         with pytest.raises(ConverterError, match=message):
             PW3DConverter(root).convert('alone_01')
-    file.write_bytes(pickle.dumps(content | {'texture': _Evil()}, 2))
+    file.write_bytes(
+        pickle.dumps(content | {'texture': Call(print, 'run')}, 2)
+    )
     with pytest.raises(UnsafeFileError, match='alone_01.pkl.*print'):
         PW3DConverter(root).convert('alone_01')
 

@@ -8,6 +8,7 @@ import sys
 import types
 
 import numpy as np
+from hostile_pickles import Call
 
 
 def dump_dataframe(path, columns):
@@ -40,13 +41,13 @@ def dump_dataframe(path, columns):
     )
     base._new_Index = _new_Index
     count = len(columns['imgPath'])
-    labels = _Reduced(
+    labels = Call(
         _new_Index,
         classes['Index'],
         {'data': np.array(list(columns), object), 'name': None},
     )
     numbers = {'name': None, 'start': 0, 'stop': count, 'step': 1}
-    axis = _Reduced(_new_Index, classes['RangeIndex'], numbers)
+    axis = Call(_new_Index, classes['RangeIndex'], numbers)
     values = np.empty((len(columns), count), object)
     for row, cells in enumerate(columns.values()):
         for column, cell in enumerate(cells):
@@ -78,13 +79,3 @@ def dump_dataframe(path, columns):
                 del sys.modules[name]
             else:
                 sys.modules[name] = module
-
-
-class _Reduced:
-    """Pickles as a call."""
-
-    def __init__(self, function, *args):
-        self.call = (function, args)
-
-    def __reduce__(self):
-        return self.call

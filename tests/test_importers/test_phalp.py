@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_pickles import Call
 from scipy.spatial.transform import Rotation
 
 from aios.importers import IMPORTERS, ReadingOptions
@@ -92,14 +93,9 @@ def test_other_content(poser, tmp_path) -> None:
             read(path, poser, ReadingOptions())
 
 
-class _Evil:
-    def __reduce__(self):
-        return (print, ('executed',))
-
-
 @pytest.mark.parametrize('packed', [False, True])
 def test_no_code_is_run(packed, tmp_path, capsys) -> None:
-    data = pickle.dumps({'a': _Evil()})
+    data = pickle.dumps({'a': Call(print, 'executed')})
     path = tmp_path / 'x.pkl'
     path.write_bytes(zlib.compress(data) if packed else data)
     with pytest.raises(

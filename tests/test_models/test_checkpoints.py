@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hostile_pickles import Call
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule, ExponentialMovingAverage
 from mmengine.runner import CheckpointLoader, load_checkpoint
@@ -250,16 +251,6 @@ def test_allow_partial():
 
 
 # ---- files
-
-
-class Call:
-    """Pickles to a call of something."""
-
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
 
 
 @pytest.mark.parametrize(

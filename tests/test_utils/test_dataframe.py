@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile_pickles import call, name, number, program
+from hostile_pickles import Call, call, name, number, program
 
 from aios.utils.dataframe import load_dataframe
 from aios.utils.safe_io import CorruptFileError, UnsafeFileError
@@ -74,12 +74,8 @@ def test_what_pandas_writes(tmp_path):
 
 
 def test_no_code_runs(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return os.system, (f'touch {tmp_path}/ran',)
-
     path = tmp_path / 'evil.pkl'
-    path.write_bytes(pickle.dumps(Evil()))
+    path.write_bytes(pickle.dumps(Call(os.system, f'touch {tmp_path}/ran')))
     with pytest.raises(UnsafeFileError, match='system'):
         load_dataframe(path)
     assert not (tmp_path / 'ran').exists()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_pickles import Call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -68,16 +69,6 @@ def same(a: object, b: object) -> bool:
 
 def loads(data: bytes) -> object:
     return read_pickle(io.BytesIO(data), 'test.pkl')
-
-
-class Call:
-    """Pickles as a call of ``function``."""
-
-    def __init__(self, function, *args):
-        self.function, self.args = function, args
-
-    def __reduce__(self):
-        return self.function, self.args
 
 
 # ---------------------------------------------------------------- honest files
