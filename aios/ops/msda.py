@@ -26,7 +26,7 @@ from .msda_cpu import numba_kernel, numba_offset_kernel
 from .msda_mmcv import is_available as mmcv_is_available
 from .msda_mmcv import mmcv_kernel
 from .msda_operator import Kernel
-from .msda_torch import embedding_bag_kernel, grid_sample_kernel
+from .msda_torch import grid_sample_kernel
 from .msda_triton import is_available as triton_is_available
 from .msda_triton import triton_kernel
 
@@ -47,14 +47,13 @@ _KERNELS = {
     'mmcv': _Entry(mmcv_kernel, mmcv_is_available),
     'triton': _Entry(triton_kernel, triton_is_available, takes_half=True),
     'numba': _Entry(numba_kernel, numba_is_available),
-    'embedding_bag': _Entry(embedding_bag_kernel, lambda device: True),
     'grid_sample': _Entry(grid_sample_kernel, lambda device: True),
 }
 # What `auto` tries, first to last, fastest first (docs/en/benchmarks.md).
 # Elsewhere than on a CPU `grid_sample` is the safe choice; `triton` is none
 # of `auto` until somebody has measured it on a GPU.
 _PREFERENCE = {
-    'cpu': ('numba', 'embedding_bag'),
+    'cpu': ('numba', 'grid_sample'),
     'other': ('mmcv', 'grid_sample'),
 }
 _default: str | None = None
