@@ -8,7 +8,6 @@ allow to give its arrays away inside a file, and thresholds can still be
 chosen.
 """
 
-from .buckets import BucketedNetwork, pad_to_bucket
 from .export import (
     ExportError,
     compare_outputs,
@@ -20,14 +19,12 @@ from .network import DeployableNetwork, pack_outputs
 from .quantization import quantize_convolutions
 
 __all__ = [
-    'BucketedNetwork',
     'DeployableNetwork',
     'ExportError',
     'compare_outputs',
     'export_onnx',
     'export_program',
     'pack_outputs',
-    'pad_to_bucket',
     'quantize_convolutions',
     'run_onnx',
 ]

@@ -1,6 +1,2 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Helpers around the environment; importing this imports no torch."""
-
-from .collect_env import collect_env
-
-__all__ = ['collect_env']

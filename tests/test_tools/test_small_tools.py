@@ -27,7 +27,6 @@ TOOLS = [
     'analysis_tools/get_flops',
     'analysis_tools/vis_scheduler',
     'misc/print_config',
-    'misc/print_registers',
     'model_converters/publish_model',
 ]
 
@@ -72,31 +71,6 @@ class TestPrintConfig:
     def test_missing_config(self, tmp_path):
         with pytest.raises(SystemExit, match='no-such'):
             self.run(tmp_path / 'no-such.py')
-
-
-class TestPrintRegisters:
-    run = staticmethod(_main('misc/print_registers'))
-
-    def test_lists_classes_with_their_module(self, capsys):
-        self.run('--registry', 'metrics')
-        lines = capsys.readouterr().out.splitlines()
-        assert lines[0].startswith('METRICS (')
-        assert any('WholeBodyMetric' in x and 'aios.eval' in x for x in lines)
-
-    def test_other_projects(self, capsys):
-        self.run('--scope', 'mmdet', '--match', 'deformabledetr')
-        text = capsys.readouterr().out
-        assert 'mmdet.models' in text
-        assert 'DeformableDETR' in text
-        assert 'aios' not in text
-
-    @pytest.mark.parametrize(
-        'options, message',
-        [(['--scope', 'nobody'], 'nobody'), (['--match', 'xyz'], 'nothing')],
-    )
-    def test_nothing_there(self, options, message):
-        with pytest.raises(SystemExit, match=f'error: .*{message}'):
-            self.run(*options)
 
 
 class TestAnalyzeLogs:
