@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 
 import numpy as np
 import pytest
@@ -310,20 +309,6 @@ def test_existing_path_stays(tmp_path):
     path.parent.mkdir()
     path.touch()
     assert reroot(str(path)) == str(path)
-
-
-def test_workers_share_the_labels(cached):
-    """A pickled data set carries no labels along."""
-    files, _, write = cached
-    cache = AiOSCacheDataset(
-        str(write()), data_prefix={'img': str(files.root)}
-    )
-    assert len(pickle.dumps(cache)) < 20_000
-    copy = pickle.loads(pickle.dumps(cache))
-    np.testing.assert_array_equal(
-        copy.get_data_info(1)['instances_arrays']['keypoints'],
-        cache.get_data_info(1)['instances_arrays']['keypoints'],
-    )
 
 
 @pytest.mark.parametrize('flat', [True, False])

