@@ -329,7 +329,7 @@ def on_floor(
         people.check_parameters()
     try:
         people, _ = ground_sequence(
-            people, _layer(people, args), heights=singles
+            people, _known_layer(people, args), heights=singles
         )
     except GroundError as error:
         print(f'note: not put on the floor: {error}', file=sys.stderr)
@@ -369,11 +369,14 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
     return folder
 
 
-def _layer(
+def _known_layer(
     people: SequenceResult, args: argparse.Namespace
 ) -> SMPLXLayer | None:
-    if not people.has_parameters:
-        return None
+    """The body model, unless only joints and vertices are known."""
+    return _layer(people, args) if people.has_parameters else None
+
+
+def _layer(people: SequenceResult, args: argparse.Namespace) -> SMPLXLayer:
     if args.model_path is None and people.body_model not in ('', 'free'):
         print(
             f'note: the results were made with the body model '
@@ -402,7 +405,7 @@ def main(argv: list[str] | None = None) -> None:
     names = [x[2:].replace('-', '_') for x in exporter.options]
     paths, remarks = exporter.export(
         people,
-        _layer(people, args) if exporter.needs_body else None,
+        _known_layer(people, args) if exporter.needs_body else None,
         _target(exporter, args),
         overwrite=args.overwrite,
         progress=True,
