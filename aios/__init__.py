@@ -5,6 +5,6 @@ Importing this package costs nothing: torch, OpenMMLab and the body-model
 files are touched only by the sub-packages that need them.
 """
 
-from .version import __version__, version_info
+from .version import __version__
 
-__all__ = ['__version__', 'version_info']
+__all__ = ['__version__']

@@ -454,19 +454,6 @@ def _around_pole(p: _Painter, joint: int, radius: float) -> np.ndarray:
     return ball * (np.linalg.norm(p.v - pole, axis=1) < radius)
 
 
-def paint_body(template: BodyTemplate, outfit: Outfit) -> np.ndarray:
-    """Vertex colours of a dressed person.
-
-    Args:
-        template: Rest body of the person's gender.
-        outfit: What to paint.
-
-    Returns:
-        ``(V, 3)`` float32 RGB in 0..1.
-    """
-    return dress_body(template, outfit)[0]
-
-
 def dress_body(
     template: BodyTemplate, outfit: Outfit
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from aios.structures import Camera, Mesh
-from aios.synthetic.appearance import paint_body
+from aios.synthetic.appearance import dress_body
 from aios.synthetic.backgrounds import photo_background, render_surroundings
 from aios.synthetic.bodies import BodyBank
 from aios.synthetic.clothing import dress_person, sample_garb
@@ -149,7 +149,7 @@ class _Painter:
             self.scene.people, self.scene.outfits, strict=True
         ):
             template = bank.template(person.body.figure.gender)
-            paint = paint_body(template, outfit)
+            paint, _ = dress_body(template, outfit)
             meshes.append(
                 self.mesh(
                     person.vertices, person.normals, template.faces, paint

@@ -73,12 +73,11 @@ _HEADER_READERS = {
 }
 
 
-def load_pickle(path: str | os.PathLike, encoding: str = 'latin1') -> Any:
+def load_pickle(path: str | os.PathLike) -> Any:
     """Read a ``.pkl`` file without running code from it.
 
     Args:
         path: The file.
-        encoding: How to decode ``str`` objects written by Python 2.
 
     Returns:
         The content; see :func:`aios.utils.safe_pickle.read_pickle`.
@@ -89,7 +88,7 @@ def load_pickle(path: str | os.PathLike, encoding: str = 'latin1') -> Any:
         CorruptFileError: The file is truncated or not a pickle.
     """
     with open(path, 'rb') as stream:
-        return read_pickle(stream, str(path), encoding)
+        return read_pickle(stream, str(path))
 
 
 def load_npy(
@@ -176,7 +175,6 @@ def iter_npz(
     path: str | os.PathLike,
     keys: Iterable[str],
     allow_objects: bool = False,
-    max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Read arrays of an ``.npz`` file one at a time.
 
@@ -184,7 +182,6 @@ def iter_npz(
         path: The file.
         keys: Names of the arrays, in the order in which they are wanted.
         allow_objects: See :func:`load_npz`.
-        max_bytes: Refuse a single array that unpacks to more.
 
     Yields:
         Name and array.
@@ -192,7 +189,7 @@ def iter_npz(
     Raises:
         FileNotFoundError: There is no such file.
         UnsafeFileError: The file asks for more than plain data, or for more
-            memory than ``max_bytes``.
+            memory than :data:`DEFAULT_MAX_BYTES`.
         CorruptFileError: The file is damaged or lacks an array.
     """
     with _open_zip(path) as archive:
@@ -201,10 +198,10 @@ def iter_npz(
             if key not in members:
                 raise CorruptFileError(f'{path}: has no array {key!r}')
             info, source = members[key], f'{path}[{key}]'
-            if info.file_size > max_bytes:
+            if info.file_size > DEFAULT_MAX_BYTES:
                 raise UnsafeFileError(
                     f'{source}: unpacks to {info.file_size:,} bytes, more '
-                    f'than the allowed {max_bytes:,} (argument max_bytes)'
+                    f'than the allowed {DEFAULT_MAX_BYTES:,}'
                 )
             yield key, _read_member(archive, info, source, allow_objects)
 

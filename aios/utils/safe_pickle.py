@@ -131,7 +131,6 @@ class Unpickler(_PythonUnpickler):
 
     Args:
         stream: Binary stream placed at the beginning of the pickle.
-        encoding: How to decode ``str`` objects written by Python 2.
         records: Further globals (module, name) and the inert records that
             stand for them.
         find_other: What stands for any other global; refused by default.
@@ -145,12 +144,11 @@ class Unpickler(_PythonUnpickler):
     def __init__(
         self,
         stream: BinaryIO,
-        encoding: str = 'latin1',
         records: Mapping[tuple[str, str], Any] | None = None,
         find_other: Callable[[str, str], Any] | None = None,
     ) -> None:
         self.source = _Stream(stream)
-        super().__init__(self.source, encoding=encoding)
+        super().__init__(self.source, encoding='latin1')  # of Python 2
         encode = {('_codecs', 'encode'): _Encode()}
         self._records = {**_ALLOWED, **encode, **(records or {})}
         self._find_other = find_other or _refuse
@@ -225,7 +223,6 @@ def _refuse(module: str, name: str) -> Any:
 def read_pickle(
     stream: BinaryIO,
     source: str,
-    encoding: str = 'latin1',
     records: Mapping[tuple[str, str], type[Record]] | None = None,
 ) -> Any:
     """Read one pickle from ``stream`` without running code from it.
@@ -233,7 +230,6 @@ def read_pickle(
     Args:
         stream: Binary stream placed at the beginning of the pickle.
         source: Name of the file (and member) for error messages.
-        encoding: How to decode ``str`` objects written by Python 2.
         records: Further globals (module, name) and the inert records that
             stand for them.
 
@@ -247,7 +243,7 @@ def read_pickle(
             proportion to its size. Nothing was executed.
         CorruptFileError: The pickle is truncated or malformed.
     """
-    return unpickle(Unpickler(stream, encoding, records), source)
+    return unpickle(Unpickler(stream, records), source)
 
 
 def unpickle(

@@ -304,19 +304,6 @@ class TestEHF:
         assert metrics['registered-meshes'] == 3
         assert metrics['persons-without-body'] == 0
 
-    def test_parameters_can_be_the_truth(self, judge, samples):
-        for sample in samples:
-            meshes = sample.pred_instances.vertices
-            sample.gt_instances.vertices = meshes * 2
-        parameters = judge(EHF, samples, gt_source='parameters')
-        assert parameters['MPVPE-all'] < 1e-3
-        assert parameters['registered-meshes'] == 0
-        assert judge(EHF, samples)['MPVPE-all'] > 50
-
-    def test_meshes_can_be_asked_for(self, judge, samples):
-        with pytest.raises(ValueError, match=r'0\.jpg: .* no registered'):
-            judge(EHF, samples, gt_source='vertices')
-
 
 class TestUBody:
     """Only what the camera sees in the picture counts."""
@@ -423,8 +410,6 @@ def test_arctic_by_camera(judge, samples):
 def test_wrong_arguments(judge, samples):
     with pytest.raises(ValueError, match='match must be one of'):
         SMPLXMeshMetric(match='nearest')
-    with pytest.raises(ValueError, match='gt_source must be one of'):
-        EHF(gt_source='ply')
     del samples[0].pred_instances.vertices
     with pytest.raises(ValueError, match='with_vertices=True'):
         judge(EHF, samples)

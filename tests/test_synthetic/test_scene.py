@@ -8,7 +8,7 @@ import pytest
 
 from aios.structures import Camera
 from aios.synthetic import SceneOptions, sample_scene
-from aios.synthetic.appearance import paint_body, sample_outfit
+from aios.synthetic.appearance import dress_body, sample_outfit
 from aios.synthetic.collisions import bodies_overlap, has_self_penetration
 from aios.synthetic.people import Seat, collides, make_person, sample_bodies
 from aios.synthetic.views import View, sample_view
@@ -154,7 +154,7 @@ def test_clothes_cover_the_trunk_not_the_hands(bank, gender):
     rng = np.random.default_rng(5)
     for _ in range(10):
         outfit = sample_outfit(rng, gender)
-        colors = paint_body(template, outfit)
+        colors, _ = dress_body(template, outfit)
         assert colors.min() >= 0 and colors.max() <= 1
         hand = template.part_vertices['left_hand']
         np.testing.assert_allclose(

@@ -11,7 +11,6 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from aios.utils import versions
-from aios.version import __version__, parse_version_info, version_info
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,20 +75,3 @@ def test_warns_once_per_process(pretend):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         versions.warn_about_versions()
-
-
-@pytest.mark.parametrize(
-    ('text', 'parts'),
-    [('1.3.0', (1, 3, 0)), ('1.3.0rc2', (1, 3, 0, 'rc2')), ('2.0', (2, 0))],
-)
-def test_parse_version_info(text: str, parts: tuple):
-    assert parse_version_info(text) == parts
-
-
-def test_parse_version_info_refuses_other_texts():
-    with pytest.raises(ValueError, match='dev0'):
-        parse_version_info('1.0.dev0')
-
-
-def test_version_info_is_that_of_the_version():
-    assert version_info == parse_version_info(__version__)

@@ -51,7 +51,6 @@ _PART_ROTATION = {
     'rhand': SMPLX_ROTATIONS_53.groups['right_hand'][0],
     'face': SMPLX_ROTATIONS_53.groups['face'][0],
 }
-_GT_SOURCES = ('auto', 'vertices', 'parameters')
 _COUNTS = (
     *('persons', 'persons-wanted', 'persons-without-body'),
     *('predictions', 'predictions-not-finite', 'matched'),
@@ -152,9 +151,6 @@ class SMPLXMeshMetric(NumberMetric):
             confidence of their annotation (UBody) or all alike.
         in_image: Count only points whose true place is seen in the image;
             all points align nevertheless (UBody).
-        gt_source: ``'vertices'``: registered meshes of the dataset (EHF),
-            ``'parameters'``: posed bodies, ``'auto'``: the former where the
-            dataset has them.
         per_camera: Also report each camera, ``camera-1/MPVPE-all`` ...; it
             is the folder of an image, as in ``s05/box_use_01/1/00100.jpg``
             (ARCTIC).
@@ -179,20 +175,17 @@ class SMPLXMeshMetric(NumberMetric):
         score_thr: float | None = None,
         weighted_match: bool = False,
         in_image: bool = False,
-        gt_source: str = 'auto',
         per_camera: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_choice('match', match, MATCHES)
-        check_choice('gt_source', gt_source, _GT_SOURCES)
         self.match = MATCHES[match]
         self.score_thr = (
             self.match.score_thr if score_thr is None else score_thr
         )
         self.weighted_match = weighted_match
         self.in_image = in_image
-        self.gt_source = gt_source
         self.per_camera = per_camera
         self.body_model = dict(body_model or dict(type='SMPLXLayer'))
         self.bodies = GroundTruthBodies(self.body_model)
@@ -255,7 +248,7 @@ class SMPLXMeshMetric(NumberMetric):
             weights = true['keypoints_visible'][:, _BODY]
         scene = _Scene(predicted, true, (width, height), weights)
         pairs = self.match.pair(scene)
-        registered = self._is_registered(true, sample)
+        registered = 'vertices' in true
         has_body = self.has_body(true) | registered
         measured = pairs[has_body[pairs[:, 1]]]
         persons = len(has_body)
@@ -283,15 +276,6 @@ class SMPLXMeshMetric(NumberMetric):
             )
         return finite_predictions_of(sample, self.score_thr, self.fields)
 
-    def _is_registered(self, true: People, sample: Mapping[str, Any]) -> bool:
-        registered = 'vertices' in true
-        if self.gt_source == 'vertices' and not registered:
-            raise ValueError(
-                f'{_name(sample)}: the data set has no registered meshes; '
-                "gt_source='parameters' measures against posed bodies"
-            )
-        return registered and self.gt_source != 'parameters'
-
     def _details(
         self,
         sample: Mapping[str, Any],
@@ -314,7 +298,7 @@ class SMPLXMeshMetric(NumberMetric):
             return {}
         persons = pairs[:, 1]
         known = {}
-        if self._is_registered(true, sample):
+        if 'vertices' in true:
             meshes = true['vertices'][persons]
             offset = np.zeros((len(persons), 3))
         else:
