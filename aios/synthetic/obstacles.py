@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aios.structures import vertex_normals
-from aios.synthetic.people import Person
+from aios.synthetic.people import Person, unit_box
 from aios.synthetic.textures import random_hue
 from aios.synthetic.views import View
 
@@ -47,26 +47,8 @@ class _Shape:
 @lru_cache(maxsize=1)
 def _unit_box() -> _Shape:
     """The cube from (-1, 0, -1) to (1, 2, 1), each side a grid."""
-    n = _CELLS + 1
-    u, v = np.meshgrid(np.linspace(-1, 1, n), np.linspace(-1, 1, n))
-    corner = (np.arange(_CELLS)[:, None] * n + np.arange(_CELLS)).ravel()
-    square = np.stack([corner, corner + 1, corner + n + 1, corner + n], 1)
-    faces = np.concatenate([square[:, [0, 1, 2]], square[:, [0, 2, 3]]])
-    vertices, normals = [], []
-    for axis in range(3):
-        for sign in (-1.0, 1.0):
-            side = np.zeros((n * n, 3))
-            side[:, axis] = sign
-            side[:, (axis + 1) % 3] = u.ravel()
-            side[:, (axis + 2) % 3] = sign * v.ravel()
-            vertices.append(side + [0, 1, 0])
-            normals.append(np.tile(sign * np.eye(3)[axis], (n * n, 1)))
-    index = [faces + i * n * n for i in range(6)]
-    return _Shape(
-        np.concatenate(vertices),
-        np.concatenate(normals),
-        np.concatenate(index).astype(np.int32),
-    )
+    vertices, faces, normals = unit_box(_CELLS)
+    return _Shape(vertices + [0, 1, 0], normals, faces)
 
 
 @lru_cache(maxsize=1)

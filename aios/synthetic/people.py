@@ -42,6 +42,33 @@ class LocalBody:
     radius: float
 
 
+def unit_box(cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The cube from -1 to 1, each side a grid of ``cells`` by ``cells``.
+
+    Returns:
+        Vertices ``(N, 3)``, faces ``(M, 3)`` int32, normals ``(N, 3)``.
+    """
+    n = cells + 1
+    u, v = np.meshgrid(np.linspace(-1, 1, n), np.linspace(-1, 1, n))
+    corner = (np.arange(cells)[:, None] * n + np.arange(cells)).ravel()
+    square = np.stack([corner, corner + 1, corner + n + 1, corner + n], 1)
+    faces = np.concatenate([square[:, [0, 1, 2]], square[:, [0, 2, 3]]])
+    vertices, normals = [], []
+    for axis in range(3):
+        for sign in (-1.0, 1.0):
+            side = np.zeros((n * n, 3))
+            side[:, axis] = sign
+            side[:, (axis + 1) % 3] = u.ravel()
+            side[:, (axis + 2) % 3] = sign * v.ravel()
+            vertices.append(side)
+            normals.append(np.tile(sign * np.eye(3)[axis], (n * n, 1)))
+    return (
+        np.concatenate(vertices),
+        np.concatenate([faces + i * n * n for i in range(6)]).astype(np.int32),
+        np.concatenate(normals),
+    )
+
+
 @dataclass(frozen=True)
 class Seat:
     """A block to sit on.
@@ -64,30 +91,9 @@ class Seat:
 
     def mesh(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Vertices ``(24, 3)``, faces ``(12, 3)``, normals ``(24, 3)``."""
-        corners: list[np.ndarray] = []
-        faces: list[list[int]] = []
-        normals: list[np.ndarray] = []
-        for axis in range(3):
-            for sign in (-1.0, 1.0):
-                u, v = (axis + 1) % 3, (axis + 2) % 3
-                square = np.zeros((4, 3))
-                square[:, axis] = sign
-                square[:, u] = [-1, 1, 1, -1]
-                square[:, v] = np.array([-1, -1, 1, 1]) * sign
-                start = 4 * len(normals)
-                faces += [
-                    [start, start + 1, start + 2],
-                    [start, start + 2, start + 3],
-                ]
-                corners.append(square * self.half)
-                normals.append(np.eye(3)[axis] * sign)
-        turn = Rotation.from_euler('y', self.heading).as_matrix()
-        vertices = np.concatenate(corners) @ turn.T + self.centre
-        return (
-            vertices,
-            np.array(faces, np.int32),
-            np.repeat(np.array(normals), 4, 0) @ turn.T,
-        )
+        vertices, faces, normals = unit_box(1)
+        turn = Rotation.from_euler('y', self.heading).as_matrix().T
+        return vertices * self.half @ turn + self.centre, faces, normals @ turn
 
 
 @dataclass(frozen=True)
