@@ -23,11 +23,11 @@ import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from tempfile import mkstemp
 
 import numpy as np
 
 from aios.utils.cache import cache_folder
+from aios.utils.safe_io import atomic_write
 
 from .free_body_correctives import pose_correctives
 
@@ -38,6 +38,13 @@ FREE_BODY_GENDERS = ('neutral', 'male', 'female')
 """Genders that the package has a seed for."""
 
 _ASSETS = Path(__file__).parent / 'assets'
+_SIDE_FILES = (  # what all genders share
+    'smplx/MANO_SMPLX_vertex_ids.pkl',
+    'smplx/SMPL-X__FLAME_vertex_ids.npy',
+    'smplx/SMPLX_to_J14.pkl',
+    'LICENSE',
+    'README.md',
+)
 _NUM_SHAPE_COLUMNS = 400  # 300 shape + 100 expression, the 2020 layout
 _EXPRESSION_COLUMN = 300
 _ROOT_PARENT = 2**32 - 1  # how the format writes 'no parent'
@@ -109,15 +116,23 @@ def expand_free_body(
         for gender, path in models.items()
         if overwrite or not _is_current_model(path)
     ]
-    side_files = _side_files()
-    for name, content in side_files.items():
-        if not overwrite:
-            _refuse_other_content(root / name, content)
-    for name, content in side_files.items():
-        _write_atomically(root / name, content)
+    if not missing and all((root / name).is_file() for name in _SIDE_FILES):
+        return root  # without reading the seed
+    changed = {
+        root / name: content
+        for name, content in _side_files().items()
+        if not (root / name).exists() or (root / name).read_bytes() != content
+    }
+    for path in changed:
+        if path.exists() and not overwrite:
+            raise FileExistsError(
+                f'{path}: not the file of the free body {FREE_BODY_VERSION}; '
+                'choose another folder, or pass overwrite=True'
+            )
+    for path, content in changed.items():
+        _write(path, content)
     for gender in missing:
-        arrays = free_body_arrays(gender)
-        _write_atomically(models[gender], _npz_bytes(arrays))
+        _write(models[gender], _npz_bytes(free_body_arrays(gender)))
     return root
 
 
@@ -269,13 +284,14 @@ def _side_files() -> dict[str, bytes]:
     }
     head = io.BytesIO()
     np.save(head, common['head_vertices'].astype(np.int64))
-    return {
-        'smplx/MANO_SMPLX_vertex_ids.pkl': pickle.dumps(hands, 2),
-        'smplx/SMPL-X__FLAME_vertex_ids.npy': head.getvalue(),
-        'smplx/SMPLX_to_J14.pkl': pickle.dumps(_j14_regressor(common), 2),
-        'LICENSE': (_ASSETS / 'LICENSE').read_bytes(),
-        'README.md': (_ASSETS / 'README.md').read_bytes(),
-    }
+    contents = (
+        pickle.dumps(hands, 2),
+        head.getvalue(),
+        pickle.dumps(_j14_regressor(common), 2),
+        (_ASSETS / 'LICENSE').read_bytes(),
+        (_ASSETS / 'README.md').read_bytes(),
+    )
+    return dict(zip(_SIDE_FILES, contents, strict=True))
 
 
 def _j14_regressor(common: Mapping) -> np.ndarray:
@@ -307,25 +323,9 @@ def _is_current_model(path: Path) -> bool:
     )
 
 
-def _refuse_other_content(path: Path, content: bytes) -> None:
-    if path.exists() and path.read_bytes() != content:
-        raise FileExistsError(
-            f'{path}: not the file of the free body {FREE_BODY_VERSION}; '
-            'choose another folder, or pass overwrite=True'
-        )
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = mkstemp(prefix=f'.{path.name}.', dir=path.parent)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _write(path: Path, content: bytes) -> None:
+    with atomic_write(path, overwrite=True) as stream:
+        stream.write(content)
 
 
 def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:

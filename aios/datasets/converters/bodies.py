@@ -25,6 +25,7 @@ from aios.body_models import (
     find_body_model,
     load_body_model_arrays,
 )
+from aios.structures.procrustes import procrustes_align
 from aios.utils.safe_io import load_npy, load_pickle
 
 from .base import reading
@@ -196,7 +197,7 @@ def move_root(
 def rigid_alignment(
     source: np.ndarray, target: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rigid motion that brings points onto others (Kabsch).
+    """Rigid motion that brings points onto others.
 
     Args:
         source: ``(N, J, 3)``.
@@ -206,19 +207,9 @@ def rigid_alignment(
         Rotations ``(N, 3, 3)``, translations ``(N, 3)``, and the largest
         distance that is left ``(N,)``.
     """
-    source = np.asarray(source, np.float64)
-    target = np.asarray(target, np.float64)
-    low, high = source.mean(1, keepdims=True), target.mean(1, keepdims=True)
-    u, _, vt = np.linalg.svd(
-        (source - low).transpose(0, 2, 1) @ (target - high)
-    )
-    sign = np.ones((len(source), 3))
-    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
-    rotation = (u * sign[:, None] @ vt).transpose(0, 2, 1)
-    translation = high[:, 0] - np.einsum('nij,nj->ni', rotation, low[:, 0])
-    moved = np.einsum('nij,nkj->nki', rotation, source)
-    left = moved + translation[:, None] - target
-    return rotation, translation, np.linalg.norm(left, axis=-1).max(1)
+    motion = procrustes_align(source, target, with_scale=False)
+    left = np.linalg.norm(motion(source) - target, axis=-1).max(1)
+    return motion.rotation, motion.translation, left
 
 
 def model_joints(

@@ -5,6 +5,8 @@ Nothing here knows data samples, files or body models, and no function
 returns NaN for finite input.
 """
 
+from aios.structures.procrustes import SimilarityTransform, procrustes_align
+
 from .agora import (
     AGORA_ERRORS,
     AGORA_PARTS,
@@ -36,7 +38,6 @@ from .matching import (
     pairwise_iou,
 )
 from .mesh import MeshPart, mesh_errors, part_errors, select_points
-from .procrustes import SimilarityTransform, procrustes_align
 from .trajectory import (
     foot_sliding,
     jitter,

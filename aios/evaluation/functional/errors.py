@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .procrustes import procrustes_align
+from aios.structures.procrustes import procrustes_align
 
 
 def align_roots(points: np.ndarray, roots: np.ndarray) -> np.ndarray:

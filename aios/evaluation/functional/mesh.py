@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aios.structures.procrustes import procrustes_align
+
 from .errors import (
     align_roots,
     masked_mean,
     mean_point_error,
     procrustes_point_error,
 )
-from .procrustes import procrustes_align
 
 Errors = dict[str, tuple[np.ndarray, np.ndarray]]
 """By name: ``(N,)`` errors, and ``(N,)`` bool of whom they are known."""

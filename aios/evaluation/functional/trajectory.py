@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .procrustes import procrustes_align
+from aios.structures.procrustes import procrustes_align
 
 _SHORTEST_WAY = 1e-3  # metres; less is rounding
 
