@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,32 +28,18 @@ PHASES: Mapping[str, Sequence[tuple[str, str]]] = {
 method. What runs in a phase that another one calls counts for the inner."""
 
 
-def build_detector(
-    config: Config,
-    checkpoint: str | os.PathLike | None = None,
-    device: str = 'cpu',
-) -> nn.Module:
-    """Build the detector of a config for inference.
+def build_detector(config: Config, device: str = 'cpu') -> nn.Module:
+    """Build the detector of a config for inference, with random weights.
 
     Args:
         config: Of AiOS or of a detector of MMDetection.
-        checkpoint: Weights; random ones without. What the backbone would
-            be initialised from is not fetched.
         device: Where to.
     """
     from aios.registry import MODELS
 
     scope = config.get('default_scope', 'mmdet')
     with DefaultScope.overwrite_default_scope(scope):
-        model = MODELS.build(config.model)
-    if checkpoint is not None:
-        from mmengine.runner import load_checkpoint
-
-        from aios.models.checkpoints import install_loader
-
-        install_loader()
-        load_checkpoint(model, str(checkpoint), map_location='cpu')
-    return model.to(device).eval()
+        return MODELS.build(config.model).to(device).eval()
 
 
 def make_batch(

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mmengine.registry import DefaultScope
 from script_loader import load_script
@@ -66,20 +65,6 @@ def test_benchmark(benchmark, tmp_path, capsys, monkeypatch):
             assert {'backbone', 'encoder', 'decoder', 'SMPL-X'} < set(phases)
             assert 0 < sum(phases.values()) <= total * 1.001
     assert current_scope() == scope
-
-
-def test_benchmark_reads_pictures(benchmark, tmp_path):
-    cv2 = pytest.importorskip('cv2')
-    red = np.zeros((4, 6, 3), np.uint8)
-    red[..., 2] = 255
-    cv2.imwrite(str(tmp_path / 'red.png'), red)
-    image = benchmark.read_image(tmp_path / 'red.png', [8, 12])
-    assert image.shape == (3, 8, 12)
-    assert (image[0] > 2).all()
-    assert (image[1:] < -1).all()
-    (tmp_path / 'text.png').write_text('no picture')
-    with pytest.raises(SystemExit, match='text.png'):
-        benchmark.read_image(tmp_path / 'text.png', [8, 12])
 
 
 def test_benchmark_video(capsys):

@@ -3,7 +3,7 @@ r"""Measure speed and memory of a detector, in total and by phase.
 
 With ``--compare`` two detectors take turns on the same pictures in the same
 process, so that whatever else the machine does hits both. Weights are random
-without ``--checkpoint``; that changes nothing, because all persons of
+and pictures are noise; that changes nothing, because all persons of
 ``test_cfg.max_per_img`` are returned whatever their scores.
 
 Example:
@@ -19,10 +19,8 @@ import platform
 import statistics
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +33,6 @@ from aios.engine.profiling import (
     make_clock,
 )
 from aios.models.inference import prepare_for_inference
-from aios.ops import set_default_kernel
 from aios.utils.command_line import (
     add_cfg_options,
     add_config_argument,
@@ -54,8 +51,6 @@ from aios.utils.json_record import write_record
 from aios.utils.memory import MIB, peak_memory, start_memory
 
 MATRIX_SIZE = 2048  # of the matrices whose product is timed
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
 COMPILERS: dict[str, dict[str, Any]] = {
     'inductor': dict(backend='inductor'),
     'cudagraphs': dict(backend='cudagraphs'),
@@ -102,21 +97,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add_config_argument(parser)
-    parser.add_argument('--checkpoint', help='weights of CONFIG')
     parser.add_argument(
         '--compare',
         help='config of a second detector; it is measured as it is built. '
         '--cfg-options are for both if they come from the same package',
     )
-    parser.add_argument('--compare-checkpoint', help='its weights')
-    parser.add_argument('--image', type=Path, help='picture, default: noise')
     add_shape_option(parser)
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1])
     add_dtype_option(parser)
     add_measuring_options(parser)
-    parser.add_argument(
-        '--kernel', help='deformable attention of CONFIG, see aios.ops'
-    )
     parser.add_argument(
         '--plain',
         action='store_true',
@@ -141,11 +130,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    set_default_kernel(args.kernel)
     # MMEngine prints which weights it makes, and keeps where it prints.
     with contextlib.redirect_stdout(sys.stderr):
         subjects = make_subjects(args)
-    image = read_image(args.image, args.shape)
+    noise = torch.Generator().manual_seed(0)
+    image = torch.randn(3, *args.shape, generator=noise)
     print(describe_machine(args))
     results = []
     for batch_size in args.batch_sizes:
@@ -160,14 +149,10 @@ def main(argv: list[str] | None = None) -> None:
 def make_subjects(args: argparse.Namespace) -> list[Subject]:
     """Build the detectors."""
     names = [args.config] + ([args.compare] if args.compare else [])
-    checkpoints = [args.checkpoint, args.compare_checkpoint]
     options = options_by_config(names, args.cfg_options)
     subjects: list[Subject] = []
-    for name, checkpoint, changes in zip(
-        names, checkpoints, options, strict=False
-    ):
-        config = read_config(name, changes)
-        model = build_detector(config, checkpoint, args.device)
+    for name, changes in zip(names, options, strict=True):
+        model = build_detector(read_config(name, changes), args.device)
         title = config_title(name)
         if not subjects and not args.plain:
             prepare_for_inference(model)
@@ -211,20 +196,6 @@ def matrix_rate(args: argparse.Namespace) -> float:
             layer(x)
             seconds.append(read() - start)
     return 2 * size**3 / min(seconds) / 1e9
-
-
-def read_image(path: Path | None, shape: list[int]) -> Tensor:
-    """Normalised picture ``(3, H, W)``; noise without a path."""
-    if path is None:
-        generator = torch.Generator().manual_seed(0)
-        return torch.randn(3, *shape, generator=generator)
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise SystemExit(f'{path}: not a picture that OpenCV can read')
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    image = cv2.resize(image, (shape[1], shape[0]))
-    pixels = torch.from_numpy(image).float()
-    return ((pixels - torch.tensor(MEAN)) / torch.tensor(STD)).permute(2, 0, 1)
 
 
 def run_in_turns(
