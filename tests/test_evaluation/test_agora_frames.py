@@ -30,7 +30,7 @@ def test_frames_of_smpl(toy, tmp_path):
 
 @pytest.mark.parametrize(
     ('gender', 'model'),
-    [('female', 'neutral'), ('neutral', 'neutral'), ('male', 'male')],
+    [('female', 'neutral'), ('male', 'male')],
 )
 def test_children(free_body_dir, tmp_path, gender, model):
     """Girls have the neutral model of children."""
