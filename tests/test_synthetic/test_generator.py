@@ -25,7 +25,7 @@ from aios.utils.run_folder import OtherSettingsError
 
 @pytest.fixture(scope='module')
 def options(free_body_dir):
-    scene = SceneOptions(128, 96, people=(1, 3), genders=('neutral',))
+    scene = SceneOptions(128, 96, people=(1, 2), genders=('neutral',))
     return GeneratorOptions(
         scene, seed=5, body=str(free_body_dir), supersample=1
     )
