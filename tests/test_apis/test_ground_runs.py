@@ -24,8 +24,7 @@ from aios.body_models import BodyPoser, SMPLXLayer
 from aios.results import SequenceResult
 
 
-def test_a_file_is_put_on_its_floor(tmp_path: Path, free_body_dir: Path):
-    layer = SMPLXLayer(free_body_dir).eval()
+def test_a_file_is_put_on_its_floor(tmp_path: Path, layer: SMPLXLayer):
     view = View(-15, 1.6)
     rng = np.random.default_rng(0)
     walkers = as_results(
@@ -78,14 +77,14 @@ def test_images_have_no_floor(inferencer, pictures: Path, tmp_path: Path):
     assert (out / 'keypoints.json').exists()
 
 
-def test_a_camera_that_moves(tmp_path: Path, free_body_dir: Path):
+def test_a_camera_that_moves(tmp_path: Path, layer: SMPLXLayer):
     people = as_results(crowd(0, View(-15, 1.6), 1, 20))
     path = tmp_path / 'params.npz'
     people.save(path)
     before = path.read_bytes()
     motion = CameraMotion()
     motion.pairs, motion.shifted = 100, 40
-    note = ground_file(path, SMPLXLayer(free_body_dir), motion)
+    note = ground_file(path, layer, motion)
     assert 'the camera moves (40%' in note
     report = json.loads((tmp_path / 'ground.json').read_text())
     assert report['reason'] in note
@@ -153,9 +152,8 @@ class _Watched(Outputs):
 
 
 def test_files_of_frames_show_what_is_written(
-    tmp_path: Path, free_body_dir: Path
+    tmp_path: Path, layer: SMPLXLayer
 ):
-    layer = SMPLXLayer(free_body_dir).eval()
     rng = np.random.default_rng(0)
     walkers = as_results(
         [predicted(rng, p, Noise()) for p in crowd(0, View(-15, 1.6), 1, 40)]

@@ -14,6 +14,12 @@ def config(free_body_dir) -> dict:
     return dict(type='SMPLXLayer', model_path=free_body_dir)
 
 
+@pytest.fixture(scope='module')
+def layers(free_body_dir) -> dict[str, SMPLXLayer]:
+    genders = ('female', 'neutral', 'male')
+    return {gender: SMPLXLayer(free_body_dir, gender) for gender in genders}
+
+
 def parameters(count: int) -> dict:
     rng = np.random.default_rng(0)
     sizes = dict(betas=10, body_pose=63, left_hand_pose=45, transl=3)
@@ -27,7 +33,7 @@ def parameters(count: int) -> dict:
     [['female', 'neutral', 'male', 'female', 'neutral'], [1, -1, 0, 1, -1]],
 )
 def test_persons_have_the_body_of_their_gender(
-    config, free_body_dir, monkeypatch, genders
+    config, layers, monkeypatch, genders
 ):
     """In the given order, whatever is posed together."""
     monkeypatch.setattr(poser_module, '_CHUNK', 1)
@@ -39,7 +45,7 @@ def test_persons_have_the_body_of_their_gender(
             key: torch.from_numpy(value[[row]]).float()
             for key, value in given.items()
         }
-        body = SMPLXLayer(free_body_dir, name)(**one)
+        body = layers[name](**one)
         np.testing.assert_allclose(
             bodies.joints[row], body.joints[0], atol=1e-5
         )
@@ -62,8 +68,8 @@ def test_nobody(config):
     assert bodies.vertices.shape == (0, 10475, 3)
 
 
-def test_a_layer_or_a_gender_in_the_config_serves_all(config, free_body_dir):
-    male = SMPLXLayer(free_body_dir, 'male')
+def test_a_layer_or_a_gender_in_the_config_serves_all(config, layers):
+    male = layers['male']
     wanted = BodyPoser(config)(parameters(2), 'male').joints
     for body_model in (male, config | {'gender': 'male'}):
         bodies = BodyPoser(body_model)(parameters(2), ['female', 'neutral'])

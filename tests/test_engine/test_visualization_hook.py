@@ -9,7 +9,6 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from aios.body_models import SMPLXLayer
 from aios.engine.hooks.visualization_hook import draw_sample
 from aios.structures import GT_FIELDS
 from aios.visualization.local_visualizer import WholeBodyVisualizer
@@ -84,8 +83,7 @@ def test_without_truth(sample):
     assert drawn.shape == image.shape
 
 
-def test_mesh_is_seen_by_the_camera_of_the_prediction(sample, free_body_dir):
-    layer = SMPLXLayer(str(free_body_dir), gender='neutral')
+def test_mesh_is_seen_by_the_camera_of_the_prediction(sample, layer):
     shift = torch.tensor([[0.6, 0.0, 25.0]])
     people = sample.pred_instances
     people.vertices = layer().vertices.expand(2, -1, -1)

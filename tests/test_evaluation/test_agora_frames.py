@@ -32,9 +32,8 @@ def test_frames_of_smpl(toy, tmp_path):
     ('gender', 'model'),
     [('female', 'neutral'), ('male', 'male')],
 )
-def test_children(free_body_dir, tmp_path, gender, model):
+def test_children(free_body_dir, layer, tmp_path, gender, model):
     """Girls have the neutral model of children."""
-    layer = SMPLXLayer(free_body_dir)
     template = tmp_path / 'smplx_kid_template.npy'
     np.save(template, layer.v_template.numpy() * 0.6)
     rng = np.random.default_rng(0)

@@ -93,7 +93,9 @@ def _layer(outputs: dict[str, np.ndarray]) -> LayerOutputs:
 
 
 @pytest.mark.parametrize('levels', [None, (0, 1, 1, 0, 1, 0)])
-def test_persons(levels: tuple[int, ...] | None, free_body_dir: Path):
+def test_persons(
+    levels: tuple[int, ...] | None, free_body_dir: Path, layer: SMPLXLayer
+):
     """In pixels of an image whose aspect ratio was rounded."""
     config = DecodingConfig(
         score_thr=0.2,
@@ -108,11 +110,10 @@ def test_persons(levels: tuple[int, ...] | None, free_body_dir: Path):
     found = decode_persons(
         outputs, seen, size, NumpySMPLXLayer(free_body_dir), config
     )
-    layer = _layer(outputs)
     (people,) = decode_instances(
-        layer,
+        _layer(outputs),
         [dict(img_shape=seen[::-1], ori_shape=size[::-1])],
-        SMPLXLayer(free_body_dir),
+        layer,
         config,
     )
     expected = dict(people.items()) | dict(cam_K=people.cam_K)
@@ -137,7 +138,7 @@ def test_nobody(free_body_dir: Path):
     assert found['joints2d'].shape == (0, 144, 2)
 
 
-def test_half_precision_leaves_out_the_same_copies(free_body_dir: Path):
+def test_half_precision_leaves_out_the_same_copies(layer: SMPLXLayer):
     """Areas in square pixels are larger than float16 can be."""
     outputs = random_outputs(1)
     outputs = {name: x.repeat(2, 0) for name, x in outputs.items()}
@@ -145,11 +146,11 @@ def test_half_precision_leaves_out_the_same_copies(free_body_dir: Path):
     config = DecodingConfig(nms_iou_thr=0.5, person_class_only=True)
     for dtype in torch.float32, torch.float16:
         boxes = torch.from_numpy(outputs['body_box'])[None].to(dtype)
-        layer = replace(_layer(outputs), boxes=dict(body_box=boxes))
+        output = replace(_layer(outputs), boxes=dict(body_box=boxes))
         (persons,) = decode_instances(
-            layer,
+            output,
             [dict(img_shape=(480, 640))],
-            SMPLXLayer(free_body_dir),
+            layer,
             config,
         )
         assert len(persons) == 1
