@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from aios.body_models import MissingBodyModelError
 from aios.export import exporters_by_flag
-from aios.runtime import OnnxError
+from aios.runtime import DTYPES, RUNTIMES, OnnxError
 from aios.utils.command_line import (
     add_cfg_options,
     add_overwrite_option,
@@ -48,12 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_outputs(parser)
     run = parser.add_argument_group('run')
     add_device_option(run)
-    run.add_argument(
-        '--runtime',
-        choices=['torch', 'onnx'],
-        default='torch',
-        help='onnx: ONNX Runtime and NumPy (default: %(default)s)',
-    )
+    add_runtime_options(run)
     run.add_argument(
         '--batch-size',
         type=int,
@@ -75,6 +70,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_runtime_options(parser: argparse._ActionsContainer) -> None:
+    """Add ``--runtime`` and ``--dtype``."""
+    parser.add_argument(
+        '--runtime',
+        choices=['torch', *RUNTIMES],
+        default='torch',
+        help='onnx: ONNX Runtime and NumPy; openvino: OpenVINO and NumPy, '
+        'faster on Intel processors (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--dtype',
+        choices=DTYPES,
+        default='float32',
+        help='of the backbone, bfloat16 with --runtime openvino where the '
+        'processor computes with it (default: %(default)s)',
+    )
+
+
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add ``config`` and ``checkpoint``; see :func:`model_and_weights`."""
     parser.add_argument(
@@ -82,7 +95,7 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
         nargs='?',
         help='config file, or name of a model (aios_r50); may be left out if '
         'the checkpoint holds it. Without both: aios_s, whose weights come '
-        'with the package. With --runtime onnx: an .onnx file',
+        'with the package. With --runtime onnx or openvino: an .onnx file',
     )
     parser.add_argument('checkpoint', nargs='?', help='weights')
 
@@ -384,14 +397,18 @@ def make_inferencer(
         show_progress=dist.is_main,
     )
     model, weights = model_and_weights(args)
-    if args.runtime == 'onnx':
+    if args.runtime in RUNTIMES:
         if weights is not None or args.cfg_options:
             raise ValueError(
-                '--runtime onnx takes one .onnx file, no checkpoint and no '
-                '--cfg-options: python -m aios export makes it of them'
+                f'--runtime {args.runtime} takes one .onnx file, no '
+                'checkpoint and no --cfg-options: python -m aios export '
+                'makes it of them'
             )
         path = None if model == SHIPPED_MODEL else model
+        options.update(runtime=args.runtime, dtype=args.dtype)
         return OnnxInferencer(path, args.device, **options)
+    if args.dtype != 'float32':
+        raise ValueError(f'--dtype {args.dtype} is for --runtime openvino')
     from .inferencer import AiOSInferencer
 
     return AiOSInferencer(

@@ -24,7 +24,7 @@ from .sources import open_sources
 
 
 class OnnxInferencer:
-    """Finds persons with ONNX Runtime and NumPy (``docs/en/runtime.md``).
+    """Finds persons without PyTorch (``docs/en/runtime.md``).
 
     It has the methods of :class:`AiOSInferencer` that
     :func:`~aios.apis.run_inference` uses, and :meth:`stream`.
@@ -49,9 +49,12 @@ class OnnxInferencer:
         exif: See :class:`AiOSInferencer`.
         batch_size: Images of the same size at once.
         show_progress: Show a bar during runs.
+        runtime: See :class:`~aios.runtime.OnnxDetector`.
+        dtype: See there.
 
     Raises:
-        OnnxError: If ONNX Runtime is not there, or not for this device.
+        OnnxError: If the runtime is not there, or not for this device or
+            dtype.
         FileNotFoundError: If the file is not there.
         ValueError: If it is no such file, or an option makes no sense.
     """
@@ -72,6 +75,8 @@ class OnnxInferencer:
         exif: bool = True,
         batch_size: int = 1,
         show_progress: bool = True,
+        runtime: str = 'onnx',
+        dtype: str = 'float32',
     ) -> None:
         self.instance_filter = InstanceFilter(score_thr, max_persons, nms_iou)
         self.camera = CameraModel.create(focal_length, fov, intrinsics, exif)
@@ -81,8 +86,14 @@ class OnnxInferencer:
         self.show_progress = show_progress
         self._path = shipped_onnx() if path is None else path
         self.detector = OnnxDetector(
-            self._path, device or 'cpu', num_threads, body_model
+            self._path,
+            device or 'cpu',
+            num_threads,
+            body_model,
+            runtime=runtime,
+            dtype=dtype,
         )
+        self._runtime = runtime if dtype == 'float32' else f'{runtime} {dtype}'
 
     @property
     def body_model(self) -> Any:
@@ -107,7 +118,7 @@ class OnnxInferencer:
     def fingerprint(self) -> dict[str, str]:
         """What results depend on, besides options."""
         return dict(
-            config=f'onnx, body model {self.body_model_name}',
+            config=f'{self._runtime}, body model {self.body_model_name}',
             checkpoint=file_sha256(self._path)[:16],
         )
 

@@ -22,9 +22,12 @@ from aios.utils.resizing import fit_size, keep_ratio_size, resize_image
 
 from .decoding import decode_persons
 from .image_pyramid import join_levels, resize_images
-from .session import make_session, read_description
+from .openvino_session import OpenVINOSession
+from .session import OnnxError, make_session, read_description
 
 Outputs = dict[str, np.ndarray]
+RUNTIMES = ('onnx', 'openvino')
+"""What runs an exported network."""
 
 
 class OnnxDetector:
@@ -40,13 +43,17 @@ class OnnxDetector:
         device: ``'cpu'`` or ``'cuda'``: where ONNX Runtime works.
         num_threads: Its threads on the CPU; default: as many as cores.
         body_model: SMPL-X files, or ``'free'``; default: as in training.
+        runtime: ``'onnx'`` for ONNX Runtime, or ``'openvino'``.
+        dtype: Of the backbone, ``'float32'``, or with OpenVINO
+            ``'bfloat16'``.
 
     Attributes:
         description: See :func:`aios.runtime.read_description`.
         test_cfg: What is returned by default.
 
     Raises:
-        OnnxError: If ONNX Runtime is not there, or not for this device.
+        OnnxError: If the runtime is not there, or not for this device or
+            dtype.
         FileNotFoundError: If the file is not there.
         ValueError: If it is no such file.
     """
@@ -57,10 +64,13 @@ class OnnxDetector:
         device: str = 'cpu',
         num_threads: int | None = None,
         body_model: str | os.PathLike | None = None,
+        *,
+        runtime: str = 'onnx',
+        dtype: str = 'float32',
     ) -> None:
         if not Path(path).is_file():
             raise FileNotFoundError(f'{path}: there is no such file')
-        self.session = make_session(path, device, num_threads)
+        self.session = _open_session(path, device, num_threads, runtime, dtype)
         self.description = read_description(self.session, path)
         self.test_cfg = DecodingConfig(**self.description['test_cfg'])
         self._body_options: dict[str, Any] = self.description['body_model']
@@ -206,3 +216,21 @@ class OnnxDetector:
         return FrameResult.from_prediction(
             persons, name, size, source_frame, timestamp, with_vertices
         )
+
+
+def _open_session(
+    path: str | os.PathLike,
+    device: str,
+    num_threads: int | None,
+    runtime: str,
+    dtype: str,
+) -> Any:
+    if runtime not in RUNTIMES:
+        raise ValueError(f'runtime {runtime!r}: one of {", ".join(RUNTIMES)}')
+    if runtime == 'openvino':
+        if device != 'cpu':
+            raise OnnxError(f'runtime openvino is for cpu, not for {device}')
+        return OpenVINOSession(path, num_threads, dtype)
+    if dtype != 'float32':
+        raise OnnxError(f'dtype {dtype} is for runtime openvino')
+    return make_session(path, device, num_threads)

@@ -9,7 +9,7 @@ the same pose; places and directions of joints are MediaPipe's::
     python movenet_people.py all.safetensors work/photos work/people.json
     judge/bin/python mediapipe_people.py work/people.json work/judge.json
     python evaluate_photographs.py work/judge.json CONFIG CHECKPOINT
-    python evaluate_photographs.py work/judge.json aios_s.onnx
+    python evaluate_photographs.py work/judge.json aios_s.onnx --runtime onnx
 
 How the first files are made is in those scripts.
 """
@@ -32,9 +32,10 @@ from photograph_scores import (
 )
 
 from aios.apis import AiOSInferencer, OnnxInferencer
+from aios.apis.cli import add_runtime_options
 from aios.models.checkpoints import CheckpointError
 from aios.results import FrameResult
-from aios.runtime import OnnxError
+from aios.runtime import RUNTIMES, OnnxError
 from aios.structures.joint_names import SMPLX_144_NAMES
 
 # COCO's 17 keypoints begin with the head and go on in the order of JOINTS.
@@ -79,8 +80,11 @@ def make_inferencer(
     args: argparse.Namespace,
 ) -> AiOSInferencer | OnnxInferencer:
     """What is measured."""
-    common = dict(score_thr=args.score_thr, show_progress=False)
-    if args.model is not None and args.model.endswith('.onnx'):
+    common: dict[str, Any] = dict(
+        score_thr=args.score_thr, show_progress=False
+    )
+    if args.runtime in RUNTIMES:
+        common.update(runtime=args.runtime, dtype=args.dtype)
         return OnnxInferencer(args.model, args.device, **common)
     return AiOSInferencer(args.model, args.weights, args.device, **common)
 
@@ -93,11 +97,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument('judge', type=Path, help='of mediapipe_people.py')
     parser.add_argument(
-        'model', nargs='?', help='config, name, or an .onnx file'
+        'model', nargs='?', help='config, name, or with --runtime a file'
     )
     parser.add_argument('weights', nargs='?', help='checkpoint')
     parser.add_argument('--score-thr', type=float, default=0.3)
     parser.add_argument('--device', default='cpu')
+    add_runtime_options(parser)
     parser.add_argument('--json', type=Path, help='write the numbers, too')
     args = parser.parse_args(argv)
     if not args.judge.is_file():

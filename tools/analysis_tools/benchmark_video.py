@@ -38,6 +38,7 @@ import cv2
 import numpy as np
 import torch
 
+from aios.apis.cli import add_runtime_options
 from aios.apis.frames import Frame, FrameSource
 from aios.apis.inferencer import AiOSInferencer
 from aios.apis.job import Outputs, run_inference
@@ -47,6 +48,7 @@ from aios.apis.sources import open_sources
 from aios.apis.writers import FrameWriter
 from aios.engine.profiling import build_detector
 from aios.results import FrameResult
+from aios.runtime import RUNTIMES
 from aios.synthetic import (
     BodyBank,
     SceneOptions,
@@ -75,12 +77,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add_config_argument(parser)
     parser.add_argument('--checkpoint', help='weights')
-    parser.add_argument(
-        '--runtime',
-        choices=['torch', 'onnx'],
-        default='torch',
-        help='onnx: the config is an .onnx file, or aios_s',
-    )
+    add_runtime_options(parser)
     parser.add_argument('--video', help='default: moving noise')
     parser.add_argument(
         '--drawn',
@@ -200,8 +197,9 @@ def make_inferencer(
         batch_size=args.batch_size,
         show_progress=False,
     )
-    if args.runtime == 'onnx':
+    if args.runtime in RUNTIMES:
         path = None if args.config == SHIPPED_MODEL else args.config
+        common.update(runtime=args.runtime, dtype=args.dtype)
         return OnnxInferencer(path, args.device, args.threads, **common)
     options: dict[str, Any] = {'model.bbox_head.body_model.model_path': 'free'}
     checkpoint = args.checkpoint

@@ -177,7 +177,7 @@ class MoveNet(BaseModule):
         blocks, levels = self.extract(x)
         heat = torch.cat([self.heads[name](levels[0]) for name in HEADS], 1)
         # The sigmoid keeps the order; after pooling it has less to do.
-        peaks, places = F.max_pool2d(heat, 2, return_indices=True)
+        peaks = F.max_pool2d(heat, 2)
         heat_maps = peaks.sigmoid()
         maps = (
             torch.cat([blocks[5], levels[1], heat_maps], 1),
@@ -186,22 +186,25 @@ class MoveNet(BaseModule):
         )
         if not self.has_pose_maps:
             return maps
-        return *maps, self._pose_map(levels[0], heat_maps, places)
+        is_peak = [cell == peaks for cell in _cells_of(heat)]
+        return *maps, self._pose_map(levels[0], heat_maps, is_peak)
 
     def _pose_map(
-        self, level: Tensor, heat_maps: Tensor, places: Tensor
+        self, level: Tensor, heat_maps: Tensor, is_peak: Sequence[Tensor]
     ) -> Tensor:
         """What each 2x2 cells say whose heat is highest, ``(B, 86, h, w)``.
 
         Args:
             level: ``(B, 24, 2 * h, 2 * w)``.
             heat_maps: ``(B, 18, h, w)`` probabilities.
-            places: ``(B, 18, h, w)`` where they are, as pooling has them.
+            is_peak: For each of the four cells ``(B, 18, h, w)``, whether
+                its heat is that.
         """
-        joints, centre = places.split((17, 1), dim=1)
+        joints = [mask[:, :17] for mask in is_peak]
+        centre = [mask[:, 17:] for mask in is_peak]
         offsets = [
-            _read_offsets(self.heads[name](level), index)
-            for name, index in (
+            _read_offsets(self.heads[name](level), masks)
+            for name, masks in (
                 ('kpt_offset', joints),
                 ('kpt_regress', centre),
             )
@@ -356,23 +359,37 @@ class HeatMapHead(nn.Sequential):
         super().__init__(Separable(24, 96), nn.Conv2d(96, out_channels, 1))
 
 
-def _read_offsets(offsets: Tensor, index: Tensor) -> Tensor:
+# Row and column of each of 2x2 cells.
+_CELLS = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+
+def _cells_of(x: Tensor) -> tuple[Tensor, ...]:
+    """Four ``(B, C, h, w)`` of ``(B, C, 2 * h, 2 * w)``."""
+    # Slices with a step would be slow in OpenVINO.
+    return F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unbind(2)
+
+
+def _read_offsets(offsets: Tensor, is_peak: Sequence[Tensor]) -> Tensor:
     """Offsets at the highest of each 2x2 cells, from the corner of the four.
+
+    Pooling would give its index, and gathering the offset there; but some
+    runtimes of exported files do that slowly.
 
     Args:
         offsets: ``(B, 2 * n, 2 * h, 2 * w)``, y before x, in cells.
-        index: ``(B, n, h, w)`` places in the maps, row by row, as pooling
-            has them; or ``n`` is 1 there.
+        is_peak: For each of the four ``(B, n, h, w)``; the first one counts;
+            or ``n`` is 1 there.
 
     Returns:
         ``(B, 2 * n, h, w)``, x before y, in units of the four.
     """
-    index = index[:, :, None]
-    corner = torch.cat((index // offsets.shape[3] % 2, index % 2), dim=2)
-    values = offsets.unflatten(1, (-1, 2)).flatten(3)
-    places = index.flatten(3).expand(-1, values.shape[1], 2, -1)
-    chosen = values.gather(3, places).unflatten(3, index.shape[3:])
-    return ((corner + chosen) / 2).flip(2).flatten(1, 2)
+    *cells, chosen = [
+        cell.unflatten(1, (-1, 2)) + cell.new_tensor(corner)[:, None, None]
+        for cell, corner in zip(_cells_of(offsets), _CELLS, strict=True)
+    ]
+    for cell, mask in zip(cells[::-1], is_peak[2::-1], strict=True):
+        chosen = torch.where(mask[:, :, None], cell, chosen)
+    return (chosen / 2)[:, :, [1, 0]].flatten(1, 2)
 
 
 def _make_blocks(in_channels: int) -> ModuleList:

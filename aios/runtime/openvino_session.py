@@ -1,0 +1,254 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""Exported networks, run by OpenVINO instead of ONNX Runtime.
+
+On processors of Intel it is faster, and where they multiply bfloat16 (AMX,
+AVX512-BF16) the backbone can compute with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .session import DESCRIPTION, OnnxError
+
+if TYPE_CHECKING:
+    import openvino
+
+DTYPES = {'float32': 'f32', 'bfloat16': 'bf16'}
+"""Names of dtypes in OpenVINO."""
+
+_BACKBONE = '.backbone.'
+_MAX_SHAPES = 4  # of which compiled networks are kept
+
+
+class OpenVINOSession:
+    """The part of ``onnxruntime.InferenceSession`` that is needed here.
+
+    It compiles the network for each shape of its images, which takes seconds,
+    and keeps four: one shape of video, or a file of a fixed size, is what it
+    is good at.
+
+    Args:
+        path: A file of ``python -m aios export``.
+        num_threads: Default: as many as cores.
+        dtype: Of the backbone, ``'float32'`` or ``'bfloat16'``; everything
+            else computes with float32, as coordinates of bfloat16 are off by
+            whole pixels.
+
+    Raises:
+        OnnxError: If OpenVINO is not there, or this processor has no
+            bfloat16.
+        ValueError: If it cannot read the file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        num_threads: int | None = None,
+        dtype: str = 'float32',
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f'dtype {dtype!r}: one of {", ".join(DTYPES)}')
+        try:
+            import openvino
+        except ImportError as error:
+            raise OnnxError(f'{error}: pip install openvino') from error
+        self._core = openvino.Core()
+        able = self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        if dtype == 'bfloat16' and 'BF16' not in able:
+            raise OnnxError(
+                'this processor does not compute with bfloat16, only with '
+                f'{", ".join(able)}; use float32'
+            )
+        try:
+            self._model = self._core.read_model(os.fspath(path))
+        except RuntimeError as error:
+            raise ValueError(
+                f'{path}: OpenVINO {openvino.__version__} cannot read it: '
+                f'{error}'
+            ) from error
+        self._dtype = dtype
+        self._options = {'PERFORMANCE_HINT': 'LATENCY'}
+        if num_threads is not None:
+            self._options['INFERENCE_NUM_THREADS'] = str(num_threads)
+        self._compiled = lru_cache(_MAX_SHAPES)(self._compile)
+
+    def get_outputs(self) -> list[Any]:
+        """Their names."""
+        return [
+            SimpleNamespace(name=output.any_name)
+            for output in self._model.outputs
+        ]
+
+    def get_modelmeta(self) -> Any:
+        """What the file says about itself."""
+        key = ['framework', DESCRIPTION]
+        known = self._model.has_rt_info(key)
+        text = self._model.get_rt_info(key).astype(str) if known else ''
+        return SimpleNamespace(custom_metadata_map={DESCRIPTION: text})
+
+    def run(
+        self, _: None, inputs: Mapping[str, np.ndarray]
+    ) -> list[np.ndarray]:
+        """All outputs.
+
+        Args:
+            inputs: ``images`` and ``sizes`` of the network.
+        """
+        shapes = tuple((name, x.shape) for name, x in inputs.items())
+        return self._compiled(shapes).run(inputs)
+
+    def _compile(
+        self, shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    ) -> _Stages:
+        model = self._model.clone()
+        model.reshape(dict(shapes))
+        names = [output.any_name for output in model.outputs]
+        if self._dtype == 'float32':
+            return _Stages([self._open(model, 'float32')], names)
+        backbone, rest = _split(model)
+        stages = [(backbone, self._dtype), (rest, 'float32')]
+        return _Stages([self._open(*stage) for stage in stages], names)
+
+    def _open(
+        self, model: openvino.Model, dtype: str
+    ) -> openvino.InferRequest:
+        options = self._options | {'INFERENCE_PRECISION_HINT': DTYPES[dtype]}
+        compiled = self._core.compile_model(model, 'CPU', options)
+        return compiled.create_infer_request()
+
+
+class _Stages:
+    """Networks of which each reads what the one before it wrote.
+
+    Args:
+        requests: Of the networks.
+        names: Outputs of the last one.
+    """
+
+    def __init__(
+        self, requests: Sequence[openvino.InferRequest], names: Sequence[str]
+    ) -> None:
+        self._requests = requests
+        self._names = names
+        for before, request in pairwise(requests):
+            for i in range(len(before.model_outputs)):
+                request.set_tensor(_link(i), before.get_output_tensor(i))
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        for request in self._requests:
+            known = {x.any_name for x in request.model_inputs}
+            own = {name: x for name, x in inputs.items() if name in known}
+            request.infer(own, share_inputs=True)
+        return [np.array(request.get_tensor(x).data) for x in self._names]
+
+
+def _link(index: int) -> str:
+    return f'from_backbone_{index}'
+
+
+def _split(model: openvino.Model) -> tuple[openvino.Model, openvino.Model]:
+    """The backbone, and what reads its outputs; ``model`` is used up.
+
+    Raises:
+        ValueError: If no convolution has a backbone's weights.
+    """
+    import openvino as ov
+    from openvino import opset13 as opset
+    from openvino.passes import ConstantFolding, Manager
+
+    folding = Manager()
+    folding.register_pass(ConstantFolding())
+    folding.run_passes(model)
+    inside = _backbone_nodes(model)
+    results: list[openvino.Node] = []
+    parameters: list[openvino.Node] = []
+    for output, readers in _edges_out_of(model, inside):
+        parameter = opset.parameter(
+            output.get_partial_shape(), output.get_element_type()
+        )
+        parameter.output(0).set_names({_link(len(parameters))})
+        results.append(opset.result(output))
+        parameters.append(parameter)
+        for reader in readers:
+            reader.replace_source_output(parameter.output(0))
+    inputs = model.get_parameters()
+    rest = [x for x in inputs if x.output(0).get_target_inputs()]
+    return (
+        ov.Model(results, inputs, 'backbone'),
+        ov.Model(model.get_results(), [*rest, *parameters], 'rest'),
+    )
+
+
+def _backbone_nodes(model: openvino.Model) -> set[str]:
+    """Names of the nodes between the images and backbone convolutions."""
+    needed: set[str] = set()
+    for node in model.get_ops():
+        if node.get_type_name() in ('Convolution', 'GroupConvolution'):
+            weights = node.input(1).get_source_output().get_node()
+            names = (
+                x.get_friendly_name() for x in _reached(weights, _sources)
+            )
+            if any(_BACKBONE in name for name in names):
+                needed |= {x.get_name() for x in _reached(node, _sources)}
+    if not needed:
+        raise ValueError(
+            f'no convolution has weights that are named *{_BACKBONE}*: '
+            'bfloat16 is for files of python -m aios export'
+        )
+    images = model.input('images').get_node()
+    return needed & {x.get_name() for x in _reached(images, _readers)}
+
+
+def _sources(node: openvino.Node) -> list[openvino.Node]:
+    return [x.get_source_output().get_node() for x in node.inputs()]
+
+
+def _readers(node: openvino.Node) -> list[openvino.Node]:
+    return [
+        reader.get_node()
+        for output in node.outputs()
+        for reader in output.get_target_inputs()
+    ]
+
+
+def _reached(
+    start: openvino.Node,
+    neighbours: Callable[[openvino.Node], list[openvino.Node]],
+) -> list[openvino.Node]:
+    """All nodes to which ``neighbours`` leads, ``start`` included."""
+    found = {start.get_name(): start}
+    waiting = [start]
+    while waiting:
+        for node in neighbours(waiting.pop()):
+            if node.get_name() not in found:
+                found[node.get_name()] = node
+                waiting.append(node)
+    return list(found.values())
+
+
+def _edges_out_of(
+    model: openvino.Model, inside: set[str]
+) -> Iterator[tuple[openvino.Output, list[openvino.Input]]]:
+    """What is computed inside, and who reads it outside."""
+    for node in model.get_ops():
+        if (
+            node.get_name() not in inside
+            or node.get_type_name() == 'Parameter'
+        ):
+            continue
+        for output in node.outputs():
+            readers = [
+                x
+                for x in output.get_target_inputs()
+                if x.get_node().get_name() not in inside
+            ]
+            if readers:
+                yield output, readers
