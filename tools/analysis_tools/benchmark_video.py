@@ -271,9 +271,10 @@ def main(argv: list[str] | None = None) -> None:
         # MMEngine prints which file it reads.
         with contextlib.redirect_stdout(sys.stderr):
             inferencer = make_inferencer(args, root)
-        # Kernels are compiled before.
-        list(inferencer.stream(np.zeros((72, 128, 3), np.uint8)))
         sources, screens = open_sources(str(video)), []
+        # Kernels are compiled before, some of them for a size of images.
+        first = next(iter(sources[0].frames())).image
+        list(inferencer.stream(first))
         if args.live:
             sources = [Camera(video, args.live)]
             screens = [Screen(inferencer.faces)]
