@@ -28,7 +28,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--model-path', default='free', help="file, folder or 'free'"
     )
-    parser.add_argument('--joint-set', default='smplx_144')
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1, 32])
     parser.add_argument('--repeats', type=int, default=20)
     parser.add_argument('--threads', type=int, default=1)
@@ -82,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     layer = layer.to(args.device)
     print(
         f'torch {torch.__version__}, {args.device}, {args.threads} threads, '
-        f'body {args.model_path}, {args.joint_set}'
+        f'body {args.model_path}'
     )
     read = make_clock('wall', args.device)
     rows = [['batch', 'vertices', 'forward, ms', 'both, ms', 'kept, MB']]
@@ -93,11 +92,7 @@ def main(argv: list[str] | None = None) -> None:
             def forward(
                 params: dict = params, with_vertices: bool = with_vertices
             ) -> Tensor:
-                return layer(
-                    **params,
-                    joint_set=args.joint_set,
-                    return_vertices=with_vertices,
-                ).joints
+                return layer(**params, return_vertices=with_vertices).joints
 
             def step(forward: Callable = forward) -> None:
                 forward().sum().backward()

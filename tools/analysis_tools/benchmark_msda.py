@@ -46,6 +46,7 @@ Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
 Clocks = dict[str, Callable[[], float]]
 MMCV = 'mmcv (torch)'
 DTYPES = ('float32', 'float16', 'bfloat16')
+SPREAD = 3.0  # standard deviation of the offsets, cells of each level
 
 
 class Case(NamedTuple):
@@ -61,15 +62,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument('--size', default='1333x800', help='WIDTHxHEIGHT')
     parser.add_argument('--batch', type=int, default=1)
-    parser.add_argument(
-        '--queries', type=int, help='that many at random, not one a cell'
-    )
-    parser.add_argument(
-        '--spread',
-        type=float,
-        default=3.0,
-        help='standard deviation of the offsets, in cells of each level',
-    )
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
         '--dtype',
@@ -100,20 +92,16 @@ def level_sizes(size: str) -> list[tuple[int, int]]:
     return [(-(-height // s), -(-width // s)) for s in (8, 16, 32, 64)]
 
 
-def make_inputs(
-    shapes: Shapes, batch: int, queries: int | None, spread: float
-) -> list[Tensor]:
-    """Value, locations and weights of 8 heads, 32 channels, 4 points."""
+def make_inputs(shapes: Shapes, batch: int) -> list[Tensor]:
+    """Value, locations and weights of 8 heads, 32 channels, 4 points.
+
+    A query per cell, as in the encoder, looks around the cell.
+    """
     generator = torch.Generator().manual_seed(0)
     cells = sum(height * width for height, width in shapes)
-    if queries is None:
-        queries = cells
-        centres = [_cell_centres(*shape) for shape in shapes]
-        references = torch.cat(centres)
-    else:
-        references = torch.rand(queries, 2, generator=generator)
-    samples = (batch, queries, 8, len(shapes), 4)
-    offsets = torch.randn(*samples, 2, generator=generator) * spread
+    references = torch.cat([_cell_centres(*shape) for shape in shapes])
+    samples = (batch, cells, 8, len(shapes), 4)
+    offsets = torch.randn(*samples, 2, generator=generator) * SPREAD
     sizes = torch.tensor(shapes).flip(1)[:, None]
     weights = torch.randn(samples, generator=generator).flatten(3).softmax(-1)
     return [
@@ -251,10 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     shapes = level_sizes(args.size)
     inputs = [
-        tensor.to(args.device)
-        for tensor in make_inputs(
-            shapes, args.batch, args.queries, args.spread
-        )
+        tensor.to(args.device) for tensor in make_inputs(shapes, args.batch)
     ]
     names = ['wall'] if args.device != 'cpu' else ['CPU', 'wall']
     clocks = {name: make_clock(name.lower(), args.device) for name in names}
