@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from aios.results import SequenceResult
 from aios.utils.safe_io import save_npz
 
 from .exporter import FPS_OPTION, Exporter
-from .rig import PersonMotion, Rig
+from .rig import PersonMotion, Rig, interpolate
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -97,15 +97,15 @@ def write_amass(
             'poses': poses,
             'root_orient': poses[:, :3],
             'pose_body': poses[:, 3:66],
-            'trans': _interpolate(keys, wanted, trans),
+            'trans': interpolate(keys, wanted, trans).astype(np.float32),
             'betas': betas,
             'gender': sequence.gender,
             'mocap_frame_rate': rate,
             'mocap_framerate': rate,
             'surface_model_type': 'smplx',
-            'expression': _interpolate(
+            'expression': interpolate(
                 keys, wanted, sequence.expression[motion.rows]
-            ),
+            ).astype(np.float32),
             'interpolated': ~np.isin(wanted, keys),
             'first_frame': keys[0],
             **{
@@ -161,18 +161,8 @@ def _poses(
         rotation = Rotation.from_quat(turns)
         if joint == 0:
             rotation = world * rotation
-        if len(wanted) > len(keys):
-            rotation = Slerp(keys, rotation)(wanted)
-        joints.append(rotation.as_rotvec())
+        joints.append(interpolate(keys, wanted, rotation).as_rotvec())
     return np.concatenate(joints, axis=1).astype(np.float32)
-
-
-def _interpolate(
-    keys: np.ndarray, wanted: np.ndarray, values: np.ndarray
-) -> np.ndarray:
-    """Rows at ``wanted`` of ``values`` ``(n, d)`` at ``keys``, float32."""
-    columns = [np.interp(wanted, keys, column) for column in values.T]
-    return np.stack(columns, axis=1).astype(np.float32)
 
 
 class AMASSExporter(Exporter):

@@ -9,19 +9,18 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from aios.results import SequenceResult
 from aios.utils.safe_io import atomic_write
 
 from .armatures import ARMATURE_OPTION, bone_names
 from .exporter import FPS_OPTION, Exporter
-from .rig import PersonMotion, Rig
+from .rig import PersonMotion, Rig, interpolate
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -29,14 +28,6 @@ if TYPE_CHECKING:
 _ORDER = 'ZXY'  # intrinsic, and the order of the channels
 _HALF_TURN = Rotation.from_quat([1, 0, 0, 0])  # OpenCV's axes to y up
 _TIP = 0.5  # length of a bone without child, relative to its own offset
-
-
-@dataclass(frozen=True)
-class _Frames:
-    """Motion without gaps: root ``(T, 3)``, rotations ``T * J`` each."""
-
-    root: np.ndarray
-    rotations: list[Rotation]
 
 
 def write_bvh(
@@ -84,10 +75,9 @@ def write_bvh(
     rig = Rig.of(layer)
     motion = PersonMotion.of(sequence, person_id, rig)
     offsets = scale * rig.bone_offsets(motion.mean_coefficients)
-    frames = _without_gaps(motion, rig)
-    order = list(_depth_first(rig.parents))
-    root = scale * _HALF_TURN.apply(frames.root)
-    channels = [root, *(_euler(frames.rotations[j]) for j in order)]
+    root, rotations = _without_gaps(motion, rig)
+    channels = [scale * _HALF_TURN.apply(root)]
+    channels += [_euler(rotations[j]) for j in _depth_first(rig.parents)]
     values = np.concatenate(channels, axis=1)
     text = ['HIERARCHY', *_hierarchy(0, names, rig.parents, offsets)]
     text += ['MOTION', f'Frames: {len(values)}', f'Frame Time: {step:.8f}']
@@ -97,23 +87,23 @@ def write_bvh(
     return len(values)
 
 
-def _without_gaps(motion: PersonMotion, rig: Rig) -> _Frames:
+def _without_gaps(
+    motion: PersonMotion, rig: Rig
+) -> tuple[np.ndarray, list[Rotation]]:
+    """Root ``(T, 3)``, and ``J`` times ``T`` rotations."""
     # The root's rotation is about the pelvis, which is not the origin.
     pelvis = rig.rest_joints(motion.coefficients)[:, 0]
     root = motion.transl.astype(np.float64) + pelvis
-    keys = motion.frames
-    wanted = np.arange(keys[0], keys[-1] + 1)
     rotations = [
-        Rotation.from_quat(motion.rotations[:, joint])
-        for joint in range(motion.rotations.shape[1])
+        Rotation.from_quat(turns) for turns in motion.rotations.swapaxes(0, 1)
     ]
     rotations[0] = _HALF_TURN * rotations[0]
-    if len(wanted) > len(keys):
-        rotations = [Slerp(keys, turned)(wanted) for turned in rotations]
-        root = np.stack(
-            [np.interp(wanted, keys, column) for column in root.T], axis=1
-        )
-    return _Frames(root, rotations)
+    keys = motion.frames
+    wanted = np.arange(keys[0], keys[-1] + 1)
+    return (
+        interpolate(keys, wanted, root),
+        [interpolate(keys, wanted, turned) for turned in rotations],
+    )
 
 
 def _euler(rotation: Rotation) -> np.ndarray:

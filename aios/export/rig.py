@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import Rotation, Slerp
 
 from aios.results import SMPLX_ARGUMENTS, SequenceResult, as_array
 from aios.structures import POSE_JOINTS, get_joint_set
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 JOINT_NAMES: Sequence[str] = get_joint_set('smplx_55').names
 _INFLUENCES = 4
+_Rows = TypeVar('_Rows', np.ndarray, Rotation)
 _NUM_BETAS = SMPLX_ARGUMENTS['betas']
 
 
@@ -209,6 +210,25 @@ def _quaternions(
     signs = np.cumprod(np.where(agreement < 0, -1.0, 1.0), axis=0)
     rotations[1:] *= signs[..., None]
     return rotations.astype(np.float32)
+
+
+def interpolate(keys: np.ndarray, wanted: np.ndarray, values: _Rows) -> _Rows:
+    """Fill gaps.
+
+    Args:
+        keys: ``(n,)`` ascending frames that are known.
+        wanted: ``(T,)`` frames, from the first key to the last.
+        values: At the keys: ``(n, d)``, or ``n`` rotations.
+
+    Returns:
+        At the wanted frames.
+    """
+    if len(wanted) == len(keys):
+        return values
+    if isinstance(values, Rotation):
+        return Slerp(keys, values)(wanted)
+    columns = [np.interp(wanted, keys, column) for column in values.T]
+    return np.stack(columns, axis=1)
 
 
 def forward_kinematics(

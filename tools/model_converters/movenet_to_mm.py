@@ -134,7 +134,8 @@ def read_package(package: Path) -> tuple[dict[str, np.ndarray], str]:
         ) from error
     data = b''.join(_read(path.with_name(name)) for name in files)
     where = f'{path.parent}/{", ".join(files)}'
-    return dict(_arrays(entries, data, where)), _sha256(data)
+    digest = hashlib.sha256(data).hexdigest()
+    return dict(_arrays(entries, data, where)), digest
 
 
 def _read(path: Path) -> bytes:
@@ -364,10 +365,6 @@ def write(model: MoveNet, path: Path, digest: str, overwrite: bool) -> None:
     )
     with atomic_write(path, overwrite) as stream:
         stream.write(save(weights, metadata=meta))
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 if __name__ == '__main__':
