@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from aios.body_models import NumpySMPLXLayer
 from aios.results import FrameResult
@@ -88,6 +89,11 @@ class OnnxDetector:
             MissingBodyModelError: If its file is missing.
         """
         return NumpySMPLXLayer(**self._body_options)
+
+    @cached_property
+    def _blas(self) -> ThreadpoolController:
+        # Its threads wait busily, beside the runtime's: a third of the time.
+        return ThreadpoolController()
 
     @property
     def body_model_name(self) -> str:
@@ -212,7 +218,10 @@ class OnnxDetector:
             test_cfg or self.test_cfg, with_vertices=with_vertices
         )
         seen = prepared.shape[2], prepared.shape[1]
-        persons = decode_persons(outputs, seen, size, self.body_model, config)
+        with self._blas.limit(limits=1, user_api='blas'):
+            persons = decode_persons(
+                outputs, seen, size, self.body_model, config
+            )
         return FrameResult.from_prediction(
             persons, name, size, source_frame, timestamp, with_vertices
         )
