@@ -38,7 +38,12 @@ import numpy as np
 
 from aios.body_models import BodyPoser, SMPLXLayer
 from aios.export import EXPORTERS, Exporter
-from aios.ground import GroundError, ground_sequence, set_heights
+from aios.ground import (
+    GroundError,
+    ground_sequence,
+    set_heights,
+    size_notes,
+)
 from aios.importers import IMPORTERS, ReadingOptions
 from aios.results import SequenceResult
 from aios.tracking import Tracker, fill_gaps
@@ -328,12 +333,14 @@ def on_floor(
     if singles:
         people.check_parameters()
     try:
-        people, _ = ground_sequence(
+        people, report = ground_sequence(
             people, _known_layer(people, args), heights=singles
         )
     except GroundError as error:
         print(f'note: not put on the floor: {error}', file=sys.stderr)
     else:
+        for note in size_notes(report):
+            print(f'note: {note}', file=sys.stderr)
         heights = {None: heights[None]} if None in heights else {}
     return with_heights(people, heights, args)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aios.body_models import BodyModel
-from aios.ground import GroundError, ground_sequence
+from aios.ground import GroundError, ground_sequence, size_notes
 from aios.results import SequenceResult
 from aios.utils.json_record import write_record
 
@@ -63,6 +63,7 @@ def _summary(report: dict[str, Any]) -> str:
             f'  heights of persons: {min(found):.2f} to {max(found):.2f} m -> '
             f'{min(sized):.2f} to {max(sized):.2f} m'
         )
+    lines += [f'  {note}' for note in size_notes(report)]
     for name, before in report['before'].items():
         after = report['after'][name]
         if before is not None:

@@ -5,7 +5,7 @@ from .contacts import ContactOptions
 from .floor import Floor
 from .grounding import GroundError, GroundOptions
 from .heights import set_heights, standing_heights
-from .report import measure
+from .report import measure, size_notes
 from .sequence import ground_sequence
 from .solve import Beliefs
 
@@ -18,5 +18,6 @@ __all__ = [
     'ground_sequence',
     'measure',
     'set_heights',
+    'size_notes',
     'standing_heights',
 ]

@@ -17,7 +17,9 @@ from .legs import Legs
 from .lock import lock_feet
 from .solve import Beliefs, Track, fit_paths
 
-_ROUNDS = 3
+# Times the belief of heights, per round, while sizes are unknown: feet of a
+# child must not be outliers before it is known how small it is.
+_WIDE = (30.0, 6.0, 1.0)
 _LOOSE = 1.8  # speeds are measured that badly before the first fit
 _FEWEST = 3  # contacts
 
@@ -55,12 +57,13 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
         raise GroundError('nobody whose feet are in the image')
     vertical = upright([track.legs for track in tracks])
     floor = Floor(vertical.up, 0.0)
-    fit_paths(tracks, floor, vertical, options.beliefs)
+    beliefs = options.beliefs
+    fit_paths(tracks, floor, vertical, beliefs)
     speed = options.contacts.speed
     loose = replace(
         options.contacts, speed=(_LOOSE * speed[0], _LOOSE * speed[1])
     )
-    for turn in range(_ROUNDS):
+    for turn, wide in enumerate(_WIDE):
         for track in tracks:
             heights = track.below(floor).heights(track.soles)
             if turn == 0:
@@ -78,10 +81,15 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
                 f'is ({found} contacts, {_FEWEST} are needed)'
             )
         if turn == 0:
-            standing = [track.soles[track.contacts] for track in tracks]
+            standing = [
+                track.size * track.soles[track.contacts] for track in tracks
+            ]
             middle = np.median(np.concatenate(standing) @ floor.up)
             floor = replace(floor, offset=-float(middle))
-        floor = fit_paths(tracks, floor, vertical, options.beliefs)
+        if beliefs.size:
+            height = wide * options.beliefs.floor
+            beliefs = replace(beliefs, floor=height)
+        floor = fit_paths(tracks, floor, vertical, beliefs)
     sizes = [track.size for track in tracks]
     if not np.isfinite([*floor.up, floor.offset, *sizes]).all():
         raise GroundError('no floor fits the paths of persons')
@@ -94,7 +102,7 @@ def lock_tracks(tracks: Sequence[Track], floor: Floor) -> list[Legs]:
         lock_feet(
             track.legs.shifted(track.shift),
             track.targets.reshape(len(track.rows), 2, 2, 3),
-            floor,
+            track.below(floor),
             track.step,
         )
         for track in tracks

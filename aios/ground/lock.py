@@ -53,9 +53,17 @@ def lock_feet(
     shift = _eased(off / np.maximum(counts, 1), stands.any(2), reach)
     low = floor.heights(points + shift[:, :, None]).min(2)
     low[stands.any(2)] = 0
-    shift -= np.minimum(low, 0)[..., None] * floor.up
+    shift += _lift(-low)[..., None] * floor.up
     down = _reachable(legs, shift, stands.any(2))
     return legs.shifted(down).stepped(shift - down[:, None], turn)
+
+
+def _lift(depth: np.ndarray) -> np.ndarray:
+    """Metres by which feet are lifted that are this deep below the floor.
+
+    Whoever is far below it does not stand on it.
+    """
+    return np.clip(np.minimum(depth, 2 * _FARTHEST - depth), 0, None)
 
 
 def _turns(soles: np.ndarray, targets: np.ndarray) -> np.ndarray:

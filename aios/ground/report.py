@@ -6,7 +6,8 @@ Legend: ``T`` frames of a person, ``P`` points of the soles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,19 @@ def measure(
         name: _mean_mm(np.concatenate(parts))
         for name, parts in zip(MEASURES, values, strict=True)
     }
+
+
+def size_notes(report: Mapping[str, Any]) -> list[str]:
+    """What a user should know of persons whose size is wrong.
+
+    Args:
+        report: Of :func:`aios.ground.ground_sequence`.
+    """
+    return [
+        f'person {person} should be {factor:.2f} times as large, more than '
+        'the body model allows, and is not on the floor'
+        for person, factor in report['clipped_sizes'].items()
+    ]
 
 
 def _mean_mm(values: np.ndarray) -> float | None:

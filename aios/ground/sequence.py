@@ -75,9 +75,12 @@ def ground_sequence(
     elif heights:
         raise ValueError('known heights need the body model of the results')
     sizes: dict[int, tuple[float, float]] = {}
+    left: dict[int, float] = {}
     if poser is not None:
-        people, sizes = _sized(people, poser, options, heights)
+        people, sizes, left = _sized(people, poser, options, heights)
     tracks = _tracks(people, poser, options)
+    for track in tracks:
+        track.size = track.believed = left.get(track.person, 1.0)
     beliefs = replace(options.beliefs, size=0.0)
     floor = find_floor(tracks, replace(options, beliefs=beliefs))
     if rigid:
@@ -86,6 +89,11 @@ def ground_sequence(
         after = lock_tracks(tracks, floor)
     report = _report(tracks, after, floor)
     report['heights_m'] = {str(person): pair for person, pair in sizes.items()}
+    report['clipped_sizes'] = {
+        str(person): round(factor, 3)
+        for person, factor in left.items()
+        if factor != 1
+    }
     return _moved(people, tracks, after, floor, poser), report
 
 
@@ -127,11 +135,11 @@ def _sized(
     poser: BodyPoser,
     options: GroundOptions,
     heights: Mapping[int, float],
-) -> tuple[SequenceResult, dict[int, tuple[float, float]]]:
-    """The persons as large as :func:`.set_sizes` makes them."""
+) -> tuple[SequenceResult, dict[int, tuple[float, float]], dict[int, float]]:
+    """What :func:`.set_sizes` returns."""
     people = set_heights(people, dict(heights.items()), poser)
     if not options.beliefs.size:
-        return people, {}
+        return people, {}, {}
     tracks = _tracks(people, poser, options, set(heights))
     find_floor(tracks, options)
     return set_sizes(people, tracks, poser)

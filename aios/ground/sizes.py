@@ -53,7 +53,7 @@ def adult_scale(heights: np.ndarray) -> float:
 
 def set_sizes(
     people: SequenceResult, tracks: Sequence[Track], poser: BodyPoser
-) -> tuple[SequenceResult, dict[int, tuple[float, float]]]:
+) -> tuple[SequenceResult, dict[int, tuple[float, float]], dict[int, float]]:
     """Make persons as large as they must be to stand on one floor.
 
     Args:
@@ -63,7 +63,9 @@ def set_sizes(
         poser: Of the body model of the results.
 
     Returns:
-        The persons, and heights in metres before and after by ``person_id``.
+        The persons, heights in metres before and after by ``person_id``, and
+        how many times larger they should be still: not 1 where the body model
+        reaches its limits.
         Of those whose feet never stand nothing is known; they stay.
     """
     sizes = {t.person: t.size for t in tracks if t.contacts.any()}
@@ -74,7 +76,9 @@ def set_sizes(
     after = before * list(sizes.values())
     if not any(t.sized and t.person in sizes for t in tracks):
         after *= adult_scale(after)
+    wanted = after
     after = np.clip(after, *height_limits(before, poser))
+    left = dict(zip(sizes, (wanted / after).tolist(), strict=True))
     heights: dict[int | None, float] = dict(
         zip(sizes, after.tolist(), strict=True)
     )
@@ -84,4 +88,4 @@ def set_sizes(
             sizes, before.tolist(), after.tolist(), strict=True
         )
     }
-    return set_heights(people, heights, poser), changes
+    return set_heights(people, heights, poser), changes, left

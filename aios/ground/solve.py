@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import spsolve
+from scipy.sparse.linalg import splu
 
 from .contacts import intervals
 from .floor import Floor, Upright
@@ -41,18 +41,21 @@ class Beliefs:
         depth: Of its depth from frame to frame, as a share of it.
         drift: Of the slow error of its depth, as a share of it.
         drift_seconds: Time after which that error is another.
-        acceleration: Of the pelvis, metres per square second.
+        acceleration: Of the pelvis, as a share of its depth, per square
+            second.
         foot: Of a standing point of a foot relative to the pelvis, metres.
+        slip: Of the slow change of that error, metres per second.
         floor: Of the height at which a foot stands, metres.
         size: Of the size of a person, as a share of it; 0 if sizes are right.
     """
 
     across: float = 0.004
     depth: float = 0.015
-    drift: float = 0.05
-    drift_seconds: float = 2.0
-    acceleration: float = 8.0
-    foot: float = 0.04
+    drift: float = 0.04
+    drift_seconds: float = 5.0
+    acceleration: float = 0.8
+    foot: float = 0.045
+    slip: float = 0.08
     floor: float = 0.01
     size: float = 0.2
 
@@ -74,6 +77,7 @@ class Track:
         shift: ``(T, 3)`` metres by which the person is moved.
         targets: ``(T, P, 3)`` where points stand; NaN if they do not.
         sized: Whether the person is known to be as large as they are here.
+        believed: How many times larger the person is believed to be.
         size: How many times larger the person is.
     """
 
@@ -86,6 +90,7 @@ class Track:
     contacts: np.ndarray = field(init=False)
     shift: np.ndarray = field(init=False)
     targets: np.ndarray = field(init=False)
+    believed: float = 1.0
     size: float = 1.0
 
     def __post_init__(self) -> None:
@@ -103,6 +108,12 @@ class Track:
         """``(T, P, 3)``, moved by :attr:`shift`."""
         points = self.legs.soles.reshape(len(self.rows), -1, 3)
         return points + self.shift[:, None]
+
+    def rays(self) -> tuple[np.ndarray, np.ndarray]:
+        """``(T, 3)`` to where the pelvis was found, ``(T, 1)`` how far."""
+        pelvis = self.legs.pelvis
+        ray = pelvis / np.linalg.norm(pelvis, axis=-1, keepdims=True)
+        return ray, (ray * (pelvis + self.shift)).sum(-1, keepdims=True)
 
     def below(self, floor: Floor) -> Floor:
         """The floor as seen by a person of this size."""
@@ -153,7 +164,7 @@ class _System:
         self.count += count
 
     def solve(self) -> np.ndarray:
-        """``(size,)``."""
+        """``(size,)``; NaN if there is no single solution."""
         rows, columns, values = map(
             np.concatenate, zip(*self._parts, strict=True)
         )
@@ -162,7 +173,17 @@ class _System:
         )
         normal = (matrix.T @ matrix).tocsc()
         right = matrix.T @ np.concatenate(self._right)
-        return spsolve(normal, right, permc_spec='MMD_AT_PLUS_A')
+        try:
+            # Positive definite: no pivots, which would undo the ordering.
+            factors = splu(
+                normal,
+                permc_spec='MMD_AT_PLUS_A',
+                diag_pivot_thresh=0.0,
+                options={'SymmetricMode': True},
+            )
+        except RuntimeError:  # singular
+            return np.full(self.size, np.nan)
+        return factors.solve(right)
 
 
 def fit_paths(
@@ -182,11 +203,13 @@ def fit_paths(
     Returns:
         The floor.
     """
-    places: list[np.ndarray] = []  # where each contact stands, per track
+    places: list[np.ndarray] = []  # place and slip of contacts, per track
     for track in tracks:
         soles = track.soles
-        found = [soles[a:b, p].mean(0) for p, a, b in track.stands()]
-        places.append(np.reshape(found, (-1, 3)))
+        found = np.zeros((len(track.stands()), 2, 3))
+        for contact, (point, a, b) in zip(found, track.stands(), strict=True):
+            contact[0] = soles[a:b, point].mean(0)
+        places.append(found)
     for _ in range(_STEPS):
         system = _System()
         tilt = system.unknowns(3)  # two slopes and a height
@@ -201,7 +224,7 @@ def fit_paths(
         ):
             plane = np.append(tilt, sizes[track.person])
             _add_floor(
-                *(system, plane, basis, stands, where),
+                *(system, plane, basis, stands[:, 0], where[:, 0]),
                 *(track, floor, beliefs),
             )
         # Two equations: up is where bodies say that it is.
@@ -224,8 +247,9 @@ def fit_paths(
         places = [solution[stands] for _, stands in parts]
     for track, where in zip(tracks, places, strict=True):
         track.targets = np.full((*track.seen.shape, 3), np.nan)
-        for (point, a, b), place in zip(track.stands(), where, strict=True):
-            track.targets[a:b, point] = track.below(floor).project(place)
+        points = track.below(floor).project(where[:, 0])
+        for (point, a, b), place in zip(track.stands(), points, strict=True):
+            track.targets[a:b, point] = place
     return floor
 
 
@@ -241,7 +265,8 @@ def _add_sizes(
     unknowns = system.unknowns(len(persons))
     for track, unknown in zip(persons.values(), unknowns, strict=True):
         weight = 1 / (_SURE if track.sized else max(sigma, _SURE))
-        system.add(unknown[None, None], weight, -weight * np.log(track.size))
+        right = weight * np.log(track.believed / track.size)
+        system.add(unknown[None, None], weight, right)
     return dict(zip(persons, unknowns.tolist(), strict=True))
 
 
@@ -251,15 +276,24 @@ def _add_track(
     """What is believed of one person.
 
     Returns:
-        Unknowns: shifts ``(T, 3)`` and places of contacts ``(S, 3)``.
+        Unknowns: shifts ``(T, 3)``, places and slips of contacts
+        ``(S, 2, 3)``.
     """
-    pelvis = track.legs.pelvis
-    count = len(pelvis)
-    shift, drift = system.unknowns(count, 3), system.unknowns(count)
-    stands = system.unknowns(len(places), 3)
-    ray = pelvis / np.linalg.norm(pelvis, axis=-1, keepdims=True)
-    here = pelvis + track.shift
-    depth = (ray * here).sum(-1, keepdims=True)
+    shift = system.unknowns(len(track.rows), 3)
+    stands = system.unknowns(len(places), 2, 3)
+    _add_rays(system, track, shift, beliefs)
+    _add_motion(system, track, shift, beliefs)
+    _add_contacts(system, track, shift, stands, places, beliefs)
+    return shift, stands
+
+
+def _add_rays(
+    system: _System, track: Track, shift: np.ndarray, beliefs: Beliefs
+) -> None:
+    """A pelvis is where the network says; its depth may drift."""
+    drift = system.unknowns(len(shift))
+    ray, depth = track.rays()
+    here = track.legs.pelvis + track.shift
     for axis in _across(ray).swapaxes(0, 1):
         # Angles, not metres: those would become smaller with the depth.
         aside = (axis * here).sum(-1, keepdims=True) / depth
@@ -268,7 +302,8 @@ def _add_track(
         system.add(shift, slope / beliefs.across, right / beliefs.across)
     slope = ray / depth
     right = (slope * track.shift).sum(-1)
-    right -= np.log(depth[:, 0] / np.linalg.norm(pelvis, axis=-1))
+    found = np.linalg.norm(track.legs.pelvis, axis=-1)
+    right -= np.log(depth[:, 0] / found)
     system.add(
         np.concatenate([shift, drift[:, None]], axis=1),
         np.concatenate([slope, -np.ones_like(depth)], 1) / beliefs.depth,
@@ -283,35 +318,61 @@ def _add_track(
         np.array([1, -memory]) / (size * np.sqrt(1 - memory**2)),
         0.0,
     )
+
+
+def _add_motion(
+    system: _System, track: Track, shift: np.ndarray, beliefs: Beliefs
+) -> None:
+    """A pelvis does not accelerate much, as a share of its depth.
+
+    In metres noise across the ray would be a smaller acceleration the nearer
+    somebody is, and everybody would come nearer.
+    """
+    ray, depth = (values[1:-1] for values in track.rays())
+    second = np.diff(track.legs.pelvis + track.shift, 2, axis=0) / depth
     weight = 1 / (beliefs.acceleration * track.step**2)
+    old = track.shift.ravel()
     for axis in range(3):
         column = shift[:, axis]
-        system.add(
-            np.stack([column[:-2], column[1:-1], column[2:]], axis=1),
-            np.array([1, -2, 1]) * weight,
-            -weight * np.diff(pelvis[:, axis], 2),
+        columns = np.stack([column[:-2], column[1:-1], column[2:]], axis=1)
+        columns = np.concatenate([columns, shift[1:-1]], axis=1)
+        values = np.concatenate(
+            [np.array([1, -2, 1]) / depth, -second[:, [axis]] * ray / depth],
+            axis=1,
         )
-    soles = track.soles
-    for (point, first, end), unknown, place in zip(
-        track.stands(), stands, places, strict=True
-    ):
-        off = soles[first:end, point] - place
-        trust = _robust(np.linalg.norm(off, axis=-1), beliefs.foot)
-        bare = off + place - track.shift[first:end]
-        for axis in range(3):
-            columns = np.stack(
-                [
-                    shift[first:end, axis],
-                    np.full(end - first, unknown[axis]),
-                ],
-                axis=1,
-            )
-            system.add(
-                columns,
-                trust[:, None] * np.array([1, -1]),
-                -trust * bare[:, axis],
-            )
-    return shift, stands
+        right = (values * old[columns - shift[0, 0]]).sum(1) - second[:, axis]
+        system.add(columns, weight * values, weight * right)
+
+
+def _add_contacts(
+    system: _System,
+    track: Track,
+    shift: np.ndarray,
+    stands: np.ndarray,
+    places: np.ndarray,
+    beliefs: Beliefs,
+) -> None:
+    """Standing points stay, but for a steady slip."""
+    if not len(places):
+        return
+    system.add(stands[:, 1].reshape(-1, 1), 1 / beliefs.slip, 0.0)
+    points, firsts, ends = np.array(track.stands()).T
+    which = np.repeat(np.arange(len(places)), ends - firsts)
+    frames = np.concatenate([*map(np.arange, firsts, ends)])
+    middles = (track.times[firsts] + track.times[ends - 1]) / 2
+    time = (track.times[frames] - middles[which])[:, None]
+    soles = track.legs.soles.reshape(*track.seen.shape, 3)
+    found = soles[frames, points[which]]
+    place, slip = places[which].swapaxes(0, 1)
+    off = found + track.shift[frames] - place - slip * time
+    trust = _robust(np.linalg.norm(off, axis=-1), beliefs.foot)
+    ones = np.ones_like(time)
+    values = np.concatenate([ones, -ones, -time], 1) * trust[:, None]
+    for axis in range(3):
+        columns = np.stack(
+            [shift[frames, axis], *stands[which, :, axis].T], axis=1
+        )
+        system.add(columns, values, -trust * found[:, axis])
 
 
 def _add_floor(

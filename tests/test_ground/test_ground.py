@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from ground_cases import SOLES, Case, grounded
 from walking_people import (
     SIZE,
-    K,
     Noise,
     View,
     Walk,
     as_results,
-    crowd,
     predicted,
     walk,
 )
@@ -22,92 +21,6 @@ from walking_people import (
 from aios.ground import GroundError, ground_sequence
 from aios.results import SequenceResult
 from aios.structures import SMPLX_144
-
-SOLES = SMPLX_144.indices(
-    [f'{s}_{p}' for s in ('left', 'right') for p in ('heel', 'bigtoe')]
-)
-BODY = slice(0, 22)
-
-
-@dataclass
-class Case:
-    """A scene: how it is, what a network says, and what is made of it."""
-
-    view: View
-    truth: list[Walk]
-    before: SequenceResult
-    after: SequenceResult
-    report: dict
-
-    def joints(self, people: SequenceResult) -> list[np.ndarray]:
-        return [
-            people.joints3d[people.person_id == i].astype(np.float64)
-            for i in range(len(self.truth))
-        ]
-
-    def slide(self, people: SequenceResult) -> float:
-        """Millimetres per frame of what truly stands, inside the image."""
-        slides = []
-        for found, person in zip(self.joints(people), self.truth, strict=True):
-            still = steps(person.joints) < 1e-4
-            still &= inside(person.joints)[1:]
-            slides.append(steps(found)[still])
-        return 1000 * float(np.concatenate(slides).mean())
-
-    def error(self, people: SequenceResult) -> float:
-        """Millimetres, roots aligned."""
-        return self._error(people, lambda joints: joints - joints[:, :1])
-
-    def place_error(self, people: SequenceResult) -> float:
-        """Millimetres of the pelvis in camera axes."""
-        return self._error(people, lambda joints: joints[:, :1])
-
-    def acceleration_error(self, people: SequenceResult) -> float:
-        """Millimetres per frame²."""
-        return self._error(people, lambda joints: np.diff(joints, 2, axis=0))
-
-    def _error(self, people: SequenceResult, what) -> float:
-        errors = [
-            np.linalg.norm(
-                what(found[:, BODY]) - what(person.joints[:, BODY]), axis=-1
-            ).mean()
-            for found, person in zip(
-                self.joints(people), self.truth, strict=True
-            )
-        ]
-        return 1000 * float(np.mean(errors))
-
-    def tilt(self) -> float:
-        """Degrees between floors."""
-        cosine = self.after.floor[:3] @ self.view.floor[:3]
-        return float(np.degrees(np.arccos(min(cosine, 1))))
-
-    def height_error(self) -> float:
-        """Metres at the middle of where people stand."""
-        true = self.view.floor
-        soles = [person.joints[:, SOLES] for person in self.truth]
-        middle = np.concatenate(soles).mean((0, 1))
-        middle -= (middle @ true[:3] + true[3]) * true[:3]
-        floor = self.after.floor
-        return float(abs(middle @ floor[:3] + floor[3]))
-
-
-def inside(joints: np.ndarray) -> np.ndarray:
-    pixels = joints[:, SOLES] @ K.T
-    pixels = pixels[..., :2] / pixels[..., 2:]
-    return ((pixels >= 0) & (pixels < SIZE)).all(-1)
-
-
-def steps(joints: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(np.diff(joints[:, SOLES], axis=0), axis=-1)
-
-
-def grounded(seed: int, view: View, count: int = 3, frames=300) -> Case:
-    truth = crowd(seed, view, count, frames)
-    rng = np.random.default_rng(seed + 1000)
-    before = as_results([predicted(rng, p, Noise()) for p in truth])
-    after, report = ground_sequence(before)
-    return Case(view, truth, before, after, report)
 
 
 @pytest.fixture(scope='module')
@@ -133,6 +46,14 @@ def test_walkers_stand_on_their_floor(case):
     assert case.place_error(case.after) < case.place_error(case.before)
 
 
+def test_noise_in_the_image_does_not_pull_people_nearer():
+    """Nearer, noise across the ray is less of an acceleration in metres."""
+    noise = Noise(jitter=0, sway=0, across=0.003, depth=0, drift=0)
+    case = grounded(100, View(-30, 3.0), 2, 150, noise)
+    assert abs(case.camera_error()) < 0.02
+    assert case.height_error() < 0.02
+
+
 CAMERAS = [
     *(View(-30, 3.0), View(-30, 1.5), View(-20, 2.5, 5), View(-15, 2.0)),
     *(View(-10, 0.5), View(0, 1.5, -5), View(10, 1.0), View(10, 0.5)),
@@ -144,6 +65,13 @@ CAMERAS = [
 @pytest.mark.parametrize('seed', [1, 2])
 def test_all_cameras(view, seed):
     check(grounded(seed, view))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('seed', [301, 302])
+def test_forty_seconds_tell_how_high_the_camera_is(seed):
+    case = grounded(seed, View(-30, 3.0), frames=1200)
+    assert abs(case.camera_error()) < 0.03
 
 
 def test_what_changes(case):

@@ -7,10 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from stick_body import Family, StickBody, family
+from stick_body import STEP, Family, StickBody, family
 from walking_people import View
 
-from aios.ground import Beliefs, GroundOptions, ground_sequence
+from aios.ground import (
+    Beliefs,
+    GroundOptions,
+    ground_sequence,
+    size_notes,
+)
+from aios.ground.heights import MAX_CHANGE
 from aios.ground.sizes import adult_scale
 
 HEIGHTS = (1.72, 1.36)  # a grown-up and a child
@@ -33,9 +39,32 @@ def test_a_child_is_no_far_adult(people):
     assert height < 0.03
     assert depth < 0.03
     assert report['heights_m']['1'][0] == 1.7
+    assert not size_notes(report)
     child = after.betas[after.person_id == 1]
     assert (child == child[0]).all()
     assert report['after']['foot_slide_mm'] < 10
+
+
+def test_a_small_child_is_as_small_as_bodies_get():
+    """Too far and below the floor, on a plane that is too low as well."""
+    small = family(102, View(-15, 1.6), (1.72, 1.0), 90)
+    after, report = ground_sequence(small.found, StickBody())
+    most = MAX_CHANGE * STEP
+    adult, child = found_heights(report)
+    assert child == pytest.approx(1.7 - most, abs=0.01)
+    assert adult == pytest.approx(1.72, rel=0.04)
+    factor = report['clipped_sizes']['1']
+    assert factor == pytest.approx(1.0 / child, rel=0.08)
+    (note,) = size_notes(report)
+    assert note.startswith(f'person 1 should be {factor:.2f} times as large')
+    assert after.floor[3] == pytest.approx(1.6, abs=0.06)
+    rows = after.person_id == 1
+    turned = (after.body_pose - small.found.body_pose)[rows]
+    assert np.degrees(np.abs(turned).max()) < 45
+    heights = after.joints3d[rows] @ after.floor[:3] + after.floor[3]
+    lowest = heights.min(1)
+    expected = after.floor[3] * (1 - 1 / factor)
+    np.testing.assert_allclose(lowest, expected, atol=0.05)
 
 
 def test_a_known_height_sets_the_scale(people):
@@ -55,6 +84,7 @@ def test_a_floor_again_with_sizes_as_they_are(people):
     once = replace(short, floor=floor)
     after, report = ground_sequence(once, StickBody(), options)
     assert not report['heights_m']
+    assert not report['clipped_sizes']
     np.testing.assert_array_equal(after.betas, short.betas)
     assert after.floor[3] < 2.5
 

@@ -1,0 +1,120 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""People who walk are put on the floor, and compared with the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from walking_people import (
+    SIZE,
+    K,
+    Noise,
+    View,
+    Walk,
+    as_results,
+    crowd,
+    predicted,
+)
+
+from aios.ground import ground_sequence
+from aios.results import SequenceResult
+from aios.structures import SMPLX_144
+
+SOLES = SMPLX_144.indices(
+    [f'{s}_{p}' for s in ('left', 'right') for p in ('heel', 'bigtoe')]
+)
+BODY = slice(0, 22)
+
+
+@dataclass
+class Case:
+    """A scene: how it is, what a network says, and what is made of it."""
+
+    view: View
+    truth: list[Walk]
+    before: SequenceResult
+    after: SequenceResult
+    report: dict
+
+    def joints(self, people: SequenceResult) -> list[np.ndarray]:
+        return [
+            people.joints3d[people.person_id == i].astype(np.float64)
+            for i in range(len(self.truth))
+        ]
+
+    def slide(self, people: SequenceResult) -> float:
+        """Millimetres per frame of what truly stands, inside the image."""
+        slides = []
+        for found, person in zip(self.joints(people), self.truth, strict=True):
+            still = steps(person.joints) < 1e-4
+            still &= inside(person.joints)[1:]
+            slides.append(steps(found)[still])
+        return 1000 * float(np.concatenate(slides).mean())
+
+    def error(self, people: SequenceResult) -> float:
+        """Millimetres, roots aligned."""
+        return self._error(people, lambda joints: joints - joints[:, :1])
+
+    def place_error(self, people: SequenceResult) -> float:
+        """Millimetres of the pelvis in camera axes."""
+        return self._error(people, lambda joints: joints[:, :1])
+
+    def acceleration_error(self, people: SequenceResult) -> float:
+        """Millimetres per frame²."""
+        return self._error(people, lambda joints: np.diff(joints, 2, axis=0))
+
+    def _error(self, people: SequenceResult, what) -> float:
+        errors = [
+            np.linalg.norm(
+                what(found[:, BODY]) - what(person.joints[:, BODY]), axis=-1
+            ).mean()
+            for found, person in zip(
+                self.joints(people), self.truth, strict=True
+            )
+        ]
+        return 1000 * float(np.mean(errors))
+
+    def tilt(self) -> float:
+        """Degrees between floors."""
+        cosine = self.after.floor[:3] @ self.view.floor[:3]
+        return float(np.degrees(np.arccos(min(cosine, 1))))
+
+    def height_error(self) -> float:
+        """Metres at the middle of where people stand."""
+        true = self.view.floor
+        soles = [person.joints[:, SOLES] for person in self.truth]
+        middle = np.concatenate(soles).mean((0, 1))
+        middle -= (middle @ true[:3] + true[3]) * true[:3]
+        floor = self.after.floor
+        return float(abs(middle @ floor[:3] + floor[3]))
+
+    def camera_error(self) -> float:
+        """Metres by which the camera is found too high."""
+        return float(self.after.floor[3] - self.view.height)
+
+
+def inside(joints: np.ndarray) -> np.ndarray:
+    pixels = joints[:, SOLES] @ K.T
+    pixels = pixels[..., :2] / pixels[..., 2:]
+    return ((pixels >= 0) & (pixels < SIZE)).all(-1)
+
+
+def steps(joints: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(np.diff(joints[:, SOLES], axis=0), axis=-1)
+
+
+def grounded(
+    seed: int,
+    view: View,
+    count: int = 3,
+    frames: int = 300,
+    noise: Noise | None = None,
+) -> Case:
+    """People who walk in circles before a camera."""
+    truth = crowd(seed, view, count, frames)
+    rng = np.random.default_rng(seed + 1000)
+    noise = noise or Noise()
+    before = as_results([predicted(rng, p, noise) for p in truth])
+    after, report = ground_sequence(before)
+    return Case(view, truth, before, after, report)
