@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -65,6 +65,12 @@ def calls(
 def _files(folder: Path) -> set[str]:
     paths = (path for path in folder.rglob('*') if path.is_file())
     return {path.relative_to(folder).as_posix() for path in paths}
+
+
+def _frames(path: Path) -> Iterator[np.ndarray]:
+    capture = cv2.VideoCapture(str(path))
+    while (frame := capture.read()[1]) is not None:
+        yield frame
 
 
 def _assert_same(one: Path, other: Path) -> None:
@@ -248,9 +254,11 @@ class TestResume:
         infer(video, whole, **options)
         assert _files(out) == _files(whole)
         _assert_same(out / 'params.npz', whole / 'params.npz')
-        assert (out / 'vis.mp4').read_bytes() == (
-            whole / 'vis.mp4'
-        ).read_bytes()
+        # Of two whole runs, too, single pixels may differ by a few levels.
+        for one, other in zip(
+            _frames(out / 'vis.mp4'), _frames(whole / 'vis.mp4'), strict=True
+        ):
+            assert cv2.absdiff(one, other).mean() < 1
         again = infer(video, out, resume=True, **options)
         assert again.was_complete
         options['outputs'] = Outputs(vis=False)
