@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ArrayT = TypeVar('ArrayT', np.ndarray, 'Tensor')
 
+_EPS = 1e-6  # of denominators
+
 
 def _concat(*parts: Any) -> Any:
     return library_of(parts[0]).concatenate(parts, -1)
@@ -144,25 +146,24 @@ def _intersection_and_union(a: ArrayT, b: ArrayT) -> tuple[ArrayT, ArrayT]:
     return inter, area_a + area_b - inter
 
 
-def box_iou(a: ArrayT, b: ArrayT, eps: float = 1e-6) -> ArrayT:
+def box_iou(a: ArrayT, b: ArrayT) -> ArrayT:
     """IoU of ``xyxy`` boxes that broadcast against each other.
 
-    NOTE: ``eps`` is added to the union, as in the published losses; it
-    matters for the tiny normalised boxes of hands.
+    NOTE: 1e-6 is added to the union, as in the published losses; it matters
+    for the tiny normalised boxes of hands.
 
     Args:
         a: ``(..., 4)``.
         b: ``(..., 4)``.
-        eps: Added to the denominator.
 
     Returns:
         ``(...,)`` in ``[0, 1]``.
     """
     inter, union = _intersection_and_union(a, b)
-    return inter / (union + eps)
+    return inter / (union + _EPS)
 
 
-def generalized_box_iou(a: ArrayT, b: ArrayT, eps: float = 1e-6) -> ArrayT:
+def generalized_box_iou(a: ArrayT, b: ArrayT) -> ArrayT:
     """Generalised IoU (Rezatofighi et al., CVPR 2019), see :func:`box_iou`.
 
     Returns:
@@ -173,7 +174,7 @@ def generalized_box_iou(a: ArrayT, b: ArrayT, eps: float = 1e-6) -> ArrayT:
     low = library.minimum(a[..., :2], b[..., :2])
     high = library.maximum(a[..., 2:], b[..., 2:])
     hull = (high - low).clamp(min=0).prod(-1)
-    return inter / (union + eps) - (hull - union) / (hull + eps)
+    return inter / (union + _EPS) - (hull - union) / (hull + _EPS)
 
 
 def suppress_overlaps(overlaps: ArrayT, keep: ArrayT) -> ArrayT:

@@ -48,19 +48,16 @@ def project_points(points: Tensor, K: Tensor) -> Tensor:
     return projected[..., :2] / depth
 
 
-def weak_perspective_to_translation(
-    camera: ArrayT, eps: float = 1e-9
-) -> ArrayT:
+def weak_perspective_to_translation(camera: ArrayT) -> ArrayT:
     """Translation of the network's camera parameters.
 
     Args:
         camera: ``(..., 3)`` raw ``(s, tx, ty)``.
-        eps: Added to ``s``, as published.
 
     Returns:
         ``(..., 3)`` metres: ``(tx / s, ty / s, 1 / s)``.
     """
-    scale = camera[..., :1] + eps
+    scale = camera[..., :1] + 1e-9  # as published
     place = camera[..., 1:] / scale
     joined: ArrayT = library_of(camera).concatenate((place, 1 / scale), -1)
     return joined

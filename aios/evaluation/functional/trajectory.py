@@ -89,24 +89,22 @@ def jitter(
 
 
 def foot_sliding(
-    predicted: np.ndarray,
-    true: np.ndarray,
-    frames: np.ndarray,
-    still: float = 0.01,
+    predicted: np.ndarray, true: np.ndarray, frames: np.ndarray
 ) -> np.ndarray:
     """How far predicted feet move while true ones stand.
+
+    A true point that moves less than a centimetre from a frame to the next
+    one is in contact with the ground.
 
     Args:
         predicted: ``(T, K, 3)`` points of the feet.
         true: ``(T, K, 3)``.
         frames: ``(T,)`` numbers of the frames, ascending.
-        still: A true point that moves less from a frame to the next one is
-            in contact with the ground.
 
     Returns:
         ``(C,)`` ways of the predicted points that are in contact.
     """
     moves = np.linalg.norm(np.diff(predicted, axis=0), axis=-1)
-    contact = np.linalg.norm(np.diff(true, axis=0), axis=-1) < still
+    contact = np.linalg.norm(np.diff(true, axis=0), axis=-1) < 0.01
     contact &= (np.diff(frames) == 1)[:, None]
     return moves[contact]
