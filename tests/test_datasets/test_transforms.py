@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcv.transforms import RandomChoiceResize
 
+from aios.datasets import transforms
 from aios.datasets.transforms import (
     ChannelGain,
     FilterWholeBody,
@@ -113,6 +114,20 @@ TRANSFORMS = {
     'gain': ChannelGain((0.8, 1.2)),
     'filter': FilterWholeBody(),
 }
+
+
+@pytest.mark.parametrize(
+    'transform',
+    [
+        *(LoadImage(), LoadHumanAnnotations(), PackWholeBodyInputs()),
+        *(TRANSFORMS[name] for name in ('crop', 'resize_round', 'flip')),
+        *(TRANSFORMS[name] for name in ('random_resize', 'gain', 'filter')),
+    ],
+    ids=lambda transform: type(transform).__name__,
+)
+def test_prints_as_the_call_that_makes_it(transform):
+    again = eval(repr(transform), vars(transforms))
+    assert vars(again) == vars(transform)
 
 
 @pytest.mark.parametrize('name', TRANSFORMS)

@@ -6,14 +6,15 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from aios.registry import TRANSFORMS
 
+from .base import Transform
+
 
 @TRANSFORMS.register_module()
-class ChannelGain(BaseTransform):
+class ChannelGain(Transform):
     """Multiply each colour channel by a random gain, then clip.
 
     Args:
@@ -43,6 +44,3 @@ class ChannelGain(BaseTransform):
         np.clip(out, 0, 255, out=out)
         results['img'] = out.astype(img.dtype, copy=False).reshape(img.shape)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(gain_range={self.gain_range})'

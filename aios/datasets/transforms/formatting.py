@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
@@ -21,12 +20,13 @@ from aios.structures import (
     clip_boxes,
 )
 
+from .base import Transform
 from .following import follow_image
 from .label_geometry import BOX_FIELDS, points_inside, select_persons
 
 
 @TRANSFORMS.register_module()
-class FilterWholeBody(BaseTransform):
+class FilterWholeBody(Transform):
     """Remove persons whose body box left the image; clip all boxes.
 
     Hands and faces outside the image stop being valid.  For training
@@ -72,16 +72,9 @@ class FilterWholeBody(BaseTransform):
             results['ignored_bboxes'] = clip_boxes(boxes, height, width)
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}'
-            f'(min_visible_ratio={self.min_visible_ratio}, '
-            f'keep_empty={self.keep_empty})'
-        )
-
 
 @TRANSFORMS.register_module()
-class PackWholeBodyInputs(BaseTransform):
+class PackWholeBodyInputs(Transform):
     """Make the model's inputs: an image tensor and a ``DetDataSample``.
 
     Joints outside the image lose weight and visibility here, and boxes of
@@ -159,9 +152,6 @@ class PackWholeBodyInputs(BaseTransform):
             if name in persons:
                 instances[name] = torch.from_numpy(persons[name])
         return instances
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(meta_keys={self.meta_keys})'
 
 
 def _image_tensor(img: np.ndarray) -> torch.Tensor:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from aios.registry import TRANSFORMS
@@ -24,6 +23,7 @@ from aios.utils.resizing import (
     resize_image,
 )
 
+from .base import Transform
 from .following import follow_image
 from .label_geometry import crop_labels, flip_labels, rescale_labels
 
@@ -33,7 +33,7 @@ SHORT_SIZES = tuple(range(480, 801, 32))
 
 
 @TRANSFORMS.register_module()
-class WholeBodyResize(BaseTransform):
+class WholeBodyResize(Transform):
     """Resize image and labels, keeping the aspect ratio.
 
     Labels use the exact factors of both axes, which differ by up to 0.3 %.
@@ -76,13 +76,6 @@ class WholeBodyResize(BaseTransform):
             results['img'] = resize_image(results['img'], size, self.backend)
         rescale_labels(results, size[::-1])
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(scale={self.scale}, '
-            f'size_rounding={self.size_rounding!r}, '
-            f'backend={self.backend!r})'
-        )
-
 
 @TRANSFORMS.register_module()
 class WholeBodyRandomResize(WholeBodyResize):
@@ -120,7 +113,7 @@ class WholeBodyRandomResize(WholeBodyResize):
 
 
 @TRANSFORMS.register_module()
-class PersonGroupCrop(BaseTransform):
+class PersonGroupCrop(Transform):
     """Crop to a random group of persons (AiOS' augmentation).
 
     With probability ``sample_prob`` some persons are chosen: with
@@ -173,13 +166,6 @@ class PersonGroupCrop(BaseTransform):
         crop_labels(results, region)
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(sample_prob={self.sample_prob}, '
-            f'sample_ratio={self.sample_ratio}, '
-            f'single_prob={self.single_prob})'
-        )
-
 
 def group_region(
     boxes: np.ndarray, img_shape: tuple[int, int]
@@ -209,7 +195,7 @@ def group_region(
 
 
 @TRANSFORMS.register_module()
-class WholeBodyFlip(BaseTransform):
+class WholeBodyFlip(Transform):
     """Mirror image and labels left to right.
 
     Labels go from ``x`` to ``w - x``, as in mmdet: a pixel covers
@@ -245,9 +231,3 @@ class WholeBodyFlip(BaseTransform):
             results['img'] = img
         flip_labels(results)
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(prob={self.prob}, '
-            f'published_shift={self.published_shift})'
-        )

@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
 from aios.registry import TRANSFORMS
 from aios.utils.images import decode_image
 
+from .base import Transform
 from .label_geometry import note_geometry, rescale_labels, start_record
 
 # Two sizes of one image: anything else is another image, or turned.
@@ -19,7 +19,7 @@ _MAX_ASPECT_CHANGE = 0.02
 
 
 @TRANSFORMS.register_module()
-class LoadImage(BaseTransform):
+class LoadImage(Transform):
     """Decode an image as the annotations saw it.
 
     Labels refer to the pixels as stored, so the EXIF orientation is ignored
@@ -69,9 +69,6 @@ class LoadImage(BaseTransform):
             ) from error
         return decode_image(content, f'{path} ({where})')
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(to_float32={self.to_float32})'
-
 
 def _check_array(img: Any, where: str) -> None:
     """Refuse arrays that are not 8-bit colour images."""
@@ -92,7 +89,7 @@ def _check_array(img: Any, where: str) -> None:
 
 
 @TRANSFORMS.register_module()
-class LoadHumanAnnotations(BaseTransform):
+class LoadHumanAnnotations(Transform):
     """Take the labels of an image into the pipeline.
 
     Adds ``gt_persons``, a dictionary of the fields of
@@ -152,12 +149,6 @@ class LoadHumanAnnotations(BaseTransform):
         raise ValueError(
             f'{results["img_path"]} has height, width {decoded}, its '
             f'annotation says {annotated} ({_place(results)}); {advice}'
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}'
-            f'(rescale_if_mismatch={self.rescale_if_mismatch})'
         )
 
 
