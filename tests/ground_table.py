@@ -18,7 +18,7 @@ _VIEWS = (
     *(View(-30, 3.0), View(-30, 1.5), View(-10, 0.5), View(0, 1.5)),
     *(View(10, 1.0), View(10, 0.5), View(-20, 2.5)),
 )
-_SEEDS = range(301, 311)
+_SEEDS = range(401, 411)
 _HEAD = (
     'camera, tilt, floor, height mean, height rms, height worst, '
     'slide before, slide, path before, path, pose, jerk before, jerk'

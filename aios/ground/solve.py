@@ -53,8 +53,8 @@ class Beliefs:
     depth: float = 0.015
     drift: float = 0.04
     drift_seconds: float = 5.0
-    acceleration: float = 0.8
-    foot: float = 0.045
+    acceleration: float = 1.6
+    foot: float = 0.05
     slip: float = 0.08
     floor: float = 0.01
     size: float = 0.2

@@ -50,8 +50,8 @@ def test_noise_in_the_image_does_not_pull_people_nearer():
     """Nearer, noise across the ray is less of an acceleration in metres."""
     noise = Noise(jitter=0, sway=0, across=0.003, depth=0, drift=0)
     case = grounded(100, View(-30, 3.0), 2, 150, noise)
-    assert abs(case.camera_error()) < 0.02
-    assert case.height_error() < 0.02
+    assert abs(case.camera_error()) < 0.03
+    assert case.height_error() < 0.03
 
 
 CAMERAS = [
