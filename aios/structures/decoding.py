@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ class PyramidLevel:
     Args:
         scale: Of the image, relative to the test pipeline's.
         min_size: Smaller persons are left to other levels.
+        max_size: And so are larger ones.
 
     Raises:
         ValueError: If a value makes no sense.
@@ -30,6 +32,7 @@ class PyramidLevel:
 
     scale: float = 1.0
     min_size: float = 0.0
+    max_size: float = math.inf
 
     def __post_init__(self) -> None:
         if not 0 < self.scale <= 1:
@@ -41,6 +44,11 @@ class PyramidLevel:
             raise ValueError(
                 'min_size of a level of test_cfg.pyramid must not be '
                 f'negative, got {self.min_size}'
+            )
+        if not self.max_size > self.min_size:
+            raise ValueError(
+                'max_size of a level of test_cfg.pyramid must be larger '
+                f'than min_size {self.min_size}, got {self.max_size}'
             )
 
     @staticmethod
@@ -71,7 +79,8 @@ def sizes_fit(
     fits: Any = levels < 0
     for index, level in enumerate(pyramid):
         size = areas**0.5 * level.scale
-        fits = fits | ((levels == index) & (size >= level.min_size))
+        is_right = (size >= level.min_size) & (size <= level.max_size)
+        fits = fits | ((levels == index) & is_right)
     result: ArrayT = fits
     return result
 

@@ -96,7 +96,10 @@ model = dict(
     test_cfg=dict(
         max_per_img=20,  # 50
         # MoveNet knows persons of 256 pixels at most.
-        pyramid=[dict(scale=1.0), dict(scale=0.4, min_size=64)],
+        pyramid=[
+            dict(scale=1.0, max_size=256),
+            dict(scale=0.4, min_size=64),
+        ],
         nms_iou_thr=0.5,
         nms_oks_thr=0.5,
         person_class_only=True,

@@ -86,6 +86,15 @@ def test_one_level_has_a_least_size_too(model, images):
     torch.testing.assert_close(found.scores, large.scores)
 
 
+def test_large_persons_are_left_to_other_levels(model, images):
+    full = look(model, images, 1.0)
+    limit = sizes(full.bboxes).sort().values[9:11].mean().item()
+    found = look(model, images, dict(max_size=limit))
+    small = full[sizes(full.bboxes) <= limit]
+    assert 0 < len(small) < len(full)
+    torch.testing.assert_close(found.scores, small.scores)
+
+
 def test_images_of_one_batch(model):
     """Padding is padding at all sizes."""
     images = torch.rand(2, 3, 96, 128)
@@ -110,6 +119,7 @@ def test_images_of_one_batch(model):
         ([dict(scale=2)], r'scale .* got 2'),
         ([dict(scale=0)], r'scale .* got 0'),
         ([dict(min_size=-1)], 'got -1'),
+        ([dict(min_size=9, max_size=9)], 'larger than min_size 9, got 9'),
     ],
 )
 def test_levels_that_make_no_sense(pyramid, message):

@@ -100,7 +100,7 @@ def test_persons(
     config = DecodingConfig(
         score_thr=0.2,
         person_class_only=True,
-        pyramid=[dict(), dict(scale=0.5, min_size=14)],
+        pyramid=[dict(max_size=40), dict(scale=0.5, min_size=14)],
         nms_oks_thr=0.05,
     )
     seen, size = (66, 50), (199, 151)
