@@ -1,10 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""OpenVINO in the place of ONNX Runtime."""
+"""OpenVINO in the place of ONNX Runtime.
+
+Slow, as its threads do not survive the forks of other tests: run this file
+alone.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +21,10 @@ from aios.apis.cli import add_options, make_inferencer
 from aios.runtime import OnnxDetector, OnnxError, make_session
 from aios.runtime.openvino_session import OpenVINOSession
 
-openvino = pytest.importorskip('openvino')
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec('openvino') is None, reason='no OpenVINO'),
+]
 OFFSET = 1000  # numbers of bfloat16 are 4 apart there
 
 
