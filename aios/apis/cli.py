@@ -88,6 +88,19 @@ def add_runtime_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def runtime_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What :class:`OnnxInferencer` needs; nothing for PyTorch.
+
+    Raises:
+        ValueError: If PyTorch is to use another dtype.
+    """
+    if args.runtime in RUNTIMES:
+        return dict(runtime=args.runtime, dtype=args.dtype)
+    if args.dtype != 'float32':
+        raise ValueError(f'--dtype {args.dtype} is for --runtime openvino')
+    return {}
+
+
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add ``config`` and ``checkpoint``; see :func:`model_and_weights`."""
     parser.add_argument(
@@ -397,7 +410,7 @@ def make_inferencer(
         show_progress=dist.is_main,
     )
     model, weights = model_and_weights(args)
-    if args.runtime in RUNTIMES:
+    if runtime := runtime_options(args):
         if weights is not None or args.cfg_options:
             raise ValueError(
                 f'--runtime {args.runtime} takes one .onnx file, no '
@@ -405,10 +418,7 @@ def make_inferencer(
                 'makes it of them'
             )
         path = None if model == SHIPPED_MODEL else model
-        options.update(runtime=args.runtime, dtype=args.dtype)
-        return OnnxInferencer(path, args.device, **options)
-    if args.dtype != 'float32':
-        raise ValueError(f'--dtype {args.dtype} is for --runtime openvino')
+        return OnnxInferencer(path, args.device, **options, **runtime)
     from .inferencer import AiOSInferencer
 
     return AiOSInferencer(

@@ -189,22 +189,25 @@ def _split(model: openvino.Model) -> tuple[openvino.Model, openvino.Model]:
 
 def _backbone_nodes(model: openvino.Model) -> set[str]:
     """Names of the nodes between the images and backbone convolutions."""
-    needed: set[str] = set()
-    for node in model.get_ops():
-        if node.get_type_name() in ('Convolution', 'GroupConvolution'):
-            weights = node.input(1).get_source_output().get_node()
-            names = (
-                x.get_friendly_name() for x in _reached(weights, _sources)
-            )
-            if any(_BACKBONE in name for name in names):
-                needed |= {x.get_name() for x in _reached(node, _sources)}
-    if not needed:
+    convolutions = [
+        node
+        for node in model.get_ops()
+        if node.get_type_name() in ('Convolution', 'GroupConvolution')
+        and _is_of_backbone(node.input(1).get_source_output().get_node())
+    ]
+    if not convolutions:
         raise ValueError(
             f'no convolution has weights that are named *{_BACKBONE}*: '
             'bfloat16 is for files of python -m aios export'
         )
     images = model.input('images').get_node()
-    return needed & {x.get_name() for x in _reached(images, _readers)}
+    needed = {x.get_name() for x in _reached(convolutions, _sources)}
+    return needed & {x.get_name() for x in _reached([images], _readers)}
+
+
+def _is_of_backbone(weights: openvino.Node) -> bool:
+    sources = _reached([weights], _sources)
+    return any(_BACKBONE in node.get_friendly_name() for node in sources)
 
 
 def _sources(node: openvino.Node) -> list[openvino.Node]:
@@ -220,12 +223,12 @@ def _readers(node: openvino.Node) -> list[openvino.Node]:
 
 
 def _reached(
-    start: openvino.Node,
+    starts: Sequence[openvino.Node],
     neighbours: Callable[[openvino.Node], list[openvino.Node]],
 ) -> list[openvino.Node]:
-    """All nodes to which ``neighbours`` leads, ``start`` included."""
-    found = {start.get_name(): start}
-    waiting = [start]
+    """All nodes to which ``neighbours`` leads, ``starts`` included."""
+    found = {node.get_name(): node for node in starts}
+    waiting = [*starts]
     while waiting:
         for node in neighbours(waiting.pop()):
             if node.get_name() not in found:

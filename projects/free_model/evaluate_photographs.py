@@ -32,10 +32,10 @@ from photograph_scores import (
 )
 
 from aios.apis import AiOSInferencer, OnnxInferencer
-from aios.apis.cli import add_runtime_options
+from aios.apis.cli import add_runtime_options, runtime_options
 from aios.models.checkpoints import CheckpointError
 from aios.results import FrameResult
-from aios.runtime import RUNTIMES, OnnxError
+from aios.runtime import OnnxError
 from aios.structures.joint_names import SMPLX_144_NAMES
 
 # COCO's 17 keypoints begin with the head and go on in the order of JOINTS.
@@ -83,8 +83,8 @@ def make_inferencer(
     common: dict[str, Any] = dict(
         score_thr=args.score_thr, show_progress=False
     )
-    if args.runtime in RUNTIMES:
-        common.update(runtime=args.runtime, dtype=args.dtype)
+    if runtime := runtime_options(args):
+        common.update(runtime)
         return OnnxInferencer(args.model, args.device, **common)
     return AiOSInferencer(args.model, args.weights, args.device, **common)
 

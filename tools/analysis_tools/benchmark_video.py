@@ -38,7 +38,7 @@ import cv2
 import numpy as np
 import torch
 
-from aios.apis.cli import add_runtime_options
+from aios.apis.cli import add_runtime_options, runtime_options
 from aios.apis.frames import Frame, FrameSource
 from aios.apis.inferencer import AiOSInferencer
 from aios.apis.job import Outputs, run_inference
@@ -48,7 +48,6 @@ from aios.apis.sources import open_sources
 from aios.apis.writers import FrameWriter
 from aios.engine.profiling import build_detector
 from aios.results import FrameResult
-from aios.runtime import RUNTIMES
 from aios.synthetic import (
     BodyBank,
     SceneOptions,
@@ -197,9 +196,9 @@ def make_inferencer(
         batch_size=args.batch_size,
         show_progress=False,
     )
-    if args.runtime in RUNTIMES:
+    if runtime := runtime_options(args):
         path = None if args.config == SHIPPED_MODEL else args.config
-        common.update(runtime=args.runtime, dtype=args.dtype)
+        common.update(runtime)
         return OnnxInferencer(path, args.device, args.threads, **common)
     options: dict[str, Any] = {'model.bbox_head.body_model.model_path': 'free'}
     checkpoint = args.checkpoint
