@@ -16,10 +16,7 @@ Example:
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,8 +38,10 @@ from aios.evaluation.functional import AGORAProtocol, agora_bins
 from aios.utils.command_line import (
     add_body_models_option,
     add_overwrite_option,
+    csv_table,
     errors_in_one_line,
     make_parser,
+    number,
 )
 from aios.utils.safe_io import atomic_write
 
@@ -51,14 +50,6 @@ DEFAULT_THR = 0.5  # of dumps, which hold everybody
 OUTPUTS = ('results.json', 'sweep.csv', 'sweep.png')
 PARTS = ('body', 'lhand', 'rhand', 'face', 'fullbody')
 KINDS = ('MVE', 'MPJPE', 'NMVE', 'NMJE')
-
-
-def finite_float(text: str) -> float:
-    """A number of the command line, neither NaN nor infinite."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f'must be a number, got {text}')
-    return value
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -81,7 +72,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add(
         '--score-thr',
-        type=finite_float,
+        type=number(float, 0, 1),
         metavar='T',
         help='predictions with a lower score do not count (default: 0.5 for '
         'a .pkl; everything that was submitted)',
@@ -89,7 +80,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         '--sweep',
         nargs='*',
-        type=finite_float,
+        type=number(float, 0, 1),
         metavar='T',
         help='also evaluate at these thresholds (default: 0.05 to 0.95)',
     )
@@ -244,24 +235,17 @@ def write_outputs(
         stream.write(f'{text}\n'.encode())
     if not rows:
         return
-    sheet = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    table = csv.DictWriter(sheet, names, lineterminator='\n')
-    table.writeheader()
-    table.writerows(rows)
     with atomic_write(folder / OUTPUTS[1], overwrite) as stream:
-        stream.write(sheet.getvalue().encode())
+        stream.write(csv_table(rows).encode())
     with atomic_write(folder / OUTPUTS[2], overwrite) as stream:
         plot_sweep(rows, stream)
 
 
 def plot_sweep(rows: Sequence[Mapping[str, float]], stream: Any) -> None:
     """Detection to the left, errors to the right."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for name in ('precision', 'recall', 'f1'):
         style = '-' if name == 'f1' else '--'

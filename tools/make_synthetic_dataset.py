@@ -15,7 +15,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from aios.utils.command_line import image_size, number
 
 if TYPE_CHECKING:
     from aios.synthetic import GeneratorOptions
@@ -23,65 +26,36 @@ if TYPE_CHECKING:
 GENDERS = ('neutral', 'male', 'female')
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """``640x480`` -> (640, 480)."""
-    try:
-        width, height = (int(v) for v in text.lower().split('x'))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not WIDTHxHEIGHT, e.g. 640x480'
-        ) from None
-    if min(width, height) < 64 or max(width, height) > 8192:
+def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """``640x480,480x640`` -> ((640, 480), (480, 640))."""
+    sizes = tuple(map(image_size, text.split(',')))
+    if not all(64 <= side <= 8192 for size in sizes for side in size):
         raise argparse.ArgumentTypeError(
             f'{text!r}: sides must be 64 to 8192 pixels'
         )
-    return width, height
-
-
-def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
-    """``640x480,480x640`` -> ((640, 480), (480, 640))."""
-    return tuple(parse_size(part) for part in text.split(','))
-
-
-def parse_share(text: str) -> float:
-    """A number from 0 to below 1."""
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not a share from 0 to below 1'
-        )
-    return share
+    return sizes
 
 
 def parse_range(
-    text: str, number: type, limits: tuple[float, float], example: str
-) -> tuple:
+    kind: type, low: float, high: float, example: str
+) -> Callable[[str], tuple]:
     """``1-8`` or ``3`` -> (1, 8) or (3, 3)."""
-    try:
-        low, *rest = (number(v) for v in text.split('-'))
-        (high,) = rest or (low,)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not a number or a range such as {example}'
-        ) from None
-    if not limits[0] <= low <= high <= limits[1]:
-        raise argparse.ArgumentTypeError(
-            f'{text!r}: must be {limits[0]} to {limits[1]}, ascending'
-        )
-    return low, high
 
+    def parse(text: str) -> tuple:
+        try:
+            first, *rest = map(kind, text.split('-'))
+            (last,) = rest or (first,)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f'{text!r} is not a number or a range such as {example}'
+            ) from None
+        if not low <= first <= last <= high:
+            raise argparse.ArgumentTypeError(
+                f'{text!r}: must be {low} to {high}, ascending'
+            )
+        return first, last
 
-def parse_people(text: str) -> tuple[int, int]:
-    """Smallest and largest number of persons in a scene."""
-    return parse_range(text, int, (1, 30), '1-8')
-
-
-def parse_fill(text: str) -> tuple[float, float]:
-    """Smallest and largest share of the image's height."""
-    return parse_range(text, float, (0.1, 3), '0.6-1')
+    return parse
 
 
 def parse_genders(text: str) -> tuple[str, ...]:
@@ -94,25 +68,18 @@ def parse_genders(text: str) -> tuple[str, ...]:
     return genders
 
 
-def parse_positive(text: str) -> int:
-    """A whole number of at least one."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not 1 or more')
-    return int(text)
-
-
 def add_amount(parser: argparse.ArgumentParser) -> None:
     """How many images, or sequences of how many frames."""
     amount = parser.add_mutually_exclusive_group(required=True)
     amount.add_argument(
-        '--images', type=parse_positive, help='number of independent images'
+        '--images', type=number(int, 1), help='number of independent images'
     )
     amount.add_argument(
-        '--sequences', type=parse_positive, help='number of motion sequences'
+        '--sequences', type=number(int, 1), help='number of motion sequences'
     )
     parser.add_argument(
         '--video',
-        type=parse_positive,
+        type=number(int, 1),
         metavar='FRAMES',
         default=60,
         help='frames per sequence',
@@ -132,7 +99,7 @@ def add_amount(parser: argparse.ArgumentParser) -> None:
 
 def add_scenes(parser: argparse.ArgumentParser) -> None:
     """What the images show."""
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=number(int, 0), default=0)
     parser.add_argument(
         '--size',
         type=parse_sizes,
@@ -142,7 +109,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--people',
-        type=parse_people,
+        type=parse_range(int, 1, 30, '1-8'),
         default='1-8',
         metavar='MIN-MAX',
         help='persons per scene',
@@ -161,7 +128,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--fill',
-        type=parse_fill,
+        type=parse_range(float, 0.1, 3, '0.6-1'),
         metavar='MIN-MAX',
         help='share of the image height that persons fill, about '
         '(default: anything)',
@@ -190,7 +157,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--nobody',
-        type=parse_share,
+        type=number(float, 0, 0.999),
         default=0.0,
         metavar='SHARE',
         help='share of photographic images without persons',
@@ -201,7 +168,7 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
     """How the dataset is written."""
     parser.add_argument(
         '--workers',
-        type=parse_positive,
+        type=number(int, 1),
         default=1,
         help='processes; the result does not depend on it',
     )
@@ -212,7 +179,9 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
         choices=(1, 2, 3, 4),
         help='smoothness of outlines',
     )
-    parser.add_argument('--quality', type=int, default=90, help='JPEG quality')
+    parser.add_argument(
+        '--quality', type=number(int, 1, 100), default=90, help='JPEG quality'
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         '--resume',
@@ -238,10 +207,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.sequences and args.video < 2:
         parser.error('--video: a sequence needs at least 2 frames')
-    if not 1 <= args.quality <= 100:
-        parser.error('--quality must be 1 to 100')
-    if args.seed < 0:
-        parser.error('--seed must be 0 or more')
     if args.photographic and args.sequences:
         parser.error('--photographic is for --images')
     if not args.photographic and (args.panoramas or args.nobody):

@@ -13,18 +13,10 @@ PHASES = ('train', 'val', 'test')
 """Phases that configs have data for."""
 
 
-def add_dataset_arguments(
-    parser: argparse._ActionsContainer, required: bool = True
-) -> None:
-    """Add ``config``, ``--phase`` and ``--cfg-options``.
-
-    Args:
-        parser: What to add them to.
-        required: Whether there must be a config; else it may be ``None``.
-    """
+def add_dataset_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add ``config``, ``--phase`` and ``--cfg-options``."""
     parser.add_argument(
         'config',
-        nargs=None if required else '?',
         help='a full config, or a base file of configs/_base_/datasets',
     )
     parser.add_argument(

@@ -8,6 +8,9 @@ Where a parser is taken, a group of its arguments will do as well.
 from __future__ import annotations
 
 import argparse
+import csv
+import io
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,20 +69,48 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     )
 
 
-def add_config_argument(
-    parser: argparse._ActionsContainer, required: bool = True
-) -> None:
-    """Add ``config``, for :func:`read_config`.
+def number(
+    kind: Callable[[str], float], low: float, high: float = math.inf
+) -> Callable[[str], float]:
+    """The ``type`` of an option that is a number.
 
     Args:
-        parser: What to add it to.
-        required: Whether it must be given; else it may be ``None``.
+        kind: ``int`` or ``float``.
+        low: Least value.
+        high: Greatest value.
     """
-    parser.add_argument(
-        'config',
-        nargs=None if required else '?',
-        help='config file, or package::config',
-    )
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            limits = (
+                f'{low} or more' if high == math.inf else f'{low} to {high}'
+            )
+            raise argparse.ArgumentTypeError(f'{text!r} is not {limits}')
+        return value
+
+    return parse
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """The ``type`` of an option such as ``640x480``."""
+    try:
+        width, height = map(int, text.lower().split('x'))
+    except ValueError:
+        width = height = 0
+    if min(width, height) < 1:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not WIDTHxHEIGHT, e.g. 640x480'
+        )
+    return width, height
+
+
+def add_config_argument(parser: argparse._ActionsContainer) -> None:
+    """Add ``config``, for :func:`read_config`."""
+    parser.add_argument('config', help='config file, or package::config')
 
 
 def add_cfg_options(parser: argparse._ActionsContainer) -> None:
@@ -148,13 +179,6 @@ def add_dtype_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_json_option(parser: argparse._ActionsContainer) -> None:
-    """Add ``--json``, a file for the numbers of a table."""
-    parser.add_argument(
-        '--json', type=Path, metavar='FILE', help='write all numbers here'
-    )
-
-
 def add_shape_option(
     parser: argparse._ActionsContainer, default: Sequence[int] = (800, 1333)
 ) -> None:
@@ -194,6 +218,17 @@ def markdown_table(rows: Iterable[Sequence[str]]) -> str:
     rows = list(rows)
     head, *body = (f'| {" | ".join(row).lstrip()} |' for row in rows)
     return '\n'.join([head, f'|---|{"---:|" * (len(rows[0]) - 1)}', *body])
+
+
+def csv_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A table as CSV, a column for each name; empty where there is nothing."""
+    rows = list(rows)
+    text = io.StringIO()
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = csv.DictWriter(text, list(names), lineterminator='\n')
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
 
 
 def comparison_table(

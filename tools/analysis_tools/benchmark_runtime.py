@@ -22,7 +22,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from aios.body_models import BodyPoser
@@ -35,12 +34,11 @@ from aios.synthetic import (
     sample_scene,
 )
 from aios.utils.command_line import (
-    add_json_option,
     errors_in_one_line,
+    image_size,
     make_parser,
     markdown_table,
 )
-from aios.utils.json_record import write_record
 from aios.utils.safe_io import atomic_write
 
 IMAGE_SIZE = 640, 480  # that persons are drawn into
@@ -59,14 +57,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--sizes',
+        type=image_size,
         nargs='+',
-        default=['320x240', '384x288', '512x384', '640x480'],
+        default=[(320, 240), (384, 288), (512, 384), (640, 480)],
         help='width and height of images, where a file leaves them open',
     )
     parser.add_argument('--persons', type=int, nargs='+', default=[1, 5, 20])
     parser.add_argument('--repeats', type=int, default=6)
     parser.add_argument('--figure', type=Path, help='.png or .svg, replaced')
-    add_json_option(parser)
     return parser.parse_args(argv)
 
 
@@ -154,7 +152,6 @@ def person_costs(
 def make_figure(networks: Costs, persons: Costs) -> Figure:
     """Both as curves, milliseconds."""
     figure = Figure(figsize=(9, 3.6), dpi=100, layout='constrained')
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for name, by_size in networks.items():
         left.plot(
@@ -205,13 +202,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         name, _, path = word.rpartition('=')
         detector = OnnxDetector(path, num_threads=1)
         detectors.append((name or Path(path).stem, detector))
-    sizes = [tuple(map(int, size.split('x'))) for size in args.sizes]
     image = draw_person()
-    networks = network_costs(detectors, image, sizes, args.repeats)
+    networks = network_costs(detectors, image, args.sizes, args.repeats)
     persons = person_costs(detectors[0][1], image, args.persons, args.repeats)
     print(tables(networks, persons))
-    if args.json:
-        write_record(args.json, dict(network=networks, persons=persons))
     if args.figure:
         with atomic_write(args.figure, overwrite=True) as stream:
             make_figure(networks, persons).savefig(

@@ -57,6 +57,7 @@ from aios.synthetic import (
 from aios.utils.command_line import (
     add_config_argument,
     errors_in_one_line,
+    image_size,
     make_parser,
     markdown_table,
     read_config,
@@ -83,7 +84,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='drawn persons side by side instead of noise',
     )
-    parser.add_argument('--size', default='1280x720', help='without --video')
+    parser.add_argument(
+        '--size', type=image_size, default='1280x720', help='without --video'
+    )
     parser.add_argument(
         '--frames', type=int, default=40, help='without --video'
     )
@@ -259,14 +262,12 @@ def main(argv: list[str] | None = None) -> None:
         root = Path(folder)
         video = Path(args.video or root / 'noise.mp4')
         if args.video is None:
-            size = (int(x) for x in args.size.split('x'))
-            write_video(
-                video,
-                draw_persons(*size, args.persons)
+            picture = (
+                draw_persons(*args.size, args.persons)
                 if args.drawn
-                else draw_noise(*size),
-                args.frames,
+                else draw_noise(*args.size)
             )
+            write_video(video, picture, args.frames)
         # MMEngine prints which file it reads.
         with contextlib.redirect_stdout(sys.stderr):
             inferencer = make_inferencer(args, root)

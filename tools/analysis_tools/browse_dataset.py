@@ -33,6 +33,7 @@ from aios.registry import DATASETS, TRANSFORMS, register_all_modules
 from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,
+    number,
     read_config,
 )
 from aios.visualization import (
@@ -80,7 +81,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '-n',
         '--number',
-        type=int,
+        type=number(int, -1),
         default=16,
         help='samples to draw, spread over the data set; -1: all of them',
     )
@@ -97,7 +98,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "config's visualizer, else of the data set's metainfo, else installed "
         'SMPL-X files, else the free body',
     )
-    parser.add_argument('--columns', type=int, help='of the contact sheet')
+    parser.add_argument(
+        '--columns', type=number(int, 1), help='of the contact sheet'
+    )
     parser.add_argument(
         '--seed', type=int, default=0, help='of random transforms'
     )
@@ -119,10 +122,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--show-interval', type=float, default=2, help='seconds'
     )
     args = parser.parse_args(argv)
-    if args.number == 0 or args.number < -1:
-        parser.error(f'-n must be positive or -1, got {args.number}')
-    if args.columns is not None and args.columns < 1:
-        parser.error(f'--columns must be positive, got {args.columns}')
+    if not args.number:
+        parser.error('-n must be positive or -1, got 0')
     return args
 
 

@@ -12,8 +12,6 @@ Example:
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +24,7 @@ from aios.evaluation.analysis_cli import (
     build_dataset,
     check_outputs,
 )
-from aios.utils.command_line import errors_in_one_line, make_parser
+from aios.utils.command_line import csv_table, errors_in_one_line, make_parser
 from aios.utils.json_record import write_record
 from aios.utils.safe_io import atomic_write
 
@@ -45,12 +43,8 @@ def write_results(errors: JointErrors, folder: Path, overwrite: bool) -> None:
         'joints': joints,
     }
     write_record(folder / OUTPUTS[0], content, overwrite)
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(joints[0]), lineterminator='\n')
-    table.writeheader()
-    table.writerows(joints)
     with atomic_write(folder / OUTPUTS[1], overwrite) as stream:
-        stream.write(text.getvalue().encode())
+        stream.write(csv_table(joints).encode())
     with atomic_write(folder / OUTPUTS[2], overwrite) as stream:
         plot(joints, parts, stream)
 
@@ -61,14 +55,12 @@ def plot(
     stream: Any,
 ) -> None:
     """A row of bars per part; lines are the 90th percentiles."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = [part for part in parts if part['part'] != 'all']
     figure = Figure(
         figsize=(14, 3 * len(shown)), dpi=100, layout='constrained'
     )
-    FigureCanvasAgg(figure)
     rows = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     colours = dict(zip(PARTS, ('C0', 'C1', 'C2', 'C3'), strict=True))
     for axes, part in zip(rows, shown, strict=True):

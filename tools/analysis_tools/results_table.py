@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Metrics of several runs as one table: CSV, JSON, LaTeX or Markdown.
+r"""Metrics of several runs as one table: CSV, LaTeX or Markdown.
 
 Reads JSON files: what tools/test.py leaves in WORK_DIR/TIMESTAMP, what
 tools/eval_agora.py --out writes, or any dictionary of numbers.
@@ -13,36 +13,37 @@ Example:
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from aios.utils.command_line import (
     add_overwrite_option,
+    csv_table,
     errors_in_one_line,
     make_parser,
     markdown_table,
 )
 from aios.utils.safe_io import atomic_write
 
-Row = Mapping[str, float]
-SUFFIXES = {'.csv': 'csv', '.json': 'json', '.tex': 'latex', '.md': 'markdown'}
+Row = dict[str, float]
+SUFFIXES = {'.csv': 'csv', '.tex': 'latex', '.md': 'markdown'}
 # Shares, of which larger is better; of all others smaller is.
 SHARES = ('precision', 'recall', 'f1', 'AP', 'AR', 'gain')
 COUNTS = (
     *('pictures', 'persons', 'predictions', 'matched', 'missed', 'measured'),
     *('false-positives', 'registered-meshes'),
 )
-_LATEX = {letter: f'\\{letter}' for letter in '_%&#${}'}
-_LATEX |= {
-    '\\': r'\textbackslash{}',
-    '~': r'\textasciitilde{}',
-    '^': r'\textasciicircum{}',
-}
+_LATEX = str.maketrans(
+    {letter: f'\\{letter}' for letter in '_%&#${}'}
+    | {
+        '\\': r'\textbackslash{}',
+        '~': r'\textasciitilde{}',
+        '^': r'\textasciicircum{}',
+    }
+)
 
 
 def read_metrics(path: Path) -> dict[str, float]:
@@ -133,51 +134,39 @@ def cells(
     rows: Mapping[str, Row],
     columns: Sequence[str],
     digits: int,
-    bold: Callable[[str], str],
+    bold: str,
     blank: str,
 ) -> list[list[str]]:
-    """Texts of the table, without its head."""
+    """Texts of the table, without its head; the best of a column is bold."""
     best = {name: best_of(rows, name) for name in columns}
-    table = []
-    for name, row in rows.items():
-        line = [name]
-        for column in columns:
-            value = row.get(column)
-            if value is None:
-                line.append(blank)
-                continue
-            text = f'{value:g}'
-            if isinstance(value, float) and not is_count(column):
-                text = f'{value:.{digits + is_share(column)}f}'
-            line.append(bold(text) if value == best[column] else text)
-        table.append(line)
-    return table
+
+    def cell(value: float | None, column: str) -> str:
+        if value is None:
+            return blank
+        text = f'{value:g}'
+        if isinstance(value, float) and not is_count(column):
+            text = f'{value:.{digits + is_share(column)}f}'
+        return bold.format(text) if value == best[column] else text
+
+    return [
+        [name, *(cell(row.get(column), column) for column in columns)]
+        for name, row in rows.items()
+    ]
 
 
 def as_csv(rows: Mapping[str, Row], columns: Sequence[str], _: int) -> str:
     """All digits; empty where there is no number."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['name', *columns])
-    for name, row in rows.items():
-        writer.writerow([name, *(row.get(column, '') for column in columns)])
-    return text.getvalue()
-
-
-def as_json(rows: Mapping[str, Row], columns: Sequence[str], _: int) -> str:
-    """All digits; names of metrics that a row lacks are left out."""
-    table = [
-        {'name': name, **{c: row[c] for c in columns if c in row}}
+    return csv_table(
+        {'name': name} | {column: row.get(column, '') for column in columns}
         for name, row in rows.items()
-    ]
-    return f'{json.dumps(table, indent=2)}\n'
+    )
 
 
 def as_markdown(
     rows: Mapping[str, Row], columns: Sequence[str], digits: int
 ) -> str:
-    """The best of a column is bold."""
-    body = cells(rows, columns, digits, '**{}**'.format, '')
+    """A table for GitHub."""
+    body = cells(rows, columns, digits, '**{}**', '')
     return markdown_table([['', *columns], *body]) + '\n'
 
 
@@ -185,9 +174,9 @@ def as_latex(
     rows: Mapping[str, Row], columns: Sequence[str], digits: int
 ) -> str:
     """A ``tabular`` for the package booktabs."""
-    table = cells(rows, columns, digits, r'\textbf{{{}}}'.format, '--')
-    body = [[_escape(line[0]), *line[1:]] for line in table]
-    head = ['', *map(_escape, columns)]
+    names = {name.translate(_LATEX): row for name, row in rows.items()}
+    body = cells(names, columns, digits, r'\textbf{{{}}}', '--')
+    head = ['', *(column.translate(_LATEX) for column in columns)]
     lines = [
         rf'\begin{{tabular}}{{l{"r" * len(columns)}}}',
         r'\toprule',
@@ -200,13 +189,8 @@ def as_latex(
     return '\n'.join(lines) + '\n'
 
 
-def _escape(text: str) -> str:
-    return ''.join(_LATEX.get(letter, letter) for letter in text)
-
-
 FORMATS = {
     'csv': as_csv,
-    'json': as_json,
     'latex': as_latex,
     'markdown': as_markdown,
 }

@@ -28,7 +28,7 @@ from aios.evaluation.analysis_cli import (
     check_outputs,
 )
 from aios.structures import joint_mapping
-from aios.utils.command_line import errors_in_one_line, make_parser
+from aios.utils.command_line import errors_in_one_line, make_parser, number
 from aios.utils.json_record import write_record
 from aios.visualization import contact_sheet, write_image
 from aios.visualization.drawing import draw_boxes, draw_skeleton
@@ -160,10 +160,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         default='all',
         help='by whose error, or those who were not found (default: all)',
     )
-    parser.add_argument('-n', '--number', type=int, default=16)
+    parser.add_argument('-n', '--number', type=number(int, 1), default=16)
     args = parser.parse_args(argv)
-    if args.number < 1:
-        parser.error(f'-n must be positive, got {args.number}')
     check_outputs(args, OUTPUTS)
     count = run(args)
     print(f'{count} persons: {args.out / OUTPUTS[1]}')

@@ -39,6 +39,8 @@ from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,
 )
+from aios.utils.images import decode_image
+from aios.utils.media import list_media
 from aios.utils.safe_io import atomic_write, load_npz
 
 FETCH = (
@@ -47,7 +49,6 @@ FETCH = (
 )
 MODEL = Path('models/movenet-multipose.json')
 STATISTICS = Path(__file__).with_name('movenet_statistics.npz')
-IMAGE_SUFFIXES = {'.bmp', '.jpeg', '.jpg', '.png', '.webp'}
 LONG_SIDE = 256  # of images for --calibrate
 
 # Heads for boxes, which the backbone has no use for, with their channels.
@@ -285,15 +286,10 @@ def measure(model: MoveNet, folder: Path) -> dict[str, np.ndarray]:
             pixels long.
 
     Raises:
-        CheckpointError: There are no images, or one cannot be read.
+        FileNotFoundError: There are no images.
+        ValueError: One cannot be read.
     """
-    paths = sorted(
-        path
-        for path in folder.rglob('*')
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    )
-    if not paths:
-        raise CheckpointError(f'{folder}: no images to calibrate with')
+    paths = list_media(folder, recursive=True)
     sums: list[Any] = [0.0] * 3
     squares: list[Any] = [0.0] * 3
     counts = [0] * 3
@@ -325,9 +321,7 @@ def load_image(path: Path, long_side: int = LONG_SIDE) -> Tensor:
         ``(1, 3, H, W)``, RGB, -1..1; black below and on the right makes the
         sides multiples of 32.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise CheckpointError(f'{path}: no image that OpenCV reads')
+    image = decode_image(path.read_bytes(), str(path))
     scale = long_side / max(image.shape[:2])
     image = cv2.resize(
         image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
