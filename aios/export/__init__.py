@@ -6,7 +6,7 @@ from .armatures import ARMATURES
 from .bvh import write_bvh
 from .exporter import Exporter
 from .gltf import CORRECTIVES, GLBSummary, write_glb
-from .keypoints import KeypointsWriter, write_keypoints
+from .keypoints import write_keypoints
 from .mesh_files import write_obj, write_ply
 from .meshes import AXES, person_meshes, write_meshes
 from .mot import write_mot
@@ -19,7 +19,6 @@ __all__ = [
     'EXPORTERS',
     'Exporter',
     'GLBSummary',
-    'KeypointsWriter',
     'exporters_by_flag',
     'person_meshes',
     'write_amass',

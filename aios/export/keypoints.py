@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,10 @@ import numpy as np
 
 from aios.results import MESH_BODIES, FrameResult, SequenceResult
 from aios.structures import convert_joints, get_joint_set, joint_mapping
-from aios.utils.closing import Closing
 from aios.utils.safe_io import atomic_write
 from aios.version import __version__
 
 from .exporter import Exporter
-from .meshes import frame_file
 
 SCHEMA_VERSION = 1
 
@@ -94,65 +92,15 @@ def write_keypoints(
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
     """
-    _dump(
-        keypoints_document(
-            sequence.frames(),
-            sequence.source,
-            sequence.fps,
-            MESH_BODIES.get(sequence.body_model, 'smplx_144'),
-        ),
-        Path(path),
-        overwrite,
+    document = keypoints_document(
+        sequence.frames(),
+        sequence.source,
+        sequence.fps,
+        MESH_BODIES.get(sequence.body_model, 'smplx_144'),
     )
-
-
-class KeypointsWriter(Closing):
-    """``NAME.json`` for each frame, while frames come in.
-
-    Args:
-        folder: Where to; made if missing.
-        source: Name of the video or the folder.
-        fps: Frames per second; 0 for pictures.
-        overwrite: Replace existing files.
-    """
-
-    def __init__(
-        self,
-        folder: str | os.PathLike,
-        source: str = '',
-        fps: float = 0.0,
-        overwrite: bool = False,
-    ) -> None:
-        self.folder = Path(folder)
-        self.source, self.fps = source, fps
-        self.overwrite = overwrite
-
-    def write(
-        self, frame: FrameResult, image: np.ndarray | None = None
-    ) -> None:
-        """Write a frame's file, also without persons.
-
-        Args:
-            frame: The persons.
-            image: Not needed.
-
-        Raises:
-            FileExistsError: If it exists and ``overwrite`` is False.
-            ValueError: If the frame's name leads out of the folder.
-        """
-        document = keypoints_document([frame], self.source, self.fps)
-        path = frame_file(self.folder, f'{frame.name}.json')
-        _dump(document, path, self.overwrite)
-
-    def close(self) -> None:
-        """Nothing is left to do: each file is complete."""
-
-
-def _dump(document: Mapping[str, Any], path: Path, overwrite: bool) -> None:
+    encoder = json.JSONEncoder(separators=(',', ':'))
     with atomic_write(path, overwrite=overwrite) as stream:
-        for piece in json.JSONEncoder(separators=(',', ':')).iterencode(
-            document
-        ):
+        for piece in encoder.iterencode(document):
             stream.write(piece.encode())
 
 

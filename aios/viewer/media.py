@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,11 @@ def make_image_track(
     fps: float = 0.0,
     sound_of: str | os.PathLike | None = None,
     max_side: int = 640,
-    use_video: bool | None = None,
 ) -> ImageTrack:
     """Write images as files that browsers show.
 
     Frames of a video become H.264, which takes a twentieth of the space;
-    everything else becomes JPEG.
+    images that do not follow each other become JPEG.
 
     Args:
         images: ``(H, W, 3)`` uint8 RGB for each frame, or ``None`` where
@@ -60,8 +60,6 @@ def make_image_track(
         fps: Frames per second; 0 for images that do not follow each other.
         sound_of: Video with the sound.
         max_side: Longest side of the result, pixels.
-        use_video: Whether to make a video. Default: if frames follow each
-            other.
 
     Raises:
         ValueError: If there is no image at all, their number is not that
@@ -69,34 +67,43 @@ def make_image_track(
     """
     if max_side < 16:
         raise ValueError(f'max_side must be at least 16, got {max_side}')
-    if use_video is None:
-        use_video = fps > 0
-    folder = Path(folder)
-    writer: _VideoTrack | _ImageTrack = (
-        _VideoTrack(folder, fps, sound_of)
-        if use_video
-        else _ImageTrack(folder)
-    )
-    count = 0
-    last: np.ndarray | None = None  # the size of what is missing
-    for given in images:
-        if given is not None:
-            small = _reduced(given, max_side)
-            if last is None:
-                _write_grey(writer, small, times[:count])
-            last = small
-        if count < len(times):
-            if given is not None:
-                writer.write(small, float(times[count]))
-            elif last is not None:
-                _write_grey(writer, last, times[count : count + 1])
-        count += 1
-    writer.close()
+    count, paths = 0, []
+    video, file = None, Path(folder, 'images.mp4')
+    if fps > 0:
+        video = VideoFile(file, fps, sound_of, quality=26)
+        paths.append(file)
+    with video or nullcontext():
+        for count, image in enumerate(_complete(images, max_side), 1):
+            if count > len(times):
+                continue
+            if video is not None:
+                video.write(image, float(times[count - 1]))
+            else:
+                paths.append(Path(folder, f'{count - 1:06d}.jpg'))
+                paths[-1].write_bytes(_jpeg(image))
+    if not count:
+        raise ValueError('there is no image of any frame')
     if count != len(times):
         raise ValueError(f'{count} images for {len(times)} frames')
-    if last is None:
-        raise ValueError('there is no image of any frame')
-    return writer.track
+    return ImageTrack(tuple(paths), 'images' if video is None else 'video')
+
+
+def _complete(
+    images: Iterable[np.ndarray | None], max_side: int
+) -> Iterator[np.ndarray]:
+    """Small images, grey ones where there is none; nothing if all miss."""
+    grey: np.ndarray | None = None
+    missing = 0  # before the first one, which tells the size
+    for image in images:
+        if image is not None:
+            image = _reduced(image, max_side)
+            grey = np.full_like(image, _GREY)
+            yield from [grey] * missing
+            missing = 0
+        if grey is None:
+            missing += 1
+        else:
+            yield grey if image is None else image
 
 
 def _reduced(image: np.ndarray, max_side: int) -> np.ndarray:
@@ -107,48 +114,7 @@ def _reduced(image: np.ndarray, max_side: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _write_grey(
-    writer: _VideoTrack | _ImageTrack,
-    like: np.ndarray,
-    times: Sequence[float] | np.ndarray,
-) -> None:
-    for seconds in times:
-        writer.write(np.full_like(like, _GREY), float(seconds))
-
-
-class _VideoTrack:
-    def __init__(
-        self, folder: Path, fps: float, sound_of: str | os.PathLike | None
-    ) -> None:
-        self._path = folder / 'images.mp4'
-        self._video = VideoFile(self._path, fps, sound_of, quality=26)
-
-    def write(self, image: np.ndarray, seconds: float) -> None:
-        self._video.write(image, seconds)
-
-    def close(self) -> None:
-        self._video.close()
-
-    @property
-    def track(self) -> ImageTrack:
-        return ImageTrack((self._path,), 'video')
-
-
-class _ImageTrack:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._paths: list[Path] = []
-
-    def write(self, image: np.ndarray, seconds: float) -> None:
-        path = self._folder / f'{len(self._paths):06d}.jpg'
-        options: list[Any] = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-        _, code = cv2.imencode('.jpg', image[..., ::-1], options)
-        path.write_bytes(code.tobytes())
-        self._paths.append(path)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    @property
-    def track(self) -> ImageTrack:
-        return ImageTrack(tuple(self._paths), 'images')
+def _jpeg(image: np.ndarray) -> bytes:
+    options: list[Any] = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    _, code = cv2.imencode('.jpg', image[..., ::-1], options)
+    return code.tobytes()

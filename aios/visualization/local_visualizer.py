@@ -16,11 +16,12 @@ from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from aios.body_models import BodyPoser
 from aios.registry import VISUALIZERS
 from aios.results import as_array, instance_color
 from aios.structures import PARTS, Mesh, get_joint_set
 
-from .body_mesher import BodyMesher
+from .body_meshes import body_meshes
 from .drawing import draw_boxes, draw_label, draw_skeleton
 from .image_file import write_image
 from .rasterizer import render_meshes
@@ -80,7 +81,7 @@ class WholeBodyVisualizer(Visualizer):
         self.joint_set = get_joint_set(joint_set)
         self.mesh_alpha = mesh_alpha
         self.supersample = supersample
-        self._mesher = BodyMesher(body_model)
+        self._poser = None if body_model is None else BodyPoser(body_model)
 
     @master_only
     def add_datasample(
@@ -171,7 +172,7 @@ class WholeBodyVisualizer(Visualizer):
     def _draw_meshes(
         self, image: np.ndarray, people: InstanceData, K: Any
     ) -> np.ndarray:
-        meshes = self._mesher(people)
+        meshes = body_meshes(people, self._poser)
         if K is None:
             cameras = as_array(people.cameras)
             K, meshes = _with_one_camera(meshes, cameras)

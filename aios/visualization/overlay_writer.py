@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from aios.results import FrameResult
-from aios.utils.closing import Closing
 
 from .image_file import write_image
 from .overlay import OverlayDrawer, OverlayOptions
 from .video_file import VIDEO_SUFFIXES, VideoFile
 
 
-class OverlayWriter(Closing):
+class OverlayWriter:
     """Draws frames and writes them, one after the other.
 
     A video has the frame rate of its source, times included, and its sound.
@@ -87,6 +86,9 @@ class OverlayWriter(Closing):
         else:
             path = self._picture(frame.name)
             write_image(drawn, path, overwrite=self.overwrite)
+
+    def __enter__(self) -> OverlayWriter:
+        return self
 
     def __exit__(self, *error: object) -> None:
         if self._video is not None:

@@ -24,8 +24,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aios.utils.closing import Closing
-
 VIDEO_SUFFIXES = ('.mp4', '.mov', '.m4v')
 
 Packets = Iterator[tuple[float, Any]]
@@ -55,7 +53,7 @@ def frame_rate(fps: float | Fraction) -> Fraction:
     return Fraction(fps).limit_denominator(1000)
 
 
-class VideoFile(Closing):
+class VideoFile:
     """An MP4 file that is written frame by frame.
 
     All frames get the size of the first one; the last column and row are
@@ -127,6 +125,9 @@ class VideoFile(Closing):
         self._encoder.write(image, seconds - self._start)
         self._count += 1
         self._end = seconds + float(1 / self.fps)
+
+    def __enter__(self) -> VideoFile:
+        return self
 
     def __exit__(self, *error: object) -> None:
         if error[0] is None:

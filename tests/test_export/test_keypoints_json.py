@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from aios.export import KeypointsWriter, write_keypoints
+from aios.export import write_keypoints
 from aios.results import SequenceResult
 from aios.structures import get_joint_set
 
@@ -83,22 +83,3 @@ def test_coco_tools_read_it(people: SequenceResult, tmp_path) -> None:
     (category,) = coco.loadCats(coco.getCatIds())
     assert len(category['keypoints']) == 17
     assert np.min(category['skeleton']) == 1
-
-
-def test_a_file_per_frame(people: SequenceResult, tmp_path) -> None:
-    with KeypointsWriter(tmp_path, 'walk.mp4', 25.0) as writer:
-        for frame in people.frames():
-            writer.write(frame, None)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [f'{i:06d}.json' for i in range(4)]
-    document = json.loads((tmp_path / '000003.json').read_text())
-    assert document['images'][0]['frame'] == 3
-    assert [p['track_id'] for p in document['annotations']] == [7, 4]
-    assert not json.loads((tmp_path / '000001.json').read_text())[
-        'annotations'
-    ]
-    with pytest.raises(FileExistsError, match=r'000000\.json'):
-        KeypointsWriter(tmp_path).write(people.frame(0))
-    bad = dataclasses.replace(people.frame(0), name='../x')
-    with pytest.raises(ValueError, match='leads out of'):
-        KeypointsWriter(tmp_path).write(bad)

@@ -16,11 +16,12 @@ from aios.structures import Mesh
 
 if TYPE_CHECKING:
     from mmengine.structures import InstanceData
-    from torch import nn
 
 
-class BodyMesher:
-    """Builds a mesh for every person whose body is known.
+def body_meshes(
+    instances: InstanceData, poser: BodyPoser | None
+) -> dict[int, Mesh]:
+    """A mesh for every person whose body is known.
 
     A person needs either ``vertices`` (V, 3), camera-frame metres, or the
     parameters ``smplx_pose``, ``smplx_betas``, ``smplx_expression`` and
@@ -28,34 +29,20 @@ class BodyMesher:
     rotation valid and the translation in front of the camera.
 
     Args:
-        body_model (dict | nn.Module | None): Config of an SMPL-X layer, built
-            when it is first needed, or the layer. A config without ``gender``
-            gives every person the body of the field ``gender``. None: no
-            meshes.
+        instances (InstanceData): Ground truth or predictions.
+        poser (BodyPoser | None): Poses the bodies, each that of the field
+            ``gender`` if the poser knows several. None: no meshes.
+
+    Returns:
+        dict[int, Mesh]: By the person's index, in ascending order.
     """
-
-    def __init__(self, body_model: dict | nn.Module | None) -> None:
-        self._poser = None if body_model is None else BodyPoser(body_model)
-
-    def __call__(self, instances: InstanceData) -> dict[int, Mesh]:
-        """Meshes of the persons that have one.
-
-        Args:
-            instances (InstanceData): Ground truth or predictions.
-
-        Returns:
-            dict[int, Mesh]: By the person's index, in ascending order.
-        """
-        if self._poser is None:
-            return {}
-        known, bodies = _bodies(self._poser, instances)
-        if not len(known):
-            return {}
-        faces = self._poser.faces
-        return {
-            index: instance_mesh(vertices, faces, index)
-            for index, vertices in zip(known.tolist(), bodies, strict=True)
-        }
+    if poser is None:
+        return {}
+    known, bodies = _bodies(poser, instances)
+    return {
+        index: instance_mesh(vertices, poser.faces, index)
+        for index, vertices in zip(known.tolist(), bodies, strict=True)
+    }
 
 
 def _bodies(
