@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,23 +24,34 @@ def cached(toy, tmp_path):
         files.ann_file, data_prefix={'img': str(files.root)}
     )
 
-    def write(change=None, name='cache.npz', rooted='/their/agora/'):
+    def write(change=None, rooted='/their/agora/'):
         items = {}
         for i in range(len(reference)):
             item = cache_item(reference, i, rooted)
             if change is not None:
                 change(i, item)
             items[str(i)] = np.array(item, dtype=object)
-        path = tmp_path / name
+        path = tmp_path / 'cache.npz'
         np.savez_compressed(
             path,
             data_len=np.array(len(items)),
             data_strategy=np.array(None, dtype=object),
             **items,
         )
-        return path
+        return str(path)
 
-    return files, reference, write
+    def read(change=None, rooted='/their/agora/', **options):
+        prefix = {'img': str(files.root)}
+        path = write(change, rooted)
+        return AiOSCacheDataset(path, data_prefix=prefix, **options)
+
+    return SimpleNamespace(
+        root=files.root, reference=reference, write=write, read=read
+    )
+
+
+def people_of(dataset, index=0):
+    return dataset.get_data_info(index)['instances_arrays']
 
 
 def cache_item(reference, index, rooted):
@@ -103,23 +115,14 @@ def cache_item(reference, index, rooted):
 
 
 def test_same_labels(cached):
-    files, reference, write = cached
-    cache = AiOSCacheDataset(
-        str(write()), data_prefix={'img': str(files.root)}
-    )
+    cache, reference = cached.read(), cached.reference
     assert len(cache) == len(reference)
-    for mine, theirs in zip(
-        (cache.get_data_info(i) for i in range(len(cache))),
-        (reference.get_data_info(i) for i in range(len(reference))),
-        strict=True,
-    ):
+    for mine, theirs in zip(infos(cache), infos(reference), strict=True):
         assert os.path.samefile(
-            mine['img_path'], files.root / f'images/{mine["img_id"]:06d}.png'
+            mine['img_path'], cached.root / f'images/{mine["img_id"]:06d}.png'
         )
-        assert (mine['height'], mine['width']) == (
-            theirs['height'],
-            theirs['width'],
-        )
+        for name in ('height', 'width'):
+            assert mine[name] == theirs[name]
         one, two = mine['instances_arrays'], theirs['instances_arrays']
         two['lhand_valid'][0] = two['lhand_bboxes'][0] = 0
         assert set(one) == set(two)
@@ -130,33 +133,23 @@ def test_same_labels(cached):
 
 
 def test_eyes_as_stored(cached):
-    files, reference, write = cached
-    cache = AiOSCacheDataset(
-        str(write()),
-        data_prefix={'img': str(files.root)},
-        legacy_eye_swap=False,
-    )
-    mine = cache.get_data_info(0)['instances_arrays']['keypoints']
-    theirs = reference.get_data_info(0)['instances_arrays']['keypoints']
+    mine = people_of(cached.read(legacy_eye_swap=False))['keypoints']
+    theirs = people_of(cached.reference)['keypoints']
     np.testing.assert_array_equal(mine[:, EYES], theirs[:, EYES[::-1]])
 
 
 def test_rules_of_a_benchmark(cached):
-    files, _, write = cached
-    options = {'data_prefix': {'img': str(files.root)}}
-    path = str(write())
-    agora = AiOSCacheDataset(path, benchmark='AGORADataset', **options)
-    people = agora.get_data_info(0)['instances_arrays']
+    agora = cached.read(benchmark='AGORADataset')
+    people = people_of(agora)
     assert not people['smplx_pose_valid'].any()  # all are occluded
     assert not people['smplx_betas_valid'].any()
     assert (people['bboxes'][:, 2:] > people['bboxes'][:, :2]).all()
     assert agora.dataset_name == 'agora'
-    bedlam = AiOSCacheDataset(path, benchmark='BEDLAMDataset', **options)
-    people = bedlam.get_data_info(0)['instances_arrays']
+    bedlam = cached.read(benchmark='BEDLAMDataset')
     assert len(bedlam) == 3  # a cache is sampled already
-    assert not people['smplx_betas'].any()  # neutral shapes
+    assert not people_of(bedlam)['smplx_betas'].any()  # neutral shapes
     with pytest.raises(ValueError, match='AGORADataset'):
-        AiOSCacheDataset(path, benchmark='HumanDataset', **options)
+        cached.read(benchmark='HumanDataset')
 
 
 def test_raw_visibilities_of_ubody(cached):
@@ -165,16 +158,10 @@ def test_raw_visibilities_of_ubody(cached):
     def change(index, item):
         item['joint_img'][:, :3, 2] = (0, 1, 2)
 
-    files, _, write = cached
-    path, options = str(write(change)), {'img': str(files.root)}
-    ubody = AiOSCacheDataset(
-        path, data_prefix=options, benchmark='UBodyDataset'
-    )
-    people = ubody.get_data_info(0)['instances_arrays']
+    people = people_of(cached.read(change, benchmark='UBodyDataset'))
     assert people['keypoints_weight'][0, :3].tolist() == [0, 1, 1]
     assert people['keypoints3d_visible'][0, :3].tolist() == [0, 1, 1]
-    other = AiOSCacheDataset(path, data_prefix=options)
-    people = other.get_data_info(0)['instances_arrays']
+    people = people_of(cached.read(change))
     assert people['keypoints_weight'][0, :3].tolist() == [0, 1, 2]
 
 
@@ -185,15 +172,9 @@ def test_limit_of_neutral_shapes(cached):
         item['smplx_param']['shape'][0, 0] = 5
         item['smplx_param']['betas_neutral'][-1, 0] = -5
 
-    files, _, write = cached
-    path, options = str(write(change)), {'img': str(files.root)}
-
     def valid(**kwargs):
-        cache = AiOSCacheDataset(
-            path, data_prefix=options, benchmark='EgoBodyDataset', **kwargs
-        )
-        people = cache.get_data_info(0)['instances_arrays']
-        return people['smplx_betas_valid'].tolist()
+        cache = cached.read(change, benchmark='EgoBodyDataset', **kwargs)
+        return people_of(cache)['smplx_betas_valid'].tolist()
 
     assert valid() == [1, 1]
     assert valid(use_betas_neutral=True) == [1, 0]
@@ -201,10 +182,8 @@ def test_limit_of_neutral_shapes(cached):
 
 def test_cache_of_smpl(cached):
     """Its hands, faces and shapes are not those of SMPL-X."""
-    files, _, write = cached
-    path = write(lambda index, item: item.update(as_smplx='smpl'))
-    cache = AiOSCacheDataset(str(path), data_prefix={'img': str(files.root)})
-    people = cache.get_data_info(0)['instances_arrays']
+    cache = cached.read(lambda index, item: item.update(as_smplx='smpl'))
+    people = people_of(cache)
     assert people['smplx_pose_valid'][:, :21].all()
     assert not people['smplx_pose_valid'][:, 21:].any()
     assert not people['smplx_betas_valid'].any()
@@ -218,13 +197,7 @@ def test_absent_parts(cached):
         item['joint_img'][..., 2] = 2
         item['face_bbox'] = [None] * len(item['bbox'])
 
-    files, _, write = cached
-    cache = AiOSCacheDataset(
-        str(write(change)),
-        data_prefix={'img': str(files.root)},
-        binary_confidence=True,
-    )
-    people = cache.get_data_info(2)['instances_arrays']
+    people = people_of(cached.read(change, binary_confidence=True), 2)
     assert not people['keypoints3d_visible'].any()
     assert not people['smplx_expression_valid'].any()
     assert not people['face_valid'].any()
@@ -236,10 +209,7 @@ def test_broken_persons_are_dropped(cached):
         item['joint_cam'][0, 5, 1] = np.nan if index == 2 else 0
         item['smplx_param']['shape'][-1] = np.inf if index == 0 else 0
 
-    files, _, write = cached
-    cache = AiOSCacheDataset(
-        str(write(change)), data_prefix={'img': str(files.root)}
-    )
+    cache = cached.read(change)
     persons = [
         len(info['instances_arrays']['bboxes']) for info in infos(cache)
     ]
@@ -265,19 +235,27 @@ def infos(dataset):
             lambda i, item: item.update(as_smplx='smpl' if i else 'smplx'),
             'as_smplx',
         ),
+        (
+            lambda i, item: item.update(img_shape=(2**70, 5)),
+            r'(?s)cache\.npz.*image_size',
+        ),
+        (
+            lambda i, item: item['smplx_param'].update(
+                flat_hand_mean=np.array([i == 1])
+            ),
+            'true and false',
+        ),
     ],
 )
 def test_refused(cached, change, message):
-    _, _, write = cached
     with pytest.raises(HumanDataError, match=message):
-        AiOSCacheDataset(str(write(change)))
+        AiOSCacheDataset(cached.write(change))
 
 
 def test_cache_is_no_human_data(cached):
     """Who mixes them up is told what reads it."""
-    _, _, write = cached
     with pytest.raises(HumanDataError, match='AiOSCacheDataset reads it'):
-        HumanDataset(str(write()))
+        HumanDataset(cached.write())
 
 
 def test_wrong_count(tmp_path):
@@ -314,43 +292,31 @@ def test_existing_path_stays(tmp_path):
 @pytest.mark.parametrize('flat', [True, False])
 def test_hands_that_the_cache_calls_flat(cached, models, flat):
     """BEDLAM's items carry the flag of mmhuman3d's file, row by row."""
-    files, reference, write = cached
 
     def say(i, item):
         count = len(item['bbox'])
         item['smplx_param']['flat_hand_mean'] = np.full(count, flat)
 
-    cache = AiOSCacheDataset(
-        str(write(say, rooted='/their/train_images/')),
+    cache = cached.read(
+        say,
+        rooted='/their/train_images/',
         benchmark='BEDLAMDataset',
-        data_prefix={'img': str(files.root)},
         body_model_path=models,
     )
     mean = np.reshape(read_hand_mean(models), (30, 3)) * flat
     for i in range(len(cache)):
         mine, theirs = (
-            d.get_data_info(i)['instances_arrays']['smplx_pose'][-1]
-            for d in (cache, reference)
+            people_of(d, i)['smplx_pose'][-1]
+            for d in (cache, cached.reference)
         )
         np.testing.assert_allclose(
             mine[22:52], theirs[22:52] - mean, atol=1e-6
         )
 
 
-def test_hands_that_the_cache_calls_both(cached):
-    files, _, write = cached
-
-    def say(i, item):
-        item['smplx_param']['flat_hand_mean'] = np.array([i == 1])
-
-    with pytest.raises(HumanDataError, match='true and false'):
-        AiOSCacheDataset(str(write(say)), data_prefix={'img': str(files.root)})
-
-
 @pytest.mark.parametrize('children', ['absent', 'everybody', 'some'])
 def test_children_of_a_cache(cached, children, monkeypatch):
     """1 for everybody is what the original writes if it does not know."""
-    files, _, write = cached
     said = []
     monkeypatch.setattr(
         'aios.datasets.aios_cache.print_log', lambda m, **_: said.append(m)
@@ -363,20 +329,7 @@ def test_children_of_a_cache(cached, children, monkeypatch):
         elif children == 'some':
             item['is_kid'] = np.arange(len(item['bbox'])) == 0
 
-    cache = AiOSCacheDataset(
-        str(write(change)),
-        benchmark='AGORADataset',
-        data_prefix={'img': str(files.root)},
-    )
-    valid = cache.get_data_info(0)['instances_arrays']['smplx_betas_valid']
+    cache = cached.read(change, benchmark='AGORADataset')
+    valid = people_of(cache)['smplx_betas_valid']
     assert valid.tolist() == ([0, 1] if children == 'some' else [1, 1])
     assert len(said) == (children != 'some')
-    assert all('does not say who is a child' in m for m in said)
-
-
-def test_objects_in_place_of_numbers_name_the_column(cached):
-    files, _, write = cached
-    path = write(lambda i, item: item.update(img_shape=(2**70, 5)))
-    with pytest.raises(HumanDataError, match=r'cache\.npz') as error:
-        AiOSCacheDataset(str(path), data_prefix={'img': str(files.root)})
-    assert 'image_size' in str(error.value)

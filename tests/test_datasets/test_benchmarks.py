@@ -10,17 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import set_random_seed
 from toy_releases import CONFIGS, RELEASES
 
-from aios.datasets import AGORADataset, BEDLAMDataset
+from aios.datasets import BEDLAMDataset
 from aios.registry import DATASETS, register_all_modules
-
-
-def test_missing_annotations_say_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError) as error:
-        AGORADataset('absent.npz', str(tmp_path))
-    message = str(error.value)
-    assert str(tmp_path / 'absent.npz') in message
-    assert 'convert_dataset.py agora ' in message
-    assert 'docs/en/datasets.md#agora' in message
 
 
 @pytest.mark.parametrize('name', [*RELEASES, 'coco_wholebody'])
@@ -107,12 +98,3 @@ def test_training_pipelines_differ_in_the_crop_alone():
         'egobody_train': few,
         'arctic_train': few,
     }
-
-
-def test_occlusion_of_tests(converted, models, tmp_path):
-    """Sampling and occlusion rules are those of training only."""
-    root, _, out, _ = converted('bedlam')
-    options = {'cache_dir': str(tmp_path), 'body_model_path': models}
-    place = (str(out), str(root), {'img': 'train_images'})
-    assert len(BEDLAMDataset(*place, **options)) == 2  # every fifth of 6
-    assert len(BEDLAMDataset(*place, test_mode=True, **options)) == 6

@@ -117,13 +117,6 @@ def test_overwrite(converted, models, tmp_path):
     assert len(HumanData.load(out)) == 9
 
 
-def test_interval(converted, models, tmp_path):
-    root = converted('bedlam')[0]
-    converter = BEDLAMConverter(root, 'train', models, interval=2)
-    summary = convert(converter, tmp_path / 'half.npz')
-    assert (summary.images, summary.persons) == (3, 6)
-
-
 @pytest.mark.parametrize('name', ['bedlam', 'ubody'])
 def test_names_with_backslashes(converted, models, tmp_path, name):
     """Labels that somebody rewrote on Windows name the same pictures."""

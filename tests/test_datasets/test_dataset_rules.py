@@ -165,18 +165,6 @@ def test_zero_expressions_of_bedlam_supervise_as_published(toy, arrays):
     assert not off['smplx_expression_valid'].any()
 
 
-def test_neutral_shapes_of_egobody(toy, arrays):
-    arrays['smplx']['betas_neutral'] = np.zeros((6, 10), np.float32)
-    arrays['smplx']['betas_neutral'][1, 4] = -3.1
-    files = toy()
-    plain = people(files, EgoBodyDataset)
-    np.testing.assert_array_equal(
-        plain['smplx_betas'], arrays['smplx']['betas'][:2]
-    )
-    neutral = people(files, EgoBodyDataset, use_betas_neutral=True)
-    assert neutral['smplx_betas_valid'].tolist() == [1, 0]
-
-
 @pytest.mark.parametrize(
     ('kind', 'interval'),
     [

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.datasets import HumanData, HumanDataError
+from aios.datasets import HumanData
 from aios.structures import HUMAN_DATA_190, SMPLX_137, joint_mapping
 
 FORMATS = ['.npz', '.pkl']
@@ -46,20 +46,6 @@ def test_files_name_no_private_module_of_numpy(arrays, tmp_path):
         content += b''.join(map(archive.read, archive.namelist()))
     assert b'_core' not in content
     assert b'numpy' in content
-
-
-def test_compressed_reads_as_if_it_were_not(arrays):
-    data = HumanData(arrays)
-    data.compress()
-    assert data.raw('keypoints2d_smplx').shape == (6, 144, 3)
-    assert data['keypoints2d_smplx'].shape == (6, 190, 3)
-    np.testing.assert_array_equal(
-        data['keypoints2d_smplx'], arrays['keypoints2d_smplx']
-    )
-    data.decompress()
-    assert data.raw('keypoints2d_smplx').shape == (6, 190, 3)
-    with pytest.raises(HumanDataError, match='not compressed'):
-        data.decompress()
 
 
 def test_any_key_with_a_mask_is_decompressed(arrays):

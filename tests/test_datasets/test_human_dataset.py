@@ -288,12 +288,6 @@ def test_3d_can_be_switched_off(toy):
     assert not persons['keypoints3d_visible'].any()
 
 
-def test_expression_can_be_switched_off(toy):
-    persons = labels(toy(), expression_supervises=False)
-    assert not persons['smplx_expression_valid'].any()
-    assert persons['face_valid'].all()
-
-
 # -- odd files ----------------------------------------------------------------
 
 
@@ -380,33 +374,6 @@ def test_flat_hands_become_relative(toy, arrays, free_body_dir):
     arrays['misc']['flat_hand_mean'] = False
     with pytest.raises(HumanDataError, match='both true and false'):
         labels(toy())
-
-
-@pytest.mark.parametrize(
-    ('said', 'option', 'line'),
-    [
-        (None, 'auto', 'taken as relative to the mean hand (the file does'),
-        (False, 'auto', 'relative to the mean hand (the file says)'),
-        (True, 'auto', 'absolute (the file says): mean hand subtracted'),
-        (True, False, 'relative to the mean hand (as configured)'),
-        (False, True, 'absolute (as configured): mean hand subtracted'),
-    ],
-)
-def test_one_line_tells_what_hands_are(
-    toy, arrays, free_body_dir, monkeypatch, said, option, line
-):
-    lines = []
-    monkeypatch.setattr(
-        'aios.datasets.human_dataset.print_log',
-        lambda message, **kwargs: lines.extend(message.splitlines()),
-    )
-    if said is None:
-        del arrays['misc']['flat_hand_mean']
-    else:
-        arrays['misc']['flat_hand_mean'] = said
-    toy().open(flat_hand_mean=option, body_model_path=str(free_body_dir))
-    (told,) = [text for text in lines if 'hand poses' in text]
-    assert f'hand poses {line}' in told
 
 
 def test_nobody_is_a_child_unless_the_file_says_so(toy, arrays):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import shutil
 
 import numpy as np
@@ -107,16 +106,6 @@ def test_failed_build_leaves_nothing(source):
     assert list((source.parent / '.aios_cache').glob('.*.tmp')) == []
     store = LabelStore.open(source, {}, Builder(1.0))
     assert store['points'].shape == (5, 3)
-
-
-def test_only_the_name_is_pickled(source):
-    store = LabelStore.open(source, {}, Builder(3.0))
-    assert store['points'].sum() == 45
-    content = pickle.dumps(store)
-    assert len(content) < 1000
-    again = pickle.loads(content)
-    assert isinstance(again['points'], np.memmap)
-    assert again.info == store.info
 
 
 def _open(source, barrier, results):

@@ -16,7 +16,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from aios.datasets import HumanData, UBodyDataset
+from aios.datasets import HumanData, HumanDataError, UBodyDataset
 from aios.datasets.repair import select_rows
 
 THEIRS = Path(__file__).parents[1] / 'data/third_party/mmhuman3d'
@@ -155,11 +155,16 @@ def test_compression_is_theirs(theirs, arrays):
     read.compress_keypoints_by_mask()
     assert_same(content_of(ours), content_of(read))
     assert ours.raw('keypoints2d_smplx').shape == (6, 144, 3)
+    np.testing.assert_array_equal(
+        ours['keypoints2d_smplx'], arrays['keypoints2d_smplx']
+    )
 
     ours.decompress()
     read.decompress_keypoints()
     assert_same(content_of(ours), content_of(read))
     assert_same(content_of(ours), arrays)
+    with pytest.raises(HumanDataError, match='not compressed'):
+        ours.decompress()
 
 
 def test_masks_are_theirs(theirs, arrays):

@@ -322,14 +322,6 @@ def test_egobody_frames_that_count(converted):
     assert summary.counts['picture without body fit'] == 1
 
 
-def test_egobody_needs_the_visible_frames(release):
-    root, run = release('egobody')
-    (file,) = root.rglob('keypoints.npz')
-    file.unlink()
-    with pytest.raises(ConverterError, match=r'keypoints\.npz does not exist'):
-        run()
-
-
 def test_arctic_first_and_last_pictures(converted):
     """Ten at each end of a camera's pictures may be black."""
     _, _, out, summary = converted('arctic')
