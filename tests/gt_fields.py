@@ -1,8 +1,12 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The agreed fields of ``gt_instances``."""
+"""The agreed fields of ``gt_instances``, and samples that have them."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from aios.structures import GT_FIELDS
@@ -16,3 +20,40 @@ def check_gt_instances(instances: InstanceData) -> None:
         assert value.shape == (len(instances), *field.shape), name
         assert value.dtype == field.dtype, name
         assert value.isfinite().all(), name
+
+
+def ground_truth(
+    persons: int, size: tuple[int, int], valid: bool = True
+) -> InstanceData:
+    """Random people in an image of ``(height, width)`` pixels.
+
+    Everything is annotated, or only boxes.
+    """
+    people = InstanceData()
+    extent = torch.tensor(size[::-1])
+    for name, field in GT_FIELDS.items():
+        value = torch.rand(persons, *field.shape)
+        if name == 'labels':
+            value = torch.ones(persons)
+        elif name.endswith('bboxes'):
+            corners = torch.rand(persons, 2, 2).sort(dim=1).values
+            value = (corners * extent).flatten(1)
+        elif name == 'keypoints':
+            value = value * extent
+        elif name.endswith(('valid', 'visible', 'weight', 'has_3d')):
+            value = torch.full_like(value, float(valid))
+        people[name] = value.to(field.dtype)
+    check_gt_instances(people)
+    return people
+
+
+def image_sample(
+    shape: tuple[int, int], people: InstanceData | None = None, **meta: Any
+) -> DetDataSample:
+    """A sample of an image of ``shape`` that nobody resized or padded."""
+    shapes = ('img_shape', 'ori_shape', 'batch_input_shape')
+    usual = dict.fromkeys(shapes, shape) | dict(scale_factor=(1.0, 1.0))
+    sample = DetDataSample(metainfo=usual | meta)
+    if people is not None:
+        sample.gt_instances = people
+    return sample

@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from gt_fields import ground_truth, image_sample
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from mmengine.structures import InstanceData
 from script_loader import page_blocks
 from torch import Tensor
 
 from aios.datasets.pipeline import build_pipeline
 from aios.datasets.transforms import PackWholeBodyInputs
 from aios.registry import DATASETS, MODELS
-from aios.structures import GT_FIELDS
 
 ROOT = Path(__file__).parents[2]
 SIZE = (96, 128)
@@ -50,18 +49,9 @@ def build(model: dict[str, Any]) -> torch.nn.Module:
 
 def batch(persons: int) -> tuple[Tensor, list[DetDataSample]]:
     """A picture of people of whom everything is labelled but the shape."""
-    people = InstanceData()
-    for name, field in GT_FIELDS.items():
-        value = torch.rand(persons, *field.shape)
-        if name.endswith('bboxes'):
-            value = value.new_tensor([10.0, 10, 90, 80]).expand(persons, 4)
-        elif name.endswith(('valid', 'visible', 'weight', 'labels', 'has_3d')):
-            value = torch.ones_like(value)
-        people[name] = value.to(field.dtype)
+    people = ground_truth(persons, SIZE)
     people.smplx_betas_valid = torch.zeros_like(people.smplx_betas_valid)
-    meta = dict(img_shape=SIZE, batch_input_shape=SIZE)
-    sample = DetDataSample(metainfo=meta, gt_instances=people)
-    return torch.randn(1, 3, *SIZE), [sample]
+    return torch.randn(1, 3, *SIZE), [image_sample(SIZE, people)]
 
 
 def test_backbones(pages) -> None:

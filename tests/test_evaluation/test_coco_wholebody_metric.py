@@ -213,19 +213,6 @@ def _numbers_of_pycocotools(
     return dict(zip(names, evaluation.stats.tolist(), strict=False))
 
 
-def test_crowds_and_unlabelled_people_do_not_count(evaluate, truth, samples):
-    crowd, unlabelled = truth['annotations'][0], truth['annotations'][3]
-    crowd['iscrowd'] = 1
-    crowd['segmentation'] = {'size': [240, 320], 'counts': []}
-    for name in KEYPOINT_SIGMAS:
-        unlabelled[name] = [0] * len(unlabelled[name])
-    metrics = evaluate(truth, samples)
-    # Predictions at both are neither right nor wrong.
-    for part in PARTS:
-        assert metrics[f'AP-{part}'] == pytest.approx(1)
-    assert metrics['persons-body'] == 4
-
-
 def test_part_of_nobody(evaluate, truth, samples):
     for person in truth['annotations']:
         person['lefthand_kpts'] = [0] * 63

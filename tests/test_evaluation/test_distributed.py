@@ -6,40 +6,119 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mesh_scenes import (
+    AGORA,
+    ARCTIC,
+    EGOBODY,
+    EHF,
+    UBODY,
+    Judge,
+    make_scene,
+)
+from mmdet.structures import DetDataSample
+from mmengine.evaluator import Evaluator
+from mmengine.structures import InstanceData
+from process_groups import run_group
+from test_coco_wholebody_metric import make_truth
+from torch import distributed
+from toy_agora import ToyAGORA
+from toy_people import People
 
 from aios.evaluation import metrics
+from aios.evaluation.metrics import (
+    AGORAMetric,
+    AGORASubmission,
+    BEDLAMSubmission,
+    CocoWholeBodyMetric,
+    DumpWholeBodyResults,
+    WholeBodyMetric,
+)
 from aios.registry import METRICS
 from aios.utils.safe_io import load_pickle
 
-WORKER = Path(__file__).with_name('evaluate_in_parts.py')
+# Uneven numbers of pictures, and one without anybody.
+COUNTS = (3, 1, 2, 0, 1)
+
+
+def _spoil(instances: InstanceData, seed: int) -> None:
+    """Every person wrong in its own way."""
+    generator = torch.Generator().manual_seed(seed)
+    for name in ('vertices', 'joints3d'):
+        points = instances[name]
+        noise = torch.rand(points.shape, generator=generator)
+        instances[name] = points + noise / 50
+
+
+def scenes(model: str) -> list[DetDataSample]:
+    """Pictures with labels, 1.jpg of another camera."""
+    people = People(model)
+    samples = [make_scene(people, n, i) for i, n in enumerate(COUNTS)]
+    for index, sample in enumerate(samples):
+        path = f'scene/png/{index % 2}/{index}.jpg'
+        sample.set_metainfo(dict(img_path=path))
+        truth = sample.gt_instances
+        truth.vertices = sample.pred_instances.vertices.clone()
+        _spoil(sample.pred_instances, index)
+    return samples
+
+
+def evaluators(
+    model: str, out: Path, samples: list[DetDataSample]
+) -> tuple[Evaluator, Evaluator]:
+    """One for scenes, and one for pictures of AGORA."""
+    judge = Judge(Path(model))
+    annotations = Path(f'{out}.coco.{distributed.get_rank()}.json')
+    annotations.write_text(json.dumps(make_truth(samples)))
+    benchmarks = (EHF, UBODY, EGOBODY, AGORA)
+    scores = [
+        *(judge.metric(kind) for kind in benchmarks),
+        judge.metric(ARCTIC, per_camera=True),
+        WholeBodyMetric(body_model=judge.body_model),
+        CocoWholeBodyMetric(str(annotations)),
+        DumpWholeBodyResults(f'{out}.dump.pkl'),
+        BEDLAMSubmission(f'{out}.bedlam', score_thr=0.0),
+    ]
+    folder = Path(f'{out}.agora.{distributed.get_rank()}')
+    folder.mkdir()
+    agora = [
+        AGORAMetric(str(ToyAGORA(folder, model).folder), model, 'complement'),
+        AGORASubmission(f'{out}.submission'),
+    ]
+    return Evaluator(scores), Evaluator(agora)
+
+
+def evaluate_part(rank: int, model: str, out: Path, repeats: int) -> None:
+    """Evaluate this process's share; the first one writes the numbers."""
+    os.chdir(out.parent)  # where MMEngine exchanges results
+    pictures: list = scenes(model)
+    folder = Path(f'{out}.toy.{rank}')
+    folder.mkdir()
+    crowds: list = ToyAGORA(folder, model).samples()
+    for index, crowd in enumerate(crowds):
+        _spoil(crowd['pred_instances'], index)
+    results: dict[str, float] = {}
+    for samples, evaluator in zip(
+        (pictures, crowds), evaluators(model, out, pictures), strict=True
+    ):
+        # Samplers may repeat pictures to fill up the last batch.
+        padded = [*samples, *samples[:repeats]]
+        for sample in padded[rank :: distributed.get_world_size()]:
+            evaluator.process([sample])
+        results |= evaluator.evaluate(len(samples))
+    if rank == 0:
+        out.write_text(json.dumps(results))
 
 
 def _run(
     world: int, folder: Path, model: Path, repeats: int = 0
 ) -> tuple[dict[str, float], Path]:
     out = folder / f'{world}-{repeats}'
-    address = folder / f'store-{world}-{repeats}'
-    started = [
-        subprocess.Popen(
-            [sys.executable, WORKER, str(world), str(rank), str(address)]
-            + [str(model), str(out), str(repeats)],
-            cwd=folder,
-            env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    for process in started:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    run_group(world, evaluate_part, folder, str(model), out, repeats)
     return json.loads(out.read_text()), out
 
 

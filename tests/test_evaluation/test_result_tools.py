@@ -87,15 +87,6 @@ def dump(records, tmp_path):
     return write
 
 
-def test_perfect_predictions(dataset, records):
-    for align in ('root', 'similarity'):
-        errors = compare_joints(dataset, records, align=align)
-        assert len(errors.scores) == 6
-        assert len(errors.missed) == errors.wrong == 0
-        assert errors.known.mean() > 0.8
-        assert errors.errors.max() < 1e-3
-
-
 def test_one_joint(dataset, records):
     """A finger tip by 20 mm: 1 mm of 20 joints of the hand."""
     people = records[1]['pred_instances']

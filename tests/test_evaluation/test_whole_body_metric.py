@@ -164,12 +164,6 @@ def test_repeated_pictures_count_once(samples):
     assert _evaluate([*samples, samples[0]]) == _evaluate(samples)
 
 
-def test_order_does_not_matter(samples):
-    for sample in samples:
-        sample.pred_instances.joints3d += torch.rand(144, 3) / 100
-    assert _evaluate(samples[::-1]) == _evaluate(samples)
-
-
 def test_bodies_of_the_own_gender(samples, free_body_dir, people):
     body = dict(type='SMPLXLayer', model_path=str(free_body_dir))
     samples[1].gt_instances.gender[:] = 1
@@ -198,16 +192,6 @@ def test_broken_predictions_are_left_out_and_counted(
     assert metrics['precision'] == 1
     assert metrics['recall'] == pytest.approx(5 / 6)
     assert metrics['MPJPE-all'] < 1e-3
-
-
-def test_network_that_diverged(samples):
-    for sample in samples:
-        for name, values in sample.pred_instances.items():
-            if values.is_floating_point():
-                sample.pred_instances[name] = values * math.nan
-    metrics = _evaluate(samples)
-    assert metrics['predictions-not-finite'] == 6
-    assert metrics['F1'] == metrics['AP'] == metrics['predictions'] == 0
 
 
 def test_labels_that_are_not_finite_are_named(samples):

@@ -96,10 +96,10 @@ def make_tiny_model() -> Callable[..., AiOS]:
     """Function that builds and initialises the tiny configuration.
 
     Keyword arguments change the config of the model. Results of a fresh model
-    would all be equal, so unless ``fresh`` its heads get random weights.
+    would all be equal, so its heads get random weights.
     """
 
-    def make(fresh: bool = False, **changes: Any) -> AiOS:
+    def make(**changes: Any) -> AiOS:
         config = Config.fromfile(CONFIGS / 'aios/aios_tiny.py')
         config.merge_from_dict({'model': changes})
         torch.manual_seed(0)
@@ -107,8 +107,6 @@ def make_tiny_model() -> Callable[..., AiOS]:
         with _quiet():
             model.init_weights()
         for name, parameter in model.named_parameters():
-            if fresh:
-                break
             if name.startswith('bbox_head') and name.endswith('weight'):
                 torch.nn.init.xavier_normal_(parameter)
         return model

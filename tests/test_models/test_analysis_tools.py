@@ -78,12 +78,6 @@ def test_benchmark_video(capsys):
     assert float(rows['all threads'][0]) > float(rows['network'][0]) / 2
 
 
-@pytest.mark.slow
-def test_benchmark_video_draws_persons():
-    picture = load_tool('benchmark_video').draw_persons(64, 48, 7)
-    assert picture.shape == (48, 64, 3) and picture.std() > 10
-
-
 def test_get_flops(capsys):
     get_flops = load_tool('get_flops')
     get_flops.main([TINY, '--shape', '64', '96'])

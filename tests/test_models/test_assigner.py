@@ -17,7 +17,6 @@ from torch import Tensor
 from aios.models.task_modules import (
     BatchHungarianAssigner,
     Candidates,
-    ClassCost,
     PersonTargets,
 )
 
@@ -178,28 +177,6 @@ def test_equals_the_naive_version(counts, number, seed) -> None:
         )
 
 
-def test_one_transfer_for_all_outputs(monkeypatch) -> None:
-    transfers = []
-    to_host = torch.Tensor.cpu
-
-    def cpu(self, *args, **kwargs):
-        transfers.append(self.numel())
-        return to_host(self, *args, **kwargs)
-
-    for name in ('item', 'tolist', '__bool__', '__int__'):
-
-        def refuse(self, *args, _name=name):
-            raise AssertionError(f'{_name} waits for the device')
-
-        monkeypatch.setattr(torch.Tensor, name, refuse)
-    monkeypatch.setattr(torch.Tensor, 'cpu', cpu)
-    outputs = [('boxes', random_candidates(3, 50)) for _ in range(7)]
-    counts = [9, 0, 2]
-    assigner().assign(outputs, random_targets(counts))
-    # Costs within images only: 50 * 3 * 11 in the naive version.
-    assert transfers == [7 * 50 * sum(counts)]
-
-
 def test_nobody() -> None:
     outputs = [('points', random_candidates(2, 5))]
     (matches,) = assigner().assign(outputs, random_targets([0, 0]))
@@ -227,7 +204,3 @@ def test_errors_say_what_to_do() -> None:
     candidates = Candidates(torch.zeros(1, 5, 2), torch.zeros(1, 5, 4))
     with pytest.raises(ValueError, match='match_costs'):
         assigner().assign([('points', candidates)], random_targets([1]))
-
-
-def test_repr() -> None:
-    assert repr(ClassCost(2.0)) == 'ClassCost(weight=2.0)'

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from gt_fields import check_gt_instances
-from mmdet.structures import DetDataSample
+from gt_fields import ground_truth, image_sample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
 
 from aios.models.necks import SimpleFeaturePyramid
 from aios.registry import MODELS
-from aios.structures import GT_FIELDS
 
 CONFIGS = Path(__file__).parents[2] / 'configs/aios'
 needs_mmpretrain = pytest.mark.skipif(
@@ -51,25 +48,6 @@ def build(name):
     return MODELS.build(config.model)
 
 
-def make_people(count, height, width):
-    """Ground truth in which everything is annotated."""
-    people = InstanceData()
-    size = torch.tensor([width, height])
-    for name, field in GT_FIELDS.items():
-        value = torch.rand(count, *field.shape)
-        if name.endswith('bboxes'):
-            corners = torch.rand(count, 2, 2) * 0.4
-            corners[:, 1] += 0.5
-            value = (corners * size).flatten(1)
-        elif name == 'keypoints':
-            value = value * size
-        elif not field.shape or 'valid' in name or 'visible' in name:
-            value = torch.ones(count, *field.shape)
-        people[name] = value.to(field.dtype)
-    check_gt_instances(people)
-    return people
-
-
 def make_batch(sizes=((96, 128), (80, 112))):
     """Pictures of different sizes in one batch, with two people each."""
     height, width = (max(edge) for edge in zip(*sizes, strict=True))
@@ -77,10 +55,10 @@ def make_batch(sizes=((96, 128), (80, 112))):
     samples = []
     for image, (h, w) in zip(images, sizes, strict=True):
         image[:, :h, :w] = torch.randn(3, h, w)
-        meta = dict(img_shape=(h, w), batch_input_shape=(height, width))
-        sample = DetDataSample(metainfo=meta)
-        sample.gt_instances = make_people(2, h, w)
-        samples.append(sample)
+        people = ground_truth(2, (h, w))
+        samples.append(
+            image_sample((h, w), people, batch_input_shape=(height, width))
+        )
     return images, samples
 
 

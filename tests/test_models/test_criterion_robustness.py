@@ -7,11 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from criterion_oracle import official_name
-from gt_fields import check_gt_instances
-from mmdet.structures import DetDataSample
+from gt_fields import ground_truth, image_sample
 from mmengine.structures import InstanceData
-from posed_bodies import pose_bodies
 from torch import Tensor
 
 from aios.models import AiOS, WholeBodyCriterion
@@ -19,38 +16,17 @@ from aios.models.heads import EncoderOutputs, NetworkOutputs
 from aios.models.losses import AvgFactor, PersonLoss
 from aios.models.losses import criterion as criterion_module
 from aios.registry import MODELS
-from aios.structures import GT_FIELDS, PARTS
+from aios.structures import PARTS
 
 SIZE = (96, 128)
 
 
-def ground_truth(persons: int, valid: bool = True) -> InstanceData:
-    """Random people, of whom everything is annotated, or only boxes."""
-    people = InstanceData()
-    for name, field in GT_FIELDS.items():
-        value = torch.rand(persons, *field.shape)
-        if name == 'labels':
-            value = torch.ones(persons)
-        elif name.endswith('bboxes'):
-            corner = torch.rand(persons, 2, 2).sort(dim=1).values.flatten(1)
-            value = corner * torch.tensor([SIZE[1], SIZE[0]] * 2)
-        elif name == 'keypoints':
-            value = value * torch.tensor(SIZE[::-1])
-        elif name.endswith(('valid', 'visible', 'weight', 'has_3d')):
-            value = torch.full_like(value, float(valid))
-        people[name] = value.to(field.dtype)
-    check_gt_instances(people)
-    return people
+def people_of(persons: int, valid: bool = True) -> InstanceData:
+    return ground_truth(persons, SIZE, valid)
 
 
 def batch_of(people: Sequence[InstanceData]) -> tuple[Tensor, list]:
-    samples = []
-    for instances in people:
-        sample = DetDataSample(
-            metainfo=dict(img_shape=SIZE, batch_input_shape=SIZE)
-        )
-        sample.gt_instances = instances
-        samples.append(sample)
+    samples = [image_sample(SIZE, instances) for instances in people]
     return torch.randn(len(people), 3, *SIZE), samples
 
 
@@ -80,7 +56,7 @@ def model(make_tiny_model: Callable[..., AiOS]) -> AiOS:
 def test_any_number_of_persons(counts, model) -> None:
     """None at all, or more than there are candidates (20)."""
     torch.manual_seed(0)
-    losses = step(model, [ground_truth(count) for count in counts])
+    losses = step(model, [people_of(count) for count in counts])
     assert len(losses) == 159 - 26
     for name, loss in losses.items():
         assert loss.isfinite() and loss.dtype == torch.float32
@@ -94,7 +70,7 @@ def test_stages_of_one_layer(counts, make_tiny_model) -> None:
     layouts = 'body_localization', 'body_refinement', 'whole_body'
     stages = [dict(layout=layout, num_layers=1) for layout in layouts]
     model = make_tiny_model(decoder=dict(stages=stages, keep_overlapping=True))
-    step(model, [ground_truth(count) for count in counts])
+    step(model, [people_of(count) for count in counts])
 
 
 def test_image_without_people_needs_no_fields(model) -> None:
@@ -105,7 +81,7 @@ def test_image_without_people_needs_no_fields(model) -> None:
 
 def test_nothing_but_bodies(model) -> None:
     """Without annotated parts their losses are exactly zero."""
-    losses = step(model, [ground_truth(2, False), ground_truth(1, False)])
+    losses = step(model, [people_of(2, False), people_of(1, False)])
     for name, loss in losses.items():
         boxes = name.endswith(('body_bbox', 'body_giou'))
         if is_of_persons(name):
@@ -114,7 +90,7 @@ def test_nothing_but_bodies(model) -> None:
 
 @pytest.mark.parametrize('part', PARTS)
 def test_person_without_a_part(part, model) -> None:
-    people = ground_truth(2)
+    people = people_of(2)
     people[f'{part}_valid'][:] = 0
     losses = step(model, [people])
     for name, loss in losses.items():
@@ -124,7 +100,7 @@ def test_person_without_a_part(part, model) -> None:
 
 
 def test_person_without_3d(model) -> None:
-    people = ground_truth(1)
+    people = people_of(1)
     people.has_3d[:] = 0
     losses = step(model, [people])
     assert losses['loss_smplx_body_kp3d'] == 0
@@ -141,7 +117,7 @@ def test_missing_field_is_named(model) -> None:
 
 def test_crowds_are_no_background(model) -> None:
     """Candidates in a crowd do not count, unless they are a known person."""
-    inputs, samples = batch_of([ground_truth(0), ground_truth(1)])
+    inputs, samples = batch_of([people_of(0), people_of(1)])
 
     def class_losses(*boxes: Sequence[float]) -> dict[str, float]:
         for sample in samples:
@@ -167,13 +143,13 @@ def test_crowds_are_no_background(model) -> None:
 
 
 def test_without_denoising(make_tiny_model) -> None:
-    losses = step(make_tiny_model(dn_cfg=None), [ground_truth(1)])
+    losses = step(make_tiny_model(dn_cfg=None), [people_of(1)])
     assert not [name for name in losses if 'dn_' in name]
 
 
 def test_mixed_precision(model) -> None:
     with torch.autocast('cpu', torch.bfloat16):
-        losses = step(model, [ground_truth(2), ground_truth(0)])
+        losses = step(model, [people_of(2), people_of(0)])
     for name, loss in losses.items():
         assert loss.dtype == torch.float32 and loss.isfinite(), name
 
@@ -189,43 +165,15 @@ def test_only_matched_persons_are_posed(model, monkeypatch) -> None:
         return forward(**kwargs)
 
     monkeypatch.setattr(body_model, 'forward', record)
-    step(model, [ground_truth(2), ground_truth(1)])
+    step(model, [people_of(2), people_of(1)])
     assert calls == [(3 * 4, False)]
-
-
-def test_posed_as_by_each_layer(model) -> None:
-    """Hands are the mean hands in the second stage only."""
-    model.train()
-    outputs = model(*batch_of([ground_truth(1)]), mode='tensor')
-    persons = [
-        (layer.layout.name, layer.smplx.map(lambda x: x[0, :3]))
-        for layer in outputs.layers
-        if layer.smplx is not None
-    ]
-    head = model.bbox_head
-    for (layout, params), joints in zip(
-        persons, head.pose_joints(persons), strict=True
-    ):
-        alone = pose_bodies(head, params, layout).joints
-        torch.testing.assert_close(joints, alone, atol=1e-5, rtol=0)
 
 
 def test_head_without_criterion_says_so(make_tiny_model) -> None:
     model = make_tiny_model()
     model.bbox_head.criterion = None
     with pytest.raises(RuntimeError, match='bbox_head.criterion'):
-        step(model, [ground_truth(1)])
-
-
-def test_names_of_all_terms(model) -> None:
-    names = {official_name(x) for x in step(model, [ground_truth(1)])}
-    for name in (
-        'loss_ce_interm',
-        'dn_loss_giou_0',
-        'loss_smpl_pose_jaw',
-        'loss_smpl_lhand_kp3d_ra_4',
-    ):
-        assert name in names
+        step(model, [people_of(1)])
 
 
 def losses_of(
@@ -267,7 +215,7 @@ def test_processes_average_to_the_whole_batch(
 ) -> None:
     """With common averages it does not matter who has which picture."""
     torch.manual_seed(0)
-    people = [ground_truth(2), ground_truth(3)]
+    people = [people_of(2), people_of(3)]
     people[0].rhand_valid[:] = 0
     people[1].has_3d[:2] = 0
     criterion = model.bbox_head.criterion
@@ -343,7 +291,7 @@ def test_a_weight_of_zero_is_not_computed(model, monkeypatch) -> None:
             term: weight if term in wanted else 0.0
             for term, weight in weights.items()
         }
-    losses = step(model, [ground_truth(2)])
+    losses = step(model, [people_of(2)])
     assert asked == wanted
     assert {name.rpartition('loss_')[2] for name in losses} == {
         'body_bbox',
@@ -368,20 +316,20 @@ def test_a_loss_says_that_it_needs_joints(model) -> None:
     criterion = model.bbox_head.criterion
     criterion.person_losses['reach'] = Reach()
     criterion.loss_weights = {'whole_body': {'reach': 1.0}}
-    losses = step(model, [ground_truth(2)])
+    losses = step(model, [people_of(2)])
     assert losses['loss_reach'] > 0
 
 
 def test_term_that_a_stage_lacks(model) -> None:
     model.bbox_head.criterion.loss_weights['encoder']['lhand_bbox'] = 1.0
     with pytest.raises(ValueError, match="'encoder' has no term 'lhand_bbox'"):
-        step(model, [ground_truth(1)])
+        step(model, [people_of(1)])
 
 
 def test_weight_of_one_layer(model) -> None:
     weights = model.bbox_head.criterion.loss_weights
     torch.manual_seed(0)
-    people = [ground_truth(2)]
+    people = [people_of(2)]
     model.train()
     inputs = batch_of(people)
     torch.manual_seed(1)

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from test_aios import predict
-from test_criterion_robustness import batch_of, ground_truth
+from test_criterion_robustness import batch_of, people_of
 
 from aios.body_models import MissingBodyModelError
 from aios.registry import MODELS, TRANSFORMS
@@ -32,7 +32,7 @@ def mmdet_scope():
 
 def test_first_loss_and_first_prediction(mmdet_scope) -> None:
     model = MODELS.build(tiny()).train()
-    losses = model(*batch_of([ground_truth(1)]), mode='loss')
+    losses = model(*batch_of([people_of(1)]), mode='loss')
     assert torch.isfinite(sum(losses.values()))
     (result,) = predict(model.eval(), (64, 64))
     assert 'vertices' in result
@@ -54,14 +54,6 @@ def test_body_model_is_there_from_the_start() -> None:
     again = copy.deepcopy(head)
     assert again.body_model is not head.body_model
     assert pickle.loads(pickle.dumps(head.body_model)).gender == 'neutral'
-
-
-def test_bodies_stay_in_single_precision() -> None:
-    model = MODELS.build(tiny()).half()
-    assert model.bbox_head.encoder_cls.weight.dtype == torch.float16
-    assert model.bbox_head.body_model.v_template.dtype == torch.float32
-    model.bbox_head.build_body_model(torch.float64)
-    assert model.bbox_head.body_model.v_template.dtype == torch.float64
 
 
 def test_missing_body_model_is_told_when_needed(tmp_path, monkeypatch) -> None:

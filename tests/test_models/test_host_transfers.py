@@ -72,29 +72,6 @@ def seen():
     set_default_kernel(None)
 
 
-def test_all_of_these_are_seen(seen):
-    """What is not seen cannot be counted."""
-    x = torch.tensor([1.0, 0.0])
-    mask = x > 0.5
-    with _Methods(seen), _Operators(seen):
-        float(x[0]), bool(mask[0]), x[0].item()
-        x.nonzero(), x.unique(), torch.equal(x, x), x.masked_select(mask)
-        assert x[mask].numel() == 1
-        x[mask] = 2
-        x.tolist(), x.cpu(), x.numpy()
-    assert seen == {
-        '_local_scalar_dense': 3,
-        'nonzero': 1,
-        '_unique2': 1,
-        'equal': 1,
-        'masked_select': 1,
-        'index with a mask': 2,
-        'tolist': 1,
-        'cpu': 1,
-        'numpy': 1,
-    }
-
-
 def test_step_of_training(seen, make_shallow_model):
     """The costs of matching: one.
 
@@ -146,10 +123,6 @@ def test_prediction(seen, make_tiny_model):
     """Who is kept, of both images at once; looked up on the host."""
     model = make_tiny_model().eval()
     images, samples = make_batch()
-    for sample in samples:
-        sample.set_metainfo(
-            dict(ori_shape=sample.img_shape, scale_factor=(1.0, 1.0))
-        )
     with torch.no_grad(), _Methods(seen), _Operators(seen):
         model(images, samples, mode='predict')
     assert seen == {'cpu': 1, 'nonzero': 2}

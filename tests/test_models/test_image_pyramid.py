@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmdet.structures import DetDataSample
+from gt_fields import image_sample
 from mmengine.structures import InstanceData
 
 from aios.models.detectors.image_pyramid import resize_images
@@ -20,19 +20,17 @@ def model(make_tiny_model):
     return make_tiny_model().eval()
 
 
-def sample(shape: tuple[int, int]) -> DetDataSample:
-    meta = dict(img_shape=shape, ori_shape=(96, 128), batch_input_shape=shape)
-    return DetDataSample(metainfo=meta)
-
-
 def look(model, images: torch.Tensor, *levels: dict | float) -> InstanceData:
     """Persons in pixels of images of 96 x 128."""
     shape = tuple(images.shape[-2:])
+    seen = image_sample(
+        shape, ori_shape=(96, 128), scale_factor=(shape[1] / 128,) * 2
+    )
     decoding = DecodingConfig(
         pyramid=levels, max_per_img=100, person_class_only=True
     )
     with torch.inference_mode():
-        (result,) = model.predict(images, [sample(shape)], decoding=decoding)
+        (result,) = model.predict(images, [seen], decoding=decoding)
     return result.pred_instances
 
 
@@ -77,31 +75,25 @@ def test_small_persons_are_left_to_other_levels(model, images):
     torch.testing.assert_close(found.scores, torch.stack(expected))
 
 
-def test_one_level_has_a_least_size_too(model, images):
+@pytest.mark.parametrize(
+    ('name', 'kept'), [('min_size', torch.ge), ('max_size', torch.le)]
+)
+def test_one_level_has_a_limit_of_sizes(model, images, name, kept):
     full = look(model, images, 1.0)
     limit = sizes(full.bboxes).sort().values[9:11].mean().item()
-    found = look(model, images, dict(min_size=limit))
-    large = full[sizes(full.bboxes) >= limit]
-    assert 0 < len(large) < len(full)
-    torch.testing.assert_close(found.scores, large.scores)
-
-
-def test_large_persons_are_left_to_other_levels(model, images):
-    full = look(model, images, 1.0)
-    limit = sizes(full.bboxes).sort().values[9:11].mean().item()
-    found = look(model, images, dict(max_size=limit))
-    small = full[sizes(full.bboxes) <= limit]
-    assert 0 < len(small) < len(full)
-    torch.testing.assert_close(found.scores, small.scores)
+    found = look(model, images, {name: limit})
+    some = full[kept(sizes(full.bboxes), limit)]
+    assert 0 < len(some) < len(full)
+    torch.testing.assert_close(found.scores, some.scores)
 
 
 def test_images_of_one_batch(model):
     """Padding is padding at all sizes."""
     images = torch.rand(2, 3, 96, 128)
     shapes = (96, 128), (80, 61)
-    samples = [sample(shape) for shape in shapes]
-    for x in samples:
-        x.set_metainfo(dict(batch_input_shape=(96, 128)))
+    samples = [
+        image_sample(shape, batch_input_shape=(96, 128)) for shape in shapes
+    ]
     images[1, :, 80:] = 0
     images[1, :, :, 61:] = 0
     decoding = DecodingConfig(pyramid=[HALF], person_class_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmdet.structures import DetDataSample
+from gt_fields import image_sample
 from torch import nn
 
 from aios.models.inference import prepare_for_inference
@@ -31,14 +31,7 @@ def predict(model):
     generator = torch.Generator().manual_seed(2)
     images = torch.randn(2, 3, *SIZE, generator=generator)
     samples = [
-        DetDataSample(
-            metainfo=dict(
-                img_shape=shape,
-                ori_shape=shape,
-                batch_input_shape=SIZE,
-                scale_factor=(1.0, 1.0),
-            )
-        )
+        image_sample(shape, batch_input_shape=SIZE)
         for shape in (SIZE, (80, 112))
     ]
     with torch.no_grad():

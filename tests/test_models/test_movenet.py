@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmdet.structures import DetDataSample
+from gt_fields import image_sample
 from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
@@ -14,7 +14,7 @@ from aios.models import MoveNet
 from aios.registry import MODELS
 
 BLACK = -1
-META = dict(img_shape=(90, 120), ori_shape=(90, 120), scale_factor=(1, 1))
+SIZE = 90, 120
 
 
 def use_movenet():
@@ -158,10 +158,10 @@ class TestInDetectors:
             model = MODELS.build(config.model).train()
             model.init_weights()
         assert isinstance(model.backbone, MoveNet)
-        sample = DetDataSample(metainfo=META)
-        sample.gt_instances = InstanceData(
+        people = InstanceData(
             bboxes=torch.tensor([[10.0, 20, 70, 80]]), labels=torch.tensor([0])
         )
+        sample = image_sample(SIZE, people)
         image = torch.randint(0, 256, (3, 90, 120), dtype=torch.uint8)
         batch = dict(inputs=[image], data_samples=[sample])
         data = model.data_preprocessor(batch, training=True)
@@ -177,8 +177,7 @@ class TestInDetectors:
         model = make_tiny_model(**use_movenet()).eval()
         assert isinstance(model.backbone, MoveNet)
         image = torch.randint(0, 256, (3, 90, 120), dtype=torch.uint8)
-        sample = DetDataSample(metainfo=META)
-        batch = dict(inputs=[image], data_samples=[sample])
+        batch = dict(inputs=[image], data_samples=[image_sample(SIZE)])
         found = model.test_step(batch)[0].pred_instances
         assert len(found) > 0
         assert torch.isfinite(found.keypoints).all()

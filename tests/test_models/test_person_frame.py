@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from mmdet.structures import DetDataSample
+from gt_fields import image_sample
 from torch import Tensor
 
 from aios.models import AiOS
@@ -85,22 +85,13 @@ def model(make_tiny_model: Callable[..., AiOS]) -> AiOS:
     ).eval()
 
 
-def sample(height: int, width: int) -> DetDataSample:
-    shape = (height, width)
-    return DetDataSample(
-        metainfo=dict(
-            img_shape=shape, ori_shape=shape, batch_input_shape=shape
-        )
-    )
-
-
 def test_bodies_are_seen_in_their_boxes(model: AiOS):
     # Fresh camera branches say zero: the pelvis is in the centre of the box.
     for branch in model.bbox_head.smplx:
         torch.nn.init.zeros_(branch.camera.layers[-1].weight)
     image = torch.rand(1, 3, 96, 128)
     with torch.no_grad():
-        (found,) = model.predict(image, [sample(96, 128)])
+        (found,) = model.predict(image, [image_sample((96, 128))])
     people = found.pred_instances
     boxes = people.bboxes
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2

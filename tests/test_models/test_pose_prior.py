@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmdet.structures import DetDataSample
+from gt_fields import image_sample
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -180,19 +180,12 @@ def model():
     return model.eval()
 
 
-def sample(size):
-    meta = dict(
-        img_shape=size,
-        ori_shape=size,
-        batch_input_shape=(96, 128),
-        scale_factor=(1, 1),
-    )
-    return DetDataSample(metainfo=meta)
-
-
 def test_detector_takes_the_map_past_the_neck(model):
     images = torch.rand(2, 3, 96, 128)
-    samples = [sample((96, 128)), sample((64, 100))]
+    samples = [
+        image_sample((96, 128)),
+        image_sample((64, 100), batch_input_shape=(96, 128)),
+    ]
     features = model.extract_feat(images)
     assert len(features) == model.num_feature_levels + 1
     persons = [x.pred_instances for x in model.predict(images, samples)]
@@ -210,7 +203,7 @@ def test_evidence_is_in_scores(model):
         blank = torch.zeros_like(pose_map)
         blank[:, :18] = value
         inputs = model.forward_transformer(
-            (*features, blank), [sample((96, 128))]
+            (*features, blank), [image_sample((96, 128))]
         )
         outputs = model.bbox_head.forward_last(**inputs)
         return outputs.logits.sigmoid()
@@ -222,7 +215,7 @@ def test_evidence_is_in_scores(model):
 def test_results_have_the_keypoints_that_are_seen(model):
     """Their own keypoints are all the network is trained on."""
     images = torch.rand(1, 3, 96, 128)
-    samples = [sample((96, 128))]
+    samples = [image_sample((96, 128))]
     *features, pose_map = model.extract_feat(images)
     blank = torch.zeros_like(pose_map)
     blank[:, :17] = 0.9
@@ -255,7 +248,7 @@ def test_results_have_the_keypoints_that_are_seen(model):
 @torch.no_grad()
 def test_bodies_are_fitted_to_the_keypoints(model):
     images = torch.rand(1, 3, 96, 128)
-    samples = [sample((96, 128))]
+    samples = [image_sample((96, 128))]
     inputs = model.forward_transformer(model.extract_feat(images), samples)
     outputs = model.bbox_head.forward_last(**inputs)
     results = [

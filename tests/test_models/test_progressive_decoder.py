@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmdet.structures import DetDataSample
+from gt_fields import image_sample
 from mmengine.structures import InstanceData
 
 from aios.models.layers import QueryExpansion, read_stages
@@ -23,12 +23,7 @@ def trained(make_tiny_model):
     """A model, and its outputs in training mode (without denoising)."""
     torch.manual_seed(0)
     model = make_tiny_model(dn_cfg=None).train()
-    samples = [
-        DetDataSample(
-            metainfo=dict(img_shape=(64, 96), batch_input_shape=(64, 96))
-        )
-        for _ in range(2)
-    ]
+    samples = [image_sample((64, 96)) for _ in range(2)]
     return model, model(torch.randn(2, 3, 64, 96), samples, mode='tensor')
 
 
@@ -114,8 +109,7 @@ def test_candidates_at_people_go_on_in_training(keep, make_tiny_model) -> None:
     model.decoder.keep_overlapping = keep
     corners = torch.tensor([[0.0, 0, 20, 30], [50, 10, 90, 60]])
     people = InstanceData(bboxes=corners, labels=torch.ones(2).long())
-    meta = dict(img_shape=(64, 96), batch_input_shape=(64, 96))
-    sample = DetDataSample(metainfo=meta, gt_instances=people)
+    sample = image_sample((64, 96), people)
     states = []
     model.decoder.register_forward_hook(lambda *args: states.extend(args[2]))
 
@@ -151,9 +145,7 @@ def test_copies_leave_the_first_stage_last(make_tiny_model) -> None:
     )
     model.decoder.register_forward_hook(lambda *args: states.extend(args[2]))
     shape = (64, 96)
-    sample = DetDataSample(
-        metainfo=dict(img_shape=shape, batch_input_shape=shape)
-    )
+    sample = image_sample(shape)
 
     def places(threshold: float, count: int, seed: int) -> list[bool]:
         """For each candidate that goes on, whether it is at the second."""

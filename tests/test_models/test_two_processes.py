@@ -5,22 +5,41 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
+from process_groups import run_group
+from test_criterion_robustness import batch_of, people_of
+from torch.nn.parallel import DistributedDataParallel
 
-SCRIPT = Path(__file__).with_name('two_processes.py')
+from aios.registry import MODELS
+
 CONFIGS = Path(__file__).parents[2] / 'configs/aios'
+STEPS = [(2, 0), (0, 3), (0, 0)]  # persons of the processes
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        return listener.getsockname()[1]
+def train_some_steps(rank: int, config: Path, folder: Path) -> None:
+    """Write the losses, and a sum of the weights after the last step."""
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(config).model).train()
+    parallel = DistributedDataParallel(
+        model, find_unused_parameters=False, broadcast_buffers=False
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    found = []
+    for counts in STEPS:
+        people = [people_of(counts[rank])]
+        losses = parallel(*batch_of(people), mode='loss')
+        loss = sum(losses.values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(float(loss))
+    total = float(sum(p.double().sum() for p in model.parameters()))
+    result = dict(losses=found, weights=total)
+    (folder / f'{rank}.json').write_text(json.dumps(result))
 
 
 @pytest.mark.slow
@@ -29,30 +48,10 @@ def free_port() -> int:
 )
 def test_process_without_people(config, tmp_path) -> None:
     """Without ``find_unused_parameters``; both end with the same weights."""
-    environment = os.environ | dict(
-        WORLD_SIZE='2',
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(free_port()),
-        OMP_NUM_THREADS='1',
-        PYTHONPATH=os.pathsep.join(sys.path),
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, CONFIGS / config, tmp_path],
-            env=environment | dict(RANK=str(rank)),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    run_group(2, train_some_steps, tmp_path, CONFIGS / config, tmp_path)
     first, second = (
         json.loads((tmp_path / f'{rank}.json').read_text())
         for rank in range(2)
     )
-    assert first['persons'] == [2, 0, 0]
-    assert second['persons'] == [0, 3, 0]
     assert all(map(math.isfinite, first['losses'] + second['losses']))
     assert first['weights'] == second['weights']

@@ -8,62 +8,37 @@ from __future__ import annotations
 
 import copy
 import json
-import multiprocessing
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from mmdet.structures import DetDataSample
+from gt_fields import ground_truth, image_sample
 from mmengine.config import Config
 from mmengine.model import (
     MMDistributedDataParallel,
     MMFullyShardedDataParallel,
 )
 from mmengine.optim import OptimWrapper
-from mmengine.structures import InstanceData
+from process_groups import run_group
 from script_loader import load_script
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from aios.engine.fsdp import ShardedOptimWrapper, wrap_layers
 from aios.models import AiOS
 from aios.models.checkpoints import read_checkpoint
 from aios.registry import MODELS
-from aios.structures import GT_FIELDS
 
 ROOT = Path(__file__).parents[2]
 TOYS = ROOT / 'tests/test_tools'
 SIZE = (64, 96)
-FORK = multiprocessing.get_context('fork')
 QUICKLY = (
     *('train_dataloader.num_workers=0',),
     *('train_dataloader.persistent_workers=False',),
 )
-
-
-def run_pair(work: Callable[..., None], folder: Path, *args: object) -> None:
-    """Call ``work(rank, *args)`` in two processes of a group."""
-    store = folder / f'store{len(list(folder.glob("store*")))}'
-
-    def target(rank: int) -> None:
-        torch.set_num_threads(1)
-        numbers = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2)
-        os.environ.update({k: str(v) for k, v in numbers.items()})
-        distributed.init_process_group(
-            'gloo', init_method=store.as_uri(), rank=rank, world_size=2
-        )
-        work(rank, *args)
-
-    processes = [FORK.Process(target=target, args=(r,)) for r in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(300)
-    assert [process.exitcode for process in processes] == [0, 0]
 
 
 def make_model(**changes: object) -> AiOS:
@@ -83,19 +58,9 @@ def make_model(**changes: object) -> AiOS:
 def make_batch(seed: int, pictures: int) -> tuple[Tensor, list]:
     """Noise with two people in each picture."""
     torch.manual_seed(seed)
-    samples = []
-    for _ in range(pictures):
-        people = InstanceData()
-        for name, field in GT_FIELDS.items():
-            value = torch.rand(2, *field.shape) * 0.5 + 0.5
-            if name == 'labels':
-                value = torch.ones(2)
-            elif name.endswith('bboxes'):
-                value = torch.tensor([[8.0, 8, 40, 56], [40, 4, 90, 60]])
-            people[name] = value.to(field.dtype)
-        meta = dict(img_shape=SIZE, batch_input_shape=SIZE)
-        samples.append(DetDataSample(metainfo=meta))
-        samples[-1].gt_instances = people
+    samples = [
+        image_sample(SIZE, ground_truth(2, SIZE)) for _ in range(pictures)
+    ]
     return torch.randn(pictures, 3, *SIZE), samples
 
 
@@ -147,7 +112,7 @@ def _compare_network(rank: int, model: AiOS) -> None:
 
 @pytest.mark.slow
 def test_two_steps_of_the_network(tmp_path: Path):
-    run_pair(_compare_network, tmp_path, make_model())
+    run_group(2, _compare_network, tmp_path, make_model())
 
 
 def test_accumulated_gradients_are_those_of_the_larger_batch():
@@ -211,7 +176,7 @@ def test_training_and_resuming(tmp_path: Path, tool: ModuleType):
     def train(folder: Path, config: Path, *options: str) -> None:
         changes = '--cfg-options', *QUICKLY, *options
         words = '--work-dir', str(folder), *changes
-        run_pair(_train, tmp_path, tool, config, *words)
+        run_group(2, _train, tmp_path, tool, config, *words)
 
     train(plain, TOYS / 'toy_config.py', clip)
     train(pieces, toy)
