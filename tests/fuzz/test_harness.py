@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz.harness import CANARY, Reader, Result, make_cases, run_cases, table
+from fuzz.harness import CANARY, Reader, make_cases, run_cases
 
 
 def _unclear(path: Path) -> None:
@@ -41,22 +41,3 @@ def test_ends(tmp_path: Path, monkeypatch, read, end: str) -> None:
     first, second = run_cases(reader, make_cases(reader, tmp_path / 'x', 2))
     assert first.end == second.end == end  # it goes on after each
     assert first.path != second.path
-
-
-def test_cases_are_the_same_each_time(tmp_path: Path) -> None:
-    reader = Reader(
-        'toy', 'a.txt', ['text', 7], lambda x, p: p.write_text(repr(x)), print
-    )
-    first, second = (
-        [path.read_bytes() for path in make_cases(reader, tmp_path / name, 40)]
-        for name in 'ab'
-    )
-    assert first == second
-    assert len(set(first)) > 20
-
-
-def test_table() -> None:
-    text = table(
-        {'toy': [Result(Path('a'), 'read'), Result(Path('b'), 'hang')]}
-    )
-    assert text.splitlines()[-1] == '| toy | 2 | 1 | 0 | 0 | 0 | 1 | 0 | 0 |'

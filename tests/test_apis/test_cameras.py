@@ -13,7 +13,7 @@ import pytest
 from aios.apis import CameraModel, change_camera, load_intrinsics
 from aios.apis.frames import Frame
 from aios.results import FrameResult, complete_instances
-from aios.structures import Camera, convert_virtual_camera
+from aios.structures import Camera
 
 K = np.array([[900.0, 0, 310], [0, 950.0, 260], [0, 0, 1]])
 SIZE = (640, 480)
@@ -169,19 +169,3 @@ def test_pelvis_stays_in_the_picture():
         np.testing.assert_allclose(
             moved, np.broadcast_to(shift, moved.shape), atol=2e-5
         )
-
-
-def test_formula_of_the_docs():
-    """With the pelvis at the origin, and one focal length."""
-    frame = _frame(Camera.from_focal(7500.0, SIZE).K)
-    joints = frame.instances['joints3d'].copy()
-    joints[:, 0] = frame.instances['transl']
-    frame = frame.with_fields(joints3d=joints)
-    target = Camera.from_focal(800.0, SIZE, (300.0, 250.0)).K
-    there = change_camera(frame, target)
-    expected = convert_virtual_camera(
-        frame.instances['transl'], 7500.0, 800.0, (320, 240), (300, 250)
-    )
-    np.testing.assert_allclose(
-        there.instances['transl'], expected, rtol=1e-4, atol=1e-4
-    )

@@ -136,13 +136,6 @@ class TestBadInput:
         assert "device 'nonsense' cannot be used" in message
         assert not out.exists()
 
-    def test_config(self, fails, pictures: Path, tmp_path: Path):
-        message = fails(
-            *('image_demo', pictures, '--out-dir', tmp_path / 'out'),
-            *('--cfg-options', 'model.nonsense=3'),
-        )
-        assert "unexpected keyword argument 'nonsense'" in message
-
     def test_full_disk(self, fails, monkeypatch, pictures, tmp_path):
         def fail(*_: object, **__: object) -> None:
             raise OSError(errno.ENOSPC, 'No space left on device')
@@ -206,13 +199,6 @@ class TestWebcam:
         # Frames that came while the network was busy are skipped.
         assert 1 <= count < 30
         assert not (out / 'parts').exists()
-
-    def test_address(self, demo, camera: list, tmp_path: Path):
-        demo(
-            *('webcam_demo', 'rtsp://somewhere', '--no-vis'),
-            *('--max-frames', 1, '--out-dir', tmp_path / 'out'),
-        )
-        assert camera == ['rtsp://somewhere', 'released']
 
     def test_shown_until_a_key(self, demo, camera: list, monkeypatch):
         shown: list = []

@@ -3,25 +3,17 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 from pathlib import Path
 
 import cv2
-import pytest
 from api_pictures import picture
 from script_loader import page_blocks
 
-from aios.apis.cli import add_options, add_reading_options
 from aios.results import SequenceResult
 
 PAGE = Path(__file__).parents[2] / 'docs/en/inference.md'
-
-
-@pytest.fixture
-def page() -> str:
-    return PAGE.read_text()
 
 
 def test_code(
@@ -47,24 +39,3 @@ def test_code(
     exec(compile(smoothing, str(PAGE), 'exec'), {})
     people = SequenceResult.load('results/params.npz')
     assert len(SequenceResult.load('smooth.npz')) == len(people)
-
-
-def test_options(page):
-    """All are explained, and none that does not exist."""
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    add_reading_options(parser)
-    known = {
-        option
-        for action in parser._actions
-        for option in action.option_strings
-        if option.startswith('--')
-    }
-    named = set(re.findall(r'--[a-z][a-z-]+', page))
-    assert known - {'--help'} <= named
-    others = {
-        *('--show', '--view', '--send', '--max-frames', '--format'),
-        '--fill-gaps',
-        '--nproc-per-node',
-    }
-    assert named - known == others

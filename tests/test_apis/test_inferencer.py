@@ -259,10 +259,3 @@ def test_user_camera(inferencer: AiOSInferencer, checkpoint: Path, name: str):
         np.testing.assert_array_equal(
             frame.instances[argument], virtual.instances[argument]
         )
-
-
-def test_two_cameras_are_too_many(checkpoint: Path):
-    with pytest.raises(ValueError, match='one of focal_length'):
-        AiOSInferencer(
-            weights=checkpoint, **_quiet(fov=60.0, focal_length=80.0)
-        )

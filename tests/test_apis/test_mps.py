@@ -7,7 +7,6 @@ import contextlib
 import copy
 
 import numpy as np
-import pytest
 import torch
 from api_pictures import picture
 from fake_mps import DEVICE, FakeMPS, missing_on_mps
@@ -42,18 +41,3 @@ def test_inference(inferencer: AiOSInferencer, monkeypatch) -> None:
             np.testing.assert_allclose(
                 frame.instances[name], values, rtol=1e-3, atol=2e-3
             )
-
-
-def test_stand_in() -> None:
-    """It refuses what a Mac refuses."""
-    with FakeMPS():
-        numbers = torch.arange(3.0).to(DEVICE)
-        with pytest.raises(TypeError, match=r'no torch\.float64'):
-            numbers.double()
-        with pytest.raises(RuntimeError, match='is on cpu'):
-            numbers + torch.arange(3.0)
-        with pytest.raises(TypeError, match='no numpy'):
-            numbers.numpy()
-        assert (2 * numbers).cpu().tolist() == [0, 2, 4]
-    operators = {'aten::linalg_eig', 'aten::add.Tensor', 'aten::view'}
-    assert list(missing_on_mps(operators)) == ['aten::linalg_eig']

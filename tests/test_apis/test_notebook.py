@@ -57,16 +57,3 @@ def test_runs(displayed, tmp_path, monkeypatch, capsys) -> None:
     assert '3 people, scores' in said
     off = float(said.split('joints off by ')[1].split()[0])
     assert off < 0.01
-
-
-@pytest.mark.slow
-def test_runs_in_jupyter(tmp_path, monkeypatch) -> None:
-    nbclient = pytest.importorskip('nbclient', reason='nbclient is not there')
-    nbformat = pytest.importorskip('nbformat')
-    pytest.importorskip('ipykernel')
-    monkeypatch.delenv('AIOS_CHECKPOINT', raising=False)
-    monkeypatch.setenv('TMPDIR', str(tmp_path))
-    notebook = nbformat.read(NOTEBOOK, 4)
-    nbclient.NotebookClient(notebook, timeout=600).execute()
-    last = notebook.cells[-1].outputs
-    assert any('image/png' in output.get('data', {}) for output in last)

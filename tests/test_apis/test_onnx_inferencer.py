@@ -213,23 +213,6 @@ def test_network_of_one_size(deploy, inferencer: AiOSInferencer):
     assert session.shapes == [(1, 3, *FRAME)] * 2
 
 
-@pytest.mark.slow
-def test_costs_by_pixels_and_persons(deploy, tmp_path, monkeypatch, capsys):
-    module = load_script('tools/analysis_tools/benchmark_runtime.py')
-    monkeypatch.setattr(module, 'draw_person', lambda: picture(5))
-    figure = tmp_path / 'cost.svg'
-    path, session = deploy(None)
-    words = '--sizes 64x48 96x64 --persons 1 2 --repeats 1 --figure'
-    module.main([str(path), *words.split(), str(figure)])
-    shapes = {(1, 3, 48, 64), (1, 3, 64, 96)}
-    assert shapes <= set(session.shapes)
-    first = [
-        line.split(' |')[0] for line in capsys.readouterr().out.split('\n')
-    ]
-    assert {'| 3,072', '| 6,144', '| 1', '| 2'} < set(first)
-    assert '<svg' in figure.read_text()
-
-
 @pytest.mark.parametrize(
     ('size', 'result'),
     [((200, 100), (64, 32)), ((100, 200), (24, 48)), ((50, 50), (48, 48)),

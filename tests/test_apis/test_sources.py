@@ -264,15 +264,6 @@ class TestMixed:
         kinds = [type(source) for source in open_sources(tmp_path)]
         assert kinds == [ImageSource, VideoSource]
 
-    def test_unreadable_pictures_are_left_out(self, tmp_path: Path):
-        _write(tmp_path / 'b.png')
-        (tmp_path / 'a.png').write_bytes(b'')
-        (source,) = open_sources(tmp_path)
-        frames = list(source.frames())
-        assert [f.image is None for f in frames] == [True, False]
-        (problem,) = source.problems
-        assert 'a.png' in problem
-
     @pytest.mark.parametrize(
         ('inputs', 'error', 'message'),
         [
@@ -327,35 +318,6 @@ class TestCamera:
         thread.join(30)
         assert ended
         assert got == []
-
-    def test_number(self, monkeypatch: pytest.MonkeyPatch):
-        """A stand-in for a camera that gives two frames."""
-        opened = []
-
-        class Capture:
-            def __init__(self, device: int) -> None:
-                opened.append(device)
-                self.left = 3
-
-            def isOpened(self) -> bool:
-                return True
-
-            def get(self, _: int) -> float:
-                return 0.0
-
-            def read(self) -> tuple[bool, np.ndarray | None]:
-                self.left -= 1
-                return self.left > 0, picture(self.left)
-
-            def release(self) -> None:
-                opened.append('released')
-
-        monkeypatch.setattr(cv2, 'VideoCapture', Capture)
-        (source,) = open_sources(1)
-        frames = list(source.frames())
-        assert source.live and [f.index for f in frames] == [0, 1]
-        assert frames[1].timestamp >= frames[0].timestamp
-        assert opened == [1, 'released']
 
     def test_none(self):
         with pytest.raises(ValueError, match='camera 97'):

@@ -53,79 +53,12 @@ def test_flat_body_is_the_template(
     assert (mean_hand - flat.v_template).abs().max() > 0.005
 
 
-def test_root_rotation_is_about_the_pelvis(any_layer, make_params) -> None:
-    params = make_params(2, any_layer.v_template.dtype)
-    params['global_orient'] = torch.zeros_like(params['global_orient'])
-    upright = any_layer(**params)
-    turn = torch.tensor([0.3, -1.2, 0.5], dtype=any_layer.v_template.dtype)
-    turned = any_layer(**params | {'global_orient': turn.expand(2, 3)})
-    pelvis = upright.joints[:, :1]
-    expected = upright.vertices - pelvis
-    expected = expected @ axis_angle_to_matrix(turn).T + pelvis
-    close(turned.vertices, expected)
-
-
-def test_translation_moves_everything(any_layer, make_params) -> None:
-    params = make_params(3, any_layer.v_template.dtype)
-    moved = any_layer(**params)
-    still = any_layer(**params | {'transl': None})
-    offset = params['transl'][:, None]
-    close(moved.vertices - still.vertices, offset.expand_as(moved.vertices))
-    close(moved.joints - still.joints, offset.expand_as(moved.joints))
-
-
 def test_joints_follow_the_mesh(layer: SMPLXLayer, make_params) -> None:
     output = layer(**make_params(2))
     for name, vertex in VERTEX_JOINTS.items():
         joint = 55 + list(VERTEX_JOINTS).index(name)
         assert SMPLX_144.names[joint] == name
         close(output.joints[:, joint], output.vertices[:, vertex], 0.0)
-
-
-def test_naive_skinning_gives_the_same(layer64, make_params) -> None:
-    """One person, one joint and one vertex at a time, from the papers."""
-    layer, params = layer64, make_params(1, torch.float64)
-    output = layer(**params)
-    coefficients = torch.cat([params['betas'], params['expression']], 1)[0]
-    rest = layer.joint_template + (coefficients @ layer.joint_directions).view(
-        -1, 3
-    )
-    means = dict(
-        zip(
-            ['left_hand_pose', 'right_hand_pose'], layer.hand_mean, strict=True
-        )
-    )
-    rotations = [
-        axis_angle_to_matrix(rotation)
-        for name in POSE_JOINTS
-        for rotation in params[name][0] + means.get(name, 0)
-    ]
-    world: list[tuple[Tensor, Tensor]] = []
-    for joint, parent in enumerate(layer.parents.tolist()):
-        if parent < 0:
-            world.append((rotations[0], rest[0]))
-            continue
-        rotation, position = world[parent]
-        offset = rest[joint] - rest[parent]
-        world.append(
-            (rotation @ rotations[joint], rotation @ offset + position)
-        )
-    transl = params['transl'][0]
-    for joint in range(55):
-        close(output.joints[0, joint], world[joint][1] + transl, 1e-12)
-
-    feature = torch.stack(rotations[1:]) - torch.eye(3).double()
-    offsets = layer.mesh.correctives(feature.view(1, -1))[0]
-    shape = (coefficients @ layer.mesh.shape_directions).view(-1, 3)
-    for vertex in (0, 77, 5770, 10474):
-        point = layer.v_template[vertex] + shape[vertex] + offsets[vertex]
-        posed = sum(
-            weight * (rotation @ (point - rest[joint]) + position)
-            for joint, ((rotation, position), weight) in enumerate(
-                zip(world, layer.lbs_weights[vertex], strict=True)
-            )
-        )
-        close(output.vertices[0, vertex], posed + transl, 1e-12)
 
 
 # ------------------------------------------------------------ parts and chunks

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from script_loader import page_blocks
 
-from aios.results import SequenceResult
 from aios.structures import Mesh
 from aios.visualization import render_meshes
 
@@ -54,19 +52,3 @@ def test_loader_reproduces_the_overlay(
     printed = capsys.readouterr().out
     error = float(re.search(r'difference (\S+) px', printed)[1])
     assert error < 0.01
-
-
-def test_every_array_is_explained(page) -> None:
-    end = page.index('## Drawing the overlay')
-    section = page[page.index('## params.npz') : end]
-    named = set(re.findall(r'`(\w+)`', section))
-    assert {field.name for field in fields(SequenceResult)} <= named
-
-
-def test_every_entry_of_the_json_is_explained(page, people) -> None:
-    from aios.export.keypoints import keypoints_document
-
-    named = set(re.findall(r'`(\w+)`', page[page.index('## JSON') :]))
-    document = keypoints_document(people.frames())
-    for part in ('images', 'annotations'):
-        assert set(document[part][0]) <= named

@@ -85,15 +85,6 @@ def test_no_person_at_all(make_frame, tmp_path) -> None:
         assert len(list(loaded.frames())) == len(frames)
 
 
-def test_types_are_those_of_the_table(make_frame) -> None:
-    people = SequenceResult.from_frames([make_frame(0, (3,))])
-    for name, field in PERSON_FIELDS.items():
-        if not field.optional:
-            assert getattr(people, name).dtype == field.dtype, name
-    assert people.K.dtype == people.timestamps.dtype == np.float64
-    assert people.frame_index.dtype == np.int64
-
-
 def test_existing_file_is_kept(people: SequenceResult, tmp_path) -> None:
     path = tmp_path / 'params.npz'
     path.write_text('precious')

@@ -8,16 +8,14 @@ pip installs a wheel of this project and ``onedl-mim`` from the package index.
 from __future__ import annotations
 
 import functools
-import http.server
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -192,18 +190,6 @@ def test_train_and_test(mim: Run, pictures: Path, training: Path):
 
 
 @pytest.mark.slow
-def test_run_browse_dataset(mim: Run, pictures: Path, tmp_path: Path):
-    config = mim('run', 'aios', 'print_config', f'aios::aios/{CONFIG}.py',
-                 '--save-path', tmp_path / 'config.py')  # fmt: skip
-    assert "type='AiOS'" in config
-    mim('run', 'aios', 'browse_dataset', tmp_path / 'config.py',
-        '--output-dir', tmp_path / 'look', '-n', 2, '--cfg-options',
-        f'train_dataloader.dataset.datasets.0.data_root={pictures}/',
-        )  # fmt: skip
-    assert (tmp_path / 'look' / 'contact_sheet.jpg').is_file()
-
-
-@pytest.mark.slow
 def test_search(mim: Run):
     names = [model['Name'] for model in _metafile()['Models']]
     for options in (
@@ -213,36 +199,6 @@ def test_search(mim: Run):
     ):
         text = mim('search', 'aios', *options)
         assert not [name for name in names if name not in text]
-
-
-@pytest.fixture
-def server(training: Path) -> Iterator[str]:
-    """Address of a server of the files of the training."""
-    handler = functools.partial(
-        http.server.SimpleHTTPRequestHandler, directory=training
-    )
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f'http://127.0.0.1:{server.server_port}'
-        server.shutdown()
-
-
-@pytest.mark.slow
-def test_download(
-    mim: Run, environment: Environment, training: Path, server: str, tmp_path
-):
-    """As it will be once somebody hosts weights: with an entry for them."""
-    (path,) = environment.site.glob(
-        'aios-*.dist-info/.mim/configs/aios/metafile.yml'
-    )
-    content = yaml.safe_load(path.read_text())
-    model = next(m for m in content['Models'] if m['Name'] == CONFIG)
-    model['Weights'] = f'{server}/epoch_1.pth'
-    path.write_text(yaml.safe_dump(content))
-    mim('download', 'aios', '--config', CONFIG, '--dest', tmp_path)
-    weights = (tmp_path / 'epoch_1.pth').read_bytes()
-    assert weights == (training / 'epoch_1.pth').read_bytes()
-    assert "type='AiOS'" in (tmp_path / f'{CONFIG}.py').read_text()
 
 
 @pytest.mark.slow

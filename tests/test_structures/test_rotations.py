@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.spatial.transform import Rotation
 
 from aios.structures import (
     axis_angle_to_matrix,
@@ -78,16 +77,6 @@ def test_matrices_equal_the_original() -> None:
         oracle('aa/pytorch3d_aa_to_rotmat'),
         atol=2e-6,
     )
-
-
-@quick
-@given(axis_angles)
-def test_matrices_equal_scipy(x: np.ndarray) -> None:
-    matrix = axis_angle_to_matrix(torch.from_numpy(x)).numpy()
-    expected = (
-        Rotation.from_rotvec(x).as_matrix() if len(x) else np.zeros((0, 3, 3))
-    )
-    np.testing.assert_allclose(matrix, expected, atol=1e-12)
 
 
 @quick

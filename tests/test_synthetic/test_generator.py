@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,11 +190,3 @@ def test_own_backgrounds_are_used(options, tmp_path):
         generate_dataset(tmp_path / 'bad', 1, replace(options, scene=scene))
     with pytest.raises(FileNotFoundError, match='holds no picture'):
         list_pictures(tmp_path / 'set' / '.synthetic')
-
-
-def test_settings_are_readable(reference):
-    settings = json.loads(
-        (reference[0] / '.synthetic/settings.json').read_text()
-    )
-    assert settings['seed'] == 5 and settings['size'] == [128, 96]
-    assert '/' not in json.dumps(settings['body'])

@@ -39,28 +39,6 @@ def test_time_memory_and_error(capsys: pytest.CaptureFixture[str]):
         assert all(float(cell.split()[0]) > 0 for cell in row[:4])
 
 
-def test_dtypes(capsys: pytest.CaptureFixture[str]):
-    threads = torch.get_num_threads()
-    dtypes = ['float32', 'bfloat16']
-    try:
-        load_script(SCRIPT).main(
-            [*SMALL, '--kernels', 'grid_sample', '--dtype', *dtypes]
-        )
-    finally:
-        torch.set_num_threads(threads)
-    rows = rows_of(capsys.readouterr().out)
-    errors = [float(rows[f'grid_sample, {dtype}'][-1]) for dtype in dtypes]
-    assert errors[0] < 1e-4 < errors[1] < 1e-1
-
-
-def test_an_unknown_kernel_is_named(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit):
-        load_script(SCRIPT).parse_args(['--kernels', 'fast'])
-    error = capsys.readouterr().err
-    assert '--kernels: fast' in error
-    assert 'grid_sample' in error
-
-
 def test_a_kernel_that_fails_does_not_hide_the_others():
     module = load_script(SCRIPT)
 

@@ -10,11 +10,6 @@ from pathlib import Path
 import pytest
 
 TOOLS = Path(__file__).parents[2] / 'tools'
-SCRIPTS = [
-    f'{where}_{what}.sh'
-    for where in ('dist', 'slurm')
-    for what in ('train', 'test', 'run')
-]
 
 
 def _run(script: str, *args: str, **variables: str):
@@ -37,12 +32,6 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = f'{tmp_path / "bin"}{os.pathsep}{os.environ["PATH"]}'
     monkeypatch.setenv('PATH', path)
     monkeypatch.setenv('PYTHON', 'python')
-
-
-@pytest.mark.parametrize('script', SCRIPTS)
-def test_syntax_and_permission(script: str):
-    subprocess.run(['bash', '-n', str(TOOLS / script)], check=True)
-    assert os.access(TOOLS / script, os.X_OK)
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,6 @@ class TestPrintConfig:
             self.run(SCHEDULE, '--save-path', tmp_path / 'whole.txt')
         assert path.read_text() == ''
 
-    def test_missing_config(self, tmp_path):
-        with pytest.raises(SystemExit, match='no-such'):
-            self.run(tmp_path / 'no-such.py')
-
 
 class TestPublishModel:
     run = staticmethod(_main('model_converters/publish_model'))

@@ -80,20 +80,6 @@ def test_two_parts_within_an_epoch(train, losses, tmp_path, infinite):
     assert len(losses(tmp_path / 'whole')) == STEPS
 
 
-@pytest.mark.slow
-def test_without_seeds_it_is_another_training(train, losses, whole, tmp_path):
-    """The test above can fail."""
-    work_dir = tmp_path / 'parts'
-    only = 'custom_hooks=[]', 'train_dataloader.sampler.epoch_length=8'
-    for options in (['train_cfg.max_epochs=2'], []):
-        train(
-            *('--work-dir', work_dir),
-            *(['--resume'] if work_dir.exists() else []),
-            *('--cfg-options', *only, *options),
-        )
-    assert losses(work_dir)[12] != losses(whole)[12]
-
-
 def test_damaged_checkpoint(train, losses, whole, tmp_path, capfd):
     work_dir = tmp_path / 'moved'
     shutil.copytree(whole, work_dir)

@@ -115,44 +115,6 @@ def test_people_with_cameras_of_their_own():
     assert (changed(drawn) != expected).mean() < 0.003
 
 
-def test_rotations_go_to_the_right_arguments():
-    make_visualizer('mesh').draw_people(IMAGE, make_people((0.0, 0.0, 2.0)), K)
-    ((gender, parameters),) = SquareBody.calls
-    assert gender == 'neutral'
-    first = {
-        name: value[0, :, 0].tolist()
-        for name, value in parameters.items()
-        if name.endswith(('pose', 'orient'))
-    }
-    assert first == {
-        'global_orient': [0],
-        'body_pose': list(range(1, 22)),
-        'left_hand_pose': list(range(22, 37)),
-        'right_hand_pose': list(range(37, 52)),
-        'jaw_pose': [52],
-    }
-
-
-def test_every_person_has_a_body_of_their_gender():
-    people = make_people(
-        (-0.5, 0.0, 3.0),
-        (0.5, 0.0, 3.0),
-        (0.0, 0.0, 3.0),
-        gender=torch.tensor([1, 0, 1]),
-    )
-    make_visualizer('mesh').draw_people(IMAGE, people, K)
-    assert {
-        gender: parameters['transl'][:, 0].tolist()
-        for gender, parameters in SquareBody.calls
-    } == {'female': [-0.5, 0], 'male': [0.5]}
-
-
-def test_unknown_genders_are_refused():
-    people = make_people((0.0, 0.0, 3.0), gender=torch.tensor([7]))
-    with pytest.raises(ValueError, match=r'gender must be one of.*got 7'):
-        make_visualizer('mesh').draw_people(IMAGE, people, K)
-
-
 @pytest.mark.parametrize('missing', ['camera', 'transl', 'pose', 'model'])
 def test_without_one_of_its_needs_there_is_no_mesh(missing):
     people = make_people((0.0, 0.0, 2.0))
