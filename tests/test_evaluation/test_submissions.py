@@ -342,6 +342,10 @@ def test_bad_content(content, fault):
     assert fault in '; '.join(check_person(content))
 
 
+def test_bedlam_takes_no_parameters():
+    assert 'write verts' in check_person(person(), 'bedlam')[0]
+
+
 def test_names():
     assert parse_name('ag_x_01_personId_12.pkl') == ('ag_x_01', 12)
     name = 'sc_a_frameID_seq_1_0005_personId_3.pkl'

@@ -56,6 +56,14 @@ def test_body_model_is_there_from_the_start() -> None:
     assert pickle.loads(pickle.dumps(head.body_model)).gender == 'neutral'
 
 
+def test_bodies_stay_in_single_precision() -> None:
+    model = MODELS.build(tiny()).half()
+    assert model.bbox_head.encoder_cls.weight.dtype == torch.float16
+    assert model.bbox_head.body_model.v_template.dtype == torch.float32
+    model.bbox_head.build_body_model(torch.float64)
+    assert model.bbox_head.body_model.v_template.dtype == torch.float64
+
+
 def test_missing_body_model_is_told_when_needed(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv('AIOS_BODY_MODELS', raising=False)
     model = MODELS.build(tiny(model_path=str(tmp_path / 'none'))).eval()

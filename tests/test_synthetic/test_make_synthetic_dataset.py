@@ -74,6 +74,29 @@ def test_missing_body_and_backgrounds_are_explained(tool, tmp_path, capsys):
     assert not (tmp_path / 'set').exists()
 
 
+@pytest.mark.slow
+def test_killed_run_leaves_no_processes(tmp_path, free_body_dir):
+    command = [sys.executable, str(TOOL), str(tmp_path / 'out')]
+    command += ['--images', '500', '--size', '96x64', '--workers', '2']
+    command += ['--body', str(free_body_dir), '--genders', 'neutral']
+    run = subprocess.Popen(
+        command,
+        cwd=TOOL.parents[1],
+        env={**os.environ, 'PYTHONPATH': str(TOOL.parents[1])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    images = tmp_path / 'out/images'
+    try:
+        wait_until(lambda: run.poll() is not None or any(images.glob('*')))
+        assert run.poll() is None
+    finally:
+        run.kill()
+        run.wait()
+    wait_until(lambda: not group_is_alive(run.pid))
+
+
 def wait_until(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():

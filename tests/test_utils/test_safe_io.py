@@ -345,6 +345,16 @@ def test_truncated_npz(tmp_path: Path) -> None:
             load_npz(path)
 
 
+def test_flipped_byte_in_npz(tmp_path: Path) -> None:
+    path = tmp_path / 'a.npz'
+    np.savez(path, a=np.arange(1000.0))
+    content = bytearray(path.read_bytes())
+    content[4000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptFileError, match=r'a\.npz\[a\]: damaged'):
+        load_npz(path)
+
+
 def _zip(path: Path, *members: tuple[str, bytes]) -> Path:
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
         for name, content in members:

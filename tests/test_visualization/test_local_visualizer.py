@@ -115,6 +115,20 @@ def test_people_with_cameras_of_their_own():
     assert (changed(drawn) != expected).mean() < 0.003
 
 
+def test_every_person_has_a_body_of_their_gender():
+    people = make_people(
+        (-0.5, 0.0, 3.0),
+        (0.5, 0.0, 3.0),
+        (0.0, 0.0, 3.0),
+        gender=torch.tensor([1, 0, 1]),
+    )
+    make_visualizer('mesh').draw_people(IMAGE, people, K)
+    assert {
+        gender: parameters['transl'][:, 0].tolist()
+        for gender, parameters in SquareBody.calls
+    } == {'female': [-0.5, 0], 'male': [0.5]}
+
+
 @pytest.mark.parametrize('missing', ['camera', 'transl', 'pose', 'model'])
 def test_without_one_of_its_needs_there_is_no_mesh(missing):
     people = make_people((0.0, 0.0, 2.0))
