@@ -24,8 +24,6 @@ import aios
 from aios.apis import video_sources, window
 from aios.results import SequenceResult
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
 def fails(demo, capsys: pytest.CaptureFixture) -> Callable[..., str]:

@@ -35,7 +35,6 @@ from aios.results import SequenceResult
 from aios.runtime import read_description
 from aios.utils.resizing import fit_size
 
-ROOT = Path(__file__).parents[2]
 FRAME = (48, 64)  # height and width
 QUIET = dict(score_thr=0, max_persons=3, show_progress=False)
 PIXELS = (

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,8 +17,6 @@ from aios.evaluation.agora import (
     picture_name,
 )
 from aios.evaluation.metrics import AGORAMetric
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import yaml
@@ -14,7 +12,6 @@ from toy_agora import load_tool
 from aios.evaluation.functional import AGORATable, summarise_agora
 from aios.evaluation.functional.agora_summary import full_body_error
 
-ROOT = Path(__file__).parents[2]
 TOOL = load_tool('misc/make_model_zoo')
 MODELS = yaml.safe_load(TOOL.METAFILE.read_text())['Models']
 PUBLISHED = [

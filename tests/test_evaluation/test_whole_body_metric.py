@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from mmengine.evaluator import Evaluator
 from aios.evaluation import DumpWholeBodyResults, WholeBodyMetric
 from aios.utils.safe_io import load_pickle
 
-ROOT = Path(__file__).parents[2]
 COUNTS = (3, 1, 2)
 
 

@@ -20,7 +20,6 @@ from aios.engine.launch import unused_parameters_named
 from aios.utils import locking, safe_io
 
 CONFIG = Path(__file__).parent / 'toy_config.py'
-ROOT = Path(__file__).parents[2]
 FORK = multiprocessing.get_context('fork')
 STEPS = 12  # 3 epochs of 8 pictures in batches of 2
 
