@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from .store import ShardStore
 from .writers import FrameWriter
 
 
+@dataclass
 class FrameConsumer:
     """Takes frames in order: post-processing, files, shards.
 
@@ -41,29 +43,19 @@ class FrameConsumer:
         skipped: Names of frames that could not be read.
     """
 
-    def __init__(
-        self,
-        source: FrameSource,
-        raw: ShardStore,
-        writers: Sequence[FrameWriter],
-        poser: BodyPoser,
-        steps: Sequence[FrameTransform] = (),
-        pose_always: bool = False,
-        final: ShardStore | None = None,
-        keep_files: bool = True,
-        appearance: bool = False,
-    ) -> None:
-        self.source = source
-        self.raw = raw
-        self.is_written: Callable[[int], bool] = raw.snapshot()
-        self.writers = writers
-        self.poser = poser
-        self.steps = steps
-        self.pose_always = pose_always
-        self.final = final
-        self.keep_files = keep_files
-        self.appearance = appearance
-        self.stored = _Replay(raw)
+    source: FrameSource
+    raw: ShardStore
+    writers: Sequence[FrameWriter]
+    poser: BodyPoser
+    steps: Sequence[FrameTransform] = ()
+    pose_always: bool = False
+    final: ShardStore | None = None
+    keep_files: bool = True
+    appearance: bool = False
+
+    def __post_init__(self) -> None:
+        self.is_written: Callable[[int], bool] = self.raw.snapshot()
+        self.stored = _Replay(self.raw)
         self.skipped: list[str] = []
 
     def wants_image(self, index: int) -> bool:

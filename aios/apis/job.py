@@ -15,9 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
@@ -27,12 +26,10 @@ from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
 
 from .camera_motion import CameraMotion
-from .cameras import CameraModel
 from .consumer import FrameConsumer, empty_store, write_frame
 from .dist_context import DistContext
 from .frames import safe_name
 from .grounding import ground_file
-from .instance_filter import InstanceFilter
 from .outputs import Outputs
 from .post_processing import LOW_SCORE, PostProcessing, make_processing
 from .record import prepare_folder, products, remove_record
@@ -42,42 +39,15 @@ from .threads import BackgroundConsumer
 from .window import Window
 from .writers import FrameWriter
 
+if TYPE_CHECKING:
+    from .inferencer import AiOSInferencer
+    from .onnx_inferencer import OnnxInferencer
+
 __all__ = ['Inferencer', 'Outputs', 'Summary', 'run_inference']
 
 
-class Inferencer(Protocol):
-    """Finds the persons of frames.
-
-    Attributes:
-        instance_filter: Which candidates are persons.
-        camera: What is known about the camera.
-        show_progress: Whether to show a bar.
-        body_model: Poses the bodies.
-        body_model_name: As results name it.
-        model_name: As results name it.
-        faces: ``(F, 3)`` triangles of the bodies.
-    """
-
-    instance_filter: InstanceFilter
-    camera: CameraModel
-    show_progress: bool
-
-    @property
-    def body_model(self) -> Any: ...  # noqa: D102
-    @property
-    def body_model_name(self) -> str: ...  # noqa: D102
-    @property
-    def model_name(self) -> str: ...  # noqa: D102
-    @property
-    def faces(self) -> np.ndarray: ...  # noqa: D102
-
-    def fingerprint(self) -> dict[str, str]:
-        """What results depend on, besides options."""
-
-    def predict(
-        self, frames: Iterator[Frame], *args: Any, **choice: Any
-    ) -> Iterator[tuple[Frame, Any, Any]]:
-        """See :meth:`AiOSInferencer.predict`."""
+Inferencer: TypeAlias = 'AiOSInferencer | OnnxInferencer'
+"""Finds the persons of frames."""
 
 
 @dataclass
@@ -163,6 +133,10 @@ def run_inference(
             earlier = RunRecord.load(root)
         if earlier is not None and earlier.complete:
             return Summary(was_complete=True)
+        # Files of an earlier run stay if they would become the same.
+        keep_files = (
+            earlier is None or earlier.presentation == record.presentation
+        )
         jobs = []
         for source, folder in zip(sources, folders, strict=True):
             job = _Job(
@@ -172,12 +146,10 @@ def run_inference(
                 outputs,
                 processing,
                 body_model,
-            )
-            job.batch_size, job.window = batch_size, window
-            job.senders = senders
-            # Files of an earlier run stay if they would become the same.
-            job.keep_files = (
-                earlier is None or earlier.presentation == record.presentation
+                batch_size,
+                window,
+                senders,
+                keep_files,
             )
             jobs.append(job)
         return _run_jobs(jobs, root, record, dist)
@@ -210,34 +182,27 @@ def _run_jobs(
     return summary
 
 
+@dataclass
 class _Job:
     """Work on one source."""
 
-    keep_files = True
-    batch_size: int | None = None
-    window: Window | None = None
-    senders: Sequence[FrameWriter] = ()
+    inferencer: Inferencer
+    source: FrameSource
+    folder: Path
+    outputs: Outputs
+    processing: PostProcessing
+    body_model: BodyModel
+    batch_size: int | None
+    window: Window | None
+    senders: Sequence[FrameWriter]
+    keep_files: bool
 
-    def __init__(
-        self,
-        inferencer: Inferencer,
-        source: FrameSource,
-        folder: Path,
-        outputs: Outputs,
-        processing: PostProcessing,
-        body_model: BodyModel,
-    ) -> None:
-        self.inferencer = inferencer
-        self.source = source
-        self.folder = folder
-        self.outputs = outputs
-        self.processing = processing
-        self.body_model = body_model
+    def __post_init__(self) -> None:
         self.metadata = dict(
-            fps=float(source.fps),
-            source=safe_name(source.name),
-            body_model=inferencer.body_model_name,
-            model=inferencer.model_name,
+            fps=float(self.source.fps),
+            source=safe_name(self.source.name),
+            body_model=self.inferencer.body_model_name,
+            model=self.inferencer.model_name,
         )
         self.skipped: list[str] = []
         self.notes: list[str] = []
@@ -317,7 +282,7 @@ class _Job:
     def _predict(
         self, frames: Iterator[Frame], consumer: FrameConsumer
     ) -> Iterator[Any]:
-        choice = {}
+        choice: dict[str, Any] = {}
         if self.processing.in_order:
             lowest = min(self.inferencer.instance_filter.score_thr, LOW_SCORE)
             choice['score_thr'] = lowest

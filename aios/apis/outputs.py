@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from aios.export import EXPORTERS, Exporter
+from aios.utils.choices import check_choice
 from aios.visualization import OverlayOptions, OverlayWriter
 
 from .frames import FrameSource
@@ -53,10 +54,7 @@ class Outputs:
         """
         allowed = {n: x for n, x in EXPORTERS.items() if x.product}
         for name in self.formats:
-            if name not in allowed:
-                raise ValueError(
-                    f'formats must be some of {tuple(allowed)}, got {name!r}'
-                )
+            check_choice('formats', name, allowed)
         return [x for name, x in allowed.items() if name in self.formats]
 
     def writers(

@@ -262,16 +262,30 @@ def needed_packages(*names: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Exporters warn of what they themselves do."""
-    loggers = [logging.getLogger(name) for name in ('onnx_ir', 'onnxscript')]
+def quiet_loggers(*names: str) -> Iterator[None]:
+    """Let loggers tell errors only.
+
+    Args:
+        *names: Of the loggers; empty is the root.
+    """
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
+        yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Exporters warn of what they themselves do."""
+    with (
+        quiet_loggers('onnx_ir', 'onnxscript'),
+        torch.no_grad(),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter('ignore')
+        yield

@@ -7,18 +7,16 @@ with the range that they have on example images.
 
 from __future__ import annotations
 
-import logging
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .export import ExportError, needed_packages
+from .export import ExportError, needed_packages, quiet_loggers
 
 if TYPE_CHECKING:
     import onnx
@@ -66,7 +64,8 @@ def quantize_convolutions(
     nodes = _find_nodes(model, layers)
     if not nodes:
         raise ExportError(f'no convolution has weights named {layers!r}')
-    with tempfile.TemporaryDirectory() as folder, _quiet_root_logger():
+    # ONNX Runtime gives its advice to the root logger.
+    with tempfile.TemporaryDirectory() as folder, quiet_loggers(''):
         path = Path(folder) / 'quantized.onnx'
         quantize_static(
             model,
@@ -140,15 +139,3 @@ def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
         for name in node.input:
             readers[name].append(node)
     return readers
-
-
-@contextmanager
-def _quiet_root_logger() -> Iterator[None]:
-    """ONNX Runtime's quantiser gives its advice to the root logger."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from aios.utils.choices import check_choice
+
 from .rig import JOINT_NAMES
 
 _TRUNK = ('pelvis', 'spine_1', 'spine_2', 'spine_3', 'neck', 'head', 'jaw')
@@ -128,8 +130,5 @@ def bone_names(armature: str) -> Sequence[str]:
     Raises:
         ValueError: If it is unknown.
     """
-    if armature not in ARMATURES:
-        raise ValueError(
-            f'armature must be one of {tuple(ARMATURES)}, got {armature!r}'
-        )
+    check_choice('armature', armature, ARMATURES)
     return [ARMATURES[armature][name] for name in JOINT_NAMES]

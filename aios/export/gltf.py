@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from aios.results import SequenceResult
+from aios.utils.choices import check_choice
 from aios.utils.safe_io import refuse_existing
 
 from .armatures import ARMATURE_OPTION, bone_names
@@ -89,20 +90,13 @@ def write_glb(
         ValueError: If an argument is not allowed, or the file would exceed
             the 4 GiB of the format.
     """
-    if correctives not in CORRECTIVES:
-        raise ValueError(
-            f'correctives must be one of {CORRECTIVES}, got {correctives!r}'
-        )
+    check_choice('correctives', correctives, CORRECTIVES)
     if not 1e-6 <= tolerance < 1:
         raise ValueError(
             f'tolerance must be at least 1e-6 m, less than 1, got {tolerance}'
         )
     names = bone_names(armature)
-    if expressions not in EXPRESSION_NAMES:
-        raise ValueError(
-            f'expressions must be one of {EXPRESSION_NAMES}, got '
-            f'{expressions!r}'
-        )
+    check_choice('expressions', expressions, EXPRESSION_NAMES)
     arkit = expressions == 'arkit'
     if arkit and sequence.body_model not in ('', 'free'):
         raise ValueError(

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from aios.results import FrameResult, SequenceResult, instance_mesh
 from aios.structures import Mesh
+from aios.utils.choices import check_choice
 from aios.utils.safe_io import refuse_existing
 
 from .exporter import Exporter
@@ -53,8 +54,7 @@ def person_meshes(
     Raises:
         ValueError: If the axes are unknown.
     """
-    if axes not in AXES:
-        raise ValueError(f'axes must be one of {tuple(AXES)}, got {axes!r}')
+    check_choice('axes', axes, AXES)
     signs = np.array(AXES[axes], np.float32)
     if layer is None or not sequence.has_parameters:
         vertices, faces = given_meshes(sequence)
@@ -119,10 +119,7 @@ def write_meshes(
         ValueError: If an argument is not allowed, frames have the same name,
             or a name leads out of the folder.
     """
-    if kind not in MESH_FORMATS:
-        raise ValueError(
-            f'kind must be one of {tuple(MESH_FORMATS)}, got {kind!r}'
-        )
+    check_choice('kind', kind, MESH_FORMATS)
     paths = _paths(sequence, Path(folder), kind)
     for path in paths:
         refuse_existing(path, overwrite)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.abc import Loader, MetaPathFinder
@@ -69,25 +69,15 @@ class MissingOperator:
         )
 
 
-@dataclass(frozen=True)
-class _Description:
-    """Takes the place of a function that describes the compilation."""
-
-    text: str
-
-    def __call__(self) -> str:
-        return self.text
-
-
 @cache
-def _operator(name: str) -> MissingOperator | _Description:
+def _operator(name: str) -> Callable[..., Any]:
     """Module-level ``__getattr__`` of the stand-in."""
     # Protocols such as `__path__` or `__file__` are not operators: claiming
     # them would break inspect, pickle and the import system.
     if name.startswith('__'):
         raise AttributeError(f'{_EXTENSION!r} has no attribute {name!r}')
     if name in _DESCRIPTIONS:
-        return _Description(_DESCRIPTIONS[name])
+        return lambda: _DESCRIPTIONS[name]
     return MissingOperator(name)
 
 
