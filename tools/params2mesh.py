@@ -42,7 +42,7 @@ from aios.ground import (
     GroundError,
     ground_sequence,
     set_heights,
-    size_notes,
+    summarize,
 )
 from aios.importers import IMPORTERS, ReadingOptions
 from aios.results import SequenceResult
@@ -281,10 +281,16 @@ def parse_height(text: str) -> tuple[int | None, float]:
     """Person and metres of ``'3=1.75'``, or ``'1.75'`` for the others.
 
     Raises:
-        ValueError: If the text is another.
+        argparse.ArgumentTypeError: If the text is another.
     """
-    person, _, metres = text.rpartition('=')
-    return int(person) if person else None, float(metres)
+    person, equals, metres = text.rpartition('=')
+    try:
+        return int(person) if equals else None, float(metres)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            'must be metres, as 1.75, or the id of a person and metres, as '
+            f'3=1.75; got {text!r}'
+        ) from error
 
 
 def known_heights(given: list[tuple[int | None, float]]) -> Heights:
@@ -339,8 +345,7 @@ def on_floor(
     except GroundError as error:
         print(f'note: not put on the floor: {error}', file=sys.stderr)
     else:
-        for note in size_notes(report):
-            print(f'note: {note}', file=sys.stderr)
+        print(summarize(report))
         heights = {None: heights[None]} if None in heights else {}
     return with_heights(people, heights, args)
 

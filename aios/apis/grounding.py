@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aios.body_models import BodyModel
-from aios.ground import GroundError, ground_sequence, size_notes
+from aios.ground import GroundError, ground_sequence, summarize
 from aios.results import SequenceResult
 from aios.utils.json_record import write_record
 
@@ -45,28 +45,6 @@ def ground_file(
         note = f'not put on a floor: {error}'
     else:
         grounded.save(path, overwrite=True)
-        note = _summary(report)
+        note = summarize(report)
     write_record(path.with_name('ground.json'), report)
     return note
-
-
-def _summary(report: dict[str, Any]) -> str:
-    """What a person wants to read of a report."""
-    lines = [
-        f'camera {report["camera_height_m"]:.2f} m over the floor, pitch '
-        f'{report["camera_pitch_deg"]:.1f} degrees; '
-        f'{report["contacts"]} contacts of feet'
-    ]
-    if report['heights_m']:
-        found, sized = zip(*report['heights_m'].values(), strict=True)
-        lines.append(
-            f'  heights of persons: {min(found):.2f} to {max(found):.2f} m -> '
-            f'{min(sized):.2f} to {max(sized):.2f} m'
-        )
-    lines += [f'  {note}' for note in size_notes(report)]
-    for name, before in report['before'].items():
-        after = report['after'][name]
-        if before is not None:
-            what = name.removesuffix('_mm').replace('_', ' ')
-            lines.append(f'  {what}: {before:.1f} -> {after:.1f} mm')
-    return '\n'.join(lines)

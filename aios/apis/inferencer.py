@@ -183,7 +183,8 @@ class AiOSInferencer(BaseInferencer):
     @property
     def model_name(self) -> str:
         """As results name it."""
-        return Path(getattr(self.cfg, 'filename', None) or '').stem
+        config = getattr(self.cfg, 'filename', None)
+        return Path(config or self.weights or '').stem
 
     def fingerprint(self) -> dict[str, str]:
         """What results depend on, besides options."""

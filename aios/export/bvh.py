@@ -70,8 +70,7 @@ def write_bvh(
     if not scale > 0:
         raise ValueError(f'scale must be positive, got {scale}')
     names = bone_names(armature)
-    times = sequence.times(fps)
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    step = _frame_time(sequence, fps)
     rig = Rig.of(layer)
     motion = PersonMotion.of(sequence, person_id, rig)
     offsets = scale * rig.bone_offsets(motion.mean_coefficients)
@@ -85,6 +84,17 @@ def write_bvh(
         stream.write(('\n'.join(text) + '\n').encode('ascii'))
         np.savetxt(stream, values, fmt='%.6f')
     return len(values)
+
+
+def _frame_time(sequence: SequenceResult, fps: float | None) -> float:
+    """Seconds from a frame to the next."""
+    if fps is not None and not fps > 0:
+        raise ValueError(f'fps must be positive, got {fps}')
+    # Not SequenceResult.times: steps of float32 are coarse after an hour.
+    steps = np.diff(sequence.timestamps)
+    if len(steps) and (steps > 0).all():
+        return float(np.median(steps))
+    return 1 / (sequence.fps or fps or 1.0)
 
 
 def _without_gaps(

@@ -5,7 +5,7 @@ from .contacts import ContactOptions
 from .floor import Floor
 from .grounding import GroundError, GroundOptions
 from .heights import set_heights, standing_heights
-from .report import measure, size_notes
+from .report import measure, size_notes, summarize
 from .sequence import ground_sequence
 from .solve import Beliefs
 
@@ -19,5 +19,6 @@ __all__ = [
     'measure',
     'set_heights',
     'size_notes',
+    'summarize',
     'standing_heights',
 ]

@@ -22,10 +22,16 @@ from .solve import Beliefs, Track, fit_paths
 _WIDE = (30.0, 6.0, 1.0)
 _LOOSE = 1.8  # speeds are measured that badly before the first fit
 _FEWEST = 3  # contacts
+_OFF = 0.25  # metres from the floor at which nobody stands on it
+_HASTE = 1.7  # times the speed of standing feet, where depths are noisier
 
 
 class GroundError(ValueError):
     """No floor can be found; the message says why."""
+
+
+class FloorMissedError(GroundError):
+    """Most persons are not on the floor that was found."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,12 @@ class GroundOptions:
     contacts: ContactOptions = ContactOptions()
     beliefs: Beliefs = Beliefs()
     max_gap: float = 0.25
+
+    def hasty(self) -> GroundOptions:
+        """Faster feet count as standing, for results that shake more."""
+        slow, fast = self.contacts.speed
+        speed = (_HASTE * slow, _HASTE * fast)
+        return replace(self, contacts=replace(self.contacts, speed=speed))
 
 
 def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
@@ -94,6 +106,37 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
     if not np.isfinite([*floor.up, floor.offset, *sizes]).all():
         raise GroundError('no floor fits the paths of persons')
     return floor
+
+
+def check_floor(tracks: Sequence[Track], floor: Floor) -> dict[int, float]:
+    """Ask whether persons are on the floor.
+
+    Args:
+        tracks: Fitted to the floor.
+        floor: The floor.
+
+    Returns:
+        Metres over the floor, or below it, by id of those who are far from
+        it: medians of the lowest points of their soles.
+
+    Raises:
+        FloorMissedError: If feet are far from it in most frames.
+    """
+    lowest: dict[int, list[np.ndarray]] = {}
+    for track in tracks:
+        heights = track.below(floor).heights(track.soles).min(1)
+        seen = heights[track.seen.any(1)]
+        lowest.setdefault(track.person, []).append(seen)
+    persons = {p: np.concatenate(parts) for p, parts in lowest.items()}
+    is_off = np.abs(np.concatenate(list(persons.values()))) > _OFF
+    if is_off.mean() > 0.5:
+        raise FloorMissedError(
+            f'in {is_off.mean():.0%} of the frames the feet of persons are '
+            f'more than {_OFF} m from the floor that fits best; depths or the '
+            'focal length are too wrong, or persons are not on one floor'
+        )
+    medians = {p: float(np.median(x)) for p, x in persons.items() if len(x)}
+    return {p: x for p, x in medians.items() if abs(x) > _OFF}
 
 
 def lock_tracks(tracks: Sequence[Track], floor: Floor) -> list[Legs]:

@@ -63,16 +63,47 @@ def measure(
 
 
 def size_notes(report: Mapping[str, Any]) -> list[str]:
-    """What a user should know of persons whose size is wrong.
+    """What a user should know of persons who are not on the floor.
 
     Args:
         report: Of :func:`aios.ground.ground_sequence`.
     """
-    return [
+    sizes = [
         f'person {person} should be {factor:.2f} times as large, more than '
         'the body model allows, and is not on the floor'
         for person, factor in report['clipped_sizes'].items()
     ]
+    return sizes + [
+        f'person {person} is {abs(height):.2f} m '
+        f'{"over" if height > 0 else "below"} the floor'
+        for person, height in report['off_floor_m'].items()
+    ]
+
+
+def summarize(report: Mapping[str, Any]) -> str:
+    """What a person wants to read of a report, in several lines.
+
+    Args:
+        report: Of :func:`aios.ground.ground_sequence`.
+    """
+    lines = [
+        f'camera {report["camera_height_m"]:.2f} m over the floor, pitch '
+        f'{report["camera_pitch_deg"]:.1f} degrees; '
+        f'{report["contacts"]} contacts of feet'
+    ]
+    if report['heights_m']:
+        found, sized = zip(*report['heights_m'].values(), strict=True)
+        lines.append(
+            f'  heights of persons: {min(found):.2f} to {max(found):.2f} m -> '
+            f'{min(sized):.2f} to {max(sized):.2f} m'
+        )
+    lines += [f'  {note}' for note in size_notes(report)]
+    for name, before in report['before'].items():
+        after = report['after'][name]
+        if before is not None:
+            what = name.removesuffix('_mm').replace('_', ' ')
+            lines.append(f'  {what}: {before:.1f} -> {after:.1f} mm')
+    return '\n'.join(lines)
 
 
 def _mean_mm(values: np.ndarray) -> float | None:

@@ -16,7 +16,14 @@ from aios.body_models import BodyModel, BodyPoser
 from aios.results import SMPLX_ARGUMENTS, SequenceResult
 
 from .floor import Floor
-from .grounding import GroundError, GroundOptions, find_floor, lock_tracks
+from .grounding import (
+    FloorMissedError,
+    GroundError,
+    GroundOptions,
+    check_floor,
+    find_floor,
+    lock_tracks,
+)
 from .heights import set_heights
 from .legs import BIG_TOES, HEELS, Legs
 from .report import measure
@@ -68,6 +75,18 @@ def ground_sequence(
     _check(people)
     options = options or GroundOptions()
     people, heights = replace(people, floor=None), heights or {}
+    try:
+        return _grounded(people, body_model, options, heights)
+    except FloorMissedError:
+        return _grounded(people, body_model, options.hasty(), heights)
+
+
+def _grounded(
+    people: SequenceResult,
+    body_model: dict[str, Any] | BodyModel | None,
+    options: GroundOptions,
+    heights: Mapping[int, float],
+) -> tuple[SequenceResult, dict[str, Any]]:
     rigid = not people.has_parameters
     poser = None
     if body_model is not None and not rigid:
@@ -83,6 +102,7 @@ def ground_sequence(
         track.size = track.believed = left.get(track.person, 1.0)
     beliefs = replace(options.beliefs, size=0.0)
     floor = find_floor(tracks, replace(options, beliefs=beliefs))
+    off_floor = check_floor(tracks, floor)
     if rigid:
         after = [track.legs.shifted(track.shift) for track in tracks]
     else:
@@ -93,6 +113,9 @@ def ground_sequence(
         str(person): round(factor, 3)
         for person, factor in left.items()
         if factor != 1
+    }
+    report['off_floor_m'] = {
+        str(person): round(height, 3) for person, height in off_floor.items()
     }
     return _moved(people, tracks, after, floor, poser), report
 

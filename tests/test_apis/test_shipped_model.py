@@ -69,6 +69,7 @@ def test_file_says_what_it_is(inferencer: AiOSInferencer):
     assert 'Apache-2.0' in meta['license']
     assert 'MoveNet' in meta['license']
     assert meta['body_model'] == 'free'
+    assert inferencer.model_name == 'aios_s'
     config = Config.fromfile(ROOT / 'configs/aios/aios_s.py')
     model = MODELS.build(config.model)
     shipped = inferencer.model.state_dict()

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +109,15 @@ def test_joints_are_those_of_the_body_model(
         for name, point in zip(names, wanted[row], strict=True):
             error = np.linalg.norm(found[name] / scale - point)
             assert error < 1e-3, (frame, name)
+
+
+def test_frame_time_after_hours(dancers, layer, tmp_path) -> None:
+    """Steps do not depend on what a float32 tells apart there."""
+    count = dancers.num_frames
+    times = np.append(0, 20_000 + np.arange(count - 1) / 30)
+    path = tmp_path / 'late.bvh'
+    write_bvh(replace(dancers, timestamps=times), layer, path, 3)
+    assert read_bvh(path)[2] == pytest.approx(1 / 30, abs=1e-8)
 
 
 def test_gaps_are_interpolated(dancers, layer, tmp_path) -> None:

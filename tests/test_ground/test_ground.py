@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from walking_people import (
     walk,
 )
 
-from aios.ground import GroundError, ground_sequence
+from aios.ground import Floor, GroundError, ground_sequence, summarize
+from aios.ground.grounding import check_floor
 from aios.results import SequenceResult
 from aios.structures import SMPLX_144
 
@@ -253,6 +255,37 @@ class TestRefused:
             joints3d=people.joints3d + away[:, None],
         )
         self.refused(flying, 'no feet stand still')
+
+
+def test_persons_on_several_levels(case):
+    """One floor is theirs who are on it; none, if most are not."""
+    walkers = case.before.select_frames(slice(0, 90))
+
+    def lifted(metres):
+        away = np.take(metres, walkers.person_id)[:, None]
+        away = away * case.view.floor[:3]
+        return replace(
+            walkers,
+            transl=walkers.transl + away,
+            joints3d=walkers.joints3d + away[:, None],
+        )
+
+    _, report = ground_sequence(lifted([0.0, 1.0]))
+    ((person, height),) = report['off_floor_m'].items()
+    sign = {'0': -1, '1': 1}[person]
+    assert sign * height == pytest.approx(1.0, abs=0.2)
+    words = 'over' if sign > 0 else 'below'
+    assert f'person {person} is {abs(height):.2f} m {words} the floor' in (
+        summarize(report)
+    )
+    track = SimpleNamespace(
+        person=0,
+        soles=np.array([[[0.0, y, 4.0]] for y in (1.0, 0.5, 0.4)]),
+        seen=np.ones((3, 1), bool),
+        below=lambda floor: floor,
+    )
+    with pytest.raises(GroundError, match='in 67% of the frames the feet'):
+        check_floor([track], Floor(np.array([0.0, -1.0, 0.0]), 1.0))
 
 
 def test_bodies_without_parameters_move_as_a_whole(case):

@@ -57,6 +57,13 @@ def start(prior, pose_map, own, ratios=(1.0, 1.0), box=BOX):
     return places[0, 0], hints
 
 
+def test_is_made_without_a_word(monkeypatch):
+    """MMEngine reports each weight that is initialized by itself."""
+    monkeypatch.setattr(PosePrior, 'init_weights', None)
+    layers = PosePrior(embed_dims=8).evidence.values()
+    assert not any(layer.weight.any() or layer.bias.any() for layer in layers)
+
+
 def test_keypoints_that_are_seen_start_there(prior):
     pose_map = empty_map()
     put_centre(pose_map, 8, 6, torch.zeros(17, 2))

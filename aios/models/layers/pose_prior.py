@@ -198,11 +198,14 @@ class PosePrior(BaseModule):
         self.evidence = ModuleDict(
             {part: nn.Linear(_NUM_EVIDENCE, embed_dims) for part in parts}
         )
-        self.init_weights()
+        self._say_nothing()
 
     def init_weights(self) -> None:
         """Evidence says nothing at first."""
         super().init_weights()
+        self._say_nothing()
+
+    def _say_nothing(self) -> None:
         for layer in self.evidence.values():
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
