@@ -185,6 +185,32 @@ def check_reading_options(args: argparse.Namespace) -> None:
         raise ValueError(f'{options} must be given with --from')
 
 
+def check_format_options(
+    args: argparse.Namespace, people: SequenceResult
+) -> None:
+    """Refuse options that another format has, and say if one is ignored.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    of_program = {'--fps'} if args.program else set()
+    for flag, (keywords, users) in _options().items():
+        names = [exporter.name for exporter in users]
+        given = getattr(args, flag[2:].replace('-', '_'))
+        is_default = given == keywords.get('default')
+        if args.format not in names and flag not in of_program:
+            if not is_default:
+                raise ValueError(
+                    f'{flag} is for {_names(users)}, not for {args.format}'
+                )
+        elif flag == '--fps' and given and not args.program and people.fps:
+            print(
+                'note: --fps is for images; these results have '
+                f'{people.fps:g} frames per second',
+                file=sys.stderr,
+            )
+
+
 def _options() -> dict[str, tuple[dict[str, Any], list[Exporter]]]:
     """Options of the formats, and which formats have them."""
     options: dict[str, tuple[dict[str, Any], list[Exporter]]] = {}
@@ -409,6 +435,7 @@ def main(argv: list[str] | None = None) -> None:
         people = load(args.params)
         if args.params.is_dir():
             args.params = args.params / 'params.npz'
+    check_format_options(args, people)
     settle = on_floor if args.ground else with_heights
     people = settle(people, known_heights(args.height), args)
     people = with_filled_gaps(people, args)

@@ -19,6 +19,6 @@ __all__ = [
     'measure',
     'set_heights',
     'size_notes',
-    'summarize',
     'standing_heights',
+    'summarize',
 ]

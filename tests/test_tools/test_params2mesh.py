@@ -117,6 +117,8 @@ def test_out_and_frames(params: Path, tmp_path: Path) -> None:
         (['--frames', '2:2'], 'nobody is in the 0 frames'),
         (['--model-path', 'nowhere'], 'nowhere'),
         (['--fps', '-1'], 'fps must be positive'),
+        (['--scale', '100'], '--scale is for bvh, not for glb'),
+        (['--axes', 'opengl'], '--axes is for obj, ply, not for glb'),
         (['--track'], '--track must be given with --from'),
         (
             ['--fov', '60', '--track'],
@@ -151,6 +153,12 @@ def test_note_about_another_body_model(params: Path, capsys) -> None:
     licensed.save(params, overwrite=True)
     main([str(params), '--format', 'bvh'])
     assert "'data/body_models'" in capsys.readouterr().err
+
+
+def test_frame_rate_of_a_video(params: Path, tmp_path: Path, capsys):
+    words = ['--format', 'bvh', '--fps', '30', '--out', str(tmp_path / 'x')]
+    main([str(params), *words])
+    assert 'these results have 10 frames per second' in capsys.readouterr().err
 
 
 def test_heights(params: Path, tmp_path: Path, capsys):
