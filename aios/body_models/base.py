@@ -8,22 +8,18 @@ Legend: ``B`` persons, ``J`` joints of the requested set, ``V`` vertices,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aios.structures import (
-    POSE_JOINTS,
-    axis_angle_to_matrix,
-    get_joint_set,
-    joint_mapping,
-)
+from aios.structures import POSE_JOINTS, axis_angle_to_matrix
 
 from .files import find_body_model, load_body_model_arrays
+from .layout import as_pose, common_rows, joint_source
 
 
 @dataclass
@@ -41,38 +37,9 @@ class SMPLXOutput:
     joint_set: str
 
 
-@dataclass
-class BodyParams:
-    """Checked parameters of one batch: all tensors have ``B`` rows.
-
-    Attributes:
-        betas: ``(B, num_betas)``.
-        expression: ``(B, num_expression_coeffs)``.
-        transl: ``(B, 3)`` metres.
-        poses: By the names of :data:`POSE_JOINTS`: ``(B, K, 3)`` axis-angle
-            or ``(B, K, 3, 3)`` rotation matrices.
-    """
-
-    betas: Tensor
-    expression: Tensor
-    transl: Tensor
-    poses: dict[str, Tensor]
-
-    def __len__(self) -> int:
-        return len(self.betas)
-
-    def split(self, size: int | None) -> Iterator[BodyParams]:
-        """Yield pieces of at most ``size`` persons (at least one piece)."""
-        size = size or len(self)
-        for start in range(0, max(len(self), 1), max(size, 1)):
-            piece = slice(start, start + size)
-            poses = {name: pose[piece] for name, pose in self.poses.items()}
-            tensors = {
-                field.name: getattr(self, field.name)[piece]
-                for field in fields(self)
-                if field.name != 'poses'
-            }
-            yield replace(self, poses=poses, **tensors)
+Parameters = dict[str, Tensor]
+"""Checked arguments of ``B`` persons by name; poses are ``(B, K, 3)``
+axis-angle or ``(B, K, 3, 3)`` rotation matrices."""
 
 
 class _JointIndex(NamedTuple):
@@ -80,23 +47,6 @@ class _JointIndex(NamedTuple):
 
     source: Tensor  # (J,) int64
     num_source: int  # the first so many joints are enough
-
-
-def _as_pose(name: str, pose: Tensor) -> Tensor:
-    """Bring one pose argument to (B, K, 3) or (B, K, 3, 3)."""
-    num_joints = POSE_JOINTS[name]
-    shape = tuple(pose.shape[1:])
-    if shape in ((num_joints, 3), (num_joints, 3, 3)):
-        return pose
-    if shape == (3 * num_joints,):
-        return pose.unflatten(1, (num_joints, 3))
-    if num_joints == 1 and shape == (3, 3):
-        return pose.unsqueeze(1)
-    raise ValueError(
-        f'{name} must have shape (B, {3 * num_joints}) or '
-        f'(B, {num_joints}, 3) for axis-angle, or (B, {num_joints}, 3, 3) '
-        f'for rotation matrices, got {tuple(pose.shape)}'
-    )
 
 
 class BodyModelBase(nn.Module):
@@ -250,8 +200,10 @@ class BodyModelBase(nn.Module):
         joint_set = joint_set or self.native_joint_set
         index = self._indices_of(joint_set)
         params = self._check_params(
-            {'betas': betas, 'expression': expression, 'transl': transl},
             {
+                'betas': betas,
+                'expression': expression,
+                'transl': transl,
                 'global_orient': global_orient,
                 'body_pose': body_pose,
                 'left_hand_pose': left_hand_pose,
@@ -263,10 +215,15 @@ class BodyModelBase(nn.Module):
         )
         # metres in half precision are millimetres off: autocast stays out
         with torch.autocast(self.v_template.device.type, enabled=False):
-            chunks = [
-                self._chunk_output(piece, index, return_vertices)
-                for piece in params.split(self.chunk_size)
-            ]
+            count = max(len(params['transl']), 1)
+            size = self.chunk_size or count
+            chunks = []
+            for start in range(0, count, size):
+                rows = slice(start, start + size)
+                piece = {name: value[rows] for name, value in params.items()}
+                chunks.append(
+                    self._chunk_output(piece, index, return_vertices)
+                )
         vertices, joints = zip(*chunks, strict=True)
         return SMPLXOutput(
             torch.cat(vertices) if return_vertices else None,
@@ -274,13 +231,14 @@ class BodyModelBase(nn.Module):
             joint_set,
         )
 
-    def rotation_matrices(self, params: BodyParams) -> Tensor:
+    def rotation_matrices(self, params: Parameters) -> Tensor:
         """Rotations of all joints relative to the parent, (B, 55, 3, 3).
 
         Here the hand mean is added to axis-angle hand poses.
         """
         poses = []
-        for name, pose in params.poses.items():
+        for name in POSE_JOINTS:
+            pose = params[name]
             if pose.ndim == 3 and 'hand' in name and not self.flat_hand_mean:
                 pose = pose + self.hand_mean[int('right' in name)]
             poses.append(pose)
@@ -294,7 +252,7 @@ class BodyModelBase(nn.Module):
         return torch.cat(matrices, dim=1)
 
     def _pose_chunk(
-        self, params: BodyParams, num_joints: int, return_vertices: bool
+        self, params: Parameters, num_joints: int, return_vertices: bool
     ) -> tuple[Tensor | None, Tensor]:
         """Vertices (B, V, 3) or None, and joints, before translation.
 
@@ -303,12 +261,12 @@ class BodyModelBase(nn.Module):
         raise NotImplementedError
 
     def _chunk_output(
-        self, params: BodyParams, index: _JointIndex, return_vertices: bool
+        self, params: Parameters, index: _JointIndex, return_vertices: bool
     ) -> tuple[Tensor | None, Tensor]:
         vertices, joints = self._pose_chunk(
             params, index.num_source, return_vertices
         )
-        offset = params.transl.unsqueeze(1)
+        offset = params['transl'].unsqueeze(1)
         joints = joints.index_select(1, index.source) + offset
         return vertices if vertices is None else vertices + offset, joints
 
@@ -320,69 +278,36 @@ class BodyModelBase(nn.Module):
     def _indices_of(self, joint_set: str) -> _JointIndex:
         key = joint_set, self.v_template.device
         if key not in self._joint_index:
-            source = joint_mapping(
-                self.native_joint_set, joint_set, approximate=True
-            )
-            names = get_joint_set(joint_set).names
-            lacking = [names[i] for i in np.flatnonzero(source < 0)]
-            if lacking:
-                raise ValueError(
-                    f'joint_set {joint_set!r} needs joints that '
-                    f'{self.native_joint_set!r} does not have: '
-                    f'{", ".join(lacking)}'
-                )
+            source = joint_source(self.native_joint_set, joint_set)
             self._joint_index[key] = _JointIndex(
                 torch.tensor(source, device=key[1]), int(source.max()) + 1
             )
         return self._joint_index[key]
 
-    def _check_params(
-        self,
-        vectors: dict[str, Tensor | None],
-        poses: dict[str, Tensor | None],
-    ) -> BodyParams:
-        sizes = {
-            'betas': self.num_betas,
-            'expression': self.num_expression_coeffs,
-            'transl': 3,
+    def _check_params(self, given: dict[str, Tensor | None]) -> Parameters:
+        zeros = self.v_template.new_zeros
+        params = {
+            'betas': zeros(1, self.num_betas),
+            'expression': zeros(1, self.num_expression_coeffs),
+            'transl': zeros(1, 3),
+            **{name: zeros(1, k, 3) for name, k in POSE_JOINTS.items()},
         }
-        given = {
+        known = {
             name: value.to(self.v_template.dtype)
-            for name, value in (vectors | poses).items()
+            for name, value in given.items()
             if value is not None
         }
-        batch_size = _common_batch_size(given)
-        checked = {}
-        for name, size in sizes.items():
-            value = given.get(name, self.v_template.new_zeros(1, size))
-            if value.shape[1:] != (size,):
+        batch_size = common_rows(known)
+        for name, value in known.items():
+            if name in POSE_JOINTS:
+                value = as_pose(name, value)
+            elif value.shape[1:] != params[name].shape[1:]:
                 raise ValueError(
-                    f'{name} must have shape (B, {size}), got '
-                    f'{tuple(value.shape)}'
+                    f'{name} must have shape (B, {params[name].shape[1]}), '
+                    f'got {tuple(value.shape)}'
                 )
-            checked[name] = value.expand(batch_size, -1)
-        rotations = {}
-        for name, num_joints in POSE_JOINTS.items():
-            value = given.get(
-                name, self.v_template.new_zeros(1, num_joints, 3)
-            )
-            value = _as_pose(name, value)
-            rotations[name] = value.expand(batch_size, *value.shape[1:])
-        return BodyParams(poses=rotations, **checked)
-
-
-def _common_batch_size(given: Mapping[str, Tensor]) -> int:
-    for name, value in given.items():
-        if value.ndim < 2:
-            raise ValueError(
-                f'{name} must have a batch dimension, got shape '
-                f'{tuple(value.shape)}'
-            )
-    sizes = {name: len(value) for name, value in given.items()}
-    others = {size for size in sizes.values() if size != 1}
-    if len(others) > 1:
-        raise ValueError(
-            f'arguments must have the same number of rows (or one row), got '
-            f'{sizes}'
-        )
-    return others.pop() if others else 1
+            params[name] = value
+        return {
+            name: value.expand(batch_size, *value.shape[1:])
+            for name, value in params.items()
+        }

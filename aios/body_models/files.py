@@ -138,15 +138,15 @@ def check_body_model_arrays(
             finite, refers to something that is not there, or breaks the
             order of the joints.
     """
-    missing = [name for name in _FIELDS if name not in arrays]
-    if missing:
-        raise BodyModelFileError(
-            f'{path}: not an SMPL-X model file, it lacks '
-            f'{", ".join(missing)}. (SMPL and SMPL-H files do not fit.)'
-        )
-    for name, shape in (_FIELDS | _OPTIONAL_FIELDS).items():
-        if name in arrays:
-            check_array(arrays[name], shape, f'{path}[{name}]')
+    check_fields(
+        arrays,
+        _FIELDS,
+        path,
+        'SMPL-X',
+        '. (SMPL and SMPL-H files do not fit.)',
+    )
+    optional = {k: v for k, v in _OPTIONAL_FIELDS.items() if k in arrays}
+    check_fields(arrays, optional, path, 'SMPL-X')
     _check_references(arrays, path)
 
 
@@ -345,6 +345,35 @@ def find_file(
         f'{advice}, and put it there or set {BODY_MODELS_ENV} to its folder.'
         + (free if folder == 'smplx' else '')
     )
+
+
+def check_fields(
+    arrays: Mapping[str, np.ndarray],
+    fields: Mapping[str, tuple[int | str, ...]],
+    path: str | os.PathLike,
+    model: str,
+    advice: str = '',
+) -> None:
+    """Reject arrays that are not those of a model file.
+
+    Args:
+        arrays: By name.
+        fields: Wanted shapes, see :func:`check_array`.
+        path: Name of the file for messages.
+        model: Name of the model for messages.
+        advice: What to say if an array is missing.
+
+    Raises:
+        BodyModelFileError: An array is missing or not as wanted.
+    """
+    missing = [name for name in fields if name not in arrays]
+    if missing:
+        raise BodyModelFileError(
+            f'{path}: not an {model} model file, it lacks '
+            f'{", ".join(missing)}{advice}'
+        )
+    for name, shape in fields.items():
+        check_array(arrays[name], shape, f'{path}[{name}]')
 
 
 def check_array(

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from aios.utils.cache import cache_folder
+from aios.utils.portable_pickle import dump_npz
 from aios.utils.safe_io import atomic_write
 
 from .free_body_correctives import pose_correctives
@@ -130,9 +131,11 @@ def expand_free_body(
                 'choose another folder, or pass overwrite=True'
             )
     for path, content in changed.items():
-        _write(path, content)
+        with atomic_write(path, overwrite=True) as stream:
+            stream.write(content)
     for gender in missing:
-        _write(models[gender], _npz_bytes(free_body_arrays(gender)))
+        arrays = free_body_arrays(gender)
+        dump_npz(models[gender], arrays, overwrite=True, compresslevel=1)
     return root
 
 
@@ -161,6 +164,8 @@ def free_body_arrays(gender: str = 'neutral') -> dict[str, np.ndarray]:
     parents = common['parents'].astype(np.int64)
     weights = _skin_weights(common, len(parents))
     regressor = _joint_regressor(body, len(parents), len(template))
+    tree = np.stack([parents, np.arange(len(parents))])
+    tree[0, 0] = _ROOT_PARENT
     faces = common['faces'].astype(np.uint32)
     correctives = pose_correctives(
         template, weights, regressor @ template, parents
@@ -171,7 +176,7 @@ def free_body_arrays(gender: str = 'neutral') -> dict[str, np.ndarray]:
         'shapedirs': _shape_directions(body),
         'posedirs': correctives.astype(np.float32),
         'J_regressor': regressor.astype(np.float32),
-        'kintree_table': _kinematic_tree(parents),
+        'kintree_table': tree,
         'weights': weights.astype(np.float32),
         'vt': common['vt'].astype(np.float32) / 65535,
         'ft': faces,
@@ -228,12 +233,6 @@ def _shape_directions(body: Mapping) -> np.ndarray:
     last = _EXPRESSION_COLUMN + len(expression)
     columns[..., _EXPRESSION_COLUMN:last] = np.moveaxis(expression, 0, -1)
     return columns
-
-
-def _kinematic_tree(parents: np.ndarray) -> np.ndarray:
-    tree = np.stack([parents, np.arange(len(parents))])
-    tree[0, 0] = _ROOT_PARENT
-    return tree
 
 
 def _hand_arrays(common: Mapping) -> dict[str, np.ndarray]:
@@ -321,24 +320,3 @@ def _is_current_model(path: Path) -> bool:
         f'{path}: not the free body {FREE_BODY_VERSION} but {found}; '
         'choose another folder, or pass overwrite=True'
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path, overwrite=True) as stream:
-        stream.write(content)
-
-
-def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Like ``np.savez_compressed``, but without today's date in the file."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(
-        buffer, 'w', zipfile.ZIP_DEFLATED, compresslevel=1
-    ) as archive:
-        for name, array in arrays.items():
-            info = zipfile.ZipInfo(f'{name}.npy', (1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(info, 'w', force_zip64=True) as file:
-                np.lib.format.write_array(
-                    file, np.asarray(array, order='C'), allow_pickle=False
-                )
-    return buffer.getvalue()

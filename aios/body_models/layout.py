@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+
+from aios.structures import POSE_JOINTS, get_joint_set, joint_mapping
 
 VERTEX_JOINTS: Mapping[str, int] = {
     'nose': 9120,
@@ -95,3 +98,93 @@ def joints_by_depth(parents: np.ndarray) -> list[np.ndarray]:
     for joint, parent in enumerate(parents[1:], start=1):
         depth[joint] = depth[parent] + 1
     return [np.flatnonzero(depth == d) for d in range(1, depth.max() + 1)]
+
+
+def rest_skeleton(
+    arrays: Mapping[str, np.ndarray], shape_directions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joints of the rest pose, which are linear in the shape.
+
+    Args:
+        arrays: Of a model file.
+        shape_directions: ``(V, 3, C)``.
+
+    Returns:
+        ``(J,)`` int64 parents, -1 for the root; ``(J, 3)`` joints of the mean
+        shape; ``(C, 3 J)`` their change with the coefficients.
+    """
+    parents = arrays['kintree_table'][0].astype(np.int64)
+    parents[0] = -1
+    regressor = arrays['J_regressor'].astype(np.float64)
+    moves = np.tensordot(regressor, shape_directions, axes=1)
+    moves = moves.reshape(-1, moves.shape[-1]).T.copy()
+    return parents, regressor @ arrays['v_template'], moves
+
+
+def used_vertices(
+    *groups: np.ndarray,
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The vertices that groups of indices need, and the groups among them."""
+    flat = np.concatenate([group.ravel() for group in groups])
+    used, place = np.unique(flat, return_inverse=True)
+    ends = np.cumsum([group.size for group in groups])[:-1]
+    parts = zip(np.split(place, ends), groups, strict=True)
+    return used, [part.reshape(group.shape) for part, group in parts]
+
+
+def joint_source(native: str, joint_set: str) -> np.ndarray:
+    """Where the joints of a set are in that of a body model.
+
+    Raises:
+        ValueError: The body model lacks some; the message names them.
+        KeyError: Unknown joint set.
+    """
+    source = joint_mapping(native, joint_set, approximate=True)
+    names = get_joint_set(joint_set).names
+    lacking = [names[i] for i in np.flatnonzero(source < 0)]
+    if lacking:
+        raise ValueError(
+            f'joint_set {joint_set!r} needs joints that {native!r} does not '
+            f'have: {", ".join(lacking)}'
+        )
+    return source
+
+
+def common_rows(given: Mapping[str, Any]) -> int:
+    """Number of persons of arguments, of which one row serves all persons.
+
+    Raises:
+        ValueError: They have different numbers, or no axis of persons.
+    """
+    for name, value in given.items():
+        if value.ndim < 2:
+            raise ValueError(
+                f'{name} must have a batch dimension, got shape '
+                f'{tuple(value.shape)}'
+            )
+    others = {len(value) for value in given.values()} - {1}
+    if len(others) > 1:
+        shapes = {name: tuple(value.shape) for name, value in given.items()}
+        raise ValueError(
+            'arguments must have the same number of rows (or one row), got '
+            f'{shapes}'
+        )
+    return others.pop() if others else 1
+
+
+def as_pose(name: str, pose: Any) -> Any:
+    """An argument as ``(B, K, 3)`` axis-angle or ``(B, K, 3, 3)`` matrices.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    joints, shape = POSE_JOINTS[name], tuple(pose.shape[1:])
+    if shape in ((joints, 3), (3 * joints,)):
+        return pose.reshape(len(pose), joints, 3)
+    if shape == (joints, 3, 3) or (joints == 1 and shape == (3, 3)):
+        return pose.reshape(len(pose), joints, 3, 3)
+    raise ValueError(
+        f'{name} must have shape (B, {3 * joints}) or (B, {joints}, 3) for '
+        f'axis-angle, or (B, {joints}, 3, 3) for rotation matrices, got '
+        f'{tuple(pose.shape)}'
+    )

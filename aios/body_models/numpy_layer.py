@@ -19,7 +19,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial.transform import Rotation
 
-from aios.structures import POSE_JOINTS, get_joint_set, joint_mapping
+from aios.structures import POSE_JOINTS
 
 from .files import find_body_model, load_body_model_arrays
 from .layout import (
@@ -28,8 +28,13 @@ from .layout import (
     NUM_SKELETON,
     NUM_STATIC,
     VERTEX_JOINTS,
+    as_pose,
+    common_rows,
+    joint_source,
     joints_by_depth,
+    rest_skeleton,
     split_shape_directions,
+    used_vertices,
 )
 
 _SPARSE_DENSITY = 0.05  # of correctives, below it sparse ones are faster
@@ -101,14 +106,11 @@ class NumpySMPLXLayer:
         self.faces = arrays['f'].astype(np.int64)
         hands = np.stack([arrays['hands_meanl'], arrays['hands_meanr']])
         self.hand_mean = hands.reshape(2, 15, 3).astype(np.float32)
-        self.parents = arrays['kintree_table'][0].astype(np.int64)
-        self.parents[0] = -1
+        self.parents, joints, moves = rest_skeleton(
+            arrays, arrays['shapedirs']
+        )
         self._levels = joints_by_depth(self.parents)
-        regressor = arrays['J_regressor'].astype(np.float64)
-        joints = regressor @ arrays['v_template']
-        directions = np.tensordot(regressor, arrays['shapedirs'], axes=1)
-        self._joints = joints.astype(np.float32)
-        self._joint_directions = _flat(directions)
+        self._joints, self._joint_directions = _single(joints), _single(moves)
         self._mesh = _Skin.read(arrays)
         self.v_template = self._mesh.template
         self.lbs_weights = _single(arrays['weights'])
@@ -118,16 +120,12 @@ class NumpySMPLXLayer:
         """Keep the few vertices that joints depend on as small models."""
         tips = np.array(list(VERTEX_JOINTS.values()))
         fixed = self.faces[arrays['lmk_faces_idx'].astype(np.int64)]
-        self._anchor_ids, place = np.unique(
-            np.concatenate([tips, fixed.ravel()]), return_inverse=True
-        )
-        self._tips = place[: len(tips)]
-        self._landmarks = place[len(tips) :].reshape(fixed.shape)
+        self._anchor_ids, places = used_vertices(tips, fixed)
+        self._tips, self._landmarks = places
         self._landmark_weights = _single(arrays['lmk_bary_coords'])
         self._anchors = self._mesh.some(self._anchor_ids)
         moving = self.faces[arrays['dynamic_lmk_faces_idx'].astype(np.int64)]
-        self._contour_ids, place = np.unique(moving, return_inverse=True)
-        self._corners = place.reshape(moving.shape)
+        self._contour_ids, (self._corners,) = used_vertices(moving)
         self._corner_weights = _single(arrays['dynamic_lmk_bary_coords'])
         self._contour = self._mesh.some(self._contour_ids)
 
@@ -152,7 +150,7 @@ class NumpySMPLXLayer:
             ValueError: A wrong shape, or a joint set that cannot be made.
             KeyError: Unknown joint set.
         """
-        source = _joint_source(joint_set)
+        source = joint_source('smplx_144', joint_set)
         num_joints = int(source.max()) + 1
         vectors, rotations = self._read(parameters)
         chunks = []
@@ -183,7 +181,7 @@ class NumpySMPLXLayer:
             for name, value in parameters.items()
             if value is not None
         }
-        count = _common_rows(given)
+        count = common_rows(given)
         vectors = {}
         for name, size in self._sizes.items():
             value = given.get(name, np.zeros((1, size), np.float32))
@@ -202,16 +200,9 @@ class NumpySMPLXLayer:
 
     def _matrices(self, name: str, pose: np.ndarray) -> np.ndarray:
         """Rotations ``(B, K, 3, 3)`` of an argument."""
-        number = POSE_JOINTS[name]
-        if pose.shape[1:] == (number, 3, 3):
+        pose = as_pose(name, pose)
+        if pose.ndim == 4:
             return pose
-        if pose.shape[1:] not in ((3 * number,), (number, 3)):
-            raise ValueError(
-                f'{name} must have shape (B, {3 * number}) or '
-                f'(B, {number}, 3) for axis-angle, or (B, {number}, 3, 3) '
-                f'for rotation matrices, got {pose.shape}'
-            )
-        pose = pose.reshape(len(pose), number, 3)
         if 'hand' in name and not self.flat_hand_mean:
             pose = pose + self.hand_mean[int('right' in name)]
         return rotation_matrices(pose)
@@ -352,31 +343,6 @@ def _contour_rows(neck: np.ndarray) -> np.ndarray:
     yaw = np.nan_to_num(yaw).clip(-MAX_CONTOUR_YAW, MAX_CONTOUR_YAW)
     yaw = yaw.round().astype(np.int64)
     return np.where(yaw < 0, MAX_CONTOUR_YAW - yaw, yaw)
-
-
-def _joint_source(joint_set: str) -> np.ndarray:
-    """Where the joints of a set are in ``'smplx_144'``."""
-    source = joint_mapping('smplx_144', joint_set, approximate=True)
-    names = get_joint_set(joint_set).names
-    lacking = [names[i] for i in np.flatnonzero(source < 0)]
-    if lacking:
-        raise ValueError(
-            f'joint_set {joint_set!r} needs joints that SMPL-X does not '
-            f'have: {", ".join(lacking)}'
-        )
-    return source
-
-
-def _common_rows(given: Mapping[str, np.ndarray]) -> int:
-    """Number of persons; one row serves all of them."""
-    counts = {n: x.shape[0] if x.ndim > 1 else None for n, x in given.items()}
-    many = set(counts.values()) - {1}
-    if None in many or len(many) > 1:
-        raise ValueError(
-            'arguments must have the same number of rows (or one row), got '
-            f'{ {name: x.shape for name, x in given.items()} }'
-        )
-    return many.pop() if many else 1  # type: ignore[return-value]
 
 
 def _single(array: np.ndarray) -> np.ndarray:

@@ -109,7 +109,8 @@ class BodyPoser:
         chunks = [
             (gender, rows)
             for gender in sorted(set(names.tolist())) or ['neutral']
-            for rows in _chunks(np.flatnonzero(names == gender))
+            for mine in [np.flatnonzero(names == gender)]
+            for rows in np.split(mine, range(_CHUNK, len(mine), _CHUNK))
         ]
         bodies = [
             self._pose(
@@ -132,38 +133,22 @@ class BodyPoser:
     ) -> PosedBodies:
         if isinstance(layer.v_template, np.ndarray):
             body = layer(**parameters, **options)
-        else:
-            body = _pose_tensors(layer, parameters, options)
-        vertices = body.vertices
-        return PosedBodies(
-            _as_array(body.joints),
-            None if vertices is None else _as_array(vertices),
-        )
+            return PosedBodies(body.joints, body.vertices)
+        import torch
 
-
-def _pose_tensors(
-    layer: Any, parameters: dict[str, Any], options: dict[str, Any]
-) -> Any:
-    import torch
-
-    like = torch.as_tensor(layer.v_template)
-    with torch.no_grad():
-        return layer(
-            **{
-                name: torch.as_tensor(value).to(like)
-                for name, value in parameters.items()
-            },
-            **options,
-        )
+        like = torch.as_tensor(layer.v_template)
+        tensors = {
+            name: torch.as_tensor(value).to(like)
+            for name, value in parameters.items()
+        }
+        with torch.no_grad():
+            body = layer(**tensors, **options)
+        vertices = None if body.vertices is None else _as_array(body.vertices)
+        return PosedBodies(_as_array(body.joints), vertices)
 
 
 def _as_array(value: Any) -> np.ndarray:
     return value if isinstance(value, np.ndarray) else value.cpu().numpy()
-
-
-def _chunks(rows: np.ndarray) -> list[np.ndarray]:
-    """Pieces of at most ``_CHUNK`` rows, at least one."""
-    return np.split(rows, range(_CHUNK, len(rows), _CHUNK))
 
 
 def _gender_names(

@@ -11,12 +11,13 @@ shape and expression coefficients, ``L`` landmarks.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .layout import MAX_CONTOUR_YAW, joints_by_depth
+from .layout import MAX_CONTOUR_YAW, joints_by_depth, rest_skeleton
 
 _SPARSE_DENSITY = 0.05  # below it sparse correctives are faster (benchmark)
 
@@ -73,6 +74,59 @@ class KinematicTree(nn.Module):
         rotation = torch.cat(all_rotations, 1).index_select(1, self.place)
         position = torch.cat(all_positions, 1).index_select(1, self.place)
         return rotation, position.squeeze(-1)
+
+
+class Skeleton(nn.Module):
+    """Joints of persons, and how they move the skin.
+
+    Args:
+        arrays: Of a model file.
+        shape_directions: ``(V, 3, C)``.
+        dtype: Floating-point type.
+    """
+
+    parents: Tensor  # (J,) -1 for the root
+    template: Tensor  # (J, 3) rest joints of the mean shape
+    directions: Tensor  # (C, 3 J) their change with the coefficients
+
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        shape_directions: np.ndarray,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        parents, joints, moves = rest_skeleton(arrays, shape_directions)
+        self.tree = KinematicTree(parents)
+        self.register_buffer('parents', torch.from_numpy(parents), False)
+        for name, array in (('template', joints), ('directions', moves)):
+            value = torch.as_tensor(array, dtype=dtype)
+            self.register_buffer(name, value, False)
+
+    def forward(
+        self, coefficients: Tensor, local: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Pose the joints.
+
+        Args:
+            coefficients: ``(B, C)``.
+            local: ``(B, J, 3, 3)`` rotations relative to the parent.
+
+        Returns:
+            Global rotations ``(B, J, 3, 3)`` and positions ``(B, J, 3)``;
+            for the skin the pose feature ``(B, 9 (J - 1))`` and transforms
+            ``(B, J, 3, 4)`` from the rest pose.
+        """
+        shape = (coefficients @ self.directions).unflatten(1, (-1, 3))
+        rest = self.template + shape
+        offsets = rest - rest.index_select(1, self.parents.clamp(min=0))
+        offsets = torch.cat([rest[:, :1], offsets[:, 1:]], dim=1)
+        rotations, joints = self.tree(local, offsets)
+        moved = joints - (rotations @ rest.unsqueeze(-1)).squeeze(-1)
+        transforms = torch.cat([rotations, moved.unsqueeze(-1)], dim=-1)
+        identity = torch.eye(3, dtype=local.dtype, device=local.device)
+        feature = (local[:, 1:] - identity).flatten(1)
+        return rotations, joints, feature, transforms
 
 
 class PoseCorrectives(nn.Module):

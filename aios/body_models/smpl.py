@@ -28,12 +28,13 @@ from .files import (
     GENDERS,
     BodyModelFileError,
     check_array,
+    check_fields,
     find_file,
     model_folder,
     read_model_file,
     to_plain_arrays,
 )
-from .skinning import KinematicTree, SkinnedVertices
+from .skinning import Skeleton, SkinnedVertices
 
 SMPL_FEET: Mapping[str, int] = {
     'left_bigtoe': 3216,
@@ -112,13 +113,7 @@ def load_smpl_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         BodyModelFileError: An array is missing or has another shape.
     """
     arrays, _ = to_plain_arrays(read_model_file(path, keys=_FIELDS))
-    missing = [name for name in _FIELDS if name not in arrays]
-    if missing:
-        raise BodyModelFileError(
-            f'{path}: not an SMPL model file, it lacks {", ".join(missing)}'
-        )
-    for name, shape in _FIELDS.items():
-        check_array(arrays[name], shape, f'{path}[{name}]')
+    check_fields(arrays, _FIELDS, path, 'SMPL')
     return arrays
 
 
@@ -212,10 +207,6 @@ class SMPLLayer(nn.Module):
             directions.
     """
 
-    joint_template: Tensor  # (J, 3)
-    joint_directions: Tensor  # (S, 3 J)
-    parents: Tensor  # (J,)
-
     def __init__(
         self,
         model_path: str | os.PathLike | None = None,
@@ -232,14 +223,8 @@ class SMPLLayer(nn.Module):
                 f'{path}[shapedirs]: num_betas is {num_betas}, the file has '
                 f'{directions.shape[2]} shape directions'
             )
-        parents = arrays['kintree_table'][0].astype(np.int64)
-        parents[0] = -1
-        regressor = arrays['J_regressor'].astype(np.float64)
-        joints = regressor @ arrays['v_template']
-        moves = np.tensordot(regressor, directions, axes=1)
-        moves = moves.reshape(3 * _NUM_JOINTS, -1).T
         self.num_betas = num_betas
-        self.tree = KinematicTree(parents)
+        self.skeleton = Skeleton(arrays, directions, dtype)
         self.mesh = SkinnedVertices(
             arrays['v_template'],
             directions,
@@ -247,12 +232,6 @@ class SMPLLayer(nn.Module):
             arrays['weights'],
             dtype,
         )
-        for name, value in (
-            ('joint_template', torch.as_tensor(joints, dtype=dtype)),
-            ('joint_directions', torch.as_tensor(moves.copy(), dtype=dtype)),
-            ('parents', torch.from_numpy(parents)),
-        ):
-            self.register_buffer(name, value, False)
 
     @property
     def v_template(self) -> Tensor:
@@ -280,16 +259,7 @@ class SMPLLayer(nn.Module):
         """
         pose = torch.cat((global_orient, body_pose), dim=1)
         local = axis_angle_to_matrix(pose.unflatten(1, (_NUM_JOINTS, 3)))
-        rest = self.joint_template + (betas @ self.joint_directions).unflatten(
-            1, (-1, 3)
-        )
-        offsets = rest - rest.index_select(1, self.parents.clamp(min=0))
-        offsets = torch.cat((rest[:, :1], offsets[:, 1:]), dim=1)
-        rotations, joints = self.tree(local, offsets)
-        moved = joints - (rotations @ rest.unsqueeze(-1)).squeeze(-1)
-        transforms = torch.cat((rotations, moved.unsqueeze(-1)), dim=-1)
-        identity = torch.eye(3, dtype=local.dtype, device=local.device)
-        feature = (local[:, 1:] - identity).flatten(1)
+        _, joints, feature, transforms = self.skeleton(betas, local)
         vertices = self.mesh(betas, feature, transforms)
         if transl is not None:
             vertices = vertices + transl[:, None]

@@ -17,16 +17,17 @@ from torch import Tensor
 
 from aios.registry import MODELS
 
-from .base import BodyModelBase, BodyParams
+from .base import BodyModelBase, Parameters
 from .layout import (
     NECK,
     NUM_SKELETON,
     NUM_STATIC,
     VERTEX_JOINTS,
     split_shape_directions,
+    used_vertices,
 )
 from .skinning import (
-    KinematicTree,
+    Skeleton,
     SkinnedVertices,
     contour_rows,
     interpolate_corners,
@@ -44,9 +45,6 @@ class SMPLXLayer(BodyModelBase):
     mesh: SkinnedVertices
     anchors: SkinnedVertices
     contour: SkinnedVertices
-    parents: Tensor
-    joint_template: Tensor  # (J, 3) rest joints of the mean shape
-    joint_directions: Tensor  # (C, 3 J) their change with the coefficients
     anchor_ids: Tensor  # vertices behind joints 55 to 126
     tips: Tensor  # (21,) in the anchors
     landmarks: Tensor  # (51, 3) in the anchors
@@ -61,23 +59,9 @@ class SMPLXLayer(BodyModelBase):
         arrays['shapedirs'] = split_shape_directions(
             arrays['shapedirs'], self.num_betas, self.num_expression_coeffs
         )
-        self._add_skeleton(arrays, dtype)
+        self.skeleton = Skeleton(arrays, arrays['shapedirs'], dtype)
         self.mesh = _skinned_vertices(arrays, slice(None), dtype)
         self._add_landmarks(arrays, dtype)
-
-    def _add_skeleton(
-        self, arrays: Mapping[str, np.ndarray], dtype: torch.dtype
-    ) -> None:
-        parents = arrays['kintree_table'][0].astype(np.int64)
-        parents[0] = -1
-        regressor = arrays['J_regressor'].astype(np.float64)
-        joints = regressor @ arrays['v_template']
-        directions = np.tensordot(regressor, arrays['shapedirs'], axes=1)
-        self.tree = KinematicTree(parents)
-        self._add_buffer('parents', parents)
-        self._add_buffer('joint_template', joints, dtype)
-        directions = directions.reshape(3 * len(joints), -1)
-        self._add_buffer('joint_directions', directions.T.copy(), dtype)
 
     def _add_landmarks(
         self, arrays: Mapping[str, np.ndarray], dtype: torch.dtype
@@ -86,21 +70,19 @@ class SMPLXLayer(BodyModelBase):
         faces = arrays['f'].astype(np.int64)
         fixed = faces[arrays['lmk_faces_idx'].astype(np.int64)]
         tips = np.array(list(VERTEX_JOINTS.values()))
-        used, place = np.unique(
-            np.concatenate([tips, fixed.ravel()]), return_inverse=True
-        )
+        used, (tips, fixed) = used_vertices(tips, fixed)
         self.anchors = _skinned_vertices(arrays, used, dtype)
         self._add_buffer('anchor_ids', used)
-        self._add_buffer('tips', place[: len(tips)])
-        self._add_buffer('landmarks', place[len(tips) :].reshape(-1, 3))
+        self._add_buffer('tips', tips)
+        self._add_buffer('landmarks', fixed)
         self._add_buffer('landmark_weights', arrays['lmk_bary_coords'], dtype)
         if not self.use_face_contour:
             return
         moving = faces[arrays['dynamic_lmk_faces_idx'].astype(np.int64)]
-        used, place = np.unique(moving, return_inverse=True)
+        used, (corners,) = used_vertices(moving)
         self.contour = _skinned_vertices(arrays, used, dtype)
         self._add_buffer('contour_ids', used)
-        self._add_buffer('contour_corners', place.reshape(moving.shape))
+        self._add_buffer('contour_corners', corners)
         self._add_buffer(
             'contour_weights', arrays['dynamic_lmk_bary_coords'], dtype
         )
@@ -111,25 +93,22 @@ class SMPLXLayer(BodyModelBase):
         return self.mesh.template
 
     @property
+    def parents(self) -> Tensor:  # type: ignore[override]
+        """Parent of each joint ``(J,)``, -1 for the root."""
+        return self.skeleton.parents
+
+    @property
     def lbs_weights(self) -> Tensor:
         """Skinning weights ``(V, J)``."""
         return self.mesh.weights
 
     def _pose_chunk(
-        self, params: BodyParams, num_joints: int, return_vertices: bool
+        self, params: Parameters, num_joints: int, return_vertices: bool
     ) -> tuple[Tensor | None, Tensor]:
-        coefficients = torch.cat([params.betas, params.expression], dim=1)
+        coefficients = torch.cat([params['betas'], params['expression']], 1)
         local = self.rotation_matrices(params)
-        rest = self.joint_template + (
-            coefficients @ self.joint_directions
-        ).unflatten(1, (-1, 3))
-        rotations, joints = self._pose_skeleton(local, rest)
-        moved = joints - (rotations @ rest.unsqueeze(-1)).squeeze(-1)
-        transforms = torch.cat([rotations, moved.unsqueeze(-1)], dim=-1)
-        identity = torch.eye(3, dtype=local.dtype, device=local.device)
-        feature = (local[:, 1:] - identity).flatten(1)
-        skin = coefficients, feature, transforms
-
+        rotations, joints, *motion = self.skeleton(coefficients, local)
+        skin = coefficients, *motion
         vertices = self.mesh(*skin) if return_vertices else None
         groups = [joints]
         if num_joints > NUM_SKELETON:
@@ -139,17 +118,8 @@ class SMPLXLayer(BodyModelBase):
             groups.append(self._contour_joints(vertices, skin, neck))
         return vertices, torch.cat(groups, dim=1)
 
-    def _pose_skeleton(
-        self, local: Tensor, rest: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Global rotations and positions of the skeleton's joints."""
-        parents = self.parents.clamp(min=0)
-        offsets = rest - rest.index_select(1, parents)
-        offsets = torch.cat([rest[:, :1], offsets[:, 1:]], dim=1)
-        return self.tree(local, offsets)
-
     def _anchor_joints(
-        self, vertices: Tensor | None, skin: tuple[Tensor, Tensor, Tensor]
+        self, vertices: Tensor | None, skin: tuple[Tensor, ...]
     ) -> Tensor:
         """Vertex joints and landmarks of the inner face, (B, 21 + 51, 3)."""
         if vertices is None:
@@ -166,7 +136,7 @@ class SMPLXLayer(BodyModelBase):
     def _contour_joints(
         self,
         vertices: Tensor | None,
-        skin: tuple[Tensor, Tensor, Tensor],
+        skin: tuple[Tensor, ...],
         neck: Tensor,
     ) -> Tensor:
         """Landmarks of the face contour as seen from the front, (B, 17, 3)."""

@@ -33,13 +33,13 @@ from aios.utils.safe_io import (
 
 from . import benchmarks
 from .faults import Fault, HumanDataError
-from .hand_mean import read_hand_mean
-from .human_dataset import HumanDataset
+from .human_dataset import HumanDataset, read_hand_mean
 from .image_list import ImageList
 from .label_options import DropCount, LabelOptions, LabelTable
 from .labels import (
     gender_codes,
     index_images,
+    non_finite_labels,
     non_finite_rows,
     sound_rows,
 )
@@ -65,17 +65,6 @@ _POSES = {
     'jaw_pose': 3,
 }
 _EYES = (67, 68)
-_BROKEN = {
-    'non_finite_bbox': ('bboxes',),
-    'non_finite_keypoints2d': ('keypoints',),
-    'non_finite_keypoints3d': ('keypoints3d',),
-    'non_finite_body_model': (
-        'smplx_pose',
-        'smplx_betas',
-        'smplx_expression',
-        'smplx_transl',
-    ),
-}
 
 
 @DATASETS.register_module()
@@ -214,14 +203,12 @@ class AiOSCacheDataset(HumanDataset):
                 )
                 raise HumanDataError(fault, self.ann_file) from error
         if len(set(models)) != 1:
-            raise HumanDataError(
-                Fault(
-                    'wrong_type',
-                    'as_smplx',
-                    'all pictures must have the same body model, found '
-                    f'{sorted(set(map(str, models)))}',
-                ),
-                self.ann_file,
+            raise HumanDataError.of(
+                'wrong_type',
+                'as_smplx',
+                'all pictures must have the same body model, found '
+                f'{sorted(set(map(str, models)))}',
+                source=self.ann_file,
             )
         return paths, tables, str(models[0]), self._choose_flat(flat)
 
@@ -230,13 +217,11 @@ class AiOSCacheDataset(HumanDataset):
         if self.flat_hand_mean != 'auto':
             return bool(self.flat_hand_mean)
         if len(said) > 1:
-            raise HumanDataError(
-                Fault(
-                    'wrong_type',
-                    'smplx_param.flat_hand_mean',
-                    'is true and false; set the option flat_hand_mean',
-                ),
-                self.ann_file,
+            raise HumanDataError.of(
+                'wrong_type',
+                'smplx_param.flat_hand_mean',
+                'is true and false; set the option flat_hand_mean',
+                source=self.ann_file,
             )
         return next(iter(said), None)
 
@@ -434,8 +419,8 @@ def _drop(
 ) -> tuple[np.ndarray, list[DropCount]]:
     boxes = columns['bboxes']
     broken = {
-        rule: non_finite_rows(columns, *names)
-        for rule, names in _BROKEN.items()
+        'non_finite_bbox': non_finite_rows(columns, 'bboxes'),
+        'empty_bbox': ~np.all(boxes[:, 2:] > boxes[:, :2], axis=1),
+        **non_finite_labels(columns),
     }
-    broken['empty_bbox'] = ~np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
     return sound_rows(broken, np.arange(len(boxes)))

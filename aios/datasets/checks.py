@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from .image_sizes import are_image_sizes
 from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
 from .labels import hand_poses_are_flat
 from .schema import find_non_finite, is_keypoint_key
-from .supervised_parts import unboxed_parts
+from .supervision import unboxed_parts
 
 HAND_TOLERANCE = 0.005  # metres, after aligning the wrists
 BODY_TOLERANCE = 0.01  # metres, after aligning the pelvis
@@ -120,18 +120,17 @@ def check_human_data(
         report.findings.append(Finding('rows', f'there is no {what}'))
         return report
     _describe(data, report)
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        lambda: _non_finite(data),
-        lambda: _boxes(data),
-        lambda: _part_boxes(data),
-        lambda: _unboxed_parts(data),
-        lambda: _pictures(data, image_root, report),
-        lambda: _duplicates(data),
-        lambda: _eyes(data, report),
-        lambda: _hands(data, model_path, samples, report),
-    ]
-    for check in checks:
-        report.findings.extend(check())
+    for found in (  # generators: each looks when its turn comes
+        _non_finite(data),
+        _boxes(data),
+        _part_boxes(data),
+        _unboxed_parts(data),
+        _pictures(data, image_root, report),
+        _duplicates(data),
+        _eyes(data, report),
+        _hands(data, model_path, samples, report),
+    ):
+        report.findings.extend(found)
     return report
 
 

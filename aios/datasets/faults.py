@@ -79,6 +79,19 @@ class HumanDataError(ValueError):
         name = 'HumanData' if source is None else str(source)
         super().__init__('\n'.join([f'{name} is refused:', *shown]))
 
+    @classmethod
+    def of(
+        cls,
+        rule: str,
+        field: str,
+        message: str,
+        row: int | None = None,
+        count: int = 1,
+        source: Any = None,
+    ) -> HumanDataError:
+        """The error for one :class:`Fault`."""
+        return cls(Fault(rule, field, message, row, count), source)
+
 
 @contextmanager
 def refusing(

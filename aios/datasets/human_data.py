@@ -23,7 +23,7 @@ from aios.utils.npz_rows import NpzRows
 from aios.utils.portable_pickle import dump_npz, dump_pickle
 
 from .faults import Fault, HumanDataError, refusing
-from .human_data_file import read_items, without_content
+from .human_data_file import adapt_variants, read_items, without_content
 from .schema import (
     find_faults,
     is_keypoint_key,
@@ -31,7 +31,6 @@ from .schema import (
     path_codes,
     row_count,
 )
-from .variants import adapt_variants
 
 __all__ = ['HumanData', 'HumanDataError']
 
@@ -49,26 +48,6 @@ _ATTRIBUTES = (
     _COMPRESSED,
 )
 
-_STRICT_KEYS = (
-    'image_path',
-    'image_id',
-    'bbox_xywh',
-    'config',
-    'keypoints2d',
-    'keypoints3d',
-    'smpl',
-    'smplh',
-    'smplx',
-    'meta',
-    'keypoints2d_mask',
-    'keypoints2d_convention',
-    'keypoints3d_mask',
-    'keypoints3d_convention',
-    'vertices',
-    'misc',
-    'frame_range',
-)
-
 
 class HumanData(MutableMapping):
     """One annotation file in memory.
@@ -79,12 +58,8 @@ class HumanData(MutableMapping):
 
     Args:
         items: Content to start with.
-        key_strict: Accept only the keys of mmhuman3d's list.
         compressed: Whether the keypoints of ``items`` lack the joints that
             their masks exclude, see :meth:`compress`.
-
-    Raises:
-        KeyError: If ``key_strict`` and a key is not on the list.
 
     Examples:
         >>> hd = HumanData()
@@ -99,11 +74,9 @@ class HumanData(MutableMapping):
         self,
         items: Mapping[str, Any] | None = None,
         *,
-        key_strict: bool = False,
         compressed: bool = False,
     ) -> None:
         self._items: dict[str, Any] = {}
-        self._key_strict = key_strict
         self._compressed = False
         for key, value in (items or {}).items():
             self[key] = value
@@ -155,13 +128,11 @@ class HumanData(MutableMapping):
         wanted = None if keys is None else {*keys, *_ATTRIBUTES}
         items = read_items(path, wanted, stream)
         compressed = bool(items.pop(_COMPRESSED, False))
-        strict = bool(items.pop(_KEY_STRICT, False))
         lengths = {key: items.pop(key, None) for key in _ATTRIBUTES}
         adapt_variants(items, compressed, path)
         data = cls()
         data._items = items
         data._compressed = compressed
-        data._key_strict = strict
         if check:
             faults = [*data.faults(), *data._check_lengths(lengths)]
             if faults:
@@ -194,7 +165,7 @@ class HumanData(MutableMapping):
 
     def _attributes(self) -> dict[str, Any]:
         attributes = {
-            _KEY_STRICT: self._key_strict,
+            _KEY_STRICT: False,
             _DATA_LEN: len(self) or -1,
             _COMPRESSED: self._compressed,
         }
@@ -223,12 +194,9 @@ class HumanData(MutableMapping):
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if self._key_strict and key not in _STRICT_KEYS:
-            allowed = ', '.join(_STRICT_KEYS)
-            raise KeyError(f'{key!r} is not allowed; allowed are {allowed}')
         if self._compressed and 'keypoints' in key:
-            raise HumanDataError(
-                Fault('wrong_mask', key, 'call decompress() before setting it')
+            raise HumanDataError.of(
+                'wrong_mask', key, 'call decompress() before setting it'
             )
         self._items[key] = value
 
@@ -242,11 +210,6 @@ class HumanData(MutableMapping):
     def raw(self, key: str) -> Any:
         """Value as stored: keypoints without their masked joints."""
         return self._items[key]
-
-    @property
-    def key_strict(self) -> bool:
-        """Whether only the keys of mmhuman3d's list are accepted."""
-        return self._key_strict
 
     @property
     def compressed(self) -> bool:
@@ -432,7 +395,7 @@ class HumanData(MutableMapping):
 
     def _refuse_if(self, condition: bool, message: str) -> None:
         if condition:
-            raise HumanDataError(Fault('wrong_mask', 'keypoints', message))
+            raise HumanDataError.of('wrong_mask', 'keypoints', message)
 
     def _refuse_faults(self) -> None:
         faults = self.faults()

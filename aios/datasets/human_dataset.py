@@ -26,8 +26,7 @@ from aios.structures import (
 from aios.utils.choices import check_choice
 from aios.utils.openmmlab import as_plain
 
-from .faults import Fault, HumanDataError, refusing
-from .hand_mean import hand_report, read_hand_mean
+from .faults import HumanDataError, refusing
 from .human_data import HumanData
 from .image_list import ImageList, present_files
 from .image_sizes import add_image_sizes, has_image_sizes
@@ -36,8 +35,7 @@ from .label_options import DROP_RULES, LabelOptions, LabelTable
 from .label_store import LabelStore
 from .labels import hand_poses_are_flat
 from .pipeline import LabelPipeline, build_pipeline
-from .supervised_parts import unboxed_parts
-from .supervision import EXTRA_FIELDS, person_labels
+from .supervision import EXTRA_FIELDS, person_labels, unboxed_parts
 
 _PART_WORDS = {'lhand': 'left hand', 'rhand': 'right hand', 'face': 'face'}
 _MISSING_IMAGES = ('error', 'drop', 'ignore')
@@ -284,13 +282,11 @@ class HumanDataset(BaseDataset):
         if not kept:
             rules = [d['rule'] for d in self.labels.info['dropped']]
             rules += [rule for rule, count in counts.items() if count]
-            raise HumanDataError(
-                Fault(
-                    'no_persons',
-                    'image_path',
-                    f'no picture is left, dropped by {rules or "no rule"}',
-                ),
-                self.ann_file,
+            raise HumanDataError.of(
+                'no_persons',
+                'image_path',
+                f'no picture is left, dropped by {rules or "no rule"}',
+                source=self.ann_file,
             )
         return kept
 
@@ -307,17 +303,15 @@ class HumanDataset(BaseDataset):
         if policy == 'error' and not present.all():
             first = int(present.argmin())
             start, end = listed[first]['rows']
-            raise HumanDataError(
-                Fault(
-                    'missing_image',
-                    'image_path',
-                    f'{paths[first]} does not exist; '
-                    f'{self.IMAGE_ADVICE}, or leave such pictures out with '
-                    "filter_cfg=dict(missing_images='drop')",
-                    int(self.labels['row'][start]) if end > start else None,
-                    int((~present).sum()),
-                ),
-                self.ann_file,
+            raise HumanDataError.of(
+                'missing_image',
+                'image_path',
+                f'{paths[first]} does not exist; '
+                f'{self.IMAGE_ADVICE}, or leave such pictures out with '
+                "filter_cfg=dict(missing_images='drop')",
+                int(self.labels['row'][start]) if end > start else None,
+                int((~present).sum()),
+                source=self.ann_file,
             )
         return present
 
@@ -332,7 +326,7 @@ class HumanDataset(BaseDataset):
             f'{info["num_rows"]}',
             f'  key-points {info["kps2d_key"]}, {info["kps3d_key"]}; body '
             f'model {info["body_model"]}; hand poses '
-            + hand_report(info['flat_hand_mean'], self.flat_hand_mean),
+            + _hand_report(info['flat_hand_mean'], self.flat_hand_mean),
         ]
         if info['dropped'] or any(image_counts.values()):
             lines.append('  dropped          count  first row  rule')
@@ -400,3 +394,29 @@ class HumanDataset(BaseDataset):
             info['ignored_bboxes'] = self.labels.rows('ignored_bboxes', *span)
         info['dataset_name'] = self.dataset_name
         return info
+
+
+def read_hand_mean(model_path: str | None) -> tuple[float, ...]:
+    """Mean pose of both hands, ``(90,)``, from a body-model file."""
+    from aios.body_models.files import find_body_model, read_model_file
+
+    keys = ('hands_meanl', 'hands_meanr')
+    path = find_body_model(model_path, 'neutral')
+    arrays = read_model_file(path, keys)
+    means = [np.asarray(arrays[key], float).ravel() for key in keys]
+    return tuple(np.concatenate(means).tolist())
+
+
+def _hand_report(flat: bool | None, option: str | bool) -> str:
+    """What is done to hand poses, in words.
+
+    Args:
+        flat: Whether they are absolute; None if the file does not say.
+        option: ``flat_hand_mean`` of the dataset.
+    """
+    source = 'the file says' if option == 'auto' else 'as configured'
+    if flat is None:
+        return 'taken as relative to the mean hand (the file does not say)'
+    if flat:
+        return f'absolute ({source}): mean hand subtracted'
+    return f'relative to the mean hand ({source})'

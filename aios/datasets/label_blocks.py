@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from .empty_images import append_empty_images
+from aios.utils.safe_io import leaves_folder
+
+from .faults import HumanDataError
 from .human_data import HumanData
-from .label_cameras import image_cameras, person_cameras
+from .image_sizes import are_image_sizes
+from .label_extras import image_cameras, person_cameras
 from .label_options import DROP_RULES, DropCount, LabelOptions, LabelTable
 from .labels import (
     LabelBlock,
@@ -25,13 +28,7 @@ from .labels import (
 )
 
 _MAX_ROWS = 1 << 13
-_EMPTY_IMAGES = {
-    'image_path': np.zeros(0, '<U1'),
-    'image_index': np.zeros(0, np.int64),
-    'image_size': np.zeros((0, 2), np.int32),
-    'image_rows': np.zeros((0, 2), np.int64),
-    'image_camera': np.zeros((0, 4)),
-}
+_EMPTY_IMAGES = 'misc.empty_images'
 
 
 def label_blocks(
@@ -170,23 +167,67 @@ def _empty_images(
     dtype: np.dtype,
 ) -> LabelTable:
     """The last part: images without persons."""
-    columns = dict(_EMPTY_IMAGES)
-    if options.ignore_crowds:
-        columns['image_ignored'] = np.zeros((0, 2), np.int64)
-    interval = options.sample_interval
-    columns = append_empty_images(
-        columns, data, info['num_images'] * interval, interval
-    )
-    types = {'image_path': dtype, 'image_size': np.dtype(np.int32)}
+    paths, sizes = _listed_images(data)
+    interval, images = options.sample_interval, info['num_images']
+    names = [p.replace('\\', '/') for p in paths[::interval].tolist()]
+    count = len(names)
     columns = {
-        name: value.astype(types.get(name, value.dtype))
-        for name, value in columns.items()
+        'image_path': np.array(names, dtype),
+        'image_index': (images + np.arange(count)) * interval,
+        'image_size': sizes[::interval].astype(np.int32),
+        'image_rows': np.full((count, 2), ends[0]),
+        'image_camera': np.full((count, 4), np.nan),
     }
-    columns['image_rows'] += ends[0]
     if options.ignore_crowds:
-        columns['image_ignored'] += ends[1]
-    count = info['num_images'] + len(columns['image_path'])
-    return LabelTable(columns, {**info, 'num_images': count})
+        columns['image_ignored'] = np.full((count, 2), ends[1])
+    return LabelTable(columns, {**info, 'num_images': images + count})
+
+
+def _listed_images(data: HumanData) -> tuple[np.ndarray, np.ndarray]:
+    """Paths ``(E,)`` and sizes ``(E, 2)`` of ``misc['empty_images']``.
+
+    Raises:
+        HumanDataError: If it does not hold ``image_path``, ``height`` and
+            ``width``, of one length.
+    """
+    listed = data.get('misc', {}).get('empty_images')
+    if listed is None:
+        return np.zeros(0, '<U1'), np.zeros((0, 2), np.int64)
+    table = listed if isinstance(listed, Mapping) else {}
+    paths, height, width = (
+        np.asarray(table.get(name, 0))
+        for name in ('image_path', 'height', 'width')
+    )
+    if (
+        paths.shape != (paths.size,)
+        or not paths.shape == height.shape == width.shape
+        or (paths.size and paths.dtype.kind != 'U')
+        or (paths.size and {height.dtype.kind, width.dtype.kind} - set('iu'))
+    ):
+        raise HumanDataError.of(
+            'wrong_type',
+            _EMPTY_IMAGES,
+            'must be a dictionary of lists image_path (strings), height '
+            'and width (integers), all of one length',
+        )
+    sizes = np.stack([height, width], axis=1).reshape(-1, 2)
+    bad = np.flatnonzero(~are_image_sizes(sizes))
+    if len(bad):
+        raise HumanDataError.of(
+            'unknown_size',
+            _EMPTY_IMAGES,
+            'height, width must be numbers of pixels, got '
+            f'{sizes[bad[0]].tolist()}',
+            int(bad[0]),
+            len(bad),
+        )
+    outside = [i for i, p in enumerate(paths.tolist()) if leaves_folder(p)]
+    if outside:
+        text = f'image_path leaves data_prefix: {paths[outside[0]]!r}'
+        raise HumanDataError.of(
+            'outside', _EMPTY_IMAGES, text, outside[0], len(outside)
+        )
+    return paths.astype(str), sizes
 
 
 def _add_up(first: list[DropCount], more: list[DropCount]) -> list[DropCount]:

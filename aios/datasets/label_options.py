@@ -11,7 +11,7 @@ import numpy as np
 
 from aios.utils.choices import check_choice
 
-from .faults import Fault, HumanDataError
+from .faults import HumanDataError
 
 KEYPOINTS_2D = (
     'keypoints2d_ori',
@@ -214,4 +214,4 @@ class LabelTable:
         for name, column in self.columns.items():
             if column.dtype.kind == 'O':
                 message = 'must be numbers of one kind, got other objects'
-                raise HumanDataError(Fault('wrong_type', name, message))
+                raise HumanDataError.of('wrong_type', name, message)

@@ -95,11 +95,11 @@ class LabelStore:
             path = self.folder / f'{name}.npy'
             if not path.exists():
                 raise KeyError(f'{self.folder} has no column {name!r}')
-            # Empty arrays cannot be mapped.
-            empty = path.stat().st_size <= _header_size(path)
-            self._columns[name] = np.load(
-                path, mmap_mode=None if empty else 'r', allow_pickle=False
-            )
+            try:
+                column = np.load(path, mmap_mode='r', allow_pickle=False)
+            except ValueError:  # empty arrays cannot be mapped
+                column = np.load(path, allow_pickle=False)
+            self._columns[name] = column
         return self._columns[name]
 
     def rows(self, name: str, start: int, end: int) -> np.ndarray:
@@ -186,8 +186,6 @@ class _ColumnWriter:
         first: The first block: the others have its type and row shape.
     """
 
-    _HEADER = 512  # its end is padded, so that the final length fits
-
     def __init__(self, path: Path, first: np.ndarray) -> None:
         self.path = path
         self.dtype, self.shape = first.dtype, first.shape[1:]
@@ -195,7 +193,15 @@ class _ColumnWriter:
         if self.dtype.hasobject:
             raise ValueError(f'{path.stem}: holds Python objects')
         self.file = open(path, 'wb')  # noqa: SIM115
-        self.file.write(bytes(self._HEADER))
+        self._write_header()
+
+    def _write_header(self) -> None:
+        """NumPy leaves room in it for any number of rows."""
+        header = np.lib.format.header_data_from_array_1_0(
+            np.empty((0, *self.shape), self.dtype)
+        )
+        header['shape'] = (self.count, *self.shape)
+        np.lib.format.write_array_header_1_0(self.file, header)
 
     def append(self, block: np.ndarray) -> None:
         """Write rows."""
@@ -209,16 +215,8 @@ class _ColumnWriter:
 
     def close(self) -> None:
         """Say how many rows there are."""
-        header = {
-            'descr': np.lib.format.dtype_to_descr(self.dtype),
-            'fortran_order': False,
-            'shape': (self.count, *self.shape),
-        }
-        magic = np.lib.format.magic(1, 0)
-        size = self._HEADER - len(magic) - 2
-        text = f'{header!r}'.ljust(size - 1) + '\n'
         self.file.seek(0)
-        self.file.write(magic + size.to_bytes(2, 'little') + text.encode())
+        self._write_header()
         self.file.close()
 
 
@@ -258,13 +256,3 @@ def _writable_folder(
     raise OSError(
         f'cannot write labels to any of {names}; set cache_dir'
     ) from error
-
-
-def _header_size(path: Path) -> int:
-    with open(path, 'rb') as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            np.lib.format.read_array_header_1_0(file)
-        else:
-            np.lib.format.read_array_header_2_0(file)
-        return file.tell()

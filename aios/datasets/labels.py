@@ -18,11 +18,15 @@ import numpy as np
 
 from aios.structures import PARTS, SMPLX_137, sanitize_xywh
 
-from .crowds import crowd_columns
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .image_sizes import are_image_sizes
-from .label_cameras import image_cameras, person_cameras
+from .label_extras import (
+    crowd_columns,
+    image_cameras,
+    person_cameras,
+    smpl_columns,
+)
 from .label_options import (
     DROP_RULES,
     KEYPOINTS_2D,
@@ -32,13 +36,20 @@ from .label_options import (
 )
 from .person_rules import apply_person_rules, crowds, optional_drops
 from .schema import BODY_MODELS, GENDERS
-from .smpl_labels import smpl_columns
 
 _HAND_KEYS = {'lhand': 'left_hand_pose', 'rhand': 'right_hand_pose'}
 _META_VALID = {
     'lhand': 'lefthand_valid',
     'rhand': 'righthand_valid',
     'face': 'face_valid',
+}
+_FINITE = {
+    'non_finite_keypoints2d': ('keypoints',),
+    'non_finite_keypoints3d': ('keypoints3d',),
+    'non_finite_body_model': (
+        *('smplx_pose', 'smplx_betas', 'smplx_expression', 'smplx_transl'),
+        *('smpl_pose', 'smpl_betas', 'extrinsics'),
+    ),
 }
 
 
@@ -145,12 +156,10 @@ def hand_poses_are_flat(data: HumanData) -> bool | None:
     if not said:
         return None
     if len(set(said)) > 1:
-        raise HumanDataError(
-            Fault(
-                'wrong_type',
-                'flat_hand_mean',
-                'is both true and false; set the option flat_hand_mean',
-            )
+        raise HumanDataError.of(
+            'wrong_type',
+            'flat_hand_mean',
+            'is both true and false; set the option flat_hand_mean',
         )
     return said[0]
 
@@ -189,8 +198,8 @@ def choose_keypoints(
         kps2d = next((key for key in KEYPOINTS_2D if key in data), None)
     if kps2d is None:
         allowed = ', '.join(KEYPOINTS_2D)
-        raise HumanDataError(
-            Fault('missing_key', 'keypoints2d', f'need one of {allowed}')
+        raise HumanDataError.of(
+            'missing_key', 'keypoints2d', f'need one of {allowed}'
         )
     if kps3d is None:
         kps3d = next((key for key in KEYPOINTS_3D if key in data), None)
@@ -212,25 +221,21 @@ def image_sizes(
     elif image_size is not None:
         sizes = np.broadcast_to(image_size, (len(rows), 2))
     else:
-        raise HumanDataError(
-            Fault(
-                'unknown_size',
-                'meta.height',
-                'the file has no meta.height and meta.width; set the option '
-                'image_size=(height, width)',
-            )
+        raise HumanDataError.of(
+            'unknown_size',
+            'meta.height',
+            'the file has no meta.height and meta.width; set the option '
+            'image_size=(height, width)',
         )
     bad = np.flatnonzero(~are_image_sizes(sizes))
     if len(bad):
-        raise HumanDataError(
-            Fault(
-                'unknown_size',
-                'meta.height',
-                'height, width must be numbers of pixels, got '
-                f'{sizes[bad[0]].tolist()}',
-                int(rows[bad[0]]),
-                len(bad),
-            )
+        raise HumanDataError.of(
+            'unknown_size',
+            'meta.height',
+            'height, width must be numbers of pixels, got '
+            f'{sizes[bad[0]].tolist()}',
+            int(rows[bad[0]]),
+            len(bad),
         )
     return sizes.astype(np.int32)
 
@@ -412,19 +417,7 @@ def _drop_rows(
     broken = {
         'non_finite_bbox': ~np.isfinite(boxes[:, :4]).all(axis=1),
         'empty_bbox': ~columns['bbox_valid'],
-        'low_bbox_confidence': np.zeros(len(rows), bool),
-        'non_finite_keypoints2d': non_finite_rows(columns, 'keypoints'),
-        'non_finite_keypoints3d': non_finite_rows(columns, 'keypoints3d'),
-        'non_finite_body_model': non_finite_rows(
-            columns,
-            'smplx_pose',
-            'smplx_betas',
-            'smplx_expression',
-            'smplx_transl',
-            'smpl_pose',
-            'smpl_betas',
-            'extrinsics',
-        ),
+        **non_finite_labels(columns),
     }
     flags = {
         name: _meta_values(data, name, rows)
@@ -454,6 +447,16 @@ def sound_rows(
             counts.append(DropCount(rule, int(bad.sum()), first))
         keep &= ~bad
     return np.flatnonzero(keep), counts
+
+
+def non_finite_labels(
+    columns: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """``(P,)`` bool by rule: persons with a label that is not finite."""
+    return {
+        rule: non_finite_rows(columns, *names)
+        for rule, names in _FINITE.items()
+    }
 
 
 def non_finite_rows(

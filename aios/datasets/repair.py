@@ -14,13 +14,13 @@ from aios.structures import HUMAN_DATA_190, box_iou, xywh_to_xyxy
 
 from .checks import Report
 from .converters.table import Cameras, box_columns
-from .faults import Fault, HumanDataError
+from .faults import HumanDataError
 from .hand_convention import posable_rows, pose_rows
 from .human_data import HumanData
 from .image_sizes import add_image_sizes, has_image_sizes
 from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
 from .labels import hand_poses_are_flat
-from .supervised_parts import unboxed_parts
+from .supervision import unboxed_parts
 
 _GENDERS = {'m': 'male', 'f': 'female', 'n': 'neutral'}
 _LEAST_IOU = 0.5  # of a projected body and its box; else another camera
@@ -68,8 +68,8 @@ def fix(
             done.append(f'dropped {len(finding.rows)} rows: {finding.check}')
     if not keep.any() or 'image_path' not in data:
         reasons = '; '.join(done) or 'there are no rows of images'
-        raise HumanDataError(
-            Fault('no_persons', 'file', f'nobody is left: {reasons}')
+        raise HumanDataError.of(
+            'no_persons', 'file', f'nobody is left: {reasons}'
         )
     fixed = select_rows(data, np.flatnonzero(keep))
     if report.swapped_eyes:

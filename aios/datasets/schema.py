@@ -69,12 +69,10 @@ def joint_set_of(items: Mapping[str, Any], key: str) -> JointSet:
     name = _CONVENTION_ALIASES.get(name, name)
     if name not in JOINT_SETS:
         allowed = ', '.join([*JOINT_SETS, *_CONVENTION_ALIASES])
-        raise HumanDataError(
-            Fault(
-                'unknown_convention',
-                f'{key}_convention',
-                f'{name!r} is unknown; allowed are {allowed}',
-            )
+        raise HumanDataError.of(
+            'unknown_convention',
+            f'{key}_convention',
+            f'{name!r} is unknown; allowed are {allowed}',
         )
     return JOINT_SETS[name]
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from aios.structures import PARTS, SMPLX_137, SMPLX_ROTATIONS_53
 
+from .human_data import HumanData
+
 EXTRA_FIELDS = (
     *('vertices', 'cameras'),
     *('smpl_pose', 'smpl_betas', 'extrinsics'),
@@ -21,6 +23,11 @@ EXTRA_FIELDS = (
 each person (UBody), SMPL parameters and camera poses (3DPW, EMDB)."""
 
 _GROUPS = {'lhand': 'left_hand', 'rhand': 'right_hand', 'face': 'face'}
+_PART_LABELS = {
+    'lhand': 'left_hand_pose',
+    'rhand': 'right_hand_pose',
+    'face': 'expression',
+}
 # Rotations that SMPL shares with SMPL-X: the root and 20 joints.
 _SMPL_ROTATIONS = 21
 
@@ -121,3 +128,27 @@ def person_labels(
         name: value if value.dtype == np.int64 else value.astype(np.float32)
         for name, value in labels.items()
     }
+
+
+def unboxed_parts(data: HumanData) -> dict[str, int]:
+    """Parts with parameters but without a single box.
+
+    A hand or face supervises where it has a box, so these never do.
+
+    Args:
+        data: A file without structural faults.
+
+    Returns:
+        Part to the number of persons whose parameters of it are not zero.
+    """
+    params = data.get('smplx', {})
+    found = {}
+    for part in PARTS:
+        boxes = data.get(f'{part}_bbox_xywh')
+        if boxes is not None and (np.asarray(boxes)[:, 4] > 0).any():
+            continue
+        values = np.asarray(params.get(_PART_LABELS[part], np.zeros((0, 1))))
+        count = int(values.any(axis=tuple(range(1, values.ndim))).sum())
+        if count:
+            found[part] = count
+    return found

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.registry import init_default_scope
 
+from aios.datasets.configured import dataset_config
 from aios.registry import DATASETS, register_all_modules
 from aios.utils.command_line import (
     add_cfg_options,
@@ -47,12 +48,10 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def build_dataset(args: argparse.Namespace) -> Any:
     """Dataset of a phase of the config."""
     config = read_config(args.config, args.cfg_options)
-    loader = config.get(f'{args.phase}_dataloader')
-    if not loader:
-        raise ValueError(f'{args.config}: has no {args.phase}_dataloader')
+    settings = dataset_config(config, args.phase)
     register_all_modules(init_default_scope=False)
     init_default_scope(config.get('default_scope', 'aios'))
-    return DATASETS.build(loader.dataset)
+    return DATASETS.build(settings)
 
 
 def check_outputs(args: argparse.Namespace, names: Sequence[str]) -> None:

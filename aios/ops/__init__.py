@@ -3,20 +3,16 @@
 
 from .msda import (
     available_kernels,
-    get_default_kernel,
     multi_scale_deformable_attention,
     multi_scale_deformable_attention_by_offsets,
     resolve_kernel,
     sampling_locations,
-    set_default_kernel,
 )
 
 __all__ = [
     'available_kernels',
-    'get_default_kernel',
     'multi_scale_deformable_attention',
     'multi_scale_deformable_attention_by_offsets',
     'resolve_kernel',
     'sampling_locations',
-    'set_default_kernel',
 ]

@@ -3,8 +3,8 @@
 
 The operator of *Deformable DETR* (Zhu et al., ICLR 2021, Eq. 3) without its
 linear layers. All kernels compute the same numbers; which one runs is decided
-by the device, unless the caller, :func:`set_default_kernel` or the variable
-``AIOS_MSDA_KERNEL`` names one.
+by the device, unless the caller or the variable ``AIOS_MSDA_KERNEL`` names
+one.
 
 Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
 ``D`` channels of a head, ``L`` levels, ``K`` points a level.
@@ -56,7 +56,6 @@ _PREFERENCE = {
     'cpu': ('numba', 'grid_sample'),
     'other': ('mmcv', 'grid_sample'),
 }
-_default: str | None = None
 
 
 def available_kernels(device: torch.device | str = 'cpu') -> tuple[str, ...]:
@@ -69,35 +68,6 @@ def available_kernels(device: torch.device | str = 'cpu') -> tuple[str, ...]:
     return tuple(
         name for name, entry in _KERNELS.items() if entry.runs_on(device)
     )
-
-
-def set_default_kernel(name: str | None) -> None:
-    """Choose the kernel of all calls that do not name one.
-
-    Args:
-        name: One of the kernels, ``'auto'`` to pick by device, or ``None``
-            to follow the variable ``AIOS_MSDA_KERNEL`` again (unset: auto).
-
-    Raises:
-        ValueError: There is no such kernel.
-    """
-    global _default
-    if name is not None:
-        _check_name(name, 'set_default_kernel')
-    _default = name
-
-
-def get_default_kernel() -> str:
-    """Kernel of calls that do not name one; may be ``'auto'``.
-
-    Raises:
-        ValueError: ``AIOS_MSDA_KERNEL`` names no kernel.
-    """
-    if _default is not None:
-        return _default
-    name = os.environ.get(ENV_NAME) or AUTO
-    _check_name(name, f'environment variable {ENV_NAME}')
-    return name
 
 
 def multi_scale_deformable_attention(
@@ -229,13 +199,16 @@ def resolve_kernel(
         RuntimeError: The kernel does not run on the device.
     """
     device = torch.device(device)
-    name = get_default_kernel() if kernel == AUTO else kernel
+    _check_name(kernel, 'argument kernel')
+    name = kernel
+    if name == AUTO:
+        name = os.environ.get(ENV_NAME) or AUTO
+        _check_name(name, f'environment variable {ENV_NAME}')
     if name == AUTO:
         key = 'cpu' if device.type == 'cpu' else 'other'
         for name in _PREFERENCE[key]:
             if _KERNELS[name].runs_on(device):
                 break
-    _check_name(name, 'argument kernel')
     if not _KERNELS[name].runs_on(device):
         raise RuntimeError(
             f'deformable attention kernel {name!r} does not run on {device}; '

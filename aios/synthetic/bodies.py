@@ -220,21 +220,7 @@ def _stacked(
 
 
 def _make_template(layer: SMPLXLayer) -> BodyTemplate:
-    zeros = {
-        key: torch.zeros(1, *shape)
-        for key, shape in dict(
-            betas=(10,),
-            expression=(10,),
-            global_orient=(3,),
-            body_pose=(21, 3),
-            left_hand_pose=(15, 3),
-            right_hand_pose=(15, 3),
-            jaw_pose=(3,),
-            leye_pose=(3,),
-            reye_pose=(3,),
-        ).items()
-    }
-    out = layer(**zeros)
+    out = layer(betas=torch.zeros(1, 10))
     # The relaxed mean hands do not matter here: parts come from the weights.
     vertices, joints = out.vertices[0].numpy(), out.joints[0].numpy()
     faces = np.asarray(layer.faces, np.int32)

@@ -27,7 +27,6 @@ from aios.synthetic.human_data import to_human_data
 from aios.synthetic.labels import label_scene
 from aios.synthetic.photographic import sample_photographic_scene
 from aios.synthetic.rendering import (
-    Photograph,
     background_picture,
     finish_picture,
     render_scene,
@@ -194,26 +193,20 @@ def generate_unit(
         counts += dropped
         if labels:
             rows.append(_with_names(options, labels, name, unit, frame))
-        elif not _shows_somebody(scene, photograph):
+        # Somebody may be too small for a label.
+        elif not np.isin(photograph.ids, range(len(scene.people))).any():
             empty.append((name, *image.shape[:2]))
     if pictures:
-        _write_video(
-            folder.root / f'videos/sequence_{unit:04d}.mp4',
-            pictures,
-            options.fps,
-        )
+        path = folder.root / f'videos/sequence_{unit:04d}.mp4'
+        with VideoFile(path, options.fps, overwrite=True) as video:
+            for image in pictures:
+                video.write(image)
     merged = {
         key: np.concatenate([r[key] for r in rows])
         for key in (rows[0] if rows else ())
     }
     folder.finish_unit(unit, merged, counts, empty)
     return len(merged.get('bbox_xywh', ()))
-
-
-def _shows_somebody(scene: Scene, photograph: Photograph) -> bool:
-    """Whether a pixel is somebody's, who may be too small for a label."""
-    ids = photograph.ids
-    return bool(((ids >= 0) & (ids < len(scene.people))).any())
 
 
 def _with_names(
@@ -230,12 +223,6 @@ def _with_names(
         labels['meta/sequence_name'] = np.full(count, f'sequence_{unit:04d}')
         labels['meta/frame_id'] = np.full(count, frame)
     return labels
-
-
-def _write_video(path: Path, images: list[np.ndarray], fps: float) -> None:
-    with VideoFile(path, fps, overwrite=True) as video:
-        for image in images:
-            video.write(image)
 
 
 @contextmanager
@@ -311,7 +298,7 @@ def _fill(
         for _ in finished:
             if progress is not None:
                 progress(1)
-    rows, counts = _summary(folder, count, options)
+    rows, counts, empty = _summary(folder, count, options)
     if not rows:
         raise ValueError(f'{folder.root}: nobody is visible in any picture')
     scene = options.scene
@@ -320,7 +307,7 @@ def _fill(
         rows,
         name='aios_synthetic',
         image_size=size,
-        empty=folder.read_empty(range(count)),
+        empty=empty,
     )
     data.dump(folder.label_file, overwrite=True)
     return counts
@@ -328,8 +315,8 @@ def _fill(
 
 def _summary(
     folder: DatasetFolder, count: int, options: GeneratorOptions
-) -> tuple[dict[str, np.ndarray], Counter]:
-    rows, counts = folder.read_units(range(count))
+) -> tuple[dict[str, np.ndarray], Counter, dict[str, list]]:
+    rows, counts, empty = folder.read_units(range(count))
     counts['pictures'] = count * options.frames
     counts['persons'] = len(rows.get('bbox_xywh', ()))
-    return rows, counts
+    return rows, counts, empty

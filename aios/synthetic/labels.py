@@ -19,10 +19,9 @@ from scipy.spatial.transform import Rotation
 from aios.structures import Camera, Mesh, convert_joints
 from aios.synthetic.bodies import BodyBank, smplx_parameters
 from aios.synthetic.people import Person
-from aios.synthetic.rendering import Photograph, facing_area
+from aios.synthetic.rendering import Photograph, draw, facing_area
 from aios.synthetic.scene import Scene
 from aios.synthetic.views import View
-from aios.visualization import render_meshes
 
 DROP_RULES = {
     'outside_picture': 'no pixel of the person is inside the picture',
@@ -210,13 +209,7 @@ def _pixels_alone(
         return visible  # nobody near: nothing to draw again
     front = row.faces[facing_area(row.pixels, row.faces) > 0]
     mesh = Mesh(row.vertices, front, np.ones(3, np.float32))
-    alone = render_meshes(
-        [mesh],
-        camera.K,
-        camera.height,
-        camera.width,
-        shaded=False,
-    )
+    alone = draw([mesh], camera)
     return int((alone.ids >= 0).sum())
 
 

@@ -18,7 +18,7 @@ from aios.synthetic.environments import develop_background
 from aios.synthetic.lighting import shade
 from aios.synthetic.scene import Scene
 from aios.synthetic.shadows import floor_shadow
-from aios.visualization import render_meshes
+from aios.visualization import RenderResult, render_meshes
 
 _NEAR = 0.05  # metres; what comes closer is cut, and shows its inside
 
@@ -229,29 +229,32 @@ def render_scene(
         painter.dressed(rng, bank) if scene.dressed else painter.bodies(bank)
     )
     image = np.clip(image, 0, 1).astype(np.float32)
-    # The backend is the same everywhere.
-    drawing: dict[str, Any] = dict(shaded=False)
     if not scene.dressed:
-        result = render_meshes(
-            people + things,
-            camera.K,
-            camera.height,
-            camera.width,
-            background=image,
-            supersample=supersample,
-            **drawing,
+        drawn = draw(
+            people + things, camera, background=image, supersample=supersample
         )
-        return Photograph(result.image, result.depth, result.ids)
-    bare = render_meshes(
-        painter.bare(bank) + things,
+        return Photograph(drawn.image, drawn.depth, drawn.ids)
+    bare = draw(painter.bare(bank) + things, camera, cull=True)
+    dressed = _draw_finely(people + things, camera, image, supersample)
+    return Photograph(dressed, bare.depth, bare.ids)
+
+
+def draw(meshes: list[Mesh], camera: Camera, **options: Any) -> RenderResult:
+    """Meshes with their own colours, as a camera sees them.
+
+    Args:
+        meshes: What to draw.
+        camera: The camera.
+        **options: Of :func:`aios.visualization.render_meshes`.
+    """
+    return render_meshes(
+        meshes,
         camera.K,
         camera.height,
         camera.width,
-        cull=True,
-        **drawing,
+        shaded=False,
+        **options,
     )
-    dressed = _draw_finely(people + things, camera, image, supersample)
-    return Photograph(dressed, bare.depth, bare.ids)
 
 
 def _draw_finely(
@@ -269,16 +272,11 @@ def _draw_finely(
         ``(H, W, 3)`` uint8 RGB.
     """
     size = camera.width * scale, camera.height * scale
-    fine = np.diag([scale, scale, 1.0]) @ camera.K
+    K = np.diag([scale, scale, 1.0]) @ camera.K
+    fine = Camera(K, size[1], size[0])
     below = cv2.convertScaleAbs(image, alpha=255)
-    result = render_meshes(
-        meshes,
-        fine,
-        size[1],
-        size[0],
-        background=cv2.resize(below, size, interpolation=cv2.INTER_NEAREST),
-        shaded=False,
-    )
+    background = cv2.resize(below, size, interpolation=cv2.INTER_NEAREST)
+    result = draw(meshes, fine, background=background)
     small = (camera.width, camera.height)
     return cv2.resize(result.image, small, interpolation=cv2.INTER_AREA)
 

@@ -159,46 +159,32 @@ class DatasetFolder:
 
     def read_units(
         self, units: range
-    ) -> tuple[dict[str, np.ndarray], Counter]:
+    ) -> tuple[dict[str, np.ndarray], Counter, dict[str, list]]:
         """Labels of finished units, one after the other.
 
         Args:
             units: Which.
 
         Returns:
-            Concatenated label arrays and summed counts.
+            Concatenated label arrays, summed counts, and of the images
+            without persons lists ``image_path``, ``height`` and ``width``.
         """
         parts: list[dict[str, np.ndarray]] = []
         counts: Counter = Counter()
+        empty: dict[str, list] = {key: [] for key in _EMPTY_FIELDS}
         for unit in units:
-            arrays = load_npz(self._unit_file(unit))
             rows = {}
-            for key, value in arrays.items():
+            for key, value in load_npz(self._unit_file(unit)).items():
                 if key.startswith(_COUNT):
-                    counts[key[len(_COUNT) :]] += int(value)
-                elif not key.startswith(_EMPTY):
+                    counts[key.removeprefix(_COUNT)] += int(value)
+                elif key.startswith(_EMPTY):
+                    empty[key.removeprefix(_EMPTY)] += value.tolist()
+                else:
                     rows[key] = value
             if rows:
                 parts.append(rows)
-        if not parts:
-            return {}, counts
-        return {
+        merged = {
             key: np.concatenate([part[key] for part in parts])
-            for key in parts[0]
-        }, counts
-
-    def read_empty(self, units: range) -> dict[str, list]:
-        """Images without persons of finished units.
-
-        Args:
-            units: Which.
-
-        Returns:
-            Lists ``image_path``, ``height`` and ``width``.
-        """
-        empty: dict[str, list] = {key: [] for key in _EMPTY_FIELDS}
-        for unit in units:
-            arrays = load_npz(self._unit_file(unit))
-            for key, values in empty.items():
-                values += arrays.get(_EMPTY + key, np.empty(0)).tolist()
-        return empty
+            for key in (parts[0] if parts else ())
+        }
+        return merged, counts, empty

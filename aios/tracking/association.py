@@ -10,16 +10,12 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from aios.structures import joint_mapping
+from aios.structures.keypoint_similarity import COCO_SIGMAS
 
 BODY_JOINTS = joint_mapping('smplx_144', 'coco')
 """``(17,)`` the joints of COCO among the 144 of SMPL-X."""
 
-# Per keypoint constants of the COCO evaluation.
-_SIGMAS = 0.01 * np.array(
-    [2.6, 2.5, 2.5, 3.5, 3.5]
-    + [7.9, 7.9, 7.2, 7.2, 6.2, 6.2]
-    + [10.7, 10.7, 8.7, 8.7, 8.9, 8.9]
-)
+_SIGMAS = np.array(COCO_SIGMAS)
 _EPS = 1e-9
 _DEPTH_STD = 0.5  # of the logarithm
 _NEAREST = 1e-3  # metres

@@ -221,11 +221,9 @@ class Tracker:
         self._tracks = {
             key: track
             for key, track in self._tracks.items()
-            if track.missed <= self._patience(track)
+            if track.missed
+            <= (self.max_gap if track.hits >= self.min_hits else 0)
         }
-
-    def _patience(self, track: _Track) -> int:
-        return self.max_gap if track.hits >= self.min_hits else 0
 
 
 def _boxes_and_joints(frame: FrameResult) -> tuple[np.ndarray, np.ndarray]:

@@ -31,6 +31,7 @@ def dump_npz(
     *,
     overwrite: bool = False,
     compress: bool = True,
+    compresslevel: int | None = None,
 ) -> None:
     """Write a flat dictionary as ``.npz``, as ``np.savez`` lays it out.
 
@@ -41,6 +42,7 @@ def dump_npz(
             nested as 0-d object arrays.
         overwrite: Whether an existing file may be replaced.
         compress: Deflate the members.
+        compresslevel: How much, 1 to 9; default 6.
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is false.
@@ -50,7 +52,9 @@ def dump_npz(
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with (
         atomic_write(path, overwrite) as file,
-        zipfile.ZipFile(file, 'w', method) as archive,
+        zipfile.ZipFile(
+            file, 'w', method, compresslevel=compresslevel
+        ) as archive,
     ):
         for key, value in items.items():
             array = _as_member(key, value)

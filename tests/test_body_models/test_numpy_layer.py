@@ -113,12 +113,12 @@ def test_poser_takes_it(layers):
     [
         (dict(betas=np.zeros((1, 9))), r'betas must have shape \(B, 10\)'),
         (dict(jaw_pose=np.zeros((1, 4))), 'jaw_pose must have shape'),
-        (dict(betas=np.zeros(10)), 'the same number of rows'),
+        (dict(betas=np.zeros(10)), 'must have a batch dimension'),
         (
             dict(betas=np.zeros((2, 10)), transl=np.zeros((3, 3))),
             r'betas.*\(2, 10\).*transl.*\(3, 3\)',
         ),
-        (dict(joint_set='human_data'), 'SMPL-X does not have'),
+        (dict(joint_set='human_data'), "'smplx_144' does not have"),
     ],
 )
 def test_what_is_refused(layers, parameters: dict, message: str):

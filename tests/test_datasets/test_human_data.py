@@ -145,15 +145,6 @@ def test_unknown_keys_are_kept(arrays, tmp_path):
     assert data['smplx']['flat_hand_mean'] == [False]
 
 
-def test_key_strict(arrays, tmp_path):
-    data = HumanData({'config': 'x'}, key_strict=True)
-    with pytest.raises(KeyError, match='keypoints2d_smplx'):
-        data['keypoints2d_smplx'] = arrays['keypoints2d_smplx']
-    data['bbox_xywh'] = arrays['bbox_xywh']
-    data.dump(tmp_path / 'strict.npz')
-    assert HumanData.load(tmp_path / 'strict.npz').key_strict
-
-
 def test_never_overwrites_silently(arrays, tmp_path):
     data = HumanData(arrays)
     data.dump(tmp_path / 'a.npz')

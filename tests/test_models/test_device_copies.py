@@ -24,7 +24,6 @@ from torch.utils._pytree import tree_leaves
 
 from aios.models.data_preprocessors import whole_body
 from aios.models.task_modules import assigner
-from aios.ops import set_default_kernel
 
 META = torch.device('meta')
 # These make a tensor of Python's numbers and bring it to the device.
@@ -90,9 +89,8 @@ def pinned(monkeypatch) -> list[Tensor]:
     monkeypatch.setattr(Tensor, 'pin_memory', pin_memory)
     monkeypatch.setattr(whole_body, 'FETCHING', {'cuda', 'meta'})
     monkeypatch.setattr(torch, 'autocast', lambda *_, **__: nullcontext())
-    set_default_kernel('grid_sample')
-    yield pinned
-    set_default_kernel(None)
+    monkeypatch.setenv('AIOS_MSDA_KERNEL', 'grid_sample')
+    return pinned
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aios.engine.hooks import AsyncRuntimeInfoHook
-from aios.ops import set_default_kernel
 
 # Seen by the dispatcher, wherever they are called from
 OPERATORS = {
@@ -65,11 +64,10 @@ class _Methods(TorchFunctionMode):
 
 
 @pytest.fixture
-def seen():
+def seen(monkeypatch):
     """What would wait; kernels are those of GPUs."""
-    set_default_kernel('grid_sample')
-    yield Counter()
-    set_default_kernel(None)
+    monkeypatch.setenv('AIOS_MSDA_KERNEL', 'grid_sample')
+    return Counter()
 
 
 def test_step_of_training(seen, make_shallow_model):

@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from aios.ops import (
     available_kernels,
-    get_default_kernel,
     msda,
     multi_scale_deformable_attention,
-    set_default_kernel,
 )
 
 SHAPES = [(6, 5), (3, 4), (1, 2), (1, 1)]
@@ -167,7 +165,6 @@ def test_choice_of_kernel(monkeypatch):
     monkeypatch.setitem(
         msda._KERNELS, 'fake', msda._Entry(record, lambda device: True)
     )
-    monkeypatch.setattr(msda, '_default', None)
     value, locations, weights = make_inputs()
 
     def run(kernel='auto'):
@@ -181,11 +178,7 @@ def test_choice_of_kernel(monkeypatch):
     assert run('fake')
     monkeypatch.setenv('AIOS_MSDA_KERNEL', 'fake')
     assert run()
-    set_default_kernel('grid_sample')
-    assert get_default_kernel() == 'grid_sample'
-    assert not run()
-    set_default_kernel(None)
-    assert run()
+    assert not run('grid_sample')
 
 
 def test_unknown_kernel(monkeypatch):
@@ -193,8 +186,6 @@ def test_unknown_kernel(monkeypatch):
     arguments = (value, SHAPES, locations, weights)
     with pytest.raises(ValueError, match="'fast'.*grid_sample"):
         multi_scale_deformable_attention(*arguments, kernel='fast')
-    with pytest.raises(ValueError, match="'fast'.*grid_sample"):
-        set_default_kernel('fast')
     monkeypatch.setenv('AIOS_MSDA_KERNEL', 'fast')
     with pytest.raises(ValueError, match='AIOS_MSDA_KERNEL'):
         multi_scale_deformable_attention(*arguments)

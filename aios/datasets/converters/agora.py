@@ -26,7 +26,7 @@ from .bodies import (
     axis_angle_hands,
     kid_gender,
     kid_model,
-    move_root,
+    move_bodies,
     neutral_betas,
     rigid_alignment,
     smplx_joints,
@@ -290,13 +290,7 @@ class AGORAConverter(Converter):
         rotation, translation, misfit = rigid_alignment(
             there[:, :_SKELETON], joints[:, :_SKELETON]
         )
-        fitted['global_orient'], fitted['transl'] = move_root(
-            fitted['global_orient'],
-            fitted['transl'],
-            there[:, 0],
-            rotation,
-            translation,
-        )
+        fitted.update(move_bodies(fitted, there, rotation, translation))
         # Not just turned: the contour of the face is the one the camera sees.
         return misfit < _MAX_MISFIT, smplx_joints(fitted, model, gender)
 

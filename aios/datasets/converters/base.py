@@ -61,6 +61,10 @@ def reading(where: str | Path) -> Iterator[None]:
         ) from error
 
 
+CONVERTERS: dict[str, type[Converter]] = {}
+"""All converters by the names of their datasets."""
+
+
 @dataclass(eq=False)
 class Converter(ABC):
     """Turns one split of one release into rows.
@@ -90,6 +94,11 @@ class Converter(ABC):
     split: str = 'train'
     body_models: str | None = None
     interval: int = 1
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if 'NAME' in vars(cls):
+            CONVERTERS[cls.NAME] = cls
 
     def __post_init__(self) -> None:
         if self.split not in self.SPLITS:

@@ -194,6 +194,30 @@ def move_root(
     return turned, moved - rest
 
 
+def move_bodies(
+    params: Mapping[str, np.ndarray],
+    joints: np.ndarray,
+    rotation: np.ndarray,
+    translation: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Parameters of bodies after a rigid motion of the world.
+
+    Args:
+        params: SMPL-X dictionary.
+        joints: ``(N, J, 3)`` metres, of ``params``.
+        rotation: See :func:`move_root`.
+        translation: See there.
+    """
+    orient, transl = move_root(
+        params['global_orient'],
+        params['transl'],
+        joints[:, 0].astype(np.float64),
+        rotation,
+        translation,
+    )
+    return {**params, 'global_orient': orient, 'transl': transl}
+
+
 def rigid_alignment(
     source: np.ndarray, target: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

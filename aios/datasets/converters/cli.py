@@ -15,29 +15,7 @@ from aios.utils.command_line import add_overwrite_option, make_parser
 from aios.utils.run_folder import OtherSettingsError
 from aios.utils.safe_io import CorruptFileError, UnsafeFileError
 
-from .agora import AGORAConverter
-from .arctic import ARCTICConverter
-from .base import Converter, ConverterError, convert
-from .bedlam import BEDLAMConverter
-from .coco import COCOConverter
-from .egobody import EgoBodyConverter
-from .ehf import EHFConverter
-from .rich import RICHConverter
-from .smpl import EMDBConverter, PW3DConverter
-from .ubody import UBodyConverter
-
-CONVERTERS: tuple[type[Converter], ...] = (
-    AGORAConverter,
-    ARCTICConverter,
-    BEDLAMConverter,
-    COCOConverter,
-    EgoBodyConverter,
-    EHFConverter,
-    EMDBConverter,
-    PW3DConverter,
-    RICHConverter,
-    UBodyConverter,
-)
+from .base import CONVERTERS, Converter, ConverterError, convert
 
 _ERRORS = (
     ConverterError,
@@ -95,7 +73,7 @@ def run_command(
 def _parser(description: str | None) -> argparse.ArgumentParser:
     parser = make_parser(description)
     names = parser.add_subparsers(metavar='NAME', required=True)
-    for kind in CONVERTERS:
+    for _, kind in sorted(CONVERTERS.items()):
         summary = (kind.__doc__ or '').partition('\n')[0]
         _add_options(
             names.add_parser(kind.NAME, help=summary, description=summary),

@@ -11,7 +11,7 @@ import numpy as np
 from aios.utils.safe_io import load_npz
 
 from .base import Converter, ConverterError, reading
-from .bodies import move_root, read_fits, smplx_joints
+from .bodies import move_bodies, read_fits, smplx_joints
 from .coco import read_json
 from .table import Cameras, PersonTable, posed_columns
 
@@ -83,12 +83,8 @@ class EgoBodyConverter(Converter):
         views = [poses[stamp] for _, stamp, _ in rows]
         to_camera = np.stack([v[1] for v in views]) @ self._to_world(unit)
         there = smplx_joints(params, self.body_models, gender)
-        params['global_orient'], params['transl'] = move_root(
-            params['global_orient'],
-            params['transl'],
-            there[:, 0].astype(np.float64),
-            to_camera[:, :3, :3],
-            to_camera[:, :3, 3],
+        params = move_bodies(
+            params, there, to_camera[:, :3, :3], to_camera[:, :3, 3]
         )
         joints = smplx_joints(params, self.body_models, gender)
         intrinsics = np.stack([v[0] for v in views])

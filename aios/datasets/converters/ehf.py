@@ -5,18 +5,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aios.utils.safe_io import CorruptFileError, load_npz
 
-from .base import Converter, reading
+from .base import Converter, ConverterError, reading
 from .bodies import (
     POSES,
     mesh_joints,
-    move_root,
+    move_bodies,
     rigid_alignment,
     smplx_joints,
 )
@@ -37,17 +37,6 @@ SIZE = (1200, 1600)
 # Fits need not have these; they are zero then.
 _OPTIONAL = ('jaw_pose', 'leye_pose', 'reye_pose')
 _MAX_MISFIT = 0.03  # metres; joints of a mesh are regressed, not posed
-_PLY_TYPES = {
-    'float': 'f4',
-    'float32': 'f4',
-    'double': 'f8',
-    'float64': 'f8',
-    'char': 'i1',
-    'uchar': 'u1',
-    'uint8': 'u1',
-    'int': 'i4',
-    'int32': 'i4',
-}
 
 
 @dataclass(eq=False)
@@ -142,13 +131,7 @@ class EHFConverter(Converter):
             (valid & (misfit > _MAX_MISFIT)).sum()
         )
         valid &= misfit <= _MAX_MISFIT
-        params['global_orient'], params['transl'] = move_root(
-            params['global_orient'],
-            params['transl'],
-            there[:, 0].astype(np.float64),
-            rotation,
-            translation,
-        )
+        params = move_bodies(params, there, rotation, translation)
         for value in params.values():
             value[~valid] = 0
         return params, valid
@@ -158,38 +141,19 @@ def read_ply_vertices(path: Path) -> np.ndarray:
     """Vertices ``(V, 3)`` of a PLY file, ASCII or binary.
 
     Raises:
+        ConverterError: If trimesh is not installed.
         CorruptFileError: If it is not such a file.
     """
     try:
-        with open(path, 'rb') as file:
-            return _read_ply(file)
-    except (ValueError, KeyError, IndexError) as error:
+        import trimesh
+    except ImportError as error:
+        raise ConverterError(
+            f'{path}: meshes are read by trimesh; pip install "trimesh>=4"'
+        ) from error
+    try:
+        mesh: Any = trimesh.load(path, file_type='ply', process=False)
+        return np.asarray(mesh.vertices, np.float64).reshape(-1, 3)
+    except Exception as error:  # whatever bytes can lead to
         raise CorruptFileError(
             f'{path}: not a PLY mesh ({type(error).__name__}: {error})'
         ) from error
-
-
-def _read_ply(file: BinaryIO) -> np.ndarray:
-    if file.readline().strip() != b'ply':
-        raise ValueError("does not begin with 'ply'")
-    kind, count, fields, in_vertices = '', 0, [], False
-    while (line := file.readline().decode('ascii').split()) != ['end_header']:
-        if not line:
-            raise ValueError('header without end')
-        if line[0] == 'format':
-            kind = line[1]
-        elif line[0] == 'element':
-            in_vertices = line[1] == 'vertex'
-            count = int(line[2]) if in_vertices else count
-        elif line[0] == 'property' and in_vertices:
-            fields.append((line[2], _PLY_TYPES[line[1]]))
-    if kind == 'ascii':
-        names = [name for name, _ in fields]
-        table = np.array([file.readline().split() for _ in range(count)])
-        columns = [names.index(axis) for axis in 'xyz']
-        return table[:, columns].astype(np.float64)
-    order = {'binary_little_endian': '<', 'binary_big_endian': '>'}[kind]
-    dtype = np.dtype([(name, order + code) for name, code in fields])
-    data = file.read(count * dtype.itemsize)
-    rows = np.frombuffer(data, dtype, count)
-    return np.stack([rows[axis] for axis in 'xyz'], 1).astype(np.float64)

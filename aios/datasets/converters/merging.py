@@ -141,7 +141,9 @@ def _merged_column(
     merged, start = None, 0
     for part in chain([first], parts):
         if key in _JOINT_COLUMNS:
-            part = _in_human_data_order(part, _JOINT_COLUMNS[key])
+            # A compressed file lacks the joints that are absent.
+            mapping = _human_data_mapping(_JOINT_COLUMNS[key])
+            part = part[:, mapping[mapping >= 0]]
         if merged is None:
             merged = np.lib.format.open_memmap(
                 target, 'w+', part.dtype, (len(place), *part.shape[1:])
@@ -149,12 +151,6 @@ def _merged_column(
         merged[place[start : start + len(part)]] = part
         start += len(part)
     return merged
-
-
-def _in_human_data_order(points: np.ndarray, joint_set: str) -> np.ndarray:
-    """Joints as a compressed file has them: without those that are absent."""
-    mapping = _human_data_mapping(joint_set)
-    return points[:, mapping[mapping >= 0]]
 
 
 def _human_data_mapping(joint_set: str) -> np.ndarray:

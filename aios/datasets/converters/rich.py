@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from .base import Converter, ConverterError, reading
-from .bodies import move_root, read_fits, smplx_joints
+from .bodies import move_bodies, read_fits, smplx_joints
 from .coco import read_json
 from .smpl import image_size
 from .table import Cameras, PersonTable, concatenate, posed_columns
@@ -117,13 +117,7 @@ class RICHConverter(Converter):
         rows = {name: value[here] for name, value in params.items()}
         there = smplx_joints(rows, self.body_models, gender)
         rotation, offset = camera.extrinsics[:, :3], camera.extrinsics[:, 3]
-        rows['global_orient'], rows['transl'] = move_root(
-            rows['global_orient'],
-            rows['transl'],
-            there[:, 0].astype(np.float64),
-            rotation,
-            offset,
-        )
+        rows = move_bodies(rows, there, rotation, offset)
         # Posed anew: the contour of the face depends on the view.
         joints = smplx_joints(rows, self.body_models, gender)
         paths = [camera.images[frame] for frame in frames[here].tolist()]

@@ -118,7 +118,8 @@ class PackWholeBodyInputs(Transform):
         follow_image(results)
         packed: dict[str, Any] = {}
         if 'img' in results:
-            packed['inputs'] = _image_tensor(results['img'])
+            image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
+            packed['inputs'] = torch.from_numpy(image)
         sample = DetDataSample()
         if 'gt_persons' in results:
             sample.gt_instances = self._instances(results)
@@ -152,11 +153,6 @@ class PackWholeBodyInputs(Transform):
             if name in persons:
                 instances[name] = torch.from_numpy(persons[name])
         return instances
-
-
-def _image_tensor(img: np.ndarray) -> torch.Tensor:
-    channels_first = np.ascontiguousarray(img.transpose(2, 0, 1))
-    return torch.from_numpy(channels_first)
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:

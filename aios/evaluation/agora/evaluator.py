@@ -256,7 +256,9 @@ def people_of(
     scale = agora_scale(img_path, size)
     joints = people['joints2d'][:, :NUM_MATCH_JOINTS] * scale
     joints = joints.astype(np.float32)  # as they are submitted
-    order = _submission_order(people['scores'])
+    # Numbered by score, sorted as names of files: 0, 1, 10, 11, 2, ...
+    numbered = np.argsort(-people['scores'], kind='stable')
+    order = numbered[sorted(range(len(numbered)), key=str)]
     if 'vertices' not in people and bodies is None:
         raise ValueError(
             f'{img_path}: predictions have no vertices; set with_vertices '
@@ -283,12 +285,6 @@ def people_of(
         pose,
         broken,
     )
-
-
-def _submission_order(scores: np.ndarray) -> np.ndarray:
-    """Numbered by score, sorted as names of files: 0, 1, 10, 11, 2, ..."""
-    numbered = np.argsort(-scores, kind='stable')
-    return numbered[sorted(range(len(scores)), key=str)]
 
 
 def agora_scale(img_path: str, size: Sequence[int]) -> np.ndarray:

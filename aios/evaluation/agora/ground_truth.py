@@ -110,7 +110,8 @@ class AGORAGroundTruth:
         self._pictures = {
             name: picture
             for name, (place, picture) in every.items()
-            if not full_bodies_only or _is_full_body(place)
+            if not full_bodies_only
+            or any(word in place for word in _FULL_BODY)
         }
         if not self._pictures:
             raise ValueError(
@@ -393,10 +394,6 @@ def _picture(
     fields = dict(table)
     fields['valid'] = fields.pop('is_valid')
     return AGORAPicture(picture_name(place), vertices=vertices, **fields)
-
-
-def _is_full_body(place: str) -> bool:
-    return any(word in place for word in _FULL_BODY)
 
 
 def _member(index: int) -> str:
