@@ -71,7 +71,7 @@ model = dict(
         # One layer with few candidates hardly tells copies apart.
         nms_iou_thr=0.7,
         # MoveNet has seen real people.
-        pose_prior=dict(score_weight=0.8),
+        pose_prior=dict(score_weight=0.8, score_bias=-0.44),
         layer_cfg=dict(
             self_attn_cfg=attention,
             cross_attn_cfg=deformable_attention,
@@ -84,7 +84,7 @@ model = dict(
         # Not in the paper.
         box_relative=True,
         smplx_hidden_dims=256,
-        pose_lifter=dict(),
+        pose_lifter=dict(share=0.65),
         criterion=dict(
             loss_weights=dict(
                 body_refinement=body_weights,
@@ -98,10 +98,10 @@ model = dict(
         # MoveNet knows persons of 256 pixels at most.
         pyramid=[
             dict(scale=1.0, max_size=256),
-            dict(scale=0.4, min_size=64),
+            dict(scale=0.3478, min_size=64),
         ],
         nms_iou_thr=0.5,
-        nms_oks_thr=0.5,
+        nms_oks_thr=0.4,
         person_class_only=True,
         keypoint_fit_steps=4,
     ),
@@ -126,7 +126,7 @@ test_dataloader = dict(
             dict(type='LoadHumanAnnotations'),
             dict(
                 type='WholeBodyResize',
-                scale=(640, 480),  # (1333, 800)
+                scale=(736, 552),  # (1333, 800)
                 backend='area',
             ),
             dict(type='PackWholeBodyInputs'),

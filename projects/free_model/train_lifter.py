@@ -5,9 +5,9 @@
     python projects/free_model/train_lifter.py OUT.pth
 
 Poses of the generator of synthetic images, seen by a random camera, with
-keypoints as a pose network finds them: beside their places, hidden, cut off,
-left and right exchanged. It can be killed at any time and goes on when
-started again.
+keypoints as a pose network finds them: beside their places, the more so the
+less sure it is, hidden, cut off, left and right exchanged. It can be killed
+at any time and goes on when started again.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from aios.synthetic.poses import sample_pose
 NUM_JOINTS = 22
 NUM_SHAPES = 256
 BATCH_SIZE = 1024
+MIN_HEAT = 0.1  # less is not seen
+DEGREES_OF_FREEDOM = 3.0  # of errors of keypoints
 ARMS = tuple(
     [i for i, n in enumerate(SMPLX_144.names[:NUM_JOINTS]) if n in names]
     for names in (
@@ -75,13 +77,13 @@ class View:
         rotations: ``(B, 22, 3, 3)``, the root's to the camera.
         shapes: ``(B,)`` int64, which body.
         keypoints: ``(B, 17, 2)``.
-        is_seen: ``(B, 17)`` bool.
+        heat: ``(B, 17)`` probability of each, 0 for hidden ones.
     """
 
     rotations: Tensor
     shapes: Tensor
     keypoints: Tensor
-    is_seen: Tensor
+    heat: Tensor
 
 
 class Skeletons:
@@ -139,8 +141,8 @@ def draw(poses: Tensor, skeletons: Skeletons) -> View:
     distance = 0.3 + 1.7 * torch.rand(BATCH_SIZE, 1).mul(1.8).exp()
     depth = (keypoints[..., 2] + distance).clamp(min=0.2) / distance
     image = keypoints[..., :2] / depth[..., None]
-    is_seen = _sample_seen(image)
-    return View(rotations, shapes, _disturb(image, is_seen), is_seen)
+    heat = _sample_heat(_sample_seen(image))
+    return View(rotations, shapes, _disturb(image, heat), heat)
 
 
 def _mix_poses(poses: Tensor) -> Tensor:
@@ -162,8 +164,8 @@ def _sample_cameras(count: int) -> Tensor:
     anywhere = 2 * np.pi * torch.rand(count)
     ahead = 0.6 * torch.randn(count)
     heading = torch.where(torch.rand(count) < 0.5, anywhere, ahead)
-    level = 0.08 + 0.12 * torch.randn(count)
-    steep = torch.rand(count) - 0.25
+    level = 0.12 + 0.18 * torch.randn(count)
+    steep = 1.2 * torch.rand(count) - 0.3
     pitch = torch.where(torch.rand(count) < 0.7, level, steep)
     roll = 0.05 * torch.randn(count)
     zero = torch.zeros(count)
@@ -186,12 +188,26 @@ def _sample_seen(image: Tensor) -> Tensor:
     return is_seen & ~(is_cut & (image[..., 1] > border))
 
 
-def _disturb(image: Tensor, is_seen: Tensor) -> Tensor:
-    """Keypoints as they are found."""
+def _sample_heat(is_seen: Tensor) -> Tensor:
+    """How sure a pose network is: more of some persons than of others."""
+    person = 0.2 + 0.7 * torch.rand(len(is_seen), 1)
+    heat = person + 0.12 * torch.randn(is_seen.shape)
+    return heat.clamp(max=0.95) * (is_seen & (heat > MIN_HEAT))
+
+
+def _disturb(image: Tensor, heat: Tensor) -> Tensor:
+    """Keypoints as they are found.
+
+    Errors have the medians of MoveNet's on synthetic and real persons, by
+    heat, and as many outliers.
+    """
     side = (image.amax(1) - image.amin(1)).amax(-1)[:, None, None]
-    spread = 0.015 * torch.exp(0.5 * torch.randn_like(image[..., :1]))
-    spread = torch.where(is_seen[..., None], spread, 0.06)
-    bias = 0.012 * torch.randn_like(image)
+    spread = 0.062 * torch.exp(-1.75 * heat)
+    # Student's t distribution.
+    chi2 = torch.distributions.Chi2(torch.tensor(DEGREES_OF_FREEDOM))
+    tail = (chi2.sample(heat.shape) / DEGREES_OF_FREEDOM).rsqrt()
+    spread = (spread * tail.clamp(max=6))[..., None]
+    bias = 0.01 * torch.randn_like(image)
     found = image + side * (bias + spread * torch.randn_like(image))
     left, right = LEGS
     is_swapped = torch.rand(len(image), 1, 1) < 0.03
@@ -225,7 +241,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group['lr'] = 1e-3 * warm_up * (1 - self.step / self.steps)
         view = draw(poses, skeletons)
-        rotations = self.lifter(view.keypoints, view.is_seen)
+        rotations = self.lifter(view.keypoints, view.heat)
         turns, joints = skeletons.pose(rotations, view.shapes)
         true_turns, true_joints = skeletons.pose(view.rotations, view.shapes)
         error = (joints - true_joints).norm(dim=-1).mean()

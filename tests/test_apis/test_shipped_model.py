@@ -15,13 +15,14 @@ import cv2
 import numpy as np
 import pytest
 import skimage
+import torch
 from mmengine.config import Config
 from script_loader import load_script
 
 from aios.apis import AiOSInferencer
 from aios.apis.shipped import shipped_weights
 from aios.registry import MODELS
-from aios.structures import box_iou
+from aios.structures import COCO_17, box_iou
 from aios.structures.joint_names import SMPLX_144_NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,26 @@ def test_astronaut(inferencer: AiOSInferencer):
 @pytest.mark.parametrize('name', ['chelsea.png', 'brick.png', 'text.png'])
 def test_nobody(inferencer: AiOSInferencer, name: str):
     assert len(find(inferencer, name)['scores']) == 0
+
+
+def test_doubtful_keypoints_bend_less(inferencer: AiOSInferencer):
+    # Somebody who stands and faces the camera, shares of the height.
+    half = [(0.03, 0.05), (0.06, 0.06), (0.12, 0.2), (0.15, 0.35)]
+    half += [(0.16, 0.5), (0.07, 0.52), (0.07, 0.75), (0.07, 0.98)]
+    places = [(0.0, 0.08)]
+    places += [(sign * x, y) for x, y in half for sign in (1, -1)]
+    keypoints = torch.tensor(places)[None]
+    moved = keypoints.clone()
+    moved[0, COCO_17.names.index('left_wrist')] += torch.tensor([0.15, -0.2])
+    lifter = inferencer.model.bbox_head.pose_lifter
+    bends = []
+    for doubt in (0.35, 0.6, 0.9):
+        heat = torch.full((1, len(COCO_17)), 0.7)
+        heat[0, COCO_17.names.index('left_wrist')] = doubt
+        with torch.no_grad():
+            change = lifter(moved, heat) - lifter(keypoints, heat)
+        bends.append(float(change.norm()))
+    assert bends[0] < bends[1] < bends[2], bends
 
 
 def test_synthetic_images(tmp_path: Path, free_body_dir: Path):

@@ -29,10 +29,10 @@ def test_starts_upright_and_facing_the_camera():
 
 def test_neither_place_nor_size_matters(lifter):
     keypoints = 50 * torch.randn(2, 17, 2)
-    is_seen = torch.rand(2, 17) < 0.7
-    pose = lifter(keypoints, is_seen)
-    torch.testing.assert_close(lifter(3 * keypoints + 100, is_seen), pose)
-    assert not torch.allclose(lifter(keypoints.flip(1), is_seen), pose)
+    heat = (torch.rand(2, 17) - 0.3).clamp(min=0)
+    pose = lifter(keypoints, heat)
+    torch.testing.assert_close(lifter(3 * keypoints + 100, heat), pose)
+    assert not torch.allclose(lifter(keypoints.flip(1), heat), pose)
 
 
 def test_nothing_seen_and_all_in_one_place_is_finite(lifter):
@@ -43,9 +43,9 @@ def test_nothing_seen_and_all_in_one_place_is_finite(lifter):
 def test_blend_leaves_persons_whose_keypoints_nobody_sees(lifter):
     own = axis_angle_to_matrix(torch.randn(2, 22, 3))
     keypoints = torch.randn(2, 17, 2)
-    is_seen = torch.ones(2, 17, dtype=torch.bool)
-    is_seen[0] = False
-    blended = lifter.blend(own, keypoints, is_seen)
+    heat = torch.full((2, 17), 0.5)
+    heat[0] = 0
+    blended = lifter.blend(own, keypoints, heat)
     torch.testing.assert_close(blended[0], own[0])
     assert (blended[1] - own[1]).abs().max() > 0.01
 

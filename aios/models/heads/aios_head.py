@@ -244,7 +244,7 @@ class AiOSHead(BaseModule):
                 keypoints = (
                     points['body_keypoints'] * frame.image_size[:, None]
                 )
-                smplx = self._lift(smplx, keypoints, sightings.is_seen)
+                smplx = self._lift(smplx, keypoints, sightings.heat)
         logits = classifier(state.hidden[:, :, 0])
         if state.evidence is not None and not self.training:
             logits = logits + state.evidence[..., None]
@@ -274,13 +274,15 @@ class AiOSHead(BaseModule):
         return self.forward_layer(len(states) - 1, states[-1], image_sizes)
 
     def _lift(
-        self, smplx: SMPLXParams, keypoints: Tensor, is_seen: Tensor
+        self, smplx: SMPLXParams, keypoints: Tensor, heat: Tensor
     ) -> SMPLXParams:
         """Parameters with the mean of their poses and the lifter's."""
         if self.pose_lifter is None:
             return smplx
         pose = self.pose_lifter.blend(
-            smplx.body_pose, at_least_float32(keypoints), is_seen
+            smplx.body_pose,
+            at_least_float32(keypoints),
+            at_least_float32(heat),
         )
         return replace(smplx, body_pose=pose)
 

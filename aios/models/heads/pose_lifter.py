@@ -24,7 +24,7 @@ from aios.structures import (
 from .smplx_head import IDENTITY_6D, UPRIGHT_6D
 
 _NUM_JOINTS = 22
-_UNSEEN_WEIGHT = 1e-3  # of keypoints in the frame; all may be unseen
+_UNSEEN_WEIGHT = 1e-3  # in the mean place; all may be unseen
 _MAX_OFFSET = 5.0  # in units of the keypoints' spread
 
 
@@ -66,18 +66,19 @@ class PoseLifter(BaseModule):
         rest = torch.tensor(UPRIGHT_6D + IDENTITY_6D * (_NUM_JOINTS - 1))
         self.output.bias.data.copy_(rest)
 
-    def forward(self, keypoints: Tensor, is_seen: Tensor) -> Tensor:
+    def forward(self, keypoints: Tensor, heat: Tensor) -> Tensor:
         """Rotations of the root and 21 joints.
 
         Args:
             keypoints: ``(..., K, 2)`` x, y in any unit and from any origin,
                 the same along both axes.
-            is_seen: ``(..., K)``; others are where they may be.
+            heat: ``(..., K)`` probability of each keypoint, which says how
+                far beside it may be; 0 where it is not seen.
 
         Returns:
             ``(..., 22, 3, 3)``, the root's from the body to the camera.
         """
-        x = self.input(_normalise(keypoints, is_seen.to(keypoints)))
+        x = self.input(_normalise(keypoints, heat.to(keypoints)))
         for block in self.blocks:
             x = x + block(x)
         return rotation_6d_to_matrix(
@@ -85,20 +86,21 @@ class PoseLifter(BaseModule):
         )
 
     def blend(
-        self, rotations: Tensor, keypoints: Tensor, is_seen: Tensor
+        self, rotations: Tensor, keypoints: Tensor, heat: Tensor
     ) -> Tensor:
         """Means of a detector's rotations and these.
 
         Args:
             rotations: ``(..., 22, 3, 3)`` of the detector.
             keypoints: See :meth:`forward`.
-            is_seen: See :meth:`forward`.
+            heat: See :meth:`forward`.
 
         Returns:
             ``(..., 22, 3, 3)``.
         """
-        lifted = self(keypoints, is_seen)
-        share = self.share * is_seen.to(keypoints).mean(-1)[..., None, None]
+        lifted = self(keypoints, heat)
+        seen = (heat > 0).to(keypoints).mean(-1)
+        share = self.share * seen[..., None, None]
         mean = torch.lerp(
             matrix_to_rotation_6d(rotations),
             matrix_to_rotation_6d(lifted),
@@ -107,11 +109,11 @@ class PoseLifter(BaseModule):
         return rotation_6d_to_matrix(mean)
 
 
-def _normalise(keypoints: Tensor, is_seen: Tensor) -> Tensor:
+def _normalise(keypoints: Tensor, heat: Tensor) -> Tensor:
     """Keypoints about their mean in units of their spread, ``(..., 3 K)``."""
-    weight = is_seen + _UNSEEN_WEIGHT
+    weight = heat + _UNSEEN_WEIGHT
     weight = (weight / weight.sum(-1, keepdim=True))[..., None]
     offset = keypoints - (keypoints * weight).sum(-2, keepdim=True)
     spread = (offset.square() * weight).sum((-1, -2), keepdim=True).sqrt()
     offset = (offset / spread.clamp(min=1e-6)).clamp(-_MAX_OFFSET, _MAX_OFFSET)
-    return torch.cat((offset.flatten(-2), is_seen), dim=-1)
+    return torch.cat((offset.flatten(-2), heat), dim=-1)

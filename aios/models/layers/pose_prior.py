@@ -173,6 +173,8 @@ class PosePrior(BaseModule):
     Args:
         embed_dims: Width of a token.
         score_weight: Of the evidence for a person, a logit, in the scores.
+        score_bias: Added to that logit. The maps are surer of large persons
+            than of those that the network was trained on.
         reach: How far from where it is expected a keypoint is looked for,
             as a fraction of the longer side of the person.
         min_score: Keypoints and centres less probable than this start where
@@ -185,12 +187,14 @@ class PosePrior(BaseModule):
         self,
         embed_dims: int,
         score_weight: float = 0.5,
+        score_bias: float = 0.0,
         reach: float = 0.15,
         min_score: float = 0.1,
         min_sighting: float = 0.3,
     ) -> None:
         super().__init__()
         self.score_weight = score_weight
+        self.score_bias = score_bias
         self.reach = reach
         self.min_score = min_score
         self.min_sighting = min_sighting
@@ -244,7 +248,7 @@ class PosePrior(BaseModule):
         both = torch.stack((reading.centre, reading.best_heat)).clamp(
             _MIN_PROBABILITY, 1 - _MIN_PROBABILITY
         )
-        return self.score_weight * both.logit().mean(0)
+        return self.score_weight * both.logit().mean(0) + self.score_bias
 
     @torch.no_grad()
     def start(
