@@ -119,17 +119,18 @@ def expand_free_body(
     ]
     if not missing and all((root / name).is_file() for name in _SIDE_FILES):
         return root  # without reading the seed
-    changed = {
-        root / name: content
-        for name, content in _side_files().items()
-        if not (root / name).exists() or (root / name).read_bytes() != content
-    }
-    for path in changed:
-        if path.exists() and not overwrite:
+    changed = {}
+    for name, content in _side_files().items():
+        path = root / name
+        # Looked at once: another process may write it meanwhile.
+        there = path.read_bytes() if path.exists() else None
+        if there not in (None, content) and not overwrite:
             raise FileExistsError(
                 f'{path}: not the file of the free body {FREE_BODY_VERSION}; '
                 'choose another folder, or pass overwrite=True'
             )
+        if there != content:
+            changed[path] = content
     for path, content in changed.items():
         with atomic_write(path, overwrite=True) as stream:
             stream.write(content)

@@ -184,7 +184,9 @@ def test_wrong_shapes_are_named(layer, name, shape, allowed) -> None:
 
 
 def test_unequal_batches_are_named(layer: SMPLXLayer) -> None:
-    with pytest.raises(ValueError, match="'betas': 2, 'jaw_pose': 3"):
+    with pytest.raises(
+        ValueError, match=r"'betas': \(2, 10\), 'jaw_pose': \(3, 3\)"
+    ):
         layer(betas=torch.zeros(2, 10), jaw_pose=torch.zeros(3, 3))
 
 

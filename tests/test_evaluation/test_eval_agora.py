@@ -233,7 +233,7 @@ def test_convert(toy, tmp_path, run, submission, capsys):
 def test_thresholds_are_numbers(run, submission, option, value, capsys):
     with pytest.raises(SystemExit):
         run(submission, option, value)
-    assert 'must be a number' in capsys.readouterr().err
+    assert f"'{value}' is not 0 to 1" in capsys.readouterr().err
 
 
 def zipped(path, files):

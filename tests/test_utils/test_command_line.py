@@ -14,15 +14,15 @@ ROOT = Path(__file__).parents[2]
 
 def test_options_and_their_defaults():
     parser = command_line.make_parser('a\n  b')
-    command_line.add_config_argument(parser, required=False)
+    command_line.add_config_argument(parser)
     command_line.add_shape_option(parser, default=(48, 64))
     command_line.add_measuring_options(parser)
     command_line.add_body_models_option(parser)
     group = parser.add_argument_group('run')
     command_line.add_cfg_options(group)
     command_line.add_overwrite_option(group, 'all files')
-    assert vars(parser.parse_args([])) == dict(
-        config=None, shape=[48, 64], device='cpu', threads=None, repeats=5,
+    assert vars(parser.parse_args(['c.py'])) == dict(
+        config='c.py', shape=[48, 64], device='cpu', threads=None, repeats=5,
         warmup=1, clock='wall', body_models=None, cfg_options=None,
         overwrite=False,
     )  # fmt: skip
