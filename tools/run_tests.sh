@@ -8,7 +8,7 @@
 #   bash tools/run_tests.sh tests/test_structures -k camera
 #
 # Arguments go to pytest. Safe to run again: what is set up stays. All but the
-# slow ones took about 6 minutes on two free cores (3582 tests), after a minute or
+# slow ones took about 5 minutes on two free cores (3200 tests), after a minute or
 # two for the set-up; the slow ones as long.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"

@@ -220,6 +220,13 @@ def markdown_table(rows: Iterable[Sequence[str]]) -> str:
     return '\n'.join([head, f'|---|{"---:|" * (len(rows[0]) - 1)}', *body])
 
 
+def add_json_option(parser: argparse._ActionsContainer) -> None:
+    """Add ``--json``, a file for the numbers of a table."""
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', help='write all numbers here'
+    )
+
+
 def csv_table(rows: Iterable[Mapping[str, Any]]) -> str:
     """A table as CSV, a column for each name; empty where there is nothing."""
     rows = list(rows)

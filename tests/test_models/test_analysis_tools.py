@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,30 +39,31 @@ def current_scope():
     return scope and scope.scope_name
 
 
-def test_benchmark(benchmark, capsys, monkeypatch):
+def test_benchmark(benchmark, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, 'MATRIX_SIZE', 64)
     scope = current_scope()
     # fmt: off
     benchmark.main([
         TINY, '--compare', TINY, '--shape', '64', '96', '--repeats', '2',
-        '--warmup', '0', '--batch-sizes', '1', '2',
+        '--warmup', '0',
+        '--batch-sizes', '1', '2', '--json', str(tmp_path / 'out.json'),
     ])
     # fmt: on
-    tables = capsys.readouterr().out.split('\n\n')[1:3]
-    for size, table in zip((1, 2), tables, strict=True):
-        rows = rows_of(table)
-        titles = ['aios_tiny', 'aios_tiny, as built', 'ratio']
-        assert rows[f'batch size {size}'] == titles
-        for column in (0, 1):
-            phases = {
-                name[2:-3]: float(cells[column])
-                for name, cells in rows.items()
-                if name.startswith('– ')
-            }
+    rows = rows_of(capsys.readouterr().out)
+    assert rows['batch size 1'] == [
+        'aios_tiny',
+        'aios_tiny, as built',
+        'ratio',
+    ]
+    results = json.loads((tmp_path / 'out.json').read_text())
+    assert [result['batch_size'] for result in results] == [1, 1, 2, 2]
+    for result in results:
+        assert len(result['seconds']) == 2
+        for total, phases in zip(
+            result['seconds'], result['phases'], strict=True
+        ):
             assert {'backbone', 'encoder', 'decoder', 'SMPL-X'} < set(phases)
-            fastest = float(rows['fastest, s'][column])
-            # rounded to milliseconds
-            assert 0 < sum(phases.values()) <= fastest + 0.001 * len(phases)
+            assert 0 < sum(phases.values()) <= total * 1.001
     assert current_scope() == scope
 
 

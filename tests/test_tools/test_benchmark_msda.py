@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from script_loader import load_script
@@ -21,10 +24,18 @@ def rows_of(text: str) -> dict[str, list[str]]:
     }
 
 
-def test_time_memory_and_error(capsys: pytest.CaptureFixture[str]):
+def test_time_memory_and_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    path = tmp_path / 'numbers.json'
     threads = torch.get_num_threads()
     try:
-        load_script(SCRIPT).main([*SMALL, '--kernels', 'numba', 'grid_sample'])
+        load_script(SCRIPT).main(
+            [
+                *(*SMALL, '--json', str(path)),
+                *('--kernels', 'numba', 'grid_sample'),
+            ]
+        )
     finally:
         torch.set_num_threads(threads)
     rows = rows_of(capsys.readouterr().out)
@@ -36,7 +47,12 @@ def test_time_memory_and_error(capsys: pytest.CaptureFixture[str]):
     for row in list(rows.values())[2:]:
         assert len(row) == len(rows['kernel'])
         assert float(row[-1]) < 1e-4
-        assert all(float(cell.split()[0]) > 0 for cell in row[:4])
+    numbers = json.loads(path.read_text())
+    assert [row.pop('kernel') for row in numbers] == list(rows)[2:]
+    assert all(list(row) == sorted(rows['kernel']) for row in numbers)
+    assert all(
+        min(row['both wall'], row['forward wall']) > 0 for row in numbers
+    )
 
 
 def test_a_kernel_that_fails_does_not_hide_the_others():

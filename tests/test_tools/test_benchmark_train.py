@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from script_loader import load_script
@@ -12,11 +12,13 @@ from script_loader import load_script
 ROOT = Path(__file__).parents[2]
 
 
-def test_phases_add_up(capsys: pytest.CaptureFixture[str]):
+def test_phases_add_up(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     module = load_script('tools/analysis_tools/benchmark_train.py')
     config = str(ROOT / 'configs/aios/aios_tiny.py')
+    path = tmp_path / 'numbers.json'
     command = [config, '--shape', '64', '64', '--repeats', '1']
-    columns = module.main([*command, '--warmup', '0'])
+    columns = module.main([*command, '--warmup', '0', '--json', str(path)])
+    assert json.loads(path.read_text()) == columns
     column = dict(columns['aios_tiny'])
     del column['median step'], column[module.MEMORY]
     step = column.pop('step')
@@ -46,43 +48,3 @@ def test_sides_of_a_table(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     assert 'ratios to the last' in printed
     with pytest.raises(SystemExit, match='twice'):
         module.main([*command, '--compare', str(config)])
-
-
-def test_steps_are_timed_without_looking_closer():
-    """A clock of a GPU would stop it at each phase."""
-    module = load_script('tools/analysis_tools/benchmark_train.py')
-    step = object.__new__(module.Step)
-    step.device, step.records = 'cpu', []
-    details = []
-
-    def run(in_detail):
-        details.append(in_detail)
-        phases = {'– backbone': 3.0} if in_detail else {}
-        return {'step': 9.0 if in_detail else 1.0, **phases}
-
-    step._run = run
-    step(in_detail=False)
-    step.look_closer()
-    assert details == [False, True]
-    (record,) = step.records
-    assert (record['step'], record['– backbone']) == (1.0, 3.0)
-
-
-def test_waits_for_the_device_are_found(monkeypatch):
-    module = load_script('tools/analysis_tools/benchmark_train.py')
-    modes: list[str] = []
-    cuda = SimpleNamespace(set_sync_debug_mode=modes.append)
-    monkeypatch.setattr(module.torch, 'cuda', cuda)
-    with module.waits_for_device('cuda:0') as waits:
-        for _ in range(2):
-            module.warnings.warn(
-                'called a synchronizing CUDA operation (in x.cpp)',
-                stacklevel=1,
-            )
-        module.warnings.warn('something else', stacklevel=1)
-    assert modes == ['warn', 'default']
-    assert [place.partition(':')[0] for place in waits] == [
-        'test_benchmark_train.py'
-    ] * 2
-    with module.waits_for_device('cpu') as waits:
-        assert waits is None

@@ -37,6 +37,7 @@ from aios.utils.command_line import (
     add_cfg_options,
     add_config_argument,
     add_dtype_option,
+    add_json_option,
     add_measuring_options,
     add_shape_option,
     comparison_table,
@@ -46,6 +47,7 @@ from aios.utils.command_line import (
     options_by_config,
     read_config,
 )
+from aios.utils.json_record import write_record
 from aios.utils.memory import MIB, peak_memory, start_memory
 
 MATRIX_SIZE = 2048  # of the matrices whose product is timed
@@ -62,22 +64,33 @@ class Subject:
     """A detector, and what was measured.
 
     Args:
+        name: Its config.
         title: What its column is called.
         model: The detector.
         meter: Clocks its phases.
-        records: What :func:`run` returned.
+        seconds: Time of each run.
+        phases: Seconds of each phase, of each run.
+        memory: Largest memory of a run beyond the weights, MiB; ``None``
+            where the system does not tell.
     """
 
+    name: str
     title: str
     model: nn.Module
     meter: PhaseMeter
-    records: list[dict[str, Any]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    phases: list[dict[str, float]] = field(default_factory=list)
+    memory: list[float | None] = field(default_factory=list)
 
     @property
     def weights(self) -> float:
         """Parameters and buffers, MiB."""
         tensors = [*self.model.parameters(), *self.model.buffers()]
         return sum(t.numel() * t.element_size() for t in tensors) / MIB
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.seconds, self.phases, self.memory = [], [], []
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -107,6 +120,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'as CUDA graphs; eager: only traced, for tests',
     )
     add_cfg_options(parser)
+    add_json_option(parser)
     return parser.parse_args(argv)
 
 
@@ -122,10 +136,14 @@ def main(argv: list[str] | None = None) -> None:
     noise = torch.Generator().manual_seed(0)
     image = torch.randn(3, *args.shape, generator=noise)
     print(describe_machine(args))
+    results = []
     for batch_size in args.batch_sizes:
         run_in_turns(subjects, image.expand(batch_size, -1, -1, -1), args)
         print(f'\n{table(subjects, batch_size)}', flush=True)
+        results += [to_dict(subject, batch_size) for subject in subjects]
     print(f'\nMatrix products: {matrix_rate(args):.0f} GFLOP/s, same clock')
+    if args.json:
+        write_record(args.json, results)
 
 
 def make_subjects(args: argparse.Namespace) -> list[Subject]:
@@ -146,7 +164,7 @@ def make_subjects(args: argparse.Namespace) -> list[Subject]:
             phases, title = {}, f'{title}, {args.compile}'
         clock = make_clock(args.clock, args.device)
         meter = PhaseMeter(model, clock, phases)
-        subjects.append(Subject(title, model, meter))
+        subjects.append(Subject(name, title, model, meter))
     return subjects
 
 
@@ -188,18 +206,17 @@ def run_in_turns(
     Phases of a GPU come from one more run: their clock waits for it.
     """
     on_cpu = torch.device(args.device).type == 'cpu'
-    for subject in subjects:
-        subject.records = []
-    for _ in range(args.warmup + args.repeats):
+    for index in range(args.warmup + args.repeats):
         for subject in subjects:
-            record = run(subject, images, args, with_phases=on_cpu)
-            subject.records.append(record)
-    for subject in subjects:
-        subject.records = subject.records[args.warmup :]
-        if not on_cpu:
-            closer = run(subject, images, args, with_phases=True)
-            for record in subject.records:
-                record['phases'] = closer['phases']
+            if index in (0, args.warmup):
+                subject.forget()
+            run(subject, images, args, with_phases=on_cpu)
+    for subject in [] if on_cpu else subjects:
+        seconds, memory = subject.seconds, subject.memory
+        subject.forget()
+        run(subject, images, args, with_phases=True)
+        subject.phases *= len(seconds)
+        subject.seconds, subject.memory = seconds, memory
 
 
 def run(
@@ -207,13 +224,8 @@ def run(
     images: Tensor,
     args: argparse.Namespace,
     with_phases: bool,
-) -> dict[str, Any]:
-    """Run once.
-
-    Returns:
-        ``seconds`` in all, those of ``phases``, and the largest ``memory``
-        beyond the weights, MiB; ``None`` where the system does not tell.
-    """
+) -> None:
+    """Run once and note what it took."""
     inputs, samples = make_batch(images, args.device)
     autocast = autocast_to(args.dtype, args.device)
     read = subject.meter.read
@@ -224,23 +236,35 @@ def run(
     with torch.inference_mode(), autocast, meter as phases:
         start = read()
         subject.model(inputs, samples, mode='predict')
-        seconds = read() - start
-    memory = peak_memory(args.device, before)
-    return dict(seconds=seconds, phases=phases, memory=memory)
+        subject.seconds.append(read() - start)
+    subject.phases.append(phases)
+    subject.memory.append(peak_memory(args.device, before))
+
+
+def to_dict(subject: Subject, batch_size: int) -> dict[str, Any]:
+    """All numbers of a detector."""
+    return dict(
+        config=subject.name,
+        batch_size=batch_size,
+        seconds=subject.seconds,
+        phases=subject.phases,
+        memory_mib=subject.memory,
+        weights_mib=subject.weights,
+    )
 
 
 def summarise(subject: Subject, batch_size: int) -> dict[str, float]:
     """Rows of the table."""
-    records = subject.records
-    fastest = min(records, key=lambda record: record['seconds'])
+    fastest = min(subject.seconds)
     rows = {
-        'median, s': statistics.median(r['seconds'] for r in records),
-        'fastest, s': fastest['seconds'],
+        'median, s': statistics.median(subject.seconds),
+        'fastest, s': fastest,
     }
-    rows |= {f'– {k}, s': spent for k, spent in fastest['phases'].items()}
-    rows['images per s'] = batch_size / fastest['seconds']
+    phases = subject.phases[subject.seconds.index(fastest)]
+    rows |= {f'– {phase}, s': spent for phase, spent in phases.items()}
+    rows['images per s'] = batch_size / fastest
     rows['weights, MiB'] = subject.weights
-    memory = [r['memory'] for r in records if r['memory'] is not None]
+    memory = [number for number in subject.memory if number is not None]
     if memory:
         rows['peak beyond weights, MiB'] = max(memory)
         rows['peak, MiB'] = max(memory) + subject.weights

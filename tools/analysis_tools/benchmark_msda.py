@@ -33,11 +33,17 @@ from torch import Tensor
 from aios.engine.profiling import make_clock
 from aios.ops import available_kernels, multi_scale_deformable_attention
 from aios.utils import mmcv_ext
-from aios.utils.command_line import image_size, make_parser, markdown_table
+from aios.utils.command_line import (
+    add_json_option,
+    make_parser,
+    markdown_table,
+)
+from aios.utils.json_record import write_record
 from aios.utils.memory import peak_memory, start_memory
 
 Shapes = Sequence[tuple[int, int]]
 Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
+Clocks = dict[str, Callable[[], float]]
 MMCV = 'mmcv (torch)'
 DTYPES = ('float32', 'float16', 'bfloat16')
 SPREAD = 3.0  # standard deviation of the offsets, cells of each level
@@ -54,9 +60,7 @@ class Case(NamedTuple):
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        '--size', type=image_size, default='1333x800', help='WIDTHxHEIGHT'
-    )
+    parser.add_argument('--size', default='1333x800', help='WIDTHxHEIGHT')
     parser.add_argument('--batch', type=int, default=1)
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
@@ -71,6 +75,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--repeats', type=int, default=5)
+    add_json_option(parser)
     args = parser.parse_args(argv)
     known = available_kernels(args.device)
     if unknown := sorted(set(args.kernels or ()) - set(known)):
@@ -81,9 +86,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def level_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
+def level_sizes(size: str) -> list[tuple[int, int]]:
     """Height and width of the levels with stride 8, 16, 32 and 64."""
-    width, height = size
+    width, height = map(int, size.split('x'))
     return [(-(-height // s), -(-width // s)) for s in (8, 16, 32, 64)]
 
 
@@ -151,19 +156,6 @@ def both(case: Case) -> Tensor:
 PASSES = {'forward': forward, 'both': both}
 
 
-def measure(case: Case, device: str) -> dict[str, float]:
-    """Milliseconds of each pass by each clock."""
-    names = ['CPU', 'wall'] if device == 'cpu' else ['wall']
-    times = {}
-    for title, call in PASSES.items():
-        clocks = [make_clock(name.lower(), device) for name in names]
-        starts = [read() for read in clocks]
-        call(case)
-        for name, read, start in zip(names, clocks, starts, strict=True):
-            times[f'{title} {name}'] = 1000 * (read() - start)
-    return times
-
-
 def drop_broken(cases: dict[str, Case]) -> dict[str, str]:
     """Run and compile all; those that fail are removed and explained.
 
@@ -182,24 +174,48 @@ def drop_broken(cases: dict[str, Case]) -> dict[str, str]:
     return broken
 
 
-def make_row(
-    case: Case,
-    times: Mapping[str, float],
-    base: Mapping[str, float],
-    exact: Tensor,
-    device: str,
-) -> dict[str, str]:
-    """Cells by title; of times also how many times the base's they are."""
-    row = {
-        title: f'{ms:.{0 if ms >= 10 else 2}f} ms ({base[title] / ms:.1f}×)'
-        for title, ms in times.items()
-    }
+def measure_time(case: Case, clocks: Clocks) -> dict[str, float]:
+    """Milliseconds of each pass by each clock."""
+    times = {}
+    for title, call in PASSES.items():
+        start = {name: read() for name, read in clocks.items()}
+        call(case)
+        for name, read in clocks.items():
+            times[f'{title} {name}'] = 1000 * (read() - start[name])
+    return times
+
+
+def measure_memory(case: Case, device: str) -> dict[str, float | None]:
+    """Largest memory of each pass beyond the inputs, MiB."""
+    memory = {}
     for title, call in PASSES.items():
         before = start_memory(device)
         call(case)
-        peak = peak_memory(device, before)
-        row[f'{title} MiB'] = '–' if peak is None else f'{peak:.0f}'
-    row['error'] = f'{(forward(case).double() - exact).abs().max():.0e}'
+        memory[f'{title} MiB'] = peak_memory(device, before)
+    return memory
+
+
+def find_error(case: Case, exact: Tensor) -> float:
+    """Largest difference of the output."""
+    return (forward(case).double() - exact).abs().max().item()
+
+
+def make_row(
+    numbers: Mapping[str, float | None], base: Mapping[str, float | None]
+) -> dict[str, str]:
+    """Cells by title; of times also how many times the base's they are."""
+    row = {}
+    for title, number in numbers.items():
+        if title == 'error':
+            row[title] = f'{number:.0e}'
+        elif number is None:
+            row[title] = '–'
+        elif title.endswith('MiB'):
+            row[title] = f'{number:.0f}'
+        else:
+            digits = 0 if number >= 10 else 2
+            ratio = (base[title] or 0) / number
+            row[title] = f'{number:.{digits}f} ms ({ratio:.1f}×)'
     return row
 
 
@@ -222,7 +238,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
     shapes = level_sizes(args.size)
-    inputs = [x.to(args.device) for x in make_inputs(shapes, args.batch)]
+    inputs = [
+        tensor.to(args.device) for tensor in make_inputs(shapes, args.batch)
+    ]
+    names = ['wall'] if args.device != 'cpu' else ['CPU', 'wall']
+    clocks = {name: make_clock(name.lower(), args.device) for name in names}
     cases = make_cases(args, shapes, inputs)
     exact = multi_scale_deformable_attention(
         inputs[0].double(),
@@ -231,33 +251,37 @@ def main(argv: Sequence[str] | None = None) -> None:
         kernel='grid_sample',
     )
     broken = drop_broken(cases)
-    turns = [
-        {title: measure(case, args.device) for title, case in cases.items()}
-        for _ in range(args.repeats)
-    ]
+    times: dict[str, list[dict[str, float]]] = {title: [] for title in cases}
+    for _ in range(args.repeats):
+        for title, case in cases.items():
+            times[title].append(measure_time(case, clocks))
     print(
         f'torch {torch.__version__}, {describe_device(args)}; {args.batch} x '
         f'{inputs[1].shape[1]} queries, levels {shapes}, '
         f'{" and ".join(args.dtype)}, median of {args.repeats}. Error: '
         'largest difference of the output to float64.\n'
     )
-    times = {
-        title: {
-            name: statistics.median(turn[title][name] for turn in turns)
-            for name in turns[0][title]
+    results: dict[str, dict[str, float | None]] = {}
+    for title, case in cases.items():
+        results[title] = {
+            name: statistics.median(turn[name] for turn in times[title])
+            for name in times[title][0]
         }
-        for title in cases
-    }
-    base = next(iter(times.values()))
-    rows = {
-        title: make_row(case, times[title], base, exact, args.device)
-        for title, case in cases.items()
-    }
-    head = ['kernel', *next(iter(rows.values()))]
-    cells = [[title, *row.values()] for title, row in rows.items()]
-    print(markdown_table([head, *cells]))
+        results[title] |= measure_memory(case, args.device)
+        results[title]['error'] = find_error(case, exact)
+    base = next(iter(results.values()))
+    cells = [
+        [title, *make_row(numbers, base).values()]
+        for title, numbers in results.items()
+    ]
+    print(markdown_table([['kernel', *base], *cells]))
     for title, reason in broken.items():
         print(f'\n{title} fails: {reason}')
+    if args.json:
+        write_record(
+            args.json,
+            [{'kernel': name} | numbers for name, numbers in results.items()],
+        )
 
 
 def describe_device(args: argparse.Namespace) -> str:

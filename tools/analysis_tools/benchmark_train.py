@@ -50,6 +50,7 @@ from aios.utils.command_line import (
     add_cfg_options,
     add_config_argument,
     add_dtype_option,
+    add_json_option,
     add_measuring_options,
     add_shape_option,
     comparison_table,
@@ -59,6 +60,7 @@ from aios.utils.command_line import (
     options_by_config,
     read_config,
 )
+from aios.utils.json_record import write_record
 from aios.utils.memory import peak_memory, start_memory
 
 FORWARD = ('backbone', 'neck', 'encoder', 'query selection', 'decoder')
@@ -108,6 +110,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_dtype_option(parser)
     add_measuring_options(parser)
     add_cfg_options(parser)
+    add_json_option(parser)
     return parser.parse_args(argv)
 
 
@@ -348,6 +351,8 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
     for title, step in steps.items():
         if step.waits:
             print(f'\n{title} waits for the device in {", ".join(step.waits)}')
+    if args.json:
+        write_record(args.json, columns)
     return columns
 
 

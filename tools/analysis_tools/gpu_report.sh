@@ -4,21 +4,18 @@
 # Measures this checkout on a machine with a GPU and without network:
 #
 #   bash tools/analysis_tools/gpu_report.sh --collect [FOLDER]   with network
-#   bash tools/analysis_tools/gpu_report.sh [REPORT.md]          with a GPU
+#   bash tools/analysis_tools/gpu_report.sh [OPTION...]          with a GPU
 #
 # The first command gathers wheels. The second one installs those that the
-# machine lacks into a temporary folder, runs the other benchmarks one after
-# the other, and writes their commands and tables (default: gpu_report.md in
-# outputs). The machine's Python has PyTorch for CUDA, NumPy, SciPy, OpenCV,
-# Pillow, Matplotlib and PyYAML; nothing of it is changed. AIOS_MSDA_KERNEL
-# chooses the kernel of deformable attention.
+# machine lacks into a temporary folder, and runs gpu_report.py with the
+# options (--help lists them). The machine's Python has PyTorch for CUDA,
+# NumPy, SciPy, OpenCV, Pillow, Matplotlib and PyYAML; nothing of it is changed.
 #
 # Variables: WHEELS          folder of wheels, default outputs/gpu_wheels
 #            PYTHON          interpreter, default python3
 #            PYTHON_VERSION  of the machine with a GPU, for --collect;
 #                            default: that of $PYTHON
 #            EXTRA           more packages for --collect, e.g. 'scipy numba'
-#            STEP_SECONDS    after which a benchmark is stopped, default 150
 
 set -euo pipefail
 
@@ -78,46 +75,17 @@ for wheel in sorted(Path(sys.argv[1]).glob('*.whl')):
 PY
 }
 
-step() { # COMMAND...: one that fails or hangs does not stop the others
-    echo "$*"
-    printf '\n```shell\npython %s\n```\n\n' "$*" >>"$REPORT"
-    timeout -k 5 "${STEP_SECONDS:-150}" "$PYTHON" "$@" >>"$REPORT" 2>"$SITE/errors" ||
-        printf '\nFailed (exit status %d): %s\n' "$?" \
-            "$(tail -n 1 "$SITE/errors")" | tee -a "$REPORT"
-}
-
 report() {
-    local wheels=() dtype tool=tools/analysis_tools options inference
-    REPORT=$(realpath -m "${1:-$ROOT/outputs/gpu_report.md}")
-    mkdir -p "$(dirname "$REPORT")"
+    local wheels=() site
     mapfile -t wheels < <(missing)
-    SITE=$(mktemp -d)
-    trap 'rm -rf "$SITE"' EXIT
+    site=$(mktemp -d)
+    trap "rm -rf '$site'" EXIT
     if [ "${#wheels[@]}" -gt 0 ]; then
         "$PYTHON" -m pip install -q --no-index --no-deps --no-cache-dir \
-            --target "$SITE" "${wheels[@]}"
+            --target "$site" "${wheels[@]}"
     fi
     cd "$ROOT"
-    export PYTHONPATH=$ROOT:$SITE
-    "$PYTHON" -m torch.utils.collect_env 2>&1 |
-        grep -E '^(PyTorch|CUDA used|GPU models|Python version)' >"$REPORT" || true
-    options='configs/aios/aios_r50.py --device cuda --repeats 10 --warmup 3
-        --cfg-options model.bbox_head.body_model.model_path=free'
-    inference="$tool/benchmark.py $options --batch-sizes 1 8"
-    # The most important first: time may run out.
-    step -m pytest -q 'tests/test_models/test_parity.py::test_small_double[cuda]' \
-        tests/test_ops/test_msda_triton.py
-    step $tool/benchmark_msda.py --device cuda --repeats 10 --dtype float32 bfloat16
-    step $tool/benchmark.py configs/aios/aios_s.py --device cuda --repeats 10 \
-        --shape 480 640 --batch-sizes 1 8
-    # shellcheck disable=SC2086
-    for dtype in float32 bfloat16; do
-        step $inference --dtype $dtype
-        step $tool/benchmark_train.py $options --shape 800 1333 --dtype $dtype
-        step $inference --dtype $dtype --compile cudagraphs
-        step $inference --dtype $dtype --compile inductor
-    done
-    echo "$REPORT"
+    PYTHONPATH=$ROOT:$site "$PYTHON" tools/analysis_tools/gpu_report.py "$@"
 }
 
 if [ "${1:-}" = --collect ]; then
