@@ -186,6 +186,9 @@ def check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (AssertionError, RuntimeError) as error:
         reason = str(error).partition('\n')[0]
+        if device.partition(':')[0] == 'mps':
+            # PyTorch lists all backends of an internal operator instead.
+            reason = 'PyTorch finds no Metal on this machine'
         raise ValueError(
             f'device {device!r} cannot be used ({reason}); cpu always can'
         ) from error

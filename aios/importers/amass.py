@@ -110,6 +110,10 @@ class AMASSImporter(Importer):
 
 def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
     arrays = Person(str(path), load_npz(path, keys=_KEYS))
+    if not {'poses', 'root_orient'} & set(arrays):
+        raise ValueError(
+            f'{path}: neither poses nor root_orient, so it is not of AMASS'
+        )
     if 'poses' in arrays:
         poses = arrays.array('poses', *((-1, size) for size in _PARTS))
     else:
@@ -124,6 +128,8 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
             )
         poses = np.concatenate([root, joints], axis=1)
     count, size = poses.shape
+    if not count:
+        raise ValueError(f'{path}: there are no frames')
     trans = arrays.array('trans', (count, 3))
     starts = [0, *_PARTS[size].values()]
     parameters = {

@@ -36,6 +36,14 @@ class Person(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def require(self, name: str) -> None:
+        """Raise a ``ValueError`` if a field is missing."""
+        if self._values.get(name) is None:
+            raise ValueError(
+                f'{self.where}: no field {name!r}, there are '
+                f'{", ".join(map(str, self._values))}'
+            )
+
     def array(self, name: str, *shapes: tuple[int, ...]) -> np.ndarray:
         """A field of numbers, float64.
 
@@ -47,11 +55,7 @@ class Person(Mapping[str, Any]):
         Raises:
             ValueError: If it is missing, no numbers, or has another shape.
         """
-        if self._values.get(name) is None:
-            raise ValueError(
-                f'{self.where}: no field {name!r}, there are '
-                f'{", ".join(map(str, self._values))}'
-            )
+        self.require(name)
         try:
             value = np.asarray(self._values[name], np.float64)
         except (TypeError, ValueError):
@@ -139,12 +143,18 @@ def _frames(
                 f'{", ".join(map(str, content))}'
             )
         for stem, persons in content.items():
-            yield Path(str(stem)).stem, _listed(persons, f'{where}: {stem}')
+            yield (
+                Path(str(stem)).stem,
+                _listed(persons, f'{where}: {stem}', key),
+            )
     elif isinstance(content, list) and _are(content, list):
         for number, persons in enumerate(content):
-            yield f'{number:06d}', _listed(persons, f'{where}: frame {number}')
+            yield (
+                f'{number:06d}',
+                _listed(persons, f'{where}: frame {number}', key),
+            )
     elif isinstance(content, list):
-        yield name, _listed(content, where)
+        yield name, _listed(content, where, key)
     else:
         raise ValueError(
             f'{where}: holds neither persons nor frames of them, but '
@@ -156,17 +166,20 @@ def _are(values: Sequence[Any], kind: type) -> bool:
     return bool(values) and all(isinstance(value, kind) for value in values)
 
 
-def _listed(persons: list[Any], where: str) -> list[Person]:
+def _listed(persons: list[Any], where: str, key: str) -> list[Person]:
     for number, person in enumerate(persons):
         if not isinstance(person, Mapping):
             raise ValueError(
                 f'{where}: person {number} is no dictionary, but '
                 f'{type(person).__name__}'
             )
-    return [
+    people = [
         Person(f'{where}: person {number}', person)
         for number, person in enumerate(persons)
     ]
+    for person in people:
+        person.require(key)
+    return people
 
 
 def _persons(content: Mapping[str, Any], where: str, key: str) -> list[Person]:
@@ -183,7 +196,7 @@ def _persons(content: Mapping[str, Any], where: str, key: str) -> list[Person]:
         }
         for number in range(count)
     ]
-    return _listed(rows, where)
+    return _listed(rows, where, key)
 
 
 def fitted_camera(

@@ -127,11 +127,15 @@ class TestBadInput:
 
     def test_device(self, fails, pictures: Path, tmp_path: Path):
         out = tmp_path / 'out'
-        message = fails(
-            *('image_demo', pictures, '--out-dir', out),
-            *('--device', 'nonsense'),
-        )
-        assert "device 'nonsense' cannot be used" in message
+        for device, reason in (
+            ('nonsense', 'Expected one of'),
+            ('mps', 'PyTorch finds no Metal on this machine'),
+        ):
+            message = fails(
+                *('image_demo', pictures, '--out-dir', out),
+                *('--device', device),
+            )
+            assert f'device {device!r} cannot be used ({reason}' in message
         assert not out.exists()
 
     def test_full_disk(self, fails, monkeypatch, pictures, tmp_path):

@@ -51,12 +51,17 @@ def test_folder(folder: Path) -> None:
     assert inferencer.cfg.model == shipped.cfg.model
 
 
-@pytest.mark.parametrize('licenses', [[], LICENSES[:2], [*LICENSES, 'x=y'],
-                                      [*LICENSES[:2], 'data=']])  # fmt: skip
+@pytest.mark.parametrize(
+    'licenses',
+    [[], LICENSES[:2], [*LICENSES, 'code=MIT'], [*LICENSES[:2], 'data=']],
+)
 def test_licenses_are_needed(publish, licenses, tmp_path: Path) -> None:
     call = [str(shipped_weights()), 'm', '--hub-folder', str(tmp_path / 'm')]
     options = ['--licenses', *licenses] if licenses else []
-    with pytest.raises(SystemExit, match='--licenses must name those of'):
+    with pytest.raises(
+        SystemExit,
+        match='--licenses must name those of weights, body, data, and of no ',
+    ):
         publish([*call, *options])
     assert not (tmp_path / 'm').exists()
 

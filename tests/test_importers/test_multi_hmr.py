@@ -110,6 +110,14 @@ def test_frames_without_persons(humans, poser, tmp_path: Path) -> None:
         IMPORTERS['multihmr'].read(path, poser, ReadingOptions())
 
 
+def test_persons_of_another_program(humans, poser, tmp_path: Path) -> None:
+    """What is missing is named before options that would not help."""
+    person = {n: humans[0][n] for n in ('v3d', 'scores')}
+    np.save(tmp_path / 'x.npy', np.array([person], object))
+    with pytest.raises(ValueError, match="person 0: no field 'rotvec', there"):
+        IMPORTERS['multihmr'].read(tmp_path / 'x.npy', poser, ReadingOptions())
+
+
 def test_meshes_alone_are_refused(humans, poser, tmp_path: Path) -> None:
     np.save(tmp_path / 'x.npy', np.stack([h['v3d'] for h in humans]))
     with pytest.raises(ValueError, match='neither persons nor frames'):

@@ -90,11 +90,18 @@ def _saved(folder: Path, poser, motion, **more):
         ({'gender': np.array('robot')}, "gender must be .* got 'robot'"),
         ({'mocap_frame_rate': np.array(0)}, 'mocap_frame_rate must be pos'),
         ({'first_frame': np.array(1e12)}, r'first_frame must be in 0\.\.1000'),
+        ({'poses': np.zeros((0, 165))}, r'x\.npz: there are no frames'),
     ],
 )
 def test_what_is_refused(changed, message, motion, poser, tmp_path) -> None:
     with pytest.raises(ValueError, match=message):
         _saved(tmp_path, poser, motion | changed)
+
+
+def test_foreign_file(motion, poser, tmp_path: Path) -> None:
+    del motion['poses']
+    with pytest.raises(ValueError, match='neither poses nor root_orient'):
+        _saved(tmp_path, poser, motion)
 
 
 def test_rates(motion, poser, tmp_path) -> None:

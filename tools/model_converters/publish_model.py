@@ -150,8 +150,9 @@ def parse_licenses(texts: list[str]) -> dict[str, str]:
     pairs = dict(text.partition('=')[::2] for text in texts)
     if set(pairs) != set(PARTS) or not all(pairs.values()):
         raise ValueError(
-            f'--licenses must name those of {", ".join(PARTS)} as '
-            f'PART=LICENSE, got {" ".join(texts) or "nothing"}'
+            f'--licenses must name those of {", ".join(PARTS)}, and of no '
+            'other part, as PART=LICENSE (that of the code is Apache-2.0); '
+            f'got {" ".join(texts) or "nothing"}'
         )
     return {'code': 'Apache-2.0'} | {part: pairs[part] for part in PARTS}
 
