@@ -32,8 +32,10 @@ _SENSORS = (2.0, 70.0)  # mm of the width of a sensor that may be
 _ANGLES = (0.2, 40.0)  # focal lengths per diagonal that may be
 
 # A 4:3 sensor is 4 % longer by its width than by its diagonal; a 16:9 image
-# cut out of it, whose tag is often that of the whole, 8 %.
-_STD_EQUIVALENT, _STD_CUT, _STD_SENSOR = 0.03, 0.06, 0.02
+# cut out of it, whose tag is often that of the whole, 8 %. By the resolution
+# that Canon writes the 36 mm of its sensors are 37.
+_STD_EQUIVALENT, _STD_CUT = 0.03, 0.06
+_STD_RESOLUTION, _STD_SENSOR = 0.03, 0.02
 
 SENSOR_WIDTHS: tuple[tuple[str, str, float], ...] = (
     ('olympus', 'e-m', 17.3),
@@ -49,7 +51,11 @@ SENSOR_WIDTHS: tuple[tuple[str, str, float], ...] = (
     ('sony', 'ilce-6', 23.5),
     ('sony', 'ilce-7', 35.8),
 )
-"""Beginning of make and model, lower case, and width of the sensor in mm."""
+"""Beginning of make and model, lower case, and width of the sensor in mm.
+
+For files without the tags above. Phones, Nikon and Sony write the first of
+them and Canon the second, whose sensors differ by model.
+"""
 
 
 class ExifError(ValueError):
@@ -124,14 +130,12 @@ def _from_tags(
         return None
     focal = _number(tags, _FOCAL, 'FocalLength')
     if _RESOLUTION in tags:
-        longer = _sensor_side(tags, size)
-    else:
-        width = _known_sensor(tags)
-        if width is None:
-            return None
-        longer = width
-    pixels = focal * max(size) / longer
-    return FocalLength(pixels, _STD_SENSOR)
+        side = _sensor_side(tags, size)
+        return FocalLength(focal * max(size) / side, _STD_RESOLUTION)
+    width = _known_sensor(tags)
+    if width is None:
+        return None
+    return FocalLength(focal * max(size) / width, _STD_SENSOR)
 
 
 def _sensor_side(tags: Mapping[int, Any], size: tuple[int, int]) -> float:

@@ -109,7 +109,7 @@ def find_images(
             return choice
     raise FileNotFoundError(
         f'{choices[0]}: no images inside {folder}; say where they are '
-        '(--source), or take others (--images)'
+        '(--source), or take others (--images; none shows persons alone)'
     )
 
 

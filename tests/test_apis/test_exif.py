@@ -61,6 +61,15 @@ def test_sensor(path: Path):
     assert found.pixels == pytest.approx(36)
 
 
+def test_canon(path: Path):
+    """An EOS 5D Mark II: 36 mm are within the standard deviation."""
+    tags = dict(x920A=IFDRational(50), xA20E=IFDRational(5616000, 1459))
+    tags |= dict(xA210=2, xA002=5616, xA003=3744)
+    photo(path, make='Canon', model='Canon EOS 5D Mark II', **tags)
+    found = exif_focal_length(path, (5616, 3744))
+    assert found.pixels == pytest.approx(50 * 5616 / 36, rel=found.std)
+
+
 def test_known_camera(path: Path):
     photo(path, make='FUJIFILM', model='X-T30', x920A=IFDRational(23.5))
     assert exif_focal_length(path, SIZE).pixels == pytest.approx(72)

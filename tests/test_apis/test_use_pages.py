@@ -136,7 +136,9 @@ def test_options_of_make_viewer(desk, capsys) -> None:
     page = Path('out/viewer.html').read_text('utf-8')
     assert '"kind":"none"' in page
     # what somebody else's results name may be a picture of mine
-    with pytest.raises(SystemExit, match='no images inside out'):
+    with pytest.raises(
+        SystemExit, match='no images inside out.* none shows persons alone'
+    ):
         module.main(['out', '--overwrite', '--images', 'source'])
     Path('photo.jpg').rename('moved.jpg')
     for overlay in Path('out/vis').iterdir():
