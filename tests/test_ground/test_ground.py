@@ -224,6 +224,12 @@ class TestRefused:
         K[7, 0, 0] *= 1.1
         self.refused(replace(case.before, K=K), 'K of frame 7 .* zoom')
 
+    def test_fitted_cameras_are_one(self, case):
+        """Readers of other results fit them to 2-D points, frame by frame."""
+        K = case.before.K.copy()
+        K[7, :2, 2] += 1e-4
+        ground_sequence(replace(case.before, K=K))
+
     def test_virtual_camera(self, case):
         K = case.before.K.copy()
         K[:, [0, 1], [0, 1]] = 5 * max(SIZE)
