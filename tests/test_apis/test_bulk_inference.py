@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from script_loader import load_script
 
@@ -125,3 +130,41 @@ def test_wrong_use(main, checkpoint: Path, tmp_path: Path, capsys):
     with pytest.raises(SystemExit) as status:
         main('--status', tmp_path)
     assert status.value.code == 1
+
+
+@pytest.mark.slow
+def test_three_processes_and_a_kill(
+    main, checkpoint: Path, make_video, tmp_path: Path
+):
+    """As in life: kill -9 in the middle of a video, then start again."""
+    folder, out = tmp_path / 'videos', tmp_path / 'out'
+    folder.mkdir()
+    for number in range(6):
+        make_video(folder / f'{number}.avi', 40)
+    command = folder, checkpoint, '--no-vis', *OPTIONS, '--out-dir'
+    environment = os.environ | dict(OMP_NUM_THREADS='1')
+
+    def start() -> subprocess.Popen:
+        words = [sys.executable, TOOL, *command, out]
+        return subprocess.Popen([str(x) for x in words], env=environment)
+
+    processes = [start() for _ in range(3)]
+    while not list(out.glob('status/*.json')):
+        assert all(p.poll() is None for p in processes)
+        time.sleep(0.05)
+    processes[0].send_signal(signal.SIGKILL)
+    codes = [process.wait() for process in processes]
+    assert codes == [-9, 0, 0]
+    states = [
+        json.loads(line)
+        for line in (out / 'manifest.jsonl').read_text().splitlines()
+    ]
+    assert [s['state'] for s in states] == ['done'] * 6
+    main(*command, tmp_path / 'alone')
+    for number in range(6):
+        one, other = (
+            SequenceResult.load(p / f'results/{number}/params.npz')
+            for p in (out, tmp_path / 'alone')
+        )
+        np.testing.assert_array_equal(one.frame_index, other.frame_index)
+        np.testing.assert_allclose(one.transl, other.transl, atol=1e-3)

@@ -90,3 +90,52 @@ def test_missing_packages(kind, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, kind, None)
     with pytest.raises(ValueError, match=f'--view {kind} needs .*pip install'):
         VIEWS[kind](FACES)
+
+
+def test_real_rerun(monkeypatch, tmp_path) -> None:
+    """Into a file instead of the window."""
+    rerun = pytest.importorskip('rerun')
+    chunk = pytest.importorskip('rerun.chunk')
+    path = tmp_path / 'seen.rrd'
+    monkeypatch.setattr(
+        rerun.RecordingStream, 'spawn', lambda stream: stream.save(path)
+    )
+    with RerunView(FACES) as view:
+        for frame in (FIRST, SECOND, LAST):
+            view.write(frame, IMAGE)
+    view._stream.disconnect()
+    seen = {}
+    for part in chunk.RrdReader(path).stream().to_chunks():
+        columns = part.to_record_batch()
+        if 'Mesh3D:vertex_positions' in columns.schema.names:
+            frames = columns['frame'].to_pylist()
+            meshes = columns['Mesh3D:vertex_positions'].to_pylist()
+        elif 'Clear:is_recursive' in columns.schema.names:
+            frames = columns['frame'].to_pylist()
+            meshes = [None] * len(frames)
+        else:
+            continue
+        where = str(part.entity_path)
+        seen |= {(where, f): m for f, m in zip(frames, meshes, strict=True)}
+    for frame in (FIRST, SECOND):
+        ids = frame.instances['person_id']
+        for person, vertices in zip(
+            ids, frame.instances['vertices'], strict=True
+        ):
+            shown = seen[f'/world/person_{person}', frame.source_frame]
+            np.testing.assert_array_equal(shown, vertices)
+    cleared = {key for key, mesh in seen.items() if mesh is None}
+    assert cleared == {('/world/person_4', 5), ('/world/person_9', 6)}
+
+
+def test_real_viser() -> None:
+    pytest.importorskip('viser')
+    with ViserView(FACES) as view:
+        for frame in (FIRST, SECOND):
+            view.write(frame, IMAGE)
+        shown = view._shown
+        assert shown.keys() == {9}
+        np.testing.assert_array_equal(
+            shown[9].vertices, SECOND.instances['vertices'][0]
+        )
+        view.write(LAST, None)

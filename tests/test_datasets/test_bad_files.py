@@ -172,6 +172,16 @@ def test_hostile_npz_runs_nothing(arrays, tmp_path):
     assert not (tmp_path / 'made').exists()
 
 
+def test_hostile_pkl_runs_nothing(arrays, tmp_path):
+    arrays['image_path'] = np.array(
+        [Call(os.mkdir, str(tmp_path / 'made'))] * 6
+    )
+    (tmp_path / 'evil.pkl').write_bytes(pickle.dumps(arrays))
+    with pytest.raises(HumanDataError, match='unsafe_content'):
+        HumanData.load(tmp_path / 'evil.pkl')
+    assert not (tmp_path / 'made').exists()
+
+
 def test_damaged_file(arrays, tmp_path):
     HumanData(arrays).dump(tmp_path / 'a.npz')
     content = (tmp_path / 'a.npz').read_bytes()

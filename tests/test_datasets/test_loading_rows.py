@@ -3,11 +3,19 @@
 
 from __future__ import annotations
 
+import pickle
+
+import cv2
 import numpy as np
 import pytest
+import torch
 from gt_fields import check_gt_instances
+from mmengine.dataset import worker_init_fn
+from torch.utils.data import DataLoader
 
-from aios.datasets import HumanDataError
+from aios.datasets import HumanData, HumanDataError, HumanDataset
+from aios.registry import DATASETS
+from aios.structures import SMPLX_137
 
 TRAIN = [
     {'type': 'LoadImage'},
@@ -19,6 +27,10 @@ TRAIN = [
     {'type': 'FilterWholeBody'},
     {'type': 'PackWholeBodyInputs'},
 ]
+
+
+def _first(batch):
+    return batch[0]
 
 
 def labels(files, index=0, **kwargs):
@@ -175,4 +187,114 @@ def test_bad_arguments(toy, kwargs, words):
         files.open(**kwargs)
 
 
+def test_absent_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'absent\.npz'):
+        HumanDataset('absent.npz', str(tmp_path))
+
+
 # -- as a data set ------------------------------------------------------------
+
+
+def test_registered_and_described(toy):
+    files = toy()
+    dataset = DATASETS.build(
+        {
+            'type': 'HumanDataset',
+            'ann_file': 'humandata.npz',
+            'data_root': str(files.root),
+            'pipeline': TRAIN,
+            'indices': 2,
+        }
+    )
+    assert len(dataset) == 2
+    assert dataset.metainfo['classes'] == ('unused', 'person')
+    assert len(dataset.metainfo['keypoint_flip_pairs']) == 61
+    sample = dataset[0]['data_samples']
+    check_gt_instances(sample.gt_instances)
+
+
+def test_changed_file_is_read_again(toy, arrays):
+    files = toy()
+    assert labels(files)['smplx_betas'][0, 0] != 42
+    arrays['smplx']['betas'][0, 0] = 42
+    assert labels(toy())['smplx_betas'][0, 0] == 42
+
+
+def test_pickled_data_set_holds_no_labels(toy):
+    dataset = toy().open()
+    dataset.get_data_info(0)
+    assert len(pickle.dumps(dataset)) < 20_000
+    again = pickle.loads(pickle.dumps(dataset))
+    assert isinstance(again.labels['keypoints'], np.memmap)
+    np.testing.assert_array_equal(
+        again.get_data_info(1)['instances_arrays']['keypoints'],
+        dataset.get_data_info(1)['instances_arrays']['keypoints'],
+    )
+
+
+class Mapped(HumanDataset):
+    """Reports where a worker's labels live."""
+
+    def __getitem__(self, idx):
+        self.get_data_info(idx)
+        keypoints = self.labels['keypoints']
+        return type(keypoints).__name__, str(keypoints.filename)
+
+
+def test_workers_share_one_mapped_file(toy):
+    files = toy()
+    dataset = Mapped(files.ann_file, str(files.root))
+    loader = DataLoader(
+        dataset,
+        num_workers=2,
+        collate_fn=_first,
+    )
+    path = str(dataset.labels.folder / 'keypoints.npy')
+    assert list(loader) == [('memmap', path)] * 3
+
+
+def _seed(worker_id):
+    worker_init_fn(worker_id, num_workers=2, rank=0, seed=7)
+
+
+def test_deterministic_with_workers(toy):
+    files = toy()
+
+    def epoch():
+        dataset = files.open(pipeline=TRAIN)
+        loader = DataLoader(
+            dataset,
+            num_workers=2,
+            collate_fn=_first,
+            worker_init_fn=_seed,
+        )
+        return list(loader)
+
+    for one, other in zip(epoch(), epoch(), strict=True):
+        torch.testing.assert_close(one['inputs'], other['inputs'])
+        mine, yours = (s['data_samples'].gt_instances for s in (one, other))
+        for name in mine.keys():  # noqa: SIM118
+            torch.testing.assert_close(mine[name], yours[name])
+
+
+def test_dots_through_file_and_pipeline(toy, arrays):
+    """From the file to the sample: the dot is where the label says."""
+    files = toy()
+    nose = SMPLX_137.index('nose')
+    x, y = arrays['keypoints2d_smplx'][2, 55, :2].round().astype(int)
+    arrays['keypoints2d_smplx'][2, 55, :2] = x + 0.5, y + 0.5
+    HumanData(arrays).dump(files.ann_file, overwrite=True)
+    img = np.zeros((240, 320, 3), np.uint8)
+    img[y - 1 : y + 2, x - 1 : x + 2] = 255
+    cv2.imwrite(str(files.root / 'images/000001.png'), img)
+    steps = [dict(step) for step in TRAIN]
+    steps[3]['short_sizes'] = (240, 480)
+    dataset = files.open(pipeline=steps)
+    for _ in range(8):
+        item = dataset[1]
+        label = item['data_samples'].gt_instances.keypoints[0, nose]
+        weight = item['inputs'].sum(0)
+        where = torch.nonzero(weight > 0.5 * weight.max()).float().mean(0)
+        where += 0.5  # the centre of a pixel
+        scale = max(item['data_samples'].scale_factor)
+        assert (where.flip(0) - label).abs().max() < scale

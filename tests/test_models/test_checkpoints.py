@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hostile_pickles import Call
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModule, ExponentialMovingAverage
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from oracle_weights import canonical, official_shapes
@@ -109,6 +113,28 @@ def test_every_rule_is_needed_and_reversible():
         assert key_map.to_official(name) == official
     for rule in key_map.RULES:
         assert any(rule.to_ours(name) == ours[name] for name in ours)
+
+
+def test_the_model_has_these_names():
+    """All tensors of the base config, and no other."""
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+
+    from aios.registry import MODELS
+
+    config = Config.fromfile(ROOT / 'configs/_base_/models/aios_r50.py')
+    init_default_scope('aios')
+    with torch.device('meta'):
+        model = MODELS.build(config.model)
+    shapes = {
+        name: tuple(tensor.shape)
+        for name, tensor in model.state_dict().items()
+        if not name.endswith('num_batches_tracked')
+    }
+    assert shapes == {
+        key_map.to_ours(name): row.shape
+        for name, row in key_map.official_tensors().items()
+    }
 
 
 # ---- conversion
@@ -277,6 +303,42 @@ def test_ema():
 def test_no_weights(content, message):
     with pytest.raises(CheckpointError, match=message):
         select_weights(content)
+
+
+def test_code_in_a_file_never_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evil = Call(eval, "__import__('os').mkdir('evil_was_here')")
+    torch.save({'model': {'a': torch.ones(1)}, 'x': evil}, 'evil.pth')
+    for read in (read_checkpoint, CheckpointLoader.load_checkpoint):
+        assert read('evil.pth')['model']['a'] == 1
+    for evil in (
+        Call(os.mkdir, 'evil_was_here'),
+        Call(getattr, Path('evil_was_here'), 'mkdir'),
+    ):
+        torch.save({'model': {'a': torch.ones(1)}, 'x': evil}, 'evil.pth')
+        for read in (read_checkpoint, CheckpointLoader.load_checkpoint):
+            with pytest.raises(CheckpointError, match='evil.pth'):
+                read('evil.pth')
+    assert not Path('evil_was_here').exists()
+
+
+def test_resuming_with_mmengine(tmp_path):
+    """Its checkpoints hold histories and NumPy numbers."""
+    hub = MessageHub('test_resuming_with_mmengine')
+    hub.update_scalar('loss', 1.5)
+    hub.update_scalar('loss', np.float64(2.5))
+    hub.update_info('where', np.arange(3, dtype=np.int32))
+    content = dict(
+        state_dict={'a': torch.ones(1)},
+        message_hub=hub.state_dict(),
+        meta=dict(seed=np.int64(3), rate=np.float32(0.1)),
+    )
+    torch.save(content, tmp_path / 'epoch_1.pth')
+    loaded = CheckpointLoader.load_checkpoint(str(tmp_path / 'epoch_1.pth'))
+    assert loaded['meta'] == content['meta']
+    history = loaded['message_hub']['log_scalars']['loss']
+    assert history.mean() == 2
+    assert loaded['message_hub']['runtime_info']['where'].tolist() == [0, 1, 2]
 
 
 def test_bad_files(tmp_path):

@@ -50,6 +50,15 @@ def backbone(weights):
 
 
 @pytest.fixture(scope='module')
+def all_heads(weights):
+    model = PEOPLE.MoveNetMultiPose()
+    if set(weights) != set(model.state_dict()):
+        pytest.skip('needs AIOS_TEST_MOVENET, with --all-heads')
+    model.load_state_dict(weights)
+    return model
+
+
+@pytest.fixture(scope='module')
 def tfjs(data_dir):
     """Maps of TensorFlow.js, see ``run_tfjs.mjs`` beside them."""
     with np.load(data_dir / 'movenet/tfjs.npz') as file:
@@ -105,6 +114,24 @@ def test_features_of_tfjs(backbone, tfjs, drawn_people):
         torch.testing.assert_close(ours[0], expected, atol=3e-3, rtol=1e-4)
 
 
+def test_people_of_tfjs(all_heads, tfjs, drawn_people):
+    height, width = drawn_people.shape[:2]
+    maps = all_heads.head_maps(PEOPLE.to_input(drawn_people))
+    people = PEOPLE.decode({n: v[0].double() for n, v in maps.items()}, 6)
+    scores = [person.score for person in people]
+    assert [score > 0.11 for score in scores] == [True] * 2 + [False] * 4
+    for person, theirs in zip(
+        people[:2], tfjs['people'].numpy(), strict=False
+    ):
+        keypoints = theirs[:51].reshape(17, 3)
+        points = keypoints[:, 1::-1] * [width, height]
+        assert abs(person.keypoints[:, :2] - points).max() <= 0.01
+        box = theirs[[52, 51, 54, 53]] * [width, height, width, height]
+        assert abs(person.bbox - box).max() <= 0.01
+        assert abs(person.keypoints[:, 2] - keypoints[:, 2]).max() < 1e-4
+        assert person.score == pytest.approx(theirs[55], abs=1e-4)
+
+
 def test_face_of_the_astronaut(backbone):
     heat = heat_maps(backbone, photograph('astronaut'))
     assert heat[-1].max() > 0.8, 'centre of a person'
@@ -122,3 +149,16 @@ def test_face_of_the_astronaut(backbone):
 def test_nobody(backbone, name):
     heat = heat_maps(backbone, photograph(name))
     assert heat.amax((1, 2)).max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ('name', 'count'), [('astronaut', 1), ('chelsea', 0), ('coffee', 0)]
+)
+def test_people_in_photographs(all_heads, name, count):
+    people = PEOPLE.find_people(all_heads, photograph(name), min_score=0.11)
+    assert len(people) == count
+    for person in people:
+        for keypoint, point in zip(
+            person.keypoints, ASTRONAUT.values(), strict=False
+        ):
+            assert abs(keypoint[:2] - point).max() < 6

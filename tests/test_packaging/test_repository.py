@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def test_every_file_says_its_licence():
     assert [path for path in files if not has_line(path)] == []
 
 
+def test_every_test_file_has_a_name_of_its_own():
+    """Pytest imports them by name, and refuses the second one."""
+    names = [path.name for path in (ROOT / 'tests').rglob('test_*.py')]
+    assert sorted(names) == sorted(set(names))
+
+
 @pytest.mark.parametrize('command', ['check', 'format --check'])
 def test_style(command: str):
     run_python('-m', 'ruff', *command.split(), '.')
@@ -72,7 +79,35 @@ def test_light_requirements_are_among_the_full_ones():
     assert {str(x) for x in _requirements('onnx')} < optional
 
 
+def test_requirements_txt_lists_the_needed_groups():
+    text = (ROOT / 'requirements.txt').read_text()
+    groups = re.findall(r'-r requirements/(\w+)\.txt', text)
+    assert groups == ['build', 'runtime', 'mminstall', 'tests', 'docs']
+
+
 def test_release_files_agree_on_the_version():
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     assert citation['version'] == __version__
     assert f'## {__version__}' in (ROOT / 'CHANGELOG.md').read_text()
+
+
+def test_model_index_names_files_that_exist():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    assert set(index) == {'Import'}
+    for name in index['Import']:
+        assert (ROOT / name).is_file()
+
+
+def _linking_pages() -> list[Path]:
+    return [*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md')]
+
+
+@pytest.mark.parametrize(
+    'page', _linking_pages(), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_links_between_pages(page: Path):
+    text = re.sub(r'```.*?```', '', page.read_text(), flags=re.DOTALL)
+    for link in re.findall(r'\]\(([^)\s]+)\)', text):
+        target, _, _ = link.partition('#')
+        if target and '://' not in target and 'mailto:' not in target:
+            assert (page.parent / target).exists(), link

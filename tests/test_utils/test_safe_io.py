@@ -334,6 +334,20 @@ def test_huge_memo_index_takes_no_memory() -> None:
     assert after - before < 100_000  # kB
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_damaged_pickles_raise_our_errors_only(data: st.DataObject) -> None:
+    program = bytearray(pickle.dumps(CONTENT['objects'], 4))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(program) - 1))
+        program[place] = data.draw(st.integers(0, 255))
+    del program[data.draw(st.integers(1, len(program))) :]
+    try:
+        loads(bytes(program))
+    except (UnsafeFileError, CorruptFileError) as error:
+        assert 'test.pkl' in str(error)
+
+
 def test_truncated_npz(tmp_path: Path) -> None:
     whole = tmp_path / 'whole.npz'
     np.savez(whole, a=np.arange(1000.0))
