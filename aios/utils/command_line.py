@@ -85,7 +85,7 @@ def number(
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not low <= value <= high:
+        if not (math.isfinite(value) and low <= value <= high):
             limits = (
                 f'{low} or more' if high == math.inf else f'{low} to {high}'
             )
@@ -179,6 +179,13 @@ def add_dtype_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_json_option(parser: argparse._ActionsContainer) -> None:
+    """Add ``--json``, a file for the numbers of a table."""
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', help='write all numbers here'
+    )
+
+
 def add_shape_option(
     parser: argparse._ActionsContainer, default: Sequence[int] = (800, 1333)
 ) -> None:
@@ -218,13 +225,6 @@ def markdown_table(rows: Iterable[Sequence[str]]) -> str:
     rows = list(rows)
     head, *body = (f'| {" | ".join(row).lstrip()} |' for row in rows)
     return '\n'.join([head, f'|---|{"---:|" * (len(rows[0]) - 1)}', *body])
-
-
-def add_json_option(parser: argparse._ActionsContainer) -> None:
-    """Add ``--json``, a file for the numbers of a table."""
-    parser.add_argument(
-        '--json', type=Path, metavar='FILE', help='write all numbers here'
-    )
 
 
 def csv_table(rows: Iterable[Mapping[str, Any]]) -> str:

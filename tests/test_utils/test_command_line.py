@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,10 @@ def test_errors_in_one_line(monkeypatch):
     monkeypatch.setenv('AIOS_TRACEBACK', '1')
     with pytest.raises(ValueError), command_line.errors_in_one_line():
         raise ValueError('whole')
+
+
+@pytest.mark.parametrize('text', ['nan', 'inf', '-1', 'x', ''])
+def test_numbers_are_within_their_limits(text: str):
+    with pytest.raises(ArgumentTypeError, match=f'{text!r} is not 0 or more'):
+        command_line.number(float, 0)(text)
+    assert command_line.number(float, 0)('0.5') == 0.5
