@@ -10,6 +10,8 @@
 # STEPS    steps with a constant rate, before the rate falls (default 20000)
 # DEVICE   cpu (default) or cuda
 #
+# On a CPU two processes train together, or as many as PROCESSES says.
+#
 # Needs npm, and `pip install OpenEXR`, to fetch what is said in README.md.
 
 set -euo pipefail
@@ -17,6 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 STATE=${1:?folder for images, features and checkpoints}
 STEPS=${2:-20000}
 DEVICE=${3:-cpu}
+PROCESSES=${PROCESSES:-$([ "$DEVICE" = cpu ] && echo 2 || echo 1)}
 PYTHON=${PYTHON:-python}
 HERE=projects/free_model
 SMALL=192x256,256x192,256x256,256x320,320x256,288x384,384x288,192x192
@@ -36,7 +39,9 @@ draw() { # FOLDER IMAGES SEED PANORAMAS SIZES
 train() { # CONFIG OPTION...
     local config=$1
     shift
-    "$PYTHON" $HERE/train_cached.py "$HERE/$config.py" --data "$STATE/train" \
+    OMP_NUM_THREADS=1 "$PYTHON" -m torch.distributed.run \
+        --standalone --nproc-per-node "$PROCESSES" \
+        $HERE/train_cached.py "$HERE/$config.py" --data "$STATE/train" \
         --backbone "$STATE/movenet.safetensors" --device "$DEVICE" "$@"
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Train everything but the backbone, on cached features.
+r"""Train everything but the backbone, on cached features.
 
 The rate stays constant until the training is told to end; then it falls to
 nothing ("warm-up, stable, decay").  So a training can go on for as long as
@@ -12,7 +12,11 @@ there is time, and be ended, on a copy, whenever a model is wanted:
         --state STATE/end --start STATE/trunk/last.pth --decay-steps 2000
 
 It can be killed at any time and goes on when started again; folders of data
-that appear meanwhile are found.
+that appear meanwhile are found. Several processes, started by torchrun, share
+the batches of an epoch; gradients are their mean:
+
+    torchrun --standalone --nproc-per-node 2 \
+        projects/free_model/train_cached.py CONFIG ...
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -30,13 +35,17 @@ import numpy as np
 import torch
 from feature_cache import Block, cache_features, read_blocks
 from mmengine.config import Config
+from mmengine.dist import all_reduce_params
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from aios.apis.dist_context import DistContext
 from aios.models.checkpoints import read_checkpoint
 from aios.registry import DATASETS, MODELS
 
 _BACKBONE = 'backbone.'
+_ALONE = DistContext()
 
 LOGGED = (
     'loss',
@@ -60,14 +69,20 @@ class CachedData:
         root: Holds the folders, each with ``humandata.npz``.
         device: Where labels are kept; moving them at each step takes 18 ms
             for 24 images, even to where they are.
+        processes: Of which this one gets its share of the batches.
     """
 
     def __init__(
-        self, config: Config, root: Path, device: str = 'cpu'
+        self,
+        config: Config,
+        root: Path,
+        device: str = 'cpu',
+        processes: DistContext = _ALONE,
     ) -> None:
         self.config = config
         self.root = root
         self.device = device
+        self.processes = processes
         self.datasets: dict[Path, Any] = {}
         self.blocks: dict[Path, list[Block]] = {}
         self._samples: dict[tuple[Path, int], Any] = {}
@@ -81,9 +96,10 @@ class CachedData:
                     dict(self.config.cached_dataset, data_root=str(folder))
                 )
             features = folder / 'features'
-            if cache:
+            if cache and self.processes.is_main:
                 dataset = self.datasets[folder]
                 cache_features(dataset, model, features, device=self.device)
+            self.processes.wait()
             self.blocks[folder] = list(read_blocks(features))
 
     def count(self) -> int:
@@ -93,14 +109,17 @@ class CachedData:
     def batches(
         self, rng: np.random.Generator, size: int
     ) -> Iterator[tuple[list[Tensor], list[Any]]]:
-        """One epoch of batches whose images have the same size.
+        """This process's batches of an epoch, each of images of one size.
 
         Args:
-            rng: Draws their order.
-            size: How many images of 256 x 256 pixels are a batch; of larger
-                ones there are fewer, so that each step takes as long.
+            rng: Draws their order, in all processes the same.
+            size: How many images are a batch; of those larger than 256 x 256
+                pixels there are fewer, so that each step takes as long.
+
+        Raises:
+            ValueError: If there are too few images.
         """
-        rows = defaultdict(list)
+        rows: dict[tuple[int, int], list[Any]] = defaultdict(list)
         for folder, blocks in self.blocks.items():
             for block in blocks:
                 rows[block.size] += [
@@ -112,7 +131,15 @@ class CachedData:
             count = max(1, min(size, size * 256**2 // (height * width)))
             for start in range(0, len(order) - count + 1, count):
                 plan.append([of_size[i] for i in order[start : start + count]])
-        for i in rng.permutation(len(plan)):
+        rank, world_size = self.processes.rank, self.processes.world_size
+        if len(plan) < world_size:
+            raise ValueError(
+                f'{self.root}: {self.count()} images are too few for '
+                f'{world_size} batches of {size}'
+            )
+        # Every process gets as many: they wait for one another at each step.
+        shared = len(plan) // world_size * world_size
+        for i in rng.permutation(len(plan))[:shared][rank::world_size]:
             yield self._load(plan[i])
 
     def _load(
@@ -148,14 +175,21 @@ class Training:
         state: Folder of the checkpoints.
         device: Where to train.
         decay_steps: Steps over which the rate falls; 0 for a constant rate.
+        processes: That take each step together.
     """
 
     def __init__(
-        self, config: Config, state: Path, device: str, decay_steps: int
+        self,
+        config: Config,
+        state: Path,
+        device: str,
+        decay_steps: int,
+        processes: DistContext = _ALONE,
     ) -> None:
         self.recipe = config.recipe
         self.state = state
         self.decay_steps = decay_steps
+        self.processes = processes
         self.model = MODELS.build(config.model)
         self.model.init_weights()
         self.model.to(device).train()
@@ -213,9 +247,9 @@ class Training:
         for group in self.optimizer.param_groups:
             group['lr'] = rate * group['lr_mult']
         *maps, pose_map = [x.to(self.device) for x in levels]
-        noise = self.recipe.get('feature_noise', 0.0)
-        noisy = [_add_noise(x, noise) for x in maps]
-        features = self.model.apply_neck([*noisy, pose_map])
+        if noise := self.recipe.get('feature_noise', 0.0):
+            maps = [_add_noise(x, noise) for x in maps]
+        features = self.model.apply_neck([*maps, pose_map])
         outputs = self.model.forward_transformer(features, samples)
         losses = self.model.bbox_head.loss(
             **outputs, batch_data_samples=samples
@@ -223,23 +257,41 @@ class Training:
         loss, log = self.model.parse_losses(losses)
         self.optimizer.zero_grad()
         loss.backward()
+        self._share_gradients()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
         if torch.isfinite(norm):
             self.optimizer.step()
         self.step += 1
-        momentum = max(self.recipe.ema, 10 / (10 + self.step))
-        with torch.no_grad():
-            for name, value in self._weights().items():
-                average = self.average[name]
-                if average.is_floating_point():
-                    average.lerp_(value, momentum)
-                else:
-                    average.copy_(value)
+        self._update_average()
         self.seconds += time.process_time() - begin
         return log
 
+    def _share_gradients(self) -> None:
+        """Make them the mean of all processes."""
+        if self.processes.world_size == 1:
+            return
+        for p in self.parameters:
+            if p.grad is None:  # no person of this batch needed it
+                p.grad = torch.zeros_like(p)
+        all_reduce_params([p.grad for p in self.parameters], op='mean')
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        momentum = max(self.recipe.ema, 10 / (10 + self.step))
+        weights = self._weights()
+        numbers = [k for k, v in weights.items() if v.is_floating_point()]
+        get_ema_multi_avg_fn(1 - momentum)(
+            [self.average[k] for k in numbers],
+            [weights[k] for k in numbers],
+            None,
+        )
+        for name in weights.keys() - set(numbers):
+            self.average[name].copy_(weights[name])
+
     def save(self) -> None:
         """Write ``last.pth`` (to go on) and ``average.pth`` (to use)."""
+        if not self.processes.is_main:
+            return
         self.state.mkdir(parents=True, exist_ok=True)
         progress = dict(
             step=self.step,
@@ -263,6 +315,22 @@ class Training:
         weights = {**backbone, **self.average}
         meta = dict(progress)
         _save(dict(state_dict=weights, meta=meta), self.state / 'average.pth')
+
+    def begin(self, start: Path | None, weights: Path | None) -> None:
+        """Go on where this training was, or begin it.
+
+        Args:
+            start: ``last.pth`` of another training to begin with.
+            weights: Of a model to begin with.
+        """
+        last = self.state / 'last.pth'
+        if last.exists():
+            self.load(last)
+        elif start is not None:
+            self.load(start)
+            self.first_step = self.step
+        elif weights is not None:
+            self.load_weights(weights)
 
     def load_weights(self, path: Path) -> None:
         """Begin with the weights of a model, such as the shipped one."""
@@ -306,54 +374,89 @@ def _pretrained(path: Path) -> dict[str, str]:
     return init_cfg
 
 
+class Log:
+    """Means of the values of some steps, as lines of JSON.
+
+    Args:
+        path: File to add to; ``None`` for none.
+        interval: Number of steps.
+    """
+
+    def __init__(self, path: Path | None, interval: int) -> None:
+        self.path = path
+        self.interval = interval
+        self._start()
+
+    def _start(self) -> None:
+        self._sums: dict[str, list[float]] = defaultdict(list)
+        self._num_images = 0
+        self._begin = time.perf_counter()
+
+    def add(
+        self,
+        training: Training,
+        data: CachedData,
+        num_images: int,
+        values: dict[str, Tensor],
+    ) -> None:
+        """Add the values of a step; after some steps write a line."""
+        if self.path is None:
+            return
+        for name in LOGGED:
+            if name in values:
+                self._sums[name].append(values[name].item())
+        self._num_images += num_images * data.processes.world_size
+        if training.step % self.interval:
+            return
+        wall = time.perf_counter() - self._begin
+        record = dict(
+            step=training.step,
+            images=data.count(),
+            rate=training.rate(),
+            seconds=round(training.seconds),
+            images_per_second=round(self._num_images / wall, 1),
+            **{k: round(float(np.mean(v)), 4) for k, v in self._sums.items()},
+        )
+        with self.path.open('a') as file:
+            file.write(json.dumps(record) + '\n')
+        print(json.dumps(record), flush=True)  # noqa: T201
+        self._start()
+
+
 def run(args: argparse.Namespace) -> None:
     """Train until there is nothing left to do."""
     torch.set_num_threads(args.threads)
+    processes = DistContext()
+    if 'WORLD_SIZE' in os.environ:
+        processes = DistContext.join()
+    device = args.device
+    if device == 'cuda':
+        device = processes.device or device
     config = Config.fromfile(args.config)
     init_default_scope('aios')
     logging.getLogger('mmengine').setLevel(logging.WARNING)
     if args.backbone is not None:
         config.model.backbone.init_cfg = _pretrained(args.backbone)
-    torch.manual_seed(0)
-    training = Training(config, args.state, args.device, args.decay_steps)
-    last = args.state / 'last.pth'
-    if last.exists():
-        training.load(last)
-    elif args.start is not None:
-        training.load(args.start)
-        training.first_step = training.step
-    elif args.weights is not None:
-        training.load_weights(args.weights)
+    torch.manual_seed(0)  # all processes begin with the same weights
+    training = Training(
+        config, args.state, device, args.decay_steps, processes
+    )
+    training.begin(args.start, args.weights)
+    torch.manual_seed(processes.rank)
     end = args.steps or float('inf')
     if args.decay_steps:
         end = training.first_step + args.decay_steps
-    data = CachedData(config, args.data, args.device)
-    log = args.state / 'log.jsonl'
+    data = CachedData(config, args.data, device, processes)
     args.state.mkdir(parents=True, exist_ok=True)
-    sums: dict[str, list[float]] = defaultdict(list)
+    log_file = args.state / 'log.jsonl' if processes.is_main else None
+    log = Log(log_file, args.log_interval)
     while training.step < end:
         data.find(training.model, not args.no_cache)
         # a killed epoch is not taken up where it was left, but drawn anew
         rng = np.random.default_rng([args.seed, training.step])
         for levels, samples in data.batches(rng, config.recipe.batch_size):
             values = training.train_step(levels, samples)
-            for name in LOGGED:
-                if name in values:
-                    sums[name].append(values[name].item())
-            if training.step % args.log_interval == 0:
-                record = dict(
-                    step=training.step,
-                    images=data.count(),
-                    rate=training.rate(),
-                    seconds=round(training.seconds),
-                    **{
-                        k: round(float(np.mean(v)), 4) for k, v in sums.items()
-                    },
-                )
-                sums.clear()
-                with log.open('a') as file:
-                    file.write(json.dumps(record) + '\n')
-                print(json.dumps(record), flush=True)  # noqa: T201
+            log.add(training, data, len(samples), values)
             if training.step % args.save_interval == 0:
                 training.save()
                 if training.step % args.rescan_interval == 0:

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from process_groups import run_group
 from script_loader import load_script
 
 from aios.apis import AiOSInferencer
+from aios.apis.dist_context import DistContext
 from aios.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -134,3 +136,52 @@ def test_a_training_goes_on_and_ends_in_a_model(
     name = 'bbox_head.encoder_box.layers.0.weight'
     # half precision, and one step
     torch.testing.assert_close(begun[name], ended[name], atol=2e-3, rtol=0)
+
+
+def test_processes_share_batches_and_stay_the_same(
+    train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
+):
+    settings = Config.fromfile(config)
+
+    def work(rank: int) -> None:
+        processes = DistContext(rank, 2)
+        torch.manual_seed(0)
+        training = train_cached.Training(
+            settings, tmp_path / f'{rank}', 'cpu', 0, processes
+        )
+        cached = train_cached.CachedData(settings, data, 'cpu', processes)
+        cached.find(training.model, cache=True)
+        torch.manual_seed(rank)
+        seen = []
+        for levels, samples in cached.batches(np.random.default_rng(0), 1):
+            seen += [sample.img_path for sample in samples]
+            training.train_step(levels, samples)
+        training.save()
+        weights = training.model.state_dict()
+        torch.save(dict(seen=seen, weights=weights), tmp_path / f'{rank}.pth')
+
+    run_group(2, work, tmp_path)
+    first, second = (
+        torch.load(tmp_path / f'{rank}.pth', weights_only=True)
+        for rank in range(2)
+    )
+    assert len(first['seen']) == len(second['seen']) > 0
+    assert not set(first['seen']) & set(second['seen'])
+    torch.testing.assert_close(first['weights'], second['weights'])
+    assert (tmp_path / '0/last.pth').is_file()
+    assert not (tmp_path / '1').exists()
+    torch.manual_seed(0)
+    begun = MODELS.build(settings.model)
+    begun.init_weights()
+    name = 'bbox_head.encoder_box.layers.0.weight'
+    assert not torch.equal(begun.state_dict()[name], first['weights'][name])
+
+
+def test_too_few_images(
+    train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
+):
+    settings = Config.fromfile(config)
+    cached = train_cached.CachedData(settings, data)
+    cached.find(MODELS.build(settings.model), cache=True)
+    with pytest.raises(ValueError, match='6 images are too few'):
+        next(cached.batches(np.random.default_rng(0), 100))

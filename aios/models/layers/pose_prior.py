@@ -91,7 +91,7 @@ class PoseMaps:
         return cls(
             heat,
             heat.clamp(min=_SMALLEST).log(),
-            F.max_pool2d(maps[:, :NUM_KEYPOINTS], 5, 1, 2).flatten(2),
+            _largest_around(maps[:, :NUM_KEYPOINTS]).flatten(2),
             (height, width),
             centres[:, 0],
             keypoints,
@@ -107,6 +107,13 @@ class PoseMaps:
         cell = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
         heat = self.heat_around.gather(2, cell.transpose(1, 2))
         return heat.transpose(1, 2)
+
+
+def _largest_around(maps: Tensor) -> Tensor:
+    """Maxima of 5 x 5 cells, ``(B, K, height, width)`` like the maps."""
+    # On a CPU a quarter of the time that the other order of memory takes.
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    return F.max_pool2d(maps, 5, 1, 2)
 
 
 @dataclass(frozen=True)
