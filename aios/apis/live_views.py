@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import math
+import socket
+import subprocess
+import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,10 @@ from aios.structures import vertex_normals
 from aios.utils.optional import import_optional
 
 from .writers import FrameWriter
+
+_RERUN = (sys.executable, '-m', 'rerun')
+_RERUN_PORT = 9876
+_PATIENCE = 30.0  # seconds until the window must be there
 
 
 class _View(FrameWriter):
@@ -28,7 +36,8 @@ class RerunView(_View):
         faces: ``(F, 3)`` triangles of the persons.
 
     Raises:
-        ValueError: If rerun-sdk is not installed.
+        ValueError: If rerun-sdk is not installed, or the window does not
+            open.
     """
 
     def __init__(self, faces: np.ndarray) -> None:
@@ -36,7 +45,8 @@ class RerunView(_View):
         self._faces = faces
         self._shown: set[int] = set()
         self._stream = self._rerun.RecordingStream('aios')
-        self._stream.spawn()
+        _open_rerun()
+        self._stream.connect_grpc()
         axes = self._rerun.ViewCoordinates.RDF  # those of OpenCV
         self._stream.log('world', axes, static=True)
 
@@ -121,6 +131,37 @@ VIEWS: dict[str, type[RerunView] | type[ViserView]] = {
     'viser': ViserView,
 }
 """Classes by name."""
+
+
+def _open_rerun() -> None:
+    """Start Rerun's viewer, if none is open.
+
+    ``RecordingStream.spawn`` would show the camera's images to the whole
+    network.
+    """
+    if _listens(_RERUN_PORT):
+        return
+    options = ('--bind', '127.0.0.1', '--port', str(_RERUN_PORT))
+    window = subprocess.Popen(
+        [*_RERUN, *options, '--expect-data-soon'],
+        start_new_session=True,  # it outlives Ctrl-C
+    )
+    end = time.monotonic() + _PATIENCE
+    was_open = False  # it listens before it looks for a display
+    while window.poll() is None and time.monotonic() < end:
+        if was_open:
+            return
+        was_open = _listens(_RERUN_PORT)
+        time.sleep(0.5)
+    raise ValueError(
+        "--view rerun: Rerun's window did not open; without a display, start "
+        '`rerun --serve-web --bind 127.0.0.1` before'
+    )
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(('127.0.0.1', port)) == 0
 
 
 def _meshes(frame: FrameResult) -> dict[int, np.ndarray]:

@@ -145,6 +145,7 @@ def lock_tracks(tracks: Sequence[Track], floor: Floor) -> list[Legs]:
         lock_feet(
             track.legs.shifted(track.shift),
             track.targets.reshape(len(track.rows), 2, 2, 3),
+            track.seen.reshape(len(track.rows), 2, 2),
             track.below(floor),
             track.step,
         )

@@ -28,7 +28,7 @@ HEELS, BIG_TOES, SMALL_TOES = map(_both, ('heel', 'bigtoe', 'smalltoe'))
 _BENT = (HIPS, KNEES, ANKLES)
 _OF_FOOT = (FEET, BIG_TOES, SMALL_TOES, HEELS)
 _REACH = 0.9995  # of the length of a leg; a straight one has no plane
-_FORWARD = 0.02  # metres by which knees are taken to point to the front
+_FORWARD = 0.02  # metres; knees that are less off the leg point to the front
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,10 @@ def _bent_knees(
     line = ankles - hips
     distance = np.maximum(_norm(line), 1e-6)
     line = line / distance
-    pole = knees - hips + _FORWARD * front
+    pole = knees - hips
+    pole = pole - line * (line * pole).sum(-1, keepdims=True)
+    # Straight legs do not say where knees point; bent ones do.
+    pole = pole + np.maximum(_FORWARD - _norm(pole), 0) * front
     pole = pole - line * (line * pole).sum(-1, keepdims=True)
     pole /= np.maximum(_norm(pole), 1e-9)
     along = (thigh**2 - shin**2 + distance**2) / (2 * distance)

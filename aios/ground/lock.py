@@ -25,13 +25,18 @@ _ROUNDS = 8
 
 
 def lock_feet(
-    legs: Legs, targets: np.ndarray, floor: Floor, step: float
+    legs: Legs,
+    targets: np.ndarray,
+    seen: np.ndarray,
+    floor: Floor,
+    step: float,
 ) -> Legs:
     """Put feet to where they stand, and not below the floor.
 
     Args:
         legs: Moved to where the person is.
         targets: ``(T, 2, 2, 3)`` where points stand; NaN if they do not.
+        seen: ``(T, 2, 2)`` whether points are inside the image.
         floor: The floor.
         step: Seconds between frames.
 
@@ -52,7 +57,8 @@ def lock_feet(
     off = np.where(stands[..., None], targets - points, 0.0).sum(2)
     shift = _eased(off / np.maximum(counts, 1), stands.any(2), reach)
     low = floor.heights(points + shift[:, :, None]).min(2)
-    low[stands.any(2)] = 0
+    # Legs that nobody sees are as good a guess as they were.
+    low[stands.any(2) | ~seen.any(2)] = 0
     shift += _lift(-low)[..., None] * floor.up
     down = _reachable(legs, shift, stands.any(2))
     return legs.shifted(down).stepped(shift - down[:, None], turn)

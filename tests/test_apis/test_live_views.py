@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import math
+import socket
 import sys
 from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
+from aios.apis import live_views
 from aios.apis.live_views import VIEWS, RerunView, ViserView
 from aios.results import FrameResult, complete_instances, instance_color
 
@@ -37,9 +39,10 @@ FIRST, SECOND, LAST = make_frame(3, 4, 9), make_frame(5, 9), make_frame(6)
 def test_rerun(monkeypatch) -> None:
     rerun = MagicMock()
     monkeypatch.setitem(sys.modules, 'rerun', rerun)
+    monkeypatch.setattr(live_views, '_open_rerun', lambda: None)
     stream = rerun.RecordingStream.return_value
     with RerunView(FACES) as view:
-        stream.spawn.assert_called_once_with()
+        stream.connect_grpc.assert_called_once_with()
         view.write(FIRST, IMAGE)
         assert stream.set_time.call_args_list[0].kwargs == {'sequence': 3}
         camera = rerun.Pinhole.call_args.kwargs
@@ -58,6 +61,40 @@ def test_rerun(monkeypatch) -> None:
         'world/person_9': rerun.Mesh3D.return_value,
         'world/person_4': rerun.Clear.return_value,
     }
+
+
+_LISTEN = """
+import socket, sys
+options = sys.argv
+host, port = (options[options.index(x) + 1] for x in ("--bind", "--port"))
+server = socket.create_server((host, int(port)))
+while b'end' not in server.accept()[0].recv(3): pass
+"""
+
+
+class TestRerunWindow:
+    @pytest.fixture
+    def port(self, monkeypatch) -> int:
+        with socket.create_server(('127.0.0.1', 0)) as server:
+            port = server.getsockname()[1]
+        monkeypatch.setattr(live_views, '_RERUN_PORT', port)
+        return port
+
+    def program(self, monkeypatch, code: str) -> None:
+        monkeypatch.setattr(live_views, '_RERUN', (sys.executable, '-c', code))
+
+    def test_on_this_machine_only(self, port, monkeypatch) -> None:
+        self.program(monkeypatch, _LISTEN)
+        live_views._open_rerun()
+        self.program(monkeypatch, 'exit(1)')
+        live_views._open_rerun()  # the one that is open
+        with socket.create_connection(('127.0.0.1', port)) as client:
+            client.sendall(b'end')
+
+    def test_no_display(self, port, monkeypatch) -> None:
+        self.program(monkeypatch, 'exit(1)')
+        with pytest.raises(ValueError, match='did not open.*display'):
+            live_views._open_rerun()
 
 
 def test_viser(monkeypatch) -> None:
@@ -97,8 +134,9 @@ def test_real_rerun(monkeypatch, tmp_path) -> None:
     rerun = pytest.importorskip('rerun')
     chunk = pytest.importorskip('rerun.chunk')
     path = tmp_path / 'seen.rrd'
+    monkeypatch.setattr(live_views, '_open_rerun', lambda: None)
     monkeypatch.setattr(
-        rerun.RecordingStream, 'spawn', lambda stream: stream.save(path)
+        rerun.RecordingStream, 'connect_grpc', lambda stream: stream.save(path)
     )
     with RerunView(FACES) as view:
         for frame in (FIRST, SECOND, LAST):

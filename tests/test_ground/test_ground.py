@@ -76,6 +76,20 @@ def test_forty_seconds_tell_how_high_the_camera_is(seed):
     assert abs(case.camera_error()) < 0.03
 
 
+def test_legs_that_are_not_seen_stay():
+    """What the floor would make of them is worse than what was found."""
+    case = grounded(405, View(-20, 2.5))
+    check(case)
+    before, after = case.before, case.after
+    frame = before.frame_index
+    rows = (before.person_id == 1) & (frame >= 160) & (frame < 200)
+    feet = before.joints2d[rows][:, SOLES]
+    assert ((feet < 0) | (feet >= SIZE)).any(-1).all()
+    np.testing.assert_allclose(
+        after.body_pose[rows], before.body_pose[rows], atol=1e-6
+    )
+
+
 def test_what_changes(case):
     before, after = case.before, case.after
     for name in ('global_orient', 'betas', 'K', 'timestamps', 'scores'):
