@@ -56,13 +56,37 @@ def test_camera(script, K, size) -> None:
     assert min(settings['pixel_aspect_x'], settings['pixel_aspect_y']) == 1
 
 
-def test_reads_the_document(script, tmp_path) -> None:
-    document = {'asset': {'version': '2.0'}, 'scenes': [{}]}
+def glb(document: dict, missing: int = 0) -> bytes:
+    """A GLB file; the last bytes may be missing."""
     text = json.dumps(document).encode()
-    path = tmp_path / 'people.glb'
     header = struct.pack('<III', 0x46546C67, 2, 20 + len(text))
-    path.write_bytes(header + struct.pack('<I4s', len(text), b'JSON') + text)
+    header += struct.pack('<I4s', len(text), b'JSON')
+    return (header + text)[: len(header + text) - missing]
+
+
+def test_reads_the_document(script, tmp_path) -> None:
+    document = {'asset': {'version': '2.0'}, 'nodes': [{'name': 'people'}]}
+    path = tmp_path / 'people.glb'
+    path.write_bytes(glb(document))
     assert script.read_document(path) == document
-    path.write_bytes(b'solid stl')
-    with pytest.raises(ValueError, match=r'people\.glb: is no GLB file'):
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'solid stl', 'is no GLB file'),
+        (glb({'nodes': [{'name': 'people'}]}, 5), 'has 46 of 51 bytes'),
+        (glb({'nodes': [{}, {'name': 'box'}]}), 'is a GLB file of another'),
+        (glb({}), 'is a GLB file of another'),
+    ],
+)
+def test_other_files(script, tmp_path, content, message) -> None:
+    path = tmp_path / 'people.glb'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf'people\.glb: {message}'):
         script.read_document(path)
+
+
+def test_no_file(script, tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'people\.glb: .*--save-glb'):
+        script.read_document(tmp_path / 'people.glb')

@@ -28,17 +28,30 @@ _SENSOR = 36.0  # millimetres across the picture's width
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The JSON of a GLB file.
+    """The JSON of a GLB file with people.
 
     Raises:
-        ValueError: If it is another file.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is another file, or damaged.
     """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path}: no such file; --save-glb of the demos writes '
+            'people.glb, tools/params2mesh.py --format glb afterwards'
+        )
     with open(path, 'rb') as stream:
         header = stream.read(20)
         if len(header) < 20 or header[:4] != b'glTF':
             raise ValueError(f'{path}: is no GLB file')
-        (length,) = struct.unpack('<I', header[12:16])
-        return json.loads(stream.read(length))
+        size, length = struct.unpack('<8xII', header[:16])
+        text = stream.read(length)
+    found = path.stat().st_size
+    if found != size or len(text) < length:
+        raise ValueError(f'{path}: has {found} of {size} bytes')
+    document = json.loads(text)
+    if not any(x.get('name') == 'people' for x in document.get('nodes', ())):
+        raise ValueError(f'{path}: is a GLB file of another program')
+    return document
 
 
 def blender_camera(
