@@ -1,12 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The motion of one person as AMASS stores it.
 
-Symbols: ``T`` frames of the file.  Two sets of keys, for the readers that
-``docs/en/export.md`` names:
+Symbols: ``T`` frames of the file.  The keys of the SMPL-X release, as the
+readers that ``docs/en/export.md`` names want them:
 
-* ``poses`` (T, 165), ``trans``, ``betas``, ``gender``,
+* ``poses`` (T, 165), ``trans``, ``betas``, ``num_betas``, ``gender``,
   ``mocap_frame_rate`` and ``mocap_framerate``;
-* ``root_orient`` (T, 3), ``pose_body`` (T, 63), and the others again.
+* ``root_orient`` (T, 3), ``pose_body`` (T, 63), ``pose_jaw`` (T, 3),
+  ``pose_eye`` (T, 6) and ``pose_hand`` (T, 90): the parts of ``poses``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
 _NUM_BETAS = 16
+# Parts of ``poses``, and where each ends.
+_PARTS = {
+    'root_orient': 3,
+    'pose_body': 66,
+    'pose_jaw': 69,
+    'pose_eye': 75,
+    'pose_hand': 165,
+}
 _FPS = 30.0  # of images, which have none
 _MAX_FRAMES = 1_000_000  # nine hours; gaps are filled
 _CAMERA_UP = np.array([0.0, -1, 0, 0])  # a floor through a level camera
@@ -91,14 +100,15 @@ def write_amass(
     trans = world.apply(motion.transl + pelvis) + [0, 0, floor[3]]
     trans = trans - rig.rest_joints(mean)[0]
     poses = _poses(motion, world, keys, wanted)
+    parts = np.split(poses, [*_PARTS.values()][:-1], axis=1)
     save_npz(
         path,
         {
             'poses': poses,
-            'root_orient': poses[:, :3],
-            'pose_body': poses[:, 3:66],
+            **dict(zip(_PARTS, parts, strict=True)),
             'trans': interpolate(keys, wanted, trans).astype(np.float32),
             'betas': betas,
+            'num_betas': _NUM_BETAS,
             'gender': sequence.gender,
             'mocap_frame_rate': rate,
             'mocap_framerate': rate,

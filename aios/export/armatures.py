@@ -4,7 +4,7 @@
 The bones stay those of SMPL-X, with its hierarchy and rest pose; what changes
 is what they are called.  Sources of the names:
 
-* ``vrm``: the humanoid bones of VRM 1.0, which are those of Unity
+* ``vrm``: the humanoid bones of VRM 1.0, which but for thumbs are Unity's
   (https://github.com/vrm-c/vrm-specification, ``humanoid.md``).
 * ``mixamo``: the skeletons of https://www.mixamo.com.  They have no jaw.
 * ``unreal``: the mannequin of Unreal Engine 4.  It has no eyes and no jaw.
