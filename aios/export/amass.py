@@ -23,7 +23,7 @@ from aios.results import SequenceResult
 from aios.utils.safe_io import save_npz
 
 from .exporter import FPS_OPTION, Exporter
-from .rig import PersonMotion, Rig, interpolate
+from .rig import PersonMotion, Rig, check_fps, even_time, interpolate
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -38,7 +38,6 @@ _PARTS = {
     'pose_hand': 165,
 }
 _FPS = 30.0  # of images, which have none
-_MAX_FRAMES = 1_000_000  # nine hours; gaps are filled
 _CAMERA_UP = np.array([0.0, -1, 0, 0])  # a floor through a level camera
 
 
@@ -80,16 +79,10 @@ def write_amass(
             the file may hold.
     """
     sequence.check_parameters()
-    slots, rate = _time_grid(sequence, fps)
+    check_fps(fps)
     rig = Rig.of(layer)
     motion = PersonMotion.of(sequence, person_id, rig)
-    keys = slots[motion.frames]
-    if keys[-1] - keys[0] >= _MAX_FRAMES:
-        raise ValueError(
-            f'person {person_id}: source_frames span {keys[-1] - keys[0] + 1} '
-            f'frames, at most {_MAX_FRAMES} can be written'
-        )
-    wanted = np.arange(keys[0], keys[-1] + 1)
+    keys, wanted, rate = even_time(sequence, motion, fps or _FPS)
     mean = motion.mean_coefficients
     betas = np.zeros(_NUM_BETAS, np.float32)
     betas[: sequence.betas.shape[1]] = mean[: sequence.betas.shape[1]]
@@ -126,23 +119,6 @@ def write_amass(
         overwrite=overwrite,
     )
     return len(wanted) - len(keys)
-
-
-def _time_grid(
-    sequence: SequenceResult, fps: float | None
-) -> tuple[np.ndarray, float]:
-    """Places ``(F,)`` of the frames in even time, and places per second."""
-    if fps is not None and not fps > 0:
-        raise ValueError(f'fps must be positive, got {fps}')
-    numbers, times = sequence.source_frames, sequence.timestamps
-    if not (np.diff(numbers) > 0).all():  # images
-        return np.arange(sequence.num_frames), sequence.fps or fps or _FPS
-    slots = (numbers - numbers[0]) // (np.gcd.reduce(np.diff(numbers)) or 1)
-    if len(slots) < 2 or not times[-1] > times[0]:
-        return slots, sequence.fps or fps or _FPS
-    # Frames may have been left out since ``sequence.fps`` was true.
-    rate = slots[-1] / (times[-1] - times[0])
-    return slots, round(float(rate), 6)
 
 
 def _world_axes(up: np.ndarray) -> Rotation:

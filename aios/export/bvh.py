@@ -20,13 +20,14 @@ from aios.utils.safe_io import atomic_write
 
 from .armatures import ARMATURE_OPTION, bone_names
 from .exporter import FPS_OPTION, Exporter
-from .rig import PersonMotion, Rig, interpolate
+from .rig import PersonMotion, Rig, check_fps, even_time, interpolate
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
 _ORDER = 'ZXY'  # intrinsic, and the order of the channels
 _HALF_TURN = Rotation.from_quat([1, 0, 0, 0])  # OpenCV's axes to y up
+_FPS = 1.0  # of images, which have none
 _TIP = 0.5  # length of a bone without child, relative to its own offset
 
 
@@ -44,8 +45,8 @@ def write_bvh(
     """Write a person's skeleton and motion.
 
     The y axis points up.  Bones have the lengths of the person's mean shape.
-    The file goes from the first to the last frame of the person; where the
-    person is missing in between, the pose is interpolated.
+    The file goes evenly from the first to the last frame of the person; where
+    the person or the frame is missing in between, the pose is interpolated.
 
     Args:
         sequence: The results.
@@ -64,41 +65,32 @@ def write_bvh(
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
         ValueError: If no person has this id, bodies have no SMPL-X
-            parameters, or an argument is not allowed.
+            parameters, an argument is not allowed, or the frames span more
+            than the file may hold.
     """
     sequence.check_parameters()
     if not scale > 0:
         raise ValueError(f'scale must be positive, got {scale}')
     names = bone_names(armature)
-    step = _frame_time(sequence, fps)
+    check_fps(fps)
     rig = Rig.of(layer)
     motion = PersonMotion.of(sequence, person_id, rig)
     offsets = scale * rig.bone_offsets(motion.mean_coefficients)
-    root, rotations = _without_gaps(motion, rig)
+    keys, wanted, rate = even_time(sequence, motion, fps or _FPS)
+    root, rotations = _without_gaps(motion, rig, keys, wanted)
     channels = [scale * _HALF_TURN.apply(root)]
     channels += [_euler(rotations[j]) for j in _depth_first(rig.parents)]
     values = np.concatenate(channels, axis=1)
     text = ['HIERARCHY', *_hierarchy(0, names, rig.parents, offsets)]
-    text += ['MOTION', f'Frames: {len(values)}', f'Frame Time: {step:.8f}']
+    text += ['MOTION', f'Frames: {len(values)}', f'Frame Time: {1 / rate:.8f}']
     with atomic_write(path, overwrite=overwrite) as stream:
         stream.write(('\n'.join(text) + '\n').encode('ascii'))
         np.savetxt(stream, values, fmt='%.6f')
     return len(values)
 
 
-def _frame_time(sequence: SequenceResult, fps: float | None) -> float:
-    """Seconds from a frame to the next."""
-    if fps is not None and not fps > 0:
-        raise ValueError(f'fps must be positive, got {fps}')
-    # Not SequenceResult.times: steps of float32 are coarse after an hour.
-    steps = np.diff(sequence.timestamps)
-    if len(steps) and (steps > 0).all():
-        return float(np.median(steps))
-    return 1 / (sequence.fps or fps or 1.0)
-
-
 def _without_gaps(
-    motion: PersonMotion, rig: Rig
+    motion: PersonMotion, rig: Rig, keys: np.ndarray, wanted: np.ndarray
 ) -> tuple[np.ndarray, list[Rotation]]:
     """Root ``(T, 3)``, and ``J`` times ``T`` rotations."""
     # The root's rotation is about the pelvis, which is not the origin.
@@ -108,8 +100,6 @@ def _without_gaps(
         Rotation.from_quat(turns) for turns in motion.rotations.swapaxes(0, 1)
     ]
     rotations[0] = _HALF_TURN * rotations[0]
-    keys = motion.frames
-    wanted = np.arange(keys[0], keys[-1] + 1)
     return (
         interpolate(keys, wanted, root),
         [interpolate(keys, wanted, turned) for turned in rotations],

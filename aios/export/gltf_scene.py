@@ -221,7 +221,8 @@ class GLTFScene:
                     'name': 'people',
                     'nodes': self.top_nodes,
                     'extras': {
-                        'fps': sequence.fps,
+                        'fps': sequence.fps or _rate(self.times),
+                        'duration': float(self.times[-1:].sum()),
                         'num_frames': sequence.num_frames,
                         'source': sequence.source,
                         'gender': sequence.gender,
@@ -238,3 +239,8 @@ class GLTFScene:
             'skins': self.skins,
             'animations': animations if self.channels else [],
         }
+
+
+def _rate(times: np.ndarray) -> float:
+    """Frames per second of images, which have none; 0 for a single one."""
+    return 1 / float(times[1]) if len(times) > 1 else 0.0

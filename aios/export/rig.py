@@ -24,6 +24,7 @@ JOINT_NAMES: Sequence[str] = get_joint_set('smplx_55').names
 _INFLUENCES = 4
 _Rows = TypeVar('_Rows', np.ndarray, Rotation)
 _NUM_BETAS = SMPLX_ARGUMENTS['betas']
+_MAX_FRAMES = 1_000_000  # nine hours; gaps are filled
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,61 @@ def _quaternions(
     signs = np.cumprod(np.where(agreement < 0, -1.0, 1.0), axis=0)
     rotations[1:] *= signs[..., None]
     return rotations.astype(np.float32)
+
+
+def check_fps(fps: float | None) -> None:
+    """Refuse a frame rate that is none.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+    if fps is not None and not fps > 0:
+        raise ValueError(f'fps must be positive, got {fps}')
+
+
+def even_time(
+    sequence: SequenceResult, motion: PersonMotion, fps: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Frames of a person for files whose steps are all the same.
+
+    Frames may have been left out: by a slow live run, by ``--frames``.
+
+    Args:
+        sequence: The results.
+        motion: Of a person in them.
+        fps: Frames per second where the sequence has none.
+
+    Returns:
+        Places ``(T,)`` of the person's frames, all places from the first to
+        the last of them, and places per second.
+
+    Raises:
+        ValueError: If there are too many.
+    """
+    slots, rate = _time_grid(sequence, fps)
+    keys = slots[motion.frames]
+    count = keys[-1] - keys[0] + 1
+    if count > _MAX_FRAMES:
+        raise ValueError(
+            f'person {motion.person_id}: source_frames span {count} frames, '
+            f'at most {_MAX_FRAMES} can be written'
+        )
+    return keys, np.arange(keys[0], keys[-1] + 1), rate
+
+
+def _time_grid(
+    sequence: SequenceResult, fps: float
+) -> tuple[np.ndarray, float]:
+    """Places ``(F,)`` of the frames in even time, and places per second."""
+    numbers, times = sequence.source_frames, sequence.timestamps
+    if not (np.diff(numbers) > 0).all():  # images
+        return np.arange(sequence.num_frames), sequence.fps or fps
+    slots = (numbers - numbers[0]) // (np.gcd.reduce(np.diff(numbers)) or 1)
+    if len(slots) < 2 or not times[-1] > times[0]:
+        return slots, sequence.fps or fps
+    # Frames may have been left out since ``sequence.fps`` was true.
+    rate = slots[-1] / (times[-1] - times[0])
+    return slots, round(float(rate), 6)
 
 
 def interpolate(keys: np.ndarray, wanted: np.ndarray, values: _Rows) -> _Rows:

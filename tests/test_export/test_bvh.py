@@ -113,11 +113,27 @@ def test_joints_are_those_of_the_body_model(
 
 def test_frame_time_after_hours(dancers, layer, tmp_path) -> None:
     """Steps do not depend on what a float32 tells apart there."""
-    count = dancers.num_frames
-    times = np.append(0, 20_000 + np.arange(count - 1) / 30)
+    numbers = np.append(dancers.source_frames[:-1], 599_999)
     path = tmp_path / 'late.bvh'
-    write_bvh(replace(dancers, timestamps=times), layer, path, 3)
+    late = replace(dancers, source_frames=numbers, timestamps=numbers / 30)
+    assert write_bvh(late, layer, path, 8) == 7
     assert read_bvh(path)[2] == pytest.approx(1 / 30, abs=1e-8)
+    with pytest.raises(ValueError, match='source_frames span 599999001'):
+        far = replace(late, source_frames=1000 * numbers + (numbers == 1))
+        write_bvh(far, layer, tmp_path / 'far.bvh', 3)
+
+
+def test_frames_that_were_left_out(dancers, layer, tmp_path) -> None:
+    """As by a live run: motion must not become faster."""
+    every = tmp_path / 'every.bvh'
+    write_bvh(dancers, layer, every, 3)
+    some = dancers.select_frames([0, 1, 2, 5, 8])
+    path = tmp_path / 'some.bvh'
+    assert write_bvh(some, layer, path, 3) == 9
+    _, values, step = read_bvh(path)
+    assert step == pytest.approx(1 / 25)
+    wanted = read_bvh(every)[1]
+    np.testing.assert_allclose(values[[5, 8], :3], wanted[[5, 8], :3])
 
 
 def test_gaps_are_interpolated(dancers, layer, tmp_path) -> None:

@@ -162,6 +162,8 @@ def test_time_runs_at_the_rate_of_the_source(glb, dancers) -> None:
         for sampler in viewer.gltf.animations[0].samplers
     ]
     assert max(ends) == pytest.approx((dancers.num_frames - 1) / dancers.fps)
+    extras = viewer.gltf.scenes[0].extras
+    assert extras['duration'] == pytest.approx(max(ends))
     assert dancers.times()[0] == 0
     still = dataclasses.replace(
         dancers, timestamps=0 * dancers.timestamps, fps=0

@@ -90,3 +90,17 @@ def test_other_files(script, tmp_path, content, message) -> None:
 def test_no_file(script, tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r'people\.glb: .*--save-glb'):
         script.read_document(tmp_path / 'people.glb')
+
+
+@pytest.mark.parametrize(
+    ('extras', 'last'),
+    [
+        ({'fps': 25.0, 'num_frames': 9}, 8),
+        ({'fps': 25.0, 'num_frames': 9, 'duration': 0.32}, 8),
+        ({'fps': 25.0, 'num_frames': 5, 'duration': 0.3200001}, 8),
+        ({'fps': 30.0, 'num_frames': 5, 'duration': 3600.0001}, 108_000),
+        ({'fps': 0.0, 'num_frames': 1, 'duration': 0.0}, 0),
+    ],
+)
+def test_scenes_last_as_long_as_the_motion(script, extras, last) -> None:
+    assert script.frame_range(extras) == (extras['fps'] or 1.0, last)

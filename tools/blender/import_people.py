@@ -83,6 +83,20 @@ def blender_camera(
     }
 
 
+def frame_range(extras: dict[str, Any]) -> tuple[float, int]:
+    """Frames per second, and number of the last frame, from 0.
+
+    Results may lack frames of the video, so their number does not tell.
+
+    Args:
+        extras: Of the scene.
+    """
+    fps = extras.get('fps') or 1.0
+    if 'duration' in extras:  # float32: a little more is no frame
+        return fps, max(0, math.ceil(extras['duration'] * fps - 0.05))
+    return fps, max(0, extras.get('num_frames', 1) - 1)
+
+
 def import_people(folder: Path, video: Path | None = None) -> None:
     """Set up the scene.
 
@@ -103,14 +117,13 @@ def import_people(folder: Path, video: Path | None = None) -> None:
     for item in list(bpy.data.objects):  # cube, lamp and camera
         bpy.data.objects.remove(item)
     # Before the import: Blender places keys by the scene's frame rate.
-    fps = extras.get('fps') or 1.0
+    fps, last = frame_range(extras)
     scene.render.fps = max(1, round(fps))
     scene.render.fps_base = scene.render.fps / fps
     bpy.ops.import_scene.gltf(filepath=str(path), bone_heuristic='BLENDER')
     _widen_sliders()
     # The importer counts from frame 0.
-    scene.frame_start, scene.frame_current = 0, 0
-    scene.frame_end = max(0, extras.get('num_frames', 1) - 1)
+    scene.frame_start, scene.frame_current, scene.frame_end = 0, 0, last
     _set_camera(document, video)
     light = bpy.data.lights.new('sun', 'SUN')
     light.energy = 3.0
