@@ -135,7 +135,8 @@ class OnnxDetector:
         frame = self.description['size']
         if frame is None:
             scale = resize.get('scale', (1333, 800))
-            target = keep_ratio_size(size, tuple(scale), rounding)
+            enlarged_scale = resize.get('enlarged_scale')
+            target = keep_ratio_size(size, scale, rounding, enlarged_scale)
         else:
             target = fit_size(size, frame[::-1], rounding)
         resized = resize_image(

@@ -17,7 +17,7 @@ DESCRIPTION = 'aios'
 
 _MAX_SIDE = 1 << 14
 OPTIONS = dict(
-    resize=('scale', 'size_rounding', 'backend'),
+    resize=('scale', 'size_rounding', 'backend', 'enlarged_scale'),
     body_model=('model_path', 'gender', 'num_betas', 'num_expression_coeffs'),
 )
 """Options that a description may have."""
@@ -99,9 +99,10 @@ def read_description(
             if unknown:
                 raise ValueError(f'{name}: unknown {sorted(unknown)}')
         DecodingConfig(**description['test_cfg'])
-        long, short = map(int, description['resize'].get('scale', (2, 1)))
-        if min(long, short) < 1:
-            raise ValueError(f'a scale of {long}, {short}')
+        for name in ('scale', 'enlarged_scale'):
+            long, short = map(int, description['resize'].get(name) or (2, 1))
+            if min(long, short) < 1:
+                raise ValueError(f'{name}: {long}, {short}')
         size = description['size']
         if size is not None:
             height, width = map(int, size)

@@ -139,7 +139,12 @@ class _ConfigOptions(argparse.Action):
         action = DictAction(self.option_strings, self.dest, nargs='+')
         try:
             action(parser, namespace, values, option)
-        except (AssertionError, IndexError, ValueError) as error:
+        except (
+            AssertionError,
+            IndexError,
+            RecursionError,  # dict(...)
+            ValueError,
+        ) as error:
             parser.error(
                 f'--cfg-options: expected KEY=VALUE, got {values} ({error})'
             )

@@ -15,6 +15,7 @@ def keep_ratio_size(
     size: tuple[int, int],
     scale: tuple[int, int],
     rounding: str = 'floor',
+    enlarged_scale: tuple[int, int] | None = None,
 ) -> tuple[int, int]:
     """Size of an image resized to a short side, within a long side.
 
@@ -23,6 +24,8 @@ def keep_ratio_size(
         scale: Limits ``(long side, short side)``, in any order.
         rounding: ``'floor'``: the published rule, which truncates the long
             side.  ``'round'``: mmdet's rule.
+        enlarged_scale: Limits of images that are enlarged; default:
+            ``scale``.  Larger ones up to ``scale`` stay as they are.
 
     Returns:
         ``(width, height)``.
@@ -30,6 +33,15 @@ def keep_ratio_size(
     Raises:
         ValueError: If ``rounding`` is unknown.
     """
+    resized = _limited_size(size, scale, rounding)
+    if enlarged_scale is None or resized[0] <= size[0]:
+        return resized
+    return max(size, _limited_size(size, enlarged_scale, rounding))
+
+
+def _limited_size(
+    size: tuple[int, int], scale: tuple[int, int], rounding: str
+) -> tuple[int, int]:
     short, long = sorted(size)
     limit, target = max(scale), min(scale)
     check_choice('size_rounding', rounding, ('floor', 'round'))

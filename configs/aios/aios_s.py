@@ -127,6 +127,7 @@ test_dataloader = dict(
             dict(
                 type='WholeBodyResize',
                 scale=(736, 552),  # (1333, 800)
+                enlarged_scale=(640, 480),
                 backend='area',
             ),
             dict(type='PackWholeBodyInputs'),

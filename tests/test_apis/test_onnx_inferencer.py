@@ -232,6 +232,7 @@ def test_files_that_are_something_else(tmp_path, deploy):
         good | dict(test_cfg=None),
         good | dict(test_cfg=dict(score=1)),
         good | dict(resize=dict(scale=[64])),
+        good | dict(resize=dict(enlarged_scale=[0, 64])),
         good | dict(body_model=dict(type='subprocess.getoutput')),
     ):
         session.properties = {'aios': json.dumps(bad)}

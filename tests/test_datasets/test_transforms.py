@@ -35,6 +35,7 @@ from aios.structures import (
     SMPLX_137,
     SMPLX_ROTATIONS_53,
 )
+from aios.utils.resizing import keep_ratio_size
 
 HEIGHT, WIDTH = 120, 160
 LABELLED = 24  # the joint whose dot is drawn, by person
@@ -106,6 +107,7 @@ TRANSFORMS = {
     'resize_down': WholeBodyResize((70, 50)),
     'resize_up': WholeBodyResize((500, 301)),
     'resize_round': WholeBodyResize((500, 301), size_rounding='round'),
+    'resize_enlarged': WholeBodyResize((500, 301), enlarged_scale=(300, 200)),
     'random_resize': WholeBodyRandomResize((90, 200), 400),
     'choice_resize': RandomChoiceResize(
         [(400, 90), (400, 200)], resize_type='aios.WholeBodyResize'
@@ -152,6 +154,23 @@ def test_resize_backend_is_exact(scale):
     results = WholeBodyResize(scale, backend='resize')(loaded(POINTS))
     assert max(results['scale_factor']) > 1
     assert_dots(results, 3, 0.02)
+
+
+@pytest.mark.parametrize(
+    ('size', 'expected'),
+    [
+        ((320, 240), (640, 480)),
+        ((300, 400), (480, 640)),
+        ((640, 480), (640, 480)),
+        ((600, 500), (600, 500)),
+        ((740, 500), (735, 497)),
+        ((1472, 1104), (736, 552)),
+        ((500, 900), (409, 736)),
+    ],
+)
+def test_small_images_are_enlarged_less(size, expected):
+    found = keep_ratio_size(size, (736, 552), enlarged_scale=(640, 480))
+    assert found == expected
 
 
 def test_published_shift_moves_the_mirrored_picture_by_a_pixel():

@@ -106,13 +106,14 @@ def test_options_that_do_not_fit_are_named(key):
         command_line.read_config(name, {key: 1})
 
 
-def test_options_without_a_value(capsys):
+@pytest.mark.parametrize('option', ['nonsense', 'key=[dict(a=1,b=2)]'])
+def test_options_that_cannot_be_read(capsys, option):
     parser = command_line.make_parser(None)
     command_line.add_cfg_options(parser)
     with pytest.raises(SystemExit) as status:
-        parser.parse_args(['--cfg-options', 'nonsense'])
+        parser.parse_args(['--cfg-options', option])
     assert status.value.code == 2
-    assert "KEY=VALUE, got ['nonsense']" in capsys.readouterr().err
+    assert f"KEY=VALUE, got ['{option}']" in capsys.readouterr().err
 
 
 def test_errors_in_one_line(monkeypatch):

@@ -49,6 +49,8 @@ class WholeBodyResize(Transform):
             ``'resize'`` is OpenCV's faster resize, which is exact, and
             ``'area'`` the same where the image grows, but averages where it
             shrinks: large photographs keep no aliases.
+        enlarged_scale: Limits of images that are enlarged; default:
+            ``scale``.  Larger ones up to ``scale`` stay as they are.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class WholeBodyResize(Transform):
         scale: tuple[int, int] = (1333, 800),
         size_rounding: str = 'floor',
         backend: str = 'warp_affine',
+        enlarged_scale: tuple[int, int] | None = None,
     ) -> None:
         check_choice('backend', backend, RESIZE_BACKENDS)
         self.scale = scale
+        self.enlarged_scale = enlarged_scale
         self.size_rounding = size_rounding
         self.backend = backend
         keep_ratio_size((4, 3), (4, 3), size_rounding)  # refuse it early
@@ -71,7 +75,9 @@ class WholeBodyResize(Transform):
     def _resize(self, results: dict, scale: tuple[int, int]) -> None:
         follow_image(results)
         height, width = results['img_shape']
-        size = keep_ratio_size((width, height), scale, self.size_rounding)
+        size = keep_ratio_size(
+            (width, height), scale, self.size_rounding, self.enlarged_scale
+        )
         if 'img' in results:
             results['img'] = resize_image(results['img'], size, self.backend)
         rescale_labels(results, size[::-1])
