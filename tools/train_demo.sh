@@ -26,10 +26,12 @@ draw_images() { # FOLDER COUNT SEED
 }
 
 train() {
-    "$PYTHON" projects/free_model/train_cached.py "$CONFIG" \
+    OMP_NUM_THREADS=1 "$PYTHON" -m torch.distributed.run \
+        --standalone --nproc-per-node 2 \
+        projects/free_model/train_cached.py "$CONFIG" \
         --data "$IMAGES/train" --state "$TRAINING" \
         --backbone aios/weights/aios_s.safetensors \
-        --decay-steps "$STEPS" --threads 2
+        --decay-steps "$STEPS"
 }
 
 evaluate() {

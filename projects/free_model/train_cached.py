@@ -13,7 +13,7 @@ there is time, and be ended, on a copy, whenever a model is wanted:
 
 It can be killed at any time and goes on when started again; folders of data
 that appear meanwhile are found. Several processes, started by torchrun, share
-the batches of an epoch; gradients are their mean:
+each batch:
 
     torchrun --standalone --nproc-per-node 2 \
         projects/free_model/train_cached.py CONFIG ...
@@ -113,8 +113,9 @@ class CachedData:
 
         Args:
             rng: Draws their order, in all processes the same.
-            size: How many images are a batch; of those larger than 256 x 256
-                pixels there are fewer, so that each step takes as long.
+            size: How many images are a batch of all processes together; of
+                those larger than 256 x 256 pixels there are fewer, so that
+                each step takes as long.
 
         Raises:
             ValueError: If there are too few images.
@@ -125,17 +126,18 @@ class CachedData:
                 rows[block.size] += [
                     (folder, block, row) for row in range(len(block.indices))
                 ]
+        rank, world_size = self.processes.rank, self.processes.world_size
+        share = max(1, size // world_size)
         plan = []
         for (height, width), of_size in rows.items():
             order = rng.permutation(len(of_size))
-            count = max(1, min(size, size * 256**2 // (height * width)))
+            count = max(1, min(share, share * 256**2 // (height * width)))
             for start in range(0, len(order) - count + 1, count):
                 plan.append([of_size[i] for i in order[start : start + count]])
-        rank, world_size = self.processes.rank, self.processes.world_size
         if len(plan) < world_size:
             raise ValueError(
                 f'{self.root}: {self.count()} images are too few for '
-                f'{world_size} batches of {size}'
+                f'{world_size} batches of {share}'
             )
         # Every process gets as many: they wait for one another at each step.
         shared = len(plan) // world_size * world_size

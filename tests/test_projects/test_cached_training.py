@@ -153,7 +153,7 @@ def test_processes_share_batches_and_stay_the_same(
         cached.find(training.model, cache=True)
         torch.manual_seed(rank)
         seen = []
-        for levels, samples in cached.batches(np.random.default_rng(0), 1):
+        for levels, samples in cached.batches(np.random.default_rng(0), 2):
             seen += [sample.img_path for sample in samples]
             training.train_step(levels, samples)
         training.save()
