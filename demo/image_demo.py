@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Find the people of pictures, and write what they look like.
+r"""Find the people of pictures, and write what they look like.
 
 In the output folder:
 

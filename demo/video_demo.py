@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Find the people of a video, frame by frame.
+r"""Find the people of a video, frame by frame.
 
 In the output folder:
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Find the people in front of a camera.
+r"""Find the people in front of a camera.
 
 The newest frame is shown with boxes, skeletons and bodies; frames that come
 meanwhile are skipped. With --out-dir everything is kept as by

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Find the persons of many videos, with any number of processes.
+r"""Find the persons of many videos, with any number of processes.
 
 Processes that are given the same OUT_DIR share the work, on one machine or
 on several with a shared file system; each video is done once.  Start them

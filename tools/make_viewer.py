@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Make a page that plays results in a browser: persons and their images.
+r"""Make a page that plays results in a browser: persons and their images.
 
 The page is one file. It needs no network, no server and no installation, so
 it can be sent to others.

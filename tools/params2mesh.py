@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Turn results into files for other programs.
+r"""Turn results into files for other programs.
 
 {formats}
 
@@ -176,13 +176,20 @@ def check_reading_options(args: argparse.Namespace) -> None:
     """Refuse options that would be ignored.
 
     Raises:
-        ValueError: If there is one without ``--from``.
+        ValueError: If there is one without ``--from``, or that its program
+            does not need.
     """
     names = ('image_size', 'fov', 'faces', 'track')
     given = [n for n in names if getattr(args, n) not in (None, False)]
-    if given:
-        options = ' and '.join(f'--{n.replace("_", "-")}' for n in given)
-        raise ValueError(f'{options} must be given with --from')
+    of_program: Sequence[str] = ()
+    if args.program is not None:
+        of_program = ('track', *IMPORTERS[args.program].uses)
+    ignored = [n for n in given if n not in of_program]
+    if ignored:
+        options = ' and '.join(f'--{n.replace("_", "-")}' for n in ignored)
+        if args.program is None:
+            raise ValueError(f'{options} must be given with --from')
+        raise ValueError(f'{options} is not for --from {args.program}')
 
 
 def check_format_options(
@@ -428,10 +435,10 @@ def _layer(people: SequenceResult, args: argparse.Namespace) -> SMPLXLayer:
 def main(argv: list[str] | None = None) -> None:
     """Write the files."""
     args = build_parser().parse_args(argv)
+    check_reading_options(args)
     if args.program is not None:
         people = read(args)
     else:
-        check_reading_options(args)
         people = load(args.params)
         if args.params.is_dir():
             args.params = args.params / 'params.npz'

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Evaluate a model.
+r"""Evaluate a model.
 
 Examples:
     python tools/test.py CONFIG work_dirs/NAME/epoch_24.pth

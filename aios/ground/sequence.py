@@ -155,8 +155,8 @@ def _check(people: SequenceResult) -> None:
     if origin == 'virtual' or (origin == 'unknown' and zoom > _TELE):
         raise GroundError(
             f'the focal length is {zoom:.1f} times the image size, as of the '
-            "network's virtual camera, in which depths are wrong: give the "
-            'real one (--focal-length, --fov or --intrinsics)'
+            "network's virtual camera, in which depths are wrong: give demos "
+            'the real one (--focal-length, --fov or --intrinsics)'
         )
 
 

@@ -103,6 +103,10 @@ class AMASSImporter(Importer):
         remarks = [
             'the camera is a virtual one; z = 0 of the file is the floor'
         ]
+        if options.fps not in (None, motions[0].rate):
+            remarks.append(
+                f'the frame rate is that of the file, {motions[0].rate:g}'
+            )
         if not all(motion.is_smplx for motion in motions):
             remarks.append('shapes are those of SMPL-H and are left out')
         return _sequence(path.name, motions, poser), remarks

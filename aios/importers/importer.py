@@ -6,7 +6,7 @@ Legend: ``n`` persons of a frame.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class ReadingOptions:
             raise ValueError(
                 f'fov must be between 0 and 180 degrees, got {self.fov}'
             )
+        if self.fov is not None and self.image_size is None:
+            raise ValueError('fov needs image_size')
 
     def timing(self, number: int) -> dict[str, Any]:
         """``source_frame`` and ``timestamp`` of a frame."""
@@ -62,10 +64,12 @@ class Importer:
     Attributes:
         name: What ``--from`` calls it.
         about: One line about it.
+        uses: Fields of :class:`ReadingOptions` that it heeds.
     """
 
     name: str
     about: str
+    uses: Collection[str] = ('fps',)
 
     def read(
         self, path: Path, poser: BodyPoser, options: ReadingOptions

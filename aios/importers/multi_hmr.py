@@ -44,6 +44,7 @@ class MultiHMRImporter(Importer):
 
     name = 'multihmr'
     about = 'Multi-HMR: dictionaries of persons (npz, npy, json, pkl)'
+    uses = ('fps', 'image_size', 'fov')
 
     def read(  # noqa: D102
         self, path: Path, poser: BodyPoser, options: ReadingOptions

@@ -61,6 +61,7 @@ class SAM3DBodyImporter(Importer):
 
     name = 'sam3dbody'
     about = 'SAM 3D Body: MHR meshes and keypoints (npz, npy, json, pkl)'
+    uses = ('fps', 'image_size', 'faces')
 
     def read(  # noqa: D102
         self, path: Path, poser: BodyPoser, options: ReadingOptions

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Makes the file that the package ships out of a training's averages.
+r"""Makes the file that the package ships out of a training's averages.
 
     python projects/free_model/export_weights.py AVERAGE.pth... \
         --lifter LIFTER.pth --out OUT.safetensors

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Look at MoveNet's people with MediaPipe, which adds their joints in 3-D.
+r"""Look at MoveNet's people with MediaPipe, which adds their joints in 3-D.
 
 Who both see alike is a person; who only MoveNet sees is doubtful. Nothing of
 this project is needed here::

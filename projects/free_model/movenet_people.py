@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""People as MoveNet MultiPose itself sees them: boxes and 17 keypoints.
+r"""People as MoveNet MultiPose itself sees them: boxes and 17 keypoints.
 
 The first step to pseudo ground truth of photographs; the second one,
 ``mediapipe_people.py``, looks at the same people independently::

@@ -106,6 +106,9 @@ def test_foreign_file(motion, poser, tmp_path: Path) -> None:
 
 def test_rates(motion, poser, tmp_path) -> None:
     np.savez(tmp_path / 'a.npz', **motion)
+    people, remarks = read(tmp_path / 'a.npz', poser, fps=30)
+    assert people.fps == 60
+    assert 'the frame rate is that of the file, 60' in remarks
     del motion['mocap_frame_rate']
     np.savez(tmp_path / 'b.npz', **motion)
     with pytest.raises(ValueError, match=r'no field mocap_frame_rate; see'):

@@ -125,6 +125,11 @@ def test_out_and_frames(params: Path, tmp_path: Path) -> None:
             '--fov and --track must be given with --from',
         ),
         (
+            ['--from', 'amass', '--fov', '60', '--track'],
+            '--fov is not for --from amass',
+        ),
+        (['--from', 'multihmr', '--fov', '60'], 'fov needs image_size'),
+        (
             ['--ground', '--height', '1=1.8', '--height', '1.7'],
             'must be that of single persons, or one for all',
         ),

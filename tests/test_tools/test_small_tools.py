@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +41,15 @@ def test_help(name: str, capsys: pytest.CaptureFixture):
     assert not status.value.code
     text = capsys.readouterr().out
     assert f'python tools/{name}.py' in text, 'an example'
+
+
+def test_examples_keep_their_line_breaks() -> None:
+    """Of a text that is not raw Python drops them, but not the indent."""
+    scripts = [*(ROOT / 'demo').glob('*.py'), *(ROOT / 'tools').rglob('*.py')]
+    assert len(scripts) > 20
+    for path in scripts:
+        text = ast.get_docstring(ast.parse(path.read_text())) or ''
+        assert not re.search(r'python .*\S {5,}[^\s#]', text), path
 
 
 class TestPrintConfig:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""MOTA, IDF1 and HOTA of tracks.
+r"""MOTA, IDF1 and HOTA of tracks.
 
 Ground truth and tracks are files, or folders of files with the same names:
 .json of PoseTrack 2018 or .txt of MOTChallenge.  Needs the package trackeval.

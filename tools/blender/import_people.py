@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Open results in Blender: people, camera, frame rate, the video behind them.
+r"""Open results in Blender: people, camera, frame rate, the video behind them.
 
     blender --python tools/blender/import_people.py -- outputs/video_demo
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Export the network of a detector: ONNX, or a program of torch.export.
+r"""Export the network of a detector: ONNX, or a program of torch.export.
 
 The suffix of OUT says which: .onnx or .pt2.  The file takes pictures of one
 size, and holds everything up to the predictions of the last decoder layer;

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Convert body-model files to plain .npz files without Python objects.
+r"""Convert body-model files to plain .npz files without Python objects.
 
 Reads .pkl and .npz files of SMPL, SMPL-H, MANO, FLAME and SMPL-X without
 running code from them (chumpy is not needed) and writes every array under

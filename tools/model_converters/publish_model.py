@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Make a checkpoint ready to be given away.
+r"""Make a checkpoint ready to be given away.
 
 Leaves out the optimizer and whatever else only goes on with a training, and
 puts the beginning of the file's SHA-256 into its name: ``NAME-0123abcd.pth``.
