@@ -50,6 +50,8 @@ def cache_features(
     *,
     device: str = 'cpu',
     batch_size: int = 8,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> None:
     """Write the features of all images that are not there yet.
 
@@ -59,12 +61,15 @@ def cache_features(
         folder: Where to.
         device: Where to compute.
         batch_size: Images of the same size at once.
+        rank: Number of this process, which does its share of the chunks.
+        world_size: How many processes share them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, len(dataset), CHUNK)
-    for number, start in enumerate(tqdm(starts, desc=f'features {folder}')):
+    numbers = range(rank, -(-len(dataset) // CHUNK), world_size)
+    for number in tqdm(numbers, desc=f'features {folder}', disable=rank > 0):
         if _index_file(folder, number).exists():
             continue
+        start = number * CHUNK
         by_size = defaultdict(list)
         for i in range(start, min(start + CHUNK, len(dataset))):
             item = dataset[i]

@@ -96,9 +96,15 @@ class CachedData:
                     dict(self.config.cached_dataset, data_root=str(folder))
                 )
             features = folder / 'features'
-            if cache and self.processes.is_main:
-                dataset = self.datasets[folder]
-                cache_features(dataset, model, features, device=self.device)
+            if cache:
+                cache_features(
+                    self.datasets[folder],
+                    model,
+                    features,
+                    device=self.device,
+                    rank=self.processes.rank,
+                    world_size=self.processes.world_size,
+                )
             self.processes.wait()
             self.blocks[folder] = list(read_blocks(features))
 

@@ -155,8 +155,8 @@ def test_nobody(backbone, name):
     ('name', 'count'), [('astronaut', 1), ('chelsea', 0), ('coffee', 0)]
 )
 def test_people_in_photographs(all_heads, name, count):
-    # At MoveNet's own 0.11 there is a faint second one on the astronaut.
-    people = PEOPLE.find_people(all_heads, photograph(name), min_score=0.2)
+    # At MoveNet's own 0.11 the astronaut's face is a second one (0.27).
+    people = PEOPLE.find_people(all_heads, photograph(name), min_score=0.4)
     assert len(people) == count
     for person in people:
         for keypoint, point in zip(
