@@ -262,7 +262,7 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 
 def format_findings(findings: Iterable[Finding], as_json: bool = False) -> str:
-    """Write findings down for people, or as a JSON list for programs."""
+    """Write findings down for readers, or as a JSON list for programs."""
     findings = list(findings)
     if as_json:
         return json.dumps([asdict(finding) for finding in findings], indent=2)

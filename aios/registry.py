@@ -152,7 +152,7 @@ VISBACKENDS = _node('vis_backend', root.VISBACKENDS)
 
 # manage log processors
 LOG_PROCESSORS = _node('log_processor', root.LOG_PROCESSORS)
-# manage inferencers, which take a picture and return people
+# manage inferencers, which take an image and return persons
 INFERENCERS = _node('inferencer', root.INFERENCERS, 'aios.apis.inferencer')
 # manage functions like `collate_fn`
 FUNCTIONS = _node('function', root.FUNCTIONS)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Find the people of pictures, and write what they look like.
+r"""Find the persons of images, and write what they look like.
 
 In the output folder:
 
-    params.npz                  people of all pictures, see
+    params.npz                  persons of all images, see
                                 aios.results.SequenceResult
-    params/NAME.npz             those of picture NAME
-    vis/NAME.jpg                the picture with boxes, skeletons and bodies
+    params/NAME.npz             those of image NAME
+    vis/NAME.jpg                the image with boxes, skeletons and bodies
     mesh/NAME_person0.obj       a mesh per person, best score first, in metres
                                 and camera axes (x right, y down, z forward)
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Find the people of a video, frame by frame.
+r"""Find the persons of a video, frame by frame.
 
 In the output folder:
 
-    params.npz      people of all frames, see aios.results.SequenceResult
+    params.npz      persons of all frames, see aios.results.SequenceResult
     vis.mp4         the video with boxes, skeletons and bodies
 
 Memory does not grow with the length of the video. After an interruption the

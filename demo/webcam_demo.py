@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Find the people in front of a camera.
+r"""Find the persons in front of a camera.
 
 The newest frame is shown with boxes, skeletons and bodies; frames that come
 meanwhile are skipped. With --out-dir everything is kept as by
@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Find people; returns the number of frames that were looked at."""
+    """Find persons; returns the number of frames that were looked at."""
     args = build_parser().parse_args(argv)
     return run_live(args)
 

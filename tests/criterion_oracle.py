@@ -57,7 +57,7 @@ def oracle_sample(
     dtype: torch.dtype = torch.float32,
     prefix: str = '',
 ) -> DetDataSample:
-    """Ground truth of an image, as our data sets would hand it over.
+    """Ground truth of an image, as our datasets would hand it over.
 
     Args:
         oracle: Arrays ``batch/...`` and ``targets/...``.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""People who walk are put on the floor, and compared with the truth."""
+"""Persons who walk are put on the floor, and compared with the truth."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Case:
         return float(np.degrees(np.arccos(min(cosine, 1))))
 
     def height_error(self) -> float:
-        """Metres at the middle of where people stand."""
+        """Metres at the middle of where persons stand."""
         true = self.view.floor
         soles = [person.joints[:, SOLES] for person in self.truth]
         middle = np.concatenate(soles).mean((0, 1))
@@ -111,7 +111,7 @@ def grounded(
     frames: int = 300,
     noise: Noise | None = None,
 ) -> Case:
-    """People who walk in circles before a camera."""
+    """Persons who walk in circles before a camera."""
     truth = crowd(seed, view, count, frames)
     rng = np.random.default_rng(seed + 1000)
     noise = noise or Noise()

@@ -25,7 +25,7 @@ def check_gt_instances(instances: InstanceData) -> None:
 def ground_truth(
     persons: int, size: tuple[int, int], valid: bool = True
 ) -> InstanceData:
-    """Random people in an image of ``(height, width)`` pixels.
+    """Random persons in an image of ``(height, width)`` pixels.
 
     Everything is annotated, or only boxes.
     """

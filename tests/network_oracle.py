@@ -2,7 +2,7 @@
 """Our network beside the original one: names, recordings, comparison.
 
 ``tests/data/oracle`` holds tensors that the original implementation computed
-on weights, pictures and a body that are hashes of names. Here our model gets
+on weights, images and a body that are hashes of names. Here our model gets
 the same, and reports its tensors by the original's names.
 """
 
@@ -144,7 +144,7 @@ class Oracle(Mapping[str, np.ndarray]):
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a case of the oracle.
+    """The images of a case of the oracle.
 
     Args:
         tag: What their names contain.
@@ -496,7 +496,7 @@ class OracleNoise:
         for i, count in enumerate(counts):
             if not count:
                 random_boxes[i] = self._next('rand')
-                self._next('rand')  # key-points, which nobody reads
+                self._next('rand')  # keypoints, which nobody reads
                 persons.append(torch.zeros(number, dtype=torch.int64))
                 continue
             everybody = torch.arange(count).repeat(number // count)

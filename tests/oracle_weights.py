@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Weights and pictures that are a hash of their names (NumPy only).
+"""Weights and images that are a hash of their names (NumPy only).
 
 The parity tests compare with tensors that the original implementation
-computed on exactly these weights and pictures. They depend on the name and on
+computed on exactly these weights and images. They depend on the name and on
 the index of an element, never on a random generator, so that they are the
 same on every machine; no trained weight is needed.
 """
@@ -19,7 +19,7 @@ import numpy as np
 KEYS_FILE = Path(__file__).parent / 'data/oracle/state_dict_keys.tsv'
 
 # Salts of three class heads, chosen so that neighbouring scores in the top-k
-# of the oracle's pictures are as far apart as possible.
+# of the oracle's images are as far apart as possible.
 _SALTS = {
     'transformer.enc_out_class_embed.weight': 9618,
     'class_embed.1.weight': 1936,
@@ -158,7 +158,7 @@ def _bias_centre(key: str, size: int) -> np.ndarray | float:
 
 
 def image(name: str, channels: int, height: int, width: int) -> np.ndarray:
-    """Float32 picture ``(C, H, W)`` in normalised units: waves plus noise."""
+    """Float32 image ``(C, H, W)`` in normalised units: waves plus noise."""
     y, x = np.meshgrid(np.arange(height), np.arange(width), indexing='ij')
     waves = uniform(name + '.p', (channels, 6, 4))
     picture = np.zeros((channels, height, width))

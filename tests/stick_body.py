@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A body model of the people of ``walking_people``, small or tall."""
+"""A body model of the persons of ``walking_people``, small or tall."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StickBody:
 
 
 class Family(NamedTuple):
-    """People of several heights, taken for people of the mean height.
+    """Persons of several heights, taken for persons of the mean height.
 
     Attributes:
         heights: ``(n,)`` metres.
@@ -70,7 +70,7 @@ class Family(NamedTuple):
 def family(
     seed: int, view: View, heights: tuple[float, ...], frames: int = 300
 ) -> Family:
-    """People who walk in circles before a camera."""
+    """Persons who walk in circles before a camera."""
     rng = np.random.default_rng(seed)
     sizes = np.array(heights) / HEIGHT
     seen = []

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""People who walk on a floor, and what a network would make of them.
+"""Persons who walk on a floor, and what a network would make of them.
 
 Feet that stand do not move at all: paths and steps are drawn first, and legs
 follow by a solution of their own for hip, knee and ankle.
@@ -335,7 +335,7 @@ SIZE = (1280, 960)
 
 
 def as_results(people: list[Walk]) -> SequenceResult:
-    """Results of people in camera axes, all in all frames."""
+    """Results of persons in camera axes, all in all frames."""
     joints = np.stack([person.joints for person in people], axis=1)
     frames = []
     for t, found in enumerate(joints):
@@ -362,7 +362,7 @@ def as_results(people: list[Walk]) -> SequenceResult:
 def crowd(
     seed: int, view: View, count: int = 3, frames: int = 300
 ) -> list[Walk]:
-    """People who walk in circles before a camera, in its axes."""
+    """Persons who walk in circles before a camera, in its axes."""
     rng = np.random.default_rng(seed)
     people = []
     for _ in range(count):

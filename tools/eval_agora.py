@@ -46,7 +46,7 @@ from aios.utils.command_line import (
 from aios.utils.safe_io import atomic_write
 
 SWEEP = np.round(np.arange(0.05, 0.96, 0.05), 2).tolist()
-DEFAULT_THR = 0.5  # of dumps, which hold everybody
+DEFAULT_THR = 0.5  # of dumps, which hold all candidates
 OUTPUTS = ('results.json', 'sweep.csv', 'sweep.png')
 PARTS = ('body', 'lhand', 'rhand', 'face', 'fullbody')
 KINDS = ('MVE', 'MPJPE', 'NMVE', 'NMJE')
@@ -173,18 +173,18 @@ def evaluate(
     known = sum(picture.name in people for picture in truth)
     if not known:
         raise ValueError(
-            f'{args.predictions}: none of its {len(people)} pictures (such '
+            f'{args.predictions}: none of its {len(people)} images (such '
             f'as {next(iter(people), "-")}) is one of the {len(truth)} of '
             f'{args.gt} (such as {next(iter(truth)).name})'
         )
     print(
-        f'{known} of {len(truth)} pictures of the ground truth have '
-        f'predictions; {len(people) - known} other pictures are ignored',
+        f'{known} of {len(truth)} images of the ground truth have '
+        f'predictions; {len(people) - known} other images are ignored',
         file=sys.stderr,
     )
     records = [
         evaluator.compare(picture, people.get(picture.name))
-        for picture in tqdm(truth, total=len(truth), desc='pictures')
+        for picture in tqdm(truth, total=len(truth), desc='images')
     ]
     bins = agora_bins(evaluator.table(records))
     records += [

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# Find people with one process per GPU (or, on a machine without, per CPU), in
+# Find persons with one process per GPU (or, on a machine without, per CPU), in
 # the form of the original AiOS:
 #
 #   bash tools/inference.sh CHECKPOINT INPUT OUTPUT [PERSONS=1] [THRESHOLD=0.3] [PROCESSES=1] [options]
 #
-# INPUT is a video, a picture, a folder or a pattern in quotes. OUTPUT is the
-# folder of the results. PERSONS is the largest number of people of a picture.
+# INPUT is a video, an image, a folder or a pattern in quotes. OUTPUT is the
+# folder of the results. PERSONS is the largest number of persons of an image.
 # Options are those of demo/video_demo.py. The config is the one in the
 # checkpoint, for the published checkpoint aios_r50; CONFIG names another one:
 #

@@ -268,10 +268,10 @@ def load(path: Path) -> SequenceResult:
 def select(
     people: SequenceResult, frames: str | None, ids: Sequence[int] | None
 ) -> SequenceResult:
-    """The wanted people.
+    """The wanted persons.
 
     Raises:
-        ValueError: If a frame or a person is not there, or nobody is left.
+        ValueError: If a frame or a person is not there, or no person is left.
     """
     if frames is not None:
         people = people.select_frames(parse_frames(frames, people.num_frames))
@@ -284,7 +284,7 @@ def select(
             )
         people = people.select(np.isin(people.person_id, ids))
     if not len(people):
-        raise ValueError(f'nobody is in the {people.num_frames} frames')
+        raise ValueError(f'no person is in the {people.num_frames} frames')
     return people
 
 

@@ -89,7 +89,7 @@ def scale_learning_rate(config: Config) -> None:
 
 
 def choose_resume(config: Config, resume: str | None) -> None:
-    """Say where to go on from, or warn that nobody goes on."""
+    """Say where to go on from, or warn that it is not continued."""
     last = Path(config.work_dir, 'last_checkpoint')
     if resume is None:
         if last.exists() and not config.get('resume'):

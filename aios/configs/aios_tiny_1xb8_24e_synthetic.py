@@ -20,7 +20,7 @@ with read_base():
     from ._base_.synthetic_small import *  # noqa: F403
 
 # The published weights suit a backbone that knows images. From random
-# weights the sums over joints drown the boxes, and nobody is found for long.
+# weights the sums over joints drown the boxes, and none are found for long.
 body_weights = dict(
     body_keypoints=1.0,  # 10
     body_oks=1.0,  # 4

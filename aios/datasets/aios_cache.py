@@ -145,7 +145,7 @@ class AiOSCacheDataset(HumanDataset):
             for name in tables[0]
         }
         is_kid = columns.pop('is_kid')
-        # Everybody is one where the original did not know.
+        # All are one where the original did not know.
         knows_children = bool(np.any(is_kid == 0))
         meta = {
             'occ': columns.pop('occ'),
@@ -198,7 +198,7 @@ class AiOSCacheDataset(HumanDataset):
                     'missing_key'
                     if isinstance(error, KeyError)
                     else 'wrong_shape',
-                    f'picture {key}',
+                    f'image {key}',
                     f'{type(error).__name__}: {error}',
                 )
                 raise HumanDataError(fault, self.ann_file) from error
@@ -206,7 +206,7 @@ class AiOSCacheDataset(HumanDataset):
             raise HumanDataError.of(
                 'wrong_type',
                 'as_smplx',
-                'all pictures must have the same body model, found '
+                'all images must have the same body model, found '
                 f'{sorted(set(map(str, models)))}',
                 source=self.ann_file,
             )
@@ -234,7 +234,7 @@ class AiOSCacheDataset(HumanDataset):
             return
         print_log(
             f'{self.dataset_name} ({self.ann_file}): does not say who is a '
-            'child (is_kid is 1 for everybody or absent): all shapes '
+            'child (is_kid is 1 for all or absent): all shapes '
             'supervise',
             logger='current',
             level=logging.WARNING,
@@ -318,15 +318,14 @@ def _items(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     count = dict(iter_npz(path, ['data_len'], allow_objects=True))['data_len']
     if count.size != 1 or int(count.item()) != len(numbers):
         raise CorruptFileError(
-            f'{path}: data_len is {count}, but there are {len(numbers)} '
-            'pictures'
+            f'{path}: data_len is {count}, but there are {len(numbers)} images'
         )
     if not numbers:
-        raise CorruptFileError(f'{path}: has no picture')
+        raise CorruptFileError(f'{path}: has no image')
     wanted = [str(number) for number in numbers]
     items = iter_npz(path, wanted, allow_objects=True)
     for key, array in tqdm(
-        items, desc='read cache', unit='picture', total=len(wanted)
+        items, desc='read cache', unit='image', total=len(wanted)
     ):
         item = array.item() if array.ndim == 0 else None
         if not isinstance(item, dict):

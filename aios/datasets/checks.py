@@ -138,8 +138,8 @@ def _describe(data: HumanData, report: Report) -> None:
     persons = [len(rows) for rows in data.images()]
     mean = np.mean(persons) if persons else 0
     report.facts['file'] = (
-        f'{len(persons):,} pictures, {len(data):,} persons, {mean:.2f} per '
-        f'picture (at most {max(persons, default=0)})'
+        f'{len(persons):,} images, {len(data):,} persons, {mean:.2f} per '
+        f'image (at most {max(persons, default=0)})'
     )
     shares = []
     for part in PARTS:
@@ -152,7 +152,7 @@ def _describe(data: HumanData, report: Report) -> None:
         shares.append(f'body fits {fits:.1f} %')
     report.facts['annotated'] = ', '.join(shares)
     keys = [k for k in data if is_keypoint_key(k)]
-    report.facts['key-points'] = ', '.join(keys) or 'none'
+    report.facts['keypoints'] = ', '.join(keys) or 'none'
 
 
 def _non_finite(data: HumanData) -> Iterator[Finding]:
@@ -183,9 +183,9 @@ def _boxes(data: HumanData) -> Iterator[Finding]:
     sizes = _sizes(data)
     if sizes is None:
         yield Finding(
-            'picture size',
-            'no meta.height, meta.width: data sets read the images for them, '
-            'and boxes are not checked against the picture',
+            'image size',
+            'no meta.height, meta.width: datasets read the images for them, '
+            'and boxes are not checked against the image',
             is_error=False,
         )
         sizes = (np.full(len(data), 1e6),) * 2
@@ -193,7 +193,7 @@ def _boxes(data: HumanData) -> Iterator[Finding]:
     rows = np.flatnonzero(~are_image_sizes(pairs))
     if len(rows):
         yield Finding(
-            'picture size',
+            'image size',
             'meta.height, meta.width must be numbers of pixels',
             rows=rows,
             drops=True,
@@ -205,7 +205,7 @@ def _boxes(data: HumanData) -> Iterator[Finding]:
     if len(rows):
         yield Finding(
             'empty box',
-            'the body box has no area inside the picture',
+            'the body box has no area inside the image',
             rows=rows,
             drops=True,
             example=f'xywh {np.round(boxes[rows[0]], 1).tolist()}',
@@ -220,7 +220,7 @@ def _boxes(data: HumanData) -> Iterator[Finding]:
     if len(rows):
         yield Finding(
             'box beyond',
-            'the body box leaves the picture; it is shifted inside when read',
+            'the body box leaves the image; it is shifted inside when read',
             is_error=False,
             rows=rows,
         )
@@ -232,7 +232,7 @@ def _part_boxes(data: HumanData) -> Iterator[Finding]:
         (k for k in ('keypoints2d_ubody', *KEYPOINTS_2D) if k in data), None
     )
     if key is None:
-        yield Finding('key-points', 'there are no 2-D key-points')
+        yield Finding('keypoints', 'there are no 2-D keypoints')
         return
     points, sizes = data.joints(key, HUMAN_DATA_190), _sizes(data)
     for part, group in _PART_GROUPS.items():
@@ -286,7 +286,7 @@ def _pictures(
     data: HumanData, root: str | os.PathLike | None, report: Report
 ) -> Iterator[Finding]:
     if root is None:
-        report.facts['pictures'] = 'not looked for (no --images)'
+        report.facts['images'] = 'not looked for (no --images)'
         return
     from .image_list import present_files
 
@@ -297,8 +297,8 @@ def _pictures(
     rows = np.flatnonzero(~present)
     if len(rows):
         yield Finding(
-            'missing picture',
-            f'{len(set(paths[rows]))} pictures do not exist',
+            'missing image',
+            f'{len(set(paths[rows]))} images do not exist',
             rows=rows,
             drops=True,
             example=str(paths[rows[0]]),
@@ -318,7 +318,7 @@ def _picture_sizes(
             content = Path(str(paths[row])).read_bytes()
             image = decode_image(content, str(paths[row]))
         except (OSError, ValueError) as error:
-            yield Finding('picture', str(error), rows=np.array([row]))
+            yield Finding('image', str(error), rows=np.array([row]))
             continue
         if sizes is not None:
             annotated = float(sizes[0][row]), float(sizes[1][row])
@@ -328,11 +328,11 @@ def _picture_sizes(
                     f'{paths[row]} has height, width {image.shape[:2]}, '
                     f'annotated are {annotated[0]:g}, {annotated[1]:g}'
                 )
-    report.facts['pictures'] = f'{int(present.sum()):,} rows, {looked} opened'
+    report.facts['images'] = f'{int(present.sum()):,} rows, {looked} opened'
     if wrong:
         yield Finding(
-            'picture size',
-            'of the pictures opened, some have another size than annotated',
+            'image size',
+            'of the images opened, some have another size than annotated',
             rows=np.array(wrong),
             example=example,
         )
@@ -353,7 +353,7 @@ def _duplicates(data: HumanData) -> Iterator[Finding]:
     if found:
         yield Finding(
             'duplicate',
-            'another person of the picture has the same body box '
+            'another person of the image has the same body box '
             f'(IoU > {_DUPLICATE_IOU})',
             is_error=False,
             rows=np.array(sorted(found)),

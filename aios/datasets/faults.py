@@ -19,14 +19,14 @@ RULES: Mapping[str, str] = MappingProxyType(
         'outside': 'a file outside the folder of the images',
         'wrong_shape': 'an array has the wrong shape',
         'wrong_length': 'an array does not have one entry per row',
-        'wrong_mask': 'a joint mask does not fit its key-points',
-        'wrong_frame_range': 'rows of a picture are not given correctly',
+        'wrong_mask': 'a joint mask does not fit its keypoints',
+        'wrong_frame_range': 'rows of an image are not given correctly',
         'unknown_convention': 'a joint convention has an unknown name',
         'unknown_gender': "a gender is not 'neutral', 'male' or 'female'",
         'not_finite': 'a label is NaN or infinite',
-        'unknown_size': 'the size of a picture is not known',
-        'missing_image': 'a picture is not there',
-        'no_persons': 'there is nobody, or everybody was dropped',
+        'unknown_size': 'the size of an image is not known',
+        'missing_image': 'an image is not there',
+        'no_persons': 'there are no persons, or all were dropped',
     }
 )
 """Names of the rules and what they mean."""

@@ -99,7 +99,7 @@ def pose_errors(
         wrist = _WRISTS[side]
         offset = joints[:, fingers] - joints[:, wrist, None]
         truth = stored[:, fingers, :3] - stored[:, wrist, None, :3]
-        # A hand that nobody annotated says nothing.
+        # Hands without annotation say nothing.
         known = (stored[:, fingers, 3] > 0).all(axis=1)
         error = np.linalg.norm(offset - truth, axis=-1).max(axis=1)
         hands.append(np.where(known, error, np.nan))

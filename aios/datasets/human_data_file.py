@@ -24,7 +24,7 @@ from aios.utils.safe_io import (
 from .faults import Fault, HumanDataError
 from .schema import BODY_MODELS, is_keypoint_key, row_count
 
-# Without these nobody has a body.
+# Without these there is no body.
 _NEEDED = ('betas', 'body_pose', 'global_orient', 'transl')
 
 

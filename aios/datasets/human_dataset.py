@@ -285,7 +285,7 @@ class HumanDataset(BaseDataset):
             raise HumanDataError.of(
                 'no_persons',
                 'image_path',
-                f'no picture is left, dropped by {rules or "no rule"}',
+                f'no image is left, dropped by {rules or "no rule"}',
                 source=self.ann_file,
             )
         return kept
@@ -307,7 +307,7 @@ class HumanDataset(BaseDataset):
                 'missing_image',
                 'image_path',
                 f'{paths[first]} does not exist; '
-                f'{self.IMAGE_ADVICE}, or leave such pictures out with '
+                f'{self.IMAGE_ADVICE}, or leave such images out with '
                 "filter_cfg=dict(missing_images='drop')",
                 int(self.labels['row'][start]) if end > start else None,
                 int((~present).sum()),
@@ -321,10 +321,10 @@ class HumanDataset(BaseDataset):
         info = self.labels.info
         persons = int(kept.persons.sum())
         lines = [
-            f'{self.dataset_name} ({self.ann_file}): {len(kept)} pictures, '
+            f'{self.dataset_name} ({self.ann_file}): {len(kept)} images, '
             f'{persons} persons of {info["num_images"]} and '
             f'{info["num_rows"]}',
-            f'  key-points {info["kps2d_key"]}, {info["kps3d_key"]}; body '
+            f'  keypoints {info["kps2d_key"]}, {info["kps3d_key"]}; body '
             f'model {info["body_model"]}; hand poses '
             + _hand_report(info['flat_hand_mean'], self.flat_hand_mean),
         ]
@@ -338,13 +338,13 @@ class HumanDataset(BaseDataset):
             )
         for rule, count in image_counts.items():
             if count:
-                lines.append(f'  pictures    {count:10d}          -  {rule}')
+                lines.append(f'  images      {count:10d}          -  {rule}')
         print_log('\n'.join(lines), logger='current')
         # Stores of earlier versions do not say; AiOS caches have flags.
         for part, count in info.get('unboxed_parts', {}).items():
             print_log(
                 f'{self.dataset_name} ({self.ann_file}): {count} persons have '
-                f'parameters of the {_PART_WORDS[part]}, but nobody has '
+                f'parameters of the {_PART_WORDS[part]}, but none has '
                 f'{part}_bbox_xywh: it never supervises. '
                 'tools/misc/check_humandata.py --fix derives boxes',
                 logger='current',

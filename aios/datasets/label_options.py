@@ -41,7 +41,7 @@ DROP_RULES: Mapping[str, str] = {
     'non_finite_keypoints3d': 'a 3-D joint is NaN or infinite',
     'non_finite_body_model': 'a body-model parameter is NaN or infinite',
     'crowd': 'the box is a crowd (meta.iscrowd)',
-    'no_keypoints': 'nobody annotated a key-point (meta.num_keypoints)',
+    'no_keypoints': 'no keypoint is annotated (meta.num_keypoints)',
     'invalid_label': 'the annotators rejected it (meta.valid_label)',
     'no_confidence': 'no 2-D joint has any confidence',
     'duplicate': 'another person of the image has the same body box',
@@ -83,7 +83,7 @@ class LabelOptions:
             ``'bbox'`` the confidence of its box, ``'meta'`` the flags
             ``lefthand_valid``, ``righthand_valid``, ``face_valid``.
         expression_supervises: Whether expressions are labels; false for
-            data whose expressions are all zero because nobody fitted them.
+            data whose expressions are all zero because none was fitted.
         use_betas_neutral: Train with ``betas_neutral`` where the file has
             it (AGORA, BEDLAM, EgoBody; not in test mode).
         max_neutral_beta: Largest size of a coefficient of ``betas_neutral``;

@@ -275,7 +275,7 @@ def _keypoints2d(
     joints = data.joints(key, SMPLX_137, rows)
     points = joints[..., :3].astype(np.float32)
     if joints.shape[-1] == 4:
-        # UBody: x, y, COCO's visibility, and a constant nobody needs.
+        # UBody: x, y, COCO's visibility, and a constant that is not needed.
         points[..., 2] = points[..., 2] > 0
     return _swap_eyes(points, options)
 

@@ -65,7 +65,7 @@ class MediaDataset(BaseDataset):
         for path in paths:
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 raise ValueError(
-                    f'{path}: is a video; data sets read images, '
+                    f'{path}: is a video; datasets read images, '
                     'demo/video_demo.py reads videos'
                 )
         return [

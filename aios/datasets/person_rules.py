@@ -28,7 +28,7 @@ def apply_person_rules(
     Args:
         columns: Columns of :func:`aios.datasets.label_blocks.label_blocks`.
         meta: ``occ`` ``(P,)`` percent and ``is_kid`` ``(P,)``, or None where
-            the file does not say: nobody is occluded, nobody is a child.
+            the file does not say: no one is occluded, no one is a child.
         options: ``max_occlusion``, ``kids_shape_supervises``,
             ``keypoints3d_follow_2d``.
     """

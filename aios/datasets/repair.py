@@ -59,7 +59,7 @@ def fix(
         A repaired copy, and what was done, in words.
 
     Raises:
-        HumanDataError: If nobody is left.
+        HumanDataError: If no person is left.
     """
     keep, done = np.ones(len(data), bool), []
     for finding in report.findings:
@@ -69,7 +69,7 @@ def fix(
     if not keep.any() or 'image_path' not in data:
         reasons = '; '.join(done) or 'there are no rows of images'
         raise HumanDataError.of(
-            'no_persons', 'file', f'nobody is left: {reasons}'
+            'no_persons', 'file', f'no person is left: {reasons}'
         )
     fixed = select_rows(data, np.flatnonzero(keep))
     if report.swapped_eyes:

@@ -404,8 +404,8 @@ def _check_one_image_per_range(
         yield Fault(
             'wrong_frame_range',
             'image_path',
-            f'{str(paths[row])!r} is in the range of picture '
-            f'{str(paths[first[bad[0]]])!r}; a range must hold one picture',
+            f'{str(paths[row])!r} is in the range of image '
+            f'{str(paths[first[bad[0]]])!r}; a range must hold one image',
             row,
             len(bad),
         )

@@ -43,7 +43,7 @@ class ExportError(OnnxError):
 def example_inputs(
     size: tuple[int, int], batch_size: int = 1, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Pictures of noise, each with some padding.
+    """Images of noise, each with some padding.
 
     Args:
         size: ``(height, width)``.
@@ -112,7 +112,7 @@ def export_onnx(
     Args:
         network: What is exported.
         path: The file.
-        size: ``(height, width)`` of the pictures, fixed in the file with a
+        size: ``(height, width)`` of the images, fixed in the file with a
             batch of one; ``None`` leaves all three open.
         opset: Version of the operators, at least 18.
         tolerance: Largest difference of any output.
@@ -213,7 +213,7 @@ def export_program(
     Args:
         network: What is exported.
         path: The file.
-        size: ``(height, width)`` of the pictures, fixed in the file.
+        size: ``(height, width)`` of the images, fixed in the file.
         tolerance: Largest difference of any output.
         overwrite: Replace an existing file.
 

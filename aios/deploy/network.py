@@ -27,8 +27,8 @@ _REVERSED = [2, 1, 0]  # channels
 class DeployableNetwork(nn.Module):
     """The network of a detector, from pixels to its last layer's outputs.
 
-    Pictures are normalised and padding is masked inside, so results are
-    those of the detector on the same pictures in a batch of this size.
+    Images are normalised and padding is masked inside, so results are
+    those of the detector on the same images in a batch of this size.
     Deformable attention is written in operators that every exporter knows.
 
     Args:
@@ -51,7 +51,7 @@ class DeployableNetwork(nn.Module):
             if isinstance(module, DeformableAttention):
                 module.kernel = 'grid_sample'
         self.layout: TokenLayout = self.model.decoder.stages[-1].layout
-        # Those of a layer do not depend on the picture.
+        # Those of a layer do not depend on the image.
         self.output_names = (
             _LOGITS,
             *(part.name for part in self.layout.parts if part.is_box),
@@ -66,15 +66,15 @@ class DeployableNetwork(nn.Module):
 
         Args:
             images: ``(B, 3, H, W)`` of 0..255 with the channels as in files
-                that OpenCV reads (BGR); each picture in the upper left
+                that OpenCV reads (BGR); each image in the upper left
                 corner, anything elsewhere.
-            sizes: ``(B, 2)`` int64 height and width of the pictures.
+            sizes: ``(B, 2)`` int64 height and width of the images.
 
         Returns:
             The outputs of :attr:`output_names`; see
             :class:`aios.models.heads.outputs.LayerOutputs`, from which they
             come: boxes ``(B, P, 4)`` cxcywh and points ``(B, P, K, 2)`` are
-            fractions of the picture, rotations are matrices.
+            fractions of the image, rotations are matrices.
         """
         padding = _padding_of(sizes, images)
         features = self.model.extract_feat(self._normalise(images, padding))

@@ -55,7 +55,7 @@ class JointErrors:
             predictions.
         pictures: ``(N,)`` index of the image in the dataset.
         missed: ``(K, 2)`` image and person of those who were not found.
-        wrong: Number of predictions that are nobody.
+        wrong: Number of predictions that match no person.
     """
 
     errors: np.ndarray
@@ -81,7 +81,7 @@ class JointErrors:
     def of_joints(self) -> list[dict[str, Any]]:
         """``joint``, ``part``, ``persons``, ``mean``, ``median`` and ``p90``.
 
-        In millimetres; joints nobody has are left out.
+        In millimetres; joints that no person has are left out.
         """
         rows = []
         for part, (joints, _) in PARTS.items():
@@ -125,19 +125,19 @@ def ground_truth_records(
         (record.get('dataset_name'), record['img_id']): record
         for record in records
     }
-    for index in tqdm(range(len(dataset)), desc='pictures'):
+    for index in tqdm(range(len(dataset)), desc='images'):
         info = dataset.get_data_info(index)
         key = info.get('dataset_name'), info['img_id']
         record = by_id.get(key)
         if record is None:
             raise ValueError(
-                f'picture {key[1]} of {key[0]} ({info["img_path"]}) is not '
-                'among the predictions; they are of another data set'
+                f'image {key[1]} of {key[0]} ({info["img_path"]}) is not '
+                'among the predictions; they are of another dataset'
             )
         if _name(record['img_path']) != _name(info['img_path']):
             raise ValueError(
-                f'picture {key[1]} of {key[0]} is {info["img_path"]} in the '
-                f'data set and {record["img_path"]} in the predictions'
+                f'image {key[1]} of {key[0]} is {info["img_path"]} in the '
+                f'dataset and {record["img_path"]} in the predictions'
             )
         yield index, info, record
 
@@ -197,7 +197,7 @@ def compare_joints(
         columns['persons'].append(np.stack((person, prediction), axis=1))
         pictures.append(np.full(len(pairs), index))
     if not pictures:
-        raise ValueError('the data set has no pictures')
+        raise ValueError('the dataset has no images')
     return JointErrors(
         **{name: np.concatenate(c) for name, c in columns.items()},
         pictures=np.concatenate(pictures),

@@ -104,7 +104,7 @@ def inside_picture(
         raise ValueError(
             f'{sample.get("img_path", "a sample")} has no camera; the '
             'annotation file needs meta.focal_length and '
-            'meta.principal_point to tell which points are in the picture'
+            'meta.principal_point to tell which points are in the image'
         )
     focal, centre = cameras[:, None, :2], cameras[:, None, 2:]
     size = np.array(sample['ori_shape'][1::-1])
@@ -124,8 +124,8 @@ class GroundTruthBodies:
     """Poses true bodies, each with the model of its gender.
 
     Args:
-        body_model: Config of an SMPL-X layer.  With ``gender`` everybody
-            gets that one.
+        body_model: Config of an SMPL-X layer.  With ``gender`` all persons
+            get that one.
     """
 
     def __init__(self, body_model: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ class Track:
     Attributes:
         ids: By frame ``(n,)`` int64, the persons.
         boxes: By frame ``(n, 4)`` float64 xyxy pixels.
-        ignored: By frame polygons ``(k, 2)``, in which nobody is annotated.
+        ignored: By frame polygons ``(k, 2)``, in which no person is annotated.
         labelled: Frames that are evaluated; None for all of ``ids``.
     """
 

@@ -52,7 +52,7 @@ def keypoints_document(
     Args:
         frames: The frames; images are numbered in their order.
         source: Name of the video or the folder.
-        fps: Frames per second; 0 for pictures.
+        fps: Frames per second; 0 for images.
         joint_set: What the bodies have; of other joints ``v`` is 0.
 
     Returns:

@@ -16,8 +16,8 @@ from aios.structures import SMPLX_144
 from .legs import ANKLES, HIPS, Legs
 
 _NECK = SMPLX_144.index('neck')
-_STRETCHED = 0.95  # length of a leg by its bones: somebody stands on it
-# Standard deviations from the vertical, radians: of somebody who stands, from
+_STRETCHED = 0.95  # length of a leg by its bones: a person stands on it
+# Standard deviations from the vertical, radians: of a person who stands, from
 # the feet to the neck, and of a back.
 _STANDING, _BACK = np.radians(4.0), np.radians(10.0)
 
@@ -57,7 +57,7 @@ class Upright:
 
 
 def upright(legs: Sequence[Legs]) -> Upright:
-    """Up from how persons stand; from their backs, if nobody does.
+    """Up from how persons stand; from their backs, if none does.
 
     Args:
         legs: Of all persons, with ``T`` > 0 frames in all.

@@ -22,7 +22,7 @@ from .solve import Beliefs, Track, fit_paths
 _WIDE = (30.0, 6.0, 1.0)
 _LOOSE = 1.8  # speeds are measured that badly before the first fit
 _FEWEST = 3  # contacts
-_OFF = 0.25  # metres from the floor at which nobody stands on it
+_OFF = 0.25  # metres from the floor at which no person stands on it
 _HASTE = 1.7  # times the speed of standing feet, where depths are noisier
 
 
@@ -66,7 +66,7 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
         GroundError: If feet are not seen, or do not stand.
     """
     if not any(track.seen.any() for track in tracks):
-        raise GroundError('nobody whose feet are in the image')
+        raise GroundError('no person whose feet are in the image')
     vertical = upright([track.legs for track in tracks])
     floor = Floor(vertical.up, 0.0)
     beliefs = options.beliefs

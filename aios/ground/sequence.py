@@ -185,7 +185,8 @@ def _tracks(
     tracks = list(_pieces(people, poser, options.max_gap, sized))
     if not tracks:
         raise GroundError(
-            f'nobody is in front of the camera for {_SHORTEST} frames in a row'
+            'no person is in front of the camera for '
+            f'{_SHORTEST} frames in a row'
         )
     return tracks
 
@@ -226,7 +227,7 @@ def _pieces(
 def _clearance(
     people: SequenceResult, rows: np.ndarray, poser: BodyPoser | None
 ) -> np.ndarray:
-    """``(2,)`` height in metres of heels and toes of somebody who stands."""
+    """``(2,)`` height in metres of heels and toes of a person who stands."""
     if poser is None:
         return np.zeros(2)
     shape = {

@@ -4,7 +4,7 @@
 Whoever is larger than a network says is farther away as well, and looks the
 same; but feet at that distance would be below the floor of the others.  So the
 floor tells the sizes of persons relative to each other, and what is known of
-the heights of people the size of all of them.
+the heights of persons the size of all of them.
 
 Symbols: ``n`` persons.
 """
@@ -30,7 +30,7 @@ _LARGEST = 0.7  # logarithm of a factor
 
 
 def adult_scale(heights: np.ndarray) -> float:
-    """Factor that makes heights those of people.
+    """Factor that makes heights those of persons.
 
     Most persons are adults. Some are children, none is a giant, so a child
     does not make an adult taller.

@@ -326,7 +326,7 @@ def _add_motion(
     """A pelvis does not accelerate much, as a share of its depth.
 
     In metres noise across the ray would be a smaller acceleration the nearer
-    somebody is, and everybody would come nearer.
+    a person is, and all would come nearer.
     """
     ray, depth = (values[1:-1] for values in track.rays())
     second = np.diff(track.legs.pelvis + track.shift, 2, axis=0) / depth

@@ -51,7 +51,7 @@ _KERNELS = {
 }
 # What `auto` tries, first to last, fastest first (docs/en/benchmarks.md).
 # Elsewhere than on a CPU `grid_sample` is the safe choice; `triton` is none
-# of `auto` until somebody has measured it on a GPU.
+# of `auto` until it is measured on a GPU.
 _PREFERENCE = {
     'cpu': ('numba', 'grid_sample'),
     'other': ('mmcv', 'grid_sample'),

@@ -134,7 +134,7 @@ def decode_persons(
     parameters = _body_parameters(chosen)
     body = body_model(**parameters, return_vertices=config.with_vertices)
     for name, value in parameters.items():
-        width = math.prod(value.shape[1:])  # there may be nobody
+        width = math.prod(value.shape[1:])  # there may be no persons
         persons[f'smplx_{name}'] = value.reshape(len(value), width)
     transl = weak_perspective_to_translation(chosen['camera'])
     persons |= {

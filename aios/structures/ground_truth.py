@@ -60,7 +60,7 @@ def _fields() -> dict[str, GtField]:
         'smplx_betas_valid': GtField((), real, '0/1'),
         'smplx_expression': GtField((10,), real, 'expression coefficients'),
         'smplx_expression_valid': GtField((), real, '0/1'),
-        'smplx_transl': GtField((3,), real, 'm; for pictures, not trained'),
+        'smplx_transl': GtField((3,), real, 'm; for images, not trained'),
         'has_3d': GtField((), real, '3-D joints supervise, 0/1'),
         'gender': GtField((), whole, '-1 neutral, 0 male, 1 female'),
     }

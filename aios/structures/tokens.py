@@ -147,7 +147,7 @@ class TokenLayout:
         """Who may attend to whom, written out densely.
 
         A token sees its own person; box tokens also see the box tokens of
-        everybody.  The network uses the factorised form; this is its
+        all persons.  The network uses the factorised form; this is its
         definition, for tests and readers.
 
         Returns:

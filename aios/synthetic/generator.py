@@ -193,7 +193,7 @@ def generate_unit(
         counts += dropped
         if labels:
             rows.append(_with_names(options, labels, name, unit, frame))
-        # Somebody may be too small for a label.
+        # A person may be too small for a label.
         elif not np.isin(photograph.ids, range(len(scene.people))).any():
             empty.append((name, *image.shape[:2]))
     if pictures:
@@ -261,7 +261,7 @@ def generate_dataset(
         progress: Called with 1 after each unit.
 
     Returns:
-        Counts: ``pictures``, ``persons`` and what each rule threw away.
+        Counts: ``images``, ``persons`` and what each rule threw away.
 
     Raises:
         FileExistsError: If the folder must not be touched.
@@ -300,7 +300,7 @@ def _fill(
                 progress(1)
     rows, counts, empty = _summary(folder, count, options)
     if not rows:
-        raise ValueError(f'{folder.root}: nobody is visible in any picture')
+        raise ValueError(f'{folder.root}: no person is visible in any image')
     scene = options.scene
     size = None if options.sizes else (scene.width, scene.height)
     data = to_human_data(
@@ -317,6 +317,6 @@ def _summary(
     folder: DatasetFolder, count: int, options: GeneratorOptions
 ) -> tuple[dict[str, np.ndarray], Counter, dict[str, list]]:
     rows, counts, empty = folder.read_units(range(count))
-    counts['pictures'] = count * options.frames
+    counts['images'] = count * options.frames
     counts['persons'] = len(rows.get('bbox_xywh', ()))
     return rows, counts, empty

@@ -24,7 +24,7 @@ from aios.synthetic.scene import Scene
 from aios.synthetic.views import View
 
 DROP_RULES = {
-    'outside_picture': 'no pixel of the person is inside the picture',
+    'outside_picture': 'no pixel of the person is inside the image',
     'barely_visible': 'fewer than 40 visible pixels, or less than 4 % of '
     'the surface that faces the camera is visible',
 }
@@ -206,7 +206,7 @@ def _pixels_alone(
         int(y) : int(np.ceil(y + h)) + 1, int(x) : int(np.ceil(x + w)) + 1
     ]
     if not ((window != row.index) & (window >= 0)).any():
-        return visible  # nobody near: nothing to draw again
+        return visible  # no person near: nothing to draw again
     front = row.faces[facing_area(row.pixels, row.faces) > 0]
     mesh = Mesh(row.vertices, front, np.ones(3, np.float32))
     alone = draw([mesh], camera)
@@ -292,7 +292,7 @@ def _joint_labels(
 def label_scene(
     scene: Scene, bank: BodyBank, photograph: Photograph
 ) -> tuple[dict[str, np.ndarray], Counter]:
-    """Labels everybody who can be seen.
+    """Labels all persons who can be seen.
 
     Args:
         scene: The scene.

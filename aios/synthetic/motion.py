@@ -3,7 +3,7 @@
 
 A motion is a function from time to a pose.  Where the person is follows from
 the feet: the lower foot stands still on the floor while the body moves over
-it, so nobody slides.
+it, so no person slides.
 """
 
 from __future__ import annotations

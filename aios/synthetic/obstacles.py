@@ -200,7 +200,7 @@ def sample_obstacles(
     Args:
         rng: Random generator.
         view: The camera.
-        people: Who is there; nobody is inside a thing.
+        people: Who is there; no person is inside a thing.
 
     Returns:
         None to five things.
@@ -219,7 +219,7 @@ def sample_obstacles(
 def _place(
     rng: np.random.Generator, view: View, people: Sequence[Person]
 ) -> np.ndarray:
-    """``(2,)`` x and z: between the camera and somebody, or anywhere."""
+    """``(2,)`` x and z: between the camera and a person, or anywhere."""
     camera = view.camera
     if people and rng.random() < 0.55:
         target = people[int(rng.integers(len(people)))]

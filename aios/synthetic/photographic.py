@@ -30,7 +30,7 @@ from aios.synthetic.people import (
 from aios.synthetic.scene import Scene, SceneOptions, fits
 from aios.synthetic.views import View
 
-_STATURE = 1.7  # metres; sizes are those of somebody who stands
+_STATURE = 1.7  # metres; sizes are those of a person who stands
 _FILM = 36.0  # millimetres of the longer side
 _LENSES = (24.0, 120.0)  # millimetres
 _SMALLEST = 48.0  # pixels
@@ -51,7 +51,7 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 def sample_photographic_view(
     rng: np.random.Generator, width: int, height: int, stature: float
 ) -> View:
-    """Draws a camera that looks at somebody.
+    """Draws a camera that looks at a person.
 
     Args:
         rng: Random generator.
@@ -155,7 +155,7 @@ def _heading(
 
 
 def _in_picture(person: Person, view: View) -> bool:
-    """Whether enough of somebody is in front of the lens."""
+    """Whether enough of a person is in front of the lens."""
     points = view.to_camera(person.vertices[::16])
     if points[:, 2].min() < 0.1:
         return False

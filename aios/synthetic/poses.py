@@ -316,7 +316,7 @@ def mirror_sample(pose: PoseSample) -> PoseSample:
 
 
 def _lying_pose(rng: np.random.Generator) -> PoseSample:
-    """On the back, the belly or a side, limbs as of somebody who stands."""
+    """On the back, the belly or a side, limbs as of a person who stands."""
     posture = str(rng.choice(['stand', 'wide', 'step', 'half_squat']))
     gesture = _choose(rng, GESTURES, _fitting_gestures(posture))
     pose = pose_from_names(rng, posture, gesture)

@@ -27,7 +27,7 @@ def labels_as_result(
     """Labels of a scene as if a network had found them.
 
     Args:
-        labels: See :func:`~aios.synthetic.label_scene`; empty if nobody can
+        labels: See :func:`~aios.synthetic.label_scene`; empty if no person can
             be seen.
         camera: The scene's.
         body_model: Of the neutral gender, as results are.
@@ -36,7 +36,7 @@ def labels_as_result(
         timestamp: Seconds.
 
     Raises:
-        ValueError: If somebody is not of the neutral gender.
+        ValueError: If a person is not of the neutral gender.
     """
     size = camera.width, camera.height
     if not labels:
@@ -47,7 +47,7 @@ def labels_as_result(
     others = sorted(set(labels['meta/gender'].tolist()) - {'neutral'})
     if others:
         raise ValueError(
-            f'frame {name!r}: results are of the neutral gender, somebody '
+            f'frame {name!r}: results are of the neutral gender, a person '
             f'here is {others[0]}'
         )
     count = len(labels['meta/person_id'])

@@ -113,7 +113,7 @@ def _place_track(
     scene: Scene,
     others: list[list[Person]],
 ) -> list[Person] | None:
-    """Finds a start from which nobody is run into in any frame."""
+    """Finds a start without collisions in any frame."""
     for _ in range(_PLACE_TRIES):
         position = layout.draw(rng, scene.view, not others)
         heading = layout.heading(rng, position)

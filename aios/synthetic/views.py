@@ -104,7 +104,7 @@ def sample_view(
         width: Image width, pixels.
         height: Image height, pixels.
         fill: Smallest and largest share of the image's height that
-            somebody who stands where the camera aims fills.  By default
+            a person who stands where the camera aims fills.  By default
             anything, from a small figure to a cropped one.
 
     Returns:

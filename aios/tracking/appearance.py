@@ -3,7 +3,7 @@
 
 A histogram of colours of the torso and one of the thighs, whose places follow
 from the joints.  They tell persons apart whose boxes coincide, and who come
-out from behind somebody.
+out from behind another person.
 
 Symbols: ``M`` tracks, ``n`` persons of a frame, ``P`` = 2 parts, ``B`` = 64
 bins, four of each of blue, green and red.

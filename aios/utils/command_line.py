@@ -202,7 +202,7 @@ def add_shape_option(
         nargs=2,
         default=[height, width],
         metavar=('HEIGHT', 'WIDTH'),
-        help=f'size of the pictures (default: {height} {width})',
+        help=f'size of the images (default: {height} {width})',
     )
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Decode image files nobody vouches for.
+"""Decode image files of unknown origin.
 
 A file of 69 bytes can announce 65535 x 65535 pixels, and OpenCV allocates
 them before it notices that they are not there. So the header is read first.

@@ -42,15 +42,15 @@ if fcntl is not None:
 def file_lock(
     path: str | os.PathLike, patience: float | None = None
 ) -> Iterator[bool]:
-    """Lock a file, which is there only as long as somebody wants it.
+    """Lock a file, which is there only while a process wants it.
 
     It concerns processes of this machine, and of others where the file
     system has locks.  Where there are none, as on Windows and on some network
-    file systems, everybody has the lock.
+    file systems, every process has the lock.
 
     Args:
         path: The file. A symbolic link is refused.
-        patience: Seconds to wait while somebody else has it; ``None``: for
+        patience: Seconds to wait while another process has it; ``None``: for
             ever.
 
     Yields:

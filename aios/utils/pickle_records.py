@@ -103,8 +103,8 @@ class Builder:
         self._met += size
         if self._met > 8 * self._made + _FREE_VALUES:
             raise UnsafeFileError(
-                'containers that name one another so often that nobody '
-                'could walk through all'
+                'containers that name one another so often that no '
+                'reader could walk through all'
             )
         return value
 

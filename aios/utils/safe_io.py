@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Readers for files nobody vouches for, and writers that never half-write.
+"""Readers for files of unknown origin, and writers that never half-write.
 
 ``np.load(allow_pickle=True)`` and ``pickle.load`` run code from the file.
 The functions here read the same formats as data only; see
@@ -316,7 +316,7 @@ def remove_half_written(
     """Remove what :func:`atomic_write` leaves when its process is killed.
 
     Args:
-        folder: Where nobody writes now.
+        folder: Where no process writes now.
         recursive: Also in its sub-folders.
     """
     folder = Path(folder)

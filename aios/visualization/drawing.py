@@ -192,10 +192,10 @@ def contact_sheet(
             images, or ``columns`` is not positive.
     """
     if not images:
-        raise ValueError('a contact sheet needs at least one picture')
+        raise ValueError('a contact sheet needs at least one image')
     if captions is not None and len(captions) != len(images):
         raise ValueError(
-            f'{len(captions)} captions do not fit {len(images)} pictures'
+            f'{len(captions)} captions do not fit {len(images)} images'
         )
     if columns is None:
         columns = math.ceil(math.sqrt(len(images)))
@@ -253,6 +253,6 @@ def _flags(values: np.ndarray | None, joint_set: JointSet) -> np.ndarray:
 def _check_image(image: np.ndarray) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
-            f'a picture must be (H, W, 3) uint8, got {image.shape} '
+            f'an image must be (H, W, 3) uint8, got {image.shape} '
             f'{image.dtype}'
         )

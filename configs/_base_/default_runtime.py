@@ -13,12 +13,12 @@ default_hooks = dict(
     loading=dict(type='DataOnlyLoadingHook'),
     # logs losses; stops at broken ones with the names of the samples
     runtime_info=dict(type='AsyncRuntimeInfoHook'),
-    # ground truth and predictions of some pictures of each validation
+    # ground truth and predictions of some images of each validation
     visualization=dict(type='WholeBodyVisualizationHook'),
 )
 
 env_cfg = dict(
-    cudnn_benchmark=False,  # pictures come in many sizes
+    cudnn_benchmark=False,  # images come in many sizes
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )

@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# How pictures are read for tests; the data set comes from the config.
+# How images are read for tests; the dataset comes from the config.
 test_dataloader = dict(
     batch_size=1,
     num_workers=2,
     persistent_workers=True,
     drop_last=False,
-    # round_up would repeat pictures
+    # round_up would repeat images
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
 )
 test_cfg = dict(type='TestLoop')

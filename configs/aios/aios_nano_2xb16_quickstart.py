@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # What tools/quickstart.sh trains: every stage and every loss of AiOS, but few
-# layers, few persons and small pictures, so that minutes on two CPU cores are
+# layers, few persons and small images, so that minutes on two CPU cores are
 # enough to see it learn. Not a benchmark.
 _base_ = ['./aios_tiny.py', '../_base_/datasets/quickstart.py']
 
-# The published weights suit a backbone that knows pictures. From random
+# The published weights suit a backbone that knows images. From random
 # weights the sums over joints drown the boxes, and nobody is found for long.
 body_weights = dict(
     lhand_bbox=1.0,  # 5
@@ -60,7 +60,7 @@ model = dict(
         ),
     ),
     dn_cfg=dict(num_queries=8),  # 100
-    # So early in training people are still found several times.
+    # So early in training persons are still found several times.
     test_cfg=dict(max_per_img=3, nms_iou_thr=0.5, person_class_only=True),
 )
 del body_weights, hand_and_face_weights
@@ -106,7 +106,7 @@ default_hooks = dict(
 )
 log_processor = dict(by_epoch=False)
 custom_hooks = [
-    # An average over some 200 steps finds more people than the last step.
+    # An average over some 200 steps finds more persons than the last step.
     dict(
         type='EMAHook',
         ema_type='MomentumAnnealingEMA',

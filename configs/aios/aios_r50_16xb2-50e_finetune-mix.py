@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Finetuning as in the paper, on six data sets.
+# Finetuning as in the paper, on six datasets.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/aios_r50_published.py',

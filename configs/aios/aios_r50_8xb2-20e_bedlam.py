@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # Finetuning on BEDLAM alone. The paper does not say how: numbers are ours.
-# Those of other data sets begin with this one.
+# Those of other datasets begin with this one.
 _base_ = ['./aios_r50_8xb2-50e_finetune-mix.py']
 
 train_dataloader = dict(
-    sampler=dict(weights=[1.0]),  # six data sets
+    sampler=dict(weights=[1.0]),  # six datasets
     dataset=dict(
         datasets=[{{_base_.bedlam_train}}],
     ),

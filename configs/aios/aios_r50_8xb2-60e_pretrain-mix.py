@@ -2,5 +2,5 @@
 # Pretraining on 8 GPUs, with the numbers of the published training script.
 _base_ = ['./aios_r50_16xb2-60e_pretrain-mix.py']
 
-# The learning rate stays, although a step has half as many pictures.
+# The learning rate stays, although a step has half as many images.
 auto_scale_lr = dict(base_batch_size=16)  # 16 GPUs: 32

@@ -70,7 +70,7 @@ model = dict(
         num_persons=10,  # 100
         # One layer with few candidates hardly tells copies apart.
         nms_iou_thr=0.7,
-        # MoveNet has seen real people.
+        # MoveNet has seen real persons.
         pose_prior=dict(score_weight=0.8, score_bias=-0.44),
         layer_cfg=dict(
             self_attn_cfg=attention,

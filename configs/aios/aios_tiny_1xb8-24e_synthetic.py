@@ -1,12 +1,12 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# A small model on small synthetic pictures: minutes on a CPU, no licence.
+# A small model on small synthetic images: minutes on a CPU, no licence.
 # For learning how things work and for finding out whether they do.
 _base_ = [
     './aios_tiny.py',
     '../_base_/datasets/synthetic_small.py',
 ]
 
-# The published weights suit a backbone that knows pictures. From random
+# The published weights suit a backbone that knows images. From random
 # weights the sums over joints drown the boxes, and nobody is found for long.
 body_weights = dict(
     body_keypoints=1.0,  # 10
@@ -49,7 +49,7 @@ optim_wrapper = dict(
 )
 train_cfg = dict(
     type='EpochBasedTrainLoop',
-    max_epochs=24,  # of 800 pictures
+    max_epochs=24,  # of 800 images
     val_interval=4,
 )
 param_scheduler = [
@@ -71,5 +71,5 @@ custom_hooks = [dict(type='StepSeedHook'), dict(type='ResumeFallbackHook')]
 visualizer = dict(body_model=dict(type='SMPLXLayer', model_path='free'))
 env_cfg = dict(dist_cfg=dict(backend='gloo'))
 randomness = dict(seed=42)
-# USER SHOULD NOT CHANGE base_batch_size: (1 process) x (8 pictures)
+# USER SHOULD NOT CHANGE base_batch_size: (1 process) x (8 images)
 auto_scale_lr = dict(enable=False, base_batch_size=8)

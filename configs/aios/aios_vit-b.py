@@ -6,13 +6,13 @@ _base_ = ['../_base_/default_runtime.py', '../_base_/models/aios_r50.py']
 custom_imports = dict(imports=['mmpretrain.models'])
 pretrained = 'https://mmassets.onedl.ai/mmselfsup/1.x/mae/mae_vit-base-p16_8xb512-fp16-coslr-800e_in1k/mae_vit-base-p16_8xb512-coslr-800e-fp16_in1k_20220825-5d81fbc4.pth'  # noqa: E501
 model = dict(
-    # the picture is cut into patches of 16 pixels
+    # the image is cut into patches of 16 pixels
     data_preprocessor=dict(pad_size_divisor=16),
     backbone=dict(
         _delete_=True,
         type='mmpretrain.VisionTransformer',
         arch='base',
-        img_size=224,  # position embeddings are resized to each picture
+        img_size=224,  # position embeddings are resized to each image
         patch_size=16,
         out_type='featmap',
         drop_path_rate=0.1,

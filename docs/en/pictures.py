@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Draw the pictures of ``tokens.md`` and ``conventions.md``.
+"""Draw the images of ``tokens.md`` and ``conventions.md``.
 
 python docs/en/pictures.py docs/en/images
 """
@@ -57,7 +57,7 @@ _POINTS = {
 
 
 class _Person:
-    """A posed free body before a camera, and its joints in the picture."""
+    """A posed free body before a camera, and its joints in the image."""
 
     def __init__(self) -> None:
         layer = SMPLXLayer('free', flat_hand_mean=False)
@@ -199,7 +199,7 @@ def draw_conventions(person: _Person) -> plt.Figure:
 
 
 def main(folder: Path) -> None:
-    """Write the pictures into a folder."""
+    """Write the images into a folder."""
     person = _Person()
     figures = {
         'tokens.png': draw_tokens(person),

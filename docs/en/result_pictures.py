@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Draw the pictures of ``camera.md`` and ``visualization.md``.
+"""Draw the images of ``camera.md`` and ``visualization.md``.
 
-The people are those of a synthetic scene, with their true parameters.
+The persons are those of a synthetic scene, with their true parameters.
 
 python docs/en/result_pictures.py docs/en/images
 """
@@ -38,7 +38,7 @@ _DARK = (40, 42, 46)
 
 
 def make_scene(layer: SMPLXLayer) -> tuple[FrameResult, np.ndarray]:
-    """A picture, and the people in it with meshes."""
+    """An image, and the persons in it with meshes."""
     rng = np.random.default_rng(_SEED)
     bank = BodyBank('free')
     options = SceneOptions(*_SIZE, people=(3, 3), genders=('neutral',))
@@ -52,7 +52,7 @@ def make_scene(layer: SMPLXLayer) -> tuple[FrameResult, np.ndarray]:
 def draw_overlay(
     frame: FrameResult, image: np.ndarray, layer: SMPLXLayer
 ) -> np.ndarray:
-    """The picture, the overlay, and the views from side and top."""
+    """The image, the overlay, and the views from side and top."""
     options = OverlayOptions(('mesh', 'boxes', 'skeletons'), ('side', 'top'))
     drawn = OverlayDrawer(layer.faces.numpy(), options)(frame, image)
     return np.concatenate([image, drawn], axis=1)
@@ -61,9 +61,9 @@ def draw_overlay(
 def draw_cameras(
     frame: FrameResult, image: np.ndarray, layer: SMPLXLayer
 ) -> np.ndarray:
-    """The same people before the virtual camera and before the real one."""
+    """The same persons before the virtual camera and before the real one."""
     width, height = frame.size
-    # As a network sees it that enlarges pictures to 800 rows.
+    # As a network sees it that enlarges images to 800 rows.
     virtual = Camera.virtual(800, round(800 * width / height)).resize(
         width, height
     )
@@ -74,13 +74,13 @@ def draw_cameras(
         seen = change_camera(frame, K).posed(poser)
         drawn = OverlayDrawer(layer.faces.numpy(), options)(seen, image)
         depth = np.median(seen.instances['transl'][:, 2])
-        label = f'{text}: f = {K[0, 0]:.0f} px, people at {depth:.0f} m'
+        label = f'{text}: f = {K[0, 0]:.0f} px, persons at {depth:.0f} m'
         panels.append(draw_label(drawn, label, (0, height), _DARK, 0.7))
     return np.concatenate(panels, axis=1)
 
 
 def main() -> None:
-    """Write all pictures into the folder that is named."""
+    """Write all images into the folder that is named."""
     folder = Path(sys.argv[1])
     layer = SMPLXLayer('free').eval()
     frame, image = make_scene(layer)

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Measure a model on real photographs, against MoveNet and MediaPipe.
 
-Ground truth there is none. People are those whom two other networks see in
+Ground truth there is none. Persons are those whom two other networks see in
 the same pose; places and directions of joints are MediaPipe's::
 
     cd projects/free_model
@@ -42,9 +42,9 @@ from aios.structures.joint_names import SMPLX_144_NAMES
 THEIRS = slice(5, 17)
 OURS = [SMPLX_144_NAMES.index(name) for name in JOINTS]
 BARS = (
-    ('found', 'people found', '≥', 0.85),
-    ('false-per-image', 'false people an image', '≤', 0.1),
-    ('doubles', 'people found twice', '≤', 0.0),
+    ('found', 'persons found', '≥', 0.85),
+    ('false-per-image', 'false persons an image', '≤', 0.1),
+    ('doubles', 'persons found twice', '≤', 0.0),
     ('PCK', 'joints within 0.2 torso', '≥', 0.60),
     ('gain-3d', '3-D gain on the mean pose', '≥', 0.35),
 )
@@ -53,7 +53,7 @@ BARS = (
 def compare(
     image: dict[str, Any], result: FrameResult
 ) -> tuple[Matches, dict[str, np.ndarray]]:
-    """Match the people of one image, and collect joints of those found.
+    """Match the persons of one image, and collect joints of those found.
 
     Args:
         image: Entry of the judges' file.

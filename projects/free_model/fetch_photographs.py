@@ -8,7 +8,7 @@ licences differ, so they are fetched, and never shipped::
     pip install scikit-image matplotlib
     python projects/free_model/fetch_photographs.py photos
 
-``photos/people`` has photographs of people, ``photos/nobody`` those without
+``photos/people`` has photographs of persons, ``photos/nobody`` those without
 anybody: animals, plants, things, streets, wallpapers.
 """
 

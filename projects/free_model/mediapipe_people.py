@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Look at MoveNet's people with MediaPipe, which adds their joints in 3-D.
+r"""Look at MoveNet's persons with MediaPipe, which adds their joints in 3-D.
 
 Who both see alike is a person; who only MoveNet sees is doubtful. Nothing of
 this project is needed here::
@@ -124,7 +124,7 @@ def share_inside(bbox: np.ndarray, others: np.ndarray) -> float:
 
 
 def judge_image(pose: Any, image: dict[str, Any], root: Path) -> dict:
-    """Tell people of an image from those who are doubtful."""
+    """Tell persons of an image from those who are doubtful."""
     pixels = cv2.imread(str(root / image['file']))
     if pixels is None:
         sys.exit(f'error: {root / image["file"]}: no image')
@@ -195,7 +195,7 @@ def main(argv: list[str] | None = None) -> None:
         sum(len(image[name]) for image in judged)
         for name in ('people', 'doubtful')
     )
-    print(f'{args.out}: {people} people, {doubtful} doubtful')
+    print(f'{args.out}: {people} persons, {doubtful} doubtful')
 
 
 if __name__ == '__main__':

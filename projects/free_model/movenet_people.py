@@ -1,15 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""People as MoveNet MultiPose itself sees them: boxes and 17 keypoints.
+r"""Persons as MoveNet MultiPose itself sees them: boxes and 17 keypoints.
 
 The first step to pseudo ground truth of photographs; the second one,
-``mediapipe_people.py``, looks at the same people independently::
+``mediapipe_people.py``, looks at the same persons independently::
 
     python tools/model_converters/movenet_to_mm.py package all.safetensors \
         --all-heads
     python projects/free_model/movenet_people.py all.safetensors photos \
         people.json
 
-Images in a folder named ``nobody`` have no people, whatever MoveNet sees.
+Images in a folder named ``nobody`` have no persons, whatever MoveNet sees.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from aios.structures.boxes import box_iou
 from aios.utils.safe_io import atomic_write
 
 STRIDE = 4
-# MoveNet knows people at some of these sizes of an image, see find_people.
+# MoveNet knows persons at some of these sizes of an image, see find_people.
 LONG_SIDES = (256, 512, 768)
 MIN_KEYPOINT_SCORE = 0.127  # of keypoints that count for a person's score
 MIN_SCORE = 0.05  # lower ones are not even doubtful
@@ -76,14 +76,14 @@ class MoveNetMultiPose(MoveNet):
 
 
 def decode(maps: Mapping[str, Tensor], max_people: int = 20) -> list[Person]:
-    """Read people from the maps of the heads, as the published graph does.
+    """Read persons from the maps of the heads, as the published graph does.
 
     Args:
         maps: Of one image, ``(channels, h, w)``.
         max_people: How many peaks of the map of centres to look at.
 
     Returns:
-        People in pixels of the input, most probable centre first.
+        Persons in pixels of the input, most probable centre first.
     """
     centers = maps['center'][0].sigmoid()
     highest = F.max_pool2d(centers[None], 5, 1, 2)[0]
@@ -142,9 +142,9 @@ def _nearby_peaks(
 def find_people(
     model: MoveNetMultiPose, image: np.ndarray, min_score: float = 0.2
 ) -> list[Person]:
-    """Find people at several sizes of an image.
+    """Find persons at several sizes of an image.
 
-    Close-ups are seen in small images only, small people in large ones.
+    Close-ups are seen in small images only, small persons in large ones.
 
     Args:
         model: MoveNet.
@@ -152,7 +152,7 @@ def find_people(
         min_score: Of a person.
 
     Returns:
-        People in pixels of the image, most probable first.
+        Persons in pixels of the image, most probable first.
     """
     found: list[Person] = []
     for long_side in LONG_SIDES:

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How people found in photographs compare with pseudo ground truth.
+"""How persons found in photographs compare with pseudo ground truth.
 
-Legend: ``P`` predictions and ``G`` people of an image, ``M`` people who were
+Legend: ``P`` predictions and ``G`` persons of an image, ``M`` persons who were
 found, of all images, ``J`` joints.
 """
 
@@ -27,7 +27,7 @@ JOINTS = tuple(
 L_SHOULDER, R_SHOULDER, L_HIP, R_HIP = 0, 1, 6, 7
 TORSO = [L_SHOULDER, R_SHOULDER, L_HIP, R_HIP]
 MIN_IOU = 0.5
-MIN_DOUBTFUL_IOU = 0.3  # boxes of doubtful people are less exact
+MIN_DOUBTFUL_IOU = 0.3  # boxes of doubtful persons are less exact
 MIN_VISIBILITY = 0.5
 PCK_RADIUS = 0.2  # of the torso
 
@@ -116,7 +116,7 @@ def mean_pose(true: np.ndarray, known: np.ndarray) -> np.ndarray:
         known: ``(M, J)`` joints that count.
 
     Returns:
-        ``(J, 3)``: mean over people who were made equally large.
+        ``(J, 3)``: mean over persons who were made equally large.
     """
     centred = _from_hips(true)
     unit = centred / _sizes(centred, known)[:, None, None]
@@ -158,12 +158,12 @@ def summarise(
     Args:
         matches: One for each image.
         num_people: In all images.
-        found: Of people who were found: ``predicted_2d`` ``(M, J, 2)``,
+        found: Of persons who were found: ``predicted_2d`` ``(M, J, 2)``,
             ``true_2d``, ``predicted_3d`` ``(M, J, 3)``, ``true_3d`` and
             ``visible`` ``(M, J)``.
 
     Returns:
-        Numbers by name. Errors in 3-D are of people whose shoulders and hips
+        Numbers by name. Errors in 3-D are of persons whose shoulders and hips
         can be seen, in millimetres.
     """
     count = len(found['visible'])

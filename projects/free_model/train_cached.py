@@ -360,7 +360,7 @@ def _add_noise(maps: Tensor, strength: float) -> Tensor:
     """Other gains of channels and noise in cells, ``(B, C, H, W)``.
 
     The features of photographs are not those of synthetic images: a network
-    that needs each channel as it is would not know people in them.
+    that needs each channel as it is would not know persons in them.
     """
     gains = 1 + strength * torch.randn_like(maps[:, :, :1, :1])
     deviation = maps.std((0, 2, 3), keepdim=True)

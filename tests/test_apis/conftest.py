@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope='session')
 def tiny_config(free_body_dir: Path) -> Config:
-    """A network of one layer per stage that sees pictures of 64 pixels."""
+    """A network of one layer per stage that sees images of 64 pixels."""
     config = Config.fromfile(
         ROOT / 'configs/aios/aios_nano_2xb16_quickstart.py'
     )
@@ -40,7 +40,7 @@ def tiny_config(free_body_dir: Path) -> Config:
 def checkpoint(
     tmp_path_factory: pytest.TempPathFactory, tiny_config: Config
 ) -> Path:
-    """Random weights that put people a few metres away; with the config."""
+    """Random weights that put persons a few metres away; with the config."""
     register_all_modules()
     torch.manual_seed(0)
     model = MODELS.build(tiny_config.model)
@@ -56,7 +56,7 @@ def checkpoint(
 
 @pytest.fixture(scope='session')
 def inferencer(checkpoint: Path) -> AiOSInferencer:
-    """Finds up to three people, whatever their scores."""
+    """Finds up to three persons, whatever their scores."""
     return AiOSInferencer(
         weights=checkpoint,
         device='cpu',
@@ -86,7 +86,7 @@ def make_video() -> Callable[..., Path]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Folder with three pictures of two sizes."""
+    """Folder with three images of two sizes."""
     folder = tmp_path / 'pictures'
     folder.mkdir()
     for name, seed, size in (

@@ -49,7 +49,7 @@ def test_files(tmp_path: Path, suffix: str):
     assert size == (SIZE if suffix in ('.npz', '.json') else None)
     camera = CameraModel.create(intrinsics=path)
     np.testing.assert_allclose(camera.matrix(SIZE), K)
-    # A picture of twice the size, by a camera of a known one, has twice K.
+    # An image of twice the size, by a camera of a known one, has twice K.
     scale = 2 if size else 1
     np.testing.assert_allclose(
         camera.matrix((1280, 960)), np.diag([scale, scale, 1]) @ K

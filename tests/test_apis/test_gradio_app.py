@@ -80,7 +80,7 @@ def test_nobody(finder, photo) -> None:
 
 
 def test_what_is_no_picture(finder, tmp_path) -> None:
-    (tmp_path / 'notes.png').write_text('no picture')
+    (tmp_path / 'notes.png').write_text('no image')
     with pytest.raises(ValueError, match='notes.png'):
         finder(tmp_path / 'notes.png', 0.5)
 

@@ -244,7 +244,7 @@ def test_user_camera(inferencer: AiOSInferencer, checkpoint: Path, name: str):
     np.testing.assert_allclose(
         depth, zoom * virtual.instances['joints3d'][:, 0, 2], rtol=1e-3
     )
-    # The pelvis stays where it was in the picture.
+    # The pelvis stays where it was in the image.
     np.testing.assert_allclose(
         frame.instances['joints2d'][:, 0],
         virtual.instances['joints2d'][:, 0],

@@ -15,7 +15,7 @@ NOTEBOOK = Path(__file__).parents[2] / 'demo/aios_demo.ipynb'
 
 @pytest.fixture
 def displayed(monkeypatch) -> list[bytes]:
-    """Pictures that were shown; IPython itself is not needed."""
+    """Images that were shown; IPython itself is not needed."""
     shown: list[bytes] = []
     module = types.ModuleType('IPython.display')
     module.Image = lambda data: data
@@ -54,6 +54,6 @@ def test_runs(displayed, tmp_path, monkeypatch, capsys) -> None:
     assert all(picture.startswith(b'\x89PNG') for picture in displayed)
     said = capsys.readouterr().out
     assert 'viewer.html' in said
-    assert '3 people, scores' in said
+    assert '3 persons, scores' in said
     off = float(said.split('joints off by ')[1].split()[0])
     assert off < 0.01

@@ -103,7 +103,7 @@ def _main(path: str) -> Callable:
 
 
 def _batch(model: nn.Module, *images: torch.Tensor) -> dict:
-    """What the detector makes of pictures, batched with one of the frame."""
+    """What the detector makes of images, batched with one of the frame."""
     last = torch.from_numpy(picture(1, FRAME[::-1])).permute(2, 0, 1)
     samples = [
         DetDataSample(
@@ -126,7 +126,7 @@ def _compare(found: Mapping, expected: Mapping) -> None:
 
 
 def test_function_of_tensors_is_the_detector(model, network):
-    """Two pictures of different sizes, with padding of garbage."""
+    """Two images of different sizes, with padding of garbage."""
     small = torch.from_numpy(picture(0, (40, 48))).permute(2, 0, 1)
     batch = _batch(model, small)
     images = torch.full((2, 3, *FRAME), 99.0)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Frames of pictures, folders, arrays, videos and cameras."""
+"""Frames of images, folders, arrays, videos and cameras."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class TestNames:
 
 
 class TestPictures:
-    """Whatever the file is like, people see this picture."""
+    """Whatever the file is like, persons see this image."""
 
     wanted = picture(3)
 
@@ -267,8 +267,8 @@ class TestMixed:
     @pytest.mark.parametrize(
         ('inputs', 'error', 'message'),
         [
-            ('{}/nothing', FileNotFoundError, 'no picture or video'),
-            ('{}', FileNotFoundError, 'no picture or video'),
+            ('{}/nothing', FileNotFoundError, 'no image or video'),
+            ('{}', FileNotFoundError, 'no image or video'),
             ('https://example.org/a.jpg', ValueError, 'download it first'),
             ([], ValueError, 'inputs must be'),
             (None, ValueError, 'inputs must be'),

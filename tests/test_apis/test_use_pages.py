@@ -123,7 +123,7 @@ def test_camera(desk) -> None:
 
 
 def test_options_of_make_viewer(desk, capsys) -> None:
-    """What the pictures of results may be, and what is wrong with others."""
+    """What the images of results may be, and what is wrong with others."""
     _run_line(
         'python demo/image_demo.py photo.jpg CHECKPOINT --out-dir out', set()
     )
@@ -135,7 +135,7 @@ def test_options_of_make_viewer(desk, capsys) -> None:
                  '--overwrite'])  # fmt: skip
     page = Path('out/viewer.html').read_text('utf-8')
     assert '"kind":"none"' in page
-    # what somebody else's results name may be a picture of mine
+    # what somebody else's results name may be an image of mine
     with pytest.raises(
         SystemExit, match='no images inside out.* none shows persons alone'
     ):

@@ -64,14 +64,14 @@ def _model(config: str) -> nn.Module:
 
 
 def _datasets(config: Any) -> Any:
-    """The data set of a loader, without looking for its files."""
+    """The dataset of a loader, without looking for its files."""
     members = [dict(d, lazy_init=True) for d in config.get('datasets', ())]
     arguments = {'datasets': members} if members else {}
     return DATASETS.build(dict(config, lazy_init=True, **arguments))
 
 
 class Sized(list):
-    """A data set of which only the size is known."""
+    """A dataset of which only the size is known."""
 
 
 @pytest.mark.parametrize('path', [*CONFIGS, *NEW_STYLE], ids=_name)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A small HumanData file with known content, and its pictures."""
+"""A small HumanData file with known content, and its images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOCAL = 300.0
 
 
 def toy_arrays(counts=(2, 1, 3), seed=0):
-    """Arrays of a toy file; persons of a picture are rows in a run."""
+    """Arrays of a toy file; persons of an image are rows in a run."""
     rng = np.random.default_rng(seed)
     count = sum(counts)
     joints = len(HUMAN_DATA_190)
@@ -83,7 +83,7 @@ def toy_arrays(counts=(2, 1, 3), seed=0):
 
 @pytest.fixture
 def arrays():
-    """Content of a toy file: pictures with 2, 1 and 3 persons."""
+    """Content of a toy file: images with 2, 1 and 3 persons."""
     content = toy_arrays()
     genders = content['meta']['gender']
     content['meta']['gender'] = genders[: len(content['image_path'])]
@@ -99,7 +99,7 @@ class ToyFile(SimpleNamespace):
 
 @pytest.fixture
 def toy(arrays, tmp_path):
-    """Writes a toy file and its pictures; call it with changed arrays."""
+    """Writes a toy file and its images; call it with changed arrays."""
 
     def write(content=None, name='humandata.npz', compress=False):
         content = arrays if content is None else content

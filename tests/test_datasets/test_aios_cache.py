@@ -55,7 +55,7 @@ def people_of(dataset, index=0):
 
 
 def cache_item(reference, index, rooted):
-    """One picture in the cache's format, eyeballs the wrong way round."""
+    """One image in the cache's format, eyeballs the wrong way round."""
     info = reference.get_data_info(index)
     store = reference.labels
     start, end = store['image_rows'][index]
@@ -228,7 +228,7 @@ def infos(dataset):
         (lambda i, item: item.pop('bbox'), 'bbox'),
         (
             lambda i, item: item.update(joint_img=item['joint_img'][:, :5]),
-            'picture 0',
+            'image 0',
         ),
         (lambda i, item: item.update(img_path='/nowhere/x.png'), 'markers'),
         (

@@ -138,7 +138,7 @@ def test_refused_when_written(arrays, tmp_path):
 
 def test_a_range_holds_one_picture(arrays):
     data = HumanData(arrays)
-    with pytest.raises(HumanDataError, match='row 2.*one picture'):
+    with pytest.raises(HumanDataError, match='row 2.*one image'):
         data.set_frame_range(np.array([[0, 3], [3, 6]]))
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Classes and base configs of the data sets: files, rules, messages."""
+"""Classes and base configs of the datasets: files, rules, messages."""
 
 from __future__ import annotations
 

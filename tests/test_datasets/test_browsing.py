@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Each data set can be looked at, from a miniature of its release."""
+"""Each dataset can be looked at, from a miniature of its release."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def browse():
 
 
 def test_pictures_without_labels(browse, tmp_path, monkeypatch):
-    """The test set of AGORA: nothing to draw, but the pictures are there."""
+    """The test set of AGORA: nothing to draw, but the images are there."""
     monkeypatch.setenv('AIOS_DATA', str(tmp_path))
     picture = tmp_path / 'datasets/agora/3840x2160/test/a.png'
     options = ('--phase', 'test', '--no-mesh', '--output-dir')
@@ -38,7 +38,7 @@ def test_browse(browse, base_config, tmp_path, name, capsys):
     """Boxes and skeletons on the left, bodies on the right, where it can."""
     path, phase = base_config(name)
     out = tmp_path / 'look'
-    # Pictures of AGORA are large: as the model sees them.
+    # Images of AGORA are large: as the model sees them.
     mode = 'transformed' if name == 'agora' else 'original'
     options = ['--mode', mode, '--output-dir', out]
     if name != 'ehf':  # has but one

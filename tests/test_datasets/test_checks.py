@@ -17,7 +17,7 @@ from aios.structures import HUMAN_DATA_190
 
 @pytest.fixture
 def bedlam(converted, models):
-    """A good file, its pictures, its models."""
+    """A good file, its images, its models."""
     root, _, out, _ = converted('bedlam')
     return out, root / 'train_images', models
 
@@ -42,7 +42,7 @@ def test_good_file(data, bedlam):
     report = checks(data, bedlam)
     assert not report.findings, str(report)
     assert report.flat_hands is True
-    assert '6 pictures, 9 persons' in str(report)
+    assert '6 images, 9 persons' in str(report)
 
 
 @pytest.mark.parametrize('size', [-1, 1e308, np.inf])
@@ -50,7 +50,7 @@ def test_sizes_that_no_image_has(data, bedlam, size):
     data['meta']['width'] = np.array(data['meta']['width'], float)
     data['meta']['width'][:2] = size
     finding, opened = (
-        f for f in checks(data, bedlam).findings if f.check == 'picture size'
+        f for f in checks(data, bedlam).findings if f.check == 'image size'
     )
     assert finding.rows.tolist() == [0, 1]
     assert str(size) in finding.example
@@ -78,10 +78,10 @@ def test_rows_are_dropped(data, bedlam):
     data['image_path'] = data['image_path'][:8] + ['elsewhere/a.png']
     data.set_frame_range()
     report = checks(data, bedlam)
-    assert names(report) == {'not finite', 'empty box', 'missing picture'}
+    assert names(report) == {'not finite', 'empty box', 'missing image'}
     rows = {f.check: f.rows.tolist() for f in report.findings}
     assert rows['duplicate'] == [4]
-    assert rows['missing picture'] == [8]
+    assert rows['missing image'] == [8]
     fixed, _ = fix(data, report)
     assert len(fixed) == 5
     assert not checks(fixed, bedlam).findings
@@ -103,7 +103,7 @@ def test_hand_joints_elsewhere(data, bedlam):
 
 def test_picture_of_another_size(data, bedlam):
     data['meta']['width'] = np.full(9, 1300)
-    assert 'picture size' in names(checks(data, bedlam))
+    assert 'image size' in names(checks(data, bedlam))
 
 
 def test_without_body_models(data, tmp_path):
@@ -144,7 +144,7 @@ PLANTED = [
     (_nan, 'not finite', 1, 8),
     (_empty_box, 'empty box', 1, 8),
     (_duplicate, 'duplicate', 0, 8),
-    (_missing_picture, 'missing picture', 1, 8),
+    (_missing_picture, 'missing image', 1, 8),
     (_other_hands, 'hand convention', 1, 9),
     (_swap_eyes, 'eye order', 1, 9),
 ]
@@ -180,7 +180,7 @@ def test_undecodable_picture(data, bedlam, tmp_path):
     shutil.copytree(bedlam[1], root)
     (root / data['image_path'][0]).write_bytes(b'noise')
     report = check_human_data(data, root, bedlam[2])
-    assert 'picture' in names(report)
+    assert 'image' in names(report)
     assert data['image_path'][0] in str(report)
 
 
@@ -266,7 +266,7 @@ def test_everybody_is_dropped(data, bedlam, tmp_path, capsys):
     data.dump(tmp_path / 'broken.npz')
     argv = [str(tmp_path / 'broken.npz'), '--fix', str(tmp_path / 'new.npz')]
     assert load_tool().main([*argv, '--body-models', bedlam[2]]) == 2
-    assert 'nobody is left: dropped 9 rows: empty box' in (
+    assert 'no person is left: dropped 9 rows: empty box' in (
         capsys.readouterr().out
     )
 

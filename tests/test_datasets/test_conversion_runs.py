@@ -119,7 +119,7 @@ def test_overwrite(converted, models, tmp_path):
 
 @pytest.mark.parametrize('name', ['bedlam', 'ubody'])
 def test_names_with_backslashes(converted, models, tmp_path, name):
-    """Labels that somebody rewrote on Windows name the same pictures."""
+    """Labels that somebody rewrote on Windows name the same images."""
     source, _, out, _ = converted(name)
     root = tmp_path / 'release'
     shutil.copytree(source, root, ignore=_ignore_output)
@@ -155,7 +155,7 @@ def test_processes(converted, models, tmp_path, name, monkeypatch):
 
 
 def test_processes_get_their_own_annotations(converted, models):
-    """COCO is read once; a process is sent the people of its pictures."""
+    """COCO is read once; a process is sent the persons of its images."""
     root = converted('coco')[0]
     converter = COCOConverter(root, 'train', models)
     converter.UNIT = 1
@@ -171,7 +171,7 @@ def test_missing_pictures_are_told(models, tmp_path):
         COCOConverter(tmp_path, 'train', models), tmp_path / 'c.npz'
     )
     assert summary.missing == 1
-    assert 'WARNING: 1 pictures are not there' in str(summary)
+    assert 'WARNING: 1 images are not there' in str(summary)
     assert 'train2017/000000000009.jpg' in str(summary)
 
 
@@ -294,7 +294,7 @@ def test_input_of_another_kind(converted, models, tmp_path, name, file):
     assert message.startswith('error: ')
     stem = file.rsplit('/', 1)[-1]
     # Fits of nobody say so, not which file.
-    assert stem in message or 'nobody is left' in message
+    assert stem in message or 'no person is left' in message
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Each converter and data set, on a miniature of the official release."""
+"""Each converter and dataset, on a miniature of the official release."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PIPELINE = [
 
 @pytest.mark.parametrize('name', RELEASES)
 def test_pictures_and_joints(converted, name):
-    """Every row is one true person of its picture, in 3-D and in pixels."""
+    """Every row is one true person of its image, in 3-D and in pixels."""
     _, truth, out, summary = converted(name)
     data = HumanData.load(out)
     assert summary.persons == len(data) > 0
@@ -106,7 +106,7 @@ KNOWN = (
 
 @pytest.mark.parametrize('name', RELEASES)
 def test_data_set(converted, models, name, tmp_path):
-    """The class of the data set delivers samples of the converted file."""
+    """The class of the dataset delivers samples of the converted file."""
     root, _, out, _ = converted(name)
     kind, images = RELEASES[name][3:]
     dataset = kind(
@@ -131,7 +131,7 @@ def test_agora_rules(converted, models, tmp_path):
     dataset = AGORADataset(
         str(out), str(root), {'img': ''}, cache_dir=str(tmp_path)
     )
-    # Persons of a picture: one seen, one occluded by 98.5 %, a boy; and a
+    # Persons of an image: one seen, one occluded by 98.5 %, a boy; and a
     # girl and one occluded.
     first, second = (dataset[i]['instances_arrays'] for i in range(2))
     seen = [True, False, True]
@@ -228,7 +228,7 @@ def test_coco_labels(converted):
 
 
 def test_crowds_of_coco(converted, models, tmp_path):
-    """Kept crowds are boxes, never persons, and follow the picture."""
+    """Kept crowds are boxes, never persons, and follow the image."""
     root = converted('coco')[0]
     out = tmp_path / 'crowds.npz'
     summary = convert(
@@ -252,7 +252,7 @@ def test_crowds_of_coco(converted, models, tmp_path):
     for sample in samples():
         assert 'ignored_instances' not in sample
         assert len(sample.gt_instances) == 2
-    # Picture 9 has it, from 0 to 90.
+    # Image 9 has it, from 0 to 90.
     first, second = samples(ignore_crowds=True)
     boxes = first.ignored_instances.bboxes.tolist()
     assert boxes == [[0, 0, 90, 90]]

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Rules of single data sets, on files that have what the rules are about."""
+"""Rules of single datasets, on files that have what the rules are about."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53
 
 
 def people(files, kind=HumanDataset, index=0, **kwargs):
-    """Labels of one picture."""
+    """Labels of one image."""
     dataset = kind(files.ann_file, str(files.root), **kwargs)
     return dataset.get_data_info(index)['instances_arrays']
 
@@ -51,7 +51,7 @@ def ubody(arrays):
 
 
 def write(toy, arrays):
-    """Write file and pictures, whatever their folders."""
+    """Write file and images, whatever their folders."""
     root = toy({**arrays, 'image_path': ['a.png'] * 6}).root
     for name in set(arrays['image_path']):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The file format: containers, masks, pictures."""
+"""The file format: containers, masks, images."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The data set: which rows become which labels."""
+"""The dataset: which rows become which labels."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from aios.structures import (
 
 
 def labels(files, index=0, **kwargs):
-    """Labels of one picture."""
+    """Labels of one image."""
     dataset = files.open(**kwargs)
     return dataset.get_data_info(index)['instances_arrays']
 
 
-# -- pictures and rows --------------------------------------------------------
+# -- images and rows --------------------------------------------------------
 
 
 @pytest.mark.parametrize('compress', [False, True])
@@ -48,7 +48,7 @@ def test_one_item_per_picture(toy, arrays, compress):
 
 
 def test_workers_that_are_spawned_get_the_same(toy):
-    """As on macOS and Windows, where a worker unpickles its data set."""
+    """As on macOS and Windows, where a worker unpickles its dataset."""
     dataset = HumanDataset(
         toy().ann_file,
         data_prefix=dict(img=str(toy().root)),

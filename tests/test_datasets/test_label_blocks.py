@@ -19,7 +19,7 @@ MEGA = 1 << 20
 
 
 def scatter(content):
-    """Rows of the pictures in turns."""
+    """Rows of the images in turns."""
     order = np.array([0, 3, 2, 1, 4, 5])
     paths = content['image_path']
     content['image_path'] = [paths[row] for row in order]
@@ -95,7 +95,7 @@ def joined(blocks):
 
 
 def many(tmp_path, count=8000):
-    """A file of 42 MB of key-points, of zeros but for a box."""
+    """A file of 42 MB of keypoints, of zeros but for a box."""
     content = {
         'image_path': [f'{row // 4}.jpg' for row in range(count)],
         'bbox_xywh': np.tile(np.float32([1, 2, 30, 40, 1]), (count, 1)),

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The data set: broken rows, missing pictures, workers, determinism."""
+"""The dataset: broken rows, missing images, workers, determinism."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _first(batch):
 
 
 def labels(files, index=0, **kwargs):
-    """Labels of one picture."""
+    """Labels of one image."""
     dataset = files.open(**kwargs)
     return dataset.get_data_info(index)['instances_arrays']
 
@@ -65,7 +65,7 @@ def test_broken_rows_are_dropped_and_counted(toy, arrays, monkeypatch):
     }
     assert all(d['persons'] == 1 for d in dropped.values())
     (table,) = said
-    assert '1 pictures, 1 persons of 3 and 6' in table
+    assert '1 images, 1 persons of 3 and 6' in table
     for rule in dropped:
         assert rule in table
     assert dataset.get_data_info(0)['img_id'] == 2
@@ -192,7 +192,7 @@ def test_absent_file(tmp_path):
         HumanDataset('absent.npz', str(tmp_path))
 
 
-# -- as a data set ------------------------------------------------------------
+# -- as a dataset ------------------------------------------------------------
 
 
 def test_registered_and_described(toy):

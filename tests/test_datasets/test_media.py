@@ -19,12 +19,12 @@ PIPELINE = [
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two pictures, one in a sub-folder, a text, a video."""
+    """Two images, one in a sub-folder, a text, a video."""
     for name in ('b.png', 'a.JPG', 'deep/c.webp'):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         cv2.imwrite(str(path), np.full((32, 48, 3), 90, np.uint8))
-    (tmp_path / 'notes.txt').write_text('no picture')
+    (tmp_path / 'notes.txt').write_text('no image')
     (tmp_path / 'v.avi').write_bytes(b'a video')
     return tmp_path
 

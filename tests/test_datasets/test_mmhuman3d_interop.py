@@ -192,7 +192,7 @@ def test_their_slices_of_ours(theirs, arrays, tmp_path):
 def test_their_ubody(theirs, arrays, tmp_path, compressed):
     """Poses of eyes are declared and left empty; paths begin with images/.
 
-    Key-points have four columns, and a mask of rows and joints.
+    Keypoints have four columns, and a mask of rows and joints.
     """
     count = len(arrays['image_path'])
     written = theirs.HumanData(arrays)

@@ -49,7 +49,7 @@ def release(converted, models, tmp_path):
 
 
 def test_bedlam_closeups(converted):
-    """Turned pictures lie in folders whose names have no closeup.
+    """Turned images lie in folders whose names have no closeup.
 
     The cameras of the labels say which: of one close-up they are lying.
     """
@@ -84,11 +84,11 @@ def test_bedlam_closeups_are_turned(release, capsys):
     for path in turned:
         np.testing.assert_array_equal(cv2.imread(str(path)), wanted[path.name])
     said = capsys.readouterr().out
-    assert f'{SCENES[2][0]}: labels refer to the pictures as they are' in said
-    assert '2 pictures turned, 0 were there already' in said
+    assert f'{SCENES[2][0]}: labels refer to the images as they are' in said
+    assert '2 images turned, 0 were there already' in said
     assert run()[1].missing == 0
     tool.main([str(root / 'train_images')])
-    assert '0 pictures turned, 2 were there' in capsys.readouterr().out
+    assert '0 images turned, 2 were there' in capsys.readouterr().out
 
 
 def test_bedlam_closeups_need_labels(release):
@@ -99,7 +99,7 @@ def test_bedlam_closeups_need_labels(release):
 
 
 def test_bedlam_labels_of_agora(converted):
-    """They lie in the same folder and are about other pictures."""
+    """They lie in the same folder and are about other images."""
     summary = converted('bedlam')[3]
     assert summary.counts["file of AGORA's labels, skipped"] == 2
     assert "file of AGORA's labels, skipped" in str(summary)
@@ -208,7 +208,7 @@ def test_boxes_as_annotated(converted, models, tmp_path, name, file):
         wanted = np.hstack((low, high - low))
         for box in data[key]:
             assert np.abs(wanted - box[:4]).max(axis=1).min() < 0.01
-    # As AiOS does, the data sets take bodies as they are.
+    # As AiOS does, the datasets take bodies as they are.
     kind = {'coco': COCONADataset, 'ubody': UBodyDataset}[name]
     dataset = kind(
         str(out), str(root), cache_dir=str(tmp_path), test_mode=True
@@ -280,7 +280,7 @@ def test_agora_small_frames(models, tmp_path, resolution):
     )
     small = AGORAConverter(tmp_path, 'train', models, resolution=resolution)
     summary = convert(small, tmp_path / 'small.npz')
-    assert summary.counts['missing picture'] == 0
+    assert summary.counts['missing image'] == 0
     data = HumanData.load(tmp_path / 'small.npz')
     width = int(resolution.split('x')[0])
     wanted = 3733.3 * width / 3840
@@ -319,11 +319,11 @@ def test_egobody_frames_that_count(converted):
     assert set(data['image_path']) == set(truth.people)
     assert summary.counts['before start or after end frame'] == 3
     assert summary.counts['person not visible'] == 1
-    assert summary.counts['picture without body fit'] == 1
+    assert summary.counts['image without body fit'] == 1
 
 
 def test_arctic_first_and_last_pictures(converted):
-    """Ten at each end of a camera's pictures may be black."""
+    """Ten at each end of a camera's images may be black."""
     _, _, out, summary = converted('arctic')
     data = HumanData.load(out)
     first = [p for p in data['image_path'] if p.split('/')[2] == '1']
@@ -334,4 +334,4 @@ def test_arctic_first_and_last_pictures(converted):
         '00025',
         '00026',
     ]
-    assert summary.counts['first or last ten pictures'] == 8 * 20
+    assert summary.counts['first or last ten images'] == 8 * 20

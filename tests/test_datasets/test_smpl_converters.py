@@ -138,7 +138,7 @@ def test_rich(smpl, tmp_path):
     (root / next(iter(truth))).unlink()  # a frame that was not extracted
     truth.pop(next(iter(truth)))
     summary = convert(RICHConverter(root, 'test', str(smpl)), out)
-    assert summary.counts['missing picture'] == 2
+    assert summary.counts['missing image'] == 2
     data = HumanData.load(out)
     check_rows(data, truth, 127)
     params = data['smplx']

@@ -525,7 +525,7 @@ def test_size_mismatch(tmp_path):
 def test_unreadable_pictures_are_named(tmp_path):
     empty, text = tmp_path / 'empty.png', tmp_path / 'text.jpg'
     empty.write_bytes(b'')
-    text.write_text('no picture')
+    text.write_text('no image')
     for path in (empty, text):
         with pytest.raises(ValueError, match=path.name):
             LoadImage()({'img_path': str(path)})

@@ -74,14 +74,14 @@ def test_pixels(oracle, monkeypatch, name):
         results = WholeBodyFlip(prob=1, published_shift=True)(results)
     assert results['img'].shape[:2] == size
     # Beyond the last row and column of a crop the original warp still sees
-    # the rest of the picture.
+    # the rest of the image.
     inner = slice(None, -1 if name == 'crop' else None)
     np.testing.assert_array_equal(
         results['img'][inner, inner], oracle[f'patch/{name}/img'][inner, inner]
     )
     matrix = results['homography_matrix'][:2]
     if name == 'flip':
-        # Theirs is the map of the mirrored picture.
+        # Theirs is the map of the mirrored image.
         matrix = matrix @ [[-1, 0, img.shape[1] - 1], [0, 1, 0], [0, 0, 1]]
     np.testing.assert_allclose(
         matrix, oracle[f'patch/{name}/trans'], atol=1e-6

@@ -86,7 +86,7 @@ def test_longest_source_gives_the_length(dataset):
 
 
 def test_every_source_is_covered_before_it_repeats(dataset):
-    """10 of 30 and 10 of 7 pictures an epoch: laps go across epochs."""
+    """10 of 30 and 10 of 7 images an epoch: laps go across epochs."""
     sampler = WeightedConcatSampler(dataset, (1, 1, 0), 20, seed=3)
     seen = np.concatenate([sampler.epoch_indices(e) for e in range(21)])
     times = Counter(seen.tolist())

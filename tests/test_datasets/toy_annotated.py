@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Miniatures of releases that people annotated: COCO and UBody."""
+"""Miniatures of releases annotated by hand: COCO and UBody."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _whole_body(pixels, rng):
     """COCO-WholeBody's fields for projected joints.
 
     Bodies and feet are labelled with 2; hands and faces, which a network
-    labelled and people checked, with the network's scores.
+    labelled and persons checked, with the network's scores.
     """
     index = joint_mapping('smplx_144', 'coco_wholebody', approximate=True)
     points = np.zeros((133, 3))
@@ -89,7 +89,7 @@ def _neural_annot(params, row, camera):
 
 
 def coco(root, rng, models):
-    """Two pictures; a crowd, and one person without a fit."""
+    """Two images; a crowd, and one person without a fit."""
     truth, camera = Truth(), np.array([500.0, 500.0, 320.0, 240.0])
     params = sample_params(rng, 4)
     joints = smplx_joints(params, models)
@@ -132,7 +132,7 @@ def coco(root, rng, models):
 
 
 def ubody(root, rng, models):
-    """One scene: two videos, one of them for tests; people to leave out."""
+    """One scene: two videos, one of them for tests; persons to leave out."""
     truth, camera = Truth(), np.array([700.0, 700.0, 320.0, 180.0])
     scene, videos = 'Speech', ('Speech_S1_Trim1', 'Speech_S2_Trim4')
     images, people, fits = [], [], {}

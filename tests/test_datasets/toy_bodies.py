@@ -20,7 +20,7 @@ def to_matrix(rotvec):
 class Truth:
     """What a converted file must say.
 
-    ``people``: picture to a list of (joints (144, 3), pixels (144, 2)).
+    ``people``: image to a list of (joints (144, 3), pixels (144, 2)).
     """
 
     people: dict = field(default_factory=dict)
@@ -51,7 +51,7 @@ def image(path, height, width):
 
 
 def paint(images, truth):
-    """Draw the true joints into the pictures of a release, as dots."""
+    """Draw the true joints into the images of a release, as dots."""
     for name, people in truth.people.items():
         picture = cv2.imread(str(images / name))
         radius = max(1, picture.shape[1] // 640)

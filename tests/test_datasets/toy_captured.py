@@ -23,7 +23,7 @@ from aios.datasets.converters.bodies import POSES, _arrays, smplx_joints
 def arctic(root, rng, models):
     """One sequence of 25 frames, seen by eight cameras; ten betas.
 
-    The first and last ten pictures of a camera are black and say nothing.
+    The first and last ten images of a camera are black and say nothing.
     """
     truth, offset, count = Truth(), 12, 25
     params = sample_params(rng, count)
@@ -43,7 +43,7 @@ def arctic(root, rng, models):
         if camera == 0:
             back = move_back(params, joints, motion)
             in_world = (joints - motion[:3, 3]) @ motion[:3, :3]
-        # Every camera looks at the people from where the first one does,
+        # Every camera looks at the persons from where the first one does,
         # turned a little.
         turn = np.eye(4)
         turn[:3, :3] = to_matrix(rng.normal(0, 0.02, 3))
@@ -142,7 +142,7 @@ def egobody(root, rng, models):
         with open(out / '000.pkl', 'wb') as file:
             pickle.dump(record, file, protocol=2)
     (images / f'{date}_pv.txt').write_text('\n'.join(lines))
-    # OpenPose's joints, of the pictures in which the person is seen.
+    # OpenPose's joints, of the images in which the person is seen.
     np.savez(
         images / 'keypoints.npz',
         imgname=np.array(visible),

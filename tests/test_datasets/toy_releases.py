@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Miniatures of the official releases, made of the free body.
 
-Each function writes a few people in a release's own folders, names, files and
+Each function writes a few persons in a release's own folders, names, files and
 coordinates, and returns what is true of them in the camera: joints and pixels
-by picture.  Layouts are those of the releases' own documents and of
+by image.  Layouts are those of the releases' own documents and of
 mmhuman3d's converters, with what else lies in the folders, and with the
 types of numbers that they have.
 """
@@ -37,7 +37,7 @@ from aios.datasets.converters import (
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
 
-# Name: writer, converter, split, data set, folder of pictures.
+# Name: writer, converter, split, dataset, folder of images.
 RELEASES = {
     'agora': (agora, AGORAConverter, 'train', AGORADataset, ''),
     'bedlam': (

@@ -40,7 +40,7 @@ _BEDLAM_POSES = (
 
 
 def bedlam(root, rng, models):
-    """Three scenes of two pictures; AGORA's labels lie in the same folder."""
+    """Three scenes of two images; AGORA's labels lie in the same folder."""
     truth = Truth()
     labels = root / 'all_npz_12_training'
     labels.mkdir(parents=True)
@@ -106,7 +106,7 @@ _PICTURES = (
     'ag_trainset_renderpeople_bfh_hdri_50mm_5_10_00000',
     'ag_trainset_3dpeople_bfh_archviz_5_10_cam00_00001',
 )
-# Gender and whether a child, of the people of each picture; children but boys
+# Gender and whether a child, of the persons of each image; children but boys
 # have the neutral model.
 _PEOPLE = (
     (('male', False), ('female', False), ('male', True)),
@@ -115,7 +115,7 @@ _PEOPLE = (
 
 
 def agora(root, rng, models, with_template=True, small_frames=False):
-    """Two pictures, children among the people; data frames as downloaded.
+    """Two images, children among the persons; data frames as downloaded.
 
     Args:
         root: Folder to write to.

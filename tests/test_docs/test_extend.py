@@ -48,7 +48,7 @@ def build(model: dict[str, Any]) -> torch.nn.Module:
 
 
 def batch(persons: int) -> tuple[Tensor, list[DetDataSample]]:
-    """A picture of people of whom everything is labelled but the shape."""
+    """An image of persons of whom everything is labelled but the shape."""
     people = ground_truth(persons, SIZE)
     people.smplx_betas_valid = torch.zeros_like(people.smplx_betas_valid)
     return torch.randn(1, 3, *SIZE), [image_sample(SIZE, people)]

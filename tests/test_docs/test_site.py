@@ -27,7 +27,7 @@ NAMED = re.compile(
 # Written at run time or by a build, or of the original AiOS.
 NOT_IN_GIT = re.compile(r'aios/(?:\.mim|weights/)|demo/OUTPUT/|docs/en/_build')
 OPTION = re.compile(r'(?<=\s)--[a-z][\w-]+')
-# Of programs of other people.
+# Of other programs.
 FOREIGN = {
     '--constraint', '--editable', '--force-reinstall', '--index-url',
     '--no-build-isolation', '--no-cache-dir', '--no-deps', '--config',

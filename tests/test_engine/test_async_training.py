@@ -21,7 +21,7 @@ CLIP = dict(max_norm=0.1, norm_type=2)
 
 
 class Line(Dataset):
-    """Eight pictures, perhaps one of them broken."""
+    """Eight images, perhaps one of them broken."""
 
     def __init__(self, broken: int | None = None) -> None:
         self.broken = broken

@@ -25,7 +25,7 @@ PREDICTED_BOX = torch.tensor([[90.0, 20, 140, 100]])
 def sample() -> DetDataSample:
     """A person at the left, predicted at the right.
 
-    As data sets and models give it: the truth in a picture twice as large,
+    As datasets and models give it: the truth in an image twice as large,
     joints and meshes of predictions without their translation.
     """
     sample = DetDataSample(

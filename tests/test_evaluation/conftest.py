@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""People, and a release of AGORA, for all tests of this folder."""
+"""Persons, and a release of AGORA, for all tests of this folder."""
 
 from __future__ import annotations
 

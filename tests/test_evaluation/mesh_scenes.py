@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures of people whose labels, camera and predictions fit together."""
+"""Images of persons whose labels, camera and predictions fit together."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ AGORA = benchmark('agora_mesh', 'agora')
 def make_scene(
     people: People, count: int, img_id: int = 0, distance: float = 5.0
 ) -> DetDataSample:
-    """People side by side, 1.2 m apart, found exactly where they are."""
+    """Persons side by side, 1.2 m apart, found exactly where they are."""
     sample = people(count, img_id)
     truth, found = sample.gt_instances, sample.pred_instances
     transl = torch.zeros(count, 3)

@@ -128,7 +128,7 @@ def match_as_described(ours, true, valid):
 
 
 def test_crowds():
-    """People who stand close, in every combination."""
+    """Persons who stand close, in every combination."""
     rng = np.random.default_rng(0)
     total = 0
     for _ in range(500):
@@ -290,7 +290,7 @@ def test_arithmetic_of_the_paper():
 def test_missed_persons_are_zero_in_hands_and_faces():
     rows = np.full((4, 8), 30.0)
     found = [True, True, False, False]
-    # The last is in a picture without predictions.
+    # The last is in an image without predictions.
     result = summarise_agora(table(found, rows, seen=[1, 1, 1, 0]))
     assert result['body-MVE'] == 30
     assert result['lhand-MVE'] == result['face-MPJPE'] == 20

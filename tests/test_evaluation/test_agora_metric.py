@@ -184,7 +184,7 @@ def test_order_of_names_decides_ties(evaluate, toy):
 
 @pytest.fixture
 def frames(toy, tmp_path):
-    """Data frames of the first picture with other cells."""
+    """Data frames of the first image with other cells."""
 
     def write(**changes):
         cells = {**toy._cells(NAMES[0]), **changes}

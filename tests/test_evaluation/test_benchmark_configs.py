@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Test configs from end to end, on pictures we drew.
+"""Test configs from end to end, on images we drew.
 
-The network is replaced by one that knows the answers; data sets, transforms,
+The network is replaced by one that knows the answers; datasets, transforms,
 loops and metrics are those of the configs.
 """
 
@@ -55,7 +55,7 @@ class Oracle(BaseModel):
     """Predicts what it was told.
 
     Args:
-        answers: People of each picture, by the name of its file.
+        answers: Persons of each image, by the name of its file.
         turn: Turn and move every mesh.
     """
 
@@ -107,9 +107,9 @@ def _people(data: HumanData, rows: np.ndarray, layer: SMPLXLayer):
 
 @pytest.fixture(scope='module')
 def world(free_body_dir, tmp_path_factory) -> SimpleNamespace:
-    """Pictures, labels and answers."""
+    """Images, labels and answers."""
     root = tmp_path_factory.mktemp('world') / 'set'
-    # As wide as pictures of AGORA.
+    # As wide as images of AGORA.
     scene = SceneOptions(128, 72, people=(1, 3), genders=('neutral',))
     options = GeneratorOptions(
         scene, seed=5, body=str(free_body_dir), supersample=1

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""COCO's AP of key-points, for what was done to perfect predictions."""
+"""COCO's AP of keypoints, for what was done to perfect predictions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def samples(people) -> list[DetDataSample]:
 
 
 def _annotation(points: np.ndarray, **fields: Any) -> Truth:
-    """A person of COCO-WholeBody with all key-points visible."""
+    """A person of COCO-WholeBody with all keypoints visible."""
     low, size = points.min(0), np.ptp(points, axis=0)
     labelled = np.concatenate((points, np.full((133, 1), 2.0)), axis=1)
     person = dict(

@@ -41,7 +41,7 @@ from aios.evaluation.metrics import (
 from aios.registry import METRICS
 from aios.utils.safe_io import load_pickle
 
-# Uneven numbers of pictures, and one without anybody.
+# Uneven numbers of images, and one without anybody.
 COUNTS = (3, 1, 2, 0, 1)
 
 
@@ -55,7 +55,7 @@ def _spoil(instances: InstanceData, seed: int) -> None:
 
 
 def scenes(model: str) -> list[DetDataSample]:
-    """Pictures with labels, 1.jpg of another camera."""
+    """Images with labels, 1.jpg of another camera."""
     people = People(model)
     samples = [make_scene(people, n, i) for i, n in enumerate(COUNTS)]
     for index, sample in enumerate(samples):
@@ -70,7 +70,7 @@ def scenes(model: str) -> list[DetDataSample]:
 def evaluators(
     model: str, out: Path, samples: list[DetDataSample]
 ) -> tuple[Evaluator, Evaluator]:
-    """One for scenes, and one for pictures of AGORA."""
+    """One for scenes, and one for images of AGORA."""
     judge = Judge(Path(model))
     annotations = Path(f'{out}.coco.{distributed.get_rank()}.json')
     annotations.write_text(json.dumps(make_truth(samples)))
@@ -105,7 +105,7 @@ def evaluate_part(rank: int, model: str, out: Path, repeats: int) -> None:
     for samples, evaluator in zip(
         (pictures, crowds), evaluators(model, out, pictures), strict=True
     ):
-        # Samplers may repeat pictures to fill up the last batch.
+        # Samplers may repeat images to fill up the last batch.
         padded = [*samples, *samples[:repeats]]
         for sample in padded[rank :: distributed.get_world_size()]:
             evaluator.process([sample])

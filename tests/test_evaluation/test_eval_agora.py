@@ -103,7 +103,7 @@ def test_dump(run, samples, submission, tmp_path):
     records = load_pickle(path)
     del records[1]['ori_shape']
     dump_pickle(tmp_path / 'lacks.pkl', records)
-    with pytest.raises(SystemExit, match="picture 1 lacks 'ori_shape'"):
+    with pytest.raises(SystemExit, match="image 1 lacks 'ori_shape'"):
         run(tmp_path / 'lacks.pkl')
 
 
@@ -217,7 +217,7 @@ def test_convert(toy, tmp_path, run, submission, capsys):
     tool = load_tool('dataset_converters/agora_ground_truth')
     out = tmp_path / 'gt.npz'
     tool.main([str(toy.folder), str(out)])
-    assert '4 pictures' in capsys.readouterr().out
+    assert '4 images' in capsys.readouterr().out
     assert run(submission, gt=out) == run(submission)
     with pytest.raises(SystemExit, match='error: .*exists'):
         tool.main([str(toy.folder), str(out)])
@@ -360,7 +360,7 @@ def test_dumps_are_whole(run, samples, tmp_path):
         people = records[1]['pred_instances']
         people[name] = np.repeat(people[name], 2, axis=0)
         dump_pickle(tmp_path / 'uneven.pkl', records, overwrite=True)
-        with pytest.raises(SystemExit, match=f'picture 1: {name} has shape'):
+        with pytest.raises(SystemExit, match=f'image 1: {name} has shape'):
             run(tmp_path / 'uneven.pkl')
     records = load_pickle(path)
     people = records[0]['pred_instances']

@@ -51,7 +51,7 @@ def judge(free_body_dir) -> Judge:
 
 
 def _shake(samples: list[DetDataSample]) -> None:
-    """Every mesh wrong in its own way, joints in the picture right."""
+    """Every mesh wrong in its own way, joints in the image right."""
     for sample in samples:
         meshes = sample.pred_instances.vertices
         generator = torch.Generator().manual_seed(7 + sample.img_id)
@@ -306,18 +306,18 @@ class TestEHF:
 
 
 class TestUBody:
-    """Only what the camera sees in the picture counts."""
+    """Only what the camera sees in the image counts."""
 
     @pytest.fixture
     def close(self, people) -> DetDataSample:
-        """Somebody whose legs are below the picture."""
+        """Somebody whose legs are below the image."""
         sample = make_scene(people, 1)
         move = torch.tensor([[0.0, 1.4, 3]])
         sample.gt_instances.smplx_transl = move
         return sample
 
     def _seen(self, sample: DetDataSample) -> np.ndarray:
-        """``(V,)`` whether vertices are in the picture, by hand."""
+        """``(V,)`` whether vertices are in the image, by hand."""
         vertices = sample.pred_instances.vertices[0].numpy()
         x, y, z = (vertices + sample.gt_instances.smplx_transl[0].numpy()).T
         u, v = 300 * x / z + 160, 300 * y / z + 120
@@ -348,7 +348,7 @@ class TestUBody:
         assert metrics['MPVPE-all'] == pytest.approx(expected, rel=1e-3)
 
     def test_hands_nobody_sees(self, judge, samples):
-        """One picture shows nobody's hands, and counts for none."""
+        """One image shows nobody's hands, and counts for none."""
         truth = samples[1].gt_instances
         truth.smplx_transl[0] += torch.tensor((50.0, 0, 0))
         _shake(samples[1:2])
@@ -365,7 +365,7 @@ class TestUBody:
 
     def test_cameras_of_persons_come_first(self, judge, people):
         sample = make_scene(people, 2)
-        # Pixels of the picture the network saw, as all labels; of the
+        # Pixels of the image the network saw, as all labels; of the
         # second person, the camera looks elsewhere.
         sample.gt_instances.cameras = torch.tensor(
             [[600.0, 450, 320, 180], [600, 450, 32000, 180]]

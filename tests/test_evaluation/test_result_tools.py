@@ -30,7 +30,7 @@ test_dataloader = dict(dataset=dict(
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory, free_body_dir) -> Path:
-    """Three pictures with two persons each, and a config."""
+    """Three images with two persons each, and a config."""
     root = tmp_path_factory.mktemp('people') / 'set'
     load_tool('make_synthetic_dataset').main(
         [
@@ -145,7 +145,7 @@ def test_broken_predictions_are_left_out(dataset, records):
 
 
 def test_other_data_set(dataset, records):
-    with pytest.raises(ValueError, match='picture 2 of toy'):
+    with pytest.raises(ValueError, match='image 2 of toy'):
         compare_joints(dataset, records[:2])
     records[0]['img_path'] = 'other.jpg'
     with pytest.raises(ValueError, match=r'other\.jpg in the predictions'):
@@ -186,7 +186,7 @@ def test_worst_cases(root, records, dump, tmp_path):
     assert cv2.imread(str(out / 'worst.jpg')).shape[0] > 320
     with pytest.raises(SystemExit, match='worst.json exists'):
         tool.main([*arguments, '--out', str(out)])
-    with pytest.raises(SystemExit, match='nobody to show for --part missed'):
+    with pytest.raises(SystemExit, match='no person to show for'):
         tool.main([*arguments, '--part', 'missed', '--out', str(tmp_path)])
     records[0]['pred_instances']['bboxes'][:] = 0
     dump()

@@ -44,7 +44,7 @@ def check(capsys):
 
 
 def bedlam(sample, number):
-    """The same people in a picture of BEDLAM."""
+    """The same persons in an image of BEDLAM."""
     path = f'test_images/scene_{number}/png/seq_07/seq_07_0005.png'
     return {**sample, 'img_path': path, 'ori_shape': (720, 1280)}
 
@@ -73,13 +73,13 @@ def test_agora(toy, out, check):
         data = (out / 'predictions' / name).read_bytes()
         assert archive.read(f'predictions/{name}') == data
         assert b'_core' not in data
-    # As the server finds the picture again.
+    # As the server finds the image again.
     assert '_'.join(names[0].split('_')[:-2]) == NAMES[0]
     scores = json.loads((out / 'scores.json').read_text())
     assert scores[names[1]] == pytest.approx(0.8)
     assert check(out / 'predictions.zip') == (
         0,
-        '5 persons of 3 pictures, no faults\n',
+        '5 persons of 3 images, no faults\n',
     )
     assert check(out)[0] == 0
 
@@ -152,7 +152,7 @@ def test_bedlam(toy, out, check):
     person = load_pickle(out / 'predictions' / files[1])
     assert set(person) == {'joints', 'verts', 'allSmplJoints3d'}
     crowd = toy.crowds[NAMES[0]]
-    # Pixels of the picture itself.
+    # Pixels of the image itself.
     np.testing.assert_array_equal(
         person['joints'], crowd.points[1, :24].astype(np.float32)
     )
@@ -355,8 +355,8 @@ def test_names():
             parse_name(name)
     with pytest.raises(ValueError, match='<scene>_frameID_'):
         parse_name('ag_x_01_personId_12.pkl', 'bedlam')
-    # The server finds no picture of that name.
-    with pytest.raises(ValueError, match='picture at 3840 x 2160, without'):
+    # The server finds no image of that name.
+    with pytest.raises(ValueError, match='image at 3840 x 2160, without'):
         parse_name('ag_x_01_1280x720_personId_0.pkl')
 
 

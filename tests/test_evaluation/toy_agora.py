@@ -2,9 +2,9 @@
 """A miniature of AGORA's validation set, and predictions of it.
 
 Bodies are those of the free body, neutral, so that predictions can be exactly
-right.  Pictures: two with people in a row, one without anybody, one that is
-not of full bodies.  The second person of the first picture does not count,
-the first of the second picture is a child.
+right.  Images: two with persons in a row, one without anybody, one that is
+not of full bodies.  The second person of the first image does not count,
+the first of the second image is a child.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _POSES = {
 
 @dataclass
 class Crowd:
-    """Persons of a picture.
+    """Persons of an image.
 
     ``params`` by name ``(G, ...)``, ``joints`` ``(G, 144, 3)`` and
     ``vertices`` ``(G, V, 3)`` without translation, ``transl`` ``(G, 3)``,

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pictures of people, and predictions that are exactly right."""
+"""Images of persons, and predictions that are exactly right."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCALE = (2.0, 1.5)
 
 
 class People:
-    """Makes samples as data sets and the network do.
+    """Makes samples as datasets and the network do.
 
     Args:
         model_path: Folder of the body model.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Made-up people for the tests of results."""
+"""Made-up persons for the tests of results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MakeFrame = Callable[..., FrameResult]
 
 @pytest.fixture
 def make_frame() -> MakeFrame:
-    """``make_frame(number, ids)``: people whose values tell who they are."""
+    """``make_frame(number, ids)``: persons whose values tell who they are."""
 
     def make(number: int, ids: tuple[int, ...] = (), **fields) -> FrameResult:
         ids = np.array(ids, np.int64)
@@ -53,7 +53,7 @@ def people(make_frame: MakeFrame) -> SequenceResult:
 
 @pytest.fixture(scope='session')
 def dancers(layer: SMPLXLayer) -> SequenceResult:
-    """Two people in nine frames of strong random poses, one of them absent
+    """Two persons in nine frames of strong random poses, one of them absent
     at the beginning, the end and in between; the seventh frame is empty."""
     rng = np.random.default_rng(0)
     betas = rng.normal(size=(9, 10))

@@ -19,7 +19,7 @@ FLIP = np.array([1, -1, -1])  # OpenCV's axes to glTF's
 
 
 def forward(people: SequenceResult, layer: SMPLXLayer, frame: int) -> dict:
-    """Vertices of a frame's people by mesh node, in glTF's axes."""
+    """Vertices of a frame's persons by mesh node, in glTF's axes."""
     rows = people.rows(frame)
     with torch.no_grad():
         body = layer(**people.smplx_parameters(rows))

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""People who walk are put on the floor that they walk on."""
+"""Persons who walk are put on the floor that they walk on."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_camera_and_joints_agree(model) -> None:
     projected = joints @ torch.from_numpy(result.cam_K).float().T
     projected = projected[..., :2] / projected[..., 2:]
     torch.testing.assert_close(projected, result.joints2d)
-    # 5000 pixels for the network are 10000 in a picture of twice the size.
+    # 5000 pixels for the network are 10000 in an image of twice the size.
     assert result.cam_K[0].tolist() == [10000, 0, 128]
     assert result.cam_K[1].tolist() == [0, 10000, 96]
 
@@ -272,7 +272,7 @@ def test_forward_is_one_graph(model) -> None:
 
 
 def test_no_padding_equals_padding_of_nothing(model, monkeypatch) -> None:
-    """The short cut for pictures of one size changes no result."""
+    """The short cut for images of one size changes no result."""
     batch, samples = pictures((64, 96), (64, 96))
 
     flatten = model.flatten_features

@@ -49,7 +49,7 @@ def build(name):
 
 
 def make_batch(sizes=((96, 128), (80, 112))):
-    """Pictures of different sizes in one batch, with two people each."""
+    """Images of different sizes in one batch, with two persons each."""
     height, width = (max(edge) for edge in zip(*sizes, strict=True))
     images = torch.zeros(len(sizes), 3, height, width)
     samples = []

@@ -241,7 +241,7 @@ def test_small_double(case, data_dir, make_oracle_model, monkeypatch) -> None:
 @pytest.mark.skipif(not ORACLE_DIR, reason='AIOS_ORACLE_DIR is not set')
 @pytest.mark.parametrize('case', ['T0_dn', 'T1_dn', 'T1_nodn', 'T2_dn'])
 def test_full_float(case, make_oracle_model, monkeypatch) -> None:
-    """The full model; in T0 the second picture has no person."""
+    """The full model; in T0 the second image has no person."""
     folder = Path(ORACLE_DIR)
     oracle = Oracle(folder / f'train_{case}.npz')
     model = make_oracle_model(denoising=case.endswith('_dn'))

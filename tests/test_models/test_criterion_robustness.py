@@ -66,7 +66,7 @@ def test_any_number_of_persons(counts, model) -> None:
 
 @pytest.mark.parametrize('counts', [(2, 1), (0, 0)])
 def test_stages_of_one_layer(counts, make_tiny_model) -> None:
-    """Whose key-points have a size that no layer looks at."""
+    """Whose keypoints have a size that no layer looks at."""
     layouts = 'body_localization', 'body_refinement', 'whole_body'
     stages = [dict(layout=layout, num_layers=1) for layout in layouts]
     model = make_tiny_model(decoder=dict(stages=stages, keep_overlapping=True))
@@ -213,7 +213,7 @@ def losses_of(
 def test_processes_average_to_the_whole_batch(
     synchronised, model, monkeypatch
 ) -> None:
-    """With common averages it does not matter who has which picture."""
+    """With common averages it does not matter who has which image."""
     torch.manual_seed(0)
     people = [people_of(2), people_of(3)]
     people[0].rhand_valid[:] = 0

@@ -27,7 +27,7 @@ def model(make_tiny_model):
 
 
 def predict(model):
-    """Predictions of two pictures, one of them padded."""
+    """Predictions of two images, one of them padded."""
     generator = torch.Generator().manual_seed(2)
     images = torch.randn(2, 3, *SIZE, generator=generator)
     samples = [

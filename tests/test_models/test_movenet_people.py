@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How people are read from the maps of MoveNet's heads."""
+"""How persons are read from the maps of MoveNet's heads."""
 
 from __future__ import annotations
 

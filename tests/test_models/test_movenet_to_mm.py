@@ -153,7 +153,7 @@ def test_images_to_calibrate_with(package, tmp_path):
     images = tmp_path / 'images'
     images.mkdir()
     options = (package, tmp_path / 'x.safetensors', '--calibrate', images)
-    with pytest.raises(SystemExit, match='images: no picture or video'):
+    with pytest.raises(SystemExit, match='images: no image or video'):
         run(*options)
     (images / 'torn.png').write_bytes(b'\x89PNG')
     with pytest.raises(SystemExit, match='torn.png: cannot be decoded'):

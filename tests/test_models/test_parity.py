@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The network computes what the original implementation computes.
 
-The small float64 set (two pictures, 20 persons) runs always. The full float32
+The small float64 set (two images, 20 persons) runs always. The full float32
 cases need the folder of ``forward_A.npz`` and others in the environment
 variable ``AIOS_ORACLE_DIR``.
 """
@@ -99,7 +99,7 @@ def everything(
             record[f'post/{i}/{name}'] = value
         # The original returns those of all candidates, not in pixels.
         record[f'post/{i}/keypoints_coco'] = points[i]
-        # Compare fractions of the picture, as everywhere.
+        # Compare fractions of the image, as everywhere.
         extent = record[f'post/{i}/smplx_joint_proj'].new_tensor(
             pictures.sizes[i][::-1]
         )
@@ -110,7 +110,7 @@ def everything(
 
 
 def normalised(oracle: Oracle, pictures: Pictures, prefix: str) -> None:
-    """Divide the oracle's pixels by the size of the picture."""
+    """Divide the oracle's pixels by the size of the image."""
     for i, (height, width) in enumerate(pictures.sizes):
         for name in ('body', 'lhand', 'rhand', 'face'):
             oracle[f'{prefix}{i}/{name}_bbox'][:] /= [width, height] * 2
@@ -130,7 +130,7 @@ def check(oracle: Oracle, ours: Mapping[str, Tensor], small: bool) -> None:
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_small_double(device, data_dir, make_oracle_model) -> None:
-    """Every tensor of the float64 set, from the backbone to the people."""
+    """Every tensor of the float64 set, from the backbone to the persons."""
     oracle = Oracle(data_dir / 'oracle/small_forward_f64.npz')
     normalised(oracle, SMALL, 'post/')
     model = make_oracle_model(small=True, dtype=torch.float64).to(device)

@@ -17,7 +17,7 @@ from aios.results import predictions_of
 
 @pytest.fixture
 def predict(make_tiny_model):
-    """The best person of a picture as a sample, by label."""
+    """The best person of an image as a sample, by label."""
 
     def run(label):
         model = make_tiny_model().eval()

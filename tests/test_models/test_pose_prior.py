@@ -111,7 +111,7 @@ def test_hands_and_faces_start_at_their_keypoints(prior):
 
 
 def test_padding_is_no_part_of_the_image(prior):
-    """The same picture, with as much black to the right and below."""
+    """The same image, with as much black to the right and below."""
     pose_map = empty_map()
     put_centre(pose_map, 8, 6, torch.rand(17, 2))
     put_keypoint(pose_map, NOSE, 8.5, 6.5)

@@ -124,7 +124,7 @@ def test_candidates_at_people_go_on_in_training(keep, make_tiny_model) -> None:
         return set(overlap.argmax(dim=0).tolist()) <= set(persons)
 
     assert all(both_go_on() for _ in range(5)) == keep
-    model.eval()  # nobody knows people now
+    model.eval()  # nobody knows persons now
     assert not all(both_go_on() for _ in range(5))
 
 

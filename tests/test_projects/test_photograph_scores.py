@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Scores of people in photographs, against numbers worked out by hand."""
+"""Scores of persons in photographs, against numbers worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From candidates to people, and from people to pairs of joints."""
+"""From candidates to persons, and from persons to pairs of joints."""
 
 from __future__ import annotations
 

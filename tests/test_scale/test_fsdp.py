@@ -56,7 +56,7 @@ def make_model(**changes: object) -> AiOS:
 
 
 def make_batch(seed: int, pictures: int) -> tuple[Tensor, list]:
-    """Noise with two people in each picture."""
+    """Noise with two persons in each image."""
     torch.manual_seed(seed)
     samples = [
         image_sample(SIZE, ground_truth(2, SIZE)) for _ in range(pictures)
@@ -116,7 +116,7 @@ def test_two_steps_of_the_network(tmp_path: Path):
 
 
 def test_accumulated_gradients_are_those_of_the_larger_batch():
-    """If all pictures have the same number of people; see the docs."""
+    """If all images have the same number of persons; see the docs."""
     model = make_model(dn_cfg=None)
     batch, samples = make_batch(0, 2)
     updated = []

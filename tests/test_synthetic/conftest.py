@@ -24,7 +24,7 @@ def bank(free_body_dir: Path) -> BodyBank:
 
 @pytest.fixture(scope='session')
 def scenes(bank):
-    """Six drawn, rendered and labelled scenes of 2 to 6 people."""
+    """Six drawn, rendered and labelled scenes of 2 to 6 persons."""
     options = SceneOptions(320, 240, people=(2, 6))
     out = []
     for seed in range(6):

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Data sets: the same bytes whatever happens, and no harm to other files."""
+"""Datasets: the same bytes whatever happens, and no harm to other files."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_sequences_have_frames_tracks_and_a_video(options, tmp_path):
     moving = replace(options, frames=3, video=True, fps=10.0)
     out = tmp_path / 'set'
     counts = generate_dataset(out, 1, moving)
-    assert counts['pictures'] == 3
+    assert counts['images'] == 3
     data = HumanData.load(out / 'humandata.npz')
     assert set(data['meta']['sequence_name']) == {'sequence_0000'}
     assert sorted(set(data['meta']['frame_id'])) == [0, 1, 2]
@@ -186,7 +186,7 @@ def test_own_backgrounds_are_used(options, tmp_path):
     blue, _, reds = image.reshape(-1, 3).mean(0)
     assert reds > blue + 60
     (folder / 'red.png').write_bytes(b'not a picture')
-    with pytest.raises(ValueError, match='red.png is not a readable picture'):
+    with pytest.raises(ValueError, match='red.png is not a readable image'):
         generate_dataset(tmp_path / 'bad', 1, replace(options, scene=scene))
-    with pytest.raises(FileNotFoundError, match='holds no picture'):
+    with pytest.raises(FileNotFoundError, match='holds no image'):
         list_pictures(tmp_path / 'set' / '.synthetic')

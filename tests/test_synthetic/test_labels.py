@@ -29,7 +29,7 @@ def params(labels, row):
 
 
 def pairs(scenes):
-    """(scene, photograph, labels, row, person) of all labelled people."""
+    """(scene, photograph, labels, row, person) of all labelled persons."""
     for scene, photograph, labels, _ in scenes:
         for row, index in enumerate(labels['meta/person_id']):
             yield scene, photograph, labels, row, scene.people[index]

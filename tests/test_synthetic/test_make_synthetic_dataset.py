@@ -29,7 +29,7 @@ def test_makes_a_data_set_and_refuses_to_do_it_twice(
         *('--body', str(free_body_dir), '--genders', 'neutral'),
     ]
     assert tool.main(command) == 0
-    assert 'pictures 2' in capsys.readouterr().out
+    assert 'images 2' in capsys.readouterr().out
     assert (tmp_path / 'set/humandata.npz').is_file()
     assert tool.main(command) == 1
     assert '--resume' in capsys.readouterr().err

@@ -42,7 +42,7 @@ def test_people_lie_over_their_picture(free_body_dir, layer) -> None:
     ).ids
     for row, person in enumerate(frame.instances['person_id'].tolist()):
         mine, true = drawn == row, photograph.ids == person
-        # Furniture and people without a label may hide somebody.
+        # Furniture and persons without a label may hide somebody.
         assert true[mine].mean() > 0.7
         assert mine[true].mean() > 0.95
     np.testing.assert_allclose(

@@ -35,7 +35,7 @@ def test_nobody_is_inside_somebody_else(scenes, bank, winding_number):
             pairs += 1
             faces = bank.template(b.body.figure.gender).faces
             assert (winding_number(points[:60], b.vertices, faces) < 0.5).all()
-    assert pairs > 0, 'no two people are close: the test shows nothing'
+    assert pairs > 0, 'no two persons are close: the test shows nothing'
 
 
 @pytest.mark.parametrize(('apart', 'overlap'), [(0.15, True), (1.2, False)])

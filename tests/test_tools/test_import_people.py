@@ -23,7 +23,7 @@ def script() -> ModuleType:
 def _seen_by_blender(points, width, height, settings) -> np.ndarray:
     """Pixels of points in OpenCV's axes, as Blender's manual has it.
 
-    The picture is ``sensor_width`` wide at the distance ``lens``; shifts are
+    The image is ``sensor_width`` wide at the distance ``lens``; shifts are
     in widths of the sensor, upwards and to the right; a pixel is
     ``pixel_aspect_x`` wide and ``pixel_aspect_y`` high.
     """

@@ -38,7 +38,7 @@ def _main(path: str) -> Callable:
 def pictures(
     tmp_path_factory: pytest.TempPathFactory, free_body_dir: Path
 ) -> Path:
-    """Three pictures of one or two people."""
+    """Three images of one or two persons."""
     folder = tmp_path_factory.mktemp('quickstart') / 'pictures'
     _main('tools/make_synthetic_dataset.py')(
         folder, '--images', 3, '--size', '96x72', '--people', '1-2',

@@ -101,7 +101,7 @@ RECIPES = [
 def pictures(
     tmp_path_factory: pytest.TempPathFactory, free_body_dir: Path
 ) -> Path:
-    """Five pictures, so that an epoch is not a whole number of batches."""
+    """Five images, so that an epoch is not a whole number of batches."""
     folder = tmp_path_factory.mktemp('recipes') / 'pictures'
     load_script('tools/make_synthetic_dataset.py').main(
         [

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The tools that people know from other OpenMMLab projects."""
+"""The tools of other OpenMMLab projects."""
 
 from __future__ import annotations
 

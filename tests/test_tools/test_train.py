@@ -21,7 +21,7 @@ from aios.utils import locking, safe_io
 
 CONFIG = Path(__file__).parent / 'toy_config.py'
 FORK = multiprocessing.get_context('fork')
-STEPS = 12  # 3 epochs of 8 pictures in batches of 2
+STEPS = 12  # 3 epochs of 8 images in batches of 2
 
 
 def _weights(path: Path) -> dict[str, torch.Tensor]:

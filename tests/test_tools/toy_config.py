@@ -7,7 +7,7 @@ model = dict(type='ToyModel')
 dataset = dict(
     type='ToyDataset',
     data_root='{{$TOY_ROOT:.}}',
-    # a config, as in the recipes of synthetic pictures
+    # a config, as in the recipes of synthetic images
     metainfo=dict(body_model=dict(type='SMPLXLayer', model_path='free')),
 )
 train_dataloader = dict(

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A data set and a model that need milliseconds, for tests of the tools.
+"""A dataset and a model that need milliseconds, for tests of the tools.
 
 The loss depends on the weights, on the augmentation and on random numbers of
 the network, so it repeats only if all of them do.
@@ -27,10 +27,10 @@ BOX = (4.0, 4.0, 12.0, 12.0)
 
 @DATASETS.register_module()
 class ToyDataset(BaseDataset):
-    """Pictures of 16 x 16 with one person; augmentation adds a number."""
+    """Images of 16 x 16 with one person; augmentation adds a number."""
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Make the pictures."""
+        """Make the images."""
         path = f'{self.data_root}/picture.png'
         cv2.imwrite(path, np.full((16, 16, 3), 99, np.uint8))
         return [{'img_path': path, 'img_id': i} for i in range(6)]

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""People who walk past each other, with what a network would say of them."""
+"""Persons who walk past each other, with what a network would say of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bank(free_body_dir: Path) -> BodyBank:
 
 @pytest.fixture(scope='session')
 def walk(bank) -> Callable[..., list[FrameResult]]:
-    """Makes a sequence: people walk along straight paths; ids are true."""
+    """Makes a sequence: persons walk along straight paths; ids are true."""
 
     def make(
         paths: Sequence[Path2D], frames: int = 50, seed: int = 0
@@ -53,7 +53,7 @@ def walk(bank) -> Callable[..., list[FrameResult]]:
 
 @pytest.fixture(scope='session')
 def predict() -> Callable[..., list[FrameResult]]:
-    """What a network might say: noise, misses, people in any order."""
+    """What a network might say: noise, misses, persons in any order."""
 
     def make(
         frames: list[FrameResult],

@@ -9,7 +9,7 @@ from aios.tracking import LargestPerson, largest_person
 
 
 def frame(t: int = 0, **sides: float) -> FrameResult:
-    """People ``a``, ``b``, ... (ids 0, 1, ...) with square boxes."""
+    """Persons ``a``, ``b``, ... (ids 0, 1, ...) with square boxes."""
     ids = [ord(name) - ord('a') for name in sides]
     boxes = np.array([[10, 10, 10 + s, 10 + s] for s in sides.values()])
     people = complete_instances(

@@ -224,11 +224,11 @@ def test_people_are_smoothed_by_id_not_by_row(noisy, layer):
 
 
 def test_smoothing_moves_people_along_the_ray_mostly(truth, noisy, layer):
-    """Where in the picture somebody is, is known better than how far off."""
+    """Where in the image somebody is, is known better than how far off."""
     smoothed = smooth_online(noisy, layer)
     pelvis = np.stack([f.instances['joints2d'][:, 0] for f in smoothed])
     goal = np.stack([f.instances['joints2d'][:, 0] for f in truth])
-    assert error(pelvis, goal) < 4  # of a picture 640 pixels wide
+    assert error(pelvis, goal) < 4  # of an image 640 pixels wide
 
 
 def test_pictures_without_timestamps_use_the_frame_rate(noisy, layer):

@@ -159,7 +159,7 @@ def test_shared_objects_stay_shared() -> None:
 
 @pytest.mark.parametrize('count', [0, 2, 7, 8])
 def test_small_arrays_are_shared_too(tmp_path: Path, count: int) -> None:
-    """AiOS caches have one array of flags for both hands of few people."""
+    """AiOS caches have one array of flags for both hands of few persons."""
     flags = np.ones(count, bool)
     item = {'lhand_valid': flags, 'rhand_valid': flags}
     np.savez(tmp_path / 'cache.npz', **{'0': np.array(item, object)})

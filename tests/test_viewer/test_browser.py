@@ -80,7 +80,7 @@ def _mask(image: np.ndarray, person: int) -> np.ndarray:
 def test_people_and_time(driver, page) -> None:
     viewer = _Viewer(driver, page)
     assert (viewer.data('state'), viewer.data('frame')) == ('ready', '0')
-    assert '2 people, 4 frames' in viewer.find('#summary').text
+    assert '2 persons, 4 frames' in viewer.find('#summary').text
     both = viewer.pixels_of(2), viewer.pixels_of(7)
     assert min(both) > 300
 
@@ -119,7 +119,7 @@ def test_people_and_time(driver, page) -> None:
 def test_camera_sees_what_the_renderer_draws(
     driver, page, people, layer
 ) -> None:
-    """People lie over the image where the results say, to the pixel."""
+    """Persons lie over the image where the results say, to the pixel."""
     viewer = _Viewer(driver, page, 'frame=3&view=camera')
     image = viewer.canvas()
     height, width = image.shape[:2]

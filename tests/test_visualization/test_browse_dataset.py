@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The command line, on pictures whose people are known exactly."""
+"""The command line, on images whose persons are known exactly."""
 
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def browse():
 
 
 def make_scene():
-    """Parameters of three people in two pictures, in unlike poses."""
+    """Parameters of three persons in two images, in unlike poses."""
     torch.manual_seed(0)
     body_pose = torch.zeros(3, 21, 3)
     body_pose[:, 15, 2] = torch.tensor([-1.2, -0.6, 0.5])  # left shoulder
@@ -83,7 +83,7 @@ def make_scene():
 
 @pytest.fixture(scope='module')
 def people(free_body_dir, tmp_path_factory):
-    """Folder with two pictures, ``people.npz`` and ``config.py``."""
+    """Folder with two images, ``people.npz`` and ``config.py``."""
     root = tmp_path_factory.mktemp('people')
     layer = SMPLXLayer(model_path=free_body_dir)
     scene = make_scene()
@@ -139,9 +139,9 @@ def uncovered_and_excess(mesh, person, tolerance):
     """Parts of a person without mesh, and of the mesh without person.
 
     Args:
-        mesh: (H, W, 3) picture of blue people under their meshes.
-        person: (H, W) bool, the people.
-        tolerance: Pixels around the people that are no excess.
+        mesh: (H, W, 3) image of blue persons under their meshes.
+        person: (H, W) bool, the persons.
+        tolerance: Pixels around the persons that are no excess.
     """
     kernel = np.ones((2 * tolerance + 1, 2 * tolerance + 1), np.uint8)
     around = cv2.dilate(person.astype(np.uint8), kernel) > 0
@@ -178,7 +178,7 @@ def test_meshes_follow_flip_and_resize(browse, people, tmp_path):
     boxes, mesh = np.split(drawn, 2, axis=1)
     person = read(people / 'a' / 'street.png').astype(np.uint8)
     person = is_blue(cv2.resize(person[:, ::-1], (400, 300)).astype(int))
-    # A mirrored picture is off by one pixel: AiOS' convention.
+    # A mirrored image is off by one pixel: AiOS' convention.
     uncovered, excess = uncovered_and_excess(mesh, person, 3)
     assert uncovered < 0.1
     assert excess < 0.01
@@ -209,7 +209,7 @@ def test_without_meshes_there_is_one_panel(browse, people, tmp_path, capsys):
     )
     assert read(tmp_path / '000001_street.jpg').shape == (HEIGHT, WIDTH, 3)
     output = capsys.readouterr().out
-    assert f'2 of 2 pictures: {tmp_path}' in output
+    assert f'2 of 2 images: {tmp_path}' in output
     assert 'contact sheet of 2' in output
 
 

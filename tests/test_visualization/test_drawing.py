@@ -31,7 +31,7 @@ def centroid(image):
 
 
 def only_joint(name, x, y):
-    """Key-points of the 137 set with one joint in the picture."""
+    """Keypoints of the 137 set with one joint in the image."""
     keypoints = np.full((137, 2), np.nan)
     keypoints[SMPLX_137.index(name)] = x, y
     return keypoints
@@ -177,7 +177,7 @@ def test_contact_sheet_is_about_square():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'images': []}, 'at least one picture'),
+        ({'images': []}, 'at least one image'),
         ({'images': [canvas()], 'columns': 0}, 'columns must be positive'),
         ({'images': [canvas()], 'captions': []}, '0 captions do not fit 1'),
     ],

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Overlays and views of people whose meshes are spheres."""
+"""Overlays and views of persons whose meshes are spheres."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_picture_is_mixed_in_and_not_changed(make_frame, sphere) -> None:
 
 
 def test_pictures_of_another_size(make_frame, sphere) -> None:
-    """The overlay has the size of the picture that it is drawn into."""
+    """The overlay has the size of the image that it is drawn into."""
     options = OverlayOptions(layers=('mesh', 'boxes'), mesh_alpha=1)
     frame = make_frame({1: (0.5, 0.2, 4)})
     small = OverlayDrawer(sphere[1], options)(frame, GREY)
@@ -172,7 +172,7 @@ def _rows(panel: np.ndarray, person: int) -> float:
 
 @pytest.mark.parametrize('name', ['side', 'top'])
 def test_views_show_the_distance(make_frame, sphere, name) -> None:
-    """What overlaps in the picture lies apart, by the right distance."""
+    """What overlaps in the image lies apart, by the right distance."""
     frame = make_frame({1: (0, -0.5, 3), 6: (1, 0.5, 7)})
     meshes = [
         Mesh(v, sphere[1], np.divide(instance_color(i), 255))
@@ -193,7 +193,7 @@ def test_views_show_the_distance(make_frame, sphere, name) -> None:
 
 
 def test_views_stay_calm(make_frame, sphere) -> None:
-    """A step of one person moves the picture of the others only a little."""
+    """A step of one person moves the image of the others only a little."""
     view = SceneView('top')
 
     def draw(x: float) -> float:

@@ -57,7 +57,7 @@ def _times(path: Path) -> list[float]:
 
 
 def _flash(path: Path) -> float:
-    """Second in which the picture is white."""
+    """Second in which the image is white."""
     with av.open(str(path)) as container:
         frames = [
             (frame.to_ndarray(format='rgb24').mean(), frame.time)

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Measure speed and memory of a detector, in total and by phase.
 
-With ``--compare`` two detectors take turns on the same pictures in the same
+With ``--compare`` two detectors take turns on the same images in the same
 process, so that whatever else the machine does hits both. Weights are random
-and pictures are noise; that changes nothing, because all persons of
+and images are noise; that changes nothing, because all persons of
 ``test_cfg.max_per_img`` are returned whatever their scores.
 
 Example:

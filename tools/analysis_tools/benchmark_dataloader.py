@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""How fast a data set delivers, and what its workers weigh.
+r"""How fast a dataset delivers, and what its workers weigh.
 
 Measures images per second of one process and of workers, and the memory that
 a worker has for itself, apart from what all share.

@@ -3,9 +3,9 @@
 r"""Measure the training step of a detector, in total and by phase.
 
 With ``--compare`` detectors take turns in the same process, so that whatever
-else the machine does hits all; all get the same pictures and people. Without
-``--data`` pictures are noise and people are made up. With it all train on the
-pictures of a config, loaded in the same process. Of other configs only the
+else the machine does hits all; all get the same images and persons. Without
+``--data`` images are noise and persons are made up. With it all train on the
+images of a config, loaded in the same process. Of other configs only the
 model counts.
 
 Example:
@@ -96,7 +96,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--data',
         metavar='CONFIG',
-        help='take pictures from the train_dataloader of this config',
+        help='take images from the train_dataloader of this config',
     )
     parser.add_argument(
         '--data-options',
@@ -106,7 +106,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='change that config',
     )
     parser.add_argument('--batch-size', type=int, default=2)
-    parser.add_argument('--people', type=int, default=4, help='per picture')
+    parser.add_argument('--people', type=int, default=4, help='per image')
     add_dtype_option(parser)
     add_measuring_options(parser)
     add_cfg_options(parser)
@@ -122,12 +122,12 @@ def build_model(config: Config, device: str) -> nn.Module:
 
 
 def make_people(count: int, shape: tuple[int, int], person: int) -> Any:
-    """Ground truth of a picture: everything valid, boxes by chance.
+    """Ground truth of an image: everything valid, boxes by chance.
 
     Args:
-        count: Number of people.
-        shape: Height and width of the picture.
-        person: Class of people.
+        count: Number of persons.
+        shape: Height and width of the image.
+        person: Class of persons.
     """
     height, width = shape
     size = torch.tensor([width, height, width, height])
@@ -169,7 +169,7 @@ class Step:
     def _batches(
         self, args: argparse.Namespace
     ) -> Iterator[tuple[Tensor, list[DetDataSample]]]:
-        # COCO's 80 classes begin with people, ours are nobody and people.
+        # COCO's 80 classes begin with persons, ours with the background.
         label = 0 if self.model.bbox_head.num_classes > 2 else 1
         if args.data:
             yield from self._load(args, label)
@@ -292,10 +292,10 @@ def show(name: str, number: float) -> str:
 def describe(args: argparse.Namespace) -> str:
     """What a batch is."""
     if args.data:
-        return f'{args.batch_size} pictures of {args.data}'
+        return f'{args.batch_size} images of {args.data}'
     return (
-        f'{args.batch_size} pictures of {args.shape[0]}x{args.shape[1]} with '
-        f'{args.people} people each'
+        f'{args.batch_size} images of {args.shape[0]}x{args.shape[1]} with '
+        f'{args.people} persons each'
     )
 
 

@@ -5,11 +5,11 @@ r"""Measure video_demo.py from end to end, and where it waits.
 Reading, the network, and drawing with writing run in three threads. For each
 the table has its own processor time, and how long it waited for the others;
 processor time of PyTorch's other threads is in the total only. Weights are
-random without ``--checkpoint``: people are found everywhere, as many as
+random without ``--checkpoint``: persons are found everywhere, as many as
 ``--persons`` says. ``--drawn`` shows as many to the shipped weights. With
-``--live FPS`` frames come at that rate, as from a camera, those that nobody
+``--live FPS`` frames come at that rate, as from a camera, those that nothing
 waits for are lost, and nothing is written: then it prints the time from a
-frame to its drawn picture, too.
+frame to its drawn image, too.
 
 Example:
     python tools/analysis_tools/benchmark_video.py configs/aios/aios_tiny.py \
@@ -128,7 +128,7 @@ def draw_persons(width: int, height: int, count: int) -> np.ndarray:
 
 
 def write_video(path: Path, picture: np.ndarray, frames: int) -> None:
-    """A picture that moves sideways."""
+    """An image that moves sideways."""
     with VideoFile(path, 25) as video:
         for index in range(frames):
             video.write(np.roll(picture, 8 * index, axis=1))
@@ -166,7 +166,7 @@ class Screen(FrameWriter):
         faces: ``(F, 3)`` triangles of the bodies.
 
     Attributes:
-        ages: Seconds from the camera to the drawn picture.
+        ages: Seconds from the camera to the drawn image.
     """
 
     per_frame = False
@@ -291,7 +291,7 @@ def main(argv: list[str] | None = None) -> None:
         processor = time.process_time() - processor
     frames = summary.frames
     print(
-        f'{frames} frames, {summary.persons / frames:.0f} people each, '
+        f'{frames} frames, {summary.persons / frames:.0f} persons each, '
         f'batch size {args.batch_size}, {args.device}, '
         f'{args.threads or torch.get_num_threads()} threads\n'
     )
@@ -304,7 +304,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f'\n{frames / wall:.2f} frames/s by the wall clock')
     for screen in screens:
         age = 1000 * np.median(screen.ages)
-        print(f'{age:.0f} ms from the camera to the drawn picture (median)')
+        print(f'{age:.0f} ms from the camera to the drawn image (median)')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Look at a data set: draw its labels into its pictures.
+r"""Look at a dataset: draw its labels into its images.
 
-Writes one picture per sample (boxes and skeletons on the left, body meshes
+Writes one image per sample (boxes and skeletons on the left, body meshes
 on the right) and a contact sheet of all of them. Needs no display.
 
 Example:
@@ -49,12 +49,12 @@ SNAPSHOTS = 'browse_snapshots'
 
 
 class Sample(NamedTuple):
-    """A picture with labels, at some step of the pipeline.
+    """An image with labels, at some step of the pipeline.
 
     Args:
         step: Name of the step.
         inputs: (3, H, W) BGR, 0 to 255.
-        data_sample: Labels in pixels of this picture.
+        data_sample: Labels in pixels of this image.
     """
 
     step: str
@@ -83,7 +83,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--number',
         type=number(int, -1),
         default=16,
-        help='samples to draw, spread over the data set; -1: all of them',
+        help='samples to draw, spread over the dataset; -1: all of them',
     )
     parser.add_argument(
         '--mesh',
@@ -95,7 +95,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--body-model',
         metavar='PATH',
         help="SMPL-X file or folder, or 'free'; default: `body_model` of the "
-        "config's visualizer, else of the data set's metainfo, else installed "
+        "config's visualizer, else of the dataset's metainfo, else installed "
         'SMPL-X files, else the free body',
     )
     parser.add_argument(
@@ -154,9 +154,9 @@ def browse(
     """Draw samples and the contact sheet, and say what was written."""
     indices = spread(len(dataset), args.number)
     if not indices:
-        sys.exit('error: the data set is empty')
+        sys.exit('error: the dataset is empty')
     thumbnails, titles, without_camera = [], [], 0
-    for index in tqdm(indices, desc='browse', unit='picture'):
+    for index in tqdm(indices, desc='browse', unit='image'):
         samples = samples_of(dataset[index])
         meta = samples[0].data_sample.metainfo
         people = samples[0].data_sample.get('gt_instances', ())
@@ -173,10 +173,10 @@ def browse(
     sheet = make_sheet(thumbnails, titles, args.columns)
     write_image(sheet, output_dir / SHEET, overwrite=args.overwrite)
 
-    print(f'{len(indices)} of {len(dataset)} pictures: {output_dir}')
+    print(f'{len(indices)} of {len(dataset)} images: {output_dir}')
     print(f'contact sheet of {len(titles)}: {output_dir / SHEET}')
     if args.mesh and without_camera:
-        print(f'{without_camera} pictures have no camera, hence no meshes')
+        print(f'{without_camera} images have no camera, hence no meshes')
 
 
 def check_output_dir(output_dir: Path, overwrite: bool) -> None:
@@ -186,12 +186,12 @@ def check_output_dir(output_dir: Path, overwrite: bool) -> None:
     if output_dir.is_dir() and any(output_dir.iterdir()) and not overwrite:
         sys.exit(
             f'error: {output_dir} is not empty; give another --output-dir, '
-            'or --overwrite to replace pictures of the same name'
+            'or --overwrite to replace images of the same name'
         )
 
 
 def build_dataset(config: Config, phase: str | None, mode: str) -> Any:
-    """Build the data set of a phase with the pipeline that ``mode`` wants."""
+    """Build the dataset of a phase with the pipeline that ``mode`` wants."""
     settings = dataset_config(config, phase)
     change = {
         'original': without_augmentation,
@@ -206,7 +206,7 @@ def build_dataset(config: Config, phase: str | None, mode: str) -> Any:
 def change_pipelines(
     config: Any, change: Callable[[list[dict]], list[dict]]
 ) -> Any:
-    """Copy of a data set's config with all pipelines in it changed.
+    """Copy of a dataset's config with all pipelines in it changed.
 
     Wrappers such as ``ConcatDataset`` have pipelines at any depth.
     """
@@ -265,7 +265,7 @@ class TakeSnapshot:
         self.pack = TRANSFORMS.build(pack)
 
     def __call__(self, results: dict) -> dict:
-        """Append a :class:`Sample` once there are picture and labels."""
+        """Append a :class:`Sample` once there are image and labels."""
         if 'img' in results and 'gt_persons' in results:
             packed = self.pack(dict(results))
             sample = Sample(
@@ -276,7 +276,7 @@ class TakeSnapshot:
 
 
 def samples_of(item: dict) -> list[Sample]:
-    """What there is to draw of an item of the data set."""
+    """What there is to draw of an item of the dataset."""
     if SNAPSHOTS in item:
         return item[SNAPSHOTS]
     if 'inputs' not in item:
@@ -293,7 +293,7 @@ def build_visualizer(
     settings = dict(config.get('visualizer') or {})
     if settings.pop('type', None) != 'WholeBodyVisualizer':
         settings = {}
-    # Backends are for logs of training; pictures go to files here. And made
+    # Backends are for logs of training; images go to files here. And made
     # by hand it is no singleton, which building from a config would give.
     settings |= {'vis_backends': None, 'panels': [['boxes', 'skeletons']]}
     if args.mesh:
@@ -354,7 +354,7 @@ def rgb(inputs: torch.Tensor) -> np.ndarray:
 
 
 def shrink(image: np.ndarray) -> np.ndarray:
-    """Picture as high as a cell of the contact sheet."""
+    """Image as high as a cell of the contact sheet."""
     width = max(1, round(image.shape[1] * CELL_HEIGHT / image.shape[0]))
     size = width, CELL_HEIGHT
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
@@ -363,9 +363,9 @@ def shrink(image: np.ndarray) -> np.ndarray:
 def make_sheet(
     thumbnails: list[np.ndarray], titles: list[str], columns: int | None
 ) -> np.ndarray:
-    """Contact sheet with cells as wide as the widest picture."""
+    """Contact sheet with cells as wide as the widest image."""
     if columns is None and thumbnails[0].shape[1] > 2 * CELL_HEIGHT:
-        # Panels make wide pictures: fewer columns give a squarer sheet.
+        # Panels make wide images: fewer columns give a squarer sheet.
         columns = max(1, round(math.sqrt(len(thumbnails) / 2)))
     width = max(thumbnail.shape[1] for thumbnail in thumbnails)
     return contact_sheet(thumbnails, columns, (CELL_HEIGHT, width), titles)

@@ -2,8 +2,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Errors by joint and by part, as tables and bars.
 
-Reads what tools/test.py --out wrote, and the labels of the config's data set;
-pictures are not opened.
+Reads what tools/test.py --out wrote, and the labels of the config's dataset;
+images are not opened.
 
 Example:
     python tools/analysis_tools/error_by_joint.py CONFIG predictions.pkl \
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.align,
     )
     if not errors.known.any():
-        sys.exit('error: nobody with 3-D joints was found')
+        sys.exit('error: no person with 3-D joints was found')
     write_results(errors, args.out, args.overwrite)
     print(f'{"part":8s}{"persons":>9s}{"mean":>8s}{"median":>8s}{"p90":>8s}')
     for row in errors.of_parts():

@@ -95,7 +95,7 @@ def missing_package(error: ImportError) -> str:
 
 
 def count(model: nn.Module, shape: list[int]) -> dict[str, float]:
-    """Parameters and multiply-adds of one picture, in total and by phase."""
+    """Parameters and multiply-adds of one image, in total and by phase."""
     images, samples = make_batch(torch.randn(1, 3, *shape))
     counter = FlopCounterMode(display=False)
     meter = PhaseMeter(model, lambda: counter.get_total_flops() / 2)

@@ -2,7 +2,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""A contact sheet of the persons a model gets most wrong.
 
-Of each the picture around the person, once with the true joints (left) and
+Of each the image around the person, once with the true joints (left) and
 once with the predicted ones (right). Reads what tools/test.py --out wrote.
 
 Example:
@@ -105,7 +105,7 @@ def draw_case(
 def _window(
     boxes: np.ndarray, shape: Sequence[int]
 ) -> tuple[int, int, int, int]:
-    """Around all boxes, with a margin, inside the picture."""
+    """Around all boxes, with a margin, inside the image."""
     low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
     margin = MARGIN * (high - low).max()
     limit = np.array((shape[1], shape[0]))
@@ -115,7 +115,7 @@ def _window(
 
 
 def make_sheet(pictures: list[np.ndarray], captions: list[str]) -> np.ndarray:
-    """Cells as wide as the widest picture."""
+    """Cells as wide as the widest image."""
     width = max(picture.shape[1] for picture in pictures)
     columns = max(1, round((1.6 * len(pictures) * HEIGHT / width) ** 0.5))
     return contact_sheet(pictures, columns, (HEIGHT, width), captions)
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     )
     cases = worst_persons(errors, args.part, args.number)
     if not cases:
-        raise ValueError(f'there is nobody to show for --part {args.part}')
+        raise ValueError(f'there is no person to show for --part {args.part}')
     by_id = {(r.get('dataset_name'), r['img_id']): r for r in records}
     pictures, captions = [], []
     for case in cases:

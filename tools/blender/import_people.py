@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Open results in Blender: people, camera, frame rate, the video behind them.
+r"""Open results in Blender: persons, camera, frame rate, the video behind them.
 
     blender --python tools/blender/import_people.py -- outputs/video_demo
 
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_SENSOR = 36.0  # millimetres across the picture's width
+_SENSOR = 36.0  # millimetres across the image's width
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -61,8 +61,8 @@ def blender_camera(
 
     Args:
         K: Intrinsics in pixels.
-        width: Of the picture, pixels.
-        height: Of the picture, pixels.
+        width: Of the image, pixels.
+        height: Of the image, pixels.
 
     Returns:
         ``lens`` and ``sensor_width`` in millimetres, ``shift_x`` and
@@ -102,7 +102,7 @@ def import_people(folder: Path, video: Path | None = None) -> None:
 
     Args:
         folder: With ``people.glb``.
-        video: Shown behind the people.
+        video: Shown behind the persons.
 
     Raises:
         OSError: If a file is not there.
@@ -146,7 +146,7 @@ def _widen_sliders() -> None:
 
 
 def _set_camera(document: dict[str, Any], video: Path | None) -> None:
-    """Look through the camera that took the pictures."""
+    """Look through the camera that took the images."""
     import bpy
 
     cameras = [item for item in bpy.data.objects if item.type == 'CAMERA']
@@ -172,7 +172,7 @@ def _set_camera(document: dict[str, Any], video: Path | None) -> None:
 
 
 def export_fbx(path: Path) -> None:
-    """Write the people and the camera of the scene as an FBX file.
+    """Write the persons and the camera of the scene as an FBX file.
 
     Args:
         path: The file; replaced if it exists.
@@ -222,7 +222,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--background-video',
         type=Path,
         metavar='FILE',
-        help='shown behind the people',
+        help='shown behind the persons',
     )
     parser.add_argument(
         '--save', type=Path, metavar='FILE', help='write a .blend file'

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.out.suffix != '.npz':
         raise ValueError(f'{args.out}: must be an .npz file')
     count = convert_ground_truth(args.folder, args.out, args.overwrite)
-    print(f'{count} pictures: {args.out}')
+    print(f'{count} images: {args.out}')
 
 
 if __name__ == '__main__':

@@ -52,14 +52,14 @@ def labels_are_upright(labels: Path, scene: Path) -> bool:
     file = labels / f'{scene.name}.npz'
     if not file.is_file():
         raise FileNotFoundError(
-            f'{file} does not exist; its cameras tell whether the pictures '
+            f'{file} does not exist; its cameras tell whether the images '
             'must be turned'
         )
     cameras = load_npz(file, ('cam_int',)).get('cam_int')
     if cameras is None or cameras.shape[1:] != (3, 3) or not len(cameras):
         raise CorruptFileError(f'{file}: must have cameras cam_int (N, 3, 3)')
     if not is_upright(cameras):
-        print(f'{scene.name}: labels refer to the pictures as they are')
+        print(f'{scene.name}: labels refer to the images as they are')
         return False
     return True
 
@@ -92,10 +92,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         turned = tqdm(
             pool.map(lambda job: rotate(*job), jobs),
             total=len(jobs),
-            unit='picture',
+            unit='image',
         )
         count = sum(turned)
-    print(f'{count} pictures turned, {len(jobs) - count} were there already')
+    print(f'{count} images turned, {len(jobs) - count} were there already')
 
 
 if __name__ == '__main__':

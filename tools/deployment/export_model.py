@@ -2,9 +2,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Export the network of a detector: ONNX, or a program of torch.export.
 
-The suffix of OUT says which: .onnx or .pt2.  The file takes pictures of one
+The suffix of OUT says which: .onnx or .pt2.  The file takes images of one
 size, and holds everything up to the predictions of the last decoder layer;
-people are chosen and posed from them afterwards (docs/en/deployment.md).
+persons are chosen and posed from them afterwards (docs/en/deployment.md).
 Nothing is written unless the results equal those of PyTorch.
 
 Examples:

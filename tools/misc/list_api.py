@@ -4,7 +4,7 @@
 
 Public is what a package has in ``__all__``.  The files are read, not run.  A
 test compares the list with tests/test_packaging/public_api.json, so that
-nobody changes the API without noticing.
+no change of the API goes unnoticed.
 
 Examples:
     python tools/misc/list_api.py

@@ -128,8 +128,8 @@ class AGORAConverter(Converter):
         if count > 1:
             places = [str(path) for path in found if path.name == file]
             raise ConverterError(
-                f'{self.root}: the same people are in {" and ".join(places)}; '
-                'keep one of them'
+                f'{self.root}: the same persons are in {" and ".join(places)}'
+                '; keep one of them'
             )
         return [str(path) for path in found]
 
@@ -198,7 +198,7 @@ class AGORAConverter(Converter):
         for row in range(0, len(frame['imgPath']), self.interval):
             name = self._picture(str(frame['imgPath'][row]))
             if name is None:
-                table.counts['missing picture'] += 1
+                table.counts['missing image'] += 1
                 continue
             for k in range(len(frame['gender'][row])):
                 cells = {key: frame[key][row] for key in _FRAME_KEYS[1:]}

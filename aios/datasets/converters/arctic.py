@@ -84,7 +84,7 @@ class ARCTICConverter(Converter):
         for camera in range(1, _CAMERAS + 1):
             frames, paths = self._pictures(unit, camera, table)
             inside = (frames >= 0) & (frames < len(motion['transl']))
-            table.counts['picture without labels'] += int((~inside).sum())
+            table.counts['image without labels'] += int((~inside).sum())
             frames, paths = frames[inside], paths[inside]
             if len(frames):
                 rows = {k: v[frames] for k, v in motion.items()}
@@ -108,11 +108,11 @@ class ARCTICConverter(Converter):
         folder = self.image_root() / unit / str(camera)
         files = {int(file.stem): file for file in folder.glob('*.jpg')}
         if not files:
-            table.counts['camera without pictures'] += 1
+            table.counts['camera without images'] += 1
         first = min(files, default=0) + _MARGIN
         last = max(files, default=0) - _MARGIN
         taken = [n for n in sorted(files) if first <= n <= last]
-        table.counts['first or last ten pictures'] += len(files) - len(taken)
+        table.counts['first or last ten images'] += len(files) - len(taken)
         taken = taken[:: self.interval]
         offset = int(self._info(unit.split('/')[0])['ioi_offset'])
         frames = np.array(taken, np.int64) - offset

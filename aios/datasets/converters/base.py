@@ -184,8 +184,8 @@ class Summary:
     def __str__(self) -> str:
         mean = self.persons / max(1, self.images)
         lines = [
-            f'{self.path}: {self.images:,} pictures, {self.persons:,} persons '
-            f'({mean:.1f} per picture)'
+            f'{self.path}: {self.images:,} images, {self.persons:,} persons '
+            f'({mean:.1f} per image)'
         ]
         for name, count in self.parts.items():
             share = 100 * count / max(1, self.persons)
@@ -199,8 +199,8 @@ class Summary:
             lines.append(f'  ({self.resumed} units were converted before)')
         if self.missing:
             lines.append(
-                f'  WARNING: {self.missing:,} pictures are not there, for '
-                f'example {self.first_missing}; until they are, data sets '
+                f'  WARNING: {self.missing:,} images are not there, for '
+                f'example {self.first_missing}; until they are, datasets '
                 "want filter_cfg=dict(missing_images='drop')"
             )
         return '\n'.join(lines)
@@ -230,7 +230,7 @@ def convert(
 
     Raises:
         FileExistsError: If ``out`` exists and ``overwrite`` is false.
-        ConverterError: If the release is incomplete, or nobody is left.
+        ConverterError: If the release is incomplete, or no person is left.
         OtherSettingsError: If parts of another conversion lie there.
         FolderInUseError: If another conversion writes the same file.
         ChildProcessError: If a process died.
@@ -269,7 +269,7 @@ def convert(
         )
         if not len(data):
             raise ConverterError(
-                f'{converter.root}: nobody is left ({dict(counts)})'
+                f'{converter.root}: no person is left ({dict(counts)})'
             )
         data.dump(out, overwrite=overwrite)
         summary = Summary(out, counts=counts, resumed=len(units) - len(todo))

@@ -326,7 +326,7 @@ def neutral_betas(
 def _to_neutral(
     model_path: str | None, gender: str, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The fit is linear, so it is one matrix for everybody."""
+    """The fit is linear, so one matrix serves all persons."""
     arrays = _arrays(model_path, gender)
     bodies = arrays['v_template'] + np.concatenate(
         (

@@ -105,7 +105,7 @@ def _add_options(
         '--interval',
         type=int,
         default=1,
-        help='take every n-th picture (default: all)',
+        help='take every n-th image (default: all)',
     )
     parser.add_argument(
         '--limit',

@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
 
 
 def _pack_numbers(record: dict[str, Any]) -> dict[str, Any]:
-    record.pop('segmentation', None)  # large, and nobody needs it
+    record.pop('segmentation', None)  # large, and not needed
     for name, value in record.items():
         if isinstance(value, list) and len(value) >= _LONG:
             kinds = {type(number) for number in value}
@@ -267,7 +267,7 @@ class COCOConverter(Converter):
             '--keep-crowds',
             action='store_true',
             help='keep boxes of crowds, for the option ignore_crowds of the '
-            'data set',
+            'dataset',
         )
 
     def _fits_file(self) -> Path:

@@ -69,9 +69,9 @@ class EgoBodyConverter(Converter):
             elif frame not in visible:
                 table.counts['person not visible'] += 1
             elif frame not in fits:
-                table.counts['picture without body fit'] += 1
+                table.counts['image without body fit'] += 1
             elif stamp not in poses:
-                table.counts['picture without camera'] += 1
+                table.counts['image without camera'] += 1
             else:
                 rows.append((path, stamp, fits[frame]))
         if not rows:

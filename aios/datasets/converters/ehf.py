@@ -76,7 +76,7 @@ class EHFConverter(Converter):
             names = (f'{stem}_img.png', f'{stem}_img.jpg')
             image = next((n for n in names if (self.root / n).is_file()), None)
             if image is None:
-                table.counts['missing picture'] += 1
+                table.counts['missing image'] += 1
                 continue
             rows.append((image, stem, read_ply_vertices(mesh)))
         if not rows:

@@ -60,7 +60,7 @@ def merge_parts(
         config: Name of the dataset and its split.
 
     Returns:
-        The file's content (without a row if there is nobody), and what was
+        The file's content (without rows if there are no persons), and what was
         left out by reason.
 
     Raises:

@@ -111,7 +111,7 @@ class RICHConverter(Converter):
     ) -> list[dict[str, np.ndarray]]:
         """Rows of a subject in one camera; none without images."""
         here = np.array([frame in camera.images for frame in frames])
-        table.counts['missing picture'] += int((~here).sum())
+        table.counts['missing image'] += int((~here).sum())
         if not here.any():
             return []
         rows = {name: value[here] for name, value in params.items()}

@@ -27,9 +27,10 @@ class UBodyConverter(Converter):
     """UBody, intra- or inter-scene protocol.
 
     Kept are annotations that are no crowd, have keypoints and a valid
-    label, a body fit, at least one confident joint, and a box that nobody
-    else in the image has.  The test split is every 100th *annotation* of
-    each scene, counted from 1 before anything is left out (OSX's rule).
+    label, a body fit, at least one confident joint, and a box that no
+    other person in the image has.  The test split is every 100th
+    *annotation* of each scene, counted from 1 before anything is left out
+    (OSX's rule).
 
     Args:
         root: Folder with ``annotations``, ``images`` and ``splits``.
@@ -138,7 +139,7 @@ class UBodyConverter(Converter):
             elif person.get('iscrowd'):
                 reason = 'crowd'
             elif not person.get('num_keypoints', 1):
-                reason = 'no key-points'
+                reason = 'no keypoints'
             elif not person.get('valid_label', 1):
                 reason = 'invalid label'
             elif str(person['id']) not in fits:

@@ -184,7 +184,7 @@ class WeightedConcatSampler(Sampler):
         lines = [
             f'{len(indices)} samples per epoch, {len(self)} per rank '
             f'({self.world_size} ranks)',
-            '  data set              pictures   wanted  realised  samples  '
+            '  dataset                 images   wanted  realised  samples  '
             'passes',
         ]
         for name, size, weight, count in zip(

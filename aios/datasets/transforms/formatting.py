@@ -46,7 +46,7 @@ class FilterWholeBody(Transform):
         self.keep_empty = keep_empty
 
     def transform(self, results: dict) -> dict | None:
-        """Filter the labels; None if nobody is left."""
+        """Filter the labels; None if no person is left."""
         follow_image(results)
         height, width = results['img_shape']
         boxes = results['gt_persons']['bboxes']

@@ -70,7 +70,7 @@ def rescale_labels(results: dict, size: tuple[int, int]) -> None:
 
 
 def crop_labels(results: dict, region: tuple[int, int, int, int]) -> None:
-    """Labels of the region ``(x0, y0, width, height)``; nobody is removed."""
+    """Labels of the region ``(x0, y0, width, height)``; all persons stay."""
     x0, y0, width, height = region
     move_labels(results, (1.0, 1.0), (-x0, -y0), (height, width))
 

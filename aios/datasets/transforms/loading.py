@@ -79,7 +79,7 @@ def _check_array(img: Any, where: str) -> None:
     if img.ndim != 3 or img.shape[2] != 3 or 0 in img.shape:
         raise ValueError(
             f'img must have shape (H, W, 3), BGR, got {img.shape} ({where}); '
-            'cv2.cvtColor turns grey or transparent pictures into that'
+            'cv2.cvtColor turns grey or transparent images into that'
         )
     if img.dtype != np.uint8 and img.dtype.kind != 'f':
         raise ValueError(
@@ -141,7 +141,7 @@ class LoadHumanAnnotations(Transform):
     ) -> None:
         sy, sx = (d / a for d, a in zip(decoded, annotated, strict=True))
         if abs(sx / sy - 1) > _MAX_ASPECT_CHANGE:
-            advice = 'the aspect differs: a turned or a wrong picture'
+            advice = 'the aspect differs: a turned or a wrong image'
         elif not self.rescale_if_mismatch:
             advice = 'set rescale_if_mismatch=True to scale the labels'
         else:
@@ -161,7 +161,7 @@ class _PersonRecord(dict):
     def __missing__(self, key: str) -> None:
         if str(key).startswith('gt_bboxes'):
             raise KeyError(
-                f'{key}: labels of people are in gt_persons; transforms that '
+                f'{key}: labels of persons are in gt_persons; transforms that '
                 'need gt_bboxes, such as Mosaic and MixUp, do not move them '
                 '(see docs/en/human_data.md#transforms)'
             )
@@ -169,5 +169,5 @@ class _PersonRecord(dict):
 
 
 def _place(results: dict) -> str:
-    name = results.get('dataset_name', 'data set')
+    name = results.get('dataset_name', 'dataset')
     return f'{name}, sample {results.get("sample_idx", "?")}'

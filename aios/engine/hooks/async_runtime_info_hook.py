@@ -22,7 +22,7 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
     Takes the place of MMEngine's ``RuntimeInfoHook`` (``default_hooks``,
     ``runtime_info``).  Losses and the norm of the gradient are copied to the
     host while the device works on, and read after the next step, when they
-    have long arrived.  They are read at once where somebody looks: before
+    have long arrived.  They are read at once where they are used: before
     ``LoggerHook`` writes, at the end of an epoch, before a checkpoint and
     before validation.  So logs are the same as MMEngine's.
 

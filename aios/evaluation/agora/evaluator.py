@@ -297,7 +297,7 @@ def agora_scale(img_path: str, size: Sequence[int]) -> np.ndarray:
     scale = np.array(PICTURE_SIZE) / (width, height)
     if abs(scale[0] / scale[1] - 1) > 1e-3:
         raise ValueError(
-            f'{img_path}: has {width} x {height} pixels; pictures of AGORA '
+            f'{img_path}: has {width} x {height} pixels; images of AGORA '
             'have 3840 x 2160 or 1280 x 720'
         )
     return scale

@@ -115,7 +115,7 @@ class AGORAGroundTruth:
         }
         if not self._pictures:
             raise ValueError(
-                f'{self.path}: none of {len(every)} pictures has '
+                f'{self.path}: none of {len(every)} images has '
                 f'{" or ".join(_FULL_BODY)} in its path; set '
                 'full_bodies_only=False to keep the others'
             )
@@ -179,7 +179,7 @@ def _check_table(data: Mapping[str, np.ndarray], path: Path) -> None:
     rows, places = data['rows'], data['paths']
     if rows.dtype.kind not in 'iu' or rows.shape[1:] != (2,):
         raise ValueError(
-            f'{path}: rows must be integers (pictures, 2), got {rows.dtype} '
+            f'{path}: rows must be integers (images, 2), got {rows.dtype} '
             f'{rows.shape}'
         )
     if places.dtype.kind != 'U' or places.shape != rows.shape[:1]:

@@ -126,8 +126,8 @@ def parse_name(name: str, benchmark: str = 'agora') -> tuple[str, int]:
         raise ValueError(f'{name}: must be called {wanted}')
     if benchmark == 'agora' and found['picture'].endswith(SMALL_SUFFIX):
         raise ValueError(
-            f'{name}: must be called as the picture at 3840 x 2160, without '
-            f'{SMALL_SUFFIX}; key-points must be in its pixels, too'
+            f'{name}: must be called as the image at 3840 x 2160, without '
+            f'{SMALL_SUFFIX}; keypoints must be in its pixels, too'
         )
     return found['picture'], int(found['person'])
 

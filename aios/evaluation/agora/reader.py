@@ -216,7 +216,7 @@ def read_dump(
     """
     people: dict[str, AGORAPeople] = {}
     for index, record in enumerate(dumped_records(path)):
-        where = f'{path}: picture {index}'
+        where = f'{path}: image {index}'
         try:
             found, broken = finite_instances(
                 record['pred_instances'], SUBMITTED_FIELDS
@@ -253,10 +253,10 @@ def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
     ):
         raise ValueError(
             f'{path}: must hold the predictions of DumpWholeBodyResults, a '
-            'list with pred_instances of every picture'
+            'list with pred_instances of every image'
         )
     for index, record in enumerate(records):
-        where = f'{path}: picture {index}'
+        where = f'{path}: image {index}'
         _check_picture(record, where)
         _check_people(record['pred_instances'], where)
     return records

@@ -42,7 +42,7 @@ class AGORATable:
         orientation: ``(G,)`` degrees in (-22.5, 337.5], NaN if unknown.
         x: ``(G,)`` horizontal distance from the centre of the image: 0 at
             the centre, 1 at the edges.
-        wrong: Predictions that are nobody, of all images.
+        wrong: Predictions that match no person, of all images.
     """
 
     found: np.ndarray
@@ -117,7 +117,7 @@ def agora_bins(
 
     Returns:
         For every column of :data:`AGORA_BINS` its bins: ``low``, ``high``,
-        ``persons``, ``matched``, ``recall`` and, where somebody was matched,
+        ``persons``, ``matched``, ``recall`` and, where persons were matched,
         the mean of each of :data:`AGORA_ERRORS` over those.  Persons in none
         of the bins, or whose value is unknown, are in a last one without
         edges (``None``).
@@ -172,7 +172,7 @@ def _detection(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
 
 
 def _errors(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
-    """Mean errors; empty if nobody was found."""
+    """Mean errors; empty if none was found."""
     found = table.found
     if not found.any():
         return {}

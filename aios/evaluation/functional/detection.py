@@ -75,6 +75,6 @@ def normalised_error(error: float, f1: float) -> float | None:
         f1: F1 of the detection, in [0, 1].
 
     Returns:
-        ``error / f1``; None if nobody was found, where it is not defined.
+        ``error / f1``; None if none was found, where it is not defined.
     """
     return error / f1 if f1 > 0 else None

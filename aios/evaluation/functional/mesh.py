@@ -129,7 +129,7 @@ def mesh_errors(
         parts: By name.  If there are ``lhand`` and ``rhand``, there will be
             ``hand``: of each person the mean of the sides that are known.
         known: For some parts ``(N,)`` bool, whose part is annotated; default
-            everybody's.
+            of all.
         visible: See :func:`part_errors`.
 
     Returns:

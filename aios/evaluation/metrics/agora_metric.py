@@ -30,7 +30,7 @@ class AGORAMetric(NumberMetric):
     Predictions come from the data samples, true persons from the release's
     own data frames, found by the name of the image.  The numbers are those
     of :func:`aios.evaluation.functional.summarise_agora`.  Images without
-    a sample count as images without predictions: everybody was missed.
+    a sample count as images without predictions: all persons were missed.
 
     Args:
         ground_truth: Folder of the data frames, or the file that
@@ -115,7 +115,7 @@ class AGORAMetric(NumberMetric):
         absent = [p for p in truth if p.name not in records]
         if absent:
             print_log(
-                f'{len(absent)} of {len(truth)} pictures of the ground truth '
+                f'{len(absent)} of {len(truth)} images of the ground truth '
                 f'were not evaluated (the first: {absent[0].name}); their '
                 'persons count as missed',
                 logger='current',

@@ -211,7 +211,7 @@ class CocoWholeBodyMetric(NumberMetric):
         if missing:
             raise ValueError(
                 f'{self.ann_file}: has no image with id {missing[0]!r}; is '
-                'it the file of the data set that is evaluated?'
+                'it the file of the dataset that is evaluated?'
             )
         seen = set(wanted)
         persons = [person for person in persons if person['image_id'] in seen]
@@ -338,6 +338,6 @@ def _evaluate(
     persons = [a for a in truth.dataset['annotations'] if not a['ignore']]
     metrics: dict[str, float] = {f'persons-{part}': len(persons)}
     for name, value in zip(_STATISTICS, evaluation.stats, strict=False):
-        if value >= 0:  # -1 where there is nobody
+        if value >= 0:  # -1 where there are no persons
             metrics[f'{name}-{part}'] = float(value)
     return metrics

@@ -69,7 +69,7 @@ class DumpWholeBodyResults(BaseMetric):
         """Write the file."""
         dump_pickle(self.out_file_path, results, overwrite=True)
         print_log(
-            f'predictions for {len(results)} pictures: {self.out_file_path}',
+            f'predictions for {len(results)} images: {self.out_file_path}',
             logger='current',
         )
         return {}

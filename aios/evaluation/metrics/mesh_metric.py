@@ -137,11 +137,11 @@ class SMPLXMeshMetric(NumberMetric):
 
     Args:
         body_model: Config of the SMPL-X layer of the ground truth.  Without
-            ``gender`` everybody has the body of the own gender.  Files of
+            ``gender`` each person has the body of its gender.  Files of
             hand and face vertices and of the joint regressors lie beside it.
         match: Who is compared with whom.  ``'one_per_image'``: the
             prediction with the best score and the person nearest to it, as
-            in the published tables.  ``'hungarian'``: everybody with a score
+            in the published tables.  ``'hungarian'``: all with a score
             of at least ``score_thr`` and a keypoint box that overlaps by
             0.1, at least cost.  ``'gt_box'``: for each person the prediction
             whose box overlaps most, as for methods that are given boxes.
@@ -166,7 +166,7 @@ class SMPLXMeshMetric(NumberMetric):
     fields: tuple[str, ...] = ('bboxes', 'joints2d', 'vertices')
     """Predictions that are needed and must be finite."""
     all_annotated = True
-    """Whether a prediction of somebody without a label is wrong."""
+    """Whether a prediction of a person without a label is wrong."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class SMPLXMeshMetric(NumberMetric):
             for name, value in _means(members).items():
                 metrics[f'{group}/{name}'] = value
         if records and not metrics['measured']:
-            print_log('nobody was measured: no errors', logger='current')
+            print_log('no person was measured: no errors', logger='current')
         return metrics
 
     def _counts(self, records: list[dict]) -> dict[str, float]:
@@ -342,4 +342,4 @@ def _camera(sample: Mapping[str, Any]) -> str:
 
 
 def _name(sample: Mapping[str, Any]) -> str:
-    return str(sample.get('img_path', f'picture {sample["img_id"]}'))
+    return str(sample.get('img_path', f'image {sample["img_id"]}'))

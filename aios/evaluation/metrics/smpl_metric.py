@@ -121,7 +121,7 @@ class SMPLMetric(SMPLXMeshMetric):
         if 'smpl_pose' not in true:
             raise ValueError(
                 f'{sample.get("img_path", "a sample")}: has no SMPL '
-                'parameters; the data set needs read_smpl=True'
+                'parameters; the dataset needs read_smpl=True'
             )
         if not len(pairs):
             return {}

@@ -112,7 +112,7 @@ class _Submission(NumberMetric):
             files |= record['files']
         archive = self.writer.publish(files)
         print_log(
-            f'{len(files)} persons of {len(pictures)} pictures: {archive}',
+            f'{len(files)} persons of {len(pictures)} images: {archive}',
             logger='current',
         )
         broken = sum(record['broken'] for record in pictures.values())
@@ -206,7 +206,7 @@ def bedlam_name(img_path: str) -> str:
     path = PurePosixPath(img_path.replace('\\', '/'))
     if len(path.parts) < 4 or path.parts[-3] != 'png':
         raise ValueError(
-            f'{img_path}: pictures of BEDLAM lie in '
+            f'{img_path}: images of BEDLAM lie in '
             '<scene>/png/<sequence>/<frame>.png'
         )
     return f'{path.parts[-4]}_frameID_{path.stem}'

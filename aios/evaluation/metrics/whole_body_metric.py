@@ -69,7 +69,7 @@ class WholeBodyMetric(NumberMetric):
             for ``AP``.
         iou_thr: A prediction whose box overlaps less matches no person.
         body_model: Config of the SMPL-X layer of the ground truth.  Without
-            a ``gender`` everybody has the body of the own gender.
+            a ``gender`` each person has the body of its gender.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
     """
 
@@ -128,7 +128,7 @@ class WholeBodyMetric(NumberMetric):
                 error = metrics[f'MPJPE-{measure}']
                 metrics[f'gain-{measure}'] = 1 - error / base
         if records and not metrics['matched']:
-            print_log('nobody was found: no joint errors', logger='current')
+            print_log('no person was found: no joint errors', logger='current')
         return metrics
 
     def _detection(self, records: list[dict]) -> dict[str, float]:

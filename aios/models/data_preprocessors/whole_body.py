@@ -97,12 +97,12 @@ def _name(index: int, samples: Sequence[Any] | None) -> str:
 def _check(image: Tensor, name: str) -> None:
     if image.ndim != 3 or len(image) != 3 or 0 in image.shape:
         raise ValueError(
-            f'{name}: a picture must have shape (3, H, W), got '
-            f'{tuple(image.shape)}; convert grey pictures and drop '
+            f'{name}: an image must have shape (3, H, W), got '
+            f'{tuple(image.shape)}; convert grey images and drop '
             'transparency first'
         )
     if image.dtype != torch.uint8 and not image.is_floating_point():
         raise ValueError(
-            f'{name}: a picture must be uint8 or floating point with values '
+            f'{name}: an image must be uint8 or floating point with values '
             f'in 0..255, got {image.dtype}'
         )

@@ -92,7 +92,7 @@ class SMPLXBranch(BaseModule):
         embed_dims: Width of a token.
         zero_rotation_init: Start with the 6-D representation zero, as the
             published recipe does.  It gives the zero matrix with a gradient
-            of 1e12.  By default everybody starts in the rest pose, upright
+            of 1e12.  By default all persons start in the rest pose, upright
             and facing the camera.
         hidden_dims: Width of the MLPs' hidden layers; default that of a
             token, as published.

@@ -166,7 +166,7 @@ class DenoisingQueryGenerator(BaseModule):
         )
 
     def _draw_persons(self, count: int) -> Tensor:
-        """Everybody equally often, the rest of the queries by chance."""
+        """Repeat each person equally; sample the rest of the queries."""
         device = self.label_embedding.weight.device
         if not count:
             return torch.zeros(

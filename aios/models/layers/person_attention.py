@@ -2,8 +2,8 @@
 """Self-attention inside and between persons (AiOS paper, Sec. 3.2).
 
 A token attends to the tokens of its own person; box tokens also attend to
-the box tokens of everybody.  Denoising tokens attend to all of these and to
-their own group, and nobody attends to them.  Written as a mask this is a
+the box tokens of all persons.  Denoising tokens attend to all of these and to
+their own group, and no others attend to them.  Written as a mask this is a
 matrix of 3900 x 3900 for 100 persons with 39 tokens each, nearly all of it
 blocked.  Here it is computed as what it is: small attentions.
 

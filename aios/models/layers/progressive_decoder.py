@@ -129,7 +129,7 @@ class ProgressiveDecoder(BaseModule):
         keep_overlapping: In training, let the candidates that overlap persons
             best leave the first stage whatever their scores.  Persons are
             those whom denoising queries stand for.  Not in the paper: where
-            few candidates are kept, later stages would see nobody until
+            few candidates are kept, later stages would see no person until
             scores are good.
         nms_iou_thr: Candidates whose box overlaps that of a better one by
             more than this leave the first stage only if there are not

@@ -48,7 +48,7 @@ class Candidates:
         """
         if self.points is None:
             raise ValueError(
-                'a cost needs key-points, but this output has none; take it '
+                'a cost needs keypoints, but this output has none; take it '
                 "out of the stage's match_costs"
             )
         return self.points

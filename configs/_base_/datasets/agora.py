@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# AGORA (CVPR 2021), synthetic, 5 to 15 people per picture:
+# AGORA (CVPR 2021), synthetic, 5 to 15 persons per image:
 # https://agora.is.tue.mpg.de (registration).
 # All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the data set are in its class, aios/datasets/benchmarks.py.
+# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
 agora_train = dict(
     type='AGORADataset',
     dataset_name='agora',
@@ -42,7 +42,7 @@ agora_val = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
-# Without labels: people are evaluated on the server.
+# Without labels: persons are evaluated on the server.
 agora_test = dict(
     type='MediaDataset',
     dataset_name='agora',

@@ -2,7 +2,7 @@
 # ARCTIC (CVPR 2023), one person with an object, eight fixed cameras
 # (protocol 1): https://arctic.is.tue.mpg.de (registration).
 # All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the data set are in its class, aios/datasets/benchmarks.py.
+# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
 arctic_train = dict(
     type='ARCTICDataset',
     dataset_name='arctic',
@@ -13,7 +13,7 @@ arctic_train = dict(
         'preprocessed_npz/multihuman_data/arctic_train.npz',
         'preprocessed_npz/multihuman_data/p1_train_multi.npz',
     ],
-    sample_interval=1000,  # pictures
+    sample_interval=1000,  # images
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),

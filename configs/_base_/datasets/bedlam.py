@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# BEDLAM (CVPR 2023), synthetic, 1 to 10 people per picture:
+# BEDLAM (CVPR 2023), synthetic, 1 to 10 persons per image:
 # https://bedlam.is.tue.mpg.de (registration). Ground truth of its test set is
 # not public.
 # All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the data set are in its class, aios/datasets/benchmarks.py.
+# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
 bedlam_train = dict(
     type='BEDLAMDataset',
     dataset_name='bedlam',
@@ -14,7 +14,7 @@ bedlam_train = dict(
         'preprocessed_npz/multihuman_data/bedlam_train.npz',
         'preprocessed_npz/multihuman_data/bedlam_train_multi_0915.npz',
     ],
-    sample_interval=5,  # pictures
+    sample_interval=5,  # images
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# COCO 2017 with COCO-WholeBody key-points and SMPL-X fits of NeuralAnnot:
+# COCO 2017 with COCO-WholeBody keypoints and SMPL-X fits of NeuralAnnot:
 # https://cocodataset.org, https://github.com/jin-s13/COCO-WholeBody,
 # https://github.com/mks0601/NeuralAnnot_RELEASE.
 # All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the data set are in its class, aios/datasets/benchmarks.py.
+# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
 coco_train = dict(
     type='COCONADataset',
     dataset_name='coco',

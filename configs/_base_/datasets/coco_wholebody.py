@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# COCO-WholeBody (ECCV 2020), validation: key-points of 5000 pictures,
+# COCO-WholeBody (ECCV 2020), validation: keypoints of 5000 images,
 # https://github.com/jin-s13/COCO-WholeBody. For testing only.
 # All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
 coco_wholebody_val = dict(

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# EgoBody (ECCV 2022), egocentric views (EgoSet), one person per picture:
+# EgoBody (ECCV 2022), egocentric views (EgoSet), one person per image:
 # https://sanweiliti.github.io/egobody/egobody.html (registration).
 # All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the data set are in its class, aios/datasets/benchmarks.py.
+# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
 egobody_train = dict(
     type='EgoBodyDataset',
     dataset_name='egobody',
@@ -13,7 +13,7 @@ egobody_train = dict(
         'preprocessed_npz/multihuman_data/egobody_train.npz',
         'preprocessed_npz/multihuman_data/egobody_egocentric_train_multi_080824.npz',
     ],
-    sample_interval=5,  # pictures
+    sample_interval=5,  # images
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# EHF (CVPR 2019), 100 pictures of one person with registered scans:
+# EHF (CVPR 2019), 100 images of one person with registered scans:
 # https://smpl-x.is.tue.mpg.de (registration). For testing only.
 # All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the data set are in its class, aios/datasets/benchmarks.py.
+# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
 ehf_test = dict(
     type='EHFDataset',
     dataset_name='ehf',

@@ -8,9 +8,9 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(
         type='WeightedConcatSampler',
-        # exact; as published a data set is drawn for each sample
+        # exact; as published a dataset is drawn for each sample
         weights=[0.4, 0.3, 0.3],
-        epoch_length='max',  # of the largest data set
+        epoch_length='max',  # of the largest dataset
     ),
     dataset=dict(
         type='SeededConcatDataset',
@@ -26,7 +26,7 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=False,
-    # round_up would repeat pictures
+    # round_up would repeat images
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset={{_base_.agora_val}},
 )

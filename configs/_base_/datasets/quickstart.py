@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The pictures of tools/quickstart.sh, which says how they are made.
+# The images of tools/quickstart.sh, which says how they are made.
 data_root = 'data/synthetic/quickstart/'
 # for overlays; labels of another --body need that one
 metainfo = dict(body_model=dict(type='SMPLXLayer', model_path='free'))
@@ -24,7 +24,7 @@ train_dataloader = dict(
                 pipeline=[
                     dict(type='LoadImage'),
                     dict(type='LoadHumanAnnotations'),
-                    # five pictures of ten; AGORA's: seven
+                    # five images of ten; AGORA's: seven
                     dict(
                         type='PersonGroupCrop',
                         sample_prob=0.5,
@@ -48,7 +48,7 @@ val_dataloader = dict(
     batch_size=4,
     num_workers=0,
     drop_last=False,
-    # round_up would repeat pictures
+    # round_up would repeat images
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='HumanDataset',

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Pictures of synthetic people with exact labels, for looking, testing and
+# Images of synthetic persons with exact labels, for looking, testing and
 # measuring. Made by
 #   python tools/make_synthetic_dataset.py data/synthetic/look \
 #       --images 24
@@ -47,14 +47,14 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=False,
-    # round_up would repeat pictures, and metrics would count them twice
+    # round_up would repeat images, and metrics would count them twice
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='humandata.npz',
         metainfo=metainfo,
-        # the last pictures; training sees them, too: not a benchmark
+        # the last images; training sees them, too: not a benchmark
         indices=-8,
         test_mode=True,
         pipeline=test_pipeline,

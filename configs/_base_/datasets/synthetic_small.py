@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Small pictures of synthetic people, and others of the same kind to evaluate
+# Small images of synthetic persons, and others of the same kind to evaluate
 # on. No licence, no download:
 #   python tools/make_synthetic_dataset.py data/synthetic/train \
 #       --images 2000 --size 320x240 --people 1-4 --seed 0
@@ -29,7 +29,7 @@ train_dataloader = dict(
                 pipeline=[
                     dict(type='LoadImage'),
                     dict(type='LoadHumanAnnotations'),
-                    # three pictures of ten; AGORA's: seven
+                    # three images of ten; AGORA's: seven
                     dict(
                         type='PersonGroupCrop',
                         sample_prob=0.3,
@@ -54,7 +54,7 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=False,
-    # round_up would repeat pictures
+    # round_up would repeat images
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='HumanDataset',

@@ -2,7 +2,7 @@
 # UBody (CVPR 2023), upper bodies in 15 scenes from sign language to talk
 # shows: https://github.com/IDEA-Research/OSX. Split: intra-scene.
 # All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the data set are in its class, aios/datasets/benchmarks.py.
+# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
 ubody_train = dict(
     type='UBodyDataset',
     dataset_name='ubody',
@@ -13,7 +13,7 @@ ubody_train = dict(
         'preprocessed_npz/multihuman_data/ubody_train.npz',
         'preprocessed_npz/multihuman_data/ubody_train_intra_multi.npz',
     ],
-    sample_interval=5,  # pictures
+    sample_interval=5,  # images
     pipeline=[
         dict(type='LoadImage'),
         dict(type='LoadHumanAnnotations'),

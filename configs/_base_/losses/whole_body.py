@@ -68,7 +68,7 @@ criterion = dict(
     loss_weights=dict(
         encoder=body_box,
         body_localization=dict(**body_box, **denoising),
-        # Hands and face have boxes here, but neither key-points nor a pose.
+        # Hands and face have boxes here, but neither keypoints nor a pose.
         body_refinement=dict(**body_box, **denoising, **body),
         whole_body=dict(**body_box, **denoising, **body, **hands_and_face),
     ),

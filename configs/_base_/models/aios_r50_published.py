@@ -14,7 +14,7 @@ model = dict(
         # Rotations start as zero matrices instead of as the identity.
         zero_rotation_init=True,
         criterion=dict(
-            # Boxes do not matter where there are key-points. A person
+            # Boxes do not matter where there are keypoints. A person
             # without a visible one is matched by score alone.
             assigner=dict(
                 match_costs=dict(

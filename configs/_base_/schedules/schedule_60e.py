@@ -5,7 +5,7 @@ optim_wrapper = dict(
     type='AsyncOptimWrapper',
     optimizer=dict(
         type='AdamW',
-        lr=1e-4,  # for 32 pictures per step
+        lr=1e-4,  # for 32 images per step
         # of everything, norms and biases included
         weight_decay=1e-4,
         fused=True,  # the same numbers, in one pass
@@ -43,5 +43,5 @@ custom_hooks = [
     dict(type='ResumeFallbackHook'),
 ]
 randomness = dict(seed=42)
-# USER SHOULD NOT CHANGE base_batch_size: (16 GPUs) x (2 pictures per GPU)
+# USER SHOULD NOT CHANGE base_batch_size: (16 GPUs) x (2 images per GPU)
 auto_scale_lr = dict(enable=False, base_batch_size=32)

@@ -32,7 +32,7 @@ class PatchNet(BaseModule):
             channels, stride = width, 2
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """``(B, 3, H, W)`` pictures to feature maps, finest first."""
+        """``(B, 3, H, W)`` images to feature maps, finest first."""
         maps = []
         for stage in self.stages:
             x = stage(x)
