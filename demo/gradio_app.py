@@ -135,15 +135,15 @@ class Finder:
         )
         params, animation = out_dir / 'params.npz', out_dir / 'people.glb'
         viewer = out_dir / 'viewer.html'
-        people = SequenceResult.load(params)
+        persons = SequenceResult.load(params)
         with tempfile.TemporaryDirectory() as scratch:
             make_viewer(
-                people, out_dir, viewer, scratch, source=path, title='Persons'
+                persons, out_dir, viewer, scratch, source=path, title='Persons'
             )
         overlay = out_dir / 'vis.mp4' if is_video else None
         image = None if is_video else next((out_dir / 'vis').iterdir())
         text = (
-            f'{len(people.person_ids)} persons in {summary.frames} '
+            f'{len(persons.person_ids)} persons in {summary.frames} '
             f'frame{"s" if summary.frames > 1 else ""}.'
         )
         if summary.frames == self.max_frames and is_video:

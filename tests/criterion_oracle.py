@@ -82,7 +82,7 @@ def oracle_sample(
     points = batch('joint_img')
     unit = torch.tensor([12, 16], dtype=dtype)
     joints3d = batch('joint_cam')
-    people = InstanceData(
+    persons = InstanceData(
         labels=torch.from_numpy(labels),
         keypoints=points[..., :2] / unit * extent[:2],
         keypoints_weight=points[..., 2],
@@ -99,11 +99,11 @@ def oracle_sample(
     )
     for part in ('', *(f'{part}_' for part in PARTS)):
         boxes = real(f'targets/{image}/{part}boxes').reshape(-1, 4)
-        people[f'{part}bboxes'] = cxcywh_to_xyxy(boxes) * extent
+        persons[f'{part}bboxes'] = cxcywh_to_xyxy(boxes) * extent
         if part:
-            people[f'{part}valid'] = batch(f'{part}bbox_valid')
+            persons[f'{part}valid'] = batch(f'{part}bbox_valid')
     sample = DetDataSample(metainfo=dict(img_shape=size))
-    sample.gt_instances = people
+    sample.gt_instances = persons
     return sample
 
 

@@ -37,40 +37,42 @@ class Case:
     after: SequenceResult
     report: dict
 
-    def joints(self, people: SequenceResult) -> list[np.ndarray]:
+    def joints(self, persons: SequenceResult) -> list[np.ndarray]:
         return [
-            people.joints3d[people.person_id == i].astype(np.float64)
+            persons.joints3d[persons.person_id == i].astype(np.float64)
             for i in range(len(self.truth))
         ]
 
-    def slide(self, people: SequenceResult) -> float:
+    def slide(self, persons: SequenceResult) -> float:
         """Millimetres per frame of what truly stands, inside the image."""
         slides = []
-        for found, person in zip(self.joints(people), self.truth, strict=True):
+        for found, person in zip(
+            self.joints(persons), self.truth, strict=True
+        ):
             still = steps(person.joints) < 1e-4
             still &= inside(person.joints)[1:]
             slides.append(steps(found)[still])
         return 1000 * float(np.concatenate(slides).mean())
 
-    def error(self, people: SequenceResult) -> float:
+    def error(self, persons: SequenceResult) -> float:
         """Millimetres, roots aligned."""
-        return self._error(people, lambda joints: joints - joints[:, :1])
+        return self._error(persons, lambda joints: joints - joints[:, :1])
 
-    def place_error(self, people: SequenceResult) -> float:
+    def place_error(self, persons: SequenceResult) -> float:
         """Millimetres of the pelvis in camera axes."""
-        return self._error(people, lambda joints: joints[:, :1])
+        return self._error(persons, lambda joints: joints[:, :1])
 
-    def acceleration_error(self, people: SequenceResult) -> float:
+    def acceleration_error(self, persons: SequenceResult) -> float:
         """Millimetres per frame²."""
-        return self._error(people, lambda joints: np.diff(joints, 2, axis=0))
+        return self._error(persons, lambda joints: np.diff(joints, 2, axis=0))
 
-    def _error(self, people: SequenceResult, what) -> float:
+    def _error(self, persons: SequenceResult, what) -> float:
         errors = [
             np.linalg.norm(
                 what(found[:, BODY]) - what(person.joints[:, BODY]), axis=-1
             ).mean()
             for found, person in zip(
-                self.joints(people), self.truth, strict=True
+                self.joints(persons), self.truth, strict=True
             )
         ]
         return 1000 * float(np.mean(errors))

@@ -26,16 +26,16 @@ def main() -> None:
     for view in _VIEWS:
         errors = []
         for seed in _SEEDS:
-            people = family(seed, view, _HEIGHTS, _FRAMES)
+            persons = family(seed, view, _HEIGHTS, _FRAMES)
             guess = np.full(len(_HEIGHTS), HEIGHT)
-            row = [people.errors(people.found, guess)]
+            row = [persons.errors(persons.found, guess)]
             for known in (None, {0: _HEIGHTS[0]}):
                 after, report = ground_sequence(
-                    people.found, StickBody(), heights=known
+                    persons.found, StickBody(), heights=known
                 )
                 pairs = report['heights_m'].values()
                 heights = np.array([pair[1] for pair in pairs])
-                row.append(people.errors(after, heights))
+                row.append(persons.errors(after, heights))
             errors.append(row)
         worse = 100 * np.max(errors, axis=0).T
         for what, numbers in zip(('height', 'depth'), worse, strict=True):

@@ -23,37 +23,37 @@ def check_gt_instances(instances: InstanceData) -> None:
 
 
 def ground_truth(
-    persons: int, size: tuple[int, int], valid: bool = True
+    count: int, size: tuple[int, int], valid: bool = True
 ) -> InstanceData:
-    """Random persons in an image of ``(height, width)`` pixels.
+    """Random count in an image of ``(height, width)`` pixels.
 
     Everything is annotated, or only boxes.
     """
-    people = InstanceData()
+    persons = InstanceData()
     extent = torch.tensor(size[::-1])
     for name, field in GT_FIELDS.items():
-        value = torch.rand(persons, *field.shape)
+        value = torch.rand(count, *field.shape)
         if name == 'labels':
-            value = torch.ones(persons)
+            value = torch.ones(count)
         elif name.endswith('bboxes'):
-            corners = torch.rand(persons, 2, 2).sort(dim=1).values
+            corners = torch.rand(count, 2, 2).sort(dim=1).values
             value = (corners * extent).flatten(1)
         elif name == 'keypoints':
             value = value * extent
         elif name.endswith(('valid', 'visible', 'weight', 'has_3d')):
             value = torch.full_like(value, float(valid))
-        people[name] = value.to(field.dtype)
-    check_gt_instances(people)
-    return people
+        persons[name] = value.to(field.dtype)
+    check_gt_instances(persons)
+    return persons
 
 
 def image_sample(
-    shape: tuple[int, int], people: InstanceData | None = None, **meta: Any
+    shape: tuple[int, int], persons: InstanceData | None = None, **meta: Any
 ) -> DetDataSample:
     """A sample of an image of ``shape`` that nobody resized or padded."""
     shapes = ('img_shape', 'ori_shape', 'batch_input_shape')
     usual = dict.fromkeys(shapes, shape) | dict(scale_factor=(1.0, 1.0))
     sample = DetDataSample(metainfo=usual | meta)
-    if people is not None:
-        sample.gt_instances = people
+    if persons is not None:
+        sample.gt_instances = persons
     return sample

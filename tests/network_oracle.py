@@ -143,7 +143,7 @@ class Oracle(Mapping[str, np.ndarray]):
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """The images of a case of the oracle.
 
     Args:
@@ -160,8 +160,8 @@ class Pictures:
         """``(B, 3, height, width)``."""
         batch = torch.zeros(len(self.sizes), 3, *self.padded, dtype=dtype)
         for i, (height, width) in enumerate(self.sizes):
-            picture = image(f'oracle.image.{self.tag}.{i}', 3, height, width)
-            batch[i, :, :height, :width] = torch.from_numpy(picture)
+            pixels = image(f'oracle.image.{self.tag}.{i}', 3, height, width)
+            batch[i, :, :height, :width] = torch.from_numpy(pixels)
         return batch
 
     def samples(self) -> list[DetDataSample]:
@@ -178,10 +178,10 @@ class Pictures:
         ]
 
 
-SMALL = Pictures('S49', [(128, 160), (112, 128)], (128, 160))
+SMALL = Images('S49', [(128, 160), (112, 128)], (128, 160))
 FULL = {
-    'A': Pictures('A', [(256, 320), (224, 288)], (256, 320)),
-    'B': Pictures('B', [(288, 224), (240, 256)], (288, 256)),
+    'A': Images('A', [(256, 320), (224, 288)], (256, 320)),
+    'B': Images('B', [(288, 224), (240, 256)], (288, 256)),
 }
 # Recordings of FULL are too large to be committed.
 ORACLE_DIR = os.environ.get('AIOS_ORACLE_DIR')
@@ -218,7 +218,7 @@ def record_forward(
     record: dict[str, Tensor] = {}
     raw: dict[str, Any] = {}
     handles = [
-        *_watch_pictures(model, record, raw),
+        *_watch_images(model, record, raw),
         *_watch_decoder(model, record, raw),
     ]
     try:
@@ -231,7 +231,7 @@ def record_forward(
     return record, outputs
 
 
-def _watch_pictures(
+def _watch_images(
     model: AiOS, record: dict[str, Tensor], raw: dict[str, Any]
 ) -> Iterator[Any]:
     def levels(name: str) -> Any:
@@ -464,9 +464,9 @@ def layer_outputs(
     return record
 
 
-def post_processed(people: InstanceData) -> dict[str, Tensor]:
+def post_processed(persons: InstanceData) -> dict[str, Tensor]:
     """Results of ``predict`` by the oracle's names, without prefix."""
-    return {name: people[field] for field, name in POST.items()}
+    return {name: persons[field] for field, name in POST.items()}
 
 
 class OracleNoise:

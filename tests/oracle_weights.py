@@ -161,14 +161,14 @@ def image(name: str, channels: int, height: int, width: int) -> np.ndarray:
     """Float32 image ``(C, H, W)`` in normalised units: waves plus noise."""
     y, x = np.meshgrid(np.arange(height), np.arange(width), indexing='ij')
     waves = uniform(name + '.p', (channels, 6, 4))
-    picture = np.zeros((channels, height, width))
-    for channel, rows in zip(picture, waves, strict=True):
+    pixels = np.zeros((channels, height, width))
+    for channel, rows in zip(pixels, waves, strict=True):
         for fx, fy, phase, amplitude in rows:
             angle = 0.12 * fx * x + 0.12 * fy * y + 3.14159 * phase
             channel += amplitude * np.cos(angle)
-    picture *= 0.8
-    picture += 0.5 * uniform(name + '.n', (channels, height, width))
-    return np.ascontiguousarray(np.round(picture * 4096) / 4096, np.float32)
+    pixels *= 0.8
+    pixels += 0.5 * uniform(name + '.n', (channels, height, width))
+    return np.ascontiguousarray(np.round(pixels * 4096) / 4096, np.float32)
 
 
 def official_shapes(edpose: bool = False) -> dict[str, tuple[int, ...]]:

@@ -55,10 +55,10 @@ class Family(NamedTuple):
     depths: np.ndarray
     found: SequenceResult
 
-    def errors(self, people: SequenceResult, heights) -> tuple[float, float]:
+    def errors(self, persons: SequenceResult, heights) -> tuple[float, float]:
         """Mean errors of heights and of depths, shares."""
         depths = [
-            people.joints3d[people.person_id == person, 0, 2].mean()
+            persons.joints3d[persons.person_id == person, 0, 2].mean()
             for person in range(len(self.heights))
         ]
         return (

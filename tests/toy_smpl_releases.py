@@ -133,7 +133,7 @@ def make_emdb(
     Returns:
         Persons by sequence.
     """
-    people = {}
+    persons = {}
     for number, name in enumerate(('P1/14_outdoor_climb', 'P2/20_walk')):
         person = walking(count, 10 + number)
         extrinsics = moving_camera(count)
@@ -169,8 +169,8 @@ def make_emdb(
         file = root / name / f'{name.replace("/", "_")}_data.pkl'
         file.write_bytes(pickle.dumps(content))
         person.good, person.extrinsics = good, extrinsics
-        people[name] = person
-    return people
+        persons[name] = person
+    return persons
 
 
 def make_rich(root: Path, models: Path) -> dict[str, list]:

@@ -168,9 +168,9 @@ def infer_all(args: argparse.Namespace) -> int:
             )
         except (FileExistsError, FileNotFoundError, ValueError) as error:
             raise ItemFailure(str(error)) from error
-        frames, people = _count(folder)
-        print(f'{item.name}: {people} persons in {frames} frames')
-        return dict(frames=frames, people=people, problems=summary.problems)
+        frames, persons = _count(folder)
+        print(f'{item.name}: {persons} persons in {frames} frames')
+        return dict(frames=frames, people=persons, problems=summary.problems)
 
     states = bulk.work(infer)
     if dist.is_main:

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from aios.evaluation.agora import (
     AGORAEvaluator,
     AGORAGroundTruth,
-    AGORAPeople,
+    AGORAPersons,
     SubmittedBodies,
     load_part_vertices,
     read_dump,
@@ -106,7 +106,7 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         help='corrected: without the quirks of the official tool',
     )
     add(
-        '--all-pictures',
+        '--all-images',
         action='store_true',
         help='also those without bfh or smplx in their path',
     )
@@ -124,9 +124,9 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_people(
+def read_persons(
     args: argparse.Namespace,
-) -> tuple[dict[str, AGORAPeople], bool]:
+) -> tuple[dict[str, AGORAPersons], bool]:
     """Predictions by image, and whether scores are known."""
     bodies = SubmittedBodies(args.body_models, args.kid_template)
     if args.predictions.suffix in ('.pkl', '.pickle'):
@@ -138,7 +138,7 @@ def read_people(
             f'lie in predictions/ itself (such as {submission.ignored[0]})',
             file=sys.stderr,
         )
-    return submission.people, submission.scored
+    return submission.persons, submission.scored
 
 
 def read_thresholds(args: argparse.Namespace, scored: bool) -> list[float]:
@@ -162,34 +162,34 @@ def evaluate(
     args: argparse.Namespace,
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Results with bins, and a row per threshold of the sweep."""
-    people, scored = read_people(args)
+    persons, scored = read_persons(args)
     thresholds = read_thresholds(args, scored)
     evaluator = AGORAEvaluator(
         load_part_vertices(args.body_models, args.body_vertices),
         AGORAProtocol(args.protocol),
         thresholds,
     )
-    truth = AGORAGroundTruth(args.gt, not args.all_pictures)
-    known = sum(picture.name in people for picture in truth)
+    truth = AGORAGroundTruth(args.gt, not args.all_images)
+    known = sum(image.name in persons for image in truth)
     if not known:
         raise ValueError(
-            f'{args.predictions}: none of its {len(people)} images (such '
-            f'as {next(iter(people), "-")}) is one of the {len(truth)} of '
+            f'{args.predictions}: none of its {len(persons)} images (such '
+            f'as {next(iter(persons), "-")}) is one of the {len(truth)} of '
             f'{args.gt} (such as {next(iter(truth)).name})'
         )
     print(
         f'{known} of {len(truth)} images of the ground truth have '
-        f'predictions; {len(people) - known} other images are ignored',
+        f'predictions; {len(persons) - known} other images are ignored',
         file=sys.stderr,
     )
     records = [
-        evaluator.compare(picture, people.get(picture.name))
-        for picture in tqdm(truth, total=len(truth), desc='images')
+        evaluator.compare(image, persons.get(image.name))
+        for image in tqdm(truth, total=len(truth), desc='images')
     ]
     bins = agora_bins(evaluator.table(records))
     records += [
         evaluator.without_truth(found)
-        for name, found in people.items()
+        for name, found in persons.items()
         if name not in truth
     ]
     results: dict[str, Any] = {

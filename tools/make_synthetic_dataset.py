@@ -108,7 +108,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         help='image size, or several to draw from',
     )
     parser.add_argument(
-        '--people',
+        '--persons',
         type=parse_range(int, 1, 30, '1-8'),
         default='1-8',
         metavar='MIN-MAX',
@@ -156,7 +156,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         'light of photographic images',
     )
     parser.add_argument(
-        '--nobody',
+        '--empty',
         type=number(float, 0, 0.999),
         default=0.0,
         metavar='SHARE',
@@ -209,8 +209,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error('--video: a sequence needs at least 2 frames')
     if args.photographic and args.sequences:
         parser.error('--photographic is for --images')
-    if not args.photographic and (args.panoramas or args.nobody):
-        parser.error('--panoramas and --nobody need --photographic')
+    if not args.photographic and (args.panoramas or args.empty):
+        parser.error('--panoramas and --empty need --photographic')
     return args
 
 
@@ -224,24 +224,24 @@ def make_options(args: argparse.Namespace) -> GeneratorOptions:
     from aios.synthetic import (
         GeneratorOptions,
         SceneOptions,
+        list_images,
         list_panoramas,
-        list_pictures,
     )
 
-    images = list_pictures(args.backgrounds) if args.backgrounds else ()
+    images = list_images(args.backgrounds) if args.backgrounds else ()
     panoramas = list_panoramas(args.panoramas) if args.panoramas else ()
     width, height = args.size[0]
     scene = SceneOptions(
         width,
         height,
-        people=args.people,
+        persons=args.persons,
         genders=args.genders,
         backgrounds=tuple(images),
         any_heading=args.any_heading,
         fill=args.fill,
         photographic=args.photographic,
         panoramas=tuple(panoramas),
-        nobody=args.nobody,
+        empty=args.empty,
     )
     return GeneratorOptions(
         scene=scene,

@@ -77,13 +77,13 @@ def main(argv: list[str] | None = None) -> None:
     params = folder / 'params.npz' if folder.is_dir() else folder
     path = args.out or params.with_name('viewer.html')
     refuse_existing(path, args.overwrite)
-    people = SequenceResult.load(params)
+    persons = SequenceResult.load(params)
     whole = args.frames is None and args.ids is None
     if not whole:
-        people = select(people, args.frames, args.ids)
+        persons = select(persons, args.frames, args.ids)
     with tempfile.TemporaryDirectory() as scratch:
         size = make_viewer(
-            people,
+            persons,
             params.parent,
             path,
             scratch,

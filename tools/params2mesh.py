@@ -150,7 +150,7 @@ def read(args: argparse.Namespace) -> SequenceResult:
     """
     model_path = args.model_path or 'free'
     body_model = {'type': 'SMPLXLayer', 'model_path': model_path}
-    people, remarks = IMPORTERS[args.program].read(
+    persons, remarks = IMPORTERS[args.program].read(
         args.params,
         BodyPoser(body_model),
         ReadingOptions(
@@ -160,16 +160,16 @@ def read(args: argparse.Namespace) -> SequenceResult:
             args.faces,
         ),
     )
-    if people.has_parameters:
-        people = replace(people, body_model=str(model_path))
+    if persons.has_parameters:
+        persons = replace(persons, body_model=str(model_path))
     for remark in remarks:
         print(f'note: {remark}', file=sys.stderr)
     if args.track:
         tracker = Tracker()
-        people = SequenceResult.from_frames(
-            map(tracker.track, people.frames()), **people.metadata
+        persons = SequenceResult.from_frames(
+            map(tracker.track, persons.frames()), **persons.metadata
         )
-    return people
+    return persons
 
 
 def check_reading_options(args: argparse.Namespace) -> None:
@@ -193,7 +193,7 @@ def check_reading_options(args: argparse.Namespace) -> None:
 
 
 def check_format_options(
-    args: argparse.Namespace, people: SequenceResult
+    args: argparse.Namespace, persons: SequenceResult
 ) -> None:
     """Refuse options that another format has, and say if one is ignored.
 
@@ -210,10 +210,10 @@ def check_format_options(
                 raise ValueError(
                     f'{flag} is for {_names(users)}, not for {args.format}'
                 )
-        elif flag == '--fps' and given and not args.program and people.fps:
+        elif flag == '--fps' and given and not args.program and persons.fps:
             print(
                 'note: --fps is for images; these results have '
-                f'{people.fps:g} frames per second',
+                f'{persons.fps:g} frames per second',
                 file=sys.stderr,
             )
 
@@ -257,16 +257,16 @@ def load(path: Path) -> SequenceResult:
         return SequenceResult.load(path / 'params.npz')
     from aios.apis.store import load_partial  # takes seconds
 
-    people = load_partial(path)
+    persons = load_partial(path)
     print(
-        f'note: {path} is not complete, it has {people.num_frames} frames',
+        f'note: {path} is not complete, it has {persons.num_frames} frames',
         file=sys.stderr,
     )
-    return people
+    return persons
 
 
 def select(
-    people: SequenceResult, frames: str | None, ids: Sequence[int] | None
+    persons: SequenceResult, frames: str | None, ids: Sequence[int] | None
 ) -> SequenceResult:
     """The wanted persons.
 
@@ -274,18 +274,20 @@ def select(
         ValueError: If a frame or a person is not there, or no person is left.
     """
     if frames is not None:
-        people = people.select_frames(parse_frames(frames, people.num_frames))
+        persons = persons.select_frames(
+            parse_frames(frames, persons.num_frames)
+        )
     if ids is not None:
-        known = people.person_ids
+        known = persons.person_ids
         unknown = sorted(set(ids) - set(known.tolist()))
         if unknown:
             raise ValueError(
                 f'--ids: no person {unknown[0]}, there are {known.tolist()}'
             )
-        people = people.select(np.isin(people.person_id, ids))
-    if not len(people):
-        raise ValueError(f'no person is in the {people.num_frames} frames')
-    return people
+        persons = persons.select(np.isin(persons.person_id, ids))
+    if not len(persons):
+        raise ValueError(f'no person is in the {persons.num_frames} frames')
+    return persons
 
 
 def parse_frames(text: str, count: int) -> np.ndarray:
@@ -342,7 +344,7 @@ def known_heights(given: list[tuple[int | None, float]]) -> Heights:
 
 
 def with_heights(
-    people: SequenceResult, heights: Heights, args: argparse.Namespace
+    persons: SequenceResult, heights: Heights, args: argparse.Namespace
 ) -> SequenceResult:
     """The persons as tall as they are.
 
@@ -350,13 +352,13 @@ def with_heights(
         ValueError: If that is not possible.
     """
     if not heights:
-        return people
-    people.check_parameters()
-    return set_heights(people, heights, BodyPoser(_layer(people, args)))
+        return persons
+    persons.check_parameters()
+    return set_heights(persons, heights, BodyPoser(_layer(persons, args)))
 
 
 def on_floor(
-    people: SequenceResult, heights: Heights, args: argparse.Namespace
+    persons: SequenceResult, heights: Heights, args: argparse.Namespace
 ) -> SequenceResult:
     """The persons, as tall as they are, on the floor if there is one.
 
@@ -370,21 +372,21 @@ def on_floor(
             'must be that of single persons, or one for all'
         )
     if singles:
-        people.check_parameters()
+        persons.check_parameters()
     try:
-        people, report = ground_sequence(
-            people, _known_layer(people, args), heights=singles
+        persons, report = ground_sequence(
+            persons, _known_layer(persons, args), heights=singles
         )
     except GroundError as error:
         print(f'note: not put on the floor: {error}', file=sys.stderr)
     else:
         print(summarize(report))
         heights = {None: heights[None]} if None in heights else {}
-    return with_heights(people, heights, args)
+    return with_heights(persons, heights, args)
 
 
 def with_filled_gaps(
-    people: SequenceResult, args: argparse.Namespace
+    persons: SequenceResult, args: argparse.Namespace
 ) -> SequenceResult:
     """The persons, with those of ``--fill-gaps``.
 
@@ -392,14 +394,14 @@ def with_filled_gaps(
         ValueError: If they have no ids of a tracker.
     """
     if args.fill_gaps is None:
-        return people
-    if people.num_frames > 1 and not people.timestamps.any():
+        return persons
+    if persons.num_frames > 1 and not persons.timestamps.any():
         raise ValueError(
             '--fill-gaps needs the ids of a video; in separate images a '
             'number is another person each time'
         )
-    people.check_parameters()
-    return fill_gaps(people, _layer(people, args), args.fill_gaps)
+    persons.check_parameters()
+    return fill_gaps(persons, _layer(persons, args), args.fill_gaps)
 
 
 def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
@@ -415,20 +417,21 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
 
 
 def _known_layer(
-    people: SequenceResult, args: argparse.Namespace
+    persons: SequenceResult, args: argparse.Namespace
 ) -> SMPLXLayer | None:
     """The body model, unless only joints and vertices are known."""
-    return _layer(people, args) if people.has_parameters else None
+    return _layer(persons, args) if persons.has_parameters else None
 
 
-def _layer(people: SequenceResult, args: argparse.Namespace) -> SMPLXLayer:
-    if args.model_path is None and people.body_model not in ('', 'free'):
+def _layer(persons: SequenceResult, args: argparse.Namespace) -> SMPLXLayer:
+    if args.model_path is None and persons.body_model not in ('', 'free'):
         print(
-            f'note: the results were made with the body model '
-            f'{people.body_model!r}, this uses the free one; see --model-path',
+            'note: the results were made with the body model '
+            f'{persons.body_model!r}, this uses the free one; '
+            'see --model-path',
             file=sys.stderr,
         )
-    return SMPLXLayer(args.model_path or 'free', gender=people.gender).eval()
+    return SMPLXLayer(args.model_path or 'free', gender=persons.gender).eval()
 
 
 @errors_in_one_line()
@@ -437,21 +440,21 @@ def main(argv: list[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     check_reading_options(args)
     if args.program is not None:
-        people = read(args)
+        persons = read(args)
     else:
-        people = load(args.params)
+        persons = load(args.params)
         if args.params.is_dir():
             args.params = args.params / 'params.npz'
-    check_format_options(args, people)
+    check_format_options(args, persons)
     settle = on_floor if args.ground else with_heights
-    people = settle(people, known_heights(args.height), args)
-    people = with_filled_gaps(people, args)
-    people = select(people, args.frames, args.ids)
+    persons = settle(persons, known_heights(args.height), args)
+    persons = with_filled_gaps(persons, args)
+    persons = select(persons, args.frames, args.ids)
     exporter = EXPORTERS[args.format]
     names = [x[2:].replace('-', '_') for x in exporter.options]
     paths, remarks = exporter.export(
-        people,
-        _known_layer(people, args) if exporter.needs_body else None,
+        persons,
+        _known_layer(persons, args) if exporter.needs_body else None,
         _target(exporter, args),
         overwrite=args.overwrite,
         progress=True,

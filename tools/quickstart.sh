@@ -24,7 +24,7 @@ print(expand_free_body())'
 
 draw_video() {
     "$PYTHON" tools/make_synthetic_dataset.py "$VIDEO" --sequences 1 \
-        --video 30 --mp4 --size 320x240 --people 2-2 --seed 3 --resume
+        --video 30 --mp4 --size 320x240 --persons 2-2 --seed 3 --resume
 }
 
 photographs() { # both in the public domain: Eileen Collins, Grace Hopper

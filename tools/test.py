@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def show_pictures(config: Config, args: argparse.Namespace) -> None:
+def show_images(config: Config, args: argparse.Namespace) -> None:
     """Let the visualization hook draw every image."""
     hook = config.default_hooks.get('visualization')
     if hook is None:
@@ -109,7 +109,7 @@ def _test(args: argparse.Namespace) -> dict[str, float]:
     config.load_from = args.checkpoint
     config.resume = False
     if args.show or args.show_dir:
-        show_pictures(config, args)
+        show_images(config, args)
     if args.tta:
         use_test_time_augmentation(config)
     if args.out:

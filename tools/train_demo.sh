@@ -22,7 +22,7 @@ STEPS=700
 
 draw_images() { # FOLDER COUNT SEED
     "$PYTHON" tools/make_synthetic_dataset.py "$IMAGES/$1" --images "$2" \
-        --seed "$3" --size 192x256 --people 1-2 --workers 2 --resume
+        --seed "$3" --size 192x256 --persons 1-2 --workers 2 --resume
 }
 
 train() {

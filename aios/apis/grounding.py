@@ -31,7 +31,7 @@ def ground_file(
     Returns:
         A note for the user.
     """
-    people = SequenceResult.load(path)
+    persons = SequenceResult.load(path)
     report: dict[str, Any]
     try:
         if motion is not None and motion.moves:
@@ -39,7 +39,7 @@ def ground_file(
                 f'the camera moves ({motion.share:.0%} of the frames have '
                 'another background than shortly before); it must stand still'
             )
-        grounded, report = ground_sequence(people, body_model)
+        grounded, report = ground_sequence(persons, body_model)
     except GroundError as error:
         report = {'floor': None, 'reason': str(error)}
         note = f'not put on a floor: {error}'

@@ -359,8 +359,8 @@ class _Job:
         writers = self._file_writers()
         if not writers:
             return
-        people = SequenceResult.load(self._target)
-        rows = {name: i for i, name in enumerate(people.frame_names.tolist())}
+        persons = SequenceResult.load(self._target)
+        rows = {name: i for i, name in enumerate(persons.frame_names.tolist())}
         poser = BodyPoser(self.body_model)
         with ExitStack() as stack:
             for writer in writers:
@@ -370,7 +370,7 @@ class _Job:
             )
             for frame in frames:
                 if frame.name in rows:
-                    result = people.frame(rows[frame.name])
+                    result = persons.frame(rows[frame.name])
                     write_frame(frame, result, writers, poser)
 
     def report(self, summary: Summary) -> None:

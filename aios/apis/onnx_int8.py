@@ -21,7 +21,7 @@ from aios.structures import box_iou
 from aios.synthetic import (
     BodyBank,
     SceneOptions,
-    finish_picture,
+    finish_image,
     render_scene,
     sample_photographic_scene,
 )
@@ -121,7 +121,7 @@ def _drawn_images(height: int, width: int) -> Iterator[np.ndarray]:
         rng = np.random.default_rng(seed)
         scene = sample_photographic_scene(rng, bank, options)
         image = render_scene(rng, scene, bank).image
-        yield finish_picture(rng, image, rng)[..., ::-1]
+        yield finish_image(rng, image, rng)[..., ::-1]
 
 
 def _inputs(image: np.ndarray) -> Mapping[str, np.ndarray]:

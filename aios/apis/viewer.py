@@ -27,7 +27,7 @@ _TOLERANCE = 1e-3  # metres; cannot be seen, and is a tenth of the size
 
 
 def make_viewer(
-    people: SequenceResult,
+    persons: SequenceResult,
     folder: str | os.PathLike,
     path: str | os.PathLike,
     scratch: str | os.PathLike,
@@ -44,7 +44,7 @@ def make_viewer(
     """Make a page of results.
 
     Args:
-        people: The persons.
+        persons: The persons.
         folder: Where the demo put ``vis`` and ``people.glb``.
         path: The ``.html`` file.
         scratch: Empty folder for what the page is made of.
@@ -69,25 +69,26 @@ def make_viewer(
     check_choice('mode', mode, MODES)
     folder, scratch = Path(folder), Path(scratch)
     track = None
-    if mode != 'none' and people.num_frames:
-        found = source or find_images(people, folder, mode)
-        track = _make_track(people, found, scratch, mode, max_side, progress)
+    if mode != 'none' and persons.num_frames:
+        found = source or find_images(persons, folder, mode)
+        track = _make_track(persons, found, scratch, mode, max_side, progress)
     glb = folder / 'people.glb'
     if not (reuse_glb and _is_inside(glb, folder)):
         glb = scratch / 'people.glb'
         layer: Any = None
-        if people.has_parameters:
+        if persons.has_parameters:
             layer = SMPLXLayer(
-                model_path or people.body_model or 'free', gender=people.gender
+                model_path or persons.body_model or 'free',
+                gender=persons.gender,
             ).eval()
-        write_glb(people, layer, glb, tolerance=_TOLERANCE, progress=progress)
+        write_glb(persons, layer, glb, tolerance=_TOLERANCE, progress=progress)
     return write_viewer(
-        people, glb, path, images=track, title=title, overwrite=overwrite
+        persons, glb, path, images=track, title=title, overwrite=overwrite
     )
 
 
 def find_images(
-    people: SequenceResult, folder: str | os.PathLike, mode: str = 'source'
+    persons: SequenceResult, folder: str | os.PathLike, mode: str = 'source'
 ) -> Path:
     """Video or folder with the images of results.
 
@@ -95,7 +96,7 @@ def find_images(
     their own folder.
 
     Args:
-        people: The results.
+        persons: The results.
         folder: Where the demo put them.
         mode: ``'source'`` or ``'overlay'``.
 
@@ -103,9 +104,9 @@ def find_images(
         FileNotFoundError: If nothing is there.
     """
     overlays = [Path(folder, name) for name in ('vis.mp4', 'vis')]
-    choices = overlays if mode == 'overlay' else [Path(people.source)]
+    choices = overlays if mode == 'overlay' else [Path(persons.source)]
     for choice in choices:
-        if people.source and _is_inside(choice, folder):
+        if persons.source and _is_inside(choice, folder):
             return choice
     raise FileNotFoundError(
         f'{choices[0]}: no images inside {folder}; say where they are '
@@ -119,7 +120,7 @@ def _is_inside(path: Path, folder: str | os.PathLike) -> bool:
 
 
 def _make_track(
-    people: SequenceResult,
+    persons: SequenceResult,
     source: str | os.PathLike,
     scratch: Path,
     mode: str,
@@ -127,36 +128,36 @@ def _make_track(
     progress: bool,
 ) -> ImageTrack:
     images = tqdm(
-        _images(people, source, mode == 'overlay'),
-        total=people.num_frames,
+        _images(persons, source, mode == 'overlay'),
+        total=persons.num_frames,
         unit='image',
         disable=not progress,
     )
-    sound = source if people.fps and Path(source).is_file() else None
+    sound = source if persons.fps and Path(source).is_file() else None
     return make_image_track(
         images,
         scratch,
-        people.times(),
-        fps=people.fps,
+        persons.times(),
+        fps=persons.fps,
         sound_of=sound,
         max_side=max_side,
     )
 
 
 def _images(
-    people: SequenceResult, source: str | os.PathLike, numbered: bool
+    persons: SequenceResult, source: str | os.PathLike, numbered: bool
 ) -> Iterator[np.ndarray | None]:
     """RGB images of the frames, in order; ``None`` where one is missing.
 
     Args:
-        people: Their results.
+        persons: Their results.
         source: Where the images are.
         numbered: Whether a video there begins with the first frame of the
             results, as overlays do.
     """
-    wanted = people.frame_names.tolist()
-    if numbered and people.fps:
-        wanted = [f'{index:06d}' for index in range(people.num_frames)]
+    wanted = persons.frame_names.tolist()
+    if numbered and persons.fps:
+        wanted = [f'{index:06d}' for index in range(persons.num_frames)]
     numbers = {name: index for index, name in enumerate(wanted)}
     done, found = 0, 0
     for frame in _read(source, numbers):

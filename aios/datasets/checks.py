@@ -30,7 +30,7 @@ HAND_TOLERANCE = 0.005  # metres, after aligning the wrists
 BODY_TOLERANCE = 0.01  # metres, after aligning the pelvis
 _HAND_LIMIT = 0.02  # metres; beyond, the joints belong to other hands
 _DUPLICATE_IOU = 0.98
-_MAX_PER_PICTURE = 200
+_MAX_PER_IMAGE = 200
 _OUTSIDE_SHARE = 0.5
 _HAND_NAMES = {False: 'relative to the mean hand', True: 'absolute (flat)'}
 _PART_GROUPS = {'lhand': 'left_hand', 'rhand': 'right_hand'}
@@ -125,7 +125,7 @@ def check_human_data(
         _boxes(data),
         _part_boxes(data),
         _unboxed_parts(data),
-        _pictures(data, image_root, report),
+        _images(data, image_root, report),
         _duplicates(data),
         _eyes(data, report),
         _hands(data, model_path, samples, report),
@@ -282,7 +282,7 @@ def _inside(
     return np.asarray(inside.all(axis=-1))
 
 
-def _pictures(
+def _images(
     data: HumanData, root: str | os.PathLike | None, report: Report
 ) -> Iterator[Finding]:
     if root is None:
@@ -303,10 +303,10 @@ def _pictures(
             drops=True,
             example=str(paths[rows[0]]),
         )
-    yield from _picture_sizes(data, paths, present, report)
+    yield from _image_sizes(data, paths, present, report)
 
 
-def _picture_sizes(
+def _image_sizes(
     data: HumanData, paths: np.ndarray, present: np.ndarray, report: Report
 ) -> Iterator[Finding]:
     sizes, looked, wrong, example = _sizes(data), 0, [], ''
@@ -345,10 +345,10 @@ def _duplicates(data: HumanData) -> Iterator[Finding]:
     boxes = np.hstack((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]))
     found = []
     for rows in data.images():
-        if not 1 < len(rows) <= _MAX_PER_PICTURE:
+        if not 1 < len(rows) <= _MAX_PER_IMAGE:
             continue
-        people = torch.from_numpy(boxes[rows])
-        overlap = np.triu(box_iou(people[:, None], people).numpy(), k=1)
+        persons = torch.from_numpy(boxes[rows])
+        overlap = np.triu(box_iou(persons[:, None], persons).numpy(), k=1)
         found += rows[(overlap > _DUPLICATE_IOU).any(axis=0)].tolist()
     if found:
         yield Finding(

@@ -49,7 +49,7 @@ def dataset_config(config: Config, phase: str | None = None) -> ConfigDict:
     wanted = phase or '<phase>'
     raise ValueError(
         f'{config.filename} has no {wanted}_dataloader and no dataset '
-        f'<name>_{wanted}; it has {", ".join(found) or "no data set at all"}'
+        f'<name>_{wanted}; it has {", ".join(found) or "no dataset at all"}'
     )
 
 

@@ -93,7 +93,7 @@ def block_labels(
     """
     rows, sizes = block.rows, block.sizes
     image = np.repeat(np.arange(len(block.counts)), block.counts)
-    paths = _picture_paths(data, rows, block.path_dtype)
+    paths = _image_paths(data, rows, block.path_dtype)
 
     columns = {'row': rows}
     columns |= _boxes(data, rows, sizes, options)
@@ -174,7 +174,7 @@ def _require(data: HumanData, *keys: str) -> None:
         raise HumanDataError(faults)
 
 
-def _picture_paths(
+def _image_paths(
     data: HumanData, rows: np.ndarray, dtype: np.dtype
 ) -> np.ndarray:
     """``(P,)`` with slashes, also if the file was made on Windows."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -99,28 +98,6 @@ def make_clock(name: str, device: str = 'cpu') -> Callable[[], float]:
         return time.perf_counter()
 
     return read
-
-
-def median_seconds(
-    call: Callable[[], object],
-    repeats: int,
-    read: Callable[[], float],
-    warmup: int = 1,
-) -> float:
-    """Median time of a call.
-
-    Args:
-        call: What is measured.
-        repeats: Number of calls that count.
-        read: See :func:`make_clock`.
-        warmup: Number of calls before.
-    """
-    times = []
-    for _ in range(warmup + repeats):
-        start = read()
-        call()
-        times.append(read() - start)
-    return statistics.median(times[warmup:])
 
 
 class PhaseMeter:

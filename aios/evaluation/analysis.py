@@ -53,7 +53,7 @@ class JointErrors:
         scores: ``(N,)``.
         persons: ``(N, 2)`` places in the image's ground truth and
             predictions.
-        pictures: ``(N,)`` index of the image in the dataset.
+        images: ``(N,)`` index of the image in the dataset.
         missed: ``(K, 2)`` image and person of those who were not found.
         wrong: Number of predictions that match no person.
     """
@@ -62,7 +62,7 @@ class JointErrors:
     known: np.ndarray
     scores: np.ndarray
     persons: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     missed: np.ndarray
     wrong: int
 
@@ -167,7 +167,7 @@ def compare_joints(
     columns: dict[str, list[np.ndarray]] = {
         name: [] for name in ('errors', 'known', 'scores', 'persons')
     }
-    pictures: list[np.ndarray] = []
+    images: list[np.ndarray] = []
     missed: list[tuple[int, int]] = []
     wrong = 0
     for index, info, record in ground_truth_records(dataset, records):
@@ -195,12 +195,12 @@ def compare_joints(
         columns['known'].append(known)
         columns['scores'].append(ours['scores'][prediction])
         columns['persons'].append(np.stack((person, prediction), axis=1))
-        pictures.append(np.full(len(pairs), index))
-    if not pictures:
+        images.append(np.full(len(pairs), index))
+    if not images:
         raise ValueError('the dataset has no images')
     return JointErrors(
         **{name: np.concatenate(c) for name, c in columns.items()},
-        pictures=np.concatenate(pictures),
+        images=np.concatenate(images),
         missed=np.array(missed, np.int64).reshape(-1, 2),
         wrong=wrong,
     )

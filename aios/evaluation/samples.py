@@ -73,7 +73,7 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return persons
 
 
-def inside_picture(
+def inside_image(
     sample: Mapping[str, Any],
     persons: Mapping[str, np.ndarray],
     index: np.ndarray,

@@ -216,20 +216,20 @@ def _sequence_data(true: Track, predicted: Track) -> dict[str, Any]:
         'tracker_ids': [],
         'similarity_scores': [],
     }
-    nobody = np.zeros(0, np.int64), np.zeros((0, 4))
+    nothing = np.zeros(0, np.int64), np.zeros((0, 4))
     for frame in frames:
         ids, boxes = true.ids[frame], true.boxes[frame]
-        ours = predicted.ids.get(frame, nobody[0])
-        ours_boxes = predicted.boxes.get(frame, nobody[1])
+        ours = predicted.ids.get(frame, nothing[0])
+        ours_boxes = predicted.boxes.get(frame, nothing[1])
         overlaps = pairwise_iou(boxes, ours_boxes)
         keep = _counted(overlaps, ours_boxes, true.ignored.get(frame, []))
         data['gt_ids'].append(ids)
         data['tracker_ids'].append(ours[keep])
         data['similarity_scores'].append(overlaps[:, keep])
     for name, side in (('gt', 'gt_ids'), ('tracker', 'tracker_ids')):
-        everybody = np.unique(np.concatenate([*data[side], nobody[0]]))
-        data[side] = [np.searchsorted(everybody, ids) for ids in data[side]]
-        data[f'num_{name}_ids'] = len(everybody)
+        every_id = np.unique(np.concatenate([*data[side], nothing[0]]))
+        data[side] = [np.searchsorted(every_id, ids) for ids in data[side]]
+        data[f'num_{name}_ids'] = len(every_id)
         data[f'num_{name}_dets'] = sum(map(len, data[side]))
     return data
 

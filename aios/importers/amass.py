@@ -206,7 +206,7 @@ def _sequence(
     """Persons before a virtual camera, rows sorted by frame."""
     camera = Camera.from_focal(_FOCAL, _SIZE)
     place = _viewpoint(np.concatenate([motion.pelvis for motion in motions]))
-    people = [
+    persons = [
         posed_instances(
             poser,
             _TO_CAMERA.apply(motion.pelvis - place),
@@ -222,8 +222,8 @@ def _sequence(
     count = int(index.max(initial=-1)) + 1
     rate = motions[0].rate
     rows: dict[str, Any] = {
-        name: np.concatenate([person[name] for person in people])[order]
-        for name in people[0]
+        name: np.concatenate([person[name] for person in persons])[order]
+        for name in persons[0]
     }
     return SequenceResult(
         frame_index=index[order],

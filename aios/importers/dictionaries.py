@@ -173,13 +173,13 @@ def _listed(persons: list[Any], where: str, key: str) -> list[Person]:
                 f'{where}: person {number} is no dictionary, but '
                 f'{type(person).__name__}'
             )
-    people = [
+    listed = [
         Person(f'{where}: person {number}', person)
         for number, person in enumerate(persons)
     ]
-    for person in people:
+    for person in listed:
         person.require(key)
-    return people
+    return listed
 
 
 def _persons(content: Mapping[str, Any], where: str, key: str) -> list[Person]:

@@ -68,13 +68,13 @@ class MultiHMRImporter(Importer):
                 zip(entries, cameras, strict=True)
             )
         ]
-        people = SequenceResult.from_frames(
+        sequence = SequenceResult.from_frames(
             frames,
             fps=options.fps or 0.0,
             source=path.name,
             model='multi-hmr',
         )
-        return people, []
+        return sequence, []
 
 
 def _camera(

@@ -68,13 +68,13 @@ class PHALPImporter(Importer):
         sizes = [size for frame in frames for size in _sizes(frame)]
         if not sizes:
             raise ValueError(f'{path}: there are no persons')
-        people = SequenceResult.from_frames(
+        persons = SequenceResult.from_frames(
             [_frame(frame, sizes[0], poser, options) for frame in frames],
             fps=options.fps or 0.0,
             source=path.name,
             model='phalp',
         )
-        return people, [
+        return persons, [
             'poses are those of SMPL; its shapes mean nothing to SMPL-X and '
             'are left out'
         ]

@@ -87,7 +87,7 @@ class SAM3DBodyImporter(Importer):
         faces: Any = next(x for _, x in entries if x)[0].get('faces')
         if options.faces is not None:
             faces = load_npy(options.faces)
-        people = SequenceResult.from_frames(
+        sequence = SequenceResult.from_frames(
             frames,
             fps=options.fps or 0.0,
             source=path.name,
@@ -95,17 +95,17 @@ class SAM3DBodyImporter(Importer):
             model='sam-3d-body',
             faces=faces,
         )
-        return people, _remarks(people)
+        return sequence, _remarks(sequence)
 
 
-def _remarks(people: SequenceResult) -> list[str]:
+def _remarks(persons: SequenceResult) -> list[str]:
     remarks = [
         'bodies are MHR: they have joints and meshes, and no SMPL-X '
         'parameters, which bvh, amass and smoothing need'
     ]
-    if people.vertices is None:
+    if persons.vertices is None:
         remarks.append('there are no meshes, only joints')
-    elif people.faces is None:
+    elif persons.faces is None:
         remarks.append('meshes have no triangles; see --faces')
     return remarks
 

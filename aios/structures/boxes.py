@@ -163,6 +163,33 @@ def box_iou(a: ArrayT, b: ArrayT) -> ArrayT:
     return inter / (union + _EPS)
 
 
+def pairwise_iou(
+    boxes: np.ndarray, others: np.ndarray, pixel: float = 0.0
+) -> np.ndarray:
+    """Exact IoU of all pairs of ``xyxy`` boxes; see :func:`box_iou`.
+
+    Args:
+        boxes: ``(P, 4)``.
+        others: ``(G, 4)``.
+        pixel: Added to each width and height; 1 if the last row and column
+            belong to the box (AGORA's boxes of keypoints).
+
+    Returns:
+        ``(P, G)`` float64 in [0, 1]; 0 if both boxes have no area.
+    """
+    a = np.asarray(boxes, np.float64)[:, None]
+    b = np.asarray(others, np.float64)[None]
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., 2:], b[..., 2:])
+    inter = (high - low + pixel).clip(min=0).prod(-1)
+    union = _area(a, pixel) + _area(b, pixel) - inter
+    return np.where(union > 0, inter / np.where(union > 0, union, 1), 0)
+
+
+def _area(boxes: np.ndarray, pixel: float) -> np.ndarray:
+    return (boxes[..., 2:] - boxes[..., :2] + pixel).clip(min=0).prod(-1)
+
+
 def generalized_box_iou(a: ArrayT, b: ArrayT) -> ArrayT:
     """Generalised IoU (Rezatofighi et al., CVPR 2019), see :func:`box_iou`.
 

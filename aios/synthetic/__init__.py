@@ -7,14 +7,14 @@ A scene is drawn from a random generator (:func:`sample_scene`), rendered
 ``docs/en/synthetic_data.md``.
 """
 
-from .backgrounds import list_pictures
+from .backgrounds import list_images
 from .bodies import BodyBank
 from .environments import list_panoramas
 from .generator import GeneratorOptions, generate_dataset
 from .labels import DROP_RULES, label_scene
 from .photographic import sample_photographic_scene
 from .poses import sample_pose
-from .rendering import finish_picture, render_scene
+from .rendering import finish_image, render_scene
 from .results import labels_as_result
 from .scene import SceneOptions, sample_scene
 from .sequence import sample_sequence
@@ -26,12 +26,12 @@ __all__ = [
     'DatasetFolder',
     'GeneratorOptions',
     'SceneOptions',
-    'finish_picture',
+    'finish_image',
     'generate_dataset',
     'label_scene',
     'labels_as_result',
     'list_panoramas',
-    'list_pictures',
+    'list_images',
     'render_scene',
     'sample_photographic_scene',
     'sample_pose',

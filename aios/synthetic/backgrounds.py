@@ -94,7 +94,7 @@ def _decorate(rng: np.random.Generator, wall: Texture) -> Texture:
     x = 0.2
     while x < metres - 1.0:
         kind = rng.choice(
-            ['door', 'window', 'picture', 'shelf', 'none'],
+            ['door', 'window', 'image', 'shelf', 'none'],
             p=[0.15, 0.2, 0.25, 0.2, 0.2],
         )
         width = {
@@ -143,7 +143,7 @@ def _draw_object(
         glow = np.linspace(1.0, 0.75, len(inner))[:, None, None]
         inner[:] = glow * np.array([0.85, 0.92, 1.0])
         inner[:, inner.shape[1] // 2 - 2 : inner.shape[1] // 2 + 2] = frame
-    elif kind == 'picture':
+    elif kind == 'image':
         noise = rng.random((3, 3, 3)).astype(np.float32)
         inner[:] = cv2.resize(
             noise, inner.shape[1::-1], interpolation=cv2.INTER_CUBIC
@@ -308,7 +308,7 @@ def _sky(panorama: np.ndarray, rays: np.ndarray) -> np.ndarray:
     )
 
 
-def list_pictures(folder: str | Path) -> list[Path]:
+def list_images(folder: str | Path) -> list[Path]:
     """Images of a folder and its sub-folders, sorted.
 
     Args:

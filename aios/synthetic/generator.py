@@ -27,8 +27,8 @@ from aios.synthetic.human_data import to_human_data
 from aios.synthetic.labels import label_scene
 from aios.synthetic.photographic import sample_photographic_scene
 from aios.synthetic.rendering import (
-    background_picture,
-    finish_picture,
+    background_image,
+    finish_image,
     render_scene,
 )
 from aios.synthetic.scene import Scene, SceneOptions, sample_scene
@@ -42,9 +42,7 @@ GENERATOR_VERSION = 1
 """Raised whenever the same settings give other images."""
 _PHOTOGRAPHIC_VERSION = 2  # the same, of photographic images alone
 
-_SCENE, _PICTURE, _GRAIN, _SIZE = range(
-    4
-)  # streams of random numbers of a unit
+_SCENE, _IMAGE, _GRAIN, _SIZE = range(4)  # streams of random numbers of a unit
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class GeneratorOptions:
             supersample=self.supersample,
             quality=self.quality,
             size=size,
-            people=list(scene.people),
+            people=list(scene.persons),
             genders=list(scene.genders),
             backgrounds=_digest(names.encode()) if names else None,
             body={g: _digest(Path(p).read_bytes()) for g, p in models.items()},
@@ -112,7 +110,7 @@ class GeneratorOptions:
             files = [p.name.encode() + p.read_bytes() for p in scene.panoramas]
             settings['photographic'] = dict(
                 version=_PHOTOGRAPHIC_VERSION,
-                nobody=scene.nobody,
+                nobody=scene.empty,
                 panoramas=_digest(b''.join(files)) if files else None,
             )
         return settings
@@ -167,39 +165,39 @@ def generate_unit(
     counts: Counter = Counter()
     rows: list[dict[str, np.ndarray]] = []
     empty: list[tuple[str, int, int]] = []
-    pictures: list[np.ndarray] = []
+    drawn: list[np.ndarray] = []
     for frame, scene in enumerate(_scenes(options, unit)):
         counts += scene.counts
-        picture = _rng(options, unit, _PICTURE)
+        rng = _rng(options, unit, _IMAGE)
         if base is None:
-            base = background_picture(picture, scene)
+            base = background_image(rng, scene)
         photograph = render_scene(
-            _rng(options, unit, _PICTURE),
+            _rng(options, unit, _IMAGE),
             scene,
             bank,
             supersample=options.supersample,
             base=base,
         )
         name = _image_name(options, unit, frame)
-        image = finish_picture(
-            picture if options.frames == 1 else _rng(options, unit, _PICTURE),
+        image = finish_image(
+            rng if options.frames == 1 else _rng(options, unit, _IMAGE),
             photograph.image,
             _rng(options, unit, _GRAIN, frame),
         )
         folder.write_image(name, image, options.quality)
         if options.video:
-            pictures.append(image)
+            drawn.append(image)
         labels, dropped = label_scene(scene, bank, photograph)
         counts += dropped
         if labels:
             rows.append(_with_names(options, labels, name, unit, frame))
         # A person may be too small for a label.
-        elif not np.isin(photograph.ids, range(len(scene.people))).any():
+        elif not np.isin(photograph.ids, range(len(scene.persons))).any():
             empty.append((name, *image.shape[:2]))
-    if pictures:
+    if drawn:
         path = folder.root / f'videos/sequence_{unit:04d}.mp4'
         with VideoFile(path, options.fps, overwrite=True) as video:
-            for image in pictures:
+            for image in drawn:
                 video.write(image)
     merged = {
         key: np.concatenate([r[key] for r in rows])

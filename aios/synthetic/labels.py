@@ -18,13 +18,13 @@ from scipy.spatial.transform import Rotation
 
 from aios.structures import Camera, Mesh, convert_joints
 from aios.synthetic.bodies import BodyBank, smplx_parameters
-from aios.synthetic.people import Person
+from aios.synthetic.persons import Person
 from aios.synthetic.rendering import Photograph, draw, facing_area
 from aios.synthetic.scene import Scene
 from aios.synthetic.views import View
 
 DROP_RULES = {
-    'outside_picture': 'no pixel of the person is inside the image',
+    'outside_image': 'no pixel of the person is inside the image',
     'barely_visible': 'fewer than 40 visible pixels, or less than 4 % of '
     'the surface that faces the camera is visible',
 }
@@ -232,7 +232,7 @@ def _judge(
     visible = int((photograph.ids == row.index).sum())
     alone = _pixels_alone(row, camera, photograph, visible)
     if alone == 0:
-        return 'outside_picture', 100.0, 0.0
+        return 'outside_image', 100.0, 0.0
     occluded = 100.0 * (1 - visible / alone)
     # Every fourth triangle is enough for the share of a whole body.
     share = visible_share(
@@ -307,7 +307,7 @@ def label_scene(
     camera = scene.view.camera
     counts: Counter = Counter()
     rows, judged = [], []
-    for index, person in enumerate(scene.people):
+    for index, person in enumerate(scene.persons):
         vertices = scene.view.to_camera(person.vertices)
         pixels = camera.project(vertices)
         faces = bank.template(person.body.figure.gender).faces

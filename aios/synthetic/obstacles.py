@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aios.structures import vertex_normals
-from aios.synthetic.people import Person, unit_box
+from aios.synthetic.persons import Person, unit_box
 from aios.synthetic.textures import random_hue
 from aios.synthetic.views import View
 
@@ -193,14 +193,14 @@ def _put(
 
 
 def sample_obstacles(
-    rng: np.random.Generator, view: View, people: Sequence[Person]
+    rng: np.random.Generator, view: View, persons: Sequence[Person]
 ) -> tuple[Obstacle, ...]:
     """Draws things around persons; some hide parts of them.
 
     Args:
         rng: Random generator.
         view: The camera.
-        people: Who is there; no person is inside a thing.
+        persons: Who is there; no person is inside a thing.
 
     Returns:
         None to five things.
@@ -208,21 +208,21 @@ def sample_obstacles(
     found: list[Obstacle] = []
     for _ in range(int(rng.choice(6, p=[0.3, 0.28, 0.2, 0.12, 0.06, 0.04]))):
         for _ in range(_TRIES):
-            place = _place(rng, view, people)
+            place = _place(rng, view, persons)
             thing = _put(rng, place, rng.uniform(-np.pi, np.pi))
-            if _is_free(thing, place, view, people):
+            if _is_free(thing, place, view, persons):
                 found.append(thing)
                 break
     return tuple(found)
 
 
 def _place(
-    rng: np.random.Generator, view: View, people: Sequence[Person]
+    rng: np.random.Generator, view: View, persons: Sequence[Person]
 ) -> np.ndarray:
     """``(2,)`` x and z: between the camera and a person, or anywhere."""
     camera = view.camera
-    if people and rng.random() < 0.55:
-        target = people[int(rng.integers(len(people)))]
+    if persons and rng.random() < 0.55:
+        target = persons[int(rng.integers(len(persons)))]
         share = rng.uniform(0.4, 0.95)
         aside = rng.normal(0, 0.35)
         return target.position * share + np.array([aside, 0])
@@ -236,13 +236,13 @@ def _is_free(
     thing: Obstacle,
     place: np.ndarray,
     view: View,
-    people: Sequence[Person],
+    persons: Sequence[Person],
 ) -> bool:
     """Not in a person, not in the camera, and not all of the image."""
     reach = np.linalg.norm(thing.vertices[:, [0, 2]] - place, axis=1).max()
     if any(
         np.linalg.norm(p.position - place) < 0.75 * (reach + p.radius)
-        for p in people
+        for p in persons
     ):
         return False
     points = view.to_camera(thing.vertices)

@@ -20,7 +20,7 @@ from aios.synthetic.bodies import BodyBank
 from aios.synthetic.environments import sample_environment
 from aios.synthetic.lighting import sample_lighting
 from aios.synthetic.obstacles import sample_obstacles
-from aios.synthetic.people import (
+from aios.synthetic.persons import (
     LocalBody,
     Person,
     collides,
@@ -95,9 +95,9 @@ def sample_photographic_view(
 
 def _count(rng: np.random.Generator, options: SceneOptions) -> int:
     """Small numbers are by far the most frequent, as in photographs."""
-    if rng.random() < options.nobody:
+    if rng.random() < options.empty:
         return 0
-    low, high = options.people
+    low, high = options.persons
     weights = (np.arange(low, high + 1) + 0.5) ** -1.3
     return low + int(rng.choice(len(weights), p=weights / weights.sum()))
 
@@ -123,15 +123,15 @@ def _setting(
 
 
 def _position(
-    rng: np.random.Generator, view: View, people: list[Person]
+    rng: np.random.Generator, view: View, persons: list[Person]
 ) -> np.ndarray:
     """``(2,)`` x and z: the first where the camera looks, others about."""
     camera = view.camera
-    if people and rng.random() < 0.5:
-        spread = 0.35 + 0.25 * len(people) * rng.random()
-        return people[0].position + rng.normal(0, spread, 2) * [1.4, 1.0]
+    if persons and rng.random() < 0.5:
+        spread = 0.35 + 0.25 * len(persons) * rng.random()
+        return persons[0].position + rng.normal(0, spread, 2) * [1.4, 1.0]
     depth, reach = view.subject_distance, 0.1
-    if people:
+    if persons:
         largest = _LARGEST * max(camera.width, camera.height)
         size = _log_uniform(rng, _SMALLEST, largest)
         depth, reach = float(camera.focal[1]) * _STATURE / size, -0.05
@@ -141,20 +141,20 @@ def _position(
 
 
 def _heading(
-    rng: np.random.Generator, position: np.ndarray, people: list[Person]
+    rng: np.random.Generator, position: np.ndarray, persons: list[Person]
 ) -> float:
     """A third face anything; most of the others the camera."""
     choice = rng.random()
     if choice < 0.35:
         return float(rng.uniform(-np.pi, np.pi))
     towards = np.arctan2(-position[0], -position[1])
-    if people and choice < 0.5:
-        x, z = people[0].position - position
+    if persons and choice < 0.5:
+        x, z = persons[0].position - position
         towards = np.arctan2(x, z)
     return float(towards + rng.normal(0, 0.6))
 
 
-def _in_picture(person: Person, view: View) -> bool:
+def _in_image(person: Person, view: View) -> bool:
     """Whether enough of a person is in front of the lens."""
     points = view.to_camera(person.vertices[::16])
     if points[:, 2].min() < 0.1:
@@ -170,18 +170,18 @@ def _add_person(
     scene: Scene,
     body: LocalBody,
     segment: np.ndarray,
-    people: list[Person],
+    persons: list[Person],
 ) -> bool:
     for _ in range(_PLACE_TRIES):
-        position = _position(rng, scene.view, people)
-        heading = _heading(rng, position, people)
+        position = _position(rng, scene.view, persons)
+        heading = _heading(rng, position, persons)
         person = make_person(body, segment, heading, position)
         if (
-            _in_picture(person, scene.view)
+            _in_image(person, scene.view)
             and fits(person, scene.view, scene.surroundings)
-            and not collides(person, people)
+            and not collides(person, persons)
         ):
-            people.append(person)
+            persons.append(person)
             return True
     return False
 
@@ -209,22 +209,22 @@ def sample_photographic_scene(
         rng, options.width, options.height, stature
     )
     scene = _setting(rng, view, options)
-    people: list[Person] = []
+    persons: list[Person] = []
     outfits: list[Outfit] = []
     for body in bodies:
         gender = body.figure.gender
         outfit = sample_outfit(rng, gender)
         segment = bank.template(gender).segment
-        if _add_person(rng, scene, body, segment, people):
+        if _add_person(rng, scene, body, segment, persons):
             outfits.append(outfit)
     return replace(
         scene,
-        people=tuple(people),
+        persons=tuple(persons),
         outfits=tuple(outfits),
-        obstacles=sample_obstacles(rng, view, people),
+        obstacles=sample_obstacles(rng, view, persons),
         dressed=True,
         counts=Counter(
             pose_self_penetration=rejected,
-            no_free_place=len(bodies) - len(people),
+            no_free_place=len(bodies) - len(persons),
         ),
     )

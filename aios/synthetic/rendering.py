@@ -54,7 +54,7 @@ class Backdrop:
     gain: np.ndarray | None = None
 
 
-def background_picture(rng: np.random.Generator, scene: Scene) -> Backdrop:
+def background_image(rng: np.random.Generator, scene: Scene) -> Backdrop:
     """The image without persons.
 
     Args:
@@ -130,7 +130,7 @@ class _Painter:
         """Seats and obstacles."""
         seats = [
             (person.seat.mesh(), wood)
-            for person, wood in zip(self.scene.people, woods, strict=True)
+            for person, wood in zip(self.scene.persons, woods, strict=True)
             if person.seat is not None
         ]
         meshes = [
@@ -146,7 +146,7 @@ class _Painter:
         """Persons whose clothes are paint."""
         meshes = []
         for person, outfit in zip(
-            self.scene.people, self.scene.outfits, strict=True
+            self.scene.persons, self.scene.outfits, strict=True
         ):
             template = bank.template(person.body.figure.gender)
             paint, _ = dress_body(template, outfit)
@@ -166,14 +166,14 @@ class _Painter:
                 bank.template(person.body.figure.gender).faces,
                 white,
             )
-            for person in self.scene.people
+            for person in self.scene.persons
         ]
 
     def dressed(self, rng: np.random.Generator, bank: BodyBank) -> list[Mesh]:
         """Persons whose clothes have volume."""
         meshes = []
         for person, outfit in zip(
-            self.scene.people, self.scene.outfits, strict=True
+            self.scene.persons, self.scene.outfits, strict=True
         ):
             template = bank.template(person.body.figure.gender)
             garb = sample_garb(rng, template, outfit)
@@ -208,34 +208,34 @@ def render_scene(
         scene: The scene.
         bank: Body models.
         supersample: Samples per pixel side, for smooth outlines.
-        base: Of :func:`background_picture`, to keep it over a sequence.
+        base: Of :func:`background_image`, to keep it over a sequence.
 
     Returns:
-        The photograph before :func:`finish_picture`.
+        The photograph before :func:`finish_image`.
     """
     camera = scene.view.camera
-    base = base or background_picture(rng, scene)
-    on_floor = [p.vertices for p in scene.people]
+    base = base or background_image(rng, scene)
+    on_floor = [p.vertices for p in scene.persons]
     on_floor += [o.vertices for o in scene.obstacles]
     light = floor_shadow(scene.view, on_floor, scene.lighting)
     image = base.image * (1 - base.floor * (1 - light))[..., None]
     painter = _Painter(scene, base.gain)
     woods = [
         rng.uniform(0.15, 0.8) * np.array([1.0, 0.85, 0.7])
-        for _ in scene.people
+        for _ in scene.persons
     ]
     things = painter.things(woods)
-    people = (
+    persons = (
         painter.dressed(rng, bank) if scene.dressed else painter.bodies(bank)
     )
     image = np.clip(image, 0, 1).astype(np.float32)
     if not scene.dressed:
         drawn = draw(
-            people + things, camera, background=image, supersample=supersample
+            persons + things, camera, background=image, supersample=supersample
         )
         return Photograph(drawn.image, drawn.depth, drawn.ids)
     bare = draw(painter.bare(bank) + things, camera, cull=True)
-    dressed = _draw_finely(people + things, camera, image, supersample)
+    dressed = _draw_finely(persons + things, camera, image, supersample)
     return Photograph(dressed, bare.depth, bare.ids)
 
 
@@ -281,7 +281,7 @@ def _draw_finely(
     return cv2.resize(result.image, small, interpolation=cv2.INTER_AREA)
 
 
-def finish_picture(
+def finish_image(
     rng: np.random.Generator,
     image: np.ndarray,
     grain_rng: np.random.Generator,

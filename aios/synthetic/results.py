@@ -64,6 +64,6 @@ def labels_as_result(
     ):
         corner, extent = labels[key][:, :2], labels[key][:, 2:4]
         fields[part] = np.concatenate([corner, corner + extent], axis=1)
-    people = complete_instances(person_id=labels['meta/person_id'], **fields)
-    frame = FrameResult(name, source_frame, timestamp, camera.K, size, people)
+    persons = complete_instances(person_id=labels['meta/person_id'], **fields)
+    frame = FrameResult(name, source_frame, timestamp, camera.K, size, persons)
     return frame.posed(BodyPoser(body_model), with_vertices=False)

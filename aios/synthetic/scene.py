@@ -15,7 +15,7 @@ from aios.synthetic.bodies import BodyBank
 from aios.synthetic.environments import Environment
 from aios.synthetic.lighting import Lighting, sample_lighting
 from aios.synthetic.obstacles import Obstacle
-from aios.synthetic.people import (
+from aios.synthetic.persons import (
     LocalBody,
     Person,
     collides,
@@ -34,7 +34,7 @@ class SceneOptions:
 
     Attributes:
         width, height: Image size, pixels.
-        people: Smallest and largest number of persons.
+        persons: Smallest and largest number of persons.
         genders: Genders to draw from.
         backgrounds: Image files to use instead of procedural surroundings.
         any_heading: Every direction that persons face is as likely.
@@ -46,19 +46,19 @@ class SceneOptions:
             ``fill`` do not matter then.
         panoramas: Equirectangular Radiance files that photographic scenes
             are put into and lit by.
-        nobody: Share of photographic scenes without persons.
+        empty: Share of photographic scenes without persons.
     """
 
     width: int = 640
     height: int = 480
-    people: tuple[int, int] = (1, 8)
+    persons: tuple[int, int] = (1, 8)
     genders: tuple[str, ...] = ('neutral', 'male', 'female')
     backgrounds: tuple[Path, ...] = ()
     any_heading: bool = False
     fill: tuple[float, float] | None = None
     photographic: bool = False
     panoramas: tuple[Path, ...] = ()
-    nobody: float = 0.0
+    empty: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Scene:
         surroundings: Procedural place, ``None`` with a photograph.
         photo: Image file, ``None`` with a procedural place.
         lighting: The light.
-        people: Who is there, in the order of the ids.
+        persons: Who is there, in the order of the ids.
         outfits: One per person.
         counts: What was thrown away while drawing, by rule.
         environment: The light, instead of ``lighting``; also the place if
@@ -83,7 +83,7 @@ class Scene:
     surroundings: Surroundings | None
     photo: Path | None
     lighting: Lighting
-    people: tuple[Person, ...]
+    persons: tuple[Person, ...]
     outfits: tuple[Outfit, ...]
     counts: Counter = field(default_factory=Counter)
     environment: Environment | None = None
@@ -91,9 +91,9 @@ class Scene:
     dressed: bool = False
 
 
-def sample_count(rng: np.random.Generator, people: tuple[int, int]) -> int:
+def sample_count(rng: np.random.Generator, persons: tuple[int, int]) -> int:
     """Number of persons; small groups are a little more frequent."""
-    low, high = people
+    low, high = persons
     weights = 1.0 / (np.arange(high - low + 1) + 3.0)
     return low + int(rng.choice(len(weights), p=weights / weights.sum()))
 
@@ -236,21 +236,22 @@ def sample_scene(
         again) and ``no_free_place`` (persons left out).
     """
     setting = sample_setting(rng, options)
-    count = sample_count(rng, options.people)
+    count = sample_count(rng, options.persons)
     bodies, rejected = sample_bodies(rng, bank, count, options.genders)
     outfits = [sample_outfit(rng, body.figure.gender) for body in bodies]
     layout = sample_layout(rng, setting.view, count, options.any_heading)
-    people: list[Person] = []
+    persons: list[Person] = []
     worn: list[Outfit] = []
     for body, outfit in zip(bodies, outfits, strict=True):
         segment = bank.template(body.figure.gender).segment
-        person = _place(rng, body, segment, layout, setting, people)
+        person = _place(rng, body, segment, layout, setting, persons)
         if person is not None:
-            people.append(person)
+            persons.append(person)
             worn.append(outfit)
     counts = Counter(
-        pose_self_penetration=rejected, no_free_place=len(bodies) - len(people)
+        pose_self_penetration=rejected,
+        no_free_place=len(bodies) - len(persons),
     )
     return replace(
-        setting, people=tuple(people), outfits=tuple(worn), counts=counts
+        setting, persons=tuple(persons), outfits=tuple(worn), counts=counts
     )

@@ -14,7 +14,7 @@ from aios.synthetic.appearance import sample_outfit
 from aios.synthetic.bodies import BodyBank, Figure, sample_shape
 from aios.synthetic.collisions import has_self_penetration
 from aios.synthetic.motion import foot_locked_path, sample_motion
-from aios.synthetic.people import (
+from aios.synthetic.persons import (
     LocalBody,
     Person,
     collides,
@@ -117,15 +117,15 @@ def _place_track(
     for _ in range(_PLACE_TRIES):
         position = layout.draw(rng, scene.view, not others)
         heading = layout.heading(rng, position)
-        people = []
+        persons = []
         for t, person in enumerate(track.place(segment, heading, position)):
             if not fits(person, scene.view, scene.surroundings) or collides(
                 person, [other[t] for other in others]
             ):
                 break
-            people.append(person)
-        if len(people) == len(track.bodies):
-            return people
+            persons.append(person)
+        if len(persons) == len(track.bodies):
+            return persons
     return None
 
 
@@ -148,10 +148,10 @@ def sample_sequence(
         fps: Frames per second.
 
     Returns:
-        One scene per frame; ``people`` have the same order in all of them.
+        One scene per frame; ``persons`` have the same order in all of them.
     """
     setting = sample_setting(rng, options)
-    count = sample_count(rng, options.people)
+    count = sample_count(rng, options.persons)
     layout = sample_layout(rng, setting.view, count, options.any_heading)
     placed: list[list[Person]] = []
     outfits, rejected = [], 0
@@ -160,11 +160,11 @@ def sample_sequence(
         track, tries = _sample_track(rng, bank, gender, frames, fps)
         outfit = sample_outfit(rng, gender)
         rejected += tries
-        people = _place_track(
+        persons = _place_track(
             rng, track, layout, bank.template(gender).segment, setting, placed
         )
-        if people is not None:
-            placed.append(people)
+        if persons is not None:
+            placed.append(persons)
             outfits.append(outfit)
     counts = Counter(
         pose_self_penetration=rejected, no_free_place=count - len(placed)
@@ -175,7 +175,7 @@ def sample_sequence(
             setting.surroundings,
             setting.photo,
             setting.lighting,
-            tuple(people[t] for people in placed),
+            tuple(persons[t] for persons in placed),
             tuple(outfits),
             counts if t == 0 else Counter(),
         )

@@ -21,24 +21,6 @@ _DEPTH_STD = 0.5  # of the logarithm
 _NEAREST = 1e-3  # metres
 
 
-def box_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of all pairs.
-
-    Args:
-        a: ``(M, 4)`` xyxy.
-        b: ``(n, 4)`` xyxy.
-
-    Returns:
-        ``(M, n)`` in [0, 1].
-    """
-    a, b = a[:, None], b[None]
-    low = np.maximum(a[..., :2], b[..., :2])
-    high = np.minimum(a[..., 2:], b[..., 2:])
-    overlap = np.maximum(high - low, 0).prod(-1)
-    areas = [np.maximum(x[..., 2:] - x[..., :2], 0).prod(-1) for x in (a, b)]
-    return overlap / np.maximum(areas[0] + areas[1] - overlap, _EPS)
-
-
 def keypoint_similarity(
     points: np.ndarray, others: np.ndarray, areas: np.ndarray
 ) -> np.ndarray:

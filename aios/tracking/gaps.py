@@ -23,7 +23,7 @@ _Row = dict[str, np.ndarray]
 
 
 def fill_gaps(
-    people: SequenceResult,
+    persons: SequenceResult,
     body_model: dict | nn.Module,
     max_gap: int = 30,
 ) -> SequenceResult:
@@ -35,7 +35,7 @@ def fill_gaps(
     linearly.  The score is 0, as these persons were not found there.
 
     Args:
-        people: With ids of a tracker.
+        persons: With ids of a tracker.
         body_model: SMPL-X layer or its config, the one the results were made
             with.
         max_gap: Frames for which a person may be missing.
@@ -51,9 +51,9 @@ def fill_gaps(
 
     if max_gap < 0:
         raise ValueError(f'max_gap must not be negative, got {max_gap}')
-    people.check_parameters()
+    persons.check_parameters()
     poser = BodyPoser(body_model)
-    frames = list(people.frames())
+    frames = list(persons.frames())
     missing = _missing(frames, max_gap, Body(poser))
     for number, rows in missing.items():
         frame = frames[number]
@@ -66,8 +66,8 @@ def fill_gaps(
                 for name, values in frame.instances.items()
             }
         )
-    filled = SequenceResult.from_frames(frames, **people.metadata)
-    return replace(filled, aios_version=people.aios_version)
+    filled = SequenceResult.from_frames(frames, **persons.metadata)
+    return replace(filled, aios_version=persons.aios_version)
 
 
 def _missing(

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from aios.results import APPEARANCE_SHAPE, FrameResult
+from aios.structures import pairwise_iou
 
 from . import kalman
 from .appearance import appearance_similarity, mean_appearance
 from .association import (
     BODY_JOINTS,
     assign,
-    box_similarity,
     depth_similarity,
     keypoint_similarity,
 )
@@ -260,7 +260,7 @@ def _similarity(
     expected = np.stack([track.joints for track in tracks])
     expected = expected * states[:, None, 3:4] + states[:, None, :2]
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
-    overlap = box_similarity(boxes, frame.instances['bboxes'][rows])
+    overlap = pairwise_iou(boxes, frame.instances['bboxes'][rows])
     alike = overlap + keypoint_similarity(expected, joints[rows], areas)
     depths = np.array([track.depth for track in tracks])
     alike = alike / 2 * depth_similarity(depths, _depths(frame)[rows])

@@ -2,11 +2,11 @@
 """Results as one HTML file that any browser plays, without a network."""
 
 from .media import ImageTrack, make_image_track
-from .page import describe_people, write_viewer
+from .page import describe_persons, write_viewer
 
 __all__ = [
     'ImageTrack',
-    'describe_people',
+    'describe_persons',
     'make_image_track',
     'write_viewer',
 ]

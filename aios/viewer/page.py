@@ -38,7 +38,7 @@ _PARTS = {
 
 
 def write_viewer(
-    people: SequenceResult,
+    persons: SequenceResult,
     glb: str | os.PathLike,
     path: str | os.PathLike,
     *,
@@ -51,7 +51,7 @@ def write_viewer(
     It holds all it needs, and forbids the browser to load anything else.
 
     Args:
-        people: The persons.
+        persons: The persons.
         glb: Their animation, see :func:`aios.export.write_glb`.
         path: The ``.html`` file. Missing folders are made.
         images: Images of the frames, see
@@ -68,10 +68,10 @@ def write_viewer(
             would be larger than browsers take.
     """
     glb, path = Path(glb), Path(path)
-    _check_animation(glb, people)
+    _check_animation(glb, persons)
     media = [] if images is None else list(images.paths)
     if images is not None and images.kind == 'images':
-        _check_count(len(media), people.num_frames)
+        _check_count(len(media), persons.num_frames)
     size = sum(file.stat().st_size for file in [glb, *media])
     if size > _LIMIT:
         raise ValueError(
@@ -80,14 +80,16 @@ def write_viewer(
         )
     names = ['media'] if len(media) == 1 else []
     names = names or [f'media{index}' for index in range(len(media))]
-    data = describe_people(people) | {
+    data = describe_persons(persons) | {
         'media': {
             'kind': 'none' if images is None else images.kind,
             'type': None if images is None else images.mime_type,
             'names': names,
         }
     }
-    before, after = _fill(title or Path(people.source).name or 'People', data)
+    before, after = _fill(
+        title or Path(persons.source).name or 'Persons', data
+    )
     with atomic_write(path, overwrite=overwrite) as stream:
         stream.write(before)
         _write_payload(stream, 'glb', _gzip(_pieces(glb)))
@@ -97,67 +99,67 @@ def write_viewer(
     return path.stat().st_size
 
 
-def describe_people(people: SequenceResult) -> dict[str, Any]:
+def describe_persons(persons: SequenceResult) -> dict[str, Any]:
     """What the page has to know besides animation and images.
 
     Args:
-        people: The persons.
+        persons: The persons.
 
     Returns:
         Values for JSON: ``times`` in seconds, ``names``, ``cameras`` (the
-        different ones), ``frameCameras`` (which one is a frame's), ``people``
+        different ones), ``frameCameras`` (which one is a frame's), ``persons``
         with the ``spans`` of frames they are in, and ``bounds``, the box
         around them in glTF's axes.
     """
-    views = np.concatenate([people.K.reshape(-1, 9), people.image_sizes], 1)
+    views = np.concatenate([persons.K.reshape(-1, 9), persons.image_sizes], 1)
     different, which = np.unique(views, axis=0, return_inverse=True)
     return {
         'version': __version__,
-        'source': Path(people.source).name,
+        'source': Path(persons.source).name,
         # To the last digit: persons come and go exactly at these times.
-        'times': people.times().astype(float).tolist(),
-        'names': people.frame_names.tolist(),
+        'times': persons.times().astype(float).tolist(),
+        'names': persons.frame_names.tolist(),
         'cameras': [
             {'K': view[:9].reshape(3, 3).tolist(), 'size': view[9:].tolist()}
             for view in different
         ],
         'frameCameras': which.ravel().tolist(),
         'people': [
-            _describe_person(people, person)
-            for person in people.person_ids.tolist()
+            _describe_person(persons, person)
+            for person in persons.person_ids.tolist()
         ],
-        'bounds': _bounds(people),
+        'bounds': _bounds(persons),
     }
 
 
-def _describe_person(people: SequenceResult, person: int) -> dict[str, Any]:
-    rows = people.person_id == person
-    frames = people.frame_index[rows]
+def _describe_person(persons: SequenceResult, person: int) -> dict[str, Any]:
+    rows = persons.person_id == person
+    frames = persons.frame_index[rows]
     breaks = np.flatnonzero(np.diff(frames) > 1) + 1
     red, green, blue = instance_color(person)
     return {
         'id': person,
         'color': f'#{red:02x}{green:02x}{blue:02x}',
         'count': len(frames),
-        'score': round(float(people.scores[rows].mean()), 4),
+        'score': round(float(persons.scores[rows].mean()), 4),
         'spans': [
             [int(span[0]), int(span[-1])] for span in np.split(frames, breaks)
         ],
     }
 
 
-def _bounds(people: SequenceResult) -> list[list[float]]:
+def _bounds(persons: SequenceResult) -> list[list[float]]:
     """Least and greatest x, y, z of the joints, in glTF's axes."""
-    if not len(people):
+    if not len(persons):
         return _EMPTY_SCENE
-    depth = people.joints3d[:, _PELVIS, 2]
+    depth = persons.joints3d[:, _PELVIS, 2]
     near = depth <= _FAR * np.median(depth)
-    points = people.joints3d[near].reshape(-1, 3) * (1, -1, -1)
+    points = persons.joints3d[near].reshape(-1, 3) * (1, -1, -1)
     corners = np.stack([points.min(0), points.max(0)])
     return np.round(corners, 4).tolist()
 
 
-def _check_animation(path: Path, people: SequenceResult) -> None:
+def _check_animation(path: Path, persons: SequenceResult) -> None:
     """Refuse the animation of other persons."""
     document = _read_document(path)
     names = [str(node.get('name')) for node in document.get('nodes', [])]
@@ -166,13 +168,13 @@ def _check_animation(path: Path, people: SequenceResult) -> None:
         for node in document.get('nodes', [])
         if 'person_id' in node.get('extras', {})
     )
-    wanted = people.person_ids.tolist()
+    wanted = persons.person_ids.tolist()
     if ids != wanted or 'people' not in names:
         raise ValueError(
             f'{path}: holds persons {ids}, the results have {wanted}'
         )
     scene = document.get('scenes', [{}])[0].get('extras', {})
-    _check_count(scene.get('num_frames'), people.num_frames, f'{path}: ')
+    _check_count(scene.get('num_frames'), persons.num_frames, f'{path}: ')
 
 
 def _check_count(count: int | None, wanted: int, where: str = '') -> None:

@@ -123,13 +123,13 @@ class WholeBodyVisualizer(Visualizer):
         if data_sample is not None:
             K = data_sample.metainfo.get('cam_K')
             if draw_gt and 'gt_instances' in data_sample:
-                people = data_sample.gt_instances
-                drawn.append(self.draw_people(image, people, K))
+                persons = data_sample.gt_instances
+                drawn.append(self.draw_persons(image, persons, K))
             if draw_pred and 'pred_instances' in data_sample:
-                people = data_sample.pred_instances
-                if 'scores' in people:
-                    people = people[people.scores >= pred_score_thr]
-                drawn.append(self.draw_people(image, people, K))
+                persons = data_sample.pred_instances
+                if 'scores' in persons:
+                    persons = persons[persons.scores >= pred_score_thr]
+                drawn.append(self.draw_persons(image, persons, K))
         result = np.concatenate(drawn, axis=1) if drawn else image
         self.set_image(result)
         if show:
@@ -139,17 +139,17 @@ class WholeBodyVisualizer(Visualizer):
         else:
             self.add_image(name, result, step)
 
-    def draw_people(
+    def draw_persons(
         self,
         image: np.ndarray,
-        people: InstanceData,
+        persons: InstanceData,
         K: Any = None,
     ) -> np.ndarray:
         """Draw persons into copies of an image, one copy per panel.
 
         Args:
             image (np.ndarray): (H, W, 3) uint8 RGB.
-            people (InstanceData): With any of the fields of
+            persons (InstanceData): With any of the fields of
                 :data:`aios.structures.GT_FIELDS`, and ``scores``.
             K (np.ndarray, optional): (3, 3) camera of this image. Default:
                 the field ``cameras`` (n, 4) fx, fy, cx, cy, one each.
@@ -160,21 +160,21 @@ class WholeBodyVisualizer(Visualizer):
         panels = []
         for layers in self.panels:
             panel = image.copy()
-            if 'mesh' in layers and (K is not None or 'cameras' in people):
-                panel = self._draw_meshes(panel, people, K)
+            if 'mesh' in layers and (K is not None or 'cameras' in persons):
+                panel = self._draw_meshes(panel, persons, K)
             if 'boxes' in layers:
-                self._draw_boxes(panel, people)
+                self._draw_boxes(panel, persons)
             if 'skeletons' in layers:
-                self._draw_skeletons(panel, people)
+                self._draw_skeletons(panel, persons)
             panels.append(panel)
         return np.concatenate(panels, axis=1)
 
     def _draw_meshes(
-        self, image: np.ndarray, people: InstanceData, K: Any
+        self, image: np.ndarray, persons: InstanceData, K: Any
     ) -> np.ndarray:
-        meshes = body_meshes(people, self._poser)
+        meshes = body_meshes(persons, self._poser)
         if K is None:
-            cameras = as_array(people.cameras)
+            cameras = as_array(persons.cameras)
             K, meshes = _with_one_camera(meshes, cameras)
         return render_meshes(
             list(meshes.values()),
@@ -185,34 +185,36 @@ class WholeBodyVisualizer(Visualizer):
             supersample=self.supersample,
         ).image
 
-    def _draw_boxes(self, image: np.ndarray, people: InstanceData) -> None:
+    def _draw_boxes(self, image: np.ndarray, persons: InstanceData) -> None:
         thickness = _line_width(image)
         for part in PARTS:
-            boxes = as_array(people.get(f'{part}_bboxes', np.empty((0, 4))))
-            valid = people.get(f'{part}_valid', np.ones(len(boxes)))
+            boxes = as_array(persons.get(f'{part}_bboxes', np.empty((0, 4))))
+            valid = persons.get(f'{part}_valid', np.ones(len(boxes)))
             for index in np.flatnonzero(as_array(valid) > 0).tolist():
                 color = instance_color(index)
                 draw_boxes(image, boxes[index], color, max(1, thickness // 2))
-        if 'bboxes' not in people:
+        if 'bboxes' not in persons:
             return
-        for index, box in enumerate(as_array(people.bboxes)):
+        for index, box in enumerate(as_array(persons.bboxes)):
             text = str(index)
-            if 'scores' in people:
-                text += f': {float(people.scores[index]):.2f}'
+            if 'scores' in persons:
+                text += f': {float(persons.scores[index]):.2f}'
             draw_boxes(image, box, instance_color(index), thickness)
             if np.isfinite(box).all():
                 scale = max(0.4, 0.22 * thickness)
                 draw_label(image, text, box[:2], instance_color(index), scale)
 
-    def _draw_skeletons(self, image: np.ndarray, people: InstanceData) -> None:
-        if 'keypoints' not in people:
+    def _draw_skeletons(
+        self, image: np.ndarray, persons: InstanceData
+    ) -> None:
+        if 'keypoints' not in persons:
             return
-        keypoints = as_array(people.keypoints)
+        keypoints = as_array(persons.keypoints)
         shape = keypoints.shape[:2]
-        visible = as_array(people.get('keypoints_visible', np.ones(shape)))
+        visible = as_array(persons.get('keypoints_visible', np.ones(shape)))
         # Joints may have a place in the image without being seen there.
-        drawn = as_array(people.get('keypoints_weight', visible))
-        for index in range(len(people)):
+        drawn = as_array(persons.get('keypoints_weight', visible))
+        for index in range(len(persons)):
             draw_skeleton(
                 image,
                 keypoints[index],

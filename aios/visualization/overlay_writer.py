@@ -66,7 +66,7 @@ class OverlayWriter:
 
     def is_done(self, name: str) -> bool:
         """Whether the image of a frame is there."""
-        return self.per_frame and self._picture(name).exists()
+        return self.per_frame and self._image(name).exists()
 
     def write(self, frame: FrameResult, image: np.ndarray | None) -> None:
         """Draw and write a frame.
@@ -84,7 +84,7 @@ class OverlayWriter:
         if self._video is not None:
             self._video.write(drawn, frame.timestamp)
         else:
-            path = self._picture(frame.name)
+            path = self._image(frame.name)
             write_image(drawn, path, overwrite=self.overwrite)
 
     def __enter__(self) -> OverlayWriter:
@@ -99,5 +99,5 @@ class OverlayWriter:
         if self._video is not None:
             self._video.close()
 
-    def _picture(self, name: str) -> Path:
+    def _image(self, name: str) -> Path:
         return self.path / f'{name}{self.suffix}'

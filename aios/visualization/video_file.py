@@ -273,7 +273,7 @@ def _finish(
     import av
 
     with ExitStack() as stack:
-        pictures = stack.enter_context(av.open(str(source)))
+        images = stack.enter_context(av.open(str(source)))
         out = stack.enter_context(
             av.open(
                 str(target),
@@ -282,7 +282,7 @@ def _finish(
                 options={'movflags': 'faststart'},
             )
         )
-        packets = [_pictures(pictures, out)]
+        packets = [_images(images, out)]
         if sound_of is not None:
             try:
                 sound = stack.enter_context(av.open(str(sound_of)))
@@ -293,7 +293,7 @@ def _finish(
             out.mux(packet)
 
 
-def _pictures(source: Any, out: Any) -> Packets:
+def _images(source: Any, out: Any) -> Packets:
     """Packets of the video with their times."""
     stream = source.streams.video[0]
     copy = out.add_stream_from_template(stream)

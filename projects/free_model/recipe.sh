@@ -24,7 +24,7 @@ PYTHON=${PYTHON:-python}
 HERE=projects/free_model
 SMALL=192x256,256x192,256x256,256x320,320x256,288x384,384x288,192x192
 LARGE=640x480,480x640,512x512,512x384 # as photographs are looked at
-DRAWING="--photographic --genders neutral --people 1-10 --nobody 0.15 --workers 2 --resume"
+DRAWING="--photographic --genders neutral --persons 1-10 --empty 0.15 --workers 2 --resume"
 mkdir -p "$STATE"
 
 # Shown beside the training's own output.

@@ -40,7 +40,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
     """
     coco(root, np.random.default_rng(3), models)
     folder = root / 'annotations'
-    people = folder / COCOConverter.KEYPOINTS.rpartition('/')[2]
+    persons = folder / COCOConverter.KEYPOINTS.rpartition('/')[2]
     (fits,) = folder.glob('MSCOCO*')
     refused = (HumanDataError,)
     return [
@@ -71,7 +71,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
         Reader(
             'COCO images',
             'coco.json',
-            json.loads(people.read_text()),
+            json.loads(persons.read_text()),
             write_file,
             lambda path: CocoImageDataset(str(path))[0],
             (ValueError,),
@@ -79,15 +79,15 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
         Reader(
             'COCO-WholeBody, evaluation',
             'truth.json',
-            _complete(json.loads(people.read_text())),
+            _complete(json.loads(persons.read_text())),
             write_file,
             _evaluate(25),
             (ValueError,),
         ),
         Reader(
             'COCO-WholeBody',
-            people.name,
-            json.loads(people.read_text()),
+            persons.name,
+            json.loads(persons.read_text()),
             write_file,
             _convert(fits, models),
             (ConverterError,),
@@ -97,7 +97,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
             fits.name,
             json.loads(fits.read_text()),
             write_file,
-            _convert(people, models),
+            _convert(persons, models),
             (ConverterError,),
         ),
     ]
@@ -191,10 +191,12 @@ def _read_data_set(kind: type[HumanDataset]) -> Callable[[Path], object]:
 
 def _complete(content: dict[str, Any]) -> dict[str, Any]:
     """With what only the evaluation reads, without the crowd."""
-    people = [p for p in content['annotations'] if not p['iscrowd']]
+    persons = [p for p in content['annotations'] if not p['iscrowd']]
     category = {'id': 1, 'name': 'person'}
     return content | {
-        'annotations': [p | {'category_id': 1, 'area': 900.0} for p in people],
+        'annotations': [
+            p | {'category_id': 1, 'area': 900.0} for p in persons
+        ],
         'categories': [category],
     }
 

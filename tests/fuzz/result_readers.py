@@ -85,7 +85,9 @@ def result_readers(models: str) -> list[Reader]:
         Reader(
             'AGORA ground truth', 'truth.npz', truth(), write_file, _read_truth
         ),
-        Reader('params.npz', 'params.npz', people(), write_file, _read_people),
+        Reader(
+            'params.npz', 'params.npz', persons(), write_file, _read_persons
+        ),
         Reader(
             'camera .npz',
             'camera.npz',
@@ -192,7 +194,7 @@ def truth() -> dict[str, np.ndarray]:
     }
 
 
-def people() -> dict[str, Any]:
+def persons() -> dict[str, Any]:
     """Arrays of a file of results: three persons in two frames."""
     rng = np.random.default_rng(0)
     fields: dict[str, Any] = {
@@ -263,7 +265,7 @@ def _read_submission(bodies: SubmittedBodies) -> Callable[[Path], object]:
     def read(path: Path) -> object:
         faults = list(iter_faults(Submission(path), 'agora'))
         found = read_submission(path, bodies)
-        for image in found.people.values():
+        for image in found.persons.values():
             image.bodies(np.arange(len(image.scores)))
         return faults
 
@@ -283,5 +285,5 @@ def _read_truth(path: Path) -> object:
     return [image.vertices() for image in AGORAGroundTruth(path)]
 
 
-def _read_people(path: Path) -> object:
+def _read_persons(path: Path) -> object:
     return list(SequenceResult.load(path).frames())

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from api_pictures import SIZE, picture
+from api_images import SIZE, draw_image
 from mmengine.config import Config
 from script_loader import load_script
 
@@ -77,7 +77,7 @@ def make_video() -> Callable[..., Path]:
         video = cv2.VideoWriter(str(path), codec, fps, size)
         assert video.isOpened()
         for index in range(count):
-            video.write(np.roll(picture(1, size), index, axis=1))
+            video.write(np.roll(draw_image(1, size), index, axis=1))
         video.release()
         return path
 
@@ -85,16 +85,16 @@ def make_video() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     """Folder with three images of two sizes."""
-    folder = tmp_path / 'pictures'
+    folder = tmp_path / 'images'
     folder.mkdir()
     for name, seed, size in (
         ('a.png', 0, SIZE),
         ('b.jpg', 1, SIZE),
         ('c.png', 2, (60, 80)),
     ):
-        cv2.imwrite(str(folder / name), picture(seed, size))
+        cv2.imwrite(str(folder / name), draw_image(seed, size))
     return folder
 
 

@@ -52,9 +52,9 @@ def test_each_video_has_its_folder(
     assert [s['frames'] for s in states] == [3, 4, 5]
     for state in states:
         path = out / 'results' / state['name'] / 'params.npz'
-        people = SequenceResult.load(path)
-        assert len(people.frame_names) == state['frames']
-        assert len(people.frame_index) == state['people'] > 0
+        persons = SequenceResult.load(path)
+        assert len(persons.frame_names) == state['frames']
+        assert len(persons.frame_index) == state['people'] > 0
     stamps = [p.stat().st_mtime_ns for p in out.rglob('params.npz')]
     main(*command, '--out-dir', out)
     assert stamps == [p.stat().st_mtime_ns for p in out.rglob('params.npz')]

@@ -23,13 +23,13 @@ def _frame(K: np.ndarray) -> FrameResult:
     rng = np.random.default_rng(0)
     transl = rng.normal(size=(2, 3)) + (0, 0, 40)
     joints = rng.normal(size=(2, 144, 3)) * 0.3 + transl[:, None]
-    people = complete_instances(
+    persons = complete_instances(
         transl=transl,
         joints3d=joints,
         joints2d=Camera(K, 480, 640).project(joints),
         vertices=joints[:, :5],
     )
-    return FrameResult('a', 0, 0.0, K, SIZE, people)
+    return FrameResult('a', 0, 0.0, K, SIZE, persons)
 
 
 @pytest.mark.parametrize('suffix', ['.npy', '.npz', '.json', '.txt'])
@@ -150,22 +150,22 @@ def test_change_and_back():
         )
 
 
-def test_pelvis_stays_in_the_picture():
+def test_pelvis_stays_in_the_image():
     frame = _frame(Camera.from_focal(7500.0, SIZE).K)
     there = change_camera(frame, K)
-    people, before = there.instances, frame.instances
+    persons, before = there.instances, frame.instances
     np.testing.assert_allclose(
-        people['joints2d'][:, 0], before['joints2d'][:, 0], atol=1e-2
+        persons['joints2d'][:, 0], before['joints2d'][:, 0], atol=1e-2
     )
     np.testing.assert_allclose(
-        Camera(K, 480, 640).project(people['joints3d']),
-        people['joints2d'],
+        Camera(K, 480, 640).project(persons['joints3d']),
+        persons['joints2d'],
         atol=1e-2,
     )
     # Bodies are moved, not changed.
     for name in ('joints3d', 'vertices'):
-        moved = people[name] - before[name]
-        shift = (people['transl'] - before['transl'])[:, None]
+        moved = persons[name] - before[name]
+        shift = (persons['transl'] - before['transl'])[:, None]
         np.testing.assert_allclose(
             moved, np.broadcast_to(shift, moved.shape), atol=2e-5
         )

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from api_pictures import picture
+from api_images import draw_image
 from script_loader import load_script
 
 import aios
@@ -42,28 +42,28 @@ def fails(demo, capsys: pytest.CaptureFixture) -> Callable[..., str]:
     return run
 
 
-def test_pictures(demo, pictures: Path, tmp_path: Path, capsys):
+def test_images(demo, images: Path, tmp_path: Path, capsys):
     out = tmp_path / 'out'
     found = demo(
-        *('image_demo', pictures, '--out-dir', out, '--batch-size', 2),
+        *('image_demo', images, '--out-dir', out, '--batch-size', 2),
         *('--views', 'top', '--draw', 'boxes', 'mesh', '--fov', 60),
         *('--save-json', '--save-mesh', 'ply'),
     )
     assert found == 6
     assert f'persons: 6, frames: 3, results: {out}' in capsys.readouterr().out
-    people = SequenceResult.load(out / 'params.npz')
+    persons = SequenceResult.load(out / 'params.npz')
     focal = np.array([96, 96, 60]) / 2 / np.tan(np.radians(30))
-    np.testing.assert_allclose(people.K[:, 0, 0], focal)
+    np.testing.assert_allclose(persons.K[:, 0, 0], focal)
     assert cv2.imread(str(out / 'vis/a.jpg')).shape == (72, 96 + 36, 3)
     assert len(list(out.glob('mesh/*.ply'))) == 6
     document = json.loads((out / 'keypoints.json').read_text())
     assert len(document['annotations']) == 6
 
 
-def test_nobody(demo, pictures: Path, tmp_path: Path, capsys):
+def test_nobody(demo, images: Path, tmp_path: Path, capsys):
     out = tmp_path / 'out'
     found = demo(
-        *('image_demo', pictures / 'a.png', '--out-dir', out),
+        *('image_demo', images / 'a.png', '--out-dir', out),
         *('--score-thr', 1),
     )
     assert found == 0
@@ -78,87 +78,87 @@ def test_video(demo, tmp_path: Path, make_video):
         *('--track', '--smooth', '--start', 2, '--frame-interval', 3),
         *('--save-glb', '--save-bvh'),
     )
-    people = SequenceResult.load(tmp_path / 'out/params.npz')
-    assert people.source_frames.tolist() == [2, 5, 8]
-    assert people.fps == pytest.approx(10 / 3)
+    persons = SequenceResult.load(tmp_path / 'out/params.npz')
+    assert persons.source_frames.tolist() == [2, 5, 8]
+    assert persons.fps == pytest.approx(10 / 3)
     assert (tmp_path / 'out/people.glb').stat().st_size
     bones = {p.name for p in tmp_path.glob('out/bvh/*')}
-    assert bones == {f'person{k}.bvh' for k in people.person_ids}
+    assert bones == {f'person{k}.bvh' for k in persons.person_ids}
     video = cv2.VideoCapture(str(tmp_path / 'out/vis.mp4'))
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10 / 3, abs=0.01)
 
 
 class TestBadInput:
-    def test_zero_bytes(self, fails, pictures: Path, tmp_path: Path):
+    def test_zero_bytes(self, fails, images: Path, tmp_path: Path):
         """The others are done, and the exit code says that one is not."""
-        (pictures / 'b.jpg').write_bytes(b'')
+        (images / 'b.jpg').write_bytes(b'')
         out = tmp_path / 'out'
-        message = fails('image_demo', pictures, '--out-dir', out)
+        message = fails('image_demo', images, '--out-dir', out)
         assert 'b.jpg: is empty (0 bytes)' in message
         assert {p.name for p in out.glob('vis/*')} == {'a.jpg', 'c.jpg'}
         assert SequenceResult.load(out / 'params.npz').num_frames == 2
 
     def test_a_missing_body_model_leaves_no_folder(
-        self, fails, pictures: Path, tmp_path: Path
+        self, fails, images: Path, tmp_path: Path
     ):
         """So that the same command works once the files are there."""
         out, key = tmp_path / 'out', 'model.bbox_head.body_model.model_path'
         message = fails(
-            *('image_demo', pictures, '--out-dir', out),
+            *('image_demo', images, '--out-dir', out),
             *('--cfg-options', f'{key}={tmp_path}'),
         )
         assert 'SMPLX_NEUTRAL.npz is not there' in message
         assert not out.exists()
 
-    def test_other_checkpoint(self, fails, pictures, checkpoint, tmp_path):
+    def test_other_checkpoint(self, fails, images, checkpoint, tmp_path):
         content = torch.load(checkpoint, weights_only=True)
         del content['state_dict']['level_embed']
         weights, out = tmp_path / 'w.pth', tmp_path / 'out'
         torch.save(content, weights)
         message = fails(
-            'image_demo', pictures, '--out-dir', out, weights=weights
+            'image_demo', images, '--out-dir', out, weights=weights
         )
         assert f'{weights} does not fit the config' in message
         assert '(level_embed)' in message
         weights.write_bytes(checkpoint.read_bytes()[:10000])
         message = fails(
-            'image_demo', pictures, '--out-dir', out, weights=weights
+            'image_demo', images, '--out-dir', out, weights=weights
         )
         assert f'{weights}: damaged, or not a checkpoint' in message
         assert not out.exists()
 
-    def test_device(self, fails, pictures: Path, tmp_path: Path):
+    def test_device(self, fails, images: Path, tmp_path: Path):
         out = tmp_path / 'out'
         message = fails(
-            *('image_demo', pictures, '--out-dir', out),
+            *('image_demo', images, '--out-dir', out),
             *('--device', 'nonsense'),
         )
         assert "device 'nonsense' cannot be used" in message
         assert not out.exists()
 
-    def test_config(self, fails, pictures: Path, tmp_path: Path):
+    def test_config(self, fails, images: Path, tmp_path: Path):
         message = fails(
-            *('image_demo', pictures, '--out-dir', tmp_path / 'out'),
+            *('image_demo', images, '--out-dir', tmp_path / 'out'),
             *('--cfg-options', 'model.nonsense=3'),
         )
         assert "unexpected keyword argument 'nonsense'" in message
 
-    def test_full_disk(self, fails, monkeypatch, pictures, tmp_path):
+    def test_full_disk(self, fails, monkeypatch, images, tmp_path):
         def fail(*_: object, **__: object) -> None:
             raise OSError(errno.ENOSPC, 'No space left on device')
 
         monkeypatch.setattr('aios.apis.store.save_npz', fail)
-        message = fails('image_demo', pictures, '--out-dir', tmp_path / 'out')
+        message = fails('image_demo', images, '--out-dir', tmp_path / 'out')
         assert 'Make room, then go on with --resume' in message
 
 
-def test_interrupted(demo, fails, monkeypatch, pictures: Path, tmp_path: Path):
+def test_interrupted(demo, fails, monkeypatch, images: Path, tmp_path: Path):
     from aios.apis import AiOSInferencer
 
     def interrupt(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    arguments = 'image_demo', pictures, '--out-dir', tmp_path / 'out'
+    arguments = 'image_demo', images, '--out-dir', tmp_path / 'out'
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(AiOSInferencer, 'forward', interrupt)
     message = fails(*arguments, code=130)
@@ -184,7 +184,7 @@ def camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
             return 10.0
 
         def read(self) -> tuple[bool, np.ndarray]:
-            return True, picture(0)
+            return True, draw_image(0)
 
         def release(self) -> None:
             opened.append('released')
@@ -201,8 +201,8 @@ class TestWebcam:
             *('--max-frames', 30),
         )
         assert camera == [0, 'released']
-        people = SequenceResult.load(out / 'params.npz')
-        assert people.num_frames == count
+        persons = SequenceResult.load(out / 'params.npz')
+        assert persons.num_frames == count
         # Frames that came while the network was busy are skipped.
         assert 1 <= count < 30
         assert not (out / 'parts').exists()
@@ -265,8 +265,8 @@ class TestWebcam:
         monkeypatch.setattr(AiOSInferencer, 'forward', interrupt)
         out = tmp_path / 'out'
         count = demo('webcam_demo', 0, '--out-dir', out, '--no-vis')
-        people = SequenceResult.load(out / 'params.npz')
-        assert people.num_frames == count >= 1
+        persons = SequenceResult.load(out / 'params.npz')
+        assert persons.num_frames == count >= 1
         assert signal.getsignal(signal.SIGINT) is before
 
     def test_none(self, fails, camera: list, tmp_path: Path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from api_pictures import photo
+from api_images import photo
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
@@ -128,37 +128,37 @@ def test_not_an_image(path: Path):
 
 
 def test_results_say_where_the_camera_is_from(
-    inferencer, pictures: Path, tmp_path: Path
+    inferencer, images: Path, tmp_path: Path
 ):
-    photo(pictures / 'b.jpg', xA405=50)
-    photo(pictures / 'd.jpg', xA405='fifty')
+    photo(images / 'b.jpg', xA405=50)
+    photo(images / 'd.jpg', xA405='fifty')
     out = tmp_path / 'out'
     summary = run_inference(
         inferencer,
-        open_sources(pictures),
+        open_sources(images),
         out,
         outputs=Outputs(vis=False, formats=['json']),
     )
     (note,) = summary.notes
     assert 'd.jpg: EXIF FocalLengthIn35mmFilm' in note
-    people = SequenceResult.load(out / 'params.npz')
-    assert people.frame_names.tolist() == ['a', 'b', 'c', 'd']
+    persons = SequenceResult.load(out / 'params.npz')
+    assert persons.frame_names.tolist() == ['a', 'b', 'c', 'd']
     origins = ['virtual', 'exif', 'virtual', 'virtual']
-    assert people.camera_origin.tolist() == origins
-    assert np.isnan(people.focal_std).tolist() == [True, False, True, True]
-    assert people.K[1, 0, 0] == pytest.approx(100)
-    assert people.K[0, 0, 0] > 300
-    assert people.joints3d[people.frame_index == 1, 0, 2].max() < 10
+    assert persons.camera_origin.tolist() == origins
+    assert np.isnan(persons.focal_std).tolist() == [True, False, True, True]
+    assert persons.K[1, 0, 0] == pytest.approx(100)
+    assert persons.K[0, 0, 0] > 300
+    assert persons.joints3d[persons.frame_index == 1, 0, 2].max() < 10
     alone = SequenceResult.load(out / 'params' / 'b.npz')
     assert alone.camera_origin.tolist() == ['exif']
-    images = json.loads((out / 'keypoints.json').read_text())['images']
-    assert [image['camera_origin'] for image in images] == origins
-    assert images[0]['focal_std'] is None
-    assert images[1]['focal_std'] == pytest.approx(people.focal_std[1])
+    entries = json.loads((out / 'keypoints.json').read_text())['images']
+    assert [image['camera_origin'] for image in entries] == origins
+    assert entries[0]['focal_std'] is None
+    assert entries[1]['focal_std'] == pytest.approx(persons.focal_std[1])
     (cameras,) = json.loads((out / 'run.json').read_text())['cameras'].values()
     assert sum(camera['frames'] for camera in cameras) == 4
     (exif,) = (c for c in cameras if c['camera_origin'] == 'exif')
-    assert exif['K'] == people.K[1].tolist()
+    assert exif['K'] == persons.K[1].tolist()
     assert exif['image_size'] == [72, 48]
 
 

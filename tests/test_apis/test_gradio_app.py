@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from api_pictures import picture
+from api_images import draw_image
 from script_loader import load_script
 
 from aios.results import SequenceResult
@@ -45,11 +45,11 @@ def finder(app, inferencer, tmp_path, monkeypatch):
 @pytest.fixture
 def photo(tmp_path) -> Path:
     path = tmp_path / 'my photo.png'
-    cv2.imwrite(str(path), picture(0))
+    cv2.imwrite(str(path), draw_image(0))
     return path
 
 
-def test_a_picture(finder, photo) -> None:
+def test_a_image(finder, photo) -> None:
     found = finder(photo, score_thr=0.0, fov=60)
     assert found.text == '3 persons in 1 frame.'
     drawn = cv2.imread(str(found.image))
@@ -57,10 +57,10 @@ def test_a_picture(finder, photo) -> None:
     assert found.video is None
     names = ['params.npz', 'people.glb', 'viewer.html', 'my photo.jpg']
     assert [file.name for file in found.files] == names
-    people = SequenceResult.load(found.files[0])
-    width = people.image_sizes[0, 0]
+    persons = SequenceResult.load(found.files[0])
+    width = persons.image_sizes[0, 0]
     focal = width / 2 / np.tan(np.radians(30))
-    assert people.K[0, 0, 0] == pytest.approx(focal)
+    assert persons.K[0, 0, 0] == pytest.approx(focal)
 
 
 def test_a_video_is_cut(finder, make_video, tmp_path) -> None:
@@ -79,7 +79,7 @@ def test_nobody(finder, photo) -> None:
     assert found.viewer.exists()
 
 
-def test_what_is_no_picture(finder, tmp_path) -> None:
+def test_what_is_no_image(finder, tmp_path) -> None:
     (tmp_path / 'notes.png').write_text('no image')
     with pytest.raises(ValueError, match='notes.png'):
         finder(tmp_path / 'notes.png', 0.5)

@@ -31,12 +31,12 @@ def test_a_file_is_put_on_its_floor(tmp_path: Path, layer: SMPLXLayer):
         [predicted(rng, p, Noise()) for p in crowd(0, view, 1, 90)]
     )
     poser = BodyPoser(layer)
-    people = SequenceResult.from_frames(
+    persons = SequenceResult.from_frames(
         [frame.posed(poser, False) for frame in walkers.frames()],
         **walkers.metadata,
     )
     path = tmp_path / 'params.npz'
-    people.save(path)
+    persons.save(path)
     note = ground_file(path, layer)
     assert 'foot slide' in note
     after = SequenceResult.load(path)
@@ -58,12 +58,12 @@ def test_a_file_is_put_on_its_floor(tmp_path: Path, layer: SMPLXLayer):
     assert abs(np.median(lowest)) < 0.015
 
 
-def test_images_have_no_floor(inferencer, pictures: Path, tmp_path: Path):
+def test_images_have_no_floor(inferencer, images: Path, tmp_path: Path):
     """All other results are there, and a note says why."""
     out = tmp_path / 'out'
     summary = run_inference(
         inferencer,
-        open_sources(pictures),
+        open_sources(images),
         out,
         outputs=Outputs(vis=False, params=False, formats=['json']),
         processing=PostProcessing(ground=True),
@@ -78,9 +78,9 @@ def test_images_have_no_floor(inferencer, pictures: Path, tmp_path: Path):
 
 
 def test_a_camera_that_moves(tmp_path: Path, layer: SMPLXLayer):
-    people = as_results(crowd(0, View(-15, 1.6), 1, 20))
+    persons = as_results(crowd(0, View(-15, 1.6), 1, 20))
     path = tmp_path / 'params.npz'
-    people.save(path)
+    persons.save(path)
     before = path.read_bytes()
     motion = CameraMotion()
     motion.pairs, motion.shifted = 100, 40
@@ -109,9 +109,9 @@ def test_a_video_through_the_virtual_camera(
     assert {path.name for path in out.iterdir()} == {
         *('run.json', 'params.npz', 'ground.json'),
     }
-    people = SequenceResult.load(out / 'params.npz')
-    assert people.num_frames == 10
-    assert people.floor is None
+    persons = SequenceResult.load(out / 'params.npz')
+    assert persons.num_frames == 10
+    assert persons.floor is None
 
 
 class _Found:
@@ -122,8 +122,8 @@ class _Found:
     show_progress = False
     body_model_name, model_name = 'free', 'walkers'
 
-    def __init__(self, people: SequenceResult, layer: SMPLXLayer) -> None:
-        self.people, self.body_model = people, layer
+    def __init__(self, persons: SequenceResult, layer: SMPLXLayer) -> None:
+        self.persons, self.body_model = persons, layer
         self.faces = layer.faces.numpy()
 
     def fingerprint(self) -> dict[str, str]:
@@ -131,7 +131,7 @@ class _Found:
 
     def predict(self, frames, *args, **choice):
         for frame in frames:
-            yield frame, self.people.frame(frame.index), None
+            yield frame, self.persons.frame(frame.index), None
 
 
 class _Watched(Outputs):
@@ -164,12 +164,12 @@ def test_files_of_frames_show_what_is_written(
         pixels = frame.instances['joints2d']
         boxes = np.concatenate([pixels.min(1), pixels.max(1)], axis=1)
         frames.append(frame.with_fields(bboxes=boxes).posed(poser, False))
-    people = SequenceResult.from_frames(frames)
+    persons = SequenceResult.from_frames(frames)
     still = ArraySource([np.full((96, 128, 3), 90, np.uint8)] * len(frames))
     still.fps = FPS
     outputs = _Watched()
     summary = run_inference(
-        _Found(people, layer),
+        _Found(persons, layer),
         [still],
         tmp_path / 'out',
         outputs=outputs,
@@ -177,7 +177,7 @@ def test_files_of_frames_show_what_is_written(
     )
     after = SequenceResult.load(tmp_path / 'out' / 'params.npz')
     assert after.floor is not None, summary.notes
-    assert np.abs(after.joints3d - people.joints3d).max() > 0.01
+    assert np.abs(after.joints3d - persons.joints3d).max() > 0.01
     assert len(outputs.seen) == len(frames)
     for (frame, image), written in zip(
         outputs.seen, after.frames(), strict=True

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import cv2
-from api_pictures import picture
+from api_images import draw_image
 from script_loader import page_blocks
 
 from aios.results import SequenceResult
@@ -22,7 +22,7 @@ def test_code(
     smoothing, inference, files = page_blocks(PAGE)
     monkeypatch.chdir(tmp_path)
     shutil.copy(checkpoint, 'aios.pth')
-    cv2.imwrite('photo.jpg', picture(0))
+    cv2.imwrite('photo.jpg', draw_image(0))
     make_video(Path('dance.avi'), 3).rename('dance.mp4')
     # Random weights are not sure of anybody.
     inference = inference.replace('score_thr=0.3', 'score_thr=0')
@@ -37,5 +37,5 @@ def test_code(
     assert Path('results/vis.mp4').exists()
     smoothing = smoothing.replace("'free'", repr(str(free_body_dir)))
     exec(compile(smoothing, str(PAGE), 'exec'), {})
-    people = SequenceResult.load('results/params.npz')
-    assert len(SequenceResult.load('smooth.npz')) == len(people)
+    persons = SequenceResult.load('results/params.npz')
+    assert len(SequenceResult.load('smooth.npz')) == len(persons)

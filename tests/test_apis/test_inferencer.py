@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from api_pictures import SIZE, picture
+from api_images import SIZE, draw_image
 from mmengine.config import Config
 
 from aios.apis import AiOSInferencer
@@ -32,18 +32,18 @@ def test_registered(checkpoint: Path):
 
 
 @pytest.mark.parametrize('kind', ['path', 'folder', 'glob', 'url', 'list'])
-def test_inputs(inferencer: AiOSInferencer, pictures: Path, kind: str):
+def test_inputs(inferencer: AiOSInferencer, images: Path, kind: str):
     inputs = {
-        'path': str(pictures / 'a.png'),
-        'folder': pictures,
-        'glob': str(pictures / '*.png'),
-        'url': (pictures / 'a.png').as_uri(),
-        'list': [pictures / 'c.png', pictures / 'a.png'],
+        'path': str(images / 'a.png'),
+        'folder': images,
+        'glob': str(images / '*.png'),
+        'url': (images / 'a.png').as_uri(),
+        'list': [images / 'c.png', images / 'a.png'],
     }[kind]
     names = {'path': 'a', 'folder': 'abc', 'glob': 'ac', 'url': 'a'}
     results = inferencer(inputs, batch_size=2)['predictions']
     assert [r['name'] for r in results] == [*names.get(kind, 'ca')]
-    array = inferencer(cv2.imread(str(pictures / 'a.png')))['predictions'][0]
+    array = inferencer(cv2.imread(str(images / 'a.png')))['predictions'][0]
     (same,) = (r for r in results if r['name'] == 'a')
     assert 0 < len(same['instances']) == len(array['instances']) <= 3
     for one, other in zip(same['instances'], array['instances'], strict=True):
@@ -52,30 +52,30 @@ def test_inputs(inferencer: AiOSInferencer, pictures: Path, kind: str):
 
 
 def test_call_returns_what_json_can_hold(inferencer: AiOSInferencer):
-    results = inferencer([picture(0), picture(1)], return_vis=True)
+    results = inferencer([draw_image(0), draw_image(1)], return_vis=True)
     json.dumps(results['predictions'])
     assert [x.shape for x in results['visualization']] == [(72, 96, 3)] * 2
-    samples = inferencer(picture(0), return_datasamples=True)
+    samples = inferencer(draw_image(0), return_datasamples=True)
     (sample,) = samples['predictions']
     assert sample.ori_shape == (72, 96)
     with pytest.raises(ValueError, match='unknown argument'):
-        inferencer(picture(0), nonsense=1)
+        inferencer(draw_image(0), nonsense=1)
 
 
 def test_visualisations_are_written_once(
-    inferencer: AiOSInferencer, pictures: Path, tmp_path: Path
+    inferencer: AiOSInferencer, images: Path, tmp_path: Path
 ):
-    inferencer(pictures / 'a.png', vis_out_dir=tmp_path)
+    inferencer(images / 'a.png', vis_out_dir=tmp_path)
     assert (tmp_path / 'a.jpg').stat().st_size
     with pytest.raises(FileExistsError):
-        inferencer(pictures / 'a.png', vis_out_dir=tmp_path)
+        inferencer(images / 'a.png', vis_out_dir=tmp_path)
 
 
 @pytest.mark.parametrize('batch_size', [2, 5])
 def test_results_do_not_depend_on_the_batch(
     inferencer: AiOSInferencer, batch_size: int
 ):
-    images = [picture(i) for i in range(3)] + [picture(3, (60, 80))]
+    images = [draw_image(i) for i in range(3)] + [draw_image(3, (60, 80))]
     alone = list(inferencer.stream(images, batch_size=1))
     together = list(inferencer.stream(images, batch_size=batch_size))
     assert len(alone) == len(together) == 4
@@ -104,7 +104,7 @@ def test_stream_reads_no_further_than_needed(
 def test_camera_projects_joints_in_original_pixels(
     inferencer: AiOSInferencer,
 ):
-    (frame,) = inferencer.stream(picture(0))
+    (frame,) = inferencer.stream(draw_image(0))
     assert frame.size == SIZE
     width, height = SIZE
     # 5000 at the network's 64 x 48
@@ -119,7 +119,7 @@ def test_camera_projects_joints_in_original_pixels(
 
 def test_selection(checkpoint: Path):
     inferencer = AiOSInferencer(weights=checkpoint, **_quiet())
-    image = picture(0)
+    image = draw_image(0)
 
     def scores(**options: object) -> list[float]:
         (frame,) = inferencer.stream(image, **options)
@@ -142,7 +142,7 @@ def test_calls_may_overlap(
 ):
     """A batch keeps its options when another one begins in the middle."""
     batch, other = (
-        next(inferencer.preprocess([picture(seed)])) for seed in (1, 2)
+        next(inferencer.preprocess([draw_image(seed)])) for seed in (1, 2)
     )
     model, inner = inferencer.model, []
     extract = model.extract_feat
@@ -162,9 +162,9 @@ def test_calls_may_overlap(
 
 
 def test_vertices_only_if_wanted(inferencer: AiOSInferencer):
-    (frame,) = inferencer.stream(picture(0), with_vertices=True)
+    (frame,) = inferencer.stream(draw_image(0), with_vertices=True)
     assert frame.instances['vertices'].shape == (3, 10475, 3)
-    (frame,) = inferencer.stream(picture(0))
+    (frame,) = inferencer.stream(draw_image(0))
     assert 'vertices' not in frame.instances
 
 
@@ -220,7 +220,7 @@ class TestModel:
     ):
         config = Config(dict(model=tiny_config.to_dict()['model']))
         inferencer = AiOSInferencer(config, checkpoint, **_quiet())
-        (frame,) = inferencer.stream(picture(0))
+        (frame,) = inferencer.stream(draw_image(0))
         # 96 x 72 enlarged to 1066 x 800
         assert frame.K[0, 0] == pytest.approx(5000 * 96 / 1066)
 
@@ -236,8 +236,8 @@ def test_user_camera(inferencer: AiOSInferencer, checkpoint: Path, name: str):
     real = AiOSInferencer(
         weights=checkpoint, max_persons=3, **_quiet(**{name: value})
     )
-    (virtual,) = inferencer.stream(picture(0))
-    (frame,) = real.stream(picture(0))
+    (virtual,) = inferencer.stream(draw_image(0))
+    (frame,) = real.stream(draw_image(0))
     np.testing.assert_allclose(frame.K, K, atol=1e-9)
     zoom = 80 / 7500
     depth = frame.instances['joints3d'][:, 0, 2]

@@ -80,10 +80,10 @@ def _assert_same(one: Path, other: Path) -> None:
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
-def test_files_of_pictures(infer, pictures: Path, tmp_path: Path):
+def test_files_of_images(infer, images: Path, tmp_path: Path):
     out = tmp_path / 'out'
     outputs = Outputs(formats=('ply', 'glb', 'json', 'bvh'))
-    summary = infer(pictures, out, outputs=outputs)
+    summary = infer(images, out, outputs=outputs)
     assert (summary.frames, summary.persons) == (3, 9)
     assert _files(out) == {
         *('run.json', 'params.npz', 'people.glb', 'keypoints.json'),
@@ -94,10 +94,14 @@ def test_files_of_pictures(infer, pictures: Path, tmp_path: Path):
     }
     # The original resolution, whatever the network saw.
     assert cv2.imread(str(out / 'vis/c.jpg')).shape == (80, 60, 3)
-    with np.load(out / 'params.npz') as people:
-        assert set(SMPLX_ARGUMENTS) < set(people.files)
-        assert people['units'] == 'm'
-        assert people['image_sizes'].tolist() == [[96, 72], [96, 72], [60, 80]]
+    with np.load(out / 'params.npz') as persons:
+        assert set(SMPLX_ARGUMENTS) < set(persons.files)
+        assert persons['units'] == 'm'
+        assert persons['image_sizes'].tolist() == [
+            [96, 72],
+            [96, 72],
+            [60, 80],
+        ]
     everybody = SequenceResult.load(out / 'params.npz')
     for index, name in enumerate('abc'):
         alone = SequenceResult.load(out / f'params/{name}.npz')
@@ -112,19 +116,19 @@ def test_files_of_pictures(infer, pictures: Path, tmp_path: Path):
 
 
 def test_meshes_are_those_of_the_parameters(
-    infer, inferencer: AiOSInferencer, pictures: Path, tmp_path: Path
+    infer, inferencer: AiOSInferencer, images: Path, tmp_path: Path
 ):
     out = tmp_path / 'out'
-    infer(pictures / 'a.png', out, outputs=Outputs(formats=['ply']))
-    people = SequenceResult.load(out / 'params.npz')
+    infer(images / 'a.png', out, outputs=Outputs(formats=['ply']))
+    persons = SequenceResult.load(out / 'params.npz')
     layer = inferencer.model.bbox_head.body_model
-    vertices = layer(**people.smplx_parameters()).vertices.detach().numpy()
+    vertices = layer(**persons.smplx_parameters()).vertices.detach().numpy()
     mesh = trimesh.load(out / 'mesh/a_person1.ply', process=False)
     np.testing.assert_allclose(mesh.vertices, vertices[1], atol=1e-5)
 
 
-def test_pictures_without_people_get_files(
-    infer, inferencer, pictures: Path, tmp_path: Path, monkeypatch
+def test_images_without_people_get_files(
+    infer, inferencer, images: Path, tmp_path: Path, monkeypatch
 ):
     nobody = AiOSInferencer(
         weights=inferencer.weights,
@@ -134,7 +138,7 @@ def test_pictures_without_people_get_files(
     )
     outputs = Outputs(formats=('obj', 'glb', 'json', 'bvh'))
     summary = run_inference(
-        nobody, open_sources(pictures), tmp_path / 'out', outputs=outputs
+        nobody, open_sources(images), tmp_path / 'out', outputs=outputs
     )
     assert (summary.frames, summary.persons) == (3, 0)
     assert _files(tmp_path / 'out') == {
@@ -142,9 +146,9 @@ def test_pictures_without_people_get_files(
         *(f'params/{name}.npz' for name in 'abc'),
         *(f'vis/{name}.jpg' for name in 'abc'),
     }
-    people = SequenceResult.load(tmp_path / 'out/params.npz')
-    assert people.num_frames == 3
-    assert not len(people)
+    persons = SequenceResult.load(tmp_path / 'out/params.npz')
+    assert persons.num_frames == 3
+    assert not len(persons)
 
 
 def test_a_video(infer, tmp_path: Path, make_video):
@@ -158,10 +162,10 @@ def test_a_video(infer, tmp_path: Path, make_video):
         batch_size=3,
     )
     assert _files(tmp_path / 'out') == {'run.json', 'params.npz', 'vis.mp4'}
-    people = SequenceResult.load(tmp_path / 'out/params.npz')
-    assert people.num_frames == 7
-    assert people.fps == 12.5
-    np.testing.assert_allclose(people.timestamps, np.arange(7) / 12.5)
+    persons = SequenceResult.load(tmp_path / 'out/params.npz')
+    assert persons.num_frames == 7
+    assert persons.fps == 12.5
+    np.testing.assert_allclose(persons.timestamps, np.arange(7) / 12.5)
     video = cv2.VideoCapture(str(tmp_path / 'out/vis.mp4'))
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 7
@@ -193,13 +197,13 @@ def test_smoothed_joints_are_those_of_the_parameters(
     make_video(tmp_path / 'v.avi', 6)
     infer(tmp_path / 'v.avi', tmp_path / 'raw')
     infer(tmp_path / 'v.avi', tmp_path / 'out', processing=TRACKED)
-    people = SequenceResult.load(tmp_path / 'out/params.npz')
+    persons = SequenceResult.load(tmp_path / 'out/params.npz')
     layer = inferencer.model.bbox_head.body_model
-    joints = layer(**people.smplx_parameters()).joints.detach().numpy()
-    np.testing.assert_allclose(people.joints3d, joints, atol=1e-4)
+    joints = layer(**persons.smplx_parameters()).joints.detach().numpy()
+    np.testing.assert_allclose(persons.joints3d, joints, atol=1e-4)
     raw = SequenceResult.load(tmp_path / 'raw/params.npz')
-    assert raw.body_pose.shape == people.body_pose.shape
-    assert np.abs(raw.body_pose - people.body_pose).max() > 1e-3
+    assert raw.body_pose.shape == persons.body_pose.shape
+    assert np.abs(raw.body_pose - persons.body_pose).max() > 1e-3
 
 
 def test_largest_person(infer, tmp_path: Path, make_video):
@@ -209,16 +213,16 @@ def test_largest_person(infer, tmp_path: Path, make_video):
         tmp_path / 'out',
         processing=PostProcessing(largest_person=True),
     )
-    people = SequenceResult.load(tmp_path / 'out/params.npz')
-    assert people.num_frames == 4
-    assert np.bincount(people.frame_index).max() == 1
-    assert len(people)
+    persons = SequenceResult.load(tmp_path / 'out/params.npz')
+    assert persons.num_frames == 4
+    assert np.bincount(persons.frame_index).max() == 1
+    assert len(persons)
 
 
-def test_several_sources(infer, pictures: Path, tmp_path: Path, make_video):
-    make_video(pictures / 'x.avi', 3)
-    make_video(pictures / 'x.mp4.avi', 3)
-    summary = infer(pictures, tmp_path / 'out', outputs=Outputs(vis=False))
+def test_several_sources(infer, images: Path, tmp_path: Path, make_video):
+    make_video(images / 'x.avi', 3)
+    make_video(images / 'x.mp4.avi', 3)
+    summary = infer(images, tmp_path / 'out', outputs=Outputs(vis=False))
     assert summary.frames == 9
     assert _files(tmp_path / 'out') == {
         *('run.json', 'params.npz', 'x/params.npz', 'x.mp4/params.npz'),
@@ -266,18 +270,18 @@ class TestResume:
             infer(video, out, resume=True, **options)
         assert _files(out) == _files(whole)
 
-    def test_pictures_are_not_drawn_again(
-        self, infer, calls, pictures: Path, tmp_path: Path
+    def test_images_are_not_drawn_again(
+        self, infer, calls, images: Path, tmp_path: Path
     ):
         out = tmp_path / 'out'
         calls[:] = [0]
         with pytest.raises(KeyboardInterrupt):
-            infer([*pictures.iterdir()] * 2, out, outputs=Outputs())
+            infer([*images.iterdir()] * 2, out, outputs=Outputs())
         before = {p: p.stat().st_mtime_ns for p in out.glob('vis/*')}
         assert len(before) == 2
         calls[:] = [0] * 10
         infer(
-            [*pictures.iterdir()] * 2,
+            [*images.iterdir()] * 2,
             out,
             outputs=Outputs(),
             resume=True,
@@ -286,101 +290,101 @@ class TestResume:
         assert before == {p: p.stat().st_mtime_ns for p in before}
 
     def test_finished_sources_are_left_alone(
-        self, infer, calls, pictures: Path, tmp_path: Path, make_video
+        self, infer, calls, images: Path, tmp_path: Path, make_video
     ):
-        (pictures / 'c.png').unlink()
-        make_video(pictures / 'x.avi', 3)
+        (images / 'c.png').unlink()
+        make_video(images / 'x.avi', 3)
         out = tmp_path / 'out'
         with pytest.raises(KeyboardInterrupt):
-            infer(pictures, out, outputs=Outputs(vis=False))
+            infer(images, out, outputs=Outputs(vis=False))
         before = (out / 'params.npz').stat().st_mtime_ns
         calls[:] = [0] * 10
-        summary = infer(pictures, out, outputs=Outputs(vis=False), resume=True)
+        summary = infer(images, out, outputs=Outputs(vis=False), resume=True)
         assert (summary.frames, summary.persons) == (5, 15)
         assert len(calls) == 10 + 2
         assert (out / 'params.npz').stat().st_mtime_ns == before
 
-    def test_with_other_files(self, infer, calls, pictures, tmp_path):
+    def test_with_other_files(self, infer, calls, images, tmp_path):
         """What is drawn may change; nothing old stays."""
         out = tmp_path / 'out'
         calls[:] = [0]
         with pytest.raises(KeyboardInterrupt):
-            infer(pictures, out, outputs=Outputs(formats=['obj']))
+            infer(images, out, outputs=Outputs(formats=['obj']))
         assert list(out.glob('mesh/*.obj'))
         calls[:] = [0] * 10
         outputs = Outputs(vis=False, params=False, formats=['ply'])
-        infer(pictures, out, outputs=outputs, resume=True)
+        infer(images, out, outputs=outputs, resume=True)
         assert len(calls) == 11
         assert _files(out) == {
             *('run.json', 'params.npz'),
             *(f'mesh/{n}_person{k}.ply' for n in 'abc' for k in range(3)),
         }
 
-    def test_another_run(self, infer, inferencer, pictures, tmp_path):
-        infer(pictures / 'a.png', tmp_path / 'out')
+    def test_another_run(self, infer, inferencer, images, tmp_path):
+        infer(images / 'a.png', tmp_path / 'out')
         with pytest.raises(ValueError, match='source'):
-            infer(pictures / 'b.jpg', tmp_path / 'out', resume=True)
+            infer(images / 'b.jpg', tmp_path / 'out', resume=True)
         with pytest.raises(ValueError, match='low_scores'):
             infer(
-                pictures / 'a.png',
+                images / 'a.png',
                 tmp_path / 'out',
                 resume=True,
                 processing=TRACKED,
             )
 
-    def test_no_run(self, infer, pictures: Path, tmp_path: Path):
+    def test_no_run(self, infer, images: Path, tmp_path: Path):
         with pytest.raises(FileExistsError, match=r'no run\.json'):
-            infer(pictures, pictures, resume=True)
+            infer(images, images, resume=True)
         # Nothing there at all: a run that never came to begin.
-        assert infer(pictures, tmp_path / 'out', resume=True).frames == 3
+        assert infer(images, tmp_path / 'out', resume=True).frames == 3
 
 
 class TestFolder:
     def test_overwrite_removes_results_only(
-        self, infer, pictures: Path, tmp_path: Path
+        self, infer, images: Path, tmp_path: Path
     ):
         out = tmp_path / 'out'
-        infer(pictures, out, outputs=Outputs())
+        infer(images, out, outputs=Outputs())
         (out / 'notes.txt').write_text('mine')
-        infer(pictures / 'a.png', out, outputs=Outputs(), overwrite=True)
+        infer(images / 'a.png', out, outputs=Outputs(), overwrite=True)
         assert _files(out) == {
             *('notes.txt', 'run.json', 'params.npz'),
             *('params/a.npz', 'vis/a.jpg'),
         }
 
     def test_a_record_cannot_point_outside(
-        self, infer, pictures: Path, tmp_path: Path
+        self, infer, images: Path, tmp_path: Path
     ):
         out = tmp_path / 'out'
-        infer(pictures / 'a.png', out)
+        infer(images / 'a.png', out)
         victim = tmp_path / 'params.npz'
         victim.write_text('mine')
         record = json.loads((out / 'run.json').read_text())
         record['folders'] = ['..']
         (out / 'run.json').write_text(json.dumps(record))
-        infer(pictures / 'a.png', out, overwrite=True)
+        infer(images / 'a.png', out, overwrite=True)
         assert victim.read_text() == 'mine'
 
-    def test_damaged_record(self, infer, pictures: Path, tmp_path: Path):
-        infer(pictures / 'a.png', tmp_path / 'out')
+    def test_damaged_record(self, infer, images: Path, tmp_path: Path):
+        infer(images / 'a.png', tmp_path / 'out')
         (tmp_path / 'out/run.json').write_text('{')
         with pytest.raises(ValueError, match=r'run\.json: damaged'):
-            infer(pictures / 'a.png', tmp_path / 'out', resume=True)
+            infer(images / 'a.png', tmp_path / 'out', resume=True)
 
     def test_two_runs_in_one_folder(
-        self, infer, pictures: Path, tmp_path: Path, monkeypatch
+        self, infer, images: Path, tmp_path: Path, monkeypatch
     ):
         monkeypatch.setattr(locking, '_PATIENCE', 0.0)
         out = tmp_path / 'out'
-        infer(pictures / 'a.png', out)
+        infer(images / 'a.png', out)
         with folder_lock(out):
             for options in (dict(resume=True), dict(overwrite=True)):
                 with pytest.raises(OSError, match='out: another run'):
-                    infer(pictures / 'a.png', out, **options)
+                    infer(images / 'a.png', out, **options)
 
-    def test_a_file(self, infer, pictures: Path):
+    def test_a_file(self, infer, images: Path):
         with pytest.raises(NotADirectoryError, match=r'a\.png'):
-            infer(pictures, pictures / 'a.png')
+            infer(images, images / 'a.png')
 
 
 def test_nothing_readable(infer, tmp_path: Path):
@@ -401,7 +405,7 @@ def test_one_source_is_not_readable(infer, tmp_path: Path, make_video):
     assert _files(out) == {'run.json', 'vis_/params.npz'}
 
 
-def test_full_disk(infer, monkeypatch, pictures: Path, tmp_path: Path):
+def test_full_disk(infer, monkeypatch, images: Path, tmp_path: Path):
     from aios.visualization import overlay_writer
 
     write_image = overlay_writer.write_image
@@ -414,15 +418,15 @@ def test_full_disk(infer, monkeypatch, pictures: Path, tmp_path: Path):
     out = tmp_path / 'out'
     monkeypatch.setattr(overlay_writer, 'write_image', fail)
     with pytest.raises(OSError, match='No space left'):
-        infer(pictures, out, outputs=Outputs())
+        infer(images, out, outputs=Outputs())
     assert load_partial(out).frame_names.tolist() == ['a']
     monkeypatch.undo()
-    summary = infer(pictures, out, outputs=Outputs(), resume=True)
+    summary = infer(images, out, outputs=Outputs(), resume=True)
     assert summary.frames == 3
     assert 'vis/b.jpg' in _files(out)
 
 
-def test_unknown_layer(infer, pictures: Path, tmp_path: Path):
+def test_unknown_layer(infer, images: Path, tmp_path: Path):
     with pytest.raises(ValueError, match='layers may be'):
-        infer(pictures, tmp_path / 'out', outputs=Outputs(layers=['nonsense']))
+        infer(images, tmp_path / 'out', outputs=Outputs(layers=['nonsense']))
     assert not (tmp_path / 'out').exists()

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from api_pictures import SIZE, picture
+from api_images import SIZE, draw_image
 
 from aios.apis import AiOSInferencer
 from aios.apis.frames import Frame, FrameSource
@@ -37,7 +37,7 @@ class _Endless(FrameSource):
         end: int | None = None,
     ) -> Iterator[Frame]:
         for index in range(self.count):
-            image = picture(index % 5)
+            image = draw_image(index % 5)
             self.alive += 1
             self.most = max(self.most, self.alive)
             weakref.finalize(image, self._release)
@@ -61,8 +61,8 @@ def test_few_frames_are_in_memory(
         processing=TRACKED,
         batch_size=2,
     )
-    people = SequenceResult.load(tmp_path / 'params.npz')
-    assert people.num_frames == 40
+    persons = SequenceResult.load(tmp_path / 'params.npz')
+    assert persons.num_frames == 40
     # Two batches that wait, those in work, and a few behind the network.
     assert source.most < 20
 

@@ -20,7 +20,7 @@ def test_inference_detector():
     model = init_detector(config, None, device='cpu', palette='random')
     image = np.full((96, 128, 3), 90, np.uint8)
     result = inference_detector(model, image)
-    people = result.pred_instances
-    assert people.bboxes.shape == (len(people), 4)
+    persons = result.pred_instances
+    assert persons.bboxes.shape == (len(persons), 4)
     assert result.ori_shape == (96, 128)
-    assert (people.bboxes[:, 2] <= 2 * 128).all()
+    assert (persons.bboxes[:, 2] <= 2 * 128).all()

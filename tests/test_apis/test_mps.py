@@ -8,7 +8,7 @@ import copy
 
 import numpy as np
 import torch
-from api_pictures import picture
+from api_images import draw_image
 from fake_mps import DEVICE, FakeMPS, missing_on_mps
 
 from aios.apis import AiOSInferencer
@@ -20,7 +20,7 @@ def test_inference(inferencer: AiOSInferencer, monkeypatch) -> None:
 
     def find(inferencer: AiOSInferencer) -> list:
         poser = BodyPoser(inferencer.body_model)
-        images = [picture(0), picture(1)]
+        images = [draw_image(0), draw_image(1)]
         frames = inferencer.stream(images, batch_size=2)
         return [frame.posed(poser) for frame in frames]
 

@@ -51,7 +51,7 @@ def test_runs(displayed, tmp_path, monkeypatch, capsys) -> None:
     for number, cell in enumerate(_cells()):
         exec(compile(cell, f'cell {number}', 'exec'), scope)
     assert len(displayed) == 4
-    assert all(picture.startswith(b'\x89PNG') for picture in displayed)
+    assert all(image.startswith(b'\x89PNG') for image in displayed)
     said = capsys.readouterr().out
     assert 'viewer.html' in said
     assert '3 persons, scores' in said

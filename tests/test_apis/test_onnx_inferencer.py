@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import skimage
 import torch
-from api_pictures import photo, picture
+from api_images import draw_image, photo
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from onnx_sessions import DescribedSession
@@ -104,7 +104,7 @@ def _main(path: str) -> Callable:
 
 def _batch(model: nn.Module, *images: torch.Tensor) -> dict:
     """What the detector makes of images, batched with one of the frame."""
-    last = torch.from_numpy(picture(1, FRAME[::-1])).permute(2, 0, 1)
+    last = torch.from_numpy(draw_image(1, FRAME[::-1])).permute(2, 0, 1)
     samples = [
         DetDataSample(
             metainfo=dict(img_shape=tuple(image.shape[1:]), ori_shape=(99, 99))
@@ -127,11 +127,11 @@ def _compare(found: Mapping, expected: Mapping) -> None:
 
 def test_function_of_tensors_is_the_detector(model, network):
     """Two images of different sizes, with padding of garbage."""
-    small = torch.from_numpy(picture(0, (40, 48))).permute(2, 0, 1)
+    small = torch.from_numpy(draw_image(0, (40, 48))).permute(2, 0, 1)
     batch = _batch(model, small)
     images = torch.full((2, 3, *FRAME), 99.0)
     images[0, :, :48, :40] = small
-    images[1] = torch.from_numpy(picture(1, FRAME[::-1])).permute(2, 0, 1)
+    images[1] = torch.from_numpy(draw_image(1, FRAME[::-1])).permute(2, 0, 1)
     with torch.no_grad():
         outputs = network(images, torch.tensor([[48, 40], [48, 64]]))
         expected = model(**batch, mode='tensor').layers[-1]
@@ -154,15 +154,15 @@ def test_network_is_a_copy(model, network):
 def test_same_persons_in_any_image(deploy, inferencer, size):
     path, _ = deploy(None)
     deployed = OnnxInferencer(path, **QUIET)
-    (found,) = deployed.stream(picture(5, size), with_vertices=True)
-    (expected,) = inferencer.stream(picture(5, size), with_vertices=True)
+    (found,) = deployed.stream(draw_image(5, size), with_vertices=True)
+    (expected,) = inferencer.stream(draw_image(5, size), with_vertices=True)
     assert len(found) == len(expected) == 3
     assert found.size == expected.size
     np.testing.assert_allclose(found.K, expected.K)
     _compare(found.instances, expected.instances)
 
 
-def test_same_persons_at_two_sizes(deploy, inferencer, pictures):
+def test_same_persons_at_two_sizes(deploy, inferencer, images):
     levels = [dict(min_size=15), dict(scale=0.5, min_size=5)]
     expecting = AiOSInferencer(
         weights=inferencer.weights,
@@ -172,25 +172,25 @@ def test_same_persons_at_two_sizes(deploy, inferencer, pictures):
     )
     path, session = deploy(None, expecting.cfg)
     deployed = OnnxInferencer(path, batch_size=2, **QUIET)
-    expected = list(expecting.stream(pictures, with_vertices=True))
-    found = list(deployed.stream(pictures, with_vertices=True))
+    expected = list(expecting.stream(images, with_vertices=True))
+    found = list(deployed.stream(images, with_vertices=True))
     assert session.shapes[0][2] == 2 * session.shapes[1][2]
     for one, other in zip(found, expected, strict=True):
         _compare(one.instances, other.instances)
-    (alone,) = inferencer.stream(picture(0))
+    (alone,) = inferencer.stream(draw_image(0))
     assert alone.instances['scores'].tolist() != (
         expected[0].instances['scores'].tolist()
     )
 
 
-def test_batches(deploy, inferencer, pictures: Path):
+def test_batches(deploy, inferencer, images: Path):
     path, session = deploy(None)
     deployed = OnnxInferencer(path, batch_size=2, fov=60, **QUIET)
     camera = AiOSInferencer(
         weights=inferencer.weights, device='cpu', fov=60, **QUIET
     )
-    expected = list(camera.stream(pictures))
-    found = list(deployed.stream(pictures))
+    expected = list(camera.stream(images))
+    found = list(deployed.stream(images))
     assert [shape[0] for shape in session.shapes] == [2, 1]
     for one, other in zip(found, expected, strict=True):
         assert one.name == other.name
@@ -204,10 +204,10 @@ def test_network_of_one_size(deploy, inferencer: AiOSInferencer):
     """Images of its aspect ratio give the same, others are padded."""
     path, session = deploy(FRAME)
     deployed = OnnxInferencer(path, **QUIET)
-    (found,) = deployed.stream(picture(5), with_vertices=True)
-    (expected,) = inferencer.stream(picture(5), with_vertices=True)
+    (found,) = deployed.stream(draw_image(5), with_vertices=True)
+    (expected,) = inferencer.stream(draw_image(5), with_vertices=True)
     _compare(found.instances, expected.instances)
-    (portrait,) = deployed.stream(picture(5, (60, 90)))
+    (portrait,) = deployed.stream(draw_image(5, (60, 90)))
     assert portrait.size == (60, 90)
     assert session.shapes == [(1, 3, *FRAME)] * 2
 
@@ -217,7 +217,7 @@ def test_network_of_one_size(deploy, inferencer: AiOSInferencer):
     [((200, 100), (64, 32)), ((100, 200), (24, 48)), ((50, 50), (48, 48)),
      ((640, 480), (64, 48)), ((480, 640), (36, 48)), ((128, 63), (64, 32))],
 )  # fmt: skip
-def test_pictures_are_fitted(size, result):
+def test_images_are_fitted(size, result):
     assert fit_size(size, FRAME[::-1]) == result
 
 
@@ -251,14 +251,14 @@ def test_images_that_are_something_else(deploy):
     for image in (np.zeros((4, 4)), np.zeros((4, 4, 3), np.uint16)):
         with pytest.raises(ValueError, match=r'must be \(H, W, 3\) uint8'):
             detector(image)
-    assert len(detector(picture(5))) > 0
+    assert len(detector(draw_image(5))) > 0
 
 
-def test_demo(deploy, inferencer, pictures, tmp_path, capsys):
+def test_demo(deploy, inferencer, images, tmp_path, capsys):
     path, _ = deploy(None)
     out = tmp_path / 'out'
     main = _main('demo/image_demo.py')
-    options = (pictures / 'a.png', path, '--runtime', 'onnx', '--out-dir', out)
+    options = (images / 'a.png', path, '--runtime', 'onnx', '--out-dir', out)
     count = main(*options, '--score-thr', 0, '--max-persons', 2)
     assert count == 2
     (frame,) = OnnxInferencer(path, **QUIET).stream(
@@ -266,12 +266,12 @@ def test_demo(deploy, inferencer, pictures, tmp_path, capsys):
     )
     assert (frame.camera_origin, round(frame.K[0, 0])) == ('exif', 100)
     assert (out / 'vis/a.jpg').is_file()
-    people = SequenceResult.load(out / 'params.npz')
-    (expected,) = inferencer.stream(pictures / 'a.png')
+    persons = SequenceResult.load(out / 'params.npz')
+    (expected,) = inferencer.stream(images / 'a.png')
     np.testing.assert_allclose(
-        people.joints3d, expected.instances['joints3d'][:2], atol=1e-3
+        persons.joints3d, expected.instances['joints3d'][:2], atol=1e-3
     )
-    assert people.body_model == inferencer.body_model_name
+    assert persons.body_model == inferencer.body_model_name
     for more, message in (
         ((), 'not empty'),
         (('--overwrite', '--cfg-options', 'a=1'), 'takes one .onnx file'),
@@ -338,7 +338,7 @@ def test_tool_says_what_it_needs(tmp_path, checkpoint, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize('size', [None, FRAME])
 def test_onnx_runtime_finds_the_same_people(
-    inferencer, tiny_config, checkpoint, tmp_path, pictures, size
+    inferencer, tiny_config, checkpoint, tmp_path, images, size
 ):
     pytest.importorskip('onnxruntime')
     config, path = tmp_path / 'tiny.py', tmp_path / 'tiny.onnx'
@@ -351,8 +351,8 @@ def test_onnx_runtime_finds_the_same_people(
     assert path.read_bytes() == content
     deployed = OnnxInferencer(path, num_threads=1, batch_size=2, **QUIET)
     for one, other in zip(
-        deployed.stream(pictures / '[ab]*', with_vertices=True),
-        inferencer.stream(pictures / '[ab]*', with_vertices=True),
+        deployed.stream(images / '[ab]*', with_vertices=True),
+        inferencer.stream(images / '[ab]*', with_vertices=True),
         strict=True,
     ):
         assert len(one) == 3

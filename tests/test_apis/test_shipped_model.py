@@ -81,15 +81,15 @@ def test_file_says_what_it_is(inferencer: AiOSInferencer):
 
 
 def test_astronaut(inferencer: AiOSInferencer):
-    people = find(inferencer, 'astronaut.png')
-    best = int(np.argmax(people['scores']))
-    x1, y1, x2, y2 = people['bboxes'][best]
+    persons = find(inferencer, 'astronaut.png')
+    best = int(np.argmax(persons['scores']))
+    x1, y1, x2, y2 = persons['bboxes'][best]
     # the woman, not the flag or the shuttle
     assert x1 < 110
     assert y1 < 110
     assert x2 > 290
     assert y2 > 400
-    seen = people['joints2d'][best]
+    seen = persons['joints2d'][best]
     errors = [
         np.linalg.norm(seen[SMPLX_144_NAMES.index(name)] - place) / TORSO
         for name, place in ASTRONAUT.items()
@@ -127,7 +127,7 @@ def test_synthetic_images(tmp_path: Path, free_body_dir: Path):
     load_script('tools/make_synthetic_dataset.py').main(
         [
             *(str(folder), '--images', '12', '--seed', '77'),
-            *('--size', '256x192', '--people', '1-2', '--fill', '0.6-1'),
+            *('--size', '256x192', '--persons', '1-2', '--fill', '0.6-1'),
             *('--supersample', '1', '--body', str(free_body_dir)),
         ]
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from api_pictures import SIZE, picture
+from api_images import SIZE, draw_image
 from PIL import Image
 
 from aios.apis import open_sources, video_sources
@@ -21,7 +21,7 @@ from aios.apis.threads import prefetch
 
 def _write(path: Path, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture(seed))
+    cv2.imwrite(str(path), draw_image(seed))
     return path
 
 
@@ -60,7 +60,7 @@ class TestNames:
         _write(tmp_path / 'a.png').rename(path)
         assert _names(tmp_path) == ['caf%e9']
         (source,) = open_sources(tmp_path)
-        assert next(source.frames()).image.shape == picture(0).shape
+        assert next(source.frames()).image.shape == draw_image(0).shape
 
     def test_long_names(self, tmp_path: Path):
         for end in 'ab':
@@ -88,10 +88,10 @@ class TestNames:
         assert len(set(_names([path, path]))) == 2
 
 
-class TestPictures:
+class TestImages:
     """Whatever the file is like, persons see this image."""
 
-    wanted = picture(3)
+    wanted = draw_image(3)
 
     def check(self, path: Path, tolerance: float = 0) -> None:
         image, size = read_image(path)
@@ -167,9 +167,9 @@ class TestPictures:
 
     @pytest.mark.parametrize(
         ('content', 'message'),
-        [(b'', '0 bytes'), (b'no picture', 'cannot be decoded')],
+        [(b'', '0 bytes'), (b'no image', 'cannot be decoded')],
     )
-    def test_no_picture(self, tmp_path: Path, content: bytes, message: str):
+    def test_no_image(self, tmp_path: Path, content: bytes, message: str):
         (tmp_path / 'a.png').write_bytes(content)
         with pytest.raises(ValueError, match=rf'a\.png.*{message}'):
             read_image(tmp_path / 'a.png')
@@ -177,7 +177,7 @@ class TestPictures:
 
 class TestArrays:
     def test_kinds(self):
-        image = picture(0)
+        image = draw_image(0)
         assert (as_image(image.astype(float)) == image).all()
         assert (as_image(image.astype(np.uint16) << 8) == image).all()
         assert (as_image(image[..., 0])[..., 2] == image[..., 0]).all()
@@ -195,12 +195,12 @@ class TestArrays:
         ],
         ids=['channels', 'empty', 'up to 1', 'not finite', 'type'],
     )
-    def test_no_picture(self, image: np.ndarray):
+    def test_no_image(self, image: np.ndarray):
         with pytest.raises(ValueError, match=r'inputs\[1\]'):
-            open_sources([picture(0), image])
+            open_sources([draw_image(0), image])
 
     def test_a_batch(self):
-        (source,) = open_sources(np.stack([picture(0), picture(1)]))
+        (source,) = open_sources(np.stack([draw_image(0), draw_image(1)]))
         assert [f.name for f in source.frames()] == ['000000', '000001']
 
 
@@ -217,7 +217,7 @@ class TestVideo:
         ]
         assert frames[1].timestamp == pytest.approx(0.5)
         assert source.fps == pytest.approx(10 / 3)
-        wanted = np.roll(picture(1), 5, axis=1)
+        wanted = np.roll(draw_image(1), 5, axis=1)
         assert np.abs(frames[1].image.astype(int) - wanted).mean() < 12
 
     def test_part(self, tmp_path: Path, make_video):
@@ -258,7 +258,7 @@ class TestVideo:
 
 
 class TestMixed:
-    def test_pictures_and_videos(self, tmp_path: Path, make_video):
+    def test_images_and_videos(self, tmp_path: Path, make_video):
         _write(tmp_path / 'b.png')
         make_video(tmp_path / 'a.avi', 3)
         kinds = [type(source) for source in open_sources(tmp_path)]
@@ -272,7 +272,7 @@ class TestMixed:
             ('https://example.org/a.jpg', ValueError, 'download it first'),
             ([], ValueError, 'inputs must be'),
             (None, ValueError, 'inputs must be'),
-            (['a.jpg', picture(0)], ValueError, 'arrays only'),
+            (['a.jpg', draw_image(0)], ValueError, 'arrays only'),
         ],
     )
     def test_nothing_there(

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from api_pictures import SIZE, picture
+from api_images import SIZE, draw_image
 from script_loader import load_script
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ NOT_HERE = ('pip install', 'gradio_app', 'blender ', 'bash tools/quickstart')
 @pytest.fixture
 def desk(checkpoint, make_video, tmp_path, monkeypatch) -> Path:
     """Folder with what the pages talk of."""
-    cv2.imwrite(str(tmp_path / 'photo.jpg'), picture(0))
+    cv2.imwrite(str(tmp_path / 'photo.jpg'), draw_image(0))
     # What the name says does not matter to OpenCV.
     make_video(tmp_path / 'dance.avi', 2).rename(tmp_path / 'dance.mp4')
     (tmp_path / 'tiny.pth').write_bytes(checkpoint.read_bytes())
@@ -75,8 +75,8 @@ def _run_page(page: str) -> None:
         exec(compile(code, page, 'exec'), scope)
 
 
-def test_first_picture(desk) -> None:
-    _run_page('first_picture')
+def test_first_image(desk) -> None:
+    _run_page('first_image')
     drawn = cv2.imread('overlay.png')
     assert drawn.shape == (SIZE[1], SIZE[0] + SIZE[1] // 2, 3)
     assert Path('people.glb').stat().st_size > 100_000

@@ -50,7 +50,7 @@ def cached(toy, tmp_path):
     )
 
 
-def people_of(dataset, index=0):
+def persons_of(dataset, index=0):
     return dataset.get_data_info(index)['instances_arrays']
 
 
@@ -133,21 +133,21 @@ def test_same_labels(cached):
 
 
 def test_eyes_as_stored(cached):
-    mine = people_of(cached.read(legacy_eye_swap=False))['keypoints']
-    theirs = people_of(cached.reference)['keypoints']
+    mine = persons_of(cached.read(legacy_eye_swap=False))['keypoints']
+    theirs = persons_of(cached.reference)['keypoints']
     np.testing.assert_array_equal(mine[:, EYES], theirs[:, EYES[::-1]])
 
 
 def test_rules_of_a_benchmark(cached):
     agora = cached.read(benchmark='AGORADataset')
-    people = people_of(agora)
-    assert not people['smplx_pose_valid'].any()  # all are occluded
-    assert not people['smplx_betas_valid'].any()
-    assert (people['bboxes'][:, 2:] > people['bboxes'][:, :2]).all()
+    persons = persons_of(agora)
+    assert not persons['smplx_pose_valid'].any()  # all are occluded
+    assert not persons['smplx_betas_valid'].any()
+    assert (persons['bboxes'][:, 2:] > persons['bboxes'][:, :2]).all()
     assert agora.dataset_name == 'agora'
     bedlam = cached.read(benchmark='BEDLAMDataset')
     assert len(bedlam) == 3  # a cache is sampled already
-    assert not people_of(bedlam)['smplx_betas'].any()  # neutral shapes
+    assert not persons_of(bedlam)['smplx_betas'].any()  # neutral shapes
     with pytest.raises(ValueError, match='AGORADataset'):
         cached.read(benchmark='HumanDataset')
 
@@ -158,11 +158,11 @@ def test_raw_visibilities_of_ubody(cached):
     def change(index, item):
         item['joint_img'][:, :3, 2] = (0, 1, 2)
 
-    people = people_of(cached.read(change, benchmark='UBodyDataset'))
-    assert people['keypoints_weight'][0, :3].tolist() == [0, 1, 1]
-    assert people['keypoints3d_visible'][0, :3].tolist() == [0, 1, 1]
-    people = people_of(cached.read(change))
-    assert people['keypoints_weight'][0, :3].tolist() == [0, 1, 2]
+    persons = persons_of(cached.read(change, benchmark='UBodyDataset'))
+    assert persons['keypoints_weight'][0, :3].tolist() == [0, 1, 1]
+    assert persons['keypoints3d_visible'][0, :3].tolist() == [0, 1, 1]
+    persons = persons_of(cached.read(change))
+    assert persons['keypoints_weight'][0, :3].tolist() == [0, 1, 2]
 
 
 def test_limit_of_neutral_shapes(cached):
@@ -174,7 +174,7 @@ def test_limit_of_neutral_shapes(cached):
 
     def valid(**kwargs):
         cache = cached.read(change, benchmark='EgoBodyDataset', **kwargs)
-        return people_of(cache)['smplx_betas_valid'].tolist()
+        return persons_of(cache)['smplx_betas_valid'].tolist()
 
     assert valid() == [1, 1]
     assert valid(use_betas_neutral=True) == [1, 0]
@@ -183,10 +183,10 @@ def test_limit_of_neutral_shapes(cached):
 def test_cache_of_smpl(cached):
     """Its hands, faces and shapes are not those of SMPL-X."""
     cache = cached.read(lambda index, item: item.update(as_smplx='smpl'))
-    people = people_of(cache)
-    assert people['smplx_pose_valid'][:, :21].all()
-    assert not people['smplx_pose_valid'][:, 21:].any()
-    assert not people['smplx_betas_valid'].any()
+    persons = persons_of(cache)
+    assert persons['smplx_pose_valid'][:, :21].all()
+    assert not persons['smplx_pose_valid'][:, 21:].any()
+    assert not persons['smplx_betas_valid'].any()
 
 
 def test_absent_parts(cached):
@@ -197,11 +197,11 @@ def test_absent_parts(cached):
         item['joint_img'][..., 2] = 2
         item['face_bbox'] = [None] * len(item['bbox'])
 
-    people = people_of(cached.read(change, binary_confidence=True), 2)
-    assert not people['keypoints3d_visible'].any()
-    assert not people['smplx_expression_valid'].any()
-    assert not people['face_valid'].any()
-    assert set(people['keypoints_weight'].ravel()) == {1}
+    persons = persons_of(cached.read(change, binary_confidence=True), 2)
+    assert not persons['keypoints3d_visible'].any()
+    assert not persons['smplx_expression_valid'].any()
+    assert not persons['face_valid'].any()
+    assert set(persons['keypoints_weight'].ravel()) == {1}
 
 
 def test_broken_persons_are_dropped(cached):
@@ -306,7 +306,7 @@ def test_hands_that_the_cache_calls_flat(cached, models, flat):
     mean = np.reshape(read_hand_mean(models), (30, 3)) * flat
     for i in range(len(cache)):
         mine, theirs = (
-            people_of(d, i)['smplx_pose'][-1]
+            persons_of(d, i)['smplx_pose'][-1]
             for d in (cache, cached.reference)
         )
         np.testing.assert_allclose(
@@ -330,6 +330,6 @@ def test_children_of_a_cache(cached, children, monkeypatch):
             item['is_kid'] = np.arange(len(item['bbox'])) == 0
 
     cache = cached.read(change, benchmark='AGORADataset')
-    valid = people_of(cache)['smplx_betas_valid']
+    valid = persons_of(cache)['smplx_betas_valid']
     assert valid.tolist() == ([0, 1] if children == 'some' else [1, 1])
     assert len(said) == (children != 'some')

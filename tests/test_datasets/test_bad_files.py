@@ -136,7 +136,7 @@ def test_refused_when_written(arrays, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_range_holds_one_picture(arrays):
+def test_a_range_holds_one_image(arrays):
     data = HumanData(arrays)
     with pytest.raises(HumanDataError, match='row 2.*one image'):
         data.set_frame_range(np.array([[0, 3], [3, 6]]))

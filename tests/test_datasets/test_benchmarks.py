@@ -64,16 +64,16 @@ def test_labels_are_where_the_people_are(base_config, name):
     set_random_seed(0)
     for _ in range(2):
         sample = dataset[0]
-        people = sample['data_samples'].gt_instances
+        persons = sample['data_samples'].gt_instances
         dots = (sample['inputs'].numpy()[0] > 60).astype(np.uint8)
         # As wide as a dot, and as far as a joint of EHF is off.
         reach = int(3 * sample['data_samples'].scale_factor[0]) + 2
         if name == 'ehf':
             reach = 20
         dots = cv2.dilate(dots, np.ones((2 * reach + 1,) * 2))
-        seen = people.keypoints_visible[:, :25].numpy() > 0
+        seen = persons.keypoints_visible[:, :25].numpy() > 0
         assert seen.sum() > 10
-        pixels = people.keypoints[:, :25].numpy()[seen].astype(int)
+        pixels = persons.keypoints[:, :25].numpy()[seen].astype(int)
         assert dots[pixels[:, 1], pixels[:, 0]].all()
 
 

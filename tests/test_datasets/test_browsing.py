@@ -17,15 +17,15 @@ def browse():
     return lambda *arguments: module.main([str(a) for a in arguments])
 
 
-def test_pictures_without_labels(browse, tmp_path, monkeypatch):
+def test_images_without_labels(browse, tmp_path, monkeypatch):
     """The test set of AGORA: nothing to draw, but the images are there."""
     monkeypatch.setenv('AIOS_DATA', str(tmp_path))
-    picture = tmp_path / 'datasets/agora/3840x2160/test/a.png'
+    image = tmp_path / 'datasets/agora/3840x2160/test/a.png'
     options = ('--phase', 'test', '--no-mesh', '--output-dir')
     with pytest.raises(SystemExit, match=r'agora/3840x2160/test.*AIOS_DATA'):
         browse(CONFIGS / 'agora.py', *options, tmp_path / 'out')
-    picture.parent.mkdir(parents=True)
-    cv2.imwrite(str(picture), np.full((90, 160, 3), 77, np.uint8))
+    image.parent.mkdir(parents=True)
+    cv2.imwrite(str(image), np.full((90, 160, 3), 77, np.uint8))
     browse(CONFIGS / 'agora.py', *options, tmp_path / 'out')
     drawn = cv2.imread(str(tmp_path / 'out/000000_a.jpg'))
     assert drawn.shape == (750, 1333, 3)
@@ -45,8 +45,8 @@ def test_browse(browse, base_config, tmp_path, name, capsys):
         options += ['--phase', phase]
     browse(path, '-n', 1, *options)
     (drawn,) = (p for p in out.iterdir() if p.name != 'contact_sheet.jpg')
-    picture = cv2.imread(str(drawn)).astype(int)
-    labels, bodies = np.split(picture, 2, axis=1)
+    image = cv2.imread(str(drawn)).astype(int)
+    labels, bodies = np.split(image, 2, axis=1)
     # Labels are coloured, dots are white.
     assert (np.ptp(labels, axis=-1) > 100).any()
     shaded = (bodies.max(axis=-1) > 60) & (np.ptp(bodies, axis=-1) > 15)

@@ -101,7 +101,7 @@ def test_hand_joints_elsewhere(data, bedlam):
     assert {'lhand joints', 'rhand joints'} <= names(checks(data, bedlam))
 
 
-def test_picture_of_another_size(data, bedlam):
+def test_image_of_another_size(data, bedlam):
     data['meta']['width'] = np.full(9, 1300)
     assert 'image size' in names(checks(data, bedlam))
 
@@ -134,7 +134,7 @@ def _other_hands(data):
     data['misc'] = {'flat_hand_mean': False}
 
 
-def _missing_picture(data):
+def _missing_image(data):
     data['image_path'] = [*data['image_path'][:8], 'elsewhere/a.png']
     data.set_frame_range()
 
@@ -144,7 +144,7 @@ PLANTED = [
     (_nan, 'not finite', 1, 8),
     (_empty_box, 'empty box', 1, 8),
     (_duplicate, 'duplicate', 0, 8),
-    (_missing_picture, 'missing image', 1, 8),
+    (_missing_image, 'missing image', 1, 8),
     (_other_hands, 'hand convention', 1, 9),
     (_swap_eyes, 'eye order', 1, 9),
 ]
@@ -175,7 +175,7 @@ def test_command_finds_and_fixes(
     assert len(HumanData.load(fixed)) == left
 
 
-def test_undecodable_picture(data, bedlam, tmp_path):
+def test_undecodable_image(data, bedlam, tmp_path):
     root = tmp_path / 'images'
     shutil.copytree(bedlam[1], root)
     (root / data['image_path'][0]).write_bytes(b'noise')

@@ -164,7 +164,7 @@ def test_processes_get_their_own_annotations(converted, models):
     assert len(converter.for_unit('1').convert('1')) == 2
 
 
-def test_missing_pictures_are_told(models, tmp_path):
+def test_missing_images_are_told(models, tmp_path):
     releases.coco(tmp_path, np.random.default_rng(3), models)
     (tmp_path / 'train2017/000000000009.jpg').unlink()
     summary = convert(

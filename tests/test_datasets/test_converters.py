@@ -35,14 +35,14 @@ PIPELINE = [
 
 
 @pytest.mark.parametrize('name', RELEASES)
-def test_pictures_and_joints(converted, name):
+def test_images_and_joints(converted, name):
     """Every row is one true person of its image, in 3-D and in pixels."""
     _, truth, out, summary = converted(name)
     data = HumanData.load(out)
     assert summary.persons == len(data) > 0
     assert summary.images == len(data['frame_range'])
     paths = np.array(data['image_path'])
-    assert set(paths) <= set(truth.people)
+    assert set(paths) <= set(truth.persons)
     with_3d = 'keypoints3d_smplx' in data
     tolerance = 0.02 if name == 'ehf' else 2e-4  # regressed, or posed
     if name == 'arctic':
@@ -55,7 +55,7 @@ def test_pictures_and_joints(converted, name):
         if not known.any():
             assert not data['meta']['smplx_valid'][row]
             continue
-        joints, pixels = nearest(truth.people[path], points, known)
+        joints, pixels = nearest(truth.persons[path], points, known)
         error = np.abs(points[known, :2] - pixels[known])
         scale = data['meta']['focal_length'][row, 0] / joints[:, 2].min()
         assert error.max() < 2 * tolerance * scale + 0.05
@@ -66,9 +66,9 @@ def test_pictures_and_joints(converted, name):
             assert error.max() < tolerance
 
 
-def nearest(people, points, known):
-    distance = [np.abs(p[1] - points[:, :2])[known].max() for p in people]
-    return people[int(np.argmin(distance))]
+def nearest(persons, points, known):
+    distance = [np.abs(p[1] - points[:, :2])[known].max() for p in persons]
+    return persons[int(np.argmin(distance))]
 
 
 @pytest.mark.parametrize('name', RELEASES)
@@ -151,10 +151,10 @@ def test_agora_rules(converted, models, tmp_path):
         cache_dir=str(tmp_path),
         test_mode=True,
     )
-    people = tests[0]['instances_arrays']
-    assert people['smplx_betas_valid'].tolist() == [1, 1, 0]
-    assert people['gender'].tolist() == [0, 1, 0]
-    assert not np.allclose(people['smplx_betas'][0], first['smplx_betas'][0])
+    persons = tests[0]['instances_arrays']
+    assert persons['smplx_betas_valid'].tolist() == [1, 1, 0]
+    assert persons['gender'].tolist() == [0, 1, 0]
+    assert not np.allclose(persons['smplx_betas'][0], first['smplx_betas'][0])
     assert summary.counts['child without template'] == 0
 
 
@@ -171,7 +171,7 @@ def test_agora_frames_of_unknown_size(models, tmp_path, monkeypatch):
     assert not (tmp_path / 'agora.npz').exists()
 
 
-def test_agora_small_pictures_and_no_template(models, tmp_path):
+def test_agora_small_images_and_no_template(models, tmp_path):
     releases.agora(
         tmp_path, np.random.default_rng(3), models, with_template=False
     )

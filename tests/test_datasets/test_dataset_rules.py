@@ -17,7 +17,7 @@ from aios.datasets import (
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53
 
 
-def people(files, kind=HumanDataset, index=0, **kwargs):
+def persons(files, kind=HumanDataset, index=0, **kwargs):
     """Labels of one image."""
     dataset = kind(files.ann_file, str(files.root), **kwargs)
     return dataset.get_data_info(index)['instances_arrays']
@@ -63,7 +63,7 @@ def test_ubody_confidence_is_the_third_column(toy, ubody):
     ubody['keypoints2d_ubody'][0, 20, 2] = 0
     ubody['meta']['righthand_valid'][1] = 0
     ubody['lhand_bbox_xywh'][1, 4] = 0
-    labels = people(write(toy, ubody), UBodyDataset)
+    labels = persons(write(toy, ubody), UBodyDataset)
     wrist = SMPLX_137.index('left_wrist')
     assert labels['keypoints_weight'][:, wrist].tolist() == [0, 1]
     # 3-D joints count where their 2-D ones do.
@@ -109,7 +109,7 @@ def test_ubody_confidence_is_the_third_column(toy, ubody):
 )
 def test_ubody_leaves_out(toy, ubody, rule, change):
     files = write(toy, ubody)
-    assert len(people(files, UBodyDataset)['labels']) == 2
+    assert len(persons(files, UBodyDataset)['labels']) == 2
     change(ubody)
     dataset = UBodyDataset(write(toy, ubody).ann_file, str(files.root))
     (dropped,) = dataset.labels.info['dropped']
@@ -121,7 +121,7 @@ def test_ubody_split_of_a_file_that_has_both(toy, ubody):
     files = write(toy, ubody)
     np.save(files.root / 'list.npy', np.array(['quiz']))
 
-    def pictures(**kwargs):
+    def images(**kwargs):
         dataset = UBodyDataset(
             files.ann_file,
             str(files.root),
@@ -134,8 +134,8 @@ def test_ubody_split_of_a_file_that_has_both(toy, ubody):
             for d in map(dataset.get_data_info, range(len(dataset)))
         ]
 
-    assert pictures() == [0, 2]
-    assert pictures(test_mode=True) == [1]
+    assert images() == [0, 2]
+    assert images(test_mode=True) == [1]
     with pytest.raises(FileNotFoundError, match=r'absent\.npy'):
         UBodyDataset(files.ann_file, str(files.root), test_videos='absent.npy')
 
@@ -148,7 +148,7 @@ def test_coco_takes_annotated_joints_and_no_3d(toy, arrays):
     arrays['keypoints2d_ori'][..., 2] = 1
     arrays['keypoints2d_ori_mask'] = np.ones(190, np.uint8)
     arrays['meta']['smplx_valid'] = [0, 1, 1, 1, 1, 1]
-    labels = people(toy(), COCONADataset)
+    labels = persons(toy(), COCONADataset)
     np.testing.assert_array_equal(
         labels['keypoints'][:, 0], arrays['keypoints2d_ori'][:2, 0, :2]
     )
@@ -160,8 +160,8 @@ def test_coco_takes_annotated_joints_and_no_3d(toy, arrays):
 def test_zero_expressions_of_bedlam_supervise_as_published(toy, arrays):
     arrays['smplx']['expression'][:] = 0
     files = toy()
-    assert people(files, BEDLAMDataset)['smplx_expression_valid'].all()
-    off = people(files, BEDLAMDataset, expression_supervises=False)
+    assert persons(files, BEDLAMDataset)['smplx_expression_valid'].all()
+    off = persons(files, BEDLAMDataset, expression_supervises=False)
     assert not off['smplx_expression_valid'].any()
 
 
@@ -175,7 +175,7 @@ def test_zero_expressions_of_bedlam_supervise_as_published(toy, arrays):
         (COCONADataset, 1),
     ],
 )
-def test_pictures_of_videos_are_sampled(kind, interval):
+def test_images_of_videos_are_sampled(kind, interval):
     assert kind.with_defaults({}).get('sample_interval', 1) == interval
     assert 'sample_interval' not in kind.with_defaults({'test_mode': True})
 
@@ -187,7 +187,7 @@ def test_confidence_counts_once(toy, arrays):
     """It is a weight, not squared, in 2-D and in 3-D."""
     arrays['keypoints2d_smplx'][0, 20, 2] = 0.5
     arrays['keypoints3d_smplx'][0, 20, 3] = 0.25
-    labels = people(toy())
+    labels = persons(toy())
     wrist = SMPLX_137.index('left_wrist')
     assert labels['keypoints_weight'][0, wrist] == 0.5
     assert labels['keypoints_visible'][0, wrist] == 0.5
@@ -212,7 +212,7 @@ def test_preferred_key_points(toy, arrays, first, second, label):
     del arrays[f'{name}_mask']
     arrays[second] = own * 0.25
     arrays[first] = own
-    labels = people(toy())
+    labels = persons(toy())
     got = labels[label][0, SMPLX_137.index('left_wrist')]
     wrist = own[0, 20, : len(got)]
     root = own[0, 0, :3] if label == 'keypoints3d' else 0
@@ -221,7 +221,7 @@ def test_preferred_key_points(toy, arrays, first, second, label):
 
 def test_smplh_supervises_hands_but_no_face(toy, arrays):
     arrays['smplh'] = arrays.pop('smplx')
-    labels = people(toy())
+    labels = persons(toy())
     valid = labels['smplx_pose_valid']
     for group, expected in (('left_hand', 1), ('right_hand', 1), ('face', 0)):
         assert (valid[:, SMPLX_ROTATIONS_53.groups[group]] == expected).all()
@@ -231,7 +231,7 @@ def test_smplh_supervises_hands_but_no_face(toy, arrays):
 
 def test_expressions_that_the_file_rejects(toy, arrays):
     arrays['smplx']['expr_valid'] = np.array([0, 1, 1, 1, 1, 1])
-    labels = people(toy())
+    labels = persons(toy())
     assert labels['smplx_expression_valid'].tolist() == [0, 1]
     assert labels['face_valid'].tolist() == [1, 1]
 
@@ -245,7 +245,7 @@ def test_one_camera_for_all(toy, arrays):
     np.testing.assert_array_equal(info['cam_K'], expected)
 
 
-def test_pictures_named_on_windows(toy, arrays):
+def test_images_named_on_windows(toy, arrays):
     expected = toy()
     arrays['image_path'] = [p.replace('/', '\\') for p in arrays['image_path']]
     np.savez(expected.root / 'windows.npz', **arrays)

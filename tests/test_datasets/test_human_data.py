@@ -181,7 +181,7 @@ def test_scattered_rows_come_together():
     assert rows == [[0, 2], [1, 4], [3]]
 
 
-def test_pictures_without_persons_are_legal():
+def test_images_without_persons_are_legal():
     data = HumanData({'image_path': ['a', 'a']})
     data.set_frame_range(np.array([[0, 0], [0, 2], [2, 2]]))
     assert [r.tolist() for r in data.images()] == [[0, 1]]

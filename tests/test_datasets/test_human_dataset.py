@@ -29,7 +29,7 @@ def labels(files, index=0, **kwargs):
 
 
 @pytest.mark.parametrize('compress', [False, True])
-def test_one_item_per_picture(toy, arrays, compress):
+def test_one_item_per_image(toy, arrays, compress):
     files = toy(compress=compress)
     dataset = files.open()
     assert len(dataset) == 3
@@ -61,8 +61,8 @@ def test_workers_that_are_spawned_get_the_same(toy):
     )
     ours, theirs = dataset[2], pickle.loads(pickle.dumps(dataset))[2]
     assert ours['inputs'].equal(theirs['inputs'])
-    people = (d['data_samples'].gt_instances for d in (ours, theirs))
-    one, other = (dict(found.items()) for found in people)
+    persons = (d['data_samples'].gt_instances for d in (ours, theirs))
+    one, other = (dict(found.items()) for found in persons)
     assert all(value.equal(other[name]) for name, value in one.items())
 
 
@@ -110,7 +110,7 @@ def test_scattered_rows_are_grouped(toy, arrays):
     assert len(single) == 6
 
 
-def test_interval_is_over_pictures_and_for_training_only(toy):
+def test_interval_is_over_images_and_for_training_only(toy):
     files = toy()
     kwargs = {'data_root': str(files.root), 'sample_interval': 2}
     train = HumanDataset(files.ann_file, **kwargs)

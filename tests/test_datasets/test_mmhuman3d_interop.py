@@ -242,9 +242,9 @@ def test_their_ubody(theirs, arrays, tmp_path, compressed):
     assert info['img_path'] == str(
         tmp_path / 'datasets/UBody' / written['image_path'][0]
     )
-    people = info['instances_arrays']
-    assert people['smplx_pose_valid'].all()
-    assert set(np.unique(people['keypoints_visible'])) == {0, 1}
+    persons = info['instances_arrays']
+    assert persons['smplx_pose_valid'].all()
+    assert set(np.unique(persons['keypoints_visible'])) == {0, 1}
 
 
 @pytest.mark.parametrize('compressed', [False, True])

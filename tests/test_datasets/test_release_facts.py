@@ -190,7 +190,7 @@ def test_coco_names_of_fits(release, both):
 def test_boxes_as_annotated(converted, models, tmp_path, name, file):
     """Boxes of COCO and UBody are the annotated ones; bodies stay so."""
     root, _, out, _ = converted(name)
-    people = json.loads((root / file).read_text())['annotations']
+    persons = json.loads((root / file).read_text())['annotations']
     data = HumanData.load(out)
     assert data['misc']['bbox_body_scale'] == 1.0
     height, width = data['meta']['height'][0], data['meta']['width'][0]
@@ -200,7 +200,7 @@ def test_boxes_as_annotated(converted, models, tmp_path, name, file):
         ('face_bbox_xywh', 'face_box'),
     ):
         annotated = np.array(
-            [p[source] for p in people if source in p], np.float32
+            [p[source] for p in persons if source in p], np.float32
         )
         low = np.clip(annotated[:, :2], 0, (width, height))
         high = annotated[:, :2] + annotated[:, 2:]
@@ -289,7 +289,7 @@ def test_agora_small_frames(models, tmp_path, resolution):
     assert (data['meta']['width'] == width).all()
 
 
-def test_agora_frames_of_other_pictures(release):
+def test_agora_frames_of_other_images(release):
     """Pixels of anything else are refused, with the frame's name."""
     from toy_dataframe import dump_dataframe
 
@@ -316,13 +316,13 @@ def test_egobody_frames_that_count(converted):
     data = HumanData.load(out)
     frames = [path[-9:-4] for path in data['image_path']]
     assert frames == ['00101', '00104']
-    assert set(data['image_path']) == set(truth.people)
+    assert set(data['image_path']) == set(truth.persons)
     assert summary.counts['before start or after end frame'] == 3
     assert summary.counts['person not visible'] == 1
     assert summary.counts['image without body fit'] == 1
 
 
-def test_arctic_first_and_last_pictures(converted):
+def test_arctic_first_and_last_images(converted):
     """Ten at each end of a camera's images may be black."""
     _, _, out, summary = converted('arctic')
     data = HumanData.load(out)

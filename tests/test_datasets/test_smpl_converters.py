@@ -50,10 +50,10 @@ def check_rows(data: HumanData, truth: dict[str, list], shared: int) -> None:
     points = data.joints(f'keypoints3d_{kind}', names)[:, :shared]
     pixels = data.joints(f'keypoints2d_{kind}', names)[:, :shared]
     for row, path in enumerate(data['image_path']):
-        people = [person[:shared] for person in truth[path]]
-        errors = [np.abs(p - points[row, :, :3]).max() for p in people]
+        persons = [person[:shared] for person in truth[path]]
+        errors = [np.abs(p - points[row, :, :3]).max() for p in persons]
         assert min(errors) < 1e-4
-        person = people[int(np.argmin(errors))]
+        person = persons[int(np.argmin(errors))]
         seen = person[:, :2] / person[:, 2:] * FOCAL + (64, 36)
         assert np.abs(seen - pixels[row, :, :2]).max() < 0.02
         left, top, width, height, confidence = data['bbox_xywh'][row]
@@ -103,15 +103,15 @@ def test_3dpw(smpl, tmp_path):
 
 def test_emdb(smpl, tmp_path):
     root = tmp_path / 'EMDB'
-    people = releases.make_emdb(root)
+    persons = releases.make_emdb(root)
     for split, name in (('emdb1', 'P1/14_outdoor_climb'), ('all', None)):
         out = tmp_path / f'emdb_{split}.npz'
         convert(EMDBConverter(root, split, str(smpl)), out)
         data = HumanData.load(out)
         check_parameters(data, smpl)
         truth: dict[str, list] = {}
-        for unit in [name] if name else people:
-            person = people[unit]
+        for unit in [name] if name else persons:
+            person = persons[unit]
             joints = smpl_joints(
                 person.pose, person.betas, person.transl, str(smpl), 'female'
             )
@@ -127,7 +127,7 @@ def test_emdb(smpl, tmp_path):
     sample = dataset[5]['data_samples']
     np.testing.assert_allclose(
         sample.gt_instances.extrinsics[0],
-        people['P2/20_walk'].extrinsics[3],
+        persons['P2/20_walk'].extrinsics[3],
         atol=1e-6,
     )
 

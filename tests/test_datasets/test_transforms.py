@@ -173,7 +173,7 @@ def test_small_images_are_enlarged_less(size, expected):
     assert found == expected
 
 
-def test_published_shift_moves_the_mirrored_picture_by_a_pixel():
+def test_published_shift_moves_the_mirrored_image_by_a_pixel():
     plain = WholeBodyFlip(prob=1)(loaded(POINTS))
     shifted = WholeBodyFlip(prob=1, published_shift=True)(loaded(POINTS))
     np.testing.assert_array_equal(shifted['img'][:, 1:], plain['img'][:, :-1])
@@ -417,7 +417,7 @@ def test_min_visible_ratio():
     assert len(kept['gt_persons']['labels']) == 1
 
 
-def test_a_picture_that_lost_everybody_is_drawn_again():
+def test_a_image_that_lost_everybody_is_drawn_again():
     results = loaded([(80, 60)])
     results['gt_persons']['bboxes'][:] = -5
     assert FilterWholeBody()(dict(results)) is None
@@ -425,7 +425,7 @@ def test_a_picture_that_lost_everybody_is_drawn_again():
     assert len(kept['gt_persons']['labels']) == 0
 
 
-def test_pictures_without_persons_pass_everything():
+def test_images_without_persons_pass_everything():
     results = loaded(np.zeros((0, 2), int))
     for step in (
         PersonGroupCrop(sample_prob=1),
@@ -522,7 +522,7 @@ def test_size_mismatch(tmp_path):
         LoadHumanAnnotations(rescale_if_mismatch=True)(turned)
 
 
-def test_unreadable_pictures_are_named(tmp_path):
+def test_unreadable_images_are_named(tmp_path):
     empty, text = tmp_path / 'empty.png', tmp_path / 'text.jpg'
     empty.write_bytes(b'')
     text.write_text('no image')
@@ -552,6 +552,6 @@ def test_bad_arguments():
         ([[0]], 'array, got list'),
     ],
 )
-def test_arrays_that_are_no_pictures_are_refused(img, message):
+def test_arrays_that_are_no_images_are_refused(img, message):
     with pytest.raises(ValueError, match=message):
         LoadImage()({'img': img})

@@ -93,7 +93,7 @@ def coco(root, rng, models):
     truth, camera = Truth(), np.array([500.0, 500.0, 320.0, 240.0])
     params = sample_params(rng, 4)
     joints = smplx_joints(params, models)
-    images, people, fits = [], [], {}
+    images, persons, fits = [], [], {}
     for number in (9, 25):
         name = f'{number:012d}.jpg'
         image(root / 'train2017' / name, 480, 640)
@@ -111,19 +111,19 @@ def coco(root, rng, models):
     for row, number in enumerate((25, 9, 25, 9)):
         truth.add(f'train2017/{number:012d}.jpg', joints[row], camera)
         pixels = joints[row, :, :2] / joints[row, :, 2:] * 500 + (320, 240)
-        people.append(
+        persons.append(
             {'id': 100 + row, 'image_id': number, **_whole_body(pixels, rng)}
         )
         if row < 3:
             fits[str(100 + row)] = _neural_annot(params, row, camera)
-    _invalidate(people[0], 'lefthand')
-    people[0]['keypoints'][2] = 1  # the nose is hidden
-    people[0]['keypoints'][3:6] = 0, 0, 0  # the left eye is not labelled
+    _invalidate(persons[0], 'lefthand')
+    persons[0]['keypoints'][2] = 1  # the nose is hidden
+    persons[0]['keypoints'][3:6] = 0, 0, 0  # the left eye is not labelled
     crowd = {'id': 999, 'image_id': 9, 'iscrowd': 1, 'bbox': [0, 0, 90, 90]}
     folder = root / 'annotations'
     folder.mkdir()
     (folder / 'coco_wholebody_train_v1.0.json').write_text(
-        json.dumps({'images': images, 'annotations': [*people, crowd]})
+        json.dumps({'images': images, 'annotations': [*persons, crowd]})
     )
     (folder / 'MSCOCO_train_SMPLX_all_NeuralAnnot.json').write_text(
         json.dumps(fits)
@@ -135,7 +135,7 @@ def ubody(root, rng, models):
     """One scene: two videos, one of them for tests; persons to leave out."""
     truth, camera = Truth(), np.array([700.0, 700.0, 320.0, 180.0])
     scene, videos = 'Speech', ('Speech_S1_Trim1', 'Speech_S2_Trim4')
-    images, people, fits = [], [], {}
+    images, persons, fits = [], [], {}
     params = sample_params(rng, 8)
     joints = smplx_joints(params, models)
     for number in range(4):
@@ -152,19 +152,19 @@ def ubody(root, rng, models):
             'valid_label': 2,
             **_whole_body(pixels, rng),
         }
-        people.append(person)
+        persons.append(person)
         fits[str(row)] = _neural_annot(params, row, camera)
         name = images[row // 2]['file_name']
         truth.add(f'images/{scene}/{name}', joints[row], camera)
-    people[1]['valid_label'] = 0
-    people[2]['iscrowd'] = 1
-    _invalidate(people[3], 'face')
-    people.append({**people[0], 'id': 50})  # annotated twice
+    persons[1]['valid_label'] = 0
+    persons[2]['iscrowd'] = 1
+    _invalidate(persons[3], 'face')
+    persons.append({**persons[0], 'id': 50})  # annotated twice
     fits['50'] = fits['0']
     folder = root / 'annotations' / scene
     folder.mkdir(parents=True)
     (folder / 'keypoint_annotation.json').write_text(
-        json.dumps({'images': images, 'annotations': people})
+        json.dumps({'images': images, 'annotations': persons})
     )
     (folder / 'smplx_annotation.json').write_text(json.dumps(fits))
     (root / 'splits').mkdir()

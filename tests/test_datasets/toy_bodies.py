@@ -20,14 +20,14 @@ def to_matrix(rotvec):
 class Truth:
     """What a converted file must say.
 
-    ``people``: image to a list of (joints (144, 3), pixels (144, 2)).
+    ``persons``: image to a list of (joints (144, 3), pixels (144, 2)).
     """
 
-    people: dict = field(default_factory=dict)
+    persons: dict = field(default_factory=dict)
 
-    def add(self, picture, joints, camera):
+    def add(self, name, joints, camera):
         pixels = joints[:, :2] / joints[:, 2:] * camera[:2] + camera[2:4]
-        self.people.setdefault(picture, []).append((joints, pixels))
+        self.persons.setdefault(name, []).append((joints, pixels))
 
 
 def sample_params(rng, count, betas=10, spread=0.15):
@@ -52,13 +52,13 @@ def image(path, height, width):
 
 def paint(images, truth):
     """Draw the true joints into the images of a release, as dots."""
-    for name, people in truth.people.items():
-        picture = cv2.imread(str(images / name))
-        radius = max(1, picture.shape[1] // 640)
-        for _, pixels in people:
+    for name, persons in truth.persons.items():
+        canvas = cv2.imread(str(images / name))
+        radius = max(1, canvas.shape[1] // 640)
+        for _, pixels in persons:
             for x, y in pixels.round().astype(int).tolist():
-                cv2.circle(picture, (x, y), radius, (255, 255, 255), -1)
-        cv2.imwrite(str(images / name), picture)
+                cv2.circle(canvas, (x, y), radius, (255, 255, 255), -1)
+        cv2.imwrite(str(images / name), canvas)
 
 
 def rows_of(params, row):

@@ -58,8 +58,8 @@ def bedlam(root, rng, models):
             image(root / f'train_images/{clean}/png/{name}', height, width)
             truth.add(f'{clean}/png/{name}', joints[row], camera)
     for name in ('agora-bfh', 'agora-body'):
-        picture = 'ag_trainset_3dpeople_bfh_hdri_50mm_5_10_00000_1280x720.png'
-        imgname = np.array([f'images/{picture}'] * 2)
+        file = 'ag_trainset_3dpeople_bfh_hdri_50mm_5_10_00000_1280x720.png'
+        imgname = np.array([f'images/{file}'] * 2)
         pose = np.zeros((2, 165), np.float32)
         np.savez(labels / f'{name}.npz', imgname=imgname, pose_cam=pose)
     return truth
@@ -102,13 +102,13 @@ AGORA_COLUMNS = (
     'gt_joints_2d',
     'gt_joints_3d',
 )
-_PICTURES = (
+_IMAGES = (
     'ag_trainset_renderpeople_bfh_hdri_50mm_5_10_00000',
     'ag_trainset_3dpeople_bfh_archviz_5_10_cam00_00001',
 )
 # Gender and whether a child, of the persons of each image; children but boys
 # have the neutral model.
-_PEOPLE = (
+_PERSONS = (
     (('male', False), ('female', False), ('male', True)),
     (('female', True), ('female', False)),
 )
@@ -130,19 +130,19 @@ def agora(root, rng, models, with_template=True, small_frames=False):
     template = root / 'smplx_kid_template.npy'
     np.save(template, _arrays(models, 'neutral')['v_template'] * 0.6 + 0.1)
     rows = {key: [] for key in AGORA_COLUMNS}
-    for index, (name, people) in enumerate(
-        zip(_PICTURES, _PEOPLE, strict=True)
+    for index, (name, persons) in enumerate(
+        zip(_IMAGES, _PERSONS, strict=True)
     ):
         image(root / f'1280x720/train_0/{name}_1280x720.png', 720, 1280)
         image(root / f'3840x2160/train_0/{name}.png', height, width)
         # With the size in the name, and without.
         suffix = '_1280x720' if small_frames and index else ''
         cells = {key: [] for key in AGORA_COLUMNS}
-        for k, (gender, kid) in enumerate(people):
+        for k, (gender, kid) in enumerate(persons):
             params, joints = _agora_person(rng, models, gender, kid, template)
             path = f'3840x2160/train_0/{name}.png'
             truth.add(path, joints, camera)
-            pixels = truth.people[path][-1][1] / (3 if small_frames else 1)
+            pixels = truth.persons[path][-1][1] / (3 if small_frames else 1)
             fit = f'smplx_gt/trainset_renderpeople_bfh/{name}_{k}.obj'
             _dump_fit((root / fit).with_suffix('.pkl'), params, rng, joints)
             cells['gender'].append(gender)

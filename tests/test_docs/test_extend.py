@@ -47,11 +47,11 @@ def build(model: dict[str, Any]) -> torch.nn.Module:
     return MODELS.build(config.model)
 
 
-def batch(persons: int) -> tuple[Tensor, list[DetDataSample]]:
-    """An image of persons of whom everything is labelled but the shape."""
-    people = ground_truth(persons, SIZE)
-    people.smplx_betas_valid = torch.zeros_like(people.smplx_betas_valid)
-    return torch.randn(1, 3, *SIZE), [image_sample(SIZE, people)]
+def batch(count: int) -> tuple[Tensor, list[DetDataSample]]:
+    """An image of count of whom everything is labelled but the shape."""
+    persons = ground_truth(count, SIZE)
+    persons.smplx_betas_valid = torch.zeros_like(persons.smplx_betas_valid)
+    return torch.randn(1, 3, *SIZE), [image_sample(SIZE, persons)]
 
 
 def test_backbones(pages) -> None:

@@ -31,7 +31,7 @@ def sample() -> DetDataSample:
     sample = DetDataSample(
         metainfo=dict(
             img_id=3,
-            img_path='picture.png',
+            img_path='image.png',
             homography_matrix=np.diag((SCALE, SCALE, 1.0)),
         )
     )
@@ -85,15 +85,15 @@ def test_without_truth(sample):
 
 def test_mesh_is_seen_by_the_camera_of_the_prediction(sample, layer):
     shift = torch.tensor([[0.6, 0.0, 25.0]])
-    people = sample.pred_instances
-    people.vertices = layer().vertices.expand(2, -1, -1)
-    people.smplx_transl = shift.expand(2, 3)
+    persons = sample.pred_instances
+    persons.vertices = layer().vertices.expand(2, -1, -1)
+    persons.smplx_transl = shift.expand(2, 3)
     image = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)
     visualizer = WholeBodyVisualizer(
         body_model=layer, panels=[['mesh']], mesh_alpha=1.0, supersample=1
     )
     drawn = draw_sample(visualizer, image, sample)[:, WIDTH:]
-    points = (people.vertices[0] + shift[0]).numpy()
+    points = (persons.vertices[0] + shift[0]).numpy()
     pixels = points[:, :2] / points[:, 2:] * FOCAL + (WIDTH / 2, HEIGHT / 2)
     expected = np.concatenate((pixels.min(0), pixels.max(0)))
     np.testing.assert_allclose(_touched(drawn), expected, atol=1.5)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from toy_agora import ToyAGORA
-from toy_people import People
+from toy_persons import Persons
 
 
 @pytest.fixture(scope='session')
-def people(free_body_dir: Path) -> People:
-    return People(str(free_body_dir))
+def persons(free_body_dir: Path) -> Persons:
+    return Persons(str(free_body_dir))
 
 
 @pytest.fixture(scope='session')

@@ -13,7 +13,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from toy_people import SCALE, SIZE, People
+from toy_persons import SCALE, SIZE, Persons
 
 from aios.evaluation.mesh_parts import load_mesh_parts
 from aios.evaluation.metrics import SMPLXMeshMetric
@@ -40,10 +40,10 @@ AGORA = benchmark('agora_mesh', 'agora')
 
 
 def make_scene(
-    people: People, count: int, img_id: int = 0, distance: float = 5.0
+    persons: Persons, count: int, img_id: int = 0, distance: float = 5.0
 ) -> DetDataSample:
     """Persons side by side, 1.2 m apart, found exactly where they are."""
-    sample = people(count, img_id)
+    sample = persons(count, img_id)
     truth, found = sample.gt_instances, sample.pred_instances
     transl = torch.zeros(count, 3)
     transl[:, 0] = 1.2 * (torch.arange(count) - (count - 1) / 2)

@@ -13,8 +13,8 @@ from aios.body_models import MissingBodyModelError
 from aios.evaluation.agora import (
     AGORAGroundTruth,
     convert_ground_truth,
+    image_name,
     load_part_vertices,
-    picture_name,
 )
 from aios.evaluation.metrics import AGORAMetric
 
@@ -59,8 +59,8 @@ def test_perfect_predictions(evaluate, toy, size):
     assert result['precision'] == result['recall'] == result['f1'] == 1
     assert result['persons'] == result['matched'] == 4
     assert result['kid-persons'] == 1
-    assert result['pictures'] == 3
-    assert result['pictures-with-predictions'] == 2
+    assert result['images'] == 3
+    assert result['images-with-predictions'] == 2
 
 
 def test_rigid_motion(evaluate, toy):
@@ -68,46 +68,36 @@ def test_rigid_motion(evaluate, toy):
     perfect = evaluate(toy.samples())
     samples = toy.samples()
     for sample in samples:
-        people = sample['pred_instances']
-        people.joints3d += torch.tensor([1.0, -2, 3])
-        people.vertices += torch.tensor([1.0, -2, 3])
+        persons = sample['pred_instances']
+        persons.joints3d += torch.tensor([1.0, -2, 3])
+        persons.vertices += torch.tensor([1.0, -2, 3])
     assert differences(evaluate(samples), perfect) == {}
 
-    people = samples[0]['pred_instances']
+    persons = samples[0]['pred_instances']
     turn = torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
-    people.joints3d = people.joints3d @ turn.T
-    people.vertices = people.vertices @ turn.T
+    persons.joints3d = persons.joints3d @ turn.T
+    persons.vertices = persons.vertices @ turn.T
     changed = differences(evaluate(samples), perfect)
     names = {k for k in errors_of(perfect) if not k.startswith('kid')}
     assert set(changed) == names
     assert min(changed.values()) > 10
 
 
-def test_picture_without_predictions(evaluate, toy):
+def test_image_without_predictions(evaluate, toy):
     """Its child is missed: there is no error of children any more."""
     result = evaluate([toy.sample(NAMES[0], [0, 2])])
     assert result['recall'] == 0.5
     assert result['kid-recall'] == result['kid-f1'] == 0
     assert not any(k.startswith('kid-') for k in errors_of(result))
-    assert result['pictures'] == 3
-    assert result['pictures-with-predictions'] == 1
-
-
-def test_prediction_of_who_does_not_count(evaluate, toy):
-    """A false positive officially; left out by the corrected protocol."""
-    samples = toy.samples()
-    samples[0] = toy.sample(NAMES[0], [0, 1, 2])
-    assert evaluate(samples)['false-positives'] == 1
-    corrected = evaluate(samples, protocol='corrected')
-    assert corrected['false-positives'] == 0
-    assert corrected['precision'] == 1
+    assert result['images'] == 3
+    assert result['images-with-predictions'] == 1
 
 
 def test_known_error(evaluate, toy):
     """The left hand of one of four persons by 16 mm, but for the wrist."""
     samples = toy.samples()
-    people = samples[0]['pred_instances']
-    people.joints3d[0, 25:40] += torch.tensor([0.016, 0, 0])
+    persons = samples[0]['pred_instances']
+    persons.joints3d[0, 25:40] += torch.tensor([0.016, 0, 0])
     result = evaluate(samples)
     nonzero = {k: v for k, v in errors_of(result).items() if v}
     # 15 of 16 joints, of one of four persons: 3.75 mm, a third for all
@@ -142,14 +132,14 @@ def test_broken_predictions_are_left_out_and_counted(evaluate, toy, field):
     }
 
 
-def test_repeated_picture_counts_once(evaluate, toy):
+def test_repeated_image_counts_once(evaluate, toy):
     samples = toy.samples()
     assert evaluate([*samples, samples[0]]) == evaluate(samples)
 
 
 def test_full_bodies_only(evaluate, toy):
     result = evaluate(toy.samples(), full_bodies_only=False)
-    assert result['pictures'] == 4
+    assert result['images'] == 4
     assert result['persons'] == result['matched'] == 5
 
 
@@ -171,12 +161,12 @@ def test_protocols(evaluate, toy):
 def test_order_of_names_decides_ties(evaluate, toy):
     """Of two bodies with the same keypoints ``_10`` comes before ``_2``."""
     sample = toy.sample(NAMES[1], [1] * 12)
-    people = sample['pred_instances']
-    people.scores = torch.linspace(0.9, 0.6, 12)
-    people.vertices += 0.1 * torch.rand(12, 10475, 3)
-    people.vertices[10] = torch.from_numpy(toy.crowds[NAMES[1]].vertices[1])
+    persons = sample['pred_instances']
+    persons.scores = torch.linspace(0.9, 0.6, 12)
+    persons.vertices += 0.1 * torch.rand(12, 10475, 3)
+    persons.vertices[10] = torch.from_numpy(toy.crowds[NAMES[1]].vertices[1])
     worse = [i for i in range(12) if i not in (2, 10)]
-    people.joints2d[worse] += 5
+    persons.joints2d[worse] += 5
     result = evaluate([sample])
     assert result['matched'] == 1
     assert result['body-MVE'] == 0
@@ -273,7 +263,7 @@ def test_converted_ground_truth_is_the_same(evaluate, toy, tmp_path):
 
 def test_ground_truth(toy):
     truth = AGORAGroundTruth(toy.folder)
-    assert [picture.name for picture in truth] == [*NAMES, EMPTY]
+    assert [image.name for image in truth] == [*NAMES, EMPTY]
     assert OTHER not in truth
     assert truth[NAMES[0]].valid.tolist() == [True, False, True]
     # Yaw - camYaw: -20, 140, -125
@@ -351,10 +341,10 @@ def test_nothing_there(tmp_path, toy, free_body_dir):
         'ag_x_00001.jpg',
     ],
 )
-def test_picture_name(path):
-    assert picture_name(path) == 'ag_x_00001'
+def test_image_name(path):
+    assert image_name(path) == 'ag_x_00001'
 
 
-def test_other_shapes_of_pictures_are_refused(evaluate, toy):
+def test_other_shapes_of_images_are_refused(evaluate, toy):
     with pytest.raises(ValueError, match='640 x 480 pixels'):
         evaluate([toy.sample(NAMES[0], size=(480, 640))])

@@ -69,14 +69,14 @@ class Oracle(BaseModel):
     ) -> Any:
         """As MMEngine wants it."""
         for sample in data_samples:
-            people = self.answers[Path(sample.img_path).name].clone()
+            persons = self.answers[Path(sample.img_path).name].clone()
             if self.turn:
-                people.vertices = people.vertices.flip(-1) * -2 + 3
-            sample.pred_instances = people
+                persons.vertices = persons.vertices.flip(-1) * -2 + 3
+            sample.pred_instances = persons
         return data_samples
 
 
-def _people(data: HumanData, rows: np.ndarray, layer: SMPLXLayer):
+def _persons(data: HumanData, rows: np.ndarray, layer: SMPLXLayer):
     """Perfect predictions for some rows of a file."""
     params = {
         name: torch.as_tensor(np.asarray(data['smplx'][name])[rows]).float()
@@ -110,7 +110,7 @@ def world(free_body_dir, tmp_path_factory) -> SimpleNamespace:
     """Images, labels and answers."""
     root = tmp_path_factory.mktemp('world') / 'set'
     # As wide as images of AGORA.
-    scene = SceneOptions(128, 72, people=(1, 3), genders=('neutral',))
+    scene = SceneOptions(128, 72, persons=(1, 3), genders=('neutral',))
     options = GeneratorOptions(
         scene, seed=5, body=str(free_body_dir), supersample=1
     )
@@ -130,7 +130,7 @@ def world(free_body_dir, tmp_path_factory) -> SimpleNamespace:
         data[f'{part}_bbox_xywh'] = boxes
     layer = SMPLXLayer(free_body_dir)
     answers = {
-        Path(data['image_path'][rows[0]]).name: _people(data, rows, layer)
+        Path(data['image_path'][rows[0]]).name: _persons(data, rows, layer)
         for rows in (np.asarray(r) for r in data.images())
     }
     return SimpleNamespace(root=root, data=data, answers=answers)
@@ -223,16 +223,16 @@ def test_meshes(run, world, name, tmp_path):
 def _write_data_frame(world: SimpleNamespace, folder: Path) -> None:
     """AGORA's ground truth of everybody."""
     rows: dict[str, list] = {}
-    for name, people in world.answers.items():
-        count, place = len(people), people.smplx_transl[:, None]
+    for name, persons in world.answers.items():
+        count, place = len(persons), persons.smplx_transl[:, None]
         for column, cell in {
             'imgPath': name,
             'kid': [False] * count,
             'occlusion': [5.0] * count,
             'isValid': [True] * count,
-            'gt_joints_2d': [*(people.joints2d[:, :127] * 30).numpy()],
-            'gt_joints_3d': [*(people.joints3d + place)[:, :127].numpy()],
-            'gt_verts': [*(people.vertices + place).numpy()],
+            'gt_joints_2d': [*(persons.joints2d[:, :127] * 30).numpy()],
+            'gt_joints_3d': [*(persons.joints3d + place)[:, :127].numpy()],
+            'gt_verts': [*(persons.vertices + place).numpy()],
         }.items():
             rows.setdefault(column, []).append(cell)
     dump_dataframe(folder / 'validation_0_SMPLX_withjv.pkl', rows)
@@ -272,9 +272,9 @@ def test_submissions(run, world, tmp_path, name):
     assert check([str(folder / 'predictions.zip'), '--benchmark', name]) == 0
     files = {path.name for path in (folder / 'predictions').iterdir()}
     first = 'scene_7_frameID_' if name == 'bedlam' else ''
-    for picture, people in world.answers.items():
-        stem = Path(picture).stem
-        for number in range(len(people)):
+    for image, persons in world.answers.items():
+        stem = Path(image).stem
+        for number in range(len(persons)):
             assert f'{first}{stem}_personId_{number}.pkl' in files
     # Never mixed with older ones.
     with pytest.raises(FileExistsError, match='overwrite=True'):
@@ -282,24 +282,24 @@ def test_submissions(run, world, tmp_path, name):
 
 
 def test_coco_wholebody(run, world, tmp_path):
-    images, people = [], []
+    images, persons = [], []
     for i, (name, answer) in enumerate(world.answers.items()):
         images.append(
             dict(id=i * 10, file_name=f'images/{name}', height=72, width=128)
         )
         for points in to_coco_wholebody(answer.joints2d.double().numpy()):
-            keys = dict(id=len(people) + 1, image_id=i * 10)
-            people.append(_annotation(points, **keys))
+            keys = dict(id=len(persons) + 1, image_id=i * 10)
+            persons.append(_annotation(points, **keys))
     category = [{'id': 1, 'name': 'person'}]
     folder = tmp_path / 'data/datasets/coco_2017/annotations'
     folder.mkdir(parents=True)
-    content = dict(images=images, annotations=people, categories=category)
+    content = dict(images=images, annotations=persons, categories=category)
     path = folder / 'coco_wholebody_val_v1.0.json'
     path.write_text(json.dumps(content))
     metrics = run('coco-wholebody')
     for part in ('body', 'foot', 'face', 'hand', 'wholebody'):
         assert metrics[f'COCO-WholeBody/AP-{part}'] == pytest.approx(1)
-    assert metrics['COCO-WholeBody/pictures'] == 3
+    assert metrics['COCO-WholeBody/images'] == 3
 
 
 def test_cameras_of_persons_arrive_in_original_pixels(world, tmp_path):

@@ -34,8 +34,8 @@ Evaluate = Callable[..., dict[str, float]]
 
 
 @pytest.fixture
-def samples(people) -> list[DetDataSample]:
-    return [make_scene(people, n, index) for index, n in enumerate(COUNTS)]
+def samples(persons) -> list[DetDataSample]:
+    return [make_scene(persons, n, index) for index, n in enumerate(COUNTS)]
 
 
 def _annotation(points: np.ndarray, **fields: Any) -> Truth:
@@ -59,7 +59,7 @@ def _annotation(points: np.ndarray, **fields: Any) -> Truth:
 
 def make_truth(samples: Sequence[DetDataSample]) -> Truth:
     """An annotation file that says what was predicted."""
-    images, people = [], []
+    images, persons = [], []
     for sample in samples:
         images.append(
             {
@@ -71,10 +71,10 @@ def make_truth(samples: Sequence[DetDataSample]) -> Truth:
         )
         joints = sample.pred_instances.joints2d.double().numpy()
         for points in to_coco_wholebody(joints):
-            keys = dict(id=len(people) + 1, image_id=sample.img_id)
-            people.append(_annotation(points, **keys))
+            keys = dict(id=len(persons) + 1, image_id=sample.img_id)
+            persons.append(_annotation(points, **keys))
     category = [{'id': 1, 'name': 'person'}]
-    return dict(images=images, annotations=people, categories=category)
+    return dict(images=images, annotations=persons, categories=category)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_random_files(evaluate, samples, seed):
             assert found == pytest.approx(value, abs=1e-12), (part, name)
 
 
-def _scatter(sample: DetDataSample, people: list, rng) -> None:
+def _scatter(sample: DetDataSample, persons: list, rng) -> None:
     """Persons of all sizes and 25 predictions in no order.
 
     Some persons are crowds or without keypoints of a part; predictions are
@@ -157,7 +157,7 @@ def _scatter(sample: DetDataSample, people: list, rng) -> None:
     joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max()
     places = [(rng.integers(0, 900, 2), rng.uniform(10, 400)) for _ in 'abcde']
     for place, size in places:
-        keys = dict(id=len(people) + 1, image_id=sample.img_id)
+        keys = dict(id=len(persons) + 1, image_id=sample.img_id)
         person = _annotation(shape * size + place, **keys)
         person['area'] = float(size**2 * rng.uniform(0.2, 0.6))
         for name in KEYPOINT_SIGMAS:
@@ -165,7 +165,7 @@ def _scatter(sample: DetDataSample, people: list, rng) -> None:
             points[:, 2] = rng.integers(0, 3, len(points))
             person[name] = (points * (rng.random() < 0.8)).ravel().tolist()
         person['iscrowd'] = int(rng.random() < 0.2)
-        people.append(person)
+        persons.append(person)
     found = sample.pred_instances
     for row in range(25):
         place, size = places[rng.integers(5)]
@@ -231,13 +231,11 @@ def test_nobody_found(evaluate, truth, samples):
     assert all(metrics[f'AP-{part}'] == 0 for part in PARTS)
 
 
-def test_pictures_count_once_and_others_are_not_missed(
-    evaluate, truth, samples
-):
+def test_images_count_once_and_others_are_not_missed(evaluate, truth, samples):
     whole = evaluate(truth, samples)
     assert evaluate(truth, [*samples, samples[0]]) == whole
     some = evaluate(truth, samples[1:])
-    assert some['pictures'] == 2
+    assert some['images'] == 2
     assert some['AP-wholebody'] == pytest.approx(1)
 
 

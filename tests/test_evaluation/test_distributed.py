@@ -27,7 +27,7 @@ from process_groups import run_group
 from test_coco_wholebody_metric import make_truth
 from torch import distributed
 from toy_agora import ToyAGORA
-from toy_people import People
+from toy_persons import Persons
 
 from aios.evaluation import metrics
 from aios.evaluation.metrics import (
@@ -56,8 +56,8 @@ def _spoil(instances: InstanceData, seed: int) -> None:
 
 def scenes(model: str) -> list[DetDataSample]:
     """Images with labels, 1.jpg of another camera."""
-    people = People(model)
-    samples = [make_scene(people, n, i) for i, n in enumerate(COUNTS)]
+    persons = Persons(model)
+    samples = [make_scene(persons, n, i) for i, n in enumerate(COUNTS)]
     for index, sample in enumerate(samples):
         path = f'scene/png/{index % 2}/{index}.jpg'
         sample.set_metainfo(dict(img_path=path))
@@ -95,7 +95,7 @@ def evaluators(
 def evaluate_part(rank: int, model: str, out: Path, repeats: int) -> None:
     """Evaluate this process's share; the first one writes the numbers."""
     os.chdir(out.parent)  # where MMEngine exchanges results
-    pictures: list = scenes(model)
+    images: list = scenes(model)
     folder = Path(f'{out}.toy.{rank}')
     folder.mkdir()
     crowds: list = ToyAGORA(folder, model).samples()
@@ -103,7 +103,7 @@ def evaluate_part(rank: int, model: str, out: Path, repeats: int) -> None:
         _spoil(crowd['pred_instances'], index)
     results: dict[str, float] = {}
     for samples, evaluator in zip(
-        (pictures, crowds), evaluators(model, out, pictures), strict=True
+        (images, crowds), evaluators(model, out, images), strict=True
     ):
         # Samplers may repeat images to fill up the last batch.
         padded = [*samples, *samples[:repeats]]

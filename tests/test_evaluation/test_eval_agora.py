@@ -29,9 +29,9 @@ def samples(toy):
     samples = toy.samples()
     samples[0] = toy.sample(NAMES[0], [0, 2, 2])
     samples[1] = toy.sample(NAMES[1], [0])
-    people = samples[0]['pred_instances']
-    people.scores = torch.tensor([0.9, 0.6, 0.5])
-    people.smplx_betas += 0.4
+    persons = samples[0]['pred_instances']
+    persons.scores = torch.tensor([0.9, 0.6, 0.5])
+    persons.smplx_betas += 0.4
     return samples
 
 
@@ -132,8 +132,8 @@ def test_sweep(run, submission, tmp_path):
     assert by_threshold['0.65']['missed'] == '2'
     assert by_threshold['0.95']['matched'] == '0'
     assert by_threshold['0.95']['body-MVE'] == ''
-    picture = cv2.imread(str(out / 'sweep.png'))
-    assert picture.shape == (480, 1200, 3)
+    image = cv2.imread(str(out / 'sweep.png'))
+    assert image.shape == (480, 1200, 3)
     with pytest.raises(SystemExit, match='results.json exists'):
         run(submission, '--out', out)
     run(submission, '--out', out, '--sweep', 0.3, '--overwrite')
@@ -357,14 +357,14 @@ def test_dumps_are_whole(run, samples, tmp_path):
         run(tmp_path / 'twice.pkl')
     for name in ('joints2d', 'smplx_betas'):
         records = load_pickle(path)
-        people = records[1]['pred_instances']
-        people[name] = np.repeat(people[name], 2, axis=0)
+        persons = records[1]['pred_instances']
+        persons[name] = np.repeat(persons[name], 2, axis=0)
         dump_pickle(tmp_path / 'uneven.pkl', records, overwrite=True)
         with pytest.raises(SystemExit, match=f'image 1: {name} has shape'):
             run(tmp_path / 'uneven.pkl')
     records = load_pickle(path)
-    people = records[0]['pred_instances']
-    people['smplx_betas'] = people['smplx_betas'].astype(np.float64)
-    people['smplx_betas'][2] = 1e200
+    persons = records[0]['pred_instances']
+    persons['smplx_betas'] = persons['smplx_betas'].astype(np.float64)
+    persons['smplx_betas'][2] = 1e200
     dump_pickle(tmp_path / 'huge.pkl', records)
     assert run(tmp_path / 'huge.pkl')['predictions-not-finite'] == 1

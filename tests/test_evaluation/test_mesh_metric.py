@@ -41,8 +41,8 @@ top_one = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def samples(people) -> list[DetDataSample]:
-    return [make_scene(people, n, index) for index, n in enumerate(COUNTS)]
+def samples(persons) -> list[DetDataSample]:
+    return [make_scene(persons, n, index) for index, n in enumerate(COUNTS)]
 
 
 @pytest.fixture(scope='module')
@@ -65,11 +65,11 @@ def _changes(before: dict, after: dict) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-def _own_errors(sample: DetDataSample, people, parts) -> dict:
+def _own_errors(sample: DetDataSample, persons, parts) -> dict:
     """Errors of the persons of a sample, without the metric."""
     truth = sample.gt_instances
     pose = truth.smplx_pose
-    body = people.layer(
+    body = persons.layer(
         betas=truth.smplx_betas,
         expression=truth.smplx_expression,
         global_orient=pose[:, :1],
@@ -89,7 +89,7 @@ def test_perfect(judge, samples, kind):
     for name in ERRORS:
         assert metrics[name] < 1e-3
     wanted = 6 if kind is AGORA else 3
-    assert metrics['pictures'] == 3
+    assert metrics['images'] == 3
     assert metrics['persons'] == metrics['predictions'] == 6
     for name in ('persons-wanted', 'matched', 'measured'):
         assert metrics[name] == wanted
@@ -120,10 +120,10 @@ def test_rigidly_moved(judge, samples, kind):
 
 
 @pytest.mark.parametrize('kind', (EGOBODY, AGORA))
-def test_means_are_over_persons(judge, samples, kind, people):
+def test_means_are_over_persons(judge, samples, kind, persons):
     """Not over batches, and equal to the functions' errors."""
     _shake(samples)
-    errors = [_own_errors(sample, people, judge.parts) for sample in samples]
+    errors = [_own_errors(sample, persons, judge.parts) for sample in samples]
     rows = slice(None) if kind is AGORA else slice(1)
     metrics = judge(kind, samples)
     for name in ERRORS:
@@ -134,10 +134,10 @@ def test_means_are_over_persons(judge, samples, kind, people):
     assert judge(kind, [*samples, samples[0]]) == metrics
 
 
-def test_missed_person(judge, samples, people):
+def test_missed_person(judge, samples, persons):
     _shake(samples)
     before = judge(AGORA, samples)
-    errors = [_own_errors(sample, people, judge.parts) for sample in samples]
+    errors = [_own_errors(sample, persons, judge.parts) for sample in samples]
     found = samples[0].pred_instances
     samples[0].pred_instances = found[torch.tensor([0, 2])]
     after = judge(AGORA, samples)
@@ -274,14 +274,14 @@ def test_broken_predictions_are_left_out_and_counted(judge, samples):
     assert metrics['predictions'] == metrics['matched'] == 3
 
 
-def test_nobody_found_nobody_there(judge, people, samples):
+def test_nobody_found_nobody_there(judge, persons, samples):
     for sample in samples:
         sample.pred_instances = sample.pred_instances[:0]
     metrics = judge(AGORA, samples)
     assert metrics['F1'] == 0
     assert 'NMVE' not in metrics
     assert not set(ERRORS) & set(metrics)
-    metrics = judge(UBODY, [make_scene(people, 0)])
+    metrics = judge(UBODY, [make_scene(persons, 0)])
     assert metrics['persons'] == metrics['missed'] == 0
 
 
@@ -309,9 +309,9 @@ class TestUBody:
     """Only what the camera sees in the image counts."""
 
     @pytest.fixture
-    def close(self, people) -> DetDataSample:
+    def close(self, persons) -> DetDataSample:
         """Somebody whose legs are below the image."""
-        sample = make_scene(people, 1)
+        sample = make_scene(persons, 1)
         move = torch.tensor([[0.0, 1.4, 3]])
         sample.gt_instances.smplx_transl = move
         return sample
@@ -363,8 +363,8 @@ class TestUBody:
         metrics = judge(UBODY, samples)
         assert metrics['persons-MPVPE-all'] == 2
 
-    def test_cameras_of_persons_come_first(self, judge, people):
-        sample = make_scene(people, 2)
+    def test_cameras_of_persons_come_first(self, judge, persons):
+        sample = make_scene(persons, 2)
         # Pixels of the image the network saw, as all labels; of the
         # second person, the camera looks elsewhere.
         sample.gt_instances.cameras = torch.tensor(

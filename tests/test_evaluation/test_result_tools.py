@@ -35,7 +35,7 @@ def root(tmp_path_factory, free_body_dir) -> Path:
     load_tool('make_synthetic_dataset').main(
         [
             *(str(root), '--images', '3', '--seed', '4', '--size', '96x64'),
-            *('--people', '2', '--genders', 'neutral'),
+            *('--persons', '2', '--genders', 'neutral'),
             *('--body', str(free_body_dir)),
         ]
     )
@@ -65,14 +65,14 @@ def records(dataset):
         joints3d[:, FROM_144] = true['keypoints3d']
         joints2d = np.zeros((count, 144, 2), np.float32)
         joints2d[:, FROM_144] = true['keypoints']
-        people = {
+        persons = {
             'scores': np.linspace(0.9, 0.8, count),
             'bboxes': true['bboxes'].copy(),
             'joints3d': joints3d,
             'joints2d': joints2d,
         }
         record = {k: info[k] for k in ('img_id', 'img_path', 'dataset_name')}
-        records.append({**record, 'pred_instances': people})
+        records.append({**record, 'pred_instances': persons})
     return records
 
 
@@ -89,11 +89,11 @@ def dump(records, tmp_path):
 
 def test_one_joint(dataset, records):
     """A finger tip by 20 mm: 1 mm of 20 joints of the hand."""
-    people = records[1]['pred_instances']
+    persons = records[1]['pred_instances']
     tip = FROM_144[THUMB]
-    people['joints3d'][1, tip] += (0.02, 0, 0)
+    persons['joints3d'][1, tip] += (0.02, 0, 0)
     errors = compare_joints(dataset, records)
-    row = int(np.flatnonzero(errors.pictures == 1)[1])
+    row = int(np.flatnonzero(errors.images == 1)[1])
     assert errors.errors[row, THUMB] == pytest.approx(20, abs=1e-3)
     assert errors.errors.sum() == pytest.approx(20, abs=0.1)
     hands = errors.of_persons('lhand')
@@ -125,8 +125,8 @@ def test_alignment(dataset, records):
 
 
 def test_missed_and_wrong(dataset, records):
-    people = records[2]['pred_instances']
-    people['bboxes'][0] += 1000
+    persons = records[2]['pred_instances']
+    persons['bboxes'][0] += 1000
     errors = compare_joints(dataset, records)
     assert errors.missed.tolist() == [[2, 0]]
     assert errors.wrong == 1
@@ -181,7 +181,7 @@ def test_worst_cases(root, records, dump, tmp_path):
     arguments = [str(root / 'config.py'), dump(), '-n', '2']
     tool.main([*arguments, '--part', 'lhand', '--out', str(out)])
     persons = json.loads((out / 'worst.json').read_text())['persons']
-    assert [(p['picture'], p['person']) for p in persons] == [(1, 0), (2, 1)]
+    assert [(p['image'], p['person']) for p in persons] == [(1, 0), (2, 1)]
     assert persons[0]['error'] > persons[1]['error'] > 10
     assert cv2.imread(str(out / 'worst.jpg')).shape[0] > 320
     with pytest.raises(SystemExit, match='worst.json exists'):
@@ -193,7 +193,7 @@ def test_worst_cases(root, records, dump, tmp_path):
     out = tmp_path / 'missed'
     tool.main([*arguments, '--part', 'missed', '--out', str(out)])
     persons = json.loads((out / 'worst.json').read_text())['persons']
-    assert [(p['picture'], p['person']) for p in persons] == [(0, 0), (0, 1)]
+    assert [(p['image'], p['person']) for p in persons] == [(0, 0), (0, 1)]
 
 
 @pytest.mark.parametrize('name', ['error_by_joint', 'worst_cases'])

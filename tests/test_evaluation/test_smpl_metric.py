@@ -12,7 +12,7 @@ from mesh_scenes import CAMERA, benchmark
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
-from toy_people import SCALE, SIZE
+from toy_persons import SCALE, SIZE
 from toy_smpl import make_toy_smpl
 
 from aios.body_models import MissingBodyModelError, SMPLXLayer

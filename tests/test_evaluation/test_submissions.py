@@ -51,8 +51,8 @@ def bedlam(sample, number):
 
 def test_agora(toy, out, check):
     assert submit(AGORASubmission(str(out)), toy.samples()) == {
-        'pictures': 4,
-        'pictures-without-persons': 1,
+        'images': 4,
+        'images-without-persons': 1,
         'persons': 5,
         'predictions-not-finite': 0,
     }
@@ -115,7 +115,7 @@ def test_content_of_parameters(toy, out):
     np.testing.assert_array_equal(plain['joints'], person['joints'])
 
 
-def test_small_pictures_have_large_keypoints(toy, tmp_path):
+def test_small_images_have_large_keypoints(toy, tmp_path):
     for name, size in (('large', (2160, 3840)), ('small', (720, 1280))):
         metric = AGORASubmission(str(tmp_path / name))
         submit(metric, toy.samples(size))
@@ -128,8 +128,8 @@ def test_small_pictures_have_large_keypoints(toy, tmp_path):
 
 def test_persons_are_numbered_by_score(toy, out):
     sample = toy.sample(NAMES[0])
-    people = sample['pred_instances']
-    people.scores[:] = people.scores[[1, 2, 0]]  # 0.8, 0.7, 0.9
+    persons = sample['pred_instances']
+    persons.scores[:] = persons.scores[[1, 2, 0]]  # 0.8, 0.7, 0.9
     submit(AGORASubmission(str(out), score_thr=0.75), [sample])
     joints = [
         load_pickle(out / f'predictions/{NAMES[0]}_personId_{k}.pkl')['joints']
@@ -167,7 +167,7 @@ def test_bedlam(toy, out, check):
 
 
 @pytest.mark.parametrize('path', ['a/b.png', 'scene/jpg/seq/0.png'])
-def test_bedlam_pictures_lie_somewhere_else(toy, out, path):
+def test_bedlam_images_lie_somewhere_else(toy, out, path):
     metric = BEDLAMSubmission(str(out))
     with pytest.raises(ValueError, match='<scene>/png/<sequence>'):
         metric.process(None, [dict(toy.sample(NAMES[0]), img_path=path)])
@@ -208,8 +208,8 @@ def test_nothing_is_left_of_a_broken_run(toy, out):
     metric = AGORASubmission(str(out))
     metric.process(None, toy.samples()[:2])
     bad = toy.sample(OTHER)
-    people = bad['pred_instances']
-    people.smplx_betas = people.smplx_betas[:, :9]
+    persons = bad['pred_instances']
+    persons.smplx_betas = persons.smplx_betas[:, :9]
     with pytest.raises(ValueError, match=r'd_00004_personId_0.* \(1, 9\)'):
         metric.process(None, [bad])
     assert not out.exists()
@@ -236,12 +236,12 @@ def test_metric_can_be_used_again(toy, out):
         assert submit(metric, toy.samples())['persons'] == 5
 
 
-def test_repeated_picture_counts_once(toy, out):
+def test_repeated_image_counts_once(toy, out):
     samples = [*toy.samples(), toy.samples()[0]]
     assert submit(AGORASubmission(str(out)), samples)['persons'] == 5
 
 
-def test_two_pictures_of_one_name_are_refused(toy, out):
+def test_two_images_of_one_name_are_refused(toy, out):
     samples = [toy.sample(NAMES[0]), toy.sample(NAMES[0], size=(720, 1280))]
     with pytest.raises(ValueError, match='both submitted as'):
         submit(AGORASubmission(str(out)), samples)

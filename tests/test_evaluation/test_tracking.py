@@ -138,13 +138,13 @@ def test_posetrack_and_mot(tmp_path, capsys):
     frames = []
     for number in range(3):
         x, y, w, h = BOX
-        people = complete_instances(
+        persons = complete_instances(
             bboxes=np.array([[x, y, x + w, y + h]], np.float32),
             person_id=np.array([5]),
         )
         K = np.array([[300.0, 0, 8], [0, 300, 8], [0, 0, 1]])
         frames.append(
-            FrameResult(f'{number:06d}', number, 0.0, K, (320, 240), people)
+            FrameResult(f'{number:06d}', number, 0.0, K, (320, 240), persons)
         )
     ours = write_mot(tmp_path / 'ours.txt', frames)
     assert ours.read_text().splitlines()[1] == '2,6,10,10,20,40,1,-1,-1,-1'

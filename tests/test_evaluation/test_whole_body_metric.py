@@ -18,8 +18,8 @@ COUNTS = (3, 1, 2)
 
 
 @pytest.fixture
-def samples(people) -> list[DetDataSample]:
-    return [people(count, index) for index, count in enumerate(COUNTS)]
+def samples(persons) -> list[DetDataSample]:
+    return [persons(count, index) for index, count in enumerate(COUNTS)]
 
 
 def _evaluate(samples, **arguments) -> dict[str, float]:
@@ -35,8 +35,8 @@ def test_perfect(samples, free_body_dir):
     metrics = _evaluate(samples, body_model=body)
     for name in ('precision', 'recall', 'F1', 'AP'):
         assert metrics[name] == 1
-    for name in ('pictures', 'persons', 'predictions', 'matched'):
-        assert metrics[name] == (3 if name == 'pictures' else 6)
+    for name in ('images', 'persons', 'predictions', 'matched'):
+        assert metrics[name] == (3 if name == 'images' else 6)
     for part in ('all', 'body', 'lhand', 'rhand', 'face'):
         assert metrics[f'MPJPE-{part}'] < 1e-3
         assert metrics[f'PA-MPJPE-{part}'] < 1e-3
@@ -86,8 +86,8 @@ def test_known_error(samples):
 
 
 def test_missed_person(samples):
-    people = samples[0].pred_instances
-    samples[0].pred_instances = people[torch.tensor([0, 2])]
+    persons = samples[0].pred_instances
+    samples[0].pred_instances = persons[torch.tensor([0, 2])]
     metrics = _evaluate(samples)
     assert metrics['precision'] == 1
     assert metrics['recall'] == pytest.approx(5 / 6)
@@ -96,8 +96,10 @@ def test_missed_person(samples):
 
 
 def test_duplicate(samples):
-    people = samples[0].pred_instances
-    samples[0].pred_instances = people.cat([people, people[torch.tensor([1])]])
+    persons = samples[0].pred_instances
+    samples[0].pred_instances = persons.cat(
+        [persons, persons[torch.tensor([1])]]
+    )
     metrics = _evaluate(samples)
     assert metrics['recall'] == 1
     assert metrics['precision'] == pytest.approx(6 / 7)
@@ -153,16 +155,16 @@ def test_nobody_found(samples):
     assert not [name for name in metrics if 'MPJPE' in name]
 
 
-def test_nobody_there(people):
-    metrics = _evaluate([people(0, 0)])
+def test_nobody_there(persons):
+    metrics = _evaluate([persons(0, 0)])
     assert metrics['persons'] == 0
 
 
-def test_repeated_pictures_count_once(samples):
+def test_repeated_images_count_once(samples):
     assert _evaluate([*samples, samples[0]]) == _evaluate(samples)
 
 
-def test_bodies_of_the_own_gender(samples, free_body_dir, people):
+def test_bodies_of_the_own_gender(samples, free_body_dir, persons):
     body = dict(type='SMPLXLayer', model_path=str(free_body_dir))
     samples[1].gt_instances.gender[:] = 1
     gendered = _evaluate(samples, body_model=body)['MPVPE']
@@ -170,7 +172,7 @@ def test_bodies_of_the_own_gender(samples, free_body_dir, people):
     assert gendered > 1 > neutral['MPVPE']
 
 
-def test_mirrored_pictures_are_refused(samples):
+def test_mirrored_images_are_refused(samples):
     samples[0].set_metainfo(dict(flip=True))
     with pytest.raises(ValueError, match='0.jpg was mirrored'):
         _evaluate(samples)
@@ -205,11 +207,11 @@ def test_dump(samples, tmp_path):
     evaluator.evaluate(len(samples))
     records = load_pickle(path)
     assert [r['img_path'] for r in records] == ['0.jpg', '1.jpg', '2.jpg']
-    people = records[0]['pred_instances']
-    assert 'vertices' not in people
-    assert people['cam_K'].shape == (3, 3)
+    persons = records[0]['pred_instances']
+    assert 'vertices' not in persons
+    assert persons['cam_K'].shape == (3, 3)
     np.testing.assert_array_equal(
-        people['joints3d'], samples[0].pred_instances.joints3d[:1].numpy()
+        persons['joints3d'], samples[0].pred_instances.joints3d[:1].numpy()
     )
     with pytest.raises(ValueError, match='.pkl'):
         DumpWholeBodyResults('out.txt')

@@ -27,7 +27,7 @@ def make_frame() -> MakeFrame:
 
     def make(number: int, ids: tuple[int, ...] = (), **fields) -> FrameResult:
         ids = np.array(ids, np.int64)
-        people = complete_instances(
+        persons = complete_instances(
             person_id=ids,
             bboxes=ids[:, None] + np.array([10, 20, 110, 220]),
             transl=np.stack([ids, 0 * ids, 5 + 0 * ids], axis=1),
@@ -35,14 +35,14 @@ def make_frame() -> MakeFrame:
             **fields,
         )
         return FrameResult(
-            f'{number:06d}', number, number / 25, K, (640, 480), people
+            f'{number:06d}', number, number / 25, K, (640, 480), persons
         )
 
     return make
 
 
 @pytest.fixture
-def people(make_frame: MakeFrame) -> SequenceResult:
+def persons(make_frame: MakeFrame) -> SequenceResult:
     """Four frames, one of them empty, two persons."""
     ids = ((4, 7), (), (7,), (7, 4))
     frames = [make_frame(i, present) for i, present in enumerate(ids)]

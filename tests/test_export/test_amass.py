@@ -83,22 +83,22 @@ def z_up(points: np.ndarray) -> np.ndarray:
     return np.stack([points[..., 0], points[..., 2], -points[..., 1]], axis=-1)
 
 
-def ours(people: SequenceResult, layer: SMPLXLayer, rows) -> np.ndarray:
+def ours(persons: SequenceResult, layer: SMPLXLayer, rows) -> np.ndarray:
     with torch.no_grad():
-        body = layer(**people.smplx_parameters(rows))
+        body = layer(**persons.smplx_parameters(rows))
     return z_up(body.vertices.numpy())
 
 
 def test_vertices_are_ours(dancers, layer, flat, tmp_path) -> None:
     path = tmp_path / 'new/one.npz'
-    people = dancers.select_frames(slice(6))
-    assert write_amass(people, layer, path, 3) == 0
+    persons = dancers.select_frames(slice(6))
+    assert write_amass(persons, layer, path, 3) == 0
     arrays = read(path)
     assert len(arrays['poses']) == 6
     assert arrays['mocap_frame_rate'] == 25
     assert not arrays['interpolated'].any()
-    rows = np.flatnonzero(people.person_id == 3)
-    wanted = ours(people, layer, rows)
+    rows = np.flatnonzero(persons.person_id == 3)
+    wanted = ours(persons, layer, rows)
     found = pose(flat, arrays, BLENDER_ORDER)
     assert np.linalg.norm(found - wanted, axis=-1).max() < 1e-4
     # Somebody upright in front of the camera is upright, and in front.
@@ -110,12 +110,12 @@ def test_the_floor_is_at_zero(dancers, layer, flat, tmp_path, pitch) -> None:
     """Up and height are those of the floor, whatever the camera does."""
     cos, sin = np.cos(np.radians(pitch)), np.sin(np.radians(pitch))
     up = np.array([0, -cos, sin])
-    people = replace(dancers.select_frames(slice(6)), floor=[*up, 1.7])
-    write_amass(people, layer, tmp_path / 'one.npz', 3)
+    persons = replace(dancers.select_frames(slice(6)), floor=[*up, 1.7])
+    write_amass(persons, layer, tmp_path / 'one.npz', 3)
     found = pose(flat, read(tmp_path / 'one.npz'), BLENDER_ORDER)
-    rows = people.person_id == 3
+    rows = persons.person_id == 3
     with torch.no_grad():
-        seen = layer(**people.smplx_parameters(rows)).vertices.numpy()
+        seen = layer(**persons.smplx_parameters(rows)).vertices.numpy()
     # Forward is ahead of the camera; for one that looks down, up in its image.
     ahead = np.array([0, sin, cos]) if pitch > -90 else np.array([0, -1.0, 0])
     right = np.array([1.0, 0, 0])

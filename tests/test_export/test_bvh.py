@@ -82,9 +82,9 @@ def positions(joints: list[Joint], values: np.ndarray) -> dict:
     return {j.name: p for j, p in zip(joints, placed, strict=True)}
 
 
-def joints_of(people: SequenceResult, layer, rows) -> np.ndarray:
+def joints_of(persons: SequenceResult, layer, rows) -> np.ndarray:
     """Joints ``(n, 55, 3)``, y up; the skeleton of the mean expression."""
-    parameters = people.smplx_parameters(rows)
+    parameters = persons.smplx_parameters(rows)
     parameters['expression'] *= 0
     with torch.no_grad():
         body = layer(**parameters, joint_set='smplx_55')
@@ -153,10 +153,10 @@ def test_gaps_are_interpolated(dancers, layer, tmp_path) -> None:
     assert (half.inv() * turns[1]).magnitude() < 1e-3
 
 
-def test_angles_do_not_jump(people: SequenceResult, layer, tmp_path) -> None:
+def test_angles_do_not_jump(persons: SequenceResult, layer, tmp_path) -> None:
     """Somebody turns around the vertical axis, three times."""
     angles = np.linspace(0, 6 * np.pi, 60)
-    frame = people.frame(0).select([0])
+    frame = persons.frame(0).select([0])
     upright = Rotation.from_rotvec([np.pi, 0, 0])
     frames = [
         frame.with_fields(
@@ -173,13 +173,13 @@ def test_angles_do_not_jump(people: SequenceResult, layer, tmp_path) -> None:
     assert step == pytest.approx(1 / 30)
 
 
-def test_refusals(people: SequenceResult, layer, tmp_path) -> None:
+def test_refusals(persons: SequenceResult, layer, tmp_path) -> None:
     path = tmp_path / 'one.bvh'
     path.write_text('precious')
     with pytest.raises(FileExistsError, match=r'one\.bvh'):
-        write_bvh(people, layer, path, 4)
+        write_bvh(persons, layer, path, 4)
     with pytest.raises(ValueError, match=r'no person has the id 5.*\[4, 7\]'):
-        write_bvh(people, layer, path, 5, overwrite=True)
+        write_bvh(persons, layer, path, 5, overwrite=True)
     with pytest.raises(ValueError, match='scale must be positive'):
-        write_bvh(people, layer, path, 4, scale=0, overwrite=True)
+        write_bvh(persons, layer, path, 4, scale=0, overwrite=True)
     assert path.read_text() == 'precious'

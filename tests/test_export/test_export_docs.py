@@ -27,25 +27,25 @@ def test_loader_reproduces_the_overlay(
 ) -> None:
     """The code of the page draws what the sequence says, from the file."""
     (code,) = page_blocks(PAGE)
-    people = dancers.select_frames([4])
-    people.save(tmp_path / 'params.npz')
+    persons = dancers.select_frames([4])
+    persons.save(tmp_path / 'params.npz')
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (480, 640, 3), np.uint8)
-    cv2.imwrite(str(tmp_path / 'image.png'), picture[..., ::-1])
+    image = rng.integers(0, 256, (480, 640, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / 'image.png'), image[..., ::-1])
     monkeypatch.chdir(tmp_path)
     # Not the free body that an earlier version left on this machine.
     monkeypatch.setenv('AIOS_CACHE', str(tmp_path / 'cache'))
     exec(compile(code, str(PAGE), 'exec'), {})
 
-    body = layer(**people.smplx_parameters())
+    body = layer(**persons.smplx_parameters())
     wanted = render_meshes(
         [Mesh(vertices, layer.faces) for vertices in body.vertices],
-        people.K[0],
+        persons.K[0],
         480,
         640,
-        background=picture,
+        background=image,
     )
-    assert len(people) == 2
+    assert len(persons) == 2
     assert np.isin([0, 1], wanted.ids).all()
     overlay = cv2.imread('overlay.png')[..., ::-1]
     np.testing.assert_array_equal(overlay, wanted.image)

@@ -27,10 +27,10 @@ class ToyExporter(Exporter):
     flag, flag_help = '--save-toy', 'toys/personK.toy'
     options = {'--unit': dict(default='rows', help='what is counted')}
 
-    def write(self, people, layer, path, *, unit='rows', **_):
+    def write(self, persons, layer, path, *, unit='rows', **_):
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f'{len(people)} {unit}')
-        return f'counted {len(people)}'
+        path.write_text(f'{len(persons)} {unit}')
+        return f'counted {len(persons)}'
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures('toy')
 def test_a_new_format_is_in_params2mesh(
-    people: SequenceResult, tmp_path: Path, capsys
+    persons: SequenceResult, tmp_path: Path, capsys
 ) -> None:
     main = runpy.run_path(str(ROOT / 'tools/params2mesh.py'))['main']
-    people.save(tmp_path / 'params.npz')
+    persons.save(tmp_path / 'params.npz')
     with pytest.raises(SystemExit):
         main(['--help'])
     text = capsys.readouterr().out

@@ -45,8 +45,8 @@ def test_round_trip(dancers, layer, tmp_path) -> None:
     blender(HERE / 'read_fbx.py', fbx, tmp_path / 'seen.npz')
     seen = dict(np.load(tmp_path / 'seen.npz'))
 
-    people = {'person_3', 'person_3_body', 'person_8', 'person_8_body'}
-    assert set(seen.pop('names')) == {'people', 'camera'} | people
+    persons = {'person_3', 'person_3_body', 'person_8', 'person_8_body'}
+    assert set(seen.pop('names')) == {'people', 'camera'} | persons
     assert seen.pop('fps') == 25
     lens, width, shift = seen.pop('camera')
     assert lens / width == pytest.approx(1200 / 640)

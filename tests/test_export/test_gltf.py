@@ -18,22 +18,22 @@ from aios.structures import get_joint_set
 FLIP = np.array([1, -1, -1])  # OpenCV's axes to glTF's
 
 
-def forward(people: SequenceResult, layer: SMPLXLayer, frame: int) -> dict:
+def forward(persons: SequenceResult, layer: SMPLXLayer, frame: int) -> dict:
     """Vertices of a frame's persons by mesh node, in glTF's axes."""
-    rows = people.rows(frame)
+    rows = persons.rows(frame)
     with torch.no_grad():
-        body = layer(**people.smplx_parameters(rows))
-    names = [f'person_{i}_body' for i in people.person_id[rows]]
+        body = layer(**persons.smplx_parameters(rows))
+    names = [f'person_{i}_body' for i in persons.person_id[rows]]
     return dict(zip(names, body.vertices.numpy() * FLIP, strict=True))
 
 
-def largest_error(path: Path, people: SequenceResult, layer) -> float:
+def largest_error(path: Path, persons: SequenceResult, layer) -> float:
     """In metres over all frames; absent persons must have no size."""
-    viewer, times = GLBViewer(path), people.times()
+    viewer, times = GLBViewer(path), persons.times()
     errors = []
-    for frame in range(people.num_frames):
+    for frame in range(persons.num_frames):
         shown = viewer.vertices(float(times[frame]))
-        wanted = forward(people, layer, frame)
+        wanted = forward(persons, layer, frame)
         for name, vertices in shown.items():
             if name in wanted:
                 distance = np.linalg.norm(vertices - wanted.pop(name), axis=1)
@@ -105,11 +105,11 @@ def test_nodes_have_the_names_of_smplx(glb, dancers) -> None:
         names = [gltf.nodes[joint].name for joint in skin.joints]
         assert names == list(get_joint_set('smplx_55').names)
     (world, *_) = gltf.scenes[0].nodes
-    people = [gltf.nodes[i] for i in gltf.nodes[world].children]
-    assert [node.name for node in people] == ['person_3', 'person_8']
-    assert people[1].extras['person_id'] == 8
+    persons = [gltf.nodes[i] for i in gltf.nodes[world].children]
+    assert [node.name for node in persons] == ['person_3', 'person_8']
+    assert persons[1].extras['person_id'] == 8
     np.testing.assert_allclose(
-        people[1].extras['betas'], dancers.betas[2], atol=1e-6
+        persons[1].extras['betas'], dancers.betas[2], atol=1e-6
     )
     assert gltf.scenes[0].extras['fps'] == dancers.fps
 
@@ -122,7 +122,7 @@ def test_everybody_has_a_colour(glb) -> None:
         np.testing.assert_allclose(shown, instance_color(person_id), atol=1)
 
 
-def test_camera_sees_what_the_picture_shows(glb, dancers) -> None:
+def test_camera_sees_what_the_image_shows(glb, dancers) -> None:
     """The file's camera projects the mesh to the pixels of K."""
     viewer = GLBViewer(glb)
     camera = viewer.gltf.cameras[0].perspective
@@ -172,8 +172,8 @@ def test_time_runs_at_the_rate_of_the_source(glb, dancers) -> None:
     assert still.times(fps=2)[:3].tolist() == [0, 0.5, 1]
 
 
-def test_file_without_people(people, layer, tmp_path) -> None:
-    nobody = people.select(np.zeros(len(people), bool))
+def test_file_without_people(persons, layer, tmp_path) -> None:
+    nobody = persons.select(np.zeros(len(persons), bool))
     summary = write_glb(nobody, layer, tmp_path / 'nobody.glb')
     gltf = GLBViewer(tmp_path / 'nobody.glb').gltf
     assert [n.name for n in gltf.nodes] == ['people', 'camera']
@@ -184,11 +184,11 @@ def test_file_without_people(people, layer, tmp_path) -> None:
     assert len(GLBViewer(tmp_path / 'nothing.glb').gltf.nodes) == 1
 
 
-def test_refusals(people, layer, tmp_path) -> None:
+def test_refusals(persons, layer, tmp_path) -> None:
     path = tmp_path / 'people.glb'
     path.write_text('precious')
     with pytest.raises(FileExistsError, match=r'people\.glb'):
-        write_glb(people, layer, path)
+        write_glb(persons, layer, path)
     assert path.read_text() == 'precious'
     for arguments, message in (
         ({'correctives': 'some'}, "one of .*'exact', 'none'.*got 'some'"),
@@ -196,9 +196,9 @@ def test_refusals(people, layer, tmp_path) -> None:
         ({'fps': 0}, 'fps must be positive'),
     ):
         with pytest.raises(ValueError, match=message):
-            write_glb(people, layer, path, overwrite=True, **arguments)
+            write_glb(persons, layer, path, overwrite=True, **arguments)
     assert path.read_text() == 'precious'
     flat = SMPLXLayer('free', flat_hand_mean=True)
     with pytest.raises(ValueError, match='flat_hand_mean=False'):
-        write_glb(people, flat, path, overwrite=True)
+        write_glb(persons, flat, path, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ['people.glb']

@@ -18,10 +18,10 @@ def test_file_of_a_sequence(dancers: SequenceResult, tmp_path) -> None:
     write_keypoints(dancers, path)
     document = json.loads(path.read_text())
     assert document['info']['fps'] == 25.0
-    images, people = document['images'], document['annotations']
+    images, persons = document['images'], document['annotations']
     assert len(images) == dancers.num_frames
-    assert [p['image_id'] for p in people] == dancers.frame_index.tolist()
-    assert [p['track_id'] for p in people] == dancers.person_id.tolist()
+    assert [p['image_id'] for p in persons] == dancers.frame_index.tolist()
+    assert [p['track_id'] for p in persons] == dancers.person_id.tolist()
     assert images[4]['timestamp'] == pytest.approx(4 / 25)
     assert images[4]['K'] == dancers.K[4].tolist()
     with pytest.raises(FileExistsError, match=r'people\.json'):
@@ -55,27 +55,27 @@ def test_points_are_the_projected_joints(dancers: SequenceResult) -> None:
         )
 
 
-def test_key_points_of_the_network_come_first(people: SequenceResult) -> None:
+def test_key_points_of_the_network_come_first(persons: SequenceResult) -> None:
     from aios.export.keypoints import keypoints_document
 
     own = np.arange(5 * 34).reshape(5, 17, 2)
     document = keypoints_document(
-        dataclasses.replace(people, keypoints=own).frames()
+        dataclasses.replace(persons, keypoints=own).frames()
     )
     points = np.reshape(document['annotations'][3]['keypoints'], (17, 3))
     np.testing.assert_array_equal(points[:, :2], own[3])
 
 
-def test_boxes(people: SequenceResult, tmp_path) -> None:
-    write_keypoints(people, tmp_path / 'p.json')
+def test_boxes(persons: SequenceResult, tmp_path) -> None:
+    write_keypoints(persons, tmp_path / 'p.json')
     person = json.loads((tmp_path / 'p.json').read_text())['annotations'][0]
     assert person['bbox'] == [14, 24, 100, 200]  # from 14, 24, 114, 224
     assert person['area'] == 20000
     assert person['score'] == 1
 
 
-def test_coco_tools_read_it(people: SequenceResult, tmp_path) -> None:
-    write_keypoints(people, tmp_path / 'p.json')
+def test_coco_tools_read_it(persons: SequenceResult, tmp_path) -> None:
+    write_keypoints(persons, tmp_path / 'p.json')
     coco = COCO(tmp_path / 'p.json')
     assert coco.getImgIds() == [0, 1, 2, 3]
     assert len(coco.getAnnIds(imgIds=[0])) == 2

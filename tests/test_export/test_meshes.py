@@ -68,14 +68,14 @@ def test_a_mesh_for_everybody(
 
 
 def test_nothing_is_written_where_something_is(
-    people: SequenceResult, layer, tmp_path
+    persons: SequenceResult, layer, tmp_path
 ) -> None:
     (tmp_path / '000003_person4.obj').write_text('precious')
     with pytest.raises(FileExistsError, match=r'000003_person4\.obj'):
-        write_meshes(people, layer, tmp_path)
+        write_meshes(persons, layer, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
-    write_meshes(people, layer, tmp_path, overwrite=True)
-    assert len(list(tmp_path.iterdir())) == len(people)
+    write_meshes(persons, layer, tmp_path, overwrite=True)
+    assert len(list(tmp_path.iterdir())) == len(persons)
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def test_nothing_is_written_where_something_is(
     ],
 )
 def test_names_of_frames_are_checked(
-    people: SequenceResult, layer, tmp_path, names, message
+    persons: SequenceResult, layer, tmp_path, names, message
 ) -> None:
-    renamed = dataclasses.replace(people, frame_names=np.array(names))
+    renamed = dataclasses.replace(persons, frame_names=np.array(names))
     with pytest.raises(ValueError, match=message):
         write_meshes(renamed, layer, tmp_path / 'in')
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_choices(people: SequenceResult, layer, tmp_path) -> None:
+def test_unknown_choices(persons: SequenceResult, layer, tmp_path) -> None:
     with pytest.raises(ValueError, match="kind must be one of.*got 'fbx'"):
-        write_meshes(people, layer, tmp_path, 'fbx')
+        write_meshes(persons, layer, tmp_path, 'fbx')
     with pytest.raises(ValueError, match="axes must be one of.*got 'up'"):
-        write_meshes(people, layer, tmp_path, axes='up')
+        write_meshes(persons, layer, tmp_path, axes='up')

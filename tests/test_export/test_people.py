@@ -26,38 +26,38 @@ def assert_equal(left: SequenceResult, right: SequenceResult) -> None:
             assert one.dtype == other.dtype, field.name
 
 
-def test_rows_follow_the_frames(people: SequenceResult) -> None:
-    assert len(people) == 5
-    assert people.num_frames == 4
-    assert people.frame_index.tolist() == [0, 0, 2, 3, 3]
-    assert people.person_id.tolist() == [4, 7, 7, 7, 4]
-    assert people.person_ids.tolist() == [4, 7]
-    assert people.frame(1).instances['betas'].shape == (0, 10)
-    assert people.frame(3).instances['transl'].tolist() == [
+def test_rows_follow_the_frames(persons: SequenceResult) -> None:
+    assert len(persons) == 5
+    assert persons.num_frames == 4
+    assert persons.frame_index.tolist() == [0, 0, 2, 3, 3]
+    assert persons.person_id.tolist() == [4, 7, 7, 7, 4]
+    assert persons.person_ids.tolist() == [4, 7]
+    assert persons.frame(1).instances['betas'].shape == (0, 10)
+    assert persons.frame(3).instances['transl'].tolist() == [
         [7, 0, 5],
         [4, 0, 5],
     ]
     with pytest.raises(IndexError, match='frame 4'):
-        people.frame(4)
+        persons.frame(4)
 
 
-def test_frames_come_back(people: SequenceResult) -> None:
+def test_frames_come_back(persons: SequenceResult) -> None:
     again = SequenceResult.from_frames(
-        people.frames(),
-        fps=people.fps,
-        source=people.source,
-        body_model=people.body_model,
-        model=people.model,
+        persons.frames(),
+        fps=persons.fps,
+        source=persons.source,
+        body_model=persons.body_model,
+        model=persons.model,
     )
-    assert_equal(people, again)
-    assert people.frame(2).size == (640, 480)
+    assert_equal(persons, again)
+    assert persons.frame(2).size == (640, 480)
 
 
-def test_round_trip(people: SequenceResult, tmp_path) -> None:
+def test_round_trip(persons: SequenceResult, tmp_path) -> None:
     path = tmp_path / 'new' / 'params.npz'
-    people.save(path)
+    persons.save(path)
     loaded = SequenceResult.load(path)
-    assert_equal(people, loaded)
+    assert_equal(persons, loaded)
     assert loaded.fps == 25.0
     assert loaded.aios_version == __version__
     assert 'vertices' not in list_npz(path)
@@ -66,8 +66,8 @@ def test_round_trip(people: SequenceResult, tmp_path) -> None:
 def test_optional_fields_round_trip(make_frame, tmp_path) -> None:
     vertices = np.random.default_rng(0).random((2, 6, 3))
     frames = [make_frame(0), make_frame(1, (0, 1), vertices=vertices)]
-    people = SequenceResult.from_frames(frames)
-    people.save(tmp_path / 'p.npz')
+    persons = SequenceResult.from_frames(frames)
+    persons.save(tmp_path / 'p.npz')
     loaded = SequenceResult.load(tmp_path / 'p.npz')
     np.testing.assert_array_equal(loaded.vertices, np.float32(vertices))
     assert loaded.keypoints is None
@@ -75,38 +75,38 @@ def test_optional_fields_round_trip(make_frame, tmp_path) -> None:
 
 def test_no_person_at_all(make_frame, tmp_path) -> None:
     for frames in ([], [make_frame(0), make_frame(1)]):
-        people = SequenceResult.from_frames(frames, fps=30)
-        people.save(tmp_path / 'p.npz', overwrite=True)
+        persons = SequenceResult.from_frames(frames, fps=30)
+        persons.save(tmp_path / 'p.npz', overwrite=True)
         loaded = SequenceResult.load(tmp_path / 'p.npz')
-        assert_equal(people, loaded)
+        assert_equal(persons, loaded)
         assert len(loaded) == 0
         assert loaded.num_frames == len(frames)
         assert loaded.joints3d.shape == (0, 144, 3)
         assert len(list(loaded.frames())) == len(frames)
 
 
-def test_existing_file_is_kept(people: SequenceResult, tmp_path) -> None:
+def test_existing_file_is_kept(persons: SequenceResult, tmp_path) -> None:
     path = tmp_path / 'params.npz'
     path.write_text('precious')
     with pytest.raises(FileExistsError, match=r'params\.npz'):
-        people.save(path)
+        persons.save(path)
     assert path.read_text() == 'precious'
-    people.save(path, overwrite=True)
-    assert_equal(people, SequenceResult.load(path))
+    persons.save(path, overwrite=True)
+    assert_equal(persons, SequenceResult.load(path))
 
 
-def test_select_keeps_frames(people: SequenceResult) -> None:
-    one = people.select(people.person_id == 4)
+def test_select_keeps_frames(persons: SequenceResult) -> None:
+    one = persons.select(persons.person_id == 4)
     assert one.frame_index.tolist() == [0, 3]
     assert one.num_frames == 4
-    assert one.fps == people.fps
-    nobody = people.select(np.zeros(5, bool))
+    assert one.fps == persons.fps
+    nobody = persons.select(np.zeros(5, bool))
     assert len(nobody) == 0
 
 
-def test_smplx_parameters_pose_the_body(people, layer) -> None:
-    rows = people.rows(3)
-    parameters = people.smplx_parameters(rows)
+def test_smplx_parameters_pose_the_body(persons, layer) -> None:
+    rows = persons.rows(3)
+    parameters = persons.smplx_parameters(rows)
     assert list(parameters) == list(SMPLX_ARGUMENTS)
     body = layer(**parameters, return_vertices=False)
     still = layer(betas=torch.full((1, 10), 3.0), return_vertices=False)
@@ -170,10 +170,10 @@ def test_file_is_a_call_of_the_smplx_package(
     ],
 )
 def test_wrong_values_are_refused(
-    people: SequenceResult, name, value, message
+    persons: SequenceResult, name, value, message
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(people, **{name: value})
+        dataclasses.replace(persons, **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,9 @@ def test_wrong_values_are_refused(
     ],
 )
 def test_wrong_files_are_refused(
-    people: SequenceResult, tmp_path, changes, message
+    persons: SequenceResult, tmp_path, changes, message
 ) -> None:
-    people.save(tmp_path / 'good.npz')
+    persons.save(tmp_path / 'good.npz')
     arrays = load_npz(tmp_path / 'good.npz') | changes
     path = tmp_path / 'params.npz'
     save_npz(path, {k: v for k, v in arrays.items() if v is not None})
@@ -201,12 +201,12 @@ def test_wrong_files_are_refused(
 
 
 def test_objects_and_damage_are_refused(
-    people: SequenceResult, tmp_path
+    persons: SequenceResult, tmp_path
 ) -> None:
     np.savez(tmp_path / 'o.npz', format_version=1, betas=np.array([{}]))
     with pytest.raises(ValueError, match='Python objects'):
         SequenceResult.load(tmp_path / 'o.npz')
-    people.save(tmp_path / 'p.npz')
+    persons.save(tmp_path / 'p.npz')
     data = (tmp_path / 'p.npz').read_bytes()
     (tmp_path / 'half.npz').write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=r'half\.npz: truncated'):
@@ -216,12 +216,12 @@ def test_objects_and_damage_are_refused(
 
 
 def test_other_arrays_in_a_file_are_ignored(
-    people: SequenceResult, tmp_path
+    persons: SequenceResult, tmp_path
 ) -> None:
-    people.save(tmp_path / 'p.npz')
+    persons.save(tmp_path / 'p.npz')
     arrays = load_npz(tmp_path / 'p.npz') | {'notes': 'mine'}
     save_npz(tmp_path / 'q.npz', arrays)
-    assert_equal(people, SequenceResult.load(tmp_path / 'q.npz'))
+    assert_equal(persons, SequenceResult.load(tmp_path / 'q.npz'))
 
 
 def test_frames_must_agree(make_frame) -> None:
@@ -284,13 +284,13 @@ def test_from_prediction_adds_the_translation() -> None:
     frame = FrameResult.from_prediction(
         fields, name='street', size=(64, 48), with_vertices=True
     )
-    people = frame.instances
+    persons = frame.instances
     transl = fields['smplx_transl'][:, None]
     for name in ('joints3d', 'vertices'):
-        np.testing.assert_allclose(people[name], fields[name] + transl)
-    np.testing.assert_array_equal(people['betas'], fields['smplx_betas'])
-    assert people['person_id'].tolist() == [0, 1]
-    assert not people['leye_pose'].any()
+        np.testing.assert_allclose(persons[name], fields[name] + transl)
+    np.testing.assert_array_equal(persons['betas'], fields['smplx_betas'])
+    assert persons['person_id'].tolist() == [0, 1]
+    assert not persons['leye_pose'].any()
     assert frame.K.tolist() == fields['cam_K'].tolist()
     bare = FrameResult.from_prediction(fields, 'street', (64, 48))
     assert 'vertices' not in bare.instances
@@ -318,11 +318,11 @@ def test_from_prediction_names_what_is_missing() -> None:
             FrameResult.from_prediction(fields, 'street', (64, 48))
 
 
-def test_select_frames(people: SequenceResult) -> None:
-    some = people.select_frames([1, 3])
+def test_select_frames(persons: SequenceResult) -> None:
+    some = persons.select_frames([1, 3])
     assert some.num_frames == 2
     assert some.frame_names.tolist() == ['000001', '000003']
     assert some.frame_index.tolist() == [1, 1]
     assert some.person_id.tolist() == [7, 4]
-    assert some.timestamps.tolist() == people.timestamps[[1, 3]].tolist()
-    assert len(people.select_frames(slice(0, 0))) == 0
+    assert some.timestamps.tolist() == persons.timestamps[[1, 3]].tolist()
+    assert len(persons.select_frames(slice(0, 0))) == 0

@@ -61,18 +61,20 @@ def humans(body, poser: BodyPoser) -> list[dict[str, Any]]:
 def test_parameters_come_back(humans, body, poser, tmp_path: Path) -> None:
     path = tmp_path / 'image.npy'
     np.save(path, np.array(humans, object))
-    people, remarks = IMPORTERS['multihmr'].read(path, poser, ReadingOptions())
+    persons, remarks = IMPORTERS['multihmr'].read(
+        path, poser, ReadingOptions()
+    )
     assert remarks == []
     for name, values in body.items():
         np.testing.assert_allclose(
-            getattr(people, name), values, atol=2e-5, err_msg=name
+            getattr(persons, name), values, atol=2e-5, err_msg=name
         )
     posed = poser(body)
-    np.testing.assert_allclose(people.joints3d, posed.joints, atol=2e-5)
-    np.testing.assert_allclose(people.vertices, posed.vertices, atol=1e-6)
-    np.testing.assert_allclose(people.K[0], CAMERA.K, atol=0.1)
-    assert people.image_sizes.tolist() == [[896, 896]]
-    assert people.scores.tolist() == [0.5, 0.75]
+    np.testing.assert_allclose(persons.joints3d, posed.joints, atol=2e-5)
+    np.testing.assert_allclose(persons.vertices, posed.vertices, atol=1e-6)
+    np.testing.assert_allclose(persons.K[0], CAMERA.K, atol=0.1)
+    assert persons.image_sizes.tolist() == [[896, 896]]
+    assert persons.scores.tolist() == [0.5, 0.75]
 
 
 def test_camera_of_the_options(humans, poser, tmp_path: Path) -> None:
@@ -81,14 +83,14 @@ def test_camera_of_the_options(humans, poser, tmp_path: Path) -> None:
     one = {n: v for n, v in humans[0].items() if n != 'j2d'}
     np.savez(path, **one)
     read = IMPORTERS['multihmr'].read
-    people, _ = read(path, poser, ReadingOptions(image_size=(1000, 500)))
-    assert people.K[0, 0, 0] == pytest.approx(500 * 3**0.5)
-    assert people.K[0, :2, 2].tolist() == [500, 250]
-    assert people.camera_origin.tolist() == ['unknown']
+    persons, _ = read(path, poser, ReadingOptions(image_size=(1000, 500)))
+    assert persons.K[0, 0, 0] == pytest.approx(500 * 3**0.5)
+    assert persons.K[0, :2, 2].tolist() == [500, 250]
+    assert persons.camera_origin.tolist() == ['unknown']
     given = ReadingOptions(image_size=(1000, 500), fov=90)
-    people, _ = read(path, poser, given)
-    assert people.camera_origin.tolist() == ['user']
-    assert people.K[0, 0, 0] == pytest.approx(500)
+    persons, _ = read(path, poser, given)
+    assert persons.camera_origin.tolist() == ['user']
+    assert persons.K[0, 0, 0] == pytest.approx(500)
     with pytest.raises(ValueError, match='see --image-size and --fov'):
         read(path, poser, ReadingOptions())
     with pytest.raises(ValueError, match='fov must be between 0 and 180'):
@@ -101,9 +103,9 @@ def test_frames_without_persons(humans, poser, tmp_path: Path) -> None:
     frames = np.empty(3, object)
     frames[:] = [[], humans[:1], []]
     np.save(path, frames)
-    people, _ = IMPORTERS['multihmr'].read(path, poser, ReadingOptions())
-    assert people.frame_index.tolist() == [1]
-    np.testing.assert_allclose(people.K, np.stack([CAMERA.K] * 3), atol=0.1)
+    persons, _ = IMPORTERS['multihmr'].read(path, poser, ReadingOptions())
+    assert persons.frame_index.tolist() == [1]
+    np.testing.assert_allclose(persons.K, np.stack([CAMERA.K] * 3), atol=0.1)
     frames[1] = []
     np.save(path, frames)
     with pytest.raises(ValueError, match='there are no persons'):

@@ -25,50 +25,50 @@ def walk(data_dir: Path) -> Path:
 
 
 @pytest.fixture(scope='module')
-def people(walk, poser) -> SequenceResult:
+def persons(walk, poser) -> SequenceResult:
     options = ReadingOptions(fps=25)
-    people, remarks = IMPORTERS['phalp'].read(walk, poser, options)
+    persons, remarks = IMPORTERS['phalp'].read(walk, poser, options)
     assert 'shapes mean nothing to SMPL-X' in remarks[0]
-    return people
+    return persons
 
 
-def test_tracks(people: SequenceResult) -> None:
-    assert people.frame_names.tolist() == ['000001', '000002', '000003']
-    assert people.source_frames.tolist() == [0, 1, 2]
+def test_tracks(persons: SequenceResult) -> None:
+    assert persons.frame_names.tolist() == ['000001', '000002', '000003']
+    assert persons.source_frames.tolist() == [0, 1, 2]
     # Person 2 is not seen in the second frame, only expected.
-    assert people.frame_index.tolist() == [0, 0, 1]
-    assert people.person_id.tolist() == [2, 5, 5]
-    np.testing.assert_allclose(people.scores, [0.7, 1.0, 1.0])
-    np.testing.assert_allclose(people.bboxes[1], [500, 50, 580, 250])
-    assert (people.image_sizes == (1280, 720)).all()
-    assert set(people.camera_origin) == {'virtual'}
+    assert persons.frame_index.tolist() == [0, 0, 1]
+    assert persons.person_id.tolist() == [2, 5, 5]
+    np.testing.assert_allclose(persons.scores, [0.7, 1.0, 1.0])
+    np.testing.assert_allclose(persons.bboxes[1], [500, 50, 580, 250])
+    assert (persons.image_sizes == (1280, 720)).all()
+    assert set(persons.camera_origin) == {'virtual'}
 
 
-def test_places_and_poses(people: SequenceResult, walk: Path) -> None:
+def test_places_and_poses(persons: SequenceResult, walk: Path) -> None:
     frame = load_joblib(walk)['outputs/_DEMO/walk/img/000001.jpg']
     for row in (0, 1):
         joints = frame['3d_joints'][row] + frame['camera'][row]
         np.testing.assert_allclose(
-            people.joints3d[row, 0], joints[8], atol=1e-5
+            persons.joints3d[row, 0], joints[8], atol=1e-5
         )
         # Its 2-D joints are shares of the image's longer side, from the
         # corner of a square around the image.
         pixels = 1280 * frame['2d_joints'][row].reshape(45, 2)[8]
         np.testing.assert_allclose(
-            people.joints2d[row, 0], pixels - (0, 280), atol=0.1
+            persons.joints2d[row, 0], pixels - (0, 280), atol=0.1
         )
         for field, name, joint in (
             ('global_orient', 'global_orient', 0),
             ('body_pose', 'body_pose', 20),
         ):
-            vectors = getattr(people, field)[row].reshape(-1, 3)
+            vectors = getattr(persons, field)[row].reshape(-1, 3)
             np.testing.assert_allclose(
                 Rotation.from_rotvec(vectors[joint]).as_matrix(),
                 frame['smpl'][row][name][joint],
                 atol=1e-5,
             )
-    assert not people.betas.any()
-    assert people.has_parameters
+    assert not persons.betas.any()
+    assert persons.has_parameters
 
 
 def test_no_floor_in_a_virtual_camera(walk, tmp_path, capsys) -> None:
@@ -80,8 +80,8 @@ def test_no_floor_in_a_virtual_camera(walk, tmp_path, capsys) -> None:
         + ['--format', 'npz', '--out', str(path)]
     )
     assert 'not put on the floor: the focal length' in capsys.readouterr().err
-    people = SequenceResult.load(path)
-    assert (len(people), people.floor) == (3, None)
+    persons = SequenceResult.load(path)
+    assert (len(persons), persons.floor) == (3, None)
 
 
 def test_other_content(poser, tmp_path) -> None:

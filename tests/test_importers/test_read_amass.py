@@ -38,10 +38,10 @@ def read(path: Path, poser, **options) -> tuple[SequenceResult, list[str]]:
 
 def test_there_and_back(motion, poser, layer: SMPLXLayer, tmp_path) -> None:
     np.savez(tmp_path / 'walk.npz', **motion)
-    people, remarks = read(tmp_path / 'walk.npz', poser)
-    assert (people.fps, people.gender) == (60, 'female')
+    persons, remarks = read(tmp_path / 'walk.npz', poser)
+    assert (persons.fps, persons.gender) == (60, 'female')
     assert len(remarks) == 1
-    write_amass(people, layer, tmp_path / 'again.npz', 0)
+    write_amass(persons, layer, tmp_path / 'again.npz', 0)
     again = np.load(tmp_path / 'again.npz')
     np.testing.assert_allclose(again['poses'], motion['poses'], atol=1e-5)
     np.testing.assert_allclose(again['betas'][:10], motion['betas'][:10])
@@ -56,11 +56,11 @@ def test_everybody_is_seen(motion, poser, tmp_path) -> None:
         motion['trans'] = motion['trans'] + [8 * number, 3, 0]
         motion['first_frame'] = np.array(3 * number)
         np.savez(tmp_path / f'person_{number}.npz', **motion)
-    people, _ = read(tmp_path, poser)
-    assert people.num_frames == 8
-    assert people.frame_index.tolist() == [0, 1, 2, 3, 3, 4, 4, 5, 6, 7]
-    assert people.person_id.tolist() == [0, 0, 0, 0, 1, 0, 1, 1, 1, 1]
-    assert ((people.joints2d > 0) & (people.joints2d < (1920, 1080))).all()
+    persons, _ = read(tmp_path, poser)
+    assert persons.num_frames == 8
+    assert persons.frame_index.tolist() == [0, 1, 2, 3, 3, 4, 4, 5, 6, 7]
+    assert persons.person_id.tolist() == [0, 0, 0, 0, 1, 0, 1, 1, 1, 1]
+    assert ((persons.joints2d > 0) & (persons.joints2d < (1920, 1080))).all()
 
 
 def test_other_sets_of_keys(motion, poser, tmp_path) -> None:

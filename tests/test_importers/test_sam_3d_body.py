@@ -26,29 +26,29 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def people(
+def persons(
     mhr_folder: Path, poser: BodyPoser, faces_file: Path
 ) -> SequenceResult:
     options = ReadingOptions(fps=10, faces=faces_file)
-    people, remarks = IMPORTERS['sam3dbody'].read(mhr_folder, poser, options)
+    persons, remarks = IMPORTERS['sam3dbody'].read(mhr_folder, poser, options)
     assert 'no SMPL-X parameters' in remarks[0]
-    return people
+    return persons
 
 
-def test_what_is_kept(people: SequenceResult) -> None:
-    assert (people.num_frames, len(people)) == (4, 5)
-    assert people.frame_names.tolist() == ['0000', '0001', '0002', '0003']
-    np.testing.assert_allclose(people.timestamps, [0, 0.1, 0.2, 0.3])
-    assert (people.body_model, people.has_parameters) == ('mhr', False)
+def test_what_is_kept(persons: SequenceResult) -> None:
+    assert (persons.num_frames, len(persons)) == (4, 5)
+    assert persons.frame_names.tolist() == ['0000', '0001', '0002', '0003']
+    np.testing.assert_allclose(persons.timestamps, [0, 0.1, 0.2, 0.3])
+    assert (persons.body_model, persons.has_parameters) == ('mhr', False)
     K = [[FOCAL, 0, 320], [0, FOCAL, 240], [0, 0, 1]]
-    np.testing.assert_allclose(people.K, np.stack([K] * 4), atol=1e-2)
-    assert (people.image_sizes == SIZE).all()
+    np.testing.assert_allclose(persons.K, np.stack([K] * 4), atol=1e-2)
+    assert (persons.image_sizes == SIZE).all()
     person = mhr_person((-0.8, 0.1, 4), 0)
     place = person['pred_cam_t']
     np.testing.assert_allclose(
-        people.vertices[0], person['pred_vertices'] + place, atol=1e-6
+        persons.vertices[0], person['pred_vertices'] + place, atol=1e-6
     )
-    joints = people.joints3d[0]
+    joints = persons.joints3d[0]
     for name in ('left_knee', 'right_wrist', 'left_pinky_1', 'neck', 'nose'):
         np.testing.assert_allclose(
             joints[SMPLX_144.index(name)],
@@ -58,27 +58,27 @@ def test_what_is_kept(people: SequenceResult) -> None:
     np.testing.assert_allclose(
         joints[0], person['pred_joint_coords'][1] + place, atol=1e-6
     )
-    np.testing.assert_allclose(people.bboxes[0], person['bbox'], rtol=1e-5)
+    np.testing.assert_allclose(persons.bboxes[0], person['bbox'], rtol=1e-5)
     # COCO: the sixth is the left shoulder.
     np.testing.assert_allclose(
-        people.keypoints[0, 5],
+        persons.keypoints[0, 5],
         person['pred_keypoints_2d'][mhr('left_shoulder')],
     )
-    assert not people.body_pose.any()
+    assert not persons.body_pose.any()
 
 
-def test_results_are_kept_in_their_file(people, tmp_path) -> None:
-    people.save(tmp_path / 'params.npz')
+def test_results_are_kept_in_their_file(persons, tmp_path) -> None:
+    persons.save(tmp_path / 'params.npz')
     again = SequenceResult.load(tmp_path / 'params.npz')
-    np.testing.assert_array_equal(again.faces, people.faces)
-    np.testing.assert_array_equal(again.vertices, people.vertices)
+    np.testing.assert_array_equal(again.faces, persons.faces)
+    np.testing.assert_array_equal(again.vertices, persons.vertices)
     assert not again.has_parameters
     with pytest.raises(
         ValueError, match='faces must be numbers of the 6 vert'
     ):
-        replace(people, faces=np.array([[0, 1, 6]]))
+        replace(persons, faces=np.array([[0, 1, 6]]))
     with pytest.raises(ValueError, match="faces are those of .*'free'"):
-        replace(people, body_model='free')
+        replace(persons, body_model='free')
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_ways_to_save_the_dictionaries(kind, poser, tmp_path) -> None:
         )
     else:
         np.savez(path, np.array(persons, object))
-    people, _ = IMPORTERS['sam3dbody'].read(path, poser, ReadingOptions())
+    sequence, _ = IMPORTERS['sam3dbody'].read(path, poser, ReadingOptions())
     count = {'one.npz': 1, 'frames.json': 4}.get(kind, 2)
-    assert people.vertices.shape == (count, NUM_VERTICES, 3)
-    assert people.num_frames == (2 if kind == 'frames.json' else 1)
+    assert sequence.vertices.shape == (count, NUM_VERTICES, 3)
+    assert sequence.num_frames == (2 if kind == 'frames.json' else 1)
 
 
 def without(name: str, **changed) -> dict:
@@ -163,26 +163,26 @@ def test_files_that_are_no_dictionaries(poser, tmp_path) -> None:
 
 
 @pytest.mark.parametrize('name', ['bvh', 'amass'])
-def test_formats_that_need_parameters(name, people, layer, tmp_path) -> None:
+def test_formats_that_need_parameters(name, persons, layer, tmp_path) -> None:
     with pytest.raises(ValueError, match="'mhr' have joints and vertices"):
-        EXPORTERS[name].export(people, layer, tmp_path / 'p{person}.x')
+        EXPORTERS[name].export(persons, layer, tmp_path / 'p{person}.x')
     with pytest.raises(ValueError, match='SMPL-X parameters are needed'):
-        smooth_sequence(people, layer)
+        smooth_sequence(persons, layer)
     assert not list(tmp_path.glob('p*'))
 
 
-def test_meshes(people, tmp_path) -> None:
-    files, _ = EXPORTERS['obj'].export(people, None, tmp_path / 'mesh')
+def test_meshes(persons, tmp_path) -> None:
+    files, _ = EXPORTERS['obj'].export(persons, None, tmp_path / 'mesh')
     assert len(files) == 5
     lines = files[0].read_text().splitlines()
     assert [line[0] for line in lines] == ['v'] * NUM_VERTICES + ['f'] * 3
-    bare = replace(people, faces=None)
+    bare = replace(persons, faces=None)
     with pytest.raises(ValueError, match="'mhr' .* have no faces"):
         EXPORTERS['ply'].export(bare, None, tmp_path / 'other')
 
 
-def test_keypoints_say_what_is_not_there(people, tmp_path) -> None:
-    EXPORTERS['json'].export(people, None, tmp_path / 'k.json')
+def test_keypoints_say_what_is_not_there(persons, tmp_path) -> None:
+    EXPORTERS['json'].export(persons, None, tmp_path / 'k.json')
     document = json.loads((tmp_path / 'k.json').read_text())
     first = document['annotations'][0]
     flags = {
@@ -193,22 +193,22 @@ def test_keypoints_say_what_is_not_there(people, tmp_path) -> None:
     assert set(flags['face_kpts']) == {0}
 
 
-def test_animation_and_viewer(people, tmp_path) -> None:
+def test_animation_and_viewer(persons, tmp_path) -> None:
     path = tmp_path / 'people.glb'
-    EXPORTERS['glb'].export(people, None, path)
+    EXPORTERS['glb'].export(persons, None, path)
     model = GLBViewer(path)
-    for frame in range(people.num_frames):
-        shown = model.vertices(people.times()[frame])
-        rows = people.rows(frame)
+    for frame in range(persons.num_frames):
+        shown = model.vertices(persons.times()[frame])
+        rows = persons.rows(frame)
         for row in range(rows.start, rows.stop):
-            person = int(people.person_id[row])
+            person = int(persons.person_id[row])
             found = shown[f'person_{person}_body']
-            wanted = people.vertices[row] * (1, -1, -1)
+            wanted = persons.vertices[row] * (1, -1, -1)
             assert np.abs(found - wanted).max() < 1e-3
-    write_viewer(people, path, tmp_path / 'page.html')
+    write_viewer(persons, path, tmp_path / 'page.html')
     with pytest.raises(ValueError, match="correctives must be 'exact'"):
         EXPORTERS['glb'].export(
-            people, None, tmp_path / 'x.glb', correctives='none'
+            persons, None, tmp_path / 'x.glb', correctives='none'
         )
 
 
@@ -217,11 +217,11 @@ def test_command(mhr_folder, faces_file, tmp_path, capsys) -> None:
     call = [str(mhr_folder), '--from', 'sam3dbody', '--fps', '10', '--track',
             '--faces', str(faces_file), '--format']  # fmt: skip
     main([*call, 'npz'])
-    people = SequenceResult.load(tmp_path / 'bodies.params.npz')
+    persons = SequenceResult.load(tmp_path / 'bodies.params.npz')
     # The persons change places in the file, and keep their ids.
-    left = people.joints3d[:4, 0, 0] < 0
+    left = persons.joints3d[:4, 0, 0] < 0
     assert left.tolist() == [True, False, False, True]
-    assert people.person_id[:4].tolist() == [0, 1, 1, 0]
+    assert persons.person_id[:4].tolist() == [0, 1, 1, 0]
     main([str(tmp_path / 'bodies.params.npz'), '--format', 'glb'])
     assert 'no SMPL-X parameters' in capsys.readouterr().err
     with pytest.raises(SystemExit, match='SMPL-X parameters are needed'):

@@ -46,11 +46,11 @@ def model(make_tiny_model: Callable[..., AiOS]) -> AiOS:
     return make_tiny_model().eval()
 
 
-def pictures(*sizes: tuple[int, int]) -> tuple[Tensor, list[DetDataSample]]:
+def images(*sizes: tuple[int, int]) -> tuple[Tensor, list[DetDataSample]]:
     shape = tuple(max(side) for side in zip(*sizes, strict=True))
     batch = torch.zeros(len(sizes), 3, *shape)
-    for picture, (height, width) in zip(batch, sizes, strict=True):
-        picture[:, :height, :width] = torch.randn(3, height, width)
+    for image, (height, width) in zip(batch, sizes, strict=True):
+        image[:, :height, :width] = torch.randn(3, height, width)
     samples = [
         image_sample(
             size,
@@ -65,24 +65,24 @@ def pictures(*sizes: tuple[int, int]) -> tuple[Tensor, list[DetDataSample]]:
 
 
 def predict(model: AiOS, *sizes: tuple[int, int]) -> list[InstanceData]:
-    batch, samples = pictures(*sizes)
+    batch, samples = images(*sizes)
     with torch.no_grad():
         results = model(batch, samples, mode='predict')
     return [result.pred_instances for result in results]
 
 
-def check_fields(people: InstanceData, count: int) -> None:
-    assert set(people.keys()) == set(FIELDS)
+def check_fields(persons: InstanceData, count: int) -> None:
+    assert set(persons.keys()) == set(FIELDS)
     for field, shape in FIELDS.items():
-        assert people[field].shape == (count, *shape), field
-        assert people[field].isfinite().all(), field
-    assert people.cam_K.shape == (3, 3)
+        assert persons[field].shape == (count, *shape), field
+        assert persons[field].isfinite().all(), field
+    assert persons.cam_K.shape == (3, 3)
 
 
 def test_predict(model) -> None:
     torch.manual_seed(0)
-    people = predict(model, (96, 128), (80, 64))
-    for result in people:
+    persons = predict(model, (96, 128), (80, 64))
+    for result in persons:
         check_fields(result, 20)
         assert (result.scores.diff() <= 0).all()
 
@@ -93,18 +93,18 @@ def test_everybody_starts_upright_and_faces_the_camera(layout) -> None:
     layout = TOKEN_LAYOUTS[layout]
     branch = SMPLXBranch(layout, 8)
     branch.init_weights()
-    people = branch(torch.randn(1, 3, len(layout), 8))
-    root, body = people.body_pose.split([1, 21], dim=2)
+    persons = branch(torch.randn(1, 3, len(layout), 8))
+    root, body = persons.body_pose.split([1, 21], dim=2)
     upright = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     torch.testing.assert_close(root, upright.expand_as(root))
-    for rest in (body, people.left_hand_pose, people.jaw_pose):
+    for rest in (body, persons.left_hand_pose, persons.jaw_pose):
         torch.testing.assert_close(rest, torch.eye(3).expand_as(rest))
 
 
 @pytest.mark.parametrize(
     'sizes', [[(1, 1)], [(1, 1), (64, 96)], [(1, 200)], [(300, 1)]]
 )
-def test_pictures_of_one_pixel(sizes, model) -> None:
+def test_images_of_one_pixel(sizes, model) -> None:
     """There are fewer positions than queries, or nearly all is padding."""
     for result in predict(model, *sizes):
         check_fields(result, len(result))
@@ -142,7 +142,7 @@ def test_camera_and_joints_agree(model) -> None:
 @pytest.mark.parametrize('meta', ['scale_factor', 'ori_shape'])
 def test_rescale(meta, model) -> None:
     torch.manual_seed(0)
-    batch, samples = pictures((96, 128))
+    batch, samples = images((96, 128))
     other = {'scale_factor', 'ori_shape'} - {meta}
     samples[0].set_metainfo({meta: samples[0].metainfo[meta]})
     samples[0].pop(other.pop())
@@ -187,7 +187,7 @@ def test_each_person_once(model) -> None:
 
 def test_max_candidates(model) -> None:
     torch.manual_seed(0)
-    batch, samples = pictures((96, 128))
+    batch, samples = images((96, 128))
     with torch.no_grad():
         full = model(batch, samples, mode='tensor')
         model.test_cfg = dict(max_candidates=3)
@@ -224,7 +224,7 @@ def test_test_cfg_is_checked(test_cfg, error, model, make_tiny_model) -> None:
 
 def test_no_denoising_without_ground_truth(make_tiny_model) -> None:
     model = make_tiny_model().train()
-    batch, samples = pictures((64, 64), (64, 64))
+    batch, samples = images((64, 64), (64, 64))
     outputs = model(batch, samples, mode='tensor')
     assert outputs.dn_queries is None
     assert outputs.layers[-1].dn_boxes is None
@@ -250,17 +250,17 @@ def test_half_precision(model) -> None:
 
 
 def test_double_precision(model) -> None:
-    batch, samples = pictures((64, 96))
+    batch, samples = images((64, 96))
     with torch.no_grad():
         (result,) = model.double()(batch.double(), samples, mode='predict')
-    people = result.pred_instances
-    assert people.vertices.dtype == people.bboxes.dtype == torch.float64
+    persons = result.pred_instances
+    assert persons.vertices.dtype == persons.bboxes.dtype == torch.float64
 
 
 @pytest.mark.slow
 def test_forward_is_one_graph(model) -> None:
     """``torch.compile`` finds nothing that it has to leave to Python."""
-    batch, samples = pictures((64, 96), (48, 80))
+    batch, samples = images((64, 96), (48, 80))
 
     def forward(batch: Tensor) -> tuple[Tensor, Tensor]:
         outputs = model(batch, samples, mode='tensor').layers[-1]
@@ -273,7 +273,7 @@ def test_forward_is_one_graph(model) -> None:
 
 def test_no_padding_equals_padding_of_nothing(model, monkeypatch) -> None:
     """The short cut for images of one size changes no result."""
-    batch, samples = pictures((64, 96), (64, 96))
+    batch, samples = images((64, 96), (64, 96))
 
     flatten = model.flatten_features
 
@@ -312,7 +312,7 @@ def test_activation_checkpointing(make_tiny_model) -> None:
             decoder=dict(num_cp=num_cp),
             dn_cfg=None,
         ).train()
-        batch, samples = pictures((64, 96), (64, 96))
+        batch, samples = images((64, 96), (64, 96))
         sizes: list[int] = []
 
         def note(tensor: torch.Tensor, sizes: list[int] = sizes):

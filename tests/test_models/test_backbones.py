@@ -55,9 +55,9 @@ def make_batch(sizes=((96, 128), (80, 112))):
     samples = []
     for image, (h, w) in zip(images, sizes, strict=True):
         image[:, :h, :w] = torch.randn(3, h, w)
-        people = ground_truth(2, (h, w))
+        persons = ground_truth(2, (h, w))
         samples.append(
-            image_sample((h, w), people, batch_input_shape=(height, width))
+            image_sample((h, w), persons, batch_input_shape=(height, width))
         )
     return images, samples
 

@@ -31,9 +31,9 @@ from network_oracle import (
     FULL,
     ORACLE_DIR,
     SMALL,
+    Images,
     Oracle,
     OracleNoise,
-    Pictures,
     double_precision_constants,
     layer_outputs,
 )
@@ -71,11 +71,11 @@ class TrainingRun:
 
 
 def training_samples(
-    oracle: Oracle, pictures: Pictures, dtype: torch.dtype
+    oracle: Oracle, images: Images, dtype: torch.dtype
 ) -> list[DetDataSample]:
-    samples = pictures.samples()
+    samples = images.samples()
     for i, sample in enumerate(samples):
-        filled = oracle_sample(oracle, i, pictures.sizes[i], dtype)
+        filled = oracle_sample(oracle, i, images.sizes[i], dtype)
         sample.gt_instances = filled.gt_instances
     return samples
 
@@ -100,7 +100,7 @@ def recorded_matches(
 
 
 def train(
-    model: AiOS, pictures: Pictures, oracle: Oracle, monkeypatch
+    model: AiOS, images: Images, oracle: Oracle, monkeypatch
 ) -> TrainingRun:
     """One forward and backward pass."""
     dtype = model.level_embed.dtype
@@ -113,13 +113,13 @@ def train(
     )
     model.bbox_head.criterion = published_criterion().to(dtype)
     model.train()
-    samples = training_samples(oracle, pictures, dtype)
+    samples = training_samples(oracle, images, dtype)
     outputs: list[NetworkOutputs] = []
     model.bbox_head.register_forward_hook(
         lambda _, __, result: outputs.append(result)
     )
     with recorded_matches(monkeypatch) as matches:
-        losses = model(pictures.tensor(dtype), samples, mode='loss')
+        losses = model(images.tensor(dtype), samples, mode='loss')
     sum(losses.values()).backward()
     (result,) = outputs
     return TrainingRun(

@@ -21,19 +21,19 @@ from aios.structures import PARTS
 SIZE = (96, 128)
 
 
-def people_of(persons: int, valid: bool = True) -> InstanceData:
+def persons_of(persons: int, valid: bool = True) -> InstanceData:
     return ground_truth(persons, SIZE, valid)
 
 
-def batch_of(people: Sequence[InstanceData]) -> tuple[Tensor, list]:
-    samples = [image_sample(SIZE, instances) for instances in people]
-    return torch.randn(len(people), 3, *SIZE), samples
+def batch_of(persons: Sequence[InstanceData]) -> tuple[Tensor, list]:
+    samples = [image_sample(SIZE, instances) for instances in persons]
+    return torch.randn(len(persons), 3, *SIZE), samples
 
 
-def step(model: AiOS, people: Sequence[InstanceData]) -> dict[str, Tensor]:
+def step(model: AiOS, persons: Sequence[InstanceData]) -> dict[str, Tensor]:
     """Losses of a step; every parameter gets a finite gradient."""
     model.train()
-    losses = model(*batch_of(people), mode='loss')
+    losses = model(*batch_of(persons), mode='loss')
     sum(losses.values()).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -56,7 +56,7 @@ def model(make_tiny_model: Callable[..., AiOS]) -> AiOS:
 def test_any_number_of_persons(counts, model) -> None:
     """None at all, or more than there are candidates (20)."""
     torch.manual_seed(0)
-    losses = step(model, [people_of(count) for count in counts])
+    losses = step(model, [persons_of(count) for count in counts])
     assert len(losses) == 159 - 26
     for name, loss in losses.items():
         assert loss.isfinite() and loss.dtype == torch.float32
@@ -70,7 +70,7 @@ def test_stages_of_one_layer(counts, make_tiny_model) -> None:
     layouts = 'body_localization', 'body_refinement', 'whole_body'
     stages = [dict(layout=layout, num_layers=1) for layout in layouts]
     model = make_tiny_model(decoder=dict(stages=stages, keep_overlapping=True))
-    step(model, [people_of(count) for count in counts])
+    step(model, [persons_of(count) for count in counts])
 
 
 def test_image_without_people_needs_no_fields(model) -> None:
@@ -81,7 +81,7 @@ def test_image_without_people_needs_no_fields(model) -> None:
 
 def test_nothing_but_bodies(model) -> None:
     """Without annotated parts their losses are exactly zero."""
-    losses = step(model, [people_of(2, False), people_of(1, False)])
+    losses = step(model, [persons_of(2, False), persons_of(1, False)])
     for name, loss in losses.items():
         boxes = name.endswith(('body_bbox', 'body_giou'))
         if is_of_persons(name):
@@ -90,9 +90,9 @@ def test_nothing_but_bodies(model) -> None:
 
 @pytest.mark.parametrize('part', PARTS)
 def test_person_without_a_part(part, model) -> None:
-    people = people_of(2)
-    people[f'{part}_valid'][:] = 0
-    losses = step(model, [people])
+    persons = persons_of(2)
+    persons[f'{part}_valid'][:] = 0
+    losses = step(model, [persons])
     for name, loss in losses.items():
         if f'loss_{part}_' in name:
             assert loss == 0, name
@@ -100,24 +100,24 @@ def test_person_without_a_part(part, model) -> None:
 
 
 def test_person_without_3d(model) -> None:
-    people = people_of(1)
-    people.has_3d[:] = 0
-    losses = step(model, [people])
+    persons = persons_of(1)
+    persons.has_3d[:] = 0
+    losses = step(model, [persons])
     assert losses['loss_smplx_body_kp3d'] == 0
     assert losses['loss_smplx_body_kp2d'] > 0
 
 
 def test_missing_field_is_named(model) -> None:
-    people = InstanceData(
+    persons = InstanceData(
         bboxes=torch.rand(1, 4), labels=torch.ones(1, dtype=torch.int64)
     )
     with pytest.raises(ValueError, match="gt_instances lack 'lhand_bboxes'"):
-        step(model, [people])
+        step(model, [persons])
 
 
 def test_crowds_are_no_background(model) -> None:
     """Candidates in a crowd do not count, unless they are a known person."""
-    inputs, samples = batch_of([people_of(0), people_of(1)])
+    inputs, samples = batch_of([persons_of(0), persons_of(1)])
 
     def class_losses(*boxes: Sequence[float]) -> dict[str, float]:
         for sample in samples:
@@ -143,13 +143,13 @@ def test_crowds_are_no_background(model) -> None:
 
 
 def test_without_denoising(make_tiny_model) -> None:
-    losses = step(make_tiny_model(dn_cfg=None), [people_of(1)])
+    losses = step(make_tiny_model(dn_cfg=None), [persons_of(1)])
     assert not [name for name in losses if 'dn_' in name]
 
 
 def test_mixed_precision(model) -> None:
     with torch.autocast('cpu', torch.bfloat16):
-        losses = step(model, [people_of(2), people_of(0)])
+        losses = step(model, [persons_of(2), persons_of(0)])
     for name, loss in losses.items():
         assert loss.dtype == torch.float32 and loss.isfinite(), name
 
@@ -165,7 +165,7 @@ def test_only_matched_persons_are_posed(model, monkeypatch) -> None:
         return forward(**kwargs)
 
     monkeypatch.setattr(body_model, 'forward', record)
-    step(model, [people_of(2), people_of(1)])
+    step(model, [persons_of(2), persons_of(1)])
     assert calls == [(3 * 4, False)]
 
 
@@ -173,13 +173,13 @@ def test_head_without_criterion_says_so(make_tiny_model) -> None:
     model = make_tiny_model()
     model.bbox_head.criterion = None
     with pytest.raises(RuntimeError, match='bbox_head.criterion'):
-        step(model, [people_of(1)])
+        step(model, [persons_of(1)])
 
 
 def losses_of(
     model: AiOS,
     outputs: NetworkOutputs,
-    people: list[InstanceData],
+    persons: list[InstanceData],
     images: slice,
 ) -> dict[str, Tensor]:
     """Losses of some images of a batch, from outputs of the whole batch."""
@@ -202,7 +202,7 @@ def losses_of(
         EncoderOutputs(*(cut(x) for x in vars(outputs.encoder).values())),
         cut_fields(outputs.dn_queries),
     )
-    _, samples = batch_of(people[images])
+    _, samples = batch_of(persons[images])
     head = model.bbox_head
     matches = head.criterion.match(part, samples)
     joints = head.pose_joints(matches.persons_to_pose())
@@ -215,15 +215,15 @@ def test_processes_average_to_the_whole_batch(
 ) -> None:
     """With common averages it does not matter who has which image."""
     torch.manual_seed(0)
-    people = [people_of(2), people_of(3)]
-    people[0].rhand_valid[:] = 0
-    people[1].has_3d[:2] = 0
+    persons = [persons_of(2), persons_of(3)]
+    persons[0].rhand_valid[:] = 0
+    persons[1].has_3d[:2] = 0
     criterion = model.bbox_head.criterion
     criterion.sync_avg_factors = synchronised
     model.train()
     with torch.no_grad():
-        outputs = model(*batch_of(people), mode='tensor')
-        whole = losses_of(model, outputs, people, slice(0, 2))
+        outputs = model(*batch_of(persons), mode='tensor')
+        whole = losses_of(model, outputs, persons, slice(0, 2))
         # First let both processes say what they would send to each other.
         sent: list[Tensor] = []
         monkeypatch.setattr(
@@ -231,12 +231,12 @@ def test_processes_average_to_the_whole_batch(
         )
         halves = [slice(0, 1), slice(1, 2)]
         for half in halves:
-            losses_of(model, outputs, people, half)
+            losses_of(model, outputs, persons, half)
         assert len(sent) == 2  # one message in each step
         mean = torch.stack(sent).mean(0)
         monkeypatch.setattr(criterion_module, 'reduce_mean', lambda x: mean)
         first, second = (
-            losses_of(model, outputs, people, half) for half in halves
+            losses_of(model, outputs, persons, half) for half in halves
         )
     different = {
         name
@@ -291,7 +291,7 @@ def test_a_weight_of_zero_is_not_computed(model, monkeypatch) -> None:
             term: weight if term in wanted else 0.0
             for term, weight in weights.items()
         }
-    losses = step(model, [people_of(2)])
+    losses = step(model, [persons_of(2)])
     assert asked == wanted
     assert {name.rpartition('loss_')[2] for name in losses} == {
         'body_bbox',
@@ -316,22 +316,22 @@ def test_a_loss_says_that_it_needs_joints(model) -> None:
     criterion = model.bbox_head.criterion
     criterion.person_losses['reach'] = Reach()
     criterion.loss_weights = {'whole_body': {'reach': 1.0}}
-    losses = step(model, [people_of(2)])
+    losses = step(model, [persons_of(2)])
     assert losses['loss_reach'] > 0
 
 
 def test_term_that_a_stage_lacks(model) -> None:
     model.bbox_head.criterion.loss_weights['encoder']['lhand_bbox'] = 1.0
     with pytest.raises(ValueError, match="'encoder' has no term 'lhand_bbox'"):
-        step(model, [people_of(1)])
+        step(model, [persons_of(1)])
 
 
 def test_weight_of_one_layer(model) -> None:
     weights = model.bbox_head.criterion.loss_weights
     torch.manual_seed(0)
-    people = [people_of(2)]
+    persons = [persons_of(2)]
     model.train()
-    inputs = batch_of(people)
+    inputs = batch_of(persons)
     torch.manual_seed(1)
     usual = model(*inputs, mode='loss')
     weights['d4'] = dict(smplx_body_kp2d=0.1, cls=0.0)

@@ -30,7 +30,7 @@ def batch(*images):
 
 
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.float32])
-def test_pictures_are_normalised_and_padded_with_zeros(
+def test_images_are_normalised_and_padded_with_zeros(
     preprocessor, dtype
 ) -> None:
     small = torch.full((3, 4, 6), 100, dtype=dtype)
@@ -70,7 +70,7 @@ def test_sixteen_bits_are_refused(preprocessor) -> None:
         preprocessor(batch(image))
 
 
-def test_pictures_of_one_size_as_one_tensor(preprocessor) -> None:
+def test_images_of_one_size_as_one_tensor(preprocessor) -> None:
     images = torch.rand(2, 3, 4, 6) * 255
     data = batch(*images)
     listed = preprocessor(dict(data))['inputs']

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from test_aios import predict
-from test_criterion_robustness import batch_of, people_of
+from test_criterion_robustness import batch_of, persons_of
 
 from aios.body_models import MissingBodyModelError
 from aios.registry import MODELS, TRANSFORMS
@@ -32,7 +32,7 @@ def mmdet_scope():
 
 def test_first_loss_and_first_prediction(mmdet_scope) -> None:
     model = MODELS.build(tiny()).train()
-    losses = model(*batch_of([people_of(1)]), mode='loss')
+    losses = model(*batch_of([persons_of(1)]), mode='loss')
     assert torch.isfinite(sum(losses.values()))
     (result,) = predict(model.eval(), (64, 64))
     assert 'vertices' in result

@@ -29,7 +29,7 @@ from aios.models.losses import (
     SMPLXJoint2DLoss,
     SMPLXJoint3DLoss,
     SMPLXPoseLoss,
-    project_to_picture,
+    project_to_image,
 )
 from aios.models.task_modules import (
     PARTS,
@@ -163,7 +163,7 @@ def test_projection_is_that_of_the_camera() -> None:
     joints = torch.randn(3, 137, 3, dtype=torch.float64)
     camera = torch.rand(3, 3, dtype=torch.float64) + 0.1
     sizes = [(200, 300), (400, 100), (128, 128)]
-    ours = project_to_picture(
+    ours = project_to_image(
         joints,
         camera,
         torch.tensor(sizes, dtype=torch.float64).flip(1),
@@ -181,62 +181,62 @@ def test_projection_keeps_digits_at_scale_zero() -> None:
     """Where a network starts: the camera is 1e9 metres away."""
     joints = torch.tensor([[[0.3, -0.2, 0.4]]])
     camera = torch.zeros(1, 3, requires_grad=True)
-    points = project_to_picture(joints, camera, torch.tensor([[1.0, 1.0]]))
+    points = project_to_image(joints, camera, torch.tensor([[1.0, 1.0]]))
     (points - 0.5).sum().backward()
     expected = torch.tensor([[5000 * (0.3 - 0.2), 5000.0, 5000.0]])
     torch.testing.assert_close(camera.grad, expected)
 
 
 @pytest.fixture
-def people(data_dir) -> PersonTargets:
+def persons(data_dir) -> PersonTargets:
     """Three persons of two images, with mixed flags."""
     batch = Oracle(data_dir / 'oracle/train_S_T1_dn_f64.npz')
     samples = [oracle_sample(batch, i, SIZES[i]) for i in (0, 1)]
     return PersonTargets.from_samples(samples, torch.device('cpu'))
 
 
-def test_targets_of_a_batch(people) -> None:
-    assert people.counts == (2, 1) and len(people) == 3
-    assert people.image_size.tolist() == [[320, 256], [320, 256], [288, 224]]
-    assert people.joints3d_weight[2].sum() == 0  # has_3d is off
-    first, second = people.per_image()
+def test_targets_of_a_batch(persons) -> None:
+    assert persons.counts == (2, 1) and len(persons) == 3
+    assert persons.image_size.tolist() == [[320, 256], [320, 256], [288, 224]]
+    assert persons.joints3d_weight[2].sum() == 0  # has_3d is off
+    first, second = persons.per_image()
     assert (len(first), len(second)) == (2, 1)
-    chosen = people.select(torch.tensor([2, 0]))
-    for name, boxes in people.boxes.items():
+    chosen = persons.select(torch.tensor([2, 0]))
+    for name, boxes in persons.boxes.items():
         assert torch.equal(second.boxes[name], boxes[2:])
         assert torch.equal(chosen.boxes[name], boxes[[2, 0]])
 
 
-def test_jaw_is_averaged_over_persons(people) -> None:
-    people.rotations_valid[:, -1] = 1
-    right = SMPLXPoseLoss().avg_factors(people)
-    published = SMPLXPoseLoss(jaw_count='any').avg_factors(people)
+def test_jaw_is_averaged_over_persons(persons) -> None:
+    persons.rotations_valid[:, -1] = 1
+    right = SMPLXPoseLoss().avg_factors(persons)
+    published = SMPLXPoseLoss(jaw_count='any').avg_factors(persons)
     assert right['smplx_pose_jaw'].count == 3
     assert published['smplx_pose_jaw'].count == 1
-    people.rotations_valid[:, -1] = 0
-    published = SMPLXPoseLoss(jaw_count='any').avg_factors(people)
+    persons.rotations_valid[:, -1] = 0
+    published = SMPLXPoseLoss(jaw_count='any').avg_factors(persons)
     assert published['smplx_pose_jaw'].count == 0
     assert right['smplx_pose_body'] == published['smplx_pose_body']
 
 
-def test_face_is_averaged_over_faces(people) -> None:
-    people.points_visible['lhand'][:] = 0
-    people.points_visible['face'][:] = 1
-    people.box_valid['face'][:] = torch.tensor([1.0, 1.0, 0.0])
+def test_face_is_averaged_over_faces(persons) -> None:
+    persons.points_visible['lhand'][:] = 0
+    persons.points_visible['face'][:] = 1
+    persons.box_valid['face'][:] = torch.tensor([1.0, 1.0, 0.0])
     for face_count, expected in (('face', 2), ('lhand', 0)):
         loss = PartKeypointLoss(face_count=face_count)
-        assert loss.avg_factors(people)['face_oks'].count == expected
+        assert loss.avg_factors(persons)['face_oks'].count == expected
 
 
-def test_area_of_oks(people) -> None:
+def test_area_of_oks(persons) -> None:
     """A hand's own box is smaller, so the same distance counts more."""
-    points = {'left_hand_keypoints': people.points['lhand'] + 0.01}
-    people.box_valid['lhand'][:] = 1
-    people.points_visible['lhand'][:] = 1
-    people.boxes['lhand'][:, 2:] = 0.1 * people.boxes['body'][:, 2:]
+    points = {'left_hand_keypoints': persons.points['lhand'] + 0.01}
+    persons.box_valid['lhand'][:] = 1
+    persons.points_visible['lhand'][:] = 1
+    persons.boxes['lhand'][:, 2:] = 0.1 * persons.boxes['body'][:, 2:]
     predictions = PersonPredictions({}, points)
     of_body, of_part = (
-        PartKeypointLoss(oks_area=area)(predictions, people, ['lhand_oks'])[
+        PartKeypointLoss(oks_area=area)(predictions, persons, ['lhand_oks'])[
             'lhand_oks'
         ]
         for area in ('body', 'part')
@@ -244,14 +244,14 @@ def test_area_of_oks(people) -> None:
     assert (of_part > of_body).all()
 
 
-def test_confidence_counts_once(people) -> None:
-    people.joints2d_weight[:] = 0.5
+def test_confidence_counts_once(persons) -> None:
+    persons.joints2d_weight[:] = 0.5
     joints = torch.zeros(3, 137, 3)
     smplx = _params(3)
     predictions = PersonPredictions({}, {}, smplx, joints)
     once, twice = (
         SMPLXJoint2DLoss(square_confidence=square)(
-            predictions, people, SMPLXJoint2DLoss.terms
+            predictions, persons, SMPLXJoint2DLoss.terms
         )
         for square in (False, True)
     )
@@ -260,14 +260,14 @@ def test_confidence_counts_once(people) -> None:
         torch.testing.assert_close(value, 2 * twice[name])
 
 
-def test_root_alignment_ignores_where_the_wrist_is(people) -> None:
-    joints = people.joints3d.clone()
+def test_root_alignment_ignores_where_the_wrist_is(persons) -> None:
+    joints = persons.joints3d.clone()
     joints[:, 25:45] += 0.1
     joints[:, 12] += 0.1
-    people.joints3d_weight[:] = 1
+    persons.joints3d_weight[:] = 1
     losses = SMPLXJoint3DLoss()(
         PersonPredictions({}, {}, None, joints),
-        people,
+        persons,
         SMPLXJoint3DLoss.terms,
     )
     assert losses['smplx_lhand_kp3d_ra'].max() < 1e-5
@@ -316,12 +316,12 @@ def test_options_are_checked() -> None:
             make()
 
 
-def test_parts_that_a_stage_lacks_have_no_loss(people) -> None:
-    predictions = PersonPredictions({'body_box': people.boxes['body']}, {})
-    losses = PartBoxLoss()(predictions, people, PartBoxLoss.terms)
+def test_parts_that_a_stage_lacks_have_no_loss(persons) -> None:
+    predictions = PersonPredictions({'body_box': persons.boxes['body']}, {})
+    losses = PartBoxLoss()(predictions, persons, PartBoxLoss.terms)
     assert set(losses) == {'body_bbox', 'body_giou'}
     for loss in (PartKeypointLoss(), SMPLXPoseLoss(), SMPLXJoint2DLoss()):
-        assert loss(predictions, people, loss.terms) == {}
+        assert loss(predictions, persons, loss.terms) == {}
 
 
 @pytest.mark.parametrize(
@@ -335,20 +335,20 @@ def test_parts_that_a_stage_lacks_have_no_loss(people) -> None:
         SMPLXJoint2DLoss,
     ],
 )
-def test_only_the_wanted_terms_are_there(make, people) -> None:
+def test_only_the_wanted_terms_are_there(make, persons) -> None:
     """And each of them alone is what it is among all."""
     loss = make()
-    boxes = {part.box_tokens: people.boxes[part.name] * 0.9 for part in PARTS}
+    boxes = {part.box_tokens: persons.boxes[part.name] * 0.9 for part in PARTS}
     points = {
-        part.point_tokens: people.points[part.name] * 0.9 for part in PARTS
+        part.point_tokens: persons.points[part.name] * 0.9 for part in PARTS
     }
     predictions = PersonPredictions(
         boxes, points, _params(3), torch.rand(3, 137, 3)
     )
-    every = loss(predictions, people, loss.terms)
+    every = loss(predictions, persons, loss.terms)
     assert set(every) == set(loss.terms)
     for term in loss.terms:
-        alone = loss(predictions, people, [term])
+        alone = loss(predictions, persons, [term])
         assert list(alone) == [term]
         assert torch.equal(alone[term], every[term])
 

@@ -18,8 +18,8 @@ from network_oracle import (
     FULL,
     ORACLE_DIR,
     SMALL,
+    Images,
     Oracle,
-    Pictures,
     double_precision_constants,
     encoder_outputs,
     in_order_of,
@@ -72,12 +72,12 @@ def tolerance(name: str, small: bool) -> float:
 
 
 def everything(
-    model, pictures: Pictures, dtype, device: str = 'cpu'
+    model, images: Images, dtype, device: str = 'cpu'
 ) -> dict[str, Tensor]:
     """All tensors of the oracle's forward files, by their names."""
-    batch = pictures.tensor(dtype).to(device)
+    batch = images.tensor(dtype).to(device)
     model.eval()
-    record, outputs = record_forward(model, batch, pictures.samples())
+    record, outputs = record_forward(model, batch, images.samples())
     last = len(outputs.layers) - 1
     with torch.no_grad():
         record[f'decoder/reference{last + 1}'] = last_refinement(model, record)
@@ -92,7 +92,7 @@ def everything(
             )
             for name, value in predicted.items():
                 record[f'{prefix}/{name}'] = value
-        samples = model(batch, pictures.samples(), mode='predict')
+        samples = model(batch, images.samples(), mode='predict')
     points = outputs.layers[last].points['body_keypoints']
     for i, sample in enumerate(samples):
         for name, value in post_processed(sample.pred_instances).items():
@@ -101,7 +101,7 @@ def everything(
         record[f'post/{i}/keypoints_coco'] = points[i]
         # Compare fractions of the image, as everywhere.
         extent = record[f'post/{i}/smplx_joint_proj'].new_tensor(
-            pictures.sizes[i][::-1]
+            images.sizes[i][::-1]
         )
         for name in ('body', 'lhand', 'rhand', 'face'):
             record[f'post/{i}/{name}_bbox'] /= extent.repeat(2)
@@ -109,9 +109,9 @@ def everything(
     return {name: value.detach().cpu() for name, value in record.items()}
 
 
-def normalised(oracle: Oracle, pictures: Pictures, prefix: str) -> None:
+def normalised(oracle: Oracle, images: Images, prefix: str) -> None:
     """Divide the oracle's pixels by the size of the image."""
-    for i, (height, width) in enumerate(pictures.sizes):
+    for i, (height, width) in enumerate(images.sizes):
         for name in ('body', 'lhand', 'rhand', 'face'):
             oracle[f'{prefix}{i}/{name}_bbox'][:] /= [width, height] * 2
         oracle[f'{prefix}{i}/smplx_joint_proj'][:] /= [width, height]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aios.models import AiOS
 from aios.models.heads.person_frame import BODY_EXTENT, PersonFrame
-from aios.models.losses import project_to_picture
+from aios.models.losses import project_to_image
 from aios.structures import WHOLE_BODY
 
 SIZES = torch.tensor([[320.0, 240.0]])
@@ -22,7 +22,7 @@ def project(box: list[float], raw: list[float], point: list[float]) -> Tensor:
     """Where a point of a body is seen, pixels of a 320 x 240 image."""
     frame = PersonFrame.from_boxes(torch.tensor([[box]]), SIZES)
     camera = frame.camera(torch.tensor([[raw]]))
-    points = project_to_picture(torch.tensor([[point]]), camera[0], SIZES)
+    points = project_to_image(torch.tensor([[point]]), camera[0], SIZES)
     return points[0, 0] * SIZES[0]
 
 
@@ -92,10 +92,10 @@ def test_bodies_are_seen_in_their_boxes(model: AiOS):
     image = torch.rand(1, 3, 96, 128)
     with torch.no_grad():
         (found,) = model.predict(image, [image_sample((96, 128))])
-    people = found.pred_instances
-    boxes = people.bboxes
+    persons = found.pred_instances
+    boxes = persons.bboxes
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    origin = people.smplx_transl
+    origin = persons.smplx_transl
     K = torch.as_tensor(found.pred_instances.cam_K, dtype=torch.float32)
     seen = origin @ K.T
     seen = seen[:, :2] / seen[:, 2:]

@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 from mmdet.evaluation import CocoMetric
-from test_aios import pictures
+from test_aios import images
 
 from aios.datasets import HumanDataset
 from aios.models.heads import DecodingConfig
@@ -24,7 +24,7 @@ def predict(make_tiny_model):
         cfg = dict(max_per_img=1, person_class_only=True, person_label=label)
         model.test_cfg = model.bbox_head.test_cfg = cfg
         torch.manual_seed(0)
-        batch, samples = pictures((64, 64))
+        batch, samples = images((64, 64))
         with torch.no_grad():
             (sample,) = model(batch, samples, mode='predict')
         sample.set_metainfo(dict(img_id=7))

@@ -108,8 +108,8 @@ def test_candidates_at_people_go_on_in_training(keep, make_tiny_model) -> None:
     model = make_tiny_model().train()
     model.decoder.keep_overlapping = keep
     corners = torch.tensor([[0.0, 0, 20, 30], [50, 10, 90, 60]])
-    people = InstanceData(bboxes=corners, labels=torch.ones(2).long())
-    sample = image_sample((64, 96), people)
+    persons = InstanceData(bboxes=corners, labels=torch.ones(2).long())
+    sample = image_sample((64, 96), persons)
     states = []
     model.decoder.register_forward_hook(lambda *args: states.extend(args[2]))
 
@@ -119,9 +119,9 @@ def test_candidates_at_people_go_on_in_training(keep, make_tiny_model) -> None:
         boxes = cxcywh_to_xyxy(outputs.layers[1].boxes['body_box'][0])
         size = torch.tensor([96, 64, 96, 64])
         overlap = generalized_box_iou(boxes[:, None], corners / size)
-        persons = states[2].persons[0].tolist()
-        assert len(set(persons)) == 20
-        return set(overlap.argmax(dim=0).tolist()) <= set(persons)
+        kept = states[2].persons[0].tolist()
+        assert len(set(kept)) == 20
+        return set(overlap.argmax(dim=0).tolist()) <= set(kept)
 
     assert all(both_go_on() for _ in range(5)) == keep
     model.eval()  # nobody knows persons now

@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from process_groups import run_group
-from test_criterion_robustness import batch_of, people_of
+from test_criterion_robustness import batch_of, persons_of
 from torch.nn.parallel import DistributedDataParallel
 
 from aios.registry import MODELS
@@ -30,8 +30,8 @@ def train_some_steps(rank: int, config: Path, folder: Path) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     found = []
     for counts in STEPS:
-        people = [people_of(counts[rank])]
-        losses = parallel(*batch_of(people), mode='loss')
+        persons = [persons_of(counts[rank])]
+        losses = parallel(*batch_of(persons), mode='loss')
         loss = sum(losses.values())
         optimizer.zero_grad()
         loss.backward()

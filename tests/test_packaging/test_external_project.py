@@ -62,9 +62,9 @@ def python(site: Path, tmp_path: Path) -> Python:
 def test_trains_with_a_foreign_backbone_and_dataset_wrapper(
     python: Python, site: Path, tmp_path: Path, free_body_dir: Path
 ):
-    pictures = tmp_path / 'pictures'
+    images = tmp_path / 'images'
     load_script('tools/make_synthetic_dataset.py').main(
-        f'{pictures} --images 3 --size 96x72 --people 1-2 --supersample 1 '
+        f'{images} --images 3 --size 96x72 --persons 1-2 --supersample 1 '
         f'--body {free_body_dir}'.split()
     )
     result = python(
@@ -72,7 +72,7 @@ def test_trains_with_a_foreign_backbone_and_dataset_wrapper(
         CONFIG,
         '--work-dir',
         tmp_path / 'training',
-        LAB_DATA=pictures,
+        LAB_DATA=images,
     )
     assert result.returncode == 0, result.stderr
     path = tmp_path / 'training' / f'iter_{STEPS}.pth'

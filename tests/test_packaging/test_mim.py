@@ -154,15 +154,15 @@ def mim(environment: Environment, source: Path, tmp_path_factory) -> Run:
 
 
 @pytest.fixture(scope='module')
-def pictures(tmp_path_factory: pytest.TempPathFactory, mim: Run) -> Path:
-    folder = tmp_path_factory.mktemp('pictures') / 'train'
+def images(tmp_path_factory: pytest.TempPathFactory, mim: Run) -> Path:
+    folder = tmp_path_factory.mktemp('images') / 'train'
     mim('run', 'aios', 'make_synthetic_dataset', folder, '--images', 3,
-        '--size', '96x72', '--people', '1-2', '--supersample', 1)  # fmt: skip
+        '--size', '96x72', '--persons', '1-2', '--supersample', 1)  # fmt: skip
     return folder
 
 
 @pytest.fixture(scope='module')
-def training(mim: Run, pictures: Path, tmp_path_factory) -> Path:
+def training(mim: Run, images: Path, tmp_path_factory) -> Path:
     """Work folder of a training that MIM started by the config's name."""
     work_dir = tmp_path_factory.mktemp('training')
     text = mim(
@@ -172,19 +172,19 @@ def training(mim: Run, pictures: Path, tmp_path_factory) -> Path:
         'train_dataloader.sampler.epoch_length=2',
         'default_hooks.checkpoint.interval=1',
         'default_hooks.checkpoint.save_best=None',
-        f'train_dataloader.dataset.datasets.0.data_root={pictures}/',
+        f'train_dataloader.dataset.datasets.0.data_root={images}/',
     )  # fmt: skip
     assert '.mim/tools/train.py' in text
     return work_dir
 
 
 @pytest.mark.slow
-def test_train_and_test(mim: Run, pictures: Path, training: Path):
+def test_train_and_test(mim: Run, images: Path, training: Path):
     checkpoint = training / 'epoch_1.pth'
     text = mim(
         'test', 'aios', f'{CONFIG}.py', '-C', checkpoint, '--work-dir',
         training, '--cfg-options', 'test_evaluator.score_thr=0',
-        f'test_dataloader.dataset.data_root={pictures}/',
+        f'test_dataloader.dataset.data_root={images}/',
     )  # fmt: skip
     assert 'whole_body/F1' in text
 

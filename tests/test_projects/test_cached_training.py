@@ -39,8 +39,8 @@ def data(
     root = tmp_path_factory.mktemp('data')
     load_script('tools/make_synthetic_dataset.py').main(
         [
-            *(str(root / 'first'), '--images', '6', '--people', '1-2'),
-            *('--size', '64x96,96x64', '--nobody', '0.3', '--photographic'),
+            *(str(root / 'first'), '--images', '6', '--persons', '1-2'),
+            *('--size', '64x96,96x64', '--empty', '0.3', '--photographic'),
             *('--supersample', '1', '--body', str(free_body_dir)),
         ]
     )

@@ -110,13 +110,13 @@ def test_persons(
     found = decode_persons(
         outputs, seen, size, NumpySMPLXLayer(free_body_dir), config
     )
-    (people,) = decode_instances(
+    (persons,) = decode_instances(
         _layer(outputs),
         [dict(img_shape=seen[::-1], ori_shape=size[::-1])],
         layer,
         config,
     )
-    expected = dict(people.items()) | dict(cam_K=people.cam_K)
+    expected = dict(persons.items()) | dict(cam_K=persons.cam_K)
     assert len(found['scores']) == (2 if levels else 4)
     for name, value in found.items():
         # pixels and metres

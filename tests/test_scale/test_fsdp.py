@@ -55,13 +55,13 @@ def make_model(**changes: object) -> AiOS:
     return model.train()
 
 
-def make_batch(seed: int, pictures: int) -> tuple[Tensor, list]:
+def make_batch(seed: int, images: int) -> tuple[Tensor, list]:
     """Noise with two persons in each image."""
     torch.manual_seed(seed)
     samples = [
-        image_sample(SIZE, ground_truth(2, SIZE)) for _ in range(pictures)
+        image_sample(SIZE, ground_truth(2, SIZE)) for _ in range(images)
     ]
-    return torch.randn(pictures, 3, *SIZE), samples
+    return torch.randn(images, 3, *SIZE), samples
 
 
 def train_steps(
@@ -130,9 +130,9 @@ def test_accumulated_gradients_are_those_of_the_larger_batch():
         size = 2 // count
         for i in range(count):
             images = batch[i * size : (i + 1) * size]
-            people = samples[i * size : (i + 1) * size]
+            persons = samples[i * size : (i + 1) * size]
             with wrapper.optim_context(trained):
-                losses = trained(images, people, mode='loss')
+                losses = trained(images, persons, mode='loss')
             wrapper.update_params(
                 sum(v for name, v in losses.items() if 'loss' in name)
             )

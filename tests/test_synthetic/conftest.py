@@ -25,7 +25,7 @@ def bank(free_body_dir: Path) -> BodyBank:
 @pytest.fixture(scope='session')
 def scenes(bank):
     """Six drawn, rendered and labelled scenes of 2 to 6 persons."""
-    options = SceneOptions(320, 240, people=(2, 6))
+    options = SceneOptions(320, 240, persons=(2, 6))
     out = []
     for seed in range(6):
         scene = sample_scene(np.random.default_rng(seed), bank, options)

@@ -16,7 +16,7 @@ from aios.synthetic import (
     GeneratorOptions,
     SceneOptions,
     generate_dataset,
-    list_pictures,
+    list_images,
 )
 from aios.utils import locking
 from aios.utils.run_folder import OtherSettingsError
@@ -24,7 +24,7 @@ from aios.utils.run_folder import OtherSettingsError
 
 @pytest.fixture(scope='module')
 def options(free_body_dir):
-    scene = SceneOptions(128, 96, people=(1, 2), genders=('neutral',))
+    scene = SceneOptions(128, 96, persons=(1, 2), genders=('neutral',))
     return GeneratorOptions(
         scene, seed=5, body=str(free_body_dir), supersample=1
     )
@@ -93,7 +93,7 @@ def test_finished_data_set_is_left_alone(options, reference):
     assert {f: f.stat().st_mtime_ns for f in root.rglob('*.*')} == stamps
 
 
-def test_another_seed_gives_other_pictures(options, reference, tmp_path):
+def test_another_seed_gives_other_images(options, reference, tmp_path):
     generate_dataset(tmp_path / 'set', 1, replace(options, seed=6))
     other = digest(tmp_path / 'set')
     assert (
@@ -179,14 +179,14 @@ def test_own_backgrounds_are_used(options, tmp_path):
     red[..., 2] = 230
     cv2.imwrite(str(folder / 'red.png'), red)
     scene = replace(
-        options.scene, backgrounds=tuple(list_pictures(folder)), people=(1, 1)
+        options.scene, backgrounds=tuple(list_images(folder)), persons=(1, 1)
     )
     generate_dataset(tmp_path / 'set', 1, replace(options, scene=scene))
     image = cv2.imread(str(tmp_path / 'set/images/000000.jpg'))
     blue, _, reds = image.reshape(-1, 3).mean(0)
     assert reds > blue + 60
-    (folder / 'red.png').write_bytes(b'not a picture')
+    (folder / 'red.png').write_bytes(b'not an image')
     with pytest.raises(ValueError, match='red.png is not a readable image'):
         generate_dataset(tmp_path / 'bad', 1, replace(options, scene=scene))
     with pytest.raises(FileNotFoundError, match='holds no image'):
-        list_pictures(tmp_path / 'set' / '.synthetic')
+        list_images(tmp_path / 'set' / '.synthetic')

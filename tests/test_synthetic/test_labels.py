@@ -12,7 +12,7 @@ import pytest
 from aios.structures import Camera, Mesh
 from aios.synthetic.bodies import Figure
 from aios.synthetic.labels import camera_parameters, label_scene
-from aios.synthetic.people import make_person, to_local
+from aios.synthetic.persons import make_person, to_local
 from aios.synthetic.poses import pose_from_names
 from aios.synthetic.rendering import render_scene
 from aios.synthetic.scene import Scene
@@ -32,7 +32,7 @@ def pairs(scenes):
     """(scene, photograph, labels, row, person) of all labelled persons."""
     for scene, photograph, labels, _ in scenes:
         for row, index in enumerate(labels['meta/person_id']):
-            yield scene, photograph, labels, row, scene.people[index]
+            yield scene, photograph, labels, row, scene.persons[index]
 
 
 def test_parameters_rebuild_the_rendered_mesh(scenes, bank):
@@ -102,7 +102,7 @@ def test_boxes_are_tight_around_the_silhouette(scenes, bank):
         assert conf == 1
 
 
-def test_part_boxes_hold_the_part_and_lie_inside_the_picture(scenes):
+def test_part_boxes_hold_the_part_and_lie_inside_the_image(scenes):
     seen = 0
     groups = dict(
         lhand_bbox_xywh=range(25, 40),
@@ -142,9 +142,9 @@ def stage(scenes):
     camera = Camera.from_focal(300, (320, 240))
     view = View.looking(camera, 1.2, 0.0)
 
-    def make(*people):
-        outfits = (scene.outfits[0],) * len(people)
-        return replace(scene, view=view, people=people, outfits=outfits)
+    def make(*persons):
+        outfits = (scene.outfits[0],) * len(persons)
+        return replace(scene, view=view, persons=persons, outfits=outfits)
 
     return make
 
@@ -194,7 +194,7 @@ def test_people_who_cannot_be_seen_are_dropped_and_counted(stage, bank):
     outside = standing(bank, [9.0, -3.0])
     labels, counts = label(stage(front, hidden, outside), bank)
     assert labels['meta/person_id'].tolist() == [0]
-    assert counts == dict(barely_visible=1, outside_picture=1)
+    assert counts == dict(barely_visible=1, outside_image=1)
 
 
 def test_cut_off_people_have_boxes_at_the_border(stage, bank):
@@ -208,10 +208,10 @@ def test_cut_off_people_have_boxes_at_the_border(stage, bank):
 def test_camera_parameters_move_with_the_heading(bank, stage):
     scene = stage(standing(bank, [0.3, -3.0], heading=0.8))
     mean = bank.template('neutral').hand_mean
-    values = camera_parameters(scene.people[0], scene.view, mean)
+    values = camera_parameters(scene.persons[0], scene.view, mean)
     vertices, _ = bank.forward(['neutral'], [values])
     np.testing.assert_allclose(
         vertices[0],
-        scene.view.to_camera(scene.people[0].vertices),
+        scene.view.to_camera(scene.persons[0].vertices),
         atol=1e-4,
     )

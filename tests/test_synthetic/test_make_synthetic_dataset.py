@@ -25,7 +25,7 @@ def test_makes_a_data_set_and_refuses_to_do_it_twice(
 ):
     command = [
         str(tmp_path / 'set'),
-        *['--images', '2', '--seed', '1', '--size', '96x64', '--people', '1'],
+        *['--images', '2', '--seed', '1', '--size', '96x64', '--persons', '1'],
         *('--body', str(free_body_dir), '--genders', 'neutral'),
     ]
     assert tool.main(command) == 0
@@ -42,8 +42,8 @@ def test_makes_a_data_set_and_refuses_to_do_it_twice(
         ('--images 0', 'is not 1 or more'),
         ('--images 2 --size 640', 'not WIDTHxHEIGHT'),
         ('--images 2 --size 8x8', '64 to 8192'),
-        ('--images 2 --people 5-2', '1 to 30'),
-        ('--images 2 --people many', 'not a number'),
+        ('--images 2 --persons 5-2', '1 to 30'),
+        ('--images 2 --persons many', 'not a number'),
         ('--images 2 --fill 1-2-3', 'not a number or a range'),
         ('--images 2 --fill 1-0.7', '0.1 to 3, ascending'),
         ('--images 2 --genders other', 'allowed are neutral'),

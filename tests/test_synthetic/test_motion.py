@@ -81,21 +81,21 @@ def test_blending_starts_and_ends_at_its_poses():
 
 
 def test_sequence_keeps_identities_and_floor(bank):
-    options = SceneOptions(160, 120, people=(3, 3))
+    options = SceneOptions(160, 120, persons=(3, 3))
     scenes = sample_sequence(np.random.default_rng(4), bank, options, 8, FPS)
     assert len(scenes) == 8
     first = scenes[0]
-    assert len(first.people) >= 2
+    assert len(first.persons) >= 2
     for scene in scenes:
         assert scene.view is first.view and scene.lighting is first.lighting
         assert scene.outfits == first.outfits
-        for now, before in zip(scene.people, first.people, strict=True):
+        for now, before in zip(scene.persons, first.persons, strict=True):
             np.testing.assert_array_equal(
                 now.body.figure.betas, before.body.figure.betas
             )
             assert abs(now.vertices[:, 1].min()) < 1e-5
     moved = [
         np.abs(a.vertices - b.vertices).max()
-        for a, b in zip(scenes[-1].people, first.people, strict=True)
+        for a, b in zip(scenes[-1].persons, first.persons, strict=True)
     ]
     assert max(moved) > 0.02

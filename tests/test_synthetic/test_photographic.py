@@ -21,7 +21,7 @@ from aios.synthetic import (
 )
 from aios.synthetic.environments import Environment
 from aios.synthetic.photographic import sample_photographic_view
-from aios.synthetic.rendering import background_picture
+from aios.synthetic.rendering import background_image
 from aios.utils.run_folder import OtherSettingsError
 
 
@@ -39,7 +39,7 @@ def panoramas(tmp_path_factory):
 @pytest.fixture(scope='module')
 def options(panoramas):
     return SceneOptions(
-        128, 96, people=(1, 3), photographic=True, panoramas=panoramas
+        128, 96, persons=(1, 3), photographic=True, panoramas=panoramas
     )
 
 
@@ -69,11 +69,11 @@ def test_cameras_are_those_of_photographs():
     assert 47 < min(sizes) < 60 and 400 < max(sizes) < 515
 
 
-def test_people_are_in_the_picture_and_face_all_ways(drawn):
+def test_people_are_in_the_image_and_face_all_ways(drawn):
     headings = []
     for scene in drawn:
         size = [scene.view.camera.width, scene.view.camera.height]
-        for person in scene.people:
+        for person in scene.persons:
             pixels = scene.view.project(person.vertices)
             assert ((pixels > 0) & (pixels < size)).all(1).mean() > 0.02
             assert abs(person.vertices[:, 1].min()) < 1e-5
@@ -82,18 +82,18 @@ def test_people_are_in_the_picture_and_face_all_ways(drawn):
     assert min(headings) < -0.5 and max(headings) > 0.5
 
 
-def test_same_seed_same_picture(bank, options):
-    pictures = []
+def test_same_seed_same_image(bank, options):
+    images = []
     for _ in range(2):
         rng = np.random.default_rng(4)
         scene = sample_photographic_scene(rng, bank, options)
-        pictures.append(render_scene(rng, scene, bank).image)
-    np.testing.assert_array_equal(*pictures)
+        images.append(render_scene(rng, scene, bank).image)
+    np.testing.assert_array_equal(*images)
 
 
-def test_clothes_change_the_picture_not_the_labels(bank, drawn):
+def test_clothes_change_the_image_not_the_labels(bank, drawn):
     """Whoever wears volume is labelled as if it were paint."""
-    scene = next(s for s in drawn if s.people)
+    scene = next(s for s in drawn if s.persons)
     bare = replace(scene, dressed=False)
     photographs = [
         render_scene(np.random.default_rng(0), s, bank) for s in (scene, bare)
@@ -154,11 +154,11 @@ def test_light_comes_from_where_the_panorama_is_bright(panoramas):
 def test_background_has_the_scenes_horizon(bank, options, panoramas):
     """What is above the horizon is blue, what is below brown."""
     scene = sample_photographic_scene(
-        np.random.default_rng(1), bank, replace(options, people=(1, 1))
+        np.random.default_rng(1), bank, replace(options, persons=(1, 1))
     )
     place = Environment(panoramas[0], 2.0, False, 1.0, 0.0, 0.0)
     scene = replace(scene, surroundings=None, photo=None, environment=place)
-    image = background_picture(np.random.default_rng(0), scene).image
+    image = background_image(np.random.default_rng(0), scene).image
     up = scene.view.rays()[..., 1]
     blue = image[..., 2] > image[..., 0]
     sure = np.abs(up) > 0.1
@@ -168,7 +168,7 @@ def test_background_has_the_scenes_horizon(bank, options, panoramas):
 
 @pytest.fixture(scope='module')
 def mixed(free_body_dir, options):
-    scene = replace(options, nobody=0.5, genders=('neutral',))
+    scene = replace(options, empty=0.5, genders=('neutral',))
     return GeneratorOptions(
         scene,
         seed=2,
@@ -178,7 +178,7 @@ def mixed(free_body_dir, options):
     )
 
 
-def test_pictures_of_all_sizes_and_of_nobody(mixed, tmp_path):
+def test_images_of_all_sizes_and_of_nobody(mixed, tmp_path):
     root = tmp_path / 'set'
     generate_dataset(root, 8, mixed)
     data = HumanData.load(root / 'humandata.npz')
@@ -200,8 +200,8 @@ def test_pictures_of_all_sizes_and_of_nobody(mixed, tmp_path):
         for i in range(8)
     ]
     assert counts.count(0) == len(empty['image_path'])
-    people = HumanDataset('humandata.npz', str(root))
-    assert len(people) == 8 - len(empty['image_path'])
+    persons = HumanDataset('humandata.npz', str(root))
+    assert len(persons) == 8 - len(empty['image_path'])
 
 
 def test_photographic_sets_resume_to_the_same_bytes(mixed, tmp_path):
@@ -211,7 +211,7 @@ def test_photographic_sets_resume_to_the_same_bytes(mixed, tmp_path):
     generate_dataset(parts, 3, mixed, resume=True)
     for file in ['humandata.npz', *(f'images/{i:06d}.jpg' for i in range(3))]:
         assert (whole / file).read_bytes() == (parts / file).read_bytes()
-    other = replace(mixed, scene=replace(mixed.scene, nobody=0.2))
+    other = replace(mixed, scene=replace(mixed.scene, empty=0.2))
     with pytest.raises(OtherSettingsError, match='nobody'):
         generate_dataset(parts, 3, other, resume=True)
 
@@ -228,7 +228,7 @@ def test_bad_panoramas_are_named(bank, options, tmp_path):
         environment=Environment(file, 0.0, False, 1.0, 0.0, 0.0),
     )
     with pytest.raises(ValueError, match='square.hdr is 32 x 32'):
-        background_picture(np.random.default_rng(0), scene)
+        background_image(np.random.default_rng(0), scene)
 
 
 def test_sequences_are_not_photographic(options):

@@ -17,10 +17,10 @@ from aios.synthetic import (
 from aios.visualization import render_meshes
 
 
-def test_people_lie_over_their_picture(free_body_dir, layer) -> None:
+def test_people_lie_over_their_image(free_body_dir, layer) -> None:
     rng = np.random.default_rng(5)
     bank = BodyBank(free_body_dir)
-    options = SceneOptions(320, 240, people=(2, 3), genders=('neutral',))
+    options = SceneOptions(320, 240, persons=(2, 3), genders=('neutral',))
     scene = sample_scene(rng, bank, options)
     photograph = render_scene(rng, scene, bank)
     labels, _ = label_scene(scene, bank, photograph)
@@ -31,9 +31,9 @@ def test_people_lie_over_their_picture(free_body_dir, layer) -> None:
         7,
         (320, 240),
     )
-    people = SequenceResult.from_frames([frame], fps=14.0)
-    assert len(people) >= 1
-    body = layer(**people.smplx_parameters())
+    persons = SequenceResult.from_frames([frame], fps=14.0)
+    assert len(persons) >= 1
+    body = layer(**persons.smplx_parameters())
     drawn = render_meshes(
         [Mesh(vertices, layer.faces) for vertices in body.vertices],
         frame.K,

@@ -10,13 +10,13 @@ from aios.structures import Camera
 from aios.synthetic import SceneOptions, sample_scene
 from aios.synthetic.appearance import dress_body, sample_outfit
 from aios.synthetic.collisions import bodies_overlap, has_self_penetration
-from aios.synthetic.people import Seat, collides, make_person, sample_bodies
+from aios.synthetic.persons import Seat, collides, make_person, sample_bodies
 from aios.synthetic.views import View, sample_view
 
 
 def test_everybody_stands_on_the_floor(scenes):
     heights = [
-        p.vertices[:, 1].min() for scene, *_ in scenes for p in scene.people
+        p.vertices[:, 1].min() for scene, *_ in scenes for p in scene.persons
     ]
     assert len(heights) > 12
     np.testing.assert_allclose(heights, 0, atol=1e-5)
@@ -26,7 +26,7 @@ def test_nobody_is_inside_somebody_else(scenes, bank, winding_number):
     """An independent, slower test than the one placement uses."""
     pairs = 0
     for scene, *_ in scenes:
-        for a, b in itertools.permutations(scene.people, 2):
+        for a, b in itertools.permutations(scene.persons, 2):
             low, high = b.vertices.min(0), b.vertices.max(0)
             near = ((a.vertices > low) & (a.vertices < high)).all(1)
             points = a.vertices[near][::25]
@@ -68,7 +68,7 @@ def test_hand_in_the_belly_is_noticed(bank):
 
 def test_nobody_leaves_the_room_or_touches_the_camera(scenes):
     for scene, *_ in scenes:
-        for person in scene.people:
+        for person in scene.persons:
             assert scene.view.to_camera(person.vertices)[:, 2].min() > 0.4
             if not scene.surroundings.outdoor:
                 back = scene.surroundings.wall_distances[0]
@@ -76,12 +76,12 @@ def test_nobody_leaves_the_room_or_touches_the_camera(scenes):
 
 
 def test_number_of_people_and_genders_are_kept(bank):
-    options = SceneOptions(160, 120, people=(2, 3), genders=('female',))
+    options = SceneOptions(160, 120, persons=(2, 3), genders=('female',))
     for seed in range(8):
         scene = sample_scene(np.random.default_rng(seed), bank, options)
         left_out = scene.counts['no_free_place']
-        assert 2 <= len(scene.people) + left_out <= 3
-        assert {p.body.figure.gender for p in scene.people} <= {'female'}
+        assert 2 <= len(scene.persons) + left_out <= 3
+        assert {p.body.figure.gender for p in scene.persons} <= {'female'}
 
 
 def test_people_face_the_camera_or_anywhere(bank):
@@ -89,12 +89,12 @@ def test_people_face_the_camera_or_anywhere(bank):
     means = []
     for any_heading in (False, True):
         options = SceneOptions(
-            160, 120, people=(1, 2), any_heading=any_heading
+            160, 120, persons=(1, 2), any_heading=any_heading
         )
         angles = []
         for seed in range(16):
             scene = sample_scene(np.random.default_rng(seed), bank, options)
-            for person in scene.people:
+            for person in scene.persons:
                 x, z = person.position
                 turn = person.heading - np.arctan2(-x, -z)
                 angles.append(abs(np.angle(np.exp(1j * turn))))
@@ -119,9 +119,9 @@ def test_same_seed_same_scene(bank):
         for _ in range(2)
     )
     c = sample_scene(np.random.default_rng(12), bank, options)
-    for first, second in zip(a.people, b.people, strict=True):
+    for first, second in zip(a.persons, b.persons, strict=True):
         np.testing.assert_array_equal(first.vertices, second.vertices)
-    assert not np.array_equal(a.people[0].vertices, c.people[0].vertices)
+    assert not np.array_equal(a.persons[0].vertices, c.persons[0].vertices)
 
 
 def test_seat_contains_its_inside(winding_number):

@@ -17,7 +17,7 @@ def test_perfect_persons_have_perfect_tracks(tmp_path: Path, capsys):
     pytest.importorskip('trackeval')
     make = load_script('tools/make_synthetic_dataset.py')
     data, kept = tmp_path / 'data', tmp_path / 'kept'
-    words = f'{data} --sequences 1 --video 5 --size 160x120 --people 2-2'
+    words = f'{data} --sequences 1 --video 5 --size 160x120 --persons 2-2'
     make.main(words.split())
     tool = load_script('tools/analysis_tools/benchmark_tracking.py')
     (name,) = truths = tool.read_truth(data)

@@ -151,9 +151,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 
 def test_note_about_another_body_model(params: Path, capsys) -> None:
-    people = SequenceResult.load(params)
+    persons = SequenceResult.load(params)
     licensed = SequenceResult.from_frames(
-        people.frames(), fps=10, body_model='data/body_models'
+        persons.frames(), fps=10, body_model='data/body_models'
     )
     licensed.save(params, overwrite=True)
     main([str(params), '--format', 'bvh'])
@@ -170,15 +170,15 @@ def test_heights(params: Path, tmp_path: Path, capsys):
     out = tmp_path / 'scaled.npz'
     options = ['--height', '2=1.6', '--height', '1.8', '--format', 'npz']
     main([str(params), *options, '--out', str(out)])
-    people = SequenceResult.load(out)
-    two = people.person_id == 2
-    assert np.ptp(people.betas[two], axis=0).max() == 0
-    assert people.betas[two][0, 0] < 0 < people.betas[~two][0, 0]
+    persons = SequenceResult.load(out)
+    two = persons.person_id == 2
+    assert np.ptp(persons.betas[two], axis=0).max() == 0
+    assert persons.betas[two][0, 0] < 0 < persons.betas[~two][0, 0]
     options = ['--height', '2=1.6', '--ground', '--format', 'npz']
     main([str(params), *options, '--out', str(tmp_path / 'floor.npz')])
     assert 'note: not put on the floor: ' in capsys.readouterr().err
     without = SequenceResult.load(tmp_path / 'floor.npz')
-    np.testing.assert_array_equal(without.betas[two], people.betas[two])
+    np.testing.assert_array_equal(without.betas[two], persons.betas[two])
     for words, reason in (
         (
             ['--height', '1=1.8', '--height', '1=1.7'],
@@ -195,8 +195,10 @@ def test_heights(params: Path, tmp_path: Path, capsys):
 
 
 def test_gaps_are_filled(params: Path, tmp_path: Path):
-    people = SequenceResult.load(params)
-    ends = people.select((people.frame_index != 1) | (people.person_id == 1))
+    persons = SequenceResult.load(params)
+    ends = persons.select(
+        (persons.frame_index != 1) | (persons.person_id == 1)
+    )
     ends.save(params, overwrite=True)
     out = tmp_path / 'filled.npz'
     words = ['--fill-gaps', '1', '--format', 'npz', '--out', str(out)]

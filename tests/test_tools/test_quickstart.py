@@ -35,26 +35,26 @@ def _main(path: str) -> Callable:
 
 
 @pytest.fixture(scope='module')
-def pictures(
+def images(
     tmp_path_factory: pytest.TempPathFactory, free_body_dir: Path
 ) -> Path:
     """Three images of one or two persons."""
-    folder = tmp_path_factory.mktemp('quickstart') / 'pictures'
+    folder = tmp_path_factory.mktemp('quickstart') / 'images'
     _main('tools/make_synthetic_dataset.py')(
-        folder, '--images', 3, '--size', '96x72', '--people', '1-2',
+        folder, '--images', 3, '--size', '96x72', '--persons', '1-2',
         '--supersample', 1, '--body', free_body_dir,
     )  # fmt: skip
     return folder
 
 
 @pytest.fixture(scope='module')
-def options(pictures: Path) -> list[str]:
+def options(images: Path) -> list[str]:
     """Options that make everything small."""
     phases = [f'{p}_dataloader' for p in ('train', 'val', 'test')]
     return [
         '--cfg-options',
-        f'train_dataloader.dataset.datasets.0.data_root={pictures}/',
-        *(f'{phase}.dataset.data_root={pictures}/' for phase in phases[1:]),
+        f'train_dataloader.dataset.datasets.0.data_root={images}/',
+        *(f'{phase}.dataset.data_root={images}/' for phase in phases[1:]),
         *(f'{phase}.batch_size=2' for phase in phases),
         'train_dataloader.num_workers=0',
         'train_dataloader.persistent_workers=False',
@@ -81,24 +81,24 @@ def test_train_and_evaluate(
     metrics = _main('tools/test.py')(
         CONFIG, checkpoint, '--work-dir', tmp_path, *options
     )
-    assert metrics['whole_body/pictures'] == 3
+    assert metrics['whole_body/images'] == 3
     assert metrics['whole_body/predictions'] > 0
     # Every validation is drawn.
     assert list(checkpoint.parent.glob('*/vis_data/vis_image/*'))
 
 
-def test_predict(checkpoint: Path, pictures: Path, tmp_path: Path):
+def test_predict(checkpoint: Path, images: Path, tmp_path: Path):
     predict = _main('demo/image_demo.py')
     count = predict(
-        pictures / 'images', CONFIG, checkpoint,
+        images / 'images', CONFIG, checkpoint,
         '--out-dir', tmp_path / 'out', '--score-thr', ANY_SCORE,
     )  # fmt: skip
     folder = tmp_path / 'out'
-    picture = folder / 'vis/000000.jpg'
-    assert cv2.imread(str(picture)).shape == (72, 96, 3)
-    people = SequenceResult.load(folder / 'params/000000.npz')
+    image = folder / 'vis/000000.jpg'
+    assert cv2.imread(str(image)).shape == (72, 96, 3)
+    persons = SequenceResult.load(folder / 'params/000000.npz')
     meshes = sorted((folder / 'mesh').glob('000000_person*.obj'))
-    assert len(meshes) == len(people)
+    assert len(meshes) == len(persons)
     assert len(list(folder.glob('mesh/*.obj'))) == count > 0
     assert len(SequenceResult.load(folder / 'params.npz')) == count
     lines = meshes[0].read_text().splitlines()

@@ -98,15 +98,15 @@ RECIPES = [
 
 
 @pytest.fixture(scope='module')
-def pictures(
+def images(
     tmp_path_factory: pytest.TempPathFactory, free_body_dir: Path
 ) -> Path:
     """Five images, so that an epoch is not a whole number of batches."""
-    folder = tmp_path_factory.mktemp('recipes') / 'pictures'
+    folder = tmp_path_factory.mktemp('recipes') / 'images'
     load_script('tools/make_synthetic_dataset.py').main(
         [
             *(str(folder), '--images', '5', '--size', '96x72'),
-            *('--people', '1', '--supersample', '1'),
+            *('--persons', '1', '--supersample', '1'),
             *('--body', str(free_body_dir)),
         ]
     )
@@ -114,12 +114,12 @@ def pictures(
 
 
 @pytest.fixture
-def options(pictures: Path) -> Callable[[Recipe], list[str]]:
+def options(images: Path) -> Callable[[Recipe], list[str]]:
     """Options of a command that trains with a recipe."""
     datasets = 'train_dataloader.dataset.datasets.0', 'val_dataloader.dataset'
     return lambda recipe: [
         '--cfg-options',
-        *(f'{name}.data_root={pictures}/' for name in datasets),
+        *(f'{name}.data_root={images}/' for name in datasets),
         'train_dataloader.batch_size=2',
         *recipe.options,
     ]

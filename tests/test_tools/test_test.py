@@ -18,7 +18,7 @@ def checkpoint(train, tmp_path) -> Path:
     return work_dir / 'epoch_1.pth'
 
 
-def test_metrics_predictions_and_pictures(
+def test_metrics_predictions_and_images(
     checkpoint, evaluate, tmp_path, capsys
 ):
     work_dir, out = tmp_path / 'test', tmp_path / 'out.pkl'
@@ -31,10 +31,10 @@ def test_metrics_predictions_and_pictures(
     assert ['whole_body/recall', '1'] in [line.split() for line in lines]
     records = load_pickle(out)
     assert [record['img_id'] for record in records] == [*range(6)]
-    pictures = sorted(work_dir.glob('*/drawn/*.jpg'))
-    assert len(pictures) == 6
+    images = sorted(work_dir.glob('*/drawn/*.jpg'))
+    assert len(images) == 6
     # ground truth to the left of the prediction
-    assert cv2.imread(str(pictures[0])).shape == (16, 32, 3)
+    assert cv2.imread(str(images[0])).shape == (16, 32, 3)
 
 
 @pytest.mark.parametrize(

@@ -246,14 +246,14 @@ def test_tensorboard(train, tmp_path):
     (events,) = tmp_path.glob('*/vis_data/events.*')
     content = events.read_bytes()
     assert b'loss' in content
-    assert b'val_000005_picture' in content
+    assert b'val_000005_image' in content
 
 
 def test_images_of_validations(whole):
     drawn = [p.name for p in whole.glob('*/vis_data/vis_image/**/*.png')]
     assert sorted(drawn) == [
-        'val_000000_picture_3.png',
-        'val_000005_picture_3.png',
+        'val_000000_image_3.png',
+        'val_000005_image_3.png',
     ]
 
 

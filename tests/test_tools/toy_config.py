@@ -48,7 +48,7 @@ custom_hooks = [
 ]
 default_hooks = dict(
     logger=dict(interval=1),
-    visualization=dict(num_pictures=2),
+    visualization=dict(num_images=2),
 )
 log_processor = dict(window_size=1)
 env_cfg = dict(dist_cfg=dict(backend='gloo'))

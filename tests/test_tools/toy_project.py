@@ -31,7 +31,7 @@ class ToyDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Make the images."""
-        path = f'{self.data_root}/picture.png'
+        path = f'{self.data_root}/image.png'
         cv2.imwrite(path, np.full((16, 16, 3), 99, np.uint8))
         return [{'img_path': path, 'img_id': i} for i in range(6)]
 

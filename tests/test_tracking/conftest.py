@@ -15,7 +15,7 @@ from aios.synthetic import BodyBank
 from aios.synthetic.bodies import Figure, sample_shape, smplx_parameters
 from aios.synthetic.labels import camera_parameters
 from aios.synthetic.motion import sample_motion
-from aios.synthetic.people import LocalBody, Person
+from aios.synthetic.persons import LocalBody, Person
 from aios.synthetic.views import View
 
 FPS = 25.0
@@ -39,12 +39,14 @@ def walk(bank) -> Callable[..., list[FrameResult]]:
         paths: Sequence[Path2D], frames: int = 50, seed: int = 0
     ) -> list[FrameResult]:
         rng = np.random.default_rng(seed)
-        people = [_walker(bank, rng, path, frames) for path in paths]
-        genders = ['neutral'] * len(people) * frames
-        rows = [person[t] for t in range(frames) for person in people]
-        joints = bank.joints(genders, rows).reshape(frames, len(people), -1, 3)
+        persons = [_walker(bank, rng, path, frames) for path in paths]
+        genders = ['neutral'] * len(persons) * frames
+        rows = [person[t] for t in range(frames) for person in persons]
+        joints = bank.joints(genders, rows).reshape(
+            frames, len(persons), -1, 3
+        )
         return [
-            _frame(t, [person[t] for person in people], joints[t])
+            _frame(t, [person[t] for person in persons], joints[t])
             for t in range(frames)
         ]
 
@@ -68,22 +70,24 @@ def predict() -> Callable[..., list[FrameResult]]:
 
 
 def _predict(frame, rng, noise: float, hidden: float) -> FrameResult:
-    people = dict(frame.instances)
+    persons = dict(frame.instances)
     count = len(frame)
-    boxes = people['bboxes']
+    boxes = persons['bboxes']
     height = (boxes[:, 3] - boxes[:, 1])[:, None]
-    people['bboxes'] = boxes + noise * rng.normal(0, 0.02, (count, 4)) * height
-    people['joints2d'] = (
-        people['joints2d']
+    persons['bboxes'] = (
+        boxes + noise * rng.normal(0, 0.02, (count, 4)) * height
+    )
+    persons['joints2d'] = (
+        persons['joints2d']
         + noise * rng.normal(0, 0.01, (count, 144, 2)) * height[..., None]
     )
-    people['transl'] = people['transl'] * (
+    persons['transl'] = persons['transl'] * (
         1 + noise * rng.normal(0, 0.06, (count, 1))
     )
-    people['scores'] = rng.uniform(0.45, 0.95, count)
+    persons['scores'] = rng.uniform(0.45, 0.95, count)
     seen = _covered(frame) < hidden
     order = rng.permutation(count)
-    noisy = frame.with_fields(**people)
+    noisy = frame.with_fields(**persons)
     return noisy.select(order[seen[order]])
 
 
@@ -125,12 +129,12 @@ def _walker(bank, rng, path: Path2D, frames: int) -> list[dict]:
 def _frame(t: int, rows: list[dict], joints: np.ndarray) -> FrameResult:
     pixels = CAMERA.project(joints.astype(np.float64))
     low, high = pixels.min(1), pixels.max(1)
-    people = {
+    persons = {
         name: np.stack([row[name].reshape(-1) for row in rows])
         for name in rows[0]
     }
-    people = complete_instances(
-        **people,
+    persons = complete_instances(
+        **persons,
         bboxes=np.concatenate([low, high], axis=1),
         joints3d=joints,
         joints2d=pixels,
@@ -141,5 +145,5 @@ def _frame(t: int, rows: list[dict], joints: np.ndarray) -> FrameResult:
         t / FPS,
         CAMERA.K,
         (CAMERA.width, CAMERA.height),
-        people,
+        persons,
     )

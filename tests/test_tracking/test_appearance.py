@@ -21,10 +21,10 @@ def standing(*places: float) -> FrameResult:
     for row, x in enumerate(places):
         for first, y in ((5, 20), (11, 50), (13, 75)):
             joints[row, BODY[first : first + 2]] = (x + 10, y), (x - 10, y)
-    people = complete_instances(
+    persons = complete_instances(
         joints2d=joints, bboxes=np.zeros((len(places), 4))
     )
-    return FrameResult('a', 0, 0, np.eye(3), (200, 100), people)
+    return FrameResult('a', 0, 0, np.eye(3), (200, 100), persons)
 
 
 def dressed() -> np.ndarray:

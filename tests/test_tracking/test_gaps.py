@@ -66,16 +66,16 @@ def test_longer_gaps_and_ends_of_tracks_are_not_filled(truth, holed, layer):
     assert len(fill_gaps(holed, layer, 3)) == len(holed)
     begun = truth.select((truth.person_id == 1) | (truth.frame_index > 5))
     ended = truth.select((truth.person_id == 1) | (truth.frame_index < 5))
-    for people in (truth, begun, ended, truth.select([])):
-        assert len(fill_gaps(people, layer)) == len(people)
+    for persons in (truth, begun, ended, truth.select([])):
+        assert len(fill_gaps(persons, layer)) == len(persons)
 
 
 def test_meshes_are_filled_too(holed, layer):
     frames = [f for f in holed.frames() if f.source_frame in (5, 6, 10)]
     poser = BodyPoser(layer)
-    people = SequenceResult.from_frames(f.posed(poser) for f in frames)
-    filled = fill_gaps(people, layer)
-    assert filled.vertices.shape[0] == len(people) + 1
+    persons = SequenceResult.from_frames(f.posed(poser) for f in frames)
+    filled = fill_gaps(persons, layer)
+    assert filled.vertices.shape[0] == len(persons) + 1
     (row,) = np.flatnonzero(filled.scores == 0)
     low, high = filled.joints3d[row].min(0), filled.joints3d[row].max(0)
     assert (np.abs(filled.vertices[row].min(0) - low) < 0.3).all()

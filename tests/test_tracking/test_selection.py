@@ -12,10 +12,10 @@ def frame(t: int = 0, **sides: float) -> FrameResult:
     """Persons ``a``, ``b``, ... (ids 0, 1, ...) with square boxes."""
     ids = [ord(name) - ord('a') for name in sides]
     boxes = np.array([[10, 10, 10 + s, 10 + s] for s in sides.values()])
-    people = complete_instances(
+    persons = complete_instances(
         person_id=np.array(ids, int), bboxes=boxes.reshape(-1, 4)
     )
-    return FrameResult(f'{t:06d}', t, t / 25, np.eye(3), (640, 480), people)
+    return FrameResult(f'{t:06d}', t, t / 25, np.eye(3), (640, 480), persons)
 
 
 def chosen(result: FrameResult) -> list[int]:

@@ -101,9 +101,9 @@ def test_zero_lag_does_not_come_late(truth, layer):
 
 
 def test_offline_without_zero_lag_is_online(noisy, layer):
-    people = smooth_sequence(sequence(noisy), layer, zero_lag=False)
+    persons = smooth_sequence(sequence(noisy), layer, zero_lag=False)
     np.testing.assert_array_equal(
-        people.joints3d, np.concatenate(joints(smooth_online(noisy, layer)))
+        persons.joints3d, np.concatenate(joints(smooth_online(noisy, layer)))
     )
 
 
@@ -112,19 +112,19 @@ def test_what_does_not_move_is_not_changed(truth, layer, zero_lag):
     still = sequence(
         [replace(truth[0], name=f.name, timestamp=f.timestamp) for f in truth]
     )
-    people = smooth_sequence(still, layer, zero_lag=zero_lag)
-    np.testing.assert_allclose(people.joints3d, still.joints3d, atol=2e-5)
-    np.testing.assert_allclose(people.joints2d, still.joints2d, atol=2e-2)
+    persons = smooth_sequence(still, layer, zero_lag=zero_lag)
+    np.testing.assert_allclose(persons.joints3d, still.joints3d, atol=2e-5)
+    np.testing.assert_allclose(persons.joints2d, still.joints2d, atol=2e-2)
     for name in SMPLX_ARGUMENTS:
         np.testing.assert_allclose(
-            getattr(people, name), getattr(still, name), atol=2e-5
+            getattr(persons, name), getattr(still, name), atol=2e-5
         )
 
 
 def test_joints2d_do_not_depend_on_the_path(truth, layer):
     """Of a person who stands in the camera plane too."""
-    people = truth[0].instances
-    moved = people['transl'] - people['joints3d'][:, :1].mean(1) * (0, 0, 1)
+    persons = truth[0].instances
+    moved = persons['transl'] - persons['joints3d'][:, :1].mean(1) * (0, 0, 1)
     frame = truth[0].with_fields(transl=moved)
     smooth = OneEuroSmoother(body_model=layer)(frame)
     depth = smooth.instances['joints3d'][..., 2]
@@ -149,9 +149,9 @@ def test_joints_and_meshes_are_those_of_the_parameters(noisy, layer, zero_lag):
         frame.with_fields(vertices=forward(frame, layer).vertices.numpy())
         for frame in noisy[:6]
     ]
-    people = smooth_sequence(sequence(frames), layer, zero_lag=zero_lag)
-    assert people.vertices is not None
-    for frame in people.frames():
+    persons = smooth_sequence(sequence(frames), layer, zero_lag=zero_lag)
+    assert persons.vertices is not None
+    for frame in persons.frames():
         out = forward(frame, layer)
         again = refreshed(frame, layer)
         for name, wanted, tolerance in (
@@ -231,7 +231,7 @@ def test_smoothing_moves_people_along_the_ray_mostly(truth, noisy, layer):
     assert error(pelvis, goal) < 4  # of an image 640 pixels wide
 
 
-def test_pictures_without_timestamps_use_the_frame_rate(noisy, layer):
+def test_images_without_timestamps_use_the_frame_rate(noisy, layer):
     zero = [replace(frame, timestamp=0.0) for frame in noisy[:10]]
     np.testing.assert_allclose(
         joints(smooth_online(zero, layer, fps=25.0)),

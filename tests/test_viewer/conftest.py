@@ -18,7 +18,7 @@ K = np.array([[400.0, 0, 140], [0, 380, 130], [0, 0, 1]])
 
 
 @pytest.fixture(scope='session')
-def people(layer: SMPLXLayer) -> SequenceResult:
+def persons(layer: SMPLXLayer) -> SequenceResult:
     """Person 7 is in all frames, person 2 in the first and the last."""
     frames = []
     for number in range(4):
@@ -49,12 +49,12 @@ def people(layer: SMPLXLayer) -> SequenceResult:
 
 @pytest.fixture(scope='session')
 def animation(
-    people: SequenceResult,
+    persons: SequenceResult,
     layer: SMPLXLayer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     path = tmp_path_factory.mktemp('animation') / 'people.glb'
-    write_glb(people, layer, path, tolerance=1e-3)
+    write_glb(persons, layer, path, tolerance=1e-3)
     return path
 
 

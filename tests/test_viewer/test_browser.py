@@ -30,11 +30,11 @@ def driver(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def page(people, animation, images, tmp_path_factory):
+def page(persons, animation, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp('page')
     track = make_image_track(images, folder, TIMES)
     path = folder / 'viewer.html'
-    write_viewer(people, animation, path, images=track)
+    write_viewer(persons, animation, path, images=track)
     return path
 
 
@@ -117,20 +117,20 @@ def test_people_and_time(driver, page) -> None:
 
 
 def test_camera_sees_what_the_renderer_draws(
-    driver, page, people, layer
+    driver, page, persons, layer
 ) -> None:
     """Persons lie over the image where the results say, to the pixel."""
     viewer = _Viewer(driver, page, 'frame=3&view=camera')
     image = viewer.canvas()
     height, width = image.shape[:2]
     scale = min(width / 320, height / 240)
-    K = np.diag([scale, scale, 1]) @ people.K[3]
+    K = np.diag([scale, scale, 1]) @ persons.K[3]
     K[:2, 2] += (width - 320 * scale) / 2, (height - 240 * scale) / 2
-    body = layer(**people.smplx_parameters(people.rows(3)))
+    body = layer(**persons.smplx_parameters(persons.rows(3)))
     meshes = [Mesh(vertices, layer.faces) for vertices in body.vertices]
     wanted = render_meshes(meshes, K, height, width).ids
     for index, person in enumerate(
-        people.frame(3).instances['person_id'].tolist()
+        persons.frame(3).instances['person_id'].tolist()
     ):
         seen, expected = _mask(image, person), wanted == index
         # The buttons lie over the top of the image.
@@ -143,11 +143,11 @@ def test_camera_sees_what_the_renderer_draws(
 
 
 @pytest.mark.parametrize('video', [True, False])
-def test_playing(driver, people, animation, images, tmp_path, video) -> None:
+def test_playing(driver, persons, animation, images, tmp_path, video) -> None:
     fps = 5.0 if video else 0.0
     track = make_image_track(images, tmp_path, TIMES, fps=fps)
     path = tmp_path / 'viewer.html'
-    write_viewer(people, animation, path, images=track)
+    write_viewer(persons, animation, path, images=track)
     viewer = _Viewer(driver, path)
     assert viewer.data('state') == 'ready'
     viewer.find('#speed option').click()  # slowly: nobody must be in time

@@ -14,7 +14,7 @@ import pytest
 
 from aios.export import write_glb
 from aios.results import SequenceResult
-from aios.viewer import describe_people, make_image_track, write_viewer
+from aios.viewer import describe_persons, make_image_track, write_viewer
 from aios.viewer import page as page_module
 
 
@@ -46,18 +46,18 @@ class _Page(HTMLParser):
         return b''.join(base64.b64decode(line) for line in lines)
 
 
-def test_everything_is_inside(people, animation, images, tmp_path) -> None:
+def test_everything_is_inside(persons, animation, images, tmp_path) -> None:
     times = np.arange(4) / 5
     track = make_image_track(images, tmp_path, times)
     path = tmp_path / 'sub/page.html'
-    size = write_viewer(people, animation, path, images=track)
+    size = write_viewer(persons, animation, path, images=track)
     assert size == path.stat().st_size
     page = _Page(path)
     assert gzip.decompress(page.payload('glb')) == animation.read_bytes()
     for index, file in enumerate(track.paths):
         assert page.payload(f'media{index}') == file.read_bytes()
     data = json.loads(page.texts['data'])
-    assert data.items() >= describe_people(people).items()
+    assert data.items() >= describe_persons(persons).items()
     assert data['media'] == {
         'kind': 'images',
         'type': 'image/jpeg',
@@ -69,15 +69,15 @@ def test_everything_is_inside(people, animation, images, tmp_path) -> None:
     assert 'http' not in page.policy
 
 
-def test_licence_of_three_is_inside(people, animation, tmp_path) -> None:
-    write_viewer(people, animation, tmp_path / 'page.html')
+def test_licence_of_three_is_inside(persons, animation, tmp_path) -> None:
+    write_viewer(persons, animation, tmp_path / 'page.html')
     text = (tmp_path / 'page.html').read_text('utf-8')
     assert 'Three.js Authors' in text
     assert 'SPDX-License-Identifier: MIT' in text
 
 
-def test_what_is_said_of_people(people) -> None:
-    data = describe_people(people)
+def test_what_is_said_of_people(persons) -> None:
+    data = describe_persons(persons)
     np.testing.assert_allclose(data['times'], [0, 0.2, 0.4, 0.6], atol=1e-6)
     assert data['names'] == ['000010', '000011', '000012', '000013']
     first, second = data['people']
@@ -88,26 +88,26 @@ def test_what_is_said_of_people(people) -> None:
     assert first['color'] != second['color']
     (view,) = data['cameras']
     assert view['size'] == [320, 240]
-    np.testing.assert_array_equal(view['K'], people.K[0])
+    np.testing.assert_array_equal(view['K'], persons.K[0])
     assert data['frameCameras'] == [0, 0, 0, 0]
     # y up, z towards the viewer.
     low, high = np.array(data['bounds'])
-    joints = people.joints3d.reshape(-1, 3)
+    joints = persons.joints3d.reshape(-1, 3)
     np.testing.assert_allclose(low[2], -joints[:, 2].max(), atol=1e-3)
     np.testing.assert_allclose(high[1], -joints[:, 1].min(), atol=1e-3)
 
 
-def test_somebody_far_away_does_not_make_the_others_small(people) -> None:
-    joints = people.joints3d.copy()
-    joints[people.person_id == 2] += (0, 0, 500)
-    data = describe_people(replace(people, joints3d=joints))
+def test_somebody_far_away_does_not_make_the_others_small(persons) -> None:
+    joints = persons.joints3d.copy()
+    joints[persons.person_id == 2] += (0, 0, 500)
+    data = describe_persons(replace(persons, joints3d=joints))
     assert data['bounds'][0][2] > -10
 
 
-def test_cameras_that_change(people) -> None:
-    K = people.K.copy()
+def test_cameras_that_change(persons) -> None:
+    K = persons.K.copy()
     K[2, 0, 0] *= 2
-    data = describe_people(replace(people, K=K))
+    data = describe_persons(replace(persons, K=K))
     chosen = [data['cameras'][i]['K'][0][0] for i in data['frameCameras']]
     assert chosen == [400, 400, 800, 400]
 
@@ -121,11 +121,11 @@ def test_nobody_and_nothing(layer, tmp_path) -> None:
     assert data['media']['kind'] == 'none'
 
 
-def test_texts_of_users_stay_texts(people, animation, tmp_path) -> None:
+def test_texts_of_users_stay_texts(persons, animation, tmp_path) -> None:
     bad = '</script><img src=x onerror=alert(1)>%%GLB%%'
-    names = people.frame_names.astype('U80')
+    names = persons.frame_names.astype('U80')
     names[1] = bad
-    sequence = replace(people, source=f'{bad}.mp4', frame_names=names)
+    sequence = replace(persons, source=f'{bad}.mp4', frame_names=names)
     path = tmp_path / 'page.html'
     write_viewer(sequence, animation, path, title=bad)
     page = _Page(path)
@@ -134,43 +134,43 @@ def test_texts_of_users_stay_texts(people, animation, tmp_path) -> None:
     assert page.texts['title'].strip() == bad
 
 
-def test_an_existing_page_stays(people, animation, tmp_path) -> None:
+def test_an_existing_page_stays(persons, animation, tmp_path) -> None:
     path = tmp_path / 'page.html'
     path.write_text('mine')
     with pytest.raises(FileExistsError, match=r'page\.html'):
-        write_viewer(people, animation, path)
+        write_viewer(persons, animation, path)
     assert path.read_text() == 'mine'
-    write_viewer(people, animation, path, overwrite=True)
+    write_viewer(persons, animation, path, overwrite=True)
     assert path.stat().st_size > 10_000
     assert [file.name for file in tmp_path.iterdir()] == ['page.html']
 
 
 def test_the_animation_of_others_is_refused(
-    people, animation, tmp_path
+    persons, animation, tmp_path
 ) -> None:
     path = tmp_path / 'page.html'
-    alone = people.select(people.person_id == 7)
+    alone = persons.select(persons.person_id == 7)
     with pytest.raises(ValueError, match=r'persons \[2, 7\].* \[7\]'):
         write_viewer(alone, animation, path)
-    fewer = people.select_frames([0, 1])
+    fewer = persons.select_frames([0, 1])
     with pytest.raises(ValueError, match='4 frames, the results have 2'):
         write_viewer(fewer, animation, path)
     for content in (b'', b'no model', b'glTF' + bytes(8) + b'\5\0\0\0JSON{'):
         (tmp_path / 'bad.glb').write_bytes(content)
         with pytest.raises(ValueError, match=r'bad\.glb: is'):
-            write_viewer(people, tmp_path / 'bad.glb', path)
+            write_viewer(persons, tmp_path / 'bad.glb', path)
     assert not path.exists()
 
 
-def test_pictures_of_other_frames_are_refused(
-    people, animation, images, tmp_path
+def test_images_of_other_frames_are_refused(
+    persons, animation, images, tmp_path
 ) -> None:
     track = make_image_track(images[:3], tmp_path, [0, 1, 2])
     with pytest.raises(ValueError, match='3 frames, the results have 4'):
-        write_viewer(people, animation, tmp_path / 'a.html', images=track)
+        write_viewer(persons, animation, tmp_path / 'a.html', images=track)
 
 
-def test_too_large(people, animation, tmp_path, monkeypatch) -> None:
+def test_too_large(persons, animation, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(page_module, '_LIMIT', 1000)
     with pytest.raises(ValueError, match='use fewer frames'):
-        write_viewer(people, animation, tmp_path / 'page.html')
+        write_viewer(persons, animation, tmp_path / 'page.html')

@@ -82,7 +82,7 @@ def make_scene():
 
 
 @pytest.fixture(scope='module')
-def people(free_body_dir, tmp_path_factory):
+def persons(free_body_dir, tmp_path_factory):
     """Folder with two images, ``people.npz`` and ``config.py``."""
     root = tmp_path_factory.mktemp('people')
     layer = SMPLXLayer(model_path=free_body_dir)
@@ -151,9 +151,9 @@ def uncovered_and_excess(mesh, person, tolerance):
     return uncovered.sum() / size, (drawn & ~around).sum() / size
 
 
-def test_meshes_cover_the_people_exactly(browse, people, tmp_path):
+def test_meshes_cover_the_people_exactly(browse, persons, tmp_path):
     out = tmp_path / 'out'
-    browse(people / 'config.py', '--output-dir', out, '--mode', 'original')
+    browse(persons / 'config.py', '--output-dir', out, '--mode', 'original')
     assert sorted(path.name for path in out.iterdir()) == [
         '000000_street.jpg',
         '000001_street.jpg',
@@ -162,7 +162,7 @@ def test_meshes_cover_the_people_exactly(browse, people, tmp_path):
     for number, folder in enumerate('ab'):
         drawn = read(out / f'{number:06d}_street.jpg')
         boxes, mesh = np.split(drawn, 2, axis=1)
-        person = is_blue(read(people / folder / 'street.png'))
+        person = is_blue(read(persons / folder / 'street.png'))
         assert person.mean() > 0.03
         uncovered, excess = uncovered_and_excess(mesh, person, 1)
         assert uncovered < 0.03
@@ -170,13 +170,13 @@ def test_meshes_cover_the_people_exactly(browse, people, tmp_path):
         assert is_blue(boxes).sum() > 0.3 * person.sum()
 
 
-def test_meshes_follow_flip_and_resize(browse, people, tmp_path):
-    browse(people / 'config.py', '--output-dir', tmp_path, '-n', 1)
+def test_meshes_follow_flip_and_resize(browse, persons, tmp_path):
+    browse(persons / 'config.py', '--output-dir', tmp_path, '-n', 1)
     drawn = read(tmp_path / '000000_street.jpg')
     # Both sides at most 400: 320 x 240 becomes 400 x 300.
     assert drawn.shape == (300, 800, 3)
     boxes, mesh = np.split(drawn, 2, axis=1)
-    person = read(people / 'a' / 'street.png').astype(np.uint8)
+    person = read(persons / 'a' / 'street.png').astype(np.uint8)
     person = is_blue(cv2.resize(person[:, ::-1], (400, 300)).astype(int))
     # A mirrored image is off by one pixel: AiOS' convention.
     uncovered, excess = uncovered_and_excess(mesh, person, 3)
@@ -184,9 +184,9 @@ def test_meshes_follow_flip_and_resize(browse, people, tmp_path):
     assert excess < 0.01
 
 
-def test_steps_of_the_pipeline(browse, people, tmp_path):
+def test_steps_of_the_pipeline(browse, persons, tmp_path):
     browse(
-        people / 'config.py',
+        persons / 'config.py',
         *('--output-dir', tmp_path, '-n', 1, '--mode', 'pipeline'),
         '--no-mesh',
     )
@@ -195,15 +195,15 @@ def test_steps_of_the_pipeline(browse, people, tmp_path):
     assert drawn.shape == (2 * 246 + 6, 2 * 326 + 6, 3)
     annotated = drawn[6 : 6 + HEIGHT, 6 : 6 + WIDTH]
     flipped = drawn[6 : 6 + HEIGHT, 332 : 332 + WIDTH]
-    person = is_blue(read(people / 'a' / 'street.png'))
+    person = is_blue(read(persons / 'a' / 'street.png'))
     for image, expected in ((annotated, person), (flipped, person[:, ::-1])):
         assert is_blue(image)[:200][~expected[:200]].mean() < 0.02
         assert is_blue(image).sum() > 0.3 * expected.sum()
 
 
-def test_without_meshes_there_is_one_panel(browse, people, tmp_path, capsys):
+def test_without_meshes_there_is_one_panel(browse, persons, tmp_path, capsys):
     browse(
-        people / 'config.py',
+        persons / 'config.py',
         *('--output-dir', tmp_path, '--no-mesh', '--mode', 'original'),
         *('--body-model', '/none'),
     )
@@ -213,22 +213,27 @@ def test_without_meshes_there_is_one_panel(browse, people, tmp_path, capsys):
     assert 'contact sheet of 2' in output
 
 
-def test_the_visualizer_of_the_config_decides(browse, people, tmp_path):
+def test_the_visualizer_of_the_config_decides(browse, persons, tmp_path):
     options = (
         'visualizer.type=WholeBodyVisualizer',
         'visualizer.body_model.type=SMPLXLayer',
         'visualizer.body_model.model_path=/from/visualizer',
     )
-    arguments = people / 'config.py', '--output-dir', tmp_path, '--cfg-options'
+    arguments = (
+        persons / 'config.py',
+        '--output-dir',
+        tmp_path,
+        '--cfg-options',
+    )
     with pytest.raises(SystemExit, match='/from/visualizer'):
         browse(*arguments, *options)
     with pytest.raises(SystemExit, match='/from/option'):
         browse(*arguments, *options, '--body-model', '/from/option')
 
 
-def test_nothing_is_overwritten_unasked(browse, people, tmp_path):
+def test_nothing_is_overwritten_unasked(browse, persons, tmp_path):
     (tmp_path / 'mine.txt').write_text('x')
-    arguments = people / 'config.py', '--output-dir', tmp_path, '--no-mesh'
+    arguments = persons / 'config.py', '--output-dir', tmp_path, '--no-mesh'
     with pytest.raises(SystemExit, match='is not empty; give another'):
         browse(*arguments)
     assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
@@ -237,31 +242,31 @@ def test_nothing_is_overwritten_unasked(browse, people, tmp_path):
     assert (tmp_path / 'mine.txt').read_text() == 'x'
 
 
-def test_a_phase_that_the_config_lacks_is_refused(browse, people, tmp_path):
+def test_a_phase_that_the_config_lacks_is_refused(browse, persons, tmp_path):
     with pytest.raises(
         SystemExit, match='no val_dataloader and no .*has train_dataloader'
     ):
         browse(
-            people / 'config.py',
+            persons / 'config.py',
             *('--output-dir', tmp_path / 'new', '--phase', 'val'),
         )
     assert not (tmp_path / 'new').exists()
 
 
-def test_a_data_set_without_a_pipeline_is_refused(browse, people, tmp_path):
+def test_a_data_set_without_a_pipeline_is_refused(browse, persons, tmp_path):
     pipeline = 'train_dataloader.dataset.datasets.0.pipeline=[]'
     with pytest.raises(SystemExit, match='end with PackWholeBodyInputs'):
         browse(
-            people / 'config.py',
+            persons / 'config.py',
             *('--output-dir', tmp_path, '--cfg-options', pipeline),
         )
 
 
-def test_a_missing_file_is_an_error_of_one_line(browse, people, tmp_path):
+def test_a_missing_file_is_an_error_of_one_line(browse, persons, tmp_path):
     ann_file = 'train_dataloader.dataset.datasets.0.ann_file=gone.npz'
     with pytest.raises(SystemExit, match='error: .*gone.npz does not exist'):
         browse(
-            people / 'config.py',
+            persons / 'config.py',
             *('--output-dir', tmp_path, '--cfg-options', ann_file),
         )
     assert not list(tmp_path.iterdir())
@@ -270,7 +275,7 @@ def test_a_missing_file_is_an_error_of_one_line(browse, people, tmp_path):
 @pytest.mark.parametrize(
     'arguments', [['-n', 0], ['-n', -5], ['--columns', 0]]
 )
-def test_numbers_out_of_range_are_refused(browse, people, arguments):
+def test_numbers_out_of_range_are_refused(browse, persons, arguments):
     with pytest.raises(SystemExit) as error:
-        browse(people / 'config.py', *arguments)
+        browse(persons / 'config.py', *arguments)
     assert error.value.code == 2

@@ -137,19 +137,19 @@ def test_wrong_numbers_of_joints_are_refused():
 @pytest.mark.parametrize(
     'image', [np.zeros((5, 5, 3)), np.zeros((5, 5), np.uint8)]
 )
-def test_pictures_of_other_types_are_refused(image):
+def test_images_of_other_types_are_refused(image):
     with pytest.raises(ValueError, match=r'must be \(H, W, 3\) uint8'):
         draw_boxes(image, [[0, 0, 3, 3]], WHITE)
 
 
 @pytest.mark.parametrize('position', [(-50, -50), (500, 500), (10, 60)])
-def test_labels_stay_inside_the_picture(position):
+def test_labels_stay_inside_the_image(position):
     image = draw_label(canvas(), 'Zoë 0.93', position, (250, 250, 0))
     plate = (image == (250, 250, 0)).all(-1)
     assert plate.sum() > 300
 
 
-def test_contact_sheet_has_a_cell_per_picture():
+def test_contact_sheet_has_a_cell_per_image():
     colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     images = [np.full((20, 30, 3), color, np.uint8) for color in colors]
     sheet = contact_sheet(images, columns=2, cell_size=(40, 60), gap=4)
@@ -160,7 +160,7 @@ def test_contact_sheet_has_a_cell_per_picture():
         assert tuple(center) == color
 
 
-def test_contact_sheet_keeps_the_shape_of_pictures():
+def test_contact_sheet_keeps_the_shape_of_images():
     tall = np.full((100, 20, 3), 255, np.uint8)
     sheet = contact_sheet([tall], cell_size=(50, 50), gap=0)
     filled = (sheet == 255).all(-1)

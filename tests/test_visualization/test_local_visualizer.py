@@ -45,7 +45,7 @@ def _forget_calls():
     SquareBody.calls.clear()
 
 
-def make_people(*translations, **fields):
+def make_persons(*translations, **fields):
     n = len(translations)
     return InstanceData(
         bboxes=torch.tensor([[50.0, 40, 100, 90]] * n).reshape(n, 4),
@@ -64,10 +64,10 @@ def make_people(*translations, **fields):
     )
 
 
-def make_sample(people=None, predictions=None, with_camera=True):
+def make_sample(persons=None, predictions=None, with_camera=True):
     sample = BaseDataElement(metainfo={'cam_K': K} if with_camera else None)
-    if people is not None:
-        sample.gt_instances = people
+    if persons is not None:
+        sample.gt_instances = persons
     if predictions is not None:
         sample.pred_instances = predictions
     return sample
@@ -92,8 +92,8 @@ def test_it_is_built_from_a_config():
 
 
 def test_meshes_stand_where_the_camera_sees_them():
-    drawn = make_visualizer('mesh').draw_people(
-        IMAGE, make_people((0.0, 0.0, 2.0)), K
+    drawn = make_visualizer('mesh').draw_persons(
+        IMAGE, make_persons((0.0, 0.0, 2.0)), K
     )
     # 0.25 m at 2 m with f = 200: 25 px around (80, 60).
     expected = np.zeros((120, 160), bool)
@@ -103,11 +103,11 @@ def test_meshes_stand_where_the_camera_sees_them():
 
 def test_people_with_cameras_of_their_own():
     """COCO, UBody: everybody is where their own camera sees them."""
-    people = make_people((0.0, 0.0, 2.0), (0.1, 0.0, 4.0), (0.0, 0.0, 2.0))
-    people.cameras = torch.tensor(
+    persons = make_persons((0.0, 0.0, 2.0), (0.1, 0.0, 4.0), (0.0, 0.0, 2.0))
+    persons.cameras = torch.tensor(
         [[80.0, 80, 40, 30], [160, 120, 100, 70], [float('nan')] * 4]
     )
-    drawn = make_visualizer('mesh').draw_people(IMAGE, people)
+    drawn = make_visualizer('mesh').draw_persons(IMAGE, persons)
     expected = np.zeros((120, 160), bool)
     expected[20:40, 30:50] = True
     # 0.1 m of 4 m to the right; 0.25 m are 10 px wide and 7.5 px high.
@@ -116,13 +116,13 @@ def test_people_with_cameras_of_their_own():
 
 
 def test_every_person_has_a_body_of_their_gender():
-    people = make_people(
+    persons = make_persons(
         (-0.5, 0.0, 3.0),
         (0.5, 0.0, 3.0),
         (0.0, 0.0, 3.0),
         gender=torch.tensor([1, 0, 1]),
     )
-    make_visualizer('mesh').draw_people(IMAGE, people, K)
+    make_visualizer('mesh').draw_persons(IMAGE, persons, K)
     assert {
         gender: parameters['transl'][:, 0].tolist()
         for gender, parameters in SquareBody.calls
@@ -131,24 +131,24 @@ def test_every_person_has_a_body_of_their_gender():
 
 @pytest.mark.parametrize('missing', ['camera', 'transl', 'pose', 'model'])
 def test_without_one_of_its_needs_there_is_no_mesh(missing):
-    people = make_people((0.0, 0.0, 2.0))
+    persons = make_persons((0.0, 0.0, 2.0))
     visualizer = make_visualizer('mesh')
     if missing == 'transl':
-        people.smplx_transl[:] = 0
+        persons.smplx_transl[:] = 0
     elif missing == 'pose':
-        people.smplx_pose_valid[:] = 0
+        persons.smplx_pose_valid[:] = 0
     elif missing == 'model':
         visualizer = WholeBodyVisualizer(panels=[['mesh']])
     camera = None if missing == 'camera' else K
-    drawn = visualizer.draw_people(IMAGE, people, camera)
+    drawn = visualizer.draw_persons(IMAGE, persons, camera)
     np.testing.assert_array_equal(drawn, IMAGE)
     assert not SquareBody.calls
 
 
 def test_vertices_of_predictions_are_used_as_they_are():
     square = torch.tensor([[-1.0, -1, 4], [1, -1, 4], [1, 1, 4], [-1, 1, 4]])
-    people = InstanceData(vertices=square[None] * 0.5)
-    drawn = make_visualizer('mesh').draw_people(IMAGE, people, K)
+    persons = InstanceData(vertices=square[None] * 0.5)
+    drawn = make_visualizer('mesh').draw_persons(IMAGE, persons, K)
     assert changed(drawn).sum() == 100 * 100
     assert not SquareBody.calls
 
@@ -157,26 +157,26 @@ def test_the_body_model_is_not_touched_before_it_is_needed(tmp_path):
     visualizer = WholeBodyVisualizer(
         body_model={'type': 'SMPLXLayer', 'model_path': str(tmp_path / 'no')}
     )
-    people = make_people((0.0, 0.0, 2.0))
-    visualizer.draw_people(IMAGE, people, None)
+    persons = make_persons((0.0, 0.0, 2.0))
+    visualizer.draw_persons(IMAGE, persons, None)
     with pytest.raises(MissingBodyModelError):
-        visualizer.draw_people(IMAGE, people, K)
+        visualizer.draw_persons(IMAGE, persons, K)
 
 
 def test_a_real_body_covers_its_joints(free_body_dir):
     layer = SMPLXLayer(model_path=free_body_dir)
-    people = make_people((0.0, 0.0, 5.0), (0.7, 0.2, 4.5))
+    persons = make_persons((0.0, 0.0, 5.0), (0.7, 0.2, 4.5))
     # Upright in the camera, the second one with bent arms.
-    people.smplx_pose = torch.zeros(2, 53, 3)
-    people.smplx_pose[:, 0, 0] = torch.pi
-    people.smplx_pose[1, 18, 1] = -1
+    persons.smplx_pose = torch.zeros(2, 53, 3)
+    persons.smplx_pose[:, 0, 0] = torch.pi
+    persons.smplx_pose[1, 18, 1] = -1
     visualizer = WholeBodyVisualizer(body_model=layer, panels=[['mesh']])
-    mask = changed(visualizer.draw_people(IMAGE, people, K))
-    pose = people.smplx_pose
+    mask = changed(visualizer.draw_persons(IMAGE, persons, K))
+    pose = persons.smplx_pose
     joints = layer(
         global_orient=pose[:, :1],
         body_pose=pose[:, 1:22],
-        transl=people.smplx_transl,
+        transl=persons.smplx_transl,
         joint_set='smplx_55',
         return_vertices=False,
     ).joints.numpy()
@@ -187,18 +187,20 @@ def test_a_real_body_covers_its_joints(free_body_dir):
 
 
 def test_boxes_of_parts_need_to_be_valid():
-    people = make_people((0.0, 0.0, 2.0))
+    persons = make_persons((0.0, 0.0, 2.0))
     visualizer = make_visualizer('boxes')
-    assert changed(visualizer.draw_people(IMAGE, people))[50:61, 60].any()
-    people.lhand_valid[:] = 0
-    assert not changed(visualizer.draw_people(IMAGE, people))[50:61, 60].any()
+    assert changed(visualizer.draw_persons(IMAGE, persons))[50:61, 60].any()
+    persons.lhand_valid[:] = 0
+    assert not changed(visualizer.draw_persons(IMAGE, persons))[
+        50:61, 60
+    ].any()
 
 
 def test_panels_stand_side_by_side():
     visualizer = WholeBodyVisualizer(
         body_model={'type': 'SquareBody'}, panels=[['boxes'], [], ['mesh']]
     )
-    drawn = visualizer.draw_people(IMAGE, make_people((0.0, 0.0, 2.0)), K)
+    drawn = visualizer.draw_persons(IMAGE, make_persons((0.0, 0.0, 2.0)), K)
     assert drawn.shape == (120, 480, 3)
     boxes, nothing, mesh = np.split(drawn, 3, axis=1)
     np.testing.assert_array_equal(nothing, IMAGE)
@@ -213,16 +215,16 @@ def test_bad_panels_are_refused(panels):
         WholeBodyVisualizer(panels=panels)
 
 
-def test_nobody_in_the_picture():
-    drawn = make_visualizer().draw_people(IMAGE, make_people(), K)
+def test_nobody_in_the_image():
+    drawn = make_visualizer().draw_persons(IMAGE, make_persons(), K)
     np.testing.assert_array_equal(drawn, IMAGE)
     assert drawn is not IMAGE
 
 
 def test_truth_stands_to_the_left_of_predictions(tmp_path):
     sample = make_sample(
-        make_people((0.0, 0.0, 2.0)),
-        make_people(
+        make_persons((0.0, 0.0, 2.0)),
+        make_persons(
             (0.0, 0.0, 2.0), (0.1, 0.0, 2.0), scores=torch.tensor([0.2, 0.9])
         ),
     )
@@ -242,12 +244,12 @@ def test_samples_go_to_the_backends(tmp_path):
     visualizer = make_visualizer(
         vis_backends=[{'type': 'LocalVisBackend'}], save_dir=str(tmp_path)
     )
-    sample = make_sample(make_people((0.0, 0.0, 2.0)))
+    sample = make_sample(make_persons((0.0, 0.0, 2.0)))
     visualizer.add_datasample('street', IMAGE, sample, step=7)
     assert list(tmp_path.rglob('street_7.png'))
 
 
-def test_pictures_are_written_whole_or_not_at_all(tmp_path):
+def test_images_are_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / 'a.png'
     write_image(IMAGE, path)
     with pytest.raises(FileExistsError, match='a.png'):

@@ -37,28 +37,28 @@ def make_frame(sphere):
         vertices = 0.5 * sphere[0] + centres[:, None]
         pixels = centres @ K.T
         pixels = pixels[:, :2] / pixels[:, 2:]
-        people = complete_instances(
+        persons = complete_instances(
             person_id=np.array(list(places), np.int64),
             transl=centres,
             bboxes=np.concatenate([pixels - 20, pixels + 20], axis=1),
             vertices=vertices,
             **fields,
         )
-        return FrameResult('a', 0, 0.0, K, SIZE, people)
+        return FrameResult('a', 0, 0.0, K, SIZE, persons)
 
     return make
 
 
-def _hue_error(picture: np.ndarray, person: int) -> np.ndarray:
+def _hue_error(image: np.ndarray, person: int) -> np.ndarray:
     """How far the colour of each pixel is from a person's, shading apart."""
     color = np.array(instance_color(person), float)
-    pixels = picture.astype(float)
+    pixels = image.astype(float)
     length = np.linalg.norm(pixels, axis=-1, keepdims=True).clip(1)
     return np.abs(pixels / length - color / np.linalg.norm(color)).max(-1)
 
 
-def _is_drawn(picture: np.ndarray, person: int) -> np.ndarray:
-    return _hue_error(picture, person) < 0.06
+def _is_drawn(image: np.ndarray, person: int) -> np.ndarray:
+    return _hue_error(image, person) < 0.06
 
 
 MESH_ONLY = OverlayOptions(layers=('mesh',), mesh_alpha=1.0)
@@ -90,7 +90,7 @@ def test_colours_follow_ids(make_frame, sphere) -> None:
     assert _is_drawn(second, 3)[60, 115]
 
 
-def test_the_picture_is_mixed_in_and_not_changed(make_frame, sphere) -> None:
+def test_the_image_is_mixed_in_and_not_changed(make_frame, sphere) -> None:
     options = OverlayOptions(layers=('mesh',), mesh_alpha=0.5)
     frame = make_frame({1: (0, 0, 4)})
     opaque = OverlayDrawer(sphere[1], MESH_ONLY)(frame, GREY).astype(int)
@@ -99,7 +99,7 @@ def test_the_picture_is_mixed_in_and_not_changed(make_frame, sphere) -> None:
     np.testing.assert_allclose(half, (opaque + 120) / 2, atol=1)
 
 
-def test_pictures_of_another_size(make_frame, sphere) -> None:
+def test_images_of_another_size(make_frame, sphere) -> None:
     """The overlay has the size of the image that it is drawn into."""
     options = OverlayOptions(layers=('mesh', 'boxes'), mesh_alpha=1)
     frame = make_frame({1: (0.5, 0.2, 4)})
@@ -135,9 +135,9 @@ def test_nobody_and_no_meshes(make_frame, sphere) -> None:
     drawn = draw(make_frame({}), GREY)
     assert drawn.shape == (120, 220, 3)
     assert (drawn[:, :160] == GREY).all()
-    people = dict(make_frame({1: (0, 0, 4)}).instances)
-    del people['vertices']
-    bare = FrameResult('a', 0, 0.0, K, SIZE, people)
+    persons = dict(make_frame({1: (0, 0, 4)}).instances)
+    del persons['vertices']
+    bare = FrameResult('a', 0, 0.0, K, SIZE, persons)
     assert (draw(bare, GREY)[:, :160] != GREY).any()  # box and label
 
 
@@ -208,7 +208,7 @@ def test_views_stay_calm(make_frame, sphere) -> None:
     assert abs(draw(1.0) - before) < 3
 
 
-def test_writer_of_pictures(make_frame, sphere, tmp_path) -> None:
+def test_writer_of_images(make_frame, sphere, tmp_path) -> None:
     with OverlayWriter(tmp_path / 'vis', sphere[1], suffix='.png') as writer:
         assert writer.per_frame
         assert not writer.is_done('a')

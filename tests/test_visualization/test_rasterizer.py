@@ -137,7 +137,7 @@ def test_a_floor_below_the_camera_reaches_the_horizon():
 
 
 @pytest.mark.parametrize('supersample', [2, 3])
-def test_supersampling_smoothes_only_the_picture(supersample):
+def test_supersampling_smoothes_only_the_image(supersample):
     mesh = quad(4.4, 10, 10, 30, 3)
     coarse, fine = (
         render_meshes(

@@ -20,7 +20,7 @@ FPS, RATE, COUNT = 25, 16_000, 50
 FLASH = 30  # frame that is white, when the beep begins
 
 
-def _picture(value: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
+def _image(value: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
     return np.full((size[1], size[0], 3), value, np.uint8)
 
 
@@ -34,8 +34,8 @@ def talking(tmp_path_factory) -> Path:
         sound = container.add_stream('aac', rate=RATE)
         sound.layout = 'mono'
         for number in range(COUNT):
-            picture = _picture(255 if number == FLASH else 0)
-            frame = av.VideoFrame.from_ndarray(picture, 'rgb24')
+            image = _image(255 if number == FLASH else 0)
+            frame = av.VideoFrame.from_ndarray(image, 'rgb24')
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         times = np.arange(COUNT * RATE // FPS) / RATE
@@ -86,12 +86,12 @@ def _copy(source: Path, target: Path, first: int = 0, last: int = COUNT):
     ):
         for number, frame in enumerate(container.decode(video=0)):
             if first <= number < last:
-                picture = frame.to_ndarray(format='rgb24')
-                video.write(picture, number / FPS)
+                image = frame.to_ndarray(format='rgb24')
+                video.write(image, number / FPS)
 
 
 @pytest.mark.parametrize('first', [0, 20])
-def test_sound_stays_with_the_pictures(talking, tmp_path, first) -> None:
+def test_sound_stays_with_the_images(talking, tmp_path, first) -> None:
     """Also if only a part of the video was used."""
     path = tmp_path / 'copy.mp4'
     _copy(talking, path, first, 45)
@@ -109,7 +109,7 @@ def test_sound_stays_with_the_pictures(talking, tmp_path, first) -> None:
 def test_a_video_without_sound_is_fine(talking, tmp_path) -> None:
     silent = tmp_path / 'silent.mp4'
     with VideoFile(silent, FPS) as video:
-        video.write(_picture(9))
+        video.write(_image(9))
     _copy(silent, tmp_path / 'copy.mp4')
     with av.open(str(tmp_path / 'copy.mp4')) as container:
         assert not container.streams.audio
@@ -119,7 +119,7 @@ def test_a_damaged_source_of_sound_costs_the_sound_only(tmp_path) -> None:
     (tmp_path / 'source.mp4').write_bytes(b'no video')
     path = tmp_path / 'video.mp4'
     with VideoFile(path, FPS, sound_of=tmp_path / 'source.mp4') as video:
-        video.write(_picture(9))
+        video.write(_image(9))
     assert _times(path) == [0]
 
 
@@ -138,7 +138,7 @@ def test_rates_of_television_are_exact(fps, wanted, tmp_path) -> None:
     path = tmp_path / 'video.mp4'
     with VideoFile(path, fps) as video:
         for value in range(5):
-            video.write(_picture(value))
+            video.write(_image(value))
     assert _times(path)[-1] == pytest.approx(4 / float(wanted), abs=1e-4)
 
 
@@ -148,7 +148,7 @@ def test_uneven_times_are_kept(tmp_path) -> None:
     path = tmp_path / 'video.mp4'
     with VideoFile(path, 30) as video:
         for seconds in times:
-            video.write(_picture(100), seconds)
+            video.write(_image(100), seconds)
     expected = np.array([0, 0.04, 0.2, 0.2 + 1 / 30, 1])
     np.testing.assert_allclose(_times(path), expected, atol=1e-3)
 
@@ -161,10 +161,10 @@ def test_colours_and_odd_sizes(tmp_path) -> None:
             video.write(np.full((33, 51, 3), color, np.uint8))
     capture = cv2.VideoCapture(str(path))
     for color in colors:
-        read, picture = capture.read()
+        read, image = capture.read()
         assert read
-        assert picture.shape == (34, 52, 3)
-        seen = picture[17, 26, ::-1].astype(int)
+        assert image.shape == (34, 52, 3)
+        seen = image[17, 26, ::-1].astype(int)
         assert np.abs(seen - color).max() < 20
     assert not capture.read()[0]
 
@@ -173,7 +173,7 @@ def test_what_was_written_can_be_played_before_the_end(tmp_path) -> None:
     """As after a crash: the file is never closed."""
     video = VideoFile(tmp_path / 'video.mp4', 10)
     for value in range(60):
-        video.write(_picture(value))
+        video.write(_image(value))
     assert not video.path.exists()
     assert len(_times(video.partial)) >= 20
     video.close()
@@ -188,7 +188,7 @@ def test_after_an_error_it_stays_aside(tmp_path) -> None:
         VideoFile(path, 10) as video,
     ):
         for value in range(30):
-            video.write(_picture(value))
+            video.write(_image(value))
         raise KeyboardInterrupt
     assert [p.name for p in tmp_path.iterdir()] == ['video.partial.mp4']
     assert len(_times(video.partial)) == 30
@@ -243,4 +243,4 @@ def test_what_is_no_video(tmp_path) -> None:
         video.write(np.zeros((5, 5), np.uint8))
     video.close()
     with pytest.raises(ValueError, match='closed'):
-        video.write(_picture(0))
+        video.write(_image(0))

@@ -24,16 +24,15 @@ def test_code_of_the_page(make_sphere, tmp_path, monkeypatch) -> None:
     vertices, faces = make_sphere()
     vertices = 0.5 * vertices + (0, 0, 4)
     K = np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]])
-    people = complete_instances(
+    persons = complete_instances(
         transl=np.array([[0, 0, 4]]),
         bboxes=np.array([[20, 12, 44, 36]]),
         vertices=vertices[None],
     )
-    picture = np.full((48, 64, 3), 90, np.uint8)
+    image = np.full((48, 64, 3), 90, np.uint8)
     scope = dict(
-        frame=FrameResult('a', 0, 0.0, K, (64, 48), people),
-        picture=picture,
-        image=picture,
+        frame=FrameResult('a', 0, 0.0, K, (64, 48), persons),
+        image=image,
         faces=faces,
         vertices=vertices,
         K=K,

@@ -81,7 +81,7 @@ def fastest(call: Callable[[], object], repeats: int) -> float:
 def draw_person() -> np.ndarray:
     """An image of one person, ``(H, W, 3)`` uint8 BGR."""
     rng, bank = np.random.default_rng(0), BodyBank()
-    options = SceneOptions(*IMAGE_SIZE, people=(1, 1), fill=(0.6, 0.7))
+    options = SceneOptions(*IMAGE_SIZE, persons=(1, 1), fill=(0.6, 0.7))
     scene = sample_scene(rng, bank, options)
     return render_scene(rng, scene, bank).image[..., ::-1]
 

@@ -11,7 +11,7 @@ persons.  Needs the package trackeval.
 
 Example:
     python tools/make_synthetic_dataset.py data/crowds --sequences 6 \
-        --video 40 --fps 10 --people 5-8 --any-heading --genders neutral \
+        --video 40 --fps 10 --persons 5-8 --any-heading --genders neutral \
         --seed 9
     python tools/analysis_tools/benchmark_tracking.py data/crowds \
         --detections outputs/crowds --fps 10
@@ -140,16 +140,16 @@ def detect(
 
 
 def with_frames(
-    people: SequenceResult, change: Callable[[FrameResult], FrameResult]
+    persons: SequenceResult, change: Callable[[FrameResult], FrameResult]
 ) -> SequenceResult:
     """The sequence with what ``change`` makes of each frame."""
     return SequenceResult.from_frames(
-        map(change, people.frames()), **people.metadata
+        map(change, persons.frames()), **persons.metadata
     )
 
 
 def track(
-    people: SequenceResult, images: Path, score_thr: float
+    persons: SequenceResult, images: Path, score_thr: float
 ) -> SequenceResult:
     """Persons as ``--track`` names them."""
     tracker = Tracker(score_thr, min(score_thr, LOW_SCORE))
@@ -161,11 +161,11 @@ def track(
             raise ValueError(f'{path}: not an image')
         return tracker.track(with_appearance(frame, image))
 
-    return with_frames(people, name)
+    return with_frames(persons, name)
 
 
 def with_true_ids(
-    people: SequenceResult, truth: Truth, score_thr: float
+    persons: SequenceResult, truth: Truth, score_thr: float
 ) -> SequenceResult:
     """Persons as a tracker without errors would name them."""
     unknown = itertools.count(-1, -1)
@@ -179,13 +179,13 @@ def with_true_ids(
             ids[row] = truth.track.ids[number][person]
         return frame.with_fields(person_id=ids)
 
-    return with_frames(people, name)
+    return with_frames(persons, name)
 
 
-def as_track(people: SequenceResult) -> Track:
+def as_track(persons: SequenceResult) -> Track:
     """Boxes with ids."""
     track = Track()
-    for frame in people.frames():
+    for frame in persons.frames():
         boxes = frame.instances['bboxes'].astype(float)
         boxes[:, 2:] -= boxes[:, :2]
         ids = frame.instances['person_id'].tolist()
@@ -198,9 +198,9 @@ def motion_errors(
 ) -> list[str]:
     """Error in mm, jitter of the tracks and of the truth in 10 m/s^3."""
     errors, jitters = [], {'found': [], 'true': []}
-    for name, people in sequences.items():
+    for name, persons in sequences.items():
         rows = defaultdict(list)
-        for frame in people.frames():
+        for frame in persons.frames():
             found, number = frame.instances, int(frame.name)
             body = found['joints3d'][:, _BODY].astype(float)
             body -= body[:, :1]
@@ -231,27 +231,29 @@ def main(argv: list[str] | None = None) -> None:
     variants = {'tracker': tracked, 'true ids': named}
     for label in list(variants):
         variants[f'{label}, filled'] = {
-            name: fill_gaps(people, layer)
-            for name, people in variants[label].items()
+            name: fill_gaps(persons, layer)
+            for name, persons in variants[label].items()
         }
     columns = ('MOTA', 'IDF1', 'HOTA', 'IDSW', 'FP', 'FN', 'boxes')
     table: list[list[str]] = [['ids', *columns]]
     for label, sequences in variants.items():
         numbers = evaluate_tracks(
             {name: truth.track for name, truth in truths.items()},
-            {name: as_track(people) for name, people in sequences.items()},
+            {name: as_track(persons) for name, persons in sequences.items()},
         )
         table.append([label, *(f'{numbers[k]:.4g}' for k in columns)])
     print(markdown_table(table))
 
     smoothed = {
-        'as found': lambda people: people,
-        '--smooth': lambda people: smooth_sequence(people, layer, None, False),
-        'smooth_sequence': lambda people: smooth_sequence(people, layer),
+        'as found': lambda persons: persons,
+        '--smooth': lambda persons: smooth_sequence(
+            persons, layer, None, False
+        ),
+        'smooth_sequence': lambda persons: smooth_sequence(persons, layer),
     }
     motions = [['smoothing', 'error', 'jitter', 'true jitter']]
     for label, smooth in smoothed.items():
-        sequences = {n: smooth(people) for n, people in tracked.items()}
+        sequences = {n: smooth(persons) for n, persons in tracked.items()}
         motions.append([label, *motion_errors(sequences, truths, args.fps)])
     print(f'\n{markdown_table(motions)}')
 

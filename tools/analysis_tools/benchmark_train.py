@@ -106,7 +106,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='change that config',
     )
     parser.add_argument('--batch-size', type=int, default=2)
-    parser.add_argument('--people', type=int, default=4, help='per image')
+    parser.add_argument('--persons', type=int, default=4, help='per image')
     add_dtype_option(parser)
     add_measuring_options(parser)
     add_cfg_options(parser)
@@ -121,7 +121,7 @@ def build_model(config: Config, device: str) -> nn.Module:
         return MODELS.build(config.model).to(device).train()
 
 
-def make_people(count: int, shape: tuple[int, int], person: int) -> Any:
+def make_persons(count: int, shape: tuple[int, int], person: int) -> Any:
     """Ground truth of an image: everything valid, boxes by chance.
 
     Args:
@@ -131,16 +131,16 @@ def make_people(count: int, shape: tuple[int, int], person: int) -> Any:
     """
     height, width = shape
     size = torch.tensor([width, height, width, height])
-    people = InstanceData()
+    persons = InstanceData()
     for name, field in GT_FIELDS.items():
-        people[name] = torch.ones(count, *field.shape, dtype=field.dtype)
+        persons[name] = torch.ones(count, *field.shape, dtype=field.dtype)
         if name.endswith('bboxes'):
             corners = torch.rand(count, 2, 2).sort(dim=1).values
-            people[name] = corners.flatten(1) * size
-    people.keypoints *= torch.rand(count, 1, 2) * size[:2]
-    people.keypoints3d = torch.randn_like(people.keypoints3d)
-    people.labels = torch.full((count,), person)
-    return people
+            persons[name] = corners.flatten(1) * size
+    persons.keypoints *= torch.rand(count, 1, 2) * size[:2]
+    persons.keypoints3d = torch.randn_like(persons.keypoints3d)
+    persons.labels = torch.full((count,), person)
+    return persons
 
 
 class Step:
@@ -177,8 +177,8 @@ class Step:
         images = torch.randn(args.batch_size, 3, *args.shape)
         inputs, samples = make_batch(images, args.device)
         for sample in samples:
-            people = make_people(args.people, args.shape, label)
-            sample.gt_instances = people.to(args.device)
+            persons = make_persons(args.persons, args.shape, label)
+            sample.gt_instances = persons.to(args.device)
         while True:
             yield inputs, samples
 
@@ -295,7 +295,7 @@ def describe(args: argparse.Namespace) -> str:
         return f'{args.batch_size} images of {args.data}'
     return (
         f'{args.batch_size} images of {args.shape[0]}x{args.shape[1]} with '
-        f'{args.people} persons each'
+        f'{args.persons} persons each'
     )
 
 

@@ -123,15 +123,15 @@ def draw_persons(width: int, height: int, count: int) -> np.ndarray:
         scene = sample_scene(rng, bank, options)
         cells.append(render_scene(rng, scene, bank).image)
     grid = np.stack(cells).reshape(num_rows, num_columns, *cells[0].shape)
-    picture = np.concatenate(np.concatenate(grid, axis=1), axis=1)
-    return cv2.resize(picture, (width, height))
+    image = np.concatenate(np.concatenate(grid, axis=1), axis=1)
+    return cv2.resize(image, (width, height))
 
 
-def write_video(path: Path, picture: np.ndarray, frames: int) -> None:
+def write_video(path: Path, image: np.ndarray, frames: int) -> None:
     """An image that moves sideways."""
     with VideoFile(path, 25) as video:
         for index in range(frames):
-            video.write(np.roll(picture, 8 * index, axis=1))
+            video.write(np.roll(image, 8 * index, axis=1))
 
 
 class Camera(FrameSource):
@@ -262,12 +262,12 @@ def main(argv: list[str] | None = None) -> None:
         root = Path(folder)
         video = Path(args.video or root / 'noise.mp4')
         if args.video is None:
-            picture = (
+            image = (
                 draw_persons(*args.size, args.persons)
                 if args.drawn
                 else draw_noise(*args.size)
             )
-            write_video(video, picture, args.frames)
+            write_video(video, image, args.frames)
         # MMEngine prints which file it reads.
         with contextlib.redirect_stdout(sys.stderr):
             inferencer = make_inferencer(args, root)

@@ -159,8 +159,8 @@ def browse(
     for index in tqdm(indices, desc='browse', unit='image'):
         samples = samples_of(dataset[index])
         meta = samples[0].data_sample.metainfo
-        people = samples[0].data_sample.get('gt_instances', ())
-        without_camera += 'cam_K' not in meta and 'cameras' not in people
+        persons = samples[0].data_sample.get('gt_instances', ())
+        without_camera += 'cam_K' not in meta and 'cameras' not in persons
         title = f'{index:06d}_{Path(meta.get("img_path", "")).stem}'
         drawn = draw(visualizer, samples)
         path = output_dir / f'{title}.jpg'
@@ -329,20 +329,20 @@ def spread(length: int, number: int) -> list[int]:
 
 def draw(visualizer: WholeBodyVisualizer, samples: list[Sample]) -> np.ndarray:
     """Draw one sample, steps of a pipeline side by side in rows of two."""
-    pictures = [
-        visualizer.draw_people(
+    images = [
+        visualizer.draw_persons(
             rgb(sample.inputs),
             sample.data_sample.get('gt_instances', InstanceData()),
             sample.data_sample.metainfo.get('cam_K'),
         )
         for sample in samples
     ]
-    if len(pictures) == 1:
-        return pictures[0]
+    if len(images) == 1:
+        return images[0]
     return contact_sheet(
-        pictures,
+        images,
         columns=2,
-        cell_size=pictures[0].shape[:2],
+        cell_size=images[0].shape[:2],
         captions=[sample.step for sample in samples],
     )
 

@@ -33,7 +33,7 @@ SUFFIXES = {'.csv': 'csv', '.tex': 'latex', '.md': 'markdown'}
 # Shares, of which larger is better; of all others smaller is.
 SHARES = ('precision', 'recall', 'f1', 'AP', 'AR', 'gain')
 COUNTS = (
-    *('pictures', 'persons', 'predictions', 'matched', 'missed', 'measured'),
+    *('images', 'persons', 'predictions', 'matched', 'missed', 'measured'),
     *('false-positives', 'registered-meshes'),
 )
 _LATEX = str.maketrans(

@@ -46,14 +46,14 @@ def worst_persons(
     """The persons with the largest errors, or the first missed ones."""
     if part == 'missed':
         return [
-            {'picture': picture, 'person': person}
-            for picture, person in errors.missed[:number].tolist()
+            {'image': image, 'person': person}
+            for image, person in errors.missed[:number].tolist()
         ]
     values = errors.of_persons(part)
     order = np.argsort(-values, kind='stable')[:number]
     return [
         {
-            'picture': int(errors.pictures[row]),
+            'image': int(errors.images[row]),
             'person': int(errors.persons[row, 0]),
             'prediction': int(errors.persons[row, 1]),
             'score': float(errors.scores[row]),
@@ -67,7 +67,7 @@ def worst_persons(
 def draw_case(
     case: Mapping[str, Any],
     info: Mapping[str, Any],
-    people: Mapping[str, np.ndarray],
+    persons: Mapping[str, np.ndarray],
 ) -> np.ndarray:
     """Truth and prediction of a person side by side, RGB."""
     image = cv2.imread(info['img_path'], cv2.IMREAD_COLOR)
@@ -78,7 +78,7 @@ def draw_case(
     boxes = [true['bboxes'][person]]
     prediction = case.get('prediction')
     if prediction is not None:
-        boxes.append(people['bboxes'][prediction])
+        boxes.append(persons['bboxes'][prediction])
     left, top, right, bottom = _window(np.array(boxes), image.shape)
     scale = HEIGHT / (bottom - top)
     size = max(1, round((right - left) * scale)), HEIGHT
@@ -97,7 +97,7 @@ def draw_case(
         box = (boxes[0] - np.tile(corner, 2)) * scale
         draw_boxes(here, box[None], _RED)
     else:
-        joints = people['joints2d'][prediction][_FROM_144]
+        joints = persons['joints2d'][prediction][_FROM_144]
         draw_skeleton(here, (joints - corner) * scale, 'smplx_137')
     return np.concatenate((there, here), axis=1)
 
@@ -114,11 +114,11 @@ def _window(
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def make_sheet(pictures: list[np.ndarray], captions: list[str]) -> np.ndarray:
+def make_sheet(images: list[np.ndarray], captions: list[str]) -> np.ndarray:
     """Cells as wide as the widest image."""
-    width = max(picture.shape[1] for picture in pictures)
-    columns = max(1, round((1.6 * len(pictures) * HEIGHT / width) ** 0.5))
-    return contact_sheet(pictures, columns, (HEIGHT, width), captions)
+    width = max(image.shape[1] for image in images)
+    columns = max(1, round((1.6 * len(images) * HEIGHT / width) ** 0.5))
+    return contact_sheet(images, columns, (HEIGHT, width), captions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -132,17 +132,17 @@ def run(args: argparse.Namespace) -> int:
     if not cases:
         raise ValueError(f'there is no person to show for --part {args.part}')
     by_id = {(r.get('dataset_name'), r['img_id']): r for r in records}
-    pictures, captions = [], []
+    images, captions = [], []
     for case in cases:
-        info = dataset.get_data_info(case['picture'])
+        info = dataset.get_data_info(case['image'])
         case['img_path'] = info['img_path']
         record = by_id[info.get('dataset_name'), info['img_id']]
-        pictures.append(draw_case(case, info, record['pred_instances']))
+        images.append(draw_case(case, info, record['pred_instances']))
         caption = f'{Path(info["img_path"]).stem} #{case["person"]}'
         if 'error' in case:
             caption += f'  {case["error"]:.0f} mm  {case["score"]:.2f}'
         captions.append(caption)
-    sheet = make_sheet(pictures, captions)
+    sheet = make_sheet(images, captions)
     write_image(sheet, args.out / OUTPUTS[1], overwrite=args.overwrite)
     content = {'part': args.part, 'unit': 'mm', 'persons': cases}
     write_record(args.out / OUTPUTS[0], content, args.overwrite)

@@ -180,16 +180,16 @@ def export_fbx(path: Path) -> None:
     import bpy
 
     scene = bpy.context.scene
-    people = bpy.data.objects['people']
+    persons = bpy.data.objects['people']
     # FBX stores the pose in which bodies are bound to their bones. Persons
     # who are absent have no size, and nothing can be bound to their bones.
     scene.frame_set(scene.frame_start - 1)
-    for person in people.children:
+    for person in persons.children:
         person.scale = (1.0, 1.0, 1.0)
         person.keyframe_insert('scale', frame=scene.frame_current)
     scene.frame_set(scene.frame_current)
     # The importer's other objects, such as shapes of bones, are not results.
-    wanted = {people, *people.children_recursive, scene.camera}
+    wanted = {persons, *persons.children_recursive, scene.camera}
     for item in scene.objects:
         item.select_set(item in wanted)
     path.parent.mkdir(parents=True, exist_ok=True)

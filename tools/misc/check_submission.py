@@ -70,9 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(fault)
     if len(faults) > args.max_faults:
         print(f'... and {len(faults) - args.max_faults} more')
-    pictures = {name.rpartition('_personId_')[0] for name in submission.names}
+    images = {name.rpartition('_personId_')[0] for name in submission.names}
     print(
-        f'{len(submission.names)} persons of {len(pictures)} images, '
+        f'{len(submission.names)} persons of {len(images)} images, '
         f'{len(faults) or "no"} fault{"" if len(faults) == 1 else "s"}'
     )
     return 1 if faults else 0

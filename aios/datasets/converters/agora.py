@@ -98,7 +98,7 @@ class AGORAConverter(Converter):
         if self.kid_template is not None and not template.is_file():
             raise self.missing(template)
         self.kid_template = str(template) if template.is_file() else None
-        self._pictures: dict[str, str] = {}
+        self._images: dict[str, str] = {}
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -136,13 +136,13 @@ class AGORAConverter(Converter):
     def convert(self, unit: str) -> PersonTable:
         """Persons of one data frame."""
         table = PersonTable()
-        people = list(self._people(self.root / unit, table))
-        if not people:
+        persons = list(self._persons(self.root / unit, table))
+        if not persons:
             return table
         height, width = _SIZES[self.resolution]
-        joints = np.stack([p['joints'] for p in people])
-        points = np.stack([p['points'] for p in people])
-        names = np.array([p['path'] for p in people])
+        joints = np.stack([p['joints'] for p in persons])
+        points = np.stack([p['points'] for p in persons])
+        names = np.array([p['path'] for p in persons])
         with reading(self.root / unit):
             found = pixel_width(
                 (joints[names == name], points[names == name])
@@ -154,11 +154,11 @@ class AGORAConverter(Converter):
                     'gt_joints_2d refer to'
                 )
             points *= width / found
-        count = len(people)
+        count = len(persons)
         centre = np.tile((width / 2, height / 2), (count, 1))
         focal = _focal_lengths(joints, points, centre, names)
         cameras = Cameras(focal, centre, np.tile((height, width), (count, 1)))
-        params, valid, contour = self._bodies(people, joints, table)
+        params, valid, contour = self._bodies(persons, joints, table)
 
         everything = np.concatenate((joints, contour), axis=1)
         projected = cameras.project(everything)
@@ -172,11 +172,11 @@ class AGORAConverter(Converter):
             **columns,
             **smplx_columns(params),
             **cameras.meta_columns(
-                np.array([p['gender'] for p in people]), valid
+                np.array([p['gender'] for p in persons]), valid
             ),
-            'meta/annot_valid': np.array([p['valid'] for p in people]),
-            'meta/is_kid': np.array([p['kid'] for p in people], np.uint8),
-            'meta/occ': np.array([p['occlusion'] for p in people], float),
+            'meta/annot_valid': np.array([p['valid'] for p in persons]),
+            'meta/is_kid': np.array([p['kid'] for p in persons], np.uint8),
+            'meta/occ': np.array([p['occlusion'] for p in persons], float),
         }
         table.drop_empty_boxes()
         return table
@@ -188,7 +188,7 @@ class AGORAConverter(Converter):
         points[:, _NUM_JOINTS:, 2] = 0
         return box_columns(points, sizes, _PART_SCALE)
 
-    def _people(
+    def _persons(
         self, path: Path, table: PersonTable
     ) -> Iterator[dict[str, Any]]:
         """One dictionary per person of a data frame."""
@@ -196,7 +196,7 @@ class AGORAConverter(Converter):
             path, _FRAME_KEYS, 'use those with joints (*_withjv.pkl)'
         )
         for row in range(0, len(frame['imgPath']), self.interval):
-            name = self._picture(str(frame['imgPath'][row]))
+            name = self._image(str(frame['imgPath'][row]))
             if name is None:
                 table.counts['missing image'] += 1
                 continue
@@ -213,26 +213,26 @@ class AGORAConverter(Converter):
                     'joints': _joints(cells['gt_joints_3d'][k], 3, path),
                 }
 
-    def _picture(self, name: str) -> str | None:
+    def _image(self, name: str) -> str | None:
         """Path relative to the root; None if it is not there."""
-        if not self._pictures:
+        if not self._images:
             folder = self.root / self.resolution
             for path in folder.rglob('*.png'):
                 relative = path.relative_to(self.root).as_posix()
                 if f'/{self.split}' in relative:
                     stem = path.stem.removesuffix(_SMALL)
-                    self._pictures[stem] = relative
+                    self._images[stem] = relative
         stem = Path(name.replace('\\', '/')).stem
-        return self._pictures.get(stem.removesuffix(_SMALL))
+        return self._images.get(stem.removesuffix(_SMALL))
 
     def _bodies(
         self,
-        people: list[dict[str, Any]],
+        persons: list[dict[str, Any]],
         joints: np.ndarray,
         table: PersonTable,
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """Parameters ``(N, ...)``, whether there are any, and contours."""
-        count = len(people)
+        count = len(persons)
         params = {
             'betas': np.zeros((count, 10)),
             'betas_neutral': np.zeros((count, 10)),
@@ -244,7 +244,7 @@ class AGORAConverter(Converter):
         valid = np.zeros(count, bool)
         contour = np.zeros((count, 144 - _NUM_JOINTS, 3))
         groups: dict[tuple[str, bool], list[int]] = {}
-        for row, person in enumerate(people):
+        for row, person in enumerate(persons):
             if person['kid'] and self.kid_template is None:
                 table.counts['child without template'] += 1
             elif not self._fit_file(person['file']).is_file():
@@ -253,7 +253,7 @@ class AGORAConverter(Converter):
                 key = person['gender'], person['kid']
                 groups.setdefault(key, []).append(row)
         for (gender, kid), rows in groups.items():
-            raw = [self._read_fit(people[row], kid) for row in rows]
+            raw = [self._read_fit(persons[row], kid) for row in rows]
             fitted = {k: np.concatenate([r[k] for r in raw]) for k in raw[0]}
             good, native = self._to_camera(fitted, joints[rows], gender, kid)
             index = np.array(rows)

@@ -82,7 +82,7 @@ class ARCTICConverter(Converter):
             }
         views = []
         for camera in range(1, _CAMERAS + 1):
-            frames, paths = self._pictures(unit, camera, table)
+            frames, paths = self._images(unit, camera, table)
             inside = (frames >= 0) & (frames < len(motion['transl']))
             table.counts['image without labels'] += int((~inside).sum())
             frames, paths = frames[inside], paths[inside]
@@ -101,7 +101,7 @@ class ARCTICConverter(Converter):
         images = self.root / 'images'
         return images if images.is_dir() else self.root
 
-    def _pictures(
+    def _images(
         self, unit: str, camera: int, table: PersonTable
     ) -> tuple[np.ndarray, np.ndarray]:
         """Frames of the motion and images that are there."""

@@ -256,7 +256,7 @@ class COCOConverter(Converter):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._images: list[dict] | None = None
-        self._people: dict[int, list[dict]] = {}
+        self._persons: dict[int, list[dict]] = {}
         self._fits: dict[str, dict] = {}
         self._records: list[_Record] | None = None
 
@@ -285,11 +285,11 @@ class COCOConverter(Converter):
                 labels = read_json(path)
                 for annotation in labels['annotations']:
                     image = annotation['image_id']
-                    self._people.setdefault(image, []).append(annotation)
+                    self._persons.setdefault(image, []).append(annotation)
                 images = sorted(labels['images'], key=lambda i: i['id'])
-                images = [i for i in images if i['id'] in self._people]
-                people = [p for v in self._people.values() for p in v]
-                known = {str(person['id']) for person in people}
+                images = [i for i in images if i['id'] in self._persons]
+                persons = [p for v in self._persons.values() for p in v]
+                known = {str(person['id']) for person in persons}
                 if not images:
                     raise ValueError('no annotation is of one of its images')
             self._fits = read_json(fits)
@@ -310,11 +310,11 @@ class COCOConverter(Converter):
         """A converter that holds the annotations of this unit alone."""
         images = self._load()[int(unit) : int(unit) + self.UNIT]
         part = copy.copy(self)
-        part._images, part._people, part._fits = None, {}, {}
+        part._images, part._persons, part._fits = None, {}, {}
         part._records = [
             _Record(image, person, self._fits.get(str(person['id'])))
             for image in images
-            for person in self._people[image['id']]
+            for person in self._persons[image['id']]
         ]
         return part
 
@@ -331,10 +331,10 @@ class COCOConverter(Converter):
         table.counts['crowd'] = sum(crowd)
         if not kept:
             return table
-        people = [r.person for r in kept]
+        persons = [r.person for r in kept]
         with reading(self.root / self.KEYPOINTS):
             sizes = image_sizes([r.image for r in kept])
-            annotated = whole_body_columns(people, sizes, 'keypoints2d_ori')
+            annotated = whole_body_columns(persons, sizes, 'keypoints2d_ori')
         fitted = np.array([r.fit is not None for r in kept])
         table.counts['without body fit'] = sum(
             r.fit is None and not r.person.get('iscrowd') for r in kept

@@ -57,13 +57,13 @@ class EgoBodyConverter(Converter):
     def convert(self, unit: str) -> PersonTable:
         """One recording."""
         table = PersonTable()
-        pictures = self._pictures(unit)
+        images = self._images(unit)
         poses = self._cameras(unit)
         fits = self._fits(unit)
         visible = self._visible(unit)
         frames, genders = self._recording(unit)
         rows = []
-        for frame, (path, stamp) in sorted(pictures.items())[:: self.interval]:
+        for frame, (path, stamp) in sorted(images.items())[:: self.interval]:
             if int(frame.split('_')[-1]) not in frames:
                 table.counts['before start or after end frame'] += 1
             elif frame not in visible:
@@ -98,17 +98,17 @@ class EgoBodyConverter(Converter):
         table.drop_empty_boxes()
         return table
 
-    def _pictures(self, unit: str) -> dict[str, tuple[str, int]]:
+    def _images(self, unit: str) -> dict[str, tuple[str, int]]:
         """Frame name to path and time stamp."""
         folder = self.require('egocentric_color', unit)
-        pictures = {}
+        images = {}
         for path in folder.glob('*/PV/*_frame_*.jpg'):
             stamp, frame = path.stem.split('_', 1)
             relative = path.relative_to(self.root).as_posix()
-            pictures[frame] = (relative, int(stamp))
-        if not pictures:
+            images[frame] = (relative, int(stamp))
+        if not images:
             raise self.missing(folder / '<date>/PV/*_frame_*.jpg')
-        return pictures
+        return images
 
     def _cameras(self, unit: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         """Time stamp to (fx, fy, cx, cy, width, height) and 4 × 4 matrix."""
@@ -159,8 +159,8 @@ class EgoBodyConverter(Converter):
             for row in csv.DictReader(file):
                 if row['recording_name'] == unit:
                     # '0 male' and the like
-                    people = (f'body_idx_{number}' for number in (0, 1))
-                    genders = {name: row[name].split()[-1] for name in people}
+                    persons = (f'body_idx_{number}' for number in (0, 1))
+                    genders = {name: row[name].split()[-1] for name in persons}
                     first, last = row['start_frame'], row['end_frame']
                     return range(int(first), int(last) + 1), genders
         raise ConverterError(f'{path}: has no recording {unit!r}')

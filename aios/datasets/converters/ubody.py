@@ -91,23 +91,23 @@ class UBodyConverter(Converter):
         with reading(file):
             images = {image['id']: image for image in labels['images']}
             taken = set(sorted(images)[:: self.interval])
-            people = [
+            persons = [
                 person
                 for count, person in enumerate(labels['annotations'], 1)
                 if count % self.annotation_interval == 0
                 and person['image_id'] in taken
             ]
-            people = self._select(people, images, fits, unit, table)
-        if not people:
+            persons = self._select(persons, images, fits, unit, table)
+        if not persons:
             return table
         with reading(file):
-            used = [images[person['image_id']] for person in people]
+            used = [images[person['image_id']] for person in persons]
             sizes = image_sizes(used)
             paths = [_path(unit, image) for image in used]
-            annotated = whole_body_columns(people, sizes, 'keypoints2d_ubody')
+            annotated = whole_body_columns(persons, sizes, 'keypoints2d_ubody')
         with reading(fits_file):
             params, cameras = fit_columns(
-                [fits[str(p['id'])] for p in people], sizes
+                [fits[str(p['id'])] for p in persons], sizes
             )
         joints = smplx_joints(params, self.body_models)
         table.columns = {
@@ -122,17 +122,17 @@ class UBodyConverter(Converter):
 
     def _select(
         self,
-        people: list[dict],
+        persons: list[dict],
         images: dict[int, dict],
         fits: dict[str, dict],
         scene: str,
         table: PersonTable,
     ) -> list[dict]:
         """Those of the split whose annotation is complete."""
-        paths = [_path(scene, images[p['image_id']]) for p in people]
+        paths = [_path(scene, images[p['image_id']]) for p in persons]
         videos = video_names(np.array(paths, dtype=str))
         kept = []
-        for person, video in zip(people, videos.tolist(), strict=True):
+        for person, video in zip(persons, videos.tolist(), strict=True):
             reason = None
             if (video in self._test_videos) != (self.split == 'test'):
                 reason = 'other split'

@@ -33,7 +33,7 @@ class WholeBodyVisualizationHook(Hook):
     ``body_model`` in the visualizer's config.
 
     Args:
-        num_pictures: How many images of each validation; 0 for none.
+        num_images: How many images of each validation; 0 for none.
         score_thr: Persons with a lower score are not drawn.
         test_out_dir: Folder for the images of tests, relative to the
             folder of the run; default: none are written.
@@ -44,14 +44,14 @@ class WholeBodyVisualizationHook(Hook):
 
     def __init__(
         self,
-        num_pictures: int = 4,
+        num_images: int = 4,
         score_thr: float = 0.3,
         test_out_dir: str | None = None,
         show: bool = False,
         wait_time: float = 0,
         backend_args: dict[str, Any] | None = None,
     ) -> None:
-        self.num_pictures = num_pictures
+        self.num_images = num_images
         self.score_thr = score_thr
         self.test_out_dir = test_out_dir
         self.show = show
@@ -77,7 +77,7 @@ class WholeBodyVisualizationHook(Hook):
 
     def _turns(self, runner: Runner) -> set[int]:
         batches = len(runner.val_dataloader)
-        count = min(self.num_pictures, batches)
+        count = min(self.num_images, batches)
         # Process 0 alone has backends; the others need not draw.
         if not count or runner.rank:
             return set()
@@ -132,33 +132,33 @@ def draw_sample(
     """
     image = np.ascontiguousarray(image)
     fields = sample.to_dict()
-    people = _displayed(predictions_of(fields, score_thr))
-    views = [_draw_people(visualizer, image, people)]
+    predicted = _displayed(predictions_of(fields, score_thr))
+    views = [_draw_persons(visualizer, image, predicted)]
     if 'gt_instances' in sample:
-        persons = ground_truth_of(fields)
-        views.insert(0, _draw_people(visualizer, image, persons))
+        true = ground_truth_of(fields)
+        views.insert(0, _draw_persons(visualizer, image, true))
     return np.concatenate(views, axis=1)
 
 
-def _draw_people(
-    visualizer: WholeBodyVisualizer, image: np.ndarray, people: Mapping
+def _draw_persons(
+    visualizer: WholeBodyVisualizer, image: np.ndarray, persons: Mapping
 ) -> np.ndarray:
-    fields = dict(people)
+    fields = dict(persons)
     camera = fields.pop('cam_K', None)
-    return visualizer.draw_people(image, InstanceData(**fields), camera)
+    return visualizer.draw_persons(image, InstanceData(**fields), camera)
 
 
-def _displayed(people: Mapping[str, Any]) -> dict[str, Any]:
+def _displayed(persons: Mapping[str, Any]) -> dict[str, Any]:
     """Predicted persons with the fields that the visualizer draws."""
     names = ('scores', 'cam_K', *(n for n in GT_FIELDS if 'bboxes' in n))
-    shown = {name: people[name] for name in names if name in people}
-    if 'joints2d' in people:
+    shown = {name: persons[name] for name in names if name in persons}
+    if 'joints2d' in persons:
         shown['keypoints'], _ = convert_joints(
-            people['joints2d'], 'smplx_144', 'smplx_137'
+            persons['joints2d'], 'smplx_144', 'smplx_137'
         )
-    if 'vertices' in people:
+    if 'vertices' in persons:
         shown['vertices'] = (
-            people['vertices'] + people['smplx_transl'][:, None]
+            persons['vertices'] + persons['smplx_transl'][:, None]
         )
     return shown
 

@@ -7,12 +7,12 @@
 """
 
 from .bodies import SubmittedBodies, load_part_vertices
-from .evaluator import AGORAEvaluator, AGORAPeople
+from .evaluator import AGORAEvaluator, AGORAPersons
 from .ground_truth import (
     AGORAGroundTruth,
-    AGORAPicture,
+    AGORAImage,
     convert_ground_truth,
-    picture_name,
+    image_name,
 )
 from .layout import BENCHMARKS, check_person, parse_name
 from .reader import read_dump, read_submission
@@ -22,15 +22,15 @@ __all__ = [
     'BENCHMARKS',
     'AGORAEvaluator',
     'AGORAGroundTruth',
-    'AGORAPeople',
-    'AGORAPicture',
+    'AGORAPersons',
+    'AGORAImage',
     'SubmissionWriter',
     'SubmittedBodies',
     'check_person',
     'convert_ground_truth',
     'load_part_vertices',
     'parse_name',
-    'picture_name',
+    'image_name',
     'read_dump',
     'read_submission',
     'write_archive',

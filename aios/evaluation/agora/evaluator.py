@@ -26,10 +26,10 @@ from aios.evaluation.functional.agora_summary import (
     AGORATable,
     summarise_agora,
 )
-from aios.evaluation.functional.matching import pairwise_iou
+from aios.structures import pairwise_iou
 
 from .bodies import SubmittedBodies
-from .ground_truth import PICTURE_SIZE, AGORAPicture, picture_name
+from .ground_truth import IMAGE_SIZE, AGORAImage, image_name
 from .layout import PARAMETERS
 
 MILLIMETRES = 1000
@@ -43,12 +43,12 @@ _COLUMNS = ('kid', 'occlusion', 'orientation', 'x')
 
 
 @dataclass(frozen=True)
-class AGORAPeople:
+class AGORAPersons:
     """Predictions of an image.
 
     Args:
         name: Of the image, see
-            :func:`~aios.evaluation.agora.ground_truth.picture_name`.
+            :func:`~aios.evaluation.agora.ground_truth.image_name`.
         scores: ``(P,)``, in the official order, which decides ties: that of
             the names of files, as strings.
         joints2d: ``(P, 24, 2)`` pixels at 3840 x 2160.
@@ -87,13 +87,13 @@ class AGORAEvaluator:
         self.thresholds = tuple(thresholds)
 
     def compare(
-        self, truth: AGORAPicture, people: AGORAPeople | None
+        self, truth: AGORAImage, persons: AGORAPersons | None
     ) -> dict[str, Any]:
         """Match an image's persons and measure them.
 
         Args:
             truth: The true persons.
-            people: Predictions; ``None`` if there are none.
+            persons: Predictions; ``None`` if there are none.
 
         Returns:
             A record of a few numbers per person, for :meth:`table`.
@@ -101,7 +101,7 @@ class AGORAEvaluator:
         # Officially, who is too occluded to be matched counts as missed.
         official = self.protocol.is_official
         counted = truth.valid if official else truth.visible
-        half = PICTURE_SIZE[0] / 2
+        half = IMAGE_SIZE[0] / 2
         distance = np.abs(truth.joints2d[counted, 0, 0] - half) / half
         record: dict[str, Any] = {
             'name': truth.name,
@@ -115,10 +115,10 @@ class AGORAEvaluator:
         match = np.full(size, -1)
         wrong, count = np.zeros((2, size[0]), int)
         rows: dict[tuple[int, int], int] = {}
-        if people is not None:
-            costs, overlaps = self._compare_keypoints(truth, people)
+        if persons is not None:
+            costs, overlaps = self._compare_keypoints(truth, persons)
             for t, threshold in enumerate(self.thresholds):
-                keep = np.flatnonzero(people.scores >= threshold)
+                keep = np.flatnonzero(persons.scores >= threshold)
                 count[t] = len(keep)
                 pairs, wrong[t] = match_agora(
                     costs[keep], overlaps[keep], truth.visible, self.protocol
@@ -128,42 +128,42 @@ class AGORAEvaluator:
                     match[t, person] = rows.setdefault(pair, len(rows))
         record['match'] = match[:, counted]
         record['wrong'], record['predictions'] = wrong, count
-        record['broken'] = people.broken if people is not None else 0
-        record['errors'] = self._errors(truth, people, list(rows))
+        record['broken'] = persons.broken if persons is not None else 0
+        record['errors'] = self._errors(truth, persons, list(rows))
         return record
 
-    def without_truth(self, people: AGORAPeople) -> dict[str, Any]:
+    def without_truth(self, persons: AGORAPersons) -> dict[str, Any]:
         """Count predictions of an image that the ground truth lacks.
 
         Returns:
             A record for :meth:`summary`.
         """
-        counts = [int((people.scores >= t).sum()) for t in self.thresholds]
-        return {'name': people.name, 'without_truth': counts}
+        counts = [int((persons.scores >= t).sum()) for t in self.thresholds]
+        return {'name': persons.name, 'without_truth': counts}
 
     def _compare_keypoints(
-        self, truth: AGORAPicture, people: AGORAPeople
+        self, truth: AGORAImage, persons: AGORAPersons
     ) -> tuple[np.ndarray, np.ndarray]:
         costs = agora_costs(
-            people.joints2d,
+            persons.joints2d,
             truth.joints2d[:, :NUM_MATCH_JOINTS],
             self.protocol,
         )
         boxes = keypoint_boxes(truth.joints2d)
-        return costs, pairwise_iou(people.boxes, boxes, pixel=1)
+        return costs, pairwise_iou(persons.boxes, boxes, pixel=1)
 
     def _errors(
         self,
-        truth: AGORAPicture,
-        people: AGORAPeople | None,
+        truth: AGORAImage,
+        persons: AGORAPersons | None,
         pairs: list[tuple[int, int]],
     ) -> np.ndarray:
         """Errors ``(U, 8)`` in millimetres."""
-        if people is None or not pairs:
+        if persons is None or not pairs:
             return np.zeros((0, len(AGORA_ERRORS)))
         ours, theirs = np.array(pairs).T
         errors = agora_errors(
-            people.bodies(ours),
+            persons.bodies(ours),
             (truth.joints3d[theirs], truth.vertices()[theirs]),
             self.vertex_ids,
             self.protocol,
@@ -216,16 +216,16 @@ class AGORAEvaluator:
 
         Returns:
             See :func:`~aios.evaluation.functional.summarise_agora`; and
-            ``pictures``, ``pictures-with-predictions``, and what is left
+            ``images``, ``images-with-predictions``, and what is left
             out, ``predictions-not-finite`` and
             ``predictions-without-ground-truth``.
         """
         others = [r['without_truth'] for r in records if 'without_truth' in r]
         records = [r for r in records if 'without_truth' not in r]
         result = summarise_agora(self.table(records, index), self.protocol)
-        result['pictures'] = len(records)
+        result['images'] = len(records)
         seen = sum(r['predictions'][index] > 0 for r in records)
-        result['pictures-with-predictions'] = int(seen)
+        result['images-with-predictions'] = int(seen)
         result['predictions-not-finite'] = sum(r['broken'] for r in records)
         result['predictions-without-ground-truth'] = sum(
             counts[index] for counts in others
@@ -233,19 +233,19 @@ class AGORAEvaluator:
         return result
 
 
-def people_of(
+def persons_of(
     img_path: str,
     size: Sequence[int],
-    people: Mapping[str, np.ndarray],
+    persons: Mapping[str, np.ndarray],
     bodies: SubmittedBodies | None = None,
     broken: int = 0,
-) -> AGORAPeople:
+) -> AGORAPersons:
     """Predictions of our models as AGORA wants them.
 
     Args:
         img_path: The image.
         size: Its height and width.
-        people: See :func:`aios.results.finite_instances`.
+        persons: See :func:`aios.results.finite_instances`.
         bodies: Poses persons if there are no vertices.
         broken: How many were left out because they are not finite.
 
@@ -254,32 +254,31 @@ def people_of(
             or there are neither vertices nor ``bodies``.
     """
     scale = agora_scale(img_path, size)
-    joints = people['joints2d'][:, :NUM_MATCH_JOINTS] * scale
+    joints = persons['joints2d'][:, :NUM_MATCH_JOINTS] * scale
     joints = joints.astype(np.float32)  # as they are submitted
     # Numbered by score, sorted as names of files: 0, 1, 10, 11, 2, ...
-    numbered = np.argsort(-people['scores'], kind='stable')
+    numbered = np.argsort(-persons['scores'], kind='stable')
     order = numbered[sorted(range(len(numbered)), key=str)]
-    if 'vertices' not in people and bodies is None:
+    if 'vertices' not in persons and bodies is None:
         raise ValueError(
             f'{img_path}: predictions have no vertices; set with_vertices '
             'of test_cfg'
         )
-    if 'vertices' not in people:
+    if 'vertices' not in persons:
         for name in PARAMETERS:
-            if f'smplx_{name}' not in people and name not in _UNPREDICTED:
+            if f'smplx_{name}' not in persons and name not in _UNPREDICTED:
                 raise ValueError(f'{img_path}: lacks smplx_{name}')
 
     def pose(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = order[index]
-        if 'vertices' in people:
-            return people['joints3d'][rows, :127], people['vertices'][rows]
+        if 'vertices' in persons:
+            return persons['joints3d'][rows, :127], persons['vertices'][rows]
         assert bodies is not None
-        persons = [submitted_person(people, row, joints) for row in rows]
-        return bodies(persons)
+        return bodies([submitted_person(persons, r, joints) for r in rows])
 
-    return AGORAPeople(
-        picture_name(img_path),
-        people['scores'][order],
+    return AGORAPersons(
+        image_name(img_path),
+        persons['scores'][order],
         joints[order],
         keypoint_boxes(joints[order]),
         pose,
@@ -294,7 +293,7 @@ def agora_scale(img_path: str, size: Sequence[int]) -> np.ndarray:
         ValueError: If the image has another shape than those of AGORA.
     """
     height, width = size[:2]
-    scale = np.array(PICTURE_SIZE) / (width, height)
+    scale = np.array(IMAGE_SIZE) / (width, height)
     if abs(scale[0] / scale[1] - 1) > 1e-3:
         raise ValueError(
             f'{img_path}: has {width} x {height} pixels; images of AGORA '
@@ -304,7 +303,7 @@ def agora_scale(img_path: str, size: Sequence[int]) -> np.ndarray:
 
 
 def submitted_person(
-    people: Mapping[str, np.ndarray],
+    persons: Mapping[str, np.ndarray],
     row: int,
     joints: np.ndarray,
     variant: str = 'params',
@@ -312,20 +311,20 @@ def submitted_person(
     """Content of the file of one person.
 
     Args:
-        people: See :func:`aios.results.predictions_of`.
+        persons: See :func:`aios.results.predictions_of`.
         row: Which person.
         joints: ``(P, 24, 2)`` of all persons, in the pixels to submit.
         variant: ``'params'``, or ``'verts'``: the mesh without translation.
     """
     content: dict[str, Any] = {'joints': _plain(joints[row])}
     if variant == 'verts':
-        content['verts'] = _plain(people['vertices'][row])
-        content['allSmplJoints3d'] = _plain(people['joints3d'][row, :127])
+        content['verts'] = _plain(persons['vertices'][row])
+        content['allSmplJoints3d'] = _plain(persons['joints3d'][row, :127])
         return content
     content['params'] = {
         # Eyes look straight ahead: they are not predicted.
-        name: _plain(people[f'smplx_{name}'][row][None])
-        if f'smplx_{name}' in people
+        name: _plain(persons[f'smplx_{name}'][row][None])
+        if f'smplx_{name}' in persons
         else np.zeros((1, 3 * triples), np.float32)
         for name, triples in PARAMETERS.items()
     }

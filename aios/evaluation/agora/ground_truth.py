@@ -24,7 +24,7 @@ from aios.utils.safe_io import atomic_write, list_npz, load_npz
 
 from .layout import SMALL_SUFFIX
 
-PICTURE_SIZE = (3840, 2160)
+IMAGE_SIZE = (3840, 2160)
 """Width and height that all keypoints refer to."""
 
 _FRAME = re.compile(r'(\w+_)?\d+(_SMPLX)?_withjv\.pkl')
@@ -47,17 +47,17 @@ _TABLE: Mapping[str, tuple[tuple[int, ...], str]] = {
 """Shapes after the axis of persons, and kinds of types."""
 
 
-def picture_name(path: str) -> str:
+def image_name(path: str) -> str:
     """What predictions of an image are called: the stem at 3840 x 2160."""
     return Path(path.replace('\\', '/')).stem.removesuffix(SMALL_SUFFIX)
 
 
 @dataclass(frozen=True)
-class AGORAPicture:
+class AGORAImage:
     """The true persons of an image.
 
     Args:
-        name: See :func:`picture_name`.
+        name: See :func:`image_name`.
         joints2d: ``(G, 127, 2)`` pixels at 3840 x 2160.
         joints3d: ``(G, 127, 3)`` metres in the camera's axes.
         kid: ``(G,)`` bool.
@@ -107,13 +107,13 @@ class AGORAGroundTruth:
         self.path = Path(path)
         read = self._read_folder if self.path.is_dir() else self._read_file
         every = read()
-        self._pictures = {
-            name: picture
-            for name, (place, picture) in every.items()
+        self._images = {
+            name: image
+            for name, (place, image) in every.items()
             if not full_bodies_only
             or any(word in place for word in _FULL_BODY)
         }
-        if not self._pictures:
+        if not self._images:
             raise ValueError(
                 f'{self.path}: none of {len(every)} images has '
                 f'{" or ".join(_FULL_BODY)} in its path; set '
@@ -121,28 +121,28 @@ class AGORAGroundTruth:
             )
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._pictures
+        return name in self._images
 
-    def __iter__(self) -> Iterator[AGORAPicture]:
-        for name in sorted(self._pictures):
-            yield self._pictures[name]
+    def __iter__(self) -> Iterator[AGORAImage]:
+        for name in sorted(self._images):
+            yield self._images[name]
 
-    def __getitem__(self, name: str) -> AGORAPicture:
-        return self._pictures[name]
+    def __getitem__(self, name: str) -> AGORAImage:
+        return self._images[name]
 
-    def _read_folder(self) -> dict[str, tuple[str, AGORAPicture]]:
-        pictures = {}
+    def _read_folder(self) -> dict[str, tuple[str, AGORAImage]]:
+        images = {}
         for place, table, vertices in _read_frames(self.path):
-            pictures[picture_name(place)] = (
+            images[image_name(place)] = (
                 place,
-                _picture(place, table, partial(np.asarray, vertices)),
+                _image(place, table, partial(np.asarray, vertices)),
             )
-        return pictures
+        return images
 
-    def _read_file(self) -> dict[str, tuple[str, AGORAPicture]]:
+    def _read_file(self) -> dict[str, tuple[str, AGORAImage]]:
         lacking = {'paths', 'rows', *_TABLE} - set(list_npz(self.path))
         if lacking:
             raise ValueError(
@@ -151,19 +151,19 @@ class AGORAGroundTruth:
             )
         data = load_npz(self.path, ('paths', 'rows', *_TABLE))
         _check_table(data, self.path)
-        pictures = {}
+        images = {}
         for index, place in enumerate(data['paths'].tolist()):
             start, end = data['rows'][index]
             table = {name: data[name][start:end] for name in _TABLE}
-            pictures[picture_name(place)] = (
+            images[image_name(place)] = (
                 place,
-                _picture(
+                _image(
                     place,
                     table,
                     partial(self._read_vertices, index, end - start),
                 ),
             )
-        return pictures
+        return images
 
     def _read_vertices(self, index: int, count: int) -> np.ndarray:
         key = _member(index)
@@ -272,7 +272,7 @@ def _read_frames(
             where = f'{path}, row {row}'
             if not isinstance(place, str):
                 raise ValueError(f'{where}, imgPath: {place!r} is not a path')
-            name = picture_name(place)
+            name = image_name(place)
             if name in seen:
                 raise ValueError(f'{where}: {name} is in {seen[name]}, too')
             seen[name] = path
@@ -297,7 +297,7 @@ def _pixel_scale(frame: Mapping[str, np.ndarray], path: Path) -> float:
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
     # Joints that do not tell are checked row by row when they are read.
-    return 1.0 if width is None else width / PICTURE_SIZE[0]
+    return 1.0 if width is None else width / IMAGE_SIZE[0]
 
 
 def _read_row(
@@ -386,14 +386,14 @@ def _stack(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
     return array
 
 
-def _picture(
+def _image(
     place: str,
     table: Mapping[str, np.ndarray],
     vertices: Callable[[], np.ndarray],
-) -> AGORAPicture:
+) -> AGORAImage:
     fields = dict(table)
     fields['valid'] = fields.pop('is_valid')
-    return AGORAPicture(picture_name(place), vertices=vertices, **fields)
+    return AGORAImage(image_name(place), vertices=vertices, **fields)
 
 
 def _member(index: int) -> str:

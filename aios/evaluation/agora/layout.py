@@ -77,7 +77,7 @@ class Benchmark:
 
     Args:
         name: ``'agora'`` or ``'bedlam'``.
-        pattern: Of file names; groups ``picture`` and ``person``.
+        pattern: Of file names; groups ``image`` and ``person``.
         variants: What files may hold: ``'params'``, ``'verts'``.
         size: Width and height of the images that pixels refer to; ``None``
             for the images of the test set themselves.
@@ -94,16 +94,14 @@ class Benchmark:
 BENCHMARKS: Mapping[str, Benchmark] = {
     'agora': Benchmark(
         'agora',
-        re.compile(r'(?P<picture>.+)_personId_(?P<person>\d+)\.pkl'),
+        re.compile(r'(?P<image>.+)_personId_(?P<person>\d+)\.pkl'),
         ('params', 'verts'),
         (3840, 2160),
         _LENIENT,
     ),
     'bedlam': Benchmark(
         'bedlam',
-        re.compile(
-            r'(?P<picture>.+_frameID_.+)_personId_(?P<person>\d+)\.pkl'
-        ),
+        re.compile(r'(?P<image>.+_frameID_.+)_personId_(?P<person>\d+)\.pkl'),
         ('verts',),
         None,
         _EXACT,
@@ -120,16 +118,16 @@ def parse_name(name: str, benchmark: str = 'agora') -> tuple[str, int]:
     """
     found = BENCHMARKS[benchmark].pattern.fullmatch(name)
     if not found:
-        wanted = '<picture>_personId_<number>.pkl'
+        wanted = '<image>_personId_<number>.pkl'
         if benchmark == 'bedlam':
             wanted = '<scene>_frameID_<frame>_personId_<number>.pkl'
         raise ValueError(f'{name}: must be called {wanted}')
-    if benchmark == 'agora' and found['picture'].endswith(SMALL_SUFFIX):
+    if benchmark == 'agora' and found['image'].endswith(SMALL_SUFFIX):
         raise ValueError(
             f'{name}: must be called as the image at 3840 x 2160, without '
             f'{SMALL_SUFFIX}; keypoints must be in its pixels, too'
         )
-    return found['picture'], int(found['person'])
+    return found['image'], int(found['person'])
 
 
 def check_person(person: Any, benchmark: str = 'agora') -> list[str]:

@@ -22,7 +22,7 @@ from aios.utils.safe_io import ZIP_ERRORS, CorruptFileError, load_pickle
 from aios.utils.safe_pickle import read_pickle
 
 from .bodies import SubmittedBodies
-from .evaluator import SUBMITTED_FIELDS, AGORAPeople, people_of
+from .evaluator import SUBMITTED_FIELDS, AGORAPersons, persons_of
 from .layout import (
     FOLDER,
     NUM_JOINTS,
@@ -145,7 +145,7 @@ class Submission:
 class SubmittedPredictions(NamedTuple):
     """What :func:`read_submission` found."""
 
-    people: dict[str, AGORAPeople]
+    persons: dict[str, AGORAPersons]
     """Predictions by image."""
     scored: bool
     """Whether scores are known; if not, all are 1."""
@@ -181,29 +181,31 @@ def read_submission(
             f'{submission.path}: predictions must lie in the folder '
             f'{FOLDER}/; found {submission.ignored[0]}'
         )
-    pictures: dict[str, list[str]] = {}
+    images: dict[str, list[str]] = {}
     for name in submission.names:
         try:
-            picture, _ = parse_name(Path(name).name)
+            image, _ = parse_name(Path(name).name)
         except ValueError as error:
             raise ValueError(f'{submission.path}: {error}') from error
-        pictures.setdefault(picture, []).append(name)
-    people = {}
-    for picture, names in pictures.items():
+        images.setdefault(image, []).append(name)
+    persons = {}
+    for image, names in images.items():
         joints = [_read_person(submission, name)['joints'] for name in names]
-        people[picture] = AGORAPeople(
-            picture,
+        persons[image] = AGORAPersons(
+            image,
             np.array([scores[Path(n).name] if scores else 1.0 for n in names]),
             np.stack([points[:NUM_JOINTS] for points in joints]),
             np.stack([keypoint_boxes(points) for points in joints]),
             partial(_read_bodies, submission, names, bodies),
         )
-    return SubmittedPredictions(people, scores is not None, submission.ignored)
+    return SubmittedPredictions(
+        persons, scores is not None, submission.ignored
+    )
 
 
 def read_dump(
     path: str | os.PathLike, bodies: SubmittedBodies
-) -> dict[str, AGORAPeople]:
+) -> dict[str, AGORAPersons]:
     """Predictions of AGORA from a file of ``DumpWholeBodyResults``.
 
     Args:
@@ -214,14 +216,14 @@ def read_dump(
         FileNotFoundError: If there is no such file.
         ValueError: If it holds something else.
     """
-    people: dict[str, AGORAPeople] = {}
+    persons: dict[str, AGORAPersons] = {}
     for index, record in enumerate(dumped_records(path)):
         where = f'{path}: image {index}'
         try:
             found, broken = finite_instances(
                 record['pred_instances'], SUBMITTED_FIELDS
             )
-            picture = people_of(
+            image = persons_of(
                 record['img_path'],
                 record['ori_shape'],
                 found,
@@ -232,10 +234,10 @@ def read_dump(
             raise ValueError(f'{where} lacks {error}') from error
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from error
-        if picture.name in people:
-            raise ValueError(f'{where}: {picture.name} is in it before')
-        people[picture.name] = picture
-    return people
+        if image.name in persons:
+            raise ValueError(f'{where}: {image.name} is in it before')
+        persons[image.name] = image
+    return persons
 
 
 def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
@@ -257,12 +259,12 @@ def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
         )
     for index, record in enumerate(records):
         where = f'{path}: image {index}'
-        _check_picture(record, where)
-        _check_people(record['pred_instances'], where)
+        _check_image(record, where)
+        _check_persons(record['pred_instances'], where)
     return records
 
 
-def _check_picture(record: Mapping[str, Any], where: str) -> None:
+def _check_image(record: Mapping[str, Any], where: str) -> None:
     """Refuse a name or a size of another type."""
     name = record.get('img_path', '')
     if not isinstance(name, str):
@@ -279,13 +281,13 @@ def _check_picture(record: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _check_people(people: Mapping[str, Any], where: str) -> None:
+def _check_persons(persons: Mapping[str, Any], where: str) -> None:
     """Refuse what does not have one row of numbers per person."""
     for name in _NEEDED:
-        if name not in people:
+        if name not in persons:
             raise ValueError(f'{where} lacks {name!r}')
-    count = getattr(people['scores'], 'shape', ())[:1]
-    for name, value in people.items():
+    count = getattr(persons['scores'], 'shape', ())[:1]
+    for name, value in persons.items():
         if name == 'cam_K':
             continue
         if not isinstance(value, np.ndarray) or value.dtype.kind not in 'biuf':
@@ -314,12 +316,12 @@ def iter_faults(
         try:
             if submission.path.is_file() and member != f'{FOLDER}/{name}':
                 raise ValueError(f'must lie in the folder {FOLDER}/')
-            picture, number = parse_name(name, benchmark)
+            image, number = parse_name(name, benchmark)
             content = submission.read(member)
         except ValueError as error:
             yield member, str(error)
             continue
-        numbers.setdefault(picture, []).append(number)
+        numbers.setdefault(image, []).append(number)
         faults = check_person(content, benchmark)
         if b'numpy._core' in submission.read_bytes(member):
             faults.append(
@@ -327,9 +329,9 @@ def iter_faults(
                 'servers with NumPy 1 cannot read'
             )
         yield member, '; '.join(faults) or None
-    for picture, found in numbers.items():
+    for image, found in numbers.items():
         if sorted(found) != [*range(len(found))]:
-            yield picture, f'persons are numbered {sorted(found)}, not from 0'
+            yield image, f'persons are numbered {sorted(found)}, not from 0'
 
 
 def _is_prediction(name: str, folder: str) -> bool:

@@ -78,11 +78,11 @@ class SubmissionWriter:
                 'not replaced'
             )
 
-    def write(self, picture: str, persons: Sequence[Mapping]) -> list[str]:
+    def write(self, image: str, persons: Sequence[Mapping]) -> list[str]:
         """Write the persons of an image.
 
         Args:
-            picture: The first half of file names.
+            image: The first half of file names.
             persons: Contents, best first; see
                 :func:`~aios.evaluation.agora.layout.check_person`.
 
@@ -94,7 +94,7 @@ class SubmissionWriter:
         """
         paths = []
         for number, content in enumerate(persons):
-            name = f'{picture}_personId_{number}.pkl'
+            name = f'{image}_personId_{number}.pkl'
             if faults := check_person(content, self.benchmark):
                 raise ValueError(f'{name}: {"; ".join(faults)}')
             path = self._folder() / name

@@ -5,6 +5,7 @@ Nothing here knows data samples, files or body models, and no function
 returns NaN for finite input.
 """
 
+from aios.structures import pairwise_iou
 from aios.structures.procrustes import SimilarityTransform, procrustes_align
 
 from .agora import (
@@ -35,7 +36,6 @@ from .matching import (
     match_greedy,
     match_hungarian,
     match_one_per_image,
-    pairwise_iou,
 )
 from .mesh import MeshPart, mesh_errors, part_errors, select_points
 from .trajectory import (

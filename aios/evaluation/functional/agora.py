@@ -125,10 +125,9 @@ def match_agora(
 
     A pair of a free prediction and a free person who overlap is a match if
     the person counts.  Officially, a person who does not count is used up
-    and the prediction is not; a pair that does not overlap uses up the
-    person, if that does not count, and ends the search when there have been
-    as many matches and such pairs as predictions.  Pairs of equal cost come
-    in the order of the predictions, then of the persons.
+    and the prediction is not; the search ends when there have been as many
+    matches and pairs that do not overlap as predictions.  Pairs of equal
+    cost come in the order of the predictions, then of the persons.
 
     Args:
         costs: ``(P, G)``.
@@ -154,7 +153,6 @@ def match_agora(
         if overlaps[prediction, person] < _MIN_OVERLAP:
             if protocol.is_official:
                 low_overlaps += 1
-                free_person[person] &= valid[person]
         elif free_prediction[prediction] and free_person[person]:
             free_person[person] = False
             if valid[person]:

@@ -12,30 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from aios.structures import points_to_box
-
-
-def pairwise_iou(
-    boxes: np.ndarray, others: np.ndarray, pixel: float = 0.0
-) -> np.ndarray:
-    """Intersection over union of ``xyxy`` boxes.
-
-    Args:
-        boxes: ``(P, 4)``.
-        others: ``(G, 4)``.
-        pixel: Added to each width and height; 1 if the last row and column
-            belong to the box (AGORA's boxes of keypoints).
-
-    Returns:
-        ``(P, G)`` float64 in [0, 1]; 0 if both boxes have no area.
-    """
-    a = np.asarray(boxes, np.float64)[:, None]
-    b = np.asarray(others, np.float64)[None]
-    low = np.maximum(a[..., :2], b[..., :2])
-    high = np.minimum(a[..., 2:], b[..., 2:])
-    inter = (high - low + pixel).clip(min=0).prod(-1)
-    union = _area(a, pixel) + _area(b, pixel) - inter
-    return np.where(union > 0, inter / np.where(union > 0, union, 1), 0)
+from aios.structures import pairwise_iou, points_to_box
 
 
 def keypoint_cost(
@@ -190,10 +167,6 @@ def match_best_overlap(overlaps: np.ndarray) -> np.ndarray:
 
 def _pairs(pairs: list[tuple[int, int]]) -> np.ndarray:
     return np.array(sorted(pairs), np.int64).reshape(-1, 2)
-
-
-def _area(boxes: np.ndarray, pixel: float) -> np.ndarray:
-    return (boxes[..., 2:] - boxes[..., :2] + pixel).clip(min=0).prod(-1)
 
 
 def _joint_weights(true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

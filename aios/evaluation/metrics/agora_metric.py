@@ -13,7 +13,7 @@ from aios.evaluation.agora.bodies import SubmittedBodies, load_part_vertices
 from aios.evaluation.agora.evaluator import (
     SUBMITTED_FIELDS,
     AGORAEvaluator,
-    people_of,
+    persons_of,
 )
 from aios.evaluation.agora.ground_truth import AGORAGroundTruth
 from aios.evaluation.functional import AGORAProtocol
@@ -91,19 +91,19 @@ class AGORAMetric(NumberMetric):
         """Reduce each image to a few numbers per person."""
         truth = self._prepare()
         for sample in data_samples:
-            people, broken = finite_predictions_of(
+            persons, broken = finite_predictions_of(
                 sample, self.score_thr, SUBMITTED_FIELDS
             )
-            found = people_of(
+            found = persons_of(
                 sample['img_path'],
                 sample['ori_shape'],
-                people,
+                persons,
                 self._bodies,
                 broken,
             )
             if found.name in truth:
-                picture = truth[found.name]
-                record = self._evaluator.compare(picture, found)
+                image = truth[found.name]
+                record = self._evaluator.compare(image, found)
             else:
                 record = self._evaluator.without_truth(found)
             self.results.append(record)

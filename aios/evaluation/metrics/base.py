@@ -21,7 +21,7 @@ class NumberMetric(BaseMetric):
         return {name: float(value) for name, value in metrics.items()}
 
 
-def one_record_per_picture(
+def one_record_per_image(
     records: Iterable[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Records without those that came twice, in a fixed order.
@@ -32,5 +32,5 @@ def one_record_per_picture(
     Args:
         records: What ``process`` kept; ``'key'`` tells images apart.
     """
-    pictures = {record['key']: record for record in records}
-    return [pictures[key] for key in sorted(pictures)]
+    images = {record['key']: record for record in records}
+    return [images[key] for key in sorted(images)]

@@ -112,7 +112,7 @@ class CocoWholeBodyMetric(NumberMetric):
     Reported are ``AP-{body,foot,face,hand,lhand,rhand,wholebody}``,
     likewise ``AP50``, ``AP75``, ``AP-M``, ``AP-L`` (persons of medium and
     large area) and ``AR``, in [0, 1]; ``hand`` is the mean of both sides;
-    ``pictures``, ``predictions``, ``predictions-not-finite``, which are left
+    ``images``, ``predictions``, ``predictions-not-finite``, which are left
     out, and ``persons-...`` who have keypoints of a part.  Predictions at
     crowds and at persons without keypoints do not count, as pycocotools has
     it.  Metrics over zero persons are omitted.
@@ -144,18 +144,18 @@ class CocoWholeBodyMetric(NumberMetric):
             fields = ['joints2d']
             if self.body_keypoints == 'detected':
                 fields.append('keypoints')
-            people, broken = finite_predictions_of(sample, 0.0, fields)
-            points = to_coco_wholebody(people['joints2d'])
+            persons, broken = finite_predictions_of(sample, 0.0, fields)
+            points = to_coco_wholebody(persons['joints2d'])
             if self.body_keypoints == 'detected':
-                points[:, :_NUM_BODY] = people['keypoints']
-            order = np.argsort(-people['scores'], kind='stable')
+                points[:, :_NUM_BODY] = persons['keypoints']
+            order = np.argsort(-persons['scores'], kind='stable')
             best = order[:_MAX_PERSONS]
             self.results.append(
                 {
                     'img_id': sample['img_id'],
                     'broken': broken,
                     'keypoints': points[best].astype(np.float32),
-                    'scores': people['scores'][best],
+                    'scores': persons['scores'][best],
                 }
             )
 
@@ -170,11 +170,11 @@ class CocoWholeBodyMetric(NumberMetric):
             ValueError: If the file has no such image, or persons without
                 whole-body keypoints.
         """
-        pictures = {record['img_id']: record for record in results}
-        records = [pictures[key] for key in sorted(pictures)]
-        images, persons = self._read(list(pictures))
+        by_id = {record['img_id']: record for record in results}
+        records = [by_id[key] for key in sorted(by_id)]
+        images, persons = self._read(list(by_id))
         metrics: dict[str, float] = {
-            'pictures': len(records),
+            'images': len(records),
             'predictions': sum(len(r['scores']) for r in records),
             'predictions-not-finite': sum(r['broken'] for r in records),
         }
@@ -231,12 +231,12 @@ class CocoWholeBodyMetric(NumberMetric):
 def _read_coco(text: str) -> tuple[dict[int, dict], list[dict]]:
     """Images by id, and persons."""
     content = json.loads(text)
-    people = [c['id'] for c in content['categories'] if c['name'] == 'person']
+    persons = [c['id'] for c in content['categories'] if c['name'] == 'person']
     images = {image['id']: image for image in content['images']}
     return images, [
         annotation
         for annotation in content['annotations']
-        if annotation['category_id'] in people
+        if annotation['category_id'] in persons
         and annotation['image_id'] in images
     ]
 

@@ -32,14 +32,14 @@ from aios.evaluation.mesh_parts import load_mesh_parts
 from aios.evaluation.samples import (
     GroundTruthBodies,
     ground_truth_of,
-    inside_picture,
+    inside_image,
 )
 from aios.registry import METRICS
 from aios.results import finite_predictions_of
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53, joint_mapping
 from aios.utils.choices import check_choice
 
-from .base import NumberMetric, one_record_per_picture
+from .base import NumberMetric, one_record_per_image
 
 MILLIMETRES = 1000
 _MIN_OVERLAP = 0.1
@@ -57,15 +57,15 @@ _COUNTS = (
     *('measured', 'registered-meshes'),
 )
 
-People = Mapping[str, np.ndarray]
+Persons = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class _Scene:
     """Whom to match: 2-D joints and boxes in original pixels."""
 
-    predicted: People
-    true: People
+    predicted: Persons
+    true: Persons
     size: tuple[float, float]
     weights: np.ndarray | None
 
@@ -122,7 +122,7 @@ class SMPLXMeshMetric(NumberMetric):
       neck, and ``PA-MPVPE-...`` after the best similarity;
     - ``MPJPE-{body,hand,lhand,rhand}`` and ``PA-MPJPE-...`` of 14 body and
       21 hand joints;
-    - counts: ``pictures``; ``persons``; ``persons-wanted``, those the
+    - counts: ``images``; ``persons``; ``persons-wanted``, those the
       protocol asks for, and ``missed``, those of them who were not found;
       ``persons-without-body``, who have no fit; ``predictions`` with a
       sufficient score; ``predictions-not-finite``, which are left out;
@@ -195,7 +195,7 @@ class SMPLXMeshMetric(NumberMetric):
         """What is measured; read when the first image comes."""
         return load_mesh_parts(self.body_model.get('model_path'))
 
-    def has_body(self, true: People) -> np.ndarray:
+    def has_body(self, true: Persons) -> np.ndarray:
         """``(G,)`` bool: persons with a pose and a shape."""
         pose, betas = true['smplx_pose_valid'], true['smplx_betas_valid']
         return (pose[:, 0] > 0) & (betas > 0)
@@ -212,7 +212,7 @@ class SMPLXMeshMetric(NumberMetric):
             results: What :meth:`process` kept.  An image that comes twice
                 counts once.
         """
-        records = one_record_per_picture(results)
+        records = one_record_per_image(results)
         metrics = self._counts(records) | _means(records)
         if 'F1' in metrics and 'MPVPE-all' in metrics:
             nmve = normalised_error(metrics['MPVPE-all'], metrics['F1'])
@@ -229,7 +229,7 @@ class SMPLXMeshMetric(NumberMetric):
     def _counts(self, records: list[dict]) -> dict[str, float]:
         total = {name: sum(r[name] for r in records) for name in _COUNTS}
         missed = total['persons-wanted'] - total['matched']
-        counts: dict[str, float] = {'pictures': len(records)}
+        counts: dict[str, float] = {'images': len(records)}
         counts |= total | {'missed': missed}
         if self.match.detects:
             wrong = total['predictions'] - total['matched']
@@ -267,7 +267,7 @@ class SMPLXMeshMetric(NumberMetric):
             **self._details(sample, predicted, true, measured),
         }
 
-    def _predictions(self, sample: Mapping[str, Any]) -> tuple[People, int]:
+    def _predictions(self, sample: Mapping[str, Any]) -> tuple[Persons, int]:
         """Persons with sufficient scores, and how many were not finite."""
         if {'vertices'} & {*self.fields} - {*sample['pred_instances']}:
             raise ValueError(
@@ -279,8 +279,8 @@ class SMPLXMeshMetric(NumberMetric):
     def _details(
         self,
         sample: Mapping[str, Any],
-        predicted: People,
-        true: People,
+        predicted: Persons,
+        true: Persons,
         pairs: np.ndarray,
     ) -> dict[str, Any]:
         """What else a metric keeps of an image."""
@@ -289,8 +289,8 @@ class SMPLXMeshMetric(NumberMetric):
     def _errors(
         self,
         sample: Mapping[str, Any],
-        predicted: People,
-        true: People,
+        predicted: Persons,
+        true: Persons,
         pairs: np.ndarray,
     ) -> dict[str, np.ndarray]:
         """By name, millimetres of the persons of whom it is known."""
@@ -308,7 +308,7 @@ class SMPLXMeshMetric(NumberMetric):
                 known[part] = true['smplx_pose_valid'][persons, rotation] > 0
         visible = None
         if self.in_image:
-            visible = inside_picture(sample, true, persons, offset)
+            visible = inside_image(sample, true, persons, offset)
         errors = mesh_errors(
             predicted['vertices'][pairs[:, 0]],
             meshes,

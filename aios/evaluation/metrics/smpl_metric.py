@@ -29,7 +29,7 @@ from aios.registry import METRICS
 from aios.structures import joint_mapping
 from aios.utils.choices import check_choice
 
-from .mesh_metric import MILLIMETRES, People, SMPLXMeshMetric
+from .mesh_metric import MILLIMETRES, Persons, SMPLXMeshMetric
 
 # Joints of labels that are joints of SMPL, and where SMPL-X has them.
 _LABELS = joint_mapping('smplx_137', 'smpl_22')
@@ -107,15 +107,15 @@ class SMPLMetric(SMPLXMeshMetric):
         """Sparse matrix from vertices of SMPL-X to those of SMPL."""
         return load_smplx_to_smpl(self.body_model.get('model_path'))
 
-    def has_body(self, true: People) -> np.ndarray:
+    def has_body(self, true: Persons) -> np.ndarray:
         """``(G,)`` bool: persons with SMPL parameters."""
         return true['smplx_pose_valid'][:, 0] > 0
 
     def _errors(
         self,
         sample: Mapping[str, Any],
-        predicted: People,
-        true: People,
+        predicted: Persons,
+        true: Persons,
         pairs: np.ndarray,
     ) -> dict[str, np.ndarray]:
         if 'smpl_pose' not in true:
@@ -141,7 +141,7 @@ class SMPLMetric(SMPLXMeshMetric):
 
 
 def _skeleton_errors(
-    predicted: People, true: People, pairs: np.ndarray
+    predicted: Persons, true: Persons, pairs: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Errors of the shared joints, and of whom they are known."""
     ours = predicted['joints3d'][pairs[:, 0]][:, _SHARED]

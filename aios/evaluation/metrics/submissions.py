@@ -15,7 +15,7 @@ from aios.evaluation.agora.evaluator import (
     agora_scale,
     submitted_person,
 )
-from aios.evaluation.agora.ground_truth import picture_name
+from aios.evaluation.agora.ground_truth import image_name
 from aios.evaluation.agora.layout import BENCHMARKS, NUM_JOINTS
 from aios.evaluation.agora.submission import SubmissionWriter
 from aios.registry import METRICS
@@ -56,7 +56,7 @@ class _Submission(NumberMetric):
         self.score_thr = score_thr
         self.writer = SubmissionWriter(out_dir, self.benchmark, overwrite)
 
-    def picture(self, sample: Mapping[str, Any]) -> str:
+    def image(self, sample: Mapping[str, Any]) -> str:
         """What the server calls the image."""
         raise NotImplementedError
 
@@ -75,21 +75,21 @@ class _Submission(NumberMetric):
                     f'{sample["img_path"]}: predictions have no vertices; '
                     'set with_vertices of test_cfg'
                 )
-            people, broken = finite_predictions_of(
+            persons, broken = finite_predictions_of(
                 sample, self.score_thr, SUBMITTED_FIELDS
             )
-            joints = people['joints2d'][:, :NUM_JOINTS] * self.scale(sample)
-            order = np.argsort(-people['scores'], kind='stable')
+            joints = persons['joints2d'][:, :NUM_JOINTS] * self.scale(sample)
+            order = np.argsort(-persons['scores'], kind='stable')
             contents = [
-                submitted_person(people, row, joints, self.variant)
+                submitted_person(persons, row, joints, self.variant)
                 for row in order
             ]
-            picture = self.picture(sample)
-            paths = self.writer.write(picture, contents)
-            scores = np.asarray(people['scores'], float)[order].tolist()
+            image = self.image(sample)
+            paths = self.writer.write(image, contents)
+            scores = np.asarray(persons['scores'], float)[order].tolist()
             self.results.append(
                 {
-                    'picture': picture,
+                    'image': image,
                     'img_path': sample['img_path'],
                     'broken': broken,
                     'files': dict(zip(paths, scores, strict=True)),
@@ -98,28 +98,28 @@ class _Submission(NumberMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Make the submission of what all processes wrote."""
-        pictures: dict[str, dict] = {}
+        images: dict[str, dict] = {}
         for record in results:
-            other = pictures.setdefault(record['picture'], record)
+            other = images.setdefault(record['image'], record)
             if other['img_path'] != record['img_path']:
                 raise ValueError(
                     f'{other["img_path"]} and {record["img_path"]} are both '
-                    f'submitted as {record["picture"]}; test one resolution '
+                    f'submitted as {record["image"]}; test one resolution '
                     'and one folder at a time'
                 )
         files: dict[str, float] = {}
-        for record in pictures.values():
+        for record in images.values():
             files |= record['files']
         archive = self.writer.publish(files)
         print_log(
-            f'{len(files)} persons of {len(pictures)} images: {archive}',
+            f'{len(files)} persons of {len(images)} images: {archive}',
             logger='current',
         )
-        broken = sum(record['broken'] for record in pictures.values())
-        empty = sum(not record['files'] for record in pictures.values())
+        broken = sum(record['broken'] for record in images.values())
+        empty = sum(not record['files'] for record in images.values())
         return {
-            'pictures': len(pictures),
-            'pictures-without-persons': empty,
+            'images': len(images),
+            'images-without-persons': empty,
             'persons': len(files),
             'predictions-not-finite': broken,
         }
@@ -129,7 +129,7 @@ class _Submission(NumberMetric):
 class AGORASubmission(_Submission):
     """``predictions.zip`` for https://agora-evaluation.is.tuebingen.mpg.de.
 
-    One file per person, ``<picture>_personId_<k>.pkl``, best first; keypoints
+    One file per person, ``<image>_personId_<k>.pkl``, best first; keypoints
     in pixels at 3840 x 2160, whatever the resolution of the images.
 
     Args:
@@ -149,9 +149,9 @@ class AGORASubmission(_Submission):
     default_prefix = 'agora_submission'
     benchmark = 'agora'
 
-    def picture(self, sample: Mapping[str, Any]) -> str:
+    def image(self, sample: Mapping[str, Any]) -> str:
         """Stem of the image at 3840 x 2160."""
-        return picture_name(sample['img_path'])
+        return image_name(sample['img_path'])
 
     def scale(self, sample: Mapping[str, Any]) -> np.ndarray:
         """To 3840 x 2160."""
@@ -188,7 +188,7 @@ class BEDLAMSubmission(_Submission):
     ) -> None:
         super().__init__(out_dir, 'verts', score_thr, overwrite, **kwargs)
 
-    def picture(self, sample: Mapping[str, Any]) -> str:
+    def image(self, sample: Mapping[str, Any]) -> str:
         """Scene and frame."""
         return bedlam_name(sample['img_path'])
 

@@ -28,7 +28,7 @@ from aios.registry import METRICS
 from aios.results import finite_predictions_of
 from aios.structures import SMPLX_137, joint_mapping
 
-from .base import NumberMetric, one_record_per_picture
+from .base import NumberMetric, one_record_per_image
 
 MILLIMETRES = 1000
 _FROM_144 = joint_mapping('smplx_144', 'smplx_137')
@@ -58,7 +58,7 @@ class WholeBodyMetric(NumberMetric):
       which no real method could know;
     - ``MPVPE``, ``PA-MPVPE``: the same of all vertices, aligned at the
       pelvis, if ``body_model`` is given and predictions have vertices;
-    - ``pictures``, ``persons``, ``predictions``, ``matched``, and
+    - ``images``, ``persons``, ``predictions``, ``matched``, and
       ``persons-...``: over how many persons a mean was taken;
       ``predictions-not-finite``, which are left out.
 
@@ -117,7 +117,7 @@ class WholeBodyMetric(NumberMetric):
             results: What :meth:`process` kept.  An image that comes twice
                 counts once.
         """
-        records = one_record_per_picture(results)
+        records = one_record_per_image(results)
         metrics = self._detection(records)
         for name, errors in self._errors(records):
             if len(errors):
@@ -145,7 +145,7 @@ class WholeBodyMetric(NumberMetric):
             'recall': counts.recall,
             'F1': counts.f1,
             'AP': average_precision(scores, hits, persons),
-            'pictures': len(records),
+            'images': len(records),
             'persons': persons,
             'predictions': int(seen.sum()),
             'predictions-not-finite': sum(r['broken'] for r in records),

@@ -22,8 +22,8 @@ from aios.evaluation.functional import (
 from aios.registry import METRICS
 from aios.structures import SMPLX_144
 
-from .base import one_record_per_picture
-from .mesh_metric import MILLIMETRES, People
+from .base import one_record_per_image
+from .mesh_metric import MILLIMETRES, Persons
 from .smpl_metric import SMPLMetric
 
 _SHARED = 22
@@ -79,7 +79,7 @@ class EMDBWorldMetric(SMPLMetric):
         """See :meth:`SMPLXMeshMetric.compute_metrics`."""
         metrics = super().compute_metrics(results)
         sequences: dict[str, list[dict]] = {}
-        for record in one_record_per_picture(results):
+        for record in one_record_per_image(results):
             for place in record['places']:
                 sequences.setdefault(place['sequence'], []).append(place)
         errors: dict[str, list[np.ndarray]] = {}
@@ -116,8 +116,8 @@ class EMDBWorldMetric(SMPLMetric):
     def _details(
         self,
         sample: Mapping[str, Any],
-        predicted: People,
-        true: People,
+        predicted: Persons,
+        true: Persons,
         pairs: np.ndarray,
     ) -> dict[str, Any]:
         """Where the matched person is, joints and feet, in the world."""

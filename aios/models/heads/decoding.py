@@ -217,7 +217,7 @@ def decode_instances(
     solved_per_image = zip(
         *(values.split(counts) for values in solved.values()), strict=True
     )
-    people = []
+    persons = []
     for image, (selection, values, metainfo) in enumerate(
         zip(selections, solved_per_image, metainfos, strict=True)
     ):
@@ -230,8 +230,8 @@ def decode_instances(
         in_camera = result.joints3d + result.smplx_transl[:, None]
         K = tensor_like(frame.K, in_camera)
         result.joints2d = project_points(in_camera, K)
-        people.append(result)
-    return people
+        persons.append(result)
+    return persons
 
 
 def _keypoint_targets(

@@ -12,7 +12,7 @@ from .smplx import (
     SMPLXJoint2DLoss,
     SMPLXJoint3DLoss,
     SMPLXPoseLoss,
-    project_to_picture,
+    project_to_image,
 )
 
 __all__ = [
@@ -31,5 +31,5 @@ __all__ = [
     'WholeBodyCriterion',
     'box_giou_loss',
     'box_l1_loss',
-    'project_to_picture',
+    'project_to_image',
 ]

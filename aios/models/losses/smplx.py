@@ -212,7 +212,7 @@ class SMPLXJoint2DLoss(PersonLoss):
         joints, smplx = predictions.joints3d, predictions.smplx
         if joints is None or smplx is None:
             return {}
-        points = project_to_picture(joints, smplx.camera, targets.image_size)
+        points = project_to_image(joints, smplx.camera, targets.image_size)
         distance = (points - targets.joints2d).abs().sum(-1)
         distance = distance * self._weight(targets)
         return {
@@ -240,7 +240,7 @@ def _persons_with(part: Part, joints_weight: Tensor) -> AvgFactor:
     return AvgFactor(seen.sum(), _EPS)
 
 
-def project_to_picture(
+def project_to_image(
     joints: Tensor, camera: Tensor, image_size: Tensor
 ) -> Tensor:
     """Project with the virtual camera of the network.

@@ -1,5 +1,5 @@
 // Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-// People of a GLB file, played beside the pictures they were found in.
+// Persons of a GLB file, played beside the images they were found in.
 // Lengths are metres, axes glTF's (y up); the camera stands at the origin
 // and looks along -z. What can be bookmarked is in the address:
 //   #frame=12&view=camera&hide=1,2&play
@@ -47,14 +47,14 @@
     return URL.createObjectURL(new Blob(bytesOf(id), { type }));
   }
 
-  // ---- the pictures ------------------------------------------------------
+  // ---- the images ------------------------------------------------------
 
   let video = null; // or
   let image = null;
   let addresses = []; // of images, one per frame
   let texture = null;
 
-  function openPictures() {
+  function openImages() {
     const { kind } = data.media;
     if (kind === 'video') {
       video = document.createElement('video');
@@ -64,7 +64,7 @@
       texture = new THREE.VideoTexture(video);
       video.addEventListener('error', () => {
         console.warn('this browser cannot play the video');
-        find('picture').hidden = true;
+        find('image').hidden = true;
         if (state.playing) pause();
         video = texture = null;
         resize();
@@ -78,20 +78,20 @@
       addresses = data.media.names.map((name) =>
         blobUrl(name, data.media.type));
       image = new Image();
-      image.alt = 'picture of the frame';
+      image.alt = 'image of the frame';
       texture = new THREE.Texture(image);
       image.addEventListener('load', () => {
-        // Pictures may differ in size; what is on the GPU may not.
+        // Images may differ in size; what is on the GPU may not.
         texture.dispose();
         texture.needsUpdate = true;
         if (state.view === 'camera') draw();
       });
     } else {
-      find('picture').hidden = true;
+      find('image').hidden = true;
       return;
     }
     texture.colorSpace = THREE.SRGBColorSpace;
-    find('picture').prepend(video || image);
+    find('image').prepend(video || image);
   }
 
   // ---- the scene ---------------------------------------------------------
@@ -159,7 +159,7 @@
     return { fx, fy, cx, cy, width: view.size[0], height: view.size[1] };
   }
 
-  // Corner of the picture at a depth.
+  // Corner of the image at a depth.
   function corner(view, column, row, depth) {
     return new THREE.Vector3((column - view.cx) / view.fx * depth,
       -(row - view.cy) / view.fy * depth, -depth);
@@ -192,7 +192,7 @@
 
   // ---- views -------------------------------------------------------------
 
-  // Directions from the middle of the people to the eye.
+  // Directions from the middle of the persons to the eye.
   const DIRECTIONS = { orbit: [0.35, 0.25, 1], side: [1, 0, 0],
     top: [0, 1, 1e-4] };
 
@@ -232,7 +232,7 @@
     controls.update();
   }
 
-  // The real camera's projection, with the picture in the canvas' middle.
+  // The real camera's projection, with the image in the canvas' middle.
   function lookThroughCamera() {
     const view = cameraOf(state.frame);
     const { clientWidth: width, clientHeight: height } = canvas;
@@ -360,7 +360,7 @@
     document.body.dataset.playing = state.playing;
   }
 
-  // ---- people ------------------------------------------------------------
+  // ---- persons -----------------------------------------------------------
 
   function listPeople() {
     people.forEach((person) => {
@@ -452,12 +452,12 @@
   }
 
   async function start() {
-    find('summary').textContent = `${data.people.length} people, `
+    find('summary').textContent = `${data.people.length} persons, `
       + `${frameCount} frames${data.source ? ` · ${data.source}` : ''}`;
     const loader = new THREE.GLTFLoader();
     const gltf = await loader.parseAsync(await unzipped(bytesOf('glb')), '');
     makeScene(gltf);
-    openPictures();
+    openImages();
     listPeople();
     wire();
     resize();

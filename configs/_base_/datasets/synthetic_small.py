@@ -2,9 +2,9 @@
 # Small images of synthetic persons, and others of the same kind to evaluate
 # on. No licence, no download:
 #   python tools/make_synthetic_dataset.py data/synthetic/train \
-#       --images 2000 --size 320x240 --people 1-4 --seed 0
+#       --images 2000 --size 320x240 --persons 1-4 --seed 0
 #   python tools/make_synthetic_dataset.py data/synthetic/val \
-#       --images 100 --size 320x240 --people 1-4 --seed 1
+#       --images 100 --size 320x240 --persons 1-4 --seed 1
 # for overlays; labels of another --body need that one
 metainfo = dict(body_model=dict(type='SMPLXLayer', model_path='free'))
 

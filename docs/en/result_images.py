@@ -3,7 +3,7 @@
 
 The persons are those of a synthetic scene, with their true parameters.
 
-python docs/en/result_pictures.py docs/en/images
+python docs/en/result_images.py docs/en/images
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def make_scene(layer: SMPLXLayer) -> tuple[FrameResult, np.ndarray]:
     """An image, and the persons in it with meshes."""
     rng = np.random.default_rng(_SEED)
     bank = BodyBank('free')
-    options = SceneOptions(*_SIZE, people=(3, 3), genders=('neutral',))
+    options = SceneOptions(*_SIZE, persons=(3, 3), genders=('neutral',))
     scene = sample_scene(rng, bank, options)
     photograph = render_scene(rng, scene, bank)
     labels, _ = label_scene(scene, bank, photograph)
@@ -85,8 +85,8 @@ def main() -> None:
     layer = SMPLXLayer('free').eval()
     frame, image = make_scene(layer)
     for name, draw in (('overlay', draw_overlay), ('camera', draw_cameras)):
-        picture = draw(frame, image, layer)
-        write_image(picture, folder / f'{name}.jpg', overwrite=True)
+        panel = draw(frame, image, layer)
+        write_image(panel, folder / f'{name}.jpg', overwrite=True)
 
 
 if __name__ == '__main__':

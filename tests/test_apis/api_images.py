@@ -12,7 +12,7 @@ from PIL import Image
 SIZE = (96, 72)
 
 
-def picture(seed: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
+def draw_image(seed: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
     """Smooth noise, ``(H, W, 3)`` uint8 BGR."""
     noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3))
     return cv2.resize(noise.astype(np.uint8), size)
@@ -26,6 +26,6 @@ def photo(path: Path, size=(72, 48), make='', model='', **tags) -> Path:
     exif = Image.Exif()
     exif[0x10F], exif[0x110] = make, model
     exif.get_ifd(0x8769).update({int(n[1:], 16): v for n, v in tags.items()})
-    image = Image.fromarray(picture(1, size)[..., ::-1])
+    image = Image.fromarray(draw_image(1, size)[..., ::-1])
     image.save(path, exif=exif)
     return path

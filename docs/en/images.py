@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Draw the images of ``tokens.md`` and ``conventions.md``.
 
-python docs/en/pictures.py docs/en/images
+python docs/en/images.py docs/en/images
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def draw_conventions(person: _Person) -> plt.Figure:
     axis.scatter(0.5, 0.5, color='#d1495b')
     axis.annotate('centre of the first\npixel: (0.5, 0.5)', (0.62, 0.75))
     axis.scatter(2.0, 1.5, color='#1f5fbf')
-    axis.annotate('middle of a 4 × 3\npicture: (2, 1.5)', (2.1, 1.8))
+    axis.annotate('middle of a 4 × 3\nimage: (2, 1.5)', (2.1, 1.8))
     axis.set_xticks(range(5))
     axis.set_yticks(range(4))
     axis.xaxis.tick_top()

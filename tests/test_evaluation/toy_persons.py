@@ -15,7 +15,7 @@ SIZE = (240, 320)
 SCALE = (2.0, 1.5)
 
 
-class People:
+class Persons:
     """Makes samples as datasets and the network do.
 
     Args:
