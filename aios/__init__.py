@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AiOS for OpenMMLab: persons's bodies, hands and faces in one stage.
+"""AiOS for OpenMMLab: bodies, hands and faces in one stage.
 
 Importing this package costs nothing: torch, OpenMMLab and the body-model
 files are touched only by the sub-packages that need them.

@@ -34,6 +34,7 @@ from aios.evaluation.agora import (
     read_dump,
     read_submission,
 )
+from aios.evaluation.analysis_cli import check_outputs
 from aios.evaluation.functional import AGORAProtocol, agora_bins
 from aios.utils.command_line import (
     add_body_models_option,
@@ -283,13 +284,8 @@ def plot_sweep(rows: Sequence[Mapping[str, float]], stream: Any) -> None:
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Evaluate; returns the metrics."""
     args = parse_args(argv)
-    if args.out is not None and not args.overwrite:
-        older = [n for n in OUTPUTS if (args.out / n).exists()]
-        if older:
-            sys.exit(
-                f'error: {args.out / older[0]} exists; choose another --out '
-                'or add --overwrite'
-            )
+    if args.out is not None:
+        check_outputs(args, OUTPUTS)
     results, rows = evaluate(args)
     print_results(results['metrics'])
     if args.out is not None:

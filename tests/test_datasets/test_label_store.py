@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -51,18 +50,6 @@ def test_built_once_then_mapped(source):
     assert 'absent' not in second
     with pytest.raises(KeyError, match='absent'):
         second['absent']
-
-
-def test_a_link_in_place_of_the_lock_is_not_followed(source, tmp_path):
-    target = tmp_path / 'mine.txt'
-    target.write_text('mine')
-    name = LabelStore.open(source, {}, Builder()).folder
-    lock = name.with_suffix('.lock')
-    shutil.rmtree(name)
-    lock.symlink_to(target)
-    with pytest.raises(OSError, match=lock.name):
-        LabelStore.open(source, {}, Builder())
-    assert target.read_text() == 'mine'
 
 
 def test_rows_are_a_private_copy(source):

@@ -114,7 +114,7 @@ def test_out_and_frames(params: Path, tmp_path: Path) -> None:
         (['--frames', '7'], r'--frames: 7 is not in 0\.\.2'),
         (['--frames', 'all'], "like 3,5,8 or 0:100:10, got 'all'"),
         (['--frames', '2', '--ids', '1'], 'no person 1, there are'),
-        (['--frames', '2:2'], 'nobody is in the 0 frames'),
+        (['--frames', '2:2'], 'no person is in the 0 frames'),
         (['--model-path', 'nowhere'], 'nowhere'),
         (['--fps', '-1'], 'fps must be positive'),
         (['--scale', '100'], '--scale is for bvh, not for glb'),

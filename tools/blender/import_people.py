@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Open results in Blender: persons, camera, frame rate, the video behind them.
+r"""Open results in Blender: persons, camera, frame rate, video behind them.
 
     blender --python tools/blender/import_people.py -- outputs/video_demo
 
@@ -28,7 +28,7 @@ _SENSOR = 36.0  # millimetres across the image's width
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The JSON of a GLB file with people.
+    """The JSON of a GLB file with persons.
 
     Raises:
         FileNotFoundError: If there is no such file.
