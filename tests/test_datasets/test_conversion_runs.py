@@ -12,6 +12,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 import toy_releases as releases
 from toy_releases import RELEASES
 
@@ -31,6 +32,7 @@ FORK = multiprocessing.get_context('fork')
 
 def _die_half_way(root, models, out):
     """As a killed process: half of a file is written, nothing cleaned."""
+    torch.set_num_threads(1)  # OpenMP's threads do not survive the fork
     write, written = np.savez_compressed, []
 
     def half(stream, **arrays):
