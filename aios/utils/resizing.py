@@ -36,7 +36,8 @@ def keep_ratio_size(
     resized = _limited_size(size, scale, rounding)
     if enlarged_scale is None or resized[0] <= size[0]:
         return resized
-    return max(size, _limited_size(size, enlarged_scale, rounding))
+    enlarged = _limited_size(size, enlarged_scale, rounding)
+    return min(resized, max(size, enlarged))
 
 
 def _limited_size(

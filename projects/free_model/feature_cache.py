@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,15 +86,24 @@ def cache_features(
         _write(_index_file(folder, number), lambda file, x=text: file.write(x))
 
 
-def read_blocks(folder: Path) -> Iterator[Block]:
-    """All blocks of a folder that are complete.
+def chunks(folder: Path) -> list[Path]:
+    """All chunks of a folder that are complete: their ``.json``.
 
     Args:
         folder: See :func:`cache_features`.
     """
-    for path in sorted(folder.glob('chunk_*.json')):
+    return sorted(folder.glob('chunk_*.json'))
+
+
+def read_blocks(paths: Iterable[Path]) -> Iterator[Block]:
+    """All blocks of some chunks.
+
+    Args:
+        paths: See :func:`chunks`.
+    """
+    for path in paths:
         for name, indices in json.loads(path.read_text()).items():
-            files = sorted(folder.glob(f'{path.stem}_{name}_*.npy'))
+            files = sorted(path.parent.glob(f'{path.stem}_{name}_*.npy'))
             levels = [np.load(file, mmap_mode='r') for file in files]
             height, width = map(int, name.split('x'))
             yield Block((height, width), indices, levels)

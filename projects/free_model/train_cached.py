@@ -33,9 +33,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from feature_cache import Block, cache_features, read_blocks
+from feature_cache import Block, cache_features, chunks, read_blocks
 from mmengine.config import Config
-from mmengine.dist import all_reduce_params
+from mmengine.dist import all_reduce_params, broadcast_object_list
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -89,7 +89,7 @@ class CachedData:
 
     def find(self, model: nn.Module, cache: bool) -> None:
         """Look for new folders, and cache the features that are missing."""
-        for file in sorted(self.root.glob('*/humandata.npz')):
+        for file in _agree(sorted(self.root.glob('*/humandata.npz'))):
             folder = file.parent
             if folder not in self.datasets:
                 self.datasets[folder] = DATASETS.build(
@@ -106,7 +106,7 @@ class CachedData:
                     world_size=self.processes.world_size,
                 )
             self.processes.wait()
-            self.blocks[folder] = list(read_blocks(features))
+            self.blocks[folder] = list(read_blocks(_agree(chunks(features))))
 
     def count(self) -> int:
         """Number of images with features."""
@@ -365,6 +365,13 @@ def _add_noise(maps: Tensor, strength: float) -> Tensor:
     gains = 1 + strength * torch.randn_like(maps[:, :, :1, :1])
     deviation = maps.std((0, 2, 3), keepdim=True)
     return maps * gains + strength * deviation * torch.randn_like(maps)
+
+
+def _agree(files: list[Path]) -> list[Path]:
+    """Those that the first process sees; others may appear meanwhile."""
+    seen = [files]
+    broadcast_object_list(seen)
+    return seen[0]
 
 
 def _save(content: dict, path: Path) -> None:

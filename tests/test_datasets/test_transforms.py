@@ -173,6 +173,11 @@ def test_small_images_are_enlarged_less(size, expected):
     assert found == expected
 
 
+def test_no_image_is_enlarged_beyond_its_scale():
+    found = keep_ratio_size((320, 240), (640, 480), enlarged_scale=(800, 600))
+    assert found == (640, 480)
+
+
 def test_published_shift_moves_the_mirrored_image_by_a_pixel():
     plain = WholeBodyFlip(prob=1)(loaded(POINTS))
     shifted = WholeBodyFlip(prob=1, published_shift=True)(loaded(POINTS))

@@ -65,7 +65,7 @@ def run(module: ModuleType, config: Path, data: Path, *options: object):
 def test_features_are_those_of_the_backbone(
     train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
 ):
-    from feature_cache import cache_features, read_blocks
+    from feature_cache import cache_features, chunks, read_blocks
 
     settings = Config.fromfile(config)
     torch.manual_seed(0)
@@ -74,7 +74,7 @@ def test_features_are_those_of_the_backbone(
         dict(settings.cached_dataset, data_root=str(data / 'first'))
     )
     cache_features(dataset, model, tmp_path)
-    blocks = list(read_blocks(tmp_path))
+    blocks = list(read_blocks(chunks(tmp_path)))
     assert sorted(i for b in blocks for i in b.indices) == [*range(6)]
     block = blocks[0]
     item = dataset[block.indices[0]]
@@ -149,7 +149,9 @@ def test_processes_share_batches_and_stay_the_same(
         training = train_cached.Training(
             settings, tmp_path / f'{rank}', 'cpu', 0, processes
         )
-        cached = train_cached.CachedData(settings, data, 'cpu', processes)
+        # the second looked before the folder appeared
+        root = (data, tmp_path / 'nothing')[rank]
+        cached = train_cached.CachedData(settings, root, 'cpu', processes)
         cached.find(training.model, cache=True)
         torch.manual_seed(rank)
         seen = []
