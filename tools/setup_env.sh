@@ -98,7 +98,7 @@ python_in() { # FOLDER: its Python, also where it was made on Windows
 
 choose_environment() {
     local prefix=${VIRTUAL_ENV:-} base
-    # Conda activates `base` in every shell: nobody chose to install there.
+    # Conda activates `base` in every shell: that is no choice to install there.
     if [ -z "$prefix" ] && [ "${CONDA_DEFAULT_ENV:-base}" != base ]; then
         prefix=${CONDA_PREFIX:-}
     fi

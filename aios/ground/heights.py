@@ -66,7 +66,7 @@ def _linear_height(poser: BodyPoser) -> tuple[float, np.ndarray]:
 
 
 def set_heights(
-    people: SequenceResult,
+    sequence: SequenceResult,
     heights: Mapping[int | None, float],
     poser: BodyPoser,
 ) -> SequenceResult:
@@ -76,7 +76,7 @@ def set_heights(
     shape becomes the same in all frames.
 
     Args:
-        people: With ids of a tracker, if there are ids in ``heights``.
+        sequence: With ids of a tracker, if there are ids in ``heights``.
         heights: Metres by ``person_id``. That of ``None`` is the median
             height of all others, who keep their proportions to each other.
         poser: Of the body model of the results.
@@ -90,14 +90,14 @@ def set_heights(
             for the body model, a single person would leave the floor, or
             the bodies have no SMPL-X parameters.
     """
-    people.check_parameters()
+    sequence.check_parameters()
     heights = dict(heights)
     common = heights.pop(None, None)
-    _check(people, heights, common)
-    betas = people.betas.astype(np.float64)
+    _check(sequence, heights, common)
+    betas = sequence.betas.astype(np.float64)
     wanted = np.full(len(betas), np.nan)
     for person, height in heights.items():
-        rows = people.person_id == person
+        rows = sequence.person_id == person
         betas[rows] = betas[rows].mean(0)
         wanted[rows] = height
     before = standing_heights(betas, poser)
@@ -107,20 +107,20 @@ def set_heights(
         wanted[others] = factor * before[others]
     changed = np.isfinite(wanted)
     if not changed.any():
-        return people
+        return sequence
     _, slope = _linear_height(poser)
     missing = np.where(changed, wanted - before, 0)
     _check_change(missing, before, slope)
     betas += missing[:, None] * slope / (slope @ slope)
     scale = np.where(changed, wanted / before, 1)
-    moved = _moved(people, changed, betas, scale, poser)
-    if people.floor is not None:
-        moved = replace(moved, floor=people.floor * [1, 1, 1, factor])
+    moved = _moved(sequence, changed, betas, scale, poser)
+    if sequence.floor is not None:
+        moved = replace(moved, floor=sequence.floor * [1, 1, 1, factor])
     return moved
 
 
 def _check(
-    people: SequenceResult,
+    sequence: SequenceResult,
     heights: Mapping[int | None, float],
     common: float | None,
 ) -> None:
@@ -129,17 +129,17 @@ def _check(
             raise ValueError(
                 f'a height must be a positive number of metres, got {height}'
             )
-    if heights and people.num_frames > 1 and not people.timestamps.any():
+    if heights and sequence.num_frames > 1 and not sequence.timestamps.any():
         raise ValueError(
             'heights of single persons need the ids of a video; in separate '
             'images a number is another person each time'
         )
-    if heights and people.floor is not None:
+    if heights and sequence.floor is not None:
         raise ValueError(
             'heights of single persons would take them off the floor; set '
             'them before persons are put on it'
         )
-    known = people.person_ids.tolist()
+    known = sequence.person_ids.tolist()
     for person in heights:
         if person not in known:
             raise ValueError(
@@ -162,7 +162,7 @@ def _check_change(
 
 
 def _moved(
-    people: SequenceResult,
+    sequence: SequenceResult,
     changed: np.ndarray,
     betas: np.ndarray,
     scale: np.ndarray,
@@ -171,13 +171,13 @@ def _moved(
     """The rows ``changed`` with other shapes, along the rays of pelvises."""
     import torch
 
-    parameters = {n: getattr(people, n)[changed] for n in SMPLX_ARGUMENTS}
+    parameters = {n: getattr(sequence, n)[changed] for n in SMPLX_ARGUMENTS}
     parameters['betas'] = betas[changed].astype(np.float32)
     joints = poser(parameters, return_vertices=False).joints
-    pelvis = people.joints3d[changed, _PELVIS] * scale[changed, None]
+    pelvis = sequence.joints3d[changed, _PELVIS] * scale[changed, None]
     shift = pelvis - joints[:, _PELVIS]
     joints = joints + shift[:, None]
-    K = people.K[people.frame_index[changed]]
+    K = sequence.K[sequence.frame_index[changed]]
     pixels = project_points(*map(torch.from_numpy, (joints.astype(float), K)))
     new = {
         'betas': parameters['betas'],
@@ -185,7 +185,7 @@ def _moved(
         'joints3d': joints,
         'joints2d': pixels.numpy(),
     }
-    arrays = {name: getattr(people, name).copy() for name in new}
+    arrays = {name: getattr(sequence, name).copy() for name in new}
     for name, values in new.items():
         arrays[name][changed] = values
-    return replace(people, **arrays, vertices=None)
+    return replace(sequence, **arrays, vertices=None)

@@ -57,7 +57,7 @@ def lock_feet(
     off = np.where(stands[..., None], targets - points, 0.0).sum(2)
     shift = _eased(off / np.maximum(counts, 1), stands.any(2), reach)
     low = floor.heights(points + shift[:, :, None]).min(2)
-    # Legs that nobody sees are as good a guess as they were.
+    # Legs that are not seen are as good a guess as they were.
     low[stands.any(2) | ~seen.any(2)] = 0
     shift += _lift(-low)[..., None] * floor.up
     down = _reachable(legs, shift, stands.any(2))

@@ -39,7 +39,7 @@ _PARAMETERS = ('joints3d', 'global_orient', 'body_pose')
 
 
 def ground_sequence(
-    people: SequenceResult,
+    sequence: SequenceResult,
     body_model: dict[str, Any] | BodyModel | None = None,
     options: GroundOptions | None = None,
     heights: Mapping[int, float] | None = None,
@@ -53,7 +53,7 @@ def ground_sequence(
     fewer than five frames in a row stay as they are.
 
     Args:
-        people: With ids of a tracker and intrinsics of the real camera.
+        sequence: With ids of a tracker and intrinsics of the real camera.
         body_model: The one the results were made with. It tells how high
             joints are above the sole, and poses the bodies. Without it
             joints of the legs are moved as rigid bones, sizes stay, and
@@ -73,22 +73,22 @@ def ground_sequence(
         ValueError: If a height is not possible, or there is no body model
             for it.
     """
-    _check(people)
+    _check(sequence)
     options = options or GroundOptions()
-    people, heights = replace(people, floor=None), heights or {}
+    sequence, heights = replace(sequence, floor=None), heights or {}
     try:
-        return _grounded(people, body_model, options, heights)
+        return _grounded(sequence, body_model, options, heights)
     except FloorMissedError:
-        return _grounded(people, body_model, options.hasty(), heights)
+        return _grounded(sequence, body_model, options.hasty(), heights)
 
 
 def _grounded(
-    people: SequenceResult,
+    sequence: SequenceResult,
     body_model: dict[str, Any] | BodyModel | None,
     options: GroundOptions,
     heights: Mapping[int, float],
 ) -> tuple[SequenceResult, dict[str, Any]]:
-    rigid = not people.has_parameters
+    rigid = not sequence.has_parameters
     poser = None
     if body_model is not None and not rigid:
         poser = BodyPoser(body_model)
@@ -97,8 +97,8 @@ def _grounded(
     sizes: dict[int, tuple[float, float]] = {}
     left: dict[int, float] = {}
     if poser is not None:
-        people, sizes, left = _sized(people, poser, options, heights)
-    tracks = _tracks(people, poser, options)
+        sequence, sizes, left = _sized(sequence, poser, options, heights)
+    tracks = _tracks(sequence, poser, options)
     for track in tracks:
         track.size = track.believed = left.get(track.person, 1.0)
     beliefs = replace(options.beliefs, size=0.0)
@@ -118,16 +118,16 @@ def _grounded(
     report['off_floor_m'] = {
         str(person): round(height, 3) for person, height in off_floor.items()
     }
-    return _moved(people, tracks, after, floor, poser), report
+    return _moved(sequence, tracks, after, floor, poser), report
 
 
-def _check(people: SequenceResult) -> None:
+def _check(sequence: SequenceResult) -> None:
     """Refuse what has no floor that stands still."""
-    if not len(people):
+    if not len(sequence):
         raise GroundError('there are no persons')
-    if not (np.diff(people.timestamps) > 0).all():
+    if not (np.diff(sequence.timestamps) > 0).all():
         raise GroundError('frames have no times: a floor needs a video')
-    steps = np.diff(people.timestamps)
+    steps = np.diff(sequence.timestamps)
     usual = float(np.median(steps)) if len(steps) else 0.0
     uneven = np.maximum(steps / usual, usual / steps) > _UNEVEN
     if uneven.sum() > _UNEVEN_SHARE * len(steps):
@@ -136,12 +136,12 @@ def _check(people: SequenceResult) -> None:
             f'{steps.max():.3g} seconds: a floor needs an even frame rate'
         )
     # Matrices that were fitted to 2-D points differ in their last digits.
-    changes = np.abs(people.K - people.K[0]) / people.K[0, 0, 0]
+    changes = np.abs(sequence.K - sequence.K[0]) / sequence.K[0, 0, 0]
     for name, other in (
         ('K', (changes > _SAME_CAMERA).any((1, 2))),
         (
             'image_sizes',
-            (people.image_sizes != people.image_sizes[0]).any(1),
+            (sequence.image_sizes != sequence.image_sizes[0]).any(1),
         ),
     ):
         if other.any():
@@ -149,9 +149,9 @@ def _check(people: SequenceResult) -> None:
                 f'{name} of frame {other.argmax()} is another than that of '
                 'frame 0: the camera must not zoom'
             )
-    zoom = people.K[0, 0, 0] / people.image_sizes[0].max()
-    assert people.camera_origin is not None  # filled in when it is made
-    origin = people.camera_origin[0]
+    zoom = sequence.K[0, 0, 0] / sequence.image_sizes[0].max()
+    assert sequence.camera_origin is not None  # filled in when it is made
+    origin = sequence.camera_origin[0]
     if origin == 'virtual' or (origin == 'unknown' and zoom > _TELE):
         raise GroundError(
             f'the focal length is {zoom:.1f} times the image size, as of the '
@@ -161,28 +161,28 @@ def _check(people: SequenceResult) -> None:
 
 
 def _sized(
-    people: SequenceResult,
+    sequence: SequenceResult,
     poser: BodyPoser,
     options: GroundOptions,
     heights: Mapping[int, float],
 ) -> tuple[SequenceResult, dict[int, tuple[float, float]], dict[int, float]]:
     """What :func:`.set_sizes` returns."""
-    people = set_heights(people, dict(heights.items()), poser)
+    sequence = set_heights(sequence, dict(heights.items()), poser)
     if not options.beliefs.size:
-        return people, {}, {}
-    tracks = _tracks(people, poser, options, set(heights))
+        return sequence, {}, {}
+    tracks = _tracks(sequence, poser, options, set(heights))
     find_floor(tracks, options)
-    return set_sizes(people, tracks, poser)
+    return set_sizes(sequence, tracks, poser)
 
 
 def _tracks(
-    people: SequenceResult,
+    sequence: SequenceResult,
     poser: BodyPoser | None,
     options: GroundOptions,
     sized: Collection[int] = (),
 ) -> list[Track]:
     """Tracks of persons; those whose ids are in ``sized`` have their size."""
-    tracks = list(_pieces(people, poser, options.max_gap, sized))
+    tracks = list(_pieces(sequence, poser, options.max_gap, sized))
     if not tracks:
         raise GroundError(
             'no person is in front of the camera for '
@@ -192,32 +192,32 @@ def _tracks(
 
 
 def _pieces(
-    people: SequenceResult,
+    sequence: SequenceResult,
     poser: BodyPoser | None,
     max_gap: float,
     sized: Collection[int],
 ) -> Iterator[Track]:
-    feet = people.joints2d[:, np.array([HEELS, BIG_TOES]).T.ravel()]
-    size = people.image_sizes[people.frame_index][:, None]
+    feet = sequence.joints2d[:, np.array([HEELS, BIG_TOES]).T.ravel()]
+    size = sequence.image_sizes[sequence.frame_index][:, None]
     seen = ((feet >= 0) & (feet < size)).all(-1)
-    ahead = people.joints3d[:, 0, 2] > _NEAREST
-    for person in people.person_ids.tolist():
-        rows = np.flatnonzero((people.person_id == person) & ahead)
+    ahead = sequence.joints3d[:, 0, 2] > _NEAREST
+    for person in sequence.person_ids.tolist():
+        rows = np.flatnonzero((sequence.person_id == person) & ahead)
         if not len(rows):
             continue
-        clearance = _clearance(people, rows, poser)
-        times = people.timestamps[people.frame_index[rows]]
+        clearance = _clearance(sequence, rows, poser)
+        times = sequence.timestamps[sequence.frame_index[rows]]
         cuts = np.flatnonzero(np.diff(times) > max_gap) + 1
         for part in np.split(rows, cuts):
             if len(part) < _SHORTEST:
                 continue
             fields = {
-                name: getattr(people, name)[part] for name in _PARAMETERS
+                name: getattr(sequence, name)[part] for name in _PARAMETERS
             }
             yield Track(
                 person,
                 part,
-                people.timestamps[people.frame_index[part]],
+                sequence.timestamps[sequence.frame_index[part]],
                 Legs.of(fields, clearance),
                 seen[part],
                 person in sized,
@@ -225,7 +225,7 @@ def _pieces(
 
 
 def _clearance(
-    people: SequenceResult, rows: np.ndarray, poser: BodyPoser | None
+    sequence: SequenceResult, rows: np.ndarray, poser: BodyPoser | None
 ) -> np.ndarray:
     """``(2,)`` height in metres of heels and toes of a person who stands."""
     if poser is None:
@@ -234,7 +234,7 @@ def _clearance(
         name: np.zeros((1, size), np.float32)
         for name, size in SMPLX_ARGUMENTS.items()
     }
-    shape['betas'] = people.betas[rows].mean(0, keepdims=True)
+    shape['betas'] = sequence.betas[rows].mean(0, keepdims=True)
     body = poser(shape)
     floor = body.vertices[0, :, 1].min()
     legs = Legs.of(
@@ -265,7 +265,7 @@ def _report(
 
 
 def _moved(
-    people: SequenceResult,
+    sequence: SequenceResult,
     tracks: Sequence[Track],
     after: Sequence[Legs],
     floor: Floor,
@@ -273,27 +273,27 @@ def _moved(
 ) -> SequenceResult:
     """The persons with other legs and translations."""
     changed = {
-        name: getattr(people, name).copy()
+        name: getattr(sequence, name).copy()
         for name in ('transl', 'body_pose', 'joints3d')
     }
     for track, legs in zip(tracks, after, strict=True):
         changed['transl'][track.rows] += legs.pelvis - track.legs.pelvis
-        pose = people.body_pose[track.rows]
+        pose = sequence.body_pose[track.rows]
         changed['body_pose'][track.rows] = legs.body_pose(pose)
         changed['joints3d'][track.rows] = legs.joints
     plane = np.append(floor.up, floor.offset)
     vertices = None
-    if not people.has_parameters and people.vertices is not None:
-        shift = changed['joints3d'][:, :1] - people.joints3d[:, :1]
-        vertices = people.vertices + shift
-    bare = replace(people, **changed, vertices=vertices, floor=plane)
+    if not sequence.has_parameters and sequence.vertices is not None:
+        shift = changed['joints3d'][:, :1] - sequence.joints3d[:, :1]
+        vertices = sequence.vertices + shift
+    bare = replace(sequence, **changed, vertices=vertices, floor=plane)
     frames = []
     for frame in bare.frames():
         if poser is None:
             joints = frame.instances['joints3d']
             frame = frame.with_fields(joints2d=frame.camera.project(joints))
         else:
-            frame = frame.posed(poser, people.vertices is not None)
+            frame = frame.posed(poser, sequence.vertices is not None)
         frames.append(frame)
     posed = SequenceResult.from_frames(frames, **bare.metadata)
-    return replace(posed, aios_version=people.aios_version)
+    return replace(posed, aios_version=sequence.aios_version)

@@ -52,12 +52,12 @@ def adult_scale(heights: np.ndarray) -> float:
 
 
 def set_sizes(
-    people: SequenceResult, tracks: Sequence[Track], poser: BodyPoser
+    sequence: SequenceResult, tracks: Sequence[Track], poser: BodyPoser
 ) -> tuple[SequenceResult, dict[int, tuple[float, float]], dict[int, float]]:
     """Make persons as large as they must be to stand on one floor.
 
     Args:
-        people: Persons as found.
+        sequence: Persons as found.
         tracks: Of them, with sizes relative to each other. If those of some
             are known, the others are made to fit; else most are adults.
         poser: Of the body model of the results.
@@ -70,7 +70,7 @@ def set_sizes(
     """
     sizes = {t.person: t.size for t in tracks if t.contacts.any()}
     betas = np.array(
-        [people.betas[people.person_id == p].mean(0) for p in sizes]
+        [sequence.betas[sequence.person_id == p].mean(0) for p in sizes]
     )
     before = standing_heights(betas, poser)
     after = before * list(sizes.values())
@@ -88,4 +88,4 @@ def set_sizes(
             sizes, before.tolist(), after.tolist(), strict=True
         )
     }
-    return set_heights(people, heights, poser), changes, left
+    return set_heights(sequence, heights, poser), changes, left

@@ -13,7 +13,9 @@ model = dict(
     test_cfg=dict(keypoint_fit_steps=0, pyramid=[dict(scale=1.0)]),
 )
 
-recipe = dict(lr=1e-3, warm_up=200, clip=5.0, ema=0.002, batch_size=24)
+recipe = dict(
+    lr=1e-3, muon=True, warm_up=200, clip=5.0, ema=0.002, batch_size=24
+)
 
 cached_dataset = dict(
     type='HumanDataset',

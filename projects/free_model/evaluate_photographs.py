@@ -6,8 +6,8 @@ the same pose; places and directions of joints are MediaPipe's::
 
     cd projects/free_model
     python fetch_photographs.py work/photos
-    python movenet_people.py all.safetensors work/photos work/people.json
-    judge/bin/python mediapipe_people.py work/people.json work/judge.json
+    python movenet_persons.py all.safetensors work/photos work/persons.json
+    judge/bin/python mediapipe_persons.py work/persons.json work/judge.json
     python evaluate_photographs.py work/judge.json CONFIG CHECKPOINT
     python evaluate_photographs.py work/judge.json aios_s.onnx --runtime onnx
 
@@ -26,7 +26,7 @@ import numpy as np
 from photograph_scores import (
     JOINTS,
     Matches,
-    match_people,
+    match_persons,
     summarise,
     visible_joints,
 )
@@ -59,13 +59,13 @@ def compare(
         image: Entry of the judges' file.
         result: What the model found.
     """
-    ours, people = result.instances, image['people']
-    boxes = np.array([p['bbox'] for p in people]).reshape(-1, 4)
+    ours, persons = result.instances, image['persons']
+    boxes = np.array([p['bbox'] for p in persons]).reshape(-1, 4)
     doubtful = np.array(image['doubtful']).reshape(-1, 4)
-    matches = match_people(ours['scores'], ours['bboxes'], boxes, doubtful)
+    matches = match_persons(ours['scores'], ours['bboxes'], boxes, doubtful)
     mine, theirs = matches.pairs[:, 0], matches.pairs[:, 1]
-    keypoints = np.array([p['keypoints'] for p in people]).reshape(-1, 17, 3)
-    joints3d = np.array([p['joints3d'] for p in people]).reshape(-1, 17, 3)
+    keypoints = np.array([p['keypoints'] for p in persons]).reshape(-1, 17, 3)
+    joints3d = np.array([p['joints3d'] for p in persons]).reshape(-1, 17, 3)
     keypoints = keypoints[theirs][:, THEIRS]
     return matches, dict(
         predicted_2d=ours['joints2d'][mine][:, OURS],
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('judge', type=Path, help='of mediapipe_people.py')
+    parser.add_argument('judge', type=Path, help='of mediapipe_persons.py')
     parser.add_argument(
         'model', nargs='?', help='config, name, or with --runtime a file'
     )
@@ -121,7 +121,7 @@ def main(argv: list[str] | None = None) -> None:
     for image, (matches, _) in zip(images, compared, strict=True):
         print(
             f'{image["file"]:40s} {len(matches.pairs)} of '
-            f'{len(image["people"])} found, {matches.false} false, '
+            f'{len(image["persons"])} found, {matches.false} false, '
             f'{matches.doubles} twice'
         )
     found = {
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     numbers = summarise(
         [matches for matches, _ in compared],
-        sum(len(image['people']) for image in images),
+        sum(len(image['persons']) for image in images),
         found,
     )
     print('\n'.join(table(numbers)))

@@ -8,7 +8,7 @@ licences differ, so they are fetched, and never shipped::
     pip install scikit-image matplotlib
     python projects/free_model/fetch_photographs.py photos
 
-``photos/people`` has photographs of persons, ``photos/nobody`` those without
+``photos/persons`` has photographs of persons, ``photos/empty`` those without
 anybody: animals, plants, things, streets, wallpapers.
 """
 
@@ -81,8 +81,8 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as temporary:
         photos = Path(temporary, 'photos')
         counts = {
-            'people': _save(_people(Path(temporary)), photos / 'people'),
-            'nobody': _save(_nobody(Path(temporary)), photos / 'nobody'),
+            'persons': _save(_persons(Path(temporary)), photos / 'persons'),
+            'empty': _save(_empty(Path(temporary)), photos / 'empty'),
         }
         photos.rename(out)
     print(f'{out}: {counts}')
@@ -101,7 +101,7 @@ def _save(images: Iterator[tuple[str, np.ndarray]], folder: Path) -> int:
     return len(list(folder.iterdir()))
 
 
-def _people(temporary: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _persons(temporary: Path) -> Iterator[tuple[str, np.ndarray]]:
     from matplotlib import cbook
 
     yield from _of_scikit_image(SKIMAGE_PEOPLE)
@@ -112,7 +112,7 @@ def _people(temporary: Path) -> Iterator[tuple[str, np.ndarray]]:
     yield from _frames(_unpack('opencv-doc', temporary) / OPENCV / 'vtest.avi')
 
 
-def _nobody(temporary: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _empty(temporary: Path) -> Iterator[tuple[str, np.ndarray]]:
     yield from _of_scikit_image(SKIMAGE_NOBODY)
     yield from _of_packages(NOBODY, temporary)
 

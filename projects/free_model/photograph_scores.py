@@ -36,14 +36,14 @@ class Matches(NamedTuple):
     """Who was found in an image."""
 
     pairs: np.ndarray  # (M, 2) prediction, person
-    doubles: int  # predictions of somebody who was found already
-    false: int  # predictions of nobody
+    doubles: int  # predictions of a person who was found already
+    false: int  # predictions without a person
 
 
-def match_people(
+def match_persons(
     scores: np.ndarray,
     boxes: np.ndarray,
-    people: np.ndarray,
+    persons: np.ndarray,
     doubtful: np.ndarray,
 ) -> Matches:
     """Find out who is who, by the rule of detection benchmarks.
@@ -51,11 +51,11 @@ def match_people(
     Args:
         scores: ``(P,)``.
         boxes: ``(P, 4)`` x1 y1 x2 y2, pixels.
-        people: ``(G, 4)``.
+        persons: ``(G, 4)``.
         doubtful: ``(D, 4)`` boxes where a prediction is neither right nor
             wrong.
     """
-    overlaps = pairwise_iou(boxes, people)
+    overlaps = pairwise_iou(boxes, persons)
     pairs = match_greedy(scores, overlaps, MIN_IOU)
     is_left = np.isin(np.arange(len(boxes)), pairs[:, 0], invert=True)
     is_double = is_left & (overlaps >= MIN_IOU).any(1)
@@ -150,14 +150,14 @@ def visible_joints(keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def summarise(
     matches: Sequence[Matches],
-    num_people: int,
+    num_persons: int,
     found: Mapping[str, np.ndarray],
 ) -> dict[str, float]:
     """All numbers.
 
     Args:
         matches: One for each image.
-        num_people: In all images.
+        num_persons: In all images.
         found: Of persons who were found: ``predicted_2d`` ``(M, J, 2)``,
             ``true_2d``, ``predicted_3d`` ``(M, J, 3)``, ``true_3d`` and
             ``visible`` ``(M, J)``.
@@ -171,15 +171,15 @@ def summarise(
         found['predicted_2d'], found['true_2d'], found['visible']
     )
     numbers = {
-        'people': num_people,
-        'found': count / max(num_people, 1),
+        'persons': num_persons,
+        'found': count / max(num_persons, 1),
         'false-per-image': sum(m.false for m in matches) / len(matches),
         'doubles': sum(m.doubles for m in matches),
         'PCK': right / max(joints, 1),
         'PCK-joints': joints,
     }
     rows = found['visible'][:, TORSO].all(1)
-    numbers['people-3d'] = int(rows.sum())
+    numbers['persons-3d'] = int(rows.sum())
     if rows.any():
         true, known = found['true_3d'][rows], found['visible'][rows]
         constant = np.broadcast_to(mean_pose(true, known), true.shape)

@@ -37,6 +37,7 @@ from feature_cache import Block, cache_features, chunks, read_blocks
 from mmengine.config import Config
 from mmengine.dist import all_reduce_params, broadcast_object_list
 from mmengine.registry import init_default_scope
+from optimizers import Optimizers
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -202,24 +203,14 @@ class Training:
         self.model.init_weights()
         self.model.to(device).train()
         self.device = device
-        self.parameters = [
-            p
+        named = {
+            name: p
             for name, p in self.model.named_parameters()
             if not name.startswith(_BACKBONE) and p.requires_grad
-        ]
-        slow = [
-            p
-            for name, p in self.model.named_parameters()
-            if 'sampling_offsets' in name
-        ]
-        ids = {id(p) for p in slow}
-        fast = [p for p in self.parameters if id(p) not in ids]
-        self.optimizer = torch.optim.AdamW(
-            [dict(params=fast, lr_mult=1.0), dict(params=slow, lr_mult=0.1)],
-            lr=self.recipe.lr,
-            betas=(0.9, 0.99),
-            weight_decay=1e-4,
-            fused=True,
+        }
+        self.parameters = [*named.values()]
+        self.optimizer = Optimizers(
+            named.items(), self.recipe.lr, self.recipe.get('muon', False)
         )
         self.average = {k: v.clone() for k, v in self._weights().items()}
         self.step = 0
@@ -251,9 +242,7 @@ class Training:
             samples: Labels on the device of the training.
         """
         begin = time.process_time()
-        rate = self.rate()
-        for group in self.optimizer.param_groups:
-            group['lr'] = rate * group['lr_mult']
+        self.optimizer.set_rate(self.rate())
         *maps, pose_map = [x.to(self.device) for x in levels]
         if noise := self.recipe.get('feature_noise', 0.0):
             maps = [_add_noise(x, noise) for x in maps]

@@ -20,7 +20,7 @@ import aios
 from aios.models import MoveNet
 from aios.models.checkpoints import read_checkpoint
 
-PEOPLE = load_script('projects/free_model/movenet_people.py')
+PERSONS = load_script('projects/free_model/movenet_persons.py')
 SHIPPED = Path(aios.__file__).parent / 'weights/aios_s.safetensors'
 # of scikit-image's photograph, marked by hand
 ASTRONAUT = dict(nose=(224, 123), left_eye=(246, 103), right_eye=(203, 101))
@@ -51,7 +51,7 @@ def backbone(weights):
 
 @pytest.fixture(scope='module')
 def all_heads(weights):
-    model = PEOPLE.MoveNetMultiPose()
+    model = PERSONS.MoveNetMultiPose()
     if set(weights) != set(model.state_dict()):
         pytest.skip('needs AIOS_TEST_MOVENET, with --all-heads')
     model.load_state_dict(weights)
@@ -66,8 +66,8 @@ def tfjs(data_dir):
 
 
 @pytest.fixture(scope='module')
-def drawn_people(data_dir):
-    return cv2.imread(str(data_dir / 'movenet/people.png'))
+def drawn_persons(data_dir):
+    return cv2.imread(str(data_dir / 'movenet/persons.png'))
 
 
 def photograph(name):
@@ -82,12 +82,12 @@ def heat_maps(backbone, image):
     image = cv2.resize(
         image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
     )
-    fine, _, _ = backbone.raw_maps(PEOPLE.to_input(image))
+    fine, _, _ = backbone.raw_maps(PERSONS.to_input(image))
     return fine[0, -18:]
 
 
-def test_maps_of_tfjs(backbone, tfjs, drawn_people):
-    blocks, levels = backbone.extract(PEOPLE.to_input(drawn_people))
+def test_maps_of_tfjs(backbone, tfjs, drawn_persons):
+    blocks, levels = backbone.extract(PERSONS.to_input(drawn_persons))
     ours = {f'block_{i}': block for i, block in enumerate(blocks)}
     for stride, level in zip((4, 8, 16, 32), levels, strict=True):
         ours[f'level_{stride}'] = level
@@ -99,7 +99,7 @@ def test_maps_of_tfjs(backbone, tfjs, drawn_people):
         assert error <= 3e-3 * max(1, expected.abs().max() / 50), name
 
 
-def test_features_of_tfjs(backbone, tfjs, drawn_people):
+def test_features_of_tfjs(backbone, tfjs, drawn_persons):
     heat = torch.cat([tfjs['kpt_heatmap'], tfjs['center']], -1).sigmoid()
     height, width, _ = heat.shape
     pooled = heat.reshape(height // 2, 2, width // 2, 2, 18).amax((1, 3))
@@ -108,20 +108,20 @@ def test_features_of_tfjs(backbone, tfjs, drawn_people):
         [tfjs['block_9'], tfjs['block_12'], tfjs['level_16']],
         [tfjs['block_15'], tfjs['level_32']],
     )
-    maps = backbone.raw_maps(PEOPLE.to_input(drawn_people))
+    maps = backbone.raw_maps(PERSONS.to_input(drawn_persons))
     for ours, expected in zip(maps, parts, strict=True):
         expected = torch.cat(expected, -1).permute(2, 0, 1)
         torch.testing.assert_close(ours[0], expected, atol=3e-3, rtol=1e-4)
 
 
-def test_people_of_tfjs(all_heads, tfjs, drawn_people):
-    height, width = drawn_people.shape[:2]
-    maps = all_heads.head_maps(PEOPLE.to_input(drawn_people))
-    people = PEOPLE.decode({n: v[0].double() for n, v in maps.items()}, 6)
-    scores = [person.score for person in people]
+def test_persons_of_tfjs(all_heads, tfjs, drawn_persons):
+    height, width = drawn_persons.shape[:2]
+    maps = all_heads.head_maps(PERSONS.to_input(drawn_persons))
+    persons = PERSONS.decode({n: v[0].double() for n, v in maps.items()}, 6)
+    scores = [person.score for person in persons]
     assert [score > 0.11 for score in scores] == [True] * 2 + [False] * 4
     for person, theirs in zip(
-        people[:2], tfjs['people'].numpy(), strict=False
+        persons[:2], tfjs['people'].numpy(), strict=False
     ):
         keypoints = theirs[:51].reshape(17, 3)
         points = keypoints[:, 1::-1] * [width, height]
@@ -146,7 +146,7 @@ def test_face_of_the_astronaut(backbone):
 
 
 @pytest.mark.parametrize('name', ['chelsea', 'coffee'])
-def test_nobody(backbone, name):
+def test_no_person(backbone, name):
     heat = heat_maps(backbone, photograph(name))
     assert heat.amax((1, 2)).max() < 0.5
 
@@ -154,11 +154,11 @@ def test_nobody(backbone, name):
 @pytest.mark.parametrize(
     ('name', 'count'), [('astronaut', 1), ('chelsea', 0), ('coffee', 0)]
 )
-def test_people_in_photographs(all_heads, name, count):
+def test_persons_in_photographs(all_heads, name, count):
     # At MoveNet's own 0.11 the astronaut's face is a second one (0.27).
-    people = PEOPLE.find_people(all_heads, photograph(name), min_score=0.4)
-    assert len(people) == count
-    for person in people:
+    persons = PERSONS.find_persons(all_heads, photograph(name), min_score=0.4)
+    assert len(persons) == count
+    for person in persons:
         for keypoint, point in zip(
             person.keypoints, ASTRONAUT.values(), strict=False
         ):

@@ -179,6 +179,41 @@ def test_processes_share_batches_and_stay_the_same(
     assert not torch.equal(begun.state_dict()[name], first['weights'][name])
 
 
+def test_a_state_of_other_optimizers_is_refused(
+    train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
+):
+    run(train_cached, config, data, '--state', tmp_path, '--steps', 1)
+    other = tmp_path / 'other.py'
+    other.write_text(f"_base_ = ['{config}']\nrecipe = dict(muon=False)\n")
+    with pytest.raises(ValueError, match=r'recipe\.muon'):
+        run(train_cached, other, data, '--state', tmp_path, '--steps', 2)
+
+
+def test_muon_takes_the_matrices(train_cached: ModuleType):
+    import optimizers
+
+    matrix = torch.nn.Parameter(torch.eye(16))
+    others = {
+        'embedding': torch.nn.Parameter(torch.zeros(20, 16)),
+        'layers.0.bias': torch.nn.Parameter(torch.zeros(16)),
+        'sampling_offsets.weight': torch.nn.Parameter(torch.zeros(16, 16)),
+    }
+    parameters = dict(others, **{'layers.0.weight': matrix})
+    steps = optimizers.Optimizers(parameters.items(), rate=0.1, muon=True)
+    steps.set_rate(0.01)
+    for p in parameters.values():
+        p.grad = torch.ones_like(p)
+    # rank 1, so that its orthogonal update is ones / 16, of RMS 1 / 16
+    steps.step()
+    update = (torch.eye(16) * (1 - 0.01 * 1e-2) - matrix).detach()
+    expected = torch.full((16, 16), 0.01 * 0.2 * 16**0.5 / 16)
+    # Newton-Schulz leaves singular values between 0.7 and 1.2
+    torch.testing.assert_close(update, expected, atol=0, rtol=0.4)
+    assert all(float(p.detach().abs().max()) < 0.0101 for p in others.values())
+    slow = others['sampling_offsets.weight'].detach()
+    torch.testing.assert_close(slow, torch.full_like(slow, -0.001))
+
+
 def test_too_few_images(
     train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
 ):

@@ -21,25 +21,25 @@ def box(x, y=0, width=10, height=10):
 
 class TestMatches:
     def test_each_prediction_is_one_thing(self):
-        people = np.array([box(0), box(100), box(200)])
+        persons = np.array([box(0), box(100), box(200)])
         doubtful = np.array([box(300)])
         boxes = np.array(
             [
                 box(1),  # the first person
                 box(0),  # once more, and better, but less sure
                 box(104),  # overlaps the second by 6 / 14
-                box(304),  # somebody doubtful, by 6 / 14
-                box(400),  # nobody
+                box(304),  # a doubtful person, by 6 / 14
+                box(400),  # no person
             ]
         )
         scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-        matches = SCORES.match_people(scores, boxes, people, doubtful)
+        matches = SCORES.match_persons(scores, boxes, persons, doubtful)
         assert matches.pairs.tolist() == [[0, 0]]
         assert matches.doubles == 1
         assert matches.false == 2
 
     def test_a_doubtful_person_beside_is_no_double(self):
-        matches = SCORES.match_people(
+        matches = SCORES.match_persons(
             np.array([0.9, 0.8]),
             np.array([box(0), box(6)]),
             np.array([box(0)]),
@@ -48,9 +48,9 @@ class TestMatches:
         assert (matches.doubles, matches.false) == (0, 0)
 
     @pytest.mark.parametrize('count', [0, 2])
-    def test_images_without_people(self, count):
+    def test_images_without_persons(self, count):
         boxes = np.array([box(0), box(50)])[:count]
-        matches = SCORES.match_people(
+        matches = SCORES.match_persons(
             np.ones(count), boxes.reshape(-1, 4), NOBODY, NOBODY
         )
         assert len(matches.pairs) == matches.doubles == 0
@@ -58,7 +58,7 @@ class TestMatches:
 
 
 def pose():
-    """Joints ``(1, 12, 3)`` of somebody upright, roughly 1.7 m."""
+    """Joints ``(1, 12, 3)`` of a person upright, roughly 1.7 m."""
     rows = []
     for x in (0.2, -0.2):
         rows.append([[x, -0.5, 0], [x, -0.2, 0], [x, 0.1, 0]])
@@ -128,7 +128,7 @@ class TestSummary:
             SCORES.Matches(np.zeros((0, 2), int), doubles=0, false=1),
         ]
         numbers = SCORES.summarise(matches, 4, found)
-        assert numbers['people'] == 4
+        assert numbers['persons'] == 4
         assert numbers['found'] == 0.5
         assert numbers['false-per-image'] == 0.5
         assert numbers['doubles'] == 1

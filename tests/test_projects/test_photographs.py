@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from script_loader import ROOT, load_script
 
-JUDGE = load_script('projects/free_model/mediapipe_people.py')
+JUDGE = load_script('projects/free_model/mediapipe_persons.py')
 SIZE = (200, 100)
 
 
@@ -32,7 +32,7 @@ def candidate(x, score=0.6, seen=17, size=40.0):
 
 
 class FakePose:
-    """Sees a diagonal in the middle of what it gets, or nobody."""
+    """Sees a diagonal in the middle of what it gets, or no person."""
 
     def __init__(self, sees=True, shift=0.0):
         self.sees, self.shift = sees, shift
@@ -59,8 +59,8 @@ class FakePose:
 def judge(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((*SIZE[::-1], 3), np.uint8))
 
-    def run(pose, *people):
-        image = dict(file='a.png', size=[*SIZE], people=[*people])
+    def run(pose, *persons):
+        image = dict(file='a.png', size=[*SIZE], persons=[*persons])
         return JUDGE.judge_image(pose, image, tmp_path)
 
     return run
@@ -69,7 +69,7 @@ def judge(tmp_path):
 class TestJudge:
     def test_whom_both_see_is_a_person(self, judge):
         image = judge(FakePose(), candidate(80.0))
-        (person,) = image['people']
+        (person,) = image['persons']
         assert not image['doubtful']
         # The crop has whole pixels.
         np.testing.assert_allclose(
@@ -83,7 +83,7 @@ class TestJudge:
     )
     def test_whom_one_sees_is_doubtful(self, judge, pose):
         image = judge(pose, candidate(80.0))
-        assert not image['people']
+        assert not image['persons']
         assert image['doubtful'] == [[80, 10, 120, 50]]
 
     @pytest.mark.parametrize(('seen', 'count'), [(8, 1), (7, 0)])
@@ -91,19 +91,19 @@ class TestJudge:
         self, judge, seen, count
     ):
         image = judge(FakePose(), candidate(80.0, score=0.1, seen=seen))
-        assert not image['people']
+        assert not image['persons']
         assert len(image['doubtful']) == count
 
-    def test_nobody_is_there_twice(self, judge):
+    def test_no_person_is_there_twice(self, judge):
         again = candidate(81.0, score=0.5)
         image = judge(FakePose(), candidate(80.0), again, candidate(20.0))
-        assert [p['bbox'][0] for p in image['people']] == [80, 20]
+        assert [p['bbox'][0] for p in image['persons']] == [80, 20]
         assert not image['doubtful']
 
     def test_parts_of_a_person_are_not_doubtful(self, judge):
         part = candidate(85.0, score=0.1, size=20.0)
         image = judge(FakePose(), candidate(80.0), part)
-        assert len(image['people']) == 1
+        assert len(image['persons']) == 1
         assert not image['doubtful']
 
     def test_crops_end_where_the_image_ends(self):
@@ -118,7 +118,7 @@ class TestCompare:
         keypoints[1, :, 0] = 100 + np.arange(17)
         image = dict(
             size=[200, 200],
-            people=[
+            persons=[
                 dict(
                     bbox=[x, 0.0, x + 10, 10],
                     keypoints=points.tolist(),
@@ -130,14 +130,14 @@ class TestCompare:
         )
         joints = np.zeros((2, 144, 3))
         joints[..., 0] = np.arange(144)
-        people = dict(
+        persons = dict(
             scores=np.array([0.9, 0.8]),
             bboxes=np.array([[120.0, 0, 130, 10], [50, 0, 60, 10]]),
             joints2d=joints[..., :2],
             joints3d=joints,
         )
         matches, found = evaluate.compare(
-            image, SimpleNamespace(instances=people)
+            image, SimpleNamespace(instances=persons)
         )
         assert matches.pairs.tolist() == [[1, 1]]
         assert matches.false == 1

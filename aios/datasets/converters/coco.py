@@ -160,11 +160,11 @@ def whole_body_columns(
     seen = points[..., 2] > 0
     points = np.concatenate((points[..., :2], seen[..., None]), axis=-1)
     points[~seen] = 0
-    everybody = np.ones(len(annotations), bool)
+    all_rows = np.ones(len(annotations), bool)
     columns = {
         key: points.astype(np.float32),
         'bbox_xywh': annotated_boxes(
-            [numbers_of(a, 'bbox', 4) for a in annotations], sizes, everybody
+            [numbers_of(a, 'bbox', 4) for a in annotations], sizes, all_rows
         ),
     }
     for part, name in _PARTS.items():

@@ -173,9 +173,9 @@ class DenoisingQueryGenerator(BaseModule):
                 self.num_queries, dtype=torch.int64, device=device
             )
         repeats, rest = divmod(self.num_queries, count)
-        everybody = torch.arange(count, device=device).repeat(repeats)
+        all_rows = torch.arange(count, device=device).repeat(repeats)
         chosen = torch.randint(count, (rest,), device=device)
-        return torch.cat((everybody, chosen))
+        return torch.cat((all_rows, chosen))
 
     def _clean(
         self, sample: DetDataSample, persons: Tensor, random_boxes: Tensor

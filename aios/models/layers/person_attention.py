@@ -173,8 +173,8 @@ def _attend_boxes(
         dim=-1,
     )
     weights = scores.softmax(dim=-1).to(flat_v.dtype)
-    everybody, own = weights.tensor_split([flat_k.shape[2]], dim=-1)
-    attended = (everybody @ flat_v).unflatten(2, persons_boxes)
+    all_persons, own = weights.tensor_split([flat_k.shape[2]], dim=-1)
+    attended = (all_persons @ flat_v).unflatten(2, persons_boxes)
     attended = attended + own.unflatten(2, persons_boxes) @ own_v
     return attended.permute(0, 2, 3, 1, 4)
 

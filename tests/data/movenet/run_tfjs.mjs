@@ -2,7 +2,7 @@
 // Runs MoveNet MultiPose with TensorFlow.js on an image, for tfjs.npz:
 //
 //   make_synthetic_dataset.py syn --images 4 --size 160x128 --persons 1-2 \
-//     --fill 0.6-0.9 --seed 7 --quality 95    # people.png is 000003.jpg
+//     --fill 0.6-0.9 --seed 7 --quality 95    # persons.png is 000003.jpg
 //   npm install @tensorflow/tfjs@4.22.0 @tensorflow/tfjs-backend-wasm@4.22.0
 //   node run_tfjs.mjs MODELS image.rgb 128 160 out  # pixels without a header
 //

@@ -8,7 +8,7 @@ import pytest
 import torch
 from script_loader import load_script
 
-PEOPLE = load_script('projects/free_model/movenet_people.py')
+PERSONS = load_script('projects/free_model/movenet_persons.py')
 HEIGHT, WIDTH = 12, 16
 CHANNELS = dict(
     center=1, box_scale=2, box_offset=2, kpt_heatmap=17, kpt_regress=34,
@@ -33,7 +33,7 @@ def maps():
 
 
 def test_reads_a_person(maps):
-    person, nobody = PEOPLE.decode(maps, max_people=2)
+    person, other = PERSONS.decode(maps, max_persons=2)
     # middle (5.5, 7.25), 8 high and 4 wide, times the stride 4
     assert person.bbox.tolist() == [21, 6, 37, 38]
     nose = person.keypoints[0]
@@ -41,26 +41,26 @@ def test_reads_a_person(maps):
     probability = 1 / (1 + np.exp(-3))
     assert nose[2] == pytest.approx(probability)
     assert person.score == pytest.approx(probability / 2)
-    assert nobody.score < 1e-6
+    assert other.score < 1e-6
 
 
 def test_keypoints_are_in_the_box_and_near(maps):
     maps['kpt_heatmap'][0, 2, 12] = 9  # outside of the box
     maps['kpt_heatmap'][0, 8, 6] = 3.5  # in it, but 6 rows too low
-    person = PEOPLE.decode(maps, max_people=1)[0]
+    person = PERSONS.decode(maps, max_persons=1)[0]
     assert person.keypoints[0, :2].tolist() == [4 * 7.5, 4 * 2.25]
 
 
 def test_boxes_end_where_the_image_ends(maps):
     maps['box_scale'][:, 5, 7] = torch.tensor([99.0, -1.0])
-    person = PEOPLE.decode(maps, max_people=1)[0]
+    person = PERSONS.decode(maps, max_persons=1)[0]
     assert person.bbox.tolist() == [29, 0, 29, 4 * HEIGHT]
 
 
 def test_input_is_rgb_with_black_padding():
     image = np.zeros((30, 33, 3), np.uint8)
     image[..., 0] = 255  # blue
-    x = PEOPLE.to_input(image)
+    x = PERSONS.to_input(image)
     assert x.shape == (1, 3, 32, 64)
     assert x[0, :, 0, 0].tolist() == [-1, -1, 1]
     assert x[0, :, 31, 0].tolist() == [-1, -1, -1]
@@ -80,7 +80,7 @@ class Scripted(torch.nn.Module):
 
 
 def test_one_person_at_two_sizes_is_one(maps, monkeypatch):
-    monkeypatch.setattr(PEOPLE, 'LONG_SIDES', (256, 512))
+    monkeypatch.setattr(PERSONS, 'LONG_SIDES', (256, 512))
     image = np.zeros((384, 512, 3), np.uint8)
     maps['kpt_heatmap'][0, 2, 8] = 0
     large = {name: value.clone() for name, value in maps.items()}
@@ -90,6 +90,6 @@ def test_one_person_at_two_sizes_is_one(maps, monkeypatch):
     large['center'][0, 5, 7], large['center'][0, 10, 14] = -20, 1
     for name in ('box_scale', 'box_offset', 'kpt_regress'):
         large[name][:, 10, 14] = large[name][:, 5, 7]
-    people = PEOPLE.find_people(Scripted(maps, large), image, min_score=0.1)
-    assert len(people) == 1
-    assert people[0].bbox.tolist() == pytest.approx([42, 12, 74, 76])
+    persons = PERSONS.find_persons(Scripted(maps, large), image, min_score=0.1)
+    assert len(persons) == 1
+    assert persons[0].bbox.tolist() == pytest.approx([42, 12, 74, 76])

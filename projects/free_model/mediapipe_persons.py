@@ -6,7 +6,7 @@ this project is needed here::
 
     python3 -m venv judge
     judge/bin/pip install -r projects/free_model/requirements-judge.txt
-    judge/bin/python projects/free_model/mediapipe_people.py people.json \
+    judge/bin/python projects/free_model/mediapipe_persons.py persons.json \
         judge.json
 """
 
@@ -28,9 +28,9 @@ SMALLEST_CROP = 384  # pixels; smaller ones are enlarged
 MIN_PERSON_SCORE = 0.15  # MoveNet's
 MIN_KEYPOINT_SCORE = 0.3  # MoveNet's
 MIN_KEYPOINTS = 4
-MIN_DOUBTFUL_KEYPOINTS = 8  # of somebody with a lower score
+MIN_DOUBTFUL_KEYPOINTS = 8  # of a person with a lower score
 MAX_DISTANCE = 0.2  # median of the keypoints', of the side of the box
-SAME_DISTANCE = 0.1  # the same, of somebody who is there twice
+SAME_DISTANCE = 0.1  # the same, of a person who is there twice
 MAX_INSIDE = 0.8  # share of a doubtful box that is inside a person's
 
 
@@ -128,14 +128,14 @@ def judge_image(pose: Any, image: dict[str, Any], root: Path) -> dict:
     pixels = cv2.imread(str(root / image['file']))
     if pixels is None:
         sys.exit(f'error: {root / image["file"]}: no image')
-    people: list[dict[str, Any]] = []
+    persons: list[dict[str, Any]] = []
     doubtful = []
-    for candidate in image['people']:
+    for candidate in image['persons']:
         bbox = np.array(candidate['bbox'])
         movenet = np.array(candidate['keypoints'])
         if any(
             agree(movenet, np.array(p['movenet']), bbox, SAME_DISTANCE)
-            for p in people
+            for p in persons
         ):
             continue
         if candidate['score'] < MIN_PERSON_SCORE:
@@ -148,7 +148,7 @@ def judge_image(pose: Any, image: dict[str, Any], root: Path) -> dict:
             doubtful.append(candidate['bbox'])
             continue
         keypoints, joints = seen
-        people.append(
+        persons.append(
             dict(
                 bbox=candidate['bbox'],
                 keypoints=keypoints.round(3).tolist(),
@@ -156,11 +156,11 @@ def judge_image(pose: Any, image: dict[str, Any], root: Path) -> dict:
                 movenet=candidate['keypoints'],
             )
         )
-    boxes = np.array([person['bbox'] for person in people]).reshape(-1, 4)
+    boxes = np.array([person['bbox'] for person in persons]).reshape(-1, 4)
     return dict(
         file=image['file'],
         size=image['size'],
-        people=people,
+        persons=persons,
         doubtful=[
             bbox
             for bbox in doubtful
@@ -177,25 +177,25 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('people', type=Path, help='of movenet_people.py')
+    parser.add_argument('persons', type=Path, help='of movenet_persons.py')
     parser.add_argument('out', type=Path, help='JSON file in the same folder')
     args = parser.parse_args(argv)
-    root = args.people.parent
+    root = args.persons.parent
     if args.out.exists() or args.out.parent.resolve() != root.resolve():
-        parser.error(f'{args.out}: exists, or is not beside {args.people}')
+        parser.error(f'{args.out}: exists, or is not beside {args.persons}')
     pose = mediapipe.solutions.pose.Pose(
         static_image_mode=True,
         model_complexity=1,
         min_detection_confidence=0.4,
     )
-    images = json.loads(args.people.read_text())['images']
+    images = json.loads(args.persons.read_text())['images']
     judged = [judge_image(pose, image, root) for image in images]
     args.out.write_text(json.dumps(dict(images=judged), indent=1))
-    people, doubtful = (
+    persons, doubtful = (
         sum(len(image[name]) for image in judged)
-        for name in ('people', 'doubtful')
+        for name in ('persons', 'doubtful')
     )
-    print(f'{args.out}: {people} persons, {doubtful} doubtful')
+    print(f'{args.out}: {persons} persons, {doubtful} doubtful')
 
 
 if __name__ == '__main__':

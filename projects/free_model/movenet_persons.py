@@ -2,14 +2,14 @@
 r"""Persons as MoveNet MultiPose itself sees them: boxes and 17 keypoints.
 
 The first step to pseudo ground truth of photographs; the second one,
-``mediapipe_people.py``, looks at the same persons independently::
+``mediapipe_persons.py``, looks at the same persons independently::
 
     python tools/model_converters/movenet_to_mm.py package all.safetensors \
         --all-heads
-    python projects/free_model/movenet_people.py all.safetensors photos \
-        people.json
+    python projects/free_model/movenet_persons.py all.safetensors photos \
+        persons.json
 
-Images in a folder named ``nobody`` have no persons, whatever MoveNet sees.
+Images in a folder named ``empty`` have no persons, whatever MoveNet sees.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from aios.structures.boxes import box_iou
 from aios.utils.safe_io import atomic_write
 
 STRIDE = 4
-# MoveNet knows persons at some of these sizes of an image, see find_people.
+# MoveNet knows persons at some of these sizes of an image, see find_persons.
 LONG_SIDES = (256, 512, 768)
 MIN_KEYPOINT_SCORE = 0.127  # of keypoints that count for a person's score
 MIN_SCORE = 0.05  # lower ones are not even doubtful
@@ -75,12 +75,12 @@ class MoveNetMultiPose(MoveNet):
         return {name: head(levels[0]) for name, head in self.heads.items()}
 
 
-def decode(maps: Mapping[str, Tensor], max_people: int = 20) -> list[Person]:
+def decode(maps: Mapping[str, Tensor], max_persons: int = 20) -> list[Person]:
     """Read persons from the maps of the heads, as the published graph does.
 
     Args:
         maps: Of one image, ``(channels, h, w)``.
-        max_people: How many peaks of the map of centres to look at.
+        max_persons: How many peaks of the map of centres to look at.
 
     Returns:
         Persons in pixels of the input, most probable centre first.
@@ -88,15 +88,15 @@ def decode(maps: Mapping[str, Tensor], max_people: int = 20) -> list[Person]:
     centers = maps['center'][0].sigmoid()
     highest = F.max_pool2d(centers[None], 5, 1, 2)[0]
     peaks = centers * (highest - centers < 1e-6)
-    probabilities, places = peaks.flatten().topk(max_people)
-    people = []
+    probabilities, places = peaks.flatten().topk(max_persons)
+    persons = []
     for probability, place in zip(probabilities, places, strict=True):
         y, x = divmod(int(place), peaks.shape[1])
         bbox, keypoints = _read_at(maps, y, x)
         seen = keypoints[:, 2][keypoints[:, 2] > MIN_KEYPOINT_SCORE]
         score = float(probability) * seen.sum() / max(len(seen), 1)
-        people.append(Person(score, bbox, keypoints))
-    return people
+        persons.append(Person(score, bbox, keypoints))
+    return persons
 
 
 def _read_at(
@@ -139,7 +139,7 @@ def _nearby_peaks(
 
 
 @torch.inference_mode()
-def find_people(
+def find_persons(
     model: MoveNetMultiPose, image: np.ndarray, min_score: float = 0.2
 ) -> list[Person]:
     """Find persons at several sizes of an image.
@@ -169,14 +169,14 @@ def find_people(
     return _without_doubles(found)
 
 
-def _without_doubles(people: list[Person]) -> list[Person]:
-    """Leave out who overlaps with somebody more probable."""
-    boxes = torch.from_numpy(np.array([person.bbox for person in people]))
+def _without_doubles(persons: list[Person]) -> list[Person]:
+    """Leave out who overlaps with a more probable person."""
+    boxes = torch.from_numpy(np.array([person.bbox for person in persons]))
     kept: list[int] = []
-    for i in np.argsort([-person.score for person in people]):
+    for i in np.argsort([-person.score for person in persons]):
         if not kept or (box_iou(boxes[i], boxes[kept]) < 0.5).all():
             kept.append(i)
-    return [people[i] for i in kept]
+    return [persons[i] for i in kept]
 
 
 def to_input(image: np.ndarray) -> Tensor:
@@ -200,19 +200,19 @@ def describe(
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         sys.exit(f'error: {path}: no image that OpenCV reads')
-    people: list[Person] = []
-    if path.parent.name != 'nobody':
-        people = find_people(model, image, MIN_SCORE)
+    persons: list[Person] = []
+    if path.parent.name != 'empty':
+        persons = find_persons(model, image, MIN_SCORE)
     return dict(
         file=Path(os.path.relpath(path, root)).as_posix(),
         size=[image.shape[1], image.shape[0]],
-        people=[
+        persons=[
             dict(
                 score=round(float(person.score), 4),
                 bbox=person.bbox.round(2).tolist(),
                 keypoints=person.keypoints.round(3).tolist(),
             )
-            for person in people
+            for person in persons
         ],
     )
 
@@ -235,7 +235,7 @@ def main(argv: list[str] | None = None) -> None:
     images = [describe(model, path, root) for path in paths]
     with atomic_write(args.out) as stream:
         stream.write(json.dumps(dict(images=images), indent=1).encode())
-    count = sum(len(image['people']) for image in images)
+    count = sum(len(image['persons']) for image in images)
     print(f'{args.out}: {len(images)} images, {count} candidates')
 
 

@@ -1,0 +1,115 @@
+# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
+"""The steps of train_cached.py: Muon for matrices, AdamW for the rest.
+
+Muon makes the update of a matrix orthogonal, so that all of its directions
+learn at one pace (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+# Offsets of deformable attention learn slowly, as in Deformable DETR.
+_SLOW = 'sampling_offsets'
+# Rows of these are vectors of their own, not what maps one space to another.
+_NOT_MATRICES = (_SLOW, 'embed', '.content', '.size')
+_SMALLEST_SIDE = 16
+
+
+class Optimizers:
+    """One optimizer for each kind of parameter; they step together.
+
+    Args:
+        parameters: Names and what is trained.
+        rate: Learning rate of both: Muon's steps are as large as AdamW's
+            (``match_rms_adamw``, Liu et al., 2025, section 2.2).
+        muon: Whether matrices are Muon's. torch before 2.9 has none; AdamW
+            takes its place there.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        rate: float,
+        muon: bool = False,
+    ) -> None:
+        if muon and not hasattr(torch.optim, 'Muon'):
+            warnings.warn(
+                f'torch {torch.__version__} has no Muon: AdamW trains all',
+                stacklevel=2,
+            )
+            muon = False
+        kinds: dict[str, list[nn.Parameter]] = dict(fast=[], slow=[], muon=[])
+        for name, parameter in parameters:
+            kind = 'slow' if _SLOW in name else 'fast'
+            if muon and _is_matrix(name, parameter):
+                kind = 'muon'
+            kinds[kind].append(parameter)
+        self._members: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(
+                [
+                    dict(params=kinds['fast'], rate_factor=1.0),
+                    dict(params=kinds['slow'], rate_factor=0.1),
+                ],
+                lr=rate,
+                betas=(0.9, 0.99),
+                weight_decay=1e-4,
+                fused=True,
+            )
+        ]
+        if kinds['muon']:
+            self._members.append(
+                torch.optim.Muon(
+                    [dict(params=kinds['muon'], rate_factor=1.0)],
+                    lr=rate,
+                    weight_decay=1e-2,
+                    adjust_lr_fn='match_rms_adamw',
+                )
+            )
+
+    def set_rate(self, rate: float) -> None:
+        """Learning rate of the next step."""
+        for member in self._members:
+            for group in member.param_groups:
+                group['lr'] = rate * group['rate_factor']
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for member in self._members:
+            member.zero_grad()
+
+    def step(self) -> None:
+        """Let each take a step."""
+        for member in self._members:
+            member.step()
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """What :meth:`load_state_dict` needs to go on."""
+        return [member.state_dict() for member in self._members]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Go on from there.
+
+        Raises:
+            ValueError: If those were states of other optimizers.
+        """
+        if len(states) != len(self._members):
+            raise ValueError(
+                f'the state has {len(states)} optimizers, the recipe '
+                f'{len(self._members)}: was recipe.muon changed?'
+            )
+        for member, state in zip(self._members, states, strict=True):
+            member.load_state_dict(state)
+
+
+def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
+    return (
+        parameter.ndim == 2
+        and min(parameter.shape) >= _SMALLEST_SIDE
+        and not any(part in name for part in _NOT_MATRICES)
+    )
