@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from aios.body_models import (
 )
 from aios.models.layers.branches import DetectionBranches, zero_init_last
 from aios.models.layers.denoising import DenoisingQueries
+from aios.models.layers.pose_prior import Sightings
 from aios.models.layers.progressive_decoder import LayerState
 from aios.models.layers.stages import read_stages
 from aios.registry import MODELS
@@ -35,7 +36,13 @@ from .outputs import (
 )
 from .person_frame import PersonFrame
 from .pose_lifter import PoseLifter
-from .smplx_head import SMPLXBranch, at_least_float32, has_smplx
+from .smplx_head import (
+    LazySMPLXParams,
+    SMPLXBranch,
+    SMPLXInputs,
+    at_least_float32,
+    has_smplx,
+)
 
 
 @MODELS.register_module()
@@ -187,6 +194,7 @@ class AiOSHead(BaseModule):
         encoder: EncoderOutputs,
         dn_queries: DenoisingQueries | None = None,
         image_sizes: Tensor | None = None,
+        lazy_smplx: bool = False,
     ) -> NetworkOutputs:
         """Predictions of all layers.
 
@@ -196,9 +204,11 @@ class AiOSHead(BaseModule):
             dn_queries: Denoising queries, passed on.
             image_sizes: ``(B, 2)`` width and height in pixels, without
                 padding; needed if ``box_relative``.
+            lazy_smplx: Predict SMPL-X parameters of persons who are asked
+                for, see :class:`LazySMPLXParams`.
         """
         layers = [
-            self.forward_layer(index, state, image_sizes)
+            self.forward_layer(index, state, image_sizes, lazy_smplx)
             for index, state in enumerate(states)
         ]
         return NetworkOutputs(tuple(layers), encoder, dn_queries)
@@ -208,6 +218,7 @@ class AiOSHead(BaseModule):
         index: int,
         state: LayerState,
         image_sizes: Tensor | None = None,
+        lazy_smplx: bool = False,
     ) -> LayerOutputs:
         """Predictions of one decoder layer.
 
@@ -215,6 +226,7 @@ class AiOSHead(BaseModule):
             index: Which layer.
             state: What it hands over.
             image_sizes: See :meth:`forward`.
+            lazy_smplx: See :meth:`forward`.
         """
         where = index, state.layout, state.hidden, state.references
         classifier = self.cls_branches[index]
@@ -231,20 +243,15 @@ class AiOSHead(BaseModule):
         if sightings is not None:
             own = points['body_keypoints']
             points = {**points, 'body_keypoints': sightings.over(own)}
-        smplx = None
+        smplx: SMPLXParams | None = None
         if has_smplx(state.layout):
-            # Layers of the first stage have no SMPL-X branch.
-            branch = self.smplx[index - len(self.cls_branches)]
-            frame = places = None
-            if self.box_relative and image_sizes is not None:
-                frame = PersonFrame.from_boxes(boxes['body_box'], image_sizes)
-                places = frame.place(state.layout, boxes, points)
-            smplx = branch(state.hidden, frame, places)
-            if sightings is not None and frame is not None:
-                keypoints = (
-                    points['body_keypoints'] * frame.image_size[:, None]
-                )
-                smplx = self._lift(smplx, keypoints, sightings.heat)
+            inputs = self._smplx_inputs(
+                index, state, boxes, points, image_sizes
+            )
+            if lazy_smplx:
+                smplx = LazySMPLXParams(inputs)
+            else:
+                smplx = self._predict_smplx(inputs, points, sightings)
         logits = classifier(state.hidden[:, :, 0])
         if state.evidence is not None and not self.training:
             logits = logits + state.evidence[..., None]
@@ -258,6 +265,22 @@ class AiOSHead(BaseModule):
             dn_boxes=dn_boxes,
             keypoint_scores=None if sightings is None else sightings.heat,
         )
+
+    def _smplx_inputs(
+        self,
+        index: int,
+        state: LayerState,
+        boxes: Mapping[str, Tensor],
+        points: Mapping[str, Tensor],
+        image_sizes: Tensor | None,
+    ) -> SMPLXInputs:
+        # Layers of the first stage have no SMPL-X branch.
+        branch = self.smplx[index - len(self.cls_branches)]
+        if not self.box_relative or image_sizes is None:
+            return SMPLXInputs(branch, state.hidden)
+        frame = PersonFrame.from_boxes(boxes['body_box'], image_sizes)
+        places = frame.place(state.layout, boxes, points)
+        return SMPLXInputs(branch, state.hidden, frame, places)
 
     def forward_last(
         self,
@@ -273,16 +296,21 @@ class AiOSHead(BaseModule):
         """
         return self.forward_layer(len(states) - 1, states[-1], image_sizes)
 
-    def _lift(
-        self, smplx: SMPLXParams, keypoints: Tensor, heat: Tensor
+    def _predict_smplx(
+        self,
+        inputs: SMPLXInputs,
+        points: Mapping[str, Tensor],
+        sightings: Sightings | None,
     ) -> SMPLXParams:
-        """Parameters with the mean of their poses and the lifter's."""
-        if self.pose_lifter is None:
+        """Parameters, with the mean of their poses and the lifter's."""
+        smplx, lifter, frame = inputs.predict(), self.pose_lifter, inputs.frame
+        if lifter is None or sightings is None or frame is None:
             return smplx
-        pose = self.pose_lifter.blend(
+        keypoints = points['body_keypoints'] * frame.image_size[:, None]
+        pose = lifter.blend(
             smplx.body_pose,
             at_least_float32(keypoints),
-            at_least_float32(heat),
+            at_least_float32(sightings.heat),
         )
         return replace(smplx, body_pose=pose)
 
@@ -356,7 +384,9 @@ class AiOSHead(BaseModule):
                 'training needs bbox_head.criterion, as in '
                 'configs/_base_/losses/whole_body.py'
             )
-        outputs = self(states, encoder, dn_queries, image_sizes)
+        outputs = self(
+            states, encoder, dn_queries, image_sizes, lazy_smplx=True
+        )
         matches = self.criterion.match(outputs, batch_data_samples)
         joints = self.pose_joints(matches.persons_to_pose())
         return self.criterion(outputs, matches, joints)

@@ -48,6 +48,14 @@ class SMPLXParams:
             **{f.name: function(getattr(self, f.name)) for f in fields(self)}
         )
 
+    def take(self, take: Callable[[Tensor], Tensor]) -> SMPLXParams:
+        """Parameters of some persons.
+
+        Args:
+            take: Makes ``(M, ...)`` of ``(B, P, ...)``.
+        """
+        return self.map(take)
+
     @classmethod
     def cat(cls, every: Sequence[SMPLXParams]) -> SMPLXParams:
         """Persons ``P`` of all, side by side."""

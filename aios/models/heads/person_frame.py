@@ -12,7 +12,7 @@ Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +39,8 @@ class PersonFrame:
     Args:
         centre: ``(B, P, 2)`` pixels from the centre of the image.
         size: ``(B, P, 2)`` width and height in pixels.
-        image_size: ``(B, 1, 2)`` width and height in pixels.
+        image_size: ``(B, 1, 2)`` or ``(B, P, 2)`` width and height in
+            pixels.
     """
 
     centre: Tensor
@@ -58,6 +59,17 @@ class PersonFrame:
         boxes = boxes.detach()
         centre = (boxes[..., :2] - 0.5) * extent
         return cls(centre, boxes[..., 2:] * extent, extent)
+
+    def take(self, take: Callable[[Tensor], Tensor]) -> PersonFrame:
+        """Frames of some persons, ``B = 1`` and ``P = M``.
+
+        Args:
+            take: Makes ``(M, ...)`` of ``(B, P, ...)``.
+        """
+        extent = self.image_size.expand_as(self.centre)
+        return PersonFrame(
+            *(take(x)[None] for x in (self.centre, self.size, extent))
+        )
 
     @property
     def side(self) -> Tensor:

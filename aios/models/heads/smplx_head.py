@@ -9,7 +9,8 @@ Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person, ``C`` channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -197,6 +198,66 @@ class SMPLXBranch(BaseModule):
         where = select_parts(places, self.layout, parts).flatten(2)
         extra = torch.cat((where, frame.describe()), dim=-1)
         return torch.cat((content, extra.to(content)), dim=-1)
+
+
+@dataclass(frozen=True)
+class SMPLXInputs:
+    """What a branch reads.
+
+    Args:
+        branch: Predicts.
+        hidden: ``(B, P, T, C)``, see :meth:`SMPLXBranch.forward`.
+        frame: Likewise.
+        places: Likewise.
+    """
+
+    branch: SMPLXBranch
+    hidden: Tensor
+    frame: PersonFrame | None = None
+    places: Tensor | None = None
+
+    def predict(self) -> SMPLXParams:
+        """Parameters of all persons, ``(B, P, ...)``."""
+        return self.branch(self.hidden, self.frame, self.places)
+
+    def take(self, take: Callable[[Tensor], Tensor]) -> SMPLXInputs:
+        """Inputs of some persons, ``B = 1`` and ``P = M``.
+
+        Args:
+            take: Makes ``(M, ...)`` of ``(B, P, ...)``.
+        """
+        return SMPLXInputs(
+            self.branch,
+            take(self.hidden)[None],
+            None if self.frame is None else self.frame.take(take),
+            None if self.places is None else take(self.places)[None],
+        )
+
+
+class LazySMPLXParams(SMPLXParams):
+    """Parameters that are predicted when they are looked at.
+
+    Those of persons who are taken are predicted for them alone: in training
+    only matched persons have a loss.
+
+    Args:
+        inputs: What is predicted from.
+    """
+
+    _inputs: SMPLXInputs
+
+    def __init__(self, inputs: SMPLXInputs) -> None:
+        object.__setattr__(self, '_inputs', inputs)
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name not in SMPLXParams.__dataclass_fields__:
+            raise AttributeError(name)
+        vars(self).update(vars(self._inputs.predict()))
+        return vars(self)[name]
+
+    def take(self, take: Callable[[Tensor], Tensor]) -> SMPLXParams:
+        """Parameters ``(M, ...)`` of some persons."""
+        return self._inputs.take(take).predict().map(lambda x: x[0])
 
 
 def at_least_float32(x: Tensor) -> Tensor:

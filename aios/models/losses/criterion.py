@@ -82,12 +82,15 @@ class BatchMatches:
     Args:
         outputs: What is supervised: the encoder, then the decoder layers.
         matches: Matches of each output.
+        smplx: SMPL-X parameters ``(M, ...)`` of the matched persons of each
+            output that has any.
         targets: Persons of the batch.
         ignored: See :func:`~aios.models.losses.ignored.ignored_regions`.
     """
 
     outputs: Sequence[_Output]
     matches: Sequence[Matches]
+    smplx: Sequence[SMPLXParams | None]
     targets: PersonTargets
     ignored: Sequence[Tensor] | None
 
@@ -98,9 +101,9 @@ class BatchMatches:
             Names of the stages, and parameters ``(M, ...)``.
         """
         return [
-            (output.stage, output.layer.smplx.map(matches.take))
-            for output, matches in zip(self.outputs, self.matches, strict=True)
-            if output.needs_joints and output.layer.smplx is not None
+            (output.stage, smplx)
+            for output, smplx in zip(self.outputs, self.smplx, strict=True)
+            if output.needs_joints and smplx is not None
         ]
 
 
@@ -213,7 +216,12 @@ class WholeBodyCriterion(BaseModule):
                 [(out.stage, out.candidates()) for out in supervised], targets
             )
             ignored = ignored_regions(batch_data_samples, logits)
-            return BatchMatches(supervised, matches, targets, ignored)
+        # Outside: the network goes on in its own precision.
+        smplx = [
+            None if out.layer.smplx is None else out.layer.smplx.take(m.take)
+            for out, m in zip(supervised, matches, strict=True)
+        ]
+        return BatchMatches(supervised, matches, smplx, targets, ignored)
 
     def forward(
         self,
@@ -239,12 +247,15 @@ class WholeBodyCriterion(BaseModule):
             )
             posed = iter(joints3d)
             losses: dict[str, Tensor] = {}
-            for output, matched in zip(
-                matches.outputs, matches.matches, strict=True
+            for output, matched, smplx in zip(
+                matches.outputs, matches.matches, matches.smplx, strict=True
             ):
                 body = next(posed) if output.needs_joints else None
+                predictions = PersonPredictions.gather(
+                    output.layer, matched, smplx, body
+                )
                 totals = self._person_totals(
-                    output, matched, body, matches.targets
+                    output, predictions, matched.targets(matches.targets)
                 )
                 totals |= self._denoising_totals(output, outputs)
                 if 'cls' in output.weights:
@@ -252,7 +263,7 @@ class WholeBodyCriterion(BaseModule):
                         output.layer, matched, matches
                     )
                 losses |= _weighted(output, totals, scales)
-            return _attach(losses, outputs)
+            return _attach(losses, outputs, matches.smplx)
 
     def _supervised(self, outputs: NetworkOutputs) -> list[_Output]:
         encoder = LayerOutputs(
@@ -329,14 +340,11 @@ class WholeBodyCriterion(BaseModule):
     def _person_totals(
         self,
         output: _Output,
-        matches: Matches,
-        joints3d: Tensor | None,
-        targets: PersonTargets,
+        predictions: PersonPredictions,
+        persons: PersonTargets,
     ) -> dict[str, Tensor]:
         """Sums over the batch of the terms of persons that have a weight."""
         totals: dict[str, Tensor] = {}
-        predictions = PersonPredictions.gather(output.layer, matches, joints3d)
-        persons = matches.targets(targets)
         for loss, terms in self._weighted_losses(output.weights):
             per_person = loss(predictions, persons, terms)
             totals |= {term: x.sum() for term, x in per_person.items()}
@@ -410,7 +418,9 @@ def _weighted(
 
 
 def _attach(
-    losses: dict[str, Tensor], outputs: NetworkOutputs
+    losses: dict[str, Tensor],
+    outputs: NetworkOutputs,
+    smplx: Sequence[SMPLXParams | None],
 ) -> dict[str, Tensor]:
     """Give every output the gradient zero, whatever has a loss.
 
@@ -421,10 +431,10 @@ def _attach(
     for layer in outputs.layers:
         tensors += [layer.logits, *layer.boxes.values()]
         tensors += layer.points.values()
-        if layer.smplx is not None:
-            tensors += vars(layer.smplx).values()
         if layer.dn_logits is not None and layer.dn_boxes is not None:
             tensors += [layer.dn_logits, layer.dn_boxes]
+    for params in smplx:
+        tensors += [] if params is None else vars(params).values()
     if not losses:
         raise ValueError('loss_weights are all zero')
     first = next(iter(losses))

@@ -50,6 +50,7 @@ class PersonPredictions:
         cls,
         layer: LayerOutputs,
         matches: Matches,
+        smplx: SMPLXParams | None = None,
         joints3d: Tensor | None = None,
     ) -> PersonPredictions:
         """Take the matched persons out of a layer's outputs.
@@ -57,13 +58,13 @@ class PersonPredictions:
         Args:
             layer: Outputs, at least float32.
             matches: Who is matched.
+            smplx: Parameters of the matched persons.
             joints3d: Joints of the matched persons.
         """
-        smplx = layer.smplx
         return cls(
             {name: matches.take(x) for name, x in layer.boxes.items()},
             {name: matches.take(x) for name, x in layer.points.items()},
-            None if smplx is None else smplx.map(matches.take),
+            smplx,
             joints3d,
         )
 
