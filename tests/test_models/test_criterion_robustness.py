@@ -73,7 +73,40 @@ def test_stages_of_one_layer(counts, make_tiny_model) -> None:
     step(model, [persons_of(count) for count in counts])
 
 
-def test_image_without_people_needs_no_fields(model) -> None:
+@pytest.mark.parametrize('box_relative', [False, True])
+def test_smplx_of_matched_persons_alone(box_relative, make_tiny_model) -> None:
+    """They are those that prediction for all persons has there."""
+    model = make_tiny_model(bbox_head=dict(box_relative=box_relative))
+    head, rows = model.bbox_head, []
+    model.train()
+    for branch in head.smplx:
+        branch.register_forward_pre_hook(
+            lambda _, inputs: rows.append(inputs[0].shape[:2])
+        )
+    losses = model(*batch_of([persons_of(2), persons_of(1)]), mode='loss')
+    assert rows == [(1, 3)] * 4
+    assert sum(losses.values()).isfinite()
+
+    states = []
+    head.register_forward_pre_hook(
+        lambda _, args, kwargs: states.append((args, kwargs)),
+        with_kwargs=True,
+    )
+    images, samples = batch_of([persons_of(2), persons_of(1)])
+    model(images, samples, mode='loss')
+    args, kwargs = states[0]
+    lazy = head(*args, **kwargs).layers[-1].smplx
+    every = head(*args, **dict(kwargs, lazy_smplx=False)).layers[-1].smplx
+    chosen = torch.tensor([3, 17, 21])
+
+    def take(x: Tensor) -> Tensor:
+        return x.flatten(0, 1)[chosen]
+
+    torch.testing.assert_close(vars(lazy.take(take)), vars(every.take(take)))
+    torch.testing.assert_close(lazy.camera, every.camera)
+
+
+def test_image_without_persons_needs_no_fields(model) -> None:
     losses = step(model, [InstanceData(), InstanceData()])
     assert losses['loss_cls'] > 0
     assert losses['dn_loss_bbox'] == 0  # as published: random boxes
