@@ -90,11 +90,12 @@ def naive(
     """As in DETR: every candidate of the batch with every person of it."""
     num_images, number = candidates.logits.shape[:2]
     flat = Candidates(
-        candidates.logits.flatten(0, 1),
-        candidates.boxes.flatten(0, 1),
-        candidates.points.flatten(0, 1),
+        *(
+            x.flatten(0, 1).expand(len(targets), *[-1] * (x.ndim - 1))
+            for x in (candidates.logits, candidates.boxes, candidates.points)
+        )
     )
-    cost = assigner().cost(stage, flat, targets)
+    cost = assigner().cost(stage, flat, targets).T
     rows, persons = [], []
     starts = np.cumsum((0, *targets.counts))
     for image in range(num_images):
@@ -131,10 +132,11 @@ def test_costs_are_the_original(mode, data_dir) -> None:
         read('pred_keypoints')[..., :34].unflatten(-1, (17, 2)),
     )
     stage = dict(boxes='boxes', keypoints='points')[mode]
-    for image, persons in enumerate(targets.per_image()):
-        cost = assigner().cost(stage, candidates.image(image), persons)
+    images = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    cost = assigner().cost(stage, candidates.of_images(images), targets)
+    for image, of_image in enumerate(cost.split(counts)):
         torch.testing.assert_close(
-            cost, read(f'{mode}/cost{image}'), rtol=1e-6, atol=1e-6
+            of_image.T, read(f'{mode}/cost{image}'), rtol=1e-6, atol=1e-6
         )
     (matches,) = assigner().assign([(stage, candidates)], targets)
     start = 0

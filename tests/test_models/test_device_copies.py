@@ -98,10 +98,9 @@ def matched(monkeypatch) -> list[int]:
     """How often persons were matched; there are no costs to look at."""
     matched: list[int] = []
 
-    def solve(costs):
+    def solve(costs, counts):
         matched.append(len(costs))
-        sizes = [min(cost.shape) for cost in costs]
-        return [np.stack([np.arange(size)] * 2) for size in sizes]
+        return [np.stack([np.arange(sum(counts))] * 2) for _ in costs]
 
     monkeypatch.setattr(assigner, '_solve', solve)
     return matched

@@ -199,11 +199,8 @@ def test_targets_of_a_batch(persons) -> None:
     assert persons.counts == (2, 1) and len(persons) == 3
     assert persons.image_size.tolist() == [[320, 256], [320, 256], [288, 224]]
     assert persons.joints3d_weight[2].sum() == 0  # has_3d is off
-    first, second = persons.per_image()
-    assert (len(first), len(second)) == (2, 1)
     chosen = persons.select(torch.tensor([2, 0]))
     for name, boxes in persons.boxes.items():
-        assert torch.equal(second.boxes[name], boxes[2:])
         assert torch.equal(chosen.boxes[name], boxes[[2, 0]])
 
 

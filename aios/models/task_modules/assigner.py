@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """One-to-one assignment of candidates to persons.
 
-Legend: ``B`` images, ``Q`` candidates and ``n`` persons of an image,
-``N`` persons of all images.
+Legend: ``B`` images, ``Q`` candidates of an image, ``N`` persons of all
+images.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from aios.registry import TASK_UTILS
+from aios.utils.tensors import tensor_like
 
 from .match_costs import Candidates, MatchCost
 from .person_targets import PersonTargets
@@ -56,8 +57,8 @@ class Matches:
 class BatchHungarianAssigner:
     """Least total cost in each image, for all outputs of a step at once.
 
-    Costs are computed for each image by itself, on the device, and all of
-    them come to the host in one transfer.
+    A person is compared with the candidates of its own image, on the device,
+    and all costs come to the host in one transfer.
 
     Args:
         match_costs: For each stage (``encoder`` or the name of a token
@@ -81,12 +82,12 @@ class BatchHungarianAssigner:
     def cost(
         self, stage: str, candidates: Candidates, persons: PersonTargets
     ) -> Tensor:
-        """Total cost ``(Q, n)`` in one image.
+        """Total cost ``(N, Q)``.
 
         Args:
             stage: Where the candidates come from.
-            candidates: Of the image.
-            persons: Of the image.
+            candidates: ``(N, Q)``, each person's.
+            persons: ``N`` persons.
 
         Raises:
             ValueError: If nothing is said about the stage.
@@ -115,49 +116,49 @@ class BatchHungarianAssigner:
             For each output who is matched.  An image with more persons than
             candidates leaves some persons without.
         """
-        images = [
-            (image, persons)
-            for image, persons in enumerate(targets.per_image())
-            if len(persons)
-        ]
+        images = np.repeat(np.arange(len(targets.counts)), targets.counts)
+        index = tensor_like(images, targets.labels)
         costs = [
-            self.cost(stage, candidates.image(image), persons)
+            self.cost(stage, candidates.of_images(index), targets)
             for stage, candidates in outputs
-            for image, persons in images
         ]
-        solved = iter(_solve(costs))
-        starts = np.cumsum((0, *targets.counts))
-        pairs = []
-        for _, candidates in outputs:
-            num_candidates = candidates.logits.shape[1]
-            chosen = [np.zeros((2, 0), np.int64)]
-            for image, _ in images:
-                offset = image * num_candidates, starts[image]
-                chosen.append(next(solved) + np.array(offset)[:, None])
-            pairs.append(np.concatenate(chosen, axis=1))
+        pairs = _solve(costs, targets.counts)
         return _to_device(pairs, targets)
 
 
-def _solve(costs: Sequence[Tensor]) -> list[np.ndarray]:
-    """Solve ``(Q, n)`` problems.
+def _solve(costs: Sequence[Tensor], counts: Sequence[int]) -> list[np.ndarray]:
+    """Solve the problems of all outputs and images.
+
+    Args:
+        costs: ``(N, Q)`` of each output.
+        counts: Number of persons of each image.
 
     Returns:
-        For each ``(2, min(Q, n))`` candidates and persons, by person.
+        For each output ``(2, M)`` candidates and persons, see
+        :class:`Matches`.
     """
-    if not costs:
-        return []
     # The one transfer: here the host waits for the device.
     flat = torch.cat([cost.flatten() for cost in costs]).cpu().numpy()
     flat = np.nan_to_num(
         flat, nan=_BAD_COST, posinf=_BAD_COST, neginf=-_BAD_COST
     )
-    solutions, start = [], 0
-    for cost in costs:
-        matrix = flat[start : start + cost.numel()].reshape(cost.shape)
-        start += cost.numel()
-        persons, candidates = linear_sum_assignment(matrix.T)
-        solutions.append(np.stack((candidates, persons)))
-    return solutions
+    ends = np.cumsum([cost.numel() for cost in costs])[:-1]
+    return [
+        _solve_images(part.reshape(cost.shape), counts)
+        for part, cost in zip(np.split(flat, ends), costs, strict=True)
+    ]
+
+
+def _solve_images(costs: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    pairs, first = [np.zeros((2, 0), np.int64)], 0
+    for image, count in enumerate(counts):
+        persons, candidates = linear_sum_assignment(
+            costs[first : first + count]
+        )
+        offset = [image * costs.shape[1]], [first]
+        pairs.append(np.stack((candidates, persons)) + np.array(offset))
+        first += count
+    return np.concatenate(pairs, axis=1)
 
 
 def _to_device(

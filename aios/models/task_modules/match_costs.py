@@ -1,7 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Costs of taking a candidate for a person (DETR, Carion et al., Sec. 3.1).
 
-Legend: ``Q`` candidates and ``n`` persons of an image, ``C`` classes.
+Legend: ``B`` images, ``Q`` candidates of an image, ``N`` persons of all
+images, ``C`` classes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from .similarity import object_keypoint_similarity
 class Candidates:
     """What is predicted about the bodies of candidates.
 
-    Leading dimensions are ``(B, Q)`` for a batch, ``(Q,)`` for an image.
+    Leading dimensions are ``(B, Q)``, or ``(N, Q)`` where each person has the
+    candidates of its image.
 
     Args:
         logits: ``(..., C)``.
@@ -35,10 +37,18 @@ class Candidates:
     boxes: Tensor
     points: Tensor | None = None
 
-    def image(self, index: int) -> Candidates:
-        """The candidates of one image."""
-        points = None if self.points is None else self.points[index]
-        return Candidates(self.logits[index], self.boxes[index], points)
+    def of_images(self, index: Tensor) -> Candidates:
+        """Candidates ``(N, Q)`` of some images.
+
+        Args:
+            index: ``(N,)`` int64.
+        """
+        points = self.points
+        return Candidates(
+            self.logits.index_select(0, index),
+            self.boxes.index_select(0, index),
+            None if points is None else points.index_select(0, index),
+        )
 
     def needed_points(self) -> Tensor:
         """The keypoints.
@@ -70,11 +80,11 @@ class MatchCost:
         """Weighted cost.
 
         Args:
-            candidates: Of one image.
-            persons: Of the same image.
+            candidates: ``(N, Q)``, each person's.
+            persons: ``N`` persons.
 
         Returns:
-            ``(Q, n)``.
+            ``(N, Q)``.
         """
         return self.weight * self.cost(candidates, persons)
 
@@ -111,10 +121,12 @@ class ClassCost(MatchCost):
 
     def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
         """See the base class."""
-        p = candidates.logits.sigmoid()
+        labels = persons.labels[:, None, None]
+        logits = candidates.logits
+        p = logits.take_along_dim(labels, dim=-1).squeeze(-1).sigmoid()
         negative = (1 - self.alpha) * p**self.gamma * -(1 - p + self.eps).log()
         positive = self.alpha * (1 - p) ** self.gamma * -(p + self.eps).log()
-        return (positive - negative).index_select(1, persons.labels)
+        return positive - negative
 
 
 @TASK_UTILS.register_module()
@@ -123,8 +135,8 @@ class PersonBoxL1Cost(MatchCost):
 
     def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
         """See the base class."""
-        boxes = candidates.boxes[:, None]
-        return (boxes - persons.boxes['body']).abs().sum(-1)
+        distance = candidates.boxes - persons.boxes['body'][:, None]
+        return distance.abs().sum(-1)
 
 
 @TASK_UTILS.register_module()
@@ -133,10 +145,8 @@ class GIoUCost(MatchCost):
 
     def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
         """See the base class."""
-        boxes = cxcywh_to_xyxy(candidates.boxes)[:, None]
-        return -generalized_box_iou(
-            boxes, cxcywh_to_xyxy(persons.boxes['body'])
-        )
+        boxes = cxcywh_to_xyxy(persons.boxes['body'])[:, None]
+        return -generalized_box_iou(cxcywh_to_xyxy(candidates.boxes), boxes)
 
 
 @TASK_UTILS.register_module()
@@ -145,9 +155,10 @@ class KeypointL1Cost(MatchCost):
 
     def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
         """See the base class."""
-        points = candidates.needed_points()[:, None]
-        distance = (points - persons.points['body']).abs().sum(-1)
-        return (distance * persons.points_visible['body']).sum(-1)
+        points = persons.points['body'][:, None]
+        visible = persons.points_visible['body'][:, None]
+        distance = (candidates.needed_points() - points).abs().sum(-1)
+        return (distance * visible).sum(-1)
 
 
 @TASK_UTILS.register_module()
@@ -156,12 +167,12 @@ class OKSCost(MatchCost):
 
     def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
         """See the base class."""
-        boxes = persons.boxes['body']
         points = candidates.needed_points()
+        area = persons.boxes['body'][:, 2:].prod(-1)
         return 1 - object_keypoint_similarity(
-            points[:, None],
-            persons.points['body'],
-            persons.points_visible['body'],
-            boxes[:, 2] * boxes[:, 3],
+            points,
+            persons.points['body'][:, None],
+            persons.points_visible['body'][:, None],
+            area[:, None],
             tensor_like(BODY.sigmas, points),
         )

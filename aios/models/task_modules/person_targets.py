@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -127,14 +126,6 @@ class PersonTargets:
             index: ``(M,)`` int64.
         """
         return self._map(lambda x: x.index_select(0, index), (len(index),))
-
-    def per_image(self) -> list[PersonTargets]:
-        """The persons of each image; tensors are views."""
-        ends = accumulate(self.counts, initial=0)
-        return [self._rows(slice(*span)) for span in pairwise(ends)]
-
-    def _rows(self, rows: slice) -> PersonTargets:
-        return self._map(lambda x: x[rows], (rows.stop - rows.start,))
 
     def _map(
         self, function: Callable[[Tensor], Tensor], counts: tuple[int, ...]
