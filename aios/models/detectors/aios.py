@@ -308,10 +308,9 @@ class AiOS(DetectionTransformer):
                 for x in img_feats
             ]
         positions = [
-            self.positional_encoding(mask, input=feature)
-            + embedding[:, None, None]
-            for mask, feature, embedding in zip(
-                masks, img_feats, self.level_embed, strict=True
+            self._positions(feature, mask) + embedding[:, None, None]
+            for feature, mask, embedding in zip(
+                img_feats, masks, self.level_embed, strict=True
             )
         ]
         geometry: dict[str, Any] = dict(
@@ -334,6 +333,12 @@ class AiOS(DetectionTransformer):
                 pose_map, geometry['valid_ratios'][:, 0]
             )
         return encoder_inputs, decoder_inputs
+
+    def _positions(self, feature: Tensor, mask: Tensor | None) -> Tensor:
+        """Encoded positions, ``(B, C, h, w)``, or ``(1, C, h, w)``."""
+        # Without padding those of all images are the same.
+        feature = feature[:1] if mask is None else feature
+        return self.positional_encoding(mask, input=feature)
 
     def _valid_ratios(
         self, img_feats: Sequence[Tensor], masks: Sequence[Tensor | None]
