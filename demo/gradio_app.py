@@ -133,7 +133,7 @@ class Finder:
             outputs=Outputs(params=False, formats=['glb']),
             processing=processing,
         )
-        params, animation = out_dir / 'params.npz', out_dir / 'people.glb'
+        params, animation = out_dir / 'params.npz', out_dir / 'persons.glb'
         viewer = out_dir / 'viewer.html'
         persons = SequenceResult.load(params)
         with tempfile.TemporaryDirectory() as scratch:

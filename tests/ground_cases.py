@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from walking_people import (
+from walking_persons import (
     SIZE,
     K,
     Noise,

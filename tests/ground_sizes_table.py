@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 from stick_body import HEIGHT, StickBody, family
-from walking_people import View
+from walking_persons import View
 
 from aios.ground import ground_sequence
 from aios.utils.command_line import markdown_table

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 from ground_cases import Case, grounded
-from walking_people import View
+from walking_persons import View
 
 from aios.utils.command_line import markdown_table
 

@@ -499,8 +499,8 @@ class OracleNoise:
                 self._next('rand')  # keypoints, which nobody reads
                 persons.append(torch.zeros(number, dtype=torch.int64))
                 continue
-            everybody = torch.arange(count).repeat(number // count)
-            persons.append(torch.cat((everybody, self._next('randint'))))
+            every = torch.arange(count).repeat(number // count)
+            persons.append(torch.cat((every, self._next('randint'))))
         chance = self._next('rand_like')
         labels = torch.zeros(chance.shape, dtype=torch.int64)
         labels[chance < generator.label_noise_ratio] = self._next(

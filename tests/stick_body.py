@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A body model of the persons of ``walking_people``, small or tall."""
+"""A body model of the persons of ``walking_persons``, small or tall."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from walking_people import Noise, View, as_results, pose, predicted, walk
+from walking_persons import Noise, View, as_results, pose, predicted, walk
 
 from aios.results import SequenceResult
 

@@ -170,7 +170,7 @@ def infer_all(args: argparse.Namespace) -> int:
             raise ItemFailure(str(error)) from error
         frames, persons = _count(folder)
         print(f'{item.name}: {persons} persons in {frames} frames')
-        return dict(frames=frames, people=persons, problems=summary.problems)
+        return dict(frames=frames, persons=persons, problems=summary.problems)
 
     states = bulk.work(infer)
     if dist.is_main:

@@ -45,13 +45,13 @@ def make_viewer(
 
     Args:
         persons: The persons.
-        folder: Where the demo put ``vis`` and ``people.glb``.
+        folder: Where the demo put ``vis`` and ``persons.glb``.
         path: The ``.html`` file.
         scratch: Empty folder for what the page is made of.
         mode: One of :data:`MODES`.
         source: Video or images. By default the place in the results, if
             it is inside ``folder``.
-        reuse_glb: Take ``people.glb`` if it is there.
+        reuse_glb: Take ``persons.glb`` if it is there.
         model_path: SMPL-X files, or ``'free'``; default: as the results say.
         max_side: Longest side of the images, pixels.
         title: Of the page.
@@ -72,9 +72,9 @@ def make_viewer(
     if mode != 'none' and persons.num_frames:
         found = source or find_images(persons, folder, mode)
         track = _make_track(persons, found, scratch, mode, max_side, progress)
-    glb = folder / 'people.glb'
+    glb = folder / 'persons.glb'
     if not (reuse_glb and _is_inside(glb, folder)):
-        glb = scratch / 'people.glb'
+        glb = scratch / 'persons.glb'
         layer: Any = None
         if persons.has_parameters:
             layer = SMPLXLayer(

@@ -129,8 +129,8 @@ class GLBExporter(Exporter):
 
     name, suffix = 'glb', '.glb'
     about = 'one animated, skinned file of all persons (Blender, browsers)'
-    product = 'people.glb'
-    flag, flag_help = '--save-glb', 'people.glb, for Blender'
+    product = 'persons.glb'
+    flag, flag_help = '--save-glb', 'persons.glb, for Blender'
     options = (
         ARMATURE_OPTION
         | EXPRESSION_OPTION

@@ -46,7 +46,7 @@ class GLTFScene:
         self.max_error = 0.0
         self._indices: int | None = None
         self.world = self._node(
-            name='people', rotation=_HALF_TURN, children=[]
+            name='persons', rotation=_HALF_TURN, children=[]
         )
         self.top_nodes = [self.world]
         if sequence.num_frames:
@@ -208,7 +208,7 @@ class GLTFScene:
             del self.nodes[self.world]['children']
         animations = [
             {
-                'name': 'people',
+                'name': 'persons',
                 'channels': self.channels,
                 'samplers': self.samplers,
             }
@@ -218,7 +218,7 @@ class GLTFScene:
             'scene': 0,
             'scenes': [
                 {
-                    'name': 'people',
+                    'name': 'persons',
                     'nodes': self.top_nodes,
                     'extras': {
                         'fps': sequence.fps or _rate(self.times),

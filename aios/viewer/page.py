@@ -124,7 +124,7 @@ def describe_persons(persons: SequenceResult) -> dict[str, Any]:
             for view in different
         ],
         'frameCameras': which.ravel().tolist(),
-        'people': [
+        'persons': [
             _describe_person(persons, person)
             for person in persons.person_ids.tolist()
         ],
@@ -169,7 +169,7 @@ def _check_animation(path: Path, persons: SequenceResult) -> None:
         if 'person_id' in node.get('extras', {})
     )
     wanted = persons.person_ids.tolist()
-    if ids != wanted or 'people' not in names:
+    if ids != wanted or 'persons' not in names:
         raise ValueError(
             f'{path}: holds persons {ids}, the results have {wanted}'
         )

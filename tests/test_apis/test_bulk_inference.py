@@ -54,7 +54,7 @@ def test_each_video_has_its_folder(
         path = out / 'results' / state['name'] / 'params.npz'
         persons = SequenceResult.load(path)
         assert len(persons.frame_names) == state['frames']
-        assert len(persons.frame_index) == state['people'] > 0
+        assert len(persons.frame_index) == state['persons'] > 0
     stamps = [p.stat().st_mtime_ns for p in out.rglob('params.npz')]
     main(*command, '--out-dir', out)
     assert stamps == [p.stat().st_mtime_ns for p in out.rglob('params.npz')]
@@ -82,7 +82,7 @@ def test_list_with_a_broken_video(
     assert '"state": "failed"' in capsys.readouterr().out
 
 
-def test_odd_names_stop_nobody(
+def test_odd_names_stop_no_person(
     main, checkpoint: Path, make_video, tmp_path: Path, capsys
 ):
     """Names that are no UTF-8, and as long as file systems allow."""

@@ -60,7 +60,7 @@ def test_images(demo, images: Path, tmp_path: Path, capsys):
     assert len(document['annotations']) == 6
 
 
-def test_nobody(demo, images: Path, tmp_path: Path, capsys):
+def test_no_person(demo, images: Path, tmp_path: Path, capsys):
     out = tmp_path / 'out'
     found = demo(
         *('image_demo', images / 'a.png', '--out-dir', out),
@@ -81,7 +81,7 @@ def test_video(demo, tmp_path: Path, make_video):
     persons = SequenceResult.load(tmp_path / 'out/params.npz')
     assert persons.source_frames.tolist() == [2, 5, 8]
     assert persons.fps == pytest.approx(10 / 3)
-    assert (tmp_path / 'out/people.glb').stat().st_size
+    assert (tmp_path / 'out/persons.glb').stat().st_size
     bones = {p.name for p in tmp_path.glob('out/bvh/*')}
     assert bones == {f'person{k}.bvh' for k in persons.person_ids}
     video = cv2.VideoCapture(str(tmp_path / 'out/vis.mp4'))

@@ -55,7 +55,7 @@ def test_a_image(finder, photo) -> None:
     drawn = cv2.imread(str(found.image))
     assert drawn.shape == cv2.imread(str(photo)).shape
     assert found.video is None
-    names = ['params.npz', 'people.glb', 'viewer.html', 'my photo.jpg']
+    names = ['params.npz', 'persons.glb', 'viewer.html', 'my photo.jpg']
     assert [file.name for file in found.files] == names
     persons = SequenceResult.load(found.files[0])
     width = persons.image_sizes[0, 0]
@@ -73,7 +73,7 @@ def test_a_video_is_cut(finder, make_video, tmp_path) -> None:
     assert '"kind":"video"' in page or '"kind":"images"' in page
 
 
-def test_nobody(finder, photo) -> None:
+def test_no_person(finder, photo) -> None:
     found = finder(photo, score_thr=1.0)
     assert 'No persons' in found.text
     assert found.viewer.exists()

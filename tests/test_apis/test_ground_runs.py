@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from walking_people import FPS, Noise, View, as_results, crowd, predicted
+from walking_persons import FPS, Noise, View, as_results, crowd, predicted
 
 from aios.apis import open_sources
 from aios.apis.camera_motion import CameraMotion

@@ -125,14 +125,14 @@ def test_selection(checkpoint: Path):
         (frame,) = inferencer.stream(image, **options)
         return frame.instances['scores'].tolist()
 
-    everybody = scores()
-    assert len(everybody) == 8
-    assert everybody == sorted(everybody, reverse=True)
-    assert scores(max_persons=2) == everybody[:2]
-    assert scores(max_persons=8) == everybody
-    assert scores(score_thr=everybody[3]) == everybody[:4]
+    every = scores()
+    assert len(every) == 8
+    assert every == sorted(every, reverse=True)
+    assert scores(max_persons=2) == every[:2]
+    assert scores(max_persons=8) == every
+    assert scores(score_thr=every[3]) == every[:4]
     assert len(scores(nms_iou=0.0)) < 8
-    assert scores() == everybody  # wishes of a call are not kept
+    assert scores() == every  # wishes of a call are not kept
     with pytest.raises(ValueError, match='max_persons'):
         scores(max_persons=0)
 

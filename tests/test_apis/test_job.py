@@ -86,7 +86,7 @@ def test_files_of_images(infer, images: Path, tmp_path: Path):
     summary = infer(images, out, outputs=outputs)
     assert (summary.frames, summary.persons) == (3, 9)
     assert _files(out) == {
-        *('run.json', 'params.npz', 'people.glb', 'keypoints.json'),
+        *('run.json', 'params.npz', 'persons.glb', 'keypoints.json'),
         *(f'params/{name}.npz' for name in 'abc'),
         *(f'vis/{name}.jpg' for name in 'abc'),
         *(f'bvh/person{k}.bvh' for k in range(3)),
@@ -102,17 +102,17 @@ def test_files_of_images(infer, images: Path, tmp_path: Path):
             [96, 72],
             [60, 80],
         ]
-    everybody = SequenceResult.load(out / 'params.npz')
+    every = SequenceResult.load(out / 'params.npz')
     for index, name in enumerate('abc'):
         alone = SequenceResult.load(out / f'params/{name}.npz')
-        expected = everybody.select_frames([index])
+        expected = every.select_frames([index])
         for field in set(PERSON_FIELDS) - {'vertices', 'appearance'}:
             np.testing.assert_allclose(
                 getattr(alone, field), getattr(expected, field), atol=1e-4
             )
     annotations = json.loads((out / 'keypoints.json').read_text())
     assert len(annotations['annotations']) == 9
-    assert len(trimesh.load(out / 'people.glb').geometry) == 3
+    assert len(trimesh.load(out / 'persons.glb').geometry) == 3
 
 
 def test_meshes_are_those_of_the_parameters(
@@ -127,7 +127,7 @@ def test_meshes_are_those_of_the_parameters(
     np.testing.assert_allclose(mesh.vertices, vertices[1], atol=1e-5)
 
 
-def test_images_without_people_get_files(
+def test_images_without_persons_get_files(
     infer, inferencer, images: Path, tmp_path: Path, monkeypatch
 ):
     nobody = AiOSInferencer(
@@ -142,7 +142,7 @@ def test_images_without_people_get_files(
     )
     assert (summary.frames, summary.persons) == (3, 0)
     assert _files(tmp_path / 'out') == {
-        *('run.json', 'params.npz', 'people.glb', 'keypoints.json'),
+        *('run.json', 'params.npz', 'persons.glb', 'keypoints.json'),
         *(f'params/{name}.npz' for name in 'abc'),
         *(f'vis/{name}.jpg' for name in 'abc'),
     }
@@ -247,7 +247,7 @@ class TestResume:
         assert cv2.VideoCapture(str(partial)).read()[0]
         assert not (out / 'vis.mp4').exists()
         assert not (out / 'params.npz').exists()
-        left = out / f'.people.glb.{"0" * 32}.tmp'
+        left = out / f'.persons.glb.{"0" * 32}.tmp'
         left.touch()
         calls[:] = [0] * 10  # never again
         with pytest.raises(FileExistsError, match='--resume'):

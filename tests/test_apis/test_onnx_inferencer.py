@@ -337,7 +337,7 @@ def test_tool_says_what_it_needs(tmp_path, checkpoint, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('size', [None, FRAME])
-def test_onnx_runtime_finds_the_same_people(
+def test_onnx_runtime_finds_the_same_persons(
     inferencer, tiny_config, checkpoint, tmp_path, images, size
 ):
     pytest.importorskip('onnxruntime')

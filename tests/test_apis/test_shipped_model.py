@@ -98,7 +98,7 @@ def test_astronaut(inferencer: AiOSInferencer):
 
 
 @pytest.mark.parametrize('name', ['chelsea.png', 'brick.png', 'text.png'])
-def test_nobody(inferencer: AiOSInferencer, name: str):
+def test_no_person(inferencer: AiOSInferencer, name: str):
     assert len(find(inferencer, name)['scores']) == 0
 
 

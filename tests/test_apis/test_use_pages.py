@@ -79,10 +79,10 @@ def test_first_image(desk) -> None:
     _run_page('first_image')
     drawn = cv2.imread('overlay.png')
     assert drawn.shape == (SIZE[1], SIZE[0] + SIZE[1] // 2, 3)
-    assert Path('people.glb').stat().st_size > 100_000
+    assert Path('persons.glb').stat().st_size > 100_000
     assert Path('person0.obj').exists()
     for name in (
-        'vis/photo.jpg', 'params.npz', 'params/photo.npz', 'people.glb',
+        'vis/photo.jpg', 'params.npz', 'params/photo.npz', 'persons.glb',
         'mesh/photo_person0.obj', 'viewer.html',
     ):  # fmt: skip
         assert Path('outputs/photo', name).exists(), name

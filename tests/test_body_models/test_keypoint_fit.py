@@ -156,7 +156,7 @@ def test_persons_with_nan_stay_and_others_do_not(body_model, case, what):
     np.testing.assert_allclose(pose[1], alone[1], atol=1e-6)
 
 
-def test_nobody(body_model):
+def test_no_person(body_model):
     pose, camera = fit_to_keypoints(
         np.zeros((0, 22, 3, 3), np.float32),
         np.zeros((0, 3), np.float32),

@@ -62,7 +62,7 @@ def test_options_go_to_the_body_model(config):
     assert bodies.vertices is None
 
 
-def test_nobody(config):
+def test_no_person(config):
     bodies = BodyPoser(config)(parameters(0), [])
     assert bodies.joints.shape == (0, 144, 3)
     assert bodies.vertices.shape == (0, 10475, 3)

@@ -113,7 +113,7 @@ def test_chunks_give_the_same(
 
 
 @pytest.mark.parametrize('chunk_size', [None, 2])
-def test_nobody(any_layer, make_params, chunk_size, monkeypatch) -> None:
+def test_no_person(any_layer, make_params, chunk_size, monkeypatch) -> None:
     dtype = any_layer.v_template.dtype
     params = make_params(0, dtype)
     params['betas'].requires_grad_()
@@ -127,7 +127,7 @@ def test_nobody(any_layer, make_params, chunk_size, monkeypatch) -> None:
     assert params['betas'].grad.shape == (0, 10)
 
 
-def test_one_row_serves_everybody(layer: SMPLXLayer, make_params) -> None:
+def test_one_row_serves_all_persons(layer: SMPLXLayer, make_params) -> None:
     params = make_params(3)
     shape = params['betas'][:1]
     shared = layer(**params | {'betas': shape})

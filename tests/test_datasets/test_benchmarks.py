@@ -54,7 +54,7 @@ def test_first_annotation_file_that_exists(converted, tmp_path):
 
 
 @pytest.mark.parametrize('name', RELEASES)
-def test_labels_are_where_the_people_are(base_config, name):
+def test_labels_are_where_the_persons_are(base_config, name):
     """Base file, AIOS_DATA, training pipeline: joints lie on painted dots."""
     register_all_modules()
     path, phase = base_config(name)

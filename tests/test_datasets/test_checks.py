@@ -234,7 +234,7 @@ def test_sizes_and_genders_are_repaired(data, bedlam, tmp_path, capsys):
 # -- files of others ----------------------------------------------------------
 
 
-def test_nobody(data, bedlam, tmp_path, capsys):
+def test_no_person(data, bedlam, tmp_path, capsys):
     """A file without a row is told, and cannot be repaired."""
     path, out = tmp_path / 'none.npz', tmp_path / 'fixed.npz'
     content = {
@@ -253,7 +253,7 @@ def test_nobody(data, bedlam, tmp_path, capsys):
     assert not out.exists()
 
 
-def test_everybody_is_dropped(data, bedlam, tmp_path, capsys):
+def test_all_persons_is_dropped(data, bedlam, tmp_path, capsys):
     data['bbox_xywh'][:, 2] = 0
     data.dump(tmp_path / 'broken.npz')
     argv = [str(tmp_path / 'broken.npz'), '--fix', str(tmp_path / 'new.npz')]

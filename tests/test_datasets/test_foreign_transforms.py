@@ -125,7 +125,7 @@ def test_others_are_refused_by_name(name):
 
 
 @pytest.mark.parametrize('name', ['mmcv.CenterCrop', 'mmdet.Expand'])
-def test_packing_refuses_what_nobody_noticed(name):
+def test_packing_refuses_what_was_not_noticed(name):
     steps = [REFUSED[name][0], PackWholeBodyInputs()]
     with pytest.raises(ValueError, match=r'img_shape.*a\.png.*WholeBodyFlip'):
         Compose(steps)(loaded(POINTS))

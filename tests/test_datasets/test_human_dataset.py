@@ -376,7 +376,7 @@ def test_flat_hands_become_relative(toy, arrays, free_body_dir):
         labels(toy())
 
 
-def test_nobody_is_a_child_unless_the_file_says_so(toy, arrays):
+def test_no_person_is_a_child_unless_the_file_says_so(toy, arrays):
     """Without ``is_kid`` and ``occ`` everybody supervises."""
     rules = {'kids_shape_supervises': False, 'max_occlusion': 97}
     assert labels(toy(), **rules)['smplx_betas_valid'].all()

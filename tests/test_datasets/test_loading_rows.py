@@ -130,7 +130,7 @@ def test_min_persons(toy):
     assert len(dataset) == 2
 
 
-def test_images_without_people(toy, arrays):
+def test_images_without_persons(toy, arrays):
     """Trained on if wanted, and always there in tests."""
     arrays['misc'] = {
         'empty_images': dict(
@@ -164,7 +164,7 @@ def test_images_without_people(toy, arrays):
         dict(image_path=['a.png'], height=[1 << 40], width=[1]),
     ],
 )
-def test_bad_lists_of_images_without_people(toy, arrays, listed):
+def test_bad_lists_of_images_without_persons(toy, arrays, listed):
     arrays['misc'] = {'empty_images': listed}
     files = toy()
     with pytest.raises(HumanDataError, match=r'misc\.empty_images'):

@@ -422,7 +422,7 @@ def test_min_visible_ratio():
     assert len(kept['gt_persons']['labels']) == 1
 
 
-def test_a_image_that_lost_everybody_is_drawn_again():
+def test_a_image_that_lost_all_persons_is_drawn_again():
     results = loaded([(80, 60)])
     results['gt_persons']['bboxes'][:] = -5
     assert FilterWholeBody()(dict(results)) is None

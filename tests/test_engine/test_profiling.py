@@ -25,7 +25,7 @@ class Detector(nn.Module):
         self.work += 1
         self.backbone()
         self.work += 10
-        return 'people'
+        return 'persons'
 
 
 class Backbone(nn.Module):
@@ -56,8 +56,8 @@ def test_inner_phases_are_not_counted_twice(detector):
     )
     for _ in range(2):
         with meter.measure() as phases:
-            assert detector() == 'people'
-            assert detector() == 'people'
+            assert detector() == 'persons'
+            assert detector() == 'persons'
         assert phases == {'backbone': 200, 'post-process': 22}
 
 

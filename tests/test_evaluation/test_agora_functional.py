@@ -126,7 +126,7 @@ def test_overlap_of_exactly_a_tenth_is_enough():
 
 
 @pytest.mark.parametrize('shape', [(0, 3), (3, 0), (0, 0)])
-def test_nobody(shape):
+def test_no_person(shape):
     pairs, wrong = match_agora(
         np.empty(shape), np.empty(shape), np.ones(shape[1], bool)
     )
@@ -272,7 +272,7 @@ def test_children():
     assert result['kid-fullbody-NMVE'] == 67.4  # 60 / 0.89
 
 
-def test_nobody_found_has_no_errors():
+def test_no_person_found_has_no_errors():
     result = summarise_agora(table([False, False], wrong=3))
     assert result == {
         'precision': 0,

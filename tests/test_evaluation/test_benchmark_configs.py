@@ -205,8 +205,8 @@ def test_meshes(run, world, name, tmp_path):
     for error in ERRORS:
         assert metrics[f'{prefix}/{error}'] < 0.01
     persons = len(world.data)
-    everybody = name in ('agora-mesh', 'rich')
-    matched = persons if everybody else len(world.answers)
+    every = name in ('agora-mesh', 'rich')
+    matched = persons if every else len(world.answers)
     assert metrics[f'{prefix}/persons'] == persons
     assert metrics[f'{prefix}/persons-MPVPE-all'] == matched
     registered = matched if name == 'ehf' else 0
@@ -221,7 +221,7 @@ def test_meshes(run, world, name, tmp_path):
 
 
 def _write_data_frame(world: SimpleNamespace, folder: Path) -> None:
-    """AGORA's ground truth of everybody."""
+    """AGORA's ground truth of all persons."""
     rows: dict[str, list] = {}
     for name, persons in world.answers.items():
         count, place = len(persons), persons.smplx_transl[:, None]

@@ -213,7 +213,7 @@ def _numbers_of_pycocotools(
     return dict(zip(names, evaluation.stats.tolist(), strict=False))
 
 
-def test_part_of_nobody(evaluate, truth, samples):
+def test_part_of_no_person(evaluate, truth, samples):
     for person in truth['annotations']:
         person['lefthand_kpts'] = [0] * 63
         person['foot_kpts'] = [0] * 18
@@ -224,7 +224,7 @@ def test_part_of_nobody(evaluate, truth, samples):
     assert metrics['AP-hand'] == metrics['AP-rhand'] == pytest.approx(1)
 
 
-def test_nobody_found(evaluate, truth, samples):
+def test_no_person_found(evaluate, truth, samples):
     for sample in samples:
         sample.pred_instances = sample.pred_instances[:0]
     metrics = evaluate(truth, samples)

@@ -50,7 +50,7 @@ class TestErrors:
         np.testing.assert_array_equal(error, (2, 0))
         np.testing.assert_array_equal(counts, (True, False))
 
-    def test_nobody(self):
+    def test_no_person(self):
         error, counts = mean_point_error(*np.empty((2, 0, 5, 3)))
         assert error.shape == counts.shape == (0,)
 
@@ -206,7 +206,7 @@ class TestMatching:
         )
 
     @pytest.mark.parametrize('shape', [(0, 3), (3, 0), (0, 0)])
-    def test_nobody(self, shape: tuple[int, int]):
+    def test_no_person(self, shape: tuple[int, int]):
         for pairs in (
             match_greedy(np.zeros(shape[0]), np.zeros(shape)),
             match_hungarian(np.zeros(shape)),

@@ -127,7 +127,7 @@ class TestByHand:
             np.testing.assert_array_equal(error, 0)
             assert not counts.any()
 
-    def test_nobody(self):
+    def test_no_person(self):
         errors = mesh_errors(_meshes(0, 0), _meshes(0, 0), PARTS)
         assert set(errors) >= {'MPVPE-hand', 'PA-MPJPE-body'}
         for error, counts in errors.values():
@@ -244,7 +244,7 @@ class TestMatching:
             assert found.shape == (0, 2)
 
     @pytest.mark.parametrize('shape', [(0, 3), (3, 0), (0, 0)])
-    def test_nobody(self, shape: tuple[int, int]):
+    def test_no_person(self, shape: tuple[int, int]):
         ours, true = (np.zeros((count, 4, 2)) for count in shape)
         assert keypoint_cost(ours, true, (8, 8)).shape == shape
         assert keypoint_box_iou(ours, true).shape == shape

@@ -216,7 +216,7 @@ def test_low_scores_are_left_out(judge, samples):
     assert metrics['matched'] == 6
 
 
-def test_predictions_elsewhere_are_of_nobody(judge, samples):
+def test_predictions_elsewhere_are_of_no_person(judge, samples):
     samples[1].pred_instances.joints2d += 400
     metrics = judge(AGORA, samples)
     assert metrics['matched'] == 5
@@ -257,7 +257,7 @@ def test_what_is_not_annotated_is_not_measured(judge, samples):
     assert metrics['F1'] == 1
 
 
-def test_part_of_nobody_is_not_reported(judge, samples):
+def test_part_of_no_person_is_not_reported(judge, samples):
     for sample in samples:
         sample.gt_instances.smplx_pose_valid[:, 52] = 0
     metrics = judge(EHF, samples)
@@ -274,7 +274,7 @@ def test_broken_predictions_are_left_out_and_counted(judge, samples):
     assert metrics['predictions'] == metrics['matched'] == 3
 
 
-def test_nobody_found_nobody_there(judge, persons, samples):
+def test_no_person_found_no_person_there(judge, persons, samples):
     for sample in samples:
         sample.pred_instances = sample.pred_instances[:0]
     metrics = judge(AGORA, samples)
@@ -347,7 +347,7 @@ class TestUBody:
         expected = 100 * float(wrong.sum()) / seen.sum()
         assert metrics['MPVPE-all'] == pytest.approx(expected, rel=1e-3)
 
-    def test_hands_nobody_sees(self, judge, samples):
+    def test_hands_no_person_sees(self, judge, samples):
         """One image shows nobody's hands, and counts for none."""
         truth = samples[1].gt_instances
         truth.smplx_transl[0] += torch.tensor((50.0, 0, 0))

@@ -31,7 +31,7 @@ test_dataloader = dict(dataset=dict(
 @pytest.fixture(scope='module')
 def root(tmp_path_factory, free_body_dir) -> Path:
     """Three images with two persons each, and a config."""
-    root = tmp_path_factory.mktemp('people') / 'set'
+    root = tmp_path_factory.mktemp('persons') / 'set'
     load_tool('make_synthetic_dataset').main(
         [
             *(str(root), '--images', '3', '--seed', '4', '--size', '96x64'),

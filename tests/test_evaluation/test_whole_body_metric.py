@@ -147,7 +147,7 @@ def test_mean_pose_of_two_by_hand(samples):
     assert metrics['mean-pose-MPJPE-body'] == pytest.approx(float(half))
 
 
-def test_nobody_found(samples):
+def test_no_person_found(samples):
     for sample in samples:
         sample.pred_instances = sample.pred_instances[:0]
     metrics = _evaluate(samples)
@@ -155,7 +155,7 @@ def test_nobody_found(samples):
     assert not [name for name in metrics if 'MPJPE' in name]
 
 
-def test_nobody_there(persons):
+def test_no_person_there(persons):
     metrics = _evaluate([persons(0, 0)])
     assert metrics['persons'] == 0
 

@@ -89,7 +89,7 @@ def hierarchy(path) -> dict[str, str]:
 
 
 def test_glb(dancers, layer, tmp_path) -> None:
-    path = tmp_path / 'people.glb'
+    path = tmp_path / 'persons.glb'
     few = dancers.select_frames(slice(2))
     write_glb(few, layer, path, armature='vrm', correctives='none')
     assert hierarchy(path) == VRM_PARENTS

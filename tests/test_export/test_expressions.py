@@ -69,7 +69,7 @@ def test_what_names_say_moves(shapes):
 
 def test_a_file(dancers, layer, tmp_path: Path):
     few = dancers.select_frames(slice(1))
-    path = tmp_path / 'people.glb'
+    path = tmp_path / 'persons.glb'
     plain = write_glb(few, layer, tmp_path / 'plain.glb', correctives='none')
     write_glb(few, layer, path, correctives='none', expressions='arkit')
     names = GLBViewer(path).gltf.meshes[0].extras['targetNames']

@@ -17,7 +17,7 @@ from aios.export import ARMATURES, write_glb
 from aios.structures import get_joint_set
 
 HERE = Path(__file__).parent
-SCRIPT = HERE.parents[1] / 'tools/blender/import_people.py'
+SCRIPT = HERE.parents[1] / 'tools/blender/import_persons.py'
 JOINTS = get_joint_set('smplx_55').names
 
 needs_blender = pytest.mark.skipif(
@@ -38,7 +38,7 @@ def to_blender(points: np.ndarray) -> np.ndarray:
 @pytest.mark.slow
 @needs_blender
 def test_round_trip(dancers, layer, tmp_path) -> None:
-    glb, fbx = tmp_path / 'people.glb', tmp_path / 'fbx' / 'people.fbx'
+    glb, fbx = tmp_path / 'persons.glb', tmp_path / 'fbx' / 'persons.fbx'
     write_glb(dancers, layer, glb, armature='mixamo', tolerance=5e-5)
     blender(SCRIPT, glb, '--fbx', fbx)
     assert [path.name for path in fbx.parent.iterdir()] == [fbx.name]
@@ -46,7 +46,7 @@ def test_round_trip(dancers, layer, tmp_path) -> None:
     seen = dict(np.load(tmp_path / 'seen.npz'))
 
     persons = {'person_3', 'person_3_body', 'person_8', 'person_8_body'}
-    assert set(seen.pop('names')) == {'people', 'camera'} | persons
+    assert set(seen.pop('names')) == {'persons', 'camera'} | persons
     assert seen.pop('fps') == 25
     lens, width, shift = seen.pop('camera')
     assert lens / width == pytest.approx(1200 / 640)
@@ -73,7 +73,7 @@ def test_round_trip(dancers, layer, tmp_path) -> None:
 
 def test_without_blender(monkeypatch, tmp_path) -> None:
     monkeypatch.setitem(sys.modules, 'bpy', None)
-    script = load_script('tools/blender/import_people.py')
+    script = load_script('tools/blender/import_persons.py')
     with pytest.raises(SystemExit, match='pip install bpy'):
         script.main([str(tmp_path), '--fbx', str(tmp_path / 'out.fbx')])
     assert not list(tmp_path.iterdir())

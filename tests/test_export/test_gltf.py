@@ -46,7 +46,7 @@ def largest_error(path: Path, persons: SequenceResult, layer) -> float:
 
 @pytest.fixture(scope='module')
 def glb(dancers, layer, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp('glb') / 'people.glb'
+    path = tmp_path_factory.mktemp('glb') / 'persons.glb'
     write_glb(dancers, layer, path, tolerance=5e-5)
     return path
 
@@ -58,7 +58,7 @@ def test_vertices_are_those_of_the_body_model(glb, dancers, layer) -> None:
 def test_a_millimetre_is_enough_by_default(
     glb, dancers, layer, tmp_path
 ) -> None:
-    path = tmp_path / 'people.glb'
+    path = tmp_path / 'persons.glb'
     summary = write_glb(dancers, layer, path)
     assert largest_error(path, dancers, layer) < 1.01e-3
     assert summary.max_error < 1.01e-3
@@ -81,7 +81,7 @@ def test_shapes_that_change_are_animated(dancers, layer, tmp_path) -> None:
     rng = np.random.default_rng(0)
     betas = dancers.betas + 0.5 * rng.normal(size=dancers.betas.shape)
     changing = dataclasses.replace(dancers, betas=betas)
-    path = tmp_path / 'people.glb'
+    path = tmp_path / 'persons.glb'
     summary = write_glb(changing, layer, path, tolerance=5e-5)
     assert largest_error(path, changing, layer) < 1e-4
     assert summary.max_error < 1e-4
@@ -114,7 +114,7 @@ def test_nodes_have_the_names_of_smplx(glb, dancers) -> None:
     assert gltf.scenes[0].extras['fps'] == dancers.fps
 
 
-def test_everybody_has_a_colour(glb) -> None:
+def test_all_persons_has_a_colour(glb) -> None:
     gltf = GLBViewer(glb).gltf
     for material, person_id in zip(gltf.materials, (3, 8), strict=True):
         color = material.pbrMetallicRoughness.baseColorFactor[:3]
@@ -172,11 +172,11 @@ def test_time_runs_at_the_rate_of_the_source(glb, dancers) -> None:
     assert still.times(fps=2)[:3].tolist() == [0, 0.5, 1]
 
 
-def test_file_without_people(persons, layer, tmp_path) -> None:
+def test_file_without_persons(persons, layer, tmp_path) -> None:
     nobody = persons.select(np.zeros(len(persons), bool))
     summary = write_glb(nobody, layer, tmp_path / 'nobody.glb')
     gltf = GLBViewer(tmp_path / 'nobody.glb').gltf
-    assert [n.name for n in gltf.nodes] == ['people', 'camera']
+    assert [n.name for n in gltf.nodes] == ['persons', 'camera']
     assert not gltf.meshes
     assert summary.max_error == 0
     nothing = SequenceResult.from_frames([])
@@ -185,9 +185,9 @@ def test_file_without_people(persons, layer, tmp_path) -> None:
 
 
 def test_refusals(persons, layer, tmp_path) -> None:
-    path = tmp_path / 'people.glb'
+    path = tmp_path / 'persons.glb'
     path.write_text('precious')
-    with pytest.raises(FileExistsError, match=r'people\.glb'):
+    with pytest.raises(FileExistsError, match=r'persons\.glb'):
         write_glb(persons, layer, path)
     assert path.read_text() == 'precious'
     for arguments, message in (
@@ -201,4 +201,4 @@ def test_refusals(persons, layer, tmp_path) -> None:
     flat = SMPLXLayer('free', flat_hand_mean=True)
     with pytest.raises(ValueError, match='flat_hand_mean=False'):
         write_glb(persons, flat, path, overwrite=True)
-    assert [p.name for p in tmp_path.iterdir()] == ['people.glb']
+    assert [p.name for p in tmp_path.iterdir()] == ['persons.glb']

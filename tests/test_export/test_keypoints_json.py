@@ -14,7 +14,7 @@ from aios.structures import get_joint_set
 
 
 def test_file_of_a_sequence(dancers: SequenceResult, tmp_path) -> None:
-    path = tmp_path / 'people.json'
+    path = tmp_path / 'persons.json'
     write_keypoints(dancers, path)
     document = json.loads(path.read_text())
     assert document['info']['fps'] == 25.0
@@ -24,7 +24,7 @@ def test_file_of_a_sequence(dancers: SequenceResult, tmp_path) -> None:
     assert [p['track_id'] for p in persons] == dancers.person_id.tolist()
     assert images[4]['timestamp'] == pytest.approx(4 / 25)
     assert images[4]['K'] == dancers.K[4].tolist()
-    with pytest.raises(FileExistsError, match=r'people\.json'):
+    with pytest.raises(FileExistsError, match=r'persons\.json'):
         write_keypoints(dancers, path)
 
 

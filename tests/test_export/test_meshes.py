@@ -44,7 +44,7 @@ def test_empty_ply(tmp_path) -> None:
     'kind, axes, signs, tolerance',
     [('obj', 'opencv', (1, 1, 1), 6e-5), ('ply', 'opengl', (1, -1, -1), 1e-6)],
 )
-def test_a_mesh_for_everybody(
+def test_a_mesh_for_all_persons(
     dancers, layer, tmp_path, kind, axes, signs, tolerance
 ) -> None:
     paths = write_meshes(dancers, layer, tmp_path, kind, axes=axes)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ground_cases import SOLES, Case, grounded
-from walking_people import (
+from walking_persons import (
     SIZE,
     Noise,
     View,
@@ -48,7 +48,7 @@ def test_walkers_stand_on_their_floor(case):
     assert case.place_error(case.after) < case.place_error(case.before)
 
 
-def test_noise_in_the_image_does_not_pull_people_nearer():
+def test_noise_in_the_image_does_not_pull_persons_nearer():
     """Nearer, noise across the ray is less of an acceleration in metres."""
     noise = Noise(jitter=0, sway=0, across=0.003, depth=0, drift=0)
     case = grounded(100, View(-30, 3.0), 2, 150, noise)
@@ -114,7 +114,7 @@ def test_what_changes(case):
 
 def test_joints_are_those_of_the_parameters(case):
     """Bones that were moved are as the rotations say."""
-    from walking_people import pose
+    from walking_persons import pose
 
     rows = case.after.person_id == 0
     joints = pose(
@@ -148,7 +148,7 @@ def test_saved(case, tmp_path):
         replace(case.before, floor=[0, 1, 0])
 
 
-def test_somebody_stands_still():
+def test_a_person_stands_still():
     """Few places of feet: how somebody stands tells what is up."""
     view = View(-20, 2.0)
     person = walk(np.random.default_rng(0), (0, 5), 0.5, 60)
@@ -196,36 +196,36 @@ def test_an_absence_cuts_a_track(case):
 
 
 def test_rows_behind_the_camera_stay(case):
-    people = case.before
-    rows = (people.person_id == 0) & (people.frame_index < 30)
-    joints, transl = people.joints3d.copy(), people.transl.copy()
+    persons = case.before
+    rows = (persons.person_id == 0) & (persons.frame_index < 30)
+    joints, transl = persons.joints3d.copy(), persons.transl.copy()
     joints[rows] -= joints[rows][:, :1]
     transl[rows] = 0
-    people = replace(people, joints3d=joints, transl=transl)
-    after, _ = ground_sequence(people)
+    persons = replace(persons, joints3d=joints, transl=transl)
+    after, _ = ground_sequence(persons)
     np.testing.assert_array_equal(after.transl[rows], 0)
-    assert (after.transl[~rows] != people.transl[~rows]).any(1).all()
+    assert (after.transl[~rows] != persons.transl[~rows]).any(1).all()
 
 
 class TestRefused:
-    def refused(self, people: SequenceResult, match: str) -> None:
+    def refused(self, persons: SequenceResult, match: str) -> None:
         with pytest.raises(GroundError, match=match):
-            ground_sequence(people)
+            ground_sequence(persons)
 
-    def test_nobody(self, case):
-        people = case.before.select(slice(0, 0))
-        self.refused(people, 'there are no persons')
+    def test_no_person(self, case):
+        persons = case.before.select(slice(0, 0))
+        self.refused(persons, 'there are no persons')
 
     def test_short(self, case):
-        people = case.before.select_frames(slice(0, 4))
-        self.refused(people, '5 frames in a row')
+        persons = case.before.select_frames(slice(0, 4))
+        self.refused(persons, '5 frames in a row')
 
     def test_behind_the_camera(self, case):
-        people = case.before
+        persons = case.before
         behind = replace(
-            people,
-            joints3d=people.joints3d - people.joints3d[:, :1],
-            transl=0 * people.transl,
+            persons,
+            joints3d=persons.joints3d - persons.joints3d[:, :1],
+            transl=0 * persons.transl,
         )
         self.refused(behind, 'in front of the camera')
 
@@ -250,8 +250,8 @@ class TestRefused:
         self.refused(replace(case.before, K=K), '5.0 times .*--focal-length')
 
         virtual = np.full(case.before.num_frames, 'virtual')
-        people = replace(case.before, camera_origin=virtual)
-        self.refused(people, 'virtual camera')
+        persons = replace(case.before, camera_origin=virtual)
+        self.refused(persons, 'virtual camera')
 
     def test_mixed_frame_rates(self, case):
         times = case.before.timestamps.copy()
@@ -264,15 +264,15 @@ class TestRefused:
             replace(case.before, joints2d=pixels), 'feet are in the image'
         )
 
-    def test_nobody_stands(self, case):
+    def test_no_person_stands(self, case):
         """Somebody who flies."""
-        people = case.before
-        away = 2.0 * people.timestamps[people.frame_index][:, None]
+        persons = case.before
+        away = 2.0 * persons.timestamps[persons.frame_index][:, None]
         away = away * [1, -1, 0]
         flying = replace(
-            people,
-            transl=people.transl + away,
-            joints3d=people.joints3d + away[:, None],
+            persons,
+            transl=persons.transl + away,
+            joints3d=persons.joints3d + away[:, None],
         )
         self.refused(flying, 'no feet stand still')
 

@@ -25,7 +25,7 @@ def poser(free_body_dir) -> BodyPoser:
 def seen(poser, betas, depths, frames=2) -> SequenceResult:
     """Two persons, side by side."""
     transl = np.stack([[-0.8, 0.8], [0, 0], depths], axis=1)
-    people = []
+    persons = []
     for number in range(frames):
         shapes = np.zeros((2, 10))
         shapes[:, :2] = betas
@@ -36,8 +36,8 @@ def seen(poser, betas, depths, frames=2) -> SequenceResult:
         )
         name = f'{number:06d}'
         frame = FrameResult(name, number, number / 10, K, (640, 480), fields)
-        people.append(frame.posed(poser, False))
-    return SequenceResult.from_frames(people, fps=10)
+        persons.append(frame.posed(poser, False))
+    return SequenceResult.from_frames(persons, fps=10)
 
 
 @pytest.fixture(scope='module')
@@ -50,12 +50,14 @@ def found(poser, truth) -> SequenceResult:
     """Both are taken for the mean person, who looks as tall farther away."""
     heights = standing_heights(truth.betas[:2], poser)
     mean = standing_heights(np.zeros((1, 10)), poser)
-    people = seen(poser, SHAPES * 0, DEPTHS * mean / heights)
+    persons = seen(poser, SHAPES * 0, DEPTHS * mean / heights)
     pelvis = truth.joints3d[:, :1]
-    depths = people.joints3d[:, :1, 2:] / pelvis[..., 2:]
-    shift = pelvis * depths - people.joints3d[:, :1]
-    joints = people.joints3d + shift
-    return replace(people, transl=people.transl + shift[:, 0], joints3d=joints)
+    depths = persons.joints3d[:, :1, 2:] / pelvis[..., 2:]
+    shift = pelvis * depths - persons.joints3d[:, :1]
+    joints = persons.joints3d + shift
+    return replace(
+        persons, transl=persons.transl + shift[:, 0], joints3d=joints
+    )
 
 
 def test_known_heights_put_persons_where_they_are(poser, truth, found):
@@ -84,14 +86,14 @@ def test_known_heights_put_persons_where_they_are(poser, truth, found):
 def test_a_height_of_all_keeps_proportions(poser, truth):
     before = standing_heights(truth.betas, poser)
     floor = np.array([0, -1, 0, 1.5])
-    people = set_heights(replace(truth, floor=floor), {None: 1.6}, poser)
-    after = standing_heights(people.betas, poser)
+    persons = set_heights(replace(truth, floor=floor), {None: 1.6}, poser)
+    after = standing_heights(persons.betas, poser)
     factor = 1.6 / np.median(before)
     np.testing.assert_allclose(after, before * factor, rtol=1e-5)
     np.testing.assert_allclose(
-        people.joints3d[:, 0], truth.joints3d[:, 0] * factor, rtol=1e-4
+        persons.joints3d[:, 0], truth.joints3d[:, 0] * factor, rtol=1e-4
     )
-    assert people.floor[3] == pytest.approx(1.5 * factor)
+    assert persons.floor[3] == pytest.approx(1.5 * factor)
 
 
 @pytest.mark.parametrize(

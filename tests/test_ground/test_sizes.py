@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from stick_body import STEP, Family, StickBody, family
-from walking_people import View
+from walking_persons import View
 
 from aios.ground import (
     Beliefs,
@@ -23,7 +23,7 @@ HEIGHTS = (1.72, 1.36)  # a grown-up and a child
 
 
 @pytest.fixture(scope='module')
-def people() -> Family:
+def persons() -> Family:
     return family(101, View(-15, 1.6), HEIGHTS, 90)
 
 
@@ -31,11 +31,11 @@ def found_heights(report) -> np.ndarray:
     return np.array([report['heights_m'][str(i)][1] for i in range(2)])
 
 
-def test_a_child_is_no_far_adult(people):
-    _, depth = people.errors(people.found, np.full(2, 1.7))
+def test_a_child_is_no_far_adult(persons):
+    _, depth = persons.errors(persons.found, np.full(2, 1.7))
     assert depth > 0.12
-    after, report = ground_sequence(people.found, StickBody())
-    height, depth = people.errors(after, found_heights(report))
+    after, report = ground_sequence(persons.found, StickBody())
+    height, depth = persons.errors(after, found_heights(report))
     assert height < 0.03
     assert depth < 0.03
     assert report['heights_m']['1'][0] == 1.7
@@ -67,9 +67,9 @@ def test_a_small_child_is_as_small_as_bodies_get():
     np.testing.assert_allclose(lowest, expected, atol=0.05)
 
 
-def test_a_known_height_sets_the_scale(people):
+def test_a_known_height_sets_the_scale(persons):
     """Also that of the others."""
-    tall = ground_sequence(people.found, StickBody(), heights={1: 1.5})
+    tall = ground_sequence(persons.found, StickBody(), heights={1: 1.5})
     heights = found_heights(tall[1])
     assert heights[1] == pytest.approx(1.5)
     factor = 1.5 / HEIGHTS[1]
@@ -77,9 +77,9 @@ def test_a_known_height_sets_the_scale(people):
     assert tall[0].floor[3] == pytest.approx(1.6 * factor, rel=0.04)
 
 
-def test_a_floor_again_with_sizes_as_they_are(people):
+def test_a_floor_again_with_sizes_as_they_are(persons):
     options = GroundOptions(beliefs=Beliefs(size=0))
-    short = people.found.select_frames(slice(60))
+    short = persons.found.select_frames(slice(60))
     floor = np.array([0, -1.0, 0, 3])
     once = replace(short, floor=floor)
     after, report = ground_sequence(once, StickBody(), options)
@@ -89,11 +89,11 @@ def test_a_floor_again_with_sizes_as_they_are(people):
     assert after.floor[3] < 2.5
 
 
-def test_heights_need_a_body_model(people):
+def test_heights_need_a_body_model(persons):
     with pytest.raises(ValueError, match='need the body model'):
-        ground_sequence(people.found, heights={1: 1.4})
+        ground_sequence(persons.found, heights={1: 1.4})
     with pytest.raises(ValueError, match='no person 5; ids are 0, 1'):
-        ground_sequence(people.found, StickBody(), heights={5: 1.4})
+        ground_sequence(persons.found, StickBody(), heights={5: 1.4})
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,6 @@ def test_heights_need_a_body_model(people):
         ([1.46, 1.94, 1.94], 1.68 / 1.94),
     ],
 )
-def test_most_people_are_adults(heights, expected):
+def test_most_persons_are_adults(heights, expected):
     scale = adult_scale(np.array(heights))
     assert scale == pytest.approx(expected, rel=0.02)

@@ -51,7 +51,7 @@ def test_there_and_back(motion, poser, layer: SMPLXLayer, tmp_path) -> None:
     assert moved[0, 2] == pytest.approx(0, abs=1e-5)
 
 
-def test_everybody_is_seen(motion, poser, tmp_path) -> None:
+def test_all_persons_is_seen(motion, poser, tmp_path) -> None:
     for number in range(2):
         motion['trans'] = motion['trans'] + [8 * number, 3, 0]
         motion['first_frame'] = np.array(3 * number)
@@ -106,8 +106,8 @@ def test_foreign_file(motion, poser, tmp_path: Path) -> None:
 
 def test_rates(motion, poser, tmp_path) -> None:
     np.savez(tmp_path / 'a.npz', **motion)
-    people, remarks = read(tmp_path / 'a.npz', poser, fps=30)
-    assert people.fps == 60
+    persons, remarks = read(tmp_path / 'a.npz', poser, fps=30)
+    assert persons.fps == 60
     assert 'the frame rate is that of the file, 60' in remarks
     del motion['mocap_frame_rate']
     np.savez(tmp_path / 'b.npz', **motion)

@@ -194,7 +194,7 @@ def test_keypoints_say_what_is_not_there(persons, tmp_path) -> None:
 
 
 def test_animation_and_viewer(persons, tmp_path) -> None:
-    path = tmp_path / 'people.glb'
+    path = tmp_path / 'persons.glb'
     EXPORTERS['glb'].export(persons, None, path)
     model = GLBViewer(path)
     for frame in range(persons.num_frames):

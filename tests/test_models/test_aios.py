@@ -89,7 +89,7 @@ def test_predict(model) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize('layout', ['body_refinement', 'whole_body'])
-def test_everybody_starts_upright_and_faces_the_camera(layout) -> None:
+def test_all_persons_starts_upright_and_faces_the_camera(layout) -> None:
     layout = TOKEN_LAYOUTS[layout]
     branch = SMPLXBranch(layout, 8)
     branch.init_weights()
@@ -111,7 +111,7 @@ def test_images_of_one_pixel(sizes, model) -> None:
         assert len(result)
 
 
-def test_nobody_above_the_threshold(model) -> None:
+def test_no_person_above_the_threshold(model) -> None:
     model.bbox_head.test_cfg = dict(score_thr=1.1)
     for result in predict(model, (64, 64), (32, 64)):
         check_fields(result, 0)
@@ -119,7 +119,7 @@ def test_nobody_above_the_threshold(model) -> None:
         assert result.labels.dtype == torch.int64
 
 
-def test_weights_that_became_nan_find_nobody(model) -> None:
+def test_weights_that_became_nan_find_no_person(model) -> None:
     for classifier in model.bbox_head.cls_branches:
         torch.nn.init.constant_(classifier.bias, torch.nan)
     (result,) = predict(model, (64, 64))
@@ -161,13 +161,13 @@ def test_rescale(meta, model) -> None:
 
 def test_suppression(model) -> None:
     torch.manual_seed(0)
-    (everybody,) = predict(model, (96, 128))
+    (every,) = predict(model, (96, 128))
     model.bbox_head.test_cfg = dict(
         max_per_img=20, nms_iou_thr=0.0, person_class_only=True
     )
     torch.manual_seed(0)
     (apart,) = predict(model, (96, 128))
-    assert 0 < len(apart) < len(everybody)
+    assert 0 < len(apart) < len(every)
     assert (apart.labels == 1).all()
     low = torch.maximum(apart.bboxes[:, None, :2], apart.bboxes[None, :, :2])
     high = torch.minimum(apart.bboxes[:, None, 2:], apart.bboxes[None, :, 2:])

@@ -179,7 +179,7 @@ def test_equals_the_naive_version(counts, number, seed) -> None:
         )
 
 
-def test_nobody() -> None:
+def test_no_person() -> None:
     outputs = [('points', random_candidates(2, 5))]
     (matches,) = assigner().assign(outputs, random_targets([0, 0]))
     assert len(matches) == 0

@@ -64,7 +64,7 @@ def test_original(case, oracle, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize('count', [0, 1, 3, 7, 20, 33])
-def test_everybody_is_there_equally_often(count) -> None:
+def test_all_persons_is_there_equally_often(count) -> None:
     generator = DenoisingQueryGenerator(embed_dims=8, num_queries=20)
     boxes = torch.rand(count, 4) * 0.4 + 0.1
     queries = generator(samples_with([boxes]))

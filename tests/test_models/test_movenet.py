@@ -158,10 +158,10 @@ class TestInDetectors:
             model = MODELS.build(config.model).train()
             model.init_weights()
         assert isinstance(model.backbone, MoveNet)
-        people = InstanceData(
+        persons = InstanceData(
             bboxes=torch.tensor([[10.0, 20, 70, 80]]), labels=torch.tensor([0])
         )
-        sample = image_sample(SIZE, people)
+        sample = image_sample(SIZE, persons)
         image = torch.randint(0, 256, (3, 90, 120), dtype=torch.uint8)
         batch = dict(inputs=[image], data_samples=[sample])
         data = model.data_preprocessor(batch, training=True)

@@ -40,7 +40,7 @@ def test_nothing_seen_and_all_in_one_place_is_finite(lifter):
     assert pose.isfinite().all()
 
 
-def test_blend_leaves_persons_whose_keypoints_nobody_sees(lifter):
+def test_blend_leaves_persons_whose_keypoints_no_person_sees(lifter):
     own = axis_angle_to_matrix(torch.randn(2, 22, 3))
     keypoints = torch.randn(2, 17, 2)
     heat = torch.full((2, 17), 0.5)

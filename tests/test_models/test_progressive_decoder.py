@@ -103,7 +103,9 @@ def test_persons_are_the_best_candidates(trained) -> None:
 
 @pytest.mark.parametrize('keep', [False, True])
 @torch.no_grad()
-def test_candidates_at_people_go_on_in_training(keep, make_tiny_model) -> None:
+def test_candidates_at_persons_go_on_in_training(
+    keep, make_tiny_model
+) -> None:
     torch.manual_seed(0)
     model = make_tiny_model().train()
     model.decoder.keep_overlapping = keep

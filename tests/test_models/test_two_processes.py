@@ -46,7 +46,7 @@ def train_some_steps(rank: int, config: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     'config', ['aios_tiny.py', 'aios_nano_2xb16_quickstart.py']
 )
-def test_process_without_people(config, tmp_path) -> None:
+def test_process_without_persons(config, tmp_path) -> None:
     """Without ``find_unused_parameters``; both end with the same weights."""
     run_group(2, train_some_steps, tmp_path, CONFIGS / config, tmp_path)
     first, second = (

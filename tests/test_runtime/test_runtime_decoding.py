@@ -50,7 +50,7 @@ def test_the_same_are_chosen(options: dict):
     np.testing.assert_allclose(scores, expected.scores[persons], rtol=1e-6)
 
 
-def test_scores_that_are_not_numbers_choose_nobody():
+def test_scores_that_are_not_numbers_choose_no_person():
     outputs = random_outputs(3)
     outputs['logits'][:] = np.nan
     _, index = select_persons(
@@ -126,7 +126,7 @@ def test_persons(
         )
 
 
-def test_nobody(free_body_dir: Path):
+def test_no_person(free_body_dir: Path):
     found = decode_persons(
         random_outputs(2),
         (64, 48),

@@ -76,7 +76,7 @@ def test_attention_equals_a_loop(stage: TokenLayout) -> None:
             assert allowed[i, j] == (i // tokens == j // tokens or boxes)
 
 
-def test_attention_of_nobody_is_empty() -> None:
+def test_attention_of_no_person_is_empty() -> None:
     assert WHOLE_BODY.attention_allowed(0).shape == (0, 0)
 
 

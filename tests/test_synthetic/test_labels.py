@@ -174,7 +174,7 @@ def test_face_is_hidden_from_behind(stage, bank):
     assert labels['lhand_bbox_xywh'][0, 4] == 1
 
 
-def test_somebody_in_front_hides(stage, bank):
+def test_a_person_in_front_hides(stage, bank):
     back = standing(bank, [0, -4.5])
     front = standing(bank, [0.05, -2.2], gesture='relaxed')
     labels, _ = label(stage(front, back), bank)
@@ -188,7 +188,7 @@ def test_somebody_in_front_hides(stage, bank):
     assert labels['face_bbox_xywh'][1, 4] == 0
 
 
-def test_people_who_cannot_be_seen_are_dropped_and_counted(stage, bank):
+def test_persons_who_cannot_be_seen_are_dropped_and_counted(stage, bank):
     front = standing(bank, [0, -1.6], gesture='relaxed')
     hidden = standing(bank, [0, -6.0], gesture='relaxed')
     outside = standing(bank, [9.0, -3.0])
@@ -197,7 +197,7 @@ def test_people_who_cannot_be_seen_are_dropped_and_counted(stage, bank):
     assert counts == dict(barely_visible=1, outside_image=1)
 
 
-def test_cut_off_people_have_boxes_at_the_border(stage, bank):
+def test_cut_off_persons_have_boxes_at_the_border(stage, bank):
     labels, _ = label(stage(standing(bank, [1.4, -3.0])), bank)
     x, y, w, h, _ = labels['bbox_xywh'][0]
     assert x + w == pytest.approx(320)

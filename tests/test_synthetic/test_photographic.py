@@ -69,7 +69,7 @@ def test_cameras_are_those_of_photographs():
     assert 47 < min(sizes) < 60 and 400 < max(sizes) < 515
 
 
-def test_people_are_in_the_image_and_face_all_ways(drawn):
+def test_persons_are_in_the_image_and_face_all_ways(drawn):
     headings = []
     for scene in drawn:
         size = [scene.view.camera.width, scene.view.camera.height]
@@ -107,7 +107,7 @@ def test_clothes_change_the_image_not_the_labels(bank, drawn):
         np.testing.assert_array_equal(value, labels[1][key], err_msg=key)
 
 
-def test_things_hide_people(bank, drawn):
+def test_things_hide_persons(bank, drawn):
     """Occlusion comes from depth: without the things it is less."""
     changed = 0
     for scene in drawn[:8]:
@@ -178,7 +178,7 @@ def mixed(free_body_dir, options):
     )
 
 
-def test_images_of_all_sizes_and_of_nobody(mixed, tmp_path):
+def test_images_of_all_sizes_and_of_no_person(mixed, tmp_path):
     root = tmp_path / 'set'
     generate_dataset(root, 8, mixed)
     data = HumanData.load(root / 'humandata.npz')

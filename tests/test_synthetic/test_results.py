@@ -17,7 +17,7 @@ from aios.synthetic import (
 from aios.visualization import render_meshes
 
 
-def test_people_lie_over_their_image(free_body_dir, layer) -> None:
+def test_persons_lie_over_their_image(free_body_dir, layer) -> None:
     rng = np.random.default_rng(5)
     bank = BodyBank(free_body_dir)
     options = SceneOptions(320, 240, persons=(2, 3), genders=('neutral',))
@@ -50,7 +50,7 @@ def test_people_lie_over_their_image(free_body_dir, layer) -> None:
     )
 
 
-def test_nobody(layer) -> None:
+def test_no_person(layer) -> None:
     from aios.structures import Camera
 
     camera = Camera.from_focal(500, (64, 48))

@@ -14,7 +14,7 @@ from aios.synthetic.persons import Seat, collides, make_person, sample_bodies
 from aios.synthetic.views import View, sample_view
 
 
-def test_everybody_stands_on_the_floor(scenes):
+def test_all_persons_stands_on_the_floor(scenes):
     heights = [
         p.vertices[:, 1].min() for scene, *_ in scenes for p in scene.persons
     ]
@@ -22,7 +22,7 @@ def test_everybody_stands_on_the_floor(scenes):
     np.testing.assert_allclose(heights, 0, atol=1e-5)
 
 
-def test_nobody_is_inside_somebody_else(scenes, bank, winding_number):
+def test_no_person_is_inside_a_person_else(scenes, bank, winding_number):
     """An independent, slower test than the one placement uses."""
     pairs = 0
     for scene, *_ in scenes:
@@ -66,7 +66,7 @@ def test_hand_in_the_belly_is_noticed(bank):
     assert has_self_penetration(moved, body.normals, template.segment)
 
 
-def test_nobody_leaves_the_room_or_touches_the_camera(scenes):
+def test_no_person_leaves_the_room_or_touches_the_camera(scenes):
     for scene, *_ in scenes:
         for person in scene.persons:
             assert scene.view.to_camera(person.vertices)[:, 2].min() > 0.4
@@ -75,7 +75,7 @@ def test_nobody_leaves_the_room_or_touches_the_camera(scenes):
                 assert person.vertices[:, 2].min() > -back
 
 
-def test_number_of_people_and_genders_are_kept(bank):
+def test_number_of_persons_and_genders_are_kept(bank):
     options = SceneOptions(160, 120, persons=(2, 3), genders=('female',))
     for seed in range(8):
         scene = sample_scene(np.random.default_rng(seed), bank, options)
@@ -84,7 +84,7 @@ def test_number_of_people_and_genders_are_kept(bank):
         assert {p.body.figure.gender for p in scene.persons} <= {'female'}
 
 
-def test_people_face_the_camera_or_anywhere(bank):
+def test_persons_face_the_camera_or_anywhere(bank):
     """Angle to the direction of the camera; 0.5 pi on average if uniform."""
     means = []
     for any_heading in (False, True):
@@ -104,7 +104,7 @@ def test_people_face_the_camera_or_anywhere(bank):
 
 
 @pytest.mark.parametrize('fill', [(0.7, 1.0), (0.4, 0.4)])
-def test_people_fill_as_much_as_wanted(fill):
+def test_persons_fill_as_much_as_wanted(fill):
     """Of the height of a portrait, somebody of 1.7 m where it aims."""
     for seed in range(50):
         view = sample_view(np.random.default_rng(seed), 96, 128, fill)

@@ -27,7 +27,7 @@ def test_largest_person_of_a_frame():
     assert chosen(largest_person(frame())) == []
 
 
-def test_largest_person_does_not_jump_between_people():
+def test_largest_person_does_not_jump_between_persons():
     follow = LargestPerson(margin=1.5)
     sizes = [(50, 40), (40, 45), (40, 48), (40, 60), (40, 40)]
     ids = [chosen(follow(frame(a=a, b=b)))[0] for a, b in sizes]

@@ -210,7 +210,7 @@ def test_who_comes_back_after_a_gap_starts_anew(truth, layer):
     assert np.abs(poses[1] - truth[30].instances['body_pose'][1]).max() > 1e-3
 
 
-def test_people_are_smoothed_by_id_not_by_row(noisy, layer):
+def test_persons_are_smoothed_by_id_not_by_row(noisy, layer):
     mixed = [
         frame.select([1, 0] if t % 2 else [0, 1])
         for t, frame in enumerate(noisy)
@@ -223,7 +223,7 @@ def test_people_are_smoothed_by_id_not_by_row(noisy, layer):
         )
 
 
-def test_smoothing_moves_people_along_the_ray_mostly(truth, noisy, layer):
+def test_smoothing_moves_persons_along_the_ray_mostly(truth, noisy, layer):
     """Where in the image somebody is, is known better than how far off."""
     smoothed = smooth_online(noisy, layer)
     pelvis = np.stack([f.instances['joints2d'][:, 0] for f in smoothed])
@@ -272,7 +272,7 @@ def test_without_a_body_model_parameters_are_smoothed_all_the_same(
         )
 
 
-def test_nobody_there(truth, layer):
+def test_no_person_there(truth, layer):
     empty = [frame.select([]) for frame in truth[:3]]
     assert [len(f) for f in smooth_online(empty, layer)] == [0, 0, 0]
     assert len(smooth_sequence(sequence(empty), layer)) == 0

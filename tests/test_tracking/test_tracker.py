@@ -48,14 +48,14 @@ def identity_errors(given, tracked) -> tuple[int, int]:
     'paths', [CROSSING, OVERTAKING, IN_DEPTH, CROSSING + OVERTAKING[1:]]
 )
 @pytest.mark.parametrize('seed', [0, 1])
-def test_ids_survive_when_people_pass_each_other(walk, predict, paths, seed):
+def test_ids_survive_when_persons_pass_each_other(walk, predict, paths, seed):
     given = predict(walk(paths), seed=seed)
     hidden = 50 * len(paths) - sum(map(len, given))
     assert hidden > 0 or paths is IN_DEPTH
     assert identity_errors(given, track_all(given)) == (0, 0)
 
 
-def test_everybody_above_the_threshold_stays(walk, predict):
+def test_all_persons_above_the_threshold_stays(walk, predict):
     given = predict(walk(CROSSING))
     for before, after in zip(given, track_all(given), strict=True):
         assert sorted(true_ids(before, after)) == sorted(

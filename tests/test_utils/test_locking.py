@@ -116,7 +116,7 @@ def test_one_of_many_waiters_at_a_time(tmp_path: Path):
     assert not path.exists()
 
 
-def test_without_locks_everybody_works(tmp_path: Path, monkeypatch):
+def test_without_locks_all_persons_works(tmp_path: Path, monkeypatch):
     """As on Windows."""
     monkeypatch.setattr(locking, 'fcntl', None)
     with folder_lock(tmp_path), folder_lock(tmp_path):

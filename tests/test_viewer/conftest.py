@@ -53,7 +53,7 @@ def animation(
     layer: SMPLXLayer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    path = tmp_path_factory.mktemp('animation') / 'people.glb'
+    path = tmp_path_factory.mktemp('animation') / 'persons.glb'
     write_glb(persons, layer, path, tolerance=1e-3)
     return path
 

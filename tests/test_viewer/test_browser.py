@@ -77,7 +77,7 @@ def _mask(image: np.ndarray, person: int) -> np.ndarray:
     return strong & (np.abs(difference) < 0.045) & (high > 60)
 
 
-def test_people_and_time(driver, page) -> None:
+def test_persons_and_time(driver, page) -> None:
     viewer = _Viewer(driver, page)
     assert (viewer.data('state'), viewer.data('frame')) == ('ready', '0')
     assert '2 persons, 4 frames' in viewer.find('#summary').text

@@ -76,11 +76,11 @@ def test_licence_of_three_is_inside(persons, animation, tmp_path) -> None:
     assert 'SPDX-License-Identifier: MIT' in text
 
 
-def test_what_is_said_of_people(persons) -> None:
+def test_what_is_said_of_persons(persons) -> None:
     data = describe_persons(persons)
     np.testing.assert_allclose(data['times'], [0, 0.2, 0.4, 0.6], atol=1e-6)
     assert data['names'] == ['000010', '000011', '000012', '000013']
-    first, second = data['people']
+    first, second = data['persons']
     assert (first['id'], first['spans']) == (2, [[0, 0], [3, 3]])
     assert (second['id'], second['spans']) == (7, [[0, 3]])
     assert (first['count'], second['count']) == (2, 4)
@@ -97,7 +97,7 @@ def test_what_is_said_of_people(persons) -> None:
     np.testing.assert_allclose(high[1], -joints[:, 1].min(), atol=1e-3)
 
 
-def test_somebody_far_away_does_not_make_the_others_small(persons) -> None:
+def test_a_person_far_away_does_not_make_the_others_small(persons) -> None:
     joints = persons.joints3d.copy()
     joints[persons.person_id == 2] += (0, 0, 500)
     data = describe_persons(replace(persons, joints3d=joints))
@@ -112,12 +112,12 @@ def test_cameras_that_change(persons) -> None:
     assert chosen == [400, 400, 800, 400]
 
 
-def test_nobody_and_nothing(layer, tmp_path) -> None:
+def test_no_person_and_nothing(layer, tmp_path) -> None:
     nobody = SequenceResult.from_frames([], source='empty')
-    write_glb(nobody, layer, tmp_path / 'people.glb')
-    write_viewer(nobody, tmp_path / 'people.glb', tmp_path / 'page.html')
+    write_glb(nobody, layer, tmp_path / 'persons.glb')
+    write_viewer(nobody, tmp_path / 'persons.glb', tmp_path / 'page.html')
     data = json.loads(_Page(tmp_path / 'page.html').texts['data'])
-    assert (data['people'], data['times']) == ([], [])
+    assert (data['persons'], data['times']) == ([], [])
     assert data['media']['kind'] == 'none'
 
 

@@ -37,7 +37,7 @@ train_dataloader = dict(
         datasets=[
             dict(
                 type='HumanDataset',
-                ann_file='people.npz',
+                ann_file='persons.npz',
                 data_root='{root}',
                 data_prefix=dict(img=''),
                 metainfo=dict(
@@ -83,8 +83,8 @@ def make_scene():
 
 @pytest.fixture(scope='module')
 def persons(free_body_dir, tmp_path_factory):
-    """Folder with two images, ``people.npz`` and ``config.py``."""
-    root = tmp_path_factory.mktemp('people')
+    """Folder with two images, ``persons.npz`` and ``config.py``."""
+    root = tmp_path_factory.mktemp('persons')
     layer = SMPLXLayer(model_path=free_body_dir)
     scene = make_scene()
     with torch.no_grad():
@@ -121,7 +121,7 @@ def persons(free_body_dir, tmp_path_factory):
         'principal_point': np.tile(CENTER, (3, 1)),
     }
     data['misc'] = {'flat_hand_mean': False}
-    data.dump(root / 'people.npz')
+    data.dump(root / 'persons.npz')
     config = CONFIG.format(root=root, body_model=free_body_dir)
     (root / 'config.py').write_text(config)
     return root
@@ -151,7 +151,7 @@ def uncovered_and_excess(mesh, person, tolerance):
     return uncovered.sum() / size, (drawn & ~around).sum() / size
 
 
-def test_meshes_cover_the_people_exactly(browse, persons, tmp_path):
+def test_meshes_cover_the_persons_exactly(browse, persons, tmp_path):
     out = tmp_path / 'out'
     browse(persons / 'config.py', '--output-dir', out, '--mode', 'original')
     assert sorted(path.name for path in out.iterdir()) == [

@@ -120,7 +120,7 @@ def test_left_and_right_have_different_colours():
         assert (tuple(colors[left]) == tuple(colors[right])) == in_face
 
 
-def test_people_have_different_colours():
+def test_persons_have_different_colours():
     colors = [instance_color(index) for index in range(24)]
     assert len(set(colors)) == 24
     neighbours = np.abs(np.diff(np.array(colors), axis=0)).max(1)

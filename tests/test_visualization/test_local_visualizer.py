@@ -101,7 +101,7 @@ def test_meshes_stand_where_the_camera_sees_them():
     np.testing.assert_array_equal(changed(drawn), expected)
 
 
-def test_people_with_cameras_of_their_own():
+def test_persons_with_cameras_of_their_own():
     """COCO, UBody: everybody is where their own camera sees them."""
     persons = make_persons((0.0, 0.0, 2.0), (0.1, 0.0, 4.0), (0.0, 0.0, 2.0))
     persons.cameras = torch.tensor(
@@ -215,7 +215,7 @@ def test_bad_panels_are_refused(panels):
         WholeBodyVisualizer(panels=panels)
 
 
-def test_nobody_in_the_image():
+def test_no_person_in_the_image():
     drawn = make_visualizer().draw_persons(IMAGE, make_persons(), K)
     np.testing.assert_array_equal(drawn, IMAGE)
     assert drawn is not IMAGE

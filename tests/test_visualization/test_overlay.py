@@ -130,7 +130,7 @@ def test_boxes_and_keypoints_lie_where_they_are(make_frame, sphere) -> None:
     assert abs(columns.mean() - 100) < 1
 
 
-def test_nobody_and_no_meshes(make_frame, sphere) -> None:
+def test_no_person_and_no_meshes(make_frame, sphere) -> None:
     draw = OverlayDrawer(sphere[1], OverlayOptions(views=('side',)))
     drawn = draw(make_frame({}), GREY)
     assert drawn.shape == (120, 220, 3)

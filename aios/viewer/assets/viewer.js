@@ -15,7 +15,7 @@
   const lastStep = frameCount > 1 ? duration - data.times[frameCount - 2] : 1;
 
   const state = { frame: 0, time: 0, playing: false, view: 'orbit' };
-  const people = new Map(); // id -> {nodes, row, box, shown}
+  const persons = new Map(); // id -> {nodes, row, box, shown}
 
   function say(text) {
     find('message').textContent = text;
@@ -126,7 +126,7 @@
     gltf.scene.traverse((node) => {
       node.frustumCulled = false; // bounds of the rest pose say nothing
     });
-    data.people.forEach((person) => addPerson(gltf.scene, person));
+    data.persons.forEach((person) => addPerson(gltf.scene, person));
     bones.visible = false;
     addGrid();
   }
@@ -137,7 +137,7 @@
     const helper = new THREE.SkeletonHelper(skeleton);
     helper.material.depthTest = false;
     bones.add(helper);
-    people.set(person.id, { ...person, nodes: [body, helper], shown: true });
+    persons.set(person.id, { ...person, nodes: [body, helper], shown: true });
   }
 
   function addGrid() {
@@ -305,7 +305,7 @@
     find('clock').textContent = `${time.toFixed(2)} s · frame `
       + `${state.frame} of 0–${last} · ${data.names[state.frame]}`;
     document.body.dataset.frame = state.frame;
-    people.forEach((person) => {
+    persons.forEach((person) => {
       person.row.classList.toggle('absent', !isPresent(person, state.frame));
     });
     draw();
@@ -362,8 +362,8 @@
 
   // ---- persons -----------------------------------------------------------
 
-  function listPeople() {
-    people.forEach((person) => {
+  function listPersons() {
+    persons.forEach((person) => {
       const row = document.createElement('li');
       const label = document.createElement('label');
       const box = document.createElement('input');
@@ -383,20 +383,20 @@
       row.dataset.person = person.id;
       box.addEventListener('change', () => show(person.id, box.checked));
       only.addEventListener('click', () => solo(person.id));
-      find('people').append(row);
+      find('persons').append(row);
       Object.assign(person, { row, box });
     });
   }
 
   function show(id, shown) {
-    const person = people.get(id);
+    const person = persons.get(id);
     person.shown = person.box.checked = shown;
     person.nodes.forEach((node) => { node.visible = shown; });
     draw();
   }
 
   function solo(id) {
-    people.forEach((_, other) => show(other, id === null || other === id));
+    persons.forEach((_, other) => show(other, id === null || other === id));
   }
 
   // ---- wiring ------------------------------------------------------------
@@ -445,20 +445,20 @@
   function followAddress() {
     const wanted = new URLSearchParams(location.hash.slice(1));
     const hidden = (wanted.get('hide') || '').split(',').filter(Boolean);
-    people.forEach((_, id) => show(id, !hidden.includes(String(id))));
+    persons.forEach((_, id) => show(id, !hidden.includes(String(id))));
     setView(wanted.get('view') || 'orbit');
     goTo(Number(wanted.get('frame')) || 0);
     if (wanted.has('play')) play();
   }
 
   async function start() {
-    find('summary').textContent = `${data.people.length} persons, `
+    find('summary').textContent = `${data.persons.length} persons, `
       + `${frameCount} frames${data.source ? ` · ${data.source}` : ''}`;
     const loader = new THREE.GLTFLoader();
     const gltf = await loader.parseAsync(await unzipped(bytesOf('glb')), '');
     makeScene(gltf);
     openImages();
-    listPeople();
+    listPersons();
     wire();
     resize();
     followAddress();

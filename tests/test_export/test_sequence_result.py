@@ -296,7 +296,7 @@ def test_from_prediction_adds_the_translation() -> None:
     assert 'vertices' not in bare.instances
 
 
-def test_from_prediction_without_people() -> None:
+def test_from_prediction_without_persons() -> None:
     frame = FrameResult.from_prediction(prediction(0), 'empty', (64, 48))
     assert len(frame) == 0
 

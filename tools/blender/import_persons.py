@@ -1,17 +1,17 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Open results in Blender: persons, camera, frame rate, video behind them.
 
-    blender --python tools/blender/import_people.py -- outputs/video_demo
+    blender --python tools/blender/import_persons.py -- outputs/video_demo
 
-The folder holds ``people.glb`` (--save-glb of the demos), and may hold
+The folder holds ``persons.glb`` (--save-glb of the demos), and may hold
 ``vis.mp4``. Without a window, and saved:
 
-    blender --background --python tools/blender/import_people.py -- \
+    blender --background --python tools/blender/import_persons.py -- \
         outputs/video_demo --background-video dance.mp4 --save dance.blend
 
 ``--fbx dance.fbx`` converts them for programs that read FBX only. It needs
 nothing but Blender, 4.2 or newer. The module ``bpy`` of pip does as well:
-``python tools/blender/import_people.py outputs/video_demo``.
+``python tools/blender/import_persons.py outputs/video_demo``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def read_document(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(
             f'{path}: no such file; --save-glb of the demos writes '
-            'people.glb, tools/params2mesh.py --format glb afterwards'
+            'persons.glb, tools/params2mesh.py --format glb afterwards'
         )
     with open(path, 'rb') as stream:
         header = stream.read(20)
@@ -49,7 +49,7 @@ def read_document(path: Path) -> dict[str, Any]:
     if found != size or len(text) < length:
         raise ValueError(f'{path}: has {found} of {size} bytes')
     document = json.loads(text)
-    if not any(x.get('name') == 'people' for x in document.get('nodes', ())):
+    if not any(x.get('name') == 'persons' for x in document.get('nodes', ())):
         raise ValueError(f'{path}: is a GLB file of another program')
     return document
 
@@ -97,11 +97,11 @@ def frame_range(extras: dict[str, Any]) -> tuple[float, int]:
     return fps, max(0, extras.get('num_frames', 1) - 1)
 
 
-def import_people(folder: Path, video: Path | None = None) -> None:
+def import_persons(folder: Path, video: Path | None = None) -> None:
     """Set up the scene.
 
     Args:
-        folder: With ``people.glb``.
+        folder: With ``persons.glb``.
         video: Shown behind the persons.
 
     Raises:
@@ -110,7 +110,7 @@ def import_people(folder: Path, video: Path | None = None) -> None:
     """
     import bpy
 
-    path = folder / 'people.glb' if folder.is_dir() else folder
+    path = folder / 'persons.glb' if folder.is_dir() else folder
     document = read_document(path)
     extras = document['scenes'][0].get('extras', {})
     scene = bpy.context.scene
@@ -180,7 +180,7 @@ def export_fbx(path: Path) -> None:
     import bpy
 
     scene = bpy.context.scene
-    persons = bpy.data.objects['people']
+    persons = bpy.data.objects['persons']
     # FBX stores the pose in which bodies are bound to their bones. Persons
     # who are absent have no size, and nothing can be bound to their bones.
     scene.frame_set(scene.frame_start - 1)
@@ -211,12 +211,12 @@ def export_fbx(path: Path) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog='import_people.py',
+        prog='import_persons.py',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        'results', type=Path, help='folder of a demo, or its people.glb'
+        'results', type=Path, help='folder of a demo, or its persons.glb'
     )
     parser.add_argument(
         '--background-video',
@@ -247,7 +247,7 @@ def main(argv: list[str] | None = None) -> None:
         if path is not None and path.exists():
             sys.exit(f'error: {path} exists; it is not overwritten')
     try:
-        import_people(args.results, args.background_video)
+        import_persons(args.results, args.background_video)
         if args.save is not None:
             bpy.ops.wm.save_as_mainfile(filepath=str(args.save.resolve()))
         if args.fbx is not None:

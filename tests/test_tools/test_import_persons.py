@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope='module')
 def script() -> ModuleType:
-    return load_script('tools/blender/import_people.py')
+    return load_script('tools/blender/import_persons.py')
 
 
 def _seen_by_blender(points, width, height, settings) -> np.ndarray:
@@ -65,8 +65,8 @@ def glb(document: dict, missing: int = 0) -> bytes:
 
 
 def test_reads_the_document(script, tmp_path) -> None:
-    document = {'asset': {'version': '2.0'}, 'nodes': [{'name': 'people'}]}
-    path = tmp_path / 'people.glb'
+    document = {'asset': {'version': '2.0'}, 'nodes': [{'name': 'persons'}]}
+    path = tmp_path / 'persons.glb'
     path.write_bytes(glb(document))
     assert script.read_document(path) == document
 
@@ -75,21 +75,21 @@ def test_reads_the_document(script, tmp_path) -> None:
     ('content', 'message'),
     [
         (b'solid stl', 'is no GLB file'),
-        (glb({'nodes': [{'name': 'people'}]}, 5), 'has 46 of 51 bytes'),
+        (glb({'nodes': [{'name': 'persons'}]}, 5), 'has 47 of 52 bytes'),
         (glb({'nodes': [{}, {'name': 'box'}]}), 'is a GLB file of another'),
         (glb({}), 'is a GLB file of another'),
     ],
 )
 def test_other_files(script, tmp_path, content, message) -> None:
-    path = tmp_path / 'people.glb'
+    path = tmp_path / 'persons.glb'
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf'people\.glb: {message}'):
+    with pytest.raises(ValueError, match=rf'persons\.glb: {message}'):
         script.read_document(path)
 
 
 def test_no_file(script, tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r'people\.glb: .*--save-glb'):
-        script.read_document(tmp_path / 'people.glb')
+    with pytest.raises(FileNotFoundError, match=r'persons\.glb: .*--save-glb'):
+        script.read_document(tmp_path / 'persons.glb')
 
 
 @pytest.mark.parametrize(

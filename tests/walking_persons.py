@@ -334,9 +334,9 @@ K = np.array([[1000.0, 0, 640], [0, 1000, 480], [0, 0, 1]])
 SIZE = (1280, 960)
 
 
-def as_results(people: list[Walk]) -> SequenceResult:
+def as_results(persons: list[Walk]) -> SequenceResult:
     """Results of persons in camera axes, all in all frames."""
-    joints = np.stack([person.joints for person in people], axis=1)
+    joints = np.stack([person.joints for person in persons], axis=1)
     frames = []
     for t, found in enumerate(joints):
         pixels = found @ K.T
@@ -349,8 +349,8 @@ def as_results(people: list[Walk]) -> SequenceResult:
                 SIZE,
                 complete_instances(
                     transl=found[:, 0],
-                    global_orient=np.stack([p.root[t] for p in people]),
-                    body_pose=np.stack([p.body[t].ravel() for p in people]),
+                    global_orient=np.stack([p.root[t] for p in persons]),
+                    body_pose=np.stack([p.body[t].ravel() for p in persons]),
                     joints3d=found,
                     joints2d=pixels[..., :2] / pixels[..., 2:],
                 ),
@@ -364,13 +364,13 @@ def crowd(
 ) -> list[Walk]:
     """Persons who walk in circles before a camera, in its axes."""
     rng = np.random.default_rng(seed)
-    people = []
+    persons = []
     for _ in range(count):
         start = rng.uniform(-1.5, 1.5), rng.uniform(5, 8)
         turning = rng.choice([-1, 1]) * rng.uniform(0.4, 0.7)
         speed = rng.uniform(0.7, 1.0)
         heading = rng.uniform(0, 2 * np.pi)
-        people.append(
+        persons.append(
             view.see(walk(rng, start, heading, frames, turning, speed))
         )
-    return people
+    return persons
