@@ -5,7 +5,7 @@
 _base_ = ['./aios_tiny.py', '../_base_/datasets/quickstart.py']
 
 # The published weights suit a backbone that knows images. From random
-# weights the sums over joints drown the boxes, and no person is found for long.
+# weights the sums over joints drown the boxes: no person is found for long.
 body_weights = dict(
     lhand_bbox=1.0,  # 5
     lhand_giou=0.4,  # 2

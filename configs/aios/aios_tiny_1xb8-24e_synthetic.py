@@ -7,7 +7,7 @@ _base_ = [
 ]
 
 # The published weights suit a backbone that knows images. From random
-# weights the sums over joints drown the boxes, and no person is found for long.
+# weights the sums over joints drown the boxes: no person is found for long.
 body_weights = dict(
     body_keypoints=1.0,  # 10
     body_oks=1.0,  # 4
