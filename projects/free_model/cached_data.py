@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from aios.apis.dist_context import DistContext
 from aios.registry import DATASETS
 
-_ALONE = DistContext()
+ALONE = DistContext()
 
 
 class CachedData:
@@ -38,7 +38,7 @@ class CachedData:
         config: Config,
         root: Path,
         device: str = 'cpu',
-        processes: DistContext = _ALONE,
+        processes: DistContext = ALONE,
     ) -> None:
         self.config = config
         self.root = root

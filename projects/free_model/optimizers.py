@@ -92,18 +92,22 @@ class Optimizers:
         """What :meth:`load_state_dict` needs to go on."""
         return [member.state_dict() for member in self._members]
 
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+    def load_state_dict(
+        self, states: list[dict[str, Any]] | dict[str, Any]
+    ) -> None:
         """Go on from there.
 
         Raises:
             ValueError: If those were states of other optimizers.
         """
-        if len(states) != len(self._members):
+        # Before there was Muon the state was that of one optimizer, a dict.
+        known = states if isinstance(states, list) else [states]
+        if len(known) != len(self._members):
             raise ValueError(
-                f'the state has {len(states)} optimizers, the recipe '
+                f'the state has {len(known)} optimizers, the recipe '
                 f'{len(self._members)}: was recipe.muon changed?'
             )
-        for member, state in zip(self._members, states, strict=True):
+        for member, state in zip(self._members, known, strict=True):
             member.load_state_dict(state)
 
 

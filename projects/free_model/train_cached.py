@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cached_data import CachedData
+from cached_data import ALONE, CachedData
 from mmengine.config import Config
 from mmengine.dist import all_reduce_params
 from mmengine.registry import init_default_scope
@@ -45,7 +45,6 @@ from aios.models.checkpoints import read_checkpoint
 from aios.registry import MODELS
 
 _BACKBONE = 'backbone.'
-_ALONE = DistContext()
 
 LOGGED = (
     'loss',
@@ -77,7 +76,7 @@ class Training:
         state: Path,
         device: str,
         decay_steps: int,
-        processes: DistContext = _ALONE,
+        processes: DistContext = ALONE,
     ) -> None:
         self.recipe = config.recipe
         self.state = state

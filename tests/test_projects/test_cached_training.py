@@ -214,6 +214,22 @@ def test_muon_takes_the_matrices(train_cached: ModuleType):
     torch.testing.assert_close(slow, torch.full_like(slow, -0.001))
 
 
+def test_without_muon_adamw_trains_all(
+    train_cached: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    import optimizers
+
+    matrix = torch.nn.Parameter(torch.eye(16))
+    monkeypatch.delattr(torch.optim, 'Muon')
+    with pytest.warns(UserWarning, match='has no Muon'):
+        steps = optimizers.Optimizers([('weight', matrix)], 0.1, muon=True)
+    matrix.grad = torch.ones_like(matrix)
+    steps.step()
+    assert not torch.equal(matrix.detach(), torch.eye(16))
+    (state,) = steps.state_dict()
+    steps.load_state_dict(state)  # as it was written before there was Muon
+
+
 def test_too_few_images(
     train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
 ):

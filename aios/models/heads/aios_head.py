@@ -194,7 +194,6 @@ class AiOSHead(BaseModule):
         encoder: EncoderOutputs,
         dn_queries: DenoisingQueries | None = None,
         image_sizes: Tensor | None = None,
-        lazy_smplx: bool = False,
     ) -> NetworkOutputs:
         """Predictions of all layers.
 
@@ -204,11 +203,9 @@ class AiOSHead(BaseModule):
             dn_queries: Denoising queries, passed on.
             image_sizes: ``(B, 2)`` width and height in pixels, without
                 padding; needed if ``box_relative``.
-            lazy_smplx: Predict SMPL-X parameters of persons who are asked
-                for, see :class:`LazySMPLXParams`.
         """
         layers = [
-            self.forward_layer(index, state, image_sizes, lazy_smplx)
+            self.forward_layer(index, state, image_sizes)
             for index, state in enumerate(states)
         ]
         return NetworkOutputs(tuple(layers), encoder, dn_queries)
@@ -218,7 +215,6 @@ class AiOSHead(BaseModule):
         index: int,
         state: LayerState,
         image_sizes: Tensor | None = None,
-        lazy_smplx: bool = False,
     ) -> LayerOutputs:
         """Predictions of one decoder layer.
 
@@ -226,7 +222,6 @@ class AiOSHead(BaseModule):
             index: Which layer.
             state: What it hands over.
             image_sizes: See :meth:`forward`.
-            lazy_smplx: See :meth:`forward`.
         """
         where = index, state.layout, state.hidden, state.references
         classifier = self.cls_branches[index]
@@ -248,7 +243,7 @@ class AiOSHead(BaseModule):
             inputs = self._smplx_inputs(
                 index, state, boxes, points, image_sizes
             )
-            if lazy_smplx:
+            if self.training:
                 smplx = LazySMPLXParams(inputs)
             else:
                 smplx = self._predict_smplx(inputs, points, sightings)
@@ -384,9 +379,7 @@ class AiOSHead(BaseModule):
                 'training needs bbox_head.criterion, as in '
                 'configs/_base_/losses/whole_body.py'
             )
-        outputs = self(
-            states, encoder, dn_queries, image_sizes, lazy_smplx=True
-        )
+        outputs = self(states, encoder, dn_queries, image_sizes)
         matches = self.criterion.match(outputs, batch_data_samples)
         joints = self.pose_joints(matches.persons_to_pose())
         return self.criterion(outputs, matches, joints)
