@@ -52,12 +52,13 @@ _POSE_SIGMA = {
 _DEPTH_SIGMA = 0.15  # of the logarithm
 _TRANSLATION_SIGMA = 100.0  # metres: whatever the keypoints say
 _MAX_DEPTH_STEP = 0.3
-# Of keypoints, in units of the longer side of the person's box.
+# Of certain keypoints, in units of the longer side of the person's box; of
+# others it is larger by one over their probability.
 _KEYPOINT_SIGMA = 0.03
 _OUTLIER = 0.12  # beyond it a keypoint counts less and less (Geman-McClure)
 _MIN_DEPTH = 0.05  # metres
 _MIN_SIDE = 1.0  # pixels
-_UNKNOWN_SCORE = 0.5
+_UNKNOWN_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class KeypointTargets:
 
     Args:
         places: ``(n, K, 2)`` pixels from the centre of the image.
-        weights: ``(n, K)``, 0 for unknown.
+        weights: ``(n, K)`` of squared errors, 0 for unknown.
         side: ``(n,)`` longer side of the body boxes, pixels.
     """
 
@@ -91,9 +92,11 @@ class KeypointTargets:
             size: ``(width, height)`` of the image the network saw.
         """
         if scores is None:
-            scores = np.full(keypoints.shape[:2], _UNKNOWN_SCORE)
+            weights = np.full(keypoints.shape[:2], _UNKNOWN_WEIGHT)
+        else:
+            weights = np.square(scores)
         side = (boxes[:, 2:] * size).max(-1).clip(min=_MIN_SIDE)
-        return cls((keypoints - 0.5) * size, scores, side)
+        return cls((keypoints - 0.5) * size, weights, side)
 
     @classmethod
     def cat(cls, targets: Sequence[KeypointTargets]) -> KeypointTargets:

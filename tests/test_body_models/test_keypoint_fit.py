@@ -175,3 +175,10 @@ def test_targets_of_a_network_are_pixels_from_the_centre():
     np.testing.assert_allclose(targets.places[0, 0], [160, 120])
     np.testing.assert_allclose(targets.side, [240])
     assert (targets.weights > 0).all()
+
+
+def test_doubtful_keypoints_of_a_network_count_less_than_their_share():
+    boxes, keypoints = np.full((1, 4), 0.5), np.full((1, 17, 2), 0.5)
+    scores = np.linspace(0, 1, 17)[None]
+    targets = KeypointTargets.of_network(boxes, keypoints, scores, SIZE)
+    np.testing.assert_allclose(targets.weights, scores**2)

@@ -40,14 +40,25 @@ def test_nothing_seen_and_all_in_one_place_is_finite(lifter):
     assert pose.isfinite().all()
 
 
-def test_blend_leaves_persons_whose_keypoints_no_person_sees(lifter):
-    own = axis_angle_to_matrix(torch.randn(2, 22, 3))
-    keypoints = torch.randn(2, 17, 2)
-    heat = torch.full((2, 17), 0.5)
-    heat[0] = 0
+def test_blend_trusts_keypoints_as_far_as_they_are_certain(lifter):
+    lifter.share, lifter.trust = 1.0, (0.2, 0.6)
+    own = axis_angle_to_matrix(torch.randn(1, 22, 3)).expand(4, -1, -1, -1)
+    keypoints = torch.randn(1, 17, 2).expand(4, -1, -1)
+    heat = torch.tensor([0.0, 0.2, 0.6, 0.9])[:, None].expand(4, 17)
+    blended, lifted = (
+        lifter.blend(own, keypoints, heat),
+        lifter(keypoints, heat),
+    )
+    torch.testing.assert_close(blended[:2], own[:2])
+    torch.testing.assert_close(blended[2:], lifted[2:])
+
+
+def test_blend_of_half_certain_keypoints_lies_between(lifter):
+    own = axis_angle_to_matrix(torch.randn(1, 22, 3))
+    keypoints, heat = torch.randn(1, 17, 2), torch.full((1, 17), 0.4)
     blended = lifter.blend(own, keypoints, heat)
-    torch.testing.assert_close(blended[0], own[0])
-    assert (blended[1] - own[1]).abs().max() > 0.01
+    assert (blended - own).abs().max() > 0.01
+    assert (blended - lifter(keypoints, heat)).abs().max() > 0.01
 
 
 def test_share_goes_from_the_detector_to_the_lifter(lifter):

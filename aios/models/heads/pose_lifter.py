@@ -37,15 +37,22 @@ class PoseLifter(BaseModule):
     Args:
         hidden_dims: Width.
         num_blocks: Residual blocks.
-        share: What its rotations count in :meth:`blend` where every keypoint
-            is seen; those of the detector count the rest.
+        share: What its rotations count in :meth:`blend` where keypoints are
+            certain; those of the detector count the rest.
+        trust: Mean probability of a person's keypoints up to which it counts
+            nothing, and from which on it counts ``share``.
     """
 
     def __init__(
-        self, hidden_dims: int = 512, num_blocks: int = 3, share: float = 0.5
+        self,
+        hidden_dims: int = 512,
+        num_blocks: int = 3,
+        share: float = 0.5,
+        trust: tuple[float, float] = (0.3, 0.5),
     ) -> None:
         super().__init__()
         self.share = share
+        self.trust = trust
         self.input = nn.Linear(3 * len(COCO_17), hidden_dims)
         self.blocks = ModuleList(
             nn.Sequential(
@@ -99,8 +106,9 @@ class PoseLifter(BaseModule):
             ``(..., 22, 3, 3)``.
         """
         lifted = self(keypoints, heat)
-        seen = (heat > 0).to(keypoints).mean(-1)
-        share = self.share * seen[..., None, None]
+        low, high = self.trust
+        certainty = (heat.to(keypoints).mean(-1) - low) / (high - low)
+        share = self.share * certainty.clamp(0, 1)[..., None, None]
         mean = torch.lerp(
             matrix_to_rotation_6d(rotations),
             matrix_to_rotation_6d(lifted),
