@@ -2,7 +2,7 @@
 """Pure data and maths: joints, tokens, rotations, cameras, boxes, meshes.
 
 Nothing here reads files, registers modules or imports other parts of the
-package.  What needs PyTorch is imported when it is first used.
+package.  Modules that need PyTorch are imported on first use.
 """
 
 from importlib import import_module

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Functions of NumPy arrays and tensors alike, without importing PyTorch."""
+"""Code shared by NumPy arrays and tensors, without importing PyTorch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def library_of(array: Any) -> Any:
-    """NumPy or PyTorch, whichever an array is of."""
+    """Module (:mod:`numpy` or :mod:`torch`) that an array belongs to."""
     if isinstance(array, np.ndarray):
         return np
     import torch

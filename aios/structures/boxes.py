@@ -87,9 +87,9 @@ def sanitize_xywh(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Turn annotated boxes into the boxes AiOS trains on.
 
-    The rule, with its one-pixel-inclusive convention, is the published
-    one.  NOTE: the right and bottom edges are measured from the *clipped*
-    left and top edges, so a box that sticks out there is shifted, not cut.
+    The rule, with its inclusive last pixel, is the published one.  NOTE: the
+    right and bottom edges are measured from the *clipped* left and top
+    edges, so a box that crosses those edges is shifted, not cut.
 
     Args:
         boxes: ``(..., 4)`` ``xywh`` in pixels.
@@ -107,7 +107,7 @@ def sanitize_xywh(
     x1, y1 = np.maximum(0, x), np.maximum(0, y)
     x2 = np.minimum(np.asarray(width) - 1, x1 + np.maximum(0, w - 1))
     y2 = np.minimum(np.asarray(height) - 1, y1 + np.maximum(0, h - 1))
-    # Comparisons with NaN are false: such a box is invalid, too.
+    # Comparisons with NaN are false, so boxes with NaN are invalid.
     valid = np.asarray((w > 0) & (h > 0) & (x2 >= x1) & (y2 >= y1))
     xyxy = np.stack((x1, y1, x2 + 1, y2 + 1), axis=-1)
     return np.where(valid[..., None], xyxy, 0).astype(np.float32), valid
@@ -120,18 +120,19 @@ def points_to_box(
 
     Args:
         points: ``(..., K, 2)`` pixels.
-        mask: ``(..., K)`` points that count; default all.
+        mask: ``(..., K)`` bool, points to enclose; default all.
 
     Returns:
-        ``(..., 4)`` boxes, zeros where no point counts, and ``(...,)`` bool.
+        ``(..., 4)`` boxes, zeros for an empty mask, and ``(...,)`` bool
+        validity.
     """
     points = np.asarray(points)
     if mask is None:
         mask = np.ones(points.shape[:-1], bool)
-    counts = np.asarray(mask, bool)[..., None]
-    low = np.where(counts, points, np.inf).min(-2, initial=np.inf)
-    high = np.where(counts, points, -np.inf).max(-2, initial=-np.inf)
-    valid = np.asarray(counts.any((-2, -1)))
+    used = np.asarray(mask, bool)[..., None]
+    low = np.where(used, points, np.inf).min(-2, initial=np.inf)
+    high = np.where(used, points, -np.inf).max(-2, initial=-np.inf)
+    valid = np.asarray(used.any((-2, -1)))
     boxes = np.concatenate((low, high), axis=-1)
     return np.where(valid[..., None], boxes, 0).astype(points.dtype), valid
 
@@ -200,21 +201,21 @@ def generalized_box_iou(a: ArrayT, b: ArrayT) -> ArrayT:
     library = library_of(a)
     low = library.minimum(a[..., :2], b[..., :2])
     high = library.maximum(a[..., 2:], b[..., 2:])
-    hull = (high - low).clamp(min=0).prod(-1)
+    hull = (high - low).clip(0).prod(-1)
     return inter / (union + _EPS) - (hull - union) / (hull + _EPS)
 
 
 def suppress_overlaps(overlaps: ArrayT, keep: ArrayT) -> ArrayT:
-    """Greedy suppression of ``n`` boxes in the order of their scores.
+    """Greedy non-maximum suppression of boxes sorted by score, best first.
 
     Args:
         overlaps: ``(B, n, n)`` bool.
-        keep: ``(B, n)`` bool, boxes that take part.
+        keep: ``(B, n)`` bool, candidates.
 
     Returns:
-        ``(B, n)`` bool, boxes that are left.
+        ``(B, n)`` bool, candidates that no better kept box overlaps.
     """
-    worse = library_of(overlaps).triu(overlaps, 1)
+    suppressed = library_of(overlaps).triu(overlaps, 1)
     for i in range(overlaps.shape[1]):
-        keep = keep & ~(worse[:, i] & keep[:, i : i + 1])
+        keep = keep & ~(suppressed[:, i] & keep[:, i : i + 1])
     return keep

@@ -2,13 +2,12 @@
 """The pinhole camera, and the virtual camera of the published network.
 
 Axes are OpenCV's: x right, y down, z forward; lengths are metres, image
-coordinates pixels.  A pixel's coordinates change with cropping, resizing and
-flipping of the image, so the matrix ``K`` changes along and the 3-D points
-stay; that is all there is to a crop.
+coordinates pixels.  Cropping, resizing and flipping an image change the
+matrix ``K``; 3-D points stay the same.
 
 The network predicts translations for a *virtual* camera with a focal length
-of 5000 pixels at network resolution.  That number lives here and nowhere
-else: :meth:`Camera.virtual` and :func:`convert_virtual_camera`.
+of :data:`VIRTUAL_FOCAL` pixels at network resolution; see
+:meth:`Camera.virtual` and :func:`convert_virtual_camera`.
 """
 
 from __future__ import annotations
@@ -24,32 +23,35 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VIRTUAL_FOCAL = 5000.0
-_NEAREST = 1e-3  # metres; points nearer to the camera plane count as this far
+_NEAREST = 1e-3  # metres; smallest depth that is projected
 
 ArrayT = TypeVar('ArrayT', np.ndarray, 'Tensor')
 
 
-def project_points(points: Tensor, K: Tensor) -> Tensor:
+def project_points(points: ArrayT, K: ArrayT) -> ArrayT:
     """Project camera-frame points; differentiable.
+
+    Points behind the camera are mirrored, as the formula has it.  Depths of
+    less than 1 mm become 1 mm, so that pixels are finite.
 
     Args:
         points: ``(..., N, 3)`` metres.
         K: ``(..., 3, 3)`` intrinsics, pixels.
 
     Returns:
-        ``(..., N, 2)`` pixels, by the rule of :meth:`Camera.project`.
+        ``(..., N, 2)`` pixels.
     """
-    import torch
-
-    projected = points @ K.transpose(-1, -2)
+    projected: Any = points @ K.swapaxes(-1, -2)
     depth = projected[..., 2:]
-    nearest = torch.where(depth < 0, -_NEAREST, _NEAREST).to(depth)
-    depth = torch.where(depth.abs() < _NEAREST, nearest, depth)
-    return projected[..., :2] / depth
+    depth = library_of(points).where(
+        depth < 0, depth.clip(max=-_NEAREST), depth.clip(min=_NEAREST)
+    )
+    pixels: ArrayT = projected[..., :2] / depth
+    return pixels
 
 
 def weak_perspective_to_translation(camera: ArrayT) -> ArrayT:
-    """Translation of the network's camera parameters.
+    """Convert the network's camera parameters to a translation.
 
     Args:
         camera: ``(..., 3)`` raw ``(s, tx, ty)``.
@@ -58,9 +60,9 @@ def weak_perspective_to_translation(camera: ArrayT) -> ArrayT:
         ``(..., 3)`` metres: ``(tx / s, ty / s, 1 / s)``.
     """
     scale = camera[..., :1] + 1e-9  # as published
-    place = camera[..., 1:] / scale
-    joined: ArrayT = library_of(camera).concatenate((place, 1 / scale), -1)
-    return joined
+    xy = camera[..., 1:] / scale
+    transl: ArrayT = library_of(camera).concatenate((xy, 1 / scale), -1)
+    return transl
 
 
 @dataclass(frozen=True)
@@ -133,16 +135,8 @@ class Camera:
         return self.K[:2, 2]
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Project ``(..., 3)`` camera-frame points to ``(..., 2)`` pixels.
-
-        Points behind the camera are mirrored, as the formula has it. Depths
-        of less than 1 mm count as 1 mm, so that pixels are finite.
-        """
-        projected = np.asarray(points) @ self.K.T
-        depth = projected[..., 2:]
-        nearest = np.where(depth < 0, -_NEAREST, _NEAREST)
-        depth = np.where(np.abs(depth) < _NEAREST, nearest, depth)
-        return np.asarray(projected[..., :2] / depth)
+        """Project ``(..., 3)`` points, see :func:`project_points`."""
+        return project_points(np.asarray(points), self.K)
 
     def warp(self, affine: np.ndarray, height: int, width: int) -> Camera:
         """Camera of the image ``x' = affine @ (x, y, 1)``.
@@ -158,7 +152,7 @@ class Camera:
         return Camera(full @ self.K, height, width)
 
     def crop(self, x0: float, y0: float, width: int, height: int) -> Camera:
-        """Camera of a region whose corner is ``(x0, y0)``."""
+        """Camera of a crop whose top left corner is ``(x0, y0)``."""
         return self.warp(np.array([[1, 0, -x0], [0, 1, -y0]]), height, width)
 
     def resize(self, width: int, height: int) -> Camera:
@@ -169,9 +163,9 @@ class Camera:
     def flip(self) -> Camera:
         """Camera of the mirrored image, for points mirrored in x.
 
-        The mirrored person is an ordinary one (left and right swapped, not
-        an inside-out body), so the focal length stays positive and only the
-        principal point moves.
+        Focal lengths stay positive, because flipping a person swaps left
+        and right instead of turning the body inside out; only the principal
+        point and the skew change.
         """
         K = self.K.copy()
         K[0, 2] = self.width - K[0, 2]
@@ -188,9 +182,9 @@ def convert_virtual_camera(
 ) -> ArrayT:
     """Re-express a translation for another focal length.
 
-    The point at the translation's depth keeps its projection and its size
-    in the image; other depths change in perspective.  Both cameras must be
-    given at the same resolution.
+    A point at the translation keeps its projection, and an object there its
+    size in the image; other depths change in perspective.  Both cameras must
+    refer to the same resolution.
 
     Args:
         transl: ``(..., 3)`` metres, in the first camera.
@@ -208,5 +202,5 @@ def convert_virtual_camera(
         + (principal_point_from[i] - principal_point_to[i]) * depth / focal_to
         for i in range(2)
     ]
-    stacked: ArrayT = library_of(transl).stack((*moved, depth), -1)
-    return stacked
+    result: ArrayT = library_of(transl).stack((*moved, depth), -1)
+    return result

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Which candidates of a network are returned."""
+"""Options for selecting the persons that a network returns."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .sample import PERSON_LABEL
 
 @dataclass(frozen=True)
 class PyramidLevel:
-    """A size at which images are looked at, and which persons count there.
+    """A scale of the test-time image pyramid and its valid person sizes.
 
-    Detectors are good at the sizes they were trained for (SNIP,
+    Detectors work best at the sizes they were trained for (SNIP,
     https://arxiv.org/abs/1711.08189).  The size of a person is the square
     root of the area of its box, in pixels of the resized image.
 
     Args:
-        scale: Of the image, relative to the test pipeline's.
+        scale: Relative to the image size of the test pipeline.
         min_size: Smaller persons are left to other levels.
-        max_size: And so are larger ones.
+        max_size: Larger persons are left to other levels.
 
     Raises:
-        ValueError: If a value makes no sense.
+        ValueError: If a value is out of range.
     """
 
     scale: float = 1.0
@@ -53,7 +53,7 @@ class PyramidLevel:
 
     @staticmethod
     def read(level: PyramidLevel | Mapping[str, Any] | float) -> PyramidLevel:
-        """A level as configs have it: a number is its scale."""
+        """Read a level of a config; a number is its scale."""
         if isinstance(level, PyramidLevel):
             return level
         if isinstance(level, Mapping):
@@ -66,11 +66,11 @@ def sizes_fit(
     areas: ArrayT,
     pyramid: Sequence[PyramidLevel],
 ) -> ArrayT:
-    """Whether candidates have a size that counts at their level.
+    """Whether the sizes of candidates are valid at their level.
 
     Args:
-        levels: ``(..., P)`` int64 index of the level that found each.
-        areas: ``(..., P)`` of their boxes, in pixels of the image at scale 1.
+        levels: ``(..., P)`` int64 index of the level of each candidate.
+        areas: ``(..., P)`` box areas, square pixels of the image at scale 1.
         pyramid: The levels.
 
     Returns:
@@ -79,8 +79,8 @@ def sizes_fit(
     fits: Any = levels < 0
     for index, level in enumerate(pyramid):
         size = areas**0.5 * level.scale
-        is_right = (size >= level.min_size) & (size <= level.max_size)
-        fits = fits | ((levels == index) & is_right)
+        in_range = (size >= level.min_size) & (size <= level.max_size)
+        fits = fits | ((levels == index) & in_range)
     result: ArrayT = fits
     return result
 
@@ -91,36 +91,35 @@ class DecodingConfig:
 
     Args:
         max_per_img: Largest number of persons returned.
-        score_thr: Persons with a lower score are left out.
-        nms_iou_thr: Persons whose box overlaps that of a better one by more
-            than this are left out; negative for no suppression, as
-            published.
-        nms_oks_thr: Persons whose keypoints are more similar than this to
-            those of a better one are left out, see
+        score_thr: Minimum score of the persons returned.
+        nms_iou_thr: Suppress persons whose box overlaps that of a better one
+            by more than this; negative for no suppression, as published.
+        nms_oks_thr: Suppress persons whose keypoints are more similar than
+            this to those of a better one, see
             :func:`aios.structures.keypoint_similarity.pairwise_oks`;
             negative for no suppression, as published.
-        person_class_only: Rank by the score of the class person.  As
-            published, every pair of candidate and class is ranked, and a
-            person could come out twice.
-        max_candidates: Candidates that leave the first decoder stage, fewer
-            than the decoder's ``num_persons``; ``None`` for all of them.
-            Saves time; results change slightly, because candidates see each
-            other.
+        person_class_only: Rank candidates by the score of the class person.
+            The published code ranks all pairs of candidate and class, so a
+            person may be returned twice.
+        max_candidates: Number of candidates kept after the first decoder
+            stage, fewer than the decoder's ``num_persons``; ``None`` for all.
+            Saves time; results change slightly, because candidates attend to
+            each other.
         with_vertices: Return meshes.
-        keypoint_fit_steps: Steps that bend the bodies to the keypoints, see
+        keypoint_fit_steps: Number of steps of
             :func:`aios.body_models.fit_to_keypoints`; 0, as published, for
             none.
         person_label: Label of persons in results: 1, as published, or 0 for
             metrics that count from zero, such as ``mmdet.CocoMetric``; class
             0 of the network is then left out.  The metrics of this project
-            read both.
-        pyramid: Sizes at which each image is looked at, each as
-            :class:`PyramidLevel`, its arguments or its scale; candidates of
-            all of them are ranked together.
+            accept both.
+        pyramid: Levels of the image pyramid, each as :class:`PyramidLevel`,
+            its arguments or its scale; candidates of all levels are ranked
+            together.
 
     Raises:
-        TypeError: By Python, for an unknown key.
-        ValueError: If a value makes no sense.
+        TypeError: If a key is unknown.
+        ValueError: If a value is out of range.
     """
 
     max_per_img: int = 50
@@ -158,7 +157,7 @@ class DecodingConfig:
 
     @property
     def suppresses(self) -> bool:
-        """Whether copies of persons are left out."""
+        """Whether duplicate persons are suppressed."""
         return self.nms_iou_thr >= 0 or self.nms_oks_thr >= 0
 
     @classmethod
@@ -170,12 +169,12 @@ class DecodingConfig:
 def are_copies(
     boxes: ArrayT, keypoints: ArrayT | None, config: DecodingConfig
 ) -> ArrayT:
-    """Which persons of an image are so alike that one of them is left out.
+    """Whether pairs of persons in an image are duplicates of each other.
 
     Args:
         boxes: ``(..., n, 4)`` cxcywh in any unit.
-        keypoints: ``(..., n, 17, 2)`` in that unit, for ``nms_oks_thr``.
-        config: Has the thresholds.
+        keypoints: ``(..., n, 17, 2)`` in the same unit, for ``nms_oks_thr``.
+        config: Provides the thresholds.
 
     Returns:
         ``(..., n, n)`` bool.

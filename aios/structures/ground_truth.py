@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Names and shapes of the ground truth that datasets hand to models.
+"""Names and shapes of the ground-truth fields of ``gt_instances``.
 
-``aios.datasets`` packs and ``aios.models`` unpacks the same
-:class:`mmdet.structures.DetDataSample`; this table is what both agree on.
-``n`` is the number of persons in an image and may be zero.  Coordinates are
-pixels of the image the network sees, before batch padding.
+``aios.datasets`` packs and ``aios.models`` reads these fields of
+:class:`mmdet.structures.DetDataSample`.  The number of persons in an image,
+``n``, may be zero.  Coordinates are pixels of the network input, before batch
+padding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class GtField:
     Args:
         shape: Shape after the person axis.
         dtype: Type of the tensor.
-        meaning: What it holds, with units.
+        meaning: Content and unit.
     """
 
     shape: tuple[int, ...]
@@ -43,7 +43,9 @@ def _fields() -> dict[str, GtField]:
     }
     for part in PARTS:
         fields[f'{part}_bboxes'] = GtField((4,), real, f'{part} box, xyxy px')
-        fields[f'{part}_valid'] = GtField((), real, f'{part} box counts, 0/1')
+        fields[f'{part}_valid'] = GtField(
+            (), real, f'{part} box is valid, 0/1'
+        )
     fields |= {
         'keypoints': GtField((joints, 2), real, '2-D joints, px'),
         'keypoints_weight': GtField(

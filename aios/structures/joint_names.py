@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Names of the joints of every convention, in order.
 
-The tables are built from the regular parts (fingers, eyes, mouth) instead of
-being typed out, so that left and right cannot drift apart.  Orders follow the
-SMPL-X body model output, mmhuman3d's HumanData and COCO-WholeBody.
+Regular parts (fingers, eyes, mouth) are generated, so that left and right
+cannot differ.  Orders follow the SMPL-X body model output, mmhuman3d's
+HumanData and COCO-WholeBody.
 """
 
 from __future__ import annotations
@@ -66,26 +66,37 @@ _VERTEX_JOINT_NAMES = (
     *_tips('right'),
 )
 
-_STATIC_LANDMARKS_51 = (
-    *_numbered('right_eyebrow', range(1, 6)),
-    *_numbered('left_eyebrow', range(5, 0, -1)),
-    *_numbered('nosebridge', range(1, 5)),
+NOSE_BRIDGE_4 = _numbered('nosebridge', range(1, 5))
+NOSE_5 = (
     *('right_nose_2', 'right_nose_1', 'nose_middle'),
     *('left_nose_1', 'left_nose_2'),
-    *_numbered('right_eye', range(1, 7)),
-    *('left_eye_4', 'left_eye_3', 'left_eye_2', 'left_eye_1'),
-    *('left_eye_6', 'left_eye_5'),
+)
+OUTER_MOUTH_12 = (
     *_numbered('right_mouth', range(1, 4)),
     'mouth_top',
     *('left_mouth_3', 'left_mouth_2', 'left_mouth_1'),
     *('left_mouth_5', 'left_mouth_4', 'mouth_bottom'),
     *('right_mouth_4', 'right_mouth_5'),
+)
+INNER_MOUTH_8 = (
     *('right_lip_1', 'right_lip_2', 'lip_top'),
     *('left_lip_2', 'left_lip_1', 'left_lip_3'),
     *('lip_bottom', 'right_lip_3'),
 )
 
-_CONTOUR_17 = (
+_STATIC_LANDMARKS_51 = (
+    *_numbered('right_eyebrow', range(1, 6)),
+    *_numbered('left_eyebrow', range(5, 0, -1)),
+    *NOSE_BRIDGE_4,
+    *NOSE_5,
+    *_numbered('right_eye', range(1, 7)),
+    *('left_eye_4', 'left_eye_3', 'left_eye_2', 'left_eye_1'),
+    *('left_eye_6', 'left_eye_5'),
+    *OUTER_MOUTH_12,
+    *INNER_MOUTH_8,
+)
+
+CONTOUR_17 = (
     *_numbered('right_contour', range(1, 9)),
     'contour_middle',
     *_numbered('left_contour', range(8, 0, -1)),
@@ -95,7 +106,7 @@ SMPLX_144_NAMES = (
     *SMPLX_55_NAMES,
     *_VERTEX_JOINT_NAMES,
     *_STATIC_LANDMARKS_51,
-    *_CONTOUR_17,
+    *CONTOUR_17,
 )
 
 SMPLX_137_NAMES = (
@@ -107,11 +118,11 @@ SMPLX_137_NAMES = (
     *('left_ear', 'right_ear', 'left_eye', 'right_eye', 'nose'),
     *_hand_20('left'),
     *_hand_20('right'),
-    # The eyes stand twice in this set (22/23 and 67/68), both times as the
-    # eye *vertices*; looking a name up returns the first.
+    # The eye *vertices* occur twice in this set (22/23 and 67/68); look-ups
+    # by name return the first.
     *('jaw', 'head', 'left_eye', 'right_eye'),
     *_STATIC_LANDMARKS_51,
-    *_CONTOUR_17,
+    *CONTOUR_17,
 )
 
 _EXTRA_9 = tuple(
@@ -152,12 +163,12 @@ HUMAN_DATA_190_NAMES = (
 COCO_17_NAMES = (
     *('nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear'),
     *('left_shoulder', 'right_shoulder', 'left_elbow', 'right_elbow'),
-    # HumanData keeps the hips that persons click apart from SMPL-X's.
+    # HumanData distinguishes annotated hips from those of SMPL-X.
     *('left_wrist', 'right_wrist', 'left_hip_extra', 'right_hip_extra'),
     *('left_knee', 'right_knee', 'left_ankle', 'right_ankle'),
 )
 
-LANDMARK_68_NAMES = (*_CONTOUR_17, *_STATIC_LANDMARKS_51)
+LANDMARK_68_NAMES = (*CONTOUR_17, *_STATIC_LANDMARKS_51)
 
 COCO_WHOLEBODY_133_NAMES = (
     *COCO_17_NAMES,
@@ -172,19 +183,19 @@ COCO_WHOLEBODY_133_NAMES = (
 
 
 def _mhr_hand(side: str) -> tuple[str, ...]:
-    """20 joints and the wrist of one hand, from the tips."""
+    """20 joints of one hand, each finger from its tip, and the wrist."""
     fingers = (
         name
         for finger in FINGERS
         for name in (
             f'{side}_{finger}',
-            *(f'{side}_{finger}_{i}' for i in (3, 2, 1)),
+            *_numbered(f'{side}_{finger}', range(3, 0, -1)),
         )
     )
     return (*fingers, f'{side}_wrist')
 
 
-# Keypoints of SAM 3D Body; the list is in its sam_3d_body/metadata/mhr70.py.
+# Keypoints of SAM 3D Body, from its sam_3d_body/metadata/mhr70.py.
 MHR_70_NAMES = (
     *COCO_17_NAMES[:9],
     *('left_hip', 'right_hip', *COCO_17_NAMES[13:]),

@@ -1,19 +1,18 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Joint conventions as data: names, groups, flip pairs, links, conversion.
 
-A :class:`JointSet` says everything the rest of the package wants to know
-about a convention.  Nothing else in the project types out joint indices: they
-are looked up by name, so a mapping between two conventions is derived and
-cannot silently swap two joints.
+A :class:`JointSet` describes a convention.  The rest of the project looks
+joint indices up by name, and mappings between conventions are derived from
+the names.
 
 ========================  ===  ==========================================
-name                       J   what it is
+name                       J   content
 ========================  ===  ==========================================
 ``smplx_144``             144  all joints the SMPL-X layer returns
 ``smplx_127``             127  the same without the face contour (AGORA)
 ``smplx_55``               55  the kinematic skeleton
 ``smplx_137``             137  the working set of AiOS
-``smplx_rotations_53``     53  what the network rotates (no eyes)
+``smplx_rotations_53``     53  joints with predicted rotations (no eyes)
 ``human_data``            190  mmhuman3d's HumanData
 ``coco``                   17  COCO keypoints
 ``coco_wholebody``        133  COCO-WholeBody
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 ArrayT = TypeVar('ArrayT', np.ndarray, 'torch.Tensor')
 
-# Stems which, after "left_"/"right_", make a joint part of the face or a hand.
+# First part of the names of face joints, after "left_" or "right_".
 _FACE_STEMS = ('eyebrow', 'nosebridge', 'nose', 'eye', 'mouth', 'lip')
 _FACE_NAMES = ('jaw', 'head', 'contour_middle', 'jaw_extra', 'head_extra')
 _SIDES = ('left', 'right')
@@ -57,13 +56,13 @@ def _mirror_name(name: str) -> str:
 def _flip_pairs(joint_names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Pairs ``(left, right)`` by occurrence, ordered by the smaller index."""
     seen: dict[str, int] = {}
-    place: dict[tuple[str, int], int] = {}
+    indices: dict[tuple[str, int], int] = {}
     for i, name in enumerate(joint_names):
-        place[name, seen.get(name, 0)] = i
+        indices[name, seen.get(name, 0)] = i
         seen[name] = seen.get(name, 0) + 1
     pairs = set()
-    for (name, nth), i in place.items():
-        j = place.get((_mirror_name(name), nth), i)
+    for (name, nth), i in indices.items():
+        j = indices.get((_mirror_name(name), nth), i)
         if i < j:
             pairs.add((i, j))
     return tuple(sorted(pairs))
@@ -134,7 +133,7 @@ class JointSet:
         return len(self.names)
 
     def __reduce__(self) -> tuple:
-        """Pickle by name: worker processes share one definition."""
+        """Pickle by name, so that processes share one definition."""
         return get_joint_set, (self.name,)
 
     @cached_property
@@ -185,8 +184,8 @@ SMPL_22 = JointSet.from_names('smpl_22', names.SMPLX_55_NAMES[:22])
 SMPLX_137 = JointSet.from_names(
     'smplx_137',
     names.SMPLX_137_NAMES,
-    # Unlike in the derived groups, both copies of the eyes are wanted: the
-    # face losses of AiOS run over one contiguous range.
+    # Derived groups would not be contiguous; the face losses of AiOS use one
+    # range that includes both copies of the eyes.
     groups={
         'body': range(25),
         'left_hand': range(25, 45),
@@ -213,7 +212,7 @@ MHR_70 = JointSet.from_names('mhr_70', names.MHR_70_NAMES)
 
 
 def _part_set(name: str, joint_names: Sequence[str], part: str) -> JointSet:
-    """A set whose joints, the wrist and the nose too, belong to one part."""
+    """A set whose joints, wrist and nose included, belong to one part."""
     groups = {group: range(0) for group in _GROUPS}
     groups[part] = range(len(joint_names))
     return JointSet.from_names(name, joint_names, groups)
@@ -255,7 +254,7 @@ def get_joint_set(joint_set: str | JointSet) -> JointSet:
 
 
 def _approximate_names(name: str) -> tuple[str, ...]:
-    """Names that stand for nearly the same place, best first."""
+    """Names of joints at nearly the same place, best first."""
     base = name.removesuffix('_openpose').removesuffix('_extra')
     special = {
         'head_extra': ('head_h36m',),
@@ -298,16 +297,16 @@ def joint_mapping(
     approximate: bool = False,
     available: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Where each joint of ``dst`` is found in ``src``.
+    """Index in ``src`` of each joint of ``dst``.
 
     Args:
         src: Source convention.
         dst: Target convention.
-        approximate: Also accept joints that mark nearly the same place under
+        approximate: Also accept joints at nearly the same place under
             another name (``left_hip`` for COCO's ``left_hip_extra``), as
             mmhuman3d's approximate mapping does.
-        available: ``(len(src),)`` bool, which joints of the source there
-            are; default: all.
+        available: ``(len(src),)`` bool, joints of the source that exist;
+            default all.
 
     Returns:
         ``(len(dst),)`` int64 indices into ``src``, -1 where it has no such
@@ -332,7 +331,7 @@ def convert_joints(
     Args:
         joints: ``(..., J_src, C)`` coordinates or labels.
         src: Convention of ``joints``.
-        dst: Wanted convention.
+        dst: Target convention.
         approximate: See :func:`joint_mapping`.
 
     Returns:

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Object keypoint similarity (OKS) of persons that were found.
+"""Object keypoint similarity (OKS) between detected persons.
 
 See https://cocodataset.org/#keypoints-eval.
 """
@@ -19,12 +19,12 @@ _MIN_AREA = 1e-9
 
 
 def pairwise_oks(points: ArrayT, areas: ArrayT) -> ArrayT:
-    """Similarity of each person of an image to each other one.
+    """Similarity of all pairs of persons of an image.
 
     Args:
         points: ``(..., n, 17, 2)`` pixels, in COCO's order.
-        areas: ``(..., n)`` of their boxes, square pixels; of two persons the
-            smaller one counts.
+        areas: ``(..., n)`` box areas, square pixels; a pair uses the smaller
+            one.
 
     Returns:
         ``(..., n, n)`` in [0, 1].
@@ -33,7 +33,7 @@ def pairwise_oks(points: ArrayT, areas: ArrayT) -> ArrayT:
     area = library.minimum(areas[..., :, None], areas[..., None, :])
     area = area + _MIN_AREA
     total: ArrayT = 0 * area
-    # One keypoint at a time: constants stay numbers, on any device.
+    # The loop keeps the constants Python numbers, without device copies.
     for index, sigma in enumerate(COCO_SIGMAS):
         point = points[..., index, :]
         offsets = point[..., :, None, :] - point[..., None, :, :]

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Similarity Procrustes, many point sets at once.
+"""Batched similarity Procrustes alignment.
 
 Symbols: ``K`` points of a set.
 """
@@ -27,8 +27,8 @@ class SimilarityTransform:
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Transform ``(..., K, 3)`` points."""
-        turned = points @ np.swapaxes(self.rotation, -1, -2)
-        scaled = self.scale[..., None, None] * turned
+        rotated = points @ np.swapaxes(self.rotation, -1, -2)
+        scaled = self.scale[..., None, None] * rotated
         return scaled + self.translation[..., None, :]
 
 
@@ -38,17 +38,17 @@ def procrustes_align(
     mask: np.ndarray | None = None,
     with_scale: bool = True,
 ) -> SimilarityTransform:
-    """The similarity that brings point sets closest to their targets.
+    """Least-squares similarity transform from point sets to their targets.
 
-    Least squares over rotation, scale and translation (Umeyama, TPAMI 1991);
-    mirroring is not allowed.  Sets that determine no rotation (one point, or
-    all the same) get one of the best; a set without points gets the
+    Rotation, scale and translation are free (Umeyama, TPAMI 1991);
+    reflections are not allowed.  Sets that determine no rotation (one point,
+    or all the same) get one of the best; a set without points gets the
     identity.
 
     Args:
         source: ``(..., K, 3)``.
         target: ``(..., K, 3)``.
-        mask: ``(..., K)`` points that count; default all.
+        mask: ``(..., K)`` bool, points to use; default all.
         with_scale: Whether the scale is free; otherwise it is 1.
 
     Returns:
@@ -59,16 +59,16 @@ def procrustes_align(
     if mask is None:
         mask = np.ones(source.shape[:-1], bool)
     weight = np.asarray(mask, bool).astype(np.float64)[..., None]
-    # What does not count may be anything, even NaN.
+    # Masked points may be NaN.
     source = np.where(weight > 0, source, 0)
     target = np.where(weight > 0, target, 0)
     count = np.maximum(weight.sum(-2), 1)
     source_mean = source.sum(-2) / count
     target_mean = target.sum(-2) / count
     centred = (source - source_mean[..., None, :]) * weight
-    wanted = (target - target_mean[..., None, :]) * weight
+    centred_target = (target - target_mean[..., None, :]) * weight
 
-    covariance = np.swapaxes(wanted, -1, -2) @ centred
+    covariance = np.swapaxes(centred_target, -1, -2) @ centred
     u, singular, vt = np.linalg.svd(covariance)
     sign = np.ones_like(singular)
     sign[..., 2] = np.where(np.linalg.det(u @ vt) < 0, -1, 1)
@@ -76,11 +76,11 @@ def procrustes_align(
 
     spread = np.square(centred).sum((-2, -1))
     fit = (singular * sign).sum(-1)
-    # Rounding of a mean is no spread.
+    # Rounding errors of the mean are not spread.
     largest = np.abs(source).max((-2, -1), initial=0)
     noise = np.square(np.finfo(np.float64).eps * largest) * count[..., 0]
-    moves = (spread > 3 * noise) & with_scale
-    scale = np.where(moves, fit / np.where(moves, spread, 1), 1)
-    turned = (rotation @ source_mean[..., None])[..., 0]
-    translation = target_mean - scale[..., None] * turned
+    has_spread = (spread > 3 * noise) & with_scale
+    scale = np.where(has_spread, fit / np.where(has_spread, spread, 1), 1)
+    rotated_mean = (rotation @ source_mean[..., None])[..., 0]
+    translation = target_mean - scale[..., None] * rotated_mean
     return SimilarityTransform(scale, rotation, translation)

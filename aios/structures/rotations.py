@@ -24,11 +24,11 @@ from torch import Tensor
 ArrayT = TypeVar('ArrayT', np.ndarray, Tensor)
 
 
-def _check(x: Tensor, tail: tuple[int, ...], what: str) -> None:
+def _check(x: Tensor, tail: tuple[int, ...], name: str) -> None:
     if tuple(x.shape[-len(tail) :]) != tail:
         shape = ', '.join(map(str, tail))
         raise ValueError(
-            f'{what} must have shape (..., {shape}), got {tuple(x.shape)}'
+            f'{name} must have shape (..., {shape}), got {tuple(x.shape)}'
         )
 
 
@@ -94,11 +94,11 @@ def _sqrt_positive(x: Tensor) -> Tensor:
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
-    """Quaternions of rotation matrices, from the best-conditioned formula.
+    """Quaternions of rotation matrices, by the best-conditioned formula.
 
-    The sign is *not* standardised: the published network reports rotations
-    of more than π where the real part comes out negative.  (PyTorch3D does
-    the same up to version 0.7.5.)
+    The sign is *not* standardised, as in the published network and in
+    PyTorch3D up to version 0.7.5: a negative real part gives a rotation of
+    more than π.
 
     Args:
         matrix: ``(..., 3, 3)``.
@@ -131,7 +131,7 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
         ),
         dim=-2,
     )
-    # The floor only guards candidates that are not chosen from overflow.
+    # The floor keeps candidates that are not chosen from overflowing.
     candidates = candidates / (2 * double[..., None].clamp(min=0.1))
     best = double.argmax(-1)[..., None, None].expand(*double.shape[:-1], 1, 4)
     return candidates.gather(-2, best).squeeze(-2)
@@ -158,7 +158,7 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
         matrix: ``(..., 3, 3)``.  The zero matrix gives zero.
 
     Returns:
-        ``(..., 3)`` in radians; angles reach 2π, as the published network's.
+        ``(..., 3)`` in radians; angles are up to 2π, as published.
     """
     return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
 

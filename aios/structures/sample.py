@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Parts of a person, and how an SMPL-X pose is cut into arguments."""
+"""Parts of a person and the layout of SMPL-X poses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PERSON_LABEL = 1
 GENDER_NAMES: Mapping[int, str] = MappingProxyType(
     {-1: 'neutral', 0: 'male', 1: 'female'}
 )
-"""What the numbers of the field ``gender`` mean."""
+"""Values of the field ``gender``."""
 
 _BODY = list(SMPLX_ROTATIONS_53.groups['body'])
 POSE_ROWS: Mapping[str, list[int]] = MappingProxyType(
@@ -29,7 +29,7 @@ POSE_ROWS: Mapping[str, list[int]] = MappingProxyType(
         'jaw_pose': list(SMPLX_ROTATIONS_53.groups['face']),
     }
 )
-"""Rows of the field ``smplx_pose`` behind each argument of a body model."""
+"""Rows of the field ``smplx_pose`` for each argument of a body model."""
 
 POSE_JOINTS: Mapping[str, int] = {
     'global_orient': 1,

@@ -1,10 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The tokens of a person, as data (AiOS paper, Sec. 3).
+"""Layouts of the tokens of a person (AiOS paper, Sec. 3).
 
-A person is a small tree of tokens: a body box, its 17 keypoints, two hand
-boxes and a face box with 6 points each.  The three stages of the network see
-1, 21 and 39 tokens of that tree.  Everything that depends on the order of
-tokens asks a :class:`TokenLayout`; nothing else does index arithmetic.
+The tokens of a person form a tree: a body box, its 17 keypoints, two hand
+boxes and a face box with 6 points each.  The three stages of the network use
+1, 21 and 39 of these tokens.  A :class:`TokenLayout` provides their indices.
 
 A tensor of tokens is ``(B, P, T, C)``: images, persons, tokens, channels.
 """
@@ -23,13 +22,13 @@ from .joints import COCO_17, FACE_6, LEFT_HAND_6, RIGHT_HAND_6
 
 @dataclass(frozen=True)
 class PartTokens:
-    """Tokens of one kind that stand next to each other.
+    """Consecutive tokens of one kind.
 
     Args:
         name: Unique name within a layout, e.g. ``left_hand_box``.
         joints: Joint name of each token; empty for the single box token.
-        parent: Name of the box token the part grows from; ``None`` for the
-            root.
+        parent: Name of the box token that is expanded into this part;
+            ``None`` for the root.
     """
 
     name: str
@@ -47,7 +46,7 @@ class PartTokens:
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Order and meaning of the ``T`` tokens of a person in one stage.
+    """Order of the ``T`` tokens of a person in one stage.
 
     Args:
         name: Name of the stage.
@@ -73,13 +72,13 @@ class TokenLayout:
         return sum(len(part) for part in self.parts)
 
     def __reduce__(self) -> tuple:
-        # Cached properties are read-only views, which do not pickle.
+        # Cached properties are read-only and need not be pickled.
         return type(self), (self.name, self.parts)
 
     @property
     def slices(self) -> dict[str, slice]:
         """Part name to its slice of the token axis."""
-        # Not cached: torch.compile cannot look into a cached property.
+        # Not cached: torch.compile does not support cached properties.
         slices, start = {}, 0
         for part in self.parts:
             slices[part.name] = slice(start, start + len(part))
@@ -101,14 +100,14 @@ class TokenLayout:
 
     @cached_property
     def is_box(self) -> np.ndarray:
-        """``(T,)`` bool: box tokens, which see those of other persons."""
+        """``(T,)`` bool: box tokens, which attend to other persons."""
         flags = np.array([p.is_box for p in self.parts for _ in range(len(p))])
         flags.setflags(write=False)
         return flags
 
     @cached_property
     def parents(self) -> np.ndarray:
-        """``(T,)`` int64 index of the token each one grew from, root -1."""
+        """``(T,)`` int64 index of the parent token, -1 for the root."""
         parents = np.array(
             [
                 -1 if part.parent is None else self.slices[part.parent].start
@@ -144,11 +143,10 @@ class TokenLayout:
         return tuple(part for part in self.parts if part.name not in known)
 
     def attention_allowed(self, num_persons: int) -> np.ndarray:
-        """Who may attend to whom, written out densely.
+        """Dense attention mask, the definition of person attention.
 
-        A token sees its own person; box tokens also see the box tokens of
-        all persons.  The network uses the factorised form; this is its
-        definition, for tests and readers.
+        A token attends to its own person; box tokens also attend to the box
+        tokens of all persons.  The network uses a factorised form.
 
         Returns:
             ``(P * T, P * T)`` bool, rows are queries.
