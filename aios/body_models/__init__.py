@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""SMPL-X bodies: find and read the files, turn parameters into meshes.
+"""SMPL-X bodies: model files, and layers from parameters to meshes.
 
-This package knows nothing of networks; it needs :mod:`aios.structures` only.
-PyTorch is imported with the first layer that uses it.
+This package is independent of the networks.  PyTorch is imported with the
+first layer that uses it.
 """
 
 from __future__ import annotations

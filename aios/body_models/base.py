@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What every SMPL-X backend takes and gives.
+"""Interface of the SMPL-X backends: arguments, outputs and batches.
 
 Legend: ``B`` persons, ``J`` joints of the requested set, ``V`` vertices,
 ``K`` joints of one pose argument.
@@ -27,7 +27,7 @@ class SMPLXOutput:
     """Result of a body model.
 
     Attributes:
-        vertices: ``(B, V, 3)`` metres, or None where not asked for.
+        vertices: ``(B, V, 3)`` metres, or None if not requested.
         joints: ``(B, J, 3)`` metres.
         joint_set: Name of the set that ``joints`` is ordered by.
     """
@@ -38,26 +38,26 @@ class SMPLXOutput:
 
 
 Parameters = dict[str, Tensor]
-"""Checked arguments of ``B`` persons by name; poses are ``(B, K, 3)``
+"""Validated arguments of ``B`` persons by name; poses are ``(B, K, 3)``
 axis-angle or ``(B, K, 3, 3)`` rotation matrices."""
 
 
 class _JointIndex(NamedTuple):
-    """Where the joints of a set are in the native one."""
+    """Indices of the joints of a set in the native one."""
 
     source: Tensor  # (J,) int64
-    num_source: int  # the first so many joints are enough
+    num_source: int  # number of leading native joints needed
 
 
 class BodyModelBase(nn.Module):
-    """Arguments, files, batches and joint sets; a backend adds the geometry.
+    """Base class of SMPL-X layers: arguments, files, batches, joint sets.
 
     A backend implements :meth:`_add_geometry` and :meth:`_pose_chunk`, and
     sets the attributes of :class:`~aios.body_models.BodyModel` that are not
     set here.
 
     The model data are non-persistent buffers: the layer moves with its
-    parent module, and licensed data never ends up in a checkpoint.
+    parent module, and checkpoints contain no licensed data.
 
     Args:
         model_path: See :func:`~aios.body_models.find_body_model`.
@@ -67,8 +67,8 @@ class BodyModelBase(nn.Module):
         flat_hand_mean: Hand poses are relative to the flat hand instead of
             the mean hand of the model. AiOS and the datasets it reads use
             the mean hand.
-        use_face_contour: Also give the 17 landmarks of the face contour,
-            which slide over the face with the head's yaw.
+        use_face_contour: Also return the 17 landmarks of the face contour,
+            which move over the face with the yaw of the head.
         dtype: ``torch.float32`` or ``torch.float64``.
         chunk_size: Largest number of persons computed at once; bounds the
             memory of inference. ``None``: all.
@@ -79,7 +79,7 @@ class BodyModelBase(nn.Module):
         lbs_weights: ``(V, 55)``.
         parents: ``(55,)`` int64, -1 for the root.
         hand_mean: ``(2, 15, 3)`` mean pose of the left and right hand,
-            axis-angle, whatever ``flat_hand_mean`` is.
+            axis-angle, independent of ``flat_hand_mean``.
 
     Raises:
         MissingBodyModelError: No model file.
@@ -128,7 +128,7 @@ class BodyModelBase(nn.Module):
     def _apply(
         self, fn: Callable[[Tensor], Tensor], recurse: bool = True
     ) -> BodyModelBase:
-        """Keep single precision in a model that goes to half."""
+        """Keep the precision of the buffers in half-precision models."""
 
         def keep_precision(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
@@ -142,9 +142,9 @@ class BodyModelBase(nn.Module):
     def _add_geometry(
         self, arrays: dict[str, np.ndarray], dtype: torch.dtype
     ) -> None:
-        """Take what :meth:`_pose_chunk` needs from the model file's arrays.
+        """Set the buffers of dtype ``dtype`` that :meth:`_pose_chunk` uses.
 
-        The arrays may be changed. The dtype is that of the buffers.
+        The arrays of the model file may be changed.
         """
         raise NotImplementedError
 
@@ -187,8 +187,8 @@ class BodyModelBase(nn.Module):
             joint_set: Name of the joint set to return, any set whose
                 joints the body model has. ``None``: ``'smplx_144'``, or
                 ``'smplx_127'`` without the face contour.
-            return_vertices: Compute all vertices. Without them only what
-                the joints depend on is computed.
+            return_vertices: Compute all vertices, instead of only those
+                that the joints depend on.
 
         Returns:
             Vertices and joints, in the dtype of the layer.
@@ -213,7 +213,7 @@ class BodyModelBase(nn.Module):
                 'reye_pose': reye_pose,
             },
         )
-        # metres in half precision are millimetres off: autocast stays out
+        # Half precision would cause errors of millimetres.
         with torch.autocast(self.v_template.device.type, enabled=False):
             count = max(len(params['transl']), 1)
             size = self.chunk_size or count
@@ -234,7 +234,7 @@ class BodyModelBase(nn.Module):
     def rotation_matrices(self, params: Parameters) -> Tensor:
         """Rotations of all joints relative to the parent, (B, 55, 3, 3).
 
-        Here the hand mean is added to axis-angle hand poses.
+        The hand mean is added to axis-angle hand poses.
         """
         poses = []
         for name in POSE_JOINTS:
@@ -243,7 +243,7 @@ class BodyModelBase(nn.Module):
                 pose = pose + self.hand_mean[int('right' in name)]
             poses.append(pose)
         if all(pose.ndim == 3 for pose in poses):
-            # One long conversion: small operations cost more than numbers.
+            # One conversion is faster than one per argument.
             return axis_angle_to_matrix(torch.cat(poses, dim=1))
         matrices = [
             axis_angle_to_matrix(pose) if pose.ndim == 3 else pose

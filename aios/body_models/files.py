@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Find, read and check the files of SMPL-X-format body models.
 
-The official files cannot be redistributed; users bring them. They are
-treated as untrusted (:mod:`aios.utils.safe_io`): no code from a file runs,
-and neither chumpy nor pickle's trust is needed.
+The official files cannot be redistributed; users provide them. They are
+untrusted (:mod:`aios.utils.safe_io`): no code from a file is executed, and
+chumpy is not needed.
 
 Legend: ``V`` = 10475 vertices, ``F`` faces, ``J`` = 55 joints.
 """
@@ -31,7 +31,7 @@ _OFFICIAL_SITE = 'https://smpl-x.is.tue.mpg.de'
 _MAX_BYTES = 4 << 30  # official files unpack to a few hundred MB
 _NUM_VERTICES, _NUM_JOINTS = 10475, 55
 
-# Shapes of the arrays the layer needs; a str is a size that may vary.
+# Shapes of the arrays the layer needs; a name stands for any size.
 _FIELDS: dict[str, tuple[int | str, ...]] = {
     'v_template': (_NUM_VERTICES, 3),
     'f': ('F', 3),
@@ -55,15 +55,15 @@ _NUM_HAND_VERTICES, _NUM_FACE_VERTICES = 778, 5023
 
 
 class MissingBodyModelError(FileNotFoundError):
-    """A body-model file is not there; the message says where to get it."""
+    """A body-model file is missing; the message says where to get it."""
 
 
 class BodyModelFileError(ValueError):
-    """A body-model file was read but its content is not usable."""
+    """The content of a body-model file is invalid."""
 
 
 def default_body_model_dir() -> Path:
-    """``$AIOS_BODY_MODELS``, else ``body_models`` where all data are."""
+    """``$AIOS_BODY_MODELS``, else ``body_models`` in the data folder."""
     data = os.environ.get(_DATA_ENV) or 'data'
     return Path(os.environ.get(BODY_MODELS_ENV) or Path(data, 'body_models'))
 
@@ -74,10 +74,10 @@ def find_body_model(
     """Path of the model file for one gender.
 
     Args:
-        model_path: A file; a folder that holds ``SMPLX_NEUTRAL.npz`` (or
+        model_path: A file; a folder that contains ``SMPLX_NEUTRAL.npz`` (or
             ``.pkl``) itself or in a sub-folder ``smplx``; ``'free'`` for
             the free body, which is expanded into the user's cache when
-            needed; ``None`` for ``$AIOS_BODY_MODELS`` or, where that is not
+            needed; ``None`` for ``$AIOS_BODY_MODELS`` or, if that is not
             set, ``$AIOS_DATA/body_models`` or ``data/body_models``.
         gender: ``'neutral'``, ``'male'`` or ``'female'``. Ignored when
             ``model_path`` is a file.
@@ -114,9 +114,9 @@ def load_body_model_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: No such file.
-        UnsafeFileError: The file asks to run code.
+        UnsafeFileError: The file would execute code.
         CorruptFileError: The file is damaged.
-        BodyModelFileError: An array is missing or not as announced above.
+        BodyModelFileError: An array is missing or not as described above.
     """
     raw = read_model_file(path, keys=[*_FIELDS, *_OPTIONAL_FIELDS])
     arrays, _ = to_plain_arrays(raw)
@@ -127,7 +127,7 @@ def load_body_model_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def check_body_model_arrays(
     arrays: Mapping[str, np.ndarray], path: str | os.PathLike
 ) -> None:
-    """Refuse arrays that are not an SMPL-X model.
+    """Reject arrays that are not an SMPL-X model.
 
     Args:
         arrays: As :func:`load_body_model_arrays` returns them.
@@ -135,8 +135,8 @@ def check_body_model_arrays(
 
     Raises:
         BodyModelFileError: An array is missing, has another shape, is not
-            finite, refers to something that is not there, or breaks the
-            order of the joints.
+            finite, has indices out of range, or breaks the order of the
+            joints.
     """
     check_fields(
         arrays,
@@ -153,15 +153,15 @@ def check_body_model_arrays(
 def read_model_file(
     path: str | os.PathLike, keys: Iterable[str] | None = None
 ) -> dict[str, Any]:
-    """Raw content of an ``.npz`` or ``.pkl`` file with a dict in it.
+    """Raw content of an ``.npz`` file, or of a ``.pkl`` file with a dict.
 
     Args:
         path: The file.
-        keys: Read only these entries; other names are left out.
+        keys: Read only these entries.
 
     Returns:
-        Values by name, as :func:`aios.utils.safe_io.load_npz` and
-        :func:`~aios.utils.safe_io.load_pickle` give them.
+        Values by name, see :func:`aios.utils.safe_io.load_npz` and
+        :func:`~aios.utils.safe_io.load_pickle`.
 
     Raises:
         BodyModelFileError: Neither ``.npz`` nor ``.pkl``, or a pickle
@@ -191,14 +191,14 @@ def read_model_file(
 def to_plain_arrays(
     raw: Mapping[str, Any],
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Split a model file's content into plain arrays and the rest.
+    """Split the content of a model file into plain arrays and the rest.
 
     Args:
         raw: Content of :func:`read_model_file`. Sparse matrices become
-            dense ones, foreign byte orders the machine's.
+            dense, and the byte order that of the machine.
 
     Returns:
-        Arrays by name, and for every entry that is not an array the reason
+        Arrays by name, and for each entry that is not an array the reason
         why it was left out.
     """
     arrays: dict[str, np.ndarray] = {}
@@ -239,8 +239,8 @@ def load_vertex_ids(
         int64.
 
     Raises:
-        MissingBodyModelError: A file is not there.
-        BodyModelFileError: A file does not hold distinct vertex ids.
+        MissingBodyModelError: A file is missing.
+        BodyModelFileError: A file does not contain distinct vertex ids.
     """
     root = model_folder(model_path)
     hand_file = find_file(root, ('MANO_SMPLX_vertex_ids.pkl',))
@@ -278,8 +278,8 @@ def load_j14_regressor(
         ``(14, V)`` float32; ``regressor @ vertices`` gives the joints.
 
     Raises:
-        MissingBodyModelError: The file is not there.
-        BodyModelFileError: The file holds something else.
+        MissingBodyModelError: The file is missing.
+        BodyModelFileError: The file contains something else.
     """
     path = find_file(model_folder(model_path), ('SMPLX_to_J14.pkl',))
     arrays, _ = to_plain_arrays({'regressor': load_pickle(path)})
@@ -308,18 +308,18 @@ def find_file(
     folder: str = 'smplx',
     advice: str = f'Register at {_OFFICIAL_SITE} to download it',
 ) -> Path:
-    """The first of some files that is there.
+    """The first of several files that exists.
 
     Args:
-        model_path: A file, which is taken as it is; a folder; None for
+        model_path: A file, which is returned; a folder; None for
             :func:`default_body_model_dir`.
-        names: Names of the file, the best one first.
+        names: Names of the file in order of preference.
         folder: Sub-folder that is searched before the folder itself.
-        advice: Where users get the file.
+        advice: Where to get the file, for the message.
 
     Raises:
-        MissingBodyModelError: None is there; says where it was looked for
-            and where to get it.
+        MissingBodyModelError: None exists; the message lists the searched
+            paths.
     """
     if model_path is None:
         model_path = model_folder(None)
@@ -358,13 +358,13 @@ def check_fields(
 
     Args:
         arrays: By name.
-        fields: Wanted shapes, see :func:`check_array`.
+        fields: Expected shapes, see :func:`check_array`.
         path: Name of the file for messages.
         model: Name of the model for messages.
-        advice: What to say if an array is missing.
+        advice: End of the message if an array is missing.
 
     Raises:
-        BodyModelFileError: An array is missing or not as wanted.
+        BodyModelFileError: An array is missing or not as expected.
     """
     missing = [name for name in fields if name not in arrays]
     if missing:
@@ -379,15 +379,15 @@ def check_fields(
 def check_array(
     array: np.ndarray, shape: tuple[int | str, ...], where: str
 ) -> None:
-    """Reject an array that is not as a model file has it.
+    """Reject an array of wrong shape or content.
 
     Args:
         array: The array.
-        shape: Wanted shape; a name stands for any size.
+        shape: Expected shape; a name stands for any size.
         where: File and field, for messages.
 
     Raises:
-        BodyModelFileError: Another shape, no numbers, or not finite.
+        BodyModelFileError: Another shape, not numeric, or not finite.
     """
     expected = ', '.join(str(size) for size in shape)
     fits = array.ndim == len(shape) and all(
@@ -409,7 +409,7 @@ def check_array(
 def _check_references(
     arrays: Mapping[str, np.ndarray], path: str | os.PathLike
 ) -> None:
-    """Indices stay in range, parents come first, weights sum to one."""
+    """Check ranges of indices, order of joints and sums of weights."""
     limits = {
         'f': len(arrays['v_template']),
         'lmk_faces_idx': len(arrays['f']),

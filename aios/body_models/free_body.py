@@ -1,14 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The AiOS free body: a CC0 stand-in in the SMPL-X *file format*.
 
-A compact seed (integers only, well below 1 MB a gender) ships in
-``assets/``. :func:`expand_free_body` turns it into the files that loaders
-of the format expect: ``SMPLX_{NEUTRAL,MALE,FEMALE}.npz``, the hand and
-head vertex ids and the 14-joint regressor.
+The package contains a compact seed in ``assets/`` (integers only, well below
+1 MB per gender). :func:`expand_free_body` converts it to the files of the
+format: ``SMPLX_{NEUTRAL,MALE,FEMALE}.npz``, the hand and head vertex ids and
+the 14-joint regressor.
 
 It is **not** the SMPL-X model: only array names, shapes, the kinematic
 tree and the vertex ids that other code hard-codes are the same. Shape and
-expression coefficients mean something else, and numbers measured on it
+expression coefficients have another meaning, and numbers measured on it
 cannot be compared with published ones. See ``docs/en/free_body.md``.
 
 Legend: ``V`` = 10475 vertices, ``F`` = 20908 faces, ``J`` = 55 joints.
@@ -36,10 +36,10 @@ FREE_BODY_VERSION = '1.1'
 """Version of the seed; part of the name of the cache folder."""
 
 FREE_BODY_GENDERS = ('neutral', 'male', 'female')
-"""Genders that the package has a seed for."""
+"""Genders with a seed in the package."""
 
 _ASSETS = Path(__file__).parent / 'assets'
-_SIDE_FILES = (  # what all genders share
+_SHARED_FILES = (  # of all genders
     'smplx/MANO_SMPLX_vertex_ids.pkl',
     'smplx/SMPL-X__FLAME_vertex_ids.npy',
     'smplx/SMPLX_to_J14.pkl',
@@ -48,7 +48,7 @@ _SIDE_FILES = (  # what all genders share
 )
 _NUM_SHAPE_COLUMNS = 400  # 300 shape + 100 expression, the 2020 layout
 _EXPRESSION_COLUMN = 300
-_ROOT_PARENT = 2**32 - 1  # how the format writes 'no parent'
+_ROOT_PARENT = 2**32 - 1  # 'no parent' in the file format
 # Units of the integers in the seed. Powers of two make the weights exact
 # in float32, so they sum to exactly one.
 _LENGTH_UNIT = 1e-5
@@ -70,10 +70,10 @@ _NOTES = (
 
 
 def free_body_dir() -> Path:
-    """Return the folder :func:`expand_free_body` writes to by default.
+    """Return the default folder of :func:`expand_free_body`.
 
     It is ``$AIOS_CACHE/free_body-<version>``, or
-    ``~/.cache/aios/free_body-<version>`` where ``AIOS_CACHE`` is not set.
+    ``~/.cache/aios/free_body-<version>`` if ``AIOS_CACHE`` is not set.
     The folder need not exist.
     """
     return cache_folder() / f'free_body-{FREE_BODY_VERSION}'
@@ -86,17 +86,16 @@ def expand_free_body(
 ) -> Path:
     """Write the free body as files of the SMPL-X format.
 
-    Files that are there already are kept, so calling it again costs next
-    to nothing. Every file appears at once (temporary file, then rename)
-    and has the same bytes whoever writes it, so several processes may
+    Existing files are kept, so repeated calls are fast. Files are written
+    atomically and always have the same bytes, so several processes may
     call this at the same time.
 
     Args:
-        dst: Folder to fill, made when missing. ``None`` means
+        dst: Output folder, created if missing. ``None`` means
             :func:`free_body_dir`.
         genders: Any of ``'neutral'``, ``'male'``, ``'female'``.
-        overwrite: Replace files that are not this version of the free
-            body instead of raising.
+        overwrite: Replace files that are not of this version of the free
+            body instead of raising an error.
 
     Returns:
         The folder. It holds ``smplx/SMPLX_<GENDER>.npz``,
@@ -106,7 +105,7 @@ def expand_free_body(
 
     Raises:
         ValueError: A gender has no seed.
-        FileExistsError: A file in the way is something else, such as the
+        FileExistsError: An existing file is another one, such as the
             licensed model, and ``overwrite`` is not set.
     """
     root = Path(dst) if dst is not None else free_body_dir()
@@ -117,19 +116,19 @@ def expand_free_body(
         for gender, path in models.items()
         if overwrite or not _is_current_model(path)
     ]
-    if not missing and all((root / name).is_file() for name in _SIDE_FILES):
+    if not missing and all((root / name).is_file() for name in _SHARED_FILES):
         return root  # without reading the seed
     changed = {}
-    for name, content in _side_files().items():
+    for name, content in _shared_files().items():
         path = root / name
-        # Looked at once: another process may write it meanwhile.
-        there = path.read_bytes() if path.exists() else None
-        if there not in (None, content) and not overwrite:
+        # Read once, because another process may write it.
+        existing = path.read_bytes() if path.exists() else None
+        if existing not in (None, content) and not overwrite:
             raise FileExistsError(
                 f'{path}: not the file of the free body {FREE_BODY_VERSION}; '
                 'choose another folder, or pass overwrite=True'
             )
-        if there != content:
+        if existing != content:
             changed[path] = content
     for path, content in changed.items():
         with atomic_write(path, overwrite=True) as stream:
@@ -152,8 +151,7 @@ def free_body_arrays(gender: str = 'neutral') -> dict[str, np.ndarray]:
         with ten shape directions from column 0 and ten expression
         directions from column 300, ``posedirs`` (V, 3, 486),
         ``J_regressor`` (J, V), ``weights`` (V, J) and ``kintree_table``
-        (2, J); the licence, the credits and ``is_free_body`` come with
-        them.
+        (2, J); also the licence, the credits and ``is_free_body``.
 
     Raises:
         ValueError: The gender has no seed.
@@ -204,7 +202,7 @@ def _load_seed(name: str) -> dict[str, np.ndarray]:
 
 
 def _skin_weights(common: Mapping, num_joints: int) -> np.ndarray:
-    """Dense (V, J) skinning weights from the few largest of each vertex."""
+    """Dense (V, J) skinning weights from the largest ones per vertex."""
     joints = common['weight_joints'].astype(np.int64)
     weights = np.zeros((len(joints), num_joints))
     np.add.at(
@@ -263,7 +261,7 @@ def _landmark_arrays(common: Mapping) -> dict[str, np.ndarray]:
 
 
 def _notes(common: Mapping) -> dict[str, np.ndarray]:
-    """Keys that are not in the format; loaders pass over them."""
+    """Keys that are not in the format and that loaders ignore."""
     return {
         'is_free_body': np.array(True),
         'free_body_version': np.array(FREE_BODY_VERSION),
@@ -275,8 +273,8 @@ def _notes(common: Mapping) -> dict[str, np.ndarray]:
     }
 
 
-def _side_files() -> dict[str, bytes]:
-    """Content of the files that all genders share, by relative path."""
+def _shared_files() -> dict[str, bytes]:
+    """Content of the files shared by all genders, by relative path."""
     common = _load_seed('common')
     hands = {
         'left_hand': common['left_hand_vertices'].astype(np.int64),
@@ -291,7 +289,7 @@ def _side_files() -> dict[str, bytes]:
         (_ASSETS / 'LICENSE').read_bytes(),
         (_ASSETS / 'README.md').read_bytes(),
     )
-    return dict(zip(_SIDE_FILES, contents, strict=True))
+    return dict(zip(_SHARED_FILES, contents, strict=True))
 
 
 def _j14_regressor(common: Mapping) -> np.ndarray:
@@ -306,7 +304,7 @@ def _j14_regressor(common: Mapping) -> np.ndarray:
 
 
 def _is_current_model(path: Path) -> bool:
-    """Tell whether ``path`` is this version; raise if it is another file."""
+    """Whether ``path`` has this version; raises if it is another file."""
     if not path.exists():
         return False
     try:

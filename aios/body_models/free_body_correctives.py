@@ -1,18 +1,17 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pose correctives of the free body, worked out instead of stored.
+"""Pose correctives of the free body, computed instead of stored (60 MB).
 
 The SMPL family adds ``posedirs @ (R - I)`` to the rest shape before linear
 blend skinning (Loper et al., "SMPL", 2015, Sec. 3). Here these directions
 are fitted so that bent and twisted joints keep their volume: the target is
 the same skeleton with rotations blended as quaternions (as dual quaternion
-skinning does about one centre), which neither collapses at the elbow nor
-pinches a twisted shoulder. Doing it at expansion keeps a 60 MB array out
-of the seed.
+skinning does about one centre), which avoids collapsing elbows and pinched
+shoulders.
 
-When one joint turns by ``R``, a vertex that follows it by the share ``s``
-moves by ``B = (1 - s) I + s R`` about the joint. The wanted motion depends
-on ``s``, ``R`` and the offset ``d`` from the joint only and is linear in
-``d``, so a small table over ``s`` serves every vertex.
+When one joint rotates by ``R``, a vertex with skinning weight ``s`` moves by
+``B = (1 - s) I + s R`` about the joint. The target motion depends only on
+``s``, ``R`` and the offset ``d`` from the joint and is linear in ``d``, so
+all vertices share a small table over ``s``.
 """
 
 from __future__ import annotations
@@ -20,19 +19,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
+
+from aios.structures import SMPLX_55
 
 _NUM_SHARES = 21
 _NUM_SAMPLES = 90
 _RIDGE = 3e-3
-_DECIMALS = 4  # last bits of linear algebra must not reach the files
+_DECIMALS = 4  # makes files independent of the linear algebra library
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 
 class _Range(NamedTuple):
-    """Range of motion in which the fit is made.
+    """Range of motion for the fit.
 
     Attributes:
-        joints: Left or middle joints that it holds for.
+        joints: Left or middle joints with this range.
         low: Lowest axis-angle (radians).
         high: Highest axis-angle.
         strength: 0 is linear blend skinning, 1 is quaternion blending.
@@ -44,8 +46,8 @@ class _Range(NamedTuple):
     strength: float = 0.6
 
 
-# The jaw and the eyeballs have none: their motion is rigid. The shoulder
-# gets less, or its armpit would swell when the arm is raised.
+# The jaw and the eyeballs move rigidly and have none. A higher strength of
+# the shoulder would let the armpit swell when the arm is raised.
 _HIP = _Range((1,), (-1.9, -0.6, -0.6), (0.5, 0.6, 0.9))
 _KNEE = _Range((4,), (0.0, -0.2, -0.1), (2.3, 0.2, 0.1))
 _FOOT = _Range((7, 10), (-0.7, -0.4, -0.4), (0.7, 0.4, 0.4))
@@ -61,8 +63,7 @@ _RANGES: tuple[_Range, ...] = (
     *(_HIP, _KNEE, _FOOT, _SPINE, _NECK, _COLLAR, _SHOULDER),
     *(_ELBOW, _WRIST, _FINGERS, _THUMB),
 )
-_RIGHT_OF_LEFT = {1: 2, 4: 5, 7: 8, 10: 11, 13: 14, 16: 17, 18: 19, 20: 21}
-_RIGHT_OF_LEFT |= {finger: finger + 15 for finger in range(25, 40)}
+_RIGHT_OF_LEFT = dict(SMPLX_55.flip_pairs)
 
 
 def pose_correctives(
@@ -103,7 +104,7 @@ def pose_correctives(
 
 
 def _descendants(parents: np.ndarray) -> np.ndarray:
-    """(J, J) one where the column joint hangs on the row joint, or is it."""
+    """(J, J) one where the column joint is the row joint or below it."""
     below = np.eye(len(parents))
     for joint in range(len(parents) - 1, 0, -1):
         below[parents[joint]] += below[joint]
@@ -113,66 +114,56 @@ def _descendants(parents: np.ndarray) -> np.ndarray:
 def _apply(
     table: np.ndarray, share: np.ndarray, offset: np.ndarray
 ) -> np.ndarray:
-    """Directions (n, 3, 9) of vertices with their shares and offsets."""
+    """Directions (n, 3, 9) of vertices, interpolated by their shares."""
     position = share * (_NUM_SHARES - 1)
     lower = np.minimum(position.astype(int), _NUM_SHARES - 2)
-    part = (position - lower)[:, None, None, None]
-    entries = (1 - part) * table[lower] + part * table[lower + 1]
+    fraction = (position - lower)[:, None, None, None]
+    entries = (1 - fraction) * table[lower] + fraction * table[lower + 1]
     return np.einsum('nkab,nb->nak', entries, offset)
 
 
 def _mirrored(table: np.ndarray) -> np.ndarray:
-    """The table of the joint on the other side."""
+    """Table of the joint on the other side."""
     sign = np.outer(np.diag(_MIRROR), np.diag(_MIRROR))
     return table * sign.reshape(9, 1, 1) * sign
 
 
 def _corrective_table(motion: _Range) -> np.ndarray:
-    """Fit (S, 9, 3, 3): offset -> direction of each feature, by share."""
+    """Fit (S, 9, 3, 3) matrices from offsets to directions, by share."""
     draws = np.random.RandomState(0).uniform(size=(_NUM_SAMPLES, 3))
     low, high = np.array(motion.low), np.array(motion.high)
     vectors = low + (high - low) * draws
     angle = np.linalg.norm(vectors, axis=1)
     axis = vectors / angle[:, None]
-    rotation = _rotation(axis, angle)
+    rotation = Rotation.from_rotvec(vectors).as_matrix()
     features = (rotation - np.eye(3)).reshape(-1, 9)
     table = np.zeros((_NUM_SHARES, 9, 3, 3))
     for i, share in enumerate(np.linspace(0, 1, _NUM_SHARES)[1:-1], 1):
         blend = (1 - share) * np.eye(3) + share * rotation
-        partial = np.arctan2(
+        half_angle = np.arctan2(
             share * np.sin(angle / 2),
             1 - share + share * np.cos(angle / 2),
         )
-        wanted = _rotation(axis, 2 * partial) - blend
-        table[i] = _fit(features, blend, motion.strength * wanted)
+        partial = Rotation.from_rotvec(axis * 2 * half_angle[:, None])
+        target = partial.as_matrix() - blend
+        table[i] = _fit(features, blend, motion.strength * target)
     return np.round(table, _DECIMALS)
 
 
 def _fit(
-    features: np.ndarray, blend: np.ndarray, wanted: np.ndarray
+    features: np.ndarray, blend: np.ndarray, target: np.ndarray
 ) -> np.ndarray:
-    """Least squares for ``blend @ sum_k features_k M_k = wanted``.
+    """Least squares for ``blend @ sum_k features_k M_k = target``.
 
     Args:
         features: (N, 9).
         blend: (N, 3, 3) linear part of the blended transform.
-        wanted: (N, 3, 3) correction after skinning, per unit offset.
+        target: (N, 3, 3) correction after skinning, per unit offset.
 
     Returns:
         The matrices M, (9, 3, 3).
     """
     matrix = np.einsum('nk,nab->nakb', features, blend).reshape(-1, 27)
     normal = matrix.T @ matrix + _RIDGE * len(features) * np.eye(27)
-    solution = np.linalg.solve(normal, matrix.T @ wanted.reshape(-1, 3))
+    solution = np.linalg.solve(normal, matrix.T @ target.reshape(-1, 3))
     return solution.reshape(9, 3, 3)
-
-
-def _rotation(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Rodrigues' formula for unit axes (N, 3) and angles (N,)."""
-    x, y, z = axis.T
-    zero = np.zeros_like(x)
-    cross = np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]])
-    cross = cross.transpose(2, 0, 1)
-    angle = angle[:, None, None]
-    turn = np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
-    return np.eye(3) + turn

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How SMPL-X orders poses, joints and coefficients; without PyTorch."""
+"""Layout of SMPL-X poses, joints and coefficients; without PyTorch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aios.structures import POSE_JOINTS, get_joint_set, joint_mapping
+from aios.structures.arrays import library_of
 
 VERTEX_JOINTS: Mapping[str, int] = {
     'nose': 9120,
@@ -51,7 +52,7 @@ _NARROW_NUM_BETAS = 10  # older files: 10 shape + 10 expression
 def split_shape_directions(
     shapedirs: np.ndarray, num_betas: int, num_expression_coeffs: int
 ) -> np.ndarray:
-    """Pick the wanted shape and expression directions of a model file.
+    """Select the shape and expression directions of a model file.
 
     Files have 300 shape and 100 expression directions (v1.1) or 10 and 10
     (v1.0, sometimes followed by others).
@@ -84,15 +85,14 @@ def split_shape_directions(
 
 
 def joints_by_depth(parents: np.ndarray) -> list[np.ndarray]:
-    """Joints below the root of a kinematic tree.
+    """Group the joints of a kinematic tree by depth, without the root.
 
     Args:
-        parents: ``(J,)`` parent of each joint, before it; the first one is
-            the root (its entry is ignored).
+        parents: ``(J,)`` parent of each joint, with a lower index; the first
+            entry, of the root, is ignored.
 
     Returns:
-        Indices ``(n,)`` of the joints whose depth is 1, of those whose depth
-        is 2, and so on.
+        Indices ``(n,)`` of the joints of depth 1, of depth 2, and so on.
     """
     depth = np.zeros(len(parents), np.int64)
     for joint, parent in enumerate(parents[1:], start=1):
@@ -103,10 +103,10 @@ def joints_by_depth(parents: np.ndarray) -> list[np.ndarray]:
 def rest_skeleton(
     arrays: Mapping[str, np.ndarray], shape_directions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Joints of the rest pose, which are linear in the shape.
+    """Joints of the rest pose as a linear function of the shape.
 
     Args:
-        arrays: Of a model file.
+        arrays: Arrays of a model file.
         shape_directions: ``(V, 3, C)``.
 
     Returns:
@@ -124,7 +124,7 @@ def rest_skeleton(
 def used_vertices(
     *groups: np.ndarray,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The vertices that groups of indices need, and the groups among them."""
+    """Unique vertices of groups of indices, and the groups re-indexed."""
     flat = np.concatenate([group.ravel() for group in groups])
     used, place = np.unique(flat, return_inverse=True)
     ends = np.cumsum([group.size for group in groups])[:-1]
@@ -133,10 +133,10 @@ def used_vertices(
 
 
 def joint_source(native: str, joint_set: str) -> np.ndarray:
-    """Where the joints of a set are in that of a body model.
+    """Indices of the joints of a set among those of a body model.
 
     Raises:
-        ValueError: The body model lacks some; the message names them.
+        ValueError: The body model lacks joints; the message names them.
         KeyError: Unknown joint set.
     """
     source = joint_mapping(native, joint_set, approximate=True)
@@ -151,10 +151,10 @@ def joint_source(native: str, joint_set: str) -> np.ndarray:
 
 
 def common_rows(given: Mapping[str, Any]) -> int:
-    """Number of persons of arguments, of which one row serves all persons.
+    """Number of persons of arguments; single rows are broadcast.
 
     Raises:
-        ValueError: They have different numbers, or no axis of persons.
+        ValueError: Numbers of rows differ, or an argument has no batch axis.
     """
     for name, value in given.items():
         if value.ndim < 2:
@@ -188,3 +188,24 @@ def as_pose(name: str, pose: Any) -> Any:
         f'axis-angle, or (B, {joints}, 3, 3) for rotation matrices, got '
         f'{tuple(pose.shape)}'
     )
+
+
+def contour_rows(neck_rotation: Any) -> Any:
+    """Row of the contour table for each head yaw.
+
+    Rows 0..39 are for 0..39 degrees to one side, rows 40..78 for 1..39 to
+    the other; larger angles use the last row (SMPL-X model files).
+
+    Args:
+        neck_rotation: ``(B, 3, 3)`` global rotation of the neck joint, array
+            or tensor without gradient.
+
+    Returns:
+        ``(B,)`` int64 in 0..78; 0 where the rotation is NaN.
+    """
+    library = library_of(neck_rotation)
+    run = library.hypot(neck_rotation[:, 0, 0], neck_rotation[:, 1, 0])
+    yaw = library.rad2deg(library.arctan2(neck_rotation[:, 2, 0], run))
+    yaw = library.nan_to_num(yaw).clip(-MAX_CONTOUR_YAW, MAX_CONTOUR_YAW)
+    yaw = library.asarray(yaw.round(), dtype=library.int64)
+    return library.where(yaw < 0, MAX_CONTOUR_YAW - yaw, yaw)

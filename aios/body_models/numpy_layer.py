@@ -23,13 +23,13 @@ from aios.structures import POSE_JOINTS
 
 from .files import find_body_model, load_body_model_arrays
 from .layout import (
-    MAX_CONTOUR_YAW,
     NECK,
     NUM_SKELETON,
     NUM_STATIC,
     VERTEX_JOINTS,
     as_pose,
     common_rows,
+    contour_rows,
     joint_source,
     joints_by_depth,
     rest_skeleton,
@@ -37,7 +37,7 @@ from .layout import (
     used_vertices,
 )
 
-_SPARSE_DENSITY = 0.05  # of correctives, below it sparse ones are faster
+_SPARSE_DENSITY = 0.05  # sparse correctives below it are faster
 _VECTORS = ('betas', 'expression', 'transl')
 
 
@@ -45,7 +45,7 @@ class NumpyBodies(NamedTuple):
     """Posed bodies.
 
     Attributes:
-        vertices: ``(B, V, 3)`` metres, or None where not asked for.
+        vertices: ``(B, V, 3)`` metres, or None if not requested.
         joints: ``(B, n, 3)`` metres.
         joint_set: Name of the set that ``joints`` is ordered by.
     """
@@ -58,7 +58,8 @@ class NumpyBodies(NamedTuple):
 class NumpySMPLXLayer:
     """SMPL-X: parameters in, joints and vertices out, as arrays.
 
-    Results are those of :class:`~aios.body_models.SMPLXLayer` to rounding.
+    Results equal those of :class:`~aios.body_models.SMPLXLayer` up to
+    rounding.
 
     Args:
         model_path: See :func:`~aios.body_models.find_body_model`.
@@ -80,7 +81,7 @@ class NumpySMPLXLayer:
     Raises:
         MissingBodyModelError: No model file.
         BodyModelFileError: The file is not an SMPL-X model.
-        ValueError: An option makes no sense.
+        ValueError: An option is out of range.
     """
 
     def __init__(
@@ -117,17 +118,17 @@ class NumpySMPLXLayer:
         self._add_landmarks(arrays)
 
     def _add_landmarks(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep the few vertices that joints depend on as small models."""
+        """Make small models of the vertices that joints depend on."""
         tips = np.array(list(VERTEX_JOINTS.values()))
         fixed = self.faces[arrays['lmk_faces_idx'].astype(np.int64)]
-        self._anchor_ids, places = used_vertices(tips, fixed)
-        self._tips, self._landmarks = places
+        self._anchor_ids, groups = used_vertices(tips, fixed)
+        self._tips, self._landmarks = groups
         self._landmark_weights = _single(arrays['lmk_bary_coords'])
-        self._anchors = self._mesh.some(self._anchor_ids)
+        self._anchors = self._mesh.select(self._anchor_ids)
         moving = self.faces[arrays['dynamic_lmk_faces_idx'].astype(np.int64)]
         self._contour_ids, (self._corners,) = used_vertices(moving)
         self._corner_weights = _single(arrays['dynamic_lmk_bary_coords'])
-        self._contour = self._mesh.some(self._contour_ids)
+        self._contour = self._mesh.select(self._contour_ids)
 
     def __call__(
         self,
@@ -140,8 +141,8 @@ class NumpySMPLXLayer:
 
         Args:
             joint_set: Name of the joint set to return.
-            return_vertices: Compute all vertices. Without them only what
-                the joints depend on is computed.
+            return_vertices: Compute all vertices, instead of only those
+                that the joints depend on.
             **parameters: Those of
                 :meth:`aios.body_models.BodyModelBase.forward`, as arrays.
 
@@ -221,26 +222,26 @@ class NumpySMPLXLayer:
         )
         shape = coefficients @ self._joint_directions
         rest = self._joints + shape.reshape(-1, *self._joints.shape)
-        turned, joints = self._pose_skeleton(local, rest)
-        moved = joints - (turned @ rest[..., None])[..., 0]
-        transforms = np.concatenate([turned, moved[..., None]], axis=-1)
+        rotations, joints = self._pose_skeleton(local, rest)
+        moved = joints - (rotations @ rest[..., None])[..., 0]
+        transforms = np.concatenate([rotations, moved[..., None]], axis=-1)
         feature = local[:, 1:] - np.eye(3, dtype=np.float32)
         feature = feature.reshape(-1, 9 * (local.shape[1] - 1))
         skin = coefficients, feature, transforms
         vertices = self._mesh(*skin) if return_vertices else None
 
-        def some(ids: np.ndarray, model: _Skin) -> np.ndarray:
+        def points_of(ids: np.ndarray, model: _Skin) -> np.ndarray:
             return model(*skin) if vertices is None else vertices[:, ids]
 
         groups = [joints]
         if num_joints > NUM_SKELETON:
-            points = some(self._anchor_ids, self._anchors)
+            points = points_of(self._anchor_ids, self._anchors)
             inside = points[:, self._landmarks]
             inside = (inside * self._landmark_weights[..., None]).sum(2)
             groups += [points[:, self._tips], inside]
         if num_joints > NUM_STATIC:
-            points = some(self._contour_ids, self._contour)
-            rows = _contour_rows(turned[:, NECK])
+            points = points_of(self._contour_ids, self._contour)
+            rows = contour_rows(rotations[:, NECK])
             person = np.arange(len(rows))[:, None, None]
             corners = points[person, self._corners[rows]]
             weights = self._corner_weights[rows][..., None]
@@ -252,16 +253,16 @@ class NumpySMPLXLayer:
         self, local: np.ndarray, rest: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Global rotations and positions of the skeleton's joints."""
-        turned, placed = local.copy(), rest.copy()
+        rotations, positions = local.copy(), rest.copy()
         for joints in self._levels:
             parents = self.parents[joints]
             bones = rest[:, joints] - rest[:, parents]
-            above = turned[:, parents]
-            turned[:, joints] = above @ local[:, joints]
-            placed[:, joints] = (
-                placed[:, parents] + (above @ bones[..., None])[..., 0]
+            above = rotations[:, parents]
+            rotations[:, joints] = above @ local[:, joints]
+            positions[:, joints] = (
+                positions[:, parents] + (above @ bones[..., None])[..., 0]
             )
-        return turned, placed
+        return rotations, positions
 
 
 @dataclass(frozen=True)
@@ -294,8 +295,8 @@ class _Skin:
             correctives,
         )
 
-    def some(self, vertices: np.ndarray) -> _Skin:
-        """Some of the vertices."""
+    def select(self, vertices: np.ndarray) -> _Skin:
+        """Model of some of the vertices."""
         rows = (3 * vertices[:, None] + np.arange(3)).ravel()
         return _Skin(
             self.template[vertices],
@@ -323,26 +324,17 @@ class _Skin:
         flat = transforms.reshape(*transforms.shape[:2], 12)
         for person, bones in zip(blended, flat, strict=True):
             person[:] = (self.weights @ bones).reshape(person.shape)
-        turned = np.einsum('bnij,bnj->bni', blended[..., :3], rest)
-        return np.asarray(turned + blended[..., 3])
+        rotated = np.einsum('bnij,bnj->bni', blended[..., :3], rest)
+        return np.asarray(rotated + blended[..., 3])
 
 
 def rotation_matrices(axis_angle: np.ndarray) -> np.ndarray:
     """``(..., 3)`` axis-angle to ``(..., 3, 3)`` of its dtype."""
     shape = *axis_angle.shape, 3
-    if not axis_angle.size:  # which older versions of SciPy refuse
+    if not axis_angle.size:  # older versions of SciPy raise an error
         return np.zeros(shape, axis_angle.dtype)
     rotations = Rotation.from_rotvec(axis_angle.reshape(-1, 3))
     return rotations.as_matrix().reshape(shape).astype(axis_angle.dtype)
-
-
-def _contour_rows(neck: np.ndarray) -> np.ndarray:
-    """Rows of the contour table; see :func:`skinning.contour_rows`."""
-    run = np.hypot(neck[:, 0, 0], neck[:, 1, 0])
-    yaw = np.rad2deg(np.arctan2(neck[:, 2, 0], run))
-    yaw = np.nan_to_num(yaw).clip(-MAX_CONTOUR_YAW, MAX_CONTOUR_YAW)
-    yaw = yaw.round().astype(np.int64)
-    return np.where(yaw < 0, MAX_CONTOUR_YAW - yaw, yaw)
 
 
 def _single(array: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from .protocol import BodyModel
 if TYPE_CHECKING:
     from torch import nn
 
-_CHUNK = 128  # persons that are posed at once; bounds the memory
+_CHUNK = 128  # persons posed at once; bounds the memory
 
 
 class PosedBodies(NamedTuple):
@@ -27,7 +27,7 @@ class PosedBodies(NamedTuple):
 
     Attributes:
         joints: ``(n, J, 3)`` metres.
-        vertices: ``(n, V, 3)`` metres, or None where not asked for.
+        vertices: ``(n, V, 3)`` metres, or None if not requested.
     """
 
     joints: np.ndarray
@@ -40,15 +40,15 @@ class BodyPoser:
     Args:
         body_model: Config of a layer such as
             :class:`~aios.body_models.SMPLXLayer`, or a layer. A config is
-            built once per gender, when it is first needed. A layer, or a
-            config with ``gender``, serves all persons.
+            built once per gender, on first use. A layer, or a config with
+            ``gender``, is used for all persons.
     """
 
     def __init__(
         self, body_model: Mapping[str, Any] | BodyModel | nn.Module
     ) -> None:
         self._body_model = body_model
-        self._one_for_all = (
+        self._is_shared = (
             not isinstance(body_model, Mapping) or 'gender' in body_model
         )
         self._layers: dict[str, Any] = {}
@@ -104,13 +104,13 @@ class BodyPoser:
                 'parameters and genders must have the same number of rows, '
                 f'got {counts} and {len(names)} genders'
             )
-        if self._one_for_all:
+        if self._is_shared:
             names = np.full(count, 'neutral')
         chunks = [
             (gender, rows)
             for gender in sorted(set(names.tolist())) or ['neutral']
-            for mine in [np.flatnonzero(names == gender)]
-            for rows in np.split(mine, range(_CHUNK, len(mine), _CHUNK))
+            for index in [np.flatnonzero(names == gender)]
+            for rows in np.split(index, range(_CHUNK, len(index), _CHUNK))
         ]
         bodies = [
             self._pose(
@@ -121,10 +121,10 @@ class BodyPoser:
             for gender, rows in chunks
         ]
         joints, vertices = zip(*bodies, strict=True)
-        back = np.argsort(np.concatenate([rows for _, rows in chunks]))
+        order = np.argsort(np.concatenate([rows for _, rows in chunks]))
         return PosedBodies(
-            np.concatenate(joints)[back],
-            None if vertices[0] is None else np.concatenate(vertices)[back],
+            np.concatenate(joints)[order],
+            None if vertices[0] is None else np.concatenate(vertices)[order],
         )
 
     @staticmethod
@@ -176,9 +176,10 @@ def ground_truth_parameters(
 
     Args:
         persons: Fields of :data:`aios.structures.GT_FIELDS`, arrays or
-            tensors: ``smplx_pose`` and, where known, the others.
-        index: ``(n,)`` which persons.
-        vectors: Arguments besides the pose, ``smplx_`` before their field.
+            tensors: ``smplx_pose`` and any of the others.
+        index: ``(n,)`` indices of persons.
+        vectors: Arguments besides the pose; their fields start with
+            ``smplx_``.
     """
     pose = persons['smplx_pose'][index]
     poses = {name: pose[:, rows] for name, rows in POSE_ROWS.items()}

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What tracking, export and drawing need of a body model."""
+"""Interface of body models for tracking, export and drawing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 
 class BodyModel(Protocol):
-    """Anything that turns SMPL-X parameters into joints and vertices.
+    """A function from SMPL-X parameters to joints and vertices.
 
     The arguments are those of
     :meth:`aios.body_models.BodyModelBase.forward`.  Attributes are tensors,
-    or arrays where PyTorch is not used.
+    or arrays without PyTorch.
     """
 
     @property

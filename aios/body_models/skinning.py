@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .layout import MAX_CONTOUR_YAW, joints_by_depth, rest_skeleton
+from .layout import joints_by_depth, rest_skeleton
 
 _SPARSE_DENSITY = 0.05  # below it sparse correctives are faster (benchmark)
 
@@ -26,8 +26,8 @@ class KinematicTree(nn.Module):
     """Forward kinematics, one batched product per depth of the tree.
 
     Args:
-        parents: ``(J,)`` parent of each joint, before it; the first one is
-            the root (its entry is ignored).
+        parents: ``(J,)`` parent of each joint, with a lower index; the first
+            entry, of the root, is ignored.
     """
 
     place: Tensor
@@ -77,10 +77,10 @@ class KinematicTree(nn.Module):
 
 
 class Skeleton(nn.Module):
-    """Joints of persons, and how they move the skin.
+    """Joints of persons and their transforms of the skin.
 
     Args:
-        arrays: Of a model file.
+        arrays: Arrays of a model file.
         shape_directions: ``(V, 3, C)``.
         dtype: Floating-point type.
     """
@@ -130,10 +130,10 @@ class Skeleton(nn.Module):
 
 
 class PoseCorrectives(nn.Module):
-    """Pose-dependent vertex offsets; sparse where most of them are zero.
+    """Pose-dependent vertex offsets; a sparse matrix if most are zero.
 
-    The correctives of the free body touch the vertices near each joint
-    only, those of the official model all of them.
+    Each joint of the free body moves only the vertices near it, each joint
+    of the official model all vertices.
 
     Args:
         directions: ``(N, 3, 486)``.
@@ -148,12 +148,11 @@ class PoseCorrectives(nn.Module):
         super().__init__()
         matrix = directions.reshape(-1, directions.shape[-1])
         self.shape = matrix.shape
-        # several times faster than np.nonzero of floats in two dimensions
+        # Several times faster than np.nonzero of a two-dimensional array.
         entries = np.divmod(np.flatnonzero(matrix != 0), matrix.shape[1])
         self.sparse = len(entries[0]) < _SPARSE_DENSITY * matrix.size
         if self.sparse:
-            # index and values instead of a sparse buffer: DDP cannot
-            # broadcast one
+            # DDP cannot broadcast sparse buffers.
             index = torch.from_numpy(np.stack(entries))
             values = torch.as_tensor(matrix[entries], dtype=dtype)
             self.register_buffer('index', index, False)
@@ -188,9 +187,9 @@ class PoseCorrectives(nn.Module):
         )
 
     def _sparse_rows(self) -> Tensor:
-        """The same without the sorting that each product of it costs."""
+        """CSR matrix, whose products need no sorting of the entries."""
         with warnings.catch_warnings():
-            # PyTorch calls this form "beta", once in a process.
+            # PyTorch warns once per process that this layout is "beta".
             warnings.simplefilter('ignore', UserWarning)
             return torch.sparse_csr_tensor(
                 self.row_starts,
@@ -201,8 +200,8 @@ class PoseCorrectives(nn.Module):
             )
 
     def _dense_matrix(self) -> Tensor:
-        # For GPUs, which write it quickly: the gradient of a sparse product
-        # sorts the matrix, and waits to know its size.
+        # For GPUs: fast to fill, while the gradient of a sparse product sorts
+        # the matrix and synchronises to read its size.
         matrix = self.values.new_zeros(self.shape)
         return matrix.index_put((self.index[0], self.index[1]), self.values)
 
@@ -260,26 +259,6 @@ class SkinnedVertices(nn.Module):
         blended = (self.weights @ transforms.flatten(2)).unflatten(2, (3, 4))
         rotated = (blended[..., :3] * rest.unsqueeze(2)).sum(-1)
         return rotated + blended[..., 3]
-
-
-@torch.no_grad()
-def contour_rows(neck_rotation: Tensor) -> Tensor:
-    """Row of the contour table for each head yaw.
-
-    Rows 0..39 are for 0..39 degrees to one side, rows 40..78 for 1..39 to
-    the other; beyond, the last row is used (SMPL-X model files).
-
-    Args:
-        neck_rotation: ``(B, 3, 3)`` global rotation of the neck joint.
-
-    Returns:
-        ``(B,)`` int64 in 0..78; 0 where the rotation is NaN.
-    """
-    run = torch.hypot(neck_rotation[:, 0, 0], neck_rotation[:, 1, 0])
-    yaw = torch.rad2deg(torch.atan2(neck_rotation[:, 2, 0], run))
-    yaw = yaw.nan_to_num().clamp(-MAX_CONTOUR_YAW, MAX_CONTOUR_YAW)
-    yaw = yaw.round().long()
-    return torch.where(yaw < 0, MAX_CONTOUR_YAW - yaw, yaw)
 
 
 def interpolate_corners(

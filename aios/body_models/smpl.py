@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""SMPL bodies, for ground truth that is given as SMPL (3DPW, EMDB).
+"""SMPL bodies, for SMPL ground truth (3DPW, EMDB).
 
 Written from the SMPL paper (Loper et al. 2015) and the layout of the model
-files, which users bring and which are read as data only.
+files, which users provide.
 
 Legend: ``B`` persons, ``V`` = 6890 vertices, ``J`` = 24 joints.
 """
@@ -42,7 +42,7 @@ SMPL_FEET: Mapping[str, int] = {
     'right_bigtoe': 6617,
     'right_heel': 6787,
 }
-"""Vertices of the feet, by the names of the same joints of SMPL-X."""
+"""Vertices of the feet, by the names of the corresponding SMPL-X joints."""
 
 _NUM_VERTICES, _NUM_JOINTS, _NUM_SMPLX = 6890, 24, 10475
 _SMPL_ADVICE = 'Register at https://smpl.is.tue.mpg.de to download it'
@@ -62,7 +62,7 @@ _FIELDS: dict[str, tuple[int | str, ...]] = {
     'weights': (_NUM_VERTICES, _NUM_JOINTS),
     'kintree_table': (2, _NUM_JOINTS),
 }
-# What the downloads of the site are called.
+# File names of the official downloads.
 _OFFICIAL_NAMES = {
     'neutral': 'basic{}odel_neutral_lbs_10_207_0_v1.{}.0.pkl',
     'male': 'basic{}odel_m_lbs_10_207_0_v1.{}.0.pkl',
@@ -76,8 +76,8 @@ def find_smpl(
     """Path of the SMPL file for one gender.
 
     Args:
-        model_path: A file; a folder that holds ``SMPL_NEUTRAL.npz`` (or
-            ``.pkl``, or a file by its official name) itself or in a
+        model_path: A file; a folder that contains ``SMPL_NEUTRAL.npz`` (or
+            ``.pkl``, or a file with its official name) itself or in a
             sub-folder ``smpl``; ``None`` as for
             :func:`~aios.body_models.find_body_model`.
         gender: ``'neutral'``, ``'male'`` or ``'female'``.
@@ -108,7 +108,7 @@ def load_smpl_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         (V, J), ``kintree_table`` (2, J).
 
     Raises:
-        UnsafeFileError: The file asks to run code.
+        UnsafeFileError: The file would execute code.
         CorruptFileError: The file is damaged.
         BodyModelFileError: An array is missing or has another shape.
     """
@@ -120,7 +120,7 @@ def load_smpl_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def load_smplx_to_smpl(
     model_path: str | os.PathLike | None = None,
 ) -> sparse.csr_matrix:
-    """Matrix from vertices of SMPL-X to those of SMPL.
+    """Matrix that maps SMPL-X vertices to SMPL vertices.
 
     Args:
         model_path: Folder with ``smplx2smpl_deftrafo_setup.pkl`` (of
@@ -133,8 +133,8 @@ def load_smplx_to_smpl(
         ``(6890, 10475)`` float64, rows sum to 1.
 
     Raises:
-        MissingBodyModelError: The file is not there.
-        BodyModelFileError: The file holds something else.
+        MissingBodyModelError: The file is missing.
+        BodyModelFileError: The file contains something else.
     """
     names = ('smplx2smpl_deftrafo_setup.pkl', 'smplx2smpl.pkl')
     path = find_file(
@@ -178,8 +178,8 @@ def load_h36m_regressor(
         ``(17, 6890)`` float64; row 0 is the pelvis.
 
     Raises:
-        MissingBodyModelError: The file is not there.
-        BodyModelFileError: The file holds something else.
+        MissingBodyModelError: The file is missing.
+        BodyModelFileError: The file contains something else.
     """
     names = ('J_regressor_h36m.npy',)
     path = find_file(model_folder(model_path), names, 'smpl', _H36M_ADVICE)

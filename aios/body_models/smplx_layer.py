@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The SMPL-X layer, differentiable and batched.
 
-Written from the SMPL and SMPL-X papers and the layout of the model files;
-it gives what the ``smplx`` package gives (see ``docs/en/body_models.md``).
+Written from the SMPL and SMPL-X papers and the layout of the model files.
+Outputs equal those of the ``smplx`` package (see ``docs/en/body_models.md``).
 
 Legend: ``B`` persons, ``V`` = 10475 vertices, ``J`` = 55 joints.
 """
@@ -23,15 +23,11 @@ from .layout import (
     NUM_SKELETON,
     NUM_STATIC,
     VERTEX_JOINTS,
+    contour_rows,
     split_shape_directions,
     used_vertices,
 )
-from .skinning import (
-    Skeleton,
-    SkinnedVertices,
-    contour_rows,
-    interpolate_corners,
-)
+from .skinning import Skeleton, SkinnedVertices, interpolate_corners
 
 
 @MODELS.register_module()
@@ -66,7 +62,7 @@ class SMPLXLayer(BodyModelBase):
     def _add_landmarks(
         self, arrays: Mapping[str, np.ndarray], dtype: torch.dtype
     ) -> None:
-        """Keep the few vertices that joints depend on as small models."""
+        """Make small models of the vertices that joints depend on."""
         faces = arrays['f'].astype(np.int64)
         fixed = faces[arrays['lmk_faces_idx'].astype(np.int64)]
         tips = np.array(list(VERTEX_JOINTS.values()))
@@ -144,7 +140,7 @@ class SMPLXLayer(BodyModelBase):
             points = self.contour(*skin)
         else:
             points = vertices.index_select(1, self.contour_ids)
-        rows = contour_rows(neck)
+        rows = contour_rows(neck.detach())
         return interpolate_corners(
             points, self.contour_corners[rows], self.contour_weights[rows]
         )

@@ -16,8 +16,7 @@ from aios.body_models import (
     SMPLXLayer,
     load_body_model_arrays,
 )
-from aios.body_models.layout import split_shape_directions
-from aios.body_models.skinning import contour_rows
+from aios.body_models.layout import contour_rows, split_shape_directions
 from aios.registry import MODELS
 from aios.structures import (
     POSE_JOINTS,
