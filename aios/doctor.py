@@ -1,9 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Look at the environment and say what works, what is missing, what to do.
+"""Check the environment and report problems with advice.
 
-Every check is a function that returns findings; it never raises, and what it
-needs is imported inside it, so that one broken package does not hide the
-others.
+Each check is a function that returns findings and imports packages itself, so
+that a broken package does not affect other checks.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from .utils.versions import (
 )
 from .version import __version__
 
-# They install the same folder `cv2`, over one another.
+# All of them install the same folder `cv2`.
 _OPENCV = tuple(
     f'opencv{contrib}-python{headless}'
     for contrib in ('', '-contrib')
@@ -37,14 +36,14 @@ Status = Literal['ok', 'note', 'warning', 'error']
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of a check.
 
     Args:
-        topic: What was looked at.
+        topic: Subject of the check.
         status: ``'ok'``; ``'note'``, something optional is missing;
             ``'warning'``, it may fail; ``'error'``, this package cannot work.
-        value: What was found.
-        advice: What to do about it, empty if nothing.
+        value: Description of the result.
+        advice: How to solve the problem, empty if there is none.
     """
 
     topic: str
@@ -54,10 +53,10 @@ class Finding:
 
 
 def _import(module: str, topic: str, advice: str) -> Finding:
-    """Import a package that is needed and report its version."""
+    """Import a required package and report its version."""
     try:
         found = importlib.import_module(module)
-    except Exception as error:  # a broken binary raises anything
+    except Exception as error:  # of any type, for broken binaries
         reason = f'{type(error).__name__}: {error}'
         return Finding(
             topic, 'error', f'cannot be imported ({reason})', advice
@@ -77,7 +76,7 @@ def check_python() -> Iterable[Finding]:
 
 
 def check_torch() -> Iterable[Finding]:
-    """Torch, and the CUDA devices it can use."""
+    """Torch and its CUDA devices."""
     finding = _import('torch', 'torch', 'Install it: https://pytorch.org.')
     yield finding
     if finding.status == 'error':
@@ -103,7 +102,7 @@ def check_torch() -> Iterable[Finding]:
 
 
 def check_openmmlab() -> Iterable[Finding]:
-    """The OpenMMLab packages: which family, which versions, do they import."""
+    """The OpenMMLab packages: family, versions and import."""
     mmcv_ext.install()
     advice = 'Run `pip install -r requirements/mminstall.txt`.'
     for module in ('mmengine', 'mmcv', 'mmdet'):
@@ -128,7 +127,7 @@ def _cpu_attention() -> Finding:
         from aios.ops import resolve_kernel
 
         kernel = resolve_kernel('cpu')
-    except Exception as error:  # a broken package raises anything
+    except Exception as error:  # of any type, for broken packages
         advice = 'See the lines above, and the variable AIOS_MSDA_KERNEL.'
         return Finding(
             topic, 'error', f'{type(error).__name__}: {error}', advice
@@ -140,7 +139,7 @@ def _cpu_attention() -> Finding:
 
 
 def check_attention() -> Iterable[Finding]:
-    """The kernels of multi-scale deformable attention, and MMDetection."""
+    """Kernels of multi-scale deformable attention, and MMDetection."""
     yield _cpu_attention()
     topic = 'deformable attention'
     if not mmcv_ext.has_compiled_ops():
@@ -166,7 +165,7 @@ def check_attention() -> Iterable[Finding]:
 
 
 def check_rendering() -> Iterable[Finding]:
-    """OpenCV, and whether it draws meshes."""
+    """OpenCV and its mesh rasteriser."""
     finding = _import(
         'cv2',
         'opencv',
@@ -244,7 +243,7 @@ def diagnose() -> list[Finding]:
     """Run all checks.
 
     Returns:
-        What they found. A check that fails itself is an ``'error'`` finding.
+        All findings. An exception in a check is an ``'error'`` finding.
     """
     findings: list[Finding] = []
     for check in CHECKS:
@@ -262,7 +261,7 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 
 def format_findings(findings: Iterable[Finding], as_json: bool = False) -> str:
-    """Write findings down for readers, or as a JSON list for programs."""
+    """Format findings as text or as a JSON list."""
     findings = list(findings)
     if as_json:
         return json.dumps([asdict(finding) for finding in findings], indent=2)

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Registry nodes of scope ``aios``, each a child of MMEngine's root.
 
-Modules are found without imports in a config: a node imports the packages in
-its ``locations`` when something is first looked up in it. Classes of sibling
-projects are reached by their scope, for example ``type='mmdet.ResNet'``.
+A node imports the packages in its ``locations`` on the first look-up, so that
+configs need no ``custom_imports``. Classes of sibling projects have the prefix
+of their scope, for example ``type='mmdet.ResNet'``.
 
 More details: https://mmengine.readthedocs.io/en/latest/advanced_tutorials/registry.html
 """  # noqa: E501
@@ -50,12 +50,11 @@ prepare_openmmlab()
 
 
 class AiOSRegistry(Registry):
-    """A node that builds its own classes whatever the default scope is.
+    """A node that builds its own classes independent of the default scope.
 
-    MMEngine looks a bare name up in the default scope; a config of
-    MMDetection (``default_scope = 'mmdet'``) with ``type='aios.AiOS'`` would
-    not find the parts that only this project has. Names that are not ours
-    are looked up as ever.
+    MMEngine looks up bare names in the default scope; a config of MMDetection
+    (``default_scope = 'mmdet'``) with ``type='aios.AiOS'`` would not find
+    classes of this project. Other names are looked up as usual.
     """
 
     def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
@@ -64,7 +63,7 @@ class AiOSRegistry(Registry):
         Args:
             cfg: Its ``type`` and arguments.
             *args: See :meth:`mmengine.registry.Registry.build`.
-            **kwargs: See there.
+            **kwargs: See :meth:`mmengine.registry.Registry.build`.
         """
         if isinstance(cfg, dict) and '_scope_' not in cfg:
             self.import_from_location()
@@ -74,10 +73,10 @@ class AiOSRegistry(Registry):
 
 
 def _node(name: str, parent: Registry, *locations: str) -> AiOSRegistry:
-    """Make a child of one of MMEngine's root registries.
+    """Create a child of one of MMEngine's root registries.
 
-    A node without classes of ours only passes a look-up on to the root. It
-    names this module, because MMEngine would import everything otherwise.
+    The location of nodes without classes of this project is this module,
+    because MMEngine would otherwise import the whole package.
     """
     return AiOSRegistry(
         name,
@@ -159,14 +158,14 @@ FUNCTIONS = _node('function', root.FUNCTIONS)
 
 
 def register_all_modules(init_default_scope: bool = True) -> None:
-    """Import every module that the registries of scope ``aios`` know.
+    """Import all modules of the registries of scope ``aios``.
 
-    Not needed with a :class:`mmengine.runner.Runner`, which finds modules
-    through ``default_scope='aios'``; useful in scripts and notebooks.
+    For scripts and notebooks; a :class:`mmengine.runner.Runner` with
+    ``default_scope='aios'`` does not need it.
 
     Args:
         init_default_scope: Also make ``aios`` the current default scope. If
-            another scope is current, this warns and takes its place.
+            another scope is current, it is replaced with a warning.
     """
     for node in list(globals().values()):
         if isinstance(node, AiOSRegistry):
@@ -186,7 +185,7 @@ def _enter_default_scope(scope: str) -> None:
             '`init_default_scope=False` if this is not wanted.',
             stacklevel=3,
         )
-    # Instances are kept by name, and an old one never becomes current again.
+    # Existing instances cannot become current again, so use a new name.
     name = scope
     if DefaultScope.check_instance_created(name):
         name = f'{scope}-{time.time_ns()}'

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Configs in the new style, of real classes: an editor finds what they name.
+"""Configs in MMEngine's new style, with imported classes.
 
-Most configs are text, in ``configs/`` of the repository; those here are
-equal to the ones of the same name there.  In a config of your own::
+Each equals the config of the same name in ``configs/`` of the repository,
+where the other configs are.  In a config of your own::
 
     from mmengine.config import read_base
 

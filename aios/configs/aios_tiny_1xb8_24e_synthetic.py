@@ -19,8 +19,8 @@ with read_base():
     from ._base_.default_runtime import *  # noqa: F403
     from ._base_.synthetic_small import *  # noqa: F403
 
-# The published weights suit a backbone that knows images. From random
-# weights the sums over joints drown the boxes, and none are found for long.
+# The published loss weights are for a pretrained backbone. When training from
+# scratch, losses of joints would dominate those of boxes.
 body_weights = dict(
     body_keypoints=1.0,  # 10
     body_oks=1.0,  # 4
@@ -48,7 +48,7 @@ loss_weights['whole_body'].update(body_weights, **hand_and_face_weights)
 
 optim_wrapper = dict(
     type=AsyncOptimWrapper,
-    # from scratch: more than 1e-4, and all parameters alike
+    # from scratch: more than 1e-4, and the same for all parameters
     optimizer=dict(type=AdamW, lr=1e-3, weight_decay=1e-4, fused=True),
     clip_grad=dict(max_norm=5.0, norm_type=2),  # 0.1
 )

@@ -1,11 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The network without Python: ONNX and ``torch.export``.
+"""Export of the network: ONNX and ``torch.export``.
 
-What is exported is everything between pixels and the predictions of the last
-decoder layer.  Choosing persons and posing their bodies is left to
-:func:`aios.models.heads.decode_instances`: the licence of SMPL-X does not
-allow to give its arrays away inside a file, and thresholds can still be
-chosen.
+Files include everything between pixels and the predictions of the last decoder
+layer.  :func:`aios.models.heads.decode_instances` selects and poses persons:
+the licence of SMPL-X does not allow its arrays in a file, and thresholds can
+be set at run time.
 """
 
 from .export import (

@@ -27,9 +27,9 @@ _REVERSED = [2, 1, 0]  # channels
 class DeployableNetwork(nn.Module):
     """The network of a detector, from pixels to its last layer's outputs.
 
-    Images are normalised and padding is masked inside, so results are
-    those of the detector on the same images in a batch of this size.
-    Deformable attention is written in operators that every exporter knows.
+    Includes the normalisation and masking of images, so that results equal
+    those of the detector for the same images in a batch of this size.
+    Deformable attention consists of operators that all exporters support.
 
     Args:
         model: The detector; it is copied.
@@ -42,7 +42,7 @@ class DeployableNetwork(nn.Module):
     def __init__(self, model: AiOS) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).eval()
-        # What is not needed: the body, and what only trains.
+        # Remove the body model and parts for training.
         self.model.bbox_head.smplx_layer = None
         self.model.bbox_head.criterion = None
         self.model.dn_query_generator = None
@@ -51,7 +51,7 @@ class DeployableNetwork(nn.Module):
             if isinstance(module, DeformableAttention):
                 module.kernel = 'grid_sample'
         self.layout: TokenLayout = self.model.decoder.stages[-1].layout
-        # Those of a layer do not depend on the image.
+        # Independent of the image.
         self.output_names = (
             _LOGITS,
             *(part.name for part in self.layout.parts if part.is_box),
@@ -62,19 +62,18 @@ class DeployableNetwork(nn.Module):
             self.output_names += (_KEYPOINT_SCORES,)
 
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
-        """Predict.
+        """Predict the outputs.
 
         Args:
-            images: ``(B, 3, H, W)`` of 0..255 with the channels as in files
-                that OpenCV reads (BGR); each image in the upper left
-                corner, anything elsewhere.
+            images: ``(B, 3, H, W)`` of 0..255 in BGR, as read by OpenCV; each
+                image in the upper left corner, with any values elsewhere.
             sizes: ``(B, 2)`` int64 height and width of the images.
 
         Returns:
-            The outputs of :attr:`output_names`; see
-            :class:`aios.models.heads.outputs.LayerOutputs`, from which they
-            come: boxes ``(B, P, 4)`` cxcywh and points ``(B, P, K, 2)`` are
-            fractions of the image, rotations are matrices.
+            The outputs of :attr:`output_names`, see
+            :class:`aios.models.heads.outputs.LayerOutputs`: boxes
+            ``(B, P, 4)`` cxcywh and points ``(B, P, K, 2)`` are fractions of
+            the image, rotations are matrices.
         """
         padding = _padding_of(sizes, images)
         features = self.model.extract_feat(self._normalise(images, padding))
@@ -92,12 +91,12 @@ class DeployableNetwork(nn.Module):
         return tuple(packed[name] for name in self.output_names)
 
     def _normalise(self, images: Tensor, padding: Tensor) -> Tensor:
-        """As the data preprocessor does it."""
+        """Normalise like the data preprocessor."""
         preprocessor = self.model.data_preprocessor
         reverse = preprocessor._channel_conversion
-        # MMDetection's, or ours
+        # MMDetection's preprocessor or ours.
         if getattr(preprocessor, 'reverses_channels', reverse):
-            # flip() becomes a slice that steps back, slow in every runtime
+            # flip() is exported as a slice with step -1, slow in all runtimes.
             images = images[:, _REVERSED]
         if preprocessor._enable_normalize:
             images = (images - preprocessor.mean) / preprocessor.std
@@ -118,7 +117,7 @@ def pack_outputs(outputs: LayerOutputs) -> dict[str, Tensor]:
     """Predictions of a layer by name.
 
     Args:
-        outputs: Of a layer with SMPL-X parameters.
+        outputs: Outputs of a layer with SMPL-X parameters.
     """
     packed = {
         _LOGITS: outputs.logits,

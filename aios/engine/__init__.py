@@ -1,2 +1,2 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What happens around training and evaluation steps."""
+"""Hooks, optimizer wrappers and tools of training and testing."""

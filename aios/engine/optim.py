@@ -1,14 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Optimizer wrappers that do not wait for the device.
+"""Optimizer wrappers without synchronisation.
 
-MMEngine's wrappers read the norm of the gradient in every step to log it, so
-the host waits until the whole backward pass is done.  Here the norm stays on
-the device, for :class:`~aios.engine.hooks.AsyncRuntimeInfoHook` to read it
-together with the losses.
+MMEngine's wrappers read the norm of the gradient in every step for the log, so
+the host waits for the backward pass.  Here the norm stays on the device until
+:class:`~aios.engine.hooks.AsyncRuntimeInfoHook` reads it together with the
+losses.
 
-A step with a gradient that is infinite or not a number changes nothing, if the
-optimizer can be told so on its device (``fused=True``).  The loss can then be
-looked at later: until then nothing broken gets into the weights.
+Optimizers with ``fused=True`` skip steps with infinite or NaN gradients on the
+device.  Losses can thus be checked later without broken weights.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ __all__ = ['AsyncAmpOptimWrapper', 'AsyncOptimWrapper']
 
 
 class _AsyncNorm(OptimWrapper):
-    """The norm of the gradient stays where it is."""
+    """Keeps the norm of the gradient on its device."""
 
     _grad_norm: Tensor | None = None
 
     @property
     def skips_broken_steps(self) -> bool:
-        """Whether a gradient without a finite norm leaves the weights."""
+        """Whether steps with a non-finite gradient norm are skipped."""
         return (
             bool(self.clip_grad_kwargs)
             and self.clip_func is torch.nn.utils.clip_grad_norm_
@@ -40,15 +39,15 @@ class _AsyncNorm(OptimWrapper):
 
     @property
     def must_be_finite(self) -> tuple[str, ...]:
-        """Names of what is logged here that shows broken training."""
+        """Names of logged values that indicate broken training."""
         return (self.grad_name,)
 
     def take_grad_norm(self) -> dict[str, Tensor]:
-        """Norm of the gradient before it was clipped, a scalar, by its name.
+        """Norm of the gradient before clipping, a scalar, by its name.
 
-        Empty where the last iteration made no step (gradients are summed
-        over several) or where there is no norm (none is clipped, or each
-        value for itself).  A norm is given once.
+        Empty if the last iteration made no step (gradient accumulation) or
+        has no norm (no clipping, or clipping by value).  Each norm is
+        returned once.
         """
         norm, self._grad_norm = self._grad_norm, None
         return {} if norm is None else {self.grad_name: norm}
@@ -59,7 +58,7 @@ class _AsyncNorm(OptimWrapper):
         try:
             super().step(**kwargs)
         finally:
-            # what GradScaler leaves behind, too, is for one step only
+            # Also that of GradScaler is valid for one step only.
             self.optimizer.__dict__.pop('found_inf', None)
 
     def _clip_grad(self) -> None:
@@ -70,7 +69,7 @@ class _AsyncNorm(OptimWrapper):
             if parameter.requires_grad and parameter.grad is not None
         ]
         if parameters:
-            # clip_grad_value_ returns nothing
+            # clip_grad_value_ returns None.
             norm = self.clip_func(parameters, **self.clip_grad_kwargs)
             if norm is not None:
                 self._set_norm(norm)
@@ -78,14 +77,14 @@ class _AsyncNorm(OptimWrapper):
     def _set_norm(self, norm: Tensor) -> None:
         self._grad_norm = norm.detach()
         if self.skips_broken_steps:
-            # the name by which GradScaler tells fused optimizers
+            # Attribute with which GradScaler makes fused optimizers skip.
             broken = ~torch.isfinite(self._grad_norm)
             self.optimizer.__dict__['found_inf'] = broken.float()
 
 
 @OPTIM_WRAPPERS.register_module()
 class AsyncOptimWrapper(_AsyncNorm):
-    """MMEngine's optimizer wrapper, without waiting for the device.
+    """MMEngine's optimizer wrapper, without synchronisation.
 
     Arguments are those of :class:`mmengine.optim.OptimWrapper`.  The norm of
     the gradient is logged by ``AsyncRuntimeInfoHook``, which our runtime
@@ -95,7 +94,7 @@ class AsyncOptimWrapper(_AsyncNorm):
 
 @OPTIM_WRAPPERS.register_module()
 class AsyncAmpOptimWrapper(_AsyncNorm, AmpOptimWrapper):
-    """MMEngine's wrapper for mixed precision, without waiting.
+    """MMEngine's wrapper for mixed precision, without synchronisation.
 
     Arguments are those of :class:`mmengine.optim.AmpOptimWrapper`.  See
     :class:`AsyncOptimWrapper`.
@@ -103,5 +102,5 @@ class AsyncAmpOptimWrapper(_AsyncNorm, AmpOptimWrapper):
 
     @property
     def must_be_finite(self) -> tuple[str, ...]:
-        """Nothing with scaled losses: too large a scale is found that way."""
+        """Empty with loss scaling, which causes infinite values by design."""
         return () if self.loss_scaler.is_enabled() else (self.grad_name,)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What a detector spends, and in which phase of its work."""
+"""Time of a detector by phase."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PHASES: Mapping[str, Sequence[tuple[str, str]]] = {
     'post-process': [('', 'predict')],
 }
 """Phases of a DETR of MMDetection: sub-module (empty: the detector) and
-method. What runs in a phase that another one calls counts for the inner."""
+method. Time in nested phases counts for the innermost."""
 
 
 def build_detector(config: Config, device: str = 'cpu') -> nn.Module:
     """Build the detector of a config for inference, with random weights.
 
     Args:
-        config: Of AiOS or of a detector of MMDetection.
-        device: Where to.
+        config: Config of AiOS or of a detector of MMDetection.
+        device: Device of the detector.
     """
     from aios.registry import MODELS
 
@@ -44,11 +44,11 @@ def build_detector(config: Config, device: str = 'cpu') -> nn.Module:
 def make_batch(
     images: Tensor, device: str = 'cpu'
 ) -> tuple[Tensor, list[Any]]:
-    """Inputs of a detector, as its data preprocessor makes them.
+    """Inputs of a detector, as from its data preprocessor.
 
     Args:
         images: ``(B, 3, H, W)`` normalised.
-        device: Where to.
+        device: Device of the result.
 
     Returns:
         Images, and for each a data sample with its meta information.
@@ -68,12 +68,12 @@ def make_batch(
 
 
 def autocast_to(dtype: str, device: str) -> AbstractContextManager:
-    """What a model runs in.
+    """Context of a model with mixed precision.
 
     Args:
-        dtype: ``'float32'`` leaves everything as it is; otherwise the name of
-            the dtype for :class:`torch.autocast`.
-        device: Where it runs.
+        dtype: Name of the dtype for :class:`torch.autocast`, or
+            ``'float32'`` for no autocast.
+        device: Device of the model.
     """
     if dtype == 'float32':
         return nullcontext()
@@ -81,12 +81,11 @@ def autocast_to(dtype: str, device: str) -> AbstractContextManager:
 
 
 def make_clock(name: str, device: str = 'cpu') -> Callable[[], float]:
-    """A clock that tells what a tool measures, in seconds.
+    """A clock in seconds.
 
     Args:
-        name: ``'cpu'``, the time of all cores that this process had, or
-            ``'wall'``.
-        device: What works. The clock of the wall waits for it.
+        name: ``'cpu'``, CPU time of this process, or ``'wall'``.
+        device: Device with which the wall clock synchronises.
     """
     if name == 'cpu':
         return time.process_time
@@ -101,11 +100,11 @@ def make_clock(name: str, device: str = 'cpu') -> Callable[[], float]:
 
 
 class PhaseMeter:
-    """Divides what a call of a detector spends among its phases.
+    """Measures the cost of the phases of a detector.
 
     Args:
         model: The detector.
-        read: Reads a counter that only grows, such as a clock.
+        read: Reads a monotonic counter, such as a clock.
         phases: See :data:`PHASES`; those the model lacks are left out.
     """
 
@@ -128,16 +127,16 @@ class PhaseMeter:
 
     @contextmanager
     def measure(self) -> Iterator[dict[str, float]]:
-        """Measure what runs inside.
+        """Measure the calls inside the context.
 
         Yields:
-            What each phase spent; complete after the block.
+            Cost of each phase, complete after the block.
         """
         self._spent = dict.fromkeys(
             (phase for phase, _, _ in self._targets), 0.0
         )
         for phase, owner, method in self._targets:
-            # An attribute of the object hides the method of its class.
+            # An instance attribute overrides the method of the class.
             setattr(owner, method, self._wrap(phase, getattr(owner, method)))
         try:
             yield self._spent
@@ -158,7 +157,7 @@ class PhaseMeter:
         return wrapped
 
     def _settle(self) -> None:
-        """Give what was spent since the last time to the current phase."""
+        """Add the cost since the last call to the current phase."""
         now = self.read()
         if self._stack:
             self._spent[self._stack[-1]] += now - self._last

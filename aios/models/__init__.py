@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The network; see ``docs/en/notes/network.md``."""
 
-# First, because it lets mmcv do without compiled operators.
+# First, because it makes mmcv work without compiled operators.
 import aios.registry  # noqa: F401
 
 from .backbones import MoveNet

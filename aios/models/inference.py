@@ -1,8 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A detector rearranged for inference: same results, less time.
-
-What each step saves is in docs/en/benchmarks.md.
-"""
+"""Optimise a detector for inference, see ``docs/en/benchmarks.md``."""
 
 from __future__ import annotations
 
@@ -14,12 +11,12 @@ from torch import nn
 
 
 def prepare_for_inference(model: nn.Module) -> nn.Module:
-    """Rearrange a detector in place, for inference only.
+    """Optimise a detector in place, for inference only.
 
-    Batch norms of the backbone become part of the convolutions before them.
-    On a CPU, feature maps keep their channels together.  Results differ by
-    rounding.  The model cannot be trained any more, and its state dict is
-    another one: load weights first.
+    Batch norms of the backbone are fused into the convolutions before them.
+    On a CPU, convolutions use the channels-last memory format.  Results
+    differ by rounding.  The model cannot be trained afterwards, and its state
+    dict changes: load weights first.
 
     Args:
         model: A detector of MMDetection, with a ``backbone``, in eval mode.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Operators that exist in several implementations of equal result."""
+"""Operators with several, equivalent implementations."""
 
 from .msda import (
     available_kernels,

@@ -1,10 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Multi-scale deformable attention: one function, several kernels.
+"""Multi-scale deformable attention with several kernels.
 
 The operator of *Deformable DETR* (Zhu et al., ICLR 2021, Eq. 3) without its
-linear layers. All kernels compute the same numbers; which one runs is decided
-by the device, unless the caller or the variable ``AIOS_MSDA_KERNEL`` names
-one.
+linear layers. All kernels are equivalent; the device determines the kernel,
+unless the caller or the variable ``AIOS_MSDA_KERNEL`` selects one.
 
 Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
 ``D`` channels of a head, ``L`` levels, ``K`` points a level.
@@ -36,7 +35,7 @@ AUTO = 'auto'
 
 @dataclass(frozen=True)
 class _Entry:
-    """A kernel, the devices it runs on, and whether it reads half floats."""
+    """A kernel, its devices, and whether it accepts half precision."""
 
     run: Kernel
     runs_on: Callable[[torch.device], bool]
@@ -49,9 +48,8 @@ _KERNELS = {
     'numba': _Entry(numba_kernel, numba_is_available),
     'grid_sample': _Entry(grid_sample_kernel, lambda device: True),
 }
-# What `auto` tries, first to last, fastest first (docs/en/benchmarks.md).
-# Elsewhere than on a CPU `grid_sample` is the safe choice; `triton` is none
-# of `auto` until it is measured on a GPU.
+# Order of `auto`, fastest first (docs/en/benchmarks.md). `triton` is not
+# included before it is measured on a GPU.
 _PREFERENCE = {
     'cpu': ('numba', 'grid_sample'),
     'other': ('mmcv', 'grid_sample'),
@@ -62,7 +60,7 @@ def available_kernels(device: torch.device | str = 'cpu') -> tuple[str, ...]:
     """Names of the kernels that run on a device.
 
     Args:
-        device: Where the tensors are.
+        device: Device of the tensors.
     """
     device = torch.device(device)
     return tuple(
@@ -79,14 +77,14 @@ def multi_scale_deformable_attention(
 ) -> Tensor:
     """Sum of bilinear samples of several feature levels.
 
-    Half-precision input is computed in float32; only the result is rounded
-    (with ``triton``, gradients are, too).
+    Half-precision input is computed in float32; only the result (with
+    ``triton`` also gradients) is rounded.
 
     Args:
         value: ``(B, S, H, D)``, the levels one after another, row by row.
         spatial_shapes: ``(height, width)`` of each level, Python integers.
         sampling_locations: ``(B, Q, H, L, K, 2)`` x, y. A level covers
-            ``[0, 1]``, edge to edge; outside of it everything is zero.
+            ``[0, 1]``, edge to edge, and is padded with zeros.
         attention_weights: ``(B, Q, H, L, K)``.
         kernel: A name of :func:`available_kernels`, or ``'auto'``.
 
@@ -94,13 +92,13 @@ def multi_scale_deformable_attention(
         ``(B, Q, H * D)`` in the dtype of ``value``.
 
     Raises:
-        ValueError: The shapes do not fit, or there is no such kernel.
+        ValueError: Shapes do not match, or there is no such kernel.
         RuntimeError: The kernel does not run on the device of ``value``.
     """
     _check_shapes(value, spatial_shapes, sampling_locations, attention_weights)
     entry = _KERNELS[resolve_kernel(value.device, kernel)]
     dtype = torch.promote_types(value.dtype, torch.float32)
-    # Other kernels get one dtype, also inside torch.autocast.
+    # Other kernels get a single dtype, also inside torch.autocast.
     with torch.autocast(value.device.type, enabled=False):
         output = entry.run(
             value if entry.takes_half else value.to(dtype),
@@ -121,18 +119,16 @@ def multi_scale_deformable_attention_by_offsets(
 ) -> Tensor:
     """:func:`multi_scale_deformable_attention` around references.
 
-    Where no gradient is wanted, a kernel may do without the tensor of
-    locations.
-
-    Result and errors are the same.
+    Without gradients, kernels may omit the tensor of locations.  Result and
+    errors are the same.
 
     Args:
-        value: ``(B, S, H, D)``, as there.
-        spatial_shapes: As there.
+        value: ``(B, S, H, D)``.
+        spatial_shapes: ``(height, width)`` of each level.
         references: See :func:`sampling_locations`.
         offsets: ``(B, Q, H, L, K, 2)``, see :func:`sampling_locations`.
         attention_weights: ``(B, Q, H, L, K)``.
-        kernel: As there.
+        kernel: A name of :func:`available_kernels`, or ``'auto'``.
     """
     inputs = value, references, offsets, attention_weights
     if resolve_kernel(value.device, kernel) != 'numba' or (
@@ -159,20 +155,20 @@ def sampling_locations(
     offsets: Tensor,
     spatial_shapes: Sequence[tuple[int, int]],
 ) -> Tensor:
-    """Where to sample: offsets from points, or from the centres of boxes.
+    """Sampling locations from offsets to points or centres of boxes.
 
     Args:
         references: Points ``(B, Q, L, 2)`` or boxes ``(B, Q, L, 4)`` (cx,
             cy, w, h), as fractions of the level.
-        offsets: ``(B, Q, H, L, K, 2)``, in cells from a point, in ``K``-ths
-            of half the size from the centre of a box.
+        offsets: ``(B, Q, H, L, K, 2)``, in cells for points, in ``K``-ths of
+            half the size for boxes.
         spatial_shapes: ``(height, width)`` of each level.
 
     Returns:
         ``(B, Q, H, L, K, 2)``, float32 at least.
 
     Raises:
-        ValueError: The shapes do not fit.
+        ValueError: Shapes do not match.
     """
     _check_references(references, offsets)
     dtype = torch.promote_types(references.dtype, torch.float32)
@@ -191,8 +187,8 @@ def resolve_kernel(
     """Name of the kernel that a call runs, never ``'auto'``.
 
     Args:
-        device: Where the tensors are.
-        kernel: What the caller asks for.
+        device: Device of the tensors.
+        kernel: Requested kernel, or ``'auto'``.
 
     Raises:
         ValueError: There is no such kernel.

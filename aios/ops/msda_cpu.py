@@ -1,13 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Multi-scale deformable attention on the CPU, as compiled loops.
 
-The loops (:mod:`aios.ops.msda_cpu_loops`) are compiled by numba when they are
-needed, about a second each, and then kept on disk. numba's own threading is
-not used: one of its layers ends the process after a fork, the other when two
-threads call it at once. Here ordinary threads share the heads of the images,
-as many as ``torch.get_num_threads()`` says.
+numba compiles the loops (:mod:`aios.ops.msda_cpu_loops`) on first use, about a
+second each, and caches them on disk. numba's own threading is not used: one of
+its layers aborts the process after a fork, the other on concurrent calls.
+Instead ``torch.get_num_threads()`` Python threads share the heads of the
+images.
 
-For torch this is one operator with a gradient, ``aios::msda_cpu``.
+In torch this is one operator with a gradient, ``aios::msda_cpu``.
 
 Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
 ``D`` channels of a head, ``L`` levels, ``K`` points a level.
@@ -40,10 +40,10 @@ from .msda_operator import (
 
 Task = Callable[[], Any]
 
-# Threads get this many tasks each, so that they end at about the same time.
+# Several tasks per thread, for balance.
 _TASKS_PER_THREAD = 4
-# Samples (B x Q x H x L x K) that one thread does in about a millisecond;
-# with fewer than that, waking up another one does not pay.
+# Samples (B x Q x H x L x K) that one thread computes in about a millisecond;
+# for fewer, a further thread does not pay.
 _MIN_SAMPLES = 2**15
 
 
@@ -60,15 +60,15 @@ def numba_offset_kernel(
     offsets: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """:data:`numba_kernel`, given offsets; without gradients.
+    """:data:`numba_kernel` for offsets, without gradients.
 
-    Locations are never stored, and rounded as if they were.
+    Locations are not stored, but rounded in the same way.
 
     Args:
         value: ``(B, S, H, D)``, the levels one after another, row by row.
         spatial_shapes: ``(height, width)`` of each level.
         references: See :func:`aios.ops.sampling_locations`.
-        offsets: See there.
+        offsets: See :func:`aios.ops.sampling_locations`.
         attention_weights: ``(B, Q, H, L, K)``.
 
     Returns:
@@ -94,10 +94,10 @@ def _run_forward(
     samples: Tensor,
     weights: Tensor,
 ) -> Tensor:
-    """Share heads and queries among threads; output ``(B, Q, H, D)``.
+    """Distribute heads and queries to threads; output ``(B, Q, H, D)``.
 
-    Without coordinates, ``(B, Q, L, 0)``, of references, samples are
-    locations, otherwise offsets.
+    With empty references, ``(B, Q, L, 0)``, samples are locations, otherwise
+    offsets.
     """
     batch, num_queries, num_heads = weights.shape[:3]
     output = empty_output(value, sizes, weights)
@@ -142,8 +142,8 @@ def _backward(
         *_arrays(value.transpose(1, 2), sizes, locations, weights),
         *(result.numpy() for result in results),
     )
-    # Levels outermost: heads that are next to each other in the queue write
-    # to different cache lines of the gradients of locations and weights.
+    # Levels outermost, so that tasks running at the same time write to
+    # different cache lines of the gradients of locations and weights.
     tasks = itertools.product(
         range(len(sizes) // 2), range(batch), range(num_heads)
     )
@@ -155,7 +155,7 @@ def _backward(
 
 
 def _new_value_gradient(value: Tensor) -> Tensor:
-    """Zeros ``(B, S, H, D)`` that lie in memory as ``(B, H, S, D)``."""
+    """Zeros ``(B, S, H, D)`` with the memory layout ``(B, H, S, D)``."""
     batch, num_cells, num_heads, depth = value.shape
     zeros = value.new_zeros(batch, num_heads, num_cells, depth)
     return zeros.transpose(1, 2)
@@ -164,9 +164,9 @@ def _new_value_gradient(value: Tensor) -> Tensor:
 numba_kernel = make_operator(
     'msda_cpu', _forward, _backward, _new_value_gradient, device_types='cpu'
 )
-"""The loops; they know float32 and float64.
+"""The loops, for float32 and float64.
 
-Gradients are summed up in a fixed order, whatever the number of threads.
+Gradients are summed in a fixed order, independent of the number of threads.
 """
 
 _offset_operator = torch.library.custom_op(
@@ -183,7 +183,7 @@ _offset_operator.register_fake(empty_output)
 def _arrays(
     value: Tensor, sizes: list[int], *samples: Tensor
 ) -> list[np.ndarray]:
-    """Contiguous arrays as the loops take them; ``value (B, H, S, D)``."""
+    """Contiguous arguments of the loops; ``value (B, H, S, D)``."""
     levels = torch.tensor(sizes, dtype=value.dtype).view(-1, 2)
     tensors = (value, levels, *samples)
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
@@ -196,7 +196,7 @@ def _num_threads(weights: Tensor) -> int:
 
 @cache
 def _compiled(loop: str, dtype: torch.dtype) -> Callable[..., None]:
-    """A loop as machine code, from the cache on disk where possible."""
+    """Compiled loop, from the cache on disk if possible."""
     from . import msda_cpu_loops
 
     compile_loop = partial(
@@ -219,12 +219,12 @@ def _compiled(loop: str, dtype: torch.dtype) -> Callable[..., None]:
 
 @cache
 def _helpers() -> ThreadPoolExecutor:
-    """Threads that wait for work, started when they are needed."""
+    """Worker threads, started on first use."""
     return ThreadPoolExecutor(os.cpu_count(), 'aios-msda')
 
 
 if hasattr(os, 'register_at_fork'):
-    # Threads do not survive a fork: the new process starts its own.
+    # Threads do not survive a fork; the child process starts new ones.
     os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
@@ -238,7 +238,7 @@ def _drain(queue: deque[Task]) -> None:
 
 
 def _share(tasks: Iterable[Task], num_threads: int) -> None:
-    """Do all tasks, in this thread and ``num_threads - 1`` others."""
+    """Run all tasks, in this thread and ``num_threads - 1`` others."""
     queue = deque(tasks)
     num_helpers = min(num_threads, len(queue)) - 1
     futures = [_helpers().submit(_drain, queue) for _ in range(num_helpers)]
@@ -247,6 +247,6 @@ def _share(tasks: Iterable[Task], num_threads: int) -> None:
     finally:
         queue.clear()
         for future in futures:
-            # One that has not begun, because others use the pool, need not.
+            # Those still waiting for a thread have nothing to do.
             if not future.cancel():
                 future.result()

@@ -1,14 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Loops of multi-scale deformable attention, compiled by numba.
 
-Importing this module imports numba; :mod:`aios.ops.msda_cpu` does so when the
-kernel is used for the first time. The loops release the GIL: calls that work
-on different heads or levels may run in several threads.
+Importing this module imports numba; :mod:`aios.ops.msda_cpu` does so on the
+first use of the kernel. The loops release the GIL: calls for different heads
+or levels may run in several threads.
 
 Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
 ``D`` channels of a head, ``L`` levels, ``K`` points a level. The value is
-``(B, H, S, D)`` here: cells that are neighbours on a line are neighbours in
-memory. All arrays are C-contiguous and of one dtype, float32 or float64.
+``(B, H, S, D)`` here: adjacent cells of a row are adjacent in memory. All
+arrays are C-contiguous and of one dtype, float32 or float64.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ import numba
 import numpy as np
 from numba import types
 
-# Sums may be reordered, otherwise they would not be vectorised. NaN and
-# infinity stay what they are.
+# Vectorisation needs reordered sums. NaN and infinity are preserved.
 _FASTMATH = {'contract', 'nsz', 'reassoc'}
 
 
-# A callee inherits fast maths unless it says no.
+# A callee inherits fast maths unless it is disabled.
 @numba.njit(fastmath=False)
 def _position(location, size, half):
-    """Location in cells, rounded as the torch kernels do it."""
+    """Location in cells, rounded as in the torch kernels."""
     return location * size - half
 
 
@@ -37,13 +36,13 @@ def _two_cells(position, size, one):
     """The two cells that a position lies between, both inside the level.
 
     Returns:
-        Number of the first cell, position relative to it, and the bilinear
+        Index of the first cell, position relative to it, and the bilinear
         shares of the first and of the second cell. Next to the border the
-        position is outside the two, and one share is zero. A level of size 1
+        position is outside both, and one share is zero. A level of size 1
         has no second cell; its share is zero.
     """
-    # Python's floor and max would be several times slower here: the one
-    # makes an integer, the other looks for NaN.
+    # Python's floor (which returns an integer) and max (which checks for NaN)
+    # are several times slower.
     zero = one - one
     first = min(np.floor(position), size - one - one)
     first = first if first > zero else zero
@@ -130,7 +129,7 @@ def forward_loop(
                     y = _location(reference[1], y, divisor_y, factor_y)
                 x = _position(x, width, half)
                 y = _position(y, height, half)
-                # NaN is outside, too.
+                # NaN also counts as outside.
                 if not (-one < x < width and -one < y < height):
                     continue
                 column, _, share_l, share_r = _two_cells(x, width, one)
@@ -140,7 +139,7 @@ def forward_loop(
                 share_tl, share_tr = share_t * share_l, share_t * share_r
                 share_bl, share_br = share_b * share_l, share_b * share_r
                 cell = level_start + line * int(width) + column
-                # Unsigned: numba need not look for negative indices.
+                # For unsigned indices numba omits the check for negatives.
                 cell_tl = cells[np.uintp(cell)]
                 cell_tr = cells[np.uintp(cell + right)]
                 cell_bl = cells[np.uintp(cell + down)]
@@ -170,8 +169,8 @@ def backward_loop(
 ):
     """Compute all gradients of one head on one level.
 
-    No two heads or levels write to the same place: the order of all sums is
-    fixed, whatever the number of threads.
+    Heads and levels write to disjoint memory, so the order of all sums is
+    independent of the number of threads.
 
     Args:
         gradient: ``(B, Q, H, D)`` gradient of the output.
@@ -251,9 +250,8 @@ def compile_loop(
     Args:
         loop: :func:`forward_loop` or :func:`backward_loop`.
         dtype: float32 or float64.
-        cache: Keep the machine code on disk and read it from there: beside
-            this file or, where that is read-only, in a folder of the user.
-            This raises errors of many kinds.
+        cache: Cache the machine code on disk, beside this file or, if that is
+            read-only, in a folder of the user. May raise errors of any type.
     """
     dims, num_integers = _SIGNATURES[loop]
     real = numba.from_dtype(dtype)

@@ -19,8 +19,8 @@ def _compiled_for_cuda() -> bool:
         return False
     from mmcv.ops import get_compiling_cuda_version
 
-    # An mmcv that was compiled without nvcc has operators for the CPU only,
-    # and this one does not exist there.
+    # Compiled without nvcc, mmcv only has operators for the CPU, which do not
+    # include this one.
     return get_compiling_cuda_version() != 'not available'
 
 
@@ -35,7 +35,7 @@ def mmcv_kernel(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """Run the CUDA operator; it knows float32 and float64.
+    """Run the CUDA operator, for float32 and float64.
 
     See :class:`aios.ops.msda_operator.Kernel` for arguments and result.
     """

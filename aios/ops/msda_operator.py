@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Multi-scale deformable attention as operators of torch, with gradients.
+"""Multi-scale deformable attention as torch operators with gradients.
 
-:func:`torch.compile` puts such an operator into the graph as it is.
+:func:`torch.compile` treats such an operator as a node of the graph.
 
 Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
 ``D`` channels of a head, ``L`` levels, ``K`` points a level.
@@ -32,17 +32,17 @@ def constant_when_compiled(
     """Let :func:`torch.compile` treat the result of a function as constant.
 
     :func:`torch.compiler.assume_constant_result` does the same, but imports
-    TorchDynamo: more than a second at each start of a program.
+    TorchDynamo, which takes more than a second.
 
     Args:
-        function: Changed.
+        function: The function, modified in place.
     """
     setattr(function, '_dynamo_marked_constant', True)  # noqa: B010
     return function
 
 
 class Kernel(Protocol):
-    """What all kernels compute: sums of samples of several levels."""
+    """Interface of the kernels: sums of samples of several levels."""
 
     def __call__(
         self,
@@ -51,7 +51,7 @@ class Kernel(Protocol):
         sampling_locations: Tensor,
         attention_weights: Tensor,
     ) -> Tensor:
-        """Sum up the samples.
+        """Compute the weighted sums of samples.
 
         Args:
             value: ``(B, S, H, D)``, the levels one after another, row by row.
@@ -72,18 +72,18 @@ def make_operator(
     new_value_gradient: Callable[[Tensor], Tensor],
     device_types: str | None = None,
 ) -> Kernel:
-    """Make two functions the operator ``aios::NAME`` and its gradient.
+    """Register two functions as operator ``aios::NAME`` with a gradient.
 
     Args:
-        name: Name of the operator; that of its gradient is
+        name: Name of the operator; its gradient is the operator
             ``aios::NAME_backward``.
         forward: Value ``(B, S, H, D)``, sizes (height, width, height, ...),
             locations ``(B, Q, H, L, K, 2)`` and weights ``(B, Q, H, L, K)``
             to output ``(B, Q, H, D)``.
-        backward: Gradient of the output and what ``forward`` takes, to the
+        backward: Gradient of the output and the inputs of ``forward``, to the
             gradients of value, locations and weights.
-        new_value_gradient: Value to a tensor laid out as its gradient.
-        device_types: Where the operator runs; ``None``: anywhere.
+        new_value_gradient: Value to a tensor with the layout of its gradient.
+        device_types: Devices of the operator; ``None``: any.
 
     Returns:
         A function that calls the operator.
@@ -136,13 +136,13 @@ def call_operator(
     spatial_shapes: Sequence[tuple[int, int]],
     *samples: Tensor,
 ) -> Tensor:
-    """Call an operator as a :class:`Kernel` is called.
+    """Call an operator with the arguments of a :class:`Kernel`.
 
     Args:
         operator: Takes value, sizes (height, width, height, ...) and samples.
         value: ``(B, S, H, D)``, the levels one after another, row by row.
         spatial_shapes: ``(height, width)`` of each level.
-        *samples: Where to sample, and how to weigh.
+        *samples: Locations or references and offsets, and weights.
 
     Returns:
         ``(B, Q, H * D)``.
@@ -152,12 +152,13 @@ def call_operator(
 
 
 def empty_output(value: Tensor, sizes: list[int], *samples: Tensor) -> Tensor:
-    """Memory for the output of an operator.
+    """Uninitialised output of an operator.
 
     Args:
         value: ``(B, S, H, D)``.
         sizes: Height, width, height, ...
-        *samples: The inputs behind these, weights ``(B, Q, H, L, K)`` last.
+        *samples: Further inputs, the last of them weights
+            ``(B, Q, H, L, K)``.
 
     Returns:
         ``(B, Q, H, D)``.

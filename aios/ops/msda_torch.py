@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Multi-scale deformable attention in plain torch.
 
-It is the formula of the paper, level by level, and the reference for all other
+The formula of the paper, level by level, and the reference of all other
 kernels.  It runs on any device, needs no compiler and has gradients.
 
 Legend: ``B`` images, ``H`` heads, ``D`` channels of a head, ``Q`` queries,

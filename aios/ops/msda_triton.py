@@ -1,13 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Multi-scale deformable attention on GPUs, in Triton.
 
-PyTorch for CUDA comes with Triton. The value may be bfloat16 or float16: it
-is read as it is, which halves the traffic, and summed up in float32.
-With ``TRITON_INTERPRET=1`` the kernels run on a CPU, slowly, for tests.
+PyTorch for CUDA includes Triton. The value may be bfloat16 or float16, which
+halves the memory traffic; sums are in float32.  With ``TRITON_INTERPRET=1``
+the kernels run slowly on a CPU, for tests.
 
-For torch this is one operator with a gradient, ``aios::msda_triton``; CUDA
-graphs can record it. The gradient of the value is summed in any order, so
-that its last bits differ from run to run.
+In torch this is one operator with a gradient, ``aios::msda_triton``, which
+CUDA graphs can record. The gradient of the value is summed in any order, so
+its last bits differ between runs.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _launch(
 
 @lru_cache(maxsize=128)
 def _levels(sizes: tuple[int, ...], device: torch.device) -> Tensor:
-    """Height, width and first cell of each level, sent only once."""
+    """Height, width and first cell of each level, cached on the device."""
     rows, first = [], 0
     for height, width in zip(sizes[::2], sizes[1::2], strict=True):
         rows.append((height, width, first))
@@ -137,4 +137,4 @@ def _new_value_gradient(value: Tensor) -> Tensor:
 triton_kernel = make_operator(
     'msda_triton', _forward, _backward, _new_value_gradient
 )
-"""The kernels; the value may have any floating dtype."""
+"""The kernels, for values of any floating-point dtype."""

@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Multi-scale deformable attention in Triton.
 
-Importing this module imports Triton; :mod:`aios.ops.msda_triton` does so when
-the kernel is used for the first time. A program works on some queries of one
-head of one image, all channels at once. Sums are of ``ACC``, float32 or
-float64, whatever the dtype of the value.
+Importing this module imports Triton; :mod:`aios.ops.msda_triton` does so on
+the first use of the kernel. A program computes some queries of one head of one
+image, all channels at once. Sums have the dtype ``ACC``, float32 or float64,
+independent of the dtype of the value.
 
 Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``H`` heads,
 ``D`` channels of a head, ``L`` levels, ``K`` points a level. All tensors are
@@ -21,7 +21,7 @@ import triton.language as tl
 
 @triton.jit
 def _rows(num_queries, num_heads, BLOCK_Q: tl.constexpr):
-    """Image and head of a program; its queries' rows, and which exist."""
+    """Image and head of a program, rows of its queries, and their mask."""
     image = tl.program_id(1).to(tl.int64) // num_heads
     head = tl.program_id(1) % num_heads
     query = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
@@ -42,7 +42,7 @@ def _sample(
 ):
     """Positions of samples in cells, x and y, and their weights.
 
-    Where none exist, the position is outside.
+    Positions of masked samples are outside.
     """
     x = tl.load(locations + 2 * sample, mask=exists, other=-9.0).to(ACC)
     y = tl.load(locations + 2 * sample + 1, mask=exists, other=-9.0).to(ACC)
@@ -55,8 +55,8 @@ def _corner(x, y, width, height, right: tl.constexpr, down: tl.constexpr):
     """One of the four cells around positions.
 
     Returns:
-        Number of the cell in its level, whether it is inside (never for
-        NaN), and its bilinear shares along x and along y.
+        Index of the cell in its level, whether it is inside (false for NaN),
+        and its bilinear shares along x and along y.
     """
     column, line = tl.floor(x), tl.floor(y)
     share_x = x - column if right else 1 - (x - column)
@@ -136,7 +136,7 @@ def backward_kernel(
     BLOCK_D: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """Compute all gradients; that of the value is added to, in any order."""
+    """Compute all gradients; that of the value by atomic additions."""
     image, head, row, exists = _rows(num_queries, num_heads, BLOCK_Q)
     channel = tl.arange(0, BLOCK_D)[None, :]
     start = (image * num_cells * num_heads + head) * DEPTH

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Inference without PyTorch and OpenMMLab (``docs/en/runtime.md``).
 
-An ONNX file of ``python -m aios export`` finds persons with ONNX Runtime or
-OpenVINO; NumPy chooses and poses them.  :class:`aios.apis.OnnxInferencer`
-reads images and videos and is what the demos use with ``--runtime``.
+ONNX Runtime or OpenVINO run an ONNX file of ``python -m aios export``; persons
+are selected and posed with NumPy.  :class:`aios.apis.OnnxInferencer` reads
+images and videos; the demos use it with ``--runtime``.
 """
 
 from .detector import RUNTIMES, OnnxDetector

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Axis-angle of rotation matrices, as :mod:`aios.structures` has it."""
+"""Axis-angle of rotation matrices, without PyTorch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 def matrix_to_axis_angle(matrix: np.ndarray) -> np.ndarray:
     """Axis-angle of rotation matrices.
 
-    The formulas and the choice of the sign, with angles up to 2 pi, are those
-    of :func:`aios.structures.matrix_to_axis_angle`, which a test compares.
+    Formulas and signs, with angles up to 2 pi, are those of
+    :func:`aios.structures.matrix_to_axis_angle`.
 
     Args:
         matrix: ``(..., 3, 3)``. The zero matrix gives zero.

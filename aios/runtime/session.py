@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     import onnxruntime
 
 DESCRIPTION = 'aios'
-"""Under this name an ONNX file holds its description, in JSON."""
+"""Metadata key of the description of an ONNX file, in JSON."""
 
 _MAX_SIDE = 1 << 14
 OPTIONS = dict(
     resize=('scale', 'size_rounding', 'backend', 'enlarged_scale'),
     body_model=('model_path', 'gender', 'num_betas', 'num_expression_coeffs'),
 )
-"""Options that a description may have."""
+"""Allowed options of a description."""
 
 
 class OnnxError(RuntimeError):
-    """ONNX Runtime is missing, or does not know the device."""
+    """The runtime is missing, or does not support the device."""
 
 
 def make_session(
@@ -37,11 +37,11 @@ def make_session(
     Args:
         model: The file, or its content.
         device: ``'cpu'`` or ``'cuda'``.
-        num_threads: Threads on the CPU; default: as many as cores.
+        num_threads: Threads on the CPU; default: number of cores.
 
     Raises:
-        OnnxError: If ONNX Runtime is not there, or not for this device.
-        ValueError: If it cannot read the file.
+        OnnxError: If ONNX Runtime is missing, or does not support the device.
+        ValueError: If the file is invalid.
     """
     try:
         import onnxruntime as ort
@@ -57,14 +57,14 @@ def make_session(
             '(onnxruntime-gpu has that of CUDA)'
         )
     options = ort.SessionOptions()
-    # Threads that wait leave the processor to those that read and draw.
+    # Spinning threads would slow down reading and drawing.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     if num_threads is not None:
         options.intra_op_num_threads = num_threads
     source = model if isinstance(model, bytes) else os.fspath(model)
     try:
         return ort.InferenceSession(source, options, providers=[provider])
-    except Exception as error:  # of no common class but this
+    except Exception as error:  # the only common base class
         name = 'the exported network' if isinstance(model, bytes) else model
         raise ValueError(
             f'{name}: ONNX Runtime {ort.__version__} cannot read it: {error}'
@@ -74,11 +74,11 @@ def make_session(
 def read_description(
     session: onnxruntime.InferenceSession, path: str | os.PathLike
 ) -> dict[str, Any]:
-    """What an exported file says about itself.
+    """Read the description of an exported file.
 
     Args:
         session: The open file.
-        path: Its name, for errors.
+        path: Its name, for messages.
 
     Returns:
         ``size``: height and width of the images, ``None`` for any;
@@ -89,7 +89,7 @@ def read_description(
         model; ``weights``: SHA-256 of the weights; ``aios_version``.
 
     Raises:
-        ValueError: If it is no file of ours.
+        ValueError: If the file has no valid description.
     """
     text = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION, '')
     try:

@@ -1,2 +1,2 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What configs inherit from."""
+"""Base configs."""

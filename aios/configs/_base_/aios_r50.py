@@ -84,8 +84,8 @@ model = dict(
         type=AiOSHead,
         num_classes=2,  # class 1 is person, class 0 is never a target
         embed_dims=256,
-        # Where the SMPL-X files are: $AIOS_BODY_MODELS or data/body_models.
-        # 'free' is the body that comes with the package.
+        # None: SMPL-X files in $AIOS_BODY_MODELS or data/body_models.
+        # 'free': the body in the package.
         body_model=dict(type=SMPLXLayer, model_path=None),
         criterion=criterion,
     ),

@@ -26,11 +26,11 @@ default_hooks = dict(
     param_scheduler=dict(type=ParamSchedulerHook),
     checkpoint=dict(type=AtomicCheckpointHook, interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type=DistSamplerSeedHook),
-    # no code from checkpoints, also with tools of other projects
+    # never executes code from checkpoints, also in tools of other projects
     loading=dict(type=DataOnlyLoadingHook),
     # ground truth and predictions of some images of each validation
     visualization=dict(type=WholeBodyVisualizationHook),
-    # logs losses; stops at broken ones with the names of the samples
+    # logs losses; stops at infinite and NaN ones, naming the samples
     runtime_info=dict(type=AsyncRuntimeInfoHook),
 )
 

@@ -29,7 +29,7 @@ train_dataloader = dict(
     sampler=dict(
         type=WeightedConcatSampler,
         weights=[1.0],
-        epoch_length=800,  # short epochs, so one sees it learn
+        epoch_length=800,  # short epochs, for frequent validation
     ),
     dataset=dict(
         type=SeededConcatDataset,

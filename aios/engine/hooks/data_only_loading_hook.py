@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Checkpoints as data, whatever tool runs the config."""
+"""Safe loading of checkpoints with any tool that runs a config."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _HUB_ENTRIES = ('log_scalars', 'runtime_info', 'resumed_keys')
 
 @HOOKS.register_module()
 class DataOnlyLoadingHook(Hook):
-    """Reads checkpoints without running code from them.
+    """Reads checkpoints without executing code from them.
 
-    MMEngine falls back to reading a whole pickle, which may run anything.
-    After this hook, ``load_from``, ``resume`` and ``init_cfg`` are read by
-    :func:`aios.models.checkpoints.load_checkpoint`, in this process.
+    MMEngine falls back to unpickling, which may execute any code.  After this
+    hook, ``load_from``, ``resume`` and ``init_cfg`` are read by
+    :func:`aios.models.checkpoints.load_checkpoint` in this process.
     """
 
     priority = 'HIGHEST'
@@ -32,10 +32,10 @@ class DataOnlyLoadingHook(Hook):
     def after_load_checkpoint(
         self, runner: Runner, checkpoint: dict[str, Any]
     ) -> None:
-        """Look whether a training can go on from a checkpoint.
+        """Check that training can be resumed from a checkpoint.
 
         Raises:
-            ValueError: If MMEngine's message hub is not in it, or in part.
+            ValueError: If MMEngine's message hub is missing or incomplete.
         """
         if not runner._resume:
             return

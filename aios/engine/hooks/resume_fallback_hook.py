@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Resume from the last checkpoint that is whole."""
+"""Resuming from the last intact checkpoint."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
 
 
 def find_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint file.
+    """Check a checkpoint file for damage.
 
-    Reads the file once and compares its check sums; nothing is unpickled.
+    Reads the file once and compares checksums; nothing is unpickled.
 
     Args:
-        path: A file of :func:`torch.save`, or what should be one.
+        path: A file of :func:`torch.save`.
 
     Returns:
-        ``None`` if nothing is wrong.
+        Description of the damage, or ``None``.
     """
     if not path.is_file():
         return 'there is no such file'
@@ -39,22 +39,22 @@ def find_damage(path: Path) -> str | None:
 
 @HOOKS.register_module()
 class ResumeFallbackHook(Hook):
-    """Let ``--resume auto`` survive a damaged last checkpoint.
+    """Let ``--resume auto`` skip damaged checkpoints.
 
-    A full disk or a power cut leaves half a file, and MMEngine stops there.
-    This hook warns, and takes the newest ``epoch_*.pth`` or ``iter_*.pth``
-    of the work folder that is whole.  If the first one is all there is, and
-    it is damaged, training begins anew.  It also finds the checkpoints of a
-    work folder that was moved.
+    MMEngine fails if the last checkpoint is incomplete, such as after a full
+    disk or a power cut.  This hook warns and uses the newest intact
+    ``epoch_*.pth`` or ``iter_*.pth`` of the work folder.  If the only
+    checkpoint is damaged, training starts from the beginning.  It also finds
+    the checkpoints of a work folder that was moved.
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Choose the checkpoint, before the runner looks for one.
+        """Select the checkpoint before the runner searches for one.
 
         Raises:
             RuntimeError: If there are several checkpoints, all damaged.
         """
-        # There is no public way to tell a runner where to resume from.
+        # The runner has no public attribute for this.
         if not runner._resume or runner._load_from is not None:
             return
         choice: list = [None]
@@ -68,7 +68,7 @@ class ResumeFallbackHook(Hook):
 
 
 def _choose(runner: Runner) -> str | None | RuntimeError:
-    """A checkpoint to resume from; None if there never was one."""
+    """The checkpoint to resume from, or None to start from scratch."""
     folder = Path(runner.work_dir)
     # The name in `last_checkpoint` is absolute; the folder may have moved.
     last = Path(find_latest_checkpoint(runner.work_dir) or '').name
@@ -85,7 +85,7 @@ def _choose(runner: Runner) -> str | None | RuntimeError:
     if len(candidates) == 1:
         runner.logger.warning('there is no older one: begins anew')
     elif candidates:
-        # Not raised here: the other processes wait for an answer.
+        # Not raised here, because other processes wait for the broadcast.
         return RuntimeError(
             f'no checkpoint in {folder} can be resumed from; to start from '
             'the beginning, leave out --resume'

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The losses of one step on their way from the device to the host."""
+"""Asynchronous copy of the losses of a step to the host."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class InvalidLossError(RuntimeError):
 
 
 class StepNumbers:
-    """All scalars of a step, brought to the host in one transfer.
+    """All scalars of a step, copied to the host in one transfer.
 
-    MMEngine would wait for the device once for each loss that it logs, and
-    there are more than a hundred.  Making one does not wait; :meth:`read`
-    does if the device is not done yet.
+    MMEngine synchronises once for each of more than a hundred losses.  Here
+    only :meth:`read` synchronises, if the device is not done yet.
 
     Args:
         iteration: Number of the step, from 1.
-        outputs: Scalars by name, tensors or numbers.  Others are left out.
-        data_batch: The batch of the step, to name its samples in an error.
-        must_be_finite: Names of those that show broken training if they are
-            infinite or not a number.
+        outputs: Scalars by name, tensors or numbers; other values are left
+            out.
+        data_batch: The batch of the step, for the names of its samples.
+        must_be_finite: Names of values that indicate broken training if they
+            are infinite or NaN.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class StepNumbers:
         """All numbers by name.
 
         Raises:
-            InvalidLossError: If one that must be finite is not.  The message
-                names the iteration, all such numbers and the samples of the
-                batch.
+            InvalidLossError: If a value of ``must_be_finite`` is not.  The
+                message has the iteration, the names of all such values and
+                the samples of the batch.
         """
         values = dict(zip(self._names, self._copy.read(), strict=True))
         numbers = self._numbers | values
@@ -87,13 +87,13 @@ class StepNumbers:
 
 
 class _Copy:
-    """A vector that comes to the host while the device works on."""
+    """A vector that is copied to the host asynchronously."""
 
     def __init__(self, vector: Tensor) -> None:
         self._host = vector
         self._done: torch.cuda.Event | None = None
         if vector.is_cuda:
-            # PyTorch takes page-locked memory for this, or it would wait
+            # PyTorch allocates pinned memory for this.
             self._host = vector.to('cpu', non_blocking=True)
             self._done = torch.cuda.Event()
             self._done.record(torch.cuda.current_stream(vector.device))
@@ -105,7 +105,7 @@ class _Copy:
 
 
 def _metainfos(data_batch: Any) -> list[dict[str, Any]]:
-    """What is known of the samples of a batch, without their tensors."""
+    """Meta information of the samples of a batch."""
     if not isinstance(data_batch, Mapping):
         return []
     return [

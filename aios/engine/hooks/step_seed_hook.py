@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Random numbers of the network that do not depend on the past."""
+"""Reproducible random numbers of the network in resumed training."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from aios.registry import HOOKS
 
 @HOOKS.register_module()
 class StepSeedHook(Hook):
-    """Seed torch before each training step, from seed, rank and step.
+    """Seed torch before each training step from seed, rank and step.
 
-    Denoising queries and dropout draw from torch's global generator, whose
-    state is in no checkpoint.  With this hook a training that is resumed
-    draws what an uninterrupted one would have drawn.  For the images see
+    Denoising queries and dropout use torch's global generator, whose state is
+    not in checkpoints.  With this hook resumed and uninterrupted training
+    draw the same numbers.  For the images see
     :mod:`aios.datasets.reproducible`.
     """
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Backbones that MMDetection does not have."""
+"""Backbones."""
 
 from .movenet import MoveNet
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""MoveNet MultiPose as a backbone: features learned on real persons.
+"""MoveNet MultiPose as a backbone, trained on photographs of persons.
 
 Legend: ``B`` images, ``H`` and ``W`` height and width of the batch.
 """
@@ -27,11 +27,11 @@ STAGES = (
     (480, 1, 1),
 )
 NUM_BLOCKS = sum(repeats for _, repeats, _ in STAGES)
-# The last blocks of strides 4, 8 and 16, which MoveNet's pyramid takes.
+# The last blocks of strides 4, 8 and 16, the inputs of MoveNet's pyramid.
 TAPS = (2, 5, 9)
-# Channels of MoveNet's heads whose maps are features.
+# Channels of MoveNet's heads for heat maps.
 HEADS = dict(kpt_heatmap=17, center=1)
-# And of those whose maps are offsets, y before x, in units of stride 4.
+# Channels of the heads for offsets, y before x, in units of stride 4.
 OFFSET_HEADS = dict(kpt_offset=34, kpt_regress=34)
 MAX_STRIDE = 32
 BLACK = -1.0
@@ -41,14 +41,13 @@ BLACK = -1.0
 class MoveNet(BaseModule):
     """Three maps of MoveNet MultiPose, each channel standardised.
 
-    MobileNetV2 of width 1.75 with its batch norms folded in, MoveNet's
-    feature pyramid above it, and its heads for heat maps of keypoints and of
-    persons' centres; see `Next-Generation Pose Detection with MoveNet and
+    MobileNetV2 of width 1.75 with fused batch norms, MoveNet's feature
+    pyramid, and its heads for heat maps of keypoints and of persons' centres;
+    see `Next-Generation Pose Detection with MoveNet and
     TensorFlow.js <https://blog.tensorflow.org/2021/05/next-generation-pose-
     detection-with-movenet-and-tensorflowjs.html>`_.
-    ``tools/model_converters/movenet_to_mm.py`` makes a checkpoint of the
-    weights that Google published under Apache-2.0; without one the features
-    are random.
+    ``tools/model_converters/movenet_to_mm.py`` converts the weights that
+    Google published under Apache-2.0 to a checkpoint.
 
     ======  ========  =================================================
     stride  channels  content
@@ -58,24 +57,23 @@ class MoveNet(BaseModule):
     32      304       block 15 (240), pyramid (64)
     ======  ========  =================================================
 
-    A fourth one, if wanted, is what MoveNet says about poses; it goes past
-    the neck to :class:`~aios.models.layers.PosePrior`.
+    An optional fourth map has the outputs of MoveNet's heads; it bypasses the
+    neck and is the input of :class:`~aios.models.layers.PosePrior`.
 
-    No layer behaves differently in training, and frozen ones keep nothing
-    for gradients.
+    No layer behaves differently in training.
 
     Args:
-        first_trained: Number of the inverted-residual block, 0 to 16, from
-            which on parameters are trained: 0 trains all of them, with the
-            stem, and 17 only the layers above the blocks.  By default none
-            are.
-        pose_maps: Return the map of poses, too.
+        first_trained: Index of the first inverted-residual block, 0 to 16,
+            whose parameters are trained: 0 trains all parameters, with the
+            stem, and 17 only the layers after the blocks.  By default all
+            are frozen.
+        pose_maps: Also return the fourth map.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`; such
             as ``dict(type='Pretrained', checkpoint='movenet.safetensors')``.
 
     Attributes:
-        strides: Of the three maps.
-        out_channels: Of the three maps.
+        strides: Strides of the three maps.
+        out_channels: Channels of the three maps.
 
     Raises:
         ValueError: If ``first_trained`` is out of range.
@@ -94,7 +92,7 @@ class MoveNet(BaseModule):
         self.stem = SameConv2d(3, 48, stride=2)
         self.blocks = _make_blocks(48)
         self.last = Conv2dReLU6(480, 1280, 1)
-        # Of strides 4 to 32, and between them.
+        # Laterals of strides 4 to 32, and merges between these.
         self.laterals = ModuleList(
             nn.Conv2d(*channels, 1)
             for channels in ((40, 24), (48, 32), (96, 64), (1280, 64))
@@ -112,8 +110,8 @@ class MoveNet(BaseModule):
         ):
             self.register_buffer(f'mean_{stride}', torch.zeros(num_channels))
             self.register_buffer(f'std_{stride}', torch.ones(num_channels))
-        # Of 1x1 and depthwise kernels this changes nothing but what oneDNN
-        # makes of the maps, see extract().
+        # For 1x1 and depthwise kernels this only selects the memory format
+        # of oneDNN's outputs, see extract().
         self.blocks.to(memory_format=torch.channels_last)
         self._freeze(first_trained)
 
@@ -134,16 +132,16 @@ class MoveNet(BaseModule):
 
         Args:
             x: ``(B, 3, H, W)`` RGB images of any size, 0..255 mapped to
-                -1..1.  From images in BGR, MMDetection's preprocessor makes
-                them with ``mean=[127.5] * 3, std=[127.5] * 3,
-                bgr_to_rgb=True``; ``pad_value=-1`` pads them with black, as
-                the published clients of MoveNet do.
+                -1..1, as MMDetection's preprocessor does with BGR images and
+                ``mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True``.
+                ``pad_value=-1`` pads with black, like the published clients
+                of MoveNet.
 
         Returns:
             Maps of strides 8, 16 and 32, sizes rounded up, with 90, 272 and
-            304 channels.  Inside, images are padded with black to multiples
-            of 32.  With ``pose_maps`` a fourth map, of stride 8 and with 86
-            channels: :data:`~aios.models.layers.POSE_CHANNELS`.
+            304 channels.  Internally, images are padded with black to
+            multiples of 32.  With ``pose_maps`` a fourth map, of stride 8 and
+            with 86 channels: :data:`~aios.models.layers.POSE_CHANNELS`.
         """
         size = x.shape[-2:]
         x = _padded(x, [_num_cells(n, MAX_STRIDE) * MAX_STRIDE for n in size])
@@ -176,7 +174,7 @@ class MoveNet(BaseModule):
         """
         blocks, levels = self.extract(x)
         heat = torch.cat([self.heads[name](levels[0]) for name in HEADS], 1)
-        # The sigmoid keeps the order; after pooling it has less to do.
+        # The sigmoid is monotonic and cheaper after pooling.
         peaks = F.max_pool2d(heat, 2)
         heat_maps = peaks.sigmoid()
         maps = (
@@ -192,13 +190,16 @@ class MoveNet(BaseModule):
     def _pose_map(
         self, level: Tensor, heat_maps: Tensor, is_peak: Sequence[Tensor]
     ) -> Tensor:
-        """What each 2x2 cells say whose heat is highest, ``(B, 86, h, w)``.
+        """Heat maps, and offsets at the peaks of 2x2 cells.
 
         Args:
             level: ``(B, 24, 2 * h, 2 * w)``.
             heat_maps: ``(B, 18, h, w)`` probabilities.
-            is_peak: For each of the four cells ``(B, 18, h, w)``, whether
-                its heat is that.
+            is_peak: For each of the four cells ``(B, 18, h, w)`` bool,
+                whether it has the highest heat.
+
+        Returns:
+            ``(B, 86, h, w)``.
         """
         joints = [mask[:, :17] for mask in is_peak]
         centre = [mask[:, 17:] for mask in is_peak]
@@ -212,7 +213,7 @@ class MoveNet(BaseModule):
         return torch.cat([heat_maps, *offsets], 1)
 
     def extract(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Compute what heads look at.
+        """Compute the inputs of the heads.
 
         Args:
             x: As for :meth:`raw_maps`.
@@ -221,7 +222,7 @@ class MoveNet(BaseModule):
             Outputs of the 17 blocks, and the levels of the pyramid, strides
             4 to 32.
         """
-        if x.device.type == 'cpu':  # where it is faster
+        if x.device.type == 'cpu':  # channels last is faster there
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.stem.relu6(x)
         blocks = []
@@ -238,13 +239,13 @@ class MoveNet(BaseModule):
 
 
 class Conv2dReLU6(nn.Conv2d):
-    """A convolution that may be followed by a ReLU6."""
+    """A convolution with an optional, fused ReLU6."""
 
     def relu6(self, x: Tensor) -> Tensor:
-        """Convolve, and cut ``(B, C, H, W)`` to 0..6.
+        """Convolve and clamp ``(B, C, H, W)`` to 0..6.
 
-        At inference on a CPU oneDNN does both at once: going through the
-        memory twice takes nearly as long as a 1x1 convolution.
+        At inference on a CPU oneDNN fuses both: a separate ReLU6 takes nearly
+        as long as a 1x1 convolution.
         """
         if not _can_fuse(x):
             return F.relu6(self(x), inplace=True)
@@ -256,7 +257,7 @@ class Conv2dReLU6(nn.Conv2d):
         return fused
 
     def kernel(self) -> Tensor:
-        """What images are convolved with, ``(out, in, h, w)``."""
+        """Kernel of the convolution, ``(out, in, h, w)``."""
         return self.weight
 
     def forward(self, input: Tensor) -> Tensor:
@@ -265,7 +266,7 @@ class Conv2dReLU6(nn.Conv2d):
 
 
 def _can_fuse(x: Tensor) -> bool:
-    """Whether oneDNN can be called: no gradients, no other dtype."""
+    """Whether oneDNN's fused operator can be called."""
     return (
         x.device.type == 'cpu'
         and x.dtype == torch.float32
@@ -281,9 +282,9 @@ def _can_fuse(x: Tensor) -> bool:
 class SameConv2d(Conv2dReLU6):
     """A 3x3 convolution with TensorFlow's ``SAME`` padding of even sizes.
 
-    That is one line of zeros on each side, but at stride 2 only one behind.
-    There the line before is met by zeros of a 4x4 kernel: to copy the image
-    into a larger one takes six times as long as to convolve it.
+    That is one row or column of zeros on each side, but only at the end with
+    stride 2.  There the kernel gets leading zeros instead (4x4), because
+    padding the image takes six times as long as the convolution.
     """
 
     def __init__(
@@ -307,7 +308,7 @@ class SameConv2d(Conv2dReLU6):
         """Convolve ``(B, in_channels, H, W)``."""
         if self.stride[0] == 1 or not torch.compiler.is_compiling():
             return super().forward(input)
-        # Compilers and runtimes of exported files pad without a copy.
+        # Compilers and runtimes of exported files fuse the padding.
         return F.conv2d(
             F.pad(input, (0, 1, 0, 1)),
             *(self.weight, self.bias, self.stride, 0),
@@ -365,23 +366,23 @@ _CELLS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 def _cells_of(x: Tensor) -> tuple[Tensor, ...]:
     """Four ``(B, C, h, w)`` of ``(B, C, 2 * h, 2 * w)``."""
-    # Slices with a step would be slow in OpenVINO.
+    # Strided slices are slow in OpenVINO.
     return F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unbind(2)
 
 
 def _read_offsets(offsets: Tensor, is_peak: Sequence[Tensor]) -> Tensor:
-    """Offsets at the highest of each 2x2 cells, from the corner of the four.
+    """Offsets at the peak of each 2x2 cells, from the corner of the four.
 
-    Pooling would give its index, and gathering the offset there; but some
-    runtimes of exported files do that slowly.
+    Pooling indices and a gather would be slow in some runtimes of exported
+    files.
 
     Args:
         offsets: ``(B, 2 * n, 2 * h, 2 * w)``, y before x, in cells.
-        is_peak: For each of the four ``(B, n, h, w)``; the first one counts;
-            or ``n`` is 1 there.
+        is_peak: For each of the four cells ``(B, n, h, w)`` or
+            ``(B, 1, h, w)`` bool; the first peak is used.
 
     Returns:
-        ``(B, 2 * n, h, w)``, x before y, in units of the four.
+        ``(B, 2 * n, h, w)``, x before y, in units of the four cells.
     """
     *cells, chosen = [
         cell.unflatten(1, (-1, 2)) + cell.new_tensor(corner)[:, None, None]
@@ -406,12 +407,12 @@ def _make_blocks(in_channels: int) -> ModuleList:
 
 
 def _num_cells(length: int, stride: int) -> int:
-    # Not -(-length // stride): exporters see that this is at least one.
+    # Unlike -(-length // stride), exporters know that this is positive.
     return (length - 1) // stride + 1
 
 
 def _padded(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Pad with black, or cut, at the bottom and on the right.
+    """Pad with black, or crop, at the bottom and on the right.
 
     Args:
         x: ``(..., H, W)``.
@@ -420,5 +421,5 @@ def _padded(x: Tensor, size: Sequence[int]) -> Tensor:
     bottom, right = (
         new - old for new, old in zip(size, x.shape[-2:], strict=True)
     )
-    # Not slices, whose sizes exporters do not know.
+    # Exporters do not know the sizes of slices.
     return F.pad(x, (0, right, 0, bottom), value=BLACK)

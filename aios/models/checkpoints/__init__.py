@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Checkpoint files as data; those of the published AiOS and ED-Pose."""
+"""Safe reading of checkpoints, and conversion of official ones."""
 
 from .configs import parse_config, read_stored_config
 from .conversion import Conversion, convert, export, is_official

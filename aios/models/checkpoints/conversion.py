@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Weights of the published AiOS and ED-Pose in our names, and back."""
+"""Conversion of weights between official names and ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .reading import CheckpointError
 
 @dataclass(frozen=True)
 class Conversion:
-    """Weights in our names, and where they come from.
+    """Weights in our names, and their origin.
 
     Args:
         state_dict: Tensors by our name.
@@ -31,8 +31,8 @@ class Conversion:
         origin: Canonical official name by our name.
         aliases: Further names of these tensors, left out.
         body_model: Names of the body model's tensors, left out.
-        unknown: Names of no tensor of the network, left out.
-        missing: Official names that the network should have.
+        unknown: Names that the network does not have, left out.
+        missing: Official names of the network that are absent.
     """
 
     state_dict: dict[str, Tensor]
@@ -68,9 +68,9 @@ def convert(
             ones. Wrong shapes and values are never accepted.
 
     Raises:
-        CheckpointError: Names are unknown or missing, a shape is not that of
-            the published network, a value is not finite, or two names of one
-            tensor differ.
+        CheckpointError: Names are unknown or missing, a shape differs from
+            the published network, a value is not finite, or aliases have
+            different values.
     """
     body_model = tuple(filter(is_body_model, weights))
     tensors, dropped = _merge_aliases(
@@ -114,7 +114,7 @@ def export(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Args:
         state_dict: Tensors by our name; counters of batch norms, which the
-            published network does not have, are left out.
+            published network lacks, are left out.
 
     Returns:
         Tensors by official name. Aliases share their memory.
@@ -150,7 +150,7 @@ def _our_name(official: str) -> str:
 def _merge_aliases(
     weights: Mapping[str, Tensor],
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """One tensor for all its names, and the names left out."""
+    """Tensors by their first name, and the dropped aliases."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in weights:
         groups[canonical_name(name)].append(name)
@@ -169,7 +169,7 @@ def _merge_aliases(
 def _same(first: Tensor, second: Tensor) -> bool:
     if first.dtype != second.dtype or first.shape != second.shape:
         return False
-    # NaN is reported later, and not as a difference
+    # NaN is reported later.
     return bool(torch.isclose(first, second, 0, 0, equal_nan=True).all())
 
 

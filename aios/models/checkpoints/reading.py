@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Reading checkpoint files without running code from them."""
+"""Reading of checkpoint files without executing code from them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,18 @@ from .archive import read_archive
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read, or is not what it should be."""
+    """A checkpoint cannot be read, or has wrong content."""
 
 
 def read_checkpoint(
     path: str | os.PathLike, map_location: Any = 'cpu'
 ) -> dict[str, Any]:
-    """Read a file of :func:`torch.save` as data.
+    """Read a file of :func:`torch.save` or safetensors as data.
 
-    Or one of safetensors, as ``publish_model.py --safetensors`` writes them.
-
-    Training scripts store more than weights, such as their command line.
-    Objects of types that do not count as data are left out: an
-    :class:`IgnoredObject` takes their place, and the log tells their types.
-    MMEngine's ``Config`` and ``ConfigDict`` become plain dictionaries.
+    Training scripts also store other objects, such as their command line.
+    Objects that are not data are replaced by :class:`IgnoredObject`, and
+    their types are logged.  MMEngine's ``Config`` and ``ConfigDict`` become
+    plain dictionaries.
 
     Args:
         path: The file.
@@ -41,8 +39,8 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError: There is no such file.
-        CheckpointError: The file is damaged, not a checkpoint, or asks for
-            more than data. Nothing from it was executed.
+        CheckpointError: The file is damaged, not a checkpoint, or not only
+            data. Nothing from it was executed.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -58,7 +56,7 @@ def read_checkpoint(
             'containers of them. Nothing from it was executed. If you know '
             'where it was made, save only its weights there'
         ) from error
-    except Exception as error:  # whatever bytes can lead to
+    except Exception as error:  # of any type, if bytes are damaged
         reason = f'{type(error).__name__}: {error}'.splitlines()[0][:300]
         raise CheckpointError(
             f'{path}: damaged, or not a checkpoint ({reason})'
@@ -90,9 +88,8 @@ def select_weights(
 ) -> dict[str, Tensor]:
     """Find the weights in the content of a checkpoint.
 
-    They may be under ``state_dict`` (MMEngine) or ``model`` (the published
-    files), or be all there is. ``module.``, which stands before all names if
-    the model was wrapped for training, is removed.
+    They are ``state_dict`` (MMEngine), ``model`` (the published files), or the
+    whole content. The prefix ``module.`` of wrapped models is removed.
 
     Args:
         content: Content of the file.
@@ -103,7 +100,7 @@ def select_weights(
         Tensors by name.
 
     Raises:
-        CheckpointError: There are none, or something else is among them.
+        CheckpointError: There are none, or a value is not a tensor.
     """
     places = (
         ('ema_state_dict', 'ema_model') if ema else ('state_dict', 'model')
@@ -128,7 +125,7 @@ def select_weights(
             )
     if not weights:
         raise CheckpointError('the checkpoint holds no weights')
-    # MMEngine's averaged weights have a counter beside the model.
+    # MMEngine's averaged models also have a counter.
     names = [name for name in weights if name != 'steps']
     if all(name.startswith('module.') for name in names):
         return {name.removeprefix('module.'): weights[name] for name in names}

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Inert records for what checkpoints hold: tensors, MMEngine's histories."""
+"""Inert records of the objects in checkpoints."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _STORAGES = {
 
 @dataclass(frozen=True)
 class IgnoredObject:
-    """Takes the place of an object that is no plain data.
+    """Replaces an object that is not plain data.
 
     Args:
         type_name: Module and name of its type.
@@ -53,15 +53,15 @@ class IgnoredObject:
 
 
 class Other(Record):
-    """An object of any other type: takes everything and forgets it."""
+    """An object of any other type, whose content is discarded."""
 
     type_name = ''
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Forget an item."""
+        """Discard an item."""
 
     def append(self, item: Any) -> None:
-        """Forget an item."""
+        """Discard an item."""
 
     extend = append
 
@@ -78,7 +78,7 @@ def make_record(module: str, name: str) -> type[Other]:
 
 
 class CheckpointBuilder(Builder):
-    """Also accepts types themselves: they are ignored, too."""
+    """Builder that replaces types by ignored objects."""
 
     def build(self, raw: Any) -> Any:
         """See :meth:`Builder.build`."""
@@ -88,7 +88,7 @@ class CheckpointBuilder(Builder):
 
 
 class StorageType(Record):
-    """A class like ``torch.FloatStorage``; only ever named."""
+    """A class like ``torch.FloatStorage``; never called."""
 
     dtype: torch.dtype
 
@@ -96,7 +96,7 @@ class StorageType(Record):
 class Storage(Record):
     """The memory of tensors, read when the first of them is built.
 
-    ``args``: dtype, number of bytes, function that reads it.
+    ``args``: dtype, number of bytes, function to read it.
     """
 
     args: tuple[torch.dtype, int, Callable[[], UntypedStorage]]
@@ -115,7 +115,7 @@ class Tensor(Record):
 
 
 class TypedTensor(Record):
-    """``torch._utils._rebuild_tensor_v3``: with its own dtype."""
+    """``torch._utils._rebuild_tensor_v3``, with its own dtype."""
 
     def build(self, convert: Builder) -> torch.Tensor:
         """See :meth:`Record.build`."""
@@ -137,9 +137,9 @@ class OldTensor(Record):
 def _rebuild(
     storage: Any, dtype: torch.dtype, place: list[Any], requires_grad: Any
 ) -> torch.Tensor:
-    """Tensor over a storage; ``place``: offset, shape and strides.
+    """Tensor on a storage; ``place``: offset, shape and strides.
 
-    PyTorch enlarges a storage that is too small, to whatever a file says.
+    Sizes are checked because PyTorch enlarges storages that are too small.
     """
     offset, shape, strides = place
     if not isinstance(storage, Storage) or len(shape) != len(strides):
@@ -166,7 +166,7 @@ def _rebuild(
 
 
 class Parameter(Record):
-    """``torch._utils._rebuild_parameter``, also that with a state."""
+    """``torch._utils._rebuild_parameter``, with or without state."""
 
     def build(self, convert: Builder) -> nn.Parameter:
         """See :meth:`Record.build`."""
@@ -175,7 +175,7 @@ class Parameter(Record):
 
 
 class TensorWithState(Record):
-    """``torch._tensor._rebuild_from_type_v2``: the tensor alone."""
+    """``torch._tensor._rebuild_from_type_v2``, without the state."""
 
     def build(self, convert: Builder) -> torch.Tensor:
         """See :meth:`Record.build`."""
@@ -198,7 +198,7 @@ class ByteArray(Record):
 
 
 class TensorClass(Record):
-    """``torch.Tensor`` or ``torch.nn.Parameter``; only ever named."""
+    """``torch.Tensor`` or ``torch.nn.Parameter``; never called."""
 
 
 class Size(Record):
@@ -227,7 +227,7 @@ class Slice(Record):
 
 
 class Attribute(Record):
-    """``builtins.getattr``, with which a history names its methods."""
+    """``builtins.getattr``, the methods of a history."""
 
     def build(self, convert: Builder) -> Any:
         """See :meth:`Record.build`."""
@@ -235,7 +235,7 @@ class Attribute(Record):
 
 
 class History(Record):
-    """MMEngine's ``HistoryBuffer``: its numbers, and not its methods."""
+    """MMEngine's ``HistoryBuffer``, without its methods."""
 
     def build(self, convert: Builder) -> HistoryBuffer:
         """See :meth:`Record.build`."""
@@ -252,7 +252,7 @@ class History(Record):
 
 
 class ConfigObject(Record):
-    """MMEngine's ``Config``: its fields."""
+    """MMEngine's ``Config``, as a dictionary."""
 
     def build(self, convert: Builder) -> dict[str, Any]:
         """See :meth:`Record.build`."""
@@ -260,7 +260,7 @@ class ConfigObject(Record):
 
 
 class StateDict(Ordered):
-    """``OrderedDict``, with the versions of modules that PyTorch adds."""
+    """``OrderedDict``, with PyTorch's versions of modules."""
 
     def build(self, convert: Builder) -> Any:
         """See :meth:`Record.build`."""
@@ -277,7 +277,7 @@ class Counts(Mapping):
 
 
 class DefaultDict(Mapping):
-    """``collections.defaultdict``, becomes a plain one."""
+    """``collections.defaultdict``, as a plain dictionary."""
 
     def __new__(cls, *args: Any) -> Any:
         """Drop the factory."""

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From images to the batch the network sees."""
+"""Data preprocessors."""
 
 from .whole_body import WholeBodyDataPreprocessor
 

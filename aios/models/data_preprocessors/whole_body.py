@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""MMDetection's preprocessor, which first looks at what it is given."""
+"""MMDetection's preprocessor with checks of its inputs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from torch import Tensor
 
 from aios.registry import MODELS
 
-# Devices that fetch page-locked memory by themselves.
+# Devices with asynchronous copies from pinned memory.
 FETCHING = {'cuda'}
 
 
 @MODELS.register_module()
 class WholeBodyDataPreprocessor(DetDataPreprocessor):
-    """Normalise, pad and batch images; refuse what is none.
+    """Normalise, pad and batch images; reject inputs that are not images.
 
-    MMDetection's preprocessor would batch 16-bit images as if they had 8
-    bits, and leaves other numbers of channels to the first convolution.  It
-    also waits for the GPU at each tensor that it brings there; here copies
-    are queued behind the work of the step before.
+    MMDetection's preprocessor accepts 16-bit images as if they had 8 bits,
+    and other numbers of channels fail in the first convolution.  It also
+    synchronises at each copy to the GPU; here copies are asynchronous.
 
     Args:
         **kwargs: See
@@ -36,12 +35,12 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # MMEngine would send the new order to the GPU, and wait.
+        # MMEngine's conversion copies an index to the GPU and synchronises.
         self.reverses_channels: bool = self._channel_conversion  # type: ignore[has-type]
         self._channel_conversion = False
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Make a batch.
+        """Create a batch.
 
         Args:
             data: ``inputs``, images ``(3, H, W)`` of 0..255, uint8 or
@@ -50,8 +49,7 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
             training: Whether this is training.
 
         Raises:
-            ValueError: If an input is not such an image; the message names
-                it.
+            ValueError: If an input is not such an image.
         """
         samples = data.get('data_samples')
         for index, image in enumerate(data['inputs']):
@@ -62,7 +60,7 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
         return super().forward(data | dict(inputs=inputs), training)
 
     def cast_data(self, data: Any) -> Any:
-        """Bring tensors to the device, without waiting for it."""
+        """Copy tensors to the device, asynchronously where possible."""
         if self.device.type in FETCHING and isinstance(
             data, Tensor | BaseDataElement
         ):
@@ -71,7 +69,7 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
 
 
 def _pin(data: Any) -> Any:
-    """Put tensors where the GPU can fetch them when it gets there."""
+    """Copy tensors to pinned memory."""
     if isinstance(data, Tensor):
         return data.pin_memory() if data.device.type == 'cpu' else data
     if isinstance(data, BaseDataElement):

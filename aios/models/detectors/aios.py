@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The detector.
+"""The AiOS detector.
 
 `AiOS: All-in-One-Stage Expressive Human Pose and Shape Estimation
 <https://arxiv.org/abs/2403.17934>`_ (CVPR 2024).
@@ -43,15 +43,15 @@ from .model_checks import check_channels, check_levels, check_widths
 
 @MODELS.register_module()
 class AiOS(DetectionTransformer):
-    """Detects persons and reads their SMPL-X bodies, in one stage.
+    """Detects persons with their SMPL-X bodies, in one stage.
 
-    A DETR in MMDetection's four steps.  Backbone, neck, positional encoding
-    and encoder are MMDetection's; candidates are the best positions of the
-    encoded image, and the decoder grows each from a box to a whole body.
+    A DETR in the four steps of MMDetection, which also provides backbone,
+    neck, positional encoding and encoder.  Candidates are the best positions
+    of the encoded image; the decoder expands each from a box to a whole body.
 
     Args:
         backbone: Config of the backbone.
-        neck: Config of the neck; its outputs have the width of the encoder.
+        neck: Config of the neck, with outputs of the encoder's width.
         encoder: Config of the encoder.
         decoder: Config of the decoder.
         bbox_head: Config of the head.
@@ -88,7 +88,7 @@ class AiOS(DetectionTransformer):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         self.num_feature_levels = num_feature_levels
-        # The head is built by MMDetection, which does not know our scope.
+        # MMDetection builds the head in its own scope.
         bbox_head = dict(
             bbox_head, stages=decoder['stages'], _scope_=MODELS.scope
         )
@@ -139,7 +139,7 @@ class AiOS(DetectionTransformer):
         nn.init.normal_(self.level_embed)
 
     def init_weights(self) -> None:
-        """Initialise as published; heads and backbone do it themselves."""
+        """Initialise as published; head and backbone initialise themselves."""
         for module in self.encoder, self.decoder:
             for parameter in module.parameters():
                 if parameter.dim() > 1:
@@ -149,18 +149,18 @@ class AiOS(DetectionTransformer):
                 module.init_weights()
         nn.init.xavier_uniform_(self.memory_trans_fc.weight)
         nn.init.normal_(self.level_embed)
-        # Last, because init_cfg may name a checkpoint of all weights.
+        # Last, because init_cfg may be a checkpoint of all weights.
         super().init_weights()
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any
     ) -> None:
-        """Accept official weights; refuse weights that do not fit."""
+        """Convert official weights and reject weights that do not fit."""
         check_state_dict(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Maps of the neck; with a pose prior its map of poses behind them.
+        """Maps of the neck, with a pose prior followed by the pose map.
 
         Args:
             batch_inputs: ``(B, 3, height, width)``.
@@ -168,10 +168,10 @@ class AiOS(DetectionTransformer):
         return self.apply_neck(self.backbone(batch_inputs))
 
     def apply_neck(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """What :meth:`extract_feat` does after the backbone.
+        """Second step of :meth:`extract_feat`, after the backbone.
 
         Args:
-            maps: Of the backbone, ``(B, channels, height, width)``.
+            maps: ``(B, channels, height, width)`` maps of the backbone.
         """
         count = len(maps) - (self.decoder.pose_prior is not None)
         check_channels(self.neck_channels, maps[:count])
@@ -182,7 +182,7 @@ class AiOS(DetectionTransformer):
         data: dict[str, Any],
         decoding: DecodingConfig | None = None,
     ) -> list[DetDataSample]:
-        """Persons of a batch.
+        """Predict persons of a batch.
 
         Args:
             data: ``inputs`` and ``data_samples`` of the collated batch.
@@ -202,14 +202,13 @@ class AiOS(DetectionTransformer):
         rescale: bool = True,
         decoding: DecodingConfig | None = None,
     ) -> list[DetDataSample]:
-        """Persons of preprocessed images.
+        """Predict persons of preprocessed images.
 
         Args:
             inputs: ``(B, 3, height, width)``.
             data_samples: ``B`` samples, which get ``pred_instances``.
             rescale: See :meth:`aios.models.heads.AiOSHead.predict`.
-            decoding: What is returned by this call; ``None`` for
-                ``test_cfg``.
+            decoding: Options; ``None`` for ``test_cfg``.
         """
         test_cfg = decoding or DecodingConfig.read(self.bbox_head.test_cfg)
         levels = []
@@ -233,12 +232,12 @@ class AiOS(DetectionTransformer):
         img_feats: Sequence[Tensor],
         batch_data_samples: Sequence[DetDataSample] | None = None,
     ) -> dict[str, Any]:
-        """The four steps; ground truth goes to the third.
+        """The four steps, of which the third uses the ground truth.
 
         Args:
             img_feats: ``L`` feature maps ``(B, C, height, width)``.
-            batch_data_samples: ``B`` samples; without them there is no
-                padding and no ground truth.
+            batch_data_samples: ``B`` samples; ``None`` for no padding and no
+                ground truth.
 
         Returns:
             Arguments of the head: ``states``, ``encoder``, ``dn_queries``,
@@ -263,10 +262,10 @@ class AiOS(DetectionTransformer):
         img_feats: Sequence[Tensor],
         batch_data_samples: Sequence[DetDataSample] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Flatten feature maps, find padding, encode positions.
+        """Flatten feature maps, compute masks, encode positions.
 
         Args:
-            img_feats: As of :meth:`extract_feat`.
+            img_feats: Result of :meth:`extract_feat`.
             batch_data_samples: ``B`` samples with ``img_shape`` and
                 ``batch_input_shape``.
 
@@ -275,7 +274,7 @@ class AiOS(DetectionTransformer):
             :meth:`forward_decoder`.
 
         Raises:
-            ValueError: If the neck gives another number of levels.
+            ValueError: If the neck has another number of levels.
         """
         num_levels = len(img_feats) - (self.decoder.pose_prior is not None)
         if num_levels != self.num_feature_levels:
@@ -289,12 +288,12 @@ class AiOS(DetectionTransformer):
     def flatten_features(
         self, img_feats: Sequence[Tensor], image_padding: Tensor | None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What :meth:`pre_transformer` does once it knows the padding.
+        """Second step of :meth:`pre_transformer`, with known padding.
 
         Args:
-            img_feats: As of :meth:`extract_feat`.
+            img_feats: Result of :meth:`extract_feat`.
             image_padding: ``(B, 1, H, W)``, 1 on the padding of images and
-                0 elsewhere; ``None`` if there is none.
+                0 elsewhere; ``None`` for no padding.
 
         Returns:
             See :meth:`pre_transformer`.
@@ -314,7 +313,7 @@ class AiOS(DetectionTransformer):
             )
         ]
         geometry: dict[str, Any] = dict(
-            # Python integers: nothing waits for the device.
+            # Python integers avoid synchronisation.
             spatial_shapes=[tuple(x.shape[-2:]) for x in img_feats],
             valid_ratios=self._valid_ratios(img_feats, masks),
         )
@@ -335,8 +334,8 @@ class AiOS(DetectionTransformer):
         return encoder_inputs, decoder_inputs
 
     def _positions(self, feature: Tensor, mask: Tensor | None) -> Tensor:
-        """Encoded positions, ``(B, C, h, w)``, or ``(1, C, h, w)``."""
-        # Without padding those of all images are the same.
+        """Encoded positions, ``(B, C, h, w)`` or ``(1, C, h, w)``."""
+        # Without padding they are the same for all images.
         feature = feature[:1] if mask is None else feature
         return self.positional_encoding(mask, input=feature)
 
@@ -364,7 +363,7 @@ class AiOS(DetectionTransformer):
         spatial_shapes: Sequence[tuple[int, int]],
         valid_ratios: Tensor,
     ) -> dict[str, Any]:
-        """Encode.
+        """Encode the features.
 
         Args:
             feat: ``(B, S, C)``.
@@ -398,9 +397,9 @@ class AiOS(DetectionTransformer):
         valid_ratios: Tensor,
         batch_data_samples: Sequence[DetDataSample] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Choose candidates, and in training make denoising queries.
+        """Select candidates, and in training generate denoising queries.
 
-        The content of a candidate is the encoded image at its place, not
+        The content of a candidate is the encoded image at its position, not
         a learned query as in DINO.
 
         Args:
@@ -461,7 +460,7 @@ class AiOS(DetectionTransformer):
         dn_queries: DenoisingQueries | None = None,
         pose_maps: PoseMaps | None = None,
     ) -> dict[str, list[LayerState]]:
-        """Decode.
+        """Decode the candidates.
 
         Args:
             query: ``(B, Q, C)`` content of the candidates.
@@ -471,7 +470,7 @@ class AiOS(DetectionTransformer):
             spatial_shapes: ``(height, width)`` of the levels.
             valid_ratios: ``(B, L, 2)``.
             dn_queries: Denoising queries.
-            pose_maps: For the decoder's ``pose_prior``.
+            pose_maps: Input of the decoder's ``pose_prior``.
 
         Returns:
             ``states`` after each layer.

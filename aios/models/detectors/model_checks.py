@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Whether the parts of a detector fit each other."""
+"""Checks that the parts of a detector fit each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_levels(num_levels: int, *parts: nn.Module) -> None:
         *parts: Modules with deformable attention.
 
     Raises:
-        ValueError: If one of them reads another number of levels.
+        ValueError: If a module has another number of levels.
     """
     for part in parts:
         for module in part.modules():
@@ -39,19 +39,19 @@ def check_levels(num_levels: int, *parts: nn.Module) -> None:
 
 
 def check_channels(in_channels: Any, maps: Sequence[Tensor]) -> None:
-    """Check that a neck takes the maps of the backbone.
+    """Check that the channels of neck and backbone are equal.
 
     Args:
-        in_channels: Of the config of the neck; not checked unless a list.
-        maps: ``(B, channels, height, width)``.
+        in_channels: Value of the config of the neck; only checked if a list.
+        maps: ``(B, channels, height, width)`` maps of the backbone.
 
     Raises:
-        ValueError: If it takes other ones.
+        ValueError: If they differ.
     """
     if not isinstance(in_channels, (list, tuple)):
         return
     channels = [x.shape[1] for x in maps]
-    # Some necks list them from the last one.
+    # Some necks list channels in reverse order.
     if sorted(in_channels) != sorted(channels):
         raise ValueError(
             f'neck.in_channels is {list(in_channels)}, but the backbone gives '

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Heads: from hidden states to persons."""
+"""Heads, which predict persons from hidden states."""
 
 from .aios_head import AiOSHead
 from .decoding import DecodingConfig, decode_instances

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The head of AiOS: everything between hidden states and results."""
+"""The head of AiOS."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from mmengine.model import BaseModule, ModuleList, bias_init_with_prob
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from aios.body_models import (
-    BodyModelBase,
-    MissingBodyModelError,
-)
+from aios.body_models import BodyModelBase, MissingBodyModelError
 from aios.models.layers.branches import DetectionBranches, zero_init_last
 from aios.models.layers.denoising import DenoisingQueries
 from aios.models.layers.pose_prior import Sightings
@@ -47,16 +44,15 @@ from .smplx_head import (
 
 @MODELS.register_module()
 class AiOSHead(BaseModule):
-    """Classes, boxes, keypoints and SMPL-X parameters of persons.
+    """Predicts classes, boxes, keypoints and SMPL-X parameters of persons.
 
     Args:
-        stages: Stages of the decoder; the detector passes them.
+        stages: Stages of the decoder; set by the detector.
         num_classes: Number of classes; class 1 is person, class 0 is never
             a target.
         embed_dims: Width of a token.
-        body_model: Config of the body model.  It is no part of checkpoints,
-            and where its files are missing everything works that needs no
-            body.
+        body_model: Config of the body model.  Checkpoints do not contain it.
+            If its files are missing, only bodies cannot be computed.
         hands_and_face_stages: Layouts of the stages whose bodies are posed
             with the predicted hands and expression.  The others have mean
             hands and a neutral face, as published.
@@ -65,17 +61,17 @@ class AiOSHead(BaseModule):
         smplx_hidden_dims: Width of the hidden layers of
             :class:`SMPLXBranch`; default that of a token, as published.
         content_dropout: See :class:`SMPLXBranch`.
-        pose_lifter: Arguments of :class:`PoseLifter`, whose poses those of the
-            last layers are averaged with, at inference, for persons whose
-            keypoints a pose network sees.  Not in the paper.
+        pose_lifter: Arguments of :class:`PoseLifter`, whose poses are blended
+            with those of the last layers, at inference, for persons whose
+            keypoints a pose network detects.  Not in the paper.
         criterion: Config of the losses; only needed for training.
-        train_cfg: Unused here; the detector passes it.
+        train_cfg: Unused; set by the detector.
         test_cfg: See :class:`~aios.models.heads.DecodingConfig`.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
 
     Raises:
         ValueError: If the last stage predicts no SMPL-X parameters, or
-            ``test_cfg`` makes no sense.
+            a value of ``test_cfg`` is out of range.
         TypeError: If ``test_cfg`` has an unknown key.
     """
 
@@ -108,7 +104,7 @@ class AiOSHead(BaseModule):
         self.hands_and_face_stages = tuple(hands_and_face_stages)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
-        DecodingConfig.read(test_cfg)  # complain now, not after training
+        DecodingConfig.read(test_cfg)  # validates before training
         self.body_model_cfg = body_model or dict(type='SMPLXLayer')
         self.box_relative = box_relative
         self.criterion = None
@@ -121,8 +117,8 @@ class AiOSHead(BaseModule):
         if pose_lifter is not None:
             self.pose_lifter = PoseLifter(**pose_lifter).requires_grad_(False)
         self.smplx_layer: BodyModelBase | None = None
-        # Before anything wraps the module (DDP, FSDP, EMA); the error of
-        # missing files waits for who needs a body.
+        # Built before the module is wrapped (DDP, FSDP, EMA). Missing files
+        # raise an error on the first use of the body model.
         with contextlib.suppress(MissingBodyModelError):
             self.build_body_model()
 
@@ -157,22 +153,22 @@ class AiOSHead(BaseModule):
         )
 
     def init_weights(self) -> None:
-        """Start with rare persons and boxes at their references."""
+        """Initialise low class scores, and boxes at their references."""
         super().init_weights()
         for classifier in (self.encoder_cls, *self.cls_branches):
             nn.init.constant_(classifier.bias, bias_init_with_prob(0.01))
         zero_init_last(self.encoder_box)
 
     def build_body_model(self, dtype: torch.dtype = torch.float32) -> None:
-        """Build the body model, e.g. again after its files have come.
+        """Build the body model.
 
         Args:
-            dtype: Of its numbers, float32 or float64.
+            dtype: Type of its buffers, float32 or float64.
 
         Raises:
-            MissingBodyModelError: If its files are not there.
+            MissingBodyModelError: If its files are missing.
         """
-        # Its buffers are not persistent: state dicts stay as they are.
+        # Its buffers are not persistent, so state dicts do not change.
         layer = MODELS.build(dict(self.body_model_cfg, dtype=dtype))
         self.smplx_layer = layer.to(self.encoder_cls.weight.device)
 
@@ -181,7 +177,7 @@ class AiOSHead(BaseModule):
         """The body model, on the device of the head.
 
         Raises:
-            MissingBodyModelError: If its files are not there.
+            MissingBodyModelError: If its files are missing.
         """
         if self.smplx_layer is None:
             self.build_body_model()
@@ -198,9 +194,9 @@ class AiOSHead(BaseModule):
         """Predictions of all layers.
 
         Args:
-            states: What the decoder layers hand over.
-            encoder: Proposals of the encoder, passed on.
-            dn_queries: Denoising queries, passed on.
+            states: States of the decoder layers.
+            encoder: Proposals of the encoder, part of the result.
+            dn_queries: Denoising queries, part of the result.
             image_sizes: ``(B, 2)`` width and height in pixels, without
                 padding; needed if ``box_relative``.
         """
@@ -219,11 +215,11 @@ class AiOSHead(BaseModule):
         """Predictions of one decoder layer.
 
         Args:
-            index: Which layer.
-            state: What it hands over.
+            index: Index of the layer.
+            state: Its state.
             image_sizes: See :meth:`forward`.
         """
-        where = index, state.layout, state.hidden, state.references
+        inputs = index, state.layout, state.hidden, state.references
         classifier = self.cls_branches[index]
         dn_logits = dn_boxes = None
         if state.dn_hidden is not None and state.dn_references is not None:
@@ -231,22 +227,22 @@ class AiOSHead(BaseModule):
             dn_boxes = self.branches.refine_bodies(
                 index, state.dn_hidden, state.dn_references
             )
-        boxes = self.branches.predict_boxes(*where)
-        points = self.branches.predict_points(*where)
-        # Losses are of the network's own keypoints.
+        boxes = self.branches.predict_boxes(*inputs)
+        points = self.branches.predict_points(*inputs)
+        # Losses use the keypoints of the decoder.
         sightings = None if self.training else state.sightings
         if sightings is not None:
             own = points['body_keypoints']
             points = {**points, 'body_keypoints': sightings.over(own)}
         smplx: SMPLXParams | None = None
         if has_smplx(state.layout):
-            inputs = self._smplx_inputs(
+            smplx_inputs = self._smplx_inputs(
                 index, state, boxes, points, image_sizes
             )
             if self.training:
-                smplx = LazySMPLXParams(inputs)
+                smplx = LazySMPLXParams(smplx_inputs)
             else:
-                smplx = self._predict_smplx(inputs, points, sightings)
+                smplx = self._predict_smplx(smplx_inputs, points, sightings)
         logits = classifier(state.hidden[:, :, 0])
         if state.evidence is not None and not self.training:
             logits = logits + state.evidence[..., None]
@@ -286,7 +282,7 @@ class AiOSHead(BaseModule):
         """Predictions of the last layer.
 
         Args:
-            states: What the decoder layers hand over.
+            states: States of the decoder layers.
             image_sizes: See :meth:`forward`.
         """
         return self.forward_layer(len(states) - 1, states[-1], image_sizes)
@@ -297,7 +293,7 @@ class AiOSHead(BaseModule):
         points: Mapping[str, Tensor],
         sightings: Sightings | None,
     ) -> SMPLXParams:
-        """Parameters, with the mean of their poses and the lifter's."""
+        """Parameters, with body poses blended with those of the lifter."""
         smplx, lifter, frame = inputs.predict(), self.pose_lifter, inputs.frame
         if lifter is None or sightings is None or frame is None:
             return smplx
@@ -312,7 +308,7 @@ class AiOSHead(BaseModule):
     def pose_joints(
         self, persons: Sequence[tuple[str, SMPLXParams]]
     ) -> list[Tensor]:
-        """Joints of the persons of several layers, posed all at once.
+        """Joints of the persons of several layers, in one batch.
 
         Args:
             persons: For each layer the name of its layout and the parameters
@@ -328,20 +324,25 @@ class AiOSHead(BaseModule):
                 params.betas.new_zeros(0, len(SMPLX_137), 3)
                 for _, params in persons
             ]
-        every = [
+        all_inputs = [
             params.body_model_inputs(
                 hands_and_face=layout in self.hands_and_face_stages
             )
             for layout, params in persons
         ]
+        shapes = {
+            name: value.shape[1:]
+            for inputs in all_inputs
+            for name, value in inputs.items()
+        }
         joined = {}
-        for name, shape in _shapes(every).items():
-            # Nothing said about the hands: the mean hand.
+        for name, shape in shapes.items():
+            # Zeros are the mean hand and the neutral face.
             pieces = [
                 inputs[name]
                 if name in inputs
                 else inputs['betas'].new_zeros(count, *shape)
-                for inputs, count in zip(every, counts, strict=True)
+                for inputs, count in zip(all_inputs, counts, strict=True)
             ]
             joined[name] = torch.cat(pieces)
         with torch.autocast(joined['betas'].device.type, enabled=False):
@@ -361,7 +362,7 @@ class AiOSHead(BaseModule):
         """Losses of a batch.
 
         Args:
-            states: What the decoder layers hand over.
+            states: States of the decoder layers.
             encoder: Proposals of the encoder.
             batch_data_samples: ``B`` samples with ``gt_instances``, see
                 :data:`aios.structures.GT_FIELDS`.
@@ -398,8 +399,8 @@ class AiOSHead(BaseModule):
             batch_data_samples: ``B`` samples with ``img_shape``, and
                 ``scale_factor`` or ``ori_shape`` to rescale.
             rescale: Return pixels of the original image instead of the
-                one the network saw.
-            decoding: What is returned; ``None`` for ``test_cfg``.
+                network input.
+            decoding: Options; ``None`` for ``test_cfg``.
 
         Returns:
             For each image instances with
@@ -420,7 +421,7 @@ class AiOSHead(BaseModule):
               ``joints2d`` ``(n, 144, 2)`` pixels, ``vertices``
               ``(n, 10475, 3)`` metres without the translation, unless
               ``test_cfg.with_vertices`` is off;
-            - in the meta information ``cam_K`` ``(3, 3)``, the camera's
+            - in the meta information ``cam_K`` ``(3, 3)``, the camera
               matrix in the same pixels.
         """
         config = decoding or DecodingConfig.read(self.test_cfg)
@@ -432,14 +433,3 @@ class AiOSHead(BaseModule):
                 config,
                 rescale,
             )
-
-
-def _shapes(
-    every: Sequence[dict[str, Tensor]],
-) -> dict[str, torch.Size]:
-    """Shape of a person's part of every argument that occurs."""
-    return {
-        name: value.shape[1:]
-        for inputs in every
-        for name, value in inputs.items()
-    }

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From the outputs of the network to persons in an image.
+"""Decode outputs of the network to persons in images.
 
 Legend: ``B`` images, ``P`` candidates, ``n`` persons of an image, ``N``
 persons of all images, ``V`` vertices.
@@ -16,11 +16,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from aios.body_models import (
-    BodyModelBase,
-    KeypointTargets,
-    fit_to_keypoints,
-)
+from aios.body_models import BodyModelBase, KeypointTargets, fit_to_keypoints
 from aios.structures import (
     PERSON_LABEL,
     Camera,
@@ -29,11 +25,7 @@ from aios.structures import (
     suppress_overlaps,
     weak_perspective_to_translation,
 )
-from aios.structures.decoding import (
-    DecodingConfig,
-    are_copies,
-    sizes_fit,
-)
+from aios.structures.decoding import DecodingConfig, are_copies, sizes_fit
 from aios.utils.tensors import tensor_like
 
 from .outputs import LayerOutputs, SMPLXParams
@@ -55,12 +47,12 @@ _POINT_FIELDS = {
 
 @dataclass(frozen=True)
 class Selection:
-    """The persons of an image that are returned, best first.
+    """Selected persons of an image, best first.
 
     Args:
         scores: ``(n,)``.
         labels: ``(n,)`` int64.
-        index: ``(n,)`` int64, which candidate.
+        index: ``(n,)`` int64, indices of candidates.
     """
 
     scores: Tensor
@@ -75,15 +67,15 @@ def select_persons(
     valid: Tensor | None = None,
     keypoints: Tensor | None = None,
 ) -> list[Selection]:
-    """Choose the persons of each image that are returned.
+    """Select the persons of each image that are returned.
 
-    How many they are comes to the host in one transfer for all images.
+    The mask of all images is transferred to the host at once.
 
     Args:
         logits: ``(B, P, num_classes)``.
         boxes: ``(B, P, 4)`` body boxes, cxcywh in any unit.
-        config: What is wanted.
-        valid: ``(B, P)`` bool; others are never chosen.
+        config: Options.
+        valid: ``(B, P)`` bool; other candidates are never selected.
         keypoints: ``(B, P, 17, 2)`` in the same unit, for ``nms_oks_thr``.
     """
     scores = at_least_float32(logits).sigmoid()
@@ -98,7 +90,7 @@ def select_persons(
     count = min(config.max_per_img, scores.shape[1])
     scores, ranked = scores.topk(count, dim=1)
     index, labels = ranked // num_labels, ranked % num_labels + first_label
-    # Not a number is not above any threshold.
+    # Comparisons with NaN are false.
     keep = scores >= max(config.score_thr, 0)
     if config.suppresses:
         rows = torch.arange(len(index), device=index.device)[:, None]
@@ -117,10 +109,10 @@ def select_persons(
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where coordinates of the network are in the image of the result.
+    """Mapping from network coordinates to pixels of the result.
 
     Args:
-        size: ``(height, width)`` the network saw, without padding.
+        size: ``(height, width)`` of the network input, without padding.
         scale: ``(x, y)`` from network pixels to result pixels.
     """
 
@@ -135,14 +127,13 @@ class _Frame:
         if 'scale_factor' in metainfo:
             scale_x, scale_y = metainfo['scale_factor'][:2]
             return cls((height, width), (1 / scale_x, 1 / scale_y))
-        full_height, full_width = metainfo.get('ori_shape', (height, width))[
-            :2
-        ]
+        original = metainfo.get('ori_shape', (height, width))
+        full_height, full_width = original[:2]
         return cls((height, width), (full_width / width, full_height / height))
 
     @property
     def extent(self) -> tuple[float, float]:
-        """``(width, height)`` of the network's view, in result pixels."""
+        """``(width, height)`` of the network input, in result pixels."""
         return self.size[1] * self.scale[0], self.size[0] * self.scale[1]
 
     @property
@@ -159,18 +150,18 @@ def decode_instances(
     config: DecodingConfig,
     rescale: bool = True,
 ) -> list[InstanceData]:
-    """Turn outputs of the last decoder layer into persons.
+    """Decode outputs of the last decoder layer to persons.
 
-    The body model runs once, for the persons that are returned.
+    The body model runs once, for the selected persons only.
 
     Args:
         outputs: Predictions for ``B`` images.
         metainfos: For each image ``img_shape``, and to rescale
             ``scale_factor`` or ``ori_shape``.
-        body_model: Poses the bodies.
-        config: What is wanted.
-        rescale: Return pixels of the original image instead of the one
-            the network saw.
+        body_model: The body model.
+        config: Options.
+        rescale: Return pixels of the original image instead of the network
+            input.
 
     Returns:
         For each image the fields listed in
@@ -212,20 +203,20 @@ def decode_instances(
         params = _fit_keypoints(
             params, targets, body_model, config.keypoint_fit_steps
         )
-    solved = _solve_bodies(params, body_model, config.with_vertices)
+    fields = _body_fields(params, body_model, config.with_vertices)
     counts = [len(selection.index) for selection in selections]
-    solved_per_image = zip(
-        *(values.split(counts) for values in solved.values()), strict=True
+    fields_per_image = zip(
+        *(values.split(counts) for values in fields.values()), strict=True
     )
     persons = []
     for image, (selection, values, metainfo) in enumerate(
-        zip(selections, solved_per_image, metainfos, strict=True)
+        zip(selections, fields_per_image, metainfos, strict=True)
     ):
         frame = _Frame.read(metainfo, rescale)
         result = _detections(image, outputs, selection, frame)
         if config.person_label != PERSON_LABEL:
             result.set_metainfo(dict(person_label=config.person_label))
-        for field, value in zip(solved, values, strict=True):
+        for field, value in zip(fields, values, strict=True):
             result[field] = value
         in_camera = result.joints3d + result.smplx_transl[:, None]
         K = tensor_like(frame.K, in_camera)
@@ -240,7 +231,7 @@ def _keypoint_targets(
     selection: Selection,
     metainfo: Mapping[str, Any],
 ) -> KeypointTargets:
-    """Keypoints of the persons of an image, as the network saw it."""
+    """Keypoints of the persons of an image, in network pixels."""
     scores = outputs.keypoint_scores
     height, width = metainfo['img_shape'][:2]
     rows = image, selection.index
@@ -263,7 +254,7 @@ def _fit_keypoints(
     body_model: BodyModelBase,
     steps: int,
 ) -> SMPLXParams:
-    """The same persons, bent to their keypoints; on the CPU, in NumPy."""
+    """Fit persons to their keypoints, on the CPU."""
     inputs = params.body_model_inputs()
     joints = body_model(**inputs, return_vertices=False).joints
     body_pose, camera = fit_to_keypoints(
@@ -281,10 +272,10 @@ def _fit_keypoints(
     )
 
 
-def _solve_bodies(
+def _body_fields(
     params: SMPLXParams, body_model: BodyModelBase, with_vertices: bool
 ) -> dict[str, Tensor]:
-    """Fields ``(N, ...)`` that follow from SMPL-X parameters."""
+    """SMPL-X parameters, joints and vertices as fields ``(N, ...)``."""
     inputs = params.body_model_inputs()
     body = body_model(**inputs, return_vertices=with_vertices)
     fields = {

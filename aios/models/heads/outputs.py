@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What the network says, before losses or decoding.
+"""Outputs of the network, the input of losses and decoding.
 
 Legend: ``B`` images, ``Q`` encoder proposals, ``P`` persons, ``K`` points of
 a part, ``D`` denoising tokens.
@@ -52,16 +52,16 @@ class SMPLXParams:
         """Parameters of some persons.
 
         Args:
-            take: Makes ``(M, ...)`` of ``(B, P, ...)``.
+            take: Function from ``(B, P, ...)`` to ``(M, ...)``.
         """
         return self.map(take)
 
     @classmethod
-    def cat(cls, every: Sequence[SMPLXParams]) -> SMPLXParams:
-        """Persons ``P`` of all, side by side."""
+    def cat(cls, params: Sequence[SMPLXParams]) -> SMPLXParams:
+        """Concatenate parameters along ``P``."""
         return cls(
             **{
-                f.name: torch.cat([getattr(x, f.name) for x in every], dim=1)
+                f.name: torch.cat([getattr(x, f.name) for x in params], dim=1)
                 for f in fields(cls)
             }
         )
@@ -72,9 +72,9 @@ class SMPLXParams:
         """Keyword arguments of :class:`aios.body_models.SMPLXLayer`.
 
         Args:
-            hands_and_face: Also pass hand poses and expression. Without
-                them the body has the mean hands and a neutral face (the
-                jaw moves all the same, as published).
+            hands_and_face: Also return hand poses and expression. Without
+                them the body has mean hands and a neutral face, but the
+                predicted jaw pose, as published.
 
         Returns:
             Axis-angle poses ``(..., K, 3)`` in radians and coefficients.
@@ -112,8 +112,8 @@ class EncoderOutputs:
 class LayerOutputs:
     """Predictions of a decoder layer.
 
-    Coordinates are fractions of the image the network sees, without the
-    padding of the batch.  Which parts are there depends on the layout.
+    Coordinates are fractions of the network input, without the padding of
+    the batch.  The layout determines the parts.
 
     Args:
         layout: Tokens of a person in this layer.
@@ -126,10 +126,10 @@ class LayerOutputs:
         smplx: SMPL-X parameters; ``None`` in the first stage.
         dn_logits: ``(B, D, num_classes)`` of the denoising tokens.
         dn_boxes: ``(B, D, 4)``.
-        keypoint_scores: ``(B, P, 17)`` probability of ``body_keypoints`` that
-            a pose network sees, 0 for those that are the network's own.
+        keypoint_scores: ``(B, P, 17)`` probability of ``body_keypoints``
+            that a pose network detects, 0 for those of the decoder.
         levels: ``(B, P)`` int64 index of the level of ``test_cfg.pyramid``
-            that found each person; ``None`` before levels are joined.
+            of each person; ``None`` before levels are joined.
     """
 
     layout: TokenLayout
@@ -145,10 +145,10 @@ class LayerOutputs:
 
 @dataclass(frozen=True)
 class NetworkOutputs:
-    """Everything, as ``mode='tensor'`` returns it.
+    """All outputs, as returned in ``mode='tensor'``.
 
     Args:
-        layers: Outputs of each decoder layer; the last is the result.
+        layers: Outputs of each decoder layer; the last is decoded.
         encoder: Proposals of the encoder.
         dn_queries: Denoising queries and their targets, in training.
     """

@@ -1,11 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The body box of a person as a frame of reference.
 
-The published head reads SMPL-X parameters off token contents alone, and its
-camera is that of the whole image: what a body in a corner should predict is
-unlike the same body in the middle, and a distant person has a scale of some
-thousandths.  Relative to the box neither depends on where the person is nor
-on the size of the image.
+The published head predicts SMPL-X parameters from token contents alone, and
+the camera for the whole image.  Its targets therefore depend on the position
+of a person, and the scale of a distant person is a few thousandths.  Targets
+relative to the box depend neither on the position nor on the image size.
 
 Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person.
 """
@@ -22,14 +21,13 @@ from aios.models.layers.token_parts import assemble_parts, box_parts
 from aios.structures import VIRTUAL_FOCAL, TokenLayout
 
 BOX_FEATURES = 5
-"""Numbers in :meth:`PersonFrame.describe`."""
+"""Number of features of :meth:`PersonFrame.describe`."""
 
 BODY_EXTENT = 1.7
-"""Metres that the longer side of a box spans where the camera says zero."""
+"""Length in metres of the longer side of a box for a camera output of zero."""
 
-_MIN_SIDE = 1.0  # pixels; a degenerate box is no frame
-# Offsets inside a box are a fraction of one; contents have variance one.
-_GAIN = 4.0
+_MIN_SIDE = 1.0  # pixels
+_GAIN = 4.0  # brings offsets inside a box near the unit variance of contents
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class PersonFrame:
 
     @classmethod
     def from_boxes(cls, boxes: Tensor, image_sizes: Tensor) -> PersonFrame:
-        """Frames of body boxes, which get no gradient from here.
+        """Frames of body boxes, without gradients.
 
         Args:
             boxes: ``(B, P, 4)`` cxcywh, fractions of the image.
@@ -64,7 +62,7 @@ class PersonFrame:
         """Frames of some persons, ``B = 1`` and ``P = M``.
 
         Args:
-            take: Makes ``(M, ...)`` of ``(B, P, ...)``.
+            take: Function from ``(B, P, ...)`` to ``(M, ...)``.
         """
         extent = self.image_size.expand_as(self.centre)
         return PersonFrame(
@@ -77,7 +75,7 @@ class PersonFrame:
         return self.size.amax(-1, keepdim=True).clamp(min=_MIN_SIDE)
 
     def describe(self) -> Tensor:
-        """Place, size and shape of the boxes in their images.
+        """Position, size and shape of the boxes in their images.
 
         Returns:
             ``(B, P, 5)``: centre and side in units of half the longer side
@@ -100,7 +98,7 @@ class PersonFrame:
         boxes: Mapping[str, Tensor],
         points: Mapping[str, Tensor],
     ) -> Tensor:
-        """Where the tokens of each person are in the box.
+        """Positions of tokens relative to the box.
 
         Args:
             layout: Order of the tokens.
@@ -108,26 +106,25 @@ class PersonFrame:
             points: Part name to ``(B, P, K, 2)``, fractions of the image.
 
         Returns:
-            ``(B, P, T, 2)``, centres of the tokens.  No gradient passes.
+            ``(B, P, T, 2)`` centres of the tokens, without gradients.
         """
         centres = torch.stack(
             [boxes[name][..., :2] for name in box_parts(layout)], dim=2
         )
+        keypoints = centres[:, :, :0]
         if points:
-            spots = torch.cat(list(points.values()), dim=2)
-        else:
-            spots = centres[:, :, :0]
-        tokens = assemble_parts(layout, centres, spots).detach()
+            keypoints = torch.cat(list(points.values()), dim=2)
+        tokens = assemble_parts(layout, centres, keypoints).detach()
         pixels = (tokens - 0.5) * self.image_size[:, None]
         offsets = pixels - self.centre[:, :, None]
         return offsets / self.side[:, :, None] * _GAIN
 
     def camera(self, raw: Tensor) -> Tensor:
-        """The camera of the image from one that is relative to the box.
+        """Convert a camera relative to the box to the camera of the image.
 
         Args:
-            raw: ``(B, P, 3)``: logarithm of the scale, and the body's origin
-                from the centre of the box in units of its side.
+            raw: ``(B, P, 3)``: logarithm of the scale, and offset of the
+                body's origin from the box centre in units of the box side.
 
         Returns:
             ``(B, P, 3)`` raw ``(s, tx, ty)``, see

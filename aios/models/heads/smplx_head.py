@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From the tokens of a person to SMPL-X parameters (AiOS paper, Sec. 3.3).
+"""SMPL-X parameters from the tokens of a person (AiOS paper, Sec. 3.3).
 
-Every decoder layer with keypoints predicts from scratch: no mean
-parameters, no iteration.
+Each decoder layer with keypoints predicts absolute parameters, without mean
+parameters and without iteration.
 
 Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person, ``C`` channels.
 """
@@ -57,19 +57,18 @@ SMPLX_FEATURES: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
         },
     }
 )
-"""For each stage, the parts whose tokens a prediction is made from.
+"""For each stage, the parts whose tokens are the input of a prediction.
 
-NOTE: The tokens go in as they stand in the person, and both hands through
-the same MLP, though they are not laid out alike (the *other* box comes last
-for the left hand, second for the right).  This is how the published weights
-were trained.
+NOTE: Tokens have the order of the layout, and both hands share an MLP,
+although their orders differ (the box of the *other* hand is last for the left
+hand, second for the right), as in the training of the published weights.
 """
 
 IDENTITY_6D = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
-# A body is modelled with y up and z ahead; in the camera y points down and z
-# away.  Half a turn about x makes persons stand upright and face the camera.
+# Rotation by pi about x, because in the body model y points up and z forward,
+# and in the camera y down and z away: an upright person facing the camera.
 UPRIGHT_6D = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
-_OUTPUTS = {  # name: (which features, number of outputs, is a rotation)
+_OUTPUTS = {  # name: (features, number of outputs, is a rotation)
     'pose': ('body', 22 * 6, True),
     'betas': ('body', 10, False),
     'camera': ('body', 3, False),
@@ -91,19 +90,18 @@ class SMPLXBranch(BaseModule):
         layout: Order of a person's tokens; ``body_refinement`` or
             ``whole_body``.
         embed_dims: Width of a token.
-        zero_rotation_init: Start with the 6-D representation zero, as the
-            published recipe does.  It gives the zero matrix with a gradient
-            of 1e12.  By default all persons start in the rest pose, upright
-            and facing the camera.
+        zero_rotation_init: Initialise 6-D rotations to zero, as published,
+            which gives the zero matrix with a gradient of 1e12.  By default
+            all persons start in the rest pose, upright and facing the camera.
         hidden_dims: Width of the MLPs' hidden layers; default that of a
             token, as published.
-        box_relative: Also read where tokens are in the body box, and where
-            that box is in the image; predict the camera relative to the box,
-            see :class:`PersonFrame`.  Not in the paper.
-        content_dropout: In training, the share of persons whose contents are
-            hidden, so that where the tokens are must suffice.  Contents look
-            different in images of another kind; places do not.  Not in the
-            paper; needs ``box_relative``.
+        box_relative: Also use the positions of tokens in the body box and of
+            the box in the image as input, and predict the camera relative to
+            the box, see :class:`PersonFrame`.  Not in the paper.
+        content_dropout: In training, the probability that the contents of a
+            person are zeroed, so that predictions also work from positions,
+            which depend less on the kind of image.  Not in the paper; needs
+            ``box_relative``.
     """
 
     def __init__(
@@ -130,7 +128,7 @@ class SMPLXBranch(BaseModule):
             self.add_module(name, mlp)
 
     def init_weights(self) -> None:
-        """Start with the rest pose, whatever the input."""
+        """Initialise to the rest pose for all inputs."""
         super().init_weights()
         for name, (_, num_outputs, is_rotation) in _OUTPUTS.items():
             last = self.get_submodule(name).layers[-1]
@@ -147,19 +145,20 @@ class SMPLXBranch(BaseModule):
         frame: PersonFrame | None = None,
         places: Tensor | None = None,
     ) -> SMPLXParams:
-        """Predict.
+        """Predict parameters.
 
         Args:
             hidden: ``(B, P, T, C)`` normalised content.
             frame: The body boxes; needed if ``box_relative``.
-            places: ``(B, P, T, 2)`` of :meth:`PersonFrame.place`, likewise.
+            places: ``(B, P, T, 2)``, see :meth:`PersonFrame.place`; needed if
+                ``box_relative``.
 
         Returns:
             Parameters with leading dimensions ``(B, P)``.
         """
         if self.training and self.content_dropout:
-            seen = torch.rand_like(hidden[..., :1, :1]) >= self.content_dropout
-            hidden = hidden * seen
+            kept = torch.rand_like(hidden[..., :1, :1]) >= self.content_dropout
+            hidden = hidden * kept
         feature = {
             name: self._feature(parts, hidden, frame, places)
             for name, parts in self.features.items()
@@ -186,7 +185,7 @@ class SMPLXBranch(BaseModule):
         frame: PersonFrame | None,
         places: Tensor | None,
     ) -> Tensor:
-        """What an MLP reads of some parts, ``(B, P, ...)``."""
+        """Input of an MLP from some parts, ``(B, P, ...)``."""
         content = select_parts(hidden, self.layout, parts).flatten(2)
         if not self.box_relative:
             return content
@@ -195,20 +194,20 @@ class SMPLXBranch(BaseModule):
                 'box_relative needs the sizes of the images: pass data '
                 'samples with img_shape, or image_sizes'
             )
-        where = select_parts(places, self.layout, parts).flatten(2)
-        extra = torch.cat((where, frame.describe()), dim=-1)
-        return torch.cat((content, extra.to(content)), dim=-1)
+        offsets = select_parts(places, self.layout, parts).flatten(2)
+        geometry = torch.cat((offsets, frame.describe()), dim=-1)
+        return torch.cat((content, geometry.to(content)), dim=-1)
 
 
 @dataclass(frozen=True)
 class SMPLXInputs:
-    """What a branch reads.
+    """A branch and its inputs, see :meth:`SMPLXBranch.forward`.
 
     Args:
-        branch: Predicts.
-        hidden: ``(B, P, T, C)``, see :meth:`SMPLXBranch.forward`.
-        frame: Likewise.
-        places: Likewise.
+        branch: The branch.
+        hidden: ``(B, P, T, C)``.
+        frame: The body boxes.
+        places: ``(B, P, T, 2)``.
     """
 
     branch: SMPLXBranch
@@ -224,7 +223,7 @@ class SMPLXInputs:
         """Inputs of some persons, ``B = 1`` and ``P = M``.
 
         Args:
-            take: Makes ``(M, ...)`` of ``(B, P, ...)``.
+            take: Function from ``(B, P, ...)`` to ``(M, ...)``.
         """
         return SMPLXInputs(
             self.branch,
@@ -235,13 +234,13 @@ class SMPLXInputs:
 
 
 class LazySMPLXParams(SMPLXParams):
-    """Parameters that are predicted when they are looked at.
+    """Parameters that are predicted on access.
 
-    Those of persons who are taken are predicted for them alone: in training
-    only matched persons have a loss.
+    :meth:`take` predicts the selected persons only: in training only matched
+    persons have a loss.
 
     Args:
-        inputs: What is predicted from.
+        inputs: The branch and its inputs.
     """
 
     _inputs: SMPLXInputs
@@ -261,7 +260,7 @@ class LazySMPLXParams(SMPLXParams):
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Bodies and cameras need more digits than half precision has."""
+    """Convert half precision, which is too coarse for bodies, to float32."""
     return x.float() if x.dtype.itemsize < 4 else x
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Layers: encoder, progressive decoder and what they are made of."""
+"""Layers: encoder, progressive decoder and their modules."""
 
 from .branches import DetectionBranches
 from .decoder_layer import Memory, ProgressiveDecoderLayer

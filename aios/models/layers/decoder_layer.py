@@ -36,10 +36,9 @@ class Memory:
 
 
 class ProgressiveDecoderLayer(BaseModule):
-    """Attention among persons, attention to the image, feed-forward.
+    """Person attention, attention to the image and feed-forward network.
 
-    Normalisation follows each of the three (post-norm), as in Deformable
-    DETR.
+    Each is followed by a normalisation (post-norm), as in Deformable DETR.
 
     Args:
         self_attn_cfg: Arguments of :class:`PersonAttention`.
@@ -83,8 +82,8 @@ class ProgressiveDecoderLayer(BaseModule):
             query: ``(B, N + D, C)`` tokens of ``P`` persons (``N = P * T``),
                 and denoising tokens behind them.
             query_pos: Positional queries of the same shape.
-            reference_boxes: ``(B, N + D, L, 4)`` where to look, cxcywh
-                relative to each level.
+            reference_boxes: ``(B, N + D, L, 4)`` cxcywh relative to each
+                level.
             memory: The encoded image.
             layout: Order of a person's tokens.
             num_persons: ``P``.

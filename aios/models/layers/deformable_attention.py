@@ -15,12 +15,12 @@ from aios.registry import MODELS
 
 @MODELS.register_module()
 class DeformableAttention(MultiScaleDeformableAttention):
-    """Deformable attention that needs no compiled operator.
+    """Deformable attention without compiled operators.
 
-    Parameters, their names and their initial values are mmcv's. Unlike
-    there, the batch always comes first, level sizes are Python integers (so
-    that nothing waits for the GPU to report them), there is no dropout
-    unless asked for, and the kernel is picked at run time.
+    Parameters, their names and their initial values are those of mmcv.
+    Differences: the batch is always the first dimension, level sizes are
+    Python integers (which avoids synchronisation), the default dropout is
+    zero, and the kernel is selected at run time.
 
     Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``C``
     channels, ``L`` levels.
@@ -80,7 +80,7 @@ class DeformableAttention(MultiScaleDeformableAttention):
 
         Args:
             query: ``(B, Q, C)``.
-            key: Not used; it is here because mmcv's transformer passes one.
+            key: Unused; mmcv's transformer passes it.
             value: ``(B, S, C)``, by default the query.
             identity: ``(B, Q, C)`` to add the result to, by default the
                 query.
@@ -95,7 +95,8 @@ class DeformableAttention(MultiScaleDeformableAttention):
             ``(B, Q, C)``: identity plus attention.
 
         Raises:
-            ValueError: References or level sizes are missing or do not fit.
+            ValueError: References or level sizes are missing or have a wrong
+                shape.
         """
         if reference_points is None or spatial_shapes is None:
             raise ValueError(
@@ -125,7 +126,7 @@ class DeformableAttention(MultiScaleDeformableAttention):
         return weights.unflatten(-1, (self.num_levels, self.num_points))
 
     def _offsets(self, query: Tensor) -> Tensor:
-        """Steps from the references, ``(B, Q, H, L, K, 2)``."""
+        """Sampling offsets, ``(B, Q, H, L, K, 2)``."""
         return self.sampling_offsets(query).unflatten(
             -1, (self.num_heads, self.num_levels, self.num_points, 2)
         )

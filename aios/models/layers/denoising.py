@@ -2,8 +2,8 @@
 """Denoising queries (DN-DETR, Li et al., CVPR 2022, Sec. 4).
 
 In training the decoder also gets noised ground-truth boxes, whose targets
-are known without matching.  Unlike DINO's they are not contrastive, and
-their number is fixed.
+need no matching.  Unlike those of DINO they are not contrastive, and their
+number is fixed.
 
 Legend: ``B`` images, ``D`` denoising queries, ``n`` persons of an image.
 """
@@ -29,12 +29,12 @@ from .query_expansion import INVERSE_SIGMOID_EPS
 
 @dataclass(frozen=True)
 class DenoisingQueries:
-    """Denoising queries and what they should come out as.
+    """Denoising queries and their targets.
 
     Args:
         content: ``(B, D, C)``.
         boxes: ``(B, D, 4)`` noised, cxcywh in (0, 1).
-        groups: ``(B, D)`` int64; queries see their own group only.
+        groups: ``(B, D)`` int64; queries attend to their own group only.
         target_labels: ``(B, D)`` int64; ``num_classes`` means background.
         target_boxes: ``(B, D, 4)`` cxcywh in [0, 1].
     """
@@ -48,12 +48,12 @@ class DenoisingQueries:
 
 @dataclass(frozen=True)
 class DenoisingNoise:
-    """All random numbers of a batch, so that tests can choose them.
+    """All random numbers of a batch, so that tests can set them.
 
     Args:
-        persons: For each image ``(D,)`` int64, the person each query stands
-            for; ignored where there is no person.
-        random_boxes: ``(B, D, 4)`` in [0, 1), cxcywh; stand in for ground
+        persons: For each image ``(D,)`` int64, the person of each query;
+            ignored in images without persons.
+        random_boxes: ``(B, D, 4)`` in [0, 1), cxcywh; replace the ground
             truth in images without persons.
         label_chance: ``(B, D)`` in [0, 1); labels below the noise ratio are
             replaced.
@@ -70,21 +70,20 @@ class DenoisingNoise:
 
 @MODELS.register_module()
 class DenoisingQueryGenerator(BaseModule):
-    """Makes denoising queries from ground truth.
+    """Generates denoising queries from ground truth.
 
     Args:
         embed_dims: Width of a query.
         num_classes: Number of classes of the detector.
         num_queries: ``D``.
-        num_labels: Labels are replaced by one of ``0 .. num_labels - 1``;
-            the published label embedding has 100 entries.
-        label_noise_ratio: Share of labels that are replaced.
+        num_labels: Noised labels are among ``0 .. num_labels - 1``; the
+            published label embedding has 100 entries.
+        label_noise_ratio: Fraction of labels that are replaced.
         box_noise_scale: Scale of the noise; at 1 a centre moves by up to
             half the box, and a side changes by up to its length.
 
     Raises:
-        ValueError: If the label embedding does not hold every class and the
-            background.
+        ValueError: If the label embedding lacks a class or the background.
     """
 
     def __init__(
@@ -112,15 +111,15 @@ class DenoisingQueryGenerator(BaseModule):
     def forward(
         self, batch_data_samples: Sequence[DetDataSample]
     ) -> DenoisingQueries:
-        """Make queries.
+        """Generate queries.
 
         Args:
             batch_data_samples: ``B`` samples with ``gt_instances`` (fields
                 ``bboxes`` xyxy in pixels, ``labels``) and ``img_shape``.
 
         Returns:
-            The same number of queries for every image, whatever the number
-            of persons.
+            The same number of queries for every image, independent of the
+            number of persons.
         """
         counts = [len(sample.gt_instances) for sample in batch_data_samples]
         noise = self.draw_noise(counts)
@@ -183,11 +182,8 @@ class DenoisingQueryGenerator(BaseModule):
         """Labels ``(D,)`` and normalised boxes ``(D, 4)`` before noise."""
         instances = sample.gt_instances
         if not len(instances):
-            # As published: background, and yet the box is a target.
-            return (
-                torch.full_like(persons, self.num_classes),
-                random_boxes,
-            )
+            # As published: background, although the box is a target.
+            return torch.full_like(persons, self.num_classes), random_boxes
         height, width = sample.img_shape[:2]
         boxes = get_box_tensor(instances.bboxes).to(random_boxes)
         extent = tensor_like((width, height, width, height), boxes)

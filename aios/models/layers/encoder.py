@@ -39,14 +39,14 @@ class DeformableEncoderLayer(DeformableDetrTransformerEncoderLayer):
 class DeformableEncoder(DeformableDetrTransformerEncoder):
     """MMDetection's encoder, with :class:`DeformableAttention`.
 
-    Feature sizes are Python integers, so nothing waits for the device, and
+    Feature sizes are Python integers, which avoids synchronisation, and
     activation checkpointing needs no other package.
 
     Args:
         num_layers: Number of layers.
         layer_cfg: Arguments of :class:`DeformableEncoderLayer`.
-        num_cp: Recompute the activations of so many layers in the backward
-            pass, counted from the first, to save memory in training.
+        num_cp: Number of layers, from the first, whose activations are
+            recomputed in the backward pass to save memory.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
     """
 

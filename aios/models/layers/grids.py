@@ -19,14 +19,14 @@ def cell_centers(shape: tuple[int, int], device: torch.device) -> Tensor:
     """Centers of the cells of a map, row by row.
 
     Args:
-        shape: Its height and width.
-        device: Of the result.
+        shape: Height and width of the map.
+        device: Device of the result.
 
     Returns:
         ``(S, 2)`` float32, in cells.
     """
     height, width = shape
-    # Not torch.linspace, which would fix the size in exported files.
+    # torch.linspace would fix the size in exported files.
     columns = torch.arange(width, device=device)
     rows = torch.arange(height, device=device)[:, None]
     grid = columns.expand(height, -1), rows.expand(-1, width)
@@ -62,19 +62,19 @@ def level_box_logits(
     valid_ratios: Tensor,
     padding: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A box around each cell, twice as large on each level.
+    """A box around each cell, with sizes that double from level to level.
 
     As in Deformable DETR, whose code fixes sizes in exported files.
 
     Args:
         spatial_shapes: See :func:`level_centers`.
-        valid_ratios: See there.
+        valid_ratios: See :func:`level_centers`.
         padding: ``(B, S)`` bool, true on cells outside the images.
 
     Returns:
-        ``(B, S, 4)`` logits of boxes cxcywh, which are fractions of the
-        images without padding; and ``(B, S, 1)`` bool, where there can be
-        none: on padding and near the edges. Logits are infinite there.
+        ``(B, S, 4)`` logits of boxes cxcywh, fractions of the images without
+        padding; and ``(B, S, 1)`` bool, true for invalid cells: on padding
+        and near the edges, where logits are infinite.
     """
     centers = level_centers(spatial_shapes, valid_ratios)
     sides = torch.cat(

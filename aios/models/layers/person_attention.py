@@ -3,9 +3,9 @@
 
 A token attends to the tokens of its own person; box tokens also attend to
 the box tokens of all persons.  Denoising tokens attend to all of these and to
-their own group, and no others attend to them.  Written as a mask this is a
-matrix of 3900 x 3900 for 100 persons with 39 tokens each, nearly all of it
-blocked.  Here it is computed as what it is: small attentions.
+their own group, and no others attend to them.  The mask would have 3900 x 3900
+entries for 100 persons with 39 tokens each, nearly all of them blocked.  The
+attention is computed as several small ones instead.
 
 Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person, ``N = P * T``,
 ``D`` denoising tokens, ``H`` heads, ``E`` channels of a head.
@@ -25,9 +25,8 @@ from .token_parts import assemble_parts, box_parts, point_parts, select_parts
 class PersonAttention(nn.Module):
     """Multi-head attention over the tokens of persons, exactly factorised.
 
-    Parameters have the names and shapes of
-    :class:`torch.nn.MultiheadAttention`, and results equal its results with
-    the mask :meth:`aios.structures.TokenLayout.attention_allowed`.
+    Parameters and results are those of :class:`torch.nn.MultiheadAttention`
+    with the mask :meth:`aios.structures.TokenLayout.attention_allowed`.
 
     Args:
         embed_dims: Width of a token.
@@ -126,7 +125,7 @@ def _attend_persons(
 
 
 def _attend_inside(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Each person is a sequence of its own: ``B * P`` of them."""
+    """Attention within persons, a batch of ``B * P`` sequences."""
     batch, persons = q.shape[:2]
     q, k, v = (x.flatten(0, 1).transpose(1, 2) for x in (q, k, v))
     attended = F.scaled_dot_product_attention(q, k, v)
@@ -140,10 +139,10 @@ def _attend_boxes(
     point_k: Tensor | None = None,
     point_v: Tensor | None = None,
 ) -> Tensor:
-    """Box tokens see all boxes, and the points of their own person.
+    """Box tokens attend to all boxes and to the points of their own person.
 
-    One softmax over the two sets of keys, whose scores are computed apart
-    because the second set is another one for every person.
+    One softmax over both sets of keys, whose scores are computed separately
+    because the points differ between persons.
 
     Args:
         q: ``(B, P, K, H, E)`` queries of the ``K`` boxes of a person.
@@ -182,7 +181,7 @@ def _attend_boxes(
 def _attend_denoising(
     q: Tensor, k: Tensor, v: Tensor, num_tokens: int, groups: Tensor
 ) -> Tensor:
-    """Denoising tokens see all persons and their own group.
+    """Denoising tokens attend to all persons and to their own group.
 
     Args:
         q: ``(B, D, H, E)`` queries of the denoising tokens.

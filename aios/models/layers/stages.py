@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Stages of the decoder: which layers work on which tokens."""
+"""Stages of the decoder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aios.structures import TOKEN_LAYOUTS, TokenLayout
 
 @dataclass(frozen=True)
 class Stage:
-    """Consecutive decoder layers that work on the same tokens.
+    """Consecutive decoder layers with the same token layout.
 
     Args:
         layout: Tokens of a person.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Losses of boxes."""
+"""Box losses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _KINDS = {'bbox': box_l1_loss, 'giou': box_giou_loss}
 
 @MODELS.register_module()
 class PartBoxLoss(PersonLoss):
-    """L1 and GIoU of body, hand and face boxes that are annotated."""
+    """L1 and GIoU of annotated body, hand and face boxes."""
 
     terms = tuple(f'{part.name}_{kind}' for part in PARTS for kind in _KINDS)
 

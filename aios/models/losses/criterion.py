@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""All losses of AiOS, put together.
+"""The criterion of AiOS (AiOS paper, Sec. 3.4).
 
-AiOS paper, Sec. 3.4.  Which loss is taken at which output, and with which
-weight, is a table in the config (``configs/_base_/losses``).
+A table in the config (``configs/_base_/losses``) has the weights of the losses
+of each output.
 
 Legend: ``B`` images, ``P`` candidates, ``M`` matched persons, ``C`` classes.
 """
@@ -26,11 +26,7 @@ from aios.models.heads.outputs import (
     SMPLXParams,
 )
 from aios.models.heads.smplx_head import at_least_float32
-from aios.models.task_modules import (
-    Candidates,
-    Matches,
-    PersonTargets,
-)
+from aios.models.task_modules import Candidates, Matches, PersonTargets
 from aios.registry import MODELS, TASK_UTILS
 from aios.structures import BODY_LOCALIZATION, TOKEN_LAYOUTS
 from aios.utils.tensors import tensor_like
@@ -51,14 +47,14 @@ _PERSON_LOSSES: Mapping[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class _Output:
-    """An output that is supervised.
+    """A supervised output.
 
     Args:
         stage: ``encoder`` or the name of a token layout.
-        prefix: Of its losses in logs.
-        weights: Terms to weights, without those that are zero.
+        prefix: Prefix of the names of its losses.
+        weights: Terms to weights, without zeros.
         layer: Predictions.
-        needs_joints: A loss of it compares joints of posed bodies.
+        needs_joints: Whether one of its losses needs joints of bodies.
     """
 
     stage: str
@@ -77,13 +73,13 @@ class _Output:
 
 @dataclass(frozen=True)
 class BatchMatches:
-    """Who is compared with whom, see :meth:`WholeBodyCriterion.match`.
+    """Matches of a batch, see :meth:`WholeBodyCriterion.match`.
 
     Args:
-        outputs: What is supervised: the encoder, then the decoder layers.
+        outputs: Supervised outputs: the encoder, then the decoder layers.
         matches: Matches of each output.
         smplx: SMPL-X parameters ``(M, ...)`` of the matched persons of each
-            output that has any.
+            output; ``None`` for outputs without parameters.
         targets: Persons of the batch.
         ignored: See :func:`~aios.models.losses.ignored.ignored_regions`.
     """
@@ -95,10 +91,10 @@ class BatchMatches:
     ignored: Sequence[Tensor] | None
 
     def persons_to_pose(self) -> list[tuple[str, SMPLXParams]]:
-        """Of each output whose losses need joints, the matched persons.
+        """Matched persons of the outputs whose losses need joints.
 
         Returns:
-            Names of the stages, and parameters ``(M, ...)``.
+            Stage and parameters ``(M, ...)`` of each such output.
         """
         return [
             (output.stage, smplx)
@@ -109,34 +105,32 @@ class BatchMatches:
 
 @MODELS.register_module()
 class WholeBodyCriterion(BaseModule):
-    """Matches persons and compares.
+    """Matches predictions with persons and computes all losses.
 
     Names of losses are those of MMDetection: ``loss_*`` for the last layer,
     ``d0.loss_*`` and so on for the layers before, ``enc_loss_*`` for the
     proposals of the encoder, ``dn_loss_*`` for denoising queries.  Values
-    have their weight in them.
+    include their weights.
 
     Args:
         assigner: Config of the assigner.
         loss_weights: Stage (``encoder`` or the name of a token layout) to
-            the weight of each term.  What is absent or zero is not
+            the weight of each term.  Absent and zero terms are not
             computed.  The key ``d<i>`` changes weights of layer ``i`` only.
-        loss_cls: Config of the loss of classes, term ``cls``.
+        loss_cls: Config of the classification loss, term ``cls``.
         person_losses: Configs of the losses of matched persons, by any name;
-            merged into the default, which has all that we know.
+            merged into the default, which has all of this package.
         loss_denoising: Config of the loss of denoising queries.
-        max_ignored_overlap: Unmatched candidates of which a larger part lies
-            in one of a sample's ``ignored_instances`` (a crowd) are not
-            taken for background.
-        sync_avg_factors: Average over the persons of all processes.  As
-            published, only the number of persons (of ``cls`` and the body
-            boxes) is; numbers of hands, joints and so on are those of one
-            process.
+        max_ignored_overlap: Unmatched candidates are not treated as
+            background if a larger part of them lies in one of the sample's
+            ``ignored_instances`` (a crowd).
+        sync_avg_factors: Average over the persons of all processes.  The
+            published code only does this for the number of persons (of
+            ``cls`` and the body boxes), not for hands, joints and so on.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
 
     Raises:
-        ValueError: If ``loss_weights`` name an output or a term that is not
-            there.
+        ValueError: If ``loss_weights`` name an unknown output or term.
     """
 
     def __init__(
@@ -199,12 +193,12 @@ class WholeBodyCriterion(BaseModule):
         outputs: NetworkOutputs,
         batch_data_samples: Sequence[DetDataSample],
     ) -> BatchMatches:
-        """Give every person a candidate, in each output by itself.
+        """Match persons with candidates, separately in each output.
 
         Args:
             outputs: Predictions.
             batch_data_samples: ``B`` samples with ``gt_instances``, and
-                ``ignored_instances`` with ``bboxes`` where there are crowds.
+                optionally ``ignored_instances`` with ``bboxes`` of crowds.
         """
         with torch.autocast(outputs.encoder.logits.device.type, enabled=False):
             supervised = self._supervised(outputs)
@@ -216,7 +210,7 @@ class WholeBodyCriterion(BaseModule):
                 [(out.stage, out.candidates()) for out in supervised], targets
             )
             ignored = ignored_regions(batch_data_samples, logits)
-        # Outside: the network goes on in its own precision.
+        # Outside of the context, in the precision of the network.
         smplx = [
             None if out.layer.smplx is None else out.layer.smplx.take(m.take)
             for out, m in zip(supervised, matches, strict=True)
@@ -233,7 +227,7 @@ class WholeBodyCriterion(BaseModule):
 
         Args:
             outputs: Predictions.
-            matches: What :meth:`match` found for them.
+            matches: Result of :meth:`match` for these.
             joints3d: Joints ``(M, 137, 3)`` of each element of
                 :meth:`BatchMatches.persons_to_pose`, metres without
                 translation.
@@ -298,7 +292,7 @@ class WholeBodyCriterion(BaseModule):
     def _weighted_losses(
         self, weights: Mapping[str, float]
     ) -> Iterator[tuple[PersonLoss, set[str]]]:
-        """Losses of persons with those of their terms that have a weight."""
+        """Losses of persons with their terms that have a weight."""
         for loss in self._losses():
             if terms := weights.keys() & set(loss.terms):
                 yield loss, terms
@@ -311,10 +305,10 @@ class WholeBodyCriterion(BaseModule):
     def _scales(
         self, outputs: NetworkOutputs, targets: PersonTargets, like: Tensor
     ) -> dict[str, Tensor]:
-        """What sums of each term are multiplied by to be averages.
+        """Factor that converts the sum of each term to an average.
 
-        The counts are those of all persons of the batch, matched or not, and
-        of all processes as far as wanted.
+        Counts include all persons of the batch, matched or not, and with
+        ``sync_avg_factors`` those of all processes.
         """
         factors: dict[str, AvgFactor] = {}
         for loss in self._losses():
@@ -343,7 +337,7 @@ class WholeBodyCriterion(BaseModule):
         predictions: PersonPredictions,
         persons: PersonTargets,
     ) -> dict[str, Tensor]:
-        """Sums over the batch of the terms of persons that have a weight."""
+        """Sums over the batch of the weighted terms of persons."""
         totals: dict[str, Tensor] = {}
         for loss, terms in self._weighted_losses(output.weights):
             per_person = loss(predictions, persons, terms)
@@ -370,11 +364,11 @@ class WholeBodyCriterion(BaseModule):
         target[matched.candidates, labels] = 1
         if batch.ignored is None:
             return self.loss_cls(logits, target)
-        counts = ~mostly_inside(
+        used = ~mostly_inside(
             layer.boxes['body_box'], batch.ignored, self.max_ignored_overlap
         ).flatten()
-        counts[matched.candidates] = True
-        return self.loss_cls(logits[counts], target[counts])
+        used[matched.candidates] = True
+        return self.loss_cls(logits[used], target[used])
 
 
 def _to_float(layer: LayerOutputs) -> LayerOutputs:
@@ -398,15 +392,15 @@ def _weighted(
     totals: Mapping[str, Tensor],
     scales: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Losses of an output by their name in logs.
+    """Weighted losses of an output by their names in logs.
 
     Raises:
-        ValueError: If a term has a weight that the output does not allow.
+        ValueError: If the output lacks a term that has a weight.
     """
     losses = {}
     for term, weight in output.weights.items():
         if term not in totals:
-            if term.startswith('dn_'):  # there may be no such queries
+            if term.startswith('dn_'):  # without denoising queries
                 continue
             raise ValueError(
                 f'loss_weights: stage {output.stage!r} has no term {term!r}'
@@ -422,10 +416,10 @@ def _attach(
     outputs: NetworkOutputs,
     smplx: Sequence[SMPLXParams | None],
 ) -> dict[str, Tensor]:
-    """Give every output the gradient zero, whatever has a loss.
+    """Add zero times all outputs to the losses.
 
-    So every parameter gets a gradient in every step, also without persons,
-    and processes need not look for unused ones.
+    Every parameter thus gets a gradient in every step, also without persons,
+    and DDP need not search for unused parameters.
     """
     tensors = [outputs.encoder.logits, outputs.encoder.boxes]
     for layer in outputs.layers:
@@ -438,6 +432,6 @@ def _attach(
     if not losses:
         raise ValueError('loss_weights are all zero')
     first = next(iter(losses))
-    # Sums of nothing: exactly zero, and never not a number.
-    nothing = torch.stack([x[:0].sum().to(losses[first]) for x in tensors])
-    return losses | {first: losses[first] + nothing.sum()}
+    # Sums of empty slices are exactly zero, even if outputs are NaN.
+    zeros = torch.stack([x[:0].sum().to(losses[first]) for x in tensors])
+    return losses | {first: losses[first] + zeros.sum()}

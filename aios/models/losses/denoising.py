@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Losses of denoising queries, whose targets are known without matching.
+"""Losses of denoising queries, which need no matching.
 
 Legend: ``B`` images, ``D`` denoising queries of an image, ``C`` classes.
 """
@@ -23,18 +23,18 @@ from .person_loss import AvgFactor
 
 @MODELS.register_module()
 class DenoisingLoss(BaseModule):
-    """Class, L1 and GIoU of noised persons (DN-DETR, Sec. 4.3).
+    """Class, L1 and GIoU losses of noised persons (DN-DETR, Sec. 4.3).
 
     Args:
-        avg_factor: What sums over the batch are divided by: ``'persons'``,
-            the queries of the batch that stand for a person, or
-            ``'queries'``, the queries of *one* image, as published; then the
-            losses grow with the batch size.
-        random_boxes: Images without persons have random boxes; let them be
+        avg_factor: Divisor of sums over the batch: ``'persons'``, the number
+            of queries with a person in the batch, or ``'queries'``, that of
+            the queries of *one* image, as published, with which losses grow
+            with the batch size.
+        random_boxes: Also use the random boxes of images without persons as
             targets, as published.
 
     Raises:
-        ValueError: If an option is none of these.
+        ValueError: If ``avg_factor`` is unknown.
     """
 
     terms = 'dn_cls', 'dn_bbox', 'dn_giou'
@@ -62,7 +62,7 @@ class DenoisingLoss(BaseModule):
             boxes: ``(B, D, 4)`` cxcywh.
             queries: The queries and their targets.
             loss_cls: Loss of the classes.
-            terms: Those of :attr:`terms` that have a weight.
+            terms: The :attr:`terms` that have a weight.
 
         Returns:
             Terms to scalars.
@@ -71,7 +71,7 @@ class DenoisingLoss(BaseModule):
         labels = queries.target_labels
         totals = {}
         if 'dn_cls' in terms:
-            # Background has no column. F.one_hot would look at the numbers.
+            # Background has no column. F.one_hot would synchronise.
             classes = torch.arange(num_classes, device=labels.device)
             one_hot = (labels[..., None] == classes).to(logits)
             totals['dn_cls'] = loss_cls(logits, one_hot)
@@ -90,7 +90,7 @@ class DenoisingLoss(BaseModule):
     def avg_factors(
         self, queries: DenoisingQueries, num_classes: int
     ) -> dict[str, AvgFactor]:
-        """What each loss is divided by.
+        """Divisor of each loss.
 
         Args:
             queries: The queries and their targets.
@@ -102,6 +102,6 @@ class DenoisingLoss(BaseModule):
         else:
             count = labels.new_full((), labels.shape[1])
         factors = dict.fromkeys(self.terms, AvgFactor(count))
-        # Without any person the classes still count, as background.
+        # Without persons there is still the loss of the background.
         factors['dn_cls'] = AvgFactor(count.clamp(min=1))
         return factors

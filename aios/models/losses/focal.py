@@ -14,11 +14,11 @@ from aios.registry import MODELS
 class SigmoidFocalLoss(BaseModule):
     """Focal loss of independent classes, in plain PyTorch.
 
-    Equal to ``mmdet.FocalLoss(use_sigmoid=True)``, which on GPUs needs an
-    operator that has to be compiled.
+    Equal to ``mmdet.FocalLoss(use_sigmoid=True)``, which on GPUs needs a
+    compiled operator.
 
     Args:
-        gamma: Exponent that takes weight from easy examples.
+        gamma: Exponent of the modulating factor.
         alpha: Weight of positives; negatives have one minus this.
     """
 
@@ -28,7 +28,7 @@ class SigmoidFocalLoss(BaseModule):
         self.alpha = alpha
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss, summed over everything.
+        """Sum of the loss over all elements.
 
         Args:
             logits: ``(..., C)``.

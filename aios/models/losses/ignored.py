@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Regions that are neither persons nor background: crowds.
+"""Ignored regions (crowds), which are neither persons nor background.
 
-``B`` images, ``Q`` candidates of each.
+Legend: ``B`` images, ``Q`` candidates of an image.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor
 
 from aios.structures import cxcywh_to_xyxy
@@ -23,11 +24,11 @@ def ignored_regions(
 
     Args:
         samples: Samples, with or without ``ignored_instances``.
-        like: Gives device and type.
+        like: Tensor with the device and dtype of the result.
 
     Returns:
         ``(q, 4)`` xyxy of each image, fractions of its width and height;
-        None if there is none in the batch.
+        None if the batch has no regions.
     """
     regions = []
     for sample in samples:
@@ -43,27 +44,20 @@ def ignored_regions(
 def mostly_inside(
     boxes: Tensor, regions: Sequence[Tensor], threshold: float
 ) -> Tensor:
-    """Which candidates lie in a region.
+    """Whether candidates lie in a region.
 
     Args:
         boxes: ``(B, Q, 4)`` cxcywh, fractions.
         regions: ``B`` tensors ``(q, 4)``, see :func:`ignored_regions`.
-        threshold: Part of a candidate's area that has to be inside one.
+        threshold: Minimum fraction of the candidate's area in one region.
 
     Returns:
         ``(B, Q)`` bool.
     """
-    inside = torch.zeros(
-        boxes.shape[:2], dtype=torch.bool, device=boxes.device
-    )
-    corners = cxcywh_to_xyxy(boxes.detach())
-    for image, region in enumerate(regions):
-        if not len(region):
-            continue
-        mine = corners[image, :, None]
-        low = torch.maximum(mine[..., :2], region[:, :2])
-        high = torch.minimum(mine[..., 2:], region[:, 2:])
-        shared = (high - low).clamp(min=0).prod(-1)
-        area = (mine[..., 2:] - mine[..., :2]).prod(-1).clamp(min=1e-12)
-        inside[image] = (shared / area > threshold).any(dim=1)
-    return inside
+    overlaps = [
+        bbox_overlaps(candidates, region, mode='iof', eps=1e-12)
+        for candidates, region in zip(
+            cxcywh_to_xyxy(boxes.detach()), regions, strict=True
+        )
+    ]
+    return torch.stack([(x > threshold).any(dim=1) for x in overlaps])

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Losses of keypoints that are tokens."""
+"""Keypoint losses."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class PartKeypointLoss(PersonLoss):
     """L1 and OKS of body, hand and face keypoints.
 
     Args:
-        oks_area: Area that distances are compared with: ``'body'``, the box
-            of the person, as in COCO-WholeBody and as published, or
-            ``'part'``, the box of the hand or face.
-        face_count: Whose visible keypoints make a person count when the
-            losses of the face are averaged: ``'face'``, or ``'lhand'`` as
-            published.  With the latter a batch without visible left hands
-            learns nothing about faces.
+        oks_area: Area in the OKS: ``'body'``, that of the person's box, as in
+            COCO-WholeBody and as published, or ``'part'``, that of the box of
+            the hand or face.
+        face_count: Average the losses of the face over persons with visible
+            keypoints of this part: ``'face'``, or ``'lhand'`` as published,
+            with which a batch without visible left hands has no loss of the
+            face.
 
     Raises:
-        ValueError: If an option is none of these.
+        ValueError: If an option is unknown.
     """
 
     terms = tuple(

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What losses of matched persons have in common.
+"""Base class of the losses of matched persons.
 
 Legend: ``M`` matched persons of a batch, ``K`` keypoints of a part.
 """
@@ -18,11 +18,11 @@ from aios.models.task_modules import Matches, PersonTargets
 
 @dataclass(frozen=True)
 class AvgFactor:
-    """What a sum over persons is divided by.
+    """Divisor of a sum over persons.
 
     Args:
-        count: Scalar; where it is zero the loss is zero.
-        eps: Added to it.
+        count: Scalar; if it is zero, the loss is zero.
+        eps: Added to the count.
     """
 
     count: Tensor
@@ -31,13 +31,13 @@ class AvgFactor:
 
 @dataclass(frozen=True)
 class PersonPredictions:
-    """What a decoder layer says about the matched persons.
+    """Predictions of a decoder layer for the matched persons.
 
     Args:
         boxes: Box tokens to ``(M, 4)`` cxcywh, fractions of the image.
         points: Keypoint tokens to ``(M, K, 2)``.
         smplx: SMPL-X parameters ``(M, ...)``, if the layer has any.
-        joints3d: ``(M, 137, 3)`` metres without translation, if wanted.
+        joints3d: ``(M, 137, 3)`` metres without translation, if needed.
     """
 
     boxes: Mapping[str, Tensor]
@@ -53,11 +53,11 @@ class PersonPredictions:
         smplx: SMPLXParams | None = None,
         joints3d: Tensor | None = None,
     ) -> PersonPredictions:
-        """Take the matched persons out of a layer's outputs.
+        """Gather the matched persons from the outputs of a layer.
 
         Args:
             layer: Outputs, at least float32.
-            matches: Who is matched.
+            matches: The matches.
             smplx: Parameters of the matched persons.
             joints3d: Joints of the matched persons.
         """
@@ -72,16 +72,15 @@ class PersonPredictions:
 class PersonLoss(BaseModule):
     """A group of losses of matched persons.
 
-    Losses come as one number for each person, so that the criterion sums and
-    averages them.
+    Losses have one value per person; the criterion averages them.
     """
 
     terms: tuple[str, ...] = ()
     """Names of the losses, without the prefix ``loss_``."""
 
     needs_joints: bool = False
-    """Whether they look at ``predictions.joints3d``: bodies are only posed
-    where such a loss has a weight."""
+    """Whether ``predictions.joints3d`` is used; bodies are only posed if such
+    a loss has a weight."""
 
     def forward(
         self,
@@ -89,12 +88,12 @@ class PersonLoss(BaseModule):
         targets: PersonTargets,
         terms: Collection[str],
     ) -> dict[str, Tensor]:
-        """Losses that are wanted and that the predictions allow.
+        """Requested losses, as far as the predictions allow.
 
         Args:
-            predictions: Of ``M`` persons.
-            targets: Of the same persons.
-            terms: Those of :attr:`terms` that have a weight.
+            predictions: Predictions of ``M`` persons.
+            targets: Targets of the same persons.
+            terms: The :attr:`terms` that have a weight.
 
         Returns:
             Terms to ``(M,)``.
@@ -102,12 +101,12 @@ class PersonLoss(BaseModule):
         raise NotImplementedError
 
     def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
-        """What each loss is divided by.
+        """Divisor of each loss.
 
         Args:
             targets: All persons of the batch.
 
         Returns:
-            All terms to their factor.
+            All terms to their divisors.
         """
         raise NotImplementedError

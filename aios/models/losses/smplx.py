@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Losses of SMPL-X parameters and of the joints they give.
+"""Losses of SMPL-X parameters and joints (AiOS paper, Sec. 3.4).
 
-AiOS paper, Sec. 3.4.  Nothing here poses bodies: targets are the annotated
-parameters and joints, predictions come with their joints.
+Targets are the annotated parameters and joints; predictions include the joints
+of posed bodies.
 
 Legend: ``M`` matched persons, ``J`` = 137 joints.
 """
@@ -42,12 +42,12 @@ class SMPLXPoseLoss(PersonLoss):
     """L1 of rotation matrices, summed over joints and elements.
 
     Args:
-        jaw_count: What the loss of the jaw is divided by: ``'persons'`` with
-            an annotated jaw, or ``'any'``, one if there is such a person, as
-            published.
+        jaw_count: Divisor of the loss of the jaw: ``'persons'``, the number
+            of persons with an annotated jaw, or ``'any'``, one if there is
+            such a person, as published.
 
     Raises:
-        ValueError: If the option is none of these.
+        ValueError: If ``jaw_count`` is unknown.
     """
 
     terms = tuple(f'smplx_pose_{name}' for name in _ROTATIONS)
@@ -137,9 +137,8 @@ class SMPLXCoefficientLoss(PersonLoss):
 class SMPLXJoint3DLoss(PersonLoss):
     """L1 of joints relative to the pelvis, and to the root of their part.
 
-    The roots (``_ra``, root-aligned) are the wrists for hands, the neck for
-    the face and the pelvis for the body, whose two losses are therefore the
-    same.
+    Roots (``_ra``, root-aligned) are the wrists for hands, the neck for the
+    face and the pelvis for the body, so the two losses of the body are equal.
     """
 
     needs_joints = True
@@ -165,10 +164,10 @@ class SMPLXJoint3DLoss(PersonLoss):
         losses = {}
         for part in PARTS:
             root = SMPLX_137.index(part.root)
-            here = error[:, part.joints]
+            part_error = error[:, part.joints]
             for suffix, value in (
-                ('', here),
-                ('_ra', here - error[:, root : root + 1]),
+                ('', part_error),
+                ('_ra', part_error - error[:, root : root + 1]),
             ):
                 if (term := f'smplx_{part.name}_kp3d{suffix}') in terms:
                     distance = value.abs().sum(-1) * weight[:, part.joints]
@@ -191,8 +190,8 @@ class SMPLXJoint2DLoss(PersonLoss):
     """L1 of joints projected into the image, in fractions of its size.
 
     Args:
-        square_confidence: Weigh joints by the square of their confidence, as
-            published; the same for confidences of zero and one.
+        square_confidence: Weight joints by the square of their confidence, as
+            published.  Confidences of zero and one stay the same.
     """
 
     needs_joints = True
@@ -235,9 +234,9 @@ class SMPLXJoint2DLoss(PersonLoss):
 
 
 def _persons_with(part: Part, joints_weight: Tensor) -> AvgFactor:
-    """Number of persons of whom a joint of the part counts."""
-    seen = joints_weight[:, part.joints].sum(-1) > 0
-    return AvgFactor(seen.sum(), _EPS)
+    """Number of persons with a weighted joint of the part."""
+    has_weight = joints_weight[:, part.joints].sum(-1) > 0
+    return AvgFactor(has_weight.sum(), _EPS)
 
 
 def project_to_image(
@@ -245,11 +244,10 @@ def project_to_image(
 ) -> Tensor:
     """Project with the virtual camera of the network.
 
-    The same as adding
-    :func:`~aios.structures.weak_perspective_to_translation` and projecting
-    with :meth:`aios.structures.Camera.virtual`, but multiplied by the
-    scale: a network that starts with a scale of zero, hence a distance of
-    1e9 metres, keeps its digits.
+    Equals adding :func:`~aios.structures.weak_perspective_to_translation` and
+    projecting with :meth:`aios.structures.Camera.virtual`, but numerators and
+    denominators are multiplied by the scale, which keeps precision for a
+    scale near zero (a distance of 1e9 metres).
 
     Args:
         joints: ``(M, J, 3)`` metres, without translation.

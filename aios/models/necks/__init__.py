@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Necks that MMDetection does not have."""
+"""Necks."""
 
 from .simple_feature_pyramid import SimpleFeaturePyramid
 

@@ -22,8 +22,8 @@ class SimpleFeaturePyramid(BaseModule):
     """Levels of several resolutions from the last map of a plain ViT.
 
     Follows *Exploring Plain Vision Transformer Backbones for Object
-    Detection* (Li et al., ECCV 2022, Sec. 3): each level is made from the
-    same map, by deconvolutions or pooling, then a 1x1 and a 3x3 convolution.
+    Detection* (Li et al., ECCV 2022, Sec. 3): each level is computed from the
+    same map by deconvolutions or pooling, a 1x1 and a 3x3 convolution.
 
     Args:
         in_channels: Channels of the map.
@@ -34,7 +34,7 @@ class SimpleFeaturePyramid(BaseModule):
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
 
     Raises:
-        ValueError: If a scale is no power of 2.
+        ValueError: If a scale is not a power of 2.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class SimpleFeaturePyramid(BaseModule):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Make the levels.
+        """Compute the levels.
 
         Args:
-            inputs: Outputs of the backbone, of which the last is used:
+            inputs: Outputs of the backbone, of which only the last is used,
                 ``(B, C, height, width)``.
 
         Returns:

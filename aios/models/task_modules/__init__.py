@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Who is who: ground truth, match costs, assignment."""
+"""Target assignment: ground truth, match costs, assigner."""
 
 from .assigner import BatchHungarianAssigner, Matches
 from .match_costs import (

@@ -22,19 +22,19 @@ from aios.utils.tensors import tensor_like
 from .match_costs import Candidates, MatchCost
 from .person_targets import PersonTargets
 
-# What stands for a cost that is not a number; the loss will tell about it.
+# Replaces NaN and infinite costs; the loss reports such values.
 _BAD_COST = 1e5
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Which candidate stands for which person, in the order of persons.
+    """Matched candidates and persons, in the order of persons.
 
     Args:
         candidates: ``(M,)`` int64, ``image * Q + candidate``.
-        persons: ``(M,)`` int64, into the persons of the batch.
-        complete: Every person has a candidate, so ``persons`` counts
-            upwards from 0 and ``M = N``.
+        persons: ``(M,)`` int64, indices of persons of the batch.
+        complete: Whether all persons have a candidate; then ``persons`` is
+            ``0 .. N - 1``.
     """
 
     candidates: Tensor
@@ -55,10 +55,10 @@ class Matches:
 
 @TASK_UTILS.register_module()
 class BatchHungarianAssigner:
-    """Least total cost in each image, for all outputs of a step at once.
+    """Minimum-cost matching in each image, for all outputs at once.
 
-    A person is compared with the candidates of its own image, on the device,
-    and all costs come to the host in one transfer.
+    Costs of each person and the candidates of its image are computed on the
+    device and transferred to the host at once.
 
     Args:
         match_costs: For each stage (``encoder`` or the name of a token
@@ -85,12 +85,12 @@ class BatchHungarianAssigner:
         """Total cost ``(N, Q)``.
 
         Args:
-            stage: Where the candidates come from.
-            candidates: ``(N, Q)``, each person's.
+            stage: Stage of the candidates.
+            candidates: ``(N, Q)`` candidates of each person.
             persons: ``N`` persons.
 
         Raises:
-            ValueError: If nothing is said about the stage.
+            ValueError: If the stage has no costs.
         """
         if stage not in self.match_costs:
             raise ValueError(
@@ -106,15 +106,15 @@ class BatchHungarianAssigner:
         outputs: Sequence[tuple[str, Candidates]],
         targets: PersonTargets,
     ) -> list[Matches]:
-        """Assign.
+        """Assign candidates to persons.
 
         Args:
             outputs: For each output its stage and candidates ``(B, Q)``.
             targets: Persons of the ``B`` images.
 
         Returns:
-            For each output who is matched.  An image with more persons than
-            candidates leaves some persons without.
+            Matches of each output.  If an image has more persons than
+            candidates, some persons are unmatched.
         """
         images = np.repeat(np.arange(len(targets.counts)), targets.counts)
         index = tensor_like(images, targets.labels)
@@ -137,7 +137,7 @@ def _solve(costs: Sequence[Tensor], counts: Sequence[int]) -> list[np.ndarray]:
         For each output ``(2, M)`` candidates and persons, see
         :class:`Matches`.
     """
-    # The one transfer: here the host waits for the device.
+    # The only transfer; the host waits for the device.
     flat = torch.cat([cost.flatten() for cost in costs]).cpu().numpy()
     flat = np.nan_to_num(
         flat, nan=_BAD_COST, posinf=_BAD_COST, neginf=-_BAD_COST
@@ -165,10 +165,10 @@ def _to_device(
     pairs: Sequence[np.ndarray], targets: PersonTargets
 ) -> list[Matches]:
     device = targets.labels.device
-    numbers = torch.from_numpy(np.concatenate(pairs, axis=1))
-    numbers = numbers.to(device, non_blocking=True)
+    indices = torch.from_numpy(np.concatenate(pairs, axis=1))
+    indices = indices.to(device, non_blocking=True)
     sizes = [pair.shape[1] for pair in pairs]
     return [
         Matches(part[0], part[1], complete=size == len(targets))
-        for part, size in zip(numbers.split(sizes, dim=1), sizes, strict=True)
+        for part, size in zip(indices.split(sizes, dim=1), sizes, strict=True)
     ]

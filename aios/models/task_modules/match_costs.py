@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Costs of taking a candidate for a person (DETR, Carion et al., Sec. 3.1).
+"""Costs of matching candidates with persons (DETR, Carion et al., Sec. 3.1).
 
 Legend: ``B`` images, ``Q`` candidates of an image, ``N`` persons of all
 images, ``C`` classes.
@@ -22,10 +22,10 @@ from .similarity import object_keypoint_similarity
 
 @dataclass(frozen=True)
 class Candidates:
-    """What is predicted about the bodies of candidates.
+    """Predictions of candidates that match costs use.
 
-    Leading dimensions are ``(B, Q)``, or ``(N, Q)`` where each person has the
-    candidates of its image.
+    Leading dimensions are ``(B, Q)``, or ``(N, Q)`` for the candidates of
+    the image of each person.
 
     Args:
         logits: ``(..., C)``.
@@ -50,7 +50,7 @@ class Candidates:
             None if points is None else points.index_select(0, index),
         )
 
-    def needed_points(self) -> Tensor:
+    def require_points(self) -> Tensor:
         """The keypoints.
 
         Raises:
@@ -65,7 +65,7 @@ class Candidates:
 
 
 class MatchCost:
-    """A cost.
+    """Base class of match costs.
 
     Args:
         weight: Factor.
@@ -80,7 +80,7 @@ class MatchCost:
         """Weighted cost.
 
         Args:
-            candidates: ``(N, Q)``, each person's.
+            candidates: ``(N, Q)`` candidates of each person.
             persons: ``N`` persons.
 
         Returns:
@@ -98,7 +98,7 @@ class MatchCost:
 
 @TASK_UTILS.register_module()
 class ClassCost(MatchCost):
-    """How unlikely the person's class is, by the focal loss.
+    """Focal-loss cost of the person's class.
 
     Args:
         weight: Factor.
@@ -157,7 +157,7 @@ class KeypointL1Cost(MatchCost):
         """See the base class."""
         points = persons.points['body'][:, None]
         visible = persons.points_visible['body'][:, None]
-        distance = (candidates.needed_points() - points).abs().sum(-1)
+        distance = (candidates.require_points() - points).abs().sum(-1)
         return (distance * visible).sum(-1)
 
 
@@ -167,7 +167,7 @@ class OKSCost(MatchCost):
 
     def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
         """See the base class."""
-        points = candidates.needed_points()
+        points = candidates.require_points()
         area = persons.boxes['body'][:, 2:].prod(-1)
         return 1 - object_keypoint_similarity(
             points,

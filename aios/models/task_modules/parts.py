@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The parts of a person, as losses and match costs see them."""
+"""The parts of a person in losses and match costs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Part:
     """One part of a person and its names.
 
     Args:
-        name: In names of losses and of ground-truth fields.
-        group: In names of tokens and joint groups.
+        name: Name in losses and ground-truth fields.
+        group: Name in tokens and joint groups.
         points: Its keypoint tokens.
         sigmas: Constants of the object keypoint similarity.
-        root: Joint of ``smplx_137`` its shape is measured from.
+        root: Root joint of ``smplx_137`` for root-aligned losses.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Part:
 
 
 def _span(indices: tuple[int, ...]) -> slice:
-    """Consecutive indices as a slice, which needs no copy to a device."""
+    """Consecutive indices as a slice, which needs no device copy."""
     first, last = min(indices), max(indices)
     if len(indices) != last - first + 1:
         raise ValueError(f'not consecutive: {indices}')

@@ -27,11 +27,11 @@ from .parts import LIMBS, PARTS
 
 @dataclass(frozen=True)
 class PersonTargets:
-    """What the persons of a batch should look like, image after image.
+    """Targets of the persons of a batch, image after image.
 
-    Coordinates in the image are fractions of its width and height, without
-    the padding of the batch.  Mappings go from the name of a part
-    (``body``, ``lhand``, ``rhand``, ``face``) to a tensor.
+    Image coordinates are fractions of width and height, without the padding
+    of the batch.  Mappings have the names of parts (``body``, ``lhand``,
+    ``rhand``, ``face``) as keys.
 
     Args:
         counts: Number of persons of each image; their sum is ``N``.
@@ -44,7 +44,7 @@ class PersonTargets:
         joints2d: ``(N, 137, 2)``.
         joints2d_weight: ``(N, 137)``.
         joints3d: ``(N, 137, 3)`` metres, relative to the pelvis.
-        joints3d_weight: ``(N, 137)``, zero where 3-D does not supervise.
+        joints3d_weight: ``(N, 137)``, zero without 3-D supervision.
         rotations: ``(N, 53, 3, 3)``.
         rotations_valid: ``(N, 53)`` 0/1.
         betas: ``(N, 10)``.
@@ -87,8 +87,8 @@ class PersonTargets:
             samples: Samples with ``img_shape`` and the fields of
                 :data:`aios.structures.GT_FIELDS`.  Images without persons
                 need no fields.
-            device: Where to.
-            dtype: Of the result.
+            device: Device of the result.
+            dtype: Floating-point type of the result.
 
         Raises:
             ValueError: If a sample lacks a field.
@@ -120,7 +120,7 @@ class PersonTargets:
         return self._map(function, self.counts)
 
     def select(self, index: Tensor) -> PersonTargets:
-        """Some persons, as if from one image.
+        """Some persons, as of a single image.
 
         Args:
             index: ``(M,)`` int64.
@@ -155,7 +155,7 @@ def _field(samples: Sequence[DetDataSample], name: str) -> Tensor:
             where = sample.metainfo.get('img_path', 'a sample')
             raise ValueError(f'{where}: gt_instances lack {name!r}')
         value = sample.gt_instances[name]
-        # HorizontalBoxes and the like keep their tensor inside.
+        # HorizontalBoxes and other structures wrap a tensor.
         values.append(getattr(value, 'tensor', value))
     if values:
         return torch.cat(values)
@@ -166,7 +166,7 @@ def _field(samples: Sequence[DetDataSample], name: str) -> Tensor:
 def _detection_targets(
     read: Callable[[str], Tensor], sizes: Tensor
 ) -> dict[str, Any]:
-    """Fields in the image; ``sizes`` is ``(N, 2)``."""
+    """Fields with image coordinates; ``sizes`` is ``(N, 2)``."""
     extent = sizes.repeat(1, 2)
     boxes = {'body': xyxy_to_cxcywh(read('bboxes')) / extent}
     valid = {'body': torch.ones_like(extent[:, 0])}

@@ -21,14 +21,14 @@ def object_keypoint_similarity(
 ) -> Tensor:
     """Similarity of two sets of ``K`` keypoints.
 
-    Arguments broadcast.  The result is at least 1e-6, with no gradient
-    there, as published.
+    Arguments broadcast.  The result is clamped to at least 1e-6, as
+    published.
 
     Args:
         points: ``(..., K, 2)``.
         target: ``(..., K, 2)`` in the same unit.
         visible: ``(..., K)`` weights.
-        area: ``(...,)`` area of the object, in that unit squared.
+        area: ``(...,)`` area of the object, in squared units of the points.
         sigmas: ``(K,)``.
 
     Returns:
