@@ -1,9 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Appearance of persons: the colours of what they wear.
+"""Appearance of persons: colour histograms of torso and thighs.
 
-A histogram of colours of the torso and one of the thighs, whose places follow
-from the joints.  They tell persons apart whose boxes coincide, and who come
-out from behind another person.
+The joints tell where torso and thighs are.  The histograms distinguish persons
+whose boxes coincide, and persons who reappear after an occlusion.
 
 Symbols: ``M`` tracks, ``n`` persons of a frame, ``P`` = 2 parts, ``B`` = 64
 bins, four of each of blue, green and red.
@@ -22,33 +21,33 @@ _PARTS, _BINS = APPEARANCE_SHAPE
 _SIDE = round(_BINS ** (1 / 3))
 _BODY = joint_mapping('smplx_144', 'coco')
 _SHOULDERS, _HIPS, _KNEES = (_BODY[i : i + 2] for i in (5, 11, 13))
-# Where colours are taken: shares of the way from left to right, from top to
+# Where colours are sampled: fractions from left to right and from top to
 # bottom, away from the outline.
 _ACROSS = np.linspace(0.2, 0.8, 8)[:, None, None]
 _DOWN = np.linspace(0.15, 0.85, 8)[:, None]
-_FEWEST = 0.25  # share of points inside the image for a histogram
+_MIN_INSIDE = 0.25  # fraction of points inside the image
 _STD = 0.5  # of the distance of histograms
-_RATE = 0.2  # share of the newest frame in the mean
+_RATE = 0.2  # weight of the newest frame in the mean
 
 
 def with_appearance(frame: FrameResult, image: np.ndarray) -> FrameResult:
     """Add the appearance of persons, for :class:`Tracker`.
 
     Args:
-        frame: Its ``joints2d`` say where persons are.
-        image: ``(H, W, 3)`` uint8 BGR; may be a reduction of the original.
+        frame: Its ``joints2d`` locate the persons.
+        image: ``(H, W, 3)`` uint8 BGR; may be smaller than the original.
 
     Returns:
-        The same with ``appearance`` ``(n, P, B)``: each part sums to 1, or is
+        The frame with ``appearance`` ``(n, P, B)``: each part sums to 1, or is
         0 where the part is outside the image.
     """
     joints = frame.instances['joints2d'].astype(np.float64)
     joints *= np.divide(image.shape[1::-1], frame.size)
-    found = np.zeros((len(frame), _PARTS, _BINS))
+    histograms = np.zeros((len(frame), _PARTS, _BINS))
     for row, person in enumerate(joints):
         for part, points in enumerate((_torso(person), _thighs(person))):
-            found[row, part] = _histogram(image, points)
-    return frame.with_fields(appearance=found)
+            histograms[row, part] = _histogram(image, points)
+    return frame.with_fields(appearance=histograms)
 
 
 def _torso(joints: np.ndarray) -> np.ndarray:
@@ -65,21 +64,21 @@ def _thighs(joints: np.ndarray) -> np.ndarray:
 
 
 def _histogram(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """``(B,)``; a colour counts in the eight bins around it."""
+    """``(B,)``; each colour is interpolated between the eight nearest bins."""
     columns, rows = np.floor(points).T
     inside = (columns >= 0) & (columns < image.shape[1])
     inside &= (rows >= 0) & (rows < image.shape[0])
     total = np.zeros(_BINS)
-    if inside.mean() < _FEWEST:
+    if inside.mean() < _MIN_INSIDE:
         return total
     colors = image[rows[inside].astype(int), columns[inside].astype(int)]
-    place = colors * (_SIDE / 256) - 0.5
-    low = np.floor(place)
+    position = colors * (_SIDE / 256) - 0.5
+    low = np.floor(position)
     for corner in itertools.product((0, 1), repeat=3):
-        weights = np.where(corner, place - low, 1 - place + low).prod(1)
+        weights = np.where(corner, position - low, 1 - position + low).prod(1)
         bins = np.clip(low + corner, 0, _SIDE - 1).astype(int)
-        number = np.ravel_multi_index(tuple(bins.T), (_SIDE,) * 3)
-        total += np.bincount(number, weights, _BINS)
+        index = np.ravel_multi_index(tuple(bins.T), (_SIDE,) * 3)
+        total += np.bincount(index, weights, _BINS)
     return total / total.sum()
 
 
@@ -94,12 +93,13 @@ def appearance_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         b: ``(n, P, B)``.
 
     Returns:
-        ``(M, n)`` in [0, 1]. Parts that one of the two lacks do not count;
-        pairs without a common part are alike.
+        ``(M, n)`` in [0, 1]. Parts that are unknown for one of the two are
+        ignored; pairs without a common part get 1.
     """
-    alike = np.sqrt(a[:, None] * b[None]).sum(-1)
+    coefficient = np.sqrt(a[:, None] * b[None]).sum(-1)
     both = np.any(a, axis=-1)[:, None] & np.any(b, axis=-1)[None]
-    distance = ((1 - alike) * both).sum(-1) / np.maximum(both.sum(-1), 1)
+    distance = ((1 - coefficient) * both).sum(-1)
+    distance /= np.maximum(both.sum(-1), 1)
     return np.exp(-np.square(distance / _STD) / 2)
 
 
@@ -111,7 +111,7 @@ def mean_appearance(old: np.ndarray, new: np.ndarray) -> np.ndarray:
         new: ``(P, B)`` of the newest frame.
 
     Returns:
-        ``(P, B)``; a part that one of the two lacks is that of the other.
+        ``(P, B)``; a part that is unknown in one is taken from the other.
     """
     rate = np.where(old.any(-1), _RATE, 1) * new.any(-1)
     return old + rate[:, None] * (new - old)

@@ -18,7 +18,7 @@ BODY_JOINTS = joint_mapping('smplx_144', 'coco')
 _SIGMAS = np.array(COCO_SIGMAS)
 _EPS = 1e-9
 _DEPTH_STD = 0.5  # of the logarithm
-_NEAREST = 1e-3  # metres
+_MIN_DEPTH = 1e-3  # metres
 
 
 def keypoint_similarity(
@@ -26,9 +26,9 @@ def keypoint_similarity(
 ) -> np.ndarray:
     """Object keypoint similarity (OKS) of all pairs.
 
-    It distinguishes persons whose boxes coincide: two who pass each other
-    face different ways, so the left shoulder of one is at the right shoulder
-    of the other.
+    It distinguishes persons whose boxes coincide: two persons who pass each
+    other face different ways, so the left shoulder of one is at the right
+    shoulder of the other.
 
     Args:
         points: ``(M, K, 2)``.
@@ -46,8 +46,8 @@ def keypoint_similarity(
 def depth_similarity(depths: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Similarity of distances from the camera of all pairs.
 
-    It distinguishes persons of whom one hides the other: their boxes overlap,
-    but one is farther away.
+    It distinguishes persons who occlude each other: their boxes overlap, but
+    one is farther away.
 
     Args:
         depths: ``(M,)`` of tracks, metres.
@@ -56,24 +56,24 @@ def depth_similarity(depths: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         ``(M, n)`` in [0, 1]; it depends on ratios, not on the scale.
     """
-    a, b = (np.log(np.maximum(x, _NEAREST)) for x in (depths, others))
+    a, b = (np.log(np.maximum(x, _MIN_DEPTH)) for x in (depths, others))
     return np.exp(-np.square((a[:, None] - b) / _DEPTH_STD) / 2)
 
 
 def assign(
-    similarity: np.ndarray, least: float
+    similarity: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs with the largest sum of similarities.
 
     Args:
         similarity: ``(M, n)``.
-        least: Pairs below it are not made.
+        threshold: Pairs with a lower similarity are excluded.
 
     Returns:
         Rows and columns of the pairs, each ``(pairs,)``.
     """
-    # Pairs that may not be made must not pay off either.
-    gain = np.where(similarity >= least, similarity, 0)
+    # Excluded pairs must not contribute to the sum either.
+    gain = np.where(similarity >= threshold, similarity, 0)
     rows, columns = linear_sum_assignment(gain, maximize=True)
-    kept = similarity[rows, columns] >= least
+    kept = similarity[rows, columns] >= threshold
     return rows[kept], columns[kept]

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Poses as rotations; ``J`` = 55 of them."""
+"""SMPL-X poses as rotations of ``J`` = 55 joints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aios.results import as_array
+from aios.results import FrameResult, as_array
 from aios.structures import POSE_JOINTS
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Body:
-    """The body model that results were made with.
+    """Convert pose arguments of SMPL-X to rotations and back.
 
     Args:
-        poser: Poses the persons of the results; ``None`` if unknown.
+        poser: Body model of the results; ``None`` if unknown.
 
     Raises:
         ValueError: If its hand poses are not relative to the mean hand.
@@ -38,7 +38,8 @@ class Body:
                 'hand poses of results are relative to the mean hand: the '
                 'body model must have flat_hand_mean=False'
             )
-        # The model adds vectors, so rotations exist only after the addition.
+        # The model adds the mean to the axis-angle vectors, so only the sums
+        # are rotations.
         mean = as_array(layer.hand_mean).astype(np.float64)
         self._offsets['left_hand_pose'] = mean[0].ravel()
         self._offsets['right_hand_pose'] = mean[1].ravel()
@@ -64,3 +65,31 @@ class Body:
             name: parts[name].ravel() - offset
             for name, offset in self._offsets.items()
         }
+
+    def interpolate(
+        self,
+        start: Mapping[str, np.ndarray],
+        end: Mapping[str, np.ndarray],
+        weight: float,
+    ) -> dict[str, np.ndarray]:
+        """Pose arguments between two persons, on the shortest arcs.
+
+        Args:
+            start: See :meth:`rotations`.
+            end: See :meth:`rotations`.
+            weight: 0 for ``start``, 1 for ``end``.
+        """
+        rotations = self.rotations(start)
+        arcs = (rotations.inv() * self.rotations(end)).as_rotvec()
+        return self.poses(rotations * Rotation.from_rotvec(weight * arcs))
+
+
+def with_rows(
+    frame: FrameResult, rows: list[dict[str, np.ndarray]]
+) -> FrameResult:
+    """The frame with other values for its persons, one dict each."""
+    if not rows:
+        return frame
+    return frame.with_fields(
+        **{name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    )

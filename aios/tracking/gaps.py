@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons of a track in the frames in which they were not found."""
+"""Interpolate tracks in frames in which the person was not detected."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from aios.results import FrameResult, SequenceResult
 
-from .body import Body
+from .body import Body, with_rows
 
 if TYPE_CHECKING:
     from torch import nn
 
-_NEAREST = 0.05  # metres in front of the camera; nearer has no direction
+_MIN_DEPTH = 0.05  # metres; directions of nearer points are unstable
 _Row = dict[str, np.ndarray]
 
 
@@ -29,19 +28,18 @@ def fill_gaps(
 ) -> SequenceResult:
     """Add persons where their tracks have gaps.
 
-    Who is missing for some frames is put between the last frame before and
-    the first one after: rotations on the shortest arc, the pelvis by its
-    direction from the camera and the logarithm of its depth, all else
-    linearly.  The score is 0, as these persons were not found there.
+    A missing person is interpolated between the last frame before the gap and
+    the first one after it: rotations on the shortest arc, the pelvis by its
+    direction from the camera and the logarithm of its depth, everything else
+    linearly.  The score of added persons is 0.
 
     Args:
         persons: With ids of a tracker.
-        body_model: SMPL-X layer or its config, the one the results were made
-            with.
-        max_gap: Frames for which a person may be missing.
+        body_model: SMPL-X layer of the results, or its config.
+        max_gap: Largest number of frames to fill.
 
     Returns:
-        The same persons, and in each frame the added ones after them.
+        The same persons; in each frame the added ones come last.
 
     Raises:
         ValueError: If ``max_gap`` is negative, or the bodies have no SMPL-X
@@ -57,9 +55,9 @@ def fill_gaps(
     missing = _missing(frames, max_gap, Body(poser))
     for number, rows in missing.items():
         frame = frames[number]
-        added = frame.with_fields(
-            **{name: np.stack([row[name] for row in rows]) for name in rows[0]}
-        ).posed(poser, 'vertices' in frame.instances)
+        added = with_rows(frame, rows).posed(
+            poser, 'vertices' in frame.instances
+        )
         frames[number] = frame.with_fields(
             **{
                 name: np.concatenate([values, added.instances[name]])
@@ -73,7 +71,7 @@ def fill_gaps(
 def _missing(
     frames: list[FrameResult], max_gap: int, body: Body
 ) -> dict[int, list[_Row]]:
-    """By frame, persons who are missing there."""
+    """Interpolated persons by frame number."""
     last: dict[int, tuple[int, _Row]] = {}
     missing = defaultdict(list)
     for number, frame in enumerate(frames):
@@ -92,32 +90,30 @@ def _missing(
 def _between(
     start: Mapping[str, np.ndarray],
     end: Mapping[str, np.ndarray],
-    share: float,
+    weight: float,
     body: Body,
 ) -> _Row:
     """A person between two of the same track; joints are not computed."""
     row = {
-        name: (1 - share) * start[name] + share * end[name] for name in start
+        name: (1 - weight) * start[name] + weight * end[name] for name in start
     }
     row['person_id'], row['scores'] = start['person_id'], np.zeros(())
-    turn = body.rotations(start)
-    arc = (turn.inv() * body.rotations(end)).as_rotvec()
-    row |= body.poses(turn * Rotation.from_rotvec(share * arc))
-    # The pelvis of the rest pose is linear in the shape, as all else here.
+    row |= body.interpolate(start, end, weight)
+    # The pelvis of the rest pose is linear in the shape coefficients.
     rest = row['joints3d'][0] - row['transl']
-    row['transl'] = _position(start, end, share) - rest
+    row['transl'] = _position(start, end, weight) - rest
     return row
 
 
 def _position(
     start: Mapping[str, np.ndarray],
     end: Mapping[str, np.ndarray],
-    share: float,
+    weight: float,
 ) -> np.ndarray:
     """Position ``(3,)`` of the pelvis, metres."""
     ends = np.stack([start['joints3d'][0], end['joints3d'][0]])
-    weights = np.array([1 - share, share])
-    if ends[:, 2].min() < _NEAREST:
+    weights = np.array([1 - weight, weight])
+    if ends[:, 2].min() < _MIN_DEPTH:
         return weights @ ends
     depth = np.exp(weights @ np.log(ends[:, 2]))
     return depth * (weights @ (ends / ends[:, 2:]))

@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Where boxes are expected: a Kalman filter of constant velocity.
+"""Constant-velocity Kalman filter for boxes.
 
 State: centre x and y, aspect ratio and height of a box, and their change per
-frame.  The noise is that of DeepSORT (Wojke et al. 2017): shares of the
-height, and constants for the aspect ratio; MMDetection's ``KalmanFilter``
-has the same, and a test compares them.
+frame.  The noise is that of DeepSORT (Wojke et al. 2017): proportional to the
+height, and constant for the aspect ratio.  A test compares the filter with
+MMDetection's ``KalmanFilter``.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _MOTION = np.eye(8) + np.eye(8, k=4)
 def _noise(
     height: float, position: float, velocity: float, aspect: float
 ) -> np.ndarray:
-    """Covariance ``(8, 8)``; positions and velocities in heights."""
-    shares = np.repeat([position, velocity], 4) * height
-    shares[[2, 6]] = aspect, 1e-5
-    return np.diag(shares**2)
+    """Covariance ``(8, 8)``; position and velocity are relative to height."""
+    stds = np.repeat([position, velocity], 4) * height
+    stds[[2, 6]] = aspect, 1e-5
+    return np.diag(stds**2)
 
 
 def initiate(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean ``(8,)`` and covariance ``(8, 8)`` of a box seen once.
+    """Mean ``(8,)`` and covariance ``(8, 8)`` of a new track.
 
     Args:
         box: ``(4,)`` centre x and y, aspect ratio, height.
@@ -37,7 +37,7 @@ def initiate(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def predict(
     mean: np.ndarray, covariance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The state of the next frame.
+    """Predict the state in the next frame.
 
     Args:
         mean: ``(8,)``.
@@ -50,16 +50,17 @@ def predict(
 def update(
     mean: np.ndarray, covariance: np.ndarray, box: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The state once the box was seen.
+    """Correct the predicted state by a detected box.
 
     Args:
-        mean: ``(8,)`` of :func:`predict`.
-        covariance: ``(8, 8)`` of it.
+        mean: ``(8,)`` from :func:`predict`.
+        covariance: ``(8, 8)`` from :func:`predict`.
         box: See :func:`initiate`.
     """
-    seen = covariance[:4, :4] + _noise(mean[3], _POSITION, 0, 1e-1)[:4, :4]
-    gain = np.linalg.solve(seen, covariance[:4]).T
+    noise = _noise(mean[3], _POSITION, 0, 1e-1)
+    innovation = covariance[:4, :4] + noise[:4, :4]
+    gain = np.linalg.solve(innovation, covariance[:4]).T
     return (
         mean + gain @ (box - mean[:4]),
-        covariance - gain @ seen @ gain.T,
+        covariance - gain @ innovation @ gain.T,
     )

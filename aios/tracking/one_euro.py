@@ -2,10 +2,10 @@
 """One-Euro filters of vectors and of rotations.
 
 Casiez, Roussel, Vogel: 1 Euro filter, CHI 2012: a low-pass filter whose
-cut-off frequency grows with the speed of the signal, so that what stands
-still does not tremble and what moves does not lag behind.
+cut-off frequency grows with the speed of the signal.  It removes jitter at
+rest without lag in motion.
 
-Symbols: ``M`` signals that are filtered side by side, ``D`` their size.
+Symbols: ``M`` signals filtered in parallel, ``D`` their size.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class OneEuroOptions:
     """How strongly to filter.
 
     Args:
-        min_cutoff: Cut-off frequency at rest, Hz. Lower: less trembling.
+        min_cutoff: Cut-off frequency at rest, Hz. Lower: less jitter.
         beta: Growth of the cut-off with the speed, Hz per unit per second.
             Higher: less lag.
         speed_cutoff: Cut-off frequency of the speed itself, Hz.
@@ -46,10 +46,10 @@ class OneEuroOptions:
 
 
 class _OneEuroFilter(Generic[Value]):
-    """The filter, for values that can be compared and moved.
+    """Base class of the filters; children define differences and steps.
 
     Args:
-        options: How strongly to filter.
+        options: Filter strength.
     """
 
     def __init__(self, options: OneEuroOptions) -> None:
@@ -63,8 +63,8 @@ class _OneEuroFilter(Generic[Value]):
 
         Args:
             value: ``M`` signals.
-            seconds: Time since the value before, positive; does not matter
-                for the first one.
+            seconds: Time since the previous value, positive; ignored for the
+                first one.
 
         Returns:
             The filtered signals.
@@ -74,26 +74,26 @@ class _OneEuroFilter(Generic[Value]):
             return value
         options = self.options
         velocity = self._difference(self._last, value) / seconds
-        share = _share(options.speed_cutoff, seconds)
-        self._velocity = self._velocity + share * (velocity - self._velocity)
+        rate = _rate(options.speed_cutoff, seconds)
+        self._velocity = self._velocity + rate * (velocity - self._velocity)
         speed = np.linalg.norm(self._velocity, axis=-1, keepdims=True)
-        share = _share(options.min_cutoff + options.beta * speed, seconds)
-        step = share * self._difference(self._filtered, value)
+        rate = _rate(options.min_cutoff + options.beta * speed, seconds)
+        step = rate * self._difference(self._filtered, value)
         self._last = value
         self._filtered = self._moved(self._filtered, step)
         return self._filtered
 
     def _difference(self, start: Value, end: Value) -> np.ndarray:
-        """``(M, D)`` what leads from one value to the other."""
+        """``(M, D)`` steps from ``start`` to ``end``."""
         raise NotImplementedError
 
     def _moved(self, start: Value, step: np.ndarray) -> Value:
-        """The value that lies ``step`` away."""
+        """``start`` moved by ``step``."""
         raise NotImplementedError
 
 
 class VectorFilter(_OneEuroFilter[np.ndarray]):
-    """Filter of vectors ``(M, D)``; a speed is the length of ``D`` numbers."""
+    """Filter of vectors ``(M, D)``; the speed is the norm over ``D``."""
 
     def _difference(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         return end - start
@@ -105,8 +105,8 @@ class VectorFilter(_OneEuroFilter[np.ndarray]):
 class RotationFilter(_OneEuroFilter[Rotation]):
     """Filter of ``M`` rotations; speeds are angular, radians per second.
 
-    It moves along the shortest arc between rotations, so it knows neither
-    the jump from pi to -pi nor any other of the axis-angle vector.
+    It moves along the shortest arc between rotations, so jumps of axis-angle
+    vectors, such as from pi to -pi, have no effect.
     """
 
     def _difference(self, start: Rotation, end: Rotation) -> np.ndarray:
@@ -116,10 +116,10 @@ class RotationFilter(_OneEuroFilter[Rotation]):
         return start * Rotation.from_rotvec(step)
 
 
-def _share(cutoff: np.ndarray | float, seconds: float) -> np.ndarray:
-    """Share of the way to a new value after some time.
+def _rate(cutoff: np.ndarray | float, seconds: float) -> np.ndarray:
+    """Smoothing factor in [0, 1] of a time step.
 
-    That of an RC filter, exactly: two half steps go as far as one step, so
-    the frame rate does not matter.
+    It is the exact step response of an RC filter: two half steps equal one
+    step, so the result does not depend on the frame rate.
     """
     return -np.expm1(-2 * np.pi * np.asarray(cutoff) * seconds)

@@ -16,13 +16,13 @@ def largest_person(frame: FrameResult) -> FrameResult:
 
 
 class LargestPerson:
-    """The largest person of a video, frame by frame, without jumping.
+    """Follow the largest person of a video, frame by frame.
 
-    Keeps a person until another one is clearly larger, or the person has been
-    missing for some time.
+    The same person is kept until another one is clearly larger, or the person
+    has been missing for some time.
 
     Args:
-        margin: How many times larger another box must be.
+        margin: Factor by which another box must be larger.
         max_gap: Frames for which the person may be missing.
 
     Raises:
@@ -41,13 +41,13 @@ class LargestPerson:
         self._missed = 0
 
     def __call__(self, frame: FrameResult) -> FrameResult:
-        """The person in the next frame.
+        """Select the person in the next frame.
 
         Args:
             frame: With ids of a tracker.
 
         Returns:
-            The same with at most one person.
+            The frame with at most one person.
         """
         largest = largest_person(frame)
         same = frame.select(frame.instances['person_id'] == self._chosen)

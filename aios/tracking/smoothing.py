@@ -11,32 +11,31 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from aios.results import SMPLX_ARGUMENTS, FrameResult, SequenceResult
 
-from .body import Body
+from .body import Body, with_rows
 from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
 
 if TYPE_CHECKING:
     from torch import nn
 
 _FORGET = 60.0  # seconds after which a missing person is forgotten
-_NEAREST = 0.05  # metres in front of the camera
+_MIN_DEPTH = 0.05  # metres; directions of nearer points are unstable
 
 
 @dataclass(frozen=True)
 class SmoothingOptions:
-    """How strongly to smooth what; see :class:`OneEuroOptions`.
+    """Filter strength by quantity; see :class:`OneEuroOptions`.
 
     Args:
-        rotations: Of all joints; speeds in radians per second.
-        direction: Of the ray from the camera to the pelvis; speeds in focal
-            lengths per second.
-        depth: Of the logarithm of the pelvis' depth; speeds per second.
-        expression: Of the coefficients of the expression.
-        max_gap: Seconds after which the filters of a missing person start
-            anew; the mean shape goes on.
+        rotations: Rotations of all joints; speeds in radians per second.
+        direction: Ray from the camera to the pelvis; speeds in focal lengths
+            per second.
+        depth: Logarithm of the depth of the pelvis; speeds per second.
+        expression: Expression coefficients.
+        max_gap: Seconds after which the filters of a missing person are
+            reset; the mean shape is kept.
     """
 
     rotations: OneEuroOptions = OneEuroOptions(1.2, 0.8)
@@ -58,21 +57,21 @@ class _Filters:
 
 @dataclass
 class _Mean:
-    """Mean of vectors, weighted."""
+    """Weighted running mean of vectors."""
 
     weight: float = 0.0
     value: np.ndarray | float = 0.0
 
     def add(self, value: np.ndarray, weight: float) -> np.ndarray:
         self.weight += weight
-        share = weight / self.weight
-        self.value = self.value + share * (value - self.value)
+        rate = weight / self.weight
+        self.value = self.value + rate * (value - self.value)
         return np.asarray(self.value)
 
 
 @dataclass
 class _State:
-    """What is known of a person: constant memory."""
+    """State of one person, of constant size."""
 
     filters: _Filters
     seen: float
@@ -84,19 +83,18 @@ class OneEuroSmoother:
 
     - Rotations are filtered as rotations.
     - The position of the pelvis is filtered as a direction and a depth: the
-      depth is much less certain than the place in the image, and smoothing
+      depth is much less certain than the position in the image, and smoothing
       must not move the body off the person.
-    - The shape is the mean so far, weighted by scores.
-    - Joints and meshes are computed anew by the body model.
+    - The shape is the running mean, weighted by scores.
+    - The body model computes joints and meshes from the smoothed parameters.
 
-    Boxes and ``keypoints`` are left as they were found.
+    Boxes and ``keypoints`` are not changed.
 
     Args:
-        fps: Frames per second where timestamps do not tell.
-        body_model: SMPL-X layer or its config, the one the results were made
-            with. ``None``, for callers who pose bodies themselves: joints
-            and meshes are only moved.
-        options: How strongly to smooth.
+        fps: Frames per second, used where timestamps do not increase.
+        body_model: SMPL-X layer of the results, or its config. With ``None``
+            joints and meshes are only translated.
+        options: Filter strength.
 
     Raises:
         ValueError: If ``fps`` is not positive.
@@ -138,13 +136,13 @@ class OneEuroSmoother:
         return self._posed(self.parameters(frame))
 
     def _posed(self, frame: FrameResult) -> FrameResult:
-        """The frame with joints, and meshes if any, of its parameters."""
+        """The frame with joints, and meshes if any, from its parameters."""
         if self._poser is None:
             return frame
         return frame.posed(self._poser, 'vertices' in frame.instances)
 
     def parameters(self, frame: FrameResult) -> FrameResult:
-        """The same, but joints and meshes are only moved."""
+        """Smooth the next frame; joints and meshes are only translated."""
         step = frame.timestamp - self._timestamp
         self._time += step if step > 0 else 1 / self.fps
         self._timestamp = frame.timestamp
@@ -154,24 +152,22 @@ class OneEuroSmoother:
             if self._time - state.seen <= _FORGET
         }
         rows = [self._person(frame, row) for row in range(len(frame))]
-        return _with_rows(frame, rows)
+        return with_rows(frame, rows)
 
     def _person(self, frame: FrameResult, row: int) -> dict[str, np.ndarray]:
-        sequence = {
+        person = {
             name: frame.instances[name][row].astype(np.float64)
             for name in (*SMPLX_ARGUMENTS, 'joints3d')
         }
         state, seconds = self._state(int(frame.instances['person_id'][row]))
         filters = state.filters
-        turns = filters.rotations(self._body.rotations(sequence), seconds)
-        out = self._body.poses(turns)
-        expression = filters.expression(sequence['expression'][None], seconds)
+        rotations = filters.rotations(self._body.rotations(person), seconds)
+        out = self._body.poses(rotations)
+        expression = filters.expression(person['expression'][None], seconds)
         out['expression'] = expression[0]
-        # The pelvis of the rest pose is linear in the shape, as the mean is.
-        pelvis = sequence['joints3d'][0]
-        shape = np.concatenate(
-            [sequence['betas'], pelvis - sequence['transl']]
-        )
+        # The pelvis of the rest pose is linear in the shape coefficients.
+        pelvis = person['joints3d'][0]
+        shape = np.concatenate([person['betas'], pelvis - person['transl']])
         weight = max(float(frame.instances['scores'][row]), 1e-3)
         mean = state.shape.add(shape, weight)
         position = _position(filters, pelvis, seconds)
@@ -182,7 +178,7 @@ class OneEuroSmoother:
         return out
 
     def _state(self, person: int) -> tuple[_State, float]:
-        """State of a person and the seconds since the last sighting."""
+        """State of a person, and seconds since the last frame with it."""
         state = self._states.get(person)
         if state is None:
             state = _State(_Filters(self.options), self._time)
@@ -198,8 +194,8 @@ def _position(
     filters: _Filters, pelvis: np.ndarray, seconds: float
 ) -> np.ndarray:
     """Filtered position of the pelvis ``(3,)``."""
-    if pelvis[2] < _NEAREST:
-        return pelvis  # has no direction
+    if pelvis[2] < _MIN_DEPTH:
+        return pelvis
     direction = filters.direction(pelvis[None, :2] / pelvis[2], seconds)
     depth = np.exp(filters.depth(np.log(pelvis[None, 2:]), seconds))[0]
     return np.concatenate([direction[0] * depth, depth])
@@ -216,10 +212,10 @@ def smooth_sequence(
     Args:
         sequence: With ids of a tracker.
         body_model: See :class:`OneEuroSmoother`.
-        options: How strongly to smooth.
-        zero_lag: Filter forwards and backwards and take the middle, so that
-            nothing comes late, and use the mean shape of all frames.
-            Otherwise do what the online filter does.
+        options: Filter strength.
+        zero_lag: Average a forward and a backward pass, which removes the
+            lag, and use the mean shape of all frames. Otherwise filter as
+            online.
 
     Returns:
         The same persons, smoothed.
@@ -247,14 +243,14 @@ def smooth_sequence(
 
 
 def _reversed(frames: list[FrameResult]) -> Iterable[FrameResult]:
-    """The frames from the last to the first, with time running forwards."""
+    """The frames from last to first, with increasing timestamps."""
     end = frames[-1].timestamp if frames else 0.0
     for frame in reversed(frames):
         yield replace(frame, timestamp=end - frame.timestamp)
 
 
 def _mean_shapes(sequence: SequenceResult) -> dict[int, np.ndarray]:
-    """By id: ``(13,)`` coefficients, and pelvis relative to translation."""
+    """By id: ``(13,)`` coefficients and pelvis relative to translation."""
     rest = sequence.joints3d[:, 0] - sequence.transl
     shapes = np.concatenate([sequence.betas, rest], axis=1)
     weights = np.maximum(sequence.scores, 1e-3)
@@ -272,30 +268,17 @@ def _middle(
     backward: FrameResult,
     shapes: dict[int, np.ndarray],
 ) -> FrameResult:
-    """Half-way between two ways to smooth a frame."""
+    """The mean of the forward and the backward pass for a frame."""
     rows = []
     for row, person in enumerate(frame.instances['person_id'].tolist()):
         one, other = (
             {name: value[row] for name, value in passed.instances.items()}
             for passed in (forward, backward)
         )
-        start, end = body.rotations(one), body.rotations(other)
-        arc = (start.inv() * end).as_rotvec()
-        out = body.poses(start * Rotation.from_rotvec(arc / 2))
+        out = body.interpolate(one, other, 0.5)
         out['expression'] = (one['expression'] + other['expression']) / 2
         pelvis = (one['joints3d'][0] + other['joints3d'][0]) / 2
         out['betas'] = shapes[person][:-3]
         out['transl'] = pelvis - shapes[person][-3:]
         rows.append(out)
-    return _with_rows(frame, rows)
-
-
-def _with_rows(
-    frame: FrameResult, rows: list[dict[str, np.ndarray]]
-) -> FrameResult:
-    """The frame with other values for its persons, one dict each."""
-    if not rows:
-        return frame
-    return frame.with_fields(
-        **{name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    )
+    return with_rows(frame, rows)

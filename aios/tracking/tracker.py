@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Online tracking: the same person has the same id in all frames.
+"""Online tracking of persons.
 
 The scheme is that of ByteTrack (Zhang et al., ECCV 2022): confident
-detections first, the others only to continue a track; a Kalman filter
-predicts the boxes.  Similarity is that of boxes, of joints, of distances from
-the camera and of colours; boxes alone do not distinguish persons who pass each
+detections are assigned first, the others only continue tracks; a Kalman filter
+predicts the boxes.  Similarity combines boxes, joints, distances from the
+camera and colours, as boxes alone do not distinguish persons who pass each
 other.
 """
 
@@ -33,17 +33,17 @@ _ASPECT_RATE, _HEIGHT_RATE = 6, 7  # entries of the Kalman filter's state
 
 @dataclass
 class _Track:
-    """What is known of a person: constant memory.
+    """State of one person, of constant size.
 
     Attributes:
         mean, covariance: State of the Kalman filter: centre, aspect ratio
             and height of the box, and their change per frame.
         joints: ``(17, 2)`` of the last detection, relative to the box: 0 at
             its centre, in units of its height.
-        depth: Of the pelvis, metres, a running mean.
-        appearance: ``(2, 64)``, a running mean; 0 if unknown.
+        depth: Running mean of the depth of the pelvis, metres.
+        appearance: ``(2, 64)`` running mean; 0 if unknown.
         hits: Number of frames with the person.
-        missed: Frames since the last one.
+        missed: Frames since the last hit.
     """
 
     mean: np.ndarray
@@ -56,30 +56,30 @@ class _Track:
 
     @property
     def box(self) -> np.ndarray:
-        """``(4,)`` xyxy where the person should be."""
+        """Predicted box ``(4,)`` xyxy."""
         x, y, aspect, height = self.mean[:4]
         half = np.maximum([aspect * height, height], 1) / 2
         return np.concatenate([[x, y] - half, [x, y] + half])
 
 
 class Tracker:
-    """Online tracker: ``person_id`` of what it returns is stable.
+    """Online tracker: gives a person the same ``person_id`` in all frames.
 
-    The same frames give the same ids, which count up from 0 in order of
-    appearance (of equal frames, in order of the scores). A person who is lost
-    keeps the id for ``max_gap`` frames. Memory depends on the number of
-    persons, not on the number of frames.
+    Ids are deterministic. They count up from 0 in order of appearance, and
+    within a frame in descending order of scores. A person who is lost keeps
+    the id for ``max_gap`` frames. Memory depends on the number of persons,
+    not on the number of frames.
 
     Args:
         score_thr: Lowest score at which a new track begins.
         low_score_thr: Lowest score at which an existing track is continued.
-            Give the tracker persons down to here for fewer holes in tracks.
+            Detections down to this score reduce gaps in tracks.
         max_gap: Frames for which a person may be missing.
-        min_similarity: Similarity from which a confident person continues a
-            track: mean of the overlap of boxes (IoU) and of joints (OKS),
-            times that of depths and of appearance.
-        low_min_similarity: The same for those with low scores.
-        min_hits: Tracks with fewer frames end with the first miss.
+        min_similarity: Lowest similarity at which a detection with at least
+            ``score_thr`` continues a track: mean of box IoU and joint OKS,
+            times the similarities of depth and of appearance.
+        low_min_similarity: The same for detections with lower scores.
+        min_hits: Tracks with fewer hits end with the first miss.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -120,13 +120,13 @@ class Tracker:
         Call it once per frame, also for frames without persons.
 
         Args:
-            frame: Its ``person_id`` does not matter. ``appearance`` (of
-                :func:`with_appearance`) tells persons apart; it may be
-                missing.
+            frame: Its ``person_id`` is ignored. ``appearance`` (of
+                :func:`with_appearance`) is optional.
 
         Returns:
-            The same with new ``person_id`` and without ``appearance``,
-            without persons whose score is low and who continue no track.
+            The frame with new ``person_id`` and without ``appearance``.
+            Persons with a score below ``score_thr`` who continue no track are
+            left out.
         """
         self._predict()
         ids = self._known_ids(frame)
@@ -139,12 +139,12 @@ class Tracker:
         return kept.with_fields(person_id=ids[ids >= 0], appearance=None)
 
     def resume(self, frames: Iterable[FrameResult], next_id: int = 0) -> None:
-        """Go on after a break, with frames that were tracked before it.
+        """Restore the state from frames that were tracked before.
 
         Args:
             frames: The last ``max_gap + 1`` frames, or more, in order.
-            next_id: First unused id; default: the one after the
-                largest of ``frames``.
+            next_id: Lower bound of the next unused id; ids of ``frames`` are
+                never used again.
         """
         self.reset()
         for frame in frames:
@@ -155,7 +155,7 @@ class Tracker:
     def _predict(self) -> None:
         for track in self._tracks.values():
             if track.missed:
-                # A person who is out of sight stays as large as before.
+                # The size of an invisible person is not extrapolated.
                 track.mean[[_ASPECT_RATE, _HEIGHT_RATE]] = 0
             track.mean, track.covariance = kalman.predict(
                 track.mean, track.covariance
@@ -163,17 +163,17 @@ class Tracker:
             track.missed += 1
 
     def _known_ids(self, frame: FrameResult) -> np.ndarray:
-        """``(n,)`` ids of those who continue a track, -1 for the others."""
+        """``(n,)`` ids of persons who continue a track, -1 for the others."""
         ids = np.full(len(frame), -1)
         scores = frame.instances['scores']
         confident = scores >= self.score_thr
-        doubtful = ~confident & (scores >= self.low_score_thr)
-        self._match(
-            frame, ids, np.flatnonzero(confident), self.min_similarity, False
-        )
-        self._match(
-            frame, ids, np.flatnonzero(doubtful), self.low_min_similarity, True
-        )
+        uncertain = ~confident & (scores >= self.low_score_thr)
+        for mask, threshold, only_recent in (
+            (confident, self.min_similarity, False),
+            (uncertain, self.low_min_similarity, True),
+        ):
+            rows = np.flatnonzero(mask)
+            self._match(frame, ids, rows, threshold, only_recent)
         return ids
 
     def _match(
@@ -181,10 +181,10 @@ class Tracker:
         frame: FrameResult,
         ids: np.ndarray,
         rows: np.ndarray,
-        least: float,
+        threshold: float,
         only_recent: bool,
     ) -> None:
-        """Enter into ``ids`` which of the persons ``rows`` is known."""
+        """Write ids of matched tracks into ``ids`` at ``rows``."""
         free = [
             key
             for key, track in self._tracks.items()
@@ -194,7 +194,7 @@ class Tracker:
             return
         tracks = [self._tracks[key] for key in free]
         similarity = _similarity(tracks, frame, rows)
-        for track, column in zip(*assign(similarity, least), strict=True):
+        for track, column in zip(*assign(similarity, threshold), strict=True):
             ids[rows[column]] = free[track]
 
     def _update(self, frame: FrameResult, ids: np.ndarray) -> None:
@@ -204,18 +204,18 @@ class Tracker:
             key = int(ids[row])
             relative = (joints[row] - boxes[row, :2]) / boxes[row, 3]
             old = self._tracks.get(key)
-            depth, looks = float(depths[row]), appearance[row]
+            depth, colors = float(depths[row]), appearance[row]
             if old is None:
                 mean, covariance = kalman.initiate(boxes[row])
             else:
                 depth = (old.depth + depth) / 2
-                looks = mean_appearance(old.appearance, looks)
+                colors = mean_appearance(old.appearance, colors)
                 mean, covariance = kalman.update(
                     old.mean, old.covariance, boxes[row]
                 )
             hits = 1 if old is None else old.hits + 1
             self._tracks[key] = _Track(
-                mean, covariance, relative, depth, looks, hits
+                mean, covariance, relative, depth, colors, hits
             )
             self._next_id = max(self._next_id, key + 1)
         self._tracks = {
@@ -227,10 +227,10 @@ class Tracker:
 
 
 def _boxes_and_joints(frame: FrameResult) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes ``(n, 4)`` as the filter wants them, joints ``(n, 17, 2)``."""
+    """Boxes ``(n, 4)`` of the Kalman filter, joints ``(n, 17, 2)``."""
     corners = frame.instances['bboxes'].astype(np.float64)
     centre = (corners[:, :2] + corners[:, 2:]) / 2
-    # Boxes without an area are of no use, but must not divide by zero.
+    # Boxes without an area must not divide by zero.
     width, height = np.maximum(corners[:, 2:] - corners[:, :2], 1).T
     boxes = np.concatenate(
         [centre, (width / height)[:, None], height[:, None]], axis=1
@@ -261,8 +261,10 @@ def _similarity(
     expected = expected * states[:, None, 3:4] + states[:, None, :2]
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
     overlap = pairwise_iou(boxes, frame.instances['bboxes'][rows])
-    alike = overlap + keypoint_similarity(expected, joints[rows], areas)
+    similarity = overlap + keypoint_similarity(expected, joints[rows], areas)
     depths = np.array([track.depth for track in tracks])
-    alike = alike / 2 * depth_similarity(depths, _depths(frame)[rows])
-    looks = np.stack([track.appearance for track in tracks])
-    return alike * appearance_similarity(looks, _appearance(frame)[rows])
+    similarity = (
+        similarity / 2 * depth_similarity(depths, _depths(frame)[rows])
+    )
+    colors = np.stack([track.appearance for track in tracks])
+    return similarity * appearance_similarity(colors, _appearance(frame)[rows])
