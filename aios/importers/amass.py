@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AMASS: the motion of a person in a world whose z is up.
+"""AMASS: the motion of a person in a world with z up.
 
-Keys of the releases for SMPL-H (``poses`` (T, 156)) and SMPL-X (T, 165), and
-of robots' loaders (``root_orient``, ``pose_body``):
+Keys are those of the releases for SMPL-H (``poses`` (T, 156)) and SMPL-X
+(T, 165), and of loaders for robots (``root_orient``, ``pose_body``):
 https://amass.is.tue.mpg.de, https://github.com/YanjieZe/GMR.
 
 Legend: ``T`` frames of a file.
@@ -23,20 +23,16 @@ from aios.results import SequenceResult
 from aios.structures import Camera
 from aios.utils.safe_io import load_npz
 
-from .dictionaries import Person
-from .importer import (
-    Importer,
-    ReadingOptions,
-    posed_instances,
-)
+from .dictionaries import Person, ten_coefficients
+from .importer import Importer, ReadingOptions, posed_instances
 
 # x right, y forward, z up as x right, y down, z forward.
 _TO_CAMERA = Rotation.from_matrix([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
-_SIZE = (1920, 1080)  # of a virtual camera, which looks along y
+_SIZE = (1920, 1080)  # image of the virtual camera, which looks along y
 _FOCAL = 1500.0
 _HEIGHT = 1.5  # metres over the floor, which is z = 0
 _MARGIN = 1.5  # metres around the paths of pelvises
-# Parts of ``poses`` by its size, and where each ends.
+# Ends of the parts of ``poses``, by its size.
 _BODY = {'global_orient': 3, 'body_pose': 66}
 _PARTS: Mapping[int, Mapping[str, int]] = {
     66: _BODY,
@@ -59,9 +55,9 @@ class _Motion:
     """The motion of a person.
 
     Attributes:
-        first: Frame with which it begins.
+        first: Number of the first frame.
         rate: Frames per second.
-        gender: Of the body.
+        gender: Gender of the body model.
         pelvis: ``(T, 3)`` metres, z up.
         parameters: ``(T, ...)`` arguments of SMPL-X, z up.
         is_smplx: Whether shapes are those of SMPL-X.
@@ -144,8 +140,7 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
     }
     betas = np.zeros(10)
     if 'betas' in arrays and size != _SMPLH:
-        given = arrays.array('betas', (-1,))[:10]
-        betas[: len(given)] = given
+        betas = ten_coefficients(arrays.array('betas', (-1,)))
     parameters['betas'] = np.tile(betas, (count, 1))
     if 'expression' in arrays:
         parameters['expression'] = arrays.array('expression', (count, 10))
@@ -163,7 +158,7 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
 
 
 def _gender(arrays: Person) -> str:
-    """``'neutral'`` if the file does not say."""
+    """Gender of the body; ``'neutral'`` if the file has none."""
     value = np.asarray(arrays.get('gender', 'neutral')).ravel()[:1]
     text = b''.join(value.astype(np.bytes_)).decode('ascii', 'replace')
     if text not in ('neutral', 'male', 'female'):
@@ -203,13 +198,13 @@ def _first_frame(arrays: Person, count: int) -> int:
 def _sequence(
     source: str, motions: Sequence[_Motion], poser: BodyPoser
 ) -> SequenceResult:
-    """Persons before a virtual camera, rows sorted by frame."""
+    """Persons in front of a virtual camera, rows sorted by frame."""
     camera = Camera.from_focal(_FOCAL, _SIZE)
-    place = _viewpoint(np.concatenate([motion.pelvis for motion in motions]))
+    origin = _viewpoint(np.concatenate([motion.pelvis for motion in motions]))
     persons = [
         posed_instances(
             poser,
-            _TO_CAMERA.apply(motion.pelvis - place),
+            _TO_CAMERA.apply(motion.pelvis - origin),
             camera,
             motion.parameters | {'global_orient': _turned(motion)},
             motion.gender,
@@ -247,7 +242,7 @@ def _turned(motion: _Motion) -> np.ndarray:
 
 
 def _viewpoint(points: np.ndarray) -> np.ndarray:
-    """``(3,)`` place from which a level camera sees all points."""
+    """Position ``(3,)`` from which a level camera sees all points."""
     if not len(points):
         return np.zeros(3)
     middle = (points[:, 0].min() + points[:, 0].max()) / 2

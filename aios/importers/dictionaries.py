@@ -1,28 +1,32 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons as dictionaries, the way scripts save what a network returns.
+"""Persons as dictionaries, as scripts save the output of a network.
 
-``np.save``, ``np.savez``, ``json.dump`` and ``pickle.dump`` of the list of
-persons of an image, of lists of several images, or of one person; a folder
-with one such file per image.
+A file of ``np.save``, ``np.savez``, ``json.dump`` or ``pickle.dump`` holds the
+list of persons of an image, lists of several images, or one person.  A folder
+holds one such file per image.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aios.results import FrameResult
+from aios.results.schema import has_shape
 from aios.structures import Camera
 from aios.utils.safe_io import load_npy, load_npz, load_pickle
+
+from .importer import ReadingOptions
 
 SUFFIXES = ('.npz', '.npy', '.json', '.pkl')
 
 
 class Person(Mapping[str, Any]):
-    """A dictionary whose errors say where it is from."""
+    """A dictionary whose errors name its origin, ``where``."""
 
     def __init__(self, where: str, values: Mapping[str, Any]) -> None:
         self.where, self._values = where, values
@@ -48,12 +52,13 @@ class Person(Mapping[str, Any]):
         """A field of numbers, float64.
 
         Args:
-            name: Of the field.
-            *shapes: Allowed ones, of equal length, -1 for any size. Leading
-                dimensions of size 1 that are too many are dropped.
+            name: Name of the field.
+            *shapes: Allowed shapes of equal length, -1 for any size. Surplus
+                leading dimensions of size 1 are dropped.
 
         Raises:
-            ValueError: If it is missing, no numbers, or has another shape.
+            ValueError: If the field is missing, holds no numbers, or has
+                another shape.
         """
         self.require(name)
         try:
@@ -64,7 +69,7 @@ class Person(Mapping[str, Any]):
         while value.ndim > len(shapes[0]) and value.shape[0] == 1:
             value = value[0]
         for shape in shapes:
-            if _fits(value.shape, shape):
+            if has_shape(value, shape):
                 if not np.isfinite(value).all():
                     raise ValueError(f'{self.where}: {name} is not finite')
                 return value
@@ -74,21 +79,20 @@ class Person(Mapping[str, Any]):
         )
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        size in (-1, found) for size, found in zip(wanted, shape, strict=True)
-    )
+def ten_coefficients(values: np.ndarray) -> np.ndarray:
+    """The first ten of ``(n,)`` coefficients, padded with zeros."""
+    return np.pad(values[:10], (0, max(0, 10 - len(values))))
 
 
 def frames_of(path: Path, key: str) -> Iterator[tuple[str, list[Person]]]:
-    """Frames and their persons.
+    """Read frames and their persons.
 
     Args:
         path: A file, or a folder with a file per frame.
         key: Name of a field that every person has.
 
     Yields:
-        Name and persons of each frame, files in the order of their names.
+        Name and persons of each frame, files sorted by name.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -125,7 +129,7 @@ def _load(path: Path) -> Any:
 
 
 def _plain(array: np.ndarray) -> Any:
-    """What an array of Python objects holds."""
+    """Convert an array of Python objects to these objects."""
     return array.tolist() if array.dtype.hasobject else array
 
 
@@ -183,7 +187,7 @@ def _listed(persons: list[Any], where: str, key: str) -> list[Person]:
 
 
 def _persons(content: Mapping[str, Any], where: str, key: str) -> list[Person]:
-    """One person, or several whose arrays are stacked."""
+    """Split a dictionary with stacked arrays into persons."""
     if np.ndim(content[key]) < 3:
         return [Person(where, content)]
     count = len(content[key])
@@ -206,12 +210,12 @@ def fitted_camera(
     focal: float | None = None,
     size: tuple[int, int] | None = None,
 ) -> Camera:
-    """The camera that sees points where they were seen.
+    """Fit a camera that projects points to given pixels.
 
     Args:
         points: ``(N, 3)`` metres, camera axes.
         pixels: ``(N, 2)``.
-        where: Named in errors.
+        where: Origin of the data, for errors.
         focal: Focal length in pixels, if known.
         size: ``(width, height)`` of the image; by default the principal
             point is its centre.
@@ -234,14 +238,15 @@ def fitted_camera(
 
 
 def without_gaps(cameras: Sequence[Camera | None], where: str) -> list[Camera]:
-    """Frames without persons have the camera of the frame before.
+    """Replace unknown cameras by that of the previous frame.
 
     Args:
-        cameras: Of each frame; those before the first known have that one.
-        where: Named in errors.
+        cameras: One per frame, ``None`` if unknown. Frames before the first
+            known camera get that one.
+        where: Origin of the data, for errors.
 
     Raises:
-        ValueError: If none is known.
+        ValueError: If no camera is known.
     """
     last = next((camera for camera in cameras if camera is not None), None)
     if last is None:
@@ -251,3 +256,35 @@ def without_gaps(cameras: Sequence[Camera | None], where: str) -> list[Camera]:
         last = camera or last
         filled.append(last)
     return filled
+
+
+def frame_results(
+    entries: Sequence[tuple[str, list[Person]]],
+    cameras: Sequence[Camera],
+    instances_of: Callable[[list[Person], Camera], dict[str, np.ndarray]],
+    options: ReadingOptions,
+    camera_origin: str = 'unknown',
+) -> list[FrameResult]:
+    """Convert frames of :func:`frames_of` to results.
+
+    Args:
+        entries: Names and persons.
+        cameras: One per frame.
+        instances_of: Converts the persons of a frame to fields of
+            :data:`aios.results.PERSON_FIELDS`.
+        options: Frame rate.
+        camera_origin: One of :data:`aios.results.CAMERA_ORIGINS`.
+    """
+    return [
+        FrameResult(
+            name=name,
+            K=camera.K,
+            size=(camera.width, camera.height),
+            instances=instances_of(persons, camera),
+            camera_origin=camera_origin,
+            **options.timing(number),
+        )
+        for number, ((name, persons), camera) in enumerate(
+            zip(entries, cameras, strict=True)
+        )
+    ]

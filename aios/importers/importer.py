@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What the command line knows of a reader.
+"""Interface of the readers of other programs' results.
 
 Legend: ``n`` persons of a frame.
 """
@@ -20,16 +20,16 @@ from aios.structures import Camera
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """What files of other programs may not say.
+    """Information that files of other programs may lack.
 
     Args:
-        fps: Frames per second; without it frames are images.
+        fps: Frames per second; without it frames are separate images.
         image_size: ``(width, height)`` of the images.
-        fov: Angle of view across the image's width, degrees.
+        fov: Horizontal field of view, degrees.
         faces: ``.npy`` file of the ``(T, 3)`` triangles of the meshes.
 
     Raises:
-        ValueError: If a value makes no sense.
+        ValueError: If a value is out of its range.
     """
 
     fps: float | None = None
@@ -59,12 +59,12 @@ class ReadingOptions:
 
 
 class Importer:
-    """Results of a program; one line of :data:`aios.importers.IMPORTERS`.
+    """Reader of the results of a program.
 
     Attributes:
-        name: What ``--from`` calls it.
-        about: One line about it.
-        uses: Fields of :class:`ReadingOptions` that it heeds.
+        name: Its name for ``--from``.
+        about: Description in one line.
+        uses: Fields of :class:`ReadingOptions` that it uses.
     """
 
     name: str
@@ -78,17 +78,17 @@ class Importer:
 
         Args:
             path: The file, or a folder of them.
-            poser: Poses the bodies whose parameters are read.
-            options: What the files may not say.
+            poser: Poses the bodies from their parameters.
+            options: Information that the files may lack.
 
         Returns:
             The results, and remarks for the user. ``body_model`` is empty
-            where ``poser`` posed them.
+            if ``poser`` posed the bodies.
 
         Raises:
-            FileNotFoundError: If there is nothing.
-            ValueError: If a file is damaged, unsafe or something else; the
-                message names file and field.
+            FileNotFoundError: If there is no file.
+            ValueError: If a file is damaged, unsafe or has another format;
+                the message names file and field.
         """
         raise NotImplementedError
 
@@ -101,16 +101,16 @@ def posed_instances(
     gender: str = 'neutral',
     **fields: Any,
 ) -> dict[str, np.ndarray]:
-    """Persons from their parameters, with the pelvis where it was found.
+    """Pose persons with their pelvises at given positions.
 
     Args:
-        poser: Poses them.
+        poser: Body model.
         pelvis: ``(n, 3)`` metres, camera axes.
-        camera: Sees them.
-        parameters: Arguments of SMPL-X without ``transl``, ``(n, ...)``; hands
-            contain the mean hand. Those that are left out are zero, hands
-            flat.
-        gender: Of the body model.
+        camera: Projects the joints.
+        parameters: Arguments of SMPL-X without ``transl``, ``(n, ...)``; hand
+            poses include the mean hand. Missing arguments are zero, missing
+            hands flat.
+        gender: Gender of the body model.
         **fields: Other fields of the persons.
 
     Returns:

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Multi-HMR: SMPL-X of all persons of an image.
 
-The dictionary of a person, as its issues describe it
+The dictionary of a person, as described in the issues
 (https://github.com/naver/multi-hmr, issues 16, 20, 32 and 43): ``rotvec``
 (53, 3), axis-angle of the pelvis, 21 joints of the body, 15 of the left hand,
 15 of the right and the jaw; ``shape`` (10), ``expression`` (10), ``scores``;
@@ -13,23 +13,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aios.body_models import BodyPoser
-from aios.results import FrameResult, SequenceResult, complete_instances
+from aios.results import SequenceResult, complete_instances
 from aios.structures import Camera
 
-from .dictionaries import Person, fitted_camera, frames_of, without_gaps
-from .importer import (
-    Importer,
-    ReadingOptions,
-    posed_instances,
+from .dictionaries import (
+    Person,
+    fitted_camera,
+    frame_results,
+    frames_of,
+    ten_coefficients,
+    without_gaps,
 )
+from .importer import Importer, ReadingOptions, posed_instances
 
-_FOV = 60.0  # degrees; what the program takes for unknown cameras
+_FOV = 60.0  # degrees; default of the program
 _PARTS = {
     'global_orient': slice(0, 1),
     'body_pose': slice(1, 22),
@@ -54,22 +58,14 @@ class MultiHMRImporter(Importer):
             [_camera(persons, options) for _, persons in entries], str(path)
         )
         given = options.image_size is not None and options.fov is not None
-        origin = 'user' if given else 'unknown'
-        frames = [
-            FrameResult(
-                name=name,
-                K=camera.K,
-                size=(camera.width, camera.height),
-                instances=_instances(persons, camera, poser),
-                camera_origin=origin,
-                **options.timing(number),
-            )
-            for number, ((name, persons), camera) in enumerate(
-                zip(entries, cameras, strict=True)
-            )
-        ]
         sequence = SequenceResult.from_frames(
-            frames,
+            frame_results(
+                entries,
+                cameras,
+                partial(_instances, poser=poser),
+                options,
+                'user' if given else 'unknown',
+            ),
             fps=options.fps or 0.0,
             source=path.name,
             model='multi-hmr',
@@ -80,7 +76,7 @@ class MultiHMRImporter(Importer):
 def _camera(
     persons: Sequence[Person], options: ReadingOptions
 ) -> Camera | None:
-    """The camera of the options, or the one that saw the joints."""
+    """The camera of the options, or fitted to the joints."""
     if options.image_size is not None:
         half = math.radians(options.fov or _FOV) / 2
         width = options.image_size[0]
@@ -109,16 +105,16 @@ def _instances(
 ) -> dict[str, np.ndarray]:
     if not persons:
         return complete_instances()
-    turns = np.stack([person.array('rotvec', (53, 3)) for person in persons])
+    vectors = np.stack([person.array('rotvec', (53, 3)) for person in persons])
     count = len(persons)
     parameters = {
-        name: turns[:, part].reshape(count, -1)
+        name: vectors[:, part].reshape(count, -1)
         for name, part in _PARTS.items()
     }
     for name, field in (('shape', 'betas'), ('expression', 'expression')):
         if all(name in person for person in persons):
             values = [person.array(name, (-1,)) for person in persons]
-            parameters[field] = np.stack([_ten(value) for value in values])
+            parameters[field] = np.stack([*map(ten_coefficients, values)])
     fields: dict[str, Any] = {}
     if all('scores' in person for person in persons):
         scores = [person.array('scores', ()) for person in persons]
@@ -131,8 +127,3 @@ def _instances(
         [person.array('transl_pelvis', (3,)) for person in persons]
     )
     return posed_instances(poser, pelvis, camera, parameters, **fields)
-
-
-def _ten(coefficients: np.ndarray) -> np.ndarray:
-    """The first ten, zeros where there are fewer."""
-    return np.pad(coefficients[:10], (0, max(0, 10 - len(coefficients))))

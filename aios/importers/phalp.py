@@ -1,13 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """PHALP, the tracker of 4DHumans: SMPL of all persons of a video.
 
-A file of joblib that holds, by the path of each frame, lists with one entry
-per track (https://github.com/brjathu/PHALP): ``tid``, ``bbox`` (x, y, width,
-height), ``conf``, ``size`` (height, width), ``tracked_time`` (frames since it
-was seen), ``smpl`` (rotation matrices ``global_orient`` and ``body_pose``
+A joblib file maps the path of each frame to lists with one entry per track
+(https://github.com/brjathu/PHALP): ``tid``, ``bbox`` (x, y, width, height),
+``conf``, ``size`` (height, width), ``tracked_time`` (frames since the last
+detection), ``smpl`` (rotation matrices ``global_orient`` and ``body_pose``
 (23, 3, 3), ``betas``), ``3d_joints`` (45, 3) in metres, and ``camera`` (3),
-their translation before a camera that sees the longer side of the image as
-256 pixels with a focal length of 5000; ``time`` is the number of the frame.
+their translation for a camera that renders the longer side of the image with
+256 pixels and a focal length of 5000; ``time`` is the frame number.
 """
 
 from __future__ import annotations
@@ -25,11 +25,7 @@ from aios.structures import VIRTUAL_FOCAL, Camera
 from aios.utils.joblib_pickle import load_joblib
 
 from .dictionaries import Person
-from .importer import (
-    Importer,
-    ReadingOptions,
-    posed_instances,
-)
+from .importer import Importer, ReadingOptions, posed_instances
 
 _RENDERED = 256  # pixels
 _MID_HIP = 8  # of OpenPose; in SMPL it is the joint of the pelvis
@@ -40,11 +36,11 @@ _LISTS: Mapping[str, tuple[int, ...]] = {
     'camera': (3,),
     '3d_joints': (45, 3),
 }
-_NUM_BODY = 21  # of SMPL's 23 the last two are the hands
+_NUM_BODY = 21  # joints; the last two of SMPL's 23 are the hands
 
 
 class PHALPImporter(Importer):
-    """Poses and tracks; shapes are those of another body and left out."""
+    """Poses and tracks; shapes are of another body model and left out."""
 
     name = 'phalp'
     about = '4DHumans and PHALP: poses and tracks (pkl)'
@@ -118,7 +114,7 @@ def _frame(
 
 
 def _seen(frame: Person) -> list[dict[str, np.ndarray]]:
-    """Fields of the persons who are seen, not only expected."""
+    """Fields of the detected persons, without those only predicted."""
     count = len(frame['smpl'])
     if not count:
         return []

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """SAM 3D Body: meshes and keypoints of the Momentum Human Rig (MHR).
 
-The dictionary of a person, as its documentation and issues describe it
+The dictionary of a person, as described in the documentation and the issues
 (https://github.com/facebookresearch/sam-3d-body, issues 34, 53 and 82):
 ``pred_vertices`` (V, 3), ``pred_keypoints_3d`` (70, 3) and
 ``pred_joint_coords`` (127, 3) in metres, camera axes without the translation
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from aios.body_models import BodyPoser
-from aios.results import FrameResult, SequenceResult, complete_instances
+from aios.results import SequenceResult, complete_instances
 from aios.structures import (
     SMPLX_144,
     Camera,
@@ -27,17 +27,19 @@ from aios.structures import (
 )
 from aios.utils.safe_io import load_npy
 
-from .dictionaries import Person, fitted_camera, frames_of, without_gaps
-from .importer import (
-    Importer,
-    ReadingOptions,
-    pixel_boxes,
+from .dictionaries import (
+    Person,
+    fitted_camera,
+    frame_results,
+    frames_of,
+    without_gaps,
 )
+from .importer import Importer, ReadingOptions, pixel_boxes
 
 _KEY = 'pred_keypoints_3d'
-# Places in ``pred_joint_coords``, whose first is the world.
+# Indices in ``pred_joint_coords``, whose first joint is the world.
 _RIG = {'pelvis': 1, 'spine_1': 35, 'spine_2': 36, 'spine_3': 37, 'head': 113}
-# Joints that MHR has not, as the middle of those it has.
+# Joints missing in MHR, as means of others.
 _MIDDLES: dict[str, tuple[str, ...]] = {
     'pelvis': ('left_hip', 'right_hip'),
     'head': ('left_ear', 'right_ear'),
@@ -72,18 +74,7 @@ class SAM3DBodyImporter(Importer):
             for _, persons in entries
         ]
         cameras = without_gaps(seen, str(path))
-        frames = [
-            FrameResult(
-                name=name,
-                K=camera.K,
-                size=(camera.width, camera.height),
-                instances=_instances(persons, camera),
-                **options.timing(number),
-            )
-            for number, ((name, persons), camera) in enumerate(
-                zip(entries, cameras, strict=True)
-            )
-        ]
+        frames = frame_results(entries, cameras, _instances, options)
         faces: Any = next(x for _, x in entries if x)[0].get('faces')
         if options.faces is not None:
             faces = load_npy(options.faces)
@@ -164,7 +155,7 @@ def _instances(
 
 
 def _joints(person: Person) -> np.ndarray:
-    """``(144, 3)``: those of MHR, and what is near those that it lacks."""
+    """``(144, 3)``: joints of MHR, and approximations of missing ones."""
     points = _placed(person, _KEY, 70)
     joints, known = convert_joints(points, 'mhr_70', 'smplx_144')
     found = {
@@ -178,5 +169,5 @@ def _joints(person: Person) -> np.ndarray:
     for name, sources in _MIDDLES.items():
         middle = np.mean([found[source] for source in sources], axis=0)
         found.setdefault(name, middle)
-    # What is left are landmarks of the face.
+    # The remaining joints are landmarks of the face.
     return np.stack([found.get(n, found['nose']) for n in SMPLX_144.names])

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The table of programs whose results are read."""
+"""Table of the readers."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ IMPORTERS: dict[str, Importer] = {
         AMASSImporter(),
     )
 }
-"""Readers by name; ``tools/params2mesh.py --from`` takes them."""
+"""Readers by name, the choices of ``tools/params2mesh.py --from``."""

@@ -2,9 +2,9 @@
 """The results: persons of a frame, and of a video or a set of images.
 
 :class:`FrameResult` goes from the network through tracking and smoothing to
-the writers; :class:`SequenceResult` is what is kept, ``params.npz``
+the writers; :class:`SequenceResult` is the file ``params.npz``
 (``docs/en/export.md``).  Both hold the fields of :data:`PERSON_FIELDS`.
-:class:`RunRecord` is ``run.json``, which says what they were made with.
+:class:`RunRecord` is the file ``run.json``, which records the settings.
 """
 
 from .frame import FrameResult

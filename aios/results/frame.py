@@ -38,13 +38,13 @@ class FrameResult:
         instances: The fields of :data:`~aios.results.schema.PERSON_FIELDS`,
             with one row per person. See
             :func:`~aios.results.schema.complete_instances`.
-        camera_origin: Where ``K`` is from, one of
+        camera_origin: Source of ``K``, one of
             :data:`~aios.results.CAMERA_ORIGINS`.
-        focal_std: Standard deviation of the focal length, a share of it; NaN
-            if it is not known.
+        focal_std: Standard deviation of the focal length relative to it; NaN
+            if unknown.
 
     Raises:
-        ValueError: If a field is unknown, missing or wrong, or two persons
+        ValueError: If a field is unknown, missing or invalid, or two persons
             have the same id.
     """
 
@@ -86,12 +86,12 @@ class FrameResult:
 
     @property
     def camera_source(self) -> dict[str, Any]:
-        """``camera_origin`` and ``focal_std`` for JSON, which has no NaN."""
+        """``camera_origin`` and ``focal_std`` for JSON, NaN as ``None``."""
         std = None if math.isnan(self.focal_std) else self.focal_std
         return {'camera_origin': self.camera_origin, 'focal_std': std}
 
     def select(self, rows: np.ndarray | Sequence[int] | slice) -> FrameResult:
-        """Some of the persons, in the given order.
+        """Select persons, in the given order.
 
         Args:
             rows: Mask ``(n,)`` bool or indices.
@@ -115,11 +115,11 @@ class FrameResult:
     def posed(
         self, poser: Callable[..., Any], with_vertices: bool = True
     ) -> FrameResult:
-        """The frame with joints and meshes that follow from its parameters.
+        """The frame with joints and meshes computed from its parameters.
 
         Args:
-            poser: A :class:`aios.body_models.BodyPoser` of the body model
-                that the parameters are for.
+            poser: The :class:`aios.body_models.BodyPoser` of the body model
+                of the parameters.
             with_vertices: Also compute ``vertices``.
         """
         if not len(self):
@@ -146,7 +146,7 @@ class FrameResult:
         timestamp: float = 0.0,
         with_vertices: bool = False,
     ) -> FrameResult:
-        """What a model predicts for an image.
+        """Convert the prediction of a model for an image.
 
         Persons with values that are not finite are left out.
 
@@ -228,7 +228,7 @@ def check_frames(
         The arrays with the types of the table.
 
     Raises:
-        ValueError: If a field is wrong; the message names the row.
+        ValueError: If a field is invalid; the message names the row.
     """
     checked = {
         name: as_field(name, field, arrays.get(name), count)

@@ -23,7 +23,7 @@ def instance_color(index: int) -> tuple[int, int, int]:
 
 
 def instance_mesh(vertices: np.ndarray, faces: np.ndarray, index: int) -> Mesh:
-    """Mesh of a person, in the colour of the number.
+    """Mesh of a person in the colour :func:`instance_color` of its number.
 
     Args:
         vertices: ``(V, 3)`` metres.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Results without arrays."""
+"""Results as plain Python objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .frame import FrameResult
 
 
 def frame_as_dict(frame: FrameResult) -> dict[str, Any]:
-    """A frame as numbers, texts and lists, for example for JSON.
+    """Convert a frame to numbers, strings and lists, for example for JSON.
 
     Args:
         frame: The frame.

@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Fields that a model predicts, as NumPy arrays.
+"""Predictions of a model as NumPy arrays.
 
-They are those of :meth:`aios.models.heads.AiOSHead.predict`: parameters have
-``smplx_`` before their names, ``joints3d`` and ``vertices`` are without the
-translation.  :meth:`aios.results.FrameResult.from_prediction` makes results
-of them.
+The fields are those of :meth:`aios.models.heads.AiOSHead.predict`: parameters
+have the prefix ``smplx_``, ``joints3d`` and ``vertices`` are without the
+translation.  :meth:`aios.results.FrameResult.from_prediction` converts them to
+results.
 
 Symbols: ``P`` candidates, ``n`` persons.
 """
@@ -37,11 +37,11 @@ def predictions_of(
         score_thr: Persons with a lower score are left out.
 
     Returns:
-        Fields ``(n, ...)`` of the persons that are left, and ``cam_K``
-        ``(3, 3)`` if it is there.
+        Fields ``(n, ...)`` of the remaining persons, and ``cam_K`` ``(3, 3)``
+        if the sample has it.
     """
     fields = dict(sample['pred_instances'])
-    # Candidates are ranked with every class; class 0 is not a person.
+    # Candidates include all classes; class 0 is background.
     is_person = _is_person(fields)
     fields.pop('person_label', None)
     camera = fields.pop('cam_K', None)
@@ -56,20 +56,20 @@ def predictions_of(
 def finite_predictions_of(
     sample: Mapping[str, Any], score_thr: float, fields: Iterable[str]
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Predicted persons of a sample, without broken ones.
+    """Predicted persons of a sample whose values are finite.
 
     Args:
         sample: See :func:`predictions_of`.
-        score_thr: See there.
+        score_thr: See :func:`predictions_of`.
         fields: See :func:`finite_instances`.
 
     Returns:
-        Persons, and how many were left out because they are not finite.
+        Persons, and number of persons that are not finite.
     """
     instances, broken = finite_instances(
         predictions_of(sample, score_thr), fields
     )
-    # A score of NaN reaches no threshold.
+    # predictions_of drops NaN scores, as NaN is below any threshold.
     predicted = sample['pred_instances']
     unscored = np.isnan(as_array(predicted['scores'])) & _is_person(predicted)
     return instances, broken + int(unscored.sum())
@@ -80,15 +80,15 @@ def finite_instances(
 ) -> tuple[dict[str, np.ndarray], int]:
     """Leave out persons with NaN or infinity, as of a diverged network.
 
-    Numbers that float32 cannot hold count as infinite.
+    Numbers outside the range of float32 count as infinite.
 
     Args:
-        instances: Arrays ``(n, ...)``, and perhaps ``cam_K``.
-        fields: What is looked at, beside scores; names that are not there
+        instances: Arrays ``(n, ...)``, optionally with ``cam_K``.
+        fields: Names of the arrays to check besides ``scores``; missing ones
             are skipped.
 
     Returns:
-        The others, and how many were left out.
+        The finite persons, and the number of persons left out.
     """
     finite = np.isfinite(instances['scores'])
     for name in set(fields) & set(instances):
@@ -103,14 +103,14 @@ def finite_instances(
 
 
 def finite_rows(values: np.ndarray) -> np.ndarray:
-    """Mask ``(n,)`` of the rows that float32 can hold."""
+    """Mask ``(n,)`` of the rows that are finite as float32."""
     with np.errstate(over='ignore'):
         finite = np.isfinite(np.asarray(values, np.float32))
     return np.asarray(finite.all(axis=tuple(range(1, np.ndim(values)))))
 
 
 def _rows(value: Any, rows: np.ndarray) -> np.ndarray:
-    """Some rows; meshes are large and perhaps on another device."""
+    """Index before the copy to the CPU, as meshes are large."""
     value = getattr(value, 'tensor', value)
     if not hasattr(value, 'detach'):
         value = np.asarray(value)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""``run.json``: what results were made with."""
+"""``run.json``: the settings of a run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _FIELDS = dict(
 
 @dataclass
 class RunRecord:
-    """What a run was made with.
+    """Settings and state of a run.
 
     Args:
-        fingerprint: What results depend on, by name.
-        presentation: What the images and files made of them depend on.
+        fingerprint: Settings that results depend on, by name.
+        presentation: Settings that only images and exported files depend on.
         folders: Folders of the sources, relative.
-        complete: Whether it is finished.
+        complete: Whether the run is finished.
         cameras: By folder, see :func:`read_cameras`.
     """
 
@@ -44,15 +44,15 @@ class RunRecord:
     aios_version: str = __version__
 
     def save(self, folder: Path) -> None:
-        """Write it."""
+        """Write ``run.json`` into a folder."""
         write_record(folder / RECORD, self.__dict__)
 
     @classmethod
     def load(cls, folder: Path) -> RunRecord | None:
-        """Read it; ``None`` if there is none.
+        """Read ``run.json`` of a folder; ``None`` if there is none.
 
         Raises:
-            ValueError: If it is damaged.
+            ValueError: If the file is damaged.
         """
         path = folder / RECORD
         if not path.exists():
@@ -71,19 +71,19 @@ class RunRecord:
 
 
 def read_cameras(path: Path) -> list[dict[str, Any]]:
-    """Cameras of a file of results, for persons who read ``run.json``.
+    """Summarize the cameras of a result file for ``run.json``.
 
     Args:
         path: ``params.npz``.
 
     Returns:
-        Of each camera ``K``, ``camera_origin``, ``focal_std`` (``None`` if
+        For each camera ``K``, ``camera_origin``, ``focal_std`` (``None`` if
         unknown), ``image_size`` and the number of ``frames``.
     """
     fields = ('K', 'camera_origin', 'focal_std', 'image_sizes')
     arrays = load_npz(path, fields)
     rows = zip(*(arrays[name].tolist() for name in fields), strict=True)
-    # JSON, because lists cannot be counted; it has no NaN.
+    # JSON strings are hashable, lists are not; JSON has no NaN.
     cameras = Counter(
         json.dumps([K, origin, None if math.isnan(std) else std, size])
         for K, origin, std, size in rows

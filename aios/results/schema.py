@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 FORMAT_VERSION = 1
-"""Grows when files change so that older readers would misread them."""
+"""Increased when older readers would misread newer files."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Field:
     """An array of the results.
 
     Args:
-        shape: Shape after the axis of persons or frames; -1 is any size.
-        dtype: Type it is stored with; ``np.str_`` for text of any length.
-        meaning: What it holds, with units.
+        shape: Shape without the axis of persons or frames; -1 is any size.
+        dtype: Stored type; ``np.str_`` for text of any length.
+        meaning: Content and units.
         optional: Whether it may be missing.
-        unknown: What stands for a value that is not known.
+        unknown: Value of unknown entries, and of all if the field is missing.
     """
 
     shape: tuple[int, ...]
@@ -39,7 +39,7 @@ class Field:
 
 
 _REAL, _WHOLE = np.float32, np.int64
-# Kinds of arrays that are taken for a type; 'iuf' for the others.
+# Accepted NumPy kinds by type; 'iuf' for the others.
 _KINDS: dict[type, str] = {np.str_: 'U', _WHOLE: 'iu'}
 
 SMPLX_ARGUMENTS: Mapping[str, int] = MappingProxyType(
@@ -56,17 +56,17 @@ SMPLX_ARGUMENTS: Mapping[str, int] = MappingProxyType(
         'transl': 3,
     }
 )
-"""Keyword arguments of a call of SMPL-X, and their size."""
+"""Keyword arguments of an SMPL-X layer and their sizes."""
 
 MESH_BODIES: Mapping[str, str] = MappingProxyType({'mhr': 'mhr_70'})
-"""Body models without SMPL-X parameters, and the joint set they have.
+"""Body models without SMPL-X parameters, and their joint sets.
 
-Results of them hold joints and vertices; their parameters are zero.
+Their results hold joints and vertices; the parameters are zero.
 """
 
 
 APPEARANCE_SHAPE = (2, 64)
-"""Parts of the body, and bins of a histogram of colours."""
+"""Number of body parts, and of bins of a colour histogram."""
 
 
 def _person_fields() -> dict[str, Field]:
@@ -117,33 +117,29 @@ FRAME_FIELDS: Mapping[str, Field] = MappingProxyType(
 """One row per frame, also for frames without persons."""
 
 CAMERA_ORIGINS = ('user', 'exif', 'estimated', 'virtual', 'unknown')
-"""Where ``K`` is from: given by the user, written into the image by the
-camera, estimated from the image, the network's virtual camera, or unknown, as
-in files of earlier versions and of other programs."""
+"""Source of ``K``: given by the user, from the EXIF data of the image,
+estimated from the image, the network's virtual camera, or unknown, as in files
+of earlier versions and of other programs."""
 
 
 def as_field(name: str, field: Field, value: Any, count: int) -> np.ndarray:
-    """Check an array and give it the type of its field.
+    """Check an array and convert it to the type of its field.
 
     Args:
-        name: Named in errors.
-        field: What is wanted.
-        value: Anything :func:`numpy.asarray` understands.
+        name: Name for errors.
+        field: Required shape and type.
+        value: Anything :func:`numpy.asarray` accepts.
         count: Number of rows.
 
     Raises:
-        ValueError: If the shape or the type is another, or a number is not
+        ValueError: If the shape or the type is wrong, or a number is not
             finite; the message says which.
     """
     if value is None and field.unknown is not None:
         value = np.full((count, *field.shape), field.unknown)
     array = np.asarray(value)
     shape = (count, *field.shape)
-    fits = array.ndim == len(shape) and all(
-        wanted in (-1, size)
-        for wanted, size in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
+    if not has_shape(array, shape):
         wanted = ', '.join('*' if size < 0 else str(size) for size in shape)
         raise ValueError(
             f'{name} must have shape ({wanted}), got {array.shape}'
@@ -153,7 +149,7 @@ def as_field(name: str, field: Field, value: Any, count: int) -> np.ndarray:
         raise ValueError(
             f'{name} must be {np.dtype(field.dtype).name}, got {array.dtype}'
         )
-    with np.errstate(over='ignore'):  # becomes inf, which is refused below
+    with np.errstate(over='ignore'):  # becomes inf, which is rejected below
         array = array.astype(field.dtype, copy=False)
     if array.dtype.kind != 'f':
         return array
@@ -166,10 +162,18 @@ def as_field(name: str, field: Field, value: Any, count: int) -> np.ndarray:
     return array
 
 
+def has_shape(array: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether an array has a shape; -1 is any size."""
+    return array.ndim == len(shape) and all(
+        wanted in (-1, size)
+        for wanted, size in zip(shape, array.shape, strict=True)
+    )
+
+
 def check_instances(
     instances: Mapping[str, Any], count: int
 ) -> dict[str, np.ndarray]:
-    """Check the rows of persons; see :data:`PERSON_FIELDS`.
+    """Check fields of persons; see :data:`PERSON_FIELDS`.
 
     Args:
         instances: Field name to array.
@@ -177,10 +181,10 @@ def check_instances(
 
     Returns:
         The arrays with the types of their fields, in the order of the
-        table; optional ones only if they are there and not ``None``.
+        table, without optional ones that are missing or ``None``.
 
     Raises:
-        ValueError: If a field is unknown, missing or wrong.
+        ValueError: If a field is unknown, missing or invalid.
     """
     unknown = sorted(set(instances) - set(PERSON_FIELDS))
     if unknown:
@@ -198,10 +202,10 @@ def check_instances(
 
 
 def complete_instances(**fields: Any) -> dict[str, np.ndarray]:
-    """Rows of persons from some of their fields; the rest is zero.
+    """Add default values for the missing fields of persons.
 
-    Without ``person_id`` persons are numbered, without ``scores`` all scores
-    are 1.
+    ``person_id`` defaults to the row number, ``scores`` to 1 and the other
+    fields to 0.
 
     Args:
         **fields: Arrays with the same number of rows; none for no persons.
@@ -210,7 +214,7 @@ def complete_instances(**fields: Any) -> dict[str, np.ndarray]:
         All fields that are not optional, and the given ones.
 
     Raises:
-        ValueError: If a field is unknown or wrong.
+        ValueError: If a field is unknown or invalid.
     """
     count = len(next(iter(fields.values()), ()))
     instances: dict[str, Any] = {

@@ -48,8 +48,9 @@ _GENDERS = ('neutral', 'male', 'female')
 class SequenceResult:
     """Persons of all frames of a video, or of a set of images.
 
-    Rows are sorted by frame.  All arrays are checked and get the types of
-    the tables in :mod:`aios.results.schema`, which say what they hold.
+    Rows are sorted by frame.  All arrays are checked and converted to the
+    types of the tables in :mod:`aios.results.schema`, which define their
+    contents.
 
     Args:
         frame_index: ``(N,)`` frame of each person, 0 to F - 1.
@@ -90,8 +91,8 @@ class SequenceResult:
         fps: Frames per second of ``source``; 0 for images.
         source: Name of the video or the folder.
         gender: Gender of the body model.
-        body_model: What the body model was.
-        model: What the network was.
+        body_model: Name of the body model.
+        model: Name of the network.
         aios_version: Version of this package that made the results.
         flat_hand_mean: Always False.
         units: Always ``'m'``.
@@ -99,7 +100,7 @@ class SequenceResult:
         format_version: Always :data:`~aios.results.FORMAT_VERSION`.
 
     Raises:
-        ValueError: If something is not as described.
+        ValueError: If a value is not as described.
     """
 
     frame_index: np.ndarray
@@ -169,7 +170,7 @@ class SequenceResult:
             object.__setattr__(self, 'faces', faces)
 
     def _checked_faces(self, given: Any) -> np.ndarray:
-        """The triangles; they may come from anywhere."""
+        """Triangles whose indices lie in the range of the vertices."""
         count = len(np.atleast_1d(given))
         faces = as_field('faces', Field((3,), np.int64, ''), given, count)
         size = 0 if self.vertices is None else self.vertices.shape[1]
@@ -217,7 +218,7 @@ class SequenceResult:
         return self.body_model not in MESH_BODIES
 
     def check_parameters(self) -> None:
-        """Refuse bodies without SMPL-X parameters.
+        """Reject bodies without SMPL-X parameters.
 
         Raises:
             ValueError: If :attr:`has_parameters` is False.
@@ -237,7 +238,7 @@ class SequenceResult:
     def from_frames(
         cls, frames: Iterable[FrameResult], **metadata: Any
     ) -> SequenceResult:
-        """Put frames together, in the given order.
+        """Concatenate frames in the given order.
 
         Args:
             frames: May be empty.
@@ -278,8 +279,8 @@ class SequenceResult:
         """Seconds from the first frame, ``(F,)`` float32, ascending.
 
         Args:
-            fps: Used where timestamps do not ascend, as of images, and the
-                sequence has no frame rate; default 1.
+            fps: Frame rate if timestamps do not ascend, as for images, and
+                the sequence has no frame rate; default 1.
 
         Raises:
             ValueError: If ``fps`` is not positive.
@@ -302,7 +303,7 @@ class SequenceResult:
         return slice(int(first), int(last))
 
     def frame(self, frame: int) -> FrameResult:
-        """A frame as it was handed to :meth:`from_frames`."""
+        """A frame as given to :meth:`from_frames`."""
         instances = self._instances(self.rows(frame))
         columns = (getattr(self, name)[frame] for name in FRAME_FIELDS)
         name, number, seconds, K, size, origin, std = columns
@@ -322,7 +323,7 @@ class SequenceResult:
         return map(self.frame, range(self.num_frames))
 
     def select(self, rows: np.ndarray | slice) -> SequenceResult:
-        """Some of the rows; all frames stay.
+        """Select rows; all frames are kept.
 
         Args:
             rows: Mask ``(N,)`` bool, or ascending indices.
@@ -332,7 +333,7 @@ class SequenceResult:
         return replace(self, frame_index=self.frame_index[index], **changed)
 
     def select_frames(self, frames: np.ndarray | slice) -> SequenceResult:
-        """Some of the frames, with all their persons.
+        """Select frames with all their persons.
 
         Args:
             frames: Mask ``(F,)`` bool, or ascending indices.
@@ -349,8 +350,8 @@ class SequenceResult:
     ) -> dict[str, torch.Tensor]:
         """Keyword arguments of :class:`aios.body_models.SMPLXLayer`.
 
-        The ``smplx`` package takes the same, with ``use_pca=False`` and
-        ``flat_hand_mean=False``.
+        The ``smplx`` package takes the same arguments, with ``use_pca=False``
+        and ``flat_hand_mean=False``.
 
         Args:
             rows: Mask, indices or slice; all by default.
@@ -368,7 +369,7 @@ class SequenceResult:
     def parameters(
         self, rows: np.ndarray | slice = slice(None)
     ) -> dict[str, np.ndarray]:
-        """Arguments of a body model, as arrays.
+        """Arguments of a body model as arrays.
 
         Args:
             rows: Mask, indices or slice; all by default.
@@ -377,13 +378,13 @@ class SequenceResult:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What :meth:`from_frames` takes besides frames."""
+        """Keyword arguments of :meth:`from_frames`."""
         names = ('fps', *_TEXTS[:-1], 'floor', 'faces')
         return {name: getattr(self, name) for name in names}
 
     @property
     def arrays(self) -> dict[str, Any]:
-        """What the file holds, by name."""
+        """Contents of the file by name."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {n: value for n, value in values.items() if value is not None}
 
@@ -401,12 +402,12 @@ class SequenceResult:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> SequenceResult:
-        """Read what :meth:`save` wrote.  Other arrays are ignored.
+        """Read a file of :meth:`save`.  Unknown arrays are ignored.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the file is damaged, holds Python objects, or is
-                not as described; the message names file and field.
+            ValueError: If the file is damaged, holds Python objects, or a
+                field is invalid; the message names file and field.
         """
         known = {field.name: field for field in fields(cls)}
         arrays: dict[str, Any] = load_npz(path, keys=known)
