@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The floor under persons in front of a fixed camera (docs/en/ground.md)."""
+"""Ground persons of a fixed camera on a common floor (docs/en/ground.md)."""
 
 from .contacts import ContactOptions
 from .floor import Floor

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Which heels and toes stand on the floor, and when.
+"""Detect contacts of heels and toes with the floor.
 
 Legend: ``T`` frames of a person, ``P`` points of the soles.
 """
@@ -15,14 +15,14 @@ from scipy.ndimage import gaussian_filter1d
 
 @dataclass(frozen=True)
 class ContactOptions:
-    """When a point counts as standing.
+    """Thresholds of contacts.
 
     Args:
         speed: Metres per second below which a contact begins, and above
             which it ends.
         height: Metres over the floor, in the same way.
         smooth: Seconds over which positions are smoothed to measure speeds.
-        shortest: Seconds; shorter contacts do not count.
+        shortest: Duration in seconds below which contacts are ignored.
     """
 
     speed: tuple[float, float] = (0.3, 0.55)
@@ -40,7 +40,7 @@ def find_contacts(
     """Contacts, with hysteresis in speed and height.
 
     Args:
-        points: ``(T, P, 3)`` metres, in a world that stands still.
+        points: ``(T, P, 3)`` metres, in a static coordinate system.
         heights: ``(T, P)`` metres over the floor.
         times: ``(T,)`` seconds, ascending.
         options: Thresholds.
@@ -54,15 +54,15 @@ def find_contacts(
     smooth = gaussian_filter1d(points, options.smooth / step, axis=0)
     speed = np.linalg.norm(np.gradient(smooth, times, axis=0), axis=-1)
     heights = gaussian_filter1d(heights, options.smooth / step, axis=0)
-    begins, lasts = (
+    strict, loose = (
         (speed < options.speed[i]) & (heights < options.height[i])
         for i in range(2)
     )
-    contacts = np.zeros_like(lasts)
+    contacts = np.zeros_like(loose)
     shortest = max(2, round(options.shortest / step))
     for point in range(contacts.shape[1]):
-        for first, end in intervals(lasts[:, point]):
-            if begins[first:end, point].any() and end - first >= shortest:
+        for first, end in intervals(loose[:, point]):
+            if strict[first:end, point].any() and end - first >= shortest:
                 contacts[first:end, point] = True
     return contacts
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The floor, and which way is up.
+"""The floor plane and the vertical.
 
 Legend: ``T`` frames of a person.
 """
@@ -16,9 +16,9 @@ from aios.structures import SMPLX_144
 from .legs import ANKLES, HIPS, Legs
 
 _NECK = SMPLX_144.index('neck')
-_STRETCHED = 0.95  # length of a leg by its bones: a person stands on it
-# Standard deviations from the vertical, radians: of a person who stands, from
-# the feet to the neck, and of a back.
+_STRETCHED = 0.95  # hip to ankle by bone lengths, of a straight leg
+# Standard deviations from the vertical, radians: of the line from feet to neck
+# of a standing person, and of a back.
 _STANDING, _BACK = np.radians(4.0), np.radians(10.0)
 
 
@@ -35,21 +35,21 @@ class Floor:
     offset: float
 
     def heights(self, points: np.ndarray) -> np.ndarray:
-        """``(...)`` metres over the floor of ``(..., 3)``."""
+        """Heights ``(...)`` of points ``(..., 3)`` over the floor, metres."""
         return points @ self.up + self.offset
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """The nearest points ``(..., 3)`` of the floor."""
+        """Project points ``(..., 3)`` onto the floor."""
         return points - self.heights(points)[..., None] * self.up
 
 
 @dataclass(frozen=True)
 class Upright:
-    """Direction in which bodies say that up is.
+    """Vertical estimated from bodies.
 
     Attributes:
         up: ``(3,)`` unit vector in camera axes.
-        sigma: Standard deviation of it, radians.
+        sigma: Standard deviation, radians.
     """
 
     up: np.ndarray
@@ -57,10 +57,10 @@ class Upright:
 
 
 def upright(legs: Sequence[Legs]) -> Upright:
-    """Up from how persons stand; from their backs, if none does.
+    """Estimate the vertical from standing persons, else from all backs.
 
     Args:
-        legs: Of all persons, with ``T`` > 0 frames in all.
+        legs: One per person, with at least one frame in total.
     """
     standing, backs = [], []
     for person in legs:
@@ -75,7 +75,7 @@ def upright(legs: Sequence[Legs]) -> Upright:
 
 
 def _stands(legs: Legs) -> np.ndarray:
-    """``(T,)`` whether both legs are stretched."""
+    """``(T,)`` whether both legs are straight."""
     reach = legs.joints[:, ANKLES] - legs.joints[:, HIPS]
     length = np.linalg.norm(reach, axis=-1, keepdims=True)
     return (length > _STRETCHED * legs.lengths).all((1, 2))

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From tracks to a floor and persons who stand on it.
+"""Find the floor of tracks, and lock feet to it.
 
 Legend: ``T`` frames of a track, ``P`` = 4 points of the soles.
 """
@@ -17,13 +17,13 @@ from .legs import Legs
 from .lock import lock_feet
 from .solve import Beliefs, Track, fit_paths
 
-# Times the belief of heights, per round, while sizes are unknown: feet of a
-# child must not be outliers before it is known how small it is.
+# Factors of the tolerance of heights, per round, while sizes are unknown: feet
+# of children must not be outliers before their sizes are known.
 _WIDE = (30.0, 6.0, 1.0)
-_LOOSE = 1.8  # speeds are measured that badly before the first fit
-_FEWEST = 3  # contacts
-_OFF = 0.25  # metres from the floor at which no person stands on it
-_HASTE = 1.7  # times the speed of standing feet, where depths are noisier
+_LOOSE = 1.8  # factor of speed thresholds before the first fit
+_MIN_CONTACTS = 3
+_OFF = 0.25  # metres from the floor beyond which a person is not on it
+_HASTE = 1.7  # factor of speed thresholds for results with noisier depths
 
 
 class GroundError(ValueError):
@@ -36,12 +36,12 @@ class FloorMissedError(GroundError):
 
 @dataclass(frozen=True)
 class GroundOptions:
-    """How a floor is found.
+    """Options of grounding.
 
     Args:
-        contacts: When a foot stands.
-        beliefs: How much to trust what.
-        max_gap: Seconds without a person after which its track is cut.
+        contacts: Thresholds of contacts.
+        beliefs: Standard deviations of the terms.
+        max_gap: Seconds without a person after which its track is split.
     """
 
     contacts: ContactOptions = ContactOptions()
@@ -49,7 +49,7 @@ class GroundOptions:
     max_gap: float = 0.25
 
     def hasty(self) -> GroundOptions:
-        """Faster feet count as standing, for results that shake more."""
+        """Options with higher speed thresholds, for noisier results."""
         slow, fast = self.contacts.speed
         speed = (_HASTE * slow, _HASTE * fast)
         return replace(self, contacts=replace(self.contacts, speed=speed))
@@ -59,11 +59,11 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
     """Find the floor, contacts and paths of all persons.
 
     Args:
-        tracks: Their contacts, shifts and targets are set.
+        tracks: Their contacts, shifts and targets are set in place.
         options: Thresholds.
 
     Raises:
-        GroundError: If feet are not seen, or do not stand.
+        GroundError: If no feet are visible, or too few contacts are found.
     """
     if not any(track.seen.any() for track in tracks):
         raise GroundError('no person whose feet are in the image')
@@ -86,11 +86,11 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
                 track.times,
                 options.contacts if turn else loose,
             )
-        found = sum(len(track.stands()) for track in tracks)
-        if found < _FEWEST:
+        count = sum(len(track.stands()) for track in tracks)
+        if count < _MIN_CONTACTS:
             raise GroundError(
                 'no feet stand still for long enough to tell where the floor '
-                f'is ({found} contacts, {_FEWEST} are needed)'
+                f'is ({count} contacts, {_MIN_CONTACTS} are needed)'
             )
         if turn == 0:
             standing = [
@@ -109,15 +109,15 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
 
 
 def check_floor(tracks: Sequence[Track], floor: Floor) -> dict[int, float]:
-    """Ask whether persons are on the floor.
+    """Check that persons are on the floor.
 
     Args:
         tracks: Fitted to the floor.
         floor: The floor.
 
     Returns:
-        Metres over the floor, or below it, by id of those who are far from
-        it: medians of the lowest points of their soles.
+        By id of persons far from the floor, the median height in metres of
+        the lowest points of their soles; negative below the floor.
 
     Raises:
         FloorMissedError: If feet are far from it in most frames.
@@ -140,7 +140,7 @@ def check_floor(tracks: Sequence[Track], floor: Floor) -> dict[int, float]:
 
 
 def lock_tracks(tracks: Sequence[Track], floor: Floor) -> list[Legs]:
-    """Legs of the persons, moved, with feet that stand still."""
+    """Shifted legs of the persons, with feet locked during contacts."""
     return [
         lock_feet(
             track.legs.shifted(track.shift),

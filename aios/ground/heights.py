@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Known heights of persons set how large and how far away they are.
+"""Set known heights of persons, and their depths accordingly.
 
-One image does not tell a small person who is near from a tall one who is far
-away.  Whoever is said to be taller by a factor becomes larger and farther
-away by it, and looks the same in the image.
+A single image does not distinguish a near small person from a distant tall
+one.  A person scaled by a factor moves away from the camera by the same factor
+and looks the same in the image.
 
 Symbols: ``n`` persons, ``N`` rows of a sequence.
 """
@@ -20,8 +20,8 @@ from aios.results import SMPLX_ARGUMENTS, SequenceResult
 from aios.structures import project_points
 
 MAX_CHANGE = 5.0
-"""Most that the shape coefficients may change, as a vector; bodies beyond it
-are distorted."""
+"""Largest norm of the change of shape coefficients; larger changes distort
+bodies."""
 
 _PELVIS = 0
 
@@ -31,7 +31,7 @@ def standing_heights(betas: np.ndarray, poser: BodyPoser) -> np.ndarray:
 
     Args:
         betas: ``(n, 10)``.
-        poser: Of their body model.
+        poser: Their body model.
 
     Returns:
         ``(n,)`` metres from the soles to the top of the head.
@@ -43,18 +43,18 @@ def standing_heights(betas: np.ndarray, poser: BodyPoser) -> np.ndarray:
 def height_limits(
     heights: np.ndarray, poser: BodyPoser
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the most, ``(n,)`` each, that persons can be made."""
+    """Lowest and highest heights, ``(n,)`` each, that can be set."""
     _, slope = _linear_height(poser)
-    # Not all of it: a rounding error must not be refused.
-    most = 0.9999 * MAX_CHANGE * float(np.linalg.norm(slope))
-    return heights - most, heights + most
+    # A margin for rounding errors.
+    change = 0.9999 * MAX_CHANGE * float(np.linalg.norm(slope))
+    return heights - change, heights + change
 
 
 def _linear_height(poser: BodyPoser) -> tuple[float, np.ndarray]:
-    """Height of the mean body, and ``(10,)`` its change by coefficient.
+    """Height of the mean body, and its derivative ``(10,)`` by the shape.
 
-    Vertices of the rest pose are linear in the shape, and the same ones are
-    the highest and the lowest of all persons.
+    Vertices of the rest pose are linear in the shape, and the highest and the
+    lowest vertex are assumed to be the same for all shapes.
     """
     rest = {
         name: np.zeros((11, size), np.float32)
@@ -70,25 +70,25 @@ def set_heights(
     heights: Mapping[int | None, float],
     poser: BodyPoser,
 ) -> SequenceResult:
-    """Make persons as tall as they are.
+    """Set the heights of persons.
 
-    Persons move along the rays of their pelvises. Of a person with an id the
-    shape becomes the same in all frames.
+    Persons move along the viewing rays of their pelvises. A person whose id
+    is given gets the same shape in all frames.
 
     Args:
-        sequence: With ids of a tracker, if there are ids in ``heights``.
-        heights: Metres by ``person_id``. That of ``None`` is the median
-            height of all others, who keep their proportions to each other.
-        poser: Of the body model of the results.
+        sequence: With ids of a tracker, if ``heights`` has ids.
+        heights: Metres by ``person_id``. The value of ``None`` is the median
+            height of all others, whose relative heights are kept.
+        poser: Body model of the results.
 
     Returns:
-        The persons, with joints and pixels computed anew and no meshes.
-        Those who are not in ``heights`` are the same as before.
+        The persons with new joints and without meshes. Persons without a
+        given height are not changed.
 
     Raises:
-        ValueError: If there is no such person, a height is not possible
-            for the body model, a single person would leave the floor, or
-            the bodies have no SMPL-X parameters.
+        ValueError: If an id is unknown, a height is not possible for the
+            body model, a single person would leave the floor, or the bodies
+            have no SMPL-X parameters.
     """
     sequence.check_parameters()
     heights = dict(heights)
@@ -109,9 +109,9 @@ def set_heights(
     if not changed.any():
         return sequence
     _, slope = _linear_height(poser)
-    missing = np.where(changed, wanted - before, 0)
-    _check_change(missing, before, slope)
-    betas += missing[:, None] * slope / (slope @ slope)
+    growth = np.where(changed, wanted - before, 0)
+    _check_growth(growth, before, slope)
+    betas += growth[:, None] * slope / (slope @ slope)
     scale = np.where(changed, wanted / before, 1)
     moved = _moved(sequence, changed, betas, scale, poser)
     if sequence.floor is not None:
@@ -148,16 +148,16 @@ def _check(
             )
 
 
-def _check_change(
-    missing: np.ndarray, before: np.ndarray, slope: np.ndarray
+def _check_growth(
+    growth: np.ndarray, before: np.ndarray, slope: np.ndarray
 ) -> None:
-    most = MAX_CHANGE * float(np.linalg.norm(slope))
-    row = int(np.abs(missing).argmax())
-    if abs(missing[row]) > most:
+    limit = MAX_CHANGE * float(np.linalg.norm(slope))
+    row = int(np.abs(growth).argmax())
+    if abs(growth[row]) > limit:
         raise ValueError(
             f'a person found with {before[row]:.2f} m cannot be '
-            f'{before[row] + missing[row]:.2f} m tall: more than '
-            f'{most:.2f} m of difference distorts the body'
+            f'{before[row] + growth[row]:.2f} m tall: more than '
+            f'{limit:.2f} m of difference distorts the body'
         )
 
 
@@ -168,7 +168,7 @@ def _moved(
     scale: np.ndarray,
     poser: BodyPoser,
 ) -> SequenceResult:
-    """The rows ``changed`` with other shapes, along the rays of pelvises."""
+    """Set shapes of the rows ``changed``, and scale their depths."""
     import torch
 
     parameters = {n: getattr(sequence, n)[changed] for n in SMPLX_ARGUMENTS}

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Legs as chains of rigid bones, posed without a body model.
 
-The joints of a result and its rotations determine the bones, so knees can be
-bent without the body model.
+Joints and rotations of a result determine the bones, so knees can be bent
+without the body model.
 
 Legend: ``T`` frames of a person; the axis of 2 after it is left and right.
 ``soles`` have one more axis of 2, heel and toes.
@@ -27,8 +27,8 @@ HIPS, KNEES, ANKLES, FEET = map(_both, ('hip', 'knee', 'ankle', 'foot'))
 HEELS, BIG_TOES, SMALL_TOES = map(_both, ('heel', 'bigtoe', 'smalltoe'))
 _BENT = (HIPS, KNEES, ANKLES)
 _OF_FOOT = (FEET, BIG_TOES, SMALL_TOES, HEELS)
-_REACH = 0.9995  # of the length of a leg; a straight one has no plane
-_FORWARD = 0.02  # metres; knees that are less off the leg point to the front
+_REACH = 0.9995  # of the leg length; a straight leg has no bending plane
+_FORWARD = 0.02  # metres; knees closer to the line of the leg bend forwards
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Legs:
         person: Mapping[str, np.ndarray],
         clearance: np.ndarray | tuple[float, float] = (0.0, 0.0),
     ) -> Legs:
-        """From fields of results.
+        """Create legs from fields of results.
 
         Args:
             person: ``joints3d``, ``global_orient`` and ``body_pose``.
-            clearance: See above.
+            clearance: See the attribute.
         """
         joints = np.asarray(person['joints3d'], np.float64)
         root = _matrices(person['global_orient'])
@@ -74,12 +74,12 @@ class Legs:
 
     @property
     def pelvis(self) -> np.ndarray:
-        """``(T, 3)``."""
+        """Pelvis ``(T, 3)``, metres."""
         return self.joints[:, 0]
 
     @property
     def soles(self) -> np.ndarray:
-        """``(T, 2, 2, 3)`` points of heel and toes that touch the floor."""
+        """``(T, 2, 2, 3)`` floor-side points of heel and toes."""
         toes = (self.joints[:, BIG_TOES] + self.joints[:, SMALL_TOES]) / 2
         points = np.stack([self.joints[:, HEELS], toes], axis=2)
         up = self.turns[2][..., 1]
@@ -95,7 +95,7 @@ class Legs:
         return _vectors(local).swapaxes(0, 1)
 
     def body_pose(self, pose: np.ndarray) -> np.ndarray:
-        """``(T, 63)``: a pose of the body with these legs."""
+        """``(T, 63)``: ``pose`` with the rotations of these legs."""
         body = pose.reshape(len(self), 21, 3).copy()
         for rows, vectors in zip(
             _BENT, self.poses().swapaxes(0, 1), strict=True
@@ -109,23 +109,21 @@ class Legs:
 
     @property
     def lengths(self) -> np.ndarray:
-        """``(T, 2, 1)`` metres of thigh and shin together."""
+        """``(T, 2, 1)`` length of thigh plus shin, metres."""
         hips, knees, ankles = (self.joints[:, rows] for rows in _BENT)
         return _norm(knees - hips) + _norm(ankles - knees)
 
     def overstretch(self, ankles: np.ndarray) -> np.ndarray:
-        """``(T, 2, 3)`` metres by which legs are too short for ankles."""
+        """``(T, 2, 3)`` part of the way to ankles beyond the legs' reach."""
         line = ankles - self.joints[:, HIPS]
         return line * np.maximum(1 - _REACH * self.lengths / _norm(line), 0)
 
     def stepped(self, shift: np.ndarray, turn: np.ndarray) -> Legs:
-        """Put the feet elsewhere; the legs bend, the pelvis stays.
+        """Move the feet by inverse kinematics; the pelvis is fixed.
 
         Args:
-            shift: ``(T, 2, 3)`` of the ankles. What legs do not reach is
-                left out.
-            turn: ``(T, 2, 3)`` axis-angle by which feet turn about the
-                ankle.
+            shift: ``(T, 2, 3)`` of the ankles, limited to the legs' reach.
+            turn: ``(T, 2, 3)`` axis-angle rotation of feet about the ankle.
         """
         old = [self.joints[:, rows] for rows in _BENT]
         ankles = old[2] + shift
@@ -153,14 +151,14 @@ def _bent_knees(
     ankles: np.ndarray,
     front: np.ndarray,
 ) -> np.ndarray:
-    """Knees for other ankles, in the plane in which legs bend."""
+    """Knees for moved ankles, in the bending plane of the legs."""
     thigh, shin = _norm(knees - hips), _norm(old - knees)
     line = ankles - hips
     distance = np.maximum(_norm(line), 1e-6)
     line = line / distance
     pole = knees - hips
     pole = pole - line * (line * pole).sum(-1, keepdims=True)
-    # Straight legs do not say where knees point; bent ones do.
+    # Nearly straight legs do not define the plane: bend them forwards.
     pole = pole + np.maximum(_FORWARD - _norm(pole), 0) * front
     pole = pole - line * (line * pole).sum(-1, keepdims=True)
     pole /= np.maximum(_norm(pole), 1e-9)

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Feet that stand stay where they stand.
+"""Lock feet during contacts.
 
-:mod:`.solve` has moved the person already; what is left, millimetres to a few
-centimetres, is done by the legs.
+:mod:`.solve` has moved the whole person; the legs correct the remaining
+millimetres to centimetres.
 
 Legend: ``T`` frames of a person; the axis of 2 after it is left and right,
 the next heel and toes.
@@ -18,9 +18,9 @@ from .contacts import intervals
 from .floor import Floor
 from .legs import ANKLES, Legs, turn_between
 
-_EASE = 0.2  # seconds in which a foot comes to, or leaves, where it stands
-_FARTHEST = 0.12  # metres; what would move farther does not stand there
-_LARGEST = 0.4  # radians by which a foot turns
+_EASE = 0.2  # seconds of the transition into and out of a contact
+_MAX_SHIFT = 0.12  # metres; contacts that need more are ignored
+_MAX_TURN = 0.4  # radians by which a foot turns
 _ROUNDS = 8
 
 
@@ -31,11 +31,11 @@ def lock_feet(
     floor: Floor,
     step: float,
 ) -> Legs:
-    """Put feet to where they stand, and not below the floor.
+    """Move feet to their contact points, and not below the floor.
 
     Args:
-        legs: Moved to where the person is.
-        targets: ``(T, 2, 2, 3)`` where points stand; NaN if they do not.
+        legs: Legs at the corrected position of the person.
+        targets: ``(T, 2, 2, 3)`` contact points; NaN without contact.
         seen: ``(T, 2, 2)`` whether points are inside the image.
         floor: The floor.
         step: Seconds between frames.
@@ -45,7 +45,7 @@ def lock_feet(
     """
     soles = legs.soles
     wanted = targets - soles
-    far = np.linalg.norm(wanted, axis=-1) > _FARTHEST
+    far = np.linalg.norm(wanted, axis=-1) > _MAX_SHIFT
     targets = np.where(far[..., None], np.nan, targets)
     stands = np.isfinite(targets).all(-1)
     reach = max(round(_EASE / step), 1)
@@ -57,7 +57,7 @@ def lock_feet(
     off = np.where(stands[..., None], targets - points, 0.0).sum(2)
     shift = _eased(off / np.maximum(counts, 1), stands.any(2), reach)
     low = floor.heights(points + shift[:, :, None]).min(2)
-    # Legs that are not seen are as good a guess as they were.
+    # Feet outside the image are not lifted.
     low[stands.any(2) | ~seen.any(2)] = 0
     shift += _lift(-low)[..., None] * floor.up
     down = _reachable(legs, shift, stands.any(2))
@@ -65,20 +65,20 @@ def lock_feet(
 
 
 def _lift(depth: np.ndarray) -> np.ndarray:
-    """Metres by which feet are lifted that are this deep below the floor.
+    """Metres by which to lift feet at a depth below the floor.
 
-    Whoever is far below it does not stand on it.
+    Feet far below the floor are not on it, and not lifted.
     """
-    return np.clip(np.minimum(depth, 2 * _FARTHEST - depth), 0, None)
+    return np.clip(np.minimum(depth, 2 * _MAX_SHIFT - depth), 0, None)
 
 
 def _turns(soles: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """``(T, 2, 3)`` rotations that lay feet where heel and toes stand."""
+    """``(T, 2, 3)`` rotations of feet onto the targets of heel and toes."""
     start, end = soles[:, :, 1] - soles[:, :, 0], targets[:, :, 1]
     end = end - targets[:, :, 0]
     turn = turn_between(start, np.where(np.isfinite(end), end, start))
     angle = np.linalg.norm(turn, axis=-1, keepdims=True)
-    return turn * (_LARGEST / np.maximum(angle, _LARGEST))
+    return turn * (_MAX_TURN / np.maximum(angle, _MAX_TURN))
 
 
 def _rotate(turn: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -88,31 +88,31 @@ def _rotate(turn: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def _eased(values: np.ndarray, known: np.ndarray, reach: int) -> np.ndarray:
-    """Values ``(T, 2, 3)`` that go to zero where they are not known."""
+    """Values ``(T, 2, 3)`` that fade to zero where they are not known."""
     out = np.where(known[..., None], values, 0.0)
     for side in range(values.shape[1]):
         for first, end in intervals(~known[:, side]):
             away = np.arange(1, end - first + 1)
             if first > 0:
                 out[first:end, side] += (
-                    _ramp(away, reach) * values[first - 1, side]
+                    _smoothstep(away, reach) * values[first - 1, side]
                 )
             if end < len(values):
                 out[first:end, side] += (
-                    _ramp(away[::-1], reach) * values[end, side]
+                    _smoothstep(away[::-1], reach) * values[end, side]
                 )
     return out
 
 
-def _ramp(away: np.ndarray, reach: int) -> np.ndarray:
-    share = np.clip(1 - away / (reach + 1), 0, 1)[:, None]
-    return share**2 * (3 - 2 * share)
+def _smoothstep(away: np.ndarray, reach: int) -> np.ndarray:
+    t = np.clip(1 - away / (reach + 1), 0, 1)[:, None]
+    return t**2 * (3 - 2 * t)
 
 
 def _reachable(
     legs: Legs, shift: np.ndarray, stands: np.ndarray
 ) -> np.ndarray:
-    """``(T, 3)`` by which the pelvis moves so that legs reach the floor."""
+    """``(T, 3)`` shift of the pelvis that lets legs reach the floor."""
     down = np.zeros((len(legs), 3))
     ankles = legs.joints[:, ANKLES] + shift
     for _ in range(_ROUNDS):

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How well persons stand on the floor, in millimetres.
+"""Measures of contact with the floor, in millimetres.
 
 Legend: ``T`` frames of a person, ``P`` points of the soles.
 """
@@ -29,19 +29,18 @@ def measure(
     """Measure persons against a floor.
 
     Args:
-        legs: Per person.
-        contacts: Per person, ``(T, P)`` which points stand.
+        legs: One per person.
+        contacts: One ``(T, P)`` bool per person, which points stand.
         floor: The floor.
 
     Returns:
-        Means, ``None`` where there is nothing to measure:
+        Means, ``None`` if undefined:
 
-        * ``foot_slide_mm``: how far a standing point moves from a frame to
-          the next;
-        * ``penetration_mm``: how deep the lowest point is below the floor,
-          0 if it is not, over all frames;
-        * ``float_mm``: how high standing points are above the floor, 0 if
-          they are not;
+        * ``foot_slide_mm``: motion of a standing point from one frame to the
+          next;
+        * ``penetration_mm``: depth of the lowest point below the floor, or 0,
+          over all frames;
+        * ``float_mm``: height of standing points above the floor, or 0;
         * ``acceleration_mm``: second difference of the positions of 22
           joints, per frame².
     """
@@ -63,7 +62,7 @@ def measure(
 
 
 def size_notes(report: Mapping[str, Any]) -> list[str]:
-    """What a user should know of persons who are not on the floor.
+    """Notes for the user about persons who are not on the floor.
 
     Args:
         report: Of :func:`aios.ground.ground_sequence`.
@@ -81,7 +80,7 @@ def size_notes(report: Mapping[str, Any]) -> list[str]:
 
 
 def summarize(report: Mapping[str, Any]) -> str:
-    """What a person wants to read of a report, in several lines.
+    """Format a report for the console, in several lines.
 
     Args:
         report: Of :func:`aios.ground.ground_sequence`.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Results of a video, put on their floor (``docs/en/ground.md``).
+"""Ground the results of a video (``docs/en/ground.md``).
 
 Legend: ``N`` persons of all frames, ``T`` frames of a track.
 """
@@ -30,11 +30,11 @@ from .report import measure
 from .sizes import set_sizes
 from .solve import Track
 
-_SHORTEST = 5  # frames of a track
-_TELE = 3.5  # focal lengths per longer side; the network's are virtual
-_UNEVEN, _UNEVEN_SHARE = 1.4, 0.2  # times the usual step; of the steps
-_SAME_CAMERA = 1e-3  # focal lengths by which K may change
-_NEAREST = 0.1  # metres in front of the camera; nearer has no direction
+_MIN_FRAMES = 5  # of a track
+_TELE = 3.5  # focal length per longer side; longer ones are virtual cameras
+_UNEVEN, _UNEVEN_SHARE = 1.4, 0.2  # factor of the median step; part of steps
+_SAME_CAMERA = 1e-3  # tolerated change of K, relative to the focal length
+_MIN_DEPTH = 0.1  # metres; directions of nearer points are unstable
 _PARAMETERS = ('joints3d', 'global_orient', 'body_pose')
 
 
@@ -44,34 +44,33 @@ def ground_sequence(
     options: GroundOptions | None = None,
     heights: Mapping[int, float] | None = None,
 ) -> tuple[SequenceResult, dict[str, Any]]:
-    """Find the floor of a fixed camera, and put persons on it.
+    """Find the floor of a fixed camera, and ground persons on it.
 
-    Persons become as large as they must be to stand on one floor, and as far
-    away; each has one shape in all frames.  Translations are corrected, mostly
-    along the viewing ray, and feet that stand are kept where they stand; hips,
-    knees and ankles follow.  Nothing else of the pose changes.  Persons of
-    fewer than five frames in a row stay as they are.
+    Sizes and depths of persons are scaled so that all stand on one floor; each
+    person gets one shape in all frames.  Translations are corrected, mostly
+    along the viewing ray, and feet in contact are locked; hips, knees and
+    ankles follow.  The rest of the pose does not change.  Persons with fewer
+    than five consecutive frames are not changed.
 
     Args:
         sequence: With ids of a tracker and intrinsics of the real camera.
-        body_model: The one the results were made with. It tells how high
-            joints are above the sole, and poses the bodies. Without it
-            joints of the legs are moved as rigid bones, sizes stay, and
-            meshes are left out.
-            Bodies of :data:`aios.results.MESH_BODIES` need none: they are
-            moved as a whole, and feet may slide a little.
+        body_model: Body model of the results. It gives the height of joints
+            above the sole, and poses the bodies. Without it joints of the
+            legs are moved as rigid bones, sizes are kept, and meshes are left
+            out. Bodies of :data:`aios.results.MESH_BODIES` need none: they
+            are moved as a whole, and feet may slide a little.
         options: Thresholds.
-        heights: Metres of persons whose height is known, by ``person_id``;
-            they set the scale. Without any most persons are taken for adults.
+        heights: Known heights in metres by ``person_id``; they set the scale.
+            Without any, most persons are assumed to be adults.
 
     Returns:
-        The persons, with ``floor``, and a report of what can be written as
-        JSON; :func:`aios.ground.measure` lists the measures.
+        The persons, with ``floor``, and a report for JSON;
+        :func:`aios.ground.measure` lists the measures.
 
     Raises:
         GroundError: If no floor can be found; the message says why.
-        ValueError: If a height is not possible, or there is no body model
-            for it.
+        ValueError: If a height is not possible, or heights are given without
+            a body model.
     """
     _check(sequence)
     options = options or GroundOptions()
@@ -122,20 +121,20 @@ def _grounded(
 
 
 def _check(sequence: SequenceResult) -> None:
-    """Refuse what has no floor that stands still."""
+    """Reject sequences without a static floor."""
     if not len(sequence):
         raise GroundError('there are no persons')
     if not (np.diff(sequence.timestamps) > 0).all():
         raise GroundError('frames have no times: a floor needs a video')
     steps = np.diff(sequence.timestamps)
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    uneven = np.maximum(steps / usual, usual / steps) > _UNEVEN
+    median = float(np.median(steps)) if len(steps) else 0.0
+    uneven = np.maximum(steps / median, median / steps) > _UNEVEN
     if uneven.sum() > _UNEVEN_SHARE * len(steps):
         raise GroundError(
             f'frames come at mixed rates, after {steps.min():.3g} to '
             f'{steps.max():.3g} seconds: a floor needs an even frame rate'
         )
-    # Matrices that were fitted to 2-D points differ in their last digits.
+    # K fitted to 2-D points differs in the last digits.
     changes = np.abs(sequence.K - sequence.K[0]) / sequence.K[0, 0, 0]
     for name, other in (
         ('K', (changes > _SAME_CAMERA).any((1, 2))),
@@ -150,7 +149,7 @@ def _check(sequence: SequenceResult) -> None:
                 'frame 0: the camera must not zoom'
             )
     zoom = sequence.K[0, 0, 0] / sequence.image_sizes[0].max()
-    assert sequence.camera_origin is not None  # filled in when it is made
+    assert sequence.camera_origin is not None  # set by SequenceResult
     origin = sequence.camera_origin[0]
     if origin == 'virtual' or (origin == 'unknown' and zoom > _TELE):
         raise GroundError(
@@ -166,8 +165,8 @@ def _sized(
     options: GroundOptions,
     heights: Mapping[int, float],
 ) -> tuple[SequenceResult, dict[int, tuple[float, float]], dict[int, float]]:
-    """What :func:`.set_sizes` returns."""
-    sequence = set_heights(sequence, dict(heights.items()), poser)
+    """Set known heights and fit the others; see :func:`.set_sizes`."""
+    sequence = set_heights(sequence, {**heights}, poser)
     if not options.beliefs.size:
         return sequence, {}, {}
     tracks = _tracks(sequence, poser, options, set(heights))
@@ -181,12 +180,12 @@ def _tracks(
     options: GroundOptions,
     sized: Collection[int] = (),
 ) -> list[Track]:
-    """Tracks of persons; those whose ids are in ``sized`` have their size."""
+    """Tracks of persons; sizes of ids in ``sized`` are known."""
     tracks = list(_pieces(sequence, poser, options.max_gap, sized))
     if not tracks:
         raise GroundError(
             'no person is in front of the camera for '
-            f'{_SHORTEST} frames in a row'
+            f'{_MIN_FRAMES} frames in a row'
         )
     return tracks
 
@@ -200,7 +199,7 @@ def _pieces(
     feet = sequence.joints2d[:, np.array([HEELS, BIG_TOES]).T.ravel()]
     size = sequence.image_sizes[sequence.frame_index][:, None]
     seen = ((feet >= 0) & (feet < size)).all(-1)
-    ahead = sequence.joints3d[:, 0, 2] > _NEAREST
+    ahead = sequence.joints3d[:, 0, 2] > _MIN_DEPTH
     for person in sequence.person_ids.tolist():
         rows = np.flatnonzero((sequence.person_id == person) & ahead)
         if not len(rows):
@@ -209,7 +208,7 @@ def _pieces(
         times = sequence.timestamps[sequence.frame_index[rows]]
         cuts = np.flatnonzero(np.diff(times) > max_gap) + 1
         for part in np.split(rows, cuts):
-            if len(part) < _SHORTEST:
+            if len(part) < _MIN_FRAMES:
                 continue
             fields = {
                 name: getattr(sequence, name)[part] for name in _PARAMETERS
@@ -227,7 +226,7 @@ def _pieces(
 def _clearance(
     sequence: SequenceResult, rows: np.ndarray, poser: BodyPoser | None
 ) -> np.ndarray:
-    """``(2,)`` height in metres of heels and toes of a person who stands."""
+    """``(2,)`` height in metres of heel and toe joints in the rest pose."""
     if poser is None:
         return np.zeros(2)
     shape = {
@@ -271,7 +270,7 @@ def _moved(
     floor: Floor,
     poser: BodyPoser | None,
 ) -> SequenceResult:
-    """The persons with other legs and translations."""
+    """The persons with new legs and translations."""
     changed = {
         name: getattr(sequence, name).copy()
         for name in ('transl', 'body_pose', 'joints3d')

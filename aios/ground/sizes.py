@@ -1,10 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How large persons are who stand on one floor.
+"""Sizes of persons who stand on one floor.
 
-Whoever is larger than a network says is farther away as well, and looks the
-same; but feet at that distance would be below the floor of the others.  So the
-floor tells the sizes of persons relative to each other, and what is known of
-the heights of persons the size of all of them.
+A person who is larger than predicted is farther away as well and looks the
+same, but the feet would be below the floor of the others.  So the floor
+determines relative sizes, and a prior of heights the common scale.
 
 Symbols: ``n`` persons.
 """
@@ -25,48 +24,47 @@ from .solve import Track
 # metres: 1.613 and 1.753 m, each with about 0.07 m (National Center for Health
 # Statistics, Vital and Health Statistics 3-46, 2021).
 _MEAN, _SIGMA = 1.68, 0.10
-_CHILD, _CHILDREN = 0.1, (0.8, 1.6)  # share of persons, and their heights
-_LARGEST = 0.7  # logarithm of a factor
+_CHILD, _CHILDREN = 0.1, (0.8, 1.6)  # fraction of children, their heights
+_MAX_LOG = 0.7  # logarithm of the largest factor
 
 
 def adult_scale(heights: np.ndarray) -> float:
-    """Factor that makes heights those of persons.
+    """Scale factor of heights under a prior of adults and children.
 
-    Most persons are adults. Some are children, none is a giant, so a child
-    does not make an adult taller.
+    Most persons are adults and some are children, but none is a giant, so a
+    child in the image does not make adults taller.
 
     Args:
-        heights: ``(n,)`` metres, right relative to each other.
+        heights: ``(n,)`` metres, correct up to a common factor.
     """
-    logs = np.linspace(-_LARGEST, _LARGEST, 1001)
+    logs = np.linspace(-_MAX_LOG, _MAX_LOG, 1001)
     metres = np.outer(np.exp(logs), heights)
     density = np.exp(-(((metres - _MEAN) / _SIGMA) ** 2) / 2)
     density *= (1 - _CHILD) / (_SIGMA * np.sqrt(2 * np.pi))
     low, high = _CHILDREN
     density += _CHILD / (high - low) * ((metres > low) & (metres < high))
-    chances = np.log(density + 1e-12).sum(1)
-    total = np.cumsum(np.exp(chances - chances.max()))
-    # The median: unlike the maximum it does not jump, unlike the mean it
-    # does not make a single adult smaller for the children there are.
+    likelihood = np.log(density + 1e-12).sum(1)
+    total = np.cumsum(np.exp(likelihood - likelihood.max()))
+    # The median of the posterior: the maximum jumps, and the mean makes single
+    # adults smaller because of the prior of children.
     return float(np.exp(logs[np.searchsorted(total, total[-1] / 2)]))
 
 
 def set_sizes(
     sequence: SequenceResult, tracks: Sequence[Track], poser: BodyPoser
 ) -> tuple[SequenceResult, dict[int, tuple[float, float]], dict[int, float]]:
-    """Make persons as large as they must be to stand on one floor.
+    """Scale persons so that all stand on one floor.
 
     Args:
-        sequence: Persons as found.
-        tracks: Of them, with sizes relative to each other. If those of some
-            are known, the others are made to fit; else most are adults.
-        poser: Of the body model of the results.
+        sequence: Persons before scaling.
+        tracks: Their tracks with relative sizes. If some sizes are known, they
+            set the scale; otherwise most persons are assumed to be adults.
+        poser: Body model of the results.
 
     Returns:
         The persons, heights in metres before and after by ``person_id``, and
-        how many times larger they should be still: not 1 where the body model
-        reaches its limits.
-        Of those whose feet never stand nothing is known; they stay.
+        remaining scale factors, which differ from 1 where the body model
+        reaches its limits. Persons without contacts are not changed.
     """
     sizes = {t.person: t.size for t in tracks if t.contacts.any()}
     betas = np.array(

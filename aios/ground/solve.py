@@ -1,16 +1,16 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Paths of persons and the floor that fit each other best.
+"""Joint fit of the paths of persons and the floor.
 
-One sparse least-squares problem says what is believed of results:
+The terms of one sparse least-squares problem are:
 
-* the pelvis is where the network says, to a few millimetres across the
+* the pelvis is at the predicted position, up to a few millimetres across the
   viewing ray and some percent along it; the error along it is partly a slow
   drift;
-* persons do not accelerate much;
-* a foot that stands does not move, and stands on the floor;
-* the floor is level where persons stand upright.
+* accelerations are small;
+* a foot in contact does not move, and is on the floor;
+* standing persons are perpendicular to the floor.
 
-It is solved by Gauss-Newton steps, with weights that make outliers harmless.
+It is solved by Gauss-Newton steps with robust weights.
 
 Legend: ``T`` frames of a track, ``P`` = 4 points of the soles.
 """
@@ -29,24 +29,24 @@ from .floor import Floor, Upright
 from .legs import Legs
 
 _STEPS = 4  # Gauss-Newton steps
-_SURE = 1e-4  # standard deviation of a size that is known
+_SURE = 1e-4  # standard deviation of a known size
 
 
 @dataclass(frozen=True)
 class Beliefs:
-    """Standard deviations.
+    """Standard deviations of the terms.
 
     Args:
-        across: Of the pelvis across the ray, as a share of its depth.
-        depth: Of its depth from frame to frame, as a share of it.
-        drift: Of the slow error of its depth, as a share of it.
-        drift_seconds: Time after which that error is another.
-        acceleration: Of the pelvis, as a share of its depth, per square
-            second.
-        foot: Of a standing point of a foot relative to the pelvis, metres.
-        slip: Of the slow change of that error, metres per second.
-        floor: Of the height at which a foot stands, metres.
-        size: Of the size of a person, as a share of it; 0 if sizes are right.
+        across: Pelvis across the ray, relative to its depth.
+        depth: Depth of the pelvis from frame to frame, relative to it.
+        drift: Slow error of the depth, relative to it.
+        drift_seconds: Correlation time of that error.
+        acceleration: Acceleration of the pelvis, relative to its depth, per
+            square second.
+        foot: Standing point of a foot relative to the pelvis, metres.
+        slip: Slow change of that error, metres per second.
+        floor: Height of a standing foot over the floor, metres.
+        size: Size of a person, relative to it; 0 if sizes are correct.
     """
 
     across: float = 0.004
@@ -64,21 +64,21 @@ class Beliefs:
 class Track:
     """A person in consecutive frames.
 
-    Whoever is larger than the results say is farther away by the same factor.
-    Everything here is as if the results were right; then the floor is nearer.
+    A person who is larger than predicted is farther away by the same factor.
+    Coordinates here are of the predicted size, so the floor is scaled instead.
 
     Attributes:
         person: Id.
         rows: ``(T,)`` rows of the results.
         times: ``(T,)`` seconds.
-        legs: As the network says.
+        legs: Predicted legs.
         seen: ``(T, P)`` whether points are inside the image.
-        contacts: ``(T, P)`` whether they stand.
-        shift: ``(T, 3)`` metres by which the person is moved.
-        targets: ``(T, P, 3)`` where points stand; NaN if they do not.
-        sized: Whether the person is known to be as large as they are here.
-        believed: How many times larger the person is believed to be.
-        size: How many times larger the person is.
+        contacts: ``(T, P)`` whether points are in contact.
+        shift: ``(T, 3)`` correction of the position, metres.
+        targets: ``(T, P, 3)`` contact points; NaN without contact.
+        sized: Whether the predicted size is known to be correct.
+        believed: Prior of :attr:`size`.
+        size: True size divided by the predicted size.
     """
 
     person: int
@@ -105,18 +105,18 @@ class Track:
 
     @property
     def soles(self) -> np.ndarray:
-        """``(T, P, 3)``, moved by :attr:`shift`."""
+        """Points of the soles ``(T, P, 3)``, moved by :attr:`shift`."""
         points = self.legs.soles.reshape(len(self.rows), -1, 3)
         return points + self.shift[:, None]
 
     def rays(self) -> tuple[np.ndarray, np.ndarray]:
-        """``(T, 3)`` to where the pelvis was found, ``(T, 1)`` how far."""
+        """Rays ``(T, 3)`` to the predicted pelvis, and depths ``(T, 1)``."""
         pelvis = self.legs.pelvis
         ray = pelvis / np.linalg.norm(pelvis, axis=-1, keepdims=True)
         return ray, (ray * (pelvis + self.shift)).sum(-1, keepdims=True)
 
     def below(self, floor: Floor) -> Floor:
-        """The floor as seen by a person of this size."""
+        """The floor scaled to the predicted size of the person."""
         return replace(floor, offset=floor.offset / self.size)
 
     def stands(self) -> list[tuple[int, int, int]]:
@@ -129,7 +129,7 @@ class Track:
 
 
 class _System:
-    """Linear equations, collected and solved by least squares."""
+    """Linear equations, solved by least squares."""
 
     def __init__(self) -> None:
         self.size = self.count = 0
@@ -148,12 +148,12 @@ class _System:
         values: np.ndarray | float,
         right: np.ndarray | float,
     ) -> None:
-        """Equations ``(m,)`` with ``k`` unknowns each.
+        """Add ``m`` equations with ``k`` unknowns each.
 
         Args:
-            columns: ``(m, k)`` unknowns.
-            values: ``(m, k)`` coefficients, or what can be made that.
-            right: ``(m,)`` what they should be, or a number.
+            columns: ``(m, k)`` indices of unknowns.
+            values: Coefficients, broadcast to ``(m, k)``.
+            right: Right-hand sides, broadcast to ``(m,)``.
         """
         columns = np.asarray(columns)
         count, width = columns.shape
@@ -164,7 +164,7 @@ class _System:
         self.count += count
 
     def solve(self) -> np.ndarray:
-        """``(size,)``; NaN if there is no single solution."""
+        """Solution ``(size,)``; NaN if the system is singular."""
         rows, columns, values = map(
             np.concatenate, zip(*self._parts, strict=True)
         )
@@ -174,7 +174,7 @@ class _System:
         normal = (matrix.T @ matrix).tocsc()
         right = matrix.T @ np.concatenate(self._right)
         try:
-            # Positive definite: no pivots, which would undo the ordering.
+            # Positive definite, so no pivoting, which would undo the ordering.
             factors = splu(
                 normal,
                 permc_spec='MMD_AT_PLUS_A',
@@ -192,18 +192,18 @@ def fit_paths(
     upright: Upright,
     beliefs: Beliefs,
 ) -> Floor:
-    """Move tracks, and find where their feet stand.
+    """Fit shifts of tracks, contact points and the floor.
 
     Args:
-        tracks: With contacts; their shifts and targets become others.
-        floor: A first guess.
-        upright: Up, as bodies say.
-        beliefs: How much to trust what.
+        tracks: With contacts; shifts, targets and sizes are set in place.
+        floor: Initial estimate.
+        upright: Vertical estimated from bodies.
+        beliefs: Standard deviations of the terms.
 
     Returns:
         The floor.
     """
-    places: list[np.ndarray] = []  # place and slip of contacts, per track
+    places: list[np.ndarray] = []  # position and slip of contacts, per track
     for track in tracks:
         soles = track.soles
         found = np.zeros((len(track.stands()), 2, 3))
@@ -227,13 +227,13 @@ def fit_paths(
                 *(system, plane, basis, stands[:, 0], where[:, 0]),
                 *(track, floor, beliefs),
             )
-        # Two equations: up is where bodies say that it is.
+        # The floor is perpendicular to the vertical of bodies.
         system.add(
             tilt[:2, None],
             1 / upright.sigma,
             basis @ (upright.up - floor.up) / upright.sigma,
         )
-        # Without contacts nothing else tells the height.
+        # Without contacts the height would be undetermined.
         system.add(tilt[2:, None], 0.01, 0.0)
         solution = system.solve()
         up = floor.up + solution[tilt[:2]] @ basis
@@ -256,10 +256,10 @@ def fit_paths(
 def _add_sizes(
     system: _System, tracks: Sequence[Track], sigma: float
 ) -> dict[int, int]:
-    """What is believed of sizes.
+    """Add the prior of sizes.
 
     Returns:
-        Unknown changes of their logarithms, by person.
+        Unknown changes of the logarithms of sizes, by person.
     """
     persons = {track.person: track for track in tracks}
     unknowns = system.unknowns(len(persons))
@@ -273,10 +273,10 @@ def _add_sizes(
 def _add_track(
     system: _System, track: Track, places: np.ndarray, beliefs: Beliefs
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is believed of one person.
+    """Add the terms of one track.
 
     Returns:
-        Unknowns: shifts ``(T, 3)``, places and slips of contacts
+        Unknowns: shifts ``(T, 3)``, positions and slips of contacts
         ``(S, 2, 3)``.
     """
     shift = system.unknowns(len(track.rows), 3)
@@ -290,12 +290,12 @@ def _add_track(
 def _add_rays(
     system: _System, track: Track, shift: np.ndarray, beliefs: Beliefs
 ) -> None:
-    """A pelvis is where the network says; its depth may drift."""
+    """The pelvis is at the predicted position; its depth may drift."""
     drift = system.unknowns(len(shift))
     ray, depth = track.rays()
     here = track.legs.pelvis + track.shift
     for axis in _across(ray).swapaxes(0, 1):
-        # Angles, not metres: those would become smaller with the depth.
+        # Angles, because residuals in metres would shrink with the depth.
         aside = (axis * here).sum(-1, keepdims=True) / depth
         slope = (axis - aside * ray) / depth
         right = (slope * track.shift).sum(-1) - aside[:, 0]
@@ -309,7 +309,7 @@ def _add_rays(
         np.concatenate([slope, -np.ones_like(depth)], 1) / beliefs.depth,
         right / beliefs.depth,
     )
-    # A drift that forgets itself (Ornstein-Uhlenbeck).
+    # The drift is an Ornstein-Uhlenbeck process.
     memory = np.exp(-track.step / beliefs.drift_seconds)
     size = beliefs.drift
     system.add(drift[:1, None], 1 / size, 0.0)
@@ -323,10 +323,10 @@ def _add_rays(
 def _add_motion(
     system: _System, track: Track, shift: np.ndarray, beliefs: Beliefs
 ) -> None:
-    """A pelvis does not accelerate much, as a share of its depth.
+    """Accelerations of the pelvis are small, relative to its depth.
 
-    In metres noise across the ray would be a smaller acceleration the nearer
-    a person is, and all would come nearer.
+    In metres, noise across the ray would shrink with the depth, which would
+    pull all persons towards the camera.
     """
     ray, depth = (values[1:-1] for values in track.rays())
     second = np.diff(track.legs.pelvis + track.shift, 2, axis=0) / depth
@@ -352,7 +352,7 @@ def _add_contacts(
     places: np.ndarray,
     beliefs: Beliefs,
 ) -> None:
-    """Standing points stay, but for a steady slip."""
+    """Points in contact are fixed, except for a constant slip."""
     if not len(places):
         return
     system.add(stands[:, 1].reshape(-1, 1), 1 / beliefs.slip, 0.0)
@@ -385,9 +385,9 @@ def _add_floor(
     floor: Floor,
     beliefs: Beliefs,
 ) -> None:
-    """Places ``(S, 3)`` are on the floor.
+    """Contact points ``(S, 3)`` are on the floor.
 
-    ``plane`` are unknowns: two slopes, a height, and the size of the person.
+    ``plane`` holds unknowns: two slopes, a height, and the person's size.
     """
     if not len(places):
         return
@@ -413,7 +413,7 @@ def _robust(residuals: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _across(up: np.ndarray) -> np.ndarray:
-    """``(..., 2, 3)`` unit vectors at right angles to ``(..., 3)``."""
+    """``(..., 2, 3)`` unit vectors perpendicular to ``(..., 3)``."""
     axis = np.eye(3)[np.abs(up).argmin(-1)]
     first = np.cross(up, axis)
     first /= np.linalg.norm(first, axis=-1, keepdims=True)

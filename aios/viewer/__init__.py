@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Results as one HTML file that any browser plays, without a network."""
+"""Write results as one HTML file for any browser, without a network."""
 
 from .media import ImageTrack, make_image_track
 from .page import describe_persons, write_viewer

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images of the frames, small enough to be put into a page."""
+"""Reduced images of the frames for the page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ImageTrack:
 
     @property
     def mime_type(self) -> str:
-        """Type of the files, as browsers call it."""
+        """MIME type of the files."""
         return _CODES[self.paths[0].suffix]
 
 
@@ -47,23 +47,23 @@ def make_image_track(
     sound_of: str | os.PathLike | None = None,
     max_side: int = 640,
 ) -> ImageTrack:
-    """Write images as files that browsers show.
+    """Write images as files for browsers.
 
-    Frames of a video become H.264, which takes a twentieth of the space;
-    images that do not follow each other become JPEG.
+    Frames of a video become H.264, which takes a twentieth of the space of
+    JPEG; separate images become JPEG.
 
     Args:
-        images: ``(H, W, 3)`` uint8 RGB for each frame, or ``None`` where
-            there is none; read one after the other.
-        folder: Where the files go.
+        images: ``(H, W, 3)`` uint8 RGB for each frame, or ``None`` if
+            missing; consumed one by one.
+        folder: Folder of the files.
         times: ``(F,)`` seconds from the first frame, ascending.
-        fps: Frames per second; 0 for images that do not follow each other.
+        fps: Frames per second; 0 for separate images.
         sound_of: Video with the sound.
         max_side: Longest side of the result, pixels.
 
     Raises:
-        ValueError: If there is no image at all, their number is not that
-            of the times, or ``max_side`` is too small.
+        ValueError: If there is no image, the number of images differs from
+            that of the times, or ``max_side`` is too small.
     """
     if max_side < 16:
         raise ValueError(f'max_side must be at least 16, got {max_side}')
@@ -91,9 +91,9 @@ def make_image_track(
 def _complete(
     images: Iterable[np.ndarray | None], max_side: int
 ) -> Iterator[np.ndarray]:
-    """Small images, grey ones where there is none; nothing if all miss."""
+    """Reduced images, grey if missing; none if all are missing."""
     grey: np.ndarray | None = None
-    missing = 0  # before the first one, which tells the size
+    missing = 0  # before the first image, which gives the size
     for image in images:
         if image is not None:
             image = _reduced(image, max_side)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The page: persons, images and programs in one file.
+"""The HTML page with persons, images and scripts.
 
 Symbols: ``F`` frames, ``N`` persons of all frames.
 """
@@ -25,10 +25,10 @@ from aios.version import __version__
 
 from .media import ImageTrack
 
-_LINE = 3 << 16  # bytes of a line of base64
-_LIMIT = 400 << 20  # browsers refuse texts of half a gigabyte
+_LINE = 3 << 16  # bytes per line of base64
+_LIMIT = 400 << 20  # browsers reject strings of half a gigabyte
 _PELVIS = 0
-_FAR = 3.0  # times the median depth; who is further off is not framed
+_FAR = 3.0  # factor of the median depth; farther persons are not framed
 _EMPTY_SCENE = [[-1.0, -1.0, -6.0], [1.0, 1.0, -4.0]]
 _PARTS = {
     'CSS': 'viewer.css',
@@ -48,11 +48,11 @@ def write_viewer(
 ) -> int:
     """Write a page that plays persons beside their images.
 
-    It holds all it needs, and forbids the browser to load anything else.
+    The page is self-contained, and forbids the browser to load other files.
 
     Args:
         persons: The persons.
-        glb: Their animation, see :func:`aios.export.write_glb`.
+        glb: Their animation, written by :func:`aios.export.write_glb`.
         path: The ``.html`` file. Missing folders are made.
         images: Images of the frames, see
             :func:`~aios.viewer.make_image_track`.
@@ -64,8 +64,8 @@ def write_viewer(
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
-        ValueError: If the animation is not of these persons, or the page
-            would be larger than browsers take.
+        ValueError: If the animation is of other persons, or the page would be
+            too large for browsers.
     """
     glb, path = Path(glb), Path(path)
     _check_animation(glb, persons)
@@ -100,23 +100,23 @@ def write_viewer(
 
 
 def describe_persons(persons: SequenceResult) -> dict[str, Any]:
-    """What the page has to know besides animation and images.
+    """Data of the page besides animation and images.
 
     Args:
         persons: The persons.
 
     Returns:
-        Values for JSON: ``times`` in seconds, ``names``, ``cameras`` (the
-        different ones), ``frameCameras`` (which one is a frame's), ``persons``
-        with the ``spans`` of frames they are in, and ``bounds``, the box
-        around them in glTF's axes.
+        Values for JSON: ``times`` in seconds, ``names``, ``cameras`` without
+        duplicates, ``frameCameras`` (index of each frame's camera),
+        ``persons`` with the ``spans`` of their frames, and ``bounds``, their
+        bounding box in glTF's axes.
     """
     views = np.concatenate([persons.K.reshape(-1, 9), persons.image_sizes], 1)
     different, which = np.unique(views, axis=0, return_inverse=True)
     return {
         'version': __version__,
         'source': Path(persons.source).name,
-        # To the last digit: persons come and go exactly at these times.
+        # Not rounded, as persons appear and disappear at these times.
         'times': persons.times().astype(float).tolist(),
         'names': persons.frame_names.tolist(),
         'cameras': [
@@ -160,7 +160,7 @@ def _bounds(persons: SequenceResult) -> list[list[float]]:
 
 
 def _check_animation(path: Path, persons: SequenceResult) -> None:
-    """Refuse the animation of other persons."""
+    """Reject the animation of other persons."""
     document = _read_document(path)
     names = [str(node.get('name')) for node in document.get('nodes', [])]
     ids = sorted(
@@ -195,9 +195,9 @@ def _read_document(path: Path) -> dict[str, Any]:
 
 
 def _fill(title: str, data: dict[str, Any]) -> tuple[bytes, bytes]:
-    """The page before and after what is large."""
+    """The page before and after the payloads."""
     assets = resources.files('aios.viewer') / 'assets'
-    # Text of users must not end the element it is in.
+    # User data must not close the script element.
     text = json.dumps(data, separators=(',', ':'), allow_nan=False)
     values = {
         'TITLE': html.escape(title),
@@ -206,7 +206,7 @@ def _fill(title: str, data: dict[str, Any]) -> tuple[bytes, bytes]:
     for name, file in _PARTS.items():
         values[name] = (assets / file).read_text('utf-8').strip()
     parts = (assets / 'viewer.html').read_text('utf-8').split('%%')
-    # Odd parts are names; what is put in is not looked at again.
+    # Odd parts are names of placeholders; inserted text is not expanded.
     place = parts.index('PAYLOADS')
     filled = [
         values.get(part, '') if index % 2 else part
@@ -219,7 +219,7 @@ def _fill(title: str, data: dict[str, Any]) -> tuple[bytes, bytes]:
 def _write_payload(
     stream: BinaryIO, name: str, pieces: Iterator[bytes]
 ) -> None:
-    """An element of lines of base64."""
+    """Write an element with lines of base64."""
     kind = 'application/octet-stream'
     stream.write(f'<script id="{name}" type="{kind}">\n'.encode())
     rest = b''

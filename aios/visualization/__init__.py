@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images of persons: meshes, skeletons, boxes, contact sheets.
+"""Draw persons: meshes, skeletons, boxes, contact sheets.
 
-What draws data samples needs MMEngine:
-:mod:`aios.visualization.local_visualizer`.
+:mod:`aios.visualization.local_visualizer` draws data samples and needs
+MMEngine.
 """
 
 from .drawing import contact_sheet, draw_boxes, draw_label, draw_skeleton

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From the persons of a data sample to meshes in front of its camera.
+"""Meshes of the persons of a data sample.
 
 Symbols: ``n`` persons, ``V`` vertices, ``F`` faces.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def body_meshes(
     instances: InstanceData, poser: BodyPoser | None
 ) -> dict[int, Mesh]:
-    """A mesh for every person whose body is known.
+    """Pose a mesh for every person whose body is known.
 
     A person needs either ``vertices`` (V, 3), camera-frame metres, or the
     parameters ``smplx_pose``, ``smplx_betas``, ``smplx_expression`` and
@@ -30,8 +30,8 @@ def body_meshes(
 
     Args:
         instances (InstanceData): Ground truth or predictions.
-        poser (BodyPoser | None): Poses the bodies, each that of the field
-            ``gender`` if the poser knows several. None: no meshes.
+        poser (BodyPoser | None): Body model, which uses the field ``gender``
+            if it has several genders. None: no meshes.
 
     Returns:
         dict[int, Mesh]: By the person's index, in ascending order.

@@ -1,16 +1,16 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Cutting triangles at planes before they are projected.
+"""Clip triangles before they are projected.
 
-The rasteriser divides by z and counts pixels with 32-bit numbers, so nothing
-behind the near plane and nothing absurdly far beside the image may reach it.
+The rasteriser divides by z and has 32-bit pixel coordinates, so triangles must
+not reach behind the near plane or extremely far beyond the image.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# Only triangles that reach this many image sizes beyond the frame are cut at
-# the sides; the others are cheaper to rasterise as they are.
+# Only triangles that reach this many image sizes beyond the image are clipped
+# at the sides; the others are cheaper to rasterise unclipped.
 GUARD_BAND = 8
 
 
@@ -23,21 +23,20 @@ def clip_to_camera(
     width: int,
     near: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut a mesh at the near plane and at a wide band around the image.
+    """Clip a mesh at the near plane and at a wide band around the image.
 
     Args:
         vertices (np.ndarray): (V, 3) camera coordinates.
         faces (np.ndarray): (F, 3) indices.
-        colors (np.ndarray): (V, 3), interpolated along the cuts.
+        colors (np.ndarray): (V, 3), interpolated at new vertices.
         K (np.ndarray): (3, 3) intrinsics.
         height (int): Image height in pixels.
         width (int): Image width in pixels.
         near (float): Smallest z that is kept, metres.
 
     Returns:
-        tuple: Vertices, faces and colours of the part that is kept, and only
-        vertices that a face uses; the input itself, untouched, when it lies
-        inside as a whole.
+        tuple: Vertices, faces and colours of the visible part, without unused
+        vertices; the unchanged input if the whole mesh lies inside.
     """
     whole = vertices
     for plane in _planes(np.asarray(K, np.float64), height, width, near):
@@ -80,11 +79,11 @@ def _clip_to_plane(
     count = inside.sum(1)
     parts = [faces[count == 3]]
     cuts: list[np.ndarray] = []
-    # Turn each triangle until the corner that differs comes first.
+    # Rotate each triangle until the corner that differs comes first.
     for num_inside in (1, 2):
         chosen = count == num_inside
-        lonely = inside[chosen] == (num_inside == 1)
-        first = lonely.argmax(1)[:, None]
+        differs = inside[chosen] == (num_inside == 1)
+        first = differs.argmax(1)[:, None]
         turned = np.take_along_axis(
             faces[chosen], (first + np.arange(3)) % 3, axis=1
         )

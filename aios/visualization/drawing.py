@@ -22,8 +22,8 @@ from .palette import joint_colors
 
 Color = Sequence[int]
 
-_SHIFT = 4  # OpenCV takes fixed-point numbers with that many binary places
-_FAR = 30_000  # more pixels than any image, fewer than OpenCV can draw
+_SHIFT = 4  # fractional bits of OpenCV's fixed-point coordinates
+_FAR = 30_000  # larger than any image, smaller than OpenCV's limit
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -33,7 +33,7 @@ def draw_boxes(
     color: Color,
     thickness: int = 2,
 ) -> np.ndarray:
-    """Draw outlines of boxes.
+    """Draw the outlines of boxes.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB, changed in place.
@@ -66,19 +66,19 @@ def draw_skeleton(
 ) -> np.ndarray:
     """Draw the joints and bones of one person.
 
-    Visible joints are discs and joints that are drawn without being visible
-    are rings; a bone is full if both ends are visible and thin otherwise.
-    Left is orange, right is blue, hands and face have colours of their own.
+    Visible joints are discs, invisible ones rings; a bone is thick if both
+    ends are visible and thin otherwise. Left is orange, right is blue, hands
+    and face have their own colours.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB, changed in place.
         keypoints (np.ndarray): (J, 2) pixels; those not finite are left out.
         joint_set (str | JointSet): Convention of the joints.
-        visible (np.ndarray, optional): (J,) joints that can be seen, > 0 for
-            yes. Default: all.
-        drawn (np.ndarray, optional): (J,) joints to draw, > 0 for yes.
-            Default: all.
-        thickness (int): Of the body's bones in pixels; the rest is finer.
+        visible (np.ndarray, optional): (J,) > 0 for visible joints. Default:
+            all.
+        drawn (np.ndarray, optional): (J,) > 0 for joints to draw. Default:
+            all.
+        thickness (int): Bones of the body in pixels; the others are thinner.
 
     Returns:
         np.ndarray: ``image``.
@@ -103,7 +103,7 @@ def draw_skeleton(
 
     for a, b in joint_set.links:
         if is_drawn[a] and is_drawn[b]:
-            # A bone with one end on the midline has its other end's colour.
+            # A bone with one end on the midline has the other end's colour.
             end = b if joint_set.names[b].startswith(('left', 'right')) else a
             whole = is_visible[a] and is_visible[b] and {a, b} <= body
             cv2.line(
@@ -136,15 +136,15 @@ def draw_label(
     color: Color,
     scale: float = 0.5,
 ) -> np.ndarray:
-    """Write a line of text on a plate.
+    """Write a line of text on a filled rectangle.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB, changed in place.
         text (str): Printable ASCII; other characters become ``?``.
-        position (Sequence[float]): (x, y) of the plate's lower left corner in
-            pixels. The plate is moved to lie inside the image.
-        color (Sequence[int]): RGB of the plate; the text is black or white.
-        scale (float): Size, 1 is about 22 pixels high.
+        position (Sequence[float]): (x, y) of the rectangle's lower left
+            corner in pixels. It is moved to lie inside the image.
+        color (Sequence[int]): RGB of the rectangle; text is black or white.
+        scale (float): Font size, 1 is about 22 pixels high.
 
     Returns:
         np.ndarray: ``image``.
@@ -172,13 +172,13 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     gap: int = 6,
 ) -> np.ndarray:
-    """Arrange images in a grid, each fitted into a cell of its own.
+    """Arrange images in a grid of equal cells.
 
     Args:
         images (Sequence[np.ndarray]): (H, W, 3) uint8 RGB images of any
             sizes, at least one.
-        columns (int, optional): Images in a row. Default: a sheet that is
-            about as many cells wide as high.
+        columns (int, optional): Images per row. Default: about the number of
+            rows.
         cell_size (tuple[int, int]): Height and width of a cell in pixels.
         captions (Sequence[str], optional): A line of text per image.
         gap (int): Pixels between cells.
@@ -220,7 +220,7 @@ def contact_sheet(
 
 
 def _fit(image: np.ndarray, cell: np.ndarray) -> None:
-    """Resize an image into the middle of a cell, keeping its shape."""
+    """Resize an image into the middle of a cell, keeping its aspect ratio."""
     _check_image(image)
     scale = min(np.divide(cell.shape[:2], image.shape[:2]))
     height, width = (max(1, round(scale * n)) for n in image.shape[:2])
@@ -232,8 +232,13 @@ def _fit(image: np.ndarray, cell: np.ndarray) -> None:
     )
 
 
+def line_width(image: np.ndarray) -> int:
+    """Thickness of lines in pixels, proportional to the image size."""
+    return max(1, round(min(image.shape[:2]) / 300))
+
+
 def _fixed_point(points: np.ndarray) -> list[tuple[int, int]]:
-    """Pixel coordinates (N, 2) as OpenCV wants them with ``shift``."""
+    """Pixel coordinates (N, 2) in OpenCV's fixed-point format."""
     fixed = (points.clip(-_FAR, _FAR) - 0.5) * (1 << _SHIFT)
     return [(x, y) for x, y in np.rint(fixed).astype(int).tolist()]
 

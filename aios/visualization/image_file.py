@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Writes images."""
+"""Write image files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def write_image(
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB.
-        path (str): The suffix says the format, e.g. ``.jpg``. Missing folders
-            are made.
+        path (str): The file; its suffix determines the format, e.g. ``.jpg``.
+            Missing folders are made.
         overwrite (bool): Replace an existing file.
 
     Raises:

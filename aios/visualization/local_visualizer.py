@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Draws what a data sample knows about persons into its image.
+"""Draw the persons of data samples into their images.
 
 Symbols: ``n`` persons, ``J`` joints, ``H``, ``W`` image height and width.
 """
@@ -22,34 +22,34 @@ from aios.results import as_array, instance_color
 from aios.structures import PARTS, Mesh, get_joint_set
 
 from .body_meshes import body_meshes
-from .drawing import draw_boxes, draw_label, draw_skeleton
+from .drawing import draw_boxes, draw_label, draw_skeleton, line_width
 from .image_file import write_image
 from .rasterizer import render_meshes
 
 __all__ = ['LAYERS', 'WholeBodyVisualizer']
 
 LAYERS = ('mesh', 'boxes', 'skeletons')
-"""What can be drawn, in the order in which it is drawn."""
+"""Available layers, in drawing order."""
 
 
 @VISUALIZERS.register_module()
 class WholeBodyVisualizer(Visualizer):
-    """Boxes of body, hands and face, skeletons and body meshes.
+    """Draw boxes of body, hands and face, skeletons and body meshes.
 
     Meshes need a body model, parameters with a translation, and the camera
     ``cam_K`` (3, 3) in the sample's metainfo, or the persons' own ``cameras``
-    (COCO, UBody); without one of them they are left out.
+    (COCO, UBody); otherwise they are left out.
 
     Args:
         name (str): Name of the instance.
-        image (np.ndarray, optional): (H, W, 3) RGB image to start with.
+        image (np.ndarray, optional): (H, W, 3) initial RGB image.
         vis_backends (list, optional): See MMEngine's ``Visualizer``.
         save_dir (str, optional): See MMEngine's ``Visualizer``.
         body_model (dict | nn.Module, optional): SMPL-X layer or its config,
             e.g. ``dict(type='SMPLXLayer', model_path='free')``. Built at the
             first mesh. Default: no meshes.
-        panels (Sequence[Sequence[str]]): One image is drawn per entry, with
-            these of :data:`LAYERS`, and they are put side by side.
+        panels (Sequence[Sequence[str]]): :data:`LAYERS` of each panel; panels
+            are put side by side.
         joint_set (str): Convention of the field ``keypoints``.
         mesh_alpha (float): Opacity of meshes.
         supersample (int): See :func:`render_meshes`.
@@ -97,20 +97,20 @@ class WholeBodyVisualizer(Visualizer):
         pred_score_thr: float = 0.3,
         step: int = 0,
     ) -> None:
-        """Draw a sample; show it, write it, or hand it to the backends.
+        """Draw a sample; show it, write it, or pass it to the backends.
 
-        Ground truth is put to the left of predictions if both are there.
+        If a sample has both, ground truth is left of predictions.
 
         Args:
             name (str): Identifier of the image.
-            image (np.ndarray): (H, W, 3) RGB, the one the sample's
-                coordinates belong to.
+            image (np.ndarray): (H, W, 3) RGB image of the sample's
+                coordinates.
             data_sample (BaseDataElement, optional): With ``gt_instances``,
                 ``pred_instances`` or both.
             draw_gt (bool): Whether to draw ``gt_instances``.
             draw_pred (bool): Whether to draw ``pred_instances``.
             show (bool): Open a window (needs a display).
-            wait_time (float): Seconds the window waits, 0 for a key press.
+            wait_time (float): Seconds to show the window, 0 until a key press.
             out_file (str, optional): File to write (and replace) instead of
                 using the backends.
             pred_score_thr (float): Predictions with smaller ``scores`` are
@@ -151,8 +151,8 @@ class WholeBodyVisualizer(Visualizer):
             image (np.ndarray): (H, W, 3) uint8 RGB.
             persons (InstanceData): With any of the fields of
                 :data:`aios.structures.GT_FIELDS`, and ``scores``.
-            K (np.ndarray, optional): (3, 3) camera of this image. Default:
-                the field ``cameras`` (n, 4) fx, fy, cx, cy, one each.
+            K (np.ndarray, optional): (3, 3) camera of the image. Default: the
+                field ``cameras`` (n, 4) fx, fy, cx, cy per person.
 
         Returns:
             np.ndarray: (H, W * number of panels, 3) uint8 RGB.
@@ -186,7 +186,7 @@ class WholeBodyVisualizer(Visualizer):
         ).image
 
     def _draw_boxes(self, image: np.ndarray, persons: InstanceData) -> None:
-        thickness = _line_width(image)
+        thickness = line_width(image)
         for part in PARTS:
             boxes = as_array(persons.get(f'{part}_bboxes', np.empty((0, 4))))
             valid = persons.get(f'{part}_valid', np.ones(len(boxes)))
@@ -212,7 +212,7 @@ class WholeBodyVisualizer(Visualizer):
         keypoints = as_array(persons.keypoints)
         shape = keypoints.shape[:2]
         visible = as_array(persons.get('keypoints_visible', np.ones(shape)))
-        # Joints may have a place in the image without being seen there.
+        # Joints may be annotated without being visible.
         drawn = as_array(persons.get('keypoints_weight', visible))
         for index in range(len(persons)):
             draw_skeleton(
@@ -221,21 +221,22 @@ class WholeBodyVisualizer(Visualizer):
                 self.joint_set,
                 visible=visible[index],
                 drawn=np.maximum(drawn[index], visible[index]),
-                thickness=_line_width(image),
+                thickness=line_width(image),
             )
 
 
 def _with_one_camera(
     meshes: dict[int, Mesh], cameras: np.ndarray
 ) -> tuple[np.ndarray, dict[int, Mesh]]:
-    """Meshes that one camera sees where each person's own sees them.
+    """Shear meshes of different cameras so that one camera projects all.
 
     Args:
         meshes: By the person's index.
-        cameras: (n, 4) fx, fy, cx, cy; persons without one lose their mesh.
+        cameras: (n, 4) fx, fy, cx, cy; meshes of persons without one are
+            dropped.
 
     Returns:
-        The camera (3, 3) of the first of them, and sheared meshes.
+        The camera (3, 3) of the first person, and sheared meshes.
     """
     known = [i for i in meshes if np.isfinite(cameras[i]).all()]
     common, sheared = np.ones(4), {}
@@ -252,8 +253,3 @@ def _with_one_camera(
         [[common[0], 0, common[2]], [0, common[1], common[3]], [0, 0, 1]]
     )
     return K, sheared
-
-
-def _line_width(image: np.ndarray) -> int:
-    """Lines that look the same in small and large images."""
-    return max(1, round(min(image.shape[:2]) / 300))

@@ -23,10 +23,10 @@ def rasterize(
     A pixel belongs to a triangle if its centre, at (column + 0.5, row + 0.5),
     lies inside. Colours are interpolated with perspective.
 
-    OpenCV knows only a square pixel and a centred principal point, in OpenGL
-    axes. Any pinhole camera can be brought to that form by shearing the
+    OpenCV supports only square pixels and a centred principal point, in OpenGL
+    axes. Any pinhole camera can be converted to that form by shearing the
     points: with ``x' = (fx x + s y + (cx - W/2) z) / fy`` the centred camera
-    of focal length ``fy`` projects them to the same pixels, exactly.
+    of focal length ``fy`` projects them to exactly the same pixels.
 
     Args:
         vertices (np.ndarray): (V, 3) float32 camera coordinates, z > 0.
@@ -38,8 +38,8 @@ def rasterize(
 
     Returns:
         tuple[np.ndarray, np.ndarray]: Colours (H, W, 3) float32 and depths
-        (H, W) float32 in metres, ``inf`` where the image is empty (its
-        colours there mean nothing).
+        (H, W) float32 in metres, ``inf`` where the image is empty (colours
+        are undefined there).
 
     Raises:
         RuntimeError: If OpenCV is older than 5.
@@ -50,7 +50,7 @@ def rasterize(
             "(pip install 'opencv-python-headless>=5')"
         )
     depth_range = vertices[:, 2][faces]
-    # Planes that hug the mesh: the depth buffer is relative to their distance.
+    # Tight planes, as the precision of the depth buffer depends on them.
     near = 0.99 * float(depth_range.min())
     far = 1.01 * float(depth_range.max())
     shear = np.array(K, np.float64)
@@ -72,8 +72,8 @@ def rasterize(
         far,
         _settings(),
     )
-    # The buffer is rewritten from its inner form even where nothing was
-    # drawn, so "far" comes back slightly changed: hence the gap above.
+    # OpenCV converts the whole buffer, so "far" changes slightly even where
+    # nothing was drawn; the margin above allows for it.
     depth[depth > 1.005 * depth_range.max()] = np.inf
     return color, depth
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Results drawn over the image they were found in.
+"""Draw results over their images.
 
 Symbols: ``n`` persons, ``H``, ``W`` image height and width.
 """
@@ -15,23 +15,23 @@ import numpy as np
 from aios.results import FrameResult, instance_color, instance_mesh
 from aios.structures import Mesh, convert_joints
 
-from .drawing import draw_boxes, draw_label, draw_skeleton
+from .drawing import draw_boxes, draw_label, draw_skeleton, line_width
 from .rasterizer import render_meshes
 from .views import VIEWS, SceneView
 
 OVERLAY_LAYERS = ('mesh', 'part_boxes', 'boxes', 'skeletons')
-"""What can be drawn, in the order in which it is drawn."""
+"""Available layers, in drawing order."""
 
 _SKELETON = 'smplx_137'
 
 
 @dataclass(frozen=True)
 class OverlayOptions:
-    """What is drawn and how.
+    """Options of :class:`OverlayDrawer`.
 
     Args:
-        layers: Some of :data:`OVERLAY_LAYERS`.
-        views: Panels beside the image, some of
+        layers: Subset of :data:`OVERLAY_LAYERS`.
+        views: Panels beside the image, a subset of
             :data:`~aios.visualization.views.VIEWS`.
         mesh_alpha: Opacity of meshes.
         supersample: See :func:`~aios.visualization.render_meshes`.
@@ -58,23 +58,22 @@ class OverlayOptions:
 
 
 class OverlayDrawer:
-    """Draws the frames of a video, or images that have nothing in common.
+    """Draw the frames of a video, or unrelated images.
 
-    Meshes hide each other as their depths say; boxes and skeletons of who is
-    nearer are drawn later. Who keeps the id keeps the colour. It remembers
-    the part of the scene that the panels show, so that they move little from
-    frame to frame, and forgets it when time does not go on.
+    Meshes occlude each other by depth; boxes and skeletons are drawn from far
+    to near. The id of a person determines the colour. The region shown by the
+    panels is smoothed over time, and reset when timestamps do not increase.
 
     Args:
         faces: ``(F, 3)`` triangles of the field ``vertices``. Frames without
             it are drawn without meshes.
-        options: What is drawn.
+        options: What to draw.
     """
 
     def __init__(
         self, faces: np.ndarray, options: OverlayOptions | None = None
     ) -> None:
-        self.faces = np.asarray(faces, np.int32)  # as meshes have them
+        self.faces = np.asarray(faces, np.int32)  # dtype of Mesh
         self.options = options or OverlayOptions()
         self._views = [SceneView(name) for name in self.options.views]
         self._last_time = -math.inf
@@ -84,8 +83,7 @@ class OverlayDrawer:
 
         Args:
             frame: The persons.
-            image: ``(H, W, 3)`` uint8 RGB, the image or one of another
-                size.
+            image: ``(H, W, 3)`` uint8 RGB, possibly resized.
 
         Returns:
             ``(H, W, 3)`` uint8 RGB; with panels ``(H, W + H // 2, 3)``.
@@ -111,14 +109,14 @@ class OverlayDrawer:
             self._draw_lines(drawn, frame, row, scale)
         if not self._views:
             return drawn
-        if frame.timestamp <= self._last_time:  # nothing in common
+        if frame.timestamp <= self._last_time:  # another video or image
             self._views = [SceneView(name) for name in self.options.views]
         self._last_time = frame.timestamp
         column = self._draw_views(frame, meshes, height)
         return np.concatenate([drawn, column], axis=1)
 
     def _meshes(self, frame: FrameResult) -> list[Mesh]:
-        """Meshes of all persons, or none."""
+        """Meshes of all persons; empty if the frame has none."""
         return [
             instance_mesh(body, self.faces, person)
             for body, person in zip(
@@ -138,7 +136,7 @@ class OverlayDrawer:
         """Boxes, label and skeleton of a person, in place."""
         person = {name: value[row] for name, value in frame.instances.items()}
         color = instance_color(int(person['person_id']))
-        thickness = max(1, round(min(image.shape[:2]) / 300))
+        thickness = line_width(image)
         corners = np.tile(scale, 2)
         if 'part_boxes' in self.options.layers:
             for name in ('lhand_bboxes', 'rhand_bboxes', 'face_bboxes'):
@@ -158,7 +156,7 @@ class OverlayDrawer:
     def _draw_views(
         self, frame: FrameResult, meshes: list[Mesh], height: int
     ) -> np.ndarray:
-        """``(H, H // 2, 3)`` panels, one below the other."""
+        """``(H, H // 2, 3)`` panels below each other."""
         heights = np.diff(
             np.linspace(0, height, len(self._views) + 1).astype(int)
         )

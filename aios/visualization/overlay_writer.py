@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Frames with persons drawn into them, as a folder of images or a video."""
+"""Write overlays as a folder of images or a video."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from .video_file import VIDEO_SUFFIXES, VideoFile
 
 
 class OverlayWriter:
-    """Draws frames and writes them, one after the other.
+    """Draw and write frames one by one.
 
-    A video has the frame rate of its source, times included, and its sound.
-    What was written can be looked at whenever the process ends; see
+    A video keeps the timestamps and the sound of its source. It is playable
+    even if the process is killed; see
     :class:`~aios.visualization.VideoFile`.
 
     Args:
         path: A folder, or a video by its suffix (``.mp4``, ``.mov``).
         faces: ``(F, 3)`` triangles of the field ``vertices``.
         fps: Frames per second of a video.
-        sound_of: Video whose sound is wanted.
-        options: What is drawn.
-        suffix: Format of images.
+        sound_of: Video whose sound is copied.
+        options: What to draw.
+        suffix: Suffix of images, which determines the format.
         overwrite: Replace existing files.
 
     Attributes:
-        per_frame: Whether each frame has a file of its own.
-        needs_image: Always; frames without an image cannot be drawn.
+        per_frame: Whether each frame has its own file.
+        needs_image: Always True; frames without an image cannot be drawn.
         needs_vertices: Whether meshes or views are drawn.
 
     Raises:
-        FileExistsError: If the video, or later an image, is there already.
+        FileExistsError: If the video, or later an image, exists.
         ValueError: If a video has no ``fps``.
     """
 
@@ -65,7 +65,7 @@ class OverlayWriter:
             self._video = VideoFile(path, fps, sound_of, overwrite)
 
     def is_done(self, name: str) -> bool:
-        """Whether the image of a frame is there."""
+        """Whether the image of a frame exists."""
         return self.per_frame and self._image(name).exists()
 
     def write(self, frame: FrameResult, image: np.ndarray | None) -> None:

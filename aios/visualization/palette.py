@@ -17,7 +17,7 @@ JOINT_COLORS = {
     'right_hand': (110, 235, 255),
     'face': (255, 150, 205),
 }
-"""RGB by side of the body, and by part where sides are small."""
+"""RGB by side of the body, and of hands and face."""
 
 
 def joint_colors(joint_set: str | JointSet) -> np.ndarray:

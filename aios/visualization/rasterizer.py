@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images of meshes on any CPU: no OpenGL, no display, no compiler.
+"""Render meshes on any CPU without OpenGL, display or compiler.
 
-Every mesh is drawn alone, in the window of the image that it covers, and then
-merged into one z-buffer. So cost follows the area that persons cover rather
-than the size of the image, and the id of each pixel comes for free.
+Every mesh is drawn separately in the window of the image that it covers, and
+then merged into one z-buffer. So the cost depends on the area of the meshes
+rather than on the size of the image, and ids of pixels need no extra pass.
 
 Pixel (row i, column j) covers [j, j+1) x [i, i+1): its centre projects to
 (j + 0.5, i + 0.5).
@@ -25,7 +25,7 @@ from .clipping import clip_to_camera
 from .opencv_rasterizer import rasterize
 
 NEAR = 0.01  # metres
-# Towards the light, in the camera frame, and its brightness
+# Direction to the light in the camera frame, and its brightness.
 _LIGHT = np.array((0.25, -0.5, -0.83), np.float32)
 _LIGHT /= np.linalg.norm(_LIGHT)
 _AMBIENT, _DIFFUSE = 0.45, 0.6
@@ -102,13 +102,13 @@ def render_meshes(
 ) -> RenderResult:
     """Draw meshes with correct occlusion between them.
 
-    Lambert shading per vertex, interpolated over the triangles. The part of
-    a mesh behind or nearer than 1 cm to the camera is cut off; there is no
-    far limit.
+    Lambert shading per vertex, interpolated over the triangles. Parts of
+    meshes behind the camera or nearer than 1 cm are clipped; there is no far
+    limit.
 
     Args:
-        meshes (Sequence[Mesh]): What to draw, may be empty. Where two have
-            the same depth the earlier one is seen.
+        meshes (Sequence[Mesh]): Meshes, may be empty. At equal depth the
+            earlier one is visible.
         K (np.ndarray): (3, 3) pinhole intrinsics in pixels; any principal
             point, different focal lengths and skew are exact.
         height (int): H.
@@ -116,18 +116,18 @@ def render_meshes(
         background (np.ndarray, optional): (H, W, 3) RGB, uint8, or float in
             [0, 1]. Not changed. Default: black.
         alpha (float): Opacity of the meshes over the background, 0 to 1.
-            Meshes are never transparent to each other.
-        supersample (int): Draw the image with n x n samples a pixel, for
+            Meshes fully occlude each other.
+        supersample (int): Draw the image with n x n samples per pixel, for
             smooth outlines. ``depth`` and ``ids`` do not depend on it.
-        shaded (bool): False gives the plain colours.
-        cull (bool): Leave out triangles that show their inner side. Faster;
-            makes no difference to closed surfaces seen from outside.
+        shaded (bool): Whether to shade the colours.
+        cull (bool): Leave out back-facing triangles. Faster; the result is
+            the same for closed surfaces seen from outside.
 
     Returns:
         RenderResult: Image, depths and ids.
 
     Raises:
-        ValueError: If an argument is not as described above.
+        ValueError: If an argument is invalid.
         RuntimeError: If OpenCV is older than 5.
     """
     K = _check_camera(K, height, width)
@@ -180,7 +180,7 @@ def _cut(
     shaded: bool,
     cull: bool,
 ) -> _Piece | None:
-    """Shade a mesh and cut it to the camera; None if nothing is left."""
+    """Shade and clip a mesh; None if nothing is visible."""
     if not len(mesh.faces):
         return None
     colors = mesh.colors * _shade(mesh) if shaded else mesh.colors
@@ -193,11 +193,11 @@ def _cut(
     projected = vertices @ K.T
     pixels = projected[:, :2] / projected[:, 2:]
     if cull:
-        faces = faces[_outer_sides(pixels, faces)]
+        faces = faces[_front_facing(pixels, faces)]
         if not len(faces):
             return None
-    # One pixel wider than needed: cheap, and no thought about rounding.
-    x, y = np.ascontiguousarray(pixels.T)  # reduced faster than columns
+    # A margin of one pixel allows for rounding errors.
+    x, y = np.ascontiguousarray(pixels.T)  # faster to reduce than columns
     low = np.maximum(np.floor([x.min(), y.min()]) - 1, 0).astype(int)
     high = np.minimum(np.ceil([x.max(), y.max()]) + 1, [width, height])
     high = high.astype(int)
@@ -208,9 +208,9 @@ def _cut(
     return _Piece(index, window, vertices, faces, colors)
 
 
-def _outer_sides(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Mask of the triangles that show their outer side."""
-    # Coordinate by coordinate, which is faster than point by point.
+def _front_facing(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Mask of the triangles that face the camera."""
+    # Separate coordinates are faster than points.
     corners = np.take(np.ascontiguousarray(pixels.T), faces.T, axis=1)
     (xa, xb, xc), (ya, yb, yc) = corners
     # Counter-clockwise in an image whose y axis points down.
@@ -242,7 +242,7 @@ def _draw(
             piece.window.shape[1] * scale,
         )
         nearer = new_depth < depth[part]
-        # cv2.copyTo does what np.copyto does, seven times faster.
+        # cv2.copyTo is seven times faster than np.copyto.
         mask = nearer.view(np.uint8)
         cv2.copyTo(new_depth, mask, depth[part])
         cv2.copyTo(new_color, mask, color[part])
@@ -263,7 +263,7 @@ def _draw_finely(
     ids = np.full(shape, -1, np.int16)
     color = _draw(pieces, K, frame, depth, ids, scale)
     cover = (ids >= 0).astype(np.float32)
-    # INTER_AREA by a whole factor is the mean of each block.
+    # INTER_AREA by an integer factor is the mean of each block.
     return (
         cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA),
         cv2.resize(cover, (width, height), interpolation=cv2.INTER_AREA),
@@ -273,7 +273,7 @@ def _draw_finely(
 def _blend(
     image: np.ndarray, color: np.ndarray, mask: np.ndarray, alpha: float
 ) -> None:
-    """Lay ``color`` over the uint8 ``image``, in place, where ``mask``."""
+    """Blend ``color`` into the uint8 ``image``, in place, where ``mask``."""
     mixed = cv2.convertScaleAbs(color, alpha=255)
     if alpha < 1:
         mixed = cv2.addWeighted(mixed, alpha, image, 1 - alpha, 0)
@@ -283,7 +283,7 @@ def _blend(
 def _blend_soft(
     image: np.ndarray, color: np.ndarray, cover: np.ndarray, alpha: float
 ) -> None:
-    """The same for colours that are already multiplied by ``cover``."""
+    """As :func:`_blend`, for colours premultiplied by ``cover``."""
     mixed = image * (1 - alpha * cover)[..., None] + color * (255 * alpha)
     image[:] = cv2.convertScaleAbs(mixed)
 

@@ -1,12 +1,12 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Videos that keep the frame rate and the sound of their source.
 
-While frames come in, they go to ``NAME.partial.mp4``, a fragmented MP4: it
-can be played at any time, also after the process was killed. Closing turns it
-into an ordinary file with the sound, which is looked at before it gets its
-name; after an error the partial file stays.
+Frames are written to ``NAME.partial.mp4``, a fragmented MP4, which is playable
+at any time, even after the process was killed. Closing converts it to an
+ordinary file with sound, which is verified before it gets its name; after an
+error the partial file is kept.
 
-PyAV brings its own FFmpeg.
+PyAV includes FFmpeg.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ VIDEO_SUFFIXES = ('.mp4', '.mov', '.m4v')
 Packets = Iterator[tuple[float, Any]]
 
 _MP4_AUDIO = ('aac', 'mp3', 'ac3', 'eac3', 'alac', 'opus', 'flac')
-_TICKS = 10_000  # least number of steps of the clock per second
+_TICKS = 10_000  # least resolution of the clock, ticks per second
 
 
 def frame_rate(fps: float | Fraction) -> Fraction:
-    """The exact rate behind a rounded one: 29.97 is 30000 / 1001.
+    """Exact rate of a rounded one: 29.97 is 30000 / 1001.
 
     Args:
         fps: Frames per second.
@@ -45,31 +45,31 @@ def frame_rate(fps: float | Fraction) -> Fraction:
         raise ValueError(f'fps must be positive, got {fps}')
     if isinstance(fps, Fraction):
         return fps
-    whole = round(fps * 1.001)
-    if whole and abs(fps - round(fps)) > 1e-6:
-        television = Fraction(whole * 1000, 1001)
-        if abs(fps - television) < 0.0051:
-            return television
+    nominal = round(fps * 1.001)
+    if nominal and abs(fps - round(fps)) > 1e-6:
+        ntsc = Fraction(nominal * 1000, 1001)
+        if abs(fps - ntsc) < 0.0051:
+            return ntsc
     return Fraction(fps).limit_denominator(1000)
 
 
 class VideoFile:
     """An MP4 file that is written frame by frame.
 
-    All frames get the size of the first one; the last column and row are
-    doubled where sizes are odd, as H.264 wants even ones.
+    All frames are resized to the size of the first one. H.264 needs even
+    sizes, so the last column or row is repeated if needed.
 
     Args:
         path: The file, ``.mp4``, ``.mov`` or ``.m4v``.
         fps: Frames per second.
-        sound_of: Video whose sound is wanted too. No sound there is fine.
+        sound_of: Video whose sound, if any, is copied.
         overwrite: Replace an existing file.
-        quality: Constant rate factor of H.264: 18 is hardly different from
-            the original, 28 is coarse.
+        quality: Constant rate factor of H.264: 18 is visually nearly lossless,
+            28 is coarse.
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
-        ValueError: If the suffix or ``fps`` makes no sense.
+        ValueError: If the suffix or ``fps`` is not allowed.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class VideoFile:
 
         Args:
             image: ``(H, W, 3)`` uint8 RGB.
-            seconds: Its time in the source. Default, and if it is not after
-                that of the frame before: at constant rate.
+            seconds: Time in the source. Without it, or if it is before the
+                end of the previous frame, the constant rate applies.
 
         Raises:
             ValueError: If the file is closed or the image is not RGB.
@@ -136,11 +136,11 @@ class VideoFile:
             self.abandon()
 
     def close(self) -> None:
-        """Finish the file; without a frame there is none.
+        """Finish the file; without frames no file is made.
 
         Raises:
-            OSError: If it could not be written completely. What there is
-                stays in :attr:`partial`.
+            OSError: If the file could not be written completely. The frames
+                written so far stay in :attr:`partial`.
         """
         if self._closed:
             return
@@ -159,16 +159,16 @@ class VideoFile:
         self.partial.unlink()
 
     def abandon(self) -> None:
-        """Write no more; what was written stays in :attr:`partial`."""
+        """Stop; the frames written so far stay in :attr:`partial`."""
         if not self._closed and self._encoder is not None:
-            # Something else went wrong before, perhaps the disk is full.
+            # After another error, such as a full disk, closing may fail, too.
             with suppress(Exception):
                 self._encoder.close()
         self._closed = True
 
 
 def _check_packets(path: Path, count: int) -> None:
-    """Whether all of a video is there, and not only announced."""
+    """Raise ``OSError`` unless a video has ``count`` non-empty packets."""
     import av
 
     found = 0
@@ -195,7 +195,7 @@ def _even(image: np.ndarray) -> np.ndarray:
 
 
 class _Encoder:
-    """H.264 in a fragmented MP4: readable at any time."""
+    """Encoder of H.264 in a fragmented MP4, which is readable at any time."""
 
     def __init__(
         self, path: Path, fps: Fraction, size: tuple[int, int], quality: int
@@ -213,7 +213,7 @@ class _Encoder:
             options={
                 'movflags': 'frag_keyframe+empty_moov+default_base_moof',
                 'video_track_timescale': str(self._clock.denominator),
-                # Otherwise small images stay in a buffer.
+                # Otherwise packets of small images stay in a buffer.
                 'flush_packets': '1',
             },
         )
@@ -221,10 +221,10 @@ class _Encoder:
         stream.width = size[0] + size[0] % 2
         stream.height = size[1] + size[1] % 2
         stream.pix_fmt = 'yuv420p'
-        # A fragment ends at a key frame: at most two seconds may be lost.
+        # A fragment ends at a key frame, so at most two seconds are lost.
         stream.gop_size = max(1, round(2 * fps))
-        # Frames that refer to later ones would shift the whole video
-        # against the sound: a fragmented file cannot say when it begins.
+        # No B-frames: they would shift the video against the sound, as a
+        # fragmented file cannot store its start time.
         stream.options = {
             'crf': str(quality),
             'preset': 'veryfast',
@@ -232,7 +232,7 @@ class _Encoder:
         }
         context = stream.codec_context
         context.time_base = self._clock
-        # What players expect of this size, and say so in the file.
+        # BT.709, limited range.
         context.colorspace = context.color_primaries = context.color_trc = 1
         context.color_range = 1
         self._stream = stream
@@ -269,7 +269,7 @@ def _finish(
     sound_of: str | os.PathLike | None,
     span: tuple[float, float],
 ) -> None:
-    """Copy the images, and the sound between two times, into a new file."""
+    """Copy the images and the sound of a time span into a new file."""
     import av
 
     with ExitStack() as stack:
@@ -308,7 +308,7 @@ def _images(source: Any, out: Any) -> Packets:
 
 
 def _sound(source: Any, out: Any, span: tuple[float, float]) -> Packets:
-    """Packets of the sound with their times; as they are if MP4 allows."""
+    """Packets of the sound with their times, recoded if MP4 needs it."""
     import av
 
     if not source.streams.audio:
@@ -327,7 +327,7 @@ def _sound(source: Any, out: Any, span: tuple[float, float]) -> Packets:
         target = out.add_stream('aac', rate=stream.codec_context.sample_rate)
 
     def pieces() -> Packets:
-        """Packets, or frames that have yet to be coded, in the span."""
+        """Packets to copy, or frames to encode, in the span."""
         found = source.demux(stream) if copied else source.decode(stream)
         for piece in found:
             if piece.pts is None:

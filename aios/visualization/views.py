@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The scene from the side and from above.
+"""Side view and top view of a scene.
 
 Symbols: ``V`` vertices, ``H``, ``W`` panel height and width.
 """
@@ -18,7 +18,7 @@ from aios.utils.choices import check_choice
 from .drawing import draw_label
 from .rasterizer import render_meshes
 
-# Rows: what points right, down and away in the panel, in camera axes.
+# Rows: right, down and forward of the panel, in camera axes.
 _AXES: Mapping[str, np.ndarray] = MappingProxyType(
     {
         'side': np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]),
@@ -27,31 +27,31 @@ _AXES: Mapping[str, np.ndarray] = MappingProxyType(
 )
 
 VIEWS = tuple(_AXES)
-"""Seen from the right of the camera, its image plane on the left; and from
-above, the camera at the bottom."""
+"""Side view from the right with the camera on the left, and top view with the
+camera at the bottom."""
 
 _FAR_AWAY = 40.0  # distance in widths of the scene: nearly parallel rays
 _MARGIN = 1.25
-_GROW, _SHRINK = 0.3, 0.02  # share of the way per frame
-_LEAST = 2.0  # metres that a panel shows at least
-_FAR = 3.0  # times the median depth; who is further off is not framed
+_GROW, _SHRINK = 0.3, 0.02  # smoothing factors per frame
+_MIN_EXTENT = 2.0  # metres
+_FAR = 3.0  # factor of the median depth; farther persons are not framed
 _BACKGROUND, _GRID, _CAMERA = (40, 42, 46), (62, 65, 70), (200, 200, 120)
 _STEPS = (1, 2, 5, 10, 20, 50, 100)  # metres between lines
 _MAX_LINES = 12
 
 
 class SceneView:
-    """A panel that looks at the persons from the side or from above.
+    """A panel with a side view or a top view of persons.
 
-    A grid of one metre (or more, as the label says) and the camera's field of
-    view give the scale. What the panel shows follows the persons: quickly when
-    they would leave it, slowly otherwise.
+    A grid, whose spacing in metres is in the label, and the camera's field of
+    view give the scale. The region shown follows the persons: it grows quickly
+    and shrinks slowly.
 
     Args:
         name: One of :data:`VIEWS`.
 
     Raises:
-        ValueError: If there is no such view.
+        ValueError: If ``name`` is unknown.
     """
 
     def __init__(self, name: str) -> None:
@@ -86,7 +86,8 @@ class SceneView:
         if self._low is None:
             return draw_label(panel, self.name, (0, 0), _BACKGROUND, 0.45)
         middle = (self._low + self._high) / 2
-        extent = np.maximum((self._high - self._low)[:2], _LEAST) * _MARGIN
+        extent = np.maximum((self._high - self._low)[:2], _MIN_EXTENT)
+        extent *= _MARGIN
         scale = float(min(width / extent[0], height / extent[1]))
         step = self._draw_grid(panel, middle, scale)
         self._draw_camera(panel, middle, scale, K, size)
@@ -110,7 +111,7 @@ class SceneView:
         return draw_label(panel, text, (0, 0), _BACKGROUND, 0.45)
 
     def _follow(self, meshes: Sequence[Mesh]) -> None:
-        """Move the box that is shown towards the one around the persons."""
+        """Move the box shown towards the bounding box of the persons."""
         if not meshes:
             return
         centres = np.array([mesh.vertices[:, 2].mean() for mesh in meshes])
@@ -129,7 +130,7 @@ class SceneView:
     def _draw_grid(
         self, panel: np.ndarray, middle: np.ndarray, scale: float
     ) -> int:
-        """Draw lines of whole metres; returns the metres between them."""
+        """Draw grid lines; returns their spacing in metres."""
         size = np.array(panel.shape[1::-1])
         metres = size / scale
         step = next(
@@ -153,8 +154,8 @@ class SceneView:
         K: np.ndarray,
         size: tuple[int, int],
     ) -> None:
-        """Draw the edges of the field of view, from the camera on."""
-        # From above left and right edge are seen, from the side the others.
+        """Draw the edges of the field of view."""
+        # Left and right in the top view, top and bottom in the side view.
         axis = 0 if self.name == 'top' else 1
         reach = 2 * float(np.abs(middle).max() + panel.shape[0] / scale)
         centre = np.array(panel.shape[1::-1]) / 2
