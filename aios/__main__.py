@@ -39,7 +39,7 @@ def _infer(args: argparse.Namespace) -> int:
     from .apis.cli import run_demo
 
     run_demo(
-        'Find the persons of images or a video; see docs/en/runtime.md.',
+        'Detect persons in images or a video; see docs/en/runtime.md.',
         args.arguments,
         out_dir='outputs/infer',
         runtime='onnx',
@@ -57,7 +57,7 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     doctor = commands.add_parser(
         'doctor',
-        help='say what works here, what is missing, and what to do',
+        help='check the environment and advise on problems',
         description='Exit status: 0 if the package can work, 1 if not.',
     )
     doctor.add_argument(
@@ -66,28 +66,27 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     doctor.set_defaults(run=_doctor)
     export = commands.add_parser(
         'export',
-        help='write the model that comes with the package as an ONNX file',
-        description='ONNX Runtime and PyTorch are compared before it is '
-        'written. For other models: tools/deployment/export_model.py.',
+        help='write the model in the package as an ONNX file',
+        description='Results of ONNX Runtime and PyTorch are compared first. '
+        'For other models: tools/deployment/export_model.py.',
     )
     export.add_argument(
         'out',
         nargs='?',
-        help="the file (default: in the user's cache, where --runtime onnx "
-        'looks for it)',
+        help="the file (default: in the user's cache, for --runtime onnx)",
     )
     export.add_argument(
         '--shape',
         type=int,
         nargs=2,
         metavar=('H', 'W'),
-        help='fix the size of images, and one image at a time (default: any)',
+        help='fixed image size with a batch size of one (default: any)',
     )
     export.add_argument(
         '--int8',
         action='store_true',
-        help='let the backbone compute with 8-bit integers: faster, results '
-        'move a little (docs/en/runtime.md)',
+        help='quantise the backbone to 8-bit integers: faster, with slightly '
+        'different results (docs/en/runtime.md)',
     )
     export.add_argument(
         '--overwrite', action='store_true', help='replace OUT if it exists'
@@ -95,7 +94,7 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     export.set_defaults(run=_export)
     infer = commands.add_parser(
         'infer',
-        help='find the persons of images or a video, without PyTorch',
+        help='detect persons in images or a video, without PyTorch',
         add_help=False,
     )
     infer.add_argument('arguments', nargs=argparse.REMAINDER)

@@ -182,7 +182,7 @@ def _enter_default_scope(scope: str) -> None:
         warnings.warn(
             f'The current default scope is "{current.scope_name}"; '
             f'`register_all_modules` replaces it with "{scope}". Pass '
-            '`init_default_scope=False` if this is not wanted.',
+            '`init_default_scope=False` to avoid this.',
             stacklevel=3,
         )
     # Existing instances cannot become current again, so use a new name.

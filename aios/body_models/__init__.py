@@ -38,18 +38,6 @@ if TYPE_CHECKING:
     )
     from .smplx_layer import SMPLXLayer
 
-_WITH_TORCH = {
-    'base': ('BodyModelBase', 'SMPLXOutput'),
-    'smpl': (
-        'SMPL_FEET',
-        'SMPLLayer',
-        'find_smpl',
-        'load_h36m_regressor',
-        'load_smplx_to_smpl',
-    ),
-    'smplx_layer': ('SMPLXLayer',),
-}
-
 __all__ = [
     'BODY_MODELS_ENV',
     'GENDERS',
@@ -81,8 +69,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    for module, names in _WITH_TORCH.items():
-        if name in names:
-            return getattr(import_module(f'.{module}', __name__), name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            for module in ('base', 'smpl', 'smplx_layer'):
+                found = import_module(f'.{module}', __name__)
+                if hasattr(found, name):
+                    return getattr(found, name)
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

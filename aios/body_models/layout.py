@@ -71,14 +71,14 @@ def split_shape_directions(
     total = shapedirs.shape[2]
     start = _WIDE_NUM_BETAS if total >= _WIDE_LAYOUT else _NARROW_NUM_BETAS
     most = start, 100 if total >= _WIDE_LAYOUT else max(0, min(10, total - 10))
-    for name, wanted, limit in (
+    for name, number, limit in (
         ('num_betas', num_betas, most[0]),
         ('num_expression_coeffs', num_expression_coeffs, most[1]),
     ):
-        if not 0 <= wanted <= limit:
+        if not 0 <= number <= limit:
             raise ValueError(
                 f'{name} must be in 0..{limit} for a model file with {total} '
-                f'shape directions, got {wanted}'
+                f'shape directions, got {number}'
             )
     columns = np.r_[0:num_betas, start : start + num_expression_coeffs]
     return shapedirs[:, :, columns]

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Writing networks as files, which are compared with the original first."""
+"""Export of networks, with a comparison with the original."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _INPUTS = ('images', 'sizes')
-# Batch, height and width of files for any image.
+# Dynamic batch size, height and width.
 _OPEN_SHAPES = (
     {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},
     {0: Dim.DYNAMIC},
 )
-# What they are compared with; the first one, no multiple of any stride, is
-# traced.
+# Batch and image sizes for the comparison; the first one, not a multiple of
+# any stride, is traced.
 _OPEN_EXAMPLES = ((2, (297, 517)), (1, (512, 341)), (3, (384, 384)))
 
 
 class ExportError(OnnxError):
-    """A package is missing, or what was exported computes something else."""
+    """A package is missing, or results of the exported network differ."""
 
 
 def example_inputs(
     size: tuple[int, int], batch_size: int = 1, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Images of noise, each with some padding.
+    """Images of random noise with padding.
 
     Args:
         size: ``(height, width)``.
         batch_size: ``B``.
-        seed: Of the noise.
+        seed: Seed of the noise.
 
     Returns:
         Arguments of :class:`DeployableNetwork`.
@@ -66,16 +66,16 @@ def compare_outputs(
     names: Sequence[str],
     tolerance: float,
 ) -> dict[str, float]:
-    """Largest absolute differences, by output.
+    """Largest absolute differences by output.
 
     Args:
-        expected: What the original says.
-        actual: What the other one says.
+        expected: Outputs of the original.
+        actual: Outputs of the exported network.
         names: Names of the outputs.
-        tolerance: Largest difference that passes.
+        tolerance: Largest accepted difference.
 
     Raises:
-        ExportError: If one is larger, or shapes differ.
+        ExportError: If a difference is larger, or shapes differ.
     """
     differences = {}
     for name, one, other in zip(names, expected, actual, strict=True):
@@ -107,16 +107,16 @@ def export_onnx(
     description: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> dict[str, float]:
-    """Write an ONNX file, once ONNX Runtime agrees with PyTorch.
+    """Write an ONNX file if ONNX Runtime and PyTorch agree.
 
     Args:
-        network: What is exported.
+        network: The network.
         path: The file.
         size: ``(height, width)`` of the images, fixed in the file with a
-            batch of one; ``None`` leaves all three open.
+            batch size of one; ``None`` for dynamic sizes.
         opset: Version of the operators, at least 18.
-        tolerance: Largest difference of any output.
-        description: Kept in the file as JSON, see
+        tolerance: Largest accepted difference of the outputs.
+        description: Stored in the file as JSON, see
             :func:`aios.runtime.read_description`.
         overwrite: Replace an existing file.
 
@@ -187,15 +187,12 @@ def run_onnx(
     Args:
         session: See :func:`aios.runtime.make_session`.
         images: See :meth:`DeployableNetwork.forward`.
-        sizes: See there.
+        sizes: See :meth:`DeployableNetwork.forward`.
     """
-    values = dict(images=_array(images), sizes=_array(sizes))
+    inputs = dict(zip(_INPUTS, (images, sizes), strict=True))
+    values = {name: x.numpy(force=True) for name, x in inputs.items()}
     outputs = session.run(None, values)
     return tuple(torch.from_numpy(np.asarray(x)) for x in outputs)
-
-
-def _array(x: Tensor) -> np.ndarray:
-    return x.numpy(force=True)
 
 
 def export_program(
@@ -208,17 +205,18 @@ def export_program(
 ) -> dict[str, float]:
     """Write a ``.pt2`` file of :func:`torch.export.export`.
 
-    It is read with :func:`torch.export.load`, without this package.
+    :func:`torch.export.load` reads it without this package.
 
     Args:
-        network: What is exported.
+        network: The network.
         path: The file.
         size: ``(height, width)`` of the images, fixed in the file.
-        tolerance: Largest difference of any output.
+        tolerance: Largest accepted difference of the outputs.
         overwrite: Replace an existing file.
 
     Returns:
-        Largest differences by output, of the program as it is read again.
+        Largest differences by output, of the program after saving and
+        loading.
 
     Raises:
         ExportError: If the results differ by more than the tolerance; then
@@ -244,10 +242,10 @@ def export_program(
 
 @contextmanager
 def needed_packages(*names: str) -> Iterator[None]:
-    """Say how to install what cannot be imported.
+    """Convert errors of imports to errors with installation advice.
 
     Args:
-        names: Packages.
+        *names: Packages.
 
     Raises:
         ExportError: Instead of an ImportError.
@@ -263,10 +261,10 @@ def needed_packages(*names: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_loggers(*names: str) -> Iterator[None]:
-    """Let loggers tell errors only.
+    """Set loggers to the level of errors.
 
     Args:
-        *names: Of the loggers; empty is the root.
+        *names: Names of the loggers; empty for the root.
     """
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
@@ -281,7 +279,7 @@ def quiet_loggers(*names: str) -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Exporters warn of what they themselves do."""
+    """Suppress warnings that exporters cause themselves."""
     with (
         quiet_loggers('onnx_ir', 'onnxscript'),
         torch.no_grad(),

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Integers of 8 bits for the convolutions of an exported backbone.
+"""8-bit quantisation of the convolutions of an exported backbone.
 
-Post-training quantisation by ONNX Runtime: weights by channel, activations
-with the range that they have on example images.
+Post-training quantisation of ONNX Runtime: per-channel weights, activations
+with ranges calibrated on example images.
 """
 
 from __future__ import annotations
@@ -29,20 +29,18 @@ def quantize_convolutions(
     layers: str,
     examples: Iterable[Mapping[str, np.ndarray]],
 ) -> bytes:
-    """Let some convolutions of an ONNX file compute with integers.
+    """Quantise some convolutions of an ONNX file to 8-bit integers.
 
-    With them go the activations that follow, and the sums of their results
-    (residual blocks).  Everything else stays float32.  Sizes that are open in
-    the file stay open.
+    Also quantises the activations that follow and the sums of residual
+    blocks.  All other nodes stay float32; dynamic sizes stay dynamic.
 
     Args:
         content: The file.
-        layers: Regular expression, searched in the names of their weights.
-        examples: Inputs of the file by name, on which ranges are measured.
+        layers: Regular expression, searched in the names of the weights.
+        examples: Inputs by name for the calibration.
 
     Raises:
-        ExportError: If a package is missing, or no convolution has such a
-            name.
+        ExportError: If a package is missing, or no convolution matches.
     """
     with needed_packages('onnx', 'onnxruntime'):
         import onnx
@@ -54,17 +52,17 @@ def quantize_convolutions(
 
     class Examples(CalibrationDataReader):
         def __init__(self) -> None:
-            self.waiting = iter(examples)
+            self.remaining = iter(examples)
 
         def get_next(self) -> Mapping[str, np.ndarray] | None:
-            return next(self.waiting, None)
+            return next(self.remaining, None)
 
     model = onnx.load_from_string(content)
     _fuse_padding(model)
     nodes = _find_nodes(model, layers)
     if not nodes:
         raise ExportError(f'no convolution has weights named {layers!r}')
-    # ONNX Runtime gives its advice to the root logger.
+    # ONNX Runtime logs advice with the root logger.
     with tempfile.TemporaryDirectory() as folder, quiet_loggers(''):
         path = Path(folder) / 'quantized.onnx'
         quantize_static(
@@ -84,9 +82,9 @@ def quantize_convolutions(
 
 
 def _fuse_padding(model: onnx.ModelProto) -> None:
-    """Convolutions pad by themselves, as a quantised one otherwise cannot.
+    """Fuse padding nodes into convolutions.
 
-    ONNX Runtime does so, too, but not once there are quantisers in between.
+    ONNX Runtime does the same, but not across inserted quantisers.
     """
     from onnx import numpy_helper
 
@@ -121,7 +119,7 @@ def _fuse_padding(model: onnx.ModelProto) -> None:
 
 
 def _find_nodes(model: onnx.ModelProto, layers: str) -> list[str]:
-    """Names of the convolutions and of what follows them."""
+    """Names of the convolutions and of the nodes that follow them."""
     chosen: set[str] = set()
     readers = _readers(model.graph)
     for node in model.graph.node:
@@ -133,7 +131,7 @@ def _find_nodes(model: onnx.ModelProto, layers: str) -> list[str]:
 
 
 def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """Which nodes read a value, by its name."""
+    """Nodes that read each value, by its name."""
     readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
         for name in node.input:

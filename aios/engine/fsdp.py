@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Training with a model in pieces, one on each process (FSDP).
+"""Training with sharded models (FSDP).
 
 See docs/en/scale.md and ``configs/_base_/fsdp.py``.
 """
@@ -27,7 +27,7 @@ FSDP_LAYERS = (
 )
 """Classes whose parameters are gathered only while they compute.
 
-They have nothing that is called besides ``forward``, unlike heads."""
+Unlike heads, they have no other methods than ``forward``."""
 
 
 def wrap_layers(
@@ -36,40 +36,40 @@ def wrap_layers(
     nonwrapped_numel: int,
     layers: Sequence[str] = FSDP_LAYERS,
 ) -> bool:
-    """Policy of FSDP: which modules become units of their own.
+    """Auto-wrap policy of FSDP.
 
     Args:
-        module: The module in question.
-        recurse: Whether the question is to look into it.
+        module: A module.
+        recurse: Whether FSDP asks to visit its children.
         nonwrapped_numel: Number of its parameters.
         layers: Names of classes.
 
     Returns:
-        The answer.
+        Whether to visit its children or to wrap it.
     """
     return recurse or type(module).__name__ in layers
 
 
 @STRATEGIES.register_module()
 class ResumableFSDPStrategy(FSDPStrategy):
-    """MMEngine's strategy, which can go on with a training.
+    """MMEngine's strategy, with resumable optimizers.
 
     MMEngine 0.10 passes arguments to PyTorch in an order that changed in
     PyTorch 2.1.
     """
 
     def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the state of the optimizer from that of the whole model."""
+        """Load the full state of the optimizer, sharded."""
         wrapper = self.optim_wrapper
-        pieces = FullyShardedDataParallel.optim_state_dict_to_load(
+        shards = FullyShardedDataParallel.optim_state_dict_to_load(
             model=self.model,
             optim=wrapper.optimizer,
             optim_state_dict=state_dict,
         )
-        wrapper.load_state_dict(pieces)
+        wrapper.load_state_dict(shards)
 
     def save_checkpoint(self, filename: str, **options: Any) -> None:
-        """Save a checkpoint, which gets its name when it is complete."""
+        """Save a checkpoint atomically."""
         if not (is_main_process() and self._is_full_state_dict()):
             super().save_checkpoint(filename, **options)
             return
@@ -79,20 +79,20 @@ class ResumableFSDPStrategy(FSDPStrategy):
 
 @OPTIM_WRAPPERS.register_module()
 class ShardedOptimWrapper(AsyncOptimWrapper):
-    """An optimizer wrapper for models that FSDP takes apart.
+    """An optimizer wrapper for models that FSDP shards.
 
-    There each process has a piece of every gradient.  MMEngine would clip it
-    by the norm of the pieces of this process: by another factor on each.
-    Here all clip by the norm of the whole gradient, as without FSDP.
+    Each process has a shard of every gradient.  MMEngine would clip by the
+    norm of the local shards, which differs between processes; this wrapper
+    clips by the norm of the whole gradient.
 
     Arguments are those of :class:`~aios.engine.optim.AsyncOptimWrapper`.
-    FSDP's ``sharding_strategy`` must divide the gradients among *all*
-    processes, which ``NO_SHARD`` and the ``HYBRID`` ones do not.
+    FSDP's ``sharding_strategy`` must shard gradients among *all* processes,
+    unlike ``NO_SHARD`` and the ``HYBRID`` ones.
     """
 
     def _clip_grad(self) -> None:
         if self.clip_func is not torch.nn.utils.clip_grad_norm_:
-            super()._clip_grad()  # by value: pieces do not matter
+            super()._clip_grad()  # by value, independent of shards
             return
         options = dict(self.clip_grad_kwargs)
         max_norm = float(options.pop('max_norm'))
@@ -103,14 +103,12 @@ class ShardedOptimWrapper(AsyncOptimWrapper):
             for parameter in group['params']
             if parameter.grad is not None
         ]
-        total = _total_norm(grads, kind, self._device())
+        device = self.optimizer.param_groups[0]['params'][0].device
+        total = _total_norm(grads, kind, device)
         factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
         for grad in grads:
             grad.mul_(factor.to(grad))
         self._set_norm(total)
-
-    def _device(self) -> torch.device:
-        return self.optimizer.param_groups[0]['params'][0].device
 
 
 def _total_norm(
@@ -119,11 +117,11 @@ def _total_norm(
     """Norm of the gradients of all processes, a scalar.
 
     Args:
-        grads: Pieces of this process; it may have none.
+        grads: Shards of this process, possibly none.
         kind: Exponent of the norm, finite.
-        device: Where to.
+        device: Device of the result.
     """
-    # Every process takes part, whatever it has.
+    # All processes must call all_reduce, also those without gradients.
     total = torch.zeros((), device=device)
     for grad in grads:
         total += torch.linalg.vector_norm(grad, kind).to(total) ** kind

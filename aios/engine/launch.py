@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What ``tools/train.py`` and ``tools/test.py`` have in common."""
+"""Common parts of ``tools/train.py`` and ``tools/test.py``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import distributed
 
 from aios.models.checkpoints import install_loader
 
-# Before a config is read: `_base_ = 'aios::...'` works from now on.
+# Must precede the reading of configs with `_base_ = 'aios::...'`.
 from aios.registry import RUNNERS
 from aios.utils.command_line import add_cfg_options, read_config
 from aios.utils.processes import end_with_parent
@@ -36,24 +36,24 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='what started the processes, see dist_train.sh',
+        help='launcher of the processes, see dist_train.sh',
     )
     # torch.distributed.launch passes it; torchrun sets a variable instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
 def load_run_config(args: argparse.Namespace) -> Config:
-    """Read the config and put the options of :func:`add_run_options` in.
+    """Read the config and merge the options of :func:`add_run_options`.
 
     Args:
-        args: Parsed options, with ``config`` besides.
+        args: Parsed options, with ``config``.
 
     Returns:
         The config, with ``launcher`` and ``work_dir``.
 
     Raises:
         FileNotFoundError: If there is no such config.
-        ValueError: If it is none, or an option does not fit.
+        ValueError: If it is not a config, or an option is invalid.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = read_config(args.config, args.cfg_options)
@@ -70,7 +70,7 @@ def load_run_config(args: argparse.Namespace) -> Config:
 
 
 def _distribute_over_cpus(config: Config) -> None:
-    """MMEngine's own start-up would choose a GPU for each process."""
+    """Start on CPUs; MMEngine would select a GPU for each process."""
     if not distributed.is_initialized():
         options = config.get('env_cfg', {}).get('dist_cfg', {})
         seconds = options.get('timeout')
@@ -79,7 +79,7 @@ def _distribute_over_cpus(config: Config) -> None:
             timeout=None if seconds is None else timedelta(seconds=seconds),
         )
     if 'strategy' in config:  # of FlexibleRunner
-        # Otherwise it takes the GPU with the number of the process.
+        # The default is the GPU with the rank of the process.
         wrapper = dict(config.strategy.get('model_wrapper') or {})
         config.strategy.model_wrapper = dict(wrapper, device_id='cpu')
         return
@@ -93,8 +93,8 @@ def _distribute_over_cpus(config: Config) -> None:
     config.model_wrapper_cfg = wrapper
 
 
-def _refuse_unsupported(config: Config) -> None:
-    """What would end in an error of MMEngine or PyTorch after a while."""
+def _reject_unsupported(config: Config) -> None:
+    """Reject options that would fail later in MMEngine or PyTorch."""
     if config.get('compile'):
         raise ValueError(
             'compile: MMEngine compiles the training step with the optimizer '
@@ -119,14 +119,14 @@ def _refuse_unsupported(config: Config) -> None:
 
 
 def build_runner(config: Config) -> Runner:
-    """The runner of a config, of class ``runner_type`` if it has one.
+    """Build the runner of a config, of class ``runner_type`` if set.
 
-    MMEngine reads checkpoints as data from now on.
+    Afterwards MMEngine reads checkpoints as data.
 
     Raises:
-        ValueError: If the config asks for what MMEngine cannot do.
+        ValueError: If the config has an unsupported option.
     """
-    _refuse_unsupported(config)
+    _reject_unsupported(config)
     install_loader()
     if 'runner_type' in config:
         return RUNNERS.build(config)
@@ -135,10 +135,10 @@ def build_runner(config: Config) -> Runner:
 
 @contextmanager
 def unused_parameters_named() -> Iterator[None]:
-    """Say which option helps if DistributedDataParallel waits in vain.
+    """Explain errors of DistributedDataParallel about unused parameters.
 
     Raises:
-        ValueError: If parameters take no part in the loss, as those of some
+        ValueError: If parameters are not used by the loss, as in some
             backbones (MobileNetV2, Hourglass).
     """
     try:
@@ -147,8 +147,8 @@ def unused_parameters_named() -> Iterator[None]:
         if 'find_unused_parameters' not in str(error):
             raise
         raise ValueError(
-            'some parameters take no part in the loss, so that the processes '
-            'wait for their gradients in vain. Set find_unused_parameters = '
+            'some parameters are not used by the loss, but the processes '
+            'wait for their gradients. Set find_unused_parameters = '
             'True in the config, or freeze them; TORCH_DISTRIBUTED_DEBUG='
             f'INFO names them ({error})'
         ) from error

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From the outputs of an exported network to persons, in NumPy.
+"""Decode outputs of an exported network to persons, in NumPy.
 
-It does what :func:`aios.models.heads.decode_instances` does for one image.
+The counterpart of :func:`aios.models.heads.decode_instances` for one image.
 
-Legend: ``P`` candidates, ``n`` persons that are returned.
+Legend: ``P`` candidates, ``n`` selected persons.
 """
 
 from __future__ import annotations
@@ -26,11 +26,7 @@ from aios.structures import (
     suppress_overlaps,
     weak_perspective_to_translation,
 )
-from aios.structures.decoding import (
-    DecodingConfig,
-    are_copies,
-    sizes_fit,
-)
+from aios.structures.decoding import DecodingConfig, are_copies, sizes_fit
 
 from .rotations import matrix_to_axis_angle
 
@@ -51,13 +47,13 @@ def select_persons(
     valid: np.ndarray | None = None,
     keypoints: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the persons of an image.
+    """Select the persons of an image.
 
     Args:
         logits: ``(P, num_classes)``.
         boxes: ``(P, 4)`` body boxes, cxcywh in any unit.
-        config: What is wanted.
-        valid: ``(P,)`` bool; others are never chosen.
+        config: Options.
+        valid: ``(P,)`` bool; other candidates are never selected.
         keypoints: ``(P, 17, 2)`` in the same unit, for ``nms_oks_thr``.
 
     Returns:
@@ -67,7 +63,7 @@ def select_persons(
         scores = 1 / (1 + np.exp(-logits))
     if valid is not None:
         scores[~valid] = -1
-    # The class is 1 in the network, whatever results call it.
+    # The class is always 1 in the network.
     classes = np.arange(logits.shape[1])
     if config.person_class_only or config.person_label != PERSON_LABEL:
         scores, classes = scores[:, [PERSON_LABEL]], classes[[PERSON_LABEL]]
@@ -86,26 +82,26 @@ def select_persons(
 
 def decode_persons(
     outputs: Mapping[str, np.ndarray],
-    seen: tuple[int, int],
+    input_size: tuple[int, int],
     size: tuple[int, int],
     body_model: NumpySMPLXLayer,
     config: DecodingConfig,
 ) -> dict[str, np.ndarray]:
-    """Persons of an image.
+    """Decode the persons of an image.
 
     Args:
-        outputs: Those of an exported network, ``(P, ...)``.
-        seen: ``(width, height)`` of the image as the network saw it.
+        outputs: Outputs of an exported network, ``(P, ...)``.
+        input_size: ``(width, height)`` of the network input.
         size: ``(width, height)`` of the image.
-        body_model: Poses the bodies.
-        config: What is wanted.
+        body_model: The body model.
+        config: Options.
 
     Returns:
-        Fields ``(n, ...)`` that
-        :meth:`aios.results.FrameResult.from_prediction` takes, in pixels of
-        the image, and ``cam_K`` ``(3, 3)``.
+        Fields ``(n, ...)`` for
+        :meth:`aios.results.FrameResult.from_prediction`, in pixels of the
+        image, and ``cam_K`` ``(3, 3)``.
     """
-    pixels = np.asarray(seen, np.float32)
+    pixels = np.asarray(input_size, np.float32)
     boxes, valid = outputs['body_box'] * np.tile(pixels, 2), None
     if 'levels' in outputs:
         areas = boxes[:, 2] * boxes[:, 3]
@@ -117,26 +113,26 @@ def decode_persons(
         valid,
         outputs['body_keypoints'] * pixels,
     )
-    chosen = {name: value[index] for name, value in outputs.items()}
-    scale = np.divide(size, seen)
-    camera = Camera.virtual(seen[1], seen[0]).resize(*size)
+    selected = {name: value[index] for name, value in outputs.items()}
+    scale = np.divide(size, input_size)
+    camera = Camera.virtual(*input_size[::-1]).resize(*size)
     persons: dict[str, np.ndarray] = {'scores': scores, 'cam_K': camera.K}
     for name, field in _FIELDS.items():
-        value = chosen[name]
+        value = selected[name]
         if name.endswith('_box'):
             value = cxcywh_to_xyxy(value).reshape(-1, 2, 2)
-        value = value * np.multiply(scale, seen)
-        persons[field] = value.reshape(chosen[name].shape)
+        value = value * np.multiply(scale, input_size)
+        persons[field] = value.reshape(selected[name].shape)
     if config.keypoint_fit_steps:
-        chosen |= _fit_keypoints(
-            chosen, seen, body_model, config.keypoint_fit_steps
+        selected |= _fit_keypoints(
+            selected, input_size, body_model, config.keypoint_fit_steps
         )
-    parameters = _body_parameters(chosen)
+    parameters = _body_parameters(selected)
     body = body_model(**parameters, return_vertices=config.with_vertices)
     for name, value in parameters.items():
         width = math.prod(value.shape[1:])  # there may be no persons
         persons[f'smplx_{name}'] = value.reshape(len(value), width)
-    transl = weak_perspective_to_translation(chosen['camera'])
+    transl = weak_perspective_to_translation(selected['camera'])
     persons |= {
         'smplx_transl': transl,
         'joints3d': body.joints,
@@ -148,22 +144,22 @@ def decode_persons(
 
 
 def _fit_keypoints(
-    chosen: Mapping[str, np.ndarray],
-    seen: tuple[int, int],
+    selected: Mapping[str, np.ndarray],
+    input_size: tuple[int, int],
     body_model: NumpySMPLXLayer,
     steps: int,
 ) -> dict[str, np.ndarray]:
-    """Outputs that differ when bodies are bent to their keypoints."""
-    parameters = _body_parameters(chosen)
+    """Outputs that change when bodies are fitted to their keypoints."""
+    parameters = _body_parameters(selected)
     body_pose, camera = fit_to_keypoints(
-        chosen['body_pose'],
-        chosen['camera'],
+        selected['body_pose'],
+        selected['camera'],
         body_model(**parameters, return_vertices=False).joints,
         KeypointTargets.of_network(
-            chosen['body_box'],
-            chosen['body_keypoints'],
-            chosen.get('keypoint_scores'),
-            seen,
+            selected['body_box'],
+            selected['body_keypoints'],
+            selected.get('keypoint_scores'),
+            input_size,
         ),
         body_model.parents,
         steps,
@@ -172,16 +168,16 @@ def _fit_keypoints(
 
 
 def _body_parameters(
-    chosen: Mapping[str, np.ndarray],
+    selected: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """Arguments of a body model, poses as axis-angle ``(n, K, 3)``."""
-    matrices = [chosen[name] for name in _POSES]
+    matrices = [selected[name] for name in _POSES]
     ends = np.cumsum([matrix.shape[1] for matrix in matrices])
     vectors = matrix_to_axis_angle(np.concatenate(matrices, axis=1))
     pose, *others = np.split(vectors, ends[:-1], axis=1)
     return {
-        'betas': chosen['betas'],
-        'expression': chosen['expression'],
+        'betas': selected['betas'],
+        'expression': selected['expression'],
         'global_orient': pose[:, :1],
         'body_pose': pose[:, 1:],
         **dict(zip(_POSES[1:], others, strict=True)),

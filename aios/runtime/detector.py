@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""An exported detector, run by ONNX Runtime and NumPy.
+"""An exported detector with ONNX Runtime or OpenVINO, and NumPy.
 
 Legend: ``B`` images, ``P`` candidates.
 """
@@ -28,11 +28,11 @@ from .session import OnnxError, make_session, read_description
 
 Outputs = dict[str, np.ndarray]
 RUNTIMES = ('onnx', 'openvino')
-"""What runs an exported network."""
+"""Runtimes of exported networks."""
 
 
 class OnnxDetector:
-    """Finds the persons of images.
+    """Detects the persons in images.
 
     Examples:
         >>> detector = OnnxDetector('aios_s.onnx')
@@ -41,22 +41,22 @@ class OnnxDetector:
 
     Args:
         path: A file of ``python -m aios export``.
-        device: ``'cpu'`` or ``'cuda'``: where ONNX Runtime works.
-        num_threads: Its threads on the CPU; default: as many as cores.
+        device: Device of ONNX Runtime, ``'cpu'`` or ``'cuda'``.
+        num_threads: Threads on the CPU; default: number of cores.
         body_model: SMPL-X files, or ``'free'``; default: as in training.
         runtime: ``'onnx'`` for ONNX Runtime, or ``'openvino'``.
-        dtype: Of the backbone, ``'float32'``, or with OpenVINO
+        dtype: Type of the backbone, ``'float32'``, or with OpenVINO
             ``'bfloat16'``.
 
     Attributes:
         description: See :func:`aios.runtime.read_description`.
-        test_cfg: What is returned by default.
+        test_cfg: Default options of the decoding.
 
     Raises:
-        OnnxError: If the runtime is not there, or not for this device or
-            dtype.
-        FileNotFoundError: If the file is not there.
-        ValueError: If it is no such file.
+        OnnxError: If the runtime is missing, or does not support the device
+            or dtype.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is invalid.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class OnnxDetector:
 
     @cached_property
     def body_model(self) -> NumpySMPLXLayer:
-        """Poses the bodies.
+        """The body model.
 
         Raises:
             MissingBodyModelError: If its file is missing.
@@ -92,20 +92,20 @@ class OnnxDetector:
 
     @cached_property
     def _blas(self) -> ThreadpoolController:
-        # Its threads wait busily, beside the runtime's: a third of the time.
+        # Busy waiting of its threads costs a third of the time.
         return ThreadpoolController()
 
     @property
     def body_model_name(self) -> str:
-        """As results name it."""
+        """Name of the body model in results."""
         return str(self._body_options.get('model_path') or 'smplx')
 
     def __call__(self, image: np.ndarray, name: str = '') -> FrameResult:
-        """Find the persons of an image, with meshes.
+        """Detect the persons in an image, with meshes.
 
         Args:
-            image: ``(H, W, 3)`` uint8 BGR, as OpenCV reads it.
-            name: Of the result.
+            image: ``(H, W, 3)`` uint8 BGR, as read by OpenCV.
+            name: Name of the result.
         """
         prepared = self.prepare(image)
         (outputs,) = self.run([prepared])
@@ -122,7 +122,7 @@ class OnnxDetector:
             ``(3, h, w)`` float32, 0..255.
 
         Raises:
-            ValueError: If it is no such array.
+            ValueError: If the array has another shape or dtype.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(
@@ -150,27 +150,26 @@ class OnnxDetector:
         """Outputs of the network.
 
         Args:
-            images: ``B`` of :meth:`prepare`, all of the same size.
+            images: ``B`` results of :meth:`prepare`, all of the same size.
 
         Returns:
-            For each image the outputs ``(P, ...)`` by name.  Files for any
-            size look at all levels of ``test_cfg.pyramid``, others at the
-            images alone.
+            For each image the outputs ``(P, ...)`` by name.  Files with
+            dynamic sizes use all levels of ``test_cfg.pyramid``, others only
+            the images.
         """
-        if self.description['size'] is not None:  # and takes one at a time
+        if self.description['size'] is not None:  # with a batch size of one
             return [out for x in images for out in self._run(x[None])]
         batch = np.stack(images)
         resized = [
             resize_images(batch, level.scale)
             for level in self.test_cfg.pyramid
         ]
-        found = [
-            [(outputs, x.shape[:-3:-1]) for outputs in self._run(x)]
-            for x in resized
+        outputs = [
+            [(y, x.shape[:-3:-1]) for y in self._run(x)] for x in resized
         ]
         size = batch.shape[:-3:-1]
         return [
-            join_levels(levels, size) for levels in zip(*found, strict=True)
+            join_levels(levels, size) for levels in zip(*outputs, strict=True)
         ]
 
     def _run(self, batch: np.ndarray) -> list[Outputs]:
@@ -203,25 +202,25 @@ class OnnxDetector:
         test_cfg: DecodingConfig | None = None,
         with_vertices: bool = False,
     ) -> FrameResult:
-        """Choose and pose the persons of an image.
+        """Select and pose the persons of an image.
 
         Args:
-            outputs: Of the network for this image.
-            prepared: The image of :meth:`prepare`.
-            name: Of the result.
+            outputs: Outputs of the network for this image.
+            prepared: Result of :meth:`prepare`.
+            name: Name of the result.
             size: ``(width, height)`` of the original image.
-            source_frame: Number in the video.
+            source_frame: Number of the frame in the video.
             timestamp: Seconds.
-            test_cfg: Which persons are returned.
+            test_cfg: Options; ``None`` for those of the file.
             with_vertices: Also compute the meshes.
         """
         config = replace(
             test_cfg or self.test_cfg, with_vertices=with_vertices
         )
-        seen = prepared.shape[2], prepared.shape[1]
+        input_size = prepared.shape[2], prepared.shape[1]
         with self._blas.limit(limits=1, user_api='blas'):
             persons = decode_persons(
-                outputs, seen, size, self.body_model, config
+                outputs, input_size, size, self.body_model, config
             )
         return FrameResult.from_prediction(
             persons, name, size, source_frame, timestamp, with_vertices

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images at several sizes, as the detector in PyTorch looks at them.
+"""Test-time image pyramid, as of the detector in PyTorch.
 
 Legend: ``B`` images, ``P`` candidates of a level.
 """
@@ -14,7 +14,7 @@ from PIL import Image
 
 
 def resize_images(images: np.ndarray, scale: float) -> np.ndarray:
-    """Smaller images; Pillow's bilinear filter is that of PyTorch.
+    """Downscale images; Pillow's bilinear filter equals that of PyTorch.
 
     Args:
         images: ``(B, 3, h, w)`` float32.
@@ -35,29 +35,28 @@ def join_levels(
     levels: Sequence[tuple[Mapping[str, np.ndarray], tuple[int, int]]],
     size: tuple[int, int],
 ) -> dict[str, np.ndarray]:
-    """Candidates of all levels side by side, with cameras of whole images.
+    """Concatenate the candidates of all levels.
 
     Args:
-        levels: Outputs ``(P, ...)`` by name, and width and height of the
-            image as the level saw it.
+        levels: Outputs ``(P, ...)`` by name, and ``(width, height)`` of the
+            image at the level.
         size: ``(width, height)`` of the image.
 
     Returns:
-        Outputs of all levels by name, and ``levels``: the index of each
-        candidate's.
+        Outputs of all levels by name, with cameras of the whole image, and
+        ``levels``, the index of the level of each candidate.
     """
     cameras = []
-    for outputs, seen in levels:
-        ratio = np.divide(size, seen)
+    for outputs, level_size in levels:
+        ratio = np.divide(size, level_size)
         factors = np.array([ratio.mean(), *ratio], outputs['camera'].dtype)
         cameras.append(outputs['camera'] * factors)
-    every = [outputs for outputs, _ in levels]
     joined = {
-        name: np.concatenate([outputs[name] for outputs in every])
-        for name in every[0]
+        name: np.concatenate([outputs[name] for outputs, _ in levels])
+        for name in levels[0][0]
     }
-    counts = [len(outputs['camera']) for outputs in every]
+    counts = [len(camera) for camera in cameras]
     return joined | {
         'camera': np.concatenate(cameras),
-        'levels': np.repeat(np.arange(len(every)), counts),
+        'levels': np.repeat(np.arange(len(levels)), counts),
     }

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Exported networks, run by OpenVINO instead of ONNX Runtime.
+"""Exported networks with OpenVINO instead of ONNX Runtime.
 
-On processors of Intel it is faster, and where they multiply bfloat16 (AMX,
-AVX512-BF16) the backbone can compute with it.
+It is faster on Intel processors, and supports a backbone in bfloat16 (with
+AMX or AVX512-BF16).
 """
 
 from __future__ import annotations
@@ -25,27 +25,25 @@ DTYPES = {'float32': 'f32', 'bfloat16': 'bf16'}
 """Names of dtypes in OpenVINO."""
 
 _BACKBONE = '.backbone.'
-_MAX_SHAPES = 4  # of which compiled networks are kept
+_MAX_SHAPES = 4  # compiled networks that are cached
 
 
 class OpenVINOSession:
-    """The part of ``onnxruntime.InferenceSession`` that is needed here.
+    """The used part of the interface of ``onnxruntime.InferenceSession``.
 
-    It compiles the network for each shape of its images, which takes seconds,
-    and keeps four: one shape of video, or a file of a fixed size, is what it
-    is good at.
+    It compiles the network for each image shape, which takes seconds, and
+    caches four of them, which suits videos and files with a fixed size.
 
     Args:
         path: A file of ``python -m aios export``.
-        num_threads: Default: as many as cores.
-        dtype: Of the backbone, ``'float32'`` or ``'bfloat16'``; everything
-            else computes with float32, as coordinates of bfloat16 are off by
-            whole pixels.
+        num_threads: Number of threads; default: number of cores.
+        dtype: Type of the backbone, ``'float32'`` or ``'bfloat16'``; all other
+            parts use float32, as bfloat16 coordinates have errors of pixels.
 
     Raises:
-        OnnxError: If OpenVINO is not there, or this processor has no
+        OnnxError: If OpenVINO is missing, or the processor does not support
             bfloat16.
-        ValueError: If it cannot read the file.
+        ValueError: If the file is invalid.
     """
 
     def __init__(
@@ -61,11 +59,11 @@ class OpenVINOSession:
         except ImportError as error:
             raise OnnxError(f'{error}: pip install openvino') from error
         self._core = openvino.Core()
-        able = self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
-        if dtype == 'bfloat16' and 'BF16' not in able:
+        supported = self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        if dtype == 'bfloat16' and 'BF16' not in supported:
             raise OnnxError(
                 'this processor does not compute with bfloat16, only with '
-                f'{", ".join(able)}; use float32'
+                f'{", ".join(supported)}; use float32'
             )
         try:
             self._model = self._core.read_model(os.fspath(path))
@@ -81,14 +79,14 @@ class OpenVINOSession:
         self._compiled = lru_cache(_MAX_SHAPES)(self._compile)
 
     def get_outputs(self) -> list[Any]:
-        """Their names."""
+        """Names of the outputs."""
         return [
             SimpleNamespace(name=output.any_name)
             for output in self._model.outputs
         ]
 
     def get_modelmeta(self) -> Any:
-        """What the file says about itself."""
+        """Metadata of the file."""
         key = ['framework', DESCRIPTION]
         known = self._model.has_rt_info(key)
         text = self._model.get_rt_info(key).astype(str) if known else ''
@@ -126,10 +124,10 @@ class OpenVINOSession:
 
 
 class _Stages:
-    """Networks of which each reads what the one before it wrote.
+    """A chain of networks.
 
     Args:
-        requests: Of the networks.
+        requests: Inference requests of the networks.
         names: Outputs of the last one.
     """
 
@@ -155,10 +153,10 @@ def _link(index: int) -> str:
 
 
 def _split(model: openvino.Model) -> tuple[openvino.Model, openvino.Model]:
-    """The backbone, and what reads its outputs; ``model`` is used up.
+    """Split a network, which is modified, into backbone and rest.
 
     Raises:
-        ValueError: If no convolution has a backbone's weights.
+        ValueError: If no convolution has weights of a backbone.
     """
     import openvino as ov
     from openvino import opset13 as opset
@@ -226,21 +224,21 @@ def _reached(
     starts: Sequence[openvino.Node],
     neighbours: Callable[[openvino.Node], list[openvino.Node]],
 ) -> list[openvino.Node]:
-    """All nodes to which ``neighbours`` leads, ``starts`` included."""
-    found = {node.get_name(): node for node in starts}
-    waiting = [*starts]
-    while waiting:
-        for node in neighbours(waiting.pop()):
-            if node.get_name() not in found:
-                found[node.get_name()] = node
-                waiting.append(node)
-    return list(found.values())
+    """All nodes reachable via ``neighbours``, including ``starts``."""
+    reached = {node.get_name(): node for node in starts}
+    stack = [*starts]
+    while stack:
+        for node in neighbours(stack.pop()):
+            if node.get_name() not in reached:
+                reached[node.get_name()] = node
+                stack.append(node)
+    return list(reached.values())
 
 
 def _edges_out_of(
     model: openvino.Model, inside: set[str]
 ) -> Iterator[tuple[openvino.Output, list[openvino.Input]]]:
-    """What is computed inside, and who reads it outside."""
+    """Outputs of nodes ``inside``, with their readers outside."""
     for node in model.get_ops():
         if (
             node.get_name() not in inside

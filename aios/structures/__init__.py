@@ -1,13 +1,28 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Pure data and maths: joints, tokens, rotations, cameras, boxes, meshes.
 
-Nothing here reads files, registers modules or imports other parts of the
+Modules neither read files nor register classes nor import other parts of the
 package.  Modules that need PyTorch are imported on first use.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .boxes import (
+    box_iou,
+    boxes_overlap_image,
+    clip_boxes,
+    cxcywh_to_xyxy,
+    generalized_box_iou,
+    pairwise_iou,
+    points_to_box,
+    sanitize_xywh,
+    scale_boxes,
+    suppress_overlaps,
+    xywh_to_xyxy,
+    xyxy_to_cxcywh,
+    xyxy_to_xywh,
+)
 from .camera import (
     VIRTUAL_FOCAL,
     Camera,
@@ -46,21 +61,6 @@ from .tokens import (
 )
 
 if TYPE_CHECKING:
-    from .boxes import (
-        box_iou,
-        boxes_overlap_image,
-        clip_boxes,
-        cxcywh_to_xyxy,
-        generalized_box_iou,
-        pairwise_iou,
-        points_to_box,
-        sanitize_xywh,
-        scale_boxes,
-        suppress_overlaps,
-        xywh_to_xyxy,
-        xyxy_to_cxcywh,
-        xyxy_to_xywh,
-    )
     from .ground_truth import GT_FIELDS, GtField
     from .rotations import (
         axis_angle_to_matrix,
@@ -135,8 +135,9 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        for module in ('boxes', 'ground_truth', 'rotations'):
-            found = import_module(f'.{module}', __name__)
-            if name in __all__ and hasattr(found, name):
-                return getattr(found, name)
+        if name in __all__:
+            for module in ('ground_truth', 'rotations'):
+                found = import_module(f'.{module}', __name__)
+                if hasattr(found, name):
+                    return getattr(found, name)
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -42,6 +42,12 @@ ArrayT = TypeVar('ArrayT', np.ndarray, 'torch.Tensor')
 # First part of the names of face joints, after "left_" or "right_".
 _FACE_STEMS = ('eyebrow', 'nosebridge', 'nose', 'eye', 'mouth', 'lip')
 _FACE_NAMES = ('jaw', 'head', 'contour_middle', 'jaw_extra', 'head_extra')
+_EQUIVALENT_NAMES = (
+    ('head_extra', 'head_h36m'),
+    ('headtop', 'headtop_h36m'),
+    ('left_hand', 'left_hand_3dhp'),
+    ('right_hand', 'right_hand_3dhp'),
+)
 _SIDES = ('left', 'right')
 _GROUPS = ('body', 'left_hand', 'right_hand', 'face')
 
@@ -255,19 +261,10 @@ def get_joint_set(joint_set: str | JointSet) -> JointSet:
 
 def _approximate_names(name: str) -> tuple[str, ...]:
     """Names of joints at nearly the same place, best first."""
+    for pair in _EQUIVALENT_NAMES:
+        if name in pair:
+            return tuple(other for other in pair if other != name)
     base = name.removesuffix('_openpose').removesuffix('_extra')
-    special = {
-        'head_extra': ('head_h36m',),
-        'head_h36m': ('head_extra',),
-        'headtop': ('headtop_h36m',),
-        'headtop_h36m': ('headtop',),
-        'left_hand': ('left_hand_3dhp',),
-        'right_hand': ('right_hand_3dhp',),
-        'left_hand_3dhp': ('left_hand',),
-        'right_hand_3dhp': ('right_hand',),
-    }
-    if name in special:
-        return special[name]
     variants = (base, f'{base}_extra', f'{base}_openpose')
     return tuple(v for v in variants if v != name)
 

@@ -35,7 +35,7 @@ default_hooks = dict(
 )
 
 env_cfg = dict(
-    cudnn_benchmark=False,  # images come in many sizes
+    cudnn_benchmark=False,  # images have many sizes
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Log losses without waiting for them."""
+"""Logging of losses without synchronisation."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ from .step_numbers import StepNumbers
 
 @HOOKS.register_module()
 class AsyncRuntimeInfoHook(RuntimeInfoHook):
-    """Log the losses of a step, and stop when they are no numbers.
+    """Log the losses of steps and stop at infinite and NaN values.
 
-    Takes the place of MMEngine's ``RuntimeInfoHook`` (``default_hooks``,
+    Replaces MMEngine's ``RuntimeInfoHook`` (``default_hooks``,
     ``runtime_info``).  Losses and the norm of the gradient are copied to the
-    host while the device works on, and read after the next step, when they
-    have long arrived.  They are read at once where they are used: before
-    ``LoggerHook`` writes, at the end of an epoch, before a checkpoint and
-    before validation.  So logs are the same as MMEngine's.
+    host asynchronously and read after the next step.  They are read at once
+    before ``LoggerHook`` writes, at the end of an epoch, before a checkpoint
+    and before validation, so that logs equal those of MMEngine.
 
-    Training stops at a loss or a gradient that is infinite or not a number,
-    with its name and those of the samples of the batch.  The optimizer
-    wrapper must have left out that step
-    (:class:`~aios.engine.optim.AsyncOptimWrapper` with a fused optimizer);
-    with any other wrapper, losses are read at once, before averaged weights
-    or a checkpoint take in broken weights.
+    Training stops at an infinite or NaN loss or gradient; the error names it
+    and the samples of the batch.  Reading later requires an optimizer wrapper
+    that skips such steps (:class:`~aios.engine.optim.AsyncOptimWrapper` with
+    a fused optimizer); with other wrappers, losses are read at once, before
+    broken weights reach averaged weights or a checkpoint.
     """
 
     def __init__(self) -> None:
@@ -45,11 +43,11 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
         data_batch: Any = None,
         outputs: MutableMapping[str, Any] | None = None,
     ) -> None:
-        """Take up the numbers of this step, log those of the one before.
+        """Copy the values of this step, log those of the previous one.
 
         Raises:
             InvalidLossError: If the total loss or the norm of the gradient
-                is no finite number.
+                is not finite.
         """
         self._log(runner)
         if outputs is None:
@@ -63,27 +61,27 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
             ('loss', *getattr(wrapper, 'must_be_finite', ())),
         )
         can_wait = getattr(wrapper, 'skips_broken_steps', False)
-        if not can_wait or self._is_looked_at(runner, batch_idx):
+        if not can_wait or self._is_logged(runner, batch_idx):
             self._log(runner)
 
     def before_val(self, runner: Runner) -> None:
-        """Log what is left, before averaged weights are looked at."""
+        """Log pending values before averaged weights are evaluated."""
         self._log(runner)
         super().before_val(runner)
 
     def before_save_checkpoint(
         self, runner: Runner, checkpoint: dict[str, Any]
     ) -> None:
-        """Log what is left, also in the checkpoint."""
+        """Log pending values, also in the checkpoint."""
         if self._step is not None:
             self._log(runner)
             checkpoint['message_hub'] = runner.message_hub.state_dict()
 
     def after_train(self, runner: Runner) -> None:
-        """Log what is left."""
+        """Log pending values."""
         self._log(runner)
 
-    def _is_looked_at(self, runner: Runner, batch_idx: int) -> bool:
+    def _is_logged(self, runner: Runner, batch_idx: int) -> bool:
         return self.end_of_epoch(runner.train_dataloader, batch_idx) or any(
             self.every_n_inner_iters(batch_idx, hook.interval)
             for hook in runner.hooks

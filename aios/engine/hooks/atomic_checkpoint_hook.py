@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Checkpoints that are whole or not there, and hold plain data."""
+"""Atomic checkpoints of plain data."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from aios.utils.safe_io import atomic_write, remove_half_written
 
 
 class AtomicLocalBackend(LocalBackend):
-    """Files of this machine that appear when they are complete.
+    """Local file backend with atomic writes.
 
-    MMEngine knows it as ``backend_args=dict(backend='atomic')``.
+    Registered in MMEngine as ``backend_args=dict(backend='atomic')``.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes aside, then give them their name."""
+        """Write bytes to a temporary file and rename it."""
         with atomic_write(filepath, overwrite=True) as stream:
             stream.write(obj)
 
@@ -33,17 +33,17 @@ register_backend('atomic', AtomicLocalBackend, force=True)
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """MMEngine's hook, whose files survive the end of the process.
+    """MMEngine's hook with atomic writes.
 
-    A checkpoint gets its name when all of it is on the disk, then
-    ``last_checkpoint`` names it, and only then an outdated one is removed:
-    there is something to resume from at any time.  Configs in the metadata
-    become plain dictionaries, which need no MMEngine to be read.
+    A checkpoint is written completely before ``last_checkpoint`` is updated
+    and an outdated checkpoint removed, so that training can be resumed at any
+    time.  Configs in the metadata become plain dictionaries, which are
+    readable without MMEngine.
 
     Args:
         *args: See :class:`mmengine.hooks.CheckpointHook`.
-        backend_args: Of another file backend; by default, and where the
-            files are on this machine, :class:`AtomicLocalBackend`.
+        backend_args: Arguments of the file backend; by default, for local
+            files, :class:`AtomicLocalBackend`.
         **kwargs: See :class:`mmengine.hooks.CheckpointHook`.
     """
 
@@ -63,7 +63,7 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, backend_args=backend_args, **kwargs)
 
     def before_train(self, runner: Runner) -> None:
-        """Remove what a process that was killed had not finished."""
+        """Remove incomplete files of killed processes."""
         super().before_train(runner)
         if is_main_process() and '://' not in str(self.out_dir):
             remove_half_written(self.out_dir)
@@ -81,10 +81,10 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_load_checkpoint(
         self, runner: Runner, checkpoint: dict[str, Any]
     ) -> None:
-        """Spare the runner a comparison of datasets that it gets wrong.
+        """Avoid a wrong warning of the runner about different datasets.
 
-        It compares pickles, which differ between a config and an equal
-        dictionary.
+        The runner compares pickles, which differ between a config and an
+        equal dictionary.
         """
         if not runner._resume:
             return
@@ -98,7 +98,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(
         self, runner: Runner, step: int, meta: dict[str, Any]
     ) -> None:
-        outdated = self._remember(runner, step)
+        outdated = self._register_step(runner, step)
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
@@ -124,8 +124,8 @@ class AtomicCheckpointHook(CheckpointHook):
             elif self.file_backend.isdir(path):  # one file per process
                 self.file_backend.rmtree(path)
 
-    def _remember(self, runner: Runner, step: int) -> list[str]:
-        """Note a checkpoint to come; returns those it makes outdated."""
+    def _register_step(self, runner: Runner, step: int) -> list[str]:
+        """Register a new checkpoint and return the paths of outdated ones."""
         if self.max_keep_ckpts <= 0:
             return []
         kept = self.keep_ckpt_ids

@@ -83,7 +83,7 @@ def _choose(runner: Runner) -> str | None | RuntimeError:
             f'{path} cannot be resumed from: {damage}; trying an older one'
         )
     if len(candidates) == 1:
-        runner.logger.warning('there is no older one: begins anew')
+        runner.logger.warning('there is no older one: starting from scratch')
     elif candidates:
         # Not raised here, because other processes wait for the broadcast.
         return RuntimeError(

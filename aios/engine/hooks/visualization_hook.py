@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Predictions next to ground truth, in images."""
+"""Images of predictions next to ground truth."""
 
 from __future__ import annotations
 
@@ -25,20 +25,19 @@ from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 @HOOKS.register_module()
 class WholeBodyVisualizationHook(Hook):
-    """Draws some images at each validation, and in tests all if asked to.
+    """Draws some images in each validation, and optionally all in tests.
 
-    Ground truth is on the left, predictions on the right.  During validation
-    the same images, spread over the dataset, come every time, so one sees
-    the network learn; they go to the visualizer's backends.  Meshes need a
-    ``body_model`` in the visualizer's config.
+    Ground truth is on the left, predictions on the right.  Each validation
+    sends the same images, spread over the dataset, to the backends of the
+    visualizer.  Meshes need a ``body_model`` in the visualizer's config.
 
     Args:
-        num_images: How many images of each validation; 0 for none.
-        score_thr: Persons with a lower score are not drawn.
+        num_images: Number of images in each validation; 0 for none.
+        score_thr: Minimum score of the persons drawn.
         test_out_dir: Folder for the images of tests, relative to the
             folder of the run; default: none are written.
         show: Open a window for each image of a test.
-        wait_time: Seconds such a window waits, 0 for a key press.
+        wait_time: Seconds until the window closes, 0 for a key press.
         backend_args: Storage back-end of :mod:`mmengine.fileio`.
     """
 
@@ -65,8 +64,8 @@ class WholeBodyVisualizationHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[DetDataSample] | None = None,
     ) -> None:
-        """Draw the first image of a batch, if it is its turn."""
-        if not outputs or batch_idx not in self._turns(runner):
+        """Draw the first image of some batches."""
+        if not outputs or batch_idx not in self._drawn_batches(runner):
             return
         sample = outputs[0]
         runner.visualizer.add_image(
@@ -75,10 +74,10 @@ class WholeBodyVisualizationHook(Hook):
             step=runner.epoch if runner.epoch else runner.iter,
         )
 
-    def _turns(self, runner: Runner) -> set[int]:
+    def _drawn_batches(self, runner: Runner) -> set[int]:
         batches = len(runner.val_dataloader)
         count = min(self.num_images, batches)
-        # Process 0 alone has backends; the others need not draw.
+        # Only rank 0 has backends.
         if not count or runner.rank:
             return set()
         return set(np.linspace(0, batches - 1, count).round().tolist())
@@ -90,7 +89,7 @@ class WholeBodyVisualizationHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[DetDataSample] | None = None,
     ) -> None:
-        """Draw all images, if they are wanted."""
+        """Draw all images, if enabled."""
         if not self.show and self.test_out_dir is None:
             return
         for sample in outputs or ():
@@ -121,11 +120,11 @@ def draw_sample(
     """Ground truth and predictions of a sample, side by side.
 
     Args:
-        visualizer: Draws.
+        visualizer: The visualizer.
         image: ``(H, W, 3)`` uint8 RGB, the original image.
-        sample: With ``pred_instances`` in original pixels, and
-            ``gt_instances`` if they are to be seen.
-        score_thr: Persons with a lower score are not drawn.
+        sample: Sample with ``pred_instances`` in original pixels, and
+            optionally ``gt_instances``.
+        score_thr: Minimum score of the persons drawn.
 
     Returns:
         ``(H, 2 W, 3)`` uint8 RGB; ``(H, W, 3)`` without ground truth.
@@ -164,5 +163,5 @@ def _displayed(persons: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name(sample: DetDataSample) -> str:
-    """Unlike file names, unique in the dataset."""
+    """Name of a sample, unique in the dataset."""
     return f'{sample.img_id:06d}_{Path(sample.img_path).stem}'

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The two formats of :func:`torch.save`, without PyTorch's unpickler.
+"""Reader of both formats of :func:`torch.save` without PyTorch's unpickler.
 
-``torch.load(weights_only=True)`` sets the attributes of what it builds to
-whatever a file says, enlarges storages to any size, and in PyTorch < 2.6 can
-be made to run code (CVE-2025-32434).
+``torch.load(weights_only=True)`` sets arbitrary attributes of objects,
+enlarges storages to any size, and in PyTorch < 2.6 can be made to execute
+code (CVE-2025-32434).
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def read_archive(path: Path, map_location: Any) -> tuple[Any, set[str]]:
         map_location: See :func:`torch.load`.
 
     Returns:
-        Its content, and the types of objects that were ignored.
+        Its content, and the types of ignored objects.
 
     Raises:
-        UnsafeFileError: It asks for more than data, or for memory or time
-            out of proportion to its size.
-        Exception: Whatever the bytes of a damaged file lead to.
+        UnsafeFileError: It is not only data, or needs memory or time out of
+            proportion to its size.
+        Exception: The file is damaged.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -61,7 +61,7 @@ def read_archive(path: Path, map_location: Any) -> tuple[Any, set[str]]:
 
 
 class _Reader:
-    """What both formats have in common: types, storages, devices."""
+    """Common part of both formats: types, storages, devices."""
 
     def __init__(self, map_location: Any) -> None:
         self.map_location = map_location
@@ -69,7 +69,7 @@ class _Reader:
         self._memory: dict[str, UntypedStorage] = {}
 
     def unpickler(self, stream: BinaryIO) -> Unpickler:
-        """A reader of a pickle that may name storages."""
+        """Unpickler with persistent ids of storages."""
         unpickler = Unpickler(
             stream, records=RECORDS, find_other=self._find_other
         )
@@ -82,7 +82,7 @@ class _Reader:
         return CheckpointBuilder(consumed, (torch.dtype,))(raw)
 
     def _find_other(self, module: str, name: str) -> Any:
-        # torch.save writes protocol 2, with the old names of Python 2.
+        # torch.save writes protocol 2, with names of Python 2.
         if (module, name) in NAME_MAPPING:
             module, name = NAME_MAPPING[module, name]
         module = IMPORT_MAPPING.get(module, module)
@@ -113,14 +113,14 @@ class _Reader:
         return Storage(dtype, num_bytes, memory)
 
     def locate(self, name: str, num_bytes: int) -> Read:
-        """Function that reads a storage, once its size is checked."""
+        """Check the size of a storage and return a function to read it."""
         raise NotImplementedError
 
 
 def _move(
     storage: UntypedStorage, location: str, map_location: Any
 ) -> UntypedStorage:
-    """Put a storage where :func:`torch.load` would."""
+    """Move a storage as :func:`torch.load` does."""
     if callable(map_location):
         moved = map_location(storage, location)
         if moved is not None:
@@ -136,7 +136,7 @@ def _move(
 
 
 class _ZipReader(_Reader):
-    """The format since PyTorch 1.6: an archive with a file per storage."""
+    """The format since PyTorch 1.6: a ZIP archive with a file per storage."""
 
     def __init__(
         self, archive: zipfile.ZipFile, path: Path, map_location: Any
@@ -183,7 +183,7 @@ class _ZipReader(_Reader):
 def _check_members(
     archive: zipfile.ZipFile, path: Path
 ) -> dict[str, zipfile.ZipInfo]:
-    """Members by name: not compressed, and none that shares its bytes."""
+    """Members by name; rejects compressed and overlapping members."""
     members = {info.filename: info for info in archive.infolist()}
     if any(
         info.compress_type != zipfile.ZIP_STORED
@@ -198,7 +198,7 @@ def _check_members(
 
 
 class _StreamReader(_Reader):
-    """The format before PyTorch 1.6: pickles, then one storage by another."""
+    """The format before PyTorch 1.6: pickles, followed by storages."""
 
     def __init__(
         self, stream: BinaryIO, path: Path, map_location: Any
@@ -206,7 +206,7 @@ class _StreamReader(_Reader):
         super().__init__(map_location)
         self._stream = stream
         self._size = path.stat().st_size
-        self._places: dict[str, int] = {}
+        self._offsets: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
 
     def read(self) -> tuple[Any, set[str]]:
@@ -223,13 +223,13 @@ class _StreamReader(_Reader):
         return self.build(unpickler, raw), self.ignored
 
     def _skip(self, name: str) -> None:
-        """Note where a storage is."""
+        """Record the offset of a storage and skip it."""
         (count,) = struct.unpack('<q', self._stream.read(8))
         size = self._sizes[name]
-        place = self._stream.tell()
-        if count < 0 or place + size > self._size:
+        offset = self._stream.tell()
+        if count < 0 or offset + size > self._size:
             raise ValueError(f'storage {name} is not complete')
-        self._places[name] = place
+        self._offsets[name] = offset
         self._stream.seek(size, io.SEEK_CUR)
 
     def locate(self, name: str, num_bytes: int) -> Read:
@@ -238,14 +238,14 @@ class _StreamReader(_Reader):
             raise ValueError(f'storage {name} has two sizes')
 
         def read() -> torch.Tensor:
-            self._stream.seek(self._places[name])
+            self._stream.seek(self._offsets[name])
             return _read_exactly(self._stream, num_bytes)
 
         return read
 
 
 def _read_exactly(stream: Any, num_bytes: int) -> torch.Tensor:
-    """Bytes that are known to be in the file."""
+    """Read bytes, whose number was checked against the file size."""
     data = torch.empty(num_bytes, dtype=torch.uint8)
     view, filled = memoryview(data.numpy().data), 0
     while filled < num_bytes:

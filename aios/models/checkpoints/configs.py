@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Configs that stand in files: data, whose types are registered ones.
+"""Configs in checkpoints, as data with registered types.
 
-MMEngine runs a config's text to read it, and finds ``type='package.name'``
-by importing the package. Neither may be done with what a file says.
+MMEngine executes the text of a config to read it, and imports packages for
+``type='package.name'``. Both are unsafe for untrusted files.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _KEPT = ('model', 'test_dataloader')
 def read_stored_config(
     config: Mapping[str, Any], source: str | os.PathLike
 ) -> dict[str, Any]:
-    """What inference needs of a config from a file.
+    """Fields for inference of a config from a file.
 
     Args:
         config: Plain data.
-        source: The file, named in errors.
+        source: The file, for messages.
 
     Returns:
-        ``model`` and ``test_dataloader``, as far as they are there. The
-        types of the model and of the pipelines are names in registries of
-        ``aios``, ``mmdet``, ``mmengine`` (where those of mmcv are), or of a
-        project that is imported already.
+        ``model`` and ``test_dataloader``, if present. The types of the model
+        and of the pipelines are names in registries of ``aios``, ``mmdet``,
+        ``mmengine`` (which include those of mmcv), or of a project that is
+        already imported.
 
     Raises:
-        CheckpointError: A type is anything else.
+        CheckpointError: Another type is used.
     """
     kept = {name: config[name] for name in _KEPT if name in config}
     return _with_registered_types(kept, '', str(source))
@@ -58,16 +58,16 @@ def _with_registered_types(value: Any, place: str, source: str) -> Any:
     if place.startswith('test_dataloader') and 'pipeline' not in place:
         return content
     if '_scope_' in content and content['_scope_'] not in _scopes():
-        _refuse(source, f'{place}._scope_', content['_scope_'])
+        _reject(source, f'{place}._scope_', content['_scope_'])
     if 'type' in content:
         name = _registered_name(content['type'])
         if name is None:
-            _refuse(source, f'{place}.type', content['type'])
+            _reject(source, f'{place}.type', content['type'])
         content['type'] = name
     return content
 
 
-def _refuse(source: str, place: str, value: Any) -> None:
+def _reject(source: str, place: str, value: Any) -> None:
     raise CheckpointError(
         f'{source}: its config says {place} = {str(value)[:80]!r}, which is '
         f'registered by none of {", ".join(_scopes())}; name a config file '
@@ -80,10 +80,10 @@ def _scopes() -> list[str]:
 
 
 def _registered_name(name: Any) -> str | None:
-    """How a registry finds a type without importing what is named.
+    """Name of a type in a registry, found without importing its package.
 
-    Names from configs of MMEngine's new style are whole paths: those of
-    registered classes become their names in the registry.
+    Full paths of MMEngine's new-style configs are converted to the names of
+    registered classes.
     """
     if not isinstance(name, str):
         return None
@@ -100,7 +100,7 @@ def _registered_name(name: Any) -> str | None:
 
 
 def _nodes() -> list[Registry]:
-    """Registries of what inference builds; other projects' come last."""
+    """Registries for inference, with those of other projects last."""
     import mmdet.registry  # noqa: F401
 
     import aios.registry  # noqa: F401
@@ -118,7 +118,7 @@ def _nodes() -> list[Registry]:
 
 
 def _filled_nodes(package: str) -> Iterator[Registry]:
-    """Registries, each after the modules that fill it were imported."""
+    """Registries, after importing the modules that fill them."""
     for node in _nodes():
         if node.scope in (package, 'mmengine') or not package:
             node.import_from_location()
@@ -126,14 +126,14 @@ def _filled_nodes(package: str) -> Iterator[Registry]:
 
 
 def parse_config(text: str, source: str) -> dict[str, Any]:
-    """Read what MMEngine stores of a config, without running it.
+    """Read the text of a config that MMEngine stores, without executing it.
 
     Args:
         text: Assignments of literals and ``dict(...)``.
-        source: Named in errors.
+        source: Name of the file, for messages.
 
     Raises:
-        CheckpointError: If there is anything else.
+        CheckpointError: The text has other statements.
     """
     try:
         statements = ast.parse(text).body

@@ -94,7 +94,7 @@ def convert(
     if (unknown or missing) and not allow_partial:
         raise CheckpointError(_explain(network, unknown, missing))
     if not known:
-        raise CheckpointError('not one tensor of AiOS or ED-Pose is here')
+        raise CheckpointError('not one tensor of AiOS or ED-Pose found')
     for name, tensor in known.items():
         _check(name, tensor, official[name].shape)
     origin = {_our_name(name): name for name in known}

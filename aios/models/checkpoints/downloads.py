@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Checkpoints by URL, and by the names that MMEngine has for URLs."""
+"""Download of checkpoints, by URL or MMEngine's names for URLs."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ REMOTE_PREFIXES = (
     r'(\S+\:)?s3://',
     r'(\S+\:)?petrel://',
 )
-"""What MMEngine's loader of checkpoints knows besides files."""
+"""Prefixes of MMEngine's checkpoint loader besides files."""
 
-# What PyTorch and OpenMMLab put at the end of a name: resnet50-0676ba61.pth
+# Suffix of file names of PyTorch and OpenMMLab: resnet50-0676ba61.pth
 _HASH_IN_NAME = re.compile(r'-([a-f0-9]{8,64})\.')
 
 
 def fetch(name: str | os.PathLike) -> Path:
     """The local file of a checkpoint, downloaded once.
 
-    Downloads are kept where :func:`torch.hub.load_state_dict_from_url` keeps
-    them. The SHA-256 of a file must begin with what its name says, as in
-    ``resnet50-0676ba61.pth``. Without that it is written beside the download
-    and to the log, and compared from then on.
+    Downloads are cached in the folder of
+    :func:`torch.hub.load_state_dict_from_url`. The SHA-256 of a file must
+    begin with the digits in its name, as in ``resnet50-0676ba61.pth``. For
+    other names it is stored beside the download at first and compared later.
 
     Args:
         name: A file, a URL, or one of MMEngine's names for URLs, such as
             ``torchvision://resnet50``.
 
     Raises:
-        CheckpointError: It cannot be fetched, or is not the file it was.
+        CheckpointError: The download fails, or the SHA-256 differs.
     """
     scheme, separator, rest = str(name).partition('://')
     if not separator:
@@ -63,7 +63,7 @@ def fetch(name: str | os.PathLike) -> Path:
             f'{name}: allowed are files, and what begins with '
             f'{", ".join(f"{s}://" for s in (*_TABLES, "http", "https"))}'
         )
-    path = _place(str(name))
+    path = _cache_path(str(name))
     if dist.get_rank() == 0:
         _download(str(name), path)
     dist.barrier()
@@ -75,11 +75,13 @@ def _look_up(scheme: str, name: str) -> str:
     if 'mmlab' in scheme:
         name = get_deprecated_model_names().get(name, name)
     if name not in table:
-        raise CheckpointError(f'{scheme}://{name}: MMEngine knows no such one')
+        raise CheckpointError(
+            f'{scheme}://{name}: not in the list of MMEngine'
+        )
     return table[name]
 
 
-def _place(url: str) -> Path:
+def _cache_path(url: str) -> Path:
     name = Path(urlparse(url).path).name
     if not name:
         raise CheckpointError(f'{url}: this URL names no file')
@@ -87,11 +89,11 @@ def _place(url: str) -> Path:
 
 
 def _download(url: str, path: Path) -> None:
-    note = path.with_name(f'{path.name}.sha256')
+    digest_file = path.with_name(f'{path.name}.sha256')
     named = _HASH_IN_NAME.search(path.name)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        note.unlink(missing_ok=True)
+        digest_file.unlink(missing_ok=True)
         try:
             torch.hub.download_url_to_file(url, str(path))
         except OSError as error:
@@ -99,11 +101,11 @@ def _download(url: str, path: Path) -> None:
     found = file_sha256(path)
     if named is not None:
         expected = named[1]
-    elif note.exists():
-        expected = note.read_text(encoding='utf-8').strip()
+    elif digest_file.exists():
+        expected = digest_file.read_text(encoding='utf-8').strip()
     else:
         expected = found
-        note.write_text(found, encoding='utf-8')
+        digest_file.write_text(found, encoding='utf-8')
         print_log(f'{path}: from {url}, SHA-256 {found}', 'current')
     if not found.startswith(expected):
         raise CheckpointError(

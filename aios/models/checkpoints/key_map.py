@@ -1,13 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How the tensors of the published AiOS are called here, as a table.
+"""Table of official tensor names and ours.
 
-A rule pairs a beginning of an official name with one of ours; ``*`` stands
-for an index that both have, and what follows is the same on both sides. The
-first rule that fits counts, and the table works in both directions.
+A rule pairs a prefix of an official name with one of ours; ``*`` stands for a
+common index, and the rest of the name is the same. The first rule that
+matches is used, in both directions.
 
-The published files name 300 tensors twice or more, because its decoder lists
-the modules of its heads and three lists repeat one module:
-:func:`canonical_name` gives the name that stands for all of them.
+The published files have two or more names for 300 tensors, because its decoder
+lists the modules of its heads and three lists repeat one module:
+:func:`canonical_name` returns one name for all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
 
-_BOTH_CODERS = [
+_FEED_FORWARD = [
     # official, ours
     ('linear1.', 'ffn.layers.0.0.'),
     ('linear2.', 'ffn.layers.1.'),
@@ -28,7 +28,7 @@ _ENCODER_LAYER = [
     ('self_attn.', 'self_attn.'),
     ('norm1.', 'norms.0.'),
     ('norm2.', 'norms.1.'),
-    *_BOTH_CODERS,
+    *_FEED_FORWARD,
 ]
 # The official norms are not numbered in the order in which they are applied.
 _DECODER_LAYER = [
@@ -36,11 +36,11 @@ _DECODER_LAYER = [
     ('norm2.', 'norms.0.'),
     ('cross_attn.', 'cross_attn.'),
     ('norm1.', 'norms.1.'),
-    *_BOTH_CODERS,
+    *_FEED_FORWARD,
     ('norm3.', 'norms.2.'),
 ]
-# What is learned about new tokens: content, size, ours. The last are added
-# in expansion 0 (to body tokens) or 1 (to hands and faces).
+# Learned queries of new tokens: content, size, ours. Expansion 0 adds tokens
+# to bodies, expansion 1 to hands and faces.
 _PART_QUERIES = [
     ('keypoint_embed', 'hw', '0.body_keypoints'),
     ('lhand_box_embed', 'hw_lhand_bbox', '0.left_hand_box'),
@@ -50,12 +50,12 @@ _PART_QUERIES = [
     ('rhand_keypoint_embed', 'hw_rhand_kps', '1.right_hand_keypoints'),
     ('face_keypoint_embed', 'hw_face_kps', '1.face_keypoints'),
 ]
-# Branches: centre, size, index of the centre that places new tokens, ours.
+# Branches: centre, size, index of the centre MLP of new tokens, ours.
 _BOX_BRANCHES = [
     ('bbox_hand_embed', 'bbox_hand_hw_embed', 4, 'hand_box'),
     ('bbox_face_embed', 'bbox_face_hw_embed', 4, 'face_box'),
 ]
-# Here one module gives the size in all layers.
+# Here all layers share the module of the size.
 _POINT_BRANCHES = [
     ('pose_embed', 'pose_hw_embed', 4, 'body_keypoints'),
     ('pose_hand_embed', 'pose_hand_hw_embed', 2, 'hand_keypoints'),
@@ -75,7 +75,7 @@ _REPEATED = {
     'pose_hand_hw_embed': 2,
     'pose_face_hw_embed': 2,
 }
-# Head lists that the official decoder holds too.
+# Lists of the head that are also attributes of the official decoder.
 _IN_DECODER = (
     'class_embed',
     'bbox_embed',
@@ -85,7 +85,7 @@ _IN_DECODER = (
 
 @dataclass(frozen=True)
 class Rule:
-    """A beginning of official names, and of ours.
+    """Prefix of official names and of ours.
 
     Args:
         official: Such as ``'transformer.encoder.layers.*.norm1.'``.
@@ -100,28 +100,26 @@ class Rule:
         return _compile(self.official), _compile(self.ours)
 
     def to_ours(self, name: str) -> str | None:
-        """Our name, or ``None`` if the rule does not fit."""
+        """Our name, or ``None`` if the rule does not match."""
         return _translate(name, self._patterns[0], self.ours)
 
     def to_official(self, name: str) -> str | None:
-        """The official name, or ``None`` if the rule does not fit."""
+        """The official name, or ``None`` if the rule does not match."""
         return _translate(name, self._patterns[1], self.official)
 
 
-def _compile(beginning: str) -> re.Pattern[str]:
-    return re.compile(re.escape(beginning).replace(r'\*', r'(\d+)') + '(.*)')
+def _compile(prefix: str) -> re.Pattern[str]:
+    return re.compile(re.escape(prefix).replace(r'\*', r'(\d+)') + '(.*)')
 
 
-def _translate(
-    name: str, pattern: re.Pattern[str], beginning: str
-) -> str | None:
+def _translate(name: str, pattern: re.Pattern[str], prefix: str) -> str | None:
     match = pattern.fullmatch(name)
     if match is None:
         return None
     *indices, rest = match.groups()
     for index in indices:
-        beginning = beginning.replace('*', index, 1)
-    return beginning + rest
+        prefix = prefix.replace('*', index, 1)
+    return prefix + rest
 
 
 def _rules() -> Iterable[tuple[str, str]]:
@@ -132,13 +130,13 @@ def _rules() -> Iterable[tuple[str, str]]:
     yield 'input_proj.3.0.', 'neck.extra_convs.0.conv.'
     yield 'input_proj.3.1.', 'neck.extra_convs.0.gn.'
     yield 'transformer.level_embed', 'level_embed'
-    for coder, parts in (
+    for module, parts in (
         ('encoder', _ENCODER_LAYER),
         ('decoder', _DECODER_LAYER),
     ):
         for official, ours in parts:
-            beginning = f'{coder}.layers.*.'
-            yield f'transformer.{beginning}{official}', beginning + ours
+            prefix = f'{module}.layers.*.'
+            yield f'transformer.{prefix}{official}', prefix + ours
     yield 'transformer.enc_output.', 'memory_trans_fc.'
     yield 'transformer.enc_output_norm.', 'memory_trans_norm.'
     yield 'transformer.enc_out_class_embed.', 'bbox_head.encoder_cls.'
@@ -165,14 +163,14 @@ def _rules() -> Iterable[tuple[str, str]]:
 
 
 RULES = tuple(Rule(official, ours) for official, ours in _rules())
-"""The table, most special rules first."""
+"""The table; specific rules precede general ones."""
 
 
 def to_ours(name: str) -> str | None:
     """Our name of an official tensor, ``None`` if there is no rule.
 
     Args:
-        name: Official name, as :func:`canonical_name` gives it.
+        name: Result of :func:`canonical_name`.
     """
     results = (rule.to_ours(name) for rule in RULES)
     return next((result for result in results if result is not None), None)
@@ -191,7 +189,7 @@ _REPEATED_ALIAS = re.compile(rf'({"|".join(_REPEATED)})\.\d+\.(.*)')
 
 
 def canonical_name(name: str) -> str:
-    """The one official name that stands for all names of a tensor."""
+    """Canonical official name of a tensor."""
     name = _DECODER_ALIAS.sub(r'\1', name)
     return _REPEATED_ALIAS.sub(r'\1.0.\2', name)
 
@@ -211,7 +209,7 @@ def aliases(name: str) -> list[str]:
 def is_body_model(name: str) -> bool:
     """Whether an official tensor belongs to the SMPL-X body model.
 
-    Those are licensed data of the body model's owner, and no weights.
+    These are licensed data, not weights.
     """
     return name.startswith('body_model.')
 
@@ -222,8 +220,8 @@ class OfficialTensor:
 
     Args:
         shape: Its shape.
-        in_edpose: Whether ED-Pose (17 keypoints, ResNet-50), from which the
-            training of AiOS starts, has it too.
+        in_edpose: Whether ED-Pose (17 keypoints, ResNet-50), which
+            initialises the training of AiOS, also has it.
     """
 
     shape: tuple[int, ...]

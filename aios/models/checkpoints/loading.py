@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Loading weights into a model: official files as they are, and checks."""
+"""Loading of weights, with checks and conversion of official files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .reading import CheckpointError, read_checkpoint, select_weights
 def load_checkpoint(
     filename: str, map_location: Any = 'cpu'
 ) -> dict[str, Any]:
-    """Read a checkpoint as MMEngine needs it.
+    """Read a checkpoint for MMEngine.
 
-    Like MMEngine's readers, but code in the file never runs, an unconverted
-    file of the published AiOS or ED-Pose is converted, and weights that were
-    saved alone (``torch.save(model.state_dict(), ...)``) are put where
-    MMEngine's hooks look for them. ``meta['config']``, a text that
-    ``Runner.resume`` would run, is left out.
+    Unlike MMEngine's readers, it never executes code in the file, converts
+    files of the published AiOS or ED-Pose, and moves bare weights
+    (``torch.save(model.state_dict(), ...)``) to ``state_dict``.
+    ``meta['config']``, a text that ``Runner.resume`` would execute, is left
+    out.
 
     Args:
         filename: The file, a URL, or a name such as ``torchvision://resnet50``
@@ -33,12 +33,13 @@ def load_checkpoint(
         map_location: See :func:`torch.load`.
 
     Returns:
-        Content of the file, with ``state_dict``; of an official one only
+        Content of the file, with ``state_dict``; for an official file only
         that (its ``model``, not the averaged weights) and ``meta``.
 
     Raises:
         FileNotFoundError: There is no such file.
-        CheckpointError: The file is damaged, or looks official but is not.
+        CheckpointError: The file is damaged, or an official one with wrong
+            tensors.
     """
     content = read_checkpoint(fetch(filename), map_location)
     meta = content.get('meta')
@@ -46,8 +47,8 @@ def load_checkpoint(
         content['meta'] = {k: v for k, v in meta.items() if k != 'config'}
     weights = content.get('model', content)
     if not isinstance(weights, dict) or not _looks_official(weights):
-        alone = all(isinstance(value, Tensor) for value in content.values())
-        return dict(state_dict=content) if content and alone else content
+        is_bare = all(isinstance(value, Tensor) for value in content.values())
+        return dict(state_dict=content) if content and is_bare else content
     try:
         state_dict = _convert(select_weights(content), str(filename))
     except CheckpointError as error:
@@ -58,9 +59,9 @@ def load_checkpoint(
 def install_loader() -> None:
     """Let MMEngine read all checkpoints with :func:`load_checkpoint`.
 
-    For this process: what ``load_from``, ``resume`` and ``init_cfg`` of a
-    config name. ``tools/train.py`` and ``tools/test.py`` do it, and
-    :class:`~aios.engine.hooks.DataOnlyLoadingHook`.
+    In this process, this applies to ``load_from``, ``resume`` and
+    ``init_cfg`` of configs. ``tools/train.py``, ``tools/test.py`` and
+    :class:`~aios.engine.hooks.DataOnlyLoadingHook` call it.
     """
     CheckpointLoader.register_scheme(
         prefixes=('', *REMOTE_PREFIXES), loader=load_checkpoint, force=True
@@ -70,19 +71,19 @@ def install_loader() -> None:
 def check_state_dict(
     model: nn.Module, state_dict: MutableMapping[str, Tensor], prefix: str = ''
 ) -> None:
-    """Refuse weights that do not fit; convert official ones in place.
+    """Reject weights that do not fit; convert official ones in place.
 
-    To be called in ``_load_from_state_dict`` of the whole model: MMEngine
-    only logs what does not fit, and goes on with random weights.
+    For ``_load_from_state_dict`` of the whole model: MMEngine only logs
+    mismatches and continues with random weights.
 
     Args:
         model: The model.
         state_dict: Tensors by name, changed if the names are official.
-        prefix: What stands before the names of this model.
+        prefix: Prefix of the names of this model.
 
     Raises:
-        CheckpointError: Not one name fits, a shape differs, or a value is
-            not finite.
+        CheckpointError: No name matches, a shape differs, or a value is not
+            finite.
     """
     names = [name for name in state_dict if name.startswith(prefix)]
     if _looks_official(name.removeprefix(prefix) for name in names):
@@ -129,7 +130,7 @@ def _convert(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     text = (
         f'{source} is an official {conversion.network} checkpoint; its '
         f'{len(conversion.state_dict)} tensors were renamed while loading '
-        '(tools/model_converters/aios_to_mm.py does it once for all).'
+        '(tools/model_converters/aios_to_mm.py converts the file).'
     )
     if conversion.network == 'ED-Pose':
         text += (

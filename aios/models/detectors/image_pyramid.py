@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""One batch of images at several sizes.
+"""Test-time image pyramid of a batch.
 
 Legend: ``B`` images, ``P`` candidates of a level.
 """
@@ -7,9 +7,8 @@ Legend: ``B`` images, ``P`` candidates of a level.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +23,8 @@ def sizes_of(samples: Sequence[DetDataSample], like: Tensor) -> Tensor:
     """``(B, 2)`` float32 width and height of images without padding.
 
     Args:
-        samples: Of the images, with ``img_shape``.
-        like: On whose device the result is.
+        samples: Samples with ``img_shape``.
+        like: Tensor on the device of the result.
     """
     sizes = [sample.img_shape[1::-1] for sample in samples]
     return tensor_like(sizes, like, torch.float32)
@@ -34,11 +33,11 @@ def sizes_of(samples: Sequence[DetDataSample], like: Tensor) -> Tensor:
 def padding_mask(
     feature: Tensor, samples: Sequence[DetDataSample] | None
 ) -> Tensor | None:
-    """1 on padding and 0 on images, ``(B, 1, H, W)``; ``None`` without.
+    """``(B, 1, H, W)``, 1 on padding and 0 on images; ``None`` for none.
 
     Args:
-        feature: Whose dtype and device the mask has.
-        samples: With ``batch_input_shape`` and ``img_shape``.
+        feature: Tensor with the dtype and device of the result.
+        samples: Samples with ``batch_input_shape`` and ``img_shape``.
     """
     if samples is None:
         return None
@@ -53,7 +52,7 @@ def padding_mask(
 
 
 def resize_images(images: Tensor, scale: float) -> Tensor:
-    """Smaller images, averaged so that nothing aliases.
+    """Downscale images with anti-aliasing.
 
     Args:
         images: ``(B, C, height, width)``.
@@ -72,16 +71,16 @@ def resize_images(images: Tensor, scale: float) -> Tensor:
 def resize_batch(
     images: Tensor, samples: Sequence[DetDataSample], scale: float
 ) -> tuple[Tensor, Sequence[DetDataSample]]:
-    """Smaller images with samples that know their sizes.
+    """Downscale images and adapt their samples.
 
     Args:
         images: See :func:`resize_images`.
-        samples: With ``img_shape``.
-        scale: See there.
+        samples: Samples with ``img_shape``.
+        scale: See :func:`resize_images`.
 
     Returns:
-        Images, and for a scale below 1 new samples that have nothing but
-        ``img_shape`` and ``batch_input_shape``.
+        Images, and for a scale below 1 new samples with only ``img_shape``
+        and ``batch_input_shape``.
     """
     if scale == 1:
         return images, samples
@@ -97,40 +96,46 @@ def resize_batch(
 def join_levels(
     levels: Sequence[tuple[LayerOutputs, Tensor]], sizes: Tensor
 ) -> LayerOutputs:
-    """Candidates of all levels side by side, with cameras of whole images.
+    """Concatenate the candidates of all levels.
 
     Args:
-        levels: Predictions and ``(B, 2)`` width and height of the images as
-            the level saw them.
+        levels: Predictions and ``(B, 2)`` width and height of the images at
+            each level.
         sizes: ``(B, 2)`` width and height of the images.
 
     Returns:
         ``P`` of all levels, with ``levels``.
     """
-    every = [_enlarge(outputs, sizes / seen) for outputs, seen in levels]
-    cat: Callable[[Sequence[Tensor]], Tensor] = partial(torch.cat, dim=1)
+    outputs = [_rescale(x, sizes / level_sizes) for x, level_sizes in levels]
     index = [
-        torch.full_like(outputs.logits[..., 0], number, dtype=torch.int64)
-        for number, outputs in enumerate(every)
+        torch.full_like(x.logits[..., 0], number, dtype=torch.int64)
+        for number, x in enumerate(outputs)
     ]
-    heats = [x.keypoint_scores for x in every if x.keypoint_scores is not None]
-    smplx = [x.smplx for x in every if x.smplx is not None]
-    first = every[0]
+    scores = [
+        x.keypoint_scores for x in outputs if x.keypoint_scores is not None
+    ]
+    smplx = [x.smplx for x in outputs if x.smplx is not None]
+    first = outputs[0]
     return replace(
         first,
-        logits=cat([x.logits for x in every]),
-        boxes={k: cat([x.boxes[k] for x in every]) for k in first.boxes},
-        points={k: cat([x.points[k] for x in every]) for k in first.points},
+        logits=torch.cat([x.logits for x in outputs], 1),
+        boxes={
+            k: torch.cat([x.boxes[k] for x in outputs], 1) for k in first.boxes
+        },
+        points={
+            k: torch.cat([x.points[k] for x in outputs], 1)
+            for k in first.points
+        },
         smplx=SMPLXParams.cat(smplx) if smplx else None,
-        keypoint_scores=cat(heats) if heats else None,
-        levels=cat(index),
+        keypoint_scores=torch.cat(scores, 1) if scores else None,
+        levels=torch.cat(index, 1),
     )
 
 
-def _enlarge(outputs: LayerOutputs, ratio: Tensor) -> LayerOutputs:
+def _rescale(outputs: LayerOutputs, ratio: Tensor) -> LayerOutputs:
     """Predictions for images that are larger by ``ratio`` ``(B, 2)``.
 
-    All but the camera are fractions of the image, or metres.
+    Only the camera changes; other values are fractions of the image or metres.
     """
     if outputs.smplx is None:
         return outputs

@@ -1,10 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From keypoints in the image to rotations of joints.
+"""Rotations of joints from 2-D keypoints.
 
-Pixels of synthetic persons are not those of real ones, keypoints are nearly
-the same.  A network that reads nothing else learns from any number of posed
-skeletons, without an image (Martinez et al., ICCV 2017).  Not in the AiOS
-paper.
+Keypoints differ less between synthetic and real persons than pixels, and a
+network that only uses keypoints can be trained on posed skeletons without
+images (Martinez et al., ICCV 2017).  Not in the AiOS paper.
 
 Legend: ``K`` = 17 keypoints of COCO.
 """
@@ -24,23 +23,23 @@ from aios.structures import (
 from .smplx_head import IDENTITY_6D, UPRIGHT_6D
 
 _NUM_JOINTS = 22
-_UNSEEN_WEIGHT = 1e-3  # in the mean place; all may be unseen
+_UNSEEN_WEIGHT = 1e-3  # of undetected keypoints in the mean
 _MAX_OFFSET = 5.0  # in units of the keypoints' spread
 
 
 class PoseLifter(BaseModule):
     """An MLP with residual blocks.
 
-    It is trained apart (``projects/free_model/train_lifter.py``) and fixed
-    in a detector.
+    It is trained separately (``projects/free_model/train_lifter.py``) and
+    frozen in a detector.
 
     Args:
-        hidden_dims: Width.
-        num_blocks: Residual blocks.
-        share: What its rotations count in :meth:`blend` where keypoints are
-            certain; those of the detector count the rest.
-        trust: Mean probability of a person's keypoints up to which it counts
-            nothing, and from which on it counts ``share``.
+        hidden_dims: Width of hidden layers.
+        num_blocks: Number of residual blocks.
+        share: Weight of its rotations in :meth:`blend` for certain keypoints;
+            those of the detector have the rest.
+        trust: Mean probabilities of a person's keypoints between which its
+            weight increases linearly from 0 to ``share``.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class PoseLifter(BaseModule):
         self.output = nn.Linear(hidden_dims, 6 * _NUM_JOINTS)
 
     def init_weights(self) -> None:
-        """Start with the rest pose."""
+        """Initialise to the rest pose."""
         super().init_weights()
         nn.init.zeros_(self.output.weight)
         rest = torch.tensor(UPRIGHT_6D + IDENTITY_6D * (_NUM_JOINTS - 1))
@@ -77,13 +76,13 @@ class PoseLifter(BaseModule):
         """Rotations of the root and 21 joints.
 
         Args:
-            keypoints: ``(..., K, 2)`` x, y in any unit and from any origin,
-                the same along both axes.
-            heat: ``(..., K)`` probability of each keypoint, which says how
-                far beside it may be; 0 where it is not seen.
+            keypoints: ``(..., K, 2)`` x, y with any origin and unit, the same
+                for both axes.
+            heat: ``(..., K)`` probability of each keypoint, 0 if it is not
+                detected.
 
         Returns:
-            ``(..., 22, 3, 3)``, the root's from the body to the camera.
+            ``(..., 22, 3, 3)``; that of the root is from body to camera.
         """
         x = self.input(_normalise(keypoints, heat.to(keypoints)))
         for block in self.blocks:
@@ -95,7 +94,7 @@ class PoseLifter(BaseModule):
     def blend(
         self, rotations: Tensor, keypoints: Tensor, heat: Tensor
     ) -> Tensor:
-        """Means of a detector's rotations and these.
+        """Weighted means of the rotations of a detector and of the lifter.
 
         Args:
             rotations: ``(..., 22, 3, 3)`` of the detector.
@@ -118,7 +117,7 @@ class PoseLifter(BaseModule):
 
 
 def _normalise(keypoints: Tensor, heat: Tensor) -> Tensor:
-    """Keypoints about their mean in units of their spread, ``(..., 3 K)``."""
+    """Keypoints, standardised per person, and heat, ``(..., 3 K)``."""
     weight = heat + _UNSEEN_WEIGHT
     weight = (weight / weight.sum(-1, keepdim=True))[..., None]
     offset = keypoints - (keypoints * weight).sum(-2, keepdim=True)

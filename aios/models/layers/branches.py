@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Branches that turn tokens into boxes and keypoints.
+"""Branches that predict boxes and keypoints from tokens.
 
-A branch is a small MLP per decoder layer.  Parts of the same kind share a
-*family* of branches: left and right hands differ by their queries only.
+A branch has a small MLP per decoder layer.  Parts of the same kind share a
+*family* of branches: left and right hands differ only by their queries.
 
 Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person, ``K`` points of
 a part, ``C`` channels.
@@ -15,13 +15,13 @@ from types import MappingProxyType
 from typing import cast
 
 import torch
-from mmdet.models.layers import MLP, inverse_sigmoid
+from mmdet.models.layers import MLP
 from mmengine.model import BaseModule, ModuleList, constant_init
 from torch import Tensor, nn
 
 from aios.structures import TokenLayout
 
-from .query_expansion import INVERSE_SIGMOID_EPS
+from .query_expansion import add_in_logit_space
 from .stages import Stage
 from .token_parts import box_parts, point_parts, split_parts
 
@@ -37,19 +37,12 @@ PART_FAMILIES: Mapping[str, str] = MappingProxyType(
         'face_keypoints': 'face_keypoints',
     }
 )
-"""Which parts share branches."""
+"""Family of the branches of each part."""
 
 
 def zero_init_last(mlp: MLP) -> None:
-    """Let an MLP start with the output zero, for every input."""
+    """Initialise the last layer of an MLP to zero."""
     constant_init(mlp.layers[-1], 0)
-
-
-def _move(boxes: Tensor, offsets: Tensor) -> Tensor:
-    """Add offsets to coordinates in logit space."""
-    return (
-        offsets + inverse_sigmoid(boxes, eps=INVERSE_SIGMOID_EPS)
-    ).sigmoid()
 
 
 class _Branch(BaseModule):
@@ -74,11 +67,11 @@ class _Branch(BaseModule):
         )
 
     def _zero_mlps(self) -> Iterable[MLP]:
-        """MLPs whose output is zero at the start of training."""
+        """MLPs whose output is initialised to zero."""
         raise NotImplementedError
 
     def init_weights(self) -> None:
-        """Let boxes, and centres of points, start at their references."""
+        """Initialise boxes and centres of points at their references."""
         super().init_weights()
         for mlp in self._zero_mlps():
             zero_init_last(mlp)
@@ -113,11 +106,11 @@ class BodyBranch(_Branch):
 
 
 class _GrownBranch(_Branch):
-    """Parts that grow from a box: centre and size apart.
+    """Parts that are expanded from a box, with MLPs for centre and size.
 
     Attributes:
         centre: MLP of each layer.
-        expansion: MLP that places new tokens, see
+        expansion: MLP for the centres of new tokens, see
             :class:`~aios.models.layers.QueryExpansion`.
     """
 
@@ -144,11 +137,11 @@ class _GrownBranch(_Branch):
 
 
 class PointBranch(_GrownBranch):
-    """Keypoints, and the size of the box around each.
+    """Keypoints and the size of the box around each.
 
-    NOTE: The size only says where the next layer looks; it gets no gradient
-    and one MLP serves all layers, as published.  It still matters for the
-    results, so it is part of checkpoints.
+    NOTE: The size only determines where the next layer samples; it has no
+    gradient and all layers share one MLP, as published.  As it affects
+    results, it is part of checkpoints.
 
     Attributes:
         size: MLP of all layers.
@@ -158,8 +151,7 @@ class PointBranch(_GrownBranch):
         super().__init__(embed_dims, num_layers)
         self.size = self._mlp(2)
         if num_layers == 1:
-            # No layer looks there. Without this, processes of a distributed
-            # training would wait for the gradient.
+            # Unused, so that DDP would wait for its gradient.
             self.size.requires_grad_(False)
 
     def change_size(self, content: Tensor, index: int) -> Tensor:
@@ -218,7 +210,7 @@ class DetectionBranches(BaseModule):
 
     @property
     def expansions(self) -> dict[str, nn.Module]:
-        """For each part that grows, the module that places it."""
+        """Module for the centres of each part that is expanded."""
         return {
             part: self.get_submodule(f'{PART_FAMILIES[part]}.expansion')
             for part in self._grown_parts
@@ -237,7 +229,9 @@ class DetectionBranches(BaseModule):
         Returns:
             ``(..., 4)`` cxcywh in (0, 1).
         """
-        return _move(boxes, self._offsets(layer, 'body_box', content))
+        return add_in_logit_space(
+            boxes, self._offsets(layer, 'body_box', content)
+        )
 
     def refine(
         self,
@@ -261,7 +255,7 @@ class DetectionBranches(BaseModule):
             self._offsets(layer, part, tokens)
             for part, tokens in split_parts(content, layout).items()
         ]
-        return _move(boxes, torch.cat(offsets, dim=2))
+        return add_in_logit_space(boxes, torch.cat(offsets, dim=2))
 
     def predict_boxes(
         self,
@@ -274,7 +268,7 @@ class DetectionBranches(BaseModule):
         contents = split_parts(content, layout)
         references = split_parts(boxes, layout)
         return {
-            name: _move(
+            name: add_in_logit_space(
                 references[name], self._offsets(layer, name, contents[name])
             ).squeeze(2)
             for name in box_parts(layout)
@@ -294,7 +288,9 @@ class DetectionBranches(BaseModule):
         for name in point_parts(layout):
             branch, index = self._branch(layer, name)
             offsets = branch.move_centre(contents[name], index)
-            points[name] = _move(references[name][..., :2], offsets)
+            points[name] = add_in_logit_space(
+                references[name][..., :2], offsets
+            )
         return points
 
     def _offsets(self, layer: int, part: str, content: Tensor) -> Tensor:

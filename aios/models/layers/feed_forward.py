@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The two linear layers behind attention."""
+"""Feed-forward network of transformer layers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import torch
 from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor
 
-# Rows of a piece: its hidden layer of 2048 channels (16 MiB) stays near the
-# caches, and the product of matrices is still a large one.
+# Rows of a chunk: its hidden layer of 2048 channels has 16 MiB, close to the
+# size of caches, and the matrix product is still large.
 _ROWS = 2048
 
 
 class FeedForward(FFN):
-    """MMCV's feed-forward network, piece by piece for inference on CPUs.
+    """MMCV's feed-forward network, in chunks for inference on CPUs.
 
-    The hidden layer is eight times as wide as a token: for all tokens of a
-    image, the largest tensor of the network.  It need not exist as a whole.
-    Arguments, parameters and results are those of
+    The hidden layer, eight times as wide as a token, would be the largest
+    tensor of the network.  Arguments, parameters and results are those of
     :class:`mmcv.cnn.bricks.transformer.FFN`.
     """
 
@@ -26,17 +25,17 @@ class FeedForward(FFN):
         if (
             torch.is_grad_enabled()
             or x.device.type != 'cpu'
-            # Exported files would have a fixed number of pieces.
+            # Exported files would have a fixed number of chunks.
             or torch.compiler.is_exporting()
         ):
             return super().forward(x, identity)
-        start = x if identity is None else identity
-        pieces = [
-            super(FeedForward, self).forward(*piece)
-            for piece in zip(
+        identity = x if identity is None else identity
+        chunks = [
+            super(FeedForward, self).forward(*chunk)
+            for chunk in zip(
                 x.flatten(0, -2).split(_ROWS),
-                start.flatten(0, -2).split(_ROWS),
+                identity.flatten(0, -2).split(_ROWS),
                 strict=True,
             )
         ]
-        return torch.cat(pieces).view_as(x)
+        return torch.cat(chunks).view_as(x)

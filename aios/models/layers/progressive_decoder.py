@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The decoder that grows a person from a box to a whole body.
+"""Progressive decoder, from person boxes to whole bodies.
 
 AiOS paper, Sec. 3.2: in the first stage a person is one box token; the best
-candidates go on to the second stage, where keypoints, hands and face are
-added, and to the third, where hands and faces get keypoints too.
+candidates enter the second stage, which adds keypoints, hands and face, and
+the third, which adds keypoints of hands and faces.
 
 Legend: ``B`` images, ``P`` persons (candidates), ``T`` tokens of a person,
 ``D`` denoising tokens, ``L`` feature levels, ``C`` channels.
@@ -12,7 +12,7 @@ Legend: ``B`` images, ``P`` persons (candidates), ``T`` tokens of a person,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -38,26 +38,26 @@ from .pose_prior import PoseHints, PoseMaps, PosePrior, Sightings
 from .query_expansion import QueryExpansion
 from .stages import Stage, read_stages
 
-_LAST = 1e3  # subtracted from a logit, it comes after all others
+_PENALTY = 1e3  # subtracted from logits to rank candidates last
 
 
 @dataclass(frozen=True)
 class LayerState:
-    """What a decoder layer hands to the heads.
+    """State after a decoder layer, the input of the head.
 
     Args:
         layout: Order of a person's tokens.
         hidden: ``(B, P, T, C)`` normalised content.
-        references: ``(B, P, T, 4)`` boxes that *entered* the layer, cxcywh;
-            not detached, so that losses reach the previous layer ("look
+        references: ``(B, P, T, 4)`` *input* boxes of the layer, cxcywh; not
+            detached, so that gradients reach the previous layer ("look
             forward twice", DINO, Sec. 3.5).
-        persons: ``(B, P)`` int64, the query of the first stage each person
-            comes from; ``None`` in the first stage.
+        persons: ``(B, P)`` int64, index of each person in the first stage;
+            ``None`` in the first stage.
         dn_hidden: ``(B, D, C)``, if there are denoising tokens.
         dn_references: ``(B, D, 4)``.
-        evidence: ``(B, P)``, added to the logits of persons at inference; of
-            :class:`~aios.models.layers.PosePrior`.
-        sightings: Keypoints that a pose network sees, likewise.
+        evidence: ``(B, P)`` of :class:`~aios.models.layers.PosePrior`, added
+            to the logits of persons at inference.
+        sightings: Keypoints of :class:`~aios.models.layers.PosePrior`.
     """
 
     layout: TokenLayout
@@ -72,7 +72,7 @@ class LayerState:
 
 @dataclass(frozen=True)
 class _Tokens:
-    """Content and boxes of all tokens on their way through the layers."""
+    """Content and boxes of all tokens between layers."""
 
     content: Tensor  # (B, P, T, C)
     boxes: Tensor  # (B, P, T, 4)
@@ -92,21 +92,20 @@ class _Tokens:
         return _flatten(self.boxes, self.dn_boxes)
 
     def with_content(self, flat: Tensor) -> _Tokens:
-        """The same tokens with other content, given as it comes out."""
+        """The same tokens with new content ``(B, P * T + D, C)``."""
         num_tokens = self.content.shape[1] * self.content.shape[2]
         content = flat[:, :num_tokens].unflatten(1, self.content.shape[1:3])
         dn_content = self.dn_content
         if dn_content is not None:
             dn_content = flat[:, num_tokens:]
-        return _Tokens(content, self.boxes, dn_content, self.dn_boxes)
+        return replace(self, content=content, dn_content=dn_content)
 
     def detach_boxes(self) -> _Tokens:
         dn_boxes = self.dn_boxes
-        return _Tokens(
-            self.content,
-            self.boxes.detach(),
-            self.dn_content,
-            dn_boxes if dn_boxes is None else dn_boxes.detach(),
+        return replace(
+            self,
+            boxes=self.boxes.detach(),
+            dn_boxes=dn_boxes if dn_boxes is None else dn_boxes.detach(),
         )
 
 
@@ -121,26 +120,25 @@ class ProgressiveDecoder(BaseModule):
 
     Args:
         stages: See :func:`~aios.models.layers.read_stages`.
-        num_persons: Number of candidates that leave the first stage.
+        num_persons: Number of candidates kept after the first stage.
         layer_cfg: Arguments of :class:`ProgressiveDecoderLayer`.
-        num_cp: Recompute the activations of so many layers in the backward
-            pass, to save memory in training.  Counted from the last, whose
-            tokens are the most.
-        keep_overlapping: In training, let the candidates that overlap persons
-            best leave the first stage whatever their scores.  Persons are
-            those whom denoising queries stand for.  Not in the paper: where
-            few candidates are kept, later stages would see no person until
+        num_cp: Number of layers, from the last (which has the most tokens),
+            whose activations are recomputed in the backward pass to save
+            memory.
+        keep_overlapping: In training, always keep the candidates that overlap
+            the persons of denoising queries best.  Not in the paper: if few
+            candidates are kept, later stages would get no persons until
             scores are good.
-        nms_iou_thr: Candidates whose box overlaps that of a better one by
-            more than this leave the first stage only if there are not
-            enough others; negative for no such rule, as published.
+        nms_iou_thr: Rank candidates whose box overlaps that of a better one
+            by more than this after all others; negative to disable, as
+            published.
         pose_prior: Arguments of :class:`~aios.models.layers.PosePrior`, for
-            backbones whose last map is that of a pose network; ``None``
-            without, as published.
+            backbones whose last map is that of a pose network; ``None`` to
+            disable, as published.
         init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
 
     Attributes:
-        stages: The stages, read.
+        stages: The stages.
         num_layers: Number of layers of all stages.
         embed_dims: Width of a token.
     """
@@ -200,9 +198,9 @@ class ProgressiveDecoder(BaseModule):
             cls_branches: Classifier of each layer.
             branches: Branches of the head that refine boxes.
             dn_queries: Denoising queries, in training.
-            max_candidates: Let fewer candidates than ``num_persons`` leave
-                the first stage.
-            pose_maps: For ``pose_prior``.
+            max_candidates: Number of candidates kept after the first stage
+                if fewer than ``num_persons``.
+            pose_maps: Input of ``pose_prior``.
 
         Returns:
             The state after each layer.
@@ -212,23 +210,22 @@ class ProgressiveDecoder(BaseModule):
         dn_groups = None
         if dn_queries is not None:
             dn_groups = dn_queries.groups
-            tokens = _Tokens(
-                tokens.content,
-                tokens.boxes,
-                dn_queries.content,
-                dn_queries.boxes,
+            tokens = replace(
+                tokens,
+                dn_content=dn_queries.content,
+                dn_boxes=dn_queries.boxes,
             )
         persons: Tensor | None = None
         hints: PoseHints | None = None
         states = []
         for number, stage in enumerate(self.stages):
             for index in range(stage.first_layer, stage.last_layer + 1):
-                entered = tokens
+                inputs = tokens
                 tokens = self._run_layer(
                     index, stage, tokens.detach_boxes(), memory, dn_groups
                 )
                 states.append(
-                    self._state(stage, entered, tokens, persons, hints)
+                    self._state(stage, inputs, tokens, persons, hints)
                 )
                 if index < self.num_layers - 1:
                     tokens = self._refine(index, stage, tokens, branches)
@@ -239,8 +236,8 @@ class ProgressiveDecoder(BaseModule):
                 forced = None
                 if self.keep_overlapping and self.training:
                     forced = _overlapping(tokens.boxes[:, :, 0], dn_queries)
-                # As published: of any class, and of the content before its
-                # norm, which the supervised scores of the layer are not.
+                # NOTE: Unlike the supervised scores of the layer, these are
+                # of any class and of content before its norm, as published.
                 scores = classifier(tokens.content[:, :, 0]).amax(dim=-1)
                 if self.pose_prior is not None and pose_maps is not None:
                     boxes = tokens.boxes[:, :, 0].detach()
@@ -284,8 +281,8 @@ class ProgressiveDecoder(BaseModule):
 
     def _query_pos(self, boxes: Tensor) -> Tensor:
         """Positional queries ``(B, N, C)`` of boxes ``(B, N, 4)``."""
-        # NOTE: Half the width for each of x, y, w, h, as published. DINO
-        # of onedl-mmdetection 3.5.1 has twice that.
+        # NOTE: Half the width for each of x, y, w, h, as published. DINO in
+        # onedl-mmdetection 3.5.1 has twice that.
         encoding = coordinate_to_encoding(
             boxes, num_feats=self.embed_dims // 2
         )
@@ -294,7 +291,7 @@ class ProgressiveDecoder(BaseModule):
     def _state(
         self,
         stage: Stage,
-        entered: _Tokens,
+        inputs: _Tokens,
         tokens: _Tokens,
         persons: Tensor | None,
         hints: PoseHints | None,
@@ -303,10 +300,10 @@ class ProgressiveDecoder(BaseModule):
         return LayerState(
             layout=stage.layout,
             hidden=self.norm(tokens.content),
-            references=entered.boxes,
+            references=inputs.boxes,
             persons=persons,
             dn_hidden=None if dn_content is None else self.norm(dn_content),
-            dn_references=entered.dn_boxes,
+            dn_references=inputs.dn_boxes,
             evidence=None if hints is None else hints.logit(),
             sightings=None if hints is None else hints.sightings,
         )
@@ -318,16 +315,14 @@ class ProgressiveDecoder(BaseModule):
         tokens: _Tokens,
         branches: DetectionBranches,
     ) -> _Tokens:
-        """Move the boxes by what the content says, before its norm."""
+        """Move the boxes, given content before its norm."""
         dn_content, dn_boxes = tokens.dn_content, tokens.dn_boxes
         if dn_content is not None and dn_boxes is not None:
             dn_boxes = branches.refine_bodies(index, dn_content, dn_boxes)
-        return _Tokens(
-            tokens.content,
-            branches.refine(index, stage.layout, tokens.content, tokens.boxes),
-            dn_content,
-            dn_boxes,
+        boxes = branches.refine(
+            index, stage.layout, tokens.content, tokens.boxes
         )
+        return replace(tokens, boxes=boxes, dn_boxes=dn_boxes)
 
     def _expand(
         self,
@@ -342,17 +337,16 @@ class ProgressiveDecoder(BaseModule):
         content, boxes = self.expansions[number](
             content, tokens.boxes, branches.expansions, hints
         )
-        return _Tokens(content, boxes, tokens.dn_content, tokens.dn_boxes)
+        return replace(tokens, content=content, boxes=boxes)
 
 
 @torch.no_grad()
 def _overlapping(
     boxes: Tensor, dn_queries: DenoisingQueries | None
 ) -> Tensor | None:
-    """Candidates ``(B, D)`` that overlap best with whom queries stand for.
+    """Candidates ``(B, D)`` that overlap the targets of queries best.
 
-    Queries without a target (in images without persons) select random
-    candidates: they stand for random boxes.
+    In images without persons these targets are random boxes.
     """
     if dn_queries is None:
         return None
@@ -365,7 +359,7 @@ def _overlapping(
 
 @torch.no_grad()
 def _copies(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    """Candidates ``(B, P)`` that overlap a better one too much."""
+    """Mask ``(B, P)`` of candidates that overlap a better one too much."""
     order = scores.argsort(dim=1, descending=True)
     index = order[..., None].expand(-1, -1, 4)
     corners = cxcywh_to_xyxy(boxes.gather(1, index))
@@ -383,13 +377,13 @@ def _best(
     forced_indices: Tensor | None = None,
     nms_iou_thr: float = -1.0,
 ) -> tuple[_Tokens, Tensor]:
-    """Keep the ``count`` persons with the highest of ``scores``, ``(B, P)``.
+    """Keep the ``count`` persons with the highest ``scores``, ``(B, P)``.
 
-    Those of ``forced_indices``, ``(B, D)`` with repeats, come first.
+    Those of ``forced_indices``, ``(B, D)`` with repeats, are always kept.
     """
     if nms_iou_thr >= 0:
         copies = _copies(tokens.boxes[:, :, 0], scores, nms_iou_thr)
-        scores = scores - _LAST * copies
+        scores = scores - _PENALTY * copies
     if forced_indices is not None:
         scores = scores.scatter(1, forced_indices, torch.inf)
     persons = scores.topk(min(count, tokens.num_persons), dim=1).indices
@@ -398,12 +392,7 @@ def _best(
         index = persons[:, :, None, None].expand(-1, -1, *x.shape[2:])
         return x.gather(1, index)
 
-    return (
-        _Tokens(
-            take(tokens.content),
-            take(tokens.boxes),
-            tokens.dn_content,
-            tokens.dn_boxes,
-        ),
-        persons,
+    best = replace(
+        tokens, content=take(tokens.content), boxes=take(tokens.boxes)
     )
+    return best, persons

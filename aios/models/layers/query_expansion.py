@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Growing a person's tokens between two stages (AiOS paper, Sec. 3.2).
+"""Expansion of the tokens of a person between stages (AiOS, Sec. 3.2).
 
 Legend: ``B`` images, ``P`` persons, ``T`` tokens of a person, ``n`` tokens
 of a part.
@@ -19,14 +19,28 @@ from aios.structures import PartTokens, TokenLayout
 from .pose_prior import PoseHints
 
 INVERSE_SIGMOID_EPS = 1e-3
-"""Everywhere in the network, as published (MMDetection's default is 1e-5).
+"""Used in the whole network, as published (MMDetection's default is 1e-5).
 
 It keeps reference boxes in about (0.001, 0.999) of the image.
 """
 
 
+def add_in_logit_space(coordinates: Tensor, offsets: Tensor) -> Tensor:
+    """Add offsets to the logits of coordinates in [0, 1].
+
+    Args:
+        coordinates: Any shape.
+        offsets: The same shape.
+
+    Returns:
+        The same shape, in (0, 1).
+    """
+    logits = inverse_sigmoid(coordinates, eps=INVERSE_SIGMOID_EPS)
+    return (offsets + logits).sigmoid()
+
+
 class PartQueries(nn.Module):
-    """What is learned about the tokens of one part.
+    """Learned queries of the tokens of one part.
 
     Args:
         num_tokens: ``n``.
@@ -48,14 +62,14 @@ class PartQueries(nn.Module):
 class QueryExpansion(BaseModule):
     """Add the tokens of the next stage to those of the previous one.
 
-    Tokens of the previous stage stay what they are.  A new token takes the
-    content of its parent box plus a learned embedding; it starts at the
-    centre of the parent, moved by a branch of the head, with a learned
-    fraction of the parent's size.
+    Tokens of the previous stage do not change.  The content of a new token is
+    that of its parent box plus a learned embedding; its box has the centre of
+    the parent, moved by a branch of the head, and a learned fraction of the
+    parent's size.
 
     Args:
-        previous: Tokens that are there.
-        following: Tokens wanted; contains the previous ones.
+        previous: Layout of the previous stage.
+        following: Layout of the next stage, with all previous tokens.
         embed_dims: Width of a token.
     """
 
@@ -75,23 +89,23 @@ class QueryExpansion(BaseModule):
         centre_branches: Mapping[str, nn.Module],
         hints: PoseHints | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Expand.
+        """Expand the tokens.
 
         Args:
             content: ``(B, P, T, C)``, not normalised.
             boxes: ``(B, P, T, 4)`` refined boxes, cxcywh in (0, 1).
-            centre_branches: For each new part, the module that moves the
-                centre: content ``(..., C)`` to logit offsets ``(..., 2)``.
-            hints: Where a pose network sees the persons.
+            centre_branches: For each new part a module from content
+                ``(..., C)`` to logit offsets ``(..., 2)`` of the centre.
+            hints: Detections of a pose network.
 
         Returns:
             Content and boxes with the tokens of the following stage.
         """
         parts = []
         for part in self.following.parts:
-            place = self.previous.slices.get(part.name)
-            if place is not None:
-                parts.append((content[:, :, place], boxes[:, :, place]))
+            tokens = self.previous.slices.get(part.name)
+            if tokens is not None:
+                parts.append((content[:, :, tokens], boxes[:, :, tokens]))
             else:
                 assert part.parent is not None  # every stage has the root
                 parent = self.previous.slices[part.parent]
@@ -119,10 +133,7 @@ class QueryExpansion(BaseModule):
         queries = self.get_submodule(part.name)
         content = content + queries.content
         centre, size = boxes.split(2, dim=-1)
-        centre = (
-            centre_branch(content)
-            + inverse_sigmoid(centre, eps=INVERSE_SIGMOID_EPS)
-        ).sigmoid()
+        centre = add_in_logit_space(centre, centre_branch(content))
         if hints is not None:
             centre, evidence = hints.start(part.name, centre)
             content = content if evidence is None else content + evidence

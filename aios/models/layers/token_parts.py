@@ -1,9 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Take token tensors apart by part name, and put them together again.
+"""Split token tensors by part and assemble them.
 
-A tensor of tokens is ``(B, P, T, ...)``.  Parts are contiguous, so all of
-this is slicing and concatenation: no index tensors, hence no copies to the
-device and nothing that a compiler would stumble over.
+A tensor of tokens is ``(B, P, T, ...)``.  As parts are contiguous, splitting
+and concatenation suffice, without index tensors and their device copies.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ def point_parts(layout: TokenLayout) -> tuple[str, ...]:
 def split_parts(tokens: Tensor, layout: TokenLayout) -> dict[str, Tensor]:
     """Part name to its tokens ``(B, P, K, ...)``, in the layout's order.
 
-    One split instead of a slice per part: the gradients of slices are
-    tensors of the full size, to be added up.
+    One split instead of a slice per part, because gradients of slices are
+    tensors of the full size.
 
     Args:
         tokens: ``(B, P, T, ...)``.
@@ -54,25 +53,25 @@ def select_parts(
     Returns:
         ``(B, P, K, ...)``.
     """
-    wanted = set(names)
-    pieces = [
-        piece
-        for name, piece in split_parts(tokens, layout).items()
-        if name in wanted
+    selected = set(names)
+    parts = [
+        part
+        for name, part in split_parts(tokens, layout).items()
+        if name in selected
     ]
-    return torch.cat(pieces, dim=2)
+    return torch.cat(parts, dim=2)
 
 
 def assemble_parts(
     layout: TokenLayout, boxes: Tensor, points: Tensor
 ) -> Tensor:
-    """Bring box and keypoint tokens into the order of the layout.
+    """Merge box and keypoint tokens in the order of the layout.
 
     The inverse of :func:`select_parts` with :func:`box_parts` and with
     :func:`point_parts`.
 
     Args:
-        layout: The order wanted.
+        layout: Order of the result.
         boxes: ``(B, P, K, ...)`` all box tokens.
         points: ``(B, P, T - K, ...)`` all keypoint tokens.
 
