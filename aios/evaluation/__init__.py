@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How good predictions are: pure functions, and metrics made of them."""
+"""Evaluation: pure functions of arrays, and the metrics built on them."""
 
 from .metrics import DumpWholeBodyResults, WholeBodyMetric
 

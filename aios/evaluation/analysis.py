@@ -48,13 +48,13 @@ class JointErrors:
     """One row per matched person.
 
     Args:
-        errors: ``(N, J)`` millimetres, 0 where not known.
+        errors: ``(N, J)`` millimetres, 0 where unknown.
         known: ``(N, J)`` bool.
         scores: ``(N,)``.
-        persons: ``(N, 2)`` places in the image's ground truth and
+        persons: ``(N, 2)`` rows in the image's ground truth and
             predictions.
         images: ``(N,)`` index of the image in the dataset.
-        missed: ``(K, 2)`` image and person of those who were not found.
+        missed: ``(K, 2)`` image and person of each unmatched person.
         wrong: Number of predictions that match no person.
     """
 
@@ -81,7 +81,7 @@ class JointErrors:
     def of_joints(self) -> list[dict[str, Any]]:
         """``joint``, ``part``, ``persons``, ``mean``, ``median`` and ``p90``.
 
-        In millimetres; joints that no person has are left out.
+        In millimetres; joints without labels are left out.
         """
         rows = []
         for part, (joints, _) in PARTS.items():
@@ -95,7 +95,7 @@ class JointErrors:
         return rows
 
     def of_parts(self) -> list[dict[str, Any]]:
-        """The same of persons' means over parts, and over all joints."""
+        """Statistics of persons' mean errors of each part and all joints."""
         rows = []
         for part in ('all', *PARTS):
             values = self.of_persons(part)
@@ -107,7 +107,7 @@ class JointErrors:
 def ground_truth_records(
     dataset: Any, records: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any]]]:
-    """Labels of the dumped images, without decoding them.
+    """Iterate over labels and records without decoding images.
 
     Args:
         dataset: A dataset with ``get_data_info``, such as
@@ -115,7 +115,7 @@ def ground_truth_records(
         records: Of ``DumpWholeBodyResults``.
 
     Yields:
-        Index of an image in the dataset, its annotation, and its record.
+        Index of an image in the dataset, its annotation and its record.
 
     Raises:
         ValueError: If an image was not dumped, or a record belongs to
@@ -149,16 +149,16 @@ def compare_joints(
     iou_thr: float = 0.5,
     align: str = 'root',
 ) -> JointErrors:
-    """Match persons by their boxes and measure their joints.
+    """Match persons by their boxes and compute their joint errors.
 
     Args:
         dataset: See :func:`ground_truth_records`.
         records: Of ``DumpWholeBodyResults``.
-        score_thr: Predictions with a lower score are left out, and those
-            that are not finite.
-        iou_thr: Overlap of boxes that a match needs.
-        align: ``'root'``: parts are moved to pelvis, wrist or neck;
-            ``'similarity'``: each part by its best similarity.
+        score_thr: Predictions with a lower score, and those that are not
+            finite, are left out.
+        iou_thr: Smallest overlap of the boxes of a match.
+        align: ``'root'``: align parts at pelvis, wrist or neck;
+            ``'similarity'``: align each part by its best similarity.
 
     Raises:
         ValueError: If predictions do not belong to the dataset.
@@ -171,14 +171,14 @@ def compare_joints(
     missed: list[tuple[int, int]] = []
     wrong = 0
     for index, info, record in ground_truth_records(dataset, records):
-        true, ours = info['instances_arrays'], record['pred_instances']
+        true, predicted = info['instances_arrays'], record['pred_instances']
         keep = np.flatnonzero(
-            (ours['scores'] >= score_thr)
-            & np.isfinite(ours['bboxes']).all(1)
-            & np.isfinite(ours['joints3d']).all((1, 2))
+            (predicted['scores'] >= score_thr)
+            & np.isfinite(predicted['bboxes']).all(1)
+            & np.isfinite(predicted['joints3d']).all((1, 2))
         )
-        overlaps = pairwise_iou(ours['bboxes'][keep], true['bboxes'])
-        pairs = match_greedy(ours['scores'][keep], overlaps, iou_thr)
+        overlaps = pairwise_iou(predicted['bboxes'][keep], true['bboxes'])
+        pairs = match_greedy(predicted['scores'][keep], overlaps, iou_thr)
         wrong += len(keep) - len(pairs)
         absent = np.setdiff1d(np.arange(len(true['bboxes'])), pairs[:, 1])
         missed.extend((index, person) for person in absent.tolist())
@@ -186,14 +186,14 @@ def compare_joints(
         known = true['keypoints3d_visible'][person] > 0
         known &= true['has_3d'][person, None] > 0
         errors, known = _errors(
-            ours['joints3d'][prediction][:, _FROM_144],
+            predicted['joints3d'][prediction][:, _FROM_144],
             true['keypoints3d'][person],
             known,
             align,
         )
         columns['errors'].append(errors)
         columns['known'].append(known)
-        columns['scores'].append(ours['scores'][prediction])
+        columns['scores'].append(predicted['scores'][prediction])
         columns['persons'].append(np.stack((person, prediction), axis=1))
         images.append(np.full(len(pairs), index))
     if not images:
@@ -207,18 +207,18 @@ def compare_joints(
 
 
 def _errors(
-    ours: np.ndarray, true: np.ndarray, known: np.ndarray, align: str
+    predicted: np.ndarray, true: np.ndarray, known: np.ndarray, align: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Errors ``(n, J)`` in millimetres, and which are known."""
+    """Errors ``(n, J)`` in millimetres, and the known ones."""
     errors, counts = np.zeros(known.shape), np.zeros(known.shape, bool)
-    ours, true = ours.astype(np.float64), true.astype(np.float64)
+    predicted, true = predicted.astype(np.float64), true.astype(np.float64)
     for joints, root in PARTS.values():
-        a, b, mask = ours[:, joints], true[:, joints], known[:, joints]
+        a, b, mask = predicted[:, joints], true[:, joints], known[:, joints]
         if align == 'root':
             mask = mask & known[:, [root]]
-            a, b = a - ours[:, [root]], b - true[:, [root]]
+            a, b = a - predicted[:, [root]], b - true[:, [root]]
         else:
-            # Fewer than three points can always be brought together.
+            # A similarity fits very few points almost exactly.
             mask = mask & (mask.sum(1, keepdims=True) > 3)
             a = procrustes_align(a, b, mask)(a)
         distance = np.linalg.norm(a - b, axis=-1) * MILLIMETRES

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What tools that compare dumped predictions with labels have in common."""
+"""Shared command line of the tools that compare dumps with labels."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def build_dataset(args: argparse.Namespace) -> Any:
 
 
 def check_outputs(args: argparse.Namespace, names: Sequence[str]) -> None:
-    """Refuse to replace older results, before anything is computed."""
+    """Exit if older results would be replaced without ``--overwrite``."""
     older = [args.out / n for n in names if (args.out / n).exists()]
     if older and not args.overwrite:
         sys.exit(

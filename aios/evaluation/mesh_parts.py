@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The parts of SMPL-X that benchmarks measure, from its files.
+"""Mesh parts of SMPL-X that benchmarks evaluate, read from its files.
 
 Symbols: ``V`` = 10475 vertices.
 """
@@ -24,7 +24,7 @@ from aios.structures import SMPLX_55, SMPLX_137
 def load_mesh_parts(
     model_path: str | os.PathLike | None = None,
 ) -> dict[str, MeshPart]:
-    """Parts and roots by which whole-body methods are compared.
+    """Parts and roots for the comparison of whole-body methods.
 
     ======  =======  =========================  ======================
     part    root     vertices                   joints
@@ -40,11 +40,11 @@ def load_mesh_parts(
         model_path: See :func:`aios.body_models.find_body_model`.
 
     Returns:
-        By name.
+        The parts by name.
 
     Raises:
-        MissingBodyModelError: A file is not there; the message says which
-            and where to get it.
+        MissingBodyModelError: If a file is missing; the message names it and
+            its source.
     """
     regressor = load_joint_regressor(model_path)
     ids = load_vertex_ids(model_path)
@@ -65,7 +65,7 @@ def load_mesh_parts(
 def load_joint_regressor(
     model_path: str | os.PathLike | None = None,
 ) -> np.ndarray:
-    """``(55, V)`` float64, from vertices of SMPL-X to its joints."""
+    """``(55, V)`` float64 regressor from SMPL-X vertices to joints."""
     path = find_body_model(model_path, 'neutral')
     raw = read_model_file(path, ['J_regressor'])
     arrays, _ = to_plain_arrays(raw)
@@ -75,7 +75,7 @@ def load_joint_regressor(
 
 
 def hand_regressor(joint_regressor: np.ndarray, side: str) -> np.ndarray:
-    """From vertices to the 21 joints of a hand.
+    """Regressor from vertices to the 21 joints of a hand.
 
     Args:
         joint_regressor: ``(55, V)``.

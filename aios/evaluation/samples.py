@@ -1,9 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Ground truth of an image, in the pixels of predictions.
 
-Datasets deliver ground truth in pixels of the image the network sees, models
-return persons in pixels of the original image.  Here ground truth is NumPy
-arrays in original pixels, as :func:`aios.results.predictions_of` has it.
+Datasets give ground truth in pixels of the network's input, while models
+return persons in pixels of the original image.  This module converts ground
+truth to NumPy arrays in original pixels, as
+:func:`aios.results.predictions_of` does for predictions.
 
 Symbols: ``n`` persons, ``V`` vertices, ``J`` joints.
 """
@@ -30,18 +31,16 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Ground truth of a sample, in pixels of the original image.
 
     Args:
-        sample: With ``gt_instances`` and, if the image was changed,
-            ``homography_matrix`` ``(3, 3)`` (original to current pixels) and
-            ``cam_K``.
+        sample: With ``gt_instances`` and optionally ``homography_matrix``
+            ``(3, 3)`` (original to current pixels) and ``cam_K``.
 
     Returns:
-        The fields of :data:`aios.structures.GT_FIELDS`, and where the sample
-        has them ``cam_K`` ``(3, 3)``, ``cameras`` ``(n, 4)`` of each person
+        The fields of :data:`aios.structures.GT_FIELDS` and, if the sample
+        has them, ``cam_K`` ``(3, 3)``, ``cameras`` ``(n, 4)`` of each person
         (fx, fy, cx, cy) and ``vertices``.
 
     Raises:
-        ValueError: If the sample was mirrored: it is another image; or if
-            a label is not finite.
+        ValueError: If the sample was mirrored, or a label is not finite.
     """
     if sample.get('flip'):
         raise ValueError(
@@ -79,14 +78,14 @@ def inside_image(
     index: np.ndarray,
     offset: np.ndarray,
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Whether points of true bodies are seen by the camera.
+    """Test whether points of true bodies lie in the image.
 
     Args:
         sample: With ``ori_shape``.
-        persons: As :func:`ground_truth_of` returns them, with a camera of
-            each person (``cameras``, made for crops) or of the image.
-        index: ``(n,)`` which persons.
-        offset: ``(n, 3)`` where in camera space their bodies are.
+        persons: Output of :func:`ground_truth_of`, with a camera per person
+            (``cameras``, made for crops) or of the image.
+        index: ``(n,)`` rows of the persons.
+        offset: ``(n, 3)`` translation of their bodies in camera space.
 
     Returns:
         A function from ``(n, K, 3)`` points of those bodies, metres, to
@@ -124,8 +123,8 @@ class GroundTruthBodies:
     """Poses true bodies, each with the model of its gender.
 
     Args:
-        body_model: Config of an SMPL-X layer.  With ``gender`` all persons
-            get that one.
+        body_model: Config of an SMPL-X layer.  Its ``gender``, if set,
+            applies to all persons.
     """
 
     def __init__(self, body_model: Mapping[str, Any]) -> None:
@@ -138,11 +137,11 @@ class GroundTruthBodies:
 
         Args:
             persons: Fields of :data:`aios.structures.GT_FIELDS`.
-            index: ``(n,)`` which ones.
+            index: ``(n,)`` rows of the persons.
 
         Returns:
-            Vertices ``(n, V, 3)`` and joints ``(n, J, 3)``, metres; of SMPL-X
-            those of the set ``smplx_144``.
+            Vertices ``(n, V, 3)`` and joints ``(n, J, 3)``, metres.  SMPL-X
+            joints are those of the set ``smplx_144``.
 
         Raises:
             MissingBodyModelError: If a file of the body model is missing.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What is measured of SMPL bodies, from SMPL's files.
+"""Vertices and joints of SMPL that benchmarks evaluate, read from its files.
 
 Symbols: ``V`` = 6890 vertices.
 """
@@ -22,7 +22,7 @@ _LSP_14 = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10)
 _LSP_HIPS, _SMPL_HIPS = (2, 3), (1, 2)
 
 SMPL_JOINTS = ('lsp_14', 'smpl_24')
-"""Joints that :func:`load_smpl_part` knows."""
+"""Joint sets supported by :func:`load_smpl_part`."""
 
 
 def load_smpl_part(
@@ -32,17 +32,17 @@ def load_smpl_part(
 
     Args:
         model_path: See :func:`aios.body_models.find_smpl`.
-        joints: ``'lsp_14'``: the 14 joints by which methods are compared on
-            3DPW, regressed as for Human3.6M; ``'smpl_24'``: SMPL's own.
+        joints: ``'lsp_14'``: the 14 joints used on 3DPW, regressed as for
+            Human3.6M; ``'smpl_24'``: SMPL's own.
         root: Where bodies are aligned: ``'pelvis'``, or ``'hips'`` for the
-            middle between the hips.
+            midpoint of the hips.
 
     Returns:
-        The part; its surfaces are aligned by the joints' similarity.
+        The part; PA-MPVPE aligns by its joints.
 
     Raises:
-        MissingBodyModelError: A file is not there; the message says which
-            and where to get it.
+        MissingBodyModelError: If a file is missing; the message names it and
+            its source.
     """
     if joints == 'lsp_14':
         all_joints = load_h36m_regressor(model_path)

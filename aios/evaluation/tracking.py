@@ -25,7 +25,7 @@ _MIN_OVERLAP = 0.5
 
 
 class TrackFileError(ValueError):
-    """A file of tracks is not as described; the message says where."""
+    """A file of tracks is invalid; the message says where."""
 
 
 @dataclass
@@ -33,9 +33,9 @@ class Track:
     """Boxes of persons in the frames of one sequence.
 
     Attributes:
-        ids: By frame ``(n,)`` int64, the persons.
-        boxes: By frame ``(n, 4)`` float64 xyxy pixels.
-        ignored: By frame polygons ``(k, 2)``, in which no person is annotated.
+        ids: ``(n,)`` int64 ids of the persons, by frame.
+        boxes: ``(n, 4)`` float64 xyxy pixels, by frame.
+        ignored: Polygons ``(k, 2)`` of unannotated regions, by frame.
         labelled: Frames that are evaluated; None for all of ``ids``.
     """
 
@@ -45,7 +45,7 @@ class Track:
     labelled: set[int] | None = None
 
     def add(self, frame: int, rows: Sequence[tuple[int, Sequence]]) -> None:
-        """Add the persons of a frame: id and xywh box of each."""
+        """Add the id and xywh box of each person of a frame."""
         ids = np.array([row[0] for row in rows], np.int64)
         boxes = np.array([row[1] for row in rows], np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
@@ -57,7 +57,7 @@ def read_tracks(path: str | os.PathLike) -> Track:
 
     Args:
         path: ``.json`` of PoseTrack 2018: ``images`` with ``id`` and
-            ``file_name``, perhaps ``is_labeled`` and ``ignore_regions_x``,
+            ``file_name``, optionally ``is_labeled`` and ``ignore_regions_x``,
             ``ignore_regions_y``; ``annotations`` with ``image_id``,
             ``track_id``, ``bbox`` (xywh).  Frames are numbered from 1 by
             their file names.  Or ``.txt`` of MOTChallenge: ``frame, id,
@@ -65,8 +65,8 @@ def read_tracks(path: str | os.PathLike) -> Track:
             confidence 0 do not count.
 
     Raises:
-        TrackFileError: If the file is something else, or an id occurs twice
-            in a frame.
+        TrackFileError: If the content is invalid, or an id occurs twice in a
+            frame.
     """
     path = Path(path)
     readers = {'.json': _read_posetrack, '.txt': _read_mot}
@@ -142,13 +142,13 @@ def evaluate_tracks(
 ) -> dict[str, float]:
     """MOTA, IDF1 and HOTA over all sequences.
 
-    Boxes are compared by IoU; CLEAR and identity need 0.5.  A prediction
-    that matches no person and lies with its centre in an ignored region does
-    not count.  Frames without labels do not count.
+    Boxes are compared by IoU; CLEAR and identity need 0.5.  An unmatched
+    prediction with its centre in an ignored region is left out, and so are
+    frames without labels.
 
     Args:
-        true: By the name of the sequence.
-        predicted: Likewise; absent sequences were not tracked.
+        true: Tracks by the name of the sequence.
+        predicted: Likewise; absent sequences have no predictions.
 
     Returns:
         ``HOTA``, ``DetA``, ``AssA``, ``LocA``, ``MOTA``, ``MOTP``, ``IDF1``,
@@ -208,7 +208,7 @@ def _trackeval_metrics() -> dict[str, Any]:
 
 
 def _sequence_data(true: Track, predicted: Track) -> dict[str, Any]:
-    """What the metrics of trackeval take: ids counted from 0, overlaps."""
+    """Input of trackeval's metrics: ids counted from 0, and overlaps."""
     frames = sorted(true.ids if true.labelled is None else true.labelled)
     data: dict[str, Any] = {
         'num_timesteps': len(frames),
@@ -219,12 +219,12 @@ def _sequence_data(true: Track, predicted: Track) -> dict[str, Any]:
     nothing = np.zeros(0, np.int64), np.zeros((0, 4))
     for frame in frames:
         ids, boxes = true.ids[frame], true.boxes[frame]
-        ours = predicted.ids.get(frame, nothing[0])
-        ours_boxes = predicted.boxes.get(frame, nothing[1])
-        overlaps = pairwise_iou(boxes, ours_boxes)
-        keep = _counted(overlaps, ours_boxes, true.ignored.get(frame, []))
+        predicted_ids = predicted.ids.get(frame, nothing[0])
+        predicted_boxes = predicted.boxes.get(frame, nothing[1])
+        overlaps = pairwise_iou(boxes, predicted_boxes)
+        keep = _counted(overlaps, predicted_boxes, true.ignored.get(frame, []))
         data['gt_ids'].append(ids)
-        data['tracker_ids'].append(ours[keep])
+        data['tracker_ids'].append(predicted_ids[keep])
         data['similarity_scores'].append(overlaps[:, keep])
     for name, side in (('gt', 'gt_ids'), ('tracker', 'tracker_ids')):
         every_id = np.unique(np.concatenate([*data[side], nothing[0]]))
@@ -237,7 +237,7 @@ def _sequence_data(true: Track, predicted: Track) -> dict[str, Any]:
 def _counted(
     overlaps: np.ndarray, boxes: np.ndarray, regions: list[np.ndarray]
 ) -> np.ndarray:
-    """``(n,)`` bool: predictions that are not excused by an ignored region."""
+    """``(n,)`` bool: predictions that are matched or outside all regions."""
     keep = np.ones(len(boxes), bool)
     if not regions:
         return keep

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AGORA's own evaluation, and the files it is done with.
+"""Evaluation of AGORA, and its files.
 
 :mod:`.ground_truth` reads the data frames, :mod:`.submission` writes and
-:mod:`.reader` reads what the servers of AGORA and BEDLAM take,
-:mod:`.evaluator` compares.
+:mod:`.reader` reads submissions to the servers of AGORA and BEDLAM, and
+:mod:`.evaluator` computes the errors.
 """
 
 from .bodies import SubmittedBodies, load_part_vertices

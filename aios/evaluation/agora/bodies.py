@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Submitted bodies as joints and vertices, and which vertex is whose.
+"""Joints and vertices of submitted bodies, and vertices of body parts.
 
-``M`` persons, ``V`` = 10475 vertices.
+Symbols: ``M`` persons, ``V`` = 10475 vertices.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aios.utils.safe_io import load_npy
 from .layout import NUM_JOINTS_3D, PARAMETERS
 
 NUM_BODY_VERTICES = 4010
-"""Of the official list."""
+"""Length of the official list of body vertices."""
 
 _FILE = 'body_verts_smplx.npy'
 _NUM_VERTICES = 10475
@@ -43,9 +43,9 @@ def load_part_vertices(
             ``SMPL-X__FLAME_vertex_ids.npy`` are; see
             :func:`aios.body_models.find_body_model`.
         body_vertices: ``body_verts_smplx.npy`` of AGORA's tool; default:
-            beside the others.  ``'complement'``: all that belong neither to
-            a hand nor to the face.  That is another set, and errors of
-            bodies differ from official ones.
+            beside the others.  ``'complement'``: all vertices that belong
+            neither to a hand nor to the face.  Body errors over that set
+            differ from official ones.
 
     Returns:
         Ids ``(K,)`` int64 of ``body``, ``lhand``, ``rhand``, ``face``.
@@ -100,7 +100,7 @@ def _official_body(
 
 
 class SubmittedBodies:
-    """Poses parameters as the server does.
+    """Poses submitted parameters as the server does.
 
     Args:
         model_path: Where the body models are.
@@ -154,7 +154,7 @@ class SubmittedBodies:
         return joints, vertices
 
     def _model(self, gender: str, kid: bool) -> tuple[str | None, str]:
-        """Where the model that poses a person is, and its gender."""
+        """Path and gender of the model that poses a person."""
         if not kid:
             return self.model_path, gender
         if self.kid_template is None:
@@ -170,7 +170,7 @@ class SubmittedBodies:
 
 
 def _kind(person: Mapping[str, Any]) -> tuple[str, bool, int, bool]:
-    """Persons of a kind are posed together."""
+    """Persons of equal kind are posed as one batch."""
     return (
         person.get('gender', 'neutral'),
         person.get('kid_flag', False),
@@ -189,7 +189,7 @@ def _poser(model_path: str | None, num_betas: int) -> BodyPoser:
 def _parameters(
     params: Sequence[Mapping[str, Any]], rotates: bool
 ) -> dict[str, np.ndarray]:
-    """Arguments of the layer for persons of a kind."""
+    """Arguments of the layer for persons of equal kind."""
     arguments = {}
     for name, triples in PARAMETERS.items():
         value = np.concatenate([p[name] for p in params]).astype(np.float32)

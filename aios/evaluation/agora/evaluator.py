@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AGORA's protocol for images, one by one, at several thresholds.
+"""AGORA's protocol applied image by image, at several score thresholds.
 
 Symbols: ``P`` predictions and ``G`` true persons of an image, ``T``
 thresholds, ``U`` pairs that match at any threshold.
@@ -37,7 +37,7 @@ SUBMITTED_FIELDS = (
     *('joints2d', 'joints3d', 'vertices'),
     *(f'smplx_{name}' for name in PARAMETERS),
 )
-"""Fields of predictions that end up in a submission."""
+"""Fields of predictions that are submitted."""
 _UNPREDICTED = ('leye_pose', 'reye_pose')
 _COLUMNS = ('kid', 'occlusion', 'orientation', 'x')
 
@@ -49,13 +49,13 @@ class AGORAPersons:
     Args:
         name: Of the image, see
             :func:`~aios.evaluation.agora.ground_truth.image_name`.
-        scores: ``(P,)``, in the official order, which decides ties: that of
-            the names of files, as strings.
+        scores: ``(P,)``.  Persons are in the official order, which decides
+            ties: file names sorted as strings.
         joints2d: ``(P, 24, 2)`` pixels at 3840 x 2160.
         boxes: ``(P, 4)`` xyxy around the submitted keypoints.
-        bodies: Joints ``(M, 127, 3)`` and vertices ``(M, 10475, 3)`` of
-            some of the persons, metres.
-        broken: Predictions that were left out because they are not finite.
+        bodies: Function from rows ``(M,)`` to joints ``(M, 127, 3)`` and
+            vertices ``(M, 10475, 3)``, metres.
+        broken: Number of predictions left out because they are not finite.
     """
 
     name: str
@@ -67,13 +67,14 @@ class AGORAPersons:
 
 
 class AGORAEvaluator:
-    """Compares images, and puts them together.
+    """Evaluates images and aggregates their records.
 
     Args:
         vertex_ids: Of the parts, see
             :func:`~aios.evaluation.agora.bodies.load_part_vertices`.
-        protocol: Whose rules.
-        thresholds: Predictions with a lower score do not count.
+        protocol: Official or corrected rules.
+        thresholds: Score thresholds to evaluate; predictions with a lower
+            score are left out.
     """
 
     def __init__(
@@ -89,16 +90,16 @@ class AGORAEvaluator:
     def compare(
         self, truth: AGORAImage, persons: AGORAPersons | None
     ) -> dict[str, Any]:
-        """Match an image's persons and measure them.
+        """Match the persons of an image and compute their errors.
 
         Args:
             truth: The true persons.
             persons: Predictions; ``None`` if there are none.
 
         Returns:
-            A record of a few numbers per person, for :meth:`table`.
+            A record with a few numbers per person, for :meth:`table`.
         """
-        # Officially, who is too occluded to be matched counts as missed.
+        # Officially, persons too occluded to be matched count as missed.
         official = self.protocol.is_official
         counted = truth.valid if official else truth.visible
         half = IMAGE_SIZE[0] / 2
@@ -108,7 +109,7 @@ class AGORAEvaluator:
             'kid': truth.kid[counted],
             'occlusion': truth.occlusion[counted],
             'orientation': truth.orientation[counted],
-            # Bins do not hold their lower edges.
+            # Bins do not include their lower edges.
             'x': distance.clip(1e-6, 1),
         }
         size = len(self.thresholds), len(counted)
@@ -161,10 +162,10 @@ class AGORAEvaluator:
         """Errors ``(U, 8)`` in millimetres."""
         if persons is None or not pairs:
             return np.zeros((0, len(AGORA_ERRORS)))
-        ours, theirs = np.array(pairs).T
+        predicted, true = np.array(pairs).T
         errors = agora_errors(
-            persons.bodies(ours),
-            (truth.joints3d[theirs], truth.vertices()[theirs]),
+            persons.bodies(predicted),
+            (truth.joints3d[true], truth.vertices()[true]),
             self.vertex_ids,
             self.protocol,
         )
@@ -181,9 +182,8 @@ class AGORAEvaluator:
         """Persons of all images at one of the thresholds.
 
         Args:
-            records: Of :meth:`compare`.  The same images in another order
-                give the same table.
-            index: Which threshold.
+            records: Of :meth:`compare`.  Their order does not matter.
+            index: Of the threshold.
         """
         records = sorted(records, key=lambda record: record['name'])
         columns: dict[str, list[np.ndarray]] = {
@@ -208,16 +208,16 @@ class AGORAEvaluator:
     def summary(
         self, records: Sequence[Mapping[str, Any]], index: int = 0
     ) -> dict[str, float]:
-        """The numbers at one of the thresholds.
+        """The leaderboard's numbers at one of the thresholds.
 
         Args:
             records: Of :meth:`compare` and :meth:`without_truth`.
-            index: Which threshold.
+            index: Of the threshold.
 
         Returns:
-            See :func:`~aios.evaluation.functional.summarise_agora`; and
-            ``images``, ``images-with-predictions``, and what is left
-            out, ``predictions-not-finite`` and
+            See :func:`~aios.evaluation.functional.summarise_agora`, plus
+            ``images`` and ``images-with-predictions``, and the predictions
+            left out, ``predictions-not-finite`` and
             ``predictions-without-ground-truth``.
         """
         others = [r['without_truth'] for r in records if 'without_truth' in r]
@@ -240,14 +240,14 @@ def persons_of(
     bodies: SubmittedBodies | None = None,
     broken: int = 0,
 ) -> AGORAPersons:
-    """Predictions of our models as AGORA wants them.
+    """Convert predictions of a model to AGORA's conventions.
 
     Args:
         img_path: The image.
         size: Its height and width.
         persons: See :func:`aios.results.finite_instances`.
         bodies: Poses persons if there are no vertices.
-        broken: How many were left out because they are not finite.
+        broken: Number of predictions left out because they are not finite.
 
     Raises:
         ValueError: If the image has another shape than those of AGORA,
@@ -308,11 +308,11 @@ def submitted_person(
     joints: np.ndarray,
     variant: str = 'params',
 ) -> dict[str, Any]:
-    """Content of the file of one person.
+    """Content of the submitted file of one person.
 
     Args:
         persons: See :func:`aios.results.predictions_of`.
-        row: Which person.
+        row: Of the person.
         joints: ``(P, 24, 2)`` of all persons, in the pixels to submit.
         variant: ``'params'``, or ``'verts'``: the mesh without translation.
     """
@@ -322,7 +322,7 @@ def submitted_person(
         content['allSmplJoints3d'] = _plain(persons['joints3d'][row, :127])
         return content
     content['params'] = {
-        # Eyes look straight ahead: they are not predicted.
+        # Eye poses are not predicted; zero looks straight ahead.
         name: _plain(persons[f'smplx_{name}'][row][None])
         if f'smplx_{name}' in persons
         else np.zeros((1, 3 * triples), np.float32)

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """AGORA's data frames of persons, with joints and vertices.
 
-Symbols: ``G`` persons of an image, ``N`` of all, ``S`` images.
+Symbols: ``G`` persons of an image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from aios.utils.safe_io import atomic_write, list_npz, load_npz
 from .layout import SMALL_SUFFIX
 
 IMAGE_SIZE = (3840, 2160)
-"""Width and height that all keypoints refer to."""
+"""Width and height of the image whose pixels all keypoints refer to."""
 
 _FRAME = re.compile(r'(\w+_)?\d+(_SMPLX)?_withjv\.pkl')
 _SHAPES: Mapping[str, tuple[int, ...]] = {
@@ -44,11 +44,11 @@ _TABLE: Mapping[str, tuple[tuple[int, ...], str]] = {
     'is_valid': ((), 'b'),
     'orientation': ((), 'f'),
 }
-"""Shapes after the axis of persons, and kinds of types."""
+"""Shapes after the axis of persons, and dtype kinds."""
 
 
 def image_name(path: str) -> str:
-    """What predictions of an image are called: the stem at 3840 x 2160."""
+    """Name of an image in submissions: its stem at 3840 x 2160."""
     return Path(path.replace('\\', '/')).stem.removesuffix(SMALL_SUFFIX)
 
 
@@ -79,7 +79,7 @@ class AGORAImage:
 
     @property
     def visible(self) -> np.ndarray:
-        """``(G,)`` bool, who can be matched: valid, at most 90 % occluded."""
+        """``(G,)`` bool, matchable persons: valid, at most 90 % occluded."""
         shown = (self.occlusion >= 0) & (self.occlusion <= _MAX_OCCLUSION)
         return self.valid & shown
 
@@ -88,9 +88,9 @@ class AGORAGroundTruth:
     """True persons by image.
 
     Args:
-        path: Folder of the data frames ``*_withjv.pkl``, or what
-            :func:`convert_ground_truth` made of them, which is quicker and
-            keeps meshes on the disk.
+        path: Folder of the data frames ``*_withjv.pkl``, or the file that
+            :func:`convert_ground_truth` wrote from them, which loads faster
+            and keeps meshes on disk.
         full_bodies_only: Keep images with ``bfh`` or ``smplx`` in their
             path, as official evaluations of SMPL-X do.  Only they have
             fitted hands and faces.
@@ -175,7 +175,7 @@ class AGORAGroundTruth:
 
 
 def _check_table(data: Mapping[str, np.ndarray], path: Path) -> None:
-    """Refuse arrays of a converted file that do not fit each other."""
+    """Reject arrays of a converted file that are inconsistent."""
     rows, places = data['rows'], data['paths']
     if rows.dtype.kind not in 'iu' or rows.shape[1:] != (2,):
         raise ValueError(
@@ -205,10 +205,9 @@ def convert_ground_truth(
     out: str | os.PathLike,
     overwrite: bool = False,
 ) -> int:
-    """Make one file of AGORA's data frames.
+    """Convert AGORA's data frames to one file.
 
-    Meshes are stored image by image, so that they can be read one by
-    one.
+    Meshes are stored per image, so that they can be loaded separately.
 
     Args:
         folder: Where the data frames are.
@@ -296,7 +295,7 @@ def _pixel_scale(frame: Mapping[str, np.ndarray], path: Path) -> float:
         width = pixel_width(images)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
-    # Joints that do not tell are checked row by row when they are read.
+    # Rows without usable joints are checked when they are read.
     return 1.0 if width is None else width / IMAGE_SIZE[0]
 
 
@@ -322,7 +321,7 @@ def _read_row(
     if 'Yaw' in frame and 'camYaw' in frame:
         yaw = _numbers(frame['Yaw'][row], count, f'{where}, Yaw')
         camera = _numbers([frame['camYaw'][row]], 1, f'{where}, camYaw')
-        # Bins hold their upper edges.
+        # Bins include their upper edges.
         orientation = 337.5 - (337.5 - (yaw - camera)) % 360
     table = {
         'joints2d': arrays['gt_joints_2d'],
@@ -349,12 +348,12 @@ def _numbers(value: Any, count: int, where: str) -> np.ndarray:
 
 
 def _arrays(value: Any, where: str) -> np.ndarray:
-    """Array of a cell that lists arrays of persons, in its own precision."""
+    """Array of a cell that lists arrays of persons; float32 stays float32."""
     try:
         persons = [np.asarray(person) for person in value]
         array = np.stack(persons) if persons else np.empty(0)
         if array.dtype != np.float32:
-            # The official tool computes with what the file has: float64.
+            # The official tool keeps the precision of the file: float64.
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(

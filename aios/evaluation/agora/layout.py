@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What the servers of AGORA and BEDLAM take: names and content of files."""
+"""File names and contents that the servers of AGORA and BEDLAM accept."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SMALL_SUFFIX = '_1280x720'
 """End of the names of AGORA's small images; predictions lack it."""
 
 NUM_JOINTS = 24
-"""Rows of ``joints`` that are compared.  AGORA takes more, which enlarge the
-box that decides about matches."""
+"""Rows of ``joints`` that are compared.  AGORA accepts more rows; they only
+enlarge the box that is used for matching."""
 
 NUM_JOINTS_3D = 127
 """Rows of ``allSmplJoints3d`` that are compared."""
@@ -37,9 +37,9 @@ PARAMETERS: Mapping[str, int] = {
     'reye_pose': 1,
     'jaw_pose': 1,
 }
-"""Arguments of the body model, and how many triples each has."""
+"""Arguments of the body model, and their number of 3-vectors."""
 
-# Allowed sizes of every axis, and how to say them.
+# Allowed sizes of every axis, and their description in messages.
 _Shape = tuple[tuple[Container[int], ...], str]
 
 
@@ -53,8 +53,8 @@ _EXACT: Mapping[str, _Shape] = {
     'verts': _exactly(10475, 3),
     'allSmplJoints3d': _exactly(NUM_JOINTS_3D, 3),
 }
-# What the samples of AGORA's tool have.  A third column of ``joints`` and a
-# leading axis of one are left out.
+# Also accepts the layouts of the samples of AGORA's tool: a third column of
+# ``joints`` and a leading axis of one, which are dropped.
 _LENIENT: Mapping[str, _Shape] = {
     _JOINTS: (
         (range(NUM_JOINTS, 1 << 20), (2, 3)),
@@ -78,7 +78,7 @@ class Benchmark:
     Args:
         name: ``'agora'`` or ``'bedlam'``.
         pattern: Of file names; groups ``image`` and ``person``.
-        variants: What files may hold: ``'params'``, ``'verts'``.
+        variants: Accepted contents: ``'params'``, ``'verts'``.
         size: Width and height of the images that pixels refer to; ``None``
             for the images of the test set themselves.
         shapes: Of the arrays beside parameters.
@@ -107,14 +107,14 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         _EXACT,
     ),
 }
-"""The servers by name."""
+"""Servers by name."""
 
 
 def parse_name(name: str, benchmark: str = 'agora') -> tuple[str, int]:
-    """Image and number of the person of a file name.
+    """Image name and person number of a file name.
 
     Raises:
-        ValueError: If that is not the name of a prediction.
+        ValueError: If it is not the name of a prediction.
     """
     found = BENCHMARKS[benchmark].pattern.fullmatch(name)
     if not found:
@@ -131,14 +131,14 @@ def parse_name(name: str, benchmark: str = 'agora') -> tuple[str, int]:
 
 
 def check_person(person: Any, benchmark: str = 'agora') -> list[str]:
-    """What is wrong with the content of a file.
+    """Check the content of a file.
 
     Args:
-        person: What was read from it.
-        benchmark: Whose rules.
+        person: The content.
+        benchmark: Name of the server.
 
     Returns:
-        One message per fault, empty if there is none.
+        One message per fault; empty if there is none.
     """
     if not isinstance(person, dict):
         return [f'holds a {type(person).__name__}, must be a dictionary']

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Read submissions, and dumped predictions, without trusting them."""
+"""Read and validate untrusted submissions and dumped predictions."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ _MAX_BYTES = 64 << 20  # of one person; a mesh in float64 has 0.25 MB
 
 
 class Submission:
-    """Files of an archive or a folder.
+    """Files of a submission, an archive or a folder.
 
-    As for the server, predictions are the ``*.pkl`` directly in the folder
-    ``predictions``; others, also of hidden folders and files, are ignored.
+    As on the server, predictions are the ``*.pkl`` directly in the folder
+    ``predictions``; other files, and hidden ones, are ignored.
 
     Args:
-        path: ``predictions.zip``, a folder ``predictions``, or one that has
-            such a folder in it.
+        path: ``predictions.zip``, a folder ``predictions``, or a folder that
+            contains one.
 
     Raises:
-        FileNotFoundError: If there is no such thing, or nothing in it.
+        FileNotFoundError: If it does not exist or has no ``*.pkl``.
         CorruptFileError: If the archive is damaged.
     """
 
@@ -66,7 +66,7 @@ class Submission:
             folder = self.path / FOLDER
             self.folder = folder if folder.is_dir() else self.path
             self.members = sorted(p.name for p in self.folder.iterdir())
-            # The folder above may be a submission: the archive, and scores.
+            # ``path`` itself may hold the predictions beside their scores.
             self.members = [m for m in self.members if m != SCORES]
             inside = '.'
             files = [
@@ -89,10 +89,10 @@ class Submission:
         self.scores_path = beside / SCORES
 
     def read(self, name: str) -> Any:
-        """Content of one of :attr:`names`; as data, nothing is run.
+        """Content of one of :attr:`names`; no pickled code is executed.
 
         Raises:
-            UnsafeFileError: If it asks for more than plain data.
+            UnsafeFileError: If it holds more than plain data.
             CorruptFileError: If it is damaged.
         """
         data = self.read_bytes(name)
@@ -143,36 +143,36 @@ class Submission:
 
 
 class SubmittedPredictions(NamedTuple):
-    """What :func:`read_submission` found."""
+    """Result of :func:`read_submission`."""
 
     persons: dict[str, AGORAPersons]
     """Predictions by image."""
     scored: bool
     """Whether scores are known; if not, all are 1."""
     ignored: list[str]
-    """Files ``*.pkl`` that do not lie where predictions must lie."""
+    """Files ``*.pkl`` outside the folder of predictions."""
 
 
 def read_submission(
     path: str | os.PathLike, bodies: SubmittedBodies
 ) -> SubmittedPredictions:
-    """Predictions of AGORA by image.
+    """Read the predictions of an AGORA submission, by image.
 
-    Keypoints are read now, meshes when they are asked for.
+    Keypoints are read at once, meshes when they are needed.
 
     Args:
         path: See :class:`Submission`.
         bodies: Poses parameters.
 
     Returns:
-        The predictions.  Those of an image are in the order of their files'
-        names as strings, as officially (``_10`` before ``_2``): it decides
+        The predictions.  Within an image they are sorted by file name as
+        strings (``_10`` before ``_2``), the official order, which decides
         ties.
 
     Raises:
-        FileNotFoundError: If there is nothing.
-        ValueError: If a file has another name or content; the message says
-            which and what.
+        FileNotFoundError: If there are no predictions.
+        ValueError: If the name or content of a file is invalid; the message
+            names the file and the fault.
     """
     submission = Submission(path)
     scores = submission.scores()
@@ -206,7 +206,7 @@ def read_submission(
 def read_dump(
     path: str | os.PathLike, bodies: SubmittedBodies
 ) -> dict[str, AGORAPersons]:
-    """Predictions of AGORA from a file of ``DumpWholeBodyResults``.
+    """Read predictions of AGORA from a file of ``DumpWholeBodyResults``.
 
     Args:
         path: The file.
@@ -214,7 +214,7 @@ def read_dump(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds something else.
+        ValueError: If its content is invalid.
     """
     persons: dict[str, AGORAPersons] = {}
     for index, record in enumerate(dumped_records(path)):
@@ -241,11 +241,11 @@ def read_dump(
 
 
 def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
-    """Records of a file of ``DumpWholeBodyResults``.
+    """Read the records of a file of ``DumpWholeBodyResults``.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds something else.
+        ValueError: If its content is invalid.
     """
     records = load_pickle(path)
     if not isinstance(records, list) or not all(
@@ -265,7 +265,7 @@ def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
 
 
 def _check_image(record: Mapping[str, Any], where: str) -> None:
-    """Refuse a name or a size of another type."""
+    """Reject image names and sizes of the wrong type."""
     name = record.get('img_path', '')
     if not isinstance(name, str):
         raise ValueError(f'{where}: img_path is {name!r:.80}, must be text')
@@ -282,7 +282,7 @@ def _check_image(record: Mapping[str, Any], where: str) -> None:
 
 
 def _check_persons(persons: Mapping[str, Any], where: str) -> None:
-    """Refuse what does not have one row of numbers per person."""
+    """Reject fields without one row of numbers per person."""
     for name in _NEEDED:
         if name not in persons:
             raise ValueError(f'{where} lacks {name!r}')
@@ -307,7 +307,7 @@ def _check_persons(persons: Mapping[str, Any], where: str) -> None:
 def iter_faults(
     submission: Submission, benchmark: str
 ) -> Iterator[tuple[str, str | None]]:
-    """Every member of a submission, and a fault or ``None``."""
+    """Yield every member of a submission with its fault or ``None``."""
     numbers: dict[str, list[int]] = {}
     for member in submission.members:
         if member == f'{FOLDER}/':
@@ -335,7 +335,7 @@ def iter_faults(
 
 
 def _is_prediction(name: str, folder: str) -> bool:
-    """Whether a file lies in the folder itself, and is not hidden."""
+    """Whether a file lies directly in the folder and is not hidden."""
     parent, file = posixpath.split(posixpath.normpath(name))
     return (parent or '.') == folder and not file.startswith('.')
 
@@ -352,7 +352,7 @@ def _open(path: Path) -> zipfile.ZipFile:
 
 
 def _read_person(submission: Submission, name: str) -> dict[str, Any]:
-    """Checked content; ``joints`` of all rows, in the plane."""
+    """Checked content of a file; ``joints`` reduced to x and y."""
     person = submission.read(name)
     if faults := check_person(person):
         raise ValueError(f'{submission.path}: {name}: {"; ".join(faults)}')

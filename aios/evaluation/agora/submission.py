@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Write submissions: complete or not at all, the same bytes every time."""
+"""Write submissions atomically and with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from aios.utils.safe_io import atomic_write
 from .layout import FOLDER, check_person
 
 ARCHIVE = f'{FOLDER}.zip'
-"""What is uploaded."""
+"""Archive to upload."""
 
 SCORES = 'scores.json'
-"""Scores of the persons by file name; for sweeps, not for servers."""
+"""Scores of the persons by file name; for threshold sweeps, not uploaded."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _RIGHTS = 0o644 << 16
@@ -29,12 +29,12 @@ _FOLDER_RIGHTS = (0o40755 << 16) | 0x10
 
 
 class SubmissionWriter:
-    """Collects files of persons, and makes a submission of them at the end.
+    """Collects files of persons and publishes them as one submission.
 
-    Files are written beside the result, into a folder of this process that
-    goes away with it; :meth:`publish` moves all of them, and those of other
-    processes on the same file system, to their place at once.  So there is
-    either a complete submission or none, and never an older file in it.
+    :meth:`write` writes to a temporary folder of this process beside the
+    result; :meth:`publish` moves the files of all processes on the same file
+    system to their place at once.  So a submission is complete or absent,
+    and never contains older files.
 
     Args:
         out_dir: The result: ``predictions/``, ``predictions.zip``,
@@ -59,12 +59,12 @@ class SubmissionWriter:
         self.check_place()
 
     def check_place(self) -> None:
-        """Refuse to mix with what is there."""
+        """Raise if ``out_dir`` holds files that may not be replaced."""
         out = self.out_dir
         if out.exists() and not out.is_dir():
             raise FileExistsError(f'{out} is not a folder')
-        there = set(os.listdir(out)) if out.is_dir() else set()
-        if not there:
+        existing = set(os.listdir(out)) if out.is_dir() else set()
+        if not existing:
             return
         if not self.overwrite:
             raise FileExistsError(
@@ -72,7 +72,7 @@ class SubmissionWriter:
                 'files. Choose another out_dir, or set overwrite=True to '
                 'replace an older submission'
             )
-        if foreign := sorted(there - {FOLDER, ARCHIVE, SCORES}):
+        if foreign := sorted(existing - {FOLDER, ARCHIVE, SCORES}):
             raise FileExistsError(
                 f'{out} holds more than a submission ({foreign[0]}); it is '
                 'not replaced'
@@ -82,7 +82,7 @@ class SubmissionWriter:
         """Write the persons of an image.
 
         Args:
-            image: The first half of file names.
+            image: Name of the image, the first half of file names.
             persons: Contents, best first; see
                 :func:`~aios.evaluation.agora.layout.check_person`.
 
@@ -90,7 +90,7 @@ class SubmissionWriter:
             Paths of the files.
 
         Raises:
-            ValueError: If the server would not take a content.
+            ValueError: If the server would reject a content.
         """
         paths = []
         for number, content in enumerate(persons):
@@ -98,7 +98,7 @@ class SubmissionWriter:
             if faults := check_person(content, self.benchmark):
                 raise ValueError(f'{name}: {"; ".join(faults)}')
             path = self._folder() / name
-            # The same image may come twice: samplers fill up batches.
+            # Samplers repeat images to fill the last batch.
             dump_pickle(path, content, overwrite=True)
             paths.append(str(path))
         return paths
@@ -109,17 +109,17 @@ class SubmissionWriter:
         return Path(self._part.name)
 
     def publish(self, files: Mapping[str, float]) -> Path:
-        """Put files in their place.
+        """Move the files to ``out_dir`` and write the archive.
 
         Args:
-            files: Paths that :meth:`write` returned, here or in another
-                process, and the scores of the persons.
+            files: Paths returned by :meth:`write`, here or in another
+                process, with the scores of the persons.
 
         Returns:
             The archive.
 
         Raises:
-            FileNotFoundError: If a file is not there.
+            FileNotFoundError: If a file is missing.
         """
         self.check_place()
         with _folder_beside(self.out_dir) as beside:
@@ -156,8 +156,8 @@ def write_archive(folder: str | os.PathLike, path: str | os.PathLike) -> None:
     """Zip a folder of predictions; the same files give the same bytes.
 
     Args:
-        folder: With the files.
-        path: The archive; an older one is replaced.
+        folder: Folder of the files.
+        path: The archive; an existing one is replaced.
     """
     with (
         atomic_write(path, overwrite=True) as stream,

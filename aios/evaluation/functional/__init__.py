@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Errors, alignment, matching and counts, as functions of arrays.
 
-Nothing here knows data samples, files or body models, and no function
-returns NaN for finite input.
+This package does not depend on data samples, files or body models.  No
+function returns NaN for finite input.
 """
 
 from aios.structures import pairwise_iou

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AGORA's protocol: who is whom, and how far off (CVPR 2021).
+"""Matching and errors of the AGORA benchmark (CVPR 2021).
 
 The rules are those of the benchmark's own tool, or corrected ones; see
-:class:`AGORAProtocol`.  What the numbers of all persons become is in
-:mod:`~aios.evaluation.functional.agora_summary`.
+:class:`AGORAProtocol`.  :mod:`~aios.evaluation.functional.agora_summary`
+aggregates the errors over persons.
 
 Symbols: ``P`` predictions and ``G`` true persons of an image, ``M`` matched
 pairs, ``K`` keypoints, ``V`` vertices.
@@ -17,7 +17,7 @@ from enum import Enum
 import numpy as np
 
 NUM_MATCH_JOINTS = 24
-"""Matching looks at the first 24 joints of SMPL-X."""
+"""Persons are matched by the first 24 joints of SMPL-X."""
 
 AGORA_PARTS = ('body', 'lhand', 'rhand', 'face')
 """Names of the parts, in the order of all tables."""
@@ -36,8 +36,8 @@ AGORA_JOINTS: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 }
 """Joints of each part among the 127, and those whose mean is its root.
 
-The roots of hands and faces (wrist, neck) are among their joints, with an
-error of zero.
+The joints of hands and faces include their roots (wrist, neck), whose error
+is zero.
 """
 
 
@@ -45,7 +45,7 @@ _MIN_OVERLAP = 0.1
 
 
 class AGORAProtocol(Enum):
-    """The rules of the benchmark's own tool, or those without its quirks.
+    """Rules of the benchmark's own tool, with or without its quirks.
 
     ==================  =============================  ====================
     rule                ``OFFICIAL``                   ``CORRECTED``
@@ -84,7 +84,7 @@ def agora_costs(
     true: np.ndarray,
     protocol: AGORAProtocol = AGORAProtocol.OFFICIAL,
 ) -> np.ndarray:
-    """How different keypoints are.
+    """Matching cost of every prediction and person.
 
     Args:
         predicted: ``(P, K, 2)``.
@@ -101,11 +101,11 @@ def agora_costs(
     )
     if not protocol.is_official:
         return np.linalg.norm(offset, axis=-1).mean(-1)
-    # Of the 2 x 2 matrix of products in closed form.
+    # Largest eigenvalue of the 2 x 2 Gram matrix in closed form.
     x, y = offset[..., 0], offset[..., 1]
     xx, yy, xy = (x * x).sum(-1), (y * y).sum(-1), (x * y).sum(-1)
-    largest = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
-    return np.sqrt(largest)
+    eigenvalue = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
+    return np.sqrt(eigenvalue)
 
 
 def keypoint_boxes(keypoints: np.ndarray) -> np.ndarray:
@@ -121,23 +121,23 @@ def match_agora(
     valid: np.ndarray,
     protocol: AGORAProtocol = AGORAProtocol.OFFICIAL,
 ) -> tuple[np.ndarray, int]:
-    """Pairs from the smallest cost up.
+    """Match predictions and persons greedily, in order of ascending cost.
 
-    A pair of a free prediction and a free person who overlap is a match if
-    the person counts.  Officially, a person who does not count is used up
-    and the prediction is not; the search ends when there have been as many
-    matches and pairs that do not overlap as predictions.  Pairs of equal
-    cost come in the order of the predictions, then of the persons.
+    An unmatched prediction and an unmatched person that overlap form a match
+    if the person is valid.  Under the official rules, an invalid person is
+    consumed while the prediction stays free, and the search ends when the
+    matches and the non-overlapping pairs together number as many as the
+    predictions.  Ties are visited in the order of predictions, then persons.
 
     Args:
         costs: ``(P, G)``.
         overlaps: ``(P, G)`` IoU.
-        valid: ``(G,)`` bool, persons who count.
-        protocol: Whose rules.
+        valid: ``(G,)`` bool, persons that are evaluated.
+        protocol: Official or corrected rules.
 
     Returns:
-        Pairs ``(M, 2)`` int64, sorted by prediction, and how many of the
-        others are false positives.
+        Pairs ``(M, 2)`` int64, sorted by prediction, and the number of false
+        positives.
     """
     num_predictions, num_persons = costs.shape
     free_prediction = np.ones(num_predictions, bool)
@@ -161,8 +161,8 @@ def match_agora(
             elif not protocol.is_official:
                 free_prediction[prediction] = False
                 absorbed += 1
-    wrong = num_predictions - len(pairs) - absorbed
-    return np.array(sorted(pairs), np.int64).reshape(-1, 2), wrong
+    false_positives = num_predictions - len(pairs) - absorbed
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2), false_positives
 
 
 def agora_errors(
@@ -173,11 +173,11 @@ def agora_errors(
 ) -> np.ndarray:
     """Mean errors of joints and vertices of matched persons.
 
-    Each part is moved to its root, nothing is turned or scaled.
+    Each part is aligned at its root by translation only.
 
     Args:
         predicted: Joints ``(M, 127 or more, 3)`` and vertices ``(M, V, 3)``.
-        true: The same of the persons.
+        true: The same for the matched persons.
         vertex_ids: Vertices of each of :data:`AGORA_PARTS`.
         protocol: Whether the root counts among the joints of its part.
 
@@ -185,19 +185,21 @@ def agora_errors(
         ``(M, 8)`` float64 in the unit of the input, columns as in
         :data:`AGORA_ERRORS`.
     """
-    ours = [np.asarray(points, np.float64) for points in predicted]
-    theirs = [np.asarray(points, np.float64) for points in true]
+    joints, vertices = (
+        (np.asarray(points, np.float64), np.asarray(true_points, np.float64))
+        for points, true_points in zip(predicted, true, strict=True)
+    )
     columns: dict[str, np.ndarray] = {}
     for part in AGORA_PARTS:
-        joints, root = AGORA_JOINTS[part]
+        joint_ids, root = AGORA_JOINTS[part]
         if not protocol.is_official:
-            joints = tuple(j for j in joints if (j,) != root)
-        shift = ours[0][:, root].mean(1) - theirs[0][:, root].mean(1)
-        for kind, points, index in (
-            ('MPJPE', 0, list(joints)),
-            ('MVE', 1, np.asarray(vertex_ids[part])),
+            joint_ids = tuple(j for j in joint_ids if (j,) != root)
+        shift = joints[0][:, root].mean(1) - joints[1][:, root].mean(1)
+        for kind, (points, true_points), index in (
+            ('MPJPE', joints, list(joint_ids)),
+            ('MVE', vertices, np.asarray(vertex_ids[part])),
         ):
-            offset = ours[points][:, index] - theirs[points][:, index]
+            offset = points[:, index] - true_points[:, index]
             distance = np.linalg.norm(offset - shift[:, None], axis=-1)
             columns[f'{part}-{kind}'] = distance.mean(1)
     return np.stack([columns[name] for name in AGORA_ERRORS], axis=1)

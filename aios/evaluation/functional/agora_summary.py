@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AGORA's numbers of all persons together.
+"""AGORA's errors aggregated over all persons.
 
 Symbols: ``G`` true persons of all images, ``B`` bins.
 """
@@ -21,7 +21,7 @@ AGORA_BINS: Mapping[str, tuple[float, ...]] = {
 }
 """Edges of the official bins: percent; degrees of ``Yaw - camYaw``, 45 wide
 around 0, 45, ...; horizontal distance from the centre of the image, in halves
-of its width.  The lower edge is not in a bin, the upper one is."""
+of its width.  A bin includes its upper edge, not its lower one."""
 
 _HAND_AND_FACE = AGORA_PARTS[1:]
 _KINDS = {'MVE': 'NMVE', 'MPJPE': 'NMJE'}
@@ -29,14 +29,14 @@ _KINDS = {'MVE': 'NMVE', 'MPJPE': 'NMJE'}
 
 @dataclass(frozen=True)
 class AGORATable:
-    """One row per person who counts.
+    """One row per evaluated person.
 
     Args:
         found: ``(G,)`` bool.
-        errors: ``(G, 8)`` millimetres, columns :data:`AGORA_ERRORS`; those
-            of missed persons are not looked at.
-        has_predictions: ``(G,)`` bool, there is any prediction in the
-            person's image; so it is where ``found`` is.
+        errors: ``(G, 8)`` millimetres, columns :data:`AGORA_ERRORS`; rows of
+            missed persons are ignored.
+        has_predictions: ``(G,)`` bool, the person's image has at least one
+            prediction; true wherever ``found`` is.
         kid: ``(G,)`` bool.
         occlusion: ``(G,)`` percent, NaN if unknown.
         orientation: ``(G,)`` degrees in (-22.5, 337.5], NaN if unknown.
@@ -55,14 +55,14 @@ class AGORATable:
     wrong: int
 
     def select(self, mask: np.ndarray) -> AGORATable:
-        """The rows of some persons; false positives stay, all of them."""
+        """Rows of some persons; all false positives are kept."""
         columns = (f.name for f in fields(self) if f.name != 'wrong')
         rows = {name: getattr(self, name)[mask] for name in columns}
         return AGORATable(**rows, wrong=self.wrong)
 
     @property
     def counts(self) -> DetectionCounts:
-        """Found, wrong and missed."""
+        """True positives, false positives and false negatives."""
         found = int(self.found.sum())
         return DetectionCounts(found, self.wrong, len(self.found) - found)
 
@@ -70,19 +70,19 @@ class AGORATable:
 def summarise_agora(
     table: AGORATable, protocol: AGORAProtocol = AGORAProtocol.OFFICIAL
 ) -> dict[str, float]:
-    """What AGORA's leaderboard shows.
+    """The numbers of AGORA's leaderboard.
 
     Args:
-        table: Persons who count.
-        protocol: Whose rules.
+        table: Evaluated persons.
+        protocol: Official or corrected rules.
 
     Returns:
         ``precision``, ``recall``, ``f1``; for ``body``, ``lhand``,
         ``rhand``, ``face`` and ``fullbody`` ``<part>-MVE`` and
         ``<part>-MPJPE`` in millimetres; ``<body|fullbody>-NMVE`` and
         ``-NMJE``, divided by F1; ``persons``, ``matched``, ``missed``,
-        ``false-positives``; the same of children as ``kid-...``.  Errors
-        over zero persons are omitted; nothing is NaN.
+        ``false-positives``; the same for children as ``kid-...``.  Errors
+        over zero persons are omitted; no value is NaN.
     """
     result = _detection(table, protocol)
     errors = _errors(table, protocol)
@@ -90,12 +90,13 @@ def summarise_agora(
     result = _rounded(result, protocol)
     if table.kid.any():
         kids = table.select(table.kid)
-        mine = _detection(kids, protocol)
+        kid_result = _detection(kids, protocol)
         errors = _errors(kids, protocol)
         # Officially, full bodies are divided by the F1 of all persons.
-        whole = result['f1'] if protocol.is_official else mine['f1']
-        mine |= errors | _normalised(errors, mine['f1'], whole)
-        for name, value in _rounded(mine, protocol).items():
+        f1 = kid_result['f1']
+        full_body_f1 = result['f1'] if protocol.is_official else f1
+        kid_result |= errors | _normalised(errors, f1, full_body_f1)
+        for name, value in _rounded(kid_result, protocol).items():
             result[f'kid-{name}'] = value
     return result
 
@@ -103,24 +104,24 @@ def summarise_agora(
 def full_body_error(
     body: float, left_hand: float, right_hand: float, face: float
 ) -> float:
-    """Error of a whole person: body, and the mean of hands and face."""
+    """Error of the full body: body plus the mean of hands and face."""
     return body + (left_hand + right_hand + face) / 3
 
 
 def agora_bins(
     table: AGORATable,
 ) -> dict[str, list[dict[str, float | None]]]:
-    """Recall and errors by occlusion, orientation and place.
+    """Recall and errors by occlusion, orientation and image position.
 
     Args:
-        table: Persons who count.
+        table: Evaluated persons.
 
     Returns:
-        For every column of :data:`AGORA_BINS` its bins: ``low``, ``high``,
+        The bins of every column of :data:`AGORA_BINS`: ``low``, ``high``,
         ``persons``, ``matched``, ``recall`` and, where persons were matched,
-        the mean of each of :data:`AGORA_ERRORS` over those.  Persons in none
-        of the bins, or whose value is unknown, are in a last one without
-        edges (``None``).
+        the mean of each of :data:`AGORA_ERRORS` over them.  Persons outside
+        all bins, or with an unknown value, form a last bin without edges
+        (``None``).
     """
     bins: dict[str, list[dict[str, float | None]]] = {}
     for name, borders in AGORA_BINS.items():
@@ -172,7 +173,7 @@ def _detection(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
 
 
 def _errors(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
-    """Mean errors; empty if none was found."""
+    """Mean errors; empty if no person was found."""
     found = table.found
     if not found.any():
         return {}
@@ -200,7 +201,7 @@ def _normalised(
         for part, f1 in (('body', body_f1), ('fullbody', full_body_f1)):
             if f'{part}-{kind}' not in errors:
                 continue
-            # F1 may be rounded down to nothing.
+            # F1 may be rounded down to 0.
             value = normalised_error(errors[f'{part}-{kind}'], f1)
             if value is not None:
                 result[f'{part}-{name}'] = value
@@ -210,7 +211,7 @@ def _normalised(
 def _rounded(
     values: Mapping[str, float], protocol: AGORAProtocol
 ) -> dict[str, float]:
-    """Errors to one decimal."""
+    """Officially, errors are rounded to one decimal."""
     if not protocol.is_official:
         return dict(values)
     return {

@@ -10,11 +10,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class DetectionCounts:
-    """What was found.  A ratio of nothing is 0.
+    """Counts of a detection benchmark.  Ratios over zero items are 0.
 
     Args:
-        found: Predictions that are persons (true positives).
-        wrong: Predictions that are not (false positives).
+        found: Predictions that match a person (true positives).
+        wrong: Predictions that match no person (false positives).
         missed: Persons without a prediction (false negatives).
     """
 
@@ -24,7 +24,7 @@ class DetectionCounts:
 
     @property
     def precision(self) -> float:
-        """Share of the predictions that are persons."""
+        """Share of the predictions that match a person."""
         return self.found / max(1, self.found + self.wrong)
 
     @property
@@ -42,10 +42,10 @@ class DetectionCounts:
 def average_precision(
     scores: np.ndarray, is_person: np.ndarray, num_persons: int
 ) -> float:
-    """Area under the curve of precision over recall.
+    """Area under the precision-recall curve.
 
-    At each recall the best precision at this or a higher recall counts, as
-    in PASCAL VOC 2010 and later (COCO samples the same curve at 101 places).
+    The precision at a recall is the best one at this or a higher recall, as
+    in PASCAL VOC 2010 and later (COCO samples the same curve at 101 points).
 
     Args:
         scores: ``(P,)`` of all predictions.
@@ -66,15 +66,13 @@ def average_precision(
 
 
 def normalised_error(error: float, f1: float) -> float | None:
-    """An error that also pays for missed and invented persons.
-
-    NMVE of MVE and NMJE of MPJPE (AGORA, CVPR 2021).
+    """Error normalised by F1: NMVE of MVE, NMJE of MPJPE (AGORA, CVPR 2021).
 
     Args:
-        error: Mean error of the persons that were found.
+        error: Mean error of the matched persons.
         f1: F1 of the detection, in [0, 1].
 
     Returns:
-        ``error / f1``; None if none was found, where it is not defined.
+        ``error / f1``; None if ``f1`` is 0, where it is not defined.
     """
     return error / f1 if f1 > 0 else None

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Distances between predicted and true points of persons.
 
-Joints or vertices: MPJPE and MPVPE are the same formula.  Whatever the unit
-of the input, it is the unit of the result.
+MPJPE (joints) and MPVPE (vertices) are the same formula.  Errors have the
+unit of the input.
 
 Symbols: ``N`` persons, ``K`` points.
 """
@@ -38,8 +38,8 @@ def mean_point_error(
         mask: ``(N, K)`` points that count; default all.
 
     Returns:
-        ``(N,)`` float64 errors, and ``(N,)`` bool: persons of whom any point
-        counts.  The error of the others is 0 and means nothing.
+        ``(N,)`` float64 errors, and ``(N,)`` bool: persons with at least one
+        point that counts.  Errors of other persons are 0 and meaningless.
     """
     distance = np.linalg.norm(
         np.asarray(predicted, np.float64) - np.asarray(true, np.float64),
@@ -62,8 +62,7 @@ def procrustes_point_error(
         predicted: ``(N, K, 3)``.
         true: ``(N, K, 3)``.
         mask: ``(N, K)`` points that count; default all.
-        all_align: Points that do not count take part in the alignment
-            (UBody); otherwise the same points align and count.
+        all_align: Align by all points (UBody), not only by those that count.
 
     Returns:
         As :func:`mean_point_error`.
@@ -76,15 +75,15 @@ def procrustes_point_error(
 def masked_mean(
     values: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of what counts along the last axis.
+    """Mean of the masked values along the last axis.
 
     Args:
-        values: ``(..., K)``; may be NaN where it does not count.
+        values: ``(..., K)``; may be NaN outside the mask.
         mask: ``(..., K)`` bool.
 
     Returns:
-        ``(...,)`` means, 0 where nothing counts, and ``(...,)`` bool where
-        anything does.
+        ``(...,)`` means, 0 where the mask is empty, and ``(...,)`` bool,
+        true where it is not.
     """
     count = mask.sum(-1)
     total = np.where(mask, values, 0).sum(-1)

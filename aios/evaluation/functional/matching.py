@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Which prediction is which person.
+"""Matching of predictions and true persons.
 
-Every function returns pairs ``(M, 2)`` int64, (prediction, true person), in
-which each prediction appears at most once, sorted by prediction.
+Unless noted otherwise, functions return pairs ``(M, 2)`` int64, (prediction,
+true person), sorted by prediction, with each prediction at most once.
 
 Symbols: ``P`` predictions, ``G`` true persons, ``M`` pairs.
 """
@@ -21,14 +21,14 @@ def keypoint_cost(
     size: tuple[float, float],
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """How far 2-D joints of predictions are from those of persons.
+    """Distance between the 2-D joints of predictions and persons.
 
     Args:
         predicted: ``(P, K, 2)`` pixels.
         true: ``(G, K, 2)`` pixels.
         size: ``(width, height)`` of the image.
-        weights: ``(G, K)`` of the joints of each person; default 1.  Where
-            all are 0 all count alike.
+        weights: ``(G, K)`` of the joints of each person; default 1.  If all
+            weights of a person are 0, its joints are weighted equally.
 
     Returns:
         ``(P, G)`` float64: mean of ``|dx| / width + |dy| / height``.
@@ -45,9 +45,9 @@ def keypoint_box_iou(
     true: np.ndarray,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Overlap of the boxes around 2-D joints.
+    """IoU of the boxes around 2-D joints.
 
-    A person's joints without weight are left out on both sides.
+    Joints to which a person gives no weight are left out of both boxes.
 
     Args:
         predicted: ``(P, K, 2)`` pixels.
@@ -67,10 +67,10 @@ def keypoint_box_iou(
 
 
 def match_one_per_image(scores: np.ndarray, costs: np.ndarray) -> np.ndarray:
-    """The best prediction, and the person it is nearest to.
+    """Match the prediction with the best score to its nearest person.
 
-    The protocol behind published numbers on EHF, UBody, EgoBody and ARCTIC:
-    whoever else is in the image does not count.
+    This is the protocol of published numbers on EHF, UBody, EgoBody and
+    ARCTIC; other persons in the image are ignored.
 
     Args:
         scores: ``(P,)``.
@@ -88,16 +88,16 @@ def match_one_per_image(scores: np.ndarray, costs: np.ndarray) -> np.ndarray:
 def match_greedy(
     scores: np.ndarray, overlaps: np.ndarray, min_overlap: float = 0.5
 ) -> np.ndarray:
-    """The rule of detection benchmarks (COCO).
+    """Match greedily by score, as detection benchmarks do (COCO).
 
-    From the best score down, a prediction takes the person it overlaps most
-    among those still free.  Leaving out predictions below some score hence
-    changes nothing for the others.
+    In order of descending score, each prediction takes the unmatched person
+    it overlaps most.  Hence matches do not change if predictions below some
+    score are left out.
 
     Args:
         scores: ``(P,)``.
         overlaps: ``(P, G)``, e.g. IoU of boxes.
-        min_overlap: Less is no match.
+        min_overlap: Smallest overlap of a match.
 
     Returns:
         Pairs ``(M, 2)``.
@@ -118,14 +118,13 @@ def match_greedy(
 def match_hungarian(
     costs: np.ndarray, allowed: np.ndarray | None = None
 ) -> np.ndarray:
-    """The cheapest one-to-one assignment.
+    """The one-to-one assignment of least cost.
 
-    As many allowed pairs as possible are made, and of all ways to do so the
-    cheapest is taken.
+    Among the assignments with the most allowed pairs, the cheapest is taken.
 
     Args:
         costs: ``(P, G)``, finite where allowed.
-        allowed: ``(P, G)`` bool, pairs that may be made; default all.
+        allowed: ``(P, G)`` bool, pairs that may be matched; default all.
 
     Returns:
         Pairs ``(M, 2)``.
@@ -135,21 +134,21 @@ def match_hungarian(
         allowed = np.ones(costs.shape, bool)
     if not allowed.any():
         return _pairs([])
-    usual = costs[allowed]
+    allowed_costs = costs[allowed]
     # One forbidden pair costs more than all allowed pairs together.
-    span = float(usual.max() - usual.min()) + 1
-    forbidden = usual.max() + span * min(costs.shape)
+    span = float(np.ptp(allowed_costs)) + 1
+    forbidden = allowed_costs.max() + span * min(costs.shape)
     rows, columns = linear_sum_assignment(np.where(allowed, costs, forbidden))
     keep = allowed[rows, columns]
     return _pairs(list(zip(rows[keep], columns[keep], strict=True)))
 
 
 def match_best_overlap(overlaps: np.ndarray) -> np.ndarray:
-    """For every person the prediction that overlaps it most.
+    """Match every person to the prediction that overlaps it most.
 
-    As if the box of the person had been given, for comparison with methods
-    that are given boxes.  One prediction may stand for several persons, so
-    here each *person* appears at most once.
+    This allows comparison with methods that are given the boxes of persons.
+    One prediction may match several persons; each *person* appears at most
+    once.
 
     Args:
         overlaps: ``(P, G)``.
@@ -170,7 +169,7 @@ def _pairs(pairs: list[tuple[int, int]]) -> np.ndarray:
 
 
 def _joint_weights(true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """``(G, K)`` weights, 1 for persons who have none."""
+    """``(G, K)`` weights; 1 for persons without any weight."""
     if weights is None:
         return np.ones(true.shape[:2])
     weights = np.asarray(weights, np.float64)

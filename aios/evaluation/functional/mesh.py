@@ -1,9 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Errors of meshes by part: the whole person, body, hands and face.
 
-Roots and joints are regressed from the meshes themselves, on both sides, and
-not taken from a body model's joints.  Whatever the unit of the meshes, it is
-the unit of the errors.
+Roots and joints are regressed from the predicted and the true meshes, not
+taken from a body model.  Errors have the unit of the meshes.
 
 Symbols: ``N`` persons, ``V`` vertices of a mesh, ``K`` points, ``J`` joints
 of a part.
@@ -26,25 +25,23 @@ from .errors import (
 )
 
 Errors = dict[str, tuple[np.ndarray, np.ndarray]]
-"""By name: ``(N,)`` errors, and ``(N,)`` bool of whom they are known."""
+"""By name: ``(N,)`` errors, and ``(N,)`` bool, persons with a known error."""
 VisibleFunction = Callable[[np.ndarray], np.ndarray]
-"""From true points ``(N, K, 3)`` to ``(N, K)`` bool: which count."""
+"""From true points ``(N, K, 3)`` to ``(N, K)`` bool, points that count."""
 
 _SIDES = ('lhand', 'rhand')
 
 
 @dataclass(frozen=True, eq=False)
 class MeshPart:
-    """Points of a mesh that are measured together.
+    """A part of a mesh that is evaluated.
 
     Args:
         root: ``(V,)`` weights of the joint at which meshes are aligned.
-        vertices: ``(K,)`` ids for MPVPE; None if surfaces of this part are
-            not measured.
-        joints: ``(J, V)`` regressor for MPJPE; None if joints of this part
-            are not measured.
-        surface_by_joints: Whether PA-MPVPE is after the similarity of the
-            joints instead of that of the vertices.
+        vertices: ``(K,)`` ids for MPVPE; None to omit vertex errors.
+        joints: ``(J, V)`` regressor for MPJPE; None to omit joint errors.
+        surface_by_joints: Whether PA-MPVPE aligns by the joints instead of
+            the vertices.
     """
 
     root: np.ndarray
@@ -77,14 +74,13 @@ def part_errors(
     Args:
         predicted: ``(N, V, 3)`` meshes.
         true: ``(N, V, 3)`` meshes.
-        part: What is measured.
-        visible: Which points count; all of them align nevertheless.  Default
-            all count.
+        part: The part.
+        visible: Points that count, default all; alignment uses all points.
 
     Returns:
         ``MPVPE`` and ``PA-MPVPE`` if the part has vertices, ``MPJPE`` and
         ``PA-MPJPE`` if it has joints.  The error of a person without a
-        point that counts is not known.
+        point that counts is unknown.
     """
     predicted = np.asarray(predicted, np.float64)
     true = np.asarray(true, np.float64)
@@ -93,14 +89,16 @@ def part_errors(
     for name, places in (('MPVPE', part.vertices), ('MPJPE', part.joints)):
         if places is None:
             continue
-        ours = select_points(predicted, places)
-        there = select_points(true, places)
-        mask = None if visible is None else visible(there)
+        points = select_points(predicted, places)
+        true_points = select_points(true, places)
+        mask = None if visible is None else visible(true_points)
         errors[name] = mean_point_error(
-            align_roots(ours, roots), align_roots(there, true_roots), mask
+            align_roots(points, roots),
+            align_roots(true_points, true_roots),
+            mask,
         )
         errors[f'PA-{name}'] = procrustes_point_error(
-            ours, there, mask, all_align=True
+            points, true_points, mask, all_align=True
         )
     joints, vertices = part.joints, part.vertices
     if part.surface_by_joints and joints is not None and vertices is not None:
@@ -126,10 +124,10 @@ def mesh_errors(
     Args:
         predicted: ``(N, V, 3)`` meshes.
         true: ``(N, V, 3)`` meshes.
-        parts: By name.  If there are ``lhand`` and ``rhand``, there will be
-            ``hand``: of each person the mean of the sides that are known.
-        known: For some parts ``(N,)`` bool, whose part is annotated; default
-            of all.
+        parts: By name.  ``lhand`` and ``rhand`` together also give ``hand``:
+            the mean of a person's known hands.
+        known: For some parts ``(N,)`` bool, persons with an annotation of
+            the part; default all.
         visible: See :func:`part_errors`.
 
     Returns:

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Errors of the motion of one person in the world.
 
-Metres in, metres out, except where said otherwise.
+Inputs and results are in metres unless stated otherwise.
 
 Symbols: ``T`` frames, ``K`` points.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from aios.structures.procrustes import procrustes_align
 
-_SHORTEST_WAY = 1e-3  # metres; less is rounding
+_MIN_PATH_LENGTH = 1e-3  # metres; less is rounding error
 
 
 def world_errors(
@@ -20,9 +20,9 @@ def world_errors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """W-MPJPE and WA-MPJPE of each frame.
 
-    The motion is cut into segments, each of which is aligned by a similarity:
-    of its first two frames (W) or of all its frames (WA), as introduced by
-    SLAHMR (CVPR 2023).  What is left at the end joins the last segment.
+    The motion is cut into segments, each aligned by the similarity of its
+    first two frames (W) or of all its frames (WA), as introduced by SLAHMR
+    (CVPR 2023).  Remaining frames belong to the last segment.
 
     Args:
         predicted: ``(T, K, 3)``.
@@ -37,12 +37,13 @@ def world_errors(
     starts = np.arange(max(count // length, 1)) * length
     errors = np.zeros((2, count))
     for start, end in zip(starts, [*starts[1:], count], strict=True):
-        ours, there = predicted[start:end], true[start:end]
+        points, true_points = predicted[start:end], true[start:end]
         for row, frames in enumerate((2, end - start)):
             transform = procrustes_align(
-                ours[:frames].reshape(-1, 3), there[:frames].reshape(-1, 3)
+                points[:frames].reshape(-1, 3),
+                true_points[:frames].reshape(-1, 3),
             )
-            distance = np.linalg.norm(transform(ours) - there, axis=-1)
+            distance = np.linalg.norm(transform(points) - true_points, axis=-1)
             errors[row, start:end] = distance.mean(-1)
     return errors[0], errors[1]
 
@@ -50,7 +51,7 @@ def world_errors(
 def root_trajectory_error(
     predicted: np.ndarray, true: np.ndarray
 ) -> np.ndarray | None:
-    """RTE of each frame, as a share of the way that was walked.
+    """RTE of each frame, relative to the length of the true path.
 
     The whole path is aligned by a rotation and a translation, without scale.
 
@@ -60,19 +61,19 @@ def root_trajectory_error(
 
     Returns:
         ``(T,)`` distances divided by the length of the true path; None if
-        the true root goes less than a millimetre in all.
+        that is less than a millimetre.
     """
-    way = np.linalg.norm(np.diff(true, axis=0), axis=-1).sum()
-    if way < _SHORTEST_WAY:
+    length = np.linalg.norm(np.diff(true, axis=0), axis=-1).sum()
+    if length < _MIN_PATH_LENGTH:
         return None
     transform = procrustes_align(predicted, true, with_scale=False)
-    return np.linalg.norm(transform(predicted) - true, axis=-1) / way
+    return np.linalg.norm(transform(predicted) - true, axis=-1) / length
 
 
 def jitter(
     points: np.ndarray, frames: np.ndarray, fps: float = 30.0
 ) -> np.ndarray:
-    """Jerk: how fast the acceleration of points changes.
+    """Jerk, the third derivative of the position of points.
 
     Args:
         points: ``(T, K, 3)``.
@@ -80,21 +81,21 @@ def jitter(
         fps: Frames per second.
 
     Returns:
-        ``(W,)`` mean over the points, in units of 10 m/s³ as in TransPose
-        and EMDB, of every four frames that follow each other directly.
+        ``(W,)`` mean over the points for each run of four consecutive
+        frames, in units of 10 m/s³ as in TransPose and EMDB.
     """
     jerk = np.diff(points, n=3, axis=0) * fps**3
-    whole = frames[3:] - frames[:-3] == 3
-    return np.linalg.norm(jerk, axis=-1).mean(-1)[whole] / 10
+    consecutive = frames[3:] - frames[:-3] == 3
+    return np.linalg.norm(jerk, axis=-1).mean(-1)[consecutive] / 10
 
 
 def foot_sliding(
     predicted: np.ndarray, true: np.ndarray, frames: np.ndarray
 ) -> np.ndarray:
-    """How far predicted feet move while true ones stand.
+    """Motion of predicted feet while the true feet stand still.
 
-    A true point that moves less than a centimetre from a frame to the next
-    one is in contact with the ground.
+    A true point that moves less than a centimetre between two frames is in
+    contact with the ground.
 
     Args:
         predicted: ``(T, K, 3)`` points of the feet.
@@ -102,7 +103,7 @@ def foot_sliding(
         frames: ``(T,)`` numbers of the frames, ascending.
 
     Returns:
-        ``(C,)`` ways of the predicted points that are in contact.
+        ``(C,)`` motion of the predicted points in contact.
     """
     moves = np.linalg.norm(np.diff(predicted, axis=0), axis=-1)
     contact = np.linalg.norm(np.diff(true, axis=0), axis=-1) < 0.01

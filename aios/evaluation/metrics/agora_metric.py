@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AGORA's official numbers of a model."""
+"""AGORA's official evaluation as a metric."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from .base import NumberMetric
 class AGORAMetric(NumberMetric):
     """Protocol of AGORA's leaderboard, on its validation set.
 
-    Predictions come from the data samples, true persons from the release's
-    own data frames, found by the name of the image.  The numbers are those
-    of :func:`aios.evaluation.functional.summarise_agora`.  Images without
-    a sample count as images without predictions: all persons were missed.
+    Predictions come from the data samples, true persons from AGORA's data
+    frames, found by image name.  The numbers are those of
+    :func:`aios.evaluation.functional.summarise_agora`.  All persons of an
+    image without a sample count as missed.
 
     Args:
         ground_truth: Folder of the data frames, or the file that
-            ``tools/dataset_converters/agora_ground_truth.py`` made of them.
-        body_models: Where the vertices of hands and face are (and the body
-            models, if predictions have no vertices); see
+            ``tools/dataset_converters/agora_ground_truth.py`` converted.
+        body_models: Folder of the vertex ids of hands and face (and of the
+            body models, if predictions have no vertices); see
             :func:`aios.body_models.find_body_model`.
         body_vertices: See
             :func:`aios.evaluation.agora.load_part_vertices`.
-        score_thr: Predictions with a lower score do not count.
+        score_thr: Predictions with a lower score are left out.
         full_bodies_only: See
             :class:`aios.evaluation.agora.AGORAGroundTruth`.
         protocol: ``'official'`` or ``'corrected'``, see
@@ -75,7 +75,7 @@ class AGORAMetric(NumberMetric):
         self._truth: AGORAGroundTruth | None = None
 
     def _prepare(self) -> AGORAGroundTruth:
-        """Read files when they are needed: configs are built without."""
+        """Read files lazily, so that configs can be built without them."""
         if self._truth is None:
             ids = load_part_vertices(self.body_models, self.body_vertices)
             self._evaluator = AGORAEvaluator(
@@ -109,10 +109,10 @@ class AGORAMetric(NumberMetric):
             self.results.append(record)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Put the images together; one that comes twice counts once."""
+        """Aggregate the images; a repeated image counts once."""
         truth = self._prepare()
         records = {record['name']: record for record in results}
-        absent = [p for p in truth if p.name not in records]
+        absent = [image for image in truth if image.name not in records]
         if absent:
             print_log(
                 f'{len(absent)} of {len(truth)} images of the ground truth '
@@ -121,6 +121,5 @@ class AGORAMetric(NumberMetric):
                 logger='current',
                 level=30,
             )
-        everyone = [*records.values()]
-        everyone += [self._evaluator.compare(p, None) for p in absent]
-        return self._evaluator.summary(everyone)
+        missed = [self._evaluator.compare(image, None) for image in absent]
+        return self._evaluator.summary([*records.values(), *missed])

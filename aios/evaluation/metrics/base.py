@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What all metrics have in common."""
+"""Base class and helpers of the metrics."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mmengine.evaluator import BaseMetric
 
 
 class NumberMetric(BaseMetric):
-    """A metric of which all numbers arrive in MMEngine's log files.
+    """Metric whose values are floats.
 
-    They write ``null`` for whole numbers, so counts are floats, too.
+    MMEngine's log files hold ``null`` for integers, so counts are floats too.
     """
 
     def evaluate(self, size: int) -> dict[str, float]:
@@ -24,13 +24,13 @@ class NumberMetric(BaseMetric):
 def one_record_per_image(
     records: Iterable[dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Records without those that came twice, in a fixed order.
+    """Records without repeated images, in a fixed order.
 
-    Samplers repeat some images to fill up the last batch.  In a fixed
-    order sums do not depend on the number of processes.
+    Samplers repeat images to fill the last batch.  The fixed order makes
+    sums independent of the number of processes.
 
     Args:
-        records: What ``process`` kept; ``'key'`` tells images apart.
+        records: Results of ``process``; ``'key'`` identifies the image.
     """
     images = {record['key']: record for record in records}
     return [images[key] for key in sorted(images)]

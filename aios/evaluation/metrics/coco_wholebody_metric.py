@@ -55,7 +55,7 @@ KEYPOINT_SIGMAS: Mapping[str, Sequence[float]] = {
 """Sigmas of the keypoints of each field of an annotation, in the order of
 the 133 keypoints."""
 
-# Fields of annotations that are measured together.
+# Fields of annotations that form a part.
 _PARTS: Mapping[str, tuple[str, ...]] = {
     'body': ('keypoints',),
     'foot': ('foot_kpts',),
@@ -65,33 +65,33 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     'wholebody': tuple(KEYPOINT_SIGMAS),
 }
 _STATISTICS = ('AP', 'AP50', 'AP75', 'AP-M', 'AP-L', 'AR')  # COCO's order
-_MAX_PERSONS = 20  # COCO looks at no more of an image
+_MAX_PERSONS = 20  # COCO evaluates at most 20 detections per image
 _NUM_BODY = len(KEYPOINT_SIGMAS['keypoints'])
 _SIZES = {
     'bbox': 4,
     'area': 1,
     **{name: 3 * len(sigmas) for name, sigmas in KEYPOINT_SIGMAS.items()},
 }
-"""How many numbers the fields of an annotation have."""
+"""Length of the fields of an annotation."""
 
 
 def to_coco_wholebody(
     joints: np.ndarray, source: str | JointSet = 'smplx_144'
 ) -> np.ndarray:
-    """Joints of the body model as COCO-WholeBody's keypoints.
+    """Convert joints of the body model to COCO-WholeBody keypoints.
 
-    Hips are those of the body model, and roots of hands are wrists: SMPL-X
-    has no others.
+    Hips are those of the body model; wrists replace the hand roots, which
+    SMPL-X lacks.
 
     Args:
         joints: ``(..., J, C)``.
-        source: Their convention.
+        source: Their joint set.
 
     Returns:
         ``(..., 133, C)``.
 
     Raises:
-        ValueError: If the convention lacks one of the keypoints.
+        ValueError: If the joint set lacks one of the keypoints.
     """
     source = JOINT_SETS[source] if isinstance(source, str) else source
     mapping = joint_mapping(source, COCO_WHOLEBODY_133, approximate=True)
@@ -113,18 +113,18 @@ class CocoWholeBodyMetric(NumberMetric):
     likewise ``AP50``, ``AP75``, ``AP-M``, ``AP-L`` (persons of medium and
     large area) and ``AR``, in [0, 1]; ``hand`` is the mean of both sides;
     ``images``, ``predictions``, ``predictions-not-finite``, which are left
-    out, and ``persons-...`` who have keypoints of a part.  Predictions at
-    crowds and at persons without keypoints do not count, as pycocotools has
-    it.  Metrics over zero persons are omitted.
+    out, and ``persons-...`` with keypoints of a part.  As in pycocotools,
+    predictions at crowds and at persons without keypoints are ignored.
+    Metrics over zero persons are omitted.
 
     Args:
         ann_file: ``coco_wholebody_val_v1.0.json`` or a file of its format.
-        body_keypoints: Which 17 points of the body are taken: joints of the
+        body_keypoints: Source of the 17 body keypoints: joints of the
             ``'smplx'`` body, or the ``'detected'`` keypoints.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        ValueError: If ``body_keypoints`` is something else.
+        ValueError: If ``body_keypoints`` is unknown.
     """
 
     default_prefix = 'COCO-WholeBody'
@@ -139,7 +139,7 @@ class CocoWholeBodyMetric(NumberMetric):
         self.body_keypoints = body_keypoints
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep keypoints and scores of the best persons."""
+        """Store keypoints and scores of the best persons."""
         for sample in data_samples:
             fields = ['joints2d']
             if self.body_keypoints == 'detected':
@@ -163,8 +163,8 @@ class CocoWholeBodyMetric(NumberMetric):
         """Evaluate with pycocotools.
 
         Args:
-            results: What :meth:`process` kept.  An image that comes twice
-                counts once; images that do not come are not missed.
+            results: Of :meth:`process`.  A repeated image counts once;
+                absent images are not evaluated.
 
         Raises:
             ValueError: If the file has no such image, or persons without
@@ -197,7 +197,7 @@ class CocoWholeBodyMetric(NumberMetric):
         return metrics
 
     def _read(self, wanted: list[int]) -> tuple[list[dict], list[dict]]:
-        """Images and persons of the images that were seen."""
+        """Images that were processed, and their persons."""
         try:
             images, persons = _read_coco(get_text(self.ann_file))
         except RecursionError as error:
@@ -242,7 +242,7 @@ def _read_coco(text: str) -> tuple[dict[int, dict], list[dict]]:
 
 
 def _fault(person: Mapping[str, Any]) -> str | None:
-    """What is wrong with an annotation."""
+    """First fault of an annotation, or ``None``."""
     if not isinstance(person.get('id'), int):
         return 'must have an integer id'
     if person.get('iscrowd', 0) not in (0, 1):
@@ -265,7 +265,7 @@ def _fault(person: Mapping[str, Any]) -> str | None:
 def _annotation(
     person: Mapping[str, Any], fields: Sequence[str]
 ) -> dict[str, Any]:
-    """A person as one of pycocotools', with the keypoints of a part."""
+    """Annotation for pycocotools with the keypoints of a part."""
     points = [value for field in fields for value in person[field]]
     return {
         'id': person['id'],
@@ -282,11 +282,11 @@ def _annotation(
 def _predictions(
     records: Sequence[Mapping[str, Any]], rows: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Predictions as pycocotools', with the keypoints of a part.
+    """Predictions for pycocotools with the keypoints of a part.
 
-    Box and area are those of the 17 keypoints of the body for every part,
-    as COCO's and COCO-WholeBody's own evaluation have it: the area decides
-    who is medium and who is large.
+    For every part, box and area are those of the 17 body keypoints, as in
+    the evaluations of COCO and COCO-WholeBody.  The area decides whether a
+    person is medium or large.
     """
     found: list[dict[str, Any]] = []
     for record in records:
@@ -328,7 +328,7 @@ def _coco(images: list[dict], annotations: list[dict]) -> COCO:
 def _evaluate(
     truth: COCO, found: COCO, sigmas: np.ndarray, part: str
 ) -> dict[str, float]:
-    """COCO's numbers of a part; without those over zero persons."""
+    """COCO's metrics of a part; those over zero persons are omitted."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(truth, found, 'keypoints')
         evaluation.params.kpt_oks_sigmas = sigmas

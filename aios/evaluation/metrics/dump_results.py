@@ -18,9 +18,9 @@ _META = ('img_id', 'img_path', 'dataset_name', 'ori_shape')
 
 @METRICS.register_module()
 class DumpWholeBodyResults(BaseMetric):
-    """Writes a pickle that every version of NumPy reads, without torch.
+    """Dump predictions to a pickle that every version of NumPy can read.
 
-    A list with one dictionary per image: ``img_id``, ``img_path``,
+    It holds a list with one dictionary per image: ``img_id``, ``img_path``,
     ``dataset_name``, ``ori_shape`` and ``pred_instances``, a dictionary of
     NumPy arrays as :meth:`aios.models.heads.AiOSHead.predict` lists them.
     Read it with :func:`aios.utils.safe_io.load_pickle`.
@@ -54,7 +54,7 @@ class DumpWholeBodyResults(BaseMetric):
         self.with_vertices = with_vertices
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is written."""
+        """Store the records to write."""
         for sample in data_samples:
             fields = dict(sample['pred_instances'])
             if not self.with_vertices:

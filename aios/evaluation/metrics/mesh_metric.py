@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How far predicted surfaces are from true ones.
+"""Errors of predicted meshes.
 
 Symbols: ``P`` predictions of an image, ``G`` its persons, ``M`` matched
 pairs, ``V`` vertices.
@@ -28,6 +28,7 @@ from aios.evaluation.functional import (
     normalised_error,
     pairwise_iou,
 )
+from aios.evaluation.functional.mesh import Errors
 from aios.evaluation.mesh_parts import load_mesh_parts
 from aios.evaluation.samples import (
     GroundTruthBodies,
@@ -45,7 +46,7 @@ MILLIMETRES = 1000
 _MIN_OVERLAP = 0.1
 _BODY = list(SMPLX_137.groups['body'])
 _BODY_FROM_144 = joint_mapping('smplx_144', 'smplx_137')[_BODY]
-# The rotation by which one sees whether a part is annotated.
+# A part is annotated if this rotation of it is valid.
 _PART_ROTATION = {
     'lhand': SMPLX_ROTATIONS_53.groups['left_hand'][0],
     'rhand': SMPLX_ROTATIONS_53.groups['right_hand'][0],
@@ -62,7 +63,7 @@ Persons = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class _Scene:
-    """Whom to match: 2-D joints and boxes in original pixels."""
+    """Predictions and true persons of an image, in original pixels."""
 
     predicted: Persons
     true: Persons
@@ -72,8 +73,8 @@ class _Scene:
     @cached_property
     def joints(self) -> tuple[np.ndarray, np.ndarray]:
         """25 body joints, ``(P, 25, 2)`` and ``(G, 25, 2)``."""
-        ours = self.predicted['joints2d'][:, _BODY_FROM_144]
-        return ours, self.true['keypoints'][:, _BODY]
+        predicted = self.predicted['joints2d'][:, _BODY_FROM_144]
+        return predicted, self.true['keypoints'][:, _BODY]
 
     @property
     def costs(self) -> np.ndarray:
@@ -96,16 +97,23 @@ def _gt_box(scene: _Scene) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Match:
-    """A protocol: how pairs are made, and from which score on."""
+    """A matching protocol.
+
+    Args:
+        pair: Function that matches predictions and persons.
+        score_thr: Default score threshold.
+        detects: Whether the protocol measures detection.
+        max_persons: Number of persons that are matched; None for all.
+    """
 
     pair: Callable[[_Scene], np.ndarray]
     score_thr: float = 0.0
     detects: bool = False
-    most: int | None = None
+    max_persons: int | None = None
 
 
 MATCHES: Mapping[str, _Match] = {
-    'one_per_image': _Match(_one_per_image, most=1),
+    'one_per_image': _Match(_one_per_image, max_persons=1),
     'hungarian': _Match(_hungarian, score_thr=0.3, detects=True),
     'gt_box': _Match(_gt_box),
 }
@@ -123,50 +131,50 @@ class SMPLXMeshMetric(NumberMetric):
     - ``MPJPE-{body,hand,lhand,rhand}`` and ``PA-MPJPE-...`` of 14 body and
       21 hand joints;
     - counts: ``images``; ``persons``; ``persons-wanted``, those the
-      protocol asks for, and ``missed``, those of them who were not found;
-      ``persons-without-body``, who have no fit; ``predictions`` with a
+      protocol evaluates, and ``missed``, the unmatched ones among them;
+      ``persons-without-body``, which have no fit; ``predictions`` with a
       sufficient score; ``predictions-not-finite``, which are left out;
       ``matched``; ``measured``, matched persons with a body;
-      ``registered-meshes`` among them; and over how many persons each mean
-      was taken, ``persons-MPVPE-face`` ...;
+      ``registered-meshes`` among them; and the number of persons of each
+      mean, ``persons-MPVPE-face`` ...;
     - with ``match='hungarian'`` also ``precision``, ``recall``, ``F1`` and
       ``NMVE`` = ``MPVPE-all / F1``.
 
-    Means are over persons, whatever the batches.  Metrics over zero persons
-    are omitted; nothing is ever NaN.
+    Means are over persons, independent of the batches.  Metrics over zero
+    persons are omitted; no value is NaN.
 
     Args:
         body_model: Config of the SMPL-X layer of the ground truth.  Without
             ``gender`` each person has the body of its gender.  Files of
             hand and face vertices and of the joint regressors lie beside it.
-        match: Who is compared with whom.  ``'one_per_image'``: the
-            prediction with the best score and the person nearest to it, as
-            in the published tables.  ``'hungarian'``: all with a score
-            of at least ``score_thr`` and a keypoint box that overlaps by
-            0.1, at least cost.  ``'gt_box'``: for each person the prediction
-            whose box overlaps most, as for methods that are given boxes.
+        match: Matching protocol.  ``'one_per_image'``: the prediction with
+            the best score and its nearest person, as in the published
+            tables.  ``'hungarian'``: assignment of least cost among
+            predictions with a score of at least ``score_thr`` and a keypoint
+            box that overlaps by 0.1.  ``'gt_box'``: for each person the
+            prediction whose box overlaps most, as for methods that are given
+            boxes.
         score_thr: Predictions with a lower score are left out; default 0.3
             for ``'hungarian'``, otherwise 0.
-        weighted_match: Whether joints of persons count in the match by the
-            confidence of their annotation (UBody) or all alike.
-        in_image: Count only points whose true place is seen in the image;
-            all points align nevertheless (UBody).
+        weighted_match: Weight joints in the match by the confidence of their
+            annotation (UBody) instead of equally.
+        in_image: Evaluate only points whose true position is in the image;
+            alignment uses all points (UBody).
         per_camera: Also report each camera, ``camera-1/MPVPE-all`` ...; it
             is the folder of an image, as in ``s05/box_use_01/1/00100.jpg``
             (ARCTIC).
-        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.  Benchmarks
-            have their own ``prefix``; their rules are in
-            ``configs/_base_/datasets``.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.  Each benchmark
+            has its own ``prefix``; see ``configs/_base_/datasets``.
 
     Raises:
-        ValueError: If an argument is none of those listed.
+        ValueError: If ``match`` is unknown.
     """
 
     default_prefix = 'mesh'
     fields: tuple[str, ...] = ('bboxes', 'joints2d', 'vertices')
-    """Predictions that are needed and must be finite."""
+    """Required fields of predictions, which must be finite."""
     all_annotated = True
-    """Whether a prediction of a person without a label is wrong."""
+    """Whether all persons are labelled, so that precision is defined."""
 
     def __init__(
         self,
@@ -192,7 +200,7 @@ class SMPLXMeshMetric(NumberMetric):
 
     @cached_property
     def parts(self) -> Mapping[str, MeshPart]:
-        """What is measured; read when the first image comes."""
+        """Evaluated parts; read with the first image."""
         return load_mesh_parts(self.body_model.get('model_path'))
 
     def has_body(self, true: Persons) -> np.ndarray:
@@ -206,11 +214,10 @@ class SMPLXMeshMetric(NumberMetric):
             self.results.append(self._measure(sample))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Put the images together.
+        """Aggregate the images.
 
         Args:
-            results: What :meth:`process` kept.  An image that comes twice
-                counts once.
+            results: Of :meth:`process`.  A repeated image counts once.
         """
         records = one_record_per_image(results)
         metrics = self._counts(records) | _means(records)
@@ -256,7 +263,7 @@ class SMPLXMeshMetric(NumberMetric):
             'key': (sample.get('dataset_name', ''), sample['img_id']),
             'group': _camera(sample) if self.per_camera else None,
             'persons': persons,
-            'persons-wanted': min(persons, self.match.most or persons),
+            'persons-wanted': min(persons, self.match.max_persons or persons),
             'persons-without-body': int((~has_body).sum()),
             'predictions': len(predicted['scores']),
             'predictions-not-finite': broken,
@@ -268,8 +275,9 @@ class SMPLXMeshMetric(NumberMetric):
         }
 
     def _predictions(self, sample: Mapping[str, Any]) -> tuple[Persons, int]:
-        """Persons with sufficient scores, and how many were not finite."""
-        if {'vertices'} & {*self.fields} - {*sample['pred_instances']}:
+        """Persons with sufficient scores, and the number not finite."""
+        needed = 'vertices' in self.fields
+        if needed and 'vertices' not in sample['pred_instances']:
             raise ValueError(
                 f'{_name(sample)}: predictions have no meshes; set '
                 'test_cfg.with_vertices=True in the model'
@@ -283,7 +291,7 @@ class SMPLXMeshMetric(NumberMetric):
         true: Persons,
         pairs: np.ndarray,
     ) -> dict[str, Any]:
-        """What else a metric keeps of an image."""
+        """Additional entries of an image's record."""
         return {}
 
     def _errors(
@@ -293,7 +301,7 @@ class SMPLXMeshMetric(NumberMetric):
         true: Persons,
         pairs: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """By name, millimetres of the persons of whom it is known."""
+        """Errors by name, millimetres, of the persons with a known one."""
         if not len(pairs):
             return {}
         persons = pairs[:, 1]
@@ -316,14 +324,19 @@ class SMPLXMeshMetric(NumberMetric):
             known,
             visible,
         )
-        return {
-            name: error[counts] * MILLIMETRES
-            for name, (error, counts) in errors.items()
-        }
+        return known_millimetres(errors)
+
+
+def known_millimetres(errors: Errors) -> dict[str, np.ndarray]:
+    """Known errors in millimetres, from errors in metres."""
+    return {
+        name: error[known] * MILLIMETRES
+        for name, (error, known) in errors.items()
+    }
 
 
 def _means(records: list[dict]) -> dict[str, float]:
-    """Means over persons, and over how many."""
+    """Means over persons, and their numbers of persons."""
     names = sorted({name for r in records for name in r['errors']})
     metrics: dict[str, float] = {}
     for name in names:

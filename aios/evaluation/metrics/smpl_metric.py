@@ -1,8 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Errors against SMPL bodies: 3DPW and EMDB.
-
-Symbols: ``M`` matched pairs.
-"""
+"""Errors against SMPL bodies: 3DPW and EMDB."""
 
 from __future__ import annotations
 
@@ -29,13 +26,13 @@ from aios.registry import METRICS
 from aios.structures import joint_mapping
 from aios.utils.choices import check_choice
 
-from .mesh_metric import MILLIMETRES, Persons, SMPLXMeshMetric
+from .mesh_metric import Persons, SMPLXMeshMetric, known_millimetres
 
-# Joints of labels that are joints of SMPL, and where SMPL-X has them.
+# SMPL joints that the labels have, and their indices in the labels.
 _LABELS = joint_mapping('smplx_137', 'smpl_22')
 _SHARED = np.flatnonzero(_LABELS >= 0)
 _LABELS = _LABELS[_SHARED]
-_HIPS = [1, 2]  # among the shared ones, too
+_HIPS = [1, 2]  # also among the shared joints
 _ROOTS = ('pelvis', 'hips')
 
 
@@ -45,31 +42,31 @@ class SMPLMetric(SMPLXMeshMetric):
 
     Reported are
 
-    - ``MPJPE-skeleton`` and ``PA-MPJPE-skeleton`` of 15 joints that SMPL
-      and SMPL-X share: pelvis, neck, head, hips, knees, ankles, shoulders,
-      elbows and wrists of the skeletons, aligned between the hips.  They
-      need no file;
-    - ``MPJPE-body`` and ``PA-MPJPE-body`` of joints that are regressed from
-      SMPL vertices, the true ones and those of the prediction;
+    - ``MPJPE-skeleton`` and ``PA-MPJPE-skeleton`` of 15 skeleton joints that
+      SMPL and SMPL-X share: pelvis, neck, head, hips, knees, ankles,
+      shoulders, elbows and wrists, aligned at the midpoint of the hips.
+      They need no file;
+    - ``MPJPE-body`` and ``PA-MPJPE-body`` of joints regressed from the
+      predicted and the true SMPL vertices;
     - ``MPVPE-all`` (PVE) and ``PA-MPVPE-all`` of the 6890 vertices, the
-      latter after the similarity of the joints;
+      latter aligned by the joints;
     - the counts of :class:`SMPLXMeshMetric`, with ``recall`` but without
-      ``precision``: others in the image are not annotated.
+      ``precision``, since not all persons are annotated.
 
     Args:
         body_model: Config of the SMPL layer.  ``smplx2smpl...pkl`` and the
             regressor lie beside it, see ``docs/en/body_models.md``.
         match: See :class:`SMPLXMeshMetric`.
-        joints: Joints that are regressed, see
+        joints: Regressed joints, see
             :func:`~aios.evaluation.smpl_parts.load_smpl_part`.
         root: Where bodies are aligned, ``'pelvis'`` (the regressed one) or
-            ``'hips'`` (the middle between them).
-        surfaces: Whether meshes are measured.  Without them only the
-            skeleton is, and no file is needed.
+            ``'hips'`` (their midpoint).
+        surfaces: Whether to evaluate meshes.  If not, only the skeleton is
+            evaluated, and no file is needed.
         **kwargs: See :class:`SMPLXMeshMetric`.
 
     Raises:
-        ValueError: If ``joints`` or ``root`` is none of those.
+        ValueError: If ``joints`` or ``root`` is unknown.
     """
 
     all_annotated = False
@@ -98,7 +95,7 @@ class SMPLMetric(SMPLXMeshMetric):
 
     @cached_property
     def part(self) -> MeshPart:
-        """What is measured of meshes; read when it is needed."""
+        """Evaluated mesh part; read when it is needed."""
         path = self.body_model.get('model_path')
         return load_smpl_part(path, self.joints, self.root)
 
@@ -128,31 +125,31 @@ class SMPLMetric(SMPLXMeshMetric):
         errors = _skeleton_errors(predicted, true, pairs)
         if self.surfaces:
             meshes, _ = self.bodies(true, pairs[:, 1])
-            ours = np.stack(
+            predicted_meshes = np.stack(
                 [self.to_smpl @ predicted['vertices'][i] for i in pairs[:, 0]]
             )
-            for name, found in part_errors(ours, meshes, self.part).items():
-                where = 'all' if 'MPVPE' in name else 'body'
-                errors[f'{name}-{where}'] = found
-        return {
-            name: error[counts] * MILLIMETRES
-            for name, (error, counts) in errors.items()
-        }
+            mesh_errors = part_errors(predicted_meshes, meshes, self.part)
+            for name, error in mesh_errors.items():
+                part = 'all' if 'MPVPE' in name else 'body'
+                errors[f'{name}-{part}'] = error
+        return known_millimetres(errors)
 
 
 def _skeleton_errors(
     predicted: Persons, true: Persons, pairs: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Errors of the shared joints, and of whom they are known."""
-    ours = predicted['joints3d'][pairs[:, 0]][:, _SHARED]
-    there = true['keypoints3d'][pairs[:, 1]][:, _LABELS]
+    """Errors of the shared joints, and persons with a known one."""
+    joints = predicted['joints3d'][pairs[:, 0]][:, _SHARED]
+    true_joints = true['keypoints3d'][pairs[:, 1]][:, _LABELS]
     known = true['keypoints3d_visible'][pairs[:, 1]][:, _LABELS] > 0
     known &= known[:, _HIPS].all(1, keepdims=True)
-    here, true_here = (
+    aligned, true_aligned = (
         align_roots(points, points[:, _HIPS].mean(1))
-        for points in (ours, there)
+        for points in (joints, true_joints)
     )
     return {
-        'MPJPE-skeleton': mean_point_error(here, true_here, known),
-        'PA-MPJPE-skeleton': procrustes_point_error(ours, there, known),
+        'MPJPE-skeleton': mean_point_error(aligned, true_aligned, known),
+        'PA-MPJPE-skeleton': procrustes_point_error(
+            joints, true_joints, known
+        ),
     }

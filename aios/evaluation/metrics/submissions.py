@@ -26,7 +26,7 @@ from .base import NumberMetric
 
 
 class _Submission(NumberMetric):
-    """Writes a submission; the numbers are counts.
+    """Writes a submission; its metrics are counts.
 
     Predictions that are not finite are left out and counted.
 
@@ -57,7 +57,7 @@ class _Submission(NumberMetric):
         self.writer = SubmissionWriter(out_dir, self.benchmark, overwrite)
 
     def image(self, sample: Mapping[str, Any]) -> str:
-        """What the server calls the image."""
+        """Name of the image on the server."""
         raise NotImplementedError
 
     def scale(self, sample: Mapping[str, Any]) -> np.ndarray:
@@ -97,7 +97,7 @@ class _Submission(NumberMetric):
             )
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Make the submission of what all processes wrote."""
+        """Publish the files of all processes as a submission."""
         images: dict[str, dict] = {}
         for record in results:
             other = images.setdefault(record['image'], record)
@@ -134,12 +134,12 @@ class AGORASubmission(_Submission):
 
     Args:
         out_dir: The result: ``predictions/``, ``predictions.zip`` and
-            ``scores.json``, which ``tools/eval_agora.py`` sweeps over.
+            ``scores.json``, which ``tools/eval_agora.py`` uses in sweeps.
         variant: ``'params'``: parameters, posed by the server; ``'verts'``:
             meshes, for body models the server does not have.
         score_thr: Persons with a lower score are left out.
-        overwrite: Replace an older submission; otherwise a folder that is
-            not empty is refused, before anything is computed.
+        overwrite: Replace an older submission.  Otherwise a folder that is
+            not empty raises an error before any computation.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
@@ -193,12 +193,12 @@ class BEDLAMSubmission(_Submission):
         return bedlam_name(sample['img_path'])
 
     def scale(self, sample: Mapping[str, Any]) -> np.ndarray:
-        """Pixels stay what they are."""
+        """Pixels of the image itself."""
         return np.ones(2)
 
 
 def bedlam_name(img_path: str) -> str:
-    """What predictions of an image of BEDLAM are called.
+    """Name of an image of BEDLAM in submissions.
 
     Raises:
         ValueError: If it does not lie in ``<scene>/png/<sequence>``.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Are persons found, and how far off are their joints and surfaces.
+"""Detection, joint and surface metrics of whole-body models.
 
 Symbols: ``P`` predictions of an image, ``n`` its persons, ``M`` matched
 pairs, ``N`` matched persons of all images, ``J`` = 137 joints.
@@ -33,7 +33,7 @@ from .base import NumberMetric, one_record_per_image
 MILLIMETRES = 1000
 _FROM_144 = joint_mapping('smplx_144', 'smplx_137')
 _PELVIS = SMPLX_137.index('pelvis')
-# Joints of a measure, and where they are aligned.
+# Joints of each group, and the joint at which they are aligned.
 _MEASURES: Mapping[str, tuple[list[int], int]] = {
     'all': (list(range(len(SMPLX_137))), _PELVIS),
     **PARTS,
@@ -44,25 +44,24 @@ _MEASURES: Mapping[str, tuple[list[int], int]] = {
 class WholeBodyMetric(NumberMetric):
     """Detection, joint errors and, with a body model, surface errors.
 
-    Predictions and persons are matched by the rule of detection benchmarks,
-    see :func:`~aios.evaluation.functional.match_greedy`.  Reported are
+    Predictions and persons are matched as in detection benchmarks, see
+    :func:`~aios.evaluation.functional.match_greedy`.  Reported are
 
     - ``precision``, ``recall``, ``F1`` of persons with a score of at least
       ``score_thr``, and ``AP``, which needs no threshold;
     - ``MPJPE-{all,body,lhand,rhand,face}`` and ``PA-MPJPE-...``: mean joint
       error of matched persons in millimetres, aligned at the pelvis, wrists
       or neck, or by the best similarity;
-    - ``mean-pose-MPJPE-...``: the same for a mean pose in place of every
-      matched person, and ``gain-...``: by what share the prediction is
-      better.  The mean pose is that of the matched persons themselves,
-      which no real method could know;
+    - ``mean-pose-MPJPE-...``: the error of a constant prediction, the mean
+      true pose of the matched persons, and ``gain-...``: the relative
+      improvement over it;
     - ``MPVPE``, ``PA-MPVPE``: the same of all vertices, aligned at the
       pelvis, if ``body_model`` is given and predictions have vertices;
     - ``images``, ``persons``, ``predictions``, ``matched``, and
-      ``persons-...``: over how many persons a mean was taken;
+      ``persons-...``, the number of persons of each mean;
       ``predictions-not-finite``, which are left out.
 
-    Metrics over zero persons are omitted; nothing is ever NaN.
+    Metrics over zero persons are omitted; no value is NaN.
 
     Args:
         score_thr: Predictions with a lower score count as absent, except
@@ -111,11 +110,10 @@ class WholeBodyMetric(NumberMetric):
             self.results.append(record)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Put the images together.
+        """Aggregate the images.
 
         Args:
-            results: What :meth:`process` kept.  An image that comes twice
-                counts once.
+            results: Of :meth:`process`.  A repeated image counts once.
         """
         records = one_record_per_image(results)
         metrics = self._detection(records)
@@ -153,26 +151,25 @@ class WholeBodyMetric(NumberMetric):
         }
 
     def _errors(self, records: list[dict]) -> Iterator[tuple[str, np.ndarray]]:
-        """Names of measures, and errors of the persons they are known of."""
+        """Names of metrics, and errors of the persons with a known one."""
         for name in ('MPVPE', 'PA-MPVPE'):
             found = [r[name] for r in records if name in r]
             yield name, _concatenate(found)
-        total = sum(len(r['true_joints']) for r in records)
-        if not total:
+        if not any(len(r['true_joints']) for r in records):
             return
-        ours, true, known = (
+        predicted, true, known = (
             np.concatenate([r[name] for r in records])
             for name in ('predicted_joints', 'true_joints', 'joint_known')
         )
         for measure, (joints, root) in _MEASURES.items():
             mask = known[:, joints] & known[:, [root]]
-            here = align_roots(ours, ours[:, root])[:, joints]
-            there = align_roots(true, true[:, root])[:, joints]
-            mean = _mean_pose(there, mask)
+            points = align_roots(predicted, predicted[:, root])[:, joints]
+            target = align_roots(true, true[:, root])[:, joints]
+            mean = _mean_pose(target, mask)
             for kind, (error, counts) in {
-                'MPJPE': mean_point_error(here, there, mask),
-                'PA-MPJPE': procrustes_point_error(here, there, mask),
-                'mean-pose-MPJPE': mean_point_error(mean, there, mask),
+                'MPJPE': mean_point_error(points, target, mask),
+                'PA-MPJPE': procrustes_point_error(points, target, mask),
+                'mean-pose-MPJPE': mean_point_error(mean, target, mask),
             }.items():
                 yield f'{kind}-{measure}', error[counts] * MILLIMETRES
             yield f'persons-{measure}', np.array([mask.any(1).sum()])
@@ -183,7 +180,7 @@ def _matched_joints(
     true: Mapping[str, np.ndarray],
     pairs: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Joints of matched persons, ``(M, J, 3)``, and which count."""
+    """Joints of matched persons, ``(M, J, 3)``, and the labelled ones."""
     joints = predicted['joints3d'][pairs[:, 0]][:, _FROM_144]
     known = true['keypoints3d_visible'][pairs[:, 1]] > 0
     known &= true['has_3d'][pairs[:, 1], None] > 0
@@ -200,27 +197,27 @@ def _surface_errors(
     pairs: np.ndarray,
     bodies: GroundTruthBodies,
 ) -> dict[str, np.ndarray]:
-    """Errors of all vertices, millimetres, of persons with a body."""
+    """Errors of all vertices, in millimetres, of persons with a body."""
     has_body = true['smplx_pose_valid'][pairs[:, 1], 0] > 0
     has_body &= true['smplx_betas_valid'][pairs[:, 1]] > 0
     pairs = pairs[has_body]
     if not len(pairs):
         return {'MPVPE': np.empty(0), 'PA-MPVPE': np.empty(0)}
     vertices, joints = bodies(true, pairs[:, 1])
-    ours = predicted['vertices'][pairs[:, 0]]
+    points = predicted['vertices'][pairs[:, 0]]
     pelvis = predicted['joints3d'][pairs[:, 0], 0]
     error, _ = mean_point_error(
-        align_roots(ours, pelvis), align_roots(vertices, joints[:, 0])
+        align_roots(points, pelvis), align_roots(vertices, joints[:, 0])
     )
-    aligned, _ = procrustes_point_error(ours, vertices)
+    aligned_error, _ = procrustes_point_error(points, vertices)
     return {
         'MPVPE': error * MILLIMETRES,
-        'PA-MPVPE': aligned * MILLIMETRES,
+        'PA-MPVPE': aligned_error * MILLIMETRES,
     }
 
 
 def _mean_pose(joints: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Mean place of each joint, ``(1, J, 3)``, of persons it is known of."""
+    """Mean position ``(1, J, 3)`` of each joint over its known labels."""
     weight = known[..., None]
     total = np.where(weight, joints, 0).sum(0, dtype=np.float64)
     return (total / np.maximum(weight.sum(0), 1))[None]

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""EMDB 2: the motion of a person in the world.
+"""EMDB 2: motion of a person in world coordinates.
 
 Symbols: ``T`` frames of a sequence.
 """
@@ -33,24 +33,23 @@ _FEET_SMPL = list(SMPL_FEET.values())
 
 @METRICS.register_module()
 class EMDBWorldMetric(SMPLMetric):
-    """EMDB 2: errors of motions in the world.
+    """EMDB 2: errors of motions in world coordinates.
 
-    Predictions are brought into the world by the *recorded* motion of the
-    camera: the numbers say how good persons are placed in the camera, not
-    how good a camera is tracked.  Reported are
+    Predictions are transformed to world coordinates by the *recorded* motion
+    of the camera, so the errors are those of persons, not of a camera
+    tracker.  Reported are
 
     - ``W-MPJPE`` and ``WA-MPJPE`` (millimetres) of segments of ``length``
       frames, see :func:`~aios.evaluation.functional.world_errors`, of the
       22 joints that SMPL and SMPL-X share;
-    - ``RTE`` of the pelvis, per cent of the way;
+    - ``RTE`` of the pelvis, percent of the path length;
     - ``jitter`` of the predicted joints, 10 m/s³; ``foot-sliding``,
       millimetres per frame of toes and heels that touch the ground;
     - ``MPJPE-skeleton`` and ``PA-MPJPE-skeleton`` as of
       :class:`SMPLMetric`, its counts, and ``sequences``.
 
-    Means are over frames of all sequences.  Frames in which the person was
-    not found are left out (``missed``); jitter and sliding count where
-    frames follow each other.
+    Means are over frames of all sequences.  Frames without a match are left
+    out (``missed``); jitter and foot sliding use consecutive frames only.
 
     Args:
         body_model: Config of the SMPL layer.
@@ -95,16 +94,17 @@ class EMDBWorldMetric(SMPLMetric):
         return metrics
 
     def _motion_errors(self, places: list[dict]) -> dict[str, np.ndarray]:
-        """By name, of a sequence."""
+        """Errors of a sequence by name."""
         frames = np.array([place['frame'] for place in places])
-        ours, true = (
+        predicted, true = (
             np.stack([place[name] for place in places])
             for name in ('predicted', 'true')
         )
-        joints, true_joints = ours[:, :_SHARED], true[:, :_SHARED]
+        joints, feet = np.split(predicted, [_SHARED], axis=1)
+        true_joints, true_feet = np.split(true, [_SHARED], axis=1)
         w, wa = world_errors(joints, true_joints, self.length)
         rte = root_trajectory_error(joints[:, 0], true_joints[:, 0])
-        sliding = foot_sliding(ours[:, _SHARED:], true[:, _SHARED:], frames)
+        sliding = foot_sliding(feet, true_feet, frames)
         return {
             'W-MPJPE': w * MILLIMETRES,
             'WA-MPJPE': wa * MILLIMETRES,
@@ -120,30 +120,30 @@ class EMDBWorldMetric(SMPLMetric):
         true: Persons,
         pairs: np.ndarray,
     ) -> dict[str, Any]:
-        """Where the matched person is, joints and feet, in the world."""
+        """Joints and feet of the matched person in world coordinates."""
         if 'extrinsics' not in true:
             raise ValueError(
                 f'{sample.get("img_path", "a sample")}: has no camera poses; '
                 'the annotation file needs meta.RT (N, 4, 4)'
             )
         path, places = Path(sample['img_path']), []
-        for ours, person in pairs.tolist():
+        for prediction, person in pairs.tolist():
             meshes, joints = self.bodies(true, np.array([person]))
-            there = np.concatenate(
+            true_points = np.concatenate(
                 (joints[0, :_SHARED], meshes[0, _FEET_SMPL])
             )
-            here = predicted['joints3d'][ours]
-            here = np.concatenate((here[:_SHARED], here[_FEET_144]))
+            joints = predicted['joints3d'][prediction]
+            points = np.concatenate((joints[:_SHARED], joints[_FEET_144]))
             matrix = true['extrinsics'][person].astype(np.float64)
             places.append(
                 {
                     'sequence': path.parent.parent.as_posix(),
                     'frame': int(path.stem),
                     'predicted': _to_world(
-                        here + predicted['smplx_transl'][ours], matrix
+                        points + predicted['smplx_transl'][prediction], matrix
                     ),
                     'true': _to_world(
-                        there + true['smplx_transl'][person], matrix
+                        true_points + true['smplx_transl'][person], matrix
                     ),
                 }
             )
@@ -151,6 +151,6 @@ class EMDBWorldMetric(SMPLMetric):
 
 
 def _to_world(points: np.ndarray, extrinsics: np.ndarray) -> np.ndarray:
-    """Points ``(K, 3)`` of the camera in the world."""
+    """Transform points ``(K, 3)`` from camera to world coordinates."""
     rotation, offset = extrinsics[:3, :3], extrinsics[:3, 3]
     return (points.astype(np.float64) - offset) @ rotation
