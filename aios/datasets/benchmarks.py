@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The datasets of the paper: one short class each, only their rules.
+"""Datasets of the paper and of common benchmarks.
 
-Each class holds defaults of :class:`~aios.datasets.HumanDataset`, whose
-arguments all of them take; whatever a config says wins.  ``ann_file`` may also
-be several files of which the first that exists is taken (made by our
-converter, published with AiOS).  What to download, and which command makes the
-annotation file, is in ``docs/en/datasets.md``.
+Each class sets defaults for the arguments of
+:class:`~aios.datasets.HumanDataset`; arguments of a config override them.
+``ann_file`` may also be a list of files, of which the first that exists is
+used (written by our converter, or published with AiOS).
+``docs/en/datasets.md`` lists the downloads and the conversion commands.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _DOCS = 'docs/en/datasets.md'
 
 
 class _Benchmark(HumanDataset):
-    """A :class:`~aios.datasets.HumanDataset` with defaults of its own.
+    """A :class:`~aios.datasets.HumanDataset` with its own defaults.
 
     Attributes:
-        DEFAULTS: Keyword arguments in training and tests.
-        TRAIN_DEFAULTS: Further ones, in training only.
+        DEFAULTS: Default keyword arguments of training and tests.
+        TRAIN_DEFAULTS: Additional defaults of training.
     """
 
     DEFAULTS: ClassVar[Mapping[str, Any]] = {}
@@ -87,7 +87,7 @@ class _Benchmark(HumanDataset):
 
     @classmethod
     def with_defaults(cls, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments with this dataset's defaults under them."""
+        """Arguments completed with the defaults of this dataset."""
         train = {} if kwargs.get('test_mode') else cls.TRAIN_DEFAULTS
         return {**cls.DEFAULTS, **train, **kwargs}
 
@@ -100,9 +100,9 @@ class AGORADataset(
 ):
     """AGORA (CVPR 2021): synthetic crowds, 5 to 15 persons per image.
 
-    Bodies are gendered; training uses ``betas_neutral``.  Persons who are
-    occluded by 97 % or more train the detector of boxes and nothing else.
-    Shapes of children belong to another template and do not supervise.
+    Bodies are gendered; training uses ``betas_neutral``.  Persons occluded by
+    97 % or more only supervise the body box.  Shapes of children belong to
+    another template and do not supervise.
     """
 
     DEFAULTS = {'dataset_name': 'agora', 'kids_shape_supervises': False}
@@ -117,14 +117,14 @@ class BEDLAMDataset(
 ):
     """BEDLAM (CVPR 2023): synthetic, 1 to 10 persons per image.
 
-    Hand poses of the release are absolute; they are made relative to the
-    mean hand if the file says so (``flat_hand_mean='auto'``).  Expressions
-    are all zero; as published they supervise
-    (``expression_supervises=False`` switches that off).
+    Hand poses of the release are absolute; they are converted to the mean
+    hand if the file declares that (``flat_hand_mean='auto'``).  Expressions
+    are all zero and supervise, as published; ``expression_supervises=False``
+    disables that.
     """
 
     DEFAULTS = {'dataset_name': 'bedlam', 'image_size': (720, 1280)}
-    # Neighbouring frames of a video look alike.
+    # Neighbouring frames of a video are similar.
     TRAIN_DEFAULTS = {'use_betas_neutral': True, 'sample_interval': 5}
 
 
@@ -136,9 +136,9 @@ class COCONADataset(
 ):
     """COCO 2017 with COCO-WholeBody keypoints and NeuralAnnot's fits.
 
-    Keypoints are annotated by persons; fits supervise as parameters, not as
-    3-D joints.  Crowds, if the file has them, are no persons;
-    ``ignore_crowds=True`` keeps them from being background, too.
+    Keypoints are annotated manually; fits supervise parameters, not 3-D
+    joints.  Crowds are dropped; ``ignore_crowds=True`` excludes their boxes
+    from the background, too.
     """
 
     DEFAULTS = {
@@ -158,21 +158,21 @@ class UBodyDataset(
 ):
     """UBody (CVPR 2023): upper bodies in 15 scenes.
 
-    Keypoints are annotated in 2-D (files with four columns are read, see
-    ``docs/en/datasets.md``); a 3-D joint counts only where its 2-D one is
-    annotated.  Crowds, rejected and empty annotations and second boxes of
-    the same person are dropped.
+    Keypoints are annotated in 2-D (files with four columns are supported,
+    see ``docs/en/datasets.md``); a 3-D joint supervises only if its 2-D joint
+    is annotated.  Crowds, rejected and empty annotations and duplicate boxes
+    are dropped.
 
     Args:
-        ann_file: The file, or several of which the first that exists is
-            taken (made by our converter, published with AiOS).
+        ann_file: The file, or several, of which the first that exists is
+            used (written by our converter, or published with AiOS).
         data_root: See :class:`~aios.datasets.HumanDataset`.
-        *args: As there.
+        *args: See there.
         test_videos: ``.npy`` list of the videos of the test split
             (``intra_scene_test_list.npy``), relative to ``data_root``:
-            training leaves them out, tests keep only them.  Not needed with
-            files that hold one split.
-        **kwargs: As there.
+            training drops them, tests keep only them.  Not needed for files
+            of a single split.
+        **kwargs: See there.
     """
 
     DEFAULTS = {
@@ -217,7 +217,7 @@ class ARCTICDataset(
     """ARCTIC (CVPR 2023), fixed cameras: one person with an object."""
 
     DEFAULTS = {'dataset_name': 'arctic'}
-    # of more than a million images of ten persons
+    # More than a million images of only ten subjects.
     TRAIN_DEFAULTS = {'sample_interval': 1000}
 
 
@@ -227,10 +227,10 @@ class EgoBodyDataset(
     command='egobody data/datasets/EgoBody --split train',
     page='egobody',
 ):
-    """EgoBody (ECCV 2022), egocentric images: one other person.
+    """EgoBody (ECCV 2022), egocentric images of one other person.
 
-    ``use_betas_neutral=True`` trains with neutral shapes, of which those
-    with a coefficient beyond 3 do not supervise.
+    ``use_betas_neutral=True`` trains with neutral shapes; those with a
+    coefficient beyond 3 do not supervise.
     """
 
     DEFAULTS = {
@@ -269,7 +269,7 @@ class PW3DDataset(
     """3DPW (ECCV 2018): one or two annotated SMPL bodies per image.
 
     Samples have ``gt_instances.smpl_pose`` ``(n, 72)`` and ``smpl_betas``
-    ``(n, 10)``.  Others in the image are not annotated.
+    ``(n, 10)``.  Other persons in the image are not annotated.
     """
 
     DEFAULTS = {'dataset_name': '3dpw', 'read_smpl': True}
@@ -302,14 +302,14 @@ class RICHDataset(
 
 
 def read_video_list(path: str) -> Sequence[str]:
-    """Names in an ``.npy`` list of videos.
+    """Read an ``.npy`` list of video names.
 
     Args:
         path: The file; an array or a pickled list of strings.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds something else.
+        ValueError: If it holds other values.
     """
     names = np.asarray(load_npy(path, allow_objects=True)).ravel().tolist()
     if not all(isinstance(name, str) for name in names):

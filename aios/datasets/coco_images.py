@@ -41,7 +41,7 @@ _IMAGE_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 class CocoImageDataset(BaseDataset):
     """Every image of a COCO file, with or without persons.
 
-    Samples have no labels.  ``img_id`` is the one of the file, so
+    Samples have no labels.  ``img_id`` is that of the file, by which
     :class:`~aios.evaluation.CocoWholeBodyMetric` finds the persons.
 
     Args:

@@ -1,11 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """HumanData: mmhuman3d's annotation format, read and written safely.
 
-The format is described in ``docs/en/human_data.md``.  Files made by
-mmhuman3d 0.11 (``HumanData`` and ``MultiHumanData``) and by this module can
-be read by either side; a test keeps it so.
+The format is described in ``docs/en/human_data.md``.  It is compatible with
+mmhuman3d 0.11 (``HumanData`` and ``MultiHumanData``) in both directions.
 
-``N`` rows (one row is one person in one image), ``M`` images, ``J``
+Symbols: ``N`` rows (one row is one person in one image), ``M`` images, ``J``
 joints.
 """
 
@@ -34,7 +33,7 @@ from .schema import (
 
 __all__ = ['HumanData', 'HumanDataError']
 
-# Attributes that travel in the file beside the data.
+# Attributes stored in the file beside the data.
 _KEY_STRICT = '__key_strict__'
 _DATA_LEN = '__data_len__'
 _OLD_DATA_LEN = '__temporal_len__'
@@ -57,7 +56,7 @@ class HumanData(MutableMapping):
     joints of its convention, whether or not the file is compressed.
 
     Args:
-        items: Content to start with.
+        items: Initial content.
         compressed: Whether the keypoints of ``items`` lack the joints that
             their masks exclude, see :meth:`compress`.
 
@@ -92,17 +91,17 @@ class HumanData(MutableMapping):
         check: bool = True,
         stream: bool = False,
     ) -> HumanData:
-        """Read an ``.npz`` or ``.pkl`` file; no code from it is run.
+        """Read an ``.npz`` or ``.pkl`` file without executing code from it.
 
         Args:
             path: The file.
-            keys: Keys to read, default all.  An ``.npz`` is not unpacked
-                further than these.
-            check: Refuse a file with structural faults.  Switch it off only
-                to look at a broken file.
+            keys: Keys to read, default all.  Other members of an ``.npz``
+                are not unpacked.
+            check: Raise on structural faults.  Disable it only to inspect a
+                broken file.
             stream: Leave keypoints and vertices of an ``.npz`` in the file;
-                :meth:`joints`, and indexing with rows, read what they are
-                asked for, best in ascending order.
+                :meth:`joints`, and indexing with rows, read the requested
+                rows, best in ascending order.
 
         Returns:
             The content, compressed if the file is.
@@ -111,8 +110,8 @@ class HumanData(MutableMapping):
             FileNotFoundError: If there is no such file.
             HumanDataError: If it is damaged, holds objects that could run
                 code or has structural faults (wrong shapes, lengths, masks,
-                conventions ...); the message names file, row, field and what
-                is allowed.
+                conventions ...); the message names file, row, field and
+                allowed values.
         """
         with refusing(path):
             return cls._load(Path(path), keys, check, stream)
@@ -140,7 +139,7 @@ class HumanData(MutableMapping):
         return data
 
     def dump(self, path: str | os.PathLike, overwrite: bool = False) -> None:
-        """Write the file; it appears complete or not at all.
+        """Write the file atomically.
 
         Args:
             path: Name ending with ``.npz`` or ``.pkl``.
@@ -208,12 +207,12 @@ class HumanData(MutableMapping):
         return f'{type(self).__name__}({len(self)} rows: {keys})'
 
     def raw(self, key: str) -> Any:
-        """Value as stored: keypoints without their masked joints."""
+        """Value as stored: compressed keypoints lack their masked joints."""
         return self._items[key]
 
     @property
     def compressed(self) -> bool:
-        """Whether masked joints are left out of the stored arrays."""
+        """Whether the stored arrays lack the masked joints."""
         return self._compressed
 
     # -- keypoints -------------------------------------------------------
@@ -227,18 +226,18 @@ class HumanData(MutableMapping):
         return np.asarray(self._items[f'{key}_mask']) != 0
 
     def _is_masked_by_row(self, key: str) -> bool:
-        """Whether the mask is not about joints alone, as SMPLer-X's are."""
+        """Whether the mask has more axes than joints, as in SMPLer-X."""
         return np.ndim(self._items.get(f'{key}_mask', 0)) > 1
 
     def compress(self) -> None:
-        """Leave the joints that a mask excludes out of the arrays.
+        """Remove the joints that a mask excludes from the arrays.
 
-        An array without a mask gets one that excludes nothing.  The zeros of
-        the excluded joints are restored by :meth:`decompress`; other values
-        there would be lost.
+        An array without a mask gets one that excludes nothing.
+        :meth:`decompress` restores the excluded joints as zeros; other
+        values are lost.
 
         Raises:
-            HumanDataError: If it is compressed already or has faults.
+            HumanDataError: If it is already compressed or has faults.
         """
         self._refuse_if(self._compressed, 'is compressed already')
         self._refuse_faults()
@@ -255,7 +254,7 @@ class HumanData(MutableMapping):
         self._compressed = True
 
     def decompress(self) -> None:
-        """Restore the joints that :meth:`compress` left out, as zeros.
+        """Restore the joints that :meth:`compress` removed, as zeros.
 
         Raises:
             HumanDataError: If it is not compressed.
@@ -266,10 +265,10 @@ class HumanData(MutableMapping):
         self._compressed = False
 
     def generate_masks(self) -> None:
-        """Set every keypoint mask from the confidences.
+        """Compute every keypoint mask from the confidences.
 
-        A joint is masked if its confidence (the last column) is zero in all
-        rows.
+        A joint is masked out if its confidence (the last column) is zero in
+        all rows.
 
         Raises:
             HumanDataError: If the keypoints are compressed.
@@ -282,7 +281,7 @@ class HumanData(MutableMapping):
                 self._items[f'{key}_mask'] = mask.astype(np.uint8)
 
     def joint_set(self, key: str) -> JointSet:
-        """Convention of a keypoint array.
+        """Joint set of a keypoint array.
 
         Raises:
             HumanDataError: If its name is unknown.
@@ -295,16 +294,16 @@ class HumanData(MutableMapping):
         joint_set: str | JointSet,
         rows: np.ndarray | slice = slice(None),
     ) -> np.ndarray:
-        """Keypoints in another convention, without unpacking all joints.
+        """Keypoints in another joint set, without unpacking all joints.
 
         Args:
             key: Name of the array.
-            joint_set: Wanted convention.  Joints that mark nearly the same
-                place (COCO hips) count as the same.
+            joint_set: Target joint set.  Joints at nearly the same place
+                (COCO hips) are treated as equal.
             rows: Rows to take.
 
         Returns:
-            ``(rows, J, C)`` new array, zeros where the file has no joint.
+            ``(rows, J, C)`` new array, zeros for joints the file lacks.
         """
         mask = self._mask(key)
         index = joint_mapping(
@@ -323,15 +322,15 @@ class HumanData(MutableMapping):
     # -- images -----------------------------------------------------------
 
     def set_frame_range(self, frame_range: np.ndarray | None = None) -> None:
-        """Say which rows belong to which image.
+        """Set the rows of each image.
 
         Args:
             frame_range: ``(M, 2)`` integers, rows ``[start, end)`` of each
                 image.  Default: runs of equal ``image_path``.
 
         Raises:
-            HumanDataError: If the ranges overlap, leave the file or hold
-                more than one image.
+            HumanDataError: If ranges overlap, exceed the file or hold more
+                than one image.
         """
         if frame_range is None:
             paths = np.asarray(self['image_path'], dtype=str)
@@ -348,13 +347,12 @@ class HumanData(MutableMapping):
         """Rows of each image.
 
         Args:
-            group_by_image: Bring all rows with the same ``image_path``
-                together, wherever they stand.  Otherwise ``frame_range``
-                decides, and without it every row is an image of its own.
+            group_by_image: Group all rows with the same ``image_path``,
+                even if not contiguous.  Otherwise ``frame_range`` decides;
+                without it every row is a separate image.
 
         Returns:
-            One integer array of rows per image, in the order in which the
-            images appear.
+            One integer array of rows per image, in order of appearance.
         """
         rows, counts = self.image_rows(group_by_image)
         return np.split(rows, np.cumsum(counts)[:-1]) if len(counts) else []
@@ -365,7 +363,7 @@ class HumanData(MutableMapping):
         """Rows of all images, see :meth:`images`.
 
         Returns:
-            Rows, image by image, and how many each image has, int64.
+            Rows sorted by image, and the number of rows per image, int64.
         """
         rows = np.arange(len(self))
         counts = np.ones(len(self), np.int64)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Sizes of images for files that do not say, from the images' headers."""
+"""Image sizes from the headers of images, for files without sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aios.utils.images import MAX_PIXELS, read_header
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 
-_UNKNOWN = 2**15  # of an image that is not there and will be left out
+_UNKNOWN = 2**15  # of a missing image, which will be left out
 
 
 def has_image_sizes(data: HumanData) -> bool:
@@ -23,7 +23,7 @@ def has_image_sizes(data: HumanData) -> bool:
 
 
 def are_image_sizes(sizes: np.ndarray) -> np.ndarray:
-    """Whether ``(N, 2)`` numbers can be heights and widths, ``(N,)`` bool."""
+    """``(N,)`` bool, whether ``(N, 2)`` are valid heights and widths."""
     return np.all((sizes >= 1) & (sizes <= MAX_PIXELS), axis=1)
 
 
@@ -32,21 +32,21 @@ def add_image_sizes(
 ) -> int:
     """Set ``meta.height`` and ``meta.width`` from the image files.
 
-    Files of mmhuman3d's own converters lack them.  The headers are read, not
-    the pixels; sizes are those of the stored pixels, whatever the EXIF
-    orientation.
+    Files of mmhuman3d's own converters lack them.  Only headers are read;
+    sizes are those of the stored pixels, regardless of EXIF orientation.
 
     Args:
         data: Changed in place.
         root: Folder that ``image_path`` is relative to.
-        allow_missing: Whether images may be missing; theirs is a size that
+        allow_missing: Whether images may be missing; they get a size that
             keeps every box.
 
     Returns:
         Number of images read.
 
     Raises:
-        HumanDataError: If an image is missing or none; the message names it.
+        HumanDataError: If an image is missing or unreadable; the message
+            names it.
     """
     names, index = np.unique(
         np.char.replace(np.asarray(data['image_path'], str), '\\', '/'),

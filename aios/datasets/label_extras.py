@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Labels that only some HumanData files have: cameras, crowds, SMPL bodies.
 
-``P`` persons and crowds, ``M`` images, ``Q`` crowds in them.
+Symbols: ``P`` persons and crowds, ``M`` images, ``Q`` crowds in them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ def person_cameras(
     """Cameras of persons.
 
     Args:
-        data: The file; ``meta`` has cameras by row, or ``misc`` one for all.
+        data: The file, with cameras per row in ``meta`` or one in ``misc``.
         rows: ``(P,)`` rows of the persons.
-        sizes: ``(P, 2)`` height and width of their images, the principal
-            point is in their middle if the file does not say.
+        sizes: ``(P, 2)`` height and width of their images, whose centre is
+            the default principal point.
 
     Returns:
         ``(P, 4)`` fx, fy, cx, cy, NaN without a camera.
@@ -38,8 +38,8 @@ def person_cameras(
 def image_cameras(cameras: np.ndarray, image_rows: np.ndarray) -> np.ndarray:
     """Cameras of images.
 
-    An image whose persons have different cameras (virtual ones, made for
-    crops) has none.
+    An image whose persons have different cameras (virtual cameras of crops)
+    has none.
 
     Args:
         cameras: ``(P, 4)``, see :func:`person_cameras`.
@@ -84,7 +84,7 @@ def crowd_columns(
         is_crowd: ``(P,)`` bool.
         image: ``(P,)`` number of each row's image, ascending.
         boxes: ``(P, 4)`` xyxy pixels.
-        kept_images: ``(M,)`` numbers of the images that stay, ascending.
+        kept_images: ``(M,)`` numbers of the kept images, ascending.
 
     Returns:
         ``ignored_bboxes`` ``(Q, 4)`` and ``image_ignored`` ``(M, 2)``, the
@@ -105,7 +105,7 @@ def smpl_columns(data: HumanData, rows: np.ndarray) -> dict[str, np.ndarray]:
 
     Args:
         data: The file, with ``smpl``.
-        rows: ``(P,)`` which rows.
+        rows: ``(P,)`` rows to read.
 
     Returns:
         ``smpl_pose`` ``(P, 72)`` axis-angle, ``smpl_betas`` ``(P, 10)`` and,
@@ -113,7 +113,7 @@ def smpl_columns(data: HumanData, rows: np.ndarray) -> dict[str, np.ndarray]:
         world to the camera.
 
     Raises:
-        HumanDataError: If the file lacks parameters, or hands among them.
+        HumanDataError: If the file lacks parameters, e.g. those of hands.
     """
     params = data.get('smpl', {})
     sizes = {'global_orient': 3, 'body_pose': 69, 'betas': 10}

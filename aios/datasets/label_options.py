@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Options and rules of reading a HumanData file, and the labels' type."""
+"""Options and drop rules of HumanData files, and the type of labels."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DROP_RULES: Mapping[str, str] = {
     'duplicate': 'another person of the image has the same body box',
     'other_split': 'the video belongs to the other split',
 }
-"""Rules by which a person is dropped; the first that applies is counted."""
+"""Rules that drop a person, which is counted under the first that applies."""
 
 OPTIONAL_DROP_RULES = (
     'crowd',
@@ -56,9 +56,9 @@ OPTIONAL_DROP_RULES = (
     'no_confidence',
     'duplicate',
 )
-"""Rules that only datasets with such flags ask for (``drop_rules``)."""
+"""Rules that datasets enable with ``drop_rules``."""
 
-# In test mode all images and persons count, as they are.
+# Options that test mode ignores, to keep all images and persons.
 _TRAINING = ('sample_interval', 'use_betas_neutral', 'max_occlusion')
 
 
@@ -69,48 +69,44 @@ class LabelOptions:
     Args:
         kps2d_key: 2-D keypoints; default the first of
             :data:`KEYPOINTS_2D` that is present.
-        kps3d_key: 3-D keypoints; default likewise, and it is fine if there
-            are none.
-        has_3d: Whether 3-D keypoints supervise; default: if there are any.
+        kps3d_key: 3-D keypoints; default likewise.  They are optional.
+        has_3d: Whether 3-D keypoints supervise; default: if present.
         sample_interval: Take every n-th image (not in test mode).
         group_by_image: See :meth:`HumanData.images`.
-        image_size: ``(height, width)`` of all images, for files that do
-            not say.
+        image_size: ``(height, width)`` of all images, for files without
+            image sizes.
         body_bbox_ratio: Scale of body boxes about their centres.
         part_bbox_ratio: Scale of hand and face boxes.
-        min_bbox_conf: Drop persons whose body box has less confidence.
-        part_valid_source: What says that a hand or face is annotated:
-            ``'bbox'`` the confidence of its box, ``'meta'`` the flags
+        min_bbox_conf: Drop persons whose body box has a lower confidence.
+        part_valid_source: Source of the flags of annotated hands and faces:
+            ``'bbox'`` the confidence of the box, ``'meta'`` the flags
             ``lefthand_valid``, ``righthand_valid``, ``face_valid``.
         expression_supervises: Whether expressions are labels; false for
-            data whose expressions are all zero because none was fitted.
-        use_betas_neutral: Train with ``betas_neutral`` where the file has
-            it (AGORA, BEDLAM, EgoBody; not in test mode).
-        max_neutral_beta: Largest size of a coefficient of ``betas_neutral``;
+            data without fitted expressions, where all are zero.
+        use_betas_neutral: Train with ``betas_neutral`` if the file has it
+            (AGORA, BEDLAM, EgoBody; not in test mode).
+        max_neutral_beta: Largest absolute coefficient of ``betas_neutral``;
             a shape with a larger one does not supervise (EgoBody's come
-            from a regressor that can go astray).
+            from a regressor with outliers).
         max_occlusion: Persons occluded by this percentage (``meta.occ``) or
-            more keep their body box and lose everything else (AGORA; not
-            in test mode).
+            more keep only their body box (AGORA; not in test mode).
         kids_shape_supervises: Whether shapes of children (``meta.is_kid``)
-            are labels; AGORA's are those of another template.
-        keypoints3d_follow_2d: Whether a 3-D joint counts only where its 2-D
-            one was annotated (UBody).
+            are labels; AGORA's use another template.
+        keypoints3d_follow_2d: Whether a 3-D joint supervises only if its
+            2-D joint was annotated (UBody).
         drop_rules: Some of :data:`OPTIONAL_DROP_RULES`.
         videos: Names of videos (the folder of the image, without
             ``_Trim...``), see ``video_rule``.
         video_rule: ``'keep'`` or ``'drop'`` persons of ``videos``.
-        ignore_crowds: Whether crowds go along as boxes that are neither
-            persons nor background; they must be dropped as persons.
-        read_vertices: Whether the ``vertices`` of the file are ground truth
-            (EHF).
-        read_smpl: Whether SMPL parameters and camera poses of the file are
+        ignore_crowds: Return the boxes of crowds, which are neither persons
+            nor background; requires the drop rule ``'crowd'``.
+        read_vertices: Read ``vertices`` of the file as ground truth (EHF).
+        read_smpl: Read SMPL parameters and camera poses of the file as
             ground truth (3DPW, EMDB).
-        hand_mean: ``(90,)`` mean pose of left and right hand that is
-            subtracted from the hand poses; None if they are relative to it
-            already.
-        legacy_eye_swap: Exchange the eyeballs (joints 67 and 68), which the
-            caches published with AiOS hold the wrong way round.
+        hand_mean: ``(90,)`` mean pose of left and right hand to subtract
+            from the hand poses; None if they are already relative to it.
+        legacy_eye_swap: Swap the eyeballs (joints 67 and 68), which the
+            caches published with AiOS store in the wrong order.
     """
 
     kps2d_key: str | None = None
@@ -160,10 +156,10 @@ class LabelOptions:
 
     @classmethod
     def take(cls, arguments: dict[str, Any]) -> LabelOptions:
-        """Take the options out of the keyword arguments of a dataset.
+        """Pop the options from the keyword arguments of a dataset.
 
         Args:
-            arguments: Changed: what is left are those of other classes.
+            arguments: Changed in place; other arguments remain.
         """
         names = {option.name for option in fields(cls)} - {'hand_mean'}
         given = {k: arguments.pop(k) for k in names & arguments.keys()}
@@ -179,12 +175,12 @@ class LabelOptions:
 
 @dataclass(frozen=True)
 class DropCount:
-    """How often a rule dropped a person.
+    """Number of persons that a rule dropped.
 
     Args:
         rule: Key of :data:`DROP_RULES`.
-        persons: How many.
-        first_row: Row of the first one in the file.
+        persons: Number of persons.
+        first_row: Row of the first of them in the file.
     """
 
     rule: str
@@ -206,10 +202,10 @@ class LabelTable:
     info: dict[str, Any] = field(default_factory=dict)
 
     def refuse_objects(self) -> None:
-        """Make sure that all columns can be stored.
+        """Raise if a column cannot be stored.
 
         Raises:
-            HumanDataError: If one has objects; it names the column.
+            HumanDataError: If a column has objects; it names the column.
         """
         for name, column in self.columns.items():
             if column.dtype.kind == 'O':

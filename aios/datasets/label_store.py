@@ -1,15 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Label arrays on disk, mapped into memory and shared by all workers.
+"""Label arrays on disk, memory-mapped and shared by all workers.
 
-A HumanData file is compressed, so each process would have to hold its own
-unpacked copy.  The store unpacks it once into one ``.npy`` file per column;
-every process maps these read-only and the operating system keeps a single
-copy in its page cache.
+A HumanData file is compressed, so each process would hold its own unpacked
+copy.  The store unpacks it once into one ``.npy`` file per column.  Every
+process maps these read-only, and the page cache holds a single copy.
 
-A store belongs to one state of the source file, one set of options and one
-version of the code: all are part of its name, so a stale one is never opened.
-It is built in a temporary folder and renamed, so it is complete or not there,
-however many processes build at the same time.
+The name of a store depends on the state of the source file, the options and
+the version of the code, so a stale store is never opened.  It is built in a
+temporary folder and renamed, so it is complete or absent even if several
+processes build it concurrently.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ from aios.utils.locking import file_lock
 from .label_options import LabelTable
 
 STORE_VERSION = 6
-"""Raise it when the meaning of a column changes."""
+"""Increase it when the meaning of a column changes."""
 
 _META = 'meta.json'
 _SUFFIX = '.labels'
 
 
 def file_signature(path: str | os.PathLike) -> dict[str, Any]:
-    """What tells one state of a file from another, without reading it all.
+    """Identify the state of a file without reading all of it.
 
     Returns:
-        Size, time of change in ns, and a hash of the last 64 KiB (the end of
-        an ``.npz`` lists the checksums of all its members).
+        Path, size, modification time in ns, and a hash of the last 64 KiB
+        (the end of an ``.npz`` lists the checksums of all its members).
     """
     stat = os.stat(path)
     with open(path, 'rb') as file:
@@ -63,8 +62,7 @@ def file_signature(path: str | os.PathLike) -> dict[str, Any]:
 class LabelStore:
     """Read-only columns of a label table.
 
-    Only the folder's name is pickled: a worker process maps the files
-    itself.
+    Only the name of the folder is pickled; each worker maps the files itself.
 
     Args:
         folder: A folder written by :meth:`build`.
@@ -114,22 +112,22 @@ class LabelStore:
         build: Callable[[], LabelTable | Iterable[LabelTable]],
         cache_dir: str | os.PathLike | None = None,
     ) -> LabelStore:
-        """Open the store of a file; build it first if there is none.
+        """Open the store of a file; build it first if necessary.
 
         Args:
             source: The annotation file.
-            options: JSON-serialisable; whatever changes the labels.
-            build: Makes the labels, at once or in blocks of persons; the
-                last block has the ``info`` of all.
-            cache_dir: Where stores live.  Default: ``.aios_cache`` beside
-                the file, or, where that cannot be written, the user's cache
+            options: JSON-serialisable options that change the labels.
+            build: Creates the labels, at once or in blocks of persons; the
+                ``info`` of the last block covers the whole file.
+            cache_dir: Folder of the stores.  Default: ``.aios_cache`` beside
+                the file or, if that is not writable, the user's cache
                 (``$AIOS_CACHE``, ``~/.cache/aios``).
 
         Returns:
             The store.
 
         Raises:
-            OSError: If no folder can be written.
+            OSError: If no folder is writable.
         """
         signature = file_signature(source)
         identity = {
@@ -168,7 +166,7 @@ def _write(
                     writers[name].append(column)
                 info = block.info
         write_record(temporary / _META, {**identity, 'info': info})
-        # If another process was faster, its folder is as good as ours.
+        # Another process may have written an identical folder first.
         with contextlib.suppress(OSError):
             os.rename(temporary, folder)
         if not (folder / _META).exists():
@@ -183,7 +181,7 @@ class _ColumnWriter:
 
     Args:
         path: The file.
-        first: The first block: the others have its type and row shape.
+        first: The first block; later blocks have its dtype and row shape.
     """
 
     def __init__(self, path: Path, first: np.ndarray) -> None:
@@ -196,7 +194,7 @@ class _ColumnWriter:
         self._write_header()
 
     def _write_header(self) -> None:
-        """NumPy leaves room in it for any number of rows."""
+        """Write the header; NumPy reserves space for any number of rows."""
         header = np.lib.format.header_data_from_array_1_0(
             np.empty((0, *self.shape), self.dtype)
         )
@@ -204,7 +202,7 @@ class _ColumnWriter:
         np.lib.format.write_array_header_1_0(self.file, header)
 
     def append(self, block: np.ndarray) -> None:
-        """Write rows."""
+        """Append rows."""
         if block.dtype != self.dtype or block.shape[1:] != self.shape:
             raise ValueError(
                 f'{self.path.stem}: a block has {block.dtype} {block.shape}, '
@@ -214,7 +212,7 @@ class _ColumnWriter:
         self.count += len(block)
 
     def close(self) -> None:
-        """Say how many rows there are."""
+        """Write the final number of rows and close the file."""
         self.file.seek(0)
         self._write_header()
         self.file.close()
@@ -223,7 +221,7 @@ class _ColumnWriter:
 def _remove_stale(root: Path, source: Mapping[str, Any]) -> None:
     """Delete stores of earlier states of the same file.
 
-    A process that still has one mapped keeps reading it.
+    Processes that have mapped one can still read it.
     """
     for meta in root.glob(f'*{_SUFFIX}/{_META}'):
         try:

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Rules of single datasets: who is dropped, whose labels count.
+"""Rules of individual datasets that drop persons or labels.
 
-``P`` persons.
+Symbols: ``P`` persons.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def apply_person_rules(
     meta: Mapping[str, np.ndarray | None],
     options: LabelOptions,
 ) -> None:
-    """Take labels back that must not supervise; changes ``columns``.
+    """Invalidate labels that must not supervise; changes ``columns``.
 
     Args:
         columns: Columns of :func:`aios.datasets.label_blocks.label_blocks`.
-        meta: ``occ`` ``(P,)`` percent and ``is_kid`` ``(P,)``, or None where
-            the file does not say: no one is occluded, no one is a child.
+        meta: ``occ`` ``(P,)`` percent and ``is_kid`` ``(P,)``; None if
+            unknown: no person is occluded, none is a child.
         options: ``max_occlusion``, ``kids_shape_supervises``,
             ``keypoints3d_follow_2d``.
     """
@@ -54,7 +54,7 @@ def optional_drops(
     meta: Mapping[str, np.ndarray | None],
     options: LabelOptions,
 ) -> dict[str, np.ndarray]:
-    """Who is dropped by the rules a dataset asked for.
+    """Persons that the optional rules of a dataset drop.
 
     Args:
         columns: Columns of :func:`aios.datasets.label_blocks.label_blocks`.
@@ -81,14 +81,14 @@ def optional_drops(
 
 
 def video_names(paths: np.ndarray) -> np.ndarray:
-    """Video of each image: its folder's name without ``_Trim...``."""
+    """Video of each image: the name of its folder without ``_Trim...``."""
     names = [str(path).replace('\\', '/').split('/') for path in paths]
     folders = [parts[-2] if len(parts) > 1 else '' for parts in names]
     return np.array([name.split(_TRIM)[0] for name in folders], dtype=str)
 
 
 def crowds(flags: np.ndarray | None, count: int) -> np.ndarray:
-    """``(count,)`` bool: which boxes are crowds (``meta.iscrowd``)."""
+    """``(count,)`` bool: boxes of crowds (``meta.iscrowd``)."""
     if flags is None:
         return np.zeros(count, bool)
     return np.asarray(flags == 1)
@@ -103,7 +103,7 @@ def _equal(
 
 
 def duplicate_boxes(paths: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """All but the first of the persons with one box in one image.
+    """All but the first of the persons with equal boxes in an image.
 
     Args:
         paths: ``(P,)`` image of each person.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Transforms of a dataset from their configs."""
+"""Pipelines of transforms whose labels follow the image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from aios.registry import TRANSFORMS
 
 from .transforms.following import follow_image
 
-# How MMDetection's transforms ask for their labels.
+# Label fields of MMDetection's transforms.
 _OTHER_FIELD = re.compile(r'gt_(bboxes|masks|seg_map|keypoints)\b')
 
 
 def build_pipeline(steps: Sequence[Any]) -> list[Any]:
-    """Build transforms; this project's come first, whatever the scope.
+    """Build transforms; those of this project take precedence in any scope.
 
     Args:
         steps: Transforms, or their configs.
@@ -30,7 +30,7 @@ def build_pipeline(steps: Sequence[Any]) -> list[Any]:
 
 
 class LabelPipeline(Compose):
-    """Transforms one after the other; labels follow the image.
+    """Sequence of transforms in which labels follow the image.
 
     Args:
         transforms: Transforms, or their configs.
@@ -43,12 +43,12 @@ class LabelPipeline(Compose):
             data: The record of an image.
 
         Returns:
-            The last result; ``None`` as soon as a transform returns that.
+            The last result; ``None`` as soon as a transform returns it.
 
         Raises:
             ValueError: If a transform moves the image in a way that labels
-                cannot follow, or works on labels of mmdet's kind; the
-                message names it.
+                cannot follow, or needs labels of mmdet's format; the message
+                names it.
         """
         for index, transform in enumerate(self.transforms):
             step = f'{type(transform).__name__} (step {index} of the pipeline)'

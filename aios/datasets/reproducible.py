@@ -1,12 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Augmentation that can be repeated.
+"""Reproducible augmentation.
 
-With MMEngine's defaults the random numbers of a worker depend on what it
-did before, and start anew from the same seed when training is resumed.  Here
-the *index* of a sample carries a seed, from the sampler through the queue to
-the dataset in the worker.  A sample then depends on the seed, the epoch and
-its place in it, whatever the number of workers and however often training
-was interrupted.
+With MMEngine's defaults the random numbers of a worker depend on its earlier
+samples, and restart from the same seed when training is resumed.  Here the
+*index* of a sample carries a seed from the sampler to the dataset in the
+worker.  A sample then depends only on the seed, the epoch and its position
+in it, not on the number of workers or on interruptions of the training.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from aios.registry import DATASETS
 
 
 def mix_seed(*numbers: int) -> int:
-    """A 32-bit seed from numbers; close numbers give unrelated seeds."""
+    """Hash numbers to a 32-bit seed; close numbers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 class SeededIndex(int):
-    """An index that knows with which seed its sample is to be made.
+    """An index with the seed of its sample.
 
     Args:
         value: The index.
@@ -49,10 +48,10 @@ class SeededIndex(int):
 
 @contextmanager
 def seeded_randomness(seed: int) -> Iterator[None]:
-    """Draw from ``seed`` inside, and go on as before outside.
+    """Seed random numbers within the context and restore their state after.
 
-    Concerns :mod:`random` and NumPy's global generator, which transforms
-    use.  Without workers the dataset shares them with everything else.
+    This applies to :mod:`random` and NumPy's global generator, which
+    transforms use.  Without workers the dataset shares them with all code.
     """
     # Transforms of all OpenMMLab projects draw from the global generator.
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -67,7 +66,7 @@ def seeded_randomness(seed: int) -> Iterator[None]:
 
 @DATASETS.register_module()
 class SeededConcatDataset(ConcatDataset):
-    """Datasets one after another, with augmentation that can be repeated.
+    """Concatenation of datasets with reproducible augmentation.
 
     See MMEngine's :class:`ConcatDataset` for the arguments.  Indices of
     :class:`~aios.datasets.samplers.WeightedConcatSampler` carry seeds; with

@@ -1,8 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What a HumanData file may hold: keys, types, shapes.
+"""Schema of HumanData files: keys, types and shapes.
 
-``N`` rows (persons), ``J`` joints.  The checks look at whole arrays, never at
-one row at a time, so they cost milliseconds for a hundred thousand persons.
+The checks are vectorised over rows and take milliseconds for a hundred
+thousand persons.
+
+Symbols: ``N`` rows (persons), ``J`` joints.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ def is_keypoint_key(key: str) -> bool:
 
 
 def joint_set_of(items: Mapping[str, Any], key: str) -> JointSet:
-    """Convention of a keypoint array; HumanData's own if none is named.
+    """Joint set of a keypoint array; default HumanData's own.
 
     Raises:
         HumanDataError: If the convention's name is unknown.
@@ -78,7 +80,7 @@ def joint_set_of(items: Mapping[str, Any], key: str) -> JointSet:
 
 
 def path_codes(paths: Sequence[str]) -> np.ndarray:
-    """``(N,)`` numbers of images, in the order of first appearance."""
+    """``(N,)`` image numbers, in the order of first appearance."""
     seen: dict[str, int] = {}
     codes = (seen.setdefault(path, len(seen)) for path in paths)
     return np.fromiter(codes, np.int64, len(paths))
@@ -88,7 +90,7 @@ def row_count(items: Mapping[str, Any]) -> int:
     """Number of persons: the length of the first per-person value.
 
     Returns:
-        The number, 0 if there is no such value.
+        The number; 0 if there is no such value.
     """
     values = [items.get(key) for key in ('image_path', *BOX_KEYS)]
     values += [value for key, value in items.items() if is_keypoint_key(key)]
@@ -102,7 +104,7 @@ def row_count(items: Mapping[str, Any]) -> int:
 def find_faults(
     items: Mapping[str, Any], compressed: bool = False
 ) -> list[Fault]:
-    """Check keys, types and shapes; values are not looked at.
+    """Check keys, types and shapes, but not values.
 
     Args:
         items: The content of a file.
@@ -110,8 +112,7 @@ def find_faults(
             their masks exclude.
 
     Returns:
-        The faults; empty if all is well.  Keys the format does not know are
-        legal.
+        The faults; empty if there are none.  Unknown keys are allowed.
     """
     rows = row_count(items)
     return [
@@ -128,7 +129,7 @@ def find_non_finite(items: Mapping[str, Any]) -> list[Fault]:
     """Find NaN and infinite labels.
 
     Returns:
-        One fault per array that has any, with its first bad row.
+        One fault per affected array, with its first bad row.
     """
     faults = []
     for field, value in _labels(items):
@@ -149,7 +150,7 @@ def find_non_finite(items: Mapping[str, Any]) -> list[Fault]:
 
 
 def _length(value: Any) -> int | None:
-    """Length of a list or an array; None of anything else."""
+    """Length of a list or an array; None for other values."""
     if isinstance(value, (list, tuple)):
         return len(value)
     if isinstance(value, np.ndarray) and value.ndim:
@@ -182,7 +183,7 @@ def _check_names(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
 
 
 def _check_paths(paths: Any) -> Iterator[Fault]:
-    """Texts that stay inside the folder of the images."""
+    """Paths must be strings that stay inside the folder of the images."""
     texts = [isinstance(path, str) and path for path in paths]
     bad = [i for i, path in enumerate(texts) if not path]
     yield from _bad_paths('wrong_type', paths, bad, 'a non-empty string')
@@ -244,7 +245,7 @@ def _check_keypoints(
 def _check_extra_mask(
     items: Mapping[str, Any], key: str, compressed: bool
 ) -> Iterator[Fault]:
-    """Mask of keypoints whose meaning the format does not define."""
+    """Check the mask of keypoints that the format does not define."""
     mask, value = items.get(f'{key}_mask'), items[key]
     if mask is None or np.ndim(mask) != 1:
         return
@@ -321,7 +322,7 @@ def _check_meta(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
                 f'meta.{name}',
                 f'must be a list, one entry per row, got {value!r}',
             )
-        # An empty list means "not known", e.g. one size for all images.
+        # An empty list means unknown, e.g. one size for all images.
         elif _length(value) not in (None, 0, rows):
             yield _wrong_length(f'meta.{name}', _length(value), rows)
         elif name in _META_NUMBERS and not _is_numeric(value):
@@ -432,7 +433,7 @@ def _check_array(
 
 
 def _is_numeric(value: Any) -> bool:
-    """Whether a list or an array, or None, holds nothing but numbers."""
+    """Whether a list, an array or None holds only numbers."""
     try:
         np.asarray(() if value is None else value, np.float64)
     except (TypeError, ValueError):

@@ -1,8 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What supervises what: from a person's flags to masks over joints.
+"""Supervision masks of joints and rotations from the flags of persons.
 
 A person can have a box but no body fit, a body but no hands, hands but no
-face.  ``n`` persons, 137 joints, 53 rotations.
+face.
+
+Symbols: ``n`` persons; 137 joints, 53 rotations.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ _PART_LABELS = {
     'rhand': 'right_hand_pose',
     'face': 'expression',
 }
-# Rotations that SMPL shares with SMPL-X: the root and 20 joints.
+# Number of rotations that SMPL shares with SMPL-X: the root and 20 joints.
 _SMPL_ROTATIONS = 21
 
 
 def supervision_masks(
     flags: Mapping[str, np.ndarray], body_model: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which rotations and joints the body fit supervises.
+    """Rotations and joints that the body fit supervises.
 
     Args:
         flags: ``smplx_valid``, ``lhand_valid``, ``rhand_valid``,
@@ -66,20 +68,20 @@ def person_labels(
     body_model: str | None,
     parts_mask_keypoints: bool,
 ) -> dict[str, np.ndarray]:
-    """Labels of the persons of one image, as the transforms use them.
+    """Labels of the persons of one image, in the format of the transforms.
 
     Args:
         columns: Rows of the columns of
             :func:`aios.datasets.label_blocks.label_blocks`.
         body_model: Model of the annotation.
-        parts_mask_keypoints: Whether joints of parts without a fit supervise
-            nothing (data whose keypoints come from 2-D annotation).
+        parts_mask_keypoints: Whether joints of parts without a fit are
+            excluded (data whose keypoints come from 2-D annotation).
 
     Returns:
-        The fields of :data:`aios.structures.GT_FIELDS` as arrays, and
-        those of :data:`EXTRA_FIELDS` that there are.  Pixels are those of
-        the original image; being inside the image is not
-        yet part of ``keypoints_weight`` and ``keypoints_visible``.
+        The fields of :data:`aios.structures.GT_FIELDS` as arrays, and the
+        available :data:`EXTRA_FIELDS`, in pixels of the original image.
+        ``keypoints_weight`` and ``keypoints_visible`` also include keypoints
+        outside the image.
     """
     rotations, joints = supervision_masks(columns, body_model)
     keypoints = columns['keypoints']
@@ -133,13 +135,13 @@ def person_labels(
 def unboxed_parts(data: HumanData) -> dict[str, int]:
     """Parts with parameters but without a single box.
 
-    A hand or face supervises where it has a box, so these never do.
+    Hands and faces only supervise if they have a box, so these never do.
 
     Args:
         data: A file without structural faults.
 
     Returns:
-        Part to the number of persons whose parameters of it are not zero.
+        Number of persons with non-zero parameters of each such part.
     """
     params = data.get('smplx', {})
     found = {}

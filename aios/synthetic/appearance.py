@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Paints bodies: skin, hair, eyes, lips and clothes as vertex colours.
+"""Vertex colours of bodies: skin, hair, eyes, lips and clothes.
 
-Garments are regions of the rest body.  Their borders are given as fractions
-of limbs, so they fit every body in the SMPL-X format.
+Garments are regions of the rest body whose borders are fractions of limbs,
+so they fit every body in the SMPL-X format.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _colours(*rows: tuple[int, int, int]) -> np.ndarray:
     return np.array(rows) / 255.0
 
 
-# Skin from light to dark, sRGB; between two neighbours it is interpolated.
+# Skin from light to dark, sRGB, interpolated between neighbours.
 _SKINS = _colours(
     (246, 222, 205),
     (236, 200, 175),
@@ -43,7 +43,7 @@ _HAIRS = _colours(
     (215, 213, 208),
 )
 _EYES = _colours((70, 44, 26), (96, 70, 38), (90, 120, 140), (96, 116, 84))
-# Clothes persons wear often; the rest is drawn from all hues.
+# Common colours of clothes; others are drawn from all hues.
 _BASICS = _colours(
     (24, 25, 28),
     (60, 62, 66),
@@ -90,7 +90,7 @@ _BOTTOMS = {
 
 @dataclass(frozen=True)
 class Outfit:
-    """Everything that is painted on a person; colours are RGB in 0..1.
+    """Appearance of a person; colours are RGB in 0..1.
 
     Attributes:
         skin, hair, eyes, lips: Colours.
@@ -126,7 +126,7 @@ class Outfit:
 
 
 def _cloth_color(rng: np.random.Generator, skin: np.ndarray) -> np.ndarray:
-    """A colour that cannot be taken for bare skin."""
+    """A colour that differs from the skin."""
     for _ in range(8):
         color = _any_color(rng)
         if np.linalg.norm(color - skin) > 0.3:
@@ -142,7 +142,7 @@ def _any_color(rng: np.random.Generator) -> np.ndarray:
 
 
 def sample_outfit(rng: np.random.Generator, gender: str) -> Outfit:
-    """Draws the looks of a person.
+    """Draws the appearance of a person.
 
     Args:
         rng: Random generator.
@@ -159,7 +159,7 @@ def sample_outfit(rng: np.random.Generator, gender: str) -> Outfit:
     skin = np.clip(skin + rng.normal(0, 0.012, 3), 0.05, 0.98)
     lips = skin * [0.92, 0.7, 0.7] + rng.uniform(0, 0.12) * np.array([1, 0, 0])
     hair = _HAIRS[rng.integers(len(_HAIRS))] * rng.uniform(0.75, 1.15)
-    if tone > 3.5:  # dark skin mostly goes with dark hair
+    if tone > 3.5:  # dark skin has dark hair
         hair = _HAIRS[0] * rng.uniform(0.7, 1.6)
     colors = [
         np.stack([_cloth_color(rng, skin), _cloth_color(rng, skin)])
@@ -196,10 +196,10 @@ def sample_outfit(rng: np.random.Generator, gender: str) -> Outfit:
 
 
 class _Painter:
-    """Colours of one template, with the measures all garments share.
+    """Paints an outfit on a template.
 
     Regions are coverages in 0..1 that rise over ``_SOFT`` metres, about one
-    edge of the mesh: linear interpolation then draws straight hems.
+    edge of the mesh, so that linear interpolation gives straight hems.
     """
 
     def __init__(self, template: BodyTemplate, outfit: Outfit) -> None:
@@ -211,7 +211,7 @@ class _Painter:
     def region(
         self, make: Callable[..., np.ndarray], *arguments: Any
     ) -> np.ndarray:
-        """What ``make`` returns, made once for a template; read-only."""
+        """Result of ``make``, cached by template; read-only."""
         key = (make.__name__, *arguments)
         if key not in self.t.regions:
             made = make(self, *arguments)
@@ -260,7 +260,7 @@ class _Painter:
 
 
 def _soft(distance: np.ndarray, width: float = _SOFT) -> np.ndarray:
-    """0 to 1 over ``width`` metres around distance zero."""
+    """Linear step from 0 to 1 over ``width`` metres around distance 0."""
     return np.clip(0.5 + distance / width, 0, 1)
 
 
@@ -291,15 +291,15 @@ def _waist(p: _Painter) -> float:
 
 
 def _bottom(p: _Painter, kind: str) -> np.ndarray:
-    """Coverage of what is worn below the waist."""
+    """Coverage of the garment below the waist."""
     trunk = p.segments(*_TORSO) * _soft(_waist(p) - p.v[:, 1])
     return np.maximum(p.tube(_LEGS, _BOTTOMS[kind]), trunk)
 
 
 def _top(p: _Painter, kind: str) -> np.ndarray:
-    """Coverage of what is worn above the waist."""
+    """Coverage of the garment above the waist."""
     v, j = p.v, p.j
-    # The neck line is round, about the neck joint.
+    # The neckline is a circle around the neck joint.
     neck = np.linalg.norm((v - j[12]) * [1.0, 0.85, 0.9], axis=1)
     top = (
         p.segments(*_TORSO)
@@ -367,7 +367,7 @@ def _scalp(p: _Painter, hairline: float) -> np.ndarray:
     v, j = p.v, p.j
     ears = 0.5 * (j[58] + j[59])
     head = p.segments(15, 12)
-    # The hairline falls from the forehead to the temples and the nape.
+    # The hairline descends from the forehead to the temples and the nape.
     back = ears[2] + 0.012 - v[:, 2]
     front = np.minimum(_soft(v[:, 1] - hairline, 0.012), p.segments(15))
     behind = np.minimum(
@@ -457,11 +457,11 @@ def _around_pole(p: _Painter, joint: int, radius: float) -> np.ndarray:
 def dress_body(
     template: BodyTemplate, outfit: Outfit
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vertex colours of a dressed person, and where the clothes are.
+    """Vertex colours of a dressed person, and coverage by clothes and hair.
 
     Args:
         template: Rest body of the person's gender.
-        outfit: What to paint.
+        outfit: The outfit.
 
     Returns:
         ``(V, 3)`` float32 RGB in 0..1, and ``(V, 3)`` coverage in 0..1 by

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What stands behind the persons: a room, the outdoors, or a photograph."""
+"""Backgrounds: a room, an outdoor scene, or a photograph."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FAR = 60.0
 
 @dataclass(frozen=True)
 class Surroundings:
-    """A place; either walls or a panorama are set.
+    """Procedural surroundings, with either walls or a panorama.
 
     Attributes:
         floor: Floor texture.
@@ -28,7 +28,7 @@ class Surroundings:
         wall_distances: Distances of back, left and right wall and the
             ceiling's height, metres.
         panorama: Outdoor surroundings.
-        haze: ``(3,)`` colour that distance fades to.
+        haze: ``(3,)`` colour of distant surfaces.
         blur: Defocus, pixels per 640 pixels of width.
     """
 
@@ -42,12 +42,12 @@ class Surroundings:
 
     @property
     def outdoor(self) -> bool:
-        """Under the sky, not in a room."""
+        """Whether the scene is outdoors."""
         return self.panorama is not None
 
 
 def sample_surroundings(rng: np.random.Generator, view: View) -> Surroundings:
-    """Draws a room or an outdoor place large enough for the view.
+    """Draws a room or an outdoor scene large enough for the view.
 
     Args:
         rng: Random generator.
@@ -84,9 +84,9 @@ def sample_surroundings(rng: np.random.Generator, view: View) -> Surroundings:
 
 
 def _decorate(rng: np.random.Generator, wall: Texture) -> Texture:
-    """A wider wall with windows, doors, shelves and images on it.
+    """Add windows, doors, shelves and images to a wall.
 
-    The image is 2 x 2 tiles of the wall; its lower edge is the floor.
+    The result is 2 x 2 tiles of the wall; its lower edge is at the floor.
     """
     image = np.tile(wall.image, (2, 2, 1))
     metres = 2 * wall.metres
@@ -178,7 +178,7 @@ def _sample(
     metres: float,
     footprint: np.ndarray,
 ) -> np.ndarray:
-    """Looks a texture up; far away it fades to its mean colour."""
+    """Sample a texture, fading to its mean colour at a distance."""
     scale = image.shape[0] / metres
     size = image.shape[0]
     map_x = np.mod(x * scale, size).astype(np.float32)
@@ -196,7 +196,7 @@ def _floor(
     x = rays[..., 0] * distance
     z = rays[..., 2] * distance
     cos, sin = math.cos(place.floor_turn), math.sin(place.floor_turn)
-    # Metres a pixel covers along the floor, by the grazing angle.
+    # Metres per pixel along the floor, by the grazing angle.
     footprint = distance**2 / float(view.position[1] * view.camera.focal[0])
     color = _sample(
         place.floor.image,
@@ -218,7 +218,7 @@ def _walls(
     image: np.ndarray,
     nearest: np.ndarray,
 ) -> None:
-    """Draws back, left and right wall and ceiling where they are nearest."""
+    """Draw the walls and the ceiling where they are nearest."""
     back, left, right, top = place.wall_distances
     height, focal = float(view.position[1]), float(view.camera.focal[0])
     planes = (
@@ -263,7 +263,7 @@ def render_surroundings(
         ``(H, W, 3)`` float32 RGB in 0..1 and the ``(H, W)`` float32 mask of
         the floor.
     """
-    # Half resolution is enough: surroundings are a little out of focus.
+    # Half resolution suffices, since surroundings are out of focus.
     rays = view.rays(2)
     down = rays[..., 1] < -1e-4
     distance = np.where(
@@ -338,7 +338,7 @@ def list_images(folder: str | Path) -> list[Path]:
 def photo_background(
     rng: np.random.Generator, path: Path, width: int, height: int
 ) -> np.ndarray:
-    """A random crop of an image, scaled to the wanted size.
+    """A random crop of an image, resized.
 
     Args:
         rng: Random generator.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The bodies of a scene: shapes, poses and what the mesh consists of.
+"""Bodies of a scene: shapes, poses and parts of the mesh.
 
 Symbols: ``P`` persons, ``V`` = 10,475 vertices, ``F`` faces.
 """
@@ -63,7 +63,7 @@ class BodyTemplate:
 
     @cached_property
     def regions(self) -> dict[tuple, np.ndarray]:
-        """Parts of the skin that were looked for before, by their names."""
+        """Cache of regions of the skin by name."""
         return {}
 
     @cached_property
@@ -143,7 +143,7 @@ def smplx_parameters(
 
 
 class BodyBank:
-    """Body models of the wanted genders, loaded on first use.
+    """Body models of all genders, loaded on first use.
 
     Args:
         model_path: Folder or file of an SMPL-X-format model, or ``'free'``.
@@ -221,7 +221,7 @@ def _stacked(
 
 def _make_template(layer: SMPLXLayer) -> BodyTemplate:
     out = layer(betas=torch.zeros(1, 10))
-    # The relaxed mean hands do not matter here: parts come from the weights.
+    # Relaxed hands are fine here, since parts come from the weights.
     vertices, joints = out.vertices[0].numpy(), out.joints[0].numpy()
     faces = np.asarray(layer.faces, np.int32)
     segment = np.asarray(layer.lbs_weights).argmax(1)
@@ -246,7 +246,7 @@ def _make_template(layer: SMPLXLayer) -> BodyTemplate:
 def _face_region(
     vertices: np.ndarray, joints: np.ndarray, segment: np.ndarray
 ) -> np.ndarray:
-    """Mask of the skin from the chin to the brows, ear to ear, in front."""
+    """Mask of the front of the head, from chin to brows and ear to ear."""
     landmarks = joints[_LANDMARKS]
     low, high = landmarks.min(0), landmarks.max(0)
     head = np.isin(segment, (15, 22, 23, 24))
@@ -256,5 +256,5 @@ def _face_region(
 
 @lru_cache(maxsize=4)
 def shared_bank(model_path: str) -> BodyBank:
-    """One :class:`BodyBank` per process and model path."""
+    """The :class:`BodyBank` of a model path, shared in this process."""
     return BodyBank(model_path)

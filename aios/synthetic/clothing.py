@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Clothes and hair with volume: painted bodies are inflated and wrinkled.
+"""Clothes and hair with volume.
 
-Vertices are pushed out along their normals where cloth or hair is painted.
-The labels stay those of the body below.
+Vertices covered by cloth or hair are displaced along their normals.  Labels
+remain those of the body.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from aios.structures import vertex_normals
 from aios.synthetic.appearance import Outfit, dress_body
 from aios.synthetic.bodies import BodyTemplate
 
-_MIX = 12  # waves that one pattern of folds or spots is mixed of
+_MIX = 12  # waves per pattern of folds or spots
 
 
 @dataclass(frozen=True)
 class Garb:
-    """What cloth and hair add to a painted body.
+    """Colours, displacement and shading by cloth and hair.
 
     Attributes:
         colors: ``(V, 3)`` RGB in 0..1.
         push: ``(V,)`` metres outwards along the normals.
-        shade: ``(V,)`` light that reaches folds, 0 to 1.
+        shade: ``(V,)`` light in folds, 0 to 1.
     """
 
     colors: np.ndarray
@@ -49,10 +49,10 @@ def sample_garb(
     Args:
         rng: Random generator.
         template: Rest body of the person's gender.
-        outfit: What is painted.
+        outfit: The outfit.
 
     Returns:
-        The garb.
+        The clothes and hair.
     """
     colors, cover = dress_body(template, outfit)
     top, bottom, hair = cover.T
@@ -62,7 +62,7 @@ def sample_garb(
     fine = _mix(rng, waves['fine'])
     if rng.random() < 0.3:
         colors = _print(rng, colors, top, waves, outfit.top_colors[1])
-    # Dyes are rarely pure.
+    # Most dyes are desaturated.
     grey = colors.mean(1, keepdims=True)
     colors = grey + (1 - rng.uniform(0, 0.7) * cloth[:, None]) * (
         colors - grey
@@ -78,7 +78,7 @@ def sample_garb(
     tone = 1 + (0.03 + 0.03 * cloth + 0.06 * hair) * fine
     tone += rng.uniform(0, 0.025) * cloth * puff
     mottled = colors * tone[:, None]
-    # Blood is not spread evenly under skin.
+    # Redness of skin varies.
     skin = np.clip(1 - cloth - hair, 0, 1)
     mottled[:, 0] += 0.025 * skin * puff
     return Garb(
@@ -108,7 +108,7 @@ def dress_person(
     """The surface of a dressed person.
 
     Args:
-        garb: What is worn.
+        garb: Clothes and hair.
         vertices: ``(V, 3)`` of the body.
         normals: ``(V, 3)`` of the body, outwards.
         faces: ``(F, 3)``.

@@ -1,10 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Do bodies run into each other, or limbs into their own body?
+"""Collision tests between bodies, and of limbs with their own body.
 
-A point is inside a surface when it lies behind the tangent plane of the
-nearest vertex.  With edges of about a centimetre that is exact enough to
-reject bad placements and costs a few milliseconds.  A cylinder around each
-body is tested first, so persons who keep their distance cost nothing.
+A point is inside a surface if it lies behind the tangent plane of the
+nearest vertex.  With edges of about a centimetre this is accurate enough to
+reject bad placements and takes a few milliseconds.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ _LEFT_LEG, _RIGHT_LEG = (1, 4, 7, 10), (2, 5, 8, 11)
 _LOWER = {'left_arm': (20, *_LEFT_FINGERS), 'right_arm': (21, *_RIGHT_FINGERS)}
 
 
-_CONTACT = 0.002  # metres that two bodies may share
-# What flesh takes: metres, and the share of a limb's vertices
+_CONTACT = 0.002  # metres; tolerated penetration of two bodies
+# Tolerated self-penetration: metres, and share of a limb's vertices
 _DEPTH, _SHARE = 0.01, 0.02
-_REACH = 0.12  # metres; no point is deeper inside a limb or trunk
+_REACH = 0.12  # metres; maximum depth of a point inside a limb or trunk
 
 
 def _bounds(points: np.ndarray, margin: float) -> tuple[np.ndarray, ...]:
@@ -38,7 +37,7 @@ def _in_box(
 ) -> np.ndarray:
     """``(N,)`` mask of the points strictly inside a box.
 
-    Column by column: a reduction over an axis of three is far slower.
+    Computed by column: a reduction over an axis of length 3 is far slower.
     """
     inside = np.ones(len(points), bool)
     for axis in range(3):
@@ -92,7 +91,7 @@ def bodies_overlap(
     second: np.ndarray,
     second_normals: np.ndarray,
 ) -> bool:
-    """Whether two bodies share space.
+    """Whether two bodies intersect.
 
     Args:
         first: ``(V, 3)`` vertices, metres, ``y`` up.
@@ -131,7 +130,7 @@ def has_self_penetration(
         segment: ``(V,)`` dominant joint of each vertex.
 
     Returns:
-        ``True`` if a limb runs into the body.
+        ``True`` if a limb penetrates the body.
     """
     groups = {
         'left_arm': (*_LEFT_ARM, *_LEFT_FINGERS),
@@ -157,7 +156,7 @@ def has_self_penetration(
 def _far_half(
     vertices: np.ndarray, segment: np.ndarray, joint: int, child: int
 ) -> np.ndarray:
-    """Vertices of the forearm that are nearer to the hand than the elbow."""
+    """Mask of the half of the forearm's vertices nearest to the hand."""
     forearm = segment == joint
     hand = vertices[segment == child].mean(0)
     distance = np.linalg.norm(vertices - hand, axis=1)

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Panoramas as surroundings: what the camera sees, and the light they give.
+"""Panoramas as backgrounds and image-based lighting.
 
-The light on a surface is the irradiance of the panorama, by spherical
-harmonics of order 2 (Ramamoorthi and Hanrahan, SIGGRAPH 2001).
+The light on a surface is the irradiance of the panorama, approximated by
+spherical harmonics of order 2 (Ramamoorthi and Hanrahan, SIGGRAPH 2001).
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from aios.synthetic.lighting import Lighting
 from aios.synthetic.textures import smooth_noise
 from aios.synthetic.views import View
 
-_BRIGHTEST = 40.0  # times the median: the sun alone would burn everything
+_BRIGHTEST = 40.0  # times the median; limits the sun
 _GAMMA = 1 / 2.2
 _COARSE = 4
-_STEPS = 4096  # of the table that develops a background
+_STEPS = 4096  # of the tone-mapping table
 # Irradiance of a band over its radiance: pi, 2 pi / 3 and pi / 4.
 _BANDS = np.repeat([np.pi, 2 * np.pi / 3, np.pi / 4], [1, 3, 5])
 
 
 @dataclass(frozen=True)
 class Panorama:
-    """A panorama, ready for use; brightness is relative to its median.
+    """A decoded panorama; brightness is relative to its median.
 
     Attributes:
-        encoded: ``(H, W + 4, 3)`` float32 RGB to the power of 1 / 2.2, two
-            columns more on either side for seamless look-ups.
+        encoded: ``(H, W + 4, 3)`` float32 RGB to the power of 1 / 2.2, with
+            two extra columns on either side for seamless look-ups.
         harmonics: ``(9, 3)`` irradiance coefficients.
     """
 
@@ -42,15 +42,15 @@ class Panorama:
 
 @dataclass(frozen=True)
 class Environment:
-    """A panorama around a scene, turned somehow.
+    """A panorama around a scene.
 
     Attributes:
         panorama: Its file.
         turn: Rotation about the vertical, radians.
-        mirrored: Left and right exchanged.
-        exposure: Factor on the exposure that the camera chooses.
-        balance: How much of the light's colour the camera takes away.
-        detail: Strength of the detail that small panoramas lack.
+        mirrored: Whether left and right are swapped.
+        exposure: Factor on the automatic exposure.
+        balance: Strength of the white balance.
+        detail: Strength of the noise that replaces missing fine detail.
     """
 
     panorama: Path
@@ -69,20 +69,20 @@ class Environment:
         )
 
     def look(self, view: View) -> tuple[np.ndarray, np.ndarray]:
-        """The panorama through a camera.
+        """The panorama as seen by a camera.
 
         Args:
             view: The camera.
 
         Returns:
             ``(H, W, 3)`` float32 encoded RGB and the ``(H, W)`` float32
-            share of a shadow that each pixel takes.
+            strength of shadows at each pixel.
         """
-        # Directions change slowly: every fourth pixel is exact enough.
+        # Directions vary slowly, so every fourth pixel suffices.
         rays = view.rays(_COARSE)
         rays /= np.sqrt(np.einsum('hwk,hwk->hw', rays, rays))[..., None]
         right, up, back = np.moveaxis(rays, -1, 0)
-        # Cameras look along -z: no view reaches the seam behind them.
+        # Cameras look along -z, so no view contains the seam.
         across = np.arctan2(right, -back) / (2 * np.pi)
         side = -1.0 if self.mirrored else 1.0
         across = side * across + self.turn / (2 * np.pi)
@@ -117,8 +117,8 @@ class Environment:
         A compromise between the background and the persons in front of it.
 
         Args:
-            encoded: ``(H, W, 3)`` what the camera sees, of :meth:`look`;
-                without it the persons alone decide.
+            encoded: ``(H, W, 3)`` background, of :meth:`look`; without it
+                only the light on persons counts.
 
         Returns:
             ``(3,)`` factors on linear RGB.
@@ -134,7 +134,7 @@ class Environment:
     def shade(
         self, colors: np.ndarray, normals: np.ndarray, gain: np.ndarray
     ) -> np.ndarray:
-        """Light on a matt surface, as the camera sees it.
+        """Shade a matt surface.
 
         Args:
             colors: ``(V, 3)`` RGB in 0..1.
@@ -146,13 +146,13 @@ class Environment:
         """
         turned = normals @ self._rotation().T
         light = _basis(turned) @ _read(self.panorama).harmonics
-        # Ringing of the harmonics must not make anything black.
+        # Ringing of the harmonics must not give black surfaces.
         light = np.maximum(light, 0.15 * light.mean(0)) / np.pi
         matt = np.clip(colors, 0.0, 1.0).astype(np.float32) ** 2.2
         return _develop(matt * (light * gain).astype(np.float32))
 
     def lighting(self) -> Lighting:
-        """Direction and strength of the shadows this light throws."""
+        """Direction and strength of the cast shadows."""
         harmonics = _read(self.panorama).harmonics.mean(1)
         towards = self._rotation().T @ harmonics[[3, 1, 2]]
         size = max(float(np.linalg.norm(towards)), 1e-6)
@@ -181,7 +181,7 @@ def _enlarge(values: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def develop_background(encoded: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """The camera's image of a panorama.
+    """Apply exposure and tone mapping to a panorama.
 
     Args:
         encoded: ``(H, W, 3)`` of :meth:`Environment.look`.
@@ -199,7 +199,7 @@ def develop_background(encoded: np.ndarray, gain: np.ndarray) -> np.ndarray:
 
 
 def _develop(linear: np.ndarray) -> np.ndarray:
-    """From light to display values, with a soft shoulder."""
+    """Tone-map linear light to display values, with a soft shoulder."""
     return np.clip(linear / (1 + 0.3 * linear), 0, 1) ** np.float32(_GAMMA)
 
 
@@ -270,7 +270,7 @@ def _detail() -> np.ndarray:
 def sample_environment(
     rng: np.random.Generator, panoramas: tuple[Path, ...]
 ) -> Environment:
-    """Draws a panorama and how it is turned and exposed.
+    """Draws a panorama, its rotation and exposure.
 
     Args:
         rng: Random generator.

@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Ranges of motion of the SMPL-X body joints, as axis-angle boxes.
 
-The numbers are coarse anatomical ranges (flexion, abduction, rotation)
-written for the rest pose of the SMPL-X format: T-pose, ``y`` up, facing
-``+z``, left arm along ``+x``.  They keep sampled poses human; they are not a
-statistical prior.
+The numbers are coarse anatomical ranges (flexion, abduction, rotation) for
+the rest pose of the SMPL-X format: T-pose, ``y`` up, facing ``+z``, left arm
+along ``+x``.  They keep sampled poses plausible but are not a statistical
+prior.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Light of a scene: sky and ground light, a sun or lamp, a fill light."""
+"""Lighting of a scene: sky and ground light, a sun or lamp, a fill light."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons who move: walk cycles, waving, squatting, changes of gesture.
+"""Motions of persons: walk cycles, waving, squatting, changes of gesture.
 
-A motion is a function from time to a pose.  Where the person is follows from
-the feet: the lower foot stands still on the floor while the body moves over
-it, so no person slides.
+A motion is a function from time to a pose.  The position of a person follows
+from the feet: the lower foot stays fixed on the floor, which avoids foot
+sliding.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _BLEND = (
 
 @dataclass(frozen=True)
 class Motion:
-    """What a person does over time.
+    """Pose of a person over time.
 
     Attributes:
         name: Key of :data:`MOTIONS`.
         pose: Pose at a time in seconds.
         turn_rate: Change of heading, radians per second.
-        stance: Foot that carries the body at a time (0 left, 1 right);
-            ``None``: whichever is lower.
+        stance: Stance foot at a time (0 left, 1 right); ``None``: the lower
+            one.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Motion:
 def blend_poses(
     first: PoseSample, second: PoseSample, share: float
 ) -> PoseSample:
-    """Interpolates two poses; limits hold as they are convex.
+    """Interpolates two poses; joint limits hold since they are convex.
 
     Args:
         first: Pose at ``share`` 0.
@@ -69,7 +69,7 @@ def blend_poses(
         share: 0 to 1.
 
     Returns:
-        The pose in between, named like the nearer one.
+        The interpolated pose, with the names of the nearer one.
     """
     mixed = {
         key: (1 - share) * getattr(first, key) + share * getattr(second, key)
@@ -84,7 +84,7 @@ def _smooth_step(x: float) -> float:
 
 
 def _bump(phase: float, centre: float, width: float) -> float:
-    """A periodic bell curve of the gait phase."""
+    """Periodic bell curve of the gait phase."""
     distance = (phase - centre + np.pi) % (2 * np.pi) - np.pi
     return float(np.exp(-((distance / width) ** 2)))
 
@@ -150,7 +150,7 @@ def _on_same_legs(pose: PoseSample, legs: PoseSample) -> PoseSample:
 def _through(
     keys: Sequence[PoseSample], hold: float, move: float
 ) -> Callable[[float], PoseSample]:
-    """Goes through key poses and back again, smoothly."""
+    """Moves smoothly through key poses and back."""
     loop = [*keys, *keys[-2:0:-1]]
 
     def pose(time: float) -> PoseSample:
@@ -239,8 +239,8 @@ def foot_locked_path(
 
     Args:
         joints: ``(T, 144, 3)`` per frame, heading applied, pelvis anywhere.
-        stance: ``(T,)`` the foot that carries the body, 0 left, 1 right;
-            default: the lower one.
+        stance: ``(T,)`` stance foot, 0 left, 1 right; default: the lower
+            one.
 
     Returns:
         ``(T, 2)`` x and z of the pelvis relative to the first frame, metres.
@@ -255,6 +255,6 @@ def foot_locked_path(
     for t in range(1, len(joints)):
         point = points[t]
         steps[t] = relative[t - 1, point] - relative[t, point]
-    # The change of the stance foot would otherwise show as a jerk.
+    # Smooth the change of the stance foot.
     steps[1:] = uniform_filter1d(steps[1:], 3, axis=0, mode='nearest')
     return np.cumsum(steps, 0)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons who stand on the floor and do not run into each other."""
+"""Placement of persons on the floor without collisions."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class LocalBody:
     Attributes:
         figure: Shape and pose.
         vertices, normals: ``(V, 3)``.
-        drop: ``(3,)`` what was added to the model's output to get there.
-        pelvis: ``(3,)`` root joint of the model's output: rotations of the
-            root turn about it.
+        drop: ``(3,)`` translation from the model's output to this frame.
+        pelvis: ``(3,)`` root joint of the model's output, the centre of
+            root rotations.
         radius: Horizontal radius about the origin, metres.
     """
 
@@ -105,7 +105,7 @@ class Person:
         heading: Rotation about the vertical, radians; 0 faces the camera.
         position: ``(2,)`` x and z of the pelvis, metres.
         vertices, normals: ``(V, 3)`` in the world.
-        seat: What the person sits on.
+        seat: The block the person sits on, if any.
     """
 
     body: LocalBody
@@ -124,11 +124,11 @@ class Person:
 def to_local(
     figure: Figure, vertices: np.ndarray, joints: np.ndarray, faces: np.ndarray
 ) -> LocalBody:
-    """Puts a posed body on the floor, its pelvis above the origin.
+    """Moves a posed body onto the floor, its pelvis above the origin.
 
     Args:
         figure: Shape and pose.
-        vertices: ``(V, 3)`` of the model, no translation.
+        vertices: ``(V, 3)`` of the model, without translation.
         joints: ``(144, 3)``.
         faces: ``(F, 3)``.
 
@@ -159,18 +159,18 @@ def sample_bodies(
     seats: bool = True,
     lying: float = 0.0,
 ) -> tuple[list[LocalBody], int]:
-    """Draws bodies whose limbs do not run into themselves.
+    """Draws bodies without self-penetration.
 
     Args:
         rng: Random generator.
         bank: Body models.
         count: Number of bodies.
         genders: Genders to draw from.
-        seats: Whether sitting on something is allowed.
-        lying: Share of persons who lie.
+        seats: Whether poses on seats are allowed.
+        lying: Share of lying persons.
 
     Returns:
-        The bodies and how many poses were thrown away.
+        The bodies and the number of rejected poses.
     """
     shapes = [
         (str(rng.choice(list(genders))), *sample_shape(rng))
@@ -253,11 +253,11 @@ def make_person(
 
 
 def collides(person: Person, others: Sequence[Person]) -> bool:
-    """Whether a person or its seat runs into others or theirs.
+    """Whether a person or its seat collides with other persons or seats.
 
     Args:
         person: The new person.
-        others: Those who already stand.
+        others: Persons already placed.
 
     Returns:
         ``True`` if bodies or seats overlap.

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What persons do: arm, leg and upper-body poses in anatomical angles.
+"""Vocabulary of arm, leg and upper-body poses in anatomical angles.
 
-Angles are radians measured from standing upright with the arms hanging.
-The tables only hold data; :mod:`aios.synthetic.poses` turns them into
-SMPL-X rotations and adds variation.
+Angles are in radians, relative to standing upright with hanging arms.
+:mod:`aios.synthetic.poses` converts the tables to SMPL-X rotations and adds
+variation.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ class Arm:
     Attributes:
         flex: Upper arm raised forwards (negative: backwards).
         abduct: Upper arm raised sideways.
-        twist: Rotation of the upper arm about itself, inwards positive: with
-            a bent elbow it carries the hand to the midline, outwards it
-            raises the hand of an abducted arm.
+        twist: Rotation of the upper arm about its axis, inwards positive:
+            with a bent elbow, inwards moves the hand to the midline, and
+            outwards raises the hand of an abducted arm.
         bend: Elbow flexion.
-        pronate: Rotation of the forearm about itself.
+        pronate: Rotation of the forearm about its axis.
         wrist: Wrist flexion (towards the palm positive).
-        hands: Gestures that suit this arm; empty: any.
+        hands: Gestures that fit this arm; empty: any.
         spread: Scale of the sampled variation.
     """
 
@@ -89,7 +89,7 @@ ARMS: dict[str, Arm] = {
 
 @dataclass(frozen=True)
 class Gesture:
-    """What the arms do together.
+    """Pose of both arms and the head.
 
     Attributes:
         left: Key of :data:`ARMS` (of the right arm when mirrored).
@@ -171,13 +171,13 @@ class Leg:
 
 @dataclass(frozen=True)
 class Posture:
-    """What the legs and the trunk do.
+    """Pose of the legs and the trunk.
 
     Attributes:
         thighs: Pitch of the left and right thigh from the vertical, forwards
-            positive, and how much each varies.
-        knee: Flexion of the left knee.  The right knee is solved so that both
-            ankles have the same height unless ``right_knee`` is given.
+            positive.
+        knee: Flexion of the left knee.  Unless ``right_knee`` is given, that
+            of the right knee is solved for equal heights of both ankles.
         right_knee: Flexion of the right knee or ``None``.
         abduct: Sideways angle of both thighs.
         turnout: Outward rotation of both thighs.
@@ -185,8 +185,8 @@ class Posture:
         bow: Forward flexion of the spine, spread over its joints.
         ankle: Fixed ankle extension, ``None`` keeps the soles level.
         weight: Relative frequency.
-        seat: Needs something to sit on.
-        upright: Suits all arm gestures.
+        seat: Whether it needs a seat.
+        upright: Whether it fits all arm gestures.
         spread: Standard deviation of thighs and knee.
     """
 

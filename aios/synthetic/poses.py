@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Samples whole-body poses: a posture, a gesture, hands, face, variation.
+"""Random whole-body poses: a posture, a gesture, hands, face, variation.
 
 All poses are written for the SMPL-X rest pose (T-pose, ``y`` up, facing
 ``+z``) and stay inside :func:`aios.synthetic.joint_limits.body_joint_limits`.
@@ -32,7 +32,7 @@ from aios.synthetic.pose_vocabulary import (
 # Row of the joint on the other side; the root is not in a body pose.
 _OTHER_SIDE = SMPLX_ROTATIONS_53.flip_permutation[1:22] - 1
 _ROW = {name: i for i, name in enumerate(BODY_JOINT_NAMES)}
-# Lengths of shin and thigh relative to each other; equal within 5 % in adults.
+# Length of the shin over that of the thigh; within 5 % of 1 in adults.
 _SHIN_OVER_THIGH = 1.04
 
 
@@ -47,7 +47,7 @@ class PoseSample:
             the flat hand.
         jaw_pose, leye_pose, reye_pose: ``(3,)`` axis-angle.
         posture, gesture: Names of the vocabulary entries.
-        seat: The person needs a seat.
+        seat: Whether the person needs a seat.
     """
 
     root: np.ndarray
@@ -72,9 +72,9 @@ def arm_rotations(arm: Arm) -> dict[str, np.ndarray]:
         Axis-angle ``(3,)`` of ``collar``, ``shoulder``, ``elbow``, ``wrist``.
     """
     rot = Rotation.from_euler
-    # The collar carries a third of what goes beyond the horizontal.
+    # The collar takes a third of the abduction beyond the horizontal.
     lift = 0.35 * max(0.0, arm.abduct - 1.3)
-    # Capitals: about the axes of the limb, which turn along.
+    # Capital letters: intrinsic rotations.
     shoulder = rot(
         'XZX', [-arm.flex, arm.abduct - lift - np.pi / 2, arm.twist]
     )
@@ -123,7 +123,7 @@ def leg_rotations(leg: Leg) -> dict[str, np.ndarray]:
         'XZY', [-(leg.thigh + leg.lean), leg.abduct, leg.turnout]
     )
     level = leg.thigh - leg.knee if leg.ankle is None else leg.ankle
-    # A sole is level sideways when the ankle takes back the abduction.
+    # The ankle compensates the abduction to keep the sole level.
     side = -leg.abduct if leg.ankle is None else 0.0
     return dict(
         hip=hip.as_rotvec(),
@@ -143,7 +143,7 @@ def _vary_arm(rng: np.random.Generator, arm: Arm) -> Arm:
 
 
 def _free_arm(rng: np.random.Generator) -> Arm:
-    """An arm somewhere in its range instead of a named pose."""
+    """A random arm within its range instead of a named pose."""
     return Arm(
         flex=rng.uniform(-0.5, 1.6),
         abduct=rng.uniform(0.15, 1.7),
@@ -221,7 +221,7 @@ def _apply_trunk(
     ):
         body[_ROW[name]] = np.array([bow, turn, side]) * share
     nod, look = gesture.head
-    # Bent persons look where they go: the neck takes back half of the bow.
+    # Bent persons look ahead: the neck compensates half of the bow.
     nod += rng.normal(0, 0.12) - 0.5 * (posture.bow + posture.lean)
     look += rng.normal(0, 0.3)
     tilt = rng.normal(0, 0.08)
@@ -244,7 +244,7 @@ def _fitting_gestures(posture_name: str) -> list[str]:
 
 
 def _sample_face(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Jaw and (shared) gaze rotations: most mouths are nearly closed."""
+    """Jaw and (shared) gaze rotations; most mouths are nearly closed."""
     jaw = np.zeros(3)
     jaw[0] = min(0.35, rng.exponential(0.05) + 0.2 * (rng.random() < 0.12))
     gaze = np.array([rng.normal(0, 0.08), rng.normal(0, 0.15), 0.0])
@@ -316,7 +316,7 @@ def mirror_sample(pose: PoseSample) -> PoseSample:
 
 
 def _lying_pose(rng: np.random.Generator) -> PoseSample:
-    """On the back, the belly or a side, limbs as of a person who stands."""
+    """A standing pose rotated onto the back, the belly or a side."""
     posture = str(rng.choice(['stand', 'wide', 'step', 'half_squat']))
     gesture = _choose(rng, GESTURES, _fitting_gestures(posture))
     pose = pose_from_names(rng, posture, gesture)
@@ -339,7 +339,7 @@ def sample_pose(
     Args:
         rng: Random generator.
         allow_seats: Whether postures that need a seat may be drawn.
-        lying: Share of poses that lie.
+        lying: Share of lying poses.
 
     Returns:
         A pose within the joint limits.

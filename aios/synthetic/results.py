@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Synthetic scenes as results: persons who are exactly where they are.
+"""Synthetic scenes as exact results.
 
-Whatever shows, converts or measures results can be tried on them, without a
+They allow visualisation, conversion and evaluation of results without a
 network.
 """
 
@@ -24,13 +24,13 @@ def labels_as_result(
     source_frame: int = 0,
     timestamp: float = 0.0,
 ) -> FrameResult:
-    """Labels of a scene as if a network had found them.
+    """Converts labels of a scene to a result of the model.
 
     Args:
-        labels: See :func:`~aios.synthetic.label_scene`; empty if no person can
-            be seen.
-        camera: The scene's.
-        body_model: Of the neutral gender, as results are.
+        labels: See :func:`~aios.synthetic.label_scene`; empty if no person is
+            visible.
+        camera: Camera of the scene.
+        body_model: Of the neutral gender, which results use.
         name: Name of the frame.
         source_frame: Number of the frame.
         timestamp: Seconds.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Scenes over time: the same persons before a camera that stands still."""
+"""Sequences of scenes with the same persons and a static camera."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from aios.synthetic.scene import (
 )
 
 _MOTION_TRIES, _PLACE_TRIES = 4, 10
-_CHECK_EVERY = 5  # frames between tests for limbs inside the body
-_BATCH = 16  # frames that are posed together
+_CHECK_EVERY = 5  # frames between tests for self-penetration
+_BATCH = 16  # frames posed in one batch
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _sample_track(
     frames: int,
     fps: float,
 ) -> tuple[_Track, int]:
-    """A person in motion, and how many motions were thrown away."""
+    """A person in motion, and the number of rejected motions."""
     betas, expression = sample_shape(rng)
     template = bank.template(gender)
     for attempt in range(_MOTION_TRIES):
@@ -113,7 +113,7 @@ def _place_track(
     scene: Scene,
     others: list[list[Person]],
 ) -> list[Person] | None:
-    """Finds a start without collisions in any frame."""
+    """Finds a start position without collisions in any frame."""
     for _ in range(_PLACE_TRIES):
         position = layout.draw(rng, scene.view, not others)
         heading = layout.heading(rng, position)
@@ -136,14 +136,14 @@ def sample_sequence(
     frames: int,
     fps: float,
 ) -> list[Scene]:
-    """Draws a sequence: identities, looks, light and camera do not change.
+    """Draws a sequence with constant identities, outfits, light and camera.
 
-    Needs about 0.25 MB of memory per person and frame.
+    It takes about 0.25 MB of memory per person and frame.
 
     Args:
-        rng: Random generator; the sequence depends on nothing else.
+        rng: Random generator, which determines the sequence.
         bank: Body models.
-        options: What may be in the scene.
+        options: Content of the scene.
         frames: Number of frames.
         fps: Frames per second.
 

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Soft shadows on the floor: where bodies touch it and where light is cut.
+"""Soft contact and cast shadows on the floor.
 
-Vertices are thrown onto the floor along the light, splatted into a coarse
-image and blurred: no second rendering pass is needed.
+Vertices are projected onto the floor along the light, splatted into a coarse
+image and blurred, which needs no second rendering pass.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _splat(
 def floor_shadow(
     view: View, bodies: Sequence[np.ndarray], lighting: Lighting
 ) -> np.ndarray:
-    """How much light reaches each pixel of the floor.
+    """Light at each pixel of the floor.
 
     Args:
         view: The camera.
@@ -64,7 +64,7 @@ def floor_shadow(
         cast[:, 1] = 0
         under = points * [1, 0, 1]
         near = np.exp(-height[:, 0] / 0.07)
-        # Vertices per coarse pixel that make a full shadow.
+        # Vertices per coarse pixel that give a full shadow.
         full = max(len(points) / 1500, 0.2)
         dark = _splat(view, cast, np.ones(len(cast)), 1.2 * scale)
         contact = _splat(view, under, near, 1.6 * scale)

@@ -1,11 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The folder of a synthetic dataset while it grows.
+"""Folder of a synthetic dataset during generation.
 
 ``images/`` holds the images; ``.synthetic/`` holds the settings and one
 small label file per finished unit (an image or a sequence), so that an
-interrupted run goes on where it stopped; ``humandata.npz`` appears at the
-end.  Nothing is replaced unless asked for, and every file appears complete or
-not at all.
+interrupted run can be resumed; ``humandata.npz`` is written at the end.
+Files are only replaced on request, and are written atomically.
 """
 
 from __future__ import annotations
@@ -59,22 +58,22 @@ class DatasetFolder:
         """Prepares the folder for a run.
 
         Args:
-            settings: Everything the content depends on, JSON values.
-            resume: Go on with an interrupted run.
+            settings: JSON values that determine the content.
+            resume: Continue an interrupted run.
             overwrite: Delete an earlier dataset of this program first.
 
         Raises:
             FileExistsError: If the folder holds foreign files, or a dataset
                 although neither option is given.
             OtherSettingsError: If the dataset has other settings.
-            CorruptFileError: If the settings there are damaged.
+            CorruptFileError: If the existing settings are damaged.
         """
         begin_run(
             self.root,
             _SETTINGS,
             settings,
             resume=resume,
-            # Never among foreign files.
+            # Never delete foreign files.
             overwrite=overwrite and (self.root / _SETTINGS).is_file(),
             clear=self._clear,
         )
@@ -95,10 +94,10 @@ class DatasetFolder:
         """Refuses to make a dataset smaller.
 
         Args:
-            count: Wanted number of units.
+            count: Requested number of units.
 
         Raises:
-            FileExistsError: If there are more already.
+            FileExistsError: If there are already more.
         """
         last = max(self.units(), default=-1)
         if last >= count:
@@ -138,12 +137,12 @@ class DatasetFolder:
         counts: Mapping[str, int],
         empty: Sequence[tuple[str, int, int]] = (),
     ) -> None:
-        """Marks a unit as done; its images are written already.
+        """Marks a unit as done, after its images are written.
 
         Args:
             unit: Number of the unit.
             rows: Label arrays, one row per person.
-            counts: What was thrown away, by rule.
+            counts: Numbers of rejected items, by rule.
             empty: Name, height and width of the images without persons.
         """
         columns = zip(*empty, strict=True)
@@ -160,14 +159,15 @@ class DatasetFolder:
     def read_units(
         self, units: range
     ) -> tuple[dict[str, np.ndarray], Counter, dict[str, list]]:
-        """Labels of finished units, one after the other.
+        """Reads the labels of finished units.
 
         Args:
-            units: Which.
+            units: Numbers of the units.
 
         Returns:
-            Concatenated label arrays, summed counts, and of the images
-            without persons lists ``image_path``, ``height`` and ``width``.
+            Concatenated label arrays, summed counts, and lists
+            ``image_path``, ``height`` and ``width`` of the images without
+            persons.
         """
         parts: list[dict[str, np.ndarray]] = []
         counts: Counter = Counter()

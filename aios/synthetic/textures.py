@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Procedural textures: tileable images of floors, walls and distance."""
+"""Procedural textures: tileable floors and walls, and outdoor panoramas."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _cells(
     spread: float,
     shift: bool,
 ) -> np.ndarray:
-    """Brightness that differs from tile to tile."""
+    """Brightness that varies between tiles."""
     grid = rng.normal(0, spread, (rows, columns)).astype(np.float32)
     light = np.repeat(np.repeat(grid, _SIZE // rows, 0), _SIZE // columns, 1)
     if shift:
@@ -137,7 +137,7 @@ def _planks(rng: np.random.Generator) -> np.ndarray:
     image = _tint(base, _cells(rng, 16, 2, 0.1, False) + 0.07 * grain)
     _joints(image, 16, 2, 2, base * 0.5, False)
     height = _SIZE // 16
-    for row in range(16):  # the ends of planks do not line up
+    for row in range(16):  # shift the ends of planks
         band = slice(row * height, (row + 1) * height)
         image[band] = np.roll(image[band], int(rng.integers(_SIZE)), 1)
     return image
@@ -240,7 +240,7 @@ def texture(
 def panorama(
     rng: np.random.Generator, rows: int = 256, columns: int = 1024
 ) -> np.ndarray:
-    """The outdoor surroundings: sky, clouds, houses and trees.
+    """Outdoor surroundings: sky, clouds, houses and trees.
 
     Args:
         rng: Random generator.

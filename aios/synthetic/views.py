@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Where the camera stands and what it sees of the world.
+"""Cameras in the world.
 
-The world has its floor at ``y = 0``, ``y`` up; the camera stands at
-``(0, height, 0)`` and looks along ``-z``, so a person with heading zero faces
+The floor of the world is at ``y = 0``, ``y`` up; the camera is at
+``(0, height, 0)`` and looks along ``-z``, so a person with heading 0 faces
 it.  Camera axes are OpenCV's (x right, y down, z forward).
 """
 
@@ -26,7 +26,7 @@ class View:
         camera: Intrinsics and image size.
         rotation: ``(3, 3)`` world to camera.
         position: ``(3,)`` camera centre in the world, metres.
-        subject_distance: Distance at which persons are meant to stand.
+        subject_distance: Typical distance of persons, metres.
     """
 
     camera: Camera
@@ -53,7 +53,7 @@ class View:
             subject_distance: Metres.
         """
         tilt = Rotation.from_euler('x', pitch) * Rotation.from_euler('z', roll)
-        # Camera axes in a level world are _FLIP; pitch and roll act on them.
+        # _FLIP is the rotation of a level camera, before pitch and roll.
         rotation = tilt.as_matrix() @ _FLIP
         return cls(
             camera, rotation, np.array([0.0, height, 0.0]), subject_distance
@@ -94,18 +94,17 @@ def sample_view(
     height: int,
     fill: tuple[float, float] | None = None,
 ) -> View:
-    """Draws a camera as persons hold them.
+    """Draws a hand-held camera.
 
-    Mostly at eye level, sometimes low or high; from portrait distance to
-    across the street.
+    It is mostly at eye level, sometimes low or high, at 1.5 to 12 m.
 
     Args:
         rng: Random generator.
         width: Image width, pixels.
         height: Image height, pixels.
-        fill: Smallest and largest share of the image's height that
-            a person who stands where the camera aims fills.  By default
-            anything, from a small figure to a cropped one.
+        fill: Smallest and largest share of the image's height that a person
+            at ``subject_distance`` fills.  By default from a small person to
+            a cropped one.
 
     Returns:
         The view.
@@ -124,7 +123,7 @@ def sample_view(
         level = rng.uniform(0.35, 1.0)
     else:
         level = rng.uniform(2.0, 3.6)
-    # How much of the image height a standing person fills.
+    # Share of the image height that a standing person fills.
     if fill is None:
         fill = (0.38, 1.0) if rng.random() < 0.85 else (1.0, 1.7)
     share = rng.uniform(*fill)

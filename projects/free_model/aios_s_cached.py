@@ -1,14 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How aios_s is trained on cached features; see README.md."""
+"""Training of aios_s on cached features; see README.md."""
 
 _base_ = ['aios_s_synthetic.py']
 
-# Every candidate costs time. Whoever overlaps a person best is among them,
-# or later stages would learn from candidates that are nowhere near.
+# Few candidates save time. The ones that overlap persons best are always
+# kept, or later stages would learn from candidates far from any person.
 model = dict(
     decoder=dict(num_persons=8, keep_overlapping=True),
     dn_cfg=dict(num_queries=10),
-    # Trained apart; see train_lifter.py.
+    # Trained separately; see train_lifter.py.
     bbox_head=dict(pose_lifter=None),
     test_cfg=dict(keypoint_fit_steps=0, pyramid=[dict(scale=1.0)]),
 )

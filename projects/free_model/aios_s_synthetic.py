@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Evaluates aios_s on synthetic images, at the sizes they were drawn in.
+"""Evaluation of aios_s on synthetic images, at their original sizes.
 
 Usage: ``python tools/test.py projects/free_model/aios_s_synthetic.py
 WEIGHTS``, and with other images ``--cfg-options
@@ -8,7 +8,7 @@ test_dataloader.dataset.data_root=FOLDER``.
 
 _base_ = ['../../configs/aios/aios_s.py']
 
-# Scores are right at the sizes of the training.
+# Scores need no bias at the image sizes of the training.
 model = dict(decoder=dict(pose_prior=dict(score_bias=0.0)))
 
 test_dataloader = dict(

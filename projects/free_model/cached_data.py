@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Labels and cached features, in batches."""
+"""Batches of labels and cached features."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class CachedData:
     """Labels and features of folders of synthetic data.
 
     Args:
-        config: Has ``cached_dataset``, the config of a dataset without its
+        config: With ``cached_dataset``, the config of a dataset without its
             ``data_root``.
-        root: Holds the folders, each with ``humandata.npz``.
-        device: Where labels are kept; moving them at each step takes 18 ms
-            for 24 images, even to where they are.
-        processes: Of which this one gets its share of the batches.
+        root: Parent of the folders, each with ``humandata.npz``.
+        device: Device of the labels; moving them in each step takes 18 ms
+            for 24 images, even to the same device.
+        processes: Processes that share the batches.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class CachedData:
         self._samples: dict[tuple[Path, int], Any] = {}
 
     def find(self, model: nn.Module, cache: bool) -> None:
-        """Look for new folders, and cache the features that are missing."""
+        """Find new folders, and optionally cache missing features."""
         for file in _agree(sorted(self.root.glob('*/humandata.npz'))):
             folder = file.parent
             if folder not in self.datasets:
@@ -58,7 +58,7 @@ class CachedData:
                     self.config.cached_dataset, data_root=str(folder)
                 )
                 self.datasets[folder] = DATASETS.build(settings)
-                # Features take the place of images.
+                # Features replace images.
                 settings['pipeline'] = [
                     step
                     for step in settings['pipeline']
@@ -85,13 +85,12 @@ class CachedData:
     def batches(
         self, rng: np.random.Generator, size: int
     ) -> Iterator[tuple[list[Tensor], list[Any]]]:
-        """This process's batches of an epoch, each of images of one size.
+        """Batches of an epoch for this process, each of images of one size.
 
         Args:
-            rng: Draws their order, in all processes the same.
-            size: How many images are a batch of all processes together; of
-                those larger than 256 x 256 pixels there are fewer, so that
-                each step takes as long.
+            rng: Random generator of their order, the same in all processes.
+            size: Batch size over all processes; smaller for images larger
+                than 256 x 256 pixels, so that all steps take equally long.
 
         Raises:
             ValueError: If there are too few images.
@@ -115,7 +114,7 @@ class CachedData:
                 f'{self.root}: {self.count()} images are too few for '
                 f'{world_size} batches of {share}'
             )
-        # Every process gets as many: they wait for one another at each step.
+        # Equal numbers for all processes, which synchronise in each step.
         shared = len(plan) // world_size * world_size
         for i in rng.permutation(len(plan))[:shared][rank::world_size]:
             yield self._load(plan[i])
@@ -146,7 +145,7 @@ class CachedData:
 
 
 def _agree(files: list[Path]) -> list[Path]:
-    """Those that the first process sees; others may appear meanwhile."""
+    """Files seen by the first process, since more may appear meanwhile."""
     seen = [files]
     broadcast_object_list(seen)
     return seen[0]

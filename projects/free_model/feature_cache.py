@@ -1,13 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Features of a frozen backbone, computed once.
+"""Cache of the features of a frozen backbone.
 
-Images are cached in chunks; of each chunk the images of one size are one
+Images are cached in chunks.  The images of equal size in a chunk form one
 array per level, so that a batch is a few rows of memory-mapped files:
 
     chunk_0003.json                {"192x256": [dataset indices], ...}
     chunk_0003_192x256_0.npy       (n, C, H, W) float16, level 0
 
-A chunk is there once its ``.json`` is, which is written last.
+A chunk is complete once its ``.json`` exists, which is written last.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHUNK = 512
 
 @dataclass(frozen=True)
 class Block:
-    """Images of one chunk that have the same size.
+    """Images of equal size in one chunk.
 
     Args:
         size: ``(height, width)`` in pixels.
@@ -53,16 +53,16 @@ def cache_features(
     rank: int = 0,
     world_size: int = 1,
 ) -> None:
-    """Write the features of all images that are not there yet.
+    """Compute and write the missing chunks of a dataset.
 
     Args:
-        dataset: Gives ``inputs`` ``(3, H, W)`` and ``data_samples``.
+        dataset: With items ``inputs`` ``(3, H, W)`` and ``data_samples``.
         model: A detector; its data preprocessor and backbone are used.
-        folder: Where to.
-        device: Where to compute.
-        batch_size: Images of the same size at once.
-        rank: Number of this process, which does its share of the chunks.
-        world_size: How many processes share them.
+        folder: Output folder.
+        device: Device of the computation.
+        batch_size: Number of images of equal size per batch.
+        rank: Number of this process.
+        world_size: Number of processes that share the chunks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     numbers = range(rank, -(-len(dataset) // CHUNK), world_size)
@@ -87,7 +87,7 @@ def cache_features(
 
 
 def chunks(folder: Path) -> list[Path]:
-    """All chunks of a folder that are complete: their ``.json``.
+    """The ``.json`` files of all complete chunks of a folder.
 
     Args:
         folder: See :func:`cache_features`.
@@ -96,7 +96,7 @@ def chunks(folder: Path) -> list[Path]:
 
 
 def read_blocks(paths: Iterable[Path]) -> Iterator[Block]:
-    """All blocks of some chunks.
+    """Read the blocks of chunks.
 
     Args:
         paths: See :func:`chunks`.
@@ -123,8 +123,8 @@ def _compute(
             )
         )
         images: Tensor = data['inputs']
-        # Half the time on processors that have it, for an error of some
-        # percent of a channel's deviation.
+        # bfloat16 halves the time on processors that support it, with an
+        # error of a few percent of a channel's standard deviation.
         with torch.autocast(images.device.type, torch.bfloat16):
             features = model.backbone(
                 images.contiguous(memory_format=torch.channels_last)
@@ -142,7 +142,7 @@ def _index_file(folder: Path, number: int) -> Path:
 
 
 def _write(path: Path, write: Any) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     temporary = path.with_name(f'.{path.name}.part')
     with temporary.open('wb') as file:
         write(file)

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# From an empty folder to aios/weights/aios_s.safetensors. Can be killed at
-# any time; started again, it goes on.
+# Creates aios/weights/aios_s.safetensors from an empty folder. It can be
+# killed at any time and resumes when started again.
 #
 #   bash projects/free_model/recipe.sh STATE [STEPS] [DEVICE]
 #
 # STATE    folder for images, features and checkpoints, some 25 GB
-# STEPS    steps with a constant rate, before the rate falls (default 20000)
+# STEPS    steps with a constant rate, before the decay (default 20000)
 # DEVICE   cpu (default) or cuda
 #
-# On a CPU two processes train together, or as many as PROCESSES says.
+# On a CPU two processes train together, or the number in PROCESSES.
 #
-# Needs npm, and `pip install OpenEXR`, to fetch what is said in README.md.
+# Needs npm and `pip install OpenEXR` for the downloads listed in README.md.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

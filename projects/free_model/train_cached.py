@@ -1,19 +1,19 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Train everything but the backbone, on cached features.
+r"""Train all modules except the backbone on cached features.
 
-The rate stays constant until the training is told to end; then it falls to
-nothing ("warm-up, stable, decay").  So a training can go on for as long as
-there is time, and be ended, on a copy, whenever a model is wanted:
+The learning rate is constant and decays to zero at the end ("warm-up,
+stable, decay").  So a training can run for as long as there is time, and a
+copy of it can be finished whenever a model is needed:
 
     python projects/free_model/train_cached.py CONFIG --data STATE/train \
         --state STATE/trunk
     python projects/free_model/train_cached.py CONFIG --data STATE/train \
         --state STATE/end --start STATE/trunk/last.pth --decay-steps 2000
 
-It can be killed at any time and goes on when started again; folders of data
-that appear meanwhile are found. Several processes, started by torchrun, share
-each batch:
+It can be killed at any time and resumes when started again. New folders of
+data are found during the training. Several processes, started by torchrun,
+share each batch:
 
     torchrun --standalone --nproc-per-node 2 \
         projects/free_model/train_cached.py CONFIG ...
@@ -60,14 +60,14 @@ LOGGED = (
 
 
 class Training:
-    """Model, optimizer and moving average; saved and read together.
+    """Model, optimizer and moving average, with their checkpoints.
 
     Args:
-        config: Has ``model`` and ``recipe``.
+        config: With ``model`` and ``recipe``.
         state: Folder of the checkpoints.
-        device: Where to train.
-        decay_steps: Steps over which the rate falls; 0 for a constant rate.
-        processes: That take each step together.
+        device: Device of the training.
+        decay_steps: Steps over which the rate decays; 0 for a constant rate.
+        processes: Processes that share each step.
     """
 
     def __init__(
@@ -118,10 +118,10 @@ class Training:
     def train_step(
         self, levels: list[Tensor], samples: list[Any]
     ) -> dict[str, Tensor]:
-        """One step on cached features; returns what is logged.
+        """Perform a step on cached features and return the logged values.
 
         Args:
-            levels: Maps of the backbone, of any device.
+            levels: Maps of the backbone, on any device.
             samples: Labels on the device of the training.
         """
         begin = time.process_time()
@@ -147,11 +147,11 @@ class Training:
         return log
 
     def _share_gradients(self) -> None:
-        """Make them the mean of all processes."""
+        """Average gradients over all processes."""
         if self.processes.world_size == 1:
             return
         for p in self.parameters:
-            if p.grad is None:  # no person of this batch needed it
+            if p.grad is None:  # unused in this batch
                 p.grad = torch.zeros_like(p)
         all_reduce_params([p.grad for p in self.parameters], op='mean')
 
@@ -169,7 +169,7 @@ class Training:
             self.average[name].copy_(weights[name])
 
     def save(self) -> None:
-        """Write ``last.pth`` (to go on) and ``average.pth`` (to use)."""
+        """Write ``last.pth`` (to resume) and ``average.pth`` (for use)."""
         if not self.processes.is_main:
             return
         self.state.mkdir(parents=True, exist_ok=True)
@@ -197,11 +197,11 @@ class Training:
         _save(dict(state_dict=weights, meta=meta), self.state / 'average.pth')
 
     def begin(self, start: Path | None, weights: Path | None) -> None:
-        """Go on where this training was, or begin it.
+        """Resume this training, or initialise it.
 
         Args:
-            start: ``last.pth`` of another training to begin with.
-            weights: Of a model to begin with.
+            start: ``last.pth`` of another training to continue.
+            weights: Weights of a model to start from.
         """
         last = self.state / 'last.pth'
         if last.exists():
@@ -213,13 +213,13 @@ class Training:
             self.load_weights(weights)
 
     def load_weights(self, path: Path) -> None:
-        """Begin with the weights of a model, such as the shipped one."""
+        """Load the weights of a model, such as the one of the package."""
         weights = read_checkpoint(path)['state_dict']
         self.model.load_state_dict(weights, strict=False)
         self.average = {k: v.clone() for k, v in self._weights().items()}
 
     def load(self, path: Path) -> None:
-        """Go on from a ``last.pth``."""
+        """Load a ``last.pth``."""
         content = torch.load(path, map_location=self.device, weights_only=True)
         self.model.load_state_dict(content['state_dict'], strict=False)
         self.average = content['average']
@@ -229,10 +229,10 @@ class Training:
 
 
 def _add_noise(maps: Tensor, strength: float) -> Tensor:
-    """Other gains of channels and noise in cells, ``(B, C, H, W)``.
+    """Add random gains of channels and noise to maps ``(B, C, H, W)``.
 
-    The features of photographs are not those of synthetic images: a network
-    that needs each channel as it is would not know persons in them.
+    This makes the network robust to the differences between the features of
+    photographs and of synthetic images.
     """
     gains = 1 + strength * torch.randn_like(maps[:, :, :1, :1])
     deviation = maps.std((0, 2, 3), keepdim=True)
@@ -246,7 +246,7 @@ def _save(content: dict, path: Path) -> None:
 
 
 def _pretrained(path: Path) -> dict[str, str]:
-    """Weights of a backbone, alone or in a detector."""
+    """``init_cfg`` for weights of a backbone or of a detector with one."""
     init_cfg = dict(type='Pretrained', checkpoint=str(path))
     weights = read_checkpoint(path)['state_dict']
     if any(name.startswith(_BACKBONE) for name in weights):
@@ -255,11 +255,11 @@ def _pretrained(path: Path) -> dict[str, str]:
 
 
 class Log:
-    """Means of the values of some steps, as lines of JSON.
+    """Log of mean values over intervals of steps, as lines of JSON.
 
     Args:
-        path: File to add to; ``None`` for none.
-        interval: Number of steps.
+        path: File to append to; ``None`` for no log.
+        interval: Number of steps per line.
     """
 
     def __init__(self, path: Path | None, interval: int) -> None:
@@ -279,7 +279,7 @@ class Log:
         num_images: int,
         values: dict[str, Tensor],
     ) -> None:
-        """Add the values of a step; after some steps write a line."""
+        """Add the values of a step; write a line after each interval."""
         if self.path is None:
             return
         for name in LOGGED:
@@ -304,7 +304,7 @@ class Log:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train until there is nothing left to do."""
+    """Train until the last step."""
     torch.set_num_threads(args.threads)
     processes = DistContext()
     if 'WORLD_SIZE' in os.environ:
@@ -317,7 +317,7 @@ def run(args: argparse.Namespace) -> None:
     logging.getLogger('mmengine').setLevel(logging.WARNING)
     if args.backbone is not None:
         config.model.backbone.init_cfg = _pretrained(args.backbone)
-    torch.manual_seed(0)  # all processes begin with the same weights
+    torch.manual_seed(0)  # the same initial weights in all processes
     training = Training(
         config, args.state, device, args.decay_steps, processes
     )
@@ -332,7 +332,7 @@ def run(args: argparse.Namespace) -> None:
     log = Log(log_file, args.log_interval)
     while training.step < end:
         data.find(training.model, not args.no_cache)
-        # a killed epoch is not taken up where it was left, but drawn anew
+        # An interrupted epoch is not resumed but shuffled anew.
         rng = np.random.default_rng([args.seed, training.step])
         for levels, samples in data.batches(rng, config.recipe.batch_size):
             values = training.train_step(levels, samples)

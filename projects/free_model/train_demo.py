@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What tools/train_demo.sh trains: aios_s for few, large persons."""
+"""Training of tools/train_demo.sh: aios_s for few, large persons."""
 
 _base_ = ['aios_s_cached.py']
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Trains the pose lifter of aios_s on posed skeletons, without images.
+"""Train the pose lifter of aios_s on posed skeletons, without images.
 
     python projects/free_model/train_lifter.py OUT.pth
 
-Poses of the generator of synthetic images, seen by a random camera, with
-keypoints as a pose network finds them: beside their places, the more so the
-less sure it is, hidden, cut off, left and right exchanged. It can be killed
-at any time and goes on when started again.
+Poses of the generator of synthetic images are projected by a random camera.
+Keypoints get the errors of a pose network: noise that grows with decreasing
+confidence, occlusion, truncation, and swapped legs. The training can be
+killed at any time and resumes when started again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from aios.synthetic.poses import sample_pose
 NUM_JOINTS = 22
 NUM_SHAPES = 256
 BATCH_SIZE = 1024
-MIN_HEAT = 0.1  # less is not seen
+MIN_HEAT = 0.1  # less is treated as hidden
 DEGREES_OF_FREEDOM = 3.0  # of errors of keypoints
 ARMS = tuple(
     [i for i, n in enumerate(SMPLX_144.names[:NUM_JOINTS]) if n in names]
@@ -54,7 +54,7 @@ LEGS = tuple(  # hip, knee, ankle
     [i for i, n in enumerate(COCO_17.names) if n.startswith(side)][-3:]
     for side in ('left', 'right')
 )
-# From the body (y up) to a camera (y down) that it faces.
+# Rotation from the body (y up) to a camera in front of it (y down).
 FACING = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
 
 
@@ -71,13 +71,13 @@ def sample_poses(count: int, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class View:
-    """Persons as the camera sees them.
+    """Projected persons.
 
     Args:
-        rotations: ``(B, 22, 3, 3)``, the root's to the camera.
-        shapes: ``(B,)`` int64, which body.
+        rotations: ``(B, 22, 3, 3)``, that of the root to the camera.
+        shapes: ``(B,)`` int64, index of the body.
         keypoints: ``(B, 17, 2)``.
-        heat: ``(B, 17)`` probability of each, 0 for hidden ones.
+        heat: ``(B, 17)`` probability of each keypoint, 0 if hidden.
     """
 
     rotations: Tensor
@@ -146,7 +146,7 @@ def draw(poses: Tensor, skeletons: Skeletons) -> View:
 
 
 def _mix_poses(poses: Tensor) -> Tensor:
-    """Arms of other poses in three of ten, and a little of anything."""
+    """Replace 30 % of the arms by those of other poses, and add noise."""
     rotations = poses[torch.randint(len(poses), (BATCH_SIZE,))]
     for arm in ARMS:
         others = poses[torch.randint(len(poses), (BATCH_SIZE,))]
@@ -160,7 +160,7 @@ def _mix_poses(poses: Tensor) -> Tensor:
 
 
 def _sample_cameras(count: int) -> Tensor:
-    """From upright bodies to cameras, ``(count, 3, 3)``."""
+    """Rotations from upright bodies to cameras, ``(count, 3, 3)``."""
     anywhere = 2 * np.pi * torch.rand(count)
     ahead = 0.6 * torch.randn(count)
     heading = torch.where(torch.rand(count) < 0.5, anywhere, ahead)
@@ -178,7 +178,7 @@ def _sample_cameras(count: int) -> Tensor:
 
 
 def _sample_seen(image: Tensor) -> Tensor:
-    """Keypoints that are neither hidden nor below the image's border."""
+    """Mask of keypoints that are neither hidden nor truncated."""
     count, num_keypoints = image.shape[:2]
     hidden = 0.5 * torch.rand(count, 1).square()
     is_seen = torch.rand(count, num_keypoints) > hidden
@@ -189,17 +189,17 @@ def _sample_seen(image: Tensor) -> Tensor:
 
 
 def _sample_heat(is_seen: Tensor) -> Tensor:
-    """How sure a pose network is: more of some persons than of others."""
+    """Confidences of a pose network, with a random level per person."""
     person = 0.2 + 0.7 * torch.rand(len(is_seen), 1)
     heat = person + 0.12 * torch.randn(is_seen.shape)
     return heat.clamp(max=0.95) * (is_seen & (heat > MIN_HEAT))
 
 
 def _disturb(image: Tensor, heat: Tensor) -> Tensor:
-    """Keypoints as they are found.
+    """Add detection errors to keypoints.
 
-    Errors are those of MoveNet on photographs, by heat: nearly the medians,
-    and a long tail.
+    Their distribution approximates the errors of MoveNet on photographs by
+    heat, including the long tail.
     """
     side = (image.amax(1) - image.amin(1)).amax(-1)[:, None, None]
     spread = 0.062 * torch.exp(-1.75 * heat)
@@ -220,7 +220,8 @@ class Training:
     """Lifter and optimizer.
 
     Args:
-        steps: Number of all steps; the rate falls to zero with the last.
+        steps: Total number of steps; the rate decays to zero.
+        seed: Seed of weights and batches.
     """
 
     def __init__(self, steps: int, seed: int) -> None:
@@ -235,7 +236,7 @@ class Training:
         self.step = 0
 
     def run_step(self, poses: Tensor, skeletons: Skeletons) -> float:
-        """One step; returns the mean error of joints in metres."""
+        """Perform a step and return the mean joint error in metres."""
         torch.manual_seed(self.seed * 1_000_003 + self.step)
         warm_up = min(1.0, (self.step + 1) / 200)
         for group in self.optimizer.param_groups:
@@ -255,7 +256,7 @@ class Training:
         return error.item()
 
     def save(self, path: Path) -> None:
-        """Write the weights and what is needed to go on."""
+        """Write the weights and the state for resuming."""
         temporary = path.with_name(f'.{path.name}.part')
         content = dict(
             state_dict=self.lifter.state_dict(),
@@ -266,7 +267,7 @@ class Training:
         temporary.replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from a file of :meth:`save`."""
+        """Load a file of :meth:`save`."""
         content = torch.load(path, weights_only=True)
         self.lifter.load_state_dict(content['state_dict'])
         self.optimizer.load_state_dict(content['optimizer'])

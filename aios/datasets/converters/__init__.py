@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From the official releases of datasets to HumanData files.
+"""Converters from official releases of datasets to HumanData files.
 
 ``tools/dataset_converters/convert_dataset.py`` is the command;
-``docs/en/datasets.md`` says what to download.
+``docs/en/datasets.md`` lists the downloads.
 """
 
 from .agora import AGORAConverter

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What AGORA's data frames come in: folders of other models, other pixels.
+"""Variants of AGORA's data frames: body models and pixels.
 
-``N`` persons, ``J`` joints.
+Symbols: ``N`` persons, ``J`` joints.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TOLERANCE = 0.05
 
 
 def is_smpl_frame(path: PurePath) -> bool:
-    """Whether a data frame lies among those of SMPL.
+    """Whether a data frame belongs to SMPL instead of SMPL-X.
 
     The release has ``train_SMPL/SMPL/train_0_withjv.pkl`` beside
     ``train_SMPLX/SMPLX/train_0_withjv.pkl``.
@@ -32,19 +32,19 @@ def pixel_width(
 ) -> int | None:
     """Width of the images that joints of a data frame refer to.
 
-    Some frames have pixels of 3840 x 2160, some of 1280 x 720, whatever the
-    names of the images.  The projection of the joints says which: its
-    principal point is in the middle.
+    Some frames have pixels at 3840 x 2160, some at 1280 x 720, independent
+    of the image names.  The principal point of the joints' projection, which
+    is the image centre, distinguishes them.
 
     Args:
         images: For each image ``(N, J, 3)`` metres in the camera's axes and
             ``(N, J, 2)`` pixels.
 
     Returns:
-        3840 or 1280; ``None`` if the joints do not tell.
+        3840 or 1280; ``None`` if the joints do not determine it.
 
     Raises:
-        ValueError: If the principal point is that of other images.
+        ValueError: If the principal point fits neither width.
     """
     centres = [principal_x(joints, points) for joints, points in images]
     centres = [centre for centre in centres if np.isfinite(centre)]
@@ -61,14 +61,14 @@ def pixel_width(
 
 
 def principal_x(joints: np.ndarray, points: np.ndarray) -> float:
-    """Where the axis of an image's camera meets the image.
+    """Horizontal position of the principal point of an image.
 
     Args:
         joints: ``(N, J, 3)`` metres in the camera's axes.
         points: ``(N, J, 2)`` pixels.
 
     Returns:
-        Pixels from the left; NaN if the joints do not tell.
+        Pixels from the left; NaN if the joints do not determine it.
     """
     pixels = points[..., 0]
     front = np.isfinite(pixels) & np.isfinite(joints).all(-1)

@@ -32,19 +32,18 @@ _MARGIN = 10  # images
 class ARCTICConverter(Converter):
     """ARCTIC's protocol 1: eight fixed cameras (1 to 8), not the one worn.
 
-    The first and last ten images of a camera may be black; like ARCTIC's
-    authors, we leave them out.
+    The first and last ten images of a camera may be black and are left out,
+    as by ARCTIC's authors.
 
-    The release gives each subject's shape as a mesh; it is described with
-    ten coefficients of the subject's gender (least squares), and with ten of
-    the neutral model.  Hands are absolute, and ``misc.flat_hand_mean`` says
-    so.
+    The release has each subject's shape as a mesh, to which ten coefficients
+    of the subject's gender and ten of the neutral model are fitted (least
+    squares).  Hand poses are absolute (``misc.flat_hand_mean``).
 
     Args:
         root: ``arctic_data/data`` with ``raw_seqs``, ``meta``,
             ``splits_json`` and ``images``.
         split: ``'train'`` or ``'val'``.
-        body_models: Where the models of all genders are.
+        body_models: Folder of the models of all genders.
         interval: Take every n-th image of each camera.  The release has
             more than two million; AiOS trains on every 1000th and tests on
             every 30th.
@@ -67,7 +66,7 @@ class ARCTICConverter(Converter):
             return sorted(str(name).split('.')[0] for name in names)
 
     def convert(self, unit: str) -> PersonTable:
-        """One sequence, seen by all cameras."""
+        """Persons of one sequence in all cameras."""
         table = PersonTable()
         subject = unit.split('/')[0]
         path = self.require('raw_seqs', f'{unit}.smplx.npy')
@@ -94,17 +93,14 @@ class ARCTICConverter(Converter):
         return table
 
     def image_root(self) -> Path:
-        """``images`` of the release, or the root if there is no such folder.
-
-        The published files name images from there, too.
-        """
+        """``images`` of the release (as in published files), or the root."""
         images = self.root / 'images'
         return images if images.is_dir() else self.root
 
     def _images(
         self, unit: str, camera: int, table: PersonTable
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Frames of the motion and images that are there."""
+        """Frames of the motion, and paths of their existing images."""
         folder = self.image_root() / unit / str(camera)
         files = {int(file.stem): file for file in folder.glob('*.jpg')}
         if not files:
@@ -131,7 +127,7 @@ class ARCTICConverter(Converter):
         world = np.asarray(info['world2cam'][camera - 1], np.float64)
         matrix = np.asarray(info['intris_mat'][camera - 1], np.float64)
         sizes = info['image_size']
-        # The worn camera comes first where it is listed.
+        # The worn camera comes first if it is listed.
         width, height = sizes[camera if len(sizes) > _CAMERAS else camera - 1]
         count = len(paths)
         params = dict(motion)
@@ -143,7 +139,7 @@ class ARCTICConverter(Converter):
             world[:3, 3],
         )
         params['global_orient'] = orient
-        # The fitted body's pelvis is not quite where the subject's is.
+        # The pelvis of the fitted body differs slightly from the subject's.
         params['transl'] = moved + shape['pelvis'] - shape['fitted_pelvis']
         params['betas'] = np.tile(shape['betas'], (count, 1))
         params['expression'] = np.zeros((count, 10))

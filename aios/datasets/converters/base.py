@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What all converters share: units, progress, resuming, the final file.
+"""Base of the converters: units, progress, resuming, the final file.
 
-A release is cut into units (a scene, a sequence, a file of labels).  Each
-unit becomes one ``.npz`` in ``<out>.parts``; an interrupted conversion
-continues with the units that are missing, and when all are there they become
-one HumanData file and the folder goes away.  A process that is killed, however
-hard, leaves only complete units behind.
+A release is split into units (a scene, a sequence, a label file).  Each unit
+is converted to one ``.npz`` in ``<out>.parts``.  An interrupted conversion
+continues with the missing units; finally all units are merged to one
+HumanData file and the folder is removed.  Parts are written atomically, so
+a killed process leaves only complete ones.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ _PART_FLAGS = {
 
 
 class ConverterError(ValueError):
-    """A release is not as expected; the message says what is missing."""
+    """A release is incomplete or invalid; the message says what is missing."""
 
 
 @contextmanager
 def reading(where: str | Path) -> Iterator[None]:
-    """Say which file it was whose content is not as expected."""
+    """Convert errors of unexpected content, so that they name the file."""
     try:
         yield
     except (ConverterError, CorruptFileError, UnsafeFileError):
-        raise  # they say it
+        raise  # they name the file
     except (
         *(ArithmeticError, AttributeError, LookupError, RecursionError),
         *(TypeError, ValueError),
@@ -67,7 +67,7 @@ CONVERTERS: dict[str, type[Converter]] = {}
 
 @dataclass(eq=False)
 class Converter(ABC):
-    """Turns one split of one release into rows.
+    """Converts one split of a release to rows.
 
     Args:
         root: Folder of the release.
@@ -77,12 +77,12 @@ class Converter(ABC):
 
     Attributes:
         NAME: Of the dataset, also the heading in ``docs/en/datasets.md``.
-        SPLITS: Splits that there are.
+        SPLITS: Available splits.
         MISC: Entries of ``misc``.
         IMAGES: Folder below the root that ``image_path`` is relative to.
 
     Raises:
-        ConverterError: If the folder is not a release.
+        ConverterError: If the folder is not a valid release.
     """
 
     NAME: ClassVar[str]
@@ -113,24 +113,24 @@ class Converter(ABC):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add options of this dataset; their names are those of arguments."""
-        del parser  # most have none
+        """Add options of this dataset, named like constructor arguments."""
+        del parser  # no options by default
 
     @abstractmethod
     def units(self) -> list[str]:
-        """Names of the units, always in the same order."""
+        """Names of the units, in a fixed order."""
 
     @abstractmethod
     def convert(self, unit: str) -> PersonTable:
         """Rows of one unit."""
 
     def for_unit(self, unit: str) -> Converter:
-        """A converter for this unit that can travel to another process."""
-        del unit  # most read what they need when they need it
+        """A converter for this unit that can be sent to another process."""
+        del unit  # by default, units are read on demand
         return self
 
     def settings(self) -> dict[str, Any]:
-        """Everything the rows depend on, as JSON."""
+        """JSON-serialisable settings that determine the rows."""
         return {
             'version': _VERSION,
             'converter': self.NAME,
@@ -142,7 +142,7 @@ class Converter(ABC):
         return self.root / self.IMAGES
 
     def missing(self, *paths: Path) -> ConverterError:
-        """The error for a file or folder, by any name, that is not there."""
+        """The error for a missing file or folder with alternative names."""
         return ConverterError(
             f'{" or ".join(map(str, paths))} does not exist; '
             f'docs/en/datasets.md#{self.NAME} says what to download and '
@@ -159,16 +159,16 @@ class Converter(ABC):
 
 @dataclass
 class Summary:
-    """What a conversion made.
+    """Summary of a conversion.
 
     Attributes:
         path: The file.
         images: Number of images.
         persons: Number of persons.
-        parts: How many of them have a body fit, hands, a face.
-        counts: Left out, or without labels, by reason.
-        resumed: Units that were there already.
-        missing: Images that are not there.
+        parts: Numbers of persons with a body fit, hands, a face.
+        counts: Numbers of items left out, or without labels, by reason.
+        resumed: Number of units converted by an earlier run.
+        missing: Number of missing images.
         first_missing: One of them.
     """
 
@@ -215,23 +215,23 @@ def convert(
     workers: int = 1,
     limit: int | None = None,
 ) -> Summary:
-    """Convert all units, or those that an earlier run left over.
+    """Convert all units that an earlier run has not converted.
 
     Args:
         converter: The release.
-        out: The ``.npz`` to write; complete or not there.
+        out: The ``.npz`` to write, atomically.
         overwrite: Whether an existing file may be replaced.
-        restart: Throw the parts of an earlier run away.
-        workers: Processes.
-        limit: Convert only so many units, for a first look.
+        restart: Delete the parts of an earlier run.
+        workers: Number of processes.
+        limit: Maximum number of units, for a quick check.
 
     Returns:
-        What was made.
+        The summary.
 
     Raises:
         FileExistsError: If ``out`` exists and ``overwrite`` is false.
         ConverterError: If the release is incomplete, or no person is left.
-        OtherSettingsError: If parts of another conversion lie there.
+        OtherSettingsError: If there are parts with other settings.
         FolderInUseError: If another conversion writes the same file.
         ChildProcessError: If a process died.
     """
@@ -274,7 +274,7 @@ def convert(
         data.dump(out, overwrite=overwrite)
         summary = Summary(out, counts=counts, resumed=len(units) - len(todo))
         _count(data, converter.image_root(), summary)
-        del data  # mapped from the folder
+        del data  # memory-mapped from the folder
     shutil.rmtree(parts)
     return summary
 

@@ -15,12 +15,12 @@ from .bodies import smplx_joints
 from .table import Cameras, PersonTable, posed_columns
 
 CLOSEUP = '_closeup'
-"""Part of the names of close-ups; folders of turned images lack it."""
+"""Part of the names of close-ups; folders of rotated images lack it."""
 
 LABELS = 'all_npz_12_training'
 """Folder of the label files."""
 
-# Labels of AGORA, which lie in the same folder.
+# Labels of AGORA in the same folder.
 _OTHER_LABELS = ('agora-bfh', 'agora-body')
 _KEYS = ('imgname', 'pose_cam', 'trans_cam', 'cam_ext', 'cam_int', 'shape')
 # Columns of the 55 joints' axis-angle poses.
@@ -39,19 +39,18 @@ _POSE_SLICES = {
 class BEDLAMConverter(Converter):
     """BEDLAM's training labels ``all_npz_12_training/<scene>.npz``.
 
-    Poses are those of the neutral model with 11 coefficients and absolute
-    hands; that is what is stored, and ``misc.flat_hand_mean`` says so.
-    Images of close-ups lie on their side, except for those of a scene that
-    was rendered lying: where the cameras of the labels are upright, paths
-    lead to turned copies, in folders without ``_closeup``.
+    Bodies are stored as released: the neutral model with 11 coefficients and
+    absolute hand poses (``misc.flat_hand_mean``).  Images of close-ups are
+    rotated by 90 degrees, except in one scene.  If the cameras of the labels
+    are upright, paths name rotated copies, in folders without ``_closeup``.
 
-    The folder of the labels holds some of AGORA's, too
-    (``agora-bfh.npz``, ``agora-body.npz``); they are skipped.
+    Labels of AGORA in the same folder (``agora-bfh.npz``,
+    ``agora-body.npz``) are skipped.
 
     Args:
         root: Folder with ``all_npz_12_training`` and ``train_images``.
         split: ``'train'``; labels of the test set are not public.
-        body_models: Where ``SMPLX_NEUTRAL.npz`` is.
+        body_models: Folder of ``SMPLX_NEUTRAL.npz``.
         interval: Take every n-th image of a scene.
         labels: Folder of the label files.
     """
@@ -122,7 +121,7 @@ class BEDLAMConverter(Converter):
 def image_sizes(cameras: np.ndarray) -> np.ndarray:
     """Height and width ``(N, 2)`` of the images of cameras ``(N, 3, 3)``.
 
-    The principal point is in the middle of the image.
+    The principal point is the centre of the image.
     """
     return np.rint(2 * cameras[:, 1::-1, 2]).astype(np.int64)
 
@@ -131,7 +130,7 @@ def is_upright(cameras: np.ndarray) -> bool:
     """Whether images of a scene are higher than wide.
 
     Args:
-        cameras: ``(N, 3, 3)``, those of its label file.
+        cameras: ``(N, 3, 3)`` of its label file.
     """
     height, width = image_sizes(cameras[:1])[0]
     return bool(height > width)

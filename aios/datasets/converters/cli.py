@@ -41,8 +41,8 @@ def run_command(
         The summary, for printing.
 
     Raises:
-        SystemExit: If the release, the body models or the output are not as
-            they should be; with the reason.
+        SystemExit: If the release, the body models or the output are
+            invalid; with the reason.
     """
     args = _parser(description).parse_args(argv)
     kind = args.kind

@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From the parts of a conversion to one HumanData file.
+"""Merge the parts of a conversion to one HumanData file.
 
-A release has up to a few million persons of about 5 kB each.  So one column
-is put together at a time, in a file that is mapped into memory: what is held
-is one column of one part.
+A release has up to a few million persons of about 5 kB each.  Columns are
+therefore merged one at a time into a memory-mapped file, so that only one
+column of one part is in memory.
 
-``N`` persons of all parts.
+Symbols: ``N`` persons of all parts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from aios.utils.safe_io import list_npz, load_npz, save_npz
 from .table import BODY_SCALE, PART_SCALE, PersonTable
 
 _COUNTS = '__counts__'
-# Convention of the columns that hold joints.
+# Joint sets of the columns that hold joints.
 _JOINT_COLUMNS = {
     'keypoints2d_smplx': 'smplx_144',
     'keypoints3d_smplx': 'smplx_144',
@@ -39,7 +39,7 @@ _JOINT_COLUMNS = {
 
 
 def write_part(file: Path, table: PersonTable) -> None:
-    """Write the rows of one unit; the file is complete or not there."""
+    """Write the rows of one unit atomically."""
     columns = table.columns if len(table) else {}
     counts = np.array(json.dumps(table.counts))
     save_npz(file, {**columns, _COUNTS: counts}, overwrite=True)
@@ -51,17 +51,17 @@ def merge_parts(
     misc: Mapping[str, Any],
     config: str,
 ) -> tuple[HumanData, Counter]:
-    """Put the rows of all parts together, those of an image side by side.
+    """Merge the rows of all parts and group them by image.
 
     Args:
         files: Written by :func:`write_part`.
-        folder: For columns while they are needed; they are mapped from there.
+        folder: Temporary folder of columns, which are mapped from there.
         misc: Entries of ``misc``.
         config: Name of the dataset and its split.
 
     Returns:
-        The file's content (without rows if there are no persons), and what was
-        left out by reason.
+        The file's content (without rows if there are no persons), and the
+        numbers of items left out, by reason.
 
     Raises:
         ValueError: If the parts do not have the same columns.
@@ -95,7 +95,7 @@ def merge_parts(
             items[f'{key}_mask'] = (mapping >= 0).astype(np.uint8)
             items[f'{key}_convention'] = 'human_data'
     if misc.get('flat_hand_mean'):
-        # Here SMPLer-X looks for it, and mmhuman3d's BEDLAM file has it.
+        # SMPLer-X reads it here, and mmhuman3d's BEDLAM file has it here.
         nested['smplx']['flat_hand_mean'] = np.ones(len(place), bool)
     items.update({k: v for k, v in nested.items() if v})
     items['misc'] = {
@@ -121,7 +121,7 @@ def _column_names(files: Sequence[Path]) -> list[str]:
 
 
 def _places(paths: np.ndarray) -> np.ndarray:
-    """``(N,)`` new row of each row: those of an image stand together."""
+    """``(N,)`` new row of each row, so that images are contiguous."""
     _, first, group = np.unique(paths, return_index=True, return_inverse=True)
     order = np.argsort(first[group], kind='stable')
     places = np.empty(len(order), np.int64)
@@ -132,7 +132,7 @@ def _places(paths: np.ndarray) -> np.ndarray:
 def _merged_column(
     files: Sequence[Path], key: str, place: np.ndarray, target: Path
 ) -> Any:
-    """One column of all parts; numbers are mapped from ``target``."""
+    """One column of all parts; numbers are memory-mapped from ``target``."""
     parts = (load_npz(file, (key,))[key] for file in files)
     first = next(parts)
     if first.dtype.kind == 'U':
@@ -154,10 +154,10 @@ def _merged_column(
 
 
 def _human_data_mapping(joint_set: str) -> np.ndarray:
-    """``(190,)`` joint of another set, -1 where it has none.
+    """``(190,)`` joints of another set, -1 where it has none.
 
-    COCO's hips stand at two places: mmhuman3d's files have them where the
-    hips of SMPL-X are, and other readers look nowhere else.
+    COCO's hips have two possible indices: mmhuman3d's files store them as
+    the hips of SMPL-X, where other readers expect them.
     """
     mapping = joint_mapping(joint_set, 'human_data').copy()
     for side in ('left', 'right'):

@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """3DPW and EMDB: persons in the wild as SMPL bodies, from a moving camera.
 
-Both give bodies in a world and, for each frame, the motion from there to the
-camera.  Rows hold them in the camera, and that motion as ``meta.RT``.
+Both provide bodies in world coordinates and the extrinsics of each frame.
+Rows hold bodies in camera coordinates, and the extrinsics as ``meta.RT``.
 
-``N`` frames of a person, 24 joints of SMPL.
+Symbols: ``N`` frames of a person; 24 joints of SMPL.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _GENDERS = {'m': 'male', 'f': 'female'}
 
 @dataclass(eq=False)
 class _Track:
-    """Frames of one person, in the world.
+    """Frames of one person in world coordinates.
 
     Attributes:
         paths: ``(N,)`` images.
@@ -63,13 +63,13 @@ class _Track:
     number: int = 0
 
     def select(self, rows: np.ndarray) -> _Track:
-        """Some of the frames."""
+        """Select frames."""
         names = ('paths', 'pose', 'transl', 'joints', 'extrinsics')
         chosen = {name: getattr(self, name)[rows] for name in names}
         return _Track(**{**vars(self), **chosen})
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Rows in the camera."""
+        """Rows in camera coordinates."""
         count = len(self.paths)
         rotation = self.extrinsics[:, :3, :3]
         offset = self.extrinsics[:, :3, 3]
@@ -102,13 +102,13 @@ class _Track:
 
 
 class _SMPLConverter(Converter):
-    """A release of sequences, each with a pickle."""
+    """Converter of a release with one pickle per sequence."""
 
     MISC = {'smpl_source': 'original'}
 
     @abstractmethod
     def _file(self, unit: str) -> Path:
-        """Labels of a sequence."""
+        """Label file of a sequence."""
 
     @abstractmethod
     def _tracks(

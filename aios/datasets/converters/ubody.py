@@ -26,21 +26,20 @@ from .table import PersonTable, joint_columns, smplx_columns
 class UBodyConverter(Converter):
     """UBody, intra- or inter-scene protocol.
 
-    Kept are annotations that are no crowd, have keypoints and a valid
-    label, a body fit, at least one confident joint, and a box that no
-    other person in the image has.  The test split is every 100th
-    *annotation* of each scene, counted from 1 before anything is left out
-    (OSX's rule).
+    Crowds, annotations without keypoints, valid label, body fit or confident
+    joint, and duplicate boxes of an image are left out.  The test split is
+    every 100th *annotation* of each scene, counted from 1 before anything is
+    left out (OSX's rule).
 
     Args:
         root: Folder with ``annotations``, ``images`` and ``splits``.
-        split: ``'train'``: videos that the list does not name; ``'test'``:
-            those it names.
-        body_models: Where ``SMPLX_NEUTRAL.npz`` is.
+        split: ``'test'``: videos in the list of ``splits``; ``'train'``: all
+            others.
+        body_models: Folder of ``SMPLX_NEUTRAL.npz``.
         interval: Take every n-th image of a scene.
         protocol: ``'intra'`` or ``'inter'``.
-        annotation_interval: Take every n-th annotation of a scene; 0:
-            100 for tests, 1 for training.
+        annotation_interval: Take every n-th annotation of a scene; 0 means
+            100 for tests and 1 for training.
     """
 
     NAME = 'ubody'
@@ -128,7 +127,7 @@ class UBodyConverter(Converter):
         scene: str,
         table: PersonTable,
     ) -> list[dict]:
-        """Those of the split whose annotation is complete."""
+        """Persons of the split whose annotation is complete."""
         paths = [_path(scene, images[p['image_id']]) for p in persons]
         videos = video_names(np.array(paths, dtype=str))
         kept = []
@@ -161,7 +160,7 @@ class UBodyConverter(Converter):
 
 
 def _path(scene: str, image: dict) -> str:
-    """Image relative to the release, as in mmhuman3d's files."""
+    """Image path relative to the release, as in mmhuman3d's files."""
     name = image['file_name'].replace('\\', '/')
     folder = '' if name.startswith(f'{scene}/') else f'{scene}/'
     return f'images/{folder}{name}'

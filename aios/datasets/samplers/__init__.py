@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Which images a training step sees."""
+"""Samplers of training images."""
 
 from .weighted_concat_sampler import (
     InfiniteWeightedConcatSampler,

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Steps of the data pipeline, registered in ``TRANSFORMS``."""
+"""Transforms of the data pipeline, registered in ``TRANSFORMS``."""
 
 from .color import ChannelGain
 from .formatting import FilterWholeBody, PackWholeBodyInputs

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What all transforms have in common."""
+"""Base class of the transforms."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from mmcv.transforms import BaseTransform
 
 
 class Transform(BaseTransform):
-    """A transform that prints as the call that makes it.
+    """A transform whose ``repr`` is its constructor call.
 
-    Each argument of the constructor is kept as the attribute of its name.
+    Each argument of the constructor must be stored as an attribute of the
+    same name.
     """
 
     def __repr__(self) -> str:

@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Labels follow what transforms of mmcv and mmdet do to the image.
+"""Apply transforms of mmcv and mmdet to the labels of this project.
 
-Those transforms know ``gt_bboxes``, not our labels.  What they record of the
+Those transforms change ``gt_bboxes``, not our labels.  Their record of the
 geometry (``homography_matrix``, ``scale_factor``, ``flip_direction``,
-``img_shape``) is compared with where the labels are: flips, resizes and crops
-are caught up with, anything else is refused.
+``img_shape``) is compared with that of the labels.  Flips, resizes and crops
+are applied to the labels; other transforms raise an error.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class _Motion(NamedTuple):
 
 
 def follow_image(results: dict, step: str = 'a transform') -> None:
-    """Bring labels and record to where the image is now.
+    """Apply the latest change of the image to the labels.
 
     Args:
         results: The record of a pipeline, changed in place.  Without
             :func:`~.label_geometry.start_record` nothing is done.
-        step: What moved the image, for the message.
+        step: Name of the transform, for the message.
 
     Raises:
-        ValueError: If the labels cannot follow; the message names the step,
-            the field that tells, the image, and what to use instead.
+        ValueError: If the labels cannot follow; the message names the
+            transform, the field, the image, and the alternatives.
     """
     known = results.get(LABEL_RECORD)
     if known is None or 'img_shape' not in results:
         return
-    if known['img_shape'] is None:  # it is just read
+    if known['img_shape'] is None:  # the image was just read
         note_geometry(results)
         return
     size = tuple(results['img_shape'][:2])
@@ -88,7 +88,7 @@ def _recorded(
 def _from_matrix(
     results: dict, matrix: np.ndarray, size: tuple[int, ...], step: str
 ) -> _Motion:
-    """Transforms of mmdet record what they do as a matrix."""
+    """Motion from ``homography_matrix``, which mmdet's transforms update."""
     tolerance = 1e-4
     turned = np.abs(matrix[[0, 1, 2, 2], [1, 0, 0, 1]]).max() > tolerance
     if turned or matrix[1, 1] < tolerance or abs(matrix[0, 0]) < tolerance:
@@ -103,7 +103,7 @@ def _from_matrix(
 def _scale(
     results: dict, known: dict[str, Any], size: tuple[int, ...], step: str
 ) -> tuple[float, float]:
-    """Transforms of mmcv record the last factor, and sizes."""
+    """Scale from ``scale_factor`` and sizes, which mmcv's transforms set."""
     height, width = known['img_shape']
     factors = results['scale_factor']
     exact = size[1] / width, size[0] / height

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Decide who counts, and hand the sample to the model."""
+"""Filter persons and pack the inputs of the model."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from .label_geometry import BOX_FIELDS, points_inside, select_persons
 
 @TRANSFORMS.register_module()
 class FilterWholeBody(Transform):
-    """Remove persons whose body box left the image; clip all boxes.
+    """Remove persons whose body box is outside the image; clip all boxes.
 
-    Hands and faces outside the image stop being valid.  For training
-    pipelines; in tests every annotated person stays.
+    Hands and faces outside the image become invalid.  It is for training
+    pipelines; tests keep every annotated person.
 
     Args:
-        min_visible_ratio: Least part of the body box's area that must be
-            inside.  0 (as published) keeps every box that overlaps.
-        keep_empty: Whether an image that lost its last person stays.  By
-            default the dataset draws another one instead.
+        min_visible_ratio: Minimum share of the area of the body box inside
+            the image.  0 (as published) keeps every overlapping box.
+        keep_empty: Whether to keep an image without remaining persons.  By
+            default the dataset draws another image.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class FilterWholeBody(Transform):
 
 @TRANSFORMS.register_module()
 class PackWholeBodyInputs(Transform):
-    """Make the model's inputs: an image tensor and a ``DetDataSample``.
+    """Pack the model's inputs: an image tensor and a ``DetDataSample``.
 
-    Joints outside the image lose weight and visibility here, and boxes of
-    invalid parts become the whole image (a harmless dummy).
+    Joints outside the image get zero weight and visibility, and boxes of
+    invalid parts are set to the whole image as a placeholder.
 
     Args:
-        meta_keys: What of the record goes along as meta information, where
-            it is there.
+        meta_keys: Keys of the record to include as meta information, if
+            present.
     """
 
     META_KEYS = (
@@ -112,8 +112,8 @@ class PackWholeBodyInputs(Transform):
             ``ignored_instances`` with ``bboxes`` ``(q, 4)`` of crowds.
 
         Raises:
-            ValueError: If a transform of another project moved the image
-                in a way that labels cannot follow.
+            ValueError: If a transform of another project moved the image in
+                a way that labels cannot follow.
         """
         follow_image(results)
         packed: dict[str, Any] = {}

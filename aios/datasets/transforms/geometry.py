@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Crop, resize and mirror an image together with its labels.
 
-AiOS does all three in one affine warp.  Done one after the other they give
-the same labels to float rounding, and the same pixels except in the last row
-and column of a crop.
+AiOS does all three in one affine warp.  Separate steps give the same labels
+up to float rounding, and the same pixels except in the last row and column
+of a crop.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .label_geometry import crop_labels, flip_labels, rescale_labels
 
 _MIN_CROP = 2
 SHORT_SIZES = tuple(range(480, 801, 32))
-"""Short sides that training draws from (the DETR recipe)."""
+"""Short sides of training (the DETR recipe)."""
 
 
 @TRANSFORMS.register_module()
@@ -43,14 +43,14 @@ class WholeBodyResize(Transform):
         size_rounding: ``'floor'`` (as published: 1600 × 1200 becomes
             1066 × 800) or ``'round'`` (as mmdet: 1067 × 800).
         backend: ``'warp_affine'`` samples the pixel ``x / s``, without
-            anti-aliasing, which is what the published weights expect.
-            NOTE: a label is at the centre of its pixel, so the content is
-            off its labels by ``(s - 1) / 2`` pixels of the result.
-            ``'resize'`` is OpenCV's faster resize, which is exact, and
-            ``'area'`` the same where the image grows, but averages where it
-            shrinks: large photographs keep no aliases.
+            anti-aliasing, as the published weights expect.  NOTE: a label
+            is at the centre of its pixel, so the content is shifted against
+            its labels by ``(s - 1) / 2`` pixels of the result.
+            ``'resize'`` is OpenCV's faster resize, which is exact.
+            ``'area'`` is the same for enlarging but averages when shrinking,
+            which avoids aliasing of large photographs.
         enlarged_scale: Limits of images that are enlarged; default:
-            ``scale``.  Larger ones up to ``scale`` stay as they are.
+            ``scale``.  Larger images up to ``scale`` keep their size.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class WholeBodyResize(Transform):
         self.enlarged_scale = enlarged_scale
         self.size_rounding = size_rounding
         self.backend = backend
-        keep_ratio_size((4, 3), (4, 3), size_rounding)  # refuse it early
+        keep_ratio_size((4, 3), (4, 3), size_rounding)  # validate it early
 
     def transform(self, results: dict) -> dict:
         """Resize ``img`` and the labels."""
@@ -85,7 +85,7 @@ class WholeBodyResize(Transform):
 
 @TRANSFORMS.register_module()
 class WholeBodyRandomResize(WholeBodyResize):
-    """Resize to a short side drawn at random.
+    """Resize to a random short side.
 
     mmcv's ``RandomChoiceResize(scales=..., resize_type='WholeBodyResize')``
     does the same.
@@ -125,9 +125,9 @@ class PersonGroupCrop(Transform):
     With probability ``sample_prob`` some persons are chosen: with
     probability ``sample_ratio`` one (probability ``single_prob``) or a
     random number, otherwise all.  The crop is the union of their boxes,
-    grown to the aspect ratio of the image and shifted to lie inside it.
-    Other persons stay in the labels; :class:`FilterWholeBody` removes those
-    who left the image.
+    enlarged to the aspect ratio of the image and shifted inside it.  Labels
+    of other persons are kept; :class:`FilterWholeBody` removes persons
+    outside the image.
 
     Args:
         sample_prob: Probability of cropping.
@@ -190,7 +190,7 @@ def group_region(
     centre = (low + high) / 2.0
     width, height = (high - low).astype(float)
     aspect = size[0] / size[1]
-    # Only grow: one side is enlarged, the other stays.
+    # Enlarge one side only.
     extent = np.maximum(
         (width, height), (height * aspect, width / aspect)
     ).clip(max=size)
@@ -209,9 +209,9 @@ class WholeBodyFlip(Transform):
 
     Args:
         prob: Probability of mirroring.
-        published_shift: Move the mirrored image, not the labels, one pixel
-            to the right, as the published training did; the first column
-            becomes black.
+        published_shift: Shift the mirrored image, not the labels, by one
+            pixel to the right, as in the published training; the first
+            column becomes black.
     """
 
     def __init__(

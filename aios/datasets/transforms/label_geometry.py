@@ -1,12 +1,12 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Move the labels along with the image.
+"""Geometric changes of labels.
 
 ``results['gt_persons']`` holds the arrays of
-:data:`aios.structures.GT_FIELDS`, ``n`` persons, pixels of the current
-image; ``results['ignored_bboxes']``, if there, are those of crowds.  All
-functions change ``results`` in place.  A point at pixel ``(x, y)`` goes where
-the pixel goes: ``x' = sx · x``, without half-pixel shifts, and ``x' = w - x``
-when mirrored (AiOS' convention, mmdet's too).
+:data:`aios.structures.GT_FIELDS`, ``n`` persons, in pixels of the current
+image; ``results['ignored_bboxes']``, if present, holds boxes of crowds.  All
+functions change ``results`` in place.  A point moves with its pixel:
+``x' = sx · x``, without half-pixel shifts, and ``x' = w - x`` when mirrored
+(the convention of AiOS and mmdet).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from aios.structures import (
 BOX_FIELDS = ('bboxes', *(f'{part}_bboxes' for part in PARTS))
 
 LABEL_RECORD = 'label_record'
-"""Where the labels are, beside what a record says of the image."""
+"""Key of the geometry of the labels, beside that of the image."""
 
 _RECORDED = ('homography_matrix', 'scale_factor', 'flip', 'crop_offset')
 
-# Fields that change places when left and right do.
+# Fields of hands that are swapped by mirroring.
 _SIDED_FIELDS = ('bboxes', 'valid')
 _JOINT_FIELDS = (
     'keypoints',
@@ -41,7 +41,7 @@ _ROTATION_FIELDS = ('smplx_pose', 'smplx_pose_valid')
 
 
 def start_record(results: dict) -> None:
-    """Begin the record of what happens to the image's geometry."""
+    """Initialise the record of the image's geometry."""
     results['homography_matrix'] = np.eye(3)
     results['scale_factor'] = (1.0, 1.0)
     results['crop_offset'] = (0.0, 0.0)
@@ -50,27 +50,27 @@ def start_record(results: dict) -> None:
 
 
 def note_geometry(results: dict) -> None:
-    """Say that the labels are where the record says the image is.
+    """Record that the labels match the geometry of the image.
 
-    A transform that moves image and labels by itself calls this last.
+    A transform that moves both image and labels calls this last.
     """
     size = results.get('img_shape')
     results[LABEL_RECORD] = {
         **{key: results[key] for key in _RECORDED if key in results},
         'img_shape': None if size is None else tuple(size[:2]),
     }
-    results.pop('flip_direction', None)  # mmcv's, of the last flip only
+    results.pop('flip_direction', None)  # of mmcv, for the last flip only
 
 
 def rescale_labels(results: dict, size: tuple[int, int]) -> None:
-    """Labels of the image resized to ``(height, width)``."""
+    """Resize labels to an image of size ``(height, width)``."""
     height, width = results['img_shape']
     scale = (size[1] / width, size[0] / height)
     move_labels(results, scale, (0.0, 0.0), size)
 
 
 def crop_labels(results: dict, region: tuple[int, int, int, int]) -> None:
-    """Labels of the region ``(x0, y0, width, height)``; all persons stay."""
+    """Crop labels to ``(x0, y0, width, height)``; all persons are kept."""
     x0, y0, width, height = region
     move_labels(results, (1.0, 1.0), (-x0, -y0), (height, width))
 
@@ -81,7 +81,7 @@ def move_labels(
     offset: tuple[float, float],
     size: tuple[int, int],
 ) -> None:
-    """``x' = scale · x + offset`` for everything measured in pixels.
+    """Apply ``x' = scale · x + offset`` to all fields in pixels.
 
     Args:
         results: The record of a pipeline.
@@ -96,7 +96,7 @@ def move_labels(
     persons = results.get('gt_persons')
     factor = np.asarray(scale, np.float32)
     shift = np.asarray(offset, np.float32)
-    if persons is not None:  # images to predict on have no labels
+    if persons is not None:  # absent in inference
         persons['keypoints'] = persons['keypoints'] * factor + shift
         for name in BOX_FIELDS:
             box_shift = np.tile(shift, 2)
@@ -120,15 +120,14 @@ def move_labels(
 
 
 def flip_labels(results: dict) -> None:
-    """Labels of the mirrored image.
+    """Mirror labels.
 
-    Left and right change places in joints, rotations, hand boxes and every
-    validity that belongs to them.  The mirrored person is an ordinary one:
-    rotations are mirrored, ``(a, b, c) -> (a, -b, -c)``, shape, expression
-    and gender stay.
+    Left and right are swapped in joints, rotations, hand boxes and their
+    validity flags.  Rotations are mirrored, ``(a, b, c) -> (a, -b, -c)``;
+    shape, expression and gender do not change.
     """
     width = results['img_shape'][1]
-    if 'gt_persons' in results:  # images to predict on have no labels
+    if 'gt_persons' in results:  # absent in inference
         _flip_persons(results['gt_persons'], width)
     if 'ignored_bboxes' in results:
         boxes = _mirror_boxes(results['ignored_bboxes'], width)
@@ -151,7 +150,7 @@ def select_persons(results: dict, keep: np.ndarray) -> None:
 
 
 def points_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Whether ``(..., 2)`` pixels lie in ``[0, width) × [0, height)``."""
+    """``(...)`` bool: points ``(..., 2)`` in ``[0, width) × [0, height)``."""
     height, width = size
     inside = (points >= 0) & (points < (width, height))
     return np.asarray(inside.all(axis=-1))
@@ -187,6 +186,6 @@ def _mirror(points: np.ndarray, width: int) -> np.ndarray:
 
 def _mirror_boxes(boxes: np.ndarray, width: int) -> np.ndarray:
     mirrored = _mirror(boxes.reshape(-1, 2, 2), width)
-    # Mirrored corners change places.
+    # Restore the order of the corners.
     mirrored[..., 0] = mirrored[:, ::-1, 0]
     return mirrored.reshape(-1, 4)

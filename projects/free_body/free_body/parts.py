@@ -11,15 +11,15 @@ from .mesh_ops import triangulate
 PART_NAMES = ('skin', 'eye', 'teeth', 'tongue', 'mouth')
 
 _RINGS, _SEGMENTS = 17, 32
-# Faces taken out at the root of the tongue (nine on each side) so that
-# the face count of the format is met; all other pieces are watertight.
+# Faces removed at the root of the tongue (nine on each side) to match the
+# face count of the format; all other parts are watertight.
 _OPEN_FACES_PER_SIDE = 9
 _TONGUE_HEIGHT = 0.65
 _LIP_CLOSURE = 0.035  # of the face unit that opens the jaw
 
 
 def eyeball() -> tuple[np.ndarray, np.ndarray]:
-    """Unit sphere of 546 vertices and 1088 faces; vertex 0 looks to +z."""
+    """Unit sphere of 546 vertices and 1088 faces; vertex 0 is at +z."""
     polar = np.pi * np.arange(1, _RINGS + 1) / (_RINGS + 1)
     around = 2 * np.pi * np.arange(_SEGMENTS) / _SEGMENTS
     polar, around = (
@@ -55,9 +55,9 @@ def _sphere_faces(back_pole: int) -> np.ndarray:
 
 
 def teeth_faces(data: MakeHumanData, row: str) -> np.ndarray:
-    """Triangles of the left half of one row of teeth, closed behind.
+    """Triangles of the left half of one row of teeth, closed at the back.
 
-    MakeHuman has an open U-shaped band, four vertices across; its two long
+    MakeHuman has an open U-shaped band, four vertices wide. Its two long
     borders are joined and its end is capped.
 
     Args:
@@ -70,7 +70,7 @@ def teeth_faces(data: MakeHumanData, row: str) -> np.ndarray:
     caps = []
     first, last = 0, len(border) - 1
     while last - first >= 3:
-        # Border faces run against the direction of the open edge.
+        # Faces at the border are oriented against the open edge.
         caps.append(
             [border[first + 1], border[first], border[last], border[last - 1]]
         )
@@ -79,7 +79,7 @@ def teeth_faces(data: MakeHumanData, row: str) -> np.ndarray:
 
 
 def _border_path(quads: np.ndarray, middle: np.ndarray) -> list[int]:
-    """Open border from the middle, round the end, to the middle again."""
+    """Open border from the middle around the end and back to the middle."""
     edges = np.stack([quads, np.roll(quads, -1, axis=1)], -1).reshape(-1, 2)
     directed = {(int(a), int(b)) for a, b in edges}
     follow = {
@@ -97,8 +97,7 @@ def _border_path(quads: np.ndarray, middle: np.ndarray) -> list[int]:
 def tongue_faces(data: MakeHumanData) -> np.ndarray:
     """Triangles of the left half of the tongue, open at its root.
 
-    The opening grows from the hindmost face on the midline, so that it is
-    one hole.
+    The opening grows from the rearmost face on the midline as a single hole.
     """
     quads = data.quads['helper-tongue']
     quads = quads[(data.left[quads] | data.middle[quads]).all(1)]
@@ -114,11 +113,11 @@ def tongue_faces(data: MakeHumanData) -> np.ndarray:
 def _next_to_open(
     faces: np.ndarray, removed: list[int], depth: np.ndarray
 ) -> int:
-    """Hindmost face at the border of the hole that leaves one hole.
+    """Rearmost face whose removal keeps a single hole.
 
-    A face with one neighbour in the hole must bring a vertex that is not
-    at the hole yet; one with two may close the gap between them as long
-    as their common vertex keeps another face.
+    A face with one neighbour in the hole must add a vertex that is not yet
+    at the hole. A face with two may be removed if their common vertex keeps
+    another face.
     """
     hole = np.unique(faces[removed])
     left = np.setdiff1d(np.arange(len(faces)), removed)

@@ -77,7 +77,7 @@ def _solve(vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:
 def _candidates(
     index: int, template: np.ndarray, centre: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Vertices near the joint and all round it, off the eyeballs."""
+    """Skin vertices near the joint, in all directions around the limb."""
     offset = template[:NUM_SKIN_VERTICES] - centre
     own = weights[:NUM_SKIN_VERTICES, index].copy()
     if PARENTS[index] >= 0:

@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From MakeHuman's A-pose to the rest pose of the SMPL family.
+"""Conversion from MakeHuman's A-pose to the rest pose of the SMPL family.
 
-Arms level and palms down, fingers straight and slightly fanned, legs
-straight and a little apart, feet forward. The 163 bones of the rig turn
-the mesh; dual quaternions blend them (Kavan et al., "Skinning with Dual
-Quaternions", 2007), because linear blending would flatten the shoulders
-before a body is ever posed.
+In the rest pose arms are horizontal with palms down, fingers straight and
+slightly spread, legs straight and slightly apart, and feet point forward.
+The mesh is skinned by the 163 bones of the rig with dual quaternions (Kavan
+et al., "Skinning with Dual Quaternions", 2007), since linear blending would
+flatten the shoulders.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RestBody:
 
 
 def repose(data: MakeHumanData, vertices: np.ndarray) -> RestBody:
-    """Bring one shaped MakeHuman mesh (N, 3) into the rest pose."""
+    """Convert a shaped MakeHuman mesh (N, 3) to the rest pose."""
 
     def cube(name: str) -> np.ndarray:
         return data.cube(vertices, f'joint-{name}')
@@ -86,10 +86,10 @@ def repose(data: MakeHumanData, vertices: np.ndarray) -> RestBody:
 
 
 def _arm_turns(cube: Callable) -> dict[str, np.ndarray]:
-    """Rotations of the left arm, from the plane in which its elbow bends.
+    """Rotations of the left arm, from the flexion plane of its elbow.
 
-    Framing both segments by that plane makes elbow flexion a turn about
-    the y axis of the rest pose, as in the SMPL family.
+    Aligning both segments with that plane makes elbow flexion a rotation
+    about the y axis of the rest pose, as in the SMPL family.
     """
     shoulder, elbow, wrist = (
         cube(f'l-{name}') for name in ('shoulder', 'elbow', 'hand')
@@ -101,7 +101,7 @@ def _arm_turns(cube: Callable) -> dict[str, np.ndarray]:
     hand = cube('l-finger-3-1') - wrist
     across = cube('l-finger-2-1') - cube('l-finger-5-1')
     hand_turn = _frame_turn(hand, across, _HAND, _Z)
-    # The palm turns down; the forearm takes part of the twist.
+    # The palm turns down; the forearm is twisted proportionally.
     rest = hand_turn @ fore_turn.T
     twist = np.arctan2(rest[2, 1] - rest[1, 2], rest[1, 1] + rest[2, 2])
     return {
@@ -169,7 +169,7 @@ def _bone_poses(data, vertices, turns):
 
 
 def _skin(data, vertices, poses):
-    """Blend the bone poses by dual quaternions; unweighted points stay."""
+    """Dual-quaternion skinning; unweighted points do not move."""
     rotations = np.stack([poses[b][0] for b in data.bones])
     shifts = np.stack([poses[b][1] for b in data.bones])
     real = Rotation.from_matrix(rotations).as_quat(canonical=True)
@@ -242,7 +242,7 @@ def _shortest_turn(source: np.ndarray, aim: np.ndarray) -> np.ndarray:
 
 
 def _frame_turn(source, side, aim, aim_side) -> np.ndarray:
-    """Turn that takes a direction and a side vector to new ones."""
+    """Rotation of a direction and a side vector to new ones."""
 
     def frame(direction, other):
         direction = unit(direction)

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The compact seed: integers in a zip archive without dates.
+"""The compact seed: integers in a zip archive without time stamps.
 
-Lengths are counted in 10 micrometres and weights in 1/32768, so that the
-last bits of floating-point libraries do not reach the file, and symmetric
-input stays exactly symmetric.
+Lengths are stored in units of 10 micrometres and weights in 1/32768, so that
+the file does not depend on floating-point rounding, and symmetric input stays
+exactly symmetric.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def lengths(metres: np.ndarray, dtype: type) -> np.ndarray:
     Raises:
         ValueError: A length does not fit ``dtype``.
     """
-    # The extra rounding settles values that sit between two units.
+    # The extra rounding makes values halfway between units reproducible.
     counts = np.rint(np.round(metres / LENGTH_UNIT, 3))
     limit = np.iinfo(dtype).max
     if np.abs(counts).max() > limit:
@@ -48,7 +48,7 @@ def shares(weights: np.ndarray) -> np.ndarray:
 
 
 def sparse_rows(counts: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Row indices, column indices and values of what is not zero."""
+    """Row indices, column indices and values of non-zero entries."""
     rows, columns = np.nonzero(counts)
     values = counts[rows, columns]
     return rows.astype(np.uint8), columns.astype(np.uint16), values
@@ -76,7 +76,7 @@ def write_seed(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def balanced_shares(row: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     """Like :func:`shares` for one row that equals its mirror image.
 
-    What rounding leaves over goes to the largest pair, and an odd rest to
+    The rounding remainder goes to the largest pair, and an odd remainder to
     the largest entry that is its own mirror image.
 
     Args:

@@ -1,12 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Ten named shape directions.
 
-Every direction is one way in which bodies differ, driven by MakeHuman
-targets. Bodies are drawn at random along all ten at once, brought into the
-rest pose, and a linear model is fitted. Stature is taken out of the other
-nine, and these are made orthogonal symmetrically (Loewdin), which changes
-each of them as little as possible. Each is then scaled to a
-root-mean-square displacement that stands for one standard deviation.
+Each direction is driven by MakeHuman targets. Random bodies are drawn along
+all ten directions, converted to the rest pose, and a linear model is fitted.
+Stature is removed from the other nine directions, which are orthogonalised
+symmetrically (Loewdin) to change them as little as possible. Each is then
+scaled to the root-mean-square displacement of one standard deviation.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Factor:
     """One direction of the shape space.
 
     Attributes:
-        name: What a positive coefficient means.
+        name: Meaning of a positive coefficient.
         rms_cm: Root-mean-square displacement of one unit over all vertices.
         macros: Change of MakeHuman macro parameters per unit.
         targets: Amount per unit of a pair of targets, by the name of the
@@ -125,8 +124,8 @@ def sample_bodies(
 ) -> tuple[np.ndarray, list[RestBody]]:
     """Draw bodies along all factors at once.
 
-    They come in opposite pairs, so that what is quadratic in the
-    coefficients does not leak into the linear fit.
+    They are drawn in opposite pairs, so that quadratic effects of the
+    coefficients do not affect the linear fit.
 
     Returns:
         Coefficients (S, 10) with S = ``count`` + 1, the first row zeros,
@@ -161,7 +160,7 @@ def fit_directions(
 
 
 def _orthogonalised(rows: np.ndarray) -> np.ndarray:
-    """Orthonormal rows: the first kept, the others as near as possible."""
+    """Orthonormal rows close to the input; the first keeps its direction."""
     first = rows[:1] / np.linalg.norm(rows[0])
     others = rows[1:] - (rows[1:] @ first.T) * first
     others /= np.linalg.norm(others, axis=1, keepdims=True)
@@ -205,9 +204,9 @@ def _macro_targets(
 ) -> dict[str, float]:
     """MakeHuman's macro targets of a young adult, with their amounts.
 
-    Targets exist for the corners of the parameter cube; MakeHuman
-    multiplies the weights of the corners. A corner without a file is one
-    where the base mesh is right already.
+    Targets exist for the corners of the parameter cube; MakeHuman multiplies
+    the weights of the corners. A corner without a file needs no change of
+    the base mesh.
     """
     amounts: dict[str, float] = {}
     for sex, of_sex in (('female', 1 - gender), ('male', gender)):
@@ -239,5 +238,5 @@ def _three(x: float, what: str) -> dict[str, float]:
 
 
 def _two(x: float, low: str, high: str) -> tuple[str, float]:
-    """The end of the scale that ``x`` leans to, and how far."""
+    """The nearer end of the scale, and the weight of its target."""
     return (low, 1 - 2 * x) if x < 0.5 else (high, 2 * x - 1)

@@ -16,8 +16,8 @@ _FINGER_OF_NUMBER = {
     '4': 'ring',
     '5': 'pinky',
 }
-# Bone name (without its side) -> joint. An underscore in front stands for
-# the side.
+# Bone name (without its side) -> joint. A leading underscore stands for the
+# side.
 _ONE_JOINT = {
     'root': 'pelvis',
     'pelvis': 'pelvis',
@@ -44,7 +44,7 @@ _TWO_JOINTS = {
     'breast': {'spine_2': 0.5, 'spine_3': 0.5},
     'neck03': {'neck': 0.4, 'head': 0.6},
 }
-_SMOOTHING = (  # joints around which weights are spread, and how much
+_SMOOTHING = (  # joints around which weights are smoothed, and steps
     (('left_shoulder', 'left_collar', 'spine_3'), 10),
     (('left_hip', 'pelvis'), 6),
     (('left_elbow', 'left_shoulder'), 3),
@@ -87,7 +87,7 @@ def fold_weights(
 def smooth_weights(
     data: MakeHumanData, weights: np.ndarray, faces: np.ndarray
 ) -> np.ndarray:
-    """Widen the transitions where bodies bend most.
+    """Smooth the transitions between joints that bend most.
 
     The face, the mouth and the fingers keep MakeHuman's own weights.
     """
@@ -96,7 +96,7 @@ def smooth_weights(
     for names, steps in _SMOOTHING:
         own = [joint(n) for n in names]
         both = sorted({*own, *(int(MIRRORED_JOINTS[i]) for i in own)})
-        # Strong where several of these joints share a vertex.
+        # Strong at vertices that several of these joints influence.
         shared = 1 - (weights[:, both] ** 2).sum(1)
         inside = weights[:, both].sum(1)
         mask = np.clip(4 * shared * inside, 0, 1) * ~fixed
@@ -106,7 +106,7 @@ def smooth_weights(
 
 
 def crease_mask(weights: np.ndarray, vertices: np.ndarray) -> np.ndarray:
-    """Where the change of pose leaves creases: strength (N,) in 0..1."""
+    """Strength (N,) in 0..1 of creases caused by the change of pose."""
     pairs = (
         ('left_shoulder', 'left_collar'),
         ('left_shoulder', 'spine_3'),
@@ -152,7 +152,7 @@ def _below(data: MakeHumanData, root: str) -> set[str]:
 
 
 def _symmetric(data: MakeHumanData, weights: np.ndarray) -> np.ndarray:
-    """Left side wins, the middle is averaged; rows sum to one."""
+    """Copy the left side to the right, average the middle, normalise rows."""
     mirrored = weights[data.mirror][:, MIRRORED_JOINTS]
     out = np.where(data.left[:, None], weights, mirrored)
     middle = 0.5 * (weights + mirrored)
