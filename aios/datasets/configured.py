@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The dataset that a config describes."""
+"""Dataset configs of the phases of a config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from aios.utils.command_line import add_cfg_options
 
 PHASES = ('train', 'val', 'test')
-"""Phases that configs have data for."""
+"""Phases of a config."""
 
 
 def add_dataset_arguments(parser: argparse._ActionsContainer) -> None:
@@ -33,11 +33,10 @@ def dataset_config(config: Config, phase: str | None = None) -> ConfigDict:
     Args:
         config: A full config, with ``<phase>_dataloader``, or a base file of
             ``configs/_base_/datasets``, with ``<name>_<phase>``.
-        phase: One of :data:`PHASES`; default: the first that there is.
+        phase: One of :data:`PHASES`; default: the first with a dataset.
 
     Raises:
-        ValueError: If there is none for this phase; the message says what
-            there is.
+        ValueError: If the phase has none; the message lists the datasets.
     """
     found = _datasets(config)
     for name in (phase,) if phase else PHASES:
@@ -57,9 +56,9 @@ def _datasets(config: Config) -> dict[str, ConfigDict]:
     """Data loaders, then datasets of base files, by name."""
     names = [f'{phase}_dataloader' for phase in PHASES]
     loaders = {name: config[name] for name in names if config.get(name)}
-    data_sets = {
+    datasets = {
         name: value
         for name, value in config.items()
         if isinstance(value, dict) and {'ann_file', 'source'} & set(value)
     }
-    return loaders | data_sets
+    return loaders | datasets

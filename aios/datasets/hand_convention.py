@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pose some bodies of a file and compare them with its joints."""
+"""Comparison of a file's joints with those of its posed bodies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WRISTS = {'left': 20, 'right': 21}
 
 
 def posable_rows(data: HumanData, samples: int) -> np.ndarray:
-    """At most ``samples`` rows, spread, whose parameters are annotated."""
+    """At most ``samples`` evenly spaced rows with annotated parameters."""
     params = data.get('smplx')
     if not params or 'left_hand_pose' not in params:
         return np.zeros(0, np.int64)
@@ -39,14 +39,14 @@ def pose_rows(
     flat: bool,
     gender: str | None = None,
 ) -> np.ndarray:
-    """Joints of the parameters of a file.
+    """Joints of the posed bodies of a file.
 
     Args:
         data: The file.
         rows: Persons to pose.
         model_path: See :func:`aios.body_models.find_body_model`.
         flat: Whether hand poses are taken as absolute.
-        gender: Of all; default: ``meta.gender``.
+        gender: Of all persons; default: ``meta.gender``.
 
     Returns:
         ``(rows, 144, 3)`` float32 metres, of ``'smplx_144'``.
@@ -64,10 +64,10 @@ def pose_rows(
     if gender is None and len(names):
         genders = np.asarray(names, dtype=str)[rows]
     joints = np.zeros((len(rows), 144, 3), np.float32)
-    for one in set(genders.tolist()):
-        mine = genders == one
-        part = {name: value[mine] for name, value in params.items()}
-        joints[mine] = smplx_joints(part, model_path, one, flat)
+    for name in set(genders.tolist()):
+        mask = genders == name
+        group = {key: value[mask] for key, value in params.items()}
+        joints[mask] = smplx_joints(group, model_path, name, flat)
     return joints
 
 
@@ -84,14 +84,14 @@ def pose_errors(
     Args:
         data: The file.
         rows: Persons to pose.
-        stored: ``(rows, 55, 4)`` their joints.
+        stored: ``(rows, 55, 4)`` their stored joints.
         model_path: See :func:`aios.body_models.find_body_model`.
         flat: Whether hand poses are taken as absolute.
-        gender: Of all; default: ``meta.gender``.
+        gender: Of all persons; default: ``meta.gender``.
 
     Returns:
-        The largest distance in each annotated pair of hands, wrists aligned,
-        and ``(rows,)`` the largest in each body, pelvis aligned; metres.
+        The largest distance in each annotated pair of hands, aligned at the
+        wrists, and ``(rows,)`` in each body, aligned at the pelvis; metres.
     """
     joints = pose_rows(data, rows, model_path, flat, gender)[:, :55]
     hands = []
@@ -99,7 +99,7 @@ def pose_errors(
         wrist = _WRISTS[side]
         offset = joints[:, fingers] - joints[:, wrist, None]
         truth = stored[:, fingers, :3] - stored[:, wrist, None, :3]
-        # Hands without annotation say nothing.
+        # Hands without annotation are skipped.
         known = (stored[:, fingers, 3] > 0).all(axis=1)
         error = np.linalg.norm(offset - truth, axis=-1).max(axis=1)
         hands.append(np.where(known, error, np.nan))

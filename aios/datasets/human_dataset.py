@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images of persons with SMPL-X labels, from one HumanData file."""
+"""Dataset of images with SMPL-X labels, from one HumanData file."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class HumanDataset(BaseDataset):
     """A HumanData file as an mmengine dataset; one item is one image.
 
     Labels are unpacked once into memory-mapped arrays that all workers share
-    (:class:`~aios.datasets.label_store.LabelStore`); what the dataset itself
-    holds is a path and a row range per image.  Persons with broken labels
-    are dropped by named rules, and a table of the counts is logged.
+    (:class:`~aios.datasets.label_store.LabelStore`); the dataset itself only
+    holds a path and a row range per image.  Persons with broken labels are
+    dropped by named rules, and a table of the counts is logged.
 
     Args:
         ann_file: HumanData ``.npz`` or ``.pkl``, relative to ``data_root``.
@@ -82,35 +82,35 @@ class HumanDataset(BaseDataset):
         dataset_name: Name in logs and samples; default the file's stem.
         parts_mask_keypoints: Whether joints of parts without a body-model
             fit are left out of the losses (COCO, UBody).
-        flat_hand_mean: Whether hand poses are absolute.  They are converted
-            to poses relative to the mean hand.  ``'auto'``: what the file
-            says, relative if it does not.
-        body_model_path: Where the mean hand is read from when it is needed,
-            see :func:`aios.body_models.find_body_model`.
-        filter_cfg: ``missing_images``: ``'error'`` (default) refuses a file
-            whose images are not all there, ``'drop'`` leaves such images
-            out, ``'ignore'`` does not look (remote storage).
+        flat_hand_mean: Whether hand poses are absolute, in which case they
+            are converted to poses relative to the mean hand.  ``'auto'``:
+            the value in the file, relative if it has none.
+        body_model_path: Source of the mean hand, if it is needed; see
+            :func:`aios.body_models.find_body_model`.
+        filter_cfg: ``missing_images``: ``'error'`` (default) raises if an
+            image is missing, ``'drop'`` leaves such images out,
+            ``'ignore'`` skips the check (remote storage).
             ``min_persons``: leave out images with fewer persons (not in
-            test mode), 1 by default; 0 also takes those that the file lists
-            as ``misc['empty_images']``.
-        cache_dir: Where unpacked labels are kept; default ``.aios_cache``
-            beside the file.
+            test mode), 1 by default; 0 also includes the images in
+            ``misc['empty_images']`` of the file.
+        cache_dir: Folder of unpacked labels; default ``.aios_cache`` beside
+            the file.
         **kwargs: Options of :class:`~aios.datasets.LabelOptions`;
             ``test_mode``, ``indices``, ``metainfo``, ``lazy_init``,
             ``max_refetch`` of :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
-        FileNotFoundError: If the file, or an image, is not there.
-        HumanDataError: If the file is refused.
+        FileNotFoundError: If the file, or an image, is missing.
+        HumanDataError: If the content of the file is invalid.
     """
 
     ANNOTATION_ADVICE = (
         'Correct data_root and ann_file; docs/en/human_data.md says how to '
         'make such a file.'
     )
-    """What to do about a missing annotation file."""
+    """Advice in errors about a missing annotation file."""
     IMAGE_ADVICE = 'correct data_root and data_prefix'
-    """What to do about a missing image."""
+    """Advice in errors about a missing image."""
 
     METAINFO = {
         'dataset_type': 'human_data',
@@ -155,7 +155,7 @@ class HumanDataset(BaseDataset):
         self.body_model_path = body_model_path
         self.cache_dir = cache_dir
         self.label_options = LabelOptions.take(kwargs)
-        # Labels are mapped already; a serialised list would only copy them.
+        # Labels are memory-mapped; serialising would only copy them.
         kwargs['serialize_data'] = False
         kwargs['metainfo'] = as_plain(kwargs.get('metainfo'))
         super().__init__(
@@ -185,7 +185,7 @@ class HumanDataset(BaseDataset):
         """Open the labels and list the images.
 
         Returns:
-            One dictionary per image: ``img_path``, ``img_id`` (its place
+            One dictionary per image: ``img_path``, ``img_id`` (its index
             in the file), ``height``, ``width``, ``rows`` (start and end in
             the label arrays), ``camera`` (fx, fy, cx, cy; NaN if unknown).
         """
@@ -203,7 +203,7 @@ class HumanDataset(BaseDataset):
         return ImageList(self.labels, self.data_prefix.get('img', ''))
 
     def _store_options(self) -> dict[str, Any]:
-        """Whatever changes the labels; part of the label store's name."""
+        """Options that change the labels; part of the store's name."""
         return {
             **asdict(self.label_options),
             'flat_hand_mean': self.flat_hand_mean,
@@ -246,7 +246,7 @@ class HumanDataset(BaseDataset):
             yield block
 
     def _read_image_sizes(self, data: HumanData) -> None:
-        """For files that do not say, as those of mmhuman3d's converters."""
+        """Add missing image sizes, as in files of mmhuman3d's converters."""
         policy = (self.filter_cfg or {}).get('missing_images', 'error')
         if (
             self.label_options.image_size is not None
@@ -267,12 +267,12 @@ class HumanDataset(BaseDataset):
         )
 
     def filter_data(self) -> ImageList:
-        """Leave out what ``filter_cfg`` says, and log a table of it all."""
+        """Apply ``filter_cfg`` and log a table of the dropped items."""
         cfg = self.filter_cfg or {}
-        least = 0 if self.test_mode else cfg.get('min_persons', 1)
+        min_persons = 0 if self.test_mode else cfg.get('min_persons', 1)
         listed: ImageList = self.data_list
         present = self._find_missing(cfg, listed)
-        enough = listed.persons >= least
+        enough = listed.persons >= min_persons
         kept = listed.select(present & enough)
         counts = {
             'missing_image': int((~present).sum()),
@@ -293,13 +293,13 @@ class HumanDataset(BaseDataset):
     def _find_missing(
         self, cfg: Mapping[str, Any], listed: ImageList
     ) -> np.ndarray:
-        """``(M,)`` bool, which images are there."""
+        """``(M,)`` bool, images that exist."""
         policy = cfg.get('missing_images', 'error')
         if policy == 'ignore':
             return np.ones(len(listed), bool)
         paths = listed.paths()
-        there = present_files(set(paths))
-        present = np.array([path in there for path in paths], bool)
+        existing = present_files(set(paths))
+        present = np.array([path in existing for path in paths], bool)
         if policy == 'error' and not present.all():
             first = int(present.argmin())
             start, end = listed[first]['rows']
@@ -340,7 +340,7 @@ class HumanDataset(BaseDataset):
             if count:
                 lines.append(f'  images      {count:10d}          -  {rule}')
         print_log('\n'.join(lines), logger='current')
-        # Stores of earlier versions do not say; AiOS caches have flags.
+        # Absent in stores of earlier versions, and for AiOS caches.
         for part, count in info.get('unboxed_parts', {}).items():
             print_log(
                 f'{self.dataset_name} ({self.ann_file}): {count} persons have '
@@ -370,7 +370,7 @@ class HumanDataset(BaseDataset):
 
         Returns:
             The image's entry of :meth:`load_data_list` with
-            ``sample_idx``, ``dataset_name``, ``cam_K`` ``(3, 3)`` where it
+            ``sample_idx``, ``dataset_name``, ``cam_K`` ``(3, 3)`` if it
             has a camera, ``ignored_bboxes`` ``(q, 4)`` with
             ``ignore_crowds``, and ``instances_arrays``: the fields of
             :data:`aios.structures.GT_FIELDS` as float32 arrays, in pixels of
@@ -408,10 +408,10 @@ def read_hand_mean(model_path: str | None) -> tuple[float, ...]:
 
 
 def _hand_report(flat: bool | None, option: str | bool) -> str:
-    """What is done to hand poses, in words.
+    """Describe the conversion of hand poses for the log.
 
     Args:
-        flat: Whether they are absolute; None if the file does not say.
+        flat: Whether they are absolute; None if unknown.
         option: ``flat_hand_mean`` of the dataset.
     """
     source = 'the file says' if option == 'auto' else 'as configured'

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Things that stand around, and in front of persons: boxes, tables, plants."""
+"""Obstacles around and in front of persons: boxes, tables, plants."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from aios.synthetic.persons import Person, unit_box
 from aios.synthetic.textures import random_hue
 from aios.synthetic.views import View
 
-_CELLS = 8  # a side of a box is a grid, so that it can have a pattern
+_CELLS = 8  # grid cells per side of a box, for patterns
 _TRIES = 6
 
 
 @dataclass(frozen=True)
 class Obstacle:
-    """A thing in the world.
+    """An object in the world.
 
     Attributes:
         vertices, normals: ``(N, 3)``.
@@ -37,7 +37,7 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class _Shape:
-    """Surface of a thing whose foot is at the origin."""
+    """Surface of an object that stands at the origin."""
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -53,7 +53,7 @@ def _unit_box() -> _Shape:
 
 @lru_cache(maxsize=1)
 def _unit_tube() -> _Shape:
-    """A ball of radius one about (0, 1, 0), of rings of 16 vertices."""
+    """The unit sphere around (0, 1, 0), with rings of 16 vertices."""
     rings, around = 11, 16
     up = np.linspace(-np.pi / 2, np.pi / 2, rings)[:, None]
     turn = np.linspace(0, 2 * np.pi, around, endpoint=False)[None]
@@ -126,12 +126,12 @@ def _table(rng: np.random.Generator) -> _Shape:
 
 def _pole(rng: np.random.Generator) -> _Shape:
     radius = rng.uniform(0.02, 0.14)
-    # The long ends of the ball are above the image and in the floor.
+    # The ends of the ellipsoid are above the image and below the floor.
     return _scaled(_unit_tube(), (radius, 3.0, radius), -2.2)
 
 
 def _plant(rng: np.random.Generator) -> _Shape:
-    """A pot with a ball of leaves, each a triangle."""
+    """A pot with a ball of triangular leaves."""
     radius, height = rng.uniform(0.15, 0.45), rng.uniform(0.4, 1.7)
     count = 400
     centre = rng.normal(size=(count, 3))
@@ -150,7 +150,7 @@ def _plant(rng: np.random.Generator) -> _Shape:
 
 
 def _bags(rng: np.random.Generator) -> _Shape:
-    """A heap of soft things: bags, balls, cushions."""
+    """A heap of soft objects: bags, balls, cushions."""
     balls = []
     for _ in range(int(rng.integers(1, 4))):
         half = rng.uniform(0.1, 0.32, 3)
@@ -195,23 +195,23 @@ def _put(
 def sample_obstacles(
     rng: np.random.Generator, view: View, persons: Sequence[Person]
 ) -> tuple[Obstacle, ...]:
-    """Draws things around persons; some hide parts of them.
+    """Draws obstacles around persons, some of which occlude them.
 
     Args:
         rng: Random generator.
         view: The camera.
-        persons: Who is there; no person is inside a thing.
+        persons: Persons, which obstacles do not intersect.
 
     Returns:
-        None to five things.
+        Up to five obstacles.
     """
     found: list[Obstacle] = []
     for _ in range(int(rng.choice(6, p=[0.3, 0.28, 0.2, 0.12, 0.06, 0.04]))):
         for _ in range(_TRIES):
             place = _place(rng, view, persons)
-            thing = _put(rng, place, rng.uniform(-np.pi, np.pi))
-            if _is_free(thing, place, view, persons):
-                found.append(thing)
+            obstacle = _put(rng, place, rng.uniform(-np.pi, np.pi))
+            if _is_free(obstacle, place, view, persons):
+                found.append(obstacle)
                 break
     return tuple(found)
 
@@ -219,7 +219,7 @@ def sample_obstacles(
 def _place(
     rng: np.random.Generator, view: View, persons: Sequence[Person]
 ) -> np.ndarray:
-    """``(2,)`` x and z: between the camera and a person, or anywhere."""
+    """``(2,)`` x and z, between the camera and a person, or anywhere."""
     camera = view.camera
     if persons and rng.random() < 0.55:
         target = persons[int(rng.integers(len(persons)))]
@@ -233,19 +233,19 @@ def _place(
 
 
 def _is_free(
-    thing: Obstacle,
+    obstacle: Obstacle,
     place: np.ndarray,
     view: View,
     persons: Sequence[Person],
 ) -> bool:
-    """Not in a person, not in the camera, and not all of the image."""
-    reach = np.linalg.norm(thing.vertices[:, [0, 2]] - place, axis=1).max()
+    """Whether an obstacle keeps clear of persons, camera and most pixels."""
+    reach = np.linalg.norm(obstacle.vertices[:, [0, 2]] - place, axis=1).max()
     if any(
         np.linalg.norm(p.position - place) < 0.75 * (reach + p.radius)
         for p in persons
     ):
         return False
-    points = view.to_camera(thing.vertices)
+    points = view.to_camera(obstacle.vertices)
     if points[:, 2].min() < 0.35:
         return False
     pixels = view.camera.project(points)

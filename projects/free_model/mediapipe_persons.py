@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Look at MoveNet's persons with MediaPipe, which adds their joints in 3-D.
+r"""Verify MoveNet's persons with MediaPipe, which adds 3-D joints.
 
-Who both see alike is a person; who only MoveNet sees is doubtful. Nothing of
-this project is needed here::
+Persons on whose pose both networks agree are accepted; persons that only
+MoveNet detects are doubtful. This script does not need the project itself::
 
     python3 -m venv judge
     judge/bin/pip install -r projects/free_model/requirements-judge.txt
@@ -21,21 +21,21 @@ from typing import Any
 import cv2
 import numpy as np
 
-# MediaPipe's landmarks that are COCO's 17 keypoints, in their order.
+# MediaPipe's landmarks of COCO's 17 keypoints.
 COCO_17 = [0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]
-MARGIN = np.array([0.25, 0.15])  # around a box, of its width and height
-SMALLEST_CROP = 384  # pixels; smaller ones are enlarged
+MARGIN = np.array([0.25, 0.15])  # relative to the width and height of a box
+MIN_CROP = 384  # pixels; smaller crops are enlarged
 MIN_PERSON_SCORE = 0.15  # MoveNet's
 MIN_KEYPOINT_SCORE = 0.3  # MoveNet's
 MIN_KEYPOINTS = 4
 MIN_DOUBTFUL_KEYPOINTS = 8  # of a person with a lower score
-MAX_DISTANCE = 0.2  # median of the keypoints', of the side of the box
-SAME_DISTANCE = 0.1  # the same, of a person who is there twice
+MAX_DISTANCE = 0.2  # median over keypoints, relative to the side of the box
+SAME_DISTANCE = 0.1  # likewise, for duplicates of a person
 MAX_INSIDE = 0.8  # share of a doubtful box that is inside a person's
 
 
 def crop_box(bbox: np.ndarray, width: int, height: int) -> tuple[int, ...]:
-    """A box with margins, whole pixels, inside the image.
+    """Enlarge a box by margins and clip it to the image, in whole pixels.
 
     Args:
         bbox: ``(4,)`` x1 y1 x2 y2, pixels.
@@ -54,7 +54,7 @@ def agree(
     bbox: np.ndarray,
     max_distance: float = MAX_DISTANCE,
 ) -> bool:
-    """Whether both mean the same person, with about the same pose.
+    """Whether two detections have about the same pose.
 
     Args:
         movenet: ``(17, 3)`` x, y, score.
@@ -75,7 +75,7 @@ def agree(
 def look(
     pose: Any, image: np.ndarray, bbox: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """MediaPipe's keypoints in a box.
+    """Detect MediaPipe's keypoints in a box.
 
     Args:
         pose: ``mediapipe.solutions.pose.Pose``.
@@ -83,16 +83,16 @@ def look(
         bbox: ``(4,)`` in pixels.
 
     Returns:
-        ``(17, 3)`` x, y in pixels and visibility, and ``(17, 3)`` metres,
-        x to the right, y down, z away from the camera, from the middle of
-        the hips; or None.
+        ``(17, 3)`` x, y in pixels and visibility, and ``(17, 3)`` metres
+        relative to the midpoint of the hips (x to the right, y down, z away
+        from the camera); or None.
     """
     height, width = image.shape[:2]
     x1, y1, x2, y2 = crop_box(bbox, width, height)
     if min(x2 - x1, y2 - y1) < 2:
         return None
     crop = image[y1:y2, x1:x2]
-    scale = max(1.0, SMALLEST_CROP / max(crop.shape[:2]))
+    scale = max(1.0, MIN_CROP / max(crop.shape[:2]))
     crop = cv2.resize(
         crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC
     )
@@ -124,7 +124,7 @@ def share_inside(bbox: np.ndarray, others: np.ndarray) -> float:
 
 
 def judge_image(pose: Any, image: dict[str, Any], root: Path) -> dict:
-    """Tell persons of an image from those who are doubtful."""
+    """Classify the candidates of an image as persons or doubtful."""
     pixels = cv2.imread(str(root / image['file']))
     if pixels is None:
         sys.exit(f'error: {root / image["file"]}: no image')

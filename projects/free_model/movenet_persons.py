@@ -1,15 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Persons as MoveNet MultiPose itself sees them: boxes and 17 keypoints.
+r"""Detect persons with MoveNet MultiPose: boxes and 17 keypoints.
 
-The first step to pseudo ground truth of photographs; the second one,
-``mediapipe_persons.py``, looks at the same persons independently::
+This is the first step towards pseudo ground truth of photographs. The second
+one, ``mediapipe_persons.py``, verifies the persons independently::
 
     python tools/model_converters/movenet_to_mm.py package all.safetensors \
         --all-heads
     python projects/free_model/movenet_persons.py all.safetensors photos \
         persons.json
 
-Images in a folder named ``empty`` have no persons, whatever MoveNet sees.
+Images in a folder named ``empty`` have no persons; MoveNet is not applied.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from aios.structures.boxes import box_iou
 from aios.utils.safe_io import atomic_write
 
 STRIDE = 4
-# MoveNet knows persons at some of these sizes of an image, see find_persons.
+# Sizes at which an image is processed, see find_persons.
 LONG_SIDES = (256, 512, 768)
-MIN_KEYPOINT_SCORE = 0.127  # of keypoints that count for a person's score
-MIN_SCORE = 0.05  # lower ones are not even doubtful
+MIN_KEYPOINT_SCORE = 0.127  # of keypoints that contribute to a person's score
+MIN_SCORE = 0.05  # lower scores are discarded
 
 
 class Person(NamedTuple):
@@ -76,14 +76,14 @@ class MoveNetMultiPose(MoveNet):
 
 
 def decode(maps: Mapping[str, Tensor], max_persons: int = 20) -> list[Person]:
-    """Read persons from the maps of the heads, as the published graph does.
+    """Decode persons from the maps of the heads, as in the published graph.
 
     Args:
         maps: Of one image, ``(channels, h, w)``.
-        max_persons: How many peaks of the map of centres to look at.
+        max_persons: Number of peaks in the map of centres to decode.
 
     Returns:
-        Persons in pixels of the input, most probable centre first.
+        Persons in pixels of the input, by descending probability.
     """
     centers = maps['center'][0].sigmoid()
     highest = F.max_pool2d(centers[None], 5, 1, 2)[0]
@@ -92,17 +92,17 @@ def decode(maps: Mapping[str, Tensor], max_persons: int = 20) -> list[Person]:
     persons = []
     for probability, place in zip(probabilities, places, strict=True):
         y, x = divmod(int(place), peaks.shape[1])
-        bbox, keypoints = _read_at(maps, y, x)
+        bbox, keypoints = _decode_person(maps, y, x)
         seen = keypoints[:, 2][keypoints[:, 2] > MIN_KEYPOINT_SCORE]
         score = float(probability) * seen.sum() / max(len(seen), 1)
         persons.append(Person(score, bbox, keypoints))
     return persons
 
 
-def _read_at(
+def _decode_person(
     maps: Mapping[str, Tensor], y: int, x: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Box and keypoints of the person whose centre is there."""
+    """Box and keypoints of the person with a centre."""
     size = torch.tensor(maps['center'].shape[-2:])
     center = torch.tensor([y, x])
     middle = center + maps['box_offset'][:, y, x]
@@ -118,7 +118,7 @@ def _read_at(
 def _nearby_peaks(
     maps: Mapping[str, Tensor], expected: Tensor, low: Tensor, high: Tensor
 ) -> np.ndarray:
-    """Best place in the box for each keypoint, near where it is expected."""
+    """Best position in the box for each keypoint, near the expected one."""
     heat = maps['kpt_heatmap'].sigmoid()
     height, width = heat.shape[1:]
     grid = torch.stack(
@@ -144,15 +144,15 @@ def find_persons(
 ) -> list[Person]:
     """Find persons at several sizes of an image.
 
-    Close-ups are seen in small images only, small persons in large ones.
+    Close-ups are only detected in small images, small persons in large ones.
 
     Args:
         model: MoveNet.
         image: ``(H, W, 3)`` BGR, uint8.
-        min_score: Of a person.
+        min_score: Lowest score of a person.
 
     Returns:
-        Persons in pixels of the image, most probable first.
+        Persons in pixels of the image, by descending score.
     """
     found: list[Person] = []
     for long_side in LONG_SIDES:
@@ -166,11 +166,11 @@ def find_persons(
             if person.score >= min_score:
                 person.keypoints[:, :2] /= scale
                 found.append(person._replace(bbox=person.bbox / scale))
-    return _without_doubles(found)
+    return _suppress_overlaps(found)
 
 
-def _without_doubles(persons: list[Person]) -> list[Person]:
-    """Leave out who overlaps with a more probable person."""
+def _suppress_overlaps(persons: list[Person]) -> list[Person]:
+    """Non-maximum suppression."""
     boxes = torch.from_numpy(np.array([person.bbox for person in persons]))
     kept: list[int] = []
     for i in np.argsort([-person.score for person in persons]):
@@ -180,7 +180,7 @@ def _without_doubles(persons: list[Person]) -> list[Person]:
 
 
 def to_input(image: np.ndarray) -> Tensor:
-    """``(H, W, 3)`` BGR as MoveNet takes it, padded with black."""
+    """Input of MoveNet for ``(H, W, 3)`` BGR, padded with black."""
     height, width = image.shape[:2]
     rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None]
     pads = (0, -width % 32, 0, -height % 32)
@@ -190,7 +190,7 @@ def to_input(image: np.ndarray) -> Tensor:
 def describe(
     model: MoveNetMultiPose, path: Path, root: Path
 ) -> dict[str, object]:
-    """What is to be written about an image.
+    """JSON entry of an image.
 
     Args:
         model: MoveNet.

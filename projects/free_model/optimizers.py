@@ -1,8 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The steps of train_cached.py: Muon for matrices, AdamW for the rest.
+"""Optimizers of train_cached.py: Muon for matrices, AdamW for the rest.
 
-Muon makes the update of a matrix orthogonal, so that all of its directions
-learn at one pace (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon).
+Muon orthogonalises the update of a matrix, so that all of its directions
+learn equally fast (Jordan et al., 2024,
+https://kellerjordan.github.io/posts/muon).
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from torch import nn
 
 # Offsets of deformable attention learn slowly, as in Deformable DETR.
 _SLOW = 'sampling_offsets'
-# Rows of these are vectors of their own, not what maps one space to another.
+# Rows of these are independent vectors, not parts of a linear map.
 _NOT_MATRICES = (_SLOW, 'embed', '.content', '.size')
-_SMALLEST_SIDE = 16
+_MIN_SIDE = 16
 
 
 class Optimizers:
-    """One optimizer for each kind of parameter; they step together.
+    """Optimizers of different kinds of parameters that step together.
 
     Args:
-        parameters: Names and what is trained.
-        rate: Learning rate of both: Muon's steps are as large as AdamW's
+        parameters: Names and trained parameters.
+        rate: Learning rate of both; Muon's steps are as large as AdamW's
             (``match_rms_adamw``, Liu et al., 2025, section 2.2).
-        muon: Whether matrices are Muon's. torch before 2.9 has none; AdamW
-            takes its place there.
+        muon: Whether Muon trains matrices. With torch before 2.9, which
+            lacks it, AdamW trains all.
     """
 
     def __init__(
@@ -73,34 +74,34 @@ class Optimizers:
             )
 
     def set_rate(self, rate: float) -> None:
-        """Learning rate of the next step."""
+        """Set the learning rate of the next step."""
         for member in self._members:
             for group in member.param_groups:
                 group['lr'] = rate * group['rate_factor']
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Reset all gradients."""
         for member in self._members:
             member.zero_grad()
 
     def step(self) -> None:
-        """Let each take a step."""
+        """Perform a step of each optimizer."""
         for member in self._members:
             member.step()
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """What :meth:`load_state_dict` needs to go on."""
+        """State for :meth:`load_state_dict`."""
         return [member.state_dict() for member in self._members]
 
     def load_state_dict(
         self, states: list[dict[str, Any]] | dict[str, Any]
     ) -> None:
-        """Go on from there.
+        """Restore a state.
 
         Raises:
-            ValueError: If those were states of other optimizers.
+            ValueError: If it belongs to other optimizers.
         """
-        # Before there was Muon the state was that of one optimizer, a dict.
+        # Before Muon was added, the state was that of one optimizer, a dict.
         known = states if isinstance(states, list) else [states]
         if len(known) != len(self._members):
             raise ValueError(
@@ -114,6 +115,6 @@ class Optimizers:
 def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
     return (
         parameter.ndim == 2
-        and min(parameter.shape) >= _SMALLEST_SIDE
+        and min(parameter.shape) >= _MIN_SIDE
         and not any(part in name for part in _NOT_MATRICES)
     )

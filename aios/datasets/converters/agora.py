@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""AGORA: data frames of images and persons, one pickle of SMPL-X each.
+"""AGORA: data frames of images and persons, one SMPL-X pickle per person.
 
-``N`` persons of a data frame.
+Symbols: ``N`` persons of a data frame.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _FRAME_KEYS = (
 )
 _NUM_JOINTS = 127
 _SKELETON = 55
-_MAX_MISFIT = 0.01  # metres; fits reproduce the joints of a frame exactly
+_MAX_MISFIT = 0.01  # metres; correct fits reproduce the joints exactly
 _SIZES = {'3840x2160': (2160, 3840), '1280x720': (720, 1280)}
 _SMALL = '_1280x720'
 _PART_SCALE = 1.2  # hands and faces, as in the boxes of agora2coco
@@ -61,21 +61,21 @@ _PART_SCALE = 1.2  # hands and faces, as in the boxes of agora2coco
 class AGORAConverter(Converter):
     """AGORA's persons in camera coordinates.
 
-    Cameras and root motions follow from the data frame's own joints: the
-    focal length from pairs of 3-D and 2-D joints, the root from the rigid
-    motion between the body as fitted and its joints in the camera.  So
-    nothing depends on conventions of the renderer.
+    Cameras and root motions are computed from the joints of the data frame:
+    the focal length from pairs of 3-D and 2-D joints, the root from the
+    rigid motion between the fitted body and its joints in the camera.  This
+    is independent of the renderer's conventions.
 
-    Children need ``smplx_kid_template.npy``; without it they keep boxes and
-    joints and lose their parameters (``meta.smplx_valid`` is 0).
+    Children need ``smplx_kid_template.npy``; without it they only have boxes
+    and joints (``meta.smplx_valid`` is 0).
 
     Args:
         root: Folder with ``3840x2160`` and/or ``1280x720``, the data frames
             ``*_withjv.pkl`` and ``smplx_gt``.
         split: ``'train'`` or ``'validation'``.
-        body_models: Where the models of all genders are.
+        body_models: Folder of the models of all genders.
         interval: Take every n-th image of a data frame.
-        resolution: Which images, ``'3840x2160'`` or ``'1280x720'``.
+        resolution: Of the images, ``'3840x2160'`` or ``'1280x720'``.
         kid_template: ``smplx_kid_template.npy``; default: in the root.
     """
 
@@ -113,7 +113,7 @@ class AGORAConverter(Converter):
         )
 
     def units(self) -> list[str]:
-        """Data frames of SMPL-X, wherever they lie below the root."""
+        """Data frames of SMPL-X anywhere below the root."""
         name = re.compile(rf'{self.split}_\d+(_SMPLX)?_withjv\.pkl')
         found = [
             path.relative_to(self.root)
@@ -160,11 +160,11 @@ class AGORAConverter(Converter):
         cameras = Cameras(focal, centre, np.tile((height, width), (count, 1)))
         params, valid, contour = self._bodies(persons, joints, table)
 
-        everything = np.concatenate((joints, contour), axis=1)
-        projected = cameras.project(everything)
+        all_joints = np.concatenate((joints, contour), axis=1)
+        projected = cameras.project(all_joints)
         projected[:, :_NUM_JOINTS, :2] = points
         projected[~valid, _NUM_JOINTS:] = 0
-        columns = joint_columns(everything, projected)
+        columns = joint_columns(all_joints, projected)
         columns['keypoints3d_smplx'][~valid, _NUM_JOINTS:] = 0
         table.columns = {
             'image_path': names,
@@ -183,7 +183,7 @@ class AGORAConverter(Converter):
 
     @staticmethod
     def _boxes(points: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
-        """Boxes of the joints in the data frames, parts larger by a fifth."""
+        """Boxes of the joints in the data frames, without the contour."""
         points = points.copy()
         points[:, _NUM_JOINTS:, 2] = 0
         return box_columns(points, sizes, _PART_SCALE)
@@ -214,7 +214,7 @@ class AGORAConverter(Converter):
                 }
 
     def _image(self, name: str) -> str | None:
-        """Path relative to the root; None if it is not there."""
+        """Path relative to the root; None if the image is missing."""
         if not self._images:
             folder = self.root / self.resolution
             for path in folder.rglob('*.png'):
@@ -231,7 +231,7 @@ class AGORAConverter(Converter):
         joints: np.ndarray,
         table: PersonTable,
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-        """Parameters ``(N, ...)``, whether there are any, and contours."""
+        """Parameters ``(N, ...)``, their validity, and contours of faces."""
         count = len(persons)
         params = {
             'betas': np.zeros((count, 10)),
@@ -280,18 +280,18 @@ class AGORAConverter(Converter):
         gender: str,
         kid: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Bring roots to the camera; ``(N,)`` bool and joints there."""
+        """Move roots to the camera; return validity ``(N,)`` and joints."""
         model = self.body_models
         if kid:
             gender = kid_gender(gender)
             model = kid_model(model, gender, str(self.kid_template))
         fitted['transl'] = np.zeros((len(joints), 3))
-        there = smplx_joints(fitted, model, gender)
+        posed = smplx_joints(fitted, model, gender)
         rotation, translation, misfit = rigid_alignment(
-            there[:, :_SKELETON], joints[:, :_SKELETON]
+            posed[:, :_SKELETON], joints[:, :_SKELETON]
         )
-        fitted.update(move_bodies(fitted, there, rotation, translation))
-        # Not just turned: the contour of the face is the one the camera sees.
+        fitted.update(move_bodies(fitted, posed, rotation, translation))
+        # Pose again, since the contour of the face depends on the view.
         return misfit < _MAX_MISFIT, smplx_joints(fitted, model, gender)
 
     def _fit_file(self, name: str) -> Path:

@@ -1,7 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Body models for converters: joints, root motions, neutral shapes.
 
-``N`` persons, ``J`` = 144 joints, ``V`` vertices, ``S`` coefficients.
+Symbols: ``N`` persons, ``J`` = 144 joints, ``V`` vertices, ``S``
+coefficients.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ POSES: Mapping[str, int] = {
     'leye_pose': 3,
     'reye_pose': 3,
 }
-"""Poses of a SMPL-X dictionary and their numbers per person."""
+"""Poses of an SMPL-X dictionary and their lengths per person."""
 
 
 @lru_cache(maxsize=8)
@@ -69,9 +70,9 @@ def smplx_joints(
 
     Args:
         params: ``betas`` ``(N, S)``, poses of :data:`POSES`, ``expression``
-            ``(N, 10)``, ``transl`` ``(N, 3)``; absent ones are zero.
+            ``(N, 10)``, ``transl`` ``(N, 3)``; absent values are zero.
         model_path: See :func:`aios.body_models.find_body_model`.
-        gender: One for all.
+        gender: Of all persons.
         flat_hand_mean: Whether hand poses are absolute.
 
     Returns:
@@ -105,7 +106,7 @@ def smpl_joints(
         betas: ``(S,)``.
         transl: ``(N, 3)`` metres.
         model_path: See :func:`aios.body_models.find_smpl`.
-        gender: One for all.
+        gender: Of all persons.
 
     Returns:
         ``(N, 24, 3)`` float64 metres.
@@ -133,13 +134,13 @@ def _smpl_poser(model_path: str | None, num_betas: int) -> BodyPoser:
 def read_fits(
     files: Sequence[Path], model_path: str | None, gender: str
 ) -> dict[str, np.ndarray]:
-    """SMPL-X parameters of pickles of one person each.
+    """Read SMPL-X parameters from pickles of one person each.
 
     Args:
         files: ``N`` pickles with ``betas``, ``expression``, ``transl`` and
             the poses of :data:`POSES`; hands may be PCA coefficients.
         model_path: See :func:`aios.body_models.find_body_model`.
-        gender: Of all of them.
+        gender: Of all persons.
 
     Returns:
         Arrays ``(N, ...)`` by name, with ``betas_neutral``.
@@ -174,8 +175,8 @@ def move_root(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Root of bodies after a rigid motion of the world.
 
-    SMPL-X turns about the pelvis, not the origin, so the translation changes
-    by more than the motion's.
+    SMPL-X rotates about the pelvis, not the origin, so the change of
+    ``transl`` depends on the rotation, too.
 
     Args:
         global_orient: ``(N, 3)`` axis-angle.
@@ -221,7 +222,7 @@ def move_bodies(
 def rigid_alignment(
     source: np.ndarray, target: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rigid motion that brings points onto others.
+    """Rigid motion that aligns points with others.
 
     Args:
         source: ``(N, J, 3)``.
@@ -229,17 +230,17 @@ def rigid_alignment(
 
     Returns:
         Rotations ``(N, 3, 3)``, translations ``(N, 3)``, and the largest
-        distance that is left ``(N,)``.
+        remaining distance ``(N,)``.
     """
     motion = procrustes_align(source, target, with_scale=False)
-    left = np.linalg.norm(motion(source) - target, axis=-1).max(1)
-    return motion.rotation, motion.translation, left
+    residual = np.linalg.norm(motion(source) - target, axis=-1).max(1)
+    return motion.rotation, motion.translation, residual
 
 
 def model_joints(
     vertices: np.ndarray, model_path: str | None, gender: str = 'neutral'
 ) -> np.ndarray:
-    """Joints ``(..., 55, 3)`` that the regressor finds in ``(..., V, 3)``."""
+    """Regress joints ``(..., 55, 3)`` from vertices ``(..., V, 3)``."""
     return _arrays(model_path, gender)['J_regressor'] @ vertices
 
 
@@ -248,8 +249,8 @@ def mesh_joints(
 ) -> np.ndarray:
     """Joints of registered meshes.
 
-    The skeleton is regressed from the posed mesh, which is millimetres off
-    the joints of a posed skeleton.
+    The skeleton is regressed from the posed mesh and differs by millimetres
+    from the joints of a posed skeleton.
 
     Args:
         vertices: ``(N, V, 3)``.
@@ -272,14 +273,14 @@ def mesh_joints(
 def fit_shape(
     vertices: np.ndarray, model_path: str | None, gender: str
 ) -> np.ndarray:
-    """Coefficients whose rest body is nearest to given rest bodies.
+    """Fit shape coefficients to bodies in the rest pose.
 
     Least squares over all vertices, up to a translation.
 
     Args:
         vertices: ``(N, V, 3)`` in the rest pose.
         model_path: See :func:`aios.body_models.find_body_model`.
-        gender: Of the model to describe them with.
+        gender: Of the fitted model.
 
     Returns:
         ``(N, 10)`` float32.
@@ -305,7 +306,7 @@ def _directions(arrays: Mapping[str, np.ndarray], count: int) -> np.ndarray:
 def neutral_betas(
     betas: np.ndarray, model_path: str | None, gender: str
 ) -> np.ndarray:
-    """Shapes of a gendered model, described with the neutral one.
+    """Convert shapes of a gendered model to the neutral one.
 
     Args:
         betas: ``(N, S)`` of the gendered model.
@@ -326,7 +327,7 @@ def neutral_betas(
 def _to_neutral(
     model_path: str | None, gender: str, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The fit is linear, so one matrix serves all persons."""
+    """Matrix and offset of the conversion, which is affine in the betas."""
     arrays = _arrays(model_path, gender)
     bodies = arrays['v_template'] + np.concatenate(
         (
@@ -341,7 +342,7 @@ def _to_neutral(
 def kid_gender(gender: str) -> str:
     """Gender of the model that poses AGORA's children.
 
-    Boys have the male model, all others the neutral one:
+    Boys use the male model, all others the neutral one:
     https://github.com/pixelite1201/agora_evaluation/blob/master/docs/kid_model.md
 
     Args:
@@ -352,10 +353,10 @@ def kid_gender(gender: str) -> str:
 
 @lru_cache(maxsize=8)
 def kid_model(model_path: str | None, gender: str, template: str) -> str:
-    """Model file whose 11th coefficient leads from adult to child.
+    """Model file whose 11th coefficient interpolates from adult to child.
 
-    This is AGORA's description of children: the difference between the mean
-    infant (SMIL), centred, and the mean adult, as one more direction.
+    This is AGORA's model of children: the difference between the mean
+    infant (SMIL), centred, and the mean adult is an additional direction.
 
     Args:
         model_path: See :func:`aios.body_models.find_body_model`.
@@ -363,7 +364,7 @@ def kid_model(model_path: str | None, gender: str, template: str) -> str:
         template: ``smplx_kid_template.npy`` ``(V, 3)``.
 
     Returns:
-        Path of a temporary file, which goes away with the process.
+        Path of a temporary file, which the process removes at its end.
     """
     arrays = dict(_arrays(model_path, gender))
     child = np.asarray(load_npy(template), np.float64)
@@ -395,12 +396,12 @@ def _temporary_folder() -> Any:
 def axis_angle_hands(
     pose: np.ndarray, model_path: str | None, gender: str, side: str
 ) -> np.ndarray:
-    """Hand poses relative to the mean hand, from PCA coefficients if need be.
+    """Hand poses relative to the mean hand, converted from PCA if necessary.
 
     Args:
         pose: ``(N, 45)`` or ``(N, 15, 3)`` axis-angle, or ``(N, C)`` PCA
             coefficients, ``C < 45``.
-        model_path: Where the components are read from.
+        model_path: Source of the components.
         gender: Of the model.
         side: ``'left'`` or ``'right'``.
 

@@ -34,24 +34,24 @@ CENTRE = (790.263706, 578.90334)
 ROTATION = (-2.98747896, 0.01172457, -0.05704687)  # axis-angle
 TRANSLATION = (-0.03609917, 0.43416458, 2.37101226)  # metres
 SIZE = (1200, 1600)
-# Fits need not have these; they are zero then.
+# Optional parameters of fits, zero by default.
 _OPTIONAL = ('jaw_pose', 'leye_pose', 'reye_pose')
-_MAX_MISFIT = 0.03  # metres; joints of a mesh are regressed, not posed
+_MAX_MISFIT = 0.03  # metres; regressed and posed joints differ slightly
 
 
 @dataclass(eq=False)
 class EHFConverter(Converter):
     """EHF's registered meshes in camera coordinates.
 
-    The meshes are the ground truth (``vertices`` of the file).  Joints are
-    regressed from them, without the contour of the face.  If there are
-    ``fitted_params/NN_align.npz`` (SMPL-X parameters of the meshes), they
-    are kept, too; otherwise ``meta.smplx_valid`` is 0.
+    The meshes are the ground truth (``vertices`` of the file).  Joints,
+    without the contour of the face, are regressed from them.  SMPL-X
+    parameters of the meshes, ``fitted_params/NN_align.npz``, are included if
+    they exist; otherwise ``meta.smplx_valid`` is 0.
 
     Args:
         root: Folder with ``NN_img.png`` (or ``.jpg``) and ``NN_align.ply``.
         split: ``'test'``.
-        body_models: Where ``SMPLX_NEUTRAL.npz`` is.
+        body_models: Folder of ``SMPLX_NEUTRAL.npz``.
         interval: Take every n-th image.
     """
 
@@ -107,7 +107,7 @@ class EHFConverter(Converter):
     def _params(
         self, stems: list[str], joints: np.ndarray, table: PersonTable
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Fitted parameters in camera coordinates, where there are any."""
+        """Fitted parameters in camera coordinates, and their validity."""
         sizes = {'betas': 10, 'expression': 10, **POSES}
         params = {k: np.zeros((len(stems), n)) for k, n in sizes.items()}
         params['transl'] = np.zeros((len(stems), 3))
@@ -122,16 +122,16 @@ class EHFConverter(Converter):
                             params[name][row] = np.ravel(raw[name])[:size]
                 valid[row] = True
         table.counts['without body fit'] = int((~valid).sum())
-        there = smplx_joints(params, self.body_models)
-        # Root and translation follow from the mesh, whatever their frame.
+        posed = smplx_joints(params, self.body_models)
+        # Root and translation are recomputed from the mesh.
         rotation, translation, misfit = rigid_alignment(
-            there[:, :22], joints[:, :22]
+            posed[:, :22], joints[:, :22]
         )
         table.counts['fit differs from mesh'] = int(
             (valid & (misfit > _MAX_MISFIT)).sum()
         )
         valid &= misfit <= _MAX_MISFIT
-        params = move_bodies(params, there, rotation, translation)
+        params = move_bodies(params, posed, rotation, translation)
         for value in params.values():
             value[~valid] = 0
         return params, valid
@@ -153,7 +153,7 @@ def read_ply_vertices(path: Path) -> np.ndarray:
     try:
         mesh: Any = trimesh.load(path, file_type='ply', process=False)
         return np.asarray(mesh.vertices, np.float64).reshape(-1, 3)
-    except Exception as error:  # whatever bytes can lead to
+    except Exception as error:  # trimesh raises many types for bad bytes
         raise CorruptFileError(
             f'{path}: not a PLY mesh ({type(error).__name__}: {error})'
         ) from error

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Rows of persons of one unit of a release.
 
-``N`` persons, ``J`` = 144 joints of ``'smplx_144'``.
+Symbols: ``N`` persons, ``J`` = 144 joints of ``'smplx_144'``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aios.structures import (
 )
 
 BODY_SCALE, PART_SCALE = 1.2, 1.0
-_LARGEST = 1e7  # pixels, metres, radians
+_MAX_VALUE = 1e7  # pixels, metres, radians
 # mmhuman3d's head: the face with ears, eyeballs, jaw and head joint.
 _HEAD = (
     *SMPLX_144.indices(
@@ -45,10 +45,10 @@ class PersonTable:
 
     Attributes:
         columns: Arrays with ``N`` rows by the keys of HumanData; entries of
-            its dictionaries as ``smplx/betas``, ``meta/gender``.  Empty if
-            there are no persons.
-        counts: How many persons or images were left out, or lost labels,
-            by reason.
+            its dictionaries as ``smplx/betas``, ``meta/gender``.  Empty
+            without persons.
+        counts: Numbers of persons or images left out, or without labels, by
+            reason.
     """
 
     columns: dict[str, np.ndarray] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class PersonTable:
         return len(next(iter(self.columns.values()), ()))
 
     def select(self, keep: np.ndarray, reason: str) -> None:
-        """Keep some rows; the others are counted under ``reason``."""
+        """Keep some rows; count the others under ``reason``."""
         self.counts[reason] += int((~keep).sum())
         self.columns = {k: v[keep] for k, v in self.columns.items()}
 
@@ -68,19 +68,19 @@ class PersonTable:
             self.select(self.columns['bbox_xywh'][:, 4] > 0, reason)
 
     def select_sound(self) -> None:
-        """Drop rows with numbers that no label has: NaN, infinity, 1e19."""
+        """Drop rows with invalid numbers: NaN, infinity, 1e19."""
         sound = np.ones(len(self), bool)
         for value in self.columns.values():
             if value.dtype.kind == 'f':
                 with np.errstate(invalid='ignore'):
-                    good = np.abs(value) < _LARGEST  # false for NaN
+                    good = np.abs(value) < _MAX_VALUE  # false for NaN
                 sound &= good.all(axis=tuple(range(1, value.ndim)))
         self.select(sound, 'number not finite, or beyond 1e7')
 
 
 @dataclass(frozen=True)
 class Cameras:
-    """The camera of each person.
+    """Cameras of persons.
 
     Attributes:
         focal: ``(N, 2)`` pixels.
@@ -110,7 +110,7 @@ class Cameras:
         )
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Pixels of camera-frame points.
+        """Project points of the camera's frame.
 
         Args:
             points: ``(N, J, 3)`` metres.
@@ -132,7 +132,7 @@ class Cameras:
 
         Args:
             gender: Of all persons, or of each.
-            fitted: Whether they have a body fit, all or each.
+            fitted: Whether all persons, or each, have a body fit.
         """
         count = len(self.sizes)
         return {
@@ -172,7 +172,7 @@ def tight_boxes(
 def annotated_boxes(
     boxes: ArrayLike, sizes: np.ndarray, valid: np.ndarray
 ) -> np.ndarray:
-    """Boxes of a release as they are, clipped to the image.
+    """Annotated boxes of a release, clipped to the image.
 
     Args:
         boxes: ``(N, 4)`` xywh pixels.
@@ -184,7 +184,7 @@ def annotated_boxes(
     """
     xywh = np.asarray(boxes, np.float64)
     has_area = np.all(xywh[:, 2:] > 0, axis=1)
-    has_area &= np.all(np.abs(xywh) < _LARGEST, axis=1)
+    has_area &= np.all(np.abs(xywh) < _MAX_VALUE, axis=1)
     return _clipped(xywh_to_xyxy(xywh), sizes, valid & has_area)
 
 
@@ -250,7 +250,7 @@ def posed_columns(
     cameras: Cameras,
     gender: str,
 ) -> dict[str, np.ndarray]:
-    """All columns of persons of whom only the fit is known.
+    """All columns of persons that only have a fit.
 
     Args:
         paths: ``(N,)`` images.
@@ -270,7 +270,7 @@ def posed_columns(
 
 
 def concatenate(tables: Sequence[Mapping[str, np.ndarray]]) -> dict:
-    """Rows of several tables with the same columns, one after the other."""
+    """Concatenate the rows of tables with the same columns."""
     return {
         name: np.concatenate([table[name] for table in tables])
         for name in (tables[0] if tables else ())

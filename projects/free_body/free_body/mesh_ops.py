@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Small mesh tools: triangles, normals, smoothing, visibility, rays."""
+"""Mesh utilities: triangles, normals, smoothing, visibility, rays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def triangulate(quads: np.ndarray, vertices: np.ndarray) -> np.ndarray:
     corner = vertices[quads]
     first = np.linalg.norm(corner[:, 0] - corner[:, 2], axis=1)
     second = np.linalg.norm(corner[:, 1] - corner[:, 3], axis=1)
-    # Rounding keeps the choice stable where both are equally long.
+    # Rounding makes the choice stable if both are equally long.
     use_first = (np.round(first - second, 7) <= 0)[:, None]
     half_a = np.where(use_first, quads[:, [0, 1, 2]], quads[:, [0, 1, 3]])
     half_b = np.where(use_first, quads[:, [0, 2, 3]], quads[:, [1, 2, 3]])
@@ -57,8 +57,8 @@ def smooth(
         values: (V, C), or (S, V, C) for a batch that shares the mesh.
         faces: (F, 3) triangles or (Q, 4) quads.
         mask: (V,) strength in 0..1.
-        steps: How often.
-        rate: Part of the way at full strength.
+        steps: Number of steps.
+        rate: Step size at full strength.
     """
     adjacency = _adjacency(faces, len(mask))
     degree = np.maximum(np.asarray(adjacency.sum(1)).ravel(), 1)
@@ -93,10 +93,10 @@ def seen_from_outside(
     slack: float = 0.006,
     views: int = 40,
 ) -> np.ndarray:
-    """Tell which vertices face the open in at least one direction, (V,).
+    """Mask (V,) of vertices that are visible from at least one direction.
 
-    A coarse orthographic depth map (``cell`` metres) stands for the mesh;
-    cavities such as the mouth, nostrils and eye sockets remain unseen.
+    The mesh is approximated by coarse orthographic depth maps (``cell``
+    metres); cavities such as mouth, nostrils and eye sockets are invisible.
     """
     corner = [vertices[faces[:, k]] for k in range(3)]
     middles = [(corner[k] + corner[k - 1]) / 2 for k in range(3)]
@@ -111,8 +111,8 @@ def seen_from_outside(
         cells = ((points @ axes - origin) / cell).astype(int)
         front = np.full(cells.max(0) + 3, -np.inf)
         np.maximum.at(front, tuple(cells.T), points @ direction)
-        mine = ((vertices @ axes - origin) / cell).astype(int)
-        depth = vertices @ direction - front[tuple(mine.T)]
+        vertex_cells = ((vertices @ axes - origin) / cell).astype(int)
+        depth = vertices @ direction - front[tuple(vertex_cells.T)]
         seen |= (depth >= -slack) & (normals @ direction > 0.1)
     return seen
 
@@ -123,7 +123,7 @@ def outermost_hits(
     origins: np.ndarray,
     directions: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Last triangle that each ray meets.
+    """Last intersection of each ray.
 
     Args:
         vertices: (V, 3).
@@ -133,8 +133,8 @@ def outermost_hits(
 
     Returns:
         Row of ``faces`` (R,), barycentric coordinates (R, 3), distance
-        (R,). Where a ray meets nothing: the triangle whose centre is
-        nearest to it, thirds, and minus infinity.
+        (R,). Without intersection: the triangle with the nearest centre,
+        thirds, and minus infinity.
     """
     a = vertices[faces[:, 0]]
     edge1 = vertices[faces[:, 1]] - a

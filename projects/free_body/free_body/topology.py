@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Which MakeHuman vertices are kept, in which order, and how they connect.
+"""Selection, order and faces of the MakeHuman vertices of the free body.
 
-Chosen once, on the average neutral body, and shared by all genders. Only
-the left half is decimated; the right half is its mirror image.
+The topology is computed on the mean neutral body and shared by all genders.
+Only the left half is decimated; the right half is its mirror image.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Topology:
     """The mesh of the free body.
 
     Attributes:
-        source: (9383,) MakeHuman vertex of each vertex that is no eyeball.
+        source: (9383,) MakeHuman vertex of each vertex except eyeballs.
         faces: (20908, 3).
         eyeballs: Unit spheres (546, 3) of ``'left'`` and ``'right'``, in
             vertex order.
@@ -61,15 +61,15 @@ class Topology:
 def build_topology(
     data: MakeHumanData, body: RestBody, weights: np.ndarray
 ) -> Topology:
-    """Choose the topology on one body.
+    """Compute the topology on one body.
 
     Args:
         data: MakeHuman data.
-        body: The average neutral body.
+        body: The mean neutral body.
         weights: (N, 55) skinning weights.
 
     Raises:
-        RuntimeError: The counts of the format are not met.
+        RuntimeError: If the counts differ from those of the format.
     """
     region = _regions(data, weights)
     half = _decimated_half(data, body, region)
@@ -115,7 +115,7 @@ def _regions(data: MakeHumanData, weights: np.ndarray) -> np.ndarray:
 
 
 def _seen(data: MakeHumanData, body: RestBody) -> np.ndarray:
-    """Mask (N,) of the skin that can be seen from outside."""
+    """Mask (N,) of the skin that is visible from outside."""
     skin = triangulate(data.quads['body'], body.vertices)
     seen = np.zeros(len(data.vertices), bool)
     seen[: data.num_body] = seen_from_outside(
@@ -152,9 +152,9 @@ def _decimated_half(data, body, region) -> np.ndarray:
 
 
 def _goals(buckets: list, num_inner: int) -> dict[tuple[int, bool], int]:
-    """How many vertices each region of the half keeps, off and on the seam.
+    """Vertices to keep in each region of the half, off and on the seam.
 
-    A region of ``n`` vertices in all has ``(n - seam) / 2`` on one side.
+    A region of ``n`` vertices has ``(n - seam) / 2`` on each side.
     """
     num_eyes = NUM_VERTICES - NUM_SKIN_VERTICES
     head = NUM_HEAD_VERTICES - num_eyes - num_inner
@@ -173,7 +173,7 @@ def _goals(buckets: list, num_inner: int) -> dict[tuple[int, bool], int]:
 
 
 def _ordered(data, kept: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Hands in two blocks near the fixed finger ids; the rest around them."""
+    """Order with hands in two blocks that contain the fixed finger ids."""
     left_hand = kept[(region[kept] == _HAND) & data.left[kept]]
     head = kept[np.isin(region[kept], [_HEAD, _MOUTH])]
     rest = kept[region[kept] == _REST]
@@ -190,7 +190,7 @@ def _ordered(data, kept: np.ndarray, region: np.ndarray) -> np.ndarray:
 def _key_vertices(
     body: RestBody, source: np.ndarray, dominant: np.ndarray
 ) -> dict[str, int]:
-    """Positions in ``source`` of the nose, the left ear, tips and foot."""
+    """Indices in ``source`` of nose, left ear, finger tips and left foot."""
     points, joints = body.vertices[source], body.joints
 
     def best(score: np.ndarray, among: np.ndarray) -> int:
@@ -235,9 +235,9 @@ def _into_fixed_places(data, source, picks: dict[str, int]) -> np.ndarray:
             mirrored = data.mirror[vertex[name]]
             vertex[name.replace('left_', 'right_')] = mirrored
     out = source.copy()
-    for name, wanted in vertex.items():
-        here, there = np.flatnonzero(out == wanted)[0], KEY_VERTICES[name]
-        out[[here, there]] = out[[there, here]]
+    for name, index in vertex.items():
+        old, new = np.flatnonzero(out == index)[0], KEY_VERTICES[name]
+        out[[old, new]] = out[[new, old]]
     return out
 
 
@@ -250,7 +250,7 @@ def _eyeballs() -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
         order = np.arange(len(sphere))
         order[[0, pole]] = order[[pole, 0]]
         spheres[side] = sphere[order]
-        all_faces.append(order[faces] + place.start)  # a swap undoes itself
+        all_faces.append(order[faces] + place.start)  # order is an involution
     return spheres, all_faces
 
 
