@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Results as files: parameters, meshes, animations (docs/en/export.md)."""
+"""Write results as parameters, meshes, animations (docs/en/export.md)."""
 
 from .amass import write_amass
 from .armatures import ARMATURES

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The motion of one person as AMASS stores it.
+"""The motion of one person in the format of AMASS.
 
-Symbols: ``T`` frames of the file.  The keys of the SMPL-X release, as the
-readers that ``docs/en/export.md`` names want them:
+Symbols: ``T`` frames of the file.  Keys are those of the SMPL-X release, as
+required by the readers listed in ``docs/en/export.md``:
 
 * ``poses`` (T, 165), ``trans``, ``betas``, ``num_betas``, ``gender``,
   ``mocap_frame_rate`` and ``mocap_framerate``;
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
 _NUM_BETAS = 16
-# Parts of ``poses``, and where each ends.
+# Ends of the parts of ``poses``.
 _PARTS = {
     'root_orient': 3,
     'pose_body': 66,
@@ -37,8 +37,8 @@ _PARTS = {
     'pose_eye': 75,
     'pose_hand': 165,
 }
-_FPS = 30.0  # of images, which have none
-_CAMERA_UP = np.array([0.0, -1, 0, 0])  # a floor through a level camera
+_FPS = 30.0  # default for images
+_CAMERA_UP = np.array([0.0, -1, 0, 0])  # floor through a level camera
 
 
 def write_amass(
@@ -52,21 +52,21 @@ def write_amass(
 ) -> int:
     """Write a person's motion as an ``.npz`` file like those of AMASS.
 
-    z is up and y in front of the camera.  With a floor in the results its
-    height is z = 0 and the camera is above the origin; otherwise the camera
-    is at the origin and up is its up.  The shape is the person's mean shape;
-    hands contain the mean hand (``flat_hand_mean=True``).  The file goes
-    evenly from the first to the last frame of the person; frames that are
-    missing in between are interpolated and marked in the array
-    ``interpolated``; ``first_frame`` is that of the sequence with which the
-    file begins, and ``K``, ``camera_origin`` and ``focal_std`` are its camera.
+    z is up and y in front of the camera.  If the results have a floor, it is
+    at z = 0 and the camera is above the origin; otherwise the camera is level
+    and at the origin.  The shape is the person's mean shape; hand poses
+    include the mean hand (``flat_hand_mean=True``).  Frames are evenly spaced
+    from the first to the last frame of the person; missing ones are
+    interpolated and marked in the array ``interpolated``.  ``first_frame`` is
+    the number of the first frame in the sequence, and ``K``,
+    ``camera_origin`` and ``focal_std`` are its camera.
 
     Args:
         sequence: The results.
         layer: Their body model.
         path: The ``.npz`` file. Missing folders are made.
-        person_id: Who.
-        fps: Frames per second where the sequence has none; default 30.
+        person_id: Id of the person.
+        fps: Frames per second if the sequence has none; default 30.
         overwrite: Replace an existing file.
 
     Returns:
@@ -75,8 +75,8 @@ def write_amass(
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
         ValueError: If no person has this id, bodies have no SMPL-X
-            parameters, ``fps`` is not positive, or the frames span more than
-            the file may hold.
+            parameters, ``fps`` is not positive, or the frames span too long a
+            time.
     """
     sequence.check_parameters()
     check_fps(fps)
@@ -86,7 +86,7 @@ def write_amass(
     mean = motion.mean_coefficients
     betas = np.zeros(_NUM_BETAS, np.float32)
     betas[: sequence.betas.shape[1]] = mean[: sequence.betas.shape[1]]
-    # The body turns about the pelvis, which is not the origin of a shape.
+    # The root rotates about the pelvis, which is not the origin of a shape.
     pelvis = rig.rest_joints(motion.coefficients)[:, 0]
     floor = _CAMERA_UP if sequence.floor is None else sequence.floor
     world = _world_axes(floor[:3])
@@ -122,13 +122,13 @@ def write_amass(
 
 
 def _world_axes(up: np.ndarray) -> Rotation:
-    """OpenCV's axes to x right, y forward, z up.
+    """Rotation from OpenCV's axes to x right, y forward, z up.
 
     Args:
         up: ``(3,)`` unit vector in camera axes.
     """
     forward = np.array([0.0, 0, 1])
-    if abs(up[2]) > 0.99:  # a camera that looks straight down
+    if abs(up[2]) > 0.99:  # the camera looks straight down
         forward = _CAMERA_UP[:3]
     forward = forward - up * (up @ forward)
     forward /= np.linalg.norm(forward)
@@ -141,10 +141,10 @@ def _poses(
     keys: np.ndarray,
     wanted: np.ndarray,
 ) -> np.ndarray:
-    """Axis-angle ``(T, 165)`` float32, the root in the axes of the world."""
+    """Axis-angle ``(T, 165)`` float32, the root in world axes."""
     joints = []
-    for joint, turns in enumerate(motion.rotations.transpose(1, 0, 2)):
-        rotation = Rotation.from_quat(turns)
+    for joint, quaternions in enumerate(motion.rotations.transpose(1, 0, 2)):
+        rotation = Rotation.from_quat(quaternions)
         if joint == 0:
             rotation = world * rotation
         joints.append(interpolate(keys, wanted, rotation).as_rotvec())

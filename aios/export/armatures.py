@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Names of the bones in other programs.
+"""Bone names of other programs.
 
-The bones stay those of SMPL-X, with its hierarchy and rest pose; what changes
-is what they are called.  Sources of the names:
+Only names change; bones keep the hierarchy and rest pose of SMPL-X.  Sources
+of the names:
 
-* ``vrm``: the humanoid bones of VRM 1.0, which but for thumbs are Unity's
+* ``vrm``: the humanoid bones of VRM 1.0, which are Unity's except for thumbs
   (https://github.com/vrm-c/vrm-specification, ``humanoid.md``).
 * ``mixamo``: the skeletons of https://www.mixamo.com.  They have no jaw.
 * ``unreal``: the mannequin of Unreal Engine 4.  It has no eyes and no jaw.
@@ -36,10 +36,10 @@ def _names(
     """Names by joint of ``smplx_55``.
 
     Args:
-        trunk: Of :data:`_TRUNK`.
-        limbs: Of :data:`_LIMBS`, without their side.
-        of_limb: Name from side and limb.
-        of_finger: Name from side, finger and number.
+        trunk: Names of :data:`_TRUNK`.
+        limbs: Names of :data:`_LIMBS`, without side.
+        of_limb: Makes a name of side and limb.
+        of_finger: Makes a name of side, finger and number.
     """
     names = dict(zip(_TRUNK, trunk, strict=True))
     for side in ('left', 'right'):

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _ORDER = 'ZXY'  # intrinsic, and the order of the channels
 _HALF_TURN = Rotation.from_quat([1, 0, 0, 0])  # OpenCV's axes to y up
-_FPS = 1.0  # of images, which have none
-_TIP = 0.5  # length of a bone without child, relative to its own offset
+_FPS = 1.0  # default for images
+_TIP = 0.5  # length of a leaf bone, relative to its offset
 
 
 def write_bvh(
@@ -45,18 +45,17 @@ def write_bvh(
     """Write a person's skeleton and motion.
 
     The y axis points up.  Bones have the lengths of the person's mean shape.
-    The file goes evenly from the first to the last frame of the person; where
-    the person or the frame is missing in between, the pose is interpolated.
+    Frames are evenly spaced from the first to the last frame of the person;
+    missing poses are interpolated.
 
     Args:
         sequence: The results.
         layer: Their body model.
         path: The ``.bvh`` file. Missing folders are made.
-        person_id: Who.
+        person_id: Id of the person.
         scale: Units per metre, 100 for centimetres.
-        fps: Frames per second where the sequence has none; default 1.
-        armature: Whose names bones have: a key of
-            :data:`aios.export.ARMATURES`.
+        fps: Frames per second if the sequence has none; default 1.
+        armature: Bone names, a key of :data:`aios.export.ARMATURES`.
         overwrite: Replace an existing file.
 
     Returns:
@@ -65,8 +64,8 @@ def write_bvh(
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
         ValueError: If no person has this id, bodies have no SMPL-X
-            parameters, an argument is not allowed, or the frames span more
-            than the file may hold.
+            parameters, an argument is not allowed, or the frames span too
+            long a time.
     """
     sequence.check_parameters()
     if not scale > 0:
@@ -92,24 +91,25 @@ def write_bvh(
 def _without_gaps(
     motion: PersonMotion, rig: Rig, keys: np.ndarray, wanted: np.ndarray
 ) -> tuple[np.ndarray, list[Rotation]]:
-    """Root ``(T, 3)``, and ``J`` times ``T`` rotations."""
-    # The root's rotation is about the pelvis, which is not the origin.
+    """Root positions ``(T, 3)``, and ``J`` times ``T`` rotations."""
+    # The root rotates about the pelvis, which is not the origin of a shape.
     pelvis = rig.rest_joints(motion.coefficients)[:, 0]
     root = motion.transl.astype(np.float64) + pelvis
     rotations = [
-        Rotation.from_quat(turns) for turns in motion.rotations.swapaxes(0, 1)
+        Rotation.from_quat(quaternions)
+        for quaternions in motion.rotations.swapaxes(0, 1)
     ]
     rotations[0] = _HALF_TURN * rotations[0]
     return (
         interpolate(keys, wanted, root),
-        [interpolate(keys, wanted, turned) for turned in rotations],
+        [interpolate(keys, wanted, rotation) for rotation in rotations],
     )
 
 
 def _euler(rotation: Rotation) -> np.ndarray:
-    """Angles ``(T, 3)`` in degrees, without jumps of a full turn."""
+    """Euler angles ``(T, 3)`` in degrees, unwrapped over time."""
     with warnings.catch_warnings():
-        # In gimbal lock any of the possible angles will do.
+        # In gimbal lock any solution is correct.
         warnings.simplefilter('ignore', UserWarning)
         angles = rotation.as_euler(_ORDER, degrees=True)
     return np.unwrap(angles, axis=0, period=360)
@@ -132,16 +132,16 @@ def _hierarchy(
     offsets: np.ndarray,
     depth: int = 0,
 ) -> Iterator[str]:
-    """Lines of a joint and all below it."""
+    """Lines of a joint and its descendants."""
     indent, inner = '  ' * depth, '  ' * (depth + 1)
-    turns = ' '.join(f'{axis}rotation' for axis in _ORDER)
+    rotations = ' '.join(f'{axis}rotation' for axis in _ORDER)
     if joint:
         yield f'{indent}JOINT {names[joint]}'
-        offset, channels = offsets[joint], f'3 {turns}'
-    else:  # its place is in the motion
+        offset, channels = offsets[joint], f'3 {rotations}'
+    else:  # the motion holds its position
         yield f'{indent}ROOT {names[joint]}'
         offset = np.zeros(3)
-        channels = f'6 Xposition Yposition Zposition {turns}'
+        channels = f'6 Xposition Yposition Zposition {rotations}'
     yield f'{indent}{{'
     yield f'{inner}OFFSET {_numbers(offset)}'
     yield f'{inner}CHANNELS {channels}'

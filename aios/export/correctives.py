@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What plain skinning lacks, as few blend shapes.
+"""Corrective blend shapes for skinning in glTF.
 
-glTF blends four bones per vertex and knows no pose-dependent correctives.
-The difference to the body model is taken back to the rest pose, frame by
-frame, and a small basis is grown that holds all of it.
+glTF blends four bones per vertex and has no pose-dependent correctives.  The
+difference to the body model is transformed to the rest pose, frame by frame,
+and added to a small basis of blend shapes.
 
 Legend: ``T`` frames, ``V`` vertices, ``J`` joints, ``K`` basis shapes.
 """
@@ -14,14 +14,14 @@ import numpy as np
 
 from .rig import Rig, forward_kinematics
 
-_DAMPING = 1e-3  # relative to a rotation; matters where skin collapses
+_DAMPING = 1e-3  # relative to a rotation; matters where transforms degenerate
 
 
 class SkinningFrames:
     """Blended transforms of some frames of a person.
 
     Args:
-        rig: The body.
+        rig: The rig.
         bind_joints: ``(J, 3)`` joints of the rest mesh.
         rotations: ``(T, J, 4)`` quaternions, real part last.
         offsets: ``(T, J, 3)`` joints relative to their parents.
@@ -34,14 +34,14 @@ class SkinningFrames:
         rotations: np.ndarray,
         offsets: np.ndarray,
     ) -> None:
-        turned, placed = forward_kinematics(rotations, offsets, rig.parents)
-        moved = placed - np.einsum('tjab,jb->tja', turned, bind_joints)
-        joint = np.concatenate([turned, moved[..., None]], axis=-1)
+        linear, joints = forward_kinematics(rotations, offsets, rig.parents)
+        shift = joints - np.einsum('tjab,jb->tja', linear, bind_joints)
+        transforms = np.concatenate([linear, shift[..., None]], axis=-1)
         matrix = np.zeros((len(rig.bones), len(rig.parents)))
         rows = np.arange(len(matrix))[:, None]
         np.add.at(matrix, (rows, rig.bones), rig.weights)
         blended = np.tensordot(
-            matrix, joint.reshape(*joint.shape[:2], 12), (1, 1)
+            matrix, transforms.reshape(*transforms.shape[:2], 12), (1, 1)
         )
         blended = blended.swapaxes(0, 1).reshape(-1, len(matrix), 3, 4)
         self.linear, self.offset = blended[..., :3], blended[..., 3]
@@ -54,7 +54,7 @@ class SkinningFrames:
 def rest_differences(
     skinning: SkinningFrames, rest: np.ndarray, wanted: np.ndarray
 ) -> np.ndarray:
-    """Change of the rest shape after which skinning gives the wanted mesh.
+    """Change of the rest shape that makes skinning give the wanted mesh.
 
     Args:
         skinning: Transforms of ``T`` frames.
@@ -62,8 +62,8 @@ def rest_differences(
         wanted: ``(T, V, 3)`` posed vertices, without translation.
 
     Returns:
-        ``(T, V, 3)``. Where bones cancel each other out, a damped least
-        squares solution.
+        ``(T, V, 3)``; a damped least-squares solution where blended
+        transforms are singular.
     """
     error = wanted - skinning.pose(rest)
     transposed = skinning.linear.swapaxes(-1, -2)
@@ -81,13 +81,13 @@ def _inverse(matrices: np.ndarray) -> np.ndarray:
 
 
 class CorrectiveBasis:
-    """An orthonormal basis that grows until it holds all it was shown.
+    """An orthonormal basis that grows to represent all added frames.
 
-    One pass and constant memory: earlier frames need no shape that was added
-    for later ones.
+    One pass suffices, as earlier frames have zero weights for shapes added
+    later.
 
     Args:
-        tolerance: Largest distance in metres that may be left of a vertex.
+        tolerance: Largest allowed error of a vertex, metres.
     """
 
     def __init__(self, tolerance: float) -> None:
@@ -96,13 +96,13 @@ class CorrectiveBasis:
         self._weights: list[np.ndarray] = []
 
     def add(self, differences: np.ndarray) -> np.ndarray:
-        """Show the next frames.
+        """Add frames.
 
         Args:
             differences: ``(T, V, 3)``.
 
         Returns:
-            What the basis makes of them, ``(T, V, 3)``.
+            Their projection onto the basis, ``(T, V, 3)``.
         """
         flat = differences.reshape(len(differences), -1)
         if self._basis is None:
@@ -116,7 +116,7 @@ class CorrectiveBasis:
         return (weights @ self._basis).reshape(differences.shape)
 
     def _directions(self, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Principal directions ``(k, 3 V)`` of what is left, and weights."""
+        """Principal directions ``(k, 3 V)`` of residuals, and weights."""
         if self._largest(left) <= self.tolerance:
             return left[:0], np.zeros((len(left), 0))
         values, vectors = np.linalg.eigh(left @ left.T)
@@ -127,7 +127,7 @@ class CorrectiveBasis:
         directions = (vectors / scale).T @ left
         weights = vectors * scale
         low, high = 1, len(order)
-        while low < high:  # the fewest that are enough
+        while low < high:  # the smallest sufficient number
             count = (low + high) // 2
             rest = left - weights[:, :count] @ directions[:count]
             if self._largest(rest) <= self.tolerance:
@@ -158,9 +158,9 @@ class CorrectiveBasis:
         )
         largest = np.abs(weights).max(axis=0)
         shapes = self._basis * largest[:, None]
-        # What is too small to be seen need not be stored.
+        # Zeros make sparse accessors smaller.
         shapes[np.abs(shapes) < 1e-3 * self.tolerance] = 0
-        # Motion so small that it needs no shape leaves none: not -1.
+        # No -1 in reshape, as there may be no shapes.
         num_vertices = shapes.shape[1] // 3
         shapes = shapes.reshape(count, num_vertices, 3).astype(np.float32)
         return shapes, (weights / largest).astype(np.float32)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What the command lines and runs know of a file format."""
+"""Interface of the file formats."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ FPS_OPTION: dict[str, dict[str, Any]] = {
 
 
 class Exporter:
-    """A file format; one line of :data:`aios.export.EXPORTERS`.
+    """A file format.
 
     Attributes:
-        name: What ``--format`` calls it.
-        about: One line about it.
-        per: What a file holds: the whole run, a person, or a person in a
+        name: Its name for ``--format``.
+        about: Description in one line.
+        per: Content of a file: the whole run, a person, or a person in a
             frame.
-        suffix: Ending of the files.
-        product: Files in the folder of a run, ``{person}`` stands for the
-            id; for ``'frame'`` a folder. Empty if runs do not write it.
-        flag: Option of the demos, for example ``--save-glb``. Formats with
-            the same one are its choices.
-        flag_help: Help of it.
+        suffix: Suffix of the files.
+        product: Files in the folder of a run, with ``{person}`` for the id;
+            for ``'frame'`` a folder. Empty if runs do not write it.
+        flag: Option of the demos, for example ``--save-glb``. Formats that
+            share a flag are its choices.
+        flag_help: Help text of the flag.
         needs_body: Whether the body model is needed.
-        options: Options of ``tools/params2mesh.py``, with the keyword
+        options: Options of ``tools/params2mesh.py`` and their keyword
             arguments of ``add_argument``. Their values are the ``options``
             of :meth:`export`.
     """
@@ -73,16 +73,16 @@ class Exporter:
             path: The file. With one file per person its name contains
                 ``{person}``; with one per frame it is a folder.
             overwrite: Replace existing files.
-            progress: Show a bar.
-            **options: Values of :attr:`options`; those that are left out
-                have their defaults.
+            progress: Show a progress bar.
+            **options: Values of :attr:`options`; missing ones have their
+                defaults.
 
         Returns:
             The files, and remarks for the user.
 
         Raises:
             FileExistsError: If one of the files exists and ``overwrite`` is
-                False; then nothing is written.
+                False; nothing is written then.
         """
         parts = {path: sequence}
         if self.per == 'person':
@@ -104,7 +104,7 @@ class Exporter:
     def write(
         self, sequence: SequenceResult, layer: Any, path: Path, **options: Any
     ) -> str | None:
-        """Write one file, of one person if there is one per person.
+        """Write one file, which is of one person if :attr:`per` says so.
 
         Args:
             sequence: The results.
@@ -121,11 +121,11 @@ class Exporter:
     def write_frame(
         self, frame: FrameResult, faces: np.ndarray, folder: Path
     ) -> None:
-        """Write the files of a frame; only formats with one per frame.
+        """Write the files of a frame; only for formats with ``per='frame'``.
 
         Args:
             frame: The persons, with vertices.
             faces: ``(F, 3)`` triangles.
-            folder: Where to.
+            folder: Folder of the files.
         """
         raise NotImplementedError

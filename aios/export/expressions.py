@@ -24,7 +24,7 @@ EXPRESSION_OPTION = {
     )
 }
 
-# What positive and negative coefficients look like; * stands for both sides.
+# Expressions of positive and negative coefficients; * is Left or Right.
 _ENDS = {
     'expression_0': ('mouthSmile*', 'mouthFrown*'),
     'expression_2': ('eyeBlink*', 'eyeWide*'),
@@ -32,8 +32,8 @@ _ENDS = {
     'expression_6': ('cheekPuff', ''),
     'expression_8': ('mouthLeft', 'mouthRight'),
 }
-_FULL = 2.5  # coefficient at weight 1; beyond it faces are not natural
-_MIDDLE = 0.01  # metres from the middle of the face in which sides overlap
+_FULL = 2.5  # coefficient at weight 1; larger ones look unnatural
+_MIDDLE = 0.01  # metres from the midline within which the sides blend
 
 
 def arkit_shapes(
@@ -44,18 +44,18 @@ def arkit_shapes(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Split blend shapes into those of ARKit.
 
-    Faces look the same: sides add up, and of the two ends of an expression
-    one rests while the other moves.
+    Faces do not change: the sides add up, and of the two ends of an expression
+    only one has a weight at a time.
 
     Args:
-        template: ``(V, 3)`` the rest pose, x to the person's left.
+        template: ``(V, 3)`` rest pose, x to the person's left.
         shapes: ``(n, V, 3)`` displacements.
-        weights: ``(T, n)`` of them.
-        names: Of the shapes; others than expressions of the free body that
-            ARKit has stay as they are.
+        weights: ``(T, n)`` weights of the shapes.
+        names: Names of the shapes. Shapes other than expressions of the free
+            body that ARKit has are not changed.
 
     Returns:
-        Shapes, weights and names; there are more than before.
+        New shapes, weights and names, more than before.
     """
     left = np.clip(0.5 + template[:, :1] / (2 * _MIDDLE), 0, 1)
     parts = [
@@ -74,7 +74,7 @@ def arkit_shapes(
 def _parts(
     name: str, shape: np.ndarray, weight: np.ndarray, left: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Names, displacements and weights of what a shape becomes."""
+    """Names, displacements and weights of the parts of a shape."""
     if name not in _ENDS:
         yield name, shape, weight
         return

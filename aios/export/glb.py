@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The container: arrays and JSON in one binary glTF 2.0 file.
+"""Arrays and JSON in one binary glTF 2.0 file.
 
-Arrays go to a temporary file as they come, so memory stays small however
-long the animation is.
+Arrays are written to a temporary file at once, so memory does not grow with
+the length of the animation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VERTEX_DATA, VERTEX_INDEX = 34962, 34963
 
 
 class GLBBuilder:
-    """Collects the parts of a glTF document; a context manager."""
+    """Builder of a glTF document; a context manager."""
 
     def __init__(self) -> None:
         self._buffer = tempfile.TemporaryFile()  # noqa: SIM115
@@ -65,9 +65,9 @@ class GLBBuilder:
 
         Args:
             array: ``(n, *shape)`` float32, uint8, uint16 or uint32. Matrices
-                as they are; glTF's order of columns is taken care of.
-            target: How a renderer uses it.
-            bounds: Store minimum and maximum, where the format wants them.
+                are row-major and are transposed for glTF.
+            target: Use by renderers, e.g. :data:`VERTEX_DATA`.
+            bounds: Store minimum and maximum, where the format needs them.
 
         Returns:
             Number of the accessor.
@@ -79,9 +79,9 @@ class GLBBuilder:
         return self._add(entry)
 
     def sparse_accessor(self, array: np.ndarray) -> int:
-        """Store a float32 array ``(n, 3)`` most rows of which are zero.
+        """Store a float32 array ``(n, 3)`` with mostly zero rows.
 
-        Falls back to a dense array where that is smaller.
+        A dense array is stored if it is smaller.
 
         Returns:
             Number of the accessor.

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """All persons of a sequence as one animated, skinned GLB file.
 
-The nodes, and which of them move, are described in ``docs/en/export.md``.
+``docs/en/export.md`` describes the nodes and their animation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CORRECTIVES = ('exact', 'none')
 
 @dataclass(frozen=True)
 class GLBSummary:
-    """What was written.
+    """Summary of a written file.
 
     Args:
         num_bytes: Size of the file.
@@ -63,27 +63,25 @@ def write_glb(
     overwrite: bool = False,
     progress: bool = False,
 ) -> GLBSummary:
-    """Write persons as an animation that Blender and browsers open.
+    """Write persons as an animation for Blender and browsers.
 
     Args:
-        sequence: The results; may be none.
+        sequence: The results; may be empty.
         layer: Their body model, as
             :class:`~aios.body_models.SMPLXLayer`; not used for bodies of
             :data:`aios.results.MESH_BODIES`, whose meshes are written.
         path: The ``.glb`` file. Missing folders are made.
-        correctives: ``'exact'`` adds blend shapes that make up for what
-            skinning in glTF lacks, ``'none'`` leaves vertices off by up to
-            centimetres near bent joints, in a smaller file.
-        tolerance: Largest error that ``'exact'`` may leave, metres. The
-            smaller, the more shapes: trembling motion needs three times
-            the size for 0.05 mm.
-        fps: Frames per second where the sequence has none; default 1.
-        armature: Whose names bones have: a key of
-            :data:`aios.export.ARMATURES`.
-        expressions: ``'arkit'`` names expressions of the free body as ARKit
-            does where it has them, see ``docs/en/export.md``.
+        correctives: ``'exact'`` adds blend shapes that correct the skinning
+            of glTF. ``'none'`` gives a smaller file with errors of up to
+            centimetres near bent joints.
+        tolerance: Largest error of ``'exact'``, metres. Smaller values need
+            more shapes: noisy motion takes three times the size for 0.05 mm.
+        fps: Frames per second if the sequence has none; default 1.
+        armature: Bone names, a key of :data:`aios.export.ARMATURES`.
+        expressions: ``'arkit'`` uses ARKit's names for expressions of the
+            free body where they exist, see ``docs/en/export.md``.
         overwrite: Replace an existing file.
-        progress: Show a bar.
+        progress: Show a progress bar.
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.

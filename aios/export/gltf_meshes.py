@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons without a skeleton: meshes that blend shapes move.
+"""Persons without a skeleton: meshes animated by blend shapes.
 
 Legend: ``T`` frames of a person, ``V`` vertices.
 """
@@ -16,12 +16,12 @@ from .glb import GLBBuilder
 from .gltf_scene import GLTFScene
 from .meshes import given_meshes
 
-_CHUNK = 32  # frames that are computed at once
+_CHUNK = 32  # frames computed at once
 _PELVIS = 0
 
 
 class MeshScene(GLTFScene):
-    """Meshes of results, with as few blend shapes as move them.
+    """Meshes of results, animated by a small basis of blend shapes.
 
     Raises:
         ValueError: If the results have no meshes.

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What glTF files of persons have in common, whatever moves the meshes.
+"""Base of the glTF scenes of persons.
 
 Legend: ``T`` frames of a person, ``V`` vertices.
 """
@@ -63,7 +63,7 @@ class GLTFScene:
         return len(self.nodes) - 1
 
     def _add_camera(self) -> int:
-        """The first frame's camera; it looks along -z, as glTF wants it."""
+        """Camera of the first frame; it looks along -z as required by glTF."""
         K, (width, height) = self.sequence.K[0], self.sequence.image_sizes[0]
         nearest = float(self.sequence.joints3d[..., 2].min(initial=np.inf))
         self.cameras = [
@@ -75,8 +75,8 @@ class GLTFScene:
                     'aspectRatio': float(
                         (width / K[0, 0]) / (height / K[1, 1])
                     ),
-                    # A depth buffer resolves distant persons only if the
-                    # near plane is not too near.
+                    # A near plane close to the camera would waste the
+                    # precision of the depth buffer.
                     'znear': min(max(0.01, 0.1 * nearest), 10.0),
                 },
                 'extras': {
@@ -92,14 +92,14 @@ class GLTFScene:
     def _add_person_node(
         self,
         person_id: int,
-        place: np.ndarray,
+        position: np.ndarray,
         frames: np.ndarray,
         **extras: Any,
     ) -> int:
-        """Node of a person, at the place of the first of the frames."""
+        """Add the node of a person, with the position in its first frame."""
         person = self._node(
             name=f'person_{person_id}',
-            translation=place.tolist(),
+            translation=position.tolist(),
             children=[],
             extras={
                 'person_id': person_id,
@@ -121,9 +121,9 @@ class GLTFScene:
         weights: np.ndarray,
         **attributes: int,
     ) -> int:
-        """Node of a mesh, with blend shapes and their first weights."""
+        """Add the node of a mesh, with blend shapes and initial weights."""
         normals = vertex_normals(vertices, self.faces)
-        # Vertices of no face have no direction; the format wants one.
+        # Vertices without a face have no normal, but the format needs one.
         normals[~normals.any(1)] = (0, 0, 1)
         add = self.builder.accessor
         if self._indices is None:
@@ -154,7 +154,7 @@ class GLTFScene:
 
     def _add_material(self, person_id: int) -> int:
         color = np.divide(instance_color(person_id), 255)
-        linear = color**2.2  # glTF wants linear light
+        linear = color**2.2  # colours of glTF are linear
         self.materials.append(
             {
                 'name': f'person_{person_id}',
@@ -168,7 +168,7 @@ class GLTFScene:
         return len(self.materials) - 1
 
     def _track_presence(self, person: int, frames: np.ndarray) -> None:
-        """A person who is not in a frame has size zero."""
+        """Scale a person to zero in frames without it."""
         present = np.zeros(self.sequence.num_frames, bool)
         present[frames] = True
         if present.all():
@@ -202,7 +202,7 @@ class GLTFScene:
         )
 
     def document(self) -> dict[str, Any]:
-        """Everything but the arrays."""
+        """The glTF document without arrays."""
         sequence = self.sequence
         if not self.nodes[self.world]['children']:
             del self.nodes[self.world]['children']
@@ -242,5 +242,5 @@ class GLTFScene:
 
 
 def _rate(times: np.ndarray) -> float:
-    """Frames per second of images, which have none; 0 for a single one."""
+    """Frames per second of images; 0 for a single one."""
     return 1 / float(times[1]) if len(times) > 1 else 0.0

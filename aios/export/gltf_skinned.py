@@ -24,8 +24,8 @@ from .rig import PersonMotion, Rig
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
-_CHUNK = 32  # frames that are computed at once
-_STILL = 1e-6  # changes below it (metres, coefficients) are not animated
+_CHUNK = 32  # frames computed at once
+_STILL = 1e-6  # smaller changes (metres, coefficients) are not animated
 _NUM_BETAS = 10
 
 
@@ -57,7 +57,7 @@ class SkinnedScene(GLTFScene):
         motion = PersonMotion.of(self.sequence, person_id, self.rig)
         mean = motion.mean_coefficients
         shape_ids = _moving(motion.coefficients - mean)
-        # Expressions also where they rest: a user may want to animate them.
+        # All expressions, even static ones, as users may animate them.
         shape_ids = np.union1d(shape_ids, np.arange(_NUM_BETAS, len(mean)))
         weights = (motion.coefficients - mean)[:, shape_ids]
         offsets = self.rig.bone_offsets(motion.coefficients)
@@ -87,7 +87,7 @@ class SkinnedScene(GLTFScene):
             weights[0],
             **self._bone_attributes,
         )
-        # Not below the person: the skeleton alone places a skinned mesh.
+        # A top node: the skeleton alone positions a skinned mesh.
         self.top_nodes.append(mesh_node)
         self._add_skin(mesh_node, skeleton, bones, mean, person_id)
         self._animate(motion, skeleton, bones, offsets, mesh_node, weights)
@@ -100,7 +100,7 @@ class SkinnedScene(GLTFScene):
         basis: CorrectiveBasis | None,
         bar: tqdm,
     ) -> None:
-        """Grow the basis over the frames, and keep the largest error."""
+        """Extend the basis by all frames, and record the largest error."""
         bind = self.rig.rest_joints(mean)
         for piece in motion.chunks(_CHUNK):
             wanted = _forward(
@@ -119,7 +119,7 @@ class SkinnedScene(GLTFScene):
     def _add_skeleton(
         self, motion: PersonMotion, offsets: np.ndarray, mean: np.ndarray
     ) -> tuple[int, list[int]]:
-        """Node of a person and those of the joints, in their first pose."""
+        """Add nodes of a person and its joints, in the initial pose."""
         person = self._add_person_node(
             motion.person_id,
             motion.transl[0],
@@ -188,7 +188,7 @@ class SkinnedScene(GLTFScene):
 def _forward(
     sequence: SequenceResult, rows: np.ndarray, layer: BodyModel
 ) -> np.ndarray:
-    """The body model's vertices ``(T, V, 3)``, without translation."""
+    """Vertices of the body model ``(T, V, 3)``, without translation."""
     from aios.body_models import BodyPoser
 
     parameters = sequence.parameters(rows)
@@ -197,7 +197,7 @@ def _forward(
 
 
 def _moving(changes: np.ndarray) -> np.ndarray:
-    """Columns that are not the same at all times, of ``(T, n)``."""
+    """Columns of ``(T, n)`` that change over time."""
     return np.flatnonzero(np.abs(changes).max(axis=0) > _STILL)
 
 

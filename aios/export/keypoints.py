@@ -50,13 +50,13 @@ def keypoints_document(
     """Boxes, scores and keypoints of frames.
 
     Args:
-        frames: The frames; images are numbered in their order.
+        frames: The frames; images are numbered in this order.
         source: Name of the video or the folder.
         fps: Frames per second; 0 for images.
-        joint_set: What the bodies have; of other joints ``v`` is 0.
+        joint_set: Joint set of the bodies; ``v`` of other joints is 0.
 
     Returns:
-        What :func:`json.dump` takes.
+        The document for :func:`json.dump`.
     """
     images: list[dict] = []
     annotations: list[dict] = []
@@ -130,9 +130,8 @@ def _annotations(
         [whole, np.broadcast_to(2.0 * known[:, None], (*whole.shape[:2], 1))],
         axis=2,
     )
-    if (
-        'keypoints' in instances
-    ):  # the network's own are better than the mesh's
+    if 'keypoints' in instances:
+        # Predicted keypoints are more accurate than projected joints.
         points[:, :_NUM_COCO, :2] = instances['keypoints']
     for row in range(len(frame)):
         boxes = {
@@ -173,7 +172,7 @@ def _xywh(box: np.ndarray) -> list[float]:
 
 
 def _flat(values: np.ndarray) -> list[float]:
-    """Numbers to a hundredth of a pixel."""
+    """Numbers rounded to a hundredth of a pixel."""
     return values.astype(np.float64).ravel().round(2).tolist()
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Meshes as files that every 3-D program reads."""
+"""Write meshes as ``.obj`` and ``.ply`` files."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def write_obj(
 ) -> None:
     """Write a mesh as Wavefront ``.obj``; colours are left out.
 
-    Coordinates keep their axes and metres, a tenth of a millimetre exact.
+    Axes and units do not change; coordinates are rounded to 0.1 mm.
 
     Args:
-        mesh: What to write.
+        mesh: The mesh.
         path: The file. Missing folders are made.
         overwrite: Replace an existing file.
 
@@ -44,7 +44,7 @@ def write_obj(
     """
     with atomic_write(path, overwrite=overwrite) as stream:
         np.savetxt(stream, mesh.vertices, fmt='v %.4f %.4f %.4f')
-        # The format counts from one.
+        # Indices start at one.
         np.savetxt(stream, mesh.faces + 1, fmt='f %d %d %d')
 
 
@@ -53,10 +53,10 @@ def write_ply(
 ) -> None:
     """Write a mesh as binary ``.ply``; a third of the size of ``.obj``.
 
-    Coordinates keep their axes and metres, and all their digits.
+    Axes and units do not change; coordinates keep full precision.
 
     Args:
-        mesh: What to write.
+        mesh: The mesh.
         path: The file. Missing folders are made.
         overwrite: Replace an existing file.
 

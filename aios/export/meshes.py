@@ -26,21 +26,21 @@ MESH_FORMATS: Mapping[str, Callable[..., None]] = {
     'obj': write_obj,
     'ply': write_ply,
 }
-"""Writers by the ending of the file."""
+"""Writers by suffix."""
 
 AXES: Mapping[str, tuple[int, int, int]] = {
-    'opencv': (1, 1, 1),  # x right, y down, z forward, as the results
-    'opengl': (1, -1, -1),  # x right, y up, z backward, as most programs
+    'opencv': (1, 1, 1),  # x right, y down, z forward, as in the results
+    'opengl': (1, -1, -1),  # x right, y up, z backward, as in most programs
 }
 """Signs of the coordinates by the name of the axes."""
 
-_CHUNK = 32  # meshes that are held at once
+_CHUNK = 32  # meshes in memory at once
 
 
 def person_meshes(
     sequence: SequenceResult, layer: BodyModel | None, axes: str = 'opencv'
 ) -> Iterator[tuple[int, Mesh]]:
-    """Meshes of all persons, posed anew; memory does not grow.
+    """Pose meshes of all persons, in constant memory.
 
     Args:
         sequence: The results.
@@ -74,10 +74,10 @@ def person_meshes(
 
 
 def given_meshes(sequence: SequenceResult) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices ``(N, V, 3)`` and triangles that results hold.
+    """Vertices ``(N, V, 3)`` and triangles of results.
 
     Raises:
-        ValueError: If they hold none.
+        ValueError: If the results have none.
     """
     vertices, faces = sequence.vertices, sequence.faces
     if vertices is None or faces is None:
@@ -104,18 +104,18 @@ def write_meshes(
     Args:
         sequence: The results.
         layer: Their body model.
-        folder: Where to; made if missing.
+        folder: Folder of the files; made if missing.
         kind: A key of :data:`MESH_FORMATS`.
         axes: A key of :data:`AXES`.
         overwrite: Replace existing files.
-        progress: Show a bar.
+        progress: Show a progress bar.
 
     Returns:
         The files.
 
     Raises:
         FileExistsError: If one of the files exists and ``overwrite`` is
-            False; then nothing is written.
+            False; nothing is written then.
         ValueError: If an argument is not allowed, frames have the same name,
             or a name leads out of the folder.
     """

@@ -21,10 +21,9 @@ def write_mot(
 ) -> Path:
     """Write boxes of persons, one line per person and frame.
 
-    A line is ``frame,id,left,top,width,height,score,-1,-1,-1``: frames and
-    ids count from 1 (https://arxiv.org/abs/1603.00831), a frame's number is
-    its place among ``frames``, an id is ``person_id`` + 1, boxes are in
-    pixels.
+    A line is ``frame,id,left,top,width,height,score,-1,-1,-1``. Frames and
+    ids start at 1 (https://arxiv.org/abs/1603.00831): a frame's number is its
+    position in ``frames``, an id is ``person_id`` + 1. Boxes are in pixels.
 
     Args:
         path: The file.

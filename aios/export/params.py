@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Results as their own file."""
+"""Results as ``params.npz``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .exporter import Exporter
 
 
 class ParamsExporter(Exporter):
-    """What :meth:`aios.results.SequenceResult.load` reads."""
+    """The file of :meth:`aios.results.SequenceResult.load`."""
 
     name, suffix, needs_body = 'npz', '.params.npz', False
     about = 'results of this package, after --from, --frames or --ids'

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""SMPL-X as other programs pose it: bones, four weights, blend shapes.
+"""SMPL-X as a rig: bones, four weights per vertex, blend shapes.
 
 Legend: ``T`` frames of a person, ``V`` vertices, ``J`` = 55 joints, ``C`` =
 20 coefficients (10 of the shape, then 10 of the expression).
@@ -24,21 +24,21 @@ JOINT_NAMES: Sequence[str] = get_joint_set('smplx_55').names
 _INFLUENCES = 4
 _Rows = TypeVar('_Rows', np.ndarray, Rotation)
 _NUM_BETAS = SMPLX_ARGUMENTS['betas']
-_MAX_FRAMES = 1_000_000  # nine hours; gaps are filled
+_MAX_FRAMES = 1_000_000  # nine hours, including filled gaps
 
 
 @dataclass(frozen=True)
 class Rig:
-    """A body model, taken apart.
+    """Arrays of a body model for skinning.
 
     Args:
         layer: The body model.
         template: ``(V, 3)`` mean shape in the rest pose, flat hands, metres.
-        shapes: ``(C, V, 3)`` its change with the coefficients.
+        shapes: ``(C, V, 3)`` blend shapes of the coefficients.
         joints: ``(J, 3)`` rest joints of the mean shape.
-        joint_shapes: ``(C, J, 3)`` their change.
-        bones: ``(V, 4)`` the joints that move a vertex most.
-        weights: ``(V, 4)`` how much; they sum to one.
+        joint_shapes: ``(C, J, 3)`` change of the joints by coefficient.
+        bones: ``(V, 4)`` joints with the largest weights.
+        weights: ``(V, 4)`` skinning weights with sum one.
         parents: ``(J,)``, -1 for the root.
     """
 
@@ -53,14 +53,14 @@ class Rig:
 
     @classmethod
     def of(cls, layer: BodyModel) -> Rig:
-        """Take a body model apart.
+        """Create the rig of a body model.
 
         Args:
             layer: With ten shape and ten expression coefficients and hand
                 poses relative to the mean hand.
 
         Raises:
-            ValueError: If it takes other parameters.
+            ValueError: If hand poses are not relative to the mean hand.
         """
         if getattr(layer, 'flat_hand_mean', False):
             raise ValueError(
@@ -82,7 +82,7 @@ class Rig:
             vertices[1:] - vertices[0],
             joints[0],
             joints[1:] - joints[0],
-            # Joint 0 where nothing is moved, as the format wants it.
+            # glTF requires joint 0 where the weight is zero.
             np.where(weights > 0, bones, 0).astype(np.uint8),
             weights.astype(np.float32),
             parents,
@@ -130,15 +130,15 @@ def _rest(
 
 @dataclass(frozen=True)
 class PersonMotion:
-    """One person's parameters as a rig takes them.
+    """Motion of one person on a rig.
 
     Args:
-        person_id: Who.
-        frames: ``(T,)`` ascending frames in which the person is.
+        person_id: Id of the person.
+        frames: ``(T,)`` frames of the person, ascending.
         rows: ``(T,)`` rows of the sequence.
         coefficients: ``(T, C)`` float64.
         rotations: ``(T, J, 4)`` float32 quaternions relative to the parent,
-            real part last, without jumps of the sign.
+            real part last, with continuous signs.
         transl: ``(T, 3)`` float32 metres.
     """
 
@@ -153,7 +153,7 @@ class PersonMotion:
     def of(
         cls, sequence: SequenceResult, person_id: int, rig: Rig
     ) -> PersonMotion:
-        """Motion of a person.
+        """Create the motion of a person.
 
         Raises:
             ValueError: If no person has this id.
@@ -180,13 +180,13 @@ class PersonMotion:
         return len(self.frames)
 
     def chunks(self, size: int) -> Iterator[slice]:
-        """Pieces of at most ``size`` frames."""
+        """Slices of at most ``size`` frames."""
         for start in range(0, len(self), size):
             yield slice(start, start + size)
 
     @property
     def mean_coefficients(self) -> np.ndarray:
-        """Mean shape and no expression, ``(C,)``."""
+        """``(C,)`` with the mean shape and zero expression."""
         mean = self.coefficients.mean(0)
         mean[_NUM_BETAS:] = 0
         return mean
@@ -206,7 +206,7 @@ def _quaternions(
     pose = np.concatenate(poses, axis=1)
     rotations = Rotation.from_rotvec(pose.reshape(-1, 3)).as_quat()
     rotations = rotations.reshape(*pose.shape[:2], 4)
-    # q and -q are the same rotation, but not halfway to the next frame.
+    # q and -q are the same rotation, but interpolate differently.
     agreement = (rotations[1:] * rotations[:-1]).sum(-1)
     signs = np.cumprod(np.where(agreement < 0, -1.0, 1.0), axis=0)
     rotations[1:] *= signs[..., None]
@@ -214,7 +214,7 @@ def _quaternions(
 
 
 def check_fps(fps: float | None) -> None:
-    """Refuse a frame rate that is none.
+    """Check a frame rate.
 
     Raises:
         ValueError: If it is not positive.
@@ -226,21 +226,21 @@ def check_fps(fps: float | None) -> None:
 def even_time(
     sequence: SequenceResult, motion: PersonMotion, fps: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Frames of a person for files whose steps are all the same.
+    """Evenly spaced frame numbers of a person, including missing frames.
 
-    Frames may have been left out: by a slow live run, by ``--frames``.
+    Frames are missing after a slow live run or the option ``--frames``.
 
     Args:
         sequence: The results.
-        motion: Of a person in them.
-        fps: Frames per second where the sequence has none.
+        motion: Motion of a person in them.
+        fps: Frames per second if the sequence has none.
 
     Returns:
-        Places ``(T,)`` of the person's frames, all places from the first to
-        the last of them, and places per second.
+        Numbers ``(T,)`` of the person's frames, all numbers from the first to
+        the last of them, and frames per second.
 
     Raises:
-        ValueError: If there are too many.
+        ValueError: If there are more than 1,000,000 frames.
     """
     slots, rate = _time_grid(sequence, fps)
     keys = slots[motion.frames]
@@ -256,28 +256,28 @@ def even_time(
 def _time_grid(
     sequence: SequenceResult, fps: float
 ) -> tuple[np.ndarray, float]:
-    """Places ``(F,)`` of the frames in even time, and places per second."""
+    """Evenly spaced numbers ``(F,)`` of the frames, and their rate in Hz."""
     numbers, times = sequence.source_frames, sequence.timestamps
     if not (np.diff(numbers) > 0).all():  # images
         return np.arange(sequence.num_frames), sequence.fps or fps
     slots = (numbers - numbers[0]) // (np.gcd.reduce(np.diff(numbers)) or 1)
     if len(slots) < 2 or not times[-1] > times[0]:
         return slots, sequence.fps or fps
-    # Frames may have been left out since ``sequence.fps`` was true.
+    # ``sequence.fps`` is not the rate of frames if some were left out.
     rate = slots[-1] / (times[-1] - times[0])
     return slots, round(float(rate), 6)
 
 
 def interpolate(keys: np.ndarray, wanted: np.ndarray, values: _Rows) -> _Rows:
-    """Fill gaps.
+    """Interpolate values linearly, rotations by slerp.
 
     Args:
-        keys: ``(n,)`` ascending frames that are known.
-        wanted: ``(T,)`` frames, from the first key to the last.
-        values: At the keys: ``(n, d)``, or ``n`` rotations.
+        keys: ``(n,)`` known frames, ascending.
+        wanted: ``(T,)`` frames from the first key to the last.
+        values: Values at the keys: ``(n, d)``, or ``n`` rotations.
 
     Returns:
-        At the wanted frames.
+        Values at the wanted frames.
     """
     if len(wanted) == len(keys):
         return values
@@ -303,10 +303,10 @@ def forward_kinematics(
     """
     local = Rotation.from_quat(rotations.reshape(-1, 4)).as_matrix()
     local = local.reshape(*rotations.shape[:2], 3, 3)
-    turned, placed = local.copy(), offsets.astype(np.float64)
+    world, positions = local.copy(), offsets.astype(np.float64)
     for joint, parent in enumerate(parents[1:], start=1):
-        turned[:, joint] = turned[:, parent] @ local[:, joint]
-        placed[:, joint] = placed[:, parent] + np.einsum(
-            'tij,tj->ti', turned[:, parent], placed[:, joint]
+        world[:, joint] = world[:, parent] @ local[:, joint]
+        positions[:, joint] = positions[:, parent] + np.einsum(
+            'tij,tj->ti', world[:, parent], positions[:, joint]
         )
-    return turned, placed
+    return world, positions

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The table of file formats."""
+"""Table of the file formats."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ EXPORTERS: dict[str, Exporter] = {
         ParamsExporter(),
     )
 }
-"""Formats by name; the demos and ``tools/params2mesh.py`` read it."""
+"""Formats by name, for the demos and ``tools/params2mesh.py``."""
 
 
 def exporters_by_flag() -> dict[str, list[Exporter]]:
-    """Formats that runs write, by the option of the demos."""
-    found: dict[str, list[Exporter]] = {}
+    """Formats of runs by the option of the demos."""
+    formats: dict[str, list[Exporter]] = {}
     for exporter in EXPORTERS.values():
         if exporter.flag:
-            found.setdefault(exporter.flag, []).append(exporter)
-    return found
+            formats.setdefault(exporter.flag, []).append(exporter)
+    return formats
