@@ -166,7 +166,7 @@ def _sized(
     heights: Mapping[int, float],
 ) -> tuple[SequenceResult, dict[int, tuple[float, float]], dict[int, float]]:
     """Set known heights and fit the others; see :func:`.set_sizes`."""
-    sequence = set_heights(sequence, {**heights}, poser)
+    sequence = set_heights(sequence, dict(heights.items()), poser)
     if not options.beliefs.size:
         return sequence, {}, {}
     tracks = _tracks(sequence, poser, options, set(heights))
