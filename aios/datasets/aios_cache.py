@@ -2,11 +2,11 @@
 """The label caches published with AiOS.
 
 A cache is an ``.npz`` with one pickled dictionary per image (keys ``0`` to
-``M - 1``), and ``data_len``.  The labels are those of the HumanData file it
-was made from, sampled and shuffled, with the paths of its authors' machine
-and with the eyeballs the wrong way round.
+``M - 1``), and ``data_len``.  The labels are those of a HumanData file,
+sampled and shuffled, with the paths of the authors' machine and with
+swapped eyeballs.
 
-``n`` persons of an image, ``P`` persons, ``M`` images.
+Symbols: ``n`` persons of an image, ``P`` persons, ``M`` images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from aios.utils.safe_io import (
 )
 
 from . import benchmarks
-from .faults import Fault, HumanDataError
+from .faults import HumanDataError, file_fault
 from .human_dataset import HumanDataset, read_hand_mean
 from .image_list import ImageList
 from .label_options import DropCount, LabelOptions, LabelTable
@@ -54,7 +54,7 @@ MARKERS = (
     'EgoBody/',
     'ehf/',
 )
-"""Folders behind which the paths of the published caches are portable."""
+"""Folders after which the paths of the published caches are portable."""
 
 _ATTRIBUTES = ('data_len', 'data_strategy')
 _POSES = {
@@ -71,29 +71,27 @@ _EYES = (67, 68)
 class AiOSCacheDataset(HumanDataset):
     """A label cache published with AiOS.
 
-    For users who have only the caches; with the HumanData files use the
-    classes of :mod:`aios.datasets.benchmarks`.  The cache is read once,
-    without running code from it, into the memory-mapped arrays that
-    :class:`~aios.datasets.HumanDataset` uses; workers open these lazily and
-    share them.
+    It is for users who only have the caches; with the HumanData files use
+    the classes of :mod:`aios.datasets.benchmarks`.  The cache is read once,
+    without executing code from it, into the memory-mapped arrays of
+    :class:`~aios.datasets.HumanDataset`, which all workers share.
 
     Args:
         ann_file: The cache.
         *args: See :class:`~aios.datasets.HumanDataset`.
         benchmark: Class of :mod:`aios.datasets.benchmarks` whose rules
             apply, e.g. ``'AGORADataset'``.  Sampling is not repeated.
-        markers: Folders; a path is cut behind the last of them it has and
-            continued from ``data_prefix['img']``.  Absolute paths that exist
-            stay.
-        binary_confidence: Whether any confidence above 0 counts as 1.
+        markers: Folders; the part of a path up to the last of them is
+            replaced by ``data_prefix['img']``.  Existing absolute paths are
+            kept.
+        binary_confidence: Whether any confidence above 0 is set to 1.
             Default: with ``benchmark='UBodyDataset'``, whose cache holds raw
             visibilities up to 2.
-        legacy_eye_swap: Put the eyeballs right, as all published caches
-            need.
+        legacy_eye_swap: Swap the eyeballs, as all published caches require.
         **kwargs: See :class:`~aios.datasets.HumanDataset`.
 
     Raises:
-        HumanDataError: If the file is refused, or a path has no marker.
+        HumanDataError: If the file is invalid, or a path has no marker.
     """
 
     ANNOTATION_ADVICE = (
@@ -132,11 +130,7 @@ class AiOSCacheDataset(HumanDataset):
         try:
             paths, tables, body_model, flat = self._read()
         except (UnsafeFileError, CorruptFileError) as error:
-            rule = 'unreadable'
-            if isinstance(error, UnsafeFileError):
-                rule = 'unsafe_content'
-            fault = Fault(rule, 'file', str(error))
-            raise HumanDataError(fault, self.ann_file) from error
+            raise HumanDataError(file_fault(error), self.ann_file) from error
         image = np.repeat(
             np.arange(len(tables)), [len(t['bboxes']) for t in tables]
         )
@@ -145,7 +139,7 @@ class AiOSCacheDataset(HumanDataset):
             for name in tables[0]
         }
         is_kid = columns.pop('is_kid')
-        # All are one where the original did not know.
+        # All values are 1 if the source file had no such flags.
         knows_children = bool(np.any(is_kid == 0))
         meta = {
             'occ': columns.pop('occ'),
@@ -183,7 +177,7 @@ class AiOSCacheDataset(HumanDataset):
     ) -> tuple[
         list[str], list[dict[str, np.ndarray]], str | None, bool | None
     ]:
-        """Paths, columns of each image, model, whether hands are flat."""
+        """Paths, columns of each image, body model, ``flat_hand_mean``."""
         paths, tables, models = [], [], []
         flat: set[bool] = set()
         for key, item in _items(self.ann_file):
@@ -191,17 +185,16 @@ class AiOSCacheDataset(HumanDataset):
                 tables.append(_person_columns(item, self.label_options))
                 paths.append(self._reroot(str(item['img_path'])))
                 models.append(item.get('as_smplx', 'smplx'))
-                said = item['smplx_param'].get('flat_hand_mean', ())
-                flat.update(np.ravel(said).astype(bool).tolist())
+                value = item['smplx_param'].get('flat_hand_mean', ())
+                flat.update(np.ravel(value).astype(bool).tolist())
             except (KeyError, ValueError, TypeError) as error:
-                fault = Fault(
-                    'missing_key'
-                    if isinstance(error, KeyError)
-                    else 'wrong_shape',
+                missing = isinstance(error, KeyError)
+                raise HumanDataError.of(
+                    'missing_key' if missing else 'wrong_shape',
                     f'image {key}',
                     f'{type(error).__name__}: {error}',
-                )
-                raise HumanDataError(fault, self.ann_file) from error
+                    source=self.ann_file,
+                ) from error
         if len(set(models)) != 1:
             raise HumanDataError.of(
                 'wrong_type',
@@ -212,18 +205,18 @@ class AiOSCacheDataset(HumanDataset):
             )
         return paths, tables, str(models[0]), self._choose_flat(flat)
 
-    def _choose_flat(self, said: set[bool]) -> bool | None:
-        """Whether hand poses are absolute, of what all images say."""
+    def _choose_flat(self, values: set[bool]) -> bool | None:
+        """Whether hand poses are absolute, from the values of all images."""
         if self.flat_hand_mean != 'auto':
             return bool(self.flat_hand_mean)
-        if len(said) > 1:
+        if len(values) > 1:
             raise HumanDataError.of(
                 'wrong_type',
                 'smplx_param.flat_hand_mean',
                 'is true and false; set the option flat_hand_mean',
                 source=self.ann_file,
             )
-        return next(iter(said), None)
+        return next(iter(values), None)
 
     def _report(
         self, kept: ImageList, image_counts: Mapping[str, int]
@@ -252,7 +245,7 @@ class AiOSCacheDataset(HumanDataset):
     def _finish(
         self, columns: dict[str, np.ndarray], flat: bool | None
     ) -> None:
-        """Bring conventions of the cache to ours; changes ``columns``."""
+        """Convert the conventions of the cache; changes ``columns``."""
         options = self.label_options
         if self.binary_confidence:
             points = columns['keypoints']
@@ -279,8 +272,8 @@ def reroot(path: str, markers: Sequence[str] = MARKERS) -> str | None:
         markers: Folders; letter case does not matter.
 
     Returns:
-        What follows the last marker; the path itself if it is relative and
-        has none, or absolute and exists; None if nothing helps.
+        The part after the last marker; the path itself if it is relative
+        without a marker, or absolute and exists; otherwise None.
     """
     if osp.isabs(path) and osp.isfile(path):
         return path
@@ -379,7 +372,7 @@ def _person_columns(
 def _shape_columns(
     item: Mapping[str, Any], count: int, options: LabelOptions
 ) -> dict[str, np.ndarray]:
-    """Shapes, and the genders of the models that have them."""
+    """Shapes, and the genders of their body models."""
     params, names = item['smplx_param'], item.get('gender')
     betas = _numbers(params['shape'], count, (10,))
     valid = np.full(count, item.get('as_smplx', 'smplx') == 'smplx')
@@ -397,7 +390,7 @@ def _shape_columns(
 
 
 def _numbers(value: Any, count: int, shape: tuple[int, ...]) -> np.ndarray:
-    """``(n, *shape)`` float32, zeros of ``None``; what is beyond is cut."""
+    """``(n, *shape)`` float32; ``None`` gives zeros, extra values are cut."""
     if value is None:
         return np.zeros((count, *shape), np.float32)
     flat = np.asarray(value, np.float32).reshape(count, -1)
@@ -406,7 +399,7 @@ def _numbers(value: Any, count: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _flags(params: Mapping[str, Any], name: str, count: int) -> np.ndarray:
-    """``(n,)`` bool; true where the cache does not say."""
+    """``(n,)`` bool; true if the cache lacks the flag."""
     value = params.get(name)
     if value is None:
         return np.ones(count, bool)

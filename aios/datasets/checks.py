@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Look for what is wrong with a HumanData file beyond its structure.
+"""Checks of the content of HumanData files, beyond their structure.
 
-``N`` rows (persons).
+Symbols: ``N`` rows (persons).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .supervision import unboxed_parts
 
 HAND_TOLERANCE = 0.005  # metres, after aligning the wrists
 BODY_TOLERANCE = 0.01  # metres, after aligning the pelvis
-_HAND_LIMIT = 0.02  # metres; beyond, the joints belong to other hands
+_HAND_LIMIT = 0.02  # metres; above it, neither convention fits
 _DUPLICATE_IOU = 0.98
 _MAX_PER_IMAGE = 200
 _OUTSIDE_SHARE = 0.5
@@ -42,11 +42,11 @@ class Finding:
 
     Attributes:
         check: Short name.
-        message: What is wrong.
+        message: Description of the problem.
         is_error: Whether training with the file would be wrong.
-        rows: Rows concerned, empty if it is the whole file.
+        rows: Affected rows; empty for the whole file.
         drops: Whether :func:`aios.datasets.repair.fix` drops these rows.
-        example: What the first of them looks like.
+        example: Description of the first affected row.
     """
 
     check: str
@@ -71,10 +71,11 @@ class Report:
     """Findings about one file.
 
     Attributes:
-        facts: What was looked at, in words, by topic.
-        findings: What is wrong.
-        flat_hands: What the joints say about hand poses; None if unknown.
-        swapped_eyes: Whether eyeballs have changed places.
+        facts: Descriptions of the checked content, by topic.
+        findings: The problems.
+        flat_hands: Whether the joints fit absolute hand poses; None if
+            unknown.
+        swapped_eyes: Whether the eyeballs are swapped.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
@@ -105,11 +106,11 @@ def check_human_data(
 
     Args:
         data: A file without structural faults.
-        image_root: Folder that ``image_path`` is relative to; images are
-            not looked for without it.
+        image_root: Folder that ``image_path`` is relative to; without it
+            images are not checked.
         model_path: Body models for the check of hands, see
             :func:`aios.body_models.find_body_model`.
-        samples: Number of persons, spread over the file, that are posed.
+        samples: Number of evenly spaced persons that are posed.
 
     Returns:
         The report.
@@ -120,7 +121,7 @@ def check_human_data(
         report.findings.append(Finding('rows', f'there is no {what}'))
         return report
     _describe(data, report)
-    for found in (  # generators: each looks when its turn comes
+    for found in (  # generators, which are evaluated in this order
         _non_finite(data),
         _boxes(data),
         _part_boxes(data),
@@ -227,7 +228,7 @@ def _boxes(data: HumanData) -> Iterator[Finding]:
 
 
 def _part_boxes(data: HumanData) -> Iterator[Finding]:
-    """Annotated joints of a hand lie in the box of that hand."""
+    """Check that annotated joints of a hand lie in its box."""
     key = next(
         (k for k in ('keypoints2d_ubody', *KEYPOINTS_2D) if k in data), None
     )
@@ -242,14 +243,14 @@ def _part_boxes(data: HumanData) -> Iterator[Finding]:
         boxes = np.asarray(data[f'{part}_bbox_xywh'], float)
         low = boxes[:, None, :2] - 0.25 * boxes[:, None, 2:4]
         high = boxes[:, None, :2] + 1.25 * boxes[:, None, 2:4]
-        # Boxes end at the border of the image, joints do not.
+        # Boxes are clipped to the image, joints are not.
         seen = (joints[..., 2] > 0) & _inside(joints, sizes)
         inside = ((joints[..., :2] >= low) & (joints[..., :2] <= high)).all(-1)
         count = seen.sum(axis=1)
         share = (seen & ~inside).sum(axis=1) / np.maximum(count, 1)
         bad = (boxes[:, 4] > 0) & (count > 3) & (share > _OUTSIDE_SHARE)
         rows = np.flatnonzero(bad)
-        # Single ones are sloppy annotations, most of them a wrong order.
+        # A few rows are annotation errors; many indicate a wrong order.
         annotated = ((boxes[:, 4] > 0) & (count > 3)).sum()
         if len(rows):
             yield Finding(
@@ -274,7 +275,7 @@ def _unboxed_parts(data: HumanData) -> Iterator[Finding]:
 def _inside(
     joints: np.ndarray, sizes: tuple[np.ndarray, np.ndarray] | None
 ) -> np.ndarray:
-    """``(N, K)`` bool: which joints are inside the image, if known."""
+    """``(N, K)`` bool: joints inside the image; true if sizes are unknown."""
     if sizes is None:
         return np.ones(joints.shape[:2], bool)
     limit = np.stack(sizes[::-1], axis=1)[:, None]
@@ -309,11 +310,10 @@ def _images(
 def _image_sizes(
     data: HumanData, paths: np.ndarray, present: np.ndarray, report: Report
 ) -> Iterator[Finding]:
-    sizes, looked, wrong, example = _sizes(data), 0, [], ''
+    sizes, wrong, example = _sizes(data), [], ''
     rows = np.flatnonzero(present)
     rows = rows[np.linspace(0, len(rows) - 1, min(8, len(rows))).astype(int)]
     for row in rows.tolist():
-        looked += 1
         try:
             content = Path(str(paths[row])).read_bytes()
             image = decode_image(content, str(paths[row]))
@@ -328,7 +328,7 @@ def _image_sizes(
                     f'{paths[row]} has height, width {image.shape[:2]}, '
                     f'annotated are {annotated[0]:g}, {annotated[1]:g}'
                 )
-    report.facts['images'] = f'{int(present.sum()):,} rows, {looked} opened'
+    report.facts['images'] = f'{int(present.sum()):,} rows, {len(rows)} opened'
     if wrong:
         yield Finding(
             'image size',
@@ -362,10 +362,10 @@ def _duplicates(data: HumanData) -> Iterator[Finding]:
 
 
 def _eyes(data: HumanData, report: Report) -> Iterator[Finding]:
-    """An eyeball is nearer to the eye of its own side."""
+    """Check that each eyeball is nearer to the eye of its own side."""
     names = ('left_eyeball', 'right_eyeball', 'left_eye', 'right_eye')
     index = [HUMAN_DATA_190.index(name) for name in names]
-    swapped, looked = [], 0
+    swapped, count = [], 0
     for key in (*KEYPOINTS_3D, *KEYPOINTS_2D):
         if key not in data:
             continue
@@ -375,10 +375,10 @@ def _eyes(data: HumanData, report: Report) -> Iterator[Finding]:
         own = np.linalg.norm(balls - eyes, axis=-1).sum(axis=1)
         other = np.linalg.norm(balls - eyes[:, ::-1], axis=-1).sum(axis=1)
         bad = known & (own > other)
-        looked += int(known.sum())
+        count += int(known.sum())
         if known.any() and bad.sum() > 0.5 * known.sum():
             swapped.append((key, np.flatnonzero(bad)))
-    report.facts['eyes'] = f'{looked:,} pairs of eyeballs compared'
+    report.facts['eyes'] = f'{count:,} pairs of eyeballs compared'
     for key, rows in swapped:
         report.swapped_eyes = True
         yield Finding(
@@ -397,7 +397,7 @@ def _errors_of_fits(
 ) -> dict[bool, tuple[np.ndarray, np.ndarray]]:
     """Results of ``pose_errors`` with relative and with absolute hands.
 
-    Bodies of BEDLAM are neutral, though ``meta.gender`` names their actors.
+    Bodies of BEDLAM are neutral, although ``meta.gender`` is that of actors.
     """
 
     def measure(gender: str | None) -> dict:
@@ -420,12 +420,12 @@ def _errors_of_fits(
 def _hands(
     data: HumanData, model_path: str | None, samples: int, report: Report
 ) -> Iterator[Finding]:
-    """SMPL-X with one hand convention gives the stored joints."""
+    """Find the hand convention with which SMPL-X gives the stored joints."""
     from aios.body_models import MissingBodyModelError
 
-    says = None
+    stored_flat = None
     try:
-        says = hand_poses_are_flat(data)
+        stored_flat = hand_poses_are_flat(data)
     except HumanDataError as error:
         yield Finding('hand convention', str(error.faults[0]))
     key = next((k for k in KEYPOINTS_3D if k in data), None)
@@ -448,7 +448,7 @@ def _hands(
     fits = _fitting_conventions(medians)
     if len(fits) == 1:
         report.flat_hands = fits[0]
-        yield from _compare_hands(says, fits[0])
+        yield from _compare_hands(stored_flat, fits[0])
     else:
         yield Finding(
             'hand convention',
@@ -472,25 +472,25 @@ def _hands(
 
 
 def _fitting_conventions(medians: dict[bool, float]) -> list[bool]:
-    """Whether hands are flat: all answers that the joints agree with."""
+    """Values of ``flat_hand_mean`` with which the joints agree."""
     fits = [flat for flat, m in medians.items() if m < HAND_TOLERANCE]
     best = min(medians, key=lambda flat: medians[flat])
     is_clear = medians[best] < 0.5 * medians[not best]
     if not fits and is_clear and medians[best] < _HAND_LIMIT:
-        # Joints regressed from meshes are not quite those of the skeleton.
+        # Joints regressed from meshes differ slightly from the skeleton's.
         return [best]
     return fits
 
 
-def _compare_hands(says: bool | None, flat: bool) -> Iterator[Finding]:
-    """What a file says about hand poses, and what its joints show."""
-    if says != flat:
-        said = (
-            'does not say it' if says is None else f'says {_HAND_NAMES[says]}'
-        )
+def _compare_hands(stored: bool | None, flat: bool) -> Iterator[Finding]:
+    """Compare the hand convention of a file with that of its joints."""
+    if stored != flat:
+        said = 'does not say it'
+        if stored is not None:
+            said = f'says {_HAND_NAMES[stored]}'
         yield Finding(
             'hand convention',
             f'the file {said}, but hand poses are {_HAND_NAMES[flat]}',
-            # without a word they are read as relative
-            is_error=flat or says is not None,
+            # Relative is the default.
+            is_error=flat or stored is not None,
         )

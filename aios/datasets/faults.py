@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from aios.utils.safe_io import CorruptFileError, UnsafeFileError
+
 RULES: Mapping[str, str] = MappingProxyType(
     {
         'unreadable': 'the file is damaged or not of this format',
@@ -29,19 +31,19 @@ RULES: Mapping[str, str] = MappingProxyType(
         'no_persons': 'there are no persons, or all were dropped',
     }
 )
-"""Names of the rules and what they mean."""
+"""Names of the rules and their meaning."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a file.
+    """A fault of a file.
 
     Args:
         rule: Name of the broken rule, a key of :data:`RULES`.
         field: The key, with a dot before a sub-key (``smplx.betas``).
-        message: What was found and what is allowed.
-        row: First row concerned; None if it is the whole array.
-        count: How many rows are concerned.
+        message: Found and allowed values.
+        row: First affected row; None for the whole array.
+        count: Number of affected rows.
     """
 
     rule: str
@@ -60,10 +62,10 @@ class Fault:
 
 
 class HumanDataError(ValueError):
-    """A file or a value is refused.
+    """A file or a value is invalid.
 
     Args:
-        faults: What is wrong.
+        faults: Its faults.
         source: The file, if there is one.
     """
 
@@ -93,15 +95,24 @@ class HumanDataError(ValueError):
         return cls(Fault(rule, field, message, row, count), source)
 
 
+def file_fault(
+    error: UnsafeFileError | CorruptFileError, field: str = 'file'
+) -> Fault:
+    """Fault of a file that could not be read."""
+    unsafe = isinstance(error, UnsafeFileError)
+    rule = 'unsafe_content' if unsafe else 'unreadable'
+    return Fault(rule, field, str(error))
+
+
 @contextmanager
 def refusing(
     source: Any, passed: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """Whatever odd content does to code that reads it names the file.
+    """Convert errors that invalid content causes, so that they name the file.
 
     Args:
         source: The file.
-        passed: Errors about other files.
+        passed: Errors that are not converted since they concern other files.
 
     Raises:
         HumanDataError: For any error that content can cause.

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Content of a HumanData file, whichever program wrote it.
+"""Content of HumanData files of various programs.
 
-``N`` rows (persons), ``J`` joints.
+Symbols: ``N`` rows (persons), ``J`` joints.
 """
 
 from __future__ import annotations
@@ -21,25 +21,24 @@ from aios.utils.safe_io import (
     load_pickle,
 )
 
-from .faults import Fault, HumanDataError
+from .faults import HumanDataError, file_fault
 from .schema import BODY_MODELS, is_keypoint_key, row_count
 
-# Without these there is no body.
-_NEEDED = ('betas', 'body_pose', 'global_orient', 'transl')
+# Parameters without which a body cannot be posed.
+_REQUIRED = ('betas', 'body_pose', 'global_orient', 'transl')
 
 
 def without_content(rows: NpzRows) -> np.ndarray:
-    """An array of the same shape and type that takes no memory."""
+    """Array of the same shape and dtype that takes no memory."""
     return np.broadcast_to(np.zeros((), rows.dtype), rows.shape)
 
 
 def _streams(key: str, shape: tuple[int, ...]) -> bool:
-    """Whether an array is large, and used as it is in the file."""
-    if len(shape) != 3 or not (is_keypoint_key(key) or key == 'vertices'):
-        return False
-    return shape[2] in ((3, 4) if 'keypoints2d' in key else (4,)) or (
-        key == 'vertices'
-    )
+    """Whether an array is large and used as it is stored in the file."""
+    if len(shape) != 3 or key == 'vertices':
+        return len(shape) == 3
+    columns = (3, 4) if 'keypoints2d' in key else (4,)
+    return is_keypoint_key(key) and shape[2] in columns
 
 
 def read_items(
@@ -49,11 +48,11 @@ def read_items(
 
     Args:
         path: ``.npz`` or ``.pkl``.
-        wanted: Which keys, default all.
+        wanted: Keys to read, default all.
         stream: Leave large arrays of an ``.npz`` in the file.
 
     Raises:
-        HumanDataError: If it is damaged, or holds something else.
+        HumanDataError: If it is damaged or not of this format.
     """
     try:
         if path.suffix == '.pkl':
@@ -62,11 +61,8 @@ def read_items(
             _refuse_cache(path)
             streams = _streams if stream else lambda *_: False
             content = stream_npz(path, streams, wanted, allow_objects=True)
-    except UnsafeFileError as error:
-        fault = Fault('unsafe_content', _member_of(error, path), str(error))
-        raise HumanDataError(fault, path) from error
-    except CorruptFileError as error:
-        fault = Fault('unreadable', _member_of(error, path), str(error))
+    except (UnsafeFileError, CorruptFileError) as error:
+        fault = file_fault(error, _member_of(error, path))
         raise HumanDataError(fault, path) from error
     if not isinstance(content, dict):
         found = type(content).__name__
@@ -86,7 +82,7 @@ def read_items(
 
 
 def _refuse_cache(path: Path) -> None:
-    """Caches have the same suffix, lie beside it, and are something else."""
+    """Reject label caches of AiOS, which have the same suffix."""
     if {'0', 'data_len'} <= set(list_npz(path)):
         message = (
             'is a label cache published with AiOS; AiOSCacheDataset reads it, '
@@ -96,7 +92,7 @@ def _refuse_cache(path: Path) -> None:
 
 
 def _member_of(error: Exception, path: Path) -> str:
-    """Key a reader's message is about: it starts with ``path[key]:``."""
+    """Key in a reader's message, which starts with ``path[key]:``."""
     text = str(error)
     prefix = f'{path}['
     if text.startswith(prefix):
@@ -107,18 +103,17 @@ def _member_of(error: Exception, path: Path) -> str:
 def adapt_variants(
     items: dict[str, Any], compressed: bool, source: str | os.PathLike
 ) -> None:
-    """Bring variants to the format; changes ``items``.
+    """Convert variants of the format; changes ``items``.
 
     - Keypoints without a confidence get one: 1, and 0 for joints that the
       mask excludes.
-    - Entries of a body model that do not have N rows are left out, with one
-      warning: UBody files of mmhuman3d declare poses of eyes and leave them
-      empty.  Pose, shape and place of the body must have
-      N rows.
+    - Entries of a body model that do not have N rows are left out with one
+      warning: UBody files of mmhuman3d have empty eye poses.  Pose, shape
+      and translation of the body must have N rows.
 
     Args:
         items: Content of a file.
-        compressed: Whether the joints that masks exclude are left out of it.
+        compressed: Whether keypoints lack the joints that masks exclude.
         source: The file, for the warning.
     """
     for key in [k for k in items if is_keypoint_key(k)]:
@@ -133,7 +128,7 @@ def adapt_variants(
             continue
         for name, value in list(params.items()):
             is_array = isinstance(value, np.ndarray) and value.ndim > 0
-            if is_array and len(value) != rows and name not in _NEEDED:
+            if is_array and len(value) != rows and name not in _REQUIRED:
                 skipped.append(f'{model}.{name} ({len(value)})')
                 del params[name]
     if skipped:
@@ -145,7 +140,7 @@ def adapt_variants(
 
 
 def _with_confidence(key: str, value: Any, mask: Any) -> Any:
-    """``(N, J, 3)`` or ``(N, J, 4)`` of a ``(N, J, 2)`` or ``(N, J, 3)``."""
+    """Append a confidence to ``(N, J, 2)`` 2-D or ``(N, J, 3)`` 3-D points."""
     axes = 2 if 'keypoints2d' in key else 3
     if not isinstance(value, np.ndarray) or value.ndim != 3:
         return value
@@ -158,7 +153,7 @@ def _with_confidence(key: str, value: Any, mask: Any) -> Any:
 
 
 def without_container(key: str, value: Any) -> Any:
-    """Undo what the container did to a value.
+    """Convert a stored value to the type that the format documents.
 
     Args:
         key: Its name.

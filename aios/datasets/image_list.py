@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The images of a label store as a sequence that takes no memory."""
+"""Images of a label store as a lazy sequence."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .label_store import LabelStore
 
 
 class ImageList(Sequence):
-    """One dictionary per image, made of mapped columns when it is asked for.
+    """One dictionary per image, created on access from mapped columns.
 
     Args:
         store: Labels with ``image_...`` columns, see
             :func:`aios.datasets.label_blocks.label_blocks`.
         root: Folder that ``image_path`` is relative to.
-        index: ``(M,)`` which images, default all.
+        index: ``(M,)`` selected images, default all.
     """
 
     def __init__(
@@ -59,19 +59,18 @@ class ImageList(Sequence):
         return info
 
     def select(self, places: np.ndarray) -> ImageList:
-        """Some of the images: integers, or a mask ``(M,)``."""
+        """Select images by indices or by a mask ``(M,)``."""
         if places.dtype == bool:
             places = np.flatnonzero(places)
-        if self.numbers is None and len(places) == len(self):
-            places = np.asarray(places)
-            if (np.diff(places) == 1).all():
-                return self  # all of them
+        in_order = len(places) == len(self) and (np.diff(places) == 1).all()
+        if self.numbers is None and in_order:
+            return self
         index = places if self.numbers is None else self.numbers[places]
         return ImageList(self.store, self.root, index.astype(np.int32))
 
     @property
     def persons(self) -> np.ndarray:
-        """``(M,)`` how many each image has."""
+        """``(M,)`` number of persons of each image."""
         persons = np.diff(self.store['image_rows'], axis=1)[:, 0]
         return np.asarray(
             persons if self.numbers is None else persons[self.numbers]
@@ -86,7 +85,7 @@ class ImageList(Sequence):
 
 
 def present_files(paths: set[str]) -> set[str]:
-    """Those of the paths that exist, with one look into each folder."""
+    """Paths that exist; each folder is listed once."""
     folders: dict[str, set[str]] = {}
     for path in paths:
         folders.setdefault(osp.dirname(path), set()).add(path)

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Labels of a file, a block of images at a time.
+"""Labels of a file in blocks of images.
 
-``N`` rows of the file, ``P`` persons kept, ``M`` images.
+Symbols: ``N`` rows of the file, ``P`` persons kept, ``M`` images.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _EMPTY_IMAGES = 'misc.empty_images'
 def label_blocks(
     data: HumanData, options: LabelOptions, max_rows: int = _MAX_ROWS
 ) -> Iterator[LabelTable]:
-    """Turn a file into label arrays, piece by piece.
+    """Convert a file to label arrays, block by block.
 
-    Rows of the file are read in ascending order where the file has the rows
-    of each image together.
+    If the rows of each image are contiguous in the file, rows are read in
+    ascending order.
 
     Args:
-        data: The file, perhaps with large arrays left in it (``stream``).
-        options: What to make of it.
-        max_rows: Of a block, unless one image has more.
+        data: The file, possibly with large arrays left in it (``stream``).
+        options: Options of the labels.
+        max_rows: Maximum rows of a block, unless one image has more.
 
     Yields:
-        Parts of columns, to be joined (P persons sorted by image, M images);
-        ``info`` of the last part is that of all.
+        Blocks of columns, to be concatenated (P persons sorted by image, M
+        images); ``info`` of the last block covers the whole file.
 
-        - ``image_path`` (M,) str, ``image_index`` (M,) place in the file,
+        - ``image_path`` (M,) str, ``image_index`` (M,) index in the file,
           ``image_size`` (M, 2) height and width, ``image_rows`` (M, 2)
           ``[start, end)`` persons, ``image_camera`` (M, 4) fx, fy, cx, cy
           or NaN;
@@ -58,10 +58,10 @@ def label_blocks(
           ``betas_valid``, ``expression_valid`` (P,) bool; ``lhand_box_valid``
           etc. (P,) bool;
         - ``keypoints`` (P, 137, 3) x, y, confidence; ``keypoints3d``
-          (P, 137, 4) pelvis-relative metres and confidence, if there are
-          any; ``cameras`` (P, 4) fx, fy, cx, cy if persons of an image
-          have different ones; with ``ignore_crowds``: ``ignored_bboxes``
-          (Q, 4) and ``image_ignored`` (M, 2) ``[start, end)`` of them;
+          (P, 137, 4) pelvis-relative metres and confidence, if present;
+          ``cameras`` (P, 4) fx, fy, cx, cy if persons of an image have
+          different ones; with ``ignore_crowds``: ``ignored_bboxes`` (Q, 4)
+          and their ``[start, end)``, ``image_ignored`` (M, 2);
         - ``smplx_pose`` (P, 53, 3) axis-angle, hands relative to the mean
           hand; ``smplx_betas``, ``smplx_expression`` (P, 10);
           ``smplx_transl`` (P, 3); ``gender`` (P,) int8;
@@ -70,7 +70,7 @@ def label_blocks(
           ``extrinsics`` (P, 4, 4) from the world to the camera.
 
     Raises:
-        HumanDataError: If a key that is needed is missing.
+        HumanDataError: If a required key is missing.
     """
     keys = choose_keypoints(data, options)
     rows, counts = _rows_of_images(data, options)
@@ -108,14 +108,14 @@ def label_blocks(
         if options.ignore_crowds:
             columns['image_ignored'] += ignored
             ignored += len(columns['ignored_bboxes'])
-        dropped = _add_up(dropped, drops)
+        dropped = _merge_counts(dropped, drops)
         info['dropped'] = [vars(count) for count in dropped]
         yield LabelTable(columns, dict(info))
     yield _empty_images(data, options, info, (persons, ignored), dtype)
 
 
 def pack_meta(data: HumanData) -> None:
-    """Make arrays of the lists of ``meta``, which are smaller and quicker."""
+    """Convert lists of ``meta`` to arrays, which are smaller and faster."""
     if 'meta' not in data:
         return
     meta = dict(data['meta'])
@@ -130,7 +130,7 @@ def pack_meta(data: HumanData) -> None:
 def _rows_of_images(
     data: HumanData, options: LabelOptions
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of every n-th image, and how many each has."""
+    """Rows of every n-th image, and the number of rows of each."""
     rows, counts = data.image_rows(options.group_by_image)
     if options.sample_interval > 1:
         start = (np.cumsum(counts) - counts)[:: options.sample_interval]
@@ -166,7 +166,7 @@ def _empty_images(
     ends: tuple[int, int],
     dtype: np.dtype,
 ) -> LabelTable:
-    """The last part: images without persons."""
+    """The last block: images without persons."""
     paths, sizes = _listed_images(data)
     interval, images = options.sample_interval, info['num_images']
     names = [p.replace('\\', '/') for p in paths[::interval].tolist()]
@@ -230,8 +230,10 @@ def _listed_images(data: HumanData) -> tuple[np.ndarray, np.ndarray]:
     return paths.astype(str), sizes
 
 
-def _add_up(first: list[DropCount], more: list[DropCount]) -> list[DropCount]:
-    persons = Counter({count.rule: 0 for count in first})
+def _merge_counts(
+    first: list[DropCount], more: list[DropCount]
+) -> list[DropCount]:
+    persons: Counter[str] = Counter()
     rows: dict[str, int] = {}
     for count in (*first, *more):
         persons[count.rule] += count.persons

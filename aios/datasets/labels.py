@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From a HumanData file to the arrays that training reads.
+"""Conversion of a HumanData file to the label arrays of training.
 
-Everything that does not change from epoch to epoch is done here once, for
-all persons at a time: choosing keypoints, sanitising boxes, dropping broken
-rows by named rules, bringing hand poses to one convention.
+Work that is the same in every epoch is done here once and vectorised:
+choosing keypoints, sanitising boxes, dropping broken rows by named rules,
+converting hand poses to one convention.
 
-``N`` rows of the file, ``P`` persons kept, ``M`` images.
+Symbols: ``N`` rows of the file, ``P`` persons kept, ``M`` images.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ _FINITE = {
 
 @dataclass(frozen=True)
 class LabelBlock:
-    """Some whole images of a file.
+    """A block of complete images of a file.
 
     Args:
         rows: ``(P,)`` rows of the file, image by image.
         counts: ``(M,)`` rows of each image.
         sizes: ``(P, 2)`` height and width of each row's image.
-        path_dtype: Type of ``image_path``, the same for all blocks.
-        with_cameras: Whether persons have cameras of their own.
+        path_dtype: Dtype of ``image_path``, the same for all blocks.
+        with_cameras: Whether each person has its own camera.
     """
 
     rows: np.ndarray
@@ -78,18 +78,18 @@ def block_labels(
     keys: tuple[str, str | None],
     block: LabelBlock,
 ) -> tuple[dict[str, np.ndarray], list[DropCount]]:
-    """Label arrays of some images.
+    """Label arrays of a block of images.
 
     Args:
         data: The file.
-        options: What to make of it.
+        options: Options of the labels.
         keys: Names of the 2-D and 3-D keypoints.
-        block: Which images.
+        block: The images.
 
     Returns:
-        Columns as of :func:`~aios.datasets.label_blocks.label_blocks`, but
-        ``image_index``, ``image_rows`` and ``image_ignored`` count from the
-        start of the block; and who was dropped.
+        Columns of :func:`~aios.datasets.label_blocks.label_blocks`, where
+        ``image_index``, ``image_rows`` and ``image_ignored`` are relative to
+        the block; and counts of dropped persons.
     """
     rows, sizes = block.rows, block.sizes
     image = np.repeat(np.arange(len(block.counts)), block.counts)
@@ -137,31 +137,29 @@ def block_labels(
 
 
 def hand_poses_are_flat(data: HumanData) -> bool | None:
-    """What a file says about its hand poses.
+    """Read ``flat_hand_mean``, the convention of a file's hand poses.
 
     Returns:
-        True if they are absolute rotations (``flat_hand_mean``), False if
-        they are relative to the mean hand, None if the file does not say.
+        True if they are absolute rotations, False if they are relative to
+        the mean hand, None if the file has no ``flat_hand_mean``.
 
     Raises:
         HumanDataError: If the file contradicts itself.
     """
     misc, params = data.get('misc', {}), data.get('smplx', {})
-    said = [
+    values = {
         bool(value)
         for source in (misc, params)
         if 'flat_hand_mean' in source
         for value in np.ravel(source['flat_hand_mean'])
-    ]
-    if not said:
-        return None
-    if len(set(said)) > 1:
+    }
+    if len(values) > 1:
         raise HumanDataError.of(
             'wrong_type',
             'flat_hand_mean',
             'is both true and false; set the option flat_hand_mean',
         )
-    return said[0]
+    return next(iter(values), None)
 
 
 def _require(data: HumanData, *keys: str) -> None:
@@ -177,7 +175,7 @@ def _require(data: HumanData, *keys: str) -> None:
 def _image_paths(
     data: HumanData, rows: np.ndarray, dtype: np.dtype
 ) -> np.ndarray:
-    """``(P,)`` with slashes, also if the file was made on Windows."""
+    """``(P,)`` paths; backslashes of Windows become slashes."""
     paths = data['image_path']
     names = [paths[row].replace('\\', '/') for row in rows.tolist()]
     return np.array(names, dtype)
@@ -189,7 +187,7 @@ def choose_keypoints(
     """Names of the 2-D and 3-D keypoints to use.
 
     Raises:
-        HumanDataError: If a key that is needed is missing.
+        HumanDataError: If a required key is missing.
     """
     _require(data, 'image_path', 'bbox_xywh')
     kps2d, kps3d = options.kps2d_key, options.kps3d_key
@@ -275,7 +273,7 @@ def _keypoints2d(
     joints = data.joints(key, SMPLX_137, rows)
     points = joints[..., :3].astype(np.float32)
     if joints.shape[-1] == 4:
-        # UBody: x, y, COCO's visibility, and a constant that is not needed.
+        # UBody: x, y, COCO's visibility, and an unused constant.
         points[..., 2] = points[..., 2] > 0
     return _swap_eyes(points, options)
 
@@ -297,7 +295,7 @@ def _swap_eyes(points: np.ndarray, options: LabelOptions) -> np.ndarray:
 
 
 def body_model_of(data: HumanData) -> str | None:
-    """The body model whose parameters are used."""
+    """Name of the body model whose parameters are used."""
     return next((name for name in BODY_MODELS if name in data), None)
 
 
@@ -333,7 +331,7 @@ def _body(
     if options.use_betas_neutral and 'betas_neutral' in params:
         betas = read('betas_neutral', 10)
         if options.max_neutral_beta is not None:
-            # NaN stays valid, so that the row is dropped by its own rule.
+            # NaN stays valid, so that its own rule drops the row.
             far = np.abs(betas) > options.max_neutral_beta
             betas_valid &= ~far.any(axis=1)
         gender = np.full(count, GENDERS.index('neutral') - 1, np.int8)
@@ -363,7 +361,7 @@ def _expression_valid(
 def _meta_values(
     data: HumanData, name: str, rows: np.ndarray
 ) -> np.ndarray | None:
-    """``(P,)`` numbers of ``meta``; None where the file has none."""
+    """``(P,)`` numbers of ``meta``; None if the file has none."""
     value = np.asarray(data.get('meta', {}).get(name, ()))
     if value.shape[:1] != (len(data),) or value.dtype.kind not in 'fiub':
         return None
@@ -371,7 +369,7 @@ def _meta_values(
 
 
 def _meta_flags(data: HumanData, name: str, rows: np.ndarray) -> np.ndarray:
-    """``(P,)`` bool flag of ``meta``; true where the file does not say."""
+    """``(P,)`` bool flag of ``meta``; true if the file lacks it."""
     value = _meta_values(data, name, rows)
     return np.ones(len(rows), bool) if value is None else value != 0
 
@@ -390,7 +388,7 @@ def _part_flags(
     columns: Mapping[str, np.ndarray],
     options: LabelOptions,
 ) -> dict[str, np.ndarray]:
-    """Which hands and faces have labels beyond the body's."""
+    """Flags of hands and faces that have labels of their own."""
     model = body_model_of(data)
     params = data[model] if model else {}
     has_labels = {part: key in params for part, key in _HAND_KEYS.items()}
@@ -411,7 +409,7 @@ def _drop_rows(
     data: HumanData,
     options: LabelOptions,
 ) -> tuple[np.ndarray, list[DropCount]]:
-    """Rows to keep, and which rule dropped the others."""
+    """Rows to keep, and counts of dropped rows by rule."""
     rows = columns['row']
     boxes = np.asarray(data['bbox_xywh'])[rows]
     broken = {
@@ -432,11 +430,11 @@ def _drop_rows(
 def sound_rows(
     broken: Mapping[str, np.ndarray], rows: np.ndarray
 ) -> tuple[np.ndarray, list[DropCount]]:
-    """Rows to keep, and which rule dropped the others.
+    """Rows to keep, and counts of dropped rows by rule.
 
     Args:
-        broken: ``(P,)`` bool by rule, some of :data:`DROP_RULES`; the first
-            rule that applies to a person counts.
+        broken: ``(P,)`` bool by rule, some of :data:`DROP_RULES`; a person
+            is counted under the first rule that applies.
         rows: ``(P,)`` rows of the persons in the file.
     """
     keep, counts = np.ones(len(rows), bool), []
@@ -452,7 +450,7 @@ def sound_rows(
 def non_finite_labels(
     columns: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """``(P,)`` bool by rule: persons with a label that is not finite."""
+    """``(P,)`` bool by rule: persons with a non-finite label."""
     return {
         rule: non_finite_rows(columns, *names)
         for rule, names in _FINITE.items()
@@ -462,7 +460,7 @@ def non_finite_labels(
 def non_finite_rows(
     columns: Mapping[str, np.ndarray], *names: str
 ) -> np.ndarray:
-    """``(P,)`` bool: a NaN or infinity in any of the named columns."""
+    """``(P,)`` bool: NaN or infinity in any of the named columns."""
     bad = np.zeros(len(columns['row']), bool)
     for name in names:
         if name in columns:

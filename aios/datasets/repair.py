@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Repair annotation files, where no guessing is needed."""
+"""Unambiguous repairs of annotation files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .labels import hand_poses_are_flat
 from .supervision import unboxed_parts
 
 _GENDERS = {'m': 'male', 'f': 'female', 'n': 'neutral'}
-_LEAST_IOU = 0.5  # of a projected body and its box; else another camera
+_MIN_IOU = 0.5  # of a projected body and its box; less: wrong camera
 
 
 def name_genders(data: HumanData) -> int:
-    """Replace ``m``, ``F``, ``Male`` and the like; returns how many rows.
+    """Normalise ``m``, ``F``, ``Male`` etc.; return the number of rows.
 
     Args:
-        data: Changed in place; other names stay, to be refused.
+        data: Changed in place; unknown names are kept and rejected later.
     """
     meta = data.get('meta', {})
     old = np.asarray(meta.get('gender', ()), dtype=str)
@@ -46,17 +46,17 @@ def fix(
     image_root: str | os.PathLike | None = None,
     model_path: str | None = None,
 ) -> tuple[HumanData, list[str]]:
-    """Repair what can be repaired without guessing.
+    """Repair faults that have an unambiguous repair.
 
     Args:
         data: The file.
-        report: What :func:`aios.datasets.checks.check_human_data` found in it.
-        image_root: Where sizes of images are read, if the file has none.
-        model_path: Body models that give boxes of hands and faces, if the
-            file has none, see :func:`aios.body_models.find_body_model`.
+        report: Result of :func:`aios.datasets.checks.check_human_data`.
+        image_root: Folder of the images, for files without image sizes.
+        model_path: Body models, for files without boxes of hands and faces;
+            see :func:`aios.body_models.find_body_model`.
 
     Returns:
-        A repaired copy, and what was done, in words.
+        A repaired copy, and descriptions of the repairs.
 
     Raises:
         HumanDataError: If no person is left.
@@ -75,18 +75,13 @@ def fix(
     if report.swapped_eyes:
         _swap_eyes(fixed)
         done.append('swapped the eyeballs')
-    if report.flat_hands is not None:
-        said = _said_flat(data)
-        if said != report.flat_hands:
-            misc = {
-                **fixed.get('misc', {}),
-                'flat_hand_mean': report.flat_hands,
-            }
-            fixed['misc'] = misc
-            smplx = dict(fixed['smplx'])
-            smplx.pop('flat_hand_mean', None)
-            fixed['smplx'] = smplx
-            done.append(f'misc.flat_hand_mean = {report.flat_hands}')
+    if report.flat_hands not in (None, _stored_flat(data)):
+        misc = fixed.get('misc', {})
+        fixed['misc'] = {**misc, 'flat_hand_mean': report.flat_hands}
+        smplx = dict(fixed['smplx'])
+        smplx.pop('flat_hand_mean', None)
+        fixed['smplx'] = smplx
+        done.append(f'misc.flat_hand_mean = {report.flat_hands}')
     if image_root is not None and not has_image_sizes(fixed):
         count = add_image_sizes(fixed, image_root)
         done.append(f'meta.height, meta.width of {count} images')
@@ -96,8 +91,8 @@ def fix(
     return fixed, done
 
 
-def _said_flat(data: HumanData) -> bool | None:
-    """What the file says about hand poses; None if it contradicts itself."""
+def _stored_flat(data: HumanData) -> bool | None:
+    """``flat_hand_mean`` of the file; None if absent or contradictory."""
     try:
         return hand_poses_are_flat(data)
     except HumanDataError:
@@ -118,7 +113,7 @@ def _add_part_boxes(data: HumanData, model_path: str | None) -> list[str]:
     focal, centre, height, width = (
         column.reshape(len(data), -1)[rows] for column in columns
     )
-    flat = bool(_said_flat(data))
+    flat = bool(_stored_flat(data))
     cameras = Cameras(
         np.broadcast_to(focal, (len(rows), 2)),
         centre,
@@ -131,7 +126,7 @@ def _add_part_boxes(data: HumanData, model_path: str | None) -> list[str]:
         xywh_to_xyxy(boxes['bbox_xywh'][:, :4].astype(float))
     )
     overlap = box_iou(seen, torch.from_numpy(xywh_to_xyxy(body)))
-    good = overlap.numpy() >= _LEAST_IOU
+    good = overlap.numpy() >= _MIN_IOU
     for part in parts:
         column = np.zeros((len(data), 5), np.float32)
         column[rows[good]] = boxes[f'{part}_bbox_xywh'][good]
@@ -181,6 +176,6 @@ def select_rows(data: HumanData, rows: np.ndarray) -> HumanData:
         else:
             chosen[key] = take(value)
     if 'frame_range' in data and 'image_path' in data:
-        # Rows of an image stood together, and still do.
+        # Rows of an image are still contiguous.
         chosen.set_frame_range()
     return chosen

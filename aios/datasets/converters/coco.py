@@ -1,8 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""COCO-WholeBody with NeuralAnnot's fits; and what UBody shares with it.
+"""COCO-WholeBody with NeuralAnnot's fits, and functions shared with UBody.
 
-UBody's annotations have COCO-WholeBody's fields and NeuralAnnot's fits, so
-both are read by the same functions.
+UBody also has annotations of COCO-WholeBody's format and NeuralAnnot's fits.
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ _FIT = {
 }
 
 
-# Lists of so many numbers are keypoints and poses.
-_LONG = 9
-_LARGEST_SIZE = 100_000  # pixels
+# Lists of at least so many numbers are packed: keypoints and poses.
+_MIN_PACKED = 9
+_MAX_SIZE = 100_000  # pixels
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file; long lists of numbers become float32 arrays.
+    """Read a JSON file; long lists of numbers become float32 arrays.
 
-    As lists they would take eight times the memory: COCO-WholeBody alone
-    has a hundred million numbers.
+    Lists would take eight times the memory: COCO-WholeBody alone has a
+    hundred million numbers.
 
     Raises:
         ConverterError: If it is not JSON.
@@ -67,9 +66,9 @@ def read_json(path: Path) -> Any:
 
 
 def _pack_numbers(record: dict[str, Any]) -> dict[str, Any]:
-    record.pop('segmentation', None)  # large, and not needed
+    record.pop('segmentation', None)  # large and unused
     for name, value in record.items():
-        if isinstance(value, list) and len(value) >= _LONG:
+        if isinstance(value, list) and len(value) >= _MIN_PACKED:
             kinds = {type(number) for number in value}
             if kinds <= {int, float}:
                 with np.errstate(over='ignore'):  # dropped later
@@ -81,7 +80,7 @@ def numbers_of(annotation: Mapping, field: str, count: int) -> np.ndarray:
     """``(count,)`` numbers of an annotation.
 
     Raises:
-        ValueError: If they are none, or more, or fewer; it names both.
+        ValueError: If the field is not ``count`` numbers; it names both.
     """
     value = annotation.get(field)
     try:
@@ -113,17 +112,17 @@ def image_sizes(images: Sequence[Mapping]) -> np.ndarray:
             value = image.get(field)
             if (
                 not isinstance(value, (int, float))
-                or not 0 < value <= _LARGEST_SIZE
+                or not 0 < value <= _MAX_SIZE
             ):
                 raise ValueError(
                     f'image {image.get("id")}: {field} must be a number of '
-                    f'pixels up to {_LARGEST_SIZE}, got {value!r:.80}'
+                    f'pixels up to {_MAX_SIZE}, got {value!r:.80}'
                 )
     return np.array([(int(i['height']), int(i['width'])) for i in images])
 
 
 def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
-    """Keypoints as annotated.
+    """Annotated keypoints.
 
     Returns:
         ``(N, 133, 3)`` x, y and visibility: 0, 1 or 2 for bodies and feet,
@@ -145,11 +144,11 @@ def whole_body_keypoints(annotations: Sequence[Mapping]) -> np.ndarray:
 def whole_body_columns(
     annotations: Sequence[Mapping], sizes: np.ndarray, key: str
 ) -> dict[str, np.ndarray]:
-    """Boxes and keypoints as annotated.
+    """Annotated boxes and keypoints.
 
-    A joint is labelled, with a confidence of 1, if its visibility is above 0.
-    COCO-WholeBody's hands and faces have fractions there, and a body joint
-    with 1 is annotated though hidden.
+    A joint has confidence 1 if its visibility is above 0.  Visibilities of
+    COCO-WholeBody's hands and faces are fractions, and 1 means annotated but
+    hidden for body joints.
 
     Args:
         annotations: ``N`` annotations in COCO-WholeBody's format.
@@ -176,8 +175,7 @@ def whole_body_columns(
             for a in annotations
         ]
         columns[f'{part}_bbox_xywh'] = annotated_boxes(boxes, sizes, valid)
-        meta = f'meta/{name}_valid'
-        columns[meta] = valid.astype(np.uint8)
+        columns[f'meta/{name}_valid'] = valid.astype(np.uint8)
     return columns
 
 
@@ -216,21 +214,25 @@ class _Record(NamedTuple):
     person: dict
     fit: dict | None
 
+    @property
+    def is_crowd(self) -> bool:
+        return bool(self.person.get('iscrowd'))
+
 
 @dataclass(eq=False)
 class COCOConverter(Converter):
     """COCO 2017 train: COCO-WholeBody's keypoints, NeuralAnnot's fits.
 
-    Persons without a fit stay: they have a box and keypoints
-    (``meta.smplx_valid`` is 0).  Every labelled joint has a confidence of 1,
-    hidden ones, too.
+    Persons without a fit are kept with their box and keypoints
+    (``meta.smplx_valid`` is 0).  All labelled joints, including hidden ones,
+    have confidence 1.
 
     Args:
         root: Folder with ``annotations`` and ``train2017``.
         split: ``'train'``.
-        body_models: Where ``SMPLX_NEUTRAL.npz`` is.
+        body_models: Folder of ``SMPLX_NEUTRAL.npz``.
         interval: Take every n-th image.
-        keep_crowds: Whether boxes of crowds become rows
+        keep_crowds: Whether to keep boxes of crowds as rows
             (``meta.iscrowd`` is 1, without keypoints and fit); they are
             left out by default, as in the published file.
     """
@@ -248,7 +250,7 @@ class COCOConverter(Converter):
         'annotations/MSCOCO_train_SMPLX_all_NeuralAnnot.json',
         'annotations/MSCOCO_train_SMPLX.json',
     )
-    """NeuralAnnot's file, and what it was called before."""
+    """NeuralAnnot's file, by its current and its former name."""
     UNIT = 10_000  # images
 
     keep_crowds: bool = False
@@ -302,12 +304,12 @@ class COCOConverter(Converter):
         return self._images
 
     def units(self) -> list[str]:
-        """Runs of 10,000 images."""
+        """Blocks of 10,000 images."""
         count = len(self._load())
         return [str(start) for start in range(0, count, self.UNIT)]
 
     def for_unit(self, unit: str) -> COCOConverter:
-        """A converter that holds the annotations of this unit alone."""
+        """A converter that holds only the annotations of this unit."""
         images = self._load()[int(unit) : int(unit) + self.UNIT]
         part = copy.copy(self)
         part._images, part._persons, part._fits = None, {}, {}
@@ -319,16 +321,12 @@ class COCOConverter(Converter):
         return part
 
     def convert(self, unit: str) -> PersonTable:
-        """Persons of a run of images."""
+        """Persons of a block of images."""
         if self._records is None:
             return self.for_unit(unit).convert(unit)
         table = PersonTable()
-        crowd = [bool(r.person.get('iscrowd')) for r in self._records]
-        kept = self._records
-        if not self.keep_crowds:
-            pairs = zip(self._records, crowd, strict=True)
-            kept = [record for record, is_crowd in pairs if not is_crowd]
-        table.counts['crowd'] = sum(crowd)
+        table.counts['crowd'] = sum(r.is_crowd for r in self._records)
+        kept = [r for r in self._records if self.keep_crowds or not r.is_crowd]
         if not kept:
             return table
         persons = [r.person for r in kept]
@@ -337,7 +335,7 @@ class COCOConverter(Converter):
             annotated = whole_body_columns(persons, sizes, 'keypoints2d_ori')
         fitted = np.array([r.fit is not None for r in kept])
         table.counts['without body fit'] = sum(
-            r.fit is None and not r.person.get('iscrowd') for r in kept
+            r.fit is None and not r.is_crowd for r in kept
         )
         with reading(self._fits_file()):
             params, cameras = fit_columns([r.fit for r in kept], sizes)
@@ -353,7 +351,7 @@ class COCOConverter(Converter):
             **cameras.meta_columns('neutral', fitted),
         }
         if self.keep_crowds:
-            flags = [bool(r.person.get('iscrowd')) for r in kept]
-            table.columns['meta/iscrowd'] = np.array(flags, np.uint8)
+            crowds = [r.is_crowd for r in kept]
+            table.columns['meta/iscrowd'] = np.array(crowds, np.uint8)
         table.drop_empty_boxes('empty box')
         return table

@@ -22,21 +22,21 @@ _TO_OPENCV = np.diag((1.0, -1.0, -1.0, 1.0))
 class EgoBodyConverter(Converter):
     """EgoBody-EgoSet: one interactee per image.
 
-    Bodies are given in the frame of the main Kinect: they go from there to
-    the headset's world (``cal_trans/holo_to_kinect12.json``), from there to
-    its camera (``*_pv.txt``, one line per frame), and to OpenCV's axes.
-    Hands are PCA coefficients and become axis-angle.
+    Bodies are transformed from the frame of the main Kinect to the headset's
+    world (``cal_trans/holo_to_kinect12.json``), to its camera (``*_pv.txt``,
+    one line per frame), and to OpenCV's axes.  Hand poses are converted from
+    PCA coefficients to axis-angle.
 
-    An image counts if its person is visible, which is to say that
-    ``keypoints.npz`` of the recording names it, and if it lies between the
-    recording's start and end frame.
+    An image is used if ``keypoints.npz`` of the recording lists it, so that
+    its person is visible, and if it lies between the recording's start and
+    end frame.
 
     Args:
         root: Folder with ``egocentric_color``, ``calibrations``,
             ``smplx_interactee_<split>``, ``data_splits.csv`` and
             ``data_info_release.csv``.
         split: ``'train'``, ``'val'`` or ``'test'``.
-        body_models: Where the models of all genders are.
+        body_models: Folder of the models of all genders.
         interval: Take every n-th image of a recording.
     """
 
@@ -82,9 +82,9 @@ class EgoBodyConverter(Converter):
         params = read_fits(files, self.body_models, gender)
         views = [poses[stamp] for _, stamp, _ in rows]
         to_camera = np.stack([v[1] for v in views]) @ self._to_world(unit)
-        there = smplx_joints(params, self.body_models, gender)
+        joints = smplx_joints(params, self.body_models, gender)
         params = move_bodies(
-            params, there, to_camera[:, :3, :3], to_camera[:, :3, 3]
+            params, joints, to_camera[:, :3, :3], to_camera[:, :3, 3]
         )
         joints = smplx_joints(params, self.body_models, gender)
         intrinsics = np.stack([v[0] for v in views])
@@ -99,7 +99,7 @@ class EgoBodyConverter(Converter):
         return table
 
     def _images(self, unit: str) -> dict[str, tuple[str, int]]:
-        """Frame name to path and time stamp."""
+        """Path and time stamp by frame name."""
         folder = self.require('egocentric_color', unit)
         images = {}
         for path in folder.glob('*/PV/*_frame_*.jpg'):
@@ -111,7 +111,7 @@ class EgoBodyConverter(Converter):
         return images
 
     def _cameras(self, unit: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Time stamp to (fx, fy, cx, cy, width, height) and 4 × 4 matrix."""
+        """(fx, fy, cx, cy, width, height) and 4 × 4 matrix by time stamp."""
         folder = self.require('egocentric_color', unit)
         files = sorted(folder.glob('*/*_pv.txt'))
         if not files:
@@ -123,7 +123,7 @@ class EgoBodyConverter(Converter):
         return cameras
 
     def _to_world(self, unit: str) -> np.ndarray:
-        """From the main Kinect to the headset's world."""
+        """Transform from the main Kinect to the headset's world."""
         path = self.require(
             'calibrations', unit, 'cal_trans/holo_to_kinect12.json'
         )
@@ -132,7 +132,7 @@ class EgoBodyConverter(Converter):
             return np.linalg.inv(to_kinect.reshape(4, 4))
 
     def _fits(self, unit: str) -> dict[str, Path]:
-        """Frame name to file."""
+        """Files of fits by frame name."""
         folder = self.require(f'smplx_interactee_{self.split}', unit)
         files = sorted(folder.glob('body_idx_*/results/frame_*/000.pkl'))
         return {file.parent.name: file for file in files}
@@ -158,7 +158,7 @@ class EgoBodyConverter(Converter):
         with reading(path), open(path, newline='', encoding='utf-8') as file:
             for row in csv.DictReader(file):
                 if row['recording_name'] == unit:
-                    # '0 male' and the like
+                    # for example '0 male'
                     persons = (f'body_idx_{number}' for number in (0, 1))
                     genders = {name: row[name].split()[-1] for name in persons}
                     first, last = row['start_frame'], row['end_frame']
@@ -174,7 +174,7 @@ def _read_cameras(file: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     for line in filter(None, lines[1:]):
         values = [float(v) for v in line.split(',')[1:]]
         to_world = np.reshape(values[2:18], (4, 4))
-        # Where the headset lost its way there are NaN or zeros.
+        # NaN or zeros mark frames where the headset lost tracking.
         if np.isfinite(to_world).all() and to_world.any():
             numbers = np.array([*values[:2], cx, cy, width, height])
             matrix = _TO_OPENCV @ np.linalg.inv(to_world)

@@ -24,9 +24,9 @@ _SUFFIXES = ('.jpeg', '.jpg', '.png', '.bmp')
 class RICHConverter(Converter):
     """RICH's SMPL-X bodies, for every camera of a sequence.
 
-    Bodies are given in the frame of the first camera; the calibration of the
-    scene leads to the others.  Its lens distortion is not applied.  Hands
-    are 12 PCA coefficients and become axis-angle.
+    Bodies are transformed from the frame of the first camera to the others
+    by the calibration of the scene, without its lens distortion.  Hand poses
+    are converted from 12 PCA coefficients to axis-angle.
 
     Args:
         root: Folder with ``images/<split>/<sequence>/cam_<c>/<f>_<c>.jpeg``
@@ -35,7 +35,7 @@ class RICHConverter(Converter):
             ``scan_calibration/<scene>/calibration/<c>.xml`` and
             ``gender.json`` of the RICH toolkit.
         split: ``'test'``, ``'val'`` or ``'train'``.
-        body_models: Where the models of all genders are.
+        body_models: Folder of the models of all genders.
         interval: Take every n-th frame of a sequence.
     """
 
@@ -50,7 +50,7 @@ class RICHConverter(Converter):
         return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
     def convert(self, unit: str) -> PersonTable:
-        """One sequence, all cameras."""
+        """Persons of one sequence in all cameras."""
         table, views = PersonTable(), []
         cameras = list(self._cameras(unit))
         for subject, files in sorted(self._fits(unit).items()):
@@ -110,17 +110,17 @@ class RICHConverter(Converter):
         table: PersonTable,
     ) -> list[dict[str, np.ndarray]]:
         """Rows of a subject in one camera; none without images."""
-        here = np.array([frame in camera.images for frame in frames])
-        table.counts['missing image'] += int((~here).sum())
-        if not here.any():
+        has_image = np.array([frame in camera.images for frame in frames])
+        table.counts['missing image'] += int((~has_image).sum())
+        if not has_image.any():
             return []
-        rows = {name: value[here] for name, value in params.items()}
-        there = smplx_joints(rows, self.body_models, gender)
-        rotation, offset = camera.extrinsics[:, :3], camera.extrinsics[:, 3]
-        rows = move_bodies(rows, there, rotation, offset)
-        # Posed anew: the contour of the face depends on the view.
+        rows = {name: value[has_image] for name, value in params.items()}
         joints = smplx_joints(rows, self.body_models, gender)
-        paths = [camera.images[frame] for frame in frames[here].tolist()]
+        rotation, offset = camera.extrinsics[:, :3], camera.extrinsics[:, 3]
+        rows = move_bodies(rows, joints, rotation, offset)
+        # Pose again, since the contour of the face depends on the view.
+        joints = smplx_joints(rows, self.body_models, gender)
+        paths = [camera.images[frame] for frame in frames[has_image].tolist()]
         cameras = Cameras.repeated(camera.intrinsics, camera.size, len(paths))
         return [posed_columns(paths, rows, joints, cameras, gender)]
 
@@ -135,7 +135,7 @@ class _Camera:
 
     Attributes:
         images: Path below the root, by frame.
-        extrinsics: ``(3, 4)`` to the camera.
+        extrinsics: ``(3, 4)`` from the first camera's frame to this camera.
         intrinsics: ``(3, 3)`` pixels.
     """
 

@@ -1,8 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Mix datasets in fixed proportions.
+"""Samplers that mix datasets in fixed proportions.
 
-Symbols: ``S`` sources (datasets), ``E`` samples of an epoch, all ranks
-together.
+Symbols: ``S`` sources (datasets), ``E`` samples of an epoch over all ranks.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch.utils.data import Sampler
 from aios.datasets.reproducible import SeededIndex, mix_seed
 from aios.registry import DATA_SAMPLERS
 
-# What a seed is for; different purposes must not share random numbers.
+# Purposes of seeds, which must not share random numbers.
 _ORDER, _PERMUTATION, _SAMPLE = range(3)
 
 
@@ -30,16 +29,16 @@ def split_exactly(
     """Split a number in proportion to weights (largest remainder).
 
     Args:
-        total: What is split.
+        total: Number to split.
         weights: ``S`` non-negative weights, not all zero.
 
     Returns:
         ``(S,)`` int64 of sum ``total``, each less than one away from its
-        exact share, and zero where the weight is.
+        exact share, and zero for weight zero.
     """
     shares = np.asarray(weights, float)
     shares = total * shares / shares.sum()
-    # Shares such as 2.9999999996 are whole numbers.
+    # Treat shares such as 2.9999999996 as integers.
     counts = np.floor(shares + 1e-9).astype(np.int64)
     missing = total - int(counts.sum())
     # Stable: among equal remainders the first source gets more.
@@ -53,27 +52,27 @@ class WeightedConcatSampler(Sampler):
     """Samples a :class:`ConcatDataset` with a fixed share of each member.
 
     The shares are exact in every epoch, not only on average as when a source
-    is drawn per sample (as AiOS does).  Every source is walked through in
-    permutations of its own, which go on from epoch to epoch: no image
-    comes a second time before all others of its source came once.
+    is drawn per sample (as AiOS does).  Each source has its own sequence of
+    permutations, which continues across epochs: no image repeats before all
+    images of its source were used.
 
-    What an epoch holds depends on the seed and the epoch alone: not on the
-    epochs before (so training can be resumed), nor on the number of ranks,
-    except that an epoch grows to a multiple of it.  Indices carry a seed of
-    their own, see :class:`~aios.datasets.reproducible.SeededIndex`.
+    The content of an epoch depends only on the seed and the epoch: not on
+    earlier epochs (so training can be resumed), nor on the number of ranks,
+    except that its length is rounded up to a multiple of it.  Each index
+    has its own seed, see :class:`~aios.datasets.reproducible.SeededIndex`.
 
     Args:
         dataset: The dataset; its members are the sources.  A dataset that
-            is not concatenated counts as one source.
-        weights: ``S`` shares, normalised here.  Default: equal shares.
+            is not concatenated is a single source.
+        weights: ``S`` shares, which are normalised.  Default: equal shares.
         epoch_length: Samples of an epoch over all ranks, or ``'max'`` (as
             published): the length of the longest source of positive weight.
-        seed: Same on all ranks.  Default: drawn, and shared by all ranks.
+        seed: Seed, the same on all ranks.  Default: random, synchronised.
 
     Raises:
-        ValueError: If weights are not as many as sources, negative or all
-            zero, if a source with a share is empty, or ``epoch_length`` is
-            neither ``'max'`` nor positive.
+        ValueError: If the weights do not match the sources, are negative or
+            all zero, if a source with positive weight is empty, or if
+            ``epoch_length`` is neither ``'max'`` nor positive.
     """
 
     def __init__(
@@ -127,17 +126,17 @@ class WeightedConcatSampler(Sampler):
         return math.ceil(length / self.world_size) * self.world_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration goes through."""
+        """Set the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return int(self.counts.sum()) // self.world_size
 
     def __iter__(self) -> Iterator[int]:
-        return self._of_rank(self.epoch)
+        return self._rank_indices(self.epoch)
 
-    def _of_rank(self, epoch: int) -> Iterator[int]:
-        """What this rank sees of an epoch."""
+    def _rank_indices(self, epoch: int) -> Iterator[int]:
+        """Indices of an epoch for this rank."""
         indices = self.epoch_indices(epoch)
         for place in range(self.rank, len(indices), self.world_size):
             seed = mix_seed(self.seed, _SAMPLE, epoch, place)
@@ -147,64 +146,64 @@ class WeightedConcatSampler(Sampler):
         """Indices of an epoch, for all ranks, in order.
 
         Args:
-            epoch: Which one, from 0.
+            epoch: Number of the epoch, from 0.
 
         Returns:
             ``(E,)`` int64 indices of the concatenated dataset.
         """
         starts = np.cumsum(self.sizes) - self.sizes
         pieces = [
-            starts[source] + self._walk(source, epoch * count, count)
+            starts[source] + self._source_indices(source, epoch * count, count)
             for source, count in enumerate(self.counts.tolist())
         ]
         order = np.random.default_rng(mix_seed(self.seed, _ORDER, epoch))
         return order.permutation(np.concatenate(pieces))
 
-    def _walk(self, source: int, start: int, count: int) -> np.ndarray:
-        """``count`` places of a source, after ``start`` earlier ones."""
+    def _source_indices(
+        self, source: int, start: int, count: int
+    ) -> np.ndarray:
+        """``count`` indices of a source, after ``start`` earlier ones."""
         size = int(self.sizes[source])
         if not count:
             return np.empty(0, np.int64)
         first = start // size
         last = (start + count - 1) // size
-        laps = [
+        passes = [
             np.random.default_rng(
-                mix_seed(self.seed, _PERMUTATION, source, lap)
+                mix_seed(self.seed, _PERMUTATION, source, number)
             ).permutation(size)
-            for lap in range(first, last + 1)
+            for number in range(first, last + 1)
         ]
         offset = start - first * size
-        return np.concatenate(laps)[offset : offset + count]
+        return np.concatenate(passes)[offset : offset + count]
 
     def _table(self) -> str:
-        """What an epoch holds, counted in the indices themselves."""
-        indices = self.epoch_indices(0)
-        sources = np.searchsorted(np.cumsum(self.sizes), indices, 'right')
-        counts = np.bincount(sources, minlength=len(self.sizes))
+        """Table of the sources of an epoch."""
+        total = int(self.counts.sum())
         lines = [
-            f'{len(indices)} samples per epoch, {len(self)} per rank '
+            f'{total} samples per epoch, {len(self)} per rank '
             f'({self.world_size} ranks)',
             '  dataset                 images   wanted  realised  samples  '
             'passes',
         ]
         for name, size, weight, count in zip(
-            self.names, self.sizes, self.weights, counts, strict=True
+            self.names, self.sizes, self.weights, self.counts, strict=True
         ):
             passes = count / size if size else 0
             lines.append(
                 f'  {name:20s} {size:9d}  {weight:7.2%}   '
-                f'{count / len(indices):7.2%}  {count:7d}  {passes:6.3f}'
+                f'{count / total:7.2%}  {count:7d}  {passes:6.3f}'
             )
         return '\n'.join(lines)
 
 
 @DATA_SAMPLERS.register_module()
 class InfiniteWeightedConcatSampler(WeightedConcatSampler):
-    """One epoch after the other without end, for loops that count steps.
+    """Endless sequence of epochs, for loops that count iterations.
 
-    Unlike MMEngine's ``InfiniteSampler`` it says with which seed a sample is
-    to be made, so that a training that is resumed sees the very images
-    that an uninterrupted one would have seen.
+    Unlike MMEngine's ``InfiniteSampler`` it provides the seed of each
+    sample, so that a resumed training sees the same images as an
+    uninterrupted one.
 
     Arguments are those of :class:`WeightedConcatSampler`.
     """
@@ -212,10 +211,10 @@ class InfiniteWeightedConcatSampler(WeightedConcatSampler):
     _skipped = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing: it knows its epochs itself."""
+        """Do nothing; the iterator counts its epochs itself."""
 
     def skip(self, num_samples: int) -> None:
-        """Begin at a later place; the loop calls it when it resumes.
+        """Skip samples; the loop calls it when it resumes.
 
         Args:
             num_samples: Number of samples that this rank has seen.
@@ -229,6 +228,6 @@ class InfiniteWeightedConcatSampler(WeightedConcatSampler):
 
     def __iter__(self) -> Iterator[int]:
         epoch, place = divmod(self._skipped, len(self))
-        epochs = map(self._of_rank, itertools.count(epoch))
+        epochs = map(self._rank_indices, itertools.count(epoch))
         endless = itertools.chain.from_iterable(epochs)
         return itertools.islice(endless, place, None)
