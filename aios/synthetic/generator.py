@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Makes whole datasets: many scenes, several processes, safe to interrupt.
+"""Generation of whole datasets in several processes, resumable.
 
-Every unit (an image, or a sequence) draws from a random generator of its
-own, seeded by the dataset's seed and the unit's number.  So the result does
-not depend on the number of processes, on their timing or on interruptions.
+Every unit (an image or a sequence) has its own random generator, seeded by
+the seed of the dataset and the number of the unit.  So the result does not
+depend on the number of processes, their timing or interruptions.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from aios.utils.processes import run_in_processes
 from aios.visualization import VideoFile
 
 GENERATOR_VERSION = 1
-"""Raised whenever the same settings give other images."""
-_PHOTOGRAPHIC_VERSION = 2  # the same, of photographic images alone
+"""Increased whenever the same settings give different images."""
+_PHOTOGRAPHIC_VERSION = 2  # likewise, for photographic images only
 
-_SCENE, _IMAGE, _GRAIN, _SIZE = range(4)  # streams of random numbers of a unit
+_SCENE, _IMAGE, _GRAIN, _SIZE = range(4)  # random streams of a unit
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class GeneratorOptions:
     """Settings of a dataset.
 
     Attributes:
-        scene: What scenes contain.
+        scene: Content of scenes.
         sizes: Widths and heights to draw from, one per unit, instead of the
-            scene's.
-        seed: Seed of everything.
+            size of the scene.
+        seed: Seed of the dataset.
         body: Model path for :func:`aios.body_models.find_body_model`.
-        frames: Frames per unit: 1 makes independent images.
+        frames: Frames per unit; 1 for independent images.
         fps: Frames per second of sequences.
         video: Also write each sequence as ``.mp4``.
         supersample: Samples per pixel side.
@@ -77,10 +77,10 @@ class GeneratorOptions:
             raise ValueError('sequences cannot be photographic')
 
     def settings(self) -> dict:
-        """All the content depends on, as JSON values.
+        """JSON values that determine the content.
 
         Raises:
-            MissingBodyModelError: If a body model is not there.
+            MissingBodyModelError: If a body model is missing.
         """
         scene = self.scene
         size: list[Any] = [scene.width, scene.height]
@@ -102,7 +102,7 @@ class GeneratorOptions:
             backgrounds=_digest(names.encode()) if names else None,
             body={g: _digest(Path(p).read_bytes()) for g, p in models.items()},
         )
-        if scene.any_heading:  # as before, so that older datasets go on
+        if scene.any_heading:  # optional, so that older datasets can resume
             settings['any_heading'] = True
         if scene.fill is not None:
             settings['fill'] = list(scene.fill)
@@ -165,7 +165,7 @@ def generate_unit(
     counts: Counter = Counter()
     rows: list[dict[str, np.ndarray]] = []
     empty: list[tuple[str, int, int]] = []
-    drawn: list[np.ndarray] = []
+    images: list[np.ndarray] = []
     for frame, scene in enumerate(_scenes(options, unit)):
         counts += scene.counts
         rng = _rng(options, unit, _IMAGE)
@@ -186,18 +186,18 @@ def generate_unit(
         )
         folder.write_image(name, image, options.quality)
         if options.video:
-            drawn.append(image)
+            images.append(image)
         labels, dropped = label_scene(scene, bank, photograph)
         counts += dropped
         if labels:
             rows.append(_with_names(options, labels, name, unit, frame))
-        # A person may be too small for a label.
+        # Images of unlabelled (too small) persons do not count as empty.
         elif not np.isin(photograph.ids, range(len(scene.persons))).any():
             empty.append((name, *image.shape[:2]))
-    if drawn:
+    if images:
         path = folder.root / f'videos/sequence_{unit:04d}.mp4'
         with VideoFile(path, options.fps, overwrite=True) as video:
-            for image in drawn:
+            for image in images:
                 video.write(image)
     merged = {
         key: np.concatenate([r[key] for r in rows])
@@ -225,7 +225,7 @@ def _with_names(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """So that results do not depend on the number of processes."""
+    """Use one thread, since results may depend on their number."""
     threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -251,22 +251,22 @@ def generate_dataset(
     Args:
         root: Output folder: ``images/`` and ``humandata.npz``.
         count: Images, or sequences if ``options.frames > 1``.  A resumed
-            run may ask for more than before, not for fewer.
+            run may increase it, not decrease it.
         options: Settings; they must not change in a resumed run.
-        workers: Processes; 1 works in this one.
-        resume: Go on with an interrupted or smaller dataset.
+        workers: Number of processes; 1 uses this process.
+        resume: Continue an interrupted or smaller dataset.
         overwrite: Replace an earlier dataset of this program.
         progress: Called with 1 after each unit.
 
     Returns:
-        Counts: ``images``, ``persons`` and what each rule threw away.
+        Counts: ``images``, ``persons`` and items rejected by each rule.
 
     Raises:
-        FileExistsError: If the folder must not be touched.
-        OtherSettingsError: If the dataset there has other settings.
-        FolderInUseError: If another run is at work there.
+        FileExistsError: If the folder must not be changed.
+        OtherSettingsError: If the existing dataset has other settings.
+        FolderInUseError: If another run uses the folder.
         ChildProcessError: If a process died.
-        MissingBodyModelError: If a body model is not there.
+        MissingBodyModelError: If a body model is missing.
         ValueError: If no person is visible in the whole dataset.
     """
     with folder_lock(root):
@@ -283,7 +283,7 @@ def _fill(
     workers: int,
     progress: Callable[[int], None] | None,
 ) -> Counter:
-    """Make what is missing, and the annotation file."""
+    """Generate missing units, and write the annotation file."""
     todo = [unit for unit in range(count) if not folder.is_done(unit)]
     if not todo and folder.label_file.is_file():
         return _summary(folder, count, options)[1]

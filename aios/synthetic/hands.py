@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Hand gestures: finger poses from a small vocabulary plus noise.
 
-A hand is described by how far each finger is curled (0 = straight, 1 = fist),
-how far the fingers are spread and by the thumb; :func:`hand_pose` turns this
-into the 15 SMPL-X finger rotations (index, middle, pinky, ring, thumb; three
-joints each) relative to a *flat* hand.
+A hand is described by the curl of each finger (0 = straight, 1 = fist), the
+spread of the fingers and the thumb.  :func:`hand_pose` converts it to the 15
+SMPL-X finger rotations (index, middle, pinky, ring, thumb; three joints each)
+relative to a *flat* hand.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _FINGER_ROWS = ((0, 'index'), (3, 'middle'), (9, 'ring'), (6, 'pinky'))
 
 @dataclass(frozen=True)
 class HandShape:
-    """What a hand does.
+    """Shape of a hand.
 
     Attributes:
         curls: Curl of index, middle, ring and pinky, 0 (straight) to 1 (fist).
         thumb: Curl of the thumb joints, 0 to 1.
-        oppose: How far the thumb is brought under the palm, -0.3 to 1.
+        oppose: Opposition of the thumb under the palm, -0.3 to 1.
         spread: Fan of the fingers, -0.3 (closed) to 1 (wide).
         noise: Standard deviation of the curls when sampled.
     """

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Puts label rows into a HumanData object."""
+"""Conversion of label rows to HumanData."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def to_human_data(
     image_size: tuple[int, int] | None,
     empty: Mapping[str, list] | None = None,
 ) -> HumanData:
-    """Makes an annotation file of label rows.
+    """Converts label rows to an annotation file.
 
     Args:
         rows: Arrays with one row per person as written by

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Exact labels of a rendered scene, one row per person.
 
-Positions come from the body model, what can be seen of them from the depth
-and id buffers of the image.
+Positions come from the body model, visibility from the depth and id buffers
+of the image.
 
 Symbols: ``N`` labelled persons, ``V`` vertices, ``F`` faces.
 """
@@ -38,7 +38,7 @@ _MIN_PIXELS = 40
 _MIN_SHARE = 0.04
 _MIN_PART_SHARE = 0.1
 _LANDMARKS = slice(76, 144)
-# How far below the visible surface a joint may lie and count as visible.
+# Largest depth of visible joints below the surface, metres.
 _JOINT_DEPTH = np.full(144, 0.02)
 _JOINT_DEPTH[:22] = 0.14
 _JOINT_DEPTH[[7, 8, 10, 11, 18, 19, 20, 21]] = 0.06
@@ -66,7 +66,7 @@ def camera_parameters(
     root = Rotation.from_rotvec(body.figure.pose.root).as_matrix()
     offset = np.array([person.position[0], 0.0, person.position[1]])
     orient = Rotation.from_matrix(view.rotation @ turn @ root).as_rotvec()
-    # The root turns about the pelvis, so the pelvis itself is only moved.
+    # Root rotations are about the pelvis, which is only translated.
     pelvis = view.to_camera(turn @ (body.pelvis + body.drop) + offset)
     parameters['global_orient'] = orient.astype(np.float32)
     parameters['transl'] = (pelvis - body.pelvis).astype(np.float32)
@@ -83,7 +83,7 @@ def _box(
 
     Args:
         pixels: ``(V, 2)`` projected vertices.
-        vertices: Which of them to look at.
+        vertices: Vertices of the part.
         faces: ``(F, 3)`` triangles between them.
         camera: Image size.
 
@@ -107,7 +107,7 @@ def _box(
 def _border_points(
     pixels: np.ndarray, faces: np.ndarray, inside: np.ndarray, size: np.ndarray
 ) -> np.ndarray:
-    """``(N, 2)`` where edges that leave the image cross its border."""
+    """``(N, 2)`` intersections of edges with the border of the image."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, ::2]])
     crossing = edges[inside[edges[:, 0]] != inside[edges[:, 1]]]
     swap = inside[crossing[:, 1]]
@@ -122,7 +122,7 @@ def _border_points(
 
 
 def _point_box(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """Box x, y, w, h of points, cut at the border of the image."""
+    """Box x, y, w, h of points, clipped to the image."""
     size = [camera.width, camera.height]
     low = np.clip(points.min(0), 0, size)
     high = np.clip(points.max(0), 0, size)
@@ -136,7 +136,7 @@ def visible_share(
     photograph: Photograph,
     index: int,
 ) -> float:
-    """How much of a surface can be seen.
+    """Visible share of a surface.
 
     Args:
         vertices: ``(V, 3)`` in the camera frame, metres.
@@ -147,7 +147,7 @@ def visible_share(
 
     Returns:
         Projected area of the visible triangles over that of all triangles
-        that face the camera, 0 to 1; what is outside the image is not
+        that face the camera, 0 to 1; surfaces outside the image are not
         visible.
     """
     area = facing_area(camera.project(vertices), faces)
@@ -178,7 +178,7 @@ def _is_seen(
         camera: Intrinsics and size.
         photograph: Buffers.
         index: Id of the person.
-        reach: Also look this many pixels around.
+        reach: Also search the neighbourhood of this radius, pixels.
 
     Returns:
         ``(N,)`` bool.
@@ -197,20 +197,20 @@ def _is_seen(
     return seen & inside
 
 
-def _pixels_alone(
+def _unoccluded_pixels(
     row: _Row, camera: Camera, photograph: Photograph, visible: int
 ) -> int:
-    """Pixels that a person would have without anything in front."""
+    """Number of pixels of a person without any occluder."""
     x, y, w, h = row.box
     window = photograph.ids[
         int(y) : int(np.ceil(y + h)) + 1, int(x) : int(np.ceil(x + w)) + 1
     ]
     if not ((window != row.index) & (window >= 0)).any():
-        return visible  # no person near: nothing to draw again
+        return visible  # no occluder in the box
     front = row.faces[facing_area(row.pixels, row.faces) > 0]
     mesh = Mesh(row.vertices, front, np.ones(3, np.float32))
-    alone = draw([mesh], camera)
-    return int((alone.ids >= 0).sum())
+    result = draw([mesh], camera)
+    return int((result.ids >= 0).sum())
 
 
 @dataclass(frozen=True)
@@ -225,16 +225,16 @@ class _Row:
     box: np.ndarray
 
 
-def _judge(
+def _visibility(
     row: _Row, camera: Camera, photograph: Photograph
 ) -> tuple[str | None, float, float]:
     """Drop rule (or ``None``), occlusion in percent and visible share."""
     visible = int((photograph.ids == row.index).sum())
-    alone = _pixels_alone(row, camera, photograph, visible)
-    if alone == 0:
+    total = _unoccluded_pixels(row, camera, photograph, visible)
+    if total == 0:
         return 'outside_image', 100.0, 0.0
-    occluded = 100.0 * (1 - visible / alone)
-    # Every fourth triangle is enough for the share of a whole body.
+    occluded = 100.0 * (1 - visible / total)
+    # Every fourth triangle suffices for the share of a whole body.
     share = visible_share(
         row.vertices, row.faces[::4], camera, photograph, row.index
     )
@@ -249,7 +249,7 @@ def _part_boxes(
     camera: Camera,
     photograph: Photograph,
 ) -> dict[str, np.ndarray]:
-    """``(5,)`` boxes of hands and face; zeros if at most a tenth is seen."""
+    """``(5,)`` boxes of hands and face; zeros if at most 10 % is visible."""
     template = bank.template(row.person.body.figure.gender)
     boxes = {}
     for key, part in PART_BOXES.items():
@@ -292,7 +292,7 @@ def _joint_labels(
 def label_scene(
     scene: Scene, bank: BodyBank, photograph: Photograph
 ) -> tuple[dict[str, np.ndarray], Counter]:
-    """Labels all persons who can be seen.
+    """Labels all visible persons.
 
     Args:
         scene: The scene.
@@ -301,24 +301,24 @@ def label_scene(
 
     Returns:
         Arrays with ``N`` rows, keyed as in the HumanData format, with
-        ``smplx/...`` and ``meta/...`` for the nested dicts, and how many
-        persons each of :data:`DROP_RULES` left out.
+        ``smplx/...`` and ``meta/...`` for the nested dicts, and numbers of
+        persons dropped by each of :data:`DROP_RULES`.
     """
     camera = scene.view.camera
     counts: Counter = Counter()
-    rows, judged = [], []
+    rows, visibilities = [], []
     for index, person in enumerate(scene.persons):
         vertices = scene.view.to_camera(person.vertices)
         pixels = camera.project(vertices)
         faces = bank.template(person.body.figure.gender).faces
         box = _box(pixels, slice(None), faces, camera)
         row = _Row(index, person, vertices, pixels, faces, box)
-        rule, occluded, share = _judge(row, camera, photograph)
+        rule, occluded, share = _visibility(row, camera, photograph)
         if rule is not None:
             counts[rule] += 1
             continue
         rows.append(row)
-        judged.append((occluded, share))
+        visibilities.append((occluded, share))
     if not rows:
         return {}, counts
     genders = [r.person.body.figure.gender for r in rows]
@@ -326,12 +326,12 @@ def label_scene(
         camera_parameters(r.person, scene.view, bank.template(g).hand_mean)
         for r, g in zip(rows, genders, strict=True)
     ]
-    # Joints come from the stored parameters: the contour landmarks depend
-    # on how the head is turned to the camera.
+    # Recompute joints from the stored parameters, since contour landmarks
+    # depend on the orientation of the head in the camera.
     joints = bank.joints(genders, parameters)
     records = []
     for row, values, points, (occluded, share) in zip(
-        rows, parameters, joints, judged, strict=True
+        rows, parameters, joints, visibilities, strict=True
     ):
         points = points.astype(np.float64)
         record: dict[str, Any] = {

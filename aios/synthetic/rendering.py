@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Turns a scene into an image, a depth buffer and an id buffer."""
+"""Rendering of a scene to an image, a depth buffer and an id buffer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aios.synthetic.scene import Scene
 from aios.synthetic.shadows import floor_shadow
 from aios.visualization import RenderResult, render_meshes
 
-_NEAR = 0.05  # metres; what comes closer is cut, and shows its inside
+_NEAR = 0.05  # metres; closer surfaces are clipped and show their inside
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Backdrop:
 
     Attributes:
         image: ``(H, W, 3)`` float RGB in 0..1.
-        floor: ``(H, W)`` float32 share of a shadow that each pixel takes.
+        floor: ``(H, W)`` float32 strength of shadows at each pixel.
         gain: ``(3,)`` exposure of the light of an environment.
     """
 
@@ -62,7 +62,7 @@ def background_image(rng: np.random.Generator, scene: Scene) -> Backdrop:
         scene: The scene.
 
     Raises:
-        ValueError: If the scene has no place.
+        ValueError: If the scene has no background.
     """
     camera, environment = scene.view.camera, scene.environment
     gain = None if environment is None else environment.gain()
@@ -97,12 +97,12 @@ def facing_area(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
     x, y = np.ascontiguousarray(pixels.T)
     a, b, c = np.ascontiguousarray(faces.T)
     xa, ya = x[a], y[a]
-    # Pixels have y down, so triangles that face the camera turn clockwise.
+    # y is down in pixels, so triangles that face the camera are clockwise.
     return 0.5 * ((y[b] - ya) * (x[c] - xa) - (x[b] - xa) * (y[c] - ya))
 
 
 class _Painter:
-    """Meshes of a scene, lit, without their far sides."""
+    """Shaded meshes of a scene, without back faces."""
 
     def __init__(self, scene: Scene, gain: np.ndarray | None) -> None:
         self.scene, self.gain = scene, gain
@@ -114,28 +114,30 @@ class _Painter:
         faces: np.ndarray,
         colors: np.ndarray,
     ) -> Mesh:
-        """A surface in the world as the camera sees it."""
+        """Shaded mesh of a surface, in camera coordinates."""
         view, environment = self.scene.view, self.scene.environment
         if environment is None or self.gain is None:
             lit = shade(colors, normals, self.scene.lighting)
         else:
             lit = environment.shade(colors, normals, self.gain)
         points = view.to_camera(vertices)
-        # The far side is never seen: a third of the drawing time.
+        # Removing back faces saves a third of the rendering time.
         area = facing_area(view.camera.project(points), faces)
         behind = points[:, 2].min() < _NEAR
         return Mesh(points, faces if behind else faces[area > 0], lit)
 
-    def things(self, woods: list[np.ndarray]) -> list[Mesh]:
+    def objects(self, seat_colors: list[np.ndarray]) -> list[Mesh]:
         """Seats and obstacles."""
         seats = [
-            (person.seat.mesh(), wood)
-            for person, wood in zip(self.scene.persons, woods, strict=True)
+            (person.seat.mesh(), color)
+            for person, color in zip(
+                self.scene.persons, seat_colors, strict=True
+            )
             if person.seat is not None
         ]
         meshes = [
-            self.mesh(v, n, f, np.tile(wood, (len(v), 1)))
-            for (v, f, n), wood in seats
+            self.mesh(v, n, f, np.tile(color, (len(v), 1)))
+            for (v, f, n), color in seats
         ]
         return meshes + [
             self.mesh(o.vertices, o.normals, o.faces, o.colors)
@@ -143,7 +145,7 @@ class _Painter:
         ]
 
     def bodies(self, bank: BodyBank) -> list[Mesh]:
-        """Persons whose clothes are paint."""
+        """Persons with painted clothes."""
         meshes = []
         for person, outfit in zip(
             self.scene.persons, self.scene.outfits, strict=True
@@ -157,8 +159,8 @@ class _Painter:
             )
         return meshes
 
-    def bare(self, bank: BodyBank) -> list[Mesh]:
-        """Persons without paint and light."""
+    def unshaded(self, bank: BodyBank) -> list[Mesh]:
+        """Bodies of persons without clothes, colours and shading."""
         view, white = self.scene.view, np.ones(3, np.float32)
         return [
             Mesh(
@@ -170,7 +172,7 @@ class _Painter:
         ]
 
     def dressed(self, rng: np.random.Generator, bank: BodyBank) -> list[Mesh]:
-        """Persons whose clothes have volume."""
+        """Persons with clothes that have volume."""
         meshes = []
         for person, outfit in zip(
             self.scene.persons, self.scene.outfits, strict=True
@@ -180,12 +182,12 @@ class _Painter:
             vertices, normals = dress_person(
                 garb, person.vertices, person.normals, template.faces
             )
-            drawn = self.mesh(vertices, normals, template.faces, garb.colors)
+            mesh = self.mesh(vertices, normals, template.faces, garb.colors)
             meshes.append(
                 Mesh(
-                    drawn.vertices,
-                    drawn.faces,
-                    drawn.colors * garb.shade[:, None],
+                    mesh.vertices,
+                    mesh.faces,
+                    mesh.colors * garb.shade[:, None],
                 )
             )
         return meshes
@@ -201,14 +203,14 @@ def render_scene(
 ) -> Photograph:
     """Renders a scene.
 
-    Depths and ids are always those of the bodies, whatever they wear.
+    Depths and ids are always those of the bodies without clothes.
 
     Args:
         rng: Random generator for colours of furniture, clothes and noise.
         scene: The scene.
         bank: Body models.
         supersample: Samples per pixel side, for smooth outlines.
-        base: Of :func:`background_image`, to keep it over a sequence.
+        base: Result of :func:`background_image`, to reuse it in a sequence.
 
     Returns:
         The photograph before :func:`finish_image`.
@@ -220,30 +222,33 @@ def render_scene(
     light = floor_shadow(scene.view, on_floor, scene.lighting)
     image = base.image * (1 - base.floor * (1 - light))[..., None]
     painter = _Painter(scene, base.gain)
-    woods = [
+    seat_colors = [
         rng.uniform(0.15, 0.8) * np.array([1.0, 0.85, 0.7])
         for _ in scene.persons
     ]
-    things = painter.things(woods)
+    objects = painter.objects(seat_colors)
     persons = (
         painter.dressed(rng, bank) if scene.dressed else painter.bodies(bank)
     )
     image = np.clip(image, 0, 1).astype(np.float32)
     if not scene.dressed:
-        drawn = draw(
-            persons + things, camera, background=image, supersample=supersample
+        result = draw(
+            persons + objects,
+            camera,
+            background=image,
+            supersample=supersample,
         )
-        return Photograph(drawn.image, drawn.depth, drawn.ids)
-    bare = draw(painter.bare(bank) + things, camera, cull=True)
-    dressed = _draw_finely(persons + things, camera, image, supersample)
-    return Photograph(dressed, bare.depth, bare.ids)
+        return Photograph(result.image, result.depth, result.ids)
+    bodies = draw(painter.unshaded(bank) + objects, camera, cull=True)
+    dressed = _draw_supersampled(persons + objects, camera, image, supersample)
+    return Photograph(dressed, bodies.depth, bodies.ids)
 
 
 def draw(meshes: list[Mesh], camera: Camera, **options: Any) -> RenderResult:
-    """Meshes with their own colours, as a camera sees them.
+    """Render meshes with their own colours.
 
     Args:
-        meshes: What to draw.
+        meshes: The meshes.
         camera: The camera.
         **options: Of :func:`aios.visualization.render_meshes`.
     """
@@ -257,13 +262,13 @@ def draw(meshes: list[Mesh], camera: Camera, **options: Any) -> RenderResult:
     )
 
 
-def _draw_finely(
+def _draw_supersampled(
     meshes: list[Mesh], camera: Camera, image: np.ndarray, scale: int
 ) -> np.ndarray:
-    """Meshes over an image, without the buffers that labels need.
+    """Render meshes over an image, without depth and id buffers.
 
     Args:
-        meshes: What to draw.
+        meshes: The meshes.
         camera: The camera.
         image: ``(H, W, 3)`` float32 RGB in 0..1.
         scale: Samples per pixel side.
@@ -286,12 +291,12 @@ def finish_image(
     image: np.ndarray,
     grain_rng: np.random.Generator,
 ) -> np.ndarray:
-    """What a camera adds: exposure, tint, vignette, softness and noise.
+    """Adds effects of a camera: exposure, tint, vignette, blur and noise.
 
     Args:
         rng: Random generator.
         image: ``(H, W, 3)`` uint8 RGB.
-        grain_rng: Generator of the grain, which alone changes over a
+        grain_rng: Generator of the grain, the only effect that changes in a
             sequence.
 
     Returns:

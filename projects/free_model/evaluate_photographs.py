@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Measure a model on real photographs, against MoveNet and MediaPipe.
+"""Evaluate a model on real photographs against MoveNet and MediaPipe.
 
-Ground truth there is none. Persons are those whom two other networks see in
-the same pose; places and directions of joints are MediaPipe's::
+The photographs have no ground truth. Persons on whose pose both networks
+agree serve as pseudo ground truth, with MediaPipe's 2-D and 3-D joints::
 
     cd projects/free_model
     python fetch_photographs.py work/photos
@@ -11,7 +11,7 @@ the same pose; places and directions of joints are MediaPipe's::
     python evaluate_photographs.py work/judge.json CONFIG CHECKPOINT
     python evaluate_photographs.py work/judge.json aios_s.onnx --runtime onnx
 
-How the first files are made is in those scripts.
+The scripts describe how to create their inputs.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from aios.results import FrameResult
 from aios.runtime import OnnxError
 from aios.structures.joint_names import SMPLX_144_NAMES
 
-# COCO's 17 keypoints begin with the head and go on in the order of JOINTS.
-THEIRS = slice(5, 17)
-OURS = [SMPLX_144_NAMES.index(name) for name in JOINTS]
+# COCO's 17 keypoints start with the head and continue in the order of JOINTS.
+COCO_JOINTS = slice(5, 17)
+SMPLX_JOINTS = [SMPLX_144_NAMES.index(name) for name in JOINTS]
 BARS = (
     ('found', 'persons found', '≥', 0.85),
     ('false-per-image', 'false persons an image', '≤', 0.1),
@@ -53,33 +53,35 @@ BARS = (
 def compare(
     image: dict[str, Any], result: FrameResult
 ) -> tuple[Matches, dict[str, np.ndarray]]:
-    """Match the persons of one image, and collect joints of those found.
+    """Match the persons of one image, and collect joints of the matches.
 
     Args:
-        image: Entry of the judges' file.
-        result: What the model found.
+        image: Entry of the file of ``mediapipe_persons.py``.
+        result: Result of the model.
     """
-    ours, persons = result.instances, image['persons']
+    predicted, persons = result.instances, image['persons']
     boxes = np.array([p['bbox'] for p in persons]).reshape(-1, 4)
     doubtful = np.array(image['doubtful']).reshape(-1, 4)
-    matches = match_persons(ours['scores'], ours['bboxes'], boxes, doubtful)
-    mine, theirs = matches.pairs[:, 0], matches.pairs[:, 1]
+    matches = match_persons(
+        predicted['scores'], predicted['bboxes'], boxes, doubtful
+    )
+    rows, person_rows = matches.pairs[:, 0], matches.pairs[:, 1]
     keypoints = np.array([p['keypoints'] for p in persons]).reshape(-1, 17, 3)
     joints3d = np.array([p['joints3d'] for p in persons]).reshape(-1, 17, 3)
-    keypoints = keypoints[theirs][:, THEIRS]
+    keypoints = keypoints[person_rows][:, COCO_JOINTS]
     return matches, dict(
-        predicted_2d=ours['joints2d'][mine][:, OURS],
+        predicted_2d=predicted['joints2d'][rows][:, SMPLX_JOINTS],
         true_2d=keypoints[..., :2],
         visible=visible_joints(keypoints, image['size']),
-        predicted_3d=ours['joints3d'][mine][:, OURS],
-        true_3d=joints3d[theirs][:, THEIRS],
+        predicted_3d=predicted['joints3d'][rows][:, SMPLX_JOINTS],
+        true_3d=joints3d[person_rows][:, COCO_JOINTS],
     )
 
 
 def make_inferencer(
     args: argparse.Namespace,
 ) -> AiOSInferencer | OnnxInferencer:
-    """What is measured."""
+    """The evaluated model."""
     common: dict[str, Any] = dict(
         score_thr=args.score_thr, show_progress=False
     )
@@ -139,7 +141,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def table(numbers: dict[str, float]) -> list[str]:
-    """Lines of Markdown: each number beside what it should be."""
+    """Lines of a Markdown table of the numbers and their targets."""
     lines = ['', '| what | bar | measured | |', '|---|---|---|---|']
     for name, text, sign, bar in BARS:
         value = numbers.get(name, float('nan'))

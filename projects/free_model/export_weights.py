@@ -1,14 +1,14 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Makes the file that the package ships out of a training's averages.
+r"""Export averaged weights of trainings to the file of the package.
 
     python projects/free_model/export_weights.py AVERAGE.pth... \
         --lifter LIFTER.pth --out OUT.safetensors
 
-Of several trainings the mean is taken; a file that is given several times
-counts as often.
+The weights of several files are averaged; a file given several times has a
+larger weight in the mean.
 
-Weights are in half precision, the config and the notice are in the file.
+Weights are in half precision; the file contains the config and the notice.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NOTICE = (
 def average(sources: Sequence[Path]) -> dict[str, Tensor]:
     """Mean of the weights of several files."""
     first, *others = (read_checkpoint(x)['state_dict'] for x in sources)
-    # denoising only trains, and is not in the file that is shipped
+    # Denoising is only used in training.
     first = {k: v for k, v in first.items() if not k.startswith(_DENOISING)}
     shares = {
         name: [value, *(weights[name] for weights in others)]
@@ -55,7 +55,7 @@ def average(sources: Sequence[Path]) -> dict[str, Tensor]:
 def export(
     sources: Sequence[Path], lifter: Path, target: Path, overwrite: bool
 ) -> str:
-    """Write the file; returns its SHA-256."""
+    """Write the file and return its SHA-256."""
     from safetensors.torch import save
 
     content = average(sources)

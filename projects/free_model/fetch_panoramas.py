@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Brings the panoramas that light the training images.
+"""Download the panoramas that light the training images.
 
-16 equirectangular panoramas of Poly Haven (CC0), 512 x 256, out of the npm
-package @pmndrs/assets (CC0).  Needs npm, and ``pip install OpenEXR``.
+These are 16 equirectangular panoramas of Poly Haven (CC0), 512 x 256, from
+the npm package @pmndrs/assets (CC0).  Needs npm and ``pip install OpenEXR``.
 
     python projects/free_model/fetch_panoramas.py data/panoramas
 
@@ -31,20 +31,20 @@ SHA512 = (
     '56a7283a2016be8af37d3600e7f9f0d3d80563521d98459fff19752e7ae01d0a'
 )
 HELD_OUT = ('bridge', 'lobby', 'park', 'workshop')
-UNUSED = ('sky', 'studio')  # without a ground, and of lamps alone
+UNUSED = ('sky', 'studio')  # without a ground, or with lamps only
 
 
 def fetch(folder: Path) -> Path:
     """Downloads the package with npm.
 
     Args:
-        folder: Where to put the archive.
+        folder: Folder of the archive.
 
     Returns:
         The archive.
 
     Raises:
-        RuntimeError: If npm is missing, fails, or brings other bytes.
+        RuntimeError: If npm is missing or fails.
     """
     command = ['npm', 'pack', '--silent', PACKAGE]
     try:
@@ -55,10 +55,10 @@ def fetch(folder: Path) -> Path:
 
 
 def check(archive: Path) -> None:
-    """Refuses an archive that is not the published one.
+    """Verifies that an archive is the published one.
 
     Raises:
-        RuntimeError: If its bytes are others.
+        RuntimeError: If its hash differs.
     """
     if hashlib.sha512(archive.read_bytes()).hexdigest() != SHA512:
         raise RuntimeError(f'{archive} is not {PACKAGE} as published')
@@ -84,16 +84,16 @@ def read_exr(data: bytes) -> np.ndarray:
 
 
 def mend(panorama: np.ndarray) -> np.ndarray:
-    """Fills the black, partly negative, rings that resampling left.
+    """Fills black, partly negative, rings of resampling.
 
-    They are around lamps and windows.  Strong colours stay, although one of
-    their channels may be zero.
+    They surround lamps and windows.  Saturated colours, of which a channel
+    may be zero, are kept.
 
     Args:
         panorama: ``(H, W, 3)`` linear RGB.
 
     Returns:
-        The same with the rings filled from around.
+        The panorama with rings filled from their neighbourhood.
     """
     panorama = panorama.astype(np.float32)
     level = panorama.mean(-1)
@@ -114,7 +114,7 @@ def convert(archive: Path, out: Path) -> int:
         out: Output folder.
 
     Returns:
-        How many were written.
+        Number of panoramas written.
     """
     count = 0
     with tarfile.open(archive) as package:
@@ -138,14 +138,12 @@ def convert(archive: Path, out: Path) -> int:
 
 def main() -> int:
     """Runs the command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='output folder')
     parser.add_argument(
         '--archive',
         type=Path,
-        help=f'{PACKAGE} if it is here already (default: npm brings it)',
+        help=f'local file of {PACKAGE} (default: download it with npm)',
     )
     args = parser.parse_args()
     try:

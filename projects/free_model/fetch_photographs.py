@@ -1,15 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Collect real photographs and video frames to measure a model on.
+"""Collect real photographs and video frames for evaluation.
 
-They come from packages of Debian, which apt-get downloads into a temporary
-folder, and from scikit-image and matplotlib, which are installed. Their
-licences differ, so they are fetched, and never shipped::
+They come from Debian packages, which apt-get downloads to a temporary folder,
+and from the installed scikit-image and matplotlib. Their licences differ, so
+they are downloaded and not part of this package::
 
     pip install scikit-image matplotlib
     python projects/free_model/fetch_photographs.py photos
 
-``photos/persons`` has photographs of persons, ``photos/empty`` those without
-anybody: animals, plants, things, streets, wallpapers.
+``photos/persons`` has photographs of persons, ``photos/empty`` photographs
+without persons: animals, plants, objects, streets, wallpapers.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ import cv2
 import numpy as np
 
 FRAME_INTERVAL = 40  # of the video vtest.avi, 10 frames a second
-LONG_SIDE = 1280  # larger photographs are made smaller
+LONG_SIDE = 1280  # pixels; larger photographs are downscaled
 
 OPENCV = 'usr/share/doc/opencv-doc/examples/data'
-MATE = 'usr/share/backgrounds/mate'
-PLASMA = 'usr/share/wallpapers'
-UKUI = 'usr/share/backgrounds'
-PEOPLE = {'opencv-doc': (OPENCV, 'basketball1.png basketball2.png messi5.jpg')}
-NOBODY = {
+WITH_PERSONS = {
+    'opencv-doc': (OPENCV, 'basketball1.png basketball2.png messi5.jpg')
+}
+WITHOUT_PERSONS = {
     'opencv-doc': (
         OPENCV,
         'aero1.jpg aloeL.jpg apple.jpg baboon.jpg blox.jpg board.jpg '
@@ -42,7 +41,7 @@ NOBODY = {
         'stuff.jpg sudoku.png',
     ),
     'mate-backgrounds': (
-        MATE,
+        'usr/share/backgrounds/mate',
         'abstract/Elephants.jpg nature/Aqua.jpg nature/Blinds.jpg '
         'nature/Dune.jpg nature/FreshFlower.jpg nature/Garden.jpg '
         'nature/GreenMeadow.jpg nature/LadyBird.jpg nature/RainDrops.jpg '
@@ -50,19 +49,19 @@ NOBODY = {
         'nature/YellowFlower.jpg',
     ),
     'plasma-workspace-wallpapers': (
-        PLASMA,
+        'usr/share/wallpapers',
         'BytheWater/contents/screenshot.jpg '
         'Canopee/contents/screenshot.png Cascade/contents/screenshot.png '
         'ColorfulCups/contents/screenshot.jpg '
         'OneStandsOut/contents/screenshot.jpg',
     ),
     'ukui-wallpapers': (
-        UKUI,
+        'usr/share/backgrounds',
         'calla.png city.png desert.png goldfish.png the-mouse.jpg',
     ),
 }
-SKIMAGE_PEOPLE = ('astronaut', 'camera')
-SKIMAGE_NOBODY = (
+SKIMAGE_WITH_PERSONS = ('astronaut', 'camera')
+SKIMAGE_WITHOUT_PERSONS = (
     *('brick', 'chelsea', 'clock', 'coffee', 'coins', 'grass', 'gravel'),
     *('hubble_deep_field', 'moon', 'page', 'rocket', 'text'),
 )
@@ -89,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _save(images: Iterator[tuple[str, np.ndarray]], folder: Path) -> int:
-    """Write images as PNG; how many there are."""
+    """Write images as PNG and return their number."""
     folder.mkdir(parents=True)
     for name, image in images:
         scale = LONG_SIDE / max(image.shape[:2])
@@ -104,17 +103,17 @@ def _save(images: Iterator[tuple[str, np.ndarray]], folder: Path) -> int:
 def _persons(temporary: Path) -> Iterator[tuple[str, np.ndarray]]:
     from matplotlib import cbook
 
-    yield from _of_scikit_image(SKIMAGE_PEOPLE)
+    yield from _of_scikit_image(SKIMAGE_WITH_PERSONS)
     with cbook.get_sample_data('grace_hopper.jpg', asfileobj=True) as file:
         data = np.frombuffer(file.read(), np.uint8)
     yield 'grace_hopper', cv2.imdecode(data, cv2.IMREAD_COLOR)
-    yield from _of_packages(PEOPLE, temporary)
+    yield from _of_packages(WITH_PERSONS, temporary)
     yield from _frames(_unpack('opencv-doc', temporary) / OPENCV / 'vtest.avi')
 
 
 def _empty(temporary: Path) -> Iterator[tuple[str, np.ndarray]]:
-    yield from _of_scikit_image(SKIMAGE_NOBODY)
-    yield from _of_packages(NOBODY, temporary)
+    yield from _of_scikit_image(SKIMAGE_WITHOUT_PERSONS)
+    yield from _of_packages(WITHOUT_PERSONS, temporary)
 
 
 def _of_scikit_image(
@@ -143,7 +142,7 @@ def _of_packages(
 
 
 def _unpack(package: str, temporary: Path) -> Path:
-    """Folder with the files of a Debian package, fetched once."""
+    """Folder of the files of a Debian package, downloaded once."""
     folder = temporary / package
     if not folder.exists():
         folder.mkdir()

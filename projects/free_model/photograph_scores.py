@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How persons found in photographs compare with pseudo ground truth.
+"""Metrics of persons in photographs against pseudo ground truth.
 
-Legend: ``P`` predictions and ``G`` persons of an image, ``M`` persons who were
-found, of all images, ``J`` joints.
+Symbols: ``P`` predictions and ``G`` persons of an image, ``M`` matched
+persons of all images, ``J`` joints.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ PCK_RADIUS = 0.2  # of the torso
 
 
 class Matches(NamedTuple):
-    """Who was found in an image."""
+    """Matches of an image."""
 
     pairs: np.ndarray  # (M, 2) prediction, person
-    doubles: int  # predictions of a person who was found already
+    doubles: int  # further predictions of matched persons
     false: int  # predictions without a person
 
 
@@ -46,28 +46,27 @@ def match_persons(
     persons: np.ndarray,
     doubtful: np.ndarray,
 ) -> Matches:
-    """Find out who is who, by the rule of detection benchmarks.
+    """Match predictions and persons as in detection benchmarks.
 
     Args:
         scores: ``(P,)``.
         boxes: ``(P, 4)`` x1 y1 x2 y2, pixels.
         persons: ``(G, 4)``.
-        doubtful: ``(D, 4)`` boxes where a prediction is neither right nor
-            wrong.
+        doubtful: ``(D, 4)`` boxes in which predictions are ignored.
     """
     overlaps = pairwise_iou(boxes, persons)
     pairs = match_greedy(scores, overlaps, MIN_IOU)
-    is_left = np.isin(np.arange(len(boxes)), pairs[:, 0], invert=True)
-    is_double = is_left & (overlaps >= MIN_IOU).any(1)
+    unmatched = np.isin(np.arange(len(boxes)), pairs[:, 0], invert=True)
+    is_double = unmatched & (overlaps >= MIN_IOU).any(1)
     is_doubtful = (pairwise_iou(boxes, doubtful) >= MIN_DOUBTFUL_IOU).any(1)
-    is_false = is_left & ~is_double & ~is_doubtful
+    is_false = unmatched & ~is_double & ~is_doubtful
     return Matches(pairs, int(is_double.sum()), int(is_false.sum()))
 
 
 def pck(
     predicted: np.ndarray, true: np.ndarray, visible: np.ndarray
 ) -> tuple[int, int]:
-    """How many joints are within 0.2 of the torso's length.
+    """Count joints within 0.2 of the torso's length.
 
     The torso reaches from the left shoulder to the right hip, as in Modec
     (Sapp and Taskar, CVPR 2013).
@@ -78,7 +77,7 @@ def pck(
         visible: ``(M, J)`` joints that count.
 
     Returns:
-        Number of joints that are right, and of those that count.
+        Numbers of correct joints, and of joints that count.
     """
     torso = np.linalg.norm(true[:, L_SHOULDER] - true[:, R_HIP], axis=-1)
     distance = np.linalg.norm(predicted - true, axis=-1)
@@ -89,10 +88,10 @@ def pck(
 def scale_aligned_errors(
     predicted: np.ndarray, true: np.ndarray, known: np.ndarray
 ) -> np.ndarray:
-    """Mean joint error after aligning roots and sizes, but not directions.
+    """Mean joint error after aligning roots and scales, but not rotations.
 
-    The root is the middle of the hips. The size is the root mean square of
-    the distances of known joints from it.
+    The root is the midpoint of the hips. The scale is the root mean square
+    of the distances of known joints from it.
 
     Args:
         predicted: ``(M, J, 3)``.
@@ -102,21 +101,21 @@ def scale_aligned_errors(
     Returns:
         ``(M,)`` metres.
     """
-    ours, theirs = _from_hips(predicted), _from_hips(true)
-    ratio = _sizes(theirs, known) / _sizes(ours, known)
-    errors, _ = mean_point_error(ours * ratio[:, None, None], theirs, known)
+    points, target = _from_hips(predicted), _from_hips(true)
+    ratio = _sizes(target, known) / _sizes(points, known)
+    errors, _ = mean_point_error(points * ratio[:, None, None], target, known)
     return errors
 
 
 def mean_pose(true: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The best constant answer, which no real method could know.
+    """Mean true pose, the best constant prediction.
 
     Args:
         true: ``(M, J, 3)``.
         known: ``(M, J)`` joints that count.
 
     Returns:
-        ``(J, 3)``: mean over persons who were made equally large.
+        ``(J, 3)``: mean over persons of normalised scale.
     """
     centred = _from_hips(true)
     unit = centred / _sizes(centred, known)[:, None, None]
@@ -135,7 +134,7 @@ def _sizes(centred: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def visible_joints(keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Joints that can be seen in the image.
+    """Mask of the joints that are visible in the image.
 
     Args:
         keypoints: ``(..., 3)`` x, y and visibility.
@@ -153,18 +152,18 @@ def summarise(
     num_persons: int,
     found: Mapping[str, np.ndarray],
 ) -> dict[str, float]:
-    """All numbers.
+    """Compute all metrics.
 
     Args:
         matches: One for each image.
-        num_persons: In all images.
-        found: Of persons who were found: ``predicted_2d`` ``(M, J, 2)``,
+        num_persons: Number of persons in all images.
+        found: Joints of matched persons: ``predicted_2d`` ``(M, J, 2)``,
             ``true_2d``, ``predicted_3d`` ``(M, J, 3)``, ``true_3d`` and
             ``visible`` ``(M, J)``.
 
     Returns:
-        Numbers by name. Errors in 3-D are of persons whose shoulders and hips
-        can be seen, in millimetres.
+        Metrics by name. 3-D errors are in millimetres, over persons with
+        visible shoulders and hips.
     """
     count = len(found['visible'])
     right, joints = pck(
@@ -183,9 +182,9 @@ def summarise(
     if rows.any():
         true, known = found['true_3d'][rows], found['visible'][rows]
         constant = np.broadcast_to(mean_pose(true, known), true.shape)
-        ours = scale_aligned_errors(found['predicted_3d'][rows], true, known)
-        base = scale_aligned_errors(constant, true, known)
-        numbers['error-3d'] = 1000 * float(ours.mean())
-        numbers['mean-pose-error-3d'] = 1000 * float(base.mean())
-        numbers['gain-3d'] = 1 - float(ours.mean() / base.mean())
+        error = scale_aligned_errors(found['predicted_3d'][rows], true, known)
+        baseline = scale_aligned_errors(constant, true, known)
+        numbers['error-3d'] = 1000 * float(error.mean())
+        numbers['mean-pose-error-3d'] = 1000 * float(baseline.mean())
+        numbers['gain-3d'] = 1 - float(error.mean() / baseline.mean())
     return numbers

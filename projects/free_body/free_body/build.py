@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From MakeHuman data to the seed of the free body, step by step."""
+"""Creation of the seed of the free body from MakeHuman data."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Samples:
-    """Bodies of one gender in the rest pose, moved to a common place.
+    """Bodies of one gender in the rest pose, aligned with each other.
 
     Attributes:
         coefficients: (S, 10).
         vertices: (S, N, 3).
         joints: (S, 55, 3).
-        bodies: As they came from the re-posing.
+        bodies: The bodies before smoothing and alignment.
     """
 
     coefficients: np.ndarray
@@ -66,7 +66,7 @@ class _Samples:
         return np.array([body.eye_radius for body in self.bodies])
 
     def mean_body(self) -> RestBody:
-        """The average body; its finger tips move with the joints."""
+        """The mean body; its finger tips move with the joints."""
         first = self.bodies[0]
         shift = self.joints[0] - first.joints
         return replace(
@@ -81,7 +81,7 @@ class _Samples:
 
 
 def build_seed(data: MakeHumanData, out: Path, num_samples: int) -> list[Path]:
-    """Make the seed files of all genders.
+    """Create the seed files of all genders.
 
     Args:
         data: MakeHuman data.
@@ -117,7 +117,7 @@ def _write(out: Path, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
 
 
 def _draw(data: MakeHumanData, gender: str, count: int) -> _Samples:
-    """Draw bodies, smooth the creases of the re-posing, align them."""
+    """Draw bodies, smooth their creases, and align them."""
     coefficients, bodies = sample_bodies(data, gender, count)
     vertices = np.stack([body.vertices for body in bodies])
     joints = np.stack([body.joints for body in bodies])
@@ -138,7 +138,7 @@ def _weights(data: MakeHumanData, body: RestBody) -> np.ndarray:
 
 
 def _weights_with_eyes(skin: np.ndarray) -> np.ndarray:
-    """(10475, 55): few influences on the skin, rigid eyeballs."""
+    """Weights (10475, 55) with few influences and rigid eyeballs."""
     weights = np.zeros((NUM_VERTICES, skin.shape[1]))
     weights[:NUM_SKIN_VERTICES] = largest(skin, _MAX_INFLUENCES, _MIN_WEIGHT)
     for side, eye in EYE_VERTICES.items():
@@ -188,12 +188,12 @@ def _gender_arrays(samples, topology, weights, expressions) -> dict:
 
 
 def _symmetrised(values: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """Take rounding errors of linear algebra out of symmetric vectors."""
+    """Remove rounding errors from symmetric vectors."""
     return 0.5 * (values + values[mirror] * MIRROR_X)
 
 
 def _regressor_counts(regressor, mirror) -> np.ndarray:
-    """Integer rows, the right ones exactly the mirror image of the left."""
+    """Integer rows; the right ones mirror the left ones exactly."""
     counts = np.zeros(regressor.shape, np.uint16)
     for index in range(len(regressor)):
         if is_left(index):
@@ -292,8 +292,8 @@ def _landmark_arrays(data, topology, vertices, body) -> dict:
 
 
 def _chin(vertices: np.ndarray, jaw_drop: np.ndarray) -> np.ndarray:
-    """Lowest point in the middle that follows the jaw."""
+    """Lowest point on the midline that follows the jaw."""
     near_front = vertices[:, 2] > vertices[KEY_VERTICES['nose'], 2] - 0.05
     middle = (np.abs(vertices[:, 0]) < 0.002) & (jaw_drop < -0.012)
-    among = np.flatnonzero(middle & near_front)
-    return vertices[among[np.argmin(vertices[among, 1])]]
+    candidates = np.flatnonzero(middle & near_front)
+    return vertices[candidates[np.argmin(vertices[candidates, 1])]]

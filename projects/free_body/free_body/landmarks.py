@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The 51 inner face landmarks (iBUG 68 scheme, points 17-67).
 
-Brows, nose, eyes and mouth are placed in the frontal view from what can be
-measured on the mesh (eyeball, visible part of the eye, seam between the
-lips, tip of the nose) and then projected onto the skin.
+Brows, nose, eyes and mouth are placed in the frontal view relative to
+features of the mesh (eyeball, visible part of the eye, seam between the lips,
+tip of the nose) and projected onto the skin.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .mesh_ops import outermost_hits
 from .skeleton import EYE_VERTICES, KEY_VERTICES, joint
 
 _EYE_GRID = 0.0006
-_LID_MARGIN = 0.0008  # from the visible eyeball onto the lid
+_LID_MARGIN = 0.0008  # from the visible eyeball to the lid
 _SEAM_STEP, _SEAM_RANGE = 0.001, 0.034
 _SEAM_JUMP = 0.0035  # the jaw moves the lower lip by more than this
 _LIP_HEIGHT, _SEAM_OFFSET = 0.0085, 0.0011
@@ -24,12 +24,12 @@ _LIP_HEIGHT, _SEAM_OFFSET = 0.0085, 0.0011
 
 @dataclass(frozen=True)
 class Face:
-    """What the landmarks are placed on.
+    """Geometry of the face.
 
     Attributes:
         vertices: (V, 3) of the whole body.
         faces: (F, 3).
-        front: (F',) rows of ``faces`` that look to the front of the head.
+        front: (F',) rows of ``faces`` at the front of the head.
         joints: (55, 3).
         eye_radius: metres.
         jaw_drop: (V,) vertical displacement of the opening mouth.
@@ -163,7 +163,7 @@ def _mirrored(points: list) -> list:
 
 
 def _lip_seam(face: Face) -> tuple[np.ndarray, np.ndarray]:
-    """Follow the gap between the lips from the middle to the corner."""
+    """Trace the gap between the lips from the middle to the corner."""
     xs, ys = [], []
     y, reach = face.nose[1] - 0.035, 0.025
     for x in np.arange(0, _SEAM_RANGE, _SEAM_STEP):
@@ -177,7 +177,7 @@ def _lip_seam(face: Face) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gap(face: Face, x: float, heights: np.ndarray) -> tuple[float, float]:
-    """Where the opening mouth moves neighbours most differently, and how."""
+    """Height of the largest jump of ``jaw_drop``, and the jump."""
     rows, bary, _ = face.hits(np.c_[np.full(len(heights), x), heights])
     drop = (face.jaw_drop[face.faces[rows]] * bary).sum(1)
     jump = np.diff(drop)
