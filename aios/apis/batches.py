@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Frames that go through the network together."""
+"""Batches of frames for the network."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def predict_frames(
     live: bool = False,
     is_known: Callable[[int], bool] | None = None,
 ) -> Iterator[tuple[Frame, Any, Any]]:
-    """Send frames through a network; a thread prepares them ahead of it.
+    """Run a network on frames, which a thread prepares in advance.
 
     Args:
-        frames: In the order in which they come out again.
-        prepare: Makes of a frame what the network takes, see
+        frames: The frames; their order is kept.
+        prepare: Converts a frame to an input of the network, see
             :func:`batches`.
-        predict: Gives two results for each frame of a batch.
-        batch_size: Most frames of a batch.
-        live: Take one frame at a time, and skip those that wait too long.
-        is_known: Whether the network need not look at a frame, by its index.
+        predict: Returns two results for each frame of a batch.
+        batch_size: Largest size of a batch.
+        live: Process one frame at a time, and skip frames that wait too long.
+        is_known: Whether to skip the network for a frame, by its index.
 
     Yields:
         The frame and its results, ``None`` for frames without an image and
-        those that are known.
+        for known ones.
 
     Raises:
         ValueError: If the batch size is not positive.
@@ -51,20 +51,20 @@ def predict_frames(
     prepared = prefetch(map(prepared_frame, frames), depth, live)
     with closing(prepared):
         for batch in batches(prepared, size):
-            found: Iterable[tuple[Any, Any]] = [(None, None)] * len(batch)
+            outputs: Iterable[tuple[Any, Any]] = [(None, None)] * len(batch)
             if batch[0][1] is not None:
-                found = predict(batch)
-            for (frame, _), results in zip(batch, found, strict=True):
+                outputs = predict(batch)
+            for (frame, _), results in zip(batch, outputs, strict=True):
                 yield frame, *results
 
 
 def batches(items: Iterable[tuple[Frame, Any]], size: int) -> Iterator[Batch]:
-    """Consecutive items whose images have the same size, or none.
+    """Group consecutive items of the same image size, or without image.
 
     Args:
-        items: Frames, and the image as the network takes it: an array, a
-            dictionary with ``inputs``, or ``None``.
-        size: Most items of a batch.
+        items: Frames and their network inputs: an array, a dictionary with
+            ``inputs``, or ``None``.
+        size: Largest size of a batch.
     """
     batch: Batch = []
     for item in items:
@@ -72,7 +72,7 @@ def batches(items: Iterable[tuple[Frame, Any]], size: int) -> Iterator[Batch]:
             yield batch
             batch = []
         batch.append(item)
-        if len(batch) == size:  # at once: cameras do not wait
+        if len(batch) == size:  # not delayed until the next item, for cameras
             yield batch
             batch = []
     if batch:

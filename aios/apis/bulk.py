@@ -1,19 +1,19 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Many videos, shared by processes that may die (docs/en/scale.md).
+"""Process many videos in several processes that may die (docs/en/scale.md).
 
-Processes need not know each other: they meet in the output folder, on one
-machine or on a shared file system.  A process that works on an item holds a
-lock on a file, which the operating system takes away from it when it dies,
-however it dies.  So an item is never worked on twice at the same time, and
-one whose process was killed is taken over by the others, or by the next run.
+Processes communicate through the output folder only, on one machine or on a
+shared file system.  A process that works on an item holds a file lock, which
+the operating system releases when the process dies.  So no item is processed
+twice at the same time, and the item of a killed process is taken over by the
+others, or by the next run.
 
-In the folder::
+Files of the folder::
 
-    bulk.json          the list
-    manifest.jsonl     a line per item: how far it is, what was found
-    status/NUMBER.json what is finished
-    status/NUMBER.lock there, locked while a process works on it
-    results/NAME/      what the work writes
+    bulk.json          list of items
+    manifest.jsonl     state and results, a line per item
+    status/NUMBER.json state of a finished item
+    status/NUMBER.lock lock of an item in progress
+    results/NAME/      results of an item
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ LIST, MANIFEST = 'bulk.json', 'manifest.jsonl'
 
 
 class ItemFailure(Exception):
-    """One item cannot be worked on; the others can."""
+    """An item cannot be processed; the others can."""
 
 
 @dataclass(frozen=True)
 class BulkItem:
-    """Something to work on.
+    """An item of the list.
 
     Args:
         name: Its folder in the results, relative.
-        path: Where it is.
+        path: Its path.
     """
 
     name: str
@@ -60,22 +60,21 @@ Work = Callable[[BulkItem, Path], Mapping[str, Any]]
 
 
 class BulkRun:
-    """A list of items that several processes work on, each item once.
+    """A list of items, each processed once by one of several processes.
 
     Args:
-        out_dir: Folder where the processes meet. It is made by the first
-            one; later ones, also of later runs, must ask for the same.
-        items: What is to be done.
-        settings: What the results depend on besides the items.
-        rank: Number of this process, which only says where in the list it
-            begins.
+        out_dir: Output folder, made by the first process. Items and settings
+            of later processes and runs must be the same.
+        items: Items to process.
+        settings: Other settings that the results depend on.
+        rank: Number of this process, which determines its first item.
         size: Number of processes.
-        retry_failed: Try again what failed in an earlier run.
-        poll_seconds: While others work on what is left, see this often
-            whether they have died.
+        retry_failed: Retry items that failed in an earlier run.
+        poll_seconds: Interval of checking the locks of other processes once
+            no other items are left.
 
     Raises:
-        FileExistsError: If the folder holds something else.
+        FileExistsError: If the folder holds other files.
         ValueError: If there are no items, two have the same name, or the
             folder belongs to another list or other settings.
     """
@@ -104,7 +103,7 @@ class BulkRun:
         self._join(dict(settings or {}))
 
     def _join(self, settings: dict[str, Any]) -> None:
-        """Make the folder, or see that it is that of the same work."""
+        """Make the folder, or check that items and settings are the same."""
         self.root.mkdir(parents=True, exist_ok=True)
         wanted = dict(settings=settings, items=list(map(asdict, self.items)))
         with file_lock(self.root / LOCK_NAME):
@@ -114,13 +113,13 @@ class BulkRun:
         (self.root / 'status').mkdir(exist_ok=True)
 
     def work(self, do: Work) -> list[dict[str, Any]]:
-        """Work until every item of the list is finished, by whomever.
+        """Process items until all are finished by this or other processes.
 
         Args:
-            do: Works on an item; what it writes goes to the given folder,
-                where an earlier try may have left something. Returns what
-                the manifest shall say. Whoever calls it holds the item's
-                lock; errors other than :class:`ItemFailure` end the run.
+            do: Processes an item and writes into the given folder, which may
+                hold files of an earlier try. Returns entries of the manifest.
+                The item is locked meanwhile; errors other than
+                :class:`ItemFailure` end the run.
 
         Returns:
             The states of all items, see :func:`read_states`.
@@ -131,7 +130,8 @@ class BulkRun:
             for number in self._order():
                 if number in tried or self._is_finished(number):
                     continue
-                with file_lock(self._file(number, 'lock'), 0) as mine:
+                lock = _status_file(self.root, number, 'lock')
+                with file_lock(lock, 0) as mine:
                     if not mine:
                         busy = True
                     # Another process may have finished it a moment ago.
@@ -144,13 +144,10 @@ class BulkRun:
             time.sleep(self.poll_seconds)
 
     def _order(self) -> list[int]:
-        """Numbers of the items; every process begins somewhere else."""
+        """Numbers of the items; processes start at different ones."""
         count = len(self.items)
         begin = count * self.rank // self.size
         return [(begin + i) % count for i in range(count)]
-
-    def _file(self, number: int, suffix: str) -> Path:
-        return _status_file(self.root, number, suffix)
 
     def _is_finished(self, number: int) -> bool:
         state = _read_state(self.root, number).get('state')
@@ -167,24 +164,24 @@ class BulkRun:
         except ItemFailure as error:
             state |= dict(state='failed', error=str(error))
         state['seconds'] = round(time.time() - start, 3)
-        write_record(self._file(number, 'json'), state)
+        write_record(_status_file(self.root, number, 'json'), state)
 
     def write_manifest(self) -> None:
-        """Write down how far everything is, all lines at once."""
+        """Write the states of all items atomically."""
         lines = [json.dumps(state) + '\n' for state in read_states(self.root)]
         with atomic_write(self.root / MANIFEST, overwrite=True) as stream:
             stream.write(''.join(lines).encode())
 
 
 def read_states(out_dir: str | os.PathLike) -> list[dict[str, Any]]:
-    """How far a run is.
+    """Read the states of the items of a run.
 
     Args:
-        out_dir: Of the run.
+        out_dir: Folder of the run.
 
     Returns:
         For each item in order ``name``, ``path``, ``state`` (``'todo'``,
-        ``'done'`` or ``'failed'``) and what is known of its result.
+        ``'done'`` or ``'failed'``) and entries of its result.
 
     Raises:
         FileNotFoundError: If there is no run.

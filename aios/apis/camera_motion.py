@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Whether the camera of a video moves, as ``--ground`` must know."""
+"""Detect camera motion in a video, for ``--ground``."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from aios.results import FrameResult
 
 from .writers import FrameWriter
 
-_SIZE = 160  # pixels of the longer side of what is compared
-_LAG = 8  # frames between images that are compared
-_SHIFT = 0.5  # pixels of these images
-_RESPONSE = 0.1  # of the correlation; below it says nothing
-_SHARE = 0.2  # of the pairs
+_SIZE = 160  # longer side of compared images, pixels
+_LAG = 8  # frames between compared images
+_SHIFT = 0.5  # threshold in pixels of compared images
+_RESPONSE = 0.1  # correlations with a lower response are ignored
+_SHARE = 0.2  # threshold of the fraction of pairs
 
 
 class CameraMotion(FrameWriter):
-    """Compares the background of frames; writes nothing.
+    """Compare the background of frames; no files are written.
 
-    Small gray images are registered by phase correlation, with the boxes of
-    persons left out.  Turns and walks of the camera shift the background;
-    slow ones, and images without texture, remain undiscovered.
+    Small grey images are registered by phase correlation, with the boxes of
+    persons masked.  Slow motion of the camera, and motion in images without
+    texture, is not detected.
     """
 
     per_frame = False
@@ -36,12 +36,12 @@ class CameraMotion(FrameWriter):
 
     @property
     def share(self) -> float:
-        """Share of the pairs of frames with another background, 0 to 1."""
+        """Fraction of the pairs of frames with a shifted background."""
         return self.shifted / max(self.pairs, 1)
 
     @property
     def moves(self) -> bool:
-        """Whether the camera moves for a good part of the time."""
+        """Whether the camera moves for a considerable part of the time."""
         return self.share > _SHARE
 
     def write(  # noqa: D102
@@ -49,7 +49,7 @@ class CameraMotion(FrameWriter):
     ) -> None:
         if image is None:
             return
-        # The image may be a reduction of the original.
+        # The image may be smaller than the original.
         scale = _SIZE / max(image.shape[:2])
         width, height = (round(scale * n) for n in image.shape[1::-1])
         small = cv2.resize(

@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The real camera instead of the network's (``docs/en/camera.md``).
+"""Convert results to the real camera (``docs/en/camera.md``).
 
-The network places persons in front of a virtual camera with a focal length
-of 5000 pixels at its own resolution.  With the real camera they are placed in
-front of that one: nearer, at the same place and size in the image.  What the
-user says counts more than what the camera wrote into the image (EXIF).
+The network places persons in front of a virtual camera with a focal length of
+5000 pixels at its input resolution.  With the real camera they are nearer, at
+the same position and size in the image.  Options of the user override the EXIF
+data of the image.
 
 Symbols: ``n`` persons.
 """
@@ -31,25 +31,25 @@ from .frames import Frame
 
 PELVIS = 0
 _DISTORTION = ('distortion', 'dist', 'dist_coeffs', 'D')
-_NUM_DISTORTION = (4, 5, 8, 12, 14)  # as OpenCV has them
+_NUM_DISTORTION = (4, 5, 8, 12, 14)  # coefficients of OpenCV's models
 
 
 @dataclass(frozen=True)
 class CameraModel:
-    """What is known about the camera; nothing: the network's virtual one.
+    """Known parameters of the camera; without any the virtual one is used.
 
     Args:
         focal_length: Pixels of the original image.
-        fov: Angle of view across the image's width, degrees.
+        fov: Horizontal field of view, degrees.
         intrinsics: Rows of the ``(3, 3)`` matrix, pixels.
-        size: ``(width, height)`` of the images the matrix is for;
-            otherwise it is taken for every size.
-        distortion: Of the lens, OpenCV's ``k1, k2, p1, p2, k3, ...``; images
-            are undistorted, and ``intrinsics`` is theirs then.
+        size: ``(width, height)`` of the images of the matrix; without it the
+            matrix is used for every size.
+        distortion: Lens distortion, OpenCV's ``k1, k2, p1, p2, k3, ...``.
+            Images are undistorted to ``intrinsics``.
         exif: Use the focal length of image files if none is given.
 
     Raises:
-        ValueError: If more than one is given, or one makes no sense.
+        ValueError: If more than one is given, or one is invalid.
     """
 
     focal_length: float | None = None
@@ -107,11 +107,11 @@ class CameraModel:
         intrinsics: np.ndarray | str | os.PathLike | None = None,
         exif: bool = True,
     ) -> CameraModel:
-        """From options of users.
+        """Create a model from options of the user.
 
         Args:
             focal_length: Pixels of the original image.
-            fov: Angle of view across the image's width, degrees.
+            fov: Horizontal field of view, degrees.
             intrinsics: ``(3, 3)`` matrix, or a file of one, see
                 :func:`load_intrinsics`.
             exif: Use the focal length of image files if none is given.
@@ -126,7 +126,7 @@ class CameraModel:
         """``(3, 3)`` intrinsics for images of ``(width, height)``.
 
         Returns:
-            ``None`` if nothing is known.
+            ``None`` if unknown.
         """
         if self.intrinsics is not None:
             width, height = self.size or size
@@ -140,11 +140,11 @@ class CameraModel:
     def place(
         self, result: FrameResult, focal_length: FocalLength | None = None
     ) -> FrameResult:
-        """Put persons in front of this camera.
+        """Convert persons to this camera.
 
         Args:
-            result: Persons in front of the network's camera.
-            focal_length: That of EXIF, used if nothing else is known.
+            result: Persons of the network's virtual camera.
+            focal_length: From EXIF, used if nothing else is known.
         """
         K = self.matrix(result.size)
         if K is not None:
@@ -155,16 +155,16 @@ class CameraModel:
         return change_camera(result, K, 'exif', focal_length.std)
 
     def undistorted(self, frame: Frame) -> Frame:
-        """A frame as a camera without distortion would have seen it."""
+        """The frame without lens distortion."""
         if self.distortion is None or frame.image is None:
             return frame
         K = self.matrix(frame.size)
         assert K is not None  # distortion needs intrinsics
         width, height = frame.size
-        # The image may be a reduction of the original.
-        seen = Camera(K, height, width).resize(*frame.image.shape[1::-1])
-        K = seen.K.copy()
-        K[:2, 2] -= 0.5  # OpenCV counts from the centre of the first pixel
+        # The image may be smaller than the original.
+        resized = Camera(K, height, width).resize(*frame.image.shape[1::-1])
+        K = resized.K.copy()
+        K[:2, 2] -= 0.5  # OpenCV's origin is the centre of the first pixel
         image = cv2.undistort(frame.image, K, np.array(self.distortion))
         return replace(frame, image=image)
 
@@ -177,12 +177,12 @@ def load_intrinsics(
     Args:
         path: ``.npy``, ``.txt`` (three rows of three numbers), ``.npz`` with
             an array ``K``, or ``.json`` with ``K``; the last two may also
-            have ``width`` and ``height`` of the images it is for, and
-            ``distortion`` (or ``dist``, ``dist_coeffs``, ``D``) of the lens.
+            have ``width`` and ``height`` of the images, and the lens
+            ``distortion`` (or ``dist``, ``dist_coeffs``, ``D``).
 
     Returns:
         ``(3, 3)`` matrix, and the size ``(width, height)`` and the
-        distortion if they are there.
+        distortion, ``None`` if missing.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -234,19 +234,19 @@ def change_camera(
     camera_origin: str = 'user',
     focal_std: float = math.nan,
 ) -> FrameResult:
-    """The same persons in front of another camera.
+    """Convert persons to another camera.
 
-    The pelvis keeps its place in the image, and what is as far away as the
-    pelvis keeps its size: the depth grows as the focal length does.  See
-    :func:`aios.structures.convert_virtual_camera` for the formula with equal
-    focal lengths.
+    The pelvis keeps its position in the image, and bodies keep their size at
+    the depth of the pelvis: the depth is proportional to the focal length.
+    See :func:`aios.structures.convert_virtual_camera` for the formula with
+    equal focal lengths.
 
     Args:
-        frame: Persons seen by ``frame.K``.
+        frame: Persons of the camera ``frame.K``.
         K: ``(3, 3)`` intrinsics at the same resolution.
-        camera_origin: Where ``K`` is from, one of
+        camera_origin: Source of ``K``, one of
             :data:`~aios.results.CAMERA_ORIGINS`.
-        focal_std: Standard deviation of the focal length, a share of it.
+        focal_std: Standard deviation of the focal length relative to it.
     """
     instances = frame.instances
     pelvis = instances['joints3d'][:, PELVIS].astype(float)
@@ -258,8 +258,8 @@ def change_camera(
     moved = {'transl': instances['transl'] + shift}
     for name in {'joints3d', 'vertices'} & set(instances):
         moved[name] = instances[name] + shift[:, None]
-    there = replace(
+    converted = replace(
         frame, K=new, camera_origin=camera_origin, focal_std=focal_std
     )
-    moved['joints2d'] = there.camera.project(moved['joints3d'])
-    return there.with_fields(**moved)
+    moved['joints2d'] = converted.camera.project(moved['joints3d'])
+    return converted.with_fields(**moved)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What the demos have in common: options, messages, exit codes."""
+"""Options, messages and exit codes of the demos."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .shipped import SHIPPED_MODEL
 from .sources import open_sources
 from .window import DEFAULT_LAYERS
 
-INTERRUPTED = 130  # as shells say for Ctrl-C
+INTERRUPTED = 130  # exit code of shells for Ctrl-C
 WEIGHTS = ('.pth', '.pt', '.safetensors')
 
 _ERRORS = (
@@ -89,10 +89,10 @@ def add_runtime_options(parser: argparse._ActionsContainer) -> None:
 
 
 def runtime_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What :class:`OnnxInferencer` needs; nothing for PyTorch.
+    """Arguments of :class:`OnnxInferencer`; empty for PyTorch.
 
     Raises:
-        ValueError: If PyTorch is to use another dtype.
+        ValueError: If another dtype is given for PyTorch.
     """
     if args.runtime in RUNTIMES:
         return dict(runtime=args.runtime, dtype=args.dtype)
@@ -114,7 +114,7 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
 
 
 def model_and_weights(args: argparse.Namespace) -> tuple[str | None, Any]:
-    """Config and checkpoint; alone, a checkpoint brings its config along."""
+    """Config and checkpoint; a single checkpoint contains its config."""
     if args.config is None:
         return None, None
     if args.checkpoint is None and Path(args.config).suffix in WEIGHTS:
@@ -250,7 +250,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """Add options that say which frames are read."""
+    """Add options that select the frames."""
     group = parser.add_argument_group('reading')
     group.add_argument(
         '--recursive', action='store_true', help='also look into sub-folders'
@@ -279,24 +279,24 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 
 def fail(message: Any, code: int = 1) -> NoReturn:
     """End the program with a message."""
-    # Names of files may be any bytes.
+    # File names may contain arbitrary bytes.
     text = f'error: {message}'.encode('utf-8', 'backslashreplace').decode()
     print(text, file=sys.stderr)  # noqa: T201
     raise SystemExit(code)
 
 
 def run(action: Callable[[], int], out_dir: str | None) -> int:
-    """Do something that may fail or be interrupted.
+    """Run an action, and turn errors and interrupts into exit codes.
 
     Args:
-        action: What to do.
-        out_dir: Folder of the results, named in messages.
+        action: The action.
+        out_dir: Folder of the results, for messages.
 
     Returns:
-        What the action returns.
+        The result of the action.
 
     Raises:
-        SystemExit: If something went wrong: 1, or 130 if interrupted.
+        SystemExit: After an error with 1, after an interrupt with 130.
     """
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -317,18 +317,18 @@ def run(action: Callable[[], int], out_dir: str | None) -> int:
 def run_demo(
     description: str | None, argv: Sequence[str] | None = None, **defaults: Any
 ) -> int:
-    """The program of ``image_demo.py`` and ``video_demo.py``.
+    """Main function of ``image_demo.py`` and ``video_demo.py``.
 
     Args:
         description: Text of ``--help``.
-        argv: Command line, default that of the process.
-        **defaults: Options with another default.
+        argv: Command line; default: that of the process.
+        **defaults: Other defaults of options.
 
     Returns:
         Number of persons found.
 
     Raises:
-        SystemExit: If something went wrong: 1, or 130 if interrupted.
+        SystemExit: See :func:`run`.
     """
     parser = make_parser(description)
     parser.add_argument(
@@ -368,7 +368,7 @@ def _run_demo(args: argparse.Namespace) -> Summary:
 
 
 def make_outputs(args: argparse.Namespace) -> Outputs:
-    """Which files the options of :func:`add_options` want."""
+    """The output files of the options of :func:`add_options`."""
     return Outputs(
         vis=not args.no_vis,
         layers=args.draw,
@@ -431,7 +431,7 @@ def make_inferencer(
 
 
 def _interrupt(*_: Any) -> NoReturn:
-    """A job scheduler that ends the program: as Ctrl-C."""
+    """Handle SIGTERM, as from a job scheduler, like Ctrl-C."""
     raise KeyboardInterrupt
 
 
@@ -445,7 +445,7 @@ def _advice(error: Exception, out_dir: str | None) -> str:
 
 
 def report(summary: Summary, args: argparse.Namespace) -> None:
-    """Say what was found, and fail if something could not be read."""
+    """Print a summary, and fail if something could not be read."""
     if summary.was_complete:
         print(f'{args.out_dir} is complete already')  # noqa: T201
         return

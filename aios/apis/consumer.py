@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""After the network: post-processing and files, frame by frame."""
+"""Post-process and write predicted frames one by one."""
 
 from __future__ import annotations
 
@@ -23,21 +23,20 @@ from .writers import FrameWriter
 
 @dataclass
 class FrameConsumer:
-    """Takes frames in order: post-processing, files, shards.
+    """Post-process frames in order, write their files, and store them.
 
     Args:
-        source: Where the frames are from.
-        raw: Shards of the output of the network. Frames that are there are
-            taken from there, and all that follows is done again.
-        writers: Write files.
+        source: Source of the frames.
+        raw: Shards of the output of the network. Frames in it are not
+            predicted again, only post-processed and written.
+        writers: Writers of files.
         poser: Computes bodies from parameters.
-        steps: Applied to the frames before they are written.
-        pose_always: Whether the steps change parameters, so that joints are
-            computed anew also where no mesh is written.
-        final: Where what was processed is kept; ``None`` if nothing is.
-            Emptied.
-        appearance: Whether the appearance of persons is kept for a tracker.
-        keep_files: Whether files of an earlier run may stay.
+        steps: Post-processing of the frames.
+        pose_always: Whether the steps change parameters, so that joints must
+            be computed even if no mesh is written.
+        final: Empty store of processed frames, if needed.
+        appearance: Whether to store the appearance of persons for a tracker.
+        keep_files: Whether files of an earlier run are kept.
 
     Attributes:
         skipped: Names of frames that could not be read.
@@ -59,13 +58,13 @@ class FrameConsumer:
         self.skipped: list[str] = []
 
     def wants_image(self, index: int) -> bool:
-        """Whether the network or a writer looks at a frame."""
+        """Whether the network or a writer needs the image of a frame."""
         return not self.is_written(index) or any(
             writer.needs_image for writer in self._todo(index)
         )
 
     def __call__(self, item: tuple[Frame, FrameResult | None]) -> None:
-        """Work on a frame."""
+        """Process a frame and the result of the network."""
         frame, result = item
         is_written = self.is_written(frame.index)
         if is_written:
@@ -77,7 +76,7 @@ class FrameConsumer:
             self._write(frame, result)
         else:
             self.skipped.append(frame.name)
-        # Last: what is in a shard has been written.
+        # Last, as frames in a shard count as written.
         if not is_written:
             self.raw.append(frame.index, result)
 
@@ -108,17 +107,17 @@ def write_frame(
     poser: BodyPoser,
     pose_always: bool = False,
 ) -> FrameResult:
-    """Hand a frame to writers.
+    """Pass a frame to writers.
 
     Args:
         frame: With an image, if a writer needs one.
         result: Its persons.
-        writers: Write files.
+        writers: Writers of files.
         poser: Computes bodies from parameters.
-        pose_always: Compute joints also where no mesh is needed.
+        pose_always: Compute joints even if no mesh is needed.
 
     Returns:
-        The persons as they were written.
+        The persons as written.
     """
     vertices = any(writer.needs_vertices for writer in writers)
     if vertices or pose_always:
@@ -148,6 +147,6 @@ class _Replay:
 
 
 def empty_store(folder: Path, metadata: Mapping[str, Any]) -> ShardStore:
-    """A store that forgets what an earlier run left."""
+    """Make a store, without shards of an earlier run."""
     shutil.rmtree(folder, ignore_errors=True)
     return ShardStore(folder, metadata)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from aios.utils.processes import end_with_parent
 
-# Processes wait for the slowest, and the first then works alone.
+# Processes wait for the slowest, and then for the first, which works alone.
 _PATIENCE = datetime.timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class DistContext:
-    """How many processes there are, and which one this is.
+    """Rank of this process and number of processes.
 
     Args:
         rank: Number of this process.
@@ -27,13 +27,13 @@ class DistContext:
 
     @classmethod
     def join(cls, connect: bool = True) -> DistContext:
-        """Find the other processes that torchrun started.
+        """Join the processes that torchrun started.
 
         Args:
-            connect: Be able to wait for them.
+            connect: Whether :meth:`wait` is needed.
 
         Raises:
-            ValueError: If torchrun did not start this one.
+            ValueError: If torchrun did not start this process.
         """
         if 'WORLD_SIZE' not in os.environ:
             raise ValueError(
@@ -41,7 +41,7 @@ class DistContext:
                 'with tools/inference.sh'
             )
         end_with_parent()
-        if connect:  # gloo can wait, with and without GPUs
+        if connect:  # gloo has barriers with and without GPUs
             from torch import distributed
 
             distributed.init_process_group('gloo', timeout=_PATIENCE)
@@ -68,8 +68,8 @@ class DistContext:
         """First and last frame (excluded) of this process.
 
         Args:
-            count: Number of frames, which may be an estimate: the last
-                process works to the end.
+            count: Number of frames, possibly estimated: the last process
+                has no end.
         """
         begin = count * self.rank // self.world_size
         end = count * (self.rank + 1) // self.world_size

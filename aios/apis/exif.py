@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The focal length that a camera wrote into an image (EXIF).
+"""Focal length from the EXIF data of an image.
 
 In order of preference:
 
@@ -8,8 +8,8 @@ In order of preference:
 2. ``FocalLength`` with ``FocalPlaneXResolution``: the width of the sensor.
 3. ``FocalLength`` and a camera whose sensor is in :data:`SENSOR_WIDTHS`.
 
-Cameras write whole millimetres, and some take the width instead of the
-diagonal; standard deviations say how far that may be off.
+Cameras write integer millimetres, and some use the width instead of the
+diagonal; standard deviations account for that.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _RESOLUTION, _UNIT, _WIDTH, _HEIGHT = 0xA20E, 0xA210, 0xA002, 0xA003
 
 _FILM_DIAGONAL = math.hypot(36, 24)  # mm
 _MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0}  # per unit of the resolution
-_SENSORS = (2.0, 70.0)  # mm of the width of a sensor that may be
-_ANGLES = (0.2, 40.0)  # focal lengths per diagonal that may be
+_SENSORS = (2.0, 70.0)  # plausible widths of sensors, mm
+_ANGLES = (0.2, 40.0)  # plausible focal lengths, in diagonals
 
-# A 4:3 sensor is 4 % longer by its width than by its diagonal; a 16:9 image
-# cut out of it, whose tag is often that of the whole, 8 %. By the resolution
-# that Canon writes the 36 mm of its sensors are 37.
+# With a 4:3 sensor width and diagonal give focal lengths that differ by 4 %,
+# and by 8 % for a 16:9 crop, whose tag is often that of the full sensor. The
+# resolution of Canon's cameras gives 37 mm for sensors of 36 mm.
 _STD_EQUIVALENT, _STD_CUT = 0.03, 0.06
 _STD_RESOLUTION, _STD_SENSOR = 0.03, 0.02
 
@@ -51,15 +51,15 @@ SENSOR_WIDTHS: tuple[tuple[str, str, float], ...] = (
     ('sony', 'ilce-6', 23.5),
     ('sony', 'ilce-7', 35.8),
 )
-"""Beginning of make and model, lower case, and width of the sensor in mm.
+"""Prefixes of make and model in lower case, and sensor width in mm.
 
-For files without the tags above. Phones, Nikon and Sony write the first of
-them and Canon the second, whose sensors differ by model.
+For files without the tags of the first two methods. Phones, Nikon and Sony
+write those of the first, Canon those of the second.
 """
 
 
 class ExifError(ValueError):
-    """The focal length in a file makes no sense; the message says why."""
+    """The focal length of a file is not plausible; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class FocalLength:
     """A focal length.
 
     Args:
-        pixels: Of the original image.
-        std: Standard deviation, a share of it.
+        pixels: Pixels of the original image.
+        std: Standard deviation relative to it.
     """
 
     pixels: float
@@ -85,10 +85,10 @@ def exif_focal_length(
         size: ``(width, height)`` of the image, upright or not.
 
     Returns:
-        ``None`` if the file does not say.
+        ``None`` if the file has none.
 
     Raises:
-        ExifError: If what it says makes no sense.
+        ExifError: If it is not plausible.
     """
     try:
         with open(path, 'rb') as stream:
@@ -117,13 +117,13 @@ def exif_focal_length(
 def _from_tags(
     tags: Mapping[int, Any], size: tuple[int, int]
 ) -> FocalLength | None:
-    """Legend: see the module."""
+    """Focal length by the methods in the docstring of the module."""
     diagonal = math.hypot(*size)
     if tags.get(_EQUIVALENT) not in (None, 0):  # 0: unknown, by the standard
         film = _number(tags, _EQUIVALENT, 'FocalLengthIn35mmFilm')
         aspect = max(size) / min(size)
         std = _STD_EQUIVALENT if 1.3 < aspect < 1.52 else _STD_CUT
-        rounding = 0.29 / film  # of an even distribution of width 1
+        rounding = 0.29 / film  # std of a uniform distribution of width 1
         pixels = film * diagonal / _FILM_DIAGONAL
         return FocalLength(pixels, math.hypot(std, rounding))
     if _FOCAL not in tags:
@@ -147,7 +147,7 @@ def _sensor_side(tags: Mapping[int, Any], size: tuple[int, int]) -> float:
             f'FocalPlaneResolutionUnit is {unit!r}, expected 2, 3 or 4'
         )
     stored = [tags.get(name) for name in (_WIDTH, _HEIGHT)]
-    # The resolution is that of the image as it was taken.
+    # The resolution refers to the size of the image when it was taken.
     pixels = max(
         (n for n in stored if isinstance(n, int) and n > 0), default=max(size)
     )

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A frame, and what all sources of frames have in common."""
+"""Frames and the base class of their sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from .exif import FocalLength
 
-_MAX_BYTES = 200  # file systems allow 255, and results add to a name
+_MAX_BYTES = 200  # file systems allow 255, including suffixes of results
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,14 +23,12 @@ class Frame:
     Args:
         index: Number among the frames of the source that are used, from 0.
         name: Stem of an image's name, or the frame's number in six digits.
-        image: ``(H, W, 3)`` uint8 BGR; ``None`` if it was not asked for, or it
+        image: ``(H, W, 3)`` uint8 BGR; ``None`` if it was not requested, or
             cannot be read.
-        size: ``(width, height)`` of the original, of which ``image`` may be
-            a reduction.
+        size: ``(width, height)`` of the original; ``image`` may be smaller.
         source_frame: Number in the video, from 0; 0 for images.
         timestamp: Seconds; 0 for images.
-        focal_length: What the camera wrote into the file; ``None`` if
-            nothing.
+        focal_length: From the EXIF data of the file; ``None`` if unknown.
     """
 
     index: int
@@ -43,7 +41,7 @@ class Frame:
 
 
 def every_frame(index: int) -> bool:
-    """Wants all images."""
+    """Request all images."""
     return True
 
 
@@ -52,11 +50,11 @@ class FrameSource(ABC):
 
     Attributes:
         name: Name of the source.
-        fps: Frames per second as they are used; 0 for images.
+        fps: Frames per second, those not used left out; 0 for images.
         live: Whether frames that are not read in time are lost.
         sound: File with the sound of the frames; ``None`` if there is none.
-        problems: What could not be read, so far.
-        notes: What else the user should know, so far.
+        problems: Messages about unreadable files and frames so far.
+        notes: Other messages for the user so far.
     """
 
     live = False
@@ -74,7 +72,7 @@ class FrameSource(ABC):
 
     @property
     def is_sequence(self) -> bool:
-        """Whether frames follow each other in time."""
+        """Whether frames are of a video or a camera."""
         return self.fps > 0
 
     @abstractmethod
@@ -84,12 +82,12 @@ class FrameSource(ABC):
         begin: int = 0,
         end: int | None = None,
     ) -> Iterator[Frame]:
-        """All frames.
+        """Iterate over frames.
 
         Args:
-            wanted: Whether the image of a frame, by its index, is wanted.
+            wanted: Whether to read the image of a frame, by its index.
             begin: First index.
-            end: First index that is left out.
+            end: End index, excluded.
         """
 
     def frame_name(self, index: int) -> str:
@@ -97,12 +95,12 @@ class FrameSource(ABC):
         return f'{index:06d}'
 
     def identity(self) -> list[str]:
-        """What tells this source from another one."""
+        """Strings that identify the source and the state of its files."""
         return []
 
 
 def file_stamp(path: Path) -> str:
-    """Short text that changes when a file is written."""
+    """Short string that changes when a file is written."""
     status = path.stat()
     return f'{status.st_size}:{status.st_mtime_ns}'
 
@@ -117,11 +115,11 @@ def is_utf8(name: str) -> bool:
 
 
 def safe_name(name: str) -> str:
-    """A name that can be printed, and lengthened by a suffix.
+    """Make a name printable, and short enough for suffixes.
 
     Args:
-        name: Relative path. Bytes that are no UTF-8 become ``%FF``; of names
-            of more than 200 bytes the beginning stays, and a hash.
+        name: Relative path. Bytes that are not UTF-8 become ``%FF``; parts of
+            more than 200 bytes are cut and get a hash.
     """
     return '/'.join(map(_safe_part, name.split('/')))
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""``--ground``: the persons of a finished run are put on their floor."""
+"""``--ground``: ground the persons of a finished run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ def ground_file(
 ) -> str:
     """Ground the persons of a file, which is replaced.
 
-    ``ground.json`` beside it says what was measured; or why there is no
-    floor, and then the file stays as it is.
+    ``ground.json`` beside it gets the report. If no floor is found it gets the
+    reason, and the file does not change.
 
     Args:
         path: ``params.npz``.
-        body_model: The one the results were made with.
-        motion: What was seen of the camera's motion. One that moves has no
-            floor that stands still.
+        body_model: Body model of the results.
+        motion: Motion of the camera; a moving camera has no static floor.
 
     Returns:
         A note for the user.

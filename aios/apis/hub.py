@@ -11,11 +11,11 @@ HUB_WEIGHTS = 'model.safetensors'
 
 
 def hub_weights(name: str | os.PathLike, revision: str | None = None) -> Path:
-    """The weights of a folder, or of a repository, which is downloaded.
+    """Find the weights of a folder, or download those of a repository.
 
     Args:
-        name: Folder that ``publish_model.py --hub-folder`` made, or the id of
-            a repository with its content.
+        name: Folder made by ``publish_model.py --hub-folder``, or id of a
+            repository with its content.
         revision: Branch, tag or commit of the repository.
 
     Raises:

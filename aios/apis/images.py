@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images of users: rotated, grey, transparent, 16-bit, huge.
+"""Read images of users: rotated, grey, transparent, 16-bit, huge.
 
-Unlike :class:`aios.datasets.transforms.LoadImage`, which reads pixels as
-they are stored because labels refer to those, this applies the orientation
-of EXIF: results are to stand upright.
+The orientation of EXIF is applied, unlike in
+:class:`aios.datasets.transforms.LoadImage`, whose labels refer to pixels as
+they are stored.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from aios.utils.images import decode_image, read_header
 
 MAX_PIXELS = 1 << 25
 """Images with more pixels than this (8K video has fewer) are decoded at
-1/2, 1/4 or 1/8 of their size. The network looks at about a million, and an
-image of 16384 x 16384 as float32 would take 3 GB."""
+1/2, 1/4 or 1/8 of their size. The input of the network has about a million,
+and an image of 16384 x 16384 as float32 would take 3 GB."""
 
 _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -78,15 +78,15 @@ def read_image(
 
 
 def as_image(image: Any, name: str = 'array') -> np.ndarray:
-    """Bring an array to ``(H, W, 3)`` uint8 BGR.
+    """Convert an array to ``(H, W, 3)`` uint8 BGR.
 
     Args:
         image: ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``;
             uint8, uint16, or floating point in 0..255.
-        name: Named in errors.
+        name: Name for errors.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If shape, type or values are others.
     """
     image = np.asarray(image)
     if image.ndim == 2:
@@ -99,7 +99,7 @@ def as_image(image: Any, name: str = 'array') -> np.ndarray:
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     elif image.dtype.kind == 'f':
-        # An image in 0..1 would be black.
+        # An image in 0..1 would become black.
         if not np.isfinite(image).all() or image.max() <= 1 < image.size:
             raise ValueError(
                 f'{name}: a floating point image must have finite values '
@@ -117,12 +117,12 @@ def as_image(image: Any, name: str = 'array') -> np.ndarray:
 
 
 def _header(content: bytes) -> tuple[tuple[int, int] | None, int]:
-    """Stored size ``(width, height)``, and orientation; OpenCV tells none."""
+    """Stored size ``(width, height)`` and EXIF orientation."""
     header = read_header(io.BytesIO(content))
     if header is None:
         return None, 1
     if header.format == 'TIFF':
-        return header.size, 1  # both libraries turn these
+        return header.size, 1  # Pillow and OpenCV rotate these
     try:
         turn = header.getexif().get(_EXIF_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError):

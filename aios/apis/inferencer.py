@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images and videos in, persons out (``docs/en/inference.md``).
+"""Inference with PyTorch (``docs/en/inference.md``).
 
 Symbols: ``n`` persons, ``V`` vertices.
 """
@@ -50,7 +50,7 @@ __all__ = ['AiOSInferencer', 'InstanceFilter', 'frame_as_dict']
 
 @INFERENCERS.register_module()
 class AiOSInferencer(BaseInferencer):
-    """Finds the persons in images, videos and cameras.
+    """Find the persons in images, videos and cameras.
 
     Examples:
         >>> inferencer = AiOSInferencer()  # aios_s, or e.g. of the authors:
@@ -62,28 +62,29 @@ class AiOSInferencer(BaseInferencer):
     Args:
         model: Config, config file, or a name of :meth:`list_models`;
             default: the config that is stored in the checkpoint.
-        weights: Checkpoint of this package, or the published one. Without
-            it, and without another model: those of ``aios_s``, which come
-            with the package. There is no inference with random weights.
+        weights: Checkpoint of this package, or the published one; default:
+            those of ``aios_s``, which come with the package, if no other
+            model is given.
         device: ``'cpu'``, ``'cuda:1'``, ``'mps'``, ...; default: the best
-            there is.
+            one available.
         score_thr: See :class:`InstanceFilter`.
         max_persons: See :class:`InstanceFilter`.
         nms_iou: See :class:`InstanceFilter`.
-        focal_length: Of the real camera, pixels of the original image.
-        fov: Its angle of view across the image's width, degrees.
+        focal_length: Focal length of the real camera, pixels of the original
+            image.
+        fov: Its horizontal field of view, degrees.
         intrinsics: Its ``(3, 3)`` matrix, or a file, see
             :func:`~aios.apis.cameras.load_intrinsics`.
-        exif: Else use the focal length that image files state (EXIF). With
-            none of the four, the network's virtual camera sees the persons.
+        exif: Otherwise use the focal length in the EXIF data of image files.
+            Without any of the four the network's virtual camera is used.
         batch_size: Images of the same size at once.
         cfg_options: Values to set in the config, by dotted name.
-        show_progress: Show a bar during calls.
+        show_progress: Show a progress bar during calls.
 
     Raises:
-        FileNotFoundError: If a file is not there.
-        CheckpointError: If config and checkpoint do not fit.
-        ValueError: If an option makes no sense.
+        FileNotFoundError: If a file is missing.
+        CheckpointError: If config and checkpoint do not match.
+        ValueError: If an option is invalid.
     """
 
     preprocess_kwargs = {'recursive', 'frame_interval', 'start', 'end'}
@@ -118,7 +119,7 @@ class AiOSInferencer(BaseInferencer):
         self.weights = weights
         self._content = None
         if model is None and weights is not None:
-            self._content = load_weights(weights)  # once for both
+            self._content = load_weights(weights)  # for config and model
         config = read_model_config(model, weights, self._content)
         set_options(config, cfg_options)
         self.device = device or get_device()
@@ -138,13 +139,13 @@ class AiOSInferencer(BaseInferencer):
         revision: str | None = None,
         **options: Any,
     ) -> AiOSInferencer:
-        """A model of :func:`~aios.apis.hub.hub_weights`.
+        """Load a model of :func:`~aios.apis.hub.hub_weights`.
 
-        The config is the one stored with the weights, read as data.
+        The config is stored with the weights, and read as data.
 
         Args:
             name: Folder, or repository of the Hugging Face Hub.
-            revision: Of a repository.
+            revision: Branch, tag or commit of a repository.
             **options: Other arguments of the inferencer.
         """
         return cls(weights=hub_weights(name, revision), **options)
@@ -168,7 +169,7 @@ class AiOSInferencer(BaseInferencer):
 
     @property
     def body_model(self) -> Any:
-        """Poses the bodies.
+        """The body model.
 
         Raises:
             MissingBodyModelError: If its file is missing.
@@ -177,20 +178,20 @@ class AiOSInferencer(BaseInferencer):
 
     @property
     def body_model_name(self) -> str:
-        """As results name it."""
+        """Name of the body model in results."""
         return str(self._head.body_model_cfg.get('model_path') or 'smplx')
 
     @property
     def model_name(self) -> str:
-        """As results name it."""
+        """Name of the model in results."""
         config = getattr(self.cfg, 'filename', None)
         return Path(config or self.weights or '').stem
 
     def fingerprint(self) -> dict[str, str]:
-        """What results depend on, besides options."""
+        """Digests of everything that results depend on besides options."""
         loading = dict(self.cfg.get('test_dataloader') or {})
         weights = self.weights or ''
-        is_file = Path(weights).is_file()  # or an address
+        is_file = Path(weights).is_file()  # or a URL
         return dict(
             config=digest([str(self.cfg.model), str(loading.get('dataset'))]),
             checkpoint=file_sha256(weights)[:16] if is_file else str(weights),
@@ -223,15 +224,15 @@ class AiOSInferencer(BaseInferencer):
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Find persons, and keep all results in memory.
+        """Find persons, and return all results.
 
         Args:
             inputs: See :func:`~aios.apis.sources.open_sources`; arrays are
-                BGR, as OpenCV reads them.
+                BGR, as in OpenCV.
             return_datasamples: Return the model's ``DetDataSample`` instead
-                of dictionaries; these have persons in front of the virtual
-                camera, and no limit of their number.
-            batch_size: Instead of that of the inferencer.
+                of dictionaries; they refer to the virtual camera, and
+                ``max_persons`` does not apply.
+            batch_size: Default: that of the inferencer.
             **kwargs: ``recursive``, ``frame_interval``, ``start``, ``end``
                 (see :func:`~aios.apis.sources.open_sources`); ``score_thr``,
                 ``max_persons``, ``nms_iou`` (see :class:`InstanceFilter`) and
@@ -239,9 +240,8 @@ class AiOSInferencer(BaseInferencer):
                 ``vis_out_dir`` (see :meth:`visualize`).
 
         Returns:
-            ``predictions``, one for each image or frame: see
-            :func:`frame_as_dict`; and ``visualization``, RGB arrays, empty
-            unless ``return_vis``.
+            ``predictions``, one of :func:`frame_as_dict` per image or frame,
+            and ``visualization``, RGB arrays, empty unless ``return_vis``.
 
         Raises:
             ValueError: If an image cannot be read.
@@ -270,19 +270,18 @@ class AiOSInferencer(BaseInferencer):
         with_vertices: bool = False,
         **kwargs: Any,
     ) -> Iterator[FrameResult]:
-        """Find persons, one frame after the other, with constant memory.
+        """Find persons frame by frame, in constant memory.
 
-        Frames are read and prepared in a thread, ahead of the network.
+        A thread reads and prepares frames in advance.
 
         Args:
             inputs: See :func:`~aios.apis.sources.open_sources`.
-            batch_size: Instead of that of the inferencer. A camera is read
-                with 1.
-            with_vertices: Also give the meshes, ``(n, V, 3)``.
-            **kwargs: As in a call.
+            batch_size: Default: that of the inferencer; 1 for cameras.
+            with_vertices: Also return the meshes, ``(n, V, 3)``.
+            **kwargs: See :meth:`__call__`.
 
         Yields:
-            Results, also for frames without persons.
+            Results, also of frames without persons.
 
         Raises:
             ValueError: If an image cannot be read.
@@ -292,8 +291,8 @@ class AiOSInferencer(BaseInferencer):
             raise ValueError(f'stream() draws nothing, got {sorted(drawing)}')
         sources = open_sources(inputs, **reading)
         choice['with_vertices'] = with_vertices
-        found = self._results(sources, batch_size, False, **choice)
-        for _, result, _ in found:
+        results = self._results(sources, batch_size, False, **choice)
+        for _, result, _ in results:
             yield result
 
     def predict(
@@ -304,21 +303,20 @@ class AiOSInferencer(BaseInferencer):
         is_known: Callable[[int], bool] | None = None,
         **choice: Any,
     ) -> Iterator[tuple[Frame, FrameResult | None, DetDataSample | None]]:
-        """Persons of frames, which are prepared in a thread.
+        """Find the persons of frames, which a thread prepares in advance.
 
         Args:
-            frames: In the order in which they come out again.
-            batch_size: Instead of that of the inferencer. Only consecutive
-                images of the same size are put together: results do not
-                depend on the others of the batch.
+            frames: The frames; their order is kept.
+            batch_size: Default: that of the inferencer. Only consecutive
+                images of the same size form a batch, so results do not depend
+                on the other images.
             live: Skip frames that wait too long.
-            is_known: Whether the network need not look at a frame, by its
-                index.
+            is_known: Whether to skip the network for a frame, by its index.
             **choice: See :meth:`forward`.
 
         Yields:
             The frame, its persons, and the sample of the model; the latter
-            are ``None`` for frames that it does not look at.
+            two are ``None`` for skipped frames.
         """
         return predict_frames(
             map(self.camera.undistorted, frames),
@@ -332,11 +330,11 @@ class AiOSInferencer(BaseInferencer):
     def preprocess(
         self, inputs: Any, batch_size: int = 1, **kwargs: Any
     ) -> Iterator[dict[str, Any]]:
-        """Batches for :meth:`forward`.
+        """Make batches for :meth:`forward`.
 
         Args:
             inputs: See :func:`~aios.apis.sources.open_sources`.
-            batch_size: Most images of a batch.
+            batch_size: Largest size of a batch.
             **kwargs: See :func:`~aios.apis.sources.open_sources`.
         """
         frames = (
@@ -361,7 +359,8 @@ class AiOSInferencer(BaseInferencer):
         Args:
             inputs: Batch of :meth:`preprocess`.
             with_vertices: Also compute the meshes.
-            score_thr: Like the others ``None`` for that of the inferencer.
+            score_thr: See :class:`InstanceFilter`; default of these three:
+                that of the inferencer.
             max_persons: See :class:`InstanceFilter`.
             nms_iou: See :class:`InstanceFilter`.
         """
@@ -389,15 +388,15 @@ class AiOSInferencer(BaseInferencer):
             inputs: Frames.
             preds: Their persons, with vertices.
             show: Open a window for each (needs a display).
-            wait_time: Seconds such a window waits, 0 for a key press.
+            wait_time: Seconds to show a window, 0 until a key press.
             return_vis: Return the images.
-            vis_out_dir: Folder for ``NAME.jpg``; existing ones are kept.
+            vis_out_dir: Folder for ``NAME.jpg``; existing files are kept.
 
         Returns:
-            ``(H, W, 3)`` uint8 RGB images; empty if none are asked for.
+            ``(H, W, 3)`` uint8 RGB images; empty if no output is requested.
 
         Raises:
-            FileExistsError: If an image is already there.
+            FileExistsError: If an image exists.
         """
         if not (show or return_vis or vis_out_dir is not None):
             return []
@@ -433,7 +432,7 @@ class AiOSInferencer(BaseInferencer):
         draw: bool,
         **choice: Any,
     ) -> Iterator[tuple[Frame, FrameResult, DetDataSample]]:
-        """Results of sources that must be readable."""
+        """Results of sources; unreadable frames raise an error."""
         choice['with_vertices'] = choice.get('with_vertices', False) or draw
         for source in sources:
             frames = _readable(source)
@@ -467,7 +466,7 @@ class AiOSInferencer(BaseInferencer):
         with_vertices: bool = False,
         **choice: float | int | None,
     ) -> FrameResult:
-        """Persons of a sample, in front of the user's camera."""
+        """Convert a sample to persons of the user's camera."""
         chosen = self._filter(**choice)
         result = FrameResult.from_prediction(
             predictions_of(sample.to_dict(), chosen.score_thr),

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Which of a model's candidates are returned."""
+"""Filter of the persons that a model returns."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class InstanceFilter:
-    """Which of the candidates are returned.
+    """Filter of the persons that a model returns.
 
     Args:
         score_thr: Lowest score.
-        max_persons: Most persons of an image, those with the best scores;
-            ``None`` for no limit but the model's.
-        nms_iou: Of persons whose boxes overlap by more than this only the
-            best stays; ``None`` for the value of the config.
+        max_persons: Largest number of persons per image, those with the
+            highest scores; ``None`` for the limit of the model.
+        nms_iou: IoU threshold of non-maximum suppression; ``None`` for the
+            value of the config.
 
     Raises:
-        ValueError: If a number makes no sense.
+        ValueError: If a number is out of its range.
     """
 
     score_thr: float = 0.3

@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From sources to folders of results, also after an interruption.
+"""Run inference on sources and write folders of results, resumable.
 
-Reading, the network and writing overlap: frames are read and prepared in one
-thread, and files written in another.  The output of the network goes to shards
-(:mod:`aios.apis.store`).  A run that goes on takes frames from there instead
-of from the network and does all that follows again; that is cheap, exact,
-and as well how several processes share the work.
+Reading, the network and writing overlap: one thread reads and prepares frames,
+and another one writes files.  The output of the network is stored in shards
+(:mod:`aios.apis.store`).  A resumed run reads frames from there instead of
+running the network, and repeats the cheap post-processing, so results are
+exactly the same.  Several processes share the work in the same way.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ __all__ = ['Inferencer', 'Outputs', 'Summary', 'run_inference']
 
 
 Inferencer: TypeAlias = 'AiOSInferencer | OnnxInferencer'
-"""Finds the persons of frames."""
+"""Any of the inferencers."""
 
 
 @dataclass
 class Summary:
-    """What a run found.
+    """Summary of a run.
 
     Args:
         frames: Number of frames with results.
         persons: Number of persons in all of them.
-        problems: What could not be read.
-        notes: What else the user should know.
-        was_complete: Whether there was nothing left to do.
+        problems: Messages about unreadable files and frames.
+        notes: Other messages for the user.
+        was_complete: Whether the run was complete before.
     """
 
     frames: int = 0
@@ -85,33 +85,34 @@ def run_inference(
 ) -> Summary:
     """Find persons, and write the results.
 
-    With one source results are in ``out_dir``; of several, those of videos
-    are in ``out_dir/STEM``.
+    Results of a single source are in ``out_dir``; with several sources those
+    of videos are in ``out_dir/STEM``.
 
     Args:
         inferencer: Finds persons.
         sources: See :func:`~aios.apis.sources.open_sources`.
-        out_dir: Folder for the results; empty, or not there yet.
-        outputs: Which files are written.
-        processing: Applied to the frames before they are written.
-        batch_size: Instead of that of the inferencer.
+        out_dir: Folder for the results; empty or missing.
+        outputs: Files to write.
+        processing: Post-processing of the frames.
+        batch_size: Default: that of the inferencer.
         overwrite: Replace results of an earlier run.
-        resume: Go on with an earlier run.
+        resume: Continue an earlier run.
         dist: Processes that share the work.
         window: Shows the newest frame.
-        senders: Take the frames of a single source, in order.
+        senders: Receive the frames of a single source, in order.
 
     Raises:
         FileExistsError: If the folder is not empty.
-        FolderInUseError: If another run is at work there.
-        ValueError: If the run there is another one, or nothing was readable.
-        OSError: For example if the disk is full; what was written stays, and
+        FolderInUseError: If another run uses the folder.
+        ValueError: If the earlier run had other settings, or nothing is
+            readable.
+        OSError: For example if the disk is full; written files are kept, and
             the run can be resumed.
     """
     dist = dist or DistContext()
     root = Path(out_dir)
     folders = _folders(sources)
-    # What is refused is refused before a folder is made.
+    # Invalid options must raise before a folder is made.
     outputs.overlay()
     formats = [exporter.name for exporter in outputs.exporters()]
     body_model = inferencer.body_model
@@ -133,7 +134,7 @@ def run_inference(
             earlier = RunRecord.load(root)
         if earlier is not None and earlier.complete:
             return Summary(was_complete=True)
-        # Files of an earlier run stay if they would become the same.
+        # Files of an earlier run are kept if they would not change.
         keep_files = (
             earlier is None or earlier.presentation == record.presentation
         )
@@ -158,7 +159,7 @@ def run_inference(
 def _run_jobs(
     jobs: Sequence[_Job], root: Path, record: RunRecord, dist: DistContext
 ) -> Summary:
-    """Do one after the other, with all processes."""
+    """Run jobs one by one, each in all processes."""
     summary = Summary()
     for name, job in zip(record.folders, jobs, strict=True):
         is_finished = job.is_finished
@@ -184,7 +185,7 @@ def _run_jobs(
 
 @dataclass
 class _Job:
-    """Work on one source."""
+    """Inference on one source."""
 
     inferencer: Inferencer
     source: FrameSource
@@ -211,13 +212,13 @@ class _Job:
     def run(
         self, begin: int = 0, end: int | None = None, alone: bool = True
     ) -> None:
-        """Work on some of the frames.
+        """Process a range of frames.
 
         Args:
             begin: First frame.
-            end: First frame that is left out.
-            alone: Whether no other process works on this source; otherwise
-                only what concerns single frames is done.
+            end: End frame, excluded.
+            alone: Whether this is the only process; otherwise only steps on
+                single frames are done.
         """
         self.raw = ShardStore(self._parts / 'raw', self.metadata)
         writers = self._writers(alone)
@@ -229,14 +230,14 @@ class _Job:
             if consumer.final is not None:
                 stack.callback(consumer.final.flush)
             frames = self.source.frames(consumer.wants_image, begin, end)
-            found = stack.enter_context(
+            predictions = stack.enter_context(
                 closing(self._predict(frames, consumer))  # type: ignore[type-var]
             )
             bar = stack.enter_context(self._progress(alone))
             writer_thread = stack.enter_context(
                 BackgroundConsumer(consumer, 1 if self.source.live else 4)
             )
-            for frame, result, _ in found:
+            for frame, result, _ in predictions:
                 writer_thread.put((frame, result))
                 bar.update(not consumer.is_written(frame.index))
                 if self.window is not None:
@@ -245,7 +246,7 @@ class _Job:
         self.final = consumer.final or self.raw
 
     def _progress(self, alone: bool) -> tqdm:
-        """Bar over the frames, those of other processes left out."""
+        """Progress bar over the frames of this process."""
         done = self.raw.count
         return tqdm(
             total=max(len(self.source), done) or None,
@@ -295,7 +296,7 @@ class _Job:
         )
 
     def _writers(self, alone: bool) -> list[FrameWriter]:
-        """Writers of frames; those of ``alone`` need all, in order."""
+        """Writers of frames; some need all frames in order (``alone``)."""
         if self.processing.in_order and not alone:
             return []
         writers: list[FrameWriter] = [*self.senders]
@@ -310,22 +311,22 @@ class _Job:
 
     @property
     def _draws_late(self) -> bool:
-        """Whether persons change after the last frame.
+        """Whether to draw after the last frame, as grounding moves persons.
 
-        A live camera cannot be read again.
+        Frames of a live camera cannot be read again.
         """
         changes = self.processing.ground and self.source.is_sequence
         return changes and not self.source.live
 
     def _file_writers(self) -> list[FrameWriter]:
-        """Writers of files that are made frame by frame."""
+        """Writers of files of frames."""
         return self.outputs.writers(
             self.source, self.folder, self.inferencer.faces, self.metadata
         )
 
     @property
     def is_finished(self) -> bool:
-        """Whether an earlier run had nothing left to do here."""
+        """Whether an earlier run finished this source."""
         return self._target.exists() and not self._parts.exists()
 
     @property
@@ -337,7 +338,7 @@ class _Job:
         return self.folder / 'parts'
 
     def finish(self) -> None:
-        """Write what concerns all frames, and remove the shards."""
+        """Write files of all frames, and remove the shards."""
         frames = 0
         if self.final.paths:
             frames, _ = merge_shards(self.final.paths, self._target, True)
@@ -355,7 +356,7 @@ class _Job:
         shutil.rmtree(self._parts, ignore_errors=True)
 
     def _write_files(self) -> None:
-        """Write the files of frames from the finished results."""
+        """Write the files of frames from the final results."""
         writers = self._file_writers()
         if not writers:
             return
@@ -374,14 +375,14 @@ class _Job:
                     write_frame(frame, result, writers, poser)
 
     def report(self, summary: Summary) -> None:
-        """Add what was found, and what could not be read."""
-        # Some sources are read twice.
+        """Add counts and messages to the summary."""
+        # Without duplicates, as some sources are read twice.
         problems = list(dict.fromkeys(self.source.problems))
-        told = ' '.join(problems)
+        text = ' '.join(problems)
         problems += [
             f'{name}: could not be read'
             for name in self.skipped
-            if name not in told
+            if name not in text
         ]
         summary.problems += problems
         summary.notes += [*dict.fromkeys(self.source.notes), *self.notes]
@@ -397,7 +398,7 @@ class _Job:
         return read_cameras(self._target) if self._target.exists() else []
 
     def _export(self, path: Path) -> None:
-        """Write the files of all frames; only this needs them at once."""
+        """Write the files of all frames, which needs them in memory."""
         wanted = [x for x in self.outputs.exporters() if x.per != 'frame']
         if not wanted:
             return
@@ -433,7 +434,7 @@ def _fingerprint(
     sources: Sequence[FrameSource],
     processing: PostProcessing,
 ) -> dict[str, Any]:
-    """What the network's results depend on."""
+    """Settings that the output of the network depends on."""
     return dict(
         **inferencer.fingerprint(),
         source=digest([source.identity() for source in sources]),

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What ``demo/webcam_demo.py`` does."""
+"""Main function of ``demo/webcam_demo.py``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .writers import FrameWriter
 
 
 def run_live(args: argparse.Namespace) -> int:
-    """Follow a camera until the user has seen enough.
+    """Process a camera until the user stops it.
 
     Args:
         args: Options of :func:`aios.apis.cli.add_options`, ``camera``,
@@ -30,10 +30,10 @@ def run_live(args: argparse.Namespace) -> int:
             ``out_dir`` may be ``None``.
 
     Returns:
-        Number of frames that were looked at.
+        Number of processed frames.
 
     Raises:
-        SystemExit: If something went wrong, with 1.
+        SystemExit: See :func:`aios.apis.cli.run`.
     """
     return run(lambda: _follow(args).frames, args.out_dir)
 
@@ -81,7 +81,7 @@ def _follow(args: argparse.Namespace) -> Summary:
 
 
 def _end_at_interrupt(camera: CameraSource, stack: ExitStack) -> None:
-    """Let Ctrl-C end the camera, and a second one the program."""
+    """Make Ctrl-C stop the camera, and a second one the program."""
 
     def end(*_: Any) -> None:
         camera.stop()

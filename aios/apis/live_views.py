@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons in viewers of other projects while frames come in."""
+"""Live views of persons in Rerun and viser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .writers import FrameWriter
 
 _RERUN = (sys.executable, '-m', 'rerun')
 _RERUN_PORT = 9876
-_PATIENCE = 30.0  # seconds until the window must be there
+_TIMEOUT = 30.0  # seconds to wait for the window
 
 
 class _View(FrameWriter):
@@ -30,7 +30,7 @@ class _View(FrameWriter):
 
 
 class RerunView(_View):
-    """Opens Rerun's viewer, which keeps all frames for its time line.
+    """Show persons in Rerun's viewer, which keeps all frames.
 
     Args:
         faces: ``(F, 3)`` triangles of the persons.
@@ -47,7 +47,7 @@ class RerunView(_View):
         self._stream = self._rerun.RecordingStream('aios')
         _open_rerun()
         self._stream.connect_grpc()
-        axes = self._rerun.ViewCoordinates.RDF  # those of OpenCV
+        axes = self._rerun.ViewCoordinates.RDF  # OpenCV's
         self._stream.log('world', axes, static=True)
 
     def write(  # noqa: D102
@@ -77,7 +77,7 @@ class RerunView(_View):
 
 
 class ViserView(_View):
-    """Serves a page with the newest frame, for browsers on this machine.
+    """Serve a page with the newest frame, for browsers on this machine.
 
     Args:
         faces: ``(F, 3)`` triangles of the persons.
@@ -88,7 +88,7 @@ class ViserView(_View):
 
     def __init__(self, faces: np.ndarray) -> None:
         viser = import_optional('viser', 'viser', '--view viser')
-        # By default it would serve the camera's images to the whole network.
+        # The default would serve the camera's images to the whole network.
         self.server = viser.ViserServer(host='127.0.0.1')
         self._faces = faces
         self._shown: dict[int, Any] = {}
@@ -136,7 +136,7 @@ VIEWS: dict[str, type[RerunView] | type[ViserView]] = {
 def _open_rerun() -> None:
     """Start Rerun's viewer, if none is open.
 
-    ``RecordingStream.spawn`` would show the camera's images to the whole
+    ``RecordingStream.spawn`` would serve the camera's images to the whole
     network.
     """
     if _listens(_RERUN_PORT):
@@ -144,10 +144,10 @@ def _open_rerun() -> None:
     options = ('--bind', '127.0.0.1', '--port', str(_RERUN_PORT))
     window = subprocess.Popen(
         [*_RERUN, *options, '--expect-data-soon'],
-        start_new_session=True,  # it outlives Ctrl-C
+        start_new_session=True,  # keeps running after Ctrl-C
     )
-    end = time.monotonic() + _PATIENCE
-    was_open = False  # it listens before it looks for a display
+    end = time.monotonic() + _TIMEOUT
+    was_open = False  # Rerun listens before it opens a display
     while window.poll() is None and time.monotonic() < end:
         if was_open:
             return

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Configs by name, configs inside checkpoints, and weights that fit."""
+"""Find configs by name or in checkpoints, and load matching weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aios.models.checkpoints import (
 from aios.registry import MODELS
 
 OFFICIAL_CONFIG = 'aios_r50'
-"""The model of the published checkpoint, which holds no config."""
+"""Config of the published checkpoint, which contains none."""
 
 
 def list_models(pattern: str = '.*') -> list[str]:
@@ -38,7 +38,7 @@ def list_models(pattern: str = '.*') -> list[str]:
 
 
 def find_config(name: str | os.PathLike) -> Path:
-    """File of a config.
+    """Find the file of a config.
 
     Args:
         name: A file, or a name of :func:`list_models`.
@@ -59,7 +59,7 @@ def find_config(name: str | os.PathLike) -> Path:
 
 
 def _configs() -> dict[str, Path]:
-    """Configs of models, in a checkout or where MIM has them."""
+    """Configs of models in a checkout, or in the folder of MIM."""
     package = Path(aios.__file__).parent
     for root in (package.parent, package / '.mim'):
         if (root / 'configs/aios').is_dir():
@@ -73,18 +73,19 @@ def read_model_config(
     weights: str | os.PathLike | None,
     content: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The config that an inferencer is asked for.
+    """Read the config of a model.
 
     Args:
-        model: Config, file, or name of :func:`list_models`; ``None`` takes
-            the one that training stored in the checkpoint. For the published
-            checkpoint, which has none, that of the published model.
+        model: Config, file, or name of :func:`list_models`; default: the
+            config in the checkpoint, and :data:`OFFICIAL_CONFIG` for the
+            published one.
         weights: Checkpoint.
-        content: What :func:`load_weights` returns for it; read if needed.
+        content: Content of the checkpoint from :func:`load_weights`; read if
+            needed.
 
     Raises:
-        FileNotFoundError: If a file is not there.
-        CheckpointError: If there is no config in the checkpoint.
+        FileNotFoundError: If a file is missing.
+        CheckpointError: If the checkpoint contains no config.
     """
     if isinstance(model, (str, os.PathLike)):
         return _read_config_file(find_config(model))
@@ -127,18 +128,18 @@ def build_model(
     device: str = 'cpu',
     content: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """Build a detector with all its weights, ready for inference.
+    """Build a detector with its weights for inference.
 
     Args:
         config: With ``model``.
         weights: Checkpoint of MMEngine, or the published one.
-        device: Where to.
-        content: What :func:`load_weights` returns; read if it is not given.
+        device: Device of the model.
+        content: Content of the checkpoint from :func:`load_weights`; read if
+            needed.
 
     Raises:
-        ValueError: If there are no weights, or the config asks for something
-            that does not exist.
-        CheckpointError: If they are not those of the model: a name is
+        ValueError: If there are no weights, or the model cannot be built.
+        CheckpointError: If the weights do not match the model: a name is
             missing, or a shape differs.
     """
     if weights is None:
@@ -163,7 +164,7 @@ def _build(config: Config) -> nn.Module:
     try:
         with DefaultScope.overwrite_default_scope('aios'):
             return MODELS.build(config.model)
-    except Exception as error:  # whatever the modules make of it
+    except Exception as error:  # modules may raise anything
         raise ValueError(
             f'{_named(config)} describes no model that can be built: {error}'
         ) from error
@@ -174,20 +175,20 @@ def _named(config: Config) -> str:
 
 
 def check_device(device: str) -> None:
-    """See whether there is a device.
+    """Check that a device can be used.
 
     Args:
-        device: As PyTorch names it.
+        device: Its name in PyTorch.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If it cannot be used.
     """
     try:
         torch.empty(0, device=device)
     except (AssertionError, RuntimeError) as error:
         reason = str(error).partition('\n')[0]
         if device.partition(':')[0] == 'mps':
-            # PyTorch lists all backends of an internal operator instead.
+            # PyTorch's message lists the backends of an internal operator.
             reason = 'PyTorch finds no Metal on this machine'
         raise ValueError(
             f'device {device!r} cannot be used ({reason}); cpu always can'
@@ -198,8 +199,8 @@ def load_weights(weights: str | os.PathLike) -> dict[str, Any]:
     """Read a checkpoint.
 
     Raises:
-        FileNotFoundError: If there is none.
-        CheckpointError: If it is damaged or more than data.
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is damaged or holds more than data.
     """
     if '://' not in str(weights) and not Path(weights).is_file():
         raise FileNotFoundError(f'{weights}: there is no such checkpoint')
@@ -209,7 +210,7 @@ def load_weights(weights: str | os.PathLike) -> dict[str, Any]:
 def _check_names(
     model: nn.Module, state_dict: Mapping[str, torch.Tensor]
 ) -> None:
-    """What is missing would stay random, what is too much is suspicious."""
+    """Raise if weights are missing, which would be left random."""
     expected = model.state_dict()
     missing = [
         name

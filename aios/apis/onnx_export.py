@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From a config and a checkpoint to an ONNX file."""
+"""Export a config and a checkpoint to an ONNX file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def describe_model(
     weights: str | os.PathLike,
     size: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    """What an exported file has to say about itself.
+    """Metadata of an exported file.
 
     Args:
-        config: Of the detector.
+        config: Config of the detector.
         weights: Its checkpoint.
         size: ``(height, width)`` of its images; ``None`` for any.
 
@@ -71,18 +71,18 @@ def export_model(
     tolerance: float = 1e-3,
     overwrite: bool = False,
 ) -> dict[str, float]:
-    """Write a detector as an ONNX file that ONNX Runtime agrees with.
+    """Export a detector to an ONNX file, and check it with ONNX Runtime.
 
     Args:
         path: The file.
         model: Config file or name of a model; default: the one stored in
             the checkpoint.
         weights: Checkpoint; without both: ``aios_s``.
-        size: ``(height, width)``, fixed in the file together with a batch
-            of one; ``None`` leaves all three open.
+        size: ``(height, width)`` of a file with fixed size and batch size 1;
+            ``None`` makes all three dynamic.
         cfg_options: Values to set in the config, by dotted name.
         opset: See :func:`aios.deploy.export_onnx`.
-        tolerance: See there.
+        tolerance: See :func:`aios.deploy.export_onnx`.
         overwrite: Replace an existing file.
 
     Returns:
@@ -91,8 +91,8 @@ def export_model(
     Raises:
         ExportError: If a package is missing, or results differ.
         FileExistsError: If the file exists.
-        FileNotFoundError: If a file is not there.
-        ValueError: If config and checkpoint do not fit.
+        FileNotFoundError: If a file is missing.
+        ValueError: If config and checkpoint do not match.
     """
     register_all_modules()
     if weights is None and model in (None, SHIPPED_MODEL):
@@ -100,7 +100,7 @@ def export_model(
     config = read_model_config(model, weights)
     set_options(config, cfg_options)
     network = DeployableNetwork(cast(AiOS, build_model(config, weights)))
-    assert weights is not None  # the model would not have been built
+    assert weights is not None  # checked by build_model
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return export_onnx(
         network,

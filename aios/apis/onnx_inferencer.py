@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images and videos in, persons out, without PyTorch and OpenMMLab."""
+"""Inference without PyTorch and OpenMMLab."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .sources import open_sources
 
 
 class OnnxInferencer:
-    """Finds persons without PyTorch (``docs/en/runtime.md``).
+    """Find persons without PyTorch (``docs/en/runtime.md``).
 
     It has the methods of :class:`AiOSInferencer` that
     :func:`~aios.apis.run_inference` uses, and :meth:`stream`.
@@ -37,8 +37,8 @@ class OnnxInferencer:
     Args:
         path: A file of ``python -m aios export``; default: that of
             ``aios_s``, see :func:`~aios.apis.shipped.shipped_onnx`.
-        device: ``'cpu'`` or ``'cuda'``: where ONNX Runtime works.
-        num_threads: Its threads on the CPU; default: as many as cores.
+        device: ``'cpu'`` or ``'cuda'``.
+        num_threads: Threads on the CPU; default: number of cores.
         body_model: SMPL-X files, or ``'free'``; default: as in training.
         score_thr: See :class:`InstanceFilter`.
         max_persons: See :class:`InstanceFilter`.
@@ -48,15 +48,15 @@ class OnnxInferencer:
         intrinsics: See :class:`AiOSInferencer`.
         exif: See :class:`AiOSInferencer`.
         batch_size: Images of the same size at once.
-        show_progress: Show a bar during runs.
+        show_progress: Show a progress bar during runs.
         runtime: See :class:`~aios.runtime.OnnxDetector`.
-        dtype: See there.
+        dtype: See :class:`~aios.runtime.OnnxDetector`.
 
     Raises:
-        OnnxError: If the runtime is not there, or not for this device or
-            dtype.
-        FileNotFoundError: If the file is not there.
-        ValueError: If it is no such file, or an option makes no sense.
+        OnnxError: If the runtime is missing, or does not support the device
+            or the dtype.
+        FileNotFoundError: If the file is missing.
+        ValueError: If the file is not an export, or an option is invalid.
     """
 
     def __init__(
@@ -97,17 +97,17 @@ class OnnxInferencer:
 
     @property
     def body_model(self) -> Any:
-        """Poses the bodies."""
+        """The body model."""
         return self.detector.body_model
 
     @property
     def body_model_name(self) -> str:
-        """As results name it."""
+        """Name of the body model in results."""
         return self.detector.body_model_name
 
     @property
     def model_name(self) -> str:
-        """As results name it."""
+        """Name of the model in results."""
         return str(self.detector.description.get('model', ''))
 
     @property
@@ -116,7 +116,7 @@ class OnnxInferencer:
         return self.body_model.faces
 
     def fingerprint(self) -> dict[str, str]:
-        """What results depend on, besides options."""
+        """Digests of everything that results depend on besides options."""
         return dict(
             config=f'{self._runtime}, body model {self.body_model_name}',
             checkpoint=file_sha256(self._path)[:16],
@@ -129,16 +129,16 @@ class OnnxInferencer:
         with_vertices: bool = False,
         **reading: Any,
     ) -> Iterator[FrameResult]:
-        """Find persons, one frame after the other, with constant memory.
+        """Find persons frame by frame, in constant memory.
 
         Args:
             inputs: See :func:`~aios.apis.open_sources`.
-            batch_size: Instead of that of the inferencer.
-            with_vertices: Also give the meshes, ``(n, V, 3)``.
+            batch_size: Default: that of the inferencer.
+            with_vertices: Also return the meshes, ``(n, V, 3)``.
             **reading: Options of :func:`~aios.apis.open_sources`.
 
         Yields:
-            Results, also for frames without persons.
+            Results, also of frames without persons.
 
         Raises:
             ValueError: If an image cannot be read.
@@ -164,21 +164,19 @@ class OnnxInferencer:
         score_thr: float | None = None,
         with_vertices: bool = False,
     ) -> Iterator[tuple[Frame, FrameResult | None, None]]:
-        """Persons of frames, which are prepared in a thread.
+        """Find the persons of frames, which a thread prepares in advance.
 
         Args:
-            frames: In the order in which they come out again.
-            batch_size: Instead of that of the inferencer.
+            frames: The frames; their order is kept.
+            batch_size: Default: that of the inferencer.
             live: Skip frames that wait too long.
-            is_known: Whether the network need not look at a frame, by its
-                index.
-            score_thr: Instead of that of the inferencer.
+            is_known: Whether to skip the network for a frame, by its index.
+            score_thr: Default: that of the inferencer.
             with_vertices: Also compute the meshes.
 
         Yields:
-            The frame and its persons, ``None`` for frames without an image
-            and those that are known; and ``None``, where
-            :meth:`AiOSInferencer.predict` has a sample.
+            The frame, its persons (``None`` for skipped frames), and ``None``
+            in place of the sample of :meth:`AiOSInferencer.predict`.
         """
         chosen = self.instance_filter
         if score_thr is not None:

@@ -1,8 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""An ONNX file of ``aios_s`` whose backbone computes with 8-bit integers.
+"""Export ``aios_s`` to an ONNX file with an 8-bit backbone.
 
-Ranges are measured on images that the package draws; how far results move
-is measured on other ones.
+It is calibrated on synthetic images, and results are compared on others.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from .onnx_export import export_model
 from .shipped import shipped_onnx
 
 # The inverted-residual blocks of MoveNet.  Its stem, pyramid and heads stay
-# float32: with them in integers keypoints move by whole cells.
+# float32: quantized, they would move keypoints by whole cells.
 _LAYERS = r'\.backbone\.blocks\.'
-_SIZE = (256, 320)  # height and width of the images that are drawn
+_SIZE = (256, 320)  # height and width of the synthetic images
 _NUM_CALIBRATION = 16
 _NUM_CHECKED = 8
 _MIN_SCORE = 0.3
@@ -44,13 +43,13 @@ _MIN_FOUND = 0.75  # of the persons
 
 @dataclass(frozen=True)
 class Int8Loss:
-    """How results of integers differ from those of float32.
+    """Difference of results between 8-bit integers and float32.
 
     Args:
-        persons: Found with float32.
-        found: How many of them are found with integers.
+        persons: Number of persons found with float32.
+        found: Number of them found with integers.
         pixels: Median distance of their projected joints.
-        millimetres: Median distance of their joints, pelvis on pelvis.
+        millimetres: Median distance of their joints relative to the pelvis.
     """
 
     persons: int
@@ -72,7 +71,7 @@ def export_int8(
     *,
     overwrite: bool = False,
 ) -> Int8Loss:
-    """Write ``aios_s`` as an ONNX file that computes with integers.
+    """Export ``aios_s`` to an ONNX file with 8-bit convolutions.
 
     Args:
         path: The file.
@@ -81,7 +80,7 @@ def export_int8(
 
     Raises:
         ExportError: If a package is missing, or results differ too much;
-            then nothing is written.
+            nothing is written then.
         FileExistsError: If the file exists.
     """
     with (
@@ -106,15 +105,15 @@ def export_int8(
             OnnxDetector(target),
             [next(images) for _ in range(_NUM_CHECKED)],
         )
-        is_like = loss.found >= _MIN_FOUND * loss.persons
-        if not (is_like and loss.pixels <= _MAX_DISTANCE):
+        enough = loss.found >= _MIN_FOUND * loss.persons
+        if not (enough and loss.pixels <= _MAX_DISTANCE):
             raise ExportError(f'integers lose too much: {loss}')
         stream.write(content)
     return loss
 
 
 def _drawn_images(height: int, width: int) -> Iterator[np.ndarray]:
-    """Always the same ones, ``(H, W, 3)`` uint8 BGR."""
+    """Deterministic images, ``(H, W, 3)`` uint8 BGR."""
     bank = BodyBank()
     options = SceneOptions(width=width, height=height)
     for seed in range(_NUM_CALIBRATION + _NUM_CHECKED):
@@ -125,7 +124,7 @@ def _drawn_images(height: int, width: int) -> Iterator[np.ndarray]:
 
 
 def _inputs(image: np.ndarray) -> Mapping[str, np.ndarray]:
-    """Of the network."""
+    """Inputs of the network."""
     pixels = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
     return dict(images=pixels[None], sizes=np.array([image.shape[:2]]))
 

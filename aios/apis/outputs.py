@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Which files a run writes, and what writes them."""
+"""Output files of a run and their writers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from .writers import ExportWriter, FrameWriter, ParameterWriter
 
 @dataclass(frozen=True)
 class Outputs:
-    """Which files are written besides ``params.npz``.
+    """Output files besides ``params.npz``.
 
     Args:
         vis: Persons drawn into their images, ``vis/NAME.jpg`` or ``vis.mp4``.
-        layers: What is drawn there, some of
+        layers: What to draw, a subset of
             :data:`~aios.visualization.OVERLAY_LAYERS`.
-        views: Panels beside, some of :data:`~aios.visualization.VIEWS`.
-        params: For images ``params/NAME.npz``.
+        views: Panels beside the image, a subset of
+            :data:`~aios.visualization.VIEWS`.
+        params: ``params/NAME.npz`` of images.
         formats: Other files, names of :data:`aios.export.EXPORTERS`.
     """
 
@@ -39,7 +40,7 @@ class Outputs:
     formats: Sequence[str] = ()
 
     def overlay(self) -> OverlayOptions:
-        """How persons are drawn.
+        """Options of drawing.
 
         Raises:
             ValueError: If a layer or a view is unknown.
@@ -47,10 +48,10 @@ class Outputs:
         return OverlayOptions(self.layers, self.views)
 
     def exporters(self) -> list[Exporter]:
-        """The formats.
+        """Exporters of the formats.
 
         Raises:
-            ValueError: If one is unknown, or not written by runs.
+            ValueError: If a format is unknown, or not available in runs.
         """
         allowed = {n: x for n, x in EXPORTERS.items() if x.product}
         for name in self.formats:
@@ -64,11 +65,11 @@ class Outputs:
         faces: np.ndarray,
         metadata: dict[str, Any],
     ) -> list[FrameWriter]:
-        """Writers of the files that are made frame by frame.
+        """Make the writers of the files of frames.
 
         Args:
-            source: Where frames are from.
-            folder: Where files go.
+            source: Source of the frames.
+            folder: Folder of the files.
             faces: ``(F, 3)`` triangles of the bodies.
             metadata: See :meth:`aios.results.SequenceResult.from_frames`.
         """

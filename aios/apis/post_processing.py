@@ -21,13 +21,13 @@ LOW_SCORE = 0.1
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """Which post-processing is applied.
+    """Options of post-processing.
 
     Args:
         track: Give persons the same id in all frames.
         largest_person: Keep one person, the largest; implies ``track``.
         smooth: Smooth the motion; implies ``track``.
-        ground: Put persons on the floor at the end; implies ``track``.
+        ground: Ground persons after the last frame; implies ``track``.
     """
 
     track: bool = False
@@ -37,17 +37,17 @@ class PostProcessing:
 
     @property
     def in_order(self) -> bool:
-        """Whether a frame depends on those before."""
+        """Whether results of a frame depend on previous frames."""
         return self.track or self.largest_person or self.smooth or self.ground
 
 
 def make_processing(
     options: PostProcessing, score_thr: float, fps: float, body_model: Any
 ) -> list[FrameTransform]:
-    """Functions of frames in the order in which they are applied.
+    """Make the steps of post-processing, in order.
 
     Args:
-        options: Which ones.
+        options: Selects the steps.
         score_thr: Lowest score at which a track begins.
         fps: Frames per second.
         body_model: The SMPL-X layer of the results.

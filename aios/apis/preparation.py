@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Frames as the network takes them."""
+"""Convert frames to inputs of the network."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ DEFAULT_PIPELINE = (
     dict(type='WholeBodyResize', scale=(1333, 800)),
     dict(type='PackWholeBodyInputs'),
 )
-"""For configs without a test dataset; the published size."""
+"""Pipeline of configs without a test dataset, with the published size."""
 
 _LABELS = ('LoadHumanAnnotations', 'FilterWholeBody')
 
 
 def build_pipeline(config: Mapping[str, Any]) -> Compose:
-    """The test pipeline of a config, without the steps that need labels.
+    """Build the test pipeline of a config, without steps that need labels.
 
     Args:
-        config: Its first test dataset counts.
+        config: Its first test dataset is used.
     """
     with DefaultScope.overwrite_default_scope('aios'):
         return Compose(
@@ -40,17 +40,17 @@ def find_pipeline(config: Mapping[str, Any]) -> list[Any]:
     """Configs of the steps of :func:`build_pipeline`.
 
     Args:
-        config: See there.
+        config: See :func:`build_pipeline`.
     """
     steps = _find_pipeline(config.get('test_dataloader')) or DEFAULT_PIPELINE
     return [step for step in steps if _type_name(step) not in _LABELS]
 
 
 def prepare(frame: Frame, pipeline: Compose) -> dict[str, Any]:
-    """What the network needs of a frame.
+    """Convert a frame to an input of the network.
 
     Args:
-        frame: It has an image.
+        frame: With an image.
         pipeline: See :func:`build_pipeline`.
     """
     results = {
@@ -62,7 +62,7 @@ def prepare(frame: Frame, pipeline: Compose) -> dict[str, Any]:
     data = pipeline(results)
     sample = data['data_samples']
     width, height = frame.size
-    # The image may be a reduction of the original.
+    # The image may be smaller than the original.
     if sample.ori_shape != (height, width):
         seen_height, seen_width = sample.img_shape
         sample.set_metainfo(

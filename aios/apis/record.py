@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The folder of a run: whether it may go on, and what is in it."""
+"""The folder of a run: check, resume and clear it."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _PRODUCTS = (
 def prepare_folder(
     folder: Path, record: RunRecord, overwrite: bool, resume: bool
 ) -> RunRecord | None:
-    """Make the folder of a run, or check that the run there may go on.
+    """Make the folder of a run, or check that the earlier run may continue.
 
     Args:
-        folder: Where results go.
-        record: Of the run that is to be.
+        folder: Folder of the results.
+        record: Record of the new run.
         overwrite: Remove results of an earlier run.
-        resume: Go on with an earlier run, if there is one.
+        resume: Continue an earlier run, if there is one.
 
     Returns:
-        The record of the run that goes on; ``None`` for a new one.
+        The record of the resumed run; ``None`` for a new one.
 
     Raises:
         FileExistsError: If the folder is not empty.
-        ValueError: If the run there is another one.
+        ValueError: If the earlier run had other settings.
     """
     earlier = RunRecord.load(folder)
     inner = earlier.folders if earlier is not None else []
@@ -64,34 +64,34 @@ def prepare_folder(
                 'tools/params2mesh.py makes other files of it; '
                 '--overwrite (overwrite=True) does it all again'
             )
-        # They are made anew from the parts; others must not stay.
+        # Files are made again from the parts; obsolete ones are removed.
         _remove_products(folder, earlier.folders, keep=('parts',))
         record.save(folder)
     return earlier
 
 
 def products() -> set[str]:
-    """What a run may leave in a folder, besides its record."""
+    """Files and folders that a run may write, besides its record."""
     exported = (Path(x.product) for x in EXPORTERS.values() if x.product)
     return {*_PRODUCTS, *(path.parts[0] for path in exported)}
 
 
 def remove_record(folder: Path) -> None:
-    """Forget a run that found nothing."""
+    """Remove the record of a run without results."""
     (folder / RECORD).unlink(missing_ok=True)
 
 
 def _remove_products(
     folder: Path, inner: Sequence[str], keep: Sequence[str] = ()
 ) -> None:
-    """Remove what a run wrote, and nothing else."""
+    """Remove only files and folders that a run wrote."""
     root = folder.resolve()
     for name in inner:
-        place = (root / name).resolve()
-        if root != place and root not in place.parents:
-            continue  # a record that was edited by hand
+        subfolder = (root / name).resolve()
+        if root != subfolder and root not in subfolder.parents:
+            continue  # the record was edited by hand
         for product in products() - set(keep):
-            path = place / product
+            path = subfolder / product
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

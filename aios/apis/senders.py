@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons sent to other programs while frames come in (docs/en/live.md).
+"""Send persons to other programs, frame by frame (docs/en/live.md).
 
 Legend: ``J`` = 55 joints.
 """
@@ -33,7 +33,7 @@ _THUMB = {
 
 
 class _Bundles(FrameWriter):
-    """Sends bundles of Open Sound Control, one per frame and person."""
+    """Send bundles of Open Sound Control, one per frame and person."""
 
     per_frame = False
 
@@ -64,10 +64,10 @@ class _Bundles(FrameWriter):
 
 
 class OSCSender(_Bundles):
-    """Joints and rotations of all persons, in the axes of the results.
+    """Send joints and rotations of all persons, in the axes of the results.
 
     Args:
-        host: Where to.
+        host: Receiver.
         port: UDP port.
         body_model: Poses the bodies of the results.
 
@@ -87,20 +87,20 @@ class OSCSender(_Bundles):
         self, frame: FrameResult, row: int
     ) -> Iterator[tuple[str, list[Any]]]:
         person = int(frame.instances['person_id'][row])
-        places = frame.instances['joints3d'][row].tolist()
-        turns = self._rotations(frame, row).as_quat().tolist()
-        for name, place, turn in zip(_JOINTS, places, turns, strict=False):
-            yield '/aios/joint', [person, name, *place, *turn]
+        joints = frame.instances['joints3d'][row].tolist()
+        rotations = self._rotations(frame, row).as_quat().tolist()
+        for name, xyz, xyzw in zip(_JOINTS, joints, rotations, strict=False):
+            yield '/aios/joint', [person, name, *xyz, *xyzw]
 
 
 class VMCSender(_Bundles):
-    """One person as an avatar, by the Virtual Motion Capture protocol.
+    """Send one person as an avatar by the Virtual Motion Capture protocol.
 
     Bones are Unity's, local rotations relative to a T-pose, axes left-handed
     with y up.  Of several persons the one with the lowest id is sent.
 
     Args:
-        host: Where to.
+        host: Receiver.
         port: UDP port.
         body_model: Poses the bodies of the results.
 
@@ -122,15 +122,15 @@ class VMCSender(_Bundles):
     def _avatar(
         self, frame: FrameResult, row: int
     ) -> Iterator[tuple[str, list[Any]]]:
-        still = [0.0, 0.0, 0.0]
-        yield '/VMC/Ext/Root/Pos', ['root', *still, 0.0, 0.0, 0.0, 1.0]
-        turns = self._rotations(frame, row)
+        zeros = [0.0, 0.0, 0.0]
+        yield '/VMC/Ext/Root/Pos', ['root', *zeros, 0.0, 0.0, 0.0, 1.0]
+        rotations = self._rotations(frame, row)
         hips = _HALF_TURN.apply(frame.instances['joints3d'][row, 0])
         for joint, name in enumerate(_JOINTS):
-            turn = turns[joint] if joint else _HALF_TURN * turns[0]
-            x, y, z, w = turn.as_quat().tolist()
-            place = still if joint else (_TO_UNITY * hips).tolist()
-            yield '/VMC/Ext/Bone/Pos', [_unity(name), *place, x, -y, -z, w]
+            rotation = rotations[joint] if joint else _HALF_TURN * rotations[0]
+            x, y, z, w = rotation.as_quat().tolist()
+            xyz = zeros if joint else (_TO_UNITY * hips).tolist()
+            yield '/VMC/Ext/Bone/Pos', [_unity(name), *xyz, x, -y, -z, w]
 
 
 def _unity(joint: str) -> str:
@@ -144,7 +144,7 @@ def _unity(joint: str) -> str:
 
 
 class ZMQSender(FrameWriter):
-    """Frames as JSON, published by ZeroMQ to whoever subscribes.
+    """Publish frames as JSON by ZeroMQ.
 
     Args:
         host: Address of this machine, ``*`` for all.
@@ -191,19 +191,20 @@ SENDERS: dict[str, tuple[Any, int]] = {
 def make_sender(
     kind: str, address: str | None, body_model: BodyModel
 ) -> FrameWriter:
-    """A sender.
+    """Make a sender.
 
     Args:
         kind: A key of :data:`SENDERS`.
-        address: ``HOST:PORT``; default: this machine, the usual port.
+        address: ``HOST:PORT``; default: this machine and the default port.
         body_model: Poses the bodies of the results.
 
     Raises:
-        OSError: If there is no such address.
-        ValueError: If the address is none, or a package is missing.
+        OSError: If the address cannot be used.
+        ValueError: If the address is invalid, or a package is missing.
     """
-    sender, usual = SENDERS[kind]
-    host, colon, port = (address or f'127.0.0.1:{usual}').rpartition(':')
+    sender, default_port = SENDERS[kind]
+    address = address or f'127.0.0.1:{default_port}'
+    host, colon, port = address.rpartition(':')
     if not (host and colon and port.isdecimal() and int(port) < 2**16):
         raise ValueError(f'--send-to must be HOST:PORT, got {address!r}')
     return sender(host, int(port), body_model)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The weights that come with the package, and the network made of them."""
+"""The weights that come with the package, and their ONNX file."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def shipped_weights() -> Path:
 
 
 def onnx_path(variant: str = '') -> Path:
-    """Where ``python -m aios export`` writes the shipped model.
+    """Default path of ``python -m aios export`` for the shipped model.
 
-    The name has the hash of the weights and the version of this package:
-    others are exported anew.
+    The name contains the hash of the weights and the version of the package,
+    so new ones are exported again.
 
     Args:
-        variant: ``'-int8'`` for that of ``--int8``.
+        variant: ``'-int8'`` for the file of ``--int8``.
     """
     digest = file_sha256(shipped_weights())[:12]
     name = f'{SHIPPED_MODEL}-{digest}-{__version__}{variant}.onnx'
@@ -47,11 +47,10 @@ def onnx_path(variant: str = '') -> Path:
 
 
 def shipped_onnx() -> Path:
-    """The shipped model as an ONNX file, which is exported if need be.
+    """The shipped model as an ONNX file, exported if missing.
 
     Raises:
-        FileNotFoundError: If it is not there, nor what it takes to export
-            it.
+        FileNotFoundError: If the file and packages for the export are missing.
         OnnxError: If the export fails.
     """
     path = onnx_path()

@@ -42,7 +42,7 @@ __all__ = [
 
 
 class _IndexedSource(FrameSource):
-    """Frames that can be read in any order, one by one."""
+    """Frames with random access."""
 
     @abstractmethod
     def _frame(self, index: int, wanted: bool) -> Frame: ...
@@ -63,8 +63,7 @@ class ImageSource(_IndexedSource):
 
     Args:
         paths: The files.
-        root: Names are relative to this folder; default: the one that all
-            are in.
+        root: Names are relative to this folder; default: the common folder.
         name: Name of the source.
     """  # noqa: D205
 
@@ -135,25 +134,25 @@ def open_sources(
     start: int = 0,
     end: int | None = None,
 ) -> list[FrameSource]:
-    """Find frames in anything that may hold some.
+    """Open sources of frames.
 
     Args:
         inputs: File, folder, pattern such as ``'shots/*.jpg'`` or
             ``file://`` address; BGR array ``(H, W, 3)`` or batch of them;
             number of a camera; or a list of files or of arrays.
-        recursive: Also look into sub-folders.
+        recursive: Also search sub-folders.
         frame_interval: Use every n-th frame of videos.
         start: Number of the first frame of videos.
-        end: Number of the first frame of videos that is left out.
+        end: Number of the end frame of videos, excluded.
 
     Returns:
-        One source for all images, and one for each video. Of several
-        files, videos that cannot be opened are among the problems of the
-        first source.
+        One source for all images, and one for each video. Videos that cannot
+        be opened are listed in the problems of the first source, if there
+        is another one.
 
     Raises:
-        FileNotFoundError: If there is nothing.
-        ValueError: If nothing can be read, or it is nothing of the above.
+        FileNotFoundError: If no file is found.
+        ValueError: If nothing can be read, or the input is none of the above.
     """
     if isinstance(inputs, FrameSource):
         return [inputs]
@@ -197,10 +196,10 @@ def open_sources(
 def _add_videos(
     sources: list[FrameSource], paths: Sequence[Path], options: tuple[Any, ...]
 ) -> None:
-    """Append videos; those that cannot be opened are left out and told.
+    """Append videos; those that cannot be opened become problems.
 
     Raises:
-        ValueError: If there is nothing else.
+        ValueError: If there is no other source.
     """
     problems: list[str] = []
     for path in paths:
@@ -235,43 +234,42 @@ def _is_video(path: Path) -> bool:
     if suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES:
         return suffix in VIDEO_SUFFIXES
     if not is_utf8(str(path)):
-        return False  # OpenCV cannot look at it
+        return False  # OpenCV cannot open it
     return not cv2.haveImageReader(str(path))
 
 
 def unique_names(paths: Sequence[Path], root: Path | None) -> list[str]:
-    """Stems; with the suffix where two are the same, else with a number.
+    """Unique names of files: stems, with suffix or number if needed.
 
-    Files of sub-folders keep those: ``sub/stem``.  See
-    :func:`~aios.apis.frames.safe_name` for odd ones.
+    Names include sub-folders: ``sub/stem``.  See
+    :func:`~aios.apis.frames.safe_name` for unusual characters.
 
     Args:
         paths: The files.
-        root: Names are relative to this folder; default: the one that all
-            are in.
+        root: Names are relative to this folder; default: the common folder.
     """
     if root is None:
         root = Path(os.path.commonpath([p.absolute().parent for p in paths]))
     relative = [Path(os.path.relpath(p.absolute(), root)) for p in paths]
     stems = [safe_name(p.with_suffix('').as_posix()) for p in relative]
     whole = [safe_name(path.as_posix()) for path in relative]
-    names = _where_twice(stems, whole)
+    names = _replace_duplicates(stems, whole)
     numbered = [f'{name}_{index}' for index, name in enumerate(names)]
-    return _where_twice(names, numbered)
+    return _replace_duplicates(names, numbered)
 
 
-def _where_twice(names: list[str], others: list[str]) -> list[str]:
-    """Take the other name where two are the same, until none are."""
+def _replace_duplicates(names: list[str], others: list[str]) -> list[str]:
+    """Replace duplicate names by those of ``others`` until all differ."""
     names = list(names)
     while True:
-        # Some file systems do not tell A from a.
+        # Some file systems are not case-sensitive.
         count = Counter(name.lower() for name in names)
-        twice = [
+        duplicates = [
             index
             for index, name in enumerate(names)
             if count[name.lower()] > 1 and name != others[index]
         ]
-        if not twice:
+        if not duplicates:
             return names
-        for index in twice:
+        for index in duplicates:
             names[index] = others[index]

@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Results on their way to ``params.npz``: nothing is computed twice.
+"""Store intermediate results in shards, which a resumed run reads.
 
-While a source is worked on, its results go to small files ("shards") of some
-dozen frames, each of which is a complete
-:class:`~aios.results.SequenceResult`.  A shard appears only when it is
-complete, so after a crash all but the last seconds are there.
+A shard is a file of some dozen frames, a complete
+:class:`~aios.results.SequenceResult`.  It appears only when it is complete, so
+only the last seconds are lost in a crash.  At the end shards are merged to
+``params.npz``.
 
 Legend: ``N`` persons of all frames, ``F`` frames.
 """
@@ -16,7 +16,7 @@ import io
 import re
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,13 @@ class _Shard:
 
 
 class ShardStore:
-    """Frames by number, kept in files.
+    """Frames by number, stored in shards.
 
     Args:
-        folder: Where the shards are.
+        folder: Folder of the shards.
         metadata: See :meth:`aios.results.SequenceResult.from_frames`.
-        num_frames: Frames of a shard.
-        seconds: A shard is written after this time at the latest.
+        num_frames: Number of frames per shard.
+        seconds: Longest time until a shard is written.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ShardStore:
         self._written = time.monotonic()
 
     def snapshot(self) -> Callable[[int], bool]:
-        """Tells whether a frame was written, by now, with or without image."""
+        """Predicate of the frames written so far, with or without image."""
         begins = [shard.begin for shard in self._shards]
         ends = [shard.end for shard in self._shards]
 
@@ -92,7 +92,7 @@ class ShardStore:
         return [shard.path for shard in self._shards]
 
     def append(self, index: int, frame: FrameResult | None) -> None:
-        """Keep a frame; numbers ascend.
+        """Add a frame; numbers must ascend.
 
         Args:
             index: Its number.
@@ -109,7 +109,7 @@ class ShardStore:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is in memory."""
+        """Write the frames in memory to a shard."""
         self._written = time.monotonic()
         if self._begin is None:
             return
@@ -142,16 +142,16 @@ def _find_shards(folder: Path) -> list[_Shard]:
 
 
 def load_partial(folder: Path) -> SequenceResult:
-    """What an interrupted run left, as far as it came.
+    """Load the results of an interrupted run.
 
     Args:
-        folder: Of the run's results.
+        folder: Folder of the results.
 
     Returns:
-        Tracked and smoothed, if that was wanted.
+        The results so far, post-processed if the run does that.
 
     Raises:
-        FileNotFoundError: If there is nothing.
+        FileNotFoundError: If there are no shards.
     """
     kinds = [folder / 'parts' / name for name in ('final', 'raw')]
     found = [_find_shards(kind) for kind in kinds]
@@ -170,10 +170,10 @@ def load_partial(folder: Path) -> SequenceResult:
 def merge_shards(
     paths: Sequence[Path], target: Path, overwrite: bool = False
 ) -> tuple[int, int]:
-    """Put shards together to one file of results.
+    """Merge shards to one file of results.
 
-    Fields of persons are copied piece by piece: an hour of video has more
-    of them than should be in memory.
+    Fields of persons are copied shard by shard, as those of an hour of video
+    are too large for memory.
 
     Args:
         paths: Shards in the order of their frames, at least one.
@@ -195,7 +195,7 @@ def merge_shards(
     ]
     offsets = np.cumsum([0, *sizes[0]])
     having = [p for p, size in zip(paths, sizes[1], strict=True) if size]
-    # Optional fields: those of shards with persons.
+    # Only shards with persons have optional fields.
     known = load_npz(having[0]) if having else first
     with (
         atomic_write(target, overwrite=overwrite) as stream,
@@ -203,7 +203,8 @@ def merge_shards(
     ):
         for name, value in first.items():
             if name not in rows and name != _INDICES:
-                _write_pieces(archive, name, [frames.get(name, value)])
+                value = frames.get(name, value)
+                _write_pieces(archive, name, [value], value.shape, value.dtype)
         for name in rows:
             if name not in known:
                 continue
@@ -228,16 +229,11 @@ def merge_shards(
 def _write_pieces(
     archive: zipfile.ZipFile,
     name: str,
-    pieces: Any,
-    shape: tuple[int, ...] | None = None,
-    dtype: np.dtype | None = None,
+    pieces: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
 ) -> None:
-    """Write an array of an ``.npz`` file from its parts."""
-    if shape is None:
-        (value,) = pieces
-        shape, dtype = value.shape, value.dtype
-        pieces = [value]
-    assert dtype is not None
+    """Write an array of an ``.npz`` file piece by piece."""
     header = io.BytesIO()
     description = dict(
         shape=shape,

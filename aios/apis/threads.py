@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Work ahead of, and behind, the network, in threads with bounded queues."""
+"""Threads with bounded queues before and after the network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar('T')
 _END = object()
-_TICK = 0.1  # seconds between looks whether to stop
+_TICK = 0.1  # polling interval of the stop flag, seconds
 
 
 def prefetch(
@@ -19,14 +19,14 @@ def prefetch(
 ) -> Generator[T, None, None]:
     """Iterate in a thread, ahead of the consumer.
 
-    An exception of the thread is raised where its item would have come.
-    When the consumer stops early the thread ends too.
+    An exception in the thread is raised at the position of its item. If the
+    consumer stops early, the thread ends as well.
 
     Args:
-        items: What to iterate over.
-        depth: Number of items that may wait.
-        latest: Throw away items that wait too long instead of blocking the
-            thread, for cameras.
+        items: Items to iterate over.
+        depth: Capacity of the queue.
+        latest: Drop items that wait too long instead of blocking the thread,
+            for cameras.
     """
     waiting: queue.Queue[tuple[Any, BaseException | None]]
     waiting = queue.Queue(depth)
@@ -74,14 +74,14 @@ def _drop_one(waiting: queue.Queue) -> None:
 
 
 class BackgroundConsumer(Generic[T]):
-    """Hands items to a function in a thread, one after the other.
+    """Call a function on items in a thread, in order.
 
     As a context manager it waits at the end until all items are consumed,
-    also if the block fails or is interrupted: what was computed is written.
+    even if the block fails or is interrupted, so computed items are written.
 
     Args:
-        consume: What to do with an item.
-        depth: Number of items that may wait.
+        consume: The function.
+        depth: Capacity of the queue.
     """
 
     def __init__(self, consume: Callable[[T], None], depth: int) -> None:
@@ -102,10 +102,10 @@ class BackgroundConsumer(Generic[T]):
                     self._error = error
 
     def put(self, item: T) -> None:
-        """Queue an item; waits while too many wait.
+        """Queue an item; blocks while the queue is full.
 
         Raises:
-            Exception: What the function raised for an earlier item.
+            Exception: The exception of the function for an earlier item.
         """
         if self._error is not None:
             raise self._error

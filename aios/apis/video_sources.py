@@ -24,9 +24,9 @@ from .frames import (
 )
 from .images import as_image
 
-_TICK = 0.1  # seconds between looks whether to stop
-_FAREWELL = 2.0  # seconds for a camera that works to be released
-_MAX_FPS = 1000.0  # some files say 90000: the clock, not the frames
+_TICK = 0.1  # polling interval of the stop flag, seconds
+_FAREWELL = 2.0  # seconds for the release of a camera
+_MAX_FPS = 1000.0  # some files state the clock rate, such as 90000
 _TOLERATED_FRAMES, _TOLERATED_SHARE = 5, 0.02
 
 
@@ -37,11 +37,11 @@ class VideoSource(FrameSource):
         path: The file.
         interval: Use every n-th frame.
         start: Number of the first frame.
-        stop: Number of the first frame that is left out.
+        stop: Number of the end frame, excluded.
 
     Raises:
         ValueError: If it cannot be opened or has no such frame, or a number
-            makes no sense.
+            is out of its range.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class VideoSource(FrameSource):
         )
 
     def _check_length(self, count: int) -> None:
-        """Complain if the video ends early; many announce a few too many."""
+        """Report a video that ends early; a few missing frames are usual."""
         missing = min(self._announced, self.stop or self._announced) - count
         tolerated = max(_TOLERATED_FRAMES, _TOLERATED_SHARE * self._announced)
         if missing > tolerated:
@@ -162,12 +162,12 @@ class CameraSource(FrameSource):
     """A camera, or a stream from the network.
 
     Args:
-        device: Number of the camera, or anything else that
-            :class:`cv2.VideoCapture` opens.
-        max_frames: Number of frames after which it ends by itself.
+        device: Number of the camera, or another argument of
+            :class:`cv2.VideoCapture`.
+        max_frames: Number of frames after which it ends.
 
     Raises:
-        ValueError: If it cannot be opened, or ``max_frames`` makes no sense.
+        ValueError: If it cannot be opened, or ``max_frames`` is not positive.
     """
 
     live = True
@@ -204,7 +204,7 @@ class CameraSource(FrameSource):
         last = min(limits, default=None)
         newest: queue.Queue = queue.Queue(1)
         arguments = self._capture, newest, lambda: self._stopped
-        # A camera that hangs must not keep the program from ending.
+        # A daemon thread: a blocked camera must not keep the program alive.
         reader = Thread(target=_read_camera, args=arguments, daemon=True)
         reader.start()
         start, index = time.monotonic(), 0
@@ -230,7 +230,7 @@ def _read_camera(
     newest: queue.Queue,
     is_stopped: Callable[[], bool],
 ) -> None:
-    """Put images with their times into a queue; at the end ``None``."""
+    """Put images and their times into a queue, and ``None`` at the end."""
     done = True
     while done and not is_stopped():
         done, image = capture.read()

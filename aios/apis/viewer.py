@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""From a folder of results to a page that plays them."""
+"""Make an HTML page from a folder of results."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from aios.viewer import ImageTrack, make_image_track, write_viewer
 from .sources import Frame, FrameSource, open_sources
 
 MODES = ('source', 'overlay', 'none')
-"""What is shown beside the persons."""
+"""Images beside the persons."""
 
-_TOLERANCE = 1e-3  # metres; cannot be seen, and is a tenth of the size
+_TOLERANCE = 1e-3  # metres; invisible, and reduces the size to a tenth
 
 
 def make_viewer(
@@ -45,18 +45,19 @@ def make_viewer(
 
     Args:
         persons: The persons.
-        folder: Where the demo put ``vis`` and ``persons.glb``.
+        folder: Folder of the demo with ``vis`` and ``persons.glb``.
         path: The ``.html`` file.
-        scratch: Empty folder for what the page is made of.
+        scratch: Empty folder for temporary files.
         mode: One of :data:`MODES`.
-        source: Video or images. By default the place in the results, if
-            it is inside ``folder``.
-        reuse_glb: Take ``persons.glb`` if it is there.
-        model_path: SMPL-X files, or ``'free'``; default: as the results say.
+        source: Video or images; default: the source of the results, if it is
+            inside ``folder``.
+        reuse_glb: Use an existing ``persons.glb``.
+        model_path: SMPL-X files, or ``'free'``; default: those of the
+            results.
         max_side: Longest side of the images, pixels.
-        title: Of the page.
+        title: Title of the page.
         overwrite: Replace an existing file.
-        progress: Show bars.
+        progress: Show progress bars.
 
     Returns:
         Size of the page in bytes.
@@ -90,18 +91,18 @@ def make_viewer(
 def find_images(
     persons: SequenceResult, folder: str | os.PathLike, mode: str = 'source'
 ) -> Path:
-    """Video or folder with the images of results.
+    """Find the video or the folder with the images of results.
 
-    Results may come from anywhere: what they name is opened only inside
-    their own folder.
+    Results may be of unknown origin, so only files inside their own folder
+    are opened.
 
     Args:
         persons: The results.
-        folder: Where the demo put them.
+        folder: Folder of the results.
         mode: ``'source'`` or ``'overlay'``.
 
     Raises:
-        FileNotFoundError: If nothing is there.
+        FileNotFoundError: If there are no images.
     """
     overlays = [Path(folder, name) for name in ('vis.mp4', 'vis')]
     choices = overlays if mode == 'overlay' else [Path(persons.source)]
@@ -115,7 +116,7 @@ def find_images(
 
 
 def _is_inside(path: Path, folder: str | os.PathLike) -> bool:
-    """Whether something is there, links followed, and in the folder."""
+    """Whether a path exists and, links resolved, is inside the folder."""
     return path.exists() and Path(folder).resolve() in path.resolve().parents
 
 
@@ -147,13 +148,13 @@ def _make_track(
 def _images(
     persons: SequenceResult, source: str | os.PathLike, numbered: bool
 ) -> Iterator[np.ndarray | None]:
-    """RGB images of the frames, in order; ``None`` where one is missing.
+    """RGB images of the frames, in order; ``None`` for missing ones.
 
     Args:
-        persons: Their results.
-        source: Where the images are.
-        numbered: Whether a video there begins with the first frame of the
-            results, as overlays do.
+        persons: The results.
+        source: Video or folder of the images.
+        numbered: Whether a video begins with the first frame of the results,
+            as overlays do.
     """
     wanted = persons.frame_names.tolist()
     if numbered and persons.fps:
@@ -182,7 +183,7 @@ def _images(
 def _read(
     source: str | os.PathLike, numbers: dict[str, int]
 ) -> Iterator[Frame]:
-    """Frames with one of the names; images of others are not decoded."""
+    """Frames with one of the names; other images are not decoded."""
     for part in open_sources(source, recursive=True):
         for frame in part.frames(partial(_is_wanted, part, numbers)):
             if frame.name in numbers:

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images on the screen."""
+"""Show images in a window."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from aios.visualization import OverlayDrawer
 from .writers import FrameWriter
 
 DEFAULT_LAYERS = ('mesh', 'boxes', 'skeletons')
-"""What is drawn by default; see :class:`OverlayOptions`."""
+"""Layers drawn by default; see :class:`OverlayOptions`."""
 
 _KEYS_TO_CLOSE = (ord('q'), 27)  # 27 is Esc
 
 
 class Window(FrameWriter):
-    """Shows the newest frame while others are worked on.
+    """Show the newest frame.
 
-    Frames are drawn where they are written, and shown by the thread that
-    calls :meth:`refresh`: on some systems only the main one may.
+    The writer thread draws frames, and the thread that calls :meth:`refresh`
+    shows them: on some systems only the main thread may do that.
 
     Args:
         draw: Draws persons into their image.
         on_close: Called when the user presses q or Esc.
-        title: Of the window.
+        title: Title of the window.
     """
 
     per_frame = False
@@ -52,7 +52,7 @@ class Window(FrameWriter):
             self._newest = self._draw(frame, image)
 
     def refresh(self) -> None:
-        """Show what was drawn last.
+        """Show the frame drawn last.
 
         Raises:
             OSError: If there is no display.
@@ -68,8 +68,8 @@ def show_image(image: np.ndarray, title: str, milliseconds: int) -> int:
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
-        title: Of the window; the same title is the same window.
-        milliseconds: How long to wait for a key, 0 for ever.
+        title: Title, which identifies the window.
+        milliseconds: Time to wait for a key, 0 for no limit.
 
     Returns:
         The key, -1 for none.

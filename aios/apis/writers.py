@@ -1,11 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Files that are written while frames come in.
+"""Writers of files, frame by frame.
 
-A writer has ``write(frame, image)`` and is a context manager, which knows of
-an error inside that there is more to come.  Those with
-``per_frame`` write files of their own for each frame: in any order, by any
-process, and not again when a run goes on.
-:class:`aios.visualization.OverlayWriter` is one more.
+A writer has ``write(frame, image)`` and is a context manager; after an error
+in its block a run may be resumed.  Writers with ``per_frame`` write separate
+files for each frame: in any order, in any process, and not again in a resumed
+run.  :class:`aios.visualization.OverlayWriter` is another one.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from aios.results import FrameResult, SequenceResult
 
 
 class FrameWriter(Protocol):
-    """Takes frames one after the other.
+    """Interface of the writers.
 
     Attributes:
-        per_frame: Whether each frame has files of its own.
-        needs_image: Whether it looks at the images.
-        needs_vertices: Whether it needs meshes.
+        per_frame: Whether each frame has its own files.
+        needs_image: Whether images are needed.
+        needs_vertices: Whether meshes are needed.
     """
 
     per_frame: bool = True
@@ -41,7 +40,7 @@ class FrameWriter(Protocol):
 
         Args:
             frame: Its persons.
-            image: ``(H, W, 3)`` uint8 RGB, not to be changed.
+            image: ``(H, W, 3)`` uint8 RGB; must not be changed.
         """
 
     def __enter__(self) -> FrameWriter:
@@ -52,10 +51,10 @@ class FrameWriter(Protocol):
 
 
 class ParameterWriter(FrameWriter):
-    """``NAME.npz``: a :class:`~aios.results.SequenceResult` of one frame.
+    """Write ``NAME.npz``: a :class:`~aios.results.SequenceResult` per frame.
 
     Args:
-        folder: Where to.
+        folder: Folder of the files.
         metadata: See :meth:`aios.results.SequenceResult.from_frames`.
     """
 
@@ -76,11 +75,11 @@ class ParameterWriter(FrameWriter):
 
 
 class ExportWriter(FrameWriter):
-    """The files of a format with one per frame.
+    """Write the files of a format with ``per='frame'``.
 
     Args:
         exporter: The format.
-        folder: Where to.
+        folder: Folder of the files.
         faces: ``(F, 3)`` triangles.
     """
 
