@@ -1,2 +1,2 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Helpers around the environment; importing this imports no torch."""
+"""Helpers for files, processes and packages; does not import torch."""

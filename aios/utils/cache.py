@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Where files are kept that are made on first use."""
+"""Folder of files that are made on first use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """``$AIOS_CACHE``, or ``~/.cache/aios``; it need not exist."""
+    """``$AIOS_CACHE``, or ``~/.cache/aios``; it may be missing."""
     folder = os.environ.get('AIOS_CACHE') or Path.home() / '.cache' / 'aios'
     return Path(folder).expanduser()

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Options with a few allowed values."""
+"""Check options with a fixed set of values."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 
 def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
-    """Refuse a value that is not allowed.
+    """Reject a value that is not allowed.
 
     Args:
-        name: Of the option.
-        value: What was given.
-        allowed: All that may be given.
+        name: Name of the option.
+        value: Given value.
+        allowed: Allowed values.
 
     Raises:
-        ValueError: If it is none of them; the message lists them.
+        ValueError: If the value is not allowed; the message lists those that
+            are.
     """
     choices = tuple(allowed)
     if value not in choices:

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What the command lines of the tools have in common.
+"""Common functions of the command-line tools.
 
-Importing this imports neither torch nor OpenMMLab: some tools need neither.
-Where a parser is taken, a group of its arguments will do as well.
+Neither torch nor OpenMMLab is imported, as some tools need neither.  Functions
+that take a parser also take a group of its arguments.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 TRACEBACK_ENV = 'AIOS_TRACEBACK'
-_STEPS = ('run_epoch', 'run_iter')  # of MMEngine's loops
+_STEPS = ('run_epoch', 'run_iter')  # methods of MMEngine's loops
 
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """End the program with one line if something cannot be set up.
+    """End the program with a one-line message if the setup fails.
 
-    For configs, options, files and what is built of them.  An error of a
-    step of training or evaluation keeps its traceback, as does any with the
-    environment variable ``AIOS_TRACEBACK=1``.
+    This concerns configs, options, files and objects built from them.  Errors
+    in training or evaluation steps keep their traceback, as do all errors with
+    the environment variable ``AIOS_TRACEBACK=1``.
     """
     try:
         yield
@@ -58,7 +58,7 @@ def _is_of_a_step(error: Exception) -> bool:
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser whose help shows the description as it is written.
+    """Make a parser whose help keeps the formatting of the description.
 
     Args:
         description: Usually ``__doc__`` of the tool, with its examples.
@@ -72,12 +72,12 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 def number(
     kind: Callable[[str], float], low: float, high: float = math.inf
 ) -> Callable[[str], float]:
-    """The ``type`` of an option that is a number.
+    """The ``type`` of an option that is a number in a range.
 
     Args:
         kind: ``int`` or ``float``.
-        low: Least value.
-        high: Greatest value.
+        low: Minimum.
+        high: Maximum.
     """
 
     def parse(text: str) -> float:
@@ -126,9 +126,9 @@ def add_cfg_options(parser: argparse._ActionsContainer) -> None:
 
 
 class _ConfigOptions(argparse.Action):
-    """MMEngine's action, which is imported when the option is used.
+    """MMEngine's ``DictAction``, imported only if the option is used.
 
-    Values that cannot be read are errors of the command line.
+    Invalid values are errors of the command line.
     """
 
     def __call__(
@@ -156,8 +156,8 @@ def add_overwrite_option(
     """Add ``--overwrite``.
 
     Args:
-        parser: What to add it to.
-        what: What is replaced, for the help.
+        parser: The parser.
+        what: Files that are replaced, for the help.
     """
     parser.add_argument(
         '--overwrite', action='store_true', help=f'replace {what}'
@@ -175,7 +175,7 @@ def add_body_models_option(parser: argparse._ActionsContainer) -> None:
 
 
 def add_dtype_option(parser: argparse._ActionsContainer) -> None:
-    """Add ``--dtype``, of :func:`aios.engine.profiling.autocast_to`."""
+    """Add ``--dtype`` for :func:`aios.engine.profiling.autocast_to`."""
     parser.add_argument(
         '--dtype',
         choices=['float32', 'bfloat16', 'float16'],
@@ -185,7 +185,7 @@ def add_dtype_option(parser: argparse._ActionsContainer) -> None:
 
 
 def add_json_option(parser: argparse._ActionsContainer) -> None:
-    """Add ``--json``, a file for the numbers of a table."""
+    """Add ``--json``, an output file for the numbers of a table."""
     parser.add_argument(
         '--json', type=Path, metavar='FILE', help='write all numbers here'
     )
@@ -207,7 +207,7 @@ def add_shape_option(
 
 
 def add_measuring_options(parser: argparse._ActionsContainer) -> None:
-    """Add where, how often and with which clock a tool measures."""
+    """Add device, repetitions and clock of measurements."""
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--threads', type=int, help='of the CPU')
     parser.add_argument('--repeats', type=int, default=5)
@@ -222,7 +222,7 @@ def add_measuring_options(parser: argparse._ActionsContainer) -> None:
 
 
 def markdown_table(rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, numbers to the right.
+    """Format a Markdown table with right-aligned numbers.
 
     Args:
         rows: Cells; the first row is the head, the first column has names.
@@ -233,7 +233,7 @@ def markdown_table(rows: Iterable[Sequence[str]]) -> str:
 
 
 def csv_table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """A table as CSV, a column for each name; empty where there is nothing."""
+    """Format a CSV table with a column for each name; missing cells empty."""
     rows = list(rows)
     text = io.StringIO()
     names = dict.fromkeys(name for row in rows for name in row)
@@ -248,12 +248,12 @@ def comparison_table(
     columns: Mapping[str, Mapping[str, float]],
     show: Callable[[str, float], str],
 ) -> str:
-    """A table in Markdown with the ratio of each column to the last.
+    """Format a Markdown table with the ratio of each column to the last.
 
     Args:
         corner: Title of the names.
-        columns: Numbers by name, by title.
-        show: Makes a cell of a name and its number.
+        columns: Title to numbers by name.
+        show: Formats the cell of a name and a number.
     """
     count = len(columns) - 1
     ratios = [f'ratio, {i + 1}' for i in range(count)]
@@ -281,14 +281,15 @@ def config_title(name: str) -> str:
 def options_by_config(
     names: Sequence[str], options: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
-    """What to set in each of several configs that are compared.
+    """Options of each of several configs that are compared.
 
-    Options are for the first, and for others of its package: those of another
-    one, such as ``mmdet::``, have no such keys. Files count as of ``aios``.
+    Options apply to the first config and to others of its package, as configs
+    of another one, such as ``mmdet::``, lack these keys. Files count as of
+    ``aios``.
 
     Args:
         names: As for :func:`read_config`.
-        options: Values to set, by dotted name, as of ``--cfg-options``.
+        options: Values to set, by dotted name, from ``--cfg-options``.
     """
     packages = [name.rpartition('::')[0] or 'aios' for name in names]
     return [
@@ -303,15 +304,15 @@ def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
     Args:
         name: A file, or one of an installed package such as
             ``mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py``.
-        options: Values to set, by dotted name, as of ``--cfg-options``.
+        options: Values to set, by dotted name, from ``--cfg-options``.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no config, or an option does not fit.
+        ValueError: The file is not a config, or an option is invalid.
     """
     from mmengine.config import Config
 
-    prepare_openmmlab()  # it may inherit one of ours, `aios::...`
+    prepare_openmmlab()  # the config may inherit from `aios::...`
     try:
         if '::' in name:
             from mmengine.hub import get_config
@@ -320,7 +321,7 @@ def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
         else:
             config = Config.fromfile(name)
     except OSError:
-        raise  # with the name
+        raise  # its message names the file
     except Exception as error:  # a config is a program
         raise ValueError(
             f'{name}: cannot be read as a config '
@@ -335,11 +336,10 @@ def set_options(config: Config, options: Mapping[str, Any] | None) -> None:
 
     Args:
         config: Changed in place.
-        options: Values to set, by dotted name, as of ``--cfg-options``.
+        options: Values to set, by dotted name, from ``--cfg-options``.
 
     Raises:
-        ValueError: If an option leads through something that has no such
-            place; the message names it.
+        ValueError: If an option does not fit the structure of the config.
     """
     for key, value in (options or {}).items():
         try:

@@ -2,12 +2,12 @@
 """Read pickled pandas data frames as columns, without pandas.
 
 AGORA's cameras and persons are pickled data frames.  ``pandas.read_pickle``
-runs whatever the file says, and which versions of pandas read which files is
-a matter of luck.  Here a frame is taken apart with the allow-list of
-:mod:`aios.utils.safe_pickle`: blocks of NumPy arrays and the names of the
-columns, nothing else.  Frames written by pandas 0.25 to 3.1 are read; columns
-of pandas' other array types (dates, categories) are refused, and so are
-strings of pandas 3 that pyarrow stores.
+executes code from the file, and often fails on files of other pandas versions.
+Here a frame is parsed with the allow-list of :mod:`aios.utils.safe_pickle`:
+blocks of NumPy arrays and the names of the columns, nothing else.  Frames
+written by pandas 0.25 to 3.1 are supported; columns of pandas' other array
+types (dates, categories) are rejected, and so are strings of pandas 3 that are
+stored by pyarrow.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _count_up(
 
 
 class _Slice(Record):
-    """``builtins.slice``: where the columns of a block are."""
+    """``builtins.slice``: column indices of a block."""
 
     def build(self, convert: Builder) -> np.ndarray:
         start, stop, step = (*self.args, None, None, None)[:3]
@@ -39,7 +39,7 @@ class _Slice(Record):
 
 
 class _IndexClass(Record):
-    """A class of pandas' indices; only ever named, not called."""
+    """A class of pandas' indices; named, never called."""
 
 
 class _Index(Record):
@@ -58,8 +58,8 @@ class _Block(Record):
     """``pandas._libs.internals._unpickle_block``: columns of one type."""
 
     def build(self, convert: Builder) -> tuple[np.ndarray, np.ndarray]:
-        values, place = convert(self.args[0]), convert(self.args[1])
-        return np.asarray(values), np.asarray(place)
+        values, columns = convert(self.args[0]), convert(self.args[1])
+        return np.asarray(values), np.asarray(columns)
 
 
 class _StringArray(Record):
@@ -71,7 +71,7 @@ class _StringArray(Record):
 
 
 class _StringDtype(Record):
-    """``pandas.StringDtype``: how strings are stored."""
+    """``pandas.StringDtype``: storage type of strings."""
 
     def build(self, convert: Builder) -> None:
         return None
@@ -108,12 +108,12 @@ class _Manager(Record):
             axes = state['axes']
             blocks = [(b['values'], b['mgr_locs']) for b in state['blocks']]
         columns: dict[str, Any] = {}
-        for values, place in blocks:
+        for values, indices in blocks:
             if not isinstance(values, np.ndarray) or values.ndim > 2:
                 raise ValueError('a block that is not a 2-D array')
-            # Strings of pandas 3 are one column, without an axis for it.
+            # Strings of pandas 3 are 1-D arrays of one column.
             rows = np.atleast_2d(values)
-            for row, column in enumerate(np.asarray(place).tolist()):
+            for row, column in enumerate(np.asarray(indices).tolist()):
                 columns[str(axes[0][column])] = rows[row]
         return {str(name): columns[str(name)] for name in axes[0]}
 
@@ -156,15 +156,15 @@ def load_dataframe(
 
     Args:
         path: A ``.pkl`` written by ``DataFrame.to_pickle`` or ``pickle``.
-        columns: Columns it must have.
-        advice: What to do about it if it does not have them.
+        columns: Required columns.
+        advice: Advice in the error if one is missing.
 
     Returns:
         Columns by name; all have one entry per row.
 
     Raises:
         FileNotFoundError: There is no such file.
-        UnsafeFileError: The file asks for more than a plain frame.
+        UnsafeFileError: The file contains more than a plain frame.
         CorruptFileError: The file is truncated or not a pickle, or lacks a
             column.
     """

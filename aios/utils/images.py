@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Decode image files of unknown origin.
 
-A file of 69 bytes can announce 65535 x 65535 pixels, and OpenCV allocates
-them before it notices that they are not there. So the header is read first.
+A file of 69 bytes can claim 65535 x 65535 pixels, and OpenCV allocates them
+before it notices that the data is missing. So the header is checked first.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 MAX_PIXELS = 1 << 27
-"""Most pixels that are decoded, 11585 x 11585."""
+"""Largest number of pixels that is decoded, 11585 x 11585."""
 
-# Those that OpenCV decodes, too.
+# Formats that OpenCV decodes as well.
 _FORMATS = (
     *('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF', 'GIF', 'PPM', 'JPEG2000'),
     *('AVIF', 'SUN', 'PFM'),
@@ -31,33 +31,33 @@ _REDUCTIONS = {
 
 
 def read_header(stream: BinaryIO) -> Any:
-    """What Pillow reads of an image without decoding it.
+    """Open an image with Pillow without decoding it.
 
-    Unlike :func:`PIL.Image.open` it neither warns of many pixels nor refuses
-    them.
+    Unlike :func:`PIL.Image.open` it neither warns about large images nor
+    rejects them.
 
     Args:
         stream: The open file.
 
     Returns:
         The lazy image of Pillow, with ``size`` (width, height) and
-        ``format``; ``None`` if it is in no format that Pillow knows.
+        ``format``; ``None`` if the format is unknown.
     """
     from PIL import Image
 
     start = stream.read(16)
-    # First the common formats: every worker would import all 40 for itself.
+    # Common formats first: importing all 40 is slow in every worker.
     for register in (Image.preinit, Image.init):
         register()
         for name in _FORMATS:
             factory, accept = Image.OPEN.get(name, (None, None))
             try:
-                # A text says what is missing to read this format.
+                # Pillow returns a string if support for a format is missing.
                 fits = accept is None or accept(start)
                 if factory and fits and not isinstance(fits, str):
                     stream.seek(0)
                     return factory(stream, '')
-            except Exception:  # of any kind in what is not its format
+            except Exception:  # plugins raise anything for other formats
                 continue
     return None
 
@@ -68,16 +68,16 @@ def decode_image(
     """Decode an image file as its pixels are stored.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
         source: Name of the file, for errors.
-        flags: Of :func:`cv2.imdecode`. The orientation of EXIF is ignored.
+        flags: Flags of :func:`cv2.imdecode`. The EXIF orientation is ignored.
 
     Returns:
         ``(H, W, 3)`` uint8 BGR by default.
 
     Raises:
         ValueError: It cannot be decoded, or has more than
-            :data:`MAX_PIXELS`.
+            :data:`MAX_PIXELS` pixels.
     """
     header = read_header(io.BytesIO(content))
     if header is None:
@@ -86,7 +86,7 @@ def decode_image(
             f'known; it has {len(content):,} bytes'
         )
     width, height = header.size
-    # Only JPEG is reduced while it is decoded.
+    # Only JPEG is decoded directly at the reduced size.
     reduction = _REDUCTIONS.get(flags, 1) if header.format in _JPEG else 1
     if width * height > MAX_PIXELS * reduction**2:
         raise ValueError(
@@ -94,7 +94,7 @@ def decode_image(
             f'{MAX_PIXELS:,} are decoded'
         )
     image = None
-    with suppress(cv2.error):  # as it raises for damaged ones
+    with suppress(cv2.error):  # raised for some damaged files
         image = cv2.imdecode(
             np.frombuffer(content, np.uint8),
             flags | cv2.IMREAD_IGNORE_ORIENTATION,

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Files of ``joblib.dump``, read without running code from them.
+"""Read files of ``joblib.dump`` without executing code from them.
 
-They are pickles, perhaps compressed as a whole, in which the memory of an
+They are pickles, optionally compressed as a whole, in which the memory of an
 array follows the object that describes it
 (https://joblib.readthedocs.io/en/stable/persistence.html).
 """
@@ -28,11 +28,11 @@ _ZLIB, _GZIP = 15, 31  # window sizes, as zlib names the formats
 
 
 class _ArrayWrapper(Record):
-    """``NumpyArrayWrapper``: what joblib writes before an array's memory."""
+    """``NumpyArrayWrapper``: the header before an array's memory."""
 
 
 class _JoblibUnpickler(Unpickler):
-    """Reads the memory of arrays where joblib puts it."""
+    """Unpickler that reads the memory of arrays after their headers."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(Unpickler.dispatch)
 
@@ -70,15 +70,15 @@ def load_joblib(path: str | os.PathLike) -> Any:
     """Read a file of ``joblib.dump``, or a plain pickle.
 
     Args:
-        path: The file; compression by zlib, gzip, bz2, lzma and xz is found
-            by its first bytes.
+        path: The file; compression by zlib, gzip, bz2, lzma and xz is
+            detected by its first bytes.
 
     Returns:
-        The content, as :func:`aios.utils.safe_pickle.read_pickle` gives it.
+        The content, see :func:`aios.utils.safe_pickle.read_pickle`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        UnsafeFileError: The file asks for more than plain data, or unpacks
+        UnsafeFileError: The file contains more than plain data, or unpacks
             to more than 200 times its size.
         CorruptFileError: The file is damaged or no pickle.
     """
@@ -95,7 +95,7 @@ def load_joblib(path: str | os.PathLike) -> Any:
 
 
 def _unpacked(packed: bytes) -> bytes:
-    """The pickle, of at most :data:`_MAX_RATIO` times the size."""
+    """Decompress a pickle of at most :data:`_MAX_RATIO` times the size."""
     limit = max(_FREE_BYTES, _MAX_RATIO * len(packed))
     unpacker: Any
     if packed[:1] == b'\x78':

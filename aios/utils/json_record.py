@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Small JSON files that programs leave for their next run."""
+"""Small JSON files with the state of a program."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def read_record(
 
     Args:
         path: The file.
-        fields: Types of what must be there, ``dict``, ``list``, ``str`` or
-            ``bool``. There may be more.
+        fields: Types of required fields, ``dict``, ``list``, ``str`` or
+            ``bool``. Other fields are allowed.
 
     Returns:
         The object.
@@ -62,6 +62,6 @@ def read_record(
 def write_record(
     path: str | os.PathLike, record: Any, overwrite: bool = True
 ) -> None:
-    """Write JSON all at once, in place of what was there if it may go."""
+    """Write a JSON file atomically."""
     with atomic_write(path, overwrite) as stream:
         stream.write(json.dumps(record, indent=1, sort_keys=True).encode())

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Locks that the operating system takes away from a process that dies."""
+"""File locks that the operating system releases when a process dies."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK_NAME = '.aios.lock'
-_PATIENCE = 3.0  # seconds; some processes of a killed run end a bit later
+_PATIENCE = 3.0  # seconds; processes of a killed run may end a bit later
 _TICK = 0.1
 _held: set[int] = set()
 
 
 class FolderInUseError(OSError):
-    """Another run is at work in a folder."""
+    """Another run uses a folder."""
 
 
 def _close_inherited() -> None:
-    """A worker must not keep a lock that its parent lost by dying."""
+    """Close locks in a forked worker, which may outlive its parent."""
     while _held:
         os.close(_held.pop())
 
@@ -42,19 +42,18 @@ if fcntl is not None:
 def file_lock(
     path: str | os.PathLike, patience: float | None = None
 ) -> Iterator[bool]:
-    """Lock a file, which is there only while a process wants it.
+    """Lock a file, which exists only while the lock is used.
 
-    It concerns processes of this machine, and of others where the file
-    system has locks.  Where there are none, as on Windows and on some network
-    file systems, every process has the lock.
+    Locks work between processes of a machine, and between machines if the
+    file system supports it.  Without support, as on Windows and some network
+    file systems, every process gets the lock.
 
     Args:
-        path: The file. A symbolic link is refused.
-        patience: Seconds to wait while another process has it; ``None``: for
-            ever.
+        path: The file. A symbolic link is rejected.
+        patience: Seconds to wait for another process; ``None`` for no limit.
 
     Yields:
-        Whether this process has the lock now.
+        Whether this process has the lock.
 
     Raises:
         OSError: If the file cannot be opened.
@@ -71,14 +70,14 @@ def file_lock(
     try:
         yield True
     finally:
-        if file in _held:  # not in a child of the process
+        if file in _held:  # False in a forked child
             _held.remove(file)
             Path(path).unlink(missing_ok=True)
             os.close(file)
 
 
 def _open_locked(path: str | os.PathLike, end: float) -> int | None:
-    """Descriptor of the locked file; ``None`` if it takes too long."""
+    """Descriptor of the locked file; ``None`` after the time limit."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         file = os.open(path, flags, 0o666)
@@ -106,7 +105,7 @@ def _lock(file: int) -> bool:
 
 
 def _is_named(path: str | os.PathLike, file: int) -> bool:
-    """Whether the holder before has not removed the file meanwhile."""
+    """Whether the path still refers to the open file."""
     try:
         named = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:
@@ -116,14 +115,14 @@ def _is_named(path: str | os.PathLike, file: int) -> bool:
 
 @contextmanager
 def folder_lock(folder: str | os.PathLike) -> Iterator[None]:
-    """Be the only run that is at work in a folder.
+    """Lock a folder for one run.
 
     Args:
-        folder: It is made if need be, and removed if it stays empty.
+        folder: Made if missing, and removed then if it stays empty.
 
     Raises:
-        FolderInUseError: If the other run goes on.
-        NotADirectoryError: If it is no folder.
+        FolderInUseError: If another run uses the folder.
+        NotADirectoryError: If the path is not a folder.
     """
     folder = Path(folder)
     existed = folder.exists()
@@ -145,7 +144,7 @@ def folder_lock(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def is_occupied(folder: Path) -> bool:
-    """Whether there is anything in a folder, locks and half files aside."""
+    """Whether a folder holds files other than locks and temporary ones."""
     return folder.is_dir() and any(
         path.name != LOCK_NAME and not is_half_written(path)
         for path in folder.iterdir()

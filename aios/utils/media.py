@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Find files of images and videos."""
+"""Find image and video files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def list_media(
 
     Args:
         source: A file, a folder, or a pattern such as ``'shots/*.jpg'``.
-        recursive: Also look into sub-folders (of a folder), and let ``**``
-            in a pattern stand for any of them.
+        recursive: Also search sub-folders of a folder, and let ``**`` in a
+            pattern match any of them.
 
     Returns:
-        Files in the order of their names.
+        Files sorted by name.
 
     Raises:
-        FileNotFoundError: If there is no such file or folder, or nothing in
-            it that is an image or a video; the message names the suffixes.
+        FileNotFoundError: If no image or video is found; the message lists
+            the suffixes.
     """
     path = Path(source)
     if path.is_file():

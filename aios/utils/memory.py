@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""How much memory a piece of work needs at its peak."""
+"""Measure peak memory."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ MIB = 2**20
 
 
 def start_memory(device: str) -> float | None:
-    """Forget the largest memory so far.
+    """Reset the peak memory.
 
     Args:
-        device: Where the work will run, as torch names it.
+        device: Name of the device in PyTorch.
 
     Returns:
-        Memory in use now, MiB; of the process for a CPU.  None where the
-        system does not tell.
+        Memory in use, MiB; for the CPU that of the process.  None if the
+        system does not report it.
     """
     gc.collect()
     if torch.device(device).type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device) / MIB
     with contextlib.suppress(OSError, AttributeError):
-        # Give back what earlier runs left, so that it is counted again.
+        # Return freed memory to the system, so that reuse is counted.
         ctypes.CDLL('libc.so.6').malloc_trim(0)
         Path('/proc/self/clear_refs').write_text('5')
         return _process_memory('VmRSS')
@@ -36,11 +36,11 @@ def start_memory(device: str) -> float | None:
 
 
 def peak_memory(device: str, before: float | None) -> float | None:
-    """Largest memory since then, beyond what was in use.
+    """Peak memory since :func:`start_memory`, minus memory in use then.
 
     Args:
         device: As for :func:`start_memory`.
-        before: What :func:`start_memory` returned.
+        before: Result of :func:`start_memory`.
 
     Returns:
         MiB, or None if ``before`` is.

@@ -1,15 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """A stand-in for ``mmcv._ext`` where mmcv has no compiled operators.
 
-``mmdet.models`` imports ``mmcv.ops``, and that imports the compiled module
-``mmcv._ext``. An mmcv that pip built without a compiler has none, so not one
-MMDetection model could be imported, although most (all DETRs among them) never
-call a compiled operator on the CPU.
+``mmdet.models`` imports ``mmcv.ops``, which imports the compiled module
+``mmcv._ext``. An mmcv that pip built without a compiler has none, so no
+MMDetection model could be imported, although most of them, such as all DETRs,
+call no compiled operator on the CPU.
 
-:func:`install` puts a finder at the *end* of ``sys.meta_path``. Python asks it
-for ``mmcv._ext`` only after every other finder has given up: a real extension
-always wins, and a broken one still reports its own error. Each operator of
-the stand-in is a callable that explains itself when it is called.
+:func:`install` adds a finder at the *end* of ``sys.meta_path``. Python asks it
+for ``mmcv._ext`` only after all other finders: a real extension is preferred,
+and a broken one still raises its own error. Each operator of the stand-in
+raises an explanatory error when it is called.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class MissingOperatorError(NotImplementedError):
 
 @dataclass(frozen=True)
 class MissingOperator:
-    """Takes the place of one compiled operator.
+    """Placeholder of one compiled operator.
 
     Args:
         name: Name of the operator in ``mmcv._ext``.
@@ -59,7 +59,7 @@ class MissingOperator:
     name: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse to compute.
+        """Raise an error.
 
         Raises:
             MissingOperatorError: Always; it says how to get the operator.
@@ -72,8 +72,8 @@ class MissingOperator:
 @cache
 def _operator(name: str) -> Callable[..., Any]:
     """Module-level ``__getattr__`` of the stand-in."""
-    # Protocols such as `__path__` or `__file__` are not operators: claiming
-    # them would break inspect, pickle and the import system.
+    # Special names such as `__path__` or `__file__` must stay undefined for
+    # inspect, pickle and the import system.
     if name.startswith('__'):
         raise AttributeError(f'{_EXTENSION!r} has no attribute {name!r}')
     if name in _DESCRIPTIONS:
@@ -82,7 +82,7 @@ def _operator(name: str) -> Callable[..., Any]:
 
 
 class _StandInFinder(MetaPathFinder, Loader):
-    """Finds and loads the stand-in, and nothing else."""
+    """Finder and loader of the stand-in only."""
 
     def find_spec(
         self,

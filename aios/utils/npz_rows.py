@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Rows of large arrays in ``.npz`` files, without the whole array in memory.
+"""Read rows of large arrays in ``.npz`` files in constant memory.
 
-A member of an ``.npz`` file is a compressed stream.  Reading it from front to
-back needs memory for a block of rows only.
+A member of an ``.npz`` file is a compressed stream.  Sequential reading needs
+memory for a block of rows only.
 """
 
 from __future__ import annotations
@@ -30,18 +30,17 @@ _BLOCK_BYTES = 1 << 20
 
 
 class NpzRows:
-    """A plain array of an ``.npz`` file, of which rows are read on demand.
+    """A plain array of an ``.npz`` file whose rows are read on demand.
 
-    Rows that are asked for in ascending order are read from front to back.
-    If earlier ones are asked for, the array is unpacked to a temporary file
-    (``$TMPDIR``) first.
+    Rows in ascending order are read sequentially. If earlier rows are
+    requested, the array is first unpacked to a temporary file (``$TMPDIR``).
 
     Args:
         path: The file.
         key: Name of the array; it must be :meth:`readable`.
 
     Raises:
-        CorruptFileError: The array is damaged.  Reading rows raises it, too.
+        CorruptFileError: The array is damaged; also raised by reading rows.
     """
 
     def __init__(self, path: str | os.PathLike, key: str) -> None:
@@ -70,7 +69,7 @@ class NpzRows:
         self._whole = size == self._row_bytes * (self.shape or (0,))[0]
 
     def readable(self) -> bool:
-        """Whether rows can be read: numbers, row by row, nothing missing."""
+        """Whether rows can be read: complete C-order array of numbers."""
         plain = self.dtype.kind in 'fiub' and not self._fortran
         return plain and self._whole and self._row_bytes > 0
 
@@ -83,7 +82,7 @@ class NpzRows:
         return int(self.shape[0])
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """Copy of some rows: a slice, or integers ``(n,)`` of 0 and up."""
+        """Copy of rows: a slice, or non-negative integers ``(n,)``."""
         if isinstance(rows, slice):
             rows = np.arange(len(self))[rows]
         rows = np.asarray(rows, np.int64)
@@ -120,7 +119,7 @@ class NpzRows:
         self.close()
 
     def _read_ahead(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """Read on, and keep the rows that are wanted."""
+        """Read sequentially, and copy the requested rows."""
         done = 0
         while done < len(rows):
             block = self._block(int(rows[-1]) + 1)
@@ -162,7 +161,7 @@ class NpzRows:
     def _read_unpacked(
         self, file: BinaryIO, rows: np.ndarray, out: np.ndarray
     ) -> None:
-        """Read runs of rows from wherever they are."""
+        """Read runs of consecutive rows by random access."""
         starts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1)
         ends = np.append(starts[1:], len(rows))
         target: Any = memoryview(out.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
@@ -183,13 +182,13 @@ def stream_npz(
     keys: Iterable[str] | None = None,
     allow_objects: bool = False,
 ) -> dict[str, Any]:
-    """Read an ``.npz`` file, but leave large arrays in it.
+    """Read an ``.npz`` file, large arrays as :class:`NpzRows`.
 
     Args:
         path: The file.
-        streams: Whether an array of this name and shape stays in the file.
+        streams: Whether to stream an array, by name and shape.
         keys: See :func:`~aios.utils.safe_io.load_npz`.
-        allow_objects: See there.
+        allow_objects: See :func:`~aios.utils.safe_io.load_npz`.
 
     Returns:
         Arrays, or :class:`NpzRows`, by name.
@@ -197,7 +196,7 @@ def stream_npz(
     Raises:
         FileNotFoundError: There is no such file.
         UnsafeFileError: See :func:`~aios.utils.safe_io.load_npz`.
-        CorruptFileError: See there.
+        CorruptFileError: See :func:`~aios.utils.safe_io.load_npz`.
     """
     wanted = None if keys is None else set(keys)
     with _open_zip(path) as archive:
@@ -211,7 +210,7 @@ def stream_npz(
         try:
             rows = NpzRows(path, name)
         except CorruptFileError:
-            continue  # refused below
+            continue  # load_npz raises below
         if rows.readable() and streams(name, rows.shape):
             left[name] = rows
         else:

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Packages that may be missing."""
+"""Import optional packages."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from types import ModuleType
 def can_import(module: str) -> bool:
     """Whether an optional package can be used.
 
-    If it is installed but fails to load, the reason is logged, once.
+    If it is installed but fails to load, the reason is logged once.
 
     Args:
-        module: Its name.
+        module: Name of the module.
     """
     try:
         importlib.import_module(module)
@@ -36,12 +36,12 @@ def can_import(module: str) -> bool:
 
 
 def import_optional(module: str, package: str, needed_by: str) -> ModuleType:
-    """A module that an option needs.
+    """Import a module that an option needs.
 
     Args:
-        module: Its name.
-        package: What ``pip install`` calls it.
-        needed_by: The option, as users write it.
+        module: Name of the module.
+        package: Name of the package for ``pip install``.
+        needed_by: The option, as on the command line.
 
     Raises:
         ValueError: If it is not installed.

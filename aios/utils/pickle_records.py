@@ -1,10 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Inert records that stand for the objects of a pickle.
+"""Inert records in place of the objects of a pickle.
 
-A record keeps what a pickle says about an object, its arguments and its
-state, and cannot do anything. :class:`Builder` turns records into arrays
-afterwards, within limits: a small file can say a lot by naming one thing
-many times.
+A record holds the arguments and the state of an object, and has no behaviour.
+:class:`Builder` converts records to arrays afterwards, within limits: by
+repeated references a small file can describe huge content.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 MAX_DEPTH = 100
-"""How deep lists, dictionaries and so on may be nested."""
+"""Largest nesting depth of containers."""
 
 _MAX_KEY_PARTS = 64
 _FREE_BYTES = 64 << 20
@@ -33,7 +32,7 @@ _DTYPE_SPEC = re.compile(
 
 
 class UnsafeFileError(ValueError):
-    """A file asks for something that is not plain data."""
+    """A file contains something that is not plain data."""
 
 
 class CorruptFileError(ValueError):
@@ -41,10 +40,9 @@ class CorruptFileError(ValueError):
 
 
 class FrozenType(type):
-    """Classes that a pickle can call but not change.
+    """Metaclass of classes that a pickle can call but not change.
 
-    The ``BUILD`` opcode sets attributes on any object of the stack, classes
-    included.
+    The ``BUILD`` opcode can set attributes of any object, including classes.
     """
 
     def __setattr__(cls, name: str, value: object) -> NoReturn:
@@ -52,7 +50,7 @@ class FrozenType(type):
 
 
 class Record(metaclass=FrozenType):
-    """What a pickle says about one object: call arguments and state."""
+    """Call arguments and state of an object in a pickle."""
 
     __slots__ = ('args', 'state')
     args: tuple[Any, ...]
@@ -71,14 +69,14 @@ class Record(metaclass=FrozenType):
 
 
 class Builder:
-    """Turns records inside nested containers into values.
+    """Convert records inside nested containers to values.
 
-    Shared objects stay shared, and neither the arrays nor a walk through the
-    result may be out of proportion to the file.
+    Shared objects stay shared. The size of arrays and the cost of traversing
+    the result are limited in proportion to the file.
 
     Args:
-        num_bytes: Size of what was read, to which the arrays are compared.
-        leaves: Further types that are values already.
+        num_bytes: Number of bytes read, for the limit of arrays.
+        leaves: Further types that need no conversion.
     """
 
     def __init__(self, num_bytes: int, leaves: tuple[type, ...] = ()) -> None:
@@ -86,8 +84,8 @@ class Builder:
         self._bytes_left = 2 * num_bytes + _FREE_BYTES
         self._leaves = leaves
         self._depth = 0
-        self._met = 0  # values that a walk through the result meets
-        self._made = 0  # of them, those that are not shared
+        self._met = 0  # values visited when traversing the result
+        self._made = 0  # distinct values among them
 
     def __call__(self, raw: Any) -> Any:
         """Build one value."""
@@ -137,7 +135,7 @@ class Builder:
         return value
 
     def build(self, raw: Any) -> Any:
-        """Build a value that is not plain, and was not built before."""
+        """Build a value that is neither plain nor built yet."""
         kind = type(raw)
         if isinstance(raw, Record):
             return raw.build(self)
@@ -150,23 +148,23 @@ class Builder:
         raise UnsafeFileError(f'a {kind.__name__} itself as a value')
 
     def pairs(self, items: Any) -> Any:
-        """Keys and values of a dictionary, built.
+        """Build keys and values of a dictionary.
 
         Args:
-            items: Pairs of raw ones.
+            items: Pairs of raw keys and values.
         """
         for key, value in items:
             yield check_key(self(key)), self(value)
 
 
 def check_key(key: Any) -> Any:
-    """Refuse a dictionary key whose hash takes long, and return it.
+    """Return a dictionary key, after checking that its hash is cheap.
 
-    Python walks through a tuple to hash it, shared parts again and again: 30
-    tuples that name each other twice take 2**30 steps.
+    Hashing a tuple visits shared parts repeatedly: 30 nested tuples that refer
+    to the next one twice take 2**30 steps.
 
     Raises:
-        UnsafeFileError: It has too many parts.
+        UnsafeFileError: The key has too many parts.
     """
     if type(key) in (tuple, frozenset):
         parts, count = [key], 0
@@ -183,7 +181,7 @@ def check_key(key: Any) -> Any:
 
 
 class BaseObject(Record):
-    """``builtins.object``, the base that protocols 0 and 1 name."""
+    """``builtins.object``, the base class in protocols 0 and 1."""
 
 
 class NewObject(Record):
@@ -199,7 +197,7 @@ class NewObject(Record):
 
 
 class EmptyBytes(Record):
-    """``builtins.bytes()``; with an argument it could ask for any size."""
+    """``builtins.bytes()``; an argument could request any size."""
 
     def __new__(cls) -> Any:
         """Return no bytes."""
@@ -314,8 +312,8 @@ class Array(Record):
         dtype = _build_dtype(dtype_record, convert)
         order: Any = 'F' if fortran else 'C'
         if dtype.kind != 'O':
-            # Built once: the bytes need not stay beside the copy of them.
-            # The rest must, the builder knows it by its id.
+            # Free the bytes, which are copied. Keep the rest alive, as the
+            # builder identifies objects by id.
             self.state = (*self.state[:4], None)
             return _array_from_buffer(data, dtype, shape, order, convert)
         if not isinstance(data, list) or len(data) != math.prod(shape):
@@ -328,10 +326,10 @@ class Array(Record):
 
 
 class Reconstruct(Record):
-    """``numpy._core.multiarray._reconstruct``: an array before its state."""
+    """``numpy._core.multiarray._reconstruct``: an array without state."""
 
     def __new__(cls, subtype: Any, *_: Any) -> Any:
-        """Make an array that waits for its state."""
+        """Make an array without state."""
         if subtype is not Array:
             raise UnsafeFileError('a subclass of numpy.ndarray')
         return Array()
@@ -388,7 +386,7 @@ class SparseRows(Sparse):
 
 
 class Ch(Record):
-    """``chumpy.ch.Ch``: an array with a graph around it; only ``x`` counts."""
+    """``chumpy.ch.Ch``: an array ``x`` in a graph, which is ignored."""
 
     def build(self, convert: Builder) -> np.ndarray:
         """See :meth:`Record.build`."""

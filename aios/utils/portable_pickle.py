@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Write npz and pickle files that old and new NumPy can read.
+"""Write npz and pickle files for old and new versions of NumPy.
 
-A pickle made by NumPy 2 names ``numpy._core`` and cannot be read by the
-NumPy 1 environments many tools of this field live in.  Files written here
-name only ``numpy.ndarray`` and ``numpy.dtype``, which every version has.
+A pickle of NumPy 2 refers to ``numpy._core``, which NumPy 1 does not have.
+Files written here refer only to ``numpy.ndarray`` and ``numpy.dtype``, which
+all versions have.
 :func:`aios.utils.safe_io.load_npz` and :func:`~aios.utils.safe_io.load_pickle`
 read them back.
 """
@@ -33,7 +33,7 @@ def dump_npz(
     compress: bool = True,
     compresslevel: int | None = None,
 ) -> None:
-    """Write a flat dictionary as ``.npz``, as ``np.savez`` lays it out.
+    """Write a flat dictionary as ``.npz`` in the layout of ``np.savez``.
 
     Args:
         path: The file.
@@ -42,12 +42,12 @@ def dump_npz(
             nested as 0-d object arrays.
         overwrite: Whether an existing file may be replaced.
         compress: Deflate the members.
-        compresslevel: How much, 1 to 9; default 6.
+        compresslevel: Compression level, 1 to 9; default 6.
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is false.
-        TypeError: If a value is neither array, number, string, list, tuple
-            nor dictionary of such; the message names it.
+        TypeError: If a value is no array, number, string, or list, tuple or
+            dictionary of these; the message names it.
     """
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with (
@@ -74,7 +74,7 @@ def dump_pickle(
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is false.
-        TypeError: If something in ``value`` is none of these.
+        TypeError: If ``value`` contains another type.
     """
     plain = _plain('value', value)
     with atomic_write(path, overwrite) as file:
@@ -82,7 +82,7 @@ def dump_pickle(
 
 
 class _PortablePickler(pickle.Pickler):
-    """Pickles arrays without naming NumPy's private modules."""
+    """Pickler of arrays without references to private modules of NumPy."""
 
     def reducer_override(self, obj: Any) -> Any:
         if not isinstance(obj, np.ndarray):
@@ -96,7 +96,7 @@ class _PortablePickler(pickle.Pickler):
 
 
 def _plain(where: str, value: Any) -> Any:
-    """Copy of nested data with NumPy scalars and odd containers replaced."""
+    """Copy nested data with builtin scalars and containers."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):
@@ -122,7 +122,7 @@ def _plain(where: str, value: Any) -> Any:
 def _as_member(key: str, value: Any) -> np.ndarray:
     value = _plain(key, value)
     if isinstance(value, (list, tuple)):
-        # NumPy would turn [1, 'a'] into strings: keep such lists as they are.
+        # NumPy would convert [1, 'a'] to strings: keep such lists as objects.
         texts = sum(isinstance(v, str) for v in value)
         with suppress(ValueError):  # ragged
             array = np.asarray(value)

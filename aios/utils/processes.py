@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Processes that share work and do not outlive the one that started them."""
+"""Worker processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ _T = TypeVar('_T')
 
 
 def end_with_parent() -> None:
-    """End this process, as by SIGTERM, soon after its parent has died.
+    """End this process by SIGTERM soon after its parent has died.
 
-    For what torchrun starts: when it is killed, its processes would go on
-    and hold their folder and their GPUs. The workers of a pool would wait
-    for ever.
+    Otherwise processes of a killed torchrun would keep running and hold their
+    folder and GPUs, and workers of a pool would wait forever.
     """
     parent, number = multiprocessing.parent_process(), os.getppid()
 
@@ -44,18 +43,18 @@ def end_with_parent() -> None:
 def run_in_processes(
     function: Callable[..., _T], calls: Iterable[tuple[Any, ...]], workers: int
 ) -> Iterator[_T]:
-    """Call a function many times, in several processes.
+    """Call a function many times in several processes.
 
-    What a call writes must be complete or not there: the processes die with
-    this one. If the iteration ends early, calls under way are finished.
+    Calls must write files atomically, as processes may be killed. If the
+    iteration ends early, running calls are finished.
 
     Args:
-        function: It, its arguments and its results can be pickled.
-        calls: Arguments of each call, which are taken as they are needed.
-        workers: Number of processes, of one thread each; 1: this process.
+        function: Picklable, as its arguments and results must be.
+        calls: Arguments of each call, consumed lazily.
+        workers: Number of processes with one thread each; 1: this process.
 
     Yields:
-        Results, in the order in which they are ready.
+        Results in order of completion.
 
     Raises:
         ChildProcessError: If a process died.
@@ -64,7 +63,7 @@ def run_in_processes(
         for arguments in calls:
             yield function(*arguments)
         return
-    # Forked processes hang if this one has used threads of OpenMP.
+    # Forked processes hang if OpenMP threads were used before.
     context = multiprocessing.get_context('spawn')
     pool = ProcessPoolExecutor(workers, context, _start_worker)
     waiting, running = iter(calls), set[Future]()
@@ -89,7 +88,7 @@ def run_in_processes(
 
 
 def _start_worker() -> None:
-    """One thread; Ctrl-C is for the parent alone."""
+    """Use one thread, and leave Ctrl-C to the parent."""
     import cv2
     import torch
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Resize images as networks look at them."""
+"""Resize images for networks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def keep_ratio_size(
         scale: Limits ``(long side, short side)``, in any order.
         rounding: ``'floor'``: the published rule, which truncates the long
             side.  ``'round'``: mmdet's rule.
-        enlarged_scale: Limits of images that are enlarged; default:
-            ``scale``.  Larger ones up to ``scale`` stay as they are.
+        enlarged_scale: Limits of enlarged images; default: ``scale``.  Images
+            between these and ``scale`` are not resized.
 
     Returns:
         ``(width, height)``.
@@ -65,8 +65,8 @@ def fit_size(
 ) -> tuple[int, int]:
     """Size of an image resized to fit into a frame, keeping the ratio.
 
-    An image as high or as wide as its frame, and not larger; a portrait is
-    not given the long side of a landscape frame.
+    If one is portrait and the other landscape, the image is limited to the
+    short side of the frame.
 
     Args:
         size: ``(width, height)`` in pixels.
@@ -79,7 +79,7 @@ def fit_size(
     if (size[1] > size[0]) != (frame[1] > frame[0]):
         frame = (min(frame), min(frame))
     width, height = keep_ratio_size(size, frame, rounding)
-    # By the published rule, rounded sides may be a pixel too long.
+    # With the published rule, rounded sides may be a pixel too long.
     return min(width, frame[0]), min(height, frame[1])
 
 

@@ -1,9 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Folders that a program fills in one run or in several.
+"""Output folders of resumable runs.
 
-A JSON file of the folder, the record, says which settings the content was
-made with.  A run that continues must have the same settings.  See
-:mod:`aios.utils.locking` for runs at the same time, and
+A JSON file in the folder, the record, holds the settings.  A resumed run must
+have the same settings.  See :mod:`aios.utils.locking` for concurrent runs, and
 :mod:`aios.utils.processes` for the processes of a run.
 """
 
@@ -36,12 +35,12 @@ def begin_run(
     """Write the record of a new run, or check that the old run may continue.
 
     Args:
-        folder: Of the run; empty, or not there yet.
+        folder: Folder of the run; empty or missing.
         record: File name of the record, relative to the folder.
         settings: Content of the record, JSON values.
         resume: Continue an earlier run, if there is one.
         overwrite: Replace the results of an earlier run, unless ``resume``.
-        clear: Removes these results.
+        clear: Function that removes these results.
         compared: Names of the settings that must not change; default: all.
 
     Returns:

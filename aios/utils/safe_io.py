@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Readers for files of unknown origin, and writers that never half-write.
+"""Read files of unknown origin safely, and write files atomically.
 
-``np.load(allow_pickle=True)`` and ``pickle.load`` run code from the file.
+``np.load(allow_pickle=True)`` and ``pickle.load`` execute code from the file.
 The functions here read the same formats as data only; see
-:mod:`aios.utils.safe_pickle` for what a pickle may hold.
+:mod:`aios.utils.safe_pickle` for the allowed content of a pickle.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ __all__ = [
 ]
 
 DEFAULT_MAX_BYTES = 32 << 30
-"""Default limit for the unpacked size of a file: 32 GiB. The largest
-annotation files of the field (a million rows of 190 key points) unpack to
-about a third of it; a zip bomb exceeds it by far."""
+"""Default limit of the unpacked size of a file: 32 GiB. The largest annotation
+files of the field (a million rows of 190 keypoints) unpack to about a third of
+it."""
 
 _TEMPORARY = re.compile(r'\.(.+\.)?[0-9a-f]{32}\.tmp', re.DOTALL)
 ZIP_ERRORS = (
@@ -62,7 +62,7 @@ ZIP_ERRORS = (
     lzma.LZMAError,
     UnicodeDecodeError,  # name of a member
 )
-"""What :mod:`zipfile` raises when a member cannot be read."""
+"""Exceptions of :mod:`zipfile` for unreadable members."""
 
 _CHUNK = 16 << 20
 _MAX_RATIO = 200
@@ -74,7 +74,7 @@ _HEADER_READERS = {
 
 
 def load_pickle(path: str | os.PathLike) -> Any:
-    """Read a ``.pkl`` file without running code from it.
+    """Read a ``.pkl`` file without executing code from it.
 
     Args:
         path: The file.
@@ -84,7 +84,7 @@ def load_pickle(path: str | os.PathLike) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        UnsafeFileError: The file asks for more than plain data.
+        UnsafeFileError: The file contains more than plain data.
         CorruptFileError: The file is truncated or not a pickle.
     """
     with open(path, 'rb') as stream:
@@ -106,7 +106,7 @@ def load_npy(
 
     Raises:
         FileNotFoundError: There is no such file.
-        UnsafeFileError: The file asks for more than plain data.
+        UnsafeFileError: The file contains more than plain data.
         CorruptFileError: The file is truncated or not an ``.npy`` file.
     """
     size = os.path.getsize(path)
@@ -135,20 +135,19 @@ def load_npz(
 
     Args:
         path: The file.
-        keys: Read only these arrays; the others are not even parsed. Names
-            that the file does not have are left out of the result. ``None``
-            reads all.
+        keys: Arrays to read; others are not parsed, and missing ones are left
+            out of the result. ``None`` reads all.
         allow_objects: Accept arrays of dtype ``object`` (a dict is stored
             as a 0-d one: ``result['meta'].item()``). They are parsed by
             :func:`aios.utils.safe_pickle.read_pickle`.
-        max_bytes: Refuse files whose requested arrays unpack to more.
+        max_bytes: Limit of the unpacked size of the requested arrays.
 
     Returns:
         Arrays by name, in the order of the file, writable.
 
     Raises:
         FileNotFoundError: There is no such file.
-        UnsafeFileError: The file asks for more than plain data, or for more
+        UnsafeFileError: The file contains more than plain data, or needs more
             memory than ``max_bytes``.
         CorruptFileError: The file is truncated, damaged or not an ``.npz``.
     """
@@ -180,7 +179,7 @@ def iter_npz(
 
     Args:
         path: The file.
-        keys: Names of the arrays, in the order in which they are wanted.
+        keys: Names of the arrays, in the order of reading.
         allow_objects: See :func:`load_npz`.
 
     Yields:
@@ -188,7 +187,7 @@ def iter_npz(
 
     Raises:
         FileNotFoundError: There is no such file.
-        UnsafeFileError: The file asks for more than plain data, or for more
+        UnsafeFileError: The file contains more than plain data, or needs more
             memory than :data:`DEFAULT_MAX_BYTES`.
         CorruptFileError: The file is damaged or lacks an array.
     """
@@ -216,7 +215,7 @@ def save_npz(
 
     Args:
         path: Target; missing parent folders are made.
-        arrays: Arrays by name; anything :func:`numpy.asarray` turns into an
+        arrays: Arrays by name; anything :func:`numpy.asarray` converts to an
             array without Python objects.
         overwrite: Replace an existing file.
         compress: Deflate the arrays.
@@ -238,12 +237,12 @@ def save_npz(
 
 
 def leaves_folder(path: str) -> bool:
-    """Whether a path from a file leads out of the folder it is relative to.
+    """Whether a path in a file leaves the folder it is relative to.
 
-    Absolute paths do, also those of Windows, and ``..`` beyond the folder.
+    Absolute paths, also of Windows, and ``..`` beyond the folder do.
 
     Args:
-        path: As it stands in the file.
+        path: The path in the file.
     """
     if path[:1] not in '/\\' and ':' not in path[:2] and '..' not in path:
         return '\0' in path
@@ -257,8 +256,8 @@ def atomic_write(
 ) -> Iterator[BinaryIO]:
     """Binary stream whose content appears at ``path`` only when complete.
 
-    The data goes to a temporary file next to the target, which then takes
-    the target's name in one step; after an error nothing is left behind.
+    Data is written to a temporary file beside the target, which is renamed at
+    the end; after an error it is removed.
 
     Args:
         path: Target; missing parent folders are made.
@@ -281,16 +280,16 @@ def atomic_write(
 def written_aside(
     path: str | os.PathLike, overwrite: bool = False
 ) -> Iterator[Path]:
-    """Name of a file that takes the name ``path`` when it is complete.
+    """Path of a temporary file that is renamed to ``path`` when complete.
 
-    For what writes files by name; see :func:`atomic_write`.
+    For functions that write files by name; see :func:`atomic_write`.
 
     Args:
         path: Target; missing parent folders are made.
         overwrite: Replace an existing file.
 
     Yields:
-        Name of a file that does not exist, beside the target.
+        Path of a file that does not exist, beside the target.
 
     Raises:
         FileExistsError: The target exists and ``overwrite`` is false.
@@ -298,7 +297,7 @@ def written_aside(
     path = Path(path)
     refuse_existing(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # File systems limit names: not longer than that of the target if long.
+    # File systems limit the length of names.
     temporary = path.with_name(f'.{path.name[:40]}.{uuid.uuid4().hex}.tmp')
     try:
         yield temporary
@@ -313,10 +312,10 @@ def written_aside(
 def remove_half_written(
     folder: str | os.PathLike, recursive: bool = False
 ) -> None:
-    """Remove what :func:`atomic_write` leaves when its process is killed.
+    """Remove temporary files of :func:`atomic_write` in a killed process.
 
     Args:
-        folder: Where no process writes now.
+        folder: Folder in which no process writes.
         recursive: Also in its sub-folders.
     """
     folder = Path(folder)
@@ -326,12 +325,12 @@ def remove_half_written(
 
 
 def is_half_written(path: Path) -> bool:
-    """Whether a file has a name that only :func:`atomic_write` gives."""
+    """Whether a file has the name of a temporary file."""
     return bool(_TEMPORARY.fullmatch(path.name))
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise ``FileExistsError`` if there is a file that is to be kept."""
+    """Raise ``FileExistsError`` if a file exists and must be kept."""
     if path.exists() and not overwrite:
         raise FileExistsError(
             f'{path} exists; it is not overwritten '
@@ -370,8 +369,8 @@ def _members(
 
 
 def _check_sizes(archive: zipfile.ZipFile, path: str | os.PathLike) -> None:
-    """Refuse what cannot be true, and zip bombs."""
-    size = archive.start_dir  # where the members end
+    """Reject impossible sizes, and zip bombs."""
+    size = archive.start_dir  # end of the members
     packed = sum(info.compress_size for info in archive.infolist())
     unpacked = sum(info.file_size for info in archive.infolist())
     if packed > size or unpacked > max(_FREE_BYTES, _MAX_RATIO * size):
@@ -430,7 +429,7 @@ def _read_plain(
         if math.prod(shape):
             raise CorruptFileError(f'{source}: dtype {dtype} has no content')
         return np.zeros(shape, dtype)
-    # Memory that is not filled is not taken, whatever a file announces.
+    # Pages of np.empty are allocated only when data fills them.
     data = np.empty(num_bytes, np.uint8)
     filled = 0
     while filled < num_bytes:

@@ -1,16 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """An unpickler that can only build data.
 
-A pickle is a program: loading one with :func:`pickle.load` runs whatever its
-author wrote. Body models and annotation files of this field are pickles, so
-they are read here with an allow-list instead. Names outside the list are
-refused before anything is called, and the names *on* the list never resolve
-to the real NumPy, SciPy or chumpy object: they resolve to inert records
-(:mod:`aios.utils.pickle_records`) which only keep what the file says. The
-arrays are built from the records afterwards, by code that checks sizes and
-dtypes. Hence neither chumpy nor SciPy has to be importable to read a file
-that holds no sparse matrix, and NumPy's own ``__setstate__`` (which trusts
-its input) is never handed data from a file.
+A pickle is a program: :func:`pickle.load` executes arbitrary code of its
+author. Body models and annotation files of this field are pickles, so they are
+read with an allow-list here. Names outside the list are rejected before
+anything is called. Names *on* the list never resolve to the real object of
+NumPy, SciPy or chumpy but to inert records (:mod:`aios.utils.pickle_records`),
+which only hold arguments and state. Arrays are built from the records
+afterwards, with checks of sizes and dtypes. Hence chumpy is never needed,
+SciPy only for sparse matrices, and NumPy's ``__setstate__``, which trusts its
+input, never receives data from a file.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ ALLOWED_CONTENT = (
     'arrays and scalars (bool, integer, float, complex, text and object '
     'arrays), SciPy csc/csr matrices, chumpy arrays'
 )
-"""What a pickle may hold, in words (used in error messages)."""
+"""Allowed content of a pickle, for error messages."""
 
 _CHUNK = 16 << 20
 
@@ -77,7 +76,7 @@ _ALLOWED = _allow_list()
 
 
 class _Stream:
-    """A stream that is read piece by piece, whatever size a file claims."""
+    """A stream that is read in chunks, whatever size a file claims."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -104,9 +103,9 @@ class _Stream:
 
 
 class _Encode:
-    """``_codecs.encode``: bytes written by protocols 0 to 2.
+    """``_codecs.encode``: bytes in protocols 0 to 2.
 
-    One text is encoded once, however often a file asks for it.
+    Each string is encoded once, however often a file requests it.
     """
 
     __slots__ = ('_done',)
@@ -127,18 +126,18 @@ _PythonUnpickler: Any = pickle._Unpickler
 
 
 class Unpickler(_PythonUnpickler):
-    """Reads a pickle as records and plain containers of them.
+    """Read a pickle as records and plain containers of them.
 
     Args:
-        stream: Binary stream placed at the beginning of the pickle.
-        records: Further globals (module, name) and the inert records that
-            stand for them.
-        find_other: What stands for any other global; refused by default.
+        stream: Binary stream positioned at the beginning of the pickle.
+        records: Further globals (module, name) and their inert records.
+        find_other: Returns the record of any other global; rejects it by
+            default.
     """
 
-    # NOTE: The implementation in Python, not the one in C: nine bytes can
-    # make the latter fill tens of GB (a memo index, LONG_BINPUT). It takes
-    # about 2 s per million strings; arrays cost the same.
+    # NOTE: The implementation in Python, not the one in C, which nine bytes
+    # can make allocate tens of GB (a memo index, LONG_BINPUT). It takes about
+    # 2 s per million strings; arrays take the same time as in C.
     dispatch: ClassVar[dict[int, Any]] = dict(_PythonUnpickler.dispatch)
 
     def __init__(
@@ -159,8 +158,8 @@ class Unpickler(_PythonUnpickler):
             return self._records[module, name]
         return self._find_other(module, name)
 
-    # What the standard library does for these opcodes sets attributes of
-    # any object, hashes any key, and allocates what a file claims.
+    # For these opcodes the standard library sets attributes of any object,
+    # hashes any key, and allocates whatever size a file claims.
 
     def _build_state(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
@@ -225,17 +224,16 @@ def read_pickle(
     source: str,
     records: Mapping[tuple[str, str], type[Record]] | None = None,
 ) -> Any:
-    """Read one pickle from ``stream`` without running code from it.
+    """Read one pickle from ``stream`` without executing code from it.
 
     Args:
-        stream: Binary stream placed at the beginning of the pickle.
+        stream: Binary stream positioned at the beginning of the pickle.
         source: Name of the file (and member) for error messages.
-        records: Further globals (module, name) and the inert records that
-            stand for them.
+        records: Further globals (module, name) and their inert records.
 
     Returns:
         The content; chumpy arrays as :class:`numpy.ndarray`, SciPy matrices
-        as ``csc_matrix`` / ``csr_matrix``, everything else as it was.
+        as ``csc_matrix`` / ``csr_matrix``, everything else unchanged.
 
     Raises:
         UnsafeFileError: The pickle names a global outside the allow-list, a
@@ -249,12 +247,12 @@ def read_pickle(
 def unpickle(
     unpickler: Unpickler, source: str, leaves: tuple[type, ...] = ()
 ) -> Any:
-    """Read what is before an unpickler; see :func:`read_pickle`.
+    """Run an unpickler; see :func:`read_pickle`.
 
     Args:
-        unpickler: It cannot be used again.
+        unpickler: The unpickler, which cannot be used again.
         source: Name of the file for error messages.
-        leaves: Types of values that the unpickler has built already.
+        leaves: Types of values that the unpickler has already built.
     """
     try:
         raw = unpickler.load()

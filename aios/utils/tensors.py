@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Small tensors on a device."""
+"""Create small tensors on a device."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def tensor_like(
     like: Tensor,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """A tensor of Python's numbers beside another tensor.
+    """Create a tensor on the device of another tensor without a sync.
 
-    ``like.new_tensor(numbers)`` and ``torch.tensor(numbers, device=...)`` wait
-    until the device has done all that it was asked before; this does not.
+    ``like.new_tensor(numbers)`` and ``torch.tensor(numbers, device=...)``
+    synchronize with the device.
 
     Args:
         numbers: Numbers, or rows of numbers.
-        like: Gives the device and, without ``dtype``, the dtype.
-        dtype: Another one.
+        like: Gives the device and the default dtype.
+        dtype: Default: that of ``like``.
     """
     tensor = torch.tensor(numbers, dtype=dtype or like.dtype)
     return tensor.to(like.device, non_blocking=True)

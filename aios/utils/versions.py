@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Which versions of the OpenMMLab packages are there, and do they fit.
+"""Check the versions of the OpenMMLab packages.
 
-Everything is read from the metadata of the installed distributions; nothing
-is imported. A version that was not tested gives a warning with its remedy and
-never an error: it may well work.
+Versions are read from the metadata of the installed distributions without
+importing them. An untested version gives a warning with a remedy, not an
+error, as it may work.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SUPPORTED = {
     'onedl-mmcv': '>=2.3.6,<3.0',
     'onedl-mmdetection': '>=3.5.1,<4.0',
 }
-"""Distribution -> versions; requirements/mminstall.txt says the same."""
+"""Distribution -> versions, as in requirements/mminstall.txt."""
 
 FAMILIES = {
     'onedl': tuple(SUPPORTED),
@@ -53,10 +53,10 @@ def installed_families() -> dict[str, dict[str, str]]:
 
 
 def find_version_problems() -> list[str]:
-    """Compare what is installed with what this package is tested with.
+    """Compare installed versions with the tested ones.
 
     Returns:
-        One sentence with a remedy per problem, empty if there is none.
+        One message with a remedy per problem.
     """
     families = installed_families()
     if len(families) > 1:
@@ -88,6 +88,6 @@ def _fits(version: str, specifier: str) -> bool:
 
 @cache
 def warn_about_versions() -> None:
-    """Warn once per process about versions that do not fit."""
+    """Warn once per process about untested versions."""
     for problem in find_version_problems():
         warnings.warn(problem, stacklevel=2)
