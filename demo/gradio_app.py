@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A page on this machine: give it an image or a short video, and see persons.
+"""A local page that finds persons in an image or a short video.
 
 It needs ``pip install -r requirements/demo.txt`` and a checkpoint. Nothing
 leaves the machine: the page loads nothing from elsewhere. Only what browsers
@@ -49,7 +49,7 @@ ERRORS = (OSError, RuntimeError, ValueError)
 SUFFIXES = sorted({*IMAGE_SUFFIXES, *VIDEO_SUFFIXES})
 UPLOADS_SECONDS = 1800
 
-# The page may talk to this program only.
+# The page may connect to this server only.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
     "connect-src 'self' blob: data:; form-action 'self'"
@@ -58,7 +58,7 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Found:
-    """What there is to show.
+    """Content of the page after a request.
 
     Args:
         text: A sentence.
@@ -76,7 +76,7 @@ class Found:
 
 
 class Finder:
-    """Finds persons in files, and makes what is shown of them.
+    """Find persons in files, and make the content of the page.
 
     It keeps the results of the last call only.
 
@@ -157,7 +157,7 @@ class Finder:
 
 
 def frame_of(viewer: Path) -> str:
-    """An element that holds the viewer, shut off from the page around it."""
+    """An HTML element with the viewer in a sandbox."""
     page = html.escape(viewer.read_text('utf-8'), quote=True)
     return (
         '<iframe title="viewer" sandbox="allow-scripts" '
@@ -167,7 +167,7 @@ def frame_of(viewer: Path) -> str:
 
 
 def check_upload(path: str | os.PathLike, uploads: str | os.PathLike) -> Path:
-    """The file of a request, if a browser uploaded it.
+    """Check that a browser uploaded the file of a request.
 
     Requests can be written by hand, and name any file of this machine.
 
@@ -189,7 +189,7 @@ def check_upload(path: str | os.PathLike, uploads: str | os.PathLike) -> Path:
 
 
 def make_handler(finder: Finder) -> Callable[..., list[Any]]:
-    """What the button of the page calls."""
+    """Make the callback of the button."""
     import gradio as gr
     from gradio.utils import get_upload_folder
 
@@ -221,7 +221,7 @@ def make_handler(finder: Finder) -> Callable[..., list[Any]]:
 
 
 def add_inputs(score_thr: float) -> list[Any]:
-    """Fields of the page: file, score, angle of view, smoothing."""
+    """Add the inputs: file, score, field of view, smoothing."""
     import gradio as gr
 
     return [
@@ -240,7 +240,7 @@ def add_inputs(score_thr: float) -> list[Any]:
 
 
 def build_page(finder: Finder) -> Any:
-    """The page, ``gradio.Blocks``."""
+    """Build the page, ``gradio.Blocks``."""
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
     os.environ['HF_HUB_OFFLINE'] = '1'
     import gradio as gr
@@ -275,7 +275,7 @@ def build_page(finder: Finder) -> Any:
 
 
 def build_server(page: Any, max_upload: int = 200 << 20) -> Any:
-    """The program that answers browsers, ``fastapi.FastAPI``.
+    """Build the server, ``fastapi.FastAPI``.
 
     Args:
         page: See :func:`build_page`.
@@ -300,7 +300,7 @@ def build_server(page: Any, max_upload: int = 200 << 20) -> Any:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the parser of the command line."""
     parser = make_parser(__doc__)
     add_model_arguments(parser)
     add_device_option(parser)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Find the persons of images, and write what they look like.
+r"""Find the persons of images, and write meshes, parameters and overlays.
 
 In the output folder:
 

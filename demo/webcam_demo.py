@@ -27,7 +27,7 @@ from aios.utils.command_line import make_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the parser of the command line."""
     parser = make_parser(__doc__)
     parser.add_argument(
         'camera', help='number of the camera, or address of a stream'
@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Find persons; returns the number of frames that were looked at."""
+    """Find persons; returns the number of processed frames."""
     args = build_parser().parse_args(argv)
     return run_live(args)
 

@@ -41,7 +41,7 @@ from aios.utils.command_line import make_parser
 from aios.utils.media import VIDEO_SUFFIXES, list_media
 from aios.utils.safe_io import load_npz
 
-# What changes neither results nor files.
+# Options that affect neither results nor files.
 _FREE = (
     'batch_size',
     'device',
@@ -57,7 +57,7 @@ _FREE = (
 
 
 class _Status(argparse.Action):
-    """Prints how far a run is, and ends the program."""
+    """Print the state of a run, and end the program."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, *_: Any):
         try:
@@ -107,7 +107,7 @@ def find_videos(source: str, recursive: bool) -> list[BulkItem]:
         ValueError: If something is no video.
     """
     if Path(source).suffix == '.txt':
-        # Names of files may be any bytes.
+        # File names may contain arbitrary bytes.
         text = Path(source).read_text('utf-8', 'surrogateescape')
         lines = map(str.strip, text.splitlines())
         root = Path(source).parent
@@ -120,7 +120,7 @@ def find_videos(source: str, recursive: bool) -> list[BulkItem]:
             f'{source}: {others[0] if others else "nothing"} is no video; '
             f'allowed suffixes are {", ".join(VIDEO_SUFFIXES)}'
         )
-    # Flat: no folder of results inside another one.
+    # Flat names: no folder of results inside another one.
     names = [
         safe_name(name.replace('/', '__'))
         for name in unique_names(paths, None)
@@ -132,7 +132,7 @@ def find_videos(source: str, recursive: bool) -> list[BulkItem]:
 
 
 def infer_all(args: argparse.Namespace) -> int:
-    """Do what the arguments say; returns the number of failures."""
+    """Process all videos; returns the number of failures."""
     dist = DistContext()
     if args.launcher == 'pytorch':  # processes do not wait for each other
         dist = DistContext.join(connect=False)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""AGORA's official evaluation of predictions, without running a model.
+r"""Run AGORA's official evaluation on stored predictions.
 
 Predictions are a submission (predictions.zip, or its folder) or what
 tools/test.py --out wrote. A sweep over thresholds needs scores: a submission
@@ -98,7 +98,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:
-    """Add what counts and the files that the evaluation needs."""
+    """Add options of the protocol and files of the evaluation."""
     add = parser.add_argument
     add(
         '--protocol',
@@ -243,7 +243,7 @@ def write_outputs(
 
 
 def plot_sweep(rows: Sequence[Mapping[str, float]], stream: Any) -> None:
-    """Detection to the left, errors to the right."""
+    """Plot detection (left) and errors (right) by threshold."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), dpi=120, layout='constrained')

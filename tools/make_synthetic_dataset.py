@@ -69,7 +69,7 @@ def parse_genders(text: str) -> tuple[str, ...]:
 
 
 def add_amount(parser: argparse.ArgumentParser) -> None:
-    """How many images, or sequences of how many frames."""
+    """Add the number of images, or of sequences and their frames."""
     amount = parser.add_mutually_exclusive_group(required=True)
     amount.add_argument(
         '--images', type=number(int, 1), help='number of independent images'
@@ -98,7 +98,7 @@ def add_amount(parser: argparse.ArgumentParser) -> None:
 
 
 def add_scenes(parser: argparse.ArgumentParser) -> None:
-    """What the images show."""
+    """Add options of the scenes."""
     parser.add_argument('--seed', type=number(int, 0), default=0)
     parser.add_argument(
         '--size',
@@ -165,7 +165,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
 
 
 def add_writing(parser: argparse.ArgumentParser) -> None:
-    """How the dataset is written."""
+    """Add options of the output."""
     parser.add_argument(
         '--workers',
         type=number(int, 1),

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Turn results into files for other programs.
+r"""Convert results to files for other programs.
 
 {formats}
 
@@ -142,7 +142,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read(args: argparse.Namespace) -> SequenceResult:
-    """The results of another program.
+    """Read the results of another program.
 
     Raises:
         FileNotFoundError: If there is nothing.
@@ -173,7 +173,7 @@ def read(args: argparse.Namespace) -> SequenceResult:
 
 
 def check_reading_options(args: argparse.Namespace) -> None:
-    """Refuse options that would be ignored.
+    """Reject options that would be ignored.
 
     Raises:
         ValueError: If there is one without ``--from``, or that its program
@@ -195,7 +195,7 @@ def check_reading_options(args: argparse.Namespace) -> None:
 def check_format_options(
     args: argparse.Namespace, persons: SequenceResult
 ) -> None:
-    """Refuse options that another format has, and say if one is ignored.
+    """Reject options of other formats, and report ignored ones.
 
     Raises:
         ValueError: If there is one.
@@ -245,7 +245,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def load(path: Path) -> SequenceResult:
-    """The results of a file, or of a folder with params.npz or parts of it.
+    """Load results from a file, or a folder with params.npz or shards.
 
     Raises:
         FileNotFoundError: If there is nothing.
@@ -268,7 +268,7 @@ def load(path: Path) -> SequenceResult:
 def select(
     persons: SequenceResult, frames: str | None, ids: Sequence[int] | None
 ) -> SequenceResult:
-    """The wanted persons.
+    """Select frames and persons of the options.
 
     Raises:
         ValueError: If a frame or a person is not there, or no person is left.
@@ -346,7 +346,7 @@ def known_heights(given: list[tuple[int | None, float]]) -> Heights:
 def with_heights(
     persons: SequenceResult, heights: Heights, args: argparse.Namespace
 ) -> SequenceResult:
-    """The persons as tall as they are.
+    """Set the heights of ``--height``.
 
     Raises:
         ValueError: If that is not possible.
@@ -360,7 +360,7 @@ def with_heights(
 def on_floor(
     persons: SequenceResult, heights: Heights, args: argparse.Namespace
 ) -> SequenceResult:
-    """The persons, as tall as they are, on the floor if there is one.
+    """Set the heights of ``--height``, and ground the persons.
 
     Raises:
         ValueError: If heights are not possible, or do not fit together.
@@ -388,7 +388,7 @@ def on_floor(
 def with_filled_gaps(
     persons: SequenceResult, args: argparse.Namespace
 ) -> SequenceResult:
-    """The persons, with those of ``--fill-gaps``.
+    """Fill gaps of tracks as ``--fill-gaps`` says.
 
     Raises:
         ValueError: If they have no ids of a tracker.

@@ -71,7 +71,7 @@ def show_images(config: Config, args: argparse.Namespace) -> None:
 
 
 def use_test_time_augmentation(config: Config) -> None:
-    """Wrap the model; there is no generic way to merge bodies."""
+    """Wrap the model as the config says."""
     missing = [k for k in ('tta_model', 'tta_pipeline') if k not in config]
     if missing:
         sys.exit(

@@ -79,7 +79,7 @@ def use_mixed_precision(config: Config) -> None:
 
 
 def scale_learning_rate(config: Config) -> None:
-    """Switch MMEngine's linear scaling on."""
+    """Enable MMEngine's linear scaling of the learning rate."""
     if 'base_batch_size' not in config.get('auto_scale_lr', {}):
         sys.exit(
             f'error: --auto-scale-lr: {config.filename} has no '
@@ -89,7 +89,7 @@ def scale_learning_rate(config: Config) -> None:
 
 
 def choose_resume(config: Config, resume: str | None) -> None:
-    """Say where to go on from, or warn that it is not continued."""
+    """Set the checkpoint to resume from, or warn without ``--resume``."""
     last = Path(config.work_dir, 'last_checkpoint')
     if resume is None:
         if last.exists() and not config.get('resume'):

@@ -61,7 +61,7 @@ COMPILERS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Subject:
-    """A detector, and what was measured.
+    """A detector and its measurements.
 
     Args:
         name: Its config.
@@ -89,7 +89,7 @@ class Subject:
         return sum(t.numel() * t.element_size() for t in tensors) / MIB
 
     def forget(self) -> None:
-        """Start anew."""
+        """Discard all measurements."""
         self.seconds, self.phases, self.memory = [], [], []
 
 
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    # MMEngine prints which weights it makes, and keeps where it prints.
+    # MMEngine logs initialized weights, and keeps the stream it logs to.
     with contextlib.redirect_stdout(sys.stderr):
         subjects = make_subjects(args)
     noise = torch.Generator().manual_seed(0)
@@ -169,7 +169,7 @@ def make_subjects(args: argparse.Namespace) -> list[Subject]:
 
 
 def compile_network(model: nn.Module, compiler: str) -> None:
-    """Compile what comes before the head, which is left to Python.
+    """Compile the network up to the head.
 
     Args:
         model: A detector of MMDetection with a transformer; changed.
@@ -183,7 +183,7 @@ def compile_network(model: nn.Module, compiler: str) -> None:
 
 
 def matrix_rate(args: argparse.Namespace) -> float:
-    """GFLOP/s of a linear layer, the fastest of some; what is possible."""
+    """Highest measured GFLOP/s of a linear layer, an upper bound."""
     read = make_clock(args.clock, args.device)
     options = dict(device=args.device, dtype=getattr(torch, args.dtype))
     size = MATRIX_SIZE
@@ -201,7 +201,7 @@ def matrix_rate(args: argparse.Namespace) -> float:
 def run_in_turns(
     subjects: list[Subject], images: Tensor, args: argparse.Namespace
 ) -> None:
-    """Run all detectors, one after another, again and again.
+    """Run all detectors alternately.
 
     Phases of a GPU come from one more run: their clock waits for it.
     """
@@ -225,7 +225,7 @@ def run(
     args: argparse.Namespace,
     with_phases: bool,
 ) -> None:
-    """Run once and note what it took."""
+    """Run once and record time and memory."""
     inputs, samples = make_batch(images, args.device)
     autocast = autocast_to(args.dtype, args.device)
     read = subject.meter.read
@@ -242,7 +242,7 @@ def run(
 
 
 def to_dict(subject: Subject, batch_size: int) -> dict[str, Any]:
-    """All numbers of a detector."""
+    """All measurements of a detector."""
     return dict(
         config=subject.name,
         batch_size=batch_size,
@@ -272,7 +272,7 @@ def summarise(subject: Subject, batch_size: int) -> dict[str, float]:
 
 
 def table(subjects: list[Subject], batch_size: int) -> str:
-    """A column for each detector, and their ratio."""
+    """Table with a column for each detector, and their ratio."""
     columns = {s.title: summarise(s, batch_size) for s in subjects}
     return comparison_table(f'batch size {batch_size}', columns, show)
 
@@ -283,7 +283,7 @@ def show(_: str, number: float) -> str:
 
 
 def describe_machine(args: argparse.Namespace) -> str:
-    """What the numbers depend on."""
+    """Hardware and versions."""
     device = f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
     if torch.device(args.device).type == 'cuda':
         device = torch.cuda.get_device_name(args.device)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""How fast a dataset delivers, and what its workers weigh.
+r"""Measure the speed of a dataset, and the memory of its workers.
 
-Measures images per second of one process and of workers, and the memory that
-a worker has for itself, apart from what all share.
+Measures images per second of one process and of workers, and the private
+memory of a worker.
 
 Example:
     python tools/analysis_tools/benchmark_dataloader.py \
@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset: Any = DATASETS.build(dataset_config(config, args.phase))
     print(f'{len(dataset)} images')
     rng = np.random.default_rng(0)
-    # The workers first: as in training, they inherit nothing of a pipeline
-    # that ran before.
+    # The workers first: as in training, they must not inherit caches of the
+    # main process.
     count = max(args.samples * args.workers // args.batch_size, 2)
     batches = rng.integers(0, len(dataset), (count, args.batch_size)).tolist()
     loader = DataLoader(

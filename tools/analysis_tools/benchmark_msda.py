@@ -50,7 +50,7 @@ SPREAD = 3.0  # standard deviation of the offsets, cells of each level
 
 
 class Case(NamedTuple):
-    """What is measured: a kernel, and the size and value of its levels."""
+    """A kernel, and the sizes and values of its levels."""
 
     kernel: Kernel
     shapes: Shapes
@@ -140,13 +140,13 @@ def find_kernels(names: Sequence[str]) -> dict[str, Kernel]:
 
 
 def forward(case: Case) -> Tensor:
-    """Output; no gradient is wanted."""
+    """Output of the forward pass, without gradients."""
     with torch.no_grad():
         return case.kernel(case.inputs[0], case.shapes, *case.inputs[1:])
 
 
 def both(case: Case) -> Tensor:
-    """Output, after the backward pass."""
+    """Output of the forward pass, after the backward pass."""
     leaves = [tensor.detach().requires_grad_() for tensor in case.inputs]
     output = case.kernel(leaves[0], case.shapes, *leaves[1:])
     torch.autograd.grad(output, leaves, torch.ones_like(output))
@@ -222,7 +222,7 @@ def make_row(
 def make_cases(
     args: argparse.Namespace, shapes: Shapes, inputs: list[Tensor]
 ) -> dict[str, Case]:
-    """What takes turns, by title."""
+    """Cases by title."""
     names = args.kernels or available_kernels(args.device)
     cases = {}
     for dtype in args.dtype:
@@ -285,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def describe_device(args: argparse.Namespace) -> str:
-    """Where it ran."""
+    """Name of the device."""
     if torch.device(args.device).type == 'cuda':
         return torch.cuda.get_device_name(args.device)
     return f'{args.threads} threads, {platform.machine()}'

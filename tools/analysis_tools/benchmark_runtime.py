@@ -150,7 +150,7 @@ def person_costs(
 
 
 def make_figure(networks: Costs, persons: Costs) -> Figure:
-    """Both as curves, milliseconds."""
+    """Plot both costs as curves, milliseconds."""
     figure = Figure(figsize=(9, 3.6), dpi=100, layout='constrained')
     left, right = figure.subplots(1, 2)
     for name, by_size in networks.items():
@@ -179,7 +179,7 @@ def make_figure(networks: Costs, persons: Costs) -> Figure:
 
 
 def tables(networks: Costs, persons: Costs) -> str:
-    """The same as Markdown."""
+    """Both costs as Markdown tables."""
     blocks = []
     for title, costs in (('pixels', networks), ('persons', persons)):
         numbers = sorted({n for column in costs.values() for n in column})

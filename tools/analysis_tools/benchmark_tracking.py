@@ -125,7 +125,7 @@ def read_truth(folder: Path) -> dict[str, Truth]:
 def detect(
     args: argparse.Namespace, names: list[str]
 ) -> dict[str, SequenceResult]:
-    """Persons of each sequence, as far as they are not kept already."""
+    """Detect persons of each sequence, or load stored ones."""
     inferencer, found = None, {}
     for name in names:
         path = args.detections / f'{name}.npz'
@@ -142,7 +142,7 @@ def detect(
 def with_frames(
     persons: SequenceResult, change: Callable[[FrameResult], FrameResult]
 ) -> SequenceResult:
-    """The sequence with what ``change`` makes of each frame."""
+    """Apply ``change`` to each frame of a sequence."""
     return SequenceResult.from_frames(
         map(change, persons.frames()), **persons.metadata
     )
@@ -151,7 +151,7 @@ def with_frames(
 def track(
     persons: SequenceResult, images: Path, score_thr: float
 ) -> SequenceResult:
-    """Persons as ``--track`` names them."""
+    """Persons with the ids of ``--track``."""
     tracker = Tracker(score_thr, min(score_thr, LOW_SCORE))
 
     def name(frame: FrameResult) -> FrameResult:
@@ -167,7 +167,7 @@ def track(
 def with_true_ids(
     persons: SequenceResult, truth: Truth, score_thr: float
 ) -> SequenceResult:
-    """Persons as a tracker without errors would name them."""
+    """Persons with the ids of an ideal tracker."""
     unknown = itertools.count(-1, -1)
 
     def name(frame: FrameResult) -> FrameResult:

@@ -200,7 +200,7 @@ class Step:
                 yield data['inputs'], data['data_samples']
 
     def look_closer(self) -> None:
-        """Add phases and waits, of one more run, to those before."""
+        """Add phases and synchronizations of one more run."""
         records, self.records = self.records, []
         self()
         self.records = [self.records[0] | record for record in records]
@@ -276,7 +276,7 @@ def waits_for_device(device: str) -> Iterator[list[str] | None]:
 
 
 def title_of(name: str, config: Config) -> str:
-    """What the column of a detector is called."""
+    """Title of the column of a detector."""
     title = config_title(name)
     parts = [config.model.get(part, {}) for part in ('encoder', 'decoder')]
     if any(part.get('num_cp', 0) > 0 for part in parts):
@@ -290,7 +290,7 @@ def show(name: str, number: float) -> str:
 
 
 def describe(args: argparse.Namespace) -> str:
-    """What a batch is."""
+    """Description of a batch."""
     if args.data:
         return f'{args.batch_size} images of {args.data}'
     return (
@@ -325,7 +325,7 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
     args = parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    # MMEngine prints which data it reads.
+    # MMEngine logs the data it reads.
     with contextlib.redirect_stdout(sys.stderr):
         steps = build_steps(args)
         on_cpu = torch.device(args.device).type == 'cpu'

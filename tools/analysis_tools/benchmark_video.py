@@ -128,14 +128,14 @@ def draw_persons(width: int, height: int, count: int) -> np.ndarray:
 
 
 def write_video(path: Path, image: np.ndarray, frames: int) -> None:
-    """An image that moves sideways."""
+    """Write a video of an image that moves sideways."""
     with VideoFile(path, 25) as video:
         for index in range(frames):
             video.write(np.roll(image, 8 * index, axis=1))
 
 
 class Camera(FrameSource):
-    """Shows a video at a fixed rate.
+    """Play a video at a fixed rate.
 
     Args:
         path: The video, which is held in memory.
@@ -160,7 +160,7 @@ class Camera(FrameSource):
 
 
 class Screen(FrameWriter):
-    """Draws frames and notes how old they are.
+    """Draw frames and record their age.
 
     Args:
         faces: ``(F, 3)`` triangles of the bodies.
@@ -184,7 +184,7 @@ class Screen(FrameWriter):
 
 
 def write_checkpoint(path: Path, config: str, options: dict) -> None:
-    """Random weights."""
+    """Write a checkpoint with random weights."""
     model = build_detector(read_config(config, options))
     torch.save({'state_dict': model.state_dict()}, path)
 
@@ -192,7 +192,7 @@ def write_checkpoint(path: Path, config: str, options: dict) -> None:
 def make_inferencer(
     args: argparse.Namespace, folder: Path
 ) -> AiOSInferencer | OnnxInferencer:
-    """What is measured."""
+    """Make the inferencer to measure."""
     common: dict[str, Any] = dict(
         score_thr=0.0,
         max_persons=args.persons,
@@ -217,7 +217,7 @@ def make_inferencer(
 
 @contextlib.contextmanager
 def watch() -> Iterator[dict[str, dict[str, float]]]:
-    """Note processor and waiting time of threads, by their names."""
+    """Record processor and waiting time of threads by name."""
     spent: dict[str, dict[str, float]] = defaultdict(
         lambda: defaultdict(float)
     )
@@ -268,7 +268,7 @@ def main(argv: list[str] | None = None) -> None:
                 else draw_noise(*args.size)
             )
             write_video(video, image, args.frames)
-        # MMEngine prints which file it reads.
+        # MMEngine logs the file it reads.
         with contextlib.redirect_stdout(sys.stderr):
             inferencer = make_inferencer(args, root)
         sources, screens = open_sources(str(video)), []

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Look at a dataset: draw its labels into its images.
+r"""Draw the labels of a dataset into its images.
 
 Writes one image per sample (boxes and skeletons on the left, body meshes
 on the right) and a contact sheet of all of them. Needs no display.
@@ -151,7 +151,7 @@ def browse(
     output_dir: Path,
     args: argparse.Namespace,
 ) -> None:
-    """Draw samples and the contact sheet, and say what was written."""
+    """Draw samples and the contact sheet, and print their paths."""
     indices = spread(len(dataset), args.number)
     if not indices:
         sys.exit('error: the dataset is empty')
@@ -180,7 +180,7 @@ def browse(
 
 
 def check_output_dir(output_dir: Path, overwrite: bool) -> None:
-    """Refuse a folder that has something in it."""
+    """Reject a folder that is not empty."""
     if output_dir.exists() and not output_dir.is_dir():
         sys.exit(f'error: {output_dir} is a file; give another --output-dir')
     if output_dir.is_dir() and any(output_dir.iterdir()) and not overwrite:
@@ -191,7 +191,7 @@ def check_output_dir(output_dir: Path, overwrite: bool) -> None:
 
 
 def build_dataset(config: Config, phase: str | None, mode: str) -> Any:
-    """Build the dataset of a phase with the pipeline that ``mode`` wants."""
+    """Build the dataset of a phase with the pipeline for ``mode``."""
     settings = dataset_config(config, phase)
     change = {
         'original': without_augmentation,
@@ -225,7 +225,7 @@ def change_pipelines(
 
 
 def without_augmentation(pipeline: list[dict]) -> list[dict]:
-    """Only the steps that load and pack."""
+    """Keep only the steps that load and pack."""
     return [
         step
         for step in pipeline
@@ -234,7 +234,7 @@ def without_augmentation(pipeline: list[dict]) -> list[dict]:
 
 
 def with_snapshots(pipeline: list[dict]) -> list[dict]:
-    """A look at the labels after each step, instead of packing."""
+    """Insert a snapshot after each step, instead of packing."""
     pack = {'type': 'PackWholeBodyInputs'}
     steps: list[dict] = []
     for step in pipeline:
@@ -258,7 +258,7 @@ def step_name(step: dict) -> str:
 
 @TRANSFORMS.register_module(force=True)
 class TakeSnapshot:
-    """Pack the current state aside and go on."""
+    """Pack a copy of the current state."""
 
     def __init__(self, step: str, pack: dict) -> None:
         self.step = step
@@ -276,7 +276,7 @@ class TakeSnapshot:
 
 
 def samples_of(item: dict) -> list[Sample]:
-    """What there is to draw of an item of the dataset."""
+    """Samples to draw of an item of the dataset."""
     if SNAPSHOTS in item:
         return item[SNAPSHOTS]
     if 'inputs' not in item:

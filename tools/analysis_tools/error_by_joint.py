@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Errors by joint and by part, as tables and bars.
+r"""Report errors by joint and by part as tables and bar plots.
 
 Reads what tools/test.py --out wrote, and the labels of the config's dataset;
 images are not opened.
@@ -54,7 +54,7 @@ def plot(
     parts: Sequence[dict[str, Any]],
     stream: Any,
 ) -> None:
-    """A row of bars per part; lines are the 90th percentiles."""
+    """Plot a row of bars per part; lines are the 90th percentiles."""
     from matplotlib.figure import Figure
 
     shown = [part for part in parts if part['part'] != 'all']

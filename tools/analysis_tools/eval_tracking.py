@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""MOTA, IDF1 and HOTA of tracks.
+r"""Compute MOTA, IDF1 and HOTA of tracks.
 
 Ground truth and tracks are files, or folders of files with the same names:
 .json of PoseTrack 2018 or .txt of MOTChallenge.  Needs the package trackeval.
@@ -50,11 +50,11 @@ def read_folder(path: Path) -> dict[str, Track]:
 
 
 def evaluate(truth: Path, tracks: Path) -> dict[str, float]:
-    """Numbers of files or folders.
+    """Evaluate files or folders.
 
     Raises:
-        OSError: If something is not there.
-        ValueError: If it is not as it should be.
+        OSError: If a file is missing.
+        ValueError: If a file is invalid.
     """
     if truth.is_dir() != tracks.is_dir():
         raise ValueError('give two files or two folders')

@@ -89,7 +89,7 @@ def missing_package(error: ImportError) -> str:
     while cause is not None:
         if isinstance(cause, ModuleNotFoundError) and cause.name:
             return cause.name.partition('.')[0]
-        # MMEngine raises others in its place
+        # MMEngine raises other errors from it
         cause = cause.__cause__ or cause.__context__
     raise error
 
@@ -99,7 +99,7 @@ def count(model: nn.Module, shape: list[int]) -> dict[str, float]:
     images, samples = make_batch(torch.randn(1, 3, *shape))
     counter = FlopCounterMode(display=False)
     meter = PhaseMeter(model, lambda: counter.get_total_flops() / 2)
-    # Only this kernel is made of products that the counter knows everywhere.
+    # Only this kernel consists of operators that the counter supports.
     math_only = sdpa_kernel(SDPBackend.MATH)
     with torch.no_grad(), math_only, counter, meter.measure() as phases:
         model(images, samples, mode='predict')

@@ -248,7 +248,7 @@ def fastest_kernel(
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Run all steps that time allows, and keep what they tell."""
+    """Run all steps within the time limit, and collect their results."""
     end = time.monotonic() + 60 * args.minutes
     report: dict[str, Any] = dict(
         device=args.device,
@@ -274,7 +274,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def describe_machine(device: str) -> str:
-    """What the numbers depend on."""
+    """Hardware and versions."""
     import torch
 
     name = f'{platform.machine()} CPU'

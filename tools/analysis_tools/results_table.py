@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Metrics of several runs as one table: CSV, LaTeX or Markdown.
+r"""Tabulate metrics of several runs as CSV, LaTeX or Markdown.
 
 Reads JSON files: what tools/test.py leaves in WORK_DIR/TIMESTAMP, what
 tools/eval_agora.py --out writes, or any dictionary of numbers.
@@ -108,7 +108,7 @@ def choose_columns(
 
 
 def best_of(rows: Mapping[str, Row], column: str) -> float | None:
-    """The best number of a column, if there are several; not of counts."""
+    """The best number of a column of several rows; ``None`` for counts."""
     values = [row[column] for row in rows.values() if column in row]
     if len(values) < 2 or is_count(column):
         return None
@@ -137,7 +137,7 @@ def cells(
     bold: str,
     blank: str,
 ) -> list[list[str]]:
-    """Texts of the table, without its head; the best of a column is bold."""
+    """Cells of the table without head; the best of a column is bold."""
     best = {name: best_of(rows, name) for name in columns}
 
     def cell(value: float | None, column: str) -> str:
@@ -155,7 +155,7 @@ def cells(
 
 
 def as_csv(rows: Mapping[str, Row], columns: Sequence[str], _: int) -> str:
-    """All digits; empty where there is no number."""
+    """CSV with all digits; missing cells are empty."""
     return csv_table(
         {'name': name} | {column: row.get(column, '') for column in columns}
         for name, row in rows.items()

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""A contact sheet of the persons a model gets most wrong.
+r"""Make a contact sheet of the persons with the largest errors.
 
-Of each the image around the person, once with the true joints (left) and
-once with the predicted ones (right). Reads what tools/test.py --out wrote.
+Each case shows the image around the person with the true joints (left) and the
+predicted ones (right). Reads what tools/test.py --out wrote.
 
 Example:
     python tools/analysis_tools/worst_cases.py CONFIG predictions.pkl \
@@ -105,7 +105,7 @@ def draw_case(
 def _window(
     boxes: np.ndarray, shape: Sequence[int]
 ) -> tuple[int, int, int, int]:
-    """Around all boxes, with a margin, inside the image."""
+    """Window around all boxes with a margin, inside the image."""
     low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
     margin = MARGIN * (high - low).max()
     limit = np.array((shape[1], shape[0]))

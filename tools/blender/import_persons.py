@@ -57,7 +57,7 @@ def read_document(path: Path) -> dict[str, Any]:
 def blender_camera(
     K: list[list[float]], width: int, height: int
 ) -> dict[str, float]:
-    """Settings of a camera of Blender that sees what ``K`` sees.
+    """Settings of a camera of Blender that is equal to ``K``.
 
     Args:
         K: Intrinsics in pixels.
@@ -86,7 +86,7 @@ def blender_camera(
 def frame_range(extras: dict[str, Any]) -> tuple[float, int]:
     """Frames per second, and number of the last frame, from 0.
 
-    Results may lack frames of the video, so their number does not tell.
+    The number of frames does not suffice, as results may lack some.
 
     Args:
         extras: Of the scene.
@@ -133,7 +133,7 @@ def import_persons(folder: Path, video: Path | None = None) -> None:
 
 
 def _widen_sliders() -> None:
-    """Let shape keys have all values of their animation.
+    """Extend the range of shape keys to all values of their animation.
 
     Blender's importer (seen in 5.0) makes room for the first key only, and
     values beyond the slider are cut off: errors of a centimetre.
@@ -234,7 +234,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Set up the scene, and write what is wanted."""
+    """Set up the scene, and write the requested files."""
     if argv is None:
         start = sys.argv.index('--') + 1 if '--' in sys.argv else 1
         argv = sys.argv[start:]

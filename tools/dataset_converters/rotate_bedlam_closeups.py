@@ -34,7 +34,7 @@ from aios.utils.safe_io import (
 
 
 def rotate(source: Path, target: Path) -> bool:
-    """Write one turned image; False if it is there already."""
+    """Write one rotated image; False if it exists."""
     if target.exists():
         return False
     image = cv2.imread(str(source), cv2.IMREAD_COLOR)
@@ -48,7 +48,7 @@ def rotate(source: Path, target: Path) -> bool:
 
 
 def labels_are_upright(labels: Path, scene: Path) -> bool:
-    """Whether a scene's labels refer to images that are turned."""
+    """Whether a scene's labels refer to rotated images."""
     file = labels / f'{scene.name}.npz'
     if not file.is_file():
         raise FileNotFoundError(

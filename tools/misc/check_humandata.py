@@ -56,7 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _load(path: Path, repair: bool) -> tuple[HumanData, list[str]]:
-    """The file, and what had to be repaired before it could be checked."""
+    """Load the file, and list repairs that were needed to load it."""
     try:
         return HumanData.load(path), []
     except HumanDataError as error:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Look whether a server will take a submission, before it is uploaded.
+r"""Check that a server will accept a submission, before it is uploaded.
 
 Checks where files lie, their names and numbers, the keys, types and shapes in
 them, and whether NumPy 1 can read them. Nothing in the files is run. Exits

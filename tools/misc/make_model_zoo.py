@@ -38,7 +38,7 @@ Result = Mapping[str, Any]
 
 
 def is_benchmark(model: Mapping[str, Any]) -> bool:
-    """Whether a model of the metafile is there to be evaluated."""
+    """Whether a model of the metafile is a benchmark."""
     return 'Published Results' in model or 'Benchmark' in model.get(
         'Metadata', {}
     )

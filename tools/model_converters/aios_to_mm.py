@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
 def official_to_ours(
     conversion: Conversion, args: argparse.Namespace
 ) -> tuple[dict[str, Any], list[str]]:
-    """Content of our checkpoint, and a report of what went where."""
+    """Content of our checkpoint, and a report of renamed tensors."""
     meta = dict(
         source=args.src.name,
         source_sha256=file_sha256(args.src),

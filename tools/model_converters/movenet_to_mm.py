@@ -222,7 +222,7 @@ def _fill(
 
 
 def sources(all_heads: bool) -> Iterator[tuple[str, str, str | None]]:
-    """Where the weights of each layer are.
+    """Names of the weights of each layer.
 
     Yields:
         The layer, and the names of its weight and its bias in the graph.
@@ -303,7 +303,7 @@ def measure(model: MoveNet, folder: Path) -> dict[str, np.ndarray]:
     for i, stride in enumerate(model.strides):
         mean = sums[i] / counts[i]
         variance = squares[i] / counts[i] - mean.square()
-        # Channels that hardly vary are not to become noise.
+        # Nearly constant channels must not be amplified to noise.
         std = variance.clamp(min=1e-4).sqrt()
         statistics[f'mean_{stride}'] = mean.float().numpy()
         statistics[f'std_{stride}'] = std.float().numpy()

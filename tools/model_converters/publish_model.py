@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Make a checkpoint ready to be given away.
+r"""Prepare a checkpoint for publication.
 
 Leaves out the optimizer and whatever else only goes on with a training, and
 puts the beginning of the file's SHA-256 into its name: ``NAME-0123abcd.pth``.
@@ -40,7 +40,7 @@ from aios.utils.command_line import (
 from aios.utils.safe_io import atomic_write, refuse_existing
 
 HASH_DIGITS = 8
-# Paths of the machine it was trained on.
+# Paths of the training machine.
 PRIVATE_META = ('hook_msgs', 'cwd')
 PARTS = ('weights', 'body', 'data')
 CARD = """---
