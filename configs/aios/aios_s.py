@@ -64,7 +64,7 @@ model = dict(
     decoder=dict(
         stages=[
             dict(layout='body_localization', num_layers=1),  # 2
-            dict(layout='body_refinement', num_layers=1),  # 2
+            dict(layout='body_refinement', num_layers=2),
             dict(layout='whole_body', num_layers=1),
         ],
         num_persons=10,  # 100

@@ -3,5 +3,15 @@
 
 _base_ = ['aios_s_cached.py']
 
-model = dict(decoder=dict(num_persons=4), test_cfg=dict(max_per_img=4))
+model = dict(
+    decoder=dict(
+        stages=[
+            dict(layout='body_localization', num_layers=1),
+            dict(layout='body_refinement', num_layers=1),  # 2 in aios_s
+            dict(layout='whole_body', num_layers=1),
+        ],
+        num_persons=4,
+    ),
+    test_cfg=dict(max_per_img=4),
+)
 recipe = dict(warm_up=50, ema=0.01, batch_size=24)
