@@ -182,8 +182,8 @@ def model():
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('aios'):
         config = Config.fromfile(CONFIG).model
-        # Random weights say the same of everybody.
-        config.test_cfg.nms_oks_thr = -1
+        # Random weights predict nearly the same box for all candidates.
+        config.test_cfg.update(nms_iou_thr=-1, nms_oks_thr=-1)
         model = MODELS.build(config)
         model.init_weights()
     return model.eval()
