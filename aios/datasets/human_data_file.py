@@ -35,8 +35,10 @@ def without_content(rows: NpzRows) -> np.ndarray:
 
 def _streams(key: str, shape: tuple[int, ...]) -> bool:
     """Whether an array is large and used as it is stored in the file."""
-    if len(shape) != 3 or key == 'vertices':
-        return len(shape) == 3
+    if len(shape) != 3:
+        return False
+    if key == 'vertices':
+        return True
     columns = (3, 4) if 'keypoints2d' in key else (4,)
     return is_keypoint_key(key) and shape[2] in columns
 

@@ -68,3 +68,9 @@ def test_share_goes_from_the_detector_to_the_lifter(lifter):
     torch.testing.assert_close(lifter.blend(own, *where), lifter(*where))
     lifter.share = 0.0
     torch.testing.assert_close(lifter.blend(own, *where), own)
+
+
+@pytest.mark.parametrize('trust', [(0.5, 0.5), (0.6, 0.3)])
+def test_trust_that_does_not_ascend_is_refused(trust):
+    with pytest.raises(ValueError, match='trust must ascend'):
+        PoseLifter(hidden_dims=8, num_blocks=1, trust=trust)

@@ -40,6 +40,9 @@ class PoseLifter(BaseModule):
             those of the detector have the rest.
         trust: Mean probabilities of a person's keypoints between which its
             weight increases linearly from 0 to ``share``.
+
+    Raises:
+        ValueError: If the second value of ``trust`` is not the larger one.
     """
 
     def __init__(
@@ -50,6 +53,9 @@ class PoseLifter(BaseModule):
         trust: tuple[float, float] = (0.3, 0.5),
     ) -> None:
         super().__init__()
+        low, high = trust
+        if not low < high:
+            raise ValueError(f'trust must ascend, got {low}, {high}')
         self.share = share
         self.trust = trust
         self.input = nn.Linear(3 * len(COCO_17), hidden_dims)
