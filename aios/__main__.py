@@ -85,7 +85,7 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     export.add_argument(
         '--int8',
         action='store_true',
-        help='quantise the backbone to 8-bit integers: faster, with slightly '
+        help='quantize the backbone to 8-bit integers: faster, with slightly '
         'different results (docs/en/runtime.md)',
     )
     export.add_argument(

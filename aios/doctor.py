@@ -165,7 +165,7 @@ def check_attention() -> Iterable[Finding]:
 
 
 def check_rendering() -> Iterable[Finding]:
-    """OpenCV and its mesh rasteriser."""
+    """OpenCV and its mesh rasterizer."""
     finding = _import(
         'cv2',
         'opencv',

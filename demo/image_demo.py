@@ -8,7 +8,7 @@ In the output folder:
                                 aios.results.SequenceResult
     params/NAME.npz             those of image NAME
     vis/NAME.jpg                the image with boxes, skeletons and bodies
-    mesh/NAME_person0.obj       a mesh per person, best score first, in metres
+    mesh/NAME_person0.obj       a mesh per person, best score first, in meters
                                 and camera axes (x right, y down, z forward)
 
 Examples:

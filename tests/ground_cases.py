@@ -44,7 +44,7 @@ class Case:
         ]
 
     def slide(self, persons: SequenceResult) -> float:
-        """Millimetres per frame of what truly stands, inside the image."""
+        """Millimeters per frame of what truly stands, inside the image."""
         slides = []
         for found, person in zip(
             self.joints(persons), self.truth, strict=True
@@ -55,15 +55,15 @@ class Case:
         return 1000 * float(np.concatenate(slides).mean())
 
     def error(self, persons: SequenceResult) -> float:
-        """Millimetres, roots aligned."""
+        """Millimeters, roots aligned."""
         return self._error(persons, lambda joints: joints - joints[:, :1])
 
     def place_error(self, persons: SequenceResult) -> float:
-        """Millimetres of the pelvis in camera axes."""
+        """Millimeters of the pelvis in camera axes."""
         return self._error(persons, lambda joints: joints[:, :1])
 
     def acceleration_error(self, persons: SequenceResult) -> float:
-        """Millimetres per frame²."""
+        """Millimeters per frame²."""
         return self._error(persons, lambda joints: np.diff(joints, 2, axis=0))
 
     def _error(self, persons: SequenceResult, what) -> float:
@@ -83,7 +83,7 @@ class Case:
         return float(np.degrees(np.arccos(min(cosine, 1))))
 
     def height_error(self) -> float:
-        """Metres at the middle of where persons stand."""
+        """Meters at the middle of where persons stand."""
         true = self.view.floor
         soles = [person.joints[:, SOLES] for person in self.truth]
         middle = np.concatenate(soles).mean((0, 1))
@@ -92,7 +92,7 @@ class Case:
         return float(abs(middle @ floor[:3] + floor[3]))
 
     def camera_error(self) -> float:
-        """Metres by which the camera is found too high."""
+        """Meters by which the camera is found too high."""
         return float(self.after.floor[3] - self.view.height)
 
 

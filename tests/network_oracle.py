@@ -354,7 +354,7 @@ def in_order_of(
 ) -> dict[str, Tensor]:
     """Put candidates of the first stage in the order of the oracle.
 
-    Neighbouring scores of the 900 candidates are as close as 4e-6. Where
+    Neighboring scores of the 900 candidates are as close as 4e-6. Where
     rounding swaps two of them the tensors of the first stage are permuted,
     and nothing else changes.
     """

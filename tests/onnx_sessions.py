@@ -63,7 +63,7 @@ class RandomSession(DescribedSession):
 
 
 def random_outputs(count: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Outputs ``(count, ...)``, some metres away."""
+    """Outputs ``(count, ...)``, some meters away."""
     rng = np.random.default_rng(seed)
     outputs: dict[str, np.ndarray] = {}
     for name, shape in SHAPES.items():

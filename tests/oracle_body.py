@@ -21,7 +21,7 @@ PARENTS = np.array([
     20, 25, 26, 20, 28, 29, 20, 31, 32, 20, 34, 35, 20, 37, 38,
     21, 40, 41, 21, 43, 44, 21, 46, 47, 21, 49, 50, 21, 52, 53,
 ])
-BONES = np.zeros((NUM_JOINTS, 3))  # from the parent, metres, T-pose, y up
+BONES = np.zeros((NUM_JOINTS, 3))  # from the parent, meters, T-pose, y up
 BONES[1:25] = [
     (.07, -.09, 0), (-.07, -.09, 0), (0, .11, 0), (.03, -.38, 0),
     (-.03, -.38, 0), (0, .13, 0), (-.01, -.42, -.03), (.01, -.42, -.03),

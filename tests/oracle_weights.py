@@ -18,7 +18,7 @@ import numpy as np
 
 KEYS_FILE = Path(__file__).parent / 'data/oracle/state_dict_keys.tsv'
 
-# Salts of three class heads, chosen so that neighbouring scores in the top-k
+# Salts of three class heads, chosen so that neighboring scores in the top-k
 # of the oracle's images are as far apart as possible.
 _SALTS = {
     'transformer.enc_out_class_embed.weight': 9618,
@@ -76,7 +76,7 @@ def bits(name: str, count: int, salt: int = 0) -> np.ndarray:
 
 
 def _mix(z: np.ndarray) -> np.ndarray:
-    """Finaliser of the splitmix64 generator."""
+    """Finalizer of the splitmix64 generator."""
     with np.errstate(over='ignore'):
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -145,20 +145,20 @@ def _layer(key: str, noise: np.ndarray) -> np.ndarray:
     if key.rsplit('.', 1)[-1] in ('bias', 'in_proj_bias'):
         if re.search(r'norm\d?\.bias$|^input_proj\.\d+\.1\.bias$', key):
             amplitude = 0.05
-        return _bias_centre(key, noise.size) + amplitude * noise
+        return _bias_center(key, noise.size) + amplitude * noise
     if noise.ndim == 1:  # weight of a norm
         return 1.0 + 0.1 * noise
     return gain * np.sqrt(3.0) / np.sqrt(noise[0].size) * noise
 
 
-def _bias_centre(key: str, size: int) -> np.ndarray | float:
+def _bias_center(key: str, size: int) -> np.ndarray | float:
     if re.search(r'^smpl_(pose|hand_pose|jaw)_embed\.\d+\.layers\.2', key):
         return np.tile(_IDENTITY_6D, size // 6)
     return -2.0 if 'class_embed' in key else 0.0
 
 
 def image(name: str, channels: int, height: int, width: int) -> np.ndarray:
-    """Float32 image ``(C, H, W)`` in normalised units: waves plus noise."""
+    """Float32 image ``(C, H, W)`` in normalized units: waves plus noise."""
     y, x = np.meshgrid(np.arange(height), np.arange(width), indexing='ij')
     waves = uniform(name + '.p', (channels, 6, 4))
     pixels = np.zeros((channels, height, width))

@@ -11,7 +11,7 @@ from walking_persons import Noise, View, as_results, pose, predicted, walk
 
 from aios.results import SequenceResult
 
-HEIGHT, STEP = 1.70, 0.07  # metres of the mean, and of one more in betas[0]
+HEIGHT, STEP = 1.70, 0.07  # meters of the mean, and of one more in betas[0]
 _CROWN = [0, 0.15, 0]  # of the head joint
 
 
@@ -45,8 +45,8 @@ class Family(NamedTuple):
     """Persons of several heights, taken for persons of the mean height.
 
     Attributes:
-        heights: ``(n,)`` metres.
-        depths: ``(n,)`` metres of the pelvis along z, mean over time.
+        heights: ``(n,)`` meters.
+        depths: ``(n,)`` meters of the pelvis along z, mean over time.
         found: What a network makes of them: all are of the mean height, and
             as far away as they look then.
     """

@@ -35,7 +35,7 @@ RICH_XML = """<?xml version="1.0"?>
 
 
 def draw_images(root: Path, names) -> None:
-    """Grey images."""
+    """Gray images."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

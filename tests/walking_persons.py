@@ -21,7 +21,7 @@ FPS = 30.0
 NUM_JOINTS = 144
 LEGS = ((1, 4, 7, 10, 62, 60, 61), (2, 5, 8, 11, 65, 63, 64))
 SPINE = (3, 6, 9, 12, 15)
-# Metres relative to the pelvis: x to the person's left, y up, z forward.
+# Meters relative to the pelvis: x to the person's left, y up, z forward.
 _HIP, _KNEE, _ANKLE = (
     (0.06, -0.09, 0.0),
     (0.1, -0.47, 0.0),
@@ -102,7 +102,7 @@ class Walk:
     Attributes:
         root: ``(T, 3)`` axis-angle.
         body: ``(T, 21, 3)`` axis-angle.
-        pelvis: ``(T, 3)`` metres.
+        pelvis: ``(T, 3)`` meters.
         stands: ``(T, 2)`` whether the feet stand, left and right.
     """
 
@@ -132,7 +132,7 @@ def walk(
         heading: Radians, 0 towards +z.
         frames: ``T``.
         turning: Radians per second.
-        speed: Metres per second.
+        speed: Meters per second.
     """
     time = np.arange(frames) / FPS
     angle = heading + turning * time
@@ -276,7 +276,7 @@ class View:
 
     Attributes:
         pitch: Degrees, negative looks down.
-        height: Metres.
+        height: Meters.
         roll: Degrees.
     """
 

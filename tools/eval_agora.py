@@ -254,7 +254,7 @@ def plot_sweep(rows: Sequence[Mapping[str, float]], stream: Any) -> None:
         label = 'F1' if name == 'f1' else name
         left.plot([r['threshold'] for r in rows], values, style, label=label)
     left.set(ylim=(0, 1.02), ylabel='share', title='Detection')
-    for part, colour in (('fullbody', 'tab:blue'), ('body', 'tab:orange')):
+    for part, color in (('fullbody', 'tab:blue'), ('body', 'tab:orange')):
         for kind, style in (('NMVE', '-'), ('MVE', '--')):
             points = [
                 (row['threshold'], row[f'{part}-{kind}'])
@@ -266,10 +266,10 @@ def plot_sweep(rows: Sequence[Mapping[str, float]], stream: Any) -> None:
             label = f'{part} {kind}'
             if kind == 'NMVE':
                 best = min(points, key=lambda point: point[1])
-                right.plot(*best, 'o', c=colour)
+                right.plot(*best, 'o', c=color)
                 label += f' ({best[1]:.1f} at {best[0]:g})'
             x, y = zip(*points, strict=True)
-            right.plot(x, y, style, c=colour, label=label)
+            right.plot(x, y, style, c=color, label=label)
     right.set(ylabel='mm', title='Errors; dots: smallest NMVE')
     right.set_ylim(bottom=0)
     for axes in (left, right):

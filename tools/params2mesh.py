@@ -81,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         action='append',
         type=parse_height,
         default=[],
-        metavar='[ID=]METRES',
+        metavar='[ID=]METERS',
         help='how tall a person is, or the median of all others; sets how '
         'large and how far away they are. May be given several times',
     )
@@ -313,17 +313,17 @@ def parse_frames(text: str, count: int) -> np.ndarray:
 
 
 def parse_height(text: str) -> tuple[int | None, float]:
-    """Person and metres of ``'3=1.75'``, or ``'1.75'`` for the others.
+    """Person and meters of ``'3=1.75'``, or ``'1.75'`` for the others.
 
     Raises:
         argparse.ArgumentTypeError: If the text is another.
     """
-    person, equals, metres = text.rpartition('=')
+    person, equals, meters = text.rpartition('=')
     try:
-        return int(person) if equals else None, float(metres)
+        return int(person) if equals else None, float(meters)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            'must be metres, as 1.75, or the id of a person and metres, as '
+            'must be meters, as 1.75, or the id of a person and meters, as '
             f'3=1.75; got {text!r}'
         ) from error
 

@@ -22,7 +22,7 @@ _SHARE = 0.2  # threshold of the fraction of pairs
 class CameraMotion(FrameWriter):
     """Compare the background of frames; no files are written.
 
-    Small grey images are registered by phase correlation, with the boxes of
+    Small gray images are registered by phase correlation, with the boxes of
     persons masked.  Slow motion of the camera, and motion in images without
     texture, is not detected.
     """

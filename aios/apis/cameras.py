@@ -164,7 +164,7 @@ class CameraModel:
         # The image may be smaller than the original.
         resized = Camera(K, height, width).resize(*frame.image.shape[1::-1])
         K = resized.K.copy()
-        K[:2, 2] -= 0.5  # OpenCV's origin is the centre of the first pixel
+        K[:2, 2] -= 0.5  # OpenCV's origin is the center of the first pixel
         image = cv2.undistort(frame.image, K, np.array(self.distortion))
         return replace(frame, image=image)
 

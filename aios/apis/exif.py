@@ -8,7 +8,7 @@ In order of preference:
 2. ``FocalLength`` with ``FocalPlaneXResolution``: the width of the sensor.
 3. ``FocalLength`` and a camera whose sensor is in :data:`SENSOR_WIDTHS`.
 
-Cameras write integer millimetres, and some use the width instead of the
+Cameras write integer millimeters, and some use the width instead of the
 diagonal; standard deviations account for that.
 """
 
@@ -27,7 +27,7 @@ _FOCAL, _EQUIVALENT = 0x920A, 0xA405
 _RESOLUTION, _UNIT, _WIDTH, _HEIGHT = 0xA20E, 0xA210, 0xA002, 0xA003
 
 _FILM_DIAGONAL = math.hypot(36, 24)  # mm
-_MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0}  # per unit of the resolution
+_MILLIMETERS = {2: 25.4, 3: 10.0, 4: 1.0}  # per unit of the resolution
 _SENSORS = (2.0, 70.0)  # plausible widths of sensors, mm
 _ANGLES = (0.2, 40.0)  # plausible focal lengths, in diagonals
 
@@ -139,10 +139,10 @@ def _from_tags(
 
 
 def _sensor_side(tags: Mapping[int, Any], size: tuple[int, int]) -> float:
-    """Millimetres of the longer side of the sensor."""
+    """Millimeters of the longer side of the sensor."""
     per_unit = _number(tags, _RESOLUTION, 'FocalPlaneXResolution')
     unit = tags.get(_UNIT, 2)
-    if unit not in _MILLIMETRES:
+    if unit not in _MILLIMETERS:
         raise ExifError(
             f'FocalPlaneResolutionUnit is {unit!r}, expected 2, 3 or 4'
         )
@@ -151,7 +151,7 @@ def _sensor_side(tags: Mapping[int, Any], size: tuple[int, int]) -> float:
     pixels = max(
         (n for n in stored if isinstance(n, int) and n > 0), default=max(size)
     )
-    side = pixels * _MILLIMETRES[unit] / per_unit
+    side = pixels * _MILLIMETERS[unit] / per_unit
     if not _SENSORS[0] < side < _SENSORS[1]:
         raise ExifError(
             f'FocalPlaneXResolution of {per_unit:.5g} makes a sensor of '
@@ -161,7 +161,7 @@ def _sensor_side(tags: Mapping[int, Any], size: tuple[int, int]) -> float:
 
 
 def _known_sensor(tags: Mapping[int, Any]) -> float | None:
-    """Millimetres of the width of the sensor of a known camera."""
+    """Millimeters of the width of the sensor of a known camera."""
     make, model = (str(tags.get(n, '')).lower() for n in (_MAKE, _MODEL))
     for begins, camera, width in SENSOR_WIDTHS:
         if make.startswith(begins) and model.startswith(camera):

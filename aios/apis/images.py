@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Read images of users: rotated, grey, transparent, 16-bit, huge.
+"""Read images of users: rotated, gray, transparent, 16-bit, huge.
 
 The orientation of EXIF is applied, unlike in
 :class:`aios.datasets.transforms.LoadImage`, whose labels refer to pixels as
@@ -46,7 +46,7 @@ def read_image(
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Decode an image file.
 
-    Grey images get three channels, transparency is dropped, 16 bits become
+    Gray images get three channels, transparency is dropped, 16 bits become
     8 (the upper ones), and the orientation of EXIF is applied.
 
     Args:

@@ -49,19 +49,19 @@ class Int8Loss:
         persons: Number of persons found with float32.
         found: Number of them found with integers.
         pixels: Median distance of their projected joints.
-        millimetres: Median distance of their joints relative to the pelvis.
+        millimeters: Median distance of their joints relative to the pelvis.
     """
 
     persons: int
     found: int
     pixels: float
-    millimetres: float
+    millimeters: float
 
     def __str__(self) -> str:
         return (
             f'{self.found} of {self.persons} persons of drawn images are '
             f'found as with float32, their joints {self.pixels:.1f} pixels '
-            f'and {self.millimetres:.0f} mm (median) from there'
+            f'and {self.millimeters:.0f} mm (median) from there'
         )
 
 
@@ -135,7 +135,7 @@ def _measure(
     """Compare the persons of some images."""
     persons = 0
     pixels: list[np.ndarray] = []
-    metres: list[np.ndarray] = []
+    meters: list[np.ndarray] = []
     for image in images:
         one, two = (
             result.select(result.instances['scores'] >= _MIN_SCORE).instances
@@ -147,7 +147,7 @@ def _measure(
         overlap = box_iou(one['bboxes'][:, None], two['bboxes'])
         same = overlap.max(1) >= _MIN_IOU
         nearest = overlap.argmax(1)[same]
-        for name, distances in (('joints2d', pixels), ('joints3d', metres)):
+        for name, distances in (('joints2d', pixels), ('joints3d', meters)):
             here, there = one[name][same], two[name][nearest]
             if name == 'joints3d':
                 here, there = here - here[:, :1], there - there[:, :1]
@@ -155,8 +155,8 @@ def _measure(
     found = sum(map(len, pixels))
     if not found:
         raise ExportError(f'none of {persons} persons is found with integers')
-    pixel, metre = (
+    pixel, meter = (
         float(np.median(np.concatenate([x.ravel() for x in distances])))
-        for distances in (pixels, metres)
+        for distances in (pixels, meters)
     )
-    return Int8Loss(persons, found, pixel, 1000 * metre)
+    return Int8Loss(persons, found, pixel, 1000 * meter)

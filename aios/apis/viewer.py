@@ -23,7 +23,7 @@ from .sources import Frame, FrameSource, open_sources
 MODES = ('source', 'overlay', 'none')
 """Images beside the persons."""
 
-_TOLERANCE = 1e-3  # metres; invisible, and reduces the size to a tenth
+_TOLERANCE = 1e-3  # meters; invisible, and reduces the size to a tenth
 
 
 def make_viewer(

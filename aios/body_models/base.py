@@ -27,8 +27,8 @@ class SMPLXOutput:
     """Result of a body model.
 
     Attributes:
-        vertices: ``(B, V, 3)`` metres, or None if not requested.
-        joints: ``(B, J, 3)`` metres.
+        vertices: ``(B, V, 3)`` meters, or None if not requested.
+        joints: ``(B, J, 3)`` meters.
         joint_set: Name of the set that ``joints`` is ordered by.
     """
 
@@ -75,7 +75,7 @@ class BodyModelBase(nn.Module):
 
     Attributes:
         faces: ``(F, 3)`` int64.
-        v_template: ``(V, 3)`` metres.
+        v_template: ``(V, 3)`` meters.
         lbs_weights: ``(V, 55)``.
         parents: ``(55,)`` int64, -1 for the root.
         hand_mean: ``(2, 15, 3)`` mean pose of the left and right hand,
@@ -183,7 +183,7 @@ class BodyModelBase(nn.Module):
             jaw_pose: K = 1.
             leye_pose: K = 1.
             reye_pose: K = 1.
-            transl: ``(B, 3)`` metres, added at the end.
+            transl: ``(B, 3)`` meters, added at the end.
             joint_set: Name of the joint set to return, any set whose
                 joints the body model has. ``None``: ``'smplx_144'``, or
                 ``'smplx_127'`` without the face contour.
@@ -213,7 +213,7 @@ class BodyModelBase(nn.Module):
                 'reye_pose': reye_pose,
             },
         )
-        # Half precision would cause errors of millimetres.
+        # Half precision would cause errors of millimeters.
         with torch.autocast(self.v_template.device.type, enabled=False):
             count = max(len(params['transl']), 1)
             size = self.chunk_size or count

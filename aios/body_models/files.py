@@ -110,7 +110,7 @@ def load_body_model_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         (2, J), ``hands_mean{l,r}`` (45,), ``lmk_*`` (51 landmarks) and
         ``dynamic_lmk_*`` (79 yaw angles x 17 contour points), and
         ``hands_components{l,r}`` (45, 45) where the file has them. Lengths
-        in metres, rotations in radians.
+        in meters, rotations in radians.
 
     Raises:
         FileNotFoundError: No such file.

@@ -12,7 +12,7 @@ expression coefficients have another meaning, and numbers measured on it
 cannot be compared with published ones. See ``docs/en/free_body.md``.
 
 Legend: ``V`` = 10475 vertices, ``F`` = 20908 faces, ``J`` = 55 joints.
-Lengths are metres, x points to the body's left, y up, z to the front.
+Lengths are meters, x points to the body's left, y up, z to the front.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def free_body_arrays(gender: str = 'neutral') -> dict[str, np.ndarray]:
         with ten shape directions from column 0 and ten expression
         directions from column 300, ``posedirs`` (V, 3, 486),
         ``J_regressor`` (J, V), ``weights`` (V, J) and ``kintree_table``
-        (2, J); also the licence, the credits and ``is_free_body``.
+        (2, J); also the license, the credits and ``is_free_body``.
 
     Raises:
         ValueError: The gender has no seed.

@@ -5,7 +5,7 @@ The SMPL family adds ``posedirs @ (R - I)`` to the rest shape before linear
 blend skinning (Loper et al., "SMPL", 2015, Sec. 3). Here these directions
 are fitted so that bent and twisted joints keep their volume: the target is
 the same skeleton with rotations blended as quaternions (as dual quaternion
-skinning does about one centre), which avoids collapsing elbows and pinched
+skinning does about one center), which avoids collapsing elbows and pinched
 shoulders.
 
 When one joint rotates by ``R``, a vertex with skinning weight ``s`` moves by
@@ -75,9 +75,9 @@ def pose_correctives(
     """Return the pose-corrective directions.
 
     Args:
-        template: Rest vertices (V, 3), metres.
+        template: Rest vertices (V, 3), meters.
         weights: Skinning weights (V, J).
-        joints: Rest joints (J, 3), metres.
+        joints: Rest joints (J, 3), meters.
         parents: Parent of every joint (J,), -1 for the root.
 
     Returns:

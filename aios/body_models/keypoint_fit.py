@@ -49,13 +49,13 @@ _POSE_SIGMA = {
     'wrist': 0.005,
 }
 _DEPTH_SIGMA = 0.15  # of the logarithm
-_TRANSLATION_SIGMA = 100.0  # metres, practically free
+_TRANSLATION_SIGMA = 100.0  # meters, practically free
 _MAX_DEPTH_STEP = 0.3
 # Of keypoints with probability 1, relative to the longer side of the person's
 # box; inversely proportional to the probability.
 _KEYPOINT_SIGMA = 0.03
 _OUTLIER = 0.12  # scale of the Geman-McClure loss, relative to the same side
-_MIN_DEPTH = 0.05  # metres
+_MIN_DEPTH = 0.05  # meters
 _MIN_SIDE = 1.0  # pixels
 _UNKNOWN_WEIGHT = 0.5
 
@@ -65,7 +65,7 @@ class KeypointTargets:
     """Target keypoints of persons.
 
     Args:
-        places: ``(n, K, 2)`` pixels from the centre of the image.
+        places: ``(n, K, 2)`` pixels from the center of the image.
         weights: ``(n, K)`` weights of squared errors, 0 for unknown.
         side: ``(n,)`` longer side of the body boxes, pixels.
     """
@@ -124,7 +124,7 @@ def fit_to_keypoints(
         body_pose: ``(n, J, 3, 3)`` rotations of the root and 21 joints.
         camera: ``(n, 3)`` raw ``(s, tx, ty)``, see
             :func:`aios.structures.weak_perspective_to_translation`.
-        joints: ``(n, 144, 3)`` metres, joints of the bodies, without
+        joints: ``(n, 144, 3)`` meters, joints of the bodies, without
             translation.
         targets: Target keypoints.
         parents: ``(>= J,)`` parent of each joint.
@@ -205,7 +205,7 @@ class _Skeleton:
         return turns
 
     def pose(self, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Joints ``(n, J, 3)`` and keypoints ``(n, K, 3)``, metres."""
+        """Joints ``(n, J, 3)`` and keypoints ``(n, K, 3)``, meters."""
         joints = np.empty_like(turns[..., 0])
         joints[:, 0] = self.root
         bones = (turns[:, self.parents] @ self.bones[..., None])[..., 0]
@@ -236,7 +236,7 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 class _Fit:
-    """State of the optimisation."""
+    """State of the optimization."""
 
     def __init__(
         self,
@@ -287,7 +287,7 @@ class _Fit:
         depth = np.maximum(x[..., 2], _MIN_DEPTH)[..., None]
         pixels = VIRTUAL_FOCAL * x[..., :2] / depth
         unit = _KEYPOINT_SIGMA * self.targets.side[:, None, None]
-        projection = np.zeros((*pixels.shape, 3))  # pixels by metres
+        projection = np.zeros((*pixels.shape, 3))  # pixels by meters
         projection[..., 0, 0] = projection[..., 1, 1] = 1
         projection[..., 2] = -pixels / VIRTUAL_FOCAL
         projection *= VIRTUAL_FOCAL / depth[..., None] / unit[..., None]

@@ -45,8 +45,8 @@ class NumpyBodies(NamedTuple):
     """Posed bodies.
 
     Attributes:
-        vertices: ``(B, V, 3)`` metres, or None if not requested.
-        joints: ``(B, n, 3)`` metres.
+        vertices: ``(B, V, 3)`` meters, or None if not requested.
+        joints: ``(B, n, 3)`` meters.
         joint_set: Name of the set that ``joints`` is ordered by.
     """
 
@@ -72,7 +72,7 @@ class NumpySMPLXLayer:
 
     Attributes:
         faces: ``(F, 3)`` int64.
-        v_template: ``(V, 3)`` float32 metres.
+        v_template: ``(V, 3)`` float32 meters.
         lbs_weights: ``(V, 55)`` float32.
         parents: ``(55,)`` int64, -1 for the root.
         hand_mean: ``(2, 15, 3)`` float32 mean pose of the left and right

@@ -26,8 +26,8 @@ class PosedBodies(NamedTuple):
     """Posed bodies, in the dtype of the body model.
 
     Attributes:
-        joints: ``(n, J, 3)`` metres.
-        vertices: ``(n, V, 3)`` metres, or None if not requested.
+        joints: ``(n, J, 3)`` meters.
+        vertices: ``(n, V, 3)`` meters, or None if not requested.
     """
 
     joints: np.ndarray

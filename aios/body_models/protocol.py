@@ -24,7 +24,7 @@ class BodyModel(Protocol):
 
     @property
     def v_template(self) -> Any:
-        """Rest shape ``(V, 3)``, metres."""
+        """Rest shape ``(V, 3)``, meters."""
 
     @property
     def parents(self) -> Any:

@@ -201,7 +201,7 @@ class PoseCorrectives(nn.Module):
 
     def _dense_matrix(self) -> Tensor:
         # For GPUs: fast to fill, while the gradient of a sparse product sorts
-        # the matrix and synchronises to read its size.
+        # the matrix and synchronizes to read its size.
         matrix = self.values.new_zeros(self.shape)
         return matrix.index_put((self.index[0], self.index[1]), self.values)
 
@@ -252,7 +252,7 @@ class SkinnedVertices(nn.Module):
             transforms: ``(B, J, 3, 4)`` from the rest pose.
 
         Returns:
-            ``(B, N, 3)`` metres.
+            ``(B, N, 3)`` meters.
         """
         shape = (coefficients @ self.shape_directions).unflatten(1, (-1, 3))
         rest = self.template + shape + self.correctives(feature)

@@ -235,7 +235,7 @@ class SMPLLayer(nn.Module):
 
     @property
     def v_template(self) -> Tensor:
-        """Rest shape ``(V, 3)``, metres."""
+        """Rest shape ``(V, 3)``, meters."""
         return self.mesh.template
 
     def forward(
@@ -251,11 +251,11 @@ class SMPLLayer(nn.Module):
             betas: ``(B, num_betas)``.
             global_orient: ``(B, 3)`` axis-angle, about the pelvis.
             body_pose: ``(B, 69)`` axis-angle.
-            transl: ``(B, 3)`` metres, added at the end.
+            transl: ``(B, 3)`` meters, added at the end.
 
         Returns:
             Vertices ``(B, V, 3)`` and the joints ``(B, J, 3)`` of the
-            skeleton, metres; the first 22 are those of SMPL-X.
+            skeleton, meters; the first 22 are those of SMPL-X.
         """
         pose = torch.cat((global_orient, body_pose), dim=1)
         local = axis_angle_to_matrix(pose.unflatten(1, (_NUM_JOINTS, 3)))

@@ -85,7 +85,7 @@ class SMPLXLayer(BodyModelBase):
 
     @property
     def v_template(self) -> Tensor:  # type: ignore[override]
-        """Rest shape ``(V, 3)``, metres."""
+        """Rest shape ``(V, 3)``, meters."""
         return self.mesh.template
 
     @property

@@ -124,7 +124,7 @@ class BEDLAMDataset(
     """
 
     DEFAULTS = {'dataset_name': 'bedlam', 'image_size': (720, 1280)}
-    # Neighbouring frames of a video are similar.
+    # Neighboring frames of a video are similar.
     TRAIN_DEFAULTS = {'use_betas_neutral': True, 'sample_interval': 5}
 
 
@@ -250,7 +250,7 @@ class EHFDataset(
     """EHF (CVPR 2019): 100 images of one person, for tests only.
 
     Samples have the registered meshes as ``gt_instances.vertices``
-    ``(n, 10475, 3)``, metres in the camera's axes, if the file has them.
+    ``(n, 10475, 3)``, meters in the camera's axes, if the file has them.
     """
 
     DEFAULTS = {

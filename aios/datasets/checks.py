@@ -26,9 +26,9 @@ from .labels import hand_poses_are_flat
 from .schema import find_non_finite, is_keypoint_key
 from .supervision import unboxed_parts
 
-HAND_TOLERANCE = 0.005  # metres, after aligning the wrists
-BODY_TOLERANCE = 0.01  # metres, after aligning the pelvis
-_HAND_LIMIT = 0.02  # metres; above it, neither convention fits
+HAND_TOLERANCE = 0.005  # meters, after aligning the wrists
+BODY_TOLERANCE = 0.01  # meters, after aligning the pelvis
+_HAND_LIMIT = 0.02  # meters; above it, neither convention fits
 _DUPLICATE_IOU = 0.98
 _MAX_PER_IMAGE = 200
 _OUTSIDE_SHARE = 0.5

@@ -49,7 +49,7 @@ def pose_rows(
         gender: Of all persons; default: ``meta.gender``.
 
     Returns:
-        ``(rows, 144, 3)`` float32 metres, of ``'smplx_144'``.
+        ``(rows, 144, 3)`` float32 meters, of ``'smplx_144'``.
     """
     params = {
         name: np.asarray(value)[rows].reshape(len(rows), -1)
@@ -91,7 +91,7 @@ def pose_errors(
 
     Returns:
         The largest distance in each annotated pair of hands, aligned at the
-        wrists, and ``(rows,)`` in each body, aligned at the pelvis; metres.
+        wrists, and ``(rows,)`` in each body, aligned at the pelvis; meters.
     """
     joints = pose_rows(data, rows, model_path, flat, gender)[:, :55]
     hands = []

@@ -155,7 +155,7 @@ class HumanDataset(BaseDataset):
         self.body_model_path = body_model_path
         self.cache_dir = cache_dir
         self.label_options = LabelOptions.take(kwargs)
-        # Labels are memory-mapped; serialising would only copy them.
+        # Labels are memory-mapped; serializing would only copy them.
         kwargs['serialize_data'] = False
         kwargs['metainfo'] = as_plain(kwargs.get('metainfo'))
         super().__init__(

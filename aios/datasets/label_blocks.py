@@ -58,7 +58,7 @@ def label_blocks(
           ``betas_valid``, ``expression_valid`` (P,) bool; ``lhand_box_valid``
           etc. (P,) bool;
         - ``keypoints`` (P, 137, 3) x, y, confidence; ``keypoints3d``
-          (P, 137, 4) pelvis-relative metres and confidence, if present;
+          (P, 137, 4) pelvis-relative meters and confidence, if present;
           ``cameras`` (P, 4) fx, fy, cx, cy if persons of an image have
           different ones; with ``ignore_crowds``: ``ignored_bboxes`` (Q, 4)
           and their ``[start, end)``, ``image_ignored`` (M, 2);

@@ -20,7 +20,7 @@ def person_cameras(
     Args:
         data: The file, with cameras per row in ``meta`` or one in ``misc``.
         rows: ``(P,)`` rows of the persons.
-        sizes: ``(P, 2)`` height and width of their images, whose centre is
+        sizes: ``(P, 2)`` height and width of their images, whose center is
             the default principal point.
 
     Returns:
@@ -29,10 +29,10 @@ def person_cameras(
     focal = _per_row(data, 'focal_length', rows)
     if focal is None:
         return np.full((len(rows), 4), np.nan)
-    centre = _per_row(data, 'principal_point', rows)
-    if centre is None:
-        centre = sizes[:, ::-1] / 2
-    return np.hstack((focal, centre))
+    center = _per_row(data, 'principal_point', rows)
+    if center is None:
+        center = sizes[:, ::-1] / 2
+    return np.hstack((focal, center))
 
 
 def image_cameras(cameras: np.ndarray, image_rows: np.ndarray) -> np.ndarray:

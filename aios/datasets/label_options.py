@@ -75,7 +75,7 @@ class LabelOptions:
         group_by_image: See :meth:`HumanData.images`.
         image_size: ``(height, width)`` of all images, for files without
             image sizes.
-        body_bbox_ratio: Scale of body boxes about their centres.
+        body_bbox_ratio: Scale of body boxes about their centers.
         part_bbox_ratio: Scale of hand and face boxes.
         min_bbox_conf: Drop persons whose body box has a lower confidence.
         part_valid_source: Source of the flags of annotated hands and faces:
@@ -195,7 +195,7 @@ class LabelTable:
     Args:
         columns: Arrays whose first axis is persons (names starting with
             ``image_``: images).
-        info: Everything else, JSON-serialisable.
+        info: Everything else, JSON-serializable.
     """
 
     columns: dict[str, np.ndarray]

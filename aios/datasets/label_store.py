@@ -116,7 +116,7 @@ class LabelStore:
 
         Args:
             source: The annotation file.
-            options: JSON-serialisable options that change the labels.
+            options: JSON-serializable options that change the labels.
             build: Creates the labels, at once or in blocks of persons; the
                 ``info`` of the last block covers the whole file.
             cache_dir: Folder of the stores.  Default: ``.aios_cache`` beside

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Conversion of a HumanData file to the label arrays of training.
 
-Work that is the same in every epoch is done here once and vectorised:
-choosing keypoints, sanitising boxes, dropping broken rows by named rules,
+Work that is the same in every epoch is done here once and vectorized:
+choosing keypoints, sanitizing boxes, dropping broken rows by named rules,
 converting hand poses to one convention.
 
 Symbols: ``N`` rows of the file, ``P`` persons kept, ``M`` images.
@@ -281,7 +281,7 @@ def _keypoints2d(
 def _keypoints3d(
     data: HumanData, key: str, rows: np.ndarray, options: LabelOptions
 ) -> np.ndarray:
-    """``(P, 137, 4)`` pelvis-relative metres, confidence."""
+    """``(P, 137, 4)`` pelvis-relative meters, confidence."""
     points = data.joints(key, SMPLX_137, rows).astype(np.float32)
     pelvis = SMPLX_137.index('pelvis')
     points[..., :3] -= points[:, pelvis : pelvis + 1, :3]

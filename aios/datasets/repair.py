@@ -27,7 +27,7 @@ _MIN_IOU = 0.5  # of a projected body and its box; less: wrong camera
 
 
 def name_genders(data: HumanData) -> int:
-    """Normalise ``m``, ``F``, ``Male`` etc.; return the number of rows.
+    """Normalize ``m``, ``F``, ``Male`` etc.; return the number of rows.
 
     Args:
         data: Changed in place; unknown names are kept and rejected later.
@@ -110,13 +110,13 @@ def _add_part_boxes(data: HumanData, model_path: str | None) -> list[str]:
         return []
     if any(len(np.atleast_1d(column)) != len(data) for column in columns):
         return [f'no boxes of {", ".join(parts)}: need meta.{", ".join(keys)}']
-    focal, centre, height, width = (
+    focal, center, height, width = (
         column.reshape(len(data), -1)[rows] for column in columns
     )
     flat = bool(_stored_flat(data))
     cameras = Cameras(
         np.broadcast_to(focal, (len(rows), 2)),
-        centre,
+        center,
         np.hstack((height, width)),
     )
     points = cameras.project(pose_rows(data, rows, model_path, flat))

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Schema of HumanData files: keys, types and shapes.
 
-The checks are vectorised over rows and take milliseconds for a hundred
+The checks are vectorized over rows and take milliseconds for a hundred
 thousand persons.
 
 Symbols: ``N`` rows (persons), ``J`` joints.

@@ -3,7 +3,7 @@
 
 Files include everything between pixels and the predictions of the last decoder
 layer.  :func:`aios.models.heads.decode_instances` selects and poses persons:
-the licence of SMPL-X does not allow its arrays in a file, and thresholds can
+the license of SMPL-X does not allow its arrays in a file, and thresholds can
 be set at run time.
 """
 

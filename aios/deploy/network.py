@@ -27,7 +27,7 @@ _REVERSED = [2, 1, 0]  # channels
 class DeployableNetwork(nn.Module):
     """The network of a detector, from pixels to its last layer's outputs.
 
-    Includes the normalisation and masking of images, so that results equal
+    Includes the normalization and masking of images, so that results equal
     those of the detector for the same images in a batch of this size.
     Deformable attention consists of operators that all exporters support.
 
@@ -76,7 +76,7 @@ class DeployableNetwork(nn.Module):
             the image, rotations are matrices.
         """
         padding = _padding_of(sizes, images)
-        features = self.model.extract_feat(self._normalise(images, padding))
+        features = self.model.extract_feat(self._normalize(images, padding))
         encoder_inputs, decoder_inputs = self.model.flatten_features(
             features, padding.float()
         )
@@ -90,8 +90,8 @@ class DeployableNetwork(nn.Module):
         packed = pack_outputs(outputs)
         return tuple(packed[name] for name in self.output_names)
 
-    def _normalise(self, images: Tensor, padding: Tensor) -> Tensor:
-        """Normalise like the data preprocessor."""
+    def _normalize(self, images: Tensor, padding: Tensor) -> Tensor:
+        """Normalize like the data preprocessor."""
         preprocessor = self.model.data_preprocessor
         reverse = preprocessor._channel_conversion
         # MMDetection's preprocessor or ours.

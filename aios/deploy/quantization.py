@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""8-bit quantisation of the convolutions of an exported backbone.
+"""8-bit quantization of the convolutions of an exported backbone.
 
-Post-training quantisation of ONNX Runtime: per-channel weights, activations
+Post-training quantization of ONNX Runtime: per-channel weights, activations
 with ranges calibrated on example images.
 """
 
@@ -29,9 +29,9 @@ def quantize_convolutions(
     layers: str,
     examples: Iterable[Mapping[str, np.ndarray]],
 ) -> bytes:
-    """Quantise some convolutions of an ONNX file to 8-bit integers.
+    """Quantize some convolutions of an ONNX file to 8-bit integers.
 
-    Also quantises the activations that follow and the sums of residual
+    Also quantizes the activations that follow and the sums of residual
     blocks.  All other nodes stay float32; dynamic sizes stay dynamic.
 
     Args:
@@ -84,7 +84,7 @@ def quantize_convolutions(
 def _fuse_padding(model: onnx.ModelProto) -> None:
     """Fuse padding nodes into convolutions.
 
-    ONNX Runtime does the same, but not across inserted quantisers.
+    ONNX Runtime does the same, but not across inserted quantizers.
     """
     from onnx import numpy_helper
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Optimizer wrappers without synchronisation.
+"""Optimizer wrappers without synchronization.
 
 MMEngine's wrappers read the norm of the gradient in every step for the log, so
 the host waits for the backward pass.  Here the norm stays on the device until
@@ -84,7 +84,7 @@ class _AsyncNorm(OptimWrapper):
 
 @OPTIM_WRAPPERS.register_module()
 class AsyncOptimWrapper(_AsyncNorm):
-    """MMEngine's optimizer wrapper, without synchronisation.
+    """MMEngine's optimizer wrapper, without synchronization.
 
     Arguments are those of :class:`mmengine.optim.OptimWrapper`.  The norm of
     the gradient is logged by ``AsyncRuntimeInfoHook``, which our runtime
@@ -94,7 +94,7 @@ class AsyncOptimWrapper(_AsyncNorm):
 
 @OPTIM_WRAPPERS.register_module()
 class AsyncAmpOptimWrapper(_AsyncNorm, AmpOptimWrapper):
-    """MMEngine's wrapper for mixed precision, without synchronisation.
+    """MMEngine's wrapper for mixed precision, without synchronization.
 
     Arguments are those of :class:`mmengine.optim.AmpOptimWrapper`.  See
     :class:`AsyncOptimWrapper`.

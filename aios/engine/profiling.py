@@ -47,7 +47,7 @@ def make_batch(
     """Inputs of a detector, as from its data preprocessor.
 
     Args:
-        images: ``(B, 3, H, W)`` normalised.
+        images: ``(B, 3, H, W)`` normalized.
         device: Device of the result.
 
     Returns:
@@ -85,7 +85,7 @@ def make_clock(name: str, device: str = 'cpu') -> Callable[[], float]:
 
     Args:
         name: ``'cpu'``, CPU time of this process, or ``'wall'``.
-        device: Device with which the wall clock synchronises.
+        device: Device with which the wall clock synchronizes.
     """
     if name == 'cpu':
         return time.process_time

@@ -22,7 +22,7 @@ from aios.evaluation.functional import (
 from aios.structures import SMPLX_137, joint_mapping
 from aios.utils.choices import check_choice
 
-MILLIMETRES = 1000
+MILLIMETERS = 1000
 _FROM_144 = joint_mapping('smplx_144', 'smplx_137')
 
 PARTS: Mapping[str, tuple[list[int], int]] = {
@@ -48,7 +48,7 @@ class JointErrors:
     """One row per matched person.
 
     Args:
-        errors: ``(N, J)`` millimetres, 0 where unknown.
+        errors: ``(N, J)`` millimeters, 0 where unknown.
         known: ``(N, J)`` bool.
         scores: ``(N,)``.
         persons: ``(N, 2)`` rows in the image's ground truth and
@@ -81,7 +81,7 @@ class JointErrors:
     def of_joints(self) -> list[dict[str, Any]]:
         """``joint``, ``part``, ``persons``, ``mean``, ``median`` and ``p90``.
 
-        In millimetres; joints without labels are left out.
+        In millimeters; joints without labels are left out.
         """
         rows = []
         for part, (joints, _) in PARTS.items():
@@ -209,7 +209,7 @@ def compare_joints(
 def _errors(
     predicted: np.ndarray, true: np.ndarray, known: np.ndarray, align: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Errors ``(n, J)`` in millimetres, and the known ones."""
+    """Errors ``(n, J)`` in millimeters, and the known ones."""
     errors, counts = np.zeros(known.shape), np.zeros(known.shape, bool)
     predicted, true = predicted.astype(np.float64), true.astype(np.float64)
     for joints, root in PARTS.values():
@@ -221,7 +221,7 @@ def _errors(
             # A similarity fits very few points almost exactly.
             mask = mask & (mask.sum(1, keepdims=True) > 3)
             a = procrustes_align(a, b, mask)(a)
-        distance = np.linalg.norm(a - b, axis=-1) * MILLIMETRES
+        distance = np.linalg.norm(a - b, axis=-1) * MILLIMETERS
         errors[:, joints] = np.where(mask, distance, 0)
         counts[:, joints] = mask
     return errors, counts

@@ -88,7 +88,7 @@ def inside_image(
         offset: ``(n, 3)`` translation of their bodies in camera space.
 
     Returns:
-        A function from ``(n, K, 3)`` points of those bodies, metres, to
+        A function from ``(n, K, 3)`` points of those bodies, meters, to
         ``(n, K)`` bool.
 
     Raises:
@@ -105,14 +105,14 @@ def inside_image(
             'annotation file needs meta.focal_length and '
             'meta.principal_point to tell which points are in the image'
         )
-    focal, centre = cameras[:, None, :2], cameras[:, None, 2:]
+    focal, center = cameras[:, None, :2], cameras[:, None, 2:]
     size = np.array(sample['ori_shape'][1::-1])
 
     def inside(points: np.ndarray) -> np.ndarray:
         points = points + offset[:, None]
         depth = points[..., 2:]
         front = depth > 0
-        pixels = points[..., :2] / np.where(front, depth, 1) * focal + centre
+        pixels = points[..., :2] / np.where(front, depth, 1) * focal + center
         seen = front & (pixels > 0) & (pixels < size)
         return np.asarray(seen.all(-1))
 
@@ -140,7 +140,7 @@ class GroundTruthBodies:
             index: ``(n,)`` rows of the persons.
 
         Returns:
-            Vertices ``(n, V, 3)`` and joints ``(n, J, 3)``, metres.  SMPL-X
+            Vertices ``(n, V, 3)`` and joints ``(n, J, 3)``, meters.  SMPL-X
             joints are those of the set ``smplx_144``.
 
         Raises:

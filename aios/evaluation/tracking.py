@@ -36,13 +36,13 @@ class Track:
         ids: ``(n,)`` int64 ids of the persons, by frame.
         boxes: ``(n, 4)`` float64 xyxy pixels, by frame.
         ignored: Polygons ``(k, 2)`` of unannotated regions, by frame.
-        labelled: Frames that are evaluated; None for all of ``ids``.
+        labeled: Frames that are evaluated; None for all of ``ids``.
     """
 
     ids: dict[int, np.ndarray] = field(default_factory=dict)
     boxes: dict[int, np.ndarray] = field(default_factory=dict)
     ignored: dict[int, list[np.ndarray]] = field(default_factory=dict)
-    labelled: set[int] | None = None
+    labeled: set[int] | None = None
 
     def add(self, frame: int, rows: Sequence[tuple[int, Sequence]]) -> None:
         """Add the id and xywh box of each person of a frame."""
@@ -97,8 +97,8 @@ def read_tracks(path: str | os.PathLike) -> Track:
 
 def _read_posetrack(text: str) -> Track:
     content = json.loads(text)
-    labelled: set[int] = set()
-    track, frames = Track(labelled=labelled), {}
+    labeled: set[int] = set()
+    track, frames = Track(labeled=labeled), {}
     rows: dict[int, list] = {}
     images = sorted(content['images'], key=lambda image: image['file_name'])
     for frame, image in enumerate(images, start=1):
@@ -113,7 +113,7 @@ def _read_posetrack(text: str) -> Track:
             np.stack((np.ravel(x), np.ravel(y)), axis=1) for x, y in shapes
         ]
         if image.get('is_labeled', True):
-            labelled.add(frame)
+            labeled.add(frame)
     for person in content['annotations']:
         # Persons without a box have head boxes only.
         if person.get('bbox'):
@@ -143,7 +143,7 @@ def evaluate_tracks(
     """MOTA, IDF1 and HOTA over all sequences.
 
     Boxes are compared by IoU; CLEAR and identity need 0.5.  An unmatched
-    prediction with its centre in an ignored region is left out, and so are
+    prediction with its center in an ignored region is left out, and so are
     frames without labels.
 
     Args:
@@ -209,7 +209,7 @@ def _trackeval_metrics() -> dict[str, Any]:
 
 def _sequence_data(true: Track, predicted: Track) -> dict[str, Any]:
     """Input of trackeval's metrics: ids counted from 0, and overlaps."""
-    frames = sorted(true.ids if true.labelled is None else true.labelled)
+    frames = sorted(true.ids if true.labeled is None else true.labeled)
     data: dict[str, Any] = {
         'num_timesteps': len(frames),
         'gt_ids': [],

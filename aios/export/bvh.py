@@ -53,7 +53,7 @@ def write_bvh(
         layer: Their body model.
         path: The ``.bvh`` file. Missing folders are made.
         person_id: Id of the person.
-        scale: Units per metre, 100 for centimetres.
+        scale: Units per meter, 100 for centimeters.
         fps: Frames per second if the sequence has none; default 1.
         armature: Bone names, a key of :data:`aios.export.ARMATURES`.
         overwrite: Replace an existing file.
@@ -175,7 +175,7 @@ class BVHExporter(Exporter):
             '--scale': dict(
                 type=float,
                 default=1.0,
-                help='units per metre, 100 for centimetres',
+                help='units per meter, 100 for centimeters',
             )
         }
     )

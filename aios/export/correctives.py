@@ -87,7 +87,7 @@ class CorrectiveBasis:
     later.
 
     Args:
-        tolerance: Largest allowed error of a vertex, metres.
+        tolerance: Largest allowed error of a vertex, meters.
     """
 
     def __init__(self, tolerance: float) -> None:

@@ -33,7 +33,7 @@ _ENDS = {
     'expression_8': ('mouthLeft', 'mouthRight'),
 }
 _FULL = 2.5  # coefficient at weight 1; larger ones look unnatural
-_MIDDLE = 0.01  # metres from the midline within which the sides blend
+_MIDDLE = 0.01  # meters from the midline within which the sides blend
 
 
 def arkit_shapes(

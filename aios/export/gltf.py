@@ -42,7 +42,7 @@ class GLBSummary:
         num_bytes: Size of the file.
         num_correctives: Corrective shapes of each person, by id.
         max_error: Largest distance of a vertex from the body model in any
-            frame, metres.
+            frame, meters.
     """
 
     num_bytes: int
@@ -73,8 +73,8 @@ def write_glb(
         path: The ``.glb`` file. Missing folders are made.
         correctives: ``'exact'`` adds blend shapes that correct the skinning
             of glTF. ``'none'`` gives a smaller file with errors of up to
-            centimetres near bent joints.
-        tolerance: Largest error of ``'exact'``, metres. Smaller values need
+            centimeters near bent joints.
+        tolerance: Largest error of ``'exact'``, meters. Smaller values need
             more shapes: noisy motion takes three times the size for 0.05 mm.
         fps: Frames per second if the sequence has none; default 1.
         armature: Bone names, a key of :data:`aios.export.ARMATURES`.

@@ -154,7 +154,7 @@ class GLTFScene:
 
     def _add_material(self, person_id: int) -> int:
         color = np.divide(instance_color(person_id), 255)
-        linear = color**2.2  # colours of glTF are linear
+        linear = color**2.2  # colors of glTF are linear
         self.materials.append(
             {
                 'name': f'person_{person_id}',

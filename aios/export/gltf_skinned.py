@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
 _CHUNK = 32  # frames computed at once
-_STILL = 1e-6  # smaller changes (metres, coefficients) are not animated
+_STILL = 1e-6  # smaller changes (meters, coefficients) are not animated
 _NUM_BETAS = 10
 
 

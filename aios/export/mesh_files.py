@@ -30,7 +30,7 @@ end_header
 def write_obj(
     mesh: Mesh, path: str | os.PathLike, overwrite: bool = False
 ) -> None:
-    """Write a mesh as Wavefront ``.obj``; colours are left out.
+    """Write a mesh as Wavefront ``.obj``; colors are left out.
 
     Axes and units do not change; coordinates are rounded to 0.1 mm.
 

@@ -49,7 +49,7 @@ def person_meshes(
         axes: A key of :data:`AXES`.
 
     Yields:
-        Row and mesh, in the colour of the person's id.
+        Row and mesh, in the color of the person's id.
 
     Raises:
         ValueError: If the axes are unknown.

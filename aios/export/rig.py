@@ -33,7 +33,7 @@ class Rig:
 
     Args:
         layer: The body model.
-        template: ``(V, 3)`` mean shape in the rest pose, flat hands, metres.
+        template: ``(V, 3)`` mean shape in the rest pose, flat hands, meters.
         shapes: ``(C, V, 3)`` blend shapes of the coefficients.
         joints: ``(J, 3)`` rest joints of the mean shape.
         joint_shapes: ``(C, J, 3)`` change of the joints by coefficient.
@@ -139,7 +139,7 @@ class PersonMotion:
         coefficients: ``(T, C)`` float64.
         rotations: ``(T, J, 4)`` float32 quaternions relative to the parent,
             real part last, with continuous signs.
-        transl: ``(T, 3)`` float32 metres.
+        transl: ``(T, 3)`` float32 meters.
     """
 
     person_id: int

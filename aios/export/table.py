@@ -19,7 +19,7 @@ EXPORTERS: dict[str, Exporter] = {
         BVHExporter(),
         AMASSExporter(),
         MeshExporter('obj', 'a mesh per person and frame'),
-        MeshExporter('ply', 'the same, binary and with colours'),
+        MeshExporter('ply', 'the same, binary and with colors'),
         KeypointsExporter(),
         MOTExporter(),
         ParamsExporter(),

@@ -18,9 +18,9 @@ class ContactOptions:
     """Thresholds of contacts.
 
     Args:
-        speed: Metres per second below which a contact begins, and above
+        speed: Meters per second below which a contact begins, and above
             which it ends.
-        height: Metres over the floor, in the same way.
+        height: Meters over the floor, in the same way.
         smooth: Seconds over which positions are smoothed to measure speeds.
         shortest: Duration in seconds below which contacts are ignored.
     """
@@ -40,8 +40,8 @@ def find_contacts(
     """Contacts, with hysteresis in speed and height.
 
     Args:
-        points: ``(T, P, 3)`` metres, in a static coordinate system.
-        heights: ``(T, P)`` metres over the floor.
+        points: ``(T, P, 3)`` meters, in a static coordinate system.
+        heights: ``(T, P)`` meters over the floor.
         times: ``(T,)`` seconds, ascending.
         options: Thresholds.
 

@@ -28,14 +28,14 @@ class Floor:
 
     Attributes:
         up: ``(3,)`` unit vector in camera axes, against gravity.
-        offset: Height of the camera over the floor, metres.
+        offset: Height of the camera over the floor, meters.
     """
 
     up: np.ndarray
     offset: float
 
     def heights(self, points: np.ndarray) -> np.ndarray:
-        """Heights ``(...)`` of points ``(..., 3)`` over the floor, metres."""
+        """Heights ``(...)`` of points ``(..., 3)`` over the floor, meters."""
         return points @ self.up + self.offset
 
     def project(self, points: np.ndarray) -> np.ndarray:

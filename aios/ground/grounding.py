@@ -22,7 +22,7 @@ from .solve import Beliefs, Track, fit_paths
 _WIDE = (30.0, 6.0, 1.0)
 _LOOSE = 1.8  # factor of speed thresholds before the first fit
 _MIN_CONTACTS = 3
-_OFF = 0.25  # metres from the floor beyond which a person is not on it
+_OFF = 0.25  # meters from the floor beyond which a person is not on it
 _HASTE = 1.7  # factor of speed thresholds for results with noisier depths
 
 
@@ -116,7 +116,7 @@ def check_floor(tracks: Sequence[Track], floor: Floor) -> dict[int, float]:
         floor: The floor.
 
     Returns:
-        By id of persons far from the floor, the median height in metres of
+        By id of persons far from the floor, the median height in meters of
         the lowest points of their soles; negative below the floor.
 
     Raises:

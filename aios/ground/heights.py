@@ -34,7 +34,7 @@ def standing_heights(betas: np.ndarray, poser: BodyPoser) -> np.ndarray:
         poser: Their body model.
 
     Returns:
-        ``(n,)`` metres from the soles to the top of the head.
+        ``(n,)`` meters from the soles to the top of the head.
     """
     mean, slope = _linear_height(poser)
     return mean + betas.astype(np.float64) @ slope
@@ -77,7 +77,7 @@ def set_heights(
 
     Args:
         sequence: With ids of a tracker, if ``heights`` has ids.
-        heights: Metres by ``person_id``. The value of ``None`` is the median
+        heights: Meters by ``person_id``. The value of ``None`` is the median
             height of all others, whose relative heights are kept.
         poser: Body model of the results.
 
@@ -127,7 +127,7 @@ def _check(
     for height in (*heights.values(), common):
         if height is not None and not 0 < height < np.inf:
             raise ValueError(
-                f'a height must be a positive number of metres, got {height}'
+                f'a height must be a positive number of meters, got {height}'
             )
     if heights and sequence.num_frames > 1 and not sequence.timestamps.any():
         raise ValueError(

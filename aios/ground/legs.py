@@ -28,7 +28,7 @@ HEELS, BIG_TOES, SMALL_TOES = map(_both, ('heel', 'bigtoe', 'smalltoe'))
 _BENT = (HIPS, KNEES, ANKLES)
 _OF_FOOT = (FEET, BIG_TOES, SMALL_TOES, HEELS)
 _REACH = 0.9995  # of the leg length; a straight leg has no bending plane
-_FORWARD = 0.02  # metres; knees closer to the line of the leg bend forwards
+_FORWARD = 0.02  # meters; knees closer to the line of the leg bend forwards
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Legs:
     """The legs of a person over time.
 
     Attributes:
-        joints: ``(T, 144, 3)`` metres.
+        joints: ``(T, 144, 3)`` meters.
         root: ``(T, 3, 3)`` global rotation of the pelvis.
         turns: ``(3, T, 2, 3, 3)`` global rotations of hip, knee and ankle.
-        clearance: ``(2,)`` height in metres of heel and toe joints over the
+        clearance: ``(2,)`` height in meters of heel and toe joints over the
             sole.
     """
 
@@ -74,7 +74,7 @@ class Legs:
 
     @property
     def pelvis(self) -> np.ndarray:
-        """Pelvis ``(T, 3)``, metres."""
+        """Pelvis ``(T, 3)``, meters."""
         return self.joints[:, 0]
 
     @property
@@ -109,7 +109,7 @@ class Legs:
 
     @property
     def lengths(self) -> np.ndarray:
-        """``(T, 2, 1)`` length of thigh plus shin, metres."""
+        """``(T, 2, 1)`` length of thigh plus shin, meters."""
         hips, knees, ankles = (self.joints[:, rows] for rows in _BENT)
         return _norm(knees - hips) + _norm(ankles - knees)
 

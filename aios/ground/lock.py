@@ -2,7 +2,7 @@
 """Lock feet during contacts.
 
 :mod:`.solve` has moved the whole person; the legs correct the remaining
-millimetres to centimetres.
+millimeters to centimeters.
 
 Legend: ``T`` frames of a person; the axis of 2 after it is left and right,
 the next heel and toes.
@@ -19,7 +19,7 @@ from .floor import Floor
 from .legs import ANKLES, Legs, turn_between
 
 _EASE = 0.2  # seconds of the transition into and out of a contact
-_MAX_SHIFT = 0.12  # metres; contacts that need more are ignored
+_MAX_SHIFT = 0.12  # meters; contacts that need more are ignored
 _MAX_TURN = 0.4  # radians by which a foot turns
 _ROUNDS = 8
 
@@ -65,7 +65,7 @@ def lock_feet(
 
 
 def _lift(depth: np.ndarray) -> np.ndarray:
-    """Metres by which to lift feet at a depth below the floor.
+    """Meters by which to lift feet at a depth below the floor.
 
     Feet far below the floor are not on it, and not lifted.
     """

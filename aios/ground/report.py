@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Measures of contact with the floor, in millimetres.
+"""Measures of contact with the floor, in millimeters.
 
 Legend: ``T`` frames of a person, ``P`` points of the soles.
 """

@@ -34,7 +34,7 @@ _MIN_FRAMES = 5  # of a track
 _TELE = 3.5  # focal length per longer side; longer ones are virtual cameras
 _UNEVEN, _UNEVEN_SHARE = 1.4, 0.2  # factor of the median step; part of steps
 _SAME_CAMERA = 1e-3  # tolerated change of K, relative to the focal length
-_MIN_DEPTH = 0.1  # metres; directions of nearer points are unstable
+_MIN_DEPTH = 0.1  # meters; directions of nearer points are unstable
 _PARAMETERS = ('joints3d', 'global_orient', 'body_pose')
 
 
@@ -60,7 +60,7 @@ def ground_sequence(
             out. Bodies of :data:`aios.results.MESH_BODIES` need none: they
             are moved as a whole, and feet may slide a little.
         options: Thresholds.
-        heights: Known heights in metres by ``person_id``; they set the scale.
+        heights: Known heights in meters by ``person_id``; they set the scale.
             Without any, most persons are assumed to be adults.
 
     Returns:
@@ -226,7 +226,7 @@ def _pieces(
 def _clearance(
     sequence: SequenceResult, rows: np.ndarray, poser: BodyPoser | None
 ) -> np.ndarray:
-    """``(2,)`` height in metres of heel and toe joints in the rest pose."""
+    """``(2,)`` height in meters of heel and toe joints in the rest pose."""
     if poser is None:
         return np.zeros(2)
     shape = {

@@ -21,7 +21,7 @@ from .heights import height_limits, set_heights, standing_heights
 from .solve import Track
 
 # Mean and standard deviation of the heights of adults, women and men together,
-# metres: 1.613 and 1.753 m, each with about 0.07 m (National Center for Health
+# meters: 1.613 and 1.753 m, each with about 0.07 m (National Center for Health
 # Statistics, Vital and Health Statistics 3-46, 2021).
 _MEAN, _SIGMA = 1.68, 0.10
 _CHILD, _CHILDREN = 0.1, (0.8, 1.6)  # fraction of children, their heights
@@ -35,14 +35,14 @@ def adult_scale(heights: np.ndarray) -> float:
     child in the image does not make adults taller.
 
     Args:
-        heights: ``(n,)`` metres, correct up to a common factor.
+        heights: ``(n,)`` meters, correct up to a common factor.
     """
     logs = np.linspace(-_MAX_LOG, _MAX_LOG, 1001)
-    metres = np.outer(np.exp(logs), heights)
-    density = np.exp(-(((metres - _MEAN) / _SIGMA) ** 2) / 2)
+    meters = np.outer(np.exp(logs), heights)
+    density = np.exp(-(((meters - _MEAN) / _SIGMA) ** 2) / 2)
     density *= (1 - _CHILD) / (_SIGMA * np.sqrt(2 * np.pi))
     low, high = _CHILDREN
-    density += _CHILD / (high - low) * ((metres > low) & (metres < high))
+    density += _CHILD / (high - low) * ((meters > low) & (meters < high))
     likelihood = np.log(density + 1e-12).sum(1)
     total = np.cumsum(np.exp(likelihood - likelihood.max()))
     # The median of the posterior: the maximum jumps, and the mean makes single
@@ -62,7 +62,7 @@ def set_sizes(
         poser: Body model of the results.
 
     Returns:
-        The persons, heights in metres before and after by ``person_id``, and
+        The persons, heights in meters before and after by ``person_id``, and
         remaining scale factors, which differ from 1 where the body model
         reaches its limits. Persons without contacts are not changed.
     """

@@ -3,7 +3,7 @@
 
 The terms of one sparse least-squares problem are:
 
-* the pelvis is at the predicted position, up to a few millimetres across the
+* the pelvis is at the predicted position, up to a few millimeters across the
   viewing ray and some percent along it; the error along it is partly a slow
   drift;
 * accelerations are small;
@@ -43,9 +43,9 @@ class Beliefs:
         drift_seconds: Correlation time of that error.
         acceleration: Acceleration of the pelvis, relative to its depth, per
             square second.
-        foot: Standing point of a foot relative to the pelvis, metres.
-        slip: Slow change of that error, metres per second.
-        floor: Height of a standing foot over the floor, metres.
+        foot: Standing point of a foot relative to the pelvis, meters.
+        slip: Slow change of that error, meters per second.
+        floor: Height of a standing foot over the floor, meters.
         size: Size of a person, relative to it; 0 if sizes are correct.
     """
 
@@ -74,7 +74,7 @@ class Track:
         legs: Predicted legs.
         seen: ``(T, P)`` whether points are inside the image.
         contacts: ``(T, P)`` whether points are in contact.
-        shift: ``(T, 3)`` correction of the position, metres.
+        shift: ``(T, 3)`` correction of the position, meters.
         targets: ``(T, P, 3)`` contact points; NaN without contact.
         sized: Whether the predicted size is known to be correct.
         believed: Prior of :attr:`size`.
@@ -295,7 +295,7 @@ def _add_rays(
     ray, depth = track.rays()
     here = track.legs.pelvis + track.shift
     for axis in _across(ray).swapaxes(0, 1):
-        # Angles, because residuals in metres would shrink with the depth.
+        # Angles, because residuals in meters would shrink with the depth.
         aside = (axis * here).sum(-1, keepdims=True) / depth
         slope = (axis - aside * ray) / depth
         right = (slope * track.shift).sum(-1) - aside[:, 0]
@@ -325,7 +325,7 @@ def _add_motion(
 ) -> None:
     """Accelerations of the pelvis are small, relative to its depth.
 
-    In metres, noise across the ray would shrink with the depth, which would
+    In meters, noise across the ray would shrink with the depth, which would
     pull all persons towards the camera.
     """
     ray, depth = (values[1:-1] for values in track.rays())

@@ -30,8 +30,8 @@ from .importer import Importer, ReadingOptions, posed_instances
 _TO_CAMERA = Rotation.from_matrix([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
 _SIZE = (1920, 1080)  # image of the virtual camera, which looks along y
 _FOCAL = 1500.0
-_HEIGHT = 1.5  # metres over the floor, which is z = 0
-_MARGIN = 1.5  # metres around the paths of pelvises
+_HEIGHT = 1.5  # meters over the floor, which is z = 0
+_MARGIN = 1.5  # meters around the paths of pelvises
 # Ends of the parts of ``poses``, by its size.
 _BODY = {'global_orient': 3, 'body_pose': 66}
 _PARTS: Mapping[int, Mapping[str, int]] = {
@@ -58,7 +58,7 @@ class _Motion:
         first: Number of the first frame.
         rate: Frames per second.
         gender: Gender of the body model.
-        pelvis: ``(T, 3)`` metres, z up.
+        pelvis: ``(T, 3)`` meters, z up.
         parameters: ``(T, ...)`` arguments of SMPL-X, z up.
         is_smplx: Whether shapes are those of SMPL-X.
     """

@@ -213,12 +213,12 @@ def fitted_camera(
     """Fit a camera that projects points to given pixels.
 
     Args:
-        points: ``(N, 3)`` metres, camera axes.
+        points: ``(N, 3)`` meters, camera axes.
         pixels: ``(N, 2)``.
         where: Origin of the data, for errors.
         focal: Focal length in pixels, if known.
         size: ``(width, height)`` of the image; by default the principal
-            point is its centre.
+            point is its center.
 
     Raises:
         ValueError: If there is no such camera.

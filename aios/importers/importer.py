@@ -105,7 +105,7 @@ def posed_instances(
 
     Args:
         poser: Body model.
-        pelvis: ``(n, 3)`` metres, camera axes.
+        pelvis: ``(n, 3)`` meters, camera axes.
         camera: Projects the joints.
         parameters: Arguments of SMPL-X without ``transl``, ``(n, ...)``; hand
             poses include the mean hand. Missing arguments are zero, missing

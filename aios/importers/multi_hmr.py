@@ -5,7 +5,7 @@ The dictionary of a person, as described in the issues
 (https://github.com/naver/multi-hmr, issues 16, 20, 32 and 43): ``rotvec``
 (53, 3), axis-angle of the pelvis, 21 joints of the body, 15 of the left hand,
 15 of the right and the jaw; ``shape`` (10), ``expression`` (10), ``scores``;
-``transl_pelvis`` (3), ``j3d`` and ``v3d`` (10475, 3) in metres, camera axes;
+``transl_pelvis`` (3), ``j3d`` and ``v3d`` (10475, 3) in meters, camera axes;
 ``j2d`` in pixels of the image that the network saw.
 """
 

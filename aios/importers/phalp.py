@@ -5,7 +5,7 @@ A joblib file maps the path of each frame to lists with one entry per track
 (https://github.com/brjathu/PHALP): ``tid``, ``bbox`` (x, y, width, height),
 ``conf``, ``size`` (height, width), ``tracked_time`` (frames since the last
 detection), ``smpl`` (rotation matrices ``global_orient`` and ``body_pose``
-(23, 3, 3), ``betas``), ``3d_joints`` (45, 3) in metres, and ``camera`` (3),
+(23, 3, 3), ``betas``), ``3d_joints`` (45, 3) in meters, and ``camera`` (3),
 their translation for a camera that renders the longer side of the image with
 256 pixels and a focal length of 5000; ``time`` is the frame number.
 """

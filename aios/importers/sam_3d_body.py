@@ -4,7 +4,7 @@
 The dictionary of a person, as described in the documentation and the issues
 (https://github.com/facebookresearch/sam-3d-body, issues 34, 53 and 82):
 ``pred_vertices`` (V, 3), ``pred_keypoints_3d`` (70, 3) and
-``pred_joint_coords`` (127, 3) in metres, camera axes without the translation
+``pred_joint_coords`` (127, 3) in meters, camera axes without the translation
 ``pred_cam_t`` (3); ``pred_keypoints_2d`` (70, 2) and ``focal_length`` in
 pixels; ``bbox`` (x0, y0, x1, y1).
 """

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Optimise a detector for inference, see ``docs/en/benchmarks.md``."""
+"""Optimize a detector for inference, see ``docs/en/benchmarks.md``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def prepare_for_inference(model: nn.Module) -> nn.Module:
-    """Optimise a detector in place, for inference only.
+    """Optimize a detector in place, for inference only.
 
     Batch norms of the backbone are fused into the convolutions before them.
     On a CPU, convolutions use the channels-last memory format.  Results

@@ -155,7 +155,7 @@ def sampling_locations(
     offsets: Tensor,
     spatial_shapes: Sequence[tuple[int, int]],
 ) -> Tensor:
-    """Sampling locations from offsets to points or centres of boxes.
+    """Sampling locations from offsets to points or centers of boxes.
 
     Args:
         references: Points ``(B, Q, L, 2)`` or boxes ``(B, Q, L, 4)`` (cx,

@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numba import types
 
-# Vectorisation needs reordered sums. NaN and infinity are preserved.
+# Vectorization needs reordered sums. NaN and infinity are preserved.
 _FASTMATH = {'contract', 'nsz', 'reassoc'}
 
 

@@ -152,7 +152,7 @@ def call_operator(
 
 
 def empty_output(value: Tensor, sizes: list[int], *samples: Tensor) -> Tensor:
-    """Uninitialised output of an operator.
+    """Uninitialized output of an operator.
 
     Args:
         value: ``(B, S, H, D)``.

@@ -2,7 +2,7 @@
 """Names, shapes and types of the results; ``docs/en/export.md`` lists them.
 
 Legend: ``N`` persons of all frames, ``F`` frames, ``V`` vertices.  Axes are
-OpenCV's (x right, y down, z forward), lengths metres, angles radians, image
+OpenCV's (x right, y down, z forward), lengths meters, angles radians, image
 coordinates pixels of the original image.
 """
 
@@ -66,7 +66,7 @@ Their results hold joints and vertices; the parameters are zero.
 
 
 APPEARANCE_SHAPE = (2, 64)
-"""Number of body parts, and of bins of a colour histogram."""
+"""Number of body parts, and of bins of a color histogram."""
 
 
 def _person_fields() -> dict[str, Field]:
@@ -86,7 +86,7 @@ def _person_fields() -> dict[str, Field]:
     fields['vertices'] = Field((-1, 3), _REAL, 'm, camera axes', True)
     fields['keypoints'] = Field((17, 2), _REAL, 'COCO order, px', True)
     fields['appearance'] = Field(
-        APPEARANCE_SHAPE, _REAL, 'colours of torso and thighs', True
+        APPEARANCE_SHAPE, _REAL, 'colors of torso and thighs', True
     )
     return fields
 

@@ -84,7 +84,7 @@ class SequenceResult:
         appearance: ``(N, 2, 64)``, or None; see
             :func:`aios.tracking.with_appearance`.
         floor: ``(4,)``, or None if unknown: unit vector against gravity and
-            height of the camera in metres, so that ``floor[:3] @ x +
+            height of the camera in meters, so that ``floor[:3] @ x +
             floor[3]`` is the height of ``x`` over the floor.
         faces: ``(T, 3)`` triangles of ``vertices``, or None: those of
             SMPL-X. Only for bodies of :data:`~aios.results.MESH_BODIES`.

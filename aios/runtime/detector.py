@@ -37,7 +37,7 @@ class OnnxDetector:
     Examples:
         >>> detector = OnnxDetector('aios_s.onnx')
         >>> persons = detector(cv2.imread('photo.jpg'))
-        >>> persons.instances['vertices']  # (n, 10475, 3) metres
+        >>> persons.instances['vertices']  # (n, 10475, 3) meters
 
     Args:
         path: A file of ``python -m aios export``.

@@ -222,13 +222,13 @@ def _readers(node: openvino.Node) -> list[openvino.Node]:
 
 def _reached(
     starts: Sequence[openvino.Node],
-    neighbours: Callable[[openvino.Node], list[openvino.Node]],
+    neighbors: Callable[[openvino.Node], list[openvino.Node]],
 ) -> list[openvino.Node]:
-    """All nodes reachable via ``neighbours``, including ``starts``."""
+    """All nodes reachable via ``neighbors``, including ``starts``."""
     reached = {node.get_name(): node for node in starts}
     stack = [*starts]
     while stack:
-        for node in neighbours(stack.pop()):
+        for node in neighbors(stack.pop()):
             if node.get_name() not in reached:
                 reached[node.get_name()] = node
                 stack.append(node)

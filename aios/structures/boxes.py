@@ -3,7 +3,7 @@
 
 Boxes are ``(..., 4)`` NumPy arrays or tensors; results have the type of the
 input.  ``xyxy`` are corners, ``xywh`` a corner and a size, ``cxcywh`` a
-centre and a size.
+center and a size.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ def xyxy_to_xywh(boxes: ArrayT) -> ArrayT:
 
 
 def xyxy_to_cxcywh(boxes: ArrayT) -> ArrayT:
-    """Corners to centre and size."""
+    """Corners to center and size."""
     low, high = boxes[..., :2], boxes[..., 2:4]
     return _concat((low + high) / 2, high - low)
 
 
 def cxcywh_to_xyxy(boxes: ArrayT) -> ArrayT:
-    """Centre and size to corners."""
-    centre, half = boxes[..., :2], boxes[..., 2:4] / 2
-    return _concat(centre - half, centre + half)
+    """Center and size to corners."""
+    center, half = boxes[..., :2], boxes[..., 2:4] / 2
+    return _concat(center - half, center + half)
 
 
 def scale_boxes(boxes: ArrayT, ratio: float) -> ArrayT:
-    """Scale ``xyxy`` boxes about their centres."""
-    centre = (boxes[..., :2] + boxes[..., 2:4]) / 2
+    """Scale ``xyxy`` boxes about their centers."""
+    center = (boxes[..., :2] + boxes[..., 2:4]) / 2
     half = (boxes[..., 2:4] - boxes[..., :2]) * (ratio / 2)
-    return _concat(centre - half, centre + half)
+    return _concat(center - half, center + half)
 
 
 def clip_boxes(boxes: ArrayT, height: float, width: float) -> ArrayT:
@@ -95,7 +95,7 @@ def sanitize_xywh(
         boxes: ``(..., 4)`` ``xywh`` in pixels.
         height: Image height, a number or ``(...,)``.
         width: Image width, a number or ``(...,)``.
-        ratio: Scale about the centre before clipping.
+        ratio: Scale about the center before clipping.
 
     Returns:
         ``(..., 4)`` float32 ``xyxy``, zeros where invalid, and ``(...,)``
@@ -151,7 +151,7 @@ def box_iou(a: ArrayT, b: ArrayT) -> ArrayT:
     """IoU of ``xyxy`` boxes that broadcast against each other.
 
     NOTE: 1e-6 is added to the union, as in the published losses; it matters
-    for the tiny normalised boxes of hands.
+    for the tiny normalized boxes of hands.
 
     Args:
         a: ``(..., 4)``.
@@ -192,7 +192,7 @@ def _area(boxes: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def generalized_box_iou(a: ArrayT, b: ArrayT) -> ArrayT:
-    """Generalised IoU (Rezatofighi et al., CVPR 2019), see :func:`box_iou`.
+    """Generalized IoU (Rezatofighi et al., CVPR 2019), see :func:`box_iou`.
 
     Returns:
         ``(...,)`` in ``[-1, 1]``.

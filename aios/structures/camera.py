@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The pinhole camera, and the virtual camera of the published network.
 
-Axes are OpenCV's: x right, y down, z forward; lengths are metres, image
+Axes are OpenCV's: x right, y down, z forward; lengths are meters, image
 coordinates pixels.  Cropping, resizing and flipping an image change the
 matrix ``K``; 3-D points stay the same.
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VIRTUAL_FOCAL = 5000.0
-_NEAREST = 1e-3  # metres; smallest depth that is projected
+_NEAREST = 1e-3  # meters; smallest depth that is projected
 
 ArrayT = TypeVar('ArrayT', np.ndarray, 'Tensor')
 
@@ -35,7 +35,7 @@ def project_points(points: ArrayT, K: ArrayT) -> ArrayT:
     less than 1 mm become 1 mm, so that pixels are finite.
 
     Args:
-        points: ``(..., N, 3)`` metres.
+        points: ``(..., N, 3)`` meters.
         K: ``(..., 3, 3)`` intrinsics, pixels.
 
     Returns:
@@ -57,7 +57,7 @@ def weak_perspective_to_translation(camera: ArrayT) -> ArrayT:
         camera: ``(..., 3)`` raw ``(s, tx, ty)``.
 
     Returns:
-        ``(..., 3)`` metres: ``(tx / s, ty / s, 1 / s)``.
+        ``(..., 3)`` meters: ``(tx / s, ty / s, 1 / s)``.
     """
     scale = camera[..., :1] + 1e-9  # as published
     xy = camera[..., 1:] / scale
@@ -111,7 +111,7 @@ class Camera:
         Args:
             focal: Pixels, one number or ``(fx, fy)``.
             size: ``(width, height)``.
-            principal_point: ``(cx, cy)``; default the image's centre.
+            principal_point: ``(cx, cy)``; default the image's center.
         """
         fx, fy = np.broadcast_to(np.asarray(focal, np.float64).ravel(), 2)
         width, height = size
@@ -187,14 +187,14 @@ def convert_virtual_camera(
     refer to the same resolution.
 
     Args:
-        transl: ``(..., 3)`` metres, in the first camera.
+        transl: ``(..., 3)`` meters, in the first camera.
         focal_from: Focal length of the first camera, pixels.
         focal_to: Focal length of the second camera, pixels.
         principal_point_from: ``(cx, cy)`` of the first camera.
         principal_point_to: ``(cx, cy)`` of the second camera.
 
     Returns:
-        ``(..., 3)`` metres, in the second camera.
+        ``(..., 3)`` meters, in the second camera.
     """
     depth: Any = transl[..., 2] * (focal_to / focal_from)
     moved: list[Any] = [

@@ -23,7 +23,7 @@ class Mesh:
     with the types below.
 
     Args:
-        vertices (np.ndarray): (V, 3) float32 positions in metres, OpenCV
+        vertices (np.ndarray): (V, 3) float32 positions in meters, OpenCV
             camera axes (x right, y down, z forward).
         faces (np.ndarray): (F, 3) int32 vertex indices. Seen from outside the
             surface the corners run counter-clockwise, as in SMPL-X; shading
@@ -31,7 +31,7 @@ class Mesh:
         colors (np.ndarray): (3,) or (V, 3) float32 RGB in [0, 1].
 
     Raises:
-        ValueError: If a shape, an index, a colour or a coordinate is not as
+        ValueError: If a shape, an index, a color or a coordinate is not as
             described above.
     """
 

@@ -65,16 +65,16 @@ def procrustes_align(
     count = np.maximum(weight.sum(-2), 1)
     source_mean = source.sum(-2) / count
     target_mean = target.sum(-2) / count
-    centred = (source - source_mean[..., None, :]) * weight
-    centred_target = (target - target_mean[..., None, :]) * weight
+    centered = (source - source_mean[..., None, :]) * weight
+    centered_target = (target - target_mean[..., None, :]) * weight
 
-    covariance = np.swapaxes(centred_target, -1, -2) @ centred
+    covariance = np.swapaxes(centered_target, -1, -2) @ centered
     u, singular, vt = np.linalg.svd(covariance)
     sign = np.ones_like(singular)
     sign[..., 2] = np.where(np.linalg.det(u @ vt) < 0, -1, 1)
     rotation = (u * sign[..., None, :]) @ vt
 
-    spread = np.square(centred).sum((-2, -1))
+    spread = np.square(centered).sum((-2, -1))
     fit = (singular * sign).sum(-1)
     # Rounding errors of the mean are not spread.
     largest = np.abs(source).max((-2, -1), initial=0)

@@ -8,7 +8,7 @@ differentiable.  Conventions (AiOS network, SMPL-X):
 * **axis-angle**: ``(..., 3)``, direction times angle in radians.
 * **6-D** (Zhou et al., CVPR 2019): ``(..., 6)`` read as a row-major 3×2
   matrix, so elements 0, 2, 4 are the first *column* of the rotation and
-  elements 1, 3, 5 the second, before orthonormalisation.
+  elements 1, 3, 5 the second, before orthonormalization.
 * **quaternion**: ``(..., 4)``, real part first.
 """
 
@@ -33,7 +33,7 @@ def _check(x: Tensor, tail: tuple[int, ...], name: str) -> None:
 
 
 def rotation_6d_to_matrix(x: Tensor) -> Tensor:
-    """Orthonormalise a 6-D representation (Gram-Schmidt).
+    """Orthonormalize a 6-D representation (Gram-Schmidt).
 
     NOTE: The zero vector gives the zero matrix, not the identity, as in the
     published network, whose rotation heads start at zero.
@@ -96,7 +96,7 @@ def _sqrt_positive(x: Tensor) -> Tensor:
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     """Quaternions of rotation matrices, by the best-conditioned formula.
 
-    The sign is *not* standardised, as in the published network and in
+    The sign is *not* standardized, as in the published network and in
     PyTorch3D up to version 0.7.5: a negative real part gives a rotation of
     more than π.
 

@@ -146,7 +146,7 @@ class TokenLayout:
         """Dense attention mask, the definition of person attention.
 
         A token attends to its own person; box tokens also attend to the box
-        tokens of all persons.  The network uses a factorised form.
+        tokens of all persons.  The network uses a factorized form.
 
         Returns:
             ``(P * T, P * T)`` bool, rows are queries.

@@ -2,7 +2,7 @@
 """Synthetic persons with exact labels: images and sequences.
 
 A scene is drawn from a random generator (:func:`sample_scene`), rendered
-(:func:`render_scene`) and labelled (:func:`label_scene`);
+(:func:`render_scene`) and labeled (:func:`label_scene`);
 :func:`generate_dataset` does so for whole datasets.  See
 ``docs/en/synthetic_data.md``.
 """

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Vertex colours of bodies: skin, hair, eyes, lips and clothes.
+"""Vertex colors of bodies: skin, hair, eyes, lips and clothes.
 
 Garments are regions of the rest body whose borders are fractions of limbs,
 so they fit every body in the SMPL-X format.
@@ -17,13 +17,13 @@ from aios.synthetic.bodies import BodyTemplate
 from aios.synthetic.textures import random_hue
 
 
-def _colours(*rows: tuple[int, int, int]) -> np.ndarray:
-    """Colours (n, 3) in 0..1, given in 0..255."""
+def _colors(*rows: tuple[int, int, int]) -> np.ndarray:
+    """Colors (n, 3) in 0..1, given in 0..255."""
     return np.array(rows) / 255.0
 
 
-# Skin from light to dark, sRGB, interpolated between neighbours.
-_SKINS = _colours(
+# Skin from light to dark, sRGB, interpolated between neighbors.
+_SKINS = _colors(
     (246, 222, 205),
     (236, 200, 175),
     (217, 170, 138),
@@ -32,7 +32,7 @@ _SKINS = _colours(
     (100, 65, 48),
     (66, 44, 36),
 )
-_HAIRS = _colours(
+_HAIRS = _colors(
     (26, 22, 20),
     (48, 34, 26),
     (86, 56, 36),
@@ -42,9 +42,9 @@ _HAIRS = _colours(
     (150, 148, 146),
     (215, 213, 208),
 )
-_EYES = _colours((70, 44, 26), (96, 70, 38), (90, 120, 140), (96, 116, 84))
-# Common colours of clothes; others are drawn from all hues.
-_BASICS = _colours(
+_EYES = _colors((70, 44, 26), (96, 70, 38), (90, 120, 140), (96, 116, 84))
+# Common colors of clothes; others are drawn from all hues.
+_BASICS = _colors(
     (24, 25, 28),
     (60, 62, 66),
     (120, 122, 125),
@@ -60,7 +60,7 @@ _BASICS = _colours(
 
 _TORSO = (0, 3, 6, 9, 13, 14, 16, 17, 12)
 _LEGS, _ARMS = ((1, 4, 7), (2, 5, 8)), ((16, 18, 20), (17, 19, 21))
-_SOFT = 0.018  # metres over which the border of a garment fades
+_SOFT = 0.018  # meters over which the border of a garment fades
 _PATTERNS = (
     'plain',
     'plain',
@@ -90,20 +90,20 @@ _BOTTOMS = {
 
 @dataclass(frozen=True)
 class Outfit:
-    """Appearance of a person; colours are RGB in 0..1.
+    """Appearance of a person; colors are RGB in 0..1.
 
     Attributes:
-        skin, hair, eyes, lips: Colours.
+        skin, hair, eyes, lips: Colors.
         hair_style: ``short``, ``long``, ``bald`` or ``cap``.
         forehead: Height of the hairline between brows (0) and crown (1).
         beard: Strength of a beard, 0 to 1.
         top, bottom: Keys of the garment tables.
         top_pattern, bottom_pattern: Pattern names.
-        top_colors, bottom_colors: ``(2, 3)`` main and second colour.
-        shoes, socks: Colours.
+        top_colors, bottom_colors: ``(2, 3)`` main and second color.
+        shoes, socks: Colors.
         boots: Share of the shin that the footwear covers, 0 for shoes,
             negative for bare feet.
-        frequency: Stripes per metre.
+        frequency: Stripes per meter.
     """
 
     skin: np.ndarray
@@ -126,7 +126,7 @@ class Outfit:
 
 
 def _cloth_color(rng: np.random.Generator, skin: np.ndarray) -> np.ndarray:
-    """A colour that differs from the skin."""
+    """A color that differs from the skin."""
     for _ in range(8):
         color = _any_color(rng)
         if np.linalg.norm(color - skin) > 0.3:
@@ -198,7 +198,7 @@ def sample_outfit(rng: np.random.Generator, gender: str) -> Outfit:
 class _Painter:
     """Paints an outfit on a template.
 
-    Regions are coverages in 0..1 that rise over ``_SOFT`` metres, about one
+    Regions are coverages in 0..1 that rise over ``_SOFT`` meters, about one
     edge of the mesh, so that linear interpolation gives straight hems.
     """
 
@@ -260,14 +260,14 @@ class _Painter:
 
 
 def _soft(distance: np.ndarray, width: float = _SOFT) -> np.ndarray:
-    """Linear step from 0 to 1 over ``width`` metres around distance 0."""
+    """Linear step from 0 to 1 over ``width`` meters around distance 0."""
     return np.clip(0.5 + distance / width, 0, 1)
 
 
 def _pattern(
     name: str, v: np.ndarray, frequency: float, chest: float
 ) -> np.ndarray:
-    """``(V,)`` coverage of the second colour of a garment."""
+    """``(V,)`` coverage of the second color of a garment."""
 
     def wave(x: np.ndarray) -> np.ndarray:
         return np.clip(0.4 + 1.6 * np.cos(2 * np.pi * x * frequency), 0, 1)
@@ -416,10 +416,10 @@ def _paint_head(p: _Painter) -> None:
 def _lips(p: _Painter) -> np.ndarray:
     """Coverage of the lips."""
     v, lips, eyes = p.v, p.j[107:127], 0.5 * (p.j[23] + p.j[24])
-    centre = lips.mean(0)
+    center = lips.mean(0)
     width, height = np.ptp(lips[:, 0]) / 2, np.ptp(lips[:, 1]) / 2
     oval = np.hypot(
-        (v[:, 0] - centre[0]) / width, (v[:, 1] - centre[1]) / height
+        (v[:, 0] - center[0]) / width, (v[:, 1] - center[1]) / height
     )
     front = p.segments(15, 22) * (v[:, 2] > eyes[2] - 0.02)
     return front * _soft(1.05 - oval, 0.4)
@@ -457,7 +457,7 @@ def _around_pole(p: _Painter, joint: int, radius: float) -> np.ndarray:
 def dress_body(
     template: BodyTemplate, outfit: Outfit
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vertex colours of a dressed person, and coverage by clothes and hair.
+    """Vertex colors of a dressed person, and coverage by clothes and hair.
 
     Args:
         template: Rest body of the person's gender.

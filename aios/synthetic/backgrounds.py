@@ -26,9 +26,9 @@ class Surroundings:
         floor_turn: Rotation of the floor texture, radians.
         walls: Textures of the back, left and right wall, and the ceiling.
         wall_distances: Distances of back, left and right wall and the
-            ceiling's height, metres.
+            ceiling's height, meters.
         panorama: Outdoor surroundings.
-        haze: ``(3,)`` colour of distant surfaces.
+        haze: ``(3,)`` color of distant surfaces.
         blur: Defocus, pixels per 640 pixels of width.
     """
 
@@ -89,10 +89,10 @@ def _decorate(rng: np.random.Generator, wall: Texture) -> Texture:
     The result is 2 x 2 tiles of the wall; its lower edge is at the floor.
     """
     image = np.tile(wall.image, (2, 2, 1))
-    metres = 2 * wall.metres
-    scale = len(image) / metres
+    meters = 2 * wall.meters
+    scale = len(image) / meters
     x = 0.2
-    while x < metres - 1.0:
+    while x < meters - 1.0:
         kind = rng.choice(
             ['door', 'window', 'image', 'shelf', 'none'],
             p=[0.15, 0.2, 0.25, 0.2, 0.2],
@@ -110,13 +110,13 @@ def _decorate(rng: np.random.Generator, wall: Texture) -> Texture:
         if kind != 'none':
             box = [
                 int(v * scale)
-                for v in (x, metres - high, x + width, metres - low)
+                for v in (x, meters - high, x + width, meters - low)
             ]
             _draw_object(rng, image, str(kind), box)
         x += width + rng.uniform(0.2, 1.2)
     skirting = int(0.08 * scale)
     image[-skirting:] *= 0.75
-    return Texture(image, metres)
+    return Texture(image, meters)
 
 
 def _draw_object(
@@ -175,11 +175,11 @@ def _sample(
     image: np.ndarray,
     x: np.ndarray,
     y: np.ndarray,
-    metres: float,
+    meters: float,
     footprint: np.ndarray,
 ) -> np.ndarray:
-    """Sample a texture, fading to its mean colour at a distance."""
-    scale = image.shape[0] / metres
+    """Sample a texture, fading to its mean color at a distance."""
+    scale = image.shape[0] / meters
     size = image.shape[0]
     map_x = np.mod(x * scale, size).astype(np.float32)
     map_y = np.mod(y * scale, size).astype(np.float32)
@@ -196,13 +196,13 @@ def _floor(
     x = rays[..., 0] * distance
     z = rays[..., 2] * distance
     cos, sin = math.cos(place.floor_turn), math.sin(place.floor_turn)
-    # Metres per pixel along the floor, by the grazing angle.
+    # Meters per pixel along the floor, by the grazing angle.
     footprint = distance**2 / float(view.position[1] * view.camera.focal[0])
     color = _sample(
         place.floor.image,
         cos * x - sin * z,
         sin * x + cos * z,
-        place.floor.metres,
+        place.floor.meters,
         footprint,
     )
     if place.haze is not None:
@@ -243,7 +243,7 @@ def _walls(
                 wall.image,
                 across,
                 up,
-                wall.metres,
+                wall.meters,
                 where / focal,
             )
             image[seen] = gain * color[seen]

@@ -44,8 +44,8 @@ class BodyTemplate:
     """The mean body of a gender in the rest pose and its parts.
 
     Attributes:
-        vertices: ``(V, 3)`` metres.
-        joints: ``(144, 3)`` metres.
+        vertices: ``(V, 3)`` meters.
+        joints: ``(144, 3)`` meters.
         faces: ``(F, 3)`` int32.
         segment: ``(V,)`` joint (0-54) with the largest skinning weight.
         hand_mean: ``(2, 15, 3)`` mean pose of the left and right hand.
@@ -88,7 +88,7 @@ def _waves(
     low: float,
     high: float,
 ) -> np.ndarray:
-    """``(48, N)`` cosines of points; wave numbers in radians per metre."""
+    """``(48, N)`` cosines of points; wave numbers in radians per meter."""
     numbers = rng.normal(size=(48, 3))
     numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
     numbers *= rng.uniform(low, high, (48, 1))
@@ -178,7 +178,7 @@ class BodyBank:
 
         Returns:
             Vertices ``(P, V, 3)`` and joints ``(P, 144, 3)``, float32,
-            metres.
+            meters.
         """
         bodies = self._poser(_stacked(parameters), genders)
         return bodies.vertices, bodies.joints
@@ -200,7 +200,7 @@ class BodyBank:
             figures: ``P`` figures, at least one.
 
         Returns:
-            Vertices ``(P, V, 3)`` and joints ``(P, 144, 3)``, metres.
+            Vertices ``(P, V, 3)`` and joints ``(P, 144, 3)``, meters.
         """
         parameters = [
             smplx_parameters(f, self.template(f.gender).hand_mean)

@@ -20,11 +20,11 @@ _MIX = 12  # waves per pattern of folds or spots
 
 @dataclass(frozen=True)
 class Garb:
-    """Colours, displacement and shading by cloth and hair.
+    """Colors, displacement and shading by cloth and hair.
 
     Attributes:
         colors: ``(V, 3)`` RGB in 0..1.
-        push: ``(V,)`` metres outwards along the normals.
+        push: ``(V,)`` meters outwards along the normals.
         shade: ``(V,)`` light in folds, 0 to 1.
     """
 
@@ -63,9 +63,9 @@ def sample_garb(
     if rng.random() < 0.3:
         colors = _print(rng, colors, top, waves, outfit.top_colors[1])
     # Most dyes are desaturated.
-    grey = colors.mean(1, keepdims=True)
-    colors = grey + (1 - rng.uniform(0, 0.7) * cloth[:, None]) * (
-        colors - grey
+    gray = colors.mean(1, keepdims=True)
+    colors = gray + (1 - rng.uniform(0, 0.7) * cloth[:, None]) * (
+        colors - gray
     )
     loose = rng.uniform(0.003, 0.024, 2)
     push = top * loose[0] + bottom * loose[1]
@@ -95,7 +95,7 @@ def _print(
     waves: dict[str, np.ndarray],
     color: np.ndarray,
 ) -> np.ndarray:
-    """Blotches of a second colour, from camouflage to small flowers."""
+    """Blotches of a second color, from camouflage to small flowers."""
     kind = str(rng.choice(['puff', 'fold', 'fine']))
     spots = _mix(rng, waves[kind]) - rng.uniform(-0.3, 1.0)
     cover = top * np.clip(0.5 + 2 * spots, 0, 1)

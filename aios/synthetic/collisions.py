@@ -2,7 +2,7 @@
 """Collision tests between bodies, and of limbs with their own body.
 
 A point is inside a surface if it lies behind the tangent plane of the
-nearest vertex.  With edges of about a centimetre this is accurate enough to
+nearest vertex.  With edges of about a centimeter this is accurate enough to
 reject bad placements and takes a few milliseconds.
 """
 
@@ -20,10 +20,10 @@ _LEFT_LEG, _RIGHT_LEG = (1, 4, 7, 10), (2, 5, 8, 11)
 _LOWER = {'left_arm': (20, *_LEFT_FINGERS), 'right_arm': (21, *_RIGHT_FINGERS)}
 
 
-_CONTACT = 0.002  # metres; tolerated penetration of two bodies
-# Tolerated self-penetration: metres, and share of a limb's vertices
+_CONTACT = 0.002  # meters; tolerated penetration of two bodies
+# Tolerated self-penetration: meters, and share of a limb's vertices
 _DEPTH, _SHARE = 0.01, 0.02
-_REACH = 0.12  # metres; maximum depth of a point inside a limb or trunk
+_REACH = 0.12  # meters; maximum depth of a point inside a limb or trunk
 
 
 def _bounds(points: np.ndarray, margin: float) -> tuple[np.ndarray, ...]:
@@ -59,10 +59,10 @@ def count_inside(
     """Counts points deeper than ``depth`` below a surface.
 
     Args:
-        points: ``(N, 3)`` metres.
+        points: ``(N, 3)`` meters.
         vertices: ``(M, 3)`` vertices of the surface.
         normals: ``(M, 3)`` outward unit normals.
-        depth: Tolerated depth, metres.
+        depth: Tolerated depth, meters.
 
     Returns:
         Number of points.
@@ -94,7 +94,7 @@ def bodies_overlap(
     """Whether two bodies intersect.
 
     Args:
-        first: ``(V, 3)`` vertices, metres, ``y`` up.
+        first: ``(V, 3)`` vertices, meters, ``y`` up.
         first_normals: ``(V, 3)`` outward normals.
         second: ``(V, 3)`` vertices of the other body.
         second_normals: ``(V, 3)``.
@@ -125,7 +125,7 @@ def has_self_penetration(
     """Whether hands are inside the body, or the legs inside each other.
 
     Args:
-        vertices: ``(V, 3)`` posed vertices, metres.
+        vertices: ``(V, 3)`` posed vertices, meters.
         normals: ``(V, 3)`` outward normals.
         segment: ``(V,)`` dominant joint of each vertex.
 

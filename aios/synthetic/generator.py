@@ -158,7 +158,7 @@ def generate_unit(
         folder: Where to write.
 
     Returns:
-        Number of labelled persons.
+        Number of labeled persons.
     """
     bank = shared_bank(options.body)
     base = None
@@ -191,7 +191,7 @@ def generate_unit(
         counts += dropped
         if labels:
             rows.append(_with_names(options, labels, name, unit, frame))
-        # Images of unlabelled (too small) persons do not count as empty.
+        # Images of unlabeled (too small) persons do not count as empty.
         elif not np.isin(photograph.ids, range(len(scene.persons))).any():
             empty.append((name, *image.shape[:2]))
     if images:

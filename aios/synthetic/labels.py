@@ -4,7 +4,7 @@
 Positions come from the body model, visibility from the depth and id buffers
 of the image.
 
-Symbols: ``N`` labelled persons, ``V`` vertices, ``F`` faces.
+Symbols: ``N`` labeled persons, ``V`` vertices, ``F`` faces.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MIN_PIXELS = 40
 _MIN_SHARE = 0.04
 _MIN_PART_SHARE = 0.1
 _LANDMARKS = slice(76, 144)
-# Largest depth of visible joints below the surface, metres.
+# Largest depth of visible joints below the surface, meters.
 _JOINT_DEPTH = np.full(144, 0.02)
 _JOINT_DEPTH[:22] = 0.14
 _JOINT_DEPTH[[7, 8, 10, 11, 18, 19, 20, 21]] = 0.06
@@ -58,7 +58,7 @@ def camera_parameters(
 
     Returns:
         :func:`~aios.synthetic.bodies.smplx_parameters` with ``global_orient``
-        and ``transl`` ``(3,)`` in the camera frame, metres.
+        and ``transl`` ``(3,)`` in the camera frame, meters.
     """
     body = person.body
     parameters = smplx_parameters(body.figure, hand_mean)
@@ -139,7 +139,7 @@ def visible_share(
     """Visible share of a surface.
 
     Args:
-        vertices: ``(V, 3)`` in the camera frame, metres.
+        vertices: ``(V, 3)`` in the camera frame, meters.
         faces: ``(F, 3)`` counter-clockwise from outside.
         camera: Intrinsics and size.
         photograph: Depth and id buffers.
@@ -156,9 +156,9 @@ def visible_share(
     if total <= 0:
         return 0.0
     corners = faces[facing]
-    centre = sum(vertices[corners[:, k]] for k in range(3)) / 3
-    tolerance = 0.012 + 2 * centre[:, 2] / camera.focal[0]
-    seen = _is_seen(centre, tolerance, camera, photograph, index)
+    center = sum(vertices[corners[:, k]] for k in range(3)) / 3
+    tolerance = 0.012 + 2 * center[:, 2] / camera.focal[0]
+    seen = _is_seen(center, tolerance, camera, photograph, index)
     return float((area[facing] * seen).sum() / total)
 
 
@@ -174,11 +174,11 @@ def _is_seen(
 
     Args:
         points: ``(N, 3)``.
-        tolerance: ``(N,)`` allowed depth below the surface, metres.
+        tolerance: ``(N,)`` allowed depth below the surface, meters.
         camera: Intrinsics and size.
         photograph: Buffers.
         index: Id of the person.
-        reach: Also search the neighbourhood of this radius, pixels.
+        reach: Also search the neighborhood of this radius, pixels.
 
     Returns:
         ``(N,)`` bool.

@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Lighting:
-    """Light in the world (``y`` up); colours are RGB factors.
+    """Light in the world (``y`` up); colors are RGB factors.
 
     Attributes:
         direction: ``(3,)`` unit vector towards the main light.

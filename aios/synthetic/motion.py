@@ -83,9 +83,9 @@ def _smooth_step(x: float) -> float:
     return x * x * (3 - 2 * x)
 
 
-def _bump(phase: float, centre: float, width: float) -> float:
+def _bump(phase: float, center: float, width: float) -> float:
     """Periodic bell curve of the gait phase."""
-    distance = (phase - centre + np.pi) % (2 * np.pi) - np.pi
+    distance = (phase - center + np.pi) % (2 * np.pi) - np.pi
     return float(np.exp(-((distance / width) ** 2)))
 
 
@@ -243,7 +243,7 @@ def foot_locked_path(
             one.
 
     Returns:
-        ``(T, 2)`` x and z of the pelvis relative to the first frame, metres.
+        ``(T, 2)`` x and z of the pelvis relative to the first frame, meters.
     """
     soles = joints[:, _SOLES]
     relative = (soles - joints[:, :1])[..., [0, 2]]

@@ -134,12 +134,12 @@ def _plant(rng: np.random.Generator) -> _Shape:
     """A pot with a ball of triangular leaves."""
     radius, height = rng.uniform(0.15, 0.45), rng.uniform(0.4, 1.7)
     count = 400
-    centre = rng.normal(size=(count, 3))
-    centre /= np.linalg.norm(centre, axis=1, keepdims=True)
-    centre *= radius * rng.uniform(0.3, 1.0, (count, 1)) ** 0.5
-    centre[:, 1] = centre[:, 1] * rng.uniform(0.8, 1.6) + height
+    center = rng.normal(size=(count, 3))
+    center /= np.linalg.norm(center, axis=1, keepdims=True)
+    center *= radius * rng.uniform(0.3, 1.0, (count, 1)) ** 0.5
+    center[:, 1] = center[:, 1] * rng.uniform(0.8, 1.6) + height
     leaf = rng.normal(size=(count, 3, 3)) * rng.uniform(0.03, 0.1)
-    corners = (centre[:, None] + leaf).reshape(-1, 3)
+    corners = (center[:, None] + leaf).reshape(-1, 3)
     faces = np.arange(3 * count, dtype=np.int32).reshape(-1, 3)
     both = np.concatenate([faces, faces[:, ::-1] + 3 * count])
     corners = np.concatenate([corners, corners])
@@ -163,7 +163,7 @@ _KINDS = (_box, _box, _board, _table, _table, _pole, _plant, _bags)
 
 
 def _paint(rng: np.random.Generator, shape: _Shape, green: bool) -> np.ndarray:
-    """``(N, 3)`` colours: plain, grained, striped or blotched."""
+    """``(N, 3)`` colors: plain, grained, striped or blotched."""
     wood = np.array([0.5, 0.36, 0.24]) * rng.uniform(0.4, 1.7)
     hue = random_hue(rng, (10, 200), (50, 240))
     color = wood if rng.random() < 0.35 else hue

@@ -29,9 +29,9 @@ class LocalBody:
         figure: Shape and pose.
         vertices, normals: ``(V, 3)``.
         drop: ``(3,)`` translation from the model's output to this frame.
-        pelvis: ``(3,)`` root joint of the model's output, the centre of
+        pelvis: ``(3,)`` root joint of the model's output, the center of
             root rotations.
-        radius: Horizontal radius about the origin, metres.
+        radius: Horizontal radius about the origin, meters.
     """
 
     figure: Figure
@@ -74,26 +74,26 @@ class Seat:
     """A block to sit on.
 
     Attributes:
-        centre: ``(3,)`` centre in the world.
+        center: ``(3,)`` center in the world.
         half: ``(3,)`` half extents.
         heading: Rotation about the vertical, radians.
     """
 
-    centre: np.ndarray
+    center: np.ndarray
     half: np.ndarray
     heading: float
 
     def contains(self, points: np.ndarray) -> bool:
         """Whether any of the world points ``(N, 3)`` is inside."""
         turn = Rotation.from_euler('y', -self.heading).as_matrix()
-        local = (points - self.centre) @ turn.T
+        local = (points - self.center) @ turn.T
         return bool((np.abs(local) < self.half).all(1).any())
 
     def mesh(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Vertices ``(24, 3)``, faces ``(12, 3)``, normals ``(24, 3)``."""
         vertices, faces, normals = unit_box(1)
         turn = Rotation.from_euler('y', self.heading).as_matrix().T
-        return vertices * self.half @ turn + self.centre, faces, normals @ turn
+        return vertices * self.half @ turn + self.center, faces, normals @ turn
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Person:
     Attributes:
         body: The body.
         heading: Rotation about the vertical, radians; 0 faces the camera.
-        position: ``(2,)`` x and z of the pelvis, metres.
+        position: ``(2,)`` x and z of the pelvis, meters.
         vertices, normals: ``(V, 3)`` in the world.
         seat: The block the person sits on, if any.
     """
@@ -117,7 +117,7 @@ class Person:
 
     @property
     def radius(self) -> float:
-        """Horizontal radius about the position, metres."""
+        """Horizontal radius about the position, meters."""
         return self.body.radius
 
 
@@ -216,9 +216,9 @@ def _make_seat(
     height = max(0.1, float(behind[:, 1].min()) - 0.004)
     half = np.array([0.24, height / 2, 0.19])
     turn = Rotation.from_euler('y', heading).as_matrix()
-    centre = turn @ np.array([0.0, height / 2, -0.04])
-    centre[[0, 2]] += position
-    return Seat(centre, half, heading)
+    center = turn @ np.array([0.0, height / 2, -0.04])
+    center[[0, 2]] += position
+    return Seat(center, half, heading)
 
 
 def make_person(
@@ -230,7 +230,7 @@ def make_person(
         body: The body.
         segment: ``(V,)`` dominant joints of its template.
         heading: Rotation about the vertical, radians.
-        position: ``(2,)`` x and z, metres.
+        position: ``(2,)`` x and z, meters.
 
     Returns:
         The person, with a seat if the pose needs one.

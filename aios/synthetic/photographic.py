@@ -30,14 +30,14 @@ from aios.synthetic.persons import (
 from aios.synthetic.scene import Scene, SceneOptions, fits
 from aios.synthetic.views import View
 
-_STATURE = 1.7  # metres; sizes are those of a standing person
-_FILM = 36.0  # millimetres of the longer side
-_LENSES = (24.0, 120.0)  # millimetres
+_STATURE = 1.7  # meters; sizes are those of a standing person
+_FILM = 36.0  # millimeters of the longer side
+_LENSES = (24.0, 120.0)  # millimeters
 _SMALLEST = 48.0  # pixels
 _LARGEST = 2.0  # times the longer side
-_LEVELS = (0.4, 3.0)  # metres
+_LEVELS = (0.4, 3.0)  # meters
 _PITCHES = np.radians([-15.0, 30.0])  # up, down
-_NEAREST = 0.7  # metres
+_NEAREST = 0.7  # meters
 _LYING = 0.06
 _TRIES = 40
 _PLACE_TRIES = 10
@@ -57,7 +57,7 @@ def sample_photographic_view(
         rng: Random generator.
         width: Image width, pixels.
         height: Image height, pixels.
-        stature: Height of the person's highest point, metres.
+        stature: Height of the person's highest point, meters.
 
     Returns:
         The view; ``subject_distance`` is that of the person.
@@ -79,11 +79,11 @@ def sample_photographic_view(
         pitch = float(sight - np.arctan((row - height / 2) / focal))
         if distance > _NEAREST and _PITCHES[0] < pitch < _PITCHES[1]:
             break
-    centre = (
+    center = (
         width / 2 + rng.normal(0, 0.01) * width,
         height / 2 + rng.normal(0, 0.01) * height,
     )
-    camera = Camera.from_focal(focal, (width, height), centre)
+    camera = Camera.from_focal(focal, (width, height), center)
     return View.looking(
         camera,
         level,

@@ -20,7 +20,7 @@ from aios.synthetic.scene import Scene
 from aios.synthetic.shadows import floor_shadow
 from aios.visualization import RenderResult, render_meshes
 
-_NEAR = 0.05  # metres; closer surfaces are clipped and show their inside
+_NEAR = 0.05  # meters; closer surfaces are clipped and show their inside
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Photograph:
 
     Attributes:
         image: ``(H, W, 3)`` uint8 RGB.
-        depth: ``(H, W)`` float32 metres, ``inf`` where nothing was drawn.
+        depth: ``(H, W)`` float32 meters, ``inf`` where nothing was drawn.
         ids: ``(H, W)`` int16: index of the person, -1 background, larger
             than the number of persons for furniture.
     """
@@ -160,7 +160,7 @@ class _Painter:
         return meshes
 
     def unshaded(self, bank: BodyBank) -> list[Mesh]:
-        """Bodies of persons without clothes, colours and shading."""
+        """Bodies of persons without clothes, colors and shading."""
         view, white = self.scene.view, np.ones(3, np.float32)
         return [
             Mesh(
@@ -206,7 +206,7 @@ def render_scene(
     Depths and ids are always those of the bodies without clothes.
 
     Args:
-        rng: Random generator for colours of furniture, clothes and noise.
+        rng: Random generator for colors of furniture, clothes and noise.
         scene: The scene.
         bank: Body models.
         supersample: Samples per pixel side, for smooth outlines.
@@ -245,7 +245,7 @@ def render_scene(
 
 
 def draw(meshes: list[Mesh], camera: Camera, **options: Any) -> RenderResult:
-    """Render meshes with their own colours.
+    """Render meshes with their own colors.
 
     Args:
         meshes: The meshes.

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Synthetic scenes as exact results.
 
-They allow visualisation, conversion and evaluation of results without a
+They allow visualization, conversion and evaluation of results without a
 network.
 """
 

@@ -25,7 +25,7 @@ from aios.synthetic.persons import (
 from aios.synthetic.views import View, sample_view
 
 _PLACE_TRIES = 14
-_NEAREST = 0.45  # metres; minimum distance from the camera
+_NEAREST = 0.45  # meters; minimum distance from the camera
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ class Layout:
 
     Attributes:
         kind: ``spread`` over the image, or ``group`` around a point.
-        centre: ``(2,)`` of the group.
-        reach: Standard deviation of the group, metres.
+        center: ``(2,)`` of the group.
+        reach: Standard deviation of the group, meters.
         any_heading: See :class:`SceneOptions`.
     """
 
     kind: str
-    centre: np.ndarray
+    center: np.ndarray
     reach: float
     any_heading: bool = False
 
@@ -118,7 +118,7 @@ class Layout:
     ) -> np.ndarray:
         """A position ``(2,)``: x and z in the world."""
         if self.kind == 'group':
-            return self.centre + rng.normal(0, self.reach, 2) * [1.3, 1.0]
+            return self.center + rng.normal(0, self.reach, 2) * [1.3, 1.0]
         depth = view.subject_distance * np.exp(rng.normal(0.1, 0.35))
         # The first person is well inside the image.
         return _on_floor(rng, view, max(depth, 1.2), -0.2 if first else 0.06)
@@ -129,7 +129,7 @@ class Layout:
         if self.any_heading or choice < 0.2:
             return float(rng.uniform(-np.pi, np.pi))
         if self.kind == 'group' and choice < 0.6:
-            x, z = self.centre - position
+            x, z = self.center - position
             return float(np.arctan2(x, z) + rng.normal(0, 0.4))
         towards = np.arctan2(-position[0], -position[1])
         return float(towards + rng.normal(0, 0.65))
@@ -164,9 +164,9 @@ def sample_layout(
     """
     kind = 'group' if count > 1 and rng.random() < 0.5 else 'spread'
     depth = max(view.subject_distance, 1.6)
-    centre = _on_floor(rng, view, depth, -0.25)
+    center = _on_floor(rng, view, depth, -0.25)
     reach = 0.28 + 0.12 * count * rng.random()
-    return Layout(kind, centre, reach, any_heading)
+    return Layout(kind, center, reach, any_heading)
 
 
 def fits(person: Person, view: View, place: Surroundings | None) -> bool:

@@ -44,7 +44,7 @@ class _Track:
         bodies: One per frame.
         headings: ``(T,)`` relative to the first frame, radians.
         path: ``(T, 2)`` of the pelvis relative to the first frame, for
-            heading zero, metres.
+            heading zero, meters.
     """
 
     bodies: list[LocalBody]

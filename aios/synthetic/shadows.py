@@ -47,7 +47,7 @@ def floor_shadow(
         lighting: Direction and darkness of the cast shadow.
 
     Returns:
-        ``(H, W)`` float32 factor in 0..1 for the floor's colours.
+        ``(H, W)`` float32 factor in 0..1 for the floor's colors.
     """
     shape = (view.camera.width, view.camera.height)
     if not bodies:

@@ -18,11 +18,11 @@ class Texture:
 
     Attributes:
         image: ``(512, 512, 3)`` float32 RGB in 0..1.
-        metres: Side of the image, metres.
+        meters: Side of the image, meters.
     """
 
     image: np.ndarray
-    metres: float
+    meters: float
 
 
 def smooth_noise(
@@ -58,7 +58,7 @@ def random_hue(
     saturation: tuple[int, int],
     value: tuple[int, int],
 ) -> np.ndarray:
-    """Draws a colour of any hue.
+    """Draws a color of any hue.
 
     Args:
         rng: Random generator.
@@ -289,14 +289,14 @@ def _draw_trees(rng: np.random.Generator, image: np.ndarray) -> None:
     for _ in range(int(rng.integers(8, 40))):
         x, size = int(rng.integers(0, columns)), int(rng.integers(12, 60))
         for _ in range(12):
-            centre = (
+            center = (
                 x + int(rng.normal(0, size / 3)),
                 rows - int(abs(rng.normal(size, size / 3))),
             )
             shade = np.clip(green * rng.uniform(0.7, 1.35), 0, 1).tolist()
             cv2.circle(
                 image,
-                centre,
+                center,
                 max(2, int(size * rng.uniform(0.2, 0.5))),
                 shade,
                 -1,

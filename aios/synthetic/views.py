@@ -25,8 +25,8 @@ class View:
     Attributes:
         camera: Intrinsics and image size.
         rotation: ``(3, 3)`` world to camera.
-        position: ``(3,)`` camera centre in the world, metres.
-        subject_distance: Typical distance of persons, metres.
+        position: ``(3,)`` camera center in the world, meters.
+        subject_distance: Typical distance of persons, meters.
     """
 
     camera: Camera
@@ -47,10 +47,10 @@ class View:
 
         Args:
             camera: Intrinsics.
-            height: Metres above the floor.
+            height: Meters above the floor.
             pitch: Downwards, radians.
             roll: Radians.
-            subject_distance: Metres.
+            subject_distance: Meters.
         """
         tilt = Rotation.from_euler('x', pitch) * Rotation.from_euler('z', roll)
         # _FLIP is the rotation of a level camera, before pitch and roll.
@@ -60,7 +60,7 @@ class View:
         )
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
-        """World points ``(..., 3)`` in the camera frame, metres."""
+        """World points ``(..., 3)`` in the camera frame, meters."""
         return (points - self.position) @ self.rotation.T
 
     def project(self, points: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ class View:
         return self.camera.project(self.to_camera(points))
 
     def rays(self, step: int = 1) -> np.ndarray:
-        """World directions of the pixel centres.
+        """World directions of the pixel centers.
 
         Args:
             step: Every ``step``-th pixel.
@@ -111,11 +111,11 @@ def sample_view(
     """
     side = max(width, height)
     focal = side * float(np.exp(rng.uniform(np.log(0.75), np.log(1.8))))
-    centre = (
+    center = (
         width / 2 + rng.normal(0, 0.01) * width,
         height / 2 + rng.normal(0, 0.01) * height,
     )
-    camera = Camera.from_focal(focal, (width, height), centre)
+    camera = Camera.from_focal(focal, (width, height), center)
     kind = rng.random()
     if kind < 0.65:
         level = float(np.clip(rng.normal(1.5, 0.2), 1.0, 2.0))

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Appearance of persons: colour histograms of torso and thighs.
+"""Appearance of persons: color histograms of torso and thighs.
 
 The joints tell where torso and thighs are.  The histograms distinguish persons
 whose boxes coincide, and persons who reappear after an occlusion.
@@ -21,7 +21,7 @@ _PARTS, _BINS = APPEARANCE_SHAPE
 _SIDE = round(_BINS ** (1 / 3))
 _BODY = joint_mapping('smplx_144', 'coco')
 _SHOULDERS, _HIPS, _KNEES = (_BODY[i : i + 2] for i in (5, 11, 13))
-# Where colours are sampled: fractions from left to right and from top to
+# Where colors are sampled: fractions from left to right and from top to
 # bottom, away from the outline.
 _ACROSS = np.linspace(0.2, 0.8, 8)[:, None, None]
 _DOWN = np.linspace(0.15, 0.85, 8)[:, None]
@@ -64,7 +64,7 @@ def _thighs(joints: np.ndarray) -> np.ndarray:
 
 
 def _histogram(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """``(B,)``; each colour is interpolated between the eight nearest bins."""
+    """``(B,)``; each color is interpolated between the eight nearest bins."""
     columns, rows = np.floor(points).T
     inside = (columns >= 0) & (columns < image.shape[1])
     inside &= (rows >= 0) & (rows < image.shape[0])

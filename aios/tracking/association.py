@@ -18,7 +18,7 @@ BODY_JOINTS = joint_mapping('smplx_144', 'coco')
 _SIGMAS = np.array(COCO_SIGMAS)
 _EPS = 1e-9
 _DEPTH_STD = 0.5  # of the logarithm
-_MIN_DEPTH = 1e-3  # metres
+_MIN_DEPTH = 1e-3  # meters
 
 
 def keypoint_similarity(
@@ -50,8 +50,8 @@ def depth_similarity(depths: np.ndarray, others: np.ndarray) -> np.ndarray:
     one is farther away.
 
     Args:
-        depths: ``(M,)`` of tracks, metres.
-        others: ``(n,)`` of persons, metres.
+        depths: ``(M,)`` of tracks, meters.
+        others: ``(n,)`` of persons, meters.
 
     Returns:
         ``(M, n)`` in [0, 1]; it depends on ratios, not on the scale.

@@ -17,7 +17,7 @@ from .body import Body, with_rows
 if TYPE_CHECKING:
     from torch import nn
 
-_MIN_DEPTH = 0.05  # metres; directions of nearer points are unstable
+_MIN_DEPTH = 0.05  # meters; directions of nearer points are unstable
 _Row = dict[str, np.ndarray]
 
 
@@ -110,7 +110,7 @@ def _position(
     end: Mapping[str, np.ndarray],
     weight: float,
 ) -> np.ndarray:
-    """Position ``(3,)`` of the pelvis, metres."""
+    """Position ``(3,)`` of the pelvis, meters."""
     ends = np.stack([start['joints3d'][0], end['joints3d'][0]])
     weights = np.array([1 - weight, weight])
     if ends[:, 2].min() < _MIN_DEPTH:

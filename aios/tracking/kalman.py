@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Constant-velocity Kalman filter for boxes.
 
-State: centre x and y, aspect ratio and height of a box, and their change per
+State: center x and y, aspect ratio and height of a box, and their change per
 frame.  The noise is that of DeepSORT (Wojke et al. 2017): proportional to the
 height, and constant for the aspect ratio.  A test compares the filter with
 MMDetection's ``KalmanFilter``.
@@ -28,7 +28,7 @@ def initiate(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean ``(8,)`` and covariance ``(8, 8)`` of a new track.
 
     Args:
-        box: ``(4,)`` centre x and y, aspect ratio, height.
+        box: ``(4,)`` center x and y, aspect ratio, height.
     """
     mean = np.concatenate([box, np.zeros(4)])
     return mean, _noise(box[3], 2 * _POSITION, 10 * _VELOCITY, 1e-2)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _FORGET = 60.0  # seconds after which a missing person is forgotten
-_MIN_DEPTH = 0.05  # metres; directions of nearer points are unstable
+_MIN_DEPTH = 0.05  # meters; directions of nearer points are unstable
 
 
 @dataclass(frozen=True)

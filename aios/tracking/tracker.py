@@ -4,7 +4,7 @@
 The scheme is that of ByteTrack (Zhang et al., ECCV 2022): confident
 detections are assigned first, the others only continue tracks; a Kalman filter
 predicts the boxes.  Similarity combines boxes, joints, distances from the
-camera and colours, as boxes alone do not distinguish persons who pass each
+camera and colors, as boxes alone do not distinguish persons who pass each
 other.
 """
 
@@ -36,11 +36,11 @@ class _Track:
     """State of one person, of constant size.
 
     Attributes:
-        mean, covariance: State of the Kalman filter: centre, aspect ratio
+        mean, covariance: State of the Kalman filter: center, aspect ratio
             and height of the box, and their change per frame.
         joints: ``(17, 2)`` of the last detection, relative to the box: 0 at
-            its centre, in units of its height.
-        depth: Running mean of the depth of the pelvis, metres.
+            its center, in units of its height.
+        depth: Running mean of the depth of the pelvis, meters.
         appearance: ``(2, 64)`` running mean; 0 if unknown.
         hits: Number of frames with the person.
         missed: Frames since the last hit.
@@ -229,18 +229,18 @@ class Tracker:
 def _boxes_and_joints(frame: FrameResult) -> tuple[np.ndarray, np.ndarray]:
     """Boxes ``(n, 4)`` of the Kalman filter, joints ``(n, 17, 2)``."""
     corners = frame.instances['bboxes'].astype(np.float64)
-    centre = (corners[:, :2] + corners[:, 2:]) / 2
+    center = (corners[:, :2] + corners[:, 2:]) / 2
     # Boxes without an area must not divide by zero.
     width, height = np.maximum(corners[:, 2:] - corners[:, :2], 1).T
     boxes = np.concatenate(
-        [centre, (width / height)[:, None], height[:, None]], axis=1
+        [center, (width / height)[:, None], height[:, None]], axis=1
     )
     joints = frame.instances['joints2d'][:, BODY_JOINTS].astype(np.float64)
     return boxes, joints
 
 
 def _depths(frame: FrameResult) -> np.ndarray:
-    """``(n,)`` metres."""
+    """``(n,)`` meters."""
     return frame.instances['joints3d'][:, _PELVIS, 2].astype(np.float64)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Inert records in place of the objects of a pickle.
 
-A record holds the arguments and the state of an object, and has no behaviour.
+A record holds the arguments and the state of an object, and has no behavior.
 :class:`Builder` converts records to arrays afterwards, within limits: by
 repeated references a small file can describe huge content.
 """

@@ -17,7 +17,7 @@ from aios.visualization import VideoFile
 
 _CODES = {'.jpg': 'image/jpeg', '.mp4': 'video/mp4'}
 _QUALITY = 82  # of JPEG
-_GREY = 60
+_GRAY = 60
 
 
 @dataclass(frozen=True)
@@ -91,19 +91,19 @@ def make_image_track(
 def _complete(
     images: Iterable[np.ndarray | None], max_side: int
 ) -> Iterator[np.ndarray]:
-    """Reduced images, grey if missing; none if all are missing."""
-    grey: np.ndarray | None = None
+    """Reduced images, gray if missing; none if all are missing."""
+    gray: np.ndarray | None = None
     missing = 0  # before the first image, which gives the size
     for image in images:
         if image is not None:
             image = _reduced(image, max_side)
-            grey = np.full_like(image, _GREY)
-            yield from [grey] * missing
+            gray = np.full_like(image, _GRAY)
+            yield from [gray] * missing
             missing = 0
-        if grey is None:
+        if gray is None:
             missing += 1
         else:
-            yield grey if image is None else image
+            yield gray if image is None else image
 
 
 def _reduced(image: np.ndarray, max_side: int) -> np.ndarray:

@@ -23,7 +23,7 @@ def body_meshes(
 ) -> dict[int, Mesh]:
     """Pose a mesh for every person whose body is known.
 
-    A person needs either ``vertices`` (V, 3), camera-frame metres, or the
+    A person needs either ``vertices`` (V, 3), camera-frame meters, or the
     parameters ``smplx_pose``, ``smplx_betas``, ``smplx_expression`` and
     ``smplx_transl`` (see :data:`aios.structures.GT_FIELDS`), with the root
     rotation valid and the translation in front of the camera.

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Clip triangles before they are projected.
 
-The rasteriser divides by z and has 32-bit pixel coordinates, so triangles must
+The rasterizer divides by z and has 32-bit pixel coordinates, so triangles must
 not reach behind the near plane or extremely far beyond the image.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 # Only triangles that reach this many image sizes beyond the image are clipped
-# at the sides; the others are cheaper to rasterise unclipped.
+# at the sides; the others are cheaper to rasterize unclipped.
 GUARD_BAND = 8
 
 
@@ -32,10 +32,10 @@ def clip_to_camera(
         K (np.ndarray): (3, 3) intrinsics.
         height (int): Image height in pixels.
         width (int): Image width in pixels.
-        near (float): Smallest z that is kept, metres.
+        near (float): Smallest z that is kept, meters.
 
     Returns:
-        tuple: Vertices, faces and colours of the visible part, without unused
+        tuple: Vertices, faces and colors of the visible part, without unused
         vertices; the unchanged input if the whole mesh lies inside.
     """
     whole = vertices

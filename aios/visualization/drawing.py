@@ -2,7 +2,7 @@
 """Boxes, skeletons, labels and contact sheets on RGB images.
 
 The ``draw_*`` functions change a uint8 image in place, as OpenCV's do, and
-return it. Coordinates are pixels with centres at .5 (column j covers
+return it. Coordinates are pixels with centers at .5 (column j covers
 [j, j + 1)), as everywhere in this package; OpenCV has them at whole numbers.
 
 Symbols: ``n`` persons, ``J`` joints, ``H``, ``W`` image height and width.
@@ -68,7 +68,7 @@ def draw_skeleton(
 
     Visible joints are discs, invisible ones rings; a bone is thick if both
     ends are visible and thin otherwise. Left is orange, right is blue, hands
-    and face have their own colours.
+    and face have their own colors.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB, changed in place.
@@ -103,7 +103,7 @@ def draw_skeleton(
 
     for a, b in joint_set.links:
         if is_drawn[a] and is_drawn[b]:
-            # A bone with one end on the midline has the other end's colour.
+            # A bone with one end on the midline has the other end's color.
             end = b if joint_set.names[b].startswith(('left', 'right')) else a
             whole = is_visible[a] and is_visible[b] and {a, b} <= body
             cv2.line(

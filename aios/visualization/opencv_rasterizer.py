@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Rasteriser on top of ``cv2.triangleRasterize`` (new in OpenCV 5)."""
+"""Rasterizer on top of ``cv2.triangleRasterize`` (new in OpenCV 5)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def rasterize(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw one mesh into an empty image.
 
-    A pixel belongs to a triangle if its centre, at (column + 0.5, row + 0.5),
-    lies inside. Colours are interpolated with perspective.
+    A pixel belongs to a triangle if its center, at (column + 0.5, row + 0.5),
+    lies inside. Colors are interpolated with perspective.
 
-    OpenCV supports only square pixels and a centred principal point, in OpenGL
-    axes. Any pinhole camera can be converted to that form by shearing the
-    points: with ``x' = (fx x + s y + (cx - W/2) z) / fy`` the centred camera
-    of focal length ``fy`` projects them to exactly the same pixels.
+    OpenCV supports only square pixels and a centered principal point, in
+    OpenGL axes. Any pinhole camera can be converted to that form by shearing
+    the points: with ``x' = (fx x + s y + (cx - W/2) z) / fy`` the centered
+    camera of focal length ``fy`` projects them to exactly the same pixels.
 
     Args:
         vertices (np.ndarray): (V, 3) float32 camera coordinates, z > 0.
@@ -37,8 +37,8 @@ def rasterize(
         width (int): Image width in pixels.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: Colours (H, W, 3) float32 and depths
-        (H, W) float32 in metres, ``inf`` where the image is empty (colours
+        tuple[np.ndarray, np.ndarray]: Colors (H, W, 3) float32 and depths
+        (H, W) float32 in meters, ``inf`` where the image is empty (colors
         are undefined there).
 
     Raises:

@@ -61,7 +61,7 @@ class OverlayDrawer:
     """Draw the frames of a video, or unrelated images.
 
     Meshes occlude each other by depth; boxes and skeletons are drawn from far
-    to near. The id of a person determines the colour. The region shown by the
+    to near. The id of a person determines the color. The region shown by the
     panels is smoothed over time, and reset when timestamps do not increase.
 
     Args:

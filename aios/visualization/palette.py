@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Colours of the parts of a skeleton."""
+"""Colors of the parts of a skeleton."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JOINT_COLORS = {
 
 
 def joint_colors(joint_set: str | JointSet) -> np.ndarray:
-    """RGB colours of the joints of a set.
+    """RGB colors of the joints of a set.
 
     Args:
         joint_set (str | JointSet): Convention.

@@ -5,7 +5,7 @@ Every mesh is drawn separately in the window of the image that it covers, and
 then merged into one z-buffer. So the cost depends on the area of the meshes
 rather than on the size of the image, and ids of pixels need no extra pass.
 
-Pixel (row i, column j) covers [j, j+1) x [i, i+1): its centre projects to
+Pixel (row i, column j) covers [j, j+1) x [i, i+1): its center projects to
 (j + 0.5, i + 0.5).
 
 Symbols: ``H``, ``W`` image height and width, ``V`` vertices.
@@ -24,7 +24,7 @@ from aios.structures import Mesh, vertex_normals
 from .clipping import clip_to_camera
 from .opencv_rasterizer import rasterize
 
-NEAR = 0.01  # metres
+NEAR = 0.01  # meters
 # Direction to the light in the camera frame, and its brightness.
 _LIGHT = np.array((0.25, -0.5, -0.83), np.float32)
 _LIGHT /= np.linalg.norm(_LIGHT)
@@ -38,10 +38,10 @@ class RenderResult:
 
     Attributes:
         image (np.ndarray): (H, W, 3) uint8 RGB.
-        depth (np.ndarray): (H, W) float32 z in metres at the pixel centres,
+        depth (np.ndarray): (H, W) float32 z in meters at the pixel centers,
             ``inf`` where no mesh is.
         ids (np.ndarray): (H, W) int16 index of the visible mesh at the pixel
-            centres, -1 where none is.
+            centers, -1 where none is.
     """
 
     image: np.ndarray
@@ -79,7 +79,7 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Piece:
-    """The visible part of a mesh, with its shaded colours."""
+    """The visible part of a mesh, with its shaded colors."""
 
     index: int
     window: _Window
@@ -119,7 +119,7 @@ def render_meshes(
             Meshes fully occlude each other.
         supersample (int): Draw the image with n x n samples per pixel, for
             smooth outlines. ``depth`` and ``ids`` do not depend on it.
-        shaded (bool): Whether to shade the colours.
+        shaded (bool): Whether to shade the colors.
         cull (bool): Leave out back-facing triangles. Faster; the result is
             the same for closed surfaces seen from outside.
 
@@ -228,7 +228,7 @@ def _draw(
     """Merge pieces into ``depth`` and ``ids`` (in place) of ``frame``.
 
     Returns:
-        np.ndarray: Colours of the frame, float32, black where it is empty.
+        np.ndarray: Colors of the frame, float32, black where it is empty.
     """
     color = np.zeros((*depth.shape, 3), np.float32)
     for piece in pieces:
@@ -256,7 +256,7 @@ def _draw_finely(
     frame: _Window,
     scale: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean colour (H, W, 3) and coverage (H, W) of ``scale`` ** 2 samples."""
+    """Mean color (H, W, 3) and coverage (H, W) of ``scale`` ** 2 samples."""
     height, width = frame.shape
     shape = height * scale, width * scale
     depth = np.full(shape, np.inf, np.float32)
@@ -283,7 +283,7 @@ def _blend(
 def _blend_soft(
     image: np.ndarray, color: np.ndarray, cover: np.ndarray, alpha: float
 ) -> None:
-    """As :func:`_blend`, for colours premultiplied by ``cover``."""
+    """As :func:`_blend`, for colors premultiplied by ``cover``."""
     mixed = image * (1 - alpha * cover)[..., None] + color * (255 * alpha)
     image[:] = cv2.convertScaleAbs(mixed)
 

@@ -33,17 +33,17 @@ camera at the bottom."""
 _FAR_AWAY = 40.0  # distance in widths of the scene: nearly parallel rays
 _MARGIN = 1.25
 _GROW, _SHRINK = 0.3, 0.02  # smoothing factors per frame
-_MIN_EXTENT = 2.0  # metres
+_MIN_EXTENT = 2.0  # meters
 _FAR = 3.0  # factor of the median depth; farther persons are not framed
 _BACKGROUND, _GRID, _CAMERA = (40, 42, 46), (62, 65, 70), (200, 200, 120)
-_STEPS = (1, 2, 5, 10, 20, 50, 100)  # metres between lines
+_STEPS = (1, 2, 5, 10, 20, 50, 100)  # meters between lines
 _MAX_LINES = 12
 
 
 class SceneView:
     """A panel with a side view or a top view of persons.
 
-    A grid, whose spacing in metres is in the label, and the camera's field of
+    A grid, whose spacing in meters is in the label, and the camera's field of
     view give the scale. The region shown follows the persons: it grows quickly
     and shrinks slowly.
 
@@ -72,7 +72,7 @@ class SceneView:
         """Draw the next frame.
 
         Args:
-            meshes: In camera axes, metres.
+            meshes: In camera axes, meters.
             K: ``(3, 3)`` of the image.
             size: ``(width, height)`` of the image.
             height: H.
@@ -114,8 +114,8 @@ class SceneView:
         """Move the box shown towards the bounding box of the persons."""
         if not meshes:
             return
-        centres = np.array([mesh.vertices[:, 2].mean() for mesh in meshes])
-        near = centres <= _FAR * np.median(centres)
+        centers = np.array([mesh.vertices[:, 2].mean() for mesh in meshes])
+        near = centers <= _FAR * np.median(centers)
         points = np.concatenate(
             [m.vertices[::20] for m, n in zip(meshes, near, strict=True) if n]
         )
@@ -130,14 +130,14 @@ class SceneView:
     def _draw_grid(
         self, panel: np.ndarray, middle: np.ndarray, scale: float
     ) -> int:
-        """Draw grid lines; returns their spacing in metres."""
+        """Draw grid lines; returns their spacing in meters."""
         size = np.array(panel.shape[1::-1])
-        metres = size / scale
+        meters = size / scale
         step = next(
-            (s for s in _STEPS if metres.max() / s <= _MAX_LINES), _STEPS[-1]
+            (s for s in _STEPS if meters.max() / s <= _MAX_LINES), _STEPS[-1]
         )
-        first = np.ceil((middle[:2] - metres / 2) / step) * step
-        last = middle[:2] + metres / 2
+        first = np.ceil((middle[:2] - meters / 2) / step) * step
+        last = middle[:2] + meters / 2
         for axis in (0, 1):
             for value in np.arange(first[axis], last[axis], step):
                 at = round((value - middle[axis]) * scale + size[axis] / 2)
@@ -158,12 +158,12 @@ class SceneView:
         # Left and right in the top view, top and bottom in the side view.
         axis = 0 if self.name == 'top' else 1
         reach = 2 * float(np.abs(middle).max() + panel.shape[0] / scale)
-        centre = np.array(panel.shape[1::-1]) / 2
+        center = np.array(panel.shape[1::-1]) / 2
         for edge in (0, size[axis]):
             ray = np.array([0.0, 0, 1])
             ray[axis] = (edge - K[axis, 2]) / K[axis, axis]
             ends = np.stack([0 * ray, reach * ray]) @ self._axes.T
-            pixels = (ends - middle)[:, :2] * scale + centre
+            pixels = (ends - middle)[:, :2] * scale + center
             start, end = (
                 pixels.clip(-30000, 30000).round().astype(int).tolist()
             )

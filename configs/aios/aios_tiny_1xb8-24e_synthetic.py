@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# A small model on small synthetic images: minutes on a CPU, no licence.
+# A small model on small synthetic images: minutes on a CPU, no license.
 # For learning how things work and for finding out whether they do.
 _base_ = [
     './aios_tiny.py',

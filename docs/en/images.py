@@ -185,10 +185,10 @@ def draw_conventions(person: _Person) -> plt.Figure:
         axis.set(xlim=(0, _WIDTH), ylim=(_HEIGHT, 0))
         axis.axis('off')
     axis = axes[2]
-    axis.imshow(np.indices((3, 4)).sum(0) % 2, cmap='Greys', vmax=6,
+    axis.imshow(np.indices((3, 4)).sum(0) % 2, cmap='Grays', vmax=6,
                 extent=(0, 4, 3, 0))  # fmt: skip
     axis.scatter(0.5, 0.5, color='#d1495b')
-    axis.annotate('centre of the first\npixel: (0.5, 0.5)', (0.62, 0.75))
+    axis.annotate('center of the first\npixel: (0.5, 0.5)', (0.62, 0.75))
     axis.scatter(2.0, 1.5, color='#1f5fbf')
     axis.annotate('middle of a 4 × 3\nimage: (2, 1.5)', (2.1, 1.8))
     axis.set_xticks(range(5))

@@ -114,7 +114,7 @@ class CachedData:
                 f'{self.root}: {self.count()} images are too few for '
                 f'{world_size} batches of {share}'
             )
-        # Equal numbers for all processes, which synchronise in each step.
+        # Equal numbers for all processes, which synchronize in each step.
         shared = len(plan) // world_size * world_size
         for i in rng.permutation(len(plan))[:shared][rank::world_size]:
             yield self._load(plan[i])

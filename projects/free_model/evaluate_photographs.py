@@ -27,7 +27,7 @@ from photograph_scores import (
     JOINTS,
     Matches,
     match_persons,
-    summarise,
+    summarize,
     visible_joints,
 )
 
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
         name: np.concatenate([joints[name] for _, joints in compared])
         for name in compared[0][1]
     }
-    numbers = summarise(
+    numbers = summarize(
         [matches for matches, _ in compared],
         sum(len(image['persons']) for image in images),
         found,

@@ -86,14 +86,14 @@ def read_exr(data: bytes) -> np.ndarray:
 def mend(panorama: np.ndarray) -> np.ndarray:
     """Fills black, partly negative, rings of resampling.
 
-    They surround lamps and windows.  Saturated colours, of which a channel
+    They surround lamps and windows.  Saturated colors, of which a channel
     may be zero, are kept.
 
     Args:
         panorama: ``(H, W, 3)`` linear RGB.
 
     Returns:
-        The panorama with rings filled from their neighbourhood.
+        The panorama with rings filled from their neighborhood.
     """
     panorama = panorama.astype(np.float32)
     level = panorama.mean(-1)

@@ -2,7 +2,7 @@
 """Collect real photographs and video frames for evaluation.
 
 They come from Debian packages, which apt-get downloads to a temporary folder,
-and from the installed scikit-image and matplotlib. Their licences differ, so
+and from the installed scikit-image and matplotlib. Their licenses differ, so
 they are downloaded and not part of this package::
 
     pip install scikit-image matplotlib

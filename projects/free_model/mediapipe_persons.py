@@ -83,7 +83,7 @@ def look(
         bbox: ``(4,)`` in pixels.
 
     Returns:
-        ``(17, 3)`` x, y in pixels and visibility, and ``(17, 3)`` metres
+        ``(17, 3)`` x, y in pixels and visibility, and ``(17, 3)`` meters
         relative to the midpoint of the hips (x to the right, y down, z away
         from the camera); or None.
     """

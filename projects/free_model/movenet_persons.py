@@ -80,7 +80,7 @@ def decode(maps: Mapping[str, Tensor], max_persons: int = 20) -> list[Person]:
 
     Args:
         maps: Of one image, ``(channels, h, w)``.
-        max_persons: Number of peaks in the map of centres to decode.
+        max_persons: Number of peaks in the map of centers to decode.
 
     Returns:
         Persons in pixels of the input, by descending probability.
@@ -102,7 +102,7 @@ def decode(maps: Mapping[str, Tensor], max_persons: int = 20) -> list[Person]:
 def _decode_person(
     maps: Mapping[str, Tensor], y: int, x: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Box and keypoints of the person with a centre."""
+    """Box and keypoints of the person with a center."""
     size = torch.tensor(maps['center'].shape[-2:])
     center = torch.tensor([y, x])
     middle = center + maps['box_offset'][:, y, x]

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Optimizers of train_cached.py: Muon for matrices, AdamW for the rest.
 
-Muon orthogonalises the update of a matrix, so that all of its directions
+Muon orthogonalizes the update of a matrix, so that all of its directions
 learn equally fast (Jordan et al., 2024,
 https://kellerjordan.github.io/posts/muon).
 """
@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
-# Offsets of deformable attention learn slowly, as in Deformable DETR.
-_SLOW = 'sampling_offsets'
+# Offsets of deformable attention and the backbone learn slowly, as in
+# Deformable DETR.
+_SLOW = ('sampling_offsets', 'backbone.')
 # Rows of these are independent vectors, not parts of a linear map.
-_NOT_MATRICES = (_SLOW, 'embed', '.content', '.size')
+_NOT_MATRICES = (*_SLOW, 'embed', '.content', '.size')
 _MIN_SIDE = 16
 
 
@@ -47,7 +48,7 @@ class Optimizers:
             muon = False
         kinds: dict[str, list[nn.Parameter]] = dict(fast=[], slow=[], muon=[])
         for name, parameter in parameters:
-            kind = 'slow' if _SLOW in name else 'fast'
+            kind = 'slow' if any(x in name for x in _SLOW) else 'fast'
             if muon and _is_matrix(name, parameter):
                 kind = 'muon'
             kinds[kind].append(parameter)

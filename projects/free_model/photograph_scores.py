@@ -95,11 +95,11 @@ def scale_aligned_errors(
 
     Args:
         predicted: ``(M, J, 3)``.
-        true: ``(M, J, 3)`` metres.
+        true: ``(M, J, 3)`` meters.
         known: ``(M, J)`` joints that count.
 
     Returns:
-        ``(M,)`` metres.
+        ``(M,)`` meters.
     """
     points, target = _from_hips(predicted), _from_hips(true)
     ratio = _sizes(target, known) / _sizes(points, known)
@@ -115,10 +115,10 @@ def mean_pose(true: np.ndarray, known: np.ndarray) -> np.ndarray:
         known: ``(M, J)`` joints that count.
 
     Returns:
-        ``(J, 3)``: mean over persons of normalised scale.
+        ``(J, 3)``: mean over persons of normalized scale.
     """
-    centred = _from_hips(true)
-    unit = centred / _sizes(centred, known)[:, None, None]
+    centered = _from_hips(true)
+    unit = centered / _sizes(centered, known)[:, None, None]
     weights = known[..., None].astype(float)
     return (unit * weights).sum(0) / weights.sum(0).clip(min=1)
 
@@ -127,9 +127,9 @@ def _from_hips(joints: np.ndarray) -> np.ndarray:
     return align_roots(joints, joints[:, [L_HIP, R_HIP]].mean(1))
 
 
-def _sizes(centred: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _sizes(centered: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Root mean square of the distances of joints from the root, ``(M,)``."""
-    squares = np.square(centred).sum(-1) * known
+    squares = np.square(centered).sum(-1) * known
     return np.sqrt(squares.sum(1) / known.sum(1))
 
 
@@ -147,7 +147,7 @@ def visible_joints(keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return inside.all(-1) & (keypoints[..., 2] > MIN_VISIBILITY)
 
 
-def summarise(
+def summarize(
     matches: Sequence[Matches],
     num_persons: int,
     found: Mapping[str, np.ndarray],
@@ -162,7 +162,7 @@ def summarise(
             ``visible`` ``(M, J)``.
 
     Returns:
-        Metrics by name. 3-D errors are in millimetres, over persons with
+        Metrics by name. 3-D errors are in millimeters, over persons with
         visible shoulders and hips.
     """
     count = len(found['visible'])

@@ -39,6 +39,7 @@ from mmengine.registry import init_default_scope
 from optimizers import Optimizers
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+from tuned_blocks import recompute
 
 from aios.apis.dist_context import DistContext
 from aios.models.checkpoints import read_checkpoint
@@ -56,6 +57,7 @@ LOGGED = (
     'loss_smplx_body_kp3d',
     'loss_smplx_body_kp2d',
     'loss_smplx_pose_lhand',
+    'loss_pyramid',
 )
 
 
@@ -89,8 +91,9 @@ class Training:
         named = {
             name: p
             for name, p in self.model.named_parameters()
-            if not name.startswith(_BACKBONE) and p.requires_grad
+            if p.requires_grad
         }
+        self.trained = {*named}
         self.parameters = [*named.values()]
         self.optimizer = Optimizers(
             named.items(), self.recipe.lr, self.recipe.get('muon', False)
@@ -104,7 +107,7 @@ class Training:
         return {
             k: v
             for k, v in self.model.state_dict().items()
-            if not k.startswith(_BACKBONE)
+            if not k.startswith(_BACKBONE) or k in self.trained
         }
 
     def rate(self) -> float:
@@ -127,6 +130,10 @@ class Training:
         begin = time.process_time()
         self.optimizer.set_rate(self.rate())
         *maps, pose_map = [x.to(self.device) for x in levels]
+        weight = self.recipe.get('keep_pyramid', 0.0)
+        change = None
+        if weight:
+            *maps[1:], change = recompute(self.model.backbone, *maps[1:])
         if noise := self.recipe.get('feature_noise', 0.0):
             maps = [_add_noise(x, noise) for x in maps]
         features = self.model.apply_neck([*maps, pose_map])
@@ -134,6 +141,8 @@ class Training:
         losses = self.model.bbox_head.loss(
             **outputs, batch_data_samples=samples
         )
+        if change is not None:
+            losses['loss_pyramid'] = weight * change
         loss, log = self.model.parse_losses(losses)
         self.optimizer.zero_grad()
         loss.backward()
@@ -190,14 +199,14 @@ class Training:
         backbone = {
             k: v
             for k, v in self.model.state_dict().items()
-            if k.startswith(_BACKBONE)
+            if k.startswith(_BACKBONE) and k not in self.average
         }
         weights = {**backbone, **self.average}
         meta = dict(progress)
         _save(dict(state_dict=weights, meta=meta), self.state / 'average.pth')
 
     def begin(self, start: Path | None, weights: Path | None) -> None:
-        """Resume this training, or initialise it.
+        """Resume this training, or initialize it.
 
         Args:
             start: ``last.pth`` of another training to continue.

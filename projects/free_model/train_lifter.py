@@ -111,7 +111,7 @@ class Skeletons:
         """Rotations to the camera and joints from the pelvis.
 
         Returns:
-            ``(B, 22, 3, 3)`` and ``(B, 22, 3)`` metres.
+            ``(B, 22, 3, 3)`` and ``(B, 22, 3)`` meters.
         """
         bones = self.bones[shapes]
         turns = [rotations[:, 0]]
@@ -125,7 +125,7 @@ class Skeletons:
     def keypoints(
         self, turns: Tensor, joints: Tensor, shapes: Tensor
     ) -> Tensor:
-        """``(B, 17, 3)`` metres from the pelvis."""
+        """``(B, 17, 3)`` meters from the pelvis."""
         arms = turns[:, self.owner] @ self.arms[shapes][..., None]
         return joints[:, self.owner] + arms[..., 0]
 
@@ -137,7 +137,7 @@ def draw(poses: Tensor, skeletons: Skeletons) -> View:
     shapes = torch.randint(NUM_SHAPES, (BATCH_SIZE,))
     turns, joints = skeletons.pose(rotations, shapes)
     keypoints = skeletons.keypoints(turns, joints, shapes)
-    # From 2 to 10 metres away; the unit of the image does not matter.
+    # From 2 to 10 meters away; the unit of the image does not matter.
     distance = 0.3 + 1.7 * torch.rand(BATCH_SIZE, 1).mul(1.8).exp()
     depth = (keypoints[..., 2] + distance).clamp(min=0.2) / distance
     image = keypoints[..., :2] / depth[..., None]
@@ -236,7 +236,7 @@ class Training:
         self.step = 0
 
     def run_step(self, poses: Tensor, skeletons: Skeletons) -> float:
-        """Perform a step and return the mean joint error in metres."""
+        """Perform a step and return the mean joint error in meters."""
         torch.manual_seed(self.seed * 1_000_003 + self.step)
         warm_up = min(1.0, (self.step + 1) / 200)
         for group in self.optimizer.param_groups:

@@ -40,7 +40,7 @@ def tiny_config(free_body_dir: Path) -> Config:
 def checkpoint(
     tmp_path_factory: pytest.TempPathFactory, tiny_config: Config
 ) -> Path:
-    """Random weights that put persons a few metres away; with the config."""
+    """Random weights that put persons a few meters away; with the config."""
     register_all_modules()
     torch.manual_seed(0)
     model = MODELS.build(tiny_config.model)

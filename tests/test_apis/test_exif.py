@@ -37,7 +37,7 @@ def test_equivalent(path: Path):
     focal = exif_focal_length(photo(path, (80, 60), xA405=50), (80, 60))
     half = math.atan(100 / 2 / focal.pixels)
     assert half == pytest.approx(math.atan(math.hypot(36, 24) / 2 / 50))
-    # Short focal lengths in whole millimetres are less exact, as are cuts.
+    # Short focal lengths in whole millimeters are less exact, as are cuts.
     assert exif_focal_length(photo(path, xA405=9), SIZE).std > 0.04
     wide = exif_focal_length(photo(path, (160, 90), xA405=50), (160, 90))
     assert wide.std > 0.05
@@ -49,7 +49,7 @@ def test_the_turn_of_an_image_does_not_matter(path: Path):
 
 
 def test_sensor(path: Path):
-    """60 pixels per centimetre, 72 of them: a sensor of 12 mm."""
+    """60 pixels per centimeter, 72 of them: a sensor of 12 mm."""
     focal = dict(x920A=IFDRational(6), xA20E=IFDRational(60), xA210=3)
     found = exif_focal_length(photo(path, **focal), SIZE)
     assert found.pixels == pytest.approx(36)

@@ -62,7 +62,7 @@ def test_call_returns_what_json_can_hold(inferencer: AiOSInferencer):
         inferencer(draw_image(0), nonsense=1)
 
 
-def test_visualisations_are_written_once(
+def test_visualizations_are_written_once(
     inferencer: AiOSInferencer, images: Path, tmp_path: Path
 ):
     inferencer(images / 'a.png', vis_out_dir=tmp_path)

@@ -172,7 +172,7 @@ def test_a_video(infer, tmp_path: Path, make_video):
     assert video.read()[1].shape == (72, 96 + 36, 3)
 
 
-def test_the_tracker_knows_colours(
+def test_the_tracker_knows_colors(
     infer, tmp_path: Path, make_video, monkeypatch
 ):
     known, track = [], Tracker.track

@@ -112,7 +112,7 @@ def test_nothing_to_quantize(network):
 
 
 class _Session(RandomSession):
-    """Sees what float32 sees, moved sideways by ``shift`` metres.
+    """Sees what float32 sees, moved sideways by ``shift`` meters.
 
     It overlooks the first ``lost`` persons.
     """
@@ -130,7 +130,7 @@ class _Session(RandomSession):
 
 @pytest.fixture
 def export(tmp_path: Path, monkeypatch) -> Callable[..., Path]:
-    """Exports; with integers persons are so many metres further right.
+    """Exports; with integers persons are so many meters further right.
 
     The second number is that of persons who are lost.
     """

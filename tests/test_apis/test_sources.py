@@ -129,11 +129,11 @@ class TestImages:
         stored.save(path, exif=exif)
         self.check(path, tolerance=6 if suffix == '.jpg' else 0)
 
-    def test_grey(self, tmp_path: Path):
-        grey = self.wanted[..., 0]
-        cv2.imwrite(str(tmp_path / 'a.png'), grey)
+    def test_gray(self, tmp_path: Path):
+        gray = self.wanted[..., 0]
+        cv2.imwrite(str(tmp_path / 'a.png'), gray)
         image, _ = read_image(tmp_path / 'a.png')
-        assert (image == grey[..., None]).all()
+        assert (image == gray[..., None]).all()
 
     def test_transparency_is_dropped(self, tmp_path: Path):
         alpha = np.full((*self.wanted.shape[:2], 1), 7, np.uint8)

@@ -302,8 +302,8 @@ class TestPosing:
         share = neutral['weights'][:, below].sum(1)
         near = (share > 0.3) & (share < 0.7)
         rest = neutral['v_template'].astype(float)
-        centre = neutral['J_regressor'][index] @ rest
-        offset = (rest - centre)[near]
+        center = neutral['J_regressor'][index] @ rest
+        offset = (rest - center)[near]
         turned = Rotation.from_rotvec(vector).apply(offset)
         part = share[near, None]
         plain = part * turned + (1 - part) * offset
@@ -313,7 +313,7 @@ class TestPosing:
             length = np.linalg.norm(offset, axis=1)
             return float((1 - np.linalg.norm(moved, axis=1) / length).mean())
 
-        assert abs(lost(posed[near] - centre)) < 0.8 * lost(plain)
+        assert abs(lost(posed[near] - center)) < 0.8 * lost(plain)
 
 
 class TestExpansion:
@@ -417,7 +417,7 @@ class TestExpansion:
         top = neutral['v_template'][:, 1].max()
         assert points[13, 1] == pytest.approx(top, abs=0.005)
 
-    def test_licence_and_readme_come_along(self, free_body_dir):
+    def test_license_and_readme_come_along(self, free_body_dir):
         assert 'CC0 1.0' in (free_body_dir / 'LICENSE').read_text()
         readme = (free_body_dir / 'README.md').read_text()
         assert 'not the SMPL-X model' in readme

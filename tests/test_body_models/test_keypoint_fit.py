@@ -20,7 +20,7 @@ SIZE = (640, 480)
 CAMERA = Camera.virtual(SIZE[1], SIZE[0])
 COCO = joint_mapping('smplx_144', 'coco', approximate=True)
 ELBOW, WRIST = 7, 9  # left
-# metres away, from a camera whose focal length is 5000 pixels
+# meters away, from a camera whose focal length is 5000 pixels
 CAMERAS = np.array([[1 / 20, 0.01, 0.0], [1 / 40, -0.01, 0.005]], np.float32)
 
 
@@ -51,7 +51,7 @@ def joints_of(body_model, poses: np.ndarray) -> np.ndarray:
 
 
 def keypoints_of(joints: np.ndarray, camera: np.ndarray) -> np.ndarray:
-    """``(2, 17, 2)`` pixels from the centre of the image."""
+    """``(2, 17, 2)`` pixels from the center of the image."""
     scale, x, y = camera.T[..., None]
     translation = np.stack((x / scale, y / scale, 1 / scale), -1)
     pixels = CAMERA.project(joints[:, COCO] + translation)
@@ -168,7 +168,7 @@ def test_no_person(body_model):
     assert camera.shape == (0, 3)
 
 
-def test_targets_of_a_network_are_pixels_from_the_centre():
+def test_targets_of_a_network_are_pixels_from_the_center():
     boxes = np.array([[0.5, 0.5, 0.25, 0.5]])
     keypoints = np.full((1, 17, 2), 0.75)
     targets = KeypointTargets.of_network(boxes, keypoints, None, SIZE)

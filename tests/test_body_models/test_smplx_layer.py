@@ -197,7 +197,7 @@ def test_inputs_of_another_dtype(layer: SMPLXLayer, make_params) -> None:
     close(output.joints, layer(**params).joints)
 
 
-def test_autocast_does_not_cost_millimetres(layer, make_params) -> None:
+def test_autocast_does_not_cost_millimeters(layer, make_params) -> None:
     params = make_params(2)
     expected = layer(**params).vertices
     with torch.autocast('cpu', dtype=torch.bfloat16):

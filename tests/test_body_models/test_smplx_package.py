@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Our layer equals the ``smplx`` package to 1e-5 m.
 
-The package is under a licence for non-commercial research; nothing of it is
+The package is under a license for non-commercial research; nothing of it is
 part of this project.
 """
 

@@ -26,8 +26,8 @@ def toy_arrays(counts=(2, 1, 3), seed=0):
     rng = np.random.default_rng(seed)
     count = sum(counts)
     joints = len(HUMAN_DATA_190)
-    centre = rng.uniform((-0.5, -0.3, 3.0), (0.5, 0.3, 4.0), (count, 1, 3))
-    points = centre + rng.uniform(-0.4, 0.4, (count, joints, 3))
+    center = rng.uniform((-0.5, -0.3, 3.0), (0.5, 0.3, 4.0), (count, 1, 3))
+    points = center + rng.uniform(-0.4, 0.4, (count, joints, 3))
     pixels = points[..., :2] / points[..., 2:] * FOCAL
     pixels += (WIDTH / 2, HEIGHT / 2)
     ones = np.ones((count, joints, 1))
@@ -67,7 +67,7 @@ def toy_arrays(counts=(2, 1, 3), seed=0):
             'reye_pose': np.zeros((count, 3), f32),
             'betas': rng.normal(size=(count, 10)).astype(f32),
             'expression': rng.normal(size=(count, 10)).astype(f32),
-            'transl': centre[:, 0].astype(f32),
+            'transl': center[:, 0].astype(f32),
         },
         'meta': {
             'gender': ['neutral', 'male', 'female'] * count,

@@ -47,7 +47,7 @@ def test_browse(browse, base_config, tmp_path, name, capsys):
     (drawn,) = (p for p in out.iterdir() if p.name != 'contact_sheet.jpg')
     image = cv2.imread(str(drawn)).astype(int)
     labels, bodies = np.split(image, 2, axis=1)
-    # Labels are coloured, dots are white.
+    # Labels are colored, dots are white.
     assert (np.ptp(labels, axis=-1) > 100).any()
     shaded = (bodies.max(axis=-1) > 60) & (np.ptp(bodies, axis=-1) > 15)
     assert shaded.mean() > 0.003

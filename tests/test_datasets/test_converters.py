@@ -87,9 +87,9 @@ def test_parameters_make_the_joints(converted, models, name):
         params = {k: v[rows] for k, v in data['smplx'].items() if k in KNOWN}
         joints = smplx_joints(params, models, gender, flat)
         focal = data['meta']['focal_length'][rows]
-        centre = data['meta']['principal_point'][rows]
+        center = data['meta']['principal_point'][rows]
         pixels = joints[..., :2] / joints[..., 2:] * focal[:, None]
-        pixels = pixels + centre[:, None]
+        pixels = pixels + center[:, None]
         stored = data['keypoints2d_smplx'][rows, :144]
         error = np.abs(pixels - stored[..., :2])[stored[..., 2] > 0]
         assert error.max() < (25 if name == 'ehf' else 0.1)
@@ -191,7 +191,7 @@ def test_agora_small_images_and_no_template(models, tmp_path):
 
 
 def test_neutral_shape_is_the_same_body(converted, models):
-    """Neutral coefficients describe the gendered body within millimetres."""
+    """Neutral coefficients describe the gendered body within millimeters."""
     _, _, out, _ = converted('egobody')
     params = HumanData.load(out)['smplx']
     gendered = smplx_joints({'betas': params['betas']}, models, 'male')
@@ -223,8 +223,8 @@ def test_coco_labels(converted):
     # What COCO annotates of bodies, hips with it, are labels.
     joints = data.joints('keypoints2d_ori', SMPLX_137)
     without = [SMPLX_137.index(n) for n in ('pelvis', 'neck', 'left_eye')]
-    labelled = np.delete(joints[:, :25], without, axis=1)
-    assert (labelled[..., 2] == 1).all()
+    labeled = np.delete(joints[:, :25], without, axis=1)
+    assert (labeled[..., 2] == 1).all()
 
 
 def test_crowds_of_coco(converted, models, tmp_path):

@@ -295,6 +295,6 @@ def test_dots_through_file_and_pipeline(toy, arrays):
         label = item['data_samples'].gt_instances.keypoints[0, nose]
         weight = item['inputs'].sum(0)
         where = torch.nonzero(weight > 0.5 * weight.max()).float().mean(0)
-        where += 0.5  # the centre of a pixel
+        where += 0.5  # the center of a pixel
         scale = max(item['data_samples'].scale_factor)
         assert (where.flip(0) - label).abs().max() < scale

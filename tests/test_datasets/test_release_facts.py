@@ -135,7 +135,7 @@ def assert_boxes(data, key, joints, scale):
 
 
 def test_coco_scores_of_hands_and_faces(converted):
-    """Above 0 is labelled: hands have fractions of 1, faces 1 to 2."""
+    """Above 0 is labeled: hands have fractions of 1, faces 1 to 2."""
     root, _, out, _ = converted('coco')
     labels = json.loads(
         (root / 'annotations/coco_wholebody_train_v1.0.json').read_text()
@@ -151,7 +151,7 @@ def test_coco_scores_of_hands_and_faces(converted):
 
 
 def test_coco_hidden_joints(converted):
-    """1 is labelled but hidden, 0 is not labelled."""
+    """1 is labeled but hidden, 0 is not labeled."""
     data = HumanData.load(converted('coco')[2])
     (row,) = np.flatnonzero(data['lhand_bbox_xywh'][:, 4] == 0)
     nose, eye = (HUMAN_DATA_190.index(n) for n in ('nose', 'left_eye'))

@@ -38,7 +38,7 @@ from aios.structures import (
 from aios.utils.resizing import keep_ratio_size
 
 HEIGHT, WIDTH = 120, 160
-LABELLED = 24  # the joint whose dot is drawn, by person
+LABELED = 24  # the joint whose dot is drawn, by person
 
 
 def labels(points, seed=0):
@@ -64,9 +64,9 @@ def labels(points, seed=0):
 
 
 def loaded(points, channels=(0, 1, 2)):
-    """Pipeline state with a dot per person, in a colour of its own.
+    """Pipeline state with a dot per person, in a color of its own.
 
-    Dots are drawn around pixels; their labels are at the pixels' centres.
+    Dots are drawn around pixels; their labels are at the pixels' centers.
     """
     points = np.asarray(points).reshape(-1, 2)
     img = np.zeros((HEIGHT, WIDTH, 3), np.float32)
@@ -86,7 +86,7 @@ def loaded(points, channels=(0, 1, 2)):
 
 
 def dot(img, channel):
-    """Centre of the dot in a channel, ``x, y`` pixels."""
+    """Center of the dot in a channel, ``x, y`` pixels."""
     weight = np.asarray(img)[..., channel].astype(float)
     y, x = np.mgrid[: weight.shape[0], : weight.shape[1]] + 0.5
     return np.array(((x * weight).sum(), (y * weight).sum())) / weight.sum()
@@ -95,7 +95,7 @@ def dot(img, channel):
 def assert_dots(results, persons, tolerance):
     """The dots of the persons are where their labels say."""
     for i in range(persons):
-        label = results['gt_persons']['keypoints'][i, LABELLED]
+        label = results['gt_persons']['keypoints'][i, LABELED]
         found = dot(results['img'], i)
         np.testing.assert_allclose(found, label, atol=tolerance)
 
@@ -145,7 +145,7 @@ def test_dot_is_where_the_label_says(name):
         np.float64([POINTS]) + 0.5, results['homography_matrix']
     )[0]
     np.testing.assert_allclose(
-        results['gt_persons']['keypoints'][:, LABELLED], mapped, atol=1e-3
+        results['gt_persons']['keypoints'][:, LABELED], mapped, atol=1e-3
     )
 
 
@@ -212,7 +212,7 @@ def test_dots_after_the_whole_pipeline(seed, points):
         FilterWholeBody(),
     ):
         results = step(results)
-    x, y = results['gt_persons']['keypoints'][:, LABELLED].T
+    x, y = results['gt_persons']['keypoints'][:, LABELED].T
     height, width = results['img_shape']
     scale = max(results['scale_factor'])
     margin = 3 * scale
@@ -233,7 +233,7 @@ def test_camera_follows_the_pixels():
     persons = results['gt_persons']
     persons['smplx_transl'] = np.float32([point])
     np.testing.assert_allclose(
-        project(results), persons['keypoints'][0, LABELLED], atol=1e-4
+        project(results), persons['keypoints'][0, LABELED], atol=1e-4
     )
     for step in (
         PersonGroupCrop(sample_prob=1),
@@ -241,7 +241,7 @@ def test_camera_follows_the_pixels():
         WholeBodyFlip(prob=1),
     ):
         results = step(results)
-        label = results['gt_persons']['keypoints'][0, LABELLED]
+        label = results['gt_persons']['keypoints'][0, LABELED]
         np.testing.assert_allclose(project(results), label, atol=1e-3)
 
 
@@ -516,7 +516,7 @@ def test_size_mismatch(tmp_path):
     with pytest.raises(ValueError, match=r'a\.png.*toy.*rescale_if_mism'):
         LoadHumanAnnotations()(fresh())
     results = LoadHumanAnnotations(rescale_if_mismatch=True)(fresh())
-    point = results['gt_persons']['keypoints'][0, LABELLED]
+    point = results['gt_persons']['keypoints'][0, LABELED]
     np.testing.assert_allclose(point, (20, 30))
     assert results['img_shape'] == (60, 80)
     np.testing.assert_allclose(results['homography_matrix'], np.eye(3))

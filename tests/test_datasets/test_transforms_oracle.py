@@ -91,7 +91,7 @@ def test_pixels(oracle, monkeypatch, name):
 def warp(results, flip):
     """The oracle's warp: half size, then a crop, and maybe a flip.
 
-    It mirrors about the centre of the last pixels, hence the half pixel.
+    It mirrors about the center of the last pixels, hence the half pixel.
     """
     rescale_labels(results, (100, 150))
     crop_labels(results, (9.5 if flip else 10, 5, 130, 90))

@@ -121,7 +121,7 @@ def test_ranks_share_an_epoch(dataset, monkeypatch, world: int):
     assert _sources(whole) == wanted
 
 
-def test_realised_proportions_are_logged(dataset, monkeypatch):
+def test_realized_proportions_are_logged(dataset, monkeypatch):
     lines: list[str] = []
     monkeypatch.setattr(module, 'print_log', lambda m, **_: lines.append(m))
     WeightedConcatSampler(dataset, WEIGHTS, 99, seed=0)

@@ -15,8 +15,8 @@ from aios.structures import joint_mapping
 def _whole_body(pixels, rng):
     """COCO-WholeBody's fields for projected joints.
 
-    Bodies and feet are labelled with 2; hands and faces, which a network
-    labelled and persons checked, with the network's scores.
+    Bodies and feet are labeled with 2; hands and faces, which a network
+    labeled and persons checked, with the network's scores.
     """
     index = joint_mapping('smplx_144', 'coco_wholebody', approximate=True)
     points = np.zeros((133, 3))
@@ -118,7 +118,7 @@ def coco(root, rng, models):
             fits[str(100 + row)] = _neural_annot(params, row, camera)
     _invalidate(persons[0], 'lefthand')
     persons[0]['keypoints'][2] = 1  # the nose is hidden
-    persons[0]['keypoints'][3:6] = 0, 0, 0  # the left eye is not labelled
+    persons[0]['keypoints'][3:6] = 0, 0, 0  # the left eye is not labeled
     crowd = {'id': 999, 'image_id': 9, 'iscrowd': 1, 'bbox': [0, 0, 90, 90]}
     folder = root / 'annotations'
     folder.mkdir()

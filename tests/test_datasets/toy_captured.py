@@ -183,7 +183,7 @@ def ehf(root, rng, models, binary=True):
     joints = out.joints.numpy()
     turn = to_matrix(np.array(release.ROTATION))
     scan = (vertices - release.TRANSLATION) @ turn
-    camera = np.array([*release.FOCAL, *release.CENTRE])
+    camera = np.array([*release.FOCAL, *release.CENTER])
     for row in range(2):
         stem = f'{row + 1:02d}'
         image(root / f'{stem}_img.png', 1200, 1600)

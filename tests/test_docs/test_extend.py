@@ -48,7 +48,7 @@ def build(model: dict[str, Any]) -> torch.nn.Module:
 
 
 def batch(count: int) -> tuple[Tensor, list[DetDataSample]]:
-    """An image of count of whom everything is labelled but the shape."""
+    """An image of count of whom everything is labeled but the shape."""
     persons = ground_truth(count, SIZE)
     persons.smplx_betas_valid = torch.zeros_like(persons.smplx_betas_valid)
     return torch.randn(1, 3, *SIZE), [image_sample(SIZE, persons)]

@@ -16,7 +16,7 @@ from aios.visualization.local_visualizer import WholeBodyVisualizer
 HEIGHT, WIDTH = 120, 160
 SCALE = 2.0
 FOCAL = 1000.0
-GREY = 128
+GRAY = 128
 TRUE_BOX = torch.tensor([[10.0, 20, 60, 100]])
 PREDICTED_BOX = torch.tensor([[90.0, 20, 140, 100]])
 
@@ -56,14 +56,14 @@ def sample() -> DetDataSample:
 
 def _touched(drawn: np.ndarray) -> np.ndarray:
     """Box ``(x0, y0, x1, y1)`` around what is not background."""
-    rows, columns = np.nonzero((drawn != GREY).any(-1))
+    rows, columns = np.nonzero((drawn != GRAY).any(-1))
     return np.array(
         [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     )
 
 
 def test_truth_left_prediction_right(sample):
-    image = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)
+    image = np.full((HEIGHT, WIDTH, 3), GRAY, np.uint8)
     visualizer = WholeBodyVisualizer(panels=[['boxes', 'skeletons']])
     drawn = draw_sample(visualizer, image, sample, score_thr=0.3)
     assert drawn.shape == (HEIGHT, 2 * WIDTH, 3)
@@ -72,12 +72,12 @@ def test_truth_left_prediction_right(sample):
     for side, box in ((left, TRUE_BOX), (right, PREDICTED_BOX)):
         x0, _, _, y1 = _touched(side)
         np.testing.assert_allclose((x0, y1), box[0, [0, 3]], atol=2)
-    assert (image == GREY).all()
+    assert (image == GRAY).all()
 
 
 def test_without_truth(sample):
     del sample.gt_instances
-    image = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)
+    image = np.full((HEIGHT, WIDTH, 3), GRAY, np.uint8)
     visualizer = WholeBodyVisualizer(panels=[['boxes']])
     drawn = draw_sample(visualizer, image, sample)
     assert drawn.shape == image.shape
@@ -88,7 +88,7 @@ def test_mesh_is_seen_by_the_camera_of_the_prediction(sample, layer):
     persons = sample.pred_instances
     persons.vertices = layer().vertices.expand(2, -1, -1)
     persons.smplx_transl = shift.expand(2, 3)
-    image = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)
+    image = np.full((HEIGHT, WIDTH, 3), GRAY, np.uint8)
     visualizer = WholeBodyVisualizer(
         body_model=layer, panels=[['mesh']], mesh_alpha=1.0, supersample=1
     )

@@ -18,7 +18,7 @@ from aios.evaluation.functional import (
     keypoint_boxes,
     match_agora,
     pairwise_iou,
-    summarise_agora,
+    summarize_agora,
 )
 from aios.evaluation.functional.agora_summary import full_body_error
 
@@ -213,7 +213,7 @@ def test_arithmetic_of_the_paper():
     rows = np.tile(row, (100, 1))
     found = np.arange(100) < 94
     # Hands and face as if nobody had been missed.
-    result = summarise_agora(table(found, rows, seen=found, wrong=6))
+    result = summarize_agora(table(found, rows, seen=found, wrong=6))
     assert result['f1'] == 0.94
     assert result['body-MVE'] == 57.6
     assert result['fullbody-MVE'] == 91.9
@@ -228,11 +228,11 @@ def test_missed_persons_are_zero_in_hands_and_faces():
     rows = np.full((4, 8), 30.0)
     found = [True, True, False, False]
     # The last is in an image without predictions.
-    result = summarise_agora(table(found, rows, seen=[1, 1, 1, 0]))
+    result = summarize_agora(table(found, rows, seen=[1, 1, 1, 0]))
     assert result['body-MVE'] == 30
     assert result['lhand-MVE'] == result['face-MPJPE'] == 20
     assert result['fullbody-MVE'] == 50
-    corrected = summarise_agora(
+    corrected = summarize_agora(
         table(found, rows, seen=[1, 1, 1, 0]), CORRECTED
     )
     assert corrected['lhand-MVE'] == 30
@@ -241,7 +241,7 @@ def test_missed_persons_are_zero_in_hands_and_faces():
 
 def test_counts_and_roundings():
     found = [True, True, False]
-    result = summarise_agora(table(found, np.full((3, 8), 10.04), wrong=1))
+    result = summarize_agora(table(found, np.full((3, 8), 10.04), wrong=1))
     assert result['precision'] == result['recall'] == result['f1'] == 0.67
     assert result['body-MVE'] == 10
     assert result['body-NMVE'] == 14.9  # 10 / 0.67 = 14.925
@@ -249,7 +249,7 @@ def test_counts_and_roundings():
     assert result['matched'] == 2
     assert result['missed'] == 1
     assert result['false-positives'] == 1
-    exact = summarise_agora(
+    exact = summarize_agora(
         table(found, np.full((3, 8), 10.04), wrong=1), CORRECTED
     )
     assert exact['f1'] == pytest.approx(2 / 3)
@@ -260,7 +260,7 @@ def test_children():
     """All false positives are theirs; full bodies get everybody's F1."""
     rows = np.full((4, 8), 10.0)
     rows[0] = 30
-    result = summarise_agora(
+    result = summarize_agora(
         table([1, 1, 1, 1], rows, kid=[1, 0, 0, 0], wrong=1)
     )
     assert result['f1'] == 0.89  # 8 / 9
@@ -273,7 +273,7 @@ def test_children():
 
 
 def test_no_person_found_has_no_errors():
-    result = summarise_agora(table([False, False], wrong=3))
+    result = summarize_agora(table([False, False], wrong=3))
     assert result == {
         'precision': 0,
         'recall': 0,
@@ -283,13 +283,13 @@ def test_no_person_found_has_no_errors():
         'missed': 2,
         'false-positives': 3,
     }
-    assert summarise_agora(table([]))['persons'] == 0
+    assert summarize_agora(table([]))['persons'] == 0
 
 
 def test_f1_that_is_rounded_to_nothing():
     """1 of 1000: F1 is 0.00, and nothing is divided by it."""
     found = np.arange(1000) == 0
-    result = summarise_agora(table(found, np.ones((1000, 8)), wrong=999))
+    result = summarize_agora(table(found, np.ones((1000, 8)), wrong=999))
     assert result['f1'] == 0
     assert result['body-MVE'] == 1
     assert 'body-NMVE' not in result

@@ -85,13 +85,13 @@ def _persons(data: HumanData, rows: np.ndarray, layer: SMPLXLayer):
     transl = params.pop('transl')
     body = layer(**params)
     meta = data['meta']
-    focal, centre = (
+    focal, center = (
         np.asarray(meta[name], float)[rows].reshape(len(rows), -1)
         for name in ('focal_length', 'principal_point')
     )
     camera = torch.eye(3).repeat(len(rows), 1, 1)
     camera[:, [0, 1], [0, 1]] = torch.as_tensor(focal).float()
-    camera[:, :2, 2] = torch.as_tensor(centre).float()
+    camera[:, :2, 2] = torch.as_tensor(center).float()
     joints2d = project_points(body.joints + transl[:, None], camera)
     return InstanceData(
         scores=0.9 - 0.01 * torch.arange(len(rows)),

@@ -41,7 +41,7 @@ def samples(persons) -> list[DetDataSample]:
 def _annotation(points: np.ndarray, **fields: Any) -> Truth:
     """A person of COCO-WholeBody with all keypoints visible."""
     low, size = points.min(0), np.ptp(points, axis=0)
-    labelled = np.concatenate((points, np.full((133, 1), 2.0)), axis=1)
+    labeled = np.concatenate((points, np.full((133, 1), 2.0)), axis=1)
     person = dict(
         fields,
         category_id=1,
@@ -51,7 +51,7 @@ def _annotation(points: np.ndarray, **fields: Any) -> Truth:
     )
     first = 0
     for name, sigmas in KEYPOINT_SIGMAS.items():
-        rows = labelled[first : first + len(sigmas)]
+        rows = labeled[first : first + len(sigmas)]
         person[name] = rows.ravel().tolist()
         first += len(sigmas)
     return person
@@ -191,11 +191,11 @@ def _numbers_of_pycocotools(
         for points, score in zip(
             to_coco_wholebody(joints), found.scores.tolist(), strict=True
         ):
-            labelled = np.concatenate((points, np.ones((133, 1))), axis=1)
+            labeled = np.concatenate((points, np.ones((133, 1))), axis=1)
             keys = dict(image_id=sample.img_id, category_id=1, score=score)
-            body = labelled[:17].ravel().tolist()
+            body = labeled[:17].ravel().tolist()
             entries.append(dict(keys, keypoints=body))
-            parts.append(labelled[rows].ravel().tolist())
+            parts.append(labeled[rows].ravel().tolist())
     file = COCO()
     file.dataset = truth
     file.createIndex()

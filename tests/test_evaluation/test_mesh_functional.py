@@ -17,7 +17,7 @@ from aios.evaluation.functional import (
     keypoint_cost,
     match_one_per_image,
     mesh_errors,
-    normalised_error,
+    normalized_error,
     pairwise_iou,
     part_errors,
     procrustes_align,
@@ -250,6 +250,6 @@ class TestMatching:
         assert keypoint_box_iou(ours, true).shape == shape
 
 
-def test_normalised_error():
-    assert normalised_error(57.6, 0.94) == pytest.approx(61.28, abs=0.01)
-    assert normalised_error(57.6, 0) is None
+def test_normalized_error():
+    assert normalized_error(57.6, 0.94) == pytest.approx(61.28, abs=0.01)
+    assert normalized_error(57.6, 0) is None

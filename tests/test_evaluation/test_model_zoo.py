@@ -9,7 +9,7 @@ import yaml
 from test_mesh_metric import ERRORS
 from toy_agora import load_tool
 
-from aios.evaluation.functional import AGORATable, summarise_agora
+from aios.evaluation.functional import AGORATable, summarize_agora
 from aios.evaluation.functional.agora_summary import full_body_error
 
 TOOL = load_tool('misc/make_model_zoo')
@@ -31,26 +31,26 @@ def test_page_is_up_to_date():
 def test_names_are_those_of_our_metrics(numbers):
     ones = np.ones(1, bool)
     table = AGORATable(ones, np.ones((1, 8)), ones, ~ones, *[ones] * 3, 0)
-    known = {*ERRORS, *summarise_agora(table)}
+    known = {*ERRORS, *summarize_agora(table)}
     assert set(numbers) <= known
 
 
 @pytest.mark.parametrize('numbers', PUBLISHED)
 def test_published_numbers_fit_together(numbers, request):
     """Slips of the pen would not: the rounding of parts is all they differ."""
-    for kind, normalised in (('MVE', 'NMVE'), ('MPJPE', 'NMJE')):
+    for kind, normalized in (('MVE', 'NMVE'), ('MPJPE', 'NMJE')):
         if f'fullbody-{kind}' not in numbers:
             continue
         parts = (numbers[f'{p}-{kind}'] for p in ('lhand', 'rhand', 'face'))
         whole = full_body_error(numbers[f'body-{kind}'], *parts)
         assert numbers[f'fullbody-{kind}'] == pytest.approx(whole, abs=0.11)
-        f1 = numbers[f'fullbody-{kind}'] / numbers[f'fullbody-{normalised}']
+        f1 = numbers[f'fullbody-{kind}'] / numbers[f'fullbody-{normalized}']
         if 'f1' in numbers:
             assert f1 == pytest.approx(numbers['f1'], abs=0.006)
         # The page has a remark on this one.
         odd = 'agora-val, released' in request.node.name
         body = numbers[f'body-{kind}'] / f1
-        close = numbers[f'body-{normalised}'] == pytest.approx(body, abs=0.7)
+        close = numbers[f'body-{normalized}'] == pytest.approx(body, abs=0.7)
         assert close != (odd and kind == 'MVE')
 
 

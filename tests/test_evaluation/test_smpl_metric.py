@@ -280,7 +280,7 @@ def test_world_drift(layer, body_model):
     """The prediction goes 3 cm a frame instead of 2, and 4 frames long.
 
     The way is 6 cm; roots at 0, 3, 6, 9 cm against 0, 2, 4, 6 cm: after
-    centring -4.5, -1.5, 1.5, 4.5 against -3, -1, 1, 3, so errors are 1.5,
+    centering -4.5, -1.5, 1.5, 4.5 against -3, -1, 1, 3, so errors are 1.5,
     0.5, 0.5, 1.5 cm, mean 1 cm, a sixth of the way.  W meets the truth half
     way between frames 0 and 1 (bodies are as large as before, up to the
     little that a similarity can do), and is 1.5 and 2.5 cm off then: a mean

@@ -100,7 +100,7 @@ def test_sequences_are_counted_together(evaluate):
 
 
 def posetrack(path: Path, persons, ignored=()) -> Path:
-    """A file as PoseTrack 2018 has it: three frames, the last unlabelled."""
+    """A file as PoseTrack 2018 has it: three frames, the last unlabeled."""
     images = [
         {
             'id': 10003420000 + i,

@@ -19,7 +19,7 @@ CROSS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 
 
 def walk(count: int) -> np.ndarray:
-    """A rigid cross that goes one metre a frame along x."""
+    """A rigid cross that goes one meter a frame along x."""
     return CROSS + np.arange(count)[:, None, None] * np.array([1.0, 0, 0])
 
 
@@ -68,7 +68,7 @@ def test_fewer_frames_than_a_segment():
 
 
 def test_root_trajectory():
-    """Truth goes from -1 over 0 to 1 along x, two metres.
+    """Truth goes from -1 over 0 to 1 along x, two meters.
 
     The prediction goes from -2 over 0 to 2 along y.  A rotation brings y
     onto x, no scale is allowed: distances 1, 0, 1, shares 1/2, 0, 1/2.
@@ -84,7 +84,7 @@ def test_alignment_without_scale():
     transform = procrustes_align(3 * CROSS, CROSS, with_scale=False)
     assert transform.scale == 1
     np.testing.assert_allclose(transform.rotation, np.eye(3), atol=1e-12)
-    # centres 3/4 and 1/4 of each axis
+    # centers 3/4 and 1/4 of each axis
     np.testing.assert_allclose(transform.translation, (-0.5,) * 3)
 
 

@@ -18,7 +18,7 @@ from aios.structures import GENDER_NAMES, project_points
 
 @MODELS.register_module()
 class ToyAnswers(BaseModel):
-    """Predicts exactly the labelled persons, as SMPL-X bodies."""
+    """Predicts exactly the labeled persons, as SMPL-X bodies."""
 
     def __init__(self) -> None:
         super().__init__()

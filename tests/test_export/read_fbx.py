@@ -13,7 +13,7 @@ import numpy as np
 
 
 def world_vertices(item) -> np.ndarray:
-    """Vertices ``(V, 3)`` of a posed mesh, metres."""
+    """Vertices ``(V, 3)`` of a posed mesh, meters."""
     posed = item.evaluated_get(bpy.context.evaluated_depsgraph_get())
     mesh = posed.to_mesh()
     points = np.empty(3 * len(mesh.vertices), np.float32)

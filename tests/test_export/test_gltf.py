@@ -28,7 +28,7 @@ def forward(persons: SequenceResult, layer: SMPLXLayer, frame: int) -> dict:
 
 
 def largest_error(path: Path, persons: SequenceResult, layer) -> float:
-    """In metres over all frames; absent persons must have no size."""
+    """In meters over all frames; absent persons must have no size."""
     viewer, times = GLBViewer(path), persons.times()
     errors = []
     for frame in range(persons.num_frames):
@@ -55,7 +55,7 @@ def test_vertices_are_those_of_the_body_model(glb, dancers, layer) -> None:
     assert largest_error(glb, dancers, layer) < 1e-4
 
 
-def test_a_millimetre_is_enough_by_default(
+def test_a_millimeter_is_enough_by_default(
     glb, dancers, layer, tmp_path
 ) -> None:
     path = tmp_path / 'persons.glb'
@@ -114,7 +114,7 @@ def test_nodes_have_the_names_of_smplx(glb, dancers) -> None:
     assert gltf.scenes[0].extras['fps'] == dancers.fps
 
 
-def test_all_persons_has_a_colour(glb) -> None:
+def test_all_persons_has_a_color(glb) -> None:
     gltf = GLBViewer(glb).gltf
     for material, person_id in zip(gltf.materials, (3, 8), strict=True):
         color = material.pbrMetallicRoughness.baseColorFactor[:3]

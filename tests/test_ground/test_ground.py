@@ -49,7 +49,7 @@ def test_walkers_stand_on_their_floor(case):
 
 
 def test_noise_in_the_image_does_not_pull_persons_nearer():
-    """Nearer, noise across the ray is less of an acceleration in metres."""
+    """Nearer, noise across the ray is less of an acceleration in meters."""
     noise = Noise(jitter=0, sway=0, across=0.003, depth=0, drift=0)
     case = grounded(100, View(-30, 3.0), 2, 150, noise)
     assert abs(case.camera_error()) < 0.03
@@ -281,8 +281,8 @@ def test_persons_on_several_levels(case):
     """One floor is theirs who are on it; none, if most are not."""
     walkers = case.before.select_frames(slice(0, 90))
 
-    def lifted(metres):
-        away = np.take(metres, walkers.person_id)[:, None]
+    def lifted(meters):
+        away = np.take(meters, walkers.person_id)[:, None]
         away = away * case.view.floor[:3]
         return replace(
             walkers,

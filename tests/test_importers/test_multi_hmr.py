@@ -98,7 +98,7 @@ def test_camera_of_the_options(humans, poser, tmp_path: Path) -> None:
 
 
 def test_frames_without_persons(humans, poser, tmp_path: Path) -> None:
-    """They have the camera of a neighbour, also before the first person."""
+    """They have the camera of a neighbor, also before the first person."""
     path = tmp_path / 'video.npy'
     frames = np.empty(3, object)
     frames[:] = [[], humans[:1], []]

@@ -93,7 +93,7 @@ def _with_counters(
 
 @pytest.fixture
 def make_tiny_model() -> Callable[..., AiOS]:
-    """Function that builds and initialises the tiny configuration.
+    """Function that builds and initializes the tiny configuration.
 
     Keyword arguments change the config of the model. Results of a fresh model
     would all be equal, so its heads get random weights.
@@ -129,7 +129,7 @@ def make_shallow_model(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence MMEngine's report of every initialised parameter."""
+    """Silence MMEngine's report of every initialized parameter."""
     logging.disable(logging.INFO)
     try:
         yield

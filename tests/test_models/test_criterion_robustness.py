@@ -242,9 +242,9 @@ def losses_of(
     return head.criterion(part, matches, joints)
 
 
-@pytest.mark.parametrize('synchronised', [True, False])
+@pytest.mark.parametrize('synchronized', [True, False])
 def test_processes_average_to_the_whole_batch(
-    synchronised, model, monkeypatch
+    synchronized, model, monkeypatch
 ) -> None:
     """With common averages it does not matter who has which image."""
     torch.manual_seed(0)
@@ -252,7 +252,7 @@ def test_processes_average_to_the_whole_batch(
     persons[0].rhand_valid[:] = 0
     persons[1].has_3d[:2] = 0
     criterion = model.bbox_head.criterion
-    criterion.sync_avg_factors = synchronised
+    criterion.sync_avg_factors = synchronized
     model.train()
     with torch.no_grad():
         outputs = model(*batch_of(persons), mode='tensor')
@@ -276,7 +276,7 @@ def test_processes_average_to_the_whole_batch(
         for name, loss in whole.items()
         if not torch.isclose((first[name] + second[name]) / 2, loss, rtol=1e-4)
     }
-    if synchronised:
+    if synchronized:
         assert not different
     else:
         assert 'loss_rhand_bbox' in different

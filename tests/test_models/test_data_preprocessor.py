@@ -30,7 +30,7 @@ def batch(*images):
 
 
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.float32])
-def test_images_are_normalised_and_padded_with_zeros(
+def test_images_are_normalized_and_padded_with_zeros(
     preprocessor, dtype
 ) -> None:
     small = torch.full((3, 4, 6), 100, dtype=dtype)
@@ -54,7 +54,7 @@ def test_images_are_normalised_and_padded_with_zeros(
         torch.zeros(8, 8),
         torch.zeros(3, 0, 8),
     ],
-    ids=['grey', 'transparent', 'flat', 'empty'],
+    ids=['gray', 'transparent', 'flat', 'empty'],
 )
 def test_other_shapes_are_refused(preprocessor, image) -> None:
     good = torch.zeros(3, 8, 8)

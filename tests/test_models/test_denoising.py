@@ -84,7 +84,7 @@ def test_all_persons_is_there_equally_often(count) -> None:
 
 
 def test_noise_is_bounded() -> None:
-    """Centres move by less than a fifth of the box, sides by 40 percent."""
+    """Centers move by less than a fifth of the box, sides by 40 percent."""
     generator = DenoisingQueryGenerator(embed_dims=8, num_queries=100)
     boxes = torch.tensor([[0.5, 0.5, 0.2, 0.3]])
     queries = generator(samples_with([boxes]))

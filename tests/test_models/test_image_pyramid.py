@@ -100,8 +100,8 @@ def test_images_of_one_batch(model):
     with torch.inference_mode():
         results = model.predict(images, samples, False, decoding)
     height, width = shapes[1]
-    centres = results[1].pred_instances.bboxes.view(-1, 2, 2).mean(1)
-    assert (centres <= torch.tensor([width, height])).all()
+    centers = results[1].pred_instances.bboxes.view(-1, 2, 2).mean(1)
+    assert (centers <= torch.tensor([width, height])).all()
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_projection_is_that_of_the_camera() -> None:
 
 
 def test_projection_keeps_digits_at_scale_zero() -> None:
-    """Where a network starts: the camera is 1e9 metres away."""
+    """Where a network starts: the camera is 1e9 meters away."""
     joints = torch.tensor([[[0.3, -0.2, 0.4]]])
     camera = torch.zeros(1, 3, requires_grad=True)
     points = project_to_image(joints, camera, torch.tensor([[1.0, 1.0]]))

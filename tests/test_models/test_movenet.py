@@ -80,7 +80,7 @@ def test_padding_of_tensorflow(backbone):
     assert out.tolist() == [[27, 27, 18], [18, 18, 12]]
 
 
-def test_standardises(backbone):
+def test_standardizes(backbone):
     image = torch.rand(1, 3, 32, 64)
     raw = backbone(image)
     for stride, channels in zip((8, 16, 32), (90, 272, 304), strict=True):

@@ -186,7 +186,7 @@ def test_wrong_length(package, tmp_path, change):
 def test_faults_in_the_description(package, tmp_path):
     out = tmp_path / 'x.safetensors'
 
-    def quantise(entries):
+    def quantize(entries):
         entries[1]['quantization']['dtype'] = 'uint4'
 
     def rename(entries):
@@ -197,7 +197,7 @@ def test_faults_in_the_description(package, tmp_path):
 
     original = (package / TOOL.MODEL).read_text()
     for change, message in (
-        (quantise, 'Conv1/Conv2D_weights is stored as float32 as uint4'),
+        (quantize, 'Conv1/Conv2D_weights is stored as float32 as uint4'),
         (rename, 'no weights .*Conv1/Conv2D_weights'),
         (reshape, r'Conv2D_weights: shape \(48, 3, 3, 3\) does not fit'),
     ):

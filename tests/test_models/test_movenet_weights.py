@@ -77,7 +77,7 @@ def photograph(name):
 
 
 def heat_maps(backbone, image):
-    """Of 17 keypoints and of centres, for the image 256 pixels long."""
+    """Of 17 keypoints and of centers, for the image 256 pixels long."""
     scale = 256 / max(image.shape[:2])
     image = cv2.resize(
         image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
@@ -134,7 +134,7 @@ def test_persons_of_tfjs(all_heads, tfjs, drawn_persons):
 
 def test_face_of_the_astronaut(backbone):
     heat = heat_maps(backbone, photograph('astronaut'))
-    assert heat[-1].max() > 0.8, 'centre of a person'
+    assert heat[-1].max() > 0.8, 'center of a person'
     for (name, point), channel in zip(
         ASTRONAUT.items(), heat[:3], strict=True
     ):

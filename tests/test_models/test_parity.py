@@ -109,7 +109,7 @@ def everything(
     return {name: value.detach().cpu() for name, value in record.items()}
 
 
-def normalised(oracle: Oracle, images: Images, prefix: str) -> None:
+def normalized(oracle: Oracle, images: Images, prefix: str) -> None:
     """Divide the oracle's pixels by the size of the image."""
     for i, (height, width) in enumerate(images.sizes):
         for name in ('body', 'lhand', 'rhand', 'face'):
@@ -132,7 +132,7 @@ def check(oracle: Oracle, ours: Mapping[str, Tensor], small: bool) -> None:
 def test_small_double(device, data_dir, make_oracle_model) -> None:
     """Every tensor of the float64 set, from the backbone to the persons."""
     oracle = Oracle(data_dir / 'oracle/small_forward_f64.npz')
-    normalised(oracle, SMALL, 'post/')
+    normalized(oracle, SMALL, 'post/')
     model = make_oracle_model(small=True, dtype=torch.float64).to(device)
     with double_precision_constants():
         ours = everything(model, SMALL, torch.float64, device)
@@ -149,7 +149,7 @@ def test_full_float(case, make_oracle_model) -> None:
     oracle = Oracle(folder / f'forward_{case}.npz')
     check(oracle, in_order_of(oracle, ours), small=False)
     post = Oracle(folder / f'postprocess_{case}.npz')
-    normalised(post, FULL[case], 'infer/')
+    normalized(post, FULL[case], 'infer/')
     for name in post:
         field = name.replace('infer', 'post')
         if name.startswith('infer') and not NOT_COMPUTED.fullmatch(field):

@@ -26,13 +26,13 @@ def project(box: list[float], raw: list[float], point: list[float]) -> Tensor:
     return points[0, 0] * SIZES[0]
 
 
-def test_zero_puts_the_origin_into_the_centre_of_the_box():
+def test_zero_puts_the_origin_into_the_center_of_the_box():
     seen = project([0.25, 0.5, 0.1, 0.4], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0])
     torch.testing.assert_close(seen, torch.tensor([80.0, 120.0]))
 
 
 def test_scale_is_relative_to_the_longer_side():
-    # 0.4 of 240 pixels high: 96 pixels span BODY_EXTENT metres, nearly,
+    # 0.4 of 240 pixels high: 96 pixels span BODY_EXTENT meters, nearly,
     # for the virtual camera is far away
     box = [0.25, 0.5, 0.1, 0.4]
     seen = project(box, [0.0, 0.0, 0.0], [0.0, BODY_EXTENT / 2, 0.0])
@@ -48,11 +48,11 @@ def test_same_output_anywhere_is_the_same_person_elsewhere():
     point, raw = [0.3, -0.2, 0.1], [0.2, 0.1, -0.1]
     near = project([0.5, 0.5, 0.2, 0.8], raw, point)
     far = project([0.75, 0.25, 0.05, 0.2], raw, point)
-    centre = torch.tensor([160.0, 120.0])
+    center = torch.tensor([160.0, 120.0])
     other = torch.tensor([240.0, 60.0])
-    # a quarter of the size, about the centre of the box
+    # a quarter of the size, about the center of the box
     torch.testing.assert_close(
-        (near - centre) / 4, far - other, atol=0.2, rtol=0
+        (near - center) / 4, far - other, atol=0.2, rtol=0
     )
 
 
@@ -86,7 +86,7 @@ def model(make_tiny_model: Callable[..., AiOS]) -> AiOS:
 
 
 def test_bodies_are_seen_in_their_boxes(model: AiOS):
-    # Fresh camera branches say zero: the pelvis is in the centre of the box.
+    # Fresh camera branches say zero: the pelvis is in the center of the box.
     for branch in model.bbox_head.smplx:
         torch.nn.init.zeros_(branch.camera.layers[-1].weight)
     image = torch.rand(1, 3, 96, 128)
@@ -94,12 +94,12 @@ def test_bodies_are_seen_in_their_boxes(model: AiOS):
         (found,) = model.predict(image, [image_sample((96, 128))])
     persons = found.pred_instances
     boxes = persons.bboxes
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     origin = persons.smplx_transl
     K = torch.as_tensor(found.pred_instances.cam_K, dtype=torch.float32)
     seen = origin @ K.T
     seen = seen[:, :2] / seen[:, 2:]
-    torch.testing.assert_close(seen, centres, atol=0.05, rtol=0)
+    torch.testing.assert_close(seen, centers, atol=0.05, rtol=0)
 
 
 def test_without_sizes_it_says_what_is_missing(model: AiOS):

@@ -37,7 +37,7 @@ def put_keypoint(pose_map, joint, x, y, heat=0.9):
     pose_map[0, 18 + 2 * joint + 1, row, column] = y - row
 
 
-def put_centre(pose_map, x, y, expected, probability=0.9):
+def put_center(pose_map, x, y, expected, probability=0.9):
     """A person whose keypoints are ``(17, 2)`` cells away from the corner."""
     pose_map[0, 17, y, x] = probability
     pose_map[0, 52:, y, x] = expected.flatten()
@@ -66,7 +66,7 @@ def test_is_made_without_a_word(monkeypatch):
 
 def test_keypoints_that_are_seen_start_there(prior):
     pose_map = empty_map()
-    put_centre(pose_map, 8, 6, torch.zeros(17, 2))
+    put_center(pose_map, 8, 6, torch.zeros(17, 2))
     pose_map[0, 52 + 2 * LEFT_WRIST, 6, 8] = 1.0  # expected near (9, 6)
     put_keypoint(pose_map, LEFT_WRIST, 9.75, 6.25)
     put_keypoint(pose_map, LEFT_WRIST, 2.5, 1.5, heat=0.99)  # of another
@@ -76,10 +76,10 @@ def test_keypoints_that_are_seen_start_there(prior):
     torch.testing.assert_close(places[LEFT_WRIST], expected)
 
 
-def test_hidden_keypoints_start_where_the_centre_expects_them(prior):
+def test_hidden_keypoints_start_where_the_center_expects_them(prior):
     pose_map = empty_map()
     offsets = torch.arange(34.0).reshape(17, 2) / 10
-    put_centre(pose_map, 8, 6, offsets)
+    put_center(pose_map, 8, 6, offsets)
     own = torch.full((1, 1, 17, 2), 0.4)
     places, _ = start(prior, pose_map, own)
     size = torch.tensor([WIDTH, HEIGHT])
@@ -96,7 +96,7 @@ def test_persons_that_are_not_seen_start_by_themselves(prior):
 
 def test_hands_and_faces_start_at_their_keypoints(prior):
     pose_map = empty_map()
-    put_centre(pose_map, 8, 6, torch.zeros(17, 2))
+    put_center(pose_map, 8, 6, torch.zeros(17, 2))
     put_keypoint(pose_map, LEFT_WRIST, 8.5, 6.5)
     put_keypoint(pose_map, NOSE, 8.25, 5.5)
     own = torch.full((1, 1, 17, 2), 0.1)
@@ -113,7 +113,7 @@ def test_hands_and_faces_start_at_their_keypoints(prior):
 def test_padding_is_no_part_of_the_image(prior):
     """The same image, with as much black to the right and below."""
     pose_map = empty_map()
-    put_centre(pose_map, 8, 6, torch.rand(17, 2))
+    put_center(pose_map, 8, 6, torch.rand(17, 2))
     put_keypoint(pose_map, NOSE, 8.5, 6.5)
     own = torch.full((1, 1, 17, 2), 0.4)
     alone, _ = start(prior, pose_map, own)
@@ -123,26 +123,26 @@ def test_padding_is_no_part_of_the_image(prior):
     torch.testing.assert_close(places, alone)
 
 
-def test_nearer_centre_wins(prior):
+def test_nearer_center_wins(prior):
     pose_map = empty_map()
-    put_centre(pose_map, 3, 3, torch.zeros(17, 2), probability=0.95)
-    put_centre(pose_map, 8, 6, torch.zeros(17, 2), probability=0.6)
+    put_center(pose_map, 3, 3, torch.zeros(17, 2), probability=0.95)
+    put_center(pose_map, 8, 6, torch.zeros(17, 2), probability=0.6)
     maps = PoseMaps.read(pose_map, torch.ones(1, 2))
     boxes = torch.tensor(
         [[[3.5 / WIDTH, 3.5 / HEIGHT, 0.3, 0.3], BOX[0, 0].tolist()]]
     )
     reading = prior.read(maps, boxes)
-    assert reading.centre[0, 0] == pytest.approx(0.95, abs=0.02)
-    assert reading.centre[0, 1] == pytest.approx(0.6, abs=0.05)
+    assert reading.center[0, 0] == pytest.approx(0.95, abs=0.02)
+    assert reading.center[0, 1] == pytest.approx(0.6, abs=0.05)
     swapped = reading.take(torch.tensor([[1, 0]]))
-    torch.testing.assert_close(swapped.centre, reading.centre.flip(1))
+    torch.testing.assert_close(swapped.center, reading.center.flip(1))
     torch.testing.assert_close(swapped.expected, reading.expected.flip(1))
 
 
 def test_evidence_tells_persons_from_things(prior):
     pose_map = empty_map()
     nobody = PoseMaps.read(pose_map.clone(), torch.ones(1, 2))
-    put_centre(pose_map, 8, 6, torch.zeros(17, 2))
+    put_center(pose_map, 8, 6, torch.zeros(17, 2))
     for joint in range(17):
         put_keypoint(pose_map, joint, 8.5, 6.5)
     somebody = PoseMaps.read(pose_map, torch.ones(1, 2))

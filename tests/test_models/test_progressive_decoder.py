@@ -65,7 +65,7 @@ def test_encoder_proposals_start_the_decoder_detached(trained) -> None:
 
 
 def test_sizes_of_points_are_never_trained(trained) -> None:
-    """Published behaviour: they only say where the next layer looks."""
+    """Published behavior: they only say where the next layer looks."""
     model, outputs = trained
     names = reached(model, sum(map(all_predictions, outputs.layers)))
     for family in ('body', 'hand', 'face'):
@@ -172,8 +172,8 @@ def test_expansion_keeps_tokens_and_grows_from_parents() -> None:
     content = torch.randn(2, 3, 21, 8)
     boxes = torch.rand(2, 3, 21, 4) * 0.5 + 0.25
     grown = [part.name for part in WHOLE_BODY.new_parts(BODY_REFINEMENT)]
-    centred = {name: lambda x: torch.zeros_like(x[..., :2]) for name in grown}
-    new_content, new_boxes = expansion(content, boxes, centred)
+    centered = {name: lambda x: torch.zeros_like(x[..., :2]) for name in grown}
+    new_content, new_boxes = expansion(content, boxes, centered)
     place = [WHOLE_BODY.names.index(x) for x in BODY_REFINEMENT.names]
     assert torch.equal(new_content[:, :, place], content)
     assert torch.equal(new_boxes[:, :, place], boxes)

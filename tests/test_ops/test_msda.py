@@ -105,7 +105,7 @@ def test_gradcheck(kernel):
 
 @pytest.mark.parametrize('kernel', KERNELS)
 def test_borders(kernel):
-    """Cell centres give the cell, edges half of it, outside is zero."""
+    """Cell centers give the cell, edges half of it, outside is zero."""
     value = torch.tensor([4.0, 8.0]).view(1, 2, 1, 1)
     x = torch.tensor([0.25, 0.75, 0.0, 1.0, 0.5, -0.25, 1.25, 1e20])
     locations = torch.stack([x, torch.full_like(x, 0.5)], -1)

@@ -32,7 +32,7 @@ def _requirements(name: str) -> list[Requirement]:
     return [Requirement(line) for line in lines]
 
 
-def test_every_file_says_its_licence():
+def test_every_file_says_its_license():
     line = '# Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.'
 
     def has_line(path: Path) -> bool:

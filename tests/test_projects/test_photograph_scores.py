@@ -127,7 +127,7 @@ class TestSummary:
             SCORES.Matches(np.array([[0, 0], [1, 1]]), doubles=1, false=0),
             SCORES.Matches(np.zeros((0, 2), int), doubles=0, false=1),
         ]
-        numbers = SCORES.summarise(matches, 4, found)
+        numbers = SCORES.summarize(matches, 4, found)
         assert numbers['persons'] == 4
         assert numbers['found'] == 0.5
         assert numbers['false-per-image'] == 0.5

@@ -119,7 +119,7 @@ def test_persons(
     expected = dict(persons.items()) | dict(cam_K=persons.cam_K)
     assert len(found['scores']) == (2 if levels else 4)
     for name, value in found.items():
-        # pixels and metres
+        # pixels and meters
         tolerance = 1e-2 if name in ('cam_K', 'joints2d') else 1e-4
         np.testing.assert_allclose(
             value, expected[name], atol=tolerance, rtol=1e-5, err_msg=name

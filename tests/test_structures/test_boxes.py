@@ -47,7 +47,7 @@ def test_tensors_stay_tensors() -> None:
     torch.testing.assert_close(clipped, torch.tensor([[1.0, 2, 2, 4]]))
 
 
-def test_scale_keeps_the_centre() -> None:
+def test_scale_keeps_the_center() -> None:
     np.testing.assert_allclose(
         scale_boxes(np.array([10.0, 20, 30, 60]), 1.5), [5, 10, 35, 70]
     )

@@ -157,12 +157,12 @@ def test_links_mirror_onto_links(name: str) -> None:
 def test_skeleton_of_the_body_is_connected() -> None:
     """From the pelvis one reaches every limb, finger and facial feature."""
     reached, frontier = {0}, [0]
-    neighbours: dict[int, list[int]] = {}
+    neighbors: dict[int, list[int]] = {}
     for a, b in SMPLX_144.links:
-        neighbours.setdefault(a, []).append(b)
-        neighbours.setdefault(b, []).append(a)
+        neighbors.setdefault(a, []).append(b)
+        neighbors.setdefault(b, []).append(a)
     while frontier:
-        for j in neighbours.get(frontier.pop(), ()):
+        for j in neighbors.get(frontier.pop(), ()):
             if j not in reached:
                 reached.add(j)
                 frontier.append(j)

@@ -24,7 +24,7 @@ def bank(free_body_dir: Path) -> BodyBank:
 
 @pytest.fixture(scope='session')
 def scenes(bank):
-    """Six drawn, rendered and labelled scenes of 2 to 6 persons."""
+    """Six drawn, rendered and labeled scenes of 2 to 6 persons."""
     options = SceneOptions(320, 240, persons=(2, 6))
     out = []
     for seed in range(6):
@@ -37,7 +37,7 @@ def scenes(bank):
 
 
 def _winding_number(points, vertices, faces):
-    """Generalised winding number (Jacobson 2013): 1 inside, 0 outside."""
+    """Generalized winding number (Jacobson 2013): 1 inside, 0 outside."""
     total = np.zeros(len(points))
     for i, point in enumerate(points):
         a, b, c = (vertices[faces[:, k]] - point for k in range(3))

@@ -29,7 +29,7 @@ def params(labels, row):
 
 
 def pairs(scenes):
-    """(scene, photograph, labels, row, person) of all labelled persons."""
+    """(scene, photograph, labels, row, person) of all labeled persons."""
     for scene, photograph, labels, _ in scenes:
         for row, index in enumerate(labels['meta/person_id']):
             yield scene, photograph, labels, row, scene.persons[index]
@@ -62,7 +62,7 @@ def test_2d_joints_are_the_projected_3d_joints(scenes):
         )
 
 
-def test_labelled_vertices_land_on_the_persons_pixels(scenes, bank):
+def test_labeled_vertices_land_on_the_persons_pixels(scenes, bank):
     """Vertices in front of the depth buffer carry the person's id."""
     hits = total = 0
     for scene, photograph, labels, row, _ in pairs(scenes):
@@ -83,7 +83,7 @@ def test_labelled_vertices_land_on_the_persons_pixels(scenes, bank):
             near |= photograph.ids[ny, nx] == labels['meta/person_id'][row]
         hits += near.sum()
         total += front.sum()
-    # Outline pixels, whose centre may miss the body, are one pixel off.
+    # Outline pixels, whose center may miss the body, are one pixel off.
     assert total > 10000 and hits / total > 0.99
 
 

@@ -92,7 +92,7 @@ def test_same_seed_same_image(bank, options):
 
 
 def test_clothes_change_the_image_not_the_labels(bank, drawn):
-    """Whoever wears volume is labelled as if it were paint."""
+    """Whoever wears volume is labeled as if it were paint."""
     scene = next(s for s in drawn if s.persons)
     bare = replace(scene, dressed=False)
     photographs = [

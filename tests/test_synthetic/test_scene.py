@@ -128,12 +128,12 @@ def test_seat_contains_its_inside(winding_number):
     seat = Seat(np.array([1.0, 0.2, -2.0]), np.array([0.3, 0.2, 0.1]), 0.7)
     vertices, faces, normals = seat.mesh()
     inside = winding_number(
-        vertices * 0.9 + seat.centre * 0.1, vertices, faces
+        vertices * 0.9 + seat.center * 0.1, vertices, faces
     )
     np.testing.assert_allclose(inside, 1, atol=1e-6)
-    assert seat.contains(vertices * 0.9 + seat.centre * 0.1)
-    assert not seat.contains(vertices * 1.1 - seat.centre * 0.1)
-    assert (((vertices - seat.centre) * normals).sum(1) > 0).all()
+    assert seat.contains(vertices * 0.9 + seat.center * 0.1)
+    assert not seat.contains(vertices * 1.1 - seat.center * 0.1)
+    assert (((vertices - seat.center) * normals).sum(1) > 0).all()
 
 
 def test_view_sees_what_the_world_holds():

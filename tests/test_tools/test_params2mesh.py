@@ -185,9 +185,9 @@ def test_heights(params: Path, tmp_path: Path, capsys):
             'person 1 is given twice',
         ),
         (['--height', '5=1.8'], 'there is no person 5; ids are 1, 2'),
-        (['--height', '1=tall'], "and metres, as 3=1.75; got '1=tall'"),
-        (['--height', 'ann=1.7'], "and metres, as 3=1.75; got 'ann=1.7'"),
-        (['--height', '=1.7'], "and metres, as 3=1.75; got '=1.7'"),
+        (['--height', '1=tall'], "and meters, as 3=1.75; got '1=tall'"),
+        (['--height', 'ann=1.7'], "and meters, as 3=1.75; got 'ann=1.7'"),
+        (['--height', '=1.7'], "and meters, as 3=1.75; got '=1.7'"),
     ):
         with pytest.raises(SystemExit) as refusal:
             main([str(params), *words, '--format', 'json'])

@@ -343,7 +343,7 @@ def test_other_errors_of_a_training_stay_as_they_are():
         (['model.type=Nothing'], 'Nothing'),
         (['model.num_queries=many'], 'num_queries|str'),
         (['train_dataloader.dataset.ann_file=gone.npz'], 'ann_file'),
-        (['train_dataloader.dataset.colour=red'], 'colour'),
+        (['train_dataloader.dataset.color=red'], 'color'),
         (['optim_wrapper.type=Guess'], 'Guess'),
         (['optim_wrapper.optimizer.type=Guess'], r'optimizer\.type: .*Guess'),
         (['train_cfg.max_epochs=few'], 'few|str'),

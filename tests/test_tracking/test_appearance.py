@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons are told apart by their colours."""
+"""Persons are told apart by their colors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def dressed() -> np.ndarray:
 
 
 @pytest.mark.parametrize('step', [1, 2])
-def test_torso_and_thighs_have_their_colours(step):
+def test_torso_and_thighs_have_their_colors(step):
     # Also in an image of half the size.
     image = dressed()[::step, ::step]
     frame = with_appearance(standing(40, 150), image)
@@ -48,7 +48,7 @@ def test_torso_and_thighs_have_their_colours(step):
     assert (found.max(-1) > 0.9).all()
 
 
-def test_parts_outside_the_image_have_no_colour():
+def test_parts_outside_the_image_have_no_color():
     frame = with_appearance(standing(40, 300), dressed())
     assert frame.instances['appearance'].any(-1).tolist() == [
         [True, True],

@@ -122,9 +122,9 @@ def test_errors_in_one_line(monkeypatch):
 
     @command_line.errors_in_one_line()
     def set_up():
-        raise KeyError('colour')
+        raise KeyError('color')
 
-    with pytest.raises(SystemExit, match="error: KeyError: 'colour'"):
+    with pytest.raises(SystemExit, match="error: KeyError: 'color'"):
         set_up()
     with pytest.raises(KeyError), command_line.errors_in_one_line():
         run_iter()

@@ -159,7 +159,7 @@ def _tiny_dino() -> torch.nn.Module:
     model.test_cfg = dict(max_per_img=5)
     model._scope_ = 'mmdet'
     detector = MODELS.build(model)
-    detector.init_weights()  # its level_embed is uninitialised memory
+    detector.init_weights()  # its level_embed is uninitialized memory
     return detector
 
 

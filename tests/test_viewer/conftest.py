@@ -13,7 +13,7 @@ from aios.export import write_glb
 from aios.results import FrameResult, SequenceResult, complete_instances
 
 SIZE = (320, 240)
-# Neither square nor centred: who forgets a part of it is found out.
+# Neither square nor centered: who forgets a part of it is found out.
 K = np.array([[400.0, 0, 140], [0, 380, 130], [0, 0, 1]])
 
 
@@ -60,6 +60,6 @@ def animation(
 
 @pytest.fixture(scope='session')
 def images() -> list[np.ndarray]:
-    """One colour per frame."""
+    """One color per frame."""
     colors = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (90, 90, 90))
     return [np.full((*SIZE[::-1], 3), c, np.uint8) for c in colors]

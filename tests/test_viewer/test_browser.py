@@ -71,7 +71,7 @@ def _mask(image: np.ndarray, person: int) -> np.ndarray:
     low, high = image.min(-1).astype(int), image.max(-1).astype(int)
     strong = high - low > 0.3 * high
     red, green, blue = (image[..., i].astype(float) for i in range(3))
-    # Angle in the colour circle, as of rgb_to_hsv.
+    # Angle in the color circle, as of rgb_to_hsv.
     angle = np.arctan2(3**0.5 * (green - blue), 2 * red - green - blue)
     difference = np.abs(angle / (2 * np.pi) - hue + 0.5) % 1 - 0.5
     return strong & (np.abs(difference) < 0.045) & (high > 60)

@@ -69,7 +69,7 @@ def test_everything_is_inside(persons, animation, images, tmp_path) -> None:
     assert 'http' not in page.policy
 
 
-def test_licence_of_three_is_inside(persons, animation, tmp_path) -> None:
+def test_license_of_three_is_inside(persons, animation, tmp_path) -> None:
     write_viewer(persons, animation, tmp_path / 'page.html')
     text = (tmp_path / 'page.html').read_text('utf-8')
     assert 'Three.js Authors' in text

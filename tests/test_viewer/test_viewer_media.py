@@ -21,7 +21,7 @@ def test_images_become_one_file_each(images, tmp_path) -> None:
         assert np.abs(read[60, 80].astype(int) - image[0, 0]).max() < 12
 
 
-def test_missing_images_are_grey_and_as_large(images, tmp_path) -> None:
+def test_missing_images_are_gray_and_as_large(images, tmp_path) -> None:
     given = [None, None, images[2], None]
     track = make_image_track(given, tmp_path, TIMES)
     read = [cv2.imread(str(path))[..., ::-1] for path in track.paths]

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 HEIGHT, WIDTH, FOCAL = 240, 320, 400.0
 CENTER = (150.0, 128.0)
 K = np.array([[FOCAL, 0, CENTER[0]], [0, FOCAL, CENTER[1]], [0, 0, 1]])
-BLUE = (0, 0, 1)  # colour of the bodies, which no overlay has
+BLUE = (0, 0, 1)  # color of the bodies, which no overlay has
 
 CONFIG = """
 dataset_type = 'HumanDataset'

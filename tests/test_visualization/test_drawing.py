@@ -22,7 +22,7 @@ def canvas(height=64, width=96):
 
 
 def centroid(image):
-    """Mean (x, y) of what was drawn, pixel centres at .5."""
+    """Mean (x, y) of what was drawn, pixel centers at .5."""
     weight = image.max(-1).astype(float)
     rows, columns = np.indices(weight.shape) + 0.5
     return np.array([(columns * weight).sum(), (rows * weight).sum()]) / (
@@ -112,7 +112,7 @@ def test_coordinates_of_any_size_are_survived(far):
     assert image[30, 30].any()
 
 
-def test_left_and_right_have_different_colours():
+def test_left_and_right_have_different_colors():
     colors = joint_colors('smplx_137')
     assert colors.shape == (137, 3)
     for left, right in SMPLX_137.flip_pairs:
@@ -120,11 +120,11 @@ def test_left_and_right_have_different_colours():
         assert (tuple(colors[left]) == tuple(colors[right])) == in_face
 
 
-def test_persons_have_different_colours():
+def test_persons_have_different_colors():
     colors = [instance_color(index) for index in range(24)]
     assert len(set(colors)) == 24
-    neighbours = np.abs(np.diff(np.array(colors), axis=0)).max(1)
-    assert neighbours.min() > 60
+    neighbors = np.abs(np.diff(np.array(colors), axis=0)).max(1)
+    assert neighbors.min() > 60
 
 
 def test_wrong_numbers_of_joints_are_refused():

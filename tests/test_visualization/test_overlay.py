@@ -20,7 +20,7 @@ from aios.visualization import (
 
 SIZE = (160, 120)
 K = np.array([[200.0, 0, 80], [0, 200, 60], [0, 0, 1]])
-GREY = np.full((120, 160, 3), 120, np.uint8)
+GRAY = np.full((120, 160, 3), 120, np.uint8)
 
 
 @pytest.fixture(scope='module')
@@ -33,13 +33,13 @@ def make_frame(sphere):
     """``make_frame({id: (x, y, z), ...})``: spheres of 0.5 m."""
 
     def make(places: dict[int, tuple], **fields) -> FrameResult:
-        centres = np.array(list(places.values()), float).reshape(-1, 3)
-        vertices = 0.5 * sphere[0] + centres[:, None]
-        pixels = centres @ K.T
+        centers = np.array(list(places.values()), float).reshape(-1, 3)
+        vertices = 0.5 * sphere[0] + centers[:, None]
+        pixels = centers @ K.T
         pixels = pixels[:, :2] / pixels[:, 2:]
         persons = complete_instances(
             person_id=np.array(list(places), np.int64),
-            transl=centres,
+            transl=centers,
             bboxes=np.concatenate([pixels - 20, pixels + 20], axis=1),
             vertices=vertices,
             **fields,
@@ -50,7 +50,7 @@ def make_frame(sphere):
 
 
 def _hue_error(image: np.ndarray, person: int) -> np.ndarray:
-    """How far the colour of each pixel is from a person's, shading apart."""
+    """How far the color of each pixel is from a person's, shading apart."""
     color = np.array(instance_color(person), float)
     pixels = image.astype(float)
     length = np.linalg.norm(pixels, axis=-1, keepdims=True).clip(1)
@@ -71,7 +71,7 @@ def test_who_is_nearer_hides_the_other(make_frame, sphere) -> None:
         {4: (0, 0, 3), 9: (0.3, 0, 6)},
         {9: (0.3, 0, 6), 4: (0, 0, 3)},
     ):
-        drawn = draw(make_frame(places), GREY)
+        drawn = draw(make_frame(places), GRAY)
         near, far = _is_drawn(drawn, 4), _is_drawn(drawn, 9)
         assert near[60, 80]
         assert near[60, 88]  # where the other would be
@@ -80,10 +80,10 @@ def test_who_is_nearer_hides_the_other(make_frame, sphere) -> None:
         assert far.sum() < 100
 
 
-def test_colours_follow_ids(make_frame, sphere) -> None:
+def test_colors_follow_ids(make_frame, sphere) -> None:
     draw = OverlayDrawer(sphere[1], MESH_ONLY)
-    first = draw(make_frame({3: (-0.7, 0, 4), 5: (0.7, 0, 4)}), GREY)
-    second = draw(make_frame({5: (-0.7, 0, 4), 3: (0.7, 0, 4)}), GREY)
+    first = draw(make_frame({3: (-0.7, 0, 4), 5: (0.7, 0, 4)}), GRAY)
+    second = draw(make_frame({5: (-0.7, 0, 4), 3: (0.7, 0, 4)}), GRAY)
     assert _is_drawn(first, 3)[60, 45]
     assert _is_drawn(first, 5)[60, 115]
     assert _is_drawn(second, 5)[60, 45]
@@ -93,9 +93,9 @@ def test_colours_follow_ids(make_frame, sphere) -> None:
 def test_the_image_is_mixed_in_and_not_changed(make_frame, sphere) -> None:
     options = OverlayOptions(layers=('mesh',), mesh_alpha=0.5)
     frame = make_frame({1: (0, 0, 4)})
-    opaque = OverlayDrawer(sphere[1], MESH_ONLY)(frame, GREY).astype(int)
-    half = OverlayDrawer(sphere[1], options)(frame, GREY).astype(int)
-    assert (GREY == 120).all()
+    opaque = OverlayDrawer(sphere[1], MESH_ONLY)(frame, GRAY).astype(int)
+    half = OverlayDrawer(sphere[1], options)(frame, GRAY).astype(int)
+    assert (GRAY == 120).all()
     np.testing.assert_allclose(half, (opaque + 120) / 2, atol=1)
 
 
@@ -103,7 +103,7 @@ def test_images_of_another_size(make_frame, sphere) -> None:
     """The overlay has the size of the image that it is drawn into."""
     options = OverlayOptions(layers=('mesh', 'boxes'), mesh_alpha=1)
     frame = make_frame({1: (0.5, 0.2, 4)})
-    small = OverlayDrawer(sphere[1], options)(frame, GREY)
+    small = OverlayDrawer(sphere[1], options)(frame, GRAY)
     large = OverlayDrawer(sphere[1], options)(
         frame, np.full((360, 480, 3), 120, np.uint8)
     )
@@ -118,27 +118,27 @@ def test_boxes_and_keypoints_lie_where_they_are(make_frame, sphere) -> None:
     joints[0, :, 0], joints[0, :, 1] = 100.5, 40.5
     frame = make_frame({2: (0, 0, 4)}, joints2d=joints)
     box = OverlayDrawer(sphere[1], OverlayOptions(layers=('boxes',)))
-    changed = (box(frame, GREY) != GREY).any(-1)
+    changed = (box(frame, GRAY) != GRAY).any(-1)
     rows, columns = np.nonzero(changed)
     # The box of 40 pixels, and the label above its corner.
     assert columns.min() == pytest.approx(59.5, abs=1.5)
     assert columns.max() == pytest.approx(100, abs=1.5)
     assert rows.max() == pytest.approx(80, abs=1.5)
     points = OverlayDrawer(sphere[1], OverlayOptions(layers=('skeletons',)))
-    rows, columns = np.nonzero((points(frame, GREY) != GREY).any(-1))
+    rows, columns = np.nonzero((points(frame, GRAY) != GRAY).any(-1))
     assert abs(rows.mean() - 40) < 1
     assert abs(columns.mean() - 100) < 1
 
 
 def test_no_person_and_no_meshes(make_frame, sphere) -> None:
     draw = OverlayDrawer(sphere[1], OverlayOptions(views=('side',)))
-    drawn = draw(make_frame({}), GREY)
+    drawn = draw(make_frame({}), GRAY)
     assert drawn.shape == (120, 220, 3)
-    assert (drawn[:, :160] == GREY).all()
+    assert (drawn[:, :160] == GRAY).all()
     persons = dict(make_frame({1: (0, 0, 4)}).instances)
     del persons['vertices']
     bare = FrameResult('a', 0, 0.0, K, SIZE, persons)
-    assert (draw(bare, GREY)[:, :160] != GREY).any()  # box and label
+    assert (draw(bare, GRAY)[:, :160] != GRAY).any()  # box and label
 
 
 def test_images_that_have_nothing_in_common(make_frame, sphere) -> None:
@@ -146,11 +146,11 @@ def test_images_that_have_nothing_in_common(make_frame, sphere) -> None:
     options = OverlayOptions(views=('side',))
     draw = OverlayDrawer(sphere[1], options)
     frame = make_frame({1: (0, 0, 20)})
-    alone = OverlayDrawer(sphere[1], options)(frame, GREY)
-    draw(make_frame({1: (0, 0, 4)}), GREY)
-    np.testing.assert_array_equal(draw(frame, GREY), alone)
+    alone = OverlayDrawer(sphere[1], options)(frame, GRAY)
+    draw(make_frame({1: (0, 0, 4)}), GRAY)
+    np.testing.assert_array_equal(draw(frame, GRAY), alone)
     later = replace(make_frame({1: (0, 0, 4)}), timestamp=0.04)
-    assert (draw(later, GREY) != draw(replace(later, timestamp=0), GREY)).any()
+    assert (draw(later, GRAY) != draw(replace(later, timestamp=0), GRAY)).any()
 
 
 @pytest.mark.parametrize(
@@ -182,13 +182,13 @@ def test_views_show_the_distance(make_frame, sphere, name) -> None:
     panel = view(meshes, K, SIZE, 200, 300)
     width = {i: _is_drawn(panel, i).sum() for i in (1, 6)}
     assert min(width.values()) > 100
-    # A sphere is one metre wide.
-    metre = (2 * np.sqrt(width[1] / np.pi) + 2 * np.sqrt(width[6] / np.pi)) / 2
+    # A sphere is one meter wide.
+    meter = (2 * np.sqrt(width[1] / np.pi) + 2 * np.sqrt(width[6] / np.pi)) / 2
     right = _columns(panel, 6) - _columns(panel, 1)
     down = _rows(panel, 6) - _rows(panel, 1)
     wanted = {'side': (4, 1), 'top': (1, -4)}[name]
     np.testing.assert_allclose(
-        np.divide((right, down), metre), wanted, atol=0.25
+        np.divide((right, down), meter), wanted, atol=0.25
     )
 
 
@@ -212,10 +212,10 @@ def test_writer_of_images(make_frame, sphere, tmp_path) -> None:
     with OverlayWriter(tmp_path / 'vis', sphere[1], suffix='.png') as writer:
         assert writer.per_frame
         assert not writer.is_done('a')
-        writer.write(make_frame({1: (0, 0, 4)}), GREY)
+        writer.write(make_frame({1: (0, 0, 4)}), GRAY)
         assert writer.is_done('a')
         with pytest.raises(FileExistsError):
-            writer.write(make_frame({1: (0, 0, 4)}), GREY)
+            writer.write(make_frame({1: (0, 0, 4)}), GRAY)
         with pytest.raises(ValueError, match="'a': no image"):
             writer.write(make_frame({}), None)
     read = cv2.imread(str(tmp_path / 'vis/a.png'))[..., ::-1]
@@ -228,7 +228,7 @@ def test_writer_of_a_video(make_frame, sphere, tmp_path) -> None:
     with OverlayWriter(path, sphere[1], 10, options=options) as writer:
         assert not writer.per_frame
         for x in (-0.5, 0.0, 0.5):
-            writer.write(make_frame({1: (x, 0, 4)}), GREY)
+            writer.write(make_frame({1: (x, 0, 4)}), GRAY)
     capture = cv2.VideoCapture(str(path))
     seen = []
     while (read := capture.read())[0]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from aios.structures import Mesh
 from aios.visualization import render_meshes
 
-# Different focal lengths and a principal point far off the centre.
+# Different focal lengths and a principal point far off the center.
 K = np.array([[90.0, 0, 7.3], [0, 120, 21.6], [0, 0, 1]])
 HEIGHT, WIDTH = 40, 56
 
@@ -25,8 +25,8 @@ def quad(x0, y0, x1, y1, z0, z1=None, colors=(1, 1, 1)):
     return Mesh(vertices, [[0, 2, 1], [0, 3, 2]], colors)
 
 
-def test_pixels_are_those_whose_centres_are_inside():
-    # Edges a little off the centres: columns 4 to 9, rows 10 to 29.
+def test_pixels_are_those_whose_centers_are_inside():
+    # Edges a little off the centers: columns 4 to 9, rows 10 to 29.
     mesh = quad(4.4, 10.4, 10.4, 30.4, 3)
     result = render_meshes([mesh], K, HEIGHT, WIDTH)
     expected = np.full((HEIGHT, WIDTH), -1)
@@ -38,7 +38,7 @@ def test_pixels_are_those_whose_centres_are_inside():
     np.testing.assert_allclose(result.depth[10:30, 4:10], 3, rtol=1e-6)
 
 
-def test_depth_and_colour_are_perspective():
+def test_depth_and_color_are_perspective():
     colors = [[1, 0, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0]]
     mesh = quad(0, 0, WIDTH, HEIGHT, 1, 5, colors=colors)
     result = render_meshes([mesh], K, HEIGHT, WIDTH, shaded=False)
@@ -47,7 +47,7 @@ def test_depth_and_colour_are_perspective():
     np.testing.assert_allclose(
         result.depth, np.tile(z, (HEIGHT, 1)), rtol=1e-5
     )
-    # Colours change evenly in space, hence with 1 / z on the screen.
+    # Colors change evenly in space, hence with 1 / z on the screen.
     blue = 255 * (z - 1) / 4
     np.testing.assert_allclose(result.image[20, :, 2], blue, atol=1)
     np.testing.assert_allclose(result.image[20, :, 0], 255 - blue, atol=1)
@@ -230,7 +230,7 @@ def test_brightness_is_that_of_the_angle_to_the_light(right, side):
         'behind',
         'in the camera',
         'too near',
-        'between pixel centres',
+        'between pixel centers',
     ],
 )
 def test_nothing_to_see(supersample, meshes):

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Frame rate, times, colours and sound of written videos."""
+"""Frame rate, times, colors and sound of written videos."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_uneven_times_are_kept(tmp_path) -> None:
     np.testing.assert_allclose(_times(path), expected, atol=1e-3)
 
 
-def test_colours_and_odd_sizes(tmp_path) -> None:
+def test_colors_and_odd_sizes(tmp_path) -> None:
     colors = [(200, 30, 30), (30, 180, 30), (40, 60, 220)]
     path = tmp_path / 'video.mp4'
     with VideoFile(path, 10) as video:

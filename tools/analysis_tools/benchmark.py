@@ -253,7 +253,7 @@ def to_dict(subject: Subject, batch_size: int) -> dict[str, Any]:
     )
 
 
-def summarise(subject: Subject, batch_size: int) -> dict[str, float]:
+def summarize(subject: Subject, batch_size: int) -> dict[str, float]:
     """Rows of the table."""
     fastest = min(subject.seconds)
     rows = {
@@ -273,7 +273,7 @@ def summarise(subject: Subject, batch_size: int) -> dict[str, float]:
 
 def table(subjects: list[Subject], batch_size: int) -> str:
     """Table with a column for each detector, and their ratio."""
-    columns = {s.title: summarise(s, batch_size) for s in subjects}
+    columns = {s.title: summarize(s, batch_size) for s in subjects}
     return comparison_table(f'batch size {batch_size}', columns, show)
 
 

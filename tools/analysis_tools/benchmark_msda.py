@@ -99,7 +99,7 @@ def make_inputs(shapes: Shapes, batch: int) -> list[Tensor]:
     """
     generator = torch.Generator().manual_seed(0)
     cells = sum(height * width for height, width in shapes)
-    references = torch.cat([_cell_centres(*shape) for shape in shapes])
+    references = torch.cat([_cell_centers(*shape) for shape in shapes])
     samples = (batch, cells, 8, len(shapes), 4)
     offsets = torch.randn(*samples, 2, generator=generator) * SPREAD
     sizes = torch.tensor(shapes).flip(1)[:, None]
@@ -111,7 +111,7 @@ def make_inputs(shapes: Shapes, batch: int) -> list[Tensor]:
     ]
 
 
-def _cell_centres(height: int, width: int) -> Tensor:
+def _cell_centers(height: int, width: int) -> Tensor:
     y = (torch.arange(height) + 0.5) / height
     x = (torch.arange(width) + 0.5) / width
     return torch.cartesian_prod(y, x).flip(1)

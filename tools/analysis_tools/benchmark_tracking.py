@@ -4,7 +4,7 @@ r"""Measure tracking and smoothing on synthetic sequences with ground truth.
 
 The network looks at each image once; its persons are kept in --detections and
 read from there the next time. "true ids" is what a tracker could reach at
-best with these persons: each has the id of the labelled person it overlaps
+best with these persons: each has the id of the labeled person it overlaps
 with.  "filled" has persons in the gaps of tracks, too.  Errors and jitter are
 those of 22 body joints relative to the pelvis, of tracks that are matched to
 persons.  Needs the package trackeval.
@@ -78,11 +78,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 class Truth:
-    """The labelled persons of a sequence.
+    """The labeled persons of a sequence.
 
     Attributes:
         track: Their boxes.
-        joints: By frame ``(n, 22, 3)`` metres, relative to the pelvis.
+        joints: By frame ``(n, 22, 3)`` meters, relative to the pelvis.
     """
 
     def __init__(self, data: HumanData, rows: np.ndarray) -> None:

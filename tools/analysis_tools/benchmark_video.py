@@ -104,7 +104,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def draw_noise(width: int, height: int) -> np.ndarray:
-    """A coloured pattern, ``(H, W, 3)``."""
+    """A colored pattern, ``(H, W, 3)``."""
     pattern = np.random.default_rng(0).integers(0, 255, (9, 16, 3), np.uint8)
     return cv2.resize(pattern, (width, height))
 

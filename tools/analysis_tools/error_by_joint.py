@@ -62,7 +62,7 @@ def plot(
         figsize=(14, 3 * len(shown)), dpi=100, layout='constrained'
     )
     rows = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
-    colours = dict(zip(PARTS, ('C0', 'C1', 'C2', 'C3'), strict=True))
+    colors = dict(zip(PARTS, ('C0', 'C1', 'C2', 'C3'), strict=True))
     for axes, part in zip(rows, shown, strict=True):
         members = [j for j in joints if j['part'] == part['part']]
         places = range(len(members))
@@ -72,7 +72,7 @@ def plot(
             places,
             means,
             yerr=([0] * len(members), tails),
-            color=colours[part['part']],
+            color=colors[part['part']],
             error_kw={'alpha': 0.5, 'lw': 1},
         )
         axes.axhline(part['mean'], ls='--', c='k', lw=1)

@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_SENSOR = 36.0  # millimetres across the image's width
+_SENSOR = 36.0  # millimeters across the image's width
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def blender_camera(
         height: Of the image, pixels.
 
     Returns:
-        ``lens`` and ``sensor_width`` in millimetres, ``shift_x`` and
+        ``lens`` and ``sensor_width`` in millimeters, ``shift_x`` and
         ``shift_y``, and ``pixel_aspect_x`` and ``pixel_aspect_y``.
     """
     fx, fy, cx, cy = K[0][0], K[1][1], K[0][2], K[1][2]
@@ -136,7 +136,7 @@ def _widen_sliders() -> None:
     """Extend the range of shape keys to all values of their animation.
 
     Blender's importer (seen in 5.0) makes room for the first key only, and
-    values beyond the slider are cut off: errors of a centimetre.
+    values beyond the slider are cut off: errors of a centimeter.
     """
     import bpy
 

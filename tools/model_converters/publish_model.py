@@ -123,7 +123,7 @@ def write_hub_folder(
     Raises:
         CheckpointError: The checkpoint has no config.
         FileExistsError: A file exists.
-        ValueError: A licence is missing.
+        ValueError: A license is missing.
     """
     licenses = parse_licenses(args.licenses)
     config = (content.get('meta') or {}).get('cfg')
@@ -142,7 +142,7 @@ def write_hub_folder(
 
 
 def parse_licenses(texts: list[str]) -> dict[str, str]:
-    """Licences by part, that of the code included.
+    """Licenses by part, that of the code included.
 
     Raises:
         ValueError: One is missing, or the part is unknown.

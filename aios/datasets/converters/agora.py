@@ -51,7 +51,7 @@ _FRAME_KEYS = (
 )
 _NUM_JOINTS = 127
 _SKELETON = 55
-_MAX_MISFIT = 0.01  # metres; correct fits reproduce the joints exactly
+_MAX_MISFIT = 0.01  # meters; correct fits reproduce the joints exactly
 _SIZES = {'3840x2160': (2160, 3840), '1280x720': (720, 1280)}
 _SMALL = '_1280x720'
 _PART_SCALE = 1.2  # hands and faces, as in the boxes of agora2coco
@@ -155,9 +155,9 @@ class AGORAConverter(Converter):
                 )
             points *= width / found
         count = len(persons)
-        centre = np.tile((width / 2, height / 2), (count, 1))
-        focal = _focal_lengths(joints, points, centre, names)
-        cameras = Cameras(focal, centre, np.tile((height, width), (count, 1)))
+        center = np.tile((width / 2, height / 2), (count, 1))
+        focal = _focal_lengths(joints, points, center, names)
+        cameras = Cameras(focal, center, np.tile((height, width), (count, 1)))
         params, valid, contour = self._bodies(persons, joints, table)
 
         all_joints = np.concatenate((joints, contour), axis=1)
@@ -344,12 +344,12 @@ def _joints(value: Any, width: int, path: Path) -> np.ndarray:
 def _focal_lengths(
     joints: np.ndarray,
     points: np.ndarray,
-    centre: np.ndarray,
+    center: np.ndarray,
     names: np.ndarray,
 ) -> np.ndarray:
     """``(N, 2)`` focal lengths, one per image, by least squares."""
     rays = joints[..., :2] / joints[..., 2:]
-    offsets = points - centre[:, None]
+    offsets = points - center[:, None]
     _, image = np.unique(names, return_inverse=True)
     count = image.max() + 1
     focal = [

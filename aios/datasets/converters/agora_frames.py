@@ -34,10 +34,10 @@ def pixel_width(
 
     Some frames have pixels at 3840 x 2160, some at 1280 x 720, independent
     of the image names.  The principal point of the joints' projection, which
-    is the image centre, distinguishes them.
+    is the image center, distinguishes them.
 
     Args:
-        images: For each image ``(N, J, 3)`` metres in the camera's axes and
+        images: For each image ``(N, J, 3)`` meters in the camera's axes and
             ``(N, J, 2)`` pixels.
 
     Returns:
@@ -46,11 +46,11 @@ def pixel_width(
     Raises:
         ValueError: If the principal point fits neither width.
     """
-    centres = [principal_x(joints, points) for joints, points in images]
-    centres = [centre for centre in centres if np.isfinite(centre)]
-    if not centres:
+    centers = [principal_x(joints, points) for joints, points in images]
+    centers = [center for center in centers if np.isfinite(center)]
+    if not centers:
         return None
-    width = 2 * float(np.median(centres))
+    width = 2 * float(np.median(centers))
     for known in _WIDTHS:
         if abs(width - known) < _TOLERANCE * known:
             return known
@@ -64,7 +64,7 @@ def principal_x(joints: np.ndarray, points: np.ndarray) -> float:
     """Horizontal position of the principal point of an image.
 
     Args:
-        joints: ``(N, J, 3)`` metres in the camera's axes.
+        joints: ``(N, J, 3)`` meters in the camera's axes.
         points: ``(N, J, 2)`` pixels.
 
     Returns:

@@ -130,7 +130,7 @@ class Converter(ABC):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """JSON-serialisable settings that determine the rows."""
+        """JSON-serializable settings that determine the rows."""
         return {
             'version': _VERSION,
             'converter': self.NAME,

@@ -121,7 +121,7 @@ class BEDLAMConverter(Converter):
 def image_sizes(cameras: np.ndarray) -> np.ndarray:
     """Height and width ``(N, 2)`` of the images of cameras ``(N, 3, 3)``.
 
-    The principal point is the centre of the image.
+    The principal point is the center of the image.
     """
     return np.rint(2 * cameras[:, 1::-1, 2]).astype(np.int64)
 

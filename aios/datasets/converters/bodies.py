@@ -76,7 +76,7 @@ def smplx_joints(
         flat_hand_mean: Whether hand poses are absolute.
 
     Returns:
-        ``(N, 144, 3)`` float32 metres.
+        ``(N, 144, 3)`` float32 meters.
     """
     known = ('betas', 'expression', 'transl', *POSES)
     given = {
@@ -104,12 +104,12 @@ def smpl_joints(
     Args:
         pose: ``(N, 72)`` axis-angle.
         betas: ``(S,)``.
-        transl: ``(N, 3)`` metres.
+        transl: ``(N, 3)`` meters.
         model_path: See :func:`aios.body_models.find_smpl`.
         gender: Of all persons.
 
     Returns:
-        ``(N, 24, 3)`` float64 metres.
+        ``(N, 24, 3)`` float64 meters.
     """
     shape = np.broadcast_to(betas, (len(pose), len(betas)))
     parameters = dict(
@@ -180,7 +180,7 @@ def move_root(
 
     Args:
         global_orient: ``(N, 3)`` axis-angle.
-        transl: ``(N, 3)`` metres.
+        transl: ``(N, 3)`` meters.
         pelvis: ``(N, 3)`` position of the pelvis joint with ``transl``.
         rotation: ``(3, 3)`` or ``(N, 3, 3)``.
         translation: ``(3,)`` or ``(N, 3)``.
@@ -205,7 +205,7 @@ def move_bodies(
 
     Args:
         params: SMPL-X dictionary.
-        joints: ``(N, J, 3)`` metres, of ``params``.
+        joints: ``(N, J, 3)`` meters, of ``params``.
         rotation: See :func:`move_root`.
         translation: See there.
     """
@@ -249,7 +249,7 @@ def mesh_joints(
 ) -> np.ndarray:
     """Joints of registered meshes.
 
-    The skeleton is regressed from the posed mesh and differs by millimetres
+    The skeleton is regressed from the posed mesh and differs by millimeters
     from the joints of a posed skeleton.
 
     Args:
@@ -356,7 +356,7 @@ def kid_model(model_path: str | None, gender: str, template: str) -> str:
     """Model file whose 11th coefficient interpolates from adult to child.
 
     This is AGORA's model of children: the difference between the mean
-    infant (SMIL), centred, and the mean adult is an additional direction.
+    infant (SMIL), centered, and the mean adult is an additional direction.
 
     Args:
         model_path: See :func:`aios.body_models.find_body_model`.

@@ -195,7 +195,7 @@ def fit_columns(
         name: np.zeros((len(fits), size)) for name, (_, size) in _FIT.items()
     }
     focal = np.ones((len(fits), 2))
-    centre = np.zeros((len(fits), 2))
+    center = np.zeros((len(fits), 2))
     for row, fit in enumerate(fits):
         if fit is None:
             continue
@@ -203,8 +203,8 @@ def fit_columns(
             value = np.ravel(fit['smplx_param'].get(source, np.zeros(size)))
             params[name][row] = value[:size]
         focal[row] = fit['cam_param']['focal']
-        centre[row] = fit['cam_param']['princpt']
-    return params, Cameras(focal, centre, sizes)
+        center[row] = fit['cam_param']['princpt']
+    return params, Cameras(focal, center, sizes)
 
 
 class _Record(NamedTuple):
@@ -224,7 +224,7 @@ class COCOConverter(Converter):
     """COCO 2017 train: COCO-WholeBody's keypoints, NeuralAnnot's fits.
 
     Persons without a fit are kept with their box and keypoints
-    (``meta.smplx_valid`` is 0).  All labelled joints, including hidden ones,
+    (``meta.smplx_valid`` is 0).  All labeled joints, including hidden ones,
     have confidence 1.
 
     Args:

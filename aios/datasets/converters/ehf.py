@@ -30,13 +30,13 @@ from .table import (
 
 # The camera of the release, the same for all images.
 FOCAL = (1498.22426237, 1498.22426237)
-CENTRE = (790.263706, 578.90334)
+CENTER = (790.263706, 578.90334)
 ROTATION = (-2.98747896, 0.01172457, -0.05704687)  # axis-angle
-TRANSLATION = (-0.03609917, 0.43416458, 2.37101226)  # metres
+TRANSLATION = (-0.03609917, 0.43416458, 2.37101226)  # meters
 SIZE = (1200, 1600)
 # Optional parameters of fits, zero by default.
 _OPTIONAL = ('jaw_pose', 'leye_pose', 'reye_pose')
-_MAX_MISFIT = 0.03  # metres; regressed and posed joints differ slightly
+_MAX_MISFIT = 0.03  # meters; regressed and posed joints differ slightly
 
 
 @dataclass(eq=False)
@@ -87,7 +87,7 @@ class EHFConverter(Converter):
         joints = np.zeros((count, 144, 3))
         joints[:, :127] = mesh_joints(vertices, self.body_models)
         cameras = Cameras(
-            *(np.tile(row, (count, 1)) for row in (FOCAL, CENTRE, SIZE))
+            *(np.tile(row, (count, 1)) for row in (FOCAL, CENTER, SIZE))
         )
         points = cameras.project(joints)
         points[:, 127:] = 0

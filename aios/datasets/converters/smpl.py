@@ -42,8 +42,8 @@ class _Track:
         paths: ``(N,)`` images.
         pose: ``(N, 72)`` axis-angle.
         betas: ``(10,)``.
-        transl: ``(N, 3)`` metres.
-        joints: ``(N, 24, 3)`` metres.
+        transl: ``(N, 3)`` meters.
+        joints: ``(N, 24, 3)`` meters.
         extrinsics: ``(N, 4, 4)`` from the world to the camera.
         intrinsics: ``(3, 3)`` pixels.
         size: Height and width of the images.

@@ -21,7 +21,7 @@ from aios.structures import (
 )
 
 BODY_SCALE, PART_SCALE = 1.2, 1.0
-_MAX_VALUE = 1e7  # pixels, metres, radians
+_MAX_VALUE = 1e7  # pixels, meters, radians
 # mmhuman3d's head: the face with ears, eyeballs, jaw and head joint.
 _HEAD = (
     *SMPLX_144.indices(
@@ -84,12 +84,12 @@ class Cameras:
 
     Attributes:
         focal: ``(N, 2)`` pixels.
-        centre: ``(N, 2)`` pixels.
+        center: ``(N, 2)`` pixels.
         sizes: ``(N, 2)`` height and width of the images.
     """
 
     focal: np.ndarray
-    centre: np.ndarray
+    center: np.ndarray
     sizes: np.ndarray
 
     @classmethod
@@ -113,7 +113,7 @@ class Cameras:
         """Project points of the camera's frame.
 
         Args:
-            points: ``(N, J, 3)`` metres.
+            points: ``(N, J, 3)`` meters.
 
         Returns:
             ``(N, J, 3)`` x, y, confidence; 0 for points behind the camera.
@@ -122,7 +122,7 @@ class Cameras:
         front = depth > 1e-6
         safe = np.where(front, depth, 1.0)
         pixels = points[..., :2] / safe * self.focal[:, None]
-        pixels += self.centre[:, None]
+        pixels += self.center[:, None]
         return np.concatenate((pixels * front, front), axis=-1)
 
     def meta_columns(
@@ -140,7 +140,7 @@ class Cameras:
             'meta/height': self.sizes[:, 0],
             'meta/width': self.sizes[:, 1],
             'meta/focal_length': self.focal,
-            'meta/principal_point': self.centre,
+            'meta/principal_point': self.center,
             'meta/smplx_valid': np.full(count, fitted, np.uint8),
         }
 
@@ -153,7 +153,7 @@ def tight_boxes(
     Args:
         points: ``(N, K, 3)`` x, y, confidence.
         sizes: ``(N, 2)`` height and width of the images.
-        ratio: Scale about the centre.
+        ratio: Scale about the center.
 
     Returns:
         ``(N, 5)`` xywh and confidence; 0 if no joint is inside.
@@ -206,7 +206,7 @@ def box_columns(
     Args:
         points: ``(N, 144, 3)`` x, y, confidence.
         sizes: ``(N, 2)`` height and width of the images.
-        part_scale: Scale of hands and heads about their centres.
+        part_scale: Scale of hands and heads about their centers.
     """
     columns = {'bbox_xywh': tight_boxes(points, sizes, BODY_SCALE)}
     for part, joints in _PARTS.items():
@@ -255,7 +255,7 @@ def posed_columns(
     Args:
         paths: ``(N,)`` images.
         params: SMPL-X dictionary.
-        joints: ``(N, 144, 3)`` metres, those of ``params``.
+        joints: ``(N, 144, 3)`` meters, those of ``params``.
         cameras: Their cameras.
         gender: Of all of them.
     """

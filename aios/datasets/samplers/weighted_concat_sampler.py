@@ -64,10 +64,10 @@ class WeightedConcatSampler(Sampler):
     Args:
         dataset: The dataset; its members are the sources.  A dataset that
             is not concatenated is a single source.
-        weights: ``S`` shares, which are normalised.  Default: equal shares.
+        weights: ``S`` shares, which are normalized.  Default: equal shares.
         epoch_length: Samples of an epoch over all ranks, or ``'max'`` (as
             published): the length of the longest source of positive weight.
-        seed: Seed, the same on all ranks.  Default: random, synchronised.
+        seed: Seed, the same on all ranks.  Default: random, synchronized.
 
     Raises:
         ValueError: If the weights do not match the sources, are negative or
@@ -183,7 +183,7 @@ class WeightedConcatSampler(Sampler):
         lines = [
             f'{total} samples per epoch, {len(self)} per rank '
             f'({self.world_size} ranks)',
-            '  dataset                 images   wanted  realised  samples  '
+            '  dataset                 images   wanted  realized  samples  '
             'passes',
         ]
         for name, size, weight, count in zip(

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Colour augmentation."""
+"""Color augmentation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .base import Transform
 
 @TRANSFORMS.register_module()
 class ChannelGain(Transform):
-    """Multiply each colour channel by a random gain, then clip.
+    """Multiply each color channel by a random gain, then clip.
 
     Args:
         gain_range: Lowest and highest gain.

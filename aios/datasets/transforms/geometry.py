@@ -44,7 +44,7 @@ class WholeBodyResize(Transform):
             1066 × 800) or ``'round'`` (as mmdet: 1067 × 800).
         backend: ``'warp_affine'`` samples the pixel ``x / s``, without
             anti-aliasing, as the published weights expect.  NOTE: a label
-            is at the centre of its pixel, so the content is shifted against
+            is at the center of its pixel, so the content is shifted against
             its labels by ``(s - 1) / 2`` pixels of the result.
             ``'resize'`` is OpenCV's faster resize, which is exact.
             ``'area'`` is the same for enlarging but averages when shrinking,
@@ -187,14 +187,14 @@ def group_region(
     """
     size = np.array(img_shape[::-1], float)
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-    centre = (low + high) / 2.0
+    center = (low + high) / 2.0
     width, height = (high - low).astype(float)
     aspect = size[0] / size[1]
     # Enlarge one side only.
     extent = np.maximum(
         (width, height), (height * aspect, width / aspect)
     ).clip(max=size)
-    corner = np.clip(centre - extent / 2, 0, size - extent)
+    corner = np.clip(center - extent / 2, 0, size - extent)
     x0, y0 = corner.astype(int)
     width, height = extent.astype(int)
     return int(x0), int(y0), int(width), int(height)

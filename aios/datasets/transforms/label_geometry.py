@@ -41,7 +41,7 @@ _ROTATION_FIELDS = ('smplx_pose', 'smplx_pose_valid')
 
 
 def start_record(results: dict) -> None:
-    """Initialise the record of the image's geometry."""
+    """Initialize the record of the image's geometry."""
     results['homography_matrix'] = np.eye(3)
     results['scale_factor'] = (1.0, 1.0)
     results['crop_offset'] = (0.0, 0.0)

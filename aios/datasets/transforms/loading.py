@@ -48,7 +48,7 @@ class LoadImage(Transform):
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If OpenCV cannot decode the image, it is too large,
-                or the array is not an 8-bit colour image.
+                or the array is not an 8-bit color image.
         """
         img = results.get('img')
         if img is None:
@@ -70,7 +70,7 @@ class LoadImage(Transform):
 
 
 def _check_array(img: Any, where: str) -> None:
-    """Reject arrays that are not 8-bit colour images."""
+    """Reject arrays that are not 8-bit color images."""
     if not isinstance(img, np.ndarray):
         raise ValueError(
             f'img must be an array, got {type(img).__name__} ({where})'
@@ -78,7 +78,7 @@ def _check_array(img: Any, where: str) -> None:
     if img.ndim != 3 or img.shape[2] != 3 or 0 in img.shape:
         raise ValueError(
             f'img must have shape (H, W, 3), BGR, got {img.shape} ({where}); '
-            'cv2.cvtColor turns grey or transparent images into that'
+            'cv2.cvtColor turns gray or transparent images into that'
         )
     if img.dtype != np.uint8 and img.dtype.kind != 'f':
         raise ValueError(
@@ -109,7 +109,7 @@ class LoadHumanAnnotations(Transform):
         """Load ``results['instances_arrays']``.
 
         Without them, as in MMDetection's ``inference_detector``, only the
-        record of the geometry is initialised.
+        record of the geometry is initialized.
 
         Raises:
             ValueError: If the sizes of image and annotation differ.

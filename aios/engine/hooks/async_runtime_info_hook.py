@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Logging of losses without synchronisation."""
+"""Logging of losses without synchronization."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ class InvalidLossError(RuntimeError):
 class StepNumbers:
     """All scalars of a step, copied to the host in one transfer.
 
-    MMEngine synchronises once for each of more than a hundred losses.  Here
-    only :meth:`read` synchronises, if the device is not done yet.
+    MMEngine synchronizes once for each of more than a hundred losses.  Here
+    only :meth:`read` synchronizes, if the device is not done yet.
 
     Args:
         iteration: Number of the step, from 1.

@@ -127,7 +127,7 @@ class SubmittedBodies:
 
         Returns:
             Joints ``(M, 127, 3)`` and vertices ``(M, V, 3)``, float64
-            metres.
+            meters.
 
         Raises:
             ValueError: If a child comes without ``kid_template``.

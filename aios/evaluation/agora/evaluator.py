@@ -24,7 +24,7 @@ from aios.evaluation.functional.agora import (
 )
 from aios.evaluation.functional.agora_summary import (
     AGORATable,
-    summarise_agora,
+    summarize_agora,
 )
 from aios.structures import pairwise_iou
 
@@ -32,7 +32,7 @@ from .bodies import SubmittedBodies
 from .ground_truth import IMAGE_SIZE, AGORAImage, image_name
 from .layout import PARAMETERS
 
-MILLIMETRES = 1000
+MILLIMETERS = 1000
 SUBMITTED_FIELDS = (
     *('joints2d', 'joints3d', 'vertices'),
     *(f'smplx_{name}' for name in PARAMETERS),
@@ -54,7 +54,7 @@ class AGORAPersons:
         joints2d: ``(P, 24, 2)`` pixels at 3840 x 2160.
         boxes: ``(P, 4)`` xyxy around the submitted keypoints.
         bodies: Function from rows ``(M,)`` to joints ``(M, 127, 3)`` and
-            vertices ``(M, 10475, 3)``, metres.
+            vertices ``(M, 10475, 3)``, meters.
         broken: Number of predictions left out because they are not finite.
     """
 
@@ -159,7 +159,7 @@ class AGORAEvaluator:
         persons: AGORAPersons | None,
         pairs: list[tuple[int, int]],
     ) -> np.ndarray:
-        """Errors ``(U, 8)`` in millimetres."""
+        """Errors ``(U, 8)`` in millimeters."""
         if persons is None or not pairs:
             return np.zeros((0, len(AGORA_ERRORS)))
         predicted, true = np.array(pairs).T
@@ -174,7 +174,7 @@ class AGORAEvaluator:
                 f'{truth.name}: a matched body is not finite; its parameters '
                 'are too large'
             )
-        return errors * MILLIMETRES
+        return errors * MILLIMETERS
 
     def table(
         self, records: Sequence[Mapping[str, Any]], index: int = 0
@@ -215,14 +215,14 @@ class AGORAEvaluator:
             index: Of the threshold.
 
         Returns:
-            See :func:`~aios.evaluation.functional.summarise_agora`, plus
+            See :func:`~aios.evaluation.functional.summarize_agora`, plus
             ``images`` and ``images-with-predictions``, and the predictions
             left out, ``predictions-not-finite`` and
             ``predictions-without-ground-truth``.
         """
         others = [r['without_truth'] for r in records if 'without_truth' in r]
         records = [r for r in records if 'without_truth' not in r]
-        result = summarise_agora(self.table(records, index), self.protocol)
+        result = summarize_agora(self.table(records, index), self.protocol)
         result['images'] = len(records)
         seen = sum(r['predictions'][index] > 0 for r in records)
         result['images-with-predictions'] = int(seen)

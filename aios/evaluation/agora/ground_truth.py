@@ -59,13 +59,13 @@ class AGORAImage:
     Args:
         name: See :func:`image_name`.
         joints2d: ``(G, 127, 2)`` pixels at 3840 x 2160.
-        joints3d: ``(G, 127, 3)`` metres in the camera's axes.
+        joints3d: ``(G, 127, 3)`` meters in the camera's axes.
         kid: ``(G,)`` bool.
         occlusion: ``(G,)`` percent, NaN if unknown.
         valid: ``(G,)`` bool, ``isValid``.
         orientation: ``(G,)`` degrees of ``Yaw - camYaw`` in (-22.5, 337.5],
             NaN if the data frames lack them.
-        vertices: Reads ``(G, 10475, 3)``, metres in the camera's axes.
+        vertices: Reads ``(G, 10475, 3)``, meters in the camera's axes.
     """
 
     name: str

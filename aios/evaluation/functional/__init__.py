@@ -17,11 +17,11 @@ from .agora import (
     keypoint_boxes,
     match_agora,
 )
-from .agora_summary import AGORATable, agora_bins, summarise_agora
+from .agora_summary import AGORATable, agora_bins, summarize_agora
 from .detection import (
     DetectionCounts,
     average_precision,
-    normalised_error,
+    normalized_error,
 )
 from .errors import (
     align_roots,
@@ -71,13 +71,13 @@ __all__ = [
     'match_one_per_image',
     'mean_point_error',
     'mesh_errors',
-    'normalised_error',
+    'normalized_error',
     'pairwise_iou',
     'part_errors',
     'procrustes_align',
     'procrustes_point_error',
     'root_trajectory_error',
     'select_points',
-    'summarise_agora',
+    'summarize_agora',
     'world_errors',
 ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from .agora import AGORA_ERRORS, AGORA_PARTS, AGORAProtocol
-from .detection import DetectionCounts, normalised_error
+from .detection import DetectionCounts, normalized_error
 
 AGORA_BINS: Mapping[str, tuple[float, ...]] = {
     'occlusion': (-1, *range(10, 91, 10)),
@@ -20,7 +20,7 @@ AGORA_BINS: Mapping[str, tuple[float, ...]] = {
     'x': tuple(np.linspace(0, 1, 11).round(1).tolist()),
 }
 """Edges of the official bins: percent; degrees of ``Yaw - camYaw``, 45 wide
-around 0, 45, ...; horizontal distance from the centre of the image, in halves
+around 0, 45, ...; horizontal distance from the center of the image, in halves
 of its width.  A bin includes its upper edge, not its lower one."""
 
 _HAND_AND_FACE = AGORA_PARTS[1:]
@@ -33,15 +33,15 @@ class AGORATable:
 
     Args:
         found: ``(G,)`` bool.
-        errors: ``(G, 8)`` millimetres, columns :data:`AGORA_ERRORS`; rows of
+        errors: ``(G, 8)`` millimeters, columns :data:`AGORA_ERRORS`; rows of
             missed persons are ignored.
         has_predictions: ``(G,)`` bool, the person's image has at least one
             prediction; true wherever ``found`` is.
         kid: ``(G,)`` bool.
         occlusion: ``(G,)`` percent, NaN if unknown.
         orientation: ``(G,)`` degrees in (-22.5, 337.5], NaN if unknown.
-        x: ``(G,)`` horizontal distance from the centre of the image: 0 at
-            the centre, 1 at the edges.
+        x: ``(G,)`` horizontal distance from the center of the image: 0 at
+            the center, 1 at the edges.
         wrong: Predictions that match no person, of all images.
     """
 
@@ -67,7 +67,7 @@ class AGORATable:
         return DetectionCounts(found, self.wrong, len(self.found) - found)
 
 
-def summarise_agora(
+def summarize_agora(
     table: AGORATable, protocol: AGORAProtocol = AGORAProtocol.OFFICIAL
 ) -> dict[str, float]:
     """The numbers of AGORA's leaderboard.
@@ -79,14 +79,14 @@ def summarise_agora(
     Returns:
         ``precision``, ``recall``, ``f1``; for ``body``, ``lhand``,
         ``rhand``, ``face`` and ``fullbody`` ``<part>-MVE`` and
-        ``<part>-MPJPE`` in millimetres; ``<body|fullbody>-NMVE`` and
+        ``<part>-MPJPE`` in millimeters; ``<body|fullbody>-NMVE`` and
         ``-NMJE``, divided by F1; ``persons``, ``matched``, ``missed``,
         ``false-positives``; the same for children as ``kid-...``.  Errors
         over zero persons are omitted; no value is NaN.
     """
     result = _detection(table, protocol)
     errors = _errors(table, protocol)
-    result |= errors | _normalised(errors, result['f1'], result['f1'])
+    result |= errors | _normalized(errors, result['f1'], result['f1'])
     result = _rounded(result, protocol)
     if table.kid.any():
         kids = table.select(table.kid)
@@ -95,7 +95,7 @@ def summarise_agora(
         # Officially, full bodies are divided by the F1 of all persons.
         f1 = kid_result['f1']
         full_body_f1 = result['f1'] if protocol.is_official else f1
-        kid_result |= errors | _normalised(errors, f1, full_body_f1)
+        kid_result |= errors | _normalized(errors, f1, full_body_f1)
         for name, value in _rounded(kid_result, protocol).items():
             result[f'kid-{name}'] = value
     return result
@@ -192,7 +192,7 @@ def _errors(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
     return _rounded(result, protocol)
 
 
-def _normalised(
+def _normalized(
     errors: Mapping[str, float], body_f1: float, full_body_f1: float
 ) -> dict[str, float]:
     """Errors divided by F1."""
@@ -202,7 +202,7 @@ def _normalised(
             if f'{part}-{kind}' not in errors:
                 continue
             # F1 may be rounded down to 0.
-            value = normalised_error(errors[f'{part}-{kind}'], f1)
+            value = normalized_error(errors[f'{part}-{kind}'], f1)
             if value is not None:
                 result[f'{part}-{name}'] = value
     return result

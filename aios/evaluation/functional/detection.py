@@ -65,8 +65,8 @@ def average_precision(
     return float(best[hits].sum() / num_persons)
 
 
-def normalised_error(error: float, f1: float) -> float | None:
-    """Error normalised by F1: NMVE of MVE, NMJE of MPJPE (AGORA, CVPR 2021).
+def normalized_error(error: float, f1: float) -> float | None:
+    """Error normalized by F1: NMVE of MVE, NMJE of MPJPE (AGORA, CVPR 2021).
 
     Args:
         error: Mean error of the matched persons.

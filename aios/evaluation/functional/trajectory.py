@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Errors of the motion of one person in the world.
 
-Inputs and results are in metres unless stated otherwise.
+Inputs and results are in meters unless stated otherwise.
 
 Symbols: ``T`` frames, ``K`` points.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from aios.structures.procrustes import procrustes_align
 
-_MIN_PATH_LENGTH = 1e-3  # metres; less is rounding error
+_MIN_PATH_LENGTH = 1e-3  # meters; less is rounding error
 
 
 def world_errors(
@@ -61,7 +61,7 @@ def root_trajectory_error(
 
     Returns:
         ``(T,)`` distances divided by the length of the true path; None if
-        that is less than a millimetre.
+        that is less than a millimeter.
     """
     length = np.linalg.norm(np.diff(true, axis=0), axis=-1).sum()
     if length < _MIN_PATH_LENGTH:
@@ -94,7 +94,7 @@ def foot_sliding(
 ) -> np.ndarray:
     """Motion of predicted feet while the true feet stand still.
 
-    A true point that moves less than a centimetre between two frames is in
+    A true point that moves less than a centimeter between two frames is in
     contact with the ground.
 
     Args:

@@ -29,7 +29,7 @@ class AGORAMetric(NumberMetric):
 
     Predictions come from the data samples, true persons from AGORA's data
     frames, found by image name.  The numbers are those of
-    :func:`aios.evaluation.functional.summarise_agora`.  All persons of an
+    :func:`aios.evaluation.functional.summarize_agora`.  All persons of an
     image without a sample count as missed.
 
     Args:

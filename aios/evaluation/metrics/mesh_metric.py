@@ -25,7 +25,7 @@ from aios.evaluation.functional import (
     match_hungarian,
     match_one_per_image,
     mesh_errors,
-    normalised_error,
+    normalized_error,
     pairwise_iou,
 )
 from aios.evaluation.functional.mesh import Errors
@@ -42,7 +42,7 @@ from aios.utils.choices import check_choice
 
 from .base import NumberMetric, one_record_per_image
 
-MILLIMETRES = 1000
+MILLIMETERS = 1000
 _MIN_OVERLAP = 0.1
 _BODY = list(SMPLX_137.groups['body'])
 _BODY_FROM_144 = joint_mapping('smplx_144', 'smplx_137')[_BODY]
@@ -122,7 +122,7 @@ MATCHES: Mapping[str, _Match] = {
 
 @METRICS.register_module()
 class SMPLXMeshMetric(NumberMetric):
-    """Errors of SMPL-X meshes by part, in millimetres.
+    """Errors of SMPL-X meshes by part, in millimeters.
 
     Reported are (see ``docs/en/evaluation.md``)
 
@@ -174,7 +174,7 @@ class SMPLXMeshMetric(NumberMetric):
     fields: tuple[str, ...] = ('bboxes', 'joints2d', 'vertices')
     """Required fields of predictions, which must be finite."""
     all_annotated = True
-    """Whether all persons are labelled, so that precision is defined."""
+    """Whether all persons are labeled, so that precision is defined."""
 
     def __init__(
         self,
@@ -222,7 +222,7 @@ class SMPLXMeshMetric(NumberMetric):
         records = one_record_per_image(results)
         metrics = self._counts(records) | _means(records)
         if 'F1' in metrics and 'MPVPE-all' in metrics:
-            nmve = normalised_error(metrics['MPVPE-all'], metrics['F1'])
+            nmve = normalized_error(metrics['MPVPE-all'], metrics['F1'])
             if nmve is not None:
                 metrics['NMVE'] = nmve
         for group in sorted({r['group'] for r in records if r['group']}):
@@ -301,7 +301,7 @@ class SMPLXMeshMetric(NumberMetric):
         true: Persons,
         pairs: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """Errors by name, millimetres, of the persons with a known one."""
+        """Errors by name, millimeters, of the persons with a known one."""
         if not len(pairs):
             return {}
         persons = pairs[:, 1]
@@ -324,13 +324,13 @@ class SMPLXMeshMetric(NumberMetric):
             known,
             visible,
         )
-        return known_millimetres(errors)
+        return known_millimeters(errors)
 
 
-def known_millimetres(errors: Errors) -> dict[str, np.ndarray]:
-    """Known errors in millimetres, from errors in metres."""
+def known_millimeters(errors: Errors) -> dict[str, np.ndarray]:
+    """Known errors in millimeters, from errors in meters."""
     return {
-        name: error[known] * MILLIMETRES
+        name: error[known] * MILLIMETERS
         for name, (error, known) in errors.items()
     }
 

@@ -26,7 +26,7 @@ from aios.registry import METRICS
 from aios.structures import joint_mapping
 from aios.utils.choices import check_choice
 
-from .mesh_metric import Persons, SMPLXMeshMetric, known_millimetres
+from .mesh_metric import Persons, SMPLXMeshMetric, known_millimeters
 
 # SMPL joints that the labels have, and their indices in the labels.
 _LABELS = joint_mapping('smplx_137', 'smpl_22')
@@ -38,7 +38,7 @@ _ROOTS = ('pelvis', 'hips')
 
 @METRICS.register_module()
 class SMPLMetric(SMPLXMeshMetric):
-    """Errors of SMPL-X predictions against SMPL bodies, in millimetres.
+    """Errors of SMPL-X predictions against SMPL bodies, in millimeters.
 
     Reported are
 
@@ -132,7 +132,7 @@ class SMPLMetric(SMPLXMeshMetric):
             for name, error in mesh_errors.items():
                 part = 'all' if 'MPVPE' in name else 'body'
                 errors[f'{name}-{part}'] = error
-        return known_millimetres(errors)
+        return known_millimeters(errors)
 
 
 def _skeleton_errors(

@@ -30,7 +30,7 @@ from aios.structures import SMPLX_137, joint_mapping
 
 from .base import NumberMetric, one_record_per_image
 
-MILLIMETRES = 1000
+MILLIMETERS = 1000
 _FROM_144 = joint_mapping('smplx_144', 'smplx_137')
 _PELVIS = SMPLX_137.index('pelvis')
 # Joints of each group, and the joint at which they are aligned.
@@ -50,7 +50,7 @@ class WholeBodyMetric(NumberMetric):
     - ``precision``, ``recall``, ``F1`` of persons with a score of at least
       ``score_thr``, and ``AP``, which needs no threshold;
     - ``MPJPE-{all,body,lhand,rhand,face}`` and ``PA-MPJPE-...``: mean joint
-      error of matched persons in millimetres, aligned at the pelvis, wrists
+      error of matched persons in millimeters, aligned at the pelvis, wrists
       or neck, or by the best similarity;
     - ``mean-pose-MPJPE-...``: the error of a constant prediction, the mean
       true pose of the matched persons, and ``gain-...``: the relative
@@ -171,7 +171,7 @@ class WholeBodyMetric(NumberMetric):
                 'PA-MPJPE': procrustes_point_error(points, target, mask),
                 'mean-pose-MPJPE': mean_point_error(mean, target, mask),
             }.items():
-                yield f'{kind}-{measure}', error[counts] * MILLIMETRES
+                yield f'{kind}-{measure}', error[counts] * MILLIMETERS
             yield f'persons-{measure}', np.array([mask.any(1).sum()])
 
 
@@ -180,7 +180,7 @@ def _matched_joints(
     true: Mapping[str, np.ndarray],
     pairs: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Joints of matched persons, ``(M, J, 3)``, and the labelled ones."""
+    """Joints of matched persons, ``(M, J, 3)``, and the labeled ones."""
     joints = predicted['joints3d'][pairs[:, 0]][:, _FROM_144]
     known = true['keypoints3d_visible'][pairs[:, 1]] > 0
     known &= true['has_3d'][pairs[:, 1], None] > 0
@@ -197,7 +197,7 @@ def _surface_errors(
     pairs: np.ndarray,
     bodies: GroundTruthBodies,
 ) -> dict[str, np.ndarray]:
-    """Errors of all vertices, in millimetres, of persons with a body."""
+    """Errors of all vertices, in millimeters, of persons with a body."""
     has_body = true['smplx_pose_valid'][pairs[:, 1], 0] > 0
     has_body &= true['smplx_betas_valid'][pairs[:, 1]] > 0
     pairs = pairs[has_body]
@@ -211,8 +211,8 @@ def _surface_errors(
     )
     aligned_error, _ = procrustes_point_error(points, vertices)
     return {
-        'MPVPE': error * MILLIMETRES,
-        'PA-MPVPE': aligned_error * MILLIMETRES,
+        'MPVPE': error * MILLIMETERS,
+        'PA-MPVPE': aligned_error * MILLIMETERS,
     }
 
 

@@ -23,7 +23,7 @@ from aios.registry import METRICS
 from aios.structures import SMPLX_144
 
 from .base import one_record_per_image
-from .mesh_metric import MILLIMETRES, Persons
+from .mesh_metric import MILLIMETERS, Persons
 from .smpl_metric import SMPLMetric
 
 _SHARED = 22
@@ -39,12 +39,12 @@ class EMDBWorldMetric(SMPLMetric):
     of the camera, so the errors are those of persons, not of a camera
     tracker.  Reported are
 
-    - ``W-MPJPE`` and ``WA-MPJPE`` (millimetres) of segments of ``length``
+    - ``W-MPJPE`` and ``WA-MPJPE`` (millimeters) of segments of ``length``
       frames, see :func:`~aios.evaluation.functional.world_errors`, of the
       22 joints that SMPL and SMPL-X share;
     - ``RTE`` of the pelvis, percent of the path length;
     - ``jitter`` of the predicted joints, 10 m/s³; ``foot-sliding``,
-      millimetres per frame of toes and heels that touch the ground;
+      millimeters per frame of toes and heels that touch the ground;
     - ``MPJPE-skeleton`` and ``PA-MPJPE-skeleton`` as of
       :class:`SMPLMetric`, its counts, and ``sequences``.
 
@@ -106,11 +106,11 @@ class EMDBWorldMetric(SMPLMetric):
         rte = root_trajectory_error(joints[:, 0], true_joints[:, 0])
         sliding = foot_sliding(feet, true_feet, frames)
         return {
-            'W-MPJPE': w * MILLIMETRES,
-            'WA-MPJPE': wa * MILLIMETRES,
+            'W-MPJPE': w * MILLIMETERS,
+            'WA-MPJPE': wa * MILLIMETERS,
             'RTE': np.zeros(0) if rte is None else rte * 100,
             'jitter': jitter(joints, frames, self.fps),
-            'foot-sliding': sliding * MILLIMETRES,
+            'foot-sliding': sliding * MILLIMETERS,
         }
 
     def _details(

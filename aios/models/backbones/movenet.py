@@ -39,10 +39,10 @@ BLACK = -1.0
 
 @MODELS.register_module()
 class MoveNet(BaseModule):
-    """Three maps of MoveNet MultiPose, each channel standardised.
+    """Three maps of MoveNet MultiPose, each channel standardized.
 
     MobileNetV2 of width 1.75 with fused batch norms, MoveNet's feature
-    pyramid, and its heads for heat maps of keypoints and of persons' centres;
+    pyramid, and its heads for heat maps of keypoints and of persons' centers;
     see `Next-Generation Pose Detection with MoveNet and
     TensorFlow.js <https://blog.tensorflow.org/2021/05/next-generation-pose-
     detection-with-movenet-and-tensorflowjs.html>`_.
@@ -68,7 +68,7 @@ class MoveNet(BaseModule):
             stem, and 17 only the layers after the blocks.  By default all
             are frozen.
         pose_maps: Also return the fourth map.
-        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`; such
+        init_cfg: Initialization, see :class:`mmengine.model.BaseModule`; such
             as ``dict(type='Pretrained', checkpoint='movenet.safetensors')``.
 
     Attributes:
@@ -148,7 +148,7 @@ class MoveNet(BaseModule):
         features = self.raw_maps(x)
         strides = (*self.strides, self.strides[0])
         maps = [
-            self._standardise(feature_map, stride)
+            self._standardize(feature_map, stride)
             for feature_map, stride in zip(
                 features[:3], self.strides, strict=True
             )
@@ -158,13 +158,13 @@ class MoveNet(BaseModule):
             for feature_map, stride in zip(maps, strides, strict=False)
         )
 
-    def _standardise(self, x: Tensor, stride: int) -> Tensor:
+    def _standardize(self, x: Tensor, stride: int) -> Tensor:
         mean = self.get_buffer(f'mean_{stride}')[:, None, None]
         std = self.get_buffer(f'std_{stride}')[:, None, None]
         return (x - mean) / std
 
     def raw_maps(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the maps before they are standardised.
+        """Compute the maps before they are standardized.
 
         Args:
             x: As for :meth:`forward`, sides multiples of 32.
@@ -202,12 +202,12 @@ class MoveNet(BaseModule):
             ``(B, 86, h, w)``.
         """
         joints = [mask[:, :17] for mask in is_peak]
-        centre = [mask[:, 17:] for mask in is_peak]
+        center = [mask[:, 17:] for mask in is_peak]
         offsets = [
             _read_offsets(self.heads[name](level), masks)
             for name, masks in (
                 ('kpt_offset', joints),
-                ('kpt_regress', centre),
+                ('kpt_regress', center),
             )
         ]
         return torch.cat([heat_maps, *offsets], 1)

@@ -50,7 +50,7 @@ _PART_QUERIES = [
     ('rhand_keypoint_embed', 'hw_rhand_kps', '1.right_hand_keypoints'),
     ('face_keypoint_embed', 'hw_face_kps', '1.face_keypoints'),
 ]
-# Branches: centre, size, index of the centre MLP of new tokens, ours.
+# Branches: center, size, index of the center MLP of new tokens, ours.
 _BOX_BRANCHES = [
     ('bbox_hand_embed', 'bbox_hand_hw_embed', 4, 'hand_box'),
     ('bbox_face_embed', 'bbox_face_hw_embed', 4, 'face_box'),
@@ -149,10 +149,10 @@ def _rules() -> Iterable[tuple[str, str]]:
         yield f'transformer.decoder.{size}.weight', f'{ours}.size'
     yield 'class_embed.*.', 'bbox_head.cls_branches.*.'
     yield 'bbox_embed.*.', 'bbox_head.branches.body_box.xywh.*.'
-    for centre, size, expansion, ours in _BOX_BRANCHES + _POINT_BRANCHES:
+    for center, size, expansion, ours in _BOX_BRANCHES + _POINT_BRANCHES:
         ours = f'bbox_head.branches.{ours}'
-        yield f'{centre}.{expansion}.', f'{ours}.expansion.'
-        yield f'{centre}.*.', f'{ours}.centre.*.'
+        yield f'{center}.{expansion}.', f'{ours}.expansion.'
+        yield f'{center}.*.', f'{ours}.centre.*.'
         if size in _REPEATED:
             yield f'{size}.0.', f'{ours}.size.'
         else:
@@ -221,7 +221,7 @@ class OfficialTensor:
     Args:
         shape: Its shape.
         in_edpose: Whether ED-Pose (17 keypoints, ResNet-50), which
-            initialises the training of AiOS, also has it.
+            initializes the training of AiOS, also has it.
     """
 
     shape: tuple[int, ...]

@@ -19,11 +19,11 @@ FETCHING = {'cuda'}
 
 @MODELS.register_module()
 class WholeBodyDataPreprocessor(DetDataPreprocessor):
-    """Normalise, pad and batch images; reject inputs that are not images.
+    """Normalize, pad and batch images; reject inputs that are not images.
 
     MMDetection's preprocessor accepts 16-bit images as if they had 8 bits,
     and other numbers of channels fail in the first convolution.  It also
-    synchronises at each copy to the GPU; here copies are asynchronous.
+    synchronizes at each copy to the GPU; here copies are asynchronous.
 
     Args:
         **kwargs: See
@@ -35,7 +35,7 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # MMEngine's conversion copies an index to the GPU and synchronises.
+        # MMEngine's conversion copies an index to the GPU and synchronizes.
         self.reverses_channels: bool = self._channel_conversion  # type: ignore[has-type]
         self._channel_conversion = False
 
@@ -96,7 +96,7 @@ def _check(image: Tensor, name: str) -> None:
     if image.ndim != 3 or len(image) != 3 or 0 in image.shape:
         raise ValueError(
             f'{name}: an image must have shape (3, H, W), got '
-            f'{tuple(image.shape)}; convert grey images and drop '
+            f'{tuple(image.shape)}; convert gray images and drop '
             'transparency first'
         )
     if image.dtype != torch.uint8 and not image.is_floating_point():

@@ -63,7 +63,7 @@ class AiOS(DetectionTransformer):
         train_cfg: Passed to the head.
         test_cfg: See :class:`aios.models.heads.DecodingConfig`.
         data_preprocessor: Config of the data preprocessor.
-        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+        init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
     """
 
     embed_dims: int
@@ -139,7 +139,7 @@ class AiOS(DetectionTransformer):
         nn.init.normal_(self.level_embed)
 
     def init_weights(self) -> None:
-        """Initialise as published; head and backbone initialise themselves."""
+        """Initialize as published; head and backbone initialize themselves."""
         for module in self.encoder, self.decoder:
             for parameter in module.parameters():
                 if parameter.dim() > 1:
@@ -313,7 +313,7 @@ class AiOS(DetectionTransformer):
             )
         ]
         geometry: dict[str, Any] = dict(
-            # Python integers avoid synchronisation.
+            # Python integers avoid synchronization.
             spatial_shapes=[tuple(x.shape[-2:]) for x in img_feats],
             valid_ratios=self._valid_ratios(img_feats, masks),
         )

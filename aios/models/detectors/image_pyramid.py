@@ -135,7 +135,7 @@ def join_levels(
 def _rescale(outputs: LayerOutputs, ratio: Tensor) -> LayerOutputs:
     """Predictions for images that are larger by ``ratio`` ``(B, 2)``.
 
-    Only the camera changes; other values are fractions of the image or metres.
+    Only the camera changes; other values are fractions of the image or meters.
     """
     if outputs.smplx is None:
         return outputs

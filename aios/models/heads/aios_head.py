@@ -67,7 +67,7 @@ class AiOSHead(BaseModule):
         criterion: Config of the losses; only needed for training.
         train_cfg: Unused; set by the detector.
         test_cfg: See :class:`~aios.models.heads.DecodingConfig`.
-        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+        init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
 
     Raises:
         ValueError: If the last stage predicts no SMPL-X parameters, or
@@ -153,7 +153,7 @@ class AiOSHead(BaseModule):
         )
 
     def init_weights(self) -> None:
-        """Initialise low class scores, and boxes at their references."""
+        """Initialize low class scores, and boxes at their references."""
         super().init_weights()
         for classifier in (self.encoder_cls, *self.cls_branches):
             nn.init.constant_(classifier.bias, bias_init_with_prob(0.01))
@@ -315,7 +315,7 @@ class AiOSHead(BaseModule):
                 of ``N`` persons, leading dimension ``(N,)``.
 
         Returns:
-            For each layer joints ``(N, 137, 3)`` of ``smplx_137`` in metres,
+            For each layer joints ``(N, 137, 3)`` of ``smplx_137`` in meters,
             before translation.
         """
         counts = [len(params.betas) for _, params in persons]
@@ -416,10 +416,10 @@ class AiOSHead(BaseModule):
               ``smplx_right_hand_pose`` ``(n, 45)`` relative to the mean
               hand, ``smplx_jaw_pose`` ``(n, 3)``, all axis-angle in
               radians; ``smplx_betas`` and ``smplx_expression`` ``(n, 10)``;
-              ``smplx_transl`` ``(n, 3)`` metres;
-            - ``joints3d`` ``(n, 144, 3)`` metres *without* the translation,
+              ``smplx_transl`` ``(n, 3)`` meters;
+            - ``joints3d`` ``(n, 144, 3)`` meters *without* the translation,
               ``joints2d`` ``(n, 144, 2)`` pixels, ``vertices``
-              ``(n, 10475, 3)`` metres without the translation, unless
+              ``(n, 10475, 3)`` meters without the translation, unless
               ``test_cfg.with_vertices`` is off;
             - in the meta information ``cam_K`` ``(3, 3)``, the camera
               matrix in the same pixels.

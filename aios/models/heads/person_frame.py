@@ -24,7 +24,7 @@ BOX_FEATURES = 5
 """Number of features of :meth:`PersonFrame.describe`."""
 
 BODY_EXTENT = 1.7
-"""Length in metres of the longer side of a box for a camera output of zero."""
+"""Length in meters of the longer side of a box for a camera output of zero."""
 
 _MIN_SIDE = 1.0  # pixels
 _GAIN = 4.0  # brings offsets inside a box near the unit variance of contents
@@ -35,13 +35,13 @@ class PersonFrame:
     """Body boxes in pixels.
 
     Args:
-        centre: ``(B, P, 2)`` pixels from the centre of the image.
+        center: ``(B, P, 2)`` pixels from the center of the image.
         size: ``(B, P, 2)`` width and height in pixels.
         image_size: ``(B, 1, 2)`` or ``(B, P, 2)`` width and height in
             pixels.
     """
 
-    centre: Tensor
+    center: Tensor
     size: Tensor
     image_size: Tensor
 
@@ -55,8 +55,8 @@ class PersonFrame:
         """
         extent = image_sizes[:, None].to(boxes)
         boxes = boxes.detach()
-        centre = (boxes[..., :2] - 0.5) * extent
-        return cls(centre, boxes[..., 2:] * extent, extent)
+        center = (boxes[..., :2] - 0.5) * extent
+        return cls(center, boxes[..., 2:] * extent, extent)
 
     def take(self, take: Callable[[Tensor], Tensor]) -> PersonFrame:
         """Frames of some persons, ``B = 1`` and ``P = M``.
@@ -64,9 +64,9 @@ class PersonFrame:
         Args:
             take: Function from ``(B, P, ...)`` to ``(M, ...)``.
         """
-        extent = self.image_size.expand_as(self.centre)
+        extent = self.image_size.expand_as(self.center)
         return PersonFrame(
-            *(take(x)[None] for x in (self.centre, self.size, extent))
+            *(take(x)[None] for x in (self.center, self.size, extent))
         )
 
     @property
@@ -78,14 +78,14 @@ class PersonFrame:
         """Position, size and shape of the boxes in their images.
 
         Returns:
-            ``(B, P, 5)``: centre and side in units of half the longer side
+            ``(B, P, 5)``: center and side in units of half the longer side
             of the image (the side as a logarithm), width and height in
             units of the side.
         """
         half = self.image_size.amax(-1, keepdim=True) / 2
         return torch.cat(
             (
-                self.centre / half,
+                self.center / half,
                 (self.side / half).log(),
                 self.size / self.side,
             ),
@@ -106,17 +106,17 @@ class PersonFrame:
             points: Part name to ``(B, P, K, 2)``, fractions of the image.
 
         Returns:
-            ``(B, P, T, 2)`` centres of the tokens, without gradients.
+            ``(B, P, T, 2)`` centers of the tokens, without gradients.
         """
-        centres = torch.stack(
+        centers = torch.stack(
             [boxes[name][..., :2] for name in box_parts(layout)], dim=2
         )
-        keypoints = centres[:, :, :0]
+        keypoints = centers[:, :, :0]
         if points:
             keypoints = torch.cat(list(points.values()), dim=2)
-        tokens = assemble_parts(layout, centres, keypoints).detach()
+        tokens = assemble_parts(layout, centers, keypoints).detach()
         pixels = (tokens - 0.5) * self.image_size[:, None]
-        offsets = pixels - self.centre[:, :, None]
+        offsets = pixels - self.center[:, :, None]
         return offsets / self.side[:, :, None] * _GAIN
 
     def camera(self, raw: Tensor) -> Tensor:
@@ -124,12 +124,12 @@ class PersonFrame:
 
         Args:
             raw: ``(B, P, 3)``: logarithm of the scale, and offset of the
-                body's origin from the box centre in units of the box side.
+                body's origin from the box center in units of the box side.
 
         Returns:
             ``(B, P, 3)`` raw ``(s, tx, ty)``, see
             :func:`aios.structures.weak_perspective_to_translation`.
         """
         scale = raw[..., :1].exp() * self.side / BODY_EXTENT
-        origin = self.centre + raw[..., 1:] * self.side
+        origin = self.center + raw[..., 1:] * self.side
         return torch.cat((scale, origin), dim=-1) / VIRTUAL_FOCAL

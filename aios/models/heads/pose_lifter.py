@@ -72,7 +72,7 @@ class PoseLifter(BaseModule):
         self.output = nn.Linear(hidden_dims, 6 * _NUM_JOINTS)
 
     def init_weights(self) -> None:
-        """Initialise to the rest pose."""
+        """Initialize to the rest pose."""
         super().init_weights()
         nn.init.zeros_(self.output.weight)
         rest = torch.tensor(UPRIGHT_6D + IDENTITY_6D * (_NUM_JOINTS - 1))
@@ -90,7 +90,7 @@ class PoseLifter(BaseModule):
         Returns:
             ``(..., 22, 3, 3)``; that of the root is from body to camera.
         """
-        x = self.input(_normalise(keypoints, heat.to(keypoints)))
+        x = self.input(_normalize(keypoints, heat.to(keypoints)))
         for block in self.blocks:
             x = x + block(x)
         return rotation_6d_to_matrix(
@@ -122,8 +122,8 @@ class PoseLifter(BaseModule):
         return rotation_6d_to_matrix(mean)
 
 
-def _normalise(keypoints: Tensor, heat: Tensor) -> Tensor:
-    """Keypoints, standardised per person, and heat, ``(..., 3 K)``."""
+def _normalize(keypoints: Tensor, heat: Tensor) -> Tensor:
+    """Keypoints, standardized per person, and heat, ``(..., 3 K)``."""
     weight = heat + _UNSEEN_WEIGHT
     weight = (weight / weight.sum(-1, keepdim=True))[..., None]
     offset = keypoints - (keypoints * weight).sum(-2, keepdim=True)

@@ -90,7 +90,7 @@ class SMPLXBranch(BaseModule):
         layout: Order of a person's tokens; ``body_refinement`` or
             ``whole_body``.
         embed_dims: Width of a token.
-        zero_rotation_init: Initialise 6-D rotations to zero, as published,
+        zero_rotation_init: Initialize 6-D rotations to zero, as published,
             which gives the zero matrix with a gradient of 1e12.  By default
             all persons start in the rest pose, upright and facing the camera.
         hidden_dims: Width of the MLPs' hidden layers; default that of a
@@ -128,7 +128,7 @@ class SMPLXBranch(BaseModule):
             self.add_module(name, mlp)
 
     def init_weights(self) -> None:
-        """Initialise to the rest pose for all inputs."""
+        """Initialize to the rest pose for all inputs."""
         super().init_weights()
         for name, (_, num_outputs, is_rotation) in _OUTPUTS.items():
             last = self.get_submodule(name).layers[-1]
@@ -148,7 +148,7 @@ class SMPLXBranch(BaseModule):
         """Predict parameters.
 
         Args:
-            hidden: ``(B, P, T, C)`` normalised content.
+            hidden: ``(B, P, T, C)`` normalized content.
             frame: The body boxes; needed if ``box_relative``.
             places: ``(B, P, T, 2)``, see :meth:`PersonFrame.place`; needed if
                 ``box_relative``.

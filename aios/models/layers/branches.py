@@ -41,7 +41,7 @@ PART_FAMILIES: Mapping[str, str] = MappingProxyType(
 
 
 def zero_init_last(mlp: MLP) -> None:
-    """Initialise the last layer of an MLP to zero."""
+    """Initialize the last layer of an MLP to zero."""
     constant_init(mlp.layers[-1], 0)
 
 
@@ -67,17 +67,17 @@ class _Branch(BaseModule):
         )
 
     def _zero_mlps(self) -> Iterable[MLP]:
-        """MLPs whose output is initialised to zero."""
+        """MLPs whose output is initialized to zero."""
         raise NotImplementedError
 
     def init_weights(self) -> None:
-        """Initialise boxes and centres of points at their references."""
+        """Initialize boxes and centers of points at their references."""
         super().init_weights()
         for mlp in self._zero_mlps():
             zero_init_last(mlp)
 
     def forward(self, content: Tensor, index: int) -> Tensor:
-        """Logit offsets ``(..., 4)`` of centre and size.
+        """Logit offsets ``(..., 4)`` of center and size.
 
         Args:
             content: ``(..., C)``.
@@ -85,13 +85,13 @@ class _Branch(BaseModule):
         """
         raise NotImplementedError
 
-    def move_centre(self, content: Tensor, index: int) -> Tensor:
-        """Logit offsets ``(..., 2)`` of the centre alone."""
+    def move_center(self, content: Tensor, index: int) -> Tensor:
+        """Logit offsets ``(..., 2)`` of the center alone."""
         return self(content, index)[..., :2]
 
 
 class BodyBranch(_Branch):
-    """Boxes of persons: one MLP for centre and size."""
+    """Boxes of persons: one MLP for center and size."""
 
     def __init__(self, embed_dims: int, num_layers: int) -> None:
         super().__init__(embed_dims, num_layers)
@@ -106,11 +106,11 @@ class BodyBranch(_Branch):
 
 
 class _GrownBranch(_Branch):
-    """Parts that are expanded from a box, with MLPs for centre and size.
+    """Parts that are expanded from a box, with MLPs for center and size.
 
     Attributes:
         centre: MLP of each layer.
-        expansion: MLP for the centres of new tokens, see
+        expansion: MLP for the centers of new tokens, see
             :class:`~aios.models.layers.QueryExpansion`.
     """
 
@@ -124,10 +124,10 @@ class _GrownBranch(_Branch):
 
     def forward(self, content: Tensor, index: int) -> Tensor:
         """See the base class."""
-        centre = self.move_centre(content, index)
-        return torch.cat((centre, self.change_size(content, index)), dim=-1)
+        center = self.move_center(content, index)
+        return torch.cat((center, self.change_size(content, index)), dim=-1)
 
-    def move_centre(self, content: Tensor, index: int) -> Tensor:
+    def move_center(self, content: Tensor, index: int) -> Tensor:
         """See the base class."""
         return self.centre[index](content)
 
@@ -210,7 +210,7 @@ class DetectionBranches(BaseModule):
 
     @property
     def expansions(self) -> dict[str, nn.Module]:
-        """Module for the centres of each part that is expanded."""
+        """Module for the centers of each part that is expanded."""
         return {
             part: self.get_submodule(f'{PART_FAMILIES[part]}.expansion')
             for part in self._grown_parts
@@ -287,7 +287,7 @@ class DetectionBranches(BaseModule):
         points = {}
         for name in point_parts(layout):
             branch, index = self._branch(layer, name)
-            offsets = branch.move_centre(contents[name], index)
+            offsets = branch.move_center(contents[name], index)
             points[name] = add_in_logit_space(
                 references[name][..., :2], offsets
             )

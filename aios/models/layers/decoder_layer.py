@@ -38,14 +38,14 @@ class Memory:
 class ProgressiveDecoderLayer(BaseModule):
     """Person attention, attention to the image and feed-forward network.
 
-    Each is followed by a normalisation (post-norm), as in Deformable DETR.
+    Each is followed by a normalization (post-norm), as in Deformable DETR.
 
     Args:
         self_attn_cfg: Arguments of :class:`PersonAttention`.
         cross_attn_cfg: Arguments of :class:`DeformableAttention`.
         ffn_cfg: Arguments of :class:`FeedForward`.
-        norm_cfg: Kind of normalisation.
-        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+        norm_cfg: Kind of normalization.
+        init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ class DeformableAttention(MultiScaleDeformableAttention):
 
     Parameters, their names and their initial values are those of mmcv.
     Differences: the batch is always the first dimension, level sizes are
-    Python integers (which avoids synchronisation), the default dropout is
+    Python integers (which avoids synchronization), the default dropout is
     zero, and the kernel is selected at run time.
 
     Legend: ``B`` images, ``S`` cells of all levels, ``Q`` queries, ``C``

@@ -79,7 +79,7 @@ class DenoisingQueryGenerator(BaseModule):
         num_labels: Noised labels are among ``0 .. num_labels - 1``; the
             published label embedding has 100 entries.
         label_noise_ratio: Fraction of labels that are replaced.
-        box_noise_scale: Scale of the noise; at 1 a centre moves by up to
+        box_noise_scale: Scale of the noise; at 1 a center moves by up to
             half the box, and a side changes by up to its length.
 
     Raises:
@@ -179,7 +179,7 @@ class DenoisingQueryGenerator(BaseModule):
     def _clean(
         self, sample: DetDataSample, persons: Tensor, random_boxes: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Labels ``(D,)`` and normalised boxes ``(D, 4)`` before noise."""
+        """Labels ``(D,)`` and normalized boxes ``(D, 4)`` before noise."""
         instances = sample.gt_instances
         if not len(instances):
             # As published: background, although the box is a target.

@@ -39,7 +39,7 @@ class DeformableEncoderLayer(DeformableDetrTransformerEncoderLayer):
 class DeformableEncoder(DeformableDetrTransformerEncoder):
     """MMDetection's encoder, with :class:`DeformableAttention`.
 
-    Feature sizes are Python integers, which avoids synchronisation, and
+    Feature sizes are Python integers, which avoids synchronization, and
     activation checkpointing needs no other package.
 
     Args:
@@ -47,7 +47,7 @@ class DeformableEncoder(DeformableDetrTransformerEncoder):
         layer_cfg: Arguments of :class:`DeformableEncoderLayer`.
         num_cp: Number of layers, from the first, whose activations are
             recomputed in the backward pass to save memory.
-        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+        init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
     """
 
     def _init_layers(self) -> None:

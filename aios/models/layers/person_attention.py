@@ -23,7 +23,7 @@ from .token_parts import assemble_parts, box_parts, point_parts, select_parts
 
 
 class PersonAttention(nn.Module):
-    """Multi-head attention over the tokens of persons, exactly factorised.
+    """Multi-head attention over the tokens of persons, exactly factorized.
 
     Parameters and results are those of :class:`torch.nn.MultiheadAttention`
     with the mask :meth:`aios.structures.TokenLayout.attention_allowed`.

@@ -3,7 +3,7 @@
 
 A backbone such as MoveNet was trained on real photographs to detect persons
 and keypoints, in which it is better than a decoder trained on synthetic
-images only.  Keypoints are initialised where the backbone detects them, and
+images only.  Keypoints are initialized where the backbone detects them, and
 candidates without detected keypoints get lower scores.
 
 Legend: ``B`` images, ``P`` persons, ``K`` the 17 keypoints of COCO, ``S``
@@ -26,9 +26,9 @@ from .grids import cell_centers
 
 NUM_KEYPOINTS = len(COCO_17)
 POSE_CHANNELS = (NUM_KEYPOINTS, 1, 2 * NUM_KEYPOINTS, 2 * NUM_KEYPOINTS)
-"""Heat of keypoints, heat of centres, and two kinds of offsets."""
+"""Heat of keypoints, heat of centers, and two kinds of offsets."""
 
-# Parts that are initialised at a keypoint.
+# Parts that are initialized at a keypoint.
 _ANCHORS = {
     'left_hand_box': COCO_17.names.index('left_wrist'),
     'right_hand_box': COCO_17.names.index('right_wrist'),
@@ -50,11 +50,11 @@ class PoseMaps:
         log_heat: ``(B, K, S)`` its logarithm.
         heat_around: ``(B, K, S)`` maximum of 5 x 5 cells.
         shape: Height and width of the map.
-        centres: ``(B, S)`` probability of a person's centre in a cell.
+        centers: ``(B, S)`` probability of a person's center in a cell.
         keypoints: ``(B, K, S, 2)`` keypoint in each cell.
-        expected: ``(B, K, S, 2)`` keypoints of a person with the centre in
+        expected: ``(B, K, S, 2)`` keypoints of a person with the center in
             the cell.
-        cells: ``(S, 2)`` centre of each cell.
+        cells: ``(S, 2)`` center of each cell.
         extent: ``(B, 1, 2)`` width and height of the images, without
             padding.  All coordinates are in cells.
     """
@@ -63,7 +63,7 @@ class PoseMaps:
     log_heat: Tensor
     heat_around: Tensor
     shape: tuple[int, int]
-    centres: Tensor
+    centers: Tensor
     keypoints: Tensor
     expected: Tensor
     cells: Tensor
@@ -82,7 +82,7 @@ class PoseMaps:
         height, width = maps.shape[-2:]
         centers = cell_centers((height, width), maps.device).to(maps.dtype)
         corners = centers - 0.5
-        heat, centres, *offsets = maps.flatten(2).split(POSE_CHANNELS, dim=1)
+        heat, centers, *offsets = maps.flatten(2).split(POSE_CHANNELS, dim=1)
         keypoints, expected = (
             corners + x.unflatten(1, (NUM_KEYPOINTS, 2)).transpose(2, 3)
             for x in offsets
@@ -93,7 +93,7 @@ class PoseMaps:
             heat.clamp(min=_SMALLEST).log(),
             _max_around(maps[:, :NUM_KEYPOINTS]).flatten(2),
             (height, width),
-            centres[:, 0],
+            centers[:, 0],
             keypoints,
             expected,
             centers,
@@ -121,16 +121,16 @@ class PoseReading:
     """Values of the maps for persons.
 
     Args:
-        expected: ``(B, P, K, 2)`` keypoints regressed from the centre of the
+        expected: ``(B, P, K, 2)`` keypoints regressed from the center of the
             person, fractions of the image.
         side: ``(B, P)`` longer side of the box, cells.
-        centre: ``(B, P)`` probability of the centre.
+        center: ``(B, P)`` probability of the center.
         heat: ``(B, P, K)`` probability of the keypoints near ``expected``.
     """
 
     expected: Tensor
     side: Tensor
-    centre: Tensor
+    center: Tensor
     heat: Tensor
 
     @property
@@ -146,7 +146,7 @@ class PoseReading:
                 1, index[..., None].expand(-1, -1, *self.expected.shape[2:])
             ),
             self.side.gather(1, persons),
-            self.centre.gather(1, persons),
+            self.center.gather(1, persons),
             self.heat.gather(1, index.expand(-1, -1, self.heat.shape[2])),
         )
 
@@ -175,7 +175,7 @@ class Sightings:
 
 
 class PosePrior(BaseModule):
-    """Initialises tokens at the keypoints of a pose network.
+    """Initializes tokens at the keypoints of a pose network.
 
     Args:
         embed_dims: Width of a token.
@@ -184,8 +184,8 @@ class PosePrior(BaseModule):
             for large persons than for those of the training set.
         reach: Radius of the search for a keypoint around its expected place,
             as a fraction of the longer side of the person.
-        min_score: Keypoints and centres with a lower probability are
-            initialised by the decoder.
+        min_score: Keypoints and centers with a lower probability are
+            initialized by the decoder.
         min_sighting: Keypoints with a lower probability are not used as
             detections: for truncated persons the maps have false peaks.
     """
@@ -212,7 +212,7 @@ class PosePrior(BaseModule):
         self._zero_evidence()
 
     def init_weights(self) -> None:
-        """Initialise the embeddings of the evidence to zero."""
+        """Initialize the embeddings of the evidence to zero."""
         super().init_weights()
         self._zero_evidence()
 
@@ -228,7 +228,7 @@ class PosePrior(BaseModule):
             maps: Maps of the images.
             boxes: ``(B, P, 4)`` cxcywh, fractions of the image.
         """
-        centre, size = (x * maps.extent for x in boxes.split(2, dim=-1))
+        center, size = (x * maps.extent for x in boxes.split(2, dim=-1))
         size = size.clamp(min=1.0)
         # The Gaussian is a product of those of x and y: fewer exponentials.
         grid = maps.cells.unflatten(0, maps.shape)
@@ -236,13 +236,13 @@ class PosePrior(BaseModule):
             (-8.0 * ((line - middle) / side).square()).exp()
             for line, middle, side in zip(
                 (grid[0, :, 0], grid[:, 0, 1]),
-                centre.split(1, dim=-1),
+                center.split(1, dim=-1),
                 size.split(1, dim=-1),
                 strict=True,
             )
         )
         nearness = (y[..., None] * x[:, :, None]).flatten(2)
-        probability, cell = (maps.centres[:, None] * nearness).max(-1)
+        probability, cell = (maps.centers[:, None] * nearness).max(-1)
         index = cell[:, None, :, None].expand(-1, NUM_KEYPOINTS, -1, 2)
         expected = maps.expected.gather(2, index).transpose(1, 2)
         places = expected / maps.extent[:, None]
@@ -251,7 +251,7 @@ class PosePrior(BaseModule):
 
     def logit(self, reading: PoseReading) -> Tensor:
         """Term added to the logits of persons, ``(B, P)``."""
-        both = torch.stack((reading.centre, reading.best_heat)).clamp(
+        both = torch.stack((reading.center, reading.best_heat)).clamp(
             _MIN_PROBABILITY, 1 - _MIN_PROBABILITY
         )
         return self.score_weight * both.logit().mean(0) + self.score_bias
@@ -270,18 +270,18 @@ class PosePrior(BaseModule):
 
         Returns:
             ``(B, P, K, 2)`` places, and ``(B, P, K, 3)`` evidence: heat of
-            the keypoint, of the person's centre, and whether the place is
+            the keypoint, of the person's center, and whether the place is
             from the maps.
         """
-        is_known = (reading.centre > self.min_score)[..., None, None]
+        is_known = (reading.center > self.min_score)[..., None, None]
         guess = torch.where(is_known, reading.expected, own)
         extent = maps.extent[:, None]
         peaks, heat = self._peaks(maps, guess * extent, reading.side)
         is_seen = (heat > self.min_score)[..., None]
         places = torch.where(is_seen, peaks / extent, guess)
-        centre = reading.centre[..., None].expand_as(heat)
+        center = reading.center[..., None].expand_as(heat)
         is_from_maps = (is_seen | is_known)[..., 0].to(heat)
-        evidence = torch.stack((heat, centre, is_from_maps), dim=-1)
+        evidence = torch.stack((heat, center, is_from_maps), dim=-1)
         return places.clamp(0.0, 1.0), evidence
 
     def _peaks(
@@ -292,7 +292,7 @@ class PosePrior(BaseModule):
         Returns:
             ``(B, P, K, 2)`` keypoints in cells and ``(B, P, K)`` their heat.
         """
-        # Maximises heat * exp(-|near - cell|^2 / (2 * radius^2)), whose
+        # Maximizes heat * exp(-|near - cell|^2 / (2 * radius^2)), whose
         # logarithm is a matrix product, up to a constant.
         precision = (self.reach * side).clamp(min=1.0).pow(-2)
         precision = precision[..., None, None].expand_as(near[..., :1])
@@ -322,7 +322,7 @@ class PoseHints:
         self.prior = prior
         self.maps = maps
         self.reading = reading
-        # Of body keypoints, set when these are initialised.
+        # Of body keypoints, set when these are initialized.
         self.places: Tensor | None = None
         self.evidence: Tensor | None = None
 
@@ -342,8 +342,8 @@ class PoseHints:
 
     def body(self) -> Tensor:
         """Term added to the content of persons, ``(B, P, 1, C)``."""
-        heat, centre = self.reading.best_heat, self.reading.centre
-        evidence = torch.stack((heat, centre, torch.ones_like(heat)), dim=-1)
+        heat, center = self.reading.best_heat, self.reading.center
+        evidence = torch.stack((heat, center, torch.ones_like(heat)), dim=-1)
         return self.prior.evidence['body_box'](evidence[:, :, None])
 
     def start(self, part: str, own: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -351,7 +351,7 @@ class PoseHints:
 
         Args:
             part: Its name; ``body_keypoints`` must precede the parts that are
-                initialised at one of them.
+                initialized at one of them.
             own: ``(B, P, n, 2)`` initial places of the decoder.
 
         Returns:

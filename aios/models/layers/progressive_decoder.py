@@ -47,7 +47,7 @@ class LayerState:
 
     Args:
         layout: Order of a person's tokens.
-        hidden: ``(B, P, T, C)`` normalised content.
+        hidden: ``(B, P, T, C)`` normalized content.
         references: ``(B, P, T, 4)`` *input* boxes of the layer, cxcywh; not
             detached, so that gradients reach the previous layer ("look
             forward twice", DINO, Sec. 3.5).
@@ -135,7 +135,7 @@ class ProgressiveDecoder(BaseModule):
         pose_prior: Arguments of :class:`~aios.models.layers.PosePrior`, for
             backbones whose last map is that of a pose network; ``None`` to
             disable, as published.
-        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+        init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
 
     Attributes:
         stages: The stages.

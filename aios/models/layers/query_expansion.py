@@ -63,7 +63,7 @@ class QueryExpansion(BaseModule):
     """Add the tokens of the next stage to those of the previous one.
 
     Tokens of the previous stage do not change.  The content of a new token is
-    that of its parent box plus a learned embedding; its box has the centre of
+    that of its parent box plus a learned embedding; its box has the center of
     the parent, moved by a branch of the head, and a learned fraction of the
     parent's size.
 
@@ -86,16 +86,16 @@ class QueryExpansion(BaseModule):
         self,
         content: Tensor,
         boxes: Tensor,
-        centre_branches: Mapping[str, nn.Module],
+        center_branches: Mapping[str, nn.Module],
         hints: PoseHints | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Expand the tokens.
 
         Args:
-            content: ``(B, P, T, C)``, not normalised.
+            content: ``(B, P, T, C)``, not normalized.
             boxes: ``(B, P, T, 4)`` refined boxes, cxcywh in (0, 1).
-            centre_branches: For each new part a module from content
-                ``(..., C)`` to logit offsets ``(..., 2)`` of the centre.
+            center_branches: For each new part a module from content
+                ``(..., C)`` to logit offsets ``(..., 2)`` of the center.
             hints: Detections of a pose network.
 
         Returns:
@@ -114,7 +114,7 @@ class QueryExpansion(BaseModule):
                         part,
                         content[:, :, parent],
                         boxes[:, :, parent],
-                        centre_branches[part.name],
+                        center_branches[part.name],
                         hints,
                     )
                 )
@@ -126,17 +126,17 @@ class QueryExpansion(BaseModule):
         part: PartTokens,
         content: Tensor,
         boxes: Tensor,
-        centre_branch: nn.Module,
+        center_branch: nn.Module,
         hints: PoseHints | None,
     ) -> tuple[Tensor, Tensor]:
         """Tokens of a new part from their parent, ``(B, P, 1, ...)``."""
         queries = self.get_submodule(part.name)
         content = content + queries.content
-        centre, size = boxes.split(2, dim=-1)
-        centre = add_in_logit_space(centre, centre_branch(content))
+        center, size = boxes.split(2, dim=-1)
+        center = add_in_logit_space(center, center_branch(content))
         if hints is not None:
-            centre, evidence = hints.start(part.name, centre)
+            center, evidence = hints.start(part.name, center)
             content = content if evidence is None else content + evidence
         return content, torch.cat(
-            (centre, size * queries.size.sigmoid()), dim=-1
+            (center, size * queries.size.sigmoid()), dim=-1
         )

@@ -20,7 +20,7 @@ def box_l1_loss(boxes: Tensor, target: Tensor) -> Tensor:
 
 
 def box_giou_loss(boxes: Tensor, target: Tensor) -> Tensor:
-    """One minus the generalised IoU.
+    """One minus the generalized IoU.
 
     Args:
         boxes: ``(..., 4)`` cxcywh.

@@ -127,7 +127,7 @@ class WholeBodyCriterion(BaseModule):
         sync_avg_factors: Average over the persons of all processes.  The
             published code only does this for the number of persons (of
             ``cls`` and the body boxes), not for hands, joints and so on.
-        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+        init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
 
     Raises:
         ValueError: If ``loss_weights`` name an unknown output or term.
@@ -229,7 +229,7 @@ class WholeBodyCriterion(BaseModule):
             outputs: Predictions.
             matches: Result of :meth:`match` for these.
             joints3d: Joints ``(M, 137, 3)`` of each element of
-                :meth:`BatchMatches.persons_to_pose`, metres without
+                :meth:`BatchMatches.persons_to_pose`, meters without
                 translation.
 
         Returns:

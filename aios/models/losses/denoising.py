@@ -71,7 +71,7 @@ class DenoisingLoss(BaseModule):
         labels = queries.target_labels
         totals = {}
         if 'dn_cls' in terms:
-            # Background has no column. F.one_hot would synchronise.
+            # Background has no column. F.one_hot would synchronize.
             classes = torch.arange(num_classes, device=labels.device)
             one_hot = (labels[..., None] == classes).to(logits)
             totals['dn_cls'] = loss_cls(logits, one_hot)

@@ -37,7 +37,7 @@ class PersonPredictions:
         boxes: Box tokens to ``(M, 4)`` cxcywh, fractions of the image.
         points: Keypoint tokens to ``(M, K, 2)``.
         smplx: SMPL-X parameters ``(M, ...)``, if the layer has any.
-        joints3d: ``(M, 137, 3)`` metres without translation, if needed.
+        joints3d: ``(M, 137, 3)`` meters without translation, if needed.
     """
 
     boxes: Mapping[str, Tensor]

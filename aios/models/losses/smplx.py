@@ -247,10 +247,10 @@ def project_to_image(
     Equals adding :func:`~aios.structures.weak_perspective_to_translation` and
     projecting with :meth:`aios.structures.Camera.virtual`, but numerators and
     denominators are multiplied by the scale, which keeps precision for a
-    scale near zero (a distance of 1e9 metres).
+    scale near zero (a distance of 1e9 meters).
 
     Args:
-        joints: ``(M, J, 3)`` metres, without translation.
+        joints: ``(M, J, 3)`` meters, without translation.
         camera: ``(M, 3)`` raw ``(s, tx, ty)``.
         image_size: ``(M, 2)`` width and height in pixels.
 

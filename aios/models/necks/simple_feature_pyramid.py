@@ -30,8 +30,8 @@ class SimpleFeaturePyramid(BaseModule):
         out_channels: Channels of all levels.
         scales: Resolution of each level relative to the map, powers of 2.
             With patches of 16 pixels the default gives strides 8 to 64.
-        norm_cfg: Normalisation after each convolution.
-        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+        norm_cfg: Normalization after each convolution.
+        init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
 
     Raises:
         ValueError: If a scale is not a power of 2.

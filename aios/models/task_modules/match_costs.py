@@ -141,7 +141,7 @@ class PersonBoxL1Cost(MatchCost):
 
 @TASK_UTILS.register_module()
 class GIoUCost(MatchCost):
-    """Negative generalised IoU of body boxes."""
+    """Negative generalized IoU of body boxes."""
 
     def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
         """See the base class."""

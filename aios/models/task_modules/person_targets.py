@@ -43,7 +43,7 @@ class PersonTargets:
         image_size: ``(N, 2)`` width and height in pixels.
         joints2d: ``(N, 137, 2)``.
         joints2d_weight: ``(N, 137)``.
-        joints3d: ``(N, 137, 3)`` metres, relative to the pelvis.
+        joints3d: ``(N, 137, 3)`` meters, relative to the pelvis.
         joints3d_weight: ``(N, 137)``, zero without 3-D supervision.
         rotations: ``(N, 53, 3, 3)``.
         rotations_valid: ``(N, 53)`` 0/1.

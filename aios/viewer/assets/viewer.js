@@ -1,6 +1,6 @@
 // Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 // Persons of a GLB file, played beside the images they were found in.
-// Lengths are metres, axes glTF's (y up); the camera stands at the origin
+// Lengths are meters, axes glTF's (y up); the camera stands at the origin
 // and looks along -z. What can be bookmarked is in the address:
 //   #frame=12&view=camera&hide=1,2&play
 'use strict';

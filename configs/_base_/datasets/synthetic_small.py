@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # Small images of synthetic persons, and others of the same kind to evaluate
-# on. No licence, no download:
+# on. No license, no download:
 #   python tools/make_synthetic_dataset.py data/synthetic/train \
 #       --images 2000 --size 320x240 --persons 1-4 --seed 0
 #   python tools/make_synthetic_dataset.py data/synthetic/val \

@@ -125,8 +125,8 @@ def _draw(data: MakeHumanData, gender: str, count: int) -> _Samples:
     mask = crease_mask(folded, vertices[0])
     vertices = smooth(vertices, data.quads['body'], mask, _CREASE_STEPS)
     vertices = np.stack([data.symmetric(v) for v in vertices])
-    centre = vertices[:, : data.num_body].mean(1, keepdims=True) * [0, 1, 1]
-    vertices, joints = vertices - centre, joints - centre
+    center = vertices[:, : data.num_body].mean(1, keepdims=True) * [0, 1, 1]
+    vertices, joints = vertices - center, joints - center
     shift = _PELVIS - joints[0, joint('pelvis')]
     logger.info('%s: %d bodies in the rest pose', gender, count)
     return _Samples(coefficients, vertices + shift, joints + shift, bodies)
@@ -153,8 +153,8 @@ def _with_eyes(samples: _Samples, topology: Topology) -> np.ndarray:
     full[:, :NUM_SKIN_VERTICES] = samples.vertices[:, topology.source]
     radii = samples.eye_radii[:, None, None]
     for side, eye in EYE_VERTICES.items():
-        centre = samples.joints[:, joint(f'{side}_eyeball')]
-        full[:, eye] = centre[:, None] + radii * topology.eyeballs[side]
+        center = samples.joints[:, joint(f'{side}_eyeball')]
+        full[:, eye] = center[:, None] + radii * topology.eyeballs[side]
     return full
 
 
@@ -175,8 +175,8 @@ def _gender_arrays(samples, topology, weights, expressions) -> dict:
     )
     counts = _regressor_counts(regressor, mirror)
     rows, columns, values = seed.sparse_rows(counts)
-    template = _symmetrised(template, mirror)
-    directions = np.stack([_symmetrised(d, mirror) for d in directions])
+    template = _symmetrized(template, mirror)
+    directions = np.stack([_symmetrized(d, mirror) for d in directions])
     return {
         'template': seed.lengths(template, np.int32),
         'shape_directions': seed.lengths(directions, np.int16),
@@ -187,7 +187,7 @@ def _gender_arrays(samples, topology, weights, expressions) -> dict:
     }
 
 
-def _symmetrised(values: np.ndarray, mirror: np.ndarray) -> np.ndarray:
+def _symmetrized(values: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     """Remove rounding errors from symmetric vectors."""
     return 0.5 * (values + values[mirror] * MIRROR_X)
 
@@ -221,8 +221,8 @@ def _common_arrays(data, topology, weights, body) -> dict:
     vertices = np.zeros((NUM_VERTICES, 3))
     vertices[:NUM_SKIN_VERTICES] = body.vertices[topology.source]
     for side, eye in EYE_VERTICES.items():
-        centre = body.joints[joint(f'{side}_eyeball')]
-        vertices[eye] = centre + body.eye_radius * topology.eyeballs[side]
+        center = body.joints[joint(f'{side}_eyeball')]
+        vertices[eye] = center + body.eye_radius * topology.eyeballs[side]
     counts = _weight_counts(weights, vertices)
     slots = np.argsort(-counts.astype(int), axis=1, kind='stable')
     slots = slots[:, :_WEIGHT_SLOTS]

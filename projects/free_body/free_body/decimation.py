@@ -3,7 +3,7 @@
 
 Quadric error metrics (Garland and Heckbert, "Surface Simplification Using
 Quadric Error Metrics", 1997), restricted to collapsing a vertex onto a
-neighbour, so that weights and targets of remaining vertices stay valid.
+neighbor, so that weights and targets of remaining vertices stay valid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def decimate(
     """Remove the cheapest vertices until the quota of each bucket is met.
 
     Args:
-        vertices: (V, 3) metres.
+        vertices: (V, 3) meters.
         faces: (F, 3).
         on_seam: (V,) boundary vertices, which only collapse along the seam.
         buckets: The bucket of each vertex.
@@ -55,7 +55,7 @@ def decimate(
             continue
         mesh.collapse(u, w)
         left[buckets[u]] -= 1
-        for x in sorted(mesh.neighbours(w) | {w}):
+        for x in sorted(mesh.neighbors(w) | {w}):
             mesh.stamp[x] += 1
             if left.get(buckets[x], 0) > 0:
                 mesh.push(x)
@@ -80,12 +80,12 @@ class _Mesh:
         self.stamp = np.zeros(len(vertices), int)
         self.heap: list[tuple[float, int, int, int]] = []
 
-    def neighbours(self, u: int) -> set[int]:
+    def neighbors(self, u: int) -> set[int]:
         return {w for i in self.around[u] for w in self.faces[i]} - {u}
 
     def push(self, u: int) -> None:
-        """Queue every collapse of ``u`` onto a neighbour."""
-        for w in self.neighbours(u):
+        """Queue every collapse of ``u`` onto a neighbor."""
+        for w in self.neighbors(u):
             if self.on_seam[u] and not self._along_seam(u, w):
                 continue
             entry = (self._cost(u, w), u, w, int(self.stamp[u]))
@@ -105,7 +105,7 @@ class _Mesh:
     def can_collapse(self, u: int, w: int) -> bool:
         """Check that the surface stays manifold and no face flips."""
         shared = self.around[u] & self.around[w]
-        common = self.neighbours(u) & self.neighbours(w)
+        common = self.neighbors(u) & self.neighbors(w)
         if not shared or len(common) != len(shared):
             return False
         return all(

@@ -31,7 +31,7 @@ class Face:
         faces: (F, 3).
         front: (F',) rows of ``faces`` at the front of the head.
         joints: (55, 3).
-        eye_radius: metres.
+        eye_radius: meters.
         jaw_drop: (V,) vertical displacement of the opening mouth.
     """
 
@@ -44,7 +44,7 @@ class Face:
 
     @property
     def eye(self) -> np.ndarray:
-        """Centre (3,) of the left eyeball."""
+        """Center (3,) of the left eyeball."""
         return self.joints[joint('left_eyeball')]
 
     @property
@@ -109,8 +109,8 @@ def _eye_opening(face: Face) -> dict[str, tuple[float, float]]:
     xs = np.arange(x - 1.6 * r, x + 1.6 * r, _EYE_GRID)
     ys = np.arange(y - 1.2 * r, y + 1.2 * r, _EYE_GRID)
     grid = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
-    centres = face.vertices[face.faces].mean(1)
-    near = np.linalg.norm(centres[:, :2] - face.eye[:2], axis=1) < 2.2 * r
+    centers = face.vertices[face.faces].mean(1)
+    near = np.linalg.norm(centers[:, :2] - face.eye[:2], axis=1) < 2.2 * r
     eye = EYE_VERTICES['left']
     is_ball = ((face.faces >= eye.start) & (face.faces < eye.stop)).all(1)
     skin = face.front[near[face.front]]

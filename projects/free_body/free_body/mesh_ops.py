@@ -51,7 +51,7 @@ def smooth(
     steps: int,
     rate: float = 0.5,
 ) -> np.ndarray:
-    """Move values (V, C) towards their neighbours' mean, ``steps`` times.
+    """Move values (V, C) towards their neighbors' mean, ``steps`` times.
 
     Args:
         values: (V, C), or (S, V, C) for a batch that shares the mesh.
@@ -96,7 +96,7 @@ def seen_from_outside(
     """Mask (V,) of vertices that are visible from at least one direction.
 
     The mesh is approximated by coarse orthographic depth maps (``cell``
-    metres); cavities such as mouth, nostrils and eye sockets are invisible.
+    meters); cavities such as mouth, nostrils and eye sockets are invisible.
     """
     corner = [vertices[faces[:, k]] for k in range(3)]
     middles = [(corner[k] + corner[k - 1]) / 2 for k in range(3)]
@@ -133,20 +133,20 @@ def outermost_hits(
 
     Returns:
         Row of ``faces`` (R,), barycentric coordinates (R, 3), distance
-        (R,). Without intersection: the triangle with the nearest centre,
+        (R,). Without intersection: the triangle with the nearest center,
         thirds, and minus infinity.
     """
     a = vertices[faces[:, 0]]
     edge1 = vertices[faces[:, 1]] - a
     edge2 = vertices[faces[:, 2]] - a
-    centres = a + (edge1 + edge2) / 3
+    centers = a + (edge1 + edge2) / 3
     hits, coordinates, distances = [], [], []
     for origin, direction in zip(origins, directions, strict=True):
         u, v, distance = _intersect(origin, direction, a, edge1, edge2)
         best = int(np.argmax(distance))
         bary = [1 - u[best] - v[best], u[best], v[best]]
         if distance[best] == -np.inf:
-            away = np.cross(centres - origin, direction)
+            away = np.cross(centers - origin, direction)
             best = int(np.argmin(np.linalg.norm(away, axis=1)))
             bary = [1 / 3] * 3
         hits.append(best)

@@ -115,7 +115,7 @@ def _next_to_open(
 ) -> int:
     """Rearmost face whose removal keeps a single hole.
 
-    A face with one neighbour in the hole must add a vertex that is not yet
+    A face with one neighbor in the hole must add a vertex that is not yet
     at the hole. A face with two may be removed if their common vertex keeps
     another face.
     """

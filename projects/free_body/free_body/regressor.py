@@ -42,7 +42,7 @@ def fit_joint_regressor(
     """
     every = max(1, len(vertices) // _MAX_BODIES)
     vertices, joints = vertices[::every], joints[::every]
-    template, centres = vertices.mean(0), joints.mean(0)
+    template, centers = vertices.mean(0), joints.mean(0)
     mirror = mirror_map(template)
     regressor = np.zeros((NUM_JOINTS, template.shape[0]))
     for index in range(NUM_JOINTS):
@@ -52,7 +52,7 @@ def fit_joint_regressor(
             eye = EYE_VERTICES['left']
             regressor[index, eye] = 1 / (eye.stop - eye.start)
             continue
-        near = _candidates(index, template, centres[index], weights)
+        near = _candidates(index, template, centers[index], weights)
         if not is_left(index):
             near = np.unique(np.concatenate([near, mirror[near]]))
         row = np.zeros(template.shape[0])
@@ -75,10 +75,10 @@ def _solve(vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
 
 def _candidates(
-    index: int, template: np.ndarray, centre: np.ndarray, weights: np.ndarray
+    index: int, template: np.ndarray, center: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     """Skin vertices near the joint, in all directions around the limb."""
-    offset = template[:NUM_SKIN_VERTICES] - centre
+    offset = template[:NUM_SKIN_VERTICES] - center
     own = weights[:NUM_SKIN_VERTICES, index].copy()
     if PARENTS[index] >= 0:
         own += weights[:NUM_SKIN_VERTICES, PARENTS[index]]

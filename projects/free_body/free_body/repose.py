@@ -42,7 +42,7 @@ _THUMB = ([0.62, -0.25, 0.72], [0.80, -0.20, 0.56], [0.86, -0.15, 0.48])
 
 @dataclass(frozen=True)
 class RestBody:
-    """One shaped body in the rest pose (metres).
+    """One shaped body in the rest pose (meters).
 
     Attributes:
         vertices: (N, 3) exactly symmetric; all MakeHuman vertices.

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """The compact seed: integers in a zip archive without time stamps.
 
-Lengths are stored in units of 10 micrometres and weights in 1/32768, so that
+Lengths are stored in units of 10 micrometers and weights in 1/32768, so that
 the file does not depend on floating-point rounding, and symmetric input stays
 exactly symmetric.
 """
@@ -20,14 +20,14 @@ SHARES = 2**15
 _COMPRESSION = 9
 
 
-def lengths(metres: np.ndarray, dtype: type) -> np.ndarray:
+def lengths(meters: np.ndarray, dtype: type) -> np.ndarray:
     """Round lengths to the unit of the seed.
 
     Raises:
         ValueError: A length does not fit ``dtype``.
     """
     # The extra rounding makes values halfway between units reproducible.
-    counts = np.rint(np.round(metres / LENGTH_UNIT, 3))
+    counts = np.rint(np.round(meters / LENGTH_UNIT, 3))
     limit = np.iinfo(dtype).max
     if np.abs(counts).max() > limit:
         raise ValueError(f'lengths beyond {limit * LENGTH_UNIT} m')

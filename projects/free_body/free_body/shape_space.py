@@ -3,7 +3,7 @@
 
 Each direction is driven by MakeHuman targets. Random bodies are drawn along
 all ten directions, converted to the rest pose, and a linear model is fitted.
-Stature is removed from the other nine directions, which are orthogonalised
+Stature is removed from the other nine directions, which are orthogonalized
 symmetrically (Loewdin) to change them as little as possible. Each is then
 scaled to the root-mean-square displacement of one standard deviation.
 """
@@ -152,14 +152,14 @@ def fit_directions(
     design = np.c_[np.ones(len(coefficients)), coefficients]
     flat = vertices.reshape(len(vertices), -1)
     solution = np.linalg.lstsq(design, flat, rcond=None)[0]
-    directions = _orthogonalised(solution[1:])
+    directions = _orthogonalized(solution[1:])
     rms = np.array([factor.rms_cm / 100 for factor in FACTORS])
     directions *= rms[:, None] * np.sqrt(vertices.shape[1])
     shape = vertices.shape[1:]
     return solution[0].reshape(shape), directions.reshape(-1, *shape)
 
 
-def _orthogonalised(rows: np.ndarray) -> np.ndarray:
+def _orthogonalized(rows: np.ndarray) -> np.ndarray:
     """Orthonormal rows close to the input; the first keeps its direction."""
     first = rows[:1] / np.linalg.norm(rows[0])
     others = rows[1:] - (rows[1:] @ first.T) * first

@@ -152,7 +152,7 @@ def _below(data: MakeHumanData, root: str) -> set[str]:
 
 
 def _symmetric(data: MakeHumanData, weights: np.ndarray) -> np.ndarray:
-    """Copy the left side to the right, average the middle, normalise rows."""
+    """Copy the left side to the right, average the middle, normalize rows."""
     mirrored = weights[data.mirror][:, MIRRORED_JOINTS]
     out = np.where(data.left[:, None], weights, mirrored)
     middle = 0.5 * (weights + mirrored)

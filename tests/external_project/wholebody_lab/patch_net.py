@@ -15,7 +15,7 @@ class PatchNet(BaseModule):
 
     Args:
         widths: Channels of the feature maps, of strides 8, 16 and 32.
-        init_cfg: Initialisation, see :class:`mmengine.model.BaseModule`.
+        init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
     """
 
     def __init__(
