@@ -80,8 +80,8 @@ class PoseMaps:
             valid_ratios: ``(B, 2)`` unpadded share of width and height.
         """
         height, width = maps.shape[-2:]
-        centers = cell_centers((height, width), maps.device).to(maps.dtype)
-        corners = centers - 0.5
+        cells = cell_centers((height, width), maps.device).to(maps.dtype)
+        corners = cells - 0.5
         heat, centers, *offsets = maps.flatten(2).split(POSE_CHANNELS, dim=1)
         keypoints, expected = (
             corners + x.unflatten(1, (NUM_KEYPOINTS, 2)).transpose(2, 3)
@@ -96,7 +96,7 @@ class PoseMaps:
             centers[:, 0],
             keypoints,
             expected,
-            centers,
+            cells,
             extent[:, None].to(maps.dtype),
         )
 
