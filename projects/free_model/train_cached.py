@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Train all modules except the backbone on cached features.
+r"""Train all modules, except most of the backbone, on cached features.
 
 The learning rate is constant and decays to zero at the end ("warm-up,
 stable, decay").  So a training can run for as long as there is time, and a
@@ -130,10 +130,10 @@ class Training:
         begin = time.process_time()
         self.optimizer.set_rate(self.rate())
         *maps, pose_map = [x.to(self.device) for x in levels]
-        weight = self.recipe.get('keep_pyramid', 0.0)
-        change = None
-        if weight:
+        regularization = {}
+        if weight := self.recipe.get('keep_pyramid', 0.0):
             *maps[1:], change = recompute(self.model.backbone, *maps[1:])
+            regularization['loss_pyramid'] = weight * change
         if noise := self.recipe.get('feature_noise', 0.0):
             maps = [_add_noise(x, noise) for x in maps]
         features = self.model.apply_neck([*maps, pose_map])
@@ -141,9 +141,7 @@ class Training:
         losses = self.model.bbox_head.loss(
             **outputs, batch_data_samples=samples
         )
-        if change is not None:
-            losses['loss_pyramid'] = weight * change
-        loss, log = self.model.parse_losses(losses)
+        loss, log = self.model.parse_losses({**losses, **regularization})
         self.optimizer.zero_grad()
         loss.backward()
         self._share_gradients()

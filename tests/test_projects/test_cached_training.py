@@ -179,6 +179,59 @@ def test_processes_share_batches_and_stay_the_same(
     assert not torch.equal(begun.state_dict()[name], first['weights'][name])
 
 
+def test_last_blocks_of_the_backbone_can_be_trained(
+    train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
+):
+    tuned = tmp_path / 'tuned.py'
+    tuned.write_text(
+        f"_base_ = ['{config}']\n"
+        'model = dict(backbone=dict(first_trained=10))\n'
+        'recipe = dict(keep_pyramid=4.0)\n'
+    )
+    torch.manual_seed(0)
+    begun = MODELS.build(Config.fromfile(tuned).model).backbone
+    for stride in begun.strides:  # of photographs none is zero
+        begun.get_buffer(f'std_{stride}').fill_(0.5)
+        begun.get_buffer(f'mean_{stride}').fill_(0.1)
+    backbone = tmp_path / 'backbone.pth'
+    torch.save(dict(state_dict=begun.state_dict()), backbone)
+    state = tmp_path / 'state'
+    options = '--state', state, '--backbone', backbone, '--steps', 2
+    run(train_cached, tuned, data, *options)
+    ended = torch.load(state / 'average.pth', weights_only=True)['state_dict']
+    for name, value in begun.state_dict().items():
+        trains = name.startswith(('blocks.1', 'last.', 'laterals.3')) and (
+            not name.startswith('blocks.1.')
+        )
+        is_same = torch.equal(ended[f'backbone.{name}'], value)
+        assert is_same != trains, name
+
+
+def test_recomputed_blocks_are_those_of_the_cache(train_cached: ModuleType):
+    from tuned_blocks import recompute
+
+    torch.manual_seed(0)
+    backbone = MODELS.build(dict(type='MoveNet', first_trained=10))
+    images = torch.rand(2, 3, 64, 96) * 2 - 1
+    with torch.no_grad():
+        *_, middle, coarse = backbone(images)
+        again_middle, again_coarse, change = recompute(
+            backbone, middle, coarse
+        )
+        # bfloat16 has three digits
+        scale = coarse.abs().max().item()
+        torch.testing.assert_close(
+            again_middle, middle, atol=0.02 * scale, rtol=0.02
+        )
+        torch.testing.assert_close(
+            again_coarse, coarse, atol=0.02 * scale, rtol=0.02
+        )
+        assert change < 1e-3
+        backbone.blocks[10].project.weight.mul_(2)
+        _, _, more_change = recompute(backbone, middle, coarse)
+    assert more_change > change
+
+
 def test_a_state_of_other_optimizers_is_refused(
     train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
 ):
