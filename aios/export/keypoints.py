@@ -63,7 +63,8 @@ def keypoints_document(
     for image_id, frame in enumerate(frames):
         images.append(_image(frame, image_id))
         for annotation in _annotations(frame, image_id, joint_set):
-            annotations.append({'id': len(annotations), **annotation})
+            # pycocotools takes 0 for no annotation.
+            annotations.append({'id': len(annotations) + 1, **annotation})
     return {
         'info': {
             'description': 'whole-body keypoints of AiOS',

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from aios.export import write_keypoints
 from aios.results import SequenceResult
@@ -83,3 +84,25 @@ def test_coco_tools_read_it(persons: SequenceResult, tmp_path) -> None:
     (category,) = coco.loadCats(coco.getCatIds())
     assert len(category['keypoints']) == 17
     assert np.min(category['skeleton']) == 1
+
+
+def test_file_serves_as_ground_truth(
+    dancers: SequenceResult, tmp_path
+) -> None:
+    write_keypoints(dancers, tmp_path / 'p.json')
+    truth = COCO(tmp_path / 'p.json')
+    found = truth.loadRes(
+        [
+            {
+                name: person[name]
+                for name in ('image_id', 'category_id', 'score', 'keypoints')
+            }
+            for person in truth.loadAnns(truth.getAnnIds())
+        ]
+    )
+    evaluation = COCOeval(truth, found, 'keypoints')
+    evaluation.params.areaRng = [[0, 1e10]]
+    evaluation.params.areaRngLbl = ['all']
+    evaluation.evaluate()
+    matches = [image['dtMatches'] for image in evaluation.evalImgs if image]
+    assert np.concatenate(matches, axis=1).all()
