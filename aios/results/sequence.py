@@ -198,9 +198,11 @@ class SequenceResult:
                     f'{name} must be text, got {getattr(self, name)!r}'
                 )
         check_choice('gender', self.gender, _GENDERS)
-        if not (np.isfinite(self.fps) and self.fps >= 0):
+        is_number = isinstance(self.fps, (int, float, np.number))
+        if not (is_number and 0 <= self.fps < np.inf):
             raise ValueError(
-                f'fps must not be negative, nor infinite, got {self.fps}'
+                'fps must be a number, not negative, nor infinite, got '
+                f'{self.fps!r}'
             )
 
     def __len__(self) -> int:
