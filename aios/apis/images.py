@@ -99,8 +99,9 @@ def as_image(image: Any, name: str = 'array') -> np.ndarray:
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     elif image.dtype.kind == 'f':
-        # An image in 0..1 would become black.
-        if not np.isfinite(image).all() or image.max() <= 1 < image.size:
+        # An image in 0..1 would become black; all zeros are black in both.
+        is_unit = image.any() and image.max() <= 1 < image.size
+        if not np.isfinite(image).all() or is_unit:
             raise ValueError(
                 f'{name}: a floating point image must have finite values '
                 f'in 0..255, got a maximum of {image.max()}'

@@ -179,6 +179,7 @@ class TestArrays:
     def test_kinds(self):
         image = draw_image(0)
         assert (as_image(image.astype(float)) == image).all()
+        assert not as_image(np.zeros((4, 4, 3))).any()  # a black frame
         assert (as_image(image.astype(np.uint16) << 8) == image).all()
         assert (as_image(image[..., 0])[..., 2] == image[..., 0]).all()
         alpha = np.concatenate([image, image[..., :1]], axis=2)
