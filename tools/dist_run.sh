@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# What dist_train.sh and dist_test.sh have in common:
+# Shared part of dist_train.sh and dist_test.sh:
 #
 #   dist_run.sh SCRIPT NUMBER_OF_ITS_ARGUMENTS ARGUMENTS PROCESSES [options]
 
@@ -13,7 +13,7 @@ COUNT=$2
 shift 2
 
 if [ $# -le "$COUNT" ] || ! [[ ${*:COUNT + 1:1} =~ ^[1-9][0-9]*$ ]]; then
-    # the usage is in the first lines of the other script
+    # The usage is in the header of the calling script.
     grep -m 1 -o 'bash tools/.*' "$TOOLS/dist_${SCRIPT%.py}.sh" >&2
     exit 2
 fi
@@ -29,7 +29,7 @@ else
 fi
 
 export PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}"
-# torchrun, but surely of this Python
+# torchrun of this Python, not of another one in PATH
 exec "${PYTHON:-python}" -m torch.distributed.run "${WHERE[@]}" \
     --nproc-per-node="${*:COUNT + 1:1}" \
     "$TOOLS/$SCRIPT" "${@:1:COUNT}" --launcher pytorch "${@:COUNT + 2}"

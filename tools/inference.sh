@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# Find persons with one process per GPU (or, on a machine without, per CPU), in
-# the form of the original AiOS:
+# Detects persons with the command line of the original AiOS, one process per
+# GPU (without GPUs: CPU processes):
 #
 #   bash tools/inference.sh CHECKPOINT INPUT OUTPUT [PERSONS=1] [THRESHOLD=0.3] [PROCESSES=1] [options]
 #
-# INPUT is a video, an image, a folder or a pattern in quotes. OUTPUT is the
-# folder of the results. PERSONS is the largest number of persons of an image.
-# Options are those of demo/video_demo.py. The config is the one in the
-# checkpoint, for the published checkpoint aios_r50; CONFIG names another one:
+# INPUT is a video, an image, a folder or a quoted pattern. OUTPUT is the folder
+# for the results. PERSONS is the maximum number of persons per image. The
+# options are those of demo/video_demo.py. The config is read from the
+# checkpoint (published checkpoint: aios_r50); CONFIG sets another one:
 #
 #   CONFIG=my_config.py bash tools/inference.sh my.pth dance.mp4 results 5 0.3 8
 

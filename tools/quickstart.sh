@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# Set up an environment (see setup_env.sh), then find persons with the model
-# that comes with the package: in photographs that other packages carry, and
-# in a short synthetic video whose persons are known.
+# Sets up an environment (see setup_env.sh), then runs the model included in
+# the package on two photographs that other packages contain and on a short
+# synthetic video with ground truth.
 #
 #   bash tools/quickstart.sh
 #
-# Takes some 3 minutes on two CPU cores after the set-up. Nothing is
-# downloaded but packages. Results: outputs/quickstart. Safe to run again.
+# Takes about 3 minutes on two CPU cores after the setup. Downloads packages
+# only. Writes results to outputs/quickstart. Can be run again.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 
@@ -27,7 +27,7 @@ draw_video() {
         --video 30 --mp4 --size 320x240 --persons 2-2 --seed 3 --resume
 }
 
-photographs() { # both in the public domain: Eileen Collins, Grace Hopper
+photographs() { # Eileen Collins and Grace Hopper, both in the public domain
     rm -rf "${OUT:?}/photographs" "$OUT/found"
     mkdir -p "$OUT/photographs"
     "$PYTHON" - "$OUT/photographs" <<'PY'
@@ -62,16 +62,16 @@ evaluate() {
     grep '^whole_body/' "$OUT/evaluation.log" >"$OUT/metrics.txt"
 }
 
-say 'about 3 minutes on two cores, and one for the set-up'
+say 'takes about 3 minutes on two CPU cores, plus 1 minute for the setup'
 setup_environment
 cd "$ROOT"
 begin=$SECONDS
 mkdir -p "$OUT"
-step 'make the free body' make_free_body
-step 'find the persons of photographs' photographs
-step 'draw a video of two persons with exact labels' draw_video
-step 'follow them through the video' follow
-step 'make viewer.html' view
-step 'compare with the labels' evaluate
+step 'generate the free body' make_free_body
+step 'detect persons in photographs' photographs
+step 'render a video of two persons with ground truth' draw_video
+step 'track persons in the video' follow
+step 'write viewer.html' view
+step 'evaluate on the video' evaluate
 cat "$OUT/metrics.txt"
-say "$((SECONDS - begin)) s without the set-up; look at $ROOT/$OUT"
+say "$((SECONDS - begin)) s without the setup; results: $ROOT/$OUT"

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# Set up an environment (see setup_env.sh) and run the tests in it:
+# Sets up an environment (see setup_env.sh) and runs the tests in it:
 #
-#   bash tools/run_tests.sh                       all but the slow ones
-#   bash tools/run_tests.sh -m slow               only the slow ones
+#   bash tools/run_tests.sh                       all tests except the slow ones
+#   bash tools/run_tests.sh -m slow               only the slow tests
 #   bash tools/run_tests.sh tests/test_structures -k camera
 #
-# Arguments go to pytest. Safe to run again: what is set up stays. All but the
-# slow ones took about 5 minutes on two free cores (3200 tests), after a minute or
-# two for the set-up; the slow ones as long.
+# Arguments are passed to pytest. Can be run again; the environment is kept. The
+# default run takes about 6 minutes on two idle CPU cores, after 1 to 2 minutes
+# for the setup; the slow tests take as long.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 
 setup_environment tests docs
 
-# One process per core, so each of them needs but one thread.
+# One process per core, so one thread per process is enough.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-say 'all tests but the slow ones take about 6 minutes on two free cores'
+say 'the tests take about 6 minutes on two idle CPU cores'
 begin=$SECONDS
 status=0
 cd "$ROOT"

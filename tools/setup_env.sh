@@ -3,22 +3,23 @@
 #
 # Sets up an environment for this package:
 #
-#   bash tools/setup_env.sh            what is needed
-#   bash tools/setup_env.sh optional   requirements/optional.txt too
+#   bash tools/setup_env.sh            required packages
+#   bash tools/setup_env.sh optional   also requirements/optional.txt
 #
-# quickstart.sh and run_tests.sh source it. It offers
+# quickstart.sh, train_demo.sh and run_tests.sh source it. It defines
 #
-#   setup_environment [GROUP...]  find or make a Python environment and install
-#                                 the package with requirements/GROUP.txt;
-#                                 afterwards $PYTHON is its interpreter
-#   step NAME COMMAND [ARG...]    run a command quietly, explain a failure
+#   setup_environment [GROUP...]  find or create a Python environment, install
+#                                 the package with requirements/GROUP.txt and
+#                                 set PYTHON to the interpreter
+#   step NAME COMMAND [ARG...]    run a command with its output in the log;
+#                                 print the last lines if it fails
 #
-# An active virtualenv or conda environment (other than conda's `base`) is
-# used as it is, and a torch or an mmcv found in it is never replaced.
-# Otherwise the environment is .venv in this checkout.
+# Uses the active virtualenv or conda environment (other than conda's `base`)
+# and never replaces a torch or mmcv installed there. Otherwise creates .venv in
+# this checkout.
 #
-# Variables: AIOS_PYTHON           interpreter from which .venv is made
-#            AIOS_TORCH_INDEX_URL  package index for torch, where it is missing
+# Variables: AIOS_PYTHON           interpreter to create .venv with
+#            AIOS_TORCH_INDEX_URL  package index for torch, if torch is missing
 #            AIOS_WITH_OPS=1       compile mmcv's operators (about 20 minutes)
 
 set -euo pipefail
@@ -42,8 +43,8 @@ start_log() {
     say "log: $LOG"
 }
 
-# Progress bars are long lines. What torchrun says of a process that failed
-# comes after what the process said, and is longer.
+# Without progress bars, and without torchrun's long report on a failed process,
+# which follows the error message of the process itself.
 last_lines() {
     tr '\r' '\n' <"$LOG" |
         sed '/^[EWI][0-9]* .*torch\/distributed\/elastic\//,$d' | tail -n 20
@@ -83,12 +84,12 @@ sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
             return
         fi
     done
-    fail "no Python >= 3.10 with venv and ensurepip was found" \
+    fail "found no Python >= 3.10 with venv and ensurepip" \
         "(on Debian: apt-get install python3-venv);" \
-        "AIOS_PYTHON can name one"
+        "set AIOS_PYTHON to such an interpreter"
 }
 
-python_in() { # FOLDER: its Python, also where it was made on Windows
+python_in() { # FOLDER: print its interpreter; Scripts/ is the layout of Windows
     local name
     for name in Scripts/python.exe bin/python; do
         [ -e "$1/$name" ] && break
@@ -98,7 +99,7 @@ python_in() { # FOLDER: its Python, also where it was made on Windows
 
 choose_environment() {
     local prefix=${VIRTUAL_ENV:-} base
-    # Conda activates `base` in every shell: that is no choice to install there.
+    # Conda activates `base` in every shell, so it is not the user's choice.
     if [ -z "$prefix" ] && [ "${CONDA_DEFAULT_ENV:-base}" != base ]; then
         prefix=${CONDA_PREFIX:-}
     fi
@@ -107,10 +108,10 @@ choose_environment() {
     else
         prefix=$ROOT/.venv
         say "environment: $prefix"
-        # `venv` also completes one whose creation was interrupted.
+        # `venv` also completes an environment whose creation was interrupted.
         if ! "$(python_in "$prefix")" -m pip --version >/dev/null 2>&1; then
             base=$(find_python)
-            step "make .venv with $base" "$base" -m venv "$prefix"
+            step "create .venv with $base" "$base" -m venv "$prefix"
         fi
     fi
     PYTHON=$(python_in "$prefix")
@@ -119,7 +120,7 @@ choose_environment() {
     STAMPS=$prefix
 }
 
-installed() { # NAME...: print NAME==VERSION of those that are there
+installed() { # NAME...: print NAME==VERSION of the installed packages
     "$PYTHON" - "$@" <<'PY'
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -132,9 +133,9 @@ for name in sys.argv[1:]:
 PY
 }
 
-# ---------------------------------------------------------------- what to do
+# -------------------------------------------------------------------- checks
 
-fingerprint() { # everything that decides what an installation gives
+fingerprint() { # all inputs that determine the installation
     cat "$ROOT"/requirements/*.txt "$ROOT"/{pyproject.toml,setup.py} \
         "$ROOT/tools/setup_env.sh" | cksum
     (cd "$ROOT" && ls -d "$PWD" tools configs demo 2>/dev/null || true)
@@ -154,15 +155,15 @@ sys.exit(any(find_spec(name) is None for name in needed))
 PY
 }
 
-refuse_other_family() {
+reject_other_family() {
     local other
     other=$(installed mmengine mmcv mmcv-lite mmcv-full mmdet | xargs)
-    [ -z "$other" ] || fail "this environment holds $other, which install the" \
-        'same modules as the onedl packages that are needed here; use' \
-        'another environment (or none: then .venv is made)'
+    [ -z "$other" ] || fail "this environment contains $other, which provide the" \
+        'same modules as the required onedl packages; activate another' \
+        'environment, or none to use .venv'
 }
 
-write_constraints() { # the tested versions, but what is there stays
+write_constraints() { # tested versions, except for what is installed already
     local pin kept
     kept=$(installed torch torchvision onedl-mmcv)
     CONSTRAINTS=$(dirname "$LOG")/constraints.txt
@@ -172,7 +173,7 @@ write_constraints() { # the tested versions, but what is there stays
         say "$pin" >>"$CONSTRAINTS.new"
         mv "$CONSTRAINTS.new" "$CONSTRAINTS"
     done
-    [ -z "$kept" ] || say "already there, kept: $(say "$kept" | xargs)"
+    [ -z "$kept" ] || say "already installed, kept: $(say "$kept" | xargs)"
 }
 
 pinned() { grep "^$1==" "$CONSTRAINTS"; }
@@ -184,8 +185,8 @@ pip_install() {
 
 # --------------------------------------------------------------------- steps
 
-# Only torch itself comes from that index: those of PyTorch hold few and old
-# versions of what torch needs, which would not fit the tested ones.
+# Only torch itself is installed from that index: PyTorch's indexes have few and
+# old versions of its dependencies, which conflict with the tested versions.
 install_torch() {
     if [ -n "${AIOS_TORCH_INDEX_URL:-}" ]; then
         pip_install --no-deps --index-url "$AIOS_TORCH_INDEX_URL" \
@@ -194,10 +195,10 @@ install_torch() {
     pip_install "$(pinned torch)"
 }
 
-# pip's cache cannot tell a wheel with operators from one without, nor for
-# which torch they were compiled: hence --no-cache-dir in both cases.
+# --no-cache-dir in both functions: pip's cache does not distinguish wheels with
+# operators from wheels without, nor the torch they were compiled for.
 install_mmcv() {
-    # In pip's isolated build torch is absent, so nothing is compiled.
+    # pip's isolated build has no torch, so mmcv compiles nothing.
     pip_install --no-cache-dir --no-deps "$(pinned onedl-mmcv)"
 }
 
@@ -224,15 +225,15 @@ has_usable_opencv() {
 sys.exit(int(cv2.__version__.split(".")[0]) < 5)' >>"$LOG" 2>&1
 }
 
-# mmcv asks for opencv-python, whose files replace those of the headless
-# package and need libGL.
+# mmcv depends on opencv-python, which overwrites the files of the headless
+# package and needs libGL.
 restore_headless_opencv() {
     pip_install --force-reinstall --no-deps \
         "$(pinned opencv-python-headless)"
 }
 
 install_mmcv_steps() {
-    # A build for one CUDA version carries that in its name.
+    # The package name may end with a CUDA version.
     local there
     there=$("$PYTHON" -m pip list --format freeze --disable-pip-version-check \
         2>>"$LOG" | grep -c '^onedl-mmcv' || true)
@@ -241,7 +242,7 @@ install_mmcv_steps() {
             step 'install mmcv without compiled operators' install_mmcv
     elif ! "$PYTHON" -c 'import torch, mmcv._ext' >/dev/null 2>&1; then
         command -v "${CXX:-c++}" >/dev/null ||
-            fail 'AIOS_WITH_OPS=1 needs a C++ compiler, and there is no' \
+            fail 'AIOS_WITH_OPS=1 needs a C++ compiler, but there is no' \
                 "\"${CXX:-c++}\" (on Debian: apt-get install g++)"
         step 'compile mmcv with its operators (about 20 minutes)' compile_mmcv
     fi
@@ -253,10 +254,10 @@ setup_environment() { # [GROUP...]
     choose_environment
     stamp=$STAMPS/aios-setup${1:+-$1}.stamp
     if is_up_to_date "$stamp" "$@"; then
-        say 'set-up: nothing to do'
+        say 'setup: nothing to do'
         return
     fi
-    refuse_other_family
+    reject_other_family
     write_constraints
     [ -n "$(installed torch)" ] || step 'install torch' install_torch
     write_constraints >/dev/null
@@ -267,10 +268,10 @@ setup_environment() { # [GROUP...]
         step 'restore headless OpenCV' restore_headless_opencv
     step 'check the environment' "$PYTHON" -m aios doctor
     fingerprint "$@" >"$stamp"
-    say "set-up: $((SECONDS - begin)) s"
+    say "setup: $((SECONDS - begin)) s"
 }
 
-# Run, and not sourced: only set up.
+# Executed, not sourced.
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     setup_environment "$@"
 fi

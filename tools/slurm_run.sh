@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# What slurm_train.sh and slurm_test.sh have in common:
+# Shared part of slurm_train.sh and slurm_test.sh:
 #
 #   slurm_run.sh PARTITION JOB SCRIPT ARGUMENTS
 
@@ -13,7 +13,7 @@ GPUS_PER_NODE=${GPUS_PER_NODE:-8}
 if [ "$GPUS" -lt "$GPUS_PER_NODE" ]; then
     GPUS_PER_NODE=$GPUS
 fi
-# several words, on purpose
+# SRUN_ARGS may contain several arguments.
 read -r -a SRUN_ARGS <<<"${SRUN_ARGS:-}"
 
 export PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}"

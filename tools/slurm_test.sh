@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# Evaluate on a Slurm cluster:
+# Evaluates a model on a Slurm cluster:
 #
 #   GPUS=8 bash tools/slurm_test.sh PARTITION JOB CONFIG CHECKPOINT [options]
 #
-# GPUS (8) in all, GPUS_PER_NODE (8), CPUS_PER_TASK (5), SRUN_ARGS.
+# Variables (defaults): GPUS in total (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5),
+# SRUN_ARGS (none).
 
 set -euo pipefail
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# Train on a Slurm cluster:
+# Trains a model on a Slurm cluster:
 #
 #   GPUS=16 bash tools/slurm_train.sh PARTITION JOB CONFIG WORK_DIR [options]
 #
-# GPUS (8) in all, GPUS_PER_NODE (8), CPUS_PER_TASK (5), SRUN_ARGS.
+# Variables (defaults): GPUS in total (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5),
+# SRUN_ARGS (none).
 
 set -euo pipefail
 

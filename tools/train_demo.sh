@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# Set up an environment (see setup_env.sh), then train a small AiOS and see
-# what it learned: draw images of persons, compute the features of the
-# shipped model's backbone once, train everything else on them, evaluate.
+# Sets up an environment (see setup_env.sh), then trains and evaluates a small
+# AiOS: renders images of persons, computes the features of the shipped model's
+# backbone once, trains all other parts on these features and evaluates.
 #
 #   bash tools/train_demo.sh
 #
-# Takes some 15 minutes on two CPU cores after the set-up. Results:
-# outputs/train_demo. Safe to run again: what was made stays, and a training
-# that was interrupted goes on. To begin anew, remove outputs/train_demo and
-# data/synthetic/train_demo.
+# Takes about 15 minutes on two CPU cores after the setup. Writes results to
+# outputs/train_demo. Can be run again: existing files are kept, and an
+# interrupted training resumes. To start from scratch, remove
+# outputs/train_demo and data/synthetic/train_demo.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 
@@ -42,15 +42,15 @@ evaluate() {
     grep '^whole_body/' "$OUT/evaluation.log" >"$OUT/metrics.txt"
 }
 
-say 'about 15 minutes on two cores, and one for the set-up'
+say 'takes about 15 minutes on two CPU cores, plus 1 minute for the setup'
 setup_environment
 cd "$ROOT"
 begin=$SECONDS
 mkdir -p "$OUT"
-step 'draw 2400 images of persons with exact labels' \
+step 'render 2400 training images with ground truth' \
     draw_images train/0 2400 0
-step 'draw 100 others to evaluate on' draw_images test 100 3
+step 'render 100 test images' draw_images test 100 3
 step "train $STEPS steps on features of the shipped backbone" train
-step 'evaluate on the others' evaluate
+step 'evaluate on the test images' evaluate
 cat "$OUT/metrics.txt"
-say "$((SECONDS - begin)) s without the set-up; look at $ROOT/$OUT"
+say "$((SECONDS - begin)) s without the setup; results: $ROOT/$OUT"

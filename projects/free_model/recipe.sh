@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 #
-# Creates aios/weights/aios_s.safetensors from an empty folder. It can be
-# killed at any time and resumes when started again.
+# Creates aios/weights/aios_s.safetensors from an empty folder. An interrupted
+# run resumes when started again.
 #
 #   bash projects/free_model/recipe.sh STATE [STEPS] [DEVICE]
 #
-# STATE    folder for images, features and checkpoints, some 25 GB
-# STEPS    steps with a constant rate, before the decay (default 20000)
+# STATE    folder for images, features and checkpoints (about 25 GB)
+# STEPS    steps at a constant learning rate, before the decay (default: 20000)
 # DEVICE   cpu (default) or cuda
 #
-# On a CPU two processes train together, or the number in PROCESSES.
+# Variables: PROCESSES  training processes (default: 2 on a CPU, else 1)
 #
-# Needs npm and `pip install OpenEXR` for the downloads listed in README.md.
+# The downloads listed in README.md need npm and `pip install OpenEXR`.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -23,11 +23,11 @@ PROCESSES=${PROCESSES:-$([ "$DEVICE" = cpu ] && echo 2 || echo 1)}
 PYTHON=${PYTHON:-python}
 HERE=projects/free_model
 SMALL=192x256,256x192,256x256,256x320,320x256,288x384,384x288,192x192
-LARGE=640x480,480x640,512x512,512x384 # as photographs are looked at
+LARGE=640x480,480x640,512x512,512x384 # test sizes of photographs
 DRAWING="--photographic --genders neutral --persons 1-10 --empty 0.15 --workers 2 --resume"
 mkdir -p "$STATE"
 
-# Shown beside the training's own output.
+# Status lines among the output of the training.
 say() { printf '%s %s\n' "$(date +%T)" "$*"; }
 
 draw() { # FOLDER IMAGES SEED PANORAMAS SIZES

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Makes aios/viewer/assets/vendor/three.min.js anew; needs npm. To move to another
-# version of three.js, change package.json, run `npm install` here, then this.
+# Rebuilds aios/viewer/assets/vendor/three.min.js; needs npm. To change the
+# version of three.js, edit package.json, run `npm install` here, then this script.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 assets=$(cd "$here/../../aios/viewer/assets/vendor" && pwd)
