@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+from aios.engine.hooks.resume_fallback_hook import find_checkpoints
 from aios.engine.launch import (
     add_run_options,
     build_runner,
@@ -51,7 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
         const='auto',
         metavar='CHECKPOINT',
         help='go on from this checkpoint, or without one (or with "auto") '
-        'from the last one of the work folder that is whole',
+        'from the last one of the work folder that is whole; if there is '
+        'none, start',
     )
     add_run_options(parser)
     return parser
@@ -90,19 +92,23 @@ def scale_learning_rate(config: Config) -> None:
 
 def choose_resume(config: Config, resume: str | None) -> None:
     """Set the checkpoint to resume from, or warn without ``--resume``."""
-    last = Path(config.work_dir, 'last_checkpoint')
+    checkpoints = find_checkpoints(Path(config.work_dir))
     if resume is None:
-        if last.exists() and not config.get('resume'):
+        if checkpoints and not config.get('resume'):
             warnings.warn(
                 f'{config.work_dir} has checkpoints of an earlier training, '
                 'which this one will replace. To go on with it: --resume',
                 stacklevel=2,
             )
         return
-    config.resume = True
     if resume == 'auto':
-        config.load_from = None
+        if checkpoints:
+            config.resume = True
+            # MMEngine would resume from load_from.
+            config.start_from = config.get('load_from')
+            config.load_from = None
         return
+    config.resume = True
     if '://' not in resume and not Path(resume).is_file():
         sys.exit(f'error: --resume {resume}: there is no such file')
     config.load_from = resume

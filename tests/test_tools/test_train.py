@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from aios.engine.launch import unused_parameters_named
@@ -101,6 +102,26 @@ def test_all_checkpoints_damaged(train, whole):
         path.write_bytes(b'')
     with pytest.raises(SystemExit, match='leave out --resume'):
         train('--work-dir', whole, '--resume')
+
+
+@pytest.mark.parametrize('damaged', [False, True])
+def test_nothing_to_resume_from(train, whole, tmp_path, monkeypatch, damaged):
+    """A job that always says --resume starts with the given weights."""
+    work_dir = tmp_path / 'new'
+    if damaged:
+        work_dir.mkdir()
+        (work_dir / 'epoch_1.pth').write_bytes(b'')
+    given = whole / 'epoch_3.pth'
+    loaded = []
+    monkeypatch.setattr(
+        Runner, 'load_checkpoint', lambda _, path: loaded.append(Path(path))
+    )
+    train(
+        *('--work-dir', work_dir, '--resume', '--cfg-options'),
+        *(f'load_from={given}', 'train_cfg.max_epochs=1'),
+    )
+    assert loaded == [given]
+    assert (work_dir / 'epoch_1.pth').stat().st_size > 0
 
 
 def test_checkpoint_without_the_state_of_a_training(train, whole):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from aios.registry import HOOKS
 
@@ -44,8 +44,9 @@ class ResumeFallbackHook(Hook):
     MMEngine fails if the last checkpoint is incomplete, such as after a full
     disk or a power cut.  This hook warns and uses the newest intact
     ``epoch_*.pth`` or ``iter_*.pth`` of the work folder.  If the only
-    checkpoint is damaged, training starts from the beginning.  It also finds
-    the checkpoints of a work folder that was moved.
+    checkpoint is damaged, training starts from the beginning, with the
+    weights of ``start_from`` in the config.  It also finds the checkpoints of
+    a work folder that was moved.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -63,17 +64,27 @@ class ResumeFallbackHook(Hook):
         broadcast_object_list(choice)
         if isinstance(choice[0], RuntimeError):
             raise choice[0]
-        runner._load_from = choice[0]
+        runner._load_from = choice[0] or runner.cfg.get('start_from')
         runner._resume = choice[0] is not None
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints of a training, the last one first.
+
+    Args:
+        folder: The work folder; it need not exist.
+    """
+    marker = folder / 'last_checkpoint'
+    # The name in it is absolute; the folder may have moved.
+    last = Path(marker.read_text().strip()).name if marker.is_file() else ''
+    found = [folder / last] if last else []
+    return found + [p for p in _newest_first(folder) if p not in found]
 
 
 def _choose(runner: Runner) -> str | None | RuntimeError:
     """The checkpoint to resume from, or None to start from scratch."""
     folder = Path(runner.work_dir)
-    # The name in `last_checkpoint` is absolute; the folder may have moved.
-    last = Path(find_latest_checkpoint(runner.work_dir) or '').name
-    candidates = [folder / last] if last else []
-    candidates += [p for p in _newest_first(folder) if p not in candidates]
+    candidates = find_checkpoints(folder)
     for path in candidates:
         damage = find_damage(path)
         if damage is None:
@@ -83,7 +94,9 @@ def _choose(runner: Runner) -> str | None | RuntimeError:
             f'{path} cannot be resumed from: {damage}; trying an older one'
         )
     if len(candidates) == 1:
-        runner.logger.warning('there is no older one: starting from scratch')
+        runner.logger.warning(
+            'there is no older one: starting from the beginning'
+        )
     elif candidates:
         # Not raised here, because other processes wait for the broadcast.
         return RuntimeError(
