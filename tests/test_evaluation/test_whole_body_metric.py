@@ -164,6 +164,14 @@ def test_repeated_images_count_once(samples):
     assert _evaluate([*samples, samples[0]]) == _evaluate(samples)
 
 
+def test_concatenated_datasets_of_one_name(samples, persons):
+    """Both number their images from 0; none is a repetition."""
+    others = [persons(count, i) for i, count in enumerate(COUNTS)]
+    for sample in others:
+        sample.set_metainfo(dict(img_path=f'other/{sample.img_path}'))
+    assert _evaluate([*samples, *others])['images'] == 6
+
+
 def test_bodies_of_the_own_gender(samples, free_body_dir, persons):
     body = dict(type='SMPLXLayer', model_path=str(free_body_dir))
     samples[1].gt_instances.gender[:] = 1

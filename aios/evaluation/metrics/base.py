@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.evaluator import BaseMetric
@@ -21,6 +21,15 @@ class NumberMetric(BaseMetric):
         return {name: float(value) for name, value in metrics.items()}
 
 
+def image_key(sample: Mapping[str, Any]) -> tuple[str, int, str]:
+    """Identity of the image of a sample.
+
+    Concatenated datasets may have the same name, and all number from 0.
+    """
+    name, path = (str(sample.get(k, '')) for k in ('dataset_name', 'img_path'))
+    return name, sample['img_id'], path
+
+
 def one_record_per_image(
     records: Iterable[dict[str, Any]],
 ) -> list[dict[str, Any]]:
@@ -30,7 +39,7 @@ def one_record_per_image(
     sums independent of the number of processes.
 
     Args:
-        records: Results of ``process``; ``'key'`` identifies the image.
+        records: Results of ``process``, with ``'key'`` of :func:`image_key`.
     """
     images = {record['key']: record for record in records}
     return [images[key] for key in sorted(images)]

@@ -40,7 +40,7 @@ from aios.results import finite_predictions_of
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53, joint_mapping
 from aios.utils.choices import check_choice
 
-from .base import NumberMetric, one_record_per_image
+from .base import NumberMetric, image_key, one_record_per_image
 
 MILLIMETERS = 1000
 _MIN_OVERLAP = 0.1
@@ -260,7 +260,7 @@ class SMPLXMeshMetric(NumberMetric):
         measured = pairs[has_body[pairs[:, 1]]]
         persons = len(has_body)
         return {
-            'key': (sample.get('dataset_name', ''), sample['img_id']),
+            'key': image_key(sample),
             'group': _camera(sample) if self.per_camera else None,
             'persons': persons,
             'persons-wanted': min(persons, self.match.max_persons or persons),

@@ -28,7 +28,7 @@ from aios.registry import METRICS
 from aios.results import finite_predictions_of
 from aios.structures import SMPLX_137, joint_mapping
 
-from .base import NumberMetric, one_record_per_image
+from .base import NumberMetric, image_key, one_record_per_image
 
 MILLIMETERS = 1000
 _FROM_144 = joint_mapping('smplx_144', 'smplx_137')
@@ -97,7 +97,7 @@ class WholeBodyMetric(NumberMetric):
             scores = predicted['scores']
             pairs = match_greedy(scores, overlaps, self.iou_thr)
             record = {
-                'key': (sample.get('dataset_name', ''), sample['img_id']),
+                'key': image_key(sample),
                 'persons': len(true['bboxes']),
                 'broken': broken,
                 'scores': scores,
