@@ -283,8 +283,10 @@ def _keypoints3d(
 ) -> np.ndarray:
     """``(P, 137, 4)`` pelvis-relative meters, confidence."""
     points = data.joints(key, SMPLX_137, rows).astype(np.float32)
-    pelvis = SMPLX_137.index('pelvis')
-    points[..., :3] -= points[:, pelvis : pelvis + 1, :3]
+    pelvis = points[:, SMPLX_137.index('pelvis')].copy()
+    points[..., :3] -= pelvis[:, None, :3]
+    # Absent joints are zero. Without a pelvis, the others are unknown.
+    points[~pelvis.any(axis=1), :, 3] = 0
     return _swap_eyes(points, options)
 
 

@@ -33,7 +33,8 @@ def apply_person_rules(
             ``keypoints3d_follow_2d``.
     """
     if options.keypoints3d_follow_2d and 'keypoints3d' in columns:
-        columns['keypoints3d'][..., 3] = columns['keypoints'][..., 2]
+        known = columns['keypoints3d'][..., 3]
+        np.copyto(known, columns['keypoints'][..., 2], where=known > 0)
     occlusion, is_kid = meta.get('occ'), meta.get('is_kid')
     if options.max_occlusion is not None and occlusion is not None:
         seen = np.asarray(occlusion) < options.max_occlusion

@@ -14,6 +14,7 @@ from aios.body_models import SMPLXLayer
 from aios.datasets import HumanData, HumanDataError, HumanDataset
 from aios.registry import MODELS
 from aios.structures import (
+    HUMAN_DATA_190,
     SMPLX_137,
     SMPLX_ROTATIONS_53,
 )
@@ -387,6 +388,17 @@ def test_no_person_is_a_child_unless_the_file_says_so(toy, arrays):
     assert persons['smplx_pose_valid'].any(axis=1).tolist() == [True, False]
     assert persons['keypoints_weight'].any(axis=1).tolist() == [True, False]
     assert persons['bboxes'].any(axis=1).all()
+
+
+def test_3d_joints_without_a_pelvis_do_not_supervise(toy, arrays):
+    """Labels are relative to it; here the first person has none."""
+    for name in ('pelvis', 'pelvis_extra', 'pelvis_openpose'):
+        arrays['keypoints3d_smplx'][0, HUMAN_DATA_190.index(name)] = 0
+    for follow in (False, True):
+        persons = labels(toy(), keypoints3d_follow_2d=follow)
+        visible = persons['keypoints3d_visible']
+        assert visible.any(axis=1).tolist() == [False, True]
+        assert persons['keypoints_visible'].all()
 
 
 def test_3d_joints_can_follow_2d_ones(toy, arrays):
