@@ -94,19 +94,27 @@ class ShardStore:
     def append(self, index: int, frame: FrameResult | None) -> None:
         """Add a frame; numbers must ascend.
 
+        Numbers that are left out, as of a camera's lost frames, count as
+        frames without image, unless they were written before.
+
         Args:
             index: Its number.
             frame: ``None`` if there was no image.
         """
-        if self._begin is None or index != self._end:
+        if self._begin is not None and self._is_cut(index):
             self.flush()
+        if self._begin is None:
             self._begin = index
         self._end = index + 1
         if frame is not None:
             self._frames.append((index, frame))
-        full = self._end - self._begin >= self.num_frames
+        full = len(self._frames) >= self.num_frames
         if full or time.monotonic() - self._written > self.seconds:
             self.flush()
+
+    def _is_cut(self, index: int) -> bool:
+        """Whether another shard is between the last frame and this one."""
+        return any(self._end <= s.begin < index for s in self._shards)
 
     def flush(self) -> None:
         """Write the frames in memory to a shard."""

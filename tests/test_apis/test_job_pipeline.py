@@ -8,12 +8,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from api_images import SIZE, draw_image
 
 from aios.apis import AiOSInferencer
 from aios.apis.frames import Frame, FrameSource
 from aios.apis.job import Outputs, run_inference
 from aios.apis.post_processing import PostProcessing
+from aios.apis.store import load_partial
 from aios.apis.writers import FrameWriter
 from aios.results import FrameResult, SequenceResult
 
@@ -103,3 +105,38 @@ def test_reading_network_and_writing_overlap(
         inferencer, [source], tmp_path, outputs=NOTHING, window=Writer()
     )
     assert len(calls) == 4
+
+
+def test_few_parts_of_a_slow_live_run(
+    inferencer: AiOSInferencer, tmp_path: Path
+) -> None:
+    """Most frames of the camera are lost, which must not make more files."""
+    written = threading.Semaphore(1)
+
+    class Camera(_Endless):
+        live = True
+
+        def frames(self, *args: object) -> Iterator[Frame]:
+            for frame in super().frames(*args):
+                if frame.index % 3 == 0:
+                    assert written.acquire(timeout=30)
+                    yield frame
+            assert written.acquire(timeout=30)
+            raise OSError('unplugged')
+
+    class Listener(FrameWriter):
+        def write(self, *_: object) -> None:
+            written.release()
+
+    with pytest.raises(OSError, match='unplugged'):
+        run_inference(
+            inferencer,
+            [Camera(15)],
+            tmp_path,
+            outputs=NOTHING,
+            processing=TRACKED,
+            senders=[Listener()],
+        )
+    assert load_partial(tmp_path).source_frames.tolist() == [0, 3, 6, 9, 12]
+    for kind in ('raw', 'final'):
+        assert len([*(tmp_path / 'parts' / kind).iterdir()]) == 1
