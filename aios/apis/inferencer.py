@@ -41,6 +41,7 @@ from .model_files import (
     read_model_config,
 )
 from .preparation import build_pipeline, prepare
+from .record import source_folders
 from .shipped import SHIPPED_MODEL, shipped_weights
 from .sources import Frame, FrameSource, open_sources
 from .window import DEFAULT_LAYERS, show_image
@@ -253,9 +254,19 @@ class AiOSInferencer(BaseInferencer):
         )
         predictions: list[Any] = []
         images: list[np.ndarray] = []
-        for frame, result, sample in self._track_progress(
-            self._results(sources, batch_size, draw, **choice), sources
+        target = drawing.get('vis_out_dir')
+        found = (
+            (folder, *item)
+            for source, folder in zip(
+                sources, source_folders(sources), strict=True
+            )
+            for item in self._results([source], batch_size, draw, **choice)
+        )
+        for folder, frame, result, sample in self._track_progress(
+            found, sources
         ):
+            if target is not None:
+                drawing['vis_out_dir'] = Path(target, folder)
             drawn = self.visualize([frame], [result], **drawing)
             images += drawn if drawing.get('return_vis') else []
             predictions.append(sample if return_datasamples else result)
@@ -391,6 +402,7 @@ class AiOSInferencer(BaseInferencer):
             wait_time: Seconds to show a window, 0 until a key press.
             return_vis: Return the images.
             vis_out_dir: Folder for ``NAME.jpg``; existing files are kept.
+                :meth:`__call__` makes folders for several videos.
 
         Returns:
             ``(H, W, 3)`` uint8 RGB images; empty if no output is requested.

@@ -32,7 +32,7 @@ from .frames import safe_name
 from .grounding import ground_file
 from .outputs import Outputs
 from .post_processing import LOW_SCORE, PostProcessing, make_processing
-from .record import prepare_folder, products, remove_record
+from .record import prepare_folder, remove_record, source_folders
 from .sources import Frame, FrameSource
 from .store import ShardStore, merge_shards
 from .threads import BackgroundConsumer
@@ -111,7 +111,7 @@ def run_inference(
     """
     dist = dist or DistContext()
     root = Path(out_dir)
-    folders = _folders(sources)
+    folders = source_folders(sources)
     # Invalid options must raise before a folder is made.
     outputs.overlay()
     formats = [exporter.name for exporter in outputs.exporters()]
@@ -411,22 +411,6 @@ class _Job:
                 overwrite=True,
                 progress=self.inferencer.show_progress,
             )
-
-
-def _folders(sources: Sequence[FrameSource]) -> list[str]:
-    """Folder of each source, relative."""
-    if len(sources) == 1:
-        return ['.']
-    names: list[str] = []
-    for source in sources:
-        name = '.'
-        if source.is_sequence:
-            name = safe_name(Path(source.name).stem)
-            taken = {other.lower() for other in (*names, *products())}
-            while name.lower() in taken:
-                name += '_'
-        names.append(name)
-    return names
 
 
 def _fingerprint(

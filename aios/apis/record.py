@@ -13,6 +13,8 @@ from aios.results.run_record import RECORD
 from aios.utils.run_folder import begin_run
 from aios.utils.safe_io import remove_half_written
 
+from .frames import FrameSource, safe_name
+
 _PRODUCTS = (
     'ground.json',
     'params',
@@ -74,6 +76,22 @@ def products() -> set[str]:
     """Files and folders that a run may write, besides its record."""
     exported = (Path(x.product) for x in EXPORTERS.values() if x.product)
     return {*_PRODUCTS, *(path.parts[0] for path in exported)}
+
+
+def source_folders(sources: Sequence[FrameSource]) -> list[str]:
+    """Folder of each source, relative: with several that of a video."""
+    if len(sources) == 1:
+        return ['.']
+    names: list[str] = []
+    for source in sources:
+        name = '.'
+        if source.is_sequence:
+            name = safe_name(Path(source.name).stem)
+            taken = {other.lower() for other in (*names, *products())}
+            while name.lower() in taken:
+                name += '_'
+        names.append(name)
+    return names
 
 
 def remove_record(folder: Path) -> None:

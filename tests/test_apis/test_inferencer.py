@@ -71,6 +71,17 @@ def test_visualizations_are_written_once(
         inferencer(images / 'a.png', vis_out_dir=tmp_path)
 
 
+def test_visualizations_of_videos_are_apart(
+    inferencer: AiOSInferencer, make_video, tmp_path: Path
+):
+    for name in ('a', 'b'):
+        make_video(tmp_path / f'{name}.avi', 1)
+    inferencer(tmp_path, vis_out_dir=tmp_path / 'vis')
+    written = (tmp_path / 'vis').rglob('*.jpg')
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in written)
+    assert names == ['vis/a/000000.jpg', 'vis/b/000000.jpg']
+
+
 @pytest.mark.parametrize('batch_size', [2, 5])
 def test_results_do_not_depend_on_the_batch(
     inferencer: AiOSInferencer, batch_size: int
