@@ -24,12 +24,13 @@ from aios.structures import (
     SMPLX_ROTATIONS_53,
 )
 from aios.utils.choices import check_choice
+from aios.utils.digests import digest
 from aios.utils.openmmlab import as_plain
 
 from .faults import HumanDataError, refusing
 from .human_data import HumanData
 from .image_list import ImageList, present_files
-from .image_sizes import add_image_sizes, has_image_sizes
+from .image_sizes import UNKNOWN_SIZE, add_image_sizes, has_image_sizes
 from .label_blocks import label_blocks, pack_meta
 from .label_options import DROP_RULES, LabelOptions, LabelTable
 from .label_store import LabelStore
@@ -194,9 +195,17 @@ class HumanDataset(BaseDataset):
                 f'{self.dataset_name}: annotation file {self.ann_file} does '
                 f'not exist. {self.ANNOTATION_ADVICE}'
             )
+        images = self._open_labels()
+        unsized = {*images.select(images.heights == UNKNOWN_SIZE).paths()}
+        missing = unsized - present_files(unsized)
+        if missing != unsized:  # some arrived after labels were unpacked
+            images = self._open_labels(missing_images=digest(sorted(missing)))
+        return images
+
+    def _open_labels(self, **identity: Any) -> ImageList:
         self.labels = LabelStore.open(
             self.ann_file,
-            options=self._store_options(),
+            options=self._store_options() | identity,
             build=self._build_or_refuse,
             cache_dir=self.cache_dir,
         )

@@ -76,6 +76,14 @@ class ImageList(Sequence):
             persons if self.numbers is None else persons[self.numbers]
         )
 
+    @property
+    def heights(self) -> np.ndarray:
+        """``(M,)`` height of each image."""
+        heights = self.store['image_size'][:, 0]
+        return np.asarray(
+            heights if self.numbers is None else heights[self.numbers]
+        )
+
     def paths(self) -> list[str]:
         """Paths of all images."""
         paths = self.store['image_path']

@@ -13,7 +13,8 @@ from aios.utils.images import MAX_PIXELS, read_header
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 
-_UNKNOWN = 2**15  # of a missing image, which will be left out
+UNKNOWN_SIZE = 2**15
+"""Height and width of a missing image, which will be left out."""
 
 
 def has_image_sizes(data: HumanData) -> bool:
@@ -53,7 +54,7 @@ def add_image_sizes(
         return_inverse=True,
     )
     paths = [os.path.join(root, name) for name in names.tolist()]
-    sizes = np.full((len(paths), 2), _UNKNOWN, np.int64)
+    sizes = np.full((len(paths), 2), UNKNOWN_SIZE, np.int64)
     faults = []
     for place, path in enumerate(paths):
         try:

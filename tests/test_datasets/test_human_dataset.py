@@ -153,6 +153,20 @@ def test_missing_images_need_no_size_where_they_are_dropped(toy, arrays):
     assert len(dataset) == 2
 
 
+def test_images_that_arrive_later_get_their_size(toy, arrays):
+    del arrays['meta']['height'], arrays['meta']['width']
+    files = toy()
+    late = files.root / 'images/000001.png'
+    content = late.read_bytes()
+    late.unlink()
+    options = {'filter_cfg': {'missing_images': 'drop'}}
+    assert len(files.open(**options)) == 2
+    late.write_bytes(content)
+    for dataset in files.open(**options), files.open():
+        sizes = [dataset.get_data_info(i)['height'] for i in range(3)]
+        assert sizes == [240, 240, 240]
+
+
 def test_parts_that_never_supervise_are_told(toy, arrays, monkeypatch):
     del arrays['lhand_bbox_xywh']
     arrays['face_bbox_xywh'][:, 4] = 0
