@@ -78,6 +78,16 @@ def test_a_download_that_was_changed(server: tuple[Path, str]) -> None:
         load_checkpoint(f'{url}/w.pth')
 
 
+def test_a_process_on_another_machine(
+    server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first process has fetched the file, but not to these disks."""
+    folder, url = server
+    torch.save({'w': torch.ones(1)}, folder / 'w.pth')
+    monkeypatch.setattr(downloads.dist, 'get_rank', lambda: 8)
+    assert load_checkpoint(f'{url}/w.pth')['state_dict']['w'] == 1
+
+
 def test_names_of_mmengine(
     server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,8 @@ def fetch(name: str | os.PathLike) -> Path:
     if dist.get_rank() == 0:
         _download(str(name), path)
     dist.barrier()
+    if not path.exists():  # a machine with other disks than the first
+        _download(str(name), path)
     return path
 
 
