@@ -36,7 +36,8 @@ class Track:
         ids: ``(n,)`` int64 ids of the persons, by frame.
         boxes: ``(n, 4)`` float64 xyxy pixels, by frame.
         ignored: Polygons ``(k, 2)`` of unannotated regions, by frame.
-        labeled: Frames that are evaluated; None for all of ``ids``.
+        labeled: Frames that are evaluated; None for all, also those without
+            a person.
     """
 
     ids: dict[int, np.ndarray] = field(default_factory=dict)
@@ -209,7 +210,10 @@ def _trackeval_metrics() -> dict[str, Any]:
 
 def _sequence_data(true: Track, predicted: Track) -> dict[str, Any]:
     """Input of trackeval's metrics: ids counted from 0, and overlaps."""
-    frames = sorted(true.ids if true.labeled is None else true.labeled)
+    frames = true.labeled
+    if frames is None:
+        # Text files have no lines for frames without persons.
+        frames = true.ids.keys() | predicted.ids.keys()
     data: dict[str, Any] = {
         'num_timesteps': len(frames),
         'gt_ids': [],
@@ -217,8 +221,9 @@ def _sequence_data(true: Track, predicted: Track) -> dict[str, Any]:
         'similarity_scores': [],
     }
     nothing = np.zeros(0, np.int64), np.zeros((0, 4))
-    for frame in frames:
-        ids, boxes = true.ids[frame], true.boxes[frame]
+    for frame in sorted(frames):
+        ids = true.ids.get(frame, nothing[0])
+        boxes = true.boxes.get(frame, nothing[1])
         predicted_ids = predicted.ids.get(frame, nothing[0])
         predicted_boxes = predicted.boxes.get(frame, nothing[1])
         overlaps = pairwise_iou(boxes, predicted_boxes)

@@ -219,6 +219,16 @@ def test_lines_that_do_not_count(tmp_path):
     assert read_tracks(path).ids[3].tolist() == [2]
 
 
+def test_inventions_in_frames_without_persons(tmp_path, evaluate):
+    """A text file has no lines for those."""
+    path = tmp_path / 'gt.txt'
+    path.write_text('1,1,0,0,5,5,1,1,1\n')
+    true = read_tracks(path)
+    path.write_text(f'{path.read_text()}2,1,0,0,5,5,1,-1,-1,-1\n')
+    numbers = evaluate(true, read_tracks(path))
+    assert [numbers[n] for n in ('FP', 'MOTA', 'frames')] == [1, 0, 2]
+
+
 def test_without_trackeval(monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'trackeval', None)
     with pytest.raises(ImportError, match='pip install trackeval'):
