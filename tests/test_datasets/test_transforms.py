@@ -520,6 +520,9 @@ def test_size_mismatch(tmp_path):
     np.testing.assert_allclose(point, (20, 30))
     assert results['img_shape'] == (60, 80)
     np.testing.assert_allclose(results['homography_matrix'], np.eye(3))
+    # Predictions return to the pixels of the image, not of the annotation.
+    resized = WholeBodyResize((160, 120))(results)
+    assert resized['scale_factor'] == (2, 2)
 
     turned = fresh()
     turned['height'], turned['width'] = WIDTH, HEIGHT

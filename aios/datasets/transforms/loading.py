@@ -127,7 +127,7 @@ class LoadHumanAnnotations(Transform):
             self._check_mismatch(results, decoded, annotated)
             rescale_labels(results, decoded)
             # The decoded image is the original from now on.
-            results['homography_matrix'] = np.eye(3)
+            start_record(results)
             results['height'], results['width'] = decoded
         note_geometry(results)
         return results
