@@ -7,6 +7,7 @@ Legend: ``B`` images, ``P`` candidates.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -29,6 +30,10 @@ from .session import OnnxError, make_session, read_description
 Outputs = dict[str, np.ndarray]
 RUNTIMES = ('onnx', 'openvino')
 """Runtimes of exported networks."""
+
+# Limits of BLAS are those of the process: of two that overlap the one that
+# ends last would restore the limit of the other, for good.
+_LIMITING = threading.Lock()
 
 
 class OnnxDetector:
@@ -218,7 +223,7 @@ class OnnxDetector:
             test_cfg or self.test_cfg, with_vertices=with_vertices
         )
         input_size = prepared.shape[2], prepared.shape[1]
-        with self._blas.limit(limits=1, user_api='blas'):
+        with _LIMITING, self._blas.limit(limits=1, user_api='blas'):
             persons = decode_persons(
                 outputs, input_size, size, self.body_model, config
             )

@@ -8,6 +8,7 @@ AMX or AVX512-BF16).
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -136,16 +137,18 @@ class _Stages:
     ) -> None:
         self._requests = requests
         self._names = names
+        self._lock = threading.Lock()  # requests serve one thread at a time
         for before, request in pairwise(requests):
             for i in range(len(before.model_outputs)):
                 request.set_tensor(_link(i), before.get_output_tensor(i))
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        for request in self._requests:
-            known = {x.any_name for x in request.model_inputs}
-            own = {name: x for name, x in inputs.items() if name in known}
-            request.infer(own, share_inputs=True)
-        return [np.array(request.get_tensor(x).data) for x in self._names]
+        with self._lock:
+            for request in self._requests:
+                known = {x.any_name for x in request.model_inputs}
+                own = {name: x for name, x in inputs.items() if name in known}
+                request.infer(own, share_inputs=True)
+            return [np.array(request.get_tensor(x).data) for x in self._names]
 
 
 def _link(index: int) -> str:

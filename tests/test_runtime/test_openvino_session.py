@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -111,6 +112,19 @@ def test_results_are_not_reused(path: Path) -> None:
     kept = before.copy()
     session.run(None, {**inputs, 'images': inputs['images'] + 1})
     np.testing.assert_array_equal(before, kept)
+
+
+def test_threads_share_a_session(path: Path) -> None:
+    """Each gets the results of its own images."""
+    session = OpenVINOSession(path, 1)
+    inputs = _inputs(64, 64)
+    images = [inputs['images'] + number for number in range(32)]
+    batches = [{**inputs, 'images': image} for image in images]
+    wanted = [session.run(None, batch)[0] for batch in batches]
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(lambda batch: session.run(None, batch)[0], batches)
+        for one, other in zip(wanted, found, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_bfloat16_is_for_the_backbone(path: Path) -> None:
