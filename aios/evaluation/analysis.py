@@ -142,6 +142,25 @@ def ground_truth_records(
         yield index, info, record
 
 
+def labels_in_image(
+    info: Mapping[str, Any], size: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Labels in pixels of an image that is smaller than annotated.
+
+    Args:
+        info: Annotation of the image, from ``get_data_info``.
+        size: Its height and width.
+
+    Returns:
+        The arrays of ``info``, with scaled ``bboxes`` and ``keypoints``.
+    """
+    scale = np.array((size[1] / info['width'], size[0] / info['height']))
+    labels = dict(info['instances_arrays'])
+    labels['bboxes'] = labels['bboxes'] * np.tile(scale, 2)
+    labels['keypoints'] = labels['keypoints'] * scale
+    return labels
+
+
 def compare_joints(
     dataset: Any,
     records: Sequence[Mapping[str, Any]],
@@ -171,7 +190,9 @@ def compare_joints(
     missed: list[tuple[int, int]] = []
     wrong = 0
     for index, info, record in ground_truth_records(dataset, records):
-        true, predicted = info['instances_arrays'], record['pred_instances']
+        size = record.get('ori_shape', (info['height'], info['width']))
+        true = labels_in_image(info, size)
+        predicted = record['pred_instances']
         keep = np.flatnonzero(
             (predicted['scores'] >= score_thr)
             & np.isfinite(predicted['bboxes']).all(1)

@@ -135,6 +135,13 @@ def test_missed_and_wrong(dataset, records):
     assert fewer.wrong == 1
 
 
+def test_images_smaller_than_annotated(dataset, records):
+    for record in records:
+        record['ori_shape'] = (32, 48)  # annotated: 64 x 96
+        record['pred_instances']['bboxes'] /= 2
+    assert not len(compare_joints(dataset, records).missed)
+
+
 def test_broken_predictions_are_left_out(dataset, records):
     records[0]['pred_instances']['joints3d'][0, 5] = np.nan
     records[1]['pred_instances']['bboxes'][1] = np.inf

@@ -21,7 +21,12 @@ import cv2
 import numpy as np
 
 from aios.evaluation.agora.reader import dumped_records
-from aios.evaluation.analysis import PARTS, JointErrors, compare_joints
+from aios.evaluation.analysis import (
+    PARTS,
+    JointErrors,
+    compare_joints,
+    labels_in_image,
+)
 from aios.evaluation.analysis_cli import (
     add_common_options,
     build_dataset,
@@ -74,7 +79,8 @@ def draw_case(
     if image is None:
         raise ValueError(f'{info["img_path"]}: cannot be decoded')
     image = np.ascontiguousarray(image[..., ::-1])
-    true, person = info['instances_arrays'], case['person']
+    true = labels_in_image(info, image.shape)
+    person = case['person']
     boxes = [true['bboxes'][person]]
     prediction = case.get('prediction')
     if prediction is not None:
