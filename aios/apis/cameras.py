@@ -31,6 +31,7 @@ from .frames import Frame
 
 PELVIS = 0
 _DISTORTION = ('distortion', 'dist', 'dist_coeffs', 'D')
+_SAME_SHAPE = 0.02  # tolerated relative change of the aspect ratio
 _NUM_DISTORTION = (4, 5, 8, 12, 14)  # coefficients of OpenCV's models
 
 
@@ -127,9 +128,19 @@ class CameraModel:
 
         Returns:
             ``None`` if unknown.
+
+        Raises:
+            ValueError: If they are no enlarged or reduced images of those of
+                ``intrinsics``.
         """
         if self.intrinsics is not None:
             width, height = self.size or size
+            if abs(size[0] * height / (size[1] * width) - 1) > _SAME_SHAPE:
+                raise ValueError(
+                    f'the intrinsics are those of images of {width} x '
+                    f'{height} pixels, which cannot be resized to one of '
+                    f'{size[0]} x {size[1]}; turn or crop them first'
+                )
             camera = Camera(np.array(self.intrinsics), height, width)
             return camera.resize(*size).K
         focal = self.focal_length

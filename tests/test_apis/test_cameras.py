@@ -56,6 +56,17 @@ def test_files(tmp_path: Path, suffix: str):
     )
 
 
+def test_images_of_another_shape_are_refused(tmp_path: Path):
+    """Of a phone that was turned, or of a cropped video."""
+    path = tmp_path / 'K.json'
+    path.write_text(json.dumps(dict(K=K.tolist(), width=640, height=480)))
+    camera = CameraModel.create(intrinsics=path)
+    for size in ((480, 640), (640, 360)):
+        with pytest.raises(ValueError, match=f'640 x 480.*of {size[0]} x'):
+            camera.matrix(size)
+    camera.matrix((427, 320))  # rounded
+
+
 @pytest.mark.parametrize(
     ('name', 'content'),
     [
