@@ -80,20 +80,42 @@ def find_body_model(
             needed; ``None`` for ``$AIOS_BODY_MODELS`` or, if that is not
             set, ``$AIOS_DATA/body_models`` or ``data/body_models``.
         gender: ``'neutral'``, ``'male'`` or ``'female'``. Ignored when
-            ``model_path`` is a file.
+            ``model_path`` is a file and the gender neutral.
 
     Returns:
         The file, ``.npz`` preferred.
 
     Raises:
-        ValueError: Unknown gender.
+        ValueError: Unknown gender, or the file is of another one.
         MissingBodyModelError: No such file.
     """
     check_choice('gender', gender, GENDERS)
+    refuse_other_gender(model_path, gender)
     if model_path == 'free':
         model_path = expand_free_body(genders=(gender,))
     stem = f'SMPLX_{gender.upper()}'
     return find_file(model_path, (f'{stem}.npz', f'{stem}.pkl'))
+
+
+def refuse_other_gender(
+    model_path: str | os.PathLike | None, gender: str
+) -> None:
+    """Reject the file of a gender for persons of another one.
+
+    Args:
+        model_path: See :func:`find_body_model`.
+        gender: Of the persons; neutral, the default, is not compared.
+
+    Raises:
+        ValueError: The file is named after another gender.
+    """
+    stem = Path(model_path or '').stem.upper()
+    others = [g for g in GENDERS if stem.endswith(f'_{g.upper()}')]
+    if others and gender not in ('neutral', *others):
+        raise ValueError(
+            f'{model_path} is the {others[0]} body model, but a {gender} one '
+            'is needed; name the folder that holds both'
+        )
 
 
 def load_body_model_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:

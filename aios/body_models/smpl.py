@@ -32,6 +32,7 @@ from .files import (
     find_file,
     model_folder,
     read_model_file,
+    refuse_other_gender,
     to_plain_arrays,
 )
 from .skinning import Skeleton, SkinnedVertices
@@ -83,10 +84,11 @@ def find_smpl(
         gender: ``'neutral'``, ``'male'`` or ``'female'``.
 
     Raises:
-        ValueError: Unknown gender.
+        ValueError: Unknown gender, or the file is of another one.
         MissingBodyModelError: No such file.
     """
     check_choice('gender', gender, GENDERS)
+    refuse_other_gender(model_path, gender)
     stem = f'SMPL_{gender.upper()}'
     official = (
         _OFFICIAL_NAMES[gender].format(letter, version)

@@ -87,6 +87,18 @@ def test_missing_file_says_what_to_do(tmp_path: Path, name: str) -> None:
     assert isinstance(caught.value, FileNotFoundError)
 
 
+def test_file_of_another_gender(free_body_dir: Path) -> None:
+    neutral, male = (
+        free_body_dir / f'smplx/SMPLX_{gender}.npz'
+        for gender in ('NEUTRAL', 'MALE')
+    )
+    assert find_body_model(male) == male
+    assert find_body_model(male, 'male') == male
+    for path, gender in ((neutral, 'male'), (male, 'female')):
+        with pytest.raises(ValueError, match=f'a {gender} one is needed'):
+            find_body_model(path, gender)
+
+
 def test_unknown_gender(free_body_dir: Path) -> None:
     with pytest.raises(ValueError, match="neutral.*got 'x'"):
         find_body_model(free_body_dir, 'x')
