@@ -406,11 +406,14 @@ def with_filled_gaps(
 
 def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
     """Path for :meth:`aios.export.Exporter.export`."""
+    source: Path = args.params
+    if source.name in ('', '..'):  # of the current folder
+        source = source.resolve()
+    # Folders have no suffix: a dot in their names is part of it.
+    stem = source.name if source.is_dir() else source.stem
     if exporter.per == 'run':
-        return args.out or args.params.with_suffix(exporter.suffix)
-    folder = args.out or args.params.with_name(
-        f'{args.params.stem}_{exporter.name}'
-    )
+        return args.out or source.with_name(stem + exporter.suffix)
+    folder = args.out or source.with_name(f'{stem}_{exporter.name}')
     if exporter.per == 'person':
         return folder / f'person_{{person}}{exporter.suffix}'
     return folder

@@ -210,3 +210,20 @@ def test_gaps_are_filled(params: Path, tmp_path: Path):
     images.save(params, overwrite=True)
     with pytest.raises(SystemExit, match='needs the ids of a video'):
         main([str(params), *words, '--overwrite'])
+
+
+@pytest.mark.parametrize('given', ['take.01', '.'])
+def test_folder_of_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """Its name may have a dot, and may be that of the current folder."""
+    folder = tmp_path / 'take.01'
+    folder.mkdir()
+    person = dict(rotvec=np.zeros((53, 3)).tolist(), transl_pelvis=[0, 0, 4])
+    (folder / '0.json').write_text(json.dumps([person]))
+    monkeypatch.chdir(folder if given == '.' else tmp_path)
+    options = ['--from', 'multihmr', '--image-size', '64', '48']
+    main([given, *options, '--format', 'json'])
+    main([given, *options, '--format', 'bvh'])
+    assert (tmp_path / 'take.01.json').is_file()
+    assert (tmp_path / 'take.01_bvh' / 'person_0.bvh').is_file()
