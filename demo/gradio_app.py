@@ -309,20 +309,21 @@ def build_parser() -> argparse.ArgumentParser:
         '--max-frames',
         type=int,
         default=300,
-        help='longer videos are cut (default: %(default)s)',
+        help='maximum number of frames read from a video (default: '
+        '%(default)s)',
     )
     parser.add_argument(
         '--max-upload',
         type=int,
         default=200,
         metavar='MB',
-        help='larger files are refused (default: %(default)s)',
+        help='maximum upload size (default: %(default)s)',
     )
     parser.add_argument(
         '--host',
         default='127.0.0.1',
-        help='0.0.0.0 lets other machines use it, without a password '
-        '(default: %(default)s)',
+        help='address to listen on; 0.0.0.0 gives other machines access, '
+        'without a password (default: %(default)s)',
     )
     parser.add_argument('--port', type=int, default=7860)
     return parser
@@ -332,7 +333,7 @@ def main(argv: list[str] | None = None) -> None:
     """Serve the page until Ctrl-C."""
     args = build_parser().parse_args(argv)
     if importlib.util.find_spec('gradio') is None:
-        fail('gradio is missing: pip install -r requirements/demo.txt')
+        fail('gradio is not installed: pip install -r requirements/demo.txt')
     model, weights = model_and_weights(args)
     # Otherwise what is in the folder would stay.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        'camera', help='number of the camera, or address of a stream'
+        'camera', help='camera number, or the address of a stream'
     )
     add_options(parser)
     parser.add_argument(
@@ -39,8 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--view',
         choices=VIEWS,
-        help='show meshes and camera in 3-D, in the viewer of Rerun or in a '
-        'browser by viser (docs/en/live.md)',
+        help='show meshes and the camera in 3-D, in the Rerun viewer or in a '
+        'browser with viser (docs/en/live.md)',
     )
     parser.add_argument(
         '--max-frames', type=int, metavar='N', help='stop after N frames'
@@ -49,13 +49,13 @@ def build_parser() -> argparse.ArgumentParser:
         '--send',
         choices=SENDERS,
         help='send persons to other programs: Open Sound Control, Virtual '
-        'Motion Capture protocol, or JSON by ZeroMQ (docs/en/live.md)',
+        'Motion Capture protocol, or JSON over ZeroMQ (docs/en/live.md)',
     )
     parser.add_argument(
         '--send-to',
         metavar='HOST:PORT',
-        help='default: port 9000 (osc), 39539 (vmc) or 5555 (zmq) of this '
-        'machine',
+        help='destination of --send (default: port 9000 (osc), 39539 (vmc) '
+        'or 5555 (zmq) of this machine)',
     )
     parser.set_defaults(out_dir=None)
     return parser

@@ -74,21 +74,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument(
         'videos',
-        help='text file with a video per line, or a folder, or a pattern in '
-        'quotes',
+        help='text file with one video per line, a folder, or a quoted '
+        'pattern',
     )
     add_options(parser)
     add_reading_options(parser)
     parser.add_argument(
         '--retry-failed',
         action='store_true',
-        help='try again what could not be read in an earlier run',
+        help='retry videos that an earlier run could not read',
     )
     parser.add_argument(
         '--status',
         action=_Status,
         metavar='OUT_DIR',
-        help='print how far a run is, and do nothing',
+        help='print the progress of a run and exit',
     )
     parser.set_defaults(out_dir='outputs/bulk_inference', resume=True)
     return parser
@@ -117,8 +117,8 @@ def find_videos(source: str, recursive: bool) -> list[BulkItem]:
     others = [p for p in paths if p.suffix.lower() not in VIDEO_SUFFIXES]
     if others or not paths:
         raise ValueError(
-            f'{source}: {others[0] if others else "nothing"} is no video; '
-            f'allowed suffixes are {", ".join(VIDEO_SUFFIXES)}'
+            f'{source}: {(others[0] if others else "nothing")} is not a '
+            f'video; allowed suffixes: {", ".join(VIDEO_SUFFIXES)}'
         )
     # Flat names: no folder of results inside another one.
     names = [
@@ -199,7 +199,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.overwrite:
-        parser.error('--overwrite: remove the folder, or choose another one')
+        parser.error(
+            '--overwrite is not supported; remove the folder, or choose '
+            'another one'
+        )
     run(lambda: infer_all(args), args.out_dir)
 
 

@@ -61,22 +61,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'predictions',
         metavar='PRED',
         type=Path,
-        help='predictions.zip, its folder, or a .pkl of tools/test.py --out',
+        help='predictions.zip, its extracted folder, or a .pkl file of '
+        'tools/test.py --out',
     )
     add(
         '--gt',
         required=True,
         type=Path,
         metavar='PATH',
-        help='folder of the data frames *_withjv.pkl, or the .npz that '
-        'dataset_converters/agora_ground_truth.py made of them',
+        help='folder of the data frames *_withjv.pkl, or the .npz file of '
+        'dataset_converters/agora_ground_truth.py',
     )
     add(
         '--score-thr',
         type=number(float, 0, 1),
         metavar='T',
-        help='predictions with a lower score do not count (default: 0.5 for '
-        'a .pkl; everything that was submitted)',
+        help='minimum score of predictions (default: 0.5 for a .pkl file, no '
+        'limit for a submission)',
     )
     add(
         '--sweep',
@@ -89,8 +90,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--out',
         type=Path,
         metavar='DIR',
-        help='write results.json with bins of occlusion, orientation and '
-        'place, and with --sweep sweep.csv and sweep.png',
+        help='write results.json with metrics by occlusion, orientation and '
+        'position; with --sweep also sweep.csv and sweep.png',
     )
     add_overwrite_option(parser, 'older results')
     add_protocol_options(parser)
@@ -109,19 +110,21 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     add(
         '--all-images',
         action='store_true',
-        help='also those without bfh or smplx in their path',
+        help='also evaluate images without bfh or smplx in their path',
     )
     add_body_models_option(parser)
     add(
         '--body-vertices',
         metavar='FILE',
-        help="body_verts_smplx.npy of AGORA's tool, or 'complement': all "
-        'vertices but hands and face (default: beside the body models)',
+        help="body_verts_smplx.npy of AGORA's tool, or 'complement' for all "
+        'vertices except hands and face (default: next to the body '
+        'models)',
     )
     add(
         '--kid-template',
         metavar='FILE',
-        help='smplx_kid_template.npy, if children were submitted as such',
+        help='smplx_kid_template.npy, if children were submitted with '
+        'kid_flag',
     )
 
 
@@ -135,8 +138,8 @@ def read_persons(
     submission = read_submission(args.predictions, bodies)
     if submission.ignored:
         print(
-            f'{len(submission.ignored)} files *.pkl are ignored, they do not '
-            f'lie in predictions/ itself (such as {submission.ignored[0]})',
+            f'ignored {len(submission.ignored)} .pkl files outside '
+            f'predictions/ (the first: {submission.ignored[0]})',
             file=sys.stderr,
         )
     return submission.persons, submission.scored
@@ -148,8 +151,8 @@ def read_thresholds(args: argparse.Namespace, scored: bool) -> list[float]:
     first = args.score_thr
     if not scored and (args.sweep is not None or first is not None):
         raise ValueError(
-            f'{args.predictions}: thresholds need scores, and there is no '
-            'scores.json beside it (AGORASubmission writes it)'
+            f'{args.predictions}: thresholds need scores, but there is no '
+            'scores.json next to the archive (AGORASubmission writes it)'
         )
     if first is None:
         first = DEFAULT_THR if is_dump else -np.inf
@@ -174,9 +177,9 @@ def evaluate(
     known = sum(image.name in persons for image in truth)
     if not known:
         raise ValueError(
-            f'{args.predictions}: none of its {len(persons)} images (such '
-            f'as {next(iter(persons), "-")}) is one of the {len(truth)} of '
-            f'{args.gt} (such as {next(iter(truth)).name})'
+            f'{args.predictions}: none of its {len(persons)} images (such as '
+            f'{next(iter(persons), "-")}) is among the {len(truth)} images '
+            f'of {args.gt} (such as {next(iter(truth)).name})'
         )
     print(
         f'{known} of {len(truth)} images of the ground truth have '
@@ -290,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     print_results(results['metrics'])
     if args.out is not None:
         write_outputs(args.out, results, rows, args.overwrite)
-        print(f'\nwritten to {args.out}')
+        print(f'\nwrote {args.out}')
     elif rows:
         print('\nthreshold  f1    fullbody-NMVE  body-NMVE')
         for row in rows:

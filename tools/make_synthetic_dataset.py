@@ -31,7 +31,7 @@ def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
     sizes = tuple(map(image_size, text.split(',')))
     if not all(64 <= side <= 8192 for size in sizes for side in size):
         raise argparse.ArgumentTypeError(
-            f'{text!r}: sides must be 64 to 8192 pixels'
+            f'{text!r}: width and height must be 64 to 8192 pixels'
         )
     return sizes
 
@@ -117,8 +117,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--body',
         default='free',
-        help="body model: 'free', or the folder or file of "
-        'an SMPL-X-format model',
+        help="body model: 'free', or a folder or file of SMPL-X models",
     )
     parser.add_argument(
         '--genders',
@@ -130,37 +129,39 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         '--fill',
         type=parse_range(float, 0.1, 3, '0.6-1'),
         metavar='MIN-MAX',
-        help='share of the image height that persons fill, about '
-        '(default: anything)',
+        help='approximate height of the persons relative to the image height '
+        '(default: not limited)',
     )
     parser.add_argument(
         '--any-heading',
         action='store_true',
-        help='persons face every direction alike, not mostly the camera',
+        help='draw body orientations uniformly, instead of mostly facing the '
+        'camera',
     )
     parser.add_argument(
         '--backgrounds',
         metavar='FOLDER',
-        help='images to put persons into, instead of procedural surroundings',
+        help='folder of background images, used instead of procedural '
+        'backgrounds',
     )
     parser.add_argument(
         '--photographic',
         action='store_true',
-        help='frame images as photographs are; clothes with volume, things '
-        'that hide persons',
+        help='imitate photographs: framing, clothes with volume, occluding '
+        'objects',
     )
     parser.add_argument(
         '--panoramas',
         metavar='FOLDER',
-        help='equirectangular Radiance files (.hdr) as surroundings and '
-        'light of photographic images',
+        help='folder of equirectangular Radiance panoramas (.hdr), used as '
+        'background and light with --photographic',
     )
     parser.add_argument(
         '--empty',
         type=number(float, 0, 0.999),
         default=0.0,
         metavar='SHARE',
-        help='share of photographic images without persons',
+        help='fraction of images without persons, with --photographic',
     )
 
 
@@ -170,14 +171,14 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
         '--workers',
         type=number(int, 1),
         default=1,
-        help='processes; the result does not depend on it',
+        help='number of processes; does not affect the result',
     )
     parser.add_argument(
         '--supersample',
         type=int,
         default=2,
         choices=(1, 2, 3, 4),
-        help='smoothness of outlines',
+        help='supersampling factor for smooth outlines',
     )
     parser.add_argument(
         '--quality', type=number(int, 1, 100), default=90, help='JPEG quality'
@@ -186,12 +187,12 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
     mode.add_argument(
         '--resume',
         action='store_true',
-        help='go on with an interrupted or smaller dataset',
+        help='continue an interrupted dataset, or add to a smaller one',
     )
     mode.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace an earlier dataset of this program',
+        help='replace a dataset written by this program',
     )
 
 
@@ -206,9 +207,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         add(parser)
     args = parser.parse_args(argv)
     if args.sequences and args.video < 2:
-        parser.error('--video: a sequence needs at least 2 frames')
+        parser.error('--video must be at least 2 frames')
     if args.photographic and args.sequences:
-        parser.error('--photographic is for --images')
+        parser.error('--photographic needs --images')
     if not args.photographic and (args.panoramas or args.empty):
         parser.error('--panoramas and --empty need --photographic')
     return args
@@ -283,7 +284,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f'\nstopped; go on with: --resume ({args.out})', file=sys.stderr)
+        print(f'\nstopped; --resume continues ({args.out})', file=sys.stderr)
         return 130
     numbers = ', '.join(f'{k} {v}' for k, v in sorted(counts.items()))
     print(f'{args.out}: {numbers}')

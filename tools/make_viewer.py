@@ -34,37 +34,41 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        'results', type=Path, help='folder of a demo, or its params.npz'
+        'results', type=Path, help='output folder of a demo, or its params.npz'
     )
     parser.add_argument(
-        '--out', type=Path, help='default: viewer.html beside params.npz'
+        '--out',
+        type=Path,
+        help='output file (default: viewer.html next to params.npz)',
     )
     parser.add_argument(
         '--images',
         choices=MODES,
-        help='what is shown beside the persons: what the network saw, the '
-        'overlay of the demo, or nothing (default: source if there is '
-        '--source, else overlay)',
+        help='images shown next to the persons: the input images, the '
+        'overlay of the demo, or none (default: source if --source is '
+        'given, else overlay)',
     )
     parser.add_argument(
         '--source',
-        help='the video or the images that the network saw; they are '
-        'looked for nowhere else but in the folder',
+        help='input video or images (default: only the results folder is '
+        'searched)',
     )
     parser.add_argument(
         '--max-side',
         type=int,
         default=640,
         metavar='PX',
-        help='longest side of the images (default: %(default)s)',
+        help='longest side of the images in pixels (default: %(default)s)',
     )
     add_selection(parser)
     parser.add_argument(
         '--model-path',
-        help="folder of the SMPL-X model files, or 'free'; default: as the "
-        'results say',
+        help="folder of SMPL-X model files, or 'free' (default: the body "
+        'model of the results)',
     )
-    parser.add_argument('--title', help='default: name of the source')
+    parser.add_argument(
+        '--title', help='page title (default: name of the source)'
+    )
     add_overwrite_option(parser, 'an existing page')
     return parser
 

@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = (__doc__ or '').replace('{formats}', formats)
     parser = make_parser(text.replace('{programs}', programs))
     parser.add_argument(
-        'params', type=Path, help='results: an .npz file, or their folder'
+        'params', type=Path, help='results: an .npz file, or a results folder'
     )
     parser.add_argument(
         '--format', required=True, choices=sorted(EXPORTERS), help='see above'
@@ -82,26 +82,26 @@ def build_parser() -> argparse.ArgumentParser:
         type=parse_height,
         default=[],
         metavar='[ID=]METERS',
-        help='how tall a person is, or the median of all others; sets how '
-        'large and how far away they are. May be given several times',
+        help='height of a person, or median height of all others; sets the '
+        'size of persons and their distance. Can be given several times',
     )
     parser.add_argument(
         '--ground',
         action='store_true',
-        help='put persons on the floor of a fixed camera, as video_demo.py '
+        help='put persons on the floor, for a fixed camera, as video_demo.py '
         'does; persons of --height set the scale',
     )
     parser.add_argument(
         '--fill-gaps',
         type=int,
         metavar='FRAMES',
-        help='put persons of --track where they were not found for at most '
-        'so many frames in a row; their score is 0',
+        help='interpolate tracked persons over at most this many '
+        'consecutive frames without detection; their score is 0',
     )
     parser.add_argument(
         '--model-path',
-        help="folder of the SMPL-X model files, or 'free' (default) for the "
-        'free body that comes along',
+        help="folder of SMPL-X model files, or 'free' (default) for the free "
+        'body of the package',
     )
     for flag, (keywords, users) in _options().items():
         text = f'{_names(users)}: {keywords["help"]}'
@@ -121,13 +121,13 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs=2,
         metavar=('WIDTH', 'HEIGHT'),
-        help='of the images, where the files do not tell',
+        help='image size, if the files do not contain it',
     )
     group.add_argument(
         '--fov',
         type=float,
         metavar='DEGREES',
-        help="multihmr: angle of view across the image's width",
+        help='multihmr: horizontal field of view',
     )
     group.add_argument(
         '--faces',
@@ -137,7 +137,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--track',
         action='store_true',
-        help='give persons the same id in all frames',
+        help='assign consistent ids to persons over frames',
     )
 
 
@@ -188,8 +188,8 @@ def check_reading_options(args: argparse.Namespace) -> None:
     if ignored:
         options = ' and '.join(f'--{n.replace("_", "-")}' for n in ignored)
         if args.program is None:
-            raise ValueError(f'{options} must be given with --from')
-        raise ValueError(f'{options} is not for --from {args.program}')
+            raise ValueError(f'{options}: allowed with --from only')
+        raise ValueError(f'{options}: not allowed with --from {args.program}')
 
 
 def check_format_options(
@@ -212,7 +212,7 @@ def check_format_options(
                 )
         elif flag == '--fps' and given and not args.program and persons.fps:
             print(
-                'note: --fps is for images; these results have '
+                'note: --fps applies to images; these results have '
                 f'{persons.fps:g} frames per second',
                 file=sys.stderr,
             )
@@ -236,11 +236,11 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--frames',
         metavar='WHICH',
-        help='numbers from 0 as 3,5,8, or a range START:STOP[:STEP] without '
-        'STOP; default all',
+        help='frame numbers from 0, such as 3,5,8, or a range '
+        'START:STOP[:STEP] that excludes STOP (default: all)',
     )
     parser.add_argument(
-        '--ids', type=int, nargs='+', help='only these persons'
+        '--ids', type=int, nargs='+', help='convert only these persons'
     )
 
 
@@ -282,11 +282,12 @@ def select(
         unknown = sorted(set(ids) - set(known.tolist()))
         if unknown:
             raise ValueError(
-                f'--ids: no person {unknown[0]}, there are {known.tolist()}'
+                f'--ids: there is no person {unknown[0]}, ids are '
+                f'{known.tolist()}'
             )
         persons = persons.select(np.isin(persons.person_id, ids))
     if not len(persons):
-        raise ValueError(f'no person is in the {persons.num_frames} frames')
+        raise ValueError(f'the {persons.num_frames} frames contain no person')
     return persons
 
 
@@ -323,8 +324,8 @@ def parse_height(text: str) -> tuple[int | None, float]:
         return int(person) if equals else None, float(meters)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            'must be meters, as 1.75, or the id of a person and meters, as '
-            f'3=1.75; got {text!r}'
+            'must be METERS, such as 1.75, or ID=METERS, such as 3=1.75; '
+            f'got {text!r}'
         ) from error
 
 
@@ -368,8 +369,8 @@ def on_floor(
     singles = {p: height for p, height in heights.items() if p is not None}
     if singles and len(singles) < len(heights):
         raise ValueError(
-            '--ground: the floor tells how tall the others are, so --height '
-            'must be that of single persons, or one for all'
+            '--ground: the floor determines the height of the other persons, '
+            'so set --height per person (ID=METERS), or one for all'
         )
     if singles:
         persons.check_parameters()
@@ -397,8 +398,8 @@ def with_filled_gaps(
         return persons
     if persons.num_frames > 1 and not persons.timestamps.any():
         raise ValueError(
-            '--fill-gaps needs the ids of a video; in separate images a '
-            'number is another person each time'
+            '--fill-gaps needs ids of a video; in separate images the same '
+            'id is not the same person'
         )
     persons.check_parameters()
     return fill_gaps(persons, _layer(persons, args), args.fill_gaps)
@@ -430,8 +431,8 @@ def _layer(persons: SequenceResult, args: argparse.Namespace) -> SMPLXLayer:
     if args.model_path is None and persons.body_model not in ('', 'free'):
         print(
             'note: the results were made with the body model '
-            f'{persons.body_model!r}, this uses the free one; '
-            'see --model-path',
+            f'{persons.body_model!r}, but the free body is used; set '
+            '--model-path',
             file=sys.stderr,
         )
     return SMPLXLayer(args.model_path or 'free', gender=persons.gender).eval()

@@ -25,11 +25,12 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line; the options of mmdet's tool of the same name."""
     parser = argparse.ArgumentParser(description='Evaluate a model.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='weights, a file or an address')
+    parser.add_argument('checkpoint', help='checkpoint, a file or a URL')
     parser.add_argument(
         '--out',
         metavar='FILE.pkl',
-        help='write predictions here, as NumPy arrays without meshes',
+        help='write the predictions to this file, as NumPy arrays without '
+        'meshes',
     )
     parser.add_argument(
         '--show', action='store_true', help='show each image in a window'
@@ -37,19 +38,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--show-dir',
         metavar='NAME',
-        help='write ground truth and predictions of each image to '
+        help='draw ground truth and predictions of each image into '
         'WORK_DIR/TIMESTAMP/NAME',
     )
     parser.add_argument(
         '--wait-time',
         type=float,
         default=2,
-        help='seconds a window waits (default: %(default)s)',
+        help='seconds to show each image (default: %(default)s)',
     )
     parser.add_argument(
         '--tta',
         action='store_true',
-        help='test-time augmentation, if the config defines tta_model and '
+        help='test-time augmentation; the config must define tta_model and '
         'tta_pipeline',
     )
     add_run_options(parser)
@@ -75,7 +76,7 @@ def use_test_time_augmentation(config: Config) -> None:
     missing = [k for k in ('tta_model', 'tta_pipeline') if k not in config]
     if missing:
         sys.exit(
-            f'error: --tta: {config.filename} lacks {", ".join(missing)}. '
+            f'error: --tta: {config.filename} has no {", ".join(missing)}. '
             'Averaging boxes is not enough for bodies, and AiOS is '
             'published without test-time augmentation'
         )
@@ -86,7 +87,7 @@ def use_test_time_augmentation(config: Config) -> None:
 def dump_predictions(config: Config, out: str) -> None:
     """Add a metric that writes predictions."""
     if Path(out).suffix not in ('.pkl', '.pickle'):
-        sys.exit(f'error: --out {out}: must be a .pkl file')
+        sys.exit(f'error: --out {out}: the suffix must be .pkl')
     metrics = config.get('test_evaluator') or []
     if isinstance(metrics, dict):
         metrics = [metrics]

@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--amp',
         action='store_true',
-        help='mixed precision: bfloat16 where the GPU has it, else float16 '
+        help='mixed precision: bfloat16 if the GPU supports it, else float16 '
         'with loss scaling',
     )
     parser.add_argument(
@@ -51,9 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or without one (or with "auto") '
-        'from the last one of the work folder that is whole; if there is '
-        'none, start',
+        help='resume from this checkpoint; without a value (or with "auto") '
+        'from the latest undamaged one in the work folder, or from scratch '
+        'if there is none',
     )
     add_run_options(parser)
     return parser
@@ -66,8 +66,8 @@ def use_mixed_precision(config: Config) -> None:
         return
     if kind == 'ShardedOptimWrapper':
         sys.exit(
-            'error: --amp: FSDP has its own mixed precision; see '
-            'docs/en/scale.md'
+            'error: --amp is not for FSDP, which has its own mixed '
+            'precision; see docs/en/scale.md'
         )
     if not torch.cuda.is_available():
         sys.exit('error: --amp needs a GPU')
@@ -96,8 +96,9 @@ def choose_resume(config: Config, resume: str | None) -> None:
     if resume is None:
         if checkpoints and not config.get('resume'):
             warnings.warn(
-                f'{config.work_dir} has checkpoints of an earlier training, '
-                'which this one will replace. To go on with it: --resume',
+                f'{config.work_dir} contains checkpoints of an earlier '
+                'training, which this training will replace. To continue it '
+                'use --resume',
                 stacklevel=2,
             )
         return
@@ -110,7 +111,7 @@ def choose_resume(config: Config, resume: str | None) -> None:
         return
     config.resume = True
     if '://' not in resume and not Path(resume).is_file():
-        sys.exit(f'error: --resume {resume}: there is no such file')
+        sys.exit(f'error: --resume {resume}: no such file')
     config.load_from = resume
 
 

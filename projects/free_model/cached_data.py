@@ -111,7 +111,7 @@ class CachedData:
                 plan.append([of_size[i] for i in order[start : start + count]])
         if len(plan) < world_size:
             raise ValueError(
-                f'{self.root}: {self.count()} images are too few for '
+                f'{self.root}: has {self.count()} images, fewer than '
                 f'{world_size} batches of {share}'
             )
         # Equal numbers for all processes, which synchronize in each step.

@@ -97,18 +97,24 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('judge', type=Path, help='of mediapipe_persons.py')
     parser.add_argument(
-        'model', nargs='?', help='config, name, or with --runtime a file'
+        'judge', type=Path, help='output file of mediapipe_persons.py'
+    )
+    parser.add_argument(
+        'model',
+        nargs='?',
+        help='config file or model name; with --runtime an exported file',
     )
     parser.add_argument('weights', nargs='?', help='checkpoint')
     parser.add_argument('--score-thr', type=float, default=0.3)
     parser.add_argument('--device', default='cpu')
     add_runtime_options(parser)
-    parser.add_argument('--json', type=Path, help='write the numbers, too')
+    parser.add_argument(
+        '--json', type=Path, help='also write the numbers to this file'
+    )
     args = parser.parse_args(argv)
     if not args.judge.is_file():
-        sys.exit(f'error: {args.judge}: there is no such file')
+        sys.exit(f'error: {args.judge}: no such file')
     images = json.loads(args.judge.read_text())['images']
     try:
         inferencer = make_inferencer(args)
@@ -123,8 +129,8 @@ def main(argv: list[str] | None = None) -> None:
     for image, (matches, _) in zip(images, compared, strict=True):
         print(
             f'{image["file"]:40s} {len(matches.pairs)} of '
-            f'{len(image["persons"])} found, {matches.false} false, '
-            f'{matches.doubles} twice'
+            f'{len(image["persons"])} detected, {matches.false} false '
+            f'positives, {matches.doubles} duplicates'
         )
     found = {
         name: np.concatenate([joints[name] for _, joints in compared])

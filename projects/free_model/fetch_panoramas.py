@@ -61,7 +61,9 @@ def check(archive: Path) -> None:
         RuntimeError: If its hash differs.
     """
     if hashlib.sha512(archive.read_bytes()).hexdigest() != SHA512:
-        raise RuntimeError(f'{archive} is not {PACKAGE} as published')
+        raise RuntimeError(
+            f'{archive}: SHA-512 differs from that of the published {PACKAGE}'
+        )
 
 
 def read_exr(data: bytes) -> np.ndarray:
@@ -125,7 +127,9 @@ def convert(archive: Path, out: Path) -> int:
                 continue
             text = re.search(rb'base64,([A-Za-z0-9+/=]+)', stream.read())
             if text is None:
-                raise RuntimeError(f'{archive}: {member.name} holds no EXR')
+                raise RuntimeError(
+                    f'{archive}: {member.name} is not an EXR image'
+                )
             image = mend(read_exr(base64.b64decode(text[1])))
             kind = 'held_out' if match[1] in HELD_OUT else 'train'
             path = out / kind / f'{match[1]}.hdr'
@@ -152,7 +156,10 @@ def main() -> int:
             check(archive)
             count = convert(archive, args.out)
     except ImportError:
-        print('error: pip install OpenEXR', file=sys.stderr)
+        print(
+            'error: OpenEXR is not installed: pip install OpenEXR',
+            file=sys.stderr,
+        )
         return 1
     except (OSError, RuntimeError) as error:
         print(f'error: {error}', file=sys.stderr)

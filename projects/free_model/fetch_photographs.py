@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('out', type=Path, help='new folder')
+    parser.add_argument('out', type=Path, help='output folder; must not exist')
     out = parser.parse_args(argv).out
     if out.exists():
         sys.exit(f'error: {out} exists; choose another folder')
@@ -158,7 +158,8 @@ def _unpack(package: str, temporary: Path) -> Path:
             )
         except (OSError, subprocess.CalledProcessError) as error:
             sys.exit(
-                f'error: {package}: {error}; this needs Debian, or Ubuntu'
+                f'error: {package}: {error}; apt-get of Debian or Ubuntu is '
+                'needed'
             )
     return folder
 

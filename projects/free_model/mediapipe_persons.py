@@ -127,7 +127,7 @@ def judge_image(pose: Any, image: dict[str, Any], root: Path) -> dict:
     """Classify the candidates of an image as persons or doubtful."""
     pixels = cv2.imread(str(root / image['file']))
     if pixels is None:
-        sys.exit(f'error: {root / image["file"]}: no image')
+        sys.exit(f'error: {root / image["file"]}: cannot be read as an image')
     persons: list[dict[str, Any]] = []
     doubtful = []
     for candidate in image['persons']:
@@ -177,12 +177,18 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('persons', type=Path, help='of movenet_persons.py')
-    parser.add_argument('out', type=Path, help='JSON file in the same folder')
+    parser.add_argument(
+        'persons', type=Path, help='output file of movenet_persons.py'
+    )
+    parser.add_argument(
+        'out', type=Path, help='output JSON file, in the same folder'
+    )
     args = parser.parse_args(argv)
     root = args.persons.parent
     if args.out.exists() or args.out.parent.resolve() != root.resolve():
-        parser.error(f'{args.out}: exists, or is not beside {args.persons}')
+        parser.error(
+            f'{args.out}: must be a new file in the folder of {args.persons}'
+        )
     pose = mediapipe.solutions.pose.Pose(
         static_image_mode=True,
         model_complexity=1,

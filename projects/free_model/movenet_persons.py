@@ -199,7 +199,7 @@ def describe(
     """
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        sys.exit(f'error: {path}: no image that OpenCV reads')
+        sys.exit(f'error: {path}: cannot be read as an image')
     persons: list[Person] = []
     if path.parent.name != 'empty':
         persons = find_persons(model, image, MIN_SCORE)
@@ -229,7 +229,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     paths = sorted(args.photos.rglob('*.png'))
     if not paths:
-        sys.exit(f'error: {args.photos}: no PNG files')
+        sys.exit(f'error: {args.photos}: contains no PNG files')
     model = MoveNetMultiPose(args.checkpoint).eval()
     root = args.out.parent
     images = [describe(model, path, root) for path in paths]

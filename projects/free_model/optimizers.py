@@ -42,7 +42,8 @@ class Optimizers:
     ) -> None:
         if muon and not hasattr(torch.optim, 'Muon'):
             warnings.warn(
-                f'torch {torch.__version__} has no Muon: AdamW trains all',
+                f'torch {torch.__version__} has no Muon; AdamW trains all '
+                'parameters',
                 stacklevel=2,
             )
             muon = False
@@ -106,8 +107,8 @@ class Optimizers:
         known = states if isinstance(states, list) else [states]
         if len(known) != len(self._members):
             raise ValueError(
-                f'the state has {len(known)} optimizers, the recipe '
-                f'{len(self._members)}: was recipe.muon changed?'
+                f'the checkpoint has {len(known)} optimizers, the recipe '
+                f'{len(self._members)}; was recipe.muon changed?'
             )
         for member, state in zip(self._members, known, strict=True):
             member.load_state_dict(state)

@@ -364,13 +364,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--backbone',
         type=Path,
-        help='weights of movenet_to_mm.py, or of a model with this backbone',
+        help='weights of movenet_to_mm.py, or of a model with the same '
+        'backbone',
     )
-    parser.add_argument('--start', type=Path, help='last.pth of a training')
     parser.add_argument(
-        '--weights', type=Path, help='model to begin with, without --start'
+        '--start', type=Path, help='last.pth of another training to start from'
     )
-    parser.add_argument('--steps', type=int, default=0, help='0: for ever')
+    parser.add_argument(
+        '--weights', type=Path, help='initial weights, without --start'
+    )
+    parser.add_argument(
+        '--steps',
+        type=int,
+        default=0,
+        help='number of steps at a constant rate; 0: no limit',
+    )
     parser.add_argument('--decay-steps', type=int, default=0)
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--threads', type=int, default=1)

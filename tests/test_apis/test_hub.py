@@ -60,7 +60,7 @@ def test_licenses_are_needed(publish, licenses, tmp_path: Path) -> None:
     options = ['--licenses', *licenses] if licenses else []
     with pytest.raises(
         SystemExit,
-        match='--licenses must name those of weights, body, data, and of no ',
+        match='--licenses must set each of weights, body, data once',
     ):
         publish([*call, *options])
     assert not (tmp_path / 'm').exists()

@@ -51,4 +51,4 @@ def test_browse(browse, base_config, tmp_path, name, capsys):
     assert (np.ptp(labels, axis=-1) > 100).any()
     shaded = (bodies.max(axis=-1) > 60) & (np.ptp(bodies, axis=-1) > 15)
     assert shaded.mean() > 0.003
-    assert 'hence no meshes' not in capsys.readouterr().out
+    assert 'so no meshes are drawn' not in capsys.readouterr().out

@@ -84,11 +84,14 @@ def test_bedlam_closeups_are_turned(release, capsys):
     for path in turned:
         np.testing.assert_array_equal(cv2.imread(str(path)), wanted[path.name])
     said = capsys.readouterr().out
-    assert f'{SCENES[2][0]}: labels refer to the images as they are' in said
-    assert '2 images turned, 0 were there already' in said
+    assert (
+        f'{SCENES[2][0]}: not rotated, labels refer to the stored images'
+        in said
+    )
+    assert 'rotated 2 images, 0 existed already' in said
     assert run()[1].missing == 0
     tool.main([str(root / 'train_images')])
-    assert '0 images turned, 2 were there' in capsys.readouterr().out
+    assert 'rotated 0 images, 2 existed' in capsys.readouterr().out
 
 
 def test_bedlam_closeups_need_labels(release):

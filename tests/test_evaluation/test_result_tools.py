@@ -193,7 +193,7 @@ def test_worst_cases(root, records, dump, tmp_path):
     assert cv2.imread(str(out / 'worst.jpg')).shape[0] > 320
     with pytest.raises(SystemExit, match='worst.json exists'):
         tool.main([*arguments, '--out', str(out)])
-    with pytest.raises(SystemExit, match='no person to show for'):
+    with pytest.raises(SystemExit, match='no person has an error of'):
         tool.main([*arguments, '--part', 'missed', '--out', str(tmp_path)])
     records[0]['pred_instances']['bboxes'][:] = 0
     dump()
@@ -285,7 +285,7 @@ def test_csv(table, tmp_path):
         ('[1]', 'must hold a dictionary of numbers'),
         ('{"a": "b"}', 'must hold a dictionary of numbers'),
         ('{"a": NaN}', 'a is nan'),
-        ('{', 'is not JSON'),
+        ('{', 'not JSON'),
     ],
 )
 def test_bad_metrics(tmp_path, content, message):
@@ -296,9 +296,9 @@ def test_bad_metrics(tmp_path, content, message):
 
 
 def test_bad_options(table, metrics, tmp_path):
-    with pytest.raises(SystemExit, match=r"'\*PVE': no file has such"):
+    with pytest.raises(SystemExit, match=r"'\*PVE': matches no metric"):
         table('--metrics', '*PVE')
-    with pytest.raises(SystemExit, match="there is a row 'a' already"):
+    with pytest.raises(SystemExit, match="a row is already named 'a'"):
         table(metrics[0])
-    with pytest.raises(SystemExit, match='give --format'):
+    with pytest.raises(SystemExit, match='set --format'):
         table('--out', tmp_path / 'table.txt')

@@ -177,7 +177,7 @@ def test_folders(tmp_path):
     (ours / 'a.txt').write_text('1,8,10,10,20,40,0.9,-1,-1,-1\n')
     numbers = command([str(truth), str(ours)])
     assert numbers['MOTA'] == pytest.approx(0.5)
-    with pytest.raises(SystemExit, match='two files or two folders'):
+    with pytest.raises(SystemExit, match='both paths must be files'):
         command([str(truth), str(ours / 'a.txt')])
     posetrack(ours / 'a.json', [])
     with pytest.raises(SystemExit, match=r"\.json and \.txt of 'a'"):

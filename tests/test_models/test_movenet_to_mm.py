@@ -207,7 +207,9 @@ def test_faults_in_the_description(package, tmp_path):
         (package / TOOL.MODEL).write_text(original)
     for text in ('{', '{}', '{"weightsManifest": [{"paths": 3}]}'):
         (package / TOOL.MODEL).write_text(text)
-        with pytest.raises(SystemExit, match='no graph model'):
+        with pytest.raises(
+            SystemExit, match='not a TensorFlow.js graph model'
+        ):
             run(package, out)
     assert not out.exists()
 

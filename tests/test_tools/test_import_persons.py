@@ -74,10 +74,10 @@ def test_reads_the_document(script, tmp_path) -> None:
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (b'solid stl', 'is no GLB file'),
+        (b'solid stl', 'not a GLB file'),
         (glb({'nodes': [{'name': 'persons'}]}, 5), 'has 47 of 52 bytes'),
-        (glb({'nodes': [{}, {'name': 'box'}]}), 'is a GLB file of another'),
-        (glb({}), 'is a GLB file of another'),
+        (glb({'nodes': [{}, {'name': 'box'}]}), 'GLB file of another'),
+        (glb({}), 'GLB file of another'),
     ],
 )
 def test_other_files(script, tmp_path, content, message) -> None:

@@ -110,28 +110,28 @@ def test_out_and_frames(params: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     'options, message',
     [
-        (['--ids', '5'], r'no person 5, there are \[1, 2\]'),
+        (['--ids', '5'], r'no person 5, ids are \[1, 2\]'),
         (['--frames', '7'], r'--frames: 7 is not in 0\.\.2'),
         (['--frames', 'all'], "like 3,5,8 or 0:100:10, got 'all'"),
-        (['--frames', '2', '--ids', '1'], 'no person 1, there are'),
-        (['--frames', '2:2'], 'no person is in the 0 frames'),
+        (['--frames', '2', '--ids', '1'], 'no person 1, ids are'),
+        (['--frames', '2:2'], 'the 0 frames contain no person'),
         (['--model-path', 'nowhere'], 'nowhere'),
         (['--fps', '-1'], 'fps must be positive'),
         (['--scale', '100'], '--scale is for bvh, not for glb'),
         (['--axes', 'opengl'], '--axes is for obj, ply, not for glb'),
-        (['--track'], '--track must be given with --from'),
+        (['--track'], '--track: allowed with --from only'),
         (
             ['--fov', '60', '--track'],
-            '--fov and --track must be given with --from',
+            '--fov and --track: allowed with --from only',
         ),
         (
             ['--from', 'amass', '--fov', '60', '--track'],
-            '--fov is not for --from amass',
+            '--fov: not allowed with --from amass',
         ),
         (['--from', 'multihmr', '--fov', '60'], 'fov needs image_size'),
         (
             ['--ground', '--height', '1=1.8', '--height', '1.7'],
-            'must be that of single persons, or one for all',
+            'set --height per person',
         ),
     ],
 )
@@ -208,7 +208,7 @@ def test_gaps_are_filled(params: Path, tmp_path: Path):
     assert filled.scores[3] == 0 < filled.scores[[0, 1, 2, 4]].min()
     images = replace(ends, timestamps=np.zeros(3))
     images.save(params, overwrite=True)
-    with pytest.raises(SystemExit, match='needs the ids of a video'):
+    with pytest.raises(SystemExit, match='needs ids of a video'):
         main([str(params), *words, '--overwrite'])
 
 

@@ -130,7 +130,7 @@ class TestPublishModel:
         out = tmp_path / 'model'
         with pytest.raises(SystemExit, match='epoch_1.pth: no entry nothing'):
             self.run(checkpoint, out, '--save-keys', 'nothing')
-        with pytest.raises(SystemExit, match='safetensors hold meta'):
+        with pytest.raises(SystemExit, match='safetensors files contain meta'):
             self.run(checkpoint, out, '--safetensors', '--save-keys',
                      'state_dict', 'optimizer')  # fmt: skip
         with pytest.raises(SystemExit, match='no such checkpoint'):

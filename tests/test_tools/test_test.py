@@ -40,8 +40,8 @@ def test_metrics_predictions_and_images(
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--tta'], 'lacks tta_model, tta_pipeline'),
-        (['--out', 'out.json'], 'must be a .pkl'),
+        (['--tta'], 'has no tta_model, tta_pipeline'),
+        (['--out', 'out.json'], 'must be .pkl'),
         (['--cfg-options', 'test_evaluator=None'], 'has no test_evaluator'),
         (
             [

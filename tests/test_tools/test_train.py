@@ -235,7 +235,7 @@ def test_earlier_training_is_not_replaced_silently(train, whole):
                 '--cfg-options',
                 'optim_wrapper.type=ShardedOptimWrapper',
             ],
-            'FSDP has its own mixed precision',
+            'not for FSDP',
         ),
     ],
 )

@@ -234,7 +234,7 @@ def test_the_visualizer_of_the_config_decides(browse, persons, tmp_path):
 def test_nothing_is_overwritten_unasked(browse, persons, tmp_path):
     (tmp_path / 'mine.txt').write_text('x')
     arguments = persons / 'config.py', '--output-dir', tmp_path, '--no-mesh'
-    with pytest.raises(SystemExit, match='is not empty; give another'):
+    with pytest.raises(SystemExit, match='is not empty; choose another'):
         browse(*arguments)
     assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
     browse(*arguments, '--overwrite')

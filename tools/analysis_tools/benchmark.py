@@ -99,8 +99,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_config_argument(parser)
     parser.add_argument(
         '--compare',
-        help='config of a second detector; it is measured as it is built. '
-        '--cfg-options are for both if they come from the same package',
+        help='config of a second detector, measured without inference '
+        'preparation. --cfg-options apply to both if their configs are '
+        'in the same package',
     )
     add_shape_option(parser)
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1])
@@ -109,15 +110,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--plain',
         action='store_true',
-        help='CONFIG as it is built; default: prepared for inference, as '
-        'AiOSInferencer does',
+        help='do not prepare CONFIG for inference (default: prepare it as '
+        'AiOSInferencer does)',
     )
     parser.add_argument(
         '--compile',
         choices=COMPILERS,
-        help='torch.compile CONFIG up to the states of the decoder; its '
-        'phases are not measured then. reduce-overhead: inductor, replayed '
-        'as CUDA graphs; eager: only traced, for tests',
+        help='compile CONFIG with torch.compile, up to the decoder states, '
+        'and measure no phases. reduce-overhead: inductor with CUDA '
+        'graphs; eager: trace only, for tests',
     )
     add_cfg_options(parser)
     add_json_option(parser)
@@ -141,7 +142,9 @@ def main(argv: list[str] | None = None) -> None:
         run_in_turns(subjects, image.expand(batch_size, -1, -1, -1), args)
         print(f'\n{table(subjects, batch_size)}', flush=True)
         results += [to_dict(subject, batch_size) for subject in subjects]
-    print(f'\nMatrix products: {matrix_rate(args):.0f} GFLOP/s, same clock')
+    print(
+        f'\nMatrix products: {matrix_rate(args):.0f} GFLOP/s by the same clock'
+    )
     if args.json:
         write_record(args.json, results)
 

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # CPU time of children is known when they have ended.
     report(name, count * args.batch_size, load, resource.RUSAGE_CHILDREN)
     if memory:
-        print(f'{"memory":14s} {memory:7.0f} MB of its own of a worker')
+        print(f'{"memory":14s} {memory:7.0f} MB of unshared memory per worker')
     indices = rng.integers(0, len(dataset), args.samples).tolist()
 
     def read() -> None:

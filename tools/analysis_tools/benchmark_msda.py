@@ -60,7 +60,11 @@ class Case(NamedTuple):
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('--size', default='1333x800', help='WIDTHxHEIGHT')
+    parser.add_argument(
+        '--size',
+        default='1333x800',
+        help='image size, WIDTHxHEIGHT (default: %(default)s)',
+    )
     parser.add_argument('--batch', type=int, default=1)
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
@@ -68,10 +72,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs='+',
         choices=DTYPES,
         default=[DTYPES[0]],
-        help='of the value, one or several',
+        help='dtypes of the value tensor',
     )
     parser.add_argument(
-        '--kernels', nargs='+', help='default: all that run on the device'
+        '--kernels',
+        nargs='+',
+        help='kernels to measure (default: all that run on the device)',
     )
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--repeats', type=int, default=5)
@@ -80,8 +86,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     known = available_kernels(args.device)
     if unknown := sorted(set(args.kernels or ()) - set(known)):
         parser.error(
-            f'--kernels: {", ".join(unknown)}: on {args.device} there are '
-            f'only {", ".join(known)}'
+            f'--kernels: {", ".join(unknown)}: not available on '
+            f'{args.device}; allowed: {", ".join(known)}'
         )
     return args
 
@@ -259,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'torch {torch.__version__}, {describe_device(args)}; {args.batch} x '
         f'{inputs[1].shape[1]} queries, levels {shapes}, '
         f'{" and ".join(args.dtype)}, median of {args.repeats}. Error: '
-        'largest difference of the output to float64.\n'
+        'largest difference of the output from float64.\n'
     )
     results: dict[str, dict[str, float | None]] = {}
     for title, case in cases.items():

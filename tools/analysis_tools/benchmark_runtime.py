@@ -52,19 +52,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'files',
         nargs='+',
         metavar='[NAME=]FILE',
-        help='of python -m aios export; files of one name have different '
-        'sizes, and share a curve',
+        help='files of `python -m aios export`; files with the same NAME '
+        'differ in image size and share a curve',
     )
     parser.add_argument(
         '--sizes',
         type=image_size,
         nargs='+',
         default=[(320, 240), (384, 288), (512, 384), (640, 480)],
-        help='width and height of images, where a file leaves them open',
+        help='width and height of the images, for files with dynamic sizes',
     )
     parser.add_argument('--persons', type=int, nargs='+', default=[1, 5, 20])
     parser.add_argument('--repeats', type=int, default=6)
-    parser.add_argument('--figure', type=Path, help='.png or .svg, replaced')
+    parser.add_argument(
+        '--figure', type=Path, help='.png or .svg file; replaced if it exists'
+    )
     return parser.parse_args(argv)
 
 

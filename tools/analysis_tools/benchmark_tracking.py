@@ -61,17 +61,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        'dataset', type=Path, help='of make_synthetic_dataset.py --sequences'
+        'dataset',
+        type=Path,
+        help='dataset of make_synthetic_dataset.py --sequences',
     )
     add_model_arguments(parser)
     parser.add_argument(
-        '--detections', type=Path, required=True, help='folder for persons'
+        '--detections',
+        type=Path,
+        required=True,
+        help='folder in which detections are cached',
     )
     parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='as of the demos'
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='minimum score of detections (default: %(default)s, as in the '
+        'demos)',
     )
     parser.add_argument(
-        '--fps', type=float, default=15, help='of the sequences (default: 15)'
+        '--fps',
+        type=float,
+        default=15,
+        help='frame rate of the sequences (default: %(default)s)',
     )
     add_device_option(parser)
     return parser.parse_args(argv)
@@ -112,8 +124,8 @@ def read_truth(folder: Path) -> dict[str, Truth]:
     data = HumanData.load(folder / 'humandata.npz')
     if 'sequence_name' not in data['meta']:
         raise ValueError(
-            f'{folder}: holds images, no sequences; see --sequences of '
-            'make_synthetic_dataset.py'
+            f'{folder}: contains images, not sequences; '
+            'make_synthetic_dataset.py --sequences writes sequences'
         )
     names = np.asarray(data['meta']['sequence_name'])
     return {

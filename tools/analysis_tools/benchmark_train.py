@@ -89,8 +89,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='CONFIG',
-        help='configs of other detectors; --cfg-options are for all of the '
-        'same package',
+        help='configs of other detectors; --cfg-options apply to all configs '
+        'in the same package',
     )
     add_shape_option(parser, default=(256, 320))
     parser.add_argument(
@@ -103,10 +103,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
-        help='change that config',
+        help='change the config of --data',
     )
     parser.add_argument('--batch-size', type=int, default=2)
-    parser.add_argument('--persons', type=int, default=4, help='per image')
+    parser.add_argument(
+        '--persons', type=int, default=4, help='persons per image'
+    )
     add_dtype_option(parser)
     add_measuring_options(parser)
     add_cfg_options(parser)
@@ -314,7 +316,7 @@ def build_steps(args: argparse.Namespace) -> dict[str, Step]:
         config = read_config(name, options)
         title = title_of(name, config)
         if title in steps:
-            raise SystemExit(f'--compare: {title} twice')
+            raise SystemExit(f'--compare: {title} is given twice')
         steps[title] = Step(config, args)
     return steps
 

@@ -76,29 +76,35 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add_config_argument(parser)
-    parser.add_argument('--checkpoint', help='weights')
+    parser.add_argument('--checkpoint', help='weights (default: random)')
     add_runtime_options(parser)
-    parser.add_argument('--video', help='default: moving noise')
+    parser.add_argument('--video', help='video file (default: moving noise)')
     parser.add_argument(
         '--drawn',
         action='store_true',
-        help='drawn persons side by side instead of noise',
+        help='render persons side by side instead of noise',
     )
     parser.add_argument(
-        '--size', type=image_size, default='1280x720', help='without --video'
+        '--size',
+        type=image_size,
+        default='1280x720',
+        help='frame size without --video',
     )
     parser.add_argument(
-        '--frames', type=int, default=40, help='without --video'
+        '--frames',
+        type=int,
+        default=40,
+        help='number of frames without --video',
     )
     parser.add_argument('--persons', type=int, default=10)
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--threads', type=int, help='of the CPU')
+    parser.add_argument('--threads', type=int, help='CPU threads')
     parser.add_argument(
         '--live',
         type=float,
         metavar='FPS',
-        help='frames come as from a camera',
+        help='deliver frames at this rate, as a camera does',
     )
     return parser.parse_args(argv)
 
@@ -301,10 +307,12 @@ def main(argv: list[str] | None = None) -> None:
         rows.append([title, *(f'{1000 * x:.0f}' for x in times)])
     rows.append(['all threads', f'{1000 * processor / frames:.0f}', ''])
     print(markdown_table(rows))
-    print(f'\n{frames / wall:.2f} frames/s by the wall clock')
+    print(f'\n{frames / wall:.2f} frames/s, wall clock')
     for screen in screens:
         age = 1000 * np.median(screen.ages)
-        print(f'{age:.0f} ms from the camera to the drawn image (median)')
+        print(
+            f'{age:.0f} ms from the camera frame to the drawn image (median)'
+        )
 
 
 if __name__ == '__main__':

@@ -69,21 +69,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--output-dir',
         type=Path,
-        help='default: outputs/browse/<name of the config>',
+        help='output folder (default: outputs/browse/<config name>)',
     )
     parser.add_argument(
         '--mode',
         choices=['original', 'transformed', 'pipeline'],
         default='transformed',
-        help='original: as annotated; transformed: as the model gets it; '
-        'pipeline: after each step of the pipeline',
+        help='original: annotated image; transformed: input of the model; '
+        'pipeline: output of each step of the pipeline',
     )
     parser.add_argument(
         '-n',
         '--number',
         type=number(int, -1),
         default=16,
-        help='samples to draw, spread over the dataset; -1: all of them',
+        help='number of samples to draw, spread over the dataset; -1: all',
     )
     parser.add_argument(
         '--mesh',
@@ -99,27 +99,33 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'SMPL-X files, else the free body',
     )
     parser.add_argument(
-        '--columns', type=number(int, 1), help='of the contact sheet'
+        '--columns', type=number(int, 1), help='columns of the contact sheet'
     )
     parser.add_argument(
-        '--seed', type=int, default=0, help='of random transforms'
+        '--seed', type=int, default=0, help='seed of the random transforms'
     )
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help='write into a folder that is not empty',
+        help='allow an output folder that is not empty',
     )
     parser.add_argument(
         '--show',
         action=argparse.BooleanOptionalAction,
         default=False,
-        help='also open a window per sample (needs a display)',
+        help='also show each sample in a window (needs a display)',
     )
     parser.add_argument(
-        '--not-show', dest='show', action='store_false', help='as --no-show'
+        '--not-show',
+        dest='show',
+        action='store_false',
+        help='same as --no-show',
     )
     parser.add_argument(
-        '--show-interval', type=float, default=2, help='seconds'
+        '--show-interval',
+        type=float,
+        default=2,
+        help='seconds to show each sample (default: %(default)s)',
     )
     args = parser.parse_args(argv)
     if not args.number:
@@ -174,19 +180,21 @@ def browse(
     write_image(sheet, output_dir / SHEET, overwrite=args.overwrite)
 
     print(f'{len(indices)} of {len(dataset)} images: {output_dir}')
-    print(f'contact sheet of {len(titles)}: {output_dir / SHEET}')
+    print(f'contact sheet of {len(titles)} samples: {output_dir / SHEET}')
     if args.mesh and without_camera:
-        print(f'{without_camera} images have no camera, hence no meshes')
+        print(
+            f'{without_camera} images have no camera, so no meshes are drawn'
+        )
 
 
 def check_output_dir(output_dir: Path, overwrite: bool) -> None:
     """Reject a folder that is not empty."""
     if output_dir.exists() and not output_dir.is_dir():
-        sys.exit(f'error: {output_dir} is a file; give another --output-dir')
+        sys.exit(f'error: {output_dir} is a file; choose another --output-dir')
     if output_dir.is_dir() and any(output_dir.iterdir()) and not overwrite:
         sys.exit(
-            f'error: {output_dir} is not empty; give another --output-dir, '
-            'or --overwrite to replace images of the same name'
+            f'error: {output_dir} is not empty; choose another --output-dir, '
+            'or add --overwrite to replace images of the same name'
         )
 
 

@@ -105,13 +105,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.align,
     )
     if not errors.known.any():
-        sys.exit('error: no person with 3-D joints was found')
+        sys.exit('error: no person has 3-D joints')
     write_results(errors, args.out, args.overwrite)
     print(f'{"part":8s}{"persons":>9s}{"mean":>8s}{"median":>8s}{"p90":>8s}')
     for row in errors.of_parts():
         numbers = ''.join(f'{row[k]:8.1f}' for k in ('mean', 'median', 'p90'))
         print(f'{row["part"]:8s}{row["persons"]:9d}{numbers}')
-    print(f'written to {args.out}')
+    print(f'wrote {args.out}')
 
 
 if __name__ == '__main__':

@@ -28,10 +28,15 @@ from aios.utils.json_record import write_record
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('truth', type=Path, help='file or folder')
-    parser.add_argument('tracks', type=Path, help='file or folder')
     parser.add_argument(
-        '--out', type=Path, metavar='FILE.json', help='write the numbers here'
+        'truth', type=Path, help='ground truth, a file or a folder'
+    )
+    parser.add_argument('tracks', type=Path, help='tracks, a file or a folder')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        metavar='FILE.json',
+        help='write the metrics to this file',
     )
     add_overwrite_option(parser, 'an existing file')
     return parser
@@ -45,7 +50,9 @@ def read_folder(path: Path) -> dict[str, Track]:
     stems = [file.stem for file in files]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
-        raise ValueError(f'{path}: has .json and .txt of {twice[0]!r}')
+        raise ValueError(
+            f'{path}: contains both .json and .txt of {twice[0]!r}'
+        )
     return {file.stem: read_tracks(file) for file in files}
 
 
@@ -57,7 +64,7 @@ def evaluate(truth: Path, tracks: Path) -> dict[str, float]:
         ValueError: If a file is invalid.
     """
     if truth.is_dir() != tracks.is_dir():
-        raise ValueError('give two files or two folders')
+        raise ValueError('both paths must be files, or both folders')
     if truth.is_dir():
         return evaluate_tracks(read_folder(truth), read_folder(tracks))
     return evaluate_tracks(

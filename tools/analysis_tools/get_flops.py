@@ -51,8 +51,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='CONFIG',
-        help='more configs; --cfg-options are for all of the same package. '
-        'More than two are printed one per row',
+        help='more configs; --cfg-options apply to all configs in the same '
+        'package. More than two are printed one per row',
     )
     add_shape_option(parser)
     add_cfg_options(parser)

@@ -70,16 +70,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--short',
         action='store_true',
-        help='a small model and small images, to try the report itself',
+        help='use a small model and small images, to test the report itself',
     )
     parser.add_argument(
-        '--minutes', type=float, default=8.0, help='for all steps together'
+        '--minutes',
+        type=float,
+        default=8.0,
+        help='time limit of all steps together (default: %(default)s)',
     )
     parser.add_argument(
         '--step-seconds',
         type=float,
         default=150.0,
-        help='for one step, so that one that hangs leaves time for others',
+        help='time limit of one step, so that a step that hangs does not '
+        'stop the others (default: %(default)s)',
     )
     parser.add_argument(
         '--json', type=Path, default=Path('outputs/gpu_report.json')
@@ -88,17 +92,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--tables-of',
         type=Path,
         metavar='JSON',
-        help='measure nothing: write tables of an earlier report to --page',
+        help='measure nothing; write the tables of an earlier report to '
+        '--page',
     )
     parser.add_argument(
         '--page',
         type=Path,
-        help='write the tables into this page, between its two comments '
-        '`gpu report` and `end of gpu report`',
+        help='write the tables into this page, between the comments `gpu '
+        'report` and `end of gpu report`',
     )
     args = parser.parse_args(argv)
     if args.tables_of and not args.page:
-        parser.error('--tables-of: needs --page')
+        parser.error('--tables-of needs --page')
     return args
 
 

@@ -56,7 +56,7 @@ def read_metrics(path: Path) -> dict[str, float]:
     try:
         content = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: is not JSON ({error})') from error
+        raise ValueError(f'{path}: not JSON ({error})') from error
     if isinstance(content, dict) and isinstance(content.get('metrics'), dict):
         content = content['metrics']
     if not isinstance(content, dict):
@@ -83,7 +83,7 @@ def read_rows(sources: Sequence[str]) -> dict[str, dict[str, float]]:
             name, file = Path(source).stem, source
         if name in rows:
             raise ValueError(
-                f'{file}: there is a row {name!r} already; give names with '
+                f'{file}: a row is already named {name!r}; set names with '
                 'NAME=FILE'
             )
         rows[name] = read_metrics(Path(file))
@@ -100,8 +100,8 @@ def choose_columns(
         found = [name for name in names if fnmatchcase(name, pattern)]
         if not found:
             raise ValueError(
-                f'--metrics {pattern!r}: no file has such a metric; there '
-                f'are {", ".join(names[:12])} ...'
+                f'--metrics {pattern!r}: matches no metric of any file; '
+                f'available: {", ".join(names[:12])} ...'
             )
         columns += [name for name in found if name not in columns]
     return columns
@@ -200,28 +200,35 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        'files', nargs='+', metavar='[NAME=]FILE.json', help='one per row'
+        'files',
+        nargs='+',
+        metavar='[NAME=]FILE.json',
+        help='metrics files, one per row',
     )
     parser.add_argument(
         '--metrics',
         nargs='+',
         default=['*'],
         metavar='PATTERN',
-        help='columns, such as agora/f1 or *MVE (default: all)',
+        help='metrics to tabulate, such as agora/f1 or *MVE (default: all)',
     )
     parser.add_argument(
         '--format',
         choices=list(FORMATS),
-        help='default: by the suffix of --out, else markdown',
+        help='output format (default: by the suffix of --out, else markdown)',
     )
     parser.add_argument(
         '--digits',
         type=int,
         default=1,
-        help='of LaTeX and Markdown; shares have one more (1)',
+        help='decimals in LaTeX and Markdown; ratios have one more (default: '
+        '%(default)s)',
     )
     parser.add_argument(
-        '--out', type=Path, metavar='FILE', help='default: print'
+        '--out',
+        type=Path,
+        metavar='FILE',
+        help='output file (default: print the table)',
     )
     add_overwrite_option(parser, 'an older file')
     return parser.parse_args(argv)
@@ -236,8 +243,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         suffix = args.out.suffix if args.out else '.md'
         if suffix not in SUFFIXES:
             raise ValueError(
-                f'{args.out}: give --format, or one of the suffixes '
-                f'{", ".join(SUFFIXES)}'
+                f'{args.out}: unknown suffix, allowed are '
+                f'{", ".join(SUFFIXES)}; or set --format'
             )
         kind = SUFFIXES[suffix]
     rows = read_rows(args.files)

@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
     )
     cases = worst_persons(errors, args.part, args.number)
     if not cases:
-        raise ValueError(f'there is no person to show for --part {args.part}')
+        raise ValueError(f'no person has an error of --part {args.part}')
     by_id = {(r.get('dataset_name'), r['img_id']): r for r in records}
     images, captions = [], []
     for case in cases:
@@ -164,7 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         '--part',
         choices=['all', *PARTS, 'missed'],
         default='all',
-        help='by whose error, or those who were not found (default: all)',
+        help='part by whose error persons are sorted, or persons without '
+        'detection (default: all)',
     )
     parser.add_argument('-n', '--number', type=number(int, 1), default=16)
     args = parser.parse_args(argv)

@@ -36,21 +36,24 @@ def read_document(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f'{path}: no such file; --save-glb of the demos writes '
-            'persons.glb, tools/params2mesh.py --format glb afterwards'
+            f'{path}: no such file; create persons.glb with --save-glb of '
+            'the demos, or from params.npz with tools/params2mesh.py '
+            '--format glb'
         )
     with open(path, 'rb') as stream:
         header = stream.read(20)
         if len(header) < 20 or header[:4] != b'glTF':
-            raise ValueError(f'{path}: is no GLB file')
+            raise ValueError(f'{path}: not a GLB file')
         size, length = struct.unpack('<8xII', header[:16])
         text = stream.read(length)
     found = path.stat().st_size
     if found != size or len(text) < length:
-        raise ValueError(f'{path}: has {found} of {size} bytes')
+        raise ValueError(f'{path}: truncated, it has {found} of {size} bytes')
     document = json.loads(text)
     if not any(x.get('name') == 'persons' for x in document.get('nodes', ())):
-        raise ValueError(f'{path}: is a GLB file of another program')
+        raise ValueError(
+            f'{path}: GLB file of another program, not of this package'
+        )
     return document
 
 
@@ -216,19 +219,21 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        'results', type=Path, help='folder of a demo, or its persons.glb'
+        'results',
+        type=Path,
+        help='output folder of a demo, or its persons.glb',
     )
     parser.add_argument(
         '--background-video',
         type=Path,
         metavar='FILE',
-        help='shown behind the persons',
+        help='video shown behind the persons',
     )
     parser.add_argument(
-        '--save', type=Path, metavar='FILE', help='write a .blend file'
+        '--save', type=Path, metavar='FILE', help='save as a .blend file'
     )
     parser.add_argument(
-        '--fbx', type=Path, metavar='FILE', help='write an FBX file'
+        '--fbx', type=Path, metavar='FILE', help='export an FBX file'
     )
     return parser
 
@@ -242,10 +247,13 @@ def main(argv: list[str] | None = None) -> None:
     try:
         import bpy
     except ModuleNotFoundError:
-        sys.exit('error: run it in Blender, or install bpy: pip install bpy')
+        sys.exit(
+            'error: run this script in Blender, or install the module bpy: '
+            'pip install bpy'
+        )
     for path in (args.save, args.fbx):
         if path is not None and path.exists():
-            sys.exit(f'error: {path} exists; it is not overwritten')
+            sys.exit(f'error: {path} already exists; choose another file')
     try:
         import_persons(args.results, args.background_video)
         if args.save is not None:

@@ -28,13 +28,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        'folder', type=Path, help='folder of validation_<k>_SMPLX_withjv.pkl'
+        'folder',
+        type=Path,
+        help='folder with the files validation_<k>_SMPLX_withjv.pkl',
     )
-    parser.add_argument('out', type=Path, help='.npz to write')
+    parser.add_argument('out', type=Path, help='output file, .npz')
     add_overwrite_option(parser, 'an existing file')
     args = parser.parse_args(argv)
     if args.out.suffix != '.npz':
-        raise ValueError(f'{args.out}: must be an .npz file')
+        raise ValueError(f'{args.out}: the suffix must be .npz')
     count = convert_ground_truth(args.folder, args.out, args.overwrite)
     print(f'{count} images: {args.out}')
 

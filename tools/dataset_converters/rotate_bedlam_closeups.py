@@ -52,14 +52,14 @@ def labels_are_upright(labels: Path, scene: Path) -> bool:
     file = labels / f'{scene.name}.npz'
     if not file.is_file():
         raise FileNotFoundError(
-            f'{file} does not exist; its cameras tell whether the images '
-            'must be turned'
+            f'{file} does not exist; its cameras determine whether images '
+            'must be rotated'
         )
     cameras = load_npz(file, ('cam_int',)).get('cam_int')
     if cameras is None or cameras.shape[1:] != (3, 3) or not len(cameras):
-        raise CorruptFileError(f'{file}: must have cameras cam_int (N, 3, 3)')
+        raise CorruptFileError(f'{file}: cam_int must have shape (N, 3, 3)')
     if not is_upright(cameras):
-        print(f'{scene.name}: labels refer to the images as they are')
+        print(f'{scene.name}: not rotated, labels refer to the stored images')
         return False
     return True
 
@@ -68,18 +68,23 @@ def labels_are_upright(labels: Path, scene: Path) -> bool:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = make_parser(__doc__)
-    parser.add_argument('images', type=Path, help='the folder train_images')
-    parser.add_argument('--workers', type=int, default=1, help='threads')
+    parser.add_argument(
+        'images', type=Path, help='folder train_images of the release'
+    )
+    parser.add_argument(
+        '--workers', type=int, default=1, help='number of threads'
+    )
     parser.add_argument(
         '--labels',
         type=Path,
-        help=f'folder of the label files (default: {LABELS} beside it)',
+        help=f'folder of the label files (default: {LABELS} next to the '
+        'images)',
     )
     args = parser.parse_args(argv)
     labels = args.labels or args.images.absolute().parent / LABELS
     scenes = sorted(args.images.glob(f'*{CLOSEUP}*'))
     if not scenes:
-        raise ValueError(f'{args.images} has no scene *{CLOSEUP}*')
+        raise ValueError(f'{args.images}: no folder matches *{CLOSEUP}*')
     turned_scenes = [s for s in scenes if labels_are_upright(labels, s)]
     jobs = []
     for scene in turned_scenes:
@@ -95,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             unit='image',
         )
         count = sum(turned)
-    print(f'{count} images turned, {len(jobs) - count} were there already')
+    print(f'rotated {count} images, {len(jobs) - count} existed already')
 
 
 if __name__ == '__main__':

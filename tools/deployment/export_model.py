@@ -43,22 +43,22 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        'config', help='config file, or name of a model (aios_r50)'
+        'config', help='config file, or a model name (aios_r50)'
     )
-    parser.add_argument('checkpoint', help='weights')
-    parser.add_argument('out', type=Path, help='file to write')
+    parser.add_argument('checkpoint', help='checkpoint')
+    parser.add_argument('out', type=Path, help='output file')
     add_shape_option(parser)
     parser.add_argument(
         '--opset',
         type=int,
         default=18,
-        help="version of ONNX' operators (default: %(default)s)",
+        help='ONNX opset version (default: %(default)s)',
     )
     parser.add_argument(
         '--tolerance',
         type=float,
         default=1e-3,
-        help='largest difference from PyTorch (default: %(default)s)',
+        help='maximum difference from PyTorch (default: %(default)s)',
     )
     add_overwrite_option(parser, 'OUT if it exists')
     add_cfg_options(parser)
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.out.suffix not in SUFFIXES:
         parser.error(f'OUT must end with {" or ".join(SUFFIXES)}')
     if min(args.shape) < 32:
-        parser.error('--shape: at least 32 pixels are needed')
+        parser.error('--shape: height and width must be at least 32 pixels')
     register_all_modules()
     start = time.monotonic()
     differences = export(args)

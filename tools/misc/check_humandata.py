@@ -31,25 +31,30 @@ from aios.utils.command_line import (
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('file', type=Path, help='.npz or .pkl')
+    parser.add_argument(
+        'file', type=Path, help='annotation file, .npz or .pkl'
+    )
     parser.add_argument(
         '--images',
         type=Path,
         metavar='DIR',
-        help='folder that image_path is relative to; look for the images',
+        help='root folder of image_path; also check the images',
     )
     add_body_models_option(parser)
     parser.add_argument(
-        '--samples', type=int, default=256, help='bodies to pose (256)'
+        '--samples',
+        type=int,
+        default=256,
+        help='number of bodies to pose (default: %(default)s)',
     )
     parser.add_argument(
         '--fix',
         type=Path,
         metavar='NEW.npz',
-        help='write a repaired copy: without broken rows, duplicates and '
-        'rows of missing images, with the right hand convention and eyes, '
-        'genders by name, sizes of images (with --images), and, where there '
-        'are none, boxes of hands and faces from SMPL-X',
+        help='write a repaired copy: removes broken rows, duplicates and '
+        'rows of missing images; corrects the hand convention and the '
+        'order of the eyes; writes genders by name; adds image sizes '
+        '(with --images) and, if absent, hand and face boxes from SMPL-X',
     )
     add_overwrite_option(parser, 'an existing copy')
     return parser.parse_args(argv)
@@ -74,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     args = parse_args(argv)
     if args.fix and args.fix.exists() and not args.overwrite:
-        print(f'error: {args.fix} exists; --overwrite replaces it')
+        print(f'error: {args.fix} exists; add --overwrite to replace it')
         return 2
     try:
         data, done = _load(args.file, repair=bool(args.fix))

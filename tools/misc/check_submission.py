@@ -33,20 +33,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'submission',
         metavar='ZIP_OR_DIR',
         type=Path,
-        help='predictions.zip, or the folder of the files',
+        help='predictions.zip, or the folder of its files',
     )
     parser.add_argument(
         '--benchmark',
         choices=list(BENCHMARKS),
         default='agora',
-        help='whose rules (default: %(default)s)',
+        help='benchmark whose rules apply (default: %(default)s)',
     )
     parser.add_argument(
         '--max-faults',
         type=int,
         default=20,
         metavar='N',
-        help='print so many faults (default: %(default)s)',
+        help='maximum number of faults to print (default: %(default)s)',
     )
     return parser.parse_args(argv)
 

@@ -28,7 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        '--write', type=Path, metavar='FILE', help='write it to this file'
+        '--write',
+        type=Path,
+        metavar='FILE',
+        help='write the list to this file',
     )
     return parser
 

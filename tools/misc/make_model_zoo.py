@@ -56,8 +56,8 @@ def make_section(model: Mapping[str, Any]) -> str:
     names = names or {model['Metadata']['Benchmark']}
     if len(names) != 1:
         raise ValueError(
-            f'{METAFILE}: {model["Name"]}: results must be of one Dataset, '
-            f'not {sorted(names)}'
+            f'{METAFILE}: {model["Name"]}: all results must have the same '
+            f'Dataset, got {sorted(names)}'
         )
     lines = [f'## {names.pop()}', '', f'`{model["Config"]}`', '']
     if published or measured:
@@ -101,7 +101,7 @@ def make_page(page: str, metafile: str) -> str:
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f'{PAGE}: must hold {BEGIN!r} and {END!r}')
+        raise ValueError(f'{PAGE}: must contain {BEGIN!r} and {END!r}')
     models = yaml.safe_load(metafile)['Models']
     sections = [make_section(model) for model in models if is_benchmark(model)]
     return f'{before}{begin}\n\n' + '\n'.join(sections) + f'\n{end}{after}'
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write or check; returns 1 if the page is not up to date."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        '--check', action='store_true', help='only look, write nothing'
+        '--check', action='store_true', help='check only, write nothing'
     )
     args = parser.parse_args(argv)
     old = PAGE.read_text()
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if old == new:
         return 0
     if args.check:
-        print(f'{PAGE} is not up to date; run {Path(__file__).name}')
+        print(f'{PAGE} is outdated; run {Path(__file__).name}')
         return 1
     with atomic_write(PAGE, overwrite=True) as stream:
         stream.write(new.encode())

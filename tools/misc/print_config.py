@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--save-path',
         type=Path,
         metavar='FILE',
-        help=f'also write it to a file: {", ".join(FORMATS)}',
+        help=f'also write the config to a file: {", ".join(FORMATS)}',
     )
     add_overwrite_option(parser, 'FILE if it exists')
     add_cfg_options(parser)
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     path = args.save_path
     if path is not None and path.suffix not in FORMATS:
-        sys.exit(f'error: --save-path {path}: allowed are {FORMATS}')
+        sys.exit(f'error: --save-path {path}: allowed suffixes are {FORMATS}')
     if path is not None:
         refuse_existing(path, args.overwrite)
     config = read_config(args.config, args.cfg_options)

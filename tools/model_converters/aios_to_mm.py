@@ -39,23 +39,23 @@ from aios.utils.safe_io import atomic_write
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__.split('Example::')[0])
-    parser.add_argument('src', type=Path, help='checkpoint to read')
-    parser.add_argument('dst', type=Path, help='checkpoint to write')
+    parser.add_argument('src', type=Path, help='input checkpoint')
+    parser.add_argument('dst', type=Path, help='output checkpoint')
     parser.add_argument(
         '--ema',
         action='store_true',
-        help='take the averaged weights; the published numbers are those of '
-        'the others',
+        help='convert the averaged (EMA) weights; the published results are '
+        'those of the other weights',
     )
     parser.add_argument(
         '--allow-partial',
         action='store_true',
-        help='accept unknown tensors (left out) and missing ones',
+        help='accept missing tensors, and drop unknown ones',
     )
     parser.add_argument(
         '--reverse',
         action='store_true',
-        help='from our names to official ones',
+        help='convert from our names to official names',
     )
     add_overwrite_option(parser, 'DST if it exists')
     return parser.parse_args(argv)
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
     if args.dst.exists() and not args.overwrite:
-        sys.exit(f'{args.dst} exists; --overwrite replaces it')
+        sys.exit(f'{args.dst} exists; add --overwrite to replace it')
     try:
         weights = select_weights(read_checkpoint(args.src), args.ema)
         if args.reverse:

@@ -36,16 +36,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out',
         type=Path,
-        help='an .npz file (one source) or a folder; default: next to the '
-        'source',
+        help='output folder, or .npz file for a single source (default: next '
+        'to the source)',
     )
     add_overwrite_option(parser, 'existing files')
     parser.add_argument(
-        '--no-compress', action='store_true', help='bigger, faster to read'
+        '--no-compress',
+        action='store_true',
+        help='write uncompressed files: larger, but faster to load',
     )
     args = parser.parse_args(argv)
     if len(args.sources) > 1 and args.out and args.out.suffix == '.npz':
-        parser.error('--out must be a folder for several sources')
+        parser.error('--out must be a folder if there are several sources')
     return args
 
 
@@ -62,7 +64,7 @@ def convert(
     """Convert one file and print what it holds."""
     arrays, dropped = to_plain_arrays(read_model_file(source))
     if not arrays:
-        raise BodyModelFileError(f'{source}: holds no arrays')
+        raise BodyModelFileError(f'{source}: contains no arrays')
     save_npz(target, arrays, overwrite=overwrite, compress=compress)
     print(f'{source} -> {target} ({target.stat().st_size / 2**20:.2f} MB)')
     for name, array in arrays.items():
@@ -72,7 +74,7 @@ def convert(
     try:
         check_body_model_arrays(arrays, target)
     except BodyModelFileError as error:
-        print(f'  no SMPL-X model for this project: {error}')
+        print(f'  not usable as an SMPL-X model: {error}')
     else:
         print('  complete SMPL-X model')
 

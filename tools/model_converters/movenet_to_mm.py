@@ -69,23 +69,25 @@ PYRAMID = ROOT + 'center_net_mobile_net_v2fpn_feature_extractor/model_1/'
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('package', type=Path, help='folder of the package')
-    parser.add_argument('dst', type=Path, help='.safetensors file to write')
+    parser.add_argument(
+        'package', type=Path, help='folder of the unpacked npm package'
+    )
+    parser.add_argument('dst', type=Path, help='output file, .safetensors')
     parser.add_argument(
         '--calibrate',
         type=Path,
         metavar='IMAGES_DIR',
-        help='folder of images whose statistics are taken instead',
+        help='compute the statistics on the images in this folder',
     )
     parser.add_argument(
         '--all-heads',
         action='store_true',
-        help='keep the heads for boxes, too; they are no part of the backbone',
+        help='also keep the box heads, which are not part of the backbone',
     )
     add_overwrite_option(parser, 'DST if it exists')
     args = parser.parse_args(argv)
     if args.dst.suffix != '.safetensors':
-        parser.error(f'{args.dst}: the name must end with .safetensors')
+        parser.error(f'{args.dst}: the suffix must be .safetensors')
     return args
 
 
@@ -105,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     write(model, args.dst, digest, args.overwrite)
     size = args.dst.stat().st_size / 2**20
-    print(f'wrote {args.dst} ({size:.1f} MiB) of weights {digest}')
+    print(f'wrote {args.dst} ({size:.1f} MiB) from weights {digest}')
 
 
 def read_package(package: Path) -> tuple[dict[str, np.ndarray], str]:
@@ -130,7 +132,7 @@ def read_package(package: Path) -> tuple[dict[str, np.ndarray], str]:
         entries = [entry for group in groups for entry in group['weights']]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f'{path}: no graph model of TensorFlow.js '
+            f'{path}: not a TensorFlow.js graph model '
             f'({type(error).__name__}: {error})'
         ) from error
     data = b''.join(_read(path.with_name(name)) for name in files)
@@ -143,9 +145,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f'{path}: there is no such file; {FETCH}'
-        ) from error
+        raise FileNotFoundError(f'{path}: no such file; {FETCH}') from error
 
 
 def _arrays(
@@ -160,8 +160,8 @@ def _arrays(
             kind = f'{kind} as {entry["quantization"]["dtype"]}'
         if kind not in kinds:
             raise CheckpointError(
-                f'{where}: {entry["name"]} is stored as {kind}; MoveNet has '
-                f'{" and ".join(kinds)}'
+                f'{where}: {entry["name"]} is stored as {kind}, expected '
+                f'{" or ".join(kinds)}'
             )
         dtype = np.dtype(kinds[kind])
         count = math.prod(entry['shape'])
@@ -172,8 +172,8 @@ def _arrays(
         start = stop
     if start != len(data):
         raise CheckpointError(
-            f'{where}: damaged, or of another version: {len(data):,} bytes, '
-            f'the .json describes {start:,}'
+            f'{where}: damaged or of another version, it has {len(data):,} '
+            f'bytes, the .json file describes {start:,}'
         )
 
 
@@ -207,7 +207,7 @@ def _fill(
 ) -> None:
     target = getattr(layer, attribute).data
     if source not in arrays:
-        raise CheckpointError(f'the graph has no weights {source}')
+        raise CheckpointError(f'the graph has no weights named {source}')
     value = torch.from_numpy(arrays[source])
     if value.ndim == 4:  # height, width, in, out; depthwise: 1 for out
         is_depthwise = layer.groups > 1
@@ -215,7 +215,7 @@ def _fill(
         value = value.permute(order)
     if value.shape != target.shape:
         raise CheckpointError(
-            f'{source}: shape {tuple(arrays[source].shape)} does not fit '
+            f'{source}: has shape {tuple(arrays[source].shape)}, expected '
             f'{tuple(target.shape)}'
         )
     target.copy_(value)

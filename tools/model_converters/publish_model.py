@@ -74,9 +74,9 @@ inferencer = AiOSInferencer.from_pretrained('THIS FOLDER OR REPOSITORY')
 def build_parser() -> argparse.ArgumentParser:
     """The command line; more than mmdet's tool of the same name."""
     parser = make_parser(__doc__)
-    parser.add_argument('in_file', type=Path, help='checkpoint to read')
+    parser.add_argument('in_file', type=Path, help='input checkpoint')
     parser.add_argument(
-        'out_file', type=Path, help='name to publish, without the hash'
+        'out_file', type=Path, help='output file, without the hash'
     )
     parser.add_argument(
         '--save-keys',
@@ -87,29 +87,31 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--ema',
         action='store_true',
-        help='publish ema_state_dict as state_dict. With an EMAHook '
-        'MMEngine saves the averages as state_dict, so these are the others',
+        help='publish ema_state_dict as state_dict. MMEngine swaps the two '
+        'when it saves a training with EMAHook: state_dict has the '
+        'averages, ema_state_dict the weights of the last step',
     )
     parser.add_argument(
         '--safetensors',
         action='store_true',
-        help='write weights as safetensors, which cannot hold code; entries '
-        'of meta become text',
+        help='write safetensors, a format that cannot contain code; meta is '
+        'stored as text',
     )
     parser.add_argument(
         '--hub-folder',
         type=Path,
         metavar='FOLDER',
-        help='write model.safetensors, config.py and README.md, a model card, '
+        help='write model.safetensors, config.py and a model card README.md, '
         'for the Hugging Face Hub and AiOSInferencer.from_pretrained; '
-        'OUT_FILE is the name of the model',
+        'OUT_FILE is the model name',
     )
     parser.add_argument(
         '--licenses',
         nargs='+',
         default=[],
         metavar='PART=LICENSE',
-        help='with --hub-folder: of weights, body (model) and (training) data',
+        help='with --hub-folder: licenses of the weights, the body model and '
+        'the training data',
     )
     add_overwrite_option(parser, 'an earlier result')
     return parser
@@ -128,7 +130,7 @@ def write_hub_folder(
     licenses = parse_licenses(args.licenses)
     config = (content.get('meta') or {}).get('cfg')
     if not isinstance(config, str):
-        raise CheckpointError('no config is stored in this checkpoint')
+        raise CheckpointError('this checkpoint contains no config')
     files = {
         HUB_WEIGHTS: pack(content, safetensors=True),
         'config.py': config.encode(),
@@ -150,9 +152,9 @@ def parse_licenses(texts: list[str]) -> dict[str, str]:
     pairs = dict(text.partition('=')[::2] for text in texts)
     if set(pairs) != set(PARTS) or not all(pairs.values()):
         raise ValueError(
-            f'--licenses must name those of {", ".join(PARTS)}, and of no '
-            'other part, as PART=LICENSE (that of the code is Apache-2.0); '
-            f'got {" ".join(texts) or "nothing"}'
+            f'--licenses must set each of {", ".join(PARTS)} once, as '
+            'PART=LICENSE (the code is Apache-2.0); got '
+            f'{" ".join(texts) or "nothing"}'
         )
     return {'code': 'Apache-2.0'} | {part: pairs[part] for part in PARTS}
 
@@ -180,7 +182,7 @@ def select_content(
     missing = [key for key in keys if key not in content]
     if missing:
         raise CheckpointError(
-            f'no entry {", ".join(missing)}; there are {", ".join(content)}'
+            f'has no entry {", ".join(missing)}; entries: {", ".join(content)}'
         )
     kept = {key: content[key] for key in keys}
     if 'state_dict' in kept or ema:
@@ -212,8 +214,8 @@ def pack(content: dict[str, Any], safetensors: bool) -> bytes:
     others = set(content) - {'meta', 'state_dict'}
     if others or 'state_dict' not in content:
         raise CheckpointError(
-            'safetensors hold meta and state_dict; --save-keys says '
-            f'{", ".join(content)}'
+            'safetensors files contain meta and state_dict only, but '
+            f'--save-keys is {", ".join(content)}'
         )
     meta = content.get('meta') or {}
     texts = {

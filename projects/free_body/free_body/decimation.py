@@ -60,7 +60,9 @@ def decimate(
             if left.get(buckets[x], 0) > 0:
                 mesh.push(x)
     if any(left.values()):
-        raise RuntimeError(f'decimation got stuck; still to remove: {left}')
+        raise RuntimeError(
+            f'decimation stopped, vertices still to remove: {left}'
+        )
     return mesh.alive, np.array(list(mesh.faces.values()))
 
 

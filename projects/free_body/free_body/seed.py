@@ -30,7 +30,7 @@ def lengths(meters: np.ndarray, dtype: type) -> np.ndarray:
     counts = np.rint(np.round(meters / LENGTH_UNIT, 3))
     limit = np.iinfo(dtype).max
     if np.abs(counts).max() > limit:
-        raise ValueError(f'lengths beyond {limit * LENGTH_UNIT} m')
+        raise ValueError(f'lengths must be at most {limit * LENGTH_UNIT} m')
     return counts.astype(dtype)
 
 

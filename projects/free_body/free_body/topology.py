@@ -85,7 +85,7 @@ def build_topology(
     faces = np.concatenate([place[faces], *eye_faces])
     if len(source) != NUM_SKIN_VERTICES or len(faces) != NUM_FACES:
         raise RuntimeError(
-            f'{len(source)} vertices and {len(faces)} faces instead of '
+            f'got {len(source)} vertices and {len(faces)} faces, expected '
             f'{NUM_SKIN_VERTICES} and {NUM_FACES}'
         )
     hand = region[source] == _HAND
