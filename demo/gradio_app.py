@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A local page that finds persons in an image or a short video.
+"""Local web page that detects persons in an image or a short video.
 
-It needs ``pip install -r requirements/demo.txt`` and a checkpoint. Nothing
-leaves the machine: the page loads nothing from elsewhere. Only what browsers
-upload is read. Results are deleted when the next ones are asked for,
-uploads half an hour later, and everything when the program ends.
+Needs ``pip install -r requirements/demo.txt`` and a checkpoint. No data leave
+the machine, and the page loads nothing from the network. Only files uploaded
+in the browser are read. Results are deleted when the next ones are requested,
+uploads after half an hour, and all files when the program ends.
 
 Examples:
     python demo/gradio_app.py CHECKPOINT

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Find the persons of images, and write meshes, parameters and overlays.
+r"""Detect persons in images and write meshes, parameters and overlays.
 
 In the output folder:
 
     params.npz                  persons of all images, see
                                 aios.results.SequenceResult
-    params/NAME.npz             those of image NAME
+    params/NAME.npz             persons of image NAME
     vis/NAME.jpg                the image with boxes, skeletons and bodies
     mesh/NAME_person0.obj       a mesh per person, best score first, in meters
                                 and camera axes (x right, y down, z forward)

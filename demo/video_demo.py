@@ -1,14 +1,14 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Find the persons of a video, frame by frame.
+r"""Detect persons in a video, frame by frame.
 
 In the output folder:
 
     params.npz      persons of all frames, see aios.results.SequenceResult
     vis.mp4         the video with boxes, skeletons and bodies
 
-Memory does not grow with the length of the video. After an interruption the
-same command with --resume goes on.
+Memory use does not depend on the length of the video. After an interruption
+the same command with --resume continues.
 
 Examples:
     python demo/video_demo.py dance.mp4 CONFIG CHECKPOINT --track --smooth

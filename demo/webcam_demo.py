@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Find the persons in front of a camera.
+r"""Detect persons in the frames of a camera.
 
-The newest frame is shown with boxes, skeletons and bodies; frames that come
-meanwhile are skipped. With --out-dir everything is kept as by
-video_demo.py. The key q, Esc or Ctrl-C ends it.
+The newest frame is shown with boxes, skeletons and bodies; frames that arrive
+during processing are skipped. With --out-dir the same files are written as by
+video_demo.py. Press q, Esc or Ctrl-C to stop.
 
 Examples:
     python demo/webcam_demo.py 0 CONFIG CHECKPOINT --show

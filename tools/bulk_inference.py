@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Find the persons of many videos, with any number of processes.
+r"""Run inference on many videos with any number of processes.
 
-Processes that are given the same OUT_DIR share the work, on one machine or
-on several with a shared file system; each video is done once.  Start them
-again after whatever happened, and they go on.  OUT_DIR/manifest.jsonl says
-how far they are, results are in OUT_DIR/results/NAME (docs/en/scale.md).
+Processes with the same OUT_DIR share the work, on one machine or on several
+with a shared file system; each video is processed once. Interrupted processes
+continue when started again. Progress is recorded in OUT_DIR/manifest.jsonl,
+results are in OUT_DIR/results/NAME (docs/en/scale.md).
 
 Examples:
     python tools/bulk_inference.py videos/ aios_r50 CHECKPOINT --out-dir out

@@ -2,9 +2,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Run AGORA's official evaluation on stored predictions.
 
-Predictions are a submission (predictions.zip, or its folder) or what
-tools/test.py --out wrote. A sweep over thresholds needs scores: a submission
-has them in scores.json beside the archive.
+Predictions are a submission (predictions.zip, or its folder) or the output of
+tools/test.py --out. A sweep over thresholds needs scores, which a submission
+has in scores.json next to the archive.
 
 Example:
     python tools/eval_agora.py work_dirs/agora/predictions.zip \

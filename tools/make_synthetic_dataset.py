@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Make images or sequences of persons with exact SMPL-X labels.
+r"""Render images or sequences of persons with exact SMPL-X labels.
 
 Examples:
     python tools/make_synthetic_dataset.py data/synthetic --images 500

@@ -1,9 +1,8 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Make a page that plays results in a browser: persons and their images.
+r"""Write an HTML page that plays results in a browser, with their images.
 
-The page is one file. It needs no network, no server and no installation, so
-it can be sent to others.
+The page is a single file that needs no network, server or installation.
 
 Examples:
     python tools/make_viewer.py outputs/video_demo

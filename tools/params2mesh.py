@@ -4,7 +4,7 @@ r"""Convert results to files for other programs.
 
 {formats}
 
-Results of other programs are read with --from:
+--from reads results of other programs:
 
 {programs}
 
@@ -21,8 +21,8 @@ Examples:
         --format npz --out scaled.npz
     python tools/params2mesh.py results --fill-gaps 30 --format glb
 
-A folder is that of a run; if it was interrupted, what it left is used.  The
-files go next to the results, under their name, or to --out.
+Results can be a folder of a demo; if its run was interrupted, the existing
+frames are used. Files are written next to the results, or to --out.
 """
 
 from __future__ import annotations

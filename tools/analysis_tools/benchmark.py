@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Measure speed and memory of a detector, in total and by phase.
 
-With ``--compare`` two detectors take turns on the same images in the same
-process, so that whatever else the machine does hits both. Weights are random
-and images are noise; that changes nothing, because all persons of
-``test_cfg.max_per_img`` are returned whatever their scores.
+With ``--compare`` two detectors process the same images alternately in one
+process, so that other load on the machine affects both. Weights are random
+and images are noise; this does not affect the cost, because
+``test_cfg.max_per_img`` persons are returned regardless of their scores.
 
 Example:
     python tools/analysis_tools/benchmark.py configs/aios/aios_r50.py \

@@ -2,15 +2,15 @@
 r"""Measure the kernels of multi-scale deformable attention.
 
 All kernels, and mmcv's ``multi_scale_deformable_attn_pytorch`` as ``mmcv
-(torch)``, take turns in one process. The size is that of one encoder layer of
-a four-level DETR, in which every cell of the feature levels is a query. CPU
-time counts all threads and depends little on what else the machine does; wall
-time is what one waits, and all there is on a GPU. Memory is the largest beyond
-the inputs, of a call of its own: giving memory back, so that it is counted,
-takes time. Prints a table in Markdown with the median of each.
+(torch)``, are measured alternately in one process. The size is that of one
+encoder layer of a four-level DETR, in which every cell of the feature levels
+is a query. CPU time is the sum over all threads and depends little on other
+load; on a GPU only wall time is measured. Memory is the peak beyond the
+inputs, measured in a separate call, because freeing memory takes time. Prints
+a Markdown table of medians.
 
-The value may be of another ``--dtype``; locations are float32 always, as
-bfloat16 is off by whole pixels.
+``--dtype`` applies to the value tensor; locations are always float32, because
+bfloat16 would shift them by whole pixels.
 
 Example:
     python tools/analysis_tools/benchmark_msda.py --threads 2

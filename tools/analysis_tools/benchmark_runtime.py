@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Measure aios.runtime against the number of pixels and of persons.
+r"""Measure aios.runtime as a function of image size and number of persons.
 
-Processor time of one thread, the fastest of some runs. What depends on persons
-is measured with copies of the likeliest candidate in a drawn image, because a
-model finds only so many (``aios_s`` has ten candidates).
+Reports the CPU time of one thread, the minimum of several runs. The cost per
+person is measured with copies of the best candidate in a synthetic image,
+because the number of candidates is limited (``aios_s`` has ten).
 
 Example:
     python -m aios export aios_s.onnx

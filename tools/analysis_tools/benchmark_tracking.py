@@ -2,12 +2,12 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Measure tracking and smoothing on synthetic sequences with ground truth.
 
-The network looks at each image once; its persons are kept in --detections and
-read from there the next time. "true ids" is what a tracker could reach at
-best with these persons: each has the id of the labeled person it overlaps
-with.  "filled" has persons in the gaps of tracks, too.  Errors and jitter are
-those of 22 body joints relative to the pelvis, of tracks that are matched to
-persons.  Needs the package trackeval.
+The network runs once per image; detections are cached in --detections. Row
+"true ids" is the upper bound for a tracker with these detections: each gets
+the id of the labeled person that it overlaps. Row "filled" also has persons in
+the gaps of tracks. Errors and jitter are computed on 22 body joints relative
+to the pelvis, over tracks that are matched to labeled persons. Needs the
+package trackeval.
 
 Example:
     python tools/make_synthetic_dataset.py data/crowds --sequences 6 \

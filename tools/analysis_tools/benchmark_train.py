@@ -2,11 +2,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Measure the training step of a detector, in total and by phase.
 
-With ``--compare`` detectors take turns in the same process, so that whatever
-else the machine does hits all; all get the same images and persons. Without
-``--data`` images are noise and persons are made up. With it all train on the
-images of a config, loaded in the same process. Of other configs only the
-model counts.
+With ``--compare`` several detectors are measured alternately in one process,
+so that other load on the machine affects all; all get the same images and
+persons. Without ``--data`` images are noise and persons are random. With
+``--data`` all detectors train on the images of that config, loaded in the same
+process; the datasets of the other configs are not used.
 
 Example:
     python tools/analysis_tools/benchmark_train.py configs/aios/aios_r50.py \

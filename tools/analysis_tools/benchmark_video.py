@@ -1,15 +1,15 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Measure video_demo.py from end to end, and where it waits.
+r"""Measure video_demo.py end to end, with the waiting times of its threads.
 
-Reading, the network, and drawing with writing run in three threads. For each
-the table has its own processor time, and how long it waited for the others;
-processor time of PyTorch's other threads is in the total only. Weights are
-random without ``--checkpoint``: persons are found everywhere, as many as
-``--persons`` says. ``--drawn`` shows as many to the shipped weights. With
-``--live FPS`` frames come at that rate, as from a camera, those that nothing
-waits for are lost, and nothing is written: then it prints the time from a
-frame to its drawn image, too.
+Reading, the network, and drawing with writing run in three threads. The table
+has the CPU time of each thread and how long it waited for the others; CPU time
+of PyTorch's other threads is included in the total only. Without
+``--checkpoint`` weights are random, and ``--persons`` persons are returned per
+frame; ``--drawn`` renders as many persons for the shipped weights. With
+``--live FPS`` frames arrive at that rate, as from a camera; frames that come
+while the network is busy are dropped, and nothing is written. The time from a
+frame to its drawn image is then printed, too.
 
 Example:
     python tools/analysis_tools/benchmark_video.py configs/aios/aios_tiny.py \
@@ -301,7 +301,7 @@ def main(argv: list[str] | None = None) -> None:
         f'batch size {args.batch_size}, {args.device}, '
         f'{args.threads or torch.get_num_threads()} threads\n'
     )
-    rows = [['ms per frame', 'its processor time', 'waits for others']]
+    rows = [['ms per frame', 'CPU time', 'waiting']]
     for name, title in THREADS.items():
         times = (spent[name][x] / frames for x in ('processor', 'waits'))
         rows.append([title, *(f'{1000 * x:.0f}' for x in times)])

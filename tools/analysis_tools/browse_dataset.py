@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Draw the labels of a dataset into its images.
+r"""Draw the labels of a dataset on its images.
 
 Writes one image per sample (boxes and skeletons on the left, body meshes
-on the right) and a contact sheet of all of them. Needs no display.
+on the right) and a contact sheet of all samples. Needs no display.
 
 Example:
     python tools/analysis_tools/browse_dataset.py \

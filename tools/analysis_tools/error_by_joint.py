@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Report errors by joint and by part as tables and bar plots.
+r"""Report errors per joint and per part as tables and bar plots.
 
-Reads what tools/test.py --out wrote, and the labels of the config's dataset;
-images are not opened.
+Reads the predictions of tools/test.py --out and the labels of the config's
+dataset; images are not needed.
 
 Example:
     python tools/analysis_tools/error_by_joint.py CONFIG predictions.pkl \

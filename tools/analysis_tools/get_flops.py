@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Count parameters and multiply-adds of a detector, by phase.
 
-Counted are matrix products, convolutions and attention, as torch sees them;
-sampling, norms and activations are not. One multiply-add is what MMEngine and
-most papers call one FLOP. A config that needs a package which is not installed
-is listed with its name.
+Counts matrix products, convolutions and attention with torch's counter, but
+not sampling, norms and activations. One multiply-add is what MMEngine and most
+papers call one FLOP. If a config needs a package that is not installed, its
+row names the package.
 
 Example:
     python tools/analysis_tools/get_flops.py configs/aios/aios_r50.py \

@@ -1,13 +1,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Measure the package on a GPU with the other benchmarks, in minutes.
+r"""Run the other benchmarks on a GPU in a few minutes.
 
-Each step is a command of its own, so that one that fails or hangs does not
-stop the others; its reason is recorded. All numbers go to one JSON file after
-every step. From such a file the tables of a page are written, here or
-elsewhere. Steps after the one of deformable attention run with the kernel
-that was fastest there, forward and backward in float32.
+Each step runs as a separate command, so that a step that fails or hangs does
+not stop the others; the reason is recorded. All numbers are written to one
+JSON file after every step. --tables-of writes the tables of such a file into a
+page. The steps after the one of deformable attention use the kernel that was
+fastest there, forward and backward in float32.
 
-Without network and installed packages: see gpu_report.sh.
+On a machine without network use gpu_report.sh.
 
 Example:
     python tools/analysis_tools/gpu_report.py --json outputs/gpu_report.json

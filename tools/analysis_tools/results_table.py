@@ -2,8 +2,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Tabulate metrics of several runs as CSV, LaTeX or Markdown.
 
-Reads JSON files: what tools/test.py leaves in WORK_DIR/TIMESTAMP, what
-tools/eval_agora.py --out writes, or any dictionary of numbers.
+Reads JSON files: those of tools/test.py in WORK_DIR/TIMESTAMP, those of
+tools/eval_agora.py --out, or any dictionary of numbers.
 
 Example:
     python tools/analysis_tools/results_table.py a=run_a.json b=run_b.json \

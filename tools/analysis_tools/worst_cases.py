@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Make a contact sheet of the persons with the largest errors.
+r"""Write a contact sheet of the persons with the largest errors.
 
-Each case shows the image around the person with the true joints (left) and the
-predicted ones (right). Reads what tools/test.py --out wrote.
+Each case shows the image around the person with the ground-truth joints (left)
+and the predicted joints (right). Reads the predictions of tools/test.py --out.
 
 Example:
     python tools/analysis_tools/worst_cases.py CONFIG predictions.pkl \

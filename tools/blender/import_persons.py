@@ -1,16 +1,16 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Open results in Blender: persons, camera, frame rate, video behind them.
+r"""Open results in Blender: persons, camera, frame rate, background video.
 
     blender --python tools/blender/import_persons.py -- outputs/video_demo
 
-The folder holds ``persons.glb`` (--save-glb of the demos), and may hold
-``vis.mp4``. Without a window, and saved:
+The folder contains ``persons.glb`` (--save-glb of the demos) and optionally
+``vis.mp4``. To save a file without opening a window:
 
     blender --background --python tools/blender/import_persons.py -- \
         outputs/video_demo --background-video dance.mp4 --save dance.blend
 
-``--fbx dance.fbx`` converts them for programs that read FBX only. It needs
-nothing but Blender, 4.2 or newer. The module ``bpy`` of pip does as well:
+``--fbx dance.fbx`` writes an FBX file for programs that read FBX only. Needs
+Blender 4.2 or newer, or the module ``bpy`` from pip:
 ``python tools/blender/import_persons.py outputs/video_demo``.
 """
 

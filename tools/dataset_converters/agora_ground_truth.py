@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Make one file of AGORA's data frames, for AGORAMetric and eval_agora.py.
+r"""Convert AGORA's data frames to one file for AGORAMetric and eval_agora.py.
 
-Data frames are large pickles that are read as a whole; from this file meshes
-are read image by image. pandas is not needed.
+Data frames are large pickles that must be read as a whole; from the converted
+file meshes are read image by image. pandas is not needed.
 
 Example:
     python tools/dataset_converters/agora_ground_truth.py \

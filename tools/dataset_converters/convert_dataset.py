@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Make a HumanData file of the official release of a dataset.
+r"""Convert the official release of a dataset to a HumanData file.
 
-docs/en/datasets.md says what to download. An interrupted run is resumed.
+docs/en/datasets.md lists the downloads. An interrupted run is resumed.
 
 Examples:
     python tools/dataset_converters/convert_dataset.py agora --help

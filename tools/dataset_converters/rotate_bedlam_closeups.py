@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Turn BEDLAM's close-ups upright.
+r"""Rotate BEDLAM's close-up images upright.
 
-Images of scenes with _closeup in their names are stored lying on their side
-(one scene is not: its cameras, in the label files, tell). Labels refer to them
-turned by 90 degrees clockwise, in a folder whose name has no _closeup.
-Images that are there already are not made again.
+Images of scenes with _closeup in their names are stored rotated by 90 degrees,
+except for one scene, which is recognized by the cameras in its label file.
+Labels refer to the images rotated by 90 degrees clockwise, in a folder whose
+name has no _closeup. Existing images are skipped.
 
 Example:
     python tools/dataset_converters/rotate_bedlam_closeups.py \

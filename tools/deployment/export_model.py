@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Export the network of a detector: ONNX, or a program of torch.export.
+r"""Export the network of a detector to ONNX or with torch.export.
 
-The suffix of OUT says which: .onnx or .pt2.  The file takes images of one
-size, and holds everything up to the predictions of the last decoder layer;
-persons are chosen and posed from them afterwards (docs/en/deployment.md).
-Nothing is written unless the results equal those of PyTorch.
+The suffix of OUT selects the format: .onnx or .pt2. The file takes images of
+one size and contains the network up to the predictions of the last decoder
+layer; selecting and posing persons is not included (docs/en/deployment.md).
+Nothing is written unless the results agree with those of PyTorch.
 
 Examples:
     python tools/deployment/export_model.py aios_r50 CHECKPOINT aios.onnx

@@ -2,9 +2,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Check an annotation file before training with it.
 
-Looks at shapes, NaN, boxes, images, duplicate persons, the order of eyes
-and joints, and poses some bodies to find out how hands are stored. Exits with
-1 if something is wrong, 2 if the file cannot be read.
+Checks shapes, NaN, boxes, images, duplicate persons, the order of eyes and
+joints, and poses some bodies to detect the hand convention. The exit status is
+1 if there are faults, 2 if the file cannot be read.
 
 Example:
     python tools/misc/check_humandata.py mine.npz --images data/mine/images

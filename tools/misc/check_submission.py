@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Check that a server will accept a submission, before it is uploaded.
+r"""Check a submission against the server's rules before uploading it.
 
-Checks where files lie, their names and numbers, the keys, types and shapes in
-them, and whether NumPy 1 can read them. Nothing in the files is run. Exits
-with 1 if there is a fault, 2 if there is no submission.
+Checks the locations, names and numbers of the files, their keys, types and
+shapes, and whether NumPy 1 can read them. No code in the files is executed.
+The exit status is 1 if there are faults, 2 if there is no submission.
 
 Example:
     python tools/misc/check_submission.py work_dirs/agora/predictions.zip

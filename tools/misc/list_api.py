@@ -2,9 +2,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """List the public names of the package, as JSON.
 
-Public is what a package has in ``__all__``.  The files are read, not run.  A
-test compares the list with tests/test_packaging/public_api.json, so that
-no change of the API goes unnoticed.
+The public names of a package are those in ``__all__``. The files are parsed,
+not imported. A test compares the list with
+tests/test_packaging/public_api.json to detect changes of the API.
 
 Examples:
     python tools/misc/list_api.py

@@ -2,8 +2,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Write the tables of docs/en/model_zoo.md from the metafile.
 
-The page shows published numbers beside what was measured with this project;
-numbers are only ever changed in configs/aios/metafile.yml.
+The page shows published results next to those measured with this project; both
+are edited in configs/aios/metafile.yml only.
 
 Example:
     python tools/misc/make_model_zoo.py            # after a change

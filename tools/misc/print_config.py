@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-r"""Print a config with everything it inherits.
+r"""Print a config with its inherited settings.
 
 Examples:
     python tools/misc/print_config.py configs/aios/aios_r50.py

@@ -2,9 +2,9 @@
 """Convert a checkpoint of the published AiOS or ED-Pose.
 
 Reads ``aios_checkpoint.pth`` or ``edpose_r50_coco.pth``, renames their
-tensors, leaves out second names and the licensed body model, and writes a
-checkpoint that MMEngine loads into ``configs/_base_/models/aios_r50.py``.
-``--reverse`` makes an official file of one of ours.
+tensors, drops duplicates and the licensed body model, and writes a checkpoint
+that MMEngine loads into ``configs/_base_/models/aios_r50.py``. ``--reverse``
+converts one of our checkpoints to the official format.
 
 Example::
 

@@ -2,10 +2,10 @@
 r"""Convert body-model files to plain .npz files without Python objects.
 
 Reads .pkl and .npz files of SMPL, SMPL-H, MANO, FLAME and SMPL-X without
-running code from them (chumpy is not needed) and writes every array under
-its own name; sparse matrices become dense, entries that are not arrays are
-left out and named. The result loads with np.load(allow_pickle=False) and in
-every loader of the format.
+executing code from them (chumpy is not needed) and writes every array under
+its name. Sparse matrices become dense; entries that are not arrays are dropped
+and listed. The result loads with np.load(allow_pickle=False) and in every
+loader of the format.
 
     python tools/model_converters/convert_body_model.py \
         SMPLX_NEUTRAL.pkl --out data/body_models/smplx

