@@ -58,7 +58,7 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     doctor = commands.add_parser(
         'doctor',
         help='check the environment and advise on problems',
-        description='Exit status: 0 if the package can work, 1 if not.',
+        description='The exit status is 0 if the package works, 1 if not.',
     )
     doctor.add_argument(
         '--json', action='store_true', help='print a list of JSON objects'
@@ -66,21 +66,22 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     doctor.set_defaults(run=_doctor)
     export = commands.add_parser(
         'export',
-        help='write the model in the package as an ONNX file',
-        description='Results of ONNX Runtime and PyTorch are compared first. '
-        'For other models: tools/deployment/export_model.py.',
+        help='export the included model to ONNX',
+        description='Results are verified against PyTorch. For other models '
+        'use tools/deployment/export_model.py.',
     )
     export.add_argument(
         'out',
         nargs='?',
-        help="the file (default: in the user's cache, for --runtime onnx)",
+        help="output file (default: the file in the user's cache that "
+        '--runtime onnx uses)',
     )
     export.add_argument(
         '--shape',
         type=int,
         nargs=2,
         metavar=('H', 'W'),
-        help='fixed image size with a batch size of one (default: any)',
+        help='fixed image size, with a batch size of 1 (default: dynamic)',
     )
     export.add_argument(
         '--int8',

@@ -98,7 +98,8 @@ class BulkRun:
         names = Counter(item.name for item in items)
         if not names or max(names.values()) > 1:
             raise ValueError(
-                f'items must be some, with different names, got {names}'
+                'items must not be empty and must have distinct names, got '
+                f'{names}'
             )
         self._join(dict(settings or {}))
 
@@ -189,7 +190,7 @@ def read_states(out_dir: str | os.PathLike) -> list[dict[str, Any]]:
     """
     root = Path(out_dir)
     if not (root / LIST).is_file():
-        raise FileNotFoundError(f'{root}: there is no {LIST}')
+        raise FileNotFoundError(f'{root}: has no {LIST}')
     items = _read_list(root)['items']
     return [
         item | dict(state='todo') | _read_state(root, number)
@@ -210,7 +211,7 @@ def _read_list(root: Path) -> dict[str, Any]:
             and isinstance(item.get('path'), str)
         ):
             raise CorruptFileError(
-                f'{root / LIST}: damaged (items[{number}] must have texts '
+                f'{root / LIST}: damaged (items[{number}] must have strings '
                 f"'name' and 'path', got {item!r:.80})"
             )
     return record
@@ -224,6 +225,6 @@ def _read_state(root: Path, number: int) -> dict[str, Any]:
         return {}
     except CorruptFileError as error:
         raise CorruptFileError(
-            f'{error}; remove it, and the item is done again'
+            f'{error}; delete it to process the item again'
         ) from error
     return record

@@ -64,7 +64,7 @@ class CameraModel:
         given = (self.focal_length, self.fov, self.intrinsics)
         if sum(value is not None for value in given) > 1:
             raise ValueError(
-                'give one of focal_length, fov and intrinsics, not several'
+                'give only one of focal_length, fov and intrinsics'
             )
         if self.focal_length is not None and not (
             0 < self.focal_length < math.inf
@@ -220,8 +220,8 @@ def load_intrinsics(
         raise
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(
-            f'{path}: holds no camera matrix K of shape (3, 3) in a .npy, '
-            f'.npz, .json or .txt file ({error})'
+            f'{path}: must be a .npy, .npz, .json or .txt file with a camera '
+            f'matrix K of shape (3, 3) ({error})'
         ) from error
     return K, size, distortion
 

@@ -53,20 +53,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--batch-size',
         type=int,
         default=1,
-        help='images of the same size at once (default: %(default)s)',
+        help='number of images processed at once; they must have the same '
+        'size (default: %(default)s)',
     )
     add_overwrite_option(run, 'the results of an earlier run')
     run.add_argument(
         '--resume',
         action='store_true',
-        help='go on where an earlier run was interrupted',
+        help='continue an interrupted run',
     )
     add_cfg_options(run)
     run.add_argument(
         '--launcher',
         choices=['none', 'pytorch'],
         default='none',
-        help='pytorch: share the work with the other processes of torchrun',
+        help='pytorch: share the work among the processes of torchrun',
     )
 
 
@@ -83,8 +84,8 @@ def add_runtime_options(parser: argparse._ActionsContainer) -> None:
         '--dtype',
         choices=DTYPES,
         default='float32',
-        help='of the backbone, bfloat16 with --runtime openvino where the '
-        'processor computes with it (default: %(default)s)',
+        help='dtype of the backbone; bfloat16 needs --runtime openvino and a '
+        'processor that supports it (default: %(default)s)',
     )
 
 
@@ -97,7 +98,7 @@ def runtime_options(args: argparse.Namespace) -> dict[str, Any]:
     if args.runtime in RUNTIMES:
         return dict(runtime=args.runtime, dtype=args.dtype)
     if args.dtype != 'float32':
-        raise ValueError(f'--dtype {args.dtype} is for --runtime openvino')
+        raise ValueError(f'--dtype {args.dtype} needs --runtime openvino')
     return {}
 
 
@@ -106,11 +107,12 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         'config',
         nargs='?',
-        help='config file, or name of a model (aios_r50); may be left out if '
-        'the checkpoint holds it. Without both: aios_s, whose weights come '
-        'with the package. With --runtime onnx or openvino: an .onnx file',
+        help='config file, or a model name (aios_r50); can be omitted if the '
+        'checkpoint contains the config. Without config and checkpoint: '
+        'aios_s, the included model. With --runtime onnx or openvino: '
+        'an .onnx file',
     )
-    parser.add_argument('checkpoint', nargs='?', help='weights')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint')
 
 
 def model_and_weights(args: argparse.Namespace) -> tuple[str | None, Any]:
@@ -126,7 +128,7 @@ def add_device_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--device``; without it the value is ``None``."""
     parser.add_argument(
         '--device',
-        help='cpu, cuda, cuda:1, mps, ... (default: the best there is)',
+        help='cpu, cuda, cuda:1, mps, ... (default: the best available)',
     )
 
 
@@ -136,13 +138,14 @@ def add_limits(parser: argparse._ActionsContainer) -> None:
         '--score-thr',
         type=float,
         default=0.3,
-        help='leave out persons with a lower score (default: %(default)s)',
+        help='drop persons with a lower score (default: %(default)s)',
     )
     parser.add_argument(
         '--max-persons',
         type=int,
         metavar='N',
-        help='at most N persons of an image, the best (default: all)',
+        help='keep at most N persons per image, those with the highest '
+        'scores (default: all)',
     )
 
 
@@ -153,30 +156,31 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         '--nms-iou',
         type=float,
         metavar='IOU',
-        help='of persons whose boxes overlap more keep the best, 0.7 helps in '
-        'videos (default: what the config says; as published, all)',
+        help='non-maximum suppression: among persons whose boxes overlap '
+        'more, keep the one with the highest score; 0.7 helps in videos '
+        '(default: as in the config; the published one keeps all)',
     )
     group.add_argument(
         '--track',
         action='store_true',
-        help='give persons the same id in all frames',
+        help='assign consistent ids to persons over frames',
     )
     group.add_argument(
         '--smooth',
         action='store_true',
-        help='take the jitter out of motion (implies --track)',
+        help='smooth the motion of persons (implies --track)',
     )
     group.add_argument(
         '--ground',
         action='store_true',
         help='put persons on the floor and keep standing feet in place, in '
-        'params.npz and the files made of it; for videos of a fixed camera '
-        'whose focal length is given (implies --track)',
+        'params.npz and the exported files; for videos of a fixed '
+        'camera with a given focal length (implies --track)',
     )
     group.add_argument(
         '--largest-person',
         action='store_true',
-        help='keep one person, the largest (implies --track)',
+        help='keep only the largest person (implies --track)',
     )
 
 
@@ -188,25 +192,25 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         '--focal-length',
         type=float,
         metavar='PX',
-        help='pixels of the original image',
+        help='focal length in pixels of the original image',
     )
     group.add_argument(
         '--fov',
         type=float,
         metavar='DEGREES',
-        help="angle of view across the image's width",
+        help='horizontal field of view',
     )
     group.add_argument(
         '--intrinsics',
         metavar='FILE',
-        help='camera matrix: .npy, .npz, .json or .txt; the lens distortion '
-        'of a .npz or .json is taken out of the images',
+        help='file with the camera matrix: .npy, .npz, .json or .txt; lens '
+        'distortion in a .npz or .json file is removed from the images',
     )
     group.add_argument(
         '--no-exif',
         action='store_true',
-        help='do not use the focal length that image files state; otherwise '
-        'it is used if none of the above is given',
+        help='ignore the focal length in the EXIF data of images, which is '
+        'used if none of the options above is given',
     )
 
 
@@ -218,7 +222,9 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         help='folder for the results (default: %(default)s)',
     )
     group.add_argument(
-        '--no-vis', action='store_true', help='no images with persons drawn'
+        '--no-vis',
+        action='store_true',
+        help='do not write images with persons drawn on them',
     )
     group.add_argument(
         '--draw',
@@ -260,20 +266,20 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar='N',
-        help='use every N-th frame of videos',
+        help='use every N-th frame of a video',
     )
     group.add_argument(
         '--start',
         type=int,
         default=0,
         metavar='FRAME',
-        help='first frame of videos, from 0',
+        help='first frame of a video, counted from 0',
     )
     group.add_argument(
         '--end',
         type=int,
         metavar='FRAME',
-        help='first frame of videos that is left out',
+        help='first frame of a video that is no longer read',
     )
 
 
@@ -333,8 +339,7 @@ def run_demo(
     parser = make_parser(description)
     parser.add_argument(
         'source',
-        help='image or video, folder or pattern (in quotes) of several, or '
-        'file:// address',
+        help='image, video, folder, quoted pattern, or file:// URL',
     )
     add_options(parser)
     add_reading_options(parser)
@@ -413,9 +418,9 @@ def make_inferencer(
     if runtime := runtime_options(args):
         if weights is not None or args.cfg_options:
             raise ValueError(
-                f'--runtime {args.runtime} takes one .onnx file, no '
-                'checkpoint and no --cfg-options: python -m aios export '
-                'makes it of them'
+                f'--runtime {args.runtime} takes one .onnx file, without a '
+                'checkpoint and --cfg-options; python -m aios export '
+                'creates it'
             )
         path = None if model == SHIPPED_MODEL else model
         return OnnxInferencer(path, args.device, **options, **runtime)
@@ -455,11 +460,10 @@ def report(summary: Summary, args: argparse.Namespace) -> None:
     )
     if not summary.persons:
         print(  # noqa: T201
-            f'no persons were found with a score of at least {args.score_thr} '
-            '(--score-thr)'
+            f'no person has a score of at least {args.score_thr} (--score-thr)'
         )
     for note in summary.notes:
         print(note)  # noqa: T201
     if summary.problems:
         text = '\n  '.join(summary.problems)
-        fail(f'all is done but what could not be read:\n  {text}')
+        fail(f'these inputs could not be read, all others are done:\n  {text}')

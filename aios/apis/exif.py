@@ -108,8 +108,8 @@ def exif_focal_length(
     low, high = (limit * math.hypot(*size) for limit in _ANGLES)
     if not low < focal.pixels < high:
         raise ExifError(
-            f'{path}: EXIF focal length of {focal.pixels:.4g} pixels in an '
-            f'image of {size[0]} x {size[1]} makes no sense'
+            f'{path}: EXIF focal length of {focal.pixels:.4g} pixels is '
+            f'implausible for an image of {size[0]} x {size[1]}'
         )
     return focal
 
@@ -154,8 +154,8 @@ def _sensor_side(tags: Mapping[int, Any], size: tuple[int, int]) -> float:
     side = pixels * _MILLIMETERS[unit] / per_unit
     if not _SENSORS[0] < side < _SENSORS[1]:
         raise ExifError(
-            f'FocalPlaneXResolution of {per_unit:.5g} makes a sensor of '
-            f'{side:.4g} mm'
+            f'FocalPlaneXResolution of {per_unit:.5g} implies an implausible '
+            f'sensor width of {side:.4g} mm'
         )
     return side
 
@@ -177,5 +177,5 @@ def _number(tags: Mapping[int, Any], tag: int, name: str) -> float:
     except (TypeError, ValueError, ZeroDivisionError):
         number = math.nan
     if not 0 < number < math.inf or isinstance(value, str):
-        raise ExifError(f'{name} is {value!r}, no positive number')
+        raise ExifError(f'{name} must be a positive number, got {value!r}')
     return number

@@ -35,8 +35,9 @@ def ground_file(
     try:
         if motion is not None and motion.moves:
             raise GroundError(
-                f'the camera moves ({motion.share:.0%} of the frames have '
-                'another background than shortly before); it must stand still'
+                f'the camera must not move, but in {motion.share:.0%} of the '
+                'frames the background differs from that of the frames '
+                'before'
             )
         grounded, report = ground_sequence(persons, body_model)
     except GroundError as error:

@@ -25,20 +25,20 @@ def hub_weights(name: str | os.PathLike, revision: str | None = None) -> Path:
     if Path(name).is_dir():
         path = Path(name, HUB_WEIGHTS)
         if not path.is_file():
-            raise FileNotFoundError(f'{path}: there is no such file')
+            raise FileNotFoundError(f'{path}: no such file')
         return path
     try:
         from huggingface_hub import hf_hub_download
     except ModuleNotFoundError as error:
         raise ValueError(
-            f'{name}: is no folder, and repositories need huggingface_hub: '
-            'pip install huggingface_hub'
+            f'{name}: not a folder, and downloading from the Hub needs '
+            'huggingface_hub: pip install huggingface_hub'
         ) from error
     try:
         return Path(hf_hub_download(str(name), HUB_WEIGHTS, revision=revision))
     except (OSError, ValueError) as error:
         reason = str(error).partition('\n')[0]
         raise FileNotFoundError(
-            f'{name}: neither a folder nor a repository with {HUB_WEIGHTS} '
+            f'{name}: must be a folder or a repository with {HUB_WEIGHTS} '
             f'({reason})'
         ) from error

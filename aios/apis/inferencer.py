@@ -299,7 +299,9 @@ class AiOSInferencer(BaseInferencer):
         """
         reading, choice, drawing, _ = self._dispatch_kwargs(**kwargs)
         if drawing:
-            raise ValueError(f'stream() draws nothing, got {sorted(drawing)}')
+            raise ValueError(
+                f'stream() does not draw; remove {sorted(drawing)}'
+            )
         sources = open_sources(inputs, **reading)
         choice['with_vertices'] = with_vertices
         results = self._results(sources, batch_size, False, **choice)

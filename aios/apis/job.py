@@ -124,7 +124,7 @@ def run_inference(
         _fingerprint(inferencer, sources, processing), presentation, folders
     )
     if resume and any(source.live for source in sources):
-        raise ValueError('a camera cannot be resumed')
+        raise ValueError('input from a camera cannot be resumed')
     with folder_lock(root) if dist.is_main else nullcontext():
         earlier = None
         if dist.is_main:

@@ -41,8 +41,7 @@ def run_live(args: argparse.Namespace) -> int:
 def _follow(args: argparse.Namespace) -> Summary:
     if not (args.out_dir or args.show or args.view or args.send):
         raise ValueError(
-            'nothing to do: give --show, --view, --out-dir or --send, or '
-            'several'
+            'no output is selected: add --show, --view, --out-dir or --send'
         )
     if args.send_to is not None and args.send is None:
         raise ValueError('--send-to needs --send')

@@ -154,8 +154,8 @@ def _open_rerun() -> None:
         was_open = _listens(_RERUN_PORT)
         time.sleep(0.5)
     raise ValueError(
-        "--view rerun: Rerun's window did not open; without a display, start "
-        '`rerun --serve-web --bind 127.0.0.1` before'
+        '--view rerun: the Rerun viewer did not start; without a display, '
+        'run `rerun --serve-web --bind 127.0.0.1` first'
     )
 
 

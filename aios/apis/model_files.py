@@ -52,8 +52,8 @@ def find_config(name: str | os.PathLike) -> Path:
     configs = _configs()
     if str(name) not in configs:
         raise FileNotFoundError(
-            f'{name}: neither a config file nor the name of a model; the '
-            f'names are {", ".join(sorted(configs)) or "not installed"}'
+            f'{name}: neither a config file nor a model name; model names: '
+            f'{", ".join(sorted(configs)) or "not installed"}'
         )
     return configs[str(name)]
 
@@ -94,8 +94,8 @@ def read_model_config(
         return Config(dict(fields))
     if weights is None:
         raise ValueError(
-            'give a model (a config file, or one of the names that '
-            'AiOSInferencer.list_models() returns), weights, or both'
+            'give a model (a config file, or a name of '
+            'AiOSInferencer.list_models()), weights, or both'
         )
     meta = (content or load_weights(weights)).get('meta') or {}
     if isinstance(meta.get('cfg'), str):
@@ -104,7 +104,7 @@ def read_model_config(
     if set(meta) == {'source'}:  # converted while it was read
         return Config.fromfile(find_config(OFFICIAL_CONFIG))
     raise CheckpointError(
-        f'{weights}: there is no config in this checkpoint; name the one it '
+        f'{weights}: the checkpoint contains no config; give the config it '
         'was trained with'
     )
 
@@ -114,11 +114,10 @@ def _read_config_file(path: Path) -> Config:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program
         raise ValueError(
-            f'{path}: cannot be read as a config '
-            f'({type(error).__name__}: {error})'
+            f'{path}: not a valid config ({type(error).__name__}: {error})'
         ) from error
     if 'model' not in config:
-        raise ValueError(f'{path}: this config has no model')
+        raise ValueError(f'{path}: the config has no model')
     return config
 
 
@@ -143,9 +142,7 @@ def build_model(
             missing, or a shape differs.
     """
     if weights is None:
-        raise ValueError(
-            'no weights: name a checkpoint. Random weights find no persons'
-        )
+        raise ValueError('no weights are given; set a checkpoint')
     content = content or load_weights(weights)
     model = _build(config)
     try:
@@ -166,7 +163,7 @@ def _build(config: Config) -> nn.Module:
             return MODELS.build(config.model)
     except Exception as error:  # modules may raise anything
         raise ValueError(
-            f'{_named(config)} describes no model that can be built: {error}'
+            f'{_named(config)}: the model cannot be built: {error}'
         ) from error
 
 
@@ -191,7 +188,7 @@ def check_device(device: str) -> None:
             # PyTorch's message lists the backends of an internal operator.
             reason = 'PyTorch finds no Metal on this machine'
         raise ValueError(
-            f'device {device!r} cannot be used ({reason}); cpu always can'
+            f'device {device!r} is not available ({reason}); use cpu'
         ) from error
 
 
@@ -203,7 +200,7 @@ def load_weights(weights: str | os.PathLike) -> dict[str, Any]:
         CheckpointError: If it is damaged or holds more than data.
     """
     if '://' not in str(weights) and not Path(weights).is_file():
-        raise FileNotFoundError(f'{weights}: there is no such checkpoint')
+        raise FileNotFoundError(f'{weights}: no such checkpoint')
     return load_checkpoint(str(weights), 'cpu')
 
 

@@ -43,8 +43,8 @@ def describe_model(
     resizes = [s for s in steps if s['type'].endswith('WholeBodyResize')]
     if len(resizes) != 1:
         raise ValueError(
-            'the test pipeline of the config must have one WholeBodyResize, '
-            f'it has {[step["type"] for step in steps]}'
+            'the test pipeline of the config must have exactly one '
+            f'WholeBodyResize, got {[step["type"] for step in steps]}'
         )
     body = config['model']['bbox_head'].get('body_model') or {}
     return dict(

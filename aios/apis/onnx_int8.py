@@ -107,7 +107,9 @@ def export_int8(
         )
         enough = loss.found >= _MIN_FOUND * loss.persons
         if not (enough and loss.pixels <= _MAX_DISTANCE):
-            raise ExportError(f'integers lose too much: {loss}')
+            raise ExportError(
+                f'quantization changes the results too much: {loss}'
+            )
         stream.write(content)
     return loss
 
@@ -154,7 +156,9 @@ def _measure(
             distances.append(np.linalg.norm(there - here, axis=-1))
     found = sum(map(len, pixels))
     if not found:
-        raise ExportError(f'none of {persons} persons is found with integers')
+        raise ExportError(
+            f'the quantized model detects none of {persons} persons'
+        )
     pixel, meter = (
         float(np.median(np.concatenate([x.ravel() for x in distances])))
         for distances in (pixels, meters)

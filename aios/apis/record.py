@@ -62,9 +62,9 @@ def prepare_folder(
     if earlier.presentation != record.presentation:
         if earlier.complete:
             raise ValueError(
-                f'{folder}: the run there is complete. '
-                'tools/params2mesh.py makes other files of it; '
-                '--overwrite (overwrite=True) does it all again'
+                f'{folder}: this run is complete. tools/params2mesh.py '
+                'converts its results; --overwrite (overwrite=True) repeats '
+                'the run'
             )
         # Files are made again from the parts; obsolete ones are removed.
         _remove_products(folder, earlier.folders, keep=('parts',))

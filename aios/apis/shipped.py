@@ -26,8 +26,8 @@ def shipped_weights() -> Path:
     path = Path(aios.__file__).parent / f'weights/{SHIPPED_MODEL}.safetensors'
     if not path.is_file():
         raise FileNotFoundError(
-            f'{path}: the weights that come with the package are missing; '
-            'install it anew, or name a checkpoint'
+            f'{path}: the weights of the package are missing; reinstall the '
+            'package, or set a checkpoint'
         )
     return path
 
@@ -59,12 +59,11 @@ def shipped_onnx() -> Path:
     missing = [name for name in _EXPORTERS if find_spec(name) is None]
     if missing:
         raise FileNotFoundError(
-            f'{path}: the shipped model was not exported yet, and '
-            f'{", ".join(missing)} {"is" if len(missing) == 1 else "are"} '
-            'not there to do it. Install the extras aios[torch], '
+            f'{path}: the included model is not exported yet, and exporting '
+            f'it needs {", ".join(missing)}. Install the extras aios[torch], '
             'aios[mminstall] and aios[optional], or run `python -m aios '
-            'export aios_s.onnx` where they are, and name that file, or '
-            'copy it to this place'
+            'export aios_s.onnx` in another environment, and give that file '
+            'or copy it to this path'
         )
     from .onnx_export import export_model
 

@@ -164,14 +164,14 @@ def open_sources(
     entries = [inputs] if single else inputs
     if not isinstance(entries, Sequence) or not entries:
         raise ValueError(
-            'inputs must be a file, a folder, a pattern, a file:// address, '
-            'an array, the number of a camera, or a list of files or of '
-            f'arrays, got {inputs!r}'
+            'inputs must be a file, a folder, a pattern, a file:// URL, an '
+            'array, a camera number, or a list of files or of arrays, got '
+            f'{inputs!r}'
         )
     kinds = {isinstance(entry, np.ndarray) for entry in entries}
     if len(kinds) > 1:
         raise ValueError(
-            'a list of inputs must hold files only, or arrays only'
+            'inputs must be a list of files only, or of arrays only'
         )
     if kinds == {True}:
         return [ArraySource(entries)]
@@ -215,7 +215,7 @@ def _add_videos(
 def _local_path(entry: Any) -> str:
     if not isinstance(entry, (str, os.PathLike)):
         raise ValueError(
-            f'a list of inputs holds files or arrays, got {entry!r}'
+            f'inputs must be a list of files or arrays, got {entry!r}'
         )
     text = os.fspath(entry)
     parts = urlsplit(text)
@@ -223,8 +223,8 @@ def _local_path(entry: Any) -> str:
         return os.path.expanduser(text)
     if parts.scheme != 'file' or parts.netloc not in ('', 'localhost'):
         raise ValueError(
-            f'{text}: only file:// addresses of this machine are read; '
-            'download it first'
+            f'{text}: only local file:// URLs are read; download the file '
+            'first'
         )
     return url2pathname(parts.path)
 

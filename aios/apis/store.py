@@ -166,7 +166,7 @@ def load_partial(folder: Path) -> SequenceResult:
     paths = [shard.path for shard in found[0] or found[1]]
     if not paths:
         raise FileNotFoundError(
-            f'{folder}: neither params.npz nor parts of it are there'
+            f'{folder}: has no params.npz and no partial results'
         )
     parts = [SequenceResult.load(path) for path in paths]
     return SequenceResult.from_frames(

@@ -65,11 +65,11 @@ class VideoSource(FrameSource):
         readable = capture.read()[0]
         capture.release()
         if not readable:
-            raise ValueError(f'{path}: not one frame can be read')
+            raise ValueError(f'{path}: no frame can be read')
         if 0 < self._announced <= start:
             raise ValueError(
-                f'{path}: has {self._announced} frames, none from number '
-                f'{start} on'
+                f'{path}: has {self._announced} frames, start must be less, '
+                f'got {start}'
             )
         self._source_fps = fps if 0 < fps <= _MAX_FPS else 25.0
         self.fps = self._source_fps / interval
@@ -77,8 +77,8 @@ class VideoSource(FrameSource):
     def _open(self) -> cv2.VideoCapture:
         if not is_utf8(str(self.path)):
             raise ValueError(
-                f'{safe_name(str(self.path))}: OpenCV needs names in UTF-8; '
-                'rename this video'
+                f'{safe_name(str(self.path))}: OpenCV needs file names in '
+                'UTF-8; rename the video'
             )
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
@@ -185,7 +185,7 @@ class CameraSource(FrameSource):
         if not self._capture.isOpened():
             raise ValueError(
                 f'{self.name}: cannot be opened; cameras are numbered from '
-                '0, and a program can have one only if no other has it'
+                '0, and another program may be using this one'
             )
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps <= _MAX_FPS else 25.0

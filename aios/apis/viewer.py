@@ -110,8 +110,8 @@ def find_images(
         if persons.source and _is_inside(choice, folder):
             return choice
     raise FileNotFoundError(
-        f'{choices[0]}: no images inside {folder}; say where they are '
-        '(--source), or take others (--images; none shows persons alone)'
+        f'{choices[0]}: {folder} contains no images; set --source, or '
+        'another value of --images (none shows persons only)'
     )
 
 
@@ -174,7 +174,7 @@ def _images(
             break
     if not found:
         raise ValueError(
-            f'{source}: has no image of the frames {wanted[0]!r} to '
+            f'{source}: has no images of the frames {wanted[0]!r} to '
             f'{wanted[-1]!r} of the results'
         )
     yield from [None] * (len(wanted) - done)

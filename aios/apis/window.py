@@ -82,7 +82,7 @@ def show_image(image: np.ndarray, title: str, milliseconds: int) -> int:
         return cv2.waitKey(milliseconds)
     except cv2.error as error:
         raise OSError(
-            'no window can be opened: there is no display, or this OpenCV is '
-            'opencv-python-headless (pip install opencv-python brings '
-            'windows); write images instead'
+            'cannot open a window: there is no display, or OpenCV has no '
+            'window support (opencv-python-headless; install opencv-python '
+            'instead); write images instead'
         ) from error

@@ -116,7 +116,7 @@ ARMATURE_OPTION = {
     '--armature': dict(
         choices=sorted(ARMATURES),
         default='smplx',
-        help='whose names bones have; smplx by default',
+        help='naming scheme of the bones (default: smplx)',
     )
 }
 

@@ -175,7 +175,7 @@ class BVHExporter(Exporter):
             '--scale': dict(
                 type=float,
                 default=1.0,
-                help='units per meter, 100 for centimeters',
+                help='units per meter, such as 100 for centimeters',
             )
         }
     )

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 FPS_OPTION: dict[str, dict[str, Any]] = {
     '--fps': dict(
         type=float,
-        help='frames per second, for images and --from; default 1, of amass '
-        '30',
+        help='frames per second, for images and --from (default: 1; amass: '
+        '30)',
     )
 }
 

@@ -19,8 +19,8 @@ EXPRESSION_OPTION = {
     '--expressions': dict(
         choices=EXPRESSION_NAMES,
         default='smplx',
-        help='names of expressions; arkit for those of the free body that '
-        'ARKit has, too',
+        help='naming scheme of the expressions; arkit: names of ARKit for '
+        'the expressions of the free body that it defines',
     )
 }
 

@@ -98,8 +98,8 @@ def write_glb(
     arkit = expressions == 'arkit'
     if arkit and sequence.body_model not in ('', 'free'):
         raise ValueError(
-            "expressions='arkit' is for the free body, whose expressions are "
-            f'known; these results are of {sequence.body_model!r}'
+            "expressions='arkit' needs the free body; these results are of "
+            f'{sequence.body_model!r}'
         )
     refuse_existing(Path(path), overwrite)
     times = sequence.times(fps)
@@ -137,7 +137,8 @@ class GLBExporter(Exporter):
             '--correctives': dict(
                 choices=CORRECTIVES,
                 default='exact',
-                help='blend shapes for what plain skinning lacks',
+                help='pose correctives as blend shapes, which linear blend '
+                'skinning lacks',
             )
         }
     )

@@ -41,7 +41,7 @@ class MeshScene(GLTFScene):
     ) -> None:
         if basis is None:
             raise ValueError(
-                'bodies without a skeleton are moved by blend shapes: '
+                'without a skeleton bodies are animated by blend shapes, so '
                 "correctives must be 'exact'"
             )
         rows = np.flatnonzero(self.sequence.person_id == person_id)

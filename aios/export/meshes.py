@@ -83,8 +83,9 @@ def given_meshes(sequence: SequenceResult) -> tuple[np.ndarray, np.ndarray]:
     if vertices is None or faces is None:
         missing = 'vertices' if vertices is None else 'faces'
         raise ValueError(
-            f'bodies of the model {sequence.body_model!r} are written as '
-            f'they were read, and these results have no {missing}'
+            f'bodies of the model {sequence.body_model!r} cannot be posed, '
+            'only stored meshes are written, and these results have no '
+            f'{missing}'
         )
     return vertices, faces
 
@@ -154,7 +155,9 @@ def frame_file(folder: Path, name: str) -> Path:
         ValueError: If the name leads out of the folder.
     """
     if Path(name).is_absolute() or '..' in Path(name).parts or '\0' in name:
-        raise ValueError(f'frame name {name!r} leads out of {folder}')
+        raise ValueError(
+            f'frame name {name!r} leads to a file outside {folder}'
+        )
     return folder / name
 
 
@@ -173,7 +176,7 @@ class MeshExporter(Exporter):
         '--axes': dict(
             choices=sorted(AXES),
             default='opencv',
-            help='y down as the results (opencv), or up (opengl)',
+            help='opencv: y down, as in the results; opengl: y up',
         )
     }
 

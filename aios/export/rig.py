@@ -64,8 +64,8 @@ class Rig:
         """
         if getattr(layer, 'flat_hand_mean', False):
             raise ValueError(
-                'the body model must have flat_hand_mean=False, as the '
-                'results have'
+                'the body model must have flat_hand_mean=False, as in the '
+                'results'
             )
         units = np.eye(2 * _NUM_BETAS)
         coefficients = np.concatenate([0 * units[:1], units])
@@ -161,7 +161,7 @@ class PersonMotion:
         rows = np.flatnonzero(sequence.person_id == person_id)
         if not len(rows):
             raise ValueError(
-                f'no person has the id {person_id}, there are '
+                f'there is no person with id {person_id}, ids are '
                 f'{sequence.person_ids.tolist()}'
             )
         coefficients = np.concatenate(
@@ -248,7 +248,7 @@ def even_time(
     if count > _MAX_FRAMES:
         raise ValueError(
             f'person {motion.person_id}: source_frames span {count} frames, '
-            f'at most {_MAX_FRAMES} can be written'
+            f'allowed are {_MAX_FRAMES}'
         )
     return keys, np.arange(keys[0], keys[-1] + 1), rate
 

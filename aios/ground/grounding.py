@@ -66,7 +66,7 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
         GroundError: If no feet are visible, or too few contacts are found.
     """
     if not any(track.seen.any() for track in tracks):
-        raise GroundError('no person whose feet are in the image')
+        raise GroundError('no person has feet inside the image')
     vertical = upright([track.legs for track in tracks])
     floor = Floor(vertical.up, 0.0)
     beliefs = options.beliefs
@@ -89,8 +89,8 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
         count = sum(len(track.stands()) for track in tracks)
         if count < _MIN_CONTACTS:
             raise GroundError(
-                'no feet stand still for long enough to tell where the floor '
-                f'is ({count} contacts, {_MIN_CONTACTS} are needed)'
+                'feet rest on the floor too rarely to estimate its plane: '
+                f'{count} contacts, {_MIN_CONTACTS} are needed'
             )
         if turn == 0:
             standing = [
@@ -104,7 +104,7 @@ def find_floor(tracks: Sequence[Track], options: GroundOptions) -> Floor:
         floor = fit_paths(tracks, floor, vertical, beliefs)
     sizes = [track.size for track in tracks]
     if not np.isfinite([*floor.up, floor.offset, *sizes]).all():
-        raise GroundError('no floor fits the paths of persons')
+        raise GroundError('no plane fits the paths of the persons')
     return floor
 
 
@@ -131,9 +131,9 @@ def check_floor(tracks: Sequence[Track], floor: Floor) -> dict[int, float]:
     is_off = np.abs(np.concatenate(list(persons.values()))) > _OFF
     if is_off.mean() > 0.5:
         raise FloorMissedError(
-            f'in {is_off.mean():.0%} of the frames the feet of persons are '
-            f'more than {_OFF} m from the floor that fits best; depths or the '
-            'focal length are too wrong, or persons are not on one floor'
+            f'in {is_off.mean():.0%} of the frames feet are more than {_OFF} '
+            'm off the fitted floor; depths or the focal length are '
+            'inaccurate, or persons are not on one floor'
         )
     medians = {p: float(np.median(x)) for p, x in persons.items() if len(x)}
     return {p: x for p, x in medians.items() if abs(x) > _OFF}

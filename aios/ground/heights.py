@@ -131,19 +131,19 @@ def _check(
             )
     if heights and sequence.num_frames > 1 and not sequence.timestamps.any():
         raise ValueError(
-            'heights of single persons need the ids of a video; in separate '
-            'images a number is another person each time'
+            'heights of single persons need ids of a video; in separate '
+            'images the same id is not the same person'
         )
     if heights and sequence.floor is not None:
         raise ValueError(
-            'heights of single persons would take them off the floor; set '
-            'them before persons are put on it'
+            'heights of single persons would move them off the floor; set '
+            'heights before grounding'
         )
     known = sequence.person_ids.tolist()
     for person in heights:
         if person not in known:
             raise ValueError(
-                f'there is no person {person}; ids are '
+                f'there is no person {person}, ids are '
                 f'{", ".join(map(str, known))}'
             )
 
@@ -155,9 +155,9 @@ def _check_growth(
     row = int(np.abs(growth).argmax())
     if abs(growth[row]) > limit:
         raise ValueError(
-            f'a person found with {before[row]:.2f} m cannot be '
-            f'{before[row] + growth[row]:.2f} m tall: more than '
-            f'{limit:.2f} m of difference distorts the body'
+            f'the height of a person estimated as {before[row]:.2f} m cannot '
+            f'be set to {before[row] + growth[row]:.2f} m; a change of more '
+            f'than {limit:.2f} m distorts the body'
         )
 
 

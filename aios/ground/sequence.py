@@ -92,7 +92,9 @@ def _grounded(
     if body_model is not None and not rigid:
         poser = BodyPoser(body_model)
     elif heights:
-        raise ValueError('known heights need the body model of the results')
+        raise ValueError(
+            'heights can only be set with the body model of the results'
+        )
     sizes: dict[int, tuple[float, float]] = {}
     left: dict[int, float] = {}
     if poser is not None:
@@ -123,16 +125,18 @@ def _grounded(
 def _check(sequence: SequenceResult) -> None:
     """Reject sequences without a static floor."""
     if not len(sequence):
-        raise GroundError('there are no persons')
+        raise GroundError('the results contain no persons')
     if not (np.diff(sequence.timestamps) > 0).all():
-        raise GroundError('frames have no times: a floor needs a video')
+        raise GroundError(
+            'the frames have no time stamps; grounding needs a video'
+        )
     steps = np.diff(sequence.timestamps)
     median = float(np.median(steps)) if len(steps) else 0.0
     uneven = np.maximum(steps / median, median / steps) > _UNEVEN
     if uneven.sum() > _UNEVEN_SHARE * len(steps):
         raise GroundError(
-            f'frames come at mixed rates, after {steps.min():.3g} to '
-            f'{steps.max():.3g} seconds: a floor needs an even frame rate'
+            'the frame rate must be constant, but frames are '
+            f'{steps.min():.3g} to {steps.max():.3g} seconds apart'
         )
     # K fitted to 2-D points differs in the last digits.
     changes = np.abs(sequence.K - sequence.K[0]) / sequence.K[0, 0, 0]
@@ -145,8 +149,8 @@ def _check(sequence: SequenceResult) -> None:
     ):
         if other.any():
             raise GroundError(
-                f'{name} of frame {other.argmax()} is another than that of '
-                'frame 0: the camera must not zoom'
+                f'{name} of frame {other.argmax()} differs from that of '
+                'frame 0; the camera must not zoom'
             )
     zoom = sequence.K[0, 0, 0] / sequence.image_sizes[0].max()
     assert sequence.camera_origin is not None  # set by SequenceResult
@@ -154,8 +158,8 @@ def _check(sequence: SequenceResult) -> None:
     if origin == 'virtual' or (origin == 'unknown' and zoom > _TELE):
         raise GroundError(
             f'the focal length is {zoom:.1f} times the image size, as of the '
-            "network's virtual camera, in which depths are wrong: give demos "
-            'the real one (--focal-length, --fov or --intrinsics)'
+            "network's virtual camera, whose depths are not metric; run the "
+            'demo with the real one (--focal-length, --fov or --intrinsics)'
         )
 
 

@@ -86,15 +86,15 @@ class AMASSImporter(Importer):
     ) -> tuple[SequenceResult, list[str]]:
         files = sorted(path.glob('*.npz')) if path.is_dir() else [path]
         if not files:
-            raise FileNotFoundError(f'{path}: no file that ends with .npz')
+            raise FileNotFoundError(f'{path}: contains no .npz file')
         motions = [_load(file, poser, options) for file in files]
         for name in ('rate', 'gender'):
             values = [getattr(motion, name) for motion in motions]
             for file, value in zip(files, values, strict=True):
                 if value != values[0]:
                     raise ValueError(
-                        f'{file}: {name} is {value}, that of {files[0].name} '
-                        f'is {values[0]}; read them one by one'
+                        f'{file}: {name} is {value}, but {values[0]} in '
+                        f'{files[0].name}; convert the files one by one'
                     )
         remarks = [
             'the camera is a virtual one; z = 0 of the file is the floor'
@@ -112,7 +112,7 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
     arrays = Person(str(path), load_npz(path, keys=_KEYS))
     if not {'poses', 'root_orient'} & set(arrays):
         raise ValueError(
-            f'{path}: neither poses nor root_orient, so it is not of AMASS'
+            f'{path}: not an AMASS file, it has neither poses nor root_orient'
         )
     if 'poses' in arrays:
         poses = arrays.array('poses', *((-1, size) for size in _PARTS))
@@ -123,13 +123,13 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
         )
         if len(root) != len(joints):
             raise ValueError(
-                f'{path}: root_orient has {len(root)} frames, pose_body '
+                f'{path}: root_orient has {len(root)} frames, but pose_body '
                 f'{len(joints)}'
             )
         poses = np.concatenate([root, joints], axis=1)
     count, size = poses.shape
     if not count:
-        raise ValueError(f'{path}: there are no frames')
+        raise ValueError(f'{path}: contains no frames')
     trans = arrays.array('trans', (count, 3))
     starts = [0, *_PARTS[size].values()]
     parameters = {
@@ -178,7 +178,7 @@ def _rate(arrays: Person, options: ReadingOptions) -> float:
             raise ValueError(f'{arrays.where}: {name} must be positive')
     if options.fps is None:
         raise ValueError(
-            f'{arrays.where}: no field mocap_frame_rate; see --fps'
+            f'{arrays.where}: has no field mocap_frame_rate; set --fps'
         )
     return options.fps
 

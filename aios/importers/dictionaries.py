@@ -44,7 +44,7 @@ class Person(Mapping[str, Any]):
         """Raise a ``ValueError`` if a field is missing."""
         if self._values.get(name) is None:
             raise ValueError(
-                f'{self.where}: no field {name!r}, there are '
+                f'{self.where}: has no field {name!r}; fields: '
                 f'{", ".join(map(str, self._values))}'
             )
 
@@ -64,7 +64,7 @@ class Person(Mapping[str, Any]):
         try:
             value = np.asarray(self._values[name], np.float64)
         except (TypeError, ValueError):
-            raise ValueError(f'{self.where}: {name} is no numbers') from None
+            raise ValueError(f'{self.where}: {name} must be numbers') from None
         found = value.shape
         while value.ndim > len(shapes[0]) and value.shape[0] == 1:
             value = value[0]
@@ -103,7 +103,8 @@ def frames_of(path: Path, key: str) -> Iterator[tuple[str, list[Person]]]:
         files = sorted(f for f in path.iterdir() if f.suffix in SUFFIXES)
         if not files:
             raise FileNotFoundError(
-                f'{path}: no file that ends with {", ".join(SUFFIXES)}'
+                f'{path}: contains no file with a suffix of '
+                f'{", ".join(SUFFIXES)}'
             )
     for file in files:
         yield from _frames(_load(file), str(file), file.stem, key)
@@ -122,10 +123,12 @@ def _load(path: Path) -> Any:
         try:
             return json.loads(path.read_bytes())
         except (ValueError, RecursionError) as error:
-            raise ValueError(f'{path}: no readable JSON ({error})') from error
+            raise ValueError(f'{path}: not valid JSON ({error})') from error
     if path.suffix == '.pkl':
         return load_pickle(path)
-    raise ValueError(f'{path}: must end with {", ".join(SUFFIXES)}')
+    raise ValueError(
+        f'{path}: unknown suffix, allowed are {", ".join(SUFFIXES)}'
+    )
 
 
 def _plain(array: np.ndarray) -> Any:
@@ -143,7 +146,7 @@ def _frames(
             isinstance(x, list) for x in content.values()
         ):
             raise ValueError(
-                f'{where}: no field {key!r}, there are '
+                f'{where}: has no field {key!r}; fields: '
                 f'{", ".join(map(str, content))}'
             )
         for stem, persons in content.items():
@@ -161,8 +164,8 @@ def _frames(
         yield name, _listed(content, where, key)
     else:
         raise ValueError(
-            f'{where}: holds neither persons nor frames of them, but '
-            f'{type(content).__name__}'
+            f'{where}: must be a list of persons or of frames of persons, '
+            f'got {type(content).__name__}'
         )
 
 
@@ -174,7 +177,7 @@ def _listed(persons: list[Any], where: str, key: str) -> list[Person]:
     for number, person in enumerate(persons):
         if not isinstance(person, Mapping):
             raise ValueError(
-                f'{where}: person {number} is no dictionary, but '
+                f'{where}: person {number} must be a dictionary, got '
                 f'{type(person).__name__}'
             )
     listed = [
@@ -231,8 +234,9 @@ def fitted_camera(
     width, height = size or np.round(2 * center).astype(int).tolist()
     if not (points[:, 2] > 0).all() or not focal > 0 or min(width, height) < 1:
         raise ValueError(
-            f'{where}: 3-D and 2-D points are not those of a camera; are '
-            'they in camera axes and in pixels of the image?'
+            f'{where}: no camera projects the 3-D points onto the 2-D '
+            'points; 3-D points must be in camera axes, 2-D points in '
+            'pixels of the image'
         )
     return Camera.from_focal(focal, (width, height), (center[0], center[1]))
 
@@ -250,7 +254,7 @@ def without_gaps(cameras: Sequence[Camera | None], where: str) -> list[Camera]:
     """
     last = next((camera for camera in cameras if camera is not None), None)
     if last is None:
-        raise ValueError(f'{where}: there are no persons')
+        raise ValueError(f'{where}: contains no persons')
     filled = []
     for camera in cameras:
         last = camera or last

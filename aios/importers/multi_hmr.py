@@ -87,8 +87,8 @@ def _camera(
         return None
     if not all('j2d' in person and 'j3d' in person for person in persons):
         raise ValueError(
-            f'{persons[0].where}: without j3d and j2d nothing says what the '
-            'camera is; see --image-size and --fov'
+            f'{persons[0].where}: without j3d and j2d the camera is unknown; '
+            'set --image-size and --fov'
         )
     points = [person.array('j3d', (-1, 3)) for person in persons]
     pixels = [

@@ -54,8 +54,7 @@ class PHALPImporter(Importer):
             for frame in content.values()
         ):
             raise ValueError(
-                f"{path}: no frames with the field 'smpl', so it is not of "
-                'PHALP'
+                f"{path}: not a PHALP file, no frame has the field 'smpl'"
             )
         frames = [
             Person(f'{path}: {name}', content[name])
@@ -63,7 +62,7 @@ class PHALPImporter(Importer):
         ]
         sizes = [size for frame in frames for size in _sizes(frame)]
         if not sizes:
-            raise ValueError(f'{path}: there are no persons')
+            raise ValueError(f'{path}: contains no persons')
         persons = SequenceResult.from_frames(
             [_frame(frame, sizes[0], poser, options) for frame in frames],
             fps=options.fps or 0.0,

@@ -112,8 +112,8 @@ def _camera(persons: Sequence[Person], size: tuple[int, int] | None) -> Camera:
         )
     if size is None:
         raise ValueError(
-            f'{where}: without pred_keypoints_2d nothing says how large the '
-            'image is; see --image-size'
+            f'{where}: without pred_keypoints_2d the image size is unknown; '
+            'set --image-size'
         )
     return Camera.from_focal(focal, size)
 

@@ -185,8 +185,7 @@ class FrameResult:
         instances, broken = finite_instances(instances, instances)
         if broken:
             logging.getLogger(__name__).warning(
-                'frame %r: %d persons with values that are not finite are '
-                'left out',
+                'frame %r: dropped %d persons with non-finite values',
                 name,
                 broken,
             )

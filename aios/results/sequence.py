@@ -176,13 +176,14 @@ class SequenceResult:
         size = 0 if self.vertices is None else self.vertices.shape[1]
         if self.has_parameters:
             raise ValueError(
-                f'faces are those of the body model {self.body_model!r}'
+                f'faces are given by the body model {self.body_model!r} and '
+                'must be omitted'
             )
         low, high = faces.min(initial=0), faces.max(initial=0)
         if low < 0 or (self.vertices is not None and high >= size):
             raise ValueError(
-                f'faces must be numbers of the {size} vertices, got {low} to '
-                f'{high}'
+                f'faces must be vertex indices in 0..{size - 1}, got {low} '
+                f'to {high}'
             )
         return faces
 
@@ -201,8 +202,7 @@ class SequenceResult:
         is_number = isinstance(self.fps, (int, float, np.number))
         if not (is_number and 0 <= self.fps < np.inf):
             raise ValueError(
-                'fps must be a number, not negative, nor infinite, got '
-                f'{self.fps!r}'
+                f'fps must be a finite number, not negative, got {self.fps!r}'
             )
 
     def __len__(self) -> int:
@@ -227,7 +227,7 @@ class SequenceResult:
         """
         if not self.has_parameters:
             raise ValueError(
-                f'SMPL-X parameters are needed; bodies of the model '
+                'this needs SMPL-X parameters, but bodies of the model '
                 f'{self.body_model!r} have joints and vertices only'
             )
 
@@ -259,7 +259,8 @@ class SequenceResult:
             if len(having) < len(full) and (having or not field.optional):
                 bad = next(f for f in full if name not in f.instances)
                 raise ValueError(
-                    f'frame {bad.name!r} has no field {name!r}, others have'
+                    f'frame {bad.name!r} has no field {name!r}, but other '
+                    'frames do'
                 )
             if having:
                 rows = [frame.instances[name] for frame in having]
@@ -454,7 +455,7 @@ def _check_version(
     version = arrays.get('format_version')
     if version is None:
         raise ValueError(
-            f'{path}: has no format_version, so it is no file of results'
+            f'{path}: not a results file, it has no format_version'
         )
     if version.size != 1 or version.item() != FORMAT_VERSION:
         raise ValueError(
@@ -471,8 +472,8 @@ def _check_rows(
     if (np.diff(frame_index) < 0).any():
         row = int(np.flatnonzero(np.diff(frame_index) < 0)[0]) + 1
         raise ValueError(
-            f'frame_index must ascend, row {row} is of frame '
-            f'{frame_index[row]} after one of frame {frame_index[row - 1]}'
+            f'frame_index must ascend; row {row} has frame '
+            f'{frame_index[row]} after frame {frame_index[row - 1]}'
         )
     if frame_index[0] < 0 or frame_index[-1] >= num_frames:
         raise ValueError(

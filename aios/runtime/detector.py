@@ -75,7 +75,7 @@ class OnnxDetector:
         dtype: str = 'float32',
     ) -> None:
         if not Path(path).is_file():
-            raise FileNotFoundError(f'{path}: there is no such file')
+            raise FileNotFoundError(f'{path}: no such file')
         self.session = _open_session(path, device, num_threads, runtime, dtype)
         self.description = read_description(self.session, path)
         self.test_cfg = DecodingConfig(**self.description['test_cfg'])
@@ -240,11 +240,15 @@ def _open_session(
     dtype: str,
 ) -> Any:
     if runtime not in RUNTIMES:
-        raise ValueError(f'runtime {runtime!r}: one of {", ".join(RUNTIMES)}')
+        raise ValueError(
+            f'runtime must be one of {", ".join(RUNTIMES)}, got {runtime!r}'
+        )
     if runtime == 'openvino':
         if device != 'cpu':
-            raise OnnxError(f'runtime openvino is for cpu, not for {device}')
+            raise OnnxError(
+                f'runtime openvino supports device cpu only, got {device}'
+            )
         return OpenVINOSession(path, num_threads, dtype)
     if dtype != 'float32':
-        raise OnnxError(f'dtype {dtype} is for runtime openvino')
+        raise OnnxError(f'dtype {dtype} needs runtime openvino')
     return make_session(path, device, num_threads)

@@ -54,7 +54,9 @@ class OpenVINOSession:
         dtype: str = 'float32',
     ) -> None:
         if dtype not in DTYPES:
-            raise ValueError(f'dtype {dtype!r}: one of {", ".join(DTYPES)}')
+            raise ValueError(
+                f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}'
+            )
         try:
             import openvino
         except ImportError as error:
@@ -63,7 +65,7 @@ class OpenVINOSession:
         supported = self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         if dtype == 'bfloat16' and 'BF16' not in supported:
             raise OnnxError(
-                'this processor does not compute with bfloat16, only with '
+                'this processor does not support bfloat16, only '
                 f'{", ".join(supported)}; use float32'
             )
         try:
@@ -198,8 +200,8 @@ def _backbone_nodes(model: openvino.Model) -> set[str]:
     ]
     if not convolutions:
         raise ValueError(
-            f'no convolution has weights that are named *{_BACKBONE}*: '
-            'bfloat16 is for files of python -m aios export'
+            'bfloat16 needs a file of python -m aios export; no convolution '
+            f'has weights named *{_BACKBONE}*'
         )
     images = model.input('images').get_node()
     needed = {x.get_name() for x in _reached(convolutions, _sources)}

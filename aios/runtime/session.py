@@ -52,9 +52,9 @@ def make_session(
     provider = f'{device.partition(":")[0].upper()}ExecutionProvider'
     if provider not in ort.get_available_providers():
         raise OnnxError(
-            f'this ONNX Runtime has no {provider}; it has '
-            f'{", ".join(ort.get_available_providers())} '
-            '(onnxruntime-gpu has that of CUDA)'
+            f'this ONNX Runtime has no {provider}, only '
+            f'{", ".join(ort.get_available_providers())} (onnxruntime-gpu '
+            'provides CUDA)'
         )
     options = ort.SessionOptions()
     # Spinning threads would slow down reading and drawing.
@@ -97,7 +97,9 @@ def read_description(
         for name, known in OPTIONS.items():
             unknown = set(description[name]) - set(known)
             if unknown:
-                raise ValueError(f'{name}: unknown {sorted(unknown)}')
+                raise ValueError(
+                    f'{name}: has unknown names {sorted(unknown)}'
+                )
         DecodingConfig(**description['test_cfg'])
         for name in ('scale', 'enlarged_scale'):
             long, short = map(int, description['resize'].get(name) or (2, 1))
@@ -117,8 +119,8 @@ def read_description(
         ValueError,
     ) as error:
         raise ValueError(
-            f'{path}: does not describe itself as a detector of AiOS '
-            f'({type(error).__name__}: {error}); write it with '
-            'python -m aios export, or tools/deployment/export_model.py'
+            f'{path}: contains no description of an AiOS detector '
+            f'({type(error).__name__}: {error}); export it with python -m '
+            'aios export or tools/deployment/export_model.py'
         ) from error
     return dict(description)

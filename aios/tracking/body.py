@@ -35,8 +35,8 @@ class Body:
         layer = poser.layer()
         if layer.flat_hand_mean:
             raise ValueError(
-                'hand poses of results are relative to the mean hand: the '
-                'body model must have flat_hand_mean=False'
+                'hand poses of results are relative to the mean hand pose, '
+                'so the body model must have flat_hand_mean=False'
             )
         # The model adds the mean to the axis-angle vectors, so only the sums
         # are rotations.

@@ -82,9 +82,9 @@ def make_image_track(
                 paths.append(Path(folder, f'{count - 1:06d}.jpg'))
                 paths[-1].write_bytes(_jpeg(image))
     if not count:
-        raise ValueError('there is no image of any frame')
+        raise ValueError('no frame has an image')
     if count != len(times):
-        raise ValueError(f'{count} images for {len(times)} frames')
+        raise ValueError(f'got {count} images for {len(times)} frames')
     return ImageTrack(tuple(paths), 'images' if video is None else 'video')
 
 

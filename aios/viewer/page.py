@@ -75,8 +75,9 @@ def write_viewer(
     size = sum(file.stat().st_size for file in [glb, *media])
     if size > _LIMIT:
         raise ValueError(
-            f'{path} would hold {size >> 20} MB, browsers take at most '
-            f'{_LIMIT >> 20}; use fewer frames or persons, or smaller images'
+            f'{path} would have {size >> 20} MB, browsers load at most '
+            f'{_LIMIT >> 20} MB; use fewer frames or persons, or smaller '
+            'images'
         )
     names = ['media'] if len(media) == 1 else []
     names = names or [f'media{index}' for index in range(len(media))]
@@ -171,7 +172,7 @@ def _check_animation(path: Path, persons: SequenceResult) -> None:
     wanted = persons.person_ids.tolist()
     if ids != wanted or 'persons' not in names:
         raise ValueError(
-            f'{path}: holds persons {ids}, the results have {wanted}'
+            f'{path}: has persons {ids}, expected {wanted} as in the results'
         )
     scene = document.get('scenes', [{}])[0].get('extras', {})
     _check_count(scene.get('num_frames'), persons.num_frames, f'{path}: ')
@@ -179,19 +180,21 @@ def _check_animation(path: Path, persons: SequenceResult) -> None:
 
 def _check_count(count: int | None, wanted: int, where: str = '') -> None:
     if count != wanted:
-        raise ValueError(f'{where}{count} frames, the results have {wanted}')
+        raise ValueError(
+            f'{where}{count} frames, expected {wanted} as in the results'
+        )
 
 
 def _read_document(path: Path) -> dict[str, Any]:
     with open(path, 'rb') as stream:
         header = stream.read(20)
         if len(header) < 20 or header[:4] != b'glTF':
-            raise ValueError(f'{path}: is no GLB file')
+            raise ValueError(f'{path}: not a GLB file')
         (length,) = struct.unpack('<I', header[12:16])
         try:
             return json.loads(stream.read(length))
         except ValueError as error:
-            raise ValueError(f'{path}: is damaged ({error})') from error
+            raise ValueError(f'{path}: damaged ({error})') from error
 
 
 def _fill(title: str, data: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -74,7 +74,7 @@ class WholeBodyVisualizer(Visualizer):
         unknown = {layer for panel in panels for layer in panel} - {*LAYERS}
         if not panels or unknown:
             raise ValueError(
-                f'panels must be lists of {LAYERS}, at least one list, got '
+                f'panels must be a non-empty list of lists of {LAYERS}, got '
                 f'{panels}'
             )
         self.panels = tuple(tuple(panel) for panel in panels)

@@ -46,8 +46,8 @@ def rasterize(
     """
     if not hasattr(cv2, 'triangleRasterize'):
         raise RuntimeError(
-            f'meshes are drawn by OpenCV 5, this is {cv2.__version__} '
-            "(pip install 'opencv-python-headless>=5')"
+            f'drawing meshes needs OpenCV 5, this is {cv2.__version__} (pip '
+            "install 'opencv-python-headless>=5')"
         )
     depth_range = vertices[:, 2][faces]
     # Tight planes, as the precision of the depth buffer depends on them.

@@ -79,7 +79,7 @@ class OverlayWriter:
             ValueError: If there is no image.
         """
         if image is None:
-            raise ValueError(f'frame {frame.name!r}: no image to draw into')
+            raise ValueError(f'frame {frame.name!r}: has no image to draw on')
         drawn = self._draw(frame, image)
         if self._video is not None:
             self._video.write(drawn, frame.timestamp)

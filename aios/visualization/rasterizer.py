@@ -141,8 +141,7 @@ def render_meshes(
         )
     if len(meshes) > np.iinfo(np.int16).max:
         raise ValueError(
-            f'{len(meshes)} meshes are too many, the ids end at '
-            f'{np.iinfo(np.int16).max}'
+            f'got {len(meshes)} meshes, allowed are {np.iinfo(np.int16).max}'
         )
     pieces = [
         piece

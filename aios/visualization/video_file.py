@@ -83,7 +83,10 @@ class VideoFile:
         self.path = Path(path)
         self.fps = frame_rate(fps)
         if self.path.suffix.lower() not in VIDEO_SUFFIXES:
-            raise ValueError(f'{path}: videos are {", ".join(VIDEO_SUFFIXES)}')
+            raise ValueError(
+                f'{path}: unknown suffix, allowed are '
+                f'{", ".join(VIDEO_SUFFIXES)}'
+            )
         if self.path.exists() and not overwrite:
             raise FileExistsError(f'{path} exists')
         self.partial = self.path.with_suffix(f'.partial{self.path.suffix}')
@@ -184,8 +187,8 @@ def _check_packets(path: Path, count: int) -> None:
 
 def _incomplete(path: Path, found: int, count: int) -> OSError:
     return OSError(
-        f'{path}: only {max(found, 0)} of {count} frames could be written; '
-        'is the disk full?'
+        f'{path}: only {max(found, 0)} of {count} frames were written; the '
+        'disk may be full'
     )
 
 
@@ -360,5 +363,5 @@ def _sound(source: Any, out: Any, span: tuple[float, float]) -> Packets:
 
 def _warn_of_silence(name: Any, error: Exception) -> None:
     logging.getLogger(__name__).warning(
-        '%s: sound cannot be copied: %s', name, error
+        '%s: audio was not copied: %s', name, error
     )

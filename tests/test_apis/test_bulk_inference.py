@@ -103,7 +103,7 @@ def test_odd_names_stop_no_person(
         assert status.value.code == 1
         text = capsys.readouterr()
         assert '2 done, 2 failed, 0 todo' in text.out
-        assert 'rename this video' in text.err
+        assert 'rename the video' in text.err
         assert 'd' * 300 in text.err
     assert len(list(out.glob('results/*/vis.mp4'))) == 2
 

@@ -67,7 +67,7 @@ def test_no_person(demo, images: Path, tmp_path: Path, capsys):
         *('--score-thr', 1),
     )
     assert found == 0
-    assert 'no persons were found with a score' in capsys.readouterr().out
+    assert 'no person has a score of' in capsys.readouterr().out
     assert cv2.imread(str(out / 'vis/a.jpg')).shape == (72, 96, 3)
 
 
@@ -272,7 +272,7 @@ class TestWebcam:
     def test_none(self, fails, camera: list, tmp_path: Path):
         message = fails('webcam_demo', 7, '--out-dir', tmp_path / 'out')
         assert 'camera 7: cannot be opened' in message
-        assert 'give --show, --view' in fails('webcam_demo', 0)
+        assert 'add --show, --view' in fails('webcam_demo', 0)
 
 
 def test_shipped_weights_that_are_missing(
@@ -289,4 +289,4 @@ def test_shipped_weights_that_are_missing(
     assert caught.value.code == 1
     message = capsys.readouterr().err
     assert 'aios_s.safetensors' in message
-    assert 'name a checkpoint' in message
+    assert 'set a checkpoint' in message

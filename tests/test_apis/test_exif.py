@@ -95,7 +95,7 @@ NONSENSE = [
         {'x920A': IFDRational(5), 'xA20E': IFDRational(1), 'xA210': 9},
         'FocalPlaneResolutionUnit is 9',
     ),
-    ({'xA405': 65535}, 'pixels in an image of 72 x 48'),
+    ({'xA405': 65535}, 'implausible for an image of 72 x 48'),
 ]
 
 

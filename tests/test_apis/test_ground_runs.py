@@ -69,7 +69,7 @@ def test_images_have_no_floor(inferencer, images: Path, tmp_path: Path):
         processing=PostProcessing(ground=True),
     )
     (note,) = summary.notes
-    assert 'a floor needs a video' in note
+    assert 'grounding needs a video' in note
     report = json.loads((out / 'ground.json').read_text())
     assert report['floor'] is None
     assert 'video' in report['reason']
@@ -85,7 +85,7 @@ def test_a_camera_that_moves(tmp_path: Path, layer: SMPLXLayer):
     motion = CameraMotion()
     motion.pairs, motion.shifted = 100, 40
     note = ground_file(path, layer, motion)
-    assert 'the camera moves (40%' in note
+    assert 'must not move, but in 40%' in note
     report = json.loads((tmp_path / 'ground.json').read_text())
     assert report['reason'] in note
     assert path.read_bytes() == before

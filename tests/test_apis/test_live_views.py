@@ -93,7 +93,7 @@ class TestRerunWindow:
 
     def test_no_display(self, port, monkeypatch) -> None:
         self.program(monkeypatch, 'exit(1)')
-        with pytest.raises(ValueError, match='did not open.*display'):
+        with pytest.raises(ValueError, match='did not start.*display'):
             live_views._open_rerun()
 
 

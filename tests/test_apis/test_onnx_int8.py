@@ -181,6 +181,6 @@ def test_loss_is_told(export, capsys):
 def test_nothing_is_written_if_integers_lose_too_much(
     export, tmp_path, shift, lost, found
 ):
-    with pytest.raises(SystemExit, match=f'lose too much: {found}'):
+    with pytest.raises(SystemExit, match=f'results too much: {found}'):
         export(shift, lost)
     assert not (tmp_path / 'int8.onnx').exists()

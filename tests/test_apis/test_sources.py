@@ -270,7 +270,11 @@ class TestMixed:
         [
             ('{}/nothing', FileNotFoundError, 'no image or video'),
             ('{}', FileNotFoundError, 'no image or video'),
-            ('https://example.org/a.jpg', ValueError, 'download it first'),
+            (
+                'https://example.org/a.jpg',
+                ValueError,
+                'download the file first',
+            ),
             ([], ValueError, 'inputs must be'),
             (None, ValueError, 'inputs must be'),
             (['a.jpg', draw_image(0)], ValueError, 'arrays only'),

@@ -73,5 +73,5 @@ def test_other_models_are_converted_with_a_remark(
     path = tmp_path / 'MANO_LEFT.pkl'
     path.write_bytes(pickle.dumps({'v_template': np.zeros((778, 3))}))
     assert convert(path) == 0
-    assert 'no SMPL-X model' in capsys.readouterr().out
+    assert 'not usable as an SMPL-X model' in capsys.readouterr().out
     assert path.with_suffix('.npz').exists()

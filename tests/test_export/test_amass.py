@@ -189,7 +189,7 @@ def test_refusals(dancers, layer, tmp_path) -> None:
     path.write_text('precious')
     with pytest.raises(FileExistsError, match=r'one\.npz'):
         write_amass(dancers, layer, path, 3)
-    with pytest.raises(ValueError, match=r'no person has the id 5.*\[3, 8\]'):
+    with pytest.raises(ValueError, match=r'no person with id 5.*\[3, 8\]'):
         write_amass(dancers, layer, path, 5, overwrite=True)
     with pytest.raises(ValueError, match='fps must be positive'):
         write_amass(dancers, layer, path, 3, fps=0, overwrite=True)

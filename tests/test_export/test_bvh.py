@@ -178,7 +178,7 @@ def test_refusals(persons: SequenceResult, layer, tmp_path) -> None:
     path.write_text('precious')
     with pytest.raises(FileExistsError, match=r'one\.bvh'):
         write_bvh(persons, layer, path, 4)
-    with pytest.raises(ValueError, match=r'no person has the id 5.*\[4, 7\]'):
+    with pytest.raises(ValueError, match=r'no person with id 5.*\[4, 7\]'):
         write_bvh(persons, layer, path, 5, overwrite=True)
     with pytest.raises(ValueError, match='scale must be positive'):
         write_bvh(persons, layer, path, 4, scale=0, overwrite=True)

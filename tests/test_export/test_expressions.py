@@ -83,5 +83,5 @@ def test_a_file(dancers, layer, tmp_path: Path):
     with pytest.raises(ValueError, match=r"one of \('smplx', 'arkit'\)"):
         write_glb(few, layer, path, expressions='vrm', overwrite=True)
     other = replace(few, body_model='data/body_models')
-    with pytest.raises(ValueError, match='for the free body'):
+    with pytest.raises(ValueError, match='needs the free body'):
         write_glb(other, layer, path, expressions='arkit', overwrite=True)

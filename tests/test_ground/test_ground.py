@@ -214,7 +214,7 @@ class TestRefused:
 
     def test_no_person(self, case):
         persons = case.before.select(slice(0, 0))
-        self.refused(persons, 'there are no persons')
+        self.refused(persons, 'contain no persons')
 
     def test_short(self, case):
         persons = case.before.select_frames(slice(0, 4))
@@ -231,7 +231,7 @@ class TestRefused:
 
     def test_images(self, case):
         times = np.zeros(case.before.num_frames)
-        self.refused(replace(case.before, timestamps=times), 'no times')
+        self.refused(replace(case.before, timestamps=times), 'no time stamps')
 
     def test_zoom(self, case):
         K = case.before.K.copy()
@@ -256,12 +256,15 @@ class TestRefused:
     def test_mixed_frame_rates(self, case):
         times = case.before.timestamps.copy()
         times[100:] += 0.5 * (times[100:] - times[100]) + 1
-        self.refused(replace(case.before, timestamps=times), 'mixed rates')
+        self.refused(
+            replace(case.before, timestamps=times),
+            'frame rate must be constant',
+        )
 
     def test_feet_outside_of_the_image(self, case):
         pixels = case.before.joints2d + [0, 2 * SIZE[1]]
         self.refused(
-            replace(case.before, joints2d=pixels), 'feet are in the image'
+            replace(case.before, joints2d=pixels), 'feet inside the image'
         )
 
     def test_no_person_stands(self, case):
@@ -274,7 +277,7 @@ class TestRefused:
             transl=persons.transl + away,
             joints3d=persons.joints3d + away[:, None],
         )
-        self.refused(flying, 'no feet stand still')
+        self.refused(flying, 'feet rest on the floor too rarely')
 
 
 def test_persons_on_several_levels(case):

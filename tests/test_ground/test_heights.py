@@ -115,5 +115,5 @@ def test_who_stands_on_a_floor_or_has_no_id(poser, truth):
     with pytest.raises(ValueError, match='off the floor'):
         set_heights(on_floor, {0: 1.8}, poser)
     images = replace(truth, timestamps=np.zeros(2))
-    with pytest.raises(ValueError, match='need the ids of a video'):
+    with pytest.raises(ValueError, match='need ids of a video'):
         set_heights(images, {0: 1.8}, poser)

@@ -90,7 +90,7 @@ def test_a_floor_again_with_sizes_as_they_are(persons):
 
 
 def test_heights_need_a_body_model(persons):
-    with pytest.raises(ValueError, match='need the body model'):
+    with pytest.raises(ValueError, match='with the body model'):
         ground_sequence(persons.found, heights={1: 1.4})
     with pytest.raises(ValueError, match='no person 5; ids are 0, 1'):
         ground_sequence(persons.found, StickBody(), heights={5: 1.4})

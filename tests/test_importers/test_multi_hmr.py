@@ -91,7 +91,7 @@ def test_camera_of_the_options(humans, poser, tmp_path: Path) -> None:
     persons, _ = read(path, poser, given)
     assert persons.camera_origin.tolist() == ['user']
     assert persons.K[0, 0, 0] == pytest.approx(500)
-    with pytest.raises(ValueError, match='see --image-size and --fov'):
+    with pytest.raises(ValueError, match='set --image-size and --fov'):
         read(path, poser, ReadingOptions())
     with pytest.raises(ValueError, match='fov must be between 0 and 180'):
         ReadingOptions(fov=180)
@@ -108,7 +108,7 @@ def test_frames_without_persons(humans, poser, tmp_path: Path) -> None:
     np.testing.assert_allclose(persons.K, np.stack([CAMERA.K] * 3), atol=0.1)
     frames[1] = []
     np.save(path, frames)
-    with pytest.raises(ValueError, match='there are no persons'):
+    with pytest.raises(ValueError, match='contains no persons'):
         IMPORTERS['multihmr'].read(path, poser, ReadingOptions())
 
 
@@ -122,5 +122,5 @@ def test_persons_of_another_program(humans, poser, tmp_path: Path) -> None:
 
 def test_meshes_alone_are_refused(humans, poser, tmp_path: Path) -> None:
     np.save(tmp_path / 'x.npy', np.stack([h['v3d'] for h in humans]))
-    with pytest.raises(ValueError, match='neither persons nor frames'):
+    with pytest.raises(ValueError, match='list of persons or of frames'):
         IMPORTERS['multihmr'].read(tmp_path / 'x.npy', poser, ReadingOptions())

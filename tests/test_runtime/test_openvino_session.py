@@ -184,9 +184,9 @@ def test_without_openvino(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(dtype='bfloat16'), 'dtype bfloat16 is for runtime openvino'),
-        (dict(runtime='tensorrt'), "'tensorrt': one of onnx, openvino"),
-        (dict(runtime='openvino', device='cuda'), 'for cpu, not for cuda'),
+        (dict(dtype='bfloat16'), 'dtype bfloat16 needs runtime openvino'),
+        (dict(runtime='tensorrt'), "one of onnx, openvino, got 'tensorrt'"),
+        (dict(runtime='openvino', device='cuda'), 'cpu only, got cuda'),
     ],
 )
 def test_what_does_not_go_together(
@@ -201,5 +201,5 @@ def test_dtype_is_not_for_torch() -> None:
     parser.add_argument('inputs')
     add_options(parser)
     args = parser.parse_args(['x.jpg', '--dtype', 'bfloat16'])
-    with pytest.raises(ValueError, match='is for --runtime openvino'):
+    with pytest.raises(ValueError, match='needs --runtime openvino'):
         make_inferencer(args)

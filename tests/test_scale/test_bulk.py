@@ -195,6 +195,6 @@ def test_folder_of_something_else_is_refused(tmp_path: Path):
         ValueError, match=r'items\[1\]\.path: then .*elsewhere'
     ):
         BulkRun(out, changed, dict(score_thr=0.3))
-    with pytest.raises(ValueError, match='different names'):
+    with pytest.raises(ValueError, match='distinct names'):
         BulkRun(tmp_path / 'new', [*_items(1), *_items(1)])
     assert not (tmp_path / 'new').exists()

@@ -75,7 +75,10 @@ def test_reads_the_document(script, tmp_path) -> None:
     ('content', 'message'),
     [
         (b'solid stl', 'not a GLB file'),
-        (glb({'nodes': [{'name': 'persons'}]}, 5), 'has 47 of 52 bytes'),
+        (
+            glb({'nodes': [{'name': 'persons'}]}, 5),
+            'truncated, it has 47 of 52 bytes',
+        ),
         (glb({'nodes': [{}, {'name': 'box'}]}), 'GLB file of another'),
         (glb({}), 'GLB file of another'),
     ],

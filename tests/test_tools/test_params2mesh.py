@@ -93,7 +93,7 @@ def test_folder_of_an_interrupted_run(params: Path, capsys) -> None:
     document = json.loads((folder / 'params.json').read_text())
     assert len(document['annotations']) == 5
     (parts / '000000000-000000003.npz').unlink()
-    with pytest.raises(SystemExit, match=r'neither params\.npz nor parts'):
+    with pytest.raises(SystemExit, match=r'no params\.npz and no partial'):
         main([str(folder), '--format', 'json', '--overwrite'])
 
 
@@ -185,9 +185,9 @@ def test_heights(params: Path, tmp_path: Path, capsys):
             'person 1 is given twice',
         ),
         (['--height', '5=1.8'], 'there is no person 5; ids are 1, 2'),
-        (['--height', '1=tall'], "and meters, as 3=1.75; got '1=tall'"),
-        (['--height', 'ann=1.7'], "and meters, as 3=1.75; got 'ann=1.7'"),
-        (['--height', '=1.7'], "and meters, as 3=1.75; got '=1.7'"),
+        (['--height', '1=tall'], "such as 3=1.75; got '1=tall'"),
+        (['--height', 'ann=1.7'], "such as 3=1.75; got 'ann=1.7'"),
+        (['--height', '=1.7'], "such as 3=1.75; got '=1.7'"),
     ):
         with pytest.raises(SystemExit) as refusal:
             main([str(params), *words, '--format', 'json'])

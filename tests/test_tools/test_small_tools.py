@@ -71,7 +71,7 @@ class TestPrintConfig:
         path.touch()
         with pytest.raises(SystemExit, match='whole.py exists.*--overwrite'):
             self.run(SCHEDULE, '--save-path', path)
-        with pytest.raises(SystemExit, match=r"allowed are \('\.py'"):
+        with pytest.raises(SystemExit, match=r"allowed suffixes are \('\.py'"):
             self.run(SCHEDULE, '--save-path', tmp_path / 'whole.txt')
         assert path.read_text() == ''
 
@@ -128,7 +128,9 @@ class TestPublishModel:
 
     def test_faults(self, checkpoint, tmp_path):
         out = tmp_path / 'model'
-        with pytest.raises(SystemExit, match='epoch_1.pth: no entry nothing'):
+        with pytest.raises(
+            SystemExit, match='epoch_1.pth: has no entry nothing'
+        ):
             self.run(checkpoint, out, '--save-keys', 'nothing')
         with pytest.raises(SystemExit, match='safetensors files contain meta'):
             self.run(checkpoint, out, '--safetensors', '--save-keys',

@@ -85,5 +85,5 @@ def test_meshes_are_filled_too(holed, layer):
 def test_wrong_input_is_refused(truth, layer):
     with pytest.raises(ValueError, match='max_gap must not be negative'):
         fill_gaps(truth, layer, -1)
-    with pytest.raises(ValueError, match='SMPL-X parameters are needed'):
+    with pytest.raises(ValueError, match='needs SMPL-X parameters'):
         fill_gaps(replace(truth, body_model='mhr'), layer)

@@ -66,7 +66,7 @@ def test_records_of_many_videos(tmp_path: Path):
             lambda: read_states(tmp_path),
             lambda: BulkRun(tmp_path, items).work(lambda *_: {}),
         ):
-            with pytest.raises(ValueError, match=r'000001\.json.* remove it'):
+            with pytest.raises(ValueError, match=r'000001\.json.* delete it'):
                 look()
     status.unlink()
     path = tmp_path / 'bulk.json'

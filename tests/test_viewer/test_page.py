@@ -153,7 +153,7 @@ def test_the_animation_of_others_is_refused(
     with pytest.raises(ValueError, match=r'persons \[2, 7\].* \[7\]'):
         write_viewer(alone, animation, path)
     fewer = persons.select_frames([0, 1])
-    with pytest.raises(ValueError, match='4 frames, the results have 2'):
+    with pytest.raises(ValueError, match='4 frames, expected 2'):
         write_viewer(fewer, animation, path)
     for content in (b'', b'no model', b'glTF' + bytes(8) + b'\5\0\0\0JSON{'):
         (tmp_path / 'bad.glb').write_bytes(content)
@@ -166,7 +166,7 @@ def test_images_of_other_frames_are_refused(
     persons, animation, images, tmp_path
 ) -> None:
     track = make_image_track(images[:3], tmp_path, [0, 1, 2])
-    with pytest.raises(ValueError, match='3 frames, the results have 4'):
+    with pytest.raises(ValueError, match='3 frames, expected 4'):
         write_viewer(persons, animation, tmp_path / 'a.html', images=track)
 
 

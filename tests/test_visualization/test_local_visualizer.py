@@ -211,7 +211,7 @@ def test_panels_stand_side_by_side():
 
 @pytest.mark.parametrize('panels', [[], [['mesh', 'faces']]])
 def test_bad_panels_are_refused(panels):
-    with pytest.raises(ValueError, match='panels must be lists of'):
+    with pytest.raises(ValueError, match='panels must be a non-empty list'):
         WholeBodyVisualizer(panels=panels)
 
 

@@ -215,7 +215,7 @@ def _fill(
         value = value.permute(order)
     if value.shape != target.shape:
         raise CheckpointError(
-            f'{source}: has shape {tuple(arrays[source].shape)}, expected '
+            f'{source}: shape {tuple(arrays[source].shape)} does not fit '
             f'{tuple(target.shape)}'
         )
     target.copy_(value)
