@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Every process keeps a piece of the parameters, of the gradients and of the
-# optimizer's state, and gets the others while a layer needs them: memory for
-# larger models, at the price of communication. See docs/en/scale.md.
+# Fully sharded data parallel: each process keeps a shard of the parameters,
+# gradients and optimizer states, and gathers a layer's parameters when needed.
+# Saves memory at the cost of communication. See docs/en/scale.md.
 runner_type = 'FlexibleRunner'
 strategy = dict(
     type='aios.ResumableFSDPStrategy',
@@ -10,9 +10,9 @@ strategy = dict(
         auto_wrap_policy=dict(type='aios.engine.fsdp.wrap_layers'),
         use_orig_params=True,  # learning rates differ by name
     ),
-    # Checkpoints as of any other training, written by the first process. Not
-    # moved to the CPU: for what is there already PyTorch would not make the
-    # copy that it needs, and mix the averages up.
+    # The first process writes a regular checkpoint. offload_to_cpu stays off:
+    # PyTorch would not copy tensors that are on the CPU already, which
+    # corrupts the averaged weights.
     state_dict_cfg=dict(
         state_dict_type='FULL_STATE_DICT',
         state_dict_config=dict(
@@ -25,5 +25,5 @@ strategy = dict(
         ),
     ),
 )
-# And optim_wrapper.type = 'ShardedOptimWrapper', which clips by the norm of
-# the whole gradient; a base file cannot change what another one says.
+# The config must also set optim_wrapper.type = 'ShardedOptimWrapper', which
+# clips by the norm of the full gradient; a base file cannot override another.

@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# What tools/quickstart.sh trains: every stage and every loss of AiOS, but few
-# layers, few persons and small images, so that minutes on two CPU cores are
-# enough to see it learn. Not a benchmark.
+# All stages and losses of AiOS with few layers, few persons and small images,
+# for tests: it learns within minutes on two CPU cores. Not a benchmark.
+# Numbers in comments are those of aios_r50.
 _base_ = ['./aios_tiny.py', '../_base_/datasets/quickstart.py']
 
-# The published weights suit a backbone that knows images. From random
-# weights the sums over joints drown the boxes: no person is found for long.
+# The published loss weights assume a pretrained backbone. From random weights
+# the sums over joints would dominate the box losses and delay detection.
 body_weights = dict(
     lhand_bbox=1.0,  # 5
     lhand_giou=0.4,  # 2
@@ -18,7 +18,7 @@ body_weights = dict(
     smplx_pose_root=0.5,  # 1
     smplx_pose_body=0.05,  # 0.1
     smplx_body_kp3d=0.1,  # 1
-    smplx_body_kp3d_ra=0.0,  # 1; the same as the line above
+    smplx_body_kp3d_ra=0.0,  # 1; equals the line above
     smplx_body_kp2d=0.05,  # 1
 )
 hand_and_face_weights = dict(
@@ -60,7 +60,7 @@ model = dict(
         ),
     ),
     dn_cfg=dict(num_queries=8),  # 100
-    # So early in training persons are still found several times.
+    # After so few steps persons are still detected several times.
     test_cfg=dict(max_per_img=3, nms_iou_thr=0.5, person_class_only=True),
 )
 del body_weights, hand_and_face_weights
@@ -68,8 +68,7 @@ del body_weights, hand_and_face_weights
 steps, warm_up, decay = 1000, 50, 500
 optim_wrapper = dict(
     type='AsyncOptimWrapper',
-    # From scratch and in a hurry: a higher rate than 1e-4, and a shorter
-    # memory than 0.999.
+    # Few steps from scratch: a higher rate than 1e-4, and beta2 below 0.999.
     optimizer=dict(
         type='AdamW',
         lr=1e-3,
@@ -78,7 +77,7 @@ optim_wrapper = dict(
         fused=True,
     ),
     clip_grad=dict(max_norm=5.0, norm_type=2),  # 0.1
-    # Where to look should not jump about (Deformable DETR does this too).
+    # A low rate keeps sampling locations stable, as in Deformable DETR.
     paramwise_cfg=dict(custom_keys=dict(sampling_offsets=dict(lr_mult=0.1))),
 )
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=200)
@@ -100,18 +99,18 @@ param_scheduler = [
     ),
 ]
 default_hooks = dict(
-    # validations are counted in steps, for the learning curve
+    # Metrics are logged by iteration, for the learning curve.
     logger=dict(interval=25, log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=200, max_keep_ckpts=2),
 )
 log_processor = dict(by_epoch=False)
 custom_hooks = [
-    # An average over some 200 steps finds more persons than the last step.
+    # Weights averaged over about 200 steps detect more persons.
     dict(
         type='EMAHook',
         ema_type='MomentumAnnealingEMA',
         momentum=0.005,
-        gamma=10,  # early averages are shorter
+        gamma=10,  # shorter averages at the beginning
         update_buffers=True,
         priority=49,
     ),

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# AiOS with the transformer PVTv2-B2, which needs no other package.
+# AiOS with the transformer backbone PVTv2-B2 of MMDetection.
 _base_ = ['../_base_/default_runtime.py', '../_base_/models/aios_r50.py']
 
 pretrained = (

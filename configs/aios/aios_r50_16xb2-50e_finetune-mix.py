@@ -7,5 +7,5 @@ _base_ = [
     '../_base_/schedules/schedule_50e.py',
 ]
 
-# the end of aios_r50_16xb2-60e_pretrain-mix.py
+# last checkpoint of aios_r50_16xb2-60e_pretrain-mix.py
 load_from = 'work_dirs/aios_r50_16xb2-60e_pretrain-mix/epoch_60.pth'

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Pretraining as in the paper: from ED-Pose, on AGORA, BEDLAM and COCO.
+# Pretraining as in the paper, from ED-Pose, on AGORA, BEDLAM and COCO.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/aios_r50_published.py',
@@ -7,6 +7,6 @@ _base_ = [
     '../_base_/schedules/schedule_60e.py',
 ]
 
-# https://github.com/IDEA-Research/ED-Pose, edpose_r50_coco.pth as it is.
-# Branches of hands and faces and SMPL-X heads are not in it.
+# edpose_r50_coco.pth of https://github.com/IDEA-Research/ED-Pose, unchanged.
+# It has no weights for hands, faces and SMPL-X heads.
 load_from = 'data/checkpoint/edpose_r50_coco.pth'

@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Half the GPUs, and gradients of two batches for each step of the optimizer:
-# 16 images a step as well. See docs/en/scale.md for what is not the same.
+# Finetuning on 4 GPUs with gradients accumulated over two batches, so also 16
+# images per step. See docs/en/scale.md for the differences.
 _base_ = ['./aios_r50_8xb2-50e_finetune-mix.py']
 
 optim_wrapper = dict(accumulative_counts=2)

@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Finetuning on BEDLAM alone. The paper does not say how: numbers are ours.
-# Those of other datasets begin with this one.
+# Finetuning on BEDLAM alone. Not in the paper; hyperparameters are ours.
+# The configs for other single datasets inherit from this one.
 _base_ = ['./aios_r50_8xb2-50e_finetune-mix.py']
 
 train_dataloader = dict(
@@ -9,7 +9,7 @@ train_dataloader = dict(
         datasets=[{{_base_.bedlam_train}}],
     ),
 )
-# Validated on AGORA: ground truth of the test set of BEDLAM is not public.
+# Validated on AGORA, because BEDLAM's test labels are not public.
 train_cfg = dict(max_epochs=20, val_interval=1)  # 50, 5
 param_scheduler = [
     dict(
@@ -21,5 +21,5 @@ param_scheduler = [
         gamma=0.1,
     ),
 ]
-# the published weights, or the end of the config above
+# the published weights, or the last checkpoint of the base config
 load_from = 'data/checkpoint/aios_checkpoint.pth'

@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Finetuning in bfloat16, with activations computed twice instead of kept.
-# Not as published, which trains in float32.
+# Finetuning in bfloat16 with activation checkpointing. The published training
+# uses float32.
 _base_ = ['./aios_r50_8xb2-50e_finetune-mix.py']
 
 model = dict(
@@ -11,6 +11,6 @@ model = dict(
 optim_wrapper = dict(
     type='AsyncAmpOptimWrapper',
     dtype='bfloat16',
-    # bfloat16 has the range of float32
+    # bfloat16 has the range of float32, so no loss scaling.
     loss_scale=dict(enabled=False),
 )

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The published model on AGORA, validation, measured on meshes.
+# Mesh errors of the published model on AGORA (validation).
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/aios_r50.py',
@@ -10,7 +10,7 @@ _base_ = [
 test_dataloader = dict(dataset={{_base_.agora_val}})
 test_evaluator = [
     {{_base_.agora_mesh_evaluator}},
-    # the protocol of the paper's ablations
+    # protocol of the paper's ablations
     dict(
         type='SMPLXMeshMetric', match='one_per_image', prefix='AGORA-mesh-top1'
     ),

@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # Submission of the published model to AGORA
-# (docs/en/evaluation.md). The paper has results for 0.5 and 0.3.
+# (docs/en/evaluation.md). The paper reports thresholds 0.5 and 0.3.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/aios_r50.py',

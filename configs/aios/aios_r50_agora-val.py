@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The published model on AGORA, validation, by the official protocol
+# The published model on AGORA (validation), official protocol
 # (docs/en/evaluation.md).
 _base_ = [
     '../_base_/default_runtime.py',
@@ -12,7 +12,7 @@ test_dataloader = dict(dataset={{_base_.agora_val}})
 test_evaluator = [
     dict(
         type='AGORAMetric',
-        # made by tools/dataset_converters/agora_ground_truth.py
+        # written by tools/dataset_converters/agora_ground_truth.py
         ground_truth='{{$AIOS_DATA:data}}/datasets/agora/validation.npz',
         score_thr=0.5,
     ),

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The published model on COCO-WholeBody, validation.
+# The published model on COCO-WholeBody (validation).
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/aios_r50.py',

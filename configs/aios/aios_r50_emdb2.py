@@ -1,5 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The published model on EMDB 2: errors in the world, with the recorded camera.
+# The published model on EMDB 2, errors in world coordinates with the recorded
+# camera.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/aios_r50.py',

@@ -1,6 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# AiOS, small, on MoveNet: the model that comes with the package
-# (docs/en/aios_s.md). projects/free_model trains it.
+# Small AiOS with a MoveNet backbone, the model included in the package
+# (docs/en/aios_s.md). projects/free_model trains it. Numbers in comments are
+# those of aios_r50.
 _base_ = ['../_base_/default_runtime.py', '../_base_/models/aios_r50.py']
 
 width = 64
@@ -10,8 +11,8 @@ deformable_attention = dict(
 )
 ffn = dict(embed_dims=width, feedforward_channels=2 * width)
 
-# Nearer to one another than the published weights, which suit a backbone
-# that is trained along and a hundred times as many steps.
+# More balanced than the published weights, which are for a trained backbone
+# and a hundred times as many steps.
 body_weights = dict(
     lhand_bbox=1.0,  # 5
     lhand_giou=0.4,  # 2
@@ -23,7 +24,7 @@ body_weights = dict(
     body_oks=2.0,  # 4
     smplx_pose_body=0.3,  # 0.1
     smplx_body_kp3d=0.5,  # 1
-    smplx_body_kp3d_ra=0.0,  # 1; the same as the line above
+    smplx_body_kp3d_ra=0.0,  # 1; equals the line above
     smplx_body_kp2d=0.5,  # 1
 )
 hand_and_face_weights = dict(
@@ -48,7 +49,7 @@ hand_and_face_weights = dict(
 model = dict(
     num_queries=40,  # 900
     num_feature_levels=3,  # 4
-    # MoveNet's own: x / 127.5 - 1
+    # MoveNet's normalization: x / 127.5 - 1
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, pad_value=-1),
     backbone=dict(_delete_=True, type='MoveNet', pose_maps=True),
     neck=dict(
@@ -68,9 +69,9 @@ model = dict(
             dict(layout='whole_body', num_layers=1),
         ],
         num_persons=10,  # 100
-        # One layer with few candidates hardly tells copies apart.
+        # One layer with few candidates cannot suppress duplicates.
         nms_iou_thr=0.7,
-        # MoveNet has seen real persons.
+        # MoveNet was trained on real images.
         pose_prior=dict(score_weight=0.8, score_bias=-0.44),
         layer_cfg=dict(
             self_attn_cfg=attention,
@@ -95,7 +96,7 @@ model = dict(
     dn_cfg=dict(num_queries=8),  # 100
     test_cfg=dict(
         max_per_img=20,  # 50
-        # MoveNet knows persons of 256 pixels at most.
+        # MoveNet detects persons of up to 256 pixels.
         pyramid=[
             dict(scale=1.0, max_size=256),
             dict(scale=0.3478, min_size=64),
@@ -120,7 +121,7 @@ test_dataloader = dict(
         ann_file='humandata.npz',
         metainfo=dict(body_model=body_model),
         test_mode=True,
-        # The size at which photographs are looked at, too.
+        # The same image size as for photographs.
         pipeline=[
             dict(type='LoadImage'),
             dict(type='LoadHumanAnnotations'),

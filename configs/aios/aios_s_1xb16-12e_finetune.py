@@ -1,14 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The model that comes with the package, trained further on any HumanData
-# file; here on images of persons drawn by tools/make_synthetic_dataset.py.
-# SMPL-X files: model.bbox_head.body_model.model_path=FOLDER, and likewise
-# the other body models.
+# Finetunes the model of the package on a HumanData file; here on images of
+# tools/make_synthetic_dataset.py. To use SMPL-X files set
+# model.bbox_head.body_model.model_path=FOLDER, and likewise for the other body
+# models.
 _base_ = ['./aios_s.py']
 
 load_from = 'aios/weights/aios_s.safetensors'
 body_model = dict(type='SMPLXLayer', model_path='free')
 
-# Whoever overlaps a person best is among the candidates.
+# The candidate with the largest overlap with each person is always kept.
 model = dict(
     decoder=dict(keep_overlapping=True),
     dn_cfg=dict(num_queries=12),
@@ -20,14 +20,14 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='WeightedConcatSampler'),
     dataset=dict(
-        type='SeededConcatDataset',  # augmentation that resumes exactly
+        type='SeededConcatDataset',  # resumes with the same augmentation
         datasets=[
             dict(
                 type='HumanDataset',
                 data_root='data/synthetic/look/',
                 ann_file='humandata.npz',
                 metainfo=dict(body_model=body_model),
-                # images without persons, if listed
+                # also images without persons, if annotated
                 filter_cfg=dict(min_persons=0),
                 pipeline=[
                     dict(type='LoadImage'),

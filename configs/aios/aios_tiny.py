@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# All code paths of AiOS in less than 3 M parameters, for tests and for CPUs.
+# All code paths of AiOS with less than 3 M parameters, for tests and CPUs.
 _base_ = ['../_base_/default_runtime.py', '../_base_/models/aios_r50.py']
 
 width = 64

@@ -142,9 +142,7 @@ def main(argv: list[str] | None = None) -> None:
         run_in_turns(subjects, image.expand(batch_size, -1, -1, -1), args)
         print(f'\n{table(subjects, batch_size)}', flush=True)
         results += [to_dict(subject, batch_size) for subject in subjects]
-    print(
-        f'\nMatrix products: {matrix_rate(args):.0f} GFLOP/s by the same clock'
-    )
+    print(f'\nMatrix products: {matrix_rate(args):.0f} GFLOP/s, same clock')
     if args.json:
         write_record(args.json, results)
 

@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # 3DPW (ECCV 2018), test split: https://virtualhumans.mpi-inf.mpg.de/3DPW
-# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# Data folder: data/ (docs/en/datasets.md), or the one in AIOS_DATA.
 pw3d_test = dict(
     type='PW3DDataset',
     data_root='{{$AIOS_DATA:data}}',
@@ -14,9 +14,9 @@ pw3d_test = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
-# The protocol of SPIN (ICCV 2019) and later work: 14 joints of LSP, aligned at
-# the regressed pelvis. Others align between the hips (root='hips'), or give
-# methods the boxes of the annotated persons (match='gt_box').
+# Protocol of SPIN (ICCV 2019) and later work: 14 LSP joints, aligned at the
+# regressed pelvis. Other protocols align at the hip center (root='hips'), or
+# use ground-truth boxes (match='gt_box').
 pw3d_evaluator = dict(
     type='SMPLMetric', prefix='3DPW', joints='lsp_14', root='pelvis'
 )

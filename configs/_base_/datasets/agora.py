@@ -1,14 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # AGORA (CVPR 2021), synthetic, 5 to 15 persons per image:
 # https://agora.is.tue.mpg.de (registration).
-# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
+# Data folder: data/ (docs/en/datasets.md), or the one in AIOS_DATA.
+# The dataset class in aios/datasets/benchmarks.py defines its label rules.
 agora_train = dict(
     type='AGORADataset',
     dataset_name='agora',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/agora'),
-    # made by our converter, or as published with AiOS
+    # from our converter, or the file published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/agora_train.npz',
         'preprocessed_npz/multihuman_data/agora_train_3840_w_occ_multi_2010.npz',
@@ -29,7 +29,7 @@ agora_val = dict(
     dataset_name='agora',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/agora'),
-    # made by our converter, or as published with AiOS
+    # from our converter, or the file published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/agora_validation.npz',
         'preprocessed_npz/multihuman_data/agora_validation_multi_3840_1010.npz',
@@ -42,7 +42,7 @@ agora_val = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
-# Without labels: persons are evaluated on the server.
+# No labels: predictions are evaluated on the server.
 agora_test = dict(
     type='MediaDataset',
     dataset_name='agora',
@@ -53,5 +53,5 @@ agora_test = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
-# All persons. AGORA's own protocol is AGORAMetric.
+# All persons. AGORAMetric implements AGORA's official protocol.
 agora_mesh_evaluator = dict(type='SMPLXMeshMetric', prefix='AGORA-mesh')

@@ -1,14 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # ARCTIC (CVPR 2023), one person with an object, eight fixed cameras
 # (protocol 1): https://arctic.is.tue.mpg.de (registration).
-# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
+# Data folder: data/ (docs/en/datasets.md), or the one in AIOS_DATA.
+# The dataset class in aios/datasets/benchmarks.py defines its label rules.
 arctic_train = dict(
     type='ARCTICDataset',
     dataset_name='arctic',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/ARCTIC/images'),
-    # made by our converter, or as published with AiOS
+    # from our converter, or the file published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/arctic_train.npz',
         'preprocessed_npz/multihuman_data/p1_train_multi.npz',
@@ -30,7 +30,7 @@ arctic_val = dict(
     dataset_name='arctic',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/ARCTIC/images'),
-    # made by our converter, or as published with AiOS
+    # from our converter, or the file published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/arctic_val.npz',
         'preprocessed_npz/multihuman_data/p1_val_multi.npz',
@@ -43,7 +43,7 @@ arctic_val = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
-# The best prediction of each image; bodies of the own gender.
+# One prediction per image, the best one; gendered ground-truth bodies.
 arctic_evaluator = dict(
     type='SMPLXMeshMetric',
     prefix='ARCTIC',

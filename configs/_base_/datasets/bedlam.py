@@ -1,15 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # BEDLAM (CVPR 2023), synthetic, 1 to 10 persons per image:
-# https://bedlam.is.tue.mpg.de (registration). Ground truth of its test set is
-# not public.
-# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
+# https://bedlam.is.tue.mpg.de (registration). The ground truth of its test set
+# is not public.
+# Data folder: data/ (docs/en/datasets.md), or the one in AIOS_DATA.
+# The dataset class in aios/datasets/benchmarks.py defines its label rules.
 bedlam_train = dict(
     type='BEDLAMDataset',
     dataset_name='bedlam',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/bedlam/train_images'),
-    # made by our converter, or as published with AiOS
+    # from our converter, or the file published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/bedlam_train.npz',
         'preprocessed_npz/multihuman_data/bedlam_train_multi_0915.npz',
@@ -26,7 +26,7 @@ bedlam_train = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
-# Without labels; <scene>/png/<sequence>/<frame>.png
+# No labels; images are <scene>/png/<sequence>/<frame>.png.
 bedlam_test = dict(
     type='MediaDataset',
     dataset_name='bedlam',

@@ -1,15 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# COCO 2017 with COCO-WholeBody keypoints and SMPL-X fits of NeuralAnnot:
+# COCO 2017 with COCO-WholeBody keypoints and NeuralAnnot SMPL-X fits:
 # https://cocodataset.org, https://github.com/jin-s13/COCO-WholeBody,
 # https://github.com/mks0601/NeuralAnnot_RELEASE.
-# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
+# Data folder: data/ (docs/en/datasets.md), or the one in AIOS_DATA.
+# The dataset class in aios/datasets/benchmarks.py defines its label rules.
 coco_train = dict(
     type='COCONADataset',
     dataset_name='coco',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/coco_2017'),
-    # made by our converter, or as published with AiOS
+    # from our converter, or the file published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/coco_train.npz',
         'preprocessed_npz/multihuman_data/coco_wholebody_new_train_multi.npz',

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # COCO-WholeBody (ECCV 2020), validation: keypoints of 5000 images,
 # https://github.com/jin-s13/COCO-WholeBody. For testing only.
-# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# Data folder: data/ (docs/en/datasets.md), or the one in AIOS_DATA.
 coco_wholebody_val = dict(
     type='CocoImageDataset',
     dataset_name='coco_wholebody',

@@ -1,14 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # EgoBody (ECCV 2022), egocentric views (EgoSet), one person per image:
 # https://sanweiliti.github.io/egobody/egobody.html (registration).
-# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
+# Data folder: data/ (docs/en/datasets.md), or the one in AIOS_DATA.
+# The dataset class in aios/datasets/benchmarks.py defines its label rules.
 egobody_train = dict(
     type='EgoBodyDataset',
     dataset_name='egobody',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/EgoBody'),
-    # made by our converter, or as published with AiOS
+    # from our converter, or the file published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/egobody_train.npz',
         'preprocessed_npz/multihuman_data/egobody_egocentric_train_multi_080824.npz',
@@ -30,7 +30,7 @@ egobody_val = dict(
     dataset_name='egobody',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/EgoBody'),
-    # made by our converter, or as published with AiOS
+    # from our converter, or the file published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/egobody_val.npz',
         'preprocessed_npz/multihuman_data/egobody_egocentric_val_multi_080824.npz',
@@ -50,7 +50,7 @@ egobody_test = dict(
         'preprocessed_npz/multihuman_data/egobody_egocentric_test_230425_043_fix_betas.npz',
     ],
 )
-# The best prediction of each image; bodies of the own gender.
+# One prediction per image, the best one; gendered ground-truth bodies.
 egobody_evaluator = dict(
     type='SMPLXMeshMetric', prefix='EgoBody', match='one_per_image'
 )

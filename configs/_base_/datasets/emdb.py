@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# EMDB (ICCV 2023), its first and its second part: https://emdb.ait.ethz.ch
-# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# EMDB (ICCV 2023), EMDB 1 and EMDB 2: https://emdb.ait.ethz.ch
+# Data folder: data/ (docs/en/datasets.md), or the one in AIOS_DATA.
 emdb1_test = dict(
     type='EMDBDataset',
     data_root='{{$AIOS_DATA:data}}',
@@ -18,6 +18,6 @@ emdb2_test = dict(
     emdb1_test,
     ann_file='preprocessed_npz/multihuman_data/emdb_emdb2.npz',
 )
-# As EMDB's own tool: SMPL's 24 joints, aligned between the hips. Joints are
-# regressed from both meshes, where that tool takes those of the skeleton.
+# As in EMDB's evaluation tool: SMPL's 24 joints, aligned at the hip center.
+# Joints are regressed from both meshes; the tool uses skeleton joints.
 emdb1_evaluator = dict(type='SMPLMetric', prefix='EMDB')

@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The data of finetuning: all six training sets of the paper. Validation is
-# that of pretraining.
+# Finetuning data: all six training sets of the paper. Validation is the same
+# as in pretraining.
 _base_ = ['./pretrain_mix.py', './ubody.py', './egobody.py', './arctic.py']
 
 train_dataloader = dict(

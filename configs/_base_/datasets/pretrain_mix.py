@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The data of pretraining.
+# Pretraining data.
 _base_ = ['./agora.py', './bedlam.py', './coco.py']
 
 train_dataloader = dict(
@@ -8,7 +8,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(
         type='WeightedConcatSampler',
-        # exact; as published a dataset is drawn for each sample
+        # Exact shares; the published code samples a dataset per image.
         weights=[0.4, 0.3, 0.3],
         epoch_length='max',  # of the largest dataset
     ),
@@ -26,7 +26,7 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=False,
-    # round_up would repeat images
+    # round_up would repeat some images.
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset={{_base_.agora_val}},
 )

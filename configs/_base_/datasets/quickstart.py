@@ -1,7 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The images of tools/quickstart.sh, which says how they are made.
+# Very small synthetic images, for tests and benchmarks. Set data_root, or
+# create train/, val/ and test/ with tools/make_synthetic_dataset.py. Numbers
+# in comments are those of the published pipeline.
 data_root = 'data/synthetic/quickstart/'
-# for overlays; labels of another --body need that one
+# Body model of overlays; must be the --body of the labels.
 metainfo = dict(body_model=dict(type='SMPLXLayer', model_path='free'))
 
 train_dataloader = dict(
@@ -9,8 +11,7 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
-    # Not InfiniteSampler: with this one --resume repeats nothing and leaves
-    # nothing out, augmentation included.
+    # Unlike InfiniteSampler, it resumes at the exact sample and augmentation.
     sampler=dict(type='InfiniteWeightedConcatSampler'),
     dataset=dict(
         type='SeededConcatDataset',
@@ -24,7 +25,7 @@ train_dataloader = dict(
                 pipeline=[
                     dict(type='LoadImage'),
                     dict(type='LoadHumanAnnotations'),
-                    # five images of ten; AGORA's: seven
+                    # half of the images; AGORA: 70 %
                     dict(
                         type='PersonGroupCrop',
                         sample_prob=0.5,
@@ -48,7 +49,7 @@ val_dataloader = dict(
     batch_size=4,
     num_workers=0,
     drop_last=False,
-    # round_up would repeat images
+    # round_up would repeat some images.
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='HumanDataset',
@@ -65,7 +66,7 @@ val_dataloader = dict(
         ],
     ),
 )
-# What is chosen by looking at val/ is reported on test/.
+# Models are selected on val/ and reported on test/.
 test_dataloader = dict(
     val_dataloader,
     dataset=dict(

@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # RICH (CVPR 2022), test split: https://rich.is.tue.mpg.de (registration).
-# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
+# Data folder: data/ (docs/en/datasets.md), or the one in AIOS_DATA.
 rich_test = dict(
     type='RICHDataset',
     data_root='{{$AIOS_DATA:data}}',
@@ -14,5 +14,5 @@ rich_test = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
-# All persons; bodies of the own gender.
+# All persons; gendered ground-truth bodies.
 rich_evaluator = dict(type='SMPLXMeshMetric', prefix='RICH')

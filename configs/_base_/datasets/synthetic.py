@@ -1,24 +1,24 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Images of synthetic persons with exact labels, for looking, testing and
-# measuring. Made by
+# Synthetic images with exact labels, for visualization, tests and benchmarks.
+# Created by
 #   python tools/make_synthetic_dataset.py data/synthetic/look \
 #       --images 24
 dataset_type = 'HumanDataset'
 data_root = 'data/synthetic/look/'
-# for overlays; labels of another --body need that one
+# Body model of overlays; must be the --body of the labels.
 metainfo = dict(body_model=dict(type='SMPLXLayer', model_path='free'))
 
 train_pipeline = [
-    # float32, EXIF orientation ignored: labels refer to the stored pixels
+    # float32; ignores EXIF orientation, as labels refer to the stored pixels
     dict(type='LoadImage'),
     dict(type='LoadHumanAnnotations'),
-    # AGORA's and BEDLAM's probabilities are .7/.5 and .7/.6, UBody's .3/.5
+    # sample_prob/sample_ratio: AGORA .7/.5, BEDLAM .7/.6, UBody .3/.5
     dict(type='PersonGroupCrop', sample_prob=0.7, sample_ratio=0.5),
-    # short side 480, 512, ..., 800 by chance, long side at most 1333
+    # random short side of 480, 512, ..., 800; long side at most 1333
     dict(type='WholeBodyRandomResize'),
     dict(type='WholeBodyFlip', prob=0.5),
     dict(type='ChannelGain', gain_range=(0.8, 1.2)),
-    # removes persons who left the crop
+    # removes persons outside the crop
     dict(type='FilterWholeBody'),
     dict(type='PackWholeBodyInputs'),
 ]
@@ -47,14 +47,14 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=False,
-    # round_up would repeat images, and metrics would count them twice
+    # With round_up metrics would count some images twice.
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='humandata.npz',
         metainfo=metainfo,
-        # the last images; training sees them, too: not a benchmark
+        # The last images, which are training images as well: no benchmark.
         indices=-8,
         test_mode=True,
         pipeline=test_pipeline,

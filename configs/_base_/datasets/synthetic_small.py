@@ -1,11 +1,11 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Small images of synthetic persons, and others of the same kind to evaluate
-# on. No license, no download:
+# Small synthetic images for training and validation. They need neither a
+# license nor a download:
 #   python tools/make_synthetic_dataset.py data/synthetic/train \
 #       --images 2000 --size 320x240 --persons 1-4 --seed 0
 #   python tools/make_synthetic_dataset.py data/synthetic/val \
 #       --images 100 --size 320x240 --persons 1-4 --seed 1
-# for overlays; labels of another --body need that one
+# Body model of overlays; must be the --body of the labels.
 metainfo = dict(body_model=dict(type='SMPLXLayer', model_path='free'))
 
 train_dataloader = dict(
@@ -15,7 +15,7 @@ train_dataloader = dict(
     sampler=dict(
         type='WeightedConcatSampler',
         weights=[1.0],
-        epoch_length=800,  # short epochs, so one sees it learn
+        epoch_length=800,  # short epochs, for a learning curve
     ),
     dataset=dict(
         type='SeededConcatDataset',
@@ -29,7 +29,7 @@ train_dataloader = dict(
                 pipeline=[
                     dict(type='LoadImage'),
                     dict(type='LoadHumanAnnotations'),
-                    # three images of ten; AGORA's: seven
+                    # 30 % of the images; AGORA: 70 %
                     dict(
                         type='PersonGroupCrop',
                         sample_prob=0.3,
@@ -54,7 +54,7 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=False,
-    # round_up would repeat images
+    # round_up would repeat some images.
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='HumanDataset',

@@ -1,14 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # UBody (CVPR 2023), upper bodies in 15 scenes from sign language to talk
 # shows: https://github.com/IDEA-Research/OSX. Split: intra-scene.
-# All data lie in one folder (docs/en/datasets.md); another place: AIOS_DATA.
-# Rules of the dataset are in its class, aios/datasets/benchmarks.py.
+# Data folder: data/ (docs/en/datasets.md), or the one in AIOS_DATA.
+# The dataset class in aios/datasets/benchmarks.py defines its label rules.
 ubody_train = dict(
     type='UBodyDataset',
     dataset_name='ubody',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/UBody'),
-    # made by our converter, or as published with AiOS
+    # from our converter, or the file published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/ubody_train.npz',
         'preprocessed_npz/multihuman_data/ubody_train_intra_multi.npz',
@@ -30,7 +30,7 @@ ubody_test = dict(
     dataset_name='ubody',
     data_root='{{$AIOS_DATA:data}}',
     data_prefix=dict(img='datasets/UBody'),
-    # made by our converter, or as published with AiOS
+    # from our converter, or the file published with AiOS
     ann_file=[
         'preprocessed_npz/multihuman_data/ubody_test.npz',
         'preprocessed_npz/multihuman_data/ubody_intra_test_all.npz',
@@ -43,8 +43,8 @@ ubody_test = dict(
         dict(type='PackWholeBodyInputs'),
     ],
 )
-# Only vertices and joints that the camera of the annotation projects into the
-# image count; all of them align. A hand that is not visible is left out.
+# Errors are averaged over vertices and joints that the annotated camera
+# projects into the image; the alignment uses all. Invisible hands are ignored.
 ubody_evaluator = dict(
     type='SMPLXMeshMetric',
     prefix='UBody',

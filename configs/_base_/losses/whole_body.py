@@ -1,7 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# The losses of AiOS: which one at which output with which weight.
-# Weights are the published ones. Where the published code does something odd,
-# this file does not; models/aios_r50_published.py has all of that.
+# Losses of AiOS and their published weights, per decoder output. Quirks of the
+# published code are in models/aios_r50_published.py only.
 boxes = [
     dict(type='ClassCost', weight=2.0),
     dict(type='PersonBoxL1Cost', weight=5.0),
@@ -68,7 +67,7 @@ criterion = dict(
     loss_weights=dict(
         encoder=body_box,
         body_localization=dict(**body_box, **denoising),
-        # Hands and face have boxes here, but neither keypoints nor a pose.
+        # Hands and face have boxes at this stage, but no keypoints or poses.
         body_refinement=dict(**body_box, **denoising, **body),
         whole_body=dict(**body_box, **denoising, **body, **hands_and_face),
     ),

@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 # AiOS with ResNet-50, as published (https://arxiv.org/abs/2403.17934).
-# Comments mark what differs from DINO-4scale-R50 of MMDetection.
+# Comments mark differences from DINO-4scale-R50 of MMDetection.
 _base_ = ['../losses/whole_body.py']
 
 model = dict(
@@ -32,7 +32,7 @@ model = dict(
         out_channels=256,
         act_cfg=None,
         norm_cfg=dict(type='GN', num_groups=32),
-        bias=True,  # besides the norm's, DINO: none
+        bias=True,  # in addition to the norm; DINO: False
         num_outs=4,
     ),
     positional_encoding=dict(
@@ -71,8 +71,8 @@ model = dict(
         type='AiOSHead',
         num_classes=2,  # class 1 is person, class 0 is never a target
         embed_dims=256,
-        # Where the SMPL-X files are: $AIOS_BODY_MODELS or data/body_models.
-        # 'free' is the body that comes with the package.
+        # SMPL-X files are in $AIOS_BODY_MODELS or data/body_models.
+        # 'free' is the body model included in the package.
         body_model=dict(type='SMPLXLayer', model_path=None),
         criterion={{_base_.criterion}},
     ),

@@ -1,6 +1,6 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# AiOS-R50 that is trained exactly as the published code trains it, with its
-# oddities. Results of a trained model are the same with models/aios_r50.py.
+# Trains AiOS-R50 exactly as the published code does, including its quirks. For
+# inference it is equivalent to models/aios_r50.py.
 _base_ = ['./aios_r50.py']
 
 points_only = [
@@ -11,35 +11,35 @@ points_only = [
 
 model = dict(
     bbox_head=dict(
-        # Rotations start as zero matrices instead of as the identity.
+        # Initial rotations are zero matrices, not the identity.
         zero_rotation_init=True,
         criterion=dict(
-            # Boxes do not matter where there are keypoints. A person
-            # without a visible one is matched by score alone.
+            # Box costs are omitted at outputs with keypoints. Persons without
+            # visible keypoints are matched by score only.
             assigner=dict(
                 match_costs=dict(
                     body_refinement=points_only, whole_body=points_only
                 ),
             ),
             person_losses=dict(
-                # Faces are averaged over persons with a visible left hand.
+                # Divides face losses by persons with a visible left hand.
                 keypoints=dict(
                     type='PartKeypointLoss',
                     oks_area='body',
                     face_count='lhand',
                 ),
-                # Jaws are summed, not averaged.
+                # Sums jaw losses instead of averaging them.
                 pose=dict(type='SMPLXPoseLoss', jaw_count='any'),
                 joints2d=dict(type='SMPLXJoint2DLoss', square_confidence=True),
             ),
-            # Divided by the queries of one image whatever the batch size;
-            # images without persons have random boxes, which are targets.
+            # Divides by the queries of one image at any batch size; images
+            # without persons get random boxes as targets.
             loss_denoising=dict(
                 type='DenoisingLoss', avg_factor='queries', random_boxes=True
             ),
-            # Only the number of persons is averaged over processes.
+            # Averages only the number of persons over processes.
             sync_avg_factors=False,
-            # A tenth of the usual weight in the last layer but one.
+            # The second-to-last layer has a tenth of the usual weights.
             loss_weights=dict(
                 d4=dict(
                     smplx_lhand_kp3d=0.01,

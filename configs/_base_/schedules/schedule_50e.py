@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Finetuning as published.
+# Finetuning schedule as published.
 _base_ = ['./schedule_60e.py']
 
 optim_wrapper = dict(
@@ -14,7 +14,7 @@ param_scheduler = [
         begin=0,
         end=50,
         by_epoch=True,
-        milestones=[30, 60],  # so the learning rate falls once
+        milestones=[30, 60],  # one decay within 50 epochs
         gamma=0.1,
     ),
 ]

@@ -1,14 +1,14 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# Pretraining as published. Comments mark what differs from DINO of
+# Pretraining schedule as published. Comments mark differences from DINO of
 # MMDetection.
 optim_wrapper = dict(
     type='AsyncOptimWrapper',
     optimizer=dict(
         type='AdamW',
         lr=1e-4,  # for 32 images per step
-        # of everything, norms and biases included
+        # for all parameters, including norms and biases
         weight_decay=1e-4,
-        fused=True,  # the same numbers, in one pass
+        fused=True,  # same result, faster
     ),
     clip_grad=dict(max_norm=0.1, norm_type=2),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
@@ -29,9 +29,9 @@ param_scheduler = [
     ),
 ]
 custom_hooks = [
-    # As published: from the first step on, buffers too, 0.9997 per step.
-    # MMEngine validates with the averaged weights and saves them as
-    # state_dict; published results are of the others (ema_state_dict).
+    # As published: from the first step on, with buffers, decay 0.9997.
+    # MMEngine validates the averaged weights and saves them as state_dict;
+    # published results are those of the other weights (ema_state_dict).
     dict(
         type='EMAHook',
         ema_type='ExponentialMovingAverage',
