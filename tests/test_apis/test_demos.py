@@ -133,7 +133,7 @@ class TestBadInput:
             *('image_demo', images, '--out-dir', out),
             *('--device', 'nonsense'),
         )
-        assert "device 'nonsense' cannot be used" in message
+        assert "device 'nonsense' is not available" in message
         assert not out.exists()
 
     def test_config(self, fails, images: Path, tmp_path: Path):

@@ -86,11 +86,14 @@ def test_nothing_said(path: Path):
 
 NONSENSE = [
     ({'xA405': 'fifty'}, 'FocalLengthIn35mmFilm'),
-    ({'x920A': IFDRational(0)}, 'FocalLength is'),
-    ({'x920A': IFDRational(5, 0)}, 'FocalLength is'),
-    ({'x920A': '5 mm'}, 'FocalLength is'),
+    ({'x920A': IFDRational(0)}, 'FocalLength must be'),
+    ({'x920A': IFDRational(5, 0)}, 'FocalLength must be'),
+    ({'x920A': '5 mm'}, 'FocalLength must be'),
     ({'x920A': IFDRational(5), 'xA20E': IFDRational(1, 0)}, 'FocalPlaneX'),
-    ({'x920A': IFDRational(5), 'xA20E': IFDRational(1)}, 'sensor of 1829 mm'),
+    (
+        {'x920A': IFDRational(5), 'xA20E': IFDRational(1)},
+        'sensor width of 1829 mm',
+    ),
     (
         {'x920A': IFDRational(5), 'xA20E': IFDRational(1), 'xA210': 9},
         'FocalPlaneResolutionUnit is 9',

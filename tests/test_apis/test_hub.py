@@ -93,7 +93,9 @@ def test_repository(monkeypatch, tmp_path: Path) -> None:
 
 
 def test_what_is_missing(monkeypatch, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r'model\.safetensors: there'):
+    with pytest.raises(
+        FileNotFoundError, match=r'model\.safetensors: no such file'
+    ):
         hub_weights(tmp_path)
     monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
     with pytest.raises(ValueError, match='pip install huggingface_hub'):

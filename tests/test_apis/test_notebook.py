@@ -55,5 +55,5 @@ def test_runs(displayed, tmp_path, monkeypatch, capsys) -> None:
     said = capsys.readouterr().out
     assert 'viewer.html' in said
     assert '3 persons, scores' in said
-    off = float(said.split('joints off by ')[1].split()[0])
+    off = float(said.split('largest joint error ')[1].split()[0])
     assert off < 0.01

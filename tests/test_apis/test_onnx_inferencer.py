@@ -236,7 +236,9 @@ def test_files_that_are_something_else(tmp_path, deploy):
         good | dict(body_model=dict(type='subprocess.getoutput')),
     ):
         session.properties = {'aios': json.dumps(bad)}
-        with pytest.raises(ValueError, match='other.onnx: does not describe'):
+        with pytest.raises(
+            ValueError, match='other.onnx: contains no description'
+        ):
             read_description(session, 'other.onnx')
     session.properties = {}
     with pytest.raises(ValueError, match='export_model.py'):

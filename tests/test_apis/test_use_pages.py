@@ -150,7 +150,7 @@ def test_options_of_make_viewer(desk, capsys) -> None:
         module.main(['out', '--overwrite'])
     Path('out/vis').unlink()
     Path('vis').rename('linked')
-    with pytest.raises(SystemExit, match="no image of the frames 'photo'"):
+    with pytest.raises(SystemExit, match="no images of the frames 'photo'"):
         module.main(['out', '--overwrite', '--source', 'moved.jpg'])
     assert Path('out/viewer.html').read_text('utf-8') == page
     Path('vis').mkdir()

@@ -52,7 +52,7 @@ def test_balanced_shares_are_symmetric(values):
 
 
 def test_lengths_refuse_what_does_not_fit():
-    with pytest.raises(ValueError, match=r'beyond 0\.32767 m'):
+    with pytest.raises(ValueError, match=r'at most 0\.32767 m'):
         seed.lengths(np.array([0.4]), np.int16)
 
 

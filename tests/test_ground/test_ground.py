@@ -307,7 +307,7 @@ def test_persons_on_several_levels(case):
         seen=np.ones((3, 1), bool),
         below=lambda floor: floor,
     )
-    with pytest.raises(GroundError, match='in 67% of the frames the feet'):
+    with pytest.raises(GroundError, match='in 67% of the frames feet'):
         check_floor([track], Floor(np.array([0.0, -1.0, 0.0]), 1.0))
 
 

@@ -158,7 +158,7 @@ def test_files_that_are_no_dictionaries(poser, tmp_path) -> None:
     with pytest.raises(ValueError, match='not valid JSON'):
         read(tmp_path / 'x.json', poser, ReadingOptions())
     np.savez(tmp_path / 'x.npz', vertices=np.zeros((2, 3)))
-    with pytest.raises(ValueError, match='no field .*, there are vertices'):
+    with pytest.raises(ValueError, match='no field .*; fields: vertices'):
         read(tmp_path / 'x.npz', poser, ReadingOptions())
 
 

@@ -289,5 +289,5 @@ def test_too_few_images(
     settings = Config.fromfile(config)
     cached = train_cached.CachedData(settings, data)
     cached.find(MODELS.build(settings.model), cache=True)
-    with pytest.raises(ValueError, match='6 images are too few'):
+    with pytest.raises(ValueError, match='6 images, fewer than'):
         next(cached.batches(np.random.default_rng(0), 100))

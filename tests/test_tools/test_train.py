@@ -227,7 +227,7 @@ def test_earlier_training_is_not_replaced_silently(train, whole):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--resume', 'nowhere.pth'], 'nowhere.pth: there is no such file'),
+        (['--resume', 'nowhere.pth'], 'nowhere.pth: no such file'),
         (['--amp'], '--amp needs a GPU'),
         (
             [

@@ -178,5 +178,5 @@ def test_a_damaged_page_says_so(driver, page, tmp_path) -> None:
     damaged.write_text(text[:start] + 'AAAA' + text[start + 4 :], 'utf-8')
     viewer = _Viewer(driver, damaged)
     assert viewer.data('state') == 'failed'
-    assert 'cannot be shown' in viewer.find('#message').text
+    assert 'Cannot display' in viewer.find('#message').text
     chromium.errors(driver)

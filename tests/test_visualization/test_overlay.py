@@ -216,7 +216,7 @@ def test_writer_of_images(make_frame, sphere, tmp_path) -> None:
         assert writer.is_done('a')
         with pytest.raises(FileExistsError):
             writer.write(make_frame({1: (0, 0, 4)}), GRAY)
-        with pytest.raises(ValueError, match="'a': no image"):
+        with pytest.raises(ValueError, match="'a': has no image"):
             writer.write(make_frame({}), None)
     read = cv2.imread(str(tmp_path / 'vis/a.png'))[..., ::-1]
     assert _is_drawn(read, 1).sum() > 500

@@ -1,5 +1,5 @@
-// What the viewer uses of three.js, as one classic script (global THREE):
-// modules cannot be loaded from file:// addresses.
+// The parts of three.js that the viewer uses, bundled as a classic script
+// (global THREE), because modules cannot be loaded from file:// URLs.
 export {
   AnimationMixer,
   Box3,

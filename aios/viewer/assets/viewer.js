@@ -1,7 +1,7 @@
 // Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-// Persons of a GLB file, played beside the images they were found in.
-// Lengths are meters, axes glTF's (y up); the camera stands at the origin
-// and looks along -z. What can be bookmarked is in the address:
+// Plays the persons of a GLB file next to the images of the results.
+// Units are meters, axes are glTF's (y up); the camera is at the origin and
+// looks along -z. The state in the URL can be bookmarked:
 //   #frame=12&view=camera&hide=1,2&play
 'use strict';
 
@@ -11,7 +11,7 @@
   const canvas = find('canvas');
   const frameCount = data.times.length;
   const duration = frameCount ? data.times[frameCount - 1] : 0;
-  // The last frame is shown as long as the one before.
+  // The last frame lasts as long as the one before.
   const lastStep = frameCount > 1 ? duration - data.times[frameCount - 2] : 1;
 
   const state = { frame: 0, time: 0, playing: false, view: 'orbit' };
@@ -24,15 +24,15 @@
   function fail(error) {
     console.error(error);
     document.body.dataset.state = 'failed';
-    say(`This cannot be shown here: ${error.message || error}`);
+    say(`Cannot display the results: ${error.message || error}`);
   }
 
-  // ---- what is inside the page -------------------------------------------
+  // ---- embedded data ------------------------------------------------------
 
   function bytesOf(id) {
     const element = find(id);
     const lines = element.textContent.trim().split('\n');
-    element.remove(); // frees the text
+    element.remove(); // free the memory of the text
     return lines.map((line) =>
       Uint8Array.from(atob(line), (letter) => letter.charCodeAt(0)));
   }
@@ -49,9 +49,9 @@
 
   // ---- the images ------------------------------------------------------
 
-  let video = null; // or
+  let video = null; // either video or image is set
   let image = null;
-  let addresses = []; // of images, one per frame
+  let addresses = []; // URL of the image of each frame
   let texture = null;
 
   function openImages() {
@@ -78,10 +78,10 @@
       addresses = data.media.names.map((name) =>
         blobUrl(name, data.media.type));
       image = new Image();
-      image.alt = 'image of the frame';
+      image.alt = 'Image of the frame';
       texture = new THREE.Texture(image);
       image.addEventListener('load', () => {
-        // Images may differ in size; what is on the GPU may not.
+        // A texture on the GPU has a fixed size, but images may differ.
         texture.dispose();
         texture.needsUpdate = true;
         if (state.view === 'camera') draw();
@@ -119,12 +119,12 @@
     mixer = new THREE.AnimationMixer(gltf.scene);
     actions = gltf.animations.map((clip) => mixer.clipAction(clip));
     actions.forEach((action) => {
-      action.setLoop(THREE.LoopOnce); // the end is the last frame
+      action.setLoop(THREE.LoopOnce); // stop at the last frame
       action.clampWhenFinished = true;
       action.play();
     });
     gltf.scene.traverse((node) => {
-      node.frustumCulled = false; // bounds of the rest pose say nothing
+      node.frustumCulled = false; // bounds are those of the rest pose
     });
     data.persons.forEach((person) => addPerson(gltf.scene, person));
     bones.visible = false;
@@ -159,7 +159,7 @@
     return { fx, fy, cx, cy, width: view.size[0], height: view.size[1] };
   }
 
-  // Corner of the image at a depth.
+  // 3-D position of an image point at a depth.
   function corner(view, column, row, depth) {
     return new THREE.Vector3((column - view.cx) / view.fx * depth,
       -(row - view.cy) / view.fy * depth, -depth);
@@ -192,7 +192,7 @@
 
   // ---- views -------------------------------------------------------------
 
-  // Directions from the middle of the persons to the eye.
+  // Directions from the center of the persons to the viewpoint.
   const DIRECTIONS = { orbit: [0.35, 0.25, 1], side: [1, 0, 0],
     top: [0, 1, 1e-4] };
 
@@ -232,7 +232,7 @@
     controls.update();
   }
 
-  // The real camera's projection, with the image in the canvas' middle.
+  // Projection of the recording camera, with the image centered in the canvas.
   function lookThroughCamera() {
     const view = cameraOf(state.frame);
     const { clientWidth: width, clientHeight: height } = canvas;
@@ -275,7 +275,7 @@
 
   // ---- time --------------------------------------------------------------
 
-  // Index of the frame that is seen at a time.
+  // Index of the frame shown at a time.
   function frameAt(time) {
     let low = 0;
     let high = frameCount;
@@ -293,13 +293,13 @@
     state.frame = Math.min(Math.max(0, frame), last);
     const time = data.times[state.frame];
     if (seek) state.time = time;
-    // An action that was at its end has stopped.
+    // Actions pause when they reach their end.
     actions.forEach((action) => { action.paused = false; });
     mixer.setTime(time);
     if (addresses.length && image.src !== addresses[state.frame]) {
       image.src = addresses[state.frame];
     }
-    // Into the frame: at its border some browsers show the one before.
+    // Seek into the frame: at its start some browsers show the previous one.
     if (video && seek) video.currentTime = time + lastStep / 4;
     find('time').value = state.frame;
     find('clock').textContent = `${time.toFixed(2)} s · frame `
@@ -375,7 +375,7 @@
       dot.className = 'dot';
       dot.style.background = person.color;
       only.textContent = 'Only';
-      only.title = 'Hide the others';
+      only.title = 'Hide all other persons';
       when.textContent = `${person.count} of ${frameCount} frames, score `
         + person.score.toFixed(2);
       label.append(box, ' ', dot, `Person ${person.id}`, when);
@@ -399,7 +399,7 @@
     persons.forEach((_, other) => show(other, id === null || other === id));
   }
 
-  // ---- wiring ------------------------------------------------------------
+  // ---- event handlers ----------------------------------------------------
 
   function wire() {
     find('time').max = Math.max(0, frameCount - 1);
@@ -430,16 +430,16 @@
 
   function onKey(event) {
     if (/INPUT|SELECT|BUTTON/.test(event.target.tagName)) return;
-    const doings = {
+    const commands = {
       ' ': () => (state.playing ? pause() : play()),
       ArrowLeft: () => step(-1),
       ArrowRight: () => step(1),
       Home: () => goTo(0),
       End: () => goTo(frameCount - 1),
     };
-    if (!(event.key in doings)) return;
+    if (!(event.key in commands)) return;
     event.preventDefault();
-    doings[event.key]();
+    commands[event.key]();
   }
 
   function followAddress() {
@@ -463,7 +463,7 @@
     resize();
     followAddress();
     window.addEventListener('hashchange', followAddress);
-    say(frameCount ? '' : 'There are no frames.');
+    say(frameCount ? '' : 'The results contain no frames.');
     document.body.dataset.state = 'ready';
   }
 
