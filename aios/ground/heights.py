@@ -143,7 +143,7 @@ def _check(
     for person in heights:
         if person not in known:
             raise ValueError(
-                f'there is no person {person}, ids are '
+                f'there is no person {person}; ids are '
                 f'{", ".join(map(str, known))}'
             )
 

@@ -137,7 +137,7 @@ def test_options_of_make_viewer(desk, capsys) -> None:
     assert '"kind":"none"' in page
     # what somebody else's results name may be an image of mine
     with pytest.raises(
-        SystemExit, match='out contains no images.* none shows persons only'
+        SystemExit, match='out contains no images.*none shows persons only'
     ):
         module.main(['out', '--overwrite', '--images', 'source'])
     Path('photo.jpg').rename('moved.jpg')

@@ -156,7 +156,7 @@ def test_file_is_a_call_of_the_smplx_package(
         ('person_id', np.zeros(5), 'person_id must be int64'),
         ('person_id', np.zeros(5, int), 'person_id 0 occurs twice in frame 0'),
         ('frame_index', np.array([0, 0, 2, 3, 4]), r'must be in 0\.\.3'),
-        ('frame_index', np.array([0, 0, 2, 1, 3]), 'ascend, row 3'),
+        ('frame_index', np.array([0, 0, 2, 1, 3]), 'ascend; row 3'),
         ('frame_index', np.zeros((5, 1), int), 'frame_index must have shape'),
         ('K', np.zeros((4, 3, 3)), 'K must be'),
         ('image_sizes', np.zeros((4, 2), int), 'image_sizes must be'),

@@ -100,7 +100,7 @@ def test_a_height_of_all_keeps_proportions(poser, truth):
     ('heights', 'match'),
     [
         ({7: 1.8}, 'no person 7; ids are 0, 1'),
-        ({0: 0.9}, r'found with 1\.\d\d m cannot be 0\.90 m'),
+        ({0: 0.9}, r'estimated as 1\.\d\d m cannot be set to 0\.90 m'),
         ({0: np.nan}, 'positive number of meters'),
         ({None: -1}, 'positive number of meters'),
     ],

@@ -116,7 +116,9 @@ def test_persons_of_another_program(humans, poser, tmp_path: Path) -> None:
     """What is missing is named before options that would not help."""
     person = {n: humans[0][n] for n in ('v3d', 'scores')}
     np.save(tmp_path / 'x.npy', np.array([person], object))
-    with pytest.raises(ValueError, match="person 0: no field 'rotvec', there"):
+    with pytest.raises(
+        ValueError, match="person 0: has no field 'rotvec'; fields"
+    ):
         IMPORTERS['multihmr'].read(tmp_path / 'x.npy', poser, ReadingOptions())
 
 

@@ -114,6 +114,6 @@ def test_rates(motion, poser, tmp_path) -> None:
     with pytest.raises(ValueError, match=r'no field mocap_frame_rate; set'):
         read(tmp_path / 'b.npz', poser)
     with pytest.raises(
-        ValueError, match=r'b\.npz: rate is 30, that of a\.npz'
+        ValueError, match=r'b\.npz: rate is 30, but 60.0 in a\.npz'
     ):
         read(tmp_path, poser, fps=30)

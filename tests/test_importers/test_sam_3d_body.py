@@ -126,7 +126,7 @@ def without(name: str, **changed) -> dict:
 @pytest.mark.parametrize(
     'persons, message',
     [
-        ([without('pred_cam_t')], "person 0: no field 'pred_cam_t'"),
+        ([without('pred_cam_t')], "person 0: has no field 'pred_cam_t'"),
         (
             [without('', pred_cam_t=np.zeros(2))],
             r'pred_cam_t must have shape \(3,\), got \(2,\)',
