@@ -86,8 +86,8 @@ def find_body_model(
         The file, ``.npz`` preferred.
 
     Raises:
-        ValueError: Unknown gender, or the file is of another one.
-        MissingBodyModelError: No such file.
+        ValueError: Unknown gender.
+        MissingBodyModelError: No such file, or it is of another gender.
     """
     check_choice('gender', gender, GENDERS)
     refuse_other_gender(model_path, gender)
@@ -107,12 +107,12 @@ def refuse_other_gender(
         gender: Of the persons; neutral, the default, is not compared.
 
     Raises:
-        ValueError: The file is named after another gender.
+        MissingBodyModelError: The file is named after another gender.
     """
     stem = Path(model_path or '').stem.upper()
     others = [g for g in GENDERS if stem.endswith(f'_{g.upper()}')]
     if others and gender not in ('neutral', *others):
-        raise ValueError(
+        raise MissingBodyModelError(
             f'{model_path} is the {others[0]} body model, but a {gender} one '
             'is needed; name the folder that holds both'
         )

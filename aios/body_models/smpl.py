@@ -84,8 +84,8 @@ def find_smpl(
         gender: ``'neutral'``, ``'male'`` or ``'female'``.
 
     Raises:
-        ValueError: Unknown gender, or the file is of another one.
-        MissingBodyModelError: No such file.
+        ValueError: Unknown gender.
+        MissingBodyModelError: No such file, or it is of another gender.
     """
     check_choice('gender', gender, GENDERS)
     refuse_other_gender(model_path, gender)

@@ -95,7 +95,8 @@ def test_file_of_another_gender(free_body_dir: Path) -> None:
     assert find_body_model(male) == male
     assert find_body_model(male, 'male') == male
     for path, gender in ((neutral, 'male'), (male, 'female')):
-        with pytest.raises(ValueError, match=f'a {gender} one is needed'):
+        message = f'a {gender} one is needed'
+        with pytest.raises(MissingBodyModelError, match=message):
             find_body_model(path, gender)
 
 
