@@ -125,7 +125,7 @@ def expand_free_body(
         existing = path.read_bytes() if path.exists() else None
         if existing not in (None, content) and not overwrite:
             raise FileExistsError(
-                f'{path}: not the file of the free body {FREE_BODY_VERSION}; '
+                f'{path}: not the file of free body {FREE_BODY_VERSION}; '
                 'choose another folder, or pass overwrite=True'
             )
         if existing != content:
@@ -316,6 +316,6 @@ def _is_current_model(path: Path) -> bool:
         return True
     found = f'version {version} of it' if version else 'another file'
     raise FileExistsError(
-        f'{path}: not the free body {FREE_BODY_VERSION} but {found}; '
+        f'{path}: expected free body {FREE_BODY_VERSION}, found {found}; '
         'choose another folder, or pass overwrite=True'
     )

@@ -226,9 +226,9 @@ class AiOSCacheDataset(HumanDataset):
         if options.kids_shape_supervises or self.labels.info['knows_children']:
             return
         print_log(
-            f'{self.dataset_name} ({self.ann_file}): does not say who is a '
-            'child (is_kid is 1 for all or absent): all shapes '
-            'supervise',
+            f'{self.dataset_name} ({self.ann_file}): is_kid does not '
+            'distinguish children (1 for all persons, or absent); betas of '
+            'all persons are supervised',
             logger='current',
             level=logging.WARNING,
         )
@@ -305,16 +305,17 @@ def _items(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     numbers = sorted(int(key) for key in keys if key.isdigit())
     if len(numbers) != len(keys) or numbers != list(range(len(numbers))):
         raise CorruptFileError(
-            f'{path}: is no AiOS cache; it must have the arrays 0 to M - 1 '
+            f'{path}: not an AiOS cache; it must have the arrays 0 to M - 1 '
             f'and data_len, it has {sorted(keys)[:3]} ...'
         )
     count = dict(iter_npz(path, ['data_len'], allow_objects=True))['data_len']
     if count.size != 1 or int(count.item()) != len(numbers):
         raise CorruptFileError(
-            f'{path}: data_len is {count}, but there are {len(numbers)} images'
+            f'{path}: data_len is {count}, but the file has {len(numbers)} '
+            'images'
         )
     if not numbers:
-        raise CorruptFileError(f'{path}: has no image')
+        raise CorruptFileError(f'{path}: contains no images')
     wanted = [str(number) for number in numbers]
     items = iter_npz(path, wanted, allow_objects=True)
     for key, array in tqdm(

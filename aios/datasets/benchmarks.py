@@ -76,7 +76,7 @@ class _Benchmark(HumanDataset):
     ) -> None:
         files = [ann_file] if isinstance(ann_file, str) else list(ann_file)
         if not files:
-            raise ValueError('ann_file must name a file')
+            raise ValueError('ann_file must be a file name')
         found = (f for f in files if osp.isfile(osp.join(data_root, f)))
         super().__init__(
             next(found, files[0]),
@@ -313,5 +313,5 @@ def read_video_list(path: str) -> Sequence[str]:
     """
     names = np.asarray(load_npy(path, allow_objects=True)).ravel().tolist()
     if not all(isinstance(name, str) for name in names):
-        raise ValueError(f'{path}: must hold names of videos (strings)')
+        raise ValueError(f'{path}: must contain video names (strings)')
     return names

@@ -84,8 +84,8 @@ class CocoImageDataset(BaseDataset):
         if not osp.isfile(self.ann_file):
             raise FileNotFoundError(
                 f'{self.ann_file} does not exist; set data_root and ann_file '
-                'to where the annotations of COCO-WholeBody are (all data in '
-                'another folder: AIOS_DATA). See docs/en/evaluation.md'
+                'to the COCO-WholeBody annotations, or AIOS_DATA to the '
+                'data folder. See docs/en/evaluation.md'
             )
         root = self.data_prefix.get('img', '')
         return [
@@ -108,7 +108,9 @@ class CocoImageDataset(BaseDataset):
             ) from error
         images = content.get('images') if isinstance(content, dict) else None
         if not isinstance(images, list):
-            raise ValueError(f'{self.ann_file}: not a COCO file, no images')
+            raise ValueError(
+                f'{self.ann_file}: not a COCO file, it has no images'
+            )
         for index, image in enumerate(images):
             for field, (check, allowed) in _IMAGE_FIELDS.items():
                 value = image.get(field) if isinstance(image, dict) else None

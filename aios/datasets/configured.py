@@ -17,12 +17,12 @@ def add_dataset_arguments(parser: argparse._ActionsContainer) -> None:
     """Add ``config``, ``--phase`` and ``--cfg-options``."""
     parser.add_argument(
         'config',
-        help='a full config, or a base file of configs/_base_/datasets',
+        help='config file, or a base file of configs/_base_/datasets',
     )
     parser.add_argument(
         '--phase',
         choices=PHASES,
-        help='default: the first that the config has',
+        help='phase to load (default: the first one in the config)',
     )
     add_cfg_options(parser)
 
@@ -47,8 +47,8 @@ def dataset_config(config: Config, phase: str | None = None) -> ConfigDict:
                 return value
     wanted = phase or '<phase>'
     raise ValueError(
-        f'{config.filename} has no {wanted}_dataloader and no dataset '
-        f'<name>_{wanted}; it has {", ".join(found) or "no dataset at all"}'
+        f'{config.filename}: has no {wanted}_dataloader and no dataset '
+        f'<name>_{wanted}, only {", ".join(found) or "no datasets"}'
     )
 
 

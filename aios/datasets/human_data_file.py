@@ -135,8 +135,8 @@ def adapt_variants(
                 del params[name]
     if skipped:
         warnings.warn(
-            f'{source}: {len(skipped)} entries do not have {rows} rows and '
-            f'are left out: {", ".join(skipped)}',
+            f'{source}: dropped {len(skipped)} entries that do not have '
+            f'{rows} rows: {", ".join(skipped)}',
             stacklevel=4,
         )
 

@@ -270,8 +270,8 @@ class HumanDataset(BaseDataset):
             allow_missing=policy == 'drop',
         )
         print_log(
-            f'{self.dataset_name}: no meta.height, meta.width; sizes of '
-            f'{count} images read from the images',
+            f'{self.dataset_name}: no meta.height, meta.width; read the '
+            f'sizes of {count} images from the image files',
             logger='current',
         )
 
@@ -352,10 +352,10 @@ class HumanDataset(BaseDataset):
         # Absent in stores of earlier versions, and for AiOS caches.
         for part, count in info.get('unboxed_parts', {}).items():
             print_log(
-                f'{self.dataset_name} ({self.ann_file}): {count} persons have '
-                f'parameters of the {_PART_WORDS[part]}, but none has '
-                f'{part}_bbox_xywh: it never supervises. '
-                'tools/misc/check_humandata.py --fix derives boxes',
+                f'{self.dataset_name} ({self.ann_file}): {count} persons '
+                f'have parameters of the {_PART_WORDS[part]} but no '
+                f'{part}_bbox_xywh, so these do not supervise. '
+                'tools/misc/check_humandata.py --fix computes boxes',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -173,7 +173,7 @@ def _write(
             raise OSError(f'cannot write the label store {folder}')
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    print_log(f'labels unpacked to {folder}', logger='current')
+    print_log(f'wrote labels to {folder}', logger='current')
 
 
 class _ColumnWriter:
@@ -205,8 +205,8 @@ class _ColumnWriter:
         """Append rows."""
         if block.dtype != self.dtype or block.shape[1:] != self.shape:
             raise ValueError(
-                f'{self.path.stem}: a block has {block.dtype} {block.shape}, '
-                f'the first had {self.dtype} {self.shape} per row'
+                f'{self.path.stem}: blocks must be {self.dtype} {self.shape} '
+                f'per row, got {block.dtype} {block.shape}'
             )
         self.file.write(np.ascontiguousarray(block).data)
         self.count += len(block)

@@ -65,8 +65,8 @@ class MediaDataset(BaseDataset):
         for path in paths:
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 raise ValueError(
-                    f'{path}: is a video; datasets read images, '
-                    'demo/video_demo.py reads videos'
+                    f'{path}: is a video; datasets read images only, use '
+                    'demo/video_demo.py for videos'
                 )
         return [
             {'img_id': i, 'img_path': str(path)}
@@ -78,9 +78,9 @@ class MediaDataset(BaseDataset):
             return list_media(source, self.recursive)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f'{self.dataset_name}: {error}. Correct source; '
-                'docs/en/datasets.md says what to download and where it goes '
-                '(all data in another folder: AIOS_DATA)'
+                f'{self.dataset_name}: {error}. Set source, or AIOS_DATA to '
+                'the data folder; see docs/en/datasets.md for downloads and '
+                'folders'
             ) from error
 
     def get_data_info(self, idx: int) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def compare_outputs(
     for name, one, other in zip(names, expected, actual, strict=True):
         if one.shape != other.shape:
             raise ExportError(
-                f'{name}: shape {tuple(other.shape)} instead of '
+                f'{name}: shape {tuple(other.shape)}, expected '
                 f'{tuple(one.shape)}'
             )
         difference = (one - other).abs().max() if one.numel() else one.sum()
@@ -90,9 +90,9 @@ def compare_outputs(
     if wrong:
         text = ', '.join(f'{k} by {v:.2e}' for k, v in wrong.items())
         raise ExportError(
-            f'the exported network differs from the original by more than '
-            f'{tolerance}: {text}. With random weights candidates of nearly '
-            'equal score may change places; those of a trained model do not'
+            'the exported network differs from the original by more than '
+            f'{tolerance}: {text}. With random weights candidates with '
+            'nearly equal scores can swap places; use trained weights'
         )
     return differences
 

@@ -29,14 +29,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir',
         help='folder for logs and results (default: work_dir of the config, '
-        'else work_dirs/CONFIG_NAME)',
+        'or work_dirs/CONFIG_NAME)',
     )
     add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='launcher of the processes, see dist_train.sh',
+        help='launcher of the processes, see dist_train.sh (default: '
+        '%(default)s)',
     )
     # torch.distributed.launch passes it; torchrun sets a variable instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
@@ -97,9 +98,9 @@ def _reject_unsupported(config: Config) -> None:
     """Reject options that would fail later in MMEngine or PyTorch."""
     if config.get('compile'):
         raise ValueError(
-            'compile: MMEngine compiles the training step with the optimizer '
-            'in it, which torch.compile does not support; leave it out. '
-            'Trained networks compile: docs/en/deployment.md'
+            'compile: MMEngine compiles the training step including the '
+            'optimizer, which torch.compile does not support; remove it. For '
+            'compiled inference see docs/en/deployment.md'
         )
     optimizer = (config.get('optim_wrapper') or {}).get('optimizer') or {}
     kind = optimizer.get('type')
@@ -107,14 +108,14 @@ def _reject_unsupported(config: Config) -> None:
     with OPTIMIZERS.switch_scope_and_registry(scope) as registry:
         if isinstance(kind, str) and registry.get(kind) is None:
             raise ValueError(
-                f'optim_wrapper.optimizer.type: there is no optimizer {kind!r}'
+                f'optim_wrapper.optimizer.type: unknown optimizer {kind!r}'
             )
     hooks = [hook.get('type') for hook in config.get('custom_hooks') or ()]
     if config.get('runner_type') == 'FlexibleRunner' and 'EMAHook' in hooks:
         raise ValueError(
-            'custom_hooks: EMAHook does not work with runner_type '
-            'FlexibleRunner (it would average the shards of one process, and '
-            'cannot be resumed); leave it out. See docs/en/scale.md'
+            'custom_hooks: EMAHook does not support runner_type '
+            'FlexibleRunner, because it would average the shards of one '
+            'process; remove it. See docs/en/scale.md'
         )
 
 
@@ -147,8 +148,8 @@ def unused_parameters_named() -> Iterator[None]:
         if 'find_unused_parameters' not in str(error):
             raise
         raise ValueError(
-            'some parameters are not used by the loss, but the processes '
-            'wait for their gradients. Set find_unused_parameters = '
-            'True in the config, or freeze them; TORCH_DISTRIBUTED_DEBUG='
-            f'INFO names them ({error})'
+            'some parameters do not contribute to the loss, but distributed '
+            'training waits for their gradients. Set find_unused_parameters '
+            '= True in the config, or freeze them; '
+            f'TORCH_DISTRIBUTED_DEBUG=INFO lists them ({error})'
         ) from error

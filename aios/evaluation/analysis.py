@@ -131,8 +131,8 @@ def ground_truth_records(
         record = by_id.get(key)
         if record is None:
             raise ValueError(
-                f'image {key[1]} of {key[0]} ({info["img_path"]}) is not '
-                'among the predictions; they are of another dataset'
+                f'image {key[1]} of {key[0]} ({info["img_path"]}) has no '
+                'predictions; they are from another dataset'
             )
         if _name(record['img_path']) != _name(info['img_path']):
             raise ValueError(
@@ -218,7 +218,7 @@ def compare_joints(
         columns['persons'].append(np.stack((person, prediction), axis=1))
         images.append(np.full(len(pairs), index))
     if not images:
-        raise ValueError('the dataset has no images')
+        raise ValueError('the dataset contains no images')
     return JointErrors(
         **{name: np.concatenate(c) for name, c in columns.items()},
         images=np.concatenate(images),

@@ -23,24 +23,30 @@ from aios.utils.command_line import (
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Options of tools that compare dumped predictions with labels."""
     add = parser.add_argument
-    add('config', help='config with a test_dataloader')
-    add('predictions', type=Path, help='.pkl of tools/test.py --out')
+    add('config', help='config file with a test_dataloader')
+    add('predictions', type=Path, help='.pkl file of tools/test.py --out')
     add('--out', type=Path, required=True, metavar='DIR')
     add_overwrite_option(parser, 'older results')
     add('--phase', choices=['val', 'test'], default='test')
-    add('--score-thr', type=float, default=0.3, help='(%(default)s)')
+    add(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='minimum score of predictions (default: %(default)s)',
+    )
     add(
         '--iou-thr',
         type=float,
         default=0.5,
-        help='overlap of boxes that a match needs (%(default)s)',
+        help='minimum IoU of matched boxes (default: %(default)s)',
     )
     add(
         '--align',
         choices=['root', 'similarity'],
         default='root',
-        help='move parts to pelvis, wrists and neck, or by the best '
-        'similarity (default: root)',
+        help='alignment of the parts: root aligns pelvis, wrists and neck, '
+        'similarity fits scale, rotation and translation (default: '
+        '%(default)s)',
     )
     add_cfg_options(parser)
 
@@ -59,6 +65,6 @@ def check_outputs(args: argparse.Namespace, names: Sequence[str]) -> None:
     older = [args.out / n for n in names if (args.out / n).exists()]
     if older and not args.overwrite:
         sys.exit(
-            f'error: {older[0]} exists; choose another --out or add '
+            f'error: {older[0]} exists; choose another --out, or add '
             '--overwrite'
         )

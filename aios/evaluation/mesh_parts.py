@@ -70,7 +70,7 @@ def load_joint_regressor(
     raw = read_model_file(path, ['J_regressor'])
     arrays, _ = to_plain_arrays(raw)
     if 'J_regressor' not in arrays:
-        raise ValueError(f'{path}: has no J_regressor, not an SMPL-X model')
+        raise ValueError(f'{path}: not an SMPL-X model, it has no J_regressor')
     return arrays['J_regressor'].astype(np.float64)
 
 

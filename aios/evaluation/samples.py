@@ -44,8 +44,8 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """
     if sample.get('flip'):
         raise ValueError(
-            f'{sample.get("img_path", "a sample")} was mirrored; use a '
-            'pipeline without WholeBodyFlip for evaluation'
+            f'{sample.get("img_path", "a sample")}: is flipped; evaluation '
+            'needs a pipeline without WholeBodyFlip'
         )
     given = dict(sample['gt_instances'])
     persons = {name: as_array(value) for name, value in given.items()}
@@ -101,9 +101,9 @@ def inside_image(
         cameras = persons['cam_K'][[0, 1, 0, 1], [0, 1, 2, 2]][None]
     if not np.isfinite(cameras).all():
         raise ValueError(
-            f'{sample.get("img_path", "a sample")} has no camera; the '
-            'annotation file needs meta.focal_length and '
-            'meta.principal_point to tell which points are in the image'
+            f'{sample.get("img_path", "a sample")}: has no camera to test '
+            'which points are in the image; the annotation file needs '
+            'meta.focal_length and meta.principal_point'
         )
     focal, center = cameras[:, None, :2], cameras[:, None, 2:]
     size = np.array(sample['ori_shape'][1::-1])

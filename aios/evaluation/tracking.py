@@ -73,7 +73,7 @@ def read_tracks(path: str | os.PathLike) -> Track:
     readers = {'.json': _read_posetrack, '.txt': _read_mot}
     if path.suffix not in readers:
         raise TrackFileError(
-            f'{path}: must be one of {tuple(readers)} by its name'
+            f'{path}: the suffix must be one of {tuple(readers)}'
         )
     try:
         track = readers[path.suffix](path.read_text(encoding='utf-8'))
@@ -82,7 +82,7 @@ def read_tracks(path: str | os.PathLike) -> Track:
         *(TypeError, ValueError),
     ) as error:
         raise TrackFileError(
-            f'{path}: not as described ({type(error).__name__}: {error})'
+            f'{path}: invalid content ({type(error).__name__}: {error})'
         ) from error
     for frame, ids in track.ids.items():
         values, counts = np.unique(ids, return_counts=True)
@@ -197,8 +197,8 @@ def _trackeval_metrics() -> dict[str, Any]:
         import trackeval
     except ImportError as error:
         raise ImportError(
-            'metrics of tracks need the package trackeval: '
-            'pip install trackeval'
+            'tracking metrics need the package trackeval: pip install '
+            'trackeval'
         ) from error
     options = {'PRINT_CONFIG': False, 'THRESHOLD': _MIN_OVERLAP}
     return {

@@ -208,9 +208,9 @@ def _compiled(loop: str, dtype: torch.dtype) -> Callable[..., None]:
         return compile_loop()
     except Exception as error:  # no folder, full disk, damaged file, ...
         print_log(
-            f'deformable attention: {loop} is compiled in each process, '
-            f'because numba cannot cache its code ({error}); set '
-            'NUMBA_CACHE_DIR to a writable folder',
+            f'deformable attention: each process compiles {loop}, because '
+            f'numba cannot cache its code ({error}); set NUMBA_CACHE_DIR to '
+            'a writable folder',
             logger='current',
             level=logging.WARNING,
         )

@@ -37,8 +37,8 @@ class PyramidLevel:
     def __post_init__(self) -> None:
         if not 0 < self.scale <= 1:
             raise ValueError(
-                'scale of a level of test_cfg.pyramid must be in 0..1 '
-                f'without 0, got {self.scale}'
+                'scale of a level of test_cfg.pyramid must be in (0, 1], '
+                f'got {self.scale}'
             )
         if self.min_size < 0:
             raise ValueError(
@@ -136,7 +136,7 @@ class DecodingConfig:
     def __post_init__(self) -> None:
         pyramid = tuple(PyramidLevel.read(x) for x in self.pyramid)
         if not pyramid:
-            raise ValueError('test_cfg.pyramid must have a level')
+            raise ValueError('test_cfg.pyramid must have at least one level')
         object.__setattr__(self, 'pyramid', pyramid)
         if self.person_label not in (0, PERSON_LABEL):
             raise ValueError(

@@ -60,11 +60,11 @@ class TokenLayout:
         known: set[str] = set()
         for part in self.parts:
             if part.name in known:
-                raise ValueError(f'{self.name}: part {part.name!r} twice')
+                raise ValueError(f'{self.name}: duplicate part {part.name!r}')
             if part.parent is not None and part.parent not in known:
                 raise ValueError(
-                    f'{self.name}: parent {part.parent!r} of {part.name!r} '
-                    'must stand before it'
+                    f'{self.name}: parent {part.parent!r} must come before '
+                    f'{part.name!r}'
                 )
             known.add(part.name)
 

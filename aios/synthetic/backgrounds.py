@@ -329,7 +329,7 @@ def list_images(folder: str | Path) -> list[Path]:
     )
     if not files:
         raise FileNotFoundError(
-            f'background folder {folder} holds no image '
+            f'background folder {folder} contains no images '
             f'({", ".join(_EXTENSIONS)})'
         )
     return files
@@ -354,7 +354,7 @@ def photo_background(
     """
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(f'background {path} is not a readable image')
+        raise ValueError(f'background {path} cannot be read as an image')
     h, w = image.shape[:2]
     share = rng.uniform(0.7, 1.0) * min(w / width, h / height)
     cw, ch = max(1, int(width * share)), max(1, int(height * share))

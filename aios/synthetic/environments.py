@@ -226,12 +226,12 @@ def _basis(directions: np.ndarray) -> np.ndarray:
 def _read(path: Path) -> Panorama:
     image = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     if image is None or image.dtype != np.float32:
-        raise ValueError(f'panorama {path} is not a readable Radiance file')
+        raise ValueError(f'panorama {path} cannot be read as a Radiance file')
     rows, columns = image.shape[:2]
     if columns != 2 * rows:
         raise ValueError(
-            f'panorama {path} is {columns} x {rows}, but must be twice as '
-            'wide as high (equirectangular)'
+            f'panorama {path} must be twice as wide as high '
+            f'(equirectangular), got {columns} x {rows}'
         )
     image = np.nan_to_num(image[..., ::-1])
     median = max(float(np.median(image.mean(-1))), 1e-6)
@@ -304,5 +304,5 @@ def list_panoramas(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     files = sorted(folder.glob('*.hdr')) if folder.is_dir() else []
     if not files:
-        raise FileNotFoundError(f'{folder} holds no panorama (.hdr)')
+        raise FileNotFoundError(f'{folder} contains no panoramas (.hdr)')
     return files

@@ -74,7 +74,7 @@ class GeneratorOptions:
 
     def __post_init__(self) -> None:
         if self.scene.photographic and self.frames > 1:
-            raise ValueError('sequences cannot be photographic')
+            raise ValueError('photographic sequences are not supported')
 
     def settings(self) -> dict:
         """JSON values that determine the content.

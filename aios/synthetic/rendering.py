@@ -73,7 +73,7 @@ def background_image(rng: np.random.Generator, scene: Scene) -> Backdrop:
     if scene.surroundings is None:
         if environment is None:
             raise ValueError(
-                'a scene needs surroundings, a photo or an environment'
+                'a scene needs a background, a photo or an environment'
             )
         encoded, floor = environment.look(scene.view)
         gain = environment.gain(encoded)

@@ -47,8 +47,7 @@ def labels_as_result(
     others = sorted(set(labels['meta/gender'].tolist()) - {'neutral'})
     if others:
         raise ValueError(
-            f'frame {name!r}: results are of the neutral gender, a person '
-            f'here is {others[0]}'
+            f'frame {name!r}: all persons must be neutral, got {others[0]}'
         )
     count = len(labels['meta/person_id'])
     fields = {

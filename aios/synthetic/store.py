@@ -102,8 +102,8 @@ class DatasetFolder:
         last = max(self.units(), default=-1)
         if last >= count:
             raise FileExistsError(
-                f'{self.root} already holds unit {last}, more than the '
-                f'{count} asked for; use --overwrite or another folder'
+                f'{self.root} already has unit {last}, more than the '
+                f'requested {count}; use --overwrite or another folder'
             )
 
     def units(self) -> list[int]:

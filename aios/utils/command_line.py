@@ -43,9 +43,7 @@ def errors_in_one_line() -> Iterator[None]:
         text = str(error).replace('overwrite=True', '--overwrite')
         if not isinstance(error, (OSError, ValueError)) or not text:
             text = f'{type(error).__name__}: {text}'
-        sys.exit(
-            f'error: {text}\n(with {TRACEBACK_ENV}=1: where it comes from)'
-        )
+        sys.exit(f'error: {text}\n(set {TRACEBACK_ENV}=1 for the traceback)')
 
 
 def _is_of_a_step(error: Exception) -> bool:
@@ -120,8 +118,8 @@ def add_cfg_options(parser: argparse._ActionsContainer) -> None:
         nargs='+',
         action=_ConfigOptions,
         metavar='KEY=VALUE',
-        help='change the config, e.g. train_dataloader.batch_size=1 or '
-        'key="[(a,b),(c,d)]" (quoted, and without white space)',
+        help='change config settings, e.g. train_dataloader.batch_size=1 or '
+        'key="[(a,b),(c,d)]" (quoted, without spaces)',
     )
 
 
@@ -169,8 +167,8 @@ def add_body_models_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--body-models',
         metavar='PATH',
-        help="SMPL-X files, or 'free'; default: $AIOS_BODY_MODELS or "
-        'data/body_models',
+        help="folder of SMPL-X files, or 'free' (default: $AIOS_BODY_MODELS "
+        'or data/body_models)',
     )
 
 
@@ -180,14 +178,17 @@ def add_dtype_option(parser: argparse._ActionsContainer) -> None:
         '--dtype',
         choices=['float32', 'bfloat16', 'float16'],
         default='float32',
-        help='torch.autocast to it',
+        help='dtype of torch.autocast (default: %(default)s)',
     )
 
 
 def add_json_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--json``, an output file for the numbers of a table."""
     parser.add_argument(
-        '--json', type=Path, metavar='FILE', help='write all numbers here'
+        '--json',
+        type=Path,
+        metavar='FILE',
+        help='write all numbers to this file',
     )
 
 
@@ -202,22 +203,23 @@ def add_shape_option(
         nargs=2,
         default=[height, width],
         metavar=('HEIGHT', 'WIDTH'),
-        help=f'size of the images (default: {height} {width})',
+        help=f'image size (default: {height} {width})',
     )
 
 
 def add_measuring_options(parser: argparse._ActionsContainer) -> None:
     """Add device, repetitions and clock of measurements."""
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--threads', type=int, help='of the CPU')
+    parser.add_argument('--threads', type=int, help='CPU threads')
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--warmup', type=int, default=1)
     parser.add_argument(
         '--clock',
         choices=['wall', 'cpu'],
         default='wall',
-        help='cpu: time of all cores. With --threads 1 other programs on the '
-        'machine hardly change it; more threads wait by spinning',
+        help='wall: elapsed time; cpu: CPU time of all threads, which with '
+        '--threads 1 hardly depends on other load; more threads spin '
+        'while waiting (default: %(default)s)',
     )
 
 
@@ -324,8 +326,7 @@ def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
         raise  # its message names the file
     except Exception as error:  # a config is a program
         raise ValueError(
-            f'{name}: cannot be read as a config '
-            f'({type(error).__name__}: {error})'
+            f'{name}: not a valid config ({type(error).__name__}: {error})'
         ) from error
     set_options(config, options)
     return config

@@ -82,7 +82,7 @@ class _NewArray(Record):
 
     def __new__(cls, kind: Any, *_: Any) -> Any:
         if kind is not _StringArray:
-            raise UnsafeFileError('an array of pandas that is not of strings')
+            raise UnsafeFileError('pandas array that does not contain strings')
         return _StringArray()
 
 
@@ -91,8 +91,8 @@ class _ArrowStrings(Record):
 
     def __new__(cls, *_: Any) -> Any:
         raise UnsafeFileError(
-            'it has strings of pandas 3 in the format of pyarrow; write it '
-            'again after `frame = frame.astype(object)` and `frame.columns = '
+            'it has pandas 3 strings in pyarrow format; write it again after '
+            '`frame = frame.astype(object)` and `frame.columns = '
             'frame.columns.astype(object)`'
         )
 

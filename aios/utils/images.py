@@ -82,16 +82,16 @@ def decode_image(
     header = read_header(io.BytesIO(content))
     if header is None:
         raise ValueError(
-            f'{source}: cannot be decoded as an image, its format is not '
-            f'known; it has {len(content):,} bytes'
+            f'{source}: unknown image format; the file has {len(content):,} '
+            'bytes'
         )
     width, height = header.size
     # Only JPEG is decoded directly at the reduced size.
     reduction = _REDUCTIONS.get(flags, 1) if header.format in _JPEG else 1
     if width * height > MAX_PIXELS * reduction**2:
         raise ValueError(
-            f'{source}: announces {width} x {height} pixels, at most '
-            f'{MAX_PIXELS:,} are decoded'
+            f'{source}: declares {width} x {height} pixels, allowed are '
+            f'{MAX_PIXELS:,} pixels'
         )
     image = None
     with suppress(cv2.error):  # raised for some damaged files
@@ -101,7 +101,7 @@ def decode_image(
         )
     if image is None:
         raise ValueError(
-            f'{source}: cannot be decoded as an image; it has '
+            f'{source}: cannot be decoded as an image; the file has '
             f'{len(content):,} bytes'
         )
     return image

@@ -127,14 +127,14 @@ def folder_lock(folder: str | os.PathLike) -> Iterator[None]:
     folder = Path(folder)
     existed = folder.exists()
     if existed and not folder.is_dir():
-        raise NotADirectoryError(f'{folder}: is a file, expected a folder')
+        raise NotADirectoryError(f'{folder}: must be a folder, is a file')
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with file_lock(folder / LOCK_NAME, _PATIENCE) as mine:
             if not mine:
                 raise FolderInUseError(
-                    f'{folder}: another run is at work there; wait for its '
-                    'end, or choose another folder'
+                    f'{folder}: another run is using this folder; wait for '
+                    'it, or choose another folder'
                 )
             yield
     finally:

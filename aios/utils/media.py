@@ -44,7 +44,7 @@ def list_media(
     if not files:
         hint = '' if recursive or not path.is_dir() else ' (not recursive)'
         raise FileNotFoundError(
-            f'{source}: no image or video there{hint}; allowed suffixes '
-            f'are {", ".join(suffixes)}'
+            f'{source}: no image or video found{hint}; allowed suffixes are '
+            f'{", ".join(suffixes)}'
         )
     return files

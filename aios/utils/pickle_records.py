@@ -101,8 +101,7 @@ class Builder:
         self._met += size
         if self._met > 8 * self._made + _FREE_VALUES:
             raise UnsafeFileError(
-                'containers that name one another so often that no '
-                'reader could walk through all'
+                'containers that refer to each other too often to be traversed'
             )
         return value
 
@@ -116,7 +115,7 @@ class Builder:
         if self._bytes_left < 0:
             raise UnsafeFileError(
                 f'{num_bytes:,} bytes of arrays, out of proportion to the '
-                'size of the file'
+                'file size'
             )
 
     def _build_first(self, raw: Any) -> Any:
@@ -145,7 +144,7 @@ class Builder:
             return kind(map(self, raw))
         if kind is bytearray:
             return raw
-        raise UnsafeFileError(f'a {kind.__name__} itself as a value')
+        raise UnsafeFileError(f'a {kind.__name__} class as a value')
 
     def pairs(self, items: Any) -> Any:
         """Build keys and values of a dictionary.
@@ -192,7 +191,7 @@ class NewObject(Record):
     ) -> Any:
         """Make an instance of a stand-in."""
         if not isinstance(kind, FrozenType) or base is not BaseObject or state:
-            raise UnsafeFileError('copyreg._reconstructor of a foreign class')
+            raise UnsafeFileError('copyreg._reconstructor of another class')
         return kind()
 
 
@@ -292,7 +291,7 @@ def _array_from_buffer(
     count = math.prod(shape)
     if len(data) != count * dtype.itemsize or (count and not data):
         raise ValueError(
-            f'array of shape {tuple(shape)} and dtype {dtype} holds '
+            f'array of shape {tuple(shape)} and dtype {dtype} has '
             f'{len(data)} bytes'
         )
     if not data:
@@ -317,7 +316,7 @@ class Array(Record):
             self.state = (*self.state[:4], None)
             return _array_from_buffer(data, dtype, shape, order, convert)
         if not isinstance(data, list) or len(data) != math.prod(shape):
-            raise ValueError('object array whose items do not fit its shape')
+            raise ValueError('object array whose items do not match its shape')
         convert.spend(8 * len(data))
         flat = np.empty(len(data), dtype=object)
         for i, item in enumerate(data):
@@ -331,7 +330,7 @@ class Reconstruct(Record):
     def __new__(cls, subtype: Any, *_: Any) -> Any:
         """Make an array without state."""
         if subtype is not Array:
-            raise UnsafeFileError('a subclass of numpy.ndarray')
+            raise UnsafeFileError('subclass of numpy.ndarray')
         return Array()
 
 

@@ -80,8 +80,8 @@ def run_in_processes(
                 yield future.result()
     except BrokenProcessPool as error:
         raise ChildProcessError(
-            'a worker process died, perhaps for want of memory; continue '
-            'with fewer --workers'
+            'a worker process died, possibly out of memory; continue with '
+            'fewer --workers'
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -85,9 +85,9 @@ def _check_same(
     changes = list(islice(_changes(then, now), 3))
     if changes:
         raise OtherSettingsError(
-            f'{folder}: was begun with other settings '
-            f'({"; ".join(changes)}); choose another folder, or replace what '
-            'is there (--overwrite, --restart)'
+            f'{folder}: was written with other settings '
+            f'({"; ".join(changes)}); choose another folder, or replace its '
+            'content (--overwrite, --restart)'
         )
 
 

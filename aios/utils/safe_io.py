@@ -333,8 +333,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise ``FileExistsError`` if a file exists and must be kept."""
     if path.exists() and not overwrite:
         raise FileExistsError(
-            f'{path} exists; it is not overwritten '
-            '(overwrite=True replaces it)'
+            f'{path} exists and is not overwritten; overwrite=True replaces it'
         )
 
 
@@ -361,7 +360,7 @@ def _members(
         if key == info.filename or key in members:
             raise CorruptFileError(
                 f'{path}: unexpected member {info.filename!r}; an .npz file '
-                'holds .npy members with distinct names only'
+                'contains only .npy members with distinct names'
             )
         members[key] = info
     _check_sizes(archive, path)
@@ -375,7 +374,7 @@ def _check_sizes(archive: zipfile.ZipFile, path: str | os.PathLike) -> None:
     unpacked = sum(info.file_size for info in archive.infolist())
     if packed > size or unpacked > max(_FREE_BYTES, _MAX_RATIO * size):
         raise UnsafeFileError(
-            f'{path}: its {size:,} bytes announce {packed:,}, and '
+            f'{path}: its {size:,} bytes declare {packed:,}, and '
             f'{unpacked:,} unpacked'
         )
 
@@ -422,12 +421,12 @@ def _read_plain(
     num_bytes = math.prod(shape) * dtype.itemsize
     if num_bytes != size - stream.tell() or min(shape, default=0) < 0:
         raise CorruptFileError(
-            f'{source}: its header announces shape {shape} of {dtype} = '
-            f'{num_bytes:,} bytes, it holds {size - stream.tell():,}'
+            f'{source}: its header declares shape {shape} of {dtype} = '
+            f'{num_bytes:,} bytes, it has {size - stream.tell():,}'
         )
     if num_bytes == 0:
         if math.prod(shape):
-            raise CorruptFileError(f'{source}: dtype {dtype} has no content')
+            raise CorruptFileError(f'{source}: dtype {dtype} has no data')
         return np.zeros(shape, dtype)
     # Pages of np.empty are allocated only when data fills them.
     data = np.empty(num_bytes, np.uint8)
@@ -450,13 +449,13 @@ def _read_objects(
 ) -> np.ndarray:
     if not allow_objects or dtype.kind != 'O':
         raise UnsafeFileError(
-            f'{source}: holds Python objects (dtype {dtype}), plain arrays '
-            'are allowed here'
+            f'{source}: contains Python objects (dtype {dtype}), allowed are '
+            'plain arrays'
         )
     array = read_pickle(stream, source)
     if not isinstance(array, np.ndarray) or array.shape != shape:
         raise CorruptFileError(
-            f'{source}: its header announces an object array of shape '
-            f'{shape}, the content does not fit'
+            f'{source}: its header declares an object array of shape '
+            f'{shape}, the content does not match'
         )
     return array

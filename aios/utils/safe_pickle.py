@@ -165,7 +165,7 @@ class Unpickler(_PythonUnpickler):
         state, target = self.stack.pop(), self.stack[-1]
         if not isinstance(target, Record):
             raise UnsafeFileError(
-                f'a pickle sets the state of a {type(target).__name__}'
+                f'it sets the state of a {type(target).__name__}'
             )
         target.state = state
 
@@ -214,8 +214,7 @@ class Unpickler(_PythonUnpickler):
 
 def _refuse(module: str, name: str) -> Any:
     raise UnsafeFileError(
-        f'it asks for the global {module}.{name}, which is not on the '
-        'allow-list'
+        f'it refers to the global {module}.{name}, which is not allowed'
     )
 
 
@@ -261,8 +260,8 @@ def unpickle(
         return Builder(consumed, leaves)(raw)
     except UnsafeFileError as error:
         raise UnsafeFileError(
-            f'{source}: refused, {error}. Allowed: {ALLOWED_CONTENT}. '
-            'Nothing from the file was executed.'
+            f'{source}: refused, {error}. Allowed: {ALLOWED_CONTENT}. No '
+            'code of the file was executed.'
         ) from None
     except Exception as error:  # a hostile pickle can raise anything
         raise CorruptFileError(

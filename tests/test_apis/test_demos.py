@@ -124,7 +124,7 @@ class TestBadInput:
         message = fails(
             'image_demo', images, '--out-dir', out, weights=weights
         )
-        assert f'{weights}: damaged, or not a checkpoint' in message
+        assert f'{weights}: damaged or not a checkpoint' in message
         assert not out.exists()
 
     def test_device(self, fails, images: Path, tmp_path: Path):

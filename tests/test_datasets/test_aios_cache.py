@@ -263,7 +263,7 @@ def test_wrong_count(tmp_path):
     with pytest.raises(HumanDataError, match='data_len'):
         AiOSCacheDataset(str(tmp_path / 'c.npz'))
     np.savez(tmp_path / 'd.npz', a=np.zeros(3), data_len=1)
-    with pytest.raises(HumanDataError, match='no AiOS cache'):
+    with pytest.raises(HumanDataError, match='not an AiOS cache'):
         AiOSCacheDataset(str(tmp_path / 'd.npz'))
 
 

@@ -78,7 +78,7 @@ def test_options_are_part_of_the_parts(models, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             convert(BEDLAMConverter(tmp_path, 'train', models), out)
         argv = [str(tmp_path), '--out', str(out), '--body-models', models]
-        with pytest.raises(SystemExit, match='the same command goes on'):
+        with pytest.raises(SystemExit, match='run the same command again'):
             run_command(['bedlam', *argv])
     assert not out.exists()
     other = BEDLAMConverter(tmp_path, 'train', models, interval=2)

@@ -166,7 +166,9 @@ def test_agora_frames_of_unknown_size(models, tmp_path, monkeypatch):
         lambda *_: np.nan,
     )
     converter = AGORAConverter(tmp_path, 'train', models)
-    with pytest.raises(ConverterError, match='do not tell the size'):
+    with pytest.raises(
+        ConverterError, match='do not determine the image size'
+    ):
         convert(converter, tmp_path / 'agora.npz')
     assert not (tmp_path / 'agora.npz').exists()
 

@@ -38,6 +38,16 @@ def test_list(folder):
     assert [p.name for p in list_media(folder / 'b.png')] == ['b.png']
 
 
+def test_hidden_files_are_left_out(folder):
+    """macOS adds them to files on other file systems; they are no images."""
+    for name in ('._b.png', 'deep/._c.webp', '._v.avi'):
+        (folder / name).write_bytes(b'\0\5\x16\7')
+    names = [p.name for p in list_media(folder, recursive=True)]
+    assert names == ['a.JPG', 'b.png', 'c.webp', 'v.avi']
+    (hidden,) = list_media(folder / '._b.png')  # unless they are named
+    assert hidden.name == '._b.png'
+
+
 @pytest.mark.parametrize('name', ['absent', 'absent/*.png', 'deep/*.txt'])
 def test_nothing_there(folder, name):
     with pytest.raises(FileNotFoundError, match=r'\.jpg'):

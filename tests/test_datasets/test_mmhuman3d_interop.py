@@ -227,7 +227,9 @@ def test_their_ubody(theirs, arrays, tmp_path, compressed):
     path = tmp_path / 'ubody_train_intra_multi.npz'
     written.dump(str(path))
 
-    with pytest.warns(UserWarning, match='2 entries do not have 6 rows') as w:
+    with pytest.warns(
+        UserWarning, match='dropped 2 entries that do not have 6 rows'
+    ) as w:
         dataset = UBodyDataset(
             path.name,
             str(tmp_path),

@@ -306,7 +306,7 @@ def test_agora_frames_of_other_images(release):
         for cell in frame['gt_joints_2d']
     ]
     dump_dataframe(file, frame)
-    with pytest.raises(ConverterError, match=r'train_0_withjv.*1920 wide'):
+    with pytest.raises(ConverterError, match=r'train_0_withjv.*width of 1920'):
         run()
 
 

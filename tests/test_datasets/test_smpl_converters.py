@@ -159,9 +159,9 @@ def test_bad_releases(smpl, tmp_path):
     file = root / 'sequenceFiles/test/alone_01.pkl'
     content = pickle.loads(file.read_bytes())
     for name, value, message in (
-        ('genders', ['x'], "alone_01.pkl: is not as expected.*'x'"),
-        ('poses', [np.zeros((2, 72))], 'alone_01.pkl: is not as expected'),
-        ('cam_poses', None, 'alone_01.pkl: is not as expected'),
+        ('genders', ['x'], "alone_01.pkl: unexpected content.*'x'"),
+        ('poses', [np.zeros((2, 72))], 'alone_01.pkl: unexpected content'),
+        ('cam_poses', None, 'alone_01.pkl: unexpected content'),
     ):
         file.write_bytes(pickle.dumps(content | {name: value}, 2))
         with pytest.raises(ConverterError, match=message):

@@ -279,19 +279,19 @@ def test_ground_truth(toy):
         ({'gt_joints_2d': [np.zeros((45, 2))]}, r'2d: .* \(45, 2\)'),
         ({'gt_joints_3d': [np.full((127, 3), np.nan)]}, 'not finite'),
         ({'gt_joints_3d': [np.full((127, 3), 1e200)]}, 'not finite'),
-        ({'gt_verts': []}, 'gt_verts: lists 0 persons, isValid 1'),
+        ({'gt_verts': []}, 'gt_verts: has 0 persons, isValid 1'),
         ({'gt_verts': 3.0}, 'row 0, gt_verts: must list an array'),
         ({'gt_verts': [None]}, 'row 0, gt_verts: .*'),
         ({'kid': []}, 'row 0, kid: lists 0 persons, isValid 1'),
-        ({'occlusion': [5.0, 5.0]}, 'occlusion: lists 2 persons, isValid 1'),
-        ({'occlusion': ['x']}, 'occlusion: must list numbers'),
+        ({'occlusion': [5.0, 5.0]}, 'occlusion: has 2 persons, isValid 1'),
+        ({'occlusion': ['x']}, 'occlusion: must be a list of numbers'),
         ({'isValid': [np.nan]}, 'isValid: must be True or False'),
         ({'isValid': 3}, 'isValid: must be a list'),
-        ({'Yaw': [1.0, 2.0]}, 'Yaw: lists 2 persons'),
+        ({'Yaw': [1.0, 2.0]}, 'Yaw: has 2 persons'),
         ({'imgPath': 7}, 'imgPath: 7 is not a path'),
         (
             {'gt_joints_2d': [np.full((127, 2), 1150.0)]},
-            'do not fit gt_joints_3d in images of 3840 x 2160 or 1280 x 720',
+            'must match gt_joints_3d in images of 3840 x 2160 or 1280 x 720',
         ),
     ],
 )
@@ -321,7 +321,7 @@ def test_nothing_there(tmp_path, toy, free_body_dir):
     with pytest.raises(MissingBodyModelError, match='body_verts_smplx.npy'):
         load_part_vertices(str(free_body_dir))
     np.save(tmp_path / 'body.npy', np.arange(7))
-    with pytest.raises(ValueError, match='4010 different vertex ids'):
+    with pytest.raises(ValueError, match='4010 distinct vertex ids'):
         load_part_vertices(str(free_body_dir), tmp_path / 'body.npy')
     np.save(tmp_path / 'body.npy', np.arange(4010))
     ids = load_part_vertices(str(free_body_dir), tmp_path / 'body.npy')

@@ -286,7 +286,7 @@ def test_wrong_files(evaluate, truth, samples):
         ('bbox', [1, 2, 3], 'another bbox than 4 finite numbers'),
         ('lefthand_kpts', [float('inf')] * 63, 'another lefthand_kpts than'),
         ('iscrowd', [], r'has iscrowd \[\], must be 0 or 1'),
-        ('image_id', [], 'not a file of COCO'),
+        ('image_id', [], 'not a COCO file'),
         ('id', None, 'must have an integer id'),
     ):
         odd = copy.deepcopy(truth)

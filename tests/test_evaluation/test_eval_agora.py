@@ -157,7 +157,7 @@ def test_thresholds_need_scores(run, submission, tmp_path, capsys):
         ('null', 'personId_0.pkl is None, must be a finite number'),
         ('"0.5"', "personId_0.pkl is '0.5', must be a finite number"),
         ('true', 'personId_0.pkl is True, must be a finite number'),
-        (None, 'no score of .*personId_0.pkl; it belongs to another'),
+        (None, 'no score of .*personId_0.pkl; it is from another'),
     ],
 )
 def test_scores_are_numbers_of_all_files(run, submission, value, message):
@@ -270,7 +270,7 @@ def test_files_elsewhere_are_ignored_and_counted(
     assert run(submission) == expected
     assert 'ignored 1 .pkl files' in capsys.readouterr().err
     flat = zipped(tmp_path / 'flat.zip', {other: one})
-    with pytest.raises(SystemExit, match='must lie in the folder predictions'):
+    with pytest.raises(SystemExit, match='must be in the folder predictions'):
         run(flat)
 
 
@@ -353,7 +353,7 @@ def test_dumps_are_whole(run, samples, tmp_path):
     metric.evaluate(len(samples))
     records = load_pickle(path)
     dump_pickle(tmp_path / 'twice.pkl', [*records, records[0]])
-    with pytest.raises(SystemExit, match=f'{NAMES[0]} is in it before'):
+    with pytest.raises(SystemExit, match=f'{NAMES[0]}duplicate image'):
         run(tmp_path / 'twice.pkl')
     for name in ('joints2d', 'smplx_betas'):
         records = load_pickle(path)

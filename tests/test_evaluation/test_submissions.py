@@ -243,7 +243,7 @@ def test_repeated_image_counts_once(toy, out):
 
 def test_two_images_of_one_name_are_refused(toy, out):
     samples = [toy.sample(NAMES[0]), toy.sample(NAMES[0], size=(720, 1280))]
-    with pytest.raises(ValueError, match='both submitted as'):
+    with pytest.raises(ValueError, match='have the same submission name'):
         submit(AGORASubmission(str(out)), samples)
     assert not out.exists()
 
@@ -351,7 +351,7 @@ def test_names():
     name = 'sc_a_frameID_seq_1_0005_personId_3.pkl'
     assert parse_name(name, 'bedlam') == ('sc_a_frameID_seq_1_0005', 3)
     for name in ('ag_x_01.pkl', 'ag_personId_x.pkl', '_personId_1.pkl'):
-        with pytest.raises(ValueError, match='must be called'):
+        with pytest.raises(ValueError, match='the file name must be'):
             parse_name(name)
     with pytest.raises(ValueError, match='<scene>_frameID_'):
         parse_name('ag_x_01_personId_12.pkl', 'bedlam')
@@ -373,7 +373,7 @@ def test_checker_names_faults(tmp_path, check):
     assert status == 1
     assert "a_personId_0.pkl: gender is 'x'" in out
     assert 'a: persons are numbered [0, 2], not from 0' in out
-    assert 'b.pkl: must be called' in out
+    assert 'b.pkl: the file name must be' in out
     assert 'c_personId_0.pkl' in out
     assert 'readme.txt' in out
     assert 'servers with NumPy 1' in out
@@ -387,7 +387,7 @@ def test_checker_wants_the_folder_in_the_archive(tmp_path, check):
         archive.write(tmp_path / 'a_personId_0.pkl', 'a_personId_0.pkl')
     status, out = check(tmp_path / 'flat.zip')
     assert status == 1
-    assert 'must lie in the folder predictions/' in out
+    assert 'must be in the folder predictions/' in out
 
 
 def test_checker_wants_each_person_once(tmp_path, check):
@@ -398,7 +398,7 @@ def test_checker_wants_each_person_once(tmp_path, check):
     status, out = check(tmp_path / 'x.zip')
     assert status == 1
     assert 'a: persons are numbered [0, 0], not from 0' in out
-    assert 'sub/a_personId_1.pkl: must lie in the folder' in out
+    assert 'sub/a_personId_1.pkl: must be in the folder' in out
 
 
 @pytest.mark.parametrize('content', [None, b'', b'PK nothing', 'folder'])

@@ -198,7 +198,7 @@ def test_ignored_regions(tmp_path, evaluate):
 @pytest.mark.parametrize(
     ('name', 'text', 'message'),
     [
-        ('a.txt', '1,1,0,0,5\n1,x,0,0,5,5\n', 'not as described'),
+        ('a.txt', '1,1,0,0,5\n1,x,0,0,5,5\n', 'invalid content'),
         ('a.txt', '1,1,0,0,5,5,1\n1,1,0,0,5,5,1', 'frame 1: id 1 occurs'),
         ('a.txt', '1,1,0,0,5,nan,1', 'frame 1: box is not finite'),
         ('a.json', '{"images": []}', "KeyError: 'annotations'"),

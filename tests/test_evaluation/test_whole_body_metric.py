@@ -182,7 +182,7 @@ def test_bodies_of_the_own_gender(samples, free_body_dir, persons):
 
 def test_mirrored_images_are_refused(samples):
     samples[0].set_metainfo(dict(flip=True))
-    with pytest.raises(ValueError, match='0.jpg was mirrored'):
+    with pytest.raises(ValueError, match='0.jpg: is flipped'):
         _evaluate(samples)
 
 

@@ -339,7 +339,7 @@ def test_activation_checkpointing(make_tiny_model) -> None:
                     stages=[dict(layout='body_localization', num_layers=2)]
                 )
             ),
-            'cannot be the last one',
+            'last stage must predict',
         ),
     ],
 )
@@ -378,6 +378,7 @@ def test_attention_with_another_number_of_levels(
 def test_neck_for_another_backbone(channels, make_tiny_model) -> None:
     model = make_tiny_model(neck=dict(in_channels=channels)).eval()
     with pytest.raises(
-        ValueError, match=r'in_channels is \[32, .* 3 maps of \[32, 64, 128\]'
+        ValueError,
+        match=r'in_channels is \[32, .* 3 maps with \[32, 64, 128\]',
     ):
         predict(model, (64, 64))

@@ -197,7 +197,7 @@ def test_not_a_number_does_not_stop_matching() -> None:
 
 
 def test_errors_say_what_to_do() -> None:
-    with pytest.raises(ValueError, match="'boxes' are empty"):
+    with pytest.raises(ValueError, match="'boxes' must not be empty"):
         BatchHungarianAssigner(dict(boxes=[]))
     with pytest.raises(ValueError, match="stage 'encoder'"):
         assigner().assign(

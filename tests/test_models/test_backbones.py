@@ -97,5 +97,5 @@ def test_simple_feature_pyramid(size):
 
 
 def test_scales_are_powers_of_two():
-    with pytest.raises(ValueError, match='scale 3'):
+    with pytest.raises(ValueError, match='got 3'):
         SimpleFeaturePyramid(12, 32, scales=(3,))

@@ -101,5 +101,5 @@ def test_names_of_mmengine(
     for name in ('torchvision://huge', 'mmcls://a', 's3://a/b.pth'):
         with pytest.raises(CheckpointError, match=name):
             read(name)
-    with pytest.raises(CheckpointError, match='absent.pth: not fetched'):
+    with pytest.raises(CheckpointError, match='absent.pth: download failed'):
         read(f'{url}/absent.pth')

@@ -107,7 +107,7 @@ def test_images_of_one_batch(model):
 @pytest.mark.parametrize(
     ('pyramid', 'message'),
     [
-        ([], 'must have a level'),
+        ([], 'must have at least one level'),
         ([dict(scale=2)], r'scale .* got 2'),
         ([dict(scale=0)], r'scale .* got 0'),
         ([dict(min_size=-1)], 'got -1'),

@@ -211,7 +211,7 @@ def test_stages_count_layers() -> None:
     [
         ([], 'single box token'),
         ([('body_refinement', 2)], 'single box token'),
-        ([('body_localization', 0)], '0 layers'),
+        ([('body_localization', 0)], 'got 0'),
         ([('hands', 1)], "unknown layout 'hands'.*body_localization"),
         (
             [('body_localization', 1), ('whole_body', 1)]

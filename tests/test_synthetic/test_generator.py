@@ -82,7 +82,7 @@ def test_a_data_set_can_grow_but_not_shrink(options, reference, tmp_path):
     generate_dataset(out, 2, options)
     assert generate_dataset(out, 4, options, resume=True) == counts
     assert digest(out) == digest(root)
-    with pytest.raises(FileExistsError, match='already holds unit 3'):
+    with pytest.raises(FileExistsError, match='already has unit 3'):
         generate_dataset(out, 3, options, resume=True)
 
 

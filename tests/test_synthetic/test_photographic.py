@@ -232,5 +232,5 @@ def test_bad_panoramas_are_named(bank, options, tmp_path):
 
 
 def test_sequences_are_not_photographic(options):
-    with pytest.raises(ValueError, match='cannot be photographic'):
+    with pytest.raises(ValueError, match='photographic sequences'):
         GeneratorOptions(options, frames=5)

@@ -100,7 +100,7 @@ def test_damaged_checkpoint(train, losses, whole, tmp_path, capfd):
 def test_all_checkpoints_damaged(train, whole):
     for path in whole.glob('*.pth'):
         path.write_bytes(b'')
-    with pytest.raises(SystemExit, match='leave out --resume'):
+    with pytest.raises(SystemExit, match='omit --resume'):
         train('--work-dir', whole, '--resume')
 
 
@@ -176,7 +176,7 @@ def test_two_trainings_in_one_folder(train, whole, monkeypatch):
     monkeypatch.setattr(locking, '_PATIENCE', 0.0)
     with (
         locking.folder_lock(whole),
-        pytest.raises(SystemExit, match='whole: another run is at work'),
+        pytest.raises(SystemExit, match='whole: another run is using'),
     ):
         train('--work-dir', whole, '--resume')
 

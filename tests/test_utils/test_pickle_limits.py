@@ -109,7 +109,7 @@ def test_npz_with_false_sizes(tmp_path: Path, packed: int) -> None:
     reader = Reader('npz', 'a.npz', None, print, load_npz)
     (result,) = run_cases(reader, [tmp_path / 'a.npz'])
     assert result.end == 'refused', result
-    assert 'announce' in result.message
+    assert 'declare' in result.message
 
 
 def test_columns_of_a_frame(tmp_path: Path) -> None:

@@ -128,8 +128,8 @@ class AGORAConverter(Converter):
         if count > 1:
             places = [str(path) for path in found if path.name == file]
             raise ConverterError(
-                f'{self.root}: the same persons are in {" and ".join(places)}'
-                '; keep one of them'
+                f'{self.root}: duplicate persons in {" and ".join(places)}; '
+                'keep one of these folders'
             )
         return [str(path) for path in found]
 
@@ -150,8 +150,8 @@ class AGORAConverter(Converter):
             )
             if found is None:
                 raise ValueError(
-                    'gt_joints_3d do not tell the size of the images that '
-                    'gt_joints_2d refer to'
+                    'gt_joints_3d do not determine the image size of '
+                    'gt_joints_2d'
                 )
             points *= width / found
         count = len(persons)
@@ -326,7 +326,7 @@ class AGORAConverter(Converter):
             values['expression'] = expression[:, :10]
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(
-                f'{path}: is no SMPL-X fit ({type(error).__name__}: {error})'
+                f'{path}: not an SMPL-X fit ({type(error).__name__}: {error})'
             ) from error
         return values
 

@@ -55,8 +55,8 @@ def pixel_width(
         if abs(width - known) < _TOLERANCE * known:
             return known
     raise ValueError(
-        'gt_joints_2d do not fit gt_joints_3d in images of 3840 x 2160 or '
-        f'1280 x 720 pixels but in images {width:.0f} wide'
+        'gt_joints_2d must match gt_joints_3d in images of 3840 x 2160 or '
+        f'1280 x 720 pixels, but match an image width of {width:.0f}'
     )
 
 

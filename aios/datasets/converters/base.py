@@ -57,7 +57,7 @@ def reading(where: str | Path) -> Iterator[None]:
         *(TypeError, ValueError),
     ) as error:
         raise ConverterError(
-            f'{where}: is not as expected ({type(error).__name__}: {error})'
+            f'{where}: unexpected content ({type(error).__name__}: {error})'
         ) from error
 
 
@@ -103,7 +103,8 @@ class Converter(ABC):
     def __post_init__(self) -> None:
         if self.split not in self.SPLITS:
             raise ConverterError(
-                f'{self.NAME} has the splits {self.SPLITS}, not {self.split!r}'
+                f'{self.NAME}: split must be one of {self.SPLITS}, got '
+                f'{self.split!r}'
             )
         if self.interval < 1:
             raise ConverterError(f'interval must be >= 1, got {self.interval}')
@@ -144,9 +145,8 @@ class Converter(ABC):
     def missing(self, *paths: Path) -> ConverterError:
         """The error for a missing file or folder with alternative names."""
         return ConverterError(
-            f'{" or ".join(map(str, paths))} does not exist; '
-            f'docs/en/datasets.md#{self.NAME} says what to download and '
-            'where it goes'
+            f'{" or ".join(map(str, paths))} does not exist; see '
+            f'docs/en/datasets.md#{self.NAME} for downloads and folders'
         )
 
     def require(self, *parts: str | Path) -> Path:
@@ -237,9 +237,9 @@ def convert(
     """
     out = Path(out)
     if out.suffix != '.npz':
-        raise ConverterError(f'{out}: the name must end with .npz')
+        raise ConverterError(f'{out}: the suffix must be .npz')
     if out.exists() and not overwrite:
-        raise FileExistsError(f'{out} exists; --overwrite replaces it')
+        raise FileExistsError(f'{out} exists; add --overwrite to replace it')
     units = converter.units()[:limit]
     if not units:
         raise ConverterError(f'{converter.root}: nothing to convert')
@@ -269,7 +269,7 @@ def convert(
         )
         if not len(data):
             raise ConverterError(
-                f'{converter.root}: no person is left ({dict(counts)})'
+                f'{converter.root}: all persons were dropped ({dict(counts)})'
             )
         data.dump(out, overwrite=overwrite)
         summary = Summary(out, counts=counts, resumed=len(units) - len(todo))

@@ -68,7 +68,7 @@ class BEDLAMConverter(Converter):
         parser.add_argument(
             '--labels',
             default=LABELS,
-            help='folder of the label files, below the root',
+            help='folder of the label files, relative to the root',
         )
 
     def units(self) -> list[str]:

@@ -378,7 +378,7 @@ def kid_model(model_path: str | None, gender: str, template: str) -> str:
     if directions.shape[2] < 400:
         raise ValueError(
             'children need a body-model file with 300 shape directions '
-            f'(version 1.1), this one has {directions.shape[2]} in all'
+            f'(version 1.1), this one has {directions.shape[2]}'
         )
     directions[:, :, 10] = direction
     arrays['shapedirs'] = directions
@@ -419,7 +419,7 @@ def axis_angle_hands(
     key = f'hands_components{side[0]}'
     if key not in arrays or pose.shape[1] > 45:
         raise ValueError(
-            f'hand poses have {pose.shape[1]} PCA coefficients and the body '
-            f'model has no {key} for them'
+            f'hand poses have {pose.shape[1]} PCA coefficients, but the body '
+            f'model has no {key}'
         )
     return pose @ arrays[key][: pose.shape[1]]

@@ -66,7 +66,7 @@ def run_command(
     except _ERRORS as error:
         sys.exit(f'error: {error}')
     except KeyboardInterrupt:
-        sys.exit('interrupted; the same command goes on from here')
+        sys.exit('interrupted; run the same command again to continue')
     return f'{summary}\ncheck it: python tools/misc/check_humandata.py {out}'
 
 
@@ -86,26 +86,27 @@ def _add_options(
     parser: argparse.ArgumentParser, kind: type[Converter]
 ) -> None:
     parser.set_defaults(kind=kind)
-    parser.add_argument('root', type=Path, help='folder of the release')
+    parser.add_argument('root', type=Path, help='root folder of the release')
     parser.add_argument('--split', choices=kind.SPLITS, default=kind.SPLITS[0])
     parser.add_argument(
         '--out',
         type=Path,
         metavar='FILE.npz',
-        help='default: <data>/preprocessed_npz/multihuman_data/'
-        f'{kind.NAME}_<split>.npz, where <data> is $AIOS_DATA or data',
+        help='output file (default: '
+        f'<data>/preprocessed_npz/multihuman_data/{kind.NAME}_<split>.npz, '
+        'where <data> is $AIOS_DATA or data)',
     )
     parser.add_argument(
         '--body-models',
         metavar='PATH',
-        help='folder of the SMPL-X files; default: $AIOS_BODY_MODELS or '
-        'data/body_models',
+        help='folder of the SMPL-X files (default: $AIOS_BODY_MODELS or '
+        'data/body_models)',
     )
     parser.add_argument(
         '--interval',
         type=int,
         default=1,
-        help='take every n-th image (default: all)',
+        help='use every n-th image (default: all)',
     )
     parser.add_argument(
         '--limit',
@@ -114,12 +115,15 @@ def _add_options(
         help='convert only the first units (scenes, sequences, label files)',
     )
     parser.add_argument(
-        '--workers', type=int, default=1, help='processes (default: 1)'
+        '--workers',
+        type=int,
+        default=1,
+        help='number of processes (default: 1)',
     )
     add_overwrite_option(parser, 'an existing file')
     parser.add_argument(
         '--restart',
         action='store_true',
-        help='convert everything anew instead of resuming',
+        help='start from scratch instead of resuming',
     )
     kind.add_arguments(parser)

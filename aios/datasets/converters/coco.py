@@ -268,8 +268,7 @@ class COCOConverter(Converter):
         parser.add_argument(
             '--keep-crowds',
             action='store_true',
-            help='keep boxes of crowds, for the option ignore_crowds of the '
-            'dataset',
+            help='keep crowd boxes, for the dataset option ignore_crowds',
         )
 
     def _fits_file(self) -> Path:
@@ -293,12 +292,14 @@ class COCOConverter(Converter):
                 persons = [p for v in self._persons.values() for p in v]
                 known = {str(person['id']) for person in persons}
                 if not images:
-                    raise ValueError('no annotation is of one of its images')
+                    raise ValueError(
+                        'no annotation refers to an image of the file'
+                    )
             self._fits = read_json(fits)
             if not isinstance(self._fits, dict) or not known & set(self._fits):
                 raise ConverterError(
-                    f'{fits}: has no fit of anybody in {path}; they must be '
-                    'those of COCO 2017 train'
+                    f'{fits}: has no fits of persons in {path}; it must be '
+                    'the file for COCO 2017 train'
                 )
             self._images = images[:: self.interval]
         return self._images

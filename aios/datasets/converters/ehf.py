@@ -148,7 +148,7 @@ def read_ply_vertices(path: Path) -> np.ndarray:
         import trimesh
     except ImportError as error:
         raise ConverterError(
-            f'{path}: meshes are read by trimesh; pip install "trimesh>=4"'
+            f'{path}: reading meshes needs trimesh: pip install "trimesh>=4"'
         ) from error
     try:
         mesh: Any = trimesh.load(path, file_type='ply', process=False)

@@ -116,7 +116,7 @@ def _column_names(files: Sequence[Path]) -> list[str]:
     for file in files[1:]:
         odd = sorted({*list_npz(file)} ^ {*names, _COUNTS})
         if odd:
-            raise ValueError(f'{file}: has other columns: {odd}')
+            raise ValueError(f'{file}: has different columns: {odd}')
     return names
 
 

@@ -261,5 +261,5 @@ def image_size(path: Path) -> tuple[int, int]:
         str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     )
     if image is None:
-        raise ConverterError(f'{path}: not an image that can be read')
+        raise ConverterError(f'{path}: cannot be read as an image')
     return image.shape[0], image.shape[1]

@@ -72,7 +72,7 @@ class UBodyConverter(Converter):
             '--annotation-interval',
             type=int,
             default=0,
-            help='every n-th annotation (default: test 100, train 1)',
+            help='use every n-th annotation (default: test 100, train 1)',
         )
 
     def units(self) -> list[str]:

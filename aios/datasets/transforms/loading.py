@@ -78,7 +78,7 @@ def _check_array(img: Any, where: str) -> None:
     if img.ndim != 3 or img.shape[2] != 3 or 0 in img.shape:
         raise ValueError(
             f'img must have shape (H, W, 3), BGR, got {img.shape} ({where}); '
-            'cv2.cvtColor turns gray or transparent images into that'
+            'convert gray or transparent images with cv2.cvtColor'
         )
     if img.dtype != np.uint8 and img.dtype.kind != 'f':
         raise ValueError(
@@ -146,8 +146,8 @@ class LoadHumanAnnotations(Transform):
         else:
             return
         raise ValueError(
-            f'{results["img_path"]} has height, width {decoded}, its '
-            f'annotation says {annotated} ({_place(results)}); {advice}'
+            f'{results["img_path"]} has height, width {decoded}, but its '
+            f'annotation {annotated} ({_place(results)}); {advice}'
         )
 
 
@@ -160,8 +160,8 @@ class _PersonRecord(dict):
     def __missing__(self, key: str) -> None:
         if str(key).startswith('gt_bboxes'):
             raise KeyError(
-                f'{key}: labels of persons are in gt_persons; transforms that '
-                'need gt_bboxes, such as Mosaic and MixUp, do not move them '
+                f'{key}: person labels are in gt_persons; transforms of '
+                'gt_bboxes, such as Mosaic and MixUp, are not supported '
                 '(see docs/en/human_data.md#transforms)'
             )
         raise KeyError(key)

@@ -45,6 +45,7 @@ class DataOnlyLoadingHook(Hook):
         if missing:
             raise ValueError(
                 f'{runner._load_from or runner.work_dir}: message_hub has no '
-                f'{missing[0]}; this is no checkpoint of a training to go on '
-                'with (load_from without resume takes its weights alone)'
+                f'{missing[0]}; a training cannot be resumed from this '
+                'checkpoint (load_from without resume loads only its '
+                'weights)'
             )

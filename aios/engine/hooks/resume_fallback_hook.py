@@ -91,17 +91,21 @@ def _choose(runner: Runner) -> str | None | RuntimeError:
             runner.logger.info(f'resuming from {path}')
             return str(path)
         runner.logger.warning(
-            f'{path} cannot be resumed from: {damage}; trying an older one'
+            f'cannot resume from {path}: {damage}; trying an older checkpoint'
         )
     if len(candidates) == 1:
         runner.logger.warning(
+<<<<<<< Updated upstream
             'there is no older one: starting from the beginning'
+=======
+            'found no older checkpoint: starting from scratch'
+>>>>>>> Stashed changes
         )
     elif candidates:
         # Not raised here, because other processes wait for the broadcast.
         return RuntimeError(
-            f'no checkpoint in {folder} can be resumed from; to start from '
-            'the beginning, leave out --resume'
+            f'cannot resume from any checkpoint in {folder}; to start from '
+            'scratch, omit --resume'
         )
     return None
 

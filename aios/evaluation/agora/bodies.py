@@ -79,12 +79,11 @@ def _official_body(
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise MissingBodyModelError(
-            f'{_FILE} is not there. Looked for '
-            f"{', '.join(map(str, places))}. It comes with AGORA's "
-            'evaluation tool (https://github.com/pixelite1201/'
-            "agora_evaluation). Without it: body_vertices='complement' takes "
-            'all vertices but hands and face; errors of bodies then differ '
-            'from official ones'
+            f'{_FILE} not found. Searched {", ".join(map(str, places))}. It '
+            "is part of AGORA's evaluation tool "
+            '(https://github.com/pixelite1201/agora_evaluation). Without it '
+            "use body_vertices='complement', all vertices except hands and "
+            'face; body errors then differ from the official ones'
         )
     body = load_npy(path).ravel()
     if (
@@ -93,7 +92,7 @@ def _official_body(
         or not 0 <= body.min() <= body.max() < _NUM_VERTICES
     ):
         raise ValueError(
-            f'{path}: must hold {NUM_BODY_VERTICES} different vertex ids '
+            f'{path}: must contain {NUM_BODY_VERTICES} distinct vertex ids '
             f'below {_NUM_VERTICES}, got {body.dtype} {body.shape}'
         )
     return body.astype(np.int64)
@@ -159,8 +158,8 @@ class SubmittedBodies:
             return self.model_path, gender
         if self.kid_template is None:
             raise ValueError(
-                'a person is submitted with kid_flag; kid_template must '
-                'name smplx_kid_template.npy (https://agora.is.tue.mpg.de)'
+                'a submitted person has kid_flag; set kid_template to '
+                'smplx_kid_template.npy (https://agora.is.tue.mpg.de)'
             )
         from aios.datasets.converters.bodies import kid_gender, kid_model
 

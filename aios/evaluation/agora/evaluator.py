@@ -171,8 +171,8 @@ class AGORAEvaluator:
         )
         if not np.isfinite(errors).all():
             raise ValueError(
-                f'{truth.name}: a matched body is not finite; its parameters '
-                'are too large'
+                f'{truth.name}: vertices of a matched body are not finite; '
+                'its parameters are too large'
             )
         return errors * MILLIMETERS
 
@@ -261,8 +261,8 @@ def persons_of(
     order = numbered[sorted(range(len(numbered)), key=str)]
     if 'vertices' not in persons and bodies is None:
         raise ValueError(
-            f'{img_path}: predictions have no vertices; set with_vertices '
-            'of test_cfg'
+            f'{img_path}: predictions have no vertices; set '
+            'test_cfg.with_vertices=True in the model'
         )
     if 'vertices' not in persons:
         for name in PARAMETERS:
@@ -296,8 +296,8 @@ def agora_scale(img_path: str, size: Sequence[int]) -> np.ndarray:
     scale = np.array(IMAGE_SIZE) / (width, height)
     if abs(scale[0] / scale[1] - 1) > 1e-3:
         raise ValueError(
-            f'{img_path}: has {width} x {height} pixels; images of AGORA '
-            'have 3840 x 2160 or 1280 x 720'
+            f'{img_path}: image size must be 3840 x 2160 or 1280 x 720 '
+            f'pixels, got {width} x {height}'
         )
     return scale
 

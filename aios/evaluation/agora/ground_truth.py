@@ -117,7 +117,7 @@ class AGORAGroundTruth:
             raise ValueError(
                 f'{self.path}: none of {len(every)} images has '
                 f'{" or ".join(_FULL_BODY)} in its path; set '
-                'full_bodies_only=False to keep the others'
+                'full_bodies_only=False to evaluate all images'
             )
 
     def __len__(self) -> int:
@@ -255,9 +255,9 @@ def _read_frames(
     )
     if not files:
         raise FileNotFoundError(
-            f'{folder}: no data frame <split>_<number>[_SMPLX]_withjv.pkl '
-            'there; download "SMPL-X ground truth" at '
-            'https://agora.is.tue.mpg.de'
+            f'{folder}: contains no data frame '
+            '<split>_<number>[_SMPLX]_withjv.pkl; download "SMPL-X ground '
+            'truth" from https://agora.is.tue.mpg.de'
         )
     seen: dict[str, Path] = {}
     for path in tqdm(files, desc='data frames', disable=len(files) < 2):
@@ -273,7 +273,7 @@ def _read_frames(
                 raise ValueError(f'{where}, imgPath: {place!r} is not a path')
             name = image_name(place)
             if name in seen:
-                raise ValueError(f'{where}: {name} is in {seen[name]}, too')
+                raise ValueError(f'{where}: {name} is also in {seen[name]}')
             seen[name] = path
             table, vertices = _read_row(frame, row, where)
             table['joints2d'] = table['joints2d'] / scale
@@ -339,10 +339,12 @@ def _numbers(value: Any, count: int, where: str) -> np.ndarray:
     try:
         numbers = np.asarray(value, np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
-        raise ValueError(f'{where}: must list numbers ({error})') from error
+        raise ValueError(
+            f'{where}: must be a list of numbers ({error})'
+        ) from error
     if len(numbers) != count:
         raise ValueError(
-            f'{where}: lists {len(numbers)} persons, isValid {count}'
+            f'{where}: has {len(numbers)} persons, isValid {count}'
         )
     return numbers
 
@@ -357,7 +359,8 @@ def _arrays(value: Any, where: str) -> np.ndarray:
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f'{where}: must list an array of numbers of every person ({error})'
+            f'{where}: must be a list with an array of numbers per person '
+            f'({error})'
         ) from error
     return array
 
@@ -369,7 +372,7 @@ def _stack(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
         return np.empty(shape)
     count = len(array) if array.size else 0
     if count != shape[0]:
-        raise ValueError(f'{where}: lists {count} persons, isValid {shape[0]}')
+        raise ValueError(f'{where}: has {count} persons, isValid {shape[0]}')
     # Vertices and joints may have a leading axis of one.
     if array.shape[1:] == (1, *shape[1:]):
         array = array[:, 0]

@@ -121,11 +121,12 @@ def parse_name(name: str, benchmark: str = 'agora') -> tuple[str, int]:
         wanted = '<image>_personId_<number>.pkl'
         if benchmark == 'bedlam':
             wanted = '<scene>_frameID_<frame>_personId_<number>.pkl'
-        raise ValueError(f'{name}: must be called {wanted}')
+        raise ValueError(f'{name}: the file name must be {wanted}')
     if benchmark == 'agora' and found['image'].endswith(SMALL_SUFFIX):
         raise ValueError(
-            f'{name}: must be called as the image at 3840 x 2160, without '
-            f'{SMALL_SUFFIX}; keypoints must be in its pixels, too'
+            f'{name}: the file name must be that of the image at 3840 x '
+            f'2160, without {SMALL_SUFFIX}; keypoints must also be in its '
+            'pixels'
         )
     return found['image'], int(found['person'])
 

@@ -81,7 +81,9 @@ class Submission:
             files = [m for m in self.members if m.endswith('.pkl')]
             beside = self.path.parent
         if not files:
-            raise FileNotFoundError(f'{self.path}: no predictions *.pkl in it')
+            raise FileNotFoundError(
+                f'{self.path}: contains no predictions *.pkl'
+            )
         self.names = sorted(n for n in files if _is_prediction(n, inside))
         """Files of persons, in the order of their names as strings."""
         self.ignored = sorted(set(files) - set(self.names))
@@ -106,8 +108,8 @@ class Submission:
             size = self._archive.getinfo(name).file_size
         if size > _MAX_BYTES:
             raise CorruptFileError(
-                f'{self.path}: {name} has {size:,} bytes; a person has at '
-                f'most {_MAX_BYTES:,}'
+                f'{self.path}: {name} has {size:,} bytes, allowed are '
+                f'{_MAX_BYTES:,} per person'
             )
         if self._archive is None:
             return (self.folder / name).read_bytes()
@@ -130,14 +132,14 @@ class Submission:
         for name, score in scores.items():
             if type(score) not in (int, float) or not abs(score) < inf:
                 raise CorruptFileError(
-                    f'{self.scores_path}: the score of {name} is '
-                    f'{score!r:.40}, must be a finite number'
+                    f'{self.scores_path}: the score of {name} must be a '
+                    f'finite number, got {score!r:.40}'
                 )
         lacking = [n for n in self.names if Path(n).name not in scores]
         if lacking:
             raise CorruptFileError(
-                f'{self.scores_path}: has no score of {lacking[0]}; it '
-                'belongs to another submission'
+                f'{self.scores_path}: has no score of {lacking[0]}; it is '
+                'from another submission'
             )
         return {name: float(score) for name, score in scores.items()}
 
@@ -178,8 +180,8 @@ def read_submission(
     scores = submission.scores()
     if not submission.names:
         raise FileNotFoundError(
-            f'{submission.path}: predictions must lie in the folder '
-            f'{FOLDER}/; found {submission.ignored[0]}'
+            f'{submission.path}: predictions must be in the folder '
+            f'{FOLDER}/, found {submission.ignored[0]}'
         )
     images: dict[str, list[str]] = {}
     for name in submission.names:
@@ -235,7 +237,7 @@ def read_dump(
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from error
         if image.name in persons:
-            raise ValueError(f'{where}: {image.name} is in it before')
+            raise ValueError(f'{where}: duplicate image {image.name}')
         persons[image.name] = image
     return persons
 
@@ -254,8 +256,8 @@ def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
         for record in records
     ):
         raise ValueError(
-            f'{path}: must hold the predictions of DumpWholeBodyResults, a '
-            'list with pred_instances of every image'
+            f'{path}: must be a file of DumpWholeBodyResults, a list with '
+            'pred_instances of each image'
         )
     for index, record in enumerate(records):
         where = f'{path}: image {index}'
@@ -315,7 +317,7 @@ def iter_faults(
         name = Path(member).name
         try:
             if submission.path.is_file() and member != f'{FOLDER}/{name}':
-                raise ValueError(f'must lie in the folder {FOLDER}/')
+                raise ValueError(f'must be in the folder {FOLDER}/')
             image, number = parse_name(name, benchmark)
             content = submission.read(member)
         except ValueError as error:

@@ -68,14 +68,13 @@ class SubmissionWriter:
             return
         if not self.overwrite:
             raise FileExistsError(
-                f'{out} is not empty; a submission is never mixed with older '
-                'files. Choose another out_dir, or set overwrite=True to '
-                'replace an older submission'
+                f'{out} is not empty; choose another out_dir, or set '
+                'overwrite=True to replace an older submission'
             )
         if foreign := sorted(existing - {FOLDER, ARCHIVE, SCORES}):
             raise FileExistsError(
-                f'{out} holds more than a submission ({foreign[0]}); it is '
-                'not replaced'
+                f'{out} contains other files than a submission '
+                f'({foreign[0]}) and is not replaced'
             )
 
     def write(self, image: str, persons: Sequence[Mapping]) -> list[str]:
@@ -146,9 +145,9 @@ class SubmissionWriter:
             shutil.move(path, target)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f'{path} was written by another process and is not there; '
-                f'{self.out_dir.parent} must be on a file system that all '
-                'processes share'
+                f'{path}, written by another process, is not there; '
+                f'{self.out_dir.parent} must be on a file system shared by '
+                'all processes'
             ) from error
 
 

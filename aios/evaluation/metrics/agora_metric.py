@@ -115,9 +115,9 @@ class AGORAMetric(NumberMetric):
         absent = [image for image in truth if image.name not in records]
         if absent:
             print_log(
-                f'{len(absent)} of {len(truth)} images of the ground truth '
-                f'were not evaluated (the first: {absent[0].name}); their '
-                'persons count as missed',
+                f'{len(absent)} of {len(truth)} ground-truth images were not '
+                f'evaluated (the first: {absent[0].name}); their persons '
+                'count as missed',
                 logger='current',
                 level=30,
             )

@@ -204,14 +204,14 @@ class CocoWholeBodyMetric(NumberMetric):
             raise ValueError(f'{self.ann_file}: nested too deeply') from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f'{self.ann_file}: not a file of COCO '
-                f'({type(error).__name__}: {error})'
+                f'{self.ann_file}: not a COCO file ({type(error).__name__}: '
+                f'{error})'
             ) from error
         missing = [key for key in wanted if key not in images]
         if missing:
             raise ValueError(
-                f'{self.ann_file}: has no image with id {missing[0]!r}; is '
-                'it the file of the dataset that is evaluated?'
+                f'{self.ann_file}: has no image with id {missing[0]!r}; it '
+                'must be the annotation file of the evaluated dataset'
             )
         seen = set(wanted)
         persons = [person for person in persons if person['image_id'] in seen]

@@ -47,7 +47,7 @@ class DumpWholeBodyResults(BaseMetric):
         super().__init__(**kwargs)
         if not out_file_path.endswith(('.pkl', '.pickle')):
             raise ValueError(
-                f'{out_file_path}: predictions are written as .pkl or .pickle'
+                f'{out_file_path}: the suffix must be .pkl or .pickle'
             )
         self.out_file_path = out_file_path
         self.score_thr = score_thr
@@ -69,7 +69,8 @@ class DumpWholeBodyResults(BaseMetric):
         """Write the file."""
         dump_pickle(self.out_file_path, results, overwrite=True)
         print_log(
-            f'predictions for {len(results)} images: {self.out_file_path}',
+            f'wrote predictions for {len(results)} images to '
+            f'{self.out_file_path}',
             logger='current',
         )
         return {}

@@ -230,7 +230,10 @@ class SMPLXMeshMetric(NumberMetric):
             for name, value in _means(members).items():
                 metrics[f'{group}/{name}'] = value
         if records and not metrics['measured']:
-            print_log('no person was measured: no errors', logger='current')
+            print_log(
+                'no person was matched, so there are no errors',
+                logger='current',
+            )
         return metrics
 
     def _counts(self, records: list[dict]) -> dict[str, float]:

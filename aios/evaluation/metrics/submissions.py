@@ -73,7 +73,7 @@ class _Submission(NumberMetric):
             ):
                 raise ValueError(
                     f'{sample["img_path"]}: predictions have no vertices; '
-                    'set with_vertices of test_cfg'
+                    'set test_cfg.with_vertices=True in the model'
                 )
             persons, broken = finite_predictions_of(
                 sample, self.score_thr, SUBMITTED_FIELDS
@@ -103,16 +103,16 @@ class _Submission(NumberMetric):
             other = images.setdefault(record['image'], record)
             if other['img_path'] != record['img_path']:
                 raise ValueError(
-                    f'{other["img_path"]} and {record["img_path"]} are both '
-                    f'submitted as {record["image"]}; test one resolution '
-                    'and one folder at a time'
+                    f'{other["img_path"]} and {record["img_path"]} have the '
+                    f'same submission name {record["image"]}; test one '
+                    'resolution and one folder at a time'
                 )
         files: dict[str, float] = {}
         for record in images.values():
             files |= record['files']
         archive = self.writer.publish(files)
         print_log(
-            f'{len(files)} persons of {len(images)} images: {archive}',
+            f'wrote {len(files)} persons of {len(images)} images to {archive}',
             logger='current',
         )
         broken = sum(record['broken'] for record in images.values())
@@ -206,7 +206,7 @@ def bedlam_name(img_path: str) -> str:
     path = PurePosixPath(img_path.replace('\\', '/'))
     if len(path.parts) < 4 or path.parts[-3] != 'png':
         raise ValueError(
-            f'{img_path}: images of BEDLAM lie in '
+            f'{img_path}: the path of a BEDLAM image must end with '
             '<scene>/png/<sequence>/<frame>.png'
         )
     return f'{path.parts[-4]}_frameID_{path.stem}'

@@ -126,7 +126,10 @@ class WholeBodyMetric(NumberMetric):
                 error = metrics[f'MPJPE-{measure}']
                 metrics[f'gain-{measure}'] = 1 - error / base
         if records and not metrics['matched']:
-            print_log('no person was found: no joint errors', logger='current')
+            print_log(
+                'no person was matched, so there are no joint errors',
+                logger='current',
+            )
         return metrics
 
     def _detection(self, records: list[dict]) -> dict[str, float]:

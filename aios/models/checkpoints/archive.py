@@ -89,14 +89,14 @@ class _Reader:
         if (module, name) in RECORDS:
             return RECORDS[module, name]
         if module.partition('.')[0] in _SYSTEM:
-            raise UnsafeFileError(f'it asks for {module}.{name}')
+            raise UnsafeFileError(f'it refers to {module}.{name}')
         self.ignored.add(f'{module}.{name}')
         return make_record(module, name)
 
     def _find_storage(self, key: Any) -> Storage:
         kind, storage_type, name, location, count, *view = key
         if kind != 'storage' or any(view) or type(count) is not int:
-            raise ValueError(f'an unknown kind of storage, {kind!r}')
+            raise ValueError(f'unknown storage type {kind!r}')
         if not issubclass(storage_type, StorageType) or count < 0:
             raise ValueError('a storage without a type')
         dtype, name = storage_type.dtype, str(name)
@@ -150,11 +150,11 @@ class _ZipReader(_Reader):
             if name.endswith('/data.pkl')
         ]
         if len(roots) != 1:
-            raise ValueError('an archive without data.pkl')
+            raise ValueError('archive without data.pkl')
         (self._root,) = roots
         order = self._members.get(f'{self._root}byteorder')
         if order is not None and archive.read(order) != b'little':
-            raise ValueError('written on a machine with another byte order')
+            raise ValueError('byte order differs from this machine')
 
     def read(self) -> tuple[Any, set[str]]:
         """Content, and ignored types."""
@@ -168,7 +168,7 @@ class _ZipReader(_Reader):
         size = 0 if member is None else member.file_size
         if size != num_bytes:
             raise ValueError(
-                f'storage {name} has {size:,} bytes, not {num_bytes:,}'
+                f'storage {name} has {size:,} bytes, expected {num_bytes:,}'
             )
 
         def read() -> torch.Tensor:
@@ -190,10 +190,10 @@ def _check_members(
         or info.compress_size != info.file_size
         for info in members.values()
     ):
-        raise ValueError('a compressed archive, which torch.save never writes')
+        raise ValueError('compressed archive, which torch.save does not write')
     total = sum(info.file_size for info in archive.infolist())
     if total > path.stat().st_size:
-        raise UnsafeFileError(f'its members announce {total:,} bytes')
+        raise UnsafeFileError(f'its members declare {total:,} bytes')
     return members
 
 
@@ -212,9 +212,9 @@ class _StreamReader(_Reader):
     def read(self) -> tuple[Any, set[str]]:
         """Content, and ignored types."""
         if self.unpickler(self._stream).load() != _MAGIC_NUMBER:
-            raise ValueError('no file of torch.save')
+            raise ValueError('not a torch.save file')
         if self.unpickler(self._stream).load() != _PROTOCOL:
-            raise ValueError('an unknown version of the format')
+            raise ValueError('unknown format version')
         self.unpickler(self._stream).load()  # byte order, sizes of types
         unpickler = self.unpickler(self._stream)
         raw = unpickler.load()

@@ -69,9 +69,9 @@ def _with_registered_types(value: Any, place: str, source: str) -> Any:
 
 def _reject(source: str, place: str, value: Any) -> None:
     raise CheckpointError(
-        f'{source}: its config says {place} = {str(value)[:80]!r}, which is '
-        f'registered by none of {", ".join(_scopes())}; name a config file '
-        'instead, or import the project that registers it'
+        f'{source}: the stored config has {place} = {str(value)[:80]!r}, '
+        f'which is not registered in {", ".join(_scopes())}; use a config '
+        'file instead, or import the project that registers it'
     )
 
 
@@ -146,7 +146,7 @@ def parse_config(text: str, source: str) -> dict[str, Any]:
         ValueError,
     ) as error:
         raise CheckpointError(
-            f'{source}: its config is more than data ({error}); name a '
+            f'{source}: the stored config is not plain data ({error}); use a '
             'config file instead'
         ) from error
 
@@ -157,7 +157,7 @@ def _assignment(statement: ast.stmt) -> tuple[str, Any]:
         if isinstance(target, ast.Name) and not others:
             return target.id, _literal(statement.value)
     raise ValueError(
-        f'line {statement.lineno} is no assignment to a name: '
+        f'line {statement.lineno} does not assign to a name: '
         f'{ast.unparse(statement):.60}'
     )
 

@@ -94,7 +94,7 @@ def convert(
     if (unknown or missing) and not allow_partial:
         raise CheckpointError(_explain(network, unknown, missing))
     if not known:
-        raise CheckpointError('not one tensor of AiOS or ED-Pose found')
+        raise CheckpointError('contains no tensor of AiOS or ED-Pose')
     for name, tensor in known.items():
         _check(name, tensor, official[name].shape)
     origin = {_our_name(name): name for name in known}
@@ -131,9 +131,9 @@ def export(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         expected = official_tensors().get(official or '')
         if official is None or expected is None:
             raise CheckpointError(
-                f'{name} has no counterpart in the published AiOS; only '
-                'models of its architecture (configs/_base_/models/'
-                'aios_r50.py) can be exported'
+                f'{name} does not exist in the published AiOS; only models '
+                'with its architecture (configs/_base_/models/aios_r50.py) '
+                'can be exported'
             )
         _check(official, tensor, expected.shape)
         weights.update(dict.fromkeys(aliases(official), tensor))
@@ -158,8 +158,8 @@ def _merge_aliases(
         for name in names[1:]:
             if not _same(weights[name], weights[names[0]]):
                 raise CheckpointError(
-                    f'{name} differs from {names[0]}; in the published '
-                    'network both are the same tensor'
+                    f'{name} differs from {names[0]}, but the published '
+                    'network has one tensor for both'
                 )
     tensors = {name: weights[names[0]] for name, names in groups.items()}
     dropped = tuple(name for names in groups.values() for name in names[1:])
@@ -176,8 +176,8 @@ def _same(first: Tensor, second: Tensor) -> bool:
 def _check(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != shape:
         raise CheckpointError(
-            f'{name} has shape {tuple(tensor.shape)}, in the published '
-            f'network it has {shape}'
+            f'{name} has shape {tuple(tensor.shape)}, expected {shape} as in '
+            'the published network'
         )
     if not torch.isfinite(tensor).all():
         raise CheckpointError(f'{name} holds NaN or infinite values')

@@ -60,7 +60,7 @@ def fetch(name: str | os.PathLike) -> Path:
         return fetch(_look_up(scheme, rest))
     if scheme not in ('http', 'https'):
         raise CheckpointError(
-            f'{name}: allowed are files, and what begins with '
+            f'{name}: must be a file, or begin with '
             f'{", ".join(f"{s}://" for s in (*_TABLES, "http", "https"))}'
         )
     path = _cache_path(str(name))
@@ -77,16 +77,14 @@ def _look_up(scheme: str, name: str) -> str:
     if 'mmlab' in scheme:
         name = get_deprecated_model_names().get(name, name)
     if name not in table:
-        raise CheckpointError(
-            f'{scheme}://{name}: not in the list of MMEngine'
-        )
+        raise CheckpointError(f'{scheme}://{name}: unknown to MMEngine')
     return table[name]
 
 
 def _cache_path(url: str) -> Path:
     name = Path(urlparse(url).path).name
     if not name:
-        raise CheckpointError(f'{url}: this URL names no file')
+        raise CheckpointError(f'{url}: the URL has no file name')
     return Path(torch.hub.get_dir(), 'checkpoints', name)
 
 
@@ -99,7 +97,9 @@ def _download(url: str, path: Path) -> None:
         try:
             torch.hub.download_url_to_file(url, str(path))
         except OSError as error:
-            raise CheckpointError(f'{url}: not fetched, {error}') from error
+            raise CheckpointError(
+                f'{url}: download failed: {error}'
+            ) from error
     found = file_sha256(path)
     if named is not None:
         expected = named[1]
@@ -108,9 +108,10 @@ def _download(url: str, path: Path) -> None:
     else:
         expected = found
         digest_file.write_text(found, encoding='utf-8')
-        print_log(f'{path}: from {url}, SHA-256 {found}', 'current')
+        print_log(f'downloaded {path} from {url}, SHA-256 {found}', 'current')
     if not found.startswith(expected):
         raise CheckpointError(
             f'{path}: its SHA-256 begins with {found[:16]}, expected '
-            f'{expected[:16]}; delete the file to fetch it again from {url}'
+            f'{expected[:16]}; delete the file to download it again from '
+            f'{url}'
         )

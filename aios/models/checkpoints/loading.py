@@ -101,8 +101,8 @@ def check_state_dict(
     if names and not common:
         raise CheckpointError(
             f'weights of another network: {names[0]} and {len(names) - 1} '
-            f'more do not belong to {type(model).__name__}, which has '
-            f'{next(iter(expected))} and so on'
+            f'more are not in {type(model).__name__}, which has '
+            f'{next(iter(expected))} etc.'
         )
     for name in common:
         _check_fits(name, state_dict[name], expected[name])

@@ -44,30 +44,30 @@ def read_checkpoint(
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: there is no such checkpoint file')
+        raise FileNotFoundError(f'{path}: no such checkpoint file')
     try:
         if path.suffix == '.safetensors':
             return _read_safetensors(path, map_location)
         content, ignored = read_archive(path, map_location)
     except UnsafeFileError as error:
         raise CheckpointError(
-            f'{path}: refused, {error}. A checkpoint may hold tensors, '
-            'numbers, text, NumPy arrays, histories of MMEngine, and '
-            'containers of them. Nothing from it was executed. If you know '
-            'where it was made, save only its weights there'
+            f'{path}: refused, {error}. Checkpoints may contain tensors, '
+            'numbers, text, NumPy arrays, MMEngine histories and containers '
+            'of them. No code of the file was executed. If you trust its '
+            'source, load it there and save only the weights'
         ) from error
     except Exception as error:  # of any type, if bytes are damaged
         reason = f'{type(error).__name__}: {error}'.splitlines()[0][:300]
         raise CheckpointError(
-            f'{path}: damaged, or not a checkpoint ({reason})'
+            f'{path}: damaged or not a checkpoint ({reason})'
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(
-            f'{path}: holds a {type(content).__name__}, expected a dict'
+            f'{path}: must be a dict, got {type(content).__name__}'
         )
     if ignored:
         print_log(
-            f'{path}: objects of these types are ignored: '
+            f'{path}: ignored objects of the types '
             f'{", ".join(sorted(ignored)[:20])}',
             'current',
         )
@@ -119,12 +119,12 @@ def select_weights(
     for name, value in weights.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise CheckpointError(
-                f'{name!r} is a {type(value).__name__}, expected a tensor; '
-                'the weights of a checkpoint are its entry "state_dict" or '
-                '"model", or all of it'
+                f'{name!r} must be a tensor, got {type(value).__name__}; a '
+                'checkpoint has its weights in "state_dict" or "model", or '
+                'at the top level'
             )
     if not weights:
-        raise CheckpointError('the checkpoint holds no weights')
+        raise CheckpointError('contains no weights')
     # MMEngine's averaged models also have a counter.
     names = [name for name in weights if name != 'steps']
     if all(name.startswith('module.') for name in names):

@@ -109,7 +109,7 @@ class Tensor(Record):
         """See :meth:`Record.build`."""
         storage, *place, requires_grad, _ = self.args[:6]
         if any(self.args[6:]):
-            raise ValueError('a tensor that is conjugated or negated lazily')
+            raise ValueError('tensor with lazy conjugation or negation')
         dtype = storage.args[0]
         return _rebuild(storage, dtype, place, requires_grad)
 
@@ -121,7 +121,7 @@ class TypedTensor(Record):
         """See :meth:`Record.build`."""
         storage, *place, requires_grad, _, dtype = self.args[:7]
         if any(self.args[7:]) or not isinstance(dtype, torch.dtype):
-            raise ValueError('a tensor that is conjugated or negated lazily')
+            raise ValueError('tensor with lazy conjugation or negation')
         return _rebuild(storage, dtype, place, requires_grad)
 
 
@@ -143,21 +143,20 @@ def _rebuild(
     """
     offset, shape, strides = place
     if not isinstance(storage, Storage) or len(shape) != len(strides):
-        raise ValueError('a tensor without memory, or without strides')
+        raise ValueError('tensor without data or strides')
     if any(type(n) is not int or n < 0 for n in (offset, *shape, *strides)):
-        raise ValueError(f'a tensor of shape {shape} and strides {strides}')
+        raise ValueError(f'tensor of shape {shape} with strides {strides}')
     _, num_bytes, read = storage.args
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides))  # noqa: B905
     count = math.prod(shape)
     if count and (last + 1) * dtype.itemsize > num_bytes:
         raise ValueError(
-            f'a tensor of shape {tuple(shape)}, {dtype}, in a storage of '
+            f'tensor of shape {tuple(shape)}, {dtype}, in a storage of '
             f'{num_bytes:,} bytes'
         )
     if count * dtype.itemsize > max(num_bytes, _MAX_EXPANDED):
         raise UnsafeFileError(
-            f'a tensor of shape {tuple(shape)} that repeats {num_bytes:,} '
-            'bytes'
+            f'tensor of shape {tuple(shape)} that repeats {num_bytes:,} bytes'
         )
     memory = read()
     tensor = torch.empty(0, dtype=dtype, device=memory.device)
@@ -181,7 +180,7 @@ class TensorWithState(Record):
         """See :meth:`Record.build`."""
         rebuild, _, args = self.args[:3]
         if rebuild not in (Tensor, TypedTensor, Parameter):
-            raise ValueError('a tensor of an unknown kind')
+            raise ValueError('unknown tensor type')
         return rebuild(*args).build(convert)
 
 
@@ -246,7 +245,7 @@ class History(Record):
         ]
         for array in arrays:
             if not isinstance(array, np.ndarray) or array.dtype.hasobject:
-                raise ValueError('a history of MMEngine without numbers')
+                raise ValueError('MMEngine history without numbers')
             convert.spend(array.nbytes)
         return HistoryBuffer(*arrays, max_length=state['max_length'])
 

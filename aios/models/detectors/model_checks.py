@@ -54,6 +54,6 @@ def check_channels(in_channels: Any, maps: Sequence[Tensor]) -> None:
     # Some necks list channels in reverse order.
     if sorted(in_channels) != sorted(channels):
         raise ValueError(
-            f'neck.in_channels is {list(in_channels)}, but the backbone gives '
-            f'{len(maps)} maps of {channels} channels'
+            f'neck.in_channels is {list(in_channels)}, but the backbone '
+            f'outputs {len(maps)} maps with {channels} channels'
         )

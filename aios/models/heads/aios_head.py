@@ -96,8 +96,8 @@ class AiOSHead(BaseModule):
         self.stages = read_stages(stages)
         if not has_smplx(self.stages[-1].layout):
             raise ValueError(
-                f'stage {self.stages[-1].layout.name!r} predicts no SMPL-X '
-                'parameters, so it cannot be the last one'
+                'the last stage must predict SMPL-X parameters, '
+                f'{self.stages[-1].layout.name!r} does not'
             )
         self.num_classes = num_classes
         self.embed_dims = embed_dims

@@ -51,7 +51,10 @@ def read_stages(stages: Sequence[dict[str, Any]]) -> tuple[Stage, ...]:
                 f'{tuple(TOKEN_LAYOUTS)}'
             )
         if num_layers < 1:
-            raise ValueError(f'stage {name!r} has {num_layers} layers')
+            raise ValueError(
+                f'stage {name!r}: num_layers must be positive, got '
+                f'{num_layers}'
+            )
         layout = TOKEN_LAYOUTS[name]
         previous = result[-1].layout.names if result else ()
         if not set(previous) <= set(layout.names):

@@ -73,7 +73,7 @@ def _level(
 ) -> nn.Sequential:
     steps = math.log2(scale)
     if steps != int(steps):
-        raise ValueError(f'scale {scale} is no power of 2')
+        raise ValueError(f'scales must be powers of 2, got {scale}')
     layers: list[nn.Module] = []
     channels = in_channels
     for _ in range(int(steps)):

@@ -77,7 +77,9 @@ class BatchHungarianAssigner:
         }
         for stage, costs in self.match_costs.items():
             if not costs:
-                raise ValueError(f'match_costs of stage {stage!r} are empty')
+                raise ValueError(
+                    f'match_costs of stage {stage!r} must not be empty'
+                )
 
     def cost(
         self, stage: str, candidates: Candidates, persons: PersonTargets

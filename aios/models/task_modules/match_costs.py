@@ -58,8 +58,8 @@ class Candidates:
         """
         if self.points is None:
             raise ValueError(
-                'a cost needs keypoints, but this output has none; take it '
-                "out of the stage's match_costs"
+                'this cost needs keypoints, but the output has none; remove '
+                "it from the stage's match_costs"
             )
         return self.points
 

@@ -62,7 +62,7 @@ def _span(indices: tuple[int, ...]) -> slice:
     """Consecutive indices as a slice, which needs no device copy."""
     first, last = min(indices), max(indices)
     if len(indices) != last - first + 1:
-        raise ValueError(f'not consecutive: {indices}')
+        raise ValueError(f'indices must be consecutive, got {indices}')
     return slice(first, last + 1)
 
 
