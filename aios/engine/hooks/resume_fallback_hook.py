@@ -95,17 +95,13 @@ def _choose(runner: Runner) -> str | None | RuntimeError:
         )
     if len(candidates) == 1:
         runner.logger.warning(
-<<<<<<< Updated upstream
-            'there is no older one: starting from the beginning'
-=======
-            'found no older checkpoint: starting from scratch'
->>>>>>> Stashed changes
+            'found no older checkpoint: starting from the beginning'
         )
     elif candidates:
         # Not raised here, because other processes wait for the broadcast.
         return RuntimeError(
             f'cannot resume from any checkpoint in {folder}; to start from '
-            'scratch, omit --resume'
+            'the beginning, omit --resume'
         )
     return None
 
