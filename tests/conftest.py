@@ -21,7 +21,7 @@ DATA = Path(__file__).parent / 'data'
 
 
 def pytest_collection_finish() -> None:
-    """The garbage collector need not look at what was imported.
+    """Exclude imported objects from garbage collection.
 
     MMEngine and PyTorch collect often, half a second each time otherwise.
     """

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Our losses beside the original ones: names, ground truth, predictions."""
+"""Comparison with the original losses: names, ground truth, predictions."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def oracle_sample(
     dtype: torch.dtype = torch.float32,
     prefix: str = '',
 ) -> DetDataSample:
-    """Ground truth of an image, as our datasets would hand it over.
+    """Ground truth of an image, in the format of our datasets.
 
     Args:
         oracle: Arrays ``batch/...`` and ``targets/...``.
-        image: Which.
+        image: Index of the image.
         size: ``(height, width)``.
-        dtype: Of real numbers.
-        prefix: Before the names.
+        dtype: Floating-point type.
+        prefix: Prefix of the names.
     """
 
     def real(name: str) -> Tensor:
@@ -108,7 +108,7 @@ def oracle_sample(
 
 
 def original_axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
-    """Target rotations as the original computes them.
+    """Target rotations as computed by the original code.
 
     That is in single precision whatever the type of the network, and with
     1e-8 added to each component before the angle is taken.  Together this

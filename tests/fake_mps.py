@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A stand-in for a Mac's GPU, for machines without one.
+"""Emulation of the MPS device of a Mac on other machines.
 
-Tensors say that they are on another device, and are computed by the CPU.  As
-on a Mac, they have no float64 and do not mix with those of the CPU.
+Tensors report the device ``mps`` but are computed on the CPU. As on a Mac,
+they do not support float64 and cannot be mixed with CPU tensors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ANYWHERE = {
 
 
 class FakeTensor(torch.Tensor):
-    """A tensor on :data:`DEVICE` around one of the CPU."""
+    """A tensor on :data:`DEVICE` that wraps a CPU tensor."""
 
     inner: torch.Tensor
 
@@ -63,7 +63,7 @@ class FakeTensor(torch.Tensor):
 
 
 class FakeMPS(TorchDispatchMode):
-    """Within it, tensors can be on :data:`DEVICE`.
+    """Context in which tensors can be on :data:`DEVICE`.
 
     Attributes:
         operators: Names of the operators that ran on the device.
@@ -107,7 +107,7 @@ class FakeMPS(TorchDispatchMode):
 
 @cache
 def _native_functions() -> dict[str, dict[str, Any]]:
-    """PyTorch's own table of operators and their devices."""
+    """PyTorch's table of operators and their devices."""
     path = files('torchgen') / 'packaged/ATen/native/native_functions.yaml'
     loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
     table = yaml.load(path.read_text(), loader)  # noqa: S506 - a safe one
@@ -124,7 +124,7 @@ def _runs_on_mps(name: str) -> bool:
 
 
 def missing_on_mps(operators: set[str]) -> Iterator[str]:
-    """Those that this version of PyTorch has no kernel for."""
+    """Operators without an MPS kernel in this version of PyTorch."""
     for name in sorted(operators):
         if name.startswith('aten::') and not _runs_on_mps(name):
             yield name

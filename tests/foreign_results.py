@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What other programs return, in small."""
+"""Small results in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUM_VERTICES = 6
 
 
 def mhr_person(place: tuple[float, float, float], seed: int) -> dict[str, Any]:
-    """The dictionary of SAM 3D Body for somebody."""
+    """The dictionary of SAM 3D Body for one person."""
     rng = np.random.default_rng(seed)
     points = rng.normal(scale=0.3, size=(70, 3)).astype(np.float32)
     place = np.array(place, np.float32)

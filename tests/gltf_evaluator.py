@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What a viewer shows of a GLB file, from the text of the glTF 2.0 standard.
+"""Evaluation of a GLB file according to the glTF 2.0 standard.
 
 Independent of the writer: the container is read by ``pygltflib``.
 """
@@ -17,7 +17,7 @@ _SIZES = {'SCALAR': 1, 'VEC3': 3, 'VEC4': 4, 'MAT4': 16}
 
 
 class GLBViewer:
-    """A file, at any time of its first animation."""
+    """A GLB file, evaluated at any time of its first animation."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.gltf = pygltflib.GLTF2().load_binary(str(path))
@@ -71,7 +71,7 @@ class GLBViewer:
     def world_matrices(
         self, tracks: dict[tuple[int, str], np.ndarray]
     ) -> np.ndarray:
-        """Of all nodes, ``(n, 4, 4)``."""
+        """World matrices ``(n, 4, 4)`` of all nodes."""
         world = np.full((len(self.gltf.nodes), 4, 4), np.nan)
 
         def visit(index: int, parent: np.ndarray) -> None:

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons who walk are put on the floor, and compared with the truth."""
+"""Grounding of walking persons, compared with the ground truth."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BODY = slice(0, 22)
 
 @dataclass
 class Case:
-    """A scene: how it is, what a network says, and what is made of it."""
+    """A scene: ground truth, predictions, and grounded predictions."""
 
     view: View
     truth: list[Walk]
@@ -44,7 +44,7 @@ class Case:
         ]
 
     def slide(self, persons: SequenceResult) -> float:
-        """Millimeters per frame of what truly stands, inside the image."""
+        """Foot sliding in mm per frame, for standing feet inside the image."""
         slides = []
         for found, person in zip(
             self.joints(persons), self.truth, strict=True
@@ -55,15 +55,15 @@ class Case:
         return 1000 * float(np.concatenate(slides).mean())
 
     def error(self, persons: SequenceResult) -> float:
-        """Millimeters, roots aligned."""
+        """Joint error in mm, root-aligned."""
         return self._error(persons, lambda joints: joints - joints[:, :1])
 
     def place_error(self, persons: SequenceResult) -> float:
-        """Millimeters of the pelvis in camera axes."""
+        """Pelvis error in mm, in camera axes."""
         return self._error(persons, lambda joints: joints[:, :1])
 
     def acceleration_error(self, persons: SequenceResult) -> float:
-        """Millimeters per frame²."""
+        """Acceleration error in mm per frame²."""
         return self._error(persons, lambda joints: np.diff(joints, 2, axis=0))
 
     def _error(self, persons: SequenceResult, what) -> float:
@@ -78,12 +78,12 @@ class Case:
         return 1000 * float(np.mean(errors))
 
     def tilt(self) -> float:
-        """Degrees between floors."""
+        """Angle between the floors in degrees."""
         cosine = self.after.floor[:3] @ self.view.floor[:3]
         return float(np.degrees(np.arccos(min(cosine, 1))))
 
     def height_error(self) -> float:
-        """Meters at the middle of where persons stand."""
+        """Floor height error in meters, at the center of the persons."""
         true = self.view.floor
         soles = [person.joints[:, SOLES] for person in self.truth]
         middle = np.concatenate(soles).mean((0, 1))
@@ -92,7 +92,7 @@ class Case:
         return float(abs(middle @ floor[:3] + floor[3]))
 
     def camera_error(self) -> float:
-        """Meters by which the camera is found too high."""
+        """Error of the camera height in meters."""
         return float(self.after.floor[3] - self.view.height)
 
 
@@ -113,7 +113,7 @@ def grounded(
     frames: int = 300,
     noise: Noise | None = None,
 ) -> Case:
-    """Persons who walk in circles before a camera."""
+    """Persons who walk in circles in front of a camera."""
     truth = crowd(seed, view, count, frames)
     rng = np.random.default_rng(seed + 1000)
     noise = noise or Noise()

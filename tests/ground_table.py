@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Errors of the floor that feet tell, as in docs/en/ground.md.
+"""Errors of the floor estimated from feet, as in docs/en/ground.md.
 
 python tests/ground_table.py [FRAMES]
 """

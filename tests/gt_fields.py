@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The agreed fields of ``gt_instances``, and samples that have them."""
+"""The fields of ``gt_instances``, and samples with these fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aios.structures import GT_FIELDS
 
 
 def check_gt_instances(instances: InstanceData) -> None:
-    """All fields are there, of the agreed shape and type, and finite."""
+    """Assert that all fields exist, with their shapes, dtypes and finite."""
     for name, field in GT_FIELDS.items():
         # HorizontalBoxes and the like keep their tensor inside.
         value = getattr(instances[name], 'tensor', instances[name])
@@ -50,7 +50,7 @@ def ground_truth(
 def image_sample(
     shape: tuple[int, int], persons: InstanceData | None = None, **meta: Any
 ) -> DetDataSample:
-    """A sample of an image of ``shape`` that nobody resized or padded."""
+    """A sample of an image of ``shape``, not resized or padded."""
     shapes = ('img_shape', 'ori_shape', 'batch_input_shape')
     usual = dict.fromkeys(shapes, shape) | dict(scale_factor=(1.0, 1.0))
     sample = DetDataSample(metainfo=usual | meta)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Pickles and checkpoints with contents that nobody's library writes."""
+"""Pickles and checkpoints with contents that no library writes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def mapping(*items: bytes) -> bytes:
 
 
 def program(body: bytes) -> bytes:
-    """A pickle that leaves one value on the stack."""
+    """A complete pickle whose result is the value of the opcodes."""
     return pickle.PROTO + b'\x02' + body + pickle.STOP
 
 
@@ -87,7 +87,7 @@ EXEC = call(GETATTR, BUILTINS, text('exec'))
 
 
 def runs_while_it_is_read(code: str) -> bytes:
-    """The state of a history is set by ``exec``."""
+    """A history whose state is set by ``exec``."""
     return mapping(
         text('state_dict'),
         pickle.EMPTY_DICT,
@@ -101,7 +101,7 @@ def runs_while_it_is_read(code: str) -> bytes:
 
 
 def runs_when_it_is_copied(code: str) -> bytes:
-    """A history says that ``exec`` makes its copy."""
+    """A history that is copied by ``exec``."""
     recipe = EXEC + text(code) + pickle.TUPLE1 + pickle.TUPLE2
     items = pickle.EMPTY_LIST + pickle.MARK
     items += 4 * pickle.NONE + recipe + pickle.APPENDS

@@ -1,12 +1,12 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Our network beside the original one: names, recordings, comparison.
+"""Comparison of our network with the original: names and recordings.
 
-``tests/data/oracle`` holds tensors that the original implementation computed
-on weights, images and a body that are hashes of names. Here our model gets
-the same, and reports its tensors by the original's names.
+``tests/data/oracle`` contains tensors of the original implementation, computed
+on weights, images and a body model that are hashes of names. Here our model
+gets the same inputs, and its tensors are recorded under the original names.
 """
 
-# Long because of the table of names.
+# This file is long because of the table of names.
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ POST = {
 
 
 class Oracle(Mapping[str, np.ndarray]):
-    """Arrays of an oracle file; large ones are there in part.
+    """Arrays of an oracle file; large ones are stored in part.
 
     Args:
         path: The ``.npz`` file.
@@ -210,7 +210,7 @@ def double_precision_constants() -> Iterator[None]:
 def record_forward(
     model: AiOS, batch: Tensor, samples: list[DetDataSample]
 ) -> tuple[dict[str, Tensor], NetworkOutputs]:
-    """Run a model in ``mode='tensor'`` and record what happens inside.
+    """Run a model in ``mode='tensor'`` and record its internal tensors.
 
     Returns:
         Tensors by the oracle's names, and the outputs.

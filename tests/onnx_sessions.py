@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Stand-ins for sessions of ONNX Runtime; this file imports no PyTorch."""
+"""Fake ONNX Runtime sessions; this file does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DESCRIPTION = dict(
 
 
 class DescribedSession:
-    """A session that says of itself what it is told to."""
+    """A session with a given description."""
 
     names = tuple(SHAPES)
 
@@ -54,7 +54,7 @@ class DescribedSession:
 
 
 class RandomSession(DescribedSession):
-    """Sees two persons in every image, always the same."""
+    """A session that always returns the same two persons."""
 
     def run(self, _: None, inputs: Mapping[str, np.ndarray]) -> list:
         found = random_outputs(2)

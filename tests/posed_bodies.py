@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Bodies of a decoder layer, posed by themselves."""
+"""Bodies of a single decoder layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pose_bodies(
     joint_set: str = 'smplx_137',
     **options: Any,
 ) -> SMPLXOutput:
-    """Without what a stage does not predict: the hands, the face."""
+    """Pose bodies; parts that the stage does not predict are omitted."""
     inputs = params.body_model_inputs(
         hands_and_face=layout in head.hands_and_face_stages
     )

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Several processes that train or evaluate together, on gloo."""
+"""Process groups for distributed tests, with the gloo backend."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def run_group(
 
     Args:
         size: Number of processes.
-        work: What they do.
-        folder: Where they find each other.
-        args: What they are given.
+        work: Function that each process calls.
+        folder: Folder of the file that the processes use to connect.
+        args: Arguments of ``work``.
     """
     store = folder / f'store{len(list(folder.glob("store*")))}'
 

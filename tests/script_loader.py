@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Scripts, code of pages, and Python in a process of its own."""
+"""Helpers that load scripts, read code blocks of pages and run Python."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def load_script(path: str | Path) -> ModuleType:
-    """Read a script anew, without running its command.
+    """Import a script as a new module, without running its command.
 
     Args:
-        path: Where it is, from the root of the project, such as
-            ``'tools/train.py'``.
+        path: Path relative to the project root, such as ``'tools/train.py'``.
     """
     path = ROOT / path
     spec = importlib.util.spec_from_file_location(f'script_{path.stem}', path)
@@ -32,23 +31,23 @@ def load_script(path: str | Path) -> ModuleType:
 
 
 def page_blocks(page: str | Path, language: str = 'python') -> list[str]:
-    """Blocks of code of a page.
+    """Code blocks of a page.
 
     Args:
-        page: Where it is, from the root of the project.
-        language: What the blocks are marked with.
+        page: Path relative to the project root.
+        language: Language tag of the blocks.
     """
     pattern = rf'```{language}\n(.*?)```'
     return re.findall(pattern, (ROOT / page).read_text(), re.DOTALL)
 
 
 def run_python(*args: object, cwd: Path = ROOT, **env: str) -> str:
-    """What another Python prints; it must end well.
+    """Output of another Python process, which must succeed.
 
     Args:
-        args: Its arguments, such as ``'-c', code``.
-        cwd: Where it starts.
-        env: Variables of its environment, beside those of this process.
+        args: Command-line arguments, such as ``'-c', code``.
+        cwd: Working directory.
+        env: Additional environment variables.
     """
     done = subprocess.run(
         [sys.executable, *map(str, args)],

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A body model of the persons of ``walking_persons``, small or tall."""
+"""A body model for ``walking_persons`` with variable height."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Posed(NamedTuple):
 
 
 class StickBody:
-    """Bones without flesh; vertices are the joints and the crown."""
+    """A stick figure; its vertices are the joints and the top of the head."""
 
     v_template = np.zeros((145, 3))
 
@@ -42,13 +42,13 @@ class StickBody:
 
 
 class Family(NamedTuple):
-    """Persons of several heights, taken for persons of the mean height.
+    """Persons of several heights, all predicted with the mean height.
 
     Attributes:
         heights: ``(n,)`` meters.
         depths: ``(n,)`` meters of the pelvis along z, mean over time.
-        found: What a network makes of them: all are of the mean height, and
-            as far away as they look then.
+        found: Predictions: all persons have the mean height, and the depths
+            that match their size in the image.
     """
 
     heights: np.ndarray
@@ -56,7 +56,7 @@ class Family(NamedTuple):
     found: SequenceResult
 
     def errors(self, persons: SequenceResult, heights) -> tuple[float, float]:
-        """Mean errors of heights and of depths, shares."""
+        """Mean relative errors of heights and depths."""
         depths = [
             persons.joints3d[persons.person_id == person, 0, 2].mean()
             for person in range(len(self.heights))
@@ -70,7 +70,7 @@ class Family(NamedTuple):
 def family(
     seed: int, view: View, heights: tuple[float, ...], frames: int = 300
 ) -> Family:
-    """Persons who walk in circles before a camera."""
+    """Persons who walk in circles in front of a camera."""
     rng = np.random.default_rng(seed)
     sizes = np.array(heights) / HEIGHT
     seen = []

@@ -1,9 +1,9 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Files in the layout of SMPL, made of the free body.
+"""Files in SMPL format, created from the free body.
 
-Their bodies are the free body's at 6890 of its vertices, with fingers and
-face at rest: a SMPL-X body with flat hands and a SMPL body of the same
-parameters are the same points.
+Their bodies have 6890 vertices of the free body, with fingers and face at
+rest: a SMPL-X body with flat hands and a SMPL body with the same parameters
+have the same vertices.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Miniatures of 3DPW, EMDB and RICH, from their public descriptions.
+"""Small versions of 3DPW, EMDB and RICH, from their public descriptions.
 
 3DPW's ``readme.txt`` (``poses``, ``trans``, ``betas``, ``genders``,
 ``poses2d``, ``jointPositions``, ``cam_poses``, ``cam_intrinsics``,
@@ -55,7 +55,7 @@ def moving_camera(count: int) -> np.ndarray:
 
 
 def walking(count: int, seed: int, side: float = 0.0) -> SimpleNamespace:
-    """Somebody who walks slowly, hands at rest; in the world."""
+    """A person who walks slowly with hands at rest, in world coordinates."""
     rng = np.random.default_rng(seed)
     pose = np.zeros((count, 72))
     pose[:, 3:66] = rng.normal(0, 0.2, 63) + rng.normal(0, 0.02, (count, 63))

@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons who walk on a floor, and what a network would make of them.
+"""Persons who walk on a floor, and simulated predictions.
 
-Feet that stand do not move at all: paths and steps are drawn first, and legs
-follow by a solution of their own for hip, knee and ankle.
+Standing feet do not move at all: paths and steps are drawn first, and the legs
+are computed by inverse kinematics of hip, knee and ankle.
 
 Legend: ``T`` frames of a person.
 """
@@ -124,7 +124,7 @@ def walk(
     turning: float = 0.0,
     speed: float = 0.9,
 ) -> Walk:
-    """Somebody walks along an arc.
+    """A person who walks along an arc.
 
     Args:
         rng: Draws the gait.
@@ -243,7 +243,7 @@ def _frames(bone, front) -> Rotation:
 
 @dataclass
 class Noise:
-    """What a network gets wrong, standard deviations.
+    """Standard deviations of the simulated prediction errors.
 
     Attributes:
         jitter: Of each rotation in each frame, radians.
@@ -304,7 +304,7 @@ class View:
 
 
 def predicted(rng: np.random.Generator, person: Walk, noise: Noise) -> Walk:
-    """What a network makes of a person in camera axes."""
+    """Simulated predictions of a person, in camera axes."""
     count = len(person.root)
 
     def shaken(vectors):
@@ -362,7 +362,7 @@ def as_results(persons: list[Walk]) -> SequenceResult:
 def crowd(
     seed: int, view: View, count: int = 3, frames: int = 300
 ) -> list[Walk]:
-    """Persons who walk in circles before a camera, in its axes."""
+    """Persons who walk in circles in front of a camera, in its axes."""
     rng = np.random.default_rng(seed)
     persons = []
     for _ in range(count):

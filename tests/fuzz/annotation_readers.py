@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Readers of annotations, with honest files for them."""
+"""Annotation readers with valid sample files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COUNT = 3
 
 
 def annotation_readers(root: Path, models: str) -> list[Reader]:
-    """Readers of annotations.
+    """Annotation readers.
 
     Args:
         root: An empty folder, for a miniature of COCO.
@@ -190,7 +190,7 @@ def _read_data_set(kind: type[HumanDataset]) -> Callable[[Path], object]:
 
 
 def _complete(content: dict[str, Any]) -> dict[str, Any]:
-    """With what only the evaluation reads, without the crowd."""
+    """Add the fields that only the evaluation reads; remove the crowd."""
     persons = [p for p in content['annotations'] if not p['iscrowd']]
     category = {'id': 1, 'name': 'person'}
     return content | {
@@ -202,7 +202,7 @@ def _complete(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _evaluate(image: int) -> Callable[[Path], object]:
-    """Evaluate an image where nobody is found."""
+    """Evaluate an image without detections."""
     nobody = dict(scores=np.ones(0), joints2d=np.ones((0, 144, 2)))
     nobody['labels'] = np.ones(0)
 
@@ -215,7 +215,7 @@ def _evaluate(image: int) -> Callable[[Path], object]:
 
 
 def _convert(other: Path, models: str) -> Callable[[Path], object]:
-    """Convert COCO with one of its two files, beside the honest other."""
+    """Convert COCO with one of its two files, next to the other, valid one."""
 
     def read(path: Path) -> object:
         folder = path.parent / 'annotations'

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Runs a reader on hostile files, and says what became of each.
+"""Runs a reader on hostile files and records the outcome of each.
 
 A case runs in a forked process that may allocate one GiB more than it has
 and may compute for five seconds, or sleep for a minute; then it is killed.
@@ -46,7 +46,7 @@ _FORBIDDEN = ('os.system', 'subprocess.Popen', 'os.exec', 'os.posix_spawn')
 
 
 def write_file(content: Any, path: Path) -> None:
-    """Write what the suffix says: ``.npz``, ``.pkl`` or else JSON."""
+    """Write a file in the format of its suffix: ``.npz``, ``.pkl`` or JSON."""
     if path.suffix == '.npz':
         np.savez(path, **content)
     elif path.suffix == '.pkl':
@@ -57,12 +57,12 @@ def write_file(content: Any, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader, and honest files for it.
+    """A reader and its valid sample files.
 
     Args:
         name: Row of the table.
         file_name: Name of the files, such as ``'labels.npz'``.
-        sample: Content of an honest file.
+        sample: Content of a valid file.
         write: Writes a content to a path; may fail for an odd one.
         read: Reads a path.
         errors: Types of errors that the reader documents.
@@ -80,7 +80,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a case.
+    """Outcome of a case.
 
     Args:
         path: The file, in a folder that names the case.
@@ -99,7 +99,7 @@ def make_cases(
     """Write hostile files.
 
     Args:
-        reader: For whom.
+        reader: The reader to test.
         folder: Each file gets a folder in it.
         count: Number of files; every second one has an odd content, the
             others are honest ones with damaged bytes, and the files made by
@@ -123,7 +123,7 @@ def make_cases(
 
 
 def _write_odd(reader: Reader, path: Path, random: Random) -> bool:
-    """Whether an odd content could be written."""
+    """Write a mutated content; return whether that succeeded."""
     try:
         reader.write(mutate_value(reader.sample, random), path)
     except Exception:  # the writer refuses it
@@ -163,7 +163,7 @@ def run_cases(reader: Reader, paths: Iterable[Path]) -> list[Result]:
 
 
 def _answers(pipe: Any, pid: int) -> bool:
-    """Whether a result comes in time; the machine may have others to do."""
+    """Whether a result arrives in time; the machine may be busy."""
     start, end = _computed(pid), time.monotonic() + PATIENCE
     while not pipe.poll(0.1):
         if _computed(pid) > start + SECONDS or time.monotonic() > end:
@@ -172,13 +172,13 @@ def _answers(pipe: Any, pid: int) -> bool:
 
 
 def _computed(pid: int) -> float:
-    """Seconds that a process computed."""
+    """CPU seconds of a process."""
     fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
     return sum(map(int, fields[11:13])) / os.sysconf('SC_CLK_TCK')
 
 
 def _work(reader: Reader, paths: list[Path], pipe: Any) -> None:
-    """What the forked process does."""
+    """Body of the forked process."""
     faulthandler.disable()  # a crash is a result
     ran: list[str] = []
     sys.addaudithook(
@@ -213,7 +213,7 @@ def _read(reader: Reader, path: Path) -> tuple[str, str]:
 
 
 def table(results: dict[str, list[Result]]) -> str:
-    """Results by reader as a table of Markdown."""
+    """Markdown table of the results per reader."""
     rows = [('reader', 'cases', *ENDS)]
     for name, found in results.items():
         ends = Counter(result.end for result in found)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Damages bytes, and makes nested contents odd."""
+"""Mutations of bytes and of nested contents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def mutate_bytes(data: bytes, random: Random) -> bytes:
     """Damage a file in one to four places.
 
     Args:
-        data: Content of an honest file.
+        data: Content of a valid file.
         random: Source of the choices.
     """
     content = bytearray(data)
@@ -70,17 +70,17 @@ _BYTES = (_truncate, _flip, _flip, _fill, _repeat, _drop)
 
 
 def mutate_value(value: Any, random: Random) -> Any:
-    """Make a nested content of dictionaries, lists and arrays odd.
+    """Mutate a nested content of dictionaries, lists and arrays.
 
     Args:
-        value: Honest content; it stays as it is.
+        value: Valid content; it is not modified.
         random: Source of the choices.
 
     Returns:
         A copy in which something is hostile, missing, renamed, of another
         type or of another size.
     """
-    # The deeper, the more often: most of the interesting fields are leaves.
+    # Deeper values are mutated more often, as most relevant fields are leaves.
     if isinstance(value, Mapping) and value and random.random() < 0.85:
         return _mutate_one_item(dict(value), random)
     if isinstance(value, (list, tuple)) and value and random.random() < 0.8:

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Readers of predictions and of AGORA's ground truth, with honest files."""
+"""Readers of predictions and AGORA's ground truth, with valid files."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def _write_bomb(path: Path) -> None:
 
 
 def _read_submission(bodies: SubmittedBodies) -> Callable[[Path], object]:
-    """Check it, and read it with its meshes."""
+    """Check a submission, and read it with its meshes."""
 
     def read(path: Path) -> object:
         faults = list(iter_faults(Submission(path), 'agora'))

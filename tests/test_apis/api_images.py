@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Something to look at."""
+"""Test images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def draw_image(seed: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def photo(path: Path, size=(72, 48), make='', model='', **tags) -> Path:
-    """Writes an image of a camera.
+    """Write an image with EXIF tags.
 
     Tags of EXIF are hexadecimal, such as ``xA405=50``.
     """

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A tiny network with random weights, and things to look at."""
+"""A tiny network with random weights, images and videos."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope='session')
 def tiny_config(free_body_dir: Path) -> Config:
-    """A network of one layer per stage that sees images of 64 pixels."""
+    """A network with one layer per stage, for images of 64 pixels."""
     config = Config.fromfile(
         ROOT / 'configs/aios/aios_nano_2xb16_quickstart.py'
     )
     config.model.bbox_head.body_model.model_path = str(free_body_dir)
     config.model.num_queries, config.model.decoder.num_persons = 50, 8
-    # Everybody who is found by random weights is everywhere.
+    # With random weights all boxes overlap.
     config.model.test_cfg = dict(max_per_img=8, person_class_only=True)
     for step in config.test_dataloader.dataset.pipeline:
         if step['type'] == 'WholeBodyResize':
@@ -40,7 +40,7 @@ def tiny_config(free_body_dir: Path) -> Config:
 def checkpoint(
     tmp_path_factory: pytest.TempPathFactory, tiny_config: Config
 ) -> Path:
-    """Random weights that put persons a few meters away; with the config."""
+    """Checkpoint with the config and random weights; depths of some m."""
     register_all_modules()
     torch.manual_seed(0)
     model = MODELS.build(tiny_config.model)
@@ -56,7 +56,7 @@ def checkpoint(
 
 @pytest.fixture(scope='session')
 def inferencer(checkpoint: Path) -> AiOSInferencer:
-    """Finds up to three persons, whatever their scores."""
+    """An inferencer that returns up to three persons with any score."""
     return AiOSInferencer(
         weights=checkpoint,
         device='cpu',

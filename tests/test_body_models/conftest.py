@@ -22,8 +22,9 @@ NUM_VERTICES, NUM_FACES = 10475, 400
 def random_body(
     free_body_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A body of noise with the free body's tree: nothing is symmetric,
-    sparse or small, so no mistake hides; in the 10 + 10 layout of v1.0."""
+    """A random body model with the free body's tree, in the layout of v1.0.
+
+    Nothing is symmetric, sparse or small, so that no error is hidden."""
     rng = np.random.default_rng(0)
     arrays = load_body_model_arrays(
         free_body_dir / 'smplx' / 'SMPLX_NEUTRAL.npz'

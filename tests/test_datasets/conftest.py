@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A small HumanData file with known content, and its images."""
+"""A small HumanData file with known content and its images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOCAL = 300.0
 
 
 def toy_arrays(counts=(2, 1, 3), seed=0):
-    """Arrays of a toy file; persons of an image are rows in a run."""
+    """Arrays of a toy file; persons of an image are consecutive rows."""
     rng = np.random.default_rng(seed)
     count = sum(counts)
     joints = len(HUMAN_DATA_190)

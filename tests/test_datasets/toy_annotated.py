@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Miniatures of releases annotated by hand: COCO and UBody."""
+"""Small versions of hand-annotated releases: COCO and UBody."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aios.structures import joint_mapping
 
 
 def _whole_body(pixels, rng):
-    """COCO-WholeBody's fields for projected joints.
+    """COCO-WholeBody fields for projected joints.
 
     Bodies and feet are labeled with 2; hands and faces, which a network
     labeled and persons checked, with the network's scores.
@@ -58,7 +58,7 @@ def _whole_body(pixels, rng):
 
 
 def _invalidate(person, part):
-    """Parts that nobody could label are all zeros."""
+    """Set parts without labels to zero."""
     person[f'{part}_valid'] = False
     person[f'{part}_box'] = [0.0, 0.0, 0.0, 0.0]
     person[f'{part}_kpts'] = [0] * len(person[f'{part}_kpts'])

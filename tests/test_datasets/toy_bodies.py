@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Random bodies in front of cameras, for miniatures of releases."""
+"""Random bodies in front of cameras, for small versions of releases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def to_matrix(rotvec):
 
 @dataclass
 class Truth:
-    """What a converted file must say.
+    """Expected content of a converted file.
 
     ``persons``: image to a list of (joints (144, 3), pixels (144, 2)).
     """
@@ -51,7 +51,7 @@ def image(path, height, width):
 
 
 def paint(images, truth):
-    """Draw the true joints into the images of a release, as dots."""
+    """Draw the ground-truth joints into the images of a release, as dots."""
     for name, persons in truth.persons.items():
         canvas = cv2.imread(str(images / name))
         radius = max(1, canvas.shape[1] // 640)
@@ -74,7 +74,7 @@ def random_motion(rng):
 
 
 def move_back(params, joints, motion):
-    """Root of bodies before a motion that brings them where they are."""
+    """Root pose and translation before a rigid motion is applied."""
     inverse = np.linalg.inv(motion)
     root = inverse[:3, :3] @ to_matrix(params['global_orient'])
     pelvis = joints[:, 0] @ inverse[:3, :3].T + inverse[:3, 3]

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Miniatures of releases whose bodies were captured: ARCTIC, EgoBody, EHF."""
+"""Small versions of captured releases: ARCTIC, EgoBody, EHF."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from aios.datasets.converters.bodies import POSES, _arrays, smplx_joints
 def arctic(root, rng, models):
     """One sequence of 25 frames, seen by eight cameras; ten betas.
 
-    The first and last ten images of a camera are black and say nothing.
+    The first and last ten images of a camera are black and not labeled.
     """
     truth, offset, count = Truth(), 12, 25
     params = sample_params(rng, count)
     params['betas'][:] = params['betas'][0]
     params['expression'][:] = 0
     joints = smplx_joints(params, models, 'female', True)
-    # What the subject is known by: a mesh, somewhere.
+    # Subjects are identified by their mesh.
     arrays = _arrays(models, 'female')
     mesh = (
         arrays['v_template']
@@ -58,7 +58,7 @@ def arctic(root, rng, models):
             image(root / 'images' / name, 200, 280)
             if 10 <= frame < count - 10:
                 truth.add(name, seen[frame], np.array([400, 400, 140, 100]))
-    # Other views and other crops, which nobody asked for.
+    # Other views and crops, which are not converted.
     image(root / 'images/s05/box_use_01/0/00030.jpg', 200, 280)
     image(root / 'cropped_images/s05/box_use_01/1/00030.jpg', 100, 100)
     folder = root / 'raw_seqs/s05'

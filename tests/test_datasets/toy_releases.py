@@ -1,11 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Miniatures of the official releases, made of the free body.
+"""Small versions of the official releases, with the free body.
 
-Each function writes a few persons in a release's own folders, names, files and
-coordinates, and returns what is true of them in the camera: joints and pixels
-by image.  Layouts are those of the releases' own documents and of
-mmhuman3d's converters, with what else lies in the folders, and with the
-types of numbers that they have.
+Each function writes a few persons with the folders, names, files and
+coordinates of a release, and returns their ground truth in the camera: joints
+and pixels by image. Layouts follow the documents of the releases and
+mmhuman3d's converters, including unrelated files and dtypes.
 """
 
 from __future__ import annotations

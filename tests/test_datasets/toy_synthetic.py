@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Miniatures of releases that were rendered: AGORA and BEDLAM."""
+"""Small versions of synthetic releases: AGORA and BEDLAM."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _bedlam_labels(file, names, params, camera, rng):
         cam_int=np.tile(intrinsics, (count, 1, 1)).astype(np.float32),
         shape=params['betas'],
         gtkps=np.zeros((count, 127, 2), np.float32),
-        # Bodies are neutral, whatever it says here.
+        # Bodies are neutral regardless of this field.
         gender=np.array(['male', 'female', 'male'][:count]),
         sub=np.array(['rp_aaron_posed_002'] * count, object),
         motion_info=np.array(['b'] * count, object),
@@ -121,7 +121,7 @@ def agora(root, rng, models, with_template=True, small_frames=False):
         root: Folder to write to.
         rng: Random numbers.
         models: Folder of the body models.
-        with_template: Whether the kid template is there.
+        with_template: Whether to write the kid template.
         small_frames: Whether joints are pixels of 1280 x 720.
     """
     truth = Truth()

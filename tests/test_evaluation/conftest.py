@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons, and a release of AGORA, for all tests of this folder."""
+"""Fixtures of the evaluation tests: persons and a small AGORA release."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def persons(free_body_dir: Path) -> Persons:
 def toy(
     tmp_path_factory: pytest.TempPathFactory, free_body_dir: Path
 ) -> ToyAGORA:
-    """Data frames of AGORA, and predictions; not to be changed."""
+    """Data frames of AGORA and predictions; must not be modified."""
     return ToyAGORA(tmp_path_factory.mktemp('agora'), str(free_body_dir))

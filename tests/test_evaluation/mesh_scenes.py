@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images of persons whose labels, camera and predictions fit together."""
+"""Images of persons with consistent labels, cameras and predictions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ AGORA = benchmark('agora_mesh', 'agora')
 def make_scene(
     persons: Persons, count: int, img_id: int = 0, distance: float = 5.0
 ) -> DetDataSample:
-    """Persons side by side, 1.2 m apart, found exactly where they are."""
+    """Persons side by side, 1.2 m apart, with perfect predictions."""
     sample = persons(count, img_id)
     truth, found = sample.gt_instances, sample.pred_instances
     transl = torch.zeros(count, 3)
@@ -89,7 +89,7 @@ class Judge:
         batch_sizes: Sequence[int] | None = None,
         **arguments: Any,
     ) -> dict[str, float]:
-        """Numbers without the prefix."""
+        """Return the metrics without their prefix."""
         evaluator = Evaluator(self.metric(kind, **arguments))
         samples = list(samples)
         rest = list(samples)

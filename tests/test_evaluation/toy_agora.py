@@ -1,10 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A miniature of AGORA's validation set, and predictions of it.
+"""A small version of AGORA's validation set with predictions.
 
-Bodies are those of the free body, neutral, so that predictions can be exactly
-right.  Images: two with persons in a row, one without anybody, one that is
-not of full bodies.  The second person of the first image does not count,
-the first of the second image is a child.
+Bodies are neutral free bodies, so that predictions can be exact. Images: two
+with persons in a row, one without persons, one without full bodies. The second
+person of the first image is not valid, the first person of the second image is
+a child.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Crowd:
 
 
 class ToyAGORA:
-    """Writes the data frames, makes samples.
+    """Writes the data frames and creates samples.
 
     Args:
         root: Folder to write to.
@@ -97,7 +97,7 @@ class ToyAGORA:
         }
 
     def sample(self, name: str, rows=None, size=(2160, 3840)) -> dict:
-        """Perfect predictions of some of the persons, best first."""
+        """Perfect predictions of some persons, by descending score."""
         crowd = self.crowds[name]
         rows = list(range(COUNTS[name]) if rows is None else rows)
         fields = {
@@ -124,7 +124,7 @@ class ToyAGORA:
         }
 
     def samples(self, size=(2160, 3840)) -> list[dict]:
-        """Perfect predictions of all who count."""
+        """Perfect predictions of all valid persons."""
         rows = {NAMES[0]: [0, 2]}
         return [self.sample(name, rows.get(name), size) for name in COUNTS]
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A model that knows the labels, for configs and tools."""
+"""A model that returns the labels, for tests of configs and tools."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ToyAnswers(BaseModel):
     def forward(
         self, inputs: Any, data_samples: Any = None, mode: str = 'tensor'
     ) -> Any:
-        """As MMEngine wants it."""
+        """Implement MMEngine's interface."""
         for sample in data_samples:
             true = ground_truth_of(sample.to_dict())
             sample.pred_instances = self._answer(true)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images of persons, and predictions that are exactly right."""
+"""Images of persons with perfect predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCALE = (2.0, 1.5)
 
 
 class Persons:
-    """Makes samples as datasets and the network do.
+    """Creates samples in the format of datasets and the network.
 
     Args:
         model_path: Folder of the body model.

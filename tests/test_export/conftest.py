@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Made-up persons for the tests of results."""
+"""Synthetic persons for the tests of results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MakeFrame = Callable[..., FrameResult]
 
 @pytest.fixture
 def make_frame() -> MakeFrame:
-    """``make_frame(number, ids)``: persons whose values tell who they are."""
+    """``make_frame(number, ids)``: persons whose values depend on the ids."""
 
     def make(number: int, ids: tuple[int, ...] = (), **fields) -> FrameResult:
         ids = np.array(ids, np.int64)

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""What Blender sees in an FBX file: ``read_fbx.py IN.fbx OUT.npz``.
+"""Read an FBX file with Blender: ``read_fbx.py IN.fbx OUT.npz``.
 
 A program of its own: ``bpy`` is never imported by the tests.
 """
@@ -24,7 +24,7 @@ def world_vertices(item) -> np.ndarray:
 
 
 def main(path: str, out: str) -> None:
-    """Read one, write the other."""
+    """Convert the file."""
     for item in list(bpy.data.objects):
         bpy.data.objects.remove(item)
     bpy.ops.import_scene.fbx(filepath=path, anim_offset=0)

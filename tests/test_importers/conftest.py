@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Files of other programs, in small."""
+"""Small files in the formats of other programs."""
 
 from __future__ import annotations
 

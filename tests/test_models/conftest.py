@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Models for the tests of the network."""
+"""Models for the network tests."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ CONFIGS = Path(__file__).parents[2] / 'configs'
 
 @pytest.fixture(scope='session')
 def oracle_body_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the body that the original network was run with."""
+    """Folder with the body model used for the original network."""
     return write_oracle_body(tmp_path_factory.mktemp('oracle_body'))
 
 
 @pytest.fixture(scope='session')
 def reference_weights() -> dict[str, Tensor]:
-    """The weights that the original network was run with, in our names."""
+    """The weights used for the original network, with our names."""
     official = {
         name: torch.from_numpy(value)
         for name, value in official_checkpoint().items()
@@ -82,7 +82,7 @@ def make_oracle_model(
 def _with_counters(
     model: AiOS, weights: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Add the batch counters of mmdet's norms, which nobody reads."""
+    """Add the unused batch counters of mmdet's norm layers."""
     counters = {
         name: value
         for name, value in model.state_dict().items()

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Bodies and a few drawn scenes, made once."""
+"""Bodies and a few rendered scenes, created once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def bank(free_body_dir: Path) -> BodyBank:
 
 @pytest.fixture(scope='session')
 def scenes(bank):
-    """Six drawn, rendered and labeled scenes of 2 to 6 persons."""
+    """Six sampled, rendered and labeled scenes of 2 to 6 persons."""
     options = SceneOptions(320, 240, persons=(2, 6))
     out = []
     for seed in range(6):

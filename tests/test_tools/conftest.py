@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Runs the tools, in this process or in others."""
+"""Fixtures that run the tools, in this process or in others."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# A training of seconds; ROOT is replaced by the tests.
+# A training that takes seconds; the tests replace ROOT.
 _base_ = ['../../configs/_base_/default_runtime.py']
 
 custom_imports = dict(imports=['toy_project'], allow_failed_imports=False)
@@ -34,7 +34,7 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=0.01),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
 )
-# The end is written down: it must not move with max_epochs.
+# The end is given explicitly: it must not depend on max_epochs.
 param_scheduler = [dict(type='MultiStepLR', milestones=[2], end=3)]
 custom_hooks = [
     dict(

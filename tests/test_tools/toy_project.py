@@ -1,8 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A dataset and a model that need milliseconds, for tests of the tools.
+"""A tiny dataset and model, for tests of the tools.
 
-The loss depends on the weights, on the augmentation and on random numbers of
-the network, so it repeats only if all of them do.
+The loss depends on the weights, the augmentation and random numbers of the
+network, so it is reproduced only if all of them are.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ToyDataset(BaseDataset):
 
 @MODELS.register_module()
 class ToyModel(BaseModel):
-    """One weight, and a loss with noise; perhaps a layer without purpose."""
+    """One weight and a loss with noise; optionally an unused layer."""
 
     def __init__(
         self, data_preprocessor: Any = None, with_unused: bool = False
@@ -63,7 +63,7 @@ class ToyModel(BaseModel):
     def forward(
         self, inputs: Any, data_samples: Any = None, mode: str = 'tensor'
     ) -> Any:
-        """As MMEngine wants it."""
+        """Implement MMEngine's interface."""
         x = torch.stack([x.float().mean() for x in inputs])[:, None]
         out = self.head(self.backbone(x))
         if mode == 'loss':

@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Persons who walk past each other, with what a network would say of them."""
+"""Persons who walk past each other, and simulated predictions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bank(free_body_dir: Path) -> BodyBank:
 
 @pytest.fixture(scope='session')
 def walk(bank) -> Callable[..., list[FrameResult]]:
-    """Makes a sequence: persons walk along straight paths; ids are true."""
+    """Create a sequence of persons on straight paths, with true ids."""
 
     def make(
         paths: Sequence[Path2D], frames: int = 50, seed: int = 0
@@ -55,7 +55,7 @@ def walk(bank) -> Callable[..., list[FrameResult]]:
 
 @pytest.fixture(scope='session')
 def predict() -> Callable[..., list[FrameResult]]:
-    """What a network might say: noise, misses, persons in any order."""
+    """Simulated predictions: noise, misses, persons in random order."""
 
     def make(
         frames: list[FrameResult],
@@ -92,7 +92,7 @@ def _predict(frame, rng, noise: float, hidden: float) -> FrameResult:
 
 
 def _covered(frame: FrameResult) -> np.ndarray:
-    """Share of each box that is behind the box of somebody nearer."""
+    """Fraction of each box that boxes of nearer persons cover."""
     boxes, depth = frame.instances['bboxes'], frame.instances['transl'][:, 2]
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])

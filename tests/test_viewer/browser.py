@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A Chromium without a window, for tests of pages."""
+"""Headless Chromium for tests of pages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PATIENCE = 180.0  # seconds, on a busy machine
 
 @contextmanager
 def open_browser(profile: Path, size: tuple[int, int]) -> Iterator[Any]:
-    """A Selenium driver of a Chromium, or skips the test."""
+    """A Selenium driver of Chromium; skips the test if there is none."""
     webdriver = pytest.importorskip('selenium.webdriver')
     from selenium.webdriver.chrome.service import Service
 
@@ -65,7 +65,7 @@ def open_browser(profile: Path, size: tuple[int, int]) -> Iterator[Any]:
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """The first value of a condition that is true."""
+    """Wait until a condition is true, and return its value."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         value = condition()
@@ -82,7 +82,7 @@ def screenshot(element: Any) -> np.ndarray:
 
 
 def requested_hosts(browser: Any) -> set[str]:
-    """Addresses of the network that pages asked for since the last call."""
+    """Network hosts that pages requested since the last call."""
     asked = set()
     for entry in browser.get_log('performance'):
         message = json.loads(entry['message'])['message']
@@ -94,7 +94,7 @@ def requested_hosts(browser: Any) -> set[str]:
 
 
 def errors(browser: Any) -> list[str]:
-    """What a page complained about since the last call."""
+    """Console errors of a page since the last call."""
     return [
         entry['message']
         for entry in browser.get_log('browser')

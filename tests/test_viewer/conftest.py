@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Two persons in four frames, and their animation."""
+"""Two persons in four frames and their animation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-# AiOS, with PatchNet in the place of ResNet, on datasets in a wrapper of
-# MMDetection:
+# AiOS with PatchNet instead of ResNet, and a dataset wrapper of MMDetection:
 #   PYTHONPATH=. mim train aios configs/aios_patchnet_synthetic.py
 _base_ = 'aios::aios/aios_tiny_1xb8-24e_synthetic.py'
 
@@ -15,7 +14,7 @@ model = dict(
     neck=dict(in_channels=[16, 32, 64]),
 )
 
-# The datasets of AiOS, as they are, inside of MMDetection's wrapper.
+# Datasets of AiOS, unchanged, inside MMDetection's wrapper.
 data_root = '{{$LAB_DATA:data/synthetic/train}}/'
 person_dataset = _base_.train_dataloader.dataset.datasets[0]
 person_dataset.data_root = data_root

@@ -1,2 +1,2 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A project of somebody else, who wants AiOS with a backbone of his own."""
+"""External project that uses AiOS with its own backbone."""

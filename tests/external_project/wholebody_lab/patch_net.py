@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""A backbone that nobody else has."""
+"""A backbone defined in the external project."""
 
 from __future__ import annotations
 

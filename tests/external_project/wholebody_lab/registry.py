@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The one registry it needs; MMEngine imports it for ``wholebody_lab.…``."""
+"""The registry of the project; MMEngine imports it by its scope."""
 
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import Registry
