@@ -181,8 +181,9 @@ def open_sources(
         for entry in entries
         for path in list_media(_local_path(entry), recursive)
     ]
-    videos = [path for path in paths if _is_video(path)]
-    images = [path for path in paths if path not in set(videos)]
+    kinds_of = {path: _is_video(path) for path in paths}
+    videos = [path for path in paths if kinds_of[path]]
+    images = [path for path in paths if not kinds_of[path]]
     sources: list[FrameSource] = []
     if images:
         if root is not None and not root.is_dir():

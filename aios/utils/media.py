@@ -19,6 +19,8 @@ def list_media(
 
     Args:
         source: A file, a folder, or a pattern such as ``'shots/*.jpg'``.
+            Hidden files of a folder are left out, such as the ``._a.jpg``
+            that macOS adds to ``a.jpg``.
         recursive: Also search sub-folders of a folder, and let ``**`` in a
             pattern match any of them.
 
@@ -34,7 +36,8 @@ def list_media(
         return [path]
     found: Iterable[Path]
     if path.is_dir():
-        found = path.rglob('*') if recursive else path.glob('*')
+        names = path.rglob('*') if recursive else path.glob('*')
+        found = (p for p in names if not p.name.startswith('.'))
     else:
         found = map(Path, glob.glob(str(source), recursive=recursive))
     suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
