@@ -77,3 +77,17 @@ def test_images_of_one_size_as_one_tensor(preprocessor) -> None:
     stacked = preprocessor(data | dict(inputs=images))['inputs']
     assert torch.equal(listed, stacked)
     assert preprocessor.reverses_channels
+
+
+def test_batches_may_be_padded_but_not_resized() -> None:
+    """Keypoints and boxes of hands would stay where they were."""
+
+    def build(**augment):
+        config = dict(augment, type=f'mmdet.{augment["type"]}')
+        return MODELS.build(
+            dict(type='WholeBodyDataPreprocessor', batch_augments=[config])
+        )
+
+    build(type='BatchFixedSizePad', size=(64, 64))
+    with pytest.raises(ValueError, match='BatchSyncRandomResize resizes'):
+        build(type='BatchSyncRandomResize', random_size_range=(480, 800))

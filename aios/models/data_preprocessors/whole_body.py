@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.models.data_preprocessors import (
+    BatchResize,
+    BatchSyncRandomResize,
+    DetDataPreprocessor,
+)
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
@@ -28,6 +32,10 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
     Args:
         **kwargs: See
             :class:`mmdet.models.data_preprocessors.DetDataPreprocessor`.
+            ``batch_augments`` may pad but not resize.
+
+    Raises:
+        ValueError: If one of ``batch_augments`` resizes images.
 
     Attributes:
         reverses_channels: Whether BGR becomes RGB, or RGB becomes BGR.
@@ -38,6 +46,13 @@ class WholeBodyDataPreprocessor(DetDataPreprocessor):
         # MMEngine's conversion copies an index to the GPU and synchronizes.
         self.reverses_channels: bool = self._channel_conversion  # type: ignore[has-type]
         self._channel_conversion = False
+        for augment in self.batch_augments or ():
+            if isinstance(augment, BatchResize | BatchSyncRandomResize):
+                raise ValueError(
+                    f'batch_augments: {type(augment).__name__} resizes images '
+                    'and boxes but not the other labels of persons; use '
+                    'WholeBodyRandomResize in the pipeline'
+                )
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Create a batch.
