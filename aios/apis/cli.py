@@ -232,7 +232,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         choices=OVERLAY_LAYERS,
         default=list(DEFAULT_LAYERS),
         metavar='LAYER',
-        help='what is drawn of persons: ' + ', '.join(OVERLAY_LAYERS),
+        help='layers to draw: ' + ', '.join(OVERLAY_LAYERS),
     )
     group.add_argument(
         '--views',
@@ -240,7 +240,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         choices=VIEWS,
         default=[],
         metavar='VIEW',
-        help='show them also from other sides: ' + ', '.join(VIEWS),
+        help='additional views to draw: ' + ', '.join(VIEWS),
     )
     for flag, (first, *others) in exporters_by_flag().items():
         text = first.flag_help
@@ -311,7 +311,7 @@ def run(action: Callable[[], int], out_dir: str | None) -> int:
         kept = f'what was found so far is in {out_dir}; '
         fail(
             f'interrupted: {kept if out_dir else ""}the same command with '
-            '--resume goes on',
+            '--resume continues',
             INTERRUPTED,
         )
     except _ERRORS as error:

@@ -129,6 +129,6 @@ def refusing(
         *(ArithmeticError, AttributeError, LookupError, RecursionError),
         *(SyntaxError, TypeError, ValueError, tokenize.TokenError),
     ) as error:
-        text = f'is not as expected ({type(error).__name__}: {error})'
+        text = f'has unexpected content ({type(error).__name__}: {error})'
         fault = Fault('unreadable', 'file', text)
         raise HumanDataError(fault, source) from error

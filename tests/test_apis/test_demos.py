@@ -162,7 +162,7 @@ def test_interrupted(demo, fails, monkeypatch, images: Path, tmp_path: Path):
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(AiOSInferencer, 'forward', interrupt)
     message = fails(*arguments, code=130)
-    assert 'the same command with --resume goes on' in message
+    assert 'the same command with --resume continues' in message
     assert signal.getsignal(signal.SIGTERM) is before
     monkeypatch.undo()
     assert demo(*arguments, '--resume') == 6
