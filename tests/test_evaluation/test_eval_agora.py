@@ -151,12 +151,12 @@ def test_thresholds_need_scores(run, submission, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('value', 'message'),
     [
-        ('NaN', 'personId_0.pkl is nan, must be a finite number'),
-        ('-Infinity', 'personId_0.pkl is -inf, must be a finite number'),
-        ('1e999', 'personId_0.pkl is inf, must be a finite number'),
-        ('null', 'personId_0.pkl is None, must be a finite number'),
-        ('"0.5"', "personId_0.pkl is '0.5', must be a finite number"),
-        ('true', 'personId_0.pkl is True, must be a finite number'),
+        ('NaN', 'personId_0.pkl must be a finite number, got nan'),
+        ('-Infinity', 'personId_0.pkl must be a finite number, got -inf'),
+        ('1e999', 'personId_0.pkl must be a finite number, got inf'),
+        ('null', 'personId_0.pkl must be a finite number, got None'),
+        ('"0.5"', "personId_0.pkl must be a finite number, got '0.5'"),
+        ('true', 'personId_0.pkl must be a finite number, got True'),
         (None, 'no score of .*personId_0.pkl; it is from another'),
     ],
 )
@@ -353,7 +353,7 @@ def test_dumps_are_whole(run, samples, tmp_path):
     metric.evaluate(len(samples))
     records = load_pickle(path)
     dump_pickle(tmp_path / 'twice.pkl', [*records, records[0]])
-    with pytest.raises(SystemExit, match=f'{NAMES[0]}duplicate image'):
+    with pytest.raises(SystemExit, match=f'duplicate image {NAMES[0]}'):
         run(tmp_path / 'twice.pkl')
     for name in ('joints2d', 'smplx_betas'):
         records = load_pickle(path)
