@@ -167,7 +167,7 @@ class TestImages:
 
     @pytest.mark.parametrize(
         ('content', 'message'),
-        [(b'', '0 bytes'), (b'no image', 'cannot be decoded')],
+        [(b'', '0 bytes'), (b'no image', 'unknown image format')],
     )
     def test_no_image(self, tmp_path: Path, content: bytes, message: str):
         (tmp_path / 'a.png').write_bytes(content)
