@@ -482,6 +482,11 @@ def test_gain_keeps_range_and_type():
 # -- loading ------------------------------------------------------------------
 
 
+def test_gain_rounds_integers():
+    img = np.full((2, 2, 3), 99, np.uint8)
+    assert (ChannelGain((1.1, 1.1))({'img': img})['img'] == 109).all()
+
+
 def test_exif_orientation_is_ignored(tmp_path):
     """Labels refer to the pixels as stored."""
     from PIL import Image

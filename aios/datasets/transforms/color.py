@@ -42,5 +42,7 @@ class ChannelGain(Transform):
         gains = np.tile(self._draw(channels), width)
         out = img.reshape(height, width * channels) * gains
         np.clip(out, 0, 255, out=out)
+        if img.dtype.kind != 'f':
+            np.rint(out, out=out)
         results['img'] = out.astype(img.dtype, copy=False).reshape(img.shape)
         return results
