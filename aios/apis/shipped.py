@@ -67,5 +67,10 @@ def shipped_onnx() -> Path:
         )
     from .onnx_export import export_model
 
-    export_model(path)
+    try:
+        export_model(path)
+    except FileExistsError:
+        if not path.is_file():
+            raise
+        # Another process exported it in the meantime.
     return path

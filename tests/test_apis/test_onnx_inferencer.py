@@ -22,7 +22,7 @@ from torch import nn
 from aios.apis import AiOSInferencer, OnnxInferencer
 from aios.apis.model_files import build_model, read_model_config
 from aios.apis.onnx_export import describe_model, export_model
-from aios.apis.shipped import onnx_path
+from aios.apis.shipped import onnx_path, shipped_onnx
 from aios.deploy import (
     DeployableNetwork,
     ExportError,
@@ -380,6 +380,21 @@ def test_shipped_model(tmp_path, monkeypatch):
     ):
         assert len(one) == 3
         _compare(one.instances, other.instances)
+
+
+def test_processes_that_export_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The one that ends last uses the file of the other."""
+    monkeypatch.setenv('AIOS_CACHE', str(tmp_path))
+
+    def export(path: Path) -> None:
+        path.parent.mkdir()
+        path.write_bytes(b'of the other process')
+        raise FileExistsError(path)
+
+    monkeypatch.setattr('aios.apis.onnx_export.export_model', export)
+    assert shipped_onnx().read_bytes() == b'of the other process'
 
 
 @pytest.mark.slow
