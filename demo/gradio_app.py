@@ -182,7 +182,7 @@ def check_upload(path: str | os.PathLike, uploads: str | os.PathLike) -> Path:
     inside = Path(uploads).resolve() in file.parents
     if not (inside and file.is_file() and file.suffix.lower() in SUFFIXES):
         raise ValueError(
-            'only uploaded images and videos are read; their suffixes are '
+            'only uploaded images and videos are read; allowed suffixes: '
             + ', '.join(SUFFIXES)
         )
     return file

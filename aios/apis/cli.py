@@ -186,7 +186,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 def _add_camera(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        'camera', 'One of these places persons where the real camera saw them.'
+        'camera', 'Intrinsics of the real camera; give only one of them.'
     )
     group.add_argument(
         '--focal-length',
@@ -308,7 +308,7 @@ def run(action: Callable[[], int], out_dir: str | None) -> int:
     try:
         return action()
     except KeyboardInterrupt:
-        kept = f'what was found so far is in {out_dir}; '
+        kept = f'results so far are in {out_dir}; '
         fail(
             f'interrupted: {kept if out_dir else ""}the same command with '
             '--resume continues',

@@ -59,9 +59,9 @@ class Int8Loss:
 
     def __str__(self) -> str:
         return (
-            f'{self.found} of {self.persons} persons of drawn images are '
-            f'found as with float32, their joints {self.pixels:.1f} pixels '
-            f'and {self.millimeters:.0f} mm (median) from there'
+            f'{self.found} of {self.persons} persons in synthetic images are '
+            f'detected as with float32, median joint difference '
+            f'{self.pixels:.1f} pixels and {self.millimeters:.0f} mm'
         )
 
 

@@ -362,7 +362,7 @@ def find_file(
         'it are not comparable).'
     )
     raise MissingBodyModelError(
-        f'{names[0]} is not there. Looked for '
+        f'{names[0]} not found. Searched '
         f'{", ".join(str(candidate) for candidate in candidates)}. '
         f'{advice}, and put it there or set {BODY_MODELS_ENV} to its folder.'
         + (free if folder == 'smplx' else '')

@@ -57,14 +57,14 @@ class _Benchmark(HumanDataset):
             return
         page = f'{_DOCS}#{page}'
         cls.ANNOTATION_ADVICE = (
-            'Make it from the official release with `python tools/'
+            'Convert the official release with `python tools/'
             f'dataset_converters/convert_dataset.py {command}`, or set '
-            'data_root and ann_file to where it is (all data in another '
-            f'folder: AIOS_DATA). See {page}'
+            'data_root and ann_file, or AIOS_DATA to the data folder. '
+            f'See {page}'
         )
         cls.IMAGE_ADVICE = (
-            'correct data_root and data_prefix (all data in another folder: '
-            f'AIOS_DATA); {page} says what to download and where it goes'
+            'correct data_root and data_prefix, or set AIOS_DATA to the data '
+            f'folder; see {page} for downloads and folders'
         )
 
     def __init__(

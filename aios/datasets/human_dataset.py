@@ -106,8 +106,8 @@ class HumanDataset(BaseDataset):
     """
 
     ANNOTATION_ADVICE = (
-        'Correct data_root and ann_file; docs/en/human_data.md says how to '
-        'make such a file.'
+        'Correct data_root and ann_file; docs/en/human_data.md describes the '
+        'file format.'
     )
     """Advice in errors about a missing annotation file."""
     IMAGE_ADVICE = 'correct data_root and data_prefix'

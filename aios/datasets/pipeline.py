@@ -69,7 +69,7 @@ class LabelPipeline(Compose):
 
 def _other_labels(step: str, field: str) -> str:
     return (
-        f'{step} works on {field}, as datasets of MMDetection have it; '
-        'labels of persons are read by LoadHumanAnnotations into gt_persons '
+        f'{step} works on {field}, a label field of MMDetection; '
+        'LoadHumanAnnotations loads person labels into gt_persons '
         '(see docs/en/human_data.md#transforms)'
     )

@@ -96,15 +96,13 @@ class AMASSImporter(Importer):
                         f'{file}: {name} is {value}, but {values[0]} in '
                         f'{files[0].name}; convert the files one by one'
                     )
-        remarks = [
-            'the camera is a virtual one; z = 0 of the file is the floor'
-        ]
+        remarks = ['the camera is virtual; the floor is z = 0 of the file']
         if options.fps not in (None, motions[0].rate):
             remarks.append(
                 f'the frame rate is that of the file, {motions[0].rate:g}'
             )
         if not all(motion.is_smplx for motion in motions):
-            remarks.append('shapes are those of SMPL-H and are left out')
+            remarks.append('shapes are those of SMPL-H and are dropped')
         return _sequence(path.name, motions, poser), remarks
 
 

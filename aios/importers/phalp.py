@@ -70,8 +70,8 @@ class PHALPImporter(Importer):
             model='phalp',
         )
         return persons, [
-            'poses are those of SMPL; its shapes mean nothing to SMPL-X and '
-            'are left out'
+            'poses are those of SMPL; its shapes do not apply to SMPL-X and '
+            'are dropped'
         ]
 
 

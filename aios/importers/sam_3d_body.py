@@ -91,13 +91,13 @@ class SAM3DBodyImporter(Importer):
 
 def _remarks(persons: SequenceResult) -> list[str]:
     remarks = [
-        'bodies are MHR: they have joints and meshes, and no SMPL-X '
+        'bodies are MHR: they have joints and meshes, but no SMPL-X '
         'parameters, which bvh, amass and smoothing need'
     ]
     if persons.vertices is None:
-        remarks.append('there are no meshes, only joints')
+        remarks.append('results have joints but no meshes')
     elif persons.faces is None:
-        remarks.append('meshes have no triangles; see --faces')
+        remarks.append('meshes have no triangles; set --faces')
     return remarks
 
 

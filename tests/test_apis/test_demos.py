@@ -107,7 +107,7 @@ class TestBadInput:
             *('image_demo', images, '--out-dir', out),
             *('--cfg-options', f'{key}={tmp_path}'),
         )
-        assert 'SMPLX_NEUTRAL.npz is not there' in message
+        assert 'SMPLX_NEUTRAL.npz not found' in message
         assert not out.exists()
 
     def test_other_checkpoint(self, fails, images, checkpoint, tmp_path):

@@ -169,7 +169,7 @@ def test_loss_is_told(export, capsys):
     assert path.read_bytes() == b'float321'
     text = capsys.readouterr().out
     assert '4 of 4 persons' in text
-    assert '0 mm (median)' in text
+    assert 'pixels and 0 mm' in text
     assert ' 0.0 pixels' not in text
     with pytest.raises(SystemExit, match='exists'):
         export(0.0005)

@@ -155,7 +155,7 @@ def test_broken_losses_stop_the_training(tmp_path, wrapper):
     with pytest.raises(InvalidLossError) as error:
         runner.train()
     message = str(error.value)
-    assert message.startswith('iteration 5: not finite are')
+    assert message.startswith('iteration 5: non-finite values:')
     assert 'loss_l1' in message and 'loss_l2' in message
     ema = next(h for h in runner.hooks if isinstance(h, EMAHook))
     for weight in ema.ema_model.state_dict().values():

@@ -28,7 +28,7 @@ def walk(data_dir: Path) -> Path:
 def persons(walk, poser) -> SequenceResult:
     options = ReadingOptions(fps=25)
     persons, remarks = IMPORTERS['phalp'].read(walk, poser, options)
-    assert 'shapes mean nothing to SMPL-X' in remarks[0]
+    assert 'shapes do not apply to SMPL-X' in remarks[0]
     return persons
 
 

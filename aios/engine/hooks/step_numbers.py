@@ -80,7 +80,7 @@ class StepNumbers:
             n for n, value in numbers.items() if not math.isfinite(value)
         ]
         raise InvalidLossError(
-            f'iteration {self._iteration}: not finite are '
+            f'iteration {self._iteration}: non-finite values: '
             f'{", ".join(broken)}; samples of the batch:\n'
             + ('\n'.join(map(_line, self._samples)) or '  (none known)')
         )
