@@ -296,8 +296,8 @@ def test_ema():
     ('content', 'message'),
     [
         ({'model': {}}, 'no weights'),
-        ({'model': {'a': 'text'}}, "'a' is a str"),
-        ({'epoch': 3}, "'epoch' is a int"),
+        ({'model': {'a': 'text'}}, "'a' must be a tensor, got str"),
+        ({'epoch': 3}, "'epoch' must be a tensor, got int"),
     ],
 )
 def test_no_weights(content, message):

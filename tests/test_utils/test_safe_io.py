@@ -244,7 +244,7 @@ def test_code_is_refused_not_run(
     ],
 )
 def test_refusal_names_the_global(function, name: str) -> None:
-    with pytest.raises(UnsafeFileError, match=rf'{name}\b.*allow-list'):
+    with pytest.raises(UnsafeFileError, match=rf'{name}\b.*not allowed'):
         loads(pickle.dumps(Call(function, 'x'), 4))
 
 
