@@ -115,7 +115,7 @@ def test_wrong_use(main, checkpoint: Path, tmp_path: Path, capsys):
     assert 'python tools/bulk_inference.py' in capsys.readouterr().out
     (tmp_path / 'list.txt').write_text('photo.jpg\n')
     for options, message in (
-        ([tmp_path / 'list.txt'], 'photo.jpg is no video; allowed'),
+        ([tmp_path / 'list.txt'], 'photo.jpg is not a video; allowed'),
         ([tmp_path, '--overwrite'], 'remove the folder'),
         (
             [tmp_path, '--launcher', 'pytorch'],

@@ -87,7 +87,8 @@ def test_repository(monkeypatch, tmp_path: Path) -> None:
     assert hub_weights('team/model', 'v1') == tmp_path / 'cached'
     assert asked == [(('team/model', 'model.safetensors'), {'revision': 'v1'})]
     with pytest.raises(
-        FileNotFoundError, match=r'nobody/x: neither .*\(404\)'
+        FileNotFoundError,
+        match=r'nobody/x: must be a folder or a repository.*\(404\)',
     ):
         hub_weights('nobody/x')
 

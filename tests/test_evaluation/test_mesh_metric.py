@@ -376,11 +376,11 @@ class TestUBody:
 
     def test_a_camera_is_needed(self, judge, samples):
         samples[0].set_metainfo(dict(cam_K=None))
-        with pytest.raises(ValueError, match=r'0\.jpg has no camera'):
+        with pytest.raises(ValueError, match=r'0\.jpg: has no camera'):
             judge(UBODY, samples)
         # Nor may that of a person be unknown.
         samples[0].gt_instances.cameras = torch.full((3, 4), np.nan)
-        with pytest.raises(ValueError, match=r'0\.jpg has no camera'):
+        with pytest.raises(ValueError, match=r'0\.jpg: has no camera'):
             judge(UBODY, samples)
 
     def test_unsure_joints_do_not_match(self, judge, samples):

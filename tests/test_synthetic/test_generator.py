@@ -186,7 +186,7 @@ def test_own_backgrounds_are_used(options, tmp_path):
     blue, _, reds = image.reshape(-1, 3).mean(0)
     assert reds > blue + 60
     (folder / 'red.png').write_bytes(b'not an image')
-    with pytest.raises(ValueError, match='red.png is not a readable image'):
+    with pytest.raises(ValueError, match='red.png cannot be read as an image'):
         generate_dataset(tmp_path / 'bad', 1, replace(options, scene=scene))
     with pytest.raises(FileNotFoundError, match='holds no image'):
         list_images(tmp_path / 'set' / '.synthetic')

@@ -227,7 +227,7 @@ def test_bad_panoramas_are_named(bank, options, tmp_path):
         photo=None,
         environment=Environment(file, 0.0, False, 1.0, 0.0, 0.0),
     )
-    with pytest.raises(ValueError, match='square.hdr is 32 x 32'):
+    with pytest.raises(ValueError, match='square.hdr must be twice as wide'):
         background_image(np.random.default_rng(0), scene)
 
 
