@@ -254,17 +254,14 @@ class AiOSInferencer(BaseInferencer):
         )
         predictions: list[Any] = []
         images: list[np.ndarray] = []
-        target = drawing.get('vis_out_dir')
+        target, folders = drawing.get('vis_out_dir'), source_folders(sources)
         found = (
             (folder, *item)
-            for source, folder in zip(
-                sources, source_folders(sources), strict=True
-            )
+            for source, folder in zip(sources, folders, strict=True)
             for item in self._results([source], batch_size, draw, **choice)
         )
-        for folder, frame, result, sample in self._track_progress(
-            found, sources
-        ):
+        bar = self._track_progress(found, sources)
+        for folder, frame, result, sample in bar:
             if target is not None:
                 drawing['vis_out_dir'] = Path(target, folder)
             drawn = self.visualize([frame], [result], **drawing)
