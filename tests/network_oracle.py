@@ -6,7 +6,7 @@ on weights, images and a body model that are hashes of names. Here our model
 gets the same inputs, and its tensors are recorded under the original names.
 """
 
-# This file is long because of the table of names.
+# Long because of the table of names.
 
 from __future__ import annotations
 
