@@ -188,5 +188,5 @@ def test_own_backgrounds_are_used(options, tmp_path):
     (folder / 'red.png').write_bytes(b'not an image')
     with pytest.raises(ValueError, match='red.png cannot be read as an image'):
         generate_dataset(tmp_path / 'bad', 1, replace(options, scene=scene))
-    with pytest.raises(FileNotFoundError, match='holds no image'):
+    with pytest.raises(FileNotFoundError, match='contains no images'):
         list_images(tmp_path / 'set' / '.synthetic')
