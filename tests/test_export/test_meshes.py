@@ -82,8 +82,8 @@ def test_nothing_is_written_where_something_is(
     'names, message',
     [
         (['a', 'b', 'a', 'c'], "frame name 'a' occurs more than once"),
-        (['../../a', 'b', 'c', 'd'], 'leads out of'),
-        (['/a', 'b', 'c', 'd'], 'leads out of'),
+        (['../../a', 'b', 'c', 'd'], 'leads to a file outside'),
+        (['/a', 'b', 'c', 'd'], 'leads to a file outside'),
     ],
 )
 def test_names_of_frames_are_checked(
