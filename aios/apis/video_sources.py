@@ -28,6 +28,7 @@ _TICK = 0.1  # polling interval of the stop flag, seconds
 _FAREWELL = 2.0  # seconds for the release of a camera
 _MAX_FPS = 1000.0  # some files state the clock rate, such as 90000
 _TOLERATED_FRAMES, _TOLERATED_SHARE = 5, 0.02
+_ROUNDING = 2e-3  # seconds; some containers store milliseconds
 
 
 class VideoSource(FrameSource):
@@ -101,44 +102,34 @@ class VideoSource(FrameSource):
         end: int | None = None,
     ) -> Iterator[Frame]:
         capture, number, index = self._open(), 0, 0
+        clock = _Clock(self._source_fps)
         try:
             # Only grabbing in order is exact: seeking lands on key frames.
             while (end is None or index < end) and number != self.stop:
                 if not capture.grab():
                     self._check_length(number)
                     return
+                seconds = clock.read(capture, number)
                 offset = number - self.start
                 if offset >= 0 and offset % self.interval == 0:
                     if index >= begin:
-                        yield self._frame(
-                            capture, index, number, wanted(index)
-                        )
+                        image = None
+                        if wanted(index):
+                            image = self._image(capture, number)
+                        yield _frame(index, number, image, seconds)
                     index += 1
                 number += 1
         finally:
             capture.release()
 
-    def _frame(
-        self, capture: cv2.VideoCapture, index: int, number: int, wanted: bool
-    ) -> Frame:
-        image, size = None, (0, 0)
-        if wanted:
-            done, image = capture.retrieve()
-            if done:
-                image = as_image(image)
-                size = _size(image)
-            else:
-                self.problems.append(
-                    f'{self.path}: frame {number} cannot be decoded'
-                )
-        return Frame(
-            index,
-            f'{number:06d}',
-            image,
-            size,
-            number,
-            number / self._source_fps,
-        )
+    def _image(
+        self, capture: cv2.VideoCapture, number: int
+    ) -> np.ndarray | None:
+        done, image = capture.retrieve()
+        if done:
+            return as_image(image)
+        self.problems.append(f'{self.path}: frame {number} cannot be decoded')
+        return None
 
     def _check_length(self, count: int) -> None:
         """Report a video that ends early; a few missing frames are usual."""
@@ -156,6 +147,36 @@ class VideoSource(FrameSource):
     def identity(self) -> list[str]:  # noqa: D102
         options = f'{self.start}:{self.stop}:{self.interval}'
         return [f'{self.path.name}:{file_stamp(self.path)}:{options}']
+
+
+def _frame(
+    index: int, number: int, image: np.ndarray | None, seconds: float
+) -> Frame:
+    size = (0, 0) if image is None else _size(image)
+    return Frame(index, f'{number:06d}', image, size, number, seconds)
+
+
+class _Clock:
+    """Times of the frames of a video.
+
+    Phones record at a rate that changes with the light, so the times of the
+    file count where they differ from the constant rate.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._last = -1 / fps
+
+    def read(self, capture: cv2.VideoCapture, number: int) -> float:
+        """Seconds of the frame grabbed last, in ascending order."""
+        seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        constant = number / self._fps
+        if abs(seconds - constant) < _ROUNDING:
+            seconds = constant
+        elif not seconds > self._last:  # the file has no times
+            seconds = self._last + 1 / self._fps
+        self._last = seconds
+        return seconds
 
 
 class CameraSource(FrameSource):

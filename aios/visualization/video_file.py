@@ -30,6 +30,7 @@ Packets = Iterator[tuple[float, Any]]
 
 _MP4_AUDIO = ('aac', 'mp3', 'ac3', 'eac3', 'alac', 'opus', 'flac')
 _TICKS = 10_000  # least resolution of the clock, ticks per second
+_MIN_GAP = 1e-3  # seconds between frames
 
 
 def frame_rate(fps: float | Fraction) -> Fraction:
@@ -95,15 +96,15 @@ class VideoFile:
         self._encoder: _Encoder | None = None
         self._closed = False
         self._count = 0
-        self._start = self._end = 0.0
+        self._start = self._last = self._end = 0.0
 
     def write(self, image: np.ndarray, seconds: float | None = None) -> None:
         """Append a frame.
 
         Args:
             image: ``(H, W, 3)`` uint8 RGB.
-            seconds: Time in the source. Without it, or if it is before the
-                end of the previous frame, the constant rate applies.
+            seconds: Time in the source. Without it, or if it is not after the
+                previous frame, the constant rate applies.
 
         Raises:
             ValueError: If the file is closed or the image is not RGB.
@@ -121,12 +122,13 @@ class VideoFile:
             self._encoder = _Encoder(
                 self.partial, self.fps, size, self._quality
             )
-            self._start = seconds or 0.0
-            self._end = self._start
-        if seconds is None or seconds < self._end:
+            self._start = self._end = seconds or 0.0
+            self._last = self._start - _MIN_GAP
+        if seconds is None or seconds < self._last + _MIN_GAP:
             seconds = self._end
         self._encoder.write(image, seconds - self._start)
         self._count += 1
+        self._last = seconds
         self._end = seconds + float(1 / self.fps)
 
     def __enter__(self) -> VideoFile:

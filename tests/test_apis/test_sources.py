@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import threading
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -220,6 +222,25 @@ class TestVideo:
         assert source.fps == pytest.approx(10 / 3)
         wanted = np.roll(draw_image(1), 5, axis=1)
         assert np.abs(frames[1].image.astype(int) - wanted).mean() < 12
+
+    @pytest.mark.parametrize('suffix', ['.mp4', '.mkv'])
+    def test_rates_that_change(self, suffix: str, tmp_path: Path):
+        """As of phones, which expose longer in the dark."""
+        path = tmp_path / f'phone{suffix}'
+        milliseconds = [0, 40, 80, 120, 320, 360, 400, 700]
+        with av.open(str(path), 'w') as container:
+            stream = container.add_stream('libx264', rate=25)
+            stream.width, stream.height = 64, 48
+            clock = stream.codec_context.time_base = Fraction(1, 1000)
+            for time in milliseconds:
+                image = np.full((48, 64, 3), time % 255, np.uint8)
+                frame = av.VideoFrame.from_ndarray(image, 'rgb24')
+                frame.pts, frame.time_base = time, clock
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        (source,) = open_sources(path, frame_interval=2, start=1)
+        seconds = [frame.timestamp for frame in source.frames()]
+        assert seconds == pytest.approx([0.04, 0.12, 0.36, 0.7], abs=2e-3)
 
     def test_part(self, tmp_path: Path, make_video):
         (source,) = open_sources(make_video(tmp_path / 'v.avi', 12))
