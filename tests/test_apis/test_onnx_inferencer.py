@@ -289,7 +289,7 @@ def test_shipped_model_that_was_not_exported(tmp_path, monkeypatch):
         'aios.apis.shipped.find_spec',
         lambda name: None if name == 'onnxscript' else name,
     )
-    with pytest.raises(FileNotFoundError, match='onnxscript is not there'):
+    with pytest.raises(FileNotFoundError, match='needs onnxscript'):
         OnnxInferencer()
     assert list(tmp_path.iterdir()) == []
 

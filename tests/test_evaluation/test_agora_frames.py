@@ -71,7 +71,7 @@ def _image(width: float) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize('width', [3840, 1280])
 def test_joints_tell_the_width_of_images(width):
     assert pixel_width([_image(width), _image(1.02 * width)]) == width
-    with pytest.raises(ValueError, match=f'{1.1 * width:.0f} wide'):
+    with pytest.raises(ValueError, match=f'width of {1.1 * width:.0f}'):
         pixel_width([_image(1.1 * width)])
 
 

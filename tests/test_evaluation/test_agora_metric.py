@@ -346,5 +346,5 @@ def test_image_name(path):
 
 
 def test_other_shapes_of_images_are_refused(evaluate, toy):
-    with pytest.raises(ValueError, match='640 x 480 pixels'):
+    with pytest.raises(ValueError, match='got 640 x 480'):
         evaluate([toy.sample(NAMES[0], size=(480, 640))])

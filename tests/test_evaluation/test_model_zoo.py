@@ -71,7 +71,7 @@ def test_measured_numbers():
         '| body-MVE |  | 60.0 |\n'
     )
     model['Results'][0]['Dataset'] = 'B'
-    with pytest.raises(ValueError, match=r"one Dataset, not \['A', 'B'\]"):
+    with pytest.raises(ValueError, match=r"same Dataset, got \['A', 'B'\]"):
         TOOL.make_section(model)
     with pytest.raises(ValueError, match='must hold'):
         TOOL.make_page('no marks', 'Models: []')

@@ -82,7 +82,7 @@ def test_attention_of_no_person_is_empty() -> None:
 
 def test_layouts_refuse_orphans_and_twins() -> None:
     box = PartTokens('box')
-    with pytest.raises(ValueError, match='twice'):
+    with pytest.raises(ValueError, match='duplicate part'):
         TokenLayout('bad', (box, box))
     with pytest.raises(ValueError, match="parent 'arm'"):
         TokenLayout('bad', (box, PartTokens('hand', ('thumb',), 'arm')))

@@ -62,5 +62,5 @@ def test_other_genders_are_refused(layer) -> None:
 
     camera = Camera.from_focal(500, (64, 48))
     labels = {'meta/gender': np.array(['neutral', 'male'])}
-    with pytest.raises(ValueError, match="'000000'.*is male"):
+    with pytest.raises(ValueError, match="'000000'.*got male"):
         labels_as_result(labels, camera, layer)

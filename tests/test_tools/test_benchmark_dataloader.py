@@ -45,7 +45,7 @@ def test_dataset_of_a_config(tmp_path, monkeypatch, capfd):
     for name in (r'2 worker\(s\)', 'one process'):
         rates = re.search(rf'{name} +([\d.]+) images/s, ([\d.]+) per', text)
         assert all(float(rate) > 0 for rate in rates.groups())
-    (memory,) = re.findall(r'memory +(\d+) MB of its own', text)
+    (memory,) = re.findall(r'memory +(\d+) MB of unshared memory', text)
     assert 1 < float(memory) < 1000
 
 

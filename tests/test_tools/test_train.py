@@ -89,7 +89,7 @@ def test_damaged_checkpoint(train, losses, whole, tmp_path, capfd):
     capfd.readouterr()
     train('--work-dir', work_dir, '--resume', 'auto')
     log = ''.join(capfd.readouterr())
-    assert f'{last} cannot be resumed from' in log
+    assert f'cannot resume from {last}' in log
     assert f'resuming from {work_dir / "epoch_2.pth"}' in log
     assert losses(work_dir) == {
         step: loss for step, loss in losses(whole).items() if step > 8

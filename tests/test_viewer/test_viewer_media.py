@@ -48,7 +48,7 @@ def test_frames_of_a_video_become_a_video(images, tmp_path) -> None:
 @pytest.mark.parametrize(
     ('given', 'options', 'message'),
     [
-        ([None] * 4, {}, 'no image'),
+        ([None] * 4, {}, 'no frame has an image'),
         ([np.zeros((8, 8, 3), np.uint8)] * 3, {}, '3 images for 4'),
         ([np.zeros((8, 8, 3), np.uint8)] * 5, {}, '5 images for 4'),
         ([], {'max_side': 3}, 'max_side'),

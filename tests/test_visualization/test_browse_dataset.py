@@ -244,7 +244,7 @@ def test_nothing_is_overwritten_unasked(browse, persons, tmp_path):
 
 def test_a_phase_that_the_config_lacks_is_refused(browse, persons, tmp_path):
     with pytest.raises(
-        SystemExit, match='no val_dataloader and no .*has train_dataloader'
+        SystemExit, match='no val_dataloader and no .*only train_dataloader'
     ):
         browse(
             persons / 'config.py',
