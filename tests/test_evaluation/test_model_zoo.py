@@ -73,5 +73,5 @@ def test_measured_numbers():
     model['Results'][0]['Dataset'] = 'B'
     with pytest.raises(ValueError, match=r"same Dataset, got \['A', 'B'\]"):
         TOOL.make_section(model)
-    with pytest.raises(ValueError, match='must hold'):
+    with pytest.raises(ValueError, match='must contain'):
         TOOL.make_page('no marks', 'Models: []')
