@@ -6,5 +6,4 @@ They learn ten times slower than the rest; see tuned_blocks.py.
 
 _base_ = ['aios_s_robust.py']
 
-model = dict(backbone=dict(first_trained=10))
 recipe = dict(lr=8e-4, warm_up=50, keep_pyramid=4.0)

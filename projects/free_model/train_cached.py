@@ -39,7 +39,7 @@ from mmengine.registry import init_default_scope
 from optimizers import Optimizers
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from tuned_blocks import recompute
+from tuned_blocks import recompute, unfreeze
 
 from aios.apis.dist_context import DistContext
 from aios.models.checkpoints import read_checkpoint
@@ -86,6 +86,8 @@ class Training:
         self.processes = processes
         self.model = MODELS.build(config.model)
         self.model.init_weights()
+        if 'keep_pyramid' in self.recipe:
+            unfreeze(self.model.backbone)
         self.model.to(device).train()
         self.device = device
         named = {
@@ -131,9 +133,9 @@ class Training:
         self.optimizer.set_rate(self.rate())
         *maps, pose_map = [x.to(self.device) for x in levels]
         regularization = {}
-        if weight := self.recipe.get('keep_pyramid', 0.0):
+        if 'keep_pyramid' in self.recipe:
             *maps[1:], change = recompute(self.model.backbone, *maps[1:])
-            regularization['loss_pyramid'] = weight * change
+            regularization['loss_pyramid'] = self.recipe.keep_pyramid * change
         if noise := self.recipe.get('feature_noise', 0.0):
             maps = [_add_noise(x, noise) for x in maps]
         features = self.model.apply_neck([*maps, pose_map])

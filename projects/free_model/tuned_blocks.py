@@ -15,10 +15,20 @@ from torch.nn import functional as F  # noqa: N812
 
 from aios.models.backbones import MoveNet
 
-FIRST_TRAINED = 10
+_FIRST = 10  # the first trained block
 # Channels of the maps of strides 16 and 32, see MoveNet.
 _MIDDLE = (96, 144, 32)
 _COARSE = (240, 64)
+
+
+def unfreeze(backbone: MoveNet) -> None:
+    """Let the layers that :func:`recompute` uses be trained."""
+    for layers in (
+        backbone.blocks[_FIRST:],
+        backbone.last,
+        backbone.laterals[3],
+    ):
+        layers.requires_grad_(True)
 
 
 def recompute(
@@ -27,7 +37,7 @@ def recompute(
     """Compute the maps of strides 16 and 32 with the current blocks.
 
     Args:
-        backbone: MoveNet with trained blocks.
+        backbone: MoveNet.
         middle: ``(B, 272, 2 * h, 2 * w)`` map of stride 16, as cached.
         coarse: ``(B, 304, h, w)`` map of stride 32, as cached.
 
@@ -44,7 +54,7 @@ def recompute(
     outputs = {}
     # As in feature_cache.py.
     with torch.autocast(x.device.type, torch.bfloat16):
-        for i in range(FIRST_TRAINED, len(backbone.blocks)):
+        for i in range(_FIRST, len(backbone.blocks)):
             x = outputs[i] = backbone.blocks[i](x)
         level = backbone.laterals[3](backbone.last.relu6(x))
     level = (level - mean_32[1]) / std_32[1]
