@@ -127,7 +127,7 @@ def check_human_data(
         _part_boxes(data),
         _unboxed_parts(data),
         _images(data, image_root, report),
-        _duplicates(data),
+        _duplicates(data, report),
         _eyes(data, report),
         _hands(data, model_path, samples, report),
     ):
@@ -338,13 +338,18 @@ def _image_sizes(
         )
 
 
-def _duplicates(data: HumanData) -> Iterator[Finding]:
+def _duplicates(data: HumanData, report: Report) -> Iterator[Finding]:
     if 'bbox_xywh' not in data:
         return
+    kept = np.ones(len(data), bool)
+    for finding in report.findings:
+        if finding.drops:
+            kept[finding.rows] = False
     boxes = np.nan_to_num(np.asarray(data['bbox_xywh'], float)[:, :4])
     boxes = np.hstack((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]))
     found = []
     for rows in data.images():
+        rows = rows[kept[rows]]
         if not 1 < len(rows) <= _MAX_PER_IMAGE:
             continue
         persons = torch.from_numpy(boxes[rows])

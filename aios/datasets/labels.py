@@ -34,7 +34,12 @@ from .label_options import (
     DropCount,
     LabelOptions,
 )
-from .person_rules import apply_person_rules, crowds, optional_drops
+from .person_rules import (
+    apply_person_rules,
+    crowds,
+    duplicate_boxes,
+    optional_drops,
+)
 from .schema import BODY_MODELS, GENDERS
 
 _HAND_KEYS = {'lhand': 'left_hand_pose', 'rhand': 'right_hand_pose'}
@@ -426,6 +431,9 @@ def _drop_rows(
     broken |= optional_drops(columns, paths, flags, options)
     if options.min_bbox_conf is not None:
         broken['low_bbox_confidence'] = boxes[:, 4] < options.min_bbox_conf
+    if 'duplicate' in options.drop_rules:
+        kept = ~np.any([*broken.values()], axis=0)
+        broken['duplicate'] = duplicate_boxes(paths, columns['bboxes'], kept)
     return sound_rows(broken, rows)
 
 

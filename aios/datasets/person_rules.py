@@ -65,16 +65,18 @@ def optional_drops(
         options: ``drop_rules``, ``videos``, ``video_rule``.
 
     Returns:
-        ``(P,)`` bool by rule.
+        ``(P,)`` bool by rule, without ``'duplicate'``, which depends on all
+        other rules.
     """
     tests: dict[str, Callable[[], Any]] = {
         'crowd': lambda: crowds(meta.get('iscrowd'), len(paths)),
         'no_keypoints': lambda: _equal(meta.get('num_keypoints'), paths, 0),
         'invalid_label': lambda: _equal(meta.get('valid_label'), paths, 0),
         'no_confidence': lambda: ~(columns['keypoints'][..., 2] > 0).any(1),
-        'duplicate': lambda: duplicate_boxes(paths, columns['bboxes']),
     }
-    drops = {rule: tests[rule]() for rule in options.drop_rules}
+    drops = {
+        rule: tests[rule]() for rule in options.drop_rules if rule in tests
+    }
     if options.videos is not None:
         listed = np.isin(video_names(paths), options.videos)
         drops['other_split'] = listed == (options.video_rule == 'drop')
@@ -103,19 +105,25 @@ def _equal(
     return np.asarray(values == wanted)
 
 
-def duplicate_boxes(paths: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def duplicate_boxes(
+    paths: np.ndarray, boxes: np.ndarray, kept: np.ndarray | None = None
+) -> np.ndarray:
     """All but the first of the persons with equal boxes in an image.
 
     Args:
         paths: ``(P,)`` image of each person.
         boxes: ``(P, 4)``.
+        kept: ``(P,)`` bool, persons to compare; default all.  A person is no
+            duplicate of one that is left out.
 
     Returns:
         ``(P,)`` bool.
     """
-    _, image = np.unique(paths, return_inverse=True)
-    keys = np.column_stack((image, np.nan_to_num(boxes)))
+    rows = np.arange(len(paths)) if kept is None else np.flatnonzero(kept)
+    _, image = np.unique(paths[rows], return_inverse=True)
+    keys = np.column_stack((image, np.nan_to_num(boxes[rows])))
     _, first = np.unique(keys, axis=0, return_index=True)
-    duplicate = np.ones(len(paths), bool)
-    duplicate[first] = False
+    duplicate = np.zeros(len(paths), bool)
+    duplicate[rows] = True
+    duplicate[rows[first]] = False
     return duplicate

@@ -91,6 +91,16 @@ def test_rows_are_dropped(data, bedlam):
     assert fixed['meta']['gender'] == ['neutral'] * 5
 
 
+def test_duplicate_of_a_broken_row(data, bedlam):
+    """One of two rows with the same box stays."""
+    data['smplx']['betas'][3, 3] = np.nan
+    data['bbox_xywh'][4] = data['bbox_xywh'][3]
+    fixed, _ = fix(data, checks(data, bedlam))
+    np.testing.assert_array_equal(
+        fixed['bbox_xywh'], data['bbox_xywh'][[0, 1, 2, 4, 5, 6, 7, 8]]
+    )
+
+
 def test_hand_joints_elsewhere(data, bedlam):
     groups = HUMAN_DATA_190.groups
     left, right = (list(groups[f'{s}_hand']) for s in ('left', 'right'))

@@ -254,3 +254,14 @@ def test_images_named_on_windows(toy, arrays):
     )
     path = dataset.get_data_info(0)['img_path']
     assert path == str(expected.root / 'images/000000.png')
+
+
+def test_duplicates_of_persons_that_are_left_out(toy, ubody):
+    """One of two persons with the same box stays."""
+    ubody['meta']['valid_label'][0] = 0
+    ubody['bbox_xywh'][1] = ubody['bbox_xywh'][0]
+    labels = persons(write(toy, ubody), UBodyDataset)
+    x, y, w, h = ubody['bbox_xywh'][1, :4]
+    np.testing.assert_allclose(
+        labels['bboxes'], [[x, y, x + w, y + h]], rtol=1e-5
+    )
