@@ -5,10 +5,9 @@ _base_ = ['aios_s_cached.py']
 
 model = dict(
     decoder=dict(
+        # aios_s has two layers of body refinement
         stages=[
-            dict(layout='body_localization', num_layers=1),
-            dict(layout='body_refinement', num_layers=1),  # 2 in aios_s
-            dict(layout='whole_body', num_layers=1),
+            dict(stage, num_layers=1) for stage in _base_.model.decoder.stages
         ],
         num_persons=4,
     ),
