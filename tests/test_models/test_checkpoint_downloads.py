@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -86,6 +88,29 @@ def test_a_process_on_another_machine(
     torch.save({'w': torch.ones(1)}, folder / 'w.pth')
     monkeypatch.setattr(downloads.dist, 'get_rank', lambda: 8)
     assert load_checkpoint(f'{url}/w.pth')['state_dict']['w'] == 1
+
+
+def test_one_process_of_another_machine_downloads(
+    server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url = server
+    torch.save({'w': torch.ones(1)}, folder / 'w.pth')
+    calls = []
+    download = torch.hub.download_url_to_file
+
+    def slow_download(*args: str) -> None:
+        calls.append(args)
+        time.sleep(0.3)
+        download(*args)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', slow_download)
+    monkeypatch.setattr(downloads.dist, 'get_rank', lambda: 8)
+    monkeypatch.setattr(downloads.dist, 'barrier', threading.Barrier(2).wait)
+    with ThreadPoolExecutor(2) as pool:
+        paths = [*pool.map(downloads.fetch, [f'{url}/w.pth'] * 2)]
+    assert paths[0] == paths[1]
+    assert len(calls) == 1
+    assert not [*paths[0].parent.glob('*.lock')]
 
 
 def test_names_of_mmengine(

@@ -18,6 +18,7 @@ from mmengine.runner import (
 )
 
 from aios.utils.digests import file_sha256
+from aios.utils.locking import file_lock
 
 from .reading import CheckpointError
 
@@ -68,7 +69,9 @@ def fetch(name: str | os.PathLike) -> Path:
         _download(str(name), path)
     dist.barrier()
     if not path.exists():  # a machine with other disks than the first
-        _download(str(name), path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(path.with_name(f'{path.name}.lock')):
+            _download(str(name), path)
     return path
 
 
