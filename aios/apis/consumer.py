@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -144,9 +142,3 @@ class _Replay:
         if self._next is None or self._next[0] != index:
             return None
         return self._next[1]
-
-
-def empty_store(folder: Path, metadata: Mapping[str, Any]) -> ShardStore:
-    """Make a store, without shards of an earlier run."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return ShardStore(folder, metadata)

@@ -26,7 +26,7 @@ from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
 
 from .camera_motion import CameraMotion
-from .consumer import FrameConsumer, empty_store, write_frame
+from .consumer import FrameConsumer, write_frame
 from .dist_context import DistContext
 from .frames import safe_name
 from .grounding import ground_file
@@ -34,7 +34,7 @@ from .outputs import Outputs
 from .post_processing import LOW_SCORE, PostProcessing, make_processing
 from .record import prepare_folder, remove_record, source_folders
 from .sources import Frame, FrameSource
-from .store import ShardStore, merge_shards
+from .store import ShardStore, merge_shards, restart_store
 from .threads import BackgroundConsumer
 from .window import Window
 from .writers import FrameWriter
@@ -267,7 +267,9 @@ class _Job:
                 self.source.fps or 25.0,
                 self.body_model,
             )
-            final = empty_store(self._parts / 'final', self.metadata)
+            final = restart_store(
+                self._parts / 'final', self.metadata, self.keep_files
+            )
         return FrameConsumer(
             self.source,
             self.raw,

@@ -7,6 +7,7 @@ import errno
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -392,6 +393,39 @@ def test_nothing_readable(infer, tmp_path: Path):
     with pytest.raises(ValueError, match=r'a\.png: unknown image format'):
         infer(tmp_path / 'a.png', tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
+
+
+def test_interrupted_resumption(
+    infer, calls, monkeypatch, tmp_path, make_video
+):
+    """Its first frames do not hide those of the earlier run."""
+    from aios.apis import consumer
+
+    video, out = make_video(tmp_path / 'v.avi', 8), tmp_path / 'out'
+    options = dict(processing=TRACKED, batch_size=1)
+    with pytest.raises(KeyboardInterrupt):
+        infer(video, out, **options)
+    calls[:] = [0] * 10  # never again
+    write_frame = consumer.write_frame
+
+    def fail(frame: Any, *args: Any) -> Any:
+        if frame.index == 1:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        return write_frame(frame, *args)
+
+    monkeypatch.setattr(consumer, 'write_frame', fail)
+    for _ in range(2):
+        with pytest.raises(OSError, match='No space left'):
+            infer(video, out, resume=True, **options)
+        assert load_partial(out).num_frames == 3
+    with pytest.raises(OSError, match='No space left'):
+        infer(video, out, resume=True, processing=PostProcessing(smooth=True))
+    assert load_partial(out).num_frames == 1
+    monkeypatch.setattr(consumer, 'write_frame', write_frame)
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        infer(video, out, resume=True, **options)
+    assert load_partial(out).num_frames == 6
 
 
 def test_one_source_is_not_readable(infer, tmp_path: Path, make_video):
