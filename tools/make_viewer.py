@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     params = folder / 'params.npz' if folder.is_dir() else folder
     path = args.out or params.with_name('viewer.html')
     refuse_existing(path, args.overwrite)
-    persons = SequenceResult.load(params)
+    persons = run = SequenceResult.load(params)
     whole = args.frames is None and args.ids is None
     if not whole:
         persons = select(persons, args.frames, args.ids)
@@ -92,6 +92,7 @@ def main(argv: list[str] | None = None) -> None:
             scratch,
             mode=args.images or ('source' if args.source else 'overlay'),
             source=args.source,
+            run=run,
             reuse_glb=whole,
             model_path=args.model_path,
             max_side=args.max_side,

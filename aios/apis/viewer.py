@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ def make_viewer(
     *,
     mode: str = 'source',
     source: str | os.PathLike | None = None,
+    run: SequenceResult | None = None,
     reuse_glb: bool = True,
     model_path: str | os.PathLike | None = None,
     max_side: int = 640,
@@ -51,6 +52,8 @@ def make_viewer(
         mode: One of :data:`MODES`.
         source: Video or images; default: the source of the results, if it is
             inside ``folder``.
+        run: All results of the run, if ``persons`` is a part of them; an
+            overlay shows all frames.
         reuse_glb: Use an existing ``persons.glb``.
         model_path: SMPL-X files, or ``'free'``; default: those of the
             results.
@@ -72,7 +75,12 @@ def make_viewer(
     track = None
     if mode != 'none' and persons.num_frames:
         found = source or find_images(persons, folder, mode)
-        track = _make_track(persons, found, scratch, mode, max_side, progress)
+        overlay = None
+        if mode == 'overlay' and persons.fps:
+            overlay = run or persons
+        track = _make_track(
+            persons, found, scratch, overlay, max_side, progress
+        )
     glb = folder / 'persons.glb'
     if not (reuse_glb and _is_inside(glb, folder)):
         glb = scratch / 'persons.glb'
@@ -124,12 +132,20 @@ def _make_track(
     persons: SequenceResult,
     source: str | os.PathLike,
     scratch: Path,
-    mode: str,
+    overlay: SequenceResult | None,
     max_side: int,
     progress: bool,
 ) -> ImageTrack:
+    shown, start = None, 0.0
+    if overlay is not None:
+        shown = overlay.frame_names.tolist()
+        start = overlay.timestamps[0]
+    # Of the video, as its sound begins earlier than the first frame.
+    times = persons.timestamps - start
+    if not (np.diff(times) > 0).all():
+        times = persons.times()
     images = tqdm(
-        _images(persons, source, mode == 'overlay'),
+        _images(persons, source, shown),
         total=persons.num_frames,
         unit='image',
         disable=not progress,
@@ -138,7 +154,7 @@ def _make_track(
     return make_image_track(
         images,
         scratch,
-        persons.times(),
+        times,
         fps=persons.fps,
         sound_of=sound,
         max_side=max_side,
@@ -146,19 +162,22 @@ def _make_track(
 
 
 def _images(
-    persons: SequenceResult, source: str | os.PathLike, numbered: bool
+    persons: SequenceResult,
+    source: str | os.PathLike,
+    shown: Sequence[str] | None,
 ) -> Iterator[np.ndarray | None]:
     """RGB images of the frames, in order; ``None`` for missing ones.
 
     Args:
         persons: The results.
         source: Video or folder of the images.
-        numbered: Whether a video begins with the first frame of the results,
-            as overlays do.
+        shown: Names of the frames of a video, in order; default: their
+            numbers.
     """
     wanted = persons.frame_names.tolist()
-    if numbered and persons.fps:
-        wanted = [f'{index:06d}' for index in range(persons.num_frames)]
+    if shown is not None:
+        places = {name: f'{place:06d}' for place, name in enumerate(shown)}
+        wanted = [places[name] for name in wanted]
     numbers = {name: index for index, name in enumerate(wanted)}
     done, found = 0, 0
     for frame in _read(source, numbers):

@@ -56,7 +56,8 @@ def make_image_track(
         images: ``(H, W, 3)`` uint8 RGB for each frame, or ``None`` if
             missing; consumed one by one.
         folder: Folder of the files.
-        times: ``(F,)`` seconds from the first frame, ascending.
+        times: ``(F,)`` seconds, ascending. The video begins with the first
+            frame, and its sound with that time of ``sound_of``.
         fps: Frames per second; 0 for separate images.
         sound_of: Video with the sound.
         max_side: Longest side of the result, pixels.

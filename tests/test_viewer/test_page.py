@@ -9,9 +9,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+from aios.apis.viewer import make_viewer
 from aios.export import write_glb
 from aios.results import SequenceResult
 from aios.viewer import describe_persons, make_image_track, write_viewer
@@ -67,6 +69,55 @@ def test_everything_is_inside(persons, animation, images, tmp_path) -> None:
     assert page.links == []
     assert "default-src 'none'" in page.policy
     assert 'http' not in page.policy
+
+
+@pytest.mark.parametrize('mode', ['overlay', 'source'])
+def test_images_and_sound_of_a_part(
+    mode, persons, animation, images, tmp_path
+) -> None:
+    """The overlay begins with the run, the source earlier."""
+    count = {'overlay': 0, 'source': 10}[mode]
+    source = tmp_path / 'vis.mp4'
+    with av.open(str(source), 'w') as container:
+        video = container.add_stream('libx264', rate=5)
+        sound = container.add_stream('aac', rate=8000)
+        video.width, video.height = images[0].shape[1::-1]
+        for image in count * images[:1] + images:
+            frame = av.VideoFrame.from_ndarray(image, 'rgb24')
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        # Silence, and a tone with the third frame of the run.
+        times = np.arange(8000 * (count + 4) // 5) / 8000
+        wave = np.sin(2000 * times) * (times >= (count + 2) / 5)
+        samples = av.AudioFrame.from_ndarray(
+            wave[None].astype(np.float32), 'fltp', 'mono'
+        )
+        samples.rate = 8000
+        container.mux(sound.encode(samples))
+        container.mux(sound.encode(None))
+    (tmp_path / 'scratch').mkdir()
+    page = tmp_path / 'page.html'
+    make_viewer(
+        persons.select_frames([2, 3]),
+        tmp_path,
+        page,
+        tmp_path / 'scratch',
+        mode=mode,
+        source=source,
+        run=persons,
+        model_path='free',
+    )
+    part = tmp_path / 'part.mp4'
+    part.write_bytes(_Page(page).payload('media'))
+    with av.open(str(part)) as container:
+        shown = [
+            f.to_ndarray(format='rgb24') for f in container.decode(video=0)
+        ]
+    for image, wanted in zip(shown, images[2:], strict=True):
+        assert np.abs(image[60, 80].astype(int) - wanted[0, 0]).max() < 12
+    with av.open(str(part)) as container:
+        heard = [f.to_ndarray() for f in container.decode(audio=0)]
+    assert np.abs(np.concatenate(heard, 1)[0, 1000:2000]).max() > 0.5
 
 
 def test_license_of_three_is_inside(persons, animation, tmp_path) -> None:
