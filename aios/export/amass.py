@@ -23,7 +23,7 @@ from aios.results import SequenceResult
 from aios.utils.safe_io import save_npz
 
 from .exporter import FPS_OPTION, Exporter
-from .rig import PersonMotion, Rig, check_fps, even_time, interpolate
+from .rig import EvenTime, PersonMotion, Rig, check_fps
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -56,10 +56,11 @@ def write_amass(
     at z = 0 and the camera is above the origin; otherwise the camera is level
     and at the origin.  The shape is the person's mean shape; hand poses
     include the mean hand (``flat_hand_mean=True``).  Frames are evenly spaced
-    from the first to the last frame of the person; missing ones are
-    interpolated and marked in the array ``interpolated``.  ``first_frame`` is
-    the number of the first frame in the sequence, and ``K``,
-    ``camera_origin`` and ``focal_std`` are its camera.
+    from the first to the last frame of the person, all interpolated if the
+    frame rate changes; missing ones are interpolated and marked in the array
+    ``interpolated``.  ``first_frame`` is the number of the first frame, from
+    0 for the first one of the sequence, and ``K``, ``camera_origin`` and
+    ``focal_std`` are its camera.
 
     Args:
         sequence: The results.
@@ -70,7 +71,7 @@ def write_amass(
         overwrite: Replace an existing file.
 
     Returns:
-        Number of interpolated frames.
+        Number of missing frames.
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
@@ -82,7 +83,7 @@ def write_amass(
     check_fps(fps)
     rig = Rig.of(layer)
     motion = PersonMotion.of(sequence, person_id, rig)
-    keys, wanted, rate = even_time(sequence, motion, fps or _FPS)
+    time = EvenTime.of(sequence, motion, fps or _FPS)
     mean = motion.mean_coefficients
     betas = np.zeros(_NUM_BETAS, np.float32)
     betas[: sequence.betas.shape[1]] = mean[: sequence.betas.shape[1]]
@@ -92,25 +93,25 @@ def write_amass(
     world = _world_axes(floor[:3])
     trans = world.apply(motion.transl + pelvis) + [0, 0, floor[3]]
     trans = trans - rig.rest_joints(mean)[0]
-    poses = _poses(motion, world, keys, wanted)
+    poses = _poses(motion, world, time)
     parts = np.split(poses, [*_PARTS.values()][:-1], axis=1)
     save_npz(
         path,
         {
             'poses': poses,
             **dict(zip(_PARTS, parts, strict=True)),
-            'trans': interpolate(keys, wanted, trans).astype(np.float32),
+            'trans': time.interpolate(trans).astype(np.float32),
             'betas': betas,
             'num_betas': _NUM_BETAS,
             'gender': sequence.gender,
-            'mocap_frame_rate': rate,
-            'mocap_framerate': rate,
+            'mocap_frame_rate': time.rate,
+            'mocap_framerate': time.rate,
             'surface_model_type': 'smplx',
-            'expression': interpolate(
-                keys, wanted, sequence.expression[motion.rows]
+            'expression': time.interpolate(
+                sequence.expression[motion.rows]
             ).astype(np.float32),
-            'interpolated': ~np.isin(wanted, keys),
-            'first_frame': keys[0],
+            'interpolated': time.missing,
+            'first_frame': time.wanted[0],
             **{
                 name: getattr(sequence, name)[motion.frames[0]]
                 for name in ('K', 'camera_origin', 'focal_std')
@@ -118,7 +119,7 @@ def write_amass(
         },
         overwrite=overwrite,
     )
-    return len(wanted) - len(keys)
+    return int(time.missing.sum())
 
 
 def _world_axes(up: np.ndarray) -> Rotation:
@@ -136,10 +137,7 @@ def _world_axes(up: np.ndarray) -> Rotation:
 
 
 def _poses(
-    motion: PersonMotion,
-    world: Rotation,
-    keys: np.ndarray,
-    wanted: np.ndarray,
+    motion: PersonMotion, world: Rotation, time: EvenTime
 ) -> np.ndarray:
     """Axis-angle ``(T, 165)`` float32, the root in world axes."""
     joints = []
@@ -147,7 +145,7 @@ def _poses(
         rotation = Rotation.from_quat(quaternions)
         if joint == 0:
             rotation = world * rotation
-        joints.append(interpolate(keys, wanted, rotation).as_rotvec())
+        joints.append(time.interpolate(rotation).as_rotvec())
     return np.concatenate(joints, axis=1).astype(np.float32)
 
 

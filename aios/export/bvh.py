@@ -20,7 +20,7 @@ from aios.utils.safe_io import atomic_write
 
 from .armatures import ARMATURE_OPTION, bone_names
 from .exporter import FPS_OPTION, Exporter
-from .rig import PersonMotion, Rig, check_fps, even_time, interpolate
+from .rig import EvenTime, PersonMotion, Rig, check_fps
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -46,7 +46,7 @@ def write_bvh(
 
     The y axis points up.  Bones have the lengths of the person's mean shape.
     Frames are evenly spaced from the first to the last frame of the person;
-    missing poses are interpolated.
+    missing poses are interpolated, and all if the frame rate changes.
 
     Args:
         sequence: The results.
@@ -75,13 +75,17 @@ def write_bvh(
     rig = Rig.of(layer)
     motion = PersonMotion.of(sequence, person_id, rig)
     offsets = scale * rig.bone_offsets(motion.mean_coefficients)
-    keys, wanted, rate = even_time(sequence, motion, fps or _FPS)
-    root, rotations = _without_gaps(motion, rig, keys, wanted)
+    time = EvenTime.of(sequence, motion, fps or _FPS)
+    root, rotations = _without_gaps(motion, rig, time)
     channels = [scale * _HALF_TURN.apply(root)]
     channels += [_euler(rotations[j]) for j in _depth_first(rig.parents)]
     values = np.concatenate(channels, axis=1)
     text = ['HIERARCHY', *_hierarchy(0, names, rig.parents, offsets)]
-    text += ['MOTION', f'Frames: {len(values)}', f'Frame Time: {1 / rate:.8f}']
+    text += [
+        'MOTION',
+        f'Frames: {len(values)}',
+        f'Frame Time: {1 / time.rate:.8f}',
+    ]
     with atomic_write(path, overwrite=overwrite) as stream:
         stream.write(('\n'.join(text) + '\n').encode('ascii'))
         np.savetxt(stream, values, fmt='%.6f')
@@ -89,7 +93,7 @@ def write_bvh(
 
 
 def _without_gaps(
-    motion: PersonMotion, rig: Rig, keys: np.ndarray, wanted: np.ndarray
+    motion: PersonMotion, rig: Rig, time: EvenTime
 ) -> tuple[np.ndarray, list[Rotation]]:
     """Root positions ``(T, 3)``, and ``J`` times ``T`` rotations."""
     # The root rotates about the pelvis, which is not the origin of a shape.
@@ -101,8 +105,8 @@ def _without_gaps(
     ]
     rotations[0] = _HALF_TURN * rotations[0]
     return (
-        interpolate(keys, wanted, root),
-        [interpolate(keys, wanted, rotation) for rotation in rotations],
+        time.interpolate(root),
+        [time.interpolate(rotation) for rotation in rotations],
     )
 
 

@@ -25,6 +25,7 @@ _INFLUENCES = 4
 _Rows = TypeVar('_Rows', np.ndarray, Rotation)
 _NUM_BETAS = SMPLX_ARGUMENTS['betas']
 _MAX_FRAMES = 1_000_000  # nine hours, including filled gaps
+_UNEVEN = 0.25  # frames; larger deviations mean that the rate changes
 
 
 @dataclass(frozen=True)
@@ -223,68 +224,99 @@ def check_fps(fps: float | None) -> None:
         raise ValueError(f'fps must be positive, got {fps}')
 
 
-def even_time(
-    sequence: SequenceResult, motion: PersonMotion, fps: float
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Evenly spaced frame numbers of a person, including missing frames.
+@dataclass(frozen=True)
+class EvenTime:
+    """Evenly spaced frames from a person's first to last frame.
 
-    Frames are missing after a slow live run or the option ``--frames``.
+    Frames are missing after a slow live run or the option ``--frames``, and
+    in gaps of the track.
 
-    Args:
-        sequence: The results.
-        motion: Motion of a person in them.
-        fps: Frames per second if the sequence has none.
-
-    Returns:
-        Numbers ``(T,)`` of the person's frames, all numbers from the first to
-        the last of them, and frames per second.
-
-    Raises:
-        ValueError: If there are more than 1,000,000 frames.
+    Attributes:
+        keys: ``(n,)`` times of the person's frames in units of the new
+            frames, ascending; whole numbers unless the rate changes.
+        wanted: ``(T,)`` numbers of the new frames, from 0 for the first frame
+            of the sequence.
+        missing: ``(T,)`` whether the person is in no frame at that time.
+        rate: New frames per second.
     """
-    slots, rate = _time_grid(sequence, fps)
-    keys = slots[motion.frames]
-    count = keys[-1] - keys[0] + 1
-    if count > _MAX_FRAMES:
-        raise ValueError(
-            f'person {motion.person_id}: source_frames span {count} frames, '
-            f'allowed are {_MAX_FRAMES}'
-        )
-    return keys, np.arange(keys[0], keys[-1] + 1), rate
+
+    keys: np.ndarray
+    wanted: np.ndarray
+    missing: np.ndarray
+    rate: float
+
+    @classmethod
+    def of(
+        cls, sequence: SequenceResult, motion: PersonMotion, fps: float
+    ) -> EvenTime:
+        """Create the frames of a person.
+
+        Args:
+            sequence: The results.
+            motion: Motion of a person in them.
+            fps: Frames per second if the sequence has none.
+
+        Raises:
+            ValueError: If there are more than 1,000,000 frames.
+        """
+        slots, times, rate = _time_grid(sequence, fps)
+        numbers, keys = slots[motion.frames], times[motion.frames]
+        first, last = (int(n) for n in np.rint(keys[[0, -1]]))
+        if last - first >= _MAX_FRAMES:
+            raise ValueError(
+                f'person {motion.person_id}: source_frames span '
+                f'{last - first + 1} frames, allowed are {_MAX_FRAMES}'
+            )
+        wanted = np.arange(first, last + 1)
+        after = np.searchsorted(keys, wanted).clip(1, max(len(keys) - 1, 1))
+        has_gap = np.diff(numbers, append=numbers[-1] + 1)[after - 1] > 1
+        missing = has_gap & ~np.isin(wanted, np.rint(keys))
+        return cls(keys, wanted, missing, rate)
+
+    def interpolate(self, values: _Rows) -> _Rows:
+        """Interpolate values linearly, rotations by slerp.
+
+        Args:
+            values: Values at the keys: ``(n, d)``, or ``n`` rotations.
+
+        Returns:
+            Values at the wanted frames.
+        """
+        if np.array_equal(self.wanted, self.keys):
+            return values
+        # The ends may be rounded to a time just outside.
+        wanted = self.wanted.clip(self.keys[0], self.keys[-1])
+        if isinstance(values, Rotation):
+            if len(self.keys) == 1:
+                return values[np.zeros(len(wanted), int)]
+            return Slerp(self.keys, values)(wanted)
+        columns = [np.interp(wanted, self.keys, column) for column in values.T]
+        return np.stack(columns, axis=1)
 
 
 def _time_grid(
     sequence: SequenceResult, fps: float
-) -> tuple[np.ndarray, float]:
-    """Evenly spaced numbers ``(F,)`` of the frames, and their rate in Hz."""
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Numbers ``(F,)`` of the frames, their times, and the rate in Hz.
+
+    Times are in units of the evenly spaced frames, and equal the numbers
+    unless the frame rate changes.
+    """
     numbers, times = sequence.source_frames, sequence.timestamps
     if not (np.diff(numbers) > 0).all():  # images
-        return np.arange(sequence.num_frames), sequence.fps or fps
+        slots = np.arange(sequence.num_frames)
+        return slots, slots, sequence.fps or fps
     slots = (numbers - numbers[0]) // (np.gcd.reduce(np.diff(numbers)) or 1)
-    if len(slots) < 2 or not times[-1] > times[0]:
-        return slots, sequence.fps or fps
+    steps = np.diff(times)
+    if not len(steps) or not (steps > 0).all():
+        return slots, slots, sequence.fps or fps
+    seconds = times - times[0]
     # ``sequence.fps`` is not the rate of frames if some were left out.
-    rate = slots[-1] / (times[-1] - times[0])
-    return slots, round(float(rate), 6)
-
-
-def interpolate(keys: np.ndarray, wanted: np.ndarray, values: _Rows) -> _Rows:
-    """Interpolate values linearly, rotations by slerp.
-
-    Args:
-        keys: ``(n,)`` known frames, ascending.
-        wanted: ``(T,)`` frames from the first key to the last.
-        values: Values at the keys: ``(n, d)``, or ``n`` rotations.
-
-    Returns:
-        Values at the wanted frames.
-    """
-    if len(wanted) == len(keys):
-        return values
-    if isinstance(values, Rotation):
-        return Slerp(keys, values)(wanted)
-    columns = [np.interp(wanted, keys, column) for column in values.T]
-    return np.stack(columns, axis=1)
+    rate = slots[-1] / seconds[-1]
+    if (np.abs(seconds * rate - slots) > _UNEVEN).any():
+        rate = 1 / float(np.median(steps / np.diff(slots)))
+        return slots, seconds * rate, round(rate, 6)
+    return slots, slots, round(float(rate), 6)
 
 
 def forward_kinematics(

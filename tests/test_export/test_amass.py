@@ -143,6 +143,27 @@ def test_gaps_are_filled_and_marked(dancers, layer, flat, tmp_path) -> None:
     assert steps[0] == pytest.approx(steps[1], abs=1e-3)
 
 
+def test_rate_that_changes(dancers, layer, tmp_path) -> None:
+    """A slot between two frames is not missing, a gap of the person is."""
+    times = np.array([0, 1, 3, 4, 5, 6, 7, 8, 9])
+    uneven = replace(dancers, timestamps=times / 30)
+    path = tmp_path / 'uneven.npz'
+    assert write_amass(uneven, layer, path, 8) == 2
+    arrays = read(path)
+    assert arrays['mocap_frame_rate'] == pytest.approx(30)
+    assert arrays['first_frame'] == 1
+    marks = [False, False, False, True, False, False, True, False]
+    assert arrays['interpolated'].tolist() == marks
+    write_amass(dancers, layer, tmp_path / 'even.npz', 8)
+    even = read(tmp_path / 'even.npz')
+    for name in ('trans', 'poses', 'expression'):
+        np.testing.assert_allclose(
+            arrays[name][[0, 2, 4, 5, 7]],
+            even[name][[0, 1, 3, 4, 6]],
+            atol=1e-6,
+        )
+
+
 def test_a_changing_shape_keeps_the_pelvis(dancers, layer, tmp_path) -> None:
     """The file has one shape; the place is that of each frame."""
     rows = np.flatnonzero(dancers.person_id == 3)
@@ -195,7 +216,7 @@ def test_refusals(dancers, layer, tmp_path) -> None:
         write_amass(dancers, layer, path, 3, fps=0, overwrite=True)
     numbers = dancers.source_frames.copy()
     numbers[-1] = 10**12
-    far = replace(dancers, source_frames=numbers)
+    far = replace(dancers, source_frames=numbers, timestamps=numbers / 25)
     with pytest.raises(ValueError, match='person 3: source_frames span'):
         write_amass(far, layer, path, 3, overwrite=True)
     assert path.read_text() == 'precious'
