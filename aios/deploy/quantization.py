@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aios.utils.optional import disable_onnx_telemetry
+
 from .export import ExportError, needed_packages, quiet_loggers
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def quantize_convolutions(
     Raises:
         ExportError: If a package is missing, or no convolution matches.
     """
+    disable_onnx_telemetry()
     with needed_packages('onnx', 'onnxruntime'):
         import onnx
         from onnxruntime.quantization import (

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from aios.structures.decoding import DecodingConfig
+from aios.utils.optional import disable_onnx_telemetry
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -43,6 +44,7 @@ def make_session(
         OnnxError: If ONNX Runtime is missing, or does not support the device.
         ValueError: If the file is invalid.
     """
+    disable_onnx_telemetry()
     try:
         import onnxruntime as ort
     except ImportError as error:

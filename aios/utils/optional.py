@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from functools import cache
 from types import ModuleType
 
@@ -52,3 +53,12 @@ def import_optional(module: str, package: str, needed_by: str) -> ModuleType:
         raise ValueError(
             f'{needed_by} needs {package}: pip install {package}'
         ) from error
+
+
+def disable_onnx_telemetry() -> None:
+    """Let ONNX Runtime send no reports to Microsoft.
+
+    It must be called before the import, which otherwise stores an id in the
+    user's cache.  ``ORT_DISABLE_TELEMETRY=0`` allows both.
+    """
+    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')

@@ -64,6 +64,20 @@ sys.meta_path.insert(0, Forbidden())
 """
 
 
+def test_onnx_runtime_sends_no_reports(tmp_path: Path):
+    """Otherwise it stores an id in the user's cache when it is imported."""
+    code = f"""{LIGHT}
+import aios.runtime
+try:
+    aios.runtime.make_session(b'no network')
+except ValueError as error:
+    print(error)
+"""
+    text = _run(code, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    assert 'the exported network: ONNX Runtime' in text
+    assert not [*tmp_path.iterdir()]
+
+
 def test_runtime_needs_no_framework(tmp_path: Path, free_body_dir: Path):
     """From an image to files, with a network that finds somebody."""
     code = f"""{LIGHT}
