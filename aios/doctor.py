@@ -13,10 +13,12 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from .utils import mmcv_ext
+from .utils.optional import disable_onnx_telemetry
 from .utils.versions import (
     find_version_problems,
     installed_families,
@@ -75,8 +77,37 @@ def check_python() -> Iterable[Finding]:
     )
 
 
+def _is_runtime_only() -> bool:
+    """Whether this is an installation of ``aios[runtime]``, without torch."""
+    packages = ('torch', 'mmengine', 'mmcv', 'mmdet')
+    return bool(find_spec('onnxruntime')) and not any(map(find_spec, packages))
+
+
+def check_runtime() -> Iterable[Finding]:
+    """ONNX Runtime."""
+    if find_spec('onnxruntime') is None:
+        yield Finding(
+            'onnxruntime',
+            'note',
+            'not installed',
+            '--runtime onnx needs it: `pip install onnxruntime`.',
+        )
+        return
+    disable_onnx_telemetry()
+    yield _import('onnxruntime', 'onnxruntime', 'Reinstall it.')
+
+
 def check_torch() -> Iterable[Finding]:
     """Torch and its CUDA devices."""
+    if _is_runtime_only():
+        yield Finding(
+            'torch',
+            'note',
+            'not installed, as OpenMMLab; inference with --runtime onnx works',
+            'Training and export need the extras aios[torch] and '
+            'aios[mminstall].',
+        )
+        return
     finding = _import('torch', 'torch', 'Install it: https://pytorch.org.')
     yield finding
     if finding.status == 'error':
@@ -103,6 +134,8 @@ def check_torch() -> Iterable[Finding]:
 
 def check_openmmlab() -> Iterable[Finding]:
     """The OpenMMLab packages: family, versions and import."""
+    if _is_runtime_only():
+        return
     mmcv_ext.install()
     advice = 'Run `pip install -r requirements/mminstall.txt`.'
     for module in ('mmengine', 'mmcv', 'mmdet'):
@@ -140,6 +173,8 @@ def _cpu_attention() -> Finding:
 
 def check_attention() -> Iterable[Finding]:
     """Kernels of multi-scale deformable attention, and MMDetection."""
+    if _is_runtime_only():
+        return
     yield _cpu_attention()
     topic = 'deformable attention'
     if not mmcv_ext.has_compiled_ops():
@@ -234,6 +269,7 @@ CHECKS: tuple[Callable[[], Iterable[Finding]], ...] = (
     check_torch,
     check_openmmlab,
     check_attention,
+    check_runtime,
     check_rendering,
     check_body_models,
 )

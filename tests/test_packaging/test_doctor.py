@@ -43,6 +43,25 @@ def test_command_line():
     }
 
 
+@pytest.mark.parametrize('present', [True, False])
+def test_installation_without_torch(
+    monkeypatch: pytest.MonkeyPatch, present: bool
+):
+    """ONNX Runtime is enough; with it, what PyTorch needs is optional."""
+    monkeypatch.setattr(
+        doctor,
+        'find_spec',
+        lambda name: sys if name == 'onnxruntime' and present else None,
+    )
+    for name in ('torch', 'mmdet'):
+        monkeypatch.setitem(sys.modules, name, None)
+    findings = diagnose()
+    found = topics(findings)
+    assert doctor.exit_code(findings) == (not present)
+    assert found['torch'].status == ('note' if present else 'error')
+    assert found['onnxruntime'].status == ('ok' if present else 'note')
+
+
 def test_missing_body_models_are_a_note_with_both_ways_out(no_body_models):
     found = topics(list(doctor.check_body_models()))
     for gender in ('neutral', 'male', 'female'):
