@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import aios
-from aios.utils.cache import cache_folder
+from aios.utils.cache import cache_folder, make_cache_folder
 from aios.utils.digests import file_sha256
 from aios.version import __version__
 
@@ -46,6 +46,17 @@ def onnx_path(variant: str = '') -> Path:
     return cache_folder() / 'onnx' / name
 
 
+def missing_exporters() -> str:
+    """Advice about packages for the export; empty if none is missing."""
+    missing = [name for name in _EXPORTERS if find_spec(name) is None]
+    if not missing:
+        return ''
+    return (
+        f'exporting it needs {", ".join(missing)}. Install the extras '
+        'aios[torch], aios[mminstall] and aios[optional]'
+    )
+
+
 def shipped_onnx() -> Path:
     """The shipped model as an ONNX file, exported if missing.
 
@@ -56,17 +67,15 @@ def shipped_onnx() -> Path:
     path = onnx_path()
     if path.is_file():
         return path
-    missing = [name for name in _EXPORTERS if find_spec(name) is None]
-    if missing:
+    if missing := missing_exporters():
         raise FileNotFoundError(
-            f'{path}: the included model is not exported yet, and exporting '
-            f'it needs {", ".join(missing)}. Install the extras aios[torch], '
-            'aios[mminstall] and aios[optional], or run `python -m aios '
-            'export aios_s.onnx` in another environment, and give that file '
-            'or copy it to this path'
+            f'{path}: the included model is not exported yet, and {missing}, '
+            'or run `python -m aios export aios_s.onnx` in another '
+            'environment, and give that file or copy it to this path'
         )
     from .onnx_export import export_model
 
+    make_cache_folder(path.parent)
     try:
         export_model(path)
     except FileExistsError:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aios.utils.cache import cache_folder
+from aios.utils.cache import cache_folder, make_cache_folder
 from aios.utils.portable_pickle import dump_npz
 from aios.utils.safe_io import atomic_write
 
@@ -107,6 +107,7 @@ def expand_free_body(
         ValueError: A gender has no seed.
         FileExistsError: An existing file is another one, such as the
             licensed model, and ``overwrite`` is not set.
+        OSError: The folder cannot be written.
     """
     root = Path(dst) if dst is not None else free_body_dir()
     genders = _checked_genders(genders)
@@ -118,6 +119,8 @@ def expand_free_body(
     ]
     if not missing and all((root / name).is_file() for name in _SHARED_FILES):
         return root  # without reading the seed
+    if dst is None:
+        make_cache_folder(root)
     changed = {}
     for name, content in _shared_files().items():
         path = root / name

@@ -19,6 +19,7 @@ from onnx_sessions import DescribedSession
 from script_loader import load_script
 from torch import nn
 
+from aios.__main__ import main as export_command
 from aios.apis import AiOSInferencer, OnnxInferencer
 from aios.apis.model_files import build_model, read_model_config
 from aios.apis.onnx_export import describe_model, export_model
@@ -291,6 +292,8 @@ def test_shipped_model_that_was_not_exported(tmp_path, monkeypatch):
     )
     with pytest.raises(FileNotFoundError, match='needs onnxscript'):
         OnnxInferencer()
+    with pytest.raises(SystemExit, match=r'needs onnxscript\. Install the'):
+        export_command(['export', str(tmp_path / 'a.onnx')])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -389,7 +392,6 @@ def test_processes_that_export_at_once(
     monkeypatch.setenv('AIOS_CACHE', str(tmp_path))
 
     def export(path: Path) -> None:
-        path.parent.mkdir()
         path.write_bytes(b'of the other process')
         raise FileExistsError(path)
 

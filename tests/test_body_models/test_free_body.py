@@ -325,6 +325,23 @@ class TestExpansion:
         assert expand_free_body(genders=['male']) == free_body_dir()
         assert (free_body_dir() / 'smplx' / 'SMPLX_MALE.npz').is_file()
 
+    def test_default_folder_that_cannot_be_written(
+        self, monkeypatch, tmp_path
+    ):
+        (tmp_path / 'file').touch()
+        monkeypatch.setenv('AIOS_CACHE', str(tmp_path / 'file'))
+        with pytest.raises(OSError, match='set AIOS_CACHE to a folder'):
+            expand_free_body()
+
+    def test_default_folder_of_a_user_without_home(self, monkeypatch):
+        def home() -> Path:
+            raise RuntimeError('Could not determine home directory.')
+
+        monkeypatch.delenv('AIOS_CACHE', raising=False)
+        monkeypatch.setattr(Path, 'home', home)
+        with pytest.raises(OSError, match='set AIOS_CACHE to a folder'):
+            free_body_dir()
+
     def test_only_the_genders_asked_for(self, tmp_path):
         expand_free_body(tmp_path, genders=['female'])
         models = sorted(p.name for p in tmp_path.glob('smplx/*.npz'))
