@@ -21,11 +21,17 @@ def _doctor(args: argparse.Namespace) -> int:
 
 @errors_in_one_line()
 def _export(args: argparse.Namespace) -> int:
+    from .apis.shipped import SHIPPED_MODEL, missing_exporters, onnx_path
+    from .utils.cache import make_cache_folder
+
+    if missing := missing_exporters():
+        raise ValueError(f'{SHIPPED_MODEL}: {missing}')
     from .apis.onnx_export import export_model
     from .apis.onnx_int8 import export_int8
-    from .apis.shipped import onnx_path
 
     path = args.out or onnx_path('-int8' if args.int8 else '')
+    if not args.out:
+        make_cache_folder(path.parent)
     options = dict(size=args.shape, overwrite=args.overwrite)
     if args.int8:
         print(f'{path}: {export_int8(path, **options)}')
