@@ -28,8 +28,8 @@ def list_media(
         Files sorted by name.
 
     Raises:
-        FileNotFoundError: If no image or video is found; the message lists
-            the suffixes.
+        FileNotFoundError: If there is no such file, or no image or video is
+            found; then the message lists the suffixes.
     """
     path = Path(source)
     if path.is_file():
@@ -38,6 +38,8 @@ def list_media(
     if path.is_dir():
         names = path.rglob('*') if recursive else path.glob('*')
         found = (p for p in names if not p.name.startswith('.'))
+    elif not glob.has_magic(str(source)):
+        raise FileNotFoundError(f'{source}: no such file or folder')
     else:
         found = map(Path, glob.glob(str(source), recursive=recursive))
     suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)

@@ -289,7 +289,8 @@ class TestMixed:
     @pytest.mark.parametrize(
         ('inputs', 'error', 'message'),
         [
-            ('{}/nothing', FileNotFoundError, 'no image or video'),
+            ('{}/nothing.jpg', FileNotFoundError, 'jpg: no such file'),
+            ('{}/no*.jpg', FileNotFoundError, 'no image or video'),
             ('{}', FileNotFoundError, 'no image or video'),
             (
                 'https://example.org/a.jpg',
