@@ -58,13 +58,16 @@ class _OneEuroFilter(Generic[Value]):
         self._filtered: Value | None = None
         self._velocity: np.ndarray | float = 0.0
 
-    def __call__(self, value: Value, seconds: float) -> Value:
+    def __call__(
+        self, value: Value, seconds: float, unit: float = 1.0
+    ) -> Value:
         """Filter the next value.
 
         Args:
             value: ``M`` signals.
             seconds: Time since the previous value, positive; ignored for the
                 first one.
+            unit: Unit of speeds, per second.
 
         Returns:
             The filtered signals.
@@ -76,7 +79,7 @@ class _OneEuroFilter(Generic[Value]):
         velocity = self._difference(self._last, value) / seconds
         rate = _rate(options.speed_cutoff, seconds)
         self._velocity = self._velocity + rate * (velocity - self._velocity)
-        speed = np.linalg.norm(self._velocity, axis=-1, keepdims=True)
+        speed = np.linalg.norm(self._velocity, axis=-1, keepdims=True) / unit
         rate = _rate(options.min_cutoff + options.beta * speed, seconds)
         step = rate * self._difference(self._filtered, value)
         self._last = value

@@ -30,8 +30,8 @@ class SmoothingOptions:
 
     Args:
         rotations: Rotations of all joints; speeds in radians per second.
-        direction: Ray from the camera to the pelvis; speeds in focal lengths
-            per second.
+        direction: Ray from the camera to the pelvis; speeds in image sizes
+            (longer sides) per second.
         depth: Logarithm of the depth of the pelvis; speeds per second.
         expression: Expression coefficients.
         max_gap: Seconds after which the filters of a missing person are
@@ -170,7 +170,9 @@ class OneEuroSmoother:
         shape = np.concatenate([person['betas'], pelvis - person['transl']])
         weight = max(float(frame.instances['scores'][row]), 1e-3)
         mean = state.shape.add(shape, weight)
-        position = _position(filters, pelvis, seconds)
+        # Speeds in the image do not depend on the focal length.
+        size = max(frame.size) / frame.K[0, 0]
+        position = _position(filters, pelvis, seconds, size)
         out['betas'] = mean[:-3]
         out['transl'] = position - mean[-3:]
         for name in {'joints3d', 'vertices'} & set(frame.instances):
@@ -191,12 +193,19 @@ class OneEuroSmoother:
 
 
 def _position(
-    filters: _Filters, pelvis: np.ndarray, seconds: float
+    filters: _Filters, pelvis: np.ndarray, seconds: float, size: float
 ) -> np.ndarray:
-    """Filtered position of the pelvis ``(3,)``."""
+    """Filtered position of the pelvis ``(3,)``.
+
+    Args:
+        filters: Of the person.
+        pelvis: ``(3,)`` meters.
+        seconds: Since the last frame with the person.
+        size: Longer side of the image in focal lengths.
+    """
     if pelvis[2] < _MIN_DEPTH:
         return pelvis
-    direction = filters.direction(pelvis[None, :2] / pelvis[2], seconds)
+    direction = filters.direction(pelvis[None, :2] / pelvis[2], seconds, size)
     depth = np.exp(filters.depth(np.log(pelvis[None, 2:]), seconds))[0]
     return np.concatenate([direction[0] * depth, depth])
 

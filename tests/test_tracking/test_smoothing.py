@@ -231,6 +231,29 @@ def test_smoothing_moves_persons_along_the_ray_mostly(truth, noisy, layer):
     assert error(pelvis, goal) < 4  # of an image 640 pixels wide
 
 
+@pytest.mark.parametrize('factor', [5.0, 20.0])
+def test_positions_in_the_image_do_not_depend_on_the_focal_length(
+    truth, factor
+):
+    """Persons stay where they are seen, also by the virtual camera."""
+
+    def seen(scale: float) -> np.ndarray:
+        smoother, pixels = OneEuroSmoother(25.0), []
+        for frame in truth:
+            far = np.array([1, 1, scale])
+            moved = frame.with_fields(
+                joints3d=frame.instances['joints3d'] * far,
+                transl=frame.instances['transl'] * far,
+            )
+            K = frame.K * np.array([[scale, 0, 1], [0, scale, 1], [0, 0, 1]])
+            smooth = smoother(replace(moved, K=K))
+            pelvis = smooth.instances['joints3d'][:, 0]
+            pixels.append(Camera(K, *frame.size[::-1]).project(pelvis))
+        return np.stack(pixels)
+
+    np.testing.assert_allclose(seen(factor), seen(1.0), atol=0.01)
+
+
 def test_images_without_timestamps_use_the_frame_rate(noisy, layer):
     zero = [replace(frame, timestamp=0.0) for frame in noisy[:10]]
     np.testing.assert_allclose(
