@@ -8,11 +8,20 @@ import json
 import os
 from typing import Any
 
+import numpy as np
+
 
 def digest(value: Any) -> str:
-    """Hash of a JSON value, 16 hexadecimal digits."""
-    text = json.dumps(value, sort_keys=True, default=str)
+    """Hash of a JSON value, 16 hexadecimal digits.
+
+    NumPy scalars count as numbers, and other objects as their texts.
+    """
+    text = json.dumps(value, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def file_sha256(path: str | os.PathLike) -> str:

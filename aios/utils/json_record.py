@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .safe_io import CorruptFileError, atomic_write
 
 _MAX_BYTES = 1 << 28
@@ -62,6 +64,21 @@ def read_record(
 def write_record(
     path: str | os.PathLike, record: Any, overwrite: bool = True
 ) -> None:
-    """Write a JSON file atomically."""
+    """Write a JSON file atomically; NumPy scalars become numbers."""
+    text = json.dumps(record, indent=1, sort_keys=True, default=plain_number)
     with atomic_write(path, overwrite) as stream:
-        stream.write(json.dumps(record, indent=1, sort_keys=True).encode())
+        stream.write(text.encode())
+
+
+def plain_number(value: Any) -> Any:
+    """Number of a NumPy scalar, for ``default`` of :func:`json.dumps`.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        f'{value!r:.80} of type {type(value).__name__} cannot be written as '
+        'JSON'
+    )

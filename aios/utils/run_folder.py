@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .json_record import read_record, write_record
+from .json_record import plain_number, read_record, write_record
 from .locking import is_occupied
 
 
@@ -78,7 +78,8 @@ def _check_same(
     settings: Mapping[str, Any],
     compared: Sequence[str] | None,
 ) -> None:
-    then, now = earlier, json.loads(json.dumps(settings))
+    now = json.loads(json.dumps(settings, default=plain_number))
+    then = earlier
     if compared is not None:
         then = {name: then.get(name) for name in compared}
         now = {name: now.get(name) for name in compared}

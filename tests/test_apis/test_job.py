@@ -15,6 +15,8 @@ import pytest
 import trimesh
 
 from aios.apis import AiOSInferencer, open_sources
+from aios.apis.cameras import CameraModel
+from aios.apis.instance_filter import InstanceFilter
 from aios.apis.job import Outputs, Summary, run_inference
 from aios.apis.post_processing import PostProcessing
 from aios.apis.store import load_partial
@@ -332,6 +334,26 @@ class TestResume:
                 resume=True,
                 processing=TRACKED,
             )
+
+    def test_numpy_scalars_as_options(
+        self, inferencer, images, tmp_path, monkeypatch
+    ):
+        out, sources = tmp_path / 'out', open_sources(images / 'a.png')
+
+        def infer(kind: Callable, **options) -> Summary:
+            monkeypatch.setattr(
+                inferencer,
+                'instance_filter',
+                InstanceFilter(kind(0.5), np.int64(3)),
+            )
+            camera = CameraModel.create(focal_length=kind(500))
+            monkeypatch.setattr(inferencer, 'camera', camera)
+            return run_inference(
+                inferencer, sources, out, outputs=NOTHING, **options
+            )
+
+        assert infer(np.float32).frames == 1
+        assert infer(float, resume=True).was_complete
 
     def test_no_run(self, infer, images: Path, tmp_path: Path):
         with pytest.raises(FileExistsError, match=r'no run\.json'):
