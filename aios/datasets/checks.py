@@ -75,13 +75,13 @@ class Report:
         findings: The problems.
         flat_hands: Whether the joints fit absolute hand poses; None if
             unknown.
-        swapped_eyes: Whether the eyeballs are swapped.
+        swapped_eyes: Keypoints whose eyeballs are swapped.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     flat_hands: bool | None = None
-    swapped_eyes: bool = False
+    swapped_eyes: tuple[str, ...] = ()
 
     @property
     def errors(self) -> list[Finding]:
@@ -385,7 +385,7 @@ def _eyes(data: HumanData, report: Report) -> Iterator[Finding]:
             swapped.append((key, np.flatnonzero(bad)))
     report.facts['eyes'] = f'{count:,} pairs of eyeballs compared'
     for key, rows in swapped:
-        report.swapped_eyes = True
+        report.swapped_eyes += (key,)
         yield Finding(
             'eye order',
             f'left and right eyeball of {key} have changed places',

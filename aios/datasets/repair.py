@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aios.structures import HUMAN_DATA_190, box_iou, xywh_to_xyxy
+from aios.structures import box_iou, xywh_to_xyxy
 
 from .checks import Report
 from .converters.table import Cameras, box_columns
@@ -18,7 +18,6 @@ from .faults import HumanDataError
 from .hand_convention import posable_rows, pose_rows
 from .human_data import HumanData
 from .image_sizes import add_image_sizes, has_image_sizes
-from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
 from .labels import hand_poses_are_flat
 from .supervision import unboxed_parts
 
@@ -72,9 +71,9 @@ def fix(
             'no_persons', 'file', f'no person is left: {reasons}'
         )
     fixed = select_rows(data, np.flatnonzero(keep))
-    if report.swapped_eyes:
-        _swap_eyes(fixed)
-        done.append('swapped the eyeballs')
+    for key in report.swapped_eyes:
+        if _swap_eyes(fixed, key):
+            done.append(f'swapped the eyeballs of {key}')
     if report.flat_hands not in (None, _stored_flat(data)):
         misc = fixed.get('misc', {})
         fixed['misc'] = {**misc, 'flat_hand_mean': report.flat_hands}
@@ -137,14 +136,17 @@ def _add_part_boxes(data: HumanData, model_path: str | None) -> list[str]:
     ]
 
 
-def _swap_eyes(data: HumanData) -> None:
-    pair = [HUMAN_DATA_190.index(f'{s}_eyeball') for s in ('left', 'right')]
-    for key in list(data):
-        is_joints = key in (*KEYPOINTS_2D, *KEYPOINTS_3D)
-        if is_joints and data.joint_set(key) is HUMAN_DATA_190:
-            points = np.array(data[key])
-            points[:, pair] = points[:, pair[::-1]]
-            data[key] = points
+def _swap_eyes(data: HumanData, key: str) -> bool:
+    """Swap the eyeballs of keypoints; False if their set has none."""
+    joint_set = data.joint_set(key)
+    names = [f'{side}_eyeball' for side in ('left', 'right')]
+    if not set(names) <= set(joint_set.names):
+        return False
+    pair = list(joint_set.indices(names))
+    points = np.array(data[key])
+    points[:, pair] = points[:, pair[::-1]]
+    data[key] = points
+    return True
 
 
 def select_rows(data: HumanData, rows: np.ndarray) -> HumanData:

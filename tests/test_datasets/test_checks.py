@@ -128,6 +128,27 @@ def _swap_eyes(data):
         data[key][:, pair] = data[key][:, pair[::-1]]
 
 
+@pytest.mark.parametrize('convention', ['human_data', 'smplx'])
+def test_only_swapped_eyes_are_swapped(data, bedlam, convention):
+    """Eyeballs of other keypoints stay as they are."""
+    truth = {
+        key: data[key][:, :144].copy()
+        for key in ('keypoints2d_smplx', 'keypoints3d_smplx')
+    }
+    if convention == 'smplx':
+        for key, points in truth.items():
+            data[key] = points.copy()
+            data[f'{key}_convention'] = convention
+            del data[f'{key}_mask']
+    pair = [HUMAN_DATA_190.index(f'{s}_eyeball') for s in ('left', 'right')]
+    points = data['keypoints3d_smplx']
+    points[:, pair] = points[:, pair[::-1]]
+    fixed, done = fix(data, checks(data, bedlam))
+    assert done == ['swapped the eyeballs of keypoints3d_smplx']
+    for key, points in truth.items():
+        np.testing.assert_array_equal(fixed[key][:, :144], points)
+
+
 def _broken_rows(data):
     data['smplx']['betas'][0, 3] = np.nan
     data['bbox_xywh'][2, 2] = 0
