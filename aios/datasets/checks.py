@@ -76,12 +76,15 @@ class Report:
         flat_hands: Whether the joints fit absolute hand poses; None if
             unknown.
         swapped_eyes: Keypoints whose eyeballs are swapped.
+        pose_gender: Gender of the model that gives the joints of all
+            persons; None for that of ``meta.gender``, or if unknown.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     flat_hands: bool | None = None
     swapped_eyes: tuple[str, ...] = ()
+    pose_gender: str | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -415,6 +418,7 @@ def _errors_of_fits(
     if np.median(errors[True][1]) > BODY_TOLERANCE:
         neutral = measure('neutral')
         if np.median(neutral[True][1]) <= BODY_TOLERANCE:
+            report.pose_gender = 'neutral'
             report.facts['bodies'] = (
                 'those of the neutral model, whatever meta.gender says'
             )

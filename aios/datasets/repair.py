@@ -84,7 +84,7 @@ def fix(
     if image_root is not None and not has_image_sizes(fixed):
         count = add_image_sizes(fixed, image_root)
         done.append(f'meta.height, meta.width of {count} images')
-    done += _add_part_boxes(fixed, model_path)
+    done += _add_part_boxes(fixed, model_path, report.pose_gender)
     fixed.generate_masks()
     fixed.compress()
     return fixed, done
@@ -98,7 +98,9 @@ def _stored_flat(data: HumanData) -> bool | None:
         return None
 
 
-def _add_part_boxes(data: HumanData, model_path: str | None) -> list[str]:
+def _add_part_boxes(
+    data: HumanData, model_path: str | None, gender: str | None
+) -> list[str]:
     """Boxes around the projected hands and faces of the posed bodies."""
     parts = unboxed_parts(data)
     rows = posable_rows(data, len(data))
@@ -118,7 +120,8 @@ def _add_part_boxes(data: HumanData, model_path: str | None) -> list[str]:
         center,
         np.hstack((height, width)),
     )
-    points = cameras.project(pose_rows(data, rows, model_path, flat))
+    joints = pose_rows(data, rows, model_path, flat, gender)
+    points = cameras.project(joints)
     boxes = box_columns(points, cameras.sizes)
     body = np.asarray(data['bbox_xywh'], float)[rows, :4]
     seen = torch.from_numpy(

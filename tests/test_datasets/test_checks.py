@@ -226,6 +226,16 @@ def test_boxes_of_parts_from_bodies(data, bedlam):
         np.testing.assert_allclose(boxes, truth[part], atol=0.05)
 
 
+def test_boxes_from_the_bodies_that_give_the_joints(data, bedlam):
+    """BEDLAM's bodies are neutral, whatever the gender of the actor."""
+    truth = data['lhand_bbox_xywh'].copy()
+    del data['lhand_bbox_xywh']
+    data['meta']['gender'] = ['male'] * 9
+    fixed, _ = fix(data, checks(data, bedlam), model_path=bedlam[2])
+    boxes = fixed['lhand_bbox_xywh']
+    np.testing.assert_allclose(boxes, truth, atol=0.05)
+
+
 def test_no_boxes_from_bodies_elsewhere(data, bedlam):
     del data['lhand_bbox_xywh']
     data['smplx']['transl'][0] += 1.0
