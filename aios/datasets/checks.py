@@ -18,7 +18,12 @@ from aios.structures import HUMAN_DATA_190, PARTS, box_iou, sanitize_xywh
 from aios.utils.images import decode_image
 
 from .faults import HumanDataError
-from .hand_convention import posable_rows, pose_errors
+from .hand_convention import (
+    HAND_TOLERANCE,
+    fitting_conventions,
+    posable_rows,
+    pose_errors,
+)
 from .human_data import HumanData
 from .image_sizes import are_image_sizes
 from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
@@ -26,9 +31,7 @@ from .labels import hand_poses_are_flat
 from .schema import find_non_finite, is_keypoint_key
 from .supervision import unboxed_parts
 
-HAND_TOLERANCE = 0.005  # meters, after aligning the wrists
 BODY_TOLERANCE = 0.01  # meters, after aligning the pelvis
-_HAND_LIMIT = 0.02  # meters; above it, neither convention fits
 _DUPLICATE_IOU = 0.98
 _MAX_PER_IMAGE = 200
 _OUTSIDE_SHARE = 0.5
@@ -454,7 +457,7 @@ def _hands(
         for flat, median in medians.items()
     )
     report.facts['hands'] = f'{len(rows)} persons posed; {measured}'
-    fits = _fitting_conventions(medians)
+    fits = fitting_conventions(medians)
     if len(fits) == 1:
         report.flat_hands = fits[0]
         yield from _compare_hands(stored_flat, fits[0])
@@ -478,17 +481,6 @@ def _hands(
             rows=rows[far],
             example=f'row {rows[far][0]} by {1000 * body[far][0]:.0f} mm',
         )
-
-
-def _fitting_conventions(medians: dict[bool, float]) -> list[bool]:
-    """Values of ``flat_hand_mean`` with which the joints agree."""
-    fits = [flat for flat, m in medians.items() if m < HAND_TOLERANCE]
-    best = min(medians, key=lambda flat: medians[flat])
-    is_clear = medians[best] < 0.5 * medians[not best]
-    if not fits and is_clear and medians[best] < _HAND_LIMIT:
-        # Joints regressed from meshes differ slightly from the skeleton's.
-        return [best]
-    return fits
 
 
 def _compare_hands(stored: bool | None, flat: bool) -> Iterator[Finding]:

@@ -8,6 +8,8 @@ import numpy as np
 from .converters.bodies import POSES, smplx_joints
 from .human_data import HumanData
 
+HAND_TOLERANCE = 0.005  # meters, after aligning the wrists
+_LIMIT = 0.02  # meters; above it, neither convention fits
 _HANDS = {'left': slice(25, 40), 'right': slice(40, 55)}
 _WRISTS = {'left': 20, 'right': 21}
 
@@ -108,3 +110,14 @@ def pose_errors(
     error = np.linalg.norm(body - truth, axis=-1).max(axis=1)
     worst = np.fmax(*hands)
     return worst[np.isfinite(worst)], error
+
+
+def fitting_conventions(medians: dict[bool, float]) -> list[bool]:
+    """Values of ``flat_hand_mean`` with which the joints agree."""
+    fits = [flat for flat, m in medians.items() if m < HAND_TOLERANCE]
+    best = min(medians, key=lambda flat: medians[flat])
+    is_clear = medians[best] < 0.5 * medians[not best]
+    if not fits and is_clear and medians[best] < _LIMIT:
+        # Joints regressed from meshes differ slightly from the skeleton's.
+        return [best]
+    return fits
