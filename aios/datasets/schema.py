@@ -328,8 +328,10 @@ def _check_meta(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
         elif name in _META_NUMBERS and not _is_numeric(value):
             yield _not_numbers(f'meta.{name}', value)
     for name in _FLAGS:
-        shape = np.shape(meta.get(name))
-        if shape[:1] == (rows,) and np.prod(shape) != rows:
+        value = np.asarray(meta.get(name))
+        if not rows or value.shape[:1] != (rows,):
+            continue  # is ignored
+        if value.size != rows:
             yield Fault(
                 'wrong_shape',
                 f'meta.{name}',

@@ -99,6 +99,16 @@ CASES = {
         change('meta', 'height', to=[240]),
         '6 rows',
     ),
+    'meta.smplx_valid': (
+        'wrong_type',
+        change('meta', 'smplx_valid', to=[1, 1, None, 1, 1, 1]),
+        'array of object',
+    ),
+    'meta.is_kid': (
+        'wrong_type',
+        change('meta', 'is_kid', to=['0', '1', '0', '0', '0', '0']),
+        'array of numbers',
+    ),
     'image_path, empty': (
         'wrong_type',
         change('image_path', to=lambda a: [*a[:3], '', *a[4:]]),
