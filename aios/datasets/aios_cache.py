@@ -12,6 +12,7 @@ Symbols: ``n`` persons of an image, ``P`` persons, ``M`` images.
 from __future__ import annotations
 
 import logging
+import math
 import os.path as osp
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -394,6 +395,9 @@ def _numbers(value: Any, count: int, shape: tuple[int, ...]) -> np.ndarray:
     """``(n, *shape)`` float32; ``None`` gives zeros, extra values are cut."""
     if value is None:
         return np.zeros((count, *shape), np.float32)
+    size = math.prod(shape)
+    if not count:
+        return np.zeros((0, *shape), np.float32)
     flat = np.asarray(value, np.float32).reshape(count, -1)
     size = int(np.prod(shape, dtype=int))
     return flat[:, :size].reshape(count, *shape)

@@ -260,6 +260,7 @@ class HumanDataset(BaseDataset):
         if (
             self.label_options.image_size is not None
             or policy == 'ignore'
+            or not len(data)
             or has_image_sizes(data)
             or 'image_path' not in data
         ):

@@ -6,6 +6,8 @@ Symbols: ``P`` persons and crowds, ``M`` images, ``Q`` crowds in them.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .faults import HumanDataError
@@ -119,8 +121,9 @@ def smpl_columns(data: HumanData, rows: np.ndarray) -> dict[str, np.ndarray]:
     sizes = {'global_orient': 3, 'body_pose': 69, 'betas': 10}
     values = {}
     for name, size in sizes.items():
-        value = np.asarray(params.get(name, np.zeros((0, 0))))
-        value = value.reshape(len(value), -1)[:, :size]
+        value = np.asarray(params.get(name, ()))
+        value = value.reshape(len(value), math.prod(value.shape[1:]))
+        value = value[:, :size]
         if value.shape != (len(data), size):
             raise HumanDataError.of(
                 'wrong_shape',

@@ -10,6 +10,7 @@ Symbols: ``N`` rows of the file, ``P`` persons kept, ``M`` images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -218,8 +219,12 @@ def image_sizes(
         HumanDataError: If one is unknown.
     """
     meta = data.get('meta', {})
-    height, width = (np.asarray(meta.get(k, ())) for k in ('height', 'width'))
-    if height.size and width.size:
+    # None is unknown, NaN as a number.
+    height, width = (
+        np.asarray(meta.get(key, ()), np.float64).reshape(-1)
+        for key in ('height', 'width')
+    )
+    if (height.size and width.size) or not len(rows):
         sizes = np.stack((height[rows], width[rows]), axis=1)
     elif image_size is not None:
         sizes = np.broadcast_to(image_size, (len(rows), 2))
@@ -316,8 +321,9 @@ def _body(
     def read(name: str, size: int) -> np.ndarray:
         if name not in params:
             return np.zeros((count, size), np.float32)
-        value = np.asarray(params[name])[rows].reshape(count, -1)
-        return value[:, :size].astype(np.float32)
+        value = np.asarray(params[name])
+        value = value.reshape(len(value), math.prod(value.shape[1:]))
+        return value[rows, :size].astype(np.float32)
 
     hands = np.hstack([read(name, 45) for name in _HAND_KEYS.values()])
     if options.hand_mean is not None:

@@ -204,6 +204,32 @@ def test_absent_parts(cached):
     assert set(persons['keypoints_weight'].ravel()) == {1}
 
 
+def test_absent_joints_stay_absent(cached):
+    """Zeros, not the negated position of the pelvis."""
+
+    def change(index, item):
+        item['joint_cam'][0, 12] = 0
+
+    points = persons_of(cached.read(change))['keypoints3d']
+    assert not points[0, 12].any()
+    assert points[1, 12].any()
+
+
+def test_image_without_persons(cached):
+    def change(index, item):
+        if index == 1:
+            for name, value in item.items():
+                if name in ('joint_img', 'joint_cam', 'gender'):
+                    item[name] = value[:0]
+                elif name.endswith('bbox'):
+                    item[name] = []
+            params = item['smplx_param']
+            item['smplx_param'] = {k: v[:0] for k, v in params.items()}
+
+    cache = cached.read(change)
+    assert [info['img_id'] for info in infos(cache)] == [0, 2]
+
+
 def test_broken_persons_are_dropped(cached):
     def change(index, item):
         item['joint_cam'][0, 5, 1] = np.nan if index == 2 else 0

@@ -265,3 +265,42 @@ def test_duplicates_of_persons_that_are_left_out(toy, ubody):
     np.testing.assert_allclose(
         labels['bboxes'], [[x, y, x + w, y + h]], rtol=1e-5
     )
+
+
+def test_confidences_of_other_programs(toy, arrays):
+    """Visibilities of COCO and scores of heat maps."""
+    for key in ('keypoints2d_smplx', 'keypoints3d_smplx'):
+        arrays[key][0, :6, -1] = 2, 1, 1.07, 1, 0.5, -0.01
+    names = ('pelvis', 'left_hip', 'right_hip', 'left_knee', 'right_knee')
+    chosen = list(SMPLX_137.indices(names))
+    labels = persons(toy())
+    for name in ('keypoints_weight', 'keypoints3d_visible'):
+        assert labels[name][0, chosen].tolist() == [1, 1, 1, 0.5, 0]
+
+
+@pytest.mark.parametrize('key', ['keypoints2d_smplx', 'keypoints3d_smplx'])
+def test_percentages_are_no_confidences(toy, arrays, key):
+    arrays[key][3:5, 20, -1] = 87
+    message = rf'wrong_confidence\] {key}, row 3 and 1 more.*got 87'
+    with pytest.raises(HumanDataError, match=message):
+        persons(toy())
+
+
+def test_joints_without_confidence(toy, arrays):
+    """They may be NaN; in 3-D they are zeros, not the negated pelvis."""
+    for key in ('keypoints2d_smplx', 'keypoints3d_smplx'):
+        arrays[key][0, 20] = np.nan
+        arrays[key][0, 20, -1] = 0
+    arrays['keypoints3d_smplx'][1, 20, 3] = 0
+    dataset = toy().open()
+    assert not dataset.labels.info['dropped']
+    labels = dataset.get_data_info(0)['instances_arrays']
+    wrist = SMPLX_137.index('left_wrist')
+    assert not labels['keypoints'][0, wrist].any()
+    assert not labels['keypoints3d'][:, wrist].any()
+    assert not labels['keypoints3d_visible'][:, wrist].any()
+
+
+def test_smpl_that_the_file_lacks(toy):
+    with pytest.raises(HumanDataError, match='read_smpl needs 3 numbers'):
+        toy().open(read_smpl=True)

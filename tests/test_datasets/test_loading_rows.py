@@ -113,16 +113,21 @@ def test_missing_images(toy):
     assert len(ignoring) == 3
 
 
-@pytest.mark.parametrize('size', [0, -3, 1e308, np.inf, np.nan])
+@pytest.mark.parametrize('size', [0, -3, 1e308, np.inf, np.nan, None])
 def test_sizes_that_no_image_has(toy, arrays, size):
-    width = np.array(arrays['meta']['width'], float)
-    width[2] = size
-    arrays['meta']['width'] = width
+    arrays['meta']['width'][2] = size
     files = toy()
     with pytest.raises(
         HumanDataError, match=r'meta\.height, row 2: .* numbers of pixels'
     ):
         files.open()
+
+
+def test_sizes_as_columns(toy, arrays):
+    for name in ('height', 'width'):
+        arrays['meta'][name] = np.array(arrays['meta'][name])[:, None]
+    info = toy().open().get_data_info(0)
+    assert (info['height'], info['width']) == (240, 320)
 
 
 def test_min_persons(toy):
@@ -151,6 +156,32 @@ def test_images_without_persons(toy, arrays):
         check_gt_instances(sample['data_samples'].gt_instances)
     every_second = files.open(filter_cfg={'min_persons': 0}, sample_interval=2)
     assert len(every_second) == 3
+
+
+def test_no_image_has_persons(toy, arrays):
+    root = toy().root
+
+    def nobody(value):
+        if isinstance(value, dict):
+            return {name: nobody(part) for name, part in value.items()}
+        return value if isinstance(value, (str, bool)) else value[:0]
+
+    content = {
+        key: value if key.endswith('_mask') else nobody(value)
+        for key, value in arrays.items()
+    }
+    content['misc'] = {
+        'empty_images': dict(
+            image_path=['images/000002.png'], height=[240], width=[320]
+        )
+    }
+    files = toy(content, 'nobody.npz')
+    dataset = HumanDataset(
+        files.ann_file, str(root), pipeline=TRAIN, test_mode=True
+    )
+    assert len(dataset) == 1
+    check_gt_instances(dataset[0]['data_samples'].gt_instances)
+    assert len(dataset[0]['data_samples'].gt_instances) == 0
 
 
 @pytest.mark.parametrize(
