@@ -54,7 +54,9 @@ def _fields() -> dict[str, GtField]:
         'keypoints_visible': GtField(
             (joints,), real, 'visibility as a detection target'
         ),
-        'keypoints3d': GtField((joints, 3), real, 'pelvis-relative, m'),
+        'keypoints3d': GtField(
+            (joints, 3), real, 'pelvis-relative, m; zeros if absent'
+        ),
         'keypoints3d_visible': GtField((joints,), real, 'weight'),
         'smplx_pose': GtField((rotations, 3), real, 'axis-angle, rad'),
         'smplx_pose_valid': GtField((rotations,), real, '0/1'),

@@ -272,6 +272,23 @@ def test_root_alignment_ignores_where_the_wrist_is(persons) -> None:
     torch.testing.assert_close(losses['smplx_lhand_kp3d'], expected)
 
 
+def test_no_root_alignment_without_the_root(persons) -> None:
+    persons.joints3d_weight[:] = 1
+    wrist = 12  # left
+    persons.joints3d[0, wrist] = 0  # absent
+    persons.joints3d_weight[1, wrist] = 0  # does not supervise
+    persons.joints3d[:, 0] = 0
+    loss = SMPLXJoint3DLoss()
+    predictions = PersonPredictions({}, {}, None, persons.joints3d + 0.1)
+    predictions.joints3d[:, wrist] += 0.1
+    losses = loss(predictions, persons, loss.terms)
+    assert (losses['smplx_lhand_kp3d_ra'] > 0).tolist() == [False, True, True]
+    factors = loss.avg_factors(persons)
+    assert factors['smplx_lhand_kp3d_ra'].count == 2
+    for name in ('lhand_kp3d', 'rhand_kp3d_ra', 'body_kp3d_ra'):
+        assert factors[f'smplx_{name}'].count == 3
+
+
 @pytest.mark.parametrize('random_boxes', [False, True])
 @pytest.mark.parametrize('avg_factor', ['persons', 'queries'])
 def test_denoising_of_an_image_without_persons(

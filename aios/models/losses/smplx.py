@@ -23,6 +23,7 @@ from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
 _EPS = 1e-6
 _SCALE_EPS = 1e-9
+_PELVIS = SMPLX_137.index('pelvis')
 
 
 def _rotation_name(part: Part) -> str:
@@ -139,6 +140,7 @@ class SMPLXJoint3DLoss(PersonLoss):
 
     Roots (``_ra``, root-aligned) are the wrists for hands, the neck for the
     face and the pelvis for the body, so the two losses of the body are equal.
+    Persons whose root is not annotated have no such loss.
     """
 
     needs_joints = True
@@ -158,9 +160,8 @@ class SMPLXJoint3DLoss(PersonLoss):
         joints = predictions.joints3d
         if joints is None:
             return {}
-        weight = targets.joints3d_weight
-        pelvis = SMPLX_137.index('pelvis')
-        error = (joints - joints[:, pelvis : pelvis + 1]) - targets.joints3d
+        pelvis = joints[:, _PELVIS : _PELVIS + 1]
+        error = (joints - pelvis) - targets.joints3d
         losses = {}
         for part in PARTS:
             root = SMPLX_137.index(part.root)
@@ -170,17 +171,17 @@ class SMPLXJoint3DLoss(PersonLoss):
                 ('_ra', part_error - error[:, root : root + 1]),
             ):
                 if (term := f'smplx_{part.name}_kp3d{suffix}') in terms:
-                    distance = value.abs().sum(-1) * weight[:, part.joints]
-                    losses[term] = distance.sum(-1)
+                    weight = _joints3d_weight(targets, part, bool(suffix))
+                    losses[term] = (value.abs().sum(-1) * weight).sum(-1)
         return losses
 
     def avg_factors(self, targets: PersonTargets) -> dict[str, AvgFactor]:
         """See the base class."""
-        weight = targets.joints3d_weight
-        factors = {part.name: _persons_with(part, weight) for part in PARTS}
         return {
-            f'smplx_{part}_kp3d{suffix}': factor
-            for part, factor in factors.items()
+            f'smplx_{part.name}_kp3d{suffix}': _persons_with(
+                _joints3d_weight(targets, part, bool(suffix))
+            )
+            for part in PARTS
             for suffix in ('', '_ra')
         }
 
@@ -224,7 +225,7 @@ class SMPLXJoint2DLoss(PersonLoss):
         """See the base class."""
         weight = self._weight(targets)
         return {
-            f'smplx_{part.name}_kp2d': _persons_with(part, weight)
+            f'smplx_{part.name}_kp2d': _persons_with(weight[:, part.joints])
             for part in PARTS
         }
 
@@ -233,10 +234,28 @@ class SMPLXJoint2DLoss(PersonLoss):
         return weight.square() if self.square_confidence else weight
 
 
-def _persons_with(part: Part, joints_weight: Tensor) -> AvgFactor:
-    """Number of persons with a weighted joint of the part."""
-    has_weight = joints_weight[:, part.joints].sum(-1) > 0
-    return AvgFactor(has_weight.sum(), _EPS)
+def _joints3d_weight(
+    targets: PersonTargets, part: Part, is_aligned: bool
+) -> Tensor:
+    """``(M, K)`` weights of the joints of a part.
+
+    Args:
+        targets: Labels.
+        part: The part.
+        is_aligned: Whether joints are relative to the root of the part.
+    """
+    weight = targets.joints3d_weight[:, part.joints]
+    root = SMPLX_137.index(part.root)
+    if is_aligned and root != _PELVIS:
+        # Absent joints are zeros.
+        known = targets.joints3d[:, root].any(-1, keepdim=True)
+        weight = weight * known
+    return weight
+
+
+def _persons_with(weight: Tensor) -> AvgFactor:
+    """Number of persons with a weighted joint ``(M, K)``."""
+    return AvgFactor((weight.sum(-1) > 0).sum(), _EPS)
 
 
 def project_to_image(
