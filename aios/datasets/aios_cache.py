@@ -23,7 +23,7 @@ from mmengine.logging import print_log
 from tqdm import tqdm
 
 from aios.registry import DATASETS
-from aios.structures import PARTS, SMPLX_137
+from aios.structures import PARTS
 from aios.utils.choices import check_choice
 from aios.utils.safe_io import (
     CorruptFileError,
@@ -36,6 +36,7 @@ from . import benchmarks
 from .faults import HumanDataError, file_fault
 from .human_dataset import HumanDataset, read_hand_mean
 from .image_list import ImageList
+from .joint_labels import align_pelvis, bound_confidences, swap_eyeballs
 from .label_options import DropCount, LabelOptions, LabelTable
 from .labels import (
     gender_codes,
@@ -65,7 +66,7 @@ _POSES = {
     'rhand_pose': 45,
     'jaw_pose': 3,
 }
-_EYES = (67, 68)
+_JOINTS = {'keypoints': 'joint_img', 'keypoints3d': 'joint_cam'}
 
 
 @DATASETS.register_module()
@@ -251,15 +252,14 @@ class AiOSCacheDataset(HumanDataset):
         if self.binary_confidence:
             points = columns['keypoints']
             points[..., 2] = points[..., 2] > 0
-        pelvis = SMPLX_137.index('pelvis')
+        for name, field in _JOINTS.items():
+            if name in columns:
+                bound_confidences(columns[name], field, columns['row'])
+                if options.legacy_eye_swap:
+                    swap_eyeballs(columns[name])
         if 'keypoints3d' in columns:
             points = columns['keypoints3d']
-            points[..., :3] -= points[:, pelvis, None, :3].copy()
-        if options.legacy_eye_swap:
-            for name in ('keypoints', 'keypoints3d'):
-                if name in columns:
-                    points = columns[name]
-                    points[:, list(_EYES)] = points[:, list(_EYES[::-1])]
+            align_pelvis(points, np.asarray(~points.any(axis=-1)))
         if flat:
             mean = np.asarray(read_hand_mean(self.body_model_path))
             columns['smplx_pose'][:, 22:52] -= mean.reshape(30, 3)
@@ -399,7 +399,6 @@ def _numbers(value: Any, count: int, shape: tuple[int, ...]) -> np.ndarray:
     if not count:
         return np.zeros((0, *shape), np.float32)
     flat = np.asarray(value, np.float32).reshape(count, -1)
-    size = int(np.prod(shape, dtype=int))
     return flat[:, :size].reshape(count, *shape)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from aios.structures import HUMAN_DATA_190, PARTS, box_iou, sanitize_xywh
 from aios.utils.images import decode_image
 
 from .faults import HumanDataError
+from .findings import Finding, Report
 from .hand_convention import (
     HAND_TOLERANCE,
     fitting_conventions,
@@ -26,9 +26,10 @@ from .hand_convention import (
 )
 from .human_data import HumanData
 from .image_sizes import are_image_sizes
+from .joint_labels import MAX_CONFIDENCE
 from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
 from .labels import hand_poses_are_flat
-from .schema import find_non_finite, is_keypoint_key
+from .schema import find_non_finite, is_keypoint_key, non_finite_rows
 from .supervision import unboxed_parts
 
 BODY_TOLERANCE = 0.01  # meters, after aligning the pelvis
@@ -37,69 +38,6 @@ _MAX_PER_IMAGE = 200
 _OUTSIDE_SHARE = 0.5
 _HAND_NAMES = {False: 'relative to the mean hand', True: 'absolute (flat)'}
 _PART_GROUPS = {'lhand': 'left_hand', 'rhand': 'right_hand'}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One kind of problem.
-
-    Attributes:
-        check: Short name.
-        message: Description of the problem.
-        is_error: Whether training with the file would be wrong.
-        rows: Affected rows; empty for the whole file.
-        drops: Whether :func:`aios.datasets.repair.fix` drops these rows.
-        example: Description of the first affected row.
-    """
-
-    check: str
-    message: str
-    is_error: bool = True
-    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    drops: bool = False
-    example: str = ''
-
-    def __str__(self) -> str:
-        kind = 'ERROR' if self.is_error else 'warning'
-        text = f'{kind:<8}{self.check:<18}'
-        if len(self.rows):
-            shown = ', '.join(str(row) for row in self.rows[:3])
-            text += f'{len(self.rows)} rows ({shown}, ...): '
-        text += self.message
-        return f'{text}; {self.example}' if self.example else text
-
-
-@dataclass
-class Report:
-    """Findings about one file.
-
-    Attributes:
-        facts: Descriptions of the checked content, by topic.
-        findings: The problems.
-        flat_hands: Whether the joints fit absolute hand poses; None if
-            unknown.
-        swapped_eyes: Keypoints whose eyeballs are swapped.
-        pose_gender: Gender of the model that gives the joints of all
-            persons; None for that of ``meta.gender``, or if unknown.
-    """
-
-    facts: dict[str, str] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    flat_hands: bool | None = None
-    swapped_eyes: tuple[str, ...] = ()
-    pose_gender: str | None = None
-
-    @property
-    def errors(self) -> list[Finding]:
-        """Findings that make the file unfit for training."""
-        return [finding for finding in self.findings if finding.is_error]
-
-    def __str__(self) -> str:
-        lines = [f'{name:<18}{text}' for name, text in self.facts.items()]
-        lines += map(str, self.findings)
-        warnings = len(self.findings) - len(self.errors)
-        lines.append(f'{len(self.errors)} errors, {warnings} warnings')
-        return '\n'.join(lines)
 
 
 def check_human_data(
@@ -129,6 +67,7 @@ def check_human_data(
     _describe(data, report)
     for found in (  # generators, which are evaluated in this order
         _non_finite(data),
+        _confidences(data),
         _boxes(data),
         _part_boxes(data),
         _unboxed_parts(data),
@@ -166,13 +105,37 @@ def _non_finite(data: HumanData) -> Iterator[Finding]:
     for fault in find_non_finite({k: data.raw(k) for k in data}):
         group, _, name = fault.field.partition('.')
         value = data.raw(group)[name] if name else data.raw(group)
-        bad = ~np.isfinite(np.reshape(value, (len(value), -1))).all(axis=1)
         yield Finding(
             'not finite',
             f'{fault.field} is NaN or infinite',
-            rows=np.flatnonzero(bad),
+            rows=np.flatnonzero(non_finite_rows(fault.field, value)),
             drops=len(value) == len(data),
         )
+
+
+def _confidences(data: HumanData) -> Iterator[Finding]:
+    for key in (*KEYPOINTS_2D, *KEYPOINTS_3D):
+        if key not in data or not len(data.raw(key)):
+            continue
+        confidence = data.raw(key)[..., -1]
+        low, high = confidence.min(axis=1), confidence.max(axis=1)
+        rows = np.flatnonzero(high > MAX_CONFIDENCE)
+        if len(rows):
+            yield Finding(
+                'confidence',
+                f'{key} has confidences above {MAX_CONFIDENCE}, which '
+                'datasets refuse',
+                rows=rows,
+                example=f'up to {high.max():g}',
+            )
+        rows = np.flatnonzero((low < 0) | (high > 1))
+        if len(rows):
+            yield Finding(
+                'confidence',
+                f'{key} has confidences outside 0..1, read as 0 or 1',
+                is_error=False,
+                rows=rows,
+            )
 
 
 def _sizes(data: HumanData) -> tuple[np.ndarray, np.ndarray] | None:

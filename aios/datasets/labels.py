@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from aios.structures import PARTS, SMPLX_137, sanitize_xywh
+from aios.structures import PARTS, sanitize_xywh
 
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
 from .image_sizes import are_image_sizes
+from .joint_labels import keypoints2d, keypoints3d
 from .label_extras import (
     crowd_columns,
     image_cameras,
@@ -103,9 +104,10 @@ def block_labels(
 
     columns = {'row': rows}
     columns |= _boxes(data, rows, sizes, options)
-    columns['keypoints'] = _keypoints2d(data, keys[0], rows, options)
+    swap = options.legacy_eye_swap
+    columns['keypoints'] = keypoints2d(data, keys[0], rows, swap)
     if keys[1] is not None:
-        columns['keypoints3d'] = _keypoints3d(data, keys[1], rows, options)
+        columns['keypoints3d'] = keypoints3d(data, keys[1], rows, swap)
     columns |= _body(data, rows, options)
     columns |= _part_flags(data, rows, columns, options)
     if options.read_vertices and 'vertices' in data:
@@ -274,36 +276,6 @@ def _boxes(
         columns[f'{part}_box_valid'] = valid & annotated
         columns[f'{part}_valid'] = annotated
     return columns
-
-
-def _keypoints2d(
-    data: HumanData, key: str, rows: np.ndarray, options: LabelOptions
-) -> np.ndarray:
-    """``(P, 137, 3)`` x, y, confidence."""
-    joints = data.joints(key, SMPLX_137, rows)
-    points = joints[..., :3].astype(np.float32)
-    if joints.shape[-1] == 4:
-        # UBody: x, y, COCO's visibility, and an unused constant.
-        points[..., 2] = points[..., 2] > 0
-    return _swap_eyes(points, options)
-
-
-def _keypoints3d(
-    data: HumanData, key: str, rows: np.ndarray, options: LabelOptions
-) -> np.ndarray:
-    """``(P, 137, 4)`` pelvis-relative meters, confidence."""
-    points = data.joints(key, SMPLX_137, rows).astype(np.float32)
-    pelvis = points[:, SMPLX_137.index('pelvis')].copy()
-    points[..., :3] -= pelvis[:, None, :3]
-    # Absent joints are zero. Without a pelvis, the others are unknown.
-    points[~pelvis.any(axis=1), :, 3] = 0
-    return _swap_eyes(points, options)
-
-
-def _swap_eyes(points: np.ndarray, options: LabelOptions) -> np.ndarray:
-    if options.legacy_eye_swap:
-        points[:, [67, 68]] = points[:, [68, 67]]
-    return points
 
 
 def body_model_of(data: HumanData) -> str | None:

@@ -12,9 +12,9 @@ import torch
 
 from aios.structures import box_iou, xywh_to_xyxy
 
-from .checks import Report
 from .converters.table import Cameras, box_columns
 from .faults import HumanDataError
+from .findings import Report
 from .hand_convention import posable_rows, pose_rows
 from .human_data import HumanData
 from .image_sizes import add_image_sizes, has_image_sizes

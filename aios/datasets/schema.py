@@ -133,20 +133,36 @@ def find_non_finite(items: Mapping[str, Any]) -> list[Fault]:
     """
     faults = []
     for field, value in _labels(items):
-        if value.dtype.kind == 'f':
-            axes = tuple(range(1, value.ndim))
-            bad = np.flatnonzero(~np.isfinite(value).all(axis=axes))
-            if len(bad):
-                faults.append(
-                    Fault(
-                        'not_finite',
-                        field,
-                        'NaN or infinity; allowed are finite numbers',
-                        int(bad[0]),
-                        len(bad),
-                    )
+        bad = np.flatnonzero(non_finite_rows(field, value))
+        if len(bad):
+            faults.append(
+                Fault(
+                    'not_finite',
+                    field,
+                    'NaN or infinity; allowed are finite numbers',
+                    int(bad[0]),
+                    len(bad),
                 )
+            )
     return faults
+
+
+def non_finite_rows(field: str, value: np.ndarray) -> np.ndarray:
+    """Rows with NaN or infinity.
+
+    Args:
+        field: Key, with a dot before a sub-key.
+        value: ``(N, ...)``.  Keypoints of confidence 0 may be NaN.
+
+    Returns:
+        ``(N,)`` bool.
+    """
+    if value.dtype.kind != 'f':
+        return np.zeros(len(value), bool)
+    finite = np.isfinite(value)
+    if is_keypoint_key(field) and value.ndim == 3:
+        finite |= value[..., -1:] == 0
+    return np.asarray(~finite.all(axis=tuple(range(1, value.ndim))))
 
 
 def _length(value: Any) -> int | None:
@@ -335,8 +351,10 @@ def _check_meta(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
             yield Fault(
                 'wrong_shape',
                 f'meta.{name}',
-                f'must have one number per row, got shape {shape}',
+                f'must have one number per row, got shape {value.shape}',
             )
+        elif value.dtype.kind not in 'fiub':
+            yield _not_numbers(f'meta.{name}', value)
     gender = meta.get('gender')
     if _length(gender):
         known = np.isin(np.asarray(gender, dtype=str), GENDERS)

@@ -162,7 +162,7 @@ def test_raw_visibilities_of_ubody(cached):
     assert persons['keypoints_weight'][0, :3].tolist() == [0, 1, 1]
     assert persons['keypoints3d_visible'][0, :3].tolist() == [0, 1, 1]
     persons = persons_of(cached.read(change))
-    assert persons['keypoints_weight'][0, :3].tolist() == [0, 1, 2]
+    assert persons['keypoints_weight'][0, :3].tolist() == [0, 1, 1]
 
 
 def test_limit_of_neutral_shapes(cached):
@@ -260,6 +260,10 @@ def infos(dataset):
         (
             lambda i, item: item.update(as_smplx='smpl' if i else 'smplx'),
             'as_smplx',
+        ),
+        (
+            lambda i, item: item['joint_img'].__setitem__((0, 3, 2), 80),
+            r'\[wrong_confidence\] joint_img',
         ),
         (
             lambda i, item: item.update(img_shape=(2**70, 5)),

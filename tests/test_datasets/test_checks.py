@@ -101,6 +101,22 @@ def test_duplicate_of_a_broken_row(data, bedlam):
     )
 
 
+@pytest.mark.parametrize(('value', 'is_error'), [(1.5, False), (80, True)])
+def test_odd_confidences(data, bedlam, value, is_error):
+    data['keypoints2d_smplx'][2, 7, 2] = value
+    report = checks(data, bedlam, images=False)
+    found = [f for f in report.findings if f.check == 'confidence']
+    assert {tuple(f.rows) for f in found} == {(2,)}
+    assert bool(report.errors) == is_error
+
+
+def test_absent_joints_may_be_nan(data, bedlam):
+    data['keypoints2d_smplx'][2, 7] = np.nan, np.nan, 0
+    assert not checks(data, bedlam, images=False).findings
+    data['keypoints2d_smplx'][2, 7, 2] = 1
+    assert names(checks(data, bedlam, images=False)) == {'not finite'}
+
+
 def test_hand_joints_elsewhere(data, bedlam):
     groups = HUMAN_DATA_190.groups
     left, right = (list(groups[f'{s}_hand']) for s in ('left', 'right'))

@@ -11,6 +11,7 @@ from aios.datasets import (
     BEDLAMDataset,
     COCONADataset,
     EgoBodyDataset,
+    HumanDataError,
     HumanDataset,
     UBodyDataset,
 )
