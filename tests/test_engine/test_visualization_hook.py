@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import cv2
 import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from aios.engine.hooks.visualization_hook import draw_sample
+from aios.engine.hooks.visualization_hook import (
+    WholeBodyVisualizationHook,
+    draw_sample,
+)
 from aios.structures import GT_FIELDS
 from aios.visualization.local_visualizer import WholeBodyVisualizer
 
@@ -97,3 +103,30 @@ def test_mesh_is_seen_by_the_camera_of_the_prediction(sample, layer):
     pixels = points[:, :2] / points[:, 2:] * FOCAL + (WIDTH / 2, HEIGHT / 2)
     expected = np.concatenate((pixels.min(0), pixels.max(0)))
     np.testing.assert_allclose(_touched(drawn), expected, atol=1.5)
+
+
+@pytest.mark.parametrize('datasets', [1, 2])
+def test_every_image_of_a_test_has_its_file(sample, tmp_path, datasets):
+    """Concatenated datasets number from 0 and may have one name."""
+    image = np.full((HEIGHT, WIDTH, 3), GRAY, np.uint8)
+    members = [SimpleNamespace()] * datasets
+    dataset = SimpleNamespace(datasets=members if datasets > 1 else ())
+    runner = SimpleNamespace(
+        work_dir=tmp_path,
+        timestamp='now',
+        visualizer=WholeBodyVisualizer(panels=[['boxes']]),
+        test_dataloader=SimpleNamespace(dataset=dataset),
+    )
+    hook = WholeBodyVisualizationHook(test_out_dir='drawn')
+    for number in range(datasets):
+        path = tmp_path / f'set_{number}/image.png'
+        path.parent.mkdir()
+        cv2.imwrite(str(path), image)
+        other = sample.clone()
+        other.set_metainfo(dict(img_path=str(path)))
+        hook.after_test_iter(runner, 0, None, [other])
+    names = sorted(p.name for p in (tmp_path / 'now/drawn').iterdir())
+    assert len(names) == datasets
+    assert all(name.startswith('000003_image') for name in names)
+    if datasets == 1:
+        assert names == ['000003_image.jpg']

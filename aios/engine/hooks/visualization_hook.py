@@ -18,6 +18,7 @@ from aios.evaluation.samples import ground_truth_of
 from aios.registry import HOOKS
 from aios.results import predictions_of
 from aios.structures import GT_FIELDS, convert_joints
+from aios.utils.digests import digest
 from aios.utils.images import decode_image
 from aios.visualization import write_image
 from aios.visualization.local_visualizer import WholeBodyVisualizer
@@ -69,7 +70,7 @@ class WholeBodyVisualizationHook(Hook):
             return
         sample = outputs[0]
         runner.visualizer.add_image(
-            f'val_{_name(sample)}',
+            f'val_{_name(sample, runner.val_dataloader)}',
             self._draw(runner, sample),
             step=runner.epoch if runner.epoch else runner.iter,
         )
@@ -94,13 +95,14 @@ class WholeBodyVisualizationHook(Hook):
             return
         for sample in outputs or ():
             image = self._draw(runner, sample)
+            name = _name(sample, runner.test_dataloader)
             if self.test_out_dir is not None:
                 folder = Path(runner.work_dir, runner.timestamp)
-                path = folder / self.test_out_dir / f'{_name(sample)}.jpg'
+                path = folder / self.test_out_dir / f'{name}.jpg'
                 write_image(image, path, overwrite=True)
             if self.show:
                 runner.visualizer.show(
-                    image, win_name=_name(sample), wait_time=self.wait_time
+                    image, win_name=name, wait_time=self.wait_time
                 )
 
     def _draw(self, runner: Runner, sample: DetDataSample) -> np.ndarray:
@@ -162,6 +164,11 @@ def _displayed(persons: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _name(sample: DetDataSample) -> str:
-    """Name of a sample, unique in the dataset."""
-    return f'{sample.img_id:06d}_{Path(sample.img_path).stem}'
+def _name(sample: DetDataSample, loader: Any) -> str:
+    """Name of a sample, unique in the dataset of the loader."""
+    name = f'{sample.img_id:06d}_{Path(sample.img_path).stem}'
+    if len(getattr(loader.dataset, 'datasets', ())) < 2:
+        return name
+    # All concatenated datasets number from 0.
+    source = sample.get('dataset_name', ''), sample.img_path
+    return f'{name}_{digest(source)[:8]}'
