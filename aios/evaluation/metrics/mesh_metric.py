@@ -36,7 +36,7 @@ from aios.evaluation.samples import (
     inside_image,
 )
 from aios.registry import METRICS
-from aios.results import finite_predictions_of
+from aios.results import as_array, finite_predictions_of
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53, joint_mapping
 from aios.utils.choices import check_choice
 
@@ -68,7 +68,7 @@ class _Scene:
     predicted: Persons
     true: Persons
     size: tuple[float, float]
-    weights: np.ndarray | None
+    weights: np.ndarray
 
     @cached_property
     def joints(self) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +157,7 @@ class SMPLXMeshMetric(NumberMetric):
         score_thr: Predictions with a lower score are left out; default 0.3
             for ``'hungarian'``, otherwise 0.
         weighted_match: Weight joints in the match by the confidence of their
-            annotation (UBody) instead of equally.
+            annotation (UBody) instead of equally; absent ones never count.
         in_image: Evaluate only points whose true position is in the image;
             alignment uses all points (UBody).
         per_camera: Also report each camera, ``camera-1/MPVPE-all`` ...; it
@@ -253,9 +253,11 @@ class SMPLXMeshMetric(NumberMetric):
         true = ground_truth_of(sample)
         predicted, broken = self._predictions(sample)
         height, width = sample['ori_shape'][:2]
-        weights = None
-        if self.weighted_match:
-            weights = true['keypoints_visible'][:, _BODY]
+        weights = true['keypoints_visible'][:, _BODY]
+        if not self.weighted_match:
+            labels = as_array(sample['gt_instances']['keypoints'])[:, _BODY]
+            # Labels outside the image count; absent ones are zeros.
+            weights = (weights > 0) | labels.any(-1)
         scene = _Scene(predicted, true, (width, height), weights)
         pairs = self.match.pair(scene)
         registered = 'vertices' in true
