@@ -19,6 +19,7 @@ from aios.evaluation.functional import (
     pairwise_iou,
     procrustes_align,
 )
+from aios.evaluation.functional.errors import MAX_EXACT_POINTS
 from aios.structures import SMPLX_137, joint_mapping
 from aios.utils.choices import check_choice
 
@@ -239,8 +240,7 @@ def _errors(
             mask = mask & known[:, [root]]
             a, b = a - predicted[:, [root]], b - true[:, [root]]
         else:
-            # A similarity fits very few points almost exactly.
-            mask = mask & (mask.sum(1, keepdims=True) > 3)
+            mask = mask & (mask.sum(1, keepdims=True) > MAX_EXACT_POINTS)
             a = procrustes_align(a, b, mask)(a)
         distance = np.linalg.norm(a - b, axis=-1) * MILLIMETERS
         errors[:, joints] = np.where(mask, distance, 0)

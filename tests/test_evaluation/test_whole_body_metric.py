@@ -85,6 +85,21 @@ def test_known_error(samples):
     assert metrics['MPJPE-face'] == pytest.approx(10, abs=1e-3)
 
 
+def test_few_joints_have_no_error_after_procrustes(samples):
+    """A similarity fits up to three joints almost exactly."""
+    for sample in samples:
+        sample.pred_instances.joints3d += torch.rand(144, 3) * 0.1
+    for seen, persons in ((3, 0), (4, 6)):
+        for sample in samples:
+            visible = sample.gt_instances.keypoints3d_visible
+            visible[:] = 0
+            visible[:, :seen] = 1
+        metrics = _evaluate(samples)
+        assert metrics['persons-body'] == 6
+        assert metrics['MPJPE-body'] > 1
+        assert ('PA-MPJPE-body' in metrics) == bool(persons)
+
+
 def test_missed_person(samples):
     persons = samples[0].pred_instances
     samples[0].pred_instances = persons[torch.tensor([0, 2])]

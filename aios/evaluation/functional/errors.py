@@ -13,6 +13,10 @@ import numpy as np
 
 from aios.structures.procrustes import procrustes_align
 
+MAX_EXACT_POINTS = 3
+"""Up to so many points are fitted almost exactly by a similarity, so that
+errors after it are meaningless."""
+
 
 def align_roots(points: np.ndarray, roots: np.ndarray) -> np.ndarray:
     """Move each person's root to the origin.
@@ -65,11 +69,16 @@ def procrustes_point_error(
         all_align: Align by all points (UBody), not only by those that count.
 
     Returns:
-        As :func:`mean_point_error`.
+        As :func:`mean_point_error`; persons aligned by only
+        :data:`MAX_EXACT_POINTS` points have no known error.
     """
-    transform = procrustes_align(predicted, true, None if all_align else mask)
+    align_mask = None if all_align else mask
+    transform = procrustes_align(predicted, true, align_mask)
     aligned = transform(np.asarray(predicted, np.float64))
-    return mean_point_error(aligned, true, mask)
+    error, known = mean_point_error(aligned, true, mask)
+    if align_mask is not None:
+        known &= np.sum(align_mask, axis=-1) > MAX_EXACT_POINTS
+    return error, known
 
 
 def masked_mean(
