@@ -105,6 +105,51 @@ class JointErrors:
         return rows
 
 
+class RecordFinder:
+    """Finds the record of an image.
+
+    Args:
+        records: Of ``DumpWholeBodyResults``.
+    """
+
+    def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
+        # Concatenated datasets may have the same name, and number from 0.
+        self._records: dict[Any, list[Mapping[str, Any]]] = {}
+        for record in records:
+            key = record.get('dataset_name'), record['img_id']
+            self._records.setdefault(key, []).append(record)
+
+    def __call__(self, info: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The record of an image.
+
+        Args:
+            info: Its annotation, from ``get_data_info``.
+
+        Raises:
+            ValueError: If it was not dumped, or the record belongs to
+                another image.
+        """
+        key = info.get('dataset_name'), info['img_id']
+        path, found = info['img_path'], self._records.get(key, [])
+        if not found:
+            raise ValueError(
+                f'image {key[1]} of {key[0]} ({path}) has no predictions; '
+                'they are from another dataset'
+            )
+        for record in found:
+            if record['img_path'] == path:
+                return record
+        # The images may have moved.
+        same = [r for r in found if _name(r['img_path']) == _name(path)]
+        if len(same) != 1:
+            others = ', '.join(record['img_path'] for record in found)
+            raise ValueError(
+                f'image {key[1]} of {key[0]} is {path} in the dataset and '
+                f'{others} in the predictions'
+            )
+        return same[0]
+
+
 def ground_truth_records(
     dataset: Any, records: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any]]]:
@@ -122,25 +167,10 @@ def ground_truth_records(
         ValueError: If an image was not dumped, or a record belongs to
             another image.
     """
-    by_id = {
-        (record.get('dataset_name'), record['img_id']): record
-        for record in records
-    }
+    record_of = RecordFinder(records)
     for index in tqdm(range(len(dataset)), desc='images'):
         info = dataset.get_data_info(index)
-        key = info.get('dataset_name'), info['img_id']
-        record = by_id.get(key)
-        if record is None:
-            raise ValueError(
-                f'image {key[1]} of {key[0]} ({info["img_path"]}) has no '
-                'predictions; they are from another dataset'
-            )
-        if _name(record['img_path']) != _name(info['img_path']):
-            raise ValueError(
-                f'image {key[1]} of {key[0]} is {info["img_path"]} in the '
-                f'dataset and {record["img_path"]} in the predictions'
-            )
-        yield index, info, record
+        yield index, info, record_of(info)
 
 
 def labels_in_image(

@@ -6,11 +6,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from mmengine.dataset import ConcatDataset
+from PIL import Image
 from toy_agora import load_tool
 
 from aios.datasets import HumanData, HumanDataset
@@ -85,6 +88,29 @@ def dump(records, tmp_path):
         return str(path)
 
     return write
+
+
+def test_concatenated_datasets_of_one_name(dataset, records, root, tmp_path):
+    """Both number from 0; images are told apart by their paths."""
+    copy = tmp_path / 'copy'
+    shutil.copytree(root, copy)
+    other = HumanDataset(
+        'humandata.npz', str(copy), dataset_name='toy', test_mode=True
+    )
+    more = [
+        {**r, 'img_path': r['img_path'].replace(str(root), str(copy))}
+        for r in records
+    ]
+    both = ConcatDataset([dataset, other])
+    errors = compare_joints(both, [*records, *more])
+    assert errors.images.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    moved = [
+        {**r, 'img_path': f'/elsewhere/{Path(r["img_path"]).name}'}
+        for r in records
+    ]
+    assert len(compare_joints(dataset, moved).images) == 6
+    with pytest.raises(ValueError, match='is .* in the dataset and /else'):
+        compare_joints(dataset, [*moved, *more])
 
 
 def test_one_joint(dataset, records):
@@ -178,6 +204,25 @@ def test_error_by_joint(root, records, dump, tmp_path, capsys):
     assert cv2.imread(str(tmp_path / 'o/joints.png')).shape[1] == 1400
     with pytest.raises(SystemExit, match='errors.json exists'):
         tool.main(arguments)
+
+
+def test_cases_of_turned_photographs(records, dataset, tmp_path):
+    """Labels refer to the stored pixels, whatever EXIF says."""
+    tool = load_tool('analysis_tools/worst_cases')
+    info = dataset.get_data_info(0)
+    path = tmp_path / 'turned.jpg'
+    exif = Image.Exif()
+    exif[274] = 6  # turn by 90 degrees
+    with Image.open(info['img_path']) as image:
+        image.convert('RGB').save(path, quality=95, exif=exif)
+    case = {'image': 0, 'person': 0, 'prediction': 0}
+    persons = records[0]['pred_instances']
+    plain, turned = (
+        tool.draw_case(case, {**info, 'img_path': str(p)}, persons)
+        for p in (info['img_path'], path)
+    )
+    assert turned.shape == plain.shape
+    assert np.abs(turned.astype(float) - plain).mean() < 5
 
 
 def test_worst_cases(root, records, dump, tmp_path):

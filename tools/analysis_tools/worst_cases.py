@@ -24,6 +24,7 @@ from aios.evaluation.agora.reader import dumped_records
 from aios.evaluation.analysis import (
     PARTS,
     JointErrors,
+    RecordFinder,
     compare_joints,
     labels_in_image,
 )
@@ -34,6 +35,7 @@ from aios.evaluation.analysis_cli import (
 )
 from aios.structures import joint_mapping
 from aios.utils.command_line import errors_in_one_line, make_parser, number
+from aios.utils.images import decode_image
 from aios.utils.json_record import write_record
 from aios.visualization import contact_sheet, write_image
 from aios.visualization.drawing import draw_boxes, draw_skeleton
@@ -75,9 +77,8 @@ def draw_case(
     persons: Mapping[str, np.ndarray],
 ) -> np.ndarray:
     """Truth and prediction of a person side by side, RGB."""
-    image = cv2.imread(info['img_path'], cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f'{info["img_path"]}: cannot be decoded')
+    path = info['img_path']
+    image = decode_image(Path(path).read_bytes(), path)
     image = np.ascontiguousarray(image[..., ::-1])
     true = labels_in_image(info, image.shape)
     person = case['person']
@@ -137,13 +138,13 @@ def run(args: argparse.Namespace) -> int:
     cases = worst_persons(errors, args.part, args.number)
     if not cases:
         raise ValueError(f'no person has an error of --part {args.part}')
-    by_id = {(r.get('dataset_name'), r['img_id']): r for r in records}
+    record_of = RecordFinder(records)
     images, captions = [], []
     for case in cases:
         info = dataset.get_data_info(case['image'])
         case['img_path'] = info['img_path']
-        record = by_id[info.get('dataset_name'), info['img_id']]
-        images.append(draw_case(case, info, record['pred_instances']))
+        persons = record_of(info)['pred_instances']
+        images.append(draw_case(case, info, persons))
         caption = f'{Path(info["img_path"]).stem} #{case["person"]}'
         if 'error' in case:
             caption += f'  {case["error"]:.0f} mm  {case["score"]:.2f}'
