@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from aios.body_models import BodyPoser
 from aios.results import SequenceResult
 from aios.structures import Camera
+from aios.utils.folders import visible_paths
 from aios.utils.safe_io import load_npz
 
 from .dictionaries import Person, ten_coefficients
@@ -84,7 +85,7 @@ class AMASSImporter(Importer):
     def read(  # noqa: D102
         self, path: Path, poser: BodyPoser, options: ReadingOptions
     ) -> tuple[SequenceResult, list[str]]:
-        files = sorted(path.glob('*.npz')) if path.is_dir() else [path]
+        files = visible_paths(path, '*.npz') if path.is_dir() else [path]
         if not files:
             raise FileNotFoundError(f'{path}: contains no .npz file')
         motions = [_load(file, poser, options) for file in files]

@@ -18,6 +18,7 @@ import numpy as np
 from aios.results import FrameResult
 from aios.results.schema import has_shape
 from aios.structures import Camera
+from aios.utils.folders import visible_paths
 from aios.utils.safe_io import load_npy, load_npz, load_pickle
 
 from .importer import ReadingOptions
@@ -100,7 +101,7 @@ def frames_of(path: Path, key: str) -> Iterator[tuple[str, list[Person]]]:
     """
     files = [path]
     if path.is_dir():
-        files = sorted(f for f in path.iterdir() if f.suffix in SUFFIXES)
+        files = [f for f in visible_paths(path) if f.suffix in SUFFIXES]
         if not files:
             raise FileNotFoundError(
                 f'{path}: contains no file with a suffix of '

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from .folders import is_hidden
+
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 
@@ -37,7 +39,7 @@ def list_media(
     found: Iterable[Path]
     if path.is_dir():
         names = path.rglob('*') if recursive else path.glob('*')
-        found = (p for p in names if not p.name.startswith('.'))
+        found = (path for path in names if not is_hidden(path))
     elif not glob.has_magic(str(source)):
         raise FileNotFoundError(f'{source}: no such file or folder')
     else:

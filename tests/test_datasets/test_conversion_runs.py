@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import toy_releases as releases
+from toy_bodies import hide_files
 from toy_releases import RELEASES
 
 from aios.datasets import HumanData
@@ -164,6 +165,18 @@ def test_processes_get_their_own_annotations(converted, models):
     sizes = [len(pickle.dumps(converter.for_unit(u))) for u in ('0', '1')]
     assert sum(sizes) < 1.2 * len(pickle.dumps(converter))
     assert len(converter.for_unit('1').convert('1')) == 2
+
+
+@pytest.mark.parametrize('name', RELEASES)
+def test_hidden_files(converted, models, tmp_path, name):
+    source, _, _, expected = converted(name)
+    root = tmp_path / 'release'
+    shutil.copytree(source, root, ignore=shutil.ignore_patterns('out'))
+    hide_files(root)
+    _, kind, split, *_ = RELEASES[name]
+    found = convert(kind(root, split, models), tmp_path / 'a.npz')
+    assert (found.images, found.persons) == (expected.images, expected.persons)
+    assert found.counts == expected.counts
 
 
 def test_missing_images_are_told(models, tmp_path):

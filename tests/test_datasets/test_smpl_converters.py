@@ -11,6 +11,7 @@ import pytest
 import toy_smpl_releases as releases
 from gt_fields import check_gt_instances
 from hostile_pickles import Call
+from toy_bodies import hide_files
 from toy_smpl import make_toy_smpl
 from toy_smpl_releases import FOCAL, HEIGHT, WIDTH
 
@@ -83,6 +84,7 @@ def check_parameters(data: HumanData, models: Path) -> None:
 def test_3dpw(smpl, tmp_path):
     root, out = tmp_path / '3DPW', tmp_path / '3dpw_test.npz'
     truth = releases.make_3dpw(root, smpl)
+    hide_files(root)
     summary = convert(PW3DConverter(root), out)
     assert summary.counts['camera not aligned'] == 2
     assert not summary.missing
@@ -104,6 +106,7 @@ def test_3dpw(smpl, tmp_path):
 def test_emdb(smpl, tmp_path):
     root = tmp_path / 'EMDB'
     persons = releases.make_emdb(root)
+    hide_files(root)
     for split, name in (('emdb1', 'P1/14_outdoor_climb'), ('all', None)):
         out = tmp_path / f'emdb_{split}.npz'
         convert(EMDBConverter(root, split, str(smpl)), out)
@@ -137,6 +140,7 @@ def test_rich(smpl, tmp_path):
     truth = releases.make_rich(root, smpl)
     (root / next(iter(truth))).unlink()  # a frame that was not extracted
     truth.pop(next(iter(truth)))
+    hide_files(root)
     summary = convert(RICHConverter(root, 'test', str(smpl)), out)
     assert summary.counts['missing image'] == 2
     data = HumanData.load(out)

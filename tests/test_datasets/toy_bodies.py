@@ -84,3 +84,11 @@ def move_back(params, joints, motion):
         'global_orient': Rotation.from_matrix(root).as_rotvec(),
         'transl': pelvis - rest,
     }
+
+
+def hide_files(root):
+    """Beside every file the hidden one that macOS adds to it."""
+    for path in [path for path in root.rglob('*') if path.is_file()]:
+        path.with_name(f'._{path.name}').write_bytes(b'\x00\x05\x16\x07')
+    for folder in [path for path in root.rglob('*') if path.is_dir()]:
+        (folder / '.ipynb_checkpoints').mkdir()

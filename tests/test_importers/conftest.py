@@ -36,4 +36,5 @@ def mhr_folder(tmp_path: Path) -> Path:
         ]
         persons = [persons, persons[::-1], [], persons[:1]][number]
         np.save(folder / f'{number:04d}.npy', np.array(persons, object))
+    (folder / '._0000.npy').write_bytes(b'\0\5\x16\7')  # of macOS
     return folder

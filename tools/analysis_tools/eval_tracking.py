@@ -22,6 +22,7 @@ from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,
 )
+from aios.utils.folders import visible_paths
 from aios.utils.json_record import write_record
 
 
@@ -44,9 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def read_folder(path: Path) -> dict[str, Track]:
     """Tracks by the stem of their file."""
-    files = sorted(
-        file for file in path.iterdir() if file.suffix in ('.json', '.txt')
-    )
+    suffixes = ('.json', '.txt')
+    files = [file for file in visible_paths(path) if file.suffix in suffixes]
     stems = [file.stem for file in files]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:

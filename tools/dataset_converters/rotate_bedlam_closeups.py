@@ -26,6 +26,7 @@ from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,
 )
+from aios.utils.folders import visible_paths
 from aios.utils.safe_io import (
     CorruptFileError,
     atomic_write,
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     labels = args.labels or args.images.absolute().parent / LABELS
-    scenes = sorted(args.images.glob(f'*{CLOSEUP}*'))
+    scenes = visible_paths(args.images, f'*{CLOSEUP}*')
     if not scenes:
         raise ValueError(f'{args.images}: no folder matches *{CLOSEUP}*')
     turned_scenes = [s for s in scenes if labels_are_upright(labels, s)]
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         upright = scene.with_name(scene.name.replace(CLOSEUP, ''))
         jobs += [
             (path, upright / path.relative_to(scene))
-            for path in sorted(scene.rglob('*.png'))
+            for path in visible_paths(scene, '**/*.png')
         ]
     with ThreadPoolExecutor(max(1, args.workers)) as pool:
         turned = tqdm(

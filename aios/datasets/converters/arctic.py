@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from aios.utils.folders import visible_paths
 from aios.utils.safe_io import load_npy
 
 from .base import Converter, ConverterError, reading
@@ -102,7 +103,7 @@ class ARCTICConverter(Converter):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Frames of the motion, and paths of their existing images."""
         folder = self.image_root() / unit / str(camera)
-        files = {int(file.stem): file for file in folder.glob('*.jpg')}
+        files = {int(f.stem): f for f in visible_paths(folder, '*.jpg')}
         if not files:
             table.counts['camera without images'] += 1
         first = min(files, default=0) + _MARGIN

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aios.utils.folders import visible_paths
 from aios.utils.safe_io import load_npz
 
 from .base import Converter, ConverterError
@@ -73,7 +74,9 @@ class BEDLAMConverter(Converter):
 
     def units(self) -> list[str]:
         """Scenes."""
-        return sorted(p.stem for p in self.require(self.labels).glob('*.npz'))
+        return [
+            p.stem for p in visible_paths(self.require(self.labels), '*.npz')
+        ]
 
     def convert(self, unit: str) -> PersonTable:
         """Persons of one scene."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aios.utils.folders import visible_paths
 from aios.utils.safe_io import load_npz
 
 from .base import Converter, ConverterError, reading
@@ -102,7 +103,7 @@ class EgoBodyConverter(Converter):
         """Path and time stamp by frame name."""
         folder = self.require('egocentric_color', unit)
         images = {}
-        for path in folder.glob('*/PV/*_frame_*.jpg'):
+        for path in visible_paths(folder, '*/PV/*_frame_*.jpg'):
             stamp, frame = path.stem.split('_', 1)
             relative = path.relative_to(self.root).as_posix()
             images[frame] = (relative, int(stamp))
@@ -113,7 +114,7 @@ class EgoBodyConverter(Converter):
     def _cameras(self, unit: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         """(fx, fy, cx, cy, width, height) and 4 × 4 matrix by time stamp."""
         folder = self.require('egocentric_color', unit)
-        files = sorted(folder.glob('*/*_pv.txt'))
+        files = visible_paths(folder, '*/*_pv.txt')
         if not files:
             raise self.missing(folder / '<date>/<date>_pv.txt')
         cameras = {}
@@ -134,13 +135,13 @@ class EgoBodyConverter(Converter):
     def _fits(self, unit: str) -> dict[str, Path]:
         """Files of fits by frame name."""
         folder = self.require(f'smplx_interactee_{self.split}', unit)
-        files = sorted(folder.glob('body_idx_*/results/frame_*/000.pkl'))
+        files = visible_paths(folder, 'body_idx_*/results/frame_*/000.pkl')
         return {file.parent.name: file for file in files}
 
     def _visible(self, unit: str) -> set[str]:
         """Names of the frames in which the person is visible."""
         folder = self.require('egocentric_color', unit)
-        files = sorted(folder.glob('*/keypoints.npz'))
+        files = visible_paths(folder, '*/keypoints.npz')
         if not files:
             raise self.missing(folder / '<date>/keypoints.npz')
         names: set[str] = set()

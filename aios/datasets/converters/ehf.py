@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aios.utils.folders import visible_paths
 from aios.utils.safe_io import CorruptFileError, load_npz
 
 from .base import Converter, ConverterError, reading
@@ -66,7 +67,7 @@ class EHFConverter(Converter):
         return ['all'] if self._meshes() else []
 
     def _meshes(self) -> list[Path]:
-        return sorted(self.root.glob('*_align.ply'))[:: self.interval]
+        return visible_paths(self.root, '*_align.ply')[:: self.interval]
 
     def convert(self, unit: str) -> PersonTable:
         """All images."""

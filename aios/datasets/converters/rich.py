@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from aios.utils.folders import visible_paths
+
 from .base import Converter, ConverterError, reading
 from .bodies import move_bodies, read_fits, smplx_joints
 from .coco import read_json
@@ -47,7 +49,7 @@ class RICHConverter(Converter):
     def units(self) -> list[str]:
         """Sequences of the split."""
         folder = self.require('bodies', self.split)
-        return sorted(path.name for path in folder.iterdir() if path.is_dir())
+        return [path.name for path in visible_paths(folder) if path.is_dir()]
 
     def convert(self, unit: str) -> PersonTable:
         """Persons of one sequence in all cameras."""
@@ -67,10 +69,10 @@ class RICHConverter(Converter):
     def _fits(self, unit: str) -> dict[str, list[tuple[int, Path]]]:
         """Frames and files of each subject."""
         folder = self.require('bodies', self.split, unit)
-        frames = sorted(path for path in folder.iterdir() if path.is_dir())
+        frames = [path for path in visible_paths(folder) if path.is_dir()]
         fits: dict[str, list[tuple[int, Path]]] = {}
         for frame in frames[:: self.interval]:
-            for file in sorted(frame.glob('*.pkl')):
+            for file in visible_paths(frame, '*.pkl'):
                 entry = int(frame.name), file
                 fits.setdefault(file.stem, []).append(entry)
         return fits
@@ -78,7 +80,7 @@ class RICHConverter(Converter):
     def _cameras(self, unit: str) -> Iterator[_Camera]:
         folder = self.require('images', self.split, unit)
         scene = unit.split('_')[0]
-        for path in sorted(folder.glob('cam_*')):
+        for path in visible_paths(folder, 'cam_*'):
             number = int(path.name.removeprefix('cam_'))
             file = self.require(
                 'scan_calibration', scene, 'calibration', f'{number:03d}.xml'
@@ -144,7 +146,7 @@ class _Camera:
         with reading(folder):
             self.images = {
                 int(path.stem.split('_')[0]): path.relative_to(root).as_posix()
-                for path in sorted(folder.iterdir())
+                for path in visible_paths(folder)
                 if path.suffix.lower() in _SUFFIXES
             }
         try:

@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from aios.utils.folders import visible_paths
 from aios.utils.safe_io import load_pickle
 
 from .base import Converter, ConverterError, reading
@@ -153,7 +154,7 @@ class PW3DConverter(_SMPLConverter):
     def units(self) -> list[str]:
         """Sequences of the split."""
         folder = self.require('sequenceFiles', self.split)
-        return sorted(path.stem for path in folder.glob('*.pkl'))
+        return [path.stem for path in visible_paths(folder, '*.pkl')]
 
     def _file(self, unit: str) -> Path:
         return self.require('sequenceFiles', self.split, f'{unit}.pkl')
@@ -209,7 +210,7 @@ class EMDBConverter(_SMPLConverter):
 
     def units(self) -> list[str]:
         """Sequences of the split."""
-        files = sorted(self.root.glob('P*/*/*_data.pkl'))
+        files = visible_paths(self.root, 'P*/*/*_data.pkl')
         if not files:
             raise self.missing(self.root / 'P*/*/*_data.pkl')
         units = []

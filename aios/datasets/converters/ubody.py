@@ -10,6 +10,7 @@ import numpy as np
 
 from aios.datasets.benchmarks import read_video_list
 from aios.datasets.person_rules import duplicate_boxes, video_names
+from aios.utils.folders import visible_paths
 
 from .base import Converter, reading
 from .bodies import smplx_joints
@@ -78,7 +79,7 @@ class UBodyConverter(Converter):
     def units(self) -> list[str]:
         """Scenes."""
         folder = self.require('annotations')
-        return sorted(p.name for p in folder.iterdir() if p.is_dir())
+        return [path.name for path in visible_paths(folder) if path.is_dir()]
 
     def convert(self, unit: str) -> PersonTable:
         """Persons of one scene."""
