@@ -291,12 +291,15 @@ def fail(message: Any, code: int = 1) -> NoReturn:
     raise SystemExit(code)
 
 
-def run(action: Callable[[], int], out_dir: str | None) -> int:
+def run(
+    action: Callable[[], int], out_dir: str | None, resumable: bool = True
+) -> int:
     """Run an action, and turn errors and interrupts into exit codes.
 
     Args:
         action: The action.
         out_dir: Folder of the results, for messages.
+        resumable: Whether ``--resume`` can continue the action.
 
     Returns:
         The result of the action.
@@ -308,12 +311,12 @@ def run(action: Callable[[], int], out_dir: str | None) -> int:
     try:
         return action()
     except KeyboardInterrupt:
-        kept = f'results so far are in {out_dir}; '
-        fail(
-            f'interrupted: {kept if out_dir else ""}the same command with '
-            '--resume continues',
-            INTERRUPTED,
-        )
+        text = 'interrupted'
+        if out_dir:
+            text += f'; results so far are in {out_dir}'
+        if resumable:
+            text += '; the same command with --resume continues'
+        fail(text, INTERRUPTED)
     except _ERRORS as error:
         fail(_advice(error, out_dir))
     finally:

@@ -285,16 +285,12 @@ class _Job:
     def _predict(
         self, frames: Iterator[Frame], consumer: FrameConsumer
     ) -> Iterator[Any]:
-        choice: dict[str, Any] = {}
-        if self.processing.in_order:
-            lowest = min(self.inferencer.instance_filter.score_thr, LOW_SCORE)
-            choice['score_thr'] = lowest
         return self.inferencer.predict(
             frames,
             self.batch_size,
             self.source.live,
             consumer.is_written,
-            **choice,
+            **prediction_options(self.inferencer, self.processing),
         )
 
     def _writers(self, alone: bool) -> list[FrameWriter]:
@@ -413,6 +409,16 @@ class _Job:
                 overwrite=True,
                 progress=self.inferencer.show_progress,
             )
+
+
+def prediction_options(
+    inferencer: Inferencer, processing: PostProcessing
+) -> dict[str, Any]:
+    """Options of ``predict`` of an inferencer that post-processing needs."""
+    if not processing.in_order:
+        return {}
+    lowest = min(inferencer.instance_filter.score_thr, LOW_SCORE)
+    return {'score_thr': lowest}
 
 
 def _fingerprint(

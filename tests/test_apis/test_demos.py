@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -22,6 +23,7 @@ from script_loader import load_script
 
 import aios
 from aios.apis import video_sources, window
+from aios.apis.store import ShardStore
 from aios.results import SequenceResult
 
 ROOT = Path(__file__).parents[2]
@@ -238,6 +240,22 @@ class TestWebcam:
             demo('webcam_demo', 0, *send, '--max-frames', 2)
             assert b'/aios/frame' in receiver.recv(1 << 16)
         assert 'needs --send' in fails('webcam_demo', 0, '--show', *send[2:])
+
+    def test_nothing_is_kept_without_a_folder(
+        self, demo, fails, camera: list, tmp_path: Path, monkeypatch
+    ):
+        """A session of weeks must not fill the disk."""
+        monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+        monkeypatch.setattr(ShardStore, 'append', None)
+        monkeypatch.setattr(window, 'show_image', lambda *_: -1)
+        options = ('webcam_demo', 0, '--show', '--smooth', '--max-frames', 2)
+        assert 1 <= demo(*options) <= 2
+        assert not any(tmp_path.iterdir())
+        for lost in (
+            *(('--save-glb',), ('--save-mesh', 'ply'), ('--ground',)),
+            ('--resume',),
+        ):
+            assert f'{lost[0]} needs --out-dir' in fails(*options, *lost)
 
     def test_frames_are_viewed(self, demo, camera: list, monkeypatch):
         viser = mock.MagicMock()
