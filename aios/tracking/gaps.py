@@ -52,7 +52,7 @@ def fill_gaps(
     persons.check_parameters()
     poser = BodyPoser(body_model)
     frames = list(persons.frames())
-    missing = _missing(frames, max_gap, Body(poser))
+    missing = _missing(frames, persons.times(), max_gap, Body(poser))
     for number, rows in missing.items():
         frame = frames[number]
         added = with_rows(frame, rows).posed(
@@ -69,7 +69,7 @@ def fill_gaps(
 
 
 def _missing(
-    frames: list[FrameResult], max_gap: int, body: Body
+    frames: list[FrameResult], times: np.ndarray, max_gap: int, body: Body
 ) -> dict[int, list[_Row]]:
     """Interpolated persons by frame number."""
     last: dict[int, tuple[int, _Row]] = {}
@@ -79,11 +79,12 @@ def _missing(
             row = {n: values[index] for n, values in frame.instances.items()}
             before, start = last.get(person, (number, row))
             last[person] = number, row
-            gap = number - before - 1
-            if 0 < gap <= max_gap:
-                for step in range(1, gap + 1):
-                    between = _between(start, row, step / (gap + 1), body)
-                    missing[before + step].append(between)
+            if number - before - 1 > max_gap:
+                continue
+            for hole in range(before + 1, number):
+                share = times[hole] - times[before]
+                share /= times[number] - times[before]
+                missing[hole].append(_between(start, row, share, body))
     return missing
 
 

@@ -53,6 +53,19 @@ def test_missing_persons_are_put_between(truth, holed, layer):
     )
 
 
+def test_persons_are_where_they_are_at_that_time(holed, layer):
+    """The frame rate of a phone changes with the light."""
+    times = np.arange(14.0)
+    times[8:] += 5
+    uneven = replace(holed, timestamps=2 + times / 25)
+    filled = fill_gaps(uneven, layer)
+    path = filled.bboxes[filled.person_id == 0]
+    start, end = path[5], path[10]
+    shares = (times[list(HIDDEN)] - times[5]) / (times[10] - times[5])
+    wanted = start + shares[:, None] * (end - start)
+    np.testing.assert_allclose(path[list(HIDDEN)], wanted, atol=0.01)
+
+
 def test_found_persons_stay_as_they_are(holed, layer):
     filled = fill_gaps(holed, layer)
     found = filled.select(filled.scores > 0)
