@@ -11,6 +11,7 @@ from .utils.command_line import errors_in_one_line
 from .version import __version__
 
 
+@errors_in_one_line()
 def _doctor(args: argparse.Namespace) -> int:
     from .doctor import diagnose, exit_code, format_findings
 

@@ -17,6 +17,7 @@ from aios.runtime import DTYPES, RUNTIMES, OnnxError
 from aios.utils.command_line import (
     add_cfg_options,
     add_overwrite_option,
+    escape_unprintable,
     make_parser,
 )
 from aios.visualization import OVERLAY_LAYERS, VIEWS
@@ -307,6 +308,7 @@ def run(
     Raises:
         SystemExit: After an error with 1, after an interrupt with 130.
     """
+    escape_unprintable()
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return action()

@@ -35,6 +35,7 @@ def errors_in_one_line() -> Iterator[None]:
     in training or evaluation steps keep their traceback, as do all errors with
     the environment variable ``AIOS_TRACEBACK=1``.
     """
+    escape_unprintable()
     try:
         yield
     except Exception as error:
@@ -53,6 +54,16 @@ def _is_of_a_step(error: Exception) -> bool:
             return True
         frame = frame.tb_next
     return False
+
+
+def escape_unprintable() -> None:
+    """Let ``print`` escape characters that the output cannot encode.
+
+    Output to a file or pipe has the code page on Windows, and names of files
+    may contain any character.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:

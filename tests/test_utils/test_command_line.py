@@ -7,6 +7,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
+from script_loader import run_python
 
 from aios.utils import command_line
 
@@ -37,6 +38,17 @@ def test_options_and_their_defaults():
     assert 'a\n  b\n' in text, 'as it is written'
     assert 'default: 48 64' in text
     assert 'replace all files' in text
+
+
+def test_names_that_the_output_cannot_encode():
+    """Such as those of files on Windows, if the output is redirected."""
+    code = """
+from aios.utils.command_line import errors_in_one_line
+with errors_in_one_line():
+    print('\\u65e5.jpg')
+"""
+    printed = run_python('-c', code, PYTHONIOENCODING='cp1252')
+    assert printed.strip() == '\\u65e5.jpg'
 
 
 def test_config_is_required_unless_said_otherwise():
