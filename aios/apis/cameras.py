@@ -207,7 +207,7 @@ def load_intrinsics(
         elif path.suffix == '.npy':
             fields = {'K': load_npy(path)}
         elif path.suffix == '.json':
-            fields = json.loads(path.read_text())
+            fields = json.loads(path.read_text('utf-8-sig'))
         else:
             fields = {'K': np.loadtxt(path)}
         K = np.asarray(fields['K'], float)

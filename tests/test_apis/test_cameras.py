@@ -40,7 +40,8 @@ def test_files(tmp_path: Path, suffix: str):
     elif suffix == '.npz':
         np.savez(path, K=K, width=640, height=480)
     elif suffix == '.json':
-        path.write_text(json.dumps(dict(K=K.tolist(), width=640, height=480)))
+        text = json.dumps(dict(K=K.tolist(), width=640, height=480))
+        path.write_text(text, 'utf-8-sig')  # as programs of Windows do
     else:
         np.savetxt(path, K)
     matrix, size, distortion = load_intrinsics(path)
