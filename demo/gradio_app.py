@@ -2,13 +2,13 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Local web page that detects persons in an image or a short video.
 
-Needs ``pip install -r requirements/demo.txt`` and a checkpoint. No data leave
-the machine, and the page loads nothing from the network. Only files uploaded
-in the browser are read. Results are deleted when the next ones are requested,
+Needs ``pip install -r requirements/demo.txt``. No data leave the machine, and
+the page loads nothing from the network. Only files uploaded in the browser are
+read. Results are deleted when the next ones are requested,
 uploads after half an hour, and all files when the program ends.
 
 Examples:
-    python demo/gradio_app.py CHECKPOINT
+    python demo/gradio_app.py
     python demo/gradio_app.py CONFIG CHECKPOINT --device cpu --port 8000
 """
 

@@ -76,7 +76,7 @@ def test_a_video_is_cut(finder, make_video, tmp_path) -> None:
 def test_no_person(finder, photo) -> None:
     found = finder(photo, score_thr=1.0)
     assert 'No persons' in found.text
-    assert found.viewer.exists()
+    assert all(file.exists() for file in found.files)
 
 
 def test_what_is_no_image(finder, tmp_path) -> None:
