@@ -225,6 +225,7 @@ class GLTFScene:
                         'duration': float(self.times[-1:].sum()),
                         'num_frames': sequence.num_frames,
                         'source': sequence.source,
+                        **_source_clock(sequence),
                         'gender': sequence.gender,
                         'body_model': sequence.body_model,
                         'model': sequence.model,
@@ -239,6 +240,21 @@ class GLTFScene:
             'skins': self.skins,
             'animations': animations if self.channels else [],
         }
+
+
+def _source_clock(sequence: SequenceResult) -> dict[str, float]:
+    """Number of the first frame in the source video, and its frame rate.
+
+    Results may begin later and have fewer frames.  Empty for images.
+    """
+    numbers, times = sequence.source_frames, sequence.timestamps
+    if len(numbers) < 2 or not (np.diff([numbers, times]) > 0).all():
+        return {}
+    rate = (numbers[-1] - numbers[0]) / (times[-1] - times[0])
+    return {
+        'source_first_frame': int(numbers[0]),
+        'source_fps': round(float(rate), 6),
+    }
 
 
 def _rate(times: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,21 @@ def test_nodes_have_the_names_of_smplx(glb, dancers) -> None:
         persons[1].extras['betas'], dancers.betas[2], atol=1e-6
     )
     assert gltf.scenes[0].extras['fps'] == dancers.fps
+
+
+def test_the_source_may_begin_earlier(dancers, layer, tmp_path) -> None:
+    """As with --start 100 --frame-interval 3."""
+    numbers = 100 + 3 * dancers.source_frames
+    part = replace(
+        dancers, source_frames=numbers, timestamps=numbers / 30, fps=10.0
+    )
+    write_glb(part, layer, tmp_path / 'part.glb', correctives='none')
+    extras = GLBViewer(tmp_path / 'part.glb').gltf.scenes[0].extras
+    assert (extras['source_first_frame'], extras['source_fps']) == (100, 30)
+    images = replace(dancers, timestamps=0 * dancers.timestamps, fps=0.0)
+    write_glb(images, layer, tmp_path / 'images.glb', correctives='none')
+    extras = GLBViewer(tmp_path / 'images.glb').gltf.scenes[0].extras
+    assert 'source_fps' not in extras
 
 
 def test_all_persons_has_a_color(glb) -> None:

@@ -107,3 +107,22 @@ def test_no_file(script, tmp_path) -> None:
 )
 def test_scenes_last_as_long_as_the_motion(script, extras, last) -> None:
     assert script.frame_range(extras) == (extras['fps'] or 1.0, last)
+
+
+@pytest.mark.parametrize(
+    ('name', 'clock'),
+    [('a/walk.mp4', (30.0, 100)), ('a/vis.mp4', (None, 0)), (None, (None, 0))],
+)
+def test_background_of_a_part_of_a_video(script, name, clock) -> None:
+    """The source begins earlier than the results; the overlay does not."""
+    extras = {
+        'fps': 10.0,
+        'source': '/home/me/walk.mp4',
+        'source_fps': 30.0,
+        'source_first_frame': 100,
+    }
+    assert script.source_clock(extras, name and Path(name)) == clock
+    assert script.source_clock({'source': 'walk.mp4'}, Path('walk.mp4')) == (
+        None,
+        0,
+    )

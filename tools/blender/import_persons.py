@@ -100,6 +100,27 @@ def frame_range(extras: dict[str, Any]) -> tuple[float, int]:
     return fps, max(0, extras.get('num_frames', 1) - 1)
 
 
+def source_clock(
+    extras: dict[str, Any], video: Path | None
+) -> tuple[float | None, int]:
+    """Frame rate of a background video, and its frame at the first result.
+
+    Results may begin later and have fewer frames than their source; an overlay
+    begins with them.
+
+    Args:
+        extras: Of the scene.
+        video: The background, the source by its name; else an overlay.
+
+    Returns:
+        Frames per second, ``None`` for that of the results; number from 0.
+    """
+    source = extras.get('source', '').replace('\\', '/').rpartition('/')[2]
+    if video is None or video.name != source or 'source_fps' not in extras:
+        return None, 0
+    return extras['source_fps'], extras['source_first_frame']
+
+
 def import_persons(folder: Path, video: Path | None = None) -> None:
     """Set up the scene.
 
@@ -120,14 +141,15 @@ def import_persons(folder: Path, video: Path | None = None) -> None:
     for item in list(bpy.data.objects):  # cube, lamp and camera
         bpy.data.objects.remove(item)
     # Before the import: Blender places keys by the scene's frame rate.
-    fps, last = frame_range(extras)
+    fps, first = source_clock(extras, video)
+    fps, last = frame_range(extras | ({'fps': fps} if fps else {}))
     scene.render.fps = max(1, round(fps))
     scene.render.fps_base = scene.render.fps / fps
     bpy.ops.import_scene.gltf(filepath=str(path), bone_heuristic='BLENDER')
     _widen_sliders()
     # The importer counts from frame 0.
     scene.frame_start, scene.frame_current, scene.frame_end = 0, 0, last
-    _set_camera(document, video)
+    _set_camera(document, video, first)
     light = bpy.data.lights.new('sun', 'SUN')
     light.energy = 3.0
     sun = bpy.data.objects.new('sun', light)
@@ -148,8 +170,16 @@ def _widen_sliders() -> None:
             block.slider_min, block.slider_max = -10.0, 10.0
 
 
-def _set_camera(document: dict[str, Any], video: Path | None) -> None:
-    """Look through the camera that took the images."""
+def _set_camera(
+    document: dict[str, Any], video: Path | None, first: int
+) -> None:
+    """Look through the camera that took the images.
+
+    Args:
+        document: Of the GLB file.
+        video: Shown behind the persons.
+        first: Its frame at the first frame of the scene.
+    """
     import bpy
 
     cameras = [item for item in bpy.data.objects if item.type == 'CAMERA']
@@ -168,7 +198,7 @@ def _set_camera(document: dict[str, Any], video: Path | None) -> None:
         setattr(camera.data, name, value)
     if video is not None:
         clip = bpy.data.movieclips.load(str(video.resolve()))
-        clip.frame_start = 0
+        clip.frame_start = -first
         behind = camera.data.background_images.new()
         behind.source, behind.clip, behind.alpha = 'MOVIE_CLIP', clip, 1.0
         camera.data.show_background_images = True
