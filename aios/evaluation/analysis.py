@@ -67,6 +67,14 @@ class JointErrors:
     missed: np.ndarray
     wrong: int
 
+    @property
+    def counts(self) -> str:
+        """Numbers of persons, for messages."""
+        return (
+            f'{len(self.errors)} persons are matched, {len(self.missed)} '
+            f'missed; {self.wrong} predictions match no person'
+        )
+
     def of_persons(self, part: str) -> np.ndarray:
         """Mean error ``(N,)`` of the joints of a part; -1 if unknown.
 

@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.align,
     )
     if not errors.known.any():
-        sys.exit('error: no person has 3-D joints')
+        sys.exit(f'error: no matched person has 3-D joints ({errors.counts})')
     write_results(errors, args.out, args.overwrite)
     print(f'{"part":8s}{"persons":>9s}{"mean":>8s}{"median":>8s}{"p90":>8s}')
     for row in errors.of_parts():

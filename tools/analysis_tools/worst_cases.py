@@ -137,7 +137,9 @@ def run(args: argparse.Namespace) -> int:
     )
     cases = worst_persons(errors, args.part, args.number)
     if not cases:
-        raise ValueError(f'no person has an error of --part {args.part}')
+        raise ValueError(
+            f'no person has an error of --part {args.part} ({errors.counts})'
+        )
     record_of = RecordFinder(records)
     images, captions = [], []
     for case in cases:
