@@ -7,7 +7,7 @@
 #
 #   bash tools/quickstart.sh
 #
-# Takes about 3 minutes on two CPU cores after the setup. Downloads packages
+# Takes 1 to 3 minutes on two CPU cores after the setup. Downloads packages
 # only. Writes results to outputs/quickstart. Can be run again.
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
@@ -62,7 +62,7 @@ evaluate() {
     grep '^whole_body/' "$OUT/evaluation.log" >"$OUT/metrics.txt"
 }
 
-say 'takes about 3 minutes on two CPU cores, plus 1 minute for the setup'
+say 'takes 1 to 3 minutes on two CPU cores, plus 1 minute for the setup'
 setup_environment
 cd "$ROOT"
 begin=$SECONDS
