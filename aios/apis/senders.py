@@ -17,14 +17,14 @@ from aios.body_models import BodyModel, BodyPoser
 from aios.export import ARMATURES
 from aios.results import FrameResult
 from aios.results.plain import frame_as_dict
-from aios.structures import get_joint_set
+from aios.structures import HALF_TURN, get_joint_set
 from aios.tracking.body import Body
 from aios.utils.optional import import_optional
 
 from .writers import FrameWriter
 
 _JOINTS = get_joint_set('smplx_55').names
-_HALF_TURN = Rotation.from_quat([1, 0, 0, 0])  # OpenCV's axes to y up
+_HALF_TURN = Rotation.from_quat(HALF_TURN)
 _TO_UNITY = np.array([-1.0, 1, 1])  # mirrored, for left-handed axes
 _THUMB = {
     'ThumbProximal': 'ThumbIntermediate',

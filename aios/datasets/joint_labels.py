@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aios.structures import SMPLX_137
+from aios.structures import PELVIS, SMPLX_137
 
 from .faults import HumanDataError
 from .human_data import HumanData
@@ -16,7 +16,6 @@ from .human_data import HumanData
 MAX_CONFIDENCE = 2
 """Visibility of COCO's visible joints; no file has larger confidences."""
 
-_PELVIS = SMPLX_137.index('pelvis')
 _EYEBALLS = [67, 68]
 
 
@@ -76,7 +75,7 @@ def align_pelvis(points: np.ndarray, absent: np.ndarray) -> None:
         absent: ``(P, 137)`` bool, joints without a label, which get zeros.
             Without a pelvis, the others are unknown, too.
     """
-    pelvis = points[:, _PELVIS].copy()
+    pelvis = points[:, PELVIS].copy()
     points[..., :3] -= pelvis[:, None, :3]
     points[~pelvis.any(axis=1), :, 3] = 0
     points[absent] = 0

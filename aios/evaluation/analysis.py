@@ -19,17 +19,17 @@ from aios.evaluation.functional import (
     pairwise_iou,
     procrustes_align,
 )
-from aios.evaluation.functional.errors import MAX_EXACT_POINTS
-from aios.structures import SMPLX_137, joint_mapping
+from aios.evaluation.functional.errors import MAX_EXACT_POINTS, MILLIMETERS
+from aios.structures import PELVIS, SMPLX_137, joint_mapping
 from aios.utils.choices import check_choice
 
-MILLIMETERS = 1000
-_FROM_144 = joint_mapping('smplx_144', 'smplx_137')
+FROM_144 = joint_mapping('smplx_144', 'smplx_137')
+"""Joints of predictions in the order of labels."""
 
 PARTS: Mapping[str, tuple[list[int], int]] = {
     'body': (
         list(SMPLX_137.groups['body']),
-        SMPLX_137.index('pelvis'),
+        PELVIS,
     ),
     'lhand': (
         list(SMPLX_137.groups['left_hand']),
@@ -246,7 +246,7 @@ def compare_joints(
         known = true['keypoints3d_visible'][person] > 0
         known &= true['has_3d'][person, None] > 0
         errors, known = _errors(
-            predicted['joints3d'][prediction][:, _FROM_144],
+            predicted['joints3d'][prediction][:, FROM_144],
             true['keypoints3d'][person],
             known,
             align,

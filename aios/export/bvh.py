@@ -16,6 +16,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aios.results import SequenceResult
+from aios.structures import HALF_TURN
 from aios.utils.safe_io import atomic_write
 
 from .armatures import ARMATURE_OPTION, bone_names
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
 _ORDER = 'ZXY'  # intrinsic, and the order of the channels
-_HALF_TURN = Rotation.from_quat([1, 0, 0, 0])  # OpenCV's axes to y up
+_HALF_TURN = Rotation.from_quat(HALF_TURN)
 _FPS = 1.0  # default for images
 _TIP = 0.5  # length of a leaf bone, relative to its offset
 

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aios.results import SequenceResult
+from aios.structures import PELVIS
 
 from .correctives import CorrectiveBasis
 from .glb import GLBBuilder
@@ -17,7 +18,6 @@ from .gltf_scene import GLTFScene
 from .meshes import given_meshes
 
 _CHUNK = 32  # frames computed at once
-_PELVIS = 0
 
 
 class MeshScene(GLTFScene):
@@ -46,7 +46,7 @@ class MeshScene(GLTFScene):
             )
         rows = np.flatnonzero(self.sequence.person_id == person_id)
         frames = self.sequence.frame_index[rows]
-        places = self.sequence.joints3d[rows, _PELVIS]
+        places = self.sequence.joints3d[rows, PELVIS]
         first = self._vertices[rows[0]] - places[0]
         for start in range(0, len(rows), _CHUNK):
             piece = slice(start, start + _CHUNK)

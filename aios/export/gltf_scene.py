@@ -14,13 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from aios.results import SequenceResult, instance_color
-from aios.structures import vertex_normals
+from aios.structures import HALF_TURN, vertex_normals
 from aios.version import __version__
 
 from .correctives import CorrectiveBasis
 from .glb import VERTEX_DATA, VERTEX_INDEX, GLBBuilder
-
-_HALF_TURN = [1.0, 0.0, 0.0, 0.0]  # about x: OpenCV's axes to glTF's
 
 
 class GLTFScene:
@@ -46,7 +44,7 @@ class GLTFScene:
         self.max_error = 0.0
         self._indices: int | None = None
         self.world = self._node(
-            name='persons', rotation=_HALF_TURN, children=[]
+            name='persons', rotation=list(HALF_TURN), children=[]
         )
         self.top_nodes = [self.world]
         if sequence.num_frames:

@@ -17,13 +17,11 @@ import numpy as np
 
 from aios.body_models import BodyPoser
 from aios.results import SMPLX_ARGUMENTS, SequenceResult
-from aios.structures import project_points
+from aios.structures import PELVIS, project_points
 
 MAX_CHANGE = 5.0
 """Largest norm of the change of shape coefficients; larger changes distort
 bodies."""
-
-_PELVIS = 0
 
 
 def standing_heights(betas: np.ndarray, poser: BodyPoser) -> np.ndarray:
@@ -174,8 +172,8 @@ def _moved(
     parameters = {n: getattr(sequence, n)[changed] for n in SMPLX_ARGUMENTS}
     parameters['betas'] = betas[changed].astype(np.float32)
     joints = poser(parameters, return_vertices=False).joints
-    pelvis = sequence.joints3d[changed, _PELVIS] * scale[changed, None]
-    shift = pelvis - joints[:, _PELVIS]
+    pelvis = sequence.joints3d[changed, PELVIS] * scale[changed, None]
+    shift = pelvis - joints[:, PELVIS]
     joints = joints + shift[:, None]
     K = sequence.K[sequence.frame_index[changed]]
     pixels = project_points(*map(torch.from_numpy, (joints.astype(float), K)))

@@ -24,6 +24,7 @@ from .boxes import (
     xyxy_to_xywh,
 )
 from .camera import (
+    HALF_TURN,
     VIRTUAL_FOCAL,
     Camera,
     convert_virtual_camera,
@@ -37,6 +38,7 @@ from .joints import (
     HUMAN_DATA_190,
     JOINT_SETS,
     LEFT_HAND_6,
+    PELVIS,
     RIGHT_HAND_6,
     SMPL_22,
     SMPLX_55,
@@ -80,10 +82,12 @@ __all__ = [
     'FACE_6',
     'GENDER_NAMES',
     'GT_FIELDS',
+    'HALF_TURN',
     'HUMAN_DATA_190',
     'JOINT_SETS',
     'LEFT_HAND_6',
     'PARTS',
+    'PELVIS',
     'PERSON_LABEL',
     'POSE_JOINTS',
     'POSE_ROWS',

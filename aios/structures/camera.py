@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VIRTUAL_FOCAL = 5000.0
+HALF_TURN = (1.0, 0.0, 0.0, 0.0)
+"""Quaternion ``(x, y, z, w)`` from these axes to y up and z backward."""
 _NEAREST = 1e-3  # meters; smallest depth that is projected
 
 ArrayT = TypeVar('ArrayT', np.ndarray, 'Tensor')

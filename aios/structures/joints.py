@@ -199,6 +199,8 @@ SMPLX_137 = JointSet.from_names(
         'face': range(65, 137),
     },
 )
+PELVIS = SMPLX_144.index('pelvis')
+"""The root, first joint of all sets of SMPL and SMPL-X."""
 SMPLX_ROTATIONS_53 = JointSet.from_names(
     'smplx_rotations_53',
     names.SMPLX_ROTATION_53_NAMES,

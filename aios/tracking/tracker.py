@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aios.results import APPEARANCE_SHAPE, FrameResult
-from aios.structures import pairwise_iou
+from aios.structures import PELVIS, pairwise_iou
 
 from . import kalman
 from .appearance import appearance_similarity, mean_appearance
@@ -27,7 +27,6 @@ from .association import (
     keypoint_similarity,
 )
 
-_PELVIS = 0
 _ASPECT_RATE, _HEIGHT_RATE = 6, 7  # entries of the Kalman filter's state
 
 
@@ -241,7 +240,7 @@ def _boxes_and_joints(frame: FrameResult) -> tuple[np.ndarray, np.ndarray]:
 
 def _depths(frame: FrameResult) -> np.ndarray:
     """``(n,)`` meters."""
-    return frame.instances['joints3d'][:, _PELVIS, 2].astype(np.float64)
+    return frame.instances['joints3d'][:, PELVIS, 2].astype(np.float64)
 
 
 def _appearance(frame: FrameResult) -> np.ndarray:

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from aios.results import SequenceResult, instance_color
+from aios.structures import PELVIS
 from aios.utils.safe_io import atomic_write
 from aios.version import __version__
 
@@ -27,7 +28,6 @@ from .media import ImageTrack
 
 _LINE = 3 << 16  # bytes per line of base64
 _LIMIT = 400 << 20  # browsers reject strings of half a gigabyte
-_PELVIS = 0
 _FAR = 3.0  # factor of the median depth; farther persons are not framed
 _EMPTY_SCENE = [[-1.0, -1.0, -6.0], [1.0, 1.0, -4.0]]
 _PARTS = {
@@ -153,7 +153,7 @@ def _bounds(persons: SequenceResult) -> list[list[float]]:
     """Least and greatest x, y, z of the joints, in glTF's axes."""
     if not len(persons):
         return _EMPTY_SCENE
-    depth = persons.joints3d[:, _PELVIS, 2]
+    depth = persons.joints3d[:, PELVIS, 2]
     near = depth <= _FAR * np.median(depth)
     points = persons.joints3d[near].reshape(-1, 3) * (1, -1, -1)
     corners = np.stack([points.min(0), points.max(0)])

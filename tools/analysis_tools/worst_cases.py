@@ -22,6 +22,7 @@ import numpy as np
 
 from aios.evaluation.agora.reader import dumped_records
 from aios.evaluation.analysis import (
+    FROM_144,
     PARTS,
     JointErrors,
     RecordFinder,
@@ -33,7 +34,6 @@ from aios.evaluation.analysis_cli import (
     build_dataset,
     check_outputs,
 )
-from aios.structures import joint_mapping
 from aios.utils.command_line import errors_in_one_line, make_parser, number
 from aios.utils.images import decode_image
 from aios.utils.json_record import write_record
@@ -43,7 +43,6 @@ from aios.visualization.drawing import draw_boxes, draw_skeleton
 OUTPUTS = ('worst.json', 'worst.jpg')
 MARGIN = 0.15
 HEIGHT = 320
-_FROM_144 = joint_mapping('smplx_144', 'smplx_137')
 _RED = (230, 60, 60)
 
 
@@ -104,7 +103,7 @@ def draw_case(
         box = (boxes[0] - np.tile(corner, 2)) * scale
         draw_boxes(here, box[None], _RED)
     else:
-        joints = persons['joints2d'][prediction][_FROM_144]
+        joints = persons['joints2d'][prediction][FROM_144]
         draw_skeleton(here, (joints - corner) * scale, 'smplx_137')
     return np.concatenate((there, here), axis=1)
 

@@ -26,13 +26,13 @@ from aios.evaluation.functional.agora_summary import (
     AGORATable,
     summarize_agora,
 )
+from aios.evaluation.functional.errors import MILLIMETERS
 from aios.structures import pairwise_iou
 
 from .bodies import SubmittedBodies
 from .ground_truth import IMAGE_SIZE, AGORAImage, image_name
 from .layout import PARAMETERS
 
-MILLIMETERS = 1000
 SUBMITTED_FIELDS = (
     *('joints2d', 'joints3d', 'vertices'),
     *(f'smplx_{name}' for name in PARAMETERS),

@@ -13,6 +13,9 @@ import numpy as np
 
 from aios.structures.procrustes import procrustes_align
 
+MILLIMETERS = 1000
+"""Per meter."""
+
 MAX_EXACT_POINTS = 3
 """Up to so many points are fitted almost exactly by a similarity, so that
 errors after it are meaningless."""

@@ -28,6 +28,7 @@ from aios.evaluation.functional import (
     normalized_error,
     pairwise_iou,
 )
+from aios.evaluation.functional.errors import MILLIMETERS
 from aios.evaluation.functional.mesh import Errors
 from aios.evaluation.mesh_parts import load_mesh_parts
 from aios.evaluation.samples import (
@@ -42,7 +43,6 @@ from aios.utils.choices import check_choice
 
 from .base import NumberMetric, image_key, one_record_per_image
 
-MILLIMETERS = 1000
 _MIN_OVERLAP = 0.1
 _BODY = list(SMPLX_137.groups['body'])
 _BODY_FROM_144 = joint_mapping('smplx_144', 'smplx_137')[_BODY]

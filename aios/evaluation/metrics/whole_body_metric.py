@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from aios.evaluation.analysis import PARTS
+from aios.evaluation.analysis import FROM_144, PARTS
 from aios.evaluation.functional import (
     DetectionCounts,
     align_roots,
@@ -23,19 +23,17 @@ from aios.evaluation.functional import (
     pairwise_iou,
     procrustes_point_error,
 )
+from aios.evaluation.functional.errors import MILLIMETERS
 from aios.evaluation.samples import GroundTruthBodies, ground_truth_of
 from aios.registry import METRICS
 from aios.results import finite_predictions_of
-from aios.structures import SMPLX_137, joint_mapping
+from aios.structures import PELVIS, SMPLX_137
 
 from .base import NumberMetric, image_key, one_record_per_image
 
-MILLIMETERS = 1000
-_FROM_144 = joint_mapping('smplx_144', 'smplx_137')
-_PELVIS = SMPLX_137.index('pelvis')
 # Joints of each group, and the joint at which they are aligned.
 _MEASURES: Mapping[str, tuple[list[int], int]] = {
-    'all': (list(range(len(SMPLX_137))), _PELVIS),
+    'all': (list(range(len(SMPLX_137))), PELVIS),
     **PARTS,
 }
 
@@ -184,7 +182,7 @@ def _matched_joints(
     pairs: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Joints of matched persons, ``(M, J, 3)``, and the labeled ones."""
-    joints = predicted['joints3d'][pairs[:, 0]][:, _FROM_144]
+    joints = predicted['joints3d'][pairs[:, 0]][:, FROM_144]
     known = true['keypoints3d_visible'][pairs[:, 1]] > 0
     known &= true['has_3d'][pairs[:, 1], None] > 0
     return {

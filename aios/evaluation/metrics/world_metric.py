@@ -19,11 +19,12 @@ from aios.evaluation.functional import (
     root_trajectory_error,
     world_errors,
 )
+from aios.evaluation.functional.errors import MILLIMETERS
 from aios.registry import METRICS
 from aios.structures import SMPLX_144
 
 from .base import one_record_per_image
-from .mesh_metric import MILLIMETERS, Persons
+from .mesh_metric import Persons
 from .smpl_metric import SMPLMetric
 
 _SHARED = 22

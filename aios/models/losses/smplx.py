@@ -16,14 +16,13 @@ from torch import Tensor
 
 from aios.models.task_modules import PARTS, Part, PersonTargets
 from aios.registry import MODELS
-from aios.structures import SMPLX_137, VIRTUAL_FOCAL
+from aios.structures import PELVIS, SMPLX_137, VIRTUAL_FOCAL
 from aios.utils.choices import check_choice
 
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
 _EPS = 1e-6
 _SCALE_EPS = 1e-9
-_PELVIS = SMPLX_137.index('pelvis')
 
 
 def _rotation_name(part: Part) -> str:
@@ -160,7 +159,7 @@ class SMPLXJoint3DLoss(PersonLoss):
         joints = predictions.joints3d
         if joints is None:
             return {}
-        pelvis = joints[:, _PELVIS : _PELVIS + 1]
+        pelvis = joints[:, PELVIS : PELVIS + 1]
         error = (joints - pelvis) - targets.joints3d
         losses = {}
         for part in PARTS:
@@ -246,7 +245,7 @@ def _joints3d_weight(
     """
     weight = targets.joints3d_weight[:, part.joints]
     root = SMPLX_137.index(part.root)
-    if is_aligned and root != _PELVIS:
+    if is_aligned and root != PELVIS:
         # Absent joints are zeros.
         known = targets.joints3d[:, root].any(-1, keepdim=True)
         weight = weight * known
