@@ -30,8 +30,6 @@ _PART_LABELS = {
     'rhand': 'right_hand_pose',
     'face': 'expression',
 }
-# Number of rotations that SMPL shares with SMPL-X: the root and 20 joints.
-_SMPL_ROTATIONS = 21
 
 
 def supervision_masks(
@@ -58,8 +56,6 @@ def supervision_masks(
             valid = np.zeros((count, 1), bool)
         rotations[:, SMPLX_ROTATIONS_53.groups[group]] = valid
         joints[:, SMPLX_137.groups[group]] = valid
-    if body_model == 'smpl':
-        rotations[:, _SMPL_ROTATIONS:] = False
     return rotations, joints
 
 

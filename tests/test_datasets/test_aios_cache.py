@@ -184,8 +184,8 @@ def test_cache_of_smpl(cached):
     """Its hands, faces and shapes are not those of SMPL-X."""
     cache = cached.read(lambda index, item: item.update(as_smplx='smpl'))
     persons = persons_of(cache)
-    assert persons['smplx_pose_valid'][:, :21].all()
-    assert not persons['smplx_pose_valid'][:, 21:].any()
+    assert persons['smplx_pose_valid'][:, :22].all()
+    assert not persons['smplx_pose_valid'][:, 22:].any()
     assert not persons['smplx_betas_valid'].any()
 
 

@@ -279,8 +279,8 @@ def test_smpl_supervises_no_hands_no_face_and_no_shape(toy, arrays):
     del arrays['smplx']
     persons = labels(toy(), parts_mask_keypoints=True)
     valid = persons['smplx_pose_valid']
-    assert valid[:, :21].all()
-    assert not valid[:, 21:].any()
+    assert valid[:, :22].all()  # also both wrists
+    assert not valid[:, 22:].any()
     assert not persons['smplx_betas_valid'].any()
     assert not persons['smplx_betas'].any()
     assert persons['keypoints_weight'][:, :25].all()
