@@ -414,6 +414,10 @@ def _hands(
     except MissingBodyModelError as error:
         report.facts['hands'] = f'not checked: {error}'
         return
+    yield from _body_fits(errors, rows, key)
+    if not len(errors[True][0]):
+        report.facts['hands'] = f'not checked: {key} has no joints of hands'
+        return
     medians = {flat: float(np.median(e[0])) for flat, e in errors.items()}
     measured = ', '.join(
         f'{_HAND_NAMES[flat]}: {1000 * median:.1f} mm'
@@ -433,6 +437,13 @@ def _hands(
             f'{1000 * HAND_TOLERANCE:.0f} mm ({measured})',
             is_error=not fits,
         )
+
+
+def _body_fits(
+    errors: dict[bool, tuple[np.ndarray, np.ndarray]],
+    rows: np.ndarray,
+    key: str,
+) -> Iterator[Finding]:
     body = np.minimum(errors[False][1], errors[True][1])
     far = body > BODY_TOLERANCE
     if far.mean() > 0.05:

@@ -94,7 +94,9 @@ def pose_errors(
     Returns:
         The largest distance in each annotated pair of hands, aligned at the
         wrists, and ``(rows,)`` in each body, aligned at the pelvis; meters.
+        Body joints of confidence 0 are left out.
     """
+    annotated = stored[..., 3] > 0
     joints = pose_rows(data, rows, model_path, flat, gender)[:, :55]
     hands = []
     for side, fingers in _HANDS.items():
@@ -102,12 +104,14 @@ def pose_errors(
         offset = joints[:, fingers] - joints[:, wrist, None]
         truth = stored[:, fingers, :3] - stored[:, wrist, None, :3]
         # Hands without annotation are skipped.
-        known = (stored[:, fingers, 3] > 0).all(axis=1)
+        known = annotated[:, fingers].all(axis=1) & annotated[:, wrist]
         error = np.linalg.norm(offset - truth, axis=-1).max(axis=1)
         hands.append(np.where(known, error, np.nan))
     body = joints[:, :22] - joints[:, :1]
     truth = stored[:, :22, :3] - stored[:, :1, :3]
-    error = np.linalg.norm(body - truth, axis=-1).max(axis=1)
+    known = annotated[:, :22] & annotated[:, :1]
+    distance = np.linalg.norm(body - truth, axis=-1)
+    error = np.where(known, distance, 0).max(axis=1)
     worst = np.fmax(*hands)
     return worst[np.isfinite(worst)], error
 

@@ -117,6 +117,17 @@ def test_absent_joints_may_be_nan(data, bedlam):
     assert names(checks(data, bedlam, images=False)) == {'not finite'}
 
 
+def test_joints_without_hands(data, bedlam):
+    """The convention of hands cannot be measured, which is no error."""
+    data['keypoints3d_smplx'][:, [10, 11, *range(25, 55)]] = 0
+    report = checks(data, bedlam, images=False)
+    assert not report.findings
+    assert 'no joints of hands' in report.facts['hands']
+    data['smplx']['body_pose'] = data['smplx']['body_pose'] + 0.5
+    report = checks(data, bedlam, images=False)
+    assert [finding.check for finding in report.findings] == ['body fit']
+
+
 def test_hand_joints_elsewhere(data, bedlam):
     groups = HUMAN_DATA_190.groups
     left, right = (list(groups[f'{s}_hand']) for s in ('left', 'right'))
