@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os.path as osp
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -119,6 +120,11 @@ class CocoImageDataset(BaseDataset):
                         f'{self.ann_file}: images[{index}].{field} must be '
                         f'{allowed}, got {value!r:.80}'
                     )
+        ids = Counter(image['id'] for image in images)
+        if twice := [key for key, count in ids.items() if count > 1]:
+            raise ValueError(
+                f'{self.ann_file}: two images have the id {twice[0]}'
+            )
         return images
 
     def get_data_info(self, idx: int) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def test_content_of_another_kind_is_refused(
         ({'images': [dict(IMAGE, height=-3)]}, r'height must be .* -3'),
         ({'images': [dict(IMAGE, width=1e19)]}, r'width must be .*1e\+19'),
         ({'images': [dict(IMAGE, width=np.nan)]}, r'width must be .*nan'),
+        ({'images': [IMAGE, IMAGE]}, r'two images have the id'),
     ],
 )
 def test_images_of_coco(tmp_path, content, message):
