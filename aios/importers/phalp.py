@@ -56,15 +56,18 @@ class PHALPImporter(Importer):
             raise ValueError(
                 f"{path}: not a PHALP file, no frame has the field 'smpl'"
             )
-        frames = [
-            Person(f'{path}: {name}', content[name])
+        frames = {
+            name: Person(f'{path}: {name}', content[name])
             for name in sorted(content, key=str)
-        ]
-        sizes = [size for frame in frames for size in _sizes(frame)]
+        }
+        sizes = [size for frame in frames.values() for size in _sizes(frame)]
         if not sizes:
             raise ValueError(f'{path}: contains no persons')
         persons = SequenceResult.from_frames(
-            [_frame(frame, sizes[0], poser, options) for frame in frames],
+            [
+                _frame(frame, str(name), sizes[0], poser, options)
+                for name, frame in frames.items()
+            ],
             fps=options.fps or 0.0,
             source=path.name,
             model='phalp',
@@ -85,6 +88,7 @@ def _sizes(frame: Person) -> list[tuple[int, int]]:
 
 def _frame(
     frame: Person,
+    name: str,
     size: tuple[int, int],
     poser: BodyPoser,
     options: ReadingOptions,
@@ -103,7 +107,7 @@ def _frame(
             poser, pelvis, camera, parameters, **fields
         )
     return FrameResult(
-        name=Path(frame.where).stem,
+        name=Path(name).stem,
         K=camera.K,
         size=size,
         instances=instances,

@@ -44,6 +44,14 @@ def test_tracks(persons: SequenceResult) -> None:
     assert set(persons.camera_origin) == {'virtual'}
 
 
+def test_frames_named_without_a_folder(walk, poser, tmp_path) -> None:
+    frames = {Path(k).name: v for k, v in load_joblib(walk).items()}
+    path = tmp_path / 'x.pkl'
+    path.write_bytes(pickle.dumps(frames))
+    persons, _ = IMPORTERS['phalp'].read(path, poser, ReadingOptions())
+    assert persons.frame_names.tolist() == ['000001', '000002', '000003']
+
+
 def test_places_and_poses(persons: SequenceResult, walk: Path) -> None:
     frame = load_joblib(walk)['outputs/_DEMO/walk/img/000001.jpg']
     for row in (0, 1):
