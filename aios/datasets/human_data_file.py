@@ -146,7 +146,7 @@ def _with_confidence(key: str, value: Any, mask: Any) -> Any:
     axes = 2 if 'keypoints2d' in key else 3
     if not isinstance(value, np.ndarray) or value.ndim != 3:
         return value
-    if value.shape[2] != axes or value.dtype.kind != 'f':
+    if value.shape[2] != axes or value.dtype.kind not in 'fiu':
         return value
     confidence = np.ones((*value.shape[:2], 1), value.dtype)
     if mask is not None and np.shape(mask) == value.shape[1:2]:

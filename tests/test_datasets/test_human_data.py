@@ -129,6 +129,16 @@ def test_old_files(arrays, tmp_path):
     assert data['smplx']['betas'].shape == (6, 10)
 
 
+def test_whole_pixels_without_confidence(arrays, tmp_path):
+    pixels = arrays['keypoints2d_smplx'][..., :2].astype(np.int32)
+    arrays['keypoints2d_smplx'] = pixels
+    np.savez(tmp_path / 'whole.npz', **arrays)
+    points = HumanData.load(tmp_path / 'whole.npz')['keypoints2d_smplx']
+    np.testing.assert_array_equal(points[..., :2], pixels)
+    assert points[:, :144, 2].all()
+    assert not points[:, 144:, 2].any()
+
+
 def test_load_some_keys(arrays, tmp_path):
     HumanData(arrays).dump(tmp_path / 'a.npz')
     data = HumanData.load(tmp_path / 'a.npz', keys=['bbox_xywh', 'absent'])
