@@ -103,7 +103,7 @@ class AMASSImporter(Importer):
                 f'the frame rate is that of the file, {motions[0].rate:g}'
             )
         if not all(motion.is_smplx for motion in motions):
-            remarks.append('shapes are those of SMPL-H and are dropped')
+            remarks.append('shapes are not those of SMPL-X and are dropped')
         return _sequence(path.name, motions, poser), remarks
 
 
@@ -137,12 +137,15 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
             starts, _PARTS[size].items(), strict=False
         )
     }
+    kind = _text(arrays, 'surface_model_type', 'smplx')
+    is_smplx = size != _SMPLH and kind.startswith('smplx')
     betas = np.zeros(10)
-    if 'betas' in arrays and size != _SMPLH:
+    if 'betas' in arrays and is_smplx:
         betas = ten_coefficients(arrays.array('betas', (-1,)))
     parameters['betas'] = np.tile(betas, (count, 1))
     if 'expression' in arrays:
-        parameters['expression'] = arrays.array('expression', (count, 10))
+        values = arrays.array('expression', (count, -1))
+        parameters['expression'] = np.stack([*map(ten_coefficients, values)])
     gender = _gender(arrays)
     shape = {'betas': betas[None]}
     pelvis = poser(shape, gender, return_vertices=False).joints[0, 0]
@@ -152,20 +155,25 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
         gender=gender,
         pelvis=trans + pelvis,
         parameters=parameters,
-        is_smplx=size != _SMPLH,
+        is_smplx=is_smplx,
     )
 
 
 def _gender(arrays: Person) -> str:
     """Gender of the body; ``'neutral'`` if the file has none."""
-    value = np.asarray(arrays.get('gender', 'neutral')).ravel()[:1]
-    text = b''.join(value.astype(np.bytes_)).decode('ascii', 'replace')
+    text = _text(arrays, 'gender', 'neutral')
     if text not in ('neutral', 'male', 'female'):
         raise ValueError(
             f'{arrays.where}: gender must be neutral, male or female, got '
             f'{text!r}'
         )
     return text
+
+
+def _text(arrays: Person, name: str, default: str) -> str:
+    """Text of a field, which may be an array of characters or bytes."""
+    value = np.asarray(arrays.get(name, default)).ravel()[:1]
+    return b''.join(value.astype(np.bytes_)).decode('ascii', 'replace')
 
 
 def _rate(arrays: Person, options: ReadingOptions) -> float:

@@ -74,7 +74,24 @@ def test_other_sets_of_keys(motion, poser, tmp_path) -> None:
     hands = np.delete(poses, np.r_[66:75], axis=1)
     smplh, remarks = _saved(tmp_path, poser, motion, poses=hands)
     np.testing.assert_array_equal(smplh.left_hand_pose, whole.left_hand_pose)
-    assert not smplh.betas.any() and 'SMPL-H' in remarks[1]
+    assert not smplh.betas.any() and 'not those of SMPL-X' in remarks[1]
+
+
+def test_shapes_of_another_model(motion, poser, tmp_path) -> None:
+    """Files of bodies alone look the same for SMPL, SMPL-H and SMPL-X."""
+    motion['poses'] = motion['poses'][:, :66]
+    own, _ = _saved(tmp_path, poser, motion, surface_model_type='smplx')
+    assert own.betas.any()
+    other, remarks = _saved(
+        tmp_path, poser, motion, surface_model_type=b'smplh'
+    )
+    assert not other.betas.any() and 'not those of SMPL-X' in remarks[1]
+
+
+def test_more_expression_coefficients(motion, poser, tmp_path) -> None:
+    values = np.arange(5 * 50).reshape(5, 50) / 100
+    persons, _ = _saved(tmp_path, poser, motion, expression=values)
+    np.testing.assert_allclose(persons.expression, values[:, :10], atol=1e-6)
 
 
 def _saved(folder: Path, poser, motion, **more):
