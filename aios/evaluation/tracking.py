@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Track:
         self.ids[frame], self.boxes[frame] = ids, boxes
 
 
-def read_tracks(path: str | os.PathLike) -> Track:
+def read_tracks(path: str | os.PathLike, predicted: bool = False) -> Track:
     """Read the tracks of one sequence.
 
     Args:
@@ -62,15 +63,19 @@ def read_tracks(path: str | os.PathLike) -> Track:
             ``ignore_regions_y``; ``annotations`` with ``image_id``,
             ``track_id``, ``bbox`` (xywh).  Frames are numbered from 1 by
             their file names.  Or ``.txt`` of MOTChallenge: ``frame, id,
-            left, top, width, height, confidence`` and more; lines with
-            confidence 0 do not count.
+            left, top, width, height, confidence`` and more.
+        predicted: Whether the tracks are predictions, whose confidence is a
+            score.  In ground truth, lines of confidence 0 do not count.
 
     Raises:
         TrackFileError: If the content is invalid, or an id occurs twice in a
             frame.
     """
     path = Path(path)
-    readers = {'.json': _read_posetrack, '.txt': _read_mot}
+    readers: dict[str, Callable[[str], Track]] = {
+        '.json': _read_posetrack,
+        '.txt': partial(_read_mot, predicted=predicted),
+    }
     if path.suffix not in readers:
         raise TrackFileError(
             f'{path}: the suffix must be one of {tuple(readers)}'
@@ -125,12 +130,12 @@ def _read_posetrack(text: str) -> Track:
     return track
 
 
-def _read_mot(text: str) -> Track:
+def _read_mot(text: str, predicted: bool) -> Track:
     rows: dict[int, list] = {}
     for line in filter(str.strip, text.splitlines()):
         values = [float(value) for value in line.replace(',', ' ').split()]
         entries = rows.setdefault(int(values[0]), [])
-        if len(values) < 7 or values[6] != 0:
+        if predicted or len(values) < 7 or values[6] != 0:
             entries.append((int(values[1]), values[2:6]))
     track = Track()
     for frame, entries in rows.items():

@@ -174,7 +174,7 @@ def test_folders(tmp_path):
     ours.mkdir()
     for name in ('a', 'b'):
         (truth / f'{name}.txt').write_text('1,1,10,10,20,40,1,1,1\n')
-    (ours / 'a.txt').write_text('1,8,10,10,20,40,0.9,-1,-1,-1\n')
+    (ours / 'a.txt').write_text('1,8,10,10,20,40,0,-1,-1,-1\n')
     numbers = command([str(truth), str(ours)])
     assert numbers['MOTA'] == pytest.approx(0.5)
     with pytest.raises(SystemExit, match='both paths must be files'):
@@ -217,6 +217,8 @@ def test_lines_that_do_not_count(tmp_path):
     path = tmp_path / 'gt.txt'
     path.write_text('3,1,0,0,5,5,0,1,1\n3,2,0,0,5,5,1,1,1\n\n')
     assert read_tracks(path).ids[3].tolist() == [2]
+    # Persons whom --fill-gaps inserts have a score of 0.
+    assert read_tracks(path, predicted=True).ids[3].tolist() == [1, 2]
 
 
 def test_inventions_in_frames_without_persons(tmp_path, evaluate):

@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_folder(path: Path) -> dict[str, Track]:
+def read_folder(path: Path, predicted: bool) -> dict[str, Track]:
     """Tracks by the stem of their file."""
     suffixes = ('.json', '.txt')
     files = [file for file in visible_paths(path) if file.suffix in suffixes]
@@ -53,7 +53,7 @@ def read_folder(path: Path) -> dict[str, Track]:
         raise ValueError(
             f'{path}: contains both .json and .txt of {twice[0]!r}'
         )
-    return {file.stem: read_tracks(file) for file in files}
+    return {file.stem: read_tracks(file, predicted) for file in files}
 
 
 def evaluate(truth: Path, tracks: Path) -> dict[str, float]:
@@ -66,9 +66,12 @@ def evaluate(truth: Path, tracks: Path) -> dict[str, float]:
     if truth.is_dir() != tracks.is_dir():
         raise ValueError('both paths must be files, or both folders')
     if truth.is_dir():
-        return evaluate_tracks(read_folder(truth), read_folder(tracks))
+        return evaluate_tracks(
+            read_folder(truth, False), read_folder(tracks, True)
+        )
     return evaluate_tracks(
-        {'sequence': read_tracks(truth)}, {'sequence': read_tracks(tracks)}
+        {'sequence': read_tracks(truth)},
+        {'sequence': read_tracks(tracks, predicted=True)},
     )
 
 
