@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import colorsys
+from dataclasses import replace
 
 import browser as chromium
 import numpy as np
@@ -63,6 +64,16 @@ class _Viewer:
 
     def pixels_of(self, person: int) -> int:
         return int(_mask(self.canvas(), person).sum())
+
+    def shows(self, wanted: np.ndarray, what: str) -> None:
+        """Wait for an image of one color."""
+
+        def is_shown() -> bool:
+            image = chromium.screenshot(self.find('#image :first-child'))
+            middle = image[image.shape[0] // 2, image.shape[1] // 2]
+            return np.abs(middle - wanted[0, 0].astype(int)).max() < 60
+
+        chromium.wait_for(is_shown, what)
 
 
 def _mask(image: np.ndarray, person: int) -> np.ndarray:
@@ -158,16 +169,23 @@ def test_playing(driver, persons, animation, images, tmp_path, video) -> None:
     assert viewer.data('playing') == 'false'
     frame = viewer.data('frame')
     # The image is that of the frame that is shown.
-    color = images[int(frame)][0, 0].astype(int)
-
-    def is_shown() -> bool:
-        image = chromium.screenshot(viewer.find('#image :first-child'))
-        middle = image[image.shape[0] // 2, image.shape[1] // 2]
-        return np.abs(middle - color).max() < 60
-
-    chromium.wait_for(is_shown, f'image of frame {frame}')
+    viewer.shows(images[int(frame)], f'image of frame {frame}')
     assert viewer.data('frame') == frame
     assert chromium.errors(driver) == []
+
+
+def test_rate_that_changes(
+    driver, persons, animation, images, tmp_path
+) -> None:
+    """The image is that of the frame, also before a long last one."""
+    times = np.array([0.0, 1, 2, 7]) / 30
+    persons = replace(persons, timestamps=times)
+    track = make_image_track(images, tmp_path, times, fps=30.0)
+    path = tmp_path / 'viewer.html'
+    write_viewer(persons, animation, path, images=track)
+    viewer = _Viewer(driver, path, 'frame=1')
+    assert viewer.data('frame') == '1'
+    viewer.shows(images[1], 'image of frame 1')
 
 
 def test_a_damaged_page_says_so(driver, page, tmp_path) -> None:

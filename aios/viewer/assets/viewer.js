@@ -287,6 +287,12 @@
     return low;
   }
 
+  // Seconds from a frame to the next one; the rate of the video may change.
+  function stepAt(frame) {
+    if (frame === frameCount - 1) return lastStep;
+    return data.times[frame + 1] - data.times[frame];
+  }
+
   function goTo(frame, seek = true) {
     if (!frameCount) return;
     const last = frameCount - 1;
@@ -300,7 +306,7 @@
       image.src = addresses[state.frame];
     }
     // Seek into the frame: at its start some browsers show the previous one.
-    if (video && seek) video.currentTime = time + lastStep / 4;
+    if (video && seek) video.currentTime = time + stepAt(state.frame) / 4;
     find('time').value = state.frame;
     find('clock').textContent = `${time.toFixed(2)} s · frame `
       + `${state.frame} of 0–${last} · ${data.names[state.frame]}`;
