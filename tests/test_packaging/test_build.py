@@ -94,6 +94,7 @@ def test_sdist_holds_real_files(built: dict[str, Path]):
     names = {member.name.partition('/')[2] for member in members}
     assert names >= MIM_FILES | PACKAGE_FILES
     assert names >= {'setup.py', 'LICENSE', 'requirements/runtime.txt'}
+    assert names >= {'noxfile.py', 'docker/Dockerfile'}
 
 
 @pytest.mark.parametrize('mode', ['lenient', 'strict'])
