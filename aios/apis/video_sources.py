@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -184,7 +185,8 @@ class CameraSource(FrameSource):
 
     Args:
         device: Number of the camera, or another argument of
-            :class:`cv2.VideoCapture`.
+            :class:`cv2.VideoCapture`, such as an address. A password in it
+            is not part of the name.
         max_frames: Number of frames after which it ends.
 
     Raises:
@@ -196,7 +198,8 @@ class CameraSource(FrameSource):
     def __init__(
         self, device: int | str = 0, max_frames: int | None = None
     ) -> None:
-        super().__init__(f'camera {device}')
+        address = re.sub('(?<=://)[^/]*@', '', str(device))
+        super().__init__(f'camera {address}')  # results name the source
         if max_frames is not None and max_frames < 1:
             raise ValueError(f'max_frames must be >= 1, got {max_frames}')
         self.device = device

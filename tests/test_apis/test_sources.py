@@ -7,6 +7,7 @@ import os
 import threading
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -349,3 +350,15 @@ class TestCamera:
     def test_none(self):
         with pytest.raises(ValueError, match='camera 97'):
             CameraSource(97)
+
+    def test_name_has_no_password(self, monkeypatch):
+        """It is in messages and in the files of results."""
+        opened = []
+        capture = SimpleNamespace(isOpened=lambda: False)
+        monkeypatch.setattr(
+            cv2, 'VideoCapture', lambda x: opened.append(x) or capture
+        )
+        address = 'rtsp://me:p@ss@host:554/a@b'
+        with pytest.raises(ValueError, match='camera rtsp://host:554/a@b:'):
+            CameraSource(address)
+        assert opened == [address]
