@@ -108,7 +108,7 @@ def find_videos(source: str, recursive: bool) -> list[BulkItem]:
     """
     if Path(source).suffix == '.txt':
         # File names may contain arbitrary bytes.
-        text = Path(source).read_text('utf-8', 'surrogateescape')
+        text = Path(source).read_text('utf-8-sig', 'surrogateescape')
         lines = map(str.strip, text.splitlines())
         root = Path(source).parent
         paths = [root / x for x in lines if x and not x.startswith('#')]

@@ -68,7 +68,9 @@ def test_list_with_a_broken_video(
 ):
     (videos / 'broken.avi').write_bytes(b'RIFF')
     listing = videos / 'list.txt'
-    listing.write_text('# mine\nbroken.avi\n\nb.avi\nnowhere.avi\n')
+    listing.write_text(  # as editors of Windows do
+        '# mine\nbroken.avi\n\nb.avi\nnowhere.avi\n', 'utf-8-sig'
+    )
     out = tmp_path / 'out'
     with pytest.raises(SystemExit) as status:
         main(listing, checkpoint, '--no-vis', *OPTIONS, '--out-dir', out)
