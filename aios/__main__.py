@@ -48,6 +48,7 @@ def _infer(args: argparse.Namespace) -> int:
     run_demo(
         'Detect persons in images or a video; see docs/en/runtime.md.',
         args.arguments,
+        prog='python -m aios infer',
         out_dir='outputs/infer',
         runtime='onnx',
     )
@@ -100,13 +101,12 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--overwrite', action='store_true', help='replace OUT if it exists'
     )
     export.set_defaults(run=_export)
-    infer = commands.add_parser(
-        'infer',
-        help='detect persons in images or a video, without PyTorch',
-        add_help=False,
+    commands.add_parser(
+        'infer', help='detect persons in images or a video, without PyTorch'
     )
-    infer.add_argument('arguments', nargs=argparse.REMAINDER)
-    infer.set_defaults(run=_infer)
+    argv = sys.argv[1:] if argv is None else argv
+    if 'infer' in argv[:1]:  # has a parser of its own
+        return argparse.Namespace(run=_infer, arguments=argv[1:])
     return parser.parse_args(argv)
 
 

@@ -326,13 +326,17 @@ def run(
 
 
 def run_demo(
-    description: str | None, argv: Sequence[str] | None = None, **defaults: Any
+    description: str | None,
+    argv: Sequence[str] | None = None,
+    prog: str | None = None,
+    **defaults: Any,
 ) -> int:
     """Main function of ``image_demo.py`` and ``video_demo.py``.
 
     Args:
         description: Text of ``--help``.
         argv: Command line; default: that of the process.
+        prog: Name of the program for ``--help``; default: of the file.
         **defaults: Other defaults of options.
 
     Returns:
@@ -341,7 +345,7 @@ def run_demo(
     Raises:
         SystemExit: See :func:`run`.
     """
-    parser = make_parser(description)
+    parser = make_parser(description, prog)
     parser.add_argument(
         'source',
         help='image, video, folder, quoted pattern, or file:// URL',

@@ -66,13 +66,17 @@ def escape_unprintable() -> None:
         sys.stdout.reconfigure(errors='backslashreplace')
 
 
-def make_parser(description: str | None) -> argparse.ArgumentParser:
+def make_parser(
+    description: str | None, prog: str | None = None
+) -> argparse.ArgumentParser:
     """Make a parser whose help keeps the formatting of the description.
 
     Args:
         description: Usually ``__doc__`` of the tool, with its examples.
+        prog: Name of the program; default: that of the file.
     """
     return argparse.ArgumentParser(
+        prog=prog,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

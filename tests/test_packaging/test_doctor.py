@@ -129,6 +129,17 @@ def test_command_is_needed(capsys: pytest.CaptureFixture):
     assert 'COMMAND' in capsys.readouterr().err
 
 
+def test_options_of_infer(capsys: pytest.CaptureFixture, tmp_path: Path):
+    """They may come before the image."""
+    with pytest.raises(SystemExit) as error:
+        main(['infer', '--help'])
+    assert error.value.code == 0
+    assert 'usage: python -m aios infer ' in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(['infer', '--score-thr', '0.5', str(tmp_path / 'a.jpg')])
+    assert 'a.jpg: no such file' in capsys.readouterr().err
+
+
 def test_two_packages_of_opencv(monkeypatch):
     """They overwrite each other's files."""
     there = ('opencv-python', 'opencv-contrib-python-headless')
