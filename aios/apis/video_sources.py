@@ -108,7 +108,7 @@ class VideoSource(FrameSource):
             # Only grabbing in order is exact: seeking lands on key frames.
             while (end is None or index < end) and number != self.stop:
                 if not capture.grab():
-                    self._check_length(number)
+                    self._check_length(number, clock)
                     return
                 seconds = clock.read(capture, number)
                 offset = number - self.start
@@ -132,15 +132,22 @@ class VideoSource(FrameSource):
         self.problems.append(f'{self.path}: frame {number} cannot be decoded')
         return None
 
-    def _check_length(self, count: int) -> None:
+    def _check_length(self, count: int, clock: _Clock) -> None:
         """Report a video that ends early; a few missing frames are usual."""
         missing = min(self._announced, self.stop or self._announced) - count
         tolerated = max(_TOLERATED_FRAMES, _TOLERATED_SHARE * self._announced)
-        if missing > tolerated:
-            self.problems.append(
-                f'{self.path}: ends after {count} of {self._announced} '
-                'frames; it is truncated or damaged'
-            )
+        if missing <= tolerated:
+            return
+        first = _first_time(self.path)
+        if first is not None:
+            # OpenCV announces the duration times the rate, which may change.
+            end = (clock.end + first) * self._source_fps
+            if self._announced - end <= tolerated:
+                return
+        self.problems.append(
+            f'{self.path}: ends after {count} of {self._announced} '
+            'frames; it is truncated or damaged'
+        )
 
     def frame_name(self, index: int) -> str:  # noqa: D102
         return f'{self.start + index * self.interval:06d}'
@@ -157,6 +164,17 @@ def _frame(
     return Frame(index, f'{number:06d}', image, size, number, seconds)
 
 
+def _first_time(path: Path) -> float | None:
+    """Seconds of the first frame, if the file has no number of frames."""
+    import av
+
+    with suppress(av.FFmpegError, OSError), av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        if not stream.frames and stream.time_base is not None:
+            return float((stream.start_time or 0) * stream.time_base)
+    return None
+
+
 class _Clock:
     """Times of the frames of a video.
 
@@ -167,6 +185,11 @@ class _Clock:
     def __init__(self, fps: float) -> None:
         self._fps = fps
         self._last = -1 / fps
+
+    @property
+    def end(self) -> float:
+        """Seconds at the end of the last frame."""
+        return self._last + 1 / self._fps
 
     def read(self, capture: cv2.VideoCapture, number: int) -> float:
         """Seconds of the frame grabbed last, in ascending order."""
