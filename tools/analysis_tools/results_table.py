@@ -31,10 +31,14 @@ from aios.utils.safe_io import atomic_write
 Row = dict[str, float]
 SUFFIXES = {'.csv': 'csv', '.tex': 'latex', '.md': 'markdown'}
 # Shares, of which larger is better; of all others smaller is.
-SHARES = ('precision', 'recall', 'f1', 'AP', 'AR', 'gain')
+SHARES = (
+    *('precision', 'recall', 'f1', 'AP', 'AR', 'gain'),
+    *('HOTA', 'DetA', 'AssA', 'LocA', 'MOTA', 'MOTP', 'IDF1', 'IDP', 'IDR'),
+)
 COUNTS = (
     *('images', 'persons', 'predictions', 'matched', 'missed', 'measured'),
     *('false-positives', 'registered-meshes'),
+    *('frames', 'boxes', 'sequences'),
 )
 _LATEX = str.maketrans(
     {letter: f'\\{letter}' for letter in '_%&#${}'}
