@@ -46,6 +46,7 @@ from .labels import (
     sound_rows,
 )
 from .person_rules import apply_person_rules
+from .supervision import clear_unlabeled
 
 MARKERS = (
     'agora/',
@@ -150,6 +151,7 @@ class AiOSCacheDataset(HumanDataset):
         sizes = columns.pop('image_size')
         self._finish(columns, flat)
         apply_person_rules(columns, meta, self.label_options)
+        clear_unlabeled(columns, body_model)
         keep, dropped = _drop(columns)
         kept_images, image_rows = index_images(image[keep], len(tables))
         columns = {name: value[keep] for name, value in columns.items()}

@@ -18,6 +18,7 @@ from aios.utils.images import decode_image
 
 from .faults import HumanDataError
 from .findings import Finding, Report
+from .finite import find_non_finite, rows_not_finite
 from .hand_convention import (
     HAND_TOLERANCE,
     fitting_conventions,
@@ -29,7 +30,7 @@ from .image_sizes import are_image_sizes
 from .joint_labels import MAX_CONFIDENCE
 from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
 from .labels import hand_poses_are_flat
-from .schema import find_non_finite, is_keypoint_key, non_finite_rows
+from .schema import is_keypoint_key
 from .supervision import unboxed_parts
 
 BODY_TOLERANCE = 0.01  # meters, after aligning the pelvis
@@ -102,13 +103,14 @@ def _describe(data: HumanData, report: Report) -> None:
 
 
 def _non_finite(data: HumanData) -> Iterator[Finding]:
-    for fault in find_non_finite({k: data.raw(k) for k in data}):
+    items = {key: data.raw(key) for key in data}
+    for fault in find_non_finite(items):
         group, _, name = fault.field.partition('.')
-        value = data.raw(group)[name] if name else data.raw(group)
+        value = items[group][name] if name else items[group]
         yield Finding(
             'not finite',
             f'{fault.field} is NaN or infinite',
-            rows=np.flatnonzero(non_finite_rows(fault.field, value)),
+            rows=np.flatnonzero(rows_not_finite(items, fault.field, value)),
             drops=len(value) == len(data),
         )
 

@@ -43,6 +43,7 @@ from .person_rules import (
     optional_drops,
 )
 from .schema import BODY_MODELS, GENDERS
+from .supervision import clear_unlabeled
 
 _HAND_KEYS = {'lhand': 'left_hand_pose', 'rhand': 'right_hand_pose'}
 _META_VALID = {
@@ -119,6 +120,7 @@ def block_labels(
         {name: _meta_values(data, name, rows) for name in ('occ', 'is_kid')},
         options,
     )
+    clear_unlabeled(columns, body_model_of(data))
 
     keep, dropped = _drop_rows(columns, paths, data, options)
     kept_images, image_rows = index_images(image[keep], len(block.counts))

@@ -125,46 +125,6 @@ def find_faults(
     ]
 
 
-def find_non_finite(items: Mapping[str, Any]) -> list[Fault]:
-    """Find NaN and infinite labels.
-
-    Returns:
-        One fault per affected array, with its first bad row.
-    """
-    faults = []
-    for field, value in _labels(items):
-        bad = np.flatnonzero(non_finite_rows(field, value))
-        if len(bad):
-            faults.append(
-                Fault(
-                    'not_finite',
-                    field,
-                    'NaN or infinity; allowed are finite numbers',
-                    int(bad[0]),
-                    len(bad),
-                )
-            )
-    return faults
-
-
-def non_finite_rows(field: str, value: np.ndarray) -> np.ndarray:
-    """Rows with NaN or infinity.
-
-    Args:
-        field: Key, with a dot before a sub-key.
-        value: ``(N, ...)``.  Keypoints of confidence 0 may be NaN.
-
-    Returns:
-        ``(N,)`` bool.
-    """
-    if value.dtype.kind != 'f':
-        return np.zeros(len(value), bool)
-    finite = np.isfinite(value)
-    if is_keypoint_key(field) and value.ndim == 3:
-        finite |= value[..., -1:] == 0
-    return np.asarray(~finite.all(axis=tuple(range(1, value.ndim))))
-
-
 def _length(value: Any) -> int | None:
     """Length of a list or an array; None for other values."""
     if isinstance(value, (list, tuple)):
@@ -172,16 +132,6 @@ def _length(value: Any) -> int | None:
     if isinstance(value, np.ndarray) and value.ndim:
         return len(value)
     return None
-
-
-def _labels(items: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-    for key, value in items.items():
-        if isinstance(value, np.ndarray) and value.ndim:
-            yield key, value
-        elif key in BODY_MODELS and isinstance(value, Mapping):
-            for name, part in value.items():
-                if isinstance(part, np.ndarray) and part.ndim:
-                    yield f'{key}.{name}', part
 
 
 def _check_names(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:

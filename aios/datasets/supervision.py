@@ -24,6 +24,7 @@ EXTRA_FIELDS = (
 """Labels that only some datasets have: registered meshes (EHF), a camera of
 each person (UBody), SMPL parameters and camera poses (3DPW, EMDB)."""
 
+_JAW = SMPLX_ROTATIONS_53.index('jaw')
 _GROUPS = {'lhand': 'left_hand', 'rhand': 'right_hand', 'face': 'face'}
 _PART_LABELS = {
     'lhand': 'left_hand_pose',
@@ -59,6 +60,23 @@ def supervision_masks(
     return rotations, joints
 
 
+def clear_unlabeled(
+    columns: Mapping[str, np.ndarray], body_model: str | None
+) -> None:
+    """Set parameters without a label, which may be NaN, to zero, in place.
+
+    Args:
+        columns: Columns of :func:`aios.datasets.label_blocks.label_blocks`.
+        body_model: Model of the annotation.
+    """
+    rotations, _ = supervision_masks(columns, body_model)
+    columns['smplx_pose'][~rotations] = 0
+    has_expression = columns['expression_valid'] & rotations[:, _JAW]
+    columns['smplx_expression'][~has_expression] = 0
+    for name in ('smplx_betas', 'smplx_transl'):
+        columns[name][~columns['smplx_valid']] = 0
+
+
 def person_labels(
     columns: Mapping[str, np.ndarray],
     body_model: str | None,
@@ -89,10 +107,7 @@ def person_labels(
     if points3d is None:
         points3d = np.zeros((count, len(SMPLX_137), 4), np.float32)
     betas_valid = columns['smplx_valid'] & columns['betas_valid']
-    expression_valid = (
-        columns['expression_valid']
-        & (rotations[:, SMPLX_ROTATIONS_53.index('jaw')])
-    )
+    expression_valid = columns['expression_valid'] & rotations[:, _JAW]
     labels = {
         'labels': np.ones(count, np.int64),
         'bboxes': columns['bboxes'],

@@ -215,6 +215,16 @@ def test_absent_joints_stay_absent(cached):
     assert points[1, 12].any()
 
 
+def test_hand_without_labels(cached):
+    def change(index, item):
+        item['smplx_param']['lhand_valid'] = np.zeros(len(item['bbox']), bool)
+        item['smplx_param']['lhand_pose'][:] = np.nan
+
+    cache = cached.read(change)
+    assert not cache.labels.info['dropped']
+    assert np.isfinite(persons_of(cache)['smplx_pose']).all()
+
+
 def test_image_without_persons(cached):
     def change(index, item):
         if index == 1:

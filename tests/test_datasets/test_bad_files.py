@@ -12,7 +12,7 @@ from hostile_pickles import Call
 
 from aios.datasets import HumanData, HumanDataError
 from aios.datasets.faults import RULES
-from aios.datasets.schema import find_non_finite
+from aios.datasets.finite import find_non_finite
 
 
 def change(*path, to):

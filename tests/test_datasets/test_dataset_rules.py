@@ -15,6 +15,7 @@ from aios.datasets import (
     HumanDataset,
     UBodyDataset,
 )
+from aios.datasets.finite import find_non_finite
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53
 
 
@@ -300,6 +301,26 @@ def test_joints_without_confidence(toy, arrays):
     assert not labels['keypoints'][0, wrist].any()
     assert not labels['keypoints3d'][:, wrist].any()
     assert not labels['keypoints3d_visible'][:, wrist].any()
+
+
+def test_parameters_without_labels(toy, arrays):
+    """They may be NaN: a failed fit, a person without a left hand."""
+    arrays['meta']['smplx_valid'] = [0, 1, 1, 1, 1, 1]
+    for name in ('global_orient', 'betas', 'transl', 'expression'):
+        arrays['smplx'][name][0] = np.nan
+    arrays['lhand_bbox_xywh'][1, 4] = arrays['face_bbox_xywh'][1, 4] = 0
+    for name in ('left_hand_pose', 'jaw_pose', 'expression'):
+        arrays['smplx'][name][1] = np.nan
+    assert not find_non_finite(arrays)
+    dataset = toy().open()
+    assert not dataset.labels.info['dropped']
+    labels = dataset.get_data_info(0)['instances_arrays']
+    assert all(np.isfinite(value).all() for value in labels.values())
+    assert labels['smplx_betas_valid'].tolist() == [0, 1]
+    arrays['lhand_bbox_xywh'][1, 4] = 1
+    (fault,) = find_non_finite(arrays)
+    assert (fault.field, fault.row) == ('smplx.left_hand_pose', 1)
+    assert len(persons(toy())['labels']) == 1
 
 
 def test_smpl_that_the_file_lacks(toy):
