@@ -433,7 +433,13 @@ def make_inferencer(
             )
         path = None if model == SHIPPED_MODEL else model
         return OnnxInferencer(path, args.device, **options, **runtime)
-    from .inferencer import AiOSInferencer
+    try:
+        from .inferencer import AiOSInferencer
+    except ImportError as error:
+        raise ValueError(
+            f'{error}. Install the extras aios[torch] and aios[mminstall], or '
+            'use --runtime onnx (docs/en/runtime.md)'
+        ) from error
 
     return AiOSInferencer(
         model,

@@ -147,8 +147,10 @@ class _ConfigOptions(argparse.Action):
     def __call__(
         self, parser: Any, namespace: Any, values: Any, option: Any = None
     ) -> None:
-        from mmengine.config import DictAction
-
+        try:
+            from mmengine.config import DictAction
+        except ImportError as error:
+            parser.error(f'--cfg-options needs MMEngine: {error}')
         action = DictAction(self.option_strings, self.dest, nargs='+')
         try:
             action(parser, namespace, values, option)

@@ -108,6 +108,25 @@ print(*sys.modules)
     assert list((tmp_path / 'out/mesh').iterdir())
 
 
+def test_options_that_need_a_framework(tmp_path: Path):
+    """They are errors in one line."""
+    code = f"""{LIGHT}
+import aios.__main__
+from contextlib import redirect_stderr
+for option in ('--cfg-options=a=1', '--runtime=torch'):
+    with redirect_stderr(sys.stdout):
+        try:
+            aios.__main__.main(['infer', {str(tmp_path)!r}, option])
+        except SystemExit as error:
+            print('exit', error.code)
+"""
+    (tmp_path / 'a.jpg').touch()
+    *_, first, code, second, other_code = _run(code).splitlines()
+    assert '--cfg-options needs MMEngine: mmengine is not inst' in first
+    assert second.startswith('error: torch is not installed. Install the ext')
+    assert (code, other_code) == ('exit 2', 'exit 1')
+
+
 FOUND = """
 from aios.registry import DATASETS, MODELS
 from mmengine.registry import MODELS as ROOT
