@@ -208,12 +208,14 @@ def check_rendering() -> Iterable[Finding]:
         '"opencv-python-headless>=5"`.',
     )
     yield finding
-    kinds = [k for k in _OPENCV if installed_version(k) is not None]
-    if len(kinds) > 1:
+    kinds = {k: v for k in _OPENCV if (v := installed_version(k)) is not None}
+    # mmcv requires opencv-python; of the same version it does no harm.
+    if len(set(kinds.values())) > 1:
+        names = ', '.join(f'{name} {kinds[name]}' for name in kinds)
         yield Finding(
             'opencv',
             'warning',
-            f'{len(kinds)} packages share one folder: {", ".join(kinds)}',
+            f'{len(kinds)} packages share one folder: {names}',
             f'Run `pip uninstall -y {" ".join(kinds)}`, then `pip install '
             '"opencv-python-headless>=5"`.',
         )

@@ -140,17 +140,15 @@ def test_options_of_infer(capsys: pytest.CaptureFixture, tmp_path: Path):
     assert 'a.jpg: no such file' in capsys.readouterr().err
 
 
-def test_two_packages_of_opencv(monkeypatch):
+@pytest.mark.parametrize('other', ['4.12', '5'])
+def test_two_packages_of_opencv(monkeypatch, other: str):
     """They overwrite each other's files."""
-    there = ('opencv-python', 'opencv-contrib-python-headless')
-    monkeypatch.setattr(
-        doctor,
-        'installed_version',
-        lambda name: '5' if name in there else None,
-    )
+    there = {'opencv-python': '5', 'opencv-contrib-python-headless': other}
+    monkeypatch.setattr(doctor, 'installed_version', there.get)
     findings = [f for f in doctor.check_rendering() if f.status == 'warning']
-    assert [f.topic for f in findings] == ['opencv']
-    assert all(name in findings[0].value for name in there)
-    assert 'pip uninstall -y opencv-python opencv-contrib-python-headless' in (
-        findings[0].advice
-    )
+    assert len(findings) == (other != '5')
+    for finding in findings:
+        assert finding.topic == 'opencv'
+        assert 'opencv-contrib-python-headless 4.12' in finding.value
+        advice = 'pip uninstall -y opencv-python opencv-contrib-python-headles'
+        assert advice in finding.advice
