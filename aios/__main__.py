@@ -7,8 +7,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .utils.command_line import errors_in_one_line
+from .utils.command_line import errors_in_one_line, number
 from .version import __version__
+
+# Smallest and largest side of the images of an exported file.
+_SIDES = 32, 1 << 14
 
 
 @errors_in_one_line()
@@ -86,7 +89,7 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     export.add_argument(
         '--shape',
-        type=int,
+        type=number(int, *_SIDES),
         nargs=2,
         metavar=('H', 'W'),
         help='fixed image size, with a batch size of 1 (default: dynamic)',

@@ -129,6 +129,14 @@ def test_command_is_needed(capsys: pytest.CaptureFixture):
     assert 'COMMAND' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('side', ['16', '1e3', '20000'])
+def test_image_sizes_of_exports(side: str, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as error:
+        main(['export', '--shape', '480', side])
+    assert error.value.code == 2
+    assert 'is not 32 to 16384' in capsys.readouterr().err
+
+
 def test_options_of_infer(capsys: pytest.CaptureFixture, tmp_path: Path):
     """They may come before the image."""
     with pytest.raises(SystemExit) as error:
