@@ -72,8 +72,8 @@ def ground_sequence(
         ValueError: If a height is not possible, or heights are given without
             a body model.
     """
-    _check(sequence)
     options = options or GroundOptions()
+    _check(sequence, options.max_gap)
     sequence, heights = replace(sequence, floor=None), heights or {}
     try:
         return _grounded(sequence, body_model, options, heights)
@@ -88,6 +88,7 @@ def _grounded(
     heights: Mapping[int, float],
 ) -> tuple[SequenceResult, dict[str, Any]]:
     rigid = not sequence.has_parameters
+    with_vertices = sequence.vertices is not None
     poser = None
     if body_model is not None and not rigid:
         poser = BodyPoser(body_model)
@@ -119,11 +120,12 @@ def _grounded(
     report['off_floor_m'] = {
         str(person): round(height, 3) for person, height in off_floor.items()
     }
-    return _moved(sequence, tracks, after, floor, poser), report
+    moved = _moved(sequence, tracks, after, floor, poser, with_vertices)
+    return moved, report
 
 
-def _check(sequence: SequenceResult) -> None:
-    """Reject sequences without a static floor."""
+def _check(sequence: SequenceResult, max_gap: float) -> None:
+    """Reject sequences without a static floor, or with too few frames."""
     if not len(sequence):
         raise GroundError('the results contain no persons')
     if not (np.diff(sequence.timestamps) > 0).all():
@@ -137,6 +139,11 @@ def _check(sequence: SequenceResult) -> None:
         raise GroundError(
             'the frame rate must be constant, but frames are '
             f'{steps.min():.3g} to {steps.max():.3g} seconds apart'
+        )
+    if median > max_gap:
+        raise GroundError(
+            f'frames are {median:.2g} seconds apart, at most {max_gap:g} '
+            'seconds are allowed; use more frames of the video'
         )
     # K fitted to 2-D points differs in the last digits.
     changes = np.abs(sequence.K - sequence.K[0]) / sequence.K[0, 0, 0]
@@ -273,6 +280,7 @@ def _moved(
     after: Sequence[Legs],
     floor: Floor,
     poser: BodyPoser | None,
+    with_vertices: bool,
 ) -> SequenceResult:
     """The persons with new legs and translations."""
     changed = {
@@ -296,7 +304,7 @@ def _moved(
             joints = frame.instances['joints3d']
             frame = frame.with_fields(joints2d=frame.camera.project(joints))
         else:
-            frame = frame.posed(poser, sequence.vertices is not None)
+            frame = frame.posed(poser, with_vertices)
         frames.append(frame)
     posed = SequenceResult.from_frames(frames, **bare.metadata)
     return replace(posed, aios_version=sequence.aios_version)

@@ -233,6 +233,10 @@ class TestRefused:
         times = np.zeros(case.before.num_frames)
         self.refused(replace(case.before, timestamps=times), 'no time stamps')
 
+    def test_few_frames_per_second(self, case):
+        persons = case.before.select_frames(slice(None, None, 8))
+        self.refused(persons, '0.27 seconds apart, .* 0.25')
+
     def test_zoom(self, case):
         K = case.before.K.copy()
         K[7, 0, 0] *= 1.1

@@ -10,6 +10,7 @@ import pytest
 from stick_body import STEP, Family, StickBody, family
 from walking_persons import View
 
+from aios.body_models import BodyPoser
 from aios.ground import (
     Beliefs,
     GroundOptions,
@@ -18,6 +19,7 @@ from aios.ground import (
 )
 from aios.ground.heights import MAX_CHANGE
 from aios.ground.sizes import adult_scale
+from aios.results import SequenceResult
 
 HEIGHTS = (1.72, 1.36)  # a grown-up and a child
 
@@ -43,6 +45,18 @@ def test_a_child_is_no_far_adult(persons):
     child = after.betas[after.person_id == 1]
     assert (child == child[0]).all()
     assert report['after']['foot_slide_mm'] < 10
+
+
+def test_meshes_move_along(persons):
+    body = StickBody()
+    found = SequenceResult.from_frames(
+        frame.posed(BodyPoser(body)) for frame in persons.found.frames()
+    )
+    after, _ = ground_sequence(found, body)
+    assert after.vertices is not None
+    frame = after.frame(20)
+    again = frame.posed(BodyPoser(body)).instances['vertices']
+    np.testing.assert_allclose(frame.instances['vertices'], again, atol=1e-5)
 
 
 def test_a_small_child_is_as_small_as_bodies_get():
