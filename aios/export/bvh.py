@@ -78,9 +78,10 @@ def write_bvh(
     offsets = scale * rig.bone_offsets(motion.mean_coefficients)
     time = EvenTime.of(sequence, motion, fps or _FPS)
     root, rotations = _without_gaps(motion, rig, time)
-    channels = [scale * _HALF_TURN.apply(root)]
-    channels += [_euler(rotations[j]) for j in _depth_first(rig.parents)]
-    values = np.concatenate(channels, axis=1)
+    angles = _euler([rotations[j] for j in _depth_first(rig.parents)])
+    values = np.concatenate(
+        [scale * _HALF_TURN.apply(root), angles.reshape(len(root), -1)], axis=1
+    )
     text = ['HIERARCHY', *_hierarchy(0, names, rig.parents, offsets)]
     text += [
         'MOTION',
@@ -111,13 +112,28 @@ def _without_gaps(
     )
 
 
-def _euler(rotation: Rotation) -> np.ndarray:
-    """Euler angles ``(T, 3)`` in degrees, unwrapped over time."""
+def _euler(rotations: Sequence[Rotation]) -> np.ndarray:
+    """Euler angles ``(T, J, 3)`` in degrees, continuous over time.
+
+    Two triples describe a rotation.  Other programs interpolate them, so each
+    is the one closer to that of the frame before, and the first is the
+    smaller one: a knee bends through 90 degrees without turning around.
+
+    Args:
+        rotations: ``J`` times ``T``.
+    """
     with warnings.catch_warnings():
         # In gimbal lock any solution is correct.
         warnings.simplefilter('ignore', UserWarning)
-        angles = rotation.as_euler(_ORDER, degrees=True)
-    return np.unwrap(angles, axis=0, period=360)
+        angles = [r.as_euler(_ORDER, degrees=True) for r in rotations]
+    first = np.stack(angles, axis=1)
+    pairs = np.stack([first, first * (1, -1, 1) + 180], axis=-2)
+    before = np.zeros(first.shape[1:])
+    for frame, pair in enumerate(pairs):
+        pair -= 360 * np.rint((pair - before[:, None]) / 360)
+        nearer = np.abs(pair - before[:, None]).sum(-1).argmin(-1)
+        first[frame] = before = pair[np.arange(len(pair)), nearer]
+    return first
 
 
 def _children(joint: int, parents: np.ndarray) -> list[int]:

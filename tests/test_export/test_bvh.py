@@ -192,6 +192,26 @@ def test_angles_do_not_jump(persons: SequenceResult, layer, tmp_path) -> None:
     assert step == pytest.approx(1 / 30)
 
 
+def test_knees_bend_through_a_right_angle(persons, layer, tmp_path) -> None:
+    """Programs that interpolate between frames must not turn the shin."""
+    frame = persons.frame(0).select([0])
+    bends, frames = np.linspace(0, 150, 7), []
+    for bend in bends:
+        pose = np.zeros((1, 63), np.float32)
+        pose[0, 9:12] = np.radians([bend, 2, 3])  # left knee
+        frames.append(frame.with_fields(body_pose=pose))
+    bent = SequenceResult.from_frames(frames, fps=30)
+    write_bvh(bent, layer, tmp_path / 'bent.bvh', 4)
+    joints, values, _ = read_bvh(tmp_path / 'bent.bvh')
+    knee = [joint.name for joint in joints].index('left_knee')
+    angles = values[:, 3 + 3 * knee : 6 + 3 * knee]
+    np.testing.assert_allclose(angles[:, 1], bends, atol=2)
+    assert np.abs(angles[:, [0, 2]]).max() < 15
+    write_bvh(bent.select_frames([5, 6]), layer, tmp_path / 'late.bvh', 4)
+    late = read_bvh(tmp_path / 'late.bvh')[1]
+    np.testing.assert_allclose(late[0, 3:], values[5, 3:])
+
+
 def test_refusals(persons: SequenceResult, layer, tmp_path) -> None:
     path = tmp_path / 'one.bvh'
     path.write_text('precious')
