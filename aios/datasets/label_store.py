@@ -238,10 +238,9 @@ def _writable_folder(
     if cache_dir is not None:
         candidates = [Path(cache_dir)]
     else:
-        candidates = [
-            Path(source).absolute().parent / '.aios_cache',
-            cache_folder() / 'labels',
-        ]
+        candidates = [Path(source).absolute().parent / '.aios_cache']
+        with contextlib.suppress(OSError):  # a user without home folder
+            candidates.append(cache_folder() / 'labels')
     error: OSError | None = None
     for folder in candidates:
         try:

@@ -130,3 +130,12 @@ def test_folders(source, tmp_path, monkeypatch):
     )
     with pytest.raises(OSError, match='set cache_dir'):
         LabelStore.open(source, {}, Builder(), blocked / 'below')
+
+
+def test_user_without_home(source, monkeypatch):
+    """As in containers; the user's cache is not needed."""
+    monkeypatch.delenv('AIOS_CACHE', raising=False)
+    monkeypatch.delenv('HOME', raising=False)
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    store = LabelStore.open(source, {}, Builder())
+    assert store.folder.parent == source.parent / '.aios_cache'
