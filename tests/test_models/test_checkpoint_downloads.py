@@ -80,6 +80,22 @@ def test_a_download_that_was_changed(server: tuple[Path, str]) -> None:
         load_checkpoint(f'{url}/w.pth')
 
 
+def test_a_shared_folder(
+    server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An admin has put the file there, and nobody else may write."""
+    folder, url = server
+    torch.save({'w': torch.ones(1)}, folder / 'w.pth')
+    kept = downloads.fetch(f'{url}/w.pth')
+    kept.with_name('w.pth.sha256').unlink()
+
+    def write_text(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    monkeypatch.setattr(Path, 'write_text', write_text)
+    assert load_checkpoint(f'{url}/w.pth')['state_dict']['w'] == 1
+
+
 def test_a_process_on_another_machine(
     server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
