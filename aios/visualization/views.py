@@ -83,6 +83,8 @@ class SceneView:
         """
         self._follow(meshes)
         panel = np.full((height, width, 3), _BACKGROUND, np.uint8)
+        if not height:  # a part of an image with fewer rows than views
+            return panel
         if self._low is None:
             return draw_label(panel, self.name, (0, 0), _BACKGROUND, 0.45)
         middle = (self._low + self._high) / 2

@@ -222,6 +222,16 @@ def test_writer_of_images(make_frame, sphere, tmp_path) -> None:
     assert _is_drawn(read, 1).sum() > 500
 
 
+@pytest.mark.parametrize('size', [(1, 1), (160, 1), (1, 120)])
+def test_images_of_one_row_or_column(make_frame, sphere, size) -> None:
+    """There is less than a row for each view."""
+    options = OverlayOptions(views=('side', 'top'))
+    frame = replace(make_frame({1: (0, 0, 4)}), size=size)
+    width, height = size
+    drawn = OverlayDrawer(sphere[1], options)(frame, GRAY[:height, :width])
+    assert drawn.shape == (height, width + max(1, height // 2), 3)
+
+
 def test_writer_of_a_video(make_frame, sphere, tmp_path) -> None:
     path = tmp_path / 'vis.mp4'
     options = OverlayOptions(layers=('mesh',), views=('side', 'top'))
