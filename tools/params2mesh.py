@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from aios.body_models import BodyPoser, SMPLXLayer
+from aios.body_models import BodyPoser, NumpySMPLXLayer
 from aios.export import EXPORTERS, Exporter
 from aios.ground import (
     GroundError,
@@ -255,7 +255,7 @@ def load(path: Path) -> SequenceResult:
         return SequenceResult.load(path)
     if (path / 'params.npz').exists():
         return SequenceResult.load(path / 'params.npz')
-    from aios.apis.store import load_partial  # takes seconds
+    from aios.apis.store import load_partial
 
     persons = load_partial(path)
     print(
@@ -422,12 +422,14 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
 
 def _known_layer(
     persons: SequenceResult, args: argparse.Namespace
-) -> SMPLXLayer | None:
+) -> NumpySMPLXLayer | None:
     """The body model, unless only joints and vertices are known."""
     return _layer(persons, args) if persons.has_parameters else None
 
 
-def _layer(persons: SequenceResult, args: argparse.Namespace) -> SMPLXLayer:
+def _layer(
+    persons: SequenceResult, args: argparse.Namespace
+) -> NumpySMPLXLayer:
     if args.model_path is None and persons.body_model not in ('', 'free'):
         print(
             'note: the results were made with the body model '
@@ -435,7 +437,7 @@ def _layer(persons: SequenceResult, args: argparse.Namespace) -> SMPLXLayer:
             '--model-path',
             file=sys.stderr,
         )
-    return SMPLXLayer(args.model_path or 'free', gender=persons.gender).eval()
+    return NumpySMPLXLayer(args.model_path or 'free', persons.gender)
 
 
 @errors_in_one_line()

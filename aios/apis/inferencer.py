@@ -25,6 +25,7 @@ from aios.models.inference import prepare_for_inference
 from aios.registry import INFERENCERS
 from aios.results import FrameResult, predictions_of
 from aios.results.plain import frame_as_dict
+from aios.results.schema import DEFAULT_BODY_MODEL
 from aios.utils.command_line import set_options
 from aios.utils.digests import digest, file_sha256
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
@@ -180,7 +181,8 @@ class AiOSInferencer(BaseInferencer):
     @property
     def body_model_name(self) -> str:
         """Name of the body model in results."""
-        return str(self._head.body_model_cfg.get('model_path') or 'smplx')
+        path = self._head.body_model_cfg.get('model_path')
+        return str(path or DEFAULT_BODY_MODEL)
 
     @property
     def model_name(self) -> str:

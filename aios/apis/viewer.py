@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aios.body_models import SMPLXLayer
+from aios.body_models import NumpySMPLXLayer
 from aios.export import write_glb
 from aios.results import SequenceResult
+from aios.results.schema import DEFAULT_BODY_MODEL
 from aios.utils.choices import check_choice
 from aios.viewer import ImageTrack, make_image_track, write_viewer
 
@@ -86,10 +87,10 @@ def make_viewer(
         glb = scratch / 'persons.glb'
         layer: Any = None
         if persons.has_parameters:
-            layer = SMPLXLayer(
-                model_path or persons.body_model or 'free',
-                gender=persons.gender,
-            ).eval()
+            name = model_path or persons.body_model or 'free'
+            layer = NumpySMPLXLayer(
+                None if name == DEFAULT_BODY_MODEL else name, persons.gender
+            )
         write_glb(persons, layer, glb, tolerance=_TOLERANCE, progress=progress)
     return write_viewer(
         persons, glb, path, images=track, title=title, overwrite=overwrite

@@ -167,8 +167,6 @@ def _moved(
     poser: BodyPoser,
 ) -> SequenceResult:
     """Set shapes of the rows ``changed``, and scale their depths."""
-    import torch
-
     parameters = {n: getattr(sequence, n)[changed] for n in SMPLX_ARGUMENTS}
     parameters['betas'] = betas[changed].astype(np.float32)
     joints = poser(parameters, return_vertices=False).joints
@@ -176,12 +174,12 @@ def _moved(
     shift = pelvis - joints[:, PELVIS]
     joints = joints + shift[:, None]
     K = sequence.K[sequence.frame_index[changed]]
-    pixels = project_points(*map(torch.from_numpy, (joints.astype(float), K)))
+    pixels = project_points(joints.astype(float), K)
     new = {
         'betas': parameters['betas'],
         'transl': parameters['transl'] + shift,
         'joints3d': joints,
-        'joints2d': pixels.numpy(),
+        'joints2d': pixels,
     }
     arrays = {name: getattr(sequence, name).copy() for name in new}
     for name, values in new.items():

@@ -58,6 +58,10 @@ SMPLX_ARGUMENTS: Mapping[str, int] = MappingProxyType(
 )
 """Keyword arguments of an SMPL-X layer and their sizes."""
 
+DEFAULT_BODY_MODEL = 'smplx'
+"""``body_model`` of results if no path was given, and
+:func:`aios.body_models.find_body_model` searched the default folder."""
+
 MESH_BODIES: Mapping[str, str] = MappingProxyType({'mhr': 'mhr_70'})
 """Body models without SMPL-X parameters, and their joint sets.
 

@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from aios.body_models import NumpySMPLXLayer
 from aios.results import FrameResult
+from aios.results.schema import DEFAULT_BODY_MODEL
 from aios.structures.decoding import DecodingConfig
 from aios.utils.resizing import fit_size, keep_ratio_size, resize_image
 
@@ -103,7 +104,7 @@ class OnnxDetector:
     @property
     def body_model_name(self) -> str:
         """Name of the body model in results."""
-        return str(self._body_options.get('model_path') or 'smplx')
+        return str(self._body_options.get('model_path') or DEFAULT_BODY_MODEL)
 
     def __call__(self, image: np.ndarray, name: str = '') -> FrameResult:
         """Detect the persons in an image, with meshes.

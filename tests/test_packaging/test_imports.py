@@ -98,12 +98,20 @@ aios.__main__.main(
      '--smooth', '--out-dir', str(folder / 'out'), '--save-mesh', 'obj',
      '--save-glb', '--save-bvh']
 )
+sys.path.insert(0, {str(ROOT / 'tools')!r})
+import make_viewer, params2mesh
+make_viewer.main([str(folder / 'out'), '--source', str(folder / 'a.jpg')])
+params2mesh.main(
+    [str(folder / 'out'), '--format', 'amass', '--height', '1.7']
+)
 print(*sys.modules)
 """
     loaded = _run(code).split()
     heavy = {'torch', 'mmengine', 'mmcv', 'mmdet'}
     assert heavy.isdisjoint(loaded)
     assert (tmp_path / 'out/params.npz').is_file()
+    assert (tmp_path / 'out/viewer.html').is_file()
+    assert list((tmp_path / 'out/params_amass').iterdir())
     assert (tmp_path / 'out/vis/a.jpg').is_file()
     assert list((tmp_path / 'out/mesh').iterdir())
 

@@ -120,6 +120,18 @@ def test_images_and_sound_of_a_part(
     assert np.abs(np.concatenate(heard, 1)[0, 1000:2000]).max() > 0.5
 
 
+def test_results_with_smplx_at_its_default_place(
+    persons, free_body_dir, tmp_path, monkeypatch
+) -> None:
+    """They name the body model, not its folder."""
+    monkeypatch.setenv('AIOS_BODY_MODELS', str(free_body_dir))
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / 'page.html'
+    named = replace(persons, body_model='smplx')
+    make_viewer(named, tmp_path, page, tmp_path, mode='none')
+    assert _Page(page).payload('glb')
+
+
 def test_license_of_three_is_inside(persons, animation, tmp_path) -> None:
     write_viewer(persons, animation, tmp_path / 'page.html')
     text = (tmp_path / 'page.html').read_text('utf-8')
