@@ -23,7 +23,7 @@ from aios.results import SequenceResult
 from aios.utils.safe_io import save_npz
 
 from .exporter import FPS_OPTION, Exporter
-from .rig import EvenTime, PersonMotion, Rig, check_fps
+from .rig import EvenTime, PersonMotion, Rig, check_fps, world_axes
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -38,7 +38,6 @@ _PARTS = {
     'pose_hand': 165,
 }
 _FPS = 30.0  # default for images
-_CAMERA_UP = np.array([0.0, -1, 0, 0])  # floor through a level camera
 
 
 def write_amass(
@@ -89,9 +88,8 @@ def write_amass(
     betas[: sequence.betas.shape[1]] = mean[: sequence.betas.shape[1]]
     # The root rotates about the pelvis, which is not the origin of a shape.
     pelvis = rig.rest_joints(motion.coefficients)[:, 0]
-    floor = _CAMERA_UP if sequence.floor is None else sequence.floor
-    world = _world_axes(floor[:3])
-    trans = world.apply(motion.transl + pelvis) + [0, 0, floor[3]]
+    world, height = world_axes(sequence)
+    trans = world.apply(motion.transl + pelvis) + [0, 0, height]
     trans = trans - rig.rest_joints(mean)[0]
     poses = _poses(motion, world, time)
     parts = np.split(poses, [*_PARTS.values()][:-1], axis=1)
@@ -120,20 +118,6 @@ def write_amass(
         overwrite=overwrite,
     )
     return int(time.missing.sum())
-
-
-def _world_axes(up: np.ndarray) -> Rotation:
-    """Rotation from OpenCV's axes to x right, y forward, z up.
-
-    Args:
-        up: ``(3,)`` unit vector in camera axes.
-    """
-    forward = np.array([0.0, 0, 1])
-    if abs(up[2]) > 0.99:  # the camera looks straight down
-        forward = _CAMERA_UP[:3]
-    forward = forward - up * (up @ forward)
-    forward /= np.linalg.norm(forward)
-    return Rotation.from_matrix(np.stack([np.cross(forward, up), forward, up]))
 
 
 def _poses(

@@ -16,18 +16,17 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aios.results import SequenceResult
-from aios.structures import HALF_TURN
 from aios.utils.safe_io import atomic_write
 
 from .armatures import ARMATURE_OPTION, bone_names
 from .exporter import FPS_OPTION, Exporter
-from .rig import EvenTime, PersonMotion, Rig, check_fps
+from .rig import EvenTime, PersonMotion, Rig, check_fps, world_axes
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
 _ORDER = 'ZXY'  # intrinsic, and the order of the channels
-_HALF_TURN = Rotation.from_quat(HALF_TURN)
+_Y_UP = Rotation.from_euler('x', -90, degrees=True)  # from z up
 _FPS = 1.0  # default for images
 _TIP = 0.5  # length of a leaf bone, relative to its offset
 
@@ -45,7 +44,9 @@ def write_bvh(
 ) -> int:
     """Write a person's skeleton and motion.
 
-    The y axis points up.  Bones have the lengths of the person's mean shape.
+    The y axis points up: if the results have a floor, it is at y = 0 and the
+    camera is above the origin; otherwise the camera is level and at the
+    origin.  Bones have the lengths of the person's mean shape.
     Frames are evenly spaced from the first to the last frame of the person;
     missing poses are interpolated, and all if the frame rate changes.
 
@@ -77,10 +78,12 @@ def write_bvh(
     motion = PersonMotion.of(sequence, person_id, rig)
     offsets = scale * rig.bone_offsets(motion.mean_coefficients)
     time = EvenTime.of(sequence, motion, fps or _FPS)
-    root, rotations = _without_gaps(motion, rig, time)
+    world, height = world_axes(sequence)
+    root, rotations = _without_gaps(motion, rig, time, _Y_UP * world)
+    root += [0, height, 0]
     angles = _euler([rotations[j] for j in _depth_first(rig.parents)])
     values = np.concatenate(
-        [scale * _HALF_TURN.apply(root), angles.reshape(len(root), -1)], axis=1
+        [scale * root, angles.reshape(len(root), -1)], axis=1
     )
     text = ['HIERARCHY', *_hierarchy(0, names, rig.parents, offsets)]
     text += [
@@ -95,7 +98,7 @@ def write_bvh(
 
 
 def _without_gaps(
-    motion: PersonMotion, rig: Rig, time: EvenTime
+    motion: PersonMotion, rig: Rig, time: EvenTime, world: Rotation
 ) -> tuple[np.ndarray, list[Rotation]]:
     """Root positions ``(T, 3)``, and ``J`` times ``T`` rotations."""
     # The root rotates about the pelvis, which is not the origin of a shape.
@@ -105,9 +108,9 @@ def _without_gaps(
         Rotation.from_quat(quaternions)
         for quaternions in motion.rotations.swapaxes(0, 1)
     ]
-    rotations[0] = _HALF_TURN * rotations[0]
+    rotations[0] = world * rotations[0]
     return (
-        time.interpolate(root),
+        world.apply(time.interpolate(root)),
         [time.interpolate(rotation) for rotation in rotations],
     )
 

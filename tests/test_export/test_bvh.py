@@ -111,6 +111,29 @@ def test_joints_are_those_of_the_body_model(
             assert error < 1e-3, (frame, name)
 
 
+def test_the_floor_is_at_zero(dancers, layer, tmp_path) -> None:
+    """The camera is 1.7 m above it and looks down by 30 degrees."""
+    up = np.array([0, -np.cos(np.pi / 6), -0.5])
+    path = tmp_path / 'one.bvh'
+    write_bvh(
+        replace(dancers, floor=np.append(up, 1.7)), layer, path, 3, scale=10
+    )
+    joints, values, _ = read_bvh(path)
+    rows = np.flatnonzero(dancers.person_id == 3)
+    seen = joints_of(dancers, layer, rows) * FLIP
+    heights = seen @ up + 1.7
+    for row, frame in enumerate(dancers.frame_index[rows]):
+        found = positions(joints, values[frame])
+        for number, name in enumerate(get_joint_set('smplx_55').names):
+            assert found[name][1] / 10 == pytest.approx(
+                heights[row, number], abs=1e-3
+            )
+    right = [positions(joints, v)['pelvis'][0] / 10 for v in values]
+    np.testing.assert_allclose(
+        np.array(right)[dancers.frame_index[rows]], seen[:, 0, 0], atol=1e-3
+    )
+
+
 def test_frame_time_after_hours(dancers, layer, tmp_path) -> None:
     """Steps do not depend on what a float32 tells apart there."""
     numbers = np.append(dancers.source_frames[:-1], 599_999)
