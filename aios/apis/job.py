@@ -402,13 +402,14 @@ class _Job:
             return
         sequence = SequenceResult.load(path)
         for exporter in wanted:
-            exporter.export(
+            _, remarks = exporter.export(
                 sequence,
                 self.body_model,
                 self.folder / exporter.product,
                 overwrite=True,
                 progress=self.inferencer.show_progress,
             )
+            self.notes += [f'{exporter.name}: {text}' for text in remarks]
 
 
 def prediction_options(

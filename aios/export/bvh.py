@@ -206,8 +206,15 @@ class BVHExporter(Exporter):
 
     def write(  # noqa: D102
         self, sequence: SequenceResult, layer: Any, path: Path, **options: Any
-    ) -> None:
+    ) -> str | None:
         options.pop('progress', None)
-        write_bvh(
-            sequence, layer, path, int(sequence.person_ids[0]), **options
+        person = int(sequence.person_ids[0])
+        write_bvh(sequence, layer, path, person, **options)
+        first = int(sequence.frame_index[0])
+        if not first:
+            return None
+        seconds = sequence.times(options.get('fps'))[first]
+        return (
+            f'{path.name}: begins with frame {first} of the results, '
+            f'{seconds:.3f} s later than the first'
         )

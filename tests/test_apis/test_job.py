@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,13 @@ def test_meshes_are_those_of_the_parameters(
     vertices = layer(**persons.smplx_parameters()).vertices.detach().numpy()
     mesh = trimesh.load(out / 'mesh/a_person1.ply', process=False)
     np.testing.assert_allclose(mesh.vertices, vertices[1], atol=1e-5)
+
+
+def test_remarks_of_formats_are_notes(infer, images: Path, tmp_path: Path):
+    outputs = Outputs(vis=False, params=False, formats=('glb',))
+    summary = infer(images / 'a.png', tmp_path / 'out', outputs=outputs)
+    (note,) = summary.notes
+    assert re.fullmatch(r'glb: \d\.\d MB; vertices at most .*', note)
 
 
 def test_images_without_persons_get_files(

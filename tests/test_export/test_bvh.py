@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation, Slerp
 
-from aios.export import write_bvh
+from aios.export import EXPORTERS, write_bvh
 from aios.results import SequenceResult
 from aios.structures import get_joint_set
 
@@ -132,6 +132,15 @@ def test_the_floor_is_at_zero(dancers, layer, tmp_path) -> None:
     np.testing.assert_allclose(
         np.array(right)[dancers.frame_index[rows]], seen[:, 0, 0], atol=1e-3
     )
+
+
+def test_persons_who_come_later(dancers, layer, tmp_path) -> None:
+    """The file of person 8 begins with the second frame."""
+    exporter = EXPORTERS['bvh']
+    paths, remarks = exporter.export(dancers, layer, tmp_path / '{person}.bvh')
+    assert [path.name for path in paths] == ['3.bvh', '8.bvh']
+    (remark,) = remarks
+    assert remark.startswith('8.bvh: begins with frame 1 of the results, 0.04')
 
 
 def test_frame_time_after_hours(dancers, layer, tmp_path) -> None:
