@@ -124,6 +124,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     config = load_run_config(args)
+    for name in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if config.get(name) is None:
+            sys.exit(f'error: {config.filename} has no {name}')
     if args.amp:
         use_mixed_precision(config)
     if args.auto_scale_lr:

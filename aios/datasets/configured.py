@@ -45,11 +45,14 @@ def dataset_config(config: Config, phase: str | None = None) -> ConfigDict:
                 return value['dataset']
             if key.endswith(f'_{name}'):
                 return value
-    wanted = phase or '<phase>'
-    raise ValueError(
-        f'{config.filename}: has no {wanted}_dataloader and no dataset '
-        f'<name>_{wanted}, only {", ".join(found) or "no datasets"}'
-    )
+    reason = 'contains no dataset'
+    if found:
+        wanted = phase or '<phase>'
+        reason = (
+            f'has no {wanted}_dataloader and no dataset <name>_{wanted}, '
+            f'only {", ".join(found)}'
+        )
+    raise ValueError(f'{config.filename}: {reason}')
 
 
 def _datasets(config: Config) -> dict[str, ConfigDict]:

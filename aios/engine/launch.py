@@ -23,6 +23,8 @@ from aios.registry import RUNNERS
 from aios.utils.command_line import add_cfg_options, read_config
 from aios.utils.processes import end_with_parent
 
+_SET_BY_LAUNCHER = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_PROCID'}
+
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing share."""
@@ -54,8 +56,15 @@ def load_run_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: If there is no such config.
-        ValueError: If it is not a config, or an option is invalid.
+        ValueError: If it is not a config, an option is invalid, or the
+            launcher did not start this process.
     """
+    variable = _SET_BY_LAUNCHER.get(args.launcher)
+    if variable is not None and variable not in os.environ:
+        raise ValueError(
+            f'--launcher {args.launcher}: the launcher did not set {variable};'
+            ' start with tools/dist_train.sh, tools/slurm_train.sh, ...'
+        )
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = read_config(args.config, args.cfg_options)
     config.launcher = args.launcher

@@ -33,6 +33,12 @@ def test_images_without_labels(browse, tmp_path, monkeypatch):
     assert np.abs(inner - 77).max() < 8
 
 
+def test_config_of_a_model(browse):
+    path = CONFIGS.parents[1] / 'aios/aios_r50.py'
+    with pytest.raises(SystemExit, match=r'aios_r50\.py: contains no data'):
+        browse(path)
+
+
 @pytest.mark.parametrize('name', RELEASES)
 def test_browse(browse, base_config, tmp_path, name, capsys):
     """Boxes and skeletons on the left, bodies on the right, where it can."""

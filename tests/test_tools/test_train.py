@@ -237,9 +237,14 @@ def test_earlier_training_is_not_replaced_silently(train, whole):
             ],
             'not for FSDP',
         ),
+        (['--launcher', 'pytorch'], 'did not set WORLD_SIZE; .*dist_train'),
+        (['--launcher', 'slurm'], 'did not set SLURM_PROCID'),
+        (['--cfg-options', 'train_cfg=None'], 'has no train_cfg'),
     ],
 )
 def test_errors(train, tmp_path, monkeypatch, options, message):
+    for variable in ('WORLD_SIZE', 'SLURM_PROCID'):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(SystemExit, match=message):
         train('--work-dir', tmp_path, *options)
