@@ -93,6 +93,7 @@ def set_heights(
     common = heights.pop(None, None)
     _check(sequence, heights, common)
     betas = sequence.betas.astype(np.float64)
+    seen = standing_heights(betas, poser)
     wanted = np.full(len(betas), np.nan)
     for person, height in heights.items():
         rows = sequence.person_id == person
@@ -110,7 +111,8 @@ def set_heights(
     growth = np.where(changed, wanted - before, 0)
     _check_growth(growth, before, slope)
     betas += growth[:, None] * slope / (slope @ slope)
-    scale = np.where(changed, wanted / before, 1)
+    # By the height in that frame, so that the image does not change.
+    scale = np.where(changed, wanted / seen, 1)
     moved = _moved(sequence, changed, betas, scale, poser)
     if sequence.floor is not None:
         moved = replace(moved, floor=sequence.floor * [1, 1, 1, factor])

@@ -83,6 +83,27 @@ def test_known_heights_put_persons_where_they_are(poser, truth, found):
     assert one.joints3d[1, 0, 2] == pytest.approx(DEPTHS[1], abs=0.01)
 
 
+def test_shapes_that_vary_do_not_move_persons(poser, truth):
+    """The network takes a person for a tall one far away, then a short one."""
+    tall = standing_heights(truth.betas[:1], poser)
+    frames = []
+    for frame, change in zip(truth.frames(), (0.6, -0.6), strict=True):
+        betas = frame.instances['betas'].copy()
+        betas[:, 0] += change
+        grown = standing_heights(betas, poser)
+        grown = grown / standing_heights(frame.instances['betas'], poser)
+        pelvis = frame.instances['joints3d'][:, 0]
+        moved = frame.with_fields(betas=betas).posed(poser, False)
+        shift = pelvis * grown[:, None] - moved.instances['joints3d'][:, 0]
+        transl = moved.instances['transl'] + shift
+        frames.append(moved.with_fields(transl=transl).posed(poser, False))
+    found = SequenceResult.from_frames(frames, fps=10)
+    assert np.ptp(found.joints3d[[0, 2], 0, 2]) > 0.1
+    fixed = set_heights(found, {0: float(tall[0])}, poser)
+    depths = fixed.joints3d[[0, 2], 0, 2]
+    np.testing.assert_allclose(depths, truth.joints3d[0, 0, 2], atol=0.01)
+
+
 def test_a_height_of_all_keeps_proportions(poser, truth):
     before = standing_heights(truth.betas, poser)
     floor = np.array([0, -1, 0, 1.5])
