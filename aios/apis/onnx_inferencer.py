@@ -37,7 +37,7 @@ class OnnxInferencer:
     Args:
         path: A file of ``python -m aios export``; default: that of
             ``aios_s``, see :func:`~aios.apis.shipped.shipped_onnx`.
-        device: ``'cpu'`` or ``'cuda'``.
+        device: ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
         num_threads: Threads on the CPU; default: number of cores.
         body_model: SMPL-X files, or ``'free'``; default: as in training.
         score_thr: See :class:`InstanceFilter`.

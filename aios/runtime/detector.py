@@ -47,7 +47,7 @@ class OnnxDetector:
 
     Args:
         path: A file of ``python -m aios export``.
-        device: Device of ONNX Runtime, ``'cpu'`` or ``'cuda'``.
+        device: Device of ONNX Runtime, ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
         num_threads: Threads on the CPU; default: number of cores.
         body_model: SMPL-X files, or ``'free'``; default: as in training.
         runtime: ``'onnx'`` for ONNX Runtime, or ``'openvino'``.

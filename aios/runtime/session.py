@@ -37,7 +37,7 @@ def make_session(
 
     Args:
         model: The file, or its content.
-        device: ``'cpu'`` or ``'cuda'``.
+        device: ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
         num_threads: Threads on the CPU; default: number of cores.
 
     Raises:
@@ -51,7 +51,8 @@ def make_session(
         raise OnnxError(
             f'{error}: pip install onnxruntime (requirements/onnx.txt)'
         ) from error
-    provider = f'{device.partition(":")[0].upper()}ExecutionProvider'
+    kind, _, number = device.partition(':')
+    provider = f'{kind.upper()}ExecutionProvider'
     if provider not in ort.get_available_providers():
         raise OnnxError(
             f'this ONNX Runtime has no {provider}, only '
@@ -64,13 +65,22 @@ def make_session(
     if num_threads is not None:
         options.intra_op_num_threads = num_threads
     source = model if isinstance(model, bytes) else os.fspath(model)
+    choice = {'device_id': number} if number and kind != 'cpu' else {}
     try:
-        return ort.InferenceSession(source, options, providers=[provider])
+        session = ort.InferenceSession(
+            source, options, providers=[(provider, choice)]
+        )
     except Exception as error:  # the only common base class
         name = 'the exported network' if isinstance(model, bytes) else model
         raise ValueError(
             f'{name}: ONNX Runtime {ort.__version__} cannot read it: {error}'
         ) from error
+    if provider not in session.get_providers():  # it would use the CPU
+        raise OnnxError(
+            f'ONNX Runtime cannot use the device {device}; its messages above '
+            'say why'
+        )
+    return session
 
 
 def read_description(
