@@ -79,7 +79,8 @@ def add_runtime_options(parser: argparse._ActionsContainer) -> None:
         choices=['torch', *RUNTIMES],
         default='torch',
         help='onnx: ONNX Runtime and NumPy; openvino: OpenVINO and NumPy, '
-        'faster on Intel processors (default: %(default)s)',
+        'faster on Intel processors; both use the CPU unless --device is set '
+        '(default: %(default)s)',
     )
     parser.add_argument(
         '--dtype',
