@@ -7,6 +7,7 @@ a frame, ``K`` keypoints.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -41,49 +42,10 @@ _BOXES = {
 }
 
 
-def keypoints_document(
-    frames: Iterable[FrameResult],
-    source: str = '',
-    fps: float = 0.0,
-    joint_set: str = 'smplx_144',
-) -> dict[str, Any]:
-    """Boxes, scores and keypoints of frames.
-
-    Args:
-        frames: The frames; images are numbered in this order.
-        source: Name of the video or the folder.
-        fps: Frames per second; 0 for images.
-        joint_set: Joint set of the bodies; ``v`` of other joints is 0.
-
-    Returns:
-        The document for :func:`json.dump`.
-    """
-    images: list[dict] = []
-    annotations: list[dict] = []
-    for image_id, frame in enumerate(frames):
-        images.append(_image(frame, image_id))
-        for annotation in _annotations(frame, image_id, joint_set):
-            # pycocotools takes 0 for no annotation.
-            annotations.append({'id': len(annotations) + 1, **annotation})
-    return {
-        'info': {
-            'description': 'whole-body keypoints of AiOS',
-            'version': SCHEMA_VERSION,
-            'aios_version': __version__,
-            'source': source,
-            'fps': fps,
-            'units': 'px',
-        },
-        'images': images,
-        'annotations': annotations,
-        'categories': [_category()],
-    }
-
-
 def write_keypoints(
     sequence: SequenceResult, path: str | os.PathLike, overwrite: bool = False
 ) -> None:
-    """Write one file for all frames.
+    """Write one file for all frames, one of them in memory at a time.
 
     Args:
         sequence: The results.
@@ -93,16 +55,43 @@ def write_keypoints(
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
     """
-    document = keypoints_document(
-        sequence.frames(),
-        sequence.source,
-        sequence.fps,
-        MESH_BODIES.get(sequence.body_model, 'smplx_144'),
-    )
-    encoder = json.JSONEncoder(separators=(',', ':'))
+    parts: dict[str, Iterable[dict[str, Any]]] = {
+        'images': map(_image, sequence.frames(), itertools.count()),
+        'annotations': _all_annotations(sequence),
+        'categories': [_category()],
+    }
     with atomic_write(path, overwrite=overwrite) as stream:
-        for piece in encoder.iterencode(document):
-            stream.write(piece.encode())
+        stream.write(b'{"info":' + _json(_info(sequence)))
+        for name, items in parts.items():
+            stream.write(f',"{name}":['.encode())
+            for index, item in enumerate(items):
+                stream.write((b',' if index else b'') + _json(item))
+            stream.write(b']')
+        stream.write(b'}')
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(',', ':')).encode()
+
+
+def _info(sequence: SequenceResult) -> dict[str, Any]:
+    return {
+        'description': 'whole-body keypoints of AiOS',
+        'version': SCHEMA_VERSION,
+        'aios_version': __version__,
+        'source': sequence.source,
+        'fps': sequence.fps,
+        'units': 'px',
+    }
+
+
+def _all_annotations(sequence: SequenceResult) -> Iterator[dict[str, Any]]:
+    """Annotations of all frames; ``v`` of joints that bodies lack is 0."""
+    joint_set = MESH_BODIES.get(sequence.body_model, 'smplx_144')
+    number = itertools.count(1)  # pycocotools takes 0 for no annotation
+    for image_id, frame in enumerate(sequence.frames()):
+        for annotation in _annotations(frame, image_id, joint_set):
+            yield {'id': next(number), **annotation}
 
 
 def _image(frame: FrameResult, image_id: int) -> dict[str, Any]:

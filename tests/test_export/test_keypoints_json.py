@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,11 @@ from pycocotools.cocoeval import COCOeval
 from aios.export import write_keypoints
 from aios.results import SequenceResult
 from aios.structures import get_joint_set
+
+
+def written(persons: SequenceResult, folder: Path) -> dict:
+    write_keypoints(persons, folder / 'persons.json')
+    return json.loads((folder / 'persons.json').read_text())
 
 
 def test_file_of_a_sequence(dancers: SequenceResult, tmp_path) -> None:
@@ -29,10 +36,23 @@ def test_file_of_a_sequence(dancers: SequenceResult, tmp_path) -> None:
         write_keypoints(dancers, path)
 
 
-def test_points_are_the_projected_joints(dancers: SequenceResult) -> None:
-    from aios.export.keypoints import keypoints_document
+def test_one_frame_in_memory(dancers: SequenceResult, tmp_path) -> None:
+    many = SequenceResult.from_frames(
+        dataclasses.replace(dancers.frame(0), name=f'{number:06d}')
+        for number in range(1000)
+    )
+    tracemalloc.start()
+    try:
+        write_keypoints(many, tmp_path / 'many.json')
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / 'many.json').stat().st_size > 4e6
+    assert most < 1e6
 
-    document = keypoints_document(dancers.frames())
+
+def test_points_are_the_projected_joints(dancers, tmp_path) -> None:
+    document = written(dancers, tmp_path)
     names = get_joint_set('smplx_144').names
     body = document['categories'][0]['keypoints']
     for row in (0, 2):
@@ -56,13 +76,9 @@ def test_points_are_the_projected_joints(dancers: SequenceResult) -> None:
         )
 
 
-def test_key_points_of_the_network_come_first(persons: SequenceResult) -> None:
-    from aios.export.keypoints import keypoints_document
-
+def test_key_points_of_the_network_come_first(persons, tmp_path) -> None:
     own = np.arange(5 * 34).reshape(5, 17, 2)
-    document = keypoints_document(
-        dataclasses.replace(persons, keypoints=own).frames()
-    )
+    document = written(dataclasses.replace(persons, keypoints=own), tmp_path)
     points = np.reshape(document['annotations'][3]['keypoints'], (17, 3))
     np.testing.assert_array_equal(points[:, :2], own[3])
 
