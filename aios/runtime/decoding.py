@@ -54,7 +54,8 @@ def select_persons(
         boxes: ``(P, 4)`` body boxes, cxcywh in any unit.
         config: Options.
         valid: ``(P,)`` bool; other candidates are never selected.
-        keypoints: ``(P, 17, 2)`` in the same unit, for ``nms_oks_thr``.
+        keypoints: ``(P, 17, 2)`` in the same unit, for ``nms_oks_thr``
+            and ``nms_head_thr``.
 
     Returns:
         Scores ``(n,)`` and indices ``(n,)``, best first.

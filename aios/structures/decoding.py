@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .boxes import ArrayT, box_iou, cxcywh_to_xyxy
-from .keypoint_similarity import pairwise_oks
+from .keypoint_similarity import head_distances, pairwise_oks
 from .sample import PERSON_LABEL
 
 
@@ -98,6 +98,10 @@ class DecodingConfig:
             this to those of a better one, see
             :func:`aios.structures.keypoint_similarity.pairwise_oks`;
             negative for no suppression, as published.
+        nms_head_thr: Suppress persons whose head is closer than this to that
+            of a better one, see
+            :func:`aios.structures.keypoint_similarity.head_distances`;
+            negative for no suppression, as published.
         person_class_only: Rank candidates by the score of the class person.
             The published code ranks all pairs of candidate and class, so a
             person may be returned twice.
@@ -126,6 +130,7 @@ class DecodingConfig:
     score_thr: float = 0.0
     nms_iou_thr: float = -1.0
     nms_oks_thr: float = -1.0
+    nms_head_thr: float = -1.0
     person_class_only: bool = False
     max_candidates: int | None = None
     with_vertices: bool = True
@@ -158,7 +163,8 @@ class DecodingConfig:
     @property
     def suppresses(self) -> bool:
         """Whether duplicate persons are suppressed."""
-        return self.nms_iou_thr >= 0 or self.nms_oks_thr >= 0
+        thresholds = self.nms_iou_thr, self.nms_oks_thr, self.nms_head_thr
+        return max(thresholds) >= 0
 
     @classmethod
     def read(cls, test_cfg: Mapping[str, Any] | None) -> DecodingConfig:
@@ -173,7 +179,8 @@ def are_copies(
 
     Args:
         boxes: ``(..., n, 4)`` cxcywh in any unit.
-        keypoints: ``(..., n, 17, 2)`` in the same unit, for ``nms_oks_thr``.
+        keypoints: ``(..., n, 17, 2)`` in the same unit, for ``nms_oks_thr``
+            and ``nms_head_thr``.
         config: Provides the thresholds.
 
     Returns:
@@ -183,8 +190,10 @@ def are_copies(
     iou = box_iou(corners[..., :, None, :], corners[..., None, :, :])
     limit = config.nms_iou_thr if config.nms_iou_thr >= 0 else 1
     copies: Any = iou > limit
-    if config.nms_oks_thr >= 0 and keypoints is not None:
+    if keypoints is not None and config.nms_oks_thr >= 0:
         areas = boxes[..., 2] * boxes[..., 3]
         copies = copies | (pairwise_oks(keypoints, areas) > config.nms_oks_thr)
+    if keypoints is not None and config.nms_head_thr >= 0:
+        copies = copies | (head_distances(keypoints) < config.nms_head_thr)
     result: ArrayT = copies
     return result

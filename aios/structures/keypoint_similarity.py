@@ -1,7 +1,8 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Object keypoint similarity (OKS) between detected persons.
+"""Similarity of the keypoints of detected persons.
 
-See https://cocodataset.org/#keypoints-eval.
+For the object keypoint similarity (OKS) see
+https://cocodataset.org/#keypoints-eval.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ COCO_SIGMAS = (
     *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
 )
 _MIN_AREA = 1e-9
+_HEAD = slice(0, 5)  # nose, eyes, ears
 
 
 def pairwise_oks(points: ArrayT, areas: ArrayT) -> ArrayT:
@@ -35,8 +37,33 @@ def pairwise_oks(points: ArrayT, areas: ArrayT) -> ArrayT:
     total: ArrayT = 0 * area
     # The loop keeps the constants Python numbers, without device copies.
     for index, sigma in enumerate(COCO_SIGMAS):
-        point = points[..., index, :]
-        offsets = point[..., :, None, :] - point[..., None, :, :]
-        squared = (offsets**2).sum(-1)
+        squared = _squared_distances(points[..., index, :])
         total = total + library.exp(-squared / (2 * area * (2 * sigma) ** 2))
     return total / len(COCO_SIGMAS)
+
+
+def head_distances(points: ArrayT) -> ArrayT:
+    """Distances between the heads of all pairs of persons of an image.
+
+    Args:
+        points: ``(..., n, 17, 2)`` pixels, in COCO's order.
+
+    Returns:
+        ``(..., n, n)`` distances of the mean head keypoints, relative to the
+        size of the larger head: the longest distance of two of its keypoints.
+    """
+    library = library_of(points)
+    head = points[..., _HEAD, :]
+    spans = _squared_distances(head)
+    size = library.amax(spans.reshape(*spans.shape[:-2], -1), -1)
+    size = library.maximum(size[..., :, None], size[..., None, :])
+    distances = _squared_distances(head.mean(-2))
+    result: ArrayT = (distances / (size + _MIN_AREA)) ** 0.5
+    return result
+
+
+def _squared_distances(points: ArrayT) -> ArrayT:
+    """``(..., n, n)`` between points ``(..., n, 2)``."""
+    offsets = points[..., :, None, :] - points[..., None, :, :]
+    result: ArrayT = (offsets**2).sum(-1)
+    return result

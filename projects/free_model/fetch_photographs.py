@@ -80,14 +80,16 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as temporary:
         photos = Path(temporary, 'photos')
         counts = {
-            'persons': _save(_persons(Path(temporary)), photos / 'persons'),
-            'empty': _save(_empty(Path(temporary)), photos / 'empty'),
+            'persons': save_images(
+                _persons(Path(temporary)), photos / 'persons'
+            ),
+            'empty': save_images(_empty(Path(temporary)), photos / 'empty'),
         }
         photos.rename(out)
     print(f'{out}: {counts}')
 
 
-def _save(images: Iterator[tuple[str, np.ndarray]], folder: Path) -> int:
+def save_images(images: Iterator[tuple[str, np.ndarray]], folder: Path) -> int:
     """Write images as PNG and return their number."""
     folder.mkdir(parents=True)
     for name, image in images:

@@ -183,7 +183,7 @@ def model():
     with DefaultScope.overwrite_default_scope('aios'):
         config = Config.fromfile(CONFIG).model
         # Random weights predict nearly the same box for all candidates.
-        config.test_cfg.update(nms_iou_thr=-1, nms_oks_thr=-1)
+        config.test_cfg.update(nms_iou_thr=-1, nms_oks_thr=-1, nms_head_thr=-1)
         model = MODELS.build(config)
         model.init_weights()
     return model.eval()

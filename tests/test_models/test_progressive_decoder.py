@@ -70,7 +70,7 @@ def test_sizes_of_points_are_never_trained(trained) -> None:
     names = reached(model, sum(map(all_predictions, outputs.layers)))
     for family in ('body', 'hand', 'face'):
         branch = f'bbox_head.branches.{family}_keypoints.'
-        assert f'{branch}centre.0.layers.2.weight' in names
+        assert f'{branch}center.0.layers.2.weight' in names
         assert f'{branch}expansion.layers.2.weight' in names
         assert not any(name.startswith(branch + 'size') for name in names)
     assert 'decoder.expansions.0.left_hand_box.size' in names

@@ -29,6 +29,7 @@ CONFIGS = {
     'good': dict(score_thr=0.5, nms_iou_thr=0.3),
     'apart': dict(nms_iou_thr=0.1, person_class_only=True),
     'poses': dict(nms_oks_thr=0.1, person_class_only=True),
+    'heads': dict(nms_head_thr=0.5, person_class_only=True),
     'of COCO': dict(person_label=0, nms_iou_thr=0.5),
 }
 
@@ -136,6 +137,30 @@ def test_no_person(free_body_dir: Path):
     )
     assert found['vertices'].shape == (0, 10475, 3)
     assert found['joints2d'].shape == (0, 144, 2)
+
+
+@pytest.mark.parametrize('distance, count', [(0.1, 1), (0.5, 2)])
+def test_one_person_per_head(distance: float, count: int):
+    """A small body in the face of a portrait is suppressed.
+
+    Boxes hardly overlap, and so do shoulders; heads are at the same place,
+    or half a head apart.
+    """
+    portrait = np.full((17, 2), 40.0)
+    portrait[:5] = [[20, 22], [22, 18], [18, 18], [25, 20], [15, 20]]
+    small = (portrait - 20) / 4 + [20 + 10 * distance, 20]
+    keypoints = np.stack((portrait, small)).astype(np.float32)
+    boxes = np.array([[20, 30, 40, 60], [22, 22, 10, 12]], np.float32)
+    logits = np.array([[0, 3], [0, 1]], np.float32)
+    for threshold, expected in ((-1, 2), (0.25, count)):
+        config = DecodingConfig(
+            nms_iou_thr=0.6,
+            nms_oks_thr=0.4,
+            nms_head_thr=threshold,
+            person_class_only=True,
+        )
+        _, index = select_persons(logits, boxes, config, keypoints=keypoints)
+        assert index.tolist() == list(range(expected))
 
 
 def test_half_precision_leaves_out_the_same_copies(layer: SMPLXLayer):

@@ -152,7 +152,7 @@ def _rules() -> Iterable[tuple[str, str]]:
     for center, size, expansion, ours in _BOX_BRANCHES + _POINT_BRANCHES:
         ours = f'bbox_head.branches.{ours}'
         yield f'{center}.{expansion}.', f'{ours}.expansion.'
-        yield f'{center}.*.', f'{ours}.centre.*.'
+        yield f'{center}.*.', f'{ours}.center.*.'
         if size in _REPEATED:
             yield f'{size}.0.', f'{ours}.size.'
         else:

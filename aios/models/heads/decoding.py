@@ -76,7 +76,8 @@ def select_persons(
         boxes: ``(B, P, 4)`` body boxes, cxcywh in any unit.
         config: Options.
         valid: ``(B, P)`` bool; other candidates are never selected.
-        keypoints: ``(B, P, 17, 2)`` in the same unit, for ``nms_oks_thr``.
+        keypoints: ``(B, P, 17, 2)`` in the same unit, for ``nms_oks_thr``
+            and ``nms_head_thr``.
     """
     scores = at_least_float32(logits).sigmoid()
     if valid is not None:

@@ -109,18 +109,18 @@ class _GrownBranch(_Branch):
     """Parts that are expanded from a box, with MLPs for center and size.
 
     Attributes:
-        centre: MLP of each layer.
+        center: MLP of each layer.
         expansion: MLP for the centers of new tokens, see
             :class:`~aios.models.layers.QueryExpansion`.
     """
 
     def __init__(self, embed_dims: int, num_layers: int) -> None:
         super().__init__(embed_dims, num_layers)
-        self.centre = self._mlps(2)
+        self.center = self._mlps(2)
         self.expansion = self._mlp(2)
 
     def _zero_mlps(self) -> Iterable[MLP]:
-        return *self.centre, self.expansion
+        return *self.center, self.expansion
 
     def forward(self, content: Tensor, index: int) -> Tensor:
         """See the base class."""
@@ -129,7 +129,7 @@ class _GrownBranch(_Branch):
 
     def move_center(self, content: Tensor, index: int) -> Tensor:
         """See the base class."""
-        return self.centre[index](content)
+        return self.center[index](content)
 
     def change_size(self, content: Tensor, index: int) -> Tensor:
         """Logit offsets ``(..., 2)`` of width and height."""
