@@ -219,16 +219,19 @@ class _ColumnWriter:
 
 
 def _remove_stale(root: Path, source: Mapping[str, Any]) -> None:
-    """Delete stores of earlier states of the same file.
+    """Delete stores of earlier states of the same file, or earlier code.
 
     Processes that have mapped one can still read it.
     """
     for meta in root.glob(f'*{_SUFFIX}/{_META}'):
         try:
-            old = read_record(meta, dict(source=dict))['source']
+            old = read_record(meta, dict(source=dict))
         except (OSError, ValueError):
             continue
-        if old['path'] == source['path'] and old != source:
+        is_stale = (
+            old['source'] != source or old.get('version', 0) < STORE_VERSION
+        )
+        if old['source']['path'] == source['path'] and is_stale:
             shutil.rmtree(meta.parent, ignore_errors=True)
 
 

@@ -78,9 +78,15 @@ def test_changed_source_or_options_are_noticed(source):
 
 
 def test_code_version_is_part_of_the_name(source, monkeypatch):
-    LabelStore.open(source, {}, Builder(1.0))
+    old = LabelStore.open(source, {}, Builder(1.0))
+    monkeypatch.setattr('aios.datasets.label_store.STORE_VERSION', 1000)
+    new = LabelStore.open(source, {}, Builder(2.0))
+    assert new['points'][0, 0] == 2
+    assert not old.folder.exists()
+    # Earlier code in another environment leaves it alone.
     monkeypatch.setattr('aios.datasets.label_store.STORE_VERSION', -1)
-    assert LabelStore.open(source, {}, Builder(2.0))['points'][0, 0] == 2
+    assert LabelStore.open(source, {}, Builder(3.0))['points'][0, 0] == 3
+    assert new.folder.exists()
 
 
 def test_failed_build_leaves_nothing(source):
