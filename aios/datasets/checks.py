@@ -117,7 +117,7 @@ def _non_finite(data: HumanData) -> Iterator[Finding]:
 
 def _confidences(data: HumanData) -> Iterator[Finding]:
     for key in (*KEYPOINTS_2D, *KEYPOINTS_3D):
-        if key not in data or not len(data.raw(key)):
+        if key not in data or not data.raw(key).size:
             continue
         confidence = data.raw(key)[..., -1]
         low, high = confidence.min(axis=1), confidence.max(axis=1)

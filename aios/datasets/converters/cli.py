@@ -11,7 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aios.datasets.faults import HumanDataError
-from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.utils.command_line import (
+    add_overwrite_option,
+    make_parser,
+    number,
+)
 from aios.utils.run_folder import OtherSettingsError
 from aios.utils.safe_io import CorruptFileError, UnsafeFileError
 
@@ -104,19 +108,19 @@ def _add_options(
     )
     parser.add_argument(
         '--interval',
-        type=int,
+        type=number(int, 1),
         default=1,
         help='use every n-th image (default: all)',
     )
     parser.add_argument(
         '--limit',
-        type=int,
+        type=number(int, 1),
         metavar='UNITS',
         help='convert only the first units (scenes, sequences, label files)',
     )
     parser.add_argument(
         '--workers',
-        type=int,
+        type=number(int, 1),
         default=1,
         help='number of processes (default: 1)',
     )
