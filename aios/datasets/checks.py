@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aios.structures import HUMAN_DATA_190, PARTS, box_iou, sanitize_xywh
+from aios.structures import PARTS, box_iou, sanitize_xywh
 from aios.utils.images import decode_image
 
 from .faults import HumanDataError
@@ -26,9 +26,9 @@ from .hand_convention import (
     pose_errors,
 )
 from .human_data import HumanData
-from .image_sizes import are_image_sizes
-from .joint_labels import MAX_CONFIDENCE
-from .label_options import KEYPOINTS_2D, KEYPOINTS_3D
+from .image_sizes import are_image_sizes, listed_sizes
+from .joint_checks import boxes_of_joints, confidences, eyes, spans
+from .label_options import KEYPOINTS_3D
 from .labels import hand_poses_are_flat
 from .schema import is_keypoint_key
 from .supervision import unboxed_parts
@@ -36,9 +36,7 @@ from .supervision import unboxed_parts
 BODY_TOLERANCE = 0.01  # meters, after aligning the pelvis
 _DUPLICATE_IOU = 0.98
 _MAX_PER_IMAGE = 200
-_OUTSIDE_SHARE = 0.5
 _HAND_NAMES = {False: 'relative to the mean hand', True: 'absolute (flat)'}
-_PART_GROUPS = {'lhand': 'left_hand', 'rhand': 'right_hand'}
 
 
 def check_human_data(
@@ -68,13 +66,14 @@ def check_human_data(
     _describe(data, report)
     for found in (  # generators, which are evaluated in this order
         _non_finite(data),
-        _confidences(data),
+        confidences(data),
         _boxes(data),
-        _part_boxes(data),
+        boxes_of_joints(data),
+        spans(data),
         _unboxed_parts(data),
         _images(data, image_root, report),
         _duplicates(data, report),
-        _eyes(data, report),
+        eyes(data, report),
         _hands(data, model_path, samples, report),
     ):
         report.findings.extend(found)
@@ -115,44 +114,11 @@ def _non_finite(data: HumanData) -> Iterator[Finding]:
         )
 
 
-def _confidences(data: HumanData) -> Iterator[Finding]:
-    for key in (*KEYPOINTS_2D, *KEYPOINTS_3D):
-        if key not in data or not data.raw(key).size:
-            continue
-        confidence = data.raw(key)[..., -1]
-        low, high = confidence.min(axis=1), confidence.max(axis=1)
-        rows = np.flatnonzero(high > MAX_CONFIDENCE)
-        if len(rows):
-            yield Finding(
-                'confidence',
-                f'{key} has confidences above {MAX_CONFIDENCE}, which '
-                'datasets refuse',
-                rows=rows,
-                example=f'up to {high.max():g}',
-            )
-        rows = np.flatnonzero((low < 0) | (high > 1))
-        if len(rows):
-            yield Finding(
-                'confidence',
-                f'{key} has confidences outside 0..1, read as 0 or 1',
-                is_error=False,
-                rows=rows,
-            )
-
-
-def _sizes(data: HumanData) -> tuple[np.ndarray, np.ndarray] | None:
-    meta = data.get('meta', {})
-    sizes = [np.asarray(meta.get(k, ()), float) for k in ('height', 'width')]
-    if any(len(np.atleast_1d(s)) != len(data) for s in sizes):
-        return None
-    return sizes[0].reshape(-1), sizes[1].reshape(-1)
-
-
 def _boxes(data: HumanData) -> Iterator[Finding]:
     if 'bbox_xywh' not in data:
         yield Finding('boxes', 'there is no bbox_xywh')
         return
-    sizes = _sizes(data)
+    sizes = listed_sizes(data)
     if sizes is None:
         yield Finding(
             'image size',
@@ -198,41 +164,6 @@ def _boxes(data: HumanData) -> Iterator[Finding]:
         )
 
 
-def _part_boxes(data: HumanData) -> Iterator[Finding]:
-    """Check that annotated joints of a hand lie in its box."""
-    key = next(
-        (k for k in ('keypoints2d_ubody', *KEYPOINTS_2D) if k in data), None
-    )
-    if key is None:
-        yield Finding('keypoints', 'there are no 2-D keypoints')
-        return
-    points, sizes = data.joints(key, HUMAN_DATA_190), _sizes(data)
-    for part, group in _PART_GROUPS.items():
-        if f'{part}_bbox_xywh' not in data:
-            continue
-        joints = points[:, list(HUMAN_DATA_190.groups[group])]
-        boxes = np.asarray(data[f'{part}_bbox_xywh'], float)
-        low = boxes[:, None, :2] - 0.25 * boxes[:, None, 2:4]
-        high = boxes[:, None, :2] + 1.25 * boxes[:, None, 2:4]
-        # Boxes are clipped to the image, joints are not.
-        seen = (joints[..., 2] > 0) & _inside(joints, sizes)
-        inside = ((joints[..., :2] >= low) & (joints[..., :2] <= high)).all(-1)
-        count = seen.sum(axis=1)
-        share = (seen & ~inside).sum(axis=1) / np.maximum(count, 1)
-        bad = (boxes[:, 4] > 0) & (count > 3) & (share > _OUTSIDE_SHARE)
-        rows = np.flatnonzero(bad)
-        # A few rows are annotation errors; many indicate a wrong order.
-        annotated = ((boxes[:, 4] > 0) & (count > 3)).sum()
-        if len(rows):
-            yield Finding(
-                f'{part} joints',
-                f'most joints of {key} lie outside {part}_bbox_xywh: wrong '
-                'joint order, or wrong boxes',
-                is_error=len(rows) > 0.2 * annotated,
-                rows=rows,
-            )
-
-
 def _unboxed_parts(data: HumanData) -> Iterator[Finding]:
     for part, count in unboxed_parts(data).items():
         yield Finding(
@@ -241,17 +172,6 @@ def _unboxed_parts(data: HumanData) -> Iterator[Finding]:
             'never trained; --fix derives boxes from SMPL-X',
             is_error=False,
         )
-
-
-def _inside(
-    joints: np.ndarray, sizes: tuple[np.ndarray, np.ndarray] | None
-) -> np.ndarray:
-    """``(N, K)`` bool: joints inside the image; true if sizes are unknown."""
-    if sizes is None:
-        return np.ones(joints.shape[:2], bool)
-    limit = np.stack(sizes[::-1], axis=1)[:, None]
-    inside = (joints[..., :2] >= 0) & (joints[..., :2] < limit)
-    return np.asarray(inside.all(axis=-1))
 
 
 def _images(
@@ -281,7 +201,7 @@ def _images(
 def _image_sizes(
     data: HumanData, paths: np.ndarray, present: np.ndarray, report: Report
 ) -> Iterator[Finding]:
-    sizes, wrong, example = _sizes(data), [], ''
+    sizes, wrong, example = listed_sizes(data), [], ''
     rows = np.flatnonzero(present)
     rows = rows[np.linspace(0, len(rows) - 1, min(8, len(rows))).astype(int)]
     for row in rows.tolist():
@@ -334,33 +254,6 @@ def _duplicates(data: HumanData, report: Report) -> Iterator[Finding]:
             is_error=False,
             rows=np.array(sorted(found)),
             drops=True,
-        )
-
-
-def _eyes(data: HumanData, report: Report) -> Iterator[Finding]:
-    """Check that each eyeball is nearer to the eye of its own side."""
-    names = ('left_eyeball', 'right_eyeball', 'left_eye', 'right_eye')
-    index = [HUMAN_DATA_190.index(name) for name in names]
-    swapped, count = [], 0
-    for key in (*KEYPOINTS_3D, *KEYPOINTS_2D):
-        if key not in data:
-            continue
-        points = data.joints(key, HUMAN_DATA_190)[:, index]
-        known = (points[..., -1] > 0).all(axis=1)
-        balls, eyes = points[:, :2, :-1], points[:, 2:, :-1]
-        own = np.linalg.norm(balls - eyes, axis=-1).sum(axis=1)
-        other = np.linalg.norm(balls - eyes[:, ::-1], axis=-1).sum(axis=1)
-        bad = known & (own > other)
-        count += int(known.sum())
-        if known.any() and bad.sum() > 0.5 * known.sum():
-            swapped.append((key, np.flatnonzero(bad)))
-    report.facts['eyes'] = f'{count:,} pairs of eyeballs compared'
-    for key, rows in swapped:
-        report.swapped_eyes += (key,)
-        yield Finding(
-            'eye order',
-            f'left and right eyeball of {key} have changed places',
-            rows=rows,
         )
 
 

@@ -23,6 +23,15 @@ def has_image_sizes(data: HumanData) -> bool:
     return all(np.size(meta.get(key, ())) for key in ('height', 'width'))
 
 
+def listed_sizes(data: HumanData) -> tuple[np.ndarray, np.ndarray] | None:
+    """Heights and widths ``(N,)`` in a file; None without them."""
+    meta = data.get('meta', {})
+    sizes = [np.asarray(meta.get(k, ()), float) for k in ('height', 'width')]
+    if any(len(np.atleast_1d(s)) != len(data) for s in sizes):
+        return None
+    return sizes[0].reshape(-1), sizes[1].reshape(-1)
+
+
 def are_image_sizes(sizes: np.ndarray) -> np.ndarray:
     """``(N,)`` bool, whether ``(N, 2)`` are valid heights and widths."""
     return np.all((sizes >= 1) & (sizes <= MAX_PIXELS), axis=1)

@@ -117,6 +117,17 @@ def test_absent_joints_may_be_nan(data, bedlam):
     assert names(checks(data, bedlam, images=False)) == {'not finite'}
 
 
+@pytest.mark.parametrize('scale', [1000, 0.01])
+def test_joints_in_other_units(data, bedlam, scale):
+    data['keypoints3d_smplx'][..., :3] *= scale
+    assert 'units' in names(checks(data, bedlam, images=False))
+
+
+def test_joints_as_shares_of_the_image(data, bedlam):
+    data['keypoints2d_smplx'][..., :2] /= (1280, 720)
+    assert 'body joints' in names(checks(data, bedlam, images=False))
+
+
 def test_joints_without_hands(data, bedlam):
     """The convention of hands cannot be measured, which is no error."""
     data['keypoints3d_smplx'][:, [10, 11, *range(25, 55)]] = 0
