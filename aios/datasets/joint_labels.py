@@ -6,6 +6,8 @@ Symbols: ``P`` persons; 137 joints of ``'smplx_137'``.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from aios.structures import PELVIS, SMPLX_137
@@ -86,8 +88,8 @@ def bound_confidences(
 ) -> None:
     """Bring confidences into 0..1; changes ``points``.
 
-    Values below 0 and above 1 become 0 and 1: visibilities of COCO (0, 1, 2)
-    and scores of heat maps.
+    Values below 0 and above 1 become 0 and 1 with a warning: visibilities of
+    COCO (0, 1, 2) and scores of heat maps.
 
     Args:
         points: ``(P, J, C)``; the last column is the confidence.
@@ -109,7 +111,12 @@ def bound_confidences(
             int(rows[bad[0]]),
             len(bad),
         )
-    np.clip(confidence, 0, 1, out=confidence)
+    if ((confidence < 0) | (confidence > 1)).any():
+        warnings.warn(
+            f'{field}: confidences below 0 and above 1 are read as 0 and 1',
+            stacklevel=3,
+        )
+        np.clip(confidence, 0, 1, out=confidence)
 
 
 def _labels(

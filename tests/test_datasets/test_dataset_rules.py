@@ -275,7 +275,8 @@ def test_confidences_of_other_programs(toy, arrays):
         arrays[key][0, :6, -1] = 2, 1, 1.07, 1, 0.5, -0.01
     names = ('pelvis', 'left_hip', 'right_hip', 'left_knee', 'right_knee')
     chosen = list(SMPLX_137.indices(names))
-    labels = persons(toy())
+    with pytest.warns(UserWarning, match='are read as 0 and 1'):
+        labels = persons(toy())
     for name in ('keypoints_weight', 'keypoints3d_visible'):
         assert labels[name][0, chosen].tolist() == [1, 1, 1, 0.5, 0]
 
