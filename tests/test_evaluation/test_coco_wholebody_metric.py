@@ -239,6 +239,12 @@ def test_images_count_once_and_others_are_not_missed(evaluate, truth, samples):
     assert some['AP-wholebody'] == pytest.approx(1)
 
 
+def test_images_of_two_datasets(evaluate, truth, samples):
+    samples[1].set_metainfo(dict(img_id=0, img_path='other/000000.png'))
+    with pytest.raises(ValueError, match=r'other.000000\.png have the same'):
+        evaluate(truth, samples)
+
+
 def test_broken_predictions_are_left_out(evaluate, truth, samples):
     samples[1].pred_instances.joints2d[0, 55] = np.nan  # nose
     metrics = evaluate(truth, samples)

@@ -153,6 +153,7 @@ class CocoWholeBodyMetric(NumberMetric):
             self.results.append(
                 {
                     'img_id': sample['img_id'],
+                    'img_path': str(sample.get('img_path', '')),
                     'broken': broken,
                     'keypoints': points[best].astype(np.float32),
                     'scores': persons['scores'][best],
@@ -168,9 +169,16 @@ class CocoWholeBodyMetric(NumberMetric):
 
         Raises:
             ValueError: If the file has no such image, or persons without
-                whole-body keypoints.
+                whole-body keypoints, or if two images have the same id.
         """
-        by_id = {record['img_id']: record for record in results}
+        by_id: dict[int, dict] = {}
+        for record in results:
+            other = by_id.setdefault(record['img_id'], record)
+            if other['img_path'] != record['img_path']:
+                raise ValueError(
+                    f'{other["img_path"]} and {record["img_path"]} have the '
+                    f'same id {record["img_id"]}; test one dataset at a time'
+                )
         records = [by_id[key] for key in sorted(by_id)]
         images, persons = self._read(list(by_id))
         metrics: dict[str, float] = {
