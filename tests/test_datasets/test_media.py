@@ -48,9 +48,16 @@ def test_hidden_files_are_left_out(folder):
     assert hidden.name == '._b.png'
 
 
-@pytest.mark.parametrize('name', ['absent', 'absent/*.png', 'deep/*.txt'])
-def test_nothing_there(folder, name):
-    with pytest.raises(FileNotFoundError, match=r'\.jpg'):
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('absent', 'no such file or folder'),
+        ('absent/*.png', r'\.jpg'),
+        ('deep/*.txt', r'\.jpg'),
+    ],
+)
+def test_nothing_there(folder, name, message):
+    with pytest.raises(FileNotFoundError, match=message):
         list_media(folder / name)
 
 
