@@ -410,6 +410,14 @@ class _Job:
                 progress=self.inferencer.show_progress,
             )
             self.notes += [f'{exporter.name}: {text}' for text in remarks]
+        has_motion = any(exporter.needs_body for exporter in wanted)
+        is_mixed = self.source.is_sequence and not self.processing.in_order
+        if has_motion and is_mixed and len(sequence.person_ids) > 1:
+            self.notes.append(
+                f'{self.source.name}: persons were not tracked, so the motion '
+                'of a person in the files may be that of several persons; use '
+                '--track (track=True)'
+            )
 
 
 def prediction_options(

@@ -138,6 +138,15 @@ def test_remarks_of_formats_are_notes(infer, images: Path, tmp_path: Path):
     assert re.fullmatch(r'glb: \d\.\d MB; vertices at most .*', note)
 
 
+def test_motion_needs_tracks(infer, tmp_path: Path, make_video):
+    video = make_video(tmp_path / 'v.avi', 2)
+    for folder, options in (('a', {}), ('b', {'processing': TRACKED})):
+        outputs = Outputs(vis=False, formats=('bvh',))
+        summary = infer(video, tmp_path / folder, outputs=outputs, **options)
+        warnings = [n for n in summary.notes if 'were not tracked' in n]
+        assert bool(warnings) == (not options)
+
+
 def test_images_without_persons_get_files(
     infer, inferencer, images: Path, tmp_path: Path, monkeypatch
 ):
