@@ -25,13 +25,19 @@ def write_image(
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
-        ValueError: If OpenCV cannot write the format.
+        ValueError: If OpenCV cannot write the format, or images of that size.
     """
     suffix = Path(path).suffix
     if not suffix or not cv2.haveImageWriter(f'image{suffix}'):
         raise ValueError(
             f'{path}: cannot write images of type {suffix!r}, use .jpg or .png'
         )
-    _, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]))
+    done, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]))
+    if not done:
+        height, width = image.shape[:2]
+        raise ValueError(
+            f'{path}: OpenCV cannot write {width} x {height} pixels as '
+            f'{suffix}; JPEG allows 65,500 a side'
+        )
     with atomic_write(path, overwrite=overwrite) as stream:
         stream.write(data.tobytes())

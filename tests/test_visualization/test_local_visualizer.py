@@ -257,4 +257,7 @@ def test_images_are_written_whole_or_not_at_all(tmp_path):
     np.testing.assert_array_equal(cv2.imread(str(path)), IMAGE)
     with pytest.raises(ValueError, match="type '.xyz', use .jpg or .png"):
         write_image(IMAGE, tmp_path / 'a.xyz')
+    wide = np.zeros((1, 70_000, 3), np.uint8)
+    with pytest.raises(ValueError, match=r'b\.jpg: .* 70000 x 1 pixels'):
+        write_image(wide, tmp_path / 'b.jpg')
     assert [p.name for p in tmp_path.iterdir()] == ['a.png']
