@@ -70,8 +70,8 @@ def write_bvh(
             long a time.
     """
     sequence.check_parameters()
-    if not scale > 0:
-        raise ValueError(f'scale must be positive, got {scale}')
+    if not 0 < scale < np.inf:
+        raise ValueError(f'scale must be positive and finite, got {scale}')
     names = bone_names(armature)
     check_fps(fps)
     rig = Rig.of(layer)

@@ -239,10 +239,10 @@ def check_fps(fps: float | None) -> None:
     """Check a frame rate.
 
     Raises:
-        ValueError: If it is not positive.
+        ValueError: If it is not a positive number.
     """
-    if fps is not None and not fps > 0:
-        raise ValueError(f'fps must be positive, got {fps}')
+    if fps is not None and not 0 < fps < np.inf:
+        raise ValueError(f'fps must be positive and finite, got {fps}')
 
 
 @dataclass(frozen=True)

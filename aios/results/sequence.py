@@ -288,8 +288,8 @@ class SequenceResult:
         Raises:
             ValueError: If ``fps`` is not positive.
         """
-        if fps is not None and not fps > 0:
-            raise ValueError(f'fps must be positive, got {fps}')
+        if fps is not None and not 0 < fps < np.inf:
+            raise ValueError(f'fps must be positive and finite, got {fps}')
         times = (self.timestamps - self.timestamps[:1]).astype(np.float32)
         if (np.diff(times) > 0).all():
             return times

@@ -253,4 +253,8 @@ def test_refusals(persons: SequenceResult, layer, tmp_path) -> None:
         write_bvh(persons, layer, path, 5, overwrite=True)
     with pytest.raises(ValueError, match='scale must be positive'):
         write_bvh(persons, layer, path, 4, scale=0, overwrite=True)
+    with pytest.raises(ValueError, match='scale must be .* finite'):
+        write_bvh(persons, layer, path, 4, scale=np.inf, overwrite=True)
+    with pytest.raises(ValueError, match='fps must be .* finite'):
+        write_bvh(persons, layer, path, 4, fps=np.inf, overwrite=True)
     assert path.read_text() == 'precious'
